@@ -1,0 +1,247 @@
+//! The shape of a table row.
+
+use core::fmt;
+
+use crate::dialect::DialectSet;
+
+/// A function identifier of a fast SMC64 call.
+///
+/// Bits 31:24 are 0xc4 (fast, 64-bit, standard secure service), bits 15:0 the function number; bit 16 is the hint that the caller's SVE
+/// state need not be kept. Source: SMCCC; DEN0137.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Fid(pub u32);
+
+impl Fid {
+    /// Hint of SMCCC 1.3: the caller has no live SVE state.
+    pub const SVE_HINT: u32 = 1 << 16;
+
+    /// The identifier of a function number of the standard secure service.
+    #[must_use]
+    pub const fn from_function_number(number: u16) -> Self {
+        Self(0xc400_0000 | number as u32)
+    }
+
+    /// The identifier with the SVE hint cleared.
+    #[must_use]
+    pub const fn without_sve_hint(self) -> Self {
+        Self(self.0 & !Self::SVE_HINT)
+    }
+}
+
+impl fmt::Debug for Fid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fid({:#010x})", self.0)
+    }
+}
+
+impl fmt::Display for Fid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+/// Whether a command may become a stateful operation, and whether that operation moves memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// The command is over when the call returns.
+    Immediate,
+    /// The command may answer `RMI_INCOMPLETE`; it asks for no memory and gives none back.
+    Stateful,
+    /// The command may answer `RMI_INCOMPLETE`, ask for memory and give memory back.
+    Transfer,
+}
+
+/// What a register of a command holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ParamType {
+    /// A physical address.
+    Pa,
+    /// An intermediate physical address.
+    Ipa,
+    /// An address of a space that the specification leaves open.
+    Address,
+    /// A signed translation table level.
+    Level,
+    /// An unsigned number.
+    UInt,
+    /// Bits without further structure.
+    Bits,
+    /// `RmiAddrRangeDesc`.
+    AddrRangeDesc,
+    /// `RmiAddrSetDesc`.
+    AddrSetDesc,
+    /// `RmiContinueFlags`.
+    ContinueFlags,
+    /// `RmiDataFlags`.
+    DataFlags,
+    /// `RmiGptParState`.
+    GptParState,
+    /// `InterfaceVersion`.
+    InterfaceVersion,
+    /// `RmiMemCategory`.
+    MemCategory,
+    /// `RmiOpMemDonateReq`.
+    OpMemDonateReq,
+    /// `RmiPdevState`.
+    PdevState,
+    /// `RmiPdevStreamState`.
+    PdevStreamState,
+    /// `RmiPdevStreamType`.
+    PdevStreamType,
+    /// `PsciReturnCode`.
+    PsciReturnCode,
+    /// `RmiPsmmuIrq`.
+    PsmmuIrq,
+    /// `RmiPsmmuIrqResult`.
+    PsmmuIrqResult,
+    /// `RmiPsmmuIrqSet`.
+    PsmmuIrqSet,
+    /// `RmiRipas`.
+    Ripas,
+    /// `RmiRmmState`.
+    RmmState,
+    /// `RmiRttAuxMapFlags`.
+    RttAuxMapFlags,
+    /// `RmiRttAuxUnmapFlags`.
+    RttAuxUnmapFlags,
+    /// `RmiRttEntryDesc`.
+    RttEntryDesc,
+    /// `RmiRttEntryState`.
+    RttEntryState,
+    /// `RmiRttProtMapFlags`.
+    RttProtMapFlags,
+    /// `RmiRttUnmapFlags`.
+    RttUnmapFlags,
+    /// `RmiRttUnprotMapFlags`.
+    RttUnprotMapFlags,
+    /// `RmiTrackingRegionState`.
+    TrackingRegionState,
+    /// `RmiVdevState`.
+    VdevState,
+    /// `RmiVsmmuCmdFlags`.
+    VsmmuCmdFlags,
+    /// `RmiVsmmuEventFlags`.
+    VsmmuEventFlags,
+}
+
+/// One register of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Param {
+    register: u8,
+    name: &'static str,
+    kind: ParamType,
+}
+
+impl Param {
+    /// Number of the register: 1 for X1, up to 7 for X7.
+    #[must_use]
+    pub const fn register(&self) -> u8 {
+        self.register
+    }
+
+    /// Name of the parameter in the specification.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What the register holds.
+    #[must_use]
+    pub const fn kind(&self) -> ParamType {
+        self.kind
+    }
+}
+
+/// Shorthand of the tables: register, name, type.
+pub(super) const fn p(register: u8, name: &'static str, kind: ParamType) -> Param {
+    Param { register, name, kind }
+}
+
+/// How one or more dialects number a command and lay out its registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    dialects: DialectSet,
+    unsure: DialectSet,
+    fid: Fid,
+    effect: Effect,
+    inputs: Option<&'static [Param]>,
+    outputs: Option<&'static [Param]>,
+}
+
+impl Form {
+    pub(super) const fn new(
+        dialects: DialectSet,
+        function_number: u16,
+        effect: Effect,
+        inputs: &'static [Param],
+        outputs: &'static [Param],
+    ) -> Self {
+        Self {
+            dialects,
+            unsure: DialectSet::NONE,
+            fid: Fid::from_function_number(function_number),
+            effect,
+            inputs: Some(inputs),
+            outputs: Some(outputs),
+        }
+    }
+
+    /// A command whose registers are not public.
+    pub(super) const fn unknown(
+        dialects: DialectSet,
+        function_number: u16,
+        effect: Effect,
+    ) -> Self {
+        Self {
+            dialects,
+            unsure: DialectSet::NONE,
+            fid: Fid::from_function_number(function_number),
+            effect,
+            inputs: None,
+            outputs: None,
+        }
+    }
+
+    /// Marks the dialects for which only number and name are certain.
+    pub(super) const fn unsure(self, unsure: DialectSet) -> Self {
+        Self { unsure, ..self }
+    }
+
+    /// The dialects that have this form.
+    #[must_use]
+    pub const fn dialects(&self) -> DialectSet {
+        self.dialects
+    }
+
+    /// The dialects for which only function identifier and name are certain: the registers rest on one weak source.
+    #[must_use]
+    pub const fn unsure_in(&self) -> DialectSet {
+        self.unsure
+    }
+
+    /// The function identifier.
+    #[must_use]
+    pub const fn fid(&self) -> Fid {
+        self.fid
+    }
+
+    /// Whether the command may become a stateful operation.
+    #[must_use]
+    pub const fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// The input registers in order; `None` when they are not public.
+    #[must_use]
+    pub const fn inputs(&self) -> Option<&'static [Param]> {
+        self.inputs
+    }
+
+    /// The output registers in order (X0 is always the result word); `None` when they are not public.
+    #[must_use]
+    pub const fn outputs(&self) -> Option<&'static [Param]> {
+        self.outputs
+    }
+}

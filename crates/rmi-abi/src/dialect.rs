@@ -1,0 +1,259 @@
+//! The dialects of the interface and, at a glance, everything in which they differ.
+//!
+//! All 2.0 betas answer `RMI_VERSION` with 2.0, yet they differ in function identifiers, bit positions, exit reasons and
+//! argument counts. A session therefore fixes one [`Dialect`]; whatever depends on it is answered here or in the tables
+//! of [`crate::command`], and nowhere else.
+//!
+//! | | 1.0 | 2.0-bet0 | 2.0-bet1 | tf-rmm-2026-07 | 2.0-bet3 |
+//! |---|---|---|---|---|---|
+//! | commands | 23 | 99 | 88 | 70 | 91 |
+//! | memory is delegated by | granule | range | range | range | range |
+//! | stateful operations | no | yes | yes | yes | yes |
+//! | state field of an address range descriptor | - | bit 63 | bit 63 | bit 63 | bits 63:62 |
+//! | donation request state | - | bit 17 | bit 17 | bit 17 | bits 18:17 |
+//! | `PSCI_COMPLETE` names the target REC | yes | yes | yes | yes | no |
+//! | Realm flag `lpa2` | yes | yes | yes | yes | no |
+//! | initial measurement | parameter page | zero | zero | parameter page | zero |
+//! | `INIT_RIPAS` is measured | yes | no | no | no | no |
+
+use core::fmt;
+use core::str::FromStr;
+
+/// One dialect of the Realm Management Interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// DEN0137 1.0-rel0.
+    V1_0,
+    /// DEN0137 2.0-bet0.
+    V2_0Bet0,
+    /// DEN0137 2.0-bet1.
+    V2_0Bet1,
+    /// TF-RMM as of July 2026: 2.0-bet1 with parts of bet2.
+    TfRmm2026_07,
+    /// DEN0137 2.0-bet3.
+    V2_0Bet3,
+}
+
+impl Dialect {
+    /// Every dialect, oldest first.
+    pub const ALL: [Self; 5] =
+        [Self::V1_0, Self::V2_0Bet0, Self::V2_0Bet1, Self::TfRmm2026_07, Self::V2_0Bet3];
+
+    /// The name, as on a command line: `1.0`, `2.0-bet0`, `2.0-bet1`, `tf-rmm-2026-07`, `2.0-bet3`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V2_0Bet0 => "2.0-bet0",
+            Self::V2_0Bet1 => "2.0-bet1",
+            Self::TfRmm2026_07 => "tf-rmm-2026-07",
+            Self::V2_0Bet3 => "2.0-bet3",
+        }
+    }
+
+    /// The interface version that `RMI_VERSION` is asked for.
+    #[must_use]
+    pub const fn version(self) -> InterfaceVersion {
+        match self {
+            Self::V1_0 => InterfaceVersion::new(1, 0),
+            _ => InterfaceVersion::new(2, 0),
+        }
+    }
+
+    /// Whether memory is delegated, mapped and unmapped by range, and long commands are stateful operations.
+    #[must_use]
+    pub const fn is_2_0(self) -> bool {
+        !matches!(self, Self::V1_0)
+    }
+
+    /// Position of the least significant bit of the state field of an address range descriptor, and its width.
+    #[must_use]
+    #[doc(alias = "RmiAddrRangeDesc4KB")]
+    pub const fn range_state_field(self) -> (u32, u32) {
+        match self {
+            Self::V2_0Bet3 => (62, 2),
+            _ => (63, 1),
+        }
+    }
+
+    /// Width in bits of the state field of a donation request; it starts at bit 17.
+    #[must_use]
+    #[doc(alias = "RmiOpMemDonateReq")]
+    pub const fn donate_state_width(self) -> u32 {
+        match self {
+            Self::V2_0Bet3 => 2,
+            _ => 1,
+        }
+    }
+
+    /// Whether `RMI_PSCI_COMPLETE` takes the target REC as its second argument.
+    #[must_use]
+    #[doc(alias = "RMI_PSCI_COMPLETE")]
+    pub const fn psci_complete_names_target(self) -> bool {
+        !matches!(self, Self::V2_0Bet3)
+    }
+
+    /// Whether a `PSCI_AFFINITY_INFO` of a Realm reaches the host.
+    #[must_use]
+    #[doc(alias = "PSCI_AFFINITY_INFO")]
+    pub const fn affinity_info_exits(self) -> bool {
+        !matches!(self, Self::V2_0Bet3)
+    }
+
+    /// Whether the Realm flags have a bit for LPA2 (in 2.0-bet3 it follows from the IPA width).
+    #[must_use]
+    #[doc(alias = "RmiRealmFlags0")]
+    pub const fn has_lpa2_flag(self) -> bool {
+        !matches!(self, Self::V2_0Bet3)
+    }
+
+    /// Whether the list registers of the virtual GIC travel in the run page (1.0) or in the CPU's registers (2.0).
+    #[must_use]
+    pub const fn gic_in_run_page(self) -> bool {
+        matches!(self, Self::V1_0)
+    }
+
+    /// What `RMI_REALM_CREATE` initialises the Realm Initial Measurement with.
+    ///
+    /// The 2.0 texts say zero; 1.0 and TF-RMM (July 2026) hash the measured part of the parameter page.
+    #[must_use]
+    pub const fn initial_measurement(self) -> InitialMeasurement {
+        match self {
+            Self::V1_0 | Self::TfRmm2026_07 => InitialMeasurement::Parameters,
+            _ => InitialMeasurement::Zero,
+        }
+    }
+
+    /// Whether `RMI_RTT_INIT_RIPAS` extends the Realm Initial Measurement.
+    #[must_use]
+    pub const fn init_ripas_is_measured(self) -> bool {
+        matches!(self, Self::V1_0)
+    }
+}
+
+/// What a new Realm's measurement starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum InitialMeasurement {
+    /// All zeros.
+    Zero,
+    /// The hash of the measured part of the parameter page.
+    Parameters,
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// No dialect has that name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownDialect;
+
+impl fmt::Display for UnknownDialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unknown dialect; the dialects are")?;
+        for (i, dialect) in Dialect::ALL.iter().enumerate() {
+            write!(f, "{} {dialect}", if i == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UnknownDialect {}
+
+impl FromStr for Dialect {
+    type Err = UnknownDialect;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDialect> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name).ok_or(UnknownDialect)
+    }
+}
+
+/// A set of dialects, as the command tables use it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DialectSet(u8);
+
+impl DialectSet {
+    /// Only 1.0.
+    pub const V1_0: Self = Self::of(Dialect::V1_0);
+    /// Only 2.0-bet0.
+    pub const BET0: Self = Self::of(Dialect::V2_0Bet0);
+    /// Only 2.0-bet1.
+    pub const BET1: Self = Self::of(Dialect::V2_0Bet1);
+    /// Only TF-RMM of July 2026.
+    pub const TF_RMM: Self = Self::of(Dialect::TfRmm2026_07);
+    /// Only 2.0-bet3.
+    pub const BET3: Self = Self::of(Dialect::V2_0Bet3);
+    /// No dialect.
+    pub const NONE: Self = Self(0);
+    /// Every dialect.
+    pub const EVERY: Self = Self::V1_0.and(Self::EVERY_2_0);
+    /// Every dialect of 2.0.
+    pub const EVERY_2_0: Self = Self::BET0.and(Self::BET1).and(Self::TF_RMM).and(Self::BET3);
+
+    /// The set that holds one dialect.
+    #[must_use]
+    pub const fn of(dialect: Dialect) -> Self {
+        Self(match dialect {
+            Dialect::V1_0 => 1 << 0,
+            Dialect::V2_0Bet0 => 1 << 1,
+            Dialect::V2_0Bet1 => 1 << 2,
+            Dialect::TfRmm2026_07 => 1 << 3,
+            Dialect::V2_0Bet3 => 1 << 4,
+        })
+    }
+
+    /// The dialects of both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the set holds `dialect`.
+    #[must_use]
+    pub const fn contains(self, dialect: Dialect) -> bool {
+        self.0 & Self::of(dialect).0 != 0
+    }
+}
+
+/// A version of the interface: minor in bits 15:0, major in bits 30:16.
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiInterfaceVersion`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+#[doc(alias = "RmiInterfaceVersion")]
+pub struct InterfaceVersion(pub u64);
+
+impl InterfaceVersion {
+    /// Makes a version; `major` above 0x7fff loses its top bit.
+    #[must_use]
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self(((major as u64 & 0x7fff) << 16) | minor as u64)
+    }
+
+    /// Major version, bits 30:16.
+    #[must_use]
+    pub const fn major(self) -> u16 {
+        ((self.0 >> 16) & 0x7fff) as u16
+    }
+
+    /// Minor version, bits 15:0.
+    #[must_use]
+    pub const fn minor(self) -> u16 {
+        (self.0 & 0xffff) as u16
+    }
+}
+
+impl fmt::Debug for InterfaceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InterfaceVersion({self})")
+    }
+}
+
+impl fmt::Display for InterfaceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major(), self.minor())
+    }
+}

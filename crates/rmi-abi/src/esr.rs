@@ -1,0 +1,112 @@
+//! Exception syndromes as a host sees them in a `SYNC` exit.
+//!
+//! The RMM hides most of `ESR_EL2` from the host; what is left is listed with each class. Source: DEN0137 1.0-rel0 and 2.0-bet3, "REC exit"; Arm ARM,
+//! `ESR_EL2`.
+
+use num_enum::{FromPrimitive, IntoPrimitive};
+
+use crate::address::Ipa;
+
+/// The exception class, bits 31:26.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum ExceptionClass {
+    /// Trapped WFI, WFE, WFIT or WFET.
+    Wfx = 0x01,
+    /// HVC instruction, AArch64.
+    Hvc64 = 0x16,
+    /// SMC instruction, AArch64.
+    Smc64 = 0x17,
+    /// Trapped system register access.
+    SysReg = 0x18,
+    /// Instruction abort from a lower exception level.
+    InstructionAbort = 0x20,
+    /// Data abort from a lower exception level.
+    DataAbort = 0x24,
+    /// A class this crate does not decode.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
+/// `ESR_EL2` as the RMM passes it on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Esr(pub u64);
+
+impl Esr {
+    /// The exception class, bits 31:26.
+    #[must_use]
+    pub fn class(self) -> ExceptionClass {
+        ExceptionClass::from(((self.0 >> 26) & 0x3f).to_le_bytes()[0])
+    }
+
+    /// The fault status code of an abort, bits 5:0.
+    #[must_use]
+    pub const fn fault_status(self) -> u8 {
+        (self.0 & 0x3f).to_le_bytes()[0]
+    }
+
+    /// Whether a data abort describes its access (ISV, bit 24).
+    #[must_use]
+    pub const fn is_valid_syndrome(self) -> bool {
+        self.0 & (1 << 24) != 0
+    }
+
+    /// Size of the access of a data abort in bytes (SAS, bits 23:22): 1, 2, 4 or 8. Meaningful only with a valid syndrome.
+    #[must_use]
+    pub const fn access_bytes(self) -> u8 {
+        1 << ((self.0 >> 22) & 0b11)
+    }
+
+    /// Whether the register of the access is 64 bits wide (SF, bit 15). Meaningful only with a valid syndrome.
+    #[must_use]
+    pub const fn is_64_bit_register(self) -> bool {
+        self.0 & (1 << 15) != 0
+    }
+
+    /// Whether a data abort was caused by a write (WnR, bit 6).
+    #[must_use]
+    pub const fn is_write(self) -> bool {
+        self.0 & (1 << 6) != 0
+    }
+
+    /// The trap identifier of a WFx (TI, bits 1:0): 0 WFI, 1 WFE, 2 WFIT, 3 WFET.
+    #[must_use]
+    pub const fn wfx_kind(self) -> u8 {
+        (self.0 & 0b11).to_le_bytes()[0]
+    }
+
+    /// Whether a trapped system register access is a read (bit 0).
+    #[must_use]
+    pub const fn sysreg_is_read(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// The register of a trapped system register access: Op0, Op1, CRn, CRm, Op2.
+    #[must_use]
+    pub const fn sysreg(self) -> (u8, u8, u8, u8, u8) {
+        const fn bits(word: u64, lsb: u32, width: u32) -> u8 {
+            ((word >> lsb) & ((1 << width) - 1)).to_le_bytes()[0]
+        }
+        (
+            bits(self.0, 20, 2),
+            bits(self.0, 14, 3),
+            bits(self.0, 10, 4),
+            bits(self.0, 1, 4),
+            bits(self.0, 17, 3),
+        )
+    }
+}
+
+/// The page of a fault: `HPFAR_EL2.FIPA` (bits 43:4) holds IPA bits 51:12. Bit 63 and the low four bits are masked.
+#[must_use]
+pub const fn fault_page(hpfar: u64) -> Ipa {
+    Ipa::new(((hpfar >> 4) & ((1 << 40) - 1)) << 12)
+}
+
+/// The address of a fault: its page plus the low twelve bits of `FAR_EL2`, which are all that the RMM shows of it.
+#[must_use]
+pub const fn fault_address(hpfar: u64, far: u64) -> Ipa {
+    Ipa::new(fault_page(hpfar).raw() | (far & 0xfff))
+}

@@ -1,0 +1,41 @@
+//! The words of the Arm CCA Realm Management Interface (RMI).
+//!
+//! This crate says what the bits mean and nothing else: it issues no call, owns no memory and holds no policy. Every
+//! difference between the dialects of the interface lives here, so that no other crate of the family branches on one.
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`address`] | physical and intermediate physical addresses, granules, ranges |
+//! | [`dialect`] | the dialects and everything in which they differ |
+//! | [`command`] | every command: function identifier, registers, effects, per dialect |
+//! | [`result`](mod@result) | the result word (X0) and the status codes |
+//! | [`feature`] | feature registers |
+//! | [`desc`] | address range descriptors and donation requests |
+//! | [`flags`] | flag words of commands |
+//! | [`realm`], [`rec`], [`run`] | parameter pages and the run page |
+//! | [`rtt`] | translation table geometry: levels, alignment, start levels |
+//! | [`esr`] | exception syndromes as a host sees them |
+//! | [`measurement`] | what the Realm Initial Measurement is computed from |
+//! | [`psci`] | PSCI function identifiers and return codes |
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod command;
+pub mod desc;
+pub mod dialect;
+pub mod esr;
+pub mod feature;
+pub mod flags;
+pub mod measurement;
+pub mod psci;
+pub mod realm;
+pub mod rec;
+pub mod result;
+pub mod rtt;
+pub mod run;
+
+pub use address::{GranuleSize, Ipa, IpaRange, Pa, PaRange};
+pub use command::{Command, Fid};
+pub use dialect::Dialect;
+pub use result::{ResultWord, Status};

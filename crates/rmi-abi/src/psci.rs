@@ -1,0 +1,89 @@
+//! PSCI as a host sees it: the functions a Realm calls and the codes it is answered with.
+//!
+//! Source: Arm DEN0022 (PSCI); DEN0137 2.0-bet3, `RMI_PSCI_COMPLETE`.
+
+use num_enum::{FromPrimitive, IntoPrimitive};
+
+/// A PSCI function identifier in a `PSCI` exit. The SMC32 forms that a Realm may use are told apart from the SMC64 ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum PsciFunction {
+    /// `PSCI_VERSION`
+    #[doc(alias = "PSCI_VERSION")]
+    Version = 0x8400_0000,
+    /// `PSCI_CPU_SUSPEND`, SMC32
+    CpuSuspend32 = 0x8400_0001,
+    /// `PSCI_CPU_SUSPEND`, SMC64
+    #[doc(alias = "PSCI_CPU_SUSPEND")]
+    CpuSuspend64 = 0xc400_0001,
+    /// `PSCI_CPU_OFF`
+    #[doc(alias = "PSCI_CPU_OFF")]
+    CpuOff = 0x8400_0002,
+    /// `PSCI_CPU_ON`, SMC32
+    CpuOn32 = 0x8400_0003,
+    /// `PSCI_CPU_ON`, SMC64
+    #[doc(alias = "PSCI_CPU_ON")]
+    CpuOn64 = 0xc400_0003,
+    /// `PSCI_AFFINITY_INFO`, SMC32
+    AffinityInfo32 = 0x8400_0004,
+    /// `PSCI_AFFINITY_INFO`, SMC64
+    #[doc(alias = "PSCI_AFFINITY_INFO")]
+    AffinityInfo64 = 0xc400_0004,
+    /// `PSCI_SYSTEM_OFF`
+    #[doc(alias = "PSCI_SYSTEM_OFF")]
+    SystemOff = 0x8400_0008,
+    /// `PSCI_SYSTEM_RESET`
+    #[doc(alias = "PSCI_SYSTEM_RESET")]
+    SystemReset = 0x8400_0009,
+    /// `PSCI_FEATURES`
+    #[doc(alias = "PSCI_FEATURES")]
+    Features = 0x8400_000a,
+    /// A function this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u32),
+}
+
+/// A PSCI return code, sign-extended to 64 bits in registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(i64)]
+#[non_exhaustive]
+pub enum PsciReturnCode {
+    /// The entry point is not usable.
+    InvalidAddress = -9,
+    /// The CPU is disabled.
+    Disabled = -8,
+    /// The CPU does not exist.
+    NotPresent = -7,
+    /// Something went wrong inside.
+    InternalFailure = -6,
+    /// The CPU is being turned on.
+    OnPending = -5,
+    /// The CPU is on.
+    AlreadyOn = -4,
+    /// Refused.
+    Denied = -3,
+    /// An argument is wrong.
+    InvalidParameters = -2,
+    /// The function does not exist.
+    NotSupported = -1,
+    /// Done.
+    Success = 0,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(i64),
+}
+
+impl PsciReturnCode {
+    /// The register value.
+    #[must_use]
+    pub fn to_register(self) -> u64 {
+        i64::from(self).cast_unsigned()
+    }
+
+    /// The code of a register value.
+    #[must_use]
+    pub fn from_register(value: u64) -> Self {
+        Self::from(value.cast_signed())
+    }
+}

@@ -1,0 +1,169 @@
+//! The REC parameter page and the REC's name, its MPIDR.
+
+use core::mem::offset_of;
+
+use static_assertions::const_assert_eq;
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+/// The MPIDR of a REC: aff0 in bits 3:0, aff1 in 15:8, aff2 in 23:16, aff3 in 31:24.
+///
+/// Mind that PSCI puts aff3 in bits 39:32; for fewer than 2^20 RECs the two are the same number.
+/// Source: DEN0137 2.0-bet3, `RmiRecMpidr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+#[doc(alias = "RmiRecMpidr")]
+pub struct Mpidr(u64);
+
+impl Mpidr {
+    /// The MPIDR of the REC that is created as number `index`, from 0.
+    #[must_use]
+    pub const fn from_index(index: u32) -> Self {
+        let index = index as u64;
+        Self(
+            index & 0xf
+                | ((index >> 4) & 0xff) << 8
+                | ((index >> 12) & 0xff) << 16
+                | ((index >> 20) & 0xff) << 24,
+        )
+    }
+
+    /// Wraps a register value; `None` when reserved bits are set.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Option<Self> {
+        if raw & !0xffff_ff0f == 0 { Some(Self(raw)) } else { None }
+    }
+
+    /// Wraps an MPIDR as PSCI passes it (aff3 in bits 39:32); `None` when reserved bits are set.
+    #[must_use]
+    pub const fn from_psci(raw: u64) -> Option<Self> {
+        if raw & !0xff_00ff_ff0f == 0 {
+            Some(Self(raw & 0xff_ff0f | (raw >> 8) & 0xff00_0000))
+        } else {
+            None
+        }
+    }
+
+    /// The register value.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// The number of the REC: aff0 + 16 aff1 + 4096 aff2 + 1048576 aff3.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "28 bits")]
+    pub const fn index(self) -> u32 {
+        (self.0 & 0xf
+            | ((self.0 >> 8) & 0xff) << 4
+            | ((self.0 >> 16) & 0xff) << 12
+            | ((self.0 >> 24) & 0xff) << 20) as u32
+    }
+}
+
+bitflags::bitflags! {
+    /// `RmiRecCreateFlags`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[doc(alias = "RmiRecCreateFlags")]
+    pub struct RecCreateFlags: u64 {
+        /// The REC may be entered; otherwise it waits for a PSCI `CPU_ON`. Only runnable RECs are measured.
+        const RUNNABLE = 1 << 0;
+        const _ = !0;
+    }
+}
+
+/// Most auxiliary granules that a 1.0 RMM asks for.
+pub const MAX_REC_AUX_GRANULES: usize = 16;
+
+/// What `RMI_REC_CREATE` is told about a new REC.
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecParams`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "RmiRecParams")]
+pub struct RecParams {
+    /// Whether the REC may be entered at once.
+    pub runnable: bool,
+    /// Its MPIDR; RECs are created in index order.
+    pub mpidr: Mpidr,
+    /// Program counter of the first instruction, an IPA while the Realm's stage 1 is off.
+    pub pc: u64,
+    /// X0 to X7 at the first entry.
+    pub gprs: [u64; 8],
+}
+
+impl RecParams {
+    /// Lays the parameters out. The layout is the same in all dialects; 1.0 adds the auxiliary granules ([`RecParamsPage::aux`]).
+    #[must_use]
+    pub fn encode(&self) -> RecParamsPage {
+        let mut page = RecParamsPage::new_zeroed();
+        page.flags = if self.runnable { RecCreateFlags::RUNNABLE.bits() } else { 0 };
+        page.mpidr = self.mpidr.raw();
+        page.pc = self.pc;
+        page.gprs = self.gprs;
+        page
+    }
+}
+
+/// The REC parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+///
+/// | Offset | Bytes | Field | Dialects |
+/// |---|---|---|---|
+/// | 0x000 | 8 | `flags` | all |
+/// | 0x100 | 8 | `mpidr` | all |
+/// | 0x200 | 8 | `pc` | all |
+/// | 0x300 | 64 | `gprs`, X0 to X7 | all |
+/// | 0x800 | 8 | `num_aux` | 1.0 |
+/// | 0x808 | 128 | `aux`, PAs | 1.0 |
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4096))]
+#[doc(alias = "RmiRecParams")]
+#[expect(missing_docs, reason = "the table above documents every field")]
+pub struct RecParamsPage {
+    pub flags: u64,
+    _sbz0: [u8; 0x100 - 0x008],
+    pub mpidr: u64,
+    _sbz1: [u8; 0x200 - 0x108],
+    pub pc: u64,
+    _sbz2: [u8; 0x300 - 0x208],
+    pub gprs: [u64; 8],
+    _sbz3: [u8; 0x800 - 0x340],
+    pub num_aux: u64,
+    pub aux: [u64; MAX_REC_AUX_GRANULES],
+    _sbz4: [u8; 0x1000 - 0x888],
+}
+
+const_assert_eq!(size_of::<RecParamsPage>(), 0x1000);
+const_assert_eq!(offset_of!(RecParamsPage, mpidr), 0x100);
+const_assert_eq!(offset_of!(RecParamsPage, pc), 0x200);
+const_assert_eq!(offset_of!(RecParamsPage, gprs), 0x300);
+const_assert_eq!(offset_of!(RecParamsPage, num_aux), 0x800);
+const_assert_eq!(offset_of!(RecParamsPage, aux), 0x808);
+
+impl RecParamsPage {
+    /// The page whose hash is measured for a runnable REC: only `flags`, `pc` and `gprs` are kept; `mpidr` is zero.
+    #[must_use]
+    pub fn measured(&self) -> Self {
+        let mut page = Self::new_zeroed();
+        page.flags = self.flags;
+        page.pc = self.pc;
+        page.gprs = self.gprs;
+        page
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mpidr_of_an_index_and_back() {
+        for (index, mpidr) in
+            [(0, 0), (15, 0xf), (16, 0x100), (4095, 0xff0f), (4096, 0x1_0000), (1 << 20, 1 << 24)]
+        {
+            assert_eq!(Mpidr::from_index(index).raw(), mpidr);
+            assert_eq!(Mpidr::from_raw(mpidr).unwrap().index(), index);
+        }
+        assert_eq!(Mpidr::from_raw(0x10), None);
+        assert_eq!(Mpidr::from_psci(1 << 32), Some(Mpidr::from_index(1 << 20)));
+        assert_eq!(Mpidr::from_psci(1 << 24), None);
+    }
+}

@@ -1,0 +1,395 @@
+//! Geometry of Realm translation tables (RTTs): levels, block sizes, start levels, walk arithmetic.
+//!
+//! Everything here is a pure function of the IPA width and the 4 KiB granule that Realm translation tables use.
+//! Source: DEN0137 1.0-rel0 and 2.0-bet3, "RTT"; the start levels follow the VMSAv8-64 rules as TF-RMM applies them.
+
+use core::fmt;
+
+use num_enum::{FromPrimitive, IntoPrimitive};
+
+use crate::address::{Ipa, IpaRange, Pa};
+
+/// A translation table level, from -1 (only with LPA2, only as the start level) to 3 (pages).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Level(i8);
+
+impl Level {
+    /// Level -1: 256 TiB an entry.
+    pub const MINUS_1: Self = Self(-1);
+    /// Level 0: 512 GiB an entry.
+    pub const L0: Self = Self(0);
+    /// Level 1: 1 GiB an entry.
+    pub const L1: Self = Self(1);
+    /// Level 2: 2 MiB an entry.
+    pub const L2: Self = Self(2);
+    /// Level 3: 4 KiB an entry, a page.
+    pub const L3: Self = Self(3);
+
+    /// The level of that number, -1 to 3.
+    #[must_use]
+    pub const fn new(number: i8) -> Option<Self> {
+        if number >= -1 && number <= 3 { Some(Self(number)) } else { None }
+    }
+
+    /// The level of a 64-bit signed register value, -1 to 3.
+    #[must_use]
+    pub fn from_register(value: u64) -> Option<Self> {
+        i8::try_from(value.cast_signed()).ok().and_then(Self::new)
+    }
+
+    /// The number, -1 to 3.
+    #[must_use]
+    pub const fn number(self) -> i8 {
+        self.0
+    }
+
+    /// The number as a 64-bit signed register value.
+    #[must_use]
+    pub fn to_register(self) -> u64 {
+        i64::from(self.0).cast_unsigned()
+    }
+
+    /// Binary logarithm of the bytes that one entry of this level covers: 12 at level 3, 9 more for each level up.
+    #[must_use]
+    pub const fn entry_shift(self) -> u32 {
+        12 + 9 * (3 - self.0).cast_unsigned() as u32
+    }
+
+    /// Bytes that one entry of this level covers.
+    #[must_use]
+    pub const fn entry_bytes(self) -> u64 {
+        1 << self.entry_shift()
+    }
+
+    /// Bytes that one whole table of this level covers (512 entries).
+    #[must_use]
+    pub const fn table_bytes(self) -> u64 {
+        1 << (self.entry_shift() + 9)
+    }
+
+    /// The next level towards the pages; `None` below level 3.
+    #[must_use]
+    pub const fn child(self) -> Option<Self> {
+        Self::new(self.0 + 1)
+    }
+
+    /// The next level towards the root; `None` above level -1.
+    #[must_use]
+    pub const fn parent(self) -> Option<Self> {
+        Self::new(self.0 - 1)
+    }
+
+    /// Whether a mapping may stand at this level: 1, 2 and 3.
+    #[must_use]
+    pub const fn may_map(self) -> bool {
+        self.0 >= 1
+    }
+}
+
+impl fmt::Debug for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Level({})", self.0)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Entries in one translation table.
+pub const ENTRIES_PER_TABLE: u64 = 512;
+
+/// The IPA space of a Realm and the tables that translate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    ipa_width: u8,
+    start_level: Level,
+    root_tables: u8,
+}
+
+/// Why an IPA width and a start level do not go together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GeometryError {
+    /// The width is below 32 or above 52 bits.
+    #[non_exhaustive]
+    Width {
+        /// The width in bits.
+        ipa_width: u8,
+    },
+    /// No table of this start level, nor 16 of them side by side, cover the width; or one entry already does.
+    #[non_exhaustive]
+    StartLevel {
+        /// The width in bits.
+        ipa_width: u8,
+        /// The start level.
+        start_level: Level,
+    },
+}
+
+impl fmt::Display for GeometryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Width { ipa_width } => {
+                write!(f, "an IPA width of {ipa_width} bits is not within 32 to 52")
+            }
+            Self::StartLevel { ipa_width, start_level } => {
+                write!(f, "an IPA width of {ipa_width} bits cannot start at level {start_level}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for GeometryError {}
+
+impl Geometry {
+    /// Narrowest IPA space an RMM accepts, in bits.
+    pub const MIN_IPA_WIDTH: u8 = 32;
+    /// Widest IPA space, in bits; above 48 needs LPA2.
+    pub const MAX_IPA_WIDTH: u8 = 52;
+
+    /// The geometry with the deepest walk, hence the fewest root tables: one table, wherever that is possible.
+    ///
+    /// A start level of 0 needs a physical address size of 44 bits; [`Geometry::with_start_level`] offers the alternative.
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError::Width`] when the width is not within 32 to 52 bits.
+    pub const fn new(ipa_width: u8) -> Result<Self, GeometryError> {
+        let start_level = match ipa_width {
+            32..=39 => Level::L1,
+            40..=48 => Level::L0,
+            49..=52 => Level::MINUS_1,
+            _ => return Err(GeometryError::Width { ipa_width }),
+        };
+        Self::with_start_level(ipa_width, start_level)
+    }
+
+    /// The geometry that starts at the given level, with as many concatenated root tables as that takes (1 to 16).
+    ///
+    /// # Errors
+    ///
+    /// [`GeometryError::Width`] or [`GeometryError::StartLevel`].
+    pub const fn with_start_level(
+        ipa_width: u8,
+        start_level: Level,
+    ) -> Result<Self, GeometryError> {
+        if ipa_width < Self::MIN_IPA_WIDTH || ipa_width > Self::MAX_IPA_WIDTH {
+            return Err(GeometryError::Width { ipa_width });
+        }
+        let refused = Err(GeometryError::StartLevel { ipa_width, start_level });
+        let table_bits = start_level.entry_shift() + 9;
+        let width = ipa_width as u32;
+        let extra = width.saturating_sub(table_bits);
+        // At level -1 no concatenation exists, and a table has at most 16 live entries; level 3 never starts a Realm's walk.
+        let (max_extra, in_range) = match start_level.number() {
+            -1 => (0, width > 48),
+            0..=2 => (4, width > start_level.entry_shift()),
+            _ => (0, false),
+        };
+        if !in_range || extra > max_extra {
+            return refused;
+        }
+        Ok(Self { ipa_width, start_level, root_tables: 1 << extra })
+    }
+
+    /// Width of the IPA space in bits.
+    #[must_use]
+    #[doc(alias = "s2sz")]
+    pub const fn ipa_width(&self) -> u8 {
+        self.ipa_width
+    }
+
+    /// Level of the root tables.
+    #[must_use]
+    #[doc(alias = "rtt_level_start")]
+    pub const fn start_level(&self) -> Level {
+        self.start_level
+    }
+
+    /// Number of root tables, in granules: 1, 2, 4, 8 or 16. They are contiguous and aligned to their total size.
+    #[must_use]
+    #[doc(alias = "rtt_num_start")]
+    pub const fn root_tables(&self) -> u8 {
+        self.root_tables
+    }
+
+    /// First IPA that does not exist: 2 to the power of the width.
+    #[must_use]
+    pub const fn end(&self) -> Ipa {
+        Ipa::new(1 << self.ipa_width)
+    }
+
+    /// First IPA of the unprotected half; everything below is protected.
+    #[must_use]
+    pub const fn unprotected_base(&self) -> Ipa {
+        Ipa::new(1 << (self.ipa_width - 1))
+    }
+
+    /// Whether an IPA lies in the protected half.
+    #[must_use]
+    pub const fn is_protected(&self, ipa: Ipa) -> bool {
+        ipa.raw() < self.unprotected_base().raw()
+    }
+
+    /// Whether an IPA lies in the unprotected half (and exists).
+    #[must_use]
+    pub const fn is_unprotected(&self, ipa: Ipa) -> bool {
+        !self.is_protected(ipa) && ipa.raw() < self.end().raw()
+    }
+
+    /// The unprotected IPA that aliases a protected one: the same address with the top bit set.
+    #[must_use]
+    pub const fn unprotected_alias(&self, ipa: Ipa) -> Option<Ipa> {
+        if self.is_protected(ipa) {
+            Some(Ipa::new(ipa.raw() | self.unprotected_base().raw()))
+        } else {
+            None
+        }
+    }
+
+    /// Whether a whole range lies in the protected half.
+    #[must_use]
+    pub fn range_is_protected(&self, range: &IpaRange) -> bool {
+        range.top() <= self.unprotected_base()
+    }
+
+    /// Whether a whole range lies in the unprotected half.
+    #[must_use]
+    pub fn range_is_unprotected(&self, range: &IpaRange) -> bool {
+        range.base() >= self.unprotected_base() && range.top() <= self.end()
+    }
+
+    /// Index of the entry that covers `ipa` in the table of `level`; at the start level it runs over all root tables.
+    #[must_use]
+    pub const fn entry_index(&self, ipa: Ipa, level: Level) -> u64 {
+        let index = ipa.raw() >> level.entry_shift();
+        if level.number() == self.start_level.number() {
+            index
+        } else {
+            index & (ENTRIES_PER_TABLE - 1)
+        }
+    }
+
+    /// Base of the range that the table of `level` containing `ipa` covers.
+    #[must_use]
+    pub const fn table_base(&self, ipa: Ipa, level: Level) -> Ipa {
+        if level.number() <= self.start_level.number() {
+            Ipa::new(0)
+        } else {
+            ipa.align_down(level.table_bytes())
+        }
+    }
+}
+
+/// The deepest-reaching level at which `bytes` of contiguous memory at `pa` may be mapped at `ipa` in one block.
+///
+/// The answer is the highest (largest) block level from 1 to 3 for which both addresses are aligned and enough bytes remain; `None` when not
+/// even a page fits.
+#[must_use]
+pub fn largest_block(ipa: Ipa, pa: Pa, bytes: u64) -> Option<Level> {
+    [Level::L1, Level::L2, Level::L3].into_iter().find(|level| {
+        let size = level.entry_bytes();
+        ipa.is_aligned(size) && pa.is_aligned(size) && bytes >= size
+    })
+}
+
+/// The state of a translation table entry, as `RMI_RTT_READ_ENTRY` reports it.
+///
+/// Source: DEN0137 2.0-bet3, `RmiRttEntryState`. The values 4 and 5 are disputed between sources and stay numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiRttEntryState")]
+#[non_exhaustive]
+pub enum RttEntryState {
+    /// Nothing is mapped.
+    #[doc(alias = "RMI_UNASSIGNED")]
+    Void = 0,
+    /// Memory is mapped.
+    #[doc(alias = "RMI_ASSIGNED")]
+    Data = 1,
+    /// A table of the next level.
+    Table = 2,
+    /// Device memory is mapped.
+    #[doc(alias = "RMI_ASSIGNED_DEV")]
+    NarchDev = 3,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
+/// The Realm IPA state (RIPAS).
+///
+/// Source: DEN0137 2.0-bet3, `RmiRipas`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiRipas")]
+#[non_exhaustive]
+pub enum Ripas {
+    /// Not used by the Realm; an access is an abort that the Realm sees.
+    Empty = 0,
+    /// Private memory of the Realm.
+    Ram = 1,
+    /// Memory that the host took away.
+    Destroyed = 2,
+    /// Memory of an assigned device.
+    Dev = 3,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn start_levels_match_the_reference_table() {
+        // rmi-v1 section 6: start level, width, root tables.
+        for (level, width, tables) in [
+            (2, 32, Some(4)),
+            (2, 33, Some(8)),
+            (2, 34, Some(16)),
+            (2, 35, None),
+            (1, 32, Some(1)),
+            (1, 39, Some(1)),
+            (1, 40, Some(2)),
+            (1, 43, Some(16)),
+            (1, 44, None),
+            (0, 39, None),
+            (0, 40, Some(1)),
+            (0, 48, Some(1)),
+            (0, 49, Some(2)),
+            (0, 52, Some(16)),
+            (-1, 48, None),
+            (-1, 49, Some(1)),
+            (-1, 52, Some(1)),
+            (3, 32, None),
+        ] {
+            let level = Level::new(level).unwrap();
+            let got = Geometry::with_start_level(width, level).ok().map(|g| g.root_tables());
+            assert_eq!(got, tables, "level {level}, width {width}");
+        }
+    }
+
+    #[test]
+    fn levels_outside_the_range_do_not_exist() {
+        assert_eq!(Level::new(4), None);
+        assert_eq!(Level::new(-2), None);
+        assert_eq!(Level::from_register(u64::MAX), Some(Level::MINUS_1));
+        assert_eq!(Level::from_register(1 << 32), None);
+        assert_eq!(Level::L2.entry_bytes(), 0x20_0000);
+        assert_eq!(Level::MINUS_1.entry_shift(), 48);
+    }
+
+    #[test]
+    fn blocks_are_as_large_as_alignment_and_length_allow() {
+        let gib = 1 << 30;
+        assert_eq!(largest_block(Ipa::new(gib), Pa::new(gib), gib), Some(Level::L1));
+        assert_eq!(largest_block(Ipa::new(gib), Pa::new(gib), gib - 1), Some(Level::L2));
+        assert_eq!(largest_block(Ipa::new(gib), Pa::new(gib + 0x1000), gib), Some(Level::L3));
+        assert_eq!(largest_block(Ipa::new(gib), Pa::new(gib), 0xfff), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! The run page: what host and RMM tell each other at each entry and exit of a REC.
+//!
+//! The first half, [`RecEnter`], is written by the host; the second, [`RecExit`], by the RMM. Other agents may write the page at any time, so a host
+//! copies the halves in and out and never holds a reference into it.
+
+use core::mem::offset_of;
+
+use static_assertions::const_assert_eq;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::dialect::Dialect;
+
+bitflags::bitflags! {
+    /// `RmiRecEnterFlags`: how the host answers the last exit.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    #[doc(alias = "RmiRecEnterFlags")]
+    pub struct RecEnterFlags: u64 {
+        /// The access of the last exit was emulated; a load takes its value from `gprs[0]`.
+        const EMUL_MMIO = 1 << 0;
+        /// Inject a synchronous external abort for the access of the last exit.
+        const INJECT_SEA = 1 << 1;
+        /// Exit on WFI in this run.
+        const TRAP_WFI = 1 << 2;
+        /// Exit on WFE in this run.
+        const TRAP_WFE = 1 << 3;
+        /// The RIPAS change is rejected.
+        const RIPAS_REJECT = 1 << 4;
+        /// The stage 2 permission change is rejected (2.0).
+        const S2AP_REJECT = 1 << 5;
+        /// The device mapping is rejected (2.0).
+        const DEV_MEM_REJECT = 1 << 6;
+        /// Return to plane 0 first (2.0).
+        const FORCE_P0 = 1 << 7;
+        const _ = !0;
+    }
+}
+
+/// Number of general purpose registers in each half of the run page: X0 to X30.
+pub const RUN_GPRS: usize = 31;
+
+/// The host's half of the run page, 2 KiB, at offset 0 of it.
+///
+/// | Offset | Bytes | Field |
+/// |---|---|---|
+/// | 0x000 | 8 | `flags`, [`RecEnterFlags`] |
+/// | 0x200 | 248 | `gprs`, X0 to X30 |
+/// | 0x300 | 8 | `gicv3_hcr` (1.0) |
+/// | 0x308 | 128 | `gicv3_lrs` (1.0) |
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecEnter`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[doc(alias = "RmiRecEnter")]
+#[expect(missing_docs, reason = "the table above documents every field")]
+pub struct RecEnter {
+    pub flags: u64,
+    _sbz0: [u8; 0x200 - 0x008],
+    pub gprs: [u64; RUN_GPRS],
+    _sbz1: [u8; 0x300 - 0x2f8],
+    pub gicv3_hcr: u64,
+    pub gicv3_lrs: [u64; 16],
+    _sbz2: [u8; 0x800 - 0x388],
+}
+
+const_assert_eq!(size_of::<RecEnter>(), 0x800);
+const_assert_eq!(offset_of!(RecEnter, gprs), 0x200);
+const_assert_eq!(offset_of!(RecEnter, gicv3_hcr), 0x300);
+const_assert_eq!(offset_of!(RecEnter, gicv3_lrs), 0x308);
+
+/// The RMM's half of the run page, 2 KiB, at offset 0x800 of it.
+///
+/// | Offset | Bytes | Field |
+/// |---|---|---|
+/// | 0x000 | 1 | `exit_reason`, see [`ExitReason::decode`] |
+/// | 0x100 | 8 | `esr` |
+/// | 0x108 | 8 | `far` |
+/// | 0x110 | 8 | `hpfar` |
+/// | 0x118 | 8 | `rtt_tree` (2.0) |
+/// | 0x120 | 8 | `rtt_level` (TF-RMM) |
+/// | 0x200 | 248 | `gprs`, X0 to X30 |
+/// | 0x300 | 8 | `gicv3_hcr` (1.0) |
+/// | 0x308 | 128 | `gicv3_lrs` (1.0) |
+/// | 0x388 | 8 | `gicv3_misr` (1.0) |
+/// | 0x390 | 8 | `gicv3_vmcr` (1.0) |
+/// | 0x400 | 8 | `cntp_ctl` |
+/// | 0x408 | 8 | `cntp_cval` |
+/// | 0x410 | 8 | `cntv_ctl` |
+/// | 0x418 | 8 | `cntv_cval` |
+/// | 0x500 | 8 | `ripas_base`, IPA |
+/// | 0x508 | 8 | `ripas_top`, IPA |
+/// | 0x510 | 1 | `ripas_value`, `RmiRipas` |
+/// | 0x520 | 8 | `s2ap_base`, IPA (2.0) |
+/// | 0x528 | 8 | `s2ap_top`, IPA (2.0) |
+/// | 0x530 | 8 | `vdev_id_1` (2.0) |
+/// | 0x538 | 8 | `vdev_id_2` (2.0) |
+/// | 0x540 | 8 | `dev_mem_base`, IPA (2.0) |
+/// | 0x548 | 8 | `dev_mem_top`, IPA (2.0) |
+/// | 0x550 | 8 | `dev_mem_pa`, PA (2.0) |
+/// | 0x600 | 2 | `imm` |
+/// | 0x608 | 8 | `plane` (2.0) |
+/// | 0x700 | 1 | `pmu_ovf_status`, `RmiPmuOverflowStatus` |
+/// | 0x710 | 8 | `vsmmu`, PA (2.0) |
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExit`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[doc(alias = "RmiRecExit")]
+#[expect(missing_docs, reason = "the table above documents every field")]
+pub struct RecExit {
+    pub exit_reason: u8,
+    _unread0: [u8; 0x100 - 0x001],
+    pub esr: u64,
+    pub far: u64,
+    pub hpfar: u64,
+    pub rtt_tree: u64,
+    pub rtt_level: i64,
+    _unread1: [u8; 0x200 - 0x128],
+    pub gprs: [u64; RUN_GPRS],
+    _unread2: [u8; 0x300 - 0x2f8],
+    pub gicv3_hcr: u64,
+    pub gicv3_lrs: [u64; 16],
+    pub gicv3_misr: u64,
+    pub gicv3_vmcr: u64,
+    _unread3: [u8; 0x400 - 0x398],
+    pub cntp_ctl: u64,
+    pub cntp_cval: u64,
+    pub cntv_ctl: u64,
+    pub cntv_cval: u64,
+    _unread4: [u8; 0x500 - 0x420],
+    pub ripas_base: u64,
+    pub ripas_top: u64,
+    pub ripas_value: u8,
+    _unread5: [u8; 15],
+    pub s2ap_base: u64,
+    pub s2ap_top: u64,
+    pub vdev_id_1: u64,
+    pub vdev_id_2: u64,
+    pub dev_mem_base: u64,
+    pub dev_mem_top: u64,
+    pub dev_mem_pa: u64,
+    _unread6: [u8; 0x600 - 0x558],
+    pub imm: u16,
+    _unread7: [u8; 6],
+    pub plane: u64,
+    _unread8: [u8; 0x700 - 0x610],
+    pub pmu_ovf_status: u8,
+    _unread9: [u8; 15],
+    pub vsmmu: u64,
+    _unread10: [u8; 0x800 - 0x718],
+}
+
+const_assert_eq!(size_of::<RecExit>(), 0x800);
+const_assert_eq!(offset_of!(RecExit, esr), 0x100);
+const_assert_eq!(offset_of!(RecExit, gprs), 0x200);
+const_assert_eq!(offset_of!(RecExit, gicv3_vmcr), 0x390);
+const_assert_eq!(offset_of!(RecExit, cntv_cval), 0x418);
+const_assert_eq!(offset_of!(RecExit, ripas_value), 0x510);
+const_assert_eq!(offset_of!(RecExit, dev_mem_pa), 0x550);
+const_assert_eq!(offset_of!(RecExit, imm), 0x600);
+const_assert_eq!(offset_of!(RecExit, plane), 0x608);
+const_assert_eq!(offset_of!(RecExit, pmu_ovf_status), 0x700);
+const_assert_eq!(offset_of!(RecExit, vsmmu), 0x710);
+
+/// The run page, 4 KiB.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(4096))]
+#[doc(alias = "RmiRecRun")]
+pub struct RecRun {
+    /// `0x000`: the host's half.
+    pub enter: RecEnter,
+    /// `0x800`: the RMM's half.
+    pub exit: RecExit,
+}
+
+const_assert_eq!(size_of::<RecRun>(), 0x1000);
+const_assert_eq!(offset_of!(RecRun, exit), 0x800);
+
+/// Why a REC exited, the same name for the same event in every dialect.
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExitReason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "RmiRecExitReason")]
+#[non_exhaustive]
+pub enum ExitReason {
+    /// A synchronous exception.
+    Sync,
+    /// A physical interrupt.
+    Irq,
+    /// A fast physical interrupt.
+    Fiq,
+    /// A PSCI call that the host should know of.
+    Psci,
+    /// The Realm asks for a RIPAS change.
+    RipasChange,
+    /// The Realm calls the host.
+    HostCall,
+    /// A system error.
+    SError,
+    /// The Realm asks for a stage 2 permission change (2.0).
+    S2apChange,
+    /// The Realm asks for a virtual device (2.0 up to TF-RMM of July 2026).
+    VdevRequest,
+    /// The Realm asks for a device mapping to be validated (2.0).
+    VdevValidateMapping,
+    /// The Realm gave a command to a virtual SMMU (2.0).
+    VsmmuCommand,
+    /// The Realm asks for a peer to peer binding (2.0-bet0).
+    VdevP2pBinding,
+    /// A code that the dialect does not define.
+    Unknown(u8),
+}
+
+impl ExitReason {
+    /// The reason that a dialect gives this code to.
+    #[must_use]
+    pub const fn decode(code: u8, dialect: Dialect) -> Self {
+        match (code, dialect) {
+            (0, _) => Self::Sync,
+            (1, _) => Self::Irq,
+            (2, _) => Self::Fiq,
+            (3, _) => Self::Psci,
+            (4, _) => Self::RipasChange,
+            (5, _) => Self::HostCall,
+            (6, _) => Self::SError,
+            (_, Dialect::V1_0) => Self::Unknown(code),
+            (7, _) => Self::S2apChange,
+            (8, Dialect::V2_0Bet3) => Self::VdevValidateMapping,
+            (8, _) => Self::VdevRequest,
+            (9, Dialect::V2_0Bet3) => Self::Unknown(code),
+            (9, _) => Self::VdevValidateMapping,
+            (10, Dialect::TfRmm2026_07) => Self::VdevP2pBinding,
+            (10, _) => Self::VsmmuCommand,
+            (11, Dialect::V2_0Bet0) => Self::VdevP2pBinding,
+            _ => Self::Unknown(code),
+        }
+    }
+}
