@@ -1,0 +1,441 @@
+//! Calls in a dialect: from a [`Command`] and its arguments to a decoded reply, with patience for a busy RMM.
+//!
+//! A [`Channel`] is what a session is before it knows more than its dialect. It puts the arguments of a command in their registers, looks the function
+//! identifier up, and sorts the answers: [`Progress::Done`] with the outputs, [`Progress::Pending`] for a stateful operation, or an [`Error`].
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::command::Effect;
+use rmi_abi::desc::DonateRequest;
+use rmi_abi::flags::ContinueFlags;
+use rmi_abi::result::OpMemReq;
+use rmi_abi::{Command, Dialect, ResultWord, Status};
+
+use crate::conduit::{Conduit, Registers};
+use crate::error::{Error, Refusal, Subject, Violation};
+use crate::ledger::Ledger;
+use crate::platform::Platform;
+
+/// How long to wait for an RMM that is not ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Calls that may be repeated because of `RMI_BUSY`, for one command.
+    pub busy: u32,
+    /// Calls that may be repeated because of `RMI_BLOCKED`, for one command.
+    pub blocked: u32,
+    /// Steps that one stateful operation may take.
+    pub steps: u32,
+}
+
+impl Default for Patience {
+    /// 1000 times busy, 100 times blocked, 100,000 steps.
+    fn default() -> Self {
+        Self { busy: 1000, blocked: 100, steps: 100_000 }
+    }
+}
+
+impl Patience {
+    /// No repetition at all; stateful operations get 64 steps. For atomic contexts.
+    pub const NONE: Self = Self { busy: 0, blocked: 0, steps: 64 };
+}
+
+/// One command with its arguments and what it is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) command: Command,
+    pub(crate) args: [u64; 7],
+    pub(crate) subject: Subject,
+}
+
+impl Call {
+    pub(crate) fn new<const N: usize>(command: Command, subject: Subject, args: [u64; N]) -> Self {
+        let mut all = [0; 7];
+        for (slot, arg) in all.iter_mut().zip(args) {
+            *slot = arg;
+        }
+        Self { command, args: all, subject }
+    }
+}
+
+/// The outputs of a command that succeeded: X1 to X7. Only those that the command defines mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    outputs: [u64; 7],
+}
+
+impl Reply {
+    /// X1.
+    #[must_use]
+    pub const fn x1(&self) -> u64 {
+        let [x1, ..] = self.outputs;
+        x1
+    }
+
+    /// X2.
+    #[must_use]
+    pub const fn x2(&self) -> u64 {
+        let [_, x2, ..] = self.outputs;
+        x2
+    }
+
+    /// X3.
+    #[must_use]
+    pub const fn x3(&self) -> u64 {
+        let [_, _, x3, ..] = self.outputs;
+        x3
+    }
+
+    /// X4.
+    #[must_use]
+    pub const fn x4(&self) -> u64 {
+        let [_, _, _, x4, ..] = self.outputs;
+        x4
+    }
+}
+
+/// What an incomplete operation wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// To be continued: `RMI_OP_CONTINUE`.
+    Continue,
+    /// Memory: `RMI_OP_MEM_DONATE`.
+    Donate(DonateRequest),
+    /// To give memory back: `RMI_OP_MEM_RECLAIM`.
+    Reclaim,
+}
+
+/// A stateful operation inside the RMM that has not ended. Losing it blocks its objects for good.
+#[derive(Debug)]
+#[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
+pub struct Pending {
+    pub(crate) command: Command,
+    pub(crate) subject: Subject,
+    pub(crate) handle: u64,
+    pub(crate) want: Want,
+    pub(crate) can_cancel: bool,
+}
+
+impl Pending {
+    /// The command that started the operation.
+    #[must_use]
+    pub const fn command(&self) -> Command {
+        self.command
+    }
+
+    /// The RMM's name for the operation. 0 is a legal handle.
+    #[must_use]
+    pub const fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    /// What the operation wants next.
+    #[must_use]
+    pub const fn want(&self) -> Want {
+        self.want
+    }
+
+    /// Whether the RMM would accept `RMI_OP_CANCEL` now.
+    #[must_use]
+    pub const fn can_cancel(&self) -> bool {
+        self.can_cancel
+    }
+
+    /// What the operation is about.
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        self.subject
+    }
+}
+
+/// How far a command came.
+#[derive(Debug)]
+#[must_use]
+pub enum Progress {
+    /// It succeeded.
+    Done(Reply),
+    /// It became a stateful operation.
+    Pending(Pending),
+}
+
+/// A platform and a dialect: enough to issue commands.
+#[derive(Debug)]
+pub struct Channel<P> {
+    platform: P,
+    dialect: Dialect,
+    patience: Patience,
+}
+
+impl<P: Platform> Channel<P> {
+    pub(crate) const fn new(platform: P, dialect: Dialect, patience: Patience) -> Self {
+        Self { platform, dialect, patience }
+    }
+
+    /// What the embedder brought.
+    #[must_use]
+    pub const fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    pub(crate) fn into_platform(self) -> P {
+        self.platform
+    }
+
+    /// The dialect spoken.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    pub(crate) fn set_dialect(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+    }
+
+    /// How long commands wait for the RMM.
+    #[must_use]
+    pub const fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    /// Issues a call once and returns X0 and the outputs.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn issue(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
+        let Some(fid) = call.command.fid(self.dialect) else {
+            return Err(Error::Unsupported { command: call.command, dialect: self.dialect });
+        };
+        let [a1, a2, a3, a4, a5, a6, a7] = call.args;
+        let registers: Registers = [u64::from(fid.0), a1, a2, a3, a4, a5, a6, a7];
+        // SAFETY: the caller's promise is passed on unchanged.
+        let [x0, outputs @ ..] = unsafe { self.platform.conduit().call(registers) };
+        Ok((ResultWord(x0), Reply { outputs }))
+    }
+
+    fn refusal(&self, call: &Call, result: ResultWord) -> Refusal {
+        Refusal { command: call.command, dialect: self.dialect, result, subject: call.subject }
+    }
+
+    /// Sorts a final status that is not success.
+    fn failure(&self, call: &Call, result: ResultWord) -> Error {
+        match result.status() {
+            // All ones is how an absent function answers; the status byte of that would be 255.
+            _ if result.is_not_supported() => Error::Refused(self.refusal(call, result)),
+            status @ (Status::Success | Status::Incomplete) => Error::Violation {
+                command: call.command,
+                violation: Violation::Status,
+                value: u64::from(u8::from(status)),
+                subject: call.subject,
+            },
+            // An unknown status may be a newer error, which changes nothing, or nonsense.
+            Status::Unknown(_) => Error::Unclear(self.refusal(call, result)),
+            _ => Error::Refused(self.refusal(call, result)),
+        }
+    }
+
+    /// Starts a command: repeats it while the RMM is busy, and sorts the answer.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn start(&self, call: &Call) -> Result<Progress, Error> {
+        let (mut busy, mut blocked) = (0, 0);
+        loop {
+            // SAFETY: the caller's promise is passed on unchanged.
+            let (result, reply) = unsafe { self.issue(call)? };
+            let (spent, limit) = match result.status() {
+                Status::Success => return Ok(Progress::Done(reply)),
+                Status::Busy => (&mut busy, self.patience.busy),
+                Status::Blocked => (&mut blocked, self.patience.blocked),
+                Status::Incomplete if self.may_be_incomplete(call.command) => {
+                    let pending = Pending {
+                        command: call.command,
+                        subject: call.subject,
+                        handle: reply.x1(),
+                        want: self.want(call, result, &reply)?,
+                        can_cancel: result.can_cancel(),
+                    };
+                    return Ok(Progress::Pending(pending));
+                }
+                _ => return Err(self.failure(call, result)),
+            };
+            if *spent >= limit {
+                return Err(Error::Exhausted {
+                    command: call.command,
+                    status: result.status(),
+                    subject: call.subject,
+                });
+            }
+            *spent += 1;
+            self.platform.relax();
+        }
+    }
+
+    fn may_be_incomplete(&self, command: Command) -> bool {
+        command.form(self.dialect).is_some_and(|form| form.effect() != Effect::Immediate)
+    }
+
+    fn want(&self, call: &Call, result: ResultWord, reply: &Reply) -> Result<Want, Error> {
+        match result.op_mem_req() {
+            OpMemReq::None => Ok(Want::Continue),
+            OpMemReq::Donate => Ok(Want::Donate(DonateRequest::decode(reply.x2(), self.dialect))),
+            OpMemReq::Reclaim => Ok(Want::Reclaim),
+            OpMemReq::Reserved => Err(Error::Violation {
+                command: call.command,
+                violation: Violation::Status,
+                value: result.0,
+                subject: call.subject,
+            }),
+        }
+    }
+
+    /// Issues one of the four commands that drive an operation. `None` stands for `RMI_BUSY` and `RMI_BLOCKED`: the same again, later.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn advance(
+        &self,
+        pending: &mut Pending,
+        call: &Call,
+    ) -> Result<Option<Step>, Error> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let (result, reply) = unsafe { self.issue(call)? };
+        match result.status() {
+            Status::Busy | Status::Blocked => Ok(None),
+            Status::Incomplete => {
+                pending.want = self.want(call, result, &reply)?;
+                pending.can_cancel = result.can_cancel();
+                Ok(Some(Step::Again(reply)))
+            }
+            _ => Ok(Some(Step::Final(result, reply))),
+        }
+    }
+
+    /// `RMI_OP_CONTINUE`: lets an operation that wants it go on. When the RMM is busy, nothing happens and the operation wants the same again.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_OP_CONTINUE.
+    ///
+    /// # Errors
+    ///
+    /// The outer error leaves the operation as it was. The inner result is the end of the operation, with the final status of the command that
+    /// started it.
+    pub fn op_continue(&self, mut pending: Pending) -> Result<Progress, Failure> {
+        let call = Call::new(
+            Command::OpContinue,
+            pending.subject,
+            [pending.handle, ContinueFlags::empty().bits()],
+        );
+        // SAFETY: the command names no memory; what the operation was given, it was given by tokens.
+        match unsafe { self.advance(&mut pending, &call) } {
+            Ok(None | Some(Step::Again(_))) => Ok(Progress::Pending(pending)),
+            Ok(Some(Step::Final(result, reply))) => match result.status() {
+                Status::Success => Ok(Progress::Done(reply)),
+                _ => {
+                    let started =
+                        Call { command: pending.command, args: [0; 7], subject: pending.subject };
+                    Err(Failure::Ended(self.failure(&started, result)))
+                }
+            },
+            Err(error) => Err(Failure::Stuck(pending, error)),
+        }
+    }
+
+    /// `RMI_OP_CANCEL`: asks the RMM to undo an operation. It then wants to give memory back or to be continued.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_OP_CANCEL.
+    ///
+    /// # Errors
+    ///
+    /// The operation comes back unchanged when the RMM refuses.
+    pub fn op_cancel(&self, mut pending: Pending) -> Result<Pending, (Pending, Error)> {
+        let call = Call::new(Command::OpCancel, pending.subject, [pending.handle]);
+        // SAFETY: the command names no memory.
+        match unsafe { self.advance(&mut pending, &call) } {
+            Ok(None | Some(Step::Again(_))) => Ok(pending),
+            Ok(Some(Step::Final(result, _))) => {
+                let error = self.failure(&call, result);
+                Err((pending, error))
+            }
+            Err(error) => Err((pending, error)),
+        }
+    }
+
+    /// Runs a command that moves no memory to its end.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn complete(&self, call: &Call) -> Result<Reply, Error> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let mut progress = unsafe { self.start(call)? };
+        for _ in 0..=self.patience.steps {
+            let pending = match progress {
+                Progress::Done(reply) => return Ok(reply),
+                Progress::Pending(pending) => pending,
+            };
+            if pending.want != Want::Continue {
+                // There is nobody here to give memory to or take it from. Cancel it if possible; report it either way.
+                return Err(self.abandon(pending, Violation::UnexpectedTransfer));
+            }
+            progress = match self.op_continue(pending) {
+                Ok(progress) => progress,
+                // The operation had begun; whether the status is its result or a refusal to continue is not known.
+                Err(Failure::Ended(Error::Refused(refusal))) => {
+                    return Err(Error::Unclear(refusal));
+                }
+                Err(Failure::Ended(error)) => return Err(error),
+                Err(Failure::Stuck(pending, error)) => {
+                    self.drop_pending(pending);
+                    return Err(error);
+                }
+            };
+        }
+        match progress {
+            Progress::Done(reply) => Ok(reply),
+            Progress::Pending(pending) => Err(self.abandon(pending, Violation::Endless)),
+        }
+    }
+
+    fn abandon(&self, pending: Pending, violation: Violation) -> Error {
+        let error = Error::Violation {
+            command: pending.command,
+            violation,
+            value: pending.handle,
+            subject: pending.subject,
+        };
+        let pending = match self.op_cancel(pending) {
+            Ok(pending) | Err((pending, _)) => pending,
+        };
+        self.drop_pending(pending);
+        error
+    }
+
+    /// Gives an operation up and says so in the books.
+    pub fn drop_pending(&self, pending: Pending) {
+        self.platform.ledger().operation_dropped(pending.command, pending.handle);
+    }
+
+    /// A violation by `pending`'s command.
+    #[must_use]
+    pub const fn violation(&self, pending: &Pending, violation: Violation, value: u64) -> Error {
+        Error::Violation { command: pending.command, violation, value, subject: pending.subject }
+    }
+}
+
+/// The answer to a command that drives an operation.
+pub(crate) enum Step {
+    /// The operation goes on.
+    Again(Reply),
+    /// Any other status.
+    Final(ResultWord, Reply),
+}
+
+/// Why an operation did not go on.
+#[derive(Debug)]
+#[must_use]
+pub enum Failure {
+    /// It has ended with this error.
+    Ended(Error),
+    /// It is where it was.
+    Stuck(Pending, Error),
+}

@@ -1,0 +1,199 @@
+//! The commands that move memory into and out of a stateful operation.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
+use rmi_abi::{Command, GranuleSize, ResultWord};
+use zerocopy::IntoBytes;
+
+use crate::channel::{Call, Channel, Pending, Step};
+use crate::error::{Error, Refusal, Subject, Violation};
+use crate::granules::{Delegated, Undelegated};
+use crate::platform::Platform;
+
+/// What a donation came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Donation {
+    /// The RMM took this many bytes, counted from the front of the list; the operation has a new want.
+    Taken(u64),
+    /// The RMM is busy; it took nothing.
+    Busy,
+    /// The RMM refused the list; it took nothing and wants the same as before.
+    Refused(ResultWord),
+}
+
+/// What a reclaim came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Reclaim {
+    /// The RMM filled this many entries; the operation has a new want.
+    Filled(usize),
+    /// The RMM is busy; it gave nothing.
+    Busy,
+    /// The RMM refused; nothing was lost.
+    Refused(ResultWord),
+}
+
+/// Entries of an address list: it may not leave the granule that holds it.
+const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_OP_MEM_DONATE`: offers delegated memory to an operation that wants it. Each token becomes one descriptor of blocks of `size`. `list` is host
+    /// memory that carries the descriptors, at most 512.
+    ///
+    /// Whatever the RMM takes, it takes from the front; the caller moves its tokens accordingly.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] when a token is no whole number of blocks or there are too many; [`Error::Violation`] when the RMM claims to have taken more than
+    /// was offered.
+    pub fn op_mem_donate(
+        &self,
+        pending: &mut Pending,
+        list: &mut Undelegated,
+        memory: &[Delegated],
+        size: BlockSize,
+        granule: GranuleSize,
+    ) -> Result<Donation, Error> {
+        let argument = |what| Error::Argument {
+            command: Command::OpMemDonate,
+            what,
+            subject: pending.subject,
+        };
+        let mut words = [0u64; LIST_ENTRIES];
+        let mut offered = 0u64;
+        for (slot, token) in words.iter_mut().zip(memory) {
+            let desc =
+                AddrRangeDesc::from_range(&token.range(), size, OpMemState::Delegated, granule)
+                    .ok_or(argument("the memory is no whole number of blocks"))?;
+            *slot = desc
+                .encode(self.dialect(), granule)
+                .map_err(|_| argument("the memory has no descriptor in this dialect"))?;
+            offered = offered.saturating_add(token.bytes());
+        }
+        let words = words.get(..memory.len()).ok_or(argument("too many ranges for one list"))?;
+        let at = self.list_page(list, Command::OpMemDonate)?;
+        self.write_host(list, 0, words.as_bytes())?;
+        // Dialects before bet3 have no fourth argument and ignore the register.
+        let args = [pending.handle, at, words.len() as u64, 0];
+        let call = Call::new(Command::OpMemDonate, pending.subject, args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered is already its own.
+        match unsafe { self.advance(pending, &call)? } {
+            None => Ok(Donation::Busy),
+            Some(Step::Final(result, _)) => Ok(Donation::Refused(result)),
+            Some(Step::Again(reply)) => match reply.x1().checked_mul(granule.bytes()) {
+                Some(taken) if taken <= offered => Ok(Donation::Taken(taken)),
+                _ => Err(self.violation(pending, Violation::Count, reply.x1())),
+            },
+        }
+    }
+
+    /// Offers one granule that is *not* delegated to an operation that wants memory, so that the RMM refuses it and ends the operation: the only way out of an
+    /// operation that wants memory which the host does not have and that cannot be cancelled.
+    ///
+    /// `list` is both the granule offered and the page that carries the list; it stays the host's, because the RMM accepts no granule in the wrong state.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE; TF-RMM (July 2026) turns to reclaiming when the first granule is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Violation`] when the RMM takes the granule all the same.
+    pub fn op_mem_donate_nothing(
+        &self,
+        pending: &mut Pending,
+        list: &mut Undelegated,
+        granule: GranuleSize,
+    ) -> Result<Donation, Error> {
+        let argument = |what| Error::Argument {
+            command: Command::OpMemDonate,
+            what,
+            subject: pending.subject,
+        };
+        let at = self.list_page(list, Command::OpMemDonate)?;
+        let desc = AddrRangeDesc {
+            base: list.base(),
+            size: BlockSize::Page,
+            count: 1,
+            state: OpMemState::Delegated,
+        };
+        let word = desc
+            .encode(self.dialect(), granule)
+            .map_err(|_| argument("the page has no descriptor in this dialect"))?;
+        self.write_host(list, 0, word.as_bytes())?;
+        let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
+        // SAFETY: the granule offered is host memory that the descriptor declares delegated, which a sound RMM refuses; it is borrowed exclusively, and should
+        // an unsound one take it, the violation below tells the caller never to use it again.
+        match unsafe { self.advance(pending, &call)? } {
+            None => Ok(Donation::Busy),
+            Some(Step::Final(result, _)) => Ok(Donation::Refused(result)),
+            Some(Step::Again(reply)) if reply.x1() == 0 => Ok(Donation::Taken(0)),
+            Some(Step::Again(reply)) => Err(self.violation(pending, Violation::Count, reply.x1())),
+        }
+    }
+
+    /// `RMI_OP_MEM_RECLAIM`: takes back memory from an operation that wants to give some. The RMM writes at most `into.len()` descriptors to `list`, host memory,
+    /// and they are copied from there.
+    ///
+    /// The caller checks every address against what it gave.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_RECLAIM.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Violation`] when the RMM claims to have written more than it was allowed.
+    pub fn op_mem_reclaim(
+        &self,
+        pending: &mut Pending,
+        list: &mut Undelegated,
+        into: &mut [AddrRangeDesc],
+        granule: GranuleSize,
+    ) -> Result<Reclaim, Error> {
+        let room = into.len().min(LIST_ENTRIES);
+        let at = self.list_page(list, Command::OpMemReclaim)?;
+        let call =
+            Call::new(Command::OpMemReclaim, pending.subject, [pending.handle, at, room as u64]);
+        // SAFETY: the RMM writes to a page that this function borrows exclusively.
+        match unsafe { self.advance(pending, &call)? } {
+            None => Ok(Reclaim::Busy),
+            Some(Step::Final(result, _)) => Ok(Reclaim::Refused(result)),
+            Some(Step::Again(reply)) => {
+                let filled = usize::try_from(reply.x1()).ok().filter(|filled| *filled <= room);
+                let Some(filled) = filled else {
+                    return Err(self.violation(pending, Violation::Count, reply.x1()));
+                };
+                let mut words = [0u64; LIST_ENTRIES];
+                self.read_host(list, 0, words.as_mut_bytes())?;
+                for (slot, word) in into.iter_mut().zip(words).take(filled) {
+                    *slot = AddrRangeDesc::decode(word, self.dialect(), granule);
+                }
+                Ok(Reclaim::Filled(filled))
+            }
+        }
+    }
+
+    fn list_page(&self, list: &Undelegated, command: Command) -> Result<u64, Error> {
+        if list.bytes() < MIN_GRANULE {
+            let subject = Subject::Pa(list.base());
+            return Err(Error::Argument {
+                command,
+                what: "the page for the address list is too small",
+                subject,
+            });
+        }
+        Ok(list.base().raw())
+    }
+
+    /// The error that a refused donation or reclaim stands for.
+    #[must_use]
+    pub fn op_refusal(&self, pending: &Pending, command: Command, result: ResultWord) -> Error {
+        Error::Refused(Refusal {
+            command,
+            dialect: self.dialect(),
+            result,
+            subject: pending.subject,
+        })
+    }
+}

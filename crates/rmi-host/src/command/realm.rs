@@ -1,0 +1,101 @@
+//! Commands about a Realm.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::realm::RealmParamsPage;
+use rmi_abi::{Command, Pa};
+
+use crate::channel::{Call, Channel, Progress};
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, InUse, Undelegated};
+use crate::platform::Platform;
+
+/// A Realm as the RMM knows it: its Realm Descriptor granule.
+#[derive(Debug)]
+#[doc(alias = "RD")]
+#[must_use = "dropping it leaks the granule"]
+pub struct Rd {
+    granule: InUse,
+}
+
+impl Rd {
+    /// Names a Realm by the granule that `RMI_REALM_CREATE` made its descriptor.
+    pub fn new(granule: Delegated) -> Self {
+        Self { granule: granule.into_use() }
+    }
+
+    /// Address of the granule.
+    #[must_use]
+    pub fn pa(&self) -> Pa {
+        self.granule.base()
+    }
+
+    /// The granule, once `RMI_REALM_DESTROY` has released it.
+    pub fn into_released(self) -> Delegated {
+        self.granule.into_released()
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_REALM_CREATE`: starts to create a Realm of a granule and root tables that are delegated. `page` is host memory that carries the parameters;
+    /// it may be used again at once.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REALM_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or granules that the RMM does not accept,
+    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) when it is out of VMIDs or encryption contexts.
+    pub fn realm_create(
+        &self,
+        rd: &Delegated,
+        page: &mut Undelegated,
+        params: &RealmParamsPage,
+    ) -> Result<Progress, Error> {
+        let at = self.put(Command::RealmCreate, page, params)?;
+        let call =
+            Call::new(Command::RealmCreate, Subject::Pa(rd.base()), [rd.base().raw(), at.raw()]);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules are already its own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_REALM_ACTIVATE`: makes a new Realm runnable.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REALM_ACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new.
+    pub fn realm_activate(&self, rd: &Rd) -> Result<(), Error> {
+        self.realm_command(Command::RealmActivate, rd)
+    }
+
+    /// `RMI_REALM_TERMINATE`: stops a Realm for good.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while a REC is running.
+    pub fn realm_terminate(&self, rd: &Rd) -> Result<(), Error> {
+        self.realm_command(Command::RealmTerminate, rd)
+    }
+
+    fn realm_command(&self, command: Command, rd: &Rd) -> Result<(), Error> {
+        let call = Call::new(command, Subject::Pa(rd.pa()), [rd.pa().raw()]);
+        // SAFETY: the command touches no memory but the Realm's own.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+
+    /// `RMI_REALM_DESTROY`: starts to destroy a terminated Realm that owns nothing any more.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REALM_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it is not terminated, or owns a REC, a table or memory.
+    pub fn realm_destroy(&self, rd: &Rd) -> Result<Progress, Error> {
+        let call = Call::new(Command::RealmDestroy, Subject::Pa(rd.pa()), [rd.pa().raw()]);
+        // SAFETY: the command touches no memory but the Realm's own.
+        unsafe { self.start(&call) }
+    }
+}

@@ -1,0 +1,131 @@
+//! Commands about RECs.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::psci::PsciReturnCode;
+use rmi_abi::rec::RecParamsPage;
+use rmi_abi::run::{RecEnter, RecExit, RecRun};
+use rmi_abi::{Command, Pa};
+use zerocopy::IntoBytes;
+
+use crate::channel::{Call, Channel, Progress};
+use crate::command::Rd;
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, InUse, Undelegated};
+use crate::platform::Platform;
+
+/// A REC as the RMM knows it: its granule.
+#[derive(Debug)]
+#[doc(alias = "REC")]
+#[must_use = "dropping it leaks the granule"]
+pub struct RecGranule {
+    granule: InUse,
+}
+
+impl RecGranule {
+    /// Names a REC by the granule that `RMI_REC_CREATE` made of it.
+    pub fn new(granule: Delegated) -> Self {
+        Self { granule: granule.into_use() }
+    }
+
+    /// Address of the granule.
+    #[must_use]
+    pub fn pa(&self) -> Pa {
+        self.granule.base()
+    }
+
+    /// The granule, once `RMI_REC_DESTROY` has released it.
+    pub fn into_released(self) -> Delegated {
+        self.granule.into_released()
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_REC_CREATE`: starts to create a REC of a new Realm.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]. TF-RMM checks most of the arguments only at the end of the operation.
+    pub fn rec_create(
+        &self,
+        rd: &Rd,
+        rec: &Delegated,
+        page: &mut Undelegated,
+        params: &RecParamsPage,
+    ) -> Result<Progress, Error> {
+        let at = self.put(Command::RecCreate, page, params)?;
+        let args = [rd.pa().raw(), rec.base().raw(), at.raw()];
+        let call = Call::new(Command::RecCreate, Subject::Pa(rec.base()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules are already its own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_REC_DESTROY`: starts to destroy a REC.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorRec`](rmi_abi::Status::ErrorRec) while it is running.
+    pub fn rec_destroy(&self, rec: &RecGranule) -> Result<Progress, Error> {
+        let call = Call::new(Command::RecDestroy, Subject::Pa(rec.pa()), [rec.pa().raw()]);
+        // SAFETY: the command touches no memory but the REC's own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_REC_ENTER`: copies `enter` into the run page, runs the REC, and copies the exit record out.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC
+    /// is running, not runnable, waits for a PSCI completion, or the entry does not fit the last exit.
+    pub fn rec_enter(
+        &self,
+        rec: &RecGranule,
+        run: &mut Undelegated,
+        enter: &RecEnter,
+    ) -> Result<RecExit, Error> {
+        if run.bytes() < size_of::<RecRun>() as u64 {
+            let subject = Subject::Pa(run.base());
+            return Err(Error::Argument {
+                command: Command::RecEnter,
+                what: "the run page is too small",
+                subject,
+            });
+        }
+        self.write_host(run, 0, enter.as_bytes())?;
+        let args = [rec.pa().raw(), run.base().raw()];
+        let call = Call::new(Command::RecEnter, Subject::Pa(rec.pa()), args);
+        // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm runs in its own memory and in what was mapped
+        // for it, which tokens gave up.
+        unsafe { self.complete(&call)? };
+        Ok(self.get(run, core::mem::offset_of!(RecRun, exit) as u64)?)
+    }
+
+    /// `RMI_PSCI_COMPLETE`: answers the PSCI request of `calling` that names `target`.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE; earlier dialects also pass the target.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) when no request is pending, the target is another than asked for, or the status is not allowed.
+    pub fn psci_complete(
+        &self,
+        calling: &RecGranule,
+        target: &RecGranule,
+        status: PsciReturnCode,
+    ) -> Result<(), Error> {
+        let subject = Subject::Pa(calling.pa());
+        let call = if self.dialect().psci_complete_names_target() {
+            let args = [calling.pa().raw(), target.pa().raw(), status.to_register()];
+            Call::new(Command::PsciComplete, subject, args)
+        } else {
+            Call::new(Command::PsciComplete, subject, [calling.pa().raw(), status.to_register()])
+        };
+        // SAFETY: the command touches no memory but the two RECs'.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+}

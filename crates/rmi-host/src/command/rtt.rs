@@ -1,0 +1,274 @@
+//! Commands about translation tables and the memory that they map.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
+use rmi_abi::flags::{AddrSet, DataFlags};
+use rmi_abi::rtt::{Level, Ripas, RttEntryState};
+use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+
+use crate::channel::{Call, Channel, Reply};
+use crate::command::{Rd, RecGranule};
+use crate::error::{Error, Failed, Subject, Violation};
+use crate::granules::{Delegated, InUse, Undelegated};
+use crate::platform::Platform;
+
+/// How much of some memory `RMI_RTT_DATA_MAP` mapped.
+#[derive(Debug)]
+#[must_use = "dropping it leaks the memory"]
+pub struct Mapped {
+    /// The part that is mapped now, from the front.
+    pub mapped: InUse,
+    /// The part that is not.
+    pub rest: Delegated,
+}
+
+/// What `RMI_RTT_DATA_UNMAP` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmapped {
+    /// How far the command came; everything below is unmapped.
+    pub top: Ipa,
+    /// The run of memory that is no longer mapped and now delegated; `None` when nothing was mapped.
+    pub memory: Option<PaRange>,
+}
+
+/// A destroyed table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RttDestroyed {
+    /// Its granule, now delegated.
+    pub table: Pa,
+    /// Where the next live entry may be; the RMM may name an address beyond the Realm's space.
+    pub top: Ipa,
+}
+
+/// A translation table entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RttEntry {
+    /// The level that the walk reached; above the one asked for when a table is missing. `None` for a number that is no level.
+    pub level: Option<Level>,
+    /// What the entry is.
+    pub state: RttEntryState,
+    /// Its output address and attributes, as the RMM encodes them.
+    pub desc: u64,
+    /// The RIPAS.
+    pub ripas: Ripas,
+}
+
+fn byte(register: u64) -> u8 {
+    let [low, ..] = register.to_le_bytes();
+    low
+}
+
+impl<P: Platform> Channel<P> {
+    fn table_call(
+        &self,
+        command: Command,
+        rd: &Rd,
+        ipa: Ipa,
+        level: Level,
+    ) -> Result<Reply, Error> {
+        let call =
+            Call::new(command, Subject::Ipa(ipa), [rd.pa().raw(), ipa.raw(), level.to_register()]);
+        // SAFETY: the command touches no memory but the Realm's own tables.
+        unsafe { self.complete(&call) }
+    }
+
+    /// `RMI_RTT_CREATE`: makes `table` the table of `level` that covers `ipa`. A block in its place is split.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// The granule comes back with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the parent table is missing (its level is below `level` minus one) or the
+    /// table exists (`level` minus one).
+    pub fn rtt_create(
+        &self,
+        rd: &Rd,
+        table: Delegated,
+        ipa: Ipa,
+        level: Level,
+    ) -> Result<InUse, Failed<Delegated>> {
+        let args = [rd.pa().raw(), table.base().raw(), ipa.raw(), level.to_register()];
+        let call = Call::new(Command::RttCreate, Subject::Ipa(ipa), args);
+        // SAFETY: all granules named are the RMM's.
+        match unsafe { self.complete(&call) } {
+            Ok(_) => Ok(table.into_use()),
+            Err(error) => Err(Failed::new(table, error)),
+        }
+    }
+
+    /// `RMI_RTT_DESTROY`: removes the table of `level` that covers `ipa`. Its granule is then delegated.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a smaller level) or has live entries (`level`).
+    pub fn rtt_destroy(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<RttDestroyed, Error> {
+        let reply = self.table_call(Command::RttDestroy, rd, ipa, level)?;
+        Ok(RttDestroyed { table: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
+    }
+
+    /// `RMI_RTT_READ_ENTRY`: reads the entry of `level` that covers `ipa`, or the one above that a shorter walk reaches.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_READ_ENTRY.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`].
+    pub fn rtt_read_entry(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<RttEntry, Error> {
+        let reply = self.table_call(Command::RttReadEntry, rd, ipa, level)?;
+        Ok(RttEntry {
+            level: Level::from_register(reply.x1()),
+            state: RttEntryState::from(byte(reply.x2())),
+            desc: reply.x3(),
+            ripas: Ripas::from(byte(reply.x4())),
+        })
+    }
+
+    /// `RMI_RTT_INIT_RIPAS`: sets the RIPAS of a range of a new Realm to RAM and says how far it came. Where no table exists the whole entry
+    /// is set at its level.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_INIT_RIPAS.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range: a table of the next level is missing.
+    pub fn rtt_init_ripas(&self, rd: &Rd, range: IpaRange) -> Result<Ipa, Error> {
+        let args = [rd.pa().raw(), range.base().raw(), range.top().raw()];
+        let call = Call::new(Command::RttInitRipas, Subject::Ipa(range.base()), args);
+        // SAFETY: the command touches no memory but the Realm's own tables.
+        let reply = unsafe { self.complete(&call)? };
+        self.progress(&call, range, reply.x1())
+    }
+
+    /// `RMI_RTT_SET_RIPAS`: applies the RIPAS change that `rec` asked for to a range that starts where the request has come to, and says how far it came.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_RIPAS.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC asked for, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing.
+    pub fn rtt_set_ripas(&self, rd: &Rd, rec: &RecGranule, range: IpaRange) -> Result<Ipa, Error> {
+        let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
+        let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
+        // SAFETY: the command touches no memory but the Realm's own tables.
+        let reply = unsafe { self.complete(&call)? };
+        self.progress(&call, range, reply.x1())
+    }
+
+    /// `RMI_RTT_DATA_MAP_INIT`: copies the page at `offset` in `source`, host memory, into `data` and maps it at `ipa` of a new Realm.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
+    ///
+    /// # Errors
+    ///
+    /// The granule comes back with [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is
+    /// missing or the entry is taken (3).
+    pub fn rtt_data_map_init(
+        &self,
+        rd: &Rd,
+        data: Delegated,
+        ipa: Ipa,
+        source: &Undelegated,
+        offset: u64,
+        flags: DataFlags,
+    ) -> Result<InUse, Failed<Delegated>> {
+        let subject = Subject::Ipa(ipa);
+        let end = offset.checked_add(data.bytes());
+        let at = source
+            .base()
+            .checked_add(offset)
+            .filter(|_| end.is_some_and(|end| end <= source.bytes()));
+        let Some(at) = at else {
+            let what = "the source page lies outside the source memory";
+            return Err(Failed::new(
+                data,
+                Error::Argument { command: Command::RttDataMapInit, what, subject },
+            ));
+        };
+        let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
+        let call = Call::new(Command::RttDataMapInit, subject, args);
+        // SAFETY: the RMM reads the source, which the token owns and lends no reference to; `data` is already the RMM's.
+        match unsafe { self.complete(&call) } {
+            Ok(_) => Ok(data.into_use()),
+            Err(error) => Err(Failed::new(data, error)),
+        }
+    }
+
+    /// `RMI_RTT_DATA_MAP`: maps delegated memory at `ipa`, in blocks of `size`, with content that the Realm must not rely on. Says how much was mapped: an RMM may
+    /// stop anywhere, and none at all stands for "not now".
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing or the first entry is taken, and with [`Error::Argument`] when it is no
+    /// whole number of blocks or more than one descriptor holds.
+    pub fn rtt_data_map(
+        &self,
+        rd: &Rd,
+        ipa: Ipa,
+        mut memory: Delegated,
+        size: BlockSize,
+        granule: GranuleSize,
+    ) -> Result<Mapped, Failed<Delegated>> {
+        let command = Command::RttDataMap;
+        let subject = Subject::Ipa(ipa);
+        let argument = |what| Error::Argument { command, what, subject };
+        let word = AddrRangeDesc::from_range(&memory.range(), size, OpMemState::Delegated, granule)
+            .and_then(|desc| desc.encode(self.dialect(), granule).ok());
+        let range = IpaRange::with_size(ipa, memory.bytes());
+        let (Some(word), Ok(range)) = (word, range) else {
+            return Err(Failed::new(memory, argument("the memory has no single descriptor")));
+        };
+        let args =
+            [rd.pa().raw(), range.base().raw(), range.top().raw(), AddrSet::Single.encode(), word];
+        let call = Call::new(command, subject, args);
+        // SAFETY: all granules named are the RMM's.
+        let reply = match unsafe { self.complete(&call) } {
+            Ok(reply) => reply,
+            Err(error) => return Err(Failed::new(memory, error)),
+        };
+        // A map that yields to an interrupt before its first entry succeeds without progress (TF-RMM, July 2026).
+        let bytes = reply.x1().checked_sub(ipa.raw());
+        match bytes
+            .filter(|bytes| bytes.is_multiple_of(size.bytes(granule)))
+            .and_then(|bytes| memory.take_front(bytes))
+        {
+            Some(mapped) => Ok(Mapped { mapped: mapped.into_use(), rest: memory }),
+            None => {
+                let violation = Violation::Progress;
+                Err(Failed::new(
+                    memory,
+                    Error::Violation { command, violation, value: reply.x1(), subject },
+                ))
+            }
+        }
+    }
+
+    /// `RMI_RTT_DATA_UNMAP`: unmaps from the start of `range` up to where the RMM stops, and says which contiguous run of memory that was. The memory is then delegated.
+    ///
+    /// The caller checks the run against what it mapped.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range.
+    pub fn rtt_data_unmap(
+        &self,
+        rd: &Rd,
+        range: IpaRange,
+        granule: GranuleSize,
+    ) -> Result<Unmapped, Error> {
+        let args =
+            [rd.pa().raw(), range.base().raw(), range.top().raw(), AddrSet::Single.encode(), 0];
+        let call = Call::new(Command::RttDataUnmap, Subject::Ipa(range.base()), args);
+        // SAFETY: the command gives the Realm's own memory back to the RMM.
+        let reply = unsafe { self.complete(&call)? };
+        let top = self.progress(&call, range, reply.x1())?;
+        let run = AddrRangeDesc::decode(reply.x2(), self.dialect(), granule);
+        let memory = run.range(granule).filter(|memory| !memory.is_empty());
+        Ok(Unmapped { top, memory })
+    }
+}

@@ -1,0 +1,182 @@
+//! Giving memory to the RMM and taking it back.
+
+use rmi_abi::{Command, PaRange, Status};
+
+use crate::channel::Call;
+use crate::command::delegate_range;
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, Undelegated};
+use crate::ledger::{Ledger, LedgerEvent};
+use crate::platform::Platform;
+use crate::quarantine::{Quarantine, QuarantineReason, Quarantined};
+use crate::session::Rmm;
+
+/// A delegation that stopped early; every granule is in one of the two parts.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct DelegateFailed {
+    /// Why it stopped.
+    pub error: Error,
+    /// What is delegated, or may be: after an unclear answer that is all that was left.
+    pub delegated: Delegated,
+    /// What is still the host's.
+    pub host: Undelegated,
+}
+
+/// An undelegation that stopped early; every granule is in one of the two parts.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct UndelegateFailed {
+    /// Why it stopped.
+    pub error: Error,
+    /// What is the host's again.
+    pub host: Undelegated,
+    /// What is still the RMM's.
+    pub kept: Delegated,
+}
+
+impl<P: Platform> Rmm<P> {
+    /// `RMI_GRANULE_RANGE_DELEGATE`: gives host memory to the RMM, in as few calls as the RMM allows.
+    ///
+    /// The content of the memory is lost to the host.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_DELEGATE.
+    ///
+    /// # Errors
+    ///
+    /// [`DelegateFailed`]: [`Status::ErrorInput`] when the range is not aligned to granules or a granule is no ordinary memory or not the host's,
+    /// [`Status::ErrorTracking`] when it is not tracked by granule.
+    pub fn delegate(&self, mut memory: Undelegated) -> Result<Delegated, DelegateFailed> {
+        let command = Command::GranuleRangeDelegate;
+        let mut delegated = Delegated::empty();
+        if let Err(error) = self.check_alignment(command, memory.range()) {
+            return Err(DelegateFailed { error, delegated, host: memory });
+        }
+        while !memory.is_empty() {
+            match self.range_step(command, memory.range()) {
+                Ok(bytes) => {
+                    // `range_step` has checked that the progress lies inside the range, on a granule boundary.
+                    let part = memory.take_front(bytes).unwrap_or_default().into_delegated();
+                    self.platform().ledger().record(LedgerEvent::Delegated, part.range());
+                    // Parts are taken from the front in order, so each follows the last.
+                    let Ok(()) = delegated.append(part) else { break };
+                }
+                Err(error) => {
+                    if !error.is_clean() {
+                        let rest = memory.take().into_delegated();
+                        self.platform().ledger().record(LedgerEvent::Delegated, rest.range());
+                        let Ok(()) = delegated.append(rest) else { break };
+                    }
+                    return Err(DelegateFailed { error, delegated, host: memory });
+                }
+            }
+        }
+        Ok(delegated)
+    }
+
+    /// `RMI_GRANULE_RANGE_UNDELEGATE`: takes memory back, in as few calls as the RMM allows. The RMM wipes it.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE.
+    ///
+    /// # Errors
+    ///
+    /// [`UndelegateFailed`]: [`Status::ErrorInput`] when a granule is still part of an object.
+    pub fn undelegate(&self, mut memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
+        let command = Command::GranuleRangeUndelegate;
+        let mut host = Undelegated::empty();
+        if let Err(error) = self.check_alignment(command, memory.range()) {
+            return Err(UndelegateFailed { error, host, kept: memory });
+        }
+        while !memory.is_empty() {
+            match self.range_step(command, memory.range()) {
+                Ok(bytes) => {
+                    let part = memory.take_front(bytes).unwrap_or_default().into_undelegated();
+                    self.platform().ledger().record(LedgerEvent::Returned, part.range());
+                    let Ok(()) = host.append(part) else { break };
+                }
+                Err(error) => return Err(UndelegateFailed { error, host, kept: memory }),
+            }
+        }
+        Ok(host)
+    }
+
+    /// Takes memory back and sends what comes to `home`; what the RMM does not return goes to quarantine, granule by granule, with the reason.
+    pub fn return_or_quarantine(&self, memory: Delegated, home: &mut dyn FnMut(Undelegated)) {
+        let mut memory = memory;
+        while !memory.is_empty() {
+            let UndelegateFailed { error, host, mut kept } = match self.undelegate(memory) {
+                Ok(host) => {
+                    if !host.is_empty() {
+                        home(host);
+                    }
+                    return;
+                }
+                Err(failed) => failed,
+            };
+            if !host.is_empty() {
+                home(host);
+            }
+            let reason = match (&error, error.status()) {
+                (
+                    Error::Violation { command, .. }
+                    | Error::Unclear(crate::error::Refusal { command, .. }),
+                    _,
+                ) => QuarantineReason::Unclear { command: *command },
+                (_, status) => QuarantineReason::UndelegateRefused {
+                    status: status.unwrap_or(Status::ErrorInput),
+                },
+            };
+            // A refusal is about the first granule; an RMM that does not answer at all is not asked again for each of the others.
+            let asked =
+                matches!(error, Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_));
+            let first = if asked { kept.take_front(self.granule_size().bytes()) } else { None };
+            match first {
+                Some(granule) => self.quarantine(granule, reason),
+                None => self.quarantine(kept.take(), reason),
+            }
+            memory = kept;
+        }
+    }
+
+    /// Puts memory into quarantine; when there is no room it is leaked, and counted.
+    pub fn quarantine(&self, memory: Delegated, reason: QuarantineReason) {
+        if memory.is_empty() {
+            return;
+        }
+        let range = memory.range();
+        let event = match self.platform().quarantine().put(Quarantined { memory, reason }) {
+            Ok(()) => LedgerEvent::Quarantined { reason },
+            Err(homeless) => {
+                drop(homeless);
+                LedgerEvent::Leaked
+            }
+        };
+        self.platform().ledger().record(event, range);
+    }
+
+    fn check_alignment(&self, command: Command, range: PaRange) -> Result<(), Error> {
+        if range.is_aligned(self.granule_size().bytes()) {
+            Ok(())
+        } else {
+            let subject = Subject::Pa(range.base());
+            Err(Error::Argument { command, what: "the range is not aligned to granules", subject })
+        }
+    }
+
+    /// One range call; the bytes it got through, a whole number of granules.
+    fn range_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
+        let call =
+            Call::new(command, Subject::Pa(range.base()), [range.base().raw(), range.top().raw()]);
+        let reply = delegate_range(self, &call)?;
+        let top = self.progress(&call, range, reply.x1())?;
+        match top.checked_offset_from(range.base()) {
+            Some(bytes) if bytes.is_multiple_of(self.granule_size().bytes()) => Ok(bytes),
+            _ => Err(Error::Violation {
+                command,
+                violation: crate::error::Violation::Progress,
+                value: reply.x1(),
+                subject: call.subject,
+            }),
+        }
+    }
+}

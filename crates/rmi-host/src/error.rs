@@ -1,0 +1,290 @@
+//! What can go wrong, with everything that is known about it.
+
+use core::fmt;
+
+use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
+
+use crate::access::AccessFault;
+
+/// What a command was about: the address that an operator will ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Subject {
+    /// The RMM as a whole.
+    Rmm,
+    /// A physical address.
+    Pa(Pa),
+    /// An intermediate physical address of a Realm.
+    Ipa(Ipa),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rmm => f.write_str("the RMM"),
+            Self::Pa(pa) => write!(f, "PA {pa}"),
+            Self::Ipa(ipa) => write!(f, "IPA {ipa}"),
+        }
+    }
+}
+
+/// The RMM refused a command: nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The command.
+    pub command: Command,
+    /// The dialect of the session.
+    pub dialect: Dialect,
+    /// X0 as it came, with status and index.
+    pub result: ResultWord,
+    /// What the command was about.
+    pub subject: Subject,
+}
+
+impl Refusal {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.result.status()
+    }
+
+    /// What an operator or a developer may do about it, in a few words.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        if self.result.is_not_supported() {
+            return "this RMM does not have the command; check the dialect";
+        }
+        match self.result.status() {
+            Status::ErrorInput => "an argument is wrong, or a granule is in the wrong state",
+            Status::ErrorRealm => "the realm is in the wrong state for this",
+            Status::ErrorRec => "the REC is running, not runnable, or waits for an answer",
+            Status::ErrorRtt | Status::ErrorRttAux => {
+                "a translation table is missing, or the entry is taken"
+            }
+            Status::ErrorNotSupported => "this RMM lacks the feature",
+            Status::Busy | Status::Blocked => "try again later",
+            Status::ErrorGlobal => "the RMM is not active, or out of a global resource",
+            Status::ErrorTracking => "the memory is not tracked by granule",
+            _ => "see the RMM's documentation for this status",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} for {} refused: ", self.command, self.subject)?;
+        if self.result.is_not_supported() {
+            f.write_str("no such function")?;
+        } else {
+            match self.result.status() {
+                Status::Unknown(code) => write!(f, "unknown status {code}")?,
+                status => f.write_str(status.name())?,
+            }
+            match self.result.level() {
+                Some(level) => write!(f, " at level {level}")?,
+                None if self.result.index() != 0 => write!(f, " index {:#x}", self.result.index())?,
+                None => {}
+            }
+        }
+        write!(f, " ({}; dialect {})", self.advice(), self.dialect)
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+/// What an RMM said that its specification does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A range command reported an end outside the range, unaligned, or without progress.
+    Progress,
+    /// Memory was reported that was never given, or not at this place.
+    ForeignMemory,
+    /// A command that moves no memory asked for memory or offered some.
+    UnexpectedTransfer,
+    /// More was consumed or returned than was offered.
+    Count,
+    /// A donation request for nothing, or for more than addresses can express.
+    Request,
+    /// A status that this command cannot have.
+    Status,
+    /// A stateful operation did not end within the budget of steps.
+    Endless,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Progress => "impossible progress",
+            Self::ForeignMemory => "memory that it was not given",
+            Self::UnexpectedTransfer => "a memory transfer that the command does not have",
+            Self::Count => "an impossible count",
+            Self::Request => "an impossible donation request",
+            Self::Status => "a status that the command does not have",
+            Self::Endless => "no end of its operation",
+        })
+    }
+}
+
+/// Why a call to the RMM did not do what it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The RMM refused; nothing changed.
+    Refused(Refusal),
+    /// The dialect has no such command; nothing was called.
+    #[non_exhaustive]
+    Unsupported {
+        /// The command.
+        command: Command,
+        /// The dialect.
+        dialect: Dialect,
+    },
+    /// The RMM stayed `RMI_BUSY` or `RMI_BLOCKED` for as many attempts as the caller allows; nothing changed.
+    #[non_exhaustive]
+    Exhausted {
+        /// The command.
+        command: Command,
+        /// [`Status::Busy`] or [`Status::Blocked`].
+        status: Status,
+        /// What the command was about.
+        subject: Subject,
+    },
+    /// The RMM broke its specification; what became of the command is unclear.
+    #[non_exhaustive]
+    Violation {
+        /// The command.
+        command: Command,
+        /// What it said.
+        violation: Violation,
+        /// The offending register value.
+        value: u64,
+        /// What the command was about.
+        subject: Subject,
+    },
+    /// A started operation ended in a way that leaves open what was done.
+    Unclear(Refusal),
+    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone.
+    #[non_exhaustive]
+    NeedMemory {
+        /// The command.
+        command: Command,
+        /// Bytes that were missing.
+        bytes: u64,
+        /// Alignment they need, in bytes.
+        alignment: u64,
+    },
+    /// The host cannot reach a page that it shares with the RMM.
+    Access(AccessFault),
+    /// An argument is wrong; nothing was called.
+    #[non_exhaustive]
+    Argument {
+        /// The command.
+        command: Command,
+        /// What is wrong.
+        what: &'static str,
+        /// What the command was about.
+        subject: Subject,
+    },
+}
+
+impl Error {
+    /// Whether it is certain that the command changed nothing.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        !matches!(self, Self::Violation { .. } | Self::Unclear(_))
+    }
+
+    /// The status that the RMM answered with, if it answered.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        match self {
+            Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal.status()),
+            Self::Exhausted { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// The command in question, if there is one.
+    #[must_use]
+    pub const fn command(&self) -> Option<Command> {
+        match self {
+            Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal.command),
+            Self::Unsupported { command, .. }
+            | Self::Exhausted { command, .. }
+            | Self::Violation { command, .. }
+            | Self::NeedMemory { command, .. }
+            | Self::Argument { command, .. } => Some(*command),
+            Self::Access(_) => None,
+        }
+    }
+}
+
+impl From<AccessFault> for Error {
+    fn from(fault: AccessFault) -> Self {
+        Self::Access(fault)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::Unsupported { command, dialect } => {
+                write!(f, "{command} does not exist in dialect {dialect}")
+            }
+            Self::Exhausted { command, status, subject } => {
+                write!(
+                    f,
+                    "{command} for {subject} stayed {} for all attempts allowed",
+                    status.name()
+                )
+            }
+            Self::Violation { command, violation, value, subject } => {
+                write!(f, "{command} for {subject}: the RMM reported {violation} ({value:#x})")
+            }
+            Self::Unclear(refusal) => write!(f, "operation left in an unclear state: {refusal}"),
+            Self::NeedMemory { command, bytes, alignment } => {
+                write!(
+                    f,
+                    "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x}; fill the pool"
+                )
+            }
+            Self::Access(fault) => fault.fmt(f),
+            Self::Argument { command, what, subject } => {
+                write!(f, "{command} for {subject}: {what}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// A transition was refused; `kept` is the object, still in its old state.
+#[must_use = "`kept` still owns what it owned before"]
+#[derive(Debug)]
+pub struct Failed<T, E = Error> {
+    /// Why.
+    pub error: E,
+    /// The object.
+    pub kept: T,
+}
+
+impl<T, E> Failed<T, E> {
+    /// Pairs an object with the reason why it did not change.
+    pub const fn new(kept: T, error: E) -> Self {
+        Self { error, kept }
+    }
+
+    /// The same failure with the object wrapped into another.
+    pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Failed<U, E> {
+        Failed { error: self.error, kept: wrap(self.kept) }
+    }
+}
+
+impl<T, E: fmt::Display> fmt::Display for Failed<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}

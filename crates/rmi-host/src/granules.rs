@@ -1,0 +1,309 @@
+//! Memory as tokens: who may touch which granules is a matter of types.
+//!
+//! A [`Granules`] owns a range of physical memory in one of three hands:
+//!
+//! | Token | The memory is | What one does with it |
+//! |---|---|---|
+//! | [`Undelegated`] | the host's | fill it, share it, or give it to [`Rmm::delegate`](crate::Rmm::delegate) |
+//! | [`Delegated`] | the RMM's, unused | build objects of it, or take it back with [`Rmm::undelegate`](crate::Rmm::undelegate) |
+//! | [`InUse`] | the RMM's, part of an object | wait until the RMM releases it |
+//!
+//! Only a successful undelegation makes host memory again. The step between [`Delegated`] and [`InUse`] is bookkeeping: the RMM is the
+//! authority, and a token that says the wrong one of the two costs a refused command, never memory.
+//!
+//! A token can be neither copied nor used twice:
+//!
+//! ```compile_fail,E0382
+//! # use rmi_host::granules::Delegated;
+//! fn donate(_: Delegated) {}
+//! fn twice(memory: Delegated) {
+//!     donate(memory);
+//!     donate(memory); // error: use of moved value
+//! }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use rmi_host::granules::Delegated;
+//! fn copy(memory: &Delegated) -> Delegated {
+//!     memory.clone() // error: no method `clone`
+//! }
+//! ```
+#![expect(unsafe_code, reason = "making a token out of a bare range is an unsafe promise")]
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Pa, PaRange};
+
+mod sealed {
+    pub trait Hand {
+        const RMM_OWNED: bool;
+        const NAME: &'static str;
+    }
+}
+
+/// In whose hands memory is. Sealed: [`Host`], [`Free`], [`Busy`].
+pub trait Hand: sealed::Hand {}
+
+/// The host's: normal memory.
+#[derive(Debug)]
+pub enum Host {}
+/// The RMM's, in no object: granule state DELEGATED.
+#[derive(Debug)]
+pub enum Free {}
+/// The RMM's, inside an object: RD, REC, RTT, DATA, INTERNAL…
+#[derive(Debug)]
+pub enum Busy {}
+
+impl sealed::Hand for Host {
+    const RMM_OWNED: bool = false;
+    const NAME: &'static str = "Undelegated";
+}
+impl sealed::Hand for Free {
+    const RMM_OWNED: bool = true;
+    const NAME: &'static str = "Delegated";
+}
+impl sealed::Hand for Busy {
+    const RMM_OWNED: bool = true;
+    const NAME: &'static str = "InUse";
+}
+impl Hand for Host {}
+impl Hand for Free {}
+impl Hand for Busy {}
+
+/// Host memory that may be delegated.
+#[doc(alias = "UNDELEGATED")]
+pub type Undelegated = Granules<Host>;
+/// Memory that the RMM owns and no object uses.
+#[doc(alias = "DELEGATED")]
+pub type Delegated = Granules<Free>;
+/// Memory that an object of the RMM is made of.
+#[doc(alias = "INTERNAL")]
+pub type InUse = Granules<Busy>;
+
+/// Granules of 4 KiB whose RMM-owned token was dropped, in this process or image.
+static LEAKED: AtomicU64 = AtomicU64::new(0);
+
+/// How many 4 KiB of memory were lost because an RMM-owned token was dropped, since the start, over all sessions.
+///
+/// Dropping such a token frees nothing, calls nobody and never panics; it only counts here. A [`Ledger`](crate::Ledger) tells the exact balance of one
+/// session.
+#[must_use]
+pub fn leaked() -> u64 {
+    LEAKED.load(Ordering::Relaxed)
+}
+
+/// A range of physical memory, owned by this value, in the hands that `H` names. May be empty.
+#[must_use = "dropping memory that the RMM owns leaks it"]
+pub struct Granules<H: Hand> {
+    range: PaRange,
+    hand: PhantomData<H>,
+}
+
+impl Undelegated {
+    /// Makes a token of host memory.
+    ///
+    /// # Safety
+    ///
+    /// The range is ordinary host memory, the caller owns all of it, nothing else refers to it or will while the token (or what becomes of it)
+    /// exists, and no other token covers any part of it.
+    pub const unsafe fn from_raw(range: PaRange) -> Self {
+        Self { range, hand: PhantomData }
+    }
+
+    /// Gives the token up: the memory is plain host memory again, and what happens to it is no business of the SDK.
+    pub fn into_raw(self) -> PaRange {
+        let range = self.range;
+        core::mem::forget(self);
+        range
+    }
+
+    /// The host has given the memory up; see [`crate::delegate`].
+    pub(crate) fn into_delegated(self) -> Delegated {
+        self.hand_over()
+    }
+}
+
+impl Delegated {
+    /// The RMM has given the memory back; see [`crate::delegate`].
+    pub(crate) fn into_undelegated(self) -> Undelegated {
+        self.hand_over()
+    }
+
+    /// Puts the token away as a bare range; [`Delegated::from_shelf`] is the only way back.
+    pub(crate) fn into_shelf(self) -> PaRange {
+        let range = self.range;
+        core::mem::forget(self);
+        range
+    }
+
+    /// Takes a token back that [`Delegated::into_shelf`] put away.
+    pub(crate) const fn from_shelf(range: PaRange) -> Self {
+        Self { range, hand: PhantomData }
+    }
+
+    /// Marks the memory as part of an object.
+    pub fn into_use(self) -> InUse {
+        self.hand_over()
+    }
+}
+
+impl InUse {
+    /// Marks the memory as released by its object; whether it really is, the RMM says when it is used or undelegated.
+    pub fn into_released(self) -> Delegated {
+        self.hand_over()
+    }
+}
+
+impl<H: Hand> Granules<H> {
+    /// A token for nothing.
+    pub fn empty() -> Self {
+        Self { range: PaRange::empty(Pa::new(0)), hand: PhantomData }
+    }
+
+    fn hand_over<T: Hand>(self) -> Granules<T> {
+        let range = self.range;
+        core::mem::forget(self);
+        Granules { range, hand: PhantomData }
+    }
+
+    /// The memory.
+    #[must_use]
+    pub fn range(&self) -> PaRange {
+        self.range
+    }
+
+    /// First address.
+    #[must_use]
+    pub fn base(&self) -> Pa {
+        self.range.base()
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.range.bytes()
+    }
+
+    /// Whether the token is for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// Takes the first `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
+    pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
+        let (front, rest) = self.range.split_at(bytes)?;
+        self.range = rest;
+        Some(Self { range: front, hand: PhantomData })
+    }
+
+    /// Takes the last `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
+    pub fn take_back(&mut self, bytes: u64) -> Option<Self> {
+        let (rest, back) = self.range.split_at(self.bytes().checked_sub(bytes)?)?;
+        self.range = rest;
+        Some(Self { range: back, hand: PhantomData })
+    }
+
+    /// Takes everything, leaving the token empty.
+    pub fn take(&mut self) -> Self {
+        core::mem::replace(
+            self,
+            Self { range: PaRange::empty(self.range.top()), hand: PhantomData },
+        )
+    }
+
+    /// Appends memory that begins where this ends (or anything, when this is empty).
+    ///
+    /// # Errors
+    ///
+    /// `other` comes back when it does not follow.
+    pub fn append(&mut self, other: Self) -> Result<(), Self> {
+        if other.is_empty() {
+            core::mem::forget(other);
+            return Ok(());
+        }
+        if self.is_empty() {
+            core::mem::forget(core::mem::replace(self, other));
+            return Ok(());
+        }
+        if other.base() != self.range.top() {
+            return Err(other);
+        }
+        match PaRange::new(self.base(), other.range.top()) {
+            Ok(joined) => {
+                core::mem::forget(other);
+                self.range = joined;
+                Ok(())
+            }
+            Err(_) => Err(other),
+        }
+    }
+
+    /// Joins two tokens that touch, in either order.
+    ///
+    /// # Errors
+    ///
+    /// `other` comes back when the two do not touch.
+    pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
+        if !other.is_empty() && !self.is_empty() && other.range.top() == self.base() {
+            core::mem::swap(self, &mut other);
+        }
+        self.append(other)
+    }
+}
+
+impl<H: Hand> Drop for Granules<H> {
+    fn drop(&mut self) {
+        if <H as sealed::Hand>::RMM_OWNED && !self.is_empty() {
+            LEAKED.fetch_add(self.bytes() / MIN_GRANULE, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<H: Hand> fmt::Debug for Granules<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", <H as sealed::Hand>::NAME, self.range)
+    }
+}
+
+impl<H: Hand> Default for Granules<H> {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(base: u64, bytes: u64) -> Undelegated {
+        // SAFETY: no test touches the memory.
+        unsafe { Undelegated::from_raw(PaRange::with_size(Pa::new(base), bytes).unwrap()) }
+    }
+
+    #[test]
+    fn splitting_and_joining_loses_nothing() {
+        let mut memory = host(0x1000, 0x4000);
+        let front = memory.take_front(0x1000).unwrap();
+        let back = memory.take_back(0x1000).unwrap();
+        assert_eq!(memory.range(), PaRange::with_size(Pa::new(0x2000), 0x2000).unwrap());
+        assert!(memory.take_front(0x3000).is_none());
+        assert!(memory.take_front(0x800).is_none());
+        let back = memory.append(front).map(|()| back).unwrap_err();
+        memory.merge(back).unwrap();
+        assert_eq!(memory.range(), PaRange::with_size(Pa::new(0x1000), 0x3000).unwrap());
+    }
+
+    #[test]
+    fn only_what_the_rmm_owns_is_counted_as_leaked() {
+        let before = leaked();
+        drop(host(0x1000, 0x1000));
+        assert_eq!(leaked(), before);
+        drop(host(0x1000, 0x2000).into_delegated());
+        assert_eq!(leaked(), before + 2);
+        assert_eq!(host(0x1000, 0x1000).into_raw().bytes(), 0x1000);
+    }
+}

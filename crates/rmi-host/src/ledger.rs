@@ -1,0 +1,170 @@
+//! Every change of hands, reported to whoever wants to keep books.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Command, PaRange};
+
+use crate::quarantine::QuarantineReason;
+
+/// One change of hands of a range of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LedgerEvent {
+    /// Host memory became the RMM's (or may have: an unclear answer counts).
+    Delegated,
+    /// The RMM's memory became the host's.
+    Returned,
+    /// Memory was donated to a stateful operation.
+    Donated {
+        /// The command that started the operation.
+        command: Command,
+    },
+    /// Memory came back from a stateful operation.
+    Reclaimed {
+        /// The command that started the operation.
+        command: Command,
+    },
+    /// Memory that cannot be returned now was set aside.
+    Quarantined {
+        /// Why.
+        reason: QuarantineReason,
+    },
+    /// Memory left quarantine for another attempt to return it.
+    Retried,
+    /// The quarantine was full; the memory is the RMM's for good.
+    Leaked,
+}
+
+/// A keeper of books. Called on any CPU, inside whatever call changed the books; it must not call back into the session.
+pub trait Ledger {
+    /// `memory` changed hands.
+    fn record(&self, event: LedgerEvent, memory: PaRange);
+
+    /// A stateful operation was dropped unfinished; the RMM keeps its context and blocks its objects.
+    fn operation_dropped(&self, command: Command, handle: u64) {
+        let _ = (command, handle);
+    }
+}
+
+impl<L: Ledger + ?Sized> Ledger for &L {
+    fn record(&self, event: LedgerEvent, memory: PaRange) {
+        (**self).record(event, memory);
+    }
+
+    fn operation_dropped(&self, command: Command, handle: u64) {
+        (**self).operation_dropped(command, handle);
+    }
+}
+
+/// Keeps no books.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NullLedger;
+
+impl Ledger for NullLedger {
+    fn record(&self, _event: LedgerEvent, _memory: PaRange) {}
+}
+
+/// Counts granules of 4 KiB by what happened to them.
+#[derive(Debug, Default)]
+pub struct CountingLedger {
+    delegated: AtomicU64,
+    returned: AtomicU64,
+    donated: AtomicU64,
+    reclaimed: AtomicU64,
+    quarantined: AtomicU64,
+    leaked: AtomicU64,
+    dropped_operations: AtomicU64,
+}
+
+impl CountingLedger {
+    /// Books with nothing in them.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            delegated: AtomicU64::new(0),
+            returned: AtomicU64::new(0),
+            donated: AtomicU64::new(0),
+            reclaimed: AtomicU64::new(0),
+            quarantined: AtomicU64::new(0),
+            leaked: AtomicU64::new(0),
+            dropped_operations: AtomicU64::new(0),
+        }
+    }
+
+    /// The books as they stand.
+    #[must_use]
+    pub fn balance(&self) -> Balance {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Balance {
+            delegated: read(&self.delegated),
+            returned: read(&self.returned),
+            donated: read(&self.donated),
+            reclaimed: read(&self.reclaimed),
+            quarantined: read(&self.quarantined),
+            leaked: read(&self.leaked),
+            dropped_operations: read(&self.dropped_operations),
+        }
+    }
+}
+
+impl Ledger for CountingLedger {
+    fn record(&self, event: LedgerEvent, memory: PaRange) {
+        let granules = memory.bytes() / MIN_GRANULE;
+        match event {
+            LedgerEvent::Delegated => self.delegated.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Returned => self.returned.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Donated { .. } => self.donated.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Reclaimed { .. } => self.reclaimed.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Quarantined { .. } => {
+                self.quarantined.fetch_add(granules, Ordering::Relaxed)
+            }
+            LedgerEvent::Retried => self.quarantined.fetch_sub(granules, Ordering::Relaxed),
+            LedgerEvent::Leaked => self.leaked.fetch_add(granules, Ordering::Relaxed),
+        };
+    }
+
+    fn operation_dropped(&self, _command: Command, _handle: u64) {
+        self.dropped_operations.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The state of a [`CountingLedger`], in granules of 4 KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Balance {
+    /// Ever delegated.
+    pub delegated: u64,
+    /// Ever returned to the host.
+    pub returned: u64,
+    /// Ever donated to stateful operations.
+    pub donated: u64,
+    /// Ever taken back from stateful operations.
+    pub reclaimed: u64,
+    /// In quarantine now.
+    pub quarantined: u64,
+    /// Lost because the quarantine was full.
+    pub leaked: u64,
+    /// Stateful operations dropped unfinished.
+    pub dropped_operations: u64,
+}
+
+impl Balance {
+    /// Granules that the RMM owns and that are not in quarantine: those in live objects and pools, plus those that were lost.
+    #[must_use]
+    pub const fn outstanding(&self) -> u64 {
+        self.delegated.saturating_sub(self.returned).saturating_sub(self.quarantined)
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { delegated, returned, quarantined, .. } = self;
+        write!(
+            f,
+            "delegated {delegated}, returned {returned}, quarantined {quarantined}, leaked {}",
+            self.outstanding()
+        )
+    }
+}

@@ -1,0 +1,275 @@
+//! Where memory waits that the RMM will not give back now.
+//!
+//! Nothing that was delegated is ever freed on a guess. Memory whose undelegation is refused, or whose fate an unclear answer left open,
+//! goes to a [`Quarantine`] with the reason, and may be tried again later.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use rmi_abi::{Command, Pa, PaRange, Status};
+
+use crate::granules::Delegated;
+use crate::ledger::{Ledger, LedgerEvent};
+use crate::platform::Platform;
+use crate::session::Rmm;
+
+/// Why memory is in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// The RMM refused to undelegate it.
+    UndelegateRefused {
+        /// With this status.
+        status: Status,
+    },
+    /// A command's answer left open what became of it.
+    Unclear {
+        /// The command.
+        command: Command,
+    },
+    /// A stateful operation ended without giving it back.
+    NotReclaimed {
+        /// The command that started the operation.
+        command: Command,
+    },
+    /// The object that is made of it could not be destroyed.
+    ObjectAlive {
+        /// The command that refused.
+        command: Command,
+    },
+}
+
+impl fmt::Display for QuarantineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UndelegateRefused { status } => {
+                write!(f, "undelegation refused with {}", status.name())
+            }
+            Self::Unclear { command } => write!(f, "unclear outcome of {command}"),
+            Self::NotReclaimed { command } => write!(f, "not given back by {command}"),
+            Self::ObjectAlive { command } => write!(f, "object not destroyed by {command}"),
+        }
+    }
+}
+
+/// Memory in quarantine.
+#[derive(Debug)]
+#[must_use = "dropping this leaks the memory"]
+pub struct Quarantined {
+    /// The memory.
+    pub memory: Delegated,
+    /// Why it is here.
+    pub reason: QuarantineReason,
+}
+
+/// A place for memory that cannot be returned now. Called on any CPU.
+pub trait Quarantine {
+    /// Takes memory in.
+    ///
+    /// # Errors
+    ///
+    /// Gives it back when there is no room; the SDK then counts it as leaked.
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined>;
+}
+
+impl<Q: Quarantine + ?Sized> Quarantine for &Q {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        (**self).put(quarantined)
+    }
+}
+
+/// No room for anything: what cannot be returned is leaked, and counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoQuarantine;
+
+impl Quarantine for NoQuarantine {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        Err(quarantined)
+    }
+}
+
+const EMPTY: u8 = 0;
+const CLAIMED: u8 = 1;
+const FULL: u8 = 2;
+
+/// One place on a shelf. The flag says who may touch the rest: nobody else while it is `CLAIMED`.
+#[derive(Debug)]
+struct Place {
+    flag: AtomicU8,
+    base: AtomicU64,
+    top: AtomicU64,
+    reason: AtomicU64,
+}
+
+/// A quarantine of `N` ranges without heap or locks.
+#[derive(Debug)]
+pub struct QuarantineShelf<const N: usize> {
+    places: [Place; N],
+}
+
+impl<const N: usize> QuarantineShelf<N> {
+    /// An empty shelf.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            places: [const {
+                Place {
+                    flag: AtomicU8::new(EMPTY),
+                    base: AtomicU64::new(0),
+                    top: AtomicU64::new(0),
+                    reason: AtomicU64::new(0),
+                }
+            }; N],
+        }
+    }
+
+    /// Number of ranges on the shelf.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.iter().filter(|place| place.flag.load(Ordering::Relaxed) == FULL).count()
+    }
+
+    /// Whether nothing is in quarantine.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` for each range with its reason.
+    pub fn for_each(&self, mut visit: impl FnMut(PaRange, QuarantineReason)) {
+        for place in &self.places {
+            if place.claim(FULL) {
+                let seen = place.read();
+                place.flag.store(FULL, Ordering::Release);
+                if let Some((range, reason)) = seen {
+                    visit(range, reason);
+                }
+            }
+        }
+    }
+
+    /// Tries to undelegate everything once more. What the RMM returns goes to `home`, the rest stays.
+    ///
+    /// Returns how many ranges are still in quarantine.
+    pub fn retry<P: Platform>(
+        &self,
+        rmm: &Rmm<P>,
+        mut home: impl FnMut(crate::granules::Undelegated),
+    ) -> usize {
+        for place in &self.places {
+            if let Some(Quarantined { memory, .. }) = place.take() {
+                rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
+                rmm.return_or_quarantine(memory, &mut home);
+            }
+        }
+        self.len()
+    }
+}
+
+impl<const N: usize> Default for QuarantineShelf<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Place {
+    fn claim(&self, from: u8) -> bool {
+        self.flag.compare_exchange(from, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Reads a claimed place.
+    fn read(&self) -> Option<(PaRange, QuarantineReason)> {
+        let base = Pa::new(self.base.load(Ordering::Relaxed));
+        let top = Pa::new(self.top.load(Ordering::Relaxed));
+        Some((PaRange::new(base, top).ok()?, decode_reason(self.reason.load(Ordering::Relaxed))))
+    }
+
+    fn take(&self) -> Option<Quarantined> {
+        if !self.claim(FULL) {
+            return None;
+        }
+        let seen = self.read();
+        self.flag.store(EMPTY, Ordering::Release);
+        seen.map(|(range, reason)| Quarantined { memory: Delegated::from_shelf(range), reason })
+    }
+}
+
+impl<const N: usize> Quarantine for QuarantineShelf<N> {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        for place in &self.places {
+            if place.claim(EMPTY) {
+                let range = quarantined.memory.into_shelf();
+                place.base.store(range.base().raw(), Ordering::Relaxed);
+                place.top.store(range.top().raw(), Ordering::Relaxed);
+                place.reason.store(encode_reason(quarantined.reason), Ordering::Relaxed);
+                place.flag.store(FULL, Ordering::Release);
+                return Ok(());
+            }
+        }
+        Err(quarantined)
+    }
+}
+
+/// A reason as one word, so that a place can be filled without a lock: the kind in bits 7:0, its detail in bits 15:8.
+fn encode_reason(reason: QuarantineReason) -> u64 {
+    let (kind, detail) = match reason {
+        QuarantineReason::UndelegateRefused { status } => (0, u8::from(status)),
+        QuarantineReason::Unclear { command } => (1, command as u8),
+        QuarantineReason::NotReclaimed { command } => (2, command as u8),
+        QuarantineReason::ObjectAlive { command } => (3, command as u8),
+    };
+    u64::from_le_bytes([kind, detail, 0, 0, 0, 0, 0, 0])
+}
+
+fn decode_reason(word: u64) -> QuarantineReason {
+    let [kind, detail, ..] = word.to_le_bytes();
+    let command =
+        Command::ALL.get(usize::from(detail)).copied().unwrap_or(Command::GranuleRangeUndelegate);
+    match kind {
+        0 => QuarantineReason::UndelegateRefused { status: Status::from(detail) },
+        1 => QuarantineReason::Unclear { command },
+        2 => QuarantineReason::NotReclaimed { command },
+        _ => QuarantineReason::ObjectAlive { command },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_survives_the_shelf() {
+        for command in Command::ALL.iter().copied() {
+            for reason in [
+                QuarantineReason::Unclear { command },
+                QuarantineReason::NotReclaimed { command },
+                QuarantineReason::ObjectAlive { command },
+            ] {
+                assert_eq!(decode_reason(encode_reason(reason)), reason);
+            }
+        }
+        for status in 0..=u8::MAX {
+            let reason = QuarantineReason::UndelegateRefused { status: Status::from(status) };
+            assert_eq!(decode_reason(encode_reason(reason)), reason);
+        }
+    }
+
+    #[test]
+    fn a_full_shelf_gives_the_memory_back() {
+        let shelf = QuarantineShelf::<1>::new();
+        let entry = |base| Quarantined {
+            memory: Delegated::from_shelf(PaRange::with_size(Pa::new(base), 0x1000).unwrap()),
+            reason: QuarantineReason::UndelegateRefused { status: Status::ErrorInput },
+        };
+        shelf.put(entry(0x1000)).unwrap();
+        let back = shelf.put(entry(0x2000)).unwrap_err();
+        assert_eq!(back.memory.base(), Pa::new(0x2000));
+        assert_eq!(shelf.len(), 1);
+        let mut seen = 0;
+        shelf.for_each(|range, _| {
+            assert_eq!(range.base(), Pa::new(0x1000));
+            seen += 1;
+        });
+        assert_eq!((seen, shelf.len()), (1, 1));
+    }
+}

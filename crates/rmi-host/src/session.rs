@@ -1,0 +1,377 @@
+//! Opening a session: find the RMM, agree on a dialect, check, configure, activate.
+//!
+//! Nothing is configured before everything has been looked at: [`Discovered::probe`] only asks. [`Discovered::configure`] changes the configuration
+//! only if it differs, and activation (in the `sro` crate, because it may take memory) makes an [`Rmm`] of it.
+
+use core::fmt;
+use core::ops::Deref;
+
+use rmi_abi::dialect::InterfaceVersion;
+use rmi_abi::feature::Features;
+use rmi_abi::realm::RmmConfigPage;
+use rmi_abi::{Command, Dialect, GranuleSize, PaRange, Status};
+use zerocopy::FromZeros;
+
+use crate::channel::{Call, Channel, Patience, Progress};
+use crate::error::{Error, Failed, Subject};
+use crate::granules::Undelegated;
+use crate::platform::Platform;
+
+/// What a session is opened with.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// The dialect to speak; `None` to probe for it.
+    pub dialect: Option<Dialect>,
+    /// The granule size wanted. An RMM that another agent has activated keeps its own.
+    pub granule_size: GranuleSize,
+    /// How long commands wait for a busy RMM.
+    pub patience: Patience,
+}
+
+/// Why a session cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// There is no RMM, or it failed to start: `RMI_VERSION` does not exist.
+    NoRmm,
+    /// The RMM speaks other versions only.
+    #[non_exhaustive]
+    Version {
+        /// Lowest version of the answer.
+        lower: InterfaceVersion,
+        /// Highest version of the answer.
+        higher: InterfaceVersion,
+    },
+    /// The dialect is known, but this version of the SDK cannot drive an RMM that speaks it.
+    Dialect(Dialect),
+    /// The RMM does not have the granule size wanted.
+    GranuleSize(GranuleSize),
+    /// The RMM is configured for a granule size that it does not declare or this SDK does not know: the code.
+    GranuleCode(u8),
+    /// A call failed.
+    Call(Error),
+}
+
+impl From<Error> for SessionError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRmm => {
+                f.write_str("no RMM answers; the firmware has none, or it failed to start")
+            }
+            Self::Version { lower, higher } => {
+                write!(
+                    f,
+                    "the RMM speaks versions {lower} to {higher} of the interface, not the one asked for"
+                )
+            }
+            Self::Dialect(dialect) => {
+                write!(f, "dialect {dialect} is known, but sessions cannot speak it yet")
+            }
+            Self::GranuleSize(size) => {
+                write!(f, "the RMM has no granules of {} KiB", size.bytes() >> 10)
+            }
+            Self::GranuleCode(code) => {
+                write!(f, "the RMM is configured for an unknown granule size (code {code})")
+            }
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for SessionError {}
+
+/// An RMM that was found and looked at, but not yet activated by this session.
+#[derive(Debug)]
+#[must_use = "activate it to use it"]
+pub struct Discovered<P> {
+    channel: Channel<P>,
+    features: Features,
+    granule_size: GranuleSize,
+}
+
+impl<P: Platform> Discovered<P> {
+    /// Looks for an RMM: agrees on a version, finds the dialect unless it is given, and reads the feature registers.
+    ///
+    /// No command with a side effect is issued. The betas of 2.0 cannot be told apart by their version. 2.0-bet3 is recognised by
+    /// `RMI_GPT_INFO`, whose number no earlier dialect uses; anything else that speaks 2.0 is taken for `tf-rmm-2026-07`.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; the platform comes back.
+    pub fn probe(platform: P, options: SessionOptions) -> Result<Self, Failed<P, SessionError>> {
+        let dialect = options.dialect.unwrap_or(Dialect::V2_0Bet3);
+        let mut channel = Channel::new(platform, dialect, options.patience);
+        match Self::look(&mut channel, options) {
+            Ok(features) => Ok(Self { channel, features, granule_size: options.granule_size }),
+            Err(error) => Err(Failed::new(channel.into_platform(), error)),
+        }
+    }
+
+    fn look(channel: &mut Channel<P>, options: SessionOptions) -> Result<Features, SessionError> {
+        if !channel.dialect().is_2_0() {
+            return Err(SessionError::Dialect(channel.dialect()));
+        }
+        channel.version(channel.dialect().version())?;
+        if options.dialect.is_none() && !channel.has_gpt_info()? {
+            channel.set_dialect(Dialect::TfRmm2026_07);
+        }
+        let mut registers = [0; Features::COUNT];
+        for (index, register) in registers.iter_mut().enumerate() {
+            *register = channel.feature(index as u64)?;
+        }
+        let features = Features::new(channel.dialect(), registers);
+        if !features.supports_granule(options.granule_size) {
+            return Err(SessionError::GranuleSize(options.granule_size));
+        }
+        Ok(features)
+    }
+
+    /// The feature registers.
+    #[must_use]
+    pub const fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// The channel, for the operation that activates the RMM.
+    #[must_use]
+    pub const fn channel(&self) -> &Channel<P> {
+        &self.channel
+    }
+
+    /// Sets the RMM's granule size to the one wanted, unless it has it already. `page` is host memory of at least 4 KiB that the RMM reads and writes.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]. When another agent activated the RMM, its configuration cannot change any more; that is an error only if it differs.
+    pub fn configure(&mut self, page: &mut Undelegated) -> Result<(), SessionError> {
+        let mut config = self.channel.config(page)?;
+        if config.rmi_granule_size == self.granule_size.code() {
+            return Ok(());
+        }
+        let found = GranuleSize::from_code(config.rmi_granule_size);
+        // Region sizes are coded relative to the granule size; 0 is the one every granule size has.
+        config = RmmConfigPage::new_zeroed();
+        config.rmi_granule_size = self.granule_size.code();
+        match self.channel.set_config(page, &config) {
+            Ok(()) => Ok(()),
+            Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
+                match found {
+                    Some(size) => Err(SessionError::GranuleSize(size)),
+                    None => Err(SessionError::GranuleCode(config.rmi_granule_size)),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// `RMI_RMM_ACTIVATE`: starts to bring the RMM to life.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] with [`Status::ErrorGlobal`] when the RMM is active already.
+    pub fn start_activation(&self) -> Result<Progress, Error> {
+        self.channel.activate()
+    }
+
+    /// The session, once the RMM is active: because the activation that was started has ended, or because another agent activated it.
+    ///
+    /// If neither is so, every command is refused with [`Status::ErrorGlobal`].
+    pub fn into_active(self) -> Rmm<P> {
+        Rmm { channel: self.channel, features: self.features, granule_size: self.granule_size }
+    }
+
+    /// Gives the platform back.
+    pub fn into_platform(self) -> P {
+        self.channel.into_platform()
+    }
+}
+
+/// An active RMM. `Sync` if the platform is; all its methods take `&self`, so one handle serves all CPUs.
+#[derive(Debug)]
+pub struct Rmm<P> {
+    channel: Channel<P>,
+    features: Features,
+    granule_size: GranuleSize,
+}
+
+impl<P> Rmm<P> {
+    /// The feature registers.
+    #[must_use]
+    pub const fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// The size of a granule.
+    #[must_use]
+    pub const fn granule_size(&self) -> GranuleSize {
+        self.granule_size
+    }
+}
+
+impl<P: Platform> Rmm<P> {
+    /// Ends the session on this side; the RMM stays active.
+    pub fn into_platform(self) -> P {
+        self.channel.into_platform()
+    }
+
+    /// Checks that the RMM tracks every granule of a range of ordinary memory, so that all of it can be delegated. The range need not be aligned
+    /// to tracking regions.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_GET.
+    ///
+    /// # Errors
+    ///
+    /// [`TrackingError`] names the first part that cannot be used.
+    pub fn check_tracking(&self, range: PaRange) -> Result<(), TrackingError> {
+        let mut at = range.base();
+        while at < range.top() {
+            let found = self
+                .channel
+                .tracking(PaRange::new(at, range.top()).unwrap_or(PaRange::empty(at)))?;
+            if !found.is_usable() {
+                return Err(TrackingError::NotTracked {
+                    range: found.range,
+                    category: found.category,
+                    state: found.state,
+                });
+            }
+            at = found.range.top();
+        }
+        Ok(())
+    }
+}
+
+impl<P> Deref for Rmm<P> {
+    type Target = Channel<P>;
+
+    fn deref(&self) -> &Channel<P> {
+        &self.channel
+    }
+}
+
+/// Why memory cannot be delegated granule by granule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrackingError {
+    /// The RMM does not track this part by granule, or it is not ordinary memory.
+    #[non_exhaustive]
+    NotTracked {
+        /// The part.
+        range: PaRange,
+        /// Its category, `RmiMemCategory`.
+        category: u64,
+        /// Its tracking state, `RmiTrackingRegionState`.
+        state: u64,
+    },
+    /// The call failed.
+    Call(Error),
+}
+
+impl From<Error> for TrackingError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl fmt::Display for TrackingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotTracked { range, category, state } => {
+                write!(
+                    f,
+                    "memory {range} is not tracked by granule (category {category}, state {state})"
+                )
+            }
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for TrackingError {}
+
+/// How the RMM tracks a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tracking {
+    /// The range that this is true of; it begins where was asked.
+    pub range: PaRange,
+    /// Kind of memory, `RmiMemCategory`.
+    pub category: u64,
+    /// State of tracking, `RmiTrackingRegionState`.
+    pub state: u64,
+}
+
+impl Tracking {
+    /// `RmiMemCategory`: ordinary memory.
+    pub const CONVENTIONAL: u64 = 0;
+    /// `RmiTrackingRegionState`: tracked by granule.
+    pub const FINE: u64 = 2;
+
+    /// Whether single granules of the range can be delegated.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.category == Self::CONVENTIONAL && self.state == Self::FINE
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    fn version_call(&self, version: InterfaceVersion) -> Call {
+        Call::new(Command::Version, Subject::Rmm, [version.0])
+    }
+
+    fn version(&self, wanted: InterfaceVersion) -> Result<(), SessionError> {
+        let (result, reply) = self.ask(&self.version_call(wanted))?;
+        if result.is_not_supported() {
+            return Err(SessionError::NoRmm);
+        }
+        match result.status() {
+            Status::Success => Ok(()),
+            _ => Err(SessionError::Version {
+                lower: InterfaceVersion(reply.x1()),
+                higher: InterfaceVersion(reply.x2()),
+            }),
+        }
+    }
+
+    fn has_gpt_info(&self) -> Result<bool, Error> {
+        let (result, _) = self.ask(&Call::new(Command::GptInfo, Subject::Rmm, [0, 0]))?;
+        Ok(!result.is_not_supported())
+    }
+
+    /// `RMI_FEATURES`: reads one feature register; 0 for one that the RMM does not have.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_FEATURES.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the command itself never fails.
+    pub fn feature(&self, index: u64) -> Result<u64, Error> {
+        Ok(self.ask_to_the_end(&Call::new(Command::Features, Subject::Rmm, [index]))?.x1())
+    }
+
+    fn tracking(&self, range: PaRange) -> Result<Tracking, Error> {
+        let subject = Subject::Pa(range.base());
+        let call = Call::new(
+            Command::GranuleTrackingGet,
+            subject,
+            [range.base().raw(), range.top().raw()],
+        );
+        let reply = self.ask_to_the_end(&call)?;
+        let top = self.progress(&call, range, reply.x3())?;
+        let range = PaRange::new(range.base(), top).unwrap_or(range);
+        Ok(Tracking { range, category: reply.x1(), state: reply.x2() })
+    }
+}

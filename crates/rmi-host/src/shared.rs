@@ -1,0 +1,85 @@
+//! Pages that host and RMM share: copied into and out of, never referred to.
+#![expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
+
+use rmi_abi::{Command, Pa};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::access::{AccessFault, HostAccess};
+use crate::channel::Channel;
+use crate::error::{Error, Subject};
+use crate::granules::Undelegated;
+use crate::platform::Platform;
+
+/// The address `offset` bytes into `memory`, if `len` bytes fit there.
+fn locate(memory: &Undelegated, offset: u64, len: usize) -> Result<Pa, AccessFault> {
+    let at = memory.base().checked_add(offset).unwrap_or(memory.range().top());
+    let end = u64::try_from(len).ok().and_then(|len| at.checked_add(len));
+    match end {
+        Some(end) if end <= memory.range().top() => Ok(at),
+        _ => Err(AccessFault { at }),
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// Copies `from` into host memory, `offset` bytes after its base.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it does not fit or the host cannot write there.
+    pub fn write_host(
+        &self,
+        memory: &mut Undelegated,
+        offset: u64,
+        from: &[u8],
+    ) -> Result<(), AccessFault> {
+        let at = locate(memory, offset, from.len())?;
+        // SAFETY: the token owns the memory, is borrowed exclusively, and never lends a reference to it.
+        unsafe { self.platform().access().write(at, from) }
+    }
+
+    /// Copies host memory, `offset` bytes after its base, into `into`.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it is not all there or the host cannot read it.
+    pub fn read_host(
+        &self,
+        memory: &Undelegated,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), AccessFault> {
+        let at = locate(memory, offset, into.len())?;
+        // SAFETY: the token owns the memory and never lends a reference to it.
+        unsafe { self.platform().access().read(at, into) }
+    }
+
+    /// Puts a parameter page into `page`, which must be at least as large.
+    pub(crate) fn put<T: IntoBytes + Immutable>(
+        &self,
+        command: Command,
+        page: &mut Undelegated,
+        content: &T,
+    ) -> Result<Pa, Error> {
+        if page.bytes() < size_of::<T>() as u64 {
+            let subject = Subject::Pa(page.base());
+            return Err(Error::Argument {
+                command,
+                what: "the page for its parameters is too small",
+                subject,
+            });
+        }
+        self.write_host(page, 0, content.as_bytes())?;
+        Ok(page.base())
+    }
+
+    /// Copies a structure out of `page`.
+    pub(crate) fn get<T: FromBytes + IntoBytes>(
+        &self,
+        page: &Undelegated,
+        offset: u64,
+    ) -> Result<T, AccessFault> {
+        let mut content = T::new_zeroed();
+        self.read_host(page, offset, content.as_mut_bytes())?;
+        Ok(content)
+    }
+}

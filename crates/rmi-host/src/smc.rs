@@ -1,0 +1,27 @@
+//! The SMC instruction as a conduit.
+
+use crate::conduit::{Conduit, Registers};
+
+/// Reaches the RMM by the SMC instruction of the calling CPU, through the `smccc` crate.
+///
+/// The host runs at EL2 (or at EL1 where EL2 is absent) in Non-secure state.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SmcConduit;
+
+#[expect(unsafe_code, reason = "the one door is an unsafe method")]
+impl Conduit for SmcConduit {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        let [function, a1, a2, a3, a4, a5, a6, a7] = registers;
+        let mut args = [0; 17];
+        for (slot, arg) in args.iter_mut().zip([a1, a2, a3, a4, a5, a6, a7]) {
+            *slot = arg;
+        }
+        // Bits 63:32 of X0 are zero for every function identifier.
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "function identifiers are 32 bits wide"
+        )]
+        let [x0, x1, x2, x3, x4, x5, x6, x7, ..] = smccc::smc64(function as u32, args);
+        [x0, x1, x2, x3, x4, x5, x6, x7]
+    }
+}
