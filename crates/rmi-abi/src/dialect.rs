@@ -192,6 +192,12 @@ impl DialectSet {
     pub const EVERY: Self = Self::V1_0.and(Self::EVERY_2_0);
     /// Every dialect of 2.0.
     pub const EVERY_2_0: Self = Self::BET0.and(Self::BET1).and(Self::TF_RMM).and(Self::BET3);
+    /// The dialects of 2.0 whose text is a beta: all but TF-RMM.
+    pub const BETAS: Self = Self::BET0.and(Self::BET1).and(Self::BET3);
+    /// The dialects of 2.0 before 2.0-bet3.
+    pub const BEFORE_BET3: Self = Self::BET0.and(Self::BET1).and(Self::TF_RMM);
+    /// The dialects from 2.0-bet1 on.
+    pub const SINCE_BET1: Self = Self::BET1.and(Self::TF_RMM).and(Self::BET3);
 
     /// The set that holds one dialect.
     #[must_use]

@@ -69,61 +69,131 @@ pub enum ParamType {
     /// Bits without further structure.
     Bits,
     /// `RmiAddrRangeDesc`.
+    #[doc(alias = "RmiAddrRangeDesc")]
     AddrRangeDesc,
     /// `RmiAddrSetDesc`.
+    #[doc(alias = "RmiAddrSetDesc")]
     AddrSetDesc,
     /// `RmiContinueFlags`.
+    #[doc(alias = "RmiContinueFlags")]
     ContinueFlags,
     /// `RmiDataFlags`.
+    #[doc(alias = "RmiDataFlags")]
     DataFlags,
     /// `RmiGptParState`.
+    #[doc(alias = "RmiGptParState")]
     GptParState,
-    /// `InterfaceVersion`.
+    /// `RmiInterfaceVersion`.
+    #[doc(alias = "RmiInterfaceVersion")]
     InterfaceVersion,
     /// `RmiMemCategory`.
+    #[doc(alias = "RmiMemCategory")]
     MemCategory,
     /// `RmiOpMemDonateReq`.
+    #[doc(alias = "RmiOpMemDonateReq")]
     OpMemDonateReq,
     /// `RmiPdevState`.
+    #[doc(alias = "RmiPdevState")]
     PdevState,
     /// `RmiPdevStreamState`.
+    #[doc(alias = "RmiPdevStreamState")]
     PdevStreamState,
     /// `RmiPdevStreamType`.
+    #[doc(alias = "RmiPdevStreamType")]
     PdevStreamType,
     /// `PsciReturnCode`.
     PsciReturnCode,
     /// `RmiPsmmuIrq`.
+    #[doc(alias = "RmiPsmmuIrq")]
     PsmmuIrq,
     /// `RmiPsmmuIrqResult`.
+    #[doc(alias = "RmiPsmmuIrqResult")]
     PsmmuIrqResult,
     /// `RmiPsmmuIrqSet`.
+    #[doc(alias = "RmiPsmmuIrqSet")]
     PsmmuIrqSet,
     /// `RmiRipas`.
+    #[doc(alias = "RmiRipas")]
     Ripas,
     /// `RmiRmmState`.
+    #[doc(alias = "RmiRmmState")]
     RmmState,
     /// `RmiRttAuxMapFlags`.
+    #[doc(alias = "RmiRttAuxMapFlags")]
     RttAuxMapFlags,
     /// `RmiRttAuxUnmapFlags`.
+    #[doc(alias = "RmiRttAuxUnmapFlags")]
     RttAuxUnmapFlags,
     /// `RmiRttEntryDesc`.
+    #[doc(alias = "RmiRttEntryDesc")]
     RttEntryDesc,
     /// `RmiRttEntryState`.
+    #[doc(alias = "RmiRttEntryState")]
     RttEntryState,
     /// `RmiRttProtMapFlags`.
+    #[doc(alias = "RmiRttProtMapFlags")]
     RttProtMapFlags,
     /// `RmiRttUnmapFlags`.
+    #[doc(alias = "RmiRttUnmapFlags")]
     RttUnmapFlags,
     /// `RmiRttUnprotMapFlags`.
+    #[doc(alias = "RmiRttUnprotMapFlags")]
     RttUnprotMapFlags,
     /// `RmiTrackingRegionState`.
+    #[doc(alias = "RmiTrackingRegionState")]
     TrackingRegionState,
     /// `RmiVdevState`.
+    #[doc(alias = "RmiVdevState")]
     VdevState,
     /// `RmiVsmmuCmdFlags`.
+    #[doc(alias = "RmiVsmmuCmdFlags")]
     VsmmuCmdFlags,
     /// `RmiVsmmuEventFlags`.
+    #[doc(alias = "RmiVsmmuEventFlags")]
     VsmmuEventFlags,
+}
+
+impl ParamType {
+    /// Name of the type, spelled as the specification does; the address types are `PA`, `IPA` and `Address`.
+    #[must_use]
+    pub const fn spec_name(self) -> &'static str {
+        match self {
+            Self::Pa => "PA",
+            Self::Ipa => "IPA",
+            Self::Address => "Address",
+            Self::Level => "Int64",
+            Self::UInt => "UInt64",
+            Self::Bits => "Bits64",
+            Self::AddrRangeDesc => "RmiAddrRangeDesc",
+            Self::AddrSetDesc => "RmiAddrSetDesc",
+            Self::ContinueFlags => "RmiContinueFlags",
+            Self::DataFlags => "RmiDataFlags",
+            Self::GptParState => "RmiGptParState",
+            Self::InterfaceVersion => "RmiInterfaceVersion",
+            Self::MemCategory => "RmiMemCategory",
+            Self::OpMemDonateReq => "RmiOpMemDonateReq",
+            Self::PdevState => "RmiPdevState",
+            Self::PdevStreamState => "RmiPdevStreamState",
+            Self::PdevStreamType => "RmiPdevStreamType",
+            Self::PsciReturnCode => "PsciReturnCode",
+            Self::PsmmuIrq => "RmiPsmmuIrq",
+            Self::PsmmuIrqResult => "RmiPsmmuIrqResult",
+            Self::PsmmuIrqSet => "RmiPsmmuIrqSet",
+            Self::Ripas => "RmiRipas",
+            Self::RmmState => "RmiRmmState",
+            Self::RttAuxMapFlags => "RmiRttAuxMapFlags",
+            Self::RttAuxUnmapFlags => "RmiRttAuxUnmapFlags",
+            Self::RttEntryDesc => "RmiRttEntryDesc",
+            Self::RttEntryState => "RmiRttEntryState",
+            Self::RttProtMapFlags => "RmiRttProtMapFlags",
+            Self::RttUnmapFlags => "RmiRttUnmapFlags",
+            Self::RttUnprotMapFlags => "RmiRttUnprotMapFlags",
+            Self::TrackingRegionState => "RmiTrackingRegionState",
+            Self::VdevState => "RmiVdevState",
+            Self::VsmmuCmdFlags => "RmiVsmmuCmdFlags",
+            Self::VsmmuEventFlags => "RmiVsmmuEventFlags",
+        }
+    }
 }
 
 /// One register of a command.
