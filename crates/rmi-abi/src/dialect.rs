@@ -19,6 +19,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::command::Command;
+
 /// One dialect of the Realm Management Interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -65,6 +67,11 @@ impl Dialect {
     #[must_use]
     pub const fn is_2_0(self) -> bool {
         !matches!(self, Self::V1_0)
+    }
+
+    /// The commands of the dialect, ordered by function identifier.
+    pub fn commands(self) -> impl Iterator<Item = Command> + use<> {
+        Command::ALL.iter().copied().filter(move |command| command.form(self).is_some())
     }
 
     /// Position of the least significant bit of the state field of an address range descriptor, and its width.

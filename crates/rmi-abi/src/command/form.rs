@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::dialect::DialectSet;
+use crate::result::Status;
 
 /// A function identifier of a fast SMC64 call.
 ///
@@ -238,6 +239,7 @@ pub struct Form {
     effect: Effect,
     inputs: Option<&'static [Param]>,
     outputs: Option<&'static [Param]>,
+    statuses: &'static [Status],
 }
 
 impl Form {
@@ -255,6 +257,7 @@ impl Form {
             effect,
             inputs: Some(inputs),
             outputs: Some(outputs),
+            statuses: &[],
         }
     }
 
@@ -264,14 +267,23 @@ impl Form {
         function_number: u16,
         effect: Effect,
     ) -> Self {
-        Self {
-            dialects,
-            unsure: DialectSet::NONE,
-            fid: Fid::from_function_number(function_number),
-            effect,
-            inputs: None,
-            outputs: None,
-        }
+        let form = Self::new(dialects, function_number, effect, &[], &[]);
+        Self { inputs: None, outputs: None, ..form }
+    }
+
+    /// A command without outputs whose inputs are not public.
+    pub(super) const fn unknown_inputs(
+        dialects: DialectSet,
+        function_number: u16,
+        effect: Effect,
+    ) -> Self {
+        let form = Self::new(dialects, function_number, effect, &[], &[]);
+        Self { inputs: None, ..form }
+    }
+
+    /// Says which statuses are documented for the command.
+    pub(super) const fn answers(self, statuses: &'static [Status]) -> Self {
+        Self { statuses, ..self }
     }
 
     /// Marks the dialects for which only number and name are certain.
@@ -307,6 +319,15 @@ impl Form {
     #[must_use]
     pub const fn inputs(&self) -> Option<&'static [Param]> {
         self.inputs
+    }
+
+    /// The statuses that are documented for the command, in numeric order; empty when none are public.
+    ///
+    /// Beside these, any command of 2.0 may answer `RMI_BUSY`, `RMI_BLOCKED`, `RMI_ERROR_NOT_SUPPORTED`, and while the RMM is not
+    /// active `RMI_ERROR_GLOBAL`; `RMI_OP_CONTINUE` answers with any status of the command it finishes.
+    #[must_use]
+    pub const fn statuses(&self) -> &'static [Status] {
+        self.statuses
     }
 
     /// The output registers in order (X0 is always the result word); `None` when they are not public.
