@@ -24,7 +24,7 @@ pub use form::{Effect, Fid, Form, Param, ParamType};
 use crate::dialect::Dialect;
 
 macro_rules! commands {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $forms:path;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $module:ident::$forms:ident;)*) => {
         /// A command of the Realm Management Interface.
         ///
         /// The enum holds the commands of all dialects; [`Command::form`] tells whether one has it.
@@ -51,9 +51,23 @@ macro_rules! commands {
             #[must_use]
             pub const fn forms(self) -> &'static [Form] {
                 match self {
-                    $(Self::$variant => $forms,)*
+                    $(Self::$variant => $module::$forms,)*
                 }
             }
+        }
+
+        /// The function identifiers as constants.
+        ///
+        /// A command keeps its number in all dialects that have it; a number, though, may belong to different commands in
+        /// different dialects. [`Command::fid`] answers only where the dialect has the command.
+        pub mod fid {
+            use super::*;
+
+            $(
+                $(#[$doc])*
+                #[doc(alias = $name)]
+                pub const $forms: Fid = only_fid($module::$forms);
+            )*
         }
     };
 }
@@ -299,6 +313,17 @@ commands! {
     GptInfo = "RMI_GPT_INFO", granule::GPT_INFO;
 }
 
+/// The function identifier of all forms of a command; a difference is an error at compile time.
+#[expect(clippy::panic, reason = "evaluated at compile time only")]
+const fn only_fid(mut forms: &'static [Form]) -> Fid {
+    let [first, ..] = forms else { panic!("a command without forms") };
+    while let [form, rest @ ..] = forms {
+        assert!(form.fid().0 == first.fid().0, "a command with two numbers");
+        forms = rest;
+    }
+    first.fid()
+}
+
 impl Command {
     /// How `dialect` numbers and lays out the command; `None` when it lacks it.
     #[must_use]
@@ -311,6 +336,18 @@ impl Command {
             forms = rest;
         }
         None
+    }
+
+    /// How `dialect` numbers and lays out the command.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`] when the dialect lacks the command.
+    pub const fn require(self, dialect: Dialect) -> Result<&'static Form, Unsupported> {
+        match self.form(dialect) {
+            Some(form) => Ok(form),
+            None => Err(Unsupported { command: self, dialect }),
+        }
     }
 
     /// The function identifier in `dialect`; `None` when it lacks the command.
@@ -335,3 +372,20 @@ impl fmt::Display for Command {
         f.pad(self.name())
     }
 }
+
+/// A command that a dialect lacks; found before any call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unsupported {
+    /// The command.
+    pub command: Command,
+    /// The dialect that lacks it.
+    pub dialect: Dialect,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} does not exist in dialect {}", self.command, self.dialect)
+    }
+}
+
+impl core::error::Error for Unsupported {}

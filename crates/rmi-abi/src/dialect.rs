@@ -19,6 +19,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::command::Command;
+
 /// One dialect of the Realm Management Interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -65,6 +67,11 @@ impl Dialect {
     #[must_use]
     pub const fn is_2_0(self) -> bool {
         !matches!(self, Self::V1_0)
+    }
+
+    /// The commands of the dialect, ordered by function identifier.
+    pub fn commands(self) -> impl Iterator<Item = Command> + use<> {
+        Command::ALL.iter().copied().filter(move |command| command.form(self).is_some())
     }
 
     /// Position of the least significant bit of the state field of an address range descriptor, and its width.
@@ -192,6 +199,12 @@ impl DialectSet {
     pub const EVERY: Self = Self::V1_0.and(Self::EVERY_2_0);
     /// Every dialect of 2.0.
     pub const EVERY_2_0: Self = Self::BET0.and(Self::BET1).and(Self::TF_RMM).and(Self::BET3);
+    /// The dialects of 2.0 whose text is a beta: all but TF-RMM.
+    pub const BETAS: Self = Self::BET0.and(Self::BET1).and(Self::BET3);
+    /// The dialects of 2.0 before 2.0-bet3.
+    pub const BEFORE_BET3: Self = Self::BET0.and(Self::BET1).and(Self::TF_RMM);
+    /// The dialects from 2.0-bet1 on.
+    pub const SINCE_BET1: Self = Self::BET1.and(Self::TF_RMM).and(Self::BET3);
 
     /// The set that holds one dialect.
     #[must_use]

@@ -9,6 +9,8 @@
 //! | [`dialect`] | the dialects and everything in which they differ |
 //! | [`command`] | every command: function identifier, registers, effects, per dialect |
 //! | [`result`](mod@result) | the result word (X0) and the status codes |
+//! | [`describe`] | the layouts, enumerations and bit fields as data |
+//! | [`trace`] | calls and results, printed decoded |
 //! | [`feature`] | feature registers |
 //! | [`desc`] | address range descriptors and donation requests |
 //! | [`flags`] | flag words of commands |
@@ -23,6 +25,7 @@
 pub mod address;
 pub mod command;
 pub mod desc;
+pub mod describe;
 pub mod dialect;
 pub mod esr;
 pub mod feature;
@@ -34,6 +37,7 @@ pub mod rec;
 pub mod result;
 pub mod rtt;
 pub mod run;
+pub mod trace;
 
 pub use address::{GranuleSize, Ipa, IpaRange, Pa, PaRange};
 pub use command::{Command, Fid};

@@ -50,31 +50,63 @@ pub enum PsciFunction {
 #[non_exhaustive]
 pub enum PsciReturnCode {
     /// The entry point is not usable.
+    #[doc(alias = "PSCI_INVALID_ADDRESS")]
     InvalidAddress = -9,
     /// The CPU is disabled.
+    #[doc(alias = "PSCI_DISABLED")]
     Disabled = -8,
     /// The CPU does not exist.
+    #[doc(alias = "PSCI_NOT_PRESENT")]
     NotPresent = -7,
     /// Something went wrong inside.
+    #[doc(alias = "PSCI_INTERNAL_FAILURE")]
     InternalFailure = -6,
     /// The CPU is being turned on.
+    #[doc(alias = "PSCI_ON_PENDING")]
     OnPending = -5,
     /// The CPU is on.
+    #[doc(alias = "PSCI_ALREADY_ON")]
     AlreadyOn = -4,
     /// Refused.
+    #[doc(alias = "PSCI_DENIED")]
     Denied = -3,
     /// An argument is wrong.
+    #[doc(alias = "PSCI_INVALID_PARAMETERS")]
     InvalidParameters = -2,
     /// The function does not exist.
+    #[doc(alias = "PSCI_NOT_SUPPORTED")]
     NotSupported = -1,
-    /// Done.
+    /// Done; as an answer to `PSCI_AFFINITY_INFO`: the CPU is on.
+    #[doc(alias = "PSCI_SUCCESS")]
     Success = 0,
+    /// An answer to `PSCI_AFFINITY_INFO`: the CPU is off.
+    #[doc(alias = "PSCI_OFF")]
+    Off = 1,
     /// A code this crate does not know.
     #[num_enum(catch_all)]
     Unknown(i64),
 }
 
 impl PsciReturnCode {
+    /// The specification's spelling; `None` for an unknown code.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::InvalidAddress => "PSCI_INVALID_ADDRESS",
+            Self::Disabled => "PSCI_DISABLED",
+            Self::NotPresent => "PSCI_NOT_PRESENT",
+            Self::InternalFailure => "PSCI_INTERNAL_FAILURE",
+            Self::OnPending => "PSCI_ON_PENDING",
+            Self::AlreadyOn => "PSCI_ALREADY_ON",
+            Self::Denied => "PSCI_DENIED",
+            Self::InvalidParameters => "PSCI_INVALID_PARAMETERS",
+            Self::NotSupported => "PSCI_NOT_SUPPORTED",
+            Self::Success => "PSCI_SUCCESS",
+            Self::Off => "PSCI_OFF",
+            Self::Unknown(_) => return None,
+        })
+    }
+
     /// The register value.
     #[must_use]
     pub fn to_register(self) -> u64 {

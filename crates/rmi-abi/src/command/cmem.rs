@@ -24,7 +24,7 @@ pub(super) const CMEM_CREATE: &[Form] =
 pub(super) const CMEM_DESTROY: &[Form] =
     &[Form::new(D::BET0, 0x1e6, Transfer, &[p(1, "cmem", Pa)], &[]).unsure(D::BET0)];
 pub(super) const CMEM_POPULATE: &[Form] =
-    &[Form::unknown(D::BET0, 0x1e7, Immediate).unsure(D::BET0)];
+    &[Form::unknown_inputs(D::BET0, 0x1e7, Immediate).unsure(D::BET0)];
 pub(super) const CMEM_REMOVE_PDEV: &[Form] = &[Form::new(
     D::BET0,
     0x1e8,
@@ -33,7 +33,9 @@ pub(super) const CMEM_REMOVE_PDEV: &[Form] = &[Form::new(
     &[],
 )
 .unsure(D::BET0)];
-pub(super) const CMEM_START: &[Form] = &[Form::unknown(D::BET0, 0x1e9, Immediate).unsure(D::BET0)];
-pub(super) const CMEM_STOP: &[Form] = &[Form::unknown(D::BET0, 0x1ea, Immediate).unsure(D::BET0)];
+pub(super) const CMEM_START: &[Form] =
+    &[Form::unknown_inputs(D::BET0, 0x1e9, Immediate).unsure(D::BET0)];
+pub(super) const CMEM_STOP: &[Form] =
+    &[Form::unknown_inputs(D::BET0, 0x1ea, Immediate).unsure(D::BET0)];
 pub(super) const CMEM_UNPOPULATE: &[Form] =
-    &[Form::unknown(D::BET0, 0x1eb, Immediate).unsure(D::BET0)];
+    &[Form::unknown_inputs(D::BET0, 0x1eb, Immediate).unsure(D::BET0)];

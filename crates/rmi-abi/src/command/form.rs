@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::dialect::DialectSet;
+use crate::result::Status;
 
 /// A function identifier of a fast SMC64 call.
 ///
@@ -69,61 +70,131 @@ pub enum ParamType {
     /// Bits without further structure.
     Bits,
     /// `RmiAddrRangeDesc`.
+    #[doc(alias = "RmiAddrRangeDesc")]
     AddrRangeDesc,
     /// `RmiAddrSetDesc`.
+    #[doc(alias = "RmiAddrSetDesc")]
     AddrSetDesc,
     /// `RmiContinueFlags`.
+    #[doc(alias = "RmiContinueFlags")]
     ContinueFlags,
     /// `RmiDataFlags`.
+    #[doc(alias = "RmiDataFlags")]
     DataFlags,
     /// `RmiGptParState`.
+    #[doc(alias = "RmiGptParState")]
     GptParState,
-    /// `InterfaceVersion`.
+    /// `RmiInterfaceVersion`.
+    #[doc(alias = "RmiInterfaceVersion")]
     InterfaceVersion,
     /// `RmiMemCategory`.
+    #[doc(alias = "RmiMemCategory")]
     MemCategory,
     /// `RmiOpMemDonateReq`.
+    #[doc(alias = "RmiOpMemDonateReq")]
     OpMemDonateReq,
     /// `RmiPdevState`.
+    #[doc(alias = "RmiPdevState")]
     PdevState,
     /// `RmiPdevStreamState`.
+    #[doc(alias = "RmiPdevStreamState")]
     PdevStreamState,
     /// `RmiPdevStreamType`.
+    #[doc(alias = "RmiPdevStreamType")]
     PdevStreamType,
     /// `PsciReturnCode`.
     PsciReturnCode,
     /// `RmiPsmmuIrq`.
+    #[doc(alias = "RmiPsmmuIrq")]
     PsmmuIrq,
     /// `RmiPsmmuIrqResult`.
+    #[doc(alias = "RmiPsmmuIrqResult")]
     PsmmuIrqResult,
     /// `RmiPsmmuIrqSet`.
+    #[doc(alias = "RmiPsmmuIrqSet")]
     PsmmuIrqSet,
     /// `RmiRipas`.
+    #[doc(alias = "RmiRipas")]
     Ripas,
     /// `RmiRmmState`.
+    #[doc(alias = "RmiRmmState")]
     RmmState,
     /// `RmiRttAuxMapFlags`.
+    #[doc(alias = "RmiRttAuxMapFlags")]
     RttAuxMapFlags,
     /// `RmiRttAuxUnmapFlags`.
+    #[doc(alias = "RmiRttAuxUnmapFlags")]
     RttAuxUnmapFlags,
     /// `RmiRttEntryDesc`.
+    #[doc(alias = "RmiRttEntryDesc")]
     RttEntryDesc,
     /// `RmiRttEntryState`.
+    #[doc(alias = "RmiRttEntryState")]
     RttEntryState,
     /// `RmiRttProtMapFlags`.
+    #[doc(alias = "RmiRttProtMapFlags")]
     RttProtMapFlags,
     /// `RmiRttUnmapFlags`.
+    #[doc(alias = "RmiRttUnmapFlags")]
     RttUnmapFlags,
     /// `RmiRttUnprotMapFlags`.
+    #[doc(alias = "RmiRttUnprotMapFlags")]
     RttUnprotMapFlags,
     /// `RmiTrackingRegionState`.
+    #[doc(alias = "RmiTrackingRegionState")]
     TrackingRegionState,
     /// `RmiVdevState`.
+    #[doc(alias = "RmiVdevState")]
     VdevState,
     /// `RmiVsmmuCmdFlags`.
+    #[doc(alias = "RmiVsmmuCmdFlags")]
     VsmmuCmdFlags,
     /// `RmiVsmmuEventFlags`.
+    #[doc(alias = "RmiVsmmuEventFlags")]
     VsmmuEventFlags,
+}
+
+impl ParamType {
+    /// Name of the type, spelled as the specification does; the address types are `PA`, `IPA` and `Address`.
+    #[must_use]
+    pub const fn spec_name(self) -> &'static str {
+        match self {
+            Self::Pa => "PA",
+            Self::Ipa => "IPA",
+            Self::Address => "Address",
+            Self::Level => "Int64",
+            Self::UInt => "UInt64",
+            Self::Bits => "Bits64",
+            Self::AddrRangeDesc => "RmiAddrRangeDesc",
+            Self::AddrSetDesc => "RmiAddrSetDesc",
+            Self::ContinueFlags => "RmiContinueFlags",
+            Self::DataFlags => "RmiDataFlags",
+            Self::GptParState => "RmiGptParState",
+            Self::InterfaceVersion => "RmiInterfaceVersion",
+            Self::MemCategory => "RmiMemCategory",
+            Self::OpMemDonateReq => "RmiOpMemDonateReq",
+            Self::PdevState => "RmiPdevState",
+            Self::PdevStreamState => "RmiPdevStreamState",
+            Self::PdevStreamType => "RmiPdevStreamType",
+            Self::PsciReturnCode => "PsciReturnCode",
+            Self::PsmmuIrq => "RmiPsmmuIrq",
+            Self::PsmmuIrqResult => "RmiPsmmuIrqResult",
+            Self::PsmmuIrqSet => "RmiPsmmuIrqSet",
+            Self::Ripas => "RmiRipas",
+            Self::RmmState => "RmiRmmState",
+            Self::RttAuxMapFlags => "RmiRttAuxMapFlags",
+            Self::RttAuxUnmapFlags => "RmiRttAuxUnmapFlags",
+            Self::RttEntryDesc => "RmiRttEntryDesc",
+            Self::RttEntryState => "RmiRttEntryState",
+            Self::RttProtMapFlags => "RmiRttProtMapFlags",
+            Self::RttUnmapFlags => "RmiRttUnmapFlags",
+            Self::RttUnprotMapFlags => "RmiRttUnprotMapFlags",
+            Self::TrackingRegionState => "RmiTrackingRegionState",
+            Self::VdevState => "RmiVdevState",
+            Self::VsmmuCmdFlags => "RmiVsmmuCmdFlags",
+            Self::VsmmuEventFlags => "RmiVsmmuEventFlags",
+        }
+    }
 }
 
 /// One register of a command.
@@ -168,6 +239,7 @@ pub struct Form {
     effect: Effect,
     inputs: Option<&'static [Param]>,
     outputs: Option<&'static [Param]>,
+    statuses: &'static [Status],
 }
 
 impl Form {
@@ -185,6 +257,7 @@ impl Form {
             effect,
             inputs: Some(inputs),
             outputs: Some(outputs),
+            statuses: &[],
         }
     }
 
@@ -194,14 +267,23 @@ impl Form {
         function_number: u16,
         effect: Effect,
     ) -> Self {
-        Self {
-            dialects,
-            unsure: DialectSet::NONE,
-            fid: Fid::from_function_number(function_number),
-            effect,
-            inputs: None,
-            outputs: None,
-        }
+        let form = Self::new(dialects, function_number, effect, &[], &[]);
+        Self { inputs: None, outputs: None, ..form }
+    }
+
+    /// A command without outputs whose inputs are not public.
+    pub(super) const fn unknown_inputs(
+        dialects: DialectSet,
+        function_number: u16,
+        effect: Effect,
+    ) -> Self {
+        let form = Self::new(dialects, function_number, effect, &[], &[]);
+        Self { inputs: None, ..form }
+    }
+
+    /// Says which statuses are documented for the command.
+    pub(super) const fn answers(self, statuses: &'static [Status]) -> Self {
+        Self { statuses, ..self }
     }
 
     /// Marks the dialects for which only number and name are certain.
@@ -237,6 +319,15 @@ impl Form {
     #[must_use]
     pub const fn inputs(&self) -> Option<&'static [Param]> {
         self.inputs
+    }
+
+    /// The statuses that are documented for the command, in numeric order; empty when none are public.
+    ///
+    /// Beside these, any command of 2.0 may answer `RMI_BUSY`, `RMI_BLOCKED`, `RMI_ERROR_NOT_SUPPORTED`, and while the RMM is not
+    /// active `RMI_ERROR_GLOBAL`; `RMI_OP_CONTINUE` answers with any status of the command it finishes.
+    #[must_use]
+    pub const fn statuses(&self) -> &'static [Status] {
+        self.statuses
     }
 
     /// The output registers in order (X0 is always the result word); `None` when they are not public.

@@ -7,6 +7,7 @@ use super::form::{
     p,
 };
 use crate::dialect::DialectSet;
+use crate::result::Status::{Busy, ErrorInput, Incomplete, Success};
 
 use DialectSet as D;
 
@@ -16,15 +17,17 @@ pub(super) const OP_CONTINUE: &[Form] = &[Form::new(
     Immediate,
     &[p(1, "handle", Bits), p(2, "flags", ContinueFlags)],
     &[p(1, "cmd_out_1_or_0", Bits), p(2, "donate_req", OpMemDonateReq)],
-)];
+)
+.answers(&[Success, ErrorInput, Busy, Incomplete])];
 pub(super) const OP_MEM_DONATE: &[Form] = &[
     Form::new(
-        D::BET0.and(D::BET1).and(D::TF_RMM),
+        D::BEFORE_BET3,
         0x208,
         Immediate,
         &[p(1, "handle", Bits), p(2, "list_addr", Pa), p(3, "list_count", UInt)],
         &[p(1, "donated_count", UInt), p(2, "donate_req", OpMemDonateReq)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, Incomplete]),
     Form::new(
         D::BET3,
         0x208,
@@ -36,7 +39,8 @@ pub(super) const OP_MEM_DONATE: &[Form] = &[
             p(4, "flags", Bits),
         ],
         &[p(1, "donated_count", UInt), p(2, "donate_req", OpMemDonateReq)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, Incomplete]),
 ];
 pub(super) const OP_MEM_RECLAIM: &[Form] = &[Form::new(
     D::EVERY_2_0,
@@ -44,6 +48,8 @@ pub(super) const OP_MEM_RECLAIM: &[Form] = &[Form::new(
     Immediate,
     &[p(1, "handle", Bits), p(2, "list_addr", Pa), p(3, "list_count", UInt)],
     &[p(1, "out_count", UInt)],
-)];
+)
+.answers(&[Success, ErrorInput, Incomplete])];
 pub(super) const OP_CANCEL: &[Form] =
-    &[Form::new(D::EVERY_2_0, 0x20a, Immediate, &[p(1, "handle", Bits)], &[])];
+    &[Form::new(D::EVERY_2_0, 0x20a, Immediate, &[p(1, "handle", Bits)], &[])
+        .answers(&[Success, ErrorInput, Incomplete])];

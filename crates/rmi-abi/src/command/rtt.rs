@@ -10,6 +10,10 @@ use super::form::{
     p,
 };
 use crate::dialect::DialectSet;
+use crate::result::Status::{
+    Blocked, Busy, ErrorDevice, ErrorDpt, ErrorInput, ErrorNotSupported, ErrorRealm, ErrorRec,
+    ErrorRtt, ErrorRttAux, ErrorTracking, Incomplete, Success,
+};
 
 use DialectSet as D;
 
@@ -25,7 +29,18 @@ pub(super) const RTT_DATA_MAP_INIT: &[Form] = &[Form::new(
         p(5, "flags", DataFlags),
     ],
     &[],
-)];
+)
+.answers(&[
+    Success,
+    ErrorInput,
+    ErrorRealm,
+    ErrorRtt,
+    ErrorDpt,
+    Busy,
+    ErrorTracking,
+    Incomplete,
+    Blocked,
+])];
 pub(super) const RTT_CREATE: &[Form] = &[
     Form::new(
         D::V1_0,
@@ -33,14 +48,16 @@ pub(super) const RTT_CREATE: &[Form] = &[
         Immediate,
         &[p(1, "rd", Pa), p(2, "rtt", Pa), p(3, "ipa", Ipa), p(4, "level", Level)],
         &[],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRtt]),
     Form::new(
         D::EVERY_2_0,
         0x15d,
         Stateful,
         &[p(1, "rd", Pa), p(2, "rtt", Pa), p(3, "ipa", Ipa), p(4, "level", Level)],
         &[],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRtt, ErrorTracking, Incomplete]),
 ];
 pub(super) const RTT_DESTROY: &[Form] = &[
     Form::new(
@@ -49,14 +66,16 @@ pub(super) const RTT_DESTROY: &[Form] = &[
         Immediate,
         &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "level", Level)],
         &[p(1, "rtt", Pa), p(2, "top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRtt]),
     Form::new(
         D::EVERY_2_0,
         0x15e,
         Stateful,
         &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "level", Level)],
         &[p(1, "rtt", Pa), p(2, "top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRtt, Incomplete]),
 ];
 pub(super) const RTT_MAP_UNPROTECTED: &[Form] = &[Form::new(
     D::V1_0,
@@ -64,7 +83,8 @@ pub(super) const RTT_MAP_UNPROTECTED: &[Form] = &[Form::new(
     Immediate,
     &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "level", Level), p(4, "desc", Bits)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRtt])];
 pub(super) const RTT_READ_ENTRY: &[Form] = &[
     Form::new(
         D::V1_0,
@@ -77,7 +97,8 @@ pub(super) const RTT_READ_ENTRY: &[Form] = &[
             p(3, "desc", Bits),
             p(4, "ripas", Ripas),
         ],
-    ),
+    )
+    .answers(&[Success, ErrorInput]),
     Form::new(
         D::EVERY_2_0,
         0x161,
@@ -89,7 +110,8 @@ pub(super) const RTT_READ_ENTRY: &[Form] = &[
             p(3, "desc", RttEntryDesc),
             p(4, "ripas", Ripas),
         ],
-    ),
+    )
+    .answers(&[Success, ErrorInput]),
 ];
 pub(super) const RTT_UNMAP_UNPROTECTED: &[Form] = &[Form::new(
     D::V1_0,
@@ -97,7 +119,8 @@ pub(super) const RTT_UNMAP_UNPROTECTED: &[Form] = &[Form::new(
     Immediate,
     &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "level", Level)],
     &[p(1, "top", Ipa)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRtt])];
 pub(super) const RTT_DEV_VALIDATE: &[Form] = &[
     Form::new(
         D::BET0,
@@ -112,14 +135,16 @@ pub(super) const RTT_DEV_VALIDATE: &[Form] = &[
             p(6, "top", Ipa),
         ],
         &[p(1, "out_top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRec, ErrorRtt, ErrorDevice, Incomplete]),
     Form::new(
-        D::BET1.and(D::TF_RMM).and(D::BET3),
+        D::SINCE_BET1,
         0x163,
         Stateful,
         &[p(1, "rd", Pa), p(2, "rec", Pa), p(3, "base", Ipa), p(4, "top", Ipa)],
         &[p(1, "out_top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRec, ErrorRtt, ErrorDevice, Incomplete]),
 ];
 pub(super) const RTT_FOLD: &[Form] = &[
     Form::new(
@@ -128,14 +153,16 @@ pub(super) const RTT_FOLD: &[Form] = &[
         Immediate,
         &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "level", Level)],
         &[p(1, "rtt", Pa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRtt]),
     Form::new(
         D::EVERY_2_0,
         0x166,
         Stateful,
         &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "level", Level)],
         &[p(1, "rtt", Pa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRtt, Incomplete]),
 ];
 pub(super) const RTT_INIT_RIPAS: &[Form] = &[
     Form::new(
@@ -144,14 +171,16 @@ pub(super) const RTT_INIT_RIPAS: &[Form] = &[
         Immediate,
         &[p(1, "rd", Pa), p(2, "base", Ipa), p(3, "top", Ipa)],
         &[p(1, "out_top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRealm, ErrorRtt]),
     Form::new(
         D::EVERY_2_0,
         0x168,
         Stateful,
         &[p(1, "rd", Pa), p(2, "base", Ipa), p(3, "top", Ipa)],
         &[p(1, "out_top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRealm, ErrorRtt, Incomplete]),
 ];
 pub(super) const RTT_SET_RIPAS: &[Form] = &[
     Form::new(
@@ -160,14 +189,16 @@ pub(super) const RTT_SET_RIPAS: &[Form] = &[
         Immediate,
         &[p(1, "rd", Pa), p(2, "rec_ptr", Pa), p(3, "base", Ipa), p(4, "top", Ipa)],
         &[p(1, "out_top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRec, ErrorRtt]),
     Form::new(
         D::EVERY_2_0,
         0x169,
         Stateful,
         &[p(1, "rd", Pa), p(2, "rec", Pa), p(3, "base", Ipa), p(4, "top", Ipa)],
         &[p(1, "out_top", Ipa)],
-    ),
+    )
+    .answers(&[Success, ErrorInput, ErrorRec, ErrorRtt, ErrorRttAux, Incomplete]),
 ];
 pub(super) const RTT_SET_S2AP: &[Form] = &[Form::new(
     D::EVERY_2_0,
@@ -175,7 +206,8 @@ pub(super) const RTT_SET_S2AP: &[Form] = &[Form::new(
     Stateful,
     &[p(1, "rd", Pa), p(2, "rec", Pa), p(3, "base", Ipa), p(4, "top", Ipa)],
     &[p(1, "out_top", Ipa), p(2, "rtt_tree", UInt)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRec, ErrorRtt, ErrorRttAux, Incomplete])];
 pub(super) const RTT_DATA_MAP: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1f5,
@@ -188,7 +220,8 @@ pub(super) const RTT_DATA_MAP: &[Form] = &[Form::new(
         p(5, "oaddr", AddrSetDesc),
     ],
     &[p(1, "out_top", Ipa)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRealm, ErrorRtt, ErrorDpt, Busy, ErrorTracking, Incomplete])];
 pub(super) const RTT_DATA_UNMAP: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1f6,
@@ -201,7 +234,8 @@ pub(super) const RTT_DATA_UNMAP: &[Form] = &[Form::new(
         p(5, "oaddr", AddrSetDesc),
     ],
     &[p(1, "out_top", Ipa), p(2, "out_range", AddrRangeDesc), p(3, "out_count", UInt)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRtt, ErrorRttAux, Incomplete])];
 pub(super) const RTT_DEV_MAP: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1f7,
@@ -215,7 +249,8 @@ pub(super) const RTT_DEV_MAP: &[Form] = &[Form::new(
         p(6, "oaddr", AddrSetDesc),
     ],
     &[p(1, "out_top", Ipa)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRtt, ErrorNotSupported, Busy, ErrorTracking, Incomplete])];
 pub(super) const RTT_DEV_UNMAP: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1f8,
@@ -228,23 +263,26 @@ pub(super) const RTT_DEV_UNMAP: &[Form] = &[Form::new(
         p(5, "oaddr", AddrSetDesc),
     ],
     &[p(1, "out_top", Ipa), p(2, "out_range", AddrRangeDesc), p(3, "out_count", UInt)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRtt, ErrorNotSupported, Incomplete])];
 pub(super) const RTT_ARCH_DEV_MAP: &[Form] = &[Form::new(
-    D::BET0.and(D::BET1).and(D::BET3),
+    D::BETAS,
     0x1f9,
     Immediate,
     &[p(1, "rd", Pa), p(2, "dev_ptr", Pa), p(3, "base", Ipa), p(4, "top", Ipa)],
     &[p(1, "out_top", Ipa)],
 )
-.unsure(D::BET0.and(D::BET1).and(D::BET3))];
+.answers(&[Success, ErrorInput, ErrorRtt, ErrorNotSupported])
+.unsure(D::BETAS)];
 pub(super) const RTT_ARCH_DEV_UNMAP: &[Form] = &[Form::new(
-    D::BET0.and(D::BET1).and(D::BET3),
+    D::BETAS,
     0x1fa,
     Immediate,
     &[p(1, "rd", Pa), p(2, "dev_ptr", Pa), p(3, "base", Ipa), p(4, "top", Ipa)],
     &[p(1, "out_top", Ipa)],
 )
-.unsure(D::BET0.and(D::BET1).and(D::BET3))];
+.answers(&[Success, ErrorNotSupported])
+.unsure(D::BETAS)];
 pub(super) const RTT_UNPROT_MAP: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1fb,
@@ -257,7 +295,8 @@ pub(super) const RTT_UNPROT_MAP: &[Form] = &[Form::new(
         p(5, "oaddr", AddrSetDesc),
     ],
     &[p(1, "out_top", Ipa)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRealm, ErrorRtt, Incomplete])];
 pub(super) const RTT_UNPROT_UNMAP: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1fc,
@@ -270,4 +309,5 @@ pub(super) const RTT_UNPROT_UNMAP: &[Form] = &[Form::new(
         p(5, "oaddr", AddrSetDesc),
     ],
     &[p(1, "out_top", Ipa), p(2, "out_range", AddrRangeDesc), p(3, "out_count", UInt)],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorRtt, Incomplete])];

@@ -7,6 +7,10 @@ use super::form::{
     p,
 };
 use crate::dialect::DialectSet;
+use crate::result::Status::{
+    ErrorDevice, ErrorGranule, ErrorInput, ErrorNotSupported, ErrorRealm, ErrorTracking,
+    Incomplete, Success,
+};
 
 use DialectSet as D;
 
@@ -16,72 +20,86 @@ pub(super) const VDEV_ABORT: &[Form] = &[Form::new(
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_COMMUNICATE: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x186,
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa), p(4, "data_ptr", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_CREATE: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x187,
     Transfer,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa), p(4, "params_ptr", Pa)],
     &[],
-)];
+)
+.answers(&[
+    Success,
+    ErrorInput,
+    ErrorRealm,
+    ErrorNotSupported,
+    ErrorDevice,
+    ErrorTracking,
+    Incomplete,
+])];
 pub(super) const VDEV_DESTROY: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x188,
     Transfer,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice, Incomplete])];
 pub(super) const VDEV_GET_STATE: &[Form] =
-    &[Form::new(D::EVERY_2_0, 0x189, Immediate, &[p(1, "vdev", Pa)], &[p(1, "state", VdevState)])];
+    &[Form::new(D::EVERY_2_0, 0x189, Immediate, &[p(1, "vdev", Pa)], &[p(1, "state", VdevState)])
+        .answers(&[Success, ErrorInput, ErrorNotSupported])];
 pub(super) const VDEV_UNLOCK: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x18a,
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa)],
     &[p(1, "granule", Pa)],
-)];
-pub(super) const VDEV_COMPLETE: &[Form] = &[Form::new(
-    D::BET0.and(D::BET1).and(D::TF_RMM),
-    0x18e,
-    Immediate,
-    &[p(1, "rec", Pa), p(2, "vdev", Pa)],
-    &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice, ErrorGranule])];
+pub(super) const VDEV_COMPLETE: &[Form] =
+    &[Form::new(D::BEFORE_BET3, 0x18e, Immediate, &[p(1, "rec", Pa), p(2, "vdev", Pa)], &[])
+        .answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_GET_INTERFACE_REPORT: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1d0,
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_GET_MEASUREMENTS: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1d1,
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa), p(4, "params_ptr", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_LOCK: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1d2,
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_START: &[Form] = &[Form::new(
     D::EVERY_2_0,
     0x1d3,
     Immediate,
     &[p(1, "rd", Pa), p(2, "pdev", Pa), p(3, "vdev", Pa)],
     &[],
-)];
+)
+.answers(&[Success, ErrorInput, ErrorNotSupported, ErrorDevice])];
 pub(super) const VDEV_P2P_BIND: &[Form] = &[Form::new(
     D::BET0,
     0x1d4,
@@ -97,6 +115,7 @@ pub(super) const VDEV_P2P_BIND: &[Form] = &[Form::new(
     ],
     &[],
 )
+.answers(&[Success, ErrorNotSupported])
 .unsure(D::BET0)];
 pub(super) const VDEV_P2P_UNBIND: &[Form] = &[Form::new(
     D::BET0,
@@ -112,4 +131,5 @@ pub(super) const VDEV_P2P_UNBIND: &[Form] = &[Form::new(
     ],
     &[],
 )
+.answers(&[Success, ErrorNotSupported])
 .unsure(D::BET0)];

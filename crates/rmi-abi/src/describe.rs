@@ -1,0 +1,114 @@
+//! Layouts, enumerations and bit fields as data: the names, numbers and positions of every dialect.
+//!
+//! The typed modules say what a word means; these tables say what it is called and where it is. The tracer prints with
+//! them, the `abi_json` example exports them, and the tests hold both against the typed modules and the oracles.
+
+mod bits;
+mod enums;
+
+pub use bits::REGISTERS;
+pub use enums::ENUMERATIONS;
+
+use crate::dialect::{Dialect, DialectSet};
+
+/// An enumeration: names for numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enumeration {
+    /// Name of the type in the specification, for example `RmiRipas`.
+    pub name: &'static str,
+    /// Its values, in all dialects.
+    pub values: &'static [Value],
+}
+
+/// One value of an [`Enumeration`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Name of the value, as the sources of these dialects spell it.
+    pub name: &'static str,
+    /// The number.
+    pub number: i64,
+    /// The dialects that have it.
+    pub dialects: DialectSet,
+}
+
+/// A word of bit fields: a flag word, a feature register, a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// Name of the type in the specification, for example `RmiDataFlags`.
+    pub name: &'static str,
+    /// Its fields, in all dialects.
+    pub fields: &'static [Bits],
+}
+
+/// One field of a [`Register`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits {
+    /// Name of the field in the specification.
+    pub name: &'static str,
+    /// Position of its least significant bit.
+    pub lsb: u8,
+    /// Position of its most significant bit.
+    pub msb: u8,
+    /// The dialects that have it there.
+    pub dialects: DialectSet,
+    /// The enumeration that the field holds, if it is not a number or a flag.
+    pub kind: Option<&'static str>,
+}
+
+impl Enumeration {
+    /// The enumeration of that name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        ENUMERATIONS.iter().find(|enumeration| enumeration.name == name)
+    }
+
+    /// The values that `dialect` has.
+    pub fn values(&self, dialect: Dialect) -> impl Iterator<Item = &'static Value> + use<> {
+        self.values.iter().filter(move |value| value.dialects.contains(dialect))
+    }
+
+    /// The name that `dialect` gives to a number.
+    #[must_use]
+    pub fn name_of(&self, number: i64, dialect: Dialect) -> Option<&'static str> {
+        self.values(dialect).find(|value| value.number == number).map(|value| value.name)
+    }
+}
+
+impl Register {
+    /// The register of that name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        REGISTERS.iter().find(|register| register.name == name)
+    }
+
+    /// The fields that `dialect` has.
+    pub fn fields(&self, dialect: Dialect) -> impl Iterator<Item = &'static Bits> + use<> {
+        self.fields.iter().filter(move |field| field.dialects.contains(dialect))
+    }
+
+    /// The bits that `dialect` gives a meaning to.
+    #[must_use]
+    pub fn known(&self, dialect: Dialect) -> u64 {
+        self.fields(dialect).fold(0, |mask, field| mask | field.mask())
+    }
+}
+
+impl Bits {
+    /// Number of bits.
+    #[must_use]
+    pub const fn width(&self) -> u8 {
+        self.msb - self.lsb + 1
+    }
+
+    /// The field's bits, set in place.
+    #[must_use]
+    pub const fn mask(&self) -> u64 {
+        (u64::MAX >> (64 - self.width() as u32)) << self.lsb
+    }
+
+    /// The field's value in `word`.
+    #[must_use]
+    pub const fn get(&self, word: u64) -> u64 {
+        (word & self.mask()) >> self.lsb
+    }
+}
