@@ -10,7 +10,7 @@ mod rec;
 mod rmm;
 mod rtt;
 
-pub use op::{Donation, Reclaim};
+pub use op::{Donation, Reclaim, Returned};
 pub use realm::Rd;
 pub use rec::RecGranule;
 pub(crate) use rmm::delegate_range;

@@ -190,6 +190,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// Memory is missing for a command.
+    #[must_use]
+    pub const fn need_memory(command: Command, bytes: u64, alignment: u64) -> Self {
+        Self::NeedMemory { command, bytes, alignment }
+    }
+
+    /// An argument of a command is wrong.
+    #[must_use]
+    pub const fn argument(command: Command, what: &'static str, subject: Subject) -> Self {
+        Self::Argument { command, what, subject }
+    }
+
+    /// The RMM broke its specification.
+    #[must_use]
+    pub const fn violation(
+        command: Command,
+        violation: Violation,
+        value: u64,
+        subject: Subject,
+    ) -> Self {
+        Self::Violation { command, violation, value, subject }
+    }
+
     /// Whether it is certain that the command changed nothing.
     #[must_use]
     pub const fn is_clean(&self) -> bool {

@@ -35,12 +35,16 @@ use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange};
 
 mod sealed {
     pub trait Hand {
         const RMM_OWNED: bool;
         const NAME: &'static str;
+    }
+    pub trait Donatable {
+        const STATE: rmi_abi::desc::OpMemState;
     }
 }
 
@@ -72,6 +76,23 @@ impl sealed::Hand for Busy {
 impl Hand for Host {}
 impl Hand for Free {}
 impl Hand for Busy {}
+
+/// Hands from which memory may be donated to a stateful operation. Sealed: [`Host`], [`Free`].
+pub trait Donatable: Hand + sealed::Donatable {}
+
+impl sealed::Donatable for Host {
+    const STATE: OpMemState = OpMemState::Undelegated;
+}
+impl sealed::Donatable for Free {
+    const STATE: OpMemState = OpMemState::Delegated;
+}
+impl Donatable for Host {}
+impl Donatable for Free {}
+
+/// The state that a descriptor gives memory in these hands.
+pub(crate) const fn donation_state<H: Donatable>() -> OpMemState {
+    <H as sealed::Donatable>::STATE
+}
 
 /// Host memory that may be delegated.
 #[doc(alias = "UNDELEGATED")]
@@ -114,6 +135,7 @@ impl Undelegated {
     }
 
     /// Gives the token up: the memory is plain host memory again, and what happens to it is no business of the SDK.
+    #[must_use]
     pub fn into_raw(self) -> PaRange {
         let range = self.range;
         core::mem::forget(self);
@@ -151,8 +173,20 @@ impl Delegated {
 }
 
 impl InUse {
+    /// The RMM has given the memory back as host memory; see [`crate::command`].
+    pub(crate) fn into_undelegated(self) -> Undelegated {
+        self.hand_over()
+    }
+
     /// Marks the memory as released by its object; whether it really is, the RMM says when it is used or undelegated.
     pub fn into_released(self) -> Delegated {
+        self.hand_over()
+    }
+}
+
+impl<H: Donatable> Granules<H> {
+    /// A stateful operation has taken the memory; see [`crate::command`].
+    pub(crate) fn into_donated(self) -> InUse {
         self.hand_over()
     }
 }

@@ -32,6 +32,8 @@ pub enum QuarantineReason {
         /// The command that started the operation.
         command: Command,
     },
+    /// The pool that it belongs to has no room for it.
+    PoolFull,
     /// The object that is made of it could not be destroyed.
     ObjectAlive {
         /// The command that refused.
@@ -47,6 +49,7 @@ impl fmt::Display for QuarantineReason {
             }
             Self::Unclear { command } => write!(f, "unclear outcome of {command}"),
             Self::NotReclaimed { command } => write!(f, "not given back by {command}"),
+            Self::PoolFull => f.write_str("no room in the pool"),
             Self::ObjectAlive { command } => write!(f, "object not destroyed by {command}"),
         }
     }
@@ -217,6 +220,7 @@ fn encode_reason(reason: QuarantineReason) -> u64 {
         QuarantineReason::Unclear { command } => (1, command as u8),
         QuarantineReason::NotReclaimed { command } => (2, command as u8),
         QuarantineReason::ObjectAlive { command } => (3, command as u8),
+        QuarantineReason::PoolFull => (4, 0),
     };
     u64::from_le_bytes([kind, detail, 0, 0, 0, 0, 0, 0])
 }
@@ -229,7 +233,8 @@ fn decode_reason(word: u64) -> QuarantineReason {
         0 => QuarantineReason::UndelegateRefused { status: Status::from(detail) },
         1 => QuarantineReason::Unclear { command },
         2 => QuarantineReason::NotReclaimed { command },
-        _ => QuarantineReason::ObjectAlive { command },
+        3 => QuarantineReason::ObjectAlive { command },
+        _ => QuarantineReason::PoolFull,
     }
 }
 
@@ -248,6 +253,10 @@ mod tests {
                 assert_eq!(decode_reason(encode_reason(reason)), reason);
             }
         }
+        assert_eq!(
+            decode_reason(encode_reason(QuarantineReason::PoolFull)),
+            QuarantineReason::PoolFull
+        );
         for status in 0..=u8::MAX {
             let reason = QuarantineReason::UndelegateRefused { status: Status::from(status) };
             assert_eq!(decode_reason(encode_reason(reason)), reason);

@@ -3,12 +3,13 @@
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
-use rmi_abi::{Command, GranuleSize, ResultWord};
+use rmi_abi::{Command, GranuleSize, PaRange, ResultWord, Status};
 use zerocopy::IntoBytes;
 
 use crate::channel::{Call, Channel, Pending, Step};
 use crate::error::{Error, Refusal, Subject, Violation};
-use crate::granules::{Delegated, Undelegated};
+use crate::granules::{Delegated, Donatable, Granules, InUse, Undelegated, donation_state};
+use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
 /// What a donation came to.
@@ -27,37 +28,48 @@ pub enum Donation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Reclaim {
-    /// The RMM filled this many entries; the operation has a new want.
-    Filled(usize),
+    /// The RMM gave this many bytes back; the operation has a new want.
+    Given(u64),
     /// The RMM is busy; it gave nothing.
     Busy,
     /// The RMM refused; nothing was lost.
     Refused(ResultWord),
 }
 
+/// Memory that came out of a stateful operation.
+#[derive(Debug)]
+#[must_use = "dropping it leaks the memory"]
+pub enum Returned {
+    /// As the RMM's, free.
+    Delegated(Delegated),
+    /// As the host's.
+    Undelegated(Undelegated),
+}
+
 /// Entries of an address list: it may not leave the granule that holds it.
 const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_OP_MEM_DONATE`: offers delegated memory to an operation that wants it. Each token becomes one descriptor of blocks of `size`. `list` is host
-    /// memory that carries the descriptors, at most 512.
+    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each token becomes one descriptor of blocks of `size`. `list` is host memory that carries
+    /// the descriptors, at most 512.
     ///
-    /// Whatever the RMM takes, it takes from the front; the caller moves its tokens accordingly.
+    /// Whatever the RMM takes, it takes from the front; those parts leave `memory` and go to `taken`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when a token is no whole number of blocks or there are too many; [`Error::Violation`] when the RMM claims to have taken more than
-    /// was offered.
-    pub fn op_mem_donate(
+    /// [`Error::Argument`] when a token is no whole number of blocks or there are too many. [`Error::Violation`] when the RMM claims to have taken more than was
+    /// offered; all of `memory` has then gone to `taken`, because nobody knows.
+    pub fn op_mem_donate<H: Donatable>(
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        memory: &[Delegated],
-        size: BlockSize,
-        granule: GranuleSize,
+        memory: &mut [Granules<H>],
+        blocks: (BlockSize, GranuleSize),
+        taken: &mut dyn FnMut(InUse),
     ) -> Result<Donation, Error> {
+        let (size, granule) = blocks;
         let argument = |what| Error::Argument {
             command: Command::OpMemDonate,
             what,
@@ -65,9 +77,9 @@ impl<P: Platform> Channel<P> {
         };
         let mut words = [0u64; LIST_ENTRIES];
         let mut offered = 0u64;
-        for (slot, token) in words.iter_mut().zip(memory) {
+        for (slot, token) in words.iter_mut().zip(memory.iter()) {
             let desc =
-                AddrRangeDesc::from_range(&token.range(), size, OpMemState::Delegated, granule)
+                AddrRangeDesc::from_range(&token.range(), size, donation_state::<H>(), granule)
                     .ok_or(argument("the memory is no whole number of blocks"))?;
             *slot = desc
                 .encode(self.dialect(), granule)
@@ -80,14 +92,47 @@ impl<P: Platform> Channel<P> {
         // Dialects before bet3 have no fourth argument and ignore the register.
         let args = [pending.handle, at, words.len() as u64, 0];
         let call = Call::new(Command::OpMemDonate, pending.subject, args);
-        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered is already its own.
-        match unsafe { self.advance(pending, &call)? } {
-            None => Ok(Donation::Busy),
-            Some(Step::Final(result, _)) => Ok(Donation::Refused(result)),
-            Some(Step::Again(reply)) => match reply.x1().checked_mul(granule.bytes()) {
-                Some(taken) if taken <= offered => Ok(Donation::Taken(taken)),
-                _ => Err(self.violation(pending, Violation::Count, reply.x1())),
+        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered belongs to the tokens, of which it gets what it takes.
+        let answer = unsafe { self.advance(pending, &call) };
+        let (bytes, outcome) = match answer {
+            Ok(None) => return Ok(Donation::Busy),
+            Ok(Some(Step::Final(result, _))) if result.status() != Status::Success => {
+                return Ok(Donation::Refused(result));
+            }
+            Ok(Some(Step::Again(reply))) => match reply.x1().checked_mul(granule.bytes()) {
+                Some(bytes) if bytes <= offered => (bytes, Ok(Donation::Taken(bytes))),
+                _ => (offered, Err(self.violation(pending, Violation::Count, reply.x1()))),
             },
+            // The operation must go on after a donation; one that has "succeeded" may have taken anything.
+            Ok(Some(Step::Final(result, _))) => {
+                (offered, Err(self.violation(pending, Violation::Status, result.0)))
+            }
+            Err(error) => (offered, Err(error)),
+        };
+        self.hand_over(pending, memory, bytes, taken);
+        outcome
+    }
+
+    /// Moves the first `bytes` of some tokens to `taken`, and says so in the books.
+    fn hand_over<H: Donatable>(
+        &self,
+        pending: &Pending,
+        memory: &mut [Granules<H>],
+        mut bytes: u64,
+        taken: &mut dyn FnMut(InUse),
+    ) {
+        let ledger = self.platform().ledger();
+        for token in memory {
+            let part = bytes.min(token.bytes());
+            let Some(front) = token.take_front(part).filter(|front| !front.is_empty()) else {
+                break;
+            };
+            bytes -= part;
+            if donation_state::<H>() == OpMemState::Undelegated {
+                ledger.record(LedgerEvent::Delegated, front.range());
+            }
+            ledger.record(LedgerEvent::Donated { command: pending.command }, front.range());
+            taken(front.into_donated());
         }
     }
 
@@ -134,43 +179,67 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_OP_MEM_RECLAIM`: takes back memory from an operation that wants to give some. The RMM writes at most `into.len()` descriptors to `list`, host memory,
-    /// and they are copied from there.
+    /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that wants to give some. The RMM writes at most `room` descriptors (TF-RMM: as many as describe
+    /// `room` granules) to `list`, host memory.
     ///
-    /// The caller checks every address against what it gave.
+    /// For each run `claim` is asked for its token. What it has goes to `home`; an address that it does not know is no memory of this operation and is
+    /// ignored, whatever the RMM says.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_RECLAIM.
     ///
     /// # Errors
     ///
-    /// [`Error::Violation`] when the RMM claims to have written more than it was allowed.
+    /// [`Error::Violation`] when the RMM claims to have written more than it was allowed, or returned memory that `claim` does not know; the runs that it
+    /// does know have gone to `home` all the same.
     pub fn op_mem_reclaim(
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        into: &mut [AddrRangeDesc],
+        room: u16,
         granule: GranuleSize,
+        claim: &mut dyn FnMut(PaRange) -> Option<InUse>,
+        home: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
-        let room = into.len().min(LIST_ENTRIES);
+        let room = usize::from(room).min(LIST_ENTRIES);
         let at = self.list_page(list, Command::OpMemReclaim)?;
+        // What the RMM does not write must not be mistaken for something it wrote.
+        self.write_host(list, 0, &[0; LIST_ENTRIES * 8])?;
         let call =
             Call::new(Command::OpMemReclaim, pending.subject, [pending.handle, at, room as u64]);
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
-        match unsafe { self.advance(pending, &call)? } {
-            None => Ok(Reclaim::Busy),
-            Some(Step::Final(result, _)) => Ok(Reclaim::Refused(result)),
-            Some(Step::Again(reply)) => {
-                let filled = usize::try_from(reply.x1()).ok().filter(|filled| *filled <= room);
-                let Some(filled) = filled else {
-                    return Err(self.violation(pending, Violation::Count, reply.x1()));
-                };
-                let mut words = [0u64; LIST_ENTRIES];
-                self.read_host(list, 0, words.as_mut_bytes())?;
-                for (slot, word) in into.iter_mut().zip(words).take(filled) {
-                    *slot = AddrRangeDesc::decode(word, self.dialect(), granule);
+        let reply = match unsafe { self.advance(pending, &call)? } {
+            None => return Ok(Reclaim::Busy),
+            Some(Step::Final(result, _)) => return Ok(Reclaim::Refused(result)),
+            Some(Step::Again(reply)) => reply,
+        };
+        let Some(filled) = usize::try_from(reply.x1()).ok().filter(|filled| *filled <= room) else {
+            return Err(self.violation(pending, Violation::Count, reply.x1()));
+        };
+        let mut words = [0u64; LIST_ENTRIES];
+        self.read_host(list, 0, words.as_mut_bytes())?;
+        let (mut given, mut foreign) = (0, None);
+        for word in words.iter().take(filled) {
+            let desc = AddrRangeDesc::decode(*word, self.dialect(), granule);
+            let token = desc.range(granule).filter(|range| !range.is_empty()).and_then(&mut *claim);
+            let Some(token) = token else {
+                foreign = foreign.or(Some(*word));
+                continue;
+            };
+            given += token.bytes();
+            self.platform()
+                .ledger()
+                .record(LedgerEvent::Reclaimed { command: pending.command }, token.range());
+            home(match desc.state {
+                OpMemState::Undelegated => {
+                    self.platform().ledger().record(LedgerEvent::Returned, token.range());
+                    Returned::Undelegated(token.into_undelegated())
                 }
-                Ok(Reclaim::Filled(filled))
-            }
+                _ => Returned::Delegated(token.into_released()),
+            });
+        }
+        match foreign {
+            None => Ok(Reclaim::Given(given)),
+            Some(word) => Err(self.violation(pending, Violation::ForeignMemory, word)),
         }
     }
 

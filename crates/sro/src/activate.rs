@@ -1,0 +1,49 @@
+//! Activating the RMM, which may take memory.
+
+use rmi_abi::Status;
+use rmi_host::{Discovered, Error, Failed, Platform, Rmm};
+
+use crate::donated::Donated;
+use crate::drive::drive;
+use crate::pool::Pool;
+
+/// A session with an active RMM.
+#[derive(Debug)]
+#[must_use = "it owns memory that the RMM was given"]
+pub struct Activated<P> {
+    /// The session.
+    pub rmm: Rmm<P>,
+    /// What the RMM was given to become active. It keeps it until it is deactivated.
+    pub donated: Donated,
+    /// Whether another agent had activated it before; then nothing was given.
+    pub was_active: bool,
+}
+
+/// Activates the RMM, with host memory from the pool if it wants some.
+///
+/// An RMM that another agent has activated is taken as it is.
+///
+/// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
+///
+/// # Errors
+///
+/// The platform comes back, with the error and what the RMM was given and keeps.
+pub fn activate<P: Platform>(
+    discovered: Discovered<P>,
+    pool: &mut Pool<'_>,
+) -> Result<Activated<P>, Failed<(P, Donated)>> {
+    let start = discovered.start_activation();
+    // The driver works on a session; its commands other than those of the operation are refused until the RMM is active.
+    let rmm = discovered.into_active();
+    let mut donated = Donated::default();
+    match start {
+        Ok(progress) => match drive(&rmm, pool, &mut donated, progress) {
+            Ok(_) => Ok(Activated { rmm, donated, was_active: false }),
+            Err(error) => Err(Failed::new((rmm.into_platform(), donated), error)),
+        },
+        Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
+            Ok(Activated { rmm, donated, was_active: true })
+        }
+        Err(error) => Err(Failed::new((rmm.into_platform(), donated), error)),
+    }
+}

@@ -1,0 +1,203 @@
+//! The loop that drives an operation to its end, whatever it wants.
+
+use rmi_abi::desc::OpMemState;
+use rmi_host::command::{Donation, Reclaim, Returned};
+use rmi_host::{Error, Platform, Progress, Reply, Rmm, Violation};
+
+use crate::donated::Donated;
+use crate::operation::{Advance, Need, Next, Operation};
+use crate::pool::Pool;
+
+/// Runs over an operation, with what the loop has to remember.
+struct Driver<'d, 'm, P: Platform> {
+    rmm: &'d Rmm<P>,
+    pool: &'d mut Pool<'m>,
+    donated: &'d mut Donated,
+    /// Why the operation is being undone, if it is.
+    undoing: Option<Error>,
+    /// Memory came back that was never given, or in wrong amounts: reported at the end, so that the rest comes home first.
+    violation: Option<Error>,
+    /// Steps without progress.
+    idle: u32,
+}
+
+/// Drives what a command started to its end: continues it, gives it memory from the pool, takes back what it returns.
+///
+/// What it was given and did not give back is in `donated` afterwards, also on error: on success it is inside the object that was made; on failure the caller
+/// recovers it. When the pool is short, or the RMM refuses what it is offered, the operation is cancelled if it can be, and otherwise ended by an offer that the RMM
+/// must refuse.
+///
+/// # Errors
+///
+/// The final status of the command; [`Error::NeedMemory`] when the pool is short, after the operation was undone; [`Error::Violation`] when the RMM broke the rules or did not
+/// come to an end within the session's patience. In that last case the operation stays in the RMM and the ledger records it.
+pub fn drive<P: Platform>(
+    rmm: &Rmm<P>,
+    pool: &mut Pool<'_>,
+    donated: &mut Donated,
+    progress: Progress,
+) -> Result<Reply, Error> {
+    let mut operation = match Operation::new(rmm, rmm.granule_size(), progress) {
+        Advance::Done(reply) => return Ok(reply),
+        Advance::Failed(error) => return Err(error),
+        Advance::Again(operation) => operation,
+    };
+    let command = operation.command();
+    let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
+    for _ in 0..rmm.patience().steps {
+        let step = match operation.next() {
+            Ok(Next::Continue) => match operation.proceed() {
+                Ok(Advance::Again(going)) => {
+                    operation = going;
+                    Ok(())
+                }
+                Ok(Advance::Done(reply)) => return driver.end(Ok(reply)),
+                Ok(Advance::Failed(error)) => return driver.end(Err(error)),
+                Err((stuck, error)) => {
+                    operation = stuck;
+                    Err(error)
+                }
+            },
+            Ok(Next::Need(need)) => driver.need(&mut operation, need),
+            Ok(Next::Take) => driver.take(&mut operation),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = step {
+            operation.abandon();
+            return Err(driver.undoing.unwrap_or(error));
+        }
+        if driver.idle > rmm.patience().busy {
+            break;
+        }
+    }
+    operation.abandon();
+    let endless = Error::violation(command, Violation::Endless, 0, rmi_host::Subject::Rmm);
+    Err(driver.undoing.unwrap_or(endless))
+}
+
+impl<P: Platform> Driver<'_, '_, P> {
+    /// The end of the operation. A failure that was asked for is reported as its cause.
+    fn end(self, result: Result<Reply, Error>) -> Result<Reply, Error> {
+        match (result, self.violation) {
+            (Ok(_), Some(violation)) => Err(violation),
+            (Ok(reply), None) => Ok(reply),
+            (Err(error), _) => Err(self.undoing.unwrap_or(error)),
+        }
+    }
+
+    fn wait(&mut self) {
+        self.idle += 1;
+        self.rmm.platform().relax();
+    }
+
+    /// Meets a need for memory, or starts to undo the operation.
+    fn need(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<(), Error> {
+        if let Some(error) = self.undoing {
+            // It was cancelled or refused, and asks again: there is no way out that the RMM accepts.
+            return Err(error);
+        }
+        match self.meet(operation, need) {
+            Ok(Donation::Taken(0) | Donation::Busy) => {
+                self.wait();
+                Ok(())
+            }
+            Ok(Donation::Taken(_)) => {
+                self.idle = 0;
+                self.pool.learn(operation.command(), self.donated.bytes());
+                Ok(())
+            }
+            Ok(Donation::Refused(result)) => {
+                let error = Error::violation(
+                    operation.command(),
+                    Violation::Request,
+                    result.0,
+                    rmi_host::Subject::Rmm,
+                );
+                self.undo(operation, error)
+            }
+            Err(error) if error.is_clean() => self.undo(operation, error),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// One donation from the pool.
+    fn meet(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<Donation, Error> {
+        let command = operation.command();
+        let alignment = if need.contiguous { need.bytes } else { need.block_bytes };
+        match need.state {
+            OpMemState::Delegated | OpMemState::Conditional => {
+                let missing = self.pool.missing(need.bytes, alignment, need.contiguous);
+                if missing > 0 {
+                    return Err(Error::need_memory(command, missing, alignment));
+                }
+                let mut batch = if need.contiguous {
+                    [self.pool.take(self.rmm, command, need.bytes, alignment)?]
+                } else {
+                    [self.pool.take_run(self.rmm, command, need.bytes, need.block_bytes)?]
+                };
+                let list = self.pool.pages().list;
+                let donation = operation.donate(list, &mut batch, need.block, self.donated);
+                for rest in batch {
+                    self.pool.put_back(self.rmm, rest);
+                }
+                donation
+            }
+            OpMemState::Undelegated => {
+                let Some(memory) = self.pool.take_host(need.bytes, alignment) else {
+                    return Err(Error::need_memory(command, need.bytes, alignment));
+                };
+                let mut batch = [memory];
+                let list = self.pool.pages().list;
+                let donation = operation.donate(list, &mut batch, need.block, self.donated);
+                for rest in batch {
+                    self.pool.restore(self.rmm, rest);
+                }
+                donation
+            }
+            OpMemState::Reserved => {
+                Err(Error::violation(command, Violation::Request, 3, rmi_host::Subject::Rmm))
+            }
+        }
+    }
+
+    /// Turns the operation around, because of `error`.
+    fn undo(&mut self, operation: &mut Operation<'_, P>, error: Error) -> Result<(), Error> {
+        self.undoing = Some(error);
+        if operation.can_cancel() {
+            return operation.cancel();
+        }
+        let list = self.pool.pages().list;
+        for _ in 0..=self.rmm.patience().busy {
+            match operation.donate_nothing(list)? {
+                Donation::Taken(_) => return Ok(()),
+                Donation::Refused(_) => return Err(error),
+                Donation::Busy => self.rmm.platform().relax(),
+            }
+        }
+        Err(error)
+    }
+
+    /// Takes memory back into the pool.
+    fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
+        // The page for the list is lent out of the pool while the pool takes memory in.
+        let mut list = core::mem::take(self.pool.pages().list);
+        let (rmm, pool) = (self.rmm, &mut *self.pool);
+        let outcome = operation.reclaim(&mut list, self.donated, &mut |returned| match returned {
+            Returned::Delegated(memory) => pool.put_back(rmm, memory),
+            Returned::Undelegated(memory) => pool.restore(rmm, memory),
+        });
+        *self.pool.pages().list = list;
+        match outcome {
+            Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
+            Ok(Reclaim::Given(_)) => self.idle = 0,
+            // Nothing was lost; the same call may be made again.
+            Ok(Reclaim::Refused(_)) => self.wait(),
+            Err(error @ Error::Violation { violation: Violation::ForeignMemory, .. }) => {
+                self.violation.get_or_insert(error);
+                self.wait();
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}

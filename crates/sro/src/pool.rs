@@ -1,0 +1,276 @@
+//! Where operations and builders get their memory from: a pool that the caller owns and fills.
+
+use rmi_abi::Command;
+use rmi_abi::address::MIN_GRANULE;
+use rmi_host::granules::{Delegated, Free, Host, Undelegated};
+use rmi_host::{DelegateFailed, Error, Platform, QuarantineReason, Rmm};
+
+use crate::set::GranuleSet;
+
+/// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated memory. 32 bytes a place and kind.
+#[derive(Debug)]
+pub struct PoolStorage<const N: usize> {
+    host: [Undelegated; N],
+    free: [Delegated; N],
+}
+
+impl<const N: usize> PoolStorage<N> {
+    /// Empty places.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            host: core::array::from_fn(|_| Undelegated::empty()),
+            free: core::array::from_fn(|_| Delegated::empty()),
+        }
+    }
+}
+
+impl<const N: usize> Default for PoolStorage<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Memory for RMM objects, host memory and memory that is delegated already, plus two pages to talk through.
+///
+/// A pool never asks anybody for memory: it has what was put in. Fill it where allocating is allowed, use it where it is not. Delegating a run in advance
+/// with [`Pool::prefill`] moves those calls out of the way, too.
+#[derive(Debug)]
+#[must_use = "dropping it leaks what is delegated; `drain` it"]
+pub struct Pool<'m> {
+    host: GranuleSet<Host, &'m mut [Undelegated]>,
+    free: GranuleSet<Free, &'m mut [Delegated]>,
+    list: Undelegated,
+    page: Undelegated,
+    learned: [(Command, u64); LEARNED],
+}
+
+/// Commands whose needs a pool remembers: few take memory.
+const LEARNED: usize = 4;
+
+/// The two pages through which a pool's owner and the RMM talk.
+#[derive(Debug)]
+pub struct Pages<'p> {
+    /// For address lists.
+    pub list: &'p mut Undelegated,
+    /// For parameter pages.
+    pub page: &'p mut Undelegated,
+}
+
+impl<'m> Pool<'m> {
+    /// Host memory that a pool keeps for itself, in bytes.
+    pub const PAGES: u64 = 2 * MIN_GRANULE;
+
+    /// An empty pool that keeps `pages`, [`Pool::PAGES`] bytes of host memory, for address lists and parameters.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back if it is of another size.
+    pub fn new<const N: usize>(
+        storage: &'m mut PoolStorage<N>,
+        mut pages: Undelegated,
+    ) -> Result<Self, Undelegated> {
+        if pages.bytes() != Self::PAGES {
+            return Err(pages);
+        }
+        let list = pages.take_front(MIN_GRANULE).unwrap_or_default();
+        Ok(Self {
+            host: GranuleSet::new(&mut storage.host),
+            free: GranuleSet::new(&mut storage.free),
+            list,
+            page: pages,
+            learned: [(Command::Version, 0); LEARNED],
+        })
+    }
+
+    /// Puts host memory in.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when no place is free.
+    pub fn add(&mut self, memory: Undelegated) -> Result<(), Undelegated> {
+        self.host.insert(memory)
+    }
+
+    /// Puts delegated memory in.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when no place is free.
+    pub fn add_delegated(&mut self, memory: Delegated) -> Result<(), Delegated> {
+        self.free.insert(memory)
+    }
+
+    /// Bytes of host memory and of delegated memory in the pool.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.host.bytes(), self.free.bytes())
+    }
+
+    /// The pages to talk through.
+    pub fn pages(&mut self) -> Pages<'_> {
+        Pages { list: &mut self.list, page: &mut self.page }
+    }
+
+    /// Takes host memory out: `bytes` of it, contiguous and aligned to `alignment`.
+    pub fn take_host(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
+        self.host.take(bytes, alignment)
+    }
+
+    /// Takes delegated memory out: `bytes` of it, contiguous and aligned to `alignment`. What is delegated already goes first; otherwise host memory
+    /// is delegated now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`] when the pool has no such run; no call was made then. Otherwise why the RMM refused to take memory; all of it is back in the pool or in quarantine.
+    pub fn take<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+        alignment: u64,
+    ) -> Result<Delegated, Error> {
+        if let Some(memory) = self.free.take(bytes, alignment) {
+            return Ok(memory);
+        }
+        let memory = self
+            .host
+            .take(bytes, alignment)
+            .ok_or(Error::need_memory(command, bytes, alignment))?;
+        rmm.delegate(memory).map_err(|failed| self.undo(rmm, failed))
+    }
+
+    /// Delegates a contiguous run in advance, so that later operations find it ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::take`].
+    pub fn prefill<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        bytes: u64,
+        alignment: u64,
+    ) -> Result<(), Error> {
+        let command = Command::GranuleRangeDelegate;
+        let memory = self
+            .host
+            .take(bytes, alignment)
+            .ok_or(Error::need_memory(command, bytes, alignment))?;
+        match rmm.delegate(memory) {
+            Ok(memory) => {
+                self.put_back(rmm, memory);
+                Ok(())
+            }
+            Err(failed) => Err(self.undo(rmm, failed)),
+        }
+    }
+
+    /// Puts the parts of a failed delegation where they belong.
+    fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, failed: DelegateFailed) -> Error {
+        let DelegateFailed { error, delegated, host } = failed;
+        self.restore(rmm, host);
+        if error.is_clean() {
+            self.put_back(rmm, delegated);
+        } else {
+            // Which part of it is delegated, undelegation will tell.
+            self.give_back(rmm, delegated);
+        }
+        error
+    }
+
+    /// Whether `bytes` of whole blocks of `block` bytes are there, delegated or not, in any number of runs; and if not, how many bytes are missing.
+    pub(crate) fn missing(&self, bytes: u64, block: u64, contiguous: bool) -> u64 {
+        let runs = self.host.iter().chain(self.free.iter()).map(|range| {
+            let base = range.base().align_up(block);
+            base.and_then(|base| range.top().align_down(block).checked_offset_from(base))
+                .unwrap_or(0)
+        });
+        let have = if contiguous { runs.max().unwrap_or(0) } else { runs.sum() };
+        bytes.saturating_sub(have)
+    }
+
+    /// Takes up to `bytes` of whole blocks out as one delegated run: the longest that there is, delegated ones first.
+    pub(crate) fn take_run<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+        block: u64,
+    ) -> Result<Delegated, Error> {
+        let free = self.free.longest_run(block);
+        let host = self.host.longest_run(block);
+        let run = match (free, host) {
+            (Some((_, run)), _) if run >= bytes => bytes,
+            (_, Some((_, run))) if run >= bytes => bytes,
+            (Some((_, run)), _) | (None, Some((_, run))) => run,
+            (None, None) => return Err(Error::need_memory(command, bytes, block)),
+        };
+        self.take(rmm, command, run, block)
+    }
+
+    /// Puts delegated memory back as it is; with no place free it goes to quarantine.
+    pub fn put_back<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Delegated) {
+        if let Err(memory) = self.free.insert(memory) {
+            rmm.quarantine(memory, QuarantineReason::PoolFull);
+        }
+    }
+
+    /// Undelegates memory and puts it back as host memory; what the RMM does not return goes to quarantine.
+    pub fn give_back<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Delegated) {
+        rmm.return_or_quarantine(memory, &mut |host| self.restore(rmm, host));
+    }
+
+    /// Puts host memory back where some was taken. Should no place be free, the memory is delegated and set aside, because a pool may not lose it.
+    pub(crate) fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
+        if let Err(homeless) = self.host.insert(memory) {
+            match rmm.delegate(homeless) {
+                Ok(memory) => rmm.quarantine(memory, QuarantineReason::PoolFull),
+                Err(DelegateFailed { delegated, host, .. }) => {
+                    rmm.quarantine(delegated, QuarantineReason::PoolFull);
+                    // Nobody but the caller of `add` knows this memory now; it is the host's and nothing of the RMM's is lost.
+                    let _ = host.into_raw();
+                }
+            }
+        }
+    }
+
+    /// Undelegates everything and hands all host memory, the two pages included, to `home`. What the RMM does not return goes to quarantine.
+    pub fn drain<P: Platform>(mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
+        while let Some(memory) = self.free.pop() {
+            rmm.return_or_quarantine(memory, home);
+        }
+        self.drain_host(home);
+    }
+
+    /// Hands all host memory, the two pages included, to `home`: the way out when there is no session (any more).
+    ///
+    /// Delegated memory, of which there is none without a session, stays in the storage and is leaked with it.
+    pub fn drain_host(mut self, home: &mut dyn FnMut(Undelegated)) {
+        while let Some(memory) = self.host.pop() {
+            home(memory);
+        }
+        home(self.list);
+        home(self.page);
+    }
+
+    /// The most that `command` was ever given by this pool, in bytes; before the first time, what TF-RMM asks for.
+    #[must_use]
+    pub fn reserve_for(&self, command: Command) -> u64 {
+        let learned =
+            self.learned.iter().find(|(known, _)| *known == command).map(|(_, bytes)| *bytes);
+        learned.unwrap_or(match command {
+            Command::RecCreate => 16 * MIN_GRANULE,
+            _ => 0,
+        })
+    }
+
+    pub(crate) fn learn(&mut self, command: Command, bytes: u64) {
+        // An unused place is one for `RMI_VERSION`, which takes no memory.
+        let known = self.learned.iter().position(|(known, _)| *known == command);
+        let place =
+            known.or_else(|| self.learned.iter().position(|(known, _)| *known == Command::Version));
+        if let Some(place) = place.and_then(|place| self.learned.get_mut(place)) {
+            *place = (command, bytes.max(if known.is_some() { place.1 } else { 0 }));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Creating and destroying RECs, the operations that move memory in every dialect of 2.0.
+
+use rmi_abi::Command;
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_host::{Error, Failed, Platform, QuarantineReason, Rd, RecGranule, Rmm};
+
+use crate::donated::{Donated, recover};
+use crate::drive::drive;
+use crate::pool::Pool;
+
+/// A REC with all the memory it is made of.
+#[derive(Debug)]
+#[must_use = "dropping it leaks its memory; destroy it"]
+pub struct RecObject {
+    granule: RecGranule,
+    donated: Donated,
+    mpidr: Mpidr,
+}
+
+impl RecObject {
+    /// The REC, for the commands that name it.
+    #[must_use]
+    pub const fn granule(&self) -> &RecGranule {
+        &self.granule
+    }
+
+    /// Its MPIDR.
+    #[must_use]
+    pub const fn mpidr(&self) -> Mpidr {
+        self.mpidr
+    }
+
+    /// Memory that it was given, beyond its granule, in bytes.
+    #[must_use]
+    pub fn donated_bytes(&self) -> u64 {
+        self.donated.bytes()
+    }
+
+    /// Creates a REC of a new Realm with memory from the pool. A pool that has one contiguous, delegated run of it all makes this three calls.
+    ///
+    /// REC_CREATE cannot be cancelled on every RMM. So a pool that does not have what such an operation took before (TF-RMM: 16 granules) is refused before the
+    /// first call.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`] when the pool is short; otherwise as [`drive`]. All memory is back in the pool or in quarantine.
+    pub fn create<P: Platform>(
+        rmm: &Rmm<P>,
+        rd: &Rd,
+        pool: &mut Pool<'_>,
+        params: &RecParams,
+    ) -> Result<Self, Error> {
+        let command = Command::RecCreate;
+        let granule = rmm.granule_size().bytes();
+        let reserve = pool.reserve_for(command) + granule;
+        let missing = pool.missing(reserve, granule, false);
+        if missing > 0 {
+            return Err(Error::need_memory(command, missing, granule));
+        }
+        let rec = pool.take(rmm, command, granule, granule)?;
+        let mut donated = Donated::default();
+        let result = rmm
+            .rec_create(rd, &rec, pool.pages().page, &params.encode())
+            .and_then(|progress| drive(rmm, pool, &mut donated, progress));
+        match result {
+            Ok(_) => Ok(Self { granule: RecGranule::new(rec), donated, mpidr: params.mpidr }),
+            Err(error) => {
+                donated.recover(rmm, pool, command);
+                let reason = if error.is_clean() {
+                    QuarantineReason::ObjectAlive { command }
+                } else {
+                    QuarantineReason::Unclear { command }
+                };
+                recover(rmm, pool, rec, reason);
+                Err(error)
+            }
+        }
+    }
+
+    /// Destroys a REC; all its memory goes back to the pool, still delegated.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// The REC comes back if nothing has happened to it: [`ErrorRec`](rmi_abi::Status::ErrorRec) while it is running. After an unclear end it is gone:
+    /// its memory is in the pool or in quarantine, and `kept` is `None`.
+    pub fn destroy<P: Platform>(
+        self,
+        rmm: &Rmm<P>,
+        pool: &mut Pool<'_>,
+    ) -> Result<(), Failed<Option<Self>>> {
+        let command = Command::RecDestroy;
+        let progress = match rmm.rec_destroy(&self.granule) {
+            Ok(progress) => progress,
+            Err(error) if error.is_clean() => return Err(Failed::new(Some(self), error)),
+            Err(error) => {
+                self.force(rmm, pool);
+                return Err(Failed::new(None, error));
+            }
+        };
+        let Self { granule, mut donated, .. } = self;
+        let result = drive(rmm, pool, &mut donated, progress);
+        match result {
+            Ok(_) if donated.is_empty() => {
+                pool.put_back(rmm, granule.into_released());
+                Ok(())
+            }
+            Ok(_) => {
+                // The RMM says that the REC is gone and kept some of its memory: donated must equal reclaimed.
+                let missing = donated.bytes();
+                donated.recover(rmm, pool, command);
+                pool.put_back(rmm, granule.into_released());
+                let subject = rmi_host::Subject::Rmm;
+                let error = Error::violation(command, rmi_host::Violation::Count, missing, subject);
+                Err(Failed::new(None, error))
+            }
+            Err(error) => {
+                donated.recover(rmm, pool, command);
+                recover(
+                    rmm,
+                    pool,
+                    granule.into_released(),
+                    QuarantineReason::ObjectAlive { command },
+                );
+                Err(Failed::new(None, error))
+            }
+        }
+    }
+
+    /// Gives the REC up: takes back what the RMM returns, and quarantines the rest.
+    pub fn force<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>) {
+        let command = Command::RecDestroy;
+        self.donated.recover(rmm, pool, command);
+        recover(rmm, pool, self.granule.into_released(), QuarantineReason::ObjectAlive { command });
+    }
+}

@@ -1,0 +1,274 @@
+//! Sets of granules without a heap: sorted, disjoint ranges in storage of a fixed size.
+
+use core::fmt;
+
+use rmi_abi::{Pa, PaRange};
+use rmi_host::granules::{Granules, Hand};
+
+/// A set of granules in the hands `H`, held as disjoint ranges, sorted by address, in `S`: an array or a mutable slice of tokens.
+///
+/// Neighbours merge, so a set needs as many places as the memory has gaps, plus one.
+#[must_use = "dropping it leaks the memory"]
+pub struct GranuleSet<H: Hand, S> {
+    places: S,
+    len: usize,
+    hand: core::marker::PhantomData<H>,
+}
+
+impl<H: Hand, S: AsRef<[Granules<H>]> + AsMut<[Granules<H>]>> GranuleSet<H, S> {
+    /// An empty set in `places`, whose tokens must be empty; what they own would be part of the set only by accident.
+    pub fn new(places: S) -> Self {
+        Self { places, len: 0, hand: core::marker::PhantomData }
+    }
+
+    fn ranges(&self) -> &[Granules<H>] {
+        self.places.as_ref().get(..self.len).unwrap_or_default()
+    }
+
+    /// The ranges of the set, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = PaRange> + '_ {
+        self.ranges().iter().map(Granules::range)
+    }
+
+    /// Whether the set holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Number of ranges.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes in the set.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ranges().iter().map(Granules::bytes).sum()
+    }
+
+    /// Ranges that are sure to fit, whatever they are.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        self.places.as_ref().len() - self.len
+    }
+
+    /// Adds memory, merging it with its neighbours.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when it touches nothing and no place is free.
+    pub fn insert(&mut self, memory: Granules<H>) -> Result<(), Granules<H>> {
+        if memory.is_empty() {
+            return Ok(());
+        }
+        let at = self.ranges().partition_point(|range| range.base() < memory.base());
+        // A set of tokens cannot overlap: each of them is the only owner of its range.
+        let memory = match at.checked_sub(1).and_then(|before| self.places.as_mut().get_mut(before))
+        {
+            Some(before) => match before.append(memory) {
+                Ok(()) => {
+                    let joined = before.take();
+                    self.remove(at - 1);
+                    return self.insert_at(at - 1, joined);
+                }
+                Err(memory) => memory,
+            },
+            None => memory,
+        };
+        self.insert_at(at, memory)
+    }
+
+    /// Puts a range where it belongs, or in front of the range there if it touches that.
+    fn insert_at(&mut self, at: usize, memory: Granules<H>) -> Result<(), Granules<H>> {
+        let len = self.len;
+        let memory = match self.places.as_mut().get_mut(at).filter(|_| at < len) {
+            Some(after) => match after.merge(memory) {
+                Ok(()) => return Ok(()),
+                Err(memory) => memory,
+            },
+            None => memory,
+        };
+        match self.places.as_mut().get_mut(at..=len) {
+            Some(tail) => {
+                // The place at `len` is empty; rotating brings it to the front.
+                tail.rotate_right(1);
+                if let Some(first) = tail.first_mut() {
+                    *first = memory;
+                }
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(memory),
+        }
+    }
+
+    /// Takes the place at `at`, which is empty, out of the row.
+    fn remove(&mut self, at: usize) {
+        if let Some(tail) = self.places.as_mut().get_mut(at..self.len) {
+            tail.rotate_left(1);
+            self.len -= 1;
+        }
+    }
+
+    /// Takes exactly `range` out, if all of it is in the set and there is a place for what remains on both sides.
+    pub fn take_range(&mut self, range: PaRange) -> Option<Granules<H>> {
+        if range.is_empty() {
+            return None;
+        }
+        let at = self.ranges().iter().position(|place| place.range().contains_range(&range))?;
+        let spare = self.spare();
+        let place = self.places.as_mut().get_mut(at)?;
+        let (whole, front) = (place.range(), range.base().checked_offset_from(place.base())?);
+        if front != 0 && range.top() != whole.top() && spare == 0 {
+            return None;
+        }
+        let before = place.take_front(front)?;
+        let wanted = place.take_front(range.bytes())?;
+        let after = core::mem::replace(place, before);
+        if self.places.as_ref().get(at).is_some_and(Granules::is_empty) {
+            self.remove(at);
+        }
+        // There is a place: either one was spare, or one of the two sides is empty.
+        if let Err(homeless) = self.insert(after) {
+            drop(homeless);
+        }
+        Some(wanted)
+    }
+
+    /// Takes `bytes` of contiguous memory out, aligned to `alignment`, from the smallest range that has them. `None` when there are none, or when no place is free
+    /// for what remains.
+    pub fn take(&mut self, bytes: u64, alignment: u64) -> Option<Granules<H>> {
+        let fit = |range: PaRange| {
+            let base = range.base().align_up(alignment)?;
+            let wanted = PaRange::with_size(base, bytes).ok()?;
+            range.contains_range(&wanted).then_some(wanted)
+        };
+        let wanted = self
+            .iter()
+            .filter_map(|range| Some((range.bytes(), fit(range)?)))
+            .min_by_key(|(bytes, _)| *bytes)
+            .map(|(_, wanted)| wanted)?;
+        self.take_range(wanted)
+    }
+
+    /// The longest run of whole blocks of `block` bytes, aligned to their size, as base and bytes.
+    #[must_use]
+    pub fn longest_run(&self, block: u64) -> Option<(Pa, u64)> {
+        self.iter()
+            .filter_map(|range| {
+                let base = range.base().align_up(block)?;
+                let bytes = range.top().align_down(block).checked_offset_from(base)?;
+                (bytes > 0).then_some((base, bytes))
+            })
+            .max_by_key(|(_, bytes)| *bytes)
+    }
+
+    /// Takes any range out.
+    pub fn pop(&mut self) -> Option<Granules<H>> {
+        let last = self.len.checked_sub(1)?;
+        let memory = self.places.as_mut().get_mut(last)?.take();
+        self.len = last;
+        Some(memory)
+    }
+}
+
+impl<H: Hand, const N: usize> Default for GranuleSet<H, [Granules<H>; N]> {
+    fn default() -> Self {
+        Self::new(core::array::from_fn(|_| Granules::empty()))
+    }
+}
+
+impl<H: Hand, S: AsRef<[Granules<H>]> + AsMut<[Granules<H>]>> fmt::Debug for GranuleSet<H, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(unsafe_code, reason = "tokens of made-up memory that nobody touches")]
+
+    use proptest::prelude::*;
+    use rmi_host::granules::{Host, Undelegated};
+
+    use super::*;
+
+    fn memory(first: u64, granules: u64) -> Undelegated {
+        let range = PaRange::with_size(Pa::new(first * 0x1000), granules * 0x1000).unwrap();
+        // SAFETY: nobody touches the memory.
+        unsafe { Undelegated::from_raw(range) }
+    }
+
+    type Set = GranuleSet<Host, [Undelegated; 4]>;
+
+    #[test]
+    fn neighbours_merge_from_both_sides() {
+        let mut set = Set::default();
+        set.insert(memory(1, 1)).unwrap();
+        set.insert(memory(3, 1)).unwrap();
+        assert_eq!(set.len(), 2);
+        set.insert(memory(2, 1)).unwrap();
+        assert_eq!((set.len(), set.bytes()), (1, 0x3000));
+        set.insert(memory(0, 1)).unwrap();
+        assert_eq!(set.iter().next(), Some(PaRange::with_size(Pa::new(0), 0x4000).unwrap()));
+    }
+
+    #[test]
+    fn a_full_set_refuses_and_gives_back() {
+        let mut set = Set::default();
+        for first in [0, 2, 4, 6] {
+            set.insert(memory(first, 1)).unwrap();
+        }
+        let back = set.insert(memory(8, 1)).unwrap_err();
+        assert_eq!(back.base(), Pa::new(0x8000));
+        set.insert(memory(1, 1)).unwrap();
+        assert_eq!(set.len(), 3);
+        set.insert(back).unwrap();
+    }
+
+    #[test]
+    fn takes_from_the_smallest_range_that_fits() {
+        let mut set = Set::default();
+        set.insert(memory(0, 8)).unwrap();
+        set.insert(memory(17, 3)).unwrap();
+        assert_eq!(set.take(0x2000, 0x2000).unwrap().base(), Pa::new(0x12000));
+        assert_eq!(set.take(0x4000, 0x4000).unwrap().base(), Pa::new(0));
+        assert!(set.take(0x4000, 0x8000).is_none());
+        assert_eq!(set.longest_run(0x1000), Some((Pa::new(0x4000), 0x4000)));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+
+        /// Whatever is done to it, a set and what is outside it are all the memory there is, and the set stays sorted and disjoint.
+        #[test]
+        fn nothing_is_lost(ops in proptest::collection::vec((any::<bool>(), 0u64..64, 1u64..6), 0..60)) {
+            let mut set: GranuleSet<Host, [Undelegated; 6]> = GranuleSet::default();
+            let mut outside: [Option<Undelegated>; 64] = core::array::from_fn(|i| Some(memory(i as u64, 1)));
+            for (put, first, count) in ops {
+                if put {
+                    if let Some(token) = outside[first as usize].take()
+                        && let Err(back) = set.insert(token) {
+                            outside[first as usize] = Some(back);
+                        }
+                } else if let Some(mut token) = set.take(count * 0x1000, 0x1000) {
+                    while let Some(one) = token.take_front(0x1000) {
+                        let index = (one.base().raw() / 0x1000) as usize;
+                        prop_assert!(outside[index].is_none());
+                        outside[index] = Some(one);
+                    }
+                }
+                let held = outside.iter().flatten().count() as u64;
+                prop_assert_eq!(set.bytes() / 0x1000 + held, 64);
+                let ranges: [Option<PaRange>; 6] = { let mut it = set.iter(); core::array::from_fn(|_| it.next()) };
+                for pair in ranges.windows(2) {
+                    if let [Some(a), Some(b)] = pair {
+                        prop_assert!(a.top() < b.base());
+                    }
+                }
+            }
+        }
+    }
+}
