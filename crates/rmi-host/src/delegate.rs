@@ -100,42 +100,62 @@ impl<P: Platform> Rmm<P> {
         Ok(host)
     }
 
-    /// Takes memory back and sends what comes to `home`; what the RMM does not return goes to quarantine, granule by granule, with the reason.
+    /// Takes memory back and sends what comes to `home`. What the RMM does not return goes to quarantine with the reason, neighbours together.
     pub fn return_or_quarantine(&self, memory: Delegated, home: &mut dyn FnMut(Undelegated)) {
-        let mut memory = memory;
+        self.salvage(memory, None, home);
+    }
+
+    /// As [`Rmm::return_or_quarantine`], for memory whose state is in doubt: what is refused is quarantined for `reason`.
+    pub fn recover(
+        &self,
+        memory: Delegated,
+        reason: QuarantineReason,
+        home: &mut dyn FnMut(Undelegated),
+    ) {
+        self.salvage(memory, Some(reason), home);
+    }
+
+    fn salvage(
+        &self,
+        mut memory: Delegated,
+        reason: Option<QuarantineReason>,
+        home: &mut dyn FnMut(Undelegated),
+    ) {
+        let mut refused = Delegated::empty();
+        let mut refused_for = QuarantineReason::PoolFull;
         while !memory.is_empty() {
-            let UndelegateFailed { error, host, mut kept } = match self.undelegate(memory) {
+            let (host, error) = match self.undelegate(memory) {
                 Ok(host) => {
-                    if !host.is_empty() {
-                        home(host);
-                    }
-                    return;
+                    memory = Delegated::empty();
+                    (host, None)
                 }
-                Err(failed) => failed,
+                Err(UndelegateFailed { error, host, kept }) => {
+                    memory = kept;
+                    (host, Some(error))
+                }
             };
             if !host.is_empty() {
                 home(host);
             }
-            let reason = match (&error, error.status()) {
-                (
-                    Error::Violation { command, .. }
-                    | Error::Unclear(crate::error::Refusal { command, .. }),
-                    _,
-                ) => QuarantineReason::Unclear { command: *command },
-                (_, status) => QuarantineReason::UndelegateRefused {
-                    status: status.unwrap_or(Status::ErrorInput),
-                },
-            };
+            let Some(error) = error else { break };
+            let why = reason.unwrap_or_else(|| quarantine_reason(&error));
             // A refusal is about the first granule; an RMM that does not answer at all is not asked again for each of the others.
-            let asked =
-                matches!(error, Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_));
-            let first = if asked { kept.take_front(self.granule_size().bytes()) } else { None };
-            match first {
-                Some(granule) => self.quarantine(granule, reason),
-                None => self.quarantine(kept.take(), reason),
+            let part = match error {
+                Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_) => {
+                    memory.take_front(self.granule_size().bytes())
+                }
+                _ => None,
+            };
+            let part = part.unwrap_or_else(|| memory.take());
+            if why != refused_for {
+                self.quarantine(refused.take(), refused_for);
+                refused_for = why;
             }
-            memory = kept;
+            if let Err(part) = refused.append(part) {
+                self.quarantine(core::mem::replace(&mut refused, part), refused_for);
+            }
         }
+        self.quarantine(refused, refused_for);
     }
 
     /// Puts memory into quarantine; when there is no room it is leaked, and counted.
@@ -178,5 +198,16 @@ impl<P: Platform> Rmm<P> {
                 subject: call.subject,
             }),
         }
+    }
+}
+
+/// Why memory is set aside whose undelegation ended like this.
+fn quarantine_reason(error: &Error) -> QuarantineReason {
+    let command = Command::GranuleRangeUndelegate;
+    match error {
+        Error::Refused(_) | Error::Exhausted { .. } => QuarantineReason::UndelegateRefused {
+            status: error.status().unwrap_or(Status::ErrorInput),
+        },
+        _ => QuarantineReason::Unclear { command },
     }
 }

@@ -35,6 +35,8 @@ pub enum LedgerEvent {
     Retried,
     /// The quarantine was full; the memory is the RMM's for good.
     Leaked,
+    /// Host memory found no place in a full pool, and no token stands for it any more: it is the embedder's, who learns of it here.
+    Homeless,
 }
 
 /// A keeper of books. Called on any CPU, inside whatever call changed the books; it must not call back into the session.
@@ -75,6 +77,7 @@ pub struct CountingLedger {
     reclaimed: AtomicU64,
     quarantined: AtomicU64,
     leaked: AtomicU64,
+    homeless: AtomicU64,
     dropped_operations: AtomicU64,
 }
 
@@ -89,6 +92,7 @@ impl CountingLedger {
             reclaimed: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             leaked: AtomicU64::new(0),
+            homeless: AtomicU64::new(0),
             dropped_operations: AtomicU64::new(0),
         }
     }
@@ -104,6 +108,7 @@ impl CountingLedger {
             reclaimed: read(&self.reclaimed),
             quarantined: read(&self.quarantined),
             leaked: read(&self.leaked),
+            homeless: read(&self.homeless),
             dropped_operations: read(&self.dropped_operations),
         }
     }
@@ -122,6 +127,7 @@ impl Ledger for CountingLedger {
             }
             LedgerEvent::Retried => self.quarantined.fetch_sub(granules, Ordering::Relaxed),
             LedgerEvent::Leaked => self.leaked.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Homeless => self.homeless.fetch_add(granules, Ordering::Relaxed),
         };
     }
 
@@ -146,6 +152,8 @@ pub struct Balance {
     pub quarantined: u64,
     /// Lost because the quarantine was full.
     pub leaked: u64,
+    /// Host memory that found no place in a full pool.
+    pub homeless: u64,
     /// Stateful operations dropped unfinished.
     pub dropped_operations: u64,
 }

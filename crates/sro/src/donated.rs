@@ -55,30 +55,7 @@ impl Donated {
     pub fn recover<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool<'_>, command: Command) {
         while let Some(memory) = self.set.pop() {
             let reason = QuarantineReason::NotReclaimed { command };
-            recover(rmm, pool, memory.into_released(), reason);
-        }
-    }
-}
-
-/// Undelegates memory whose state is in doubt. Granules that the RMM does not return go to quarantine for `reason`.
-pub fn recover<P: Platform>(
-    rmm: &Rmm<P>,
-    pool: &mut Pool<'_>,
-    mut memory: rmi_host::Delegated,
-    reason: QuarantineReason,
-) {
-    while !memory.is_empty() {
-        match rmm.undelegate(memory) {
-            Ok(host) => return pool.restore(rmm, host),
-            Err(failed) => {
-                pool.restore(rmm, failed.host);
-                memory = failed.kept;
-                if let Some(granule) = memory.take_front(rmm.granule_size().bytes()) {
-                    rmm.quarantine(granule, reason);
-                } else {
-                    return rmm.quarantine(memory, reason);
-                }
-            }
+            pool.recover(rmm, memory.into_released(), reason);
         }
     }
 }

@@ -3,7 +3,7 @@
 use rmi_abi::Command;
 use rmi_abi::address::MIN_GRANULE;
 use rmi_host::granules::{Delegated, Free, Host, Undelegated};
-use rmi_host::{DelegateFailed, Error, Platform, QuarantineReason, Rmm};
+use rmi_host::{DelegateFailed, Error, Ledger, LedgerEvent, Platform, QuarantineReason, Rmm};
 
 use crate::set::GranuleSet;
 
@@ -220,15 +220,25 @@ impl<'m> Pool<'m> {
         rmm.return_or_quarantine(memory, &mut |host| self.restore(rmm, host));
     }
 
-    /// Puts host memory back where some was taken. Should no place be free, the memory is delegated and set aside, because a pool may not lose it.
-    pub(crate) fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
+    /// As [`Pool::give_back`], for memory whose state is in doubt: what the RMM does not return is quarantined for `reason`.
+    pub fn recover<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        memory: Delegated,
+        reason: QuarantineReason,
+    ) {
+        rmm.recover(memory, reason, &mut |host| self.restore(rmm, host));
+    }
+
+    /// Puts host memory in that has no other place to go. Should no place be free here either, it is delegated and quarantined; and should the RMM refuse even that,
+    /// the ledger is told that the memory is the embedder's.
+    pub fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
         if let Err(homeless) = self.host.insert(memory) {
             match rmm.delegate(homeless) {
                 Ok(memory) => rmm.quarantine(memory, QuarantineReason::PoolFull),
                 Err(DelegateFailed { delegated, host, .. }) => {
                     rmm.quarantine(delegated, QuarantineReason::PoolFull);
-                    // Nobody but the caller of `add` knows this memory now; it is the host's and nothing of the RMM's is lost.
-                    let _ = host.into_raw();
+                    rmm.platform().ledger().record(LedgerEvent::Homeless, host.into_raw());
                 }
             }
         }

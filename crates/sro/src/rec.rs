@@ -4,7 +4,7 @@ use rmi_abi::Command;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_host::{Error, Failed, Platform, QuarantineReason, Rd, RecGranule, Rmm};
 
-use crate::donated::{Donated, recover};
+use crate::donated::Donated;
 use crate::drive::drive;
 use crate::pool::Pool;
 
@@ -67,15 +67,20 @@ impl RecObject {
         match result {
             Ok(_) => Ok(Self { granule: RecGranule::new(rec), donated, mpidr: params.mpidr }),
             Err(error) => {
-                donated.recover(rmm, pool, command);
-                let reason = if error.is_clean() {
-                    QuarantineReason::ObjectAlive { command }
-                } else {
-                    QuarantineReason::Unclear { command }
-                };
-                recover(rmm, pool, rec, reason);
+                let made = Self { granule: RecGranule::new(rec), donated, mpidr: params.mpidr };
+                made.undo(rmm, pool, &error);
                 Err(error)
             }
+        }
+    }
+
+    /// Takes the memory of a REC back whose creation ended with `error`.
+    fn undo<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>, error: &Error) {
+        // After an unclear end the REC may exist all the same; then it has to be destroyed first.
+        if error.is_clean() {
+            self.force(rmm, pool);
+        } else if let Err(Failed { kept: Some(still), .. }) = self.destroy(rmm, pool) {
+            still.force(rmm, pool);
         }
     }
 
@@ -119,9 +124,8 @@ impl RecObject {
             }
             Err(error) => {
                 donated.recover(rmm, pool, command);
-                recover(
+                pool.recover(
                     rmm,
-                    pool,
                     granule.into_released(),
                     QuarantineReason::ObjectAlive { command },
                 );
@@ -134,6 +138,6 @@ impl RecObject {
     pub fn force<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>) {
         let command = Command::RecDestroy;
         self.donated.recover(rmm, pool, command);
-        recover(rmm, pool, self.granule.into_released(), QuarantineReason::ObjectAlive { command });
+        pool.recover(rmm, self.granule.into_released(), QuarantineReason::ObjectAlive { command });
     }
 }

@@ -1,0 +1,97 @@
+//! Why a Realm cannot be built as asked.
+
+use core::fmt;
+
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Error;
+
+use crate::config::ConfigError;
+
+/// Why a step in a Realm's life failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration does not fit the RMM; nothing was called.
+    Config(ConfigError),
+    /// A region cannot be part of this Realm; nothing was called.
+    #[non_exhaustive]
+    Region {
+        /// The region.
+        range: IpaRange,
+        /// What is wrong with it.
+        problem: RegionProblem,
+    },
+    /// The storage lent to the Realm has no room for another record; nothing was called.
+    #[non_exhaustive]
+    Storage {
+        /// Records of what.
+        records: &'static str,
+        /// How many places are missing.
+        missing: usize,
+    },
+    /// A call failed.
+    Call(Error),
+}
+
+/// What is wrong with a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RegionProblem {
+    /// It is empty.
+    Empty,
+    /// It reaches outside the protected half of the IPA space.
+    NotProtected,
+    /// It is not aligned to the RMM's granule size.
+    Unaligned,
+    /// It overlaps memory that the Realm has, or another region.
+    Overlap {
+        /// First address of the other.
+        at: Ipa,
+    },
+    /// Its content does not fill it up to the last granule, or is longer.
+    Content {
+        /// Length of the content in bytes.
+        bytes: u64,
+    },
+}
+
+impl fmt::Display for RegionProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::NotProtected => {
+                f.write_str("reaches outside the protected half of the IPA space")
+            }
+            Self::Unaligned => f.write_str("is not aligned to granules"),
+            Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),
+            Self::Content { bytes } => write!(f, "does not match its content of {bytes:#x} bytes"),
+        }
+    }
+}
+
+impl From<ConfigError> for BuildError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<Error> for BuildError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Region { range, problem } => write!(f, "region {range} {problem}"),
+            Self::Storage { records, missing } => {
+                write!(f, "the realm's storage needs {missing} more places for {records}")
+            }
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for BuildError {}

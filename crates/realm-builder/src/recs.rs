@@ -1,0 +1,74 @@
+//! The RECs of a Realm.
+
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::{Command, Ipa};
+use rmi_host::{Error, Failed, Platform, Subject};
+use sro::{Pool, RecObject};
+
+use crate::realm::{New, Realm};
+
+/// How a REC starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecStart {
+    /// Whether it may be entered at once; otherwise it waits for a `PSCI_CPU_ON`. Only runnable RECs are measured.
+    pub runnable: bool,
+    /// Where it starts.
+    pub pc: Ipa,
+    /// X0 to X7.
+    pub gprs: [u64; 8],
+}
+
+impl<P: Platform> Realm<'_, '_, P, New> {
+    /// Creates the next REC. RECs get their MPIDRs in the order in which they are created.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] when the RMM allows no more RECs; otherwise as [`RecObject::create`].
+    pub fn create_rec(
+        &mut self,
+        pool: &mut Pool<'_>,
+        start: &RecStart,
+    ) -> Result<RecObject, Error> {
+        if self.next_rec >= self.rmm.features().max_recs() {
+            let subject = Subject::Pa(self.rd.pa());
+            return Err(Error::argument(
+                Command::RecCreate,
+                "the RMM allows no more RECs",
+                subject,
+            ));
+        }
+        let params = RecParams {
+            runnable: start.runnable,
+            mpidr: Mpidr::from_index(self.next_rec),
+            pc: start.pc.raw(),
+            gprs: start.gprs,
+        };
+        let rec = RecObject::create(self.rmm, &self.rd, pool, &params)?;
+        self.next_rec += 1;
+        self.recs += 1;
+        Ok(rec)
+    }
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Destroys a REC of this Realm; its memory goes to the pool.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecObject::destroy`].
+    pub fn destroy_rec(
+        &mut self,
+        pool: &mut Pool<'_>,
+        rec: RecObject,
+    ) -> Result<(), Failed<Option<RecObject>>> {
+        let result = rec.destroy(self.rmm, pool);
+        if !matches!(result, Err(Failed { kept: Some(_), .. })) {
+            self.recs = self.recs.saturating_sub(1);
+        }
+        result
+    }
+}

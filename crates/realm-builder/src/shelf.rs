@@ -1,0 +1,111 @@
+//! Sorted rows of records in storage that the embedder lends.
+
+use core::fmt;
+
+/// Something with a place in a row.
+pub(crate) trait Record {
+    /// What the row is sorted by.
+    type Key: Ord + Copy;
+    fn key(&self) -> Self::Key;
+}
+
+/// A row of records, sorted by key, without a heap.
+pub(crate) struct Shelf<'m, T> {
+    places: &'m mut [Option<T>],
+    len: usize,
+}
+
+impl<'m, T: Record> Shelf<'m, T> {
+    /// An empty row; whatever the places hold is overwritten.
+    pub(crate) fn new(places: &'m mut [Option<T>]) -> Self {
+        Self { places, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn spare(&self) -> usize {
+        self.places.len() - self.len
+    }
+
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.places.get(..self.len).unwrap_or_default().iter().flatten()
+    }
+
+    /// Where a key is, or would be.
+    pub(crate) fn find(&self, key: T::Key) -> Result<usize, usize> {
+        let row = self.places.get(..self.len).unwrap_or_default();
+        // Places below `len` are all filled.
+        row.binary_search_by(|place| place.as_ref().map(T::key).cmp(&Some(key)))
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.places.get(at).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
+        self.places.get_mut(at).and_then(Option::as_mut)
+    }
+
+    /// Puts a record in its place; it comes back when the row is full.
+    pub(crate) fn insert(&mut self, record: T) -> Result<(), T> {
+        let at = match self.find(record.key()) {
+            Ok(at) | Err(at) => at,
+        };
+        match self.places.get_mut(at..=self.len) {
+            Some(tail) => {
+                tail.rotate_right(1);
+                if let Some(first) = tail.first_mut() {
+                    *first = Some(record);
+                }
+                self.len += 1;
+                Ok(())
+            }
+            None => Err(record),
+        }
+    }
+
+    /// The record with the largest key.
+    pub(crate) fn pop(&mut self) -> Option<T> {
+        let last = self.len.checked_sub(1)?;
+        let record = self.places.get_mut(last)?.take();
+        self.len = last;
+        record
+    }
+}
+
+impl<T: fmt::Debug + Record> fmt::Debug for Shelf<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Record for u32 {
+        type Key = u32;
+        fn key(&self) -> u32 {
+            *self
+        }
+    }
+
+    #[test]
+    fn stays_sorted_and_refuses_when_full() {
+        let mut places = [None; 3];
+        let mut shelf = Shelf::new(&mut places);
+        for record in [5, 1, 3] {
+            shelf.insert(record).unwrap();
+        }
+        assert!(shelf.iter().eq([1, 3, 5].iter()));
+        assert_eq!(shelf.insert(4), Err(4));
+        assert_eq!(shelf.find(3), Ok(1));
+        assert_eq!(shelf.find(4), Err(2));
+        assert_eq!(
+            (shelf.pop(), shelf.pop(), shelf.pop(), shelf.pop()),
+            (Some(5), Some(3), Some(1), None)
+        );
+    }
+}
