@@ -5,11 +5,45 @@
 
 mod bits;
 mod enums;
+mod structs;
 
 pub use bits::REGISTERS;
 pub use enums::ENUMERATIONS;
+pub use structs::STRUCTURES;
 
 use crate::dialect::{Dialect, DialectSet};
+
+/// The layout of a structure in memory.
+///
+/// `S` is the set in which it exists: dialects for the RMI, versions for the RSI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Structure<S: 'static = DialectSet> {
+    /// Name of the type in the specification, for example `RmiRecExit`.
+    pub name: &'static str,
+    /// Size in bytes.
+    pub size: usize,
+    /// Alignment in bytes.
+    pub align: usize,
+    /// The dialects that have this layout.
+    pub dialects: S,
+    /// The dialects for which it rests on one weak source.
+    pub unsure: S,
+    /// Its fields, by offset; a field that dialects name differently has one row for each name.
+    pub fields: &'static [Field<S>],
+}
+
+/// One field of a [`Structure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<S: 'static = DialectSet> {
+    /// Name of the field in the specification.
+    pub name: &'static str,
+    /// Offset in bytes.
+    pub offset: usize,
+    /// Width in bytes; all elements of an array together.
+    pub width: usize,
+    /// The dialects that have it.
+    pub dialects: S,
+}
 
 /// An enumeration: names for numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +87,13 @@ pub struct Bits {
     pub dialects: DialectSet,
     /// The enumeration that the field holds, if it is not a number or a flag.
     pub kind: Option<&'static str>,
+}
+
+impl Structure {
+    /// The fields that `dialect` has.
+    pub fn fields(&self, dialect: Dialect) -> impl Iterator<Item = &'static Field> + use<> {
+        self.fields.iter().filter(move |field| field.dialects.contains(dialect))
+    }
 }
 
 impl Enumeration {

@@ -14,11 +14,14 @@
 //! | [`feature`] | feature registers |
 //! | [`desc`] | address range descriptors and donation requests |
 //! | [`flags`] | flag words of commands |
+//! | [`rmm`], [`granule`] | configuration of the RMM, tracking of physical memory |
 //! | [`realm`], [`rec`], [`run`] | parameter pages and the run page |
+//! | [`device`] | device assignment: parameter pages, states, communication |
 //! | [`rtt`] | translation table geometry: levels, alignment, start levels |
 //! | [`esr`] | exception syndromes as a host sees them |
 //! | [`measurement`] | what the Realm Initial Measurement is computed from |
 //! | [`psci`] | PSCI function identifiers and return codes |
+//! | [`rsi`], [`rhi`] | what a Realm asks of the RMM, and of its host |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -26,15 +29,21 @@ pub mod address;
 pub mod command;
 pub mod desc;
 pub mod describe;
+pub mod device;
 pub mod dialect;
 pub mod esr;
 pub mod feature;
 pub mod flags;
+pub mod granule;
+mod layout;
 pub mod measurement;
 pub mod psci;
 pub mod realm;
 pub mod rec;
 pub mod result;
+pub mod rhi;
+pub mod rmm;
+pub mod rsi;
 pub mod rtt;
 pub mod run;
 pub mod trace;

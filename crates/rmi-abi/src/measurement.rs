@@ -1,60 +1,124 @@
 //! What the Realm Initial Measurement (RIM) is computed from.
 //!
 //! The RMM extends the RIM with 256-byte descriptors: the new value is the hash of the descriptor, which holds the old one.
-//! Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorData`, `RmmMeasurementDescriptorRec`.
+//! Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorData`, `RmmMeasurementDescriptorRec`; 1.0-rel0,
+//! `RmmMeasurementDescriptorRipas`.
 
-use core::mem::offset_of;
-
-use static_assertions::const_assert_eq;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::address::IpaRange;
+use crate::dialect::DialectSet;
+use crate::layout::layout;
+
+use DialectSet as D;
 
 /// Bytes of a measurement; shorter digests occupy the low bytes, the rest is zero.
 pub const MEASUREMENT_BYTES: usize = 64;
 
-/// A measurement descriptor of a DATA granule (type 0).
+/// A measurement descriptor of a DATA granule (type 0), 256 bytes.
+///
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 1 | `desc_type` | 0 | all |
+/// | 0x008 | 8 | `len` | bytes of the descriptor, 0x100 | all |
+/// | 0x010 | 64 | `rim` | the measurement so far | all |
+/// | 0x050 | 8 | `ipa` | IPA where the page is mapped | all |
+/// | 0x058 | 8 | `flags` | [`DataFlags`](crate::flags::DataFlags) of the command | all |
+/// | 0x060 | 64 | `content` | hash of the page if its content is measured, else zero | all |
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorData`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RmmMeasurementDescriptorData")]
+#[expect(missing_docs, reason = "the table above documents every field")]
 pub struct DataDescriptor {
-    /// `0x00`: 0.
     pub desc_type: u8,
     _sbz0: [u8; 7],
-    /// `0x08`: 0x100.
     pub len: u64,
-    /// `0x10`: the measurement so far.
     pub rim: [u8; MEASUREMENT_BYTES],
-    /// `0x50`: where the page is mapped.
     pub ipa: u64,
-    /// `0x58`: `RmiDataFlags` of the command.
     pub flags: u64,
-    /// `0x60`: hash of the page if its content is measured, else zero.
     pub content: [u8; MEASUREMENT_BYTES],
     _sbz1: [u8; 0x100 - 0xa0],
 }
 
-const_assert_eq!(size_of::<DataDescriptor>(), 0x100);
-const_assert_eq!(offset_of!(DataDescriptor, ipa), 0x50);
-const_assert_eq!(offset_of!(DataDescriptor, content), 0x60);
+layout! {
+    DataDescriptor: DialectSet = "RmmMeasurementDescriptorData", 0x100 bytes, aligned to 8,
+    in D::EVERY, unsure in D::NONE;
+    0x000, 1, desc_type, D::EVERY;
+    0x008, 8, len, D::EVERY;
+    0x010, 64, rim, D::EVERY;
+    0x050, 8, ipa, D::EVERY;
+    0x058, 8, flags, D::EVERY;
+    0x060, 64, content, D::EVERY;
+}
 
-/// A measurement descriptor of a REC (type 1).
+/// A measurement descriptor of a REC (type 1), 256 bytes.
+///
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 1 | `desc_type` | 1 | all |
+/// | 0x008 | 8 | `len` | bytes of the descriptor, 0x100 | all |
+/// | 0x010 | 64 | `rim` | the measurement so far | all |
+/// | 0x050 | 64 | `content` | hash of [`RecParamsPage::measured`](crate::rec::RecParamsPage::measured) | all |
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorRec`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RmmMeasurementDescriptorRec")]
+#[expect(missing_docs, reason = "the table above documents every field")]
 pub struct RecDescriptor {
-    /// `0x00`: 1.
     pub desc_type: u8,
     _sbz0: [u8; 7],
-    /// `0x08`: 0x100.
     pub len: u64,
-    /// `0x10`: the measurement so far.
     pub rim: [u8; MEASUREMENT_BYTES],
-    /// `0x50`: hash of a REC parameter page with only flags, pc and gprs.
     pub content: [u8; MEASUREMENT_BYTES],
     _sbz1: [u8; 0x100 - 0x90],
 }
 
-const_assert_eq!(size_of::<RecDescriptor>(), 0x100);
-const_assert_eq!(offset_of!(RecDescriptor, content), 0x50);
+layout! {
+    RecDescriptor: DialectSet = "RmmMeasurementDescriptorRec", 0x100 bytes, aligned to 8,
+    in D::EVERY, unsure in D::NONE;
+    0x000, 1, desc_type, D::EVERY;
+    0x008, 8, len, D::EVERY;
+    0x010, 64, rim, D::EVERY;
+    0x050, 64, content, D::EVERY;
+}
+
+/// A measurement descriptor of a RIPAS change before activation (type 2), 256 bytes; 1.0 only.
+///
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 1 | `desc_type` | 2 | 1.0 |
+/// | 0x008 | 8 | `len` | bytes of the descriptor, 0x100 | 1.0 |
+/// | 0x010 | 64 | `rim` | the measurement so far | 1.0 |
+/// | 0x050 | 8 | `base` | IPA, first of the range | 1.0 |
+/// | 0x058 | 8 | `top` | IPA, end of the range | 1.0 |
+///
+/// Source: DEN0137 1.0-rel0, `RmmMeasurementDescriptorRipas`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+#[doc(alias = "RmmMeasurementDescriptorRipas")]
+#[expect(missing_docs, reason = "the table above documents every field")]
+pub struct RipasDescriptor {
+    pub desc_type: u8,
+    _sbz0: [u8; 7],
+    pub len: u64,
+    pub rim: [u8; MEASUREMENT_BYTES],
+    pub base: u64,
+    pub top: u64,
+    _sbz1: [u8; 0x100 - 0x60],
+}
+
+layout! {
+    RipasDescriptor: DialectSet = "RmmMeasurementDescriptorRipas", 0x100 bytes, aligned to 8,
+    in D::V1_0, unsure in D::NONE;
+    0x000, 1, desc_type, D::V1_0;
+    0x008, 8, len, D::V1_0;
+    0x010, 64, rim, D::V1_0;
+    0x050, 8, base, D::V1_0;
+    0x058, 8, top, D::V1_0;
+}
 
 impl DataDescriptor {
     /// The descriptor of a page at `ipa`, on top of the measurement `rim`.
@@ -74,5 +138,14 @@ impl RecDescriptor {
     #[must_use]
     pub const fn new(rim: [u8; MEASUREMENT_BYTES], content: [u8; MEASUREMENT_BYTES]) -> Self {
         Self { desc_type: 1, _sbz0: [0; 7], len: 0x100, rim, content, _sbz1: [0; 0x70] }
+    }
+}
+
+impl RipasDescriptor {
+    /// The descriptor of one translation table entry's range that `RMI_RTT_INIT_RIPAS` set to RAM, on top of the measurement `rim`.
+    #[must_use]
+    pub fn new(rim: [u8; MEASUREMENT_BYTES], range: &IpaRange) -> Self {
+        let (base, top) = (range.base().raw(), range.top().raw());
+        Self { desc_type: 2, _sbz0: [0; 7], len: 0x100, rim, base, top, _sbz1: [0; 0xa0] }
     }
 }

@@ -4,6 +4,8 @@
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
+use crate::dialect::Dialect;
+
 /// A PSCI function identifier in a `PSCI` exit. The SMC32 forms that a Realm may use are told apart from the SMC64 ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u32)]
@@ -13,6 +15,7 @@ pub enum PsciFunction {
     #[doc(alias = "PSCI_VERSION")]
     Version = 0x8400_0000,
     /// `PSCI_CPU_SUSPEND`, SMC32
+    #[doc(alias = "PSCI_CPU_SUSPEND")]
     CpuSuspend32 = 0x8400_0001,
     /// `PSCI_CPU_SUSPEND`, SMC64
     #[doc(alias = "PSCI_CPU_SUSPEND")]
@@ -21,11 +24,13 @@ pub enum PsciFunction {
     #[doc(alias = "PSCI_CPU_OFF")]
     CpuOff = 0x8400_0002,
     /// `PSCI_CPU_ON`, SMC32
+    #[doc(alias = "PSCI_CPU_ON")]
     CpuOn32 = 0x8400_0003,
     /// `PSCI_CPU_ON`, SMC64
     #[doc(alias = "PSCI_CPU_ON")]
     CpuOn64 = 0xc400_0003,
     /// `PSCI_AFFINITY_INFO`, SMC32
+    #[doc(alias = "PSCI_AFFINITY_INFO")]
     AffinityInfo32 = 0x8400_0004,
     /// `PSCI_AFFINITY_INFO`, SMC64
     #[doc(alias = "PSCI_AFFINITY_INFO")]
@@ -42,6 +47,59 @@ pub enum PsciFunction {
     /// A function this crate does not know.
     #[num_enum(catch_all)]
     Unknown(u32),
+}
+
+impl PsciFunction {
+    /// The functions that a Realm may call, by the forms the specification lists: SMC64 where an address is passed.
+    pub const ALL: &'static [Self] = &[
+        Self::Version,
+        Self::CpuSuspend64,
+        Self::CpuOff,
+        Self::CpuOn64,
+        Self::AffinityInfo64,
+        Self::SystemOff,
+        Self::SystemReset,
+        Self::Features,
+    ];
+
+    /// The specification's name, the same for both calling conventions; `None` for an unknown function.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Version => "PSCI_VERSION",
+            Self::CpuSuspend32 | Self::CpuSuspend64 => "PSCI_CPU_SUSPEND",
+            Self::CpuOff => "PSCI_CPU_OFF",
+            Self::CpuOn32 | Self::CpuOn64 => "PSCI_CPU_ON",
+            Self::AffinityInfo32 | Self::AffinityInfo64 => "PSCI_AFFINITY_INFO",
+            Self::SystemOff => "PSCI_SYSTEM_OFF",
+            Self::SystemReset => "PSCI_SYSTEM_RESET",
+            Self::Features => "PSCI_FEATURES",
+            Self::Unknown(_) => return None,
+        })
+    }
+
+    /// Whether a call of this function leaves the Realm with a `PSCI` exit. The others are answered by the RMM.
+    ///
+    /// `PSCI_AFFINITY_INFO` does so before 2.0-bet3 only, and `PSCI_CPU_ON` and `PSCI_AFFINITY_INFO` only if the target is a REC of the Realm.
+    #[must_use]
+    pub const fn exits_to_host(self, dialect: Dialect) -> bool {
+        match self {
+            Self::AffinityInfo32 | Self::AffinityInfo64 => dialect.affinity_info_exits(),
+            Self::Version | Self::Features | Self::Unknown(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Whether the host must answer the exit with `RMI_PSCI_COMPLETE` before it enters the REC again.
+    #[must_use]
+    #[doc(alias = "RMI_PSCI_COMPLETE")]
+    pub const fn needs_complete(self, dialect: Dialect) -> bool {
+        match self {
+            Self::CpuOn32 | Self::CpuOn64 => true,
+            Self::AffinityInfo32 | Self::AffinityInfo64 => dialect.affinity_info_exits(),
+            _ => false,
+        }
+    }
 }
 
 /// A PSCI return code, sign-extended to 64 bits in registers.

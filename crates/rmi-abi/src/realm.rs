@@ -3,16 +3,21 @@
 //! [`RealmParams`] is the logical content; [`RealmParams::encode`] lays it out for a dialect and refuses what the dialect cannot express.
 //! The wire structs are public for those who want the bytes.
 
+mod page;
+
 use core::fmt;
-use core::mem::offset_of;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
-use static_assertions::{const_assert, const_assert_eq};
-use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+use zerocopy::FromZeros;
+
+pub use page::RealmParamsPage;
 
 use crate::address::Pa;
 use crate::dialect::Dialect;
-use crate::rtt::{Geometry, Level};
+use crate::rtt::Geometry;
+
+#[doc(no_inline)]
+pub use crate::rmm::RmmConfigPage;
 
 /// The algorithm that measures a Realm. The order of the codes is not by size.
 ///
@@ -59,8 +64,66 @@ impl fmt::Display for HashAlgorithm {
     }
 }
 
+/// Whether the firmware below a running Realm may be replaced, bits 6:5 of `RmiRealmFlags0`.
+///
+/// Source: DEN0137 2.0-bet3, `RmiLfaPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiLfaPolicy")]
+#[non_exhaustive]
+pub enum LfaPolicy {
+    /// It may not.
+    #[doc(alias = "DISALLOW")]
+    Disallow = 0,
+    /// It may.
+    #[doc(alias = "ALLOW")]
+    Allow = 1,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
+/// Whose memory encryption context a Realm uses, bits 8:7 of `RmiRealmFlags0`.
+///
+/// Source: DEN0137 2.0-bet3, `RmiMecPolicy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiMecPolicy")]
+#[non_exhaustive]
+pub enum MecPolicy {
+    /// The one that all such Realms share.
+    #[doc(alias = "SHARED")]
+    Shared = 0,
+    /// One of its own.
+    #[doc(alias = "PRIVATE")]
+    Private = 1,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
+/// How stage 2 permissions are encoded, bit 1 of `RmiRealmFlags1`.
+///
+/// Source: DEN0137 2.0-bet3, `RmiRttS2APEncoding`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiRttS2APEncoding")]
+#[non_exhaustive]
+pub enum S2apEncoding {
+    /// In the entry itself.
+    #[doc(alias = "DIRECT")]
+    Direct = 0,
+    /// By an index into a table of permissions.
+    #[doc(alias = "INDIRECT")]
+    Indirect = 1,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
 bitflags::bitflags! {
-    /// `RmiRealmFlags0` (1.0: `RmiRealmFlags`): what a Realm is given. The two policies are fields, see [`RealmParams`].
+    /// `RmiRealmFlags0` (1.0: `RmiRealmFlags`): what a Realm is given. The policies are two-bit fields, [`LfaPolicy`] in bits 6:5 and
+    /// [`MecPolicy`] in bits 8:7.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRealmFlags")]
     #[doc(alias = "RmiRealmFlags0")]
@@ -127,6 +190,10 @@ pub struct RealmParams {
     pub tree_per_plane: bool,
     /// Whether stage 2 permissions are encoded indirectly (2.0).
     pub s2ap_indirect: bool,
+    /// Whether devices use address translation services (2.0-bet0).
+    pub ats: bool,
+    /// The plane that translates for devices (2.0).
+    pub ats_plane: u64,
     /// The Realm Personalization Value; in the attestation token, not in the measurement.
     pub rpv: [u8; RPV_BYTES],
     /// The virtual machine identifier (1.0); 2.0 chooses it itself.
@@ -158,6 +225,8 @@ impl RealmParams {
             num_aux_planes: 0,
             tree_per_plane: false,
             s2ap_indirect: false,
+            ats: false,
+            ats_plane: 0,
             rpv: [0; RPV_BYTES],
             vmid: 0,
             geometry,
@@ -194,7 +263,25 @@ impl RealmParams {
         let mut flags = RealmFlags1::empty();
         flags.set(RealmFlags1::RTT_TREE_PER_PLANE, self.tree_per_plane);
         flags.set(RealmFlags1::RTT_S2AP_INDIRECT, self.s2ap_indirect);
+        flags.set(RealmFlags1::ATS, self.ats);
         flags
+    }
+
+    /// The first parameter that is set but does not exist in `dialect`.
+    fn foreign(&self, dialect: Dialect) -> Option<&'static str> {
+        let v2 = dialect.is_2_0();
+        [
+            (self.vmid != 0, !v2, "vmid"),
+            (self.num_aux_planes != 0, v2, "num_aux_planes"),
+            (self.tree_per_plane, v2, "tree_per_plane"),
+            (self.s2ap_indirect, v2, "s2ap_indirect"),
+            (self.ats, dialect == Dialect::V2_0Bet0, "ats"),
+            (self.ats_plane != 0, v2, "ats_plane"),
+            (self.aux_rtt_base != [Pa::new(0); 3], v2, "aux_rtt_base"),
+            (self.max_num_vdevs != 0, dialect == Dialect::V2_0Bet3, "max_num_vdevs"),
+        ]
+        .into_iter()
+        .find_map(|(is_set, exists, field)| (is_set && !exists).then_some(field))
     }
 
     /// Lays the parameters out as `dialect` has them.
@@ -203,7 +290,9 @@ impl RealmParams {
     ///
     /// [`ParamsError`] names the first field that the dialect cannot express.
     pub fn encode(&self, dialect: Dialect) -> Result<RealmParamsPage, ParamsError> {
-        let refuse = |field| Err(ParamsError { field, dialect });
+        if let Some(field) = self.foreign(dialect) {
+            return Err(ParamsError { field, dialect });
+        }
         let mut page = RealmParamsPage::new_zeroed();
         page.flags0 = self.flags0(dialect)?.bits();
         page.s2sz = self.geometry.ipa_width();
@@ -212,37 +301,72 @@ impl RealmParams {
         page.num_wps = self.num_wps;
         page.pmu_num_ctrs = self.pmu_num_ctrs.unwrap_or(0);
         page.hash_algo = self.hash.into();
+        page.num_aux_planes = u64::from(self.num_aux_planes);
         page.rpv = self.rpv;
+        page.ats_plane = self.ats_plane;
+        page.vmid = self.vmid;
         page.rtt_base = self.rtt_base.raw();
         page.rtt_level_start = i64::from(self.geometry.start_level().number());
         page.rtt_num_start = u32::from(self.geometry.root_tables());
-        if dialect.is_2_0() {
-            if self.vmid != 0 {
-                return refuse("vmid");
-            }
-            page.num_aux_planes = u64::from(self.num_aux_planes);
-            page.flags1 = self.flags1().bits();
-            page.aux_rtt_base = self.aux_rtt_base.map(Pa::raw);
-            if self.max_num_vdevs != 0 && dialect != Dialect::V2_0Bet3 {
-                return refuse("max_num_vdevs");
-            }
-            page.max_num_vdevs = self.max_num_vdevs;
-        } else {
-            if self.num_aux_planes != 0 {
-                return refuse("num_aux_planes");
-            }
-            if self.tree_per_plane {
-                return refuse("tree_per_plane");
-            }
-            if self.s2ap_indirect {
-                return refuse("s2ap_indirect");
-            }
-            if self.max_num_vdevs != 0 {
-                return refuse("max_num_vdevs");
-            }
-            page.vmid = self.vmid;
-        }
+        page.flags1 = self.flags1().bits();
+        page.max_num_vdevs = self.max_num_vdevs;
+        page.aux_rtt_base = self.aux_rtt_base.map(Pa::raw);
         Ok(page)
+    }
+
+    /// Reads a page as `dialect` has it; what the dialect does not define must be zero.
+    ///
+    /// # Errors
+    ///
+    /// [`ParamsError`] names the first field that holds what the dialect does not define.
+    pub fn decode(page: &RealmParamsPage, dialect: Dialect) -> Result<Self, ParamsError> {
+        let refuse = |field| ParamsError { field, dialect };
+        let flags0 = RealmFlags0::from_bits_retain(page.flags0);
+        let flags1 = RealmFlags1::from_bits_retain(page.flags1);
+        let level = page.start_level().ok_or(refuse("rtt_level_start"))?;
+        let geometry =
+            Geometry::with_start_level(page.s2sz, level).map_err(|_| refuse("geometry"))?;
+        if page.rtt_num_start != u32::from(geometry.root_tables()) {
+            return Err(refuse("rtt_num_start"));
+        }
+        let present = |flag, value| flags0.contains(flag).then_some(value);
+        let params = Self {
+            lpa2: if dialect.has_lpa2_flag() {
+                flags0.contains(RealmFlags0::LPA2)
+            } else {
+                geometry.ipa_width() > 48
+            },
+            sve_vl: present(RealmFlags0::SVE, page.sve_vl),
+            pmu_num_ctrs: present(RealmFlags0::PMU, page.pmu_num_ctrs),
+            device_assignment: flags0.contains(RealmFlags0::DA),
+            live_activation: flags0.contains(RealmFlags0::LFA_ALLOW),
+            private_mec: flags0.contains(RealmFlags0::MEC_PRIVATE),
+            num_bps: page.num_bps,
+            num_wps: page.num_wps,
+            hash: page.hash_algo.into(),
+            num_aux_planes: u8::try_from(page.num_aux_planes)
+                .map_err(|_| refuse("num_aux_planes"))?,
+            tree_per_plane: flags1.contains(RealmFlags1::RTT_TREE_PER_PLANE),
+            s2ap_indirect: flags1.contains(RealmFlags1::RTT_S2AP_INDIRECT),
+            ats: flags1.contains(RealmFlags1::ATS),
+            ats_plane: page.ats_plane,
+            rpv: page.rpv,
+            vmid: page.vmid,
+            geometry,
+            rtt_base: Pa::new(page.rtt_base),
+            aux_rtt_base: page.aux_rtt_base.map(Pa::new),
+            max_num_vdevs: page.max_num_vdevs,
+        };
+        if let Some(field) = params.foreign(dialect) {
+            return Err(refuse(field));
+        }
+        if params.flags0(dialect)? != flags0 {
+            return Err(refuse("flags0"));
+        }
+        if params.flags1() != flags1 {
+            return Err(refuse("flags1"));
+        }
+        Ok(params)
     }
 }
 
@@ -258,125 +382,12 @@ pub struct ParamsError {
 
 impl fmt::Display for ParamsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "realm parameter `{}` does not exist in dialect {}", self.field, self.dialect)
+        write!(
+            f,
+            "realm parameter `{}` cannot be expressed in dialect {}",
+            self.field, self.dialect
+        )
     }
 }
 
 impl core::error::Error for ParamsError {}
-
-/// The Realm parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
-///
-/// | Offset | Bytes | Field | Dialects |
-/// |---|---|---|---|
-/// | 0x000 | 8 | `flags0` | all |
-/// | 0x008 | 1 | `s2sz`, bits | all |
-/// | 0x010 | 1 | `sve_vl`, 128-bit units minus one | all |
-/// | 0x018 | 1 | `num_bps`, minus one | all |
-/// | 0x020 | 1 | `num_wps`, minus one | all |
-/// | 0x028 | 1 | `pmu_num_ctrs` | all |
-/// | 0x030 | 1 | `hash_algo` | all |
-/// | 0x038 | 8 | `num_aux_planes` | 2.0 |
-/// | 0x400 | 64 | `rpv` | all |
-/// | 0x440 | 8 | `ats_plane` | 2.0 |
-/// | 0x800 | 2 | `vmid` | 1.0 |
-/// | 0x808 | 8 | `rtt_base`, PA | all |
-/// | 0x810 | 8 | `rtt_level_start`, signed level | all |
-/// | 0x818 | 4 | `rtt_num_start`, granules | all |
-/// | 0x820 | 8 | `flags1` | 2.0 |
-/// | 0x828 | 8 | `max_num_vdevs` | 2.0-bet3 |
-/// | 0xf80 | 24 | `aux_rtt_base`, three PAs | 2.0 |
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
-#[doc(alias = "RmiRealmParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RealmParamsPage {
-    pub flags0: u64,
-    pub s2sz: u8,
-    _sbz0: [u8; 7],
-    pub sve_vl: u8,
-    _sbz1: [u8; 7],
-    pub num_bps: u8,
-    _sbz2: [u8; 7],
-    pub num_wps: u8,
-    _sbz3: [u8; 7],
-    pub pmu_num_ctrs: u8,
-    _sbz4: [u8; 7],
-    pub hash_algo: u8,
-    _sbz5: [u8; 7],
-    pub num_aux_planes: u64,
-    _sbz6: [u8; 0x400 - 0x040],
-    pub rpv: [u8; RPV_BYTES],
-    pub ats_plane: u64,
-    _sbz7: [u8; 0x800 - 0x448],
-    pub vmid: u16,
-    _sbz8: [u8; 6],
-    pub rtt_base: u64,
-    pub rtt_level_start: i64,
-    pub rtt_num_start: u32,
-    _sbz9: [u8; 4],
-    pub flags1: u64,
-    pub max_num_vdevs: u64,
-    _sbz10: [u8; 0xf80 - 0x830],
-    pub aux_rtt_base: [u64; 3],
-    _sbz11: [u8; 0x1000 - 0xf98],
-}
-
-const_assert_eq!(size_of::<RealmParamsPage>(), 0x1000);
-const_assert_eq!(offset_of!(RealmParamsPage, hash_algo), 0x030);
-const_assert_eq!(offset_of!(RealmParamsPage, num_aux_planes), 0x038);
-const_assert_eq!(offset_of!(RealmParamsPage, rpv), 0x400);
-const_assert_eq!(offset_of!(RealmParamsPage, vmid), 0x800);
-const_assert_eq!(offset_of!(RealmParamsPage, rtt_base), 0x808);
-const_assert_eq!(offset_of!(RealmParamsPage, rtt_level_start), 0x810);
-const_assert_eq!(offset_of!(RealmParamsPage, rtt_num_start), 0x818);
-const_assert_eq!(offset_of!(RealmParamsPage, flags1), 0x820);
-const_assert_eq!(offset_of!(RealmParamsPage, max_num_vdevs), 0x828);
-const_assert_eq!(offset_of!(RealmParamsPage, aux_rtt_base), 0xf80);
-const_assert!(align_of::<RealmParamsPage>() == 0x1000);
-
-impl RealmParamsPage {
-    /// The start level, if it is one that exists.
-    #[must_use]
-    pub fn start_level(&self) -> Option<Level> {
-        i8::try_from(self.rtt_level_start).ok().and_then(Level::new)
-    }
-
-    /// The page whose hash is the initial measurement: only `flags0`, `s2sz`, `sve_vl`, `num_bps`, `num_wps`, `pmu_num_ctrs` and `hash_algo` are
-    /// kept, the rest is zero.
-    ///
-    /// Source: DEN0137 1.0-rel0, "Realm Initial Measurement"; TF-RMM (July 2026) does the same.
-    #[must_use]
-    pub fn measured(&self) -> Self {
-        let mut page = Self::new_zeroed();
-        page.flags0 = self.flags0;
-        page.s2sz = self.s2sz;
-        page.sve_vl = self.sve_vl;
-        page.num_bps = self.num_bps;
-        page.num_wps = self.num_wps;
-        page.pmu_num_ctrs = self.pmu_num_ctrs;
-        page.hash_algo = self.hash_algo;
-        page
-    }
-}
-
-/// The RMM configuration page, 4 KiB.
-///
-/// | Offset | Bytes | Field |
-/// |---|---|---|
-/// | 0x000 | 1 | `tracking_region_size`, a code whose meaning depends on the granule size |
-/// | 0x008 | 1 | `rmi_granule_size`, `RmiGranuleSize` |
-///
-/// Source: DEN0137 2.0-bet3, `RmiRmmConfig`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
-#[doc(alias = "RmiRmmConfig")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RmmConfigPage {
-    pub tracking_region_size: u8,
-    _sbz0: [u8; 7],
-    pub rmi_granule_size: u8,
-    _sbz1: [u8; 0x1000 - 9],
-}
-
-const_assert_eq!(size_of::<RmmConfigPage>(), 0x1000);
-const_assert_eq!(offset_of!(RmmConfigPage, rmi_granule_size), 8);

@@ -1,9 +1,13 @@
 //! The REC parameter page and the REC's name, its MPIDR.
 
-use core::mem::offset_of;
+use core::fmt;
 
-use static_assertions::const_assert_eq;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout};
+
+use crate::dialect::DialectSet;
+use crate::layout::layout;
+
+use DialectSet as D;
 
 /// The MPIDR of a REC: aff0 in bits 3:0, aff1 in 15:8, aff2 in 23:16, aff3 in 31:24.
 ///
@@ -101,18 +105,51 @@ impl RecParams {
         page.gprs = self.gprs;
         page
     }
+
+    /// Reads a page; the auxiliary granules of 1.0 are left in it.
+    ///
+    /// # Errors
+    ///
+    /// [`RecParamsError`] when reserved bits of a field are set.
+    pub fn decode(page: &RecParamsPage) -> Result<Self, RecParamsError> {
+        let flags = RecCreateFlags::from_bits_retain(page.flags);
+        if !RecCreateFlags::RUNNABLE.contains(flags) {
+            return Err(RecParamsError { field: "flags" });
+        }
+        let mpidr = Mpidr::from_raw(page.mpidr).ok_or(RecParamsError { field: "mpidr" })?;
+        let runnable = flags.contains(RecCreateFlags::RUNNABLE);
+        Ok(Self { runnable, mpidr, pc: page.pc, gprs: page.gprs })
+    }
 }
+
+/// A field of a REC parameter page that has reserved bits set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecParamsError {
+    /// Name of the field of [`RecParamsPage`].
+    pub field: &'static str,
+}
+
+impl fmt::Display for RecParamsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "REC parameter `{}` has reserved bits set", self.field)
+    }
+}
+
+impl core::error::Error for RecParamsError {}
 
 /// The REC parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
 ///
-/// | Offset | Bytes | Field | Dialects |
-/// |---|---|---|---|
-/// | 0x000 | 8 | `flags` | all |
-/// | 0x100 | 8 | `mpidr` | all |
-/// | 0x200 | 8 | `pc` | all |
-/// | 0x300 | 64 | `gprs`, X0 to X7 | all |
-/// | 0x800 | 8 | `num_aux` | 1.0 |
-/// | 0x808 | 128 | `aux`, PAs | 1.0 |
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 8 | `flags` | [`RecCreateFlags`] | all |
+/// | 0x100 | 8 | `mpidr` | [`Mpidr`] | all |
+/// | 0x200 | 8 | `pc` | program counter | all |
+/// | 0x300 | 64 | `gprs` | X0 to X7 | all |
+/// | 0x800 | 8 | `num_aux` | auxiliary granules | 1.0 |
+/// | 0x808 | 128 | `aux` | PAs of the auxiliary granules, up to 16 | 1.0 |
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4096))]
 #[doc(alias = "RmiRecParams")]
@@ -131,12 +168,16 @@ pub struct RecParamsPage {
     _sbz4: [u8; 0x1000 - 0x888],
 }
 
-const_assert_eq!(size_of::<RecParamsPage>(), 0x1000);
-const_assert_eq!(offset_of!(RecParamsPage, mpidr), 0x100);
-const_assert_eq!(offset_of!(RecParamsPage, pc), 0x200);
-const_assert_eq!(offset_of!(RecParamsPage, gprs), 0x300);
-const_assert_eq!(offset_of!(RecParamsPage, num_aux), 0x800);
-const_assert_eq!(offset_of!(RecParamsPage, aux), 0x808);
+layout! {
+    RecParamsPage: DialectSet = "RmiRecParams", 0x1000 bytes, aligned to 0x1000,
+    in D::EVERY, unsure in D::NONE;
+    0x000, 8, flags, D::EVERY;
+    0x100, 8, mpidr, D::EVERY;
+    0x200, 8, pc, D::EVERY;
+    0x300, 64, gprs, D::EVERY;
+    0x800, 8, num_aux, D::V1_0;
+    0x808, 128, aux, D::V1_0;
+}
 
 impl RecParamsPage {
     /// The page whose hash is measured for a runnable REC: only `flags`, `pc` and `gprs` are kept; `mpidr` is zero.

@@ -3,12 +3,13 @@
 //! The first half, [`RecEnter`], is written by the host; the second, [`RecExit`], by the RMM. Other agents may write the page at any time, so a host
 //! copies the halves in and out and never holds a reference into it.
 
-use core::mem::offset_of;
-
-use static_assertions::const_assert_eq;
+use num_enum::{FromPrimitive, IntoPrimitive};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, DialectSet};
+use crate::layout::layout;
+
+use DialectSet as D;
 
 bitflags::bitflags! {
     /// `RmiRecEnterFlags`: how the host answers the last exit.
@@ -40,12 +41,12 @@ pub const RUN_GPRS: usize = 31;
 
 /// The host's half of the run page, 2 KiB, at offset 0 of it.
 ///
-/// | Offset | Bytes | Field |
-/// |---|---|---|
-/// | 0x000 | 8 | `flags`, [`RecEnterFlags`] |
-/// | 0x200 | 248 | `gprs`, X0 to X30 |
-/// | 0x300 | 8 | `gicv3_hcr` (1.0) |
-/// | 0x308 | 128 | `gicv3_lrs` (1.0) |
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 8 | `flags` | [`RecEnterFlags`] | all |
+/// | 0x200 | 248 | `gprs` | X0 to X30 | all |
+/// | 0x300 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 1.0 |
+/// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.0 |
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecEnter`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -62,44 +63,48 @@ pub struct RecEnter {
     _sbz2: [u8; 0x800 - 0x388],
 }
 
-const_assert_eq!(size_of::<RecEnter>(), 0x800);
-const_assert_eq!(offset_of!(RecEnter, gprs), 0x200);
-const_assert_eq!(offset_of!(RecEnter, gicv3_hcr), 0x300);
-const_assert_eq!(offset_of!(RecEnter, gicv3_lrs), 0x308);
+layout! {
+    RecEnter: DialectSet = "RmiRecEnter", 0x800 bytes, aligned to 8,
+    in D::EVERY, unsure in D::NONE;
+    0x000, 8, flags, D::EVERY;
+    0x200, 248, gprs, D::EVERY;
+    0x300, 8, gicv3_hcr, D::V1_0;
+    0x308, 128, gicv3_lrs, D::V1_0;
+}
 
 /// The RMM's half of the run page, 2 KiB, at offset 0x800 of it.
 ///
-/// | Offset | Bytes | Field |
-/// |---|---|---|
-/// | 0x000 | 1 | `exit_reason`, see [`ExitReason::decode`] |
-/// | 0x100 | 8 | `esr` |
-/// | 0x108 | 8 | `far` |
-/// | 0x110 | 8 | `hpfar` |
-/// | 0x118 | 8 | `rtt_tree` (2.0) |
-/// | 0x120 | 8 | `rtt_level` (TF-RMM) |
-/// | 0x200 | 248 | `gprs`, X0 to X30 |
-/// | 0x300 | 8 | `gicv3_hcr` (1.0) |
-/// | 0x308 | 128 | `gicv3_lrs` (1.0) |
-/// | 0x388 | 8 | `gicv3_misr` (1.0) |
-/// | 0x390 | 8 | `gicv3_vmcr` (1.0) |
-/// | 0x400 | 8 | `cntp_ctl` |
-/// | 0x408 | 8 | `cntp_cval` |
-/// | 0x410 | 8 | `cntv_ctl` |
-/// | 0x418 | 8 | `cntv_cval` |
-/// | 0x500 | 8 | `ripas_base`, IPA |
-/// | 0x508 | 8 | `ripas_top`, IPA |
-/// | 0x510 | 1 | `ripas_value`, `RmiRipas` |
-/// | 0x520 | 8 | `s2ap_base`, IPA (2.0) |
-/// | 0x528 | 8 | `s2ap_top`, IPA (2.0) |
-/// | 0x530 | 8 | `vdev_id_1` (2.0) |
-/// | 0x538 | 8 | `vdev_id_2` (2.0) |
-/// | 0x540 | 8 | `dev_mem_base`, IPA (2.0) |
-/// | 0x548 | 8 | `dev_mem_top`, IPA (2.0) |
-/// | 0x550 | 8 | `dev_mem_pa`, PA (2.0) |
-/// | 0x600 | 2 | `imm` |
-/// | 0x608 | 8 | `plane` (2.0) |
-/// | 0x700 | 1 | `pmu_ovf_status`, `RmiPmuOverflowStatus` |
-/// | 0x710 | 8 | `vsmmu`, PA (2.0) |
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 1 | `exit_reason` | see [`ExitReason::decode`] | all |
+/// | 0x100 | 8 | `esr` | `ESR_EL2`, masked, see [`crate::esr`] | all |
+/// | 0x108 | 8 | `far` | `FAR_EL2`, masked | all |
+/// | 0x110 | 8 | `hpfar` | `HPFAR_EL2`, masked | all |
+/// | 0x118 | 8 | `rtt_tree` | index of the translation tree that faulted | 2.0 |
+/// | 0x120 | 8 | `rtt_level` | signed level; TF-RMM leaves it 0 | tf-rmm-2026-07 |
+/// | 0x200 | 248 | `gprs` | X0 to X30 | all |
+/// | 0x300 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 1.0 |
+/// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.0 |
+/// | 0x388 | 8 | `gicv3_misr` | `ICH_MISR_EL2` | 1.0 |
+/// | 0x390 | 8 | `gicv3_vmcr` | `ICH_VMCR_EL2` | 1.0 |
+/// | 0x400 | 8 | `cntp_ctl` | `CNTP_CTL_EL0` | all |
+/// | 0x408 | 8 | `cntp_cval` | `CNTP_CVAL_EL0`, ticks | all |
+/// | 0x410 | 8 | `cntv_ctl` | `CNTV_CTL_EL0` | all |
+/// | 0x418 | 8 | `cntv_cval` | `CNTV_CVAL_EL0`, ticks | all |
+/// | 0x500 | 8 | `ripas_base` | IPA, first of a RIPAS change | all |
+/// | 0x508 | 8 | `ripas_top` | IPA, end of a RIPAS change | all |
+/// | 0x510 | 1 | `ripas_value` | [`Ripas`](crate::rtt::Ripas) wanted | all |
+/// | 0x520 | 8 | `s2ap_base` | IPA, first of a permission change | 2.0 |
+/// | 0x528 | 8 | `s2ap_top` | IPA, end of a permission change | 2.0 |
+/// | 0x530 | 8 | `vdev_id_1` | virtual device | 2.0 |
+/// | 0x538 | 8 | `vdev_id_2` | second virtual device | 2.0 |
+/// | 0x540 | 8 | `dev_mem_base` | IPA, first of a device mapping | 2.0 |
+/// | 0x548 | 8 | `dev_mem_top` | IPA, end of a device mapping | 2.0 |
+/// | 0x550 | 8 | `dev_mem_pa` | PA of the device memory | 2.0 |
+/// | 0x600 | 2 | `imm` | immediate of the host call | all |
+/// | 0x608 | 8 | `plane` | index of the plane that exited | 2.0 |
+/// | 0x700 | 1 | `pmu_ovf_status` | [`PmuOverflowStatus`] | all |
+/// | 0x710 | 8 | `vsmmu` | PA of the virtual SMMU | 2.0 but TF-RMM |
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExit`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -149,31 +154,64 @@ pub struct RecExit {
     _unread10: [u8; 0x800 - 0x718],
 }
 
-const_assert_eq!(size_of::<RecExit>(), 0x800);
-const_assert_eq!(offset_of!(RecExit, esr), 0x100);
-const_assert_eq!(offset_of!(RecExit, gprs), 0x200);
-const_assert_eq!(offset_of!(RecExit, gicv3_vmcr), 0x390);
-const_assert_eq!(offset_of!(RecExit, cntv_cval), 0x418);
-const_assert_eq!(offset_of!(RecExit, ripas_value), 0x510);
-const_assert_eq!(offset_of!(RecExit, dev_mem_pa), 0x550);
-const_assert_eq!(offset_of!(RecExit, imm), 0x600);
-const_assert_eq!(offset_of!(RecExit, plane), 0x608);
-const_assert_eq!(offset_of!(RecExit, pmu_ovf_status), 0x700);
-const_assert_eq!(offset_of!(RecExit, vsmmu), 0x710);
+layout! {
+    RecExit: DialectSet = "RmiRecExit", 0x800 bytes, aligned to 8,
+    in D::EVERY, unsure in D::NONE;
+    0x000, 1, exit_reason, D::EVERY;
+    0x100, 8, esr, D::EVERY;
+    0x108, 8, far, D::EVERY;
+    0x110, 8, hpfar, D::EVERY;
+    0x118, 8, rtt_tree, D::EVERY_2_0;
+    0x120, 8, rtt_level, D::TF_RMM;
+    0x200, 248, gprs, D::EVERY;
+    0x300, 8, gicv3_hcr, D::V1_0;
+    0x308, 128, gicv3_lrs, D::V1_0;
+    0x388, 8, gicv3_misr, D::V1_0;
+    0x390, 8, gicv3_vmcr, D::V1_0;
+    0x400, 8, cntp_ctl, D::EVERY;
+    0x408, 8, cntp_cval, D::EVERY;
+    0x410, 8, cntv_ctl, D::EVERY;
+    0x418, 8, cntv_cval, D::EVERY;
+    0x500, 8, ripas_base, D::EVERY;
+    0x508, 8, ripas_top, D::EVERY;
+    0x510, 1, ripas_value, D::EVERY;
+    0x520, 8, s2ap_base, D::EVERY_2_0;
+    0x528, 8, s2ap_top, D::EVERY_2_0;
+    0x530, 8, vdev_id_1, D::EVERY_2_0;
+    0x538, 8, vdev_id_2, D::EVERY_2_0;
+    0x540, 8, dev_mem_base, D::EVERY_2_0;
+    0x548, 8, dev_mem_top, D::EVERY_2_0;
+    0x550, 8, dev_mem_pa, D::EVERY_2_0;
+    0x600, 2, imm, D::EVERY;
+    0x608, 8, plane, D::EVERY_2_0;
+    0x700, 1, pmu_ovf_status, D::EVERY;
+    0x710, 8, vsmmu, D::BETAS;
+}
 
-/// The run page, 4 KiB.
+/// The run page, 4 KiB, shared by host and RMM.
+///
+/// | Offset | Bytes | Field | Unit, meaning | Dialects |
+/// |---|---|---|---|---|
+/// | 0x000 | 2048 | `enter` | the host's half | all |
+/// | 0x800 | 2048 | `exit` | the RMM's half | all |
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecRun`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(4096))]
 #[doc(alias = "RmiRecRun")]
 pub struct RecRun {
-    /// `0x000`: the host's half.
+    /// The host's half.
     pub enter: RecEnter,
-    /// `0x800`: the RMM's half.
+    /// The RMM's half.
     pub exit: RecExit,
 }
 
-const_assert_eq!(size_of::<RecRun>(), 0x1000);
-const_assert_eq!(offset_of!(RecRun, exit), 0x800);
+layout! {
+    RecRun: DialectSet = "RmiRecRun", 0x1000 bytes, aligned to 0x1000,
+    in D::EVERY, unsure in D::NONE;
+    0x000, 2048, enter, D::EVERY;
+    0x800, 2048, exit, D::EVERY;
+}
 
 /// Why a REC exited, the same name for the same event in every dialect.
 ///
@@ -234,4 +272,48 @@ impl ExitReason {
             _ => Self::Unknown(code),
         }
     }
+
+    /// The code that a dialect gives to this reason; `None` when it has none.
+    #[must_use]
+    pub fn encode(self, dialect: Dialect) -> Option<u8> {
+        (0..=u8::MAX).find(|&code| Self::decode(code, dialect) == self)
+    }
+}
+
+/// What a host answers to a request of the Realm: bits 4 to 6 of [`RecEnterFlags`], one for each kind of request.
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiResponse`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiResponse")]
+#[non_exhaustive]
+pub enum Response {
+    /// The request is granted.
+    #[doc(alias = "RMI_ACCEPT")]
+    Accept = 0,
+    /// The request is refused.
+    #[doc(alias = "RMI_REJECT")]
+    Reject = 1,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
+/// Whether a PMU counter of the Realm has overflowed, [`RecExit::pmu_ovf_status`].
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiPmuOverflowStatus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "RmiPmuOverflowStatus")]
+#[non_exhaustive]
+pub enum PmuOverflowStatus {
+    /// No enabled counter has.
+    #[doc(alias = "RMI_PMU_OVERFLOW_NOT_ACTIVE")]
+    NotActive = 0,
+    /// One has.
+    #[doc(alias = "RMI_PMU_OVERFLOW_ACTIVE")]
+    Active = 1,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u8),
 }

@@ -1,0 +1,151 @@
+//! The Realm Host Interface (RHI): what a Realm asks of its host with `RSI_HOST_CALL`.
+//!
+//! A host sees a host call with the immediate 0, the function in X0 and arguments from X1; it answers in X0 and up, and with all ones in X0 when
+//! it does not know the function. Source: Arm DEN0148 1.0 beta1 (RHI), as the CCA compliance suite uses it.
+
+use num_enum::{FromPrimitive, IntoPrimitive};
+
+/// The immediate of `RSI_HOST_CALL` that says the call is one of this interface.
+pub const HOST_CALL_IMMEDIATE: u16 = 0;
+
+/// The answer to an unknown function, in X0.
+pub const NOT_SUPPORTED: u64 = u64::MAX;
+
+/// A function of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u32)]
+#[non_exhaustive]
+pub enum RhiFunction {
+    /// Reads the version of the session functions.
+    #[doc(alias = "RHI_SESSION_VERSION")]
+    SessionVersion = 0xc500_0040,
+    /// Reads which session functions and modes exist.
+    #[doc(alias = "RHI_SESSION_FEATURES")]
+    SessionFeatures = 0xc500_0041,
+    /// Opens a session with a peer.
+    #[doc(alias = "RHI_SESSION_OPEN")]
+    SessionOpen = 0xc500_0042,
+    /// Closes a session.
+    #[doc(alias = "RHI_SESSION_CLOSE")]
+    SessionClose = 0xc500_0043,
+    /// Sends a buffer.
+    #[doc(alias = "RHI_SESSION_SEND")]
+    SessionSend = 0xc500_0044,
+    /// Receives into a buffer.
+    #[doc(alias = "RHI_SESSION_RECEIVE")]
+    SessionReceive = 0xc500_0045,
+    /// Reads the version of the firmware activity log functions.
+    #[doc(alias = "RHI_FAL_VERSION")]
+    FalVersion = 0xc500_0046,
+    /// Reads which of them exist.
+    #[doc(alias = "RHI_FAL_FEATURES")]
+    FalFeatures = 0xc500_0047,
+    /// Reads the size of the firmware activity log.
+    #[doc(alias = "RHI_FAL_GET_SIZE")]
+    FalGetSize = 0xc500_0048,
+    /// Reads the firmware activity log.
+    #[doc(alias = "RHI_FAL_READ")]
+    FalRead = 0xc500_0049,
+    /// Reads the version of the device assignment functions.
+    #[doc(alias = "RHI_DA_VERSION")]
+    DaVersion = 0xc500_004a,
+    /// Reads which of them exist.
+    #[doc(alias = "RHI_DA_FEATURES")]
+    DaFeatures = 0xc500_004b,
+    /// Reads the size of a cached device object.
+    #[doc(alias = "RHI_DA_OBJECT_SIZE")]
+    DaObjectSize = 0xc500_004c,
+    /// Reads a cached device object.
+    #[doc(alias = "RHI_DA_OBJECT_READ")]
+    DaObjectRead = 0xc500_004d,
+    /// Reads the version of the host configuration functions.
+    #[doc(alias = "RHI_HOSTCONF_VERSION")]
+    HostconfVersion = 0xc500_004e,
+    /// Reads which of them exist.
+    #[doc(alias = "RHI_HOSTCONF_FEATURES")]
+    HostconfFeatures = 0xc500_004f,
+    /// Reads the alignment that RIPAS changes should have.
+    #[doc(alias = "RHI_HOSTCONF_GET_IPA_CHANGE_ALIGNMENT")]
+    HostconfGetIpaChangeAlignment = 0xc500_0050,
+    /// Goes on with a device operation.
+    #[doc(alias = "RHI_DA_VDEV_CONTINUE")]
+    DaVdevContinue = 0xc500_0051,
+    /// Asks the host to fetch the measurements of a device.
+    #[doc(alias = "RHI_DA_VDEV_GET_MEASUREMENTS")]
+    DaVdevGetMeasurements = 0xc500_0052,
+    /// Asks the host to fetch the interface report of a device.
+    #[doc(alias = "RHI_DA_VDEV_GET_INTERFACE_REPORT")]
+    DaVdevGetInterfaceReport = 0xc500_0053,
+    /// Asks the host to lock, start or unlock a device.
+    #[doc(alias = "RHI_DA_VDEV_SET_TDI_STATE")]
+    DaVdevSetTdiState = 0xc500_0054,
+    /// Asks the host to undo a peer to peer binding.
+    #[doc(alias = "RHI_DA_VDEV_P2P_UNBIND")]
+    DaVdevP2pUnbind = 0xc500_0055,
+    /// Abandons a device operation.
+    #[doc(alias = "RHI_DA_VDEV_ABORT")]
+    DaVdevAbort = 0xc500_0056,
+    /// A function this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u32),
+}
+
+impl RhiFunction {
+    /// Every known function, ordered by number.
+    pub const ALL: &'static [Self] = &[
+        Self::SessionVersion,
+        Self::SessionFeatures,
+        Self::SessionOpen,
+        Self::SessionClose,
+        Self::SessionSend,
+        Self::SessionReceive,
+        Self::FalVersion,
+        Self::FalFeatures,
+        Self::FalGetSize,
+        Self::FalRead,
+        Self::DaVersion,
+        Self::DaFeatures,
+        Self::DaObjectSize,
+        Self::DaObjectRead,
+        Self::HostconfVersion,
+        Self::HostconfFeatures,
+        Self::HostconfGetIpaChangeAlignment,
+        Self::DaVdevContinue,
+        Self::DaVdevGetMeasurements,
+        Self::DaVdevGetInterfaceReport,
+        Self::DaVdevSetTdiState,
+        Self::DaVdevP2pUnbind,
+        Self::DaVdevAbort,
+    ];
+
+    /// The specification's name; `None` for an unknown function.
+    #[must_use]
+    pub const fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::SessionVersion => "RHI_SESSION_VERSION",
+            Self::SessionFeatures => "RHI_SESSION_FEATURES",
+            Self::SessionOpen => "RHI_SESSION_OPEN",
+            Self::SessionClose => "RHI_SESSION_CLOSE",
+            Self::SessionSend => "RHI_SESSION_SEND",
+            Self::SessionReceive => "RHI_SESSION_RECEIVE",
+            Self::FalVersion => "RHI_FAL_VERSION",
+            Self::FalFeatures => "RHI_FAL_FEATURES",
+            Self::FalGetSize => "RHI_FAL_GET_SIZE",
+            Self::FalRead => "RHI_FAL_READ",
+            Self::DaVersion => "RHI_DA_VERSION",
+            Self::DaFeatures => "RHI_DA_FEATURES",
+            Self::DaObjectSize => "RHI_DA_OBJECT_SIZE",
+            Self::DaObjectRead => "RHI_DA_OBJECT_READ",
+            Self::HostconfVersion => "RHI_HOSTCONF_VERSION",
+            Self::HostconfFeatures => "RHI_HOSTCONF_FEATURES",
+            Self::HostconfGetIpaChangeAlignment => "RHI_HOSTCONF_GET_IPA_CHANGE_ALIGNMENT",
+            Self::DaVdevContinue => "RHI_DA_VDEV_CONTINUE",
+            Self::DaVdevGetMeasurements => "RHI_DA_VDEV_GET_MEASUREMENTS",
+            Self::DaVdevGetInterfaceReport => "RHI_DA_VDEV_GET_INTERFACE_REPORT",
+            Self::DaVdevSetTdiState => "RHI_DA_VDEV_SET_TDI_STATE",
+            Self::DaVdevP2pUnbind => "RHI_DA_VDEV_P2P_UNBIND",
+            Self::DaVdevAbort => "RHI_DA_VDEV_ABORT",
+            Self::Unknown(_) => return None,
+        })
+    }
+}
