@@ -128,7 +128,7 @@ pub enum Action {
     Wfi,
     /// Waits for an event.
     Wfe,
-    /// Writes a general purpose register, 0 to 30.
+    /// Writes a general purpose register, 0 to 30. A stage direction rather than an instruction: the program counter stays.
     Set {
         /// Number of the register.
         register: u8,

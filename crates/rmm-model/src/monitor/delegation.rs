@@ -55,14 +55,12 @@ impl Monitor {
         to: GranuleState,
         content: u8,
     ) -> u64 {
-        let mut moved = 0;
-        for granule in granules(range) {
+        for (moved, granule) in (0..).zip(granules(range)) {
             if moved == most || !self.granules.is(granule, from) {
                 return granule.raw();
             }
             self.granules.set(granule, to);
             self.memory.refill(granule, content);
-            moved += 1;
         }
         range.top().raw()
     }

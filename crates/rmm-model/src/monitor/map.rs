@@ -198,12 +198,15 @@ impl Monitor {
     }
 }
 
-/// The attributes of a mapping of host memory as `RMI_RTT_READ_ENTRY` shows them: MemAttr in bits 4:2, S2AP in bits 7:6.
-pub(super) fn attributes(memattr: MemAttr, s2ap: u8) -> u64 {
-    u64::from(u8::from(memattr)) << 2 | u64::from(s2ap) << 6
+/// The attributes of a mapping of host memory as `RMI_RTT_READ_ENTRY` shows them: MemAttr in bits 5:2, S2AP in bits 7:6.
+///
+/// The command's flags have the permissions the other way round: bit 0 is write there, and bit 1 read.
+fn attributes(memattr: MemAttr, s2ap: u8) -> u64 {
+    let s2ap = u64::from(s2ap);
+    u64::from(u8::from(memattr)) << 2 | (s2ap & 0b01) << 7 | (s2ap & 0b10) << 5
 }
 
 /// The permissions of such attributes: whether the Realm may read, and write.
 pub(super) fn permissions(attributes: u64) -> (bool, bool) {
-    (attributes & (1 << 7) != 0, attributes & (1 << 6) != 0)
+    (attributes & (1 << 6) != 0, attributes & (1 << 7) != 0)
 }

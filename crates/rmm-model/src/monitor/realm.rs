@@ -84,7 +84,7 @@ impl Monitor {
 
     /// The geometry that the parameters describe, if they are in every respect what this RMM supports.
     ///
-    /// As TF-RMM, unknown flags are accepted, and so are numbers whose flag is clear.
+    /// As TF-RMM, unknown flags are accepted, and so are numbers whose flag is clear; of numbers it compares 32 bits.
     fn checked(&self, page: &RealmParamsPage) -> Result<Geometry, Answer> {
         let features = &self.features;
         let flags = RealmFlags0::from_bits_retain(page.flags0);
@@ -110,7 +110,8 @@ impl Monitor {
             && page.s2sz <= features.max_ipa_width()
             && (1..=features.num_bps()).contains(&page.num_bps)
             && (1..=features.num_wps()).contains(&page.num_wps)
-            && page.num_aux_planes == 0
+            && fits_slots(page)
+            && page.num_aux_planes & 0xffff_ffff == 0
             && page.ats_plane == 0
             && !flags1.contains(RealmFlags1::RTT_S2AP_INDIRECT);
         require(valid, Status::ErrorInput)?;
@@ -163,4 +164,16 @@ impl Monitor {
         self.guests.retain(|(of, _), _| *of != rd);
         Ok(Answer::success())
     }
+}
+
+/// Whether the numbers that are compared have nothing in bits 31:8 of their slots.
+fn fits_slots(page: &RealmParamsPage) -> bool {
+    let bytes = page.as_bytes();
+    [
+        core::mem::offset_of!(RealmParamsPage, s2sz),
+        core::mem::offset_of!(RealmParamsPage, num_bps),
+        core::mem::offset_of!(RealmParamsPage, num_wps),
+    ]
+    .into_iter()
+    .all(|slot| bytes.get(slot + 1..slot + 4) == Some(&[0; 3]))
 }

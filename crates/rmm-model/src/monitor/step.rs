@@ -70,7 +70,8 @@ impl Monitor {
             Action::Set { register, value } => {
                 let rec = self.recs.get_mut(&address)?;
                 rec.set_x(usize::from(register), value);
-                done(rec)
+                rec.outcome = Outcome::Done;
+                None
             }
             Action::Acknowledge(interrupt) => {
                 self.cpus.entry(cpu).or_default().acknowledge(interrupt);

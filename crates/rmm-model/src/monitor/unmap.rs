@@ -36,8 +36,8 @@ impl Report {
             }
             Self::Single(Some(run)) => adjoins(run, &block, false),
             Self::List { runs, slots, .. } => {
-                // As TF-RMM, a list merges runs in either direction.
-                if runs.last_mut().is_some_and(|run| adjoins(run, &block, true)) {
+                // As TF-RMM, any run of the list is extended, in either direction.
+                if runs.iter_mut().any(|run| adjoins(run, &block, true)) {
                     return true;
                 }
                 let fits = runs.len() < *slots;
