@@ -1,0 +1,146 @@
+//! Granule states: the one table that every command consults first.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Pa, PaRange};
+
+/// What a granule of DRAM is used for.
+///
+/// Source: DEN0137 2.0, granule states; `Partial` and the granularity of `Internal` are TF-RMM's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GranuleState {
+    /// Host memory.
+    Undelegated,
+    /// Given to the RMM, unused.
+    Delegated,
+    /// A Realm descriptor.
+    Rd,
+    /// A REC.
+    Rec,
+    /// Donated to an object (a REC's auxiliary memory, for example).
+    Internal,
+    /// A translation table.
+    Rtt,
+    /// Memory of a Realm.
+    Data,
+    /// The future or former granule of an object whose operation is incomplete.
+    Partial,
+}
+
+/// Granules counted by state, in granules of 4 KiB. The counts of the states add up to `total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Census {
+    /// Host memory.
+    pub undelegated: u64,
+    /// Given to the RMM, unused.
+    pub delegated: u64,
+    /// Realm descriptors.
+    pub rd: u64,
+    /// RECs.
+    pub rec: u64,
+    /// Donated to objects; the specification's INTERNAL, which TF-RMM calls `REC_AUX` where a REC has it.
+    pub rec_aux: u64,
+    /// Translation tables.
+    pub rtt: u64,
+    /// Memory of Realms.
+    pub data: u64,
+    /// Objects inside an incomplete operation.
+    pub partial: u64,
+    /// All of DRAM.
+    pub total: u64,
+}
+
+impl Census {
+    /// The count of one state, in granules.
+    #[must_use]
+    pub const fn of(&self, state: GranuleState) -> u64 {
+        match state {
+            GranuleState::Undelegated => self.undelegated,
+            GranuleState::Delegated => self.delegated,
+            GranuleState::Rd => self.rd,
+            GranuleState::Rec => self.rec,
+            GranuleState::Internal => self.rec_aux,
+            GranuleState::Rtt => self.rtt,
+            GranuleState::Data => self.data,
+            GranuleState::Partial => self.partial,
+        }
+    }
+
+    fn of_mut(&mut self, state: GranuleState) -> &mut u64 {
+        match state {
+            GranuleState::Undelegated => &mut self.undelegated,
+            GranuleState::Delegated => &mut self.delegated,
+            GranuleState::Rd => &mut self.rd,
+            GranuleState::Rec => &mut self.rec,
+            GranuleState::Internal => &mut self.rec_aux,
+            GranuleState::Rtt => &mut self.rtt,
+            GranuleState::Data => &mut self.data,
+            GranuleState::Partial => &mut self.partial,
+        }
+    }
+}
+
+/// The state of every granule of DRAM.
+pub(crate) struct Granules {
+    dram: PaRange,
+    states: Vec<GranuleState>,
+    census: Census,
+}
+
+impl Granules {
+    /// All of DRAM in the hands of the host.
+    pub(crate) fn new(dram: PaRange) -> Self {
+        let total = dram.bytes() / MIN_GRANULE;
+        let states = vec![GranuleState::Undelegated; usize::try_from(total).unwrap_or(0)];
+        Self { dram, states, census: Census { undelegated: total, total, ..Census::default() } }
+    }
+
+    pub(crate) fn census(&self) -> Census {
+        self.census
+    }
+
+    /// Number of the granule that holds `pa`; `None` outside DRAM.
+    fn number(&self, pa: Pa) -> Option<usize> {
+        usize::try_from(pa.checked_offset_from(self.dram.base())? / MIN_GRANULE).ok()
+    }
+
+    /// The state of the granule that holds `pa`; `None` outside DRAM.
+    pub(crate) fn state(&self, pa: Pa) -> Option<GranuleState> {
+        self.states.get(self.number(pa)?).copied()
+    }
+
+    /// Whether `pa` is the address of a granule, and that granule is in `state`.
+    pub(crate) fn is(&self, pa: Pa, state: GranuleState) -> bool {
+        pa.is_aligned(MIN_GRANULE) && self.state(pa) == Some(state)
+    }
+
+    /// Whether all of `range` is in `state`.
+    pub(crate) fn are(&self, range: &PaRange, state: GranuleState) -> bool {
+        if !self.dram.contains_range(range) {
+            return false;
+        }
+        let (Some(first), Some(last)) = (self.number(range.base()), self.number(range.top()))
+        else {
+            return false;
+        };
+        self.states.get(first..last).is_some_and(|states| states.iter().all(|s| *s == state))
+    }
+
+    /// Puts the granule at `pa` into `state`; outside DRAM nothing happens.
+    pub(crate) fn set(&mut self, pa: Pa, state: GranuleState) {
+        let Some(slot) = self.number(pa).and_then(|number| self.states.get_mut(number)) else {
+            return;
+        };
+        let old = core::mem::replace(slot, state);
+        *self.census.of_mut(old) -= 1;
+        *self.census.of_mut(state) += 1;
+    }
+}
+
+/// The granules of a range, in order.
+pub(crate) fn granules(range: &PaRange) -> impl Iterator<Item = Pa> + use<> {
+    let base = range.base().raw();
+    (0..range.bytes() / MIN_GRANULE).map(move |n| Pa::new(base + n * MIN_GRANULE))
+}

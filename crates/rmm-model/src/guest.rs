@@ -1,0 +1,296 @@
+//! A Realm's program for one virtual CPU: what the model executes instead of instructions.
+//!
+//! A program is asked for one [`Action`] at a time and told what became of the last one. The model carries actions out as the
+//! architecture and the RMM would: through stage 2, into memory, into exits.
+
+use alloc::vec::Vec;
+
+use rmi_abi::Ipa;
+use rmi_abi::psci::PsciFunction;
+use rmi_abi::rtt::Ripas;
+use rmi_abi::run::RUN_GPRS;
+
+use crate::gic::LIST_REGISTERS;
+use crate::rsi;
+
+/// A Realm's program for one virtual CPU.
+pub trait Guest: Send {
+    /// What the CPU does next. Called without any lock of the model held, so it may take its time; it must not enter the REC that it runs on.
+    fn next(&mut self, cpu: &GuestCpu) -> Action;
+}
+
+impl<F: FnMut(&GuestCpu) -> Action + Send> Guest for F {
+    fn next(&mut self, cpu: &GuestCpu) -> Action {
+        self(cpu)
+    }
+}
+
+/// What a program sees of its CPU.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestCpu {
+    /// X0 to X30.
+    pub x: [u64; RUN_GPRS],
+    /// Program counter; each completed action counts as one instruction of 4 bytes.
+    pub pc: u64,
+    /// What became of the last action.
+    pub last: Outcome,
+    /// The virtual interrupts that are pending, by list register of the physical CPU; none while its interface is off.
+    pub pending: [Option<u32>; LIST_REGISTERS],
+}
+
+/// What became of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was none yet.
+    None,
+    /// A load gave this value, zero-extended.
+    Loaded(u64),
+    /// A store was done.
+    Stored,
+    /// An instruction was fetched.
+    Fetched,
+    /// The access took a synchronous external abort; the program counter is at the vector.
+    Aborted,
+    /// The instruction is undefined in a Realm; the program counter is at the vector.
+    Undefined,
+    /// An SMC returned; the result is in X0 and up.
+    Returned,
+    /// The action has no result.
+    Done,
+}
+
+/// Which of the EL1 timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimerKind {
+    /// `CNTV_*`
+    Virtual,
+    /// `CNTP_*`
+    Physical,
+}
+
+/// A system register by its encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the fields of the instruction encoding")]
+pub struct SysReg {
+    pub op0: u8,
+    pub op1: u8,
+    pub crn: u8,
+    pub crm: u8,
+    pub op2: u8,
+}
+
+impl SysReg {
+    /// `ICC_SGI1R_EL1`: sends software generated interrupts.
+    pub const ICC_SGI1R_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 5 };
+    /// `ICC_ASGI1R_EL1`.
+    pub const ICC_ASGI1R_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 6 };
+    /// `ICC_SGI0R_EL1`.
+    pub const ICC_SGI0R_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 7 };
+    /// `ICC_DIR_EL1`: deactivates an interrupt.
+    pub const ICC_DIR_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 1 };
+
+    /// Whether the host emulates the register.
+    pub(crate) fn exits(self) -> bool {
+        [Self::ICC_SGI1R_EL1, Self::ICC_ASGI1R_EL1, Self::ICC_SGI0R_EL1, Self::ICC_DIR_EL1]
+            .contains(&self)
+    }
+}
+
+/// One thing that a virtual CPU does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Loads 1, 2, 4 or 8 bytes; the address must be a multiple of that.
+    Load {
+        /// Where.
+        ipa: Ipa,
+        /// Bytes: 1, 2, 4 or 8.
+        bytes: u8,
+    },
+    /// Stores the low 1, 2, 4 or 8 bytes of a value; the address must be a multiple of that.
+    Store {
+        /// Where.
+        ipa: Ipa,
+        /// Bytes: 1, 2, 4 or 8.
+        bytes: u8,
+        /// What.
+        value: u64,
+    },
+    /// Fetches an instruction there and goes on behind it.
+    Fetch {
+        /// Where.
+        ipa: Ipa,
+    },
+    /// Sets X0 to X17 and executes SMC.
+    Smc([u64; 18]),
+    /// Executes HVC, which is undefined in a Realm.
+    Hvc,
+    /// Waits for an interrupt.
+    Wfi,
+    /// Waits for an event.
+    Wfe,
+    /// Writes a general purpose register, 0 to 30. A stage direction rather than an instruction: the program counter stays.
+    Set {
+        /// Number of the register.
+        register: u8,
+        /// Its new value.
+        value: u64,
+    },
+    /// Writes a system register.
+    SysRegWrite {
+        /// Which.
+        register: SysReg,
+        /// What.
+        value: u64,
+    },
+    /// Writes the control and compare registers of a timer. ISTATUS (bit 2 of the control) is the program's to say: the model has no clock.
+    Timer {
+        /// Which timer.
+        kind: TimerKind,
+        /// Control: ENABLE bit 0, IMASK bit 1, ISTATUS bit 2.
+        ctl: u64,
+        /// Compare value.
+        cval: u64,
+    },
+    /// Acknowledges a pending virtual interrupt, by its identifier.
+    Acknowledge(u32),
+    /// Ends an active virtual interrupt, by its identifier.
+    EndOfInterrupt(u32),
+    /// A physical interrupt arrives.
+    Interrupt,
+    /// A fast physical interrupt arrives.
+    Fiq,
+    /// A system error arrives, with this syndrome as the hardware has it.
+    SError {
+        /// `ESR_EL2`
+        esr: u64,
+    },
+    /// The instruction takes a synchronous exception to the RMM, with these syndromes as the hardware has them.
+    Sync {
+        /// `ESR_EL2`
+        esr: u64,
+        /// `FAR_EL2`
+        far: u64,
+        /// `HPFAR_EL2`
+        hpfar: u64,
+    },
+    /// Does nothing until the host takes the CPU back (a fast interrupt).
+    Spin,
+}
+
+impl Action {
+    /// An SMC with a function identifier and arguments from X1 on; arguments after the 17th are dropped.
+    #[must_use]
+    pub fn smc(function: u64, arguments: &[u64]) -> Self {
+        let mut x = [0; 18];
+        let [x0, rest @ ..] = &mut x;
+        *x0 = function;
+        for (to, from) in rest.iter_mut().zip(arguments) {
+            *to = *from;
+        }
+        Self::Smc(x)
+    }
+
+    /// `RSI_HOST_CALL` with the structure at `structure`, 256-byte aligned and protected.
+    #[must_use]
+    pub fn host_call(structure: Ipa) -> Self {
+        Self::smc(rsi::HOST_CALL, &[structure.raw()])
+    }
+
+    /// `RSI_IPA_STATE_SET` of `[base, top)`. Bit 0 of `flags` asks to change DESTROYED pages too.
+    #[must_use]
+    pub fn ipa_state_set(base: Ipa, top: Ipa, ripas: Ripas, flags: u64) -> Self {
+        let ripas = u64::from(u8::from(ripas));
+        Self::smc(rsi::IPA_STATE_SET, &[base.raw(), top.raw(), ripas, flags])
+    }
+
+    /// `RSI_IPA_STATE_GET` of `[base, top)`.
+    #[must_use]
+    pub fn ipa_state_get(base: Ipa, top: Ipa) -> Self {
+        Self::smc(rsi::IPA_STATE_GET, &[base.raw(), top.raw()])
+    }
+
+    /// `RSI_VERSION`, asking for `version`: minor in bits 15:0, major in bits 30:16.
+    #[must_use]
+    pub fn rsi_version(version: u64) -> Self {
+        Self::smc(rsi::VERSION, &[version])
+    }
+
+    /// `RSI_REALM_CONFIG`, written to the page at `page`.
+    #[must_use]
+    pub fn realm_config(page: Ipa) -> Self {
+        Self::smc(rsi::REALM_CONFIG, &[page.raw()])
+    }
+
+    /// `RSI_MEASUREMENT_READ`: 0 is the initial measurement, 1 to 4 the extensible ones.
+    #[must_use]
+    pub fn measurement_read(index: u64) -> Self {
+        Self::smc(rsi::MEASUREMENT_READ, &[index])
+    }
+
+    /// `RSI_MEASUREMENT_EXTEND` of 1 to 4 by the low `size` bytes of the value.
+    #[must_use]
+    pub fn measurement_extend(index: u64, size: u64, value: [u64; 8]) -> Self {
+        let [a, b, c, d, e, f, g, h] = value;
+        Self::smc(rsi::MEASUREMENT_EXTEND, &[index, size, a, b, c, d, e, f, g, h])
+    }
+
+    fn psci(function: PsciFunction, arguments: &[u64]) -> Self {
+        Self::smc(u64::from(u32::from(function)), arguments)
+    }
+
+    /// `PSCI_CPU_ON` of the CPU with that MPIDR (aff3 in bits 39:32).
+    #[must_use]
+    pub fn psci_cpu_on(mpidr: u64, entry: u64, context: u64) -> Self {
+        Self::psci(PsciFunction::CpuOn64, &[mpidr, entry, context])
+    }
+
+    /// `PSCI_AFFINITY_INFO` of the CPU with that MPIDR.
+    #[must_use]
+    pub fn psci_affinity_info(mpidr: u64) -> Self {
+        Self::psci(PsciFunction::AffinityInfo64, &[mpidr, 0])
+    }
+
+    /// `PSCI_CPU_OFF`.
+    #[must_use]
+    pub fn psci_cpu_off() -> Self {
+        Self::psci(PsciFunction::CpuOff, &[])
+    }
+
+    /// `PSCI_CPU_SUSPEND`.
+    #[must_use]
+    pub fn psci_cpu_suspend() -> Self {
+        Self::psci(PsciFunction::CpuSuspend64, &[])
+    }
+
+    /// `PSCI_SYSTEM_OFF`.
+    #[must_use]
+    pub fn psci_system_off() -> Self {
+        Self::psci(PsciFunction::SystemOff, &[])
+    }
+
+    /// `PSCI_SYSTEM_RESET`.
+    #[must_use]
+    pub fn psci_system_reset() -> Self {
+        Self::psci(PsciFunction::SystemReset, &[])
+    }
+}
+
+/// A program that is a list of actions; after the last it spins.
+#[derive(Clone, Debug)]
+pub struct Script {
+    actions: alloc::vec::IntoIter<Action>,
+}
+
+impl Script {
+    /// The program that does these actions in order.
+    #[must_use]
+    pub fn new(actions: Vec<Action>) -> Self {
+        Self { actions: actions.into_iter() }
+    }
+}
+
+impl Guest for Script {
+    fn next(&mut self, _: &GuestCpu) -> Action {
+        self.actions.next().unwrap_or(Action::Spin)
+    }
+}

@@ -1,0 +1,42 @@
+//! The host's side: the call, and the host's view of memory.
+//!
+//! The traits are unsafe to use because a real RMM can take memory away from the program that calls it. This one only has memory of
+//! its own, so nothing a caller does here can go wrong in that way.
+#![expect(unsafe_code, reason = "the methods of the door are unsafe by trait")]
+
+use rmi_abi::Pa;
+use rmi_host::{AccessFault, Conduit, HostAccess, Registers};
+
+use super::{Cpu, Model};
+
+impl Conduit for Model {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        self.call_from(0, registers)
+    }
+}
+
+impl HostAccess for Model {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        self.read_as_host(at, into)
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        self.write_as_host(at, from)
+    }
+}
+
+impl Conduit for Cpu<'_> {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        self.model.call_from(self.number, registers)
+    }
+}
+
+impl HostAccess for Cpu<'_> {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        self.model.read_as_host(at, into)
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        self.model.write_as_host(at, from)
+    }
+}

@@ -1,0 +1,320 @@
+//! The RMM: its state, and which command goes where.
+
+mod access;
+mod boot;
+mod delegation;
+mod enter;
+mod map;
+mod operation;
+mod realm;
+mod realm_call;
+mod rec;
+mod ripas;
+mod step;
+mod table;
+mod unmap;
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::feature::Features;
+use rmi_abi::{Command, Fid, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_host::Registers;
+
+use crate::answer::{Answer, Answered, refuse, require};
+use crate::gic::VirtualInterface;
+use crate::granule::{GranuleState, Granules};
+use crate::guest::Guest;
+use crate::memory::Memory;
+use crate::options::Options;
+use crate::realm::{Realm, RealmState};
+use crate::rec::Rec;
+pub(crate) use enter::{Entered, Stepped};
+use operation::Operations;
+
+/// Where the RMM is in its own life.
+///
+/// Source: DEN0137 2.0-bet3, `RmiRmmState`; the codes are those of TF-RMM's internal enumeration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RmmState {
+    Init = 0,
+    Intermediate = 1,
+    Active = 2,
+}
+
+/// How a call went on.
+pub(crate) enum Called {
+    /// It is over.
+    Answered(Registers),
+    /// It entered a REC, whose program has yet to act.
+    Entered(Box<Entered>),
+}
+
+/// All of the RMM's state, and the machine it lives in.
+pub(crate) struct Monitor {
+    pub(crate) options: Options,
+    features: Features,
+    state: RmmState,
+    pub(crate) calls: u64,
+    /// Calls counted for [`Options::busy_every`], [`Options::blocked_every`] and [`Options::yield_every`].
+    periods: [u32; 3],
+    pub(crate) granules: Granules,
+    pub(crate) memory: Memory,
+    pub(crate) realms: BTreeMap<Pa, Realm>,
+    recs: BTreeMap<Pa, Rec>,
+    pub(crate) operations: Operations,
+    /// Granules donated to the RMM itself.
+    donated: Vec<Pa>,
+    pub(crate) guests: BTreeMap<(Pa, u64), Box<dyn Guest>>,
+    pub(crate) cpus: BTreeMap<u32, VirtualInterface>,
+}
+
+impl Monitor {
+    pub(crate) fn new(options: Options) -> Self {
+        Self {
+            features: Features::new(options.dialect, options.features),
+            state: RmmState::Init,
+            calls: 0,
+            periods: [0; 3],
+            granules: Granules::new(options.dram),
+            memory: Memory::new(options.dram),
+            realms: BTreeMap::new(),
+            recs: BTreeMap::new(),
+            operations: Operations::default(),
+            donated: Vec::new(),
+            guests: BTreeMap::new(),
+            cpus: BTreeMap::new(),
+            options,
+        }
+    }
+
+    /// Handles one call from the Normal world.
+    pub(crate) fn call(&mut self, cpu: u32, x: Registers) -> Called {
+        self.calls = self.calls.wrapping_add(1);
+        let [x0, ..] = x;
+        let command = u32::try_from(x0 & 0xffff_ffff)
+            .ok()
+            .and_then(|fid| Command::from_fid(Fid(fid), self.options.dialect));
+        let answer = match command {
+            None => Answer::absent(),
+            Some(command) => match self.admit(command) {
+                Err(refused) => refused,
+                Ok(()) if command == Command::RecEnter => match self.rec_enter(cpu, &x) {
+                    Ok(entered) => return Called::Entered(entered),
+                    Err(answer) => answer,
+                },
+                Ok(()) => self.run(command, &x),
+            },
+        };
+        Called::Answered(answer.registers(x))
+    }
+
+    /// The gate before every command: the state of the RMM, and the refusals that the options order.
+    fn admit(&mut self, command: Command) -> Result<(), Answer> {
+        let is_op = matches!(
+            command,
+            Command::OpContinue | Command::OpMemDonate | Command::OpMemReclaim | Command::OpCancel
+        );
+        let accepted = match command {
+            Command::Version
+            | Command::Features
+            | Command::RmmConfigGet
+            | Command::GranuleTrackingGet
+            | Command::RmmStateGet
+            | Command::GptInfo => return Ok(()),
+            Command::RmmConfigSet | Command::RmmActivate => self.state == RmmState::Init,
+            _ if is_op => self.state != RmmState::Init,
+            _ => self.state == RmmState::Active,
+        };
+        require(accepted, Status::ErrorGlobal)?;
+        let [busy, blocked, _] = &mut self.periods;
+        require(!is_due(self.options.busy_every, busy), Status::Busy)?;
+        require(is_op || !is_due(self.options.blocked_every, blocked), Status::Blocked)
+    }
+
+    /// Runs a command that was admitted.
+    fn run(&mut self, command: Command, x: &Registers) -> Answer {
+        // TF-RMM has these take a slot before they know whether they need it.
+        if takes_slot(command) && self.operations.is_full() {
+            return Answer::from(Status::Blocked);
+        }
+        if self.yields(command) {
+            return self.operations.open_deferred(command, *x, self.options.can_cancel);
+        }
+        self.execute(command, x, None).unwrap_or_else(|refused| refused)
+    }
+
+    /// Whether this call of a range command is one that the options want interrupted.
+    fn yields(&mut self, command: Command) -> bool {
+        let [.., period] = &mut self.periods;
+        is_range_command(command) && is_due(self.options.yield_every, period)
+    }
+
+    /// Executes a command. `limit` is the number of entries or granules a range command may handle, if the host limits it.
+    fn execute(&mut self, command: Command, x: &Registers, limit: Option<u64>) -> Answered {
+        match command {
+            Command::Version => self.version(x),
+            Command::Features => self.feature(x),
+            Command::RmmConfigGet => self.config_get(x),
+            Command::RmmConfigSet => self.config_set(x),
+            Command::RmmStateGet => Ok(Answer::success().x1(self.state as u64)),
+            Command::RmmActivate => self.rmm_activate(),
+            Command::RmmDeactivate => self.rmm_deactivate(),
+            Command::GptInfo => self.gpt_info(x),
+            Command::GptL1Create | Command::GptL1Destroy => self.gpt_l1(x),
+            Command::GranuleTrackingGet => self.tracking_get(x),
+            Command::GranuleTrackingSet => self.tracking_set(x),
+            Command::GranuleRangeDelegate => self.delegate(x, limit),
+            Command::GranuleRangeUndelegate => self.undelegate(x, limit),
+            Command::RealmCreate => self.realm_create(x),
+            Command::RealmActivate => self.realm_activate(x),
+            Command::RealmTerminate => self.realm_terminate(x),
+            Command::RealmDestroy => self.realm_destroy(x),
+            Command::RecCreate => self.rec_create(x),
+            Command::RecDestroy => self.rec_destroy(x),
+            Command::PsciComplete => self.psci_complete(x),
+            Command::RttCreate => self.rtt_create(x),
+            Command::RttDestroy => self.rtt_destroy(x),
+            Command::RttFold => self.rtt_fold(x),
+            Command::RttReadEntry => self.rtt_read_entry(x),
+            Command::RttInitRipas => self.rtt_init_ripas(x, limit),
+            Command::RttSetRipas => self.rtt_set_ripas(x, limit),
+            Command::RttDataMapInit => self.rtt_data_map_init(x),
+            Command::RttDataMap => self.rtt_data_map(x, limit),
+            Command::RttUnprotMap => self.rtt_unprot_map(x, limit),
+            Command::RttDataUnmap => self.rtt_data_unmap(x, limit),
+            Command::RttUnprotUnmap => self.rtt_unprot_unmap(x, limit),
+            Command::OpContinue => self.op_continue(x),
+            Command::OpMemDonate => self.op_mem_donate(x),
+            Command::OpMemReclaim => self.op_mem_reclaim(x),
+            Command::OpCancel => self.op_cancel(x),
+            other => Ok(crate::unmodelled::answer(other, self.options.dialect)),
+        }
+    }
+
+    /// The Realm whose descriptor is at `rd`.
+    fn realm(&mut self, rd: u64) -> Result<&mut Realm, Answer> {
+        match self.realms.get_mut(&Pa::new(rd)) {
+            Some(realm) if self.granules.is(Pa::new(rd), GranuleState::Rd) => Ok(realm),
+            _ => refuse(Status::ErrorInput),
+        }
+    }
+
+    /// The REC at `rec`.
+    fn rec(&mut self, rec: u64) -> Result<&mut Rec, Answer> {
+        match self.recs.get_mut(&Pa::new(rec)) {
+            Some(found) if self.granules.is(Pa::new(rec), GranuleState::Rec) => Ok(found),
+            _ => refuse(Status::ErrorInput),
+        }
+    }
+
+    /// A granule that a command wants to consume: it must be a delegated one.
+    fn fresh(&self, pa: u64) -> Result<Pa, Answer> {
+        let pa = Pa::new(pa);
+        require(self.granules.is(pa, GranuleState::Delegated), Status::ErrorInput)?;
+        Ok(pa)
+    }
+
+    /// Whether `bytes` bytes at `at` are host memory.
+    pub(crate) fn is_host_memory(&self, at: Pa, bytes: usize) -> Result<(), Pa> {
+        let mut page = at.align_down(MIN_GRANULE);
+        let end = at.checked_add(bytes as u64).ok_or(at)?;
+        while page < end {
+            if self.granules.state(page) != Some(GranuleState::Undelegated) {
+                return Err(page.max(at));
+            }
+            page = page.checked_add(MIN_GRANULE).ok_or(at)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a host page, which must be granule aligned.
+    fn read_host_page(&self, at: u64, into: &mut [u8]) -> Result<(), Answer> {
+        let at = Pa::new(at);
+        require(self.granules.is(at, GranuleState::Undelegated), Status::ErrorInput)?;
+        self.memory.read(at, into);
+        Ok(())
+    }
+
+    /// How many descriptors a list may have: it ends with its granule.
+    fn list_slots(&self, list: u64, count: u64) -> Result<u64, Answer> {
+        let list = Pa::new(list);
+        let is_host = self.granules.state(list) == Some(GranuleState::Undelegated);
+        require(list.is_aligned(8) && is_host, Status::ErrorInput)?;
+        Ok(count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8))
+    }
+
+    /// The words of an address list.
+    fn read_list(&self, list: u64, count: u64) -> Result<Vec<u64>, Answer> {
+        let slots = self.list_slots(list, count)?;
+        Ok((0..slots)
+            .map(|n| {
+                let mut word = [0; 8];
+                self.memory.read(Pa::new(list + 8 * n), &mut word);
+                u64::from_le_bytes(word)
+            })
+            .collect())
+    }
+}
+
+/// Whether the command works along a range and may be interrupted on its way.
+fn is_range_command(command: Command) -> bool {
+    matches!(
+        command,
+        Command::GranuleRangeDelegate
+            | Command::GranuleRangeUndelegate
+            | Command::RttDataMap
+            | Command::RttDataUnmap
+            | Command::RttUnprotMap
+            | Command::RttUnprotUnmap
+            | Command::RttInitRipas
+            | Command::RttSetRipas
+    )
+}
+
+/// Whether the command fails with `RMI_BLOCKED` when no operation can be opened.
+fn takes_slot(command: Command) -> bool {
+    matches!(
+        command,
+        Command::RecCreate
+            | Command::RecDestroy
+            | Command::RttDataMap
+            | Command::RttDataUnmap
+            | Command::RttUnprotUnmap
+    )
+}
+
+/// Counts a call; true for every `every`-th.
+fn is_due(every: Option<NonZeroU32>, count: &mut u32) -> bool {
+    let Some(every) = every else { return false };
+    *count += 1;
+    if *count < every.get() {
+        return false;
+    }
+    *count = 0;
+    true
+}
+
+/// A non-empty range of granules of physical memory, from two registers.
+fn pa_range(base: u64, top: u64) -> Result<PaRange, Answer> {
+    match PaRange::new(Pa::new(base), Pa::new(top)) {
+        Ok(range) if !range.is_empty() => Ok(range),
+        _ => refuse(Status::ErrorInput),
+    }
+}
+
+/// A non-empty range of pages of IPA space, from two registers.
+fn ipa_range(base: u64, top: u64) -> Result<IpaRange, Answer> {
+    match IpaRange::new(Ipa::new(base), Ipa::new(top)) {
+        Ok(range) if !range.is_empty() => Ok(range),
+        _ => refuse(Status::ErrorInput),
+    }
+}
+
+/// Refuses unless the Realm is in one of `states`.
+fn require_state(realm: &Realm, states: &[RealmState]) -> Result<(), Answer> {
+    require(states.contains(&realm.state), Status::ErrorRealm)
+}

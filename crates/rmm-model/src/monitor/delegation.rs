@@ -1,0 +1,67 @@
+//! Memory changes hands: delegate and undelegate.
+
+use rmi_abi::{PaRange, Status};
+use rmi_host::Registers;
+
+use super::{Monitor, pa_range};
+use crate::answer::{Answer, Answered, require};
+use crate::granule::{GranuleState, granules};
+use crate::memory::POISON;
+use crate::options::GranulesPerCall;
+use crate::unmodelled;
+
+impl Monitor {
+    pub(super) fn delegate(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
+        let (from, to) = (GranuleState::Undelegated, GranuleState::Delegated);
+        self.change_hands(x, limit, from, to, POISON)
+    }
+
+    pub(super) fn undelegate(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
+        let (from, to) = (GranuleState::Delegated, GranuleState::Undelegated);
+        self.change_hands(x, limit, from, to, 0)
+    }
+
+    /// Moves the granules of a range from one state to another, as far as they are in the first.
+    ///
+    /// On failure X1 is the base, as TF-RMM has it.
+    fn change_hands(
+        &mut self,
+        x: &Registers,
+        limit: Option<u64>,
+        from: GranuleState,
+        to: GranuleState,
+        content: u8,
+    ) -> Answered {
+        let [_, base, top, ..] = *x;
+        let range = pa_range(base, top).map_err(|refused| refused.x1(base))?;
+        let is_tracked = self.options.dram.contains(range.base());
+        require(is_tracked, unmodelled::untracked(self.options.dialect))
+            .map_err(|refused| refused.x1(base))?;
+        let most = match self.options.granules_per_call {
+            GranulesPerCall::One => 1,
+            GranulesPerCall::All => u64::MAX,
+        };
+        let moved = self.moved(&range, most.min(limit.unwrap_or(u64::MAX)), from, to, content);
+        require(moved > base, Status::ErrorInput).map_err(|refused| refused.x1(base))?;
+        Ok(Answer::success().x1(moved))
+    }
+
+    /// Moves at most `most` granules; returns the address of the first that was not.
+    fn moved(
+        &mut self,
+        range: &PaRange,
+        most: u64,
+        from: GranuleState,
+        to: GranuleState,
+        content: u8,
+    ) -> u64 {
+        for (moved, granule) in (0..).zip(granules(range)) {
+            if moved == most || !self.granules.is(granule, from) {
+                return granule.raw();
+            }
+            self.granules.set(granule, to);
+            self.memory.refill(granule, content);
+        }
+        range.top().raw()
+    }
+}

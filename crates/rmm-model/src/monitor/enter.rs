@@ -1,0 +1,251 @@
+//! Entering a REC and leaving it again: the checks, the host's answer to the last exit, the exit record.
+
+use alloc::boxed::Box;
+
+use rmi_abi::run::{ExitReason, RecEnter, RecEnterFlags, RecExit};
+use rmi_abi::{Dialect, Ipa, Pa, Status};
+use rmi_host::Registers;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::access::{Kind, Translation};
+use super::{Monitor, require_state};
+use crate::answer::{Answer, require};
+use crate::granule::GranuleState;
+use crate::guest::{Action, Guest, GuestCpu, Outcome};
+use crate::realm::RealmState;
+use crate::rec::{LastExit, Rec};
+use crate::{rsi, syndrome};
+
+/// Actions after which a REC leaves by itself, as if the host's timer had fired: a program that never leaves must not hang the host.
+const ACTIONS_PER_ENTRY: u32 = 1 << 16;
+
+/// Offset of the exit record in the run page.
+const EXIT_OFFSET: u64 = core::mem::offset_of!(rmi_abi::run::RecRun, exit) as u64;
+
+/// A REC that runs: what is needed to ask its program for the next action without holding the monitor.
+pub(crate) struct Entered {
+    pub(super) rec: Pa,
+    pub(super) cpu: u32,
+    key: (Pa, u64),
+    registers: Registers,
+    guest: Option<Box<dyn Guest>>,
+    view: GuestCpu,
+    /// The action that the last exit interrupted.
+    retry: Option<Action>,
+}
+
+impl Entered {
+    /// The next action: the one that was interrupted, or what the program says. A REC without a program spins.
+    pub(crate) fn next_action(&mut self) -> Action {
+        match (self.retry.take(), &mut self.guest) {
+            (Some(action), _) => action,
+            (None, Some(guest)) => guest.next(&self.view),
+            (None, None) => Action::Spin,
+        }
+    }
+}
+
+/// How an action ended.
+pub(crate) enum Stepped {
+    /// The REC runs on.
+    On,
+    /// It left; the registers are the host's.
+    Left(Registers),
+}
+
+/// An exit record in the making.
+pub(super) type Exit = Box<RecExit>;
+
+/// An exit record that says no more than why.
+pub(super) fn exit(reason: ExitReason, dialect: Dialect) -> Exit {
+    let mut exit = Box::new(RecExit::new_zeroed());
+    let code = (0..=u8::MAX).find(|code| ExitReason::decode(*code, dialect) == reason);
+    exit.exit_reason = code.unwrap_or(u8::MAX);
+    exit
+}
+
+impl Monitor {
+    /// Enters a REC, if all is well. Without an error the REC runs; an answer of success means that it left before it ran.
+    pub(super) fn rec_enter(&mut self, cpu: u32, x: &Registers) -> Result<Box<Entered>, Answer> {
+        let [_, address, run, ..] = *x;
+        let run = Pa::new(run);
+        let is_host_page = self.granules.is(run, GranuleState::Undelegated);
+        require(is_host_page, Status::ErrorInput)?;
+        let rec = self.rec(address)?;
+        require(!rec.running, Status::ErrorRec)?;
+        let rd = rec.rd;
+        let mut enter = RecEnter::new_zeroed();
+        self.memory.read(run, enter.as_mut_bytes());
+        require_state(self.realm(rd.raw())?, &[RealmState::Active])?;
+        let interface = self.cpus.entry(cpu).or_default().may_enter();
+        let rec = self.rec(address)?;
+        require(rec.runnable, Status::ErrorRec)?;
+        require(!matches!(rec.last_exit, LastExit::Psci(_)), Status::ErrorRec)?;
+        require(interface, Status::ErrorRec)?;
+        let flags = RecEnterFlags::from_bits_retain(enter.flags);
+        if flags.contains(RecEnterFlags::INJECT_SEA) {
+            let possible =
+                matches!(rec.last_exit, LastExit::Emulatable { .. } | LastExit::Unprotected);
+            require(possible, Status::ErrorRec)?;
+        } else if flags.contains(RecEnterFlags::EMUL_MMIO) {
+            let possible = matches!(rec.last_exit, LastExit::Emulatable { .. });
+            require(possible, Status::ErrorRec)?;
+        }
+
+        rec.flags = flags;
+        rec.run = run;
+        rec.budget = ACTIONS_PER_ENTRY;
+        if let LastExit::HostCall(structure) = rec.last_exit {
+            self.complete_host_call(Pa::new(address), structure, &enter, cpu)?;
+        }
+        let rec = self.rec(address)?;
+        answer_last_exit(rec, &enter);
+        rec.running = true;
+        let key = (rec.rd, rec.mpidr.raw());
+        let retry = rec.retry.take();
+        let guest = self.guests.remove(&key);
+        let view = self.view(Pa::new(address), cpu);
+        let rec = Pa::new(address);
+        Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry }))
+    }
+
+    /// Writes the host's reply into the structure of a host call. If it is not mapped any more, the REC leaves at once as if it had
+    /// been accessed there; the call stays pending.
+    fn complete_host_call(
+        &mut self,
+        address: Pa,
+        structure: Ipa,
+        enter: &RecEnter,
+        cpu: u32,
+    ) -> Result<(), Answer> {
+        let rd = self.rec(address.raw())?.rd;
+        match self.translate(rd, structure, Kind::Write) {
+            Translation::Memory(pa) => {
+                let gprs = Pa::new(pa.raw() + rsi::HOST_CALL_GPRS);
+                self.memory.write(gprs, enter.gprs.as_bytes());
+                Ok(())
+            }
+            Translation::Fault { level, .. } => {
+                let status = syndrome::fault_status(level, false);
+                let esr = syndrome::class(rmi_abi::esr::ExceptionClass::DataAbort) | status;
+                let exit = self.sync_exit(esr, 0, syndrome::hpfar(structure));
+                self.write_exit(address, cpu, exit);
+                Err(Answer::success())
+            }
+            // The Realm made the page EMPTY behind its own back: nobody waits for the reply.
+            Translation::Abort => Ok(()),
+        }
+    }
+
+    /// What the program of a REC sees.
+    pub(super) fn view(&mut self, rec: Pa, cpu: u32) -> GuestCpu {
+        let pending = self.cpus.entry(cpu).or_default().pending();
+        match self.recs.get(&rec) {
+            Some(rec) => GuestCpu { x: rec.x, pc: rec.pc, last: rec.outcome, pending },
+            None => GuestCpu { x: [0; 31], pc: 0, last: Outcome::None, pending },
+        }
+    }
+
+    /// Carries out one action of a REC that runs.
+    pub(crate) fn step(&mut self, entered: &mut Entered, action: Action) -> Stepped {
+        let address = entered.rec;
+        let exit = match self.recs.get_mut(&address) {
+            Some(rec) if rec.budget > 0 => {
+                rec.budget -= 1;
+                self.act(address, entered.cpu, action)
+            }
+            // Too many actions, or (impossible while it runs) no REC: the host takes the CPU back.
+            Some(rec) => {
+                rec.retry = Some(action);
+                Some(exit(ExitReason::Fiq, self.options.dialect))
+            }
+            None => Some(exit(ExitReason::Fiq, self.options.dialect)),
+        };
+        match exit {
+            None => {
+                entered.view = self.view(address, entered.cpu);
+                Stepped::On
+            }
+            Some(exit) => {
+                self.write_exit(address, entered.cpu, exit);
+                if let Some(guest) = entered.guest.take() {
+                    // Somebody may have given the REC a new program meanwhile.
+                    self.guests.entry(entered.key).or_insert(guest);
+                }
+                Stepped::Left(Answer::success().registers(entered.registers))
+            }
+        }
+    }
+
+    /// Ends an entry: completes the exit record and writes it to the run page.
+    fn write_exit(&mut self, address: Pa, cpu: u32, mut exit: Exit) {
+        self.cpus.entry(cpu).or_default().leave();
+        let Some(rec) = self.recs.get_mut(&address) else { return };
+        rec.running = false;
+        for timer in [&mut rec.virtual_timer, &mut rec.physical_timer] {
+            timer.seen = timer.is_asserted();
+        }
+        exit.cntp_ctl = rec.physical_timer.ctl;
+        exit.cntp_cval = rec.physical_timer.cval;
+        exit.cntv_ctl = rec.virtual_timer.ctl;
+        exit.cntv_cval = rec.virtual_timer.cval;
+        // A run page that is no host memory any more cannot be written; the entry has happened all the same.
+        if self.granules.is(rec.run, GranuleState::Undelegated)
+            && let Some(at) = rec.run.checked_add(EXIT_OFFSET)
+        {
+            self.memory.write(at, exit.as_bytes());
+        }
+    }
+
+    /// An exit because of a synchronous exception.
+    pub(super) fn sync_exit(&self, esr: u64, far: u64, hpfar: u64) -> Exit {
+        let mut exit = exit(ExitReason::Sync, self.options.dialect);
+        exit.esr = esr;
+        exit.far = far;
+        exit.hpfar = hpfar;
+        exit
+    }
+}
+
+/// Lets a REC go on from its last exit with what the host answered.
+fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
+    let [reply, ..] = enter.gprs;
+    let flags = rec.flags;
+    match core::mem::replace(&mut rec.last_exit, LastExit::Other) {
+        LastExit::Emulatable { .. } | LastExit::Unprotected
+            if flags.contains(RecEnterFlags::INJECT_SEA) =>
+        {
+            rec.retry = None;
+            rec.take_exception(Outcome::Aborted);
+        }
+        LastExit::Emulatable { load } if flags.contains(RecEnterFlags::EMUL_MMIO) => {
+            rec.retry = None;
+            rec.step();
+            rec.outcome = match load {
+                None => Outcome::Stored,
+                Some(load) => {
+                    let value = load.extended(reply);
+                    if let Some(register) = load.register {
+                        rec.set_x(usize::from(register), value);
+                    }
+                    Outcome::Loaded(value)
+                }
+            };
+        }
+        LastExit::HostCall(_) => {
+            rec.set_x(0, rsi::SUCCESS);
+            rec.outcome = Outcome::Returned;
+        }
+        LastExit::RipasChange(change) => {
+            // Only a request for RAM that was not carried out to its end can have been rejected.
+            let rejected = flags.contains(RecEnterFlags::RIPAS_REJECT)
+                && change.value == rmi_abi::rtt::Ripas::Ram
+                && change.next != change.top;
+            rec.answer([rsi::SUCCESS, change.next.raw(), u64::from(rejected), 0]);
+        }
+        LastExit::Emulatable { .. }
+        | LastExit::Unprotected
+        | LastExit::Psci(_)
+        | LastExit::Other => {}
+    }
+}

@@ -1,0 +1,179 @@
+//! A Realm's life: create, activate, terminate, destroy.
+
+use alloc::vec::Vec;
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::dialect::InitialMeasurement;
+use rmi_abi::realm::{HashAlgorithm, RealmFlags0, RealmFlags1, RealmParamsPage};
+use rmi_abi::rtt::{Geometry, Level};
+use rmi_abi::{Pa, PaRange, Status};
+use rmi_host::Registers;
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::operation::Work;
+use super::{Monitor, require_state};
+use crate::answer::{Answer, Answered, require};
+use crate::granule::{GranuleState, granules};
+use crate::measurement::{Measurements, hash};
+use crate::realm::{Realm, RealmState};
+use crate::rtt::Tree;
+
+/// The two bits of `RmiRealmFlags0.mec_policy`; the private policy is the lower one.
+const MEC_POLICY: u64 = 0b11 << 7;
+
+impl Monitor {
+    pub(super) fn realm_create(&mut self, x: &Registers) -> Answered {
+        let [_, rd, params, ..] = *x;
+        if self.options.realm_create_donates == 0 {
+            return self.finish_realm_create(self.fresh(rd)?, params, Vec::new());
+        }
+        // As for a REC, everything but the object itself is checked once the memory is there.
+        let rd = self.fresh(rd)?;
+        self.open_donation(Work::RealmCreate { rd, params }, self.options.realm_create_donates)
+    }
+
+    pub(super) fn finish_realm_create(
+        &mut self,
+        rd: Pa,
+        params: u64,
+        donated: Vec<Pa>,
+    ) -> Answered {
+        let mut page = RealmParamsPage::new_zeroed();
+        self.read_host_page(params, page.as_mut_bytes())?;
+        let geometry = self.checked(&page)?;
+        let roots = u64::from(geometry.root_tables()) * MIN_GRANULE;
+        let root = Pa::new(page.rtt_base);
+        let tables = PaRange::with_size(root, roots).map_err(|_| Status::ErrorInput)?;
+        let fit = root.is_aligned(roots) && !tables.contains(rd);
+        require(fit && self.granules.are(&tables, GranuleState::Delegated), Status::ErrorInput)?;
+
+        let flags = RealmFlags0::from_bits_retain(page.flags0);
+        let private_mec = flags.contains(RealmFlags0::MEC_PRIVATE);
+        if private_mec {
+            let taken = self.realms.values().filter(|realm| realm.private_mec).count() as u64;
+            require(taken < self.features.mec_count(), Status::ErrorGlobal)?;
+        }
+        let algorithm = HashAlgorithm::from(page.hash_algo);
+        let initial = match self.options.dialect.initial_measurement() {
+            InitialMeasurement::Parameters => hash(algorithm, page.measured().as_bytes()),
+            InitialMeasurement::Zero => [0; 64],
+        };
+        let lpa2 = match self.options.dialect.has_lpa2_flag() {
+            true => flags.contains(RealmFlags0::LPA2),
+            false => self.features.lpa2() && geometry.ipa_width() > 48,
+        };
+        for table in granules(&tables) {
+            self.granules.set(table, GranuleState::Rtt);
+        }
+        self.granules.set(rd, GranuleState::Rd);
+        let realm = Realm {
+            state: RealmState::New,
+            tree: Tree::new(geometry, root),
+            measurements: Measurements::new(algorithm, initial),
+            hash: algorithm,
+            rpv: page.rpv,
+            lpa2,
+            private_mec,
+            recs_created: 0,
+            recs: 0,
+            donated,
+        };
+        self.realms.insert(rd, realm);
+        Ok(Answer::success())
+    }
+
+    /// The geometry that the parameters describe, if they are in every respect what this RMM supports.
+    ///
+    /// As TF-RMM, unknown flags are accepted, and so are numbers whose flag is clear; of numbers it compares 32 bits.
+    fn checked(&self, page: &RealmParamsPage) -> Result<Geometry, Answer> {
+        let features = &self.features;
+        let flags = RealmFlags0::from_bits_retain(page.flags0);
+        let flags1 = RealmFlags1::from_bits_retain(page.flags1);
+        let dialect = self.options.dialect;
+        let lpa2_fits = match dialect.has_lpa2_flag() {
+            true if flags.contains(RealmFlags0::LPA2) => features.lpa2(),
+            true => page.s2sz <= 48,
+            false => page.s2sz <= 48 || features.lpa2(),
+        };
+        let sve_fits = !flags.contains(RealmFlags0::SVE)
+            || features.sve_vl().is_some_and(|most| page.sve_vl <= most);
+        let pmu_fits = !flags.contains(RealmFlags0::PMU)
+            || features.pmu_num_ctrs().is_some_and(|most| page.pmu_num_ctrs <= most);
+        let mec_fits = matches!(page.flags0 & MEC_POLICY, 0)
+            || page.flags0 & MEC_POLICY == RealmFlags0::MEC_PRIVATE.bits();
+        let hash_fits = HashAlgorithm::from(page.hash_algo).digest_bytes().is_some();
+        let valid = lpa2_fits
+            && sve_fits
+            && pmu_fits
+            && mec_fits
+            && hash_fits
+            && page.s2sz <= features.max_ipa_width()
+            && (1..=features.num_bps()).contains(&page.num_bps)
+            && (1..=features.num_wps()).contains(&page.num_wps)
+            && fits_slots(page)
+            && page.num_aux_planes & 0xffff_ffff == 0
+            && page.ats_plane == 0
+            && !flags1.contains(RealmFlags1::RTT_S2AP_INDIRECT);
+        require(valid, Status::ErrorInput)?;
+        let start = page.start_level().ok_or(Status::ErrorInput)?;
+        require(start != Level::MINUS_1 || features.lpa2(), Status::ErrorInput)?;
+        let geometry =
+            Geometry::with_start_level(page.s2sz, start).map_err(|_| Status::ErrorInput)?;
+        let count_fits = page.rtt_num_start == u32::from(geometry.root_tables());
+        require(count_fits, Status::ErrorInput)?;
+        Ok(geometry)
+    }
+
+    pub(super) fn realm_activate(&mut self, x: &Registers) -> Answered {
+        let [_, rd, ..] = *x;
+        let realm = self.realm(rd)?;
+        require_state(realm, &[RealmState::New])?;
+        realm.state = RealmState::Active;
+        Ok(Answer::success())
+    }
+
+    pub(super) fn realm_terminate(&mut self, x: &Registers) -> Answered {
+        let [_, rd, ..] = *x;
+        self.realm(rd)?;
+        let runs = self.recs.values().any(|rec| rec.rd == Pa::new(rd) && rec.running);
+        require(!runs, Status::ErrorRealm)?;
+        self.realm(rd)?.state = RealmState::Zombie;
+        Ok(Answer::success())
+    }
+
+    pub(super) fn realm_destroy(&mut self, x: &Registers) -> Answered {
+        let [_, rd, ..] = *x;
+        let realm = self.realm(rd)?;
+        require_state(realm, &[RealmState::Zombie])?;
+        require(realm.recs == 0 && !realm.tree.is_live(), Status::ErrorRealm)?;
+        let donated = realm.donated.clone();
+        let rd = Pa::new(rd);
+        if donated.is_empty() {
+            return self.finish_realm_destroy(rd);
+        }
+        self.open_return(Work::RealmDestroy { rd }, donated)
+    }
+
+    pub(super) fn finish_realm_destroy(&mut self, rd: Pa) -> Answered {
+        let Some(realm) = self.realms.remove(&rd) else {
+            return Err(Answer::from(Status::ErrorInput));
+        };
+        let roots: Vec<Pa> = realm.tree.roots().collect();
+        self.hand_over(&roots, GranuleState::Delegated, 0);
+        self.hand_over(&[rd], GranuleState::Delegated, 0);
+        self.guests.retain(|(of, _), _| *of != rd);
+        Ok(Answer::success())
+    }
+}
+
+/// Whether the numbers that are compared have nothing in bits 31:8 of their slots.
+fn fits_slots(page: &RealmParamsPage) -> bool {
+    let bytes = page.as_bytes();
+    [
+        core::mem::offset_of!(RealmParamsPage, s2sz),
+        core::mem::offset_of!(RealmParamsPage, num_bps),
+        core::mem::offset_of!(RealmParamsPage, num_wps),
+    ]
+    .into_iter()
+    .all(|slot| bytes.get(slot + 1..slot + 4) == Some(&[0; 3]))
+}

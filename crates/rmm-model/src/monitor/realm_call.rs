@@ -1,0 +1,327 @@
+//! The Realm's calls: RSI and PSCI.
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::esr::ExceptionClass;
+use rmi_abi::psci::{PsciFunction, PsciReturnCode};
+use rmi_abi::rec::Mpidr;
+use rmi_abi::rtt::{Level, Ripas};
+use rmi_abi::run::{ExitReason, RUN_GPRS};
+use rmi_abi::{Ipa, IpaRange, Pa};
+
+use super::Monitor;
+use super::access::{Kind, Translation};
+use super::enter::{Exit, exit};
+use crate::guest::{Action, Outcome};
+use crate::realm::RealmState;
+use crate::rec::{LastExit, PsciRequest, RipasChange};
+use crate::rtt::Entry;
+use crate::{rsi, syndrome};
+
+/// Whether a call went on to an exit, or what X0 to X3 become.
+enum Reply {
+    Values([u64; 4]),
+    Exit(Exit),
+    /// The page that the call names is not there: the host is told, and the call is made again later.
+    Again(Exit),
+}
+
+/// A call that returns only a status.
+fn status(x0: u64) -> Reply {
+    Reply::Values([x0, 0, 0, 0])
+}
+
+fn psci_status(code: PsciReturnCode) -> Reply {
+    status(code.to_register())
+}
+
+/// A page-aligned, non-empty range of IPAs.
+fn range(base: u64, top: u64) -> Option<IpaRange> {
+    IpaRange::new(Ipa::new(base), Ipa::new(top)).ok().filter(|range| !range.is_empty())
+}
+
+impl Monitor {
+    /// An SMC of the Realm.
+    pub(super) fn realm_call(
+        &mut self,
+        address: Pa,
+        x: &[u64; 18],
+        action: Action,
+    ) -> Option<Exit> {
+        let rec = self.recs.get_mut(&address)?;
+        for (n, value) in x.iter().enumerate() {
+            rec.set_x(n, *value);
+        }
+        let rd = rec.rd;
+        match self.reply(address, rd, x)? {
+            Reply::Again(exit) => {
+                self.recs.get_mut(&address)?.retry = Some(action);
+                Some(exit)
+            }
+            Reply::Values(values) => {
+                let rec = self.recs.get_mut(&address)?;
+                rec.answer(values);
+                rec.step();
+                None
+            }
+            Reply::Exit(exit) => {
+                let rec = self.recs.get_mut(&address)?;
+                rec.outcome = Outcome::Returned;
+                rec.step();
+                Some(exit)
+            }
+        }
+    }
+
+    fn reply(&mut self, address: Pa, rd: Pa, x: &[u64; 18]) -> Option<Reply> {
+        let [function, a, b, c, d, ..] = *x;
+        Some(match function {
+            rsi::SMCCC_VERSION => status(0x1_0002),
+            rsi::VERSION => {
+                let [.., newest] = rsi::VERSIONS;
+                let known = rsi::VERSIONS.contains(&a);
+                let (x0, lower) =
+                    if known { (rsi::SUCCESS, a) } else { (rsi::ERROR_INPUT, newest) };
+                Reply::Values([x0, lower, newest, 0])
+            }
+            rsi::FEATURES => status(rsi::SUCCESS),
+            rsi::MEASUREMENT_READ => self.measurement_read(address, rd, a)?,
+            rsi::MEASUREMENT_EXTEND => self.measurement_extend(rd, x)?,
+            rsi::REALM_CONFIG => self.realm_config(rd, Ipa::new(a))?,
+            rsi::IPA_STATE_GET => self.ipa_state_get(rd, a, b)?,
+            rsi::IPA_STATE_SET => self.ipa_state_set(address, rd, [a, b, c, d])?,
+            rsi::HOST_CALL => self.host_call(address, rd, Ipa::new(a))?,
+            // There is no platform token that a Realm token could be bound to.
+            rsi::ATTESTATION_TOKEN_INIT => status(rsi::ERROR_UNKNOWN),
+            rsi::ATTESTATION_TOKEN_CONTINUE => status(rsi::ERROR_STATE),
+            _ => match u32::try_from(function) {
+                Ok(function) => self.psci(address, rd, PsciFunction::from(function), x)?,
+                Err(_) => status(rsi::NOT_SUPPORTED),
+            },
+        })
+    }
+
+    fn measurement_read(&mut self, address: Pa, rd: Pa, index: u64) -> Option<Reply> {
+        let measurements = &self.realms.get(&rd)?.measurements;
+        let value = usize::try_from(index).ok().and_then(|index| measurements.get(index));
+        let Some(value) = value else { return Some(status(rsi::ERROR_INPUT)) };
+        // As TF-RMM, the registers above the digest keep what they held.
+        let digest = measurements.digest_bytes();
+        let rec = self.recs.get_mut(&address)?;
+        let mut low = [rsi::SUCCESS, 0, 0, 0];
+        for (n, word) in value.as_chunks().0.iter().enumerate().take(digest / 8) {
+            let word = u64::from_le_bytes(*word);
+            rec.set_x(n + 1, word);
+            if let Some(low) = low.get_mut(n + 1) {
+                *low = word;
+            }
+        }
+        Some(Reply::Values(low))
+    }
+
+    fn measurement_extend(&mut self, rd: Pa, x: &[u64; 18]) -> Option<Reply> {
+        let [_, index, size, value @ ..] = *x;
+        let mut bytes = [0; 64];
+        for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(value) {
+            *to = word.to_le_bytes();
+        }
+        let realm = self.realms.get_mut(&rd)?;
+        let value = usize::try_from(size).ok().and_then(|size| bytes.get(..size));
+        let extended = match (usize::try_from(index), value) {
+            (Ok(index), Some(value)) => realm.measurements.extend(index, value),
+            _ => false,
+        };
+        Some(status(if extended { rsi::SUCCESS } else { rsi::ERROR_INPUT }))
+    }
+
+    /// Where a buffer of the Realm is in memory, or what becomes of a call that names it.
+    fn buffer(&self, rd: Pa, ipa: Ipa, alignment: u64) -> Result<Pa, Reply> {
+        if !ipa.is_aligned(alignment) || !self.is_protected(rd, ipa) {
+            return Err(status(rsi::ERROR_INPUT));
+        }
+        match self.translate(rd, ipa, Kind::Write) {
+            Translation::Memory(pa) => Ok(pa),
+            Translation::Abort => Err(status(rsi::ERROR_INPUT)),
+            Translation::Fault { level, permission } => {
+                let status = syndrome::fault_status(level, permission);
+                let esr = syndrome::class(ExceptionClass::DataAbort) | status;
+                Err(Reply::Again(self.sync_exit(esr, 0, syndrome::hpfar(ipa))))
+            }
+        }
+    }
+
+    /// Writes the fields of `RsiRealmConfig`; as TF-RMM, the bytes between them keep what they held.
+    fn realm_config(&mut self, rd: Pa, page: Ipa) -> Option<Reply> {
+        let at = match self.buffer(rd, page, MIN_GRANULE) {
+            Ok(at) => at,
+            Err(reply) => return Some(reply),
+        };
+        let realm = self.realms.get(&rd)?;
+        let width = u64::from(realm.tree.geometry().ipa_width());
+        let hash = u8::from(realm.hash);
+        let rpv = realm.rpv;
+        let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
+        write(0x000, &width.to_le_bytes());
+        write(0x008, &[hash]);
+        // Auxiliary planes, and the plane of ATS: there are none.
+        write(0x010, &[0; 8]);
+        write(0x020, &[0; 8]);
+        write(0x200, &rpv);
+        Some(status(rsi::SUCCESS))
+    }
+
+    /// The RIPAS of a protected IPA, and the end of the entry that says so.
+    pub(super) fn ripas(&self, rd: Pa, ipa: Ipa) -> Option<(Ripas, u64)> {
+        let found = self.realms.get(&rd)?.tree.walk(ipa, Level::L3)?;
+        match found.entry {
+            Entry::Void { ripas } | Entry::Data { ripas, .. } => Some((ripas, found.top())),
+            _ => None,
+        }
+    }
+
+    fn ipa_state_get(&mut self, rd: Pa, base: u64, top: u64) -> Option<Reply> {
+        let Some(range) = self.protected_range(rd, base, top) else {
+            return Some(status(rsi::ERROR_INPUT));
+        };
+        let (first, mut reached) = self.ripas(rd, range.base())?;
+        while reached < top {
+            match self.ripas(rd, Ipa::new(reached)) {
+                Some((ripas, next)) if ripas == first => reached = next,
+                _ => break,
+            }
+        }
+        Some(Reply::Values([rsi::SUCCESS, reached.min(top), u64::from(u8::from(first)), 0]))
+    }
+
+    fn protected_range(&self, rd: Pa, base: u64, top: u64) -> Option<IpaRange> {
+        let geometry = self.realms.get(&rd)?.tree.geometry();
+        range(base, top).filter(|range| geometry.range_is_protected(range))
+    }
+
+    fn ipa_state_set(&mut self, address: Pa, rd: Pa, arguments: [u64; 4]) -> Option<Reply> {
+        let [base, top, ripas, flags] = arguments;
+        let [ripas, ..] = ripas.to_le_bytes();
+        let value = Ripas::from(ripas);
+        let range = self
+            .protected_range(rd, base, top)
+            .filter(|_| matches!(value, Ripas::Empty | Ripas::Ram));
+        let Some(range) = range else { return Some(status(rsi::ERROR_INPUT)) };
+        let mut left = exit(ExitReason::RipasChange, self.options.dialect);
+        left.ripas_base = base;
+        left.ripas_top = top;
+        left.ripas_value = ripas;
+        self.recs.get_mut(&address)?.last_exit = LastExit::RipasChange(RipasChange {
+            next: range.base(),
+            top: range.top(),
+            value,
+            change_destroyed: flags & 1 != 0,
+        });
+        Some(Reply::Exit(left))
+    }
+
+    fn host_call(&mut self, address: Pa, rd: Pa, structure: Ipa) -> Option<Reply> {
+        let at = match self.buffer(rd, structure, rsi::HOST_CALL_BYTES) {
+            Ok(at) => at,
+            Err(reply) => return Some(reply),
+        };
+        let mut left = exit(ExitReason::HostCall, self.options.dialect);
+        let mut imm = [0; 2];
+        self.memory.read(at, &mut imm);
+        left.imm = u16::from_le_bytes(imm);
+        let mut gprs = [0; 8 * RUN_GPRS];
+        self.memory.read(Pa::new(at.raw() + rsi::HOST_CALL_GPRS), &mut gprs);
+        for (to, word) in left.gprs.iter_mut().zip(gprs.as_chunks().0) {
+            *to = u64::from_le_bytes(*word);
+        }
+        self.recs.get_mut(&address)?.last_exit = LastExit::HostCall(structure);
+        Some(Reply::Exit(left))
+    }
+
+    fn psci(
+        &mut self,
+        address: Pa,
+        rd: Pa,
+        function: PsciFunction,
+        x: &[u64; 18],
+    ) -> Option<Reply> {
+        let [raw, a, b, c, ..] = *x;
+        let notify = |monitor: &Self| {
+            let mut left = exit(ExitReason::Psci, monitor.options.dialect);
+            let [first, ..] = &mut left.gprs;
+            *first = raw;
+            left
+        };
+        Some(match function {
+            PsciFunction::Version => status(0x1_0001),
+            PsciFunction::Features => {
+                let known = u32::try_from(a).is_ok_and(|function| {
+                    !matches!(PsciFunction::from(function), PsciFunction::Unknown(_))
+                }) || a == rsi::SMCCC_VERSION;
+                psci_status(if known {
+                    PsciReturnCode::Success
+                } else {
+                    PsciReturnCode::NotSupported
+                })
+            }
+            PsciFunction::CpuSuspend32 | PsciFunction::CpuSuspend64 => {
+                // The result of a suspended CPU is there when it runs again.
+                self.recs.get_mut(&address)?.answer([0; 4]);
+                Reply::Exit(notify(self))
+            }
+            PsciFunction::CpuOff => {
+                self.recs.get_mut(&address)?.runnable = false;
+                Reply::Exit(notify(self))
+            }
+            PsciFunction::SystemOff | PsciFunction::SystemReset => {
+                self.realms.get_mut(&rd)?.state = RealmState::SystemOff;
+                Reply::Exit(notify(self))
+            }
+            PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => {
+                let Some(target) = self.known_mpidr(rd, a) else {
+                    return Some(psci_status(PsciReturnCode::InvalidParameters));
+                };
+                if !self.is_protected(rd, Ipa::new(b)) {
+                    return Some(psci_status(PsciReturnCode::InvalidAddress));
+                }
+                let rec = self.recs.get_mut(&address)?;
+                if target == rec.mpidr {
+                    return Some(psci_status(PsciReturnCode::AlreadyOn));
+                }
+                let request = PsciRequest { function, target, entry: b, context: c };
+                rec.last_exit = LastExit::Psci(request);
+                Reply::Exit(with_target(notify(self), a))
+            }
+            PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64 => {
+                let target = self.known_mpidr(rd, a).filter(|_| b == 0);
+                let Some(target) = target else {
+                    return Some(psci_status(PsciReturnCode::InvalidParameters));
+                };
+                if target == self.recs.get(&address)?.mpidr {
+                    return Some(psci_status(PsciReturnCode::Success));
+                }
+                if !self.options.dialect.affinity_info_exits() {
+                    let is_on =
+                        self.recs.values().any(|r| r.rd == rd && r.mpidr == target && r.runnable);
+                    return Some(status(u64::from(!is_on)));
+                }
+                let request = PsciRequest { function, target, entry: 0, context: 0 };
+                self.recs.get_mut(&address)?.last_exit = LastExit::Psci(request);
+                Reply::Exit(with_target(notify(self), a))
+            }
+            PsciFunction::Unknown(_) => status(rsi::NOT_SUPPORTED),
+            _ => status(rsi::NOT_SUPPORTED),
+        })
+    }
+
+    /// The MPIDR of a PSCI call, if a REC was created with it.
+    fn known_mpidr(&self, rd: Pa, psci: u64) -> Option<Mpidr> {
+        let created = self.realms.get(&rd)?.recs_created;
+        Mpidr::from_psci(psci).filter(|mpidr| mpidr.index() < created)
+    }
+}
+
+/// The PSCI exit of a call that names a CPU.
+fn with_target(mut exit: Exit, mpidr: u64) -> Exit {
+    let [_, target, ..] = &mut exit.gprs;
+    *target = mpidr;
+    exit
+}

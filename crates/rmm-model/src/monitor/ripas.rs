@@ -1,0 +1,83 @@
+//! The state that the Realm sees of its memory: RIPAS, set by the host before activation and on the Realm's request after it.
+
+use rmi_abi::rtt::{Level, Ripas};
+use rmi_abi::{Ipa, IpaRange, Pa, Status};
+use rmi_host::Registers;
+
+use super::table::walk;
+use super::{Monitor, ipa_range, require_state};
+use crate::answer::{Answer, Answered, refuse, require};
+use crate::options::TablesPerCall;
+use crate::realm::{Realm, RealmState};
+use crate::rec::LastExit;
+use crate::rtt::Entry;
+
+impl Monitor {
+    pub(super) fn rtt_init_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
+        let [_, rd, base, top, ..] = *x;
+        let tables = self.options.tables_per_call;
+        let realm = self.realm(rd)?;
+        let range = ipa_range(base, top)?;
+        require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
+        require_state(realm, &[RealmState::New])?;
+        let reached = change(realm, &range, tables, limit, |old| match old {
+            Ripas::Empty | Ripas::Ram => Some(Ripas::Ram),
+            _ => None,
+        })?;
+        Ok(Answer::success().x1(reached))
+    }
+
+    pub(super) fn rtt_set_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
+        let [_, rd, rec, base, top, ..] = *x;
+        let tables = self.options.tables_per_call;
+        self.realm(rd)?;
+        let asking = self.rec(rec)?;
+        require(asking.rd == Pa::new(rd) && !asking.running, Status::ErrorRec)?;
+        let LastExit::RipasChange(mut request) = asking.last_exit else {
+            return refuse(Status::ErrorInput);
+        };
+        let range = ipa_range(base, top)?;
+        let fits = range.base() == request.next && range.top() <= request.top;
+        require(fits, Status::ErrorInput)?;
+        let reached = change(self.realm(rd)?, &range, tables, limit, |old| match old {
+            Ripas::Destroyed if request.value == Ripas::Ram && !request.change_destroyed => None,
+            _ => Some(request.value),
+        })?;
+        request.next = Ipa::new(reached);
+        self.rec(rec)?.last_exit = LastExit::RipasChange(request);
+        Ok(Answer::success().x1(reached))
+    }
+}
+
+/// Changes the RIPAS of the entries of a protected range, as far as `to` gives a new one; returns the IPA reached.
+///
+/// Entries keep what they map. A first entry that cannot be changed is an error, a later one ends the call.
+fn change(
+    realm: &mut Realm,
+    range: &IpaRange,
+    tables: TablesPerCall,
+    limit: Option<u64>,
+    to: impl Fn(Ripas) -> Option<Ripas>,
+) -> Result<u64, Answer> {
+    let first = walk(realm, range.base(), Level::L3)?;
+    let mut ipa = range.base();
+    let mut changed = 0;
+    while ipa < range.top() && limit.is_none_or(|limit| changed < limit) {
+        let found = walk(realm, ipa, Level::L3)?;
+        let stops = tables == TablesPerCall::One && found.table != first.table;
+        let fits = found.base == ipa && found.top() <= range.top().raw();
+        let entry = match found.entry {
+            Entry::Void { ripas } => to(ripas).map(|ripas| Entry::Void { ripas }),
+            Entry::Data { pa, ripas } => to(ripas).map(|ripas| Entry::Data { pa, ripas }),
+            _ => None,
+        };
+        match entry.filter(|_| fits && !stops) {
+            Some(entry) => realm.tree.set(&found, entry),
+            None if changed == 0 => return Err(Answer::rtt(found.level)),
+            None => break,
+        }
+        changed += 1;
+        ipa = Ipa::new(found.top());
+    }
+    Ok(ipa.raw())
+}

@@ -1,0 +1,304 @@
+//! One action of a Realm's program.
+
+use rmi_abi::esr::{Esr, ExceptionClass, fault_address, fault_page};
+use rmi_abi::rtt::Ripas;
+use rmi_abi::run::{ExitReason, RecEnterFlags};
+use rmi_abi::{Ipa, Pa};
+
+use super::Monitor;
+use super::access::{Kind, Translation};
+use super::enter::{Exit, exit};
+use crate::guest::{Action, Outcome, SysReg, TimerKind};
+use crate::rec::{LastExit, Load, Rec};
+use crate::syndrome;
+
+/// A data access of a program.
+#[derive(Clone, Copy)]
+struct DataAccess {
+    ipa: Ipa,
+    bytes: u8,
+    /// What to store; `None` for a load.
+    store: Option<u64>,
+}
+
+impl DataAccess {
+    /// Whether it is one that a single instruction makes and stage 2 sees as one.
+    fn is_natural(self) -> bool {
+        matches!(self.bytes, 1 | 2 | 4 | 8) && self.ipa.is_aligned(u64::from(self.bytes))
+    }
+
+    /// How a load takes its value.
+    fn load(self) -> Load {
+        Load { bytes: self.bytes, register: None, sign_extend: false, wide: true }
+    }
+}
+
+/// The low `bytes` bytes of a value.
+fn truncated(value: u64, bytes: u8) -> u64 {
+    Load { bytes, register: None, sign_extend: false, wide: true }.extended(value)
+}
+
+impl Monitor {
+    /// Carries out an action; returns the exit that it causes, if it does.
+    pub(super) fn act(&mut self, address: Pa, cpu: u32, action: Action) -> Option<Exit> {
+        let dialect = self.options.dialect;
+        match action {
+            Action::Load { ipa, bytes } => {
+                self.access(address, DataAccess { ipa, bytes, store: None }, action)
+            }
+            Action::Store { ipa, bytes, value } => {
+                self.access(address, DataAccess { ipa, bytes, store: Some(value) }, action)
+            }
+            Action::Fetch { ipa } => self.fetch(address, ipa),
+            Action::Smc(x) => self.realm_call(address, &x, action),
+            Action::Wfi => self.wait(address, cpu, false),
+            Action::Wfe => self.wait(address, cpu, true),
+            Action::Interrupt => Some(exit(ExitReason::Irq, dialect)),
+            Action::Fiq | Action::Spin => Some(exit(ExitReason::Fiq, dialect)),
+            Action::SError { esr } => {
+                let mut left = exit(ExitReason::SError, dialect);
+                left.esr = syndrome::system_error(esr);
+                Some(left)
+            }
+            Action::Sync { esr, far, hpfar } => self.raw(address, cpu, Esr(esr), far, hpfar),
+            Action::SysRegWrite { register, value } => self.sysreg_write(address, register, value),
+            Action::Timer { kind, ctl, cval } => self.timer(address, kind, ctl, cval),
+            Action::Hvc => {
+                self.recs.get_mut(&address)?.take_exception(Outcome::Undefined);
+                None
+            }
+            Action::Set { register, value } => {
+                let rec = self.recs.get_mut(&address)?;
+                rec.set_x(usize::from(register), value);
+                rec.outcome = Outcome::Done;
+                None
+            }
+            Action::Acknowledge(interrupt) => {
+                self.cpus.entry(cpu).or_default().acknowledge(interrupt);
+                done(self.recs.get_mut(&address)?)
+            }
+            Action::EndOfInterrupt(interrupt) => {
+                self.cpus.entry(cpu).or_default().end(interrupt);
+                done(self.recs.get_mut(&address)?)
+            }
+        }
+    }
+
+    /// A load or store. One that leaves is tried again at the next entry, unless the host says that it emulated it.
+    fn access(&mut self, address: Pa, access: DataAccess, action: Action) -> Option<Exit> {
+        let rd = self.recs.get(&address)?.rd;
+        let kind = if access.store.is_some() { Kind::Write } else { Kind::Read };
+        let translation = if access.is_natural() {
+            self.translate(rd, access.ipa, kind)
+        } else {
+            Translation::Abort
+        };
+        match translation {
+            Translation::Memory(pa) => {
+                let outcome = self.transfer(pa, access);
+                let rec = self.recs.get_mut(&address)?;
+                rec.outcome = outcome;
+                rec.step();
+                None
+            }
+            Translation::Abort => {
+                self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
+                None
+            }
+            Translation::Fault { level, permission } => {
+                let status = syndrome::fault_status(level, permission);
+                let esr = syndrome::data_access(access.bytes, access.store.is_some(), status);
+                let load = access.store.is_none().then(|| access.load());
+                self.recs.get_mut(&address)?.retry = Some(action);
+                self.data_abort(address, esr, access.ipa, load, access.store.unwrap_or(0))
+            }
+        }
+    }
+
+    /// Moves the bytes of an access that reached memory.
+    fn transfer(&mut self, pa: Pa, access: DataAccess) -> Outcome {
+        let length = usize::from(access.bytes.min(8));
+        let mut bytes = access.store.unwrap_or(0).to_le_bytes();
+        let Some(part) = bytes.get_mut(..length) else { return Outcome::Aborted };
+        if access.store.is_some() {
+            self.memory.write(pa, part);
+            Outcome::Stored
+        } else {
+            self.memory.read(pa, part);
+            Outcome::Loaded(truncated(u64::from_le_bytes(bytes), access.bytes))
+        }
+    }
+
+    /// A data abort that the host has to deal with.
+    fn data_abort(
+        &mut self,
+        address: Pa,
+        esr: Esr,
+        ipa: Ipa,
+        load: Option<Load>,
+        stored: u64,
+    ) -> Option<Exit> {
+        let hpfar = syndrome::hpfar(ipa);
+        let rd = self.recs.get(&address)?.rd;
+        let is_protected = self.is_protected(rd, ipa);
+        let rec = self.recs.get_mut(&address)?;
+        if is_protected {
+            return Some(self.sync_exit(syndrome::protected_abort(esr), 0, hpfar));
+        }
+        let seen = syndrome::unprotected_abort(esr);
+        if !esr.is_valid_syndrome() {
+            rec.last_exit = LastExit::Unprotected;
+            return Some(self.sync_exit(seen, 0, hpfar));
+        }
+        rec.last_exit = LastExit::Emulatable { load };
+        let mut exit = self.sync_exit(seen, ipa.raw() & 0xfff, hpfar);
+        if load.is_none() {
+            let [data, ..] = &mut exit.gprs;
+            *data = truncated(stored, esr.access_bytes());
+        }
+        Some(exit)
+    }
+
+    fn fetch(&mut self, address: Pa, ipa: Ipa) -> Option<Exit> {
+        let rd = self.recs.get(&address)?.rd;
+        let translation = self.translate(rd, ipa, Kind::Fetch);
+        let rec = self.recs.get_mut(&address)?;
+        match translation {
+            Translation::Memory(_) => {
+                rec.outcome = Outcome::Fetched;
+                rec.step();
+                None
+            }
+            Translation::Abort => {
+                rec.take_exception(Outcome::Aborted);
+                None
+            }
+            Translation::Fault { level, .. } => {
+                rec.retry = Some(Action::Fetch { ipa });
+                let status = syndrome::fault_status(level, false);
+                let esr = Esr(syndrome::class(ExceptionClass::InstructionAbort) | status);
+                let hpfar = syndrome::hpfar(ipa);
+                Some(self.sync_exit(syndrome::instruction_abort(esr), 0, hpfar))
+            }
+        }
+    }
+
+    /// WFI and WFE. Trapped, both leave. Otherwise WFE is over at once, and WFI when an interrupt is pending: a virtual one, or a
+    /// physical one of the host, which then takes the CPU back.
+    fn wait(&mut self, address: Pa, cpu: u32, for_event: bool) -> Option<Exit> {
+        let is_woken = self.cpus.entry(cpu).or_default().pending().iter().any(Option::is_some);
+        let rec = self.recs.get_mut(&address)?;
+        let trap = if for_event { RecEnterFlags::TRAP_WFE } else { RecEnterFlags::TRAP_WFI };
+        let is_trapped = rec.flags.contains(trap);
+        done(rec);
+        if is_trapped {
+            let esr = Esr(syndrome::class(ExceptionClass::Wfx) | u64::from(for_event));
+            Some(self.sync_exit(syndrome::wfx(esr), 0, 0))
+        } else if for_event || is_woken {
+            None
+        } else {
+            Some(exit(ExitReason::Irq, self.options.dialect))
+        }
+    }
+
+    fn sysreg_write(&mut self, address: Pa, register: SysReg, value: u64) -> Option<Exit> {
+        done(self.recs.get_mut(&address)?);
+        if !register.exits() {
+            // Registers that a Realm does not have are read as zero and written in vain.
+            return None;
+        }
+        let mut exit = self.sync_exit(syndrome::sysreg(register.written()), 0, 0);
+        let [written, ..] = &mut exit.gprs;
+        *written = value;
+        Some(exit)
+    }
+
+    /// A timer is programmed. The REC leaves when an output level is not the one the host last saw.
+    fn timer(&mut self, address: Pa, kind: TimerKind, ctl: u64, cval: u64) -> Option<Exit> {
+        let rec = self.recs.get_mut(&address)?;
+        let timer = rec.timer_mut(kind);
+        timer.ctl = ctl;
+        timer.cval = cval;
+        let changed = timer.is_asserted() != timer.seen;
+        done(rec);
+        changed.then(|| exit(ExitReason::Irq, self.options.dialect))
+    }
+
+    /// A synchronous exception as the hardware reports it.
+    fn raw(&mut self, address: Pa, cpu: u32, esr: Esr, far: u64, hpfar: u64) -> Option<Exit> {
+        let rec = self.recs.get_mut(&address)?;
+        let rd = rec.rd;
+        match esr.class() {
+            ExceptionClass::Wfx => {
+                done(rec);
+                Some(self.sync_exit(syndrome::wfx(esr), 0, 0))
+            }
+            ExceptionClass::SysReg => {
+                let (op0, op1, crn, crm, op2) = esr.sysreg();
+                let register = SysReg { op0, op1, crn, crm, op2 };
+                let value = rec.x(usize::try_from(syndrome::sysreg_rt(esr)).unwrap_or(31));
+                self.sysreg_write(address, register, value)
+            }
+            ExceptionClass::Hvc64 => self.act(address, cpu, Action::Hvc),
+            ExceptionClass::DataAbort => {
+                let ipa = fault_address(hpfar, far);
+                if self.host_never_sees(rd, ipa) {
+                    self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
+                    return None;
+                }
+                let register = syndrome::access_register(esr);
+                let stored = rec_register(self.recs.get(&address)?, register);
+                let load = (!esr.is_write()).then(|| Load {
+                    bytes: esr.access_bytes(),
+                    register: Some(register),
+                    sign_extend: syndrome::is_sign_extended(esr),
+                    wide: esr.is_64_bit_register(),
+                });
+                self.data_abort(address, esr, ipa, load, stored)
+            }
+            ExceptionClass::InstructionAbort => {
+                let page = fault_page(hpfar);
+                if !self.is_protected(rd, page) || self.host_never_sees(rd, page) {
+                    self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
+                    return None;
+                }
+                Some(self.sync_exit(syndrome::instruction_abort(esr), 0, syndrome::hpfar(page)))
+            }
+            _ => Some(self.sync_exit(0, 0, 0)),
+        }
+    }
+
+    /// Whether an abort at `ipa` is the Realm's own affair: the address is EMPTY, or does not exist.
+    fn host_never_sees(&self, rd: Pa, ipa: Ipa) -> bool {
+        let Some(realm) = self.realms.get(&rd) else { return true };
+        if ipa >= realm.tree.geometry().end() {
+            return true;
+        }
+        matches!(self.ripas(rd, ipa), Some((Ripas::Empty, _)))
+    }
+}
+
+/// A register by the number in a syndrome; 31 is XZR.
+fn rec_register(rec: &Rec, register: u8) -> u64 {
+    rec.x(usize::from(register))
+}
+
+/// The action is done and has no result.
+fn done(rec: &mut Rec) -> Option<Exit> {
+    rec.outcome = Outcome::Done;
+    rec.step();
+    None
+}
+
+impl SysReg {
+    /// The syndrome of a write to the register.
+    fn written(self) -> Esr {
+        Esr(syndrome::class(ExceptionClass::SysReg)
+            | 1 << 25
+            | u64::from(self.op0 & 0b11) << 20
+            | u64::from(self.op2 & 0b111) << 17
+            | u64::from(self.op1 & 0b111) << 14
+            | u64::from(self.crn & 0xf) << 10
+            | u64::from(self.crm & 0xf) << 1)
+    }
+}

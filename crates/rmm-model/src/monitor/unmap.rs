@@ -1,0 +1,180 @@
+//! Unmapping: Realm memory comes back to the host delegated, host memory is just let go.
+
+use alloc::vec::Vec;
+
+use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
+use rmi_abi::flags::AddrSet;
+use rmi_abi::rtt::{Level, Ripas};
+use rmi_abi::{GranuleSize, Ipa, IpaRange, Pa, Status};
+use rmi_host::Registers;
+
+use super::table::walk;
+use super::{Monitor, ipa_range};
+use crate::answer::{Answer, Answered, refuse, require};
+use crate::granule::GranuleState;
+use crate::options::TablesPerCall;
+use crate::rtt::Entry;
+
+/// How an unmap command tells which memory it unmapped.
+enum Report {
+    /// Not at all.
+    None,
+    /// By one descriptor: the call ends where the memory is not one rising run.
+    Single(Option<AddrRangeDesc>),
+    /// By a list: the call ends where the list is full.
+    List { runs: Vec<AddrRangeDesc>, slots: usize, at: u64 },
+}
+
+impl Report {
+    /// Adds a block; false if there is no room for it.
+    fn add(&mut self, block: AddrRangeDesc) -> bool {
+        match self {
+            Self::None => true,
+            Self::Single(run @ None) => {
+                *run = Some(block);
+                true
+            }
+            Self::Single(Some(run)) => adjoins(run, &block, false),
+            Self::List { runs, slots, .. } => {
+                // As TF-RMM, any run of the list is extended, in either direction.
+                if runs.iter_mut().any(|run| adjoins(run, &block, true)) {
+                    return true;
+                }
+                let fits = runs.len() < *slots;
+                if fits {
+                    runs.push(block);
+                }
+                fits
+            }
+        }
+    }
+}
+
+/// Extends `run` by `block` if that follows it, or precedes it and `downwards` is allowed.
+fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards: bool) -> bool {
+    let granule = GranuleSize::Size4KiB;
+    if run.size != block.size || run.count >= AddrRangeDesc::max_count(granule) {
+        return false;
+    }
+    let top = |desc: &AddrRangeDesc| desc.range(granule).map(|range| range.top());
+    if top(run) == Some(block.base) {
+        run.count += 1;
+        true
+    } else if downwards && top(block) == Some(run.base) {
+        run.base = block.base;
+        run.count += 1;
+        true
+    } else {
+        false
+    }
+}
+
+/// The block size that an entry of this level maps.
+fn size_of(level: Level) -> BlockSize {
+    match level.number() {
+        3 => BlockSize::Page,
+        2 => BlockSize::Level2,
+        1 => BlockSize::Level1,
+        _ => BlockSize::Level0,
+    }
+}
+
+impl Monitor {
+    pub(super) fn rtt_data_unmap(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
+        let [_, rd, base, top, flags, oaddr, ..] = *x;
+        let realm = self.realm(rd)?;
+        let range = ipa_range(base, top)?;
+        require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
+        let report = self.report(flags, oaddr)?;
+        self.unmap(rd, &range, report, limit)
+    }
+
+    pub(super) fn rtt_unprot_unmap(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
+        let [_, rd, base, top, flags, oaddr, ..] = *x;
+        let realm = self.realm(rd)?;
+        let range = ipa_range(base, top)?;
+        require(realm.tree.geometry().range_is_unprotected(&range), Status::ErrorInput)?;
+        let report = self.report(flags, oaddr)?;
+        self.unmap(rd, &range, report, limit)
+    }
+
+    fn report(&self, flags: u64, oaddr: u64) -> Result<Report, Answer> {
+        // Bits 15:2 count the list's entries; without a list both they and the address must be zero.
+        let unlisted = oaddr == 0 && flags & 0xfffc == 0;
+        match AddrSet::decode(flags) {
+            Some(AddrSet::None) if unlisted => Ok(Report::None),
+            Some(AddrSet::Single) if unlisted => Ok(Report::Single(None)),
+            Some(AddrSet::List { count }) if count != 0 => {
+                let slots = usize::try_from(self.list_slots(oaddr, u64::from(count))?).unwrap_or(0);
+                Ok(Report::List { runs: Vec::new(), slots, at: oaddr })
+            }
+            _ => refuse(Status::ErrorInput),
+        }
+    }
+
+    /// Unmaps a range that lies in one half. Void entries are stepped over; the first entry must lie in the range as a whole.
+    fn unmap(
+        &mut self,
+        rd: u64,
+        range: &IpaRange,
+        mut report: Report,
+        limit: Option<u64>,
+    ) -> Answered {
+        let first = walk(self.realm(rd)?, range.base(), Level::L3)?;
+        let mut ipa = range.base();
+        let mut entries = 0;
+        while ipa < range.top() && limit.is_none_or(|limit| entries < limit) {
+            let found = walk(self.realm(rd)?, ipa, Level::L3)?;
+            if self.options.tables_per_call == TablesPerCall::One && found.table != first.table {
+                break;
+            }
+            if found.base != ipa || found.top() > range.top().raw() {
+                if entries == 0 {
+                    return Err(Answer::rtt(found.level));
+                }
+                break;
+            }
+            let (pa, state, remains) = match found.entry {
+                Entry::Data { pa, ripas } => {
+                    let ripas = if ripas == Ripas::Ram { Ripas::Destroyed } else { ripas };
+                    (Some(pa), OpMemState::Delegated, Entry::Void { ripas })
+                }
+                Entry::MappedNs { pa, .. } => (Some(pa), OpMemState::Undelegated, Entry::VoidNs),
+                void => (None, OpMemState::Delegated, void),
+            };
+            if let Some(pa) = pa {
+                let block = AddrRangeDesc { base: pa, size: size_of(found.level), count: 1, state };
+                if !report.add(block) {
+                    break;
+                }
+                self.realm(rd)?.tree.set(&found, remains);
+                if state == OpMemState::Delegated {
+                    self.convert(pa, found.level.entry_bytes(), GranuleState::Delegated);
+                }
+            }
+            entries += 1;
+            ipa = Ipa::new(found.top());
+        }
+        Ok(self.reported(Answer::success().x1(ipa.raw()), report))
+    }
+
+    fn reported(&mut self, answer: Answer, report: Report) -> Answer {
+        match report {
+            Report::None | Report::Single(None) => answer,
+            // TF-RMM says DELEGATED (0) here even of host memory.
+            Report::Single(Some(run)) => {
+                let run = AddrRangeDesc { state: OpMemState::Delegated, ..run };
+                let word = run.encode(self.options.dialect, GranuleSize::Size4KiB).unwrap_or(0);
+                answer.x2(word)
+            }
+            // Whether the list is still host memory is asked again, for the work may have taken long: the memory is unmapped either way.
+            Report::List { runs, at, .. } => {
+                if self.is_host_memory(Pa::new(at), 8 * runs.len()).is_err() {
+                    return answer;
+                }
+                self.write_list(at, &runs);
+                answer.x3(runs.len() as u64)
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The switches of the model: which RMM it plays.
+
+use core::fmt;
+use core::num::NonZeroU32;
+
+use rmi_abi::feature::Features;
+use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
+
+/// How many granules one delegate or undelegate call may handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GranulesPerCall {
+    /// One, as TF-RMM of July 2026.
+    One,
+    /// The whole range.
+    All,
+}
+
+/// How many leaf tables one map, unmap or RIPAS call may cover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TablesPerCall {
+    /// One, as TF-RMM of July 2026: the call stops at the end of the table it starts in.
+    One,
+    /// As many as the range touches.
+    All,
+}
+
+/// Which RMM the model plays. Made by [`Options::new`], then changed field by field.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The dialect it speaks.
+    pub dialect: Dialect,
+    /// The memory of the machine; at most 64 GiB. Everything else does not exist.
+    pub dram: PaRange,
+    /// The feature registers that `RMI_FEATURES` reports for the indices 0 to 4; what the model accepts follows them.
+    pub features: [u64; Features::COUNT],
+    /// How far one delegate or undelegate call goes.
+    pub granules_per_call: GranulesPerCall,
+    /// How far one map, unmap or RIPAS call goes.
+    pub tables_per_call: TablesPerCall,
+    /// Every n-th range command answers `RMI_INCOMPLETE` without asking for memory; `RMI_OP_CONTINUE` then does the work.
+    pub yield_every: Option<NonZeroU32>,
+    /// Every n-th call answers `RMI_BUSY` and does nothing. Calls that every RMM state accepts are not counted. 1 is refused.
+    pub busy_every: Option<NonZeroU32>,
+    /// Every n-th call answers `RMI_BLOCKED` and does nothing. As `busy_every`, and `RMI_OP_*` calls are not counted either.
+    pub blocked_every: Option<NonZeroU32>,
+    /// Whether operations that take memory, or that yielded, may be cancelled; if not, `RMI_OP_CANCEL` always fails.
+    pub can_cancel: bool,
+    /// Granules that a REC asks for.
+    pub rec_aux_granules: u16,
+    /// Granules that `RMI_REALM_CREATE` asks for; with 0 it is over at once, as in TF-RMM.
+    pub realm_create_donates: u16,
+    /// Granules (still undelegated ones) that `RMI_RMM_ACTIVATE` asks for; with 0 it is over at once, as in TF-RMM.
+    pub rmm_activate_donates: u16,
+    /// Whether memory must be donated as one aligned run. The three numbers above must then be powers of two or 0.
+    pub contiguous_donations: bool,
+}
+
+/// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical addresses.
+const FEATURE_1: u64 = 1 << 0 | 1 << 3 | 1 << 5 | 10 << 6 | 5 << 14;
+/// 48-bit IPAs; SVE with vectors of 512 bits; 6 breakpoints and 4 watchpoints. No LPA2, no PMU.
+const FEATURE_0: u64 = 48 | 1 << 9 | 3 << 10 | 5 << 14 | 3 << 20;
+/// The output size field that 2.0-bet3 adds to register 0: 48 bits.
+const FEATURE_0_S2OASZ: u64 = 48 << 33;
+/// Private memory encryption contexts: what TF-RMM reports with 16-bit identifiers.
+const FEATURE_4: u64 = 0xfffe;
+
+/// Most memory the model keeps book of, in bytes.
+const MAX_DRAM: u64 = 64 << 30;
+/// A donation request counts its blocks with 14 bits.
+const MAX_DONATION: u16 = (1 << 14) - 1;
+
+impl Options {
+    /// An RMM like TF-RMM: 1 GiB of memory at 0x8000_0000, one granule or leaf table per call, no yields, no cancelling.
+    #[must_use]
+    pub fn new(dialect: Dialect) -> Self {
+        let base = Pa::new(0x8000_0000);
+        let feature_0 = match dialect {
+            Dialect::V2_0Bet3 => FEATURE_0 | FEATURE_0_S2OASZ,
+            _ => FEATURE_0,
+        };
+        Self {
+            dialect,
+            dram: PaRange::with_size(base, 1 << 30).unwrap_or(PaRange::empty(base)),
+            features: [feature_0, FEATURE_1, 0, 0, FEATURE_4],
+            granules_per_call: GranulesPerCall::One,
+            tables_per_call: TablesPerCall::One,
+            yield_every: None,
+            busy_every: None,
+            blocked_every: None,
+            can_cancel: false,
+            rec_aux_granules: 16,
+            realm_create_donates: 0,
+            rmm_activate_donates: 0,
+            contiguous_donations: false,
+        }
+    }
+
+    /// The same RMM, taking whole ranges per call.
+    #[must_use]
+    pub fn range_capable(mut self) -> Self {
+        self.granules_per_call = GranulesPerCall::All;
+        self.tables_per_call = TablesPerCall::All;
+        self
+    }
+
+    /// Checks that a model can play this RMM.
+    pub(crate) fn check(&self) -> Result<(), OptionsError> {
+        if !matches!(self.dialect, Dialect::TfRmm2026_07 | Dialect::V2_0Bet3) {
+            return Err(OptionsError::Dialect(self.dialect));
+        }
+        let top = self.dram.top().raw();
+        if self.dram.is_empty() || self.dram.bytes() > MAX_DRAM || top > 1 << 48 {
+            return Err(OptionsError::Dram(self.dram));
+        }
+        let features = Features::new(self.dialect, self.features);
+        if !(32..=52).contains(&features.max_ipa_width())
+            || !features.supports_granule(GranuleSize::Size4KiB)
+        {
+            return Err(OptionsError::Features(
+                "S2SZ must be 32 to 52 and 4 KiB granules supported",
+            ));
+        }
+        if features.max_aux_planes() != 0 || features.device_assignment() {
+            return Err(OptionsError::Features("planes and device assignment are not modelled"));
+        }
+        for (name, period) in
+            [("busy_every", self.busy_every), ("blocked_every", self.blocked_every)]
+        {
+            if period.is_some_and(|period| period.get() == 1) {
+                return Err(OptionsError::NeverServes(name));
+            }
+        }
+        for (name, count) in [
+            ("rec_aux_granules", self.rec_aux_granules),
+            ("realm_create_donates", self.realm_create_donates),
+            ("rmm_activate_donates", self.rmm_activate_donates),
+        ] {
+            let fits = !self.contiguous_donations || count == 0 || count.is_power_of_two();
+            if count > MAX_DONATION || !fits {
+                return Err(OptionsError::Donation(name));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why the model cannot play an RMM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// The model does not speak this dialect.
+    Dialect(Dialect),
+    /// The memory is empty, above 64 GiB or not within 48 bits.
+    Dram(PaRange),
+    /// The feature registers promise what the model cannot do.
+    Features(&'static str),
+    /// The named period is 1: no call would ever be served.
+    NeverServes(&'static str),
+    /// The named number of granules does not fit a request, or is not a power of two although donations are contiguous.
+    Donation(&'static str),
+}
+
+impl fmt::Display for OptionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dialect(dialect) => write!(f, "dialect {dialect} is not modelled"),
+            Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
+            Self::Features(why) => write!(f, "feature registers: {why}"),
+            Self::NeverServes(name) => write!(f, "with {name} = 1 no call is ever served"),
+            Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),
+        }
+    }
+}
+
+impl core::error::Error for OptionsError {}
+
+#[cfg(test)]
+mod tests {
+    use rmi_abi::realm::HashAlgorithm;
+
+    use super::*;
+
+    #[test]
+    fn default_features_say_what_they_should() {
+        for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+            let options = Options::new(dialect);
+            assert_eq!(options.check(), Ok(()));
+            let features = Features::new(dialect, options.features);
+            assert_eq!(features.max_ipa_width(), 48);
+            assert_eq!((features.num_bps(), features.num_wps()), (5, 3));
+            assert_eq!(features.sve_vl(), Some(3));
+            assert_eq!(features.pmu_num_ctrs(), None);
+            assert!(!features.lpa2());
+            assert_eq!(features.max_recs(), 1023);
+            assert!(features.supports_hash(HashAlgorithm::Sha256));
+            assert!(!features.supports_hash(HashAlgorithm::Sha384));
+            assert!(features.supports_granule(GranuleSize::Size4KiB));
+            assert!(!features.supports_granule(GranuleSize::Size64KiB));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let good = Options::new(Dialect::V2_0Bet3);
+        let check = |change: &dyn Fn(&mut Options)| {
+            let mut options = good.clone();
+            change(&mut options);
+            options.check().is_err()
+        };
+        assert!(check(&|o| o.dialect = Dialect::V1_0));
+        assert!(check(&|o| o.dram = PaRange::empty(Pa::new(0))));
+        assert!(check(&|o| o.busy_every = NonZeroU32::new(1)));
+        assert!(check(&|o| o.blocked_every = NonZeroU32::new(1)));
+        assert!(check(&|o| o.rec_aux_granules = 0x4000));
+        assert!(check(&|o| {
+            o.contiguous_donations = true;
+            o.realm_create_donates = 3;
+        }));
+        assert!(check(&|o| o.features = [0; 5]));
+        assert!(check(&|o| o.features[3] = 3));
+    }
+}

@@ -1,0 +1,51 @@
+//! A Realm as the RMM keeps it.
+
+use alloc::vec::Vec;
+
+use rmi_abi::realm::{HashAlgorithm, RPV_BYTES};
+use rmi_abi::{Ipa, Pa};
+
+use crate::measurement::Measurements;
+use crate::rtt::Tree;
+
+/// Where a Realm is in its life.
+///
+/// Source: DEN0137 2.0, Realm states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RealmState {
+    New,
+    Active,
+    SystemOff,
+    Zombie,
+}
+
+/// A Realm.
+pub(crate) struct Realm {
+    pub(crate) state: RealmState,
+    pub(crate) tree: Tree,
+    pub(crate) measurements: Measurements,
+    pub(crate) hash: HashAlgorithm,
+    pub(crate) rpv: [u8; RPV_BYTES],
+    /// Whether output addresses may need more than 48 bits.
+    pub(crate) lpa2: bool,
+    /// Whether it holds a private memory encryption context.
+    pub(crate) private_mec: bool,
+    /// RECs ever created: the index that the next one must have.
+    pub(crate) recs_created: u32,
+    /// RECs that exist.
+    pub(crate) recs: u32,
+    /// Granules donated to it.
+    pub(crate) donated: Vec<Pa>,
+}
+
+impl Realm {
+    /// Whether memory at `pa` can be mapped or used as a table.
+    pub(crate) fn reaches(&self, pa: Pa) -> bool {
+        pa.raw() < 1 << if self.lpa2 { 52 } else { 48 }
+    }
+
+    /// Whether `ipa` is a protected IPA, aligned to `bytes`.
+    pub(crate) fn is_protected(&self, ipa: Ipa, bytes: u64) -> bool {
+        ipa.is_aligned(bytes) && self.tree.geometry().is_protected(ipa)
+    }
+}

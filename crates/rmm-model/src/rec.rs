@@ -1,0 +1,195 @@
+//! A REC (a virtual CPU) as the RMM keeps it.
+
+use alloc::vec::Vec;
+
+use rmi_abi::psci::PsciFunction;
+use rmi_abi::rec::Mpidr;
+use rmi_abi::rtt::Ripas;
+use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
+use rmi_abi::{Ipa, Pa};
+
+use crate::guest::{Action, Outcome, TimerKind};
+
+/// A RIPAS change that the Realm asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RipasChange {
+    /// Next IPA to change.
+    pub(crate) next: Ipa,
+    /// First IPA after the range.
+    pub(crate) top: Ipa,
+    /// The wanted value: EMPTY or RAM.
+    pub(crate) value: Ripas,
+    /// Whether DESTROYED may become RAM.
+    pub(crate) change_destroyed: bool,
+}
+
+/// A PSCI call that waits for `RMI_PSCI_COMPLETE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PsciRequest {
+    pub(crate) function: PsciFunction,
+    pub(crate) target: Mpidr,
+    pub(crate) entry: u64,
+    pub(crate) context: u64,
+}
+
+/// A load that the host may emulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Bytes of the access: 1, 2, 4 or 8.
+    pub(crate) bytes: u8,
+    /// The register that takes the value, where the access came from a syndrome that names one.
+    pub(crate) register: Option<u8>,
+    /// Whether the value is sign-extended.
+    pub(crate) sign_extend: bool,
+    /// Whether the register is 64 bits wide.
+    pub(crate) wide: bool,
+}
+
+impl Load {
+    /// What the register becomes when the host says `value`. The host never learns how the Realm extends it.
+    pub(crate) fn extended(&self, value: u64) -> u64 {
+        let unused = 64 - 8 * u32::from(self.bytes.clamp(1, 8));
+        let value = value << unused;
+        let value = if self.sign_extend {
+            (value.cast_signed() >> unused).cast_unsigned()
+        } else {
+            value >> unused
+        };
+        if self.wide { value } else { value & 0xffff_ffff }
+    }
+}
+
+/// What the last exit left open; the next entry answers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LastExit {
+    /// Nothing that an entry could answer.
+    Other,
+    /// An access to an unprotected IPA that the host may emulate.
+    Emulatable {
+        /// How a load takes its value; `None` for a store.
+        load: Option<Load>,
+    },
+    /// Another data abort at an unprotected IPA.
+    Unprotected,
+    /// A PSCI call for which the host has yet to say the result.
+    Psci(PsciRequest),
+    /// A host call whose structure is at this IPA.
+    HostCall(Ipa),
+    /// A RIPAS change.
+    RipasChange(RipasChange),
+}
+
+/// One EL1 timer of a REC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Timer {
+    pub(crate) ctl: u64,
+    pub(crate) cval: u64,
+    /// The output level that the host saw at the last exit.
+    pub(crate) seen: bool,
+}
+
+impl Timer {
+    /// The output level: ENABLE (bit 0) and ISTATUS (bit 2) without IMASK (bit 1).
+    pub(crate) fn is_asserted(&self) -> bool {
+        self.ctl & 0b111 == 0b101
+    }
+}
+
+/// A REC.
+pub(crate) struct Rec {
+    pub(crate) rd: Pa,
+    pub(crate) mpidr: Mpidr,
+    /// Granules donated to it.
+    pub(crate) donated: Vec<Pa>,
+    pub(crate) runnable: bool,
+    pub(crate) running: bool,
+    pub(crate) x: [u64; RUN_GPRS],
+    pub(crate) pc: u64,
+    pub(crate) virtual_timer: Timer,
+    pub(crate) physical_timer: Timer,
+    pub(crate) last_exit: LastExit,
+    /// What became of the guest's last action.
+    pub(crate) outcome: Outcome,
+    /// The action that an exit interrupted; it is tried again when the REC runs on.
+    pub(crate) retry: Option<Action>,
+    /// Flags of the entry in progress.
+    pub(crate) flags: RecEnterFlags,
+    /// Run page of the entry in progress.
+    pub(crate) run: Pa,
+    /// Actions that the entry in progress may still take.
+    pub(crate) budget: u32,
+}
+
+impl Rec {
+    /// A REC in reset state.
+    pub(crate) fn new(rd: Pa, mpidr: Mpidr, runnable: bool, pc: u64, donated: Vec<Pa>) -> Self {
+        Self {
+            rd,
+            mpidr,
+            donated,
+            runnable,
+            running: false,
+            x: [0; RUN_GPRS],
+            pc,
+            virtual_timer: Timer::default(),
+            physical_timer: Timer::default(),
+            last_exit: LastExit::Other,
+            outcome: Outcome::None,
+            retry: None,
+            flags: RecEnterFlags::empty(),
+            run: Pa::new(0),
+            budget: 0,
+        }
+    }
+
+    /// Starts the REC over, as `CPU_ON` does: reset state, running at `entry` with `context` in X0.
+    pub(crate) fn power_on(&mut self, entry: u64, context: u64) {
+        self.x = [0; RUN_GPRS];
+        self.set_x(0, context);
+        self.pc = entry;
+        self.virtual_timer = Timer::default();
+        self.physical_timer = Timer::default();
+        self.last_exit = LastExit::Other;
+        self.outcome = Outcome::None;
+        self.retry = None;
+        self.runnable = true;
+    }
+
+    /// Reads a general purpose register; X31 and above read as zero.
+    pub(crate) fn x(&self, n: usize) -> u64 {
+        self.x.get(n).copied().unwrap_or(0)
+    }
+
+    /// Writes a general purpose register; X31 and above do not exist.
+    pub(crate) fn set_x(&mut self, n: usize, value: u64) {
+        if let Some(slot) = self.x.get_mut(n) {
+            *slot = value;
+        }
+    }
+
+    /// Answers the Realm's SMC: X0 to X3 are written, the rest is kept.
+    pub(crate) fn answer(&mut self, values: [u64; 4]) {
+        for (n, value) in values.into_iter().enumerate() {
+            self.set_x(n, value);
+        }
+        self.outcome = Outcome::Returned;
+    }
+
+    /// Moves on to the next instruction.
+    pub(crate) fn step(&mut self) {
+        self.pc = self.pc.wrapping_add(4);
+    }
+
+    /// Takes a synchronous exception to EL1: the vector of a Realm that never set one, for the current level with SP_ELx.
+    pub(crate) fn take_exception(&mut self, outcome: Outcome) {
+        self.pc = 0x200;
+        self.outcome = outcome;
+    }
+
+    pub(crate) fn timer_mut(&mut self, kind: TimerKind) -> &mut Timer {
+        match kind {
+            TimerKind::Virtual => &mut self.virtual_timer,
+            TimerKind::Physical => &mut self.physical_timer,
+        }
+    }
+}

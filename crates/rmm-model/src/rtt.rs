@@ -1,0 +1,248 @@
+//! Stage 2 translation tables of one Realm, as the structure they are: tables of 512 entries that hold tables.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::rtt::{Geometry, Level, Ripas};
+use rmi_abi::{Ipa, Pa};
+
+/// Entries of one table.
+pub(crate) const ENTRIES: usize = 512;
+
+/// One entry. The two halves of the IPA space have entries of their own, so that no mapping can stray into the other half.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Protected, nothing mapped.
+    Void { ripas: Ripas },
+    /// Protected, memory of the Realm mapped.
+    Data { pa: Pa, ripas: Ripas },
+    /// Unprotected, nothing mapped.
+    VoidNs,
+    /// Unprotected, host memory mapped. `attributes` are those that `RMI_RTT_READ_ENTRY` shows.
+    MappedNs { pa: Pa, attributes: u64 },
+    /// A table of the next level.
+    Table { pa: Pa },
+}
+
+impl Entry {
+    /// Whether a walk for something live stops here.
+    pub(crate) fn is_live(self) -> bool {
+        !matches!(self, Self::Void { .. } | Self::VoidNs)
+    }
+
+    /// Whether the entry keeps its table from being destroyed. Mapped host memory does not.
+    pub(crate) fn pins_table(self) -> bool {
+        matches!(self, Self::Data { .. } | Self::Table { .. })
+    }
+
+    /// The entry `index` of a table that takes this entry's place, at a level whose entries cover `bytes`.
+    fn unfolded(self, index: usize, bytes: u64) -> Self {
+        let up = |pa: Pa| Pa::new(pa.raw() + index as u64 * bytes);
+        match self {
+            Self::Data { pa, ripas } => Self::Data { pa: up(pa), ripas },
+            Self::MappedNs { pa, attributes } => Self::MappedNs { pa: up(pa), attributes },
+            void => void,
+        }
+    }
+}
+
+/// Where a walk ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Walk {
+    /// Level of the entry.
+    pub(crate) level: Level,
+    /// The table that holds it.
+    pub(crate) table: Pa,
+    /// Its index there.
+    pub(crate) index: usize,
+    /// What it holds.
+    pub(crate) entry: Entry,
+    /// First IPA that it covers.
+    pub(crate) base: Ipa,
+}
+
+impl Walk {
+    /// First IPA after the entry.
+    pub(crate) fn top(&self) -> u64 {
+        self.base.raw().saturating_add(self.level.entry_bytes())
+    }
+}
+
+/// Why a table cannot be folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FoldError {
+    /// The entries differ, or their output addresses are not one aligned run.
+    NotHomogeneous,
+    /// The block would stand at a level that has no blocks.
+    NoBlocks,
+}
+
+type Table = Box<[Entry; ENTRIES]>;
+
+/// The translation tree of a Realm.
+pub(crate) struct Tree {
+    geometry: Geometry,
+    root: Pa,
+    tables: BTreeMap<Pa, Table>,
+}
+
+impl Tree {
+    /// A new tree: everything void, all of the protected half EMPTY. `root` is the first of the root tables.
+    pub(crate) fn new(geometry: Geometry, root: Pa) -> Self {
+        let mut tree = Self { geometry, root, tables: BTreeMap::new() };
+        let bytes = geometry.start_level().table_bytes();
+        for (n, pa) in tree.roots().enumerate() {
+            let base = Ipa::new((n as u64).saturating_mul(bytes));
+            let table = core::array::from_fn(|index| {
+                let offset = index as u64 * geometry.start_level().entry_bytes();
+                let ipa = Ipa::new(base.raw().saturating_add(offset));
+                if geometry.is_protected(ipa) {
+                    Entry::Void { ripas: Ripas::Empty }
+                } else {
+                    Entry::VoidNs
+                }
+            });
+            tree.tables.insert(pa, Box::new(table));
+        }
+        tree
+    }
+
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// The root tables.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = Pa> + use<> {
+        let root = self.root.raw();
+        (0..u64::from(self.geometry.root_tables())).map(move |n| Pa::new(root + n * MIN_GRANULE))
+    }
+
+    /// Whether a root table holds Realm memory or a table.
+    pub(crate) fn is_live(&self) -> bool {
+        self.roots()
+            .filter_map(|root| self.tables.get(&root))
+            .any(|table| table.iter().any(|entry| entry.pins_table()))
+    }
+
+    /// Walks towards `level` and stops there, or above at the first entry that is no table.
+    ///
+    /// `None` outside the IPA space, and for a level above the start level.
+    pub(crate) fn walk(&self, ipa: Ipa, level: Level) -> Option<Walk> {
+        let start = self.geometry.start_level();
+        if ipa >= self.geometry.end() || level < start {
+            return None;
+        }
+        let mut at = start;
+        let number = self.geometry.entry_index(ipa, start);
+        let entries = ENTRIES as u64;
+        let mut table = Pa::new(self.root.raw().checked_add(number / entries * MIN_GRANULE)?);
+        let mut index = usize::try_from(number % entries).ok()?;
+        loop {
+            let entry = *self.tables.get(&table)?.get(index)?;
+            match entry {
+                Entry::Table { pa } if at < level => {
+                    at = at.child()?;
+                    table = pa;
+                    index = usize::try_from(self.geometry.entry_index(ipa, at) % entries).ok()?;
+                }
+                _ => {
+                    let base = ipa.align_down(at.entry_bytes());
+                    return Some(Walk { level: at, table, index, entry, base });
+                }
+            }
+        }
+    }
+
+    /// Replaces the entry that a walk found.
+    pub(crate) fn set(&mut self, walk: &Walk, entry: Entry) {
+        if let Some(slot) =
+            self.tables.get_mut(&walk.table).and_then(|table| table.get_mut(walk.index))
+        {
+            *slot = entry;
+        }
+    }
+
+    /// First IPA, from the entry of `walk` on, that something live covers; the end of that table if nothing does.
+    pub(crate) fn next_live(&self, walk: &Walk) -> u64 {
+        let entries = self.tables.get(&walk.table);
+        let steps = entries
+            .and_then(|table| table.iter().skip(walk.index).position(|entry| entry.is_live()))
+            .unwrap_or(ENTRIES - walk.index.min(ENTRIES));
+        let distance = walk.level.entry_bytes().saturating_mul(steps as u64);
+        walk.base.raw().saturating_add(distance)
+    }
+
+    /// Puts the new table `pa` in the place of the entry that `parent` found; the table inherits what the entry held.
+    pub(crate) fn graft(&mut self, parent: &Walk, pa: Pa) {
+        let bytes = parent.level.child().map_or(0, Level::entry_bytes);
+        let table = core::array::from_fn(|index| parent.entry.unfolded(index, bytes));
+        self.tables.insert(pa, Box::new(table));
+        self.set(parent, Entry::Table { pa });
+    }
+
+    /// Whether the table at `pa` holds Realm memory or tables.
+    pub(crate) fn table_is_live(&self, pa: Pa) -> bool {
+        self.tables.get(&pa).is_some_and(|table| table.iter().any(|entry| entry.pins_table()))
+    }
+
+    /// Removes the table that `parent` found and puts `entry` in its place.
+    pub(crate) fn prune(&mut self, parent: &Walk, entry: Entry) {
+        if let Entry::Table { pa } = parent.entry {
+            self.tables.remove(&pa);
+        }
+        self.set(parent, entry);
+    }
+
+    /// The one entry that says the same as the table `pa` below `parent`.
+    ///
+    /// All entries must be alike; mapped ones must be one run, aligned to what the parent's entry covers.
+    pub(crate) fn folded(&self, parent: &Walk, pa: Pa) -> Result<Entry, FoldError> {
+        let table = self.tables.get(&pa).ok_or(FoldError::NotHomogeneous)?;
+        let [first, ..] = **table;
+        let bytes = parent.level.child().map_or(0, Level::entry_bytes);
+        let alike = !matches!(first, Entry::Table { .. })
+            && table
+                .iter()
+                .enumerate()
+                .all(|(index, entry)| *entry == first.unfolded(index, bytes));
+        if !alike {
+            return Err(FoldError::NotHomogeneous);
+        }
+        match first {
+            Entry::Data { pa, .. } | Entry::MappedNs { pa, .. } => {
+                if !parent.level.may_map() {
+                    Err(FoldError::NoBlocks)
+                } else if !pa.is_aligned(parent.level.entry_bytes()) {
+                    Err(FoldError::NotHomogeneous)
+                } else {
+                    Ok(first)
+                }
+            }
+            void => Ok(void),
+        }
+    }
+
+    /// Every mapping of Realm memory: its address and how many bytes it covers.
+    #[cfg(test)]
+    pub(crate) fn data(&self) -> impl Iterator<Item = (Pa, u64)> {
+        fn collect(tree: &Tree, table: Pa, level: Level, into: &mut alloc::vec::Vec<(Pa, u64)>) {
+            for entry in tree.tables.get(&table).iter().flat_map(|table| table.iter()) {
+                match *entry {
+                    Entry::Data { pa, .. } => into.push((pa, level.entry_bytes())),
+                    Entry::Table { pa } => {
+                        if let Some(child) = level.child() {
+                            collect(tree, pa, child, into);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let mut found = alloc::vec::Vec::new();
+        for root in self.roots() {
+            collect(self, root, self.geometry.start_level(), &mut found);
+        }
+        found.into_iter()
+    }
+}

@@ -1,0 +1,54 @@
+//! What dialects disagree about beyond the words, and what becomes of commands that are not modelled.
+
+use rmi_abi::{Command, Dialect, Status};
+
+use crate::answer::Answer;
+
+/// The answer to a command that the dialect has and the model has not.
+///
+/// Devices, virtual SMMUs and planes are features that the model does not report. An RMM without a feature answers its commands in one
+/// of two forms: 2.0-bet3 with `RMI_ERROR_NOT_SUPPORTED`; TF-RMM of July 2026 does so for SMMU commands and behaves as if the
+/// device commands did not exist.
+pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
+    match command {
+        // Commands of auxiliary trees name one by an index; without planes none is valid.
+        Command::RttAuxCreate
+        | Command::RttAuxDestroy
+        | Command::RttAuxFold
+        | Command::RttAuxMapProtected
+        | Command::RttAuxMapUnprotected
+        | Command::RttAuxUnmapProtected
+        | Command::RttAuxUnmapUnprotected
+        | Command::RttAuxProtMap
+        | Command::RttAuxProtUnmap
+        | Command::RttAuxUnprotMap
+        | Command::RttAuxUnprotUnmap
+        // No REC ever waits for a permission change.
+        | Command::RttSetS2ap => Answer::from(Status::ErrorInput),
+        // There is no platform token to refresh.
+        Command::AttestPlatTokenRefresh => Answer::success(),
+        Command::PsmmuActivate
+        | Command::PsmmuDeactivate
+        | Command::PsmmuStL2Create
+        | Command::PsmmuStL2Destroy
+        | Command::PdevStreamKeyPurge => Answer::from(Status::ErrorNotSupported),
+        _ if dialect == Dialect::V2_0Bet3 => Answer::from(Status::ErrorNotSupported),
+        _ => Answer::absent(),
+    }
+}
+
+/// What delegating memory that no tracking region covers is answered with.
+pub(crate) fn untracked(dialect: Dialect) -> Status {
+    match dialect {
+        Dialect::V2_0Bet3 => Status::ErrorTracking,
+        _ => Status::ErrorInput,
+    }
+}
+
+/// What creating or destroying a granule protection table is answered with: the firmware built them all.
+pub(crate) fn static_gpt(dialect: Dialect) -> Status {
+    match dialect {
+        Dialect::V2_0Bet3 => Status::ErrorGlobal,
+        _ => Status::ErrorGpt,
+    }
+}
