@@ -2,7 +2,7 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, Status};
-use rmi_host::{Error, Platform, RecGranule};
+use rmi_host::{Error, Platform, RecName};
 use sro::Pool;
 
 use crate::error::BuildError;
@@ -30,7 +30,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     pub fn set_ripas(
         &mut self,
         pool: &mut Pool<'_>,
-        rec: &RecGranule,
+        rec: RecName,
         range: IpaRange,
     ) -> Result<(), RipasStopped> {
         let mut left = range;

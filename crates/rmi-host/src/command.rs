@@ -12,6 +12,6 @@ mod rtt;
 
 pub use op::{Donation, Reclaim, Returned};
 pub use realm::Rd;
-pub use rec::RecGranule;
+pub use rec::{RecGranule, RecName};
 pub(crate) use rmm::delegate_range;
 pub use rtt::{Mapped, RttDestroyed, RttEntry, Unmapped};

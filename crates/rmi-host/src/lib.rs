@@ -18,10 +18,11 @@ pub mod session;
 mod shared;
 #[cfg(all(feature = "smc", target_arch = "aarch64"))]
 pub mod smc;
+pub mod tracing;
 
 pub use access::{AccessFault, HostAccess};
 pub use channel::{Channel, Failure, Patience, Pending, Progress, Reply, Want};
-pub use command::{Rd, RecGranule};
+pub use command::{Rd, RecGranule, RecName};
 pub use conduit::{Conduit, Registers};
 pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};

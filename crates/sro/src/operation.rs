@@ -111,7 +111,7 @@ impl Parked {
 
 impl<'r, P: Platform> Operation<'r, P> {
     /// Takes up what a command started.
-    pub fn new(
+    pub fn take_up(
         channel: &'r Channel<P>,
         granule: GranuleSize,
         progress: Progress,
@@ -130,6 +130,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     }
 
     /// Puts the operation aside.
+    #[must_use]
     pub fn park(mut self) -> Option<Parked> {
         let granule = self.granule;
         self.take().map(|pending| Parked { granule, pending })

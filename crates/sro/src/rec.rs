@@ -19,7 +19,6 @@ pub struct RecObject {
 
 impl RecObject {
     /// The REC, for the commands that name it.
-    #[must_use]
     pub const fn granule(&self) -> &RecGranule {
         &self.granule
     }

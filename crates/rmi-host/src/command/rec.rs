@@ -21,7 +21,27 @@ pub struct RecGranule {
     granule: InUse,
 }
 
+/// The name of a REC: what other commands call it by. It owns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecName {
+    pa: Pa,
+}
+
+impl RecName {
+    /// Address of the REC's granule.
+    #[must_use]
+    pub const fn pa(self) -> Pa {
+        self.pa
+    }
+}
+
 impl RecGranule {
+    /// The REC's name.
+    #[must_use]
+    pub fn name(&self) -> RecName {
+        RecName { pa: self.pa() }
+    }
+
     /// Names a REC by the granule that `RMI_REC_CREATE` made of it.
     pub fn new(granule: Delegated) -> Self {
         Self { granule: granule.into_use() }
@@ -114,8 +134,8 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) when no request is pending, the target is another than asked for, or the status is not allowed.
     pub fn psci_complete(
         &self,
-        calling: &RecGranule,
-        target: &RecGranule,
+        calling: RecName,
+        target: RecName,
         status: PsciReturnCode,
     ) -> Result<(), Error> {
         let subject = Subject::Pa(calling.pa());

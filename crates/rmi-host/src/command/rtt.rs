@@ -7,7 +7,7 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 
 use crate::channel::{Call, Channel, Reply};
-use crate::command::{Rd, RecGranule};
+use crate::command::{Rd, RecName};
 use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -148,7 +148,7 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC asked for, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing.
-    pub fn rtt_set_ripas(&self, rd: &Rd, rec: &RecGranule, range: IpaRange) -> Result<Ipa, Error> {
+    pub fn rtt_set_ripas(&self, rd: &Rd, rec: RecName, range: IpaRange) -> Result<Ipa, Error> {
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
         // SAFETY: the command touches no memory but the Realm's own tables.

@@ -1,0 +1,57 @@
+//! Calls from the Realm to its host.
+
+use core::fmt;
+
+use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
+
+use crate::answer::{Answer, Ticket};
+
+/// A call from the Realm to its host (`RSI_HOST_CALL`).
+#[derive(PartialEq, Eq)]
+#[must_use = "complete the call; the REC cannot be entered before"]
+pub struct HostCall {
+    pub(crate) ticket: Ticket,
+    pub(crate) imm: u16,
+    pub(crate) gprs: [u64; RUN_GPRS],
+    pub(crate) plane: u64,
+}
+
+impl HostCall {
+    /// The immediate value.
+    #[must_use]
+    pub const fn imm(&self) -> u16 {
+        self.imm
+    }
+
+    /// X0 to X30 as the Realm chose them: not to be trusted.
+    #[must_use]
+    pub const fn gprs(&self) -> &[u64; RUN_GPRS] {
+        &self.gprs
+    }
+
+    /// The plane that calls.
+    #[must_use]
+    pub const fn plane(&self) -> u64 {
+        self.plane
+    }
+
+    /// The call returns these registers.
+    pub const fn complete(self, gprs: [u64; RUN_GPRS]) -> Answer {
+        Answer { ticket: Some(self.ticket), flags: RecEnterFlags::empty(), gprs }
+    }
+
+    /// The call returns "no such function" (all ones) in X0.
+    pub const fn not_supported(self) -> Answer {
+        Answer::with_value(self.ticket, RecEnterFlags::empty(), u64::MAX)
+    }
+}
+
+impl fmt::Debug for HostCall {
+    /// Leaves out what the Realm chose.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HostCall")
+            .field("imm", &self.imm)
+            .field("plane", &self.plane)
+            .finish_non_exhaustive()
+    }
+}

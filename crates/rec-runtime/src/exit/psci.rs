@@ -1,0 +1,101 @@
+//! PSCI calls.
+
+use rmi_abi::psci::{PsciFunction, PsciReturnCode};
+use rmi_abi::rec::Mpidr;
+use rmi_host::{Channel, Failed, Platform, RecName};
+
+use crate::answer::{Answer, Ticket};
+
+/// What a Realm asks about another REC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PsciRequestKind {
+    /// To turn it on (`PSCI_CPU_ON`).
+    CpuOn,
+    /// Whether it is on (`PSCI_AFFINITY_INFO`).
+    AffinityInfo,
+}
+
+/// A PSCI call about another REC. The host finds that REC by its MPIDR and completes the call; the RMM checks and does the rest.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "complete the request; the REC cannot be entered before"]
+pub struct PsciRequest {
+    pub(crate) ticket: Ticket,
+    pub(crate) kind: PsciRequestKind,
+    pub(crate) target: Mpidr,
+}
+
+impl PsciRequest {
+    /// What is asked.
+    #[must_use]
+    pub const fn kind(&self) -> PsciRequestKind {
+        self.kind
+    }
+
+    /// The REC that it is about.
+    #[must_use]
+    pub const fn target(&self) -> Mpidr {
+        self.target
+    }
+
+    /// Lets the RMM do what was asked: `RMI_PSCI_COMPLETE` with success. `target` is the REC that [`PsciRequest::target`] names. After a `CPU_ON` it may be entered.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE.
+    ///
+    /// # Errors
+    ///
+    /// The request comes back when the RMM refuses, for instance because `target` is another REC.
+    pub fn accept<P: Platform>(
+        self,
+        channel: &Channel<P>,
+        target: RecName,
+    ) -> Result<Answer, Failed<Self>> {
+        self.complete(channel, target, PsciReturnCode::Success)
+    }
+
+    /// Refuses a `CPU_ON`: `RMI_PSCI_COMPLETE` with `PSCI_DENIED`.
+    ///
+    /// # Errors
+    ///
+    /// The request comes back when the RMM refuses. TF-RMM (July 2026) refuses if the target is on, and yet completes the request; after such a refusal
+    /// [`PsciRequest::completed`] says so.
+    pub fn deny<P: Platform>(
+        self,
+        channel: &Channel<P>,
+        target: RecName,
+    ) -> Result<Answer, Failed<Self>> {
+        self.complete(channel, target, PsciReturnCode::Denied)
+    }
+
+    fn complete<P: Platform>(
+        self,
+        channel: &Channel<P>,
+        target: RecName,
+        status: PsciReturnCode,
+    ) -> Result<Answer, Failed<Self>> {
+        match channel.psci_complete(self.ticket.rec, target, status) {
+            Ok(()) => Ok(self.completed()),
+            Err(error) => Err(Failed::new(self, error)),
+        }
+    }
+
+    /// The request has been completed by other means, and the REC may be entered.
+    pub const fn completed(self) -> Answer {
+        Answer::plain(self.ticket)
+    }
+}
+
+/// A PSCI call that needs nothing done before the next entry, if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PsciNotice {
+    /// The REC turned itself off. It cannot be entered until another turns it on.
+    CpuOff,
+    /// The REC suspended itself; it may be entered when something happens.
+    CpuSuspend,
+    /// The Realm turned itself off. None of its RECs can be entered any more.
+    SystemOff,
+    /// The Realm wants to start anew. None of its RECs can be entered any more; a new Realm has to be built.
+    SystemReset,
+    /// Another call.
+    Other(PsciFunction),
+}

@@ -1,0 +1,205 @@
+//! A run loop with a handler, for those who have none of their own.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rmi_abi::esr::Esr;
+use rmi_host::{Channel, Failed, Platform};
+
+use crate::answer::Answer;
+use crate::exit::{
+    Exit, Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, RipasChange, SharedFault,
+    SysRegRead, SysRegWrite,
+};
+use crate::rec::{EnterError, Rec};
+use crate::timer::Timers;
+
+/// Asks a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
+///
+/// It does not end a run that is going on: for that the host sends an interrupt to the CPU, after the request. The loop looks at the request last thing before it enters, so a request followed
+/// by an interrupt is never lost.
+#[derive(Debug, Default)]
+pub struct Kick(AtomicBool);
+
+impl Kick {
+    /// No request.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Makes the request.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Takes the request, if there is one.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Acquire)
+    }
+}
+
+/// What a handler wants next.
+#[derive(Debug)]
+#[must_use]
+pub enum Flow {
+    /// To enter the REC again, with this answer.
+    Enter(Answer),
+    /// To leave the loop. The answer, or another for the same exit, goes to the next entry.
+    Stop(Answer),
+    /// To leave the loop without an answer: the REC will not be entered for this exit.
+    Leave,
+}
+
+/// What a host does with a REC's exits.
+///
+/// Every method has a default that is safe: accesses abort, requests are refused, what this crate does not know ends the loop.
+pub trait Handler<P: Platform> {
+    /// Called just before each entry: load the virtual GIC's list registers here.
+    fn before_entry(&mut self, rec: &Rec) {
+        let _ = rec;
+    }
+
+    /// Called after each exit, first of all: read the list registers back, and follow the timers' lines.
+    fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
+        let _ = (timers, pmu_overflow);
+    }
+
+    /// A load from a device.
+    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
+        Flow::Enter(load.abort())
+    }
+
+    /// A store to a device.
+    fn mmio_store(&mut self, store: MmioStore) -> Flow {
+        Flow::Enter(store.abort())
+    }
+
+    /// Private memory is missing.
+    fn fault(&mut self, fault: Fault) -> Flow {
+        let _ = fault;
+        Flow::Leave
+    }
+
+    /// An access to an unprotected IPA that cannot be emulated.
+    fn shared_fault(&mut self, fault: SharedFault) -> Flow {
+        Flow::Enter(fault.abort())
+    }
+
+    /// A read of a trapped system register.
+    fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
+        Flow::Enter(read.complete(0))
+    }
+
+    /// A write of a trapped system register.
+    fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
+        let _ = write;
+        Flow::Enter(Answer::resume())
+    }
+
+    /// The Realm waits for an interrupt or event.
+    fn wait(&mut self, is_wfe: bool) -> Flow {
+        let _ = is_wfe;
+        Flow::Stop(Answer::resume())
+    }
+
+    /// A physical interrupt arrived, or a timer's line changed.
+    fn interrupt(&mut self) -> Flow {
+        Flow::Enter(Answer::resume())
+    }
+
+    /// A PSCI call about another REC.
+    fn psci_request(&mut self, channel: &Channel<P>, request: PsciRequest) -> Flow {
+        let _ = (channel, request);
+        Flow::Leave
+    }
+
+    /// A PSCI call that the host should know of.
+    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+        match notice {
+            PsciNotice::CpuSuspend => Flow::Stop(Answer::resume()),
+            _ => Flow::Leave,
+        }
+    }
+
+    /// The Realm asks to change what a range of its memory is.
+    fn ripas_change(&mut self, change: RipasChange) -> Flow {
+        Flow::Enter(change.reject())
+    }
+
+    /// The Realm calls the host.
+    fn host_call(&mut self, call: HostCall) -> Flow {
+        Flow::Enter(call.not_supported())
+    }
+
+    /// A system error.
+    fn system_error(&mut self, esr: Esr) -> Flow {
+        let _ = esr;
+        Flow::Leave
+    }
+
+    /// Any other exit.
+    fn other(&mut self, exit: &Exit) -> Flow {
+        match exit {
+            // The entry rejects it of its own.
+            Exit::S2apChange { .. } | Exit::Device { .. } => Flow::Enter(Answer::resume()),
+            _ => Flow::Leave,
+        }
+    }
+}
+
+/// Why a run loop ended.
+#[derive(Debug)]
+#[must_use]
+pub enum Stopped {
+    /// The handler wanted it, and may enter the REC again with this answer.
+    ByHandler(Answer),
+    /// The handler wanted it, and gave no answer.
+    Left,
+    /// A [`Kick`] asked for it.
+    Kicked(Answer),
+}
+
+impl Rec {
+    /// Enters the REC again and again, giving its exits to `handler`, until the handler or `kick` ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rec::enter`].
+    pub fn run<P: Platform>(
+        &mut self,
+        channel: &Channel<P>,
+        mut answer: Answer,
+        handler: &mut impl Handler<P>,
+        kick: &Kick,
+    ) -> Result<Stopped, Failed<Answer, EnterError>> {
+        loop {
+            handler.before_entry(self);
+            if kick.take() {
+                return Ok(Stopped::Kicked(answer));
+            }
+            let event = self.enter(channel, answer)?;
+            handler.after_exit(event.timers, event.pmu_overflow);
+            let flow = match event.exit {
+                Exit::MmioLoad(load) => handler.mmio_load(load),
+                Exit::MmioStore(store) => handler.mmio_store(store),
+                Exit::Fault(fault) => handler.fault(fault),
+                Exit::SharedFault(fault) => handler.shared_fault(fault),
+                Exit::SysRegRead(read) => handler.sysreg_read(read),
+                Exit::SysRegWrite(write) => handler.sysreg_write(write),
+                Exit::Wfx { is_wfe, .. } => handler.wait(is_wfe),
+                Exit::Irq | Exit::Fiq => handler.interrupt(),
+                Exit::PsciRequest(request) => handler.psci_request(channel, request),
+                Exit::PsciNotice(notice) => handler.psci_notice(notice),
+                Exit::RipasChange(change) => handler.ripas_change(change),
+                Exit::HostCall(call) => handler.host_call(call),
+                Exit::SError { esr } => handler.system_error(esr),
+                other => handler.other(&other),
+            };
+            answer = match flow {
+                Flow::Enter(answer) => answer,
+                Flow::Stop(answer) => return Ok(Stopped::ByHandler(answer)),
+                Flow::Leave => return Ok(Stopped::Left),
+            };
+        }
+    }
+}

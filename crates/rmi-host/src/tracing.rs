@@ -1,0 +1,70 @@
+//! A conduit that tells, one line a call, as strace does.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use rmi_abi::Dialect;
+use rmi_abi::trace::{CallDisplay, ResultDisplay};
+
+use crate::conduit::{Conduit, Registers};
+
+/// Where the lines of a trace go. Called on any CPU, after each call.
+pub trait TraceSink {
+    /// Takes one line, without its end.
+    fn line(&self, line: fmt::Arguments<'_>);
+}
+
+impl<F: Fn(fmt::Arguments<'_>)> TraceSink for F {
+    fn line(&self, line: fmt::Arguments<'_>) {
+        self(line);
+    }
+}
+
+/// Prints calls and answers, decoded, on their way to another conduit.
+///
+/// A line costs time, and what a Realm says to its host is in it; trace to find out, not to keep.
+#[derive(Debug)]
+pub struct Tracing<C, S> {
+    inner: C,
+    sink: S,
+    dialect: AtomicU8,
+}
+
+impl<C, S: TraceSink> Tracing<C, S> {
+    /// Prints what goes to `inner`, as `dialect` reads it.
+    pub const fn new(inner: C, sink: S, dialect: Dialect) -> Self {
+        Self { inner, sink, dialect: AtomicU8::new(dialect as u8) }
+    }
+
+    /// Reads calls in another dialect from now on: for when probing has found it.
+    pub fn set_dialect(&self, dialect: Dialect) {
+        self.dialect.store(dialect as u8, Ordering::Relaxed);
+    }
+
+    /// The dialect that calls are read in.
+    pub fn dialect(&self) -> Dialect {
+        let code = self.dialect.load(Ordering::Relaxed);
+        Dialect::ALL.into_iter().find(|dialect| *dialect as u8 == code).unwrap_or(Dialect::V2_0Bet3)
+    }
+}
+
+impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
+    #[expect(unsafe_code, reason = "the one door is an unsafe method")]
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let answer = unsafe { self.inner.call(registers) };
+        let call = CallDisplay::new(self.dialect(), &registers);
+        match call.command() {
+            Some(command) => {
+                let result =
+                    ResultDisplay::new(self.dialect(), command, &answer).of_call(&registers);
+                self.sink.line(format_args!("{call} = {result}"));
+            }
+            None => {
+                let [x0, ..] = answer;
+                self.sink.line(format_args!("{call} = {x0:#x}"));
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,147 @@
+//! One virtual interrupt: the value of a list register.
+
+use core::fmt;
+
+/// The number of a virtual interrupt (vINTID).
+///
+/// Valid are 0 to 1019 (SGIs, PPIs, SPIs), the extended PPIs 1056 to 1119 and SPIs 4096 to 5119, and LPIs from 8192 on, up to 24 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[doc(alias = "vINTID")]
+pub struct Intid(u32);
+
+impl Intid {
+    /// The virtual EL1 timer's PPI.
+    pub const VIRTUAL_TIMER: Self = Self(27);
+    /// The physical EL1 timer's PPI.
+    pub const PHYSICAL_TIMER: Self = Self(30);
+    /// The PMU's PPI.
+    pub const PMU: Self = Self(23);
+
+    /// The interrupt of that number; `None` for one that no interrupt has.
+    #[must_use]
+    pub const fn new(number: u32) -> Option<Self> {
+        match number {
+            0..=1019 | 1056..=1119 | 4096..=5119 | 8192..=0xff_ffff => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Bits 63:62 of a list register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Nothing: the list register is free.
+    Inactive,
+    /// Waiting to be taken.
+    Pending,
+    /// Taken, not finished.
+    Active,
+    /// Taken, not finished, and waiting again.
+    PendingActive,
+}
+
+const PENDING: u64 = 1 << 62;
+const ACTIVE: u64 = 1 << 63;
+const HW: u64 = 1 << 61;
+const GROUP1: u64 = 1 << 60;
+const PRIORITY_SHIFT: u32 = 48;
+const EOI: u64 = 1 << 41;
+
+/// The value of one list register (`ICH_LR<n>_EL2`) that an RMM accepts: HW is always zero, because a Realm's interrupt never stands for a physical one.
+///
+/// Source: Arm IHI 0069 (GICv3), ICH_LR<n>_EL2; DEN0137 2.0-bet3, RMI_REC_ENTER.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(transparent)]
+pub struct ListRegister(u64);
+
+impl ListRegister {
+    /// A free list register.
+    pub const FREE: Self = Self(0);
+
+    /// A pending group 1 interrupt; smaller priorities are more urgent.
+    #[must_use]
+    pub const fn pending(intid: Intid, priority: u8) -> Self {
+        Self(PENDING | GROUP1 | (priority as u64) << PRIORITY_SHIFT | intid.0 as u64)
+    }
+
+    /// The same, with a maintenance interrupt for the host when the Realm finishes it: for level interrupts.
+    #[must_use]
+    pub const fn with_eoi_maintenance(self) -> Self {
+        Self(self.0 | EOI)
+    }
+
+    /// What a list register held after a run; `None` if the RMM would not accept it back: HW set, or an interrupt number that does not exist.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Option<Self> {
+        let list_register = Self(raw);
+        match list_register.state() {
+            State::Inactive => Some(Self::FREE),
+            _ if raw & HW != 0 => None,
+            _ if list_register.intid().is_none() => None,
+            _ => Some(list_register),
+        }
+    }
+
+    /// The register value.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// The state.
+    #[must_use]
+    pub const fn state(self) -> State {
+        match (self.0 & PENDING != 0, self.0 & ACTIVE != 0) {
+            (false, false) => State::Inactive,
+            (true, false) => State::Pending,
+            (false, true) => State::Active,
+            (true, true) => State::PendingActive,
+        }
+    }
+
+    /// The same interrupt in the state pending, or pending and active if it is active.
+    #[must_use]
+    pub const fn made_pending(self) -> Self {
+        Self(self.0 | PENDING)
+    }
+
+    /// The same interrupt no longer pending: the line of a level interrupt went down.
+    #[must_use]
+    pub const fn made_not_pending(self) -> Self {
+        let rest = self.0 & !PENDING;
+        if rest & ACTIVE != 0 { Self(rest) } else { Self::FREE }
+    }
+
+    /// The interrupt; `None` in a free list register.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "bits 31:0")]
+    pub const fn intid(self) -> Option<Intid> {
+        match self.state() {
+            State::Inactive => None,
+            _ => Intid::new(self.0 as u32),
+        }
+    }
+
+    /// The priority.
+    #[must_use]
+    pub const fn priority(self) -> u8 {
+        (self.0 >> PRIORITY_SHIFT).to_le_bytes()[0]
+    }
+}
+
+impl fmt::Debug for ListRegister {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.intid() {
+            None => f.write_str("free"),
+            Some(intid) => {
+                write!(f, "{} {:?} priority {}", intid.number(), self.state(), self.priority())
+            }
+        }
+    }
+}
