@@ -4,6 +4,13 @@
 //! the next are the answer. The model must give the same answers, but for the differences listed with each transcript.
 
 #![expect(unsafe_code, reason = "calling the model goes through the door of a real RMM")]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;

@@ -1,0 +1,17 @@
+//! How the model behaves, seen through its doors only.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod faults;
+mod guest;
+mod host;
+mod life;
+mod operations;
+mod ranges;
+mod tables;
+mod yields;
