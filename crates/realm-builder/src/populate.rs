@@ -40,6 +40,7 @@ pub struct Region<'c> {
 
 impl<'c> Region<'c> {
     /// Memory at `ipa` with this content.
+    #[must_use]
     pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
         Self { ipa, memory, content, taken: 0 }
     }

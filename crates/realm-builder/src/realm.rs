@@ -51,7 +51,6 @@ pub struct Realm<'r, 'm, P, S> {
 
 impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
     /// The Realm, for the commands that name it.
-    #[must_use]
     pub const fn rd(&self) -> &Rd {
         &self.rd
     }

@@ -12,6 +12,7 @@ use crate::storage::{Certainty, Table};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Tables that are missing before entries of `level` can be written in `range`.
+    #[must_use]
     pub fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
         plan::tables(self.geometry, range, level)
             .filter(|key| self.tables.find(*key).is_err())

@@ -1,7 +1,7 @@
 //! A conduit that tells, one line a call, as strace does.
 
 use core::fmt;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use rmi_abi::Dialect;
 use rmi_abi::trace::{CallDisplay, ResultDisplay};
@@ -28,17 +28,23 @@ pub struct Tracing<C, S> {
     inner: C,
     sink: S,
     dialect: AtomicU8,
+    silent: AtomicBool,
 }
 
 impl<C, S: TraceSink> Tracing<C, S> {
     /// Prints what goes to `inner`, as `dialect` reads it.
     pub const fn new(inner: C, sink: S, dialect: Dialect) -> Self {
-        Self { inner, sink, dialect: AtomicU8::new(dialect as u8) }
+        Self { inner, sink, dialect: AtomicU8::new(dialect as u8), silent: AtomicBool::new(false) }
     }
 
     /// Reads calls in another dialect from now on: for when probing has found it.
     pub fn set_dialect(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
+    }
+
+    /// Stops or resumes printing; a silent conduit only passes calls on.
+    pub fn silence(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
     }
 
     /// The dialect that calls are read in.
@@ -53,6 +59,9 @@ impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };
+        if self.silent.load(Ordering::Relaxed) {
+            return answer;
+        }
         let call = CallDisplay::new(self.dialect(), &registers);
         match call.command() {
             Some(command) => {

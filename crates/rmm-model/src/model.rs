@@ -1,7 +1,10 @@
 //! The model as its users hold it.
 
+mod host_memory;
+
 use alloc::boxed::Box;
 use core::fmt;
+use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Pa;
 use rmi_host::{AccessFault, Registers};
@@ -19,6 +22,8 @@ use crate::options::{Options, OptionsError};
 /// at a time, except that a REC's program runs on its own, so that other calls are served while a REC runs.
 pub struct Model {
     monitor: Mutex<Monitor>,
+    /// Whether the token of the host's memory has been handed out.
+    memory_taken: AtomicBool,
 }
 
 impl fmt::Debug for Model {
@@ -35,7 +40,10 @@ impl Model {
     /// [`OptionsError`] when the model cannot play that RMM.
     pub fn new(options: Options) -> Result<Self, OptionsError> {
         options.check()?;
-        Ok(Self { monitor: Mutex::new(Monitor::new(options)) })
+        Ok(Self {
+            monitor: Mutex::new(Monitor::new(options)),
+            memory_taken: AtomicBool::new(false),
+        })
     }
 
     /// The options it was made with.

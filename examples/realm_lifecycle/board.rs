@@ -1,0 +1,194 @@
+//! The host's side of a running Realm: devices, interrupts, and what its virtual CPUs ask for.
+
+use realm_sdk::abi::rec::Mpidr;
+use realm_sdk::abi::rtt::Ripas;
+use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::builder::{Active, Realm};
+use realm_sdk::host::{Channel, Platform, RecName};
+use realm_sdk::rec::exit::{
+    Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind, RipasChange,
+};
+use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
+use realm_sdk::sro::Pool;
+use realm_sdk::vgic::{Intid, ListRegisters, VirtualInterface};
+use rmm_model::Cpu;
+
+use crate::console::{self, Console};
+use crate::guest::{REPORT, THANKS};
+
+/// What the two virtual CPUs share.
+pub(crate) struct Devices<'r, 'm, 'p, 's, P: Platform> {
+    pub(crate) realm: &'s mut Realm<'r, 'm, P, Active>,
+    pub(crate) pool: &'s mut Pool<'p>,
+    pub(crate) console: Console,
+    pub(crate) uart: IpaRange,
+    /// The RECs by MPIDR.
+    pub(crate) recs: Vec<(Mpidr, RecName)>,
+    /// RECs that were turned on and not yet off.
+    pub(crate) on: Vec<Mpidr>,
+    /// What the Realm says its measurement is.
+    pub(crate) reported: Option<[u8; 64]>,
+    pub(crate) system_off: bool,
+}
+
+/// The physical CPU's virtual GIC interface, as the model has it.
+struct Interface<'m>(Cpu<'m>);
+
+impl VirtualInterface for Interface<'_> {
+    fn list_register(&self, n: usize) -> u64 {
+        self.0.list_register(n)
+    }
+    fn set_list_register(&mut self, n: usize, value: u64) {
+        self.0.set_list_register(n, value);
+    }
+    fn hcr(&self) -> u64 {
+        self.0.hcr()
+    }
+    fn set_hcr(&mut self, value: u64) {
+        self.0.set_hcr(value);
+    }
+}
+
+/// One virtual CPU's handler, for as long as it runs.
+pub(crate) struct Vcpu<'a, 'r, 'm, 'p, 's, P: Platform> {
+    pub(crate) devices: &'a mut Devices<'r, 'm, 'p, 's, P>,
+    pub(crate) interrupts: &'a mut ListRegisters,
+    pub(crate) cpu: Cpu<'a>,
+    pub(crate) mpidr: Mpidr,
+}
+
+impl<P: Platform> Vcpu<'_, '_, '_, '_, '_, P> {
+    fn tell(&self, text: &str) {
+        println!("      cpu {} | {text}", self.mpidr.index());
+    }
+
+    fn register(&self, ipa: Ipa) -> Option<u64> {
+        self.devices.uart.contains(ipa).then(|| ipa.raw() - self.devices.uart.base().raw())
+    }
+}
+
+impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
+    fn before_entry(&mut self, _: &Rec) {
+        self.interrupts.load(&mut Interface(self.cpu));
+    }
+
+    fn after_exit(&mut self, timers: Timers, _: bool) {
+        self.interrupts.save(&Interface(self.cpu));
+        for (intid, timer) in [
+            (Intid::VIRTUAL_TIMER, timers.virtual_timer),
+            (Intid::PHYSICAL_TIMER, timers.physical_timer),
+        ] {
+            // 16 list registers cannot be full of two timers.
+            if let Err(full) = self.interrupts.set_level(intid, 0x80, timer.is_raised()) {
+                eprintln!("realm_lifecycle: {full}");
+            }
+        }
+    }
+
+    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
+        Flow::Enter(match self.register(load.ipa()) {
+            Some(offset) => load.complete(self.devices.console.read(offset)),
+            None => load.abort(),
+        })
+    }
+
+    fn mmio_store(&mut self, store: MmioStore) -> Flow {
+        Flow::Enter(match self.register(store.ipa()) {
+            Some(offset) => {
+                self.devices.console.write(offset, store.value());
+                store.complete()
+            }
+            None => store.abort(),
+        })
+    }
+
+    fn fault(&mut self, fault: Fault) -> Flow {
+        self.tell(&format!(
+            "fault at IPA {}: all its memory is mapped, so this is the end",
+            fault.page()
+        ));
+        Flow::Leave
+    }
+
+    fn interrupt(&mut self) -> Flow {
+        self.tell("interrupt: a timer's line changed, or the host's turn");
+        Flow::Enter(Answer::resume())
+    }
+
+    fn wait(&mut self, _: bool) -> Flow {
+        self.tell("waits for an interrupt");
+        Flow::Stop(Answer::resume())
+    }
+
+    fn ripas_change(&mut self, change: RipasChange) -> Flow {
+        let what = if change.ripas() == Ripas::Ram { "RAM" } else { "empty" };
+        self.tell(&format!("wants {} to be {what}", change.range()));
+        let devices = &mut *self.devices;
+        Flow::Enter(match devices.realm.set_ripas(devices.pool, change.rec(), change.range()) {
+            Ok(()) => change.accept(),
+            Err(stopped) => {
+                eprintln!(
+                    "realm_lifecycle: RIPAS change stopped at {}: {}",
+                    stopped.reached, stopped.error
+                );
+                change.reject()
+            }
+        })
+    }
+
+    fn psci_request(&mut self, channel: &Channel<P>, request: PsciRequest) -> Flow {
+        let (kind, target) = (request.kind(), request.target());
+        self.tell(&format!("PSCI {kind:?} for cpu {}", target.index()));
+        let Some(name) =
+            self.devices.recs.iter().find(|(mpidr, _)| *mpidr == target).map(|(_, name)| *name)
+        else {
+            return Flow::Leave;
+        };
+        match request.accept(channel, name) {
+            Ok(answer) => {
+                if kind == PsciRequestKind::CpuOn {
+                    self.devices.on.push(target);
+                }
+                Flow::Enter(answer)
+            }
+            Err(failed) => {
+                eprintln!("realm_lifecycle: {failed}");
+                Flow::Leave
+            }
+        }
+    }
+
+    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+        self.tell(&format!("PSCI {notice:?}"));
+        match notice {
+            PsciNotice::CpuSuspend => return Flow::Stop(Answer::resume()),
+            PsciNotice::CpuOff => self.devices.on.retain(|mpidr| *mpidr != self.mpidr),
+            _ => {
+                self.devices.on.clear();
+                self.devices.system_off = true;
+            }
+        }
+        Flow::Leave
+    }
+
+    fn host_call(&mut self, call: HostCall) -> Flow {
+        self.tell(&format!("host call {:#x}", call.imm()));
+        if call.imm() != REPORT {
+            return Flow::Enter(call.not_supported());
+        }
+        let mut rim = [0; 64];
+        for (bytes, word) in rim.chunks_mut(8).zip(call.gprs()) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        self.devices.reported = Some(rim);
+        let mut gprs = [0; 31];
+        gprs[0] = THANKS;
+        Flow::Enter(call.complete(gprs))
+    }
+}
+
+/// The UART's window, in a Realm whose unprotected half begins at `unprotected`.
+pub(crate) fn uart(unprotected: Ipa) -> IpaRange {
+    let base = unprotected.checked_add(0x0900_0000).unwrap_or(unprotected);
+    IpaRange::with_size(base, console::WINDOW).unwrap_or(IpaRange::empty(base))
+}

@@ -1,0 +1,434 @@
+//! The life itself, step by step.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::realm::HashAlgorithm;
+use realm_sdk::abi::rtt::Geometry;
+use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::builder::{
+    BuildError, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region, plan,
+};
+use realm_sdk::host::{Discovered, Error, Platform, Rmm, SessionError, SessionOptions};
+use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
+use realm_sdk::sro::{Activated, Pool, PoolStorage, RecObject, activate};
+use realm_sdk::vgic::ListRegisters;
+use rmm_model::Model;
+
+use crate::Failure;
+use crate::board::{self, Devices, Vcpu};
+use crate::cli::Options;
+use crate::console::Console;
+use crate::guest::{First, Layout, Second};
+use crate::image::Image;
+use crate::machine::{Board, HostHeap};
+use crate::report;
+
+/// Start of RAM in the Realm.
+const RAM_BASE: u64 = 0x4000_0000;
+/// RECs of the Realm.
+const RECS: u32 = 2;
+/// Granules of a REC: its own, and what TF-RMM asks for.
+const REC_GRANULES: u64 = 17;
+/// Times that a virtual CPU may wait or be interrupted before the host loses patience.
+const ROUNDS: u32 = 100;
+
+type Storage = RealmStorage<4096, 64>;
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        match error {
+            // What the user asked for does not fit the RMM or the pool.
+            BuildError::Config(_) | BuildError::Region { .. } | BuildError::Storage { .. } => {
+                Self::Input(error.to_string())
+            }
+            BuildError::Call(error) => error.into(),
+            error => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NeedMemory { .. } => Self::Input(format!("the pool is too small: {error}")),
+            error => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// Where things go in the Realm.
+struct Plan {
+    geometry: Geometry,
+    image: IpaRange,
+    /// RAM before and after the image.
+    rest: Vec<IpaRange>,
+    layout: Layout,
+    /// Granules that tables, RECs and the Realm itself take.
+    pool: u64,
+}
+
+impl Plan {
+    fn new(options: &Options, image: &Image, ram: u64) -> Result<Self, Failure> {
+        let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
+        let geometry = Geometry::new(options.ipa_width).map_err(|error| input(&error))?;
+        let ram = IpaRange::with_size(Ipa::new(RAM_BASE), ram).map_err(|error| input(&error))?;
+        if !geometry.range_is_protected(&ram) {
+            let (mib, width) = (options.ram_mib, options.ipa_width);
+            return Err(Failure::Input(format!(
+                "{mib} MiB of RAM do not fit into the protected half of {width} bits of IPA space"
+            )));
+        }
+        let too_large = || {
+            let need = (image.offset + image.footprint).div_ceil(1 << 20);
+            Failure::Input(format!(
+                "image {}: too large: it needs {need} MiB of RAM and 4 MiB beside it, and the realm has {}",
+                image.name, options.ram_mib
+            ))
+        };
+        // The end of RAM is for the guest's own experiments.
+        let experiments = 4 << 20;
+        let free = ram.bytes().checked_sub(experiments).ok_or_else(too_large)?;
+        if image.offset.checked_add(image.footprint).is_none_or(|end| end > free) {
+            return Err(too_large());
+        }
+        let (before, from_image) = ram.split_at(image.offset).ok_or_else(too_large)?;
+        let (at, after) = from_image.split_at(image.granule_bytes()).ok_or_else(too_large)?;
+        let (_, end) = ram.split_at(free).ok_or_else(too_large)?;
+        let (mailbox, scratch) = end.split_at(2 << 20).ok_or_else(too_large)?;
+        let layout = Layout {
+            uart: board::uart(geometry.unprotected_base()).base(),
+            mailbox: mailbox.base(),
+            scratch,
+            entry: at.base(),
+        };
+        let tables = plan::tables(geometry, ram, realm_sdk::abi::rtt::Level::L3).count() as u64;
+        let pool =
+            tables + u64::from(geometry.root_tables()) * 2 + u64::from(RECS) * REC_GRANULES + 4;
+        let rest = [before, after].into_iter().filter(|range| !range.is_empty()).collect();
+        Ok(Self { geometry, image: at, rest, layout, pool })
+    }
+}
+
+/// Lives a life. Whatever happens, what can be taken back is taken back.
+pub(crate) fn live(
+    options: &Options,
+    image: &Image,
+    ram: u64,
+    model: &Model,
+    platform: Board<'_>,
+    heap: &mut HostHeap,
+) -> Result<(), Failure> {
+    let plan = Plan::new(options, image, ram)?;
+    println!(
+        "image    {}: {}, {} bytes, to IPA {} to {}",
+        image.name,
+        image.kind,
+        image.content.len(),
+        plan.image.base(),
+        plan.image.top()
+    );
+
+    let mut storage = PoolStorage::<128>::new();
+    let pages = heap.take(Pool::PAGES, MIN_GRANULE)?;
+    let mut pool = match Pool::new(&mut storage, pages) {
+        Ok(pool) => pool,
+        Err(pages) => {
+            heap.put(pages);
+            return Err(Failure::Broken("the pool's pages have the wrong size".into()));
+        }
+    };
+    let granules = options.pool.unwrap_or(plan.pool);
+    if granules > 0 {
+        let stock =
+            match granules.checked_mul(MIN_GRANULE).map(|bytes| heap.take(bytes, 16 * MIN_GRANULE))
+            {
+                Some(Ok(stock)) => stock,
+                _ => {
+                    pool.drain_host(&mut |memory| heap.put(memory));
+                    return Err(Failure::Input(format!(
+                        "the machine has no {granules} granules for the pool"
+                    )));
+                }
+            };
+        if let Err(stock) = pool.add(stock) {
+            heap.put(stock);
+        }
+    }
+
+    let rmm = match open(options, platform, &mut pool) {
+        Ok(rmm) => rmm,
+        Err(failure) => {
+            pool.drain_host(&mut |memory| heap.put(memory));
+            return Err(failure);
+        }
+    };
+    let result = in_session(options, image, &plan, model, &rmm, &mut pool, heap);
+    pool.drain(&rmm, &mut |memory| heap.put(memory));
+    result
+}
+
+/// Opens the session.
+fn open<'m>(
+    options: &Options,
+    platform: Board<'m>,
+    pool: &mut Pool<'_>,
+) -> Result<Rmm<Board<'m>>, Failure> {
+    // The session finds the dialect out for itself; the option is the model's.
+    let mut discovered = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| Failure::from(failed.error))?;
+    let features = discovered.features();
+    let hashes = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
+        .into_iter()
+        .filter(|hash| features.supports_hash(*hash))
+        .map(|hash| hash.to_string())
+        .collect::<Vec<_>>();
+    println!(
+        "rmm      speaks {}: IPA spaces up to {} bits, {}, up to {} RECs",
+        discovered.channel().dialect(),
+        features.max_ipa_width(),
+        hashes.join(" "),
+        features.max_recs()
+    );
+    if discovered.channel().dialect() != options.dialect {
+        return Err(Failure::Broken("the session took the RMM's dialect for another".into()));
+    }
+    discovered.configure(pool.pages().page)?;
+    let Activated { rmm, was_active, .. } =
+        activate(discovered, pool).map_err(|failed| Failure::from(failed.error))?;
+    println!("rmm      {}", if was_active { "was active" } else { "activated" });
+    Ok(rmm)
+}
+
+/// Everything that needs a session.
+fn in_session<P: Platform>(
+    options: &Options,
+    image: &Image,
+    plan: &Plan,
+    model: &Model,
+    rmm: &Rmm<P>,
+    pool: &mut Pool<'_>,
+    heap: &mut HostHeap,
+) -> Result<(), Failure> {
+    let mut config = RealmConfig::new(options.ipa_width);
+    config.hash = options.hash;
+    config.personalization = options.personalization;
+    let mut storage = Box::new(Storage::new());
+    let mut realm = Realm::create(rmm, &config, &mut storage, pool)?;
+    println!(
+        "realm    created: IPA space of {} bits, {}, walk from level {} with {} root tables",
+        options.ipa_width,
+        options.hash,
+        plan.geometry.start_level(),
+        plan.geometry.root_tables()
+    );
+
+    let mut recs = Vec::new();
+    let built = build(image, plan, model, &mut realm, pool, heap, &mut recs);
+    let rd = realm.rd().pa();
+    let (realm, lived) = match built {
+        Err(failure) => (terminate(realm)?, Err(failure)),
+        Ok(()) => match realm.activate() {
+            Err(failed) => (terminate(failed.kept)?, Err(failed.error.into())),
+            Ok(mut active) => {
+                let measurement = model.measurement(rd, 0).unwrap_or([0; 64]);
+                let digest = measurement
+                    .get(..options.hash.digest_bytes().unwrap_or(64))
+                    .unwrap_or(&measurement);
+                println!("realm    active");
+                println!("RIM      {}", report::hex(digest));
+                let lived = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
+                (terminate(active)?, lived)
+            }
+        },
+    };
+    println!("realm    terminated");
+    let mut realm = realm;
+    let mut result = lived;
+    for rec in recs {
+        if let Err(failed) = realm.destroy_rec(pool, rec) {
+            result = result.and(Err(failed.error.into()));
+        }
+    }
+    if let Some(error) = realm.destroy_or_quarantine(pool, &mut |memory| heap.put(memory)) {
+        result = result.and(Err(error.into()));
+    }
+    println!("realm    gone");
+    result
+}
+
+fn terminate<'r, 'm, P: Platform, S>(
+    realm: Realm<'r, 'm, P, S>,
+) -> Result<Realm<'r, 'm, P, realm_sdk::builder::Terminated>, Failure> {
+    // No REC is running: the only reason to refuse is gone.
+    realm.terminate().map_err(|failed| Failure::from(failed.error))
+}
+
+/// Populates the Realm and creates its RECs.
+fn build<P: Platform>(
+    image: &Image,
+    plan: &Plan,
+    model: &Model,
+    realm: &mut Realm<'_, '_, P, New>,
+    pool: &mut Pool<'_>,
+    heap: &mut HostHeap,
+    recs: &mut Vec<RecObject>,
+) -> Result<(), Failure> {
+    let mut regions = vec![Region::new(
+        plan.image.base(),
+        heap.take(plan.image.bytes(), 2 << 20)?,
+        Content::Measured(&image.content),
+    )];
+    for range in &plan.rest {
+        // The same distance from a 2 MiB boundary on both sides lets blocks map the most of it.
+        let skew = range.base().raw() % (2 << 20);
+        let mut memory = heap.take(range.bytes() + skew, 2 << 20)?;
+        if let Some(front) = memory.take_front(skew) {
+            heap.put(front);
+        }
+        regions.push(Region::new(range.base(), memory, Content::Unspecified));
+    }
+    let bar = progress_bar();
+    let populated = realm.populate(pool, &mut regions, &mut |progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.bytes);
+    });
+    bar.finish_and_clear();
+    for region in regions {
+        heap.put(region.into_memory());
+    }
+    populated?;
+    println!(
+        "realm    populated: {} KiB measured, {} KiB unmeasured, {} tables",
+        plan.image.bytes() >> 10,
+        (realm.memory_bytes() - plan.image.bytes()) >> 10,
+        realm.tables()
+    );
+
+    let rd = realm.rd().pa();
+    for index in 0..RECS {
+        // One run for the REC and all it asks for costs the fewest calls.
+        pool.prefill(realm.rmm(), REC_GRANULES * MIN_GRANULE, MIN_GRANULE)?;
+        let start = RecStart { runnable: index == 0, pc: plan.layout.entry, gprs: [0; 8] };
+        recs.push(realm.create_rec(pool, &start)?);
+    }
+    model.set_guest(rd, 0, Box::new(First::new(plan.layout)));
+    model.set_guest(rd, 1, Box::new(Second::new(plan.layout)));
+    println!("realm    has {} RECs", realm.recs());
+    Ok(())
+}
+
+fn progress_bar() -> ProgressBar {
+    let target = if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    };
+    let bar = ProgressBar::with_draw_target(Some(0), target);
+    if let Ok(style) =
+        ProgressStyle::with_template("populate {bar:40} {bytes} of {total_bytes}, {eta} to go")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// Runs both virtual CPUs, in turns on one thread, until the Realm turns itself off.
+fn run<P: Platform>(
+    plan: &Plan,
+    model: &Model,
+    realm: &mut Realm<'_, '_, P, realm_sdk::builder::Active>,
+    pool: &mut Pool<'_>,
+    heap: &mut HostHeap,
+    recs: &mut Vec<RecObject>,
+    measurement: &[u8; 64],
+) -> Result<(), Failure> {
+    let (rmm, geometry) = (realm.rmm(), realm.geometry());
+    let mut vcpus = Vec::new();
+    while let Some(object) = recs.pop() {
+        match heap.take(MIN_GRANULE, MIN_GRANULE) {
+            Ok(page) => {
+                let mut rec = Rec::new(object, page, geometry);
+                rec.trap_waiting(true, false);
+                vcpus.push((
+                    rec,
+                    ListRegisters::new(rmm_model::Cpu::LIST_REGISTERS),
+                    Some(Answer::resume()),
+                ));
+            }
+            Err(failure) => {
+                recs.push(object);
+                take_apart(vcpus, recs, heap);
+                return Err(failure);
+            }
+        }
+    }
+    vcpus.reverse();
+    let mut devices = Devices {
+        console: Console::default(),
+        uart: board::uart(geometry.unprotected_base()),
+        recs: vcpus.iter().map(|(rec, ..)| (rec.mpidr(), rec.name())).collect(),
+        on: vcpus.iter().take(1).map(|(rec, ..)| rec.mpidr()).collect(),
+        reported: None,
+        system_off: false,
+        realm,
+        pool,
+    };
+    debug_assert_eq!(plan.layout.uart, devices.uart.base());
+    let kick = Kick::new();
+    let mut result = Ok(());
+    'rounds: for _ in 0..ROUNDS {
+        for (rec, interrupts, next) in &mut vcpus {
+            if !devices.on.contains(&rec.mpidr()) {
+                continue;
+            }
+            let answer = next.take().unwrap_or(Answer::resume());
+            let mpidr = rec.mpidr();
+            let mut vcpu = Vcpu { devices: &mut devices, interrupts, cpu: model.cpu(0), mpidr };
+            match rec.run(rmm, answer, &mut vcpu, &kick) {
+                Ok(Stopped::ByHandler(answer) | Stopped::Kicked(answer)) => *next = Some(answer),
+                Ok(Stopped::Left) => {}
+                Err(failed) => {
+                    result = Err(Failure::Broken(failed.error.to_string()));
+                    break 'rounds;
+                }
+            }
+            if devices.system_off {
+                break 'rounds;
+            }
+        }
+    }
+    let (off, reported) = (devices.system_off, devices.reported);
+    take_apart(vcpus, recs, heap);
+    result?;
+    if !off {
+        return Err(Failure::Broken("the realm did not turn itself off".into()));
+    }
+    if reported.as_ref() != Some(measurement) {
+        return Err(Failure::Broken(
+            "the realm knows another measurement of itself than the model".into(),
+        ));
+    }
+    println!("realm    off; it read the same RIM through RSI");
+    Ok(())
+}
+
+/// Gives run pages back to the host and RECs back to whoever destroys them.
+fn take_apart(
+    vcpus: Vec<(Rec, ListRegisters, Option<Answer>)>,
+    recs: &mut Vec<RecObject>,
+    heap: &mut HostHeap,
+) {
+    for (rec, ..) in vcpus {
+        let (object, page) = rec.into_parts();
+        recs.push(object);
+        heap.put(page);
+    }
+}

@@ -1,0 +1,120 @@
+//! The machine: a model RMM, and memory of the host's.
+
+use std::fmt::Arguments;
+
+use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::{Pa, PaRange};
+use realm_sdk::host::counting::Counting;
+use realm_sdk::host::granules::Host as HostHand;
+use realm_sdk::host::tracing::Tracing;
+use realm_sdk::host::{CountingLedger, Host, QuarantineShelf, Undelegated};
+use realm_sdk::sro::GranuleSet;
+use rmm_model::{Model, Options as ModelOptions};
+
+use crate::Failure;
+use crate::cli::Options;
+use crate::image::Image;
+use crate::{life, report};
+
+/// How calls reach the model: counted, and printed if wanted.
+pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>)>>;
+
+/// The platform of the session.
+pub(crate) type Board<'m> = Host<&'m Door<'m>, &'m Model, &'m CountingLedger, &'m QuarantineShelf<64>>;
+
+const MIB: u64 = 1 << 20;
+
+/// The host's memory: what nobody else has now.
+pub(crate) struct HostHeap {
+    free: GranuleSet<HostHand, Vec<Undelegated>>,
+    whole: PaRange,
+}
+
+impl HostHeap {
+    fn new(memory: Undelegated) -> Self {
+        let whole = memory.range();
+        let mut free = GranuleSet::new((0..256).map(|_| Undelegated::empty()).collect::<Vec<_>>());
+        if free.insert(memory).is_err() {
+            unreachable!("the set is empty");
+        }
+        Self { free, whole }
+    }
+
+    /// Takes contiguous memory.
+    pub(crate) fn take(&mut self, bytes: u64, alignment: u64) -> Result<Undelegated, Failure> {
+        let short = || {
+            Failure::Broken(format!(
+                "the host has no {bytes:#x} bytes aligned to {alignment:#x} left"
+            ))
+        };
+        self.free.take(bytes, alignment).ok_or_else(short)
+    }
+
+    /// Takes memory back.
+    pub(crate) fn put(&mut self, memory: Undelegated) {
+        if let Err(homeless) = self.free.insert(memory) {
+            // More than 256 gaps: the final check will say so.
+            eprintln!("realm_lifecycle: host heap full, {} dropped", homeless.range());
+        }
+    }
+
+    /// Whether all memory is back.
+    fn is_whole(&self) -> bool {
+        self.free.iter().eq([self.whole])
+    }
+}
+
+/// Runs a life and says whether every granule came back.
+pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
+    let image = Image::load(options.image.as_deref(), options.pad).map_err(Failure::Input)?;
+    let ram = options.ram_mib.checked_mul(MIB).filter(|ram| *ram > 0 && *ram <= 32 << 30);
+    let Some(ram) = ram else {
+        return Err(Failure::Input(format!(
+            "{} MiB of RAM are not within 1 to 32768",
+            options.ram_mib
+        )));
+    };
+
+    let mut model_options = ModelOptions::new(options.dialect);
+    if options.range_capable {
+        model_options = model_options.range_capable();
+    }
+    model_options.yield_every = options.yield_every;
+    model_options.busy_every = options.busy_every;
+    // RAM, what the host needs besides, and room to align both.
+    let dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
+    model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)
+        .map_err(|error| Failure::Broken(error.to_string()))?;
+    let model = Model::new(model_options).map_err(|error| Failure::Input(error.to_string()))?;
+
+    let print: fn(Arguments<'_>) = |line| eprintln!("{line}");
+    let tracing = Tracing::new(&model, print, options.dialect);
+    tracing.silence(!options.trace);
+    let door = Counting::new(tracing);
+    let ledger = CountingLedger::new();
+    let quarantine = QuarantineShelf::new();
+    let board = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let mut heap = HostHeap::new(model.take_memory());
+
+    let lived = life::live(options, &image, ram, &model, board, &mut heap);
+
+    report::calls(&door, options.dialect);
+    quarantine.for_each(|range, reason| println!("quarantined {range}: {reason}"));
+    let balance = ledger.balance();
+    println!("balance: {balance}");
+    let census = model.census();
+    let exact = balance.outstanding() == 0
+        && balance.quarantined == 0
+        && balance.dropped_operations == 0
+        && model.open_operations() == 0
+        && census.undelegated == census.total
+        && heap.is_whole();
+    println!(
+        "the model has {} of {} granules of {} KiB undelegated: {}",
+        census.undelegated,
+        census.total,
+        MIN_GRANULE >> 10,
+        if exact { "exact" } else { "not exact" }
+    );
+    lived.map(|()| exact)
+}

@@ -1,0 +1,50 @@
+//! A Realm's whole life, on the model RMM: from a guest image in a file to the last granule back in the host's hands.
+//!
+//! `cargo run --release --example realm_lifecycle -- --help` tells the rest.
+
+mod board;
+mod cli;
+mod console;
+mod guest;
+mod image;
+mod life;
+mod machine;
+mod report;
+
+use std::process::ExitCode;
+
+use cli::Invocation;
+
+/// What ends the example early, and with which status.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The user asked for something that cannot be had: status 2.
+    Input(String),
+    /// Something went wrong that should not: status 1.
+    Broken(String),
+}
+
+fn main() -> ExitCode {
+    let options = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(Invocation::Run(options)) => options,
+        Ok(Invocation::Print(text)) => {
+            println!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(message) => return fail(&Failure::Input(message)),
+    };
+    match machine::run(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => fail(&Failure::Broken("the balance is not exact".into())),
+        Err(failure) => fail(&failure),
+    }
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    let (message, status) = match failure {
+        Failure::Input(message) => (message, 2),
+        Failure::Broken(message) => (message, 1),
+    };
+    eprintln!("realm_lifecycle: error: {message}");
+    ExitCode::from(status)
+}

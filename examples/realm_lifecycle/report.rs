@@ -1,0 +1,35 @@
+//! What is printed at the end.
+
+use std::fmt::Write as _;
+
+use realm_sdk::abi::{Command, Dialect};
+use realm_sdk::host::counting::Counts;
+
+use crate::machine::Door;
+
+/// Prints the calls by command.
+pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
+    let row = |name: &str, counts: Counts| {
+        let Counts { issued, failed, retried, incomplete, .. } = counts;
+        println!("{name:<30} {issued:>9} {failed:>7} {retried:>8} {incomplete:>11}");
+    };
+    println!(
+        "{:<30} {:>9} {:>7} {:>8} {:>11}",
+        "SMCs", "issued", "failed", "retried", "incomplete"
+    );
+    for command in Command::ALL.iter().copied() {
+        let counts = door.counts(command, dialect);
+        if counts != Counts::default() {
+            row(command.name(), counts);
+        }
+    }
+    row("total", door.total());
+}
+
+/// The digest part of a measurement as hex digits.
+pub(crate) fn hex(measurement: &[u8]) -> String {
+    measurement.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
