@@ -1,0 +1,137 @@
+//! Whatever happens to any one call of a Realm's life, nothing is lost: every granule is back with the host, or in quarantine with its reason, and the model
+//! confirms it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod life;
+
+use life::{Ending, Life};
+use proptest::prelude::*;
+use realm_sdk::abi::result::OpMemReq;
+use realm_sdk::abi::{Dialect, ResultWord, Status};
+use realm_sdk::host::Registers;
+use realm_sdk::host::inject::Fault;
+
+fn word(status: Status) -> u64 {
+    ResultWord::from_status(status).0
+}
+
+/// X0 followed by what an RMM might leave in the other registers.
+fn answer(x0: u64, rest: u64) -> Registers {
+    [x0, rest, rest, rest, rest, rest, rest, rest]
+}
+
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
+/// Lives with the fault at each call in turn, until the fault comes too late to matter.
+fn at_every_call(dialect: Dialect, fault: Fault) {
+    for at in 0.. {
+        let (ending, struck) = Life::new(dialect).with_fault(at, fault).live();
+        ending.check(&format!("{dialect}, call {at}, {fault:x?}"));
+        if !struck {
+            assert_eq!(ending, Ending::GOOD, "a life without a fault");
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_life_without_faults_ends_well() {
+    for dialect in DIALECTS {
+        let (ending, _) = Life::new(dialect).live();
+        assert_eq!(ending, Ending::GOOD);
+    }
+}
+
+#[test]
+fn every_refusal_at_every_call() {
+    for dialect in DIALECTS {
+        for status in (1..=17).map(Status::from).filter(|status| {
+            !matches!(status, Status::Busy | Status::Blocked | Status::Incomplete)
+        }) {
+            at_every_call(dialect, Fault::Instead(answer(word(status), 0)));
+        }
+        at_every_call(dialect, Fault::Instead(answer(u64::MAX, 0)));
+        at_every_call(dialect, Fault::Instead(answer(ResultWord::with_level(Status::ErrorRtt, realm_sdk::abi::rtt::Level::L2).0, 0)));
+    }
+}
+
+#[test]
+fn a_busy_or_blocked_rmm_only_costs_calls() {
+    for dialect in DIALECTS {
+        for status in [Status::Busy, Status::Blocked] {
+            for at in 0.. {
+                let fault = Fault::Instead(answer(word(status), 0));
+                let (ending, struck) = Life::new(dialect).with_fault(at, fault).live();
+                ending.check(&format!("{dialect}, call {at}, {status:?}"));
+                // The answer to RMI_VERSION is the only one that is not tried again.
+                assert!(at == 0 || ending == Ending::GOOD, "{dialect}, call {at}, {status:?}: {ending:?}");
+                if !struck {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operation_where_there_is_none() {
+    for dialect in DIALECTS {
+        for mem in [OpMemReq::None, OpMemReq::Donate, OpMemReq::Reclaim, OpMemReq::Reserved] {
+            for can_cancel in [false, true] {
+                let x0 = ResultWord::incomplete(mem, can_cancel).0;
+                at_every_call(dialect, Fault::Instead(answer(x0, 0)));
+                at_every_call(dialect, Fault::Instead(answer(x0, 0x44)));
+            }
+        }
+    }
+}
+
+#[test]
+fn garbage_instead_of_an_answer() {
+    for dialect in DIALECTS {
+        for garbage in [0, 0x1000, 0x8000_0000, 0xdead_beef_0bad_f00d, u64::MAX] {
+            at_every_call(dialect, Fault::Instead(answer(word(Status::Success), garbage)));
+            at_every_call(dialect, Fault::Instead(answer(garbage, garbage)));
+        }
+    }
+}
+
+/// The RMM does what it is told and says something else: the host knows less than it thinks.
+#[test]
+fn the_call_works_and_the_answer_lies() {
+    for dialect in DIALECTS {
+        for garbage in [0, 0x1000, u64::MAX] {
+            at_every_call(dialect, Fault::Afterwards(answer(word(Status::Success), garbage)));
+        }
+        for status in [Status::ErrorInput, Status::ErrorRtt, Status::Unknown(99), Status::Busy, Status::Incomplete] {
+            at_every_call(dialect, Fault::Afterwards(answer(word(status), 0)));
+        }
+    }
+}
+
+/// From some call on, the RMM answers nothing but this.
+#[test]
+fn the_rmm_dies() {
+    for x0 in [u64::MAX, word(Status::ErrorInput), word(Status::Busy), word(Status::Incomplete), 0x10d, 0x20d] {
+        for at in (0..120).step_by(3) {
+            let life = Life::new(Dialect::TfRmm2026_07).dying(at, Fault::Instead(answer(x0, 0)));
+            life.live().0.check(&format!("dead from call {at} with {x0:#x}"));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn anything_at_any_call(
+        at in 0u64..400,
+        registers in prop::array::uniform8(prop_oneof![0u64..32, 0x8000_0000u64..0x8200_0000, any::<u64>()]),
+        afterwards: bool,
+        bet3: bool,
+    ) {
+        let fault = if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
+        let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
+        Life::new(dialect).with_fault(at, fault).live().0.check("a random fault");
+    }
+}
