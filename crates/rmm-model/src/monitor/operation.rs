@@ -130,6 +130,14 @@ impl Operations {
         self.0.iter().flatten().count()
     }
 
+    /// The granules that operations hold, and the granules of their objects.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (Vec<Pa>, Vec<Pa>) {
+        let open = || self.0.iter().flatten();
+        let memory = open().flat_map(|operation| operation.memory.iter().copied()).collect();
+        (memory, open().filter_map(|operation| operation.work.object()).collect())
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.count() >= Self::SLOTS
     }
