@@ -1,5 +1,7 @@
 //! The model as its users hold it.
 
+mod door;
+
 use alloc::boxed::Box;
 use core::fmt;
 
@@ -20,6 +22,13 @@ use crate::options::{Options, OptionsError};
 pub struct Model {
     monitor: Mutex<Monitor>,
 }
+
+/// Threads of a host share one machine.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Model>();
+    is_shared::<Cpu<'_>>();
+};
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,5 +191,3 @@ impl Cpu<'_> {
         self.interface(|interface| interface.vmcr = value);
     }
 }
-
-mod door;
