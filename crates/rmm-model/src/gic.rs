@@ -6,6 +6,9 @@
 /// List registers of a physical CPU.
 pub(crate) const LIST_REGISTERS: usize = 16;
 
+/// `ICH_VTR_EL2`, low word: five bits of priority and of preemption, 16-bit interrupt identifiers, 16 list registers.
+pub(crate) const VTR: u32 = 4 << 29 | 4 << 26 | 15;
+
 /// `ICH_LR<n>_EL2.State`, bits 63:62: pending is the lower bit, active the higher.
 const STATE_PENDING: u64 = 1 << 62;
 const STATE_ACTIVE: u64 = 1 << 63;

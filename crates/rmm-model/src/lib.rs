@@ -55,6 +55,8 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod answer;
 mod gic;

@@ -1,5 +1,7 @@
 //! Measurements of a Realm: the initial one (RIM) and the four the Realm extends itself (REM).
 
+use alloc::vec::Vec;
+
 use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor};
 use rmi_abi::realm::HashAlgorithm;
 use sha2::{Digest, Sha256, Sha384, Sha512};
@@ -87,7 +89,7 @@ impl Measurements {
         let algorithm = self.algorithm;
         let length = self.digest_bytes();
         let Some(slot) = self.slots.get_mut(index).filter(|_| index != 0) else { return false };
-        let mut input = alloc::vec::Vec::with_capacity(length + value.len());
+        let mut input = Vec::with_capacity(length + value.len());
         input.extend(slot.iter().take(length));
         input.extend(value);
         *slot = hash(algorithm, &input);
@@ -96,5 +98,4 @@ impl Measurements {
 }
 
 #[cfg(test)]
-#[path = "measurement/tests.rs"]
 mod tests;

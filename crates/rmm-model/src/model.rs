@@ -1,6 +1,6 @@
 //! The model as its users hold it.
 
-mod host_memory;
+mod door;
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -25,6 +25,13 @@ pub struct Model {
     /// Whether the token of the host's memory has been handed out.
     memory_taken: AtomicBool,
 }
+
+/// Threads of a host share one machine.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Model>();
+    is_shared::<Cpu<'_>>();
+};
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -190,5 +197,3 @@ impl Cpu<'_> {
         self.interface(|interface| interface.vmcr = value);
     }
 }
-
-mod door;

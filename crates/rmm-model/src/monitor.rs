@@ -12,6 +12,8 @@ mod rec;
 mod ripas;
 mod step;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unmap;
 
 use alloc::boxed::Box;

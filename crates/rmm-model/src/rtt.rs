@@ -223,26 +223,33 @@ impl Tree {
         }
     }
 
+    /// Every table.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> impl Iterator<Item = Pa> {
+        self.tables.keys().copied()
+    }
+
     /// Every mapping of Realm memory: its address and how many bytes it covers.
     #[cfg(test)]
-    pub(crate) fn data(&self) -> impl Iterator<Item = (Pa, u64)> {
-        fn collect(tree: &Tree, table: Pa, level: Level, into: &mut alloc::vec::Vec<(Pa, u64)>) {
-            for entry in tree.tables.get(&table).iter().flat_map(|table| table.iter()) {
+    pub(crate) fn data(&self) -> alloc::vec::Vec<(Pa, u64)> {
+        let mut found = alloc::vec::Vec::new();
+        let mut level = self.geometry.start_level();
+        let mut tables: alloc::vec::Vec<Pa> = self.roots().collect();
+        loop {
+            let entries = tables.iter().filter_map(|pa| self.tables.get(pa)).flat_map(|t| t.iter());
+            let mut below = alloc::vec::Vec::new();
+            for entry in entries {
                 match *entry {
-                    Entry::Data { pa, .. } => into.push((pa, level.entry_bytes())),
-                    Entry::Table { pa } => {
-                        if let Some(child) = level.child() {
-                            collect(tree, pa, child, into);
-                        }
-                    }
+                    Entry::Data { pa, .. } => found.push((pa, level.entry_bytes())),
+                    Entry::Table { pa } => below.push(pa),
                     _ => {}
                 }
             }
+            match level.child() {
+                Some(child) => level = child,
+                None => return found,
+            }
+            tables = below;
         }
-        let mut found = alloc::vec::Vec::new();
-        for root in self.roots() {
-            collect(self, root, self.geometry.start_level(), &mut found);
-        }
-        found.into_iter()
     }
 }

@@ -1,6 +1,5 @@
 //! The RMM itself: version, features, configuration, activation, tracking and granule protection tables.
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::realm::RmmConfigPage;
 use rmi_abi::{GranuleSize, Pa, Status};
@@ -10,7 +9,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::operation::Work;
 use super::{Monitor, RmmState, pa_range};
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
 use crate::unmodelled;
 
 /// Bytes that one level 0 entry of the granule protection table covers, and one tracking region with code 0 and 4 KiB granules.
@@ -138,23 +137,5 @@ impl Monitor {
         let region = pa_range(base, region_top)?;
         let state = if self.options.dram.overlaps(&region) { GPT_PLATFORM } else { GPT_RESERVED };
         Ok(Answer::success().x1(region_top).x2(state))
-    }
-
-    /// Puts every granule of the list into `state`, with content `byte`.
-    pub(super) fn hand_over(&mut self, list: &[Pa], state: GranuleState, byte: u8) {
-        for pa in list {
-            self.granules.set(*pa, state);
-            self.memory.refill(*pa, byte);
-        }
-    }
-
-    /// Puts every granule of `bytes` bytes at `pa` into `state` and zeroes it.
-    pub(super) fn convert(&mut self, pa: Pa, bytes: u64, state: GranuleState) {
-        if let Ok(range) = rmi_abi::PaRange::with_size(pa, bytes.next_multiple_of(MIN_GRANULE)) {
-            for granule in granules(&range) {
-                self.granules.set(granule, state);
-                self.memory.refill(granule, 0);
-            }
-        }
     }
 }

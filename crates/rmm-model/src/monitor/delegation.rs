@@ -1,6 +1,6 @@
-//! Memory changes hands: delegate and undelegate.
+//! Memory changes hands: delegate and undelegate, and every other change of a granule's owner.
 
-use rmi_abi::{PaRange, Status};
+use rmi_abi::{Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use super::{Monitor, pa_range};
@@ -63,5 +63,23 @@ impl Monitor {
             self.memory.refill(granule, content);
         }
         range.top().raw()
+    }
+
+    /// Puts every granule of the list into `state`, with content `byte`.
+    pub(super) fn hand_over(&mut self, list: &[Pa], state: GranuleState, byte: u8) {
+        for pa in list {
+            self.granules.set(*pa, state);
+            self.memory.refill(*pa, byte);
+        }
+    }
+
+    /// Puts every granule of `bytes` bytes at `pa` into `state` and zeroes it.
+    pub(super) fn convert(&mut self, pa: Pa, bytes: u64, state: GranuleState) {
+        if let Ok(range) = PaRange::with_size(pa, bytes) {
+            for granule in granules(&range) {
+                self.granules.set(granule, state);
+                self.memory.refill(granule, 0);
+            }
+        }
     }
 }

@@ -1,8 +1,11 @@
 //! Entering a REC and leaving it again: the checks, the host's answer to the last exit, the exit record.
 
 use alloc::boxed::Box;
+use core::mem::{self, offset_of};
 
-use rmi_abi::run::{ExitReason, RecEnter, RecEnterFlags, RecExit};
+use rmi_abi::esr::ExceptionClass;
+use rmi_abi::rtt::Ripas;
+use rmi_abi::run::{ExitReason, RecEnter, RecEnterFlags, RecExit, RecRun};
 use rmi_abi::{Dialect, Ipa, Pa, Status};
 use rmi_host::Registers;
 use zerocopy::{FromZeros, IntoBytes};
@@ -20,7 +23,7 @@ use crate::{rsi, syndrome};
 const ACTIONS_PER_ENTRY: u32 = 1 << 16;
 
 /// Offset of the exit record in the run page.
-const EXIT_OFFSET: u64 = core::mem::offset_of!(rmi_abi::run::RecRun, exit) as u64;
+const EXIT_OFFSET: u64 = offset_of!(RecRun, exit) as u64;
 
 /// A REC that runs: what is needed to ask its program for the next action without holding the monitor.
 pub(crate) struct Entered {
@@ -127,7 +130,7 @@ impl Monitor {
             }
             Translation::Fault { level, .. } => {
                 let status = syndrome::fault_status(level, false);
-                let esr = syndrome::class(rmi_abi::esr::ExceptionClass::DataAbort) | status;
+                let esr = syndrome::class(ExceptionClass::DataAbort) | status;
                 let exit = self.sync_exit(esr, 0, syndrome::hpfar(structure));
                 self.write_exit(address, cpu, exit);
                 Err(Answer::success())
@@ -211,7 +214,7 @@ impl Monitor {
 fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
     let [reply, ..] = enter.gprs;
     let flags = rec.flags;
-    match core::mem::replace(&mut rec.last_exit, LastExit::Other) {
+    match mem::replace(&mut rec.last_exit, LastExit::Other) {
         LastExit::Emulatable { .. } | LastExit::Unprotected
             if flags.contains(RecEnterFlags::INJECT_SEA) =>
         {
@@ -239,7 +242,7 @@ fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
         LastExit::RipasChange(change) => {
             // Only a request for RAM that was not carried out to its end can have been rejected.
             let rejected = flags.contains(RecEnterFlags::RIPAS_REJECT)
-                && change.value == rmi_abi::rtt::Ripas::Ram
+                && change.value == Ripas::Ram
                 && change.next != change.top;
             rec.answer([rsi::SUCCESS, change.next.raw(), u64::from(rejected), 0]);
         }

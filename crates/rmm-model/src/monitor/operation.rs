@@ -130,6 +130,14 @@ impl Operations {
         self.0.iter().flatten().count()
     }
 
+    /// The granules that operations hold, and the granules of their objects.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (Vec<Pa>, Vec<Pa>) {
+        let open = || self.0.iter().flatten();
+        let memory = open().flat_map(|operation| operation.memory.iter().copied()).collect();
+        (memory, open().filter_map(|operation| operation.work.object()).collect())
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.count() >= Self::SLOTS
     }
@@ -213,9 +221,16 @@ impl Monitor {
         let offered = self.offered(&words, wanted, missing)?;
 
         let contiguous = self.options.contiguous_donations;
-        let usable = offered.iter().take_while(|pa| self.granules.is(**pa, from)).count();
+        // One after the other: a list may offer the same granule twice.
+        let mut usable = 0;
+        for pa in &offered {
+            if !self.granules.is(*pa, from) {
+                break;
+            }
+            self.hand_over(&[*pa], GranuleState::Internal, 0);
+            usable += 1;
+        }
         let taken = offered.get(..usable).unwrap_or(&[]);
-        self.hand_over(taken, GranuleState::Internal, 0);
         let operation = self.operations.get(handle)?;
         operation.memory.extend_from_slice(taken);
         let missing = missing.saturating_sub(u16::try_from(usable).unwrap_or(u16::MAX));

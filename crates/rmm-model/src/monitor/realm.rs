@@ -1,6 +1,7 @@
 //! A Realm's life: create, activate, terminate, destroy.
 
 use alloc::vec::Vec;
+use core::mem::offset_of;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::dialect::InitialMeasurement;
@@ -99,8 +100,7 @@ impl Monitor {
             || features.sve_vl().is_some_and(|most| page.sve_vl <= most);
         let pmu_fits = !flags.contains(RealmFlags0::PMU)
             || features.pmu_num_ctrs().is_some_and(|most| page.pmu_num_ctrs <= most);
-        let mec_fits = matches!(page.flags0 & MEC_POLICY, 0)
-            || page.flags0 & MEC_POLICY == RealmFlags0::MEC_PRIVATE.bits();
+        let mec_fits = [0, RealmFlags0::MEC_PRIVATE.bits()].contains(&(page.flags0 & MEC_POLICY));
         let hash_fits = HashAlgorithm::from(page.hash_algo).digest_bytes().is_some();
         let valid = lpa2_fits
             && sve_fits
@@ -170,9 +170,9 @@ impl Monitor {
 fn fits_slots(page: &RealmParamsPage) -> bool {
     let bytes = page.as_bytes();
     [
-        core::mem::offset_of!(RealmParamsPage, s2sz),
-        core::mem::offset_of!(RealmParamsPage, num_bps),
-        core::mem::offset_of!(RealmParamsPage, num_wps),
+        offset_of!(RealmParamsPage, s2sz),
+        offset_of!(RealmParamsPage, num_bps),
+        offset_of!(RealmParamsPage, num_wps),
     ]
     .into_iter()
     .all(|slot| bytes.get(slot + 1..slot + 4) == Some(&[0; 3]))

@@ -15,7 +15,7 @@ use crate::guest::{Action, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, PsciRequest, RipasChange};
 use crate::rtt::Entry;
-use crate::{rsi, syndrome};
+use crate::{gic, rsi, syndrome};
 
 /// Whether a call went on to an exit, or what X0 to X3 become.
 enum Reply {
@@ -164,6 +164,7 @@ impl Monitor {
         write(0x008, &[hash]);
         // Auxiliary planes, and the plane of ATS: there are none.
         write(0x010, &[0; 8]);
+        write(0x018, &gic::VTR.to_le_bytes());
         write(0x020, &[0; 8]);
         write(0x200, &rpv);
         Some(status(rsi::SUCCESS))

@@ -1,7 +1,7 @@
 //! Translation tables: create, destroy, fold, and reading one entry.
 
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
-use rmi_abi::{Ipa, Status};
+use rmi_abi::{Ipa, Pa, Status};
 use rmi_host::Registers;
 
 use super::Monitor;
@@ -41,7 +41,7 @@ impl Monitor {
         let [_, rd, rtt, ipa, level, ..] = *x;
         let realm = self.realm(rd)?;
         let table = named(realm, ipa, level)?;
-        let reached = realm.reaches(rmi_abi::Pa::new(rtt));
+        let reached = realm.reaches(Pa::new(rtt));
         let rtt = self.fresh(rtt)?;
         require(reached, Status::ErrorInput)?;
         let realm = self.realm(rd)?;
