@@ -233,10 +233,13 @@ fn in_session<P: Platform>(
     let mut recs = Vec::new();
     let built = build(image, plan, model, &mut realm, pool, heap, &mut recs);
     let rd = realm.rd().pa();
-    let (realm, lived) = match built {
-        Err(failure) => (terminate(realm)?, Err(failure)),
+    let (ended, mut lived) = match built {
+        Err(failure) => (realm.tear_down(recs, pool, &mut |memory| heap.put(memory)), Err(failure)),
         Ok(()) => match realm.activate() {
-            Err(failed) => (terminate(failed.kept)?, Err(failed.error.into())),
+            Err(failed) => {
+                let ended = failed.kept.tear_down(recs, pool, &mut |memory| heap.put(memory));
+                (ended, Err(failed.error.into()))
+            }
             Ok(mut active) => {
                 let measurement = model.measurement(rd, 0).unwrap_or([0; 64]);
                 let digest = measurement
@@ -245,30 +248,15 @@ fn in_session<P: Platform>(
                 println!("realm    active");
                 println!("RIM      {}", report::hex(digest));
                 let lived = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
-                (terminate(active)?, lived)
+                (active.tear_down(recs, pool, &mut |memory| heap.put(memory)), lived)
             }
         },
     };
-    println!("realm    terminated");
-    let mut realm = realm;
-    let mut result = lived;
-    for rec in recs {
-        if let Err(failed) = realm.destroy_rec(pool, rec) {
-            result = result.and(Err(failed.error.into()));
-        }
+    match ended {
+        None => println!("realm    terminated, destroyed, gone"),
+        Some(error) => lived = lived.and(Err(error.into())),
     }
-    if let Some(error) = realm.destroy_or_quarantine(pool, &mut |memory| heap.put(memory)) {
-        result = result.and(Err(error.into()));
-    }
-    println!("realm    gone");
-    result
-}
-
-fn terminate<'r, 'm, P: Platform, S>(
-    realm: Realm<'r, 'm, P, S>,
-) -> Result<Realm<'r, 'm, P, realm_sdk::builder::Terminated>, Failure> {
-    // No REC is running: the only reason to refuse is gone.
-    realm.terminate().map_err(|failed| Failure::from(failed.error))
+    lived
 }
 
 /// Populates the Realm and creates its RECs.

@@ -7,7 +7,7 @@ use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::tracing::Tracing;
-use realm_sdk::host::{CountingLedger, Host, QuarantineShelf, Undelegated};
+use realm_sdk::host::{Balance, CountingLedger, Host, QuarantineShelf, Undelegated};
 use realm_sdk::sro::GranuleSet;
 use rmm_model::{Model, Options as ModelOptions};
 
@@ -20,7 +20,8 @@ use crate::{life, report};
 pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>)>>;
 
 /// The platform of the session.
-pub(crate) type Board<'m> = Host<&'m Door<'m>, &'m Model, &'m CountingLedger, &'m QuarantineShelf<64>>;
+pub(crate) type Board<'m> =
+    Host<&'m Door<'m>, &'m Model, &'m CountingLedger, &'m QuarantineShelf<64>>;
 
 const MIB: u64 = 1 << 20;
 
@@ -66,7 +67,26 @@ impl HostHeap {
 
 /// Runs a life and says whether every granule came back.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let image = Image::load(options.image.as_deref(), options.pad).map_err(Failure::Input)?;
+    let result = run_machine(options);
+    if let Err(Stopped::Early(failure)) = result {
+        // No session was opened.
+        println!("balance: {}", Balance::default());
+        return Err(failure);
+    }
+    result.map_err(|Stopped::Early(failure)| Stopped::Late(failure) | failure)
+}
+
+/// When a run ended.
+enum Stopped {
+    /// Before there was a machine.
+    Early(Failure),
+    /// After its balance was printed.
+    Late(Failure),
+}
+
+fn run_machine(options: &Options) -> Result<bool, Stopped> {
+    let early = |message: String| Stopped::Early(Failure::Input(message));
+    let image = Image::load(options.image.as_deref(), options.pad).map_err(early)?;
     let ram = options.ram_mib.checked_mul(MIB).filter(|ram| *ram > 0 && *ram <= 32 << 30);
     let Some(ram) = ram else {
         return Err(Failure::Input(format!(
@@ -83,9 +103,9 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     model_options.busy_every = options.busy_every;
     // RAM, what the host needs besides, and room to align both.
     let dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
-    model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)
-        .map_err(|error| Failure::Broken(error.to_string()))?;
-    let model = Model::new(model_options).map_err(|error| Failure::Input(error.to_string()))?;
+    model_options.dram =
+        PaRange::with_size(Pa::new(0x8000_0000), dram).map_err(|error| early(error.to_string()))?;
+    let model = Model::new(model_options).map_err(|error| early(error.to_string()))?;
 
     let print: fn(Arguments<'_>) = |line| eprintln!("{line}");
     let tracing = Tracing::new(&model, print, options.dialect);
@@ -116,5 +136,5 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         MIN_GRANULE >> 10,
         if exact { "exact" } else { "not exact" }
     );
-    lived.map(|()| exact)
+    lived.map(|()| exact).map_err(Stopped::Late)
 }

@@ -23,6 +23,11 @@ pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
             row(command.name(), counts);
         }
     }
+    // Probing for the dialect asks for a command that only one has.
+    let others = door.others(dialect);
+    if others != Counts::default() {
+        row("(not of this dialect)", others);
+    }
     row("total", door.total());
 }
 

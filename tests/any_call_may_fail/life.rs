@@ -3,13 +3,16 @@
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
-use realm_sdk::builder::{Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region};
+use realm_sdk::builder::{
+    Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
+};
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::inject::{Fault, Injecting};
 use realm_sdk::host::{
-    CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf, Rmm, SessionOptions,
-    Undelegated,
+    CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf,
+    Rmm, SessionOptions, Undelegated,
 };
+use realm_sdk::rec::exit::PsciNotice;
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
@@ -43,13 +46,25 @@ pub(crate) struct Ending {
 
 impl Ending {
     /// Everything is back with the host.
-    pub(crate) const GOOD: Self =
-        Self { host: DRAM / MIN_GRANULE, quarantined: 0, lost: Vec::new(), stolen: Vec::new(), lived: true, books: true };
+    pub(crate) const GOOD: Self = Self {
+        host: DRAM / MIN_GRANULE,
+        quarantined: 0,
+        lost: Vec::new(),
+        stolen: Vec::new(),
+        lived: true,
+        books: true,
+    };
 
-    /// Panics if a granule is lost.
+    /// Panics if a granule is lost, or the host thinks it has one that it does not.
     pub(crate) fn check(&self, when: &str) {
-        assert!(self.lost.is_empty(), "{when}: lost {:?} in {self:?}", self.lost);
+        self.check_after_a_lie(when);
         assert!(self.stolen.is_empty(), "{when}: {self:?}");
+    }
+
+    /// As [`Ending::check`], after the RMM did something and said in so many words that it did not: such an RMM cannot be told from an honest one, and a host
+    /// that believes it may hold memory that it cannot reach.
+    pub(crate) fn check_after_a_lie(&self, when: &str) {
+        assert!(self.lost.is_empty(), "{when}: lost {:?} in {self:?}", self.lost);
         assert!(self.books, "{when}: {self:?}");
     }
 }
@@ -93,8 +108,11 @@ impl Life {
         let model = Model::new(options.range_capable()).unwrap();
         let fault = self.fault.map_or(Fault::Instead([0; 8]), |(_, fault)| fault);
         let at = self.fault.map_or(u64::MAX, |(at, _)| at);
-        let door =
-            if self.dies { Injecting::from(&model, at, fault) } else { Injecting::once(&model, at, fault) };
+        let door = if self.dies {
+            Injecting::from(&model, at, fault)
+        } else {
+            Injecting::once(&model, at, fault)
+        };
         let books = Books::default();
         let quarantine = QuarantineShelf::<64>::new();
         let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
@@ -171,26 +189,150 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap) -> bool {
 
 fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool<'_>, heap: &mut Heap) -> bool {
     let mut storage = RealmStorage::<16, 16>::new();
-    let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else { return false };
-    let mut recs = Vec::new();
-    let built = build(&mut realm, model, pool, heap, &mut recs);
-    let (mut realm, lived) = if built {
-        match realm.activate() {
-            Ok(mut active) => {
-                let lived = run(&mut active, pool, heap, &mut recs);
-                (active.terminate(), lived)
-            }
-            Err(failed) => (failed.kept.terminate().map_err(|failed| failed.map(|_| unreachable())), false),
-        }
-    } else {
-        (realm.terminate().map_err(|failed| failed.map(|_| unreachable())), false)
+    let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
+        return false;
     };
-    // A refused termination gives the Realm back; once more is enough against a single fault, and a dead RMM never agrees.
-    let _ = &mut realm;
-    finish(realm, pool, heap, recs);
-    lived
+    let mut recs = Vec::new();
+    if !build(&mut realm, model, pool, heap, &mut recs) {
+        realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+        return false;
+    }
+    match realm.activate() {
+        Ok(mut active) => {
+            let lived = run(&mut active, pool, heap, &mut recs);
+            active.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+            lived
+        }
+        Err(failed) => {
+            failed.kept.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+            false
+        }
+    }
 }
 
-fn unreachable() -> ! {
-    unreachable!()
+fn build<P: Platform>(
+    realm: &mut Realm<'_, '_, P, New>,
+    model: &Model,
+    pool: &mut Pool<'_>,
+    heap: &mut Heap,
+    recs: &mut Vec<RecObject>,
+) -> bool {
+    let image = [0xa5; 0x2800];
+    let mut regions = [
+        Region::new(
+            Ipa::new(RAM + 0x3000),
+            heap.take(0x20_0000, 0x20_0000).unwrap(),
+            Content::Unspecified,
+        ),
+        Region::new(Ipa::new(RAM), heap.take(0x3000, 0x1000).unwrap(), Content::Measured(&image)),
+        Region::new(
+            Ipa::new(RAM + 0x40_0000),
+            heap.take(0x40_0000, 0x20_0000).unwrap(),
+            Content::Unspecified,
+        ),
+    ];
+    let populated = realm.populate(pool, &mut regions, &mut |_| {});
+    for region in regions {
+        heap.insert(region.into_memory()).unwrap();
+    }
+    if populated.is_err() || pool.prefill(realm.rmm(), 17 * 0x1000, 0x1000).is_err() {
+        return false;
+    }
+    for index in 0..2 {
+        let start = RecStart { runnable: index == 0, pc: Ipa::new(RAM), gprs: [0; 8] };
+        match realm.create_rec(pool, &start) {
+            Ok(rec) => recs.push(rec),
+            Err(_) => return false,
+        }
+    }
+    let rd = realm.rd().pa();
+    let uart = Ipa::new(1 << 35);
+    let first = vec![
+        Action::Store { ipa: uart, bytes: 4, value: 1 },
+        Action::Load { ipa: uart, bytes: 1 },
+        Action::ipa_state_set(
+            Ipa::new(RAM + 0x40_1000),
+            Ipa::new(RAM + 0x40_3000),
+            Ripas::Empty,
+            0,
+        ),
+        Action::Store { ipa: Ipa::new(RAM + 0x2000), bytes: 2, value: 7 },
+        Action::host_call(Ipa::new(RAM + 0x2000)),
+        Action::ipa_state_set(Ipa::new(RAM + 0x80_0000), Ipa::new(RAM + 0x80_1000), Ripas::Ram, 0),
+        Action::Load { ipa: Ipa::new(RAM + 0x80_0000), bytes: 8 },
+        Action::psci_cpu_on(1, RAM, 0),
+        Action::psci_system_off(),
+    ];
+    model.set_guest(rd, 0, Box::new(Script::new(first)));
+    model.set_guest(rd, 1, Box::new(Script::new(vec![Action::psci_cpu_off()])));
+    true
+}
+
+/// Runs both RECs; whether the Realm turned itself off.
+fn run<P: Platform>(
+    realm: &mut Realm<'_, '_, P, Active>,
+    pool: &mut Pool<'_>,
+    heap: &mut Heap,
+    recs: &mut Vec<RecObject>,
+) -> bool {
+    let (rmm, geometry) = (realm.rmm(), realm.geometry());
+    let mut vcpus: Vec<_> = recs
+        .drain(..)
+        .map(|object| Rec::new(object, heap.take(0x1000, 0x1000).unwrap(), geometry))
+        .collect();
+    let off = first_cpu(rmm, realm, pool, heap, &mut vcpus);
+    for rec in vcpus {
+        let (object, page) = rec.into_parts();
+        heap.insert(page).unwrap();
+        recs.push(object);
+    }
+    off
+}
+
+fn first_cpu<P: Platform>(
+    rmm: &Rmm<P>,
+    realm: &mut Realm<'_, '_, P, Active>,
+    pool: &mut Pool<'_>,
+    heap: &mut Heap,
+    vcpus: &mut [Rec],
+) -> bool {
+    let [first, second] = vcpus else { return false };
+    let mut answer = Answer::resume();
+    for _ in 0..40 {
+        let Ok(event) = first.enter(rmm, answer) else { return false };
+        answer = match event.exit {
+            Exit::MmioStore(store) => store.complete(),
+            Exit::MmioLoad(load) => load.complete(0x55),
+            Exit::RipasChange(change) => {
+                match realm.set_ripas(pool, change.rec(), change.range()) {
+                    Ok(()) => change.accept(),
+                    Err(_) => change.reject(),
+                }
+            }
+            Exit::HostCall(call) => call.not_supported(),
+            Exit::Fault(fault) => {
+                let page = IpaRange::with_size(fault.page(), 0x1000).unwrap();
+                let Some(memory) = heap.take(0x1000, 0x1000) else { return false };
+                match realm.map(pool, page.base(), memory) {
+                    Ok(()) => fault.retry(),
+                    Err(failed) => {
+                        heap.insert(failed.kept).unwrap();
+                        return false;
+                    }
+                }
+            }
+            Exit::PsciRequest(request) => {
+                let answer = match request.accept(rmm, second.name()) {
+                    Ok(answer) => answer,
+                    Err(_) => return false,
+                };
+                let _ = second.enter(rmm, Answer::resume());
+                answer
+            }
+            Exit::PsciNotice(notice) => return notice == PsciNotice::SystemOff,
+            Exit::Irq | Exit::Fiq => Answer::resume(),
+            _ => return false,
+        };
+    }
+    false
 }

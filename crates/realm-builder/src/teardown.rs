@@ -5,7 +5,7 @@ use rmi_host::command::Unmapped;
 use rmi_host::{
     Delegated, Error, Failed, InUse, Platform, QuarantineReason, Subject, Undelegated, Violation,
 };
-use sro::{Pool, drive};
+use sro::{Pool, RecObject, drive};
 
 use crate::realm::{Realm, Terminated};
 use crate::storage::{Certainty, Extent, Table};
@@ -61,24 +61,10 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             Err(Failed { error, kept }) => match kept.destroy(pool, home) {
                 Ok(()) => None,
                 Err(Failed { kept, .. }) => {
-                    kept.quarantine(pool, home);
+                    kept.abandon(pool, home);
                     Some(error)
                 }
             },
-        }
-    }
-
-    fn quarantine(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
-        let alive = |command| QuarantineReason::ObjectAlive { command };
-        while let Some(extent) = self.extents.pop() {
-            self.rmm.recover(extent.memory.into_released(), alive(Command::RttDataUnmap), home);
-        }
-        while let Some(table) = self.tables.pop() {
-            pool.recover(self.rmm, table.granule.into_released(), alive(Command::RttDestroy));
-        }
-        self.donated.recover(self.rmm, pool, Command::RealmCreate);
-        for memory in [self.rd.into_released(), self.roots.into_released()] {
-            pool.recover(self.rmm, memory, alive(Command::RealmDestroy));
         }
     }
 
@@ -221,6 +207,55 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Ends the Realm from any state, whatever happens: terminates it, destroys the RECs given, and destroys it. What the RMM does not give back goes to quarantine.
+    ///
+    /// None of its RECs may be running. Each step that fails for a passing reason is tried twice; the first error that stays is returned, for the record.
+    pub fn tear_down(
+        self,
+        recs: impl IntoIterator<Item = RecObject>,
+        pool: &mut Pool<'_>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Option<Error> {
+        let rmm = self.rmm;
+        let (mut realm, refused) = match self.terminate().or_else(|failed| failed.kept.terminate())
+        {
+            Ok(realm) => (realm, None),
+            // Its tables and memory can be taken apart all the same; only the descriptor cannot.
+            Err(Failed { error, kept }) => (kept.become_state(), Some(error)),
+        };
+        let mut first = refused;
+        for rec in recs {
+            let result = match realm.destroy_rec(pool, rec) {
+                Err(Failed { kept: Some(rec), .. }) => realm.destroy_rec(pool, rec),
+                result => result,
+            };
+            if let Err(Failed { error, kept }) = result {
+                first.get_or_insert(error);
+                if let Some(rec) = kept {
+                    rec.force(rmm, pool);
+                    realm.recs = realm.recs.saturating_sub(1);
+                }
+            }
+        }
+        let error = realm.destroy_or_quarantine(pool, home);
+        first.or(error)
+    }
+
+    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest.
+    pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+        let alive = |command| QuarantineReason::ObjectAlive { command };
+        while let Some(extent) = self.extents.pop() {
+            self.rmm.recover(extent.memory.into_released(), alive(Command::RttDataUnmap), home);
+        }
+        while let Some(table) = self.tables.pop() {
+            pool.recover(self.rmm, table.granule.into_released(), alive(Command::RttDestroy));
+        }
+        self.donated.recover(self.rmm, pool, Command::RealmCreate);
+        for memory in [self.rd.into_released(), self.roots.into_released()] {
+            pool.recover(self.rmm, memory, alive(Command::RealmDestroy));
+        }
+    }
+
     /// What lies at an IPA: the part of the Realm's memory that contains it.
     #[must_use]
     pub fn memory_at(&self, ipa: Ipa) -> Option<IpaRange> {

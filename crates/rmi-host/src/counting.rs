@@ -101,6 +101,16 @@ impl<C> Counting<C> {
         command.fid(dialect).map(|fid| self.counters(fid.0.into()).read()).unwrap_or_default()
     }
 
+    /// The counts of calls that are no commands of a dialect.
+    #[must_use]
+    pub fn others(&self, dialect: Dialect) -> Counts {
+        let known =
+            |number: &u16| Command::from_fid(Fid::from_function_number(*number), dialect).is_some();
+        let numbers = (FIRST..).map_while(|number| u16::try_from(number).ok());
+        let unknown = numbers.zip(&self.counters).filter(|(number, _)| !known(number));
+        unknown.map(|(_, counters)| counters.read()).fold(self.others.read(), Counts::plus)
+    }
+
     /// The counts of all calls.
     #[must_use]
     pub fn total(&self) -> Counts {

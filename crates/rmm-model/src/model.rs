@@ -1,6 +1,7 @@
 //! The model as its users hold it.
 
 mod door;
+mod host_memory;
 
 use alloc::boxed::Box;
 use core::fmt;

@@ -4,7 +4,7 @@
 use rmi_abi::address::Address;
 use rmi_abi::address::AddressRange;
 use rmi_abi::realm::RmmConfigPage;
-use rmi_abi::{Command, ResultWord};
+use rmi_abi::{Command, ResultWord, Status};
 
 use crate::channel::{Call, Channel, Progress, Reply};
 use crate::error::{Error, Subject, Violation};
@@ -12,10 +12,18 @@ use crate::granules::Undelegated;
 use crate::platform::Platform;
 
 impl<P: Platform> Channel<P> {
-    /// Issues a command that names no memory, once, and hands the answer over as it is.
+    /// Issues a command that names no memory, again while the RMM is busy, and hands the last answer over as it is.
     pub(crate) fn ask(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
-        // SAFETY: version, feature and table queries have no effect on memory.
-        unsafe { self.issue(call) }
+        let mut patience = self.patience().busy;
+        loop {
+            // SAFETY: version, feature and table queries have no effect on memory.
+            let answer = unsafe { self.issue(call)? };
+            if patience == 0 || !matches!(answer.0.status(), Status::Busy | Status::Blocked) {
+                return Ok(answer);
+            }
+            patience -= 1;
+            self.platform().relax();
+        }
     }
 
     /// Issues a command that names no memory and waits for its success.
