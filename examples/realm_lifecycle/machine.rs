@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         println!("balance: {}", Balance::default());
         return Err(failure);
     }
-    result.map_err(|Stopped::Early(failure)| Stopped::Late(failure) | failure)
+    result.map_err(|(Stopped::Early(failure) | Stopped::Late(failure))| failure)
 }
 
 /// When a run ended.
@@ -89,10 +89,7 @@ fn run_machine(options: &Options) -> Result<bool, Stopped> {
     let image = Image::load(options.image.as_deref(), options.pad).map_err(early)?;
     let ram = options.ram_mib.checked_mul(MIB).filter(|ram| *ram > 0 && *ram <= 32 << 30);
     let Some(ram) = ram else {
-        return Err(Failure::Input(format!(
-            "{} MiB of RAM are not within 1 to 32768",
-            options.ram_mib
-        )));
+        return Err(early(format!("{} MiB of RAM are not within 1 to 32768", options.ram_mib)));
     };
 
     let mut model_options = ModelOptions::new(options.dialect);
