@@ -95,6 +95,9 @@ impl Status {
     }
 
     /// Whether bits 15:8 of the result word hold a level for this status.
+    ///
+    /// `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT` carry one in late revisions only, together with an address in higher bits; earlier ones leave
+    /// [`ResultWord::data`] zero.
     #[must_use]
     pub const fn carries_level(self) -> bool {
         matches!(
@@ -177,6 +180,15 @@ impl ResultWord {
     #[must_use]
     pub const fn index(self) -> u8 {
         self.0.to_le_bytes()[1]
+    }
+
+    /// Bits 63:8 as they are: what goes with the status.
+    ///
+    /// Late revisions put a granule number above the level of `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT`; its exact position is not public, so
+    /// these bits are neither interpreted nor required to be zero.
+    #[must_use]
+    pub const fn data(self) -> u64 {
+        self.0 >> 8
     }
 
     /// Bits 15:8 as a signed level, when the status carries one and it is a level that exists (-1 to 3).
