@@ -14,7 +14,7 @@ use rmi_abi::desc::OpMemState;
 use rmi_abi::describe::{Enumeration, Register, STRUCTURES};
 use rmi_abi::dialect::InitialMeasurement;
 use rmi_abi::run::ExitReason;
-use rmi_abi::{Command, Dialect};
+use rmi_abi::{Command, Dialect, rsi};
 
 /// The rows of the first table after `heading` in the documentation of a module, cells trimmed.
 fn table(source: &str, heading: &str) -> Vec<Vec<String>> {
@@ -196,4 +196,66 @@ fn no_two_commands_of_a_dialect_share_a_number() {
             assert_eq!(Command::from_fid(Fid(fid.0 | Fid::SVE_HINT), dialect), Some(command));
         }
     }
+}
+
+/// The cells of an index page, links reduced to what they are called.
+fn index(source: &str) -> Vec<Vec<String>> {
+    let rows = table(source, "| Identifier");
+    let plain = |cell: &String| match cell.split_once("](super::Command::") {
+        // The link must go to the variant that has the name.
+        Some((name, variant)) => {
+            let name = name.trim_matches(['[', '`']);
+            let camel = variant.trim_end_matches(')').to_lowercase();
+            assert_eq!(camel, name[4..].replace('_', "").to_lowercase());
+            name.to_owned()
+        }
+        None => cell.trim_matches('`').to_owned(),
+    };
+    rows[2..].iter().map(|row| row.iter().map(plain).collect()).collect()
+}
+
+#[test]
+fn the_index_page_of_commands_is_the_table() {
+    let rows = index(include_str!("../src/command/index.rs"));
+    assert_eq!(rows.len(), Command::ALL.len());
+    for (row, command) in rows.iter().zip(Command::ALL) {
+        let mut effects = Vec::new();
+        let mut wanted =
+            vec![format!("{}", command.forms()[0].fid()), command.name().to_owned(), String::new()];
+        for dialect in Dialect::ALL {
+            wanted.push(match command.form(dialect) {
+                None => "-".to_owned(),
+                Some(form) => {
+                    let effect = format!("{:?}", form.effect()).to_lowercase();
+                    if !effects.contains(&effect) {
+                        effects.push(effect);
+                    }
+                    if form.unsure_in().contains(dialect) { "(yes)" } else { "yes" }.to_owned()
+                }
+            });
+        }
+        wanted[2] = effects.join(", ");
+        assert_eq!(*row, wanted);
+    }
+}
+
+#[test]
+fn the_index_page_of_the_rsi_is_the_table() {
+    let rows = index(include_str!("../src/rsi/index.rs"));
+    assert_eq!(rows.len(), rsi::Command::ALL.len());
+    for (row, command) in rows.iter().zip(rsi::Command::ALL) {
+        let form = command.form();
+        let mut wanted = vec![format!("{}", form.fid()), command.name().to_owned()];
+        for version in rsi::Version::ALL {
+            wanted.push(if form.versions().contains(version) { "yes" } else { "-" }.to_owned());
+        }
+        assert_eq!(*row, wanted);
+    }
+}
+
+/// Both tables are ordered by number, so that a reader finds a command by it.
+#[test]
+fn commands_are_ordered_by_their_numbers() {
+    assert!(Command::ALL.is_sorted_by_key(|command| command.forms()[0].fid()));
+    assert!(rsi::Command::ALL.is_sorted_by_key(|command| command.form().fid()));
 }
