@@ -109,6 +109,7 @@ impl BlockSize {
 #[doc(alias = "RmiAddrRangeDesc64KB")]
 pub struct AddrRangeDesc {
     /// First address; aligned to the block size in what a host builds.
+    #[doc(alias = "addr")]
     pub base: Pa,
     /// Size of a block.
     pub size: BlockSize,
@@ -238,6 +239,9 @@ pub struct DonateRequest {
     /// Number of blocks, at most 16383.
     pub count: u16,
     /// Whether all of it must be one block-aligned, power of two sized run.
+    #[doc(alias = "RmiOpMemContig")]
+    #[doc(alias = "CONTIG")]
+    #[doc(alias = "NON_CONTIG")]
     pub contiguous: bool,
     /// State in which the memory is wanted.
     pub state: OpMemState,

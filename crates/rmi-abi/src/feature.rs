@@ -21,6 +21,9 @@ use crate::realm::HashAlgorithm;
 #[doc(alias = "RmiFeatureRegister2")]
 #[doc(alias = "RmiFeatureRegister3")]
 #[doc(alias = "RmiFeatureRegister4")]
+#[doc(alias = "RmiFeature")]
+#[doc(alias = "RMI_FEATURE_FALSE")]
+#[doc(alias = "RMI_FEATURE_TRUE")]
 pub struct Features {
     dialect: Dialect,
     registers: [u64; Self::COUNT],
@@ -106,6 +109,7 @@ impl Features {
     #[must_use]
     #[doc(alias = "SVE")]
     #[doc(alias = "SVE_VL")]
+    #[doc(alias = "SVE_EN")]
     pub const fn sve_vl(&self) -> Option<u8> {
         if field(self.register0(), 9, 1) != 0 { Some(small(self.register0(), 10, 4)) } else { None }
     }
@@ -128,6 +132,7 @@ impl Features {
     #[must_use]
     #[doc(alias = "PMU")]
     #[doc(alias = "PMU_NUM_CTRS")]
+    #[doc(alias = "PMU_EN")]
     pub const fn pmu_num_ctrs(&self) -> Option<u8> {
         if field(self.register0(), 26, 1) != 0 {
             Some(small(self.register0(), 27, 5))

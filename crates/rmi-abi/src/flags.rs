@@ -9,6 +9,7 @@ use crate::address::Pa;
 /// Source: DEN0137 2.0-bet3, `RmiRttAddrType`; bits 1:0 of the flags, and for a list its length in bits 15:2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttAddrType")]
+#[doc(alias = "oaddr_type")]
 pub enum AddrSet {
     /// Not at all (unmap only).
     None,
@@ -17,6 +18,7 @@ pub enum AddrSet {
     /// By a list of descriptors in a non-secure granule.
     List {
         /// Number of descriptors, at most 16383.
+        #[doc(alias = "list_count")]
         count: u16,
     },
 }
@@ -214,6 +216,9 @@ impl AuxUnmapFlags {
 #[doc(alias = "UnprotectedDescriptor")]
 pub struct UnprotectedDesc {
     /// Where the memory is.
+    #[doc(alias = "OA_47_12")]
+    #[doc(alias = "OA_49_48_LPA2")]
+    #[doc(alias = "OA_51_50_LPA2")]
     pub address: Pa,
     /// Memory attributes.
     pub memattr: MemAttr,
@@ -262,7 +267,10 @@ bitflags::bitflags! {
     #[doc(alias = "RmiDataFlags")]
     pub struct DataFlags: u64 {
         /// The content is measured, not just address and flags.
-        #[doc(alias = "MEASURE_CONTENT")]
+        #[doc(alias = "RmiDataMeasureContent")]
+        #[doc(alias = "RMI_MEASURE_CONTENT")]
+        #[doc(alias = "RMI_NO_MEASURE_CONTENT")]
+        #[doc(alias = "NO_MEASURE")]
         const MEASURE = 1 << 0;
         const _ = !0;
     }
@@ -273,6 +281,8 @@ bitflags::bitflags! {
     pub struct ContinueFlags: u64 {
         /// Finish the object in hand and stop there.
         #[doc(alias = "RmiContinueBeyond")]
+        #[doc(alias = "KEEP_GOING")]
+        #[doc(alias = "beyond")]
         const STOP = 1 << 0;
         const _ = !0;
     }

@@ -211,6 +211,8 @@ impl ResultWord {
     /// Whether an `RMI_INCOMPLETE` operation may be cancelled, bit 10.
     #[must_use]
     #[doc(alias = "RmiOpCanCancel")]
+    #[doc(alias = "CAN_CANCEL")]
+    #[doc(alias = "CANNOT_CANCEL")]
     pub const fn can_cancel(self) -> bool {
         self.0 & (1 << 10) != 0
     }

@@ -361,10 +361,12 @@ pub enum RttEntryState {
     /// Nothing is mapped.
     #[doc(alias = "RMI_UNASSIGNED")]
     #[doc(alias = "VOID")]
+    #[doc(alias = "UNASSIGNED")]
     Void = 0,
     /// Memory is mapped.
     #[doc(alias = "RMI_ASSIGNED")]
     #[doc(alias = "DATA")]
+    #[doc(alias = "ASSIGNED")]
     Data = 1,
     /// A table of the next level.
     #[doc(alias = "RMI_TABLE")]
@@ -404,18 +406,23 @@ impl RttEntryState {
 #[repr(u8)]
 #[doc(alias = "RmiRipas")]
 #[non_exhaustive]
+#[doc(alias = "RsiRipas")]
 pub enum Ripas {
     /// Not used by the Realm; an access is an abort that the Realm sees.
     #[doc(alias = "RMI_EMPTY")]
+    #[doc(alias = "RSI_EMPTY")]
     Empty = 0,
     /// Private memory of the Realm.
     #[doc(alias = "RMI_RAM")]
+    #[doc(alias = "RSI_RAM")]
     Ram = 1,
     /// Memory that the host took away.
     #[doc(alias = "RMI_DESTROYED")]
+    #[doc(alias = "RSI_DESTROYED")]
     Destroyed = 2,
     /// Memory of an assigned device.
     #[doc(alias = "RMI_DEV")]
+    #[doc(alias = "RSI_DEV")]
     Dev = 3,
     /// A code this crate does not know.
     #[num_enum(catch_all)]
