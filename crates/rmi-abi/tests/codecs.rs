@@ -168,7 +168,7 @@ proptest! {
         prop_assert_eq!(Mpidr::from_raw(mpidr.raw()), Some(mpidr));
         prop_assert_eq!(Mpidr::from_psci(mpidr.to_psci()), Some(mpidr));
         let [aff0, aff1, aff2, aff3] = mpidr.affinity().map(u32::from);
-        prop_assert_eq!(aff0 + 16 * aff1 + (16 * aff2 << 8) + (16 * aff3 << 16), index);
+        prop_assert_eq!(aff0 + (aff1 << 4) + (aff2 << 12) + (aff3 << 20), index);
         if let Some(mpidr) = Mpidr::from_raw(raw) {
             prop_assert_eq!(mpidr.raw(), raw);
         }

@@ -1,6 +1,6 @@
 //! The typed enums and flags against the tables of names, codes and fields: two statements of the same facts.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
