@@ -1,4 +1,51 @@
 //! The one door to the Realm Management Monitor (RMM).
+//!
+//! A session, memory that goes to the RMM and comes back, and the books to prove it, on the model RMM:
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmi_host::{CountingLedger, Discovered, Host, Progress, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // On hardware: `SmcConduit`, a `LinearMap`, and tokens of the host's own memory.
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let mut memory = model.take_memory();
+//! let mut page = memory.take_front(0x1000).expect("1 GiB");
+//!
+//! let ledger = CountingLedger::new();
+//! let platform = Host::new(&model, &model).with_ledger(&ledger);
+//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
+//! found.configure(&mut page)?;
+//! // Activation may want memory, see the `sro` crate. This RMM wants none.
+//! let Progress::Done(_) = found.start_activation()? else { panic!("wants memory") };
+//! let rmm = found.into_active();
+//!
+//! let four_pages = memory.take_front(0x4000).expect("1 GiB");
+//! let delegated = rmm.delegate(four_pages).map_err(|failed| failed.error)?;
+//! assert_eq!(ledger.balance().outstanding(), 4);
+//! let back = rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+//! assert_eq!(back.bytes(), 0x4000);
+//! assert_eq!(ledger.balance().outstanding(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`conduit`] | [`Conduit`], the one unsafe method through which everything goes |
+//! | [`access`], [`linear_map`] | the host's view of its own memory |
+//! | [`platform`] | all that an embedder brings |
+//! | [`session`] | finding, configuring and activating an RMM; [`Rmm`] |
+//! | [`granules`], [`delegate`] | memory as tokens; giving it to the RMM and taking it back |
+//! | [`command`] | typed commands |
+//! | [`channel`] | calls in a dialect, stateful operations, patience |
+//! | [`error`] | what can go wrong |
+//! | [`ledger`], [`quarantine`] | books, and memory that does not come back |
+//! | [`counting`], [`tracing`], [`inject`] | conduits that count, tell, and break things |
+//!
+//! Features: `smc` adds the SMC instruction as a conduit, on aarch64.
 #![no_std]
 
 pub mod access;
