@@ -345,6 +345,8 @@ layout! {
 }
 
 /// What both drafts say of a plane's exit.
+///
+/// Source: RSI 1.1 and 2.0 drafts, `RsiPlaneExit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "RsiPlaneExit")]
 pub struct PlaneExit {
