@@ -32,7 +32,7 @@ fn any_of<T: for<'a> Arbitrary<'a> + std::fmt::Debug>() -> impl Strategy<Value =
 }
 
 fn config() -> ProptestConfig {
-    let cases = if cfg!(miri) { 8 } else { 512 };
+    let cases = if cfg!(miri) { 2 } else { 512 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 

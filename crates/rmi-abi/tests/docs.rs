@@ -143,6 +143,7 @@ fn difference(what: &str, d: Dialect) -> String {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_table_of_differences_is_true() {
     let rows = table(include_str!("../src/dialect.rs"), "| |");
     let columns: Vec<_> =
@@ -161,6 +162,7 @@ fn the_table_of_differences_is_true() {
 
 /// The methods of `Dialect` against the tables that say the same.
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_methods_of_a_dialect_agree_with_the_tables() {
     for d in Dialect::ALL {
         let inputs =
@@ -186,6 +188,7 @@ fn the_methods_of_a_dialect_agree_with_the_tables() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn no_two_commands_of_a_dialect_share_a_number() {
     for dialect in Dialect::ALL {
         let mut numbers = BTreeMap::new();
@@ -215,6 +218,7 @@ fn index(source: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_index_page_of_commands_is_the_table() {
     let rows = index(include_str!("../src/command/index.rs"));
     assert_eq!(rows.len(), Command::ALL.len());
@@ -240,6 +244,7 @@ fn the_index_page_of_commands_is_the_table() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_index_page_of_the_rsi_is_the_table() {
     let rows = index(include_str!("../src/rsi/index.rs"));
     assert_eq!(rows.len(), rsi::Command::ALL.len());
@@ -255,6 +260,7 @@ fn the_index_page_of_the_rsi_is_the_table() {
 
 /// Both tables are ordered by number, so that a reader finds a command by it.
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn commands_are_ordered_by_their_numbers() {
     assert!(Command::ALL.is_sorted_by_key(|command| command.forms()[0].fid()));
     assert!(rsi::Command::ALL.is_sorted_by_key(|command| command.form().fid()));
