@@ -128,6 +128,6 @@ pub mod run;
 pub mod trace;
 
 pub use address::{GranuleSize, Ipa, IpaRange, Pa, PaRange};
-pub use command::{Command, Fid};
+pub use command::{Command, Fid, Unsupported};
 pub use dialect::Dialect;
 pub use result::{ResultWord, Status};

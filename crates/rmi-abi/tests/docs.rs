@@ -14,7 +14,7 @@ use rmi_abi::desc::OpMemState;
 use rmi_abi::describe::{Enumeration, Register, STRUCTURES};
 use rmi_abi::dialect::InitialMeasurement;
 use rmi_abi::run::ExitReason;
-use rmi_abi::{Command, Dialect, rsi};
+use rmi_abi::{Command, Dialect, Status, rsi};
 
 /// The rows of the first table after `heading` in the documentation of a module, cells trimmed.
 fn table(source: &str, heading: &str) -> Vec<Vec<String>> {
@@ -264,4 +264,30 @@ fn the_index_page_of_the_rsi_is_the_table() {
 fn commands_are_ordered_by_their_numbers() {
     assert!(Command::ALL.is_sorted_by_key(|command| command.forms()[0].fid()));
     assert!(rsi::Command::ALL.is_sorted_by_key(|command| command.form().fid()));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
+fn documented_statuses_fit_the_effect_of_their_command() {
+    for command in Command::ALL {
+        for form in command.forms() {
+            let statuses = form.statuses();
+            let codes: Vec<_> = statuses.iter().map(|status| u8::from(*status)).collect();
+            assert!(codes.is_sorted_by(|a, b| a < b), "{command}: {codes:?}");
+            if statuses.is_empty() {
+                continue;
+            }
+            assert_eq!(statuses[0], Status::Success, "{command}");
+            let drives = command.name().starts_with("RMI_OP_");
+            let incomplete = statuses.contains(&Status::Incomplete);
+            assert_eq!(incomplete, form.effect().is_stateful() || drives, "{command}");
+            if form.dialects().contains(Dialect::V1_0) {
+                assert!(
+                    codes
+                        .iter()
+                        .all(|code| *code <= 4 || form.dialects().contains(Dialect::V2_0Bet3))
+                );
+            }
+        }
+    }
 }
