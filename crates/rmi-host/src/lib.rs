@@ -77,4 +77,4 @@ pub use granules::{Delegated, InUse, Undelegated, leaked};
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
 pub use platform::{Host, Platform};
 pub use quarantine::{NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined};
-pub use session::{Discovered, Rmm, SessionError, SessionOptions, TrackingError};
+pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};

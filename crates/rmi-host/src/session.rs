@@ -27,6 +27,19 @@ pub struct SessionOptions {
     pub granule_size: GranuleSize,
     /// How long commands wait for a busy RMM.
     pub patience: Patience,
+    /// How the host itself runs.
+    pub host_mode: HostMode,
+}
+
+/// How the host runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum HostMode {
+    /// All at EL2: a type 1 hypervisor, or a kernel with VHE.
+    #[default]
+    El2,
+    /// A kernel at EL1 with a small part at EL2 (nVHE). What that part does between loading the list registers and the SMC is not in the kernel's hands, so such a host cannot run
+    /// Realms of 2.0, whose virtual GIC lives in those registers.
+    SplitEl1El2,
 }
 
 /// Why a session cannot be opened.
@@ -43,8 +56,8 @@ pub enum SessionError {
         /// Highest version of the answer.
         higher: InterfaceVersion,
     },
-    /// The dialect is known, but this version of the SDK cannot drive an RMM that speaks it.
-    Dialect(Dialect),
+    /// The host would lose the list registers of the virtual GIC, see [`HostMode::SplitEl1El2`].
+    ListRegistersLost,
     /// The RMM does not have the granule size wanted.
     GranuleSize(GranuleSize),
     /// The RMM is configured for a granule size that it does not declare or this SDK does not know: the code.
@@ -71,9 +84,9 @@ impl fmt::Display for SessionError {
                     "the RMM speaks versions {lower} to {higher} of the interface, not the one asked for"
                 )
             }
-            Self::Dialect(dialect) => {
-                write!(f, "dialect {dialect} is known, but sessions cannot speak it yet")
-            }
+            Self::ListRegistersLost => f.write_str(
+                "a host split between EL1 and EL2 loses the list registers; run it with VHE",
+            ),
             Self::GranuleSize(size) => {
                 write!(f, "the RMM has no granules of {} KiB", size.bytes() >> 10)
             }
@@ -99,7 +112,7 @@ pub struct Discovered<P> {
 impl<P: Platform> Discovered<P> {
     /// Looks for an RMM: agrees on a version, finds the dialect unless it is given, and reads the feature registers.
     ///
-    /// No command with a side effect is issued. The betas of 2.0 cannot be told apart by their version. 2.0-bet3 is recognised by
+    /// No command with a side effect is issued. 2.0 is asked for first, then 1.0. The betas of 2.0 cannot be told apart by their version. 2.0-bet3 is recognised by
     /// `RMI_GPT_INFO`, whose number no earlier dialect uses; anything else that speaks 2.0 is taken for `tf-rmm-2026-07`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO.
@@ -117,16 +130,28 @@ impl<P: Platform> Discovered<P> {
     }
 
     fn look(channel: &mut Channel<P>, options: SessionOptions) -> Result<Features, SessionError> {
-        if !channel.dialect().is_2_0() {
-            return Err(SessionError::Dialect(channel.dialect()));
+        match channel.version(channel.dialect().version()) {
+            Ok(()) if options.dialect.is_some() => {}
+            Ok(()) => {
+                if !channel.has_gpt_info()? {
+                    channel.set_dialect(Dialect::TfRmm2026_07);
+                }
+            }
+            Err(SessionError::Version { lower, .. })
+                if options.dialect.is_none() && lower == Dialect::V1_0.version() =>
+            {
+                channel.set_dialect(Dialect::V1_0);
+                channel.version(lower)?;
+            }
+            Err(error) => return Err(error),
         }
-        channel.version(channel.dialect().version())?;
-        if options.dialect.is_none() && !channel.has_gpt_info()? {
-            channel.set_dialect(Dialect::TfRmm2026_07);
+        if options.host_mode == HostMode::SplitEl1El2 && !channel.dialect().gic_in_run_page() {
+            return Err(SessionError::ListRegistersLost);
         }
+        // 1.0 defines the first register only, and answers 0 for the others.
         let mut registers = [0; Features::COUNT];
-        for (index, register) in registers.iter_mut().enumerate() {
-            *register = channel.feature(index as u64)?;
+        for (index, register) in (0..).zip(&mut registers) {
+            *register = channel.feature(index)?;
         }
         let features = Features::new(channel.dialect(), registers);
         if !features.supports_granule(options.granule_size) {
@@ -147,7 +172,7 @@ impl<P: Platform> Discovered<P> {
         &self.channel
     }
 
-    /// Sets the RMM's granule size to the one wanted, unless it has it already. `page` is host memory of at least 4 KiB that the RMM reads and writes.
+    /// Sets the RMM's granule size to the one wanted, unless it has it already or the dialect knows no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
     ///
@@ -155,6 +180,9 @@ impl<P: Platform> Discovered<P> {
     ///
     /// [`SessionError`]. When another agent activated the RMM, its configuration cannot change any more; that is an error only if it differs.
     pub fn configure(&mut self, page: &mut Undelegated) -> Result<(), SessionError> {
+        if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
+            return Ok(());
+        }
         let mut config = self.channel.config(page)?;
         if config.rmi_granule_size == self.granule_size.code() {
             return Ok(());
@@ -236,6 +264,10 @@ impl<P: Platform> Rmm<P> {
     ///
     /// [`TrackingError`] names the first part that cannot be used.
     pub fn check_tracking(&self, range: PaRange) -> Result<(), TrackingError> {
+        if Command::GranuleTrackingGet.form(self.dialect()).is_none() {
+            // 1.0 tracks all memory by granule.
+            return Ok(());
+        }
         let mut at = range.base();
         while at < range.top() {
             let found = self

@@ -1,6 +1,6 @@
 //! Activating the RMM, which may take memory.
 
-use rmi_abi::Status;
+use rmi_abi::{Command, Status};
 use rmi_host::{Discovered, Error, Failed, Platform, Rmm};
 
 use crate::donated::Donated;
@@ -32,6 +32,14 @@ pub fn activate<P: Platform>(
     discovered: Discovered<P>,
     pool: &mut Pool<'_>,
 ) -> Result<Activated<P>, Failed<(P, Donated)>> {
+    if Command::RmmActivate.form(discovered.channel().dialect()).is_none() {
+        // An RMM of 1.0 is active from the start.
+        return Ok(Activated {
+            rmm: discovered.into_active(),
+            donated: Donated::default(),
+            was_active: true,
+        });
+    }
     let start = discovered.start_activation();
     // The driver works on a session; its commands other than those of the operation are refused until the RMM is active.
     let rmm = discovered.into_active();

@@ -178,6 +178,14 @@ impl<'m> Pool<'m> {
         error
     }
 
+    /// Undelegates all that is delegated, run by run. What the RMM does not return goes to quarantine.
+    pub fn undelegate<P: Platform>(&mut self, rmm: &Rmm<P>) {
+        // Not into the set that is being emptied, and at most as many runs as it has places.
+        while let Some(memory) = self.free.pop() {
+            self.give_back(rmm, memory);
+        }
+    }
+
     /// Whether `bytes` of whole blocks of `block` bytes are there, delegated or not, in any number of runs; and if not, how many bytes are missing.
     pub(crate) fn missing(&self, bytes: u64, block: u64, contiguous: bool) -> u64 {
         let runs = self.host.iter().chain(self.free.iter()).map(|range| {
