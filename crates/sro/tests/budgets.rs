@@ -1,9 +1,9 @@
 //! What things cost, in SMCs: on an RMM that takes one granule per call (as TF-RMM does) and on one that takes ranges.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
-use rmi_abi::realm::RealmParams;
 use rmi_abi::{Dialect, Ipa};
 use rmi_host::counting::Counting;
 use rmi_host::{Discovered, Host, Progress, Rd, SessionOptions, Undelegated};
@@ -29,8 +29,9 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
     pool.add(take(32 * GRANULE)).unwrap();
 
-    let mut found =
-        Discovered::probe(Host::new(&door, &model), session).map_err(|failed| failed.error).unwrap();
+    let mut found = Discovered::probe(Host::new(&door, &model), session)
+        .map_err(|failed| failed.error)
+        .unwrap();
     found.configure(pool.pages().page).unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let open = door.total().issued;
@@ -39,12 +40,19 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     let rd = rmm.delegate(take(GRANULE)).unwrap();
     let params = RealmParams::new(Geometry::new(40).unwrap(), roots.base());
     let page = params.encode(rmm.dialect()).unwrap();
-    let Progress::Done(_) = rmm.realm_create(&rd, pool.pages().page, &page).unwrap() else { panic!("incomplete") };
+    let Progress::Done(_) = rmm.realm_create(&rd, pool.pages().page, &page).unwrap() else {
+        panic!("incomplete")
+    };
     let rd = Rd::new(rd);
 
     let before = door.total();
     pool.prefill(&rmm, 17 * GRANULE, GRANULE).unwrap();
-    let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: Ipa::new(0).raw(), gprs: [0; 8] };
+    let params = RecParams {
+        runnable: true,
+        mpidr: Mpidr::from_index(0),
+        pc: Ipa::new(0).raw(),
+        gprs: [0; 8],
+    };
     let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
     let create = door.total().issued - before.issued;
 
