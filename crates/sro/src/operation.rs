@@ -15,7 +15,9 @@ use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Donatable, Granules, Undelegated};
-use rmi_host::{Channel, Error, Failure, Pending, Platform, Progress, Reply, Violation, Want};
+use rmi_host::{
+    Channel, Error, Failure, Pending, Platform, Progress, Reply, Subject, Violation, Want,
+};
 
 use crate::donated::Donated;
 
@@ -140,6 +142,12 @@ impl<'r, P: Platform> Operation<'r, P> {
     #[must_use]
     pub fn command(&self) -> Command {
         self.pending.as_ref().map_or(Command::OpContinue, Pending::command)
+    }
+
+    /// What the operation is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.pending.as_ref().map_or(Subject::Rmm, Pending::subject)
     }
 
     /// Whether the RMM would let the operation be cancelled now.

@@ -1,5 +1,5 @@
 //! Random operations, random pools, and an RMM that answers as it pleases: wrong counts, addresses that were never given, operations without end. Always the host comes to an end, and nothing is lost.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attack;
 
