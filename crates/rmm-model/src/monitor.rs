@@ -71,8 +71,12 @@ pub(crate) struct Monitor {
     /// Granules donated to the RMM itself.
     donated: Vec<Pa>,
     pub(crate) guests: BTreeMap<(Pa, u64), Box<dyn Guest>>,
+    pub(crate) default_guest: Option<DefaultGuest>,
     pub(crate) cpus: BTreeMap<u32, VirtualInterface>,
 }
+
+/// Makes the program of a REC that has none of its own.
+pub(crate) type DefaultGuest = Box<dyn Fn() -> Box<dyn Guest> + Send>;
 
 impl Monitor {
     pub(crate) fn new(options: Options) -> Self {
@@ -88,6 +92,7 @@ impl Monitor {
             operations: Operations::default(),
             donated: Vec::new(),
             guests: BTreeMap::new(),
+            default_guest: None,
             cpus: BTreeMap::new(),
             options,
         }

@@ -11,8 +11,21 @@ use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 pub enum GranulesPerCall {
     /// One, as TF-RMM of July 2026.
     One,
+    /// At most this many; 1 is the same as [`One`](Self::One).
+    AtMost(NonZeroU32),
     /// The whole range.
     All,
+}
+
+impl GranulesPerCall {
+    /// The number; `u64::MAX` where there is no limit.
+    pub(crate) fn limit(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::AtMost(count) => count.get().into(),
+            Self::All => u64::MAX,
+        }
+    }
 }
 
 /// How many leaf tables one map, unmap or RIPAS call may cover.

@@ -106,7 +106,9 @@ impl Monitor {
         rec.running = true;
         let key = (rec.rd, rec.mpidr.raw());
         let retry = rec.retry.take();
-        let guest = self.guests.remove(&key);
+        let guest =
+            self.guests.remove(&key).or_else(|| self.default_guest.as_ref().map(|make| make()));
+        let retry = retry.filter(|_| guest.as_ref().is_none_or(|guest| guest.repeats()));
         let view = self.view(Pa::new(address), cpu);
         let rec = Pa::new(address);
         Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry }))
