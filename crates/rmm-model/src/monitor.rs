@@ -251,7 +251,7 @@ impl Monitor {
         let list = Pa::new(list);
         let is_host = self.granules.state(list) == Some(GranuleState::Undelegated);
         require(list.is_aligned(8) && is_host, Status::ErrorInput)?;
-        Ok(count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8))
+        Ok(slots_in_granule(list, count))
     }
 
     /// The words of an address list.
@@ -292,6 +292,11 @@ fn takes_slot(command: Command) -> bool {
             | Command::RttDataUnmap
             | Command::RttUnprotUnmap
     )
+}
+
+/// How many words a list of `count` has at `list`: it ends with its granule.
+fn slots_in_granule(list: Pa, count: u64) -> u64 {
+    count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8)
 }
 
 /// Counts a call; true for every `every`-th.

@@ -13,7 +13,7 @@ use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, GranuleSize, Pa, ResultWord, Status};
 use rmi_host::Registers;
 
-use super::Monitor;
+use super::{Monitor, slots_in_granule};
 use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::{GranuleState, granules};
 
@@ -83,6 +83,8 @@ pub(crate) struct Operation {
     stage: Stage,
     /// Granules donated, or to be given back.
     memory: Vec<Pa>,
+    /// Memory given back of which the host has yet to be told.
+    untold: Vec<AddrRangeDesc>,
     /// The final answer, where it is known before the last call.
     verdict: Option<Answer>,
     can_cancel: bool,
@@ -183,7 +185,10 @@ impl Operations {
         let work = Work::Deferred { command, registers };
         let stage = Stage::Continue;
         let memory = Vec::new();
-        self.open(Operation { work, stage, memory, verdict: None, can_cancel }, false)
+        self.open(
+            Operation { work, stage, memory, untold: Vec::new(), verdict: None, can_cancel },
+            false,
+        )
     }
 }
 
@@ -196,7 +201,14 @@ impl Monitor {
         }
         let can_cancel = self.options.can_cancel;
         let stage = if count == 0 { Stage::Continue } else { Stage::Donate { missing: count } };
-        let operation = Operation { work, stage, memory: Vec::new(), verdict: None, can_cancel };
+        let operation = Operation {
+            work,
+            stage,
+            memory: Vec::new(),
+            untold: Vec::new(),
+            verdict: None,
+            can_cancel,
+        };
         Ok(self.operations.open(operation, self.options.contiguous_donations))
     }
 
@@ -206,8 +218,14 @@ impl Monitor {
         if let Some(object) = work.object() {
             self.granules.set(object, GranuleState::Partial);
         }
-        let mut operation =
-            Operation { work, stage: Stage::Continue, memory, verdict: None, can_cancel: false };
+        let mut operation = Operation {
+            work,
+            stage: Stage::Continue,
+            memory,
+            untold: Vec::new(),
+            verdict: None,
+            can_cancel: false,
+        };
         operation.stage = operation.giving_back();
         Ok(self.operations.open(operation, false))
     }
@@ -273,37 +291,37 @@ impl Monitor {
     }
 
     /// Gives memory back. One call handles at most as many granules as the list has room for descriptors, and merges those that adjoin.
+    ///
+    /// As in TF-RMM, memory is given back before the list is written; after a list that cannot be, the next one tells of the same.
     pub(super) fn op_mem_reclaim(&mut self, x: &Registers) -> Answered {
         let [_, handle, list, count, ..] = *x;
         let operation = self.operations.get(handle)?;
-        require(operation.stage == Stage::Reclaim, Status::ErrorInput)?;
-        let slots = usize::try_from(self.list_slots(list, count)?).unwrap_or(0);
+        let at = Pa::new(list);
+        require(operation.stage == Stage::Reclaim && at.is_aligned(8), Status::ErrorInput)?;
+        let slots = usize::try_from(slots_in_granule(at, count)).unwrap_or(0);
+        if slots == 0 {
+            return Ok(operation.incomplete(false));
+        }
+        if operation.untold.is_empty() {
+            let (said, to) = operation.work.memory_state();
+            let most = slots.min(operation.memory.len());
+            let returned: Vec<Pa> = operation.memory.drain(..most).collect();
+            operation.untold = runs(&returned, said);
+            self.hand_over(&returned, to, 0);
+        }
         let operation = self.operations.get(handle)?;
-        let (said, to) = operation.work.memory_state();
-        let most = slots.min(operation.memory.len());
-        let returned: Vec<Pa> = operation.memory.drain(..most).collect();
-        if operation.memory.is_empty() {
+        let told = slots.min(operation.untold.len());
+        if told != 0 {
+            self.list_slots(list, count)?;
+        }
+        let operation = self.operations.get(handle)?;
+        let told: Vec<AddrRangeDesc> = operation.untold.drain(..told).collect();
+        if operation.memory.is_empty() && operation.untold.is_empty() {
             operation.stage = Stage::Continue;
         }
         let answer = operation.incomplete(false);
-
-        self.hand_over(&returned, to, 0);
-        let mut runs: Vec<AddrRangeDesc> = Vec::new();
-        for pa in returned {
-            match runs.last_mut() {
-                Some(run) if continues(run, pa) => run.count += 1,
-                _ => {
-                    runs.push(AddrRangeDesc {
-                        base: pa,
-                        size: BlockSize::Page,
-                        count: 1,
-                        state: said,
-                    });
-                }
-            }
-        }
-        self.write_list(list, &runs);
-        Ok(answer.x1(runs.len() as u64))
+        self.write_list(list, &told);
+        Ok(answer.x1(told.len() as u64))
     }
 
     /// Writes descriptors to an address list that was checked to have room for them.
@@ -385,6 +403,18 @@ impl Monitor {
         operation.fail(Answer::from(Status::ErrorInput), stage);
         Ok(operation.incomplete(false))
     }
+}
+
+/// Granules as descriptors; those that adjoin upwards share one.
+fn runs(granules: &[Pa], state: OpMemState) -> Vec<AddrRangeDesc> {
+    let mut runs: Vec<AddrRangeDesc> = Vec::new();
+    for pa in granules {
+        match runs.last_mut() {
+            Some(run) if continues(run, *pa) => run.count += 1,
+            _ => runs.push(AddrRangeDesc { base: *pa, size: BlockSize::Page, count: 1, state }),
+        }
+    }
+    runs
 }
 
 /// Whether the granule `pa` continues the run upwards, and the descriptor can count it.

@@ -17,6 +17,9 @@ use crate::rec::{LastExit, PsciRequest, RipasChange};
 use crate::rtt::Entry;
 use crate::{gic, rsi, syndrome};
 
+/// Aff3 (39:32), Aff2 (23:16), Aff1 (15:8) and the four used bits of Aff0 (3:0) of an MPIDR as PSCI has it.
+const AFFINITIES: u64 = 0xff << 32 | 0xff_ff0f;
+
 /// Whether a call went on to an exit, or what X0 to X3 become.
 enum Reply {
     Values([u64; 4]),
@@ -277,12 +280,12 @@ impl Monitor {
                 Reply::Exit(notify(self))
             }
             PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => {
-                let Some(target) = self.known_mpidr(rd, a) else {
-                    return Some(psci_status(PsciReturnCode::InvalidParameters));
-                };
                 if !self.is_protected(rd, Ipa::new(b)) {
                     return Some(psci_status(PsciReturnCode::InvalidAddress));
                 }
+                let Some(target) = self.known_mpidr(rd, a) else {
+                    return Some(psci_status(PsciReturnCode::InvalidParameters));
+                };
                 let rec = self.recs.get_mut(&address)?;
                 if target == rec.mpidr {
                     return Some(psci_status(PsciReturnCode::AlreadyOn));
@@ -313,10 +316,10 @@ impl Monitor {
         })
     }
 
-    /// The MPIDR of a PSCI call, if a REC was created with it.
+    /// The MPIDR of a PSCI call, if a REC was created with it. As TF-RMM, only the affinity fields count, of the lowest four bits.
     fn known_mpidr(&self, rd: Pa, psci: u64) -> Option<Mpidr> {
         let created = self.realms.get(&rd)?.recs_created;
-        Mpidr::from_psci(psci).filter(|mpidr| mpidr.index() < created)
+        Mpidr::from_psci(psci & AFFINITIES).filter(|mpidr| mpidr.index() < created)
     }
 }
 
