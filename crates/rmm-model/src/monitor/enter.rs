@@ -133,7 +133,7 @@ impl Monitor {
             Translation::Fault { level, .. } => {
                 let status = syndrome::fault_status(level, false);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
-                let exit = self.sync_exit(esr, 0, syndrome::hpfar(structure));
+                let exit = self.sync_exit(esr, 0, syndrome::hpfar_of_structure(structure));
                 self.write_exit(address, cpu, exit);
                 Err(Answer::success())
             }

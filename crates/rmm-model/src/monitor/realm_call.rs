@@ -147,7 +147,7 @@ impl Monitor {
             Translation::Fault { level, permission } => {
                 let status = syndrome::fault_status(level, permission);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
-                Err(Reply::Again(self.sync_exit(esr, 0, syndrome::hpfar(ipa))))
+                Err(Reply::Again(self.sync_exit(esr, 0, syndrome::hpfar_of_structure(ipa))))
             }
         }
     }
@@ -186,8 +186,12 @@ impl Monitor {
         let Some(range) = self.protected_range(rd, base, top) else {
             return Some(status(rsi::ERROR_INPUT));
         };
+        // As TF-RMM, the answer ends with the table.
+        let table =
+            |monitor: &Self, ipa| Some(monitor.realms.get(&rd)?.tree.walk(ipa, Level::L3)?.table);
+        let home = table(self, range.base());
         let (first, mut reached) = self.ripas(rd, range.base())?;
-        while reached < top {
+        while reached < top && table(self, Ipa::new(reached)) == home {
             match self.ripas(rd, Ipa::new(reached)) {
                 Some((ripas, next)) if ripas == first => reached = next,
                 _ => break,
