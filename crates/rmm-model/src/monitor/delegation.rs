@@ -1,6 +1,6 @@
 //! Memory changes hands: delegate and undelegate, and every other change of a granule's owner.
 
-use rmi_abi::{Pa, PaRange, Status};
+use rmi_abi::{Pa, PaRange};
 use rmi_host::Registers;
 
 use super::{Monitor, pa_range};
@@ -38,7 +38,10 @@ impl Monitor {
             .map_err(|refused| refused.x1(base))?;
         let most = self.options.granules_per_call.limit();
         let moved = self.moved(&range, most.min(limit.unwrap_or(u64::MAX)), from, to, content);
-        require(moved > base, Status::ErrorInput).map_err(|refused| refused.x1(base))?;
+        if moved == base {
+            let refused = self.granules.missing(range.base(), self.options.blocked_objects);
+            return refused.map_err(|refused: Answer| refused.x1(base));
+        }
         Ok(Answer::success().x1(moved))
     }
 

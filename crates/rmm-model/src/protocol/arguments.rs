@@ -28,7 +28,6 @@ Numbers are hexadecimal without 0x.
 
 /// What the arguments of a server ask for.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Start {
     /// To serve.
     Serve(Options),
