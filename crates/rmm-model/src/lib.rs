@@ -67,6 +67,7 @@ mod memory;
 mod model;
 mod monitor;
 mod options;
+pub mod protocol;
 mod realm;
 mod rec;
 mod rsi;

@@ -1,7 +1,7 @@
 //! The switches of the model: which RMM it plays.
 
 use core::fmt;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use rmi_abi::feature::Features;
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
@@ -11,8 +11,21 @@ use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 pub enum GranulesPerCall {
     /// One, as TF-RMM of July 2026.
     One,
+    /// At most this many; 1 is the same as [`One`](Self::One).
+    AtMost(NonZeroU32),
     /// The whole range.
     All,
+}
+
+impl GranulesPerCall {
+    /// The number; `u64::MAX` where there is no limit.
+    pub(crate) fn limit(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::AtMost(count) => count.get().into(),
+            Self::All => u64::MAX,
+        }
+    }
 }
 
 /// How many leaf tables one map, unmap or RIPAS call may cover.
@@ -53,6 +66,20 @@ pub struct Options {
     pub rmm_activate_donates: u16,
     /// Whether memory must be donated as one aligned run. The three numbers above must then be powers of two or 0.
     pub contiguous_donations: bool,
+    /// Requests name the largest block size that divides what they ask for; otherwise they count granules.
+    pub donation_blocks: bool,
+    /// Requests for delegated memory take undelegated memory as well (`CONDITIONAL`, 2.0-bet3 only). It comes back delegated.
+    pub conditional_donations: bool,
+    /// The memory of one operation is asked for in that many requests, one after the other, as far as it can be divided.
+    pub donation_rounds: NonZeroU8,
+    /// Every n-th operation that has got its memory then fails with `RMI_ERROR_INPUT`, and gives the memory back.
+    pub fail_operations_every: Option<NonZeroU32>,
+    /// Most descriptors that one `RMI_OP_MEM_RECLAIM` writes, however long the list is.
+    pub reclaim_list_limit: Option<NonZeroU16>,
+    /// A command that names an object inside an incomplete operation answers `RMI_BLOCKED`; otherwise, as TF-RMM, `RMI_ERROR_INPUT`.
+    pub blocked_objects: bool,
+    /// The RMM was activated before the host came.
+    pub already_active: bool,
 }
 
 /// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical addresses.
@@ -92,6 +119,13 @@ impl Options {
             realm_create_donates: 0,
             rmm_activate_donates: 0,
             contiguous_donations: false,
+            donation_blocks: false,
+            conditional_donations: false,
+            donation_rounds: NonZeroU8::MIN,
+            fail_operations_every: None,
+            reclaim_list_limit: None,
+            blocked_objects: false,
+            already_active: false,
         }
     }
 
@@ -122,6 +156,9 @@ impl Options {
         }
         if features.max_aux_planes() != 0 || features.device_assignment() {
             return Err(OptionsError::Features("planes and device assignment are not modelled"));
+        }
+        if self.conditional_donations && self.dialect != Dialect::V2_0Bet3 {
+            return Err(OptionsError::NotInDialect("conditional_donations"));
         }
         for (name, period) in
             [("busy_every", self.busy_every), ("blocked_every", self.blocked_every)]
@@ -156,6 +193,8 @@ pub enum OptionsError {
     Features(&'static str),
     /// The named period is 1: no call would ever be served.
     NeverServes(&'static str),
+    /// The named switch needs something that the dialect does not have.
+    NotInDialect(&'static str),
     /// The named number of granules does not fit a request, or is not a power of two although donations are contiguous.
     Donation(&'static str),
 }
@@ -167,6 +206,7 @@ impl fmt::Display for OptionsError {
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
             Self::NeverServes(name) => write!(f, "with {name} = 1 no call is ever served"),
+            Self::NotInDialect(name) => write!(f, "{name} is not in the dialect"),
             Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),
         }
     }
@@ -215,6 +255,11 @@ mod tests {
         assert!(check(&|o| {
             o.contiguous_donations = true;
             o.realm_create_donates = 3;
+        }));
+        assert!(!check(&|o| o.conditional_donations = true));
+        assert!(check(&|o| {
+            o.dialect = Dialect::TfRmm2026_07;
+            o.conditional_donations = true;
         }));
         assert!(check(&|o| o.features = [0; 5]));
         assert!(check(&|o| o.features[3] = 3));

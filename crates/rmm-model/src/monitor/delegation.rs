@@ -1,13 +1,12 @@
 //! Memory changes hands: delegate and undelegate, and every other change of a granule's owner.
 
-use rmi_abi::{Pa, PaRange, Status};
+use rmi_abi::{Pa, PaRange};
 use rmi_host::Registers;
 
 use super::{Monitor, pa_range};
 use crate::answer::{Answer, Answered, require};
 use crate::granule::{GranuleState, granules};
 use crate::memory::POISON;
-use crate::options::GranulesPerCall;
 use crate::unmodelled;
 
 impl Monitor {
@@ -37,12 +36,12 @@ impl Monitor {
         let is_tracked = self.options.dram.contains(range.base());
         require(is_tracked, unmodelled::untracked(self.options.dialect))
             .map_err(|refused| refused.x1(base))?;
-        let most = match self.options.granules_per_call {
-            GranulesPerCall::One => 1,
-            GranulesPerCall::All => u64::MAX,
-        };
+        let most = self.options.granules_per_call.limit();
         let moved = self.moved(&range, most.min(limit.unwrap_or(u64::MAX)), from, to, content);
-        require(moved > base, Status::ErrorInput).map_err(|refused| refused.x1(base))?;
+        if moved == base {
+            let refused = self.granules.missing(range.base(), self.options.blocked_objects);
+            return refused.map_err(|refused: Answer| refused.x1(base));
+        }
         Ok(Answer::success().x1(moved))
     }
 

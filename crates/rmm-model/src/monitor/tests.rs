@@ -1,5 +1,6 @@
 //! Random calls and random Realms against the books: whatever happens, nothing panics and every granule has one owner.
 
+use core::num::{NonZeroU8, NonZeroU16};
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec;
@@ -273,7 +274,8 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    (any::<[bool; 4]>(), 0..4_u16).prop_map(|([newest, ranges, yields, cancel], donates)| {
+    (any::<[bool; 9]>(), 0..4_u16).prop_map(|(on, donates)| {
+        let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks] = on;
         let dialect = if newest { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
         let mut options = Options::new(dialect);
         if ranges {
@@ -281,6 +283,11 @@ fn options() -> impl Strategy<Value = Options> {
         }
         options.can_cancel = cancel;
         options.yield_every = NonZeroU32::new(if yields { 5 } else { 0 });
+        options.fail_operations_every = NonZeroU32::new(if fails { 3 } else { 0 });
+        options.donation_rounds = NonZeroU8::new(if rounds { 2 } else { 1 }).unwrap();
+        options.reclaim_list_limit = NonZeroU16::new(if short { 2 } else { 0 });
+        options.conditional_donations = either && newest;
+        options.blocked_objects = blocks;
         options.realm_create_donates = if donates == 3 { 2 } else { 0 };
         options
     })

@@ -7,5 +7,6 @@ mod host;
 mod life;
 mod operations;
 mod ranges;
+mod switches;
 mod tables;
 mod yields;
