@@ -1,6 +1,11 @@
 //! The one door to the Realm Management Monitor (RMM).
 #![no_std]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
 pub mod access;
 pub mod channel;
 pub mod command;
