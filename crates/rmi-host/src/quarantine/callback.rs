@@ -6,13 +6,14 @@ use super::{Quarantine, Quarantined};
 
 /// Hands what cannot be returned to a function, for embedders that keep such memory in structures of their own.
 ///
-/// The function is called on any CPU, inside whatever call found out, and must not call back into the session. It gives back what it will not take.
+/// The function is called on any CPU, inside whatever call found out, and must not call back into the session. It gives back what it will not take. Whoever tries such
+/// memory again first records [`LedgerEvent::Retried`](crate::LedgerEvent::Retried), so that the books know that it is no longer in quarantine.
 ///
 /// ```
 /// use std::sync::Mutex;
 /// use rmi_abi::{Command, Dialect};
 /// use rmi_host::quarantine::{CallbackQuarantine, QuarantineReason};
-/// use rmi_host::{Discovered, Host, SessionOptions};
+/// use rmi_host::{Discovered, Host, Ledger, LedgerEvent, Platform, SessionOptions};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -33,6 +34,7 @@ use super::{Quarantine, Quarantined};
 /// assert_eq!(kept.reason.to_string(), "unclear outcome of RMI_RTT_DESTROY");
 ///
 /// // Later, when there is hope:
+/// rmm.platform().ledger().record(LedgerEvent::Retried, kept.memory.range());
 /// let memory = rmm.undelegate(kept.memory).map_err(|failed| failed.error)?;
 /// assert_eq!(memory.bytes(), 0x1000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
