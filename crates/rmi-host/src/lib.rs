@@ -48,6 +48,11 @@
 //! Features: `smc` adds the SMC instruction as a conduit, on aarch64.
 #![no_std]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
+
 pub mod access;
 pub mod channel;
 pub mod command;
