@@ -298,10 +298,13 @@ impl core::error::Error for RangeError {}
 pub enum GranuleSize {
     /// 4 KiB.
     #[default]
+    #[doc(alias = "4KB")]
     Size4KiB,
     /// 16 KiB.
+    #[doc(alias = "16KB")]
     Size16KiB,
     /// 64 KiB.
+    #[doc(alias = "64KB")]
     Size64KiB,
 }
 

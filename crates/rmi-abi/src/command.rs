@@ -1,12 +1,13 @@
 //! Every command of every dialect: function identifier, registers and effects.
 //!
 //! A [`Command`] is the command itself, whatever its number; [`Command::form`] gives its number and registers in one
-//! dialect, and [`Command::from_fid`] finds the command that a dialect gives a number to.
+//! dialect, and [`Command::from_fid`] finds the command that a dialect gives a number to. All of them are listed in [`index`].
 
 mod cmem;
 mod data;
 mod form;
 mod granule;
+pub mod index;
 mod op;
 mod pdev;
 mod realm;

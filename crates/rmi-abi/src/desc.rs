@@ -109,6 +109,7 @@ impl BlockSize {
 #[doc(alias = "RmiAddrRangeDesc64KB")]
 pub struct AddrRangeDesc {
     /// First address; aligned to the block size in what a host builds.
+    #[doc(alias = "addr")]
     pub base: Pa,
     /// Size of a block.
     pub size: BlockSize,
@@ -141,6 +142,20 @@ impl fmt::Display for DescError {
 }
 
 impl core::error::Error for DescError {}
+
+/// Bytes of one descriptor of a list.
+pub const LIST_ENTRY_BYTES: u64 = 8;
+
+/// Most descriptors that a list at `address` can have: it ends with its granule. `None` when the address is not 8-byte aligned.
+///
+/// Source: DEN0137 2.0-bet3, "Address list".
+#[must_use]
+pub const fn list_capacity(address: Pa, granule: GranuleSize) -> Option<u64> {
+    if !address.is_aligned(LIST_ENTRY_BYTES) {
+        return None;
+    }
+    Some((granule.bytes() - address.raw() % granule.bytes()) / LIST_ENTRY_BYTES)
+}
 
 const ADDRESS_MASK: u64 = (1 << 52) - 1;
 
@@ -224,6 +239,9 @@ pub struct DonateRequest {
     /// Number of blocks, at most 16383.
     pub count: u16,
     /// Whether all of it must be one block-aligned, power of two sized run.
+    #[doc(alias = "RmiOpMemContig")]
+    #[doc(alias = "CONTIG")]
+    #[doc(alias = "NON_CONTIG")]
     pub contiguous: bool,
     /// State in which the memory is wanted.
     pub state: OpMemState,

@@ -6,15 +6,61 @@
 //!
 //! | | 1.0 | 2.0-bet0 | 2.0-bet1 | tf-rmm-2026-07 | 2.0-bet3 |
 //! |---|---|---|---|---|---|
+//! | **Commands** | | | | | |
 //! | commands | 23 | 99 | 88 | 70 | 91 |
 //! | memory is delegated by | granule | range | range | range | range |
 //! | stateful operations | no | yes | yes | yes | yes |
-//! | state field of an address range descriptor | - | bit 63 | bit 63 | bit 63 | bits 63:62 |
-//! | donation request state | - | bit 17 | bit 17 | bit 17 | bits 18:17 |
-//! | `PSCI_COMPLETE` names the target REC | yes | yes | yes | yes | no |
-//! | Realm flag `lpa2` | yes | yes | yes | yes | no |
+//! | number 0x153 | `DATA_CREATE` | `RTT_DATA_MAP_INIT` | `RTT_DATA_MAP_INIT` | `RTT_DATA_MAP_INIT` | `RTT_DATA_MAP_INIT` |
+//! | number 0x180 | - | - | - | `RTT_AUX_MAP_PROTECTED` | - |
+//! | number 0x18e | - | `VDEV_COMPLETE` | `VDEV_COMPLETE` | `VDEV_COMPLETE` | - |
+//! | number 0x1d6 | - | `VSMMU_EVENT_NOTIFY` | `VSMMU_EVENT_NOTIFY` | - | `VSMMU_EVENT_HANDLE` |
+//! | number 0x1ed | - | `PDEV_MEC_UPDATE` | - | - | - |
+//! | number 0x1ee | - | `VSMMU_EVENT_COMPLETE` | `RMM_STATE_GET` | - | `RMM_STATE_GET` |
+//! | number 0x1f0 | - | `PSMMU_EVENT_DISCARD` | `PSMMU_EVENT_CONSUME` | - | `PSMMU_EVENT_CONSUME` |
+//! | number 0x1fd | - | `RTT_AUX_PROT_MAP` | `RTT_AUX_PROT_MAP` | - | `RTT_AUX_PROT_MAP` |
+//! | number 0x20b | - | `PDEV_SET_PROT` | `VSMMU_FEATURES` | - | `VSMMU_FEATURES` |
+//! | number 0x211 | - | - | - | - | `GPT_INFO` |
+//! | inputs of `PSCI_COMPLETE` | 3 | 3 | 3 | 3 | 2 |
+//! | inputs of `RTT_DEV_VALIDATE` | - | 6 | 4 | 4 | 4 |
+//! | inputs of `GRANULE_TRACKING_GET` | - | 1 | 2 | 2 | 2 |
+//! | inputs of `OP_MEM_DONATE` | - | 3 | 3 | 3 | 4 |
+//! | outputs of `PSMMU_IRQ_NOTIFY` | - | 7 | 6 | - | 6 |
+//! | **Words** | | | | | |
+//! | state of an address range descriptor | - | bit 63 | bit 63 | bit 63 | bits 63:62 |
+//! | state of a donation request | - | bit 17 | bit 17 | bit 17 | bits 18:17 |
+//! | memory state `CONDITIONAL` | - | - | - | - | 2 |
+//! | level and address with `ERROR_TRACKING` | - | no | no | no | yes |
+//! | hash bits of the features | register 0 | register 1 | register 1 | register 1 | register 1 |
+//! | feature fields `S2OASZ`, `L0GPT_BLOCK_DELEGATE` | - | - | - | - | register 0 |
+//! | feature field `REALM_MAX_VDEVS_ORDER` | - | - | - | - | register 2 |
+//! | Realm flag `lpa2` | bit 0 | bit 0 | bit 0 | bit 0 | - |
+//! | Realm flag `ats` | - | bit 2 | - | - | - |
+//! | PDEV flag `p2p` | - | bit 3 | - | - | - |
+//! | tracking state `INTERMEDIATE` | - | - | - | - | 4 |
+//! | memory category `NONE` | - | - | - | - | 3 |
+//! | entry state `AUX_DESTROYED` | - | 4 | - | 5 | - |
+//! | entry state `ARCH_DEV` | - | 5 | - | - | - |
+//! | **Pages** | | | | | |
+//! | Realm parameter `vmid` | yes | no | no | no | no |
+//! | Realm parameter `max_num_vdevs` | no | no | no | no | yes |
+//! | REC parameters `num_aux`, `aux` | yes | no | no | no | no |
+//! | PDEV parameters | - | with `max_vdevs_order` | with `hb_base` | with `hb_base` | with `hb_base` |
+//! | `gicv3_*` of the run page | yes | no | no | no | no |
+//! | `rtt_level` of the run page | no | no | no | yes | no |
+//! | `vsmmu` of the run page | no | yes | yes | no | yes |
+//! | **Exits** | | | | | |
+//! | exit reason 7 | - | `S2apChange` | `S2apChange` | `S2apChange` | `S2apChange` |
+//! | exit reason 8 | - | `VdevRequest` | `VdevRequest` | `VdevRequest` | `VdevValidateMapping` |
+//! | exit reason 9 | - | `VdevValidateMapping` | `VdevValidateMapping` | `VdevValidateMapping` | - |
+//! | exit reason 10 | - | `VsmmuCommand` | `VsmmuCommand` | `VdevP2pBinding` | `VsmmuCommand` |
+//! | exit reason 11 | - | `VdevP2pBinding` | - | - | - |
+//! | `PSCI_AFFINITY_INFO` reaches the host | yes | yes | yes | yes | no |
+//! | **Measurement** | | | | | |
 //! | initial measurement | parameter page | zero | zero | parameter page | zero |
 //! | `INIT_RIPAS` is measured | yes | no | no | no | no |
+//! | SHA-384 | no | yes | yes | yes | yes |
+//!
+//! `-` stands for what the dialect does not have. A test holds the table against the code.
 
 use core::fmt;
 use core::str::FromStr;
@@ -99,6 +145,34 @@ impl Dialect {
     #[doc(alias = "RMI_PSCI_COMPLETE")]
     pub const fn psci_complete_names_target(self) -> bool {
         !matches!(self, Self::V2_0Bet3)
+    }
+
+    /// Whether `RMI_RTT_DEV_VALIDATE` names the physical and the virtual device before the range.
+    #[must_use]
+    #[doc(alias = "RMI_RTT_DEV_VALIDATE")]
+    pub const fn dev_validate_names_devices(self) -> bool {
+        matches!(self, Self::V2_0Bet0)
+    }
+
+    /// Whether `RMI_GRANULE_TRACKING_GET` takes a range and answers how far it got, or one address.
+    #[must_use]
+    #[doc(alias = "RMI_GRANULE_TRACKING_GET")]
+    pub const fn tracking_get_takes_range(self) -> bool {
+        matches!(self, Self::V2_0Bet1 | Self::TfRmm2026_07 | Self::V2_0Bet3)
+    }
+
+    /// Whether `RMI_OP_MEM_DONATE` has a fourth argument, flags that are all reserved. A host may always pass 0 in X4.
+    #[must_use]
+    #[doc(alias = "RMI_OP_MEM_DONATE")]
+    pub const fn donate_has_flags(self) -> bool {
+        matches!(self, Self::V2_0Bet3)
+    }
+
+    /// Whether auxiliary trees are mapped by range (`RMI_RTT_AUX_PROT_MAP`), or by the calls of the 1.1 draft.
+    #[must_use]
+    #[doc(alias = "RMI_RTT_AUX_PROT_MAP")]
+    pub const fn aux_maps_by_range(self) -> bool {
+        matches!(self, Self::V2_0Bet0 | Self::V2_0Bet1 | Self::V2_0Bet3)
     }
 
     /// Whether a `PSCI_AFFINITY_INFO` of a Realm reaches the host.
@@ -229,6 +303,11 @@ impl DialectSet {
     pub const fn contains(self, dialect: Dialect) -> bool {
         self.0 & Self::of(dialect).0 != 0
     }
+
+    /// The dialects of the set, oldest first.
+    pub fn iter(self) -> impl Iterator<Item = Dialect> + use<> {
+        Dialect::ALL.into_iter().filter(move |&dialect| self.contains(dialect))
+    }
 }
 
 /// A version of the interface: minor in bits 15:0, major in bits 30:16.
@@ -237,6 +316,7 @@ impl DialectSet {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 #[doc(alias = "RmiInterfaceVersion")]
+#[doc(alias = "RsiInterfaceVersion")]
 pub struct InterfaceVersion(pub u64);
 
 impl InterfaceVersion {

@@ -1,9 +1,26 @@
 //! Exception syndromes as a host sees them in a `SYNC` exit.
 //!
-//! The RMM hides most of `ESR_EL2` from the host; what is left is listed with each class. Source: DEN0137 1.0-rel0 and 2.0-bet3, "REC exit"; Arm ARM,
-//! `ESR_EL2`.
+//! The RMM hides most of `ESR_EL2` from the host; [`Esr::visible`] says what is left. Hidden are, in particular, the register of an access (SRT)
+//! and whether a load sign-extends (SSE): the host hands over the plain value, see [`Access`], and the RMM extends it.
+//!
+//! | Class | What the host sees |
+//! |---|---|
+//! | data abort, emulatable | ISV, SAS, SF, SET, `FnV`, EA, `WnR`, DFSC; the value of a store in `gprs[0]` |
+//! | data abort, other | IL, SET, `FnV`, EA, DFSC |
+//! | instruction abort | SET, `FnV`, EA, IFSC |
+//! | system register | the register and the direction; the value of a write in `gprs[0]` |
+//! | `WFx` | TI |
+//! | HVC, SMC | nothing: neither leaves the RMM as a synchronous exit; decoded for completeness |
+//!
+//! Source: DEN0137 1.0-rel0 and 2.0-bet3, "REC exit"; Arm ARM, `ESR_EL2`.
+
+mod fault;
+mod syndrome;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
+
+pub use fault::FaultStatus;
+pub use syndrome::{Access, DataAbort, InstructionAbort, Syndrome, SysReg, SysRegAccess, Wfx};
 
 use crate::address::Ipa;
 
@@ -96,6 +113,46 @@ impl Esr {
             bits(self.0, 1, 4),
             bits(self.0, 17, 3),
         )
+    }
+
+    /// Instruction length: set for a 32-bit instruction (IL, bit 25).
+    #[must_use]
+    #[doc(alias = "IL")]
+    pub const fn is_32_bit_instruction(self) -> bool {
+        self.0 & (1 << 25) != 0
+    }
+
+    /// The syndrome of the class, bits 24:0.
+    #[must_use]
+    #[doc(alias = "ISS")]
+    pub const fn iss(self) -> u32 {
+        let [a, b, c, d, ..] = self.0.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d]) & 0x1ff_ffff
+    }
+
+    /// The bits that an RMM lets the host see of such a syndrome; a host that masks with it reads the same from a laxer RMM.
+    ///
+    /// An RMM may hide more: IL of a data abort is shown only for unprotected IPAs, and not by TF-RMM 0.6.
+    #[must_use]
+    pub fn visible(self) -> Self {
+        const EC: u64 = 0x3f << 26;
+        const IL: u64 = 1 << 25;
+        // SET, FnV, EA and the fault status.
+        const ABORT: u64 = 0x3 << 11 | 1 << 10 | 1 << 9 | 0x3f;
+        // ISV, SAS, SF, WnR.
+        const ACCESS: u64 = 1 << 24 | 0x3 << 22 | 1 << 15 | 1 << 6;
+        // Op0, Op2, Op1, CRn, CRm, direction; not Rt.
+        const SYSREG: u64 = 0x3 << 20 | 0x7 << 17 | 0x7 << 14 | 0xf << 10 | 0xf << 1 | 1;
+        let mask = match self.class() {
+            ExceptionClass::DataAbort if self.is_valid_syndrome() => EC | ABORT | ACCESS,
+            ExceptionClass::DataAbort => EC | IL | ABORT,
+            ExceptionClass::InstructionAbort => EC | ABORT,
+            ExceptionClass::SysReg => EC | IL | SYSREG,
+            ExceptionClass::Wfx => EC | 0b11,
+            ExceptionClass::Hvc64 | ExceptionClass::Smc64 => EC | IL | 0xffff,
+            ExceptionClass::Unknown(_) => EC,
+        };
+        Self(self.0 & mask)
     }
 }
 

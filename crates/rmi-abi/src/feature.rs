@@ -3,7 +3,12 @@
 //! A [`Features`] holds what `RMI_FEATURES` returned for every index, so that bits newer than this crate survive. The getters hide where a
 //! dialect keeps a field: 1.0 has one register, 2.0 has five.
 
+mod fields;
+
+pub use fields::{L0Gptsz, Pps, RttPlaneFeature};
+
 use crate::address::GranuleSize;
+use crate::describe::Register;
 use crate::dialect::Dialect;
 use crate::realm::HashAlgorithm;
 
@@ -16,6 +21,9 @@ use crate::realm::HashAlgorithm;
 #[doc(alias = "RmiFeatureRegister2")]
 #[doc(alias = "RmiFeatureRegister3")]
 #[doc(alias = "RmiFeatureRegister4")]
+#[doc(alias = "RmiFeature")]
+#[doc(alias = "RMI_FEATURE_FALSE")]
+#[doc(alias = "RMI_FEATURE_TRUE")]
 pub struct Features {
     dialect: Dialect,
     registers: [u64; Self::COUNT],
@@ -66,6 +74,23 @@ impl Features {
         register
     }
 
+    /// The bits of a register that the dialect does not define; for an index above 4, which no dialect has, none are set.
+    #[must_use]
+    pub fn unknown(&self, index: usize) -> u64 {
+        const NAMES: [&str; Features::COUNT] = [
+            "RmiFeatureRegister0",
+            "RmiFeatureRegister1",
+            "RmiFeatureRegister2",
+            "RmiFeatureRegister3",
+            "RmiFeatureRegister4",
+        ];
+        let (Some(name), Some(register)) = (NAMES.get(index), self.registers.get(index)) else {
+            return 0;
+        };
+        let known = Register::find(name).map_or(0, |register| register.known(self.dialect));
+        register & !known
+    }
+
     /// Widest IPA space of a Realm, in bits.
     #[must_use]
     #[doc(alias = "S2SZ")]
@@ -84,6 +109,7 @@ impl Features {
     #[must_use]
     #[doc(alias = "SVE")]
     #[doc(alias = "SVE_VL")]
+    #[doc(alias = "SVE_EN")]
     pub const fn sve_vl(&self) -> Option<u8> {
         if field(self.register0(), 9, 1) != 0 { Some(small(self.register0(), 10, 4)) } else { None }
     }
@@ -106,6 +132,7 @@ impl Features {
     #[must_use]
     #[doc(alias = "PMU")]
     #[doc(alias = "PMU_NUM_CTRS")]
+    #[doc(alias = "PMU_EN")]
     pub const fn pmu_num_ctrs(&self) -> Option<u8> {
         if field(self.register0(), 26, 1) != 0 {
             Some(small(self.register0(), 27, 5))
@@ -146,6 +173,38 @@ impl Features {
         }
     }
 
+    /// What one entry of the level 0 granule protection table covers (2.0).
+    #[must_use]
+    #[doc(alias = "L0GPTSZ")]
+    pub fn l0gptsz(&self) -> Option<L0Gptsz> {
+        self.dialect.is_2_0().then(|| small(self.register1(), 10, 4).into())
+    }
+
+    /// The size of the protected physical address space (2.0).
+    #[must_use]
+    #[doc(alias = "PPS")]
+    pub fn pps(&self) -> Option<Pps> {
+        self.dialect.is_2_0().then(|| small(self.register1(), 14, 3).into())
+    }
+
+    /// Whether a whole block of the level 0 granule protection table may be delegated at once (2.0-bet3).
+    #[must_use]
+    #[doc(alias = "L0GPT_BLOCK_DELEGATE")]
+    pub const fn l0gpt_block_delegate(&self) -> bool {
+        self.is_bet3() && field(self.register0(), 32, 1) != 0
+    }
+
+    /// Widest output address of a Realm's stage 2, in bits (2.0-bet3).
+    #[must_use]
+    #[doc(alias = "S2OASZ")]
+    pub const fn max_output_width(&self) -> Option<u8> {
+        if self.is_bet3() { Some(small(self.register0(), 33, 8)) } else { None }
+    }
+
+    const fn is_bet3(&self) -> bool {
+        matches!(self.dialect, Dialect::V2_0Bet3)
+    }
+
     /// Most RECs of a Realm: 2 to the power of `MAX_RECS_ORDER`, minus one.
     #[must_use]
     #[doc(alias = "MAX_RECS_ORDER")]
@@ -174,6 +233,70 @@ impl Features {
         self.dialect.is_2_0() && field(self.register2(), 0, 1) != 0
     }
 
+    /// Whether coherent devices can be assigned to Realms (2.0).
+    #[must_use]
+    #[doc(alias = "DA_COH")]
+    pub const fn coherent_device_assignment(&self) -> bool {
+        self.dialect.is_2_0() && field(self.register2(), 1, 1) != 0
+    }
+
+    /// Whether the RMM has virtual SMMUs (2.0).
+    #[must_use]
+    #[doc(alias = "VSMMU")]
+    pub const fn vsmmu(&self) -> bool {
+        self.dialect.is_2_0() && field(self.register2(), 2, 1) != 0
+    }
+
+    /// Whether devices may use address translation services (2.0).
+    #[must_use]
+    #[doc(alias = "ATS")]
+    pub const fn ats(&self) -> bool {
+        self.dialect.is_2_0() && field(self.register2(), 3, 1) != 0
+    }
+
+    /// Binary logarithm of the most virtual devices of a physical device (2.0).
+    #[must_use]
+    #[doc(alias = "MAX_VDEVS_ORDER")]
+    #[doc(alias = "PDEV_MAX_VDEVS_ORDER")]
+    pub const fn pdev_max_vdevs_order(&self) -> u8 {
+        if self.dialect.is_2_0() { small(self.register2(), 4, 4) } else { 0 }
+    }
+
+    /// The feature bit `VDEV_KROU` (2.0); its meaning is not public.
+    #[must_use]
+    #[doc(alias = "VDEV_KROU")]
+    pub const fn vdev_krou(&self) -> bool {
+        self.dialect.is_2_0() && field(self.register2(), 8, 1) != 0
+    }
+
+    /// Whether streams may carry traffic outside of Realms (2.0).
+    #[must_use]
+    #[doc(alias = "NON_TEE_STREAM")]
+    pub const fn non_tee_stream(&self) -> bool {
+        self.dialect.is_2_0() && field(self.register2(), 9, 1) != 0
+    }
+
+    /// Binary logarithm of the most virtual devices of a Realm (2.0-bet3).
+    #[must_use]
+    #[doc(alias = "REALM_MAX_VDEVS_ORDER")]
+    pub const fn realm_max_vdevs_order(&self) -> Option<u8> {
+        if self.is_bet3() { Some(small(self.register2(), 10, 5)) } else { None }
+    }
+
+    /// How planes may be translated (2.0).
+    #[must_use]
+    #[doc(alias = "RTT_PLANE")]
+    pub fn rtt_plane(&self) -> Option<RttPlaneFeature> {
+        self.dialect.is_2_0().then(|| small(self.register3(), 4, 2).into())
+    }
+
+    /// Whether stage 2 permissions may be encoded indirectly (2.0).
+    #[must_use]
+    #[doc(alias = "RTT_S2AP_INDIRECT")]
+    pub const fn s2ap_indirect(&self) -> bool {
+        self.dialect.is_2_0() && field(self.register3(), 6, 1) != 0
+    }
+
     /// Most auxiliary planes of a Realm (2.0).
     #[must_use]
     #[doc(alias = "MAX_NUM_AUX_PLANES")]
@@ -187,5 +310,102 @@ impl Features {
     pub const fn mec_count(&self) -> u64 {
         let [.., register] = self.registers;
         if self.dialect.is_2_0() { register } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::string::String;
+    use std::{format, vec::Vec};
+
+    use super::*;
+    use crate::describe::Bits;
+
+    /// Every field, by the name of the specification and as its getter reads it.
+    fn all(f: &Features) -> Vec<(&'static str, String)> {
+        let mut all = std::vec![
+            ("S2SZ", format!("{}", f.max_ipa_width())),
+            ("LPA2", format!("{}", f.lpa2())),
+            ("SVE", format!("{}", f.sve_vl().is_some())),
+            ("SVE_VL", format!("{:?}", f.sve_vl().unwrap_or(0))),
+            ("NUM_BPS", format!("{}", f.num_bps())),
+            ("NUM_WPS", format!("{}", f.num_wps())),
+            ("PMU", format!("{}", f.pmu_num_ctrs().is_some())),
+            ("PMU_NUM_CTRS", format!("{:?}", f.pmu_num_ctrs().unwrap_or(0))),
+            ("HASH_SHA_256", format!("{}", f.supports_hash(HashAlgorithm::Sha256))),
+            ("HASH_SHA_384", format!("{}", f.supports_hash(HashAlgorithm::Sha384))),
+            ("HASH_SHA_512", format!("{}", f.supports_hash(HashAlgorithm::Sha512))),
+            ("MAX_RECS_ORDER", format!("{}", f.max_recs())),
+            ("GICV3_NUM_LRS", format!("{:?}", f.gic_num_lrs())),
+            ("L0GPT_BLOCK_DELEGATE", format!("{}", f.l0gpt_block_delegate())),
+            ("S2OASZ", format!("{:?}", f.max_output_width())),
+            ("L0GPTSZ", format!("{:?}", f.l0gptsz())),
+            ("PPS", format!("{:?}", f.pps())),
+            ("DA", format!("{}", f.device_assignment())),
+            ("DA_COH", format!("{}", f.coherent_device_assignment())),
+            ("VSMMU", format!("{}", f.vsmmu())),
+            ("ATS", format!("{}", f.ats())),
+            ("MAX_VDEVS_ORDER", format!("{}", f.pdev_max_vdevs_order())),
+            ("VDEV_KROU", format!("{}", f.vdev_krou())),
+            ("NON_TEE_STREAM", format!("{}", f.non_tee_stream())),
+            ("REALM_MAX_VDEVS_ORDER", format!("{:?}", f.realm_max_vdevs_order())),
+            ("MAX_NUM_AUX_PLANES", format!("{}", f.max_aux_planes())),
+            ("RTT_PLANE", format!("{:?}", f.rtt_plane())),
+            ("RTT_S2AP_INDIRECT", format!("{}", f.s2ap_indirect())),
+            ("MEC_COUNT", format!("{}", f.mec_count())),
+        ];
+        for (name, size) in [
+            ("GRAN_SZ_4KB", GranuleSize::Size4KiB),
+            ("GRAN_SZ_16KB", GranuleSize::Size16KiB),
+            ("GRAN_SZ_64KB", GranuleSize::Size64KiB),
+        ] {
+            all.push((name, format!("{}", f.supports_granule(size))));
+        }
+        all
+    }
+
+    /// The spelling of a field that [`all`] uses.
+    fn spelling(field: &Bits) -> &'static str {
+        match field.name {
+            "SVE_EN" => "SVE",
+            "PMU_EN" => "PMU",
+            "PDEV_MAX_VDEVS_ORDER" => "MAX_VDEVS_ORDER",
+            name => name,
+        }
+    }
+
+    /// A getter of each field reads exactly the bits that the table gives to it, in every dialect.
+    #[test]
+    fn each_field_has_a_getter_that_reads_its_bits_and_no_others() {
+        for dialect in Dialect::ALL {
+            // All ones but one field, so that fields that need another one (SVE_VL needs SVE) are read too.
+            let ones = Features::new(dialect, [u64::MAX; Features::COUNT]);
+            let mut seen = Vec::new();
+            for index in 0..Features::COUNT {
+                let register = Register::find(&format!("RmiFeatureRegister{index}")).unwrap();
+                for field in register.fields(dialect) {
+                    let mut registers = ones.registers();
+                    registers[index] &= !field.mask();
+                    let cleared = Features::new(dialect, registers);
+                    let changed: Vec<_> = all(&ones)
+                        .into_iter()
+                        .zip(all(&cleared))
+                        .filter_map(|(a, b)| (a != b).then_some(a.0))
+                        .collect();
+                    let name = spelling(field);
+                    assert!(changed.contains(&name), "{dialect} {name}: {changed:?}");
+                    assert!(changed.len() == 1 || ["SVE", "PMU"].contains(&name), "{changed:?}");
+                    seen.push(name);
+                }
+                assert_eq!(ones.unknown(index), !register.known(dialect));
+            }
+            // The other getters answer the same whatever the bits are.
+            let zeros = Features::new(dialect, [0; Features::COUNT]);
+            for (a, b) in all(&ones).into_iter().zip(all(&zeros)) {
+                assert_eq!(seen.contains(&a.0), a.1 != b.1, "{dialect} {}", a.0);
+            }
+            assert_eq!(ones.unknown(5), 0);
+        }
     }
 }

@@ -2,11 +2,14 @@
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
+use crate::address::Pa;
+
 /// How a map or unmap command names output addresses.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiRttAddrType`; bits 1:0 of the flags, and for a list its length in bits 15:2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttAddrType")]
+#[doc(alias = "oaddr_type")]
 pub enum AddrSet {
     /// Not at all (unmap only).
     None,
@@ -15,6 +18,7 @@ pub enum AddrSet {
     /// By a list of descriptors in a non-secure granule.
     List {
         /// Number of descriptors, at most 16383.
+        #[doc(alias = "list_count")]
         count: u16,
     },
 }
@@ -93,6 +97,24 @@ impl S2Access {
         self.write as u64 | (self.read as u64) << 1
     }
 
+    /// Decodes the direct encoding; `None` when a higher bit is set.
+    #[must_use]
+    pub const fn decode_direct(field: u64) -> Option<Self> {
+        match field {
+            0..=3 => Some(Self { read: field & 2 != 0, write: field & 1 != 0 }),
+            _ => None,
+        }
+    }
+
+    /// Decodes the indirect encoding; `None` for a value above 3.
+    #[must_use]
+    pub const fn decode_indirect(field: u64) -> Option<Self> {
+        match field {
+            0..=3 => Some(Self { read: field & 1 != 0, write: field & 2 != 0 }),
+            _ => None,
+        }
+    }
+
     /// The field for the indirect encoding: 0 none, 1 read, 2 write, 3 both.
     #[must_use]
     pub const fn encode_indirect(self) -> u64 {
@@ -132,13 +154,123 @@ impl UnprotMapFlags {
     }
 }
 
+/// `RmiRttAuxMapFlags`: how to map in an auxiliary tree.
+///
+/// Source: DEN0137 2.0-bet3, `RmiRttAuxMapFlags`. Bits outside the fields are ignored when decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "RmiRttAuxMapFlags")]
+pub struct AuxMapFlags {
+    /// Index of the tree, bits 1:0: 1 to 3.
+    pub tree_index: u8,
+    /// Map a block where the primary tree has one, bit 2.
+    pub block: bool,
+    /// The bit `invalid_pri`, bit 3; its meaning is not public.
+    pub invalid_pri: bool,
+}
+
+impl AuxMapFlags {
+    /// The register value; an index above 3 loses its top bits.
+    #[must_use]
+    pub const fn encode(self) -> u64 {
+        self.tree_index as u64 & 0b11 | (self.block as u64) << 2 | (self.invalid_pri as u64) << 3
+    }
+
+    /// Decodes a register value. Every value decodes.
+    #[must_use]
+    pub const fn decode(word: u64) -> Self {
+        let [tree_index, ..] = (word & 0b11).to_le_bytes();
+        Self { tree_index, block: word & (1 << 2) != 0, invalid_pri: word & (1 << 3) != 0 }
+    }
+}
+
+/// `RmiRttAuxUnmapFlags`: how to unmap in an auxiliary tree.
+///
+/// Source: DEN0137 2.0-bet3, `RmiRttAuxUnmapFlags`. Bits outside the field are ignored when decoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "RmiRttAuxUnmapFlags")]
+pub struct AuxUnmapFlags {
+    /// Index of the tree, bits 1:0: 1 to 3.
+    pub tree_index: u8,
+}
+
+impl AuxUnmapFlags {
+    /// The register value; an index above 3 loses its top bits.
+    #[must_use]
+    pub const fn encode(self) -> u64 {
+        self.tree_index as u64 & 0b11
+    }
+
+    /// Decodes a register value. Every value decodes.
+    #[must_use]
+    pub const fn decode(word: u64) -> Self {
+        let [tree_index, ..] = (word & 0b11).to_le_bytes();
+        Self { tree_index }
+    }
+}
+
+/// What `RMI_RTT_MAP_UNPROTECTED` of 1.0 maps: address, attributes and permissions in one word.
+///
+/// Memory attributes are in bits 4:2, permissions in 7:6 (as [`S2Access::encode_indirect`] has them), the address in 47:12. A Realm with LPA2 has
+/// address bits 49:48 in place and 51:50 in bits 9:8. Source: DEN0137 1.0-rel0, `RMI_RTT_MAP_UNPROTECTED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "UnprotectedDescriptor")]
+pub struct UnprotectedDesc {
+    /// Where the memory is.
+    #[doc(alias = "OA_47_12")]
+    #[doc(alias = "OA_49_48_LPA2")]
+    #[doc(alias = "OA_51_50_LPA2")]
+    pub address: Pa,
+    /// Memory attributes.
+    pub memattr: MemAttr,
+    /// Access permissions.
+    pub s2ap: S2Access,
+}
+
+impl UnprotectedDesc {
+    const LOW: u64 = (1 << 50) - (1 << 12);
+
+    /// The word; `None` when the address is not 4 KiB aligned or too wide (48 bits, or 52 with LPA2).
+    #[must_use]
+    pub fn encode(&self, lpa2: bool) -> Option<u64> {
+        let address = self.address.raw();
+        let width = if lpa2 { 52 } else { 48 };
+        if address >> width != 0 || !self.address.is_aligned(0x1000) {
+            return None;
+        }
+        Some(
+            address & Self::LOW
+                | (address >> 50) << 8
+                | u64::from(u8::from(self.memattr) & 0b111) << 2
+                | self.s2ap.encode_indirect() << 6,
+        )
+    }
+
+    /// Decodes a word; `None` when a bit outside the fields is set.
+    #[must_use]
+    pub fn decode(word: u64, lpa2: bool) -> Option<Self> {
+        let mask = if lpa2 { Self::LOW | 0b11 << 8 } else { (1 << 48) - (1 << 12) };
+        if word & !(mask | 0b111 << 2 | 0b11 << 6) != 0 {
+            return None;
+        }
+        let [memattr, ..] = ((word >> 2) & 0b111).to_le_bytes();
+        Some(Self {
+            address: Pa::new(word & Self::LOW | ((word >> 8) & 0b11) << 50),
+            memattr: memattr.into(),
+            s2ap: S2Access { read: word & (1 << 6) != 0, write: word & (1 << 7) != 0 },
+        })
+    }
+}
+
 bitflags::bitflags! {
     /// `RmiDataFlags`: how a page is populated.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiDataFlags")]
     pub struct DataFlags: u64 {
         /// The content is measured, not just address and flags.
-        #[doc(alias = "MEASURE_CONTENT")]
+        #[doc(alias = "RmiDataMeasureContent")]
+        #[doc(alias = "RMI_MEASURE_CONTENT")]
+        #[doc(alias = "RMI_NO_MEASURE_CONTENT")]
+        #[doc(alias = "NO_MEASURE")]
         const MEASURE = 1 << 0;
         const _ = !0;
     }
@@ -149,6 +281,8 @@ bitflags::bitflags! {
     pub struct ContinueFlags: u64 {
         /// Finish the object in hand and stop there.
         #[doc(alias = "RmiContinueBeyond")]
+        #[doc(alias = "KEEP_GOING")]
+        #[doc(alias = "beyond")]
         const STOP = 1 << 0;
         const _ = !0;
     }

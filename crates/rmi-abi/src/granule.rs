@@ -14,6 +14,11 @@ use crate::address::GranuleSize;
 #[doc(alias = "RmiTrackingRegionSize_4KB")]
 #[doc(alias = "RmiTrackingRegionSize_16KB")]
 #[doc(alias = "RmiTrackingRegionSize_64KB")]
+#[doc(alias = "1GB")]
+#[doc(alias = "32MB")]
+#[doc(alias = "64GB")]
+#[doc(alias = "512MB")]
+#[doc(alias = "4TB")]
 pub struct TrackingRegionSize(pub u8);
 
 impl TrackingRegionSize {

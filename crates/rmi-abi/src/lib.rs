@@ -26,6 +26,8 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 pub mod command;
 pub mod desc;
 pub mod describe;

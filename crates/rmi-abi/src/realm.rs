@@ -25,15 +25,22 @@ pub use crate::rmm::RmmConfigPage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u8)]
 #[doc(alias = "RmiHashAlgorithm")]
+#[doc(alias = "RsiHashAlgorithm")]
 pub enum HashAlgorithm {
     /// SHA-256.
     #[doc(alias = "RMI_HASH_SHA_256")]
+    #[doc(alias = "RSI_HASH_SHA_256")]
+    #[doc(alias = "SHA_256")]
     Sha256 = 0,
     /// SHA-512.
     #[doc(alias = "RMI_HASH_SHA_512")]
+    #[doc(alias = "RSI_HASH_SHA_512")]
+    #[doc(alias = "SHA_512")]
     Sha512 = 1,
     /// SHA-384.
     #[doc(alias = "RMI_HASH_SHA_384")]
+    #[doc(alias = "RSI_HASH_SHA_384")]
+    #[doc(alias = "SHA_384")]
     Sha384 = 2,
     /// A code this crate does not know.
     #[num_enum(catch_all)]
@@ -150,6 +157,7 @@ bitflags::bitflags! {
         /// Every plane has its own translation tree.
         const RTT_TREE_PER_PLANE = 1 << 0;
         /// Stage 2 permissions are encoded indirectly.
+        #[doc(alias = "rtt_s2ap_encoding")]
         const RTT_S2AP_INDIRECT = 1 << 1;
         /// Address translation service (2.0-bet0 text).
         const ATS = 1 << 2;

@@ -53,6 +53,23 @@ impl Mpidr {
         self.0
     }
 
+    /// The affinity fields, aff0 first.
+    #[must_use]
+    #[doc(alias = "aff0")]
+    #[doc(alias = "aff1")]
+    #[doc(alias = "aff2")]
+    #[doc(alias = "aff3")]
+    pub const fn affinity(self) -> [u8; 4] {
+        let [aff0, aff1, aff2, aff3, ..] = self.0.to_le_bytes();
+        [aff0 & 0xf, aff1, aff2, aff3]
+    }
+
+    /// The register value as PSCI passes it: aff3 in bits 39:32.
+    #[must_use]
+    pub const fn to_psci(self) -> u64 {
+        self.0 & 0xff_ffff | (self.0 & 0xff00_0000) << 8
+    }
+
     /// The number of the REC: aff0 + 16 aff1 + 4096 aff2 + 1048576 aff3.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "28 bits")]
@@ -70,6 +87,9 @@ bitflags::bitflags! {
     #[doc(alias = "RmiRecCreateFlags")]
     pub struct RecCreateFlags: u64 {
         /// The REC may be entered; otherwise it waits for a PSCI `CPU_ON`. Only runnable RECs are measured.
+        #[doc(alias = "RmiRecRunnable")]
+        #[doc(alias = "RMI_RUNNABLE")]
+        #[doc(alias = "RMI_NOT_RUNNABLE")]
         const RUNNABLE = 1 << 0;
         const _ = !0;
     }

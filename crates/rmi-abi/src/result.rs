@@ -95,6 +95,9 @@ impl Status {
     }
 
     /// Whether bits 15:8 of the result word hold a level for this status.
+    ///
+    /// `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT` carry one in late revisions only, together with an address in higher bits; earlier ones leave
+    /// [`ResultWord::data`] zero.
     #[must_use]
     pub const fn carries_level(self) -> bool {
         matches!(
@@ -179,6 +182,15 @@ impl ResultWord {
         self.0.to_le_bytes()[1]
     }
 
+    /// Bits 63:8 as they are: what goes with the status.
+    ///
+    /// Late revisions put a granule number above the level of `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT`; its exact position is not public, so
+    /// these bits are neither interpreted nor required to be zero.
+    #[must_use]
+    pub const fn data(self) -> u64 {
+        self.0 >> 8
+    }
+
     /// Bits 15:8 as a signed level, when the status carries one and it is a level that exists (-1 to 3).
     #[must_use]
     pub fn level(self) -> Option<Level> {
@@ -199,6 +211,8 @@ impl ResultWord {
     /// Whether an `RMI_INCOMPLETE` operation may be cancelled, bit 10.
     #[must_use]
     #[doc(alias = "RmiOpCanCancel")]
+    #[doc(alias = "CAN_CANCEL")]
+    #[doc(alias = "CANNOT_CANCEL")]
     pub const fn can_cancel(self) -> bool {
         self.0 & (1 << 10) != 0
     }

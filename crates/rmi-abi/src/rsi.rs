@@ -1,7 +1,7 @@
 //! The Realm Services Interface (RSI): what a Realm asks of the RMM.
 //!
 //! A host does not make these calls; it sees some of them as exits, and a model RMM or a guest needs all of them. The table of commands has the
-//! shape of [`crate::command`], with RSI versions instead of dialects: RSI 1.0 is final, 1.1 and 2.0 are drafts as TF-RMM has them.
+//! shape of [`crate::command`] and is listed in [`index`], with RSI versions instead of dialects: RSI 1.0 is final, 1.1 and 2.0 are drafts as TF-RMM has them.
 //!
 //! Numbers that TF-RMM reserves without serving are left out of the table: 0xc400019a (`VSMMU_GET_INFO`), 0xc400019b (`VSMMU_ACTIVATE` in 1.1,
 //! `ARCH_DEV_ACTIVATE` in 2.0), 0xc40001bf (`P2P_BIND`). Source: DEN0137 1.0-rel0; TF-RMM 0.8 (1.1) and July 2026 (2.0).
@@ -10,6 +10,7 @@ mod command;
 mod config;
 mod describe;
 mod device;
+pub mod index;
 mod plane;
 mod table;
 

@@ -3,11 +3,17 @@
 //! Everything here is a pure function of the IPA width and the 4 KiB granule that Realm translation tables use.
 //! Source: DEN0137 1.0-rel0 and 2.0-bet3, "RTT"; the start levels follow the VMSAv8-64 rules as TF-RMM applies them.
 
+mod shape;
+
 use core::fmt;
+
+pub use shape::TableShape;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
 use crate::address::{Ipa, IpaRange, Pa};
+use crate::desc::BlockSize;
+use crate::dialect::Dialect;
 
 /// A translation table level, from -1 (only with LPA2, only as the start level) to 3 (pages).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +89,31 @@ impl Level {
     #[must_use]
     pub const fn may_map(self) -> bool {
         self.0 >= 1
+    }
+}
+
+impl Level {
+    /// The level whose entries cover what a block of this size does, with the same granule size.
+    #[must_use]
+    pub const fn of_block(size: BlockSize) -> Self {
+        match size {
+            BlockSize::Page => Self::L3,
+            BlockSize::Level2 => Self::L2,
+            BlockSize::Level1 => Self::L1,
+            BlockSize::Level0 => Self::L0,
+        }
+    }
+
+    /// The block size of a mapping at this level; `None` at level -1.
+    #[must_use]
+    pub const fn block_size(self) -> Option<BlockSize> {
+        match self.0 {
+            3 => Some(BlockSize::Page),
+            2 => Some(BlockSize::Level2),
+            1 => Some(BlockSize::Level1),
+            0 => Some(BlockSize::Level0),
+            _ => None,
+        }
     }
 }
 
@@ -273,6 +304,29 @@ impl Geometry {
         }
     }
 
+    /// The tables that a walk to `level` visits, from the root: each level with the index of its entry for `ipa`.
+    pub fn walk(&self, ipa: Ipa, level: Level) -> impl Iterator<Item = (Level, u64)> + use<> {
+        let geometry = *self;
+        let mut next = Some(self.start_level).filter(|start| *start <= level);
+        core::iter::from_fn(move || {
+            let here = next?;
+            next = here.child().filter(|child| *child <= level);
+            Some((here, geometry.entry_index(ipa, here)))
+        })
+    }
+
+    /// Alignment and size in bytes of the contiguous root tables.
+    #[must_use]
+    #[doc(alias = "rtt_base")]
+    pub const fn root_bytes(&self) -> u64 {
+        self.root_tables as u64 * 0x1000
+    }
+
+    /// Levels at which tables may be created: below the root tables, down to the pages.
+    pub fn table_levels(&self) -> impl Iterator<Item = Level> + use<> {
+        core::iter::successors(self.start_level.child(), |level| level.child())
+    }
+
     /// Base of the range that the table of `level` containing `ipa` covers.
     #[must_use]
     pub const fn table_base(&self, ipa: Ipa, level: Level) -> Ipa {
@@ -306,18 +360,43 @@ pub fn largest_block(ipa: Ipa, pa: Pa, bytes: u64) -> Option<Level> {
 pub enum RttEntryState {
     /// Nothing is mapped.
     #[doc(alias = "RMI_UNASSIGNED")]
+    #[doc(alias = "VOID")]
+    #[doc(alias = "UNASSIGNED")]
     Void = 0,
     /// Memory is mapped.
     #[doc(alias = "RMI_ASSIGNED")]
+    #[doc(alias = "DATA")]
+    #[doc(alias = "ASSIGNED")]
     Data = 1,
     /// A table of the next level.
+    #[doc(alias = "RMI_TABLE")]
     Table = 2,
     /// Device memory is mapped.
-    #[doc(alias = "RMI_ASSIGNED_DEV")]
+    #[doc(alias = "ASSIGNED_DEV")]
+    #[doc(alias = "NARCH_DEV")]
     NarchDev = 3,
     /// A code this crate does not know.
     #[num_enum(catch_all)]
     Unknown(u8),
+}
+
+impl RttEntryState {
+    /// Whether the entry of an auxiliary tree was lost, a code that sources number differently: 4 in 2.0-bet0, 5 in TF-RMM (July 2026).
+    #[must_use]
+    #[doc(alias = "AUX_DESTROYED")]
+    pub const fn is_aux_destroyed(self, dialect: Dialect) -> bool {
+        matches!(
+            (self, dialect),
+            (Self::Unknown(4), Dialect::V2_0Bet0) | (Self::Unknown(5), Dialect::TfRmm2026_07)
+        )
+    }
+
+    /// Whether an architected device is mapped: 5 in 2.0-bet0, no code elsewhere.
+    #[must_use]
+    #[doc(alias = "ARCH_DEV")]
+    pub const fn is_arch_dev(self, dialect: Dialect) -> bool {
+        matches!((self, dialect), (Self::Unknown(5), Dialect::V2_0Bet0))
+    }
 }
 
 /// The Realm IPA state (RIPAS).
@@ -327,14 +406,23 @@ pub enum RttEntryState {
 #[repr(u8)]
 #[doc(alias = "RmiRipas")]
 #[non_exhaustive]
+#[doc(alias = "RsiRipas")]
 pub enum Ripas {
     /// Not used by the Realm; an access is an abort that the Realm sees.
+    #[doc(alias = "RMI_EMPTY")]
+    #[doc(alias = "RSI_EMPTY")]
     Empty = 0,
     /// Private memory of the Realm.
+    #[doc(alias = "RMI_RAM")]
+    #[doc(alias = "RSI_RAM")]
     Ram = 1,
     /// Memory that the host took away.
+    #[doc(alias = "RMI_DESTROYED")]
+    #[doc(alias = "RSI_DESTROYED")]
     Destroyed = 2,
     /// Memory of an assigned device.
+    #[doc(alias = "RMI_DEV")]
+    #[doc(alias = "RSI_DEV")]
     Dev = 3,
     /// A code this crate does not know.
     #[num_enum(catch_all)]
@@ -372,6 +460,21 @@ mod tests {
             let got = Geometry::with_start_level(width, level).ok().map(|g| g.root_tables());
             assert_eq!(got, tables, "level {level}, width {width}");
         }
+    }
+
+    #[test]
+    fn a_walk_visits_each_level_once() {
+        let geometry = Geometry::with_start_level(40, Level::L1).unwrap();
+        let ipa = Ipa::new((513 << 30) | (3 << 21) | (7 << 12));
+        let mut walk = geometry.walk(ipa, Level::L3);
+        assert_eq!(walk.next(), Some((Level::L1, 513)));
+        assert_eq!(walk.next(), Some((Level::L2, 3)));
+        assert_eq!(walk.next(), Some((Level::L3, 7)));
+        assert_eq!(walk.next(), None);
+        assert_eq!(geometry.walk(ipa, Level::L0).next(), None);
+        assert_eq!(geometry.root_bytes(), 0x2000);
+        assert!(geometry.table_levels().eq([Level::L2, Level::L3]));
+        assert_eq!(Level::of_block(Level::L2.block_size().unwrap()), Level::L2);
     }
 
     #[test]

@@ -17,18 +17,33 @@ bitflags::bitflags! {
     #[doc(alias = "RmiRecEnterFlags")]
     pub struct RecEnterFlags: u64 {
         /// The access of the last exit was emulated; a load takes its value from `gprs[0]`.
+        #[doc(alias = "RmiEmulatedMmio")]
+        #[doc(alias = "RMI_EMULATED_MMIO")]
+        #[doc(alias = "RMI_NOT_EMULATED_MMIO")]
         const EMUL_MMIO = 1 << 0;
         /// Inject a synchronous external abort for the access of the last exit.
+        #[doc(alias = "RmiInjectSea")]
+        #[doc(alias = "RMI_INJECT_SEA")]
+        #[doc(alias = "RMI_NO_INJECT_SEA")]
         const INJECT_SEA = 1 << 1;
         /// Exit on WFI in this run.
+        #[doc(alias = "RmiTrap")]
+        #[doc(alias = "RMI_TRAP")]
+        #[doc(alias = "RMI_NO_TRAP")]
         const TRAP_WFI = 1 << 2;
         /// Exit on WFE in this run.
+        #[doc(alias = "RmiTrap")]
+        #[doc(alias = "RMI_TRAP")]
+        #[doc(alias = "RMI_NO_TRAP")]
         const TRAP_WFE = 1 << 3;
         /// The RIPAS change is rejected.
+        #[doc(alias = "ripas_response")]
         const RIPAS_REJECT = 1 << 4;
         /// The stage 2 permission change is rejected (2.0).
+        #[doc(alias = "s2ap_response")]
         const S2AP_REJECT = 1 << 5;
         /// The device mapping is rejected (2.0).
+        #[doc(alias = "dev_mem_response")]
         const DEV_MEM_REJECT = 1 << 6;
         /// Return to plane 0 first (2.0).
         const FORCE_P0 = 1 << 7;
@@ -221,24 +236,33 @@ layout! {
 #[non_exhaustive]
 pub enum ExitReason {
     /// A synchronous exception.
+    #[doc(alias = "RMI_EXIT_SYNC")]
     Sync,
     /// A physical interrupt.
+    #[doc(alias = "RMI_EXIT_IRQ")]
     Irq,
     /// A fast physical interrupt.
+    #[doc(alias = "RMI_EXIT_FIQ")]
     Fiq,
     /// A PSCI call that the host should know of.
+    #[doc(alias = "RMI_EXIT_PSCI")]
     Psci,
     /// The Realm asks for a RIPAS change.
+    #[doc(alias = "RMI_EXIT_RIPAS_CHANGE")]
     RipasChange,
     /// The Realm calls the host.
+    #[doc(alias = "RMI_EXIT_HOST_CALL")]
     HostCall,
     /// A system error.
+    #[doc(alias = "RMI_EXIT_SERROR")]
     SError,
     /// The Realm asks for a stage 2 permission change (2.0).
     S2apChange,
     /// The Realm asks for a virtual device (2.0 up to TF-RMM of July 2026).
     VdevRequest,
     /// The Realm asks for a device mapping to be validated (2.0).
+    #[doc(alias = "VDEV_VALIDATE_MAPPING")]
+    #[doc(alias = "DEV_MEM_MAP")]
     VdevValidateMapping,
     /// The Realm gave a command to a virtual SMMU (2.0).
     VsmmuCommand,
@@ -287,12 +311,15 @@ impl ExitReason {
 #[repr(u8)]
 #[doc(alias = "RmiResponse")]
 #[non_exhaustive]
+#[doc(alias = "RsiResponse")]
 pub enum Response {
     /// The request is granted.
     #[doc(alias = "RMI_ACCEPT")]
+    #[doc(alias = "RSI_ACCEPT")]
     Accept = 0,
     /// The request is refused.
     #[doc(alias = "RMI_REJECT")]
+    #[doc(alias = "RSI_REJECT")]
     Reject = 1,
     /// A code this crate does not know.
     #[num_enum(catch_all)]

@@ -177,6 +177,8 @@ impl fmt::Display for ResultDisplay<'_> {
         match word.status() {
             Status::Success => return self.outputs(f),
             Status::Incomplete => return self.incomplete(f),
+            // Before the late revisions these two carry nothing.
+            Status::ErrorTracking | Status::ErrorDpt if word.data() == 0 => {}
             status if status.carries_level() => match word.level() {
                 Some(level) => write!(f, "(level {level})")?,
                 None => write!(f, "(index {})", word.index())?,

@@ -155,6 +155,44 @@ pub enum ParamType {
 }
 
 impl ParamType {
+    /// Every type.
+    pub const ALL: [Self; 34] = [
+        Self::Pa,
+        Self::Ipa,
+        Self::Address,
+        Self::Level,
+        Self::UInt,
+        Self::Bits,
+        Self::AddrRangeDesc,
+        Self::AddrSetDesc,
+        Self::ContinueFlags,
+        Self::DataFlags,
+        Self::GptParState,
+        Self::InterfaceVersion,
+        Self::MemCategory,
+        Self::OpMemDonateReq,
+        Self::PdevState,
+        Self::PdevStreamState,
+        Self::PdevStreamType,
+        Self::PsciReturnCode,
+        Self::PsmmuIrq,
+        Self::PsmmuIrqResult,
+        Self::PsmmuIrqSet,
+        Self::Ripas,
+        Self::RmmState,
+        Self::RttAuxMapFlags,
+        Self::RttAuxUnmapFlags,
+        Self::RttEntryDesc,
+        Self::RttEntryState,
+        Self::RttProtMapFlags,
+        Self::RttUnmapFlags,
+        Self::RttUnprotMapFlags,
+        Self::TrackingRegionState,
+        Self::VdevState,
+        Self::VsmmuCmdFlags,
+        Self::VsmmuEventFlags,
+    ];
+
     /// Name of the type, spelled as the specification does; the address types are `PA`, `IPA` and `Address`.
     #[must_use]
     pub const fn spec_name(self) -> &'static str {

@@ -1,0 +1,136 @@
+//! Writes seeds for every target: `cargo run --bin seeds` fills `corpus/`, which is not committed.
+//!
+//! The seeds are words and pages that the interface gives a meaning to, built with the crate itself, so that they never go stale. A target takes
+//! its input through `arbitrary`: numbers first, as little endian bytes, then pages.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::result::{OpMemReq, ResultWord, Status};
+use rmi_abi::rtt::{Geometry, Level};
+use rmi_abi::run::RecRun;
+use rmi_abi::{Command, Dialect, Pa, rsi};
+use zerocopy::{FromZeros, IntoBytes};
+
+struct Corpus {
+    directory: PathBuf,
+    written: usize,
+}
+
+impl Corpus {
+    fn new(target: &str) -> std::io::Result<Self> {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+        fs::create_dir_all(&directory)?;
+        Ok(Self { directory, written: 0 })
+    }
+
+    fn add(&mut self, name: &str, parts: &[&[u8]]) -> std::io::Result<()> {
+        self.written += 1;
+        fs::write(self.directory.join(name), parts.concat())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut seeds = 0;
+
+    let mut corpus = Corpus::new("abi_result_word")?;
+    for code in 0..=17 {
+        let word = ResultWord::from_status(Status::from(code));
+        corpus.add(&format!("status-{code}"), &[&word.0.to_le_bytes()])?;
+    }
+    for level in [Level::MINUS_1, Level::L0, Level::L3] {
+        let word = ResultWord::with_level(Status::ErrorRtt, level);
+        corpus.add(&format!("level{level}"), &[&word.0.to_le_bytes()])?;
+    }
+    for (name, req) in [("donate", OpMemReq::Donate), ("reclaim", OpMemReq::Reclaim)] {
+        corpus.add(name, &[&ResultWord::incomplete(req, true).0.to_le_bytes()])?;
+    }
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_descriptors")?;
+    for (name, word) in [
+        ("page", 0x8000_0004u64),
+        ("block", 0x8000_0005),
+        ("sixteen", 0x8000_0040),
+        ("host-memory", 0x8000_0004 | 1 << 63),
+        ("host-memory-bet3", 0x8000_0004 | 1 << 62),
+        ("flags", 0x1e_0001),
+        ("list", 0x26),
+        ("request", 0x1_0040),
+    ] {
+        corpus.add(name, &[&word.to_le_bytes(), &[0xff; 8]])?;
+    }
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_run_page")?;
+    for reason in 0..=11 {
+        let mut run = RecRun::new_zeroed();
+        run.exit.exit_reason = reason;
+        run.exit.esr = 0x9380_8047;
+        run.exit.hpfar = 0x8_0000;
+        run.exit.far = 0x10;
+        run.exit.gprs[0] = 0xc400_0003;
+        corpus.add(&format!("reason-{reason}"), &[&[0; 4], run.as_bytes()])?;
+    }
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_params")?;
+    for width in [32, 40, 48] {
+        let params = RealmParams::new(Geometry::new(width)?, Pa::new(0x8800_0000));
+        for dialect in Dialect::ALL {
+            let page = params.encode(dialect)?;
+            corpus.add(&format!("realm-{width}-{dialect}"), &[&[0; 8], page.as_bytes()])?;
+        }
+    }
+    let rec = RecParams { runnable: true, mpidr: Mpidr::from_index(1), pc: 0x1000, gprs: [0; 8] };
+    corpus.add("rec", &[&[0, 0, 0, 0, 0, 0, 0, 0x40], rec.encode().as_bytes()])?;
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_features")?;
+    let tf_rmm: [u64; 5] = [0x0000_0000_0030_c030, 0x1_4281, 0xa1, 0x53, 0];
+    let bytes: Vec<u8> = tf_rmm.iter().flat_map(|register| register.to_le_bytes()).collect();
+    for dialect in 0..Dialect::ALL.len() {
+        corpus.add(&format!("dialect-{dialect}"), &[&bytes, &[u8::try_from(dialect)?; 4]])?;
+    }
+    corpus.add("ones", &[&[0xff; 64]])?;
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_esr")?;
+    for (name, esr) in [
+        ("load", 0x9380_8007u64),
+        ("store", 0x9380_8047),
+        ("protected", 0x9000_0007),
+        ("fetch", 0x8000_0007),
+        ("sgi", 0x6000_0000 | 3 << 20 | 5 << 17 | 12 << 10 | 11 << 1),
+        ("wfi", 0x0400_0000),
+        ("hvc", 0x5a00_0001),
+        ("smc", 0x5e00_0001),
+    ] {
+        corpus.add(
+            name,
+            &[&esr.to_le_bytes(), &0x8_0000u64.to_le_bytes(), &0x123u64.to_le_bytes()],
+        )?;
+    }
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_trace")?;
+    for command in Command::ALL {
+        let [form, ..] = command.forms() else { continue };
+        let fid = u64::from(form.fid().0).to_le_bytes();
+        let arguments: Vec<u8> = (1..8u64).flat_map(|i| (i << 12 | 1).to_le_bytes()).collect();
+        corpus.add(command.name(), &[&fid, &arguments, &[0; 64]])?;
+    }
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("abi_rsi")?;
+    for command in rsi::Command::ALL {
+        corpus.add(command.name(), &[&[0; 4], &command.form().fid().0.to_le_bytes(), &[0; 4]])?;
+    }
+    seeds += corpus.written;
+
+    println!("{seeds} seeds");
+    Ok(())
+}
