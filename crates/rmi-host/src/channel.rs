@@ -59,7 +59,7 @@ impl Call {
 /// The outputs of a command that succeeded: X1 to X7. Only those that the command defines mean anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
-    outputs: [u64; 7],
+    pub(crate) outputs: [u64; 7],
 }
 
 impl Reply {
@@ -165,7 +165,8 @@ pub struct Channel<P> {
 }
 
 impl<P: Platform> Channel<P> {
-    pub(crate) const fn new(platform: P, dialect: Dialect, patience: Patience) -> Self {
+    /// A channel without a session: for an embedder that knows the dialect and what the RMM has been told so far.
+    pub const fn new(platform: P, dialect: Dialect, patience: Patience) -> Self {
         Self { platform, dialect, patience }
     }
 

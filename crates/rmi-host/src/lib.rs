@@ -74,7 +74,7 @@ pub mod tracing;
 
 pub use access::{AccessFault, HostAccess};
 pub use channel::{Channel, Failure, Patience, Pending, Progress, Reply, Want};
-pub use command::{Rd, RecGranule, RecName};
+pub use command::{Halted, Rd, RecGranule, RecName, SharedMemory};
 pub use conduit::{Conduit, Registers};
 pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};

@@ -3,10 +3,14 @@
 
 use rmi_abi::address::Address;
 use rmi_abi::address::AddressRange;
+use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::realm::RmmConfigPage;
+use rmi_abi::rmm::RmmState;
 use rmi_abi::{Command, ResultWord, Status};
 
 use crate::channel::{Call, Channel, Progress, Reply};
+use crate::command::Halted;
+use crate::command::tracking::code;
 use crate::error::{Error, Subject, Violation};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
@@ -78,6 +82,116 @@ impl<P: Platform> Channel<P> {
                 subject: call.subject,
             })
         }
+    }
+}
+
+/// The versions of the interface that an RMM speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    /// The lowest.
+    pub lower: InterfaceVersion,
+    /// The highest.
+    pub higher: InterfaceVersion,
+}
+
+impl Versions {
+    fn of(reply: Reply) -> Self {
+        Self { lower: InterfaceVersion(reply.x1()), higher: InterfaceVersion(reply.x2()) }
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_VERSION`: asks for a version of the interface; says which versions the RMM speaks.
+    ///
+    /// All betas of 2.0 answer alike; see [`Discovered::probe`](crate::Discovered::probe) for how a session tells them apart.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VERSION.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) when the RMM does not speak that version; the versions that it does speak come along.
+    pub fn rmi_version(&self, version: InterfaceVersion) -> Result<Versions, Halted<Versions>> {
+        let call = Call::new(Command::Version, Subject::Rmm, [version.0]);
+        // SAFETY: the command has no effect on memory.
+        let answer = unsafe {
+            self.complete_or_halt(&call, &[Status::ErrorInput], |reply| Some(Versions::of(reply)))
+        };
+        answer.map(Versions::of)
+    }
+
+    /// `RMI_RMM_CONFIG_GET`: reads the RMM's configuration. `page` is host memory that the RMM writes it to.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) when the RMM cannot write the page.
+    pub fn rmm_config_get(&self, page: &mut Undelegated) -> Result<RmmConfigPage, Error> {
+        self.require(Command::RmmConfigGet)?;
+        self.config(page)
+    }
+
+    /// `RMI_RMM_CONFIG_SET`: changes the RMM's configuration, before it is activated. `page` is host memory that carries it.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_SET.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) for a value that the RMM does not have, [`ErrorGlobal`](Status::ErrorGlobal) once it is active.
+    pub fn rmm_config_set(
+        &self,
+        page: &mut Undelegated,
+        config: &RmmConfigPage,
+    ) -> Result<(), Error> {
+        self.require(Command::RmmConfigSet)?;
+        self.set_config(page, config)
+    }
+
+    /// `RMI_RMM_STATE_GET`: reads whether the RMM is active.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_STATE_GET.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the command itself never fails.
+    pub fn rmm_state_get(&self) -> Result<RmmState, Error> {
+        let reply = self.ask_to_the_end(&Call::new(Command::RmmStateGet, Subject::Rmm, []))?;
+        Ok(RmmState::from(code(reply.x1())))
+    }
+
+    /// `RMI_RMM_ACTIVATE`: starts to bring the RMM to life, which may take memory.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorGlobal`](Status::ErrorGlobal) when it is active already.
+    pub fn rmm_activate(&self) -> Result<Progress, Error> {
+        self.activate()
+    }
+
+    /// `RMI_RMM_DEACTIVATE`: starts to bring the RMM back to where it can be configured, which may give memory back.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorGlobal`](Status::ErrorGlobal) unless it is active and nothing is left in it.
+    pub fn rmm_deactivate(&self) -> Result<Progress, Error> {
+        // SAFETY: the command names no memory; what the RMM gives back, it was given by tokens.
+        unsafe { self.start(&Call::new(Command::RmmDeactivate, Subject::Rmm, [])) }
+    }
+
+    /// `RMI_ATTEST_PLAT_TOKEN_REFRESH`: has the RMM fetch the attestation token of the platform again.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_ATTEST_PLAT_TOKEN_REFRESH.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorGlobal`](Status::ErrorGlobal) unless the RMM is active.
+    pub fn attest_plat_token_refresh(&self) -> Result<(), Error> {
+        let call = Call::new(Command::AttestPlatTokenRefresh, Subject::Rmm, []);
+        self.ask_to_the_end(&call).map(|_| ())
     }
 }
 

@@ -4,10 +4,10 @@
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::flags::{AddrSet, DataFlags};
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
-use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 
 use crate::channel::{Call, Channel, Reply};
-use crate::command::{Rd, RecName};
+use crate::command::{Halted, Rd, RecName};
 use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -270,5 +270,68 @@ impl<P: Platform> Channel<P> {
         let run = AddrRangeDesc::decode(reply.x2(), self.dialect(), granule);
         let memory = run.range(granule).filter(|memory| !memory.is_empty());
         Ok(Unmapped { top, memory })
+    }
+
+    /// `RMI_RTT_DESTROY`: as [`Channel::rtt_destroy`]; a refusal tells where to go on.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_destroy`]. With [`ErrorRtt`](rmi_abi::Status::ErrorRtt) comes the address up to which nothing is live: past the table when it is missing,
+    /// `ipa` itself when the table has live entries or a block is in its place. It may lie beyond the Realm's space.
+    pub fn rtt_destroy_or_skip(
+        &self,
+        rd: &Rd,
+        ipa: Ipa,
+        level: Level,
+    ) -> Result<RttDestroyed, Halted<Ipa>> {
+        let args = [rd.pa().raw(), ipa.raw(), level.to_register()];
+        self.destroy_table(&Call::new(Command::RttDestroy, Subject::Ipa(ipa), args), ipa)
+    }
+
+    /// Destroys a table of any tree.
+    pub(super) fn destroy_table(&self, call: &Call, ipa: Ipa) -> Result<RttDestroyed, Halted<Ipa>> {
+        let telling = [Status::ErrorRtt, Status::ErrorRttAux];
+        let top = |reply: Reply| Some(Ipa::new(reply.x2())).filter(|top| *top >= ipa);
+        // SAFETY: the command touches no memory but the Realm's own tables.
+        let reply = unsafe { self.complete_or_halt(call, &telling, top)? };
+        Ok(RttDestroyed { table: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
+    }
+
+    /// `RMI_RTT_FOLD`: replaces the table of `level` that covers `ipa` by one entry of its parent, and says which granule it was; that is then
+    /// delegated.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for a level or an address that has no table; [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a
+    /// smaller level), its entries are not all alike and contiguous (`level`), or the block would be too large or an auxiliary tree uses the table
+    /// (`level` minus one).
+    pub fn rtt_fold(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<Pa, Error> {
+        Ok(Pa::new(self.table_call(Command::RttFold, rd, ipa, level)?.x1()))
+    }
+
+    /// `RMI_RTT_SET_RIPAS`: as [`Channel::rtt_set_ripas`]; a refusal because of an auxiliary tree tells how far the command came.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_RIPAS.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_set_ripas`], and [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is running or of another Realm. With
+    /// [`ErrorRttAux`](rmi_abi::Status::ErrorRttAux), an auxiliary tree still maps the memory, TF-RMM says up to where the change was made.
+    pub fn rtt_set_ripas_or_halt(
+        &self,
+        rd: &Rd,
+        rec: RecName,
+        range: IpaRange,
+    ) -> Result<Ipa, Halted<Ipa>> {
+        let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
+        let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
+        let reached = |reply: Reply| self.reach(&call, range.base(), range.top(), reply.x1()).ok();
+        // SAFETY: the command touches no memory but the Realm's own tables.
+        let reply = unsafe { self.complete_or_halt(&call, &[Status::ErrorRttAux], reached)? };
+        self.progress(&call, range, reply.x1()).map_err(|error| Halted { error, reached: None })
     }
 }

@@ -1,0 +1,93 @@
+//! Commands about coherent memory of devices. Only 2.0-bet0 has them, and the registers of those that fill, start, stop and empty it are not public.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::Command;
+use rmi_abi::device::{CmemParamsPage, CmemPdevParamsPage};
+
+use crate::channel::{Call, Channel, Progress};
+use crate::command::{CmemGranule, CmemName, PdevName};
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, Undelegated};
+use crate::platform::Platform;
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_CMEM_CREATE`: starts to create a coherent memory object of a granule that is delegated. `page` is host memory that carries the
+    /// parameters.
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_CMEM_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the statuses are not public.
+    pub fn cmem_create(
+        &self,
+        cmem: &Delegated,
+        page: &mut Undelegated,
+        params: &CmemParamsPage,
+    ) -> Result<Progress, Error> {
+        let command = Command::CmemCreate;
+        self.require(command)?;
+        let at = self.put(command, page, params)?;
+        let args = [cmem.base().raw(), at.raw()];
+        let call = Call::new(command, Subject::Pa(cmem.base()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_CMEM_DESTROY`: starts to destroy a coherent memory object.
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_CMEM_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the statuses are not public.
+    pub fn cmem_destroy(&self, cmem: &CmemGranule) -> Result<Progress, Error> {
+        let call = Call::new(Command::CmemDestroy, Subject::Pa(cmem.pa()), [cmem.pa().raw()]);
+        // SAFETY: the command touches no memory but the object's own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_CMEM_ADD_PDEV`: adds a device to a coherent memory object, as its device number `index`. `page` is host memory that carries the
+    /// parameters.
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_CMEM_ADD_PDEV.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the statuses are not public.
+    pub fn cmem_add_pdev(
+        &self,
+        cmem: CmemName,
+        pdev: PdevName,
+        index: u64,
+        page: &mut Undelegated,
+        params: &CmemPdevParamsPage,
+    ) -> Result<(), Error> {
+        let command = Command::CmemAddPdev;
+        self.require(command)?;
+        let at = self.put(command, page, params)?;
+        let args = [cmem.pa().raw(), pdev.pa().raw(), index, at.raw()];
+        let call = Call::new(command, Subject::Pa(cmem.pa()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+
+    /// `RMI_CMEM_REMOVE_PDEV`: removes device number `index` from a coherent memory object.
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_CMEM_REMOVE_PDEV.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the statuses are not public.
+    pub fn cmem_remove_pdev(
+        &self,
+        cmem: CmemName,
+        pdev: PdevName,
+        index: u64,
+    ) -> Result<(), Error> {
+        let args = [cmem.pa().raw(), pdev.pa().raw(), index];
+        let call = Call::new(Command::CmemRemovePdev, Subject::Pa(cmem.pa()), args);
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+}

@@ -1,0 +1,181 @@
+//! Commands about the memory of devices in a Realm's tables.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::desc::BlockSize;
+use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, PaRange};
+
+use crate::channel::{Call, Channel};
+use crate::command::list::{MapInto, hand_over};
+use crate::command::{Mapped, PdevName, Rd, RecName, Unmapped, UnmappedList, VdevName, VsmmuName};
+use crate::error::{Error, Failed, Subject};
+use crate::granules::{Delegated, InUse, Undelegated};
+use crate::platform::Platform;
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_RTT_DEV_MAP`: maps memory of a device at `ipa`, in blocks. The memory is delegated like any other and lies in the ranges that the virtual
+    /// device was created with. `blocks` is the size of a block and that of a granule. Says how much was mapped: an RMM may stop anywhere, and none at
+    /// all stands for "not now".
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_MAP.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing or the first entry is taken, [`ErrorInput`](rmi_abi::Status::ErrorInput) when it is
+    /// none of the device's or the device none of the Realm's, [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when it is tracked too coarsely,
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn rtt_dev_map(
+        &self,
+        rd: &Rd,
+        vdev: VdevName,
+        ipa: Ipa,
+        mut memory: Delegated,
+        blocks: (BlockSize, GranuleSize),
+    ) -> Result<Mapped, Failed<Delegated>> {
+        let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
+        // SAFETY: all granules named are the RMM's.
+        match unsafe { self.map_single(&into, &memory, blocks) } {
+            Ok(bytes) => {
+                let mapped = memory.take_front(bytes).unwrap_or_default().into_use();
+                Ok(Mapped { mapped, rest: memory })
+            }
+            Err(error) => Err(Failed::new(memory, error)),
+        }
+    }
+
+    /// `RMI_RTT_DEV_MAP` with a list: as [`Channel::rtt_dev_map`], of several tokens one after the other; as [`Channel::rtt_data_map_list`] in all else.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_dev_map`]; all tokens stay where they are.
+    pub fn rtt_dev_map_list(
+        &self,
+        (rd, vdev, ipa): (&Rd, VdevName, Ipa),
+        list: &mut Undelegated,
+        memory: &mut [Delegated],
+        blocks: (BlockSize, GranuleSize),
+        mapped: &mut dyn FnMut(InUse),
+    ) -> Result<Ipa, Error> {
+        let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
+        // SAFETY: all granules named are the RMM's.
+        let bytes = unsafe { self.map_list(&into, list, memory, blocks)? };
+        hand_over(memory, bytes, &mut |part| mapped(part.into_use()));
+        Ok(Ipa::new(ipa.raw() + bytes))
+    }
+
+    /// `RMI_RTT_DEV_UNMAP`: unmaps memory of devices from the start of `range` up to where the RMM stops, and says which contiguous run that was. The
+    /// memory is then delegated.
+    ///
+    /// The caller checks the run against what it mapped.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first live entry is no memory of a device or larger than the range;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn rtt_dev_unmap(
+        &self,
+        rd: &Rd,
+        range: IpaRange,
+        granule: GranuleSize,
+    ) -> Result<Unmapped, Error> {
+        self.unmap_single(Command::RttDevUnmap, rd.pa(), range, granule)
+    }
+
+    /// `RMI_RTT_DEV_UNMAP` with a list: as [`Channel::rtt_dev_unmap`], and as [`Channel::rtt_data_unmap_list`] in all else.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_dev_unmap`].
+    pub fn rtt_dev_unmap_list(
+        &self,
+        rd: &Rd,
+        range: IpaRange,
+        list: &mut Undelegated,
+        runs: &mut [PaRange],
+        granule: GranuleSize,
+    ) -> Result<UnmappedList, Error> {
+        self.unmap_to(Command::RttDevUnmap, rd, range, list, runs, granule)
+    }
+
+    /// `RMI_RTT_DEV_VALIDATE`: completes the request of `rec` to validate a mapping of memory of a device, for a range that starts where the request has
+    /// come to, and says how far it came. Dialects since 2.0-bet1 do not name the devices.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_VALIDATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC asked for, [`ErrorRec`](rmi_abi::Status::ErrorRec) when it asked for nothing or is of
+    /// another Realm, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when another mapping is there than expected, [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when the virtual device is in
+    /// the wrong state.
+    pub fn rtt_dev_validate(
+        &self,
+        rd: &Rd,
+        rec: RecName,
+        (pdev, vdev): (PdevName, VdevName),
+        range: IpaRange,
+    ) -> Result<Ipa, Error> {
+        let (command, subject) = (Command::RttDevValidate, Subject::Ipa(range.base()));
+        let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
+        let (base, top) = (range.base().raw(), range.top().raw());
+        let call = if self.dialect().dev_validate_names_devices() {
+            Call::new(command, subject, [rd, rec, pdev.pa().raw(), vdev.pa().raw(), base, top])
+        } else {
+            Call::new(command, subject, [rd, rec, base, top])
+        };
+        // SAFETY: the command touches no memory but the Realm's own tables.
+        let reply = unsafe { self.complete(&call)? };
+        self.reach(&call, range.base(), range.top(), reply.x1())
+    }
+
+    fn arch_dev(
+        &self,
+        command: Command,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        range: IpaRange,
+    ) -> Result<Ipa, Error> {
+        let args = [rd.pa().raw(), vsmmu.pa().raw(), range.base().raw(), range.top().raw()];
+        let call = Call::new(command, Subject::Ipa(range.base()), args);
+        // SAFETY: the command maps what the RMM emulates; it names no memory of the host.
+        let reply = unsafe { self.complete(&call)? };
+        self.reach(&call, range.base(), range.top(), reply.x1())
+    }
+
+    /// `RMI_RTT_ARCH_DEV_MAP`: maps the registers of a virtual SMMU, and says how far it came.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_ARCH_DEV_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU is none of the Realm's, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is taken,
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
+    pub fn rtt_arch_dev_map(
+        &self,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        range: IpaRange,
+    ) -> Result<Ipa, Error> {
+        self.arch_dev(Command::RttArchDevMap, rd, vsmmu, range)
+    }
+
+    /// `RMI_RTT_ARCH_DEV_UNMAP`: unmaps the registers of a virtual SMMU, and says how far it came.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_ARCH_DEV_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the conditions of other statuses are not public.
+    pub fn rtt_arch_dev_unmap(
+        &self,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        range: IpaRange,
+    ) -> Result<Ipa, Error> {
+        self.arch_dev(Command::RttArchDevUnmap, rd, vsmmu, range)
+    }
+}

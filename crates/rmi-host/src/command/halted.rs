@@ -1,0 +1,109 @@
+//! What a refused command says beside its status: how far it came, or what to skip.
+#![expect(unsafe_code, reason = "a conduit hands the caller's promise on")]
+
+use core::cell::Cell;
+use core::fmt;
+
+use rmi_abi::Status;
+
+use crate::channel::{Call, Channel, Reply};
+use crate::conduit::{Conduit, Registers};
+use crate::error::Error;
+use crate::platform::Platform;
+
+/// A command that was refused, and what the RMM said about it in the other registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Halted<T> {
+    /// Why.
+    pub error: Error,
+    /// What the RMM said; `None` when the status is none that says it, or when what it said cannot be.
+    pub reached: Option<T>,
+}
+
+impl<T> fmt::Display for Halted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> core::error::Error for Halted<T> {}
+
+impl<T> From<Halted<T>> for Error {
+    fn from(halted: Halted<T>) -> Self {
+        halted.error
+    }
+}
+
+/// A platform that remembers the outputs of the last call.
+struct Noting<'p, P> {
+    platform: &'p P,
+    last: Cell<[u64; 7]>,
+}
+
+impl<P: Platform> Conduit for Noting<'_, P> {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let answer = unsafe { self.platform.conduit().call(registers) };
+        let [_, outputs @ ..] = answer;
+        self.last.set(outputs);
+        answer
+    }
+}
+
+impl<P: Platform> Platform for Noting<'_, P> {
+    type Conduit = Self;
+    type Access = P::Access;
+    type Ledger = P::Ledger;
+    type Quarantine = P::Quarantine;
+
+    fn conduit(&self) -> &Self {
+        self
+    }
+    fn access(&self) -> &P::Access {
+        self.platform.access()
+    }
+    fn ledger(&self) -> &P::Ledger {
+        self.platform.ledger()
+    }
+    fn quarantine(&self) -> &P::Quarantine {
+        self.platform.quarantine()
+    }
+    fn relax(&self) {
+        self.platform.relax();
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// As [`Channel::complete`]; when the command ends with one of `telling`, `reached` reads the registers of that answer.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn complete_or_halt<T>(
+        &self,
+        call: &Call,
+        telling: &[Status],
+        reached: impl FnOnce(Reply) -> Option<T>,
+    ) -> Result<Reply, Halted<T>> {
+        let noting = Noting { platform: self.platform(), last: Cell::new([0; 7]) };
+        let channel = Channel::new(noting, self.dialect(), self.patience());
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { channel.complete(call) }.map_err(|error| {
+            let status = match error {
+                Error::Refused(refusal) | Error::Unclear(refusal) => Some(refusal.status()),
+                _ => None,
+            };
+            let tells = status.is_some_and(|status| telling.contains(&status));
+            let reply = Reply { outputs: channel.platform().last.get() };
+            Halted { error, reached: if tells { reached(reply) } else { None } }
+        })
+    }
+
+    /// Fails when the dialect lacks a command, for methods that have something to do before they call.
+    pub(crate) fn require(&self, command: rmi_abi::Command) -> Result<(), Error> {
+        match command.form(self.dialect()) {
+            Some(_) => Ok(()),
+            None => Err(Error::Unsupported { command, dialect: self.dialect() }),
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Range commands: memory named by one descriptor or by a list of them.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::address::{Address, MIN_GRANULE};
+use rmi_abi::desc::{AddrRangeDesc, BlockSize};
+use rmi_abi::flags::AddrSet;
+use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+use zerocopy::IntoBytes;
+
+use crate::channel::{Call, Channel, Reply};
+use crate::command::{Rd, Unmapped};
+use crate::error::{Error, Subject, Violation};
+use crate::granules::{Delegated, Donatable, Granules, InUse, Undelegated, donation_state};
+use crate::platform::Platform;
+
+/// Entries of an address list: it may not leave the granule that holds it.
+pub(super) const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
+
+/// What an unmap command with a list did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnmappedList {
+    /// How far the command came; everything below is unmapped.
+    pub top: Ipa,
+    /// How many runs of memory the RMM reported, from the front of the caller's buffer. TF-RMM joins runs that touch, so their order need not be
+    /// that of the addresses they were mapped at.
+    pub runs: usize,
+}
+
+/// Where and how a range command maps.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapInto {
+    pub(super) command: Command,
+    pub(super) rd: Pa,
+    /// The device whose memory it is, for `RMI_RTT_DEV_MAP`.
+    pub(super) vdev: Option<Pa>,
+    pub(super) ipa: Ipa,
+    /// Bits 63:16 of the flags.
+    pub(super) flags: u64,
+}
+
+impl MapInto {
+    pub(super) fn new(command: Command, rd: &Rd, ipa: Ipa) -> Self {
+        Self { command, rd: rd.pa(), vdev: None, ipa, flags: 0 }
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// Checks how far a range command says it came: inside the range, 4 KiB aligned. No progress stands for "not now".
+    pub(super) fn reach<A: Address>(
+        &self,
+        call: &Call,
+        base: A,
+        top: A,
+        out_top: u64,
+    ) -> Result<A, Error> {
+        let reached = A::from_raw(out_top);
+        if reached >= base && reached <= top && out_top.is_multiple_of(MIN_GRANULE) {
+            Ok(reached)
+        } else {
+            let violation = Violation::Progress;
+            Err(Error::violation(call.command, violation, out_top, call.subject))
+        }
+    }
+
+    fn map_call(&self, into: &MapInto, range: IpaRange, set: AddrSet, oaddr: u64) -> Call {
+        let (rd, base, top) = (into.rd.raw(), range.base().raw(), range.top().raw());
+        let (flags, subject) = (into.flags | set.encode(), Subject::Ipa(into.ipa));
+        match into.vdev {
+            Some(vdev) => {
+                Call::new(into.command, subject, [rd, vdev.raw(), base, top, flags, oaddr])
+            }
+            None => Call::new(into.command, subject, [rd, base, top, flags, oaddr]),
+        }
+    }
+
+    /// The descriptor words of some tokens, and their bytes together.
+    fn describe<H: Donatable>(
+        &self,
+        into: &MapInto,
+        memory: &[Granules<H>],
+        blocks: (BlockSize, GranuleSize),
+    ) -> Result<([u64; LIST_ENTRIES], IpaRange), Error> {
+        self.require(into.command)?;
+        let argument = |what| Error::argument(into.command, what, Subject::Ipa(into.ipa));
+        if memory.len() > LIST_ENTRIES {
+            return Err(argument("too many ranges for one list"));
+        }
+        let (size, granule) = blocks;
+        let mut words = [0; LIST_ENTRIES];
+        let mut bytes = 0u64;
+        for (slot, token) in words.iter_mut().zip(memory) {
+            let desc =
+                AddrRangeDesc::from_range(&token.range(), size, donation_state::<H>(), granule)
+                    .ok_or(argument("the memory is no whole number of blocks, or too many"))?;
+            *slot = desc
+                .encode(self.dialect(), granule)
+                .map_err(|_| argument("the memory has no descriptor in this dialect"))?;
+            bytes = bytes.saturating_add(token.bytes());
+        }
+        let range = IpaRange::with_size(into.ipa, bytes)
+            .map_err(|_| argument("the memory does not fit between here and the end"))?;
+        if range.is_empty() {
+            return Err(argument("there is no memory"));
+        }
+        Ok((words, range))
+    }
+
+    /// How many bytes a map command says it mapped.
+    fn mapped(
+        &self,
+        call: &Call,
+        range: IpaRange,
+        reply: Reply,
+        blocks: (BlockSize, GranuleSize),
+    ) -> Result<u64, Error> {
+        let (size, granule) = blocks;
+        let top = self.reach(call, range.base(), range.top(), reply.x1())?;
+        let bytes = top.raw() - range.base().raw();
+        if bytes.is_multiple_of(size.bytes(granule)) {
+            Ok(bytes)
+        } else {
+            let violation = Violation::Progress;
+            Err(Error::violation(call.command, violation, reply.x1(), call.subject))
+        }
+    }
+
+    /// Maps the memory of one token and says how many bytes of it.
+    ///
+    /// # Safety
+    ///
+    /// Whoever the command gives the memory to may have it.
+    pub(super) unsafe fn map_single<H: Donatable>(
+        &self,
+        into: &MapInto,
+        memory: &Granules<H>,
+        blocks: (BlockSize, GranuleSize),
+    ) -> Result<u64, Error> {
+        let (words, range) = self.describe(into, core::slice::from_ref(memory), blocks)?;
+        let [word, ..] = words;
+        let call = self.map_call(into, range, AddrSet::Single, word);
+        // SAFETY: the caller's promise is passed on unchanged.
+        let reply = unsafe { self.complete(&call)? };
+        self.mapped(&call, range, reply, blocks)
+    }
+
+    /// Maps the memory of some tokens, one after the other, and says how many bytes of it.
+    ///
+    /// # Safety
+    ///
+    /// Whoever the command gives the memory to may have it.
+    pub(super) unsafe fn map_list<H: Donatable>(
+        &self,
+        into: &MapInto,
+        list: &mut Undelegated,
+        memory: &[Granules<H>],
+        blocks: (BlockSize, GranuleSize),
+    ) -> Result<u64, Error> {
+        let (words, range) = self.describe(into, memory, blocks)?;
+        let at = self.put(into.command, list, &words)?;
+        let count = u16::try_from(memory.len()).unwrap_or(0);
+        let call = self.map_call(into, range, AddrSet::List { count }, at.raw());
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the rest is the caller's promise.
+        let reply = unsafe { self.complete(&call)? };
+        self.mapped(&call, range, reply, blocks)
+    }
+
+    fn unmap_call(
+        &self,
+        command: Command,
+        rd: Pa,
+        range: IpaRange,
+        set: AddrSet,
+        oaddr: u64,
+    ) -> Call {
+        let args = [rd.raw(), range.base().raw(), range.top().raw(), set.encode(), oaddr];
+        Call::new(command, Subject::Ipa(range.base()), args)
+    }
+
+    /// Unmaps from the start of a range and says which run of memory that was.
+    pub(super) fn unmap_single(
+        &self,
+        command: Command,
+        rd: Pa,
+        range: IpaRange,
+        granule: GranuleSize,
+    ) -> Result<Unmapped, Error> {
+        let call = self.unmap_call(command, rd, range, AddrSet::Single, 0);
+        // SAFETY: the command takes memory away from a Realm; it gives none to anybody.
+        let reply = unsafe { self.complete(&call)? };
+        let top = self.reach(&call, range.base(), range.top(), reply.x1())?;
+        let run = AddrRangeDesc::decode(reply.x2(), self.dialect(), granule);
+        let memory = run.range(granule).filter(|memory| !memory.is_empty());
+        Ok(Unmapped { top, memory })
+    }
+
+    /// Unmaps from the start of a range up to where the RMM stops, and shows `run` how far that is and each run of memory that it was. A run that it does
+    /// not accept is foreign memory.
+    pub(super) fn unmap_list(
+        &self,
+        command: Command,
+        rd: &Rd,
+        range: IpaRange,
+        (list, room): (&mut Undelegated, usize),
+        granule: GranuleSize,
+        run: &mut dyn FnMut(Ipa, PaRange) -> bool,
+    ) -> Result<Ipa, Error> {
+        self.require(command)?;
+        let subject = Subject::Ipa(range.base());
+        let room = room.min(LIST_ENTRIES);
+        if room == 0 {
+            return Err(Error::argument(command, "there is no room for a run", subject));
+        }
+        let mut words = [0; LIST_ENTRIES];
+        // What the RMM does not write must not be mistaken for something it wrote.
+        let at = self.put(command, list, &words)?;
+        let count = u16::try_from(room).unwrap_or(0);
+        let call = self.unmap_call(command, rd.pa(), range, AddrSet::List { count }, at.raw());
+        // SAFETY: the RMM writes to a page that this function borrows exclusively; the command takes memory away from a Realm and gives none to anybody.
+        let reply = unsafe { self.complete(&call)? };
+        let top = self.reach(&call, range.base(), range.top(), reply.x1())?;
+        let violation = |violation, value| Error::violation(command, violation, value, subject);
+        let filled = usize::try_from(reply.x3())
+            .ok()
+            .filter(|filled| *filled <= room)
+            .ok_or(violation(Violation::Count, reply.x3()))?;
+        self.read_host(list, 0, words.as_mut_bytes())?;
+        let mut foreign = None;
+        for word in words.iter().take(filled) {
+            let memory = AddrRangeDesc::decode(*word, self.dialect(), granule).range(granule);
+            let accepted = memory.is_some_and(|memory| memory.is_empty() || run(top, memory));
+            if !accepted {
+                foreign = foreign.or(Some(*word));
+            }
+        }
+        match foreign {
+            None => Ok(top),
+            Some(word) => Err(violation(Violation::ForeignMemory, word)),
+        }
+    }
+
+    /// Unmaps from the start of a range and writes the runs of memory that it was to `runs`.
+    pub(super) fn unmap_to(
+        &self,
+        command: Command,
+        rd: &Rd,
+        range: IpaRange,
+        list: &mut Undelegated,
+        runs: &mut [PaRange],
+        granule: GranuleSize,
+    ) -> Result<UnmappedList, Error> {
+        let (room, mut filled) = (runs.len(), 0);
+        let mut slots = runs.iter_mut();
+        let mut note = |_, run| {
+            let slot = slots.next();
+            filled += usize::from(slot.is_some());
+            slot.map(|slot| *slot = run).is_some()
+        };
+        let top = self.unmap_list(command, rd, range, (list, room), granule, &mut note)?;
+        Ok(UnmappedList { top, runs: filled })
+    }
+
+    /// `RMI_RTT_DATA_MAP` with a list: as [`Channel::rtt_data_map`], of several tokens one after the other. `list` is host memory that carries
+    /// their descriptors, at most 512. `blocks` is the size of a block, the same for all, and that of a granule.
+    ///
+    /// What is mapped leaves the front of `memory` and goes to `mapped`. Says how far the command came: an RMM may stop anywhere, and none at all
+    /// stands for "not now".
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_data_map`]; all tokens stay where they are, also when it is unclear what the RMM did: the RMM then refuses to have them used
+    /// again or undelegated while they are mapped.
+    pub fn rtt_data_map_list(
+        &self,
+        rd: &Rd,
+        ipa: Ipa,
+        list: &mut Undelegated,
+        memory: &mut [Delegated],
+        blocks: (BlockSize, GranuleSize),
+        mapped: &mut dyn FnMut(InUse),
+    ) -> Result<Ipa, Error> {
+        let into = MapInto::new(Command::RttDataMap, rd, ipa);
+        // SAFETY: all granules named are the RMM's.
+        let bytes = unsafe { self.map_list(&into, list, memory, blocks)? };
+        hand_over(memory, bytes, &mut |part| mapped(part.into_use()));
+        Ok(Ipa::new(ipa.raw() + bytes))
+    }
+
+    /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap`], and the RMM may go on where memory is not contiguous. The runs, at most as
+    /// many as `runs` has room for and 512, are written to `list`, host memory, and from there to `runs`. The memory is then delegated.
+    ///
+    /// The caller checks the runs against what it mapped.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range, or what it maps is no DATA;
+    /// [`ErrorRttAux`](rmi_abi::Status::ErrorRttAux) when an auxiliary tree still maps it.
+    pub fn rtt_data_unmap_list(
+        &self,
+        rd: &Rd,
+        range: IpaRange,
+        list: &mut Undelegated,
+        runs: &mut [PaRange],
+        granule: GranuleSize,
+    ) -> Result<UnmappedList, Error> {
+        self.unmap_to(Command::RttDataUnmap, rd, range, list, runs, granule)
+    }
+}
+
+/// Moves the first `bytes` of some tokens to `taken`, token by token.
+pub(super) fn hand_over<H: Donatable>(
+    memory: &mut [Granules<H>],
+    mut bytes: u64,
+    taken: &mut dyn FnMut(Granules<H>),
+) {
+    for token in memory {
+        let part = bytes.min(token.bytes());
+        let Some(front) = token.take_front(part).filter(|front| !front.is_empty()) else {
+            break;
+        };
+        bytes -= part;
+        taken(front);
+    }
+}

@@ -1,0 +1,341 @@
+//! Commands about physical devices, their streams, and the communication with devices that the host carries.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::device::{
+    DevCommDataPage, DevCommExit, DevCommStatus, PdevParams, PdevParamsEncoded, PdevState,
+    PdevStreamParamsPage, PdevStreamType, PublicKeyParamsPage,
+};
+use rmi_abi::{Command, GranuleSize, Pa};
+use zerocopy::FromZeros;
+
+use crate::channel::{Call, Channel, Progress, Reply};
+use crate::command::tracking::code;
+use crate::command::{PdevGranule, PdevName};
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, Undelegated};
+use crate::platform::Platform;
+
+/// Host memory through which the RMM talks to a device: three different pages.
+#[derive(Debug)]
+pub struct DevCommBuffers<'m> {
+    /// Carries the record of each call; the RMM writes its half.
+    pub data: &'m mut Undelegated,
+    /// The RMM writes requests to it, for the host to send.
+    pub request: &'m mut Undelegated,
+    /// Responses of the device, for the RMM to read.
+    pub response: &'m Undelegated,
+    /// The size of a granule, which each of them has at least.
+    pub granule: GranuleSize,
+}
+
+/// A protected link between two physical devices, as `RMI_PDEV_STREAM_CONNECT` made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// The first device.
+    pub pdev_1: PdevName,
+    /// The second device, if the type of stream has one.
+    pub pdev_2: Option<PdevName>,
+    /// The RMM's name for it.
+    pub handle: u64,
+}
+
+impl Stream {
+    /// The registers that name its devices; 0 for one that is absent.
+    pub(super) fn devices(self) -> (u64, u64) {
+        (self.pdev_1.pa().raw(), optional(self.pdev_2))
+    }
+}
+
+/// What `RMI_PDEV_STREAM_INFO` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// `RmiPdevStreamState`, a code whose meaning is not public.
+    pub state: u64,
+    /// What it carries.
+    pub stream_type: PdevStreamType,
+    /// How often its keys were refreshed.
+    pub refresh_count: u64,
+    /// How often its keys were purged.
+    pub purge_count: u64,
+}
+
+/// The register that names a device that may be absent.
+fn optional(pdev: Option<PdevName>) -> u64 {
+    pdev.map_or(0, |pdev| pdev.pa().raw())
+}
+
+impl<P: Platform> Channel<P> {
+    fn pdev_call(&self, command: Command, pdev: Pa) -> Result<Reply, Error> {
+        let call = Call::new(command, Subject::Pa(pdev), [pdev.raw()]);
+        // SAFETY: the command touches no memory but the object's own.
+        unsafe { self.complete(&call) }
+    }
+
+    /// `RMI_PDEV_CREATE`: starts to create the object of a physical device of a granule that is delegated. `page` is host memory that carries the
+    /// parameters.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does not accept, or an identifier in use;
+    /// [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when the granule is not tracked by granule; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
+    /// assignment. [`Error::Argument`] names the parameter that the dialect cannot express.
+    pub fn pdev_create(
+        &self,
+        pdev: &Delegated,
+        page: &mut Undelegated,
+        params: &PdevParams,
+    ) -> Result<Progress, Error> {
+        let (command, subject) = (Command::PdevCreate, Subject::Pa(pdev.base()));
+        self.require(command)?;
+        let encoded = params
+            .encode(self.dialect())
+            .map_err(|error| Error::argument(command, inexpressible(error.field), subject))?;
+        let at = match &encoded {
+            PdevParamsEncoded::Bet0(params) => self.put(command, page, params)?,
+            PdevParamsEncoded::SinceBet1(params) => self.put(command, page, params)?,
+        };
+        let call = Call::new(command, subject, [pdev.base().raw(), at.raw()]);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_PDEV_DESTROY`: starts to destroy the object of a stopped device.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless it is stopped; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn pdev_destroy(&self, pdev: &PdevGranule) -> Result<Progress, Error> {
+        let call = Call::new(Command::PdevDestroy, Subject::Pa(pdev.pa()), [pdev.pa().raw()]);
+        // SAFETY: the command touches no memory but the object's own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_PDEV_GET_STATE`: reads the state of a device.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_GET_STATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `pdev` is no such object; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn pdev_get_state(&self, pdev: PdevName) -> Result<PdevState, Error> {
+        let reply = self.pdev_call(Command::PdevGetState, pdev.pa())?;
+        Ok(PdevState::from(code(reply.x1())))
+    }
+
+    /// `RMI_PDEV_ABORT`: gives the communication with a device up.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_ABORT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when none is in progress; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn pdev_abort(&self, pdev: PdevName) -> Result<(), Error> {
+        self.pdev_call(Command::PdevAbort, pdev.pa()).map(|_| ())
+    }
+
+    /// `RMI_PDEV_STOP`: starts to stop a device; communication with it does the rest.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STOP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while it communicates, has a connected stream or virtual devices;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn pdev_stop(&self, pdev: PdevName) -> Result<(), Error> {
+        self.pdev_call(Command::PdevStop, pdev.pa()).map(|_| ())
+    }
+
+    /// `RMI_PDEV_SET_PUBKEY`: gives the RMM the public key of a device. `page` is host memory that carries it.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_SET_PUBKEY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the key is none of the algorithm's; [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless the device waits for it;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn pdev_set_pubkey(
+        &self,
+        pdev: PdevName,
+        page: &mut Undelegated,
+        key: &PublicKeyParamsPage,
+    ) -> Result<(), Error> {
+        let command = Command::PdevSetPubkey;
+        self.require(command)?;
+        let at = self.put(command, page, key)?;
+        let args = [pdev.pa().raw(), at.raw()];
+        let call = Call::new(command, Subject::Pa(pdev.pa()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+
+    /// Makes one step of a communication: fills the host's half of the record, calls, and copies the RMM's half out.
+    pub(super) fn communicate<const N: usize>(
+        &self,
+        command: Command,
+        object: Pa,
+        objects: [u64; N],
+        buffers: &mut DevCommBuffers<'_>,
+        (status, response_bytes): (DevCommStatus, u64),
+    ) -> Result<DevCommExit, Error> {
+        self.require(command)?;
+        let subject = Subject::Pa(object);
+        let argument = |what| Err(Error::argument(command, what, subject));
+        let granule = buffers.granule.bytes();
+        if buffers.request.bytes() < granule || buffers.response.bytes() < granule {
+            return argument("a buffer is smaller than a granule");
+        }
+        if response_bytes > buffers.response.bytes() {
+            return argument("the response is longer than its buffer");
+        }
+        let mut page = DevCommDataPage::new_zeroed();
+        page.enter.status = status.into();
+        page.enter.req_addr = buffers.request.base().raw();
+        page.enter.rsp_addr = buffers.response.base().raw();
+        page.enter.rsp_len = response_bytes;
+        let at = self.put(command, buffers.data, &page)?;
+        let mut args = [0; 7];
+        for (slot, arg) in args.iter_mut().zip(objects.into_iter().chain([at.raw()])) {
+            *slot = arg;
+        }
+        let call = Call { command, args, subject };
+        // SAFETY: the RMM reads and writes two pages that this function borrows exclusively, and reads a third that no reference is lent to.
+        unsafe { self.complete(&call)? };
+        Ok(self.get(buffers.data, core::mem::offset_of!(DevCommDataPage, exit) as u64)?)
+    }
+
+    /// `RMI_PDEV_COMMUNICATE`: makes one step of the communication of the RMM with a device, and says what the host is to do next. `answer` is what became of the
+    /// last request, and the length of the response in bytes.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_COMMUNICATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when there is nothing to talk about; [`ErrorInput`](rmi_abi::Status::ErrorInput) when `answer` does not fit what was asked
+    /// for; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment. [`Error::Argument`] when a buffer is too small.
+    pub fn pdev_communicate(
+        &self,
+        pdev: PdevName,
+        buffers: &mut DevCommBuffers<'_>,
+        answer: (DevCommStatus, u64),
+    ) -> Result<DevCommExit, Error> {
+        let pa = pdev.pa();
+        self.communicate(Command::PdevCommunicate, pa, [pa.raw()], buffers, answer)
+    }
+
+    /// `RMI_PDEV_STREAM_CONNECT`: starts to connect a stream between two devices, which fill in their places in `params`; communication with both does the
+    /// rest. `page` is host memory that carries the parameters.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_CONNECT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device is in the wrong state; [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters that the RMM does not accept;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) for an unsupported type of stream and without device assignment.
+    pub fn pdev_stream_connect(
+        &self,
+        pdev_1: PdevName,
+        pdev_2: Option<PdevName>,
+        page: &mut Undelegated,
+        params: &PdevStreamParamsPage,
+    ) -> Result<Stream, Error> {
+        let command = Command::PdevStreamConnect;
+        self.require(command)?;
+        let mut params = *params;
+        params.pdev_1 = pdev_1.pa().raw();
+        params.pdev_2 = optional(pdev_2);
+        let at = self.put(command, page, &params)?;
+        let call = Call::new(command, Subject::Pa(pdev_1.pa()), [at.raw()]);
+        // SAFETY: the RMM reads a page that this function borrows exclusively.
+        let handle = unsafe { self.complete(&call)? }.x1();
+        Ok(Stream { pdev_1, pdev_2, handle })
+    }
+
+    fn stream_call(&self, command: Command, stream: Stream) -> Result<Reply, Error> {
+        let (pdev_1, pdev_2) = stream.devices();
+        let args = [pdev_1, pdev_2, stream.handle];
+        let call = Call::new(command, Subject::Pa(stream.pdev_1.pa()), args);
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete(&call) }
+    }
+
+    /// `RMI_PDEV_STREAM_DISCONNECT`: starts to disconnect a stream; communication with both devices does the rest.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_DISCONNECT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when it is in the wrong state or virtual devices use it; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
+    /// stream.
+    pub fn pdev_stream_disconnect(&self, stream: Stream) -> Result<(), Error> {
+        self.stream_call(Command::PdevStreamDisconnect, stream).map(|_| ())
+    }
+
+    /// `RMI_PDEV_STREAM_COMPLETE`: completes a connection, refresh or disconnection of a stream.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_COMPLETE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while the communication with one of the devices is not finished; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
+    /// stream.
+    pub fn pdev_stream_complete(&self, stream: Stream) -> Result<(), Error> {
+        self.stream_call(Command::PdevStreamComplete, stream).map(|_| ())
+    }
+
+    /// `RMI_PDEV_STREAM_KEY_REFRESH`: starts to give a stream new keys.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_KEY_REFRESH.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device or the stream is in the wrong state; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn pdev_stream_key_refresh(&self, stream: Stream) -> Result<(), Error> {
+        self.stream_call(Command::PdevStreamKeyRefresh, stream).map(|_| ())
+    }
+
+    /// `RMI_PDEV_STREAM_KEY_PURGE`: takes old keys from a stream.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_KEY_PURGE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported), by TF-RMM (July 2026) always; the conditions of other statuses are not public.
+    pub fn pdev_stream_key_purge(&self, stream: Stream) -> Result<(), Error> {
+        self.stream_call(Command::PdevStreamKeyPurge, stream).map(|_| ())
+    }
+
+    /// `RMI_PDEV_STREAM_INFO`: describes a stream.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_INFO.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream, or its type needs a second device; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without
+    /// device assignment.
+    pub fn pdev_stream_info(&self, stream: Stream) -> Result<StreamInfo, Error> {
+        let reply = self.stream_call(Command::PdevStreamInfo, stream)?;
+        Ok(StreamInfo {
+            state: reply.x1(),
+            stream_type: PdevStreamType::from(code(reply.x2())),
+            refresh_count: reply.x3(),
+            purge_count: reply.x4(),
+        })
+    }
+}
+
+/// Why a device parameter does not go into a page.
+fn inexpressible(field: &str) -> &'static str {
+    match field {
+        "category" => "the kind of device has no code",
+        "hb_base" => "the dialect has no host bridge base",
+        "rid_base" | "rid_top" => "the dialect has no such routing identifiers",
+        "p2p" => "the dialect has no peer to peer traffic",
+        "max_vdevs_order" => "the dialect has no number of virtual devices",
+        _ => "the dialect cannot express a device parameter",
+    }
+}

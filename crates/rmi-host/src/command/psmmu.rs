@@ -1,0 +1,169 @@
+//! Commands about physical SMMUs.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::device::{PsmmuEventSyndrome, PsmmuIrq, PsmmuIrqResult, PsmmuIrqSet, PsmmuParamsPage};
+use rmi_abi::{Command, Ipa, Pa};
+
+use crate::channel::{Call, Channel, Progress};
+use crate::error::{Error, Subject};
+use crate::granules::Undelegated;
+use crate::platform::Platform;
+
+/// The name of a physical SMMU: the address of its first page of registers. It owns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PsmmuName {
+    pa: Pa,
+}
+
+impl PsmmuName {
+    /// The SMMU whose registers begin there.
+    #[must_use]
+    pub const fn new(pa: Pa) -> Self {
+        Self { pa }
+    }
+
+    /// Address of its first page of registers.
+    #[must_use]
+    pub const fn pa(self) -> Pa {
+        self.pa
+    }
+}
+
+/// What `RMI_PSMMU_IRQ_NOTIFY` found. Only what `result` speaks of means anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PsmmuEvent {
+    /// What the interrupt was about.
+    pub result: PsmmuIrqResult,
+    /// Number of the event, as SMMUv3 has it.
+    pub number: u64,
+    /// Stream of the transaction.
+    pub sid: u64,
+    /// Where the SMMU fetched a descriptor; the specification leaves the address space open.
+    pub fetch_addr: u64,
+    /// What the device accessed, in the device's address space.
+    pub input_addr: u64,
+    /// The faulting address; 2.0-bet0 only.
+    pub fipa: Option<Ipa>,
+    /// How the device accessed it.
+    pub syndrome: PsmmuEventSyndrome,
+}
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_PSMMU_ACTIVATE`: starts to hand the Realm side of a physical SMMU to the RMM, which takes memory for its tables and queues. `page` is host memory that
+    /// carries the parameters.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSMMU_ACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU, it is active, or the parameters are not accepted;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    ///
+    /// # Safety
+    ///
+    /// When `params` ask for messages, the SMMU writes to the addresses in them until it is deactivated. They are those of an interrupt controller's
+    /// doorbell: no memory, and no other device.
+    pub unsafe fn psmmu_activate(
+        &self,
+        psmmu: PsmmuName,
+        page: &mut Undelegated,
+        params: &PsmmuParamsPage,
+    ) -> Result<Progress, Error> {
+        let command = Command::PsmmuActivate;
+        self.require(command)?;
+        let at = self.put(command, page, params)?;
+        let call = Call::new(command, Subject::Pa(psmmu.pa), [psmmu.pa.raw(), at.raw()]);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; where the SMMU writes is the caller's promise.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_PSMMU_DEACTIVATE`: starts to take a physical SMMU back, which gives memory back.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSMMU_DEACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when it is not active, or has level 2 stream tables; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
+    /// assignment.
+    pub fn psmmu_deactivate(&self, psmmu: PsmmuName) -> Result<Progress, Error> {
+        let args = [psmmu.pa.raw()];
+        let call = Call::new(Command::PsmmuDeactivate, Subject::Pa(psmmu.pa), args);
+        // SAFETY: the command touches no memory but the object's own.
+        unsafe { self.start(&call) }
+    }
+
+    fn stream_table(
+        &self,
+        command: Command,
+        psmmu: PsmmuName,
+        sid: u64,
+    ) -> Result<Progress, Error> {
+        let call = Call::new(command, Subject::Pa(psmmu.pa), [psmmu.pa.raw(), sid]);
+        // SAFETY: the command names no memory; what the operation wants is donated by tokens.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_PSMMU_ST_L2_CREATE`: starts to add the level 2 stream table that covers stream `sid`, which takes memory.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSMMU_ST_L2_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorPsmmuSt`](rmi_abi::Status::ErrorPsmmuSt), with TF-RMM [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table exists; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no
+    /// such SMMU or stream; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn psmmu_st_l2_create(&self, psmmu: PsmmuName, sid: u64) -> Result<Progress, Error> {
+        self.stream_table(Command::PsmmuStL2Create, psmmu, sid)
+    }
+
+    /// `RMI_PSMMU_ST_L2_DESTROY`: starts to remove the level 2 stream table that covers stream `sid`, which gives memory back.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSMMU_ST_L2_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorPsmmuSt`](rmi_abi::Status::ErrorPsmmuSt), with TF-RMM [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table is missing or in use;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU or stream; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn psmmu_st_l2_destroy(&self, psmmu: PsmmuName, sid: u64) -> Result<Progress, Error> {
+        self.stream_table(Command::PsmmuStL2Destroy, psmmu, sid)
+    }
+
+    /// `RMI_PSMMU_IRQ_NOTIFY`: tells the RMM that interrupts of a physical SMMU arrived, and says what they were about.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSMMU_IRQ_NOTIFY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn psmmu_irq_notify(
+        &self,
+        psmmu: PsmmuName,
+        irqs: PsmmuIrqSet,
+    ) -> Result<PsmmuEvent, Error> {
+        let command = Command::PsmmuIrqNotify;
+        let args = [psmmu.pa.raw(), irqs.bits()];
+        let reply = self.ask_to_the_end(&Call::new(command, Subject::Pa(psmmu.pa), args))?;
+        let output = |name| self.output(command, &reply, name);
+        Ok(PsmmuEvent {
+            result: PsmmuIrqResult::from_bits_retain(reply.x1()),
+            number: reply.x2(),
+            sid: reply.x3(),
+            fetch_addr: reply.x4(),
+            input_addr: output("input_addr").unwrap_or(0),
+            fipa: output("fipa").map(Ipa::new),
+            syndrome: PsmmuEventSyndrome(output("syndrome").unwrap_or(0)),
+        })
+    }
+
+    /// `RMI_PSMMU_EVENT_CONSUME`: removes the event of an interrupt that was handled.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSMMU_EVENT_CONSUME.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    pub fn psmmu_event_consume(&self, psmmu: PsmmuName, irq: PsmmuIrq) -> Result<(), Error> {
+        let args = [psmmu.pa.raw(), u8::from(irq).into()];
+        let call = Call::new(Command::PsmmuEventConsume, Subject::Pa(psmmu.pa), args);
+        self.ask_to_the_end(&call).map(|_| ())
+    }
+}

@@ -1,0 +1,133 @@
+//! Commands about how the RMM tracks memory, and about the granule protection tables.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionState};
+use rmi_abi::{Command, Pa, PaRange};
+
+use crate::channel::{Call, Channel, Progress, Reply};
+use crate::error::{Error, Subject};
+use crate::platform::Platform;
+
+/// How the RMM tracks memory, from an address on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionTracking {
+    /// The kind of memory.
+    pub category: MemCategory,
+    /// How finely it is tracked.
+    pub state: TrackingRegionState,
+    /// How far this is true; `None` in a dialect that is asked about one address (2.0-bet0): it is true of the tracking region of that.
+    pub top: Option<Pa>,
+}
+
+/// Who made the granule protection tables, from an address on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GptPart {
+    /// How far this is true.
+    pub top: Pa,
+    /// Who made them.
+    pub state: GptParState,
+}
+
+/// The code of an enumeration, the low byte of its register.
+pub(super) fn code(register: u64) -> u8 {
+    let [code, ..] = register.to_le_bytes();
+    code
+}
+
+impl<P: Platform> Channel<P> {
+    fn query(&self, command: Command, range: PaRange) -> Result<(Call, Reply), Error> {
+        let args = [range.base().raw(), range.top().raw()];
+        let call = Call::new(command, Subject::Pa(range.base()), args);
+        Ok((call, self.ask_to_the_end(&call)?))
+    }
+
+    /// `RMI_GRANULE_TRACKING_GET`: how the RMM tracks `range`, from its start up to where that changes.
+    ///
+    /// 2.0-bet0 is asked about the start only.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_GET.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is empty or beyond the physical address space. By the text of 2.0-bet0
+    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) unless the RMM is active; TF-RMM (July 2026) answers in every state.
+    pub fn granule_tracking_get(&self, range: PaRange) -> Result<RegionTracking, Error> {
+        let command = Command::GranuleTrackingGet;
+        let (reply, top) = if self.dialect().tracking_get_takes_range() {
+            let (call, reply) = self.query(command, range)?;
+            (reply, Some(self.progress(&call, range, reply.x3())?))
+        } else {
+            let call = Call::new(command, Subject::Pa(range.base()), [range.base().raw()]);
+            (self.ask_to_the_end(&call)?, None)
+        };
+        let category = MemCategory::from(code(reply.x1()));
+        Ok(RegionTracking { category, state: TrackingRegionState::from(code(reply.x2())), top })
+    }
+
+    /// `RMI_GRANULE_TRACKING_SET`: starts to change how the RMM tracks the tracking region at `region`. Finer tracking takes memory, coarser
+    /// tracking gives it back.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_SET.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `region` is not aligned to tracking regions or out of range, the state is not for the host to
+    /// set, or the category is not that of the memory; [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) unless the RMM is active.
+    pub fn granule_tracking_set(
+        &self,
+        region: Pa,
+        category: MemCategory,
+        state: TrackingRegionState,
+    ) -> Result<Progress, Error> {
+        let args = [region.raw(), u8::from(category).into(), u8::from(state).into()];
+        let call = Call::new(Command::GranuleTrackingSet, Subject::Pa(region), args);
+        // SAFETY: the command takes no granule; what the operation wants is donated by tokens.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_GPT_L1_CREATE`: starts to create the granule protection table of the region at `region`, which takes memory.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GPT_L1_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `region` is not aligned to what a level 0 entry covers or out of range.
+    /// [`ErrorGpt`](rmi_abi::Status::ErrorGpt), with later TF-RMM [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal): the table exists, for instance because
+    /// the firmware made it.
+    pub fn gpt_l1_create(&self, region: Pa) -> Result<Progress, Error> {
+        self.region_command(Command::GptL1Create, region)
+    }
+
+    /// `RMI_GPT_L1_DESTROY`: starts to destroy a granule protection table that the host created, which gives memory back.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GPT_L1_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) as for [`Channel::gpt_l1_create`]; [`ErrorGpt`](rmi_abi::Status::ErrorGpt) or
+    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) when there is no table that the host created.
+    pub fn gpt_l1_destroy(&self, region: Pa) -> Result<Progress, Error> {
+        self.region_command(Command::GptL1Destroy, region)
+    }
+
+    /// Starts a command about the table of one region of physical memory.
+    pub(super) fn region_command(&self, command: Command, region: Pa) -> Result<Progress, Error> {
+        let call = Call::new(command, Subject::Pa(region), [region.raw()]);
+        // SAFETY: the command takes no granule; what the operation wants is donated by tokens.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_GPT_INFO`: who made the granule protection tables of `range`, from its start up to where that changes.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GPT_INFO.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is empty, beyond the physical address space, or not aligned to what a level 0 entry
+    /// covers.
+    pub fn gpt_info(&self, range: PaRange) -> Result<GptPart, Error> {
+        let (call, reply) = self.query(Command::GptInfo, range)?;
+        let top = self.progress(&call, range, reply.x1())?;
+        Ok(GptPart { top, state: GptParState::from(code(reply.x2())) })
+    }
+}

@@ -1,0 +1,408 @@
+//! Memory that host and Realm share: host memory mapped at unprotected addresses of the Realm.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::address::Address;
+use rmi_abi::desc::BlockSize;
+use rmi_abi::flags::{AddrSet, MemAttr, S2Access, UnprotMapFlags};
+use rmi_abi::realm::S2apEncoding;
+use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+
+use crate::access::AccessFault;
+use crate::channel::Channel;
+use crate::command::Rd;
+use crate::command::list::{LIST_ENTRIES, MapInto, hand_over};
+use crate::error::{Error, Failed, Subject, Violation};
+use crate::granules::Undelegated;
+use crate::platform::Platform;
+
+/// Host memory that a Realm can reach, from an address on, all of it contiguous on both sides. May be empty.
+///
+/// The memory stays the host's, but the Realm may write to it at any time. So nothing lends a reference to it and no parameter page is
+/// made of it; the host copies in ([`Channel::write_shared`]) and out ([`Channel::read_host`] on [`SharedMemory::memory`]), and trusts nothing that it reads.
+/// Only unmapping it makes an [`Undelegated`] of it again: a token that is dropped is never reused.
+///
+/// ```compile_fail,E0599
+/// # use rmi_host::{SharedMemory, Undelegated};
+/// fn page(shared: &mut SharedMemory) -> &mut Undelegated {
+///     shared.memory_mut() // error: no method `memory_mut`
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "dropping it loses the memory, which stays mapped"]
+pub struct SharedMemory {
+    rd: Pa,
+    ipa: Ipa,
+    memory: Undelegated,
+}
+
+impl SharedMemory {
+    pub(super) fn new(rd: &Rd, ipa: Ipa, memory: Undelegated) -> Self {
+        Self { rd: rd.pa(), ipa, memory }
+    }
+
+    /// Address of the descriptor of the Realm that it is mapped in.
+    #[must_use]
+    pub const fn rd(&self) -> Pa {
+        self.rd
+    }
+
+    /// Where it begins in the Realm.
+    #[must_use]
+    pub const fn ipa(&self) -> Ipa {
+        self.ipa
+    }
+
+    /// Where it is in the Realm.
+    #[must_use]
+    pub fn ipa_range(&self) -> IpaRange {
+        IpaRange::with_size(self.ipa, self.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+    }
+
+    /// Where it is in physical memory.
+    #[must_use]
+    pub fn range(&self) -> PaRange {
+        self.memory.range()
+    }
+
+    /// Length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.memory.bytes()
+    }
+
+    /// Whether the token is for nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.memory.is_empty()
+    }
+
+    /// The memory, to read from.
+    pub const fn memory(&self) -> &Undelegated {
+        &self.memory
+    }
+
+    /// Takes the first `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
+    pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
+        let memory = self.memory.take_front(bytes)?;
+        let front = Self { rd: self.rd, ipa: self.ipa, memory };
+        self.ipa = Ipa::from_raw(self.ipa.raw().saturating_add(bytes));
+        Some(front)
+    }
+
+    /// Appends memory of the same Realm that begins where this ends, on both sides.
+    ///
+    /// # Errors
+    ///
+    /// `other` comes back when it does not follow.
+    pub fn append(&mut self, other: Self) -> Result<(), Self> {
+        let follows = other.rd == self.rd && other.ipa == self.ipa_range().top();
+        if !follows || self.is_empty() || other.is_empty() {
+            return Err(other);
+        }
+        let (rd, ipa) = (other.rd, other.ipa);
+        self.memory.append(other.memory).map_err(|memory| Self { rd, ipa, memory })
+    }
+
+    /// Makes plain host memory of it without a call.
+    ///
+    /// # Safety
+    ///
+    /// Nothing maps the memory any more: its Realm is destroyed, or `RMI_RTT_DESTROY` removed the tables that mapped it, and no auxiliary tree has it.
+    pub unsafe fn into_unmapped(self) -> Undelegated {
+        self.memory
+    }
+
+    /// Nothing maps the memory any more: the RMM said so.
+    pub(super) fn unmapped(self) -> Undelegated {
+        self.memory
+    }
+}
+
+/// How a Realm may reach memory that the host shares with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedAccess {
+    /// Memory attributes.
+    pub memattr: MemAttr,
+    /// Permissions. The Realm can never execute from shared memory.
+    pub permissions: S2Access,
+    /// How the Realm's tables encode permissions, as it was created.
+    pub encoding: S2apEncoding,
+}
+
+impl SharedAccess {
+    /// Ordinary memory to read and write, for a Realm whose permissions are encoded directly.
+    pub const MEMORY: Self = Self {
+        memattr: MemAttr::NormalWriteBack,
+        permissions: S2Access::READ_WRITE,
+        encoding: S2apEncoding::Direct,
+    };
+
+    /// Bits of `RmiRttUnprotMapFlags` above the address type; `None` for an unknown encoding.
+    fn flags(self) -> Option<u64> {
+        let field = match self.encoding {
+            S2apEncoding::Direct => self.permissions.encode_direct(),
+            S2apEncoding::Indirect => self.permissions.encode_indirect(),
+            _ => return None,
+        };
+        let s2ap = u8::try_from(field).ok()?;
+        Some(UnprotMapFlags { addresses: AddrSet::None, memattr: self.memattr, s2ap }.encode())
+    }
+}
+
+/// Where memory is to be shared, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareAt<'r> {
+    /// The Realm.
+    pub rd: &'r Rd,
+    /// Where it begins in the Realm: an unprotected address.
+    pub ipa: Ipa,
+    /// How the Realm may reach it.
+    pub access: SharedAccess,
+}
+
+/// How much of some memory is shared now.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct Shared {
+    /// The part that is, from the front; empty when the RMM stopped before its first entry ("not now").
+    pub shared: SharedMemory,
+    /// The part that is not.
+    pub rest: Undelegated,
+}
+
+/// Memory that could not be shared; every granule is in one of the two parts.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct ShareFailed {
+    /// Why.
+    pub error: Error,
+    /// What may be mapped: everything, when it is unclear what the RMM did.
+    pub shared: SharedMemory,
+    /// What is not.
+    pub host: Undelegated,
+}
+
+impl ShareFailed {
+    pub(super) fn new(error: Error, rd: &Rd, ipa: Ipa, mut memory: Undelegated) -> Self {
+        let exposed = if error.is_clean() { Undelegated::empty() } else { memory.take() };
+        Self { error, shared: SharedMemory::new(rd, ipa, exposed), host: memory }
+    }
+}
+
+/// How much of some shared memory is the host's alone again.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct Unshared {
+    /// The part that is, from the front.
+    pub host: Undelegated,
+    /// The part that is not.
+    pub rest: SharedMemory,
+}
+
+impl<P: Platform> Channel<P> {
+    /// Copies `from` into memory that a Realm can reach, `offset` bytes after its base.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it does not fit or the host cannot write there.
+    pub fn write_shared(
+        &self,
+        shared: &mut SharedMemory,
+        offset: u64,
+        from: &[u8],
+    ) -> Result<(), AccessFault> {
+        self.write_host(&mut shared.memory, offset, from)
+    }
+
+    fn share_into(&self, at: ShareAt<'_>) -> Result<MapInto, Error> {
+        let command = Command::RttUnprotMap;
+        self.require(command)?;
+        let what = "the permission encoding is unknown";
+        let flags =
+            at.access.flags().ok_or(Error::argument(command, what, Subject::Ipa(at.ipa)))?;
+        Ok(MapInto { flags, ..MapInto::new(command, at.rd, at.ipa) })
+    }
+
+    /// `RMI_RTT_UNPROT_MAP`: maps host memory at unprotected addresses of a Realm, in blocks. `blocks` is the size of a block and that of a
+    /// granule. Says how much was mapped: an RMM may stop anywhere, and none at all stands for "not now".
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing (a smaller level) or the first entry is taken; [`ErrorInput`](rmi_abi::Status::ErrorInput) when a
+    /// part of the range is protected or the attributes are not allowed; with TF-RMM [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new or
+    /// active. [`Error::Argument`] when the memory is no whole number of blocks or more than one descriptor holds.
+    pub fn rtt_unprot_map(
+        &self,
+        at: ShareAt<'_>,
+        mut memory: Undelegated,
+        blocks: (BlockSize, GranuleSize),
+    ) -> Result<Shared, ShareFailed> {
+        let answer = self.share_into(at).and_then(|into| {
+            // SAFETY: the token is given up for as much as the RMM may have mapped.
+            unsafe { self.map_single(&into, &memory, blocks) }
+        });
+        match answer {
+            Ok(bytes) => {
+                let front = memory.take_front(bytes).unwrap_or_default();
+                Ok(Shared { shared: SharedMemory::new(at.rd, at.ipa, front), rest: memory })
+            }
+            Err(error) => Err(ShareFailed::new(error, at.rd, at.ipa, memory)),
+        }
+    }
+
+    /// `RMI_RTT_UNPROT_MAP` with a list: as [`Channel::rtt_unprot_map`], of several tokens one after the other. `list` is host memory that carries
+    /// their descriptors, at most 512.
+    ///
+    /// What is mapped leaves the front of `memory` and goes to `shared`, token by token. Says how far the command came.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_unprot_map`]. When it is unclear what the RMM did, all of `memory` has gone to `shared`, because it may be mapped.
+    pub fn rtt_unprot_map_list(
+        &self,
+        at: ShareAt<'_>,
+        list: &mut Undelegated,
+        memory: &mut [Undelegated],
+        blocks: (BlockSize, GranuleSize),
+        shared: &mut dyn FnMut(SharedMemory),
+    ) -> Result<Ipa, Error> {
+        let into = self.share_into(at)?;
+        // SAFETY: the tokens are given up for as much as the RMM may have mapped.
+        let answer = unsafe { self.map_list(&into, list, memory, blocks) };
+        let exposed = match &answer {
+            Ok(bytes) => *bytes,
+            Err(error) if error.is_clean() => 0,
+            Err(_) => u64::MAX,
+        };
+        let mut ipa = at.ipa;
+        hand_over(memory, exposed, &mut |part| {
+            let next = Ipa::new(ipa.raw().saturating_add(part.bytes()));
+            shared(SharedMemory::new(at.rd, core::mem::replace(&mut ipa, next), part));
+        });
+        answer.map(|_| ipa)
+    }
+
+    pub(super) fn check_realm(
+        &self,
+        command: Command,
+        rd: &Rd,
+        shared: &SharedMemory,
+    ) -> Result<(), Error> {
+        let argument = |what| Err(Error::argument(command, what, Subject::Ipa(shared.ipa)));
+        self.require(command)?;
+        if shared.rd != rd.pa() {
+            return argument("the memory is shared with another Realm");
+        }
+        if shared.is_empty() {
+            return argument("there is no memory");
+        }
+        Ok(())
+    }
+
+    /// `RMI_RTT_UNPROT_UNMAP`: takes shared memory back, from its start up to where the RMM stops.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is a table, or larger than the range. [`Error::Argument`] when `rd` is not the Realm that it
+    /// is shared with. [`Error::Violation`] when the RMM says that other memory was mapped there; all of it then counts as shared.
+    pub fn rtt_unprot_unmap(
+        &self,
+        rd: &Rd,
+        mut shared: SharedMemory,
+        granule: GranuleSize,
+    ) -> Result<Unshared, Failed<SharedMemory>> {
+        let command = Command::RttUnprotUnmap;
+        let (base, range) = (shared.ipa, shared.ipa_range());
+        let answer = self.check_realm(command, rd, &shared).and_then(|()| {
+            let unmapped = self.unmap_single(command, rd.pa(), range, granule)?;
+            let bytes = unmapped.top.raw() - base.raw();
+            let (front, _) =
+                shared.range().split_at(bytes).unwrap_or((shared.range(), shared.range()));
+            match unmapped.memory {
+                Some(run) if !front.contains_range(&run) => {
+                    let (violation, value) = (Violation::ForeignMemory, run.base().raw());
+                    Err(Error::violation(command, violation, value, Subject::Ipa(base)))
+                }
+                _ => Ok(bytes),
+            }
+        });
+        match answer {
+            Ok(bytes) => {
+                let front = shared.take_front(bytes).map(SharedMemory::unmapped);
+                Ok(Unshared { host: front.unwrap_or_default(), rest: shared })
+            }
+            Err(error) => Err(Failed::new(shared, error)),
+        }
+    }
+
+    /// `RMI_RTT_UNPROT_UNMAP` with a list: takes several pieces of shared memory back, which must follow each other in the Realm. The RMM writes the runs that it
+    /// unmaps to `list`, host memory.
+    ///
+    /// What is unmapped leaves the front of `shared` and goes to `home`, token by token. Says how far the command came.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_unprot_unmap`], and [`Error::Argument`] when the pieces do not follow each other.
+    pub fn rtt_unprot_unmap_list(
+        &self,
+        rd: &Rd,
+        shared: &mut [SharedMemory],
+        list: &mut Undelegated,
+        granule: GranuleSize,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Ipa, Error> {
+        let command = Command::RttUnprotUnmap;
+        self.require(command)?;
+        let Some(base) = shared.first().map(SharedMemory::ipa) else {
+            return Err(Error::argument(command, "there is no memory", Subject::Rmm));
+        };
+        let argument = |what| Error::argument(command, what, Subject::Ipa(base));
+        let mut top = base;
+        for piece in shared.iter() {
+            self.check_realm(command, rd, piece)?;
+            if piece.ipa != top {
+                return Err(argument("the pieces do not follow each other in the Realm"));
+            }
+            top = piece.ipa_range().top();
+        }
+        let range = IpaRange::new(base, top).map_err(|_| argument("there is no memory"))?;
+        let pieces = &*shared;
+        let mut ours = |top: Ipa, run: PaRange| {
+            let bytes = top.raw() - base.raw();
+            common(pieces, bytes, run) == run.bytes()
+        };
+        let room = LIST_ENTRIES;
+        let top = self.unmap_list(command, rd, range, (list, room), granule, &mut ours)?;
+        let bytes = top.raw() - base.raw();
+        let mut left = bytes;
+        for piece in shared {
+            let part = left.min(piece.bytes());
+            let Some(front) = piece.take_front(part).filter(|front| !front.is_empty()) else {
+                break;
+            };
+            left -= part;
+            home(front.unmapped());
+        }
+        Ok(top)
+    }
+}
+
+/// Bytes that `run` has in common with the first `bytes` of some pieces.
+fn common(shared: &[SharedMemory], mut bytes: u64, run: PaRange) -> u64 {
+    let mut sum = 0;
+    for piece in shared {
+        let part = bytes.min(piece.bytes());
+        bytes -= part;
+        let front = piece.range().split_at(part).map(|(front, _)| front);
+        sum += front.and_then(|front| front.intersection(&run)).map_or(0, |both| both.bytes());
+    }
+    sum
+}

@@ -1,0 +1,258 @@
+//! Commands that only 1.0 has: one granule or one entry per call.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::flags::{DataFlags, UnprotectedDesc};
+use rmi_abi::rtt::Level;
+use rmi_abi::{Command, Ipa, Pa, Status};
+
+use crate::channel::{Call, Channel, Reply};
+use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
+use crate::command::{Halted, Rd, delegate_range};
+use crate::delegate::{DelegateFailed, UndelegateFailed};
+use crate::error::{Error, Failed, Subject};
+use crate::granules::{Delegated, InUse, Undelegated};
+use crate::ledger::{Ledger, LedgerEvent};
+use crate::platform::Platform;
+
+/// What `RMI_DATA_DESTROY` did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataDestroyed {
+    /// The granule that is no longer mapped and now delegated.
+    pub data: Pa,
+    /// Where the next live entry may be.
+    pub top: Ipa,
+}
+
+/// Shared memory that could not be unmapped.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct UnshareFailed {
+    /// Why.
+    pub error: Error,
+    /// All of the memory, still shared.
+    pub kept: SharedMemory,
+    /// With [`ErrorRtt`](Status::ErrorRtt): the address up to which nothing is live. It is where the memory begins when a larger block maps it.
+    pub top: Option<Ipa>,
+}
+
+impl<P: Platform> Channel<P> {
+    fn one_granule(&self, command: Command, bytes: u64, base: Pa) -> Result<Call, Error> {
+        self.require(command)?;
+        let subject = Subject::Pa(base);
+        if bytes == MIN_GRANULE {
+            Ok(Call::new(command, subject, [base.raw()]))
+        } else {
+            Err(Error::argument(command, "the command is about one granule", subject))
+        }
+    }
+
+    /// `RMI_GRANULE_DELEGATE`: gives one granule of 4 KiB to the RMM.
+    ///
+    /// The content of the memory is lost to the host.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_GRANULE_DELEGATE.
+    ///
+    /// # Errors
+    ///
+    /// [`DelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is no ordinary memory or not the host's.
+    pub fn granule_delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
+        let call = self.one_granule(Command::GranuleDelegate, memory.bytes(), memory.base());
+        let answer = call.and_then(|call| delegate_range(self, &call));
+        let (error, delegated, host) = match answer {
+            Ok(_) => (None, memory.into_delegated(), Undelegated::empty()),
+            Err(error) if error.is_clean() => (Some(error), Delegated::empty(), memory),
+            Err(error) => (Some(error), memory.into_delegated(), Undelegated::empty()),
+        };
+        if !delegated.is_empty() {
+            self.platform().ledger().record(LedgerEvent::Delegated, delegated.range());
+        }
+        match error {
+            None => Ok(delegated),
+            Some(error) => Err(DelegateFailed { error, delegated, host }),
+        }
+    }
+
+    /// `RMI_GRANULE_UNDELEGATE`: takes one granule of 4 KiB back. The RMM wipes it.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_GRANULE_UNDELEGATE.
+    ///
+    /// # Errors
+    ///
+    /// [`UndelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is still part of an object.
+    pub fn granule_undelegate(&self, memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
+        let call = self.one_granule(Command::GranuleUndelegate, memory.bytes(), memory.base());
+        match call.and_then(|call| delegate_range(self, &call)) {
+            Ok(_) => {
+                self.platform().ledger().record(LedgerEvent::Returned, memory.range());
+                Ok(memory.into_undelegated())
+            }
+            Err(error) => Err(UndelegateFailed { error, host: Undelegated::empty(), kept: memory }),
+        }
+    }
+
+    /// `RMI_REC_AUX_COUNT`: how many auxiliary granules a REC of this Realm needs, at most 16; the same for all its life.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_REC_AUX_COUNT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) when `rd` is no Realm.
+    pub fn rec_aux_count(&self, rd: &Rd) -> Result<u64, Error> {
+        let call = Call::new(Command::RecAuxCount, Subject::Pa(rd.pa()), [rd.pa().raw()]);
+        Ok(self.ask_to_the_end(&call)?.x1())
+    }
+
+    fn create_data(
+        &self,
+        call: Result<Call, Error>,
+        data: Delegated,
+    ) -> Result<InUse, Failed<Delegated>> {
+        // SAFETY: `data` is the RMM's, and a source page is a part of a token that lends no reference to it.
+        match call.and_then(|call| unsafe { self.complete(&call) }) {
+            Ok(_) => Ok(data.into_use()),
+            Err(error) => Err(Failed::new(data, error)),
+        }
+    }
+
+    /// `RMI_DATA_CREATE`: copies the page at `offset` in `source`, host memory, into `data` and maps it at `ipa` of a new Realm.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// The granule comes back with [`ErrorRealm`](Status::ErrorRealm) unless the Realm is new, [`ErrorRtt`](Status::ErrorRtt) when a table is missing or the entry
+    /// is taken (3), [`ErrorInput`](Status::ErrorInput) when the address is not protected or the source cannot be read.
+    pub fn data_create(
+        &self,
+        rd: &Rd,
+        data: Delegated,
+        ipa: Ipa,
+        source: &Undelegated,
+        offset: u64,
+        flags: DataFlags,
+    ) -> Result<InUse, Failed<Delegated>> {
+        let (command, subject) = (Command::DataCreate, Subject::Ipa(ipa));
+        let end = offset.checked_add(MIN_GRANULE).filter(|end| *end <= source.bytes());
+        let at = end.and_then(|_| source.base().checked_add(offset));
+        let what = "the source page lies outside the source memory";
+        let call = at.ok_or(Error::argument(command, what, subject)).map(|at| {
+            let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
+            Call::new(command, subject, args)
+        });
+        self.create_data(self.require(command).and(call), data)
+    }
+
+    /// `RMI_DATA_CREATE_UNKNOWN`: maps delegated memory at `ipa`, with content that the Realm must not rely on.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE_UNKNOWN.
+    ///
+    /// # Errors
+    ///
+    /// The granule comes back with [`ErrorRtt`](Status::ErrorRtt) when a table is missing or the entry is taken (3), [`ErrorInput`](Status::ErrorInput) when the
+    /// address is not protected.
+    pub fn data_create_unknown(
+        &self,
+        rd: &Rd,
+        data: Delegated,
+        ipa: Ipa,
+    ) -> Result<InUse, Failed<Delegated>> {
+        let args = [rd.pa().raw(), data.base().raw(), ipa.raw()];
+        let call = Call::new(Command::DataCreateUnknown, Subject::Ipa(ipa), args);
+        self.create_data(Ok(call), data)
+    }
+
+    /// `RMI_DATA_DESTROY`: unmaps the page at `ipa`. Its granule is then delegated.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_DATA_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there, and the address up to which nothing is live comes along; or when a block is, at its level, and
+    /// that address is `ipa`.
+    pub fn data_destroy(&self, rd: &Rd, ipa: Ipa) -> Result<DataDestroyed, Halted<Ipa>> {
+        let args = [rd.pa().raw(), ipa.raw()];
+        let call = Call::new(Command::DataDestroy, Subject::Ipa(ipa), args);
+        let top = |reply: Reply| Some(Ipa::new(reply.x2())).filter(|top| *top >= ipa);
+        // SAFETY: the command gives the Realm's own memory back to the RMM.
+        let reply = unsafe { self.complete_or_halt(&call, &[Status::ErrorRtt], top)? };
+        Ok(DataDestroyed { data: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
+    }
+
+    /// `RMI_RTT_MAP_UNPROTECTED`: maps host memory at an unprotected address of a Realm, by one entry of `level`, which the memory must fill. `lpa2` says
+    /// whether the Realm was created with LPA2.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_RTT_MAP_UNPROTECTED.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](Status::ErrorRtt) when a table is missing (a smaller level) or the entry is taken (`level`); [`ErrorInput`](Status::ErrorInput) when the address is
+    /// protected or the level is not 1 to 3. [`Error::Argument`] when the memory does not fill one entry, or has no descriptor.
+    pub fn rtt_map_unprotected(
+        &self,
+        at: ShareAt<'_>,
+        level: Level,
+        memory: Undelegated,
+        lpa2: bool,
+    ) -> Result<SharedMemory, ShareFailed> {
+        let command = Command::RttMapUnprotected;
+        let argument = |what| Error::argument(command, what, Subject::Ipa(at.ipa));
+        let (memattr, s2ap) = (at.access.memattr, at.access.permissions);
+        let desc = UnprotectedDesc { address: memory.base(), memattr, s2ap }.encode(lpa2);
+        let answer = self
+            .require(command)
+            .and(desc.ok_or(argument("the memory has no descriptor in this Realm")))
+            .and_then(|desc| {
+                if memory.bytes() != level.entry_bytes() {
+                    return Err(argument("the memory does not fill one entry of the level"));
+                }
+                let args = [at.rd.pa().raw(), at.ipa.raw(), level.to_register(), desc];
+                let call = Call::new(command, Subject::Ipa(at.ipa), args);
+                // SAFETY: the token is given up if the RMM may have mapped it.
+                unsafe { self.complete(&call) }
+            });
+        match answer {
+            Ok(_) => Ok(SharedMemory::new(at.rd, at.ipa, memory)),
+            Err(error) => Err(ShareFailed::new(error, at.rd, at.ipa, memory)),
+        }
+    }
+
+    /// `RMI_RTT_UNMAP_UNPROTECTED`: takes shared memory back that is mapped by one entry of `level`, from its start.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_RTT_UNMAP_UNPROTECTED.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there (up to `level`), a larger block is (a smaller level), or a table is (`level`).
+    /// [`Error::Argument`] when `rd` is not the Realm that it is shared with, or the memory is less than one entry.
+    pub fn rtt_unmap_unprotected(
+        &self,
+        rd: &Rd,
+        mut shared: SharedMemory,
+        level: Level,
+    ) -> Result<Unshared, UnshareFailed> {
+        let command = Command::RttUnmapUnprotected;
+        let (ipa, bytes) = (shared.ipa(), level.entry_bytes());
+        let halted = |error| Halted { error, reached: None };
+        let answer = self.check_realm(command, rd, &shared).map_err(halted).and_then(|()| {
+            if shared.bytes() < bytes {
+                let what = "the memory is less than one entry of the level";
+                return Err(halted(Error::argument(command, what, Subject::Ipa(ipa))));
+            }
+            let args = [rd.pa().raw(), ipa.raw(), level.to_register()];
+            let call = Call::new(command, Subject::Ipa(ipa), args);
+            let top = |reply: Reply| Some(Ipa::new(reply.x1())).filter(|top| *top >= ipa);
+            // SAFETY: the command takes memory away from a Realm; it gives none to anybody.
+            unsafe { self.complete_or_halt(&call, &[Status::ErrorRtt], top) }
+        });
+        match answer {
+            Ok(_) => {
+                let front = shared.take_front(bytes).map(SharedMemory::unmapped);
+                Ok(Unshared { host: front.unwrap_or_default(), rest: shared })
+            }
+            Err(Halted { error, reached }) => {
+                Err(UnshareFailed { error, kept: shared, top: reached })
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Commands about virtual devices: interfaces of physical devices that Realms are given.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::device::{
+    DevCommExit, DevCommStatus, VdevMeasureParamsPage, VdevParamsPage, VdevState,
+};
+use rmi_abi::{Command, Pa, Status};
+
+use crate::channel::{Call, Channel, Progress, Reply};
+use crate::command::tracking::code;
+use crate::command::{
+    DevCommBuffers, Halted, PdevName, Rd, RecName, Stream, VdevGranule, VdevName,
+};
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, Undelegated};
+use crate::platform::Platform;
+
+/// The two ends of peer to peer traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// The virtual device of the stream's first device.
+    pub vdev_1: VdevName,
+    /// The virtual device of the stream's second device.
+    pub vdev_2: VdevName,
+}
+
+impl<P: Platform> Channel<P> {
+    fn vdev_args(command: Command, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Call {
+        let args = [rd.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
+        Call::new(command, Subject::Pa(vdev.pa()), args)
+    }
+
+    fn vdev_call(
+        &self,
+        command: Command,
+        rd: &Rd,
+        pdev: PdevName,
+        vdev: VdevName,
+    ) -> Result<(), Error> {
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete(&Self::vdev_args(command, rd, pdev, vdev)) }.map(|_| ())
+    }
+
+    /// `RMI_VDEV_CREATE`: starts to create a virtual device of a Realm of a granule that is delegated. `page` is host memory that carries the parameters.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) for parameters or a granule that the RMM does not accept; [`ErrorRealm`](Status::ErrorRealm) when the Realm was created without
+    /// device assignment; [`ErrorDevice`](Status::ErrorDevice) when the physical device is no endpoint, not ready, without a connected stream, or has too
+    /// many virtual devices; [`ErrorTracking`](Status::ErrorTracking) when the granule is not tracked by granule; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
+    /// assignment.
+    pub fn vdev_create(
+        &self,
+        rd: &Rd,
+        pdev: PdevName,
+        vdev: &Delegated,
+        page: &mut Undelegated,
+        params: &VdevParamsPage,
+    ) -> Result<Progress, Error> {
+        let command = Command::VdevCreate;
+        self.require(command)?;
+        let at = self.put(command, page, params)?;
+        let args = [rd.pa().raw(), pdev.pa().raw(), vdev.base().raw(), at.raw()];
+        let call = Call::new(command, Subject::Pa(vdev.base()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_VDEV_DESTROY`: starts to destroy a virtual device.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](Status::ErrorDevice) unless it is new or unlocked; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
+    pub fn vdev_destroy(
+        &self,
+        rd: &Rd,
+        pdev: PdevName,
+        vdev: &VdevGranule,
+    ) -> Result<Progress, Error> {
+        let call = Self::vdev_args(Command::VdevDestroy, rd, pdev, vdev.name());
+        // SAFETY: the command touches no memory but the object's own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_VDEV_GET_STATE`: reads the state of a virtual device.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_GET_STATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) when `vdev` is no such object; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
+    pub fn vdev_get_state(&self, vdev: VdevName) -> Result<VdevState, Error> {
+        let call = Call::new(Command::VdevGetState, Subject::Pa(vdev.pa()), [vdev.pa().raw()]);
+        Ok(VdevState::from(code(self.ask_to_the_end(&call)?.x1())))
+    }
+
+    /// `RMI_VDEV_ABORT`: gives the communication about a virtual device up.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_ABORT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](Status::ErrorDevice) when none is in progress, or the objects do not belong together; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
+    /// assignment.
+    pub fn vdev_abort(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+        self.vdev_call(Command::VdevAbort, rd, pdev, vdev)
+    }
+
+    /// `RMI_VDEV_COMMUNICATE`: makes one step of the communication about a virtual device; as [`Channel::pdev_communicate`] in all else.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_COMMUNICATE.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::pdev_communicate`].
+    pub fn vdev_communicate(
+        &self,
+        rd: &Rd,
+        pdev: PdevName,
+        vdev: VdevName,
+        buffers: &mut DevCommBuffers<'_>,
+        answer: (DevCommStatus, u64),
+    ) -> Result<DevCommExit, Error> {
+        let objects = [rd.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
+        self.communicate(Command::VdevCommunicate, vdev.pa(), objects, buffers, answer)
+    }
+
+    /// `RMI_VDEV_LOCK`: starts to lock a virtual device; communication does the rest.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_LOCK.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](Status::ErrorDevice) unless it is unlocked and idle, and of this physical device; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
+    /// assignment.
+    pub fn vdev_lock(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+        self.vdev_call(Command::VdevLock, rd, pdev, vdev)
+    }
+
+    /// `RMI_VDEV_START`: starts a locked virtual device; communication does the rest.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_START.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](Status::ErrorDevice) unless it is locked and idle, and of this physical device; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
+    /// assignment.
+    pub fn vdev_start(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+        self.vdev_call(Command::VdevStart, rd, pdev, vdev)
+    }
+
+    /// `RMI_VDEV_UNLOCK`: starts to unlock a virtual device; communication does the rest.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_UNLOCK.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorGranule`](Status::ErrorGranule) while memory of the device is mapped: the address of a granule of it comes along.
+    /// [`ErrorDevice`](Status::ErrorDevice) unless it is locked, started or broken, and idle; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
+    pub fn vdev_unlock(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Halted<Pa>> {
+        let call = Self::vdev_args(Command::VdevUnlock, rd, pdev, vdev);
+        let granule = |reply: Reply| Some(Pa::new(reply.x1()));
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete_or_halt(&call, &[Status::ErrorGranule], granule) }.map(|_| ())
+    }
+
+    /// `RMI_VDEV_GET_INTERFACE_REPORT`: starts to read the interface report of a virtual device; communication does the rest.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_GET_INTERFACE_REPORT.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](Status::ErrorDevice) unless it is locked or started, and idle; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
+    pub fn vdev_get_interface_report(
+        &self,
+        rd: &Rd,
+        pdev: PdevName,
+        vdev: VdevName,
+    ) -> Result<(), Error> {
+        self.vdev_call(Command::VdevGetInterfaceReport, rd, pdev, vdev)
+    }
+
+    /// `RMI_VDEV_GET_MEASUREMENTS`: starts to read the measurements of a virtual device; communication does the rest. `page` is host memory that carries the
+    /// parameters.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VDEV_GET_MEASUREMENTS.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorDevice`](Status::ErrorDevice) when the objects do not belong together or the physical device communicates; [`ErrorNotSupported`](Status::ErrorNotSupported) without
+    /// device assignment.
+    pub fn vdev_get_measurements(
+        &self,
+        rd: &Rd,
+        pdev: PdevName,
+        vdev: VdevName,
+        page: &mut Undelegated,
+        params: &VdevMeasureParamsPage,
+    ) -> Result<(), Error> {
+        let command = Command::VdevGetMeasurements;
+        self.require(command)?;
+        let at = self.put(command, page, params)?;
+        let args = [rd.pa().raw(), pdev.pa().raw(), vdev.pa().raw(), at.raw()];
+        let call = Call::new(command, Subject::Pa(vdev.pa()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+
+    /// `RMI_VDEV_COMPLETE`: answers the request of `rec` for a virtual device. 2.0-bet3 has no such request any more.
+    ///
+    /// Source: DEN0137 2.0-bet1, RMI_VDEV_COMPLETE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](Status::ErrorInput) when no request is pending, or it is for another device; [`ErrorDevice`](Status::ErrorDevice) while the virtual device communicates;
+    /// [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
+    pub fn vdev_complete(&self, rec: RecName, vdev: VdevName) -> Result<(), Error> {
+        let args = [rec.pa().raw(), vdev.pa().raw()];
+        let call = Call::new(Command::VdevComplete, Subject::Pa(vdev.pa()), args);
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+
+    /// `RMI_VDEV_P2P_BIND`: binds two virtual devices for peer to peer traffic over a stream, as `rec` asked for (2.0-bet0).
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_VDEV_P2P_BIND.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorNotSupported`](Status::ErrorNotSupported) without peer to peer traffic; the conditions of other statuses are not public.
+    pub fn vdev_p2p_bind(
+        &self,
+        rd: &Rd,
+        rec: RecName,
+        stream: Stream,
+        peers: Peers,
+    ) -> Result<(), Error> {
+        let (pdev_1, pdev_2) = stream.devices();
+        let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
+        let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
+        let args = [rd, rec, pdev_1, stream.handle, pdev_2, vdev_1.raw(), vdev_2.raw()];
+        let call = Call::new(Command::VdevP2pBind, Subject::Pa(vdev_1), args);
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+
+    /// `RMI_VDEV_P2P_UNBIND`: undoes what `RMI_VDEV_P2P_BIND` did (2.0-bet0).
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_VDEV_P2P_UNBIND.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::vdev_p2p_bind`].
+    pub fn vdev_p2p_unbind(&self, rd: &Rd, stream: Stream, peers: Peers) -> Result<(), Error> {
+        let (pdev_1, pdev_2) = stream.devices();
+        let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
+        let args = [rd.pa().raw(), pdev_1, pdev_2, stream.handle, vdev_1.raw(), vdev_2.raw()];
+        let call = Call::new(Command::VdevP2pUnbind, Subject::Pa(vdev_1), args);
+        // SAFETY: the command names no memory but the objects'.
+        unsafe { self.complete(&call) }.map(|_| ())
+    }
+}

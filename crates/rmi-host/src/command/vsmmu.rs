@@ -1,0 +1,220 @@
+//! Commands about virtual SMMUs.
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::device::{VsmmuCmdFlags, VsmmuEventFlags, VsmmuFeaturesBlock, VsmmuParamsPage};
+use rmi_abi::{Command, Ipa};
+
+use crate::channel::{Call, Channel, Progress, Reply};
+use crate::command::{PdevName, PsmmuName, Rd, RecName, VdevName, VsmmuGranule, VsmmuName};
+use crate::error::{Error, Subject};
+use crate::granules::{Delegated, Undelegated};
+use crate::platform::Platform;
+
+/// A message by which a virtual SMMU interrupts its Realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VsmmuMessage {
+    /// The address that the Realm gave; the specification leaves its space open.
+    pub address: u64,
+    /// The payload.
+    pub data: u64,
+}
+
+/// What an event of a virtual SMMU asks of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VsmmuEvent {
+    /// What is to be done.
+    pub flags: VsmmuEventFlags,
+    /// The message to deliver, if the flags ask for one.
+    pub message: VsmmuMessage,
+    /// The faulting address.
+    pub fipa: Ipa,
+    /// How the device accessed it.
+    pub syndrome: u64,
+}
+
+/// A command that a Realm gave to its virtual SMMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VsmmuCmd {
+    /// How far it is.
+    pub flags: VsmmuCmdFlags,
+    /// The virtual stream that it is about.
+    pub vsid: u64,
+    /// The message to deliver, if the flags ask for one.
+    pub message: VsmmuMessage,
+}
+
+impl VsmmuEvent {
+    fn of(reply: &Reply) -> Self {
+        let [flags, address, data, fipa, syndrome, ..] = reply.outputs;
+        Self {
+            flags: VsmmuEventFlags::from_bits_retain(flags),
+            message: VsmmuMessage { address, data },
+            fipa: Ipa::new(fipa),
+            syndrome,
+        }
+    }
+}
+
+impl VsmmuCmd {
+    fn of(reply: &Reply) -> Self {
+        let [flags, vsid, address, data, ..] = reply.outputs;
+        let flags = VsmmuCmdFlags::from_bits_retain(flags);
+        Self { flags, vsid, message: VsmmuMessage { address, data } }
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// `RMI_VSMMU_FEATURES`: reads what virtual SMMUs offer. `page` is host memory that the RMM writes it to.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VSMMU_FEATURES.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the RMM cannot write the page.
+    pub fn vsmmu_features(&self, page: &mut Undelegated) -> Result<VsmmuFeaturesBlock, Error> {
+        let command = Command::VsmmuFeatures;
+        self.require(command)?;
+        // The RMM writes the page; filling it first makes sure that the host reaches it and that it is large enough.
+        let at = self.put(command, page, &[0u8; size_of::<VsmmuFeaturesBlock>()])?;
+        let call = Call::new(command, Subject::Pa(at), [at.raw()]);
+        // SAFETY: the RMM writes to a page that this function borrows exclusively.
+        unsafe { self.complete(&call)? };
+        Ok(self.get(page, 0)?)
+    }
+
+    /// `RMI_VSMMU_CREATE`: starts to create a virtual SMMU of a new Realm of a granule that is delegated. `page` is host memory that carries the parameters.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VSMMU_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new; [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does not accept;
+    /// [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when the granule is not tracked by granule; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
+    pub fn vsmmu_create(
+        &self,
+        rd: &Rd,
+        vsmmu: &Delegated,
+        page: &mut Undelegated,
+        params: &VsmmuParamsPage,
+    ) -> Result<Progress, Error> {
+        let command = Command::VsmmuCreate;
+        self.require(command)?;
+        let at = self.put(command, page, params)?;
+        let args = [rd.pa().raw(), vsmmu.base().raw(), at.raw()];
+        let call = Call::new(command, Subject::Pa(vsmmu.base()), args);
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_VSMMU_DESTROY`: starts to destroy a virtual SMMU.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VSMMU_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the conditions of other statuses are not public.
+    pub fn vsmmu_destroy(&self, rd: &Rd, vsmmu: &VsmmuGranule) -> Result<Progress, Error> {
+        let args = [rd.pa().raw(), vsmmu.pa().raw()];
+        let call = Call::new(Command::VsmmuDestroy, Subject::Pa(vsmmu.pa()), args);
+        // SAFETY: the command touches no memory but the object's own.
+        unsafe { self.start(&call) }
+    }
+
+    /// `RMI_VSMMU_EVENT_NOTIFY`: passes an event of a physical SMMU to the virtual one of a Realm (2.0-bet0 and 2.0-bet1).
+    ///
+    /// Source: DEN0137 2.0-bet1, RMI_VSMMU_EVENT_NOTIFY.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the objects do not belong together; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
+    pub fn vsmmu_event_notify(
+        &self,
+        psmmu: PsmmuName,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        (pdev, vdev): (PdevName, VdevName),
+    ) -> Result<VsmmuEvent, Error> {
+        let (psmmu, rd) = (psmmu.pa().raw(), rd.pa().raw());
+        let args = [psmmu, rd, vsmmu.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
+        let call = Call::new(Command::VsmmuEventNotify, Subject::Pa(vsmmu.pa()), args);
+        Ok(VsmmuEvent::of(&self.ask_to_the_end(&call)?))
+    }
+
+    fn vsmmu_call(
+        &self,
+        command: Command,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        (pdev, vdev): (PdevName, VdevName),
+    ) -> Result<Reply, Error> {
+        let args = [rd.pa().raw(), vsmmu.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
+        self.ask_to_the_end(&Call::new(command, Subject::Pa(vsmmu.pa()), args))
+    }
+
+    /// `RMI_VSMMU_EVENT_HANDLE`: handles an event of a virtual SMMU (2.0-bet3).
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VSMMU_EVENT_HANDLE.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::vsmmu_event_notify`].
+    pub fn vsmmu_event_handle(
+        &self,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        devices: (PdevName, VdevName),
+    ) -> Result<VsmmuEvent, Error> {
+        let reply = self.vsmmu_call(Command::VsmmuEventHandle, rd, vsmmu, devices)?;
+        Ok(VsmmuEvent::of(&reply))
+    }
+
+    /// `RMI_VSMMU_EVENT_COMPLETE`: completes an event of physical stream `psid` that `rec` was told about (2.0-bet0).
+    ///
+    /// Source: DEN0137 2.0-bet0, RMI_VSMMU_EVENT_COMPLETE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]; the statuses are not public.
+    pub fn vsmmu_event_complete(
+        &self,
+        psmmu: PsmmuName,
+        rd: &Rd,
+        rec: RecName,
+        psid: u64,
+    ) -> Result<(), Error> {
+        let args = [psmmu.pa().raw(), rd.pa().raw(), rec.pa().raw(), psid];
+        let call = Call::new(Command::VsmmuEventComplete, Subject::Pa(psmmu.pa()), args);
+        self.ask_to_the_end(&call).map(|_| ())
+    }
+
+    /// `RMI_VSMMU_CMD_GET`: reads the command that a virtual SMMU waits with.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VSMMU_CMD_GET.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU is none of the Realm's; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
+    pub fn vsmmu_cmd_get(&self, rd: &Rd, vsmmu: VsmmuName) -> Result<VsmmuCmd, Error> {
+        let args = [vsmmu.pa().raw(), rd.pa().raw()];
+        let call = Call::new(Command::VsmmuCmdGet, Subject::Pa(vsmmu.pa()), args);
+        Ok(VsmmuCmd::of(&self.ask_to_the_end(&call)?))
+    }
+
+    /// `RMI_VSMMU_CMD_COMPLETE`: completes the command that a virtual SMMU waits with, about a virtual device.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_VSMMU_CMD_COMPLETE.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::vsmmu_cmd_get`].
+    pub fn vsmmu_cmd_complete(
+        &self,
+        rd: &Rd,
+        vsmmu: VsmmuName,
+        devices: (PdevName, VdevName),
+    ) -> Result<VsmmuCmd, Error> {
+        Ok(VsmmuCmd::of(&self.vsmmu_call(Command::VsmmuCmdComplete, rd, vsmmu, devices)?))
+    }
+}
