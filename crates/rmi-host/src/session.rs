@@ -3,19 +3,23 @@
 //! Nothing is configured before everything has been looked at: [`Discovered::probe`] only asks. [`Discovered::configure`] changes the configuration
 //! only if it differs, and activation (in the `sro` crate, because it may take memory) makes an [`Rmm`] of it.
 
+mod tracked;
+
 use core::fmt;
 use core::ops::Deref;
 
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::feature::Features;
 use rmi_abi::realm::RmmConfigPage;
-use rmi_abi::{Command, Dialect, GranuleSize, PaRange, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, Status};
 use zerocopy::FromZeros;
 
 use crate::channel::{Call, Channel, Patience, Progress};
 use crate::error::{Error, Failed, Subject};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
+
+pub use tracked::TrackingError;
 
 /// What a session is opened with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -255,34 +259,24 @@ impl<P: Platform> Rmm<P> {
         self.channel.into_platform()
     }
 
-    /// Checks that the RMM tracks every granule of a range of ordinary memory, so that all of it can be delegated. The range need not be aligned
-    /// to tracking regions.
+    /// `RMI_RMM_DEACTIVATE`: starts to bring the RMM back to where it can be configured. Nothing of the session may be left: no Realm, no delegated memory.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_GET.
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
     ///
     /// # Errors
     ///
-    /// [`TrackingError`] names the first part that cannot be used.
-    pub fn check_tracking(&self, range: PaRange) -> Result<(), TrackingError> {
-        if Command::GranuleTrackingGet.form(self.dialect()).is_none() {
-            // 1.0 tracks all memory by granule.
-            return Ok(());
+    /// [`Error::Refused`] with [`Status::ErrorGlobal`] while something is left; [`Error::Unsupported`] before 2.0-bet3.
+    pub fn start_deactivation(&self) -> Result<Progress, Error> {
+        self.channel.rmm_deactivate()
+    }
+
+    /// The session before activation, once the RMM has been deactivated.
+    pub fn into_inactive(self) -> Discovered<P> {
+        Discovered {
+            channel: self.channel,
+            features: self.features,
+            granule_size: self.granule_size,
         }
-        let mut at = range.base();
-        while at < range.top() {
-            let found = self
-                .channel
-                .tracking(PaRange::new(at, range.top()).unwrap_or(PaRange::empty(at)))?;
-            if !found.is_usable() {
-                return Err(TrackingError::NotTracked {
-                    range: found.range,
-                    category: found.category,
-                    state: found.state,
-                });
-            }
-            at = found.range.top();
-        }
-        Ok(())
     }
 }
 
@@ -291,71 +285,6 @@ impl<P> Deref for Rmm<P> {
 
     fn deref(&self) -> &Channel<P> {
         &self.channel
-    }
-}
-
-/// Why memory cannot be delegated granule by granule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TrackingError {
-    /// The RMM does not track this part by granule, or it is not ordinary memory.
-    #[non_exhaustive]
-    NotTracked {
-        /// The part.
-        range: PaRange,
-        /// Its category, `RmiMemCategory`.
-        category: u64,
-        /// Its tracking state, `RmiTrackingRegionState`.
-        state: u64,
-    },
-    /// The call failed.
-    Call(Error),
-}
-
-impl From<Error> for TrackingError {
-    fn from(error: Error) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl fmt::Display for TrackingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotTracked { range, category, state } => {
-                write!(
-                    f,
-                    "memory {range} is not tracked by granule (category {category}, state {state})"
-                )
-            }
-            Self::Call(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for TrackingError {}
-
-/// How the RMM tracks a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tracking {
-    /// The range that this is true of; it begins where was asked.
-    pub range: PaRange,
-    /// Kind of memory, `RmiMemCategory`.
-    pub category: u64,
-    /// State of tracking, `RmiTrackingRegionState`.
-    pub state: u64,
-}
-
-impl Tracking {
-    /// `RmiMemCategory`: ordinary memory.
-    pub const CONVENTIONAL: u64 = 0;
-    /// `RmiTrackingRegionState`: tracked by granule.
-    pub const FINE: u64 = 2;
-
-    /// Whether single granules of the range can be delegated.
-    #[must_use]
-    pub const fn is_usable(&self) -> bool {
-        self.category == Self::CONVENTIONAL && self.state == Self::FINE
     }
 }
 
@@ -392,18 +321,5 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]; the command itself never fails.
     pub fn feature(&self, index: u64) -> Result<u64, Error> {
         Ok(self.ask_to_the_end(&Call::new(Command::Features, Subject::Rmm, [index]))?.x1())
-    }
-
-    fn tracking(&self, range: PaRange) -> Result<Tracking, Error> {
-        let subject = Subject::Pa(range.base());
-        let call = Call::new(
-            Command::GranuleTrackingGet,
-            subject,
-            [range.base().raw(), range.top().raw()],
-        );
-        let reply = self.ask_to_the_end(&call)?;
-        let top = self.progress(&call, range, reply.x3())?;
-        let range = PaRange::new(range.base(), top).unwrap_or(range);
-        Ok(Tracking { range, category: reply.x1(), state: reply.x2() })
     }
 }

@@ -56,7 +56,7 @@ pub mod pool;
 pub mod rec;
 pub mod set;
 
-pub use activate::{Activated, activate};
+pub use activate::{Activated, activate, deactivate};
 pub use donated::Donated;
 pub use drive::drive;
 pub use operation::{Advance, Need, Next, Operation, Parked};

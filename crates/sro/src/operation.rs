@@ -212,6 +212,7 @@ impl<'r, P: Platform> Operation<'r, P> {
             let bytes = memory.iter().map(Granules::bytes).sum();
             return Err(Error::need_memory(pending.command(), bytes, bytes));
         }
+        donated.host_memory |= Granules::<H>::is_donated_undelegated();
         let blocks = (block, self.granule);
         self.channel.op_mem_donate(pending, list, memory, blocks, &mut |taken| {
             // There is a place for each token offered.
@@ -246,15 +247,12 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.channel.op_mem_reclaim(
             pending,
             list,
-            Self::RECLAIM_ROOM,
             self.granule,
+            donated.host_memory,
             &mut |range| donated.claim(range),
             home,
         )
     }
-
-    /// Entries offered for a reclaim: all that a list has, because TF-RMM counts granules, not entries.
-    const RECLAIM_ROOM: u16 = 512;
 
     /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then wants to give back what it has, and to be continued.
     ///

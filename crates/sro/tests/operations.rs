@@ -11,7 +11,7 @@ use rmi_host::{
     Rd, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, RecObject, activate};
+use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, RecObject, activate, deactivate};
 
 const GRANULE: u64 = 0x1000;
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
@@ -340,4 +340,49 @@ fn any_platform_will_do() {
     scene(Options::new(Dialect::V2_0Bet3), &[1], |scene| {
         assert_eq!(needs_platform(scene.rmm), GRANULE)
     });
+}
+
+#[test]
+fn deactivation_gives_everything_back() {
+    let mut options = Options::new(Dialect::V2_0Bet3);
+    options.rmm_activate_donates = 6;
+    let model = Model::new(options).unwrap();
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<4>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let mut found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    for _ in 0..3 {
+        let activated = activate(found, &mut pool).map_err(|failed| failed.error).unwrap();
+        // Something is left: refused, and the session goes on.
+        let granule = activated.rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+        let failed = deactivate(activated, &mut pool).map(|_| ()).unwrap_err();
+        assert_eq!(failed.error.status(), Some(Status::ErrorGlobal));
+        let _ = failed.kept.rmm.undelegate(granule).unwrap().into_raw();
+        // The pool's own delegated memory goes first.
+        pool.prefill(&failed.kept.rmm, 3 * GRANULE, GRANULE).unwrap();
+        found = deactivate(failed.kept, &mut pool).map_err(|failed| failed.error).unwrap();
+        assert_eq!(pool.bytes(), (16 * GRANULE, 0));
+        assert_eq!(ledger.balance().outstanding(), 0);
+    }
+    pool.drain_host(&mut |_| {});
+}
+
+#[test]
+fn older_dialects_cannot_be_deactivated() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<4>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
+    let activated = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
+    let failed = deactivate(activated.map_err(|failed| failed.error).unwrap(), &mut pool)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(matches!(failed.error, Error::Unsupported { command: Command::RmmDeactivate, .. }));
+    pool.drain_host(&mut |_| {});
 }
