@@ -70,6 +70,7 @@ mod options;
 pub mod protocol;
 mod realm;
 mod rec;
+mod regions;
 mod rsi;
 mod rtt;
 mod syndrome;

@@ -9,6 +9,7 @@ mod operation;
 mod realm;
 mod realm_call;
 mod rec;
+mod regions;
 mod ripas;
 mod step;
 mod table;
@@ -34,6 +35,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::realm::{Realm, RealmState};
 use crate::rec::Rec;
+use crate::regions::Regions;
 pub(crate) use enter::{Entered, Stepped};
 use operation::Operations;
 
@@ -65,6 +67,7 @@ pub(crate) struct Monitor {
     /// [`Options::fail_operations_every`].
     periods: [u32; 4],
     pub(crate) granules: Granules,
+    regions: Regions,
     pub(crate) memory: Memory,
     pub(crate) realms: BTreeMap<Pa, Realm>,
     recs: BTreeMap<Pa, Rec>,
@@ -87,6 +90,7 @@ impl Monitor {
             calls: 0,
             periods: [0; 4],
             granules: Granules::new(options.dram),
+            regions: Regions::new(&options),
             memory: Memory::new(options.dram),
             realms: BTreeMap::new(),
             recs: BTreeMap::new(),
@@ -172,7 +176,8 @@ impl Monitor {
             Command::RmmActivate => self.rmm_activate(),
             Command::RmmDeactivate => self.rmm_deactivate(),
             Command::GptInfo => self.gpt_info(x),
-            Command::GptL1Create | Command::GptL1Destroy => self.gpt_l1(x),
+            Command::GptL1Create => self.gpt_l1_create(x),
+            Command::GptL1Destroy => self.gpt_l1_destroy(x),
             Command::GranuleTrackingGet => self.tracking_get(x),
             Command::GranuleTrackingSet => self.tracking_set(x),
             Command::GranuleRangeDelegate => self.delegate(x, limit),
@@ -219,9 +224,12 @@ impl Monitor {
         }
     }
 
-    /// A granule that a command wants to consume: it must be a delegated one.
+    /// A granule that a command wants to consume: it must be a delegated one, tracked by granule.
     fn fresh(&self, pa: u64) -> Result<Pa, Answer> {
         let pa = Pa::new(pa);
+        if let Ok(granule) = PaRange::with_size(pa, MIN_GRANULE) {
+            self.require_fine(&granule)?;
+        }
         if self.granules.is(pa, GranuleState::Delegated) {
             return Ok(pa);
         }

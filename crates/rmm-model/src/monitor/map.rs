@@ -169,6 +169,7 @@ impl Monitor {
             Entry::Void { ripas } => {
                 let memory =
                     PaRange::with_size(block.pa, block.bytes).map_err(|_| Status::ErrorInput)?;
+                monitor.require_fine(&memory)?;
                 let is_free = monitor.granules.are(&memory, GranuleState::Delegated);
                 require(is_free, Status::ErrorInput)?;
                 monitor.convert(block.pa, block.bytes, GranuleState::Data);

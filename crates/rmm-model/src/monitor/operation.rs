@@ -18,6 +18,7 @@ use rmi_host::Registers;
 use super::{Monitor, is_due};
 use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::GranuleState;
+use crate::regions::{Protection, Tracking};
 
 /// What an operation does in the end.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,17 @@ pub(super) enum Work {
     RecDestroy {
         rec: Pa,
     },
+    TrackingSet {
+        region: Pa,
+        from: Tracking,
+        to: Tracking,
+    },
+    GptCreate {
+        gib: Pa,
+    },
+    GptDestroy {
+        gib: Pa,
+    },
     /// A range command that was interrupted before it did anything.
     Deferred {
         command: Command,
@@ -47,14 +59,30 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// Whether it is about the RMM itself: before that is active, it has no delegated memory to ask for.
-    fn takes_host_memory(self) -> bool {
-        matches!(self, Self::RmmActivate | Self::RmmDeactivate)
+    /// The state in which it asks for memory, if it can choose `state`, and the state in which it gives memory back.
+    fn memory_states(self, state: OpMemState) -> (OpMemState, OpMemState) {
+        match self {
+            // Before it is active, an RMM has no delegated memory to ask for; nor have tables that delegation needs.
+            Self::RmmActivate
+            | Self::RmmDeactivate
+            | Self::GptCreate { .. }
+            | Self::GptDestroy { .. } => (OpMemState::Undelegated, OpMemState::Undelegated),
+            // What keeps account of a region may lie in it.
+            Self::TrackingSet { .. } => (OpMemState::Conditional, OpMemState::Undelegated),
+            _ => (state, OpMemState::Delegated),
+        }
     }
 
     /// Whether it ends by making something of the memory that it asked for.
     fn uses_donation(self) -> bool {
-        matches!(self, Self::RmmActivate | Self::RealmCreate { .. } | Self::RecCreate { .. })
+        match self {
+            Self::RmmActivate
+            | Self::RealmCreate { .. }
+            | Self::RecCreate { .. }
+            | Self::GptCreate { .. } => true,
+            Self::TrackingSet { to, .. } => to == Tracking::Fine,
+            _ => false,
+        }
     }
 
     /// The granule that is PARTIAL while the operation is incomplete.
@@ -82,6 +110,8 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 struct Terms {
     state: OpMemState,
+    /// The state that memory is in when it comes back.
+    returns: OpMemState,
     contiguous: bool,
     blocks: bool,
 }
@@ -103,14 +133,6 @@ impl Terms {
                 matches!(state, OpMemState::Delegated | OpMemState::Undelegated)
             }
             wanted => state == wanted,
-        }
-    }
-
-    /// The state that memory is in when it comes back, as a descriptor says it.
-    fn returns(self) -> OpMemState {
-        match self.state {
-            OpMemState::Undelegated => OpMemState::Undelegated,
-            _ => OpMemState::Delegated,
         }
     }
 
@@ -202,6 +224,11 @@ impl Operations {
         self.0.iter().flatten().count()
     }
 
+    /// Whether an operation in progress is such a one.
+    pub(super) fn any(&self, mut is_such: impl FnMut(Work) -> bool) -> bool {
+        self.0.iter().flatten().any(|operation| is_such(operation.work))
+    }
+
     /// The granules that operations hold, and the granules of their objects.
     #[cfg(test)]
     pub(super) fn held(&self) -> (Vec<Pa>, Vec<Pa>) {
@@ -250,19 +277,18 @@ impl Monitor {
     /// An operation that has yet to be opened.
     fn operation(&self, work: Work, memory: Vec<Pa>) -> Operation {
         let options = &self.options;
-        let state = if work.takes_host_memory() {
-            OpMemState::Undelegated
-        } else if options.conditional_donations {
+        let state = if options.conditional_donations {
             OpMemState::Conditional
         } else {
             OpMemState::Delegated
         };
+        let (state, returns) = work.memory_states(state);
         let (contiguous, blocks) = (options.contiguous_donations, options.donation_blocks);
         Operation {
             work,
             stage: Stage::Continue,
             requests: Vec::new(),
-            terms: Terms { state, contiguous, blocks },
+            terms: Terms { state, returns, contiguous, blocks },
             memory,
             untold: Vec::new(),
             verdict: None,
@@ -336,6 +362,11 @@ impl Monitor {
                 self.finish_rec_create(rd, rec, params, memory.clone())
             }
             Work::RecDestroy { rec } => self.finish_rec_destroy(rec),
+            Work::TrackingSet { region, to, .. } => {
+                self.finish_tracking_set(region, to, memory.clone())
+            }
+            Work::GptCreate { gib } => self.finish_gpt(gib, Protection::Created, memory.clone()),
+            Work::GptDestroy { gib } => self.finish_gpt(gib, Protection::Missing, Vec::new()),
         };
         match done {
             Err(verdict) if !memory.is_empty() => {
@@ -360,8 +391,14 @@ impl Monitor {
         {
             self.granules.set(object, GranuleState::Delegated);
         }
-        if matches!(work, Work::RmmActivate) {
-            self.back_to_init();
+        match work {
+            Work::RmmActivate => self.back_to_init(),
+            Work::TrackingSet { region, from, .. } => {
+                if let Some(region) = self.regions.tracking_region(region) {
+                    region.state = from;
+                }
+            }
+            _ => {}
         }
     }
 

@@ -61,9 +61,12 @@ impl Machine {
         }
         for (n, params) in (0..).zip(REC_PARAMS) {
             let rec = DRAM + (0x18 + n) * PAGE;
-            machine.poke(LIST, &((DRAM + (0x20 + 16 * n) * PAGE) | 16 << 2).to_le_bytes());
             machine.call(Command::RecCreate, &[RD, rec, params]);
-            machine.call(Command::OpMemDonate, &[0, LIST, 1]);
+            for half in 0..2 {
+                let memory = DRAM + (0x20 + 16 * n + 8 * half) * PAGE;
+                machine.poke(LIST, &(memory | 8 << 2).to_le_bytes());
+                machine.call(Command::OpMemDonate, &[0, LIST, 1]);
+            }
             machine.call(Command::OpContinue, &[0, 0]);
         }
         machine
@@ -97,7 +100,11 @@ impl Machine {
             assert_eq!(owners.insert(pa, state), None, "{pa} has two owners");
         };
         let (memory, objects) = monitor.operations.held();
-        for pa in memory.into_iter().chain(monitor.donated.iter().copied()) {
+        for pa in memory
+            .into_iter()
+            .chain(monitor.donated.iter().copied())
+            .chain(monitor.regions.donated())
+        {
             // An operation that returns an object's memory shares the list with the object until it is over.
             own(pa, GranuleState::Internal);
         }

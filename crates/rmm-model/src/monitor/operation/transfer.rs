@@ -12,6 +12,7 @@ use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::{GranuleState, granules};
 use crate::monitor::unmap::adjoins;
 use crate::monitor::{Monitor, slots_in_granule};
+use crate::regions::{Protection, Tracking};
 
 impl Monitor {
     pub(in crate::monitor) fn op_mem_donate(&mut self, x: &Registers) -> Answered {
@@ -23,7 +24,11 @@ impl Monitor {
         let offered = self.offered(&words, terms, missing)?;
 
         let is_there = |monitor: &Self, (pa, state): &(Pa, OpMemState)| {
-            monitor.granules.is(*pa, granule_state(*state))
+            let is_usable = match state {
+                OpMemState::Undelegated => monitor.regions.protection(*pa) != Protection::Missing,
+                _ => monitor.regions.tracking(*pa) == Tracking::Fine,
+            };
+            is_usable && monitor.granules.is(*pa, granule_state(*state))
         };
         // A contiguous block is taken as a whole.
         let is_whole = !terms.contiguous || offered.iter().all(|granule| is_there(self, granule));
@@ -96,7 +101,7 @@ impl Monitor {
             return Ok(operation.incomplete());
         }
         if operation.untold.is_empty() {
-            let said = operation.terms.returns();
+            let said = operation.terms.returns;
             let most = slots.min(operation.memory.len());
             let returned: Vec<Pa> = operation.memory.drain(..most).collect();
             operation.untold = runs(&returned, said);
