@@ -12,6 +12,7 @@
 //! | [`recording`] | writes it down, with the memory that it was about |
 //! | `replay`, feature `alloc` | answers it from a recording |
 //! | [`inject`] | breaks it |
+//! | `remote`, feature `std` | has another thread make it |
 //!
 //! # Features
 //!
@@ -38,6 +39,8 @@ pub mod linear_map;
 pub mod platform;
 pub mod quarantine;
 pub mod recording;
+#[cfg(feature = "std")]
+pub mod remote;
 #[cfg(feature = "alloc")]
 pub mod replay;
 pub mod session;
