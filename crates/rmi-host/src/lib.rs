@@ -43,9 +43,25 @@
 //! | [`channel`] | calls in a dialect, stateful operations, patience |
 //! | [`error`] | what can go wrong |
 //! | [`ledger`], [`quarantine`] | books, and memory that does not come back |
-//! | [`counting`], [`tracing`], [`inject`] | conduits that count, tell, and break things |
 //!
-//! Features: `smc` adds the SMC instruction as a conduit, on aarch64.
+//! # Conduits
+//!
+//! Everything reaches the RMM through a [`Conduit`]; those that wrap another can be stacked in any order.
+//!
+//! | Conduit | What it does with a call |
+//! |---|---|
+//! | `smc::SmcConduit`, feature `smc` | makes it |
+//! | [`counting`] | counts it by command and outcome, with the memory that it moved |
+//! | [`tracing`] | prints it, decoded |
+//! | [`recording`] | writes it down, with the memory that it was about |
+//! | `replay`, feature `alloc` | answers it from a recording |
+//! | [`inject`] | breaks it |
+//! | `remote`, feature `std` | has another thread make it |
+//!
+//! # Features
+//!
+//! All are off by default and only add: `smc` (the SMC instruction, through the `smccc` crate), `alloc` (recordings, books and quarantines of any size),
+//! `std` (threads; implies `alloc`), `log` (traces in the `log` crate).
 #![no_std]
 
 #[cfg(feature = "alloc")]
@@ -66,6 +82,11 @@ pub mod ledger;
 pub mod linear_map;
 pub mod platform;
 pub mod quarantine;
+pub mod recording;
+#[cfg(feature = "std")]
+pub mod remote;
+#[cfg(feature = "alloc")]
+pub mod replay;
 pub mod session;
 mod shared;
 #[cfg(all(feature = "smc", target_arch = "aarch64"))]
@@ -80,6 +101,15 @@ pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};
 pub use granules::{Delegated, InUse, Undelegated, leaked};
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
+#[cfg(feature = "alloc")]
+pub use ledger::{Ownership, OwnershipMap};
 pub use platform::{Host, Platform};
 pub use quarantine::{NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined};
 pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};
+=======
+#[cfg(feature = "alloc")]
+pub use quarantine::GrowingQuarantine;
+pub use quarantine::{
+    CallbackQuarantine, NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined,
+};
+pub use session::{Discovered, Rmm, SessionError, SessionOptions, TrackingError};

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use rmi_abi::feature::L0Gptsz;
 use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionSize, TrackingRegionState};
 use rmi_abi::{Command, Pa, PaRange};
 
@@ -100,7 +101,10 @@ impl<P: Platform> Rmm<P> {
     }
 
     fn check_gpt(&self, range: PaRange) -> Result<(), TrackingError> {
-        let mut left = range;
+        // Protection tables are asked about in units of what an entry of the level 0 table covers.
+        let unit = self.features().l0gptsz().and_then(L0Gptsz::bytes).unwrap_or(1 << 30);
+        let top = range.top().align_up(unit).unwrap_or(range.top());
+        let mut left = PaRange::new(range.base().align_down(unit), top).unwrap_or(range);
         while !left.is_empty() {
             let GptPart { top, state } = self.gpt_info(left)?;
             let (part, rest) = split(left, top);
