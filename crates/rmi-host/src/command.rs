@@ -1,7 +1,149 @@
 //! Typed commands: one method for each, on [`Channel`](crate::Channel) and therefore on [`Rmm`](crate::Rmm).
 //!
-//! A method is safe because a token proves what the command demands: a [`Delegated`](crate::Delegated) that the granule is the RMM's, an
-//! [`Undelegated`](crate::Undelegated) that a page is the host's to share.
+//! # Safety
+//!
+//! A method is safe when a token proves what the command demands. There are four things that a command can do to a host's memory:
+//!
+//! | It can | Proof |
+//! |---|---|
+//! | take granules | a [`Delegated`](crate::Delegated) stands for granules that are the RMM's already; delegation consumes an [`Undelegated`](crate::Undelegated) |
+//! | read or write pages that it is shown | an [`Undelegated`](crate::Undelegated) is borrowed for the call; no address in a page is taken from the caller if the RMM writes there |
+//! | map memory so that the Realm may write to it | an [`Undelegated`](crate::Undelegated) is consumed; a [`SharedMemory`] gives it back when the RMM has unmapped it |
+//! | have an SMMU write messages to an address | none: [`psmmu_activate`](crate::Channel::psmmu_activate) is unsafe |
+//!
+//! Mapping shared memory in an auxiliary tree as well is unsafe too, because no document says that the RMM unmaps it there when the primary tree loses it.
+//!
+//! # Errors and progress
+//!
+//! Every method returns an [`Error`](crate::Error), or something that contains one: [`Failed`](crate::Failed) gives a token back, [`Halted`] says what the RMM said
+//! beside the status, [`ShareFailed`] and others split the memory into what may be the RMM's or the Realm's and what is not. A command that moves memory
+//! returns [`Progress`](crate::Progress). A command that the dialect lacks is an error before any call.
+//!
+//! A range command may stop anywhere and says where. Where a method allows no progress at all, that is an RMM's way to say "not now".
+//!
+//! # Commands
+//!
+//! | Command | Method |
+//! |---|---|
+//! | `RMI_VERSION` | [`rmi_version`](crate::Channel::rmi_version) |
+//! | `RMI_GRANULE_DELEGATE` | [`granule_delegate`](crate::Channel::granule_delegate) |
+//! | `RMI_GRANULE_UNDELEGATE` | [`granule_undelegate`](crate::Channel::granule_undelegate) |
+//! | `RMI_DATA_CREATE` | [`data_create`](crate::Channel::data_create) |
+//! | `RMI_RTT_DATA_MAP_INIT` | [`rtt_data_map_init`](crate::Channel::rtt_data_map_init) |
+//! | `RMI_DATA_CREATE_UNKNOWN` | [`data_create_unknown`](crate::Channel::data_create_unknown) |
+//! | `RMI_DATA_DESTROY` | [`data_destroy`](crate::Channel::data_destroy) |
+//! | `RMI_REALM_ACTIVATE` | [`realm_activate`](crate::Channel::realm_activate) |
+//! | `RMI_REALM_CREATE` | [`realm_create`](crate::Channel::realm_create) |
+//! | `RMI_REALM_DESTROY` | [`realm_destroy`](crate::Channel::realm_destroy) |
+//! | `RMI_REC_CREATE` | [`rec_create`](crate::Channel::rec_create) |
+//! | `RMI_REC_DESTROY` | [`rec_destroy`](crate::Channel::rec_destroy) |
+//! | `RMI_REC_ENTER` | [`rec_enter`](crate::Channel::rec_enter) |
+//! | `RMI_RTT_CREATE` | [`rtt_create`](crate::Channel::rtt_create) |
+//! | `RMI_RTT_DESTROY` | [`rtt_destroy`](crate::Channel::rtt_destroy), [`rtt_destroy_or_skip`](crate::Channel::rtt_destroy_or_skip) |
+//! | `RMI_RTT_MAP_UNPROTECTED` | [`rtt_map_unprotected`](crate::Channel::rtt_map_unprotected) |
+//! | `RMI_RTT_READ_ENTRY` | [`rtt_read_entry`](crate::Channel::rtt_read_entry) |
+//! | `RMI_RTT_UNMAP_UNPROTECTED` | [`rtt_unmap_unprotected`](crate::Channel::rtt_unmap_unprotected) |
+//! | `RMI_RTT_DEV_VALIDATE` | [`rtt_dev_validate`](crate::Channel::rtt_dev_validate) |
+//! | `RMI_PSCI_COMPLETE` | [`psci_complete`](crate::Channel::psci_complete) |
+//! | `RMI_FEATURES` | [`feature`](crate::Channel::feature) |
+//! | `RMI_RTT_FOLD` | [`rtt_fold`](crate::Channel::rtt_fold) |
+//! | `RMI_REC_AUX_COUNT` | [`rec_aux_count`](crate::Channel::rec_aux_count) |
+//! | `RMI_RTT_INIT_RIPAS` | [`rtt_init_ripas`](crate::Channel::rtt_init_ripas) |
+//! | `RMI_RTT_SET_RIPAS` | [`rtt_set_ripas`](crate::Channel::rtt_set_ripas), [`rtt_set_ripas_or_halt`](crate::Channel::rtt_set_ripas_or_halt) |
+//! | `RMI_VSMMU_CREATE` | [`vsmmu_create`](crate::Channel::vsmmu_create) |
+//! | `RMI_VSMMU_DESTROY` | [`vsmmu_destroy`](crate::Channel::vsmmu_destroy) |
+//! | `RMI_RMM_CONFIG_SET` | [`rmm_config_set`](crate::Channel::rmm_config_set) |
+//! | `RMI_PSMMU_IRQ_NOTIFY` | [`psmmu_irq_notify`](crate::Channel::psmmu_irq_notify) |
+//! | `RMI_ATTEST_PLAT_TOKEN_REFRESH` | [`attest_plat_token_refresh`](crate::Channel::attest_plat_token_refresh) |
+//! | `RMI_PDEV_ABORT` | [`pdev_abort`](crate::Channel::pdev_abort) |
+//! | `RMI_PDEV_COMMUNICATE` | [`pdev_communicate`](crate::Channel::pdev_communicate) |
+//! | `RMI_PDEV_CREATE` | [`pdev_create`](crate::Channel::pdev_create) |
+//! | `RMI_PDEV_DESTROY` | [`pdev_destroy`](crate::Channel::pdev_destroy) |
+//! | `RMI_PDEV_GET_STATE` | [`pdev_get_state`](crate::Channel::pdev_get_state) |
+//! | `RMI_PDEV_STREAM_KEY_REFRESH` | [`pdev_stream_key_refresh`](crate::Channel::pdev_stream_key_refresh) |
+//! | `RMI_PDEV_SET_PUBKEY` | [`pdev_set_pubkey`](crate::Channel::pdev_set_pubkey) |
+//! | `RMI_PDEV_STOP` | [`pdev_stop`](crate::Channel::pdev_stop) |
+//! | `RMI_RTT_AUX_CREATE` | [`rtt_aux_create`](crate::Channel::rtt_aux_create) |
+//! | `RMI_RTT_AUX_DESTROY` | [`rtt_aux_destroy`](crate::Channel::rtt_aux_destroy) |
+//! | `RMI_RTT_AUX_FOLD` | [`rtt_aux_fold`](crate::Channel::rtt_aux_fold) |
+//! | `RMI_RTT_AUX_MAP_PROTECTED` | [`rtt_aux_map_protected`](crate::Channel::rtt_aux_map_protected) |
+//! | `RMI_RTT_AUX_MAP_UNPROTECTED` | [`rtt_aux_map_unprotected`](crate::Channel::rtt_aux_map_unprotected) |
+//! | `RMI_RTT_AUX_UNMAP_PROTECTED` | [`rtt_aux_unmap_protected`](crate::Channel::rtt_aux_unmap_protected) |
+//! | `RMI_RTT_AUX_UNMAP_UNPROTECTED` | [`rtt_aux_unmap_unprotected`](crate::Channel::rtt_aux_unmap_unprotected) |
+//! | `RMI_VDEV_ABORT` | [`vdev_abort`](crate::Channel::vdev_abort) |
+//! | `RMI_VDEV_COMMUNICATE` | [`vdev_communicate`](crate::Channel::vdev_communicate) |
+//! | `RMI_VDEV_CREATE` | [`vdev_create`](crate::Channel::vdev_create) |
+//! | `RMI_VDEV_DESTROY` | [`vdev_destroy`](crate::Channel::vdev_destroy) |
+//! | `RMI_VDEV_GET_STATE` | [`vdev_get_state`](crate::Channel::vdev_get_state) |
+//! | `RMI_VDEV_UNLOCK` | [`vdev_unlock`](crate::Channel::vdev_unlock) |
+//! | `RMI_RTT_SET_S2AP` | [`rtt_set_s2ap`](crate::Channel::rtt_set_s2ap) |
+//! | `RMI_VDEV_COMPLETE` | [`vdev_complete`](crate::Channel::vdev_complete) |
+//! | `RMI_VDEV_GET_INTERFACE_REPORT` | [`vdev_get_interface_report`](crate::Channel::vdev_get_interface_report) |
+//! | `RMI_VDEV_GET_MEASUREMENTS` | [`vdev_get_measurements`](crate::Channel::vdev_get_measurements) |
+//! | `RMI_VDEV_LOCK` | [`vdev_lock`](crate::Channel::vdev_lock) |
+//! | `RMI_VDEV_START` | [`vdev_start`](crate::Channel::vdev_start) |
+//! | `RMI_VDEV_P2P_BIND` | [`vdev_p2p_bind`](crate::Channel::vdev_p2p_bind) |
+//! | `RMI_VDEV_P2P_UNBIND` | [`vdev_p2p_unbind`](crate::Channel::vdev_p2p_unbind) |
+//! | `RMI_VSMMU_EVENT_NOTIFY` | [`vsmmu_event_notify`](crate::Channel::vsmmu_event_notify) |
+//! | `RMI_VSMMU_EVENT_HANDLE` | [`vsmmu_event_handle`](crate::Channel::vsmmu_event_handle) |
+//! | `RMI_PSMMU_ACTIVATE` | [`psmmu_activate`](crate::Channel::psmmu_activate) |
+//! | `RMI_PSMMU_DEACTIVATE` | [`psmmu_deactivate`](crate::Channel::psmmu_deactivate) |
+//! | `RMI_PSMMU_ST_L2_CREATE` | [`psmmu_st_l2_create`](crate::Channel::psmmu_st_l2_create) |
+//! | `RMI_PSMMU_ST_L2_DESTROY` | [`psmmu_st_l2_destroy`](crate::Channel::psmmu_st_l2_destroy) |
+//! | `RMI_DPT_L0_CREATE` | [`dpt_l0_create`](crate::Channel::dpt_l0_create) |
+//! | `RMI_DPT_L0_DESTROY` | [`dpt_l0_destroy`](crate::Channel::dpt_l0_destroy) |
+//! | `RMI_DPT_L1_CREATE` | [`dpt_l1_create`](crate::Channel::dpt_l1_create) |
+//! | `RMI_DPT_L1_DESTROY` | [`dpt_l1_destroy`](crate::Channel::dpt_l1_destroy) |
+//! | `RMI_GRANULE_TRACKING_GET` | [`granule_tracking_get`](crate::Channel::granule_tracking_get) |
+//! | `RMI_GRANULE_TRACKING_SET` | [`granule_tracking_set`](crate::Channel::granule_tracking_set) |
+//! | `RMI_CMEM_ADD_PDEV` | [`cmem_add_pdev`](crate::Channel::cmem_add_pdev) |
+//! | `RMI_CMEM_CREATE` | [`cmem_create`](crate::Channel::cmem_create) |
+//! | `RMI_CMEM_DESTROY` | [`cmem_destroy`](crate::Channel::cmem_destroy) |
+//! | `RMI_CMEM_POPULATE` | none: its registers are not public |
+//! | `RMI_CMEM_REMOVE_PDEV` | [`cmem_remove_pdev`](crate::Channel::cmem_remove_pdev) |
+//! | `RMI_CMEM_START` | none: its registers are not public |
+//! | `RMI_CMEM_STOP` | none: its registers are not public |
+//! | `RMI_CMEM_UNPOPULATE` | none: its registers are not public |
+//! | `RMI_RMM_CONFIG_GET` | [`rmm_config_get`](crate::Channel::rmm_config_get) |
+//! | `RMI_PDEV_MEC_UPDATE` | none: its registers are not public |
+//! | `RMI_VSMMU_EVENT_COMPLETE` | [`vsmmu_event_complete`](crate::Channel::vsmmu_event_complete) |
+//! | `RMI_RMM_STATE_GET` | [`rmm_state_get`](crate::Channel::rmm_state_get) |
+//! | `RMI_PSMMU_EVENT_DISCARD` | none: its registers are not public |
+//! | `RMI_PSMMU_EVENT_CONSUME` | [`psmmu_event_consume`](crate::Channel::psmmu_event_consume) |
+//! | `RMI_GRANULE_RANGE_DELEGATE` | [`Rmm::delegate`](crate::Rmm::delegate) |
+//! | `RMI_GRANULE_RANGE_UNDELEGATE` | [`Rmm::undelegate`](crate::Rmm::undelegate) |
+//! | `RMI_GPT_L1_CREATE` | [`gpt_l1_create`](crate::Channel::gpt_l1_create) |
+//! | `RMI_GPT_L1_DESTROY` | [`gpt_l1_destroy`](crate::Channel::gpt_l1_destroy) |
+//! | `RMI_RTT_DATA_MAP` | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list) |
+//! | `RMI_RTT_DATA_UNMAP` | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list) |
+//! | `RMI_RTT_DEV_MAP` | [`rtt_dev_map`](crate::Channel::rtt_dev_map), [`rtt_dev_map_list`](crate::Channel::rtt_dev_map_list) |
+//! | `RMI_RTT_DEV_UNMAP` | [`rtt_dev_unmap`](crate::Channel::rtt_dev_unmap), [`rtt_dev_unmap_list`](crate::Channel::rtt_dev_unmap_list) |
+//! | `RMI_RTT_ARCH_DEV_MAP` | [`rtt_arch_dev_map`](crate::Channel::rtt_arch_dev_map) |
+//! | `RMI_RTT_ARCH_DEV_UNMAP` | [`rtt_arch_dev_unmap`](crate::Channel::rtt_arch_dev_unmap) |
+//! | `RMI_RTT_UNPROT_MAP` | [`rtt_unprot_map`](crate::Channel::rtt_unprot_map), [`rtt_unprot_map_list`](crate::Channel::rtt_unprot_map_list) |
+//! | `RMI_RTT_UNPROT_UNMAP` | [`rtt_unprot_unmap`](crate::Channel::rtt_unprot_unmap), [`rtt_unprot_unmap_list`](crate::Channel::rtt_unprot_unmap_list) |
+//! | `RMI_RTT_AUX_PROT_MAP` | [`rtt_aux_prot_map`](crate::Channel::rtt_aux_prot_map) |
+//! | `RMI_RTT_AUX_PROT_UNMAP` | [`rtt_aux_prot_unmap`](crate::Channel::rtt_aux_prot_unmap) |
+//! | `RMI_RTT_AUX_UNPROT_MAP` | [`rtt_aux_unprot_map`](crate::Channel::rtt_aux_unprot_map) |
+//! | `RMI_RTT_AUX_UNPROT_UNMAP` | [`rtt_aux_unprot_unmap`](crate::Channel::rtt_aux_unprot_unmap) |
+//! | `RMI_REALM_TERMINATE` | [`realm_terminate`](crate::Channel::realm_terminate) |
+//! | `RMI_RMM_ACTIVATE` | [`rmm_activate`](crate::Channel::rmm_activate) |
+//! | `RMI_OP_CONTINUE` | [`op_continue`](crate::Channel::op_continue) |
+//! | `RMI_PDEV_STREAM_CONNECT` | [`pdev_stream_connect`](crate::Channel::pdev_stream_connect) |
+//! | `RMI_PDEV_STREAM_DISCONNECT` | [`pdev_stream_disconnect`](crate::Channel::pdev_stream_disconnect) |
+//! | `RMI_PDEV_STREAM_COMPLETE` | [`pdev_stream_complete`](crate::Channel::pdev_stream_complete) |
+//! | `RMI_PDEV_STREAM_KEY_PURGE` | [`pdev_stream_key_purge`](crate::Channel::pdev_stream_key_purge) |
+//! | `RMI_OP_MEM_DONATE` | [`op_mem_donate`](crate::Channel::op_mem_donate), [`op_mem_donate_nothing`](crate::Channel::op_mem_donate_nothing) |
+//! | `RMI_OP_MEM_RECLAIM` | [`op_mem_reclaim`](crate::Channel::op_mem_reclaim) |
+//! | `RMI_OP_CANCEL` | [`op_cancel`](crate::Channel::op_cancel) |
+//! | `RMI_PDEV_SET_PROT` | none: its registers are not public |
+//! | `RMI_VSMMU_FEATURES` | [`vsmmu_features`](crate::Channel::vsmmu_features) |
+//! | `RMI_VSMMU_CMD_GET` | [`vsmmu_cmd_get`](crate::Channel::vsmmu_cmd_get) |
+//! | `RMI_VSMMU_CMD_COMPLETE` | [`vsmmu_cmd_complete`](crate::Channel::vsmmu_cmd_complete) |
+//! | `RMI_PSMMU_INFO` | none: its registers are not public |
+//! | `RMI_RMM_DEACTIVATE` | [`rmm_deactivate`](crate::Channel::rmm_deactivate) |
+//! | `RMI_PDEV_STREAM_INFO` | [`pdev_stream_info`](crate::Channel::pdev_stream_info) |
+//! | `RMI_GPT_INFO` | [`gpt_info`](crate::Channel::gpt_info) |
 
 mod cmem;
 mod device;

@@ -176,7 +176,8 @@ pub struct Shared {
 pub struct ShareFailed {
     /// Why.
     pub error: Error,
-    /// What may be mapped: everything, when it is unclear what the RMM did.
+    /// What may be mapped: everything, when it is unclear what the RMM did. Unmapping settles it; should other memory turn out to be mapped there, that is
+    /// [`Violation::ForeignMemory`] the first time.
     pub shared: SharedMemory,
     /// What is not.
     pub host: Undelegated,

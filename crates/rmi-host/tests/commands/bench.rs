@@ -1,0 +1,129 @@
+//! A door that records calls and answers what it is told, and tokens to knock with.
+#![expect(
+    unsafe_code,
+    reason = "a conduit and a memory that touch nothing, and tokens of memory that nobody touches"
+)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+
+use rmi_abi::{Dialect, Pa, PaRange};
+use rmi_host::{
+    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Patience, Rd,
+    RecGranule, RecName, Registers, Rmm, SessionOptions, Undelegated,
+};
+
+/// A page of the memory of the bench.
+pub(crate) const PAGE: u64 = 0x1000;
+
+/// The other side: answers in order, then always the same.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    calls: Mutex<Vec<Registers>>,
+    answers: Mutex<VecDeque<Registers>>,
+    always: Mutex<Registers>,
+    memory: Mutex<BTreeMap<u64, u8>>,
+}
+
+pub(crate) type Platform<'f> = Host<&'f Fake, &'f Fake>;
+
+impl Fake {
+    pub(crate) fn always(&self, answer: Registers) {
+        *self.always.lock().unwrap() = answer;
+    }
+
+    pub(crate) fn next(&self, answer: Registers) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Registers> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// A channel of a dialect, which does not wait.
+    pub(crate) fn channel(&self, dialect: Dialect) -> Channel<Platform<'_>> {
+        Channel::new(Host::new(self, self), dialect, Patience::NONE)
+    }
+
+    /// A session of a dialect of 2.0; what it asked in order to open is forgotten.
+    pub(crate) fn session(&self, dialect: Dialect) -> Rmm<Platform<'_>> {
+        // All bits of all feature registers are set.
+        let open = [0, u64::MAX, 0, 0, 0, 0, 0, 0];
+        let answers = core::mem::take(&mut *self.answers.lock().unwrap());
+        let always = core::mem::replace(&mut *self.always.lock().unwrap(), open);
+        let mut options = SessionOptions::default();
+        options.dialect = Some(dialect);
+        options.patience = Patience::NONE;
+        let found = Discovered::probe(Host::new(self, self), options).unwrap();
+        self.calls.lock().unwrap().clear();
+        *self.answers.lock().unwrap() = answers;
+        self.always(always);
+        found.into_active()
+    }
+
+    pub(crate) fn poke(&self, at: u64, words: &[u64]) {
+        let mut memory = self.memory.lock().unwrap();
+        let bytes = words.iter().flat_map(|word| word.to_le_bytes());
+        memory.extend((at..).zip(bytes));
+    }
+
+    pub(crate) fn peek(&self, at: u64) -> u64 {
+        let memory = self.memory.lock().unwrap();
+        u64::from_le_bytes(core::array::from_fn(|i| {
+            memory.get(&(at + i as u64)).copied().unwrap_or(0)
+        }))
+    }
+}
+
+impl Conduit for Fake {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        self.calls.lock().unwrap().push(registers);
+        self.answers.lock().unwrap().pop_front().unwrap_or(*self.always.lock().unwrap())
+    }
+}
+
+impl HostAccess for Fake {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        let memory = self.memory.lock().unwrap();
+        for (address, byte) in (at.raw()..).zip(into) {
+            *byte = memory.get(&address).copied().unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        let mut memory = self.memory.lock().unwrap();
+        for (address, byte) in (at.raw()..).zip(from) {
+            if *byte == 0 {
+                memory.remove(&address);
+            } else {
+                memory.insert(address, *byte);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn host(base: u64, bytes: u64) -> Undelegated {
+    // SAFETY: no test touches the memory but through a fake.
+    unsafe { Undelegated::from_raw(PaRange::with_size(Pa::new(base), bytes).unwrap()) }
+}
+
+/// Delegated memory: an RMM that says yes to everything is found quickly.
+pub(crate) fn delegated(base: u64, bytes: u64) -> Delegated {
+    let yes = Fake::default();
+    let channel = yes.channel(Dialect::V1_0);
+    let mut memory = Delegated::empty();
+    for at in (base..base + bytes).step_by(0x1000) {
+        memory.append(channel.granule_delegate(host(at, PAGE)).unwrap()).unwrap();
+    }
+    memory
+}
+
+pub(crate) fn rd(base: u64) -> Rd {
+    Rd::new(delegated(base, PAGE))
+}
+
+pub(crate) fn rec(base: u64) -> RecName {
+    RecGranule::new(delegated(base, PAGE)).name()
+}

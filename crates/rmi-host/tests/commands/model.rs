@@ -1,0 +1,393 @@
+//! Wrappers against the model RMM: both dialects that it speaks, one granule or table per call and whole ranges.
+
+use core::num::NonZeroU32;
+
+use rmi_abi::desc::BlockSize;
+use rmi_abi::dialect::InterfaceVersion;
+use rmi_abi::flags::{MemAttr, S2Access};
+use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionState};
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rmm::RmmState;
+use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
+use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_host::command::{ShareAt, SharedAccess};
+use rmi_host::{
+    Delegated, Discovered, Host, Patience, Progress, Rd, Rmm, SessionOptions, SharedMemory,
+    Undelegated,
+};
+use rmm_model::{GranuleState, Model, Options};
+
+use crate::bench::PAGE;
+
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+const GRANULE: GranuleSize = GranuleSize::Size4KiB;
+const PAGES: (BlockSize, GranuleSize) = (BlockSize::Page, GRANULE);
+const MIB2: u64 = 2 << 20;
+/// The first unprotected address of a Realm with 40-bit addresses.
+const SHARED: u64 = 1 << 39;
+
+type Session<'m> = Rmm<Host<&'m Model, &'m Model>>;
+
+struct Bench<'m> {
+    rmm: Session<'m>,
+    memory: Undelegated,
+    rd: Rd,
+}
+
+fn each(test: impl Fn(&Model)) {
+    for dialect in DIALECTS {
+        let options = Options::new(dialect);
+        let mut yielding = options.clone().range_capable();
+        yielding.yield_every = NonZeroU32::new(2);
+        yielding.busy_every = NonZeroU32::new(3);
+        for options in [options.clone(), options.range_capable(), yielding] {
+            test(&Model::new(options).unwrap());
+        }
+    }
+}
+
+fn open(model: &Model) -> Session<'_> {
+    let mut options = SessionOptions::default();
+    options.dialect = Some(model.options().dialect);
+    options.patience = Patience::default();
+    let found = Discovered::probe(Host::new(model, model), options).unwrap();
+    assert!(matches!(found.channel().rmm_activate(), Ok(Progress::Done(_))));
+    found.into_active()
+}
+
+impl<'m> Bench<'m> {
+    /// A Realm with tables down to level 3 at both ends.
+    fn new(model: &'m Model) -> Self {
+        let rmm = open(model);
+        let mut memory = model.take_memory();
+        let mut take = |bytes| rmm.delegate(memory.take_front(bytes).unwrap()).unwrap();
+        let (rd, root) = (take(PAGE), take(PAGE));
+        let params = RealmParams::new(Geometry::new(40).unwrap(), root.base());
+        let params = params.encode(rmm.dialect()).unwrap();
+        let mut page = memory.take_front(PAGE).unwrap();
+        assert!(matches!(rmm.realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
+        let mut bench = Self { rmm, memory, rd: Rd::new(rd) };
+        for base in [0, SHARED] {
+            for level in [Level::L1, Level::L2, Level::L3] {
+                bench.table(base, level);
+            }
+        }
+        drop((root.into_use(), page));
+        bench
+    }
+
+    fn host(&mut self, bytes: u64) -> Undelegated {
+        self.memory.take_front(bytes).unwrap()
+    }
+
+    fn delegated(&mut self, bytes: u64) -> Delegated {
+        let memory = self.host(bytes);
+        self.rmm.delegate(memory).unwrap()
+    }
+
+    fn table(&mut self, ipa: u64, level: Level) -> Pa {
+        let table = self.delegated(PAGE);
+        self.rmm.rtt_create(&self.rd, table, Ipa::new(ipa), level).unwrap().base()
+    }
+
+    fn at(&self, ipa: u64) -> ShareAt<'_> {
+        ShareAt { rd: &self.rd, ipa: Ipa::new(ipa), access: SharedAccess::MEMORY }
+    }
+
+    /// Memory at an aligned block address.
+    fn block(&mut self) -> Undelegated {
+        let base = self.memory.base();
+        let aligned = base.align_up(MIB2).unwrap();
+        drop(self.host(aligned.raw() - base.raw()));
+        self.host(MIB2)
+    }
+}
+
+#[test]
+fn what_the_rmm_says_of_itself() {
+    each(|model| {
+        let dialect = model.options().dialect;
+        let rmm = open(model);
+        let versions = rmm.rmi_version(dialect.version()).unwrap();
+        assert_eq!(versions.higher, InterfaceVersion::new(2, 0));
+        let refused = rmm.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
+        assert_eq!(refused.error.status(), Some(Status::ErrorInput));
+        assert_eq!(refused.reached, Some(versions));
+
+        let mut page = model.take_memory();
+        assert_eq!(rmm.rmm_config_get(&mut page).unwrap().rmi_granule_size, 0);
+        let config = rmm.rmm_config_get(&mut page).unwrap();
+        let error = rmm.rmm_config_set(&mut page, &config).unwrap_err();
+        assert_eq!(error.status(), Some(Status::ErrorGlobal));
+
+        let region = PaRange::with_size(page.base(), 1 << 30).unwrap();
+        let found = rmm.granule_tracking_get(region).unwrap();
+        assert_eq!(found.category, MemCategory::Conventional);
+        assert_eq!((found.state, found.top), (TrackingRegionState::Fine, Some(region.top())));
+        // The firmware built the tables.
+        let error = rmm.gpt_l1_create(region.base()).unwrap_err();
+        assert!(matches!(error.status(), Some(Status::ErrorGpt | Status::ErrorGlobal)));
+        if dialect == Dialect::V2_0Bet3 {
+            assert_eq!(rmm.gpt_info(region).unwrap().state, GptParState::Plat);
+            assert_eq!(rmm.rmm_state_get(), Ok(RmmState::Active));
+            assert!(matches!(rmm.rmm_deactivate(), Ok(Progress::Done(_))));
+            assert_eq!(rmm.rmm_state_get(), Ok(RmmState::Init));
+            rmm.rmm_config_set(&mut page, &config).unwrap();
+        } else {
+            assert!(rmm.gpt_info(region).is_err());
+        }
+    });
+}
+
+#[test]
+fn data_by_list_and_back() {
+    each(|model| {
+        let mut bench = Bench::new(model);
+        let (mut list, base) = (bench.host(PAGE), 16 * PAGE);
+        // Runs of 3, 1 and 4 pages, the last first in memory.
+        let last = bench.delegated(4 * PAGE);
+        drop(bench.host(PAGE));
+        let first = bench.delegated(3 * PAGE);
+        drop(bench.host(PAGE));
+        let mut memory = [first, bench.delegated(PAGE), last];
+        let before: Vec<_> = memory.iter().map(|token| token.range()).collect();
+        let mut mapped = Vec::new();
+        let mut at = Ipa::new(base);
+        while memory.iter().any(|token| !token.is_empty()) {
+            let left: Vec<usize> = (0..3).filter(|&n| !memory[n].is_empty()).collect();
+            at = bench
+                .rmm
+                .rtt_data_map_list(
+                    &bench.rd,
+                    at,
+                    &mut list,
+                    &mut memory[left[0]..],
+                    PAGES,
+                    &mut |part| {
+                        mapped.push(part);
+                    },
+                )
+                .unwrap();
+        }
+        assert_eq!(at, Ipa::new(base + 8 * PAGE));
+        let ranges: Vec<_> = mapped.iter().map(|token| token.range()).collect();
+        assert_eq!(ranges, before);
+        assert_eq!(model.granule_state(before[2].base()), Some(GranuleState::Data));
+
+        // Room for two runs at a time.
+        let mut runs = [PaRange::empty(Pa::new(0)); 2];
+        let range = IpaRange::with_size(Ipa::new(base), 8 * PAGE).unwrap();
+        let (mut at, mut back) = (range.base(), Vec::new());
+        while at < range.top() {
+            let rest = IpaRange::new(at, range.top()).unwrap();
+            let unmapped = bench
+                .rmm
+                .rtt_data_unmap_list(&bench.rd, rest, &mut list, &mut runs, GRANULE)
+                .unwrap();
+            back.extend_from_slice(&runs[..unmapped.runs]);
+            assert!(unmapped.top > at);
+            at = unmapped.top;
+        }
+        assert_eq!(back.iter().map(|run| run.bytes()).sum::<u64>(), 8 * PAGE);
+        for token in mapped {
+            let home = back.iter().any(|run| run.contains_range(&token.range()));
+            assert!(home, "{token:?} of {back:?}");
+            drop(bench.rmm.undelegate(token.into_released()).unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_table_is_folded_and_its_loss_skipped() {
+    each(|model| {
+        let mut bench = Bench::new(model);
+        let block = bench.block();
+        let block = bench.rmm.delegate(block).unwrap();
+        bench.table(MIB2, Level::L3);
+        let (size, granule) = PAGES;
+        let (mut at, mut rest) = (MIB2, block);
+        while !rest.is_empty() {
+            let done =
+                bench.rmm.rtt_data_map(&bench.rd, Ipa::new(at), rest, size, granule).unwrap();
+            at += done.mapped.bytes();
+            drop(done.mapped);
+            rest = done.rest;
+        }
+        let table = bench.rmm.rtt_fold(&bench.rd, Ipa::new(MIB2), Level::L3).unwrap();
+        assert_eq!(model.granule_state(table), Some(GranuleState::Delegated));
+        let entry = bench.rmm.rtt_read_entry(&bench.rd, Ipa::new(MIB2), Level::L2).unwrap();
+        assert_eq!((entry.level, entry.state), (Some(Level::L2), RttEntryState::Data));
+        assert_eq!(entry.ripas, Ripas::Empty);
+
+        // No table any more: a block is in its place.
+        let skip = |ipa| {
+            let halted =
+                bench.rmm.rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), Level::L3).unwrap_err();
+            (halted.error.status(), halted.reached)
+        };
+        assert_eq!(skip(MIB2), (Some(Status::ErrorRtt), Some(Ipa::new(MIB2))));
+        // No table at all: on to the next live entry.
+        let (status, reached) = skip(2 * MIB2);
+        assert_eq!(status, Some(Status::ErrorRtt));
+        assert!(reached > Some(Ipa::new(2 * MIB2)));
+        // Unaligned: nothing is said.
+        assert_eq!(skip(PAGE), (Some(Status::ErrorInput), None));
+    });
+}
+
+/// Shares memory until it is all shared.
+fn share(
+    bench: &Bench<'_>,
+    ipa: u64,
+    mut memory: Undelegated,
+    blocks: (BlockSize, GranuleSize),
+) -> SharedMemory {
+    let done = bench.rmm.rtt_unprot_map(bench.at(ipa), memory, blocks).unwrap();
+    let mut all = done.shared;
+    memory = done.rest;
+    while !memory.is_empty() {
+        let at = bench.at(all.ipa_range().top().raw());
+        let done = bench.rmm.rtt_unprot_map(at, memory, blocks).unwrap();
+        memory = done.rest;
+        all.append(done.shared).unwrap();
+    }
+    all
+}
+
+#[test]
+fn memory_is_shared_and_comes_back() {
+    each(|model| {
+        let mut bench = Bench::new(model);
+        let memory = bench.host(5 * PAGE);
+        let range = memory.range();
+        let mut shared = share(&bench, SHARED, memory, PAGES);
+        assert_eq!(shared.range(), range);
+        bench.rmm.write_shared(&mut shared, PAGE, b"to the Realm").unwrap();
+        let mut word = [0; 12];
+        bench.rmm.read_host(shared.memory(), PAGE, &mut word).unwrap();
+        assert_eq!(&word, b"to the Realm");
+        let entry =
+            bench.rmm.rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3).unwrap();
+        assert_eq!(entry.state, RttEntryState::Data);
+        assert_eq!(entry.desc & !0xfff & ((1 << 48) - 1), range.base().raw() + PAGE);
+
+        // Taken already: the memory stays the host's, unless the refusal ended an operation and might be about continuing that.
+        let other = bench.host(PAGE);
+        let failed = bench.rmm.rtt_unprot_map(bench.at(SHARED), other, PAGES).unwrap_err();
+        assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
+        assert_eq!(failed.error.is_clean(), failed.shared.is_empty());
+        assert_eq!(failed.shared.bytes() + failed.host.bytes(), PAGE);
+        // Protected addresses are for private memory.
+        let other = bench.host(PAGE);
+        let failed = bench.rmm.rtt_unprot_map(bench.at(0), other, PAGES).unwrap_err();
+        assert_eq!(failed.error.status(), Some(Status::ErrorInput));
+
+        let mut back = Undelegated::empty();
+        while !shared.is_empty() {
+            let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, shared, GRANULE).unwrap();
+            back.append(unshared.host).unwrap();
+            shared = unshared.rest;
+        }
+        assert_eq!(back.range(), range);
+        let entry =
+            bench.rmm.rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3).unwrap();
+        assert_eq!(entry.state, RttEntryState::Void);
+        // It may be delegated again.
+        drop(bench.rmm.delegate(back).unwrap());
+    });
+}
+
+#[test]
+fn scattered_memory_is_shared_by_list() {
+    each(|model| {
+        let mut bench = Bench::new(model);
+        let mut list = bench.host(PAGE);
+        let last = bench.host(4 * PAGE);
+        drop(bench.host(PAGE));
+        let mut memory = [bench.host(2 * PAGE), last];
+        let before = [memory[0].range(), memory[1].range()];
+        let mut shared = Vec::new();
+        let mut at = SHARED;
+        while memory.iter().any(|token| !token.is_empty()) {
+            let skip = usize::from(memory[0].is_empty());
+            at = bench
+                .rmm
+                .rtt_unprot_map_list(
+                    bench.at(at),
+                    &mut list,
+                    &mut memory[skip..],
+                    PAGES,
+                    &mut |part| {
+                        shared.push(part);
+                    },
+                )
+                .unwrap()
+                .raw();
+        }
+        assert_eq!(at, SHARED + 6 * PAGE);
+        assert_eq!(shared.iter().map(SharedMemory::range).collect::<Vec<_>>(), before);
+
+        let mut home = Vec::new();
+        while shared.iter().any(|piece| !piece.is_empty()) {
+            let skip = usize::from(shared[0].is_empty());
+            let pieces = &mut shared[skip..];
+            bench
+                .rmm
+                .rtt_unprot_unmap_list(&bench.rd, pieces, &mut list, GRANULE, &mut |part| {
+                    home.push(part.range());
+                })
+                .unwrap();
+        }
+        assert_eq!(home, before);
+    });
+}
+
+#[test]
+fn a_block_may_be_read_only_and_vanish_with_its_table() {
+    each(|model| {
+        let mut bench = Bench::new(model);
+        let block = bench.block();
+        let range = block.range();
+        let access = SharedAccess {
+            memattr: MemAttr::NormalNonCacheable,
+            permissions: S2Access::READ_ONLY,
+            ..SharedAccess::MEMORY
+        };
+        let at = ShareAt { access, ..bench.at(SHARED + MIB2) };
+        let blocks = (BlockSize::Level2, GRANULE);
+        let mut done = bench.rmm.rtt_unprot_map(at, block, blocks).unwrap();
+        assert!(done.rest.is_empty());
+        // A part of a block cannot be unmapped.
+        let front = done.shared.take_front(PAGE).unwrap();
+        let failed = bench.rmm.rtt_unprot_unmap(&bench.rd, front, GRANULE).unwrap_err();
+        assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
+        let mut whole = failed.kept;
+        whole.append(done.shared).unwrap();
+        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, whole, GRANULE).unwrap();
+        assert_eq!(unshared.host.range(), range);
+        // The table above it goes, and the mapping with it: the RMM has nothing to report, and that is all right.
+        let again = share(&bench, SHARED + MIB2, unshared.host, blocks);
+        for (ipa, level) in [(SHARED, Level::L3), (SHARED, Level::L2)] {
+            let gone = bench.rmm.rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), level).unwrap();
+            assert_eq!(model.granule_state(gone.table), Some(GranuleState::Delegated));
+        }
+        bench.table(SHARED, Level::L2);
+        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, again, GRANULE).unwrap();
+        assert_eq!(unshared.host.range(), range);
+    });
+}
+
+#[test]
+fn planes_and_devices_are_refused_like_an_rmm_without_them() {
+    each(|model| {
+        let mut bench = Bench::new(model);
+        let tree = rmi_host::command::AuxTree::new(1).unwrap();
+        let table = bench.delegated(PAGE);
+        let failed =
+            bench.rmm.rtt_aux_create(&bench.rd, tree, table, Ipa::new(0), Level::L2).unwrap_err();
+        assert_eq!(failed.error.status(), Some(Status::ErrorInput));
+        let pdev = rmi_host::command::PdevGranule::new(failed.kept);
+        let error = bench.rmm.pdev_get_state(pdev.name()).unwrap_err();
+        assert!(error.is_clean() && error.to_string().contains("RMI_PDEV_GET_STATE"));
+    });
+}

@@ -1,0 +1,75 @@
+//! Every argument lands in the register that the table names, in every dialect; nothing else goes out.
+
+use rmi_abi::{Command, Dialect};
+use rmi_host::{Error, Registers};
+
+use crate::bench::Fake;
+use crate::cases::{Outcome, cases, value};
+
+/// The operations are driven by handles; see `progress`.
+pub(crate) fn drives_operations(command: Command) -> bool {
+    command.name().starts_with("RMI_OP_")
+}
+
+#[test]
+fn arguments_land_where_the_table_says() {
+    let mut seen = 0;
+    for case in cases() {
+        for dialect in Dialect::ALL {
+            let fake = Fake::default();
+            let [x1, x2, x3, x4] = case.success;
+            fake.always([0, x1, x2, x3, x4, 0, 0, 0]);
+            let Some(form) = case.command.form(dialect) else { continue };
+            let outcome = (case.run)(&fake, dialect);
+            assert_eq!(outcome, Outcome::Done, "{} in {dialect}", case.command);
+            let mut expected: Registers = [form.fid().0.into(), 0, 0, 0, 0, 0, 0, 0];
+            for param in form.inputs().expect("a case needs registers") {
+                expected[usize::from(param.register())] = value(case.command, dialect, param);
+            }
+            let calls = fake.calls();
+            assert_eq!(calls, [expected], "{} in {dialect}: {calls:x?}", case.command);
+            seen += 1;
+        }
+    }
+    // Every form with public registers but those of the four commands that drive operations; two commands have a second wrapper in each dialect.
+    let all: usize = Dialect::ALL.iter().map(|d| d.commands().count()).sum();
+    let unknown = Command::ALL.iter().flat_map(|command| command.forms());
+    let unknown: usize = unknown
+        .filter(|form| form.inputs().is_none())
+        .map(|form| form.dialects().iter().count())
+        .sum();
+    assert_eq!(seen, all - unknown - 4 * 4 + 5 + 5);
+}
+
+#[test]
+fn a_command_that_the_dialect_lacks_is_never_called() {
+    for case in cases() {
+        for dialect in Dialect::ALL {
+            if case.command.form(dialect).is_some() || case.command == Command::GranuleRangeDelegate
+            {
+                continue;
+            }
+            // A session of 1.0 cannot be opened yet.
+            if case.command == Command::GranuleRangeUndelegate {
+                continue;
+            }
+            let fake = Fake::default();
+            match (case.run)(&fake, dialect) {
+                Outcome::Failed(Error::Unsupported { command, dialect: lacks, .. }) => {
+                    assert_eq!((command, lacks), (case.command, dialect));
+                }
+                other => panic!("{} in {dialect}: {other:?}", case.command),
+            }
+            assert!(fake.calls().is_empty());
+        }
+    }
+}
+
+#[test]
+fn every_command_with_public_registers_has_a_case() {
+    for command in Command::ALL {
+        let public = command.forms().iter().any(|form| form.inputs().is_some());
+        let covered = cases().iter().any(|case| case.command == *command);
+        assert_eq!(covered, public && !drives_operations(*command), "{command}");
+    }
+}
