@@ -104,12 +104,9 @@ pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
 #[cfg(feature = "alloc")]
 pub use ledger::{Ownership, OwnershipMap};
 pub use platform::{Host, Platform};
-pub use quarantine::{NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined};
-pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};
-=======
 #[cfg(feature = "alloc")]
 pub use quarantine::GrowingQuarantine;
 pub use quarantine::{
     CallbackQuarantine, NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined,
 };
-pub use session::{Discovered, Rmm, SessionError, SessionOptions, TrackingError};
+pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};
