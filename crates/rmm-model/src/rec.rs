@@ -143,13 +143,10 @@ impl Rec {
         }
     }
 
-    /// Starts the REC over, as `CPU_ON` does: reset state, running at `entry` with `context` in X0.
+    /// Starts the REC over, as `CPU_ON` does: at `entry`, with `context` in X0. As in TF-RMM, the other registers keep what they held.
     pub(crate) fn power_on(&mut self, entry: u64, context: u64) {
-        self.x = [0; RUN_GPRS];
         self.set_x(0, context);
         self.pc = entry;
-        self.virtual_timer = Timer::default();
-        self.physical_timer = Timer::default();
         self.last_exit = LastExit::Other;
         self.outcome = Outcome::None;
         self.retry = None;

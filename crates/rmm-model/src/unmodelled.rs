@@ -46,7 +46,7 @@ pub(crate) fn untracked(dialect: Dialect, at: Pa) -> Answer {
     match dialect {
         Dialect::V2_0Bet3 => {
             let ResultWord(word) = ResultWord::from_status(Status::ErrorTracking);
-            Answer::from(ResultWord(word | at.raw() / MIN_GRANULE << 16))
+            Answer::from(ResultWord(word | (at.raw() / MIN_GRANULE) << 16))
         }
         _ => Answer::from(Status::ErrorInput),
     }

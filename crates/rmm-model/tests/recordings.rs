@@ -187,6 +187,11 @@ fn exits() {
 }
 
 #[test]
+fn found_by_random_calls() {
+    play(include_str!("recordings/7-found.txt"), "", &[]);
+}
+
+#[test]
 fn operations() {
     play(include_str!("recordings/4-sro.txt"), "", &[]);
 }

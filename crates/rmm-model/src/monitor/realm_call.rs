@@ -276,7 +276,9 @@ impl Monitor {
                 Reply::Exit(notify(self))
             }
             PsciFunction::CpuOff => {
-                self.recs.get_mut(&address)?.runnable = false;
+                let rec = self.recs.get_mut(&address)?;
+                rec.answer([0; 4]);
+                rec.runnable = false;
                 Reply::Exit(notify(self))
             }
             PsciFunction::SystemOff | PsciFunction::SystemReset => {

@@ -8,6 +8,7 @@ mod life;
 mod operations;
 mod ranges;
 mod regions;
+mod statuses;
 mod switches;
 mod tables;
 mod yields;
