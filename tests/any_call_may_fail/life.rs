@@ -25,6 +25,7 @@ pub(crate) struct Life {
     dialect: Dialect,
     fault: Option<(u64, Fault)>,
     dies: bool,
+    one_by_one: bool,
 }
 
 /// How a life ended, as far as memory is concerned.
@@ -89,11 +90,16 @@ impl Ledger for Books {
 
 impl Life {
     pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { dialect, fault: None, dies: false }
+        Self { dialect, fault: None, dies: false, one_by_one: false }
     }
 
     pub(crate) fn with_fault(self, at: u64, fault: Fault) -> Self {
         Self { fault: Some((at, fault)), ..self }
+    }
+
+    /// On an RMM that takes one granule or table per call, as TF-RMM does; a long life.
+    pub(crate) fn one_by_one(self) -> Self {
+        Self { one_by_one: true, ..self }
     }
 
     pub(crate) fn dying(self, at: u64, fault: Fault) -> Self {
@@ -104,8 +110,8 @@ impl Life {
     pub(crate) fn live(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
         options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
-        // A life with ranges is short; the one-granule-per-call RMM has its own tests.
-        let model = Model::new(options.range_capable()).unwrap();
+        let model =
+            Model::new(if self.one_by_one { options } else { options.range_capable() }).unwrap();
         let fault = self.fault.map_or(Fault::Instead([0; 8]), |(_, fault)| fault);
         let at = self.fault.map_or(u64::MAX, |(at, _)| at);
         let door = if self.dies {

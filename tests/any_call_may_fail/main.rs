@@ -140,6 +140,24 @@ fn the_call_works_and_the_answer_lies() {
     }
 }
 
+/// A range that goes granule by granule can be disturbed in its middle. Calls here and there, because there are thousands.
+#[test]
+fn a_long_life_granule_by_granule() {
+    let faults = [
+        Fault::Instead(answer(word(Status::ErrorInput), 0)),
+        Fault::Instead(answer(word(Status::Success), 0)),
+        Fault::Instead(answer(word(Status::Incomplete), 0x44)),
+        Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
+    ];
+    for (fault, first) in faults.into_iter().zip([0, 17, 31, 53]) {
+        for at in (first..3600).step_by(89) {
+            let life = Life::new(Dialect::TfRmm2026_07).one_by_one().with_fault(at, fault);
+            check(&life.live().0, fault, &format!("granule by granule, call {at}, {fault:x?}"));
+        }
+    }
+    assert_eq!(Life::new(Dialect::TfRmm2026_07).one_by_one().live().0, Ending::GOOD);
+}
+
 /// From some call on, the RMM answers nothing but this.
 #[test]
 fn the_rmm_dies() {
