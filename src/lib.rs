@@ -1,4 +1,21 @@
-//! Run Arm CCA Realms: the Realm Management Interface for hypervisors and VMMs.
+#![doc = include_str!("../README.md")]
+//!
+//! # A guided tour
+//!
+//! Read the crates in the order in which a Realm meets them:
+//!
+//! 1. [`host`]: bring a [`Platform`](host::Platform) (a conduit to the RMM, access to your memory, a ledger, a quarantine) and open a session:
+//!    [`Discovered::probe`](host::Discovered::probe) finds the RMM and its dialect, [`activate`](sro::activate()) makes it an [`Rmm`](host::Rmm). Host memory is an
+//!    [`Undelegated`](host::Undelegated) token; [`delegate`](host::Rmm::delegate) makes it [`Delegated`](host::Delegated), and only
+//!    [`undelegate`](host::Rmm::undelegate) makes it yours again.
+//! 2. [`sro`]: commands that need memory get it from a [`Pool`](sro::Pool) that you filled. [`drive`](sro::drive()) runs such an operation to its end;
+//!    [`Operation`](sro::Operation) lets you take the steps yourself.
+//! 3. [`builder`]: a [`RealmConfig`](builder::RealmConfig) becomes a [`Realm`](builder::Realm), which you [`populate`](builder::Realm::populate), give RECs
+//!    ([`create_rec`](builder::Realm::create_rec)) and [`activate`](builder::Realm::activate). [`tear_down`](builder::Realm::tear_down) ends it from any state.
+//! 4. [`rec`]: a [`Rec`](rec::Rec) is entered and comes back with an [`Exit`](rec::Exit), from which you make the [`Answer`](rec::Answer) for the next entry; or let [`Rec::run`](rec::Rec::run)
+//!    loop with your [`Handler`](rec::Handler).
+//! 5. [`vgic`]: [`ListRegisters`](vgic::ListRegisters) holds the Realm's virtual interrupts between runs.
+//! 6. [`abi`]: the words of the interface, whenever you need one; [`abi::command`] is the reference of all commands.
 #![no_std]
 #![forbid(unsafe_code)]
 

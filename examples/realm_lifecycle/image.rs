@@ -30,7 +30,7 @@ fn built_in() -> Vec<u8> {
     let mut image: Vec<u8> =
         [WFI, BRANCH_BACK].iter().flat_map(|instruction| instruction.to_le_bytes()).collect();
     image.extend_from_slice(b"the small image of the realm lifecycle example");
-    image.resize(4 * GRANULE as usize, 0);
+    image.resize(4 * 0x1000, 0);
     image
 }
 

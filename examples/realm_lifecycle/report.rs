@@ -10,7 +10,8 @@ use crate::machine::Door;
 /// Prints the calls by command.
 pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
     let row = |name: &str, counts: Counts| {
-        let Counts { issued, failed, retried, incomplete, .. } = counts;
+        let Counts { issued, failed, incomplete, .. } = counts;
+        let retried = counts.retried();
         println!("{name:<30} {issued:>9} {failed:>7} {retried:>8} {incomplete:>11}");
     };
     println!(

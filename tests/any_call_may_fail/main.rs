@@ -1,6 +1,6 @@
 //! Whatever happens to any one call of a Realm's life, nothing is lost: every granule is back with the host, or in quarantine with its reason, and the model
 //! confirms it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod life;
 

@@ -17,6 +17,7 @@ use crate::dialect::{Dialect, DialectSet};
 ///
 /// `S` is the set in which it exists: dialects for the RMI, versions for the RSI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Structure<S: 'static = DialectSet> {
     /// Name of the type in the specification, for example `RmiRecExit`.
     pub name: &'static str,
@@ -34,6 +35,7 @@ pub struct Structure<S: 'static = DialectSet> {
 
 /// One field of a [`Structure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Field<S: 'static = DialectSet> {
     /// Name of the field in the specification.
     pub name: &'static str,
@@ -47,6 +49,7 @@ pub struct Field<S: 'static = DialectSet> {
 
 /// An enumeration: names for numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Enumeration {
     /// Name of the type in the specification, for example `RmiRipas`.
     pub name: &'static str,
@@ -56,6 +59,7 @@ pub struct Enumeration {
 
 /// One value of an [`Enumeration`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Value {
     /// Name of the value, as the sources of these dialects spell it.
     pub name: &'static str,
@@ -67,6 +71,7 @@ pub struct Value {
 
 /// A word of bit fields: a flag word, a feature register, a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Register {
     /// Name of the type in the specification, for example `RmiDataFlags`.
     pub name: &'static str,
@@ -76,6 +81,7 @@ pub struct Register {
 
 /// One field of a [`Register`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Bits {
     /// Name of the field in the specification.
     pub name: &'static str,

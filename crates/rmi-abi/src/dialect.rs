@@ -66,6 +66,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::command::Command;
+use crate::rsi;
 
 /// One dialect of the Realm Management Interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +107,15 @@ impl Dialect {
         match self {
             Self::V1_0 => InterfaceVersion::new(1, 0),
             _ => InterfaceVersion::new(2, 0),
+        }
+    }
+
+    /// The version of the RSI that an RMM of this dialect offers its Realms.
+    #[must_use]
+    pub const fn rsi_version(self) -> rsi::Version {
+        match self {
+            Self::V1_0 => rsi::Version::V1_0,
+            _ => rsi::Version::V2_0,
         }
     }
 

@@ -10,6 +10,7 @@
 //! | instruction abort | SET, `FnV`, EA, IFSC |
 //! | system register | the register and the direction; the value of a write in `gprs[0]` |
 //! | `WFx` | TI |
+//! | system error (a `SERROR` exit) | IDS, AET, EA, DFSC |
 //! | HVC, SMC | nothing: neither leaves the RMM as a synchronous exit; decoded for completeness |
 //!
 //! Source: DEN0137 1.0-rel0 and 2.0-bet3, "REC exit"; Arm ARM, `ESR_EL2`.
@@ -20,7 +21,9 @@ mod syndrome;
 use num_enum::{FromPrimitive, IntoPrimitive};
 
 pub use fault::FaultStatus;
-pub use syndrome::{Access, DataAbort, InstructionAbort, Syndrome, SysReg, SysRegAccess, Wfx};
+pub use syndrome::{
+    Access, DataAbort, InstructionAbort, SErrorSyndrome, Syndrome, SysReg, SysRegAccess, Wfx,
+};
 
 use crate::address::Ipa;
 
@@ -41,6 +44,8 @@ pub enum ExceptionClass {
     InstructionAbort = 0x20,
     /// Data abort from a lower exception level.
     DataAbort = 0x24,
+    /// System error. Do not rely on it: TF-RMM 0.6 clears the class in a `SERROR` exit, see [`Esr::serror`].
+    SError = 0x2f,
     /// A class this crate does not decode.
     #[num_enum(catch_all)]
     Unknown(u8),
@@ -143,6 +148,8 @@ impl Esr {
         const ACCESS: u64 = 1 << 24 | 0x3 << 22 | 1 << 15 | 1 << 6;
         // Op0, Op2, Op1, CRn, CRm, direction; not Rt.
         const SYSREG: u64 = 0x3 << 20 | 0x7 << 17 | 0x7 << 14 | 0xf << 10 | 0xf << 1 | 1;
+        // IDS, AET, EA and the fault status.
+        const SERROR: u64 = 1 << 24 | 0x7 << 10 | 1 << 9 | 0x3f;
         let mask = match self.class() {
             ExceptionClass::DataAbort if self.is_valid_syndrome() => EC | ABORT | ACCESS,
             ExceptionClass::DataAbort => EC | IL | ABORT,
@@ -150,6 +157,7 @@ impl Esr {
             ExceptionClass::SysReg => EC | IL | SYSREG,
             ExceptionClass::Wfx => EC | 0b11,
             ExceptionClass::Hvc64 | ExceptionClass::Smc64 => EC | IL | 0xffff,
+            ExceptionClass::SError => EC | SERROR,
             ExceptionClass::Unknown(_) => EC,
         };
         Self(self.0 & mask)

@@ -123,6 +123,9 @@ impl S2Access {
 }
 
 /// `RmiRttUnprotMapFlags`: how to map host memory at unprotected IPAs.
+///
+/// Attributes are in bits 18:16, permissions in 22:19; bits outside the fields are ignored when decoding. Source: DEN0137 2.0-bet3,
+/// `RmiRttUnprotMapFlags`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttUnprotMapFlags")]
 pub struct UnprotMapFlags {
@@ -263,6 +266,8 @@ impl UnprotectedDesc {
 
 bitflags::bitflags! {
     /// `RmiDataFlags`: how a page is populated.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiDataFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiDataFlags")]
     pub struct DataFlags: u64 {
@@ -276,6 +281,8 @@ bitflags::bitflags! {
     }
 
     /// `RmiContinueFlags`: how an interrupted range command goes on.
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiContinueFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiContinueFlags")]
     pub struct ContinueFlags: u64 {

@@ -11,6 +11,12 @@ macro_rules! layout {
         $($offset:literal, $width:literal, $field:ident $(as $alias:literal)?, $in:expr;)*
     ) => {
         impl $type {
+            /// The struct with every byte zero, reserved ones included: where an encoder starts.
+            #[must_use]
+            pub fn zeroed() -> Self {
+                zerocopy::FromZeros::new_zeroed()
+            }
+
             /// Where each field is, and the dialects that have it.
             pub const LAYOUT: $crate::describe::Structure<$set> =
                 $crate::describe::Structure {

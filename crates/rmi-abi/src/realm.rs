@@ -131,6 +131,8 @@ pub enum S2apEncoding {
 bitflags::bitflags! {
     /// `RmiRealmFlags0` (1.0: `RmiRealmFlags`): what a Realm is given. The policies are two-bit fields, [`LfaPolicy`] in bits 6:5 and
     /// [`MecPolicy`] in bits 8:7.
+    ///
+    /// Source: DEN0137 1.0-rel0, `RmiRealmFlags`; 2.0-bet3, `RmiRealmFlags0`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRealmFlags")]
     #[doc(alias = "RmiRealmFlags0")]
@@ -150,7 +152,9 @@ bitflags::bitflags! {
         const _ = !0;
     }
 
-    /// `RmiRealmFlags1` (2.0).
+    /// `RmiRealmFlags1` (2.0): how planes are translated.
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiRealmFlags1`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRealmFlags1")]
     pub struct RealmFlags1: u64 {

@@ -82,7 +82,9 @@ impl Mpidr {
 }
 
 bitflags::bitflags! {
-    /// `RmiRecCreateFlags`.
+    /// `RmiRecCreateFlags`: how a REC starts.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecCreateFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRecCreateFlags")]
     pub struct RecCreateFlags: u64 {

@@ -1,7 +1,7 @@
 //! The Realm Host Interface (RHI): what a Realm asks of its host with `RSI_HOST_CALL`.
 //!
 //! A host sees a host call with the immediate 0, the function in X0 and arguments from X1; it answers in X0 and up, and with all ones in X0 when
-//! it does not know the function. Source: Arm DEN0148 1.0 beta1 (RHI), as the CCA compliance suite uses it.
+//! it does not know the function. Source: Realm Host Interface 1.0 beta1, as the CCA compliance suite uses it.
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 

@@ -23,8 +23,8 @@ pub use config::{HostCallBlock, RealmConfigPage};
 pub use describe::{ENUMERATIONS, REGISTERS, STRUCTURES};
 pub use device::{DevInfoBlock, DevMeasureParamsBlock, VdevInfoBlock};
 pub use plane::{
-    PlaneEnter1_1, PlaneEnter2_0, PlaneEnterFlags, PlaneExit, PlaneExit1_1, PlaneExit2_0,
-    PlaneExitReason, PlaneRunPage1_1, PlaneRunPage2_0,
+    PlaneEnter, PlaneEnter1_1, PlaneEnter2_0, PlaneEnterFlags, PlaneExit, PlaneExit1_1,
+    PlaneExit2_0, PlaneExitReason, PlaneRunPage1_1, PlaneRunPage2_0,
 };
 
 /// A version of the interface.

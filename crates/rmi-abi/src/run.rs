@@ -13,6 +13,8 @@ use DialectSet as D;
 
 bitflags::bitflags! {
     /// `RmiRecEnterFlags`: how the host answers the last exit.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecEnterFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRecEnterFlags")]
     pub struct RecEnterFlags: u64 {

@@ -192,6 +192,9 @@ impl fmt::Display for ResultDisplay<'_> {
         if word.0 >> 16 != 0 {
             write!(f, " data={:#x}", word.0 >> 8)?;
         }
+        if matches!(word.status(), Status::ErrorRtt | Status::ErrorRttAux) {
+            self.skip(f)?;
+        }
         // RMI_VERSION answers the supported range in any case.
         if self.command == Command::Version { self.outputs(f) } else { Ok(()) }
     }
@@ -227,6 +230,15 @@ impl ResultDisplay<'_> {
             Command::OpMemDonate => write!(f, " donated_count={x1}"),
             Command::OpMemReclaim => write!(f, " out_count={x1}"),
             _ => write!(f, " handle={x1:#x}"),
+        }
+    }
+
+    /// Where to go on after an entry that is not live: what commands that remove something answer with a walk's error, too.
+    fn skip(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outputs = self.command.form(self.dialect).and_then(Form::outputs).unwrap_or_default();
+        match outputs.iter().find(|param| param.name() == "top") {
+            Some(top) => write!(f, " top={:#x}", register(self.registers, top.register())),
+            None => Ok(()),
         }
     }
 
@@ -308,6 +320,11 @@ mod tests {
             result(Command::RttDestroy, &[0, 0x8000, 0x20_0000]),
             "RMI_SUCCESS rtt=0x8000 top=0x200000"
         );
+        assert_eq!(
+            result(Command::RttDestroy, &[0x204, 0, 0x4000_0000]),
+            "RMI_ERROR_RTT(level 2) top=0x40000000"
+        );
+        assert_eq!(result(Command::GranuleRangeDelegate, &[12]), "RMI_ERROR_TRACKING");
         assert_eq!(result(Command::RttCreate, &[0xff04]), "RMI_ERROR_RTT(level -1)");
         assert_eq!(
             result(Command::Version, &[1, 0x2_0000, 0x2_0000]),

@@ -32,7 +32,7 @@ fn any_of<T: for<'a> Arbitrary<'a> + std::fmt::Debug>() -> impl Strategy<Value =
 }
 
 fn config() -> ProptestConfig {
-    let cases = if cfg!(miri) { 8 } else { 512 };
+    let cases = if cfg!(miri) { 2 } else { 512 };
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
@@ -344,7 +344,14 @@ proptest! {
     }
 
     #[test]
-    fn planes(old in any_of::<rsi::PlaneExit1_1>(), new in any_of::<rsi::PlaneExit2_0>()) {
+    fn planes(
+        old in any_of::<rsi::PlaneExit1_1>(),
+        new in any_of::<rsi::PlaneExit2_0>(),
+        enter in any_of::<rsi::PlaneEnter1_1>(),
+    ) {
+        let entry = enter.decode();
+        prop_assert_eq!(entry.encode_1_1().decode(), entry);
+        prop_assert_eq!(entry.encode_2_0().decode(), entry);
         prop_assert_eq!(old.decode().gprs, old.gprs);
         prop_assert_eq!(u8::from(new.decode().reason), new.exit_reason);
     }

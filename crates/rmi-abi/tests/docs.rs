@@ -14,7 +14,7 @@ use rmi_abi::desc::OpMemState;
 use rmi_abi::describe::{Enumeration, Register, STRUCTURES};
 use rmi_abi::dialect::InitialMeasurement;
 use rmi_abi::run::ExitReason;
-use rmi_abi::{Command, Dialect, rsi};
+use rmi_abi::{Command, Dialect, Status, rsi};
 
 /// The rows of the first table after `heading` in the documentation of a module, cells trimmed.
 fn table(source: &str, heading: &str) -> Vec<Vec<String>> {
@@ -143,6 +143,7 @@ fn difference(what: &str, d: Dialect) -> String {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_table_of_differences_is_true() {
     let rows = table(include_str!("../src/dialect.rs"), "| |");
     let columns: Vec<_> =
@@ -161,6 +162,7 @@ fn the_table_of_differences_is_true() {
 
 /// The methods of `Dialect` against the tables that say the same.
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_methods_of_a_dialect_agree_with_the_tables() {
     for d in Dialect::ALL {
         let inputs =
@@ -186,6 +188,7 @@ fn the_methods_of_a_dialect_agree_with_the_tables() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn no_two_commands_of_a_dialect_share_a_number() {
     for dialect in Dialect::ALL {
         let mut numbers = BTreeMap::new();
@@ -215,6 +218,7 @@ fn index(source: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_index_page_of_commands_is_the_table() {
     let rows = index(include_str!("../src/command/index.rs"));
     assert_eq!(rows.len(), Command::ALL.len());
@@ -240,6 +244,7 @@ fn the_index_page_of_commands_is_the_table() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_index_page_of_the_rsi_is_the_table() {
     let rows = index(include_str!("../src/rsi/index.rs"));
     assert_eq!(rows.len(), rsi::Command::ALL.len());
@@ -255,7 +260,34 @@ fn the_index_page_of_the_rsi_is_the_table() {
 
 /// Both tables are ordered by number, so that a reader finds a command by it.
 #[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn commands_are_ordered_by_their_numbers() {
     assert!(Command::ALL.is_sorted_by_key(|command| command.forms()[0].fid()));
     assert!(rsi::Command::ALL.is_sorted_by_key(|command| command.form().fid()));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
+fn documented_statuses_fit_the_effect_of_their_command() {
+    for command in Command::ALL {
+        for form in command.forms() {
+            let statuses = form.statuses();
+            let codes: Vec<_> = statuses.iter().map(|status| u8::from(*status)).collect();
+            assert!(codes.is_sorted_by(|a, b| a < b), "{command}: {codes:?}");
+            if statuses.is_empty() {
+                continue;
+            }
+            assert_eq!(statuses[0], Status::Success, "{command}");
+            let drives = command.name().starts_with("RMI_OP_");
+            let incomplete = statuses.contains(&Status::Incomplete);
+            assert_eq!(incomplete, form.effect().is_stateful() || drives, "{command}");
+            if form.dialects().contains(Dialect::V1_0) {
+                assert!(
+                    codes
+                        .iter()
+                        .all(|code| *code <= 4 || form.dialects().contains(Dialect::V2_0Bet3))
+                );
+            }
+        }
+    }
 }

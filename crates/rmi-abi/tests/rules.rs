@@ -165,15 +165,26 @@ impl Rules {
     fn public(&mut self, attributes: &[Attribute], name: &str, at: &str) {
         self.items += 1;
         self.names.insert(normal(name));
+        let mut of_the_specification = false;
         for attribute in attributes.iter().filter(|a| is(a, "doc")) {
             let _ = attribute.parse_nested_meta(|meta| {
                 if meta.path.is_ident("alias") {
                     let alias: LitStr = meta.value()?.parse()?;
                     self.names.insert(normal(&alias.value()));
+                    of_the_specification |= ["Rmi", "Rsi", "Rmm"]
+                        .iter()
+                        .any(|prefix| alias.value().starts_with(prefix));
                 }
                 Ok(())
             });
         }
+        // A type; its fields, flags and methods have the source of the type.
+        let is_type = name.starts_with(char::is_uppercase) && name.contains(char::is_lowercase);
+        let sourced = documentation(attributes).iter().any(|line| line.contains("Source:"));
+        self.require(
+            sourced || !of_the_specification || !is_type || at.contains("::"),
+            &format!("{at}: {name} does not say its source"),
+        );
         let documented = documentation(attributes).first().is_some_and(|line| !line.is_empty());
         self.require(documented, &format!("{at}: {name} is not documented"));
     }

@@ -96,6 +96,7 @@ fn find(name: &str) -> &'static Enumeration {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "all codes, slow and without bytes to check")]
 fn types_know_the_codes_of_their_enumeration_and_no_others() {
     let mut seen: BTreeSet<_> = ELSEWHERE.iter().copied().collect();
     for codes in CODES {
@@ -127,6 +128,7 @@ fn types_know_the_codes_of_their_enumeration_and_no_others() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "all codes, slow and without bytes to check")]
 fn exit_reasons_and_entry_states() {
     let spelled = |name: &str| name.trim_start_matches("RMI_EXIT_").replace('_', "").to_lowercase();
     for dialect in Dialect::ALL {

@@ -1,87 +1,96 @@
-//! A conduit that counts.
+//! A conduit that counts: calls by command and outcome, and the memory that changed hands.
+//!
+//! ```
+//! use rmi_abi::{Command, Dialect};
+//! use rmi_host::Conduit;
+//! use rmi_host::counting::Counting;
+//! use rmm_model::{Model, Options};
+//!
+//! let dialect = Dialect::TfRmm2026_07;
+//! let model = Model::new(Options::new(dialect).range_capable())?;
+//! let door = Counting::new(&model);
+//! let call = |command: Command, x1: u64, x2: u64| {
+//!     let fid = command.fid(dialect).map_or(0, |fid| fid.0.into());
+//!     // SAFETY: the model has memory of its own; nothing of this program is at stake.
+//!     unsafe { door.call([fid, x1, x2, 0, 0, 0, 0, 0]) }
+//! };
+//!
+//! call(Command::RmmActivate, 0, 0);
+//! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000);
+//! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000); // refused: it is the RMM's already
+//!
+//! let delegate = door.counts(Command::GranuleRangeDelegate, dialect);
+//! assert_eq!((delegate.issued, delegate.failed, delegate.delegated), (2, 1, 16));
+//! assert_eq!(
+//!     door.report(dialect).to_string(),
+//!     "\
+//! command                            issued   failed     busy  blocked  incomplete
+//! RMI_GRANULE_RANGE_DELEGATE              2        1        0        0           0
+//! RMI_RMM_ACTIVATE                        1        0        0        0           0
+//! total                                   3        1        0        0           0
+//! granules delegated 16, undelegated 0, donated 0; runs reclaimed 0; operations continued 0
+//! "
+//! );
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
 
-use core::sync::atomic::{AtomicU64, Ordering};
+mod counters;
+mod moved;
+mod report;
 
-use rmi_abi::{Command, Dialect, Fid, ResultWord, Status};
+pub use counters::Counts;
+pub use report::Report;
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use rmi_abi::{Command, Dialect, Fid, GranuleSize};
 
 use crate::conduit::{Conduit, Registers};
+
+use counters::Counters;
+use moved::OpenRanges;
 
 /// First function number of the RMI and number of function numbers counted one by one.
 const FIRST: u32 = 0x150;
 const NUMBERS: usize = 0x212 - 0x150;
 
-#[derive(Debug)]
-struct Counters {
-    issued: AtomicU64,
-    failed: AtomicU64,
-    retried: AtomicU64,
-    incomplete: AtomicU64,
-}
-
-impl Counters {
-    const fn new() -> Self {
-        Self {
-            issued: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            retried: AtomicU64::new(0),
-            incomplete: AtomicU64::new(0),
-        }
-    }
-
-    fn read(&self) -> Counts {
-        Counts {
-            issued: self.issued.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
-            retried: self.retried.load(Ordering::Relaxed),
-            incomplete: self.incomplete.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Calls of one command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// All calls.
-    pub issued: u64,
-    /// Calls that were refused.
-    pub failed: u64,
-    /// Calls answered `RMI_BUSY` or `RMI_BLOCKED`, to be made again.
-    pub retried: u64,
-    /// Calls answered `RMI_INCOMPLETE`.
-    pub incomplete: u64,
-}
-
-impl Counts {
-    /// The sum of both.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            issued: self.issued + other.issued,
-            failed: self.failed + other.failed,
-            retried: self.retried + other.retried,
-            incomplete: self.incomplete + other.incomplete,
-        }
-    }
-}
-
-/// Counts calls by function identifier and outcome on their way to another conduit. Lock-free; 6 KiB.
+/// Counts calls by function identifier and outcome on their way to another conduit. Lock-free; 15 KiB.
+///
+/// The counts of one call become visible one after the other, so a reader on another CPU may see a call without its outcome.
 #[derive(Debug)]
 pub struct Counting<C> {
     inner: C,
     counters: [Counters; NUMBERS],
     others: Counters,
+    open: OpenRanges,
+    granule: AtomicU8,
 }
 
 impl<C> Counting<C> {
-    /// Counts from zero what goes to `inner`.
+    /// Counts from zero what goes to `inner`, in granules of 4 KiB.
     pub const fn new(inner: C) -> Self {
-        Self { inner, counters: [const { Counters::new() }; NUMBERS], others: Counters::new() }
+        Self {
+            inner,
+            counters: [const { Counters::new() }; NUMBERS],
+            others: Counters::new(),
+            open: OpenRanges::new(),
+            granule: AtomicU8::new(GranuleSize::Size4KiB.code()),
+        }
     }
 
     /// The conduit that the calls go to.
     pub const fn inner(&self) -> &C {
         &self.inner
+    }
+
+    /// Counts memory in granules of this size from now on: for when the session has set it.
+    pub fn set_granule(&self, granule: GranuleSize) {
+        self.granule.store(granule.code(), Ordering::Relaxed);
+    }
+
+    /// The size of the granules that memory is counted in.
+    pub fn granule(&self) -> GranuleSize {
+        GranuleSize::from_code(self.granule.load(Ordering::Relaxed)).unwrap_or_default()
     }
 
     fn counters(&self, fid: u64) -> &Counters {
@@ -116,6 +125,12 @@ impl<C> Counting<C> {
     pub fn total(&self) -> Counts {
         self.counters.iter().map(Counters::read).fold(self.others.read(), Counts::plus)
     }
+
+    /// A table of everything that was counted, to be printed.
+    #[must_use]
+    pub const fn report(&self, dialect: Dialect) -> Report<'_, C> {
+        Report::new(self, dialect)
+    }
 }
 
 impl<C: Conduit> Conduit for Counting<C> {
@@ -123,16 +138,10 @@ impl<C: Conduit> Conduit for Counting<C> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.inner.call(registers) };
-        let ([fid, ..], [x0, ..]) = (registers, result);
+        let [fid, ..] = registers;
         let counters = self.counters(fid);
-        counters.issued.fetch_add(1, Ordering::Relaxed);
-        let outcome = match ResultWord(x0).status() {
-            Status::Success => return result,
-            Status::Busy | Status::Blocked => &counters.retried,
-            Status::Incomplete => &counters.incomplete,
-            _ => &counters.failed,
-        };
-        outcome.fetch_add(1, Ordering::Relaxed);
+        counters.count(&result);
+        counters.add(&self.open.moved(&registers, &result, self.granule()));
         result
     }
 }

@@ -183,8 +183,11 @@ impl<P: Platform> Rmm<P> {
         }
     }
 
-    /// One range call; the bytes it got through, a whole number of granules.
+    /// One call for the front of a range; the bytes it got through, a whole number of granules.
     fn range_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
+        if command.form(self.dialect()).is_none() {
+            return self.granule_step(command, range);
+        }
         let call =
             Call::new(command, Subject::Pa(range.base()), [range.base().raw(), range.top().raw()]);
         let reply = delegate_range(self, &call)?;
@@ -198,6 +201,18 @@ impl<P: Platform> Rmm<P> {
                 subject: call.subject,
             }),
         }
+    }
+}
+
+impl<P: Platform> Rmm<P> {
+    /// What a range command comes to in a dialect that has none: one granule.
+    fn granule_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
+        let command = match command {
+            Command::GranuleRangeDelegate => Command::GranuleDelegate,
+            _ => Command::GranuleUndelegate,
+        };
+        delegate_range(self, &Call::new(command, Subject::Pa(range.base()), [range.base().raw()]))?;
+        Ok(self.granule_size().bytes())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
 
 use crate::access::AccessFault;
@@ -49,6 +50,14 @@ impl Refusal {
         self.result.status()
     }
 
+    /// The level at which a walk stopped, when the status carries one.
+    #[must_use]
+    pub fn level(&self) -> Option<Level> {
+        // An RMM that reports no level with this status leaves all its data zero.
+        let silent = self.status() == Status::ErrorTracking && self.result.data() == 0;
+        if silent { None } else { self.result.level() }
+    }
+
     /// What an operator or a developer may do about it, in a few words.
     #[must_use]
     pub fn advice(&self) -> &'static str {
@@ -81,7 +90,7 @@ impl fmt::Display for Refusal {
                 Status::Unknown(code) => write!(f, "unknown status {code}")?,
                 status => f.write_str(status.name())?,
             }
-            match self.result.level() {
+            match self.level() {
                 Some(level) => write!(f, " at level {level}")?,
                 None if self.result.index() != 0 => write!(f, " index {:#x}", self.result.index())?,
                 None => {}

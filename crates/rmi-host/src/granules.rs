@@ -89,6 +89,14 @@ impl sealed::Donatable for Free {
 impl Donatable for Host {}
 impl Donatable for Free {}
 
+impl<H: Donatable> Granules<H> {
+    /// Whether memory in these hands is donated as the host's.
+    #[must_use]
+    pub fn is_donated_undelegated() -> bool {
+        donation_state::<H>() == OpMemState::Undelegated
+    }
+}
+
 /// The state that a descriptor gives memory in these hands.
 pub(crate) const fn donation_state<H: Donatable>() -> OpMemState {
     <H as sealed::Donatable>::STATE

@@ -1,38 +1,77 @@
 //! A conduit that breaks things, for tests of whatever stands on it.
+//!
+//! A [`Fault`] says what happens to a call, a [`Rule`] to which calls.
+//!
+//! ```
+//! use rmi_abi::{Command, Dialect, Status};
+//! use rmi_host::{Discovered, Host, SessionOptions};
+//! use rmi_host::inject::{Fault, Injecting, Rule};
+//! use rmm_model::{Model, Options};
+//!
+//! let dialect = Dialect::TfRmm2026_07;
+//! let model = Model::new(Options::new(dialect))?;
+//!
+//! // The RMM is busy twice whenever it is asked for a feature register: the session does not mind.
+//! let rule = Rule::command(Command::Features, dialect);
+//! let door = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
+//! let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default());
+//! assert!(found.is_ok());
+//! assert_eq!((door.strikes(), door.calls()), (10, 17));
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
 
-use core::sync::atomic::{AtomicU64, Ordering};
+mod fault;
+mod rule;
+
+pub use fault::Fault;
+pub use rule::Rule;
+
+use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rmi_abi::ResultWord;
 
 use crate::conduit::{Conduit, Registers};
 
-/// What happens to the chosen call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// The RMM never sees the call; X0 to X7 are these.
-    Instead(Registers),
-    /// The RMM runs the call, and its answer is replaced by these X0 to X7.
-    Afterwards(Registers),
-}
+/// Which calls a [`Rule`] looks at, unless told otherwise.
+pub type Predicate = fn(&Registers) -> bool;
 
-/// Injects a fault into the n-th call on its way to another conduit.
-#[derive(Debug)]
-pub struct Injecting<C> {
+/// Injects a fault into the calls that a rule names, on their way to another conduit.
+pub struct Injecting<C, P = Predicate> {
     inner: C,
+    rule: Rule<P>,
     fault: Fault,
-    first: u64,
-    last: u64,
     calls: AtomicU64,
+    matches: AtomicU64,
+    strikes: AtomicU64,
+    /// What is left of a delay: the calls still to be put off, and the one that then goes on.
+    delayed: AtomicU32,
 }
 
 impl<C> Injecting<C> {
     /// Lets `inner` do its work, except that call number `at` (from 0) meets `fault`.
     pub const fn once(inner: C, at: u64, fault: Fault) -> Self {
-        Self { inner, fault, first: at, last: at, calls: AtomicU64::new(0) }
+        Self::by_rule(inner, Rule::span(at, at), fault)
     }
 
     /// As [`Injecting::once`], for all calls from number `first` on.
     pub const fn from(inner: C, first: u64, fault: Fault) -> Self {
-        Self { inner, fault, first, last: u64::MAX, calls: AtomicU64::new(0) }
+        Self::by_rule(inner, Rule::span(first, u64::MAX), fault)
+    }
+}
+
+impl<C, P> Injecting<C, P> {
+    /// Lets `inner` do its work, except that the calls that `rule` names meet `fault`.
+    pub const fn by_rule(inner: C, rule: Rule<P>, fault: Fault) -> Self {
+        Self {
+            inner,
+            rule,
+            fault,
+            calls: AtomicU64::new(0),
+            matches: AtomicU64::new(0),
+            strikes: AtomicU64::new(0),
+            delayed: AtomicU32::new(0),
+        }
     }
 
     /// Calls so far.
@@ -41,25 +80,96 @@ impl<C> Injecting<C> {
         self.calls.load(Ordering::Relaxed)
     }
 
+    /// Calls that met the fault so far; a delay counts once for each call that it put off.
+    #[must_use]
+    pub fn strikes(&self) -> u64 {
+        self.strikes.load(Ordering::Relaxed)
+    }
+
     /// Whether the fault has struck.
     #[must_use]
     pub fn has_struck(&self) -> bool {
-        self.calls() > self.first
+        self.strikes() > 0
+    }
+
+    /// Whether a matching call is to be put off; `Some(false)` for the one that goes on after a delay.
+    fn delay(&self) -> Option<bool> {
+        self.delayed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .ok()
+            .map(|left| left > 1)
     }
 }
 
-impl<C: Conduit> Conduit for Injecting<C> {
+impl<C: fmt::Debug, P> fmt::Debug for Injecting<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Injecting")
+            .field("inner", &self.inner)
+            .field("rule", &self.rule)
+            .field("fault", &self.fault)
+            .field("calls", &self.calls)
+            .field("strikes", &self.strikes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What becomes of one call.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Passes,
+    Strikes,
+    PutOff,
+}
+
+impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
+    fn judge(&self, registers: &Registers) -> Verdict {
+        if !self.rule.concerns(registers) {
+            return Verdict::Passes;
+        }
+        match self.delay() {
+            Some(true) => return Verdict::PutOff,
+            Some(false) => return Verdict::Passes,
+            None => {}
+        }
+        let number = self.matches.fetch_add(1, Ordering::Relaxed);
+        match self.fault {
+            _ if !self.rule.chooses(number) => Verdict::Passes,
+            Fault::Delay { times: 0, .. } => Verdict::Passes,
+            Fault::Delay { times, .. } => {
+                // This call, the rest of the delay, and the call that goes on: `times` after this one.
+                self.delayed.store(times, Ordering::Relaxed);
+                Verdict::PutOff
+            }
+            _ => Verdict::Strikes,
+        }
+    }
+}
+
+impl<C: Conduit, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P> {
     #[expect(unsafe_code, reason = "the one door is an unsafe method")]
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let struck = (self.first..=self.last).contains(&number);
-        if let (true, Fault::Instead(answer)) = (struck, self.fault) {
-            return answer;
+        let verdict = self.judge(&registers);
+        if !matches!(verdict, Verdict::Passes) {
+            self.strikes.fetch_add(1, Ordering::Relaxed);
+        }
+        match (verdict, self.fault) {
+            (Verdict::Strikes, Fault::Instead(answer)) => return answer,
+            (Verdict::Strikes, Fault::Garbage { seed }) => return fault::garbage(seed, number),
+            (Verdict::PutOff, Fault::Delay { status, .. }) => {
+                return fault::answer(ResultWord::from_status(status));
+            }
+            _ => {}
         }
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };
-        match self.fault {
-            Fault::Afterwards(instead) if struck => instead,
+        match (verdict, self.fault) {
+            (Verdict::Strikes, Fault::Afterwards(instead)) => instead,
+            (Verdict::Strikes, Fault::Scribble { seed }) => {
+                let ([x0, ..], [_, outputs @ ..]) = (answer, fault::garbage(seed, number));
+                let [x1, x2, x3, x4, x5, x6, x7] = outputs;
+                [x0, x1, x2, x3, x4, x5, x6, x7]
+            }
             _ => answer,
         }
     }

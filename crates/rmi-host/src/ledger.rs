@@ -1,4 +1,64 @@
 //! Every change of hands, reported to whoever wants to keep books.
+//!
+//! | Ledger | Knows |
+//! |---|---|
+//! | [`NullLedger`] | nothing |
+//! | [`CountingLedger`] | how much changed hands; lock-free |
+//! | `OwnershipMap`, feature `alloc` | who owns every range, and whether the books agree |
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let ledger = CountingLedger::new();
+//! let platform = Host::new(&model, &model).with_ledger(&ledger);
+//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! found.start_activation()?;
+//! let rmm = found.into_active();
+//!
+//! let memory = model.take_memory().take_front(0x4000).unwrap();
+//! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+//! assert_eq!(ledger.balance().outstanding(), 4);
+//! rmm.undelegate(memory).map_err(|failed| failed.error)?;
+//! assert_eq!(ledger.balance().outstanding(), 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The text of a map
+//!
+//! An `Ownership` prints itself for the kernel that comes after this one (kdump, kexec), which must not touch what is the RMM's, and parses back. ASCII, one
+//! line each, separated by single spaces:
+//!
+//! ```text
+//! rmi-ownership 1
+//! 0x80000000 0x80010000 delegated
+//! 0x80010000 0x80020000 donated RMI_REC_CREATE
+//! 0x80020000 0x80021000 quarantined undelegate-refused 1
+//! end 3
+//! ```
+//!
+//! * The first line names the format and its version. Whatever changes the meaning of a line changes the version.
+//! * Then the ranges, by address, without overlap: first address, address after the last, and in whose hands:
+//!   `delegated`, `donated COMMAND`, `leaked`, `homeless` (the host's), or `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
+//!   `not-reclaimed COMMAND`, `object-alive COMMAND` or `pool-full`. Addresses are hexadecimal, in bytes, aligned to 4 KiB; commands are the
+//!   specification's names.
+//! * The last line counts the ranges, in decimal: a text without it was cut short.
+
+#[cfg(feature = "alloc")]
+mod map;
+#[cfg(feature = "alloc")]
+mod ownership;
+#[cfg(feature = "alloc")]
+mod text;
+
+#[cfg(feature = "alloc")]
+pub use map::OwnershipMap;
+#[cfg(feature = "alloc")]
+pub use ownership::{Contradiction, Donations, Holding, Imbalance, Ownership};
+#[cfg(feature = "alloc")]
+pub use text::{OwnershipError, OwnershipErrorKind};
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,73 @@
 //! The one door to the Realm Management Monitor (RMM).
+//!
+//! A session, memory that goes to the RMM and comes back, and the books to prove it, on the model RMM:
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmi_host::{CountingLedger, Discovered, Host, Progress, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // On hardware: `SmcConduit`, a `LinearMap`, and tokens of the host's own memory.
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let mut memory = model.take_memory();
+//! let mut page = memory.take_front(0x1000).expect("1 GiB");
+//!
+//! let ledger = CountingLedger::new();
+//! let platform = Host::new(&model, &model).with_ledger(&ledger);
+//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
+//! found.configure(&mut page)?;
+//! // Activation may want memory, see the `sro` crate. This RMM wants none.
+//! let Progress::Done(_) = found.start_activation()? else { panic!("wants memory") };
+//! let rmm = found.into_active();
+//!
+//! let four_pages = memory.take_front(0x4000).expect("1 GiB");
+//! let delegated = rmm.delegate(four_pages).map_err(|failed| failed.error)?;
+//! assert_eq!(ledger.balance().outstanding(), 4);
+//! let back = rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+//! assert_eq!(back.bytes(), 0x4000);
+//! assert_eq!(ledger.balance().outstanding(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`conduit`] | [`Conduit`], the one unsafe method through which everything goes |
+//! | [`access`], [`linear_map`] | the host's view of its own memory |
+//! | [`platform`] | all that an embedder brings |
+//! | [`session`] | finding, configuring and activating an RMM; [`Rmm`] |
+//! | [`granules`], [`delegate`] | memory as tokens; giving it to the RMM and taking it back |
+//! | [`command`] | typed commands |
+//! | [`channel`] | calls in a dialect, stateful operations, patience |
+//! | [`error`] | what can go wrong |
+//! | [`ledger`], [`quarantine`] | books, and memory that does not come back |
+//!
+//! # Conduits
+//!
+//! Everything reaches the RMM through a [`Conduit`]; those that wrap another can be stacked in any order.
+//!
+//! | Conduit | What it does with a call |
+//! |---|---|
+//! | `smc::SmcConduit`, feature `smc` | makes it |
+//! | [`counting`] | counts it by command and outcome, with the memory that it moved |
+//! | [`tracing`] | prints it, decoded |
+//! | [`recording`] | writes it down, with the memory that it was about |
+//! | `replay`, feature `alloc` | answers it from a recording |
+//! | [`inject`] | breaks it |
+//! | `remote`, feature `std` | has another thread make it |
+//!
+//! # Features
+//!
+//! All are off by default and only add: `smc` (the SMC instruction, through the `smccc` crate), `alloc` (recordings, books and quarantines of any size),
+//! `std` (threads; implies `alloc`), `log` (traces in the `log` crate).
 #![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
 
 pub mod access;
 pub mod channel;
@@ -14,6 +82,11 @@ pub mod ledger;
 pub mod linear_map;
 pub mod platform;
 pub mod quarantine;
+pub mod recording;
+#[cfg(feature = "std")]
+pub mod remote;
+#[cfg(feature = "alloc")]
+pub mod replay;
 pub mod session;
 mod shared;
 #[cfg(all(feature = "smc", target_arch = "aarch64"))]
@@ -28,6 +101,12 @@ pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};
 pub use granules::{Delegated, InUse, Undelegated, leaked};
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
+#[cfg(feature = "alloc")]
+pub use ledger::{Ownership, OwnershipMap};
 pub use platform::{Host, Platform};
-pub use quarantine::{NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined};
-pub use session::{Discovered, Rmm, SessionError, SessionOptions, TrackingError};
+#[cfg(feature = "alloc")]
+pub use quarantine::GrowingQuarantine;
+pub use quarantine::{
+    CallbackQuarantine, NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined,
+};
+pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};

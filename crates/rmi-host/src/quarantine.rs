@@ -2,6 +2,45 @@
 //!
 //! Nothing that was delegated is ever freed on a guess. Memory whose undelegation is refused, or whose fate an unclear answer left open,
 //! goes to a [`Quarantine`] with the reason, and may be tried again later.
+//!
+//! | Quarantine | Keeps memory |
+//! |---|---|
+//! | [`NoQuarantine`] | not at all: it is leaked, and counted |
+//! | [`QuarantineShelf`] | in a fixed number of places, without heap or locks |
+//! | [`CallbackQuarantine`] | where a function of the embedder's puts it |
+//! | `GrowingQuarantine`, feature `alloc` | on the heap |
+//!
+//! ```
+//! use rmi_abi::{Command, Dialect};
+//! use rmi_host::{Discovered, Host, QuarantineReason, QuarantineShelf, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let shelf = QuarantineShelf::<8>::new();
+//! let platform = Host::new(&model, &model).with_quarantine(&shelf);
+//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! found.start_activation()?;
+//! let rmm = found.into_active();
+//!
+//! let memory = model.take_memory().take_front(0x4000).unwrap();
+//! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+//! rmm.quarantine(memory, QuarantineReason::ObjectAlive { command: Command::RecDestroy });
+//! assert_eq!(shelf.len(), 1);
+//!
+//! // The object turned out to be gone: the RMM gives the memory back.
+//! let mut bytes = 0;
+//! assert_eq!(shelf.retry(&rmm, |memory| bytes += memory.bytes()), 0);
+//! assert_eq!(bytes, 0x4000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod callback;
+#[cfg(feature = "alloc")]
+mod growing;
+
+pub use callback::CallbackQuarantine;
+#[cfg(feature = "alloc")]
+pub use growing::GrowingQuarantine;
 
 use core::fmt;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};

@@ -3,19 +3,23 @@
 //! Nothing is configured before everything has been looked at: [`Discovered::probe`] only asks. [`Discovered::configure`] changes the configuration
 //! only if it differs, and activation (in the `sro` crate, because it may take memory) makes an [`Rmm`] of it.
 
+mod tracked;
+
 use core::fmt;
 use core::ops::Deref;
 
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::feature::Features;
 use rmi_abi::realm::RmmConfigPage;
-use rmi_abi::{Command, Dialect, GranuleSize, PaRange, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, Status};
 use zerocopy::FromZeros;
 
 use crate::channel::{Call, Channel, Patience, Progress};
 use crate::error::{Error, Failed, Subject};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
+
+pub use tracked::TrackingError;
 
 /// What a session is opened with.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +31,19 @@ pub struct SessionOptions {
     pub granule_size: GranuleSize,
     /// How long commands wait for a busy RMM.
     pub patience: Patience,
+    /// How the host itself runs.
+    pub host_mode: HostMode,
+}
+
+/// How the host runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum HostMode {
+    /// All at EL2: a type 1 hypervisor, or a kernel with VHE.
+    #[default]
+    El2,
+    /// A kernel at EL1 with a small part at EL2 (nVHE). What that part does between loading the list registers and the SMC is not in the kernel's hands, so such a host cannot run
+    /// Realms of 2.0, whose virtual GIC lives in those registers.
+    SplitEl1El2,
 }
 
 /// Why a session cannot be opened.
@@ -43,8 +60,8 @@ pub enum SessionError {
         /// Highest version of the answer.
         higher: InterfaceVersion,
     },
-    /// The dialect is known, but this version of the SDK cannot drive an RMM that speaks it.
-    Dialect(Dialect),
+    /// The host would lose the list registers of the virtual GIC, see [`HostMode::SplitEl1El2`].
+    ListRegistersLost,
     /// The RMM does not have the granule size wanted.
     GranuleSize(GranuleSize),
     /// The RMM is configured for a granule size that it does not declare or this SDK does not know: the code.
@@ -71,9 +88,9 @@ impl fmt::Display for SessionError {
                     "the RMM speaks versions {lower} to {higher} of the interface, not the one asked for"
                 )
             }
-            Self::Dialect(dialect) => {
-                write!(f, "dialect {dialect} is known, but sessions cannot speak it yet")
-            }
+            Self::ListRegistersLost => f.write_str(
+                "a host split between EL1 and EL2 loses the list registers; run it with VHE",
+            ),
             Self::GranuleSize(size) => {
                 write!(f, "the RMM has no granules of {} KiB", size.bytes() >> 10)
             }
@@ -99,7 +116,7 @@ pub struct Discovered<P> {
 impl<P: Platform> Discovered<P> {
     /// Looks for an RMM: agrees on a version, finds the dialect unless it is given, and reads the feature registers.
     ///
-    /// No command with a side effect is issued. The betas of 2.0 cannot be told apart by their version. 2.0-bet3 is recognised by
+    /// No command with a side effect is issued. 2.0 is asked for first, then 1.0. The betas of 2.0 cannot be told apart by their version. 2.0-bet3 is recognised by
     /// `RMI_GPT_INFO`, whose number no earlier dialect uses; anything else that speaks 2.0 is taken for `tf-rmm-2026-07`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO.
@@ -117,16 +134,28 @@ impl<P: Platform> Discovered<P> {
     }
 
     fn look(channel: &mut Channel<P>, options: SessionOptions) -> Result<Features, SessionError> {
-        if !channel.dialect().is_2_0() {
-            return Err(SessionError::Dialect(channel.dialect()));
+        match channel.version(channel.dialect().version()) {
+            Ok(()) if options.dialect.is_some() => {}
+            Ok(()) => {
+                if !channel.has_gpt_info()? {
+                    channel.set_dialect(Dialect::TfRmm2026_07);
+                }
+            }
+            Err(SessionError::Version { lower, .. })
+                if options.dialect.is_none() && lower == Dialect::V1_0.version() =>
+            {
+                channel.set_dialect(Dialect::V1_0);
+                channel.version(lower)?;
+            }
+            Err(error) => return Err(error),
         }
-        channel.version(channel.dialect().version())?;
-        if options.dialect.is_none() && !channel.has_gpt_info()? {
-            channel.set_dialect(Dialect::TfRmm2026_07);
+        if options.host_mode == HostMode::SplitEl1El2 && !channel.dialect().gic_in_run_page() {
+            return Err(SessionError::ListRegistersLost);
         }
+        // 1.0 defines the first register only, and answers 0 for the others.
         let mut registers = [0; Features::COUNT];
-        for (index, register) in registers.iter_mut().enumerate() {
-            *register = channel.feature(index as u64)?;
+        for (index, register) in (0..).zip(&mut registers) {
+            *register = channel.feature(index)?;
         }
         let features = Features::new(channel.dialect(), registers);
         if !features.supports_granule(options.granule_size) {
@@ -147,7 +176,7 @@ impl<P: Platform> Discovered<P> {
         &self.channel
     }
 
-    /// Sets the RMM's granule size to the one wanted, unless it has it already. `page` is host memory of at least 4 KiB that the RMM reads and writes.
+    /// Sets the RMM's granule size to the one wanted, unless it has it already or the dialect knows no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
     ///
@@ -155,6 +184,9 @@ impl<P: Platform> Discovered<P> {
     ///
     /// [`SessionError`]. When another agent activated the RMM, its configuration cannot change any more; that is an error only if it differs.
     pub fn configure(&mut self, page: &mut Undelegated) -> Result<(), SessionError> {
+        if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
+            return Ok(());
+        }
         let mut config = self.channel.config(page)?;
         if config.rmi_granule_size == self.granule_size.code() {
             return Ok(());
@@ -227,30 +259,24 @@ impl<P: Platform> Rmm<P> {
         self.channel.into_platform()
     }
 
-    /// Checks that the RMM tracks every granule of a range of ordinary memory, so that all of it can be delegated. The range need not be aligned
-    /// to tracking regions.
+    /// `RMI_RMM_DEACTIVATE`: starts to bring the RMM back to where it can be configured. Nothing of the session may be left: no Realm, no delegated memory.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_GET.
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
     ///
     /// # Errors
     ///
-    /// [`TrackingError`] names the first part that cannot be used.
-    pub fn check_tracking(&self, range: PaRange) -> Result<(), TrackingError> {
-        let mut at = range.base();
-        while at < range.top() {
-            let found = self
-                .channel
-                .tracking(PaRange::new(at, range.top()).unwrap_or(PaRange::empty(at)))?;
-            if !found.is_usable() {
-                return Err(TrackingError::NotTracked {
-                    range: found.range,
-                    category: found.category,
-                    state: found.state,
-                });
-            }
-            at = found.range.top();
+    /// [`Error::Refused`] with [`Status::ErrorGlobal`] while something is left; [`Error::Unsupported`] before 2.0-bet3.
+    pub fn start_deactivation(&self) -> Result<Progress, Error> {
+        self.channel.rmm_deactivate()
+    }
+
+    /// The session before activation, once the RMM has been deactivated.
+    pub fn into_inactive(self) -> Discovered<P> {
+        Discovered {
+            channel: self.channel,
+            features: self.features,
+            granule_size: self.granule_size,
         }
-        Ok(())
     }
 }
 
@@ -259,71 +285,6 @@ impl<P> Deref for Rmm<P> {
 
     fn deref(&self) -> &Channel<P> {
         &self.channel
-    }
-}
-
-/// Why memory cannot be delegated granule by granule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TrackingError {
-    /// The RMM does not track this part by granule, or it is not ordinary memory.
-    #[non_exhaustive]
-    NotTracked {
-        /// The part.
-        range: PaRange,
-        /// Its category, `RmiMemCategory`.
-        category: u64,
-        /// Its tracking state, `RmiTrackingRegionState`.
-        state: u64,
-    },
-    /// The call failed.
-    Call(Error),
-}
-
-impl From<Error> for TrackingError {
-    fn from(error: Error) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl fmt::Display for TrackingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotTracked { range, category, state } => {
-                write!(
-                    f,
-                    "memory {range} is not tracked by granule (category {category}, state {state})"
-                )
-            }
-            Self::Call(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for TrackingError {}
-
-/// How the RMM tracks a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Tracking {
-    /// The range that this is true of; it begins where was asked.
-    pub range: PaRange,
-    /// Kind of memory, `RmiMemCategory`.
-    pub category: u64,
-    /// State of tracking, `RmiTrackingRegionState`.
-    pub state: u64,
-}
-
-impl Tracking {
-    /// `RmiMemCategory`: ordinary memory.
-    pub const CONVENTIONAL: u64 = 0;
-    /// `RmiTrackingRegionState`: tracked by granule.
-    pub const FINE: u64 = 2;
-
-    /// Whether single granules of the range can be delegated.
-    #[must_use]
-    pub const fn is_usable(&self) -> bool {
-        self.category == Self::CONVENTIONAL && self.state == Self::FINE
     }
 }
 
@@ -360,18 +321,5 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]; the command itself never fails.
     pub fn feature(&self, index: u64) -> Result<u64, Error> {
         Ok(self.ask_to_the_end(&Call::new(Command::Features, Subject::Rmm, [index]))?.x1())
-    }
-
-    fn tracking(&self, range: PaRange) -> Result<Tracking, Error> {
-        let subject = Subject::Pa(range.base());
-        let call = Call::new(
-            Command::GranuleTrackingGet,
-            subject,
-            [range.base().raw(), range.top().raw()],
-        );
-        let reply = self.ask_to_the_end(&call)?;
-        let top = self.progress(&call, range, reply.x3())?;
-        let range = PaRange::new(range.base(), top).unwrap_or(range);
-        Ok(Tracking { range, category: reply.x1(), state: reply.x2() })
     }
 }

@@ -1,4 +1,36 @@
 //! A conduit that tells, one line a call, as strace does.
+//!
+//! | Sink | For |
+//! |---|---|
+//! | any `Fn(fmt::Arguments)` | everything else |
+//! | [`WriteSink`] over a [`RefCell`](core::cell::RefCell) | a [`core::fmt::Write`], one thread |
+//! | [`WriteSink`] over a `std::sync::Mutex`, feature `std` | a [`core::fmt::Write`], any number of threads |
+//! | `LogSink`, feature `log` | the `log` crate |
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use rmi_abi::Dialect;
+//! use rmi_host::tracing::{Tracing, WriteSink};
+//! use rmi_host::{Discovered, Host, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! let dialect = Dialect::TfRmm2026_07;
+//! let model = Model::new(Options::new(dialect))?;
+//! let door = Tracing::new(&model, WriteSink::new(RefCell::new(String::new())), dialect);
+//! assert!(Discovered::probe(Host::new(&door, &model), SessionOptions::default()).is_ok());
+//!
+//! let text = door.into_sink().into_inner().into_inner();
+//! let mut lines = text.lines();
+//! assert_eq!(lines.next(), Some("RMI_VERSION(req=2.0) = RMI_SUCCESS lower=2.0 higher=2.0"));
+//! assert_eq!(lines.next(), Some("0xc4000211() = 0xffffffffffffffff"));
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
+
+mod sinks;
+
+#[cfg(feature = "log")]
+pub use sinks::LogSink;
+pub use sinks::WriteSink;
 
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -35,6 +67,16 @@ impl<C, S: TraceSink> Tracing<C, S> {
     /// Prints what goes to `inner`, as `dialect` reads it.
     pub const fn new(inner: C, sink: S, dialect: Dialect) -> Self {
         Self { inner, sink, dialect: AtomicU8::new(dialect as u8), silent: AtomicBool::new(false) }
+    }
+
+    /// Where the lines go.
+    pub const fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Ends the tracing and gives the sink back.
+    pub fn into_sink(self) -> S {
+        self.sink
     }
 
     /// Reads calls in another dialect from now on: for when probing has found it.

@@ -4,7 +4,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Pa, PaRange};
+use rmi_abi::{Pa, PaRange, Status};
+
+use crate::answer::{Answer, refuse};
 
 /// What a granule of DRAM is used for.
 ///
@@ -114,6 +116,15 @@ impl Granules {
     /// Whether `pa` is the address of a granule, and that granule is in `state`.
     pub(crate) fn is(&self, pa: Pa, state: GranuleState) -> bool {
         pa.is_aligned(MIN_GRANULE) && self.state(pa) == Some(state)
+    }
+
+    /// Refuses a command that names `pa` as something it is not: with `RMI_BLOCKED` if it is inside an operation and `blocks` is set.
+    pub(crate) fn missing<T>(&self, pa: Pa, blocks: bool) -> Result<T, Answer> {
+        refuse(if blocks && self.is(pa, GranuleState::Partial) {
+            Status::Blocked
+        } else {
+            Status::ErrorInput
+        })
     }
 
     /// Whether all of `range` is in `state`.

@@ -17,6 +17,12 @@ use crate::rsi;
 pub trait Guest: Send {
     /// What the CPU does next. Called without any lock of the model held, so it may take its time; it must not enter the REC that it runs on.
     fn next(&mut self, cpu: &GuestCpu) -> Action;
+
+    /// Whether an action that an exit interrupted is done again at the next entry, as a CPU does with an instruction. A program that
+    /// says no is asked for its next action instead.
+    fn repeats(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(&GuestCpu) -> Action + Send> Guest for F {
@@ -134,6 +140,11 @@ pub enum Action {
         register: u8,
         /// Its new value.
         value: u64,
+    },
+    /// Goes on at another address. A stage direction, too.
+    Jump {
+        /// The new program counter.
+        pc: u64,
     },
     /// Writes a system register.
     SysRegWrite {

@@ -45,6 +45,24 @@ impl Memory {
         }
     }
 
+    /// Makes every byte of a range equal to `byte`. What lies outside DRAM is dropped.
+    pub(crate) fn fill(&mut self, at: Pa, bytes: u64, byte: u8) {
+        let base = at.raw().max(self.dram.base().raw());
+        let top = at.raw().saturating_add(bytes).min(self.dram.top().raw());
+        let content = [byte; GRANULE];
+        let mut at = base;
+        while at < top {
+            let left = usize::try_from(top - at).unwrap_or(GRANULE);
+            let length = left.min(GRANULE - offset_in_granule(at));
+            if length == GRANULE {
+                self.refill(Pa::new(at), byte);
+            } else {
+                self.write(Pa::new(at), content.get(..length).unwrap_or(&[]));
+            }
+            at += length as u64;
+        }
+    }
+
     /// Copies memory out. What lies outside DRAM reads as zero.
     pub(crate) fn read(&self, at: Pa, into: &mut [u8]) {
         let mut at = at.raw();
@@ -109,6 +127,21 @@ mod tests {
         memory.refill(Pa::new(0x8000_1000), POISON);
         memory.read(Pa::new(0x8000_0ffd), &mut back);
         assert_eq!(back, [0, 1, 2, POISON, POISON, POISON]);
+    }
+
+    #[test]
+    fn filling_stops_at_both_ends() {
+        let dram = PaRange::with_size(Pa::new(0x8000_0000), 0x4000).unwrap();
+        let mut memory = Memory::new(dram);
+        memory.fill(Pa::new(0x8000_0fff), 0x2002, 7);
+        let mut back = [9; 0x2004];
+        memory.read(Pa::new(0x8000_0ffe), &mut back);
+        assert_eq!((back[0], back[0x2003]), (0, 0));
+        assert!(back[1..0x2003].iter().all(|byte| *byte == 7));
+        assert_eq!(memory.written.len(), 2, "whole granules cost nothing");
+        memory.fill(Pa::new(0), u64::MAX, 1);
+        memory.read(Pa::new(0x8000_3fff), &mut back[..2]);
+        assert_eq!(back[..2], [1, 0]);
     }
 
     #[test]

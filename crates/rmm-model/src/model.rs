@@ -91,6 +91,11 @@ impl Model {
         self.monitor.lock().guests.insert((rd, mpidr), guest);
     }
 
+    /// Gives every REC that has no program of its own, when it is first entered, one that `make` makes. `make` must not use the model.
+    pub fn set_default_guest(&self, make: Box<dyn Fn() -> Box<dyn Guest> + Send>) {
+        self.monitor.lock().default_guest = Some(make);
+    }
+
     /// Calls that the RMM has seen.
     #[must_use]
     pub fn calls(&self) -> u64 {
@@ -113,8 +118,13 @@ impl Model {
         self.monitor.lock().memory.write(pa, from);
     }
 
+    /// Makes `bytes` bytes of memory equal to `byte`, in any state; what lies outside is dropped.
+    pub fn fill(&self, pa: Pa, bytes: u64, byte: u8) {
+        self.monitor.lock().memory.fill(pa, bytes, byte);
+    }
+
     /// One call from a physical CPU. While a REC runs, the monitor is held for each of its actions only.
-    fn call_from(&self, cpu: u32, registers: Registers) -> Registers {
+    pub(crate) fn call_from(&self, cpu: u32, registers: Registers) -> Registers {
         let called = self.monitor.lock().call(cpu, registers);
         let mut entered = match called {
             Called::Answered(registers) => return registers,
@@ -127,6 +137,12 @@ impl Model {
                 return registers;
             }
         }
+    }
+
+    /// The first byte of a range that the host cannot reach; `None` if it reaches all of them.
+    pub(crate) fn host_fault(&self, at: Pa, bytes: u64) -> Option<Pa> {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.monitor.lock().is_host_memory(at, bytes).err()
     }
 
     fn read_as_host(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {

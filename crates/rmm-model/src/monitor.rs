@@ -9,6 +9,7 @@ mod operation;
 mod realm;
 mod realm_call;
 mod rec;
+mod regions;
 mod ripas;
 mod step;
 mod table;
@@ -34,6 +35,7 @@ use crate::memory::Memory;
 use crate::options::Options;
 use crate::realm::{Realm, RealmState};
 use crate::rec::Rec;
+use crate::regions::Regions;
 pub(crate) use enter::{Entered, Stepped};
 use operation::Operations;
 
@@ -61,9 +63,11 @@ pub(crate) struct Monitor {
     features: Features,
     state: RmmState,
     pub(crate) calls: u64,
-    /// Calls counted for [`Options::busy_every`], [`Options::blocked_every`] and [`Options::yield_every`].
-    periods: [u32; 3],
+    /// What is counted for [`Options::busy_every`], [`Options::blocked_every`], [`Options::yield_every`] and
+    /// [`Options::fail_operations_every`].
+    periods: [u32; 4],
     pub(crate) granules: Granules,
+    regions: Regions,
     pub(crate) memory: Memory,
     pub(crate) realms: BTreeMap<Pa, Realm>,
     recs: BTreeMap<Pa, Rec>,
@@ -71,23 +75,29 @@ pub(crate) struct Monitor {
     /// Granules donated to the RMM itself.
     donated: Vec<Pa>,
     pub(crate) guests: BTreeMap<(Pa, u64), Box<dyn Guest>>,
+    pub(crate) default_guest: Option<DefaultGuest>,
     pub(crate) cpus: BTreeMap<u32, VirtualInterface>,
 }
+
+/// Makes the program of a REC that has none of its own.
+pub(crate) type DefaultGuest = Box<dyn Fn() -> Box<dyn Guest> + Send>;
 
 impl Monitor {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             features: Features::new(options.dialect, options.features),
-            state: RmmState::Init,
+            state: if options.already_active { RmmState::Active } else { RmmState::Init },
             calls: 0,
-            periods: [0; 3],
+            periods: [0; 4],
             granules: Granules::new(options.dram),
+            regions: Regions::new(&options),
             memory: Memory::new(options.dram),
             realms: BTreeMap::new(),
             recs: BTreeMap::new(),
             operations: Operations::default(),
             donated: Vec::new(),
             guests: BTreeMap::new(),
+            default_guest: None,
             cpus: BTreeMap::new(),
             options,
         }
@@ -132,7 +142,7 @@ impl Monitor {
             _ => self.state == RmmState::Active,
         };
         require(accepted, Status::ErrorGlobal)?;
-        let [busy, blocked, _] = &mut self.periods;
+        let [busy, blocked, ..] = &mut self.periods;
         require(!is_due(self.options.busy_every, busy), Status::Busy)?;
         require(is_op || !is_due(self.options.blocked_every, blocked), Status::Blocked)
     }
@@ -144,14 +154,14 @@ impl Monitor {
             return Answer::from(Status::Blocked);
         }
         if self.yields(command) {
-            return self.operations.open_deferred(command, *x, self.options.can_cancel);
+            return self.open_deferred(command, *x);
         }
         self.execute(command, x, None).unwrap_or_else(|refused| refused)
     }
 
     /// Whether this call of a range command is one that the options want interrupted.
     fn yields(&mut self, command: Command) -> bool {
-        let [.., period] = &mut self.periods;
+        let [_, _, period, _] = &mut self.periods;
         is_range_command(command) && is_due(self.options.yield_every, period)
     }
 
@@ -166,7 +176,8 @@ impl Monitor {
             Command::RmmActivate => self.rmm_activate(),
             Command::RmmDeactivate => self.rmm_deactivate(),
             Command::GptInfo => self.gpt_info(x),
-            Command::GptL1Create | Command::GptL1Destroy => self.gpt_l1(x),
+            Command::GptL1Create => self.gpt_l1_create(x),
+            Command::GptL1Destroy => self.gpt_l1_destroy(x),
             Command::GranuleTrackingGet => self.tracking_get(x),
             Command::GranuleTrackingSet => self.tracking_set(x),
             Command::GranuleRangeDelegate => self.delegate(x, limit),
@@ -201,7 +212,7 @@ impl Monitor {
     fn realm(&mut self, rd: u64) -> Result<&mut Realm, Answer> {
         match self.realms.get_mut(&Pa::new(rd)) {
             Some(realm) if self.granules.is(Pa::new(rd), GranuleState::Rd) => Ok(realm),
-            _ => refuse(Status::ErrorInput),
+            _ => self.granules.missing(Pa::new(rd), self.options.blocked_objects),
         }
     }
 
@@ -209,15 +220,20 @@ impl Monitor {
     fn rec(&mut self, rec: u64) -> Result<&mut Rec, Answer> {
         match self.recs.get_mut(&Pa::new(rec)) {
             Some(found) if self.granules.is(Pa::new(rec), GranuleState::Rec) => Ok(found),
-            _ => refuse(Status::ErrorInput),
+            _ => self.granules.missing(Pa::new(rec), self.options.blocked_objects),
         }
     }
 
-    /// A granule that a command wants to consume: it must be a delegated one.
+    /// A granule that a command wants to consume: it must be a delegated one, tracked by granule.
     fn fresh(&self, pa: u64) -> Result<Pa, Answer> {
         let pa = Pa::new(pa);
-        require(self.granules.is(pa, GranuleState::Delegated), Status::ErrorInput)?;
-        Ok(pa)
+        if let Ok(granule) = PaRange::with_size(pa, MIN_GRANULE) {
+            self.require_fine(&granule)?;
+        }
+        if self.granules.is(pa, GranuleState::Delegated) {
+            return Ok(pa);
+        }
+        self.granules.missing(pa, self.options.blocked_objects)
     }
 
     /// Whether `bytes` bytes at `at` are host memory.
@@ -246,7 +262,7 @@ impl Monitor {
         let list = Pa::new(list);
         let is_host = self.granules.state(list) == Some(GranuleState::Undelegated);
         require(list.is_aligned(8) && is_host, Status::ErrorInput)?;
-        Ok(count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8))
+        Ok(slots_in_granule(list, count))
     }
 
     /// The words of an address list.
@@ -287,6 +303,11 @@ fn takes_slot(command: Command) -> bool {
             | Command::RttDataUnmap
             | Command::RttUnprotUnmap
     )
+}
+
+/// How many words a list of `count` has at `list`: it ends with its granule.
+fn slots_in_granule(list: Pa, count: u64) -> u64 {
+    count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8)
 }
 
 /// Counts a call; true for every `every`-th.

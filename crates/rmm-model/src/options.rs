@@ -1,7 +1,8 @@
 //! The switches of the model: which RMM it plays.
 
+use alloc::vec::Vec;
 use core::fmt;
-use core::num::NonZeroU32;
+use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use rmi_abi::feature::Features;
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
@@ -11,8 +12,21 @@ use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 pub enum GranulesPerCall {
     /// One, as TF-RMM of July 2026.
     One,
+    /// At most this many; 1 is the same as [`One`](Self::One).
+    AtMost(NonZeroU32),
     /// The whole range.
     All,
+}
+
+impl GranulesPerCall {
+    /// The number; `u64::MAX` where there is no limit.
+    pub(crate) fn limit(self) -> u64 {
+        match self {
+            Self::One => 1,
+            Self::AtMost(count) => count.get().into(),
+            Self::All => u64::MAX,
+        }
+    }
 }
 
 /// How many leaf tables one map, unmap or RIPAS call may cover.
@@ -53,6 +67,32 @@ pub struct Options {
     pub rmm_activate_donates: u16,
     /// Whether memory must be donated as one aligned run. The three numbers above must then be powers of two or 0.
     pub contiguous_donations: bool,
+    /// Requests name the largest block size that divides what they ask for; otherwise they count granules.
+    pub donation_blocks: bool,
+    /// Requests for delegated memory take undelegated memory as well (`CONDITIONAL`, 2.0-bet3 only). It comes back delegated.
+    pub conditional_donations: bool,
+    /// The memory of one operation is asked for in that many requests, one after the other, as far as it can be divided.
+    pub donation_rounds: NonZeroU8,
+    /// Every n-th operation that has got its memory then fails with `RMI_ERROR_INPUT`, and gives the memory back.
+    pub fail_operations_every: Option<NonZeroU32>,
+    /// Most descriptors that one `RMI_OP_MEM_RECLAIM` writes, however long the list is.
+    pub reclaim_list_limit: Option<NonZeroU16>,
+    /// A command that names an object inside an incomplete operation answers `RMI_BLOCKED`; otherwise, as TF-RMM, `RMI_ERROR_INPUT`.
+    pub blocked_objects: bool,
+    /// Tracking regions, each of these ranges one, that are not tracked at first; the rest of memory is FINE. A real region is a
+    /// naturally aligned GiB.
+    pub untracked: Vec<PaRange>,
+    /// Tracking regions, each of these ranges one, that are COARSE at first: delegated and undelegated as a whole, and good for nothing else.
+    pub coarse: Vec<PaRange>,
+    /// Granules that `RMI_GRANULE_TRACKING_SET` asks for when a region of the two lists above becomes FINE (2.0-bet3 only). With 0 it is
+    /// over at once.
+    pub tracking_donates: u16,
+    /// Ranges of whole GiBs for which the host has to create granule protection tables first (2.0-bet3 only).
+    pub gpt_missing: Vec<PaRange>,
+    /// Granules (still undelegated ones) that `RMI_GPT_L1_CREATE` asks for. With 0 it is over at once.
+    pub gpt_donates: u16,
+    /// The RMM was activated before the host came.
+    pub already_active: bool,
 }
 
 /// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical addresses.
@@ -63,6 +103,9 @@ const FEATURE_0: u64 = 48 | 1 << 9 | 3 << 10 | 5 << 14 | 3 << 20;
 const FEATURE_0_S2OASZ: u64 = 48 << 33;
 /// Private memory encryption contexts: what TF-RMM reports with 16-bit identifiers.
 const FEATURE_4: u64 = 0xfffe;
+
+/// Bytes that one level 0 entry of the granule protection table covers, with the L0GPTSZ of the features above.
+pub(crate) const GIB: u64 = 1 << 30;
 
 /// Most memory the model keeps book of, in bytes.
 const MAX_DRAM: u64 = 64 << 30;
@@ -92,6 +135,18 @@ impl Options {
             realm_create_donates: 0,
             rmm_activate_donates: 0,
             contiguous_donations: false,
+            donation_blocks: false,
+            conditional_donations: false,
+            donation_rounds: NonZeroU8::MIN,
+            fail_operations_every: None,
+            reclaim_list_limit: None,
+            blocked_objects: false,
+            untracked: Vec::new(),
+            coarse: Vec::new(),
+            tracking_donates: 0,
+            gpt_missing: Vec::new(),
+            gpt_donates: 0,
+            already_active: false,
         }
     }
 
@@ -123,6 +178,16 @@ impl Options {
         if features.max_aux_planes() != 0 || features.device_assignment() {
             return Err(OptionsError::Features("planes and device assignment are not modelled"));
         }
+        self.check_regions()?;
+        for (name, is_on) in [
+            ("conditional_donations", self.conditional_donations),
+            ("tracking_donates", self.tracking_donates != 0),
+            ("gpt_missing", !self.gpt_missing.is_empty()),
+        ] {
+            if is_on && self.dialect != Dialect::V2_0Bet3 {
+                return Err(OptionsError::NotInDialect(name));
+            }
+        }
         for (name, period) in
             [("busy_every", self.busy_every), ("blocked_every", self.blocked_every)]
         {
@@ -134,6 +199,8 @@ impl Options {
             ("rec_aux_granules", self.rec_aux_granules),
             ("realm_create_donates", self.realm_create_donates),
             ("rmm_activate_donates", self.rmm_activate_donates),
+            ("tracking_donates", self.tracking_donates),
+            ("gpt_donates", self.gpt_donates),
         ] {
             let fits = !self.contiguous_donations || count == 0 || count.is_power_of_two();
             if count > MAX_DONATION || !fits {
@@ -141,6 +208,21 @@ impl Options {
             }
         }
         Ok(())
+    }
+
+    /// Regions are parts of memory, and of a kind do not overlap.
+    fn check_regions(&self) -> Result<(), OptionsError> {
+        let tracking: Vec<&PaRange> = self.untracked.iter().chain(&self.coarse).collect();
+        for (n, range) in tracking.iter().enumerate() {
+            let overlaps = tracking.iter().skip(n + 1).any(|other| other.overlaps(range));
+            if range.is_empty() || overlaps || !self.dram.contains_range(range) {
+                return Err(OptionsError::Region(**range));
+            }
+        }
+        match self.gpt_missing.iter().find(|range| range.is_empty() || !range.is_aligned(GIB)) {
+            Some(range) => Err(OptionsError::Region(*range)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -156,6 +238,10 @@ pub enum OptionsError {
     Features(&'static str),
     /// The named period is 1: no call would ever be served.
     NeverServes(&'static str),
+    /// The region is empty, overlaps another, is not in memory or not aligned.
+    Region(PaRange),
+    /// The named switch needs something that the dialect does not have.
+    NotInDialect(&'static str),
     /// The named number of granules does not fit a request, or is not a power of two although donations are contiguous.
     Donation(&'static str),
 }
@@ -167,6 +253,8 @@ impl fmt::Display for OptionsError {
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
             Self::NeverServes(name) => write!(f, "with {name} = 1 no call is ever served"),
+            Self::Region(range) => write!(f, "region {range} is no region of its own in memory"),
+            Self::NotInDialect(name) => write!(f, "{name} is not in the dialect"),
             Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),
         }
     }
@@ -215,6 +303,11 @@ mod tests {
         assert!(check(&|o| {
             o.contiguous_donations = true;
             o.realm_create_donates = 3;
+        }));
+        assert!(!check(&|o| o.conditional_donations = true));
+        assert!(check(&|o| {
+            o.dialect = Dialect::TfRmm2026_07;
+            o.conditional_donations = true;
         }));
         assert!(check(&|o| o.features = [0; 5]));
         assert!(check(&|o| o.features[3] = 3));

@@ -55,7 +55,8 @@ impl Load {
         } else {
             value >> unused
         };
-        if self.wide { value } else { value & 0xffff_ffff }
+        // As TF-RMM: only an extended sign can reach above a 32-bit register.
+        if self.wide || !self.sign_extend { value } else { value & 0xffff_ffff }
     }
 }
 

@@ -106,6 +106,11 @@ pub(crate) fn is_sign_extended(esr: Esr) -> bool {
     esr.0 & (1 << 21) != 0
 }
 
+/// `HPFAR_EL2` for a structure of a call that is not mapped. As TF-RMM, with bits 11:8 of the IPA in the bits below FIPA.
+pub(crate) fn hpfar_of_structure(ipa: Ipa) -> u64 {
+    ipa.raw() >> 8
+}
+
 /// `HPFAR_EL2` for a fault at `ipa`.
 pub(crate) fn hpfar(ipa: Ipa) -> u64 {
     ipa.raw() >> 12 << 4

@@ -1,6 +1,7 @@
 //! What dialects disagree about beyond the words, and what becomes of commands that are not modelled.
 
-use rmi_abi::{Command, Dialect, Status};
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Command, Dialect, Pa, ResultWord, Status};
 
 use crate::answer::Answer;
 
@@ -37,11 +38,17 @@ pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
     }
 }
 
-/// What delegating memory that no tracking region covers is answered with.
-pub(crate) fn untracked(dialect: Dialect) -> Status {
+/// What using memory is answered with that is not tracked, or not as the command needs it.
+///
+/// 2.0-bet3 says where, as a level (0 here) and an address. No public source has the place of the address; this model puts the number
+/// of the granule in the bits above the level.
+pub(crate) fn untracked(dialect: Dialect, at: Pa) -> Answer {
     match dialect {
-        Dialect::V2_0Bet3 => Status::ErrorTracking,
-        _ => Status::ErrorInput,
+        Dialect::V2_0Bet3 => {
+            let ResultWord(word) = ResultWord::from_status(Status::ErrorTracking);
+            Answer::from(ResultWord(word | at.raw() / MIN_GRANULE << 16))
+        }
+        _ => Answer::from(Status::ErrorInput),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Activating the RMM, which may take memory.
 
-use rmi_abi::Status;
-use rmi_host::{Discovered, Error, Failed, Platform, Rmm};
+use rmi_abi::{Command, Status};
+use rmi_host::{Discovered, Error, Failed, Platform, Rmm, Subject, Violation};
 
 use crate::donated::Donated;
 use crate::drive::drive;
@@ -32,6 +32,14 @@ pub fn activate<P: Platform>(
     discovered: Discovered<P>,
     pool: &mut Pool<'_>,
 ) -> Result<Activated<P>, Failed<(P, Donated)>> {
+    if Command::RmmActivate.form(discovered.channel().dialect()).is_none() {
+        // An RMM of 1.0 is active from the start.
+        return Ok(Activated {
+            rmm: discovered.into_active(),
+            donated: Donated::default(),
+            was_active: true,
+        });
+    }
     let start = discovered.start_activation();
     // The driver works on a session; its commands other than those of the operation are refused until the RMM is active.
     let rmm = discovered.into_active();
@@ -45,5 +53,34 @@ pub fn activate<P: Platform>(
             Ok(Activated { rmm, donated, was_active: true })
         }
         Err(error) => Err(Failed::new((rmm.into_platform(), donated), error)),
+    }
+}
+
+/// Deactivates the RMM, which gives back what activation took: host memory goes to the pool. Nothing of the session may be left, no Realm and no delegated memory; so the pool is
+/// emptied of delegated memory first.
+///
+/// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
+///
+/// # Errors
+///
+/// The session comes back, with what the RMM keeps: [`Status::ErrorGlobal`] while something is left, [`Error::Unsupported`] before 2.0-bet3.
+pub fn deactivate<P: Platform>(
+    activated: Activated<P>,
+    pool: &mut Pool<'_>,
+) -> Result<Discovered<P>, Failed<Activated<P>>> {
+    let Activated { rmm, mut donated, was_active } = activated;
+    pool.undelegate(&rmm);
+    let result =
+        rmm.start_deactivation().and_then(|progress| drive(&rmm, pool, &mut donated, progress));
+    match result {
+        // An RMM that is not active any more undelegates nothing: what it kept, it kept for good.
+        Ok(_) if donated.is_empty() => Ok(rmm.into_inactive()),
+        Ok(_) => {
+            let kept = donated.bytes();
+            let error =
+                Error::violation(Command::RmmDeactivate, Violation::Count, kept, Subject::Rmm);
+            Err(Failed::new(Activated { rmm, donated, was_active }, error))
+        }
+        Err(error) => Err(Failed::new(Activated { rmm, donated, was_active }, error)),
     }
 }

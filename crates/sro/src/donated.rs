@@ -14,6 +14,8 @@ use crate::set::GranuleSet;
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {
     set: GranuleSet<Busy, [InUse; Self::RANGES]>,
+    /// Whether some of it was host memory until it was donated.
+    pub(crate) host_memory: bool,
 }
 
 impl Donated {

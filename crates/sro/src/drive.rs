@@ -1,7 +1,9 @@
 //! The loop that drives an operation to its end, whatever it wants.
 
+use rmi_abi::Command;
 use rmi_abi::desc::OpMemState;
 use rmi_host::command::{Donation, Reclaim, Returned};
+use rmi_host::granules::{Donatable, Free, Granules, Host};
 use rmi_host::{Error, Platform, Progress, Reply, Rmm, Violation};
 
 use crate::donated::Donated;
@@ -70,8 +72,9 @@ pub fn drive<P: Platform>(
             break;
         }
     }
+    let subject = operation.subject();
     operation.abandon();
-    let endless = Error::violation(command, Violation::Endless, 0, rmi_host::Subject::Rmm);
+    let endless = Error::violation(command, Violation::Endless, 0, subject);
     Err(driver.undoing.unwrap_or(endless))
 }
 
@@ -111,7 +114,7 @@ impl<P: Platform> Driver<'_, '_, P> {
                     operation.command(),
                     Violation::Request,
                     result.0,
-                    rmi_host::Subject::Rmm,
+                    operation.subject(),
                 );
                 self.undo(operation, error)
             }
@@ -120,44 +123,57 @@ impl<P: Platform> Driver<'_, '_, P> {
         }
     }
 
-    /// One donation from the pool.
+    /// One donation from the pool: all that is wanted, in as few runs as the pool has it in and as many as the record of the object has room for.
     fn meet(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<Donation, Error> {
-        let command = operation.command();
-        let alignment = if need.contiguous { need.bytes } else { need.block_bytes };
         match need.state {
             OpMemState::Delegated | OpMemState::Conditional => {
-                let missing = self.pool.missing(need.bytes, alignment, need.contiguous);
-                if missing > 0 {
-                    return Err(Error::need_memory(command, missing, alignment));
-                }
-                let mut batch = if need.contiguous {
-                    [self.pool.take(self.rmm, command, need.bytes, alignment)?]
-                } else {
-                    [self.pool.take_run(self.rmm, command, need.bytes, need.block_bytes)?]
-                };
-                let list = self.pool.pages().list;
-                let donation = operation.donate(list, &mut batch, need.block, self.donated);
-                for rest in batch {
-                    self.pool.put_back(self.rmm, rest);
-                }
-                donation
+                self.meet_from::<Free>(operation, need)
             }
-            OpMemState::Undelegated => {
-                let Some(memory) = self.pool.take_host(need.bytes, alignment) else {
-                    return Err(Error::need_memory(command, need.bytes, alignment));
-                };
-                let mut batch = [memory];
-                let list = self.pool.pages().list;
-                let donation = operation.donate(list, &mut batch, need.block, self.donated);
-                for rest in batch {
-                    self.pool.restore(self.rmm, rest);
-                }
-                donation
-            }
+            OpMemState::Undelegated => self.meet_from::<Host>(operation, need),
             OpMemState::Reserved => {
-                Err(Error::violation(command, Violation::Request, 3, rmi_host::Subject::Rmm))
+                let subject = operation.subject();
+                Err(Error::violation(operation.command(), Violation::Request, 3, subject))
             }
         }
+    }
+
+    fn meet_from<H: Stock>(
+        &mut self,
+        operation: &mut Operation<'_, P>,
+        need: Need,
+    ) -> Result<Donation, Error> {
+        let command = operation.command();
+        let block = if need.contiguous { need.bytes } else { need.block_bytes };
+        let missing = H::missing(self.pool, need.bytes, block);
+        if missing > 0 {
+            return Err(Error::need_memory(command, missing, block));
+        }
+        let mut batch: [Granules<H>; Donated::RANGES] = core::array::from_fn(|_| Granules::empty());
+        let room = self.donated.spare();
+        let (mut gathered, mut runs, mut refused) = (0, 0, None);
+        for place in batch.iter_mut().take(room) {
+            match H::take_run(self.pool, self.rmm, command, need.bytes - gathered, block) {
+                Ok(run) => {
+                    gathered += run.bytes();
+                    *place = run;
+                    runs += 1;
+                }
+                Err(error) => refused = Some(error),
+            }
+            if gathered == need.bytes || refused.is_some() {
+                break;
+            }
+        }
+        let offer = batch.get_mut(..runs).unwrap_or_default();
+        let donation = match refused {
+            Some(error) => Err(error),
+            None if runs == 0 => Err(Error::need_memory(command, need.bytes, need.bytes)),
+            None => operation.donate(self.pool.pages().list, offer, need.block, self.donated),
+        };
+        for rest in batch {
+            H::put_back(self.pool, self.rmm, rest);
+        }
+        donation
     }
 
     /// Turns the operation around, because of `error`.
@@ -199,5 +215,65 @@ impl<P: Platform> Driver<'_, '_, P> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// A part of a pool that donations come from.
+trait Stock: Donatable + Sized {
+    /// Bytes that are missing of so many bytes in blocks of that size.
+    fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64;
+
+    /// A run of at most so many bytes, in blocks of that size.
+    fn take_run<P: Platform>(
+        pool: &mut Pool<'_>,
+        rmm: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+        block: u64,
+    ) -> Result<Granules<Self>, Error>;
+
+    /// Puts what was not taken back.
+    fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>);
+}
+
+/// Delegated memory; what of it is not delegated yet is delegated now.
+impl Stock for Free {
+    fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64 {
+        pool.missing(bytes, block)
+    }
+
+    fn take_run<P: Platform>(
+        pool: &mut Pool<'_>,
+        rmm: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+        block: u64,
+    ) -> Result<Granules<Self>, Error> {
+        pool.take_run(rmm, command, bytes, block)
+    }
+
+    fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>) {
+        pool.put_back(rmm, memory);
+    }
+}
+
+/// Host memory.
+impl Stock for Host {
+    fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64 {
+        pool.missing_host(bytes, block)
+    }
+
+    fn take_run<P: Platform>(
+        pool: &mut Pool<'_>,
+        _: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+        block: u64,
+    ) -> Result<Granules<Self>, Error> {
+        pool.take_host_run(bytes, block).ok_or(Error::need_memory(command, bytes, block))
+    }
+
+    fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>) {
+        pool.restore(rmm, memory);
     }
 }

@@ -15,7 +15,9 @@ use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Donatable, Granules, Undelegated};
-use rmi_host::{Channel, Error, Failure, Pending, Platform, Progress, Reply, Violation, Want};
+use rmi_host::{
+    Channel, Error, Failure, Pending, Platform, Progress, Reply, Subject, Violation, Want,
+};
 
 use crate::donated::Donated;
 
@@ -142,6 +144,12 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.pending.as_ref().map_or(Command::OpContinue, Pending::command)
     }
 
+    /// What the operation is about.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        self.pending.as_ref().map_or(Subject::Rmm, Pending::subject)
+    }
+
     /// Whether the RMM would let the operation be cancelled now.
     #[must_use]
     pub fn can_cancel(&self) -> bool {
@@ -204,6 +212,7 @@ impl<'r, P: Platform> Operation<'r, P> {
             let bytes = memory.iter().map(Granules::bytes).sum();
             return Err(Error::need_memory(pending.command(), bytes, bytes));
         }
+        donated.host_memory |= Granules::<H>::is_donated_undelegated();
         let blocks = (block, self.granule);
         self.channel.op_mem_donate(pending, list, memory, blocks, &mut |taken| {
             // There is a place for each token offered.
@@ -238,15 +247,12 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.channel.op_mem_reclaim(
             pending,
             list,
-            Self::RECLAIM_ROOM,
             self.granule,
+            donated.host_memory,
             &mut |range| donated.claim(range),
             home,
         )
     }
-
-    /// Entries offered for a reclaim: all that a list has, because TF-RMM counts granules, not entries.
-    const RECLAIM_ROOM: u16 = 512;
 
     /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then wants to give back what it has, and to be continued.
     ///

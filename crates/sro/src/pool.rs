@@ -1,7 +1,7 @@
 //! Where operations and builders get their memory from: a pool that the caller owns and fills.
 
-use rmi_abi::Command;
 use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Command, PaRange};
 use rmi_host::granules::{Delegated, Free, Host, Undelegated};
 use rmi_host::{DelegateFailed, Error, Ledger, LedgerEvent, Platform, QuarantineReason, Rmm};
 
@@ -178,15 +178,30 @@ impl<'m> Pool<'m> {
         error
     }
 
-    /// Whether `bytes` of whole blocks of `block` bytes are there, delegated or not, in any number of runs; and if not, how many bytes are missing.
-    pub(crate) fn missing(&self, bytes: u64, block: u64, contiguous: bool) -> u64 {
-        let runs = self.host.iter().chain(self.free.iter()).map(|range| {
-            let base = range.base().align_up(block);
-            base.and_then(|base| range.top().align_down(block).checked_offset_from(base))
-                .unwrap_or(0)
-        });
-        let have = if contiguous { runs.max().unwrap_or(0) } else { runs.sum() };
+    /// Undelegates all that is delegated, run by run. What the RMM does not return goes to quarantine.
+    pub fn undelegate<P: Platform>(&mut self, rmm: &Rmm<P>) {
+        // Not into the set that is being emptied, and at most as many runs as it has places.
+        while let Some(memory) = self.free.pop() {
+            self.give_back(rmm, memory);
+        }
+    }
+
+    /// How much is missing of `bytes` in whole blocks of `block` bytes, aligned to that, in any number of runs, delegated or not.
+    pub(crate) fn missing(&self, bytes: u64, block: u64) -> u64 {
+        let have =
+            self.host.iter().chain(self.free.iter()).map(|range| blocks_in(range, block)).sum();
         bytes.saturating_sub(have)
+    }
+
+    /// As [`Pool::missing`], of host memory.
+    pub(crate) fn missing_host(&self, bytes: u64, block: u64) -> u64 {
+        bytes.saturating_sub(self.host.iter().map(|range| blocks_in(range, block)).sum())
+    }
+
+    /// Takes up to `bytes` of whole blocks out as one run of host memory: the longest that there is.
+    pub(crate) fn take_host_run(&mut self, bytes: u64, block: u64) -> Option<Undelegated> {
+        let (_, run) = self.host.longest_run(block)?;
+        self.host.take(run.min(bytes), block)
     }
 
     /// Takes up to `bytes` of whole blocks out as one delegated run: the longest that there is, delegated ones first.
@@ -283,4 +298,10 @@ impl<'m> Pool<'m> {
             *place = (command, bytes.max(if known.is_some() { place.1 } else { 0 }));
         }
     }
+}
+
+/// Bytes of whole, aligned blocks in a range.
+fn blocks_in(range: PaRange, block: u64) -> u64 {
+    let base = range.base().align_up(block);
+    base.and_then(|base| range.top().align_down(block).checked_offset_from(base)).unwrap_or(0)
 }

@@ -54,7 +54,7 @@ impl RecObject {
         let command = Command::RecCreate;
         let granule = rmm.granule_size().bytes();
         let reserve = pool.reserve_for(command) + granule;
-        let missing = pool.missing(reserve, granule, false);
+        let missing = pool.missing(reserve, granule);
         if missing > 0 {
             return Err(Error::need_memory(command, missing, granule));
         }

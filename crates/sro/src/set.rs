@@ -249,13 +249,13 @@ mod tests {
             let mut outside: [Option<Undelegated>; 64] = core::array::from_fn(|i| Some(memory(i as u64, 1)));
             for (put, first, count) in ops {
                 if put {
-                    if let Some(token) = outside[first as usize].take()
+                    if let Some(token) = outside[usize::try_from(first).unwrap()].take()
                         && let Err(back) = set.insert(token) {
-                            outside[first as usize] = Some(back);
+                            outside[usize::try_from(first).unwrap()] = Some(back);
                         }
                 } else if let Some(mut token) = set.take(count * 0x1000, 0x1000) {
                     while let Some(one) = token.take_front(0x1000) {
-                        let index = (one.base().raw() / 0x1000) as usize;
+                        let index = usize::try_from(one.base().raw() / 0x1000).unwrap();
                         prop_assert!(outside[index].is_none());
                         outside[index] = Some(one);
                     }

@@ -55,7 +55,7 @@ const EOI: u64 = 1 << 41;
 
 /// The value of one list register (`ICH_LR<n>_EL2`) that an RMM accepts: HW is always zero, because a Realm's interrupt never stands for a physical one.
 ///
-/// Source: Arm IHI 0069 (GICv3), ICH_LR<n>_EL2; DEN0137 2.0-bet3, RMI_REC_ENTER.
+/// Source: Arm IHI 0069 (GICv3), `ICH_LR<n>_EL2`; DEN0137 2.0-bet3, RMI_REC_ENTER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(transparent)]
 pub struct ListRegister(u64);

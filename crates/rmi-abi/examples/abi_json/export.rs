@@ -1,6 +1,6 @@
 //! The crate's tables as JSON.
 
-use rmi_abi::command::{Command, Effect, Form, Param};
+use rmi_abi::command::{Command, Form, Param};
 use rmi_abi::describe::{ENUMERATIONS, Enumeration, REGISTERS, Register, STRUCTURES};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rhi::RhiFunction;
@@ -66,8 +66,8 @@ fn rmi_command(command: Command, form: &Form, dialect: Dialect) -> Value {
         "name": command.name(),
         "inputs": registers(form.inputs()),
         "outputs": registers(form.outputs()),
-        "stateful": form.effect() != Effect::Immediate,
-        "mem_transfer": form.effect() == Effect::Transfer,
+        "stateful": form.effect().is_stateful(),
+        "mem_transfer": form.effect().moves_memory(),
         "sure": !form.unsure_in().contains(dialect),
     })
 }

@@ -53,6 +53,20 @@ pub enum Effect {
     Transfer,
 }
 
+impl Effect {
+    /// Whether the command may answer `RMI_INCOMPLETE`.
+    #[must_use]
+    pub const fn is_stateful(self) -> bool {
+        matches!(self, Self::Stateful | Self::Transfer)
+    }
+
+    /// Whether it may then ask for memory or give memory back.
+    #[must_use]
+    pub const fn moves_memory(self) -> bool {
+        matches!(self, Self::Transfer)
+    }
+}
+
 /// What a register of a command holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

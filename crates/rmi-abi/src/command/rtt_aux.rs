@@ -3,7 +3,7 @@
 use super::form::{
     Effect::{Immediate, Stateful},
     Form,
-    ParamType::{Ipa, Level, Pa, RttAuxMapFlags, RttAuxUnmapFlags, UInt},
+    ParamType::{Ipa, Level, Pa, Ripas, RttAuxMapFlags, RttAuxUnmapFlags, RttEntryState, UInt},
     p,
 };
 use crate::dialect::DialectSet;
@@ -42,33 +42,34 @@ pub(super) const RTT_AUX_MAP_PROTECTED: &[Form] = &[Form::new(
     0x180,
     Immediate,
     &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "index", UInt)],
-    &[p(1, "fail_index", UInt), p(2, "level", Level), p(3, "state", UInt), p(4, "ripas", UInt)],
-)
-.answers(&[Success])];
+    &[
+        p(1, "fail_index", UInt),
+        p(2, "level", Level),
+        p(3, "state", RttEntryState),
+        p(4, "ripas", Ripas),
+    ],
+)];
 pub(super) const RTT_AUX_MAP_UNPROTECTED: &[Form] = &[Form::new(
     D::TF_RMM,
     0x181,
     Immediate,
     &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "index", UInt)],
-    &[p(1, "fail_index", UInt), p(2, "level", Level), p(3, "state", UInt)],
-)
-.answers(&[Success])];
+    &[p(1, "fail_index", UInt), p(2, "level", Level), p(3, "state", RttEntryState)],
+)];
 pub(super) const RTT_AUX_UNMAP_PROTECTED: &[Form] = &[Form::new(
     D::TF_RMM,
     0x183,
     Immediate,
     &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "index", UInt)],
     &[p(1, "top", Ipa)],
-)
-.answers(&[Success])];
+)];
 pub(super) const RTT_AUX_UNMAP_UNPROTECTED: &[Form] = &[Form::new(
     D::TF_RMM,
     0x184,
     Immediate,
     &[p(1, "rd", Pa), p(2, "ipa", Ipa), p(3, "index", UInt)],
     &[p(1, "top", Ipa), p(2, "level", Level)],
-)
-.answers(&[Success])];
+)];
 pub(super) const RTT_AUX_PROT_MAP: &[Form] = &[Form::new(
     D::BETAS,
     0x1fd,

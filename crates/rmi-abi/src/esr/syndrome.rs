@@ -14,6 +14,8 @@ pub enum Syndrome {
     SysReg(SysRegAccess),
     /// A wait; the program counter is already past it.
     Wfx(Wfx),
+    /// A system error.
+    SError(SErrorSyndrome),
     /// An HVC instruction.
     #[non_exhaustive]
     Hvc {
@@ -61,9 +63,22 @@ impl Esr {
                 read: self.sysreg_is_read(),
             }),
             ExceptionClass::Wfx => Syndrome::Wfx(self.wfx()),
+            ExceptionClass::SError => Syndrome::SError(self.serror()),
             ExceptionClass::Hvc64 => Syndrome::Hvc { imm },
             ExceptionClass::Smc64 => Syndrome::Smc { imm },
             ExceptionClass::Unknown(_) => Syndrome::Unknown { esr: self },
+        }
+    }
+
+    /// The syndrome as that of a system error, whatever its class: what a `SERROR` exit holds.
+    #[must_use]
+    pub const fn serror(self) -> SErrorSyndrome {
+        let [severity, ..] = ((self.0 >> 10) & 0b111).to_le_bytes();
+        SErrorSyndrome {
+            implementation_defined: self.0 & (1 << 24) != 0,
+            severity,
+            external: self.0 & (1 << 9) != 0,
+            fault_status: self.fault_status(),
         }
     }
 
@@ -107,6 +122,19 @@ pub struct DataAbort {
     ///
     /// It can when the IPA is unprotected and the instruction is a plain load or store of one register.
     pub access: Option<Access>,
+}
+
+/// A system error as the host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SErrorSyndrome {
+    /// Whether the rest of the syndrome is implementation defined (IDS).
+    pub implementation_defined: bool,
+    /// How bad it is (AET): 0 uncontainable, 1 unrecoverable, 2 restartable, 3 recoverable, 6 corrected.
+    pub severity: u8,
+    /// Whether it is of the kind that the implementation defines (EA).
+    pub external: bool,
+    /// The fault status code (DFSC): 0 uncategorized, 0x11 asynchronous error.
+    pub fault_status: u8,
 }
 
 /// An instruction abort as the host sees it.
@@ -274,6 +302,12 @@ mod tests {
         assert_eq!(Esr(1 << 26 | 0b10).decode(), Syndrome::Wfx(Wfx::Wfit));
         assert_eq!(Esr(0x16 << 26 | 0x42).decode(), Syndrome::Hvc { imm: 0x42 });
         assert_eq!(Esr(0x17 << 26 | 0x43).decode(), Syndrome::Smc { imm: 0x43 });
+        let serror = Esr(0x2f << 26 | 0b011 << 10 | 0x11 | 1 << 16).visible();
+        assert_eq!(serror.0 & 1 << 16, 0);
+        let Syndrome::SError(error) = serror.decode() else { panic!("{serror:?}") };
+        assert_eq!((error.severity, error.fault_status), (3, 0x11));
+        // Without the class, as some RMMs pass it.
+        assert_eq!(Esr(serror.0 & 0x1ff_ffff).serror(), error);
         assert_eq!(Esr(0x3c << 26).decode(), Syndrome::Unknown { esr: Esr(0x3c << 26) });
     }
 }

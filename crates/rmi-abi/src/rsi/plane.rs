@@ -344,7 +344,67 @@ layout! {
     0x800, 2048, exit, V::V2_0;
 }
 
+/// What both drafts pass when a plane is run.
+///
+/// Source: RSI 1.1 and 2.0 drafts, `RsiPlaneEnter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "RsiPlaneEnter")]
+pub struct PlaneEnter {
+    /// How the plane is run.
+    pub flags: PlaneEnterFlags,
+    /// Where it goes on.
+    pub pc: u64,
+    /// `SPSR_EL2`
+    pub pstate: u64,
+    /// X0 to X30
+    pub gprs: [u64; 31],
+    /// `ICH_HCR_EL2`
+    pub gicv3_hcr: u64,
+    /// `ICH_LR<n>_EL2`, 16 list registers
+    pub gicv3_lrs: [u64; 16],
+}
+
+/// The codec of one draft; the fields have the same names in both.
+macro_rules! plane_enter {
+    ($encode:ident, $wire:ident, $draft:literal) => {
+        impl PlaneEnter {
+            #[doc = concat!("Lays the values out as the ", $draft, " draft has them.")]
+            #[must_use]
+            pub fn $encode(&self) -> $wire {
+                let mut wire = $wire::zeroed();
+                wire.flags = self.flags.bits();
+                wire.pc = self.pc;
+                wire.pstate = self.pstate;
+                wire.gprs = self.gprs;
+                wire.gicv3_hcr = self.gicv3_hcr;
+                wire.gicv3_lrs = self.gicv3_lrs;
+                wire
+            }
+        }
+
+        impl $wire {
+            /// What both drafts have. Every value decodes.
+            #[must_use]
+            pub const fn decode(&self) -> PlaneEnter {
+                PlaneEnter {
+                    flags: PlaneEnterFlags::from_bits_retain(self.flags),
+                    pc: self.pc,
+                    pstate: self.pstate,
+                    gprs: self.gprs,
+                    gicv3_hcr: self.gicv3_hcr,
+                    gicv3_lrs: self.gicv3_lrs,
+                }
+            }
+        }
+    };
+}
+
+plane_enter!(encode_1_1, PlaneEnter1_1, "1.1");
+plane_enter!(encode_2_0, PlaneEnter2_0, "2.0");
+
 /// What both drafts say of a plane's exit.
+///
+/// Source: RSI 1.1 and 2.0 drafts, `RsiPlaneExit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "RsiPlaneExit")]
 pub struct PlaneExit {

@@ -179,8 +179,11 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that wants to give some. The RMM writes at most `room` descriptors (TF-RMM: as many as describe
-    /// `room` granules) to `list`, host memory.
+    /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that wants to give some. The RMM writes its
+    /// descriptors to `list`, host memory: as many as a granule holds (TF-RMM: at most as many as describe that many granules).
+    ///
+    /// Memory that was donated delegated comes back delegated: should the RMM say otherwise of it, it is not believed (`host_memory` is false), because only an undelegation proves that
+    /// memory is the host's. Memory that was donated as the host's may come back as either.
     ///
     /// For each run `claim` is asked for its token. What it has goes to `home`; an address that it does not know is no memory of this operation and is
     /// ignored, whatever the RMM says.
@@ -195,12 +198,12 @@ impl<P: Platform> Channel<P> {
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        room: u16,
         granule: GranuleSize,
+        host_memory: bool,
         claim: &mut dyn FnMut(PaRange) -> Option<InUse>,
         home: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
-        let room = usize::from(room).min(LIST_ENTRIES);
+        let room = LIST_ENTRIES;
         let at = self.list_page(list, Command::OpMemReclaim)?;
         // What the RMM does not write must not be mistaken for something it wrote.
         self.write_host(list, 0, &[0; LIST_ENTRIES * 8])?;
@@ -230,7 +233,7 @@ impl<P: Platform> Channel<P> {
                 .ledger()
                 .record(LedgerEvent::Reclaimed { command: pending.command }, token.range());
             home(match desc.state {
-                OpMemState::Undelegated => {
+                OpMemState::Undelegated if host_memory => {
                     self.platform().ledger().record(LedgerEvent::Returned, token.range());
                     Returned::Undelegated(token.into_undelegated())
                 }

@@ -295,13 +295,13 @@ fn donating_and_reclaiming_at_every_status() {
             let answer = fake.channel(dialect).op_mem_reclaim(
                 &mut operation,
                 &mut list,
-                7,
                 GranuleSize::Size4KiB,
+                false,
                 &mut |_| None,
                 &mut |_| panic!("nothing was given"),
             );
             let reclaim = fid(Command::OpMemReclaim, dialect);
-            assert_eq!(fake.calls()[1], [reclaim, HANDLE, 0x9000_0000, 7, 0, 0, 0, 0]);
+            assert_eq!(fake.calls()[1], [reclaim, HANDLE, 0x9000_0000, 512, 0, 0, 0, 0]);
             match (word.status(), &answer) {
                 (Status::Busy | Status::Blocked, Ok(Reclaim::Busy)) => {}
                 (Status::Incomplete, Ok(Reclaim::Given(0))) => assert_ne!(word.0, 0x30d),

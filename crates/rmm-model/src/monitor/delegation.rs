@@ -1,13 +1,14 @@
 //! Memory changes hands: delegate and undelegate, and every other change of a granule's owner.
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use super::{Monitor, pa_range};
-use crate::answer::{Answer, Answered, require};
+use crate::answer::{Answer, Answered};
 use crate::granule::{GranuleState, granules};
 use crate::memory::POISON;
-use crate::options::GranulesPerCall;
+use crate::regions::{Protection, Tracking};
 use crate::unmodelled;
 
 impl Monitor {
@@ -34,19 +35,15 @@ impl Monitor {
     ) -> Answered {
         let [_, base, top, ..] = *x;
         let range = pa_range(base, top).map_err(|refused| refused.x1(base))?;
-        let is_tracked = self.options.dram.contains(range.base());
-        require(is_tracked, unmodelled::untracked(self.options.dialect))
-            .map_err(|refused| refused.x1(base))?;
-        let most = match self.options.granules_per_call {
-            GranulesPerCall::One => 1,
-            GranulesPerCall::All => u64::MAX,
-        };
+        let most = self.options.granules_per_call.limit();
         let moved = self.moved(&range, most.min(limit.unwrap_or(u64::MAX)), from, to, content);
-        require(moved > base, Status::ErrorInput).map_err(|refused| refused.x1(base))?;
-        Ok(Answer::success().x1(moved))
+        if moved == range.base() {
+            return Err(self.why_not(&range).x1(base));
+        }
+        Ok(Answer::success().x1(moved.raw()))
     }
 
-    /// Moves at most `most` granules; returns the address of the first that was not.
+    /// Moves at most `most` granules, or COARSE regions; returns the address of the first that was not moved.
     fn moved(
         &mut self,
         range: &PaRange,
@@ -54,15 +51,50 @@ impl Monitor {
         from: GranuleState,
         to: GranuleState,
         content: u8,
-    ) -> u64 {
-        for (moved, granule) in (0..).zip(granules(range)) {
-            if moved == most || !self.granules.is(granule, from) {
-                return granule.raw();
+    ) -> Pa {
+        let mut at = range.base();
+        let mut moved = 0;
+        while at < range.top() && moved < most {
+            let Some(unit) = self.unit(at, range) else { break };
+            if !self.granules.are(&unit, from) {
+                break;
             }
-            self.granules.set(granule, to);
-            self.memory.refill(granule, content);
+            for granule in granules(&unit) {
+                self.granules.set(granule, to);
+                self.memory.refill(granule, content);
+            }
+            at = unit.top();
+            moved += 1;
         }
-        range.top().raw()
+        at
+    }
+
+    /// What changes hands as one at `at`: a granule, or all of a COARSE region if that starts there and ends in `range`.
+    fn unit(&self, at: Pa, range: &PaRange) -> Option<PaRange> {
+        if self.regions.protection(at) == Protection::Missing {
+            return None;
+        }
+        match self.regions.tracking(at) {
+            Tracking::Fine => PaRange::with_size(at, MIN_GRANULE).ok(),
+            Tracking::Coarse => self
+                .regions
+                .coarse(at)
+                .filter(|region| region.base() == at && region.top() <= range.top()),
+            Tracking::None | Tracking::Intermediate => None,
+        }
+    }
+
+    /// Why nothing at the base of `range` changed hands.
+    fn why_not(&self, range: &PaRange) -> Answer {
+        let at = range.base();
+        if self.unit(at, range).is_some() {
+            let refused = self.granules.missing(at, self.options.blocked_objects);
+            refused.map_or_else(|refused| refused, |()| Answer::success())
+        } else if self.regions.protection(at) == Protection::Missing {
+            Answer::from(Status::ErrorGpt)
+        } else {
+            unmodelled::untracked(self.options.dialect, at)
+        }
     }
 
     /// Puts every granule of the list into `state`, with content `byte`.

@@ -106,7 +106,9 @@ impl Monitor {
         rec.running = true;
         let key = (rec.rd, rec.mpidr.raw());
         let retry = rec.retry.take();
-        let guest = self.guests.remove(&key);
+        let guest =
+            self.guests.remove(&key).or_else(|| self.default_guest.as_ref().map(|make| make()));
+        let retry = retry.filter(|_| guest.as_ref().is_none_or(|guest| guest.repeats()));
         let view = self.view(Pa::new(address), cpu);
         let rec = Pa::new(address);
         Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry }))
@@ -131,7 +133,7 @@ impl Monitor {
             Translation::Fault { level, .. } => {
                 let status = syndrome::fault_status(level, false);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
-                let exit = self.sync_exit(esr, 0, syndrome::hpfar(structure));
+                let exit = self.sync_exit(esr, 0, syndrome::hpfar_of_structure(structure));
                 self.write_exit(address, cpu, exit);
                 Err(Answer::success())
             }

@@ -32,16 +32,20 @@ struct Blocks {
     descs: Vec<AddrRangeDesc>,
     /// The descriptor in hand, and how many of its blocks are used up.
     at: (usize, u16),
+    /// The level that maps blocks of the first descriptor's size, even if that is empty.
     level: Level,
+    /// The state that every descriptor must say, where one is asked for.
+    takes: Option<OpMemState>,
 }
 
 impl Blocks {
-    /// The next block, whatever its address; `None` at the end of the list and where the size changes.
-    fn peek(&self) -> Option<(Pa, OpMemState)> {
+    /// The next block, and the level that maps it; `None` at the end of the list.
+    fn peek(&self) -> Option<(Block, Option<Level>)> {
         let (index, used) = self.at;
-        let desc = self.descs.get(index).filter(|desc| level_of(desc.size) == Some(self.level))?;
-        let offset = u64::from(used).checked_mul(self.level.entry_bytes())?;
-        Some((desc.base.checked_add(offset)?, desc.state))
+        let desc = self.descs.get(index)?;
+        let bytes = desc.size.bytes(GranuleSize::Size4KiB);
+        let pa = desc.base.checked_add(u64::from(used).checked_mul(bytes)?)?;
+        Some((Block { pa, bytes, state: desc.state }, level_of(desc.size)))
     }
 
     fn advance(&mut self) {
@@ -58,9 +62,21 @@ struct Block {
     state: OpMemState,
 }
 
+/// Checks the range of a map command against the size of its blocks.
+fn check_blocks(range: &IpaRange, blocks: &Blocks) -> Result<(), Answer> {
+    let bytes = blocks.level.entry_bytes();
+    require(range.base().is_aligned(bytes), Status::ErrorInput)?;
+    if range.bytes() < bytes { Err(Answer::rtt(blocks.level)) } else { Ok(()) }
+}
+
 impl Monitor {
     /// The blocks that the flags and the descriptor or list of a map command name.
-    fn blocks(&self, set: AddrSet, oaddr: u64) -> Result<Blocks, Answer> {
+    fn blocks(
+        &self,
+        set: AddrSet,
+        oaddr: u64,
+        takes: Option<OpMemState>,
+    ) -> Result<Blocks, Answer> {
         let words = match set {
             AddrSet::Single => alloc::vec![oaddr],
             AddrSet::List { count } if count != 0 => self.read_list(oaddr, u64::from(count))?,
@@ -68,16 +84,18 @@ impl Monitor {
         };
         let decode =
             |word| AddrRangeDesc::decode(word, self.options.dialect, GranuleSize::Size4KiB);
-        let descs: Vec<AddrRangeDesc> =
-            words.into_iter().map(decode).filter(|desc| desc.count != 0).collect();
-        let first = descs.first().ok_or(Status::ErrorInput)?;
+        let mut descs: Vec<AddrRangeDesc> = words.into_iter().map(decode).collect();
+        let first = *descs.first().ok_or(Status::ErrorInput)?;
         let level = level_of(first.size).ok_or(Status::ErrorInput)?;
-        Ok(Blocks { descs, at: (0, 0), level })
+        require(takes.is_none_or(|state| state == first.state), Status::ErrorInput)?;
+        descs.retain(|desc| desc.count != 0);
+        Ok(Blocks { descs, at: (0, 0), level, takes })
     }
 
     /// Maps blocks one after the other. `map` says what a block's entry becomes, or why it cannot be mapped.
     ///
     /// What is wrong with the first block is the answer; what is wrong with a later one ends the call.
+    /// The caller has checked the range.
     fn map(
         &mut self,
         rd: u64,
@@ -87,29 +105,23 @@ impl Monitor {
         map: impl Fn(&mut Self, &Walk, &Block) -> Result<Entry, Answer>,
     ) -> Answered {
         let level = blocks.level;
-        let bytes = level.entry_bytes();
-        require(range.base().is_aligned(bytes), Status::ErrorInput)?;
-        let mut table = None;
+        let first = walk(self.realm(rd)?, range.base(), level)?;
+        if first.level != level {
+            return Err(Answer::rtt(first.level));
+        }
         let mut ipa = range.base();
         let mut mapped = 0;
-        while ipa < range.top() && limit.is_none_or(|limit| mapped < limit) {
-            let Some((pa, state)) = blocks.peek() else { break };
-            let block = Block { pa, bytes, state };
-            let room = range.top().checked_offset_from(ipa).unwrap_or(0);
-            let found = walk(self.realm(rd)?, ipa, level)?;
-            if self.options.tables_per_call == TablesPerCall::One
-                && table.is_some_and(|table| table != found.table)
-            {
+        while limit.is_none_or(|limit| mapped < limit) {
+            let found = match walk(self.realm(rd)?, ipa, level) {
+                Ok(found) if found.level == level => found,
+                _ => break,
+            };
+            if self.options.tables_per_call == TablesPerCall::One && found.table != first.table {
                 break;
             }
-            table = Some(found.table);
-            let entry = if found.level == level && room >= bytes {
-                let reached = self.realm(rd)?.reaches(pa);
-                require(reached && pa.is_aligned(bytes), Status::ErrorInput)
-                    .and_then(|()| map(self, &found, &block))
-            } else {
-                Err(Answer::rtt(found.level))
-            };
+            let entry = self
+                .next_block(rd, &blocks, ipa, range)
+                .and_then(|block| map(self, &found, &block));
             match entry {
                 Ok(entry) => self.realm(rd)?.tree.set(&found, entry),
                 Err(refused) if mapped == 0 => return Err(refused),
@@ -122,22 +134,44 @@ impl Monitor {
         Ok(Answer::success().x1(ipa.raw()))
     }
 
+    /// The block that comes to `ipa`, if it is one that may: in TF-RMM's order of checks.
+    fn next_block(
+        &mut self,
+        rd: u64,
+        blocks: &Blocks,
+        ipa: Ipa,
+        range: &IpaRange,
+    ) -> Result<Block, Answer> {
+        let (block, level) = blocks.peek().ok_or(Status::ErrorInput)?;
+        let is_expected = blocks.takes.is_none_or(|state| state == block.state);
+        require(is_expected, Status::ErrorInput)?;
+        let room = range.top().checked_offset_from(ipa).unwrap_or(0);
+        if level != Some(blocks.level) || room < block.bytes {
+            return Err(Answer::rtt(blocks.level));
+        }
+        let reached = self.realm(rd)?.reaches(block.pa);
+        require(reached && block.pa.is_aligned(block.bytes), Status::ErrorInput)?;
+        Ok(block)
+    }
+
     pub(super) fn rtt_data_map(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
         let realm = self.realm(rd)?;
+        require_state(realm, &[RealmState::New, RealmState::Active])?;
         let range = ipa_range(base, top)?;
         require(realm.tree.geometry().range_is_protected(&range), Status::ErrorInput)?;
-        require_state(realm, &[RealmState::New, RealmState::Active])?;
         let set = AddrSet::decode(flags).ok_or(Status::ErrorInput)?;
-        let blocks = self.blocks(set, oaddr)?;
+        let blocks = self.blocks(set, oaddr, Some(OpMemState::Delegated))?;
+        check_blocks(&range, &blocks)?;
         self.map(rd, &range, blocks, limit, |monitor, found, block| match found.entry {
             // Mapping again what is mapped changes nothing.
             Entry::Data { pa, .. } if pa == block.pa => Ok(found.entry),
             Entry::Void { ripas } => {
                 let memory =
                     PaRange::with_size(block.pa, block.bytes).map_err(|_| Status::ErrorInput)?;
+                monitor.require_fine(&memory)?;
                 let is_free = monitor.granules.are(&memory, GranuleState::Delegated);
-                require(is_free && block.state == OpMemState::Delegated, Status::ErrorInput)?;
+                require(is_free, Status::ErrorInput)?;
                 monitor.convert(block.pa, block.bytes, GranuleState::Data);
                 Ok(Entry::Data { pa: block.pa, ripas })
             }
@@ -149,18 +183,20 @@ impl Monitor {
     pub(super) fn rtt_unprot_map(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
         let realm = self.realm(rd)?;
+        require_state(realm, &[RealmState::New, RealmState::Active])?;
         let range = ipa_range(base, top)?;
         let geometry = realm.tree.geometry();
         // Only the end is looked at; a base in the protected half fails at its entry, as in TF-RMM.
         let fits = range.top() > geometry.unprotected_base() && range.top() <= geometry.end();
         require(fits, Status::ErrorInput)?;
-        require_state(realm, &[RealmState::New, RealmState::Active])?;
         let flags = UnprotMapFlags::decode(flags).ok_or(Status::ErrorInput)?;
-        let valid = !matches!(flags.memattr, MemAttr::Reserved(_)) && flags.s2ap <= 0b11;
-        require(valid, Status::ErrorInput)?;
+        let blocks = self.blocks(flags.addresses, oaddr, None)?;
+        check_blocks(&range, &blocks)?;
+        require(flags.s2ap <= 0b11, Status::ErrorInput)?;
+        let is_known = !matches!(flags.memattr, MemAttr::Reserved(_));
         let attributes = attributes(flags.memattr, flags.s2ap);
-        let blocks = self.blocks(flags.addresses, oaddr)?;
         self.map(rd, &range, blocks, limit, |_, found, block| {
+            require(is_known, Status::ErrorInput)?;
             let wanted = Entry::MappedNs { pa: block.pa, attributes };
             match found.entry {
                 Entry::VoidNs => Ok(wanted),
@@ -170,25 +206,25 @@ impl Monitor {
         })
     }
 
+    /// The source page comes first and the page to be taken last, as in TF-RMM.
     pub(super) fn rtt_data_map_init(&mut self, x: &Registers) -> Answered {
         let [_, rd, data, ipa, src, flags, ..] = *x;
-        let realm = self.realm(rd)?;
         let at = Ipa::new(ipa);
         let known = DataFlags::MEASURE.bits();
-        let valid = realm.is_protected(at, Level::L3.entry_bytes())
-            && realm.reaches(Pa::new(data))
-            && flags & !known == 0;
-        require(valid, Status::ErrorInput)?;
-        require_state(realm, &[RealmState::New])?;
-        let data = self.fresh(data)?;
+        require(flags & !known == 0 && data != rd, Status::ErrorInput)?;
         let mut content = [0; GRANULE];
         self.read_host_page(src, &mut content)?;
-
         let realm = self.realm(rd)?;
+        require_state(realm, &[RealmState::New])?;
+        let valid = realm.is_protected(at, Level::L3.entry_bytes()) && realm.reaches(Pa::new(data));
+        require(valid, Status::ErrorInput)?;
         let found = walk(realm, at, Level::L3)?;
         if found.level != Level::L3 || !matches!(found.entry, Entry::Void { .. }) {
             return Err(Answer::rtt(found.level));
         }
+        let data = self.fresh(data)?;
+
+        let realm = self.realm(rd)?;
         let measured = flags & known != 0;
         realm.measurements.add_data(ipa, flags, measured.then_some(&content));
         realm.tree.set(&found, Entry::Data { pa: data, ripas: Ripas::Ram });

@@ -3,6 +3,8 @@
 //! An operation waits for exactly one `RMI_OP_*` command at a time; any other leaves it as it is and fails. The command that started
 //! it gets its answer from the last `RMI_OP_CONTINUE`.
 
+mod transfer;
+
 use alloc::vec::Vec;
 use core::mem;
 
@@ -13,9 +15,10 @@ use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, GranuleSize, Pa, ResultWord, Status};
 use rmi_host::Registers;
 
-use super::Monitor;
+use super::{Monitor, is_due};
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::granule::{GranuleState, granules};
+use crate::granule::GranuleState;
+use crate::regions::{Protection, Tracking};
 
 /// What an operation does in the end.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,17 @@ pub(super) enum Work {
     RecDestroy {
         rec: Pa,
     },
+    TrackingSet {
+        region: Pa,
+        from: Tracking,
+        to: Tracking,
+    },
+    GptCreate {
+        gib: Pa,
+    },
+    GptDestroy {
+        gib: Pa,
+    },
     /// A range command that was interrupted before it did anything.
     Deferred {
         command: Command,
@@ -45,13 +59,29 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// In which state the memory of the operation changes hands: before it is active, an RMM has no delegated memory to ask for.
-    fn memory_state(self) -> (OpMemState, GranuleState) {
+    /// The state in which it asks for memory, if it can choose `state`, and the state in which it gives memory back.
+    fn memory_states(self, state: OpMemState) -> (OpMemState, OpMemState) {
         match self {
-            Self::RmmActivate | Self::RmmDeactivate => {
-                (OpMemState::Undelegated, GranuleState::Undelegated)
-            }
-            _ => (OpMemState::Delegated, GranuleState::Delegated),
+            // Before it is active, an RMM has no delegated memory to ask for; nor have tables that delegation needs.
+            Self::RmmActivate
+            | Self::RmmDeactivate
+            | Self::GptCreate { .. }
+            | Self::GptDestroy { .. } => (OpMemState::Undelegated, OpMemState::Undelegated),
+            // What keeps account of a region may lie in it.
+            Self::TrackingSet { .. } => (OpMemState::Conditional, OpMemState::Undelegated),
+            _ => (state, OpMemState::Delegated),
+        }
+    }
+
+    /// Whether it ends by making something of the memory that it asked for.
+    fn uses_donation(self) -> bool {
+        match self {
+            Self::RmmActivate
+            | Self::RealmCreate { .. }
+            | Self::RecCreate { .. }
+            | Self::GptCreate { .. } => true,
+            Self::TrackingSet { to, .. } => to == Tracking::Fine,
+            _ => false,
         }
     }
 
@@ -76,13 +106,74 @@ enum Stage {
     Continue,
 }
 
+/// How an operation asks for memory.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    state: OpMemState,
+    /// The state that memory is in when it comes back.
+    returns: OpMemState,
+    contiguous: bool,
+    blocks: bool,
+}
+
+impl Terms {
+    fn request(self, granules: u16) -> DonateRequest {
+        let bytes = u64::from(granules) * MIN_GRANULE;
+        let divides = |size: &BlockSize| bytes.is_multiple_of(size.bytes(GranuleSize::Size4KiB));
+        let size = BlockSize::ALL.into_iter().rev().filter(|_| self.blocks).find(divides);
+        let size = size.unwrap_or(BlockSize::Page);
+        let count = u16::try_from(bytes / size.bytes(GranuleSize::Size4KiB)).unwrap_or(u16::MAX);
+        DonateRequest { size, count, contiguous: self.contiguous, state: self.state }
+    }
+
+    /// The states of memory that may be given, as descriptors say them.
+    fn takes(self, state: OpMemState) -> bool {
+        match self.state {
+            OpMemState::Conditional => {
+                matches!(state, OpMemState::Delegated | OpMemState::Undelegated)
+            }
+            wanted => state == wanted,
+        }
+    }
+
+    /// Divides what is asked for, into `rounds` requests where that is possible; the last one first.
+    fn divide(self, granules: u16, rounds: u16) -> Vec<u16> {
+        let mut requests = Vec::new();
+        let mut left = granules;
+        while left != 0 {
+            let rounds = rounds.saturating_sub(u16::try_from(requests.len()).unwrap_or(u16::MAX));
+            let part = left.div_ceil(rounds.max(1));
+            // A contiguous request is for a power of two.
+            let part = if self.contiguous { 1 << part.ilog2() } else { part };
+            requests.push(part);
+            left -= part;
+        }
+        requests.reverse();
+        requests
+    }
+}
+
+/// The state of a granule that a descriptor says to be in `state`.
+fn granule_state(state: OpMemState) -> GranuleState {
+    match state {
+        OpMemState::Undelegated => GranuleState::Undelegated,
+        _ => GranuleState::Delegated,
+    }
+}
+
 /// An operation that was started and is not over.
 #[derive(Debug)]
 pub(crate) struct Operation {
     work: Work,
     stage: Stage,
+    /// The requests to come after the one in hand, last one first.
+    requests: Vec<u16>,
+    /// How memory is asked for.
+    terms: Terms,
     /// Granules donated, or to be given back.
     memory: Vec<Pa>,
+    /// Memory given back of which the host has yet to be told.
+    untold: Vec<AddrRangeDesc>,
     /// The final answer, where it is known before the last call.
     verdict: Option<Answer>,
     can_cancel: bool,
@@ -90,18 +181,21 @@ pub(crate) struct Operation {
 
 impl Operation {
     /// The answer while the operation is incomplete. Only the call that starts an operation says the handle.
-    fn incomplete(&self, contiguous: bool) -> Answer {
+    fn incomplete(&self) -> Answer {
         let (request, donation) = match self.stage {
-            Stage::Donate { missing } => {
-                let (state, _) = self.work.memory_state();
-                let request =
-                    DonateRequest { size: BlockSize::Page, count: missing, contiguous, state };
-                (OpMemReq::Donate, request.encode())
-            }
+            Stage::Donate { missing } => (OpMemReq::Donate, self.terms.request(missing).encode()),
             Stage::Reclaim => (OpMemReq::Reclaim, 0),
             Stage::Continue => (OpMemReq::None, 0),
         };
         Answer::from(ResultWord::incomplete(request, self.can_cancel)).x2(donation)
+    }
+
+    /// Goes on to the next request for memory, if there is one.
+    fn ask_on(&mut self) {
+        self.stage = match self.requests.pop() {
+            Some(missing) => Stage::Donate { missing },
+            None => Stage::Continue,
+        };
     }
 
     /// From now on the operation can only fail with `verdict`: memory goes back first.
@@ -128,6 +222,11 @@ impl Operations {
     /// Operations in progress.
     pub(crate) fn count(&self) -> usize {
         self.0.iter().flatten().count()
+    }
+
+    /// Whether an operation in progress is such a one.
+    pub(super) fn any(&self, mut is_such: impl FnMut(Work) -> bool) -> bool {
+        self.0.iter().flatten().any(|operation| is_such(operation.work))
     }
 
     /// The granules that operations hold, and the granules of their objects.
@@ -160,11 +259,11 @@ impl Operations {
     }
 
     /// Opens an operation; X1 of the answer is its handle.
-    fn open(&mut self, operation: Operation, contiguous: bool) -> Answer {
+    fn open(&mut self, operation: Operation) -> Answer {
         if self.is_full() {
             return Answer::from(Status::Blocked);
         }
-        let answer = operation.incomplete(contiguous);
+        let answer = operation.incomplete();
         let slot = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
         match self.0.get_mut(slot) {
             Some(free) => *free = Some(operation),
@@ -172,148 +271,61 @@ impl Operations {
         }
         answer.x1(slot as u64)
     }
-
-    /// Interrupts a range command before it does anything.
-    pub(super) fn open_deferred(
-        &mut self,
-        command: Command,
-        registers: Registers,
-        can_cancel: bool,
-    ) -> Answer {
-        let work = Work::Deferred { command, registers };
-        let stage = Stage::Continue;
-        let memory = Vec::new();
-        self.open(Operation { work, stage, memory, verdict: None, can_cancel }, false)
-    }
 }
 
 impl Monitor {
-    /// Starts an operation that asks for `count` granules.
-    pub(super) fn open_donation(&mut self, work: Work, count: u16) -> Answered {
+    /// An operation that has yet to be opened.
+    fn operation(&self, work: Work, memory: Vec<Pa>) -> Operation {
+        let options = &self.options;
+        let state = if options.conditional_donations {
+            OpMemState::Conditional
+        } else {
+            OpMemState::Delegated
+        };
+        let (state, returns) = work.memory_states(state);
+        let (contiguous, blocks) = (options.contiguous_donations, options.donation_blocks);
+        Operation {
+            work,
+            stage: Stage::Continue,
+            requests: Vec::new(),
+            terms: Terms { state, returns, contiguous, blocks },
+            memory,
+            untold: Vec::new(),
+            verdict: None,
+            can_cancel: options.can_cancel,
+        }
+    }
+
+    /// Starts an operation, if there is room for one more.
+    fn open(&mut self, operation: Operation) -> Answered {
         require(!self.operations.is_full(), Status::Blocked)?;
-        if let Some(object) = work.object() {
+        if let Some(object) = operation.work.object() {
             self.granules.set(object, GranuleState::Partial);
         }
-        let can_cancel = self.options.can_cancel;
-        let stage = if count == 0 { Stage::Continue } else { Stage::Donate { missing: count } };
-        let operation = Operation { work, stage, memory: Vec::new(), verdict: None, can_cancel };
-        Ok(self.operations.open(operation, self.options.contiguous_donations))
+        Ok(self.operations.open(operation))
+    }
+
+    /// Starts an operation that asks for `count` granules.
+    pub(super) fn open_donation(&mut self, work: Work, count: u16) -> Answered {
+        let mut operation = self.operation(work, Vec::new());
+        let rounds = self.options.donation_rounds.get().into();
+        operation.requests = operation.terms.divide(count, rounds);
+        operation.ask_on();
+        self.open(operation)
     }
 
     /// Starts an operation that gives `memory` back.
     pub(super) fn open_return(&mut self, work: Work, memory: Vec<Pa>) -> Answered {
-        require(!self.operations.is_full(), Status::Blocked)?;
-        if let Some(object) = work.object() {
-            self.granules.set(object, GranuleState::Partial);
-        }
-        let mut operation =
-            Operation { work, stage: Stage::Continue, memory, verdict: None, can_cancel: false };
+        let mut operation = self.operation(work, memory);
+        operation.can_cancel = false;
         operation.stage = operation.giving_back();
-        Ok(self.operations.open(operation, false))
+        self.open(operation)
     }
 
-    pub(super) fn op_mem_donate(&mut self, x: &Registers) -> Answered {
-        let [_, handle, list, count, ..] = *x;
-        let operation = self.operations.get(handle)?;
-        let Stage::Donate { missing } = operation.stage else { return refuse(Status::ErrorInput) };
-        let (wanted, from) = operation.work.memory_state();
-        let words = self.read_list(list, count)?;
-        let offered = self.offered(&words, wanted, missing)?;
-
-        let contiguous = self.options.contiguous_donations;
-        // One after the other: a list may offer the same granule twice.
-        let mut usable = 0;
-        for pa in &offered {
-            if !self.granules.is(*pa, from) {
-                break;
-            }
-            self.hand_over(&[*pa], GranuleState::Internal, 0);
-            usable += 1;
-        }
-        let taken = offered.get(..usable).unwrap_or(&[]);
-        let operation = self.operations.get(handle)?;
-        operation.memory.extend_from_slice(taken);
-        let missing = missing.saturating_sub(u16::try_from(usable).unwrap_or(u16::MAX));
-        operation.stage = match missing {
-            0 => Stage::Continue,
-            missing => Stage::Donate { missing },
-        };
-        if usable == 0 && !offered.is_empty() {
-            // A first granule that cannot be taken ends the operation, as in TF-RMM; even with nothing to give back it
-            // goes through RECLAIM.
-            operation.fail(Answer::from(Status::ErrorInput), Stage::Reclaim);
-        }
-        Ok(operation.incomplete(contiguous).x1(usable as u64))
-    }
-
-    /// The granules that a donation list offers, in order, if the list as a whole is one that fits the request.
-    fn offered(&self, words: &[u64], wanted: OpMemState, missing: u16) -> Result<Vec<Pa>, Answer> {
-        let mut offered = Vec::new();
-        let mut runs = 0;
-        for word in words {
-            let desc = AddrRangeDesc::decode(*word, self.options.dialect, GranuleSize::Size4KiB);
-            if desc.count == 0 {
-                continue;
-            }
-            let aligned = desc.base.is_aligned(desc.size.bytes(GranuleSize::Size4KiB));
-            let range = desc.range(GranuleSize::Size4KiB).ok_or(Status::ErrorInput)?;
-            let room = u64::from(missing).saturating_sub(offered.len() as u64);
-            let fits = range.bytes() / MIN_GRANULE <= room;
-            require(aligned && fits && desc.state == wanted, Status::ErrorInput)?;
-            if self.options.contiguous_donations {
-                let bytes = u64::from(missing) * MIN_GRANULE;
-                let whole = range.bytes() == bytes && range.base().is_aligned(bytes);
-                require(whole, Status::ErrorInput)?;
-            }
-            offered.extend(granules(&range));
-            runs += 1;
-        }
-        require(runs <= 1 || !self.options.contiguous_donations, Status::ErrorInput)?;
-        Ok(offered)
-    }
-
-    /// Gives memory back. One call handles at most as many granules as the list has room for descriptors, and merges those that adjoin.
-    pub(super) fn op_mem_reclaim(&mut self, x: &Registers) -> Answered {
-        let [_, handle, list, count, ..] = *x;
-        let operation = self.operations.get(handle)?;
-        require(operation.stage == Stage::Reclaim, Status::ErrorInput)?;
-        let slots = usize::try_from(self.list_slots(list, count)?).unwrap_or(0);
-        let operation = self.operations.get(handle)?;
-        let (said, to) = operation.work.memory_state();
-        let most = slots.min(operation.memory.len());
-        let returned: Vec<Pa> = operation.memory.drain(..most).collect();
-        if operation.memory.is_empty() {
-            operation.stage = Stage::Continue;
-        }
-        let answer = operation.incomplete(false);
-
-        self.hand_over(&returned, to, 0);
-        let mut runs: Vec<AddrRangeDesc> = Vec::new();
-        for pa in returned {
-            match runs.last_mut() {
-                Some(run) if continues(run, pa) => run.count += 1,
-                _ => {
-                    runs.push(AddrRangeDesc {
-                        base: pa,
-                        size: BlockSize::Page,
-                        count: 1,
-                        state: said,
-                    });
-                }
-            }
-        }
-        self.write_list(list, &runs);
-        Ok(answer.x1(runs.len() as u64))
-    }
-
-    /// Writes descriptors to an address list that was checked to have room for them.
-    pub(super) fn write_list(&mut self, list: u64, descs: &[AddrRangeDesc]) {
-        let mut bytes = Vec::with_capacity(8 * descs.len());
-        for desc in descs {
-            let word = desc.encode(self.options.dialect, GranuleSize::Size4KiB).unwrap_or(0);
-            bytes.extend_from_slice(&word.to_le_bytes());
-        }
-        self.memory.write(Pa::new(list), &bytes);
+    /// Interrupts a range command before it does anything.
+    pub(super) fn open_deferred(&mut self, command: Command, registers: Registers) -> Answer {
+        let operation = self.operation(Work::Deferred { command, registers }, Vec::new());
+        self.operations.open(operation)
     }
 
     pub(super) fn op_continue(&mut self, x: &Registers) -> Answered {
@@ -328,7 +340,11 @@ impl Monitor {
             return Ok(verdict);
         }
         let memory = mem::take(&mut operation.memory);
+        let [.., failing] = &mut self.periods;
+        let fails =
+            operation.work.uses_donation() && is_due(self.options.fail_operations_every, failing);
         let done = match operation.work {
+            _ if fails => refuse(Status::ErrorInput),
             Work::Deferred { command, registers } => {
                 let stop = ContinueFlags::from_bits_retain(flags).contains(ContinueFlags::STOP);
                 self.execute(command, &registers, stop.then_some(1))
@@ -346,12 +362,17 @@ impl Monitor {
                 self.finish_rec_create(rd, rec, params, memory.clone())
             }
             Work::RecDestroy { rec } => self.finish_rec_destroy(rec),
+            Work::TrackingSet { region, to, .. } => {
+                self.finish_tracking_set(region, to, memory.clone())
+            }
+            Work::GptCreate { gib } => self.finish_gpt(gib, Protection::Created, memory.clone()),
+            Work::GptDestroy { gib } => self.finish_gpt(gib, Protection::Missing, Vec::new()),
         };
         match done {
             Err(verdict) if !memory.is_empty() => {
                 operation.memory = memory;
                 operation.fail(verdict, Stage::Reclaim);
-                let answer = operation.incomplete(false);
+                let answer = operation.incomplete();
                 self.operations.put_back(handle, operation);
                 Ok(answer)
             }
@@ -370,8 +391,14 @@ impl Monitor {
         {
             self.granules.set(object, GranuleState::Delegated);
         }
-        if matches!(work, Work::RmmActivate) {
-            self.back_to_init();
+        match work {
+            Work::RmmActivate => self.back_to_init(),
+            Work::TrackingSet { region, from, .. } => {
+                if let Some(region) = self.regions.tracking_region(region) {
+                    region.state = from;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -383,12 +410,6 @@ impl Monitor {
         require(operation.can_cancel && operation.stage != Stage::Reclaim, Status::ErrorInput)?;
         let stage = operation.giving_back();
         operation.fail(Answer::from(Status::ErrorInput), stage);
-        Ok(operation.incomplete(false))
+        Ok(operation.incomplete())
     }
-}
-
-/// Whether the granule `pa` continues the run upwards, and the descriptor can count it.
-fn continues(run: &AddrRangeDesc, pa: Pa) -> bool {
-    run.count < AddrRangeDesc::max_count(GranuleSize::Size4KiB)
-        && run.range(GranuleSize::Size4KiB).is_some_and(|range| range.top() == pa)
 }

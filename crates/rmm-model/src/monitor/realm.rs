@@ -45,6 +45,7 @@ impl Monitor {
         let roots = u64::from(geometry.root_tables()) * MIN_GRANULE;
         let root = Pa::new(page.rtt_base);
         let tables = PaRange::with_size(root, roots).map_err(|_| Status::ErrorInput)?;
+        self.require_fine(&tables)?;
         let fit = root.is_aligned(roots) && !tables.contains(rd);
         require(fit && self.granules.are(&tables, GranuleState::Delegated), Status::ErrorInput)?;
 

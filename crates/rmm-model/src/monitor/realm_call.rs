@@ -17,6 +17,9 @@ use crate::rec::{LastExit, PsciRequest, RipasChange};
 use crate::rtt::Entry;
 use crate::{gic, rsi, syndrome};
 
+/// Aff3 (39:32), Aff2 (23:16), Aff1 (15:8) and the four used bits of Aff0 (3:0) of an MPIDR as PSCI has it.
+const AFFINITIES: u64 = 0xff << 32 | 0xff_ff0f;
+
 /// Whether a call went on to an exit, or what X0 to X3 become.
 enum Reply {
     Values([u64; 4]),
@@ -144,7 +147,7 @@ impl Monitor {
             Translation::Fault { level, permission } => {
                 let status = syndrome::fault_status(level, permission);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
-                Err(Reply::Again(self.sync_exit(esr, 0, syndrome::hpfar(ipa))))
+                Err(Reply::Again(self.sync_exit(esr, 0, syndrome::hpfar_of_structure(ipa))))
             }
         }
     }
@@ -183,8 +186,12 @@ impl Monitor {
         let Some(range) = self.protected_range(rd, base, top) else {
             return Some(status(rsi::ERROR_INPUT));
         };
+        // As TF-RMM, the answer ends with the table.
+        let table =
+            |monitor: &Self, ipa| Some(monitor.realms.get(&rd)?.tree.walk(ipa, Level::L3)?.table);
+        let home = table(self, range.base());
         let (first, mut reached) = self.ripas(rd, range.base())?;
-        while reached < top {
+        while reached < top && table(self, Ipa::new(reached)) == home {
             match self.ripas(rd, Ipa::new(reached)) {
                 Some((ripas, next)) if ripas == first => reached = next,
                 _ => break,
@@ -277,12 +284,12 @@ impl Monitor {
                 Reply::Exit(notify(self))
             }
             PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => {
-                let Some(target) = self.known_mpidr(rd, a) else {
-                    return Some(psci_status(PsciReturnCode::InvalidParameters));
-                };
                 if !self.is_protected(rd, Ipa::new(b)) {
                     return Some(psci_status(PsciReturnCode::InvalidAddress));
                 }
+                let Some(target) = self.known_mpidr(rd, a) else {
+                    return Some(psci_status(PsciReturnCode::InvalidParameters));
+                };
                 let rec = self.recs.get_mut(&address)?;
                 if target == rec.mpidr {
                     return Some(psci_status(PsciReturnCode::AlreadyOn));
@@ -313,10 +320,10 @@ impl Monitor {
         })
     }
 
-    /// The MPIDR of a PSCI call, if a REC was created with it.
+    /// The MPIDR of a PSCI call, if a REC was created with it. As TF-RMM, only the affinity fields count, of the lowest four bits.
     fn known_mpidr(&self, rd: Pa, psci: u64) -> Option<Mpidr> {
         let created = self.realms.get(&rd)?.recs_created;
-        Mpidr::from_psci(psci).filter(|mpidr| mpidr.index() < created)
+        Mpidr::from_psci(psci & AFFINITIES).filter(|mpidr| mpidr.index() < created)
     }
 }
 

@@ -91,8 +91,8 @@ impl Monitor {
             require(calling != second, Status::ErrorInput)?;
             self.rec(second)?;
         }
+        // A caller that runs has nothing pending.
         let caller = self.rec(calling)?;
-        require(!caller.running, Status::ErrorRec)?;
         let LastExit::Psci(request) = caller.last_exit else { return refuse(Status::ErrorInput) };
         let rd = caller.rd;
         let target = self.rec_by_mpidr(rd, request.target).ok_or(Status::ErrorInput)?;

@@ -1,5 +1,6 @@
 //! The state that the Realm sees of its memory: RIPAS, set by the host before activation and on the Realm's request after it.
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{Ipa, IpaRange, Pa, Status};
 use rmi_host::Registers;
@@ -30,6 +31,7 @@ impl Monitor {
     pub(super) fn rtt_set_ripas(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, rec, base, top, ..] = *x;
         let tables = self.options.tables_per_call;
+        require(base < top && Ipa::new(top).is_aligned(MIN_GRANULE), Status::ErrorInput)?;
         self.realm(rd)?;
         let asking = self.rec(rec)?;
         require(asking.rd == Pa::new(rd) && !asking.running, Status::ErrorRec)?;

@@ -73,6 +73,12 @@ impl Monitor {
                 rec.outcome = Outcome::Done;
                 None
             }
+            Action::Jump { pc } => {
+                let rec = self.recs.get_mut(&address)?;
+                rec.pc = pc;
+                rec.outcome = Outcome::Done;
+                None
+            }
             Action::Acknowledge(interrupt) => {
                 self.cpus.entry(cpu).or_default().acknowledge(interrupt);
                 done(self.recs.get_mut(&address)?)

@@ -1,5 +1,6 @@
 //! Random calls and random Realms against the books: whatever happens, nothing panics and every granule has one owner.
 
+use core::num::{NonZeroU8, NonZeroU16};
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::vec;
@@ -60,9 +61,12 @@ impl Machine {
         }
         for (n, params) in (0..).zip(REC_PARAMS) {
             let rec = DRAM + (0x18 + n) * PAGE;
-            machine.poke(LIST, &((DRAM + (0x20 + 16 * n) * PAGE) | 16 << 2).to_le_bytes());
             machine.call(Command::RecCreate, &[RD, rec, params]);
-            machine.call(Command::OpMemDonate, &[0, LIST, 1]);
+            for half in 0..2 {
+                let memory = DRAM + (0x20 + 16 * n + 8 * half) * PAGE;
+                machine.poke(LIST, &(memory | 8 << 2).to_le_bytes());
+                machine.call(Command::OpMemDonate, &[0, LIST, 1]);
+            }
             machine.call(Command::OpContinue, &[0, 0]);
         }
         machine
@@ -96,7 +100,11 @@ impl Machine {
             assert_eq!(owners.insert(pa, state), None, "{pa} has two owners");
         };
         let (memory, objects) = monitor.operations.held();
-        for pa in memory.into_iter().chain(monitor.donated.iter().copied()) {
+        for pa in memory
+            .into_iter()
+            .chain(monitor.donated.iter().copied())
+            .chain(monitor.regions.donated())
+        {
             // An operation that returns an object's memory shares the list with the object until it is over.
             own(pa, GranuleState::Internal);
         }
@@ -273,7 +281,8 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    (any::<[bool; 4]>(), 0..4_u16).prop_map(|([newest, ranges, yields, cancel], donates)| {
+    (any::<[bool; 9]>(), 0..4_u16).prop_map(|(on, donates)| {
+        let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks] = on;
         let dialect = if newest { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
         let mut options = Options::new(dialect);
         if ranges {
@@ -281,6 +290,11 @@ fn options() -> impl Strategy<Value = Options> {
         }
         options.can_cancel = cancel;
         options.yield_every = NonZeroU32::new(if yields { 5 } else { 0 });
+        options.fail_operations_every = NonZeroU32::new(if fails { 3 } else { 0 });
+        options.donation_rounds = NonZeroU8::new(if rounds { 2 } else { 1 }).unwrap();
+        options.reclaim_list_limit = NonZeroU16::new(if short { 2 } else { 0 });
+        options.conditional_donations = either && newest;
+        options.blocked_objects = blocks;
         options.realm_create_donates = if donates == 3 { 2 } else { 0 };
         options
     })

@@ -51,7 +51,7 @@ impl Report {
 }
 
 /// Extends `run` by `block` if that follows it, or precedes it and `downwards` is allowed.
-fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards: bool) -> bool {
+pub(super) fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards: bool) -> bool {
     let granule = GranuleSize::Size4KiB;
     if run.size != block.size || run.count >= AddrRangeDesc::max_count(granule) {
         return false;

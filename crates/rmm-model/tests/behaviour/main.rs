@@ -7,5 +7,7 @@ mod host;
 mod life;
 mod operations;
 mod ranges;
+mod regions;
+mod switches;
 mod tables;
 mod yields;

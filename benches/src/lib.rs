@@ -1,0 +1,2 @@
+//! Nothing but benches; see `benches/`.
+#![no_std]

@@ -1,0 +1,64 @@
+//! A quarantine that is a function of the embedder's.
+
+use core::fmt;
+
+use super::{Quarantine, Quarantined};
+
+/// Hands what cannot be returned to a function, for embedders that keep such memory in structures of their own.
+///
+/// The function is called on any CPU, inside whatever call found out, and must not call back into the session. It gives back what it will not take. Whoever tries such
+/// memory again first records [`LedgerEvent::Retried`](crate::LedgerEvent::Retried), so that the books know that it is no longer in quarantine.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use rmi_abi::{Command, Dialect};
+/// use rmi_host::quarantine::{CallbackQuarantine, QuarantineReason};
+/// use rmi_host::{Discovered, Host, Ledger, LedgerEvent, Platform, SessionOptions};
+/// use rmm_model::{Model, Options};
+///
+/// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// let bin = Mutex::new(Vec::new());
+/// let quarantine = CallbackQuarantine::new(|memory| {
+///     bin.lock().unwrap().push(memory);
+///     Ok(())
+/// });
+/// let platform = Host::new(&model, &model).with_quarantine(&quarantine);
+/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+/// found.start_activation()?;
+/// let rmm = found.into_active();
+///
+/// let granule = model.take_memory().take_front(0x1000).unwrap();
+/// let granule = rmm.delegate(granule).map_err(|failed| failed.error)?;
+/// rmm.quarantine(granule, QuarantineReason::Unclear { command: Command::RttDestroy });
+/// let kept = bin.lock().unwrap().pop().unwrap();
+/// assert_eq!(kept.reason.to_string(), "unclear outcome of RMI_RTT_DESTROY");
+///
+/// // Later, when there is hope:
+/// rmm.platform().ledger().record(LedgerEvent::Retried, kept.memory.range());
+/// let memory = rmm.undelegate(kept.memory).map_err(|failed| failed.error)?;
+/// assert_eq!(memory.bytes(), 0x1000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct CallbackQuarantine<F> {
+    put: F,
+}
+
+impl<F: Fn(Quarantined) -> Result<(), Quarantined>> CallbackQuarantine<F> {
+    /// A quarantine that is `put`.
+    pub const fn new(put: F) -> Self {
+        Self { put }
+    }
+}
+
+impl<F: Fn(Quarantined) -> Result<(), Quarantined>> Quarantine for CallbackQuarantine<F> {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        (self.put)(quarantined)
+    }
+}
+
+impl<F> fmt::Debug for CallbackQuarantine<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackQuarantine").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,105 @@
+//! A quarantine on the heap.
+
+use alloc::vec::Vec;
+
+use rmi_abi::PaRange;
+use spin::Mutex;
+
+use super::{Quarantine, QuarantineReason, Quarantined};
+use crate::granules::Undelegated;
+use crate::ledger::{Ledger, LedgerEvent};
+use crate::platform::Platform;
+use crate::session::Rmm;
+
+/// A quarantine of any number of ranges.
+///
+/// When the heap is exhausted it gives memory back, as a full [`QuarantineShelf`](super::QuarantineShelf) does. A spin lock guards it, held for a few
+/// instructions and one allocation; contexts that may not wait for an allocator use a shelf.
+///
+/// ```
+/// use rmi_abi::{Command, Dialect};
+/// use rmi_host::quarantine::{GrowingQuarantine, QuarantineReason};
+/// use rmi_host::{Discovered, Host, SessionOptions};
+/// use rmm_model::{Model, Options};
+///
+/// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// let quarantine = GrowingQuarantine::new();
+/// let platform = Host::new(&model, &model).with_quarantine(&quarantine);
+/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+/// found.start_activation()?;
+/// let rmm = found.into_active();
+///
+/// let memory = model.take_memory().take_front(0x4000).unwrap();
+/// let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+/// rmm.quarantine(memory, QuarantineReason::Unclear { command: Command::RttDestroy });
+/// assert_eq!((quarantine.len(), quarantine.bytes()), (1, 0x4000));
+///
+/// let mut home = Vec::new();
+/// assert_eq!(quarantine.retry(&rmm, |memory| home.push(memory)), 0);
+/// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct GrowingQuarantine {
+    ranges: Mutex<Vec<Quarantined>>,
+}
+
+impl GrowingQuarantine {
+    /// An empty quarantine.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { ranges: Mutex::new(Vec::new()) }
+    }
+
+    /// Number of ranges in quarantine.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ranges.lock().len()
+    }
+
+    /// Whether nothing is in quarantine.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory in quarantine, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.ranges.lock().iter().map(|quarantined| quarantined.memory.bytes()).sum()
+    }
+
+    /// Calls `visit` for each range with its reason. Nothing is locked meanwhile, so what others add or take may be missed.
+    pub fn for_each(&self, mut visit: impl FnMut(PaRange, QuarantineReason)) {
+        let at = |index: usize| {
+            let ranges = self.ranges.lock();
+            ranges.get(index).map(|found| (found.memory.range(), found.reason))
+        };
+        for (range, reason) in (0..).map_while(at) {
+            visit(range, reason);
+        }
+    }
+
+    /// Tries to undelegate once more everything that was in quarantine at the start. What the RMM returns goes to `home`, the rest to the session's quarantine.
+    ///
+    /// Returns how many ranges are still, or again, in this one.
+    pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
+        let waiting = core::mem::take(&mut *self.ranges.lock());
+        for Quarantined { memory, .. } in waiting {
+            rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
+            rmm.return_or_quarantine(memory, &mut home);
+        }
+        self.len()
+    }
+}
+
+impl Quarantine for GrowingQuarantine {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        let mut ranges = self.ranges.lock();
+        if ranges.try_reserve(1).is_err() {
+            return Err(quarantined);
+        }
+        ranges.push(quarantined);
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! A conduit that writes down every call and the memory that it was about, so that the session can be played again without an RMM.
+//!
+//! A user attaches the text to a report; whoever looks into it runs the same host code on a `Replay` (feature `alloc`).
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use rmi_abi::Dialect;
+//! use rmi_host::recording::Recording;
+//! use rmi_host::tracing::WriteSink;
+//! use rmi_host::{Discovered, Host, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let sink = WriteSink::new(RefCell::new(String::new()));
+//! let recording = Recording::new(&model, &model, sink, Dialect::TfRmm2026_07);
+//!
+//! let platform = Host::new(&recording, &recording);
+//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! found.configure(&mut model.take_memory())?;
+//!
+//! let text = recording.into_sink().into_inner().into_inner();
+//! assert_eq!(
+//!     text,
+//!     "\
+//! rmi-recording 1 tf-rmm-2026-07
+//! call 0 c4000150 20000 = 0 20000 20000
+//! call 1 c4000211 = ffffffffffffffff
+//! call 2 c4000165 = 0 314e30
+//! call 3 c4000165 1 = 0 142a9
+//! call 4 c4000165 2 = 0
+//! call 5 c4000165 3 = 0
+//! call 6 c4000165 4 = 0 fffe
+//! call 7 c40001ec 80000000 = 0
+//! out 7 80000000 1000
+//! "
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The format
+//!
+//! ASCII text, one line for each fact, words separated by single spaces, numbers in hexadecimal without prefix (but the numbers of calls, in decimal). Empty lines
+//! and lines that begin with `#` mean nothing.
+//!
+//! | Line | Meaning |
+//! |---|---|
+//! | `rmi-recording 1 DIALECT` | the first line: format, its version, the dialect by its [`Dialect::name`] |
+//! | `dialect DIALECT` | calls are read in another dialect from here on |
+//! | `call N X0 X1 … = X0 X1 …` | call number N, its registers and those of the answer; zeros at the end are left out, X0 never |
+//! | `in N PA LEN [WORDS]…` | call N made the RMM read LEN bytes of host memory at PA |
+//! | `out N PA LEN [WORDS]…` | after call N this is what host memory is where the RMM may have written |
+//!
+//! LEN is a multiple of 8 and at most 1000; the memory lies within one granule of 4 KiB. WORDS is an offset from PA in bytes, a colon, and the 64-bit
+//! little-endian words from there on, with commas between them: `200:2a,0,7`. Words that no WORDS name are 0. A word written `*` was left out on purpose.
+//!
+//! The lines of one call stand in any order, and among those of others: calls from several CPUs overlap. Numbers are given when calls begin. An `in` without a
+//! `call` belongs to one that had not come back when the recording ended.
+//!
+//! Whatever changes the meaning of a line changes the version.
+//!
+//! # What is in it
+//!
+//! All registers of all calls. Of host memory: the parameter pages of Realms, RECs, devices and the RMM's configuration, address lists, communication data, and run
+//! pages. Not the memory that a Realm is populated with, nor buffers that communication data point to.
+//!
+//! # Privacy
+//!
+//! Run pages hold X0 to X30 of a Realm whenever it calls its host or is emulated: what it stores to a device, and its arguments. [`Recording::redacted`] leaves these
+//! words out, in both halves of the page. A replay then gives zeros in their place, and so takes another way where the host depends on them. What stays in any
+//! recording: physical and intermediate addresses, exit syndromes, fault addresses, immediates of host calls, and what the host itself put
+//! into parameter pages, such as a personalization value.
+
+mod line;
+mod pages;
+
+use core::cell::Cell;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Dialect, Pa};
+
+use crate::access::{AccessFault, HostAccess};
+use crate::conduit::{Conduit, Registers};
+use crate::tracing::TraceSink;
+
+#[cfg(feature = "alloc")]
+pub(crate) use line::FORMAT;
+pub(crate) use line::{CallLine, DialectLine, Direction, PageLine};
+use pages::{Pages, Region};
+
+/// The most memory of one call, in bytes.
+const PAGE: usize = 0x1000;
+const _: () = assert!(PAGE as u64 == MIN_GRANULE);
+
+/// Writes calls and their memory to a sink, on their way to another conduit.
+///
+/// It reads host memory around each call, needs 4 KiB of stack for that, and takes no lock; record to find out, not to keep. It is also the [`HostAccess`] that it reads
+/// through.
+#[derive(Debug)]
+pub struct Recording<C, A, S> {
+    inner: C,
+    access: A,
+    sink: S,
+    dialect: AtomicU8,
+    redacts: bool,
+    calls: AtomicU64,
+}
+
+impl<C, A, S: TraceSink> Recording<C, A, S> {
+    /// Records everything that goes to `inner`, and what `access` reads of the memory that calls are about. Writes the first line at once.
+    ///
+    /// `dialect` is the one that the session will speak: in another, arguments are taken for what they are not, and other memory may be read.
+    pub fn new(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
+        Self::with(inner, access, sink, dialect, false)
+    }
+
+    /// As [`Recording::new`], without the registers of Realms.
+    pub fn redacted(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
+        Self::with(inner, access, sink, dialect, true)
+    }
+
+    fn with(inner: C, access: A, sink: S, dialect: Dialect, redacts: bool) -> Self {
+        sink.line(format_args!("{}", DialectLine { first: true, dialect }));
+        let dialect = AtomicU8::new(dialect as u8);
+        Self { inner, access, sink, dialect, redacts, calls: AtomicU64::new(0) }
+    }
+
+    /// Reads calls in another dialect from now on: for when probing has found it.
+    pub fn set_dialect(&self, dialect: Dialect) {
+        self.dialect.store(dialect as u8, Ordering::Relaxed);
+        self.sink.line(format_args!("{}", DialectLine { first: false, dialect }));
+    }
+
+    /// The dialect that calls are read in.
+    pub fn dialect(&self) -> Dialect {
+        let code = self.dialect.load(Ordering::Relaxed);
+        Dialect::ALL.into_iter().find(|dialect| *dialect as u8 == code).unwrap_or(Dialect::V2_0Bet3)
+    }
+
+    /// Calls recorded so far.
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Where the lines go.
+    pub const fn sink(&self) -> &S {
+        &self.sink
+    }
+
+    /// Ends the recording and gives the sink back.
+    pub fn into_sink(self) -> S {
+        self.sink
+    }
+}
+
+impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
+    /// Writes what is in `region`. Memory that the host cannot reach is left out.
+    ///
+    /// # Safety
+    ///
+    /// As [`HostAccess::read`], for `region`.
+    // The page is on the stack here and nowhere else: not while the call is made.
+    #[inline(never)]
+    #[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
+    unsafe fn page(&self, direction: Direction, number: u64, region: Region) {
+        let mut page = [0; PAGE];
+        let length = usize::try_from(region.bytes).unwrap_or(0);
+        let Some(bytes) = page.get_mut(..length) else { return };
+        // SAFETY: the caller's promise is passed on unchanged.
+        if unsafe { self.access.read(region.at, bytes) }.is_err() {
+            return;
+        }
+        let (words, _) = bytes.as_chunks();
+        let words = words.iter().map(|word| u64::from_le_bytes(*word)).enumerate();
+        let told = |(index, word)| {
+            let secret = self.redacts && region.is_gpr(index);
+            (index, if secret { None } else { Some(word) })
+        };
+        let line = PageLine {
+            direction,
+            number,
+            at: region.at,
+            bytes: region.bytes,
+            words: Cell::new(Some(words.map(told).filter(|(_, word)| *word != Some(0)))),
+        };
+        self.sink.line(format_args!("{line}"));
+    }
+}
+
+#[expect(unsafe_code, reason = "the one door is an unsafe method")]
+impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let pages = Pages::of(self.dialect(), &registers);
+        if let Some(region) = pages.reads {
+            // SAFETY: the caller owns what the registers name, holds no reference into it, and shows it to the RMM as host memory.
+            unsafe { self.page(Direction::In, number, region) };
+        }
+        // SAFETY: the caller's promise is passed on unchanged.
+        let answer = unsafe { self.inner.call(registers) };
+        let line = CallLine { number, call: &registers, answer: &answer };
+        self.sink.line(format_args!("{line}"));
+        if let Some(region) = pages.writes {
+            // SAFETY: as above; no command takes a page that it writes its results to away.
+            unsafe { self.page(Direction::Out, number, region) };
+        }
+        answer
+    }
+}
+
+#[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
+impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.access.read(at, into) }
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.access.write(at, from) }
+    }
+}

@@ -1,0 +1,169 @@
+//! Plays a recorded session again, without an RMM.
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use rmi_abi::Dialect;
+//! use rmi_host::recording::Recording;
+//! use rmi_host::replay::{Replay, Transcript};
+//! use rmi_host::tracing::WriteSink;
+//! use rmi_host::{Conduit, Discovered, Host, HostAccess, SessionOptions, Undelegated};
+//! use rmm_model::{Model, Options};
+//!
+//! /// What is to be found out about: it runs on an RMM, on a model, and on a recording.
+//! fn session(door: &(impl Conduit + HostAccess), page: &mut Undelegated) -> Result<u32, Box<dyn std::error::Error>> {
+//!     let platform = Host::new(door, door);
+//!     let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//!     found.configure(page)?;
+//!     Ok(found.features().max_recs())
+//! }
+//!
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let mut memory = model.take_memory();
+//! let sink = WriteSink::new(RefCell::new(String::new()));
+//! let recording = Recording::new(&model, &model, sink, Dialect::TfRmm2026_07);
+//! let recorded = session(&recording, &mut memory)?;
+//! let text = recording.into_sink().into_inner().into_inner();
+//!
+//! // Elsewhere, from the text alone:
+//! let replay = Replay::new(text.parse::<Transcript>()?);
+//! assert_eq!(session(&replay, &mut memory)?, recorded);
+//! assert_eq!((replay.divergence(), replay.remaining()), (None, 0));
+//!
+//! // A host that does something else is told what and where.
+//! let text = text.replace("c4000165 2", "c4000165 9");
+//! let replay = Replay::new(text.parse::<Transcript>()?);
+//! assert!(session(&replay, &mut memory).is_err());
+//! assert_eq!(
+//!     replay.divergence().map(|divergence| divergence.to_string()).as_deref(),
+//!     Some("call 4 is RMI_FEATURES(index=2), the recording has RMI_FEATURES(index=9)")
+//! );
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod divergence;
+mod memory;
+mod parse;
+mod transcript;
+
+pub use divergence::Divergence;
+pub use parse::{TranscriptError, TranscriptErrorKind, parse};
+pub use transcript::{PageImage, RecordedCall, Transcript};
+
+use rmi_abi::{Pa, ResultWord};
+use spin::Mutex;
+
+use crate::access::{AccessFault, HostAccess};
+use crate::conduit::{Conduit, Registers};
+
+use memory::Memory;
+
+/// A recording as an RMM: it answers the recorded calls in their order, and host memory is what the host and the recorded RMM wrote there, zero before.
+///
+/// The first call that differs from the recorded one, in its registers or in the memory that it shows to the RMM, ends the replay: it and all calls after it are answered
+/// with `NOT_SUPPORTED` (all ones), and [`Replay::divergence`] tells what happened.
+///
+/// A host whose calls came from several CPUs makes them in another order next time; such recordings are to be read rather than replayed. Memory that the RMM
+/// wiped when it gave it back is not wiped here.
+#[derive(Debug)]
+pub struct Replay {
+    transcript: Transcript,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next: usize,
+    memory: Memory,
+    divergence: Option<Divergence>,
+}
+
+impl Replay {
+    /// Plays a transcript from its beginning.
+    #[must_use]
+    pub fn new(transcript: Transcript) -> Self {
+        Self { transcript, state: Mutex::default() }
+    }
+
+    /// What is played.
+    pub const fn transcript(&self) -> &Transcript {
+        &self.transcript
+    }
+
+    /// Where the host left the recording; `None` while it has not.
+    #[must_use]
+    pub fn divergence(&self) -> Option<Divergence> {
+        self.state.lock().divergence
+    }
+
+    /// Calls answered so far.
+    #[must_use]
+    pub fn played(&self) -> usize {
+        self.state.lock().next
+    }
+
+    /// Recorded calls that the host has not made yet.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.transcript.calls().len().saturating_sub(self.played())
+    }
+
+    /// The answer to a call; where it differs from the recorded one if it does.
+    fn answer(&self, state: &mut State, got: &Registers) -> Result<Registers, Divergence> {
+        let dialect = self.transcript.dialect();
+        let Some(recorded) = self.transcript.calls().get(state.next) else {
+            return Err(Divergence::End { dialect, got: *got });
+        };
+        let call = recorded.number();
+        if recorded.registers() != got {
+            return Err(Divergence::Call {
+                dialect,
+                call,
+                expected: *recorded.registers(),
+                got: *got,
+            });
+        }
+        for page in recorded.reads() {
+            for (at, expected) in page.words() {
+                let got = state.memory.word(at);
+                if expected.is_some_and(|expected| expected != got) {
+                    let expected = expected.unwrap_or(got);
+                    return Err(Divergence::Memory { call, at, expected, got });
+                }
+            }
+        }
+        for page in recorded.writes() {
+            for (at, word) in page.words() {
+                state.memory.write(at, &word.unwrap_or(0).to_le_bytes());
+            }
+        }
+        state.next += 1;
+        Ok(*recorded.answer())
+    }
+}
+
+#[expect(unsafe_code, reason = "the one door is an unsafe method")]
+impl Conduit for Replay {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        let mut state = self.state.lock();
+        if state.divergence.is_none() {
+            match self.answer(&mut state, &registers) {
+                Ok(answer) => return answer,
+                Err(divergence) => state.divergence = Some(divergence),
+            }
+        }
+        [ResultWord::NOT_SUPPORTED.0, 0, 0, 0, 0, 0, 0, 0]
+    }
+}
+
+#[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
+impl HostAccess for Replay {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        self.state.lock().memory.read(at, into);
+        Ok(())
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        self.state.lock().memory.write(at, from);
+        Ok(())
+    }
+}

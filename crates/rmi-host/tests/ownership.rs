@@ -1,0 +1,257 @@
+//! The map of who owns what: against a simple one, against the model, and as text.
+#![cfg(feature = "alloc")]
+
+use proptest::prelude::*;
+use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
+use rmi_host::ledger::{Holding, Imbalance, Ownership, OwnershipErrorKind, OwnershipMap};
+use rmi_host::{
+    CountingLedger, Discovered, Host, Ledger, LedgerEvent, QuarantineReason, SessionOptions,
+};
+use rmm_model::{Model, Options};
+
+const CREATE: Command = Command::RecCreate;
+const DESTROY: Command = Command::RecDestroy;
+
+fn range(first: u64, granules: u64) -> PaRange {
+    PaRange::with_size(Pa::new(first * 0x1000), granules * 0x1000)
+        .unwrap_or(PaRange::empty(Pa::new(0)))
+}
+
+fn reasons() -> Vec<QuarantineReason> {
+    vec![
+        QuarantineReason::PoolFull,
+        QuarantineReason::UndelegateRefused { status: Status::from(200) },
+        QuarantineReason::Unclear { command: CREATE },
+        QuarantineReason::NotReclaimed { command: DESTROY },
+        QuarantineReason::ObjectAlive { command: CREATE },
+    ]
+}
+
+fn events() -> impl Strategy<Value = LedgerEvent> {
+    prop_oneof![
+        Just(LedgerEvent::Delegated),
+        Just(LedgerEvent::Returned),
+        prop::sample::select(vec![CREATE, Command::RmmActivate])
+            .prop_map(|command| LedgerEvent::Donated { command }),
+        Just(LedgerEvent::Reclaimed { command: DESTROY }),
+        prop::sample::select(reasons()).prop_map(|reason| LedgerEvent::Quarantined { reason }),
+        Just(LedgerEvent::Retried),
+        Just(LedgerEvent::Leaked),
+        Just(LedgerEvent::Homeless),
+    ]
+}
+
+/// What an event makes of memory.
+fn after(event: LedgerEvent) -> Option<Holding> {
+    Some(match event {
+        LedgerEvent::Returned => return None,
+        LedgerEvent::Donated { command } => Holding::Donated { command },
+        LedgerEvent::Quarantined { reason } => Holding::Quarantined { reason },
+        LedgerEvent::Leaked => Holding::Leaked,
+        LedgerEvent::Homeless => Holding::Homeless,
+        _ => Holding::Delegated,
+    })
+}
+
+/// Whether an event can be true of memory in these hands.
+fn fits(event: LedgerEvent, found: Option<Holding>) -> bool {
+    match (event, found) {
+        (LedgerEvent::Delegated | LedgerEvent::Homeless, None | Some(Holding::Homeless))
+        | (LedgerEvent::Donated { .. }, Some(Holding::Delegated))
+        | (LedgerEvent::Reclaimed { .. }, Some(Holding::Donated { .. }))
+        | (LedgerEvent::Retried, Some(Holding::Quarantined { .. })) => true,
+        (
+            LedgerEvent::Returned | LedgerEvent::Quarantined { .. } | LedgerEvent::Leaked,
+            Some(found),
+        ) => matches!(found, Holding::Delegated | Holding::Donated { .. }),
+        _ => false,
+    }
+}
+
+const GRANULES: usize = 24;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Any events at all: the map agrees with one that keeps a cell for each granule, and its text says the same.
+    #[test]
+    fn the_map_is_the_simple_map(
+        steps in prop::collection::vec((events(), 0..GRANULES, 0..8usize), 0..60),
+    ) {
+        let mut books = Ownership::new();
+        let mut simple = [None; GRANULES];
+        let mut sound = true;
+        for (event, first, count) in steps {
+            let top = (first + count).min(GRANULES);
+            sound &= simple[first..top].iter().all(|found| fits(event, *found));
+            simple[first..top].fill(after(event));
+            books.apply(event, range(first as u64, (top - first) as u64));
+            prop_assert_eq!(books.check().is_ok(), sound);
+        }
+        for (number, holding) in simple.iter().enumerate() {
+            prop_assert_eq!(books.holding(Pa::new(number as u64 * 0x1000)), *holding);
+        }
+        let ranges: Vec<_> = books.ranges().collect();
+        let apart = |pair: &[(PaRange, Holding)]| {
+            let ((before, holding), (after, next)) = (pair[0], pair[1]);
+            before.top() < after.base() || (before.top() == after.base() && holding != next)
+        };
+        prop_assert!(ranges.windows(2).all(apart));
+
+        let back: Ownership = books.to_string().parse().unwrap();
+        prop_assert_eq!(back.ranges().collect::<Vec<_>>(), ranges);
+        prop_assert_eq!(back.to_string(), books.to_string());
+        prop_assert_eq!(back.check(), Ok(()));
+    }
+
+    /// Any text at all is read or refused.
+    #[test]
+    fn no_text_is_too_strange(text in "(rmi-ownership 1\n)?((0x[0-9a-f]{0,17}|[ -~]{0,9}|end|delegated|donated|RMI_REC_CREATE|quarantined|[0-9])[ \n]){0,20}") {
+        let _ = text.parse::<Ownership>();
+    }
+}
+
+#[test]
+fn every_holding_has_a_text_that_parses_back() {
+    let mut books = Ownership::new();
+    let mut events = vec![
+        LedgerEvent::Delegated,
+        LedgerEvent::Donated { command: CREATE },
+        LedgerEvent::Leaked,
+        LedgerEvent::Homeless,
+    ];
+    events.extend(reasons().into_iter().map(|reason| LedgerEvent::Quarantined { reason }));
+    for (number, event) in events.into_iter().enumerate() {
+        let memory = range(number as u64, 1);
+        if event != LedgerEvent::Delegated && event != LedgerEvent::Homeless {
+            books.apply(LedgerEvent::Delegated, memory);
+        }
+        books.apply(event, memory);
+    }
+    let text = "\
+rmi-ownership 1
+0x0 0x1000 delegated
+0x1000 0x2000 donated RMI_REC_CREATE
+0x2000 0x3000 leaked
+0x3000 0x4000 homeless
+0x4000 0x5000 quarantined pool-full
+0x5000 0x6000 quarantined undelegate-refused 200
+0x6000 0x7000 quarantined unclear RMI_REC_CREATE
+0x7000 0x8000 quarantined not-reclaimed RMI_REC_DESTROY
+0x8000 0x9000 quarantined object-alive RMI_REC_CREATE
+end 9
+";
+    assert_eq!(books.to_string(), text);
+    assert_eq!(text.parse::<Ownership>().unwrap().to_string(), text);
+    assert_eq!(books.check(), Ok(()));
+}
+
+#[test]
+fn bad_texts_are_refused_by_line() {
+    for (text, line, kind) in [
+        ("", 1, OwnershipErrorKind::Header),
+        ("rmi-ownership 2\nend 0\n", 1, OwnershipErrorKind::Header),
+        ("rmi-ownership 1\n", 2, OwnershipErrorKind::Truncated),
+        ("rmi-ownership 1\n0x0 0x1000 delegated\n", 3, OwnershipErrorKind::Truncated),
+        ("rmi-ownership 1\n0x0 0x1000 delegated\nend 2\n", 3, OwnershipErrorKind::Truncated),
+        ("rmi-ownership 1\n0x0 delegated\nend 1\n", 2, OwnershipErrorKind::Line),
+        ("rmi-ownership 1\n0x+1 0x1000 delegated\nend 1\n", 2, OwnershipErrorKind::Line),
+        ("rmi-ownership 1\n0x0 0x0 delegated\nend 1\n", 2, OwnershipErrorKind::Range),
+        ("rmi-ownership 1\n0x0 0x1800 delegated\nend 1\n", 2, OwnershipErrorKind::Range),
+        ("rmi-ownership 1\n0x0 0x1000 borrowed\nend 1\n", 2, OwnershipErrorKind::Holding),
+        ("rmi-ownership 1\n0x0 0x1000 donated X\nend 1\n", 2, OwnershipErrorKind::Holding),
+        (
+            "rmi-ownership 1\n0x0 0x2000 leaked\n0x1000 0x3000 leaked\nend 2\n",
+            3,
+            OwnershipErrorKind::Overlap,
+        ),
+        ("rmi-ownership 1\nend 0\nend 0\n", 3, OwnershipErrorKind::Trailing),
+    ] {
+        let error = text.parse::<Ownership>().unwrap_err();
+        assert_eq!((error.line, error.kind), (line, kind), "{text}");
+    }
+}
+
+#[test]
+fn donations_are_booked_under_the_command_that_got_them() {
+    let mut books = Ownership::new();
+    books.apply(LedgerEvent::Delegated, range(0, 16));
+    books.apply(LedgerEvent::Donated { command: CREATE }, range(0, 16));
+    books.apply(LedgerEvent::Reclaimed { command: DESTROY }, range(0, 12));
+    let (_, donations) = books.donations().next().unwrap();
+    assert_eq!((donations.donated, donations.reclaimed, donations.held()), (16, 12, 4));
+    assert!(!donations.is_even());
+    books.apply(LedgerEvent::Returned, range(0, 12));
+    assert_eq!(books.check(), Ok(()));
+    let held = books.check_balance().unwrap_err();
+    assert_eq!(held.to_string(), "[0xc000, 0x10000) is still donated RMI_REC_CREATE");
+
+    // The object is gone although its memory was never reclaimed.
+    books.apply(LedgerEvent::Returned, range(12, 4));
+    let (_, donations) = books.donations().next().unwrap();
+    assert_eq!((donations.recovered, donations.is_even()), (4, false));
+    assert!(books.is_balanced());
+
+    books.apply(LedgerEvent::Returned, range(3, 1));
+    assert!(matches!(books.check(), Err(Imbalance::Contradicted { count: 1, .. })));
+    assert_eq!(
+        books.check().unwrap_err().to_string(),
+        "1 events contradict the books, first Returned of [0x3000, 0x4000), which was the host's"
+    );
+}
+
+#[test]
+fn a_dropped_operation_and_a_homeless_range_are_found() {
+    let map = OwnershipMap::new();
+    map.operation_dropped(CREATE, 7);
+    assert!(matches!(
+        map.with(Ownership::check_balance),
+        Err(Imbalance::Dropped { operations: 1, .. })
+    ));
+    let map = OwnershipMap::new();
+    map.record(LedgerEvent::Homeless, range(4, 2));
+    assert!(!map.is_balanced());
+    assert_eq!(map.take_homeless(), Some(range(4, 2)));
+    assert_eq!(map.take_homeless(), None);
+    assert!(map.is_balanced());
+    assert_eq!(map.try_with(|_| map.try_with(|_| ())), Some(None));
+}
+
+/// Threads delegate and undelegate; the map, the counting ledger and the model agree.
+#[test]
+fn eight_threads_share_a_map() {
+    #[derive(Debug)]
+    struct Both<'l>(&'l OwnershipMap, &'l CountingLedger);
+    impl Ledger for Both<'_> {
+        fn record(&self, event: LedgerEvent, memory: PaRange) {
+            self.0.record(event, memory);
+            self.1.record(event, memory);
+        }
+    }
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let (map, counts) = (OwnershipMap::new(), CountingLedger::new());
+    let platform = Host::new(&model, &model).with_ledger(Both(&map, &counts));
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let _ = found.start_activation().unwrap();
+    let rmm = found.into_active();
+    let mut memory = model.take_memory();
+    let rounds = if cfg!(miri) { 2 } else { 50 };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let (rmm, mut mine) = (&rmm, memory.take_front(0x4000).unwrap());
+            scope.spawn(move || {
+                for _ in 0..rounds {
+                    let given = rmm.delegate(mine).unwrap();
+                    mine = rmm.undelegate(given).unwrap();
+                }
+                let kept = rmm.delegate(mine).unwrap();
+                let _ = kept.into_use();
+            });
+        }
+    });
+    assert_eq!(map.with(Ownership::check), Ok(()));
+    assert_eq!(map.with(Ownership::rmm_owned_bytes), 8 * 0x4000);
+    assert_eq!(map.with(|books| books.ranges().count()), 1);
+    assert_eq!(counts.balance().outstanding(), 32);
+    assert_eq!(model.census().delegated, 32);
+}

@@ -1,0 +1,167 @@
+//! A host that runs a small Realm, on anything that answers.
+
+use realm_builder::{Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region};
+use rec_runtime::exit::PsciNotice;
+use rec_runtime::{Answer, Exit, Rec};
+use rmi_abi::{Ipa, Pa};
+use rmi_host::granules::Host as HostHand;
+use rmi_host::{Conduit, Discovered, Host, HostAccess, Platform, Rmm, SessionOptions, Undelegated};
+use rmm_model::{Action, Model, Script};
+use sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
+
+const RAM: u64 = 0x4000_0000;
+
+pub(crate) type Image = [u8; 0x2800];
+type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+
+/// What the host saw.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Life {
+    /// Whether the Realm turned itself off.
+    pub(crate) ended: bool,
+    /// What it stored to a device.
+    pub(crate) stored: Vec<u64>,
+    /// Every exit.
+    pub(crate) exits: Vec<String>,
+    /// What memory the host had in the end.
+    pub(crate) home: Vec<(u64, u64)>,
+}
+
+/// What the Realm does, where there is one.
+pub(crate) fn set_guest(model: &Model, rd: Pa) {
+    let uart = Ipa::new(1 << 35);
+    let actions = vec![
+        Action::Store { ipa: uart, bytes: 4, value: 0x1234_5678 },
+        Action::Load { ipa: uart, bytes: 1 },
+        Action::Store { ipa: Ipa::new(RAM + 0x2000), bytes: 2, value: 7 },
+        Action::host_call(Ipa::new(RAM + 0x2000)),
+        Action::psci_system_off(),
+    ];
+    model.set_guest(rd, 0, Box::new(Script::new(actions)));
+}
+
+/// Lives. `created` is told the address of the Realm's descriptor before its REC runs.
+pub(crate) fn live<D: Conduit + HostAccess>(
+    door: &D,
+    memory: Undelegated,
+    image: &Image,
+    created: impl FnOnce(Pa),
+) -> Life {
+    let mut heap = Heap::new((0..64).map(|_| Undelegated::empty()).collect());
+    heap.insert(memory).unwrap();
+    let mut life = Life::default();
+    session(Host::new(door, door), &mut heap, image, &mut life, created);
+    life.home = heap.iter().map(|range| (range.base().raw(), range.top().raw())).collect();
+    life
+}
+
+fn session<P: Platform>(
+    platform: P,
+    heap: &mut Heap,
+    image: &Image,
+    life: &mut Life,
+    created: impl FnOnce(Pa),
+) {
+    let mut storage = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
+    pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
+    let opened = Discovered::probe(platform, SessionOptions::default()).ok();
+    let opened = opened.and_then(|mut discovered| {
+        discovered.configure(pool.pages().page).ok()?;
+        activate(discovered, &mut pool).ok()
+    });
+    let Some(activated) = opened else {
+        return pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
+    };
+    let rmm = activated.rmm;
+    realm(&rmm, &mut pool, heap, image, life, created);
+    pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
+}
+
+fn realm<P: Platform>(
+    rmm: &Rmm<P>,
+    pool: &mut Pool<'_>,
+    heap: &mut Heap,
+    image: &Image,
+    life: &mut Life,
+    created: impl FnOnce(Pa),
+) {
+    let mut storage = RealmStorage::<16, 16>::new();
+    let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
+        return;
+    };
+    created(realm.rd().pa());
+    let mut recs = Vec::new();
+    if !build(&mut realm, pool, heap, image, &mut recs) {
+        realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+        return;
+    }
+    match realm.activate() {
+        Ok(active) => {
+            life.ended = run(&active, heap, &mut recs, life);
+            active.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+        }
+        Err(failed) => {
+            failed.kept.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+        }
+    }
+}
+
+fn build<P: Platform>(
+    realm: &mut Realm<'_, '_, P, New>,
+    pool: &mut Pool<'_>,
+    heap: &mut Heap,
+    image: &Image,
+    recs: &mut Vec<RecObject>,
+) -> bool {
+    let memory = heap.take(0x3000, 0x1000).unwrap();
+    let mut regions = [Region::new(Ipa::new(RAM), memory, Content::Measured(image))];
+    let populated = realm.populate(pool, &mut regions, &mut |_| {});
+    for region in regions {
+        heap.insert(region.into_memory()).unwrap();
+    }
+    if populated.is_err() || pool.prefill(realm.rmm(), 17 * 0x1000, 0x1000).is_err() {
+        return false;
+    }
+    let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [3; 8] };
+    realm.create_rec(pool, &start).map(|rec| recs.push(rec)).is_ok()
+}
+
+/// Runs the REC; whether the Realm turned itself off.
+fn run<P: Platform>(
+    realm: &Realm<'_, '_, P, Active>,
+    heap: &mut Heap,
+    recs: &mut Vec<RecObject>,
+    life: &mut Life,
+) -> bool {
+    let Some(object) = recs.pop() else { return false };
+    let page = heap.take(0x1000, 0x1000).unwrap();
+    let mut rec = Rec::new(object, page, realm.geometry());
+    let ended = exits(realm.rmm(), &mut rec, life);
+    let (object, page) = rec.into_parts();
+    heap.insert(page).unwrap();
+    recs.push(object);
+    ended
+}
+
+fn exits<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec, life: &mut Life) -> bool {
+    let mut answer = Answer::resume();
+    for _ in 0..40 {
+        let Ok(event) = rec.enter(rmm, answer) else { return false };
+        // The name of the exit, without what the Realm chose.
+        let name = format!("{:?}", event.exit);
+        life.exits.push(name.split([' ', '(', '{']).next().unwrap_or_default().into());
+        answer = match event.exit {
+            Exit::MmioStore(store) => {
+                life.stored.push(store.value());
+                store.complete()
+            }
+            Exit::MmioLoad(load) => load.complete(0x55),
+            Exit::HostCall(call) => call.not_supported(),
+            Exit::PsciNotice(notice) => return notice == PsciNotice::SystemOff,
+            Exit::Irq | Exit::Fiq => Answer::resume(),
+            _ => return false,
+        };
+    }
+    false
+}

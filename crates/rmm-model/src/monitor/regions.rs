@@ -1,0 +1,162 @@
+//! Tracking regions and granule protection tables.
+
+use alloc::vec::Vec;
+
+use rmi_abi::{Dialect, Pa, PaRange, Status};
+use rmi_host::Registers;
+
+use super::operation::Work;
+use super::{Monitor, pa_range};
+use crate::answer::{Answer, Answered, refuse, require};
+use crate::granule::{GranuleState, granules};
+use crate::options::GIB;
+use crate::regions::{Protection, Tracking};
+use crate::unmodelled;
+
+/// First physical address that this machine does not have.
+const PA_END: u64 = 1 << 48;
+
+/// `RmiMemCategory`: conventional memory.
+const CATEGORY_CONVENTIONAL: u64 = 0;
+
+impl Monitor {
+    pub(super) fn tracking_get(&self, x: &Registers) -> Answered {
+        let [_, base, top, ..] = *x;
+        let range = pa_range(base, top)?;
+        let state = self.regions.tracking(range.base()) as u64;
+        let answer = Answer::success().x1(CATEGORY_CONVENTIONAL).x2(state);
+        if self.options.dialect == Dialect::V2_0Bet3 {
+            require(top <= PA_END, Status::ErrorInput)?;
+            return Ok(answer.x3(self.regions.tracked_alike(range.base(), range.top()).raw()));
+        }
+        // As TF-RMM, without looking whether the state holds up to the top.
+        require(top < PA_END, Status::ErrorInput)?;
+        Ok(answer.x3(top))
+    }
+
+    /// Changes how a region of the options is tracked. The rest of DRAM is tracked by granule, and stays so.
+    pub(super) fn tracking_set(&mut self, x: &Registers) -> Answered {
+        let [_, address, category, state, ..] = *x;
+        let at = Pa::new(address);
+        require(category == CATEGORY_CONVENTIONAL, Status::ErrorInput)?;
+        let to = [Tracking::None, Tracking::Fine, Tracking::Coarse]
+            .into_iter()
+            .find(|tracking| *tracking as u64 == state)
+            .ok_or(Status::ErrorInput)?;
+        let blocks = self.options.blocked_objects;
+        let Some(region) = self.regions.tracking_region(at) else {
+            let is_as_is = at.is_aligned(GIB)
+                && self.options.dram.contains(at)
+                && to == Tracking::Fine
+                && self.regions.tracking(at) == to;
+            require(is_as_is, Status::ErrorInput)?;
+            return Ok(Answer::success());
+        };
+        let (from, range) = (region.state, region.range);
+        if from == Tracking::Intermediate {
+            return refuse(if blocks { Status::Blocked } else { Status::ErrorInput });
+        }
+        if from == to {
+            return Ok(Answer::success());
+        }
+        let donated = region.donated.clone();
+        // Only a region that the host has for itself, but for what keeps account of it, can be let out of sight.
+        let is_idle = granules(&range)
+            .all(|pa| self.granules.is(pa, GranuleState::Undelegated) || donated.contains(&pa));
+        require(is_idle || to == Tracking::Fine, Status::ErrorInput)?;
+        let work = Work::TrackingSet { region: at, from, to };
+        let answer = match self.options.tracking_donates {
+            _ if !donated.is_empty() => self.open_return(work, donated)?,
+            count if to == Tracking::Fine && count != 0 => self.open_donation(work, count)?,
+            _ => return self.finish_tracking_set(at, to, Vec::new()),
+        };
+        if let Some(region) = self.regions.tracking_region(at) {
+            region.state = Tracking::Intermediate;
+            region.donated.clear();
+        }
+        Ok(answer)
+    }
+
+    /// The region is tracked like this from now on, with this memory.
+    pub(super) fn finish_tracking_set(
+        &mut self,
+        at: Pa,
+        to: Tracking,
+        donated: Vec<Pa>,
+    ) -> Answered {
+        if let Some(region) = self.regions.tracking_region(at) {
+            region.state = to;
+            region.donated = donated;
+        }
+        Ok(Answer::success())
+    }
+
+    /// Creates the table of a GiB that has none.
+    pub(super) fn gpt_l1_create(&mut self, x: &Registers) -> Answered {
+        let gib = self.host_gpt(x, Protection::Missing)?;
+        match self.options.gpt_donates {
+            0 => self.finish_gpt(gib, Protection::Created, Vec::new()),
+            count => self.open_donation(Work::GptCreate { gib }, count),
+        }
+    }
+
+    /// Destroys a table that the host created, once the host has all of the GiB for itself.
+    pub(super) fn gpt_l1_destroy(&mut self, x: &Registers) -> Answered {
+        let gib = self.host_gpt(x, Protection::Created)?;
+        let range = PaRange::with_size(gib, GIB).map_err(|_| Status::ErrorInput)?;
+        let in_use = granules(&range)
+            .any(|pa| self.granules.state(pa).is_some_and(|s| s != GranuleState::Undelegated));
+        require(!in_use, Status::ErrorGpt)?;
+        let donated =
+            self.regions.protection_region(gib).map_or(Vec::new(), |region| region.donated.clone());
+        if donated.is_empty() {
+            return self.finish_gpt(gib, Protection::Missing, donated);
+        }
+        let answer = self.open_return(Work::GptDestroy { gib }, donated)?;
+        if let Some(region) = self.regions.protection_region(gib) {
+            region.donated.clear();
+        }
+        Ok(answer)
+    }
+
+    /// The GiB that a command names, if its table is the host's affair, in `state`, and nobody is at it.
+    fn host_gpt(&mut self, x: &Registers, state: Protection) -> Result<Pa, Answer> {
+        let [_, address, ..] = *x;
+        let gib = Pa::new(address);
+        require(gib.is_aligned(GIB), Status::ErrorInput)?;
+        let Some(region) = self.regions.protection_region(gib) else {
+            return refuse(unmodelled::static_gpt(self.options.dialect));
+        };
+        require(region.state == state, Status::ErrorGpt)?;
+        let is_busy = self.operations.any(|work| {
+            matches!(work, Work::GptCreate { gib: at } | Work::GptDestroy { gib: at } if at == gib)
+        });
+        require(!is_busy, Status::Blocked)?;
+        Ok(gib)
+    }
+
+    /// The table of the GiB is there or not, with this memory.
+    pub(super) fn finish_gpt(&mut self, gib: Pa, state: Protection, donated: Vec<Pa>) -> Answered {
+        if let Some(region) = self.regions.protection_region(gib) {
+            region.state = state;
+            region.donated = donated;
+        }
+        Ok(Answer::success())
+    }
+
+    pub(super) fn gpt_info(&self, x: &Registers) -> Answered {
+        let [_, base, top, ..] = *x;
+        let range = pa_range(base, top)?;
+        require(range.is_aligned(GIB) && top <= PA_END, Status::ErrorInput)?;
+        let state = self.regions.protection(range.base()) as u64;
+        Ok(Answer::success().x1(top.min(base + GIB)).x2(state))
+    }
+
+    /// Refuses memory that an object, a table or a page of a Realm cannot be made of, because it is not tracked by granule.
+    pub(super) fn require_fine(&self, range: &PaRange) -> Result<(), Answer> {
+        if self.regions.are_fine(range) {
+            return Ok(());
+        }
+        Err(unmodelled::untracked(self.options.dialect, range.base()))
+    }
+}

@@ -1,0 +1,179 @@
+//! What Realms do when lines say it: a queue of actions for whichever REC is entered next.
+
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use rmi_abi::run::RUN_GPRS;
+use spin::Mutex;
+
+use super::{BAD_NUMBER, Refusal, number};
+use crate::guest::{Action, Guest, GuestCpu};
+
+/// Most actions in the queue.
+const QUEUE: usize = 1 << 16;
+/// Most entries in the log; what comes after is not logged.
+const LOG: usize = 1 << 16;
+
+const BAD_GUEST: Refusal = "guest";
+
+/// `ESR_EL2` of a WFI: its class, a 32-bit instruction. Bit 0 makes it a WFE.
+const ESR_WFI: u64 = 1 << 26 | 1 << 25;
+
+/// One entry of a Realm: registers to set, then what to leave with.
+#[derive(Debug)]
+struct Scene {
+    set: Vec<(u8, u64)>,
+    pc: Option<u64>,
+    action: Action,
+}
+
+impl Scene {
+    fn new(action: Action) -> Self {
+        Self { set: Vec::new(), pc: None, action }
+    }
+}
+
+/// What one entry of a Realm saw.
+struct Seen {
+    cpu: u32,
+    pc: u64,
+    x: [u64; RUN_GPRS],
+}
+
+/// The queue, and the log of entries.
+#[derive(Default)]
+pub(super) struct Stage {
+    queue: VecDeque<Scene>,
+    leaves_with_irq: bool,
+    log: Vec<Seen>,
+    /// The physical CPU that calls.
+    pub(super) cpu: u32,
+}
+
+impl Stage {
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+    }
+
+    pub(super) fn set_default(&mut self, exit: &str) -> Result<(), Refusal> {
+        self.leaves_with_irq = match exit {
+            "irq" => true,
+            "fiq" => false,
+            _ => return Err(BAD_GUEST),
+        };
+        Ok(())
+    }
+
+    /// Queues one entry. Words with `=` name something, the others are X0 and up.
+    pub(super) fn queue(&mut self, action: &str, words: &[&str]) -> Result<(), Refusal> {
+        if self.queue.len() >= QUEUE {
+            return Err(BAD_GUEST);
+        }
+        let (mut esr, mut far, mut hpfar) = (None, 0, 0);
+        let mut scene = Scene::new(Action::Fiq);
+        let mut register = 0..;
+        for word in words {
+            let Some((name, value)) = word.split_once('=') else {
+                let register = register.next().filter(|n| usize::from(*n) < RUN_GPRS);
+                scene.set.push((register.ok_or(BAD_GUEST)?, number(word)?));
+                continue;
+            };
+            let value = number(value)?;
+            match name {
+                "esr" => esr = Some(value),
+                "far" => far = value,
+                "hpfar" => hpfar = value,
+                "pc" => scene.pc = Some(value),
+                // The model's programs have no processor state.
+                "spsr" => {}
+                _ => {
+                    let register: u8 =
+                        name.strip_prefix('x').ok_or(BAD_GUEST)?.parse().map_err(|_| BAD_NUMBER)?;
+                    if usize::from(register) >= RUN_GPRS {
+                        return Err(BAD_NUMBER);
+                    }
+                    scene.set.push((register, value));
+                }
+            }
+        }
+        let sync = |esr| Action::Sync { esr, far, hpfar };
+        scene.action = match action {
+            "smc" => Action::Smc([0; 18]),
+            "hvc" => Action::Hvc,
+            "wfi" => sync(esr.unwrap_or(ESR_WFI)),
+            "wfe" => sync(esr.unwrap_or(ESR_WFI | 1)),
+            "irq" => Action::Interrupt,
+            "fiq" => Action::Fiq,
+            "sync" => sync(esr.unwrap_or(0)),
+            "serror" => Action::SError { esr: esr.unwrap_or(0) },
+            _ => return Err(BAD_GUEST),
+        };
+        self.queue.push_back(scene);
+        Ok(())
+    }
+
+    /// The log as lines, which is then empty.
+    pub(super) fn take_log(&mut self) -> String {
+        let mut text = String::new();
+        for (n, seen) in core::mem::take(&mut self.log).into_iter().enumerate() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "- {n:x} cpu={:x} pc={:x} x", seen.cpu, seen.pc);
+            for x in seen.x {
+                let _ = write!(text, " {x:x}");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Notes what an entry sees; what it is going to do.
+    fn enter(&mut self, cpu: &GuestCpu) -> Scene {
+        if self.log.len() < LOG {
+            self.log.push(Seen { cpu: self.cpu, pc: cpu.pc, x: cpu.x });
+        }
+        self.queue.pop_front().unwrap_or_else(|| {
+            Scene::new(if self.leaves_with_irq { Action::Interrupt } else { Action::Fiq })
+        })
+    }
+}
+
+/// The program of a REC: what the queue says.
+pub(super) struct Actor {
+    stage: Arc<Mutex<Stage>>,
+    /// The entry that is being played.
+    scene: Option<Scene>,
+}
+
+impl Actor {
+    pub(super) fn new(stage: Arc<Mutex<Stage>>) -> Self {
+        Self { stage, scene: None }
+    }
+}
+
+impl Guest for Actor {
+    fn next(&mut self, cpu: &GuestCpu) -> Action {
+        let mut scene = self.scene.take().unwrap_or_else(|| self.stage.lock().enter(cpu));
+        let direction = match scene.set.pop() {
+            Some((register, value)) => Some(Action::Set { register, value }),
+            None => scene.pc.take().map(|pc| Action::Jump { pc }),
+        };
+        if let Some(direction) = direction {
+            self.scene = Some(scene);
+            return direction;
+        }
+        match scene.action {
+            // The call takes the registers that it was not given as they are.
+            Action::Smc(_) => {
+                Action::Smc(core::array::from_fn(|n| cpu.x.get(n).copied().unwrap_or(0)))
+            }
+            action => action,
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,180 @@
+use alloc::string::ToString;
+use core::num::NonZeroU32;
+
+use rmi_abi::Dialect;
+
+use super::*;
+use crate::options::GranulesPerCall;
+
+fn session() -> Session {
+    Session::new(Options::new(Dialect::TfRmm2026_07)).unwrap()
+}
+
+/// Sends a line and compares the answer, without the newline at its end.
+fn says(session: &mut Session, line: &str, answer: &str) {
+    let reply = session.line(line);
+    assert_eq!(reply.text.strip_suffix('\n').unwrap_or(&reply.text), answer, "{line}");
+    assert_eq!(reply.ends, line == "quit");
+}
+
+fn start(arguments: &str) -> Result<Options, String> {
+    match Start::from_arguments(arguments.split_whitespace().map(String::from)) {
+        Ok(Start::Serve(options)) => Ok(options),
+        Ok(Start::Help) => Err("help".into()),
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+#[test]
+fn memory_as_the_host_sees_it_and_as_it_is() {
+    let mut s = session();
+    for (line, answer) in [
+        ("mem", "ok dram 80000000 40000000"),
+        ("w 80000ffe 01020304", "ok"),
+        ("r 80000ffd 6", "ok 000102030400"),
+        ("hr 80000ffe 4", "ok 01020304"),
+        ("smc c4000202", "ok 0 0 0 0 0 0 0 0"),
+        ("smc c40001f1 80001000 80002000", "ok 0 80002000 0 0 0 0 0 0"),
+        ("hr 80000ffe 4", "err gpf"),
+        ("hw 80001000 00", "err gpf"),
+        ("hfill 80000000 1001 7", "err gpf"),
+        ("hr 80000ffe 2", "ok 0102"),
+        ("r 80001000 2", "ok d5d5"),
+        ("w 80001000 aB", "ok"),
+        ("r 80001000 2", "ok abd5"),
+        ("fill 80001001 1fff 7", "ok"),
+        ("r 80001000 2", "ok ab07"),
+        ("hr 80002ffe 3", "ok 070700"),
+        ("hfill 80002fff 2 9", "ok"),
+        ("hr 80002ffe 4", "ok 07090900"),
+        ("r bfffffff 1", "ok 00"),
+        ("r 80000000 0", "ok "),
+        ("fill 80000000 40000000 1", "ok"),
+    ] {
+        says(&mut s, line, answer);
+    }
+    assert_eq!(s.line("r 80000000 100000").text.len(), 4 + (2 << 20));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_and_nothing_else() {
+    let mut s = session();
+    for (line, answer) in [
+        ("", ""),
+        ("   ", ""),
+        ("# a comment", ""),
+        ("#comment", ""),
+        ("hello", "err unknown"),
+        ("mem 1", "err unknown"),
+        ("quit now", "err unknown"),
+        ("guest", "err unknown"),
+        ("w 80000000", "err unknown"),
+        ("w 80000000 1", "err hex"),
+        ("w 80000000 0x", "err hex"),
+        ("w +1 00", "err number"),
+        ("r 80000000 12345678123456789", "err number"),
+        ("r 7fffffff 2", "err range"),
+        ("r bfffffff 2", "err range"),
+        ("r 80000000 ffffffffffffffff", "err range"),
+        ("hr ffffffffffffffff 1", "err range"),
+        ("hr ffffffffffffffff 2", "err range"),
+        ("fill 80000000 1 100", "err number"),
+        ("smc", "err registers"),
+        ("smc 0 1 2 3 4 5 6 7 8", "err registers"),
+        ("smc 0x84000000", "err number"),
+        ("cpu 100000000", "err cpu"),
+        ("guest jump", "err guest"),
+        ("guest default", "err guest"),
+        ("guest default hvc", "err guest"),
+        ("guest sync esr=g", "err number"),
+        ("guest sync est=0", "err guest"),
+        ("guest sync x31=0", "err number"),
+        ("guest sync xa=0", "err number"),
+        ("guest wfi é=0", "err guest"),
+    ] {
+        says(&mut s, line, answer);
+    }
+}
+
+#[test]
+fn calls_of_every_processor() {
+    let mut s = session();
+    says(&mut s, "cpu", "ok 0");
+    says(&mut s, "cpu 1f", "ok 1f");
+    says(&mut s, "smc c4000150 20000 2 3 4 5 6 7", "ok 0 20000 20000 0 4 5 6 7");
+    says(&mut s, "smc 84000000 1 1", "ok ffffffffffffffff 0 0 0 0 0 0 0");
+    says(&mut s, "smc c4000202", "ok 0 0 0 0 0 0 0 0");
+    says(&mut s, "smc c4000202", "ok b 0 0 0 0 0 0 0");
+    says(&mut s, "w 80000000 01", "ok");
+    says(&mut s, "reset", "ok");
+    says(&mut s, "cpu", "ok 0");
+    says(&mut s, "r 80000000 1", "ok 00");
+    says(&mut s, "smc c4000202", "ok 0 0 0 0 0 0 0 0");
+    says(&mut s, "quit", "ok");
+}
+
+/// The lines that make a Realm with one REC and enter it are those of the example in `docs/model-protocol.md`.
+#[test]
+fn the_session_of_the_page() {
+    let page = include_str!("../../../../docs/model-protocol.md");
+    let (_, example) = page.split_once("```session\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let mut s = session();
+    let mut lines = example.lines().peekable();
+    assert!(lines.next().unwrap().starts_with("ok ready rmm-model "));
+    let mut compared = 0;
+    while let Some(line) = lines.next() {
+        let sent = line.strip_prefix("> ").unwrap();
+        let mut answer = String::new();
+        while let Some(line) = lines.next_if(|line| !line.starts_with("> ")) {
+            answer = answer + line + "\n";
+        }
+        assert_eq!(s.line(sent).text, answer, "{sent}");
+        compared += 1;
+    }
+    assert!(compared > 30);
+}
+
+#[test]
+fn arguments_are_options() {
+    let options = start("").unwrap();
+    assert_eq!(options.dialect, Dialect::TfRmm2026_07);
+    assert_eq!(options.granules_per_call, GranulesPerCall::One);
+    assert!(options.can_cancel && options.yield_every.is_none());
+    let options = start(
+        "--cannot-cancel --dialect 2.0-bet3 --dram 40000000 1000000 --features 30,1001,0,0,1 \
+         --granules-per-call 10 --yield-every 3",
+    )
+    .unwrap();
+    assert_eq!(options.dialect, Dialect::V2_0Bet3);
+    assert_eq!((options.dram.base().raw(), options.dram.bytes()), (0x4000_0000, 0x100_0000));
+    assert_eq!(options.features, [0x30, 0x1001, 0, 0, 1]);
+    let sixteen = NonZeroU32::new(16).unwrap();
+    assert_eq!(options.granules_per_call, GranulesPerCall::AtMost(sixteen));
+    assert_eq!(options.yield_every, NonZeroU32::new(3));
+    assert!(!options.can_cancel);
+    assert_eq!(start("--granules-per-call all").unwrap().granules_per_call, GranulesPerCall::All);
+    assert_eq!(start("--help --nonsense").unwrap_err(), "help");
+}
+
+#[test]
+fn wrong_arguments_are_named_in_one_line() {
+    for (arguments, why) in [
+        ("--fast", "unknown argument \"--fast\""),
+        ("--dialect", "--dialect needs a value"),
+        ("--dialect 3.0", "\"3.0\" is no dialect"),
+        ("--dialect 1.0", "dialect 1.0 is not modelled"),
+        ("--dram 80000000", "--dram needs a value"),
+        ("--dram 80000000 0x1000", "--dram: \"0x1000\" is no hexadecimal number"),
+        ("--features 1,2,3,4", "--features needs five numbers, not \"1,2,3,4\""),
+        ("--features 1,2,3,4,-5", "--features: \"-5\" is no hexadecimal number"),
+        ("--granules-per-call 0", "--granules-per-call: \"0\" is 0 or too large"),
+        ("--yield-every 100000000", "--yield-every: \"100000000\" is 0 or too large"),
+    ] {
+        assert_eq!(start(arguments).unwrap_err(), why);
+    }
+    for arguments in ["--dram 80000001 1000", "--dram 80000000 0", "--features 0,0,0,0,0"] {
+        let why = start(arguments).unwrap_err();
+        assert!(!why.is_empty() && !why.contains('\n'), "{arguments}: {why}");
+    }
+}

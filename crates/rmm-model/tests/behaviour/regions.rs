@@ -1,0 +1,224 @@
+//! Memory that is tracked coarsely or not at all, and granule protection tables that are not there yet.
+
+use rmi_abi::{Command, Dialect, Pa, PaRange, ResultWord, Status};
+use rmm_model::{GranuleState, Model, Options};
+
+use crate::host::{Host, MIB2, PAGE};
+
+const GIB: u64 = 1 << 30;
+const DRAM: u64 = 2 * GIB;
+/// Codes of `RmiTrackingRegionState`.
+const NONE: u64 = 1;
+const FINE: u64 = 2;
+const COARSE: u64 = 3;
+const INTERMEDIATE: u64 = 4;
+
+/// Regions of 2 MiB at 3 and 5 times 2 MiB: one untracked, one coarse.
+const UNTRACKED: u64 = DRAM + 3 * MIB2;
+const COARSELY: u64 = DRAM + 5 * MIB2;
+
+fn range(base: u64, bytes: u64) -> PaRange {
+    PaRange::with_size(Pa::new(base), bytes).unwrap()
+}
+
+fn patchy(dialect: Dialect) -> Options {
+    let mut options = Options::new(dialect).range_capable();
+    options.untracked = vec![range(UNTRACKED, MIB2)];
+    options.coarse = vec![range(COARSELY, MIB2)];
+    options
+}
+
+#[test]
+fn tracking_is_told_by_stretches() {
+    let host = Host::new(patchy(Dialect::V2_0Bet3));
+    let end = 1 << 48;
+    for (base, state, top) in [
+        (0, NONE, DRAM),
+        (DRAM, FINE, UNTRACKED),
+        (UNTRACKED - PAGE, FINE, UNTRACKED),
+        (UNTRACKED, NONE, UNTRACKED + MIB2),
+        (UNTRACKED + MIB2, FINE, COARSELY),
+        (COARSELY + PAGE, COARSE, COARSELY + MIB2),
+        (COARSELY + MIB2, FINE, DRAM + GIB),
+        (DRAM + GIB, NONE, end),
+    ] {
+        assert_eq!(host.done(Command::GranuleTrackingGet, &[base, end])[1..4], [0, state, top]);
+    }
+    assert_eq!(host.done(Command::GranuleTrackingGet, &[DRAM, DRAM + PAGE])[3], DRAM + PAGE);
+    // TF-RMM says the same of the base, and nothing of the rest.
+    let host = Host::new(patchy(Dialect::TfRmm2026_07));
+    let answer = host.done(Command::GranuleTrackingGet, &[UNTRACKED, end - PAGE]);
+    assert_eq!(answer[1..4], [0, NONE, end - PAGE]);
+    host.fails(Status::ErrorInput, Command::GranuleTrackingGet, &[UNTRACKED, end]);
+}
+
+#[test]
+fn coarse_regions_change_hands_as_a_whole() {
+    for (dialect, status) in
+        [(Dialect::TfRmm2026_07, Status::ErrorInput), (Dialect::V2_0Bet3, Status::ErrorTracking)]
+    {
+        let host = Host::new(patchy(dialect));
+        let delegate = Command::GranuleRangeDelegate;
+        host.fails(status, delegate, &[UNTRACKED, UNTRACKED + MIB2]);
+        host.fails(status, delegate, &[COARSELY, COARSELY + PAGE]);
+        host.fails(status, delegate, &[COARSELY + PAGE, COARSELY + MIB2]);
+        let answer = host.call(delegate, &[COARSELY + PAGE, COARSELY + MIB2]);
+        assert_eq!(answer[1], COARSELY + PAGE);
+        if dialect == Dialect::V2_0Bet3 {
+            // The level, and above it the number of the granule.
+            assert_eq!(ResultWord(answer[0]).index(), 0);
+            assert_eq!(answer[0] >> 16, (COARSELY + PAGE) / PAGE);
+        }
+        // A range stops where the next region begins, or cannot be taken as a whole.
+        assert_eq!(host.done(delegate, &[DRAM, COARSELY])[1], UNTRACKED);
+        let base = UNTRACKED + MIB2;
+        assert_eq!(host.done(delegate, &[base, COARSELY + MIB2 - PAGE])[1], COARSELY);
+        assert_eq!(host.done(delegate, &[COARSELY, COARSELY + 2 * MIB2])[1], COARSELY + 2 * MIB2);
+        host.fails(Status::ErrorInput, delegate, &[COARSELY, COARSELY + MIB2]);
+        host.fails(status, Command::GranuleRangeUndelegate, &[COARSELY, COARSELY + PAGE]);
+        host.undelegate(COARSELY, MIB2);
+    }
+}
+
+#[test]
+fn what_is_not_fine_is_good_for_nothing_else() {
+    for (dialect, status) in
+        [(Dialect::TfRmm2026_07, Status::ErrorInput), (Dialect::V2_0Bet3, Status::ErrorTracking)]
+    {
+        let host = Host::new(patchy(dialect));
+        let realm = host.realm();
+        host.delegate(COARSELY, MIB2);
+        let source = host.page();
+        let params = host.page();
+        host.fails(status, Command::RealmCreate, &[COARSELY, params]);
+        host.fails(status, Command::RecCreate, &[realm.rd, COARSELY, params]);
+        host.fails(status, Command::RttCreate, &[realm.rd, COARSELY, 1 << 30, 2]);
+        host.fails(status, Command::RttDataMapInit, &[realm.rd, COARSELY, 0, source, 0]);
+        let map = [realm.rd, 0, PAGE, 1, COARSELY | 1 << 2];
+        host.fails(status, Command::RttDataMap, &map);
+        host.fails(status, Command::RecCreate, &[realm.rd, UNTRACKED, params]);
+        // Nor for a donation: its first granule cannot be taken.
+        let rec = host.fresh(1);
+        host.call(Command::RecCreate, &[realm.rd, rec, params]);
+        let list = host.list(&[COARSELY | 16 << 2]);
+        assert_eq!(host.call(Command::OpMemDonate, &[0, list, 1])[..2], [0x20d, 0]);
+        assert_eq!(host.model.granule_state(Pa::new(COARSELY)), Some(GranuleState::Delegated));
+    }
+}
+
+#[test]
+fn a_region_becomes_fine_with_memory_that_may_lie_in_it() {
+    let mut options = patchy(Dialect::V2_0Bet3);
+    options.tracking_donates = 2;
+    options.can_cancel = true;
+    let host = Host::new(options);
+    let set = |state| host.call(Command::GranuleTrackingSet, &[UNTRACKED, 0, state]);
+    let state = || host.done(Command::GranuleTrackingGet, &[UNTRACKED, UNTRACKED + PAGE])[2];
+    // Two granules, in either state.
+    assert_eq!(set(FINE)[..3], [0x50d, 0, 2 << 2 | 2 << 17]);
+    assert_eq!(state(), INTERMEDIATE);
+    let undelegated = 1 << 62;
+    let list = host.list(&[UNTRACKED | 1 << 2 | undelegated, host.fresh(1) | 1 << 2]);
+    assert_eq!(set(FINE)[0], 1);
+    assert_eq!(host.call(Command::OpMemDonate, &[0, list, 2])[..2], [0x40d, 2]);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(state(), FINE);
+    host.delegate(UNTRACKED + PAGE, PAGE);
+    assert_eq!(set(COARSE)[0], 1);
+    host.undelegate(UNTRACKED + PAGE, PAGE);
+    // Back again, and the memory with it, as host memory.
+    assert_eq!(set(COARSE)[..2], [0x20d, 0]);
+    assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 2])[..2], [0xd, 2]);
+    assert_eq!(host.words(list, 1), [UNTRACKED | 1 << 2 | undelegated]);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(state(), COARSE);
+    assert_eq!(host.model.census().undelegated, host.model.census().total);
+    assert_eq!(set(NONE)[0], 0);
+
+    // A change that is given up leaves the region as it was.
+    assert_eq!(set(FINE)[0], 0x50d);
+    assert_eq!(host.call(Command::OpCancel, &[0])[0], 0xd);
+    host.fails(Status::ErrorInput, Command::OpContinue, &[0, 0]);
+    assert_eq!(state(), NONE);
+
+    for (address, category, state) in
+        [(UNTRACKED, 1, FINE), (UNTRACKED, 0, 0), (UNTRACKED, 0, 4), (UNTRACKED + PAGE, 0, FINE)]
+    {
+        let arguments = [address, category, state];
+        host.fails(Status::ErrorInput, Command::GranuleTrackingSet, &arguments);
+    }
+}
+
+#[test]
+fn tables_that_the_host_has_to_create() {
+    let mut options = Options::new(Dialect::V2_0Bet3).range_capable();
+    options.dram = range(DRAM, 2 * GIB);
+    options.gpt_missing = vec![range(DRAM + GIB, GIB)];
+    options.gpt_donates = 1;
+    let host = Host::new(options);
+    let gib = DRAM + GIB;
+    let info = |base| host.done(Command::GptInfo, &[base, 1 << 48])[1..3].to_vec();
+    assert_eq!(info(GIB), [2 * GIB, 0]);
+    assert_eq!(info(DRAM), [DRAM + GIB, 1]);
+    assert_eq!(info(gib), [gib + GIB, 2]);
+    host.fails(Status::ErrorGpt, Command::GranuleRangeDelegate, &[gib, gib + PAGE]);
+    let edge = gib - PAGE;
+    assert_eq!(host.done(Command::GranuleRangeDelegate, &[edge, gib + PAGE])[1], gib);
+
+    host.fails(Status::ErrorGpt, Command::GptL1Destroy, &[gib]);
+    host.fails(Status::ErrorGlobal, Command::GptL1Create, &[DRAM]);
+    host.fails(Status::ErrorInput, Command::GptL1Create, &[gib + PAGE]);
+    // One granule, still undelegated.
+    assert_eq!(host.call(Command::GptL1Create, &[gib])[..3], [0x10d, 0, 1 << 2 | 1 << 17]);
+    host.fails(Status::Blocked, Command::GptL1Create, &[gib]);
+    let mine = host.page();
+    let list = host.list(&[mine | 1 << 2 | 1 << 62]);
+    assert_eq!(host.call(Command::OpMemDonate, &[0, list, 1])[..2], [0xd, 1]);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(info(gib), [gib + GIB, 3]);
+    assert!(!host.can_read(mine));
+
+    host.delegate(gib, PAGE);
+    host.fails(Status::ErrorGpt, Command::GptL1Destroy, &[gib]);
+    host.undelegate(gib, PAGE);
+    assert_eq!(host.call(Command::GptL1Destroy, &[gib])[..2], [0x20d, 0]);
+    assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 1])[..2], [0xd, 1]);
+    assert_eq!(host.words(list, 1), [mine | 1 << 2 | 1 << 62]);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(info(gib), [gib + GIB, 2]);
+    assert!(host.can_read(mine));
+}
+
+#[test]
+fn deactivation_returns_what_regions_took() {
+    let mut options = patchy(Dialect::V2_0Bet3);
+    options.tracking_donates = 1;
+    let host = Host::new(options);
+    host.call(Command::GranuleTrackingSet, &[UNTRACKED, 0, FINE]);
+    let list = host.list(&[UNTRACKED | 1 << 2 | 1 << 62]);
+    host.call(Command::OpMemDonate, &[0, list, 1]);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(host.call(Command::RmmDeactivate, &[])[0], 0x20d);
+    assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 8])[..2], [0xd, 1]);
+    host.done(Command::OpContinue, &[0, 0]);
+    assert_eq!(host.model.census().undelegated, host.model.census().total);
+    assert_eq!(host.done(Command::GranuleTrackingGet, &[UNTRACKED, DRAM + GIB])[2], NONE);
+}
+
+#[test]
+fn regions_must_be_parts_of_memory() {
+    let refused = |change: &dyn Fn(&mut Options)| {
+        let mut options = patchy(Dialect::V2_0Bet3);
+        change(&mut options);
+        Model::new(options).is_err()
+    };
+    assert!(!refused(&|_| ()));
+    assert!(refused(&|o| o.coarse.push(range(UNTRACKED + PAGE, PAGE))));
+    assert!(refused(&|o| o.coarse.push(range(DRAM - PAGE, 2 * PAGE))));
+    assert!(refused(&|o| o.untracked.push(PaRange::empty(Pa::new(DRAM)))));
+    assert!(refused(&|o| o.gpt_missing.push(range(DRAM, PAGE))));
+    assert!(refused(&|o| {
+        o.dialect = Dialect::TfRmm2026_07;
+        o.tracking_donates = 1;
+    }));
+}

@@ -1,0 +1,15 @@
+//! Random operations, random pools, and an RMM that answers as it pleases: wrong counts, addresses that were never given, operations without end. Always the host comes to an end, and nothing is lost.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod attack;
+
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_to_an_adversary(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        attack::attack(&bytes);
+    }
+}

@@ -1,0 +1,79 @@
+//! What things cost, in SMCs: on an RMM that takes one granule per call (as TF-RMM does) and on one that takes ranges.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rtt::Geometry;
+use rmi_abi::{Dialect, Ipa};
+use rmi_host::counting::Counting;
+use rmi_host::{Discovered, Host, Progress, Rd, SessionOptions, Undelegated};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, RecObject, activate};
+
+const GRANULE: u64 = 0x1000;
+
+/// Costs of one REC.
+#[derive(Debug, PartialEq, Eq)]
+struct Costs {
+    open: u64,
+    create: u64,
+    destroy: u64,
+}
+
+fn costs(options: Options, session: SessionOptions) -> Costs {
+    let model = Model::new(options).unwrap();
+    let door = Counting::new(&model);
+    let mut memory = model.take_memory();
+    let mut take = |bytes| -> Undelegated { memory.take_front(bytes).unwrap() };
+    let mut places = PoolStorage::<8>::new();
+    let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+    pool.add(take(32 * GRANULE)).unwrap();
+
+    let mut found = Discovered::probe(Host::new(&door, &model), session)
+        .map_err(|failed| failed.error)
+        .unwrap();
+    found.configure(pool.pages().page).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let open = door.total().issued;
+
+    let roots = rmm.delegate(take(GRANULE)).unwrap();
+    let rd = rmm.delegate(take(GRANULE)).unwrap();
+    let params = RealmParams::new(Geometry::new(40).unwrap(), roots.base());
+    let page = params.encode(rmm.dialect()).unwrap();
+    assert!(matches!(rmm.realm_create(&rd, pool.pages().page, &page).unwrap(), Progress::Done(_)));
+    let rd = Rd::new(rd);
+
+    let before = door.total();
+    pool.prefill(&rmm, 17 * GRANULE, GRANULE).unwrap();
+    let params = RecParams {
+        runnable: true,
+        mpidr: Mpidr::from_index(0),
+        pc: Ipa::new(0).raw(),
+        gprs: [0; 8],
+    };
+    let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
+    let create = door.total().issued - before.issued;
+
+    let before_destroy = door.total();
+    rec.destroy(&rmm, &mut pool).unwrap();
+    pool.undelegate(&rmm);
+    let destroy = door.total().issued - before_destroy.issued;
+    assert_eq!(door.total().failed, before.failed, "a call failed");
+    assert_eq!(pool.bytes(), (32 * GRANULE, 0));
+    Costs { open, create, destroy }
+}
+
+#[test]
+fn a_rec_costs_what_it_must() {
+    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+        let mut session = SessionOptions::default();
+        session.dialect = Some(dialect);
+        // VERSION, five feature registers, CONFIG_GET, ACTIVATE.
+        let one = costs(Options::new(dialect), session);
+        assert_eq!(one, Costs { open: 8, create: 20, destroy: 20 }, "{dialect}");
+        let ranges = costs(Options::new(dialect).range_capable(), session);
+        assert_eq!(ranges, Costs { open: 8, create: 4, destroy: 4 }, "{dialect}");
+        // Probing for the dialect is one call more.
+        assert_eq!(costs(Options::new(dialect), SessionOptions::default()).open, 9, "{dialect}");
+    }
+}

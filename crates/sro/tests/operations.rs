@@ -1,0 +1,388 @@
+//! Stateful operations against the model in its different moods.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rtt::Geometry;
+use rmi_abi::{Command, Dialect, Status};
+use rmi_host::counting::Counting;
+use rmi_host::{
+    CountingLedger, Discovered, Error, Host, Platform, Progress, QuarantineReason, QuarantineShelf,
+    Rd, Rmm, SessionOptions, Undelegated,
+};
+use rmm_model::{Model, Options};
+use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, RecObject, activate, deactivate};
+
+const GRANULE: u64 = 0x1000;
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
+fn params(index: u32) -> RecParams {
+    RecParams { runnable: true, mpidr: Mpidr::from_index(index), pc: 0, gprs: [0; 8] }
+}
+
+type Door<'m> = Counting<&'m Model>;
+
+/// What a test plays with.
+struct Scene<'s, 'p, P> {
+    rmm: &'s Rmm<P>,
+    rd: &'s Rd,
+    pool: &'s mut Pool<'p>,
+    door: &'s Door<'s>,
+    model: &'s Model,
+    ledger: &'s CountingLedger,
+}
+
+/// Opens a session with a new Realm and a pool of runs of so many granules each, and checks afterwards that all memory is back.
+fn scene<R>(
+    options: Options,
+    runs: &[u64],
+    play: impl FnOnce(Scene<'_, '_, Host<&Door<'_>, &Model, &CountingLedger, &QuarantineShelf<8>>>) -> R,
+) -> R {
+    let model = Model::new(options).unwrap();
+    let door = Counting::new(&model);
+    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let mut memory = model.take_memory();
+    let total = memory.bytes();
+    let mut back = 0;
+    let mut home = |memory: Undelegated| back += memory.bytes();
+    let mut places = PoolStorage::<40>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    // What activation may want, and what the Realm is made of, apart from the pool.
+    let mut first_places = PoolStorage::<4>::new();
+    let mut first = Pool::new(&mut first_places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    first.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
+    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut first).map_err(|failed| failed.error).unwrap().rmm;
+    let roots = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+    let rd = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+    let page =
+        RealmParams::new(Geometry::new(40).unwrap(), roots.base()).encode(rmm.dialect()).unwrap();
+    let progress = rmm.realm_create(&rd, first.pages().page, &page).unwrap();
+    assert!(matches!(progress, Progress::Done(_)));
+    let rd = Rd::new(rd);
+
+    for run in runs {
+        pool.add(memory.take_front(run * GRANULE).unwrap()).unwrap();
+        home(memory.take_front(GRANULE).unwrap());
+    }
+    let result = play(Scene {
+        rmm: &rmm,
+        rd: &rd,
+        pool: &mut pool,
+        door: &door,
+        model: &model,
+        ledger: &ledger,
+    });
+
+    rmm.realm_terminate(&rd).unwrap();
+    assert!(matches!(rmm.realm_destroy(&rd).unwrap(), Progress::Done(_)));
+    for memory in [rd.into_released(), roots] {
+        home(rmm.undelegate(memory).unwrap());
+    }
+    pool.drain(&rmm, &mut home);
+    first.drain(&rmm, &mut home);
+    home(memory);
+    assert_eq!(back, total);
+    assert_eq!(ledger.balance().outstanding(), 0);
+    assert!(quarantine.is_empty());
+    assert_eq!(model.open_operations(), 0);
+    assert_eq!(model.census().undelegated, model.census().total);
+    result
+}
+
+#[test]
+fn memory_may_be_scattered() {
+    for dialect in DIALECTS {
+        // Seventeen runs of one granule: the most that a REC can be made of. One list carries them all.
+        scene(Options::new(dialect), &[1; 17], |scene| {
+            let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
+            assert_eq!(rec.donated_bytes(), 16 * GRANULE);
+            assert_eq!(scene.door.counts(Command::OpMemDonate, dialect).issued, 1);
+            rec.destroy(scene.rmm, scene.pool).unwrap();
+        });
+    }
+}
+
+#[test]
+fn memory_may_have_to_be_contiguous() {
+    for dialect in DIALECTS {
+        let mut options = Options::new(dialect);
+        options.contiguous_donations = true;
+        scene(options.clone(), &[3, 48], |scene| {
+            let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
+            rec.destroy(scene.rmm, scene.pool).unwrap();
+        });
+        // Enough memory, but nowhere 16 granules in a row that are aligned to 16: the operation is cancelled, and everything is back.
+        options.can_cancel = true;
+        scene(options, &[8, 8, 8], |scene| {
+            let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
+            assert!(
+                matches!(
+                    error,
+                    Error::NeedMemory { command: Command::RecCreate, alignment: 0x10000, .. }
+                ),
+                "{error}"
+            );
+        });
+    }
+}
+
+/// A contiguous request that can be neither met nor cancelled has no way out: the only offer that an RMM must refuse would have to include memory that is not ours. The operation stays in
+/// the RMM, the books say so, and the REC's granule is in quarantine.
+#[test]
+fn what_has_no_way_out_is_reported() {
+    let mut options = Options::new(Dialect::TfRmm2026_07);
+    options.contiguous_donations = true;
+    let model = Model::new(options).unwrap();
+    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<8>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    for _ in 0..3 {
+        pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
+        let _ = memory.take_front(GRANULE).unwrap().into_raw();
+    }
+    let platform = Host::new(&model, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rd = Rd::new(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
+    let error = RecObject::create(&rmm, &rd, &mut pool, &params(0)).unwrap_err();
+    assert!(matches!(error, Error::NeedMemory { .. }), "{error}");
+    assert_eq!((model.open_operations(), ledger.balance().dropped_operations), (1, 1));
+    let mut reasons = Vec::new();
+    quarantine.for_each(|range, reason| reasons.push((range.bytes(), reason)));
+    assert_eq!(
+        reasons,
+        [(GRANULE, QuarantineReason::ObjectAlive { command: Command::RecDestroy })]
+    );
+    let _ = rd.into_released();
+    pool.drain(&rmm, &mut |_| {});
+}
+
+#[test]
+fn a_short_pool_is_refused_before_the_first_call() {
+    for dialect in DIALECTS {
+        scene(Options::new(dialect), &[10, 6], |scene| {
+            let before = scene.door.total();
+            let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
+            assert_eq!(error, Error::need_memory(Command::RecCreate, GRANULE, GRANULE));
+            assert_eq!(scene.door.total(), before, "no call was made");
+        });
+    }
+}
+
+#[test]
+fn an_rmm_that_wants_more_than_ever_is_cancelled_or_refused() {
+    for dialect in DIALECTS {
+        for can_cancel in [false, true] {
+            let mut options = Options::new(dialect);
+            options.rec_aux_granules = 24;
+            options.can_cancel = can_cancel;
+            scene(options, &[20], |scene| {
+                // 16 is what every RMM was known to want.
+                assert_eq!(scene.pool.reserve_for(Command::RecCreate), 16 * GRANULE);
+                let error =
+                    RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
+                assert_eq!(error, Error::need_memory(Command::RecCreate, 5 * GRANULE, GRANULE));
+                let cancelled = scene.door.counts(Command::OpCancel, dialect).issued;
+                assert_eq!(cancelled, u64::from(can_cancel), "{dialect}");
+                assert_eq!(scene.model.open_operations(), 0);
+            });
+        }
+    }
+}
+
+#[test]
+fn the_pool_learns_what_is_wanted() {
+    let mut options = Options::new(Dialect::TfRmm2026_07);
+    options.rec_aux_granules = 24;
+    scene(options, &[30], |scene| {
+        let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
+        assert_eq!(scene.pool.reserve_for(Command::RecCreate), 24 * GRANULE);
+        // Now a short pool is refused before the first call.
+        let before = scene.door.total();
+        let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(1)).unwrap_err();
+        assert_eq!(error, Error::need_memory(Command::RecCreate, 20 * GRANULE, GRANULE));
+        assert_eq!(scene.door.total(), before);
+        rec.destroy(scene.rmm, scene.pool).unwrap();
+    });
+}
+
+#[test]
+fn a_creation_that_fails_late_gives_its_memory_back() {
+    for dialect in DIALECTS {
+        scene(Options::new(dialect), &[40], |scene| {
+            // TF-RMM checks the MPIDR only after it has taken the memory.
+            let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(7)).unwrap_err();
+            assert_eq!(error.status(), Some(Status::ErrorInput));
+            assert!(error.is_clean());
+            let balance = scene.ledger.balance();
+            assert_eq!((balance.donated, balance.reclaimed), (16, 16));
+        });
+    }
+}
+
+#[test]
+fn an_operation_can_be_parked_and_resumed_elsewhere() {
+    scene(Options::new(Dialect::TfRmm2026_07), &[40], |scene| {
+        let Scene { rmm, rd, pool, .. } = scene;
+        let granule = rmm.granule_size();
+        let rec = pool.take(rmm, Command::RecCreate, GRANULE, GRANULE).unwrap();
+        let progress = rmm.rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
+        let Advance::Again(mut operation) = Operation::take_up(rmm, granule, progress) else {
+            unreachable!()
+        };
+        let mut donated = Donated::default();
+        let Next::Need(need) = operation.next().unwrap() else { unreachable!() };
+        // Ten granules now, on one thread; six later, on another.
+        for part in [10, need.bytes / GRANULE - 10] {
+            let parked = std::thread::scope(|scope| {
+                scope
+                    .spawn(|| {
+                        let mut batch =
+                            [pool.take(rmm, Command::RecCreate, part * GRANULE, GRANULE).unwrap()];
+                        let list = pool.pages().list;
+                        let _ =
+                            operation.donate(list, &mut batch, need.block, &mut donated).unwrap();
+                        operation.park().unwrap()
+                    })
+                    .join()
+                    .unwrap()
+            });
+            assert_eq!(parked.command(), Command::RecCreate);
+            operation = parked.resume(rmm);
+        }
+        assert_eq!(operation.next().unwrap(), Next::Continue);
+        assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
+        let rec = rmi_host::RecGranule::new(rec);
+        let progress = rmm.rec_destroy(&rec).unwrap();
+        sro::drive(rmm, pool, &mut donated, progress).unwrap();
+        pool.put_back(rmm, rec.into_released());
+    });
+}
+
+#[test]
+fn a_dropped_operation_is_in_the_books() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut take = |bytes| memory.take_front(bytes).unwrap();
+    let mut places = PoolStorage::<4>::new();
+    let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rec = rmm.delegate(take(GRANULE)).unwrap();
+    let rd = Rd::new(rmm.delegate(take(GRANULE)).unwrap());
+    let progress = rmm.rec_create(&rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
+    let Advance::Again(operation) = Operation::take_up(&rmm, rmm.granule_size(), progress) else {
+        unreachable!()
+    };
+    assert_eq!(ledger.balance().dropped_operations, 0);
+    operation.abandon();
+    assert_eq!(ledger.balance().dropped_operations, 1);
+    assert_eq!(model.open_operations(), 1);
+    // What is about the operation is lost to the host for good; this test ends here.
+    assert_eq!(rmm.undelegate(rec).unwrap_err().error.status(), Some(Status::ErrorInput));
+}
+
+#[test]
+fn activation_takes_host_memory() {
+    for donates in [0, 1, 16] {
+        let mut options = Options::new(Dialect::V2_0Bet3);
+        options.rmm_activate_donates = donates;
+        let model = Model::new(options).unwrap();
+        let ledger = CountingLedger::new();
+        let mut memory = model.take_memory();
+        let mut places = PoolStorage::<4>::new();
+        let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
+        let platform = Host::new(&model, &model).with_ledger(&ledger);
+        let found = Discovered::probe(platform, SessionOptions::default())
+            .map_err(|failed| failed.error)
+            .unwrap();
+        match activate(found, &mut pool) {
+            Ok(activated) => {
+                assert!(donates <= 8 && !activated.was_active);
+                assert_eq!(activated.donated.bytes(), u64::from(donates) * GRANULE);
+                assert_eq!(ledger.balance().outstanding(), u64::from(donates));
+                // A second session finds it active.
+                let found =
+                    Discovered::probe(activated.rmm.into_platform(), SessionOptions::default());
+                let again = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
+                assert!(again.map_err(|failed| failed.error).unwrap().was_active);
+                drop(activated.donated);
+            }
+            Err(failed) => {
+                assert_eq!(donates, 16);
+                assert!(matches!(failed.error, Error::NeedMemory { .. }), "{}", failed.error);
+                assert!(failed.kept.1.is_empty());
+                assert_eq!(pool.bytes(), (8 * GRANULE, 0));
+            }
+        }
+        pool.drain_host(&mut |_| {});
+    }
+}
+
+#[test]
+fn any_platform_will_do() {
+    /// The operations ask no more of a platform than the trait says.
+    fn needs_platform<P: Platform>(rmm: &Rmm<P>) -> u64 {
+        rmm.granule_size().bytes()
+    }
+    scene(Options::new(Dialect::V2_0Bet3), &[1], |scene| {
+        assert_eq!(needs_platform(scene.rmm), GRANULE)
+    });
+}
+
+#[test]
+fn deactivation_gives_everything_back() {
+    let mut options = Options::new(Dialect::V2_0Bet3);
+    options.rmm_activate_donates = 6;
+    let model = Model::new(options).unwrap();
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<4>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let mut found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    for _ in 0..3 {
+        let activated = activate(found, &mut pool).map_err(|failed| failed.error).unwrap();
+        // Something is left: refused, and the session goes on.
+        let granule = activated.rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+        let failed = deactivate(activated, &mut pool).map(|_| ()).unwrap_err();
+        assert_eq!(failed.error.status(), Some(Status::ErrorGlobal));
+        let _ = failed.kept.rmm.undelegate(granule).unwrap().into_raw();
+        // The pool's own delegated memory goes first.
+        pool.prefill(&failed.kept.rmm, 3 * GRANULE, GRANULE).unwrap();
+        found = deactivate(failed.kept, &mut pool).map_err(|failed| failed.error).unwrap();
+        assert_eq!(pool.bytes(), (16 * GRANULE, 0));
+        assert_eq!(ledger.balance().outstanding(), 0);
+    }
+    pool.drain_host(&mut |_| {});
+}
+
+#[test]
+fn older_dialects_cannot_be_deactivated() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<4>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
+    let activated = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
+    let failed = deactivate(activated.map_err(|failed| failed.error).unwrap(), &mut pool)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(matches!(failed.error, Error::Unsupported { command: Command::RmmDeactivate, .. }));
+    pool.drain_host(&mut |_| {});
+}

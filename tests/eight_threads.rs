@@ -1,0 +1,155 @@
+//! Eight threads, one session: each builds, runs and tears down Realms of its own, and delegates and undelegates between them. All memory comes home.
+//!
+//! `REALM_SDK_SOAK_LIVES` sets how many Realms each thread takes through a life (6 unless told).
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::thread;
+
+use realm_sdk::abi::{Dialect, Ipa};
+use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
+use realm_sdk::host::counting::Counting;
+use realm_sdk::host::{
+    CountingLedger, Discovered, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions,
+    Undelegated,
+};
+use realm_sdk::rec::{Answer, Exit, Rec};
+use realm_sdk::sro::{Pool, PoolStorage, activate};
+use rmm_model::{Action, Model, Options, Script};
+
+const MIB: u64 = 1 << 20;
+
+/// One life of one Realm with two RECs, which run at the same time.
+fn live<P: Platform + Sync>(rmm: &Rmm<P>, model: &Model, memory: Undelegated) -> Undelegated
+where
+    P::Conduit: Sync,
+{
+    let mut memory = memory;
+    let whole = memory.range();
+    let mut home = Vec::new();
+    let mut take = |bytes| memory.take_front(bytes).unwrap();
+    let mut places = PoolStorage::<16>::new();
+    let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+    pool.add(take(64 << 12)).unwrap();
+    let run_pages = [take(0x1000), take(0x1000)];
+    let mut storage = RealmStorage::<16, 8>::new();
+    let mut realm = Realm::create(rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let image = [0x5a; 0x3000];
+    let mut regions = [
+        Region::new(Ipa::new(0x4000_0000), take(0x3000), Content::Measured(&image)),
+        Region::new(Ipa::new(0x4020_0000), memory.take(), Content::Unspecified),
+    ];
+    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    let objects = [true, false].map(|runnable| {
+        let start = RecStart { runnable, pc: Ipa::new(0x4000_0000), gprs: [0; 8] };
+        realm.create_rec(&mut pool, &start).unwrap()
+    });
+    let uart = Ipa::new(0x80_0900_0000);
+    let rd = realm.rd().pa();
+    let hello = |n| Action::Store { ipa: uart, bytes: 1, value: n };
+    let mut first: Vec<_> = (0..20).map(hello).collect();
+    first.insert(0, Action::psci_cpu_on(1, 0x4000_0000, 0));
+    first.push(Action::psci_cpu_off());
+    let mut second: Vec<_> = (20..40).map(hello).collect();
+    second.push(Action::psci_cpu_off());
+    model.set_guest(rd, 0, Box::new(Script::new(first)));
+    model.set_guest(rd, 1, Box::new(Script::new(second)));
+
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let geometry = realm.geometry();
+    let [mut one, mut two] = {
+        let mut pages = run_pages.into_iter();
+        objects.map(|object| Rec::new(object, pages.next().unwrap(), geometry))
+    };
+    let other = two.name();
+    let mut waiting = Some(&mut two);
+    thread::scope(|scope| {
+        let mut answer = Answer::resume();
+        let mut running = None;
+        loop {
+            let event = one.enter(rmm, answer).map_err(|failed| failed.error).unwrap();
+            answer = match event.exit {
+                Exit::MmioStore(store) => store.complete(),
+                Exit::PsciRequest(request) => {
+                    let answer = request.accept(rmm, other).map_err(|failed| failed.error).unwrap();
+                    let two = waiting.take().unwrap();
+                    running = Some(scope.spawn(move || run_to_its_end(rmm, two)));
+                    answer
+                }
+                Exit::PsciNotice(_) => break,
+                other => panic!("{other:?}"),
+            };
+        }
+        running.unwrap().join().unwrap();
+    });
+    let recs = [one, two].map(|rec| {
+        let (object, page) = rec.into_parts();
+        home.push(page);
+        object
+    });
+    assert_eq!(realm.tear_down(recs, &mut pool, &mut |memory| home.push(memory)), None);
+    pool.drain(rmm, &mut |memory| home.push(memory));
+    home.sort_by_key(|memory| memory.base());
+    let mut all = Undelegated::empty();
+    for part in home {
+        all.append(part).unwrap();
+    }
+    assert_eq!(all.range(), whole);
+    all
+}
+
+fn run_to_its_end<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec) {
+    let mut answer = Answer::resume();
+    loop {
+        let event = rec.enter(rmm, answer).map_err(|failed| failed.error).unwrap();
+        answer = match event.exit {
+            Exit::MmioStore(store) => store.complete(),
+            Exit::PsciNotice(_) => return,
+            other => panic!("{other:?}"),
+        };
+    }
+}
+
+#[test]
+fn eight_threads_share_a_session() {
+    let lives = std::env::var("REALM_SDK_SOAK_LIVES")
+        .ok()
+        .and_then(|lives| lives.parse().ok())
+        .unwrap_or(6);
+    for (dialect, ranges) in [(Dialect::TfRmm2026_07, false), (Dialect::V2_0Bet3, true)] {
+        let mut options = Options::new(dialect);
+        options.yield_every = std::num::NonZeroU32::new(7);
+        options.busy_every = std::num::NonZeroU32::new(5);
+        let model = Model::new(if ranges { options.range_capable() } else { options }).unwrap();
+        let door = Counting::new(&model);
+        let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+        let mut memory = model.take_memory();
+        let mut places = PoolStorage::<2>::new();
+        let pages = memory.take_front(Pool::PAGES).unwrap();
+        let mut pool = Pool::new(&mut places, pages).unwrap();
+        let mut session = SessionOptions::default();
+        session.patience = Patience { busy: 100_000, ..Patience::default() };
+        let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
+        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();
+        thread::scope(|scope| {
+            for mut share in shares {
+                let (rmm, model) = (&rmm, &model);
+                scope.spawn(move || {
+                    for _ in 0..lives {
+                        share = live(rmm, model, share);
+                        let delegated = rmm.delegate(share).map_err(|failed| failed.error).unwrap();
+                        share = rmm.undelegate(delegated).map_err(|failed| failed.error).unwrap();
+                    }
+                });
+            }
+        });
+        let balance = ledger.balance();
+        assert_eq!(balance.outstanding(), 0, "{balance}");
+        assert_eq!((balance.quarantined, balance.dropped_operations), (0, 0));
+        assert_eq!(balance.donated, balance.reclaimed);
+        let census = model.census();
+        assert_eq!((census.undelegated, model.open_operations()), (census.total, 0));
+        pool.drain(&rmm, &mut |_| {});
+    }
+}
