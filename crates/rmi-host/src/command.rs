@@ -9,7 +9,7 @@
 //! | take granules | a [`Delegated`](crate::Delegated) stands for granules that are the RMM's already; delegation consumes an [`Undelegated`](crate::Undelegated) |
 //! | read or write pages that it is shown | an [`Undelegated`](crate::Undelegated) is borrowed for the call; no address in a page is taken from the caller if the RMM writes there |
 //! | map memory so that the Realm may write to it | an [`Undelegated`](crate::Undelegated) is consumed; a [`SharedMemory`] gives it back when the RMM has unmapped it |
-//! | have an SMMU write messages to an address | none: [`psmmu_activate`](crate::Channel::psmmu_activate) is unsafe |
+//! | have an SMMU write messages to an address, or a host bridge programmed | none: [`psmmu_activate`](crate::Channel::psmmu_activate) and [`cmem_create`](crate::Channel::cmem_create) are unsafe |
 //!
 //! Mapping shared memory in an auxiliary tree as well is unsafe too, because no document says that the RMM unmaps it there when the primary tree loses it.
 //!
@@ -20,6 +20,30 @@
 //! returns [`Progress`](crate::Progress). A command that the dialect lacks is an error before any call.
 //!
 //! A range command may stop anywhere and says where. Where a method allows no progress at all, that is an RMM's way to say "not now".
+//!
+//! # Example
+//!
+//! ```
+//! use rmi_abi::dialect::InterfaceVersion;
+//! use rmi_abi::granule::TrackingRegionState;
+//! use rmi_abi::{Dialect, PaRange};
+//! use rmi_host::{Channel, Host, Patience};
+//! use rmm_model::{Model, Options};
+//!
+//! // A model in place of a machine.
+//! let machine = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let channel = Channel::new(Host::new(&machine, &machine), Dialect::TfRmm2026_07, Patience::default());
+//!
+//! // Refused, and the RMM says what it does speak.
+//! let refused = channel.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
+//! assert_eq!(refused.reached.map(|versions| versions.higher), Some(InterfaceVersion::new(2, 0)));
+//!
+//! // How far from its start on is memory tracked like this?
+//! let memory: PaRange = machine.options().dram;
+//! let tracking = channel.granule_tracking_get(memory)?;
+//! assert_eq!((tracking.state, tracking.top), (TrackingRegionState::Fine, Some(memory.top())));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
 //!
 //! # Commands
 //!

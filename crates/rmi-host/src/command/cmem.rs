@@ -19,7 +19,12 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// [`Error`]; the statuses are not public.
-    pub fn cmem_create(
+    ///
+    /// # Safety
+    ///
+    /// `chbcr_addr` of `params` is that of a host bridge's component registers: the RMM programs the decoder behind it, and no document says that it knows
+    /// those addresses itself.
+    pub unsafe fn cmem_create(
         &self,
         cmem: &Delegated,
         page: &mut Undelegated,
@@ -30,7 +35,7 @@ impl<P: Platform> Channel<P> {
         let at = self.put(command, page, params)?;
         let args = [cmem.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(cmem.base()), args);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own; what it programs is the caller's promise.
         unsafe { self.start(&call) }
     }
 

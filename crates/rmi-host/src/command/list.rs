@@ -73,36 +73,28 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// The descriptor words of some tokens, and their bytes together.
+    /// The descriptor of a token.
     fn describe<H: Donatable>(
         &self,
         into: &MapInto,
-        memory: &[Granules<H>],
-        blocks: (BlockSize, GranuleSize),
-    ) -> Result<([u64; LIST_ENTRIES], IpaRange), Error> {
-        self.require(into.command)?;
+        memory: &Granules<H>,
+        (size, granule): (BlockSize, GranuleSize),
+    ) -> Result<u64, Error> {
         let argument = |what| Error::argument(into.command, what, Subject::Ipa(into.ipa));
-        if memory.len() > LIST_ENTRIES {
-            return Err(argument("too many ranges for one list"));
+        AddrRangeDesc::from_range(&memory.range(), size, donation_state::<H>(), granule)
+            .ok_or(argument("the memory is no whole number of blocks, or too many"))?
+            .encode(self.dialect(), granule)
+            .map_err(|_| argument("the memory has no descriptor in this dialect"))
+    }
+
+    /// The addresses that some memory is to be mapped at.
+    fn target(&self, into: &MapInto, bytes: u64) -> Result<IpaRange, Error> {
+        let argument = |what| Error::argument(into.command, what, Subject::Ipa(into.ipa));
+        match IpaRange::with_size(into.ipa, bytes) {
+            Ok(range) if range.is_empty() => Err(argument("there is no memory")),
+            Ok(range) => Ok(range),
+            Err(_) => Err(argument("the memory cannot begin here")),
         }
-        let (size, granule) = blocks;
-        let mut words = [0; LIST_ENTRIES];
-        let mut bytes = 0u64;
-        for (slot, token) in words.iter_mut().zip(memory) {
-            let desc =
-                AddrRangeDesc::from_range(&token.range(), size, donation_state::<H>(), granule)
-                    .ok_or(argument("the memory is no whole number of blocks, or too many"))?;
-            *slot = desc
-                .encode(self.dialect(), granule)
-                .map_err(|_| argument("the memory has no descriptor in this dialect"))?;
-            bytes = bytes.saturating_add(token.bytes());
-        }
-        let range = IpaRange::with_size(into.ipa, bytes)
-            .map_err(|_| argument("the memory does not fit between here and the end"))?;
-        if range.is_empty() {
-            return Err(argument("there is no memory"));
-        }
-        Ok((words, range))
     }
 
     /// How many bytes a map command says it mapped.
@@ -135,8 +127,9 @@ impl<P: Platform> Channel<P> {
         memory: &Granules<H>,
         blocks: (BlockSize, GranuleSize),
     ) -> Result<u64, Error> {
-        let (words, range) = self.describe(into, core::slice::from_ref(memory), blocks)?;
-        let [word, ..] = words;
+        self.require(into.command)?;
+        let range = self.target(into, memory.bytes())?;
+        let word = self.describe(into, memory, blocks)?;
         let call = self.map_call(into, range, AddrSet::Single, word);
         // SAFETY: the caller's promise is passed on unchanged.
         let reply = unsafe { self.complete(&call)? };
@@ -155,7 +148,17 @@ impl<P: Platform> Channel<P> {
         memory: &[Granules<H>],
         blocks: (BlockSize, GranuleSize),
     ) -> Result<u64, Error> {
-        let (words, range) = self.describe(into, memory, blocks)?;
+        self.require(into.command)?;
+        if memory.len() > LIST_ENTRIES {
+            let (what, subject) = ("too many ranges for one list", Subject::Ipa(into.ipa));
+            return Err(Error::argument(into.command, what, subject));
+        }
+        let bytes = memory.iter().fold(0u64, |sum, token| sum.saturating_add(token.bytes()));
+        let range = self.target(into, bytes)?;
+        let mut words = [0; LIST_ENTRIES];
+        for (slot, token) in words.iter_mut().zip(memory) {
+            *slot = self.describe(into, token, blocks)?;
+        }
         let at = self.put(into.command, list, &words)?;
         let count = u16::try_from(memory.len()).unwrap_or(0);
         let call = self.map_call(into, range, AddrSet::List { count }, at.raw());

@@ -629,7 +629,8 @@ pub(crate) fn cases() -> Vec<Case> {
         // Coherent memory.
         case(C::CmemCreate, PA_CMEM, NONE, |f, d| {
             let params = CmemParamsPage::new_zeroed();
-            f.channel(d).cmem_create(&delegated(CMEM, PAGE), &mut page(), &params).into()
+            // SAFETY: nothing is behind the fake.
+            unsafe { f.channel(d).cmem_create(&delegated(CMEM, PAGE), &mut page(), &params) }.into()
         }),
         case(C::CmemDestroy, PA_CMEM, NONE, |f, d| {
             f.channel(d).cmem_destroy(&CmemGranule::new(delegated(CMEM, PAGE))).into()

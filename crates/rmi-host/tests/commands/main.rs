@@ -1,12 +1,6 @@
 //! Every command by its wrapper: the registers that go out, the errors that come back, and what a model RMM does.
 
-#![expect(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bench;
 mod cases;
