@@ -1,7 +1,7 @@
 //! Eight threads, one session: each builds, runs and tears down Realms of its own, and delegates and undelegates between them. All memory comes home.
 //!
 //! `REALM_SDK_SOAK_LIVES` sets how many Realms each thread takes through a life (6 unless told).
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::thread;
 
