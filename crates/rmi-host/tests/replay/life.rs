@@ -5,7 +5,7 @@ use rec_runtime::exit::PsciNotice;
 use rec_runtime::{Answer, Exit, Rec};
 use rmi_abi::{Ipa, Pa};
 use rmi_host::granules::Host as HostHand;
-use rmi_host::{Conduit, Discovered, Host, HostAccess, Platform, Rmm, SessionOptions, Undelegated};
+use rmi_host::{Discovered, Patience, Platform, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Action, Model, Script};
 use sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
 
@@ -41,8 +41,8 @@ pub(crate) fn set_guest(model: &Model, rd: Pa) {
 }
 
 /// Lives. `created` is told the address of the Realm's descriptor before its REC runs.
-pub(crate) fn live<D: Conduit + HostAccess>(
-    door: &D,
+pub(crate) fn live<P: Platform>(
+    platform: P,
     memory: Undelegated,
     image: &Image,
     created: impl FnOnce(Pa),
@@ -50,7 +50,7 @@ pub(crate) fn live<D: Conduit + HostAccess>(
     let mut heap = Heap::new((0..64).map(|_| Undelegated::empty()).collect());
     heap.insert(memory).unwrap();
     let mut life = Life::default();
-    session(Host::new(door, door), &mut heap, image, &mut life, created);
+    session(platform, &mut heap, image, &mut life, created);
     life.home = heap.iter().map(|range| (range.base().raw(), range.top().raw())).collect();
     life
 }
@@ -65,7 +65,10 @@ fn session<P: Platform>(
     let mut storage = PoolStorage::<32>::new();
     let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
-    let opened = Discovered::probe(platform, SessionOptions::default()).ok();
+    let mut options = SessionOptions::default();
+    // Soon tired of an RMM that is always busy.
+    options.patience = Patience { busy: 3, blocked: 3, steps: 50 };
+    let opened = Discovered::probe(platform, options).ok();
     let opened = opened.and_then(|mut discovered| {
         discovered.configure(pool.pages().page).ok()?;
         activate(discovered, &mut pool).ok()

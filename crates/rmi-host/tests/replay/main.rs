@@ -2,12 +2,14 @@
 #![cfg(feature = "alloc")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod books;
 mod life;
 mod text;
 
 use std::cell::RefCell;
 
 use rmi_abi::Dialect;
+use rmi_host::Host;
 use rmi_host::recording::Recording;
 use rmi_host::replay::{Divergence, Replay, Transcript};
 use rmi_host::tracing::{TraceSink, WriteSink};
@@ -37,7 +39,8 @@ fn record(dialect: Dialect, redacted: bool) -> (Life, String) {
         Recording::new(&model, &model, sink(), dialect)
     };
     let memory = model.take_memory();
-    let life = live(&recording, memory, &IMAGE, |rd| life::set_guest(&model, rd));
+    let life =
+        live(Host::new(&recording, &recording), memory, &IMAGE, |rd| life::set_guest(&model, rd));
     assert_eq!(model.census().undelegated, model.census().total);
     assert_eq!(recording.sink().lost(), 0);
     (life, recording.into_sink().into_inner().into_inner())
@@ -48,7 +51,7 @@ fn replay(text: &str, image: &Image) -> (Life, Replay) {
     let replay = Replay::new(text.parse().unwrap());
     // Only for the token of memory at the same addresses: it is never called.
     let memory = model(replay.transcript().dialect()).take_memory();
-    let life = live(&replay, memory, image, |_| {});
+    let life = live(Host::new(&replay, &replay), memory, image, |_| {});
     (life, replay)
 }
 
@@ -79,7 +82,7 @@ fn recording_a_replay_gives_the_recording() {
     let (_, text) = record(dialect, false);
     let replay = Replay::new(text.parse().unwrap());
     let again = Recording::new(&replay, &replay, sink(), dialect);
-    live(&again, model(dialect).take_memory(), &IMAGE, |_| {});
+    live(Host::new(&again, &again), model(dialect).take_memory(), &IMAGE, |_| {});
     assert_eq!(again.into_sink().into_inner().into_inner(), text);
 }
 
