@@ -1,0 +1,20 @@
+//! The texts that a host reads back: recordings of sessions, and maps of who owns what.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rmi_host::Ownership;
+use rmi_host::replay::parse;
+
+fuzz_target!(|input: (bool, &str)| {
+    let (map, text) = input;
+    if map {
+        if let Ok(ownership) = text.parse::<Ownership>() {
+            let again = ownership.to_string().parse::<Ownership>();
+            assert_eq!(again.map(|again| again.to_string()), Ok(ownership.to_string()));
+        }
+    } else if let Ok(transcript) = parse(text) {
+        let again = parse(&transcript.to_string());
+        assert_eq!(again.map(|again| again.to_string()), Ok(transcript.to_string()));
+    }
+});
