@@ -57,7 +57,7 @@
 //!
 //! # Where TF-RMM differs
 //!
-//! Random calls to both, 3 million of them, found no difference but these; `tests/recordings` holds what they found before.
+//! Two million lines of random calls, sent to both, found no difference but these; `tests/recordings` holds what they found before.
 //!
 //! * The model poisons memory that is delegated and zeroes what comes back; TF-RMM leaves the old content in delegated memory, and
 //!   writes to memory that a `RMI_RTT_DATA_MAP` or `RMI_RTT_DATA_MAP_INIT` then refuses.

@@ -40,6 +40,12 @@ impl Machine {
     fn new(mut options: Options) -> Self {
         let dialect = options.dialect;
         options.dram = PaRange::with_size(Pa::new(DRAM), PAGES * PAGE).unwrap();
+        if options.blocked_objects {
+            let region = |page| PaRange::with_size(Pa::new(DRAM + page * PAGE), 16 * PAGE).unwrap();
+            options.coarse = vec![region(0x70), region(0x90)];
+            options.untracked = vec![region(0xa0)];
+            options.tracking_donates = if dialect == Dialect::V2_0Bet3 { 3 } else { 0 };
+        }
         let mut machine = Self { monitor: Monitor::new(options), dialect };
         let params = RealmParams::new(Geometry::new(32).unwrap(), Pa::new(ROOT));
         machine.poke(PARAMS, params.encode(dialect).unwrap().as_bytes());
@@ -229,6 +235,9 @@ fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
         }),
         1 => Just((Command::RealmCreate, vec![RD, PARAMS])),
         1 => life.prop_map(|command| (command, vec![RD])),
+        1 => (select(vec![0x70_u64, 0x90, 0xa0]), 1..4_u64).prop_map(|(region, state)| {
+            (Command::GranuleTrackingSet, vec![DRAM + region * PAGE, 0, state])
+        }),
         6 => (0..3_u64, 0..2_u64).prop_map(|(op, flags)| (Command::OpContinue, vec![op, flags])),
         4 => (0..3_u64, 0..5_u64).prop_map(|(op, n)| (Command::OpMemDonate, vec![op, LIST, n])),
         3 => (0..3_u64, 0..9_u64).prop_map(|(op, n)| (Command::OpMemReclaim, vec![op, LIST, n])),
