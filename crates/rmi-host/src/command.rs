@@ -194,7 +194,7 @@ pub use list::UnmappedList;
 pub use object::{
     CmemGranule, CmemName, PdevGranule, PdevName, VdevGranule, VdevName, VsmmuGranule, VsmmuName,
 };
-pub use op::{Donation, Reclaim, Returned};
+pub use op::{Claim, Donation, Reclaim, Returned};
 pub use pdev::{DevCommBuffers, Stream, StreamInfo};
 pub use plane::{AuxObstacle, AuxTree, AuxUnmapped, S2apProgress};
 pub use psmmu::{PsmmuEvent, PsmmuName};

@@ -105,7 +105,8 @@ impl<P: Platform> Rmm<P> {
         self.salvage(memory, None, home);
     }
 
-    /// As [`Rmm::return_or_quarantine`], for memory whose state is in doubt: what is refused is quarantined for `reason`.
+    /// As [`Rmm::return_or_quarantine`], for memory whose state is in doubt. A granule that the RMM refuses to undelegate may be the host's already; if the RMM then agrees to delegate it and to
+    /// undelegate it again, it was. Everything else is quarantined for `reason`.
     pub fn recover(
         &self,
         memory: Delegated,
@@ -146,7 +147,16 @@ impl<P: Platform> Rmm<P> {
                 }
                 _ => None,
             };
-            let part = part.unwrap_or_else(|| memory.take());
+            let mut part = part.unwrap_or_else(|| memory.take());
+            if reason.is_some() && matches!(error, Error::Refused(_)) {
+                match self.prove(part) {
+                    Ok(host) => {
+                        home(host);
+                        continue;
+                    }
+                    Err(kept) => part = kept,
+                }
+            }
             if why != refused_for {
                 self.quarantine(refused.take(), refused_for);
                 refused_for = why;
@@ -156,6 +166,17 @@ impl<P: Platform> Rmm<P> {
             }
         }
         self.quarantine(refused, refused_for);
+    }
+
+    /// Proves that memory which the RMM does not undelegate is the host's: the RMM delegates nothing else.
+    fn prove(&self, memory: Delegated) -> Result<Undelegated, Delegated> {
+        // The books have it as delegated all the time, so the delegation goes unrecorded.
+        match self.range_step(Command::GranuleRangeDelegate, memory.range()) {
+            Ok(bytes) if bytes == memory.bytes() => {
+                self.undelegate(memory).map_err(|failed| failed.kept)
+            }
+            _ => Err(memory),
+        }
     }
 
     /// Puts memory into quarantine; when there is no room it is leaked, and counted.

@@ -228,6 +228,18 @@ impl Error {
         !matches!(self, Self::Violation { .. } | Self::Unclear(_))
     }
 
+    /// Whether the RMM, or the dialect, does not have what was asked for. An RMM may say so in two ways: as if the function did not exist, or by a status.
+    #[must_use]
+    pub fn is_not_supported(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } => true,
+            Self::Refused(refusal) => {
+                refusal.result.is_not_supported() || refusal.status() == Status::ErrorNotSupported
+            }
+            _ => false,
+        }
+    }
+
     /// The status that the RMM answered with, if it answered.
     #[must_use]
     pub fn status(&self) -> Option<Status> {

@@ -4,7 +4,7 @@ use rmi_abi::Command;
 use rmi_abi::desc::OpMemState;
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Donatable, Free, Granules, Host};
-use rmi_host::{Error, Platform, Progress, Reply, Rmm, Violation};
+use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
 use crate::donated::Donated;
 use crate::operation::{Advance, Need, Next, Operation};
@@ -149,7 +149,7 @@ impl<P: Platform> Driver<'_, '_, P> {
             return Err(Error::need_memory(command, missing, block));
         }
         let mut batch: [Granules<H>; Donated::RANGES] = core::array::from_fn(|_| Granules::empty());
-        let room = self.donated.spare();
+        let room = self.donated.spare::<H>();
         let (mut gathered, mut runs, mut refused) = (0, 0, None);
         for place in batch.iter_mut().take(room) {
             match H::take_run(self.pool, self.rmm, command, need.bytes - gathered, block) {
@@ -197,10 +197,14 @@ impl<P: Platform> Driver<'_, '_, P> {
     fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
         // The page for the list is lent out of the pool while the pool takes memory in.
         let mut list = core::mem::take(self.pool.pages().list);
+        let command = operation.command();
         let (rmm, pool) = (self.rmm, &mut *self.pool);
         let outcome = operation.reclaim(&mut list, self.donated, &mut |returned| match returned {
             Returned::Delegated(memory) => pool.put_back(rmm, memory),
             Returned::Undelegated(memory) => pool.restore(rmm, memory),
+            Returned::Claimed(memory) => {
+                pool.recover(rmm, memory, QuarantineReason::NotReclaimed { command });
+            }
         });
         *self.pool.pages().list = list;
         match outcome {

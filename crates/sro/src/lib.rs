@@ -48,6 +48,9 @@
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 pub mod activate;
 pub mod donated;
 pub mod drive;
@@ -62,4 +65,4 @@ pub use drive::drive;
 pub use operation::{Advance, Need, Next, Operation, Parked};
 pub use pool::{Pages, Pool, PoolStorage};
 pub use rec::RecObject;
-pub use set::GranuleSet;
+pub use set::{GranuleSet, Places};

@@ -208,15 +208,14 @@ impl<'r, P: Platform> Operation<'r, P> {
         donated: &mut Donated,
     ) -> Result<Donation, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
-        if memory.len() > donated.spare() {
+        if memory.len() > donated.spare::<H>() {
             let bytes = memory.iter().map(Granules::bytes).sum();
             return Err(Error::need_memory(pending.command(), bytes, bytes));
         }
-        donated.host_memory |= Granules::<H>::is_donated_undelegated();
         let blocks = (block, self.granule);
         self.channel.op_mem_donate(pending, list, memory, blocks, &mut |taken| {
             // There is a place for each token offered.
-            if let Err(homeless) = donated.insert(taken) {
+            if let Err(homeless) = donated.insert::<H>(taken) {
                 drop(homeless);
             }
         })
@@ -248,7 +247,6 @@ impl<'r, P: Platform> Operation<'r, P> {
             pending,
             list,
             self.granule,
-            donated.host_memory,
             &mut |range| donated.claim(range),
             home,
         )

@@ -2,10 +2,10 @@
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, PaRange};
-use rmi_host::granules::{Delegated, Free, Host, Undelegated};
+use rmi_host::granules::{Delegated, Free, Granules, Hand, Host, Undelegated};
 use rmi_host::{DelegateFailed, Error, Ledger, LedgerEvent, Platform, QuarantineReason, Rmm};
 
-use crate::set::GranuleSet;
+use crate::set::{GranuleSet, Places};
 
 /// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated memory. 32 bytes a place and kind.
 #[derive(Debug)]
@@ -31,6 +31,43 @@ impl<const N: usize> Default for PoolStorage<N> {
     }
 }
 
+/// The places of one kind of memory in a pool.
+enum PoolPlaces<'m, H: Hand> {
+    Lent(&'m mut [Granules<H>]),
+    #[cfg(feature = "alloc")]
+    Owned(alloc::vec::Vec<Granules<H>>),
+}
+
+impl<H: Hand> AsRef<[Granules<H>]> for PoolPlaces<'_, H> {
+    fn as_ref(&self) -> &[Granules<H>] {
+        match self {
+            Self::Lent(places) => places,
+            #[cfg(feature = "alloc")]
+            Self::Owned(places) => places,
+        }
+    }
+}
+
+impl<H: Hand> AsMut<[Granules<H>]> for PoolPlaces<'_, H> {
+    fn as_mut(&mut self) -> &mut [Granules<H>] {
+        match self {
+            Self::Lent(places) => places,
+            #[cfg(feature = "alloc")]
+            Self::Owned(places) => places,
+        }
+    }
+}
+
+impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
+    fn grow(&mut self) -> bool {
+        match self {
+            Self::Lent(_) => false,
+            #[cfg(feature = "alloc")]
+            Self::Owned(places) => places.grow(),
+        }
+    }
+}
+
 /// Memory for RMM objects, host memory and memory that is delegated already, plus two pages to talk through.
 ///
 /// A pool never asks anybody for memory: it has what was put in. Fill it where allocating is allowed, use it where it is not. Delegating a run in advance
@@ -38,8 +75,8 @@ impl<const N: usize> Default for PoolStorage<N> {
 #[derive(Debug)]
 #[must_use = "dropping it leaks what is delegated; `drain` it"]
 pub struct Pool<'m> {
-    host: GranuleSet<Host, &'m mut [Undelegated]>,
-    free: GranuleSet<Free, &'m mut [Delegated]>,
+    host: GranuleSet<Host, PoolPlaces<'m, Host>>,
+    free: GranuleSet<Free, PoolPlaces<'m, Free>>,
     list: Undelegated,
     page: Undelegated,
     learned: [(Command, u64); LEARNED],
@@ -57,6 +94,19 @@ pub struct Pages<'p> {
     pub page: &'p mut Undelegated,
 }
 
+#[cfg(feature = "alloc")]
+impl Pool<'static> {
+    /// As [`Pool::new`], with places that grow on the heap when they run out. Places are added where memory is put in or split, which a caller that must not allocate has to keep in mind.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back if it is of another size.
+    pub fn growing(pages: Undelegated) -> Result<Self, Undelegated> {
+        let (host, free) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
+        Self::with_places(PoolPlaces::Owned(host), PoolPlaces::Owned(free), pages)
+    }
+}
+
 impl<'m> Pool<'m> {
     /// Host memory that a pool keeps for itself, in bytes.
     pub const PAGES: u64 = 2 * MIN_GRANULE;
@@ -68,18 +118,31 @@ impl<'m> Pool<'m> {
     /// The memory comes back if it is of another size.
     pub fn new<const N: usize>(
         storage: &'m mut PoolStorage<N>,
+        pages: Undelegated,
+    ) -> Result<Self, Undelegated> {
+        Self::with_places(
+            PoolPlaces::Lent(&mut storage.host),
+            PoolPlaces::Lent(&mut storage.free),
+            pages,
+        )
+    }
+
+    fn with_places(
+        host: PoolPlaces<'m, Host>,
+        free: PoolPlaces<'m, Free>,
         mut pages: Undelegated,
     ) -> Result<Self, Undelegated> {
         if pages.bytes() != Self::PAGES {
             return Err(pages);
         }
         let list = pages.take_front(MIN_GRANULE).unwrap_or_default();
+        let learned = [(Command::Version, 0); LEARNED];
         Ok(Self {
-            host: GranuleSet::new(&mut storage.host),
-            free: GranuleSet::new(&mut storage.free),
+            host: GranuleSet::new(host),
+            free: GranuleSet::new(free),
             list,
             page: pages,
-            learned: [(Command::Version, 0); LEARNED],
+            learned,
         })
     }
 

@@ -5,7 +5,29 @@ use core::fmt;
 use rmi_abi::{Pa, PaRange};
 use rmi_host::granules::{Granules, Hand};
 
-/// A set of granules in the hands `H`, held as disjoint ranges, sorted by address, in `S`: an array or a mutable slice of tokens.
+/// Places for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature `alloc`) a vector, which grows.
+pub trait Places<H: Hand>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
+    /// Adds an empty place at the end; `false` when there can be no more.
+    fn grow(&mut self) -> bool {
+        false
+    }
+}
+
+impl<H: Hand, const N: usize> Places<H> for [Granules<H>; N] {}
+impl<H: Hand> Places<H> for &mut [Granules<H>] {}
+
+#[cfg(feature = "alloc")]
+impl<H: Hand> Places<H> for alloc::vec::Vec<Granules<H>> {
+    fn grow(&mut self) -> bool {
+        let room = self.try_reserve(1).is_ok();
+        if room {
+            self.push(Granules::empty());
+        }
+        room
+    }
+}
+
+/// A set of granules in the hands `H`, held as disjoint ranges, sorted by address, in `S`, see [`Places`].
 ///
 /// Neighbours merge, so a set needs as many places as the memory has gaps, plus one.
 #[must_use = "dropping it leaks the memory"]
@@ -15,7 +37,7 @@ pub struct GranuleSet<H: Hand, S> {
     hand: core::marker::PhantomData<H>,
 }
 
-impl<H: Hand, S: AsRef<[Granules<H>]> + AsMut<[Granules<H>]>> GranuleSet<H, S> {
+impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
     /// An empty set in `places`, whose tokens must be empty; what they own would be part of the set only by accident.
     pub fn new(places: S) -> Self {
         Self { places, len: 0, hand: core::marker::PhantomData }
@@ -90,6 +112,9 @@ impl<H: Hand, S: AsRef<[Granules<H>]> + AsMut<[Granules<H>]>> GranuleSet<H, S> {
             },
             None => memory,
         };
+        if self.spare() == 0 && !self.places.grow() {
+            return Err(memory);
+        }
         match self.places.as_mut().get_mut(at..=len) {
             Some(tail) => {
                 // The place at `len` is empty; rotating brings it to the front.
@@ -118,6 +143,9 @@ impl<H: Hand, S: AsRef<[Granules<H>]> + AsMut<[Granules<H>]>> GranuleSet<H, S> {
             return None;
         }
         let at = self.ranges().iter().position(|place| place.range().contains_range(&range))?;
+        if self.spare() == 0 {
+            self.places.grow();
+        }
         let spare = self.spare();
         let place = self.places.as_mut().get_mut(at)?;
         let (whole, front) = (place.range(), range.base().checked_offset_from(place.base())?);
@@ -180,7 +208,7 @@ impl<H: Hand, const N: usize> Default for GranuleSet<H, [Granules<H>; N]> {
     }
 }
 
-impl<H: Hand, S: AsRef<[Granules<H>]> + AsMut<[Granules<H>]>> fmt::Debug for GranuleSet<H, S> {
+impl<H: Hand, S: Places<H>> fmt::Debug for GranuleSet<H, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

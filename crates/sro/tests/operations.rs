@@ -386,3 +386,36 @@ fn older_dialects_cannot_be_deactivated() {
     assert!(matches!(failed.error, Error::Unsupported { command: Command::RmmDeactivate, .. }));
     pool.drain_host(&mut |_| {});
 }
+
+#[cfg(feature = "alloc")]
+#[test]
+fn a_growing_pool_takes_any_number_of_runs() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let mut pool = Pool::growing(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    for _ in 0..500 {
+        pool.add(memory.take_front(GRANULE).unwrap()).unwrap();
+        let _ = memory.take_front(GRANULE).unwrap().into_raw();
+    }
+    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
+    let rmm = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool)
+        .map_err(|f| f.error)
+        .unwrap()
+        .rmm;
+    for _ in 0..300 {
+        pool.prefill(&rmm, GRANULE, GRANULE).unwrap();
+    }
+    assert_eq!(pool.bytes(), (200 * GRANULE, 300 * GRANULE));
+    let mut back = 0;
+    pool.drain(&rmm, &mut |memory| back += memory.bytes());
+    assert_eq!(back, 502 * GRANULE);
+}
+
+#[test]
+fn a_session_serves_all_cpus() {
+    fn all_cpus<T: Sync + Send>(_: &T) {}
+    scene(Options::new(Dialect::V2_0Bet3), &[1], |scene| {
+        all_cpus(scene.rmm);
+        all_cpus(scene.rd);
+    });
+}

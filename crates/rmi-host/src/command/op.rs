@@ -44,6 +44,19 @@ pub enum Returned {
     Delegated(Delegated),
     /// As the host's.
     Undelegated(Undelegated),
+    /// Allegedly as the host's, although it was donated delegated: an RMM may do that where it asked for memory in either state, and nothing has proved it. To be
+    /// recovered, see [`Rmm::recover`](crate::Rmm::recover).
+    Claimed(Delegated),
+}
+
+/// The token of memory that an RMM returns.
+#[derive(Debug)]
+#[must_use = "dropping it leaks the memory"]
+pub struct Claim {
+    /// The memory.
+    pub token: InUse,
+    /// Whether it was the host's until it was donated.
+    pub was_host: bool,
 }
 
 /// Entries of an address list: it may not leave the granule that holds it.
@@ -182,8 +195,7 @@ impl<P: Platform> Channel<P> {
     /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that wants to give some. The RMM writes its
     /// descriptors to `list`, host memory: as many as a granule holds (TF-RMM: at most as many as describe that many granules).
     ///
-    /// Memory that was donated delegated comes back delegated: should the RMM say otherwise of it, it is not believed (`host_memory` is false), because only an undelegation proves that
-    /// memory is the host's. Memory that was donated as the host's may come back as either.
+    /// Memory that was donated as the host's may come back as that. Of memory that was donated delegated the RMM may say the same, but nothing proves it: that is [`Returned::Claimed`].
     ///
     /// For each run `claim` is asked for its token. What it has goes to `home`; an address that it does not know is no memory of this operation and is
     /// ignored, whatever the RMM says.
@@ -199,8 +211,7 @@ impl<P: Platform> Channel<P> {
         pending: &mut Pending,
         list: &mut Undelegated,
         granule: GranuleSize,
-        host_memory: bool,
-        claim: &mut dyn FnMut(PaRange) -> Option<InUse>,
+        claim: &mut dyn FnMut(PaRange) -> Option<Claim>,
         home: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
         let room = LIST_ENTRIES;
@@ -224,7 +235,7 @@ impl<P: Platform> Channel<P> {
         for word in words.iter().take(filled) {
             let desc = AddrRangeDesc::decode(*word, self.dialect(), granule);
             let token = desc.range(granule).filter(|range| !range.is_empty()).and_then(&mut *claim);
-            let Some(token) = token else {
+            let Some(Claim { token, was_host }) = token else {
                 foreign = foreign.or(Some(*word));
                 continue;
             };
@@ -233,10 +244,11 @@ impl<P: Platform> Channel<P> {
                 .ledger()
                 .record(LedgerEvent::Reclaimed { command: pending.command }, token.range());
             home(match desc.state {
-                OpMemState::Undelegated if host_memory => {
+                OpMemState::Undelegated if was_host => {
                     self.platform().ledger().record(LedgerEvent::Returned, token.range());
                     Returned::Undelegated(token.into_undelegated())
                 }
+                OpMemState::Undelegated => Returned::Claimed(token.into_released()),
                 _ => Returned::Delegated(token.into_released()),
             });
         }

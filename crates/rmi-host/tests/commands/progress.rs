@@ -296,7 +296,6 @@ fn donating_and_reclaiming_at_every_status() {
                 &mut operation,
                 &mut list,
                 GranuleSize::Size4KiB,
-                false,
                 &mut |_| None,
                 &mut |_| panic!("nothing was given"),
             );

@@ -176,8 +176,7 @@ pub(crate) fn attack(input: &[u8]) {
 
     let whole = model.take_memory();
     let range = whole.range();
-    let mut heap: GranuleSet<HostHand, Vec<Undelegated>> =
-        GranuleSet::new((0..256).map(|_| Undelegated::empty()).collect());
+    let mut heap: GranuleSet<HostHand, [Undelegated; 256]> = GranuleSet::default();
     heap.insert(whole).unwrap();
     let mut places = PoolStorage::<12>::new();
     let mut pool = Pool::new(&mut places, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
