@@ -201,7 +201,7 @@ pub enum Error {
     },
     /// A started operation ended in a way that leaves open what was done.
     Unclear(Refusal),
-    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone.
+    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone. If it could not be, the ledger has a dropped operation.
     #[non_exhaustive]
     NeedMemory {
         /// The command.

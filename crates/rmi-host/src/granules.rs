@@ -47,10 +47,10 @@
 //! }
 //! ```
 //!
-//! ```compile_fail,E0599
+//! ```compile_fail,E0308
 //! # use rmi_host::granules::Delegated;
 //! fn copy(memory: &Delegated) -> Delegated {
-//!     memory.clone() // error: no method `clone`
+//!     memory.clone() // error: a token is not `Clone`, so this is a second reference
 //! }
 //! ```
 //!

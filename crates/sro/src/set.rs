@@ -1,4 +1,33 @@
 //! Sets of granules without a heap: sorted, disjoint ranges in storage of a fixed size.
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! use rmi_host::Undelegated;
+//! use rmi_host::granules::Host;
+//! # use rmm_model::{Model, Options};
+//! use sro::GranuleSet;
+//!
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
+//! let last = pieces[4].base();
+//! // Two places, for two separate ranges.
+//! let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
+//! set.insert(pieces[0].take()).expect("two places");
+//! set.insert(pieces[2].take()).expect("one place");
+//! let back = set.insert(pieces[4].take()).expect_err("no place");
+//!
+//! // What closes a gap needs none, and makes room.
+//! set.insert(pieces[1].take()).expect("touches both");
+//! assert_eq!((set.len(), set.spare()), (1, 1));
+//! set.insert(back).expect("one place");
+//!
+//! // From the smallest range that has it, aligned.
+//! assert_eq!(set.take(0x1000, 0x1000).map(|one| one.base()), Some(last));
+//! assert!(set.take(0x4000, 0x1000).is_none());
+//! assert_eq!(set.bytes(), 0x3000);
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
 
 use core::fmt;
 
