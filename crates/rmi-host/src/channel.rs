@@ -239,6 +239,26 @@ impl Pending {
 }
 
 /// How far a command came.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Discovered, Host, Progress, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let mut options = Options::new(Dialect::V2_0Bet3);
+/// # options.rmm_activate_donates = 4;
+/// # let model = Model::new(options)?;
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// match found.start_activation()? {
+///     Progress::Done(_) => println!("active"),
+///     Progress::Pending(pending) => {
+///         println!("{} wants {:?}", pending.command(), pending.want());
+///         // `sro::drive` would give it that. Giving up is possible, and recorded.
+///         found.channel().drop_pending(pending);
+///     }
+/// }
+/// assert_eq!(model.open_operations(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub enum Progress {

@@ -78,6 +78,44 @@ impl Refusal {
     }
 
     /// The level at which a walk stopped, when the status carries one.
+    ///
+    /// A walk tells which table is missing:
+    ///
+    /// ```
+    /// # use rmi_abi::{Dialect, Ipa};
+    /// # use rmi_abi::rtt::Level;
+    /// # use rmi_abi::realm::RealmParams;
+    /// # use rmi_abi::rtt::Geometry;
+    /// # use rmi_host::{Discovered, Error, Failed, Host, Rd, SessionOptions, Undelegated};
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+    /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+    /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+    /// # rmm.realm_create(&rd, &mut page, &params)?;
+    /// # let rd = Rd::new(rd);
+    /// // A new Realm with 40-bit addresses has a root table of level 0 only. Which tables are missing above level 3?
+    /// let mut wanted = Level::L3;
+    /// let mut created = Vec::new();
+    /// loop {
+    ///     let table = granule(&mut memory)?;
+    ///     match rmm.rtt_create(&rd, table, Ipa::new(0), wanted) {
+    ///         Ok(_in_use) if wanted == Level::L3 => break,
+    ///         Ok(_in_use) => created.push(core::mem::replace(&mut wanted, Level::L3)),
+    ///         Err(Failed { error: Error::Refused(refusal), kept }) => {
+    ///             rmm.undelegate(kept).map_err(|failed| failed.error)?;
+    ///             wanted = refusal.level().and_then(Level::child).expect("a table is missing");
+    ///         }
+    ///         Err(failed) => panic!("{failed}"),
+    ///     }
+    /// }
+    /// assert_eq!(created, [Level::L1, Level::L2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn level(&self) -> Option<Level> {
         // An RMM that reports no level with this status leaves all its data zero.

@@ -158,6 +158,24 @@ impl Ledger for NullLedger {
 }
 
 /// Counts granules of 4 KiB by what happened to them.
+///
+/// ```
+/// use rmi_abi::{Command, Pa, PaRange};
+/// use rmi_host::{CountingLedger, Ledger, LedgerEvent};
+///
+/// // The session records; this is what it would say of a REC that was made and destroyed.
+/// let ledger = CountingLedger::new();
+/// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x10_000)?;
+/// let command = Command::RecCreate;
+/// ledger.record(LedgerEvent::Delegated, memory);
+/// ledger.record(LedgerEvent::Donated { command }, memory);
+/// ledger.record(LedgerEvent::Reclaimed { command }, memory);
+/// let balance = ledger.balance();
+/// assert_eq!((balance.donated, balance.reclaimed), (16, 16));
+/// // It came back delegated, to be used again.
+/// assert_eq!(balance.outstanding(), 16);
+/// # Ok::<(), rmi_abi::address::RangeError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct CountingLedger {
     delegated: AtomicU64,

@@ -177,6 +177,27 @@ struct Place {
 }
 
 /// A quarantine of `N` ranges without heap or locks.
+///
+/// A full shelf takes nothing more in, and the books say what that cost:
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{CountingLedger, Discovered, Host, QuarantineReason, QuarantineShelf, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// let (shelf, ledger) = (QuarantineShelf::<1>::new(), CountingLedger::new());
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// for _ in 0..2 {
+///     let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+///     rmm.quarantine(memory, QuarantineReason::PoolFull);
+/// }
+/// assert_eq!((shelf.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 1, 1));
+/// shelf.for_each(|range, reason| println!("{range}: {reason}"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct QuarantineShelf<const N: usize> {
     places: [Place; N],

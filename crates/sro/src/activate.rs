@@ -67,6 +67,27 @@ pub struct Activated<P> {
 /// # Errors
 ///
 /// The platform comes back, with the error and what the RMM was given and keeps.
+///
+/// ```
+/// use rmi_abi::Dialect;
+/// use rmi_host::{Discovered, Host, SessionOptions};
+/// use rmm_model::{Model, Options};
+/// # use sro::{Pool, PoolStorage};
+/// use sro::activate;
+///
+/// # let mut options = Options::new(Dialect::TfRmm2026_07);
+/// # options.already_active = true;
+/// # let model = Model::new(options)?;
+/// # let mut memory = model.take_memory();
+/// # let mut places = PoolStorage::<4>::new();
+/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # let platform = Host::new(&model, &model);
+/// // The firmware has activated this RMM.
+/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+/// let activated = activate(found, &mut pool).map_err(|failed| failed.error)?;
+/// assert!(activated.was_active && activated.donated.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn activate<P: Platform>(
     discovered: Discovered<P>,
     pool: &mut Pool<'_>,

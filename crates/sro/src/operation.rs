@@ -160,6 +160,19 @@ pub enum Next {
 }
 
 /// Memory that an operation wants.
+///
+/// ```
+/// use rmi_abi::GranuleSize;
+/// use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
+/// use sro::Need;
+///
+/// let request = DonateRequest { size: BlockSize::Level2, count: 3, contiguous: false, state: OpMemState::Delegated };
+/// let need = Need::new(request, GranuleSize::Size4KiB).expect("three blocks");
+/// assert_eq!((need.bytes, need.block_bytes), (6 << 20, 2 << 20));
+///
+/// // Nothing is no need.
+/// assert_eq!(Need::new(DonateRequest { count: 0, ..request }, GranuleSize::Size4KiB), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Total, in bytes.
@@ -429,6 +442,40 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # Errors
     ///
     /// As [`Channel::op_mem_reclaim`].
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # use sro::{Activated, Advance, Next, Operation, Pool, PoolStorage, activate};
+    /// use rmi_host::command::{Reclaim, Returned};
+    /// # let mut options = Options::new(Dialect::V2_0Bet3);
+    /// # options.rmm_activate_donates = 4;
+    /// # let model = Model::new(options)?;
+    /// # let mut memory = model.take_memory();
+    /// # let mut places = PoolStorage::<8>::new();
+    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// // The RMM has four granules; its deactivation gives them back.
+    /// let Activated { rmm, mut donated, .. } = activate(found, &mut pool).map_err(|failed| failed.error)?;
+    /// let started = rmm.start_deactivation()?;
+    /// let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+    ///     panic!("gives memory back")
+    /// };
+    /// assert_eq!(operation.next()?, Next::Take);
+    /// let (mut list, mut home) = (memory.take_front(0x1000).expect("1 GiB"), Vec::new());
+    /// let answer = operation.reclaim(&mut list, &mut donated, &mut |memory| match memory {
+    ///     Returned::Undelegated(memory) => home.push(memory),
+    ///     Returned::Delegated(_) => panic!("it was the host's when it was donated"),
+    /// })?;
+    /// assert_eq!(answer, Reclaim::Given(0x4000));
+    /// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
+    /// assert!(donated.is_empty());
+    /// assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
+    /// # pool.drain_host(&mut |_| ());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reclaim(
         &mut self,
         list: &mut Undelegated,

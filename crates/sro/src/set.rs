@@ -37,6 +37,32 @@ use rmi_host::granules::{Granules, Hand};
 /// A set of granules in the hands `H`, held as disjoint ranges, sorted by address, in `S`: an array or a mutable slice of tokens.
 ///
 /// Neighbours merge, so a set needs as many places as the memory has gaps, plus one.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Pa, PaRange};
+/// use rmi_host::Undelegated;
+/// use rmi_host::granules::Host;
+/// # use rmm_model::{Model, Options};
+/// use sro::GranuleSet;
+///
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// let mut set: GranuleSet<Host, [Undelegated; 4]> = GranuleSet::default();
+/// set.insert(memory.take_front(0x4000).expect("1 GiB")).expect("four places");
+///
+/// // Out of the middle: two ranges remain. What is not in the set is not given out.
+/// let middle = PaRange::with_size(Pa::new(0x8000_1000), 0x1000)?;
+/// let taken = set.take_range(middle).expect("it is there");
+/// assert_eq!((taken.range(), set.len()), (middle, 2));
+/// assert!(set.take_range(middle).is_none());
+/// assert_eq!(set.longest_run(0x1000), Some((Pa::new(0x8000_2000), 0x2000)));
+///
+/// // A set is emptied, not dropped.
+/// while let Some(memory) = set.pop() {
+///     println!("{memory:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it leaks the memory"]
 pub struct GranuleSet<H: Hand, S> {
     places: S,
