@@ -1,4 +1,36 @@
 //! How the host reaches its own physical memory, to fill parameter pages and to read what the RMM wrote.
+//!
+//! A session reaches memory through the token that owns it:
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! let mut page = memory.take_front(0x1000).expect("1 GiB");
+//! rmm.write_host(&mut page, 0x10, b"from the host")?;
+//! let mut back = [0; 4];
+//! rmm.read_host(&page, 0x10, &mut back)?;
+//! assert_eq!(&back, b"from");
+//!
+//! // Nothing is reached beyond the token.
+//! let fault = rmm.write_host(&mut page, 0xffe, b"too long").unwrap_err();
+//! assert_eq!(fault.to_string(), "host memory at 0x80000ffe cannot be reached");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Memory that the host gave away is out of reach, because its token is:
+//!
+//! ```compile_fail,E0308
+//! # use rmi_host::{Delegated, Platform, Rmm};
+//! fn peek<P: Platform>(rmm: &Rmm<P>, memory: &Delegated) {
+//!     let _ = rmm.read_host(memory, 0, &mut [0; 8]); // error: expected `Undelegated`
+//! }
+//! ```
 #![expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 
 use core::fmt;
@@ -8,6 +40,45 @@ use rmi_abi::Pa;
 /// The host's view of its own physical memory.
 ///
 /// The SDK never forms a reference to memory that it shares with the RMM; it copies in and out through this trait.
+///
+/// [`LinearMap`](crate::linear_map::LinearMap) is a ready implementation. A host whose memory is an array, as in an emulator:
+///
+/// ```
+/// use core::cell::RefCell;
+/// use rmi_abi::Pa;
+/// use rmi_host::{AccessFault, HostAccess};
+///
+/// struct Array { base: Pa, bytes: RefCell<Vec<u8>> }
+///
+/// impl HostAccess for Array {
+///     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+///         let offset = at.checked_offset_from(self.base).ok_or(AccessFault { at })?;
+///         let bytes = self.bytes.borrow();
+///         let from = bytes.get(offset as usize..).and_then(|from| from.get(..into.len()));
+///         into.copy_from_slice(from.ok_or(AccessFault { at })?);
+///         Ok(())
+///     }
+///     // `write` is alike.
+/// #     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+/// #         let offset = at.checked_offset_from(self.base).ok_or(AccessFault { at })?;
+/// #         let mut bytes = self.bytes.borrow_mut();
+/// #         let into = bytes.get_mut(offset as usize..).and_then(|into| into.get_mut(..from.len()));
+/// #         into.ok_or(AccessFault { at })?.copy_from_slice(from);
+/// #         Ok(())
+/// #     }
+/// }
+///
+/// let memory = Array { base: Pa::new(0x8000_0000), bytes: RefCell::new(vec![0; 0x1000]) };
+/// let mut word = [0; 4];
+/// // SAFETY: the array is all that is reached, and nobody refers into it.
+/// unsafe {
+///     memory.write(Pa::new(0x8000_0100), b"word")?;
+///     memory.read(Pa::new(0x8000_0100), &mut word)?;
+///     assert!(memory.read(Pa::new(0x7fff_ffff), &mut word).is_err());
+/// }
+/// assert_eq!(&word, b"word");
+/// # Ok::<(), AccessFault>(())
+/// ```
 pub trait HostAccess {
     /// Copies `into.len()` bytes from physical memory at `at`.
     ///
@@ -35,7 +106,7 @@ pub trait HostAccess {
 /// The host has no mapping there, or the granule protection check stopped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessFault {
-    /// First address that could not be reached.
+    /// The first address that could not be reached, or where the access began, if the host does not know better.
     pub at: Pa,
 }
 

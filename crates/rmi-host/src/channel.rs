@@ -2,6 +2,28 @@
 //!
 //! A [`Channel`] is what a session is before it knows more than its dialect. It puts the arguments of a command in their registers, looks the function
 //! identifier up, and sorts the answers: [`Progress::Done`] with the outputs, [`Progress::Pending`] for a stateful operation, or an [`Error`].
+//!
+//! A [`Rmm`](crate::Rmm) is a channel too: all that a channel can do, a session can. An embedder that needs no session, because it knows the dialect, uses a channel alone:
+//!
+//! ```
+//! use rmi_abi::{Dialect, PaRange, Pa};
+//! use rmi_host::{Channel, Error, Host, Patience, Progress};
+//! use rmm_model::{Model, Options};
+//!
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let channel = Channel::new(Host::new(&model, &model), Dialect::TfRmm2026_07, Patience::default());
+//! let versions = channel.rmi_version(channel.dialect().version())?;
+//! assert_eq!(versions.higher.to_string(), "2.0");
+//! assert!(matches!(channel.rmm_activate()?, Progress::Done(_)));
+//!
+//! // A command that the dialect lacks never reaches the RMM.
+//! let calls = model.calls();
+//! let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
+//! let error = channel.gpt_info(memory).unwrap_err();
+//! assert!(matches!(error, Error::Unsupported { .. }));
+//! assert_eq!(model.calls(), calls);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
 use rmi_abi::command::Effect;
@@ -16,6 +38,29 @@ use crate::ledger::Ledger;
 use crate::platform::Platform;
 
 /// How long to wait for an RMM that is not ready.
+///
+/// ```
+/// # use core::num::NonZeroU32;
+/// # use rmi_abi::{Dialect, Status};
+/// # use rmi_host::{Discovered, Host, Patience, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let mut machine = Options::new(Dialect::TfRmm2026_07);
+/// # machine.busy_every = NonZeroU32::new(2);
+/// // An RMM that is busy every other time, and a host that may not wait for it.
+/// let model = Model::new(machine)?;
+/// let mut options = SessionOptions::default();
+/// options.patience = Patience::NONE;
+/// let found = Discovered::probe(Host::new(&model, &model), options).map_err(|failed| failed.error)?;
+/// found.start_activation()?;
+/// let rmm = found.into_active();
+///
+/// let mut memory = model.take_memory();
+/// let failed = rmm.delegate(memory.take_front(0x2000).expect("1 GiB")).unwrap_err();
+/// assert_eq!(failed.error.status(), Some(Status::Busy));
+/// // Nothing is lost, and the rest may be tried again later.
+/// assert_eq!(failed.delegated.bytes() + failed.host.bytes(), 0x2000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
     /// Calls that may be repeated because of `RMI_BUSY`, for one command.
@@ -104,6 +149,53 @@ pub enum Want {
 }
 
 /// A stateful operation inside the RMM that has not ended. Losing it blocks its objects for good.
+///
+/// The `sro` crate drives operations to their end. By hand, it goes like this:
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rec::{Mpidr, RecParams};
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Failure, Host, Progress, Rd, SessionOptions, Undelegated, Want};
+/// # use rmm_model::{Model, Options};
+/// # let mut machine = Options::new(Dialect::TfRmm2026_07);
+/// # machine.can_cancel = true;
+/// # let model = Model::new(machine)?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// # let rec = granule(&mut memory)?;
+/// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+/// let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+/// let Progress::Pending(pending) = started else { panic!("a REC takes memory") };
+/// let Want::Donate(request) = pending.want() else { panic!("before anything else") };
+/// assert_eq!(request.bytes(rmm.granule_size()), Some(0x10_000));
+///
+/// // There is none to spare: cancel, and let the operation end.
+/// assert!(pending.can_cancel());
+/// let pending = rmm.op_cancel(pending).map_err(|(_, error)| error)?;
+/// assert_eq!(pending.want(), Want::Continue);
+/// assert!(matches!(rmm.op_continue(pending), Err(Failure::Ended(_))));
+/// assert_eq!(model.open_operations(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An operation is continued once. What comes back is the operation as it then is:
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::{Channel, Pending, Platform};
+/// fn twice<P: Platform>(channel: &Channel<P>, pending: Pending) {
+///     let _ = channel.op_continue(pending);
+///     let _ = channel.op_continue(pending); // error: use of moved value
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
 pub struct Pending {
@@ -147,6 +239,26 @@ impl Pending {
 }
 
 /// How far a command came.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Discovered, Host, Progress, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let mut options = Options::new(Dialect::V2_0Bet3);
+/// # options.rmm_activate_donates = 4;
+/// # let model = Model::new(options)?;
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// match found.start_activation()? {
+///     Progress::Done(_) => println!("active"),
+///     Progress::Pending(pending) => {
+///         println!("{} wants {:?}", pending.command(), pending.want());
+///         // `sro::drive` would give it that. Giving up is possible, and recorded.
+///         found.channel().drop_pending(pending);
+///     }
+/// }
+/// assert_eq!(model.open_operations(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub enum Progress {

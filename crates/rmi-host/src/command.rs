@@ -23,26 +23,37 @@
 //!
 //! # Example
 //!
+//! A Realm without anything in it, from its first command to its last:
+//!
 //! ```
-//! use rmi_abi::dialect::InterfaceVersion;
-//! use rmi_abi::granule::TrackingRegionState;
-//! use rmi_abi::{Dialect, PaRange};
-//! use rmi_host::{Channel, Host, Patience};
-//! use rmm_model::{Model, Options};
+//! use rmi_abi::Dialect;
+//! use rmi_abi::realm::RealmParams;
+//! use rmi_abi::rtt::Geometry;
+//! use rmi_host::{Progress, Rd};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{GranuleState, Model, Options};
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! let mut page = memory.take_front(0x1000).expect("1 GiB");
+//! let rd = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+//! let root = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
 //!
-//! // A model in place of a machine.
-//! let machine = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let channel = Channel::new(Host::new(&machine, &machine), Dialect::TfRmm2026_07, Patience::default());
+//! let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+//! let Progress::Done(_) = rmm.realm_create(&rd, &mut page, &params)? else { panic!("wants memory") };
+//! let rd = Rd::new(rd);
+//! rmm.realm_activate(&rd)?;
+//! assert_eq!(model.granule_state(rd.pa()), Some(GranuleState::Rd));
 //!
-//! // Refused, and the RMM says what it does speak.
-//! let refused = channel.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
-//! assert_eq!(refused.reached.map(|versions| versions.higher), Some(InterfaceVersion::new(2, 0)));
-//!
-//! // How far from its start on is memory tracked like this?
-//! let memory: PaRange = machine.options().dram;
-//! let tracking = channel.granule_tracking_get(memory)?;
-//! assert_eq!((tracking.state, tracking.top), (TrackingRegionState::Fine, Some(memory.top())));
-//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! rmm.realm_terminate(&rd)?;
+//! let Progress::Done(_) = rmm.realm_destroy(&rd)? else { panic!("gives memory back") };
+//! for granule in [rd.into_released(), root] {
+//!     rmm.undelegate(granule).map_err(|failed| failed.error)?;
+//! }
+//! assert_eq!(model.census().undelegated, model.census().total);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Commands

@@ -1,4 +1,45 @@
 //! The one door: everything reaches the RMM through [`Conduit::call`].
+//!
+//! A conduit of one's own that keeps a log; like most, it wraps another:
+//!
+//! ```
+//! use core::cell::RefCell;
+//! use rmi_abi::{Command, Dialect};
+//! use rmi_host::{Conduit, Discovered, Host, Registers, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! struct Logging<C> { inner: C, log: RefCell<Vec<(u64, u64)>> }
+//!
+//! impl<C: Conduit> Conduit for Logging<C> {
+//!     unsafe fn call(&self, registers: Registers) -> Registers {
+//!         // SAFETY: the caller's promise is passed on unchanged.
+//!         let answer = unsafe { self.inner.call(registers) };
+//!         self.log.borrow_mut().push((registers[0], answer[0]));
+//!         answer
+//!     }
+//! }
+//!
+//! let dialect = Dialect::TfRmm2026_07;
+//! let model = Model::new(Options::new(dialect))?;
+//! let door = Logging { inner: &model, log: RefCell::default() };
+//! Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//!
+//! let version = Command::Version.fid(dialect).expect("in every dialect");
+//! assert_eq!(door.log.borrow().first(), Some(&(u64::from(version.0), 0)));
+//! assert_eq!(door.log.borrow().len(), 7);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With several CPUs, the log would be behind a lock: a session is `Sync` only if its conduit is.
+//!
+//! A call takes memory away from whoever refers to it, so making one is unsafe:
+//!
+//! ```compile_fail,E0133
+//! # use rmi_host::Conduit;
+//! fn delegate(door: &impl Conduit) {
+//!     door.call([0xc400_0151, 0x8000_0000, 0, 0, 0, 0, 0, 0]); // error: call to unsafe function
+//! }
+//! ```
 #![expect(unsafe_code, reason = "the one door is an unsafe method")]
 
 /// X0 to X7 of one call. No command of any dialect uses a higher register.

@@ -1,4 +1,58 @@
 //! Giving memory to the RMM and taking it back.
+//!
+//! An RMM may stop in the middle. Then both halves come back, each as what it is:
+//!
+//! ```
+//! use rmi_abi::{Dialect, Pa, PaRange, Status};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! // Of these eight granules, the RMM does not keep track of the last four.
+//! let mut machine = Options::new(Dialect::V2_0Bet3);
+//! machine.untracked = vec![PaRange::with_size(Pa::new(0x8000_4000), 0x4000)?];
+//! # let model = Model::new(machine)?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//!
+//! let failed = rmm.delegate(memory.take_front(0x8000).expect("1 GiB")).unwrap_err();
+//! assert_eq!(failed.error.status(), Some(Status::ErrorTracking));
+//! assert_eq!(failed.host.range(), PaRange::with_size(Pa::new(0x8000_4000), 0x4000)?);
+//!
+//! // What was delegated can be used, or taken back; then it is one piece again.
+//! let mut back = rmm.undelegate(failed.delegated).map_err(|failed| failed.error)?;
+//! back.append(failed.host).expect("the two touch");
+//! assert_eq!(back.bytes(), 0x8000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A token that was delegated is gone. So the memory cannot be delegated twice, and nothing can be written to it:
+//!
+//! ```compile_fail,E0382
+//! # use rmi_host::{Platform, Rmm, Undelegated};
+//! fn twice<P: Platform>(rmm: &Rmm<P>, memory: Undelegated) {
+//!     let first = rmm.delegate(memory);
+//!     let second = rmm.delegate(memory); // error: use of moved value
+//! }
+//! ```
+//!
+//! ```compile_fail,E0382
+//! # use rmi_host::{Platform, Rmm, Undelegated};
+//! fn write<P: Platform>(rmm: &Rmm<P>, mut memory: Undelegated) {
+//!     let delegated = rmm.delegate(memory);
+//!     let _ = rmm.write_host(&mut memory, 0, b"too late"); // error: borrow of moved value
+//! }
+//! ```
+//!
+//! Memory that an object is made of cannot be undelegated:
+//!
+//! ```compile_fail,E0308
+//! # use rmi_host::{InUse, Platform, Rmm};
+//! fn pull<P: Platform>(rmm: &Rmm<P>, memory: InUse) {
+//!     let _ = rmm.undelegate(memory); // error: expected `Delegated`
+//! }
+//! ```
 
 use rmi_abi::{Command, PaRange, Status};
 
@@ -101,6 +155,23 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// Takes memory back and sends what comes to `home`. What the RMM does not return goes to quarantine with the reason, neighbours together.
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_host::{Discovered, Host, QuarantineShelf, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # let shelf = QuarantineShelf::<4>::new();
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
+    /// let mut bytes = 0;
+    /// rmm.return_or_quarantine(memory, &mut |host| bytes += host.bytes());
+    /// assert_eq!((bytes, shelf.len()), (0x4000, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn return_or_quarantine(&self, memory: Delegated, home: &mut dyn FnMut(Undelegated)) {
         self.salvage(memory, None, home);
     }

@@ -1,4 +1,31 @@
 //! What can go wrong, with everything that is known about it.
+//!
+//! An [`Error`] is a line for the log, and data for a program:
+//!
+//! ```
+//! use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
+//! # use rmi_host::{Discovered, Error, Host, SessionOptions, Subject};
+//! # use rmm_model::{Model, Options};
+//! # let mut machine = Options::new(Dialect::V2_0Bet3);
+//! # machine.untracked = vec![PaRange::with_size(Pa::new(0x8000_0000), 0x1000)?];
+//! # let model = Model::new(machine)?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! let error = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).unwrap_err().error;
+//! assert_eq!(
+//!     error.to_string(),
+//!     "RMI_GRANULE_RANGE_DELEGATE for PA 0x80000000 refused: RMI_ERROR_TRACKING at level 0 \
+//!      (the memory is not tracked by granule; dialect 2.0-bet3)"
+//! );
+//! assert_eq!(error.command(), Some(Command::GranuleRangeDelegate));
+//! assert_eq!(error.status(), Some(Status::ErrorTracking));
+//! assert!(error.is_clean());
+//! let Error::Refused(refusal) = error else { panic!("the RMM answered") };
+//! assert_eq!(refusal.subject, Subject::Pa(Pa::new(0x8000_0000)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use core::fmt;
 
@@ -51,6 +78,44 @@ impl Refusal {
     }
 
     /// The level at which a walk stopped, when the status carries one.
+    ///
+    /// A walk tells which table is missing:
+    ///
+    /// ```
+    /// # use rmi_abi::{Dialect, Ipa};
+    /// # use rmi_abi::rtt::Level;
+    /// # use rmi_abi::realm::RealmParams;
+    /// # use rmi_abi::rtt::Geometry;
+    /// # use rmi_host::{Discovered, Error, Failed, Host, Rd, SessionOptions, Undelegated};
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+    /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+    /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+    /// # rmm.realm_create(&rd, &mut page, &params)?;
+    /// # let rd = Rd::new(rd);
+    /// // A new Realm with 40-bit addresses has a root table of level 0 only. Which tables are missing above level 3?
+    /// let mut wanted = Level::L3;
+    /// let mut created = Vec::new();
+    /// loop {
+    ///     let table = granule(&mut memory)?;
+    ///     match rmm.rtt_create(&rd, table, Ipa::new(0), wanted) {
+    ///         Ok(_in_use) if wanted == Level::L3 => break,
+    ///         Ok(_in_use) => created.push(core::mem::replace(&mut wanted, Level::L3)),
+    ///         Err(Failed { error: Error::Refused(refusal), kept }) => {
+    ///             rmm.undelegate(kept).map_err(|failed| failed.error)?;
+    ///             wanted = refusal.level().and_then(Level::child).expect("a table is missing");
+    ///         }
+    ///         Err(failed) => panic!("{failed}"),
+    ///     }
+    /// }
+    /// assert_eq!(created, [Level::L1, Level::L2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn level(&self) -> Option<Level> {
         // An RMM that reports no level with this status leaves all its data zero.
@@ -174,7 +239,7 @@ pub enum Error {
     },
     /// A started operation ended in a way that leaves open what was done.
     Unclear(Refusal),
-    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone.
+    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone. If it could not be, the ledger has a dropped operation.
     #[non_exhaustive]
     NeedMemory {
         /// The command.
@@ -223,6 +288,28 @@ impl Error {
     }
 
     /// Whether it is certain that the command changed nothing.
+    ///
+    /// After a clean error, the host knows what it has. After any other, memory that the command named is treated as the RMM's until the RMM says otherwise:
+    ///
+    /// ```
+    /// # use rmi_abi::{Command, Dialect};
+    /// # use rmi_host::inject::{Fault, Injecting, Rule};
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # let dialect = Dialect::TfRmm2026_07;
+    /// # let model = Model::new(Options::new(dialect))?;
+    /// # let mut memory = model.take_memory();
+    /// // This RMM delegates, and answers nonsense.
+    /// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
+    /// let door = Injecting::by_rule(&model, rule, Fault::Scribble { seed: 1 });
+    /// # let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
+    /// assert!(!failed.error.is_clean());
+    /// assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x4000, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         !matches!(self, Self::Violation { .. } | Self::Unclear(_))
@@ -306,6 +393,24 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// A transition was refused; `kept` is the object, still in its old state.
+///
+/// ```
+/// use rmi_abi::Dialect;
+/// use rmi_host::{Discovered, Host, SessionError, SessionOptions};
+/// use rmm_model::{Model, Options};
+///
+/// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// let mut options = SessionOptions::default();
+/// options.dialect = Some(Dialect::V1_0);
+/// let failed = Discovered::probe(Host::new(&model, &model), options).unwrap_err();
+/// assert!(matches!(failed.error, SessionError::Version { .. }));
+///
+/// // The platform came back, for another try.
+/// options.dialect = None;
+/// let found = Discovered::probe(failed.kept, options).map_err(|failed| failed.error)?;
+/// assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "`kept` still owns what it owned before"]
 #[derive(Debug)]
 pub struct Failed<T, E = Error> {

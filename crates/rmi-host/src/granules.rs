@@ -11,6 +11,31 @@
 //! Only a successful undelegation makes host memory again. The step between [`Delegated`] and [`InUse`] is bookkeeping: the RMM is the
 //! authority, and a token that says the wrong one of the two costs a refused command, never memory.
 //!
+//! Tokens are split and joined; no granule is ever in two of them:
+//!
+//! ```
+//! # use rmi_abi::{Dialect, Pa};
+//! # use rmm_model::{Model, Options};
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut machine = model.take_memory();
+//! let mut memory = machine.take_front(0x4000).expect("1 GiB");
+//! let front = memory.take_front(0x1000).expect("four granules");
+//! let back = memory.take_back(0x1000).expect("three granules");
+//! assert_eq!((memory.base(), memory.bytes()), (Pa::new(0x8000_1000), 0x2000));
+//!
+//! // What is not there, or no whole granule, cannot be taken.
+//! assert!(memory.take_front(0x3000).is_none());
+//! assert!(memory.take_front(0x800).is_none());
+//!
+//! // Pieces that do not touch stay apart. In order or not, neighbours merge.
+//! let mut joined = front;
+//! let back = joined.merge(back).expect_err("a gap between them");
+//! joined.merge(memory).expect("neighbours");
+//! joined.merge(back).expect("neighbours");
+//! assert_eq!(joined.bytes(), 0x4000);
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
+//!
 //! A token can be neither copied nor used twice:
 //!
 //! ```compile_fail,E0382
@@ -22,10 +47,30 @@
 //! }
 //! ```
 //!
-//! ```compile_fail,E0599
+//! ```compile_fail,E0308
 //! # use rmi_host::granules::Delegated;
 //! fn copy(memory: &Delegated) -> Delegated {
-//!     memory.clone() // error: no method `clone`
+//!     memory.clone() // error: a token is not `Clone`, so this is a second reference
+//! }
+//! ```
+//!
+//! A token is made of bare addresses only by an unsafe promise:
+//!
+//! ```compile_fail,E0133
+//! # use rmi_abi::PaRange;
+//! # use rmi_host::Undelegated;
+//! fn invent(range: PaRange) -> Undelegated {
+//!     Undelegated::from_raw(range) // error: call to unsafe function
+//! }
+//! ```
+//!
+//! and never of memory that the RMM has:
+//!
+//! ```compile_fail,E0599
+//! # use rmi_abi::PaRange;
+//! # use rmi_host::Delegated;
+//! fn invent(range: PaRange) -> Delegated {
+//!     unsafe { Delegated::from_raw(range) } // error: no such function
 //! }
 //! ```
 #![expect(unsafe_code, reason = "making a token out of a bare range is an unsafe promise")]
@@ -119,12 +164,46 @@ static LEAKED: AtomicU64 = AtomicU64::new(0);
 ///
 /// Dropping such a token frees nothing, calls nobody and never panics; it only counts here. A [`Ledger`](crate::Ledger) tells the exact balance of one
 /// session.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let before = rmi_host::leaked();
+/// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// drop(memory);
+/// assert_eq!(rmi_host::leaked() - before, 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn leaked() -> u64 {
     LEAKED.load(Ordering::Relaxed)
 }
 
 /// A range of physical memory, owned by this value, in the hands that `H` names. May be empty.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let host = memory.take_front(0x2000).expect("1 GiB");
+/// assert_eq!(format!("{host:?}"), "Undelegated[0x80000000, 0x80002000)");
+/// let delegated = rmm.delegate(host).map_err(|failed| failed.error)?;
+/// assert_eq!(format!("{delegated:?}"), "Delegated[0x80000000, 0x80002000)");
+/// let host = rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+/// assert_eq!(host.into_raw().bytes(), 0x2000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping memory that the RMM owns leaks it"]
 pub struct Granules<H: Hand> {
     range: PaRange,

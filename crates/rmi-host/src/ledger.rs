@@ -100,6 +100,35 @@ pub enum LedgerEvent {
 }
 
 /// A keeper of books. Called on any CPU, inside whatever call changed the books; it must not call back into the session.
+///
+/// Books of one's own:
+///
+/// ```
+/// use core::cell::RefCell;
+/// use rmi_abi::{Dialect, PaRange};
+/// use rmi_host::{Ledger, LedgerEvent};
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+///
+/// struct Diary(RefCell<Vec<(LedgerEvent, u64)>>);
+///
+/// impl Ledger for Diary {
+///     fn record(&self, event: LedgerEvent, memory: PaRange) {
+///         self.0.borrow_mut().push((event, memory.bytes()));
+///     }
+/// }
+///
+/// let diary = Diary(RefCell::default());
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&diary), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// rmm.undelegate(memory).map_err(|failed| failed.error)?;
+/// assert_eq!(*diary.0.borrow(), [(LedgerEvent::Delegated, 0x1000), (LedgerEvent::Returned, 0x1000)]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Ledger {
     /// `memory` changed hands.
     fn record(&self, event: LedgerEvent, memory: PaRange);
@@ -129,6 +158,24 @@ impl Ledger for NullLedger {
 }
 
 /// Counts granules of 4 KiB by what happened to them.
+///
+/// ```
+/// use rmi_abi::{Command, Pa, PaRange};
+/// use rmi_host::{CountingLedger, Ledger, LedgerEvent};
+///
+/// // The session records; this is what it would say of a REC that was made and destroyed.
+/// let ledger = CountingLedger::new();
+/// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x10_000)?;
+/// let command = Command::RecCreate;
+/// ledger.record(LedgerEvent::Delegated, memory);
+/// ledger.record(LedgerEvent::Donated { command }, memory);
+/// ledger.record(LedgerEvent::Reclaimed { command }, memory);
+/// let balance = ledger.balance();
+/// assert_eq!((balance.donated, balance.reclaimed), (16, 16));
+/// // It came back delegated, to be used again.
+/// assert_eq!(balance.outstanding(), 16);
+/// # Ok::<(), rmi_abi::address::RangeError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct CountingLedger {
     delegated: AtomicU64,

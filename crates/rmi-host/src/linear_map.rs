@@ -1,4 +1,28 @@
 //! Host memory through a linear map: virtual address = physical address + a constant.
+//!
+//! ```
+//! use rmi_abi::{Pa, PaRange};
+//! use rmi_host::HostAccess;
+//! use rmi_host::linear_map::LinearMap;
+//!
+//! // A hypervisor has its memory mapped; here an array stands in for it.
+//! let mut memory = [0u8; 0x1000];
+//! let window = PaRange::with_size(Pa::new(0x8000_0000), 0x1000)?;
+//! // SAFETY: the array is the window; it outlives the map, and is only reached through it.
+//! let map = unsafe { LinearMap::new(window, memory.as_mut_ptr()) };
+//!
+//! let mut back = [0; 5];
+//! // SAFETY: nobody refers into the array.
+//! unsafe {
+//!     map.write(Pa::new(0x8000_0800), b"hello")?;
+//!     map.read(Pa::new(0x8000_0800), &mut back)?;
+//!     assert!(map.write(Pa::new(0x8000_0ffe), b"hello").is_err()); // would leave the window
+//! }
+//! assert_eq!(&back, b"hello");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With a conduit it is a platform: `Host::new(SmcConduit, map)`. Memory in several windows needs a [`HostAccess`] that picks the map.
 #![expect(unsafe_code, reason = "turning addresses into pointers is what this module is for")]
 
 use rmi_abi::{Pa, PaRange};

@@ -1,4 +1,42 @@
 //! What an embedder brings: a conduit, access to host memory, books, and a quarantine.
+//!
+//! A platform of one's own owns its parts, and says what happens while the RMM is busy:
+//!
+//! ```
+//! # use core::cell::Cell;
+//! # use core::num::NonZeroU32;
+//! use rmi_abi::Dialect;
+//! use rmi_host::{CountingLedger, Discovered, Platform, QuarantineShelf, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! struct Machine { model: Model, books: CountingLedger, shelf: QuarantineShelf<16>, naps: Cell<u32> }
+//!
+//! impl Platform for Machine {
+//!     type Conduit = Model;
+//!     type Access = Model;
+//!     type Ledger = CountingLedger;
+//!     type Quarantine = QuarantineShelf<16>;
+//!
+//!     fn conduit(&self) -> &Model { &self.model }
+//!     fn access(&self) -> &Model { &self.model }
+//!     fn ledger(&self) -> &CountingLedger { &self.books }
+//!     fn quarantine(&self) -> &QuarantineShelf<16> { &self.shelf }
+//!     fn relax(&self) { self.naps.set(self.naps.get() + 1) } // or yield to the scheduler
+//! }
+//!
+//! # let mut options = Options::new(Dialect::TfRmm2026_07);
+//! # options.busy_every = NonZeroU32::new(3);
+//! # let model = Model::new(options)?;
+//! # let machine = Machine { model, books: CountingLedger::new(), shelf: QuarantineShelf::new(), naps: Cell::new(0) };
+//! let found = Discovered::probe(machine, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! found.start_activation()?;
+//! let rmm = found.into_active();
+//! let memory = rmm.platform().model.take_memory().take_front(0x8000).expect("1 GiB");
+//! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+//! assert_eq!(rmm.platform().books.balance().delegated, 8);
+//! assert!(rmm.platform().naps.get() > 0);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use crate::access::HostAccess;
 use crate::conduit::Conduit;
@@ -32,6 +70,19 @@ pub trait Platform {
 }
 
 /// A platform put together from its parts; each may be owned or a reference.
+///
+/// ```
+/// use rmi_abi::Dialect;
+/// use rmi_host::{CountingLedger, Host, Platform, QuarantineShelf};
+/// use rmm_model::{Model, Options};
+///
+/// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// let books = CountingLedger::new();
+/// // The books are looked at elsewhere, so the platform borrows them; the shelf it owns.
+/// let host = Host::new(&model, &model).with_ledger(&books).with_quarantine(QuarantineShelf::<8>::new());
+/// assert!(host.quarantine().is_empty());
+/// # Ok::<(), rmm_model::OptionsError>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Host<C, A, L = NullLedger, Q = NoQuarantine> {
     conduit: C,

@@ -105,6 +105,39 @@ pub struct Quarantined {
 }
 
 /// A place for memory that cannot be returned now. Called on any CPU.
+///
+/// One that frees what belongs to nobody and keeps the rest, with a lock of the embedder's:
+///
+/// ```
+/// use std::sync::Mutex;
+/// use rmi_host::{Quarantine, Quarantined};
+/// # use rmi_abi::{Command, Dialect};
+/// # use rmi_host::{Discovered, Host, QuarantineReason, SessionOptions};
+/// # use rmm_model::{Model, Options};
+///
+/// #[derive(Default)]
+/// struct Drawer(Mutex<Vec<Quarantined>>);
+///
+/// impl Quarantine for Drawer {
+///     fn put(&self, memory: Quarantined) -> Result<(), Quarantined> {
+///         match self.0.lock() {
+///             Ok(mut drawer) => Ok(drawer.push(memory)),
+///             Err(_) => Err(memory), // counted as leaked
+///         }
+///     }
+/// }
+///
+/// let drawer = Drawer::default();
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&drawer), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// rmm.quarantine(memory, QuarantineReason::PoolFull);
+/// assert_eq!(drawer.0.lock().unwrap().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Quarantine {
     /// Takes memory in.
     ///
@@ -144,6 +177,27 @@ struct Place {
 }
 
 /// A quarantine of `N` ranges without heap or locks.
+///
+/// A full shelf takes nothing more in, and the books say what that cost:
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{CountingLedger, Discovered, Host, QuarantineReason, QuarantineShelf, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// let (shelf, ledger) = (QuarantineShelf::<1>::new(), CountingLedger::new());
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// for _ in 0..2 {
+///     let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+///     rmm.quarantine(memory, QuarantineReason::PoolFull);
+/// }
+/// assert_eq!((shelf.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 1, 1));
+/// shelf.for_each(|range, reason| println!("{range}: {reason}"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct QuarantineShelf<const N: usize> {
     places: [Place; N],

@@ -2,6 +2,51 @@
 //!
 //! Nothing is configured before everything has been looked at: [`Discovered::probe`] only asks. [`Discovered::configure`] changes the configuration
 //! only if it differs, and activation (in the `sro` crate, because it may take memory) makes an [`Rmm`] of it.
+//!
+//! A session from its beginning to its end:
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmi_host::{Discovered, Host, Progress, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+//! let mut page = model.take_memory();
+//! let platform = Host::new(&model, &model);
+//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! assert_eq!(found.channel().dialect(), Dialect::V2_0Bet3);
+//! assert_eq!(found.features().max_ipa_width(), 48);
+//! found.configure(&mut page)?;
+//! // What may ask for memory goes through the `sro` crate. This RMM asks for none.
+//! let Progress::Done(_) = found.start_activation()? else { panic!("wants memory") };
+//! let rmm = found.into_active();
+//! // …
+//! let Progress::Done(_) = rmm.start_deactivation()? else { panic!("gives memory back") };
+//! let _platform = rmm.into_inactive().into_platform();
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! An RMM that the firmware or another agent has activated is used as it is:
+//!
+//! ```
+//! use rmi_abi::{Dialect, Status};
+//! # use rmi_host::{Discovered, Error, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # let mut machine = Options::new(Dialect::TfRmm2026_07);
+//! # machine.already_active = true;
+//! # let model = Model::new(machine)?;
+//! # let mut memory = model.take_memory();
+//! # let mut page = memory.take_front(0x1000).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
+//! let mut found = found.map_err(|failed| failed.error)?;
+//! found.configure(&mut page)?; // an error only if its granules are of another size
+//! let error = found.start_activation().unwrap_err();
+//! assert_eq!(error.status(), Some(Status::ErrorGlobal));
+//! let rmm = found.into_active();
+//! let delegated = rmm.delegate(page).map_err(|failed| failed.error)?;
+//! # rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod tracked;
 
@@ -22,6 +67,26 @@ use crate::platform::Platform;
 pub use tracked::TrackingError;
 
 /// What a session is opened with.
+///
+/// The betas of 2.0 cannot all be told apart, so an embedder that knows the RMM says so:
+///
+/// ```
+/// use rmi_abi::{Dialect, GranuleSize};
+/// use rmi_host::{Discovered, Host, SessionError, SessionOptions};
+/// use rmm_model::{Model, Options};
+///
+/// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// let mut options = SessionOptions::default();
+/// options.dialect = Some(Dialect::TfRmm2026_07);
+/// let found = Discovered::probe(Host::new(&model, &model), options).map_err(|failed| failed.error)?;
+/// assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
+///
+/// // What the RMM cannot do is found out before anything is changed.
+/// options.granule_size = GranuleSize::Size64KiB;
+/// let failed = Discovered::probe(found.into_platform(), options).unwrap_err();
+/// assert_eq!(failed.error, SessionError::GranuleSize(GranuleSize::Size64KiB));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SessionOptions {
@@ -36,6 +101,19 @@ pub struct SessionOptions {
 }
 
 /// How the host runs.
+///
+/// ```
+/// use rmi_abi::Dialect;
+/// use rmi_host::{Discovered, Host, HostMode, SessionError, SessionOptions};
+/// use rmm_model::{Model, Options};
+///
+/// let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+/// let mut options = SessionOptions::default();
+/// options.host_mode = HostMode::SplitEl1El2;
+/// let failed = Discovered::probe(Host::new(&model, &model), options).unwrap_err();
+/// assert_eq!(failed.error, SessionError::ListRegistersLost);
+/// # Ok::<(), rmm_model::OptionsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum HostMode {
     /// All at EL2: a type 1 hypervisor, or a kernel with VHE.
@@ -105,6 +183,26 @@ impl fmt::Display for SessionError {
 impl core::error::Error for SessionError {}
 
 /// An RMM that was found and looked at, but not yet activated by this session.
+///
+/// A session that is not active yet delegates nothing; the methods for that are those of an [`Rmm`]:
+///
+/// ```compile_fail,E0599
+/// # use rmi_host::{Discovered, Platform, Undelegated};
+/// fn early<P: Platform>(found: &Discovered<P>, memory: Undelegated) {
+///     let _ = found.delegate(memory); // error: no method `delegate`
+/// }
+/// ```
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+/// let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// assert!(!found.features().lpa2());
+/// assert!(found.channel().feature(0)? != 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "activate it to use it"]
 pub struct Discovered<P> {
@@ -232,6 +330,30 @@ impl<P: Platform> Discovered<P> {
 }
 
 /// An active RMM. `Sync` if the platform is; all its methods take `&self`, so one handle serves all CPUs.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let ledger = CountingLedger::new();
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// // Four CPUs at once, each with memory of its own.
+/// std::thread::scope(|cpus| {
+///     for _ in 0..4 {
+///         let (rmm, part) = (&rmm, memory.take_front(0x8000).expect("1 GiB"));
+///         cpus.spawn(move || {
+///             let delegated = rmm.delegate(part).unwrap();
+///             let _ = rmm.undelegate(delegated).unwrap();
+///         });
+///     }
+/// });
+/// assert_eq!((ledger.balance().delegated, ledger.balance().outstanding()), (32, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Rmm<P> {
     channel: Channel<P>,

@@ -1,4 +1,23 @@
 //! The SMC instruction as a conduit.
+//!
+//! What a hypervisor brings: the instruction, its linear map, and the promise that the map holds.
+//!
+//! ```no_run
+//! use rmi_abi::PaRange;
+//! use rmi_host::linear_map::LinearMap;
+//! use rmi_host::smc::SmcConduit;
+//! use rmi_host::{Discovered, Host, SessionError, SessionOptions};
+//!
+//! fn find(window: PaRange, mapped_at: *mut u8) -> Result<(), SessionError> {
+//!     // SAFETY: all of the window is mapped from there on, as normal memory, for as long as the hypervisor runs.
+//!     let map = unsafe { LinearMap::new(window, mapped_at) };
+//!     let platform = Host::new(SmcConduit, map);
+//!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//!     // … `configure`, and `sro::activate`
+//!     let _ = found;
+//!     Ok(())
+//! }
+//! ```
 
 use crate::conduit::{Conduit, Registers};
 

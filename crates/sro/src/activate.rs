@@ -1,4 +1,40 @@
 //! Activating the RMM, which may take memory.
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmi_host::{Discovered, Error, Host, SessionOptions};
+//! use rmm_model::{Model, Options};
+//! use sro::{Pool, PoolStorage, activate, deactivate};
+//!
+//! # let mut options = Options::new(Dialect::V2_0Bet3);
+//! # options.rmm_activate_donates = 4;
+//! # options.can_cancel = true;
+//! // An RMM that wants four granules before it becomes active, and lets an activation be cancelled.
+//! let model = Model::new(options)?;
+//! let mut memory = model.take_memory();
+//! let mut places = PoolStorage::<4>::new();
+//! let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).expect("1 GiB")).expect("two pages");
+//! let platform = Host::new(&model, &model);
+//!
+//! // The pool is empty: the activation is undone, and the platform comes back.
+//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! let failed = activate(found, &mut pool).unwrap_err();
+//! let Error::NeedMemory { bytes, .. } = failed.error else { panic!("it wants memory") };
+//! let (platform, donated) = failed.kept;
+//! assert!(donated.is_empty());
+//!
+//! pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four places");
+//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! let activated = activate(found, &mut pool).map_err(|failed| failed.error)?;
+//! assert!(!activated.was_active);
+//! assert_eq!((activated.donated.bytes(), pool.bytes().0), (0x4000, 0));
+//!
+//! // Deactivation brings it back.
+//! deactivate(activated, &mut pool).map_err(|failed| failed.error)?;
+//! assert_eq!(pool.bytes().0, 0x4000);
+//! pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use rmi_abi::{Command, Status};
 use rmi_host::{Discovered, Error, Failed, Platform, Rmm, Subject, Violation};
@@ -23,11 +59,35 @@ pub struct Activated<P> {
 ///
 /// An RMM that another agent has activated is taken as it is.
 ///
+/// Fill the pool with all that the RMM may want. An activation that runs short is cancelled; on an RMM that does not let it be cancelled it can be neither finished nor ended, the ledger
+/// records a dropped operation, and the RMM stays between its states. A later activation then looks like one of an RMM that is active already.
+///
 /// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
 ///
 /// # Errors
 ///
 /// The platform comes back, with the error and what the RMM was given and keeps.
+///
+/// ```
+/// use rmi_abi::Dialect;
+/// use rmi_host::{Discovered, Host, SessionOptions};
+/// use rmm_model::{Model, Options};
+/// # use sro::{Pool, PoolStorage};
+/// use sro::activate;
+///
+/// # let mut options = Options::new(Dialect::TfRmm2026_07);
+/// # options.already_active = true;
+/// # let model = Model::new(options)?;
+/// # let mut memory = model.take_memory();
+/// # let mut places = PoolStorage::<4>::new();
+/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # let platform = Host::new(&model, &model);
+/// // The firmware has activated this RMM.
+/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+/// let activated = activate(found, &mut pool).map_err(|failed| failed.error)?;
+/// assert!(activated.was_active && activated.donated.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn activate<P: Platform>(
     discovered: Discovered<P>,
     pool: &mut Pool<'_>,

@@ -1,4 +1,52 @@
 //! What a stateful operation was given, so that nothing else is ever taken back.
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Donated, Pool, PoolStorage, drive};
+//! # let mut options = Options::new(Dialect::V2_0Bet3);
+//! # options.rmm_activate_donates = 4;
+//! # let model = Model::new(options)?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! let started = found.start_activation()?;
+//! let rmm = found.into_active();
+//! let mut donated = Donated::default();
+//! drive(&rmm, &mut pool, &mut donated, started)?;
+//!
+//! // Four granules are inside the RMM now, as one range.
+//! assert_eq!(donated.bytes(), 0x4000);
+//! assert_eq!(donated.iter().count(), 1);
+//!
+//! // The operation that ends the object brings back exactly these.
+//! let started = rmm.start_deactivation()?;
+//! drive(&rmm, &mut pool, &mut donated, started)?;
+//! assert!(donated.is_empty());
+//! # pool.drain(&rmm, &mut |_| ());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The record cannot be copied, so nothing is taken back twice; and nobody but the operations takes anything out of it:
+//!
+//! ```compile_fail,E0308
+//! # use sro::Donated;
+//! fn copy(donated: &Donated) -> Donated {
+//!     donated.clone() // error: not `Clone`, so this is a second reference
+//! }
+//! ```
+//!
+//! ```compile_fail,E0624
+//! # use rmi_abi::PaRange;
+//! # use rmi_host::InUse;
+//! # use sro::Donated;
+//! fn pull(donated: &mut Donated, range: PaRange) -> Option<InUse> {
+//!     donated.claim(range) // error: method `claim` is private
+//! }
+//! ```
 
 use rmi_abi::{Command, PaRange};
 use rmi_host::command::Claim;

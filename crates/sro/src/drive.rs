@@ -1,4 +1,47 @@
 //! The loop that drives an operation to its end, whatever it wants.
+//!
+//! ```
+//! # use rmi_abi::{Command, Dialect};
+//! # use rmi_abi::realm::RealmParams;
+//! # use rmi_abi::rec::{Mpidr, RecParams};
+//! # use rmi_abi::rtt::Geometry;
+//! # use rmi_host::{Discovered, Error, Host, Rd, SessionOptions, Undelegated};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Donated, Pool, PoolStorage};
+//! use sro::drive;
+//! # let mut options = Options::new(Dialect::TfRmm2026_07);
+//! # options.can_cancel = true;
+//! # let model = Model::new(options)?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+//! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # let rd = Rd::new(rd);
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(0x8000).unwrap()).unwrap();
+//! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+//! let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
+//! let mut donated = Donated::default();
+//!
+//! // Seven granules are left, and the REC wants sixteen. The operation is cancelled; nothing stays behind.
+//! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+//! let error = drive(&rmm, &mut pool, &mut donated, started).unwrap_err();
+//! assert!(matches!(error, Error::NeedMemory { bytes: 0x9000, .. }));
+//! assert!(donated.is_empty());
+//!
+//! // With more memory, the same again.
+//! pool.add(memory.take_front(0x9000).expect("1 GiB")).expect("eight places");
+//! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+//! drive(&rmm, &mut pool, &mut donated, started)?;
+//! assert_eq!(donated.bytes(), 0x10_000);
+//! # pool.drain(&rmm, &mut |_| ());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use rmi_abi::Command;
 use rmi_abi::desc::OpMemState;
@@ -32,7 +75,10 @@ struct Driver<'d, 'm, P: Platform> {
 /// # Errors
 ///
 /// The final status of the command; [`Error::NeedMemory`] when the pool is short, after the operation was undone; [`Error::Violation`] when the RMM broke the rules or did not
-/// come to an end within the session's patience. In that last case the operation stays in the RMM and the ledger records it.
+/// come to an end within the session's patience.
+///
+/// An operation that does not come to an end, or that is short of memory and has no way out (it cannot be cancelled, and wants host memory or one contiguous run), stays in the RMM; the
+/// ledger records it.
 pub fn drive<P: Platform>(
     rmm: &Rmm<P>,
     pool: &mut Pool<'_>,

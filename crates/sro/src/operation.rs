@@ -10,6 +10,131 @@
 //!
 //! An [`Operation`] makes one call a step and never loops, allocates or waits, so it can be driven from a place that must not: between two steps it may be
 //! parked, stored, moved to another CPU and resumed. [`drive`](crate::drive::drive) is the loop for everybody else.
+//!
+//! Creating a REC one call at a time, parked in between:
+//!
+//! ```
+//! # use rmi_abi::{Command, Dialect};
+//! # use rmi_abi::realm::RealmParams;
+//! # use rmi_abi::rec::{Mpidr, RecParams};
+//! # use rmi_abi::rtt::Geometry;
+//! # use rmi_host::{Discovered, Host, Rd, RecGranule, SessionOptions, Undelegated};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Donated, Pool, PoolStorage};
+//! use rmi_host::command::Donation;
+//! use sro::{Advance, Next, Operation};
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+//! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # let rd = Rd::new(rd);
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+//! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+//! # let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
+//! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+//! let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+//!     panic!("a REC takes memory")
+//! };
+//! let mut donated = Donated::default();
+//! let Next::Need(need) = operation.next()? else { panic!("before anything else") };
+//! assert_eq!(need.bytes, 0x10_000);
+//!
+//! // Ten granules now, and six when there is time for it. What is parked is a value like any other.
+//! for bytes in [0xa000, 0x6000] {
+//!     let mut offer = [pool.take(&rmm, Command::RecCreate, bytes, need.block_bytes)?];
+//!     let answer = operation.donate(pool.pages().list, &mut offer, need.block, &mut donated)?;
+//!     assert_eq!(answer, Donation::Taken(bytes));
+//!     assert!(offer[0].is_empty());
+//!     let parked = operation.park().expect("it has not ended");
+//!     operation = parked.resume(&rmm);
+//! }
+//! assert_eq!(operation.next()?, Next::Continue);
+//! let Ok(Advance::Done(_)) = operation.proceed() else { panic!("it has all it wanted") };
+//! assert_eq!(donated.bytes(), 0x10_000);
+//! # pool.drain(&rmm, &mut |_| ());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What a donated range cannot do
+//!
+//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from then on. A token that was given away whole cannot be donated twice:
+//!
+//! ```compile_fail,E0382
+//! # use rmi_abi::desc::BlockSize;
+//! # use rmi_host::{Delegated, Error, Platform, Undelegated};
+//! # use sro::{Donated, Operation};
+//! fn twice<P: Platform>(
+//!     operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: Delegated, donated: &mut Donated,
+//! ) -> Result<(), Error> {
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?; // error: use of moved value
+//!     Ok(())
+//! }
+//! ```
+//!
+//! nor cloned, to donate one and keep the other:
+//!
+//! ```compile_fail,E0308
+//! # use rmi_abi::desc::BlockSize;
+//! # use rmi_host::{Delegated, Error, Platform, Undelegated};
+//! # use sro::{Donated, Operation};
+//! fn keep<P: Platform>(
+//!     operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: &Delegated, donated: &mut Donated,
+//! ) -> Result<(), Error> {
+//!     let mut offer: [Delegated; 1] = [memory.clone()]; // error: a token is not `Clone`
+//!     let _ = operation.donate(list, &mut offer, BlockSize::Page, donated)?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! nor used, as host memory or otherwise:
+//!
+//! ```compile_fail,E0382
+//! # use rmi_abi::desc::BlockSize;
+//! # use rmi_host::{Error, Platform, Rmm, Undelegated};
+//! # use sro::{Donated, Operation};
+//! fn write<P: Platform>(
+//!     rmm: &Rmm<P>, operation: &mut Operation<'_, P>, list: &mut Undelegated, mut memory: Undelegated, donated: &mut Donated,
+//! ) -> Result<(), Error> {
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
+//!     rmm.write_host(&mut memory, 0, b"mine")?; // error: borrow of moved value
+//!     Ok(())
+//! }
+//! ```
+//!
+//! ```compile_fail,E0382
+//! # use rmi_abi::desc::BlockSize;
+//! # use rmi_host::{Delegated, Error, Platform, Rmm, Undelegated};
+//! # use sro::{Donated, Operation};
+//! fn pull<P: Platform>(
+//!     rmm: &Rmm<P>, operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: Delegated, donated: &mut Donated,
+//! ) -> Result<(), Error> {
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
+//!     let _ = rmm.undelegate(memory); // error: use of moved value
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Memory inside an object cannot be offered at all:
+//!
+//! ```compile_fail,E0277
+//! # use rmi_abi::desc::BlockSize;
+//! # use rmi_host::{Error, InUse, Platform, Undelegated};
+//! # use sro::{Donated, Operation};
+//! fn again<P: Platform>(
+//!     operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: InUse, donated: &mut Donated,
+//! ) -> Result<(), Error> {
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?; // error: not `Donatable`
+//!     Ok(())
+//! }
+//! ```
 
 use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
@@ -35,6 +160,19 @@ pub enum Next {
 }
 
 /// Memory that an operation wants.
+///
+/// ```
+/// use rmi_abi::GranuleSize;
+/// use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
+/// use sro::Need;
+///
+/// let request = DonateRequest { size: BlockSize::Level2, count: 3, contiguous: false, state: OpMemState::Delegated };
+/// let need = Need::new(request, GranuleSize::Size4KiB).expect("three blocks");
+/// assert_eq!((need.bytes, need.block_bytes), (6 << 20, 2 << 20));
+///
+/// // Nothing is no need.
+/// assert_eq!(Need::new(DonateRequest { count: 0, ..request }, GranuleSize::Size4KiB), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
     /// Total, in bytes.
@@ -82,6 +220,56 @@ pub enum Advance<'r, P: Platform> {
 /// A stateful operation that has not ended.
 ///
 /// Dropping one is a bug that the compiler warns of and the ledger records: the RMM keeps the operation, and whatever object it is about stays blocked.
+///
+/// ```
+/// # use core::num::NonZeroU32;
+/// # use rmi_abi::Dialect;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rec::{Mpidr, RecParams};
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{CountingLedger, Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # use sro::{Advance, Next, Operation};
+/// # let mut options = Options::new(Dialect::TfRmm2026_07);
+/// # options.can_cancel = true;
+/// # let ledger = CountingLedger::new();
+/// # let model = Model::new(options)?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// # let rec = granule(&mut memory)?;
+/// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+/// let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+/// let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+///     panic!("a REC takes memory")
+/// };
+///
+/// // There is none for it: have it undone.
+/// assert!(operation.can_cancel());
+/// operation.cancel()?;
+/// assert_eq!(operation.next()?, Next::Continue);
+/// let Ok(Advance::Failed(error)) = operation.proceed() else { panic!("it was cancelled") };
+/// println!("{error}");
+/// assert_eq!(ledger.balance().dropped_operations, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// An operation that has gone on is another value, or none:
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::Platform;
+/// # use sro::Operation;
+/// fn twice<P: Platform>(operation: Operation<'_, P>) {
+///     let first = operation.proceed();
+///     let second = operation.proceed(); // error: use of moved value
+/// }
+/// ```
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
 #[derive(Debug)]
 pub struct Operation<'r, P: Platform> {
@@ -91,6 +279,23 @@ pub struct Operation<'r, P: Platform> {
 }
 
 /// An operation put aside. It holds no reference and may cross to another CPU.
+///
+/// It can be sent elsewhere, and is resumed once:
+///
+/// ```
+/// # use sro::Parked;
+/// fn is_send<T: Send + 'static>() {}
+/// is_send::<Parked>();
+/// ```
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::{Channel, Platform};
+/// # use sro::Parked;
+/// fn twice<P: Platform>(channel: &Channel<P>, parked: Parked) {
+///     let first = parked.resume(channel);
+///     let second = parked.resume(channel); // error: use of moved value
+/// }
+/// ```
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
 #[derive(Debug)]
 pub struct Parked {
@@ -236,6 +441,40 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # Errors
     ///
     /// As [`Channel::op_mem_reclaim`].
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # use sro::{Activated, Advance, Next, Operation, Pool, PoolStorage, activate};
+    /// use rmi_host::command::{Reclaim, Returned};
+    /// # let mut options = Options::new(Dialect::V2_0Bet3);
+    /// # options.rmm_activate_donates = 4;
+    /// # let model = Model::new(options)?;
+    /// # let mut memory = model.take_memory();
+    /// # let mut places = PoolStorage::<8>::new();
+    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// // The RMM has four granules; its deactivation gives them back.
+    /// let Activated { rmm, mut donated, .. } = activate(found, &mut pool).map_err(|failed| failed.error)?;
+    /// let started = rmm.start_deactivation()?;
+    /// let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+    ///     panic!("gives memory back")
+    /// };
+    /// assert_eq!(operation.next()?, Next::Take);
+    /// let (mut list, mut home) = (memory.take_front(0x1000).expect("1 GiB"), Vec::new());
+    /// let answer = operation.reclaim(&mut list, &mut donated, &mut |memory| match memory {
+    ///     Returned::Undelegated(memory) => home.push(memory),
+    ///     Returned::Delegated(_) => panic!("it was the host's when it was donated"),
+    /// })?;
+    /// assert_eq!(answer, Reclaim::Given(0x4000));
+    /// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
+    /// assert!(donated.is_empty());
+    /// assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
+    /// # pool.drain_host(&mut |_| ());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reclaim(
         &mut self,
         list: &mut Undelegated,

@@ -1,4 +1,77 @@
 //! Where operations and builders get their memory from: a pool that the caller owns and fills.
+//!
+//! Filled where allocating is allowed, used inside a lock:
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! # use rmi_abi::realm::RealmParams;
+//! # use rmi_abi::rec::{Mpidr, RecParams};
+//! # use rmi_abi::rtt::Geometry;
+//! # use rmi_host::{Discovered, Error, Host, Rd, SessionOptions, Undelegated};
+//! # use rmm_model::{Model, Options};
+//! use std::sync::Mutex;
+//! use sro::{Pool, PoolStorage, RecObject};
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+//! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # let rd = Rd::new(rd);
+//! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+//! let mut places = PoolStorage::<8>::new();
+//! let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
+//! let pool = Mutex::new(Pool::new(&mut places, pages).expect("two pages"));
+//!
+//! // Inside the lock nothing allocates. A short pool says by how much, before any call.
+//! let calls = model.calls();
+//! let error = RecObject::create(&rmm, &rd, &mut pool.lock().unwrap(), &params).unwrap_err();
+//! let Error::NeedMemory { bytes, alignment, .. } = error else { panic!("the pool is empty") };
+//! assert_eq!((bytes, alignment, model.calls()), (0x11_000, 0x1000, calls));
+//!
+//! // Outside, allocate; inside, add it, and delegate it while there is time.
+//! let more = memory.take_front(bytes).expect("1 GiB");
+//! pool.lock().unwrap().add(more).expect("eight places");
+//! pool.lock().unwrap().prefill(&rmm, bytes, alignment)?;
+//! assert_eq!(pool.lock().unwrap().bytes(), (0, 0x11_000));
+//!
+//! let rec = RecObject::create(&rmm, &rd, &mut pool.lock().unwrap(), &params)?;
+//! assert_eq!(pool.lock().unwrap().bytes(), (0, 0));
+//! rec.destroy(&rmm, &mut pool.lock().unwrap()).map_err(|failed| failed.error)?;
+//! pool.into_inner().unwrap().drain(&rmm, &mut |memory| println!("{memory:?} is the host's"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What is in a pool is the pool's; it cannot be used, put in twice, or cloned to keep a copy:
+//!
+//! ```compile_fail,E0382
+//! # use rmi_host::{Platform, Rmm, Undelegated};
+//! # use sro::Pool;
+//! fn write<P: Platform>(rmm: &Rmm<P>, pool: &mut Pool<'_>, mut memory: Undelegated) {
+//!     let _ = pool.add(memory);
+//!     let _ = rmm.write_host(&mut memory, 0, b"mine"); // error: borrow of moved value
+//! }
+//! ```
+//!
+//! ```compile_fail,E0382
+//! # use rmi_host::Undelegated;
+//! # use sro::Pool;
+//! fn twice(pool: &mut Pool<'_>, memory: Undelegated) {
+//!     let _ = pool.add(memory);
+//!     let _ = pool.add(memory); // error: use of moved value
+//! }
+//! ```
+//!
+//! ```compile_fail,E0308
+//! # use rmi_host::Undelegated;
+//! # use sro::Pool;
+//! fn keep(pool: &mut Pool<'_>, memory: &Undelegated) {
+//!     let _ = pool.add(memory.clone()); // error: a token is not `Clone`, so this is a second reference
+//! }
+//! ```
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, PaRange};
@@ -72,6 +145,46 @@ impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
 ///
 /// A pool never asks anybody for memory: it has what was put in. Fill it where allocating is allowed, use it where it is not. Delegating a run in advance
 /// with [`Pool::prefill`] moves those calls out of the way, too.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # use rmi_abi::Command;
+/// # use sro::{Pool, PoolStorage};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let mut places = PoolStorage::<1>::new();
+/// let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
+/// let mut pool = Pool::new(&mut places, pages).expect("two pages");
+///
+/// // One place holds one range, however long. A neighbour needs no place of its own; anything else does.
+/// pool.add(memory.take_front(0x4000).expect("1 GiB")).expect("one place");
+/// pool.add(memory.take_front(0x4000).expect("1 GiB")).expect("a neighbour");
+/// let back = pool.add(memory.take_back(0x1000).expect("1 GiB")).expect_err("no place");
+/// assert_eq!((pool.bytes().0, back.bytes()), (0x8000, 0x1000));
+///
+/// // What is taken and not delegated yet is delegated now.
+/// let delegated = pool.take(&rmm, Command::RecCreate, 0x2000, 0x2000)?;
+/// pool.give_back(&rmm, delegated);
+/// assert_eq!(pool.bytes(), (0x8000, 0));
+/// pool.drain(&rmm, &mut |memory| println!("{memory:?} is the host's"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A pool that was drained is gone:
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::{Platform, Rmm, Undelegated};
+/// # use sro::Pool;
+/// fn late<P: Platform>(rmm: &Rmm<P>, mut pool: Pool<'_>, memory: Undelegated) {
+///     pool.drain(rmm, &mut |_| ());
+///     let _ = pool.add(memory); // error: borrow of moved value
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it leaks what is delegated; `drain` it"]
 pub struct Pool<'m> {

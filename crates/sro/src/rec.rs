@@ -1,4 +1,52 @@
 //! Creating and destroying RECs, the operations that move memory in every dialect of 2.0.
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! # use rmi_abi::realm::RealmParams;
+//! # use rmi_abi::rtt::Geometry;
+//! use rmi_abi::rec::{Mpidr, RecParams};
+//! # use rmi_host::{CountingLedger, Discovered, Host, Rd, SessionOptions, Undelegated};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage};
+//! use sro::RecObject;
+//! # let ledger = CountingLedger::new();
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # found.start_activation()?;
+//! # let rmm = found.into_active();
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+//! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # let rd = Rd::new(rd);
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+//! let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+//! let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
+//! assert_eq!(rec.donated_bytes(), 0x10_000);
+//! rmm.realm_activate(&rd)?;
+//! // `rec.granule()` names it to `rec_enter` and other commands.
+//!
+//! let memory = pool.bytes().0 + pool.bytes().1 + 0x11_000;
+//! rec.destroy(&rmm, &mut pool).map_err(|failed| failed.error)?;
+//! assert_eq!(pool.bytes().0 + pool.bytes().1, memory);
+//! assert_eq!((ledger.balance().donated, ledger.balance().reclaimed), (16, 16));
+//! # pool.drain(&rmm, &mut |_| ());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! A REC is destroyed once:
+//!
+//! ```compile_fail,E0382
+//! # use rmi_host::{Platform, Rmm};
+//! # use sro::{Pool, RecObject};
+//! fn twice<P: Platform>(rmm: &Rmm<P>, pool: &mut Pool<'_>, rec: RecObject) {
+//!     let _ = rec.destroy(rmm, pool);
+//!     let _ = rec.destroy(rmm, pool); // error: use of moved value
+//! }
+//! ```
 
 use rmi_abi::Command;
 use rmi_abi::rec::{Mpidr, RecParams};
@@ -9,6 +57,44 @@ use crate::drive::drive;
 use crate::pool::Pool;
 
 /// A REC with all the memory it is made of.
+///
+/// What cannot be created leaves nothing behind:
+///
+/// ```
+/// # use rmi_abi::{Dialect, Status};
+/// # use rmi_abi::rec::{Mpidr, RecParams};
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{CountingLedger, Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # use sro::{Pool, PoolStorage, RecObject};
+/// # let ledger = CountingLedger::new();
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// # let mut places = PoolStorage::<8>::new();
+/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+/// let before = pool.bytes();
+/// // The first REC of a Realm has index 0. The RMM looks only when it has taken the memory, and gives it back.
+/// let params = RecParams { runnable: true, mpidr: Mpidr::from_index(7), pc: 0, gprs: [0; 8] };
+/// let error = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap_err();
+/// assert_eq!(error.status(), Some(Status::ErrorInput));
+/// assert_eq!((ledger.balance().donated, ledger.balance().reclaimed), (16, 16));
+///
+/// // All of it is in the pool, some of it still delegated.
+/// pool.undelegate(&rmm);
+/// assert_eq!(pool.bytes(), before);
+/// # pool.drain(&rmm, &mut |_| ());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it leaks its memory; destroy it"]
 pub struct RecObject {

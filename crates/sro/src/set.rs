@@ -1,4 +1,33 @@
 //! Sets of granules without a heap: sorted, disjoint ranges in storage of a fixed size.
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! use rmi_host::Undelegated;
+//! use rmi_host::granules::Host;
+//! # use rmm_model::{Model, Options};
+//! use sro::GranuleSet;
+//!
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
+//! let last = pieces[4].base();
+//! // Two places, for two separate ranges.
+//! let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
+//! set.insert(pieces[0].take()).expect("two places");
+//! set.insert(pieces[2].take()).expect("one place");
+//! let back = set.insert(pieces[4].take()).expect_err("no place");
+//!
+//! // What closes a gap needs none, and makes room.
+//! set.insert(pieces[1].take()).expect("touches both");
+//! assert_eq!((set.len(), set.spare()), (1, 1));
+//! set.insert(back).expect("one place");
+//!
+//! // From the smallest range that has it, aligned.
+//! assert_eq!(set.take(0x1000, 0x1000).map(|one| one.base()), Some(last));
+//! assert!(set.take(0x4000, 0x1000).is_none());
+//! assert_eq!(set.bytes(), 0x3000);
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
 
 use core::fmt;
 
@@ -30,6 +59,32 @@ impl<H: Hand> Places<H> for alloc::vec::Vec<Granules<H>> {
 /// A set of granules in the hands `H`, held as disjoint ranges, sorted by address, in `S`, see [`Places`].
 ///
 /// Neighbours merge, so a set needs as many places as the memory has gaps, plus one.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Pa, PaRange};
+/// use rmi_host::Undelegated;
+/// use rmi_host::granules::Host;
+/// # use rmm_model::{Model, Options};
+/// use sro::GranuleSet;
+///
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// let mut set: GranuleSet<Host, [Undelegated; 4]> = GranuleSet::default();
+/// set.insert(memory.take_front(0x4000).expect("1 GiB")).expect("four places");
+///
+/// // Out of the middle: two ranges remain. What is not in the set is not given out.
+/// let middle = PaRange::with_size(Pa::new(0x8000_1000), 0x1000)?;
+/// let taken = set.take_range(middle).expect("it is there");
+/// assert_eq!((taken.range(), set.len()), (middle, 2));
+/// assert!(set.take_range(middle).is_none());
+/// assert_eq!(set.longest_run(0x1000), Some((Pa::new(0x8000_2000), 0x2000)));
+///
+/// // A set is emptied, not dropped.
+/// while let Some(memory) = set.pop() {
+///     println!("{memory:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use = "dropping it leaks the memory"]
 pub struct GranuleSet<H: Hand, S> {
     places: S,
@@ -268,7 +323,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+        #![proptest_config(ProptestConfig {
+            cases: if cfg!(miri) { 4 } else { 256 },
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
         /// Whatever is done to it, a set and what is outside it are all the memory there is, and the set stays sorted and disjoint.
         #[test]

@@ -1,4 +1,6 @@
 //! Stateful operations against the model in its different moods.
+// Against a machine of 1 GiB, which is too much for Miri.
+#![cfg(not(miri))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use rmi_abi::realm::RealmParams;

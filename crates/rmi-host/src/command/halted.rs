@@ -12,6 +12,21 @@ use crate::error::Error;
 use crate::platform::Platform;
 
 /// A command that was refused, and what the RMM said about it in the other registers.
+///
+/// ```
+/// use rmi_abi::Dialect;
+/// use rmi_abi::dialect::InterfaceVersion;
+/// use rmi_host::{Channel, Host, Patience};
+/// use rmm_model::{Model, Options};
+///
+/// let dialect = Dialect::TfRmm2026_07;
+/// let model = Model::new(Options::new(dialect))?;
+/// let channel = Channel::new(Host::new(&model, &model), dialect, Patience::default());
+/// let halted = channel.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
+/// let speaks = halted.reached.expect("an RMM that refuses a version says which it speaks");
+/// assert_eq!(speaks.lower.to_string(), "2.0");
+/// # Ok::<(), rmm_model::OptionsError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halted<T> {
     /// Why.

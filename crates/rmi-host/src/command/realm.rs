@@ -10,6 +10,40 @@ use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
 
 /// A Realm as the RMM knows it: its Realm Descriptor granule.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+///
+/// // `rd` is the granule that `realm_create` has made the Realm's descriptor.
+/// let address = rd.base();
+/// let rd = Rd::new(rd);
+/// assert_eq!(rd.pa(), address);
+/// rmm.realm_activate(&rd)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The granule cannot be given back, or made another descriptor, while it is one:
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::{Delegated, Platform, Rd, Rmm};
+/// fn pull<P: Platform>(rmm: &Rmm<P>, granule: Delegated) {
+///     let rd = Rd::new(granule);
+///     let _ = rmm.undelegate(granule); // error: use of moved value
+/// }
+/// ```
 #[derive(Debug)]
 #[doc(alias = "RD")]
 #[must_use = "dropping it leaks the granule"]

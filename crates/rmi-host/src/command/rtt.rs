@@ -13,6 +13,42 @@ use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
 
 /// How much of some memory `RMI_RTT_DATA_MAP` mapped.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Ipa, IpaRange};
+/// # use rmi_abi::desc::BlockSize;
+/// # use rmi_abi::rtt::{Level, RttEntryState};
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// # for level in [Level::L1, Level::L2, Level::L3] {
+/// #     let table = granule(&mut memory)?;
+/// #     rmm.rtt_create(&rd, table, Ipa::new(0), level).map_err(|failed| failed.error)?;
+/// # }
+/// let (ipa, size) = (Ipa::new(0x8000), rmm.granule_size());
+/// let data = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let done = rmm.rtt_data_map(&rd, ipa, data, BlockSize::Page, size).map_err(|failed| failed.error)?;
+/// assert!(done.rest.is_empty()); // it may stop anywhere; call again for the rest
+///
+/// let entry = rmm.rtt_read_entry(&rd, ipa, Level::L3)?;
+/// assert_eq!((entry.level, entry.state), (Some(Level::L3), RttEntryState::Data));
+///
+/// let unmapped = rmm.rtt_data_unmap(&rd, IpaRange::with_size(ipa, 0x4000)?, size)?;
+/// assert_eq!(unmapped.memory, Some(done.mapped.range()));
+/// rmm.undelegate(done.mapped.into_released()).map_err(|failed| failed.error)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Mapped {

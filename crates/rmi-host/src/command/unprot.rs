@@ -27,6 +27,59 @@ use crate::platform::Platform;
 ///     shared.memory_mut() // error: no method `memory_mut`
 /// }
 /// ```
+///
+/// A page to talk through, and back:
+///
+/// ```
+/// # use rmi_abi::{Dialect, Ipa};
+/// # use rmi_abi::desc::BlockSize;
+/// # use rmi_abi::rtt::Level;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// use rmi_host::command::{ShareAt, SharedAccess};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// // The unprotected half of a Realm with 40-bit addresses begins at bit 39. Its tables exist already.
+/// let ipa = Ipa::new(1 << 39);
+/// # for level in [Level::L1, Level::L2, Level::L3] {
+/// #     let table = granule(&mut memory)?;
+/// #     rmm.rtt_create(&rd, table, ipa, level).map_err(|failed| failed.error)?;
+/// # }
+/// let at = ShareAt { rd: &rd, ipa, access: SharedAccess::MEMORY };
+/// let blocks = (BlockSize::Page, rmm.granule_size());
+/// let two_pages = memory.take_front(0x2000).expect("1 GiB");
+/// let answer = rmm.rtt_unprot_map(at, two_pages, blocks).map_err(|failed| failed.error)?;
+/// assert!(answer.rest.is_empty()); // it may stop anywhere; call again for the rest
+/// let mut shared = answer.shared;
+///
+/// rmm.write_shared(&mut shared, 0x1000, b"to the Realm")?;
+/// let mut word = [0; 12];
+/// rmm.read_host(shared.memory(), 0x1000, &mut word)?;
+/// assert_eq!(&word, b"to the Realm");
+///
+/// let answer = rmm.rtt_unprot_unmap(&rd, shared, rmm.granule_size()).map_err(|failed| failed.error)?;
+/// assert_eq!((answer.host.bytes(), answer.rest.bytes()), (0x2000, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What is shared can be neither delegated nor shared a second time:
+///
+/// ```compile_fail,E0308
+/// # use rmi_host::{Platform, Rmm, SharedMemory};
+/// fn pull<P: Platform>(rmm: &Rmm<P>, shared: SharedMemory) {
+///     let _ = rmm.delegate(shared); // error: expected `Undelegated`
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it loses the memory, which stays mapped"]
 pub struct SharedMemory {

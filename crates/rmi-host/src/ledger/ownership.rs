@@ -168,6 +168,30 @@ struct Extent {
 /// An event is always believed, because it comes from whoever made the call; one that contradicts the books is remembered, and the books then never balance again.
 ///
 /// Its text, by [`Display`](fmt::Display) and [`FromStr`](core::str::FromStr), is described in [`super`](crate::ledger#the-text-of-a-map).
+///
+/// The kernel that comes after this one reads what it must not touch:
+///
+/// ```
+/// use rmi_abi::Pa;
+/// use rmi_host::ledger::{Holding, Ownership};
+///
+/// let text = "\
+/// rmi-ownership 1
+/// 0x80000000 0x80010000 delegated
+/// 0x80010000 0x80020000 donated RMI_REC_CREATE
+/// end 2
+/// ";
+/// let map: Ownership = text.parse()?;
+/// assert_eq!(map.rmm_owned_bytes(), 0x20_000);
+/// assert_eq!(map.holding(Pa::new(0x8000_4000)), Some(Holding::Delegated));
+/// assert_eq!(map.holding(Pa::new(0x8002_0000)), None); // the host's
+/// assert_eq!(map.to_string(), text);
+///
+/// // A text that was cut short is no map.
+/// let cut = text.trim_end_matches("end 2\n").parse::<Ownership>();
+/// assert!(cut.is_err());
+/// # Ok::<(), rmi_host::ledger::OwnershipError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ownership {
     extents: BTreeMap<Pa, Extent>,
