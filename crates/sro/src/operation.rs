@@ -466,7 +466,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// let (mut list, mut home) = (memory.take_front(0x1000).expect("1 GiB"), Vec::new());
     /// let answer = operation.reclaim(&mut list, &mut donated, &mut |memory| match memory {
     ///     Returned::Undelegated(memory) => home.push(memory),
-    ///     Returned::Delegated(_) => panic!("it was the host's when it was donated"),
+    ///     Returned::Delegated(_) | Returned::Claimed(_) => panic!("it was the host's when it was donated"),
     /// })?;
     /// assert_eq!(answer, Reclaim::Given(0x4000));
     /// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
