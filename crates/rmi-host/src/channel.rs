@@ -269,6 +269,8 @@ pub enum Progress {
 }
 
 /// A platform and a dialect: enough to issue commands.
+///
+/// [The module](self) has an example.
 #[derive(Debug)]
 pub struct Channel<P> {
     platform: P,

@@ -48,6 +48,8 @@ pub type Registers = [u64; 8];
 /// The only way to reach the RMM.
 ///
 /// A conduit is an instance, so that a model, a recorder or a counter can keep state; it takes `&self`, because calls are made on many CPUs at once.
+///
+/// [The module](self) has an example.
 pub trait Conduit {
     /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left them.
     ///

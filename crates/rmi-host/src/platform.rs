@@ -44,6 +44,8 @@ use crate::ledger::{Ledger, NullLedger};
 use crate::quarantine::{NoQuarantine, Quarantine};
 
 /// Everything a session needs from its embedder. [`Host`] is a ready implementation.
+///
+/// [The module](self) has an example of one.
 pub trait Platform {
     /// The way to the RMM.
     type Conduit: Conduit + ?Sized;

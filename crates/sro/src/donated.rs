@@ -58,6 +58,8 @@ use crate::set::GranuleSet;
 /// The memory inside one RMM object: what was donated to it and has not come back.
 ///
 /// Holds up to [`Donated::RANGES`] separate ranges. An operation is given no more than that, so a scattered pool may have to be filled with longer runs.
+///
+/// [The module](self) has an example.
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {

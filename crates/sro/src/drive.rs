@@ -72,6 +72,8 @@ struct Driver<'d, 'm, P: Platform> {
 /// recovers it. When the pool is short, or the RMM refuses what it is offered, the operation is cancelled if it can be, and otherwise ended by an offer that the RMM
 /// must refuse.
 ///
+/// [The module](self) has an example.
+///
 /// # Errors
 ///
 /// The final status of the command; [`Error::NeedMemory`] when the pool is short, after the operation was undone; [`Error::Violation`] when the RMM broke the rules or did not

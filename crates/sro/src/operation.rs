@@ -64,7 +64,8 @@
 //!
 //! # What a donated range cannot do
 //!
-//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from then on. A token that was given away whole cannot be donated twice:
+//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from then on; what it does not take stays, so a real host keeps the tokens that it offers, as above.
+//! A token that was given away cannot be donated twice:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_abi::desc::BlockSize;
@@ -222,7 +223,6 @@ pub enum Advance<'r, P: Platform> {
 /// Dropping one is a bug that the compiler warns of and the ledger records: the RMM keeps the operation, and whatever object it is about stays blocked.
 ///
 /// ```
-/// # use core::num::NonZeroU32;
 /// # use rmi_abi::Dialect;
 /// # use rmi_abi::realm::RealmParams;
 /// # use rmi_abi::rec::{Mpidr, RecParams};
@@ -439,10 +439,6 @@ impl<'r, P: Platform> Operation<'r, P> {
 
     /// Takes memory back: one `RMI_OP_MEM_RECLAIM`. What comes back leaves `donated` and goes to `home`.
     ///
-    /// # Errors
-    ///
-    /// As [`Channel::op_mem_reclaim`].
-    ///
     /// ```
     /// # use rmi_abi::Dialect;
     /// # use rmi_host::{Discovered, Host, SessionOptions};
@@ -476,6 +472,10 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # pool.drain_host(&mut |_| ());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::op_mem_reclaim`].
     pub fn reclaim(
         &mut self,
         list: &mut Undelegated,

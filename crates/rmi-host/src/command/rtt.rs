@@ -68,6 +68,33 @@ pub struct Unmapped {
 }
 
 /// A destroyed table.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Ipa};
+/// # use rmi_abi::rtt::Level;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// let table = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let table = rmm.rtt_create(&rd, table, Ipa::new(0), Level::L1).map_err(|failed| failed.error)?;
+///
+/// let destroyed = rmm.rtt_destroy(&rd, Ipa::new(0), Level::L1)?;
+/// // The RMM names the granule. Whoever made the table has its token.
+/// assert_eq!(destroyed.table, table.base());
+/// rmm.undelegate(table.into_released()).map_err(|failed| failed.error)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RttDestroyed {
     /// Its granule, now delegated.
