@@ -1,9 +1,9 @@
 //! Activating the RMM, which may take memory.
 //!
 //! ```
-//! use rmi_abi::Dialect;
+//! # use rmi_abi::Dialect;
 //! use rmi_host::{Discovered, Error, Host, SessionOptions};
-//! use rmm_model::{Model, Options};
+//! # use rmm_model::{Model, Options};
 //! use sro::{Pool, PoolStorage, activate, deactivate};
 //!
 //! # let mut options = Options::new(Dialect::V2_0Bet3);
@@ -11,7 +11,7 @@
 //! # options.can_cancel = true;
 //! // An RMM that wants four granules before it becomes active, and lets an activation be cancelled.
 //! let model = Model::new(options)?;
-//! let mut memory = model.take_memory();
+//! # let mut memory = model.take_memory();
 //! let mut places = PoolStorage::<4>::new();
 //! let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).expect("1 GiB")).expect("two pages");
 //! let platform = Host::new(&model, &model);
