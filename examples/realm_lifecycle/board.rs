@@ -72,6 +72,10 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         self.interrupts.load(&mut Interface(self.cpu));
     }
 
+    fn entry_cancelled(&mut self, _: &Rec) {
+        self.interrupts.save(&Interface(self.cpu));
+    }
+
     fn after_exit(&mut self, timers: Timers, _: bool) {
         self.interrupts.save(&Interface(self.cpu));
         for (intid, timer) in [

@@ -46,6 +46,9 @@ impl Image {
         if size.is_dir() {
             return Err(format!("image {name}: is a directory"));
         }
+        if !size.is_file() {
+            return Err(format!("image {name}: is not a regular file"));
+        }
         if size.len() > MAX_FILE {
             return Err(format!(
                 "image {name}: {} bytes are too large; 4 GiB is the limit",

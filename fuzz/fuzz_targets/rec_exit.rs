@@ -21,7 +21,8 @@ struct Door<'m> {
     exit: Cell<[u8; 0x800]>,
 }
 
-impl Conduit for Door<'_> {
+// SAFETY: there is only simulated memory behind it.
+unsafe impl Conduit for Door<'_> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         if Some(registers[0]) == Command::RecEnter.fid(self.dialect).map(|fid| fid.0.into()) {
             self.model.poke(Pa::new(registers[2] + 0x800), &self.exit.get());

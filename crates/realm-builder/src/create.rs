@@ -32,6 +32,7 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
         let granule = rmm.granule_size().bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
+        pool.check_reserve(command, root_bytes + granule)?;
         // The root tables first: they have the stricter alignment.
         let roots = pool.take(rmm, command, root_bytes, root_bytes)?;
         let rd = match pool.take(rmm, command, granule, granule) {

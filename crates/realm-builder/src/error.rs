@@ -48,6 +48,11 @@ pub enum RegionProblem {
         /// First address of the other.
         at: Ipa,
     },
+    /// Populating stopped in it before, and memory that was to be taken in next did not come back. The Realm has to be built anew.
+    Lost {
+        /// How much, in bytes.
+        bytes: u64,
+    },
     /// Its content does not fill it up to the last granule, or is longer.
     Content {
         /// Length of the content in bytes.
@@ -64,6 +69,9 @@ impl fmt::Display for RegionProblem {
             }
             Self::Unaligned => f.write_str("is not aligned to granules"),
             Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),
+            Self::Lost { bytes } => {
+                write!(f, "has lost {bytes:#x} bytes to quarantine; build the realm anew")
+            }
             Self::Content { bytes } => write!(f, "does not match its content of {bytes:#x} bytes"),
         }
     }

@@ -28,7 +28,7 @@ pub enum Content<'c> {
 /// Memory for a Realm: where, which, and with what content.
 ///
 /// A region is a cursor. As the Realm takes memory in, the region shrinks from the front; when populating stops early, what is left in it has not been touched
-/// and belongs to the host, and populating can go on with the same regions.
+/// and belongs to the host, and populating can go on with the same regions. Only when memory in the middle was lost to quarantine it cannot, and says so.
 #[derive(Debug)]
 pub struct Region<'c> {
     ipa: Ipa,
@@ -36,13 +36,15 @@ pub struct Region<'c> {
     content: Content<'c>,
     /// Bytes taken in.
     taken: u64,
+    /// Bytes that were to be taken in next and are in quarantine, or elsewhere, instead.
+    lost: u64,
 }
 
 impl<'c> Region<'c> {
     /// Memory at `ipa` with this content.
     #[must_use]
     pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
-        Self { ipa, memory, content, taken: 0 }
+        Self { ipa, memory, content, taken: 0, lost: 0 }
     }
 
     /// Where the part lies that has not been taken in.
@@ -58,6 +60,9 @@ impl<'c> Region<'c> {
 
     fn problem(&self, granule: u64) -> Option<RegionProblem> {
         let bytes = self.memory.bytes();
+        if self.lost > 0 {
+            return Some(RegionProblem::Lost { bytes: self.lost });
+        }
         if bytes == 0 {
             return (self.taken == 0).then_some(RegionProblem::Empty);
         }
@@ -156,8 +161,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             {
                 return refuse(RegionProblem::Overlap { at: other.base() });
             }
-            last = Some(range);
-            pieces += 1;
+            if !range.is_empty() {
+                last = Some(range);
+                pieces += 1;
+            }
         }
         self.room_for_extents(pieces)
     }
@@ -194,9 +201,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         result
     }
 
-    /// Gives memory that was delegated for a region back to it. `memory` ends where the region's own begins; what a gap (something in quarantine) separates
-    /// from it goes to the pool.
+    /// Gives memory that was delegated for a region back to it. `memory` ends where the region's own begins. Where a gap (something in quarantine) separates a part from that, the part goes to the pool, and the
+    /// region remembers that it cannot go on.
     fn return_to(&self, pool: &mut Pool<'_>, region: &mut Region<'_>, memory: Delegated) {
+        let expected = memory.bytes() + region.memory.bytes();
         let mut back = Undelegated::empty();
         self.rmm.return_or_quarantine(memory, &mut |host| {
             if let Err(host) = back.append(host) {
@@ -207,6 +215,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             pool.restore(self.rmm, core::mem::replace(&mut back, rest));
         }
         region.memory = back;
+        region.lost += expected - region.memory.bytes();
     }
 
     /// Copies content in, page by page.
@@ -281,7 +290,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         memory: &mut Delegated,
         left: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
-        for run in plan::runs(region.ipa, memory.range(), Level::L1) {
+        for run in plan::runs(region.ipa, memory.range(), self.top_block_level()) {
             self.make_tables(pool, run.range(), run.level)?;
             self.init_ripas(run.range())?;
             self.map_run(run, memory, &mut |bytes, left_bytes| {
@@ -302,6 +311,11 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// The level of the largest blocks: none can be larger than an entry of the root tables.
+    fn top_block_level(&self) -> Level {
+        self.geometry.start_level().max(Level::L1)
+    }
+
     /// Whether `pieces` more pieces of memory can be recorded, plus the odd one that an unclear answer splits off.
     pub(crate) fn room_for_extents(&self, pieces: usize) -> Result<(), BuildError> {
         let missing = (pieces + 1).saturating_sub(self.extents.spare());
@@ -414,7 +428,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         };
         if result.is_ok() {
-            for run in plan::runs(ipa, memory.range(), Level::L1) {
+            for run in plan::runs(ipa, memory.range(), self.top_block_level()) {
                 let tables = self.make_tables(pool, run.range(), run.level);
                 result =
                     tables.and_then(|()| Ok(self.map_run(run, &mut memory, &mut |_, _| {})?));

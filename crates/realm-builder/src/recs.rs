@@ -59,12 +59,18 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// As [`RecObject::destroy`].
+    /// As [`RecObject::destroy`]; and [`Error::Argument`] for a REC of another Realm, which comes back.
     pub fn destroy_rec(
         &mut self,
         pool: &mut Pool<'_>,
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
+        if rec.realm() != self.rd.pa() {
+            let subject = Subject::Pa(rec.granule().pa());
+            let error =
+                Error::argument(Command::RecDestroy, "the REC belongs to another Realm", subject);
+            return Err(Failed::new(Some(rec), error));
+        }
         let result = rec.destroy(self.rmm, pool);
         if !matches!(result, Err(Failed { kept: Some(_), .. })) {
             self.recs = self.recs.saturating_sub(1);

@@ -19,23 +19,18 @@ struct Homeward<'h> {
 impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// Destroys the Realm. Its memory goes to `home`, its tables and descriptor to the pool (still delegated); what the RMM does not return goes to quarantine.
     ///
-    /// All its RECs must have been destroyed.
+    /// All its RECs must have been destroyed; otherwise the RMM refuses in the end.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY, RMI_REALM_DESTROY.
     ///
     /// # Errors
     ///
-    /// The Realm comes back with what is left of it, and can be destroyed again. [`Error::Argument`] while it has RECs, before any call.
+    /// The Realm comes back with what is left of it, and can be destroyed again: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it has RECs.
     pub fn destroy(
         mut self,
         pool: &mut Pool<'_>,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Failed<Self>> {
-        if self.recs > 0 {
-            let subject = Subject::Pa(self.rd.pa());
-            let error = Error::argument(Command::RealmDestroy, "the Realm still has RECs", subject);
-            return Err(Failed::new(self, error));
-        }
         let mut homeward = Homeward { memory: Delegated::empty(), home };
         let unmapped = self.unmap_all(&mut homeward);
         self.send(&mut homeward);
@@ -196,6 +191,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         let rmm = self.rmm;
         match drive(rmm, pool, &mut self.donated, progress) {
             Ok(_) => {
+                // Donated must equal reclaimed. What the RMM kept of a Realm that is gone goes to quarantine, with that reason.
                 self.donated.recover(rmm, pool, Command::RealmDestroy);
                 pool.put_back(rmm, self.rd.into_released());
                 pool.put_back(rmm, self.roots.into_released());

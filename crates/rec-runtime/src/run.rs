@@ -15,8 +15,9 @@ use crate::timer::Timers;
 
 /// Asks a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
 ///
-/// It does not end a run that is going on: for that the host sends an interrupt to the CPU, after the request. The loop looks at the request last thing before it enters, so a request followed
-/// by an interrupt is never lost.
+/// It does not end a run that is going on: for that the host sends an interrupt to the CPU, after the request. The loop looks at the request last thing before it enters, after
+/// [`Handler::before_entry`]. If that masks interrupts (which still end the run, as they are taken by the RMM's world switch), a request followed by an interrupt is never lost: either the loop sees the request, or the interrupt
+/// is pending when the REC is entered and ends the run at once.
 #[derive(Debug, Default)]
 pub struct Kick(AtomicBool);
 
@@ -54,8 +55,13 @@ pub enum Flow {
 ///
 /// Every method has a default that is safe: accesses abort, requests are refused, what this crate does not know ends the loop.
 pub trait Handler<P: Platform> {
-    /// Called just before each entry: load the virtual GIC's list registers here.
+    /// Called just before each entry: mask interrupts and load the virtual GIC's list registers here. Either [`Handler::after_exit`] or [`Handler::entry_cancelled`] follows.
     fn before_entry(&mut self, rec: &Rec) {
+        let _ = rec;
+    }
+
+    /// Called instead of [`Handler::after_exit`] when there was no entry after all, because of a [`Kick`] or a refusal: undo what [`Handler::before_entry`] did.
+    fn entry_cancelled(&mut self, rec: &Rec) {
         let _ = rec;
     }
 
@@ -175,9 +181,16 @@ impl Rec {
         loop {
             handler.before_entry(self);
             if kick.take() {
+                handler.entry_cancelled(self);
                 return Ok(Stopped::Kicked(answer));
             }
-            let event = self.enter(channel, answer)?;
+            let event = match self.enter(channel, answer) {
+                Ok(event) => event,
+                Err(failed) => {
+                    handler.entry_cancelled(self);
+                    return Err(failed);
+                }
+            };
             handler.after_exit(event.timers, event.pmu_overflow);
             let flow = match event.exit {
                 Exit::MmioLoad(load) => handler.mmio_load(load),

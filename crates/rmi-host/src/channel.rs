@@ -26,6 +26,8 @@
 //! ```
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use rmi_abi::command::Effect;
 use rmi_abi::desc::DonateRequest;
 use rmi_abi::flags::ContinueFlags;
@@ -204,6 +206,8 @@ pub struct Pending {
     pub(crate) handle: u64,
     pub(crate) want: Want,
     pub(crate) can_cancel: bool,
+    /// Whether the last call about it was answered `RMI_BUSY` or `RMI_BLOCKED`.
+    pub(crate) busy: bool,
 }
 
 impl Pending {
@@ -231,10 +235,31 @@ impl Pending {
         self.can_cancel
     }
 
+    /// Whether the RMM was busy when the operation was last to go on: nothing happened, and the same may be tried again later.
+    #[must_use]
+    pub const fn was_busy(&self) -> bool {
+        self.busy
+    }
+
     /// What the operation is about.
     #[must_use]
     pub const fn subject(&self) -> Subject {
         self.subject
+    }
+}
+
+/// Operations whose [`Pending`] was dropped, in this process or image.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many unfinished operations were dropped without a word to any ledger, since the start, over all sessions: each blocks its objects inside an RMM.
+#[must_use]
+pub fn dropped_operations() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        DROPPED.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -269,6 +294,8 @@ pub enum Progress {
 }
 
 /// A platform and a dialect: enough to issue commands.
+///
+/// [The module](self) has an example.
 #[derive(Debug)]
 pub struct Channel<P> {
     platform: P,
@@ -360,13 +387,18 @@ impl<P: Platform> Channel<P> {
                 Status::Busy => (&mut busy, self.patience.busy),
                 Status::Blocked => (&mut blocked, self.patience.blocked),
                 Status::Incomplete if self.may_be_incomplete(call.command) => {
-                    let pending = Pending {
+                    let mut pending = Pending {
                         command: call.command,
                         subject: call.subject,
                         handle: reply.x1(),
-                        want: self.want(call, result, &reply)?,
+                        want: Want::Continue,
                         can_cancel: result.can_cancel(),
+                        busy: false,
                     };
+                    match self.want(call, result, &reply) {
+                        Ok(want) => pending.want = want,
+                        Err(_) => return Err(self.abandon(pending, Violation::Status)),
+                    }
                     return Ok(Progress::Pending(pending));
                 }
                 _ => return Err(self.failure(call, result)),
@@ -413,6 +445,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Option<Step>, Error> {
         // SAFETY: the caller's promise is passed on unchanged.
         let (result, reply) = unsafe { self.issue(call)? };
+        pending.busy = matches!(result.status(), Status::Busy | Status::Blocked);
         match result.status() {
             Status::Busy | Status::Blocked => Ok(None),
             Status::Incomplete => {
@@ -441,14 +474,16 @@ impl<P: Platform> Channel<P> {
         // SAFETY: the command names no memory; what the operation was given, it was given by tokens.
         match unsafe { self.advance(&mut pending, &call) } {
             Ok(None | Some(Step::Again(_))) => Ok(Progress::Pending(pending)),
-            Ok(Some(Step::Final(result, reply))) => match result.status() {
-                Status::Success => Ok(Progress::Done(reply)),
-                _ => {
-                    let started =
-                        Call { command: pending.command, args: [0; 7], subject: pending.subject };
-                    Err(Failure::Ended(self.failure(&started, result)))
+            Ok(Some(Step::Final(result, reply))) => {
+                let started =
+                    Call { command: pending.command, args: [0; 7], subject: pending.subject };
+                // It is over.
+                core::mem::forget(pending);
+                match result.status() {
+                    Status::Success => Ok(Progress::Done(reply)),
+                    _ => Err(Failure::Ended(self.failure(&started, result))),
                 }
-            },
+            }
             Err(error) => Err(Failure::Stuck(pending, error)),
         }
     }
@@ -481,11 +516,21 @@ impl<P: Platform> Channel<P> {
     pub(crate) unsafe fn complete(&self, call: &Call) -> Result<Reply, Error> {
         // SAFETY: the caller's promise is passed on unchanged.
         let mut progress = unsafe { self.start(call)? };
+        let mut busy = 0;
         for _ in 0..=self.patience.steps {
             let pending = match progress {
                 Progress::Done(reply) => return Ok(reply),
                 Progress::Pending(pending) => pending,
             };
+            if pending.busy {
+                if busy >= self.patience.busy {
+                    return Err(self.abandon(pending, Violation::Endless));
+                }
+                busy += 1;
+                self.platform.relax();
+            } else {
+                busy = 0;
+            }
             if pending.want != Want::Continue {
                 // There is nobody here to give memory to or take it from. Cancel it if possible; report it either way.
                 return Err(self.abandon(pending, Violation::UnexpectedTransfer));
@@ -526,6 +571,7 @@ impl<P: Platform> Channel<P> {
     /// Gives an operation up and says so in the books.
     pub fn drop_pending(&self, pending: Pending) {
         self.platform.ledger().operation_dropped(pending.command, pending.handle);
+        core::mem::forget(pending);
     }
 
     /// A violation by `pending`'s command.

@@ -219,3 +219,19 @@ pub use unprot::{ShareAt, ShareFailed, Shared, SharedAccess, SharedMemory, Unsha
 pub use v1::{DataDestroyed, UnshareFailed};
 pub use vdev::Peers;
 pub use vsmmu::{VsmmuCmd, VsmmuEvent, VsmmuMessage};
+
+/// Refuses a token for nothing: its address is not the caller's.
+fn not_empty<H: crate::granules::Hand>(
+    command: rmi_abi::Command,
+    token: &crate::granules::Granules<H>,
+) -> Result<(), crate::error::Error> {
+    if token.is_empty() {
+        let subject = crate::error::Subject::Pa(token.base());
+        return Err(crate::error::Error::argument(
+            command,
+            "the token is for no memory at all",
+            subject,
+        ));
+    }
+    Ok(())
+}

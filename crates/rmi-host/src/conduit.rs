@@ -10,7 +10,8 @@
 //!
 //! struct Logging<C> { inner: C, log: RefCell<Vec<(u64, u64)>> }
 //!
-//! impl<C: Conduit> Conduit for Logging<C> {
+//! // SAFETY: the answers are those of the conduit inside.
+//! unsafe impl<C: Conduit> Conduit for Logging<C> {
 //!     unsafe fn call(&self, registers: Registers) -> Registers {
 //!         // SAFETY: the caller's promise is passed on unchanged.
 //!         let answer = unsafe { self.inner.call(registers) };
@@ -48,7 +49,14 @@ pub type Registers = [u64; 8];
 /// The only way to reach the RMM.
 ///
 /// A conduit is an instance, so that a model, a recorder or a counter can keep state; it takes `&self`, because calls are made on many CPUs at once.
-pub trait Conduit {
+///
+/// [The module](self) has an example.
+///
+/// # Safety
+///
+/// All that is said about memory rests on the answers: an implementer promises that they are those of an RMM, so that memory whose undelegation succeeds is the host's again. A conduit
+/// whose answers may be false is sound if it is [`Simulated`].
+pub unsafe trait Conduit {
     /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left them.
     ///
     /// # Safety
@@ -58,9 +66,21 @@ pub trait Conduit {
     unsafe fn call(&self, registers: Registers) -> Registers;
 }
 
-impl<C: Conduit + ?Sized> Conduit for &C {
+// SAFETY: the answers are the referent's.
+unsafe impl<C: Conduit + ?Sized> Conduit for &C {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         unsafe { (**self).call(registers) }
     }
 }
+
+/// A conduit to something that only plays the RMM, and never takes memory away from the program: its answers may be false without harm. Only on such a conduit can
+/// [faults be injected](crate::inject).
+///
+/// # Safety
+///
+/// No call takes the program's access to any memory away, or lets anything else write to memory of the program.
+pub unsafe trait Simulated: Conduit {}
+
+// SAFETY: the calls are the referent's.
+unsafe impl<C: Simulated + ?Sized> Simulated for &C {}

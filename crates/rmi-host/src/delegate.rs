@@ -78,6 +78,33 @@ pub struct DelegateFailed {
 }
 
 /// An undelegation that stopped early; every granule is in one of the two parts.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Status};
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let mut three = rmm.delegate(memory.take_front(0x3000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let mut free = three.take_front(0x1000).expect("three granules");
+/// let rd = three.take_front(0x1000).expect("two granules");
+/// let root = three;
+/// # let mut page = memory.take_front(0x1000).unwrap();
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// rmm.realm_create(&rd, &mut page, &params)?;
+///
+/// // Forgetting that there is a Realm costs a refusal, and no memory.
+/// free.append(rd).expect("neighbours");
+/// let failed = rmm.undelegate(free).unwrap_err();
+/// assert_eq!(failed.error.status(), Some(Status::ErrorInput));
+/// assert_eq!((failed.host.bytes(), failed.kept.bytes()), (0x1000, 0x1000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "it owns memory"]
 pub struct UndelegateFailed {
@@ -213,6 +240,7 @@ impl<P: Platform> Rmm<P> {
             let why = reason.unwrap_or_else(|| quarantine_reason(&error));
             // A refusal is about the first granule; an RMM that does not answer at all is not asked again for each of the others.
             let part = match error {
+                Error::Refused(refusal) if refusal.result.is_not_supported() => None,
                 Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_) => {
                     memory.take_front(self.granule_size().bytes())
                 }

@@ -239,6 +239,18 @@ pub enum Error {
     },
     /// A started operation ended in a way that leaves open what was done.
     Unclear(Refusal),
+    /// An operation could be neither finished nor undone. It stays in the RMM, and what it is about stays blocked.
+    #[non_exhaustive]
+    Abandoned {
+        /// The command that started it.
+        command: Command,
+        /// The RMM's name for it.
+        handle: u64,
+        /// Bytes of memory for want of which it could not go on; 0 for another reason.
+        missing: u64,
+        /// What the command was about.
+        subject: Subject,
+    },
     /// Memory is needed that the pool does not have; nothing was called, or the operation was undone. If it could not be, the ledger has a dropped operation.
     #[non_exhaustive]
     NeedMemory {
@@ -268,6 +280,12 @@ impl Error {
     #[must_use]
     pub const fn need_memory(command: Command, bytes: u64, alignment: u64) -> Self {
         Self::NeedMemory { command, bytes, alignment }
+    }
+
+    /// An operation could be neither finished nor undone.
+    #[must_use]
+    pub const fn abandoned(command: Command, handle: u64, missing: u64, subject: Subject) -> Self {
+        Self::Abandoned { command, handle, missing, subject }
     }
 
     /// An argument of a command is wrong.
@@ -312,7 +330,10 @@ impl Error {
     /// ```
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        !matches!(self, Self::Violation { .. } | Self::Unclear(_))
+        !matches!(
+            self,
+            Self::Violation { .. } | Self::Unclear(_) | Self::Abandoned { .. } | Self::Access(_)
+        )
     }
 
     /// Whether the RMM, or the dialect, does not have what was asked for. An RMM may say so in two ways: as if the function did not exist, or by a status.
@@ -346,6 +367,7 @@ impl Error {
             | Self::Exhausted { command, .. }
             | Self::Violation { command, .. }
             | Self::NeedMemory { command, .. }
+            | Self::Abandoned { command, .. }
             | Self::Argument { command, .. } => Some(*command),
             Self::Access(_) => None,
         }
@@ -380,6 +402,18 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x}; fill the pool"
+                )
+            }
+            Self::Abandoned { command, handle, missing: 0, subject } => {
+                write!(
+                    f,
+                    "{command} for {subject}: its operation could not be ended and stays in the RMM (handle {handle:#x}); restart the RMM to be rid of it"
+                )
+            }
+            Self::Abandoned { command, handle, missing, subject } => {
+                write!(
+                    f,
+                    "{command} for {subject}: {missing:#x} bytes short, its operation could not be undone and stays in the RMM (handle {handle:#x}); give the pool more memory beforehand"
                 )
             }
             Self::Access(fault) => fault.fmt(f),

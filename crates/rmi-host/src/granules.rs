@@ -84,7 +84,7 @@ use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange};
 
 mod sealed {
-    pub trait Hand {
+    pub trait Hand: Sized {
         const RMM_OWNED: bool;
         const NAME: &'static str;
     }
@@ -93,7 +93,7 @@ mod sealed {
     }
 }
 
-/// In whose hands memory is. Sealed: [`Host`], [`Free`], [`Busy`].
+/// In whose hands memory is. Sealed: [`Host`], [`Free`], [`Busy`], [`Lent`].
 pub trait Hand: sealed::Hand {}
 
 /// The host's: normal memory.
@@ -105,6 +105,9 @@ pub enum Free {}
 /// The RMM's, inside an object: RD, REC, RTT, DATA, INTERNAL…
 #[derive(Debug)]
 pub enum Busy {}
+/// The RMM's, inside an object, and the host's until it was donated to it: the RMM may give it back as the host's.
+#[derive(Debug)]
+pub enum Lent {}
 
 impl sealed::Hand for Host {
     const RMM_OWNED: bool = false;
@@ -118,12 +121,20 @@ impl sealed::Hand for Busy {
     const RMM_OWNED: bool = true;
     const NAME: &'static str = "InUse";
 }
+impl sealed::Hand for Lent {
+    const RMM_OWNED: bool = true;
+    const NAME: &'static str = "LentToRmm";
+}
+impl Hand for Lent {}
 impl Hand for Host {}
 impl Hand for Free {}
 impl Hand for Busy {}
 
 /// Hands from which memory may be donated to a stateful operation. Sealed: [`Host`], [`Free`].
-pub trait Donatable: Hand + sealed::Donatable {}
+pub trait Donatable: Hand + sealed::Donatable {
+    /// Whose hands the memory is in afterwards.
+    type Donated: Hand;
+}
 
 impl sealed::Donatable for Host {
     const STATE: OpMemState = OpMemState::Undelegated;
@@ -131,8 +142,12 @@ impl sealed::Donatable for Host {
 impl sealed::Donatable for Free {
     const STATE: OpMemState = OpMemState::Delegated;
 }
-impl Donatable for Host {}
-impl Donatable for Free {}
+impl Donatable for Host {
+    type Donated = Lent;
+}
+impl Donatable for Free {
+    type Donated = Busy;
+}
 
 impl<H: Donatable> Granules<H> {
     /// Whether memory in these hands is donated as the host's.
@@ -259,12 +274,22 @@ impl Delegated {
     }
 }
 
-impl InUse {
+/// Memory that an object of the RMM is made of, and that was the host's until it was donated.
+pub type LentToRmm = Granules<Lent>;
+
+impl LentToRmm {
     /// The RMM has given the memory back as host memory; see [`crate::command`].
     pub(crate) fn into_undelegated(self) -> Undelegated {
         self.hand_over()
     }
 
+    /// Marks the memory as released by its object, but not as the host's; as [`InUse::into_released`].
+    pub fn into_released(self) -> Delegated {
+        self.hand_over()
+    }
+}
+
+impl InUse {
     /// Marks the memory as released by its object; whether it really is, the RMM says when it is used or undelegated.
     pub fn into_released(self) -> Delegated {
         self.hand_over()
@@ -273,7 +298,7 @@ impl InUse {
 
 impl<H: Donatable> Granules<H> {
     /// A stateful operation has taken the memory; see [`crate::command`].
-    pub(crate) fn into_donated(self) -> InUse {
+    pub(crate) fn into_donated(self) -> Granules<H::Donated> {
         self.hand_over()
     }
 }

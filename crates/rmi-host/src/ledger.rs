@@ -244,6 +244,8 @@ impl Ledger for CountingLedger {
 }
 
 /// The state of a [`CountingLedger`], in granules of 4 KiB.
+///
+/// Printed, it is the balance of a session that has ended: what is then neither returned nor in quarantine is called leaked. While Realms live, that is the memory they are made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {

@@ -30,6 +30,8 @@ use rmi_abi::{Pa, PaRange};
 use crate::access::{AccessFault, HostAccess};
 
 /// A window of physical memory that is mapped at a constant distance from its physical address, as hypervisors map their memory.
+///
+/// [The module](self) has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct LinearMap {
     window: PaRange,

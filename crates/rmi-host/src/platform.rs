@@ -11,7 +11,8 @@
 //!
 //! struct Machine { model: Model, books: CountingLedger, shelf: QuarantineShelf<16>, naps: Cell<u32> }
 //!
-//! impl Platform for Machine {
+//! // SAFETY: one conduit, one memory.
+//! unsafe impl Platform for Machine {
 //!     type Conduit = Model;
 //!     type Access = Model;
 //!     type Ledger = CountingLedger;
@@ -37,6 +38,7 @@
 //! assert!(rmm.platform().naps.get() > 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+#![expect(unsafe_code, reason = "a platform is an unsafe trait")]
 
 use crate::access::HostAccess;
 use crate::conduit::Conduit;
@@ -44,7 +46,13 @@ use crate::ledger::{Ledger, NullLedger};
 use crate::quarantine::{NoQuarantine, Quarantine};
 
 /// Everything a session needs from its embedder. [`Host`] is a ready implementation.
-pub trait Platform {
+///
+/// [The module](self) has an example of one.
+///
+/// # Safety
+///
+/// All calls reach the same machine: the conduit is always a way to the same RMM, and `access` reaches the memory that its calls name.
+pub unsafe trait Platform {
     /// The way to the RMM.
     type Conduit: Conduit + ?Sized;
     /// The host's view of its memory.
@@ -110,7 +118,9 @@ impl<C, A, L, Q> Host<C, A, L, Q> {
     }
 }
 
-impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine> Platform for Host<C, A, L, Q> {
+// SAFETY: the parts never change, so all calls go the same way. Memory that the conduit takes away and gives back is the caller's by a promise made for that machine
+// (`Undelegated::from_raw`).
+unsafe impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine> Platform for Host<C, A, L, Q> {
     type Conduit = C;
     type Access = A;
     type Ledger = L;

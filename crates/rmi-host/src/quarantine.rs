@@ -47,6 +47,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi_abi::{Command, Pa, PaRange, Status};
 
+use crate::delegate::UndelegateFailed;
 use crate::granules::Delegated;
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
@@ -253,9 +254,22 @@ impl<const N: usize> QuarantineShelf<N> {
         mut home: impl FnMut(crate::granules::Undelegated),
     ) -> usize {
         for place in &self.places {
-            if let Some(Quarantined { memory, .. }) = place.take() {
+            if let Some(Quarantined { memory, reason }) = place.take() {
                 rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
-                rmm.return_or_quarantine(memory, &mut home);
+                let kept = match rmm.undelegate(memory) {
+                    Ok(host) => {
+                        home(host);
+                        continue;
+                    }
+                    Err(UndelegateFailed { host, kept, .. }) => {
+                        if !host.is_empty() {
+                            home(host);
+                        }
+                        kept
+                    }
+                };
+                // It shrinks from the front only, so its place is enough for what is left.
+                rmm.quarantine(kept, reason);
             }
         }
         self.len()
@@ -265,6 +279,15 @@ impl<const N: usize> QuarantineShelf<N> {
 impl<const N: usize> Default for QuarantineShelf<N> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl<const N: usize> Drop for QuarantineShelf<N> {
+    /// Counts what is lost with the shelf, as dropped tokens count.
+    fn drop(&mut self) {
+        for place in &self.places {
+            drop(place.take());
+        }
     }
 }
 

@@ -69,6 +69,7 @@
 //! words out, in both halves of the page. A replay then gives zeros in their place, and so takes another way where the host depends on them. What stays in any
 //! recording: physical and intermediate addresses, exit syndromes, fault addresses, immediates of host calls, and what the host itself put
 //! into parameter pages, such as a personalization value.
+#![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
 mod line;
 mod pages;
@@ -80,7 +81,7 @@ use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa};
 
 use crate::access::{AccessFault, HostAccess};
-use crate::conduit::{Conduit, Registers};
+use crate::conduit::{Conduit, Registers, Simulated};
 use crate::tracing::TraceSink;
 
 #[cfg(feature = "alloc")]
@@ -161,7 +162,6 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
     /// As [`HostAccess::read`], for `region`.
     // The page is on the stack here and nowhere else: not while the call is made.
     #[inline(never)]
-    #[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
     unsafe fn page(&self, direction: Direction, number: u64, region: Region) {
         let mut page = [0; PAGE];
         let length = usize::try_from(region.bytes).unwrap_or(0);
@@ -187,8 +187,8 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
     }
 }
 
-#[expect(unsafe_code, reason = "the one door is an unsafe method")]
-impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
+// SAFETY: the answers are those of the conduit inside.
+unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let pages = Pages::of(self.dialect(), &registers);
@@ -208,7 +208,6 @@ impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
     }
 }
 
-#[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         // SAFETY: the caller's promise is passed on unchanged.
@@ -220,3 +219,6 @@ impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
         unsafe { self.access.write(at, from) }
     }
 }
+
+// SAFETY: the calls are those of the conduit inside.
+unsafe impl<C: Simulated, A: HostAccess, S: TraceSink> Simulated for Recording<C, A, S> {}

@@ -19,6 +19,7 @@
 //! });
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
+#![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -62,8 +63,8 @@ impl Remote {
     }
 }
 
-#[expect(unsafe_code, reason = "the one door is an unsafe method")]
-impl Conduit for Remote {
+// SAFETY: the answers are those of the conduit that the other thread serves.
+unsafe impl Conduit for Remote {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // The promise goes along: the caller waits here until the server has made the call.
         self.ask(|answer| Request::Call { registers, answer }).unwrap_or([
@@ -79,7 +80,6 @@ impl Conduit for Remote {
     }
 }
 
-#[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 impl HostAccess for Remote {
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let length = into.len();
@@ -131,19 +131,16 @@ impl Server {
     }
 }
 
-#[expect(unsafe_code, reason = "calls go through the one door")]
 fn call(door: &(impl Conduit + ?Sized), registers: Registers) -> Registers {
     // SAFETY: only `Remote::call` makes this request, and its caller, who waits for the answer, has made the promise.
     unsafe { door.call(registers) }
 }
 
-#[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 fn read(door: &(impl HostAccess + ?Sized), at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
     // SAFETY: only `Remote::read` makes this request, and its caller, who waits for the answer, has made the promise.
     unsafe { door.read(at, into) }
 }
 
-#[expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 fn write(door: &(impl HostAccess + ?Sized), at: Pa, from: &[u8]) -> Result<(), AccessFault> {
     // SAFETY: only `Remote::write` makes this request, and its caller, who waits for the answer, has made the promise.
     unsafe { door.write(at, from) }

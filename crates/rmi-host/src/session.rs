@@ -55,6 +55,7 @@ use core::ops::Deref;
 
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::feature::Features;
+use rmi_abi::granule::TrackingRegionSize;
 use rmi_abi::realm::RmmConfigPage;
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
 use zerocopy::FromZeros;
@@ -94,6 +95,8 @@ pub struct SessionOptions {
     pub dialect: Option<Dialect>,
     /// The granule size wanted. An RMM that another agent has activated keeps its own.
     pub granule_size: GranuleSize,
+    /// The tracking region size wanted, as a code of the granule size; `None` to leave it as it is.
+    pub tracking_region: Option<TrackingRegionSize>,
     /// How long commands wait for a busy RMM.
     pub patience: Patience,
     /// How the host itself runs.
@@ -209,6 +212,7 @@ pub struct Discovered<P> {
     channel: Channel<P>,
     features: Features,
     granule_size: GranuleSize,
+    tracking_region: Option<TrackingRegionSize>,
 }
 
 impl<P: Platform> Discovered<P> {
@@ -226,7 +230,10 @@ impl<P: Platform> Discovered<P> {
         let dialect = options.dialect.unwrap_or(Dialect::V2_0Bet3);
         let mut channel = Channel::new(platform, dialect, options.patience);
         match Self::look(&mut channel, options) {
-            Ok(features) => Ok(Self { channel, features, granule_size: options.granule_size }),
+            Ok(features) => {
+                let SessionOptions { granule_size, tracking_region, .. } = options;
+                Ok(Self { channel, features, granule_size, tracking_region })
+            }
             Err(error) => Err(Failed::new(channel.into_platform(), error)),
         }
     }
@@ -280,26 +287,32 @@ impl<P: Platform> Discovered<P> {
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. When another agent activated the RMM, its configuration cannot change any more; that is an error only if it differs.
+    /// [`SessionError`]. When another agent has activated the RMM its configuration cannot change any more; the session then takes the granule size that it has.
     pub fn configure(&mut self, page: &mut Undelegated) -> Result<(), SessionError> {
         if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
             return Ok(());
         }
-        let mut config = self.channel.config(page)?;
-        if config.rmi_granule_size == self.granule_size.code() {
+        let found = self.channel.config(page)?;
+        let mut wanted = RmmConfigPage::new_zeroed();
+        wanted.rmi_granule_size = self.granule_size.code();
+        // Region sizes are coded relative to the granule size; 0 is the one that every granule size has.
+        let same_size = found.rmi_granule_size == wanted.rmi_granule_size;
+        wanted.tracking_region_size = match self.tracking_region {
+            Some(TrackingRegionSize(code)) => code,
+            None if same_size => found.tracking_region_size,
+            None => 0,
+        };
+        if same_size && found.tracking_region_size == wanted.tracking_region_size {
             return Ok(());
         }
-        let found = GranuleSize::from_code(config.rmi_granule_size);
-        // Region sizes are coded relative to the granule size; 0 is the one every granule size has.
-        config = RmmConfigPage::new_zeroed();
-        config.rmi_granule_size = self.granule_size.code();
-        match self.channel.set_config(page, &config) {
+        match self.channel.set_config(page, &wanted) {
             Ok(()) => Ok(()),
+            // Another agent has activated it: it stays as it is.
             Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
-                match found {
-                    Some(size) => Err(SessionError::GranuleSize(size)),
-                    None => Err(SessionError::GranuleCode(config.rmi_granule_size)),
-                }
+                let adopted = GranuleSize::from_code(found.rmi_granule_size);
+                self.granule_size =
+                    adopted.ok_or(SessionError::GranuleCode(found.rmi_granule_size))?;
+                Ok(())
             }
             Err(error) => Err(error.into()),
         }
@@ -398,6 +411,7 @@ impl<P: Platform> Rmm<P> {
             channel: self.channel,
             features: self.features,
             granule_size: self.granule_size,
+            tracking_region: None,
         }
     }
 }
@@ -431,7 +445,7 @@ impl<P: Platform> Channel<P> {
 
     fn has_gpt_info(&self) -> Result<bool, Error> {
         let (result, _) = self.ask(&Call::new(Command::GptInfo, Subject::Rmm, [0, 0]))?;
-        Ok(!result.is_not_supported())
+        Ok(!result.is_not_supported() && result.status() != Status::ErrorNotSupported)
     }
 
     /// `RMI_FEATURES`: reads one feature register; 0 for one that the RMM does not have.

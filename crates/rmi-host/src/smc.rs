@@ -18,6 +18,7 @@
 //!     Ok(())
 //! }
 //! ```
+#![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
 use crate::conduit::{Conduit, Registers};
 
@@ -27,8 +28,8 @@ use crate::conduit::{Conduit, Registers};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SmcConduit;
 
-#[expect(unsafe_code, reason = "the one door is an unsafe method")]
-impl Conduit for SmcConduit {
+// SAFETY: the answers are those of the RMM behind the SMC instruction.
+unsafe impl Conduit for SmcConduit {
     unsafe fn call(&self, registers: Registers) -> Registers {
         let [function, a1, a2, a3, a4, a5, a6, a7] = registers;
         let mut args = [0; 17];

@@ -25,6 +25,7 @@
 //! assert_eq!(lines.next(), Some("0xc4000211() = 0xffffffffffffffff"));
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
+#![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
 mod sinks;
 
@@ -38,7 +39,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use rmi_abi::Dialect;
 use rmi_abi::trace::{CallDisplay, ResultDisplay};
 
-use crate::conduit::{Conduit, Registers};
+use crate::conduit::{Conduit, Registers, Simulated};
 
 /// Where the lines of a trace go. Called on any CPU, after each call.
 pub trait TraceSink {
@@ -96,8 +97,8 @@ impl<C, S: TraceSink> Tracing<C, S> {
     }
 }
 
-impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
-    #[expect(unsafe_code, reason = "the one door is an unsafe method")]
+// SAFETY: the answers are those of the conduit inside.
+unsafe impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };
@@ -119,3 +120,6 @@ impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
         answer
     }
 }
+
+// SAFETY: the calls are those of the conduit inside.
+unsafe impl<C: Simulated, S: TraceSink> Simulated for Tracing<C, S> {}

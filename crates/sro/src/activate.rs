@@ -1,9 +1,9 @@
 //! Activating the RMM, which may take memory.
 //!
 //! ```
-//! use rmi_abi::Dialect;
+//! # use rmi_abi::Dialect;
 //! use rmi_host::{Discovered, Error, Host, SessionOptions};
-//! use rmm_model::{Model, Options};
+//! # use rmm_model::{Model, Options};
 //! use sro::{Pool, PoolStorage, activate, deactivate};
 //!
 //! # let mut options = Options::new(Dialect::V2_0Bet3);
@@ -11,7 +11,7 @@
 //! # options.can_cancel = true;
 //! // An RMM that wants four granules before it becomes active, and lets an activation be cancelled.
 //! let model = Model::new(options)?;
-//! let mut memory = model.take_memory();
+//! # let mut memory = model.take_memory();
 //! let mut places = PoolStorage::<4>::new();
 //! let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).expect("1 GiB")).expect("two pages");
 //! let platform = Host::new(&model, &model);
@@ -62,12 +62,6 @@ pub struct Activated<P> {
 /// Fill the pool with all that the RMM may want. An activation that runs short is cancelled; on an RMM that does not let it be cancelled it can be neither finished nor ended, the ledger
 /// records a dropped operation, and the RMM stays between its states. A later activation then looks like one of an RMM that is active already.
 ///
-/// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
-///
-/// # Errors
-///
-/// The platform comes back, with the error and what the RMM was given and keeps.
-///
 /// ```
 /// use rmi_abi::Dialect;
 /// use rmi_host::{Discovered, Host, SessionOptions};
@@ -88,6 +82,12 @@ pub struct Activated<P> {
 /// assert!(activated.was_active && activated.donated.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
+///
+/// # Errors
+///
+/// The platform comes back, with the error and what the RMM was given and keeps.
 pub fn activate<P: Platform>(
     discovered: Discovered<P>,
     pool: &mut Pool<'_>,
@@ -118,6 +118,8 @@ pub fn activate<P: Platform>(
 
 /// Deactivates the RMM, which gives back what activation took: host memory goes to the pool. Nothing of the session may be left, no Realm and no delegated memory; so the pool is
 /// emptied of delegated memory first.
+///
+/// [The module](self) has an example.
 ///
 /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
 ///

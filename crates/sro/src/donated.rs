@@ -50,7 +50,7 @@
 
 use rmi_abi::{Command, PaRange};
 use rmi_host::command::Claim;
-use rmi_host::granules::{Busy, Donatable, Granules, InUse};
+use rmi_host::granules::{Busy, Donatable, Free, Granules, Host, InUse, Lent, LentToRmm};
 use rmi_host::{Platform, QuarantineReason, Rmm};
 
 use crate::pool::Pool;
@@ -63,13 +63,16 @@ use crate::set::GranuleSet;
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {
-    delegated: GranuleSet<Busy, [InUse; Self::RANGES]>,
-    host: GranuleSet<Busy, [InUse; Self::RANGES]>,
+    delegated: GranuleSet<Busy, [InUse; Self::PLACES]>,
+    host: GranuleSet<Lent, [LentToRmm; Self::PLACES]>,
 }
 
 impl Donated {
     /// Separate ranges of memory of one kind that an object may be made of.
     pub const RANGES: usize = 16;
+
+    /// One more, for what is left when the RMM returns the middle of a range.
+    const PLACES: usize = Self::RANGES + 1;
 
     /// Bytes inside the object.
     #[must_use]
@@ -89,34 +92,64 @@ impl Donated {
     }
 
     /// How many more separate ranges fit for sure.
-    pub(crate) fn spare<H: Donatable>(&self) -> usize {
-        if Granules::<H>::is_donated_undelegated() {
-            self.host.spare()
-        } else {
-            self.delegated.spare()
-        }
-    }
-
-    pub(crate) fn insert<H: Donatable>(&mut self, memory: InUse) -> Result<(), InUse> {
-        if Granules::<H>::is_donated_undelegated() {
-            self.host.insert(memory)
-        } else {
-            self.delegated.insert(memory)
-        }
+    pub(crate) fn spare<H: Recorded>(&self) -> usize {
+        H::spare(self).saturating_sub(1)
     }
 
     /// The token of a range that the RMM returns; `None` when it was not given all of it.
     pub(crate) fn claim(&mut self, range: PaRange) -> Option<Claim> {
-        let delegated =
-            self.delegated.take_range(range).map(|token| Claim { token, was_host: false });
-        delegated.or_else(|| Some(Claim { token: self.host.take_range(range)?, was_host: true }))
+        let delegated = self.delegated.take_range(range).map(Claim::Delegated);
+        delegated.or_else(|| self.host.take_range(range).map(Claim::Lent))
     }
 
     /// Tries to take back by force what an operation kept: what the RMM releases goes to the pool, the rest to quarantine.
     pub fn recover<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool<'_>, command: Command) {
-        while let Some(memory) = self.delegated.pop().or_else(|| self.host.pop()) {
-            let reason = QuarantineReason::NotReclaimed { command };
+        let reason = QuarantineReason::NotReclaimed { command };
+        while let Some(memory) = self.delegated.pop() {
             pool.recover(rmm, memory.into_released(), reason);
         }
+        while let Some(memory) = self.host.pop() {
+            pool.recover(rmm, memory.into_released(), reason);
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for rmi_host::granules::Free {}
+    impl Sealed for rmi_host::granules::Host {}
+}
+
+/// Memory whose donation a [`Donated`] records: delegated memory, and the host's. Sealed.
+pub trait Recorded: Donatable + sealed::Sealed {
+    /// Records memory; it comes back when there is no room.
+    #[doc(hidden)]
+    fn record(
+        donated: &mut Donated,
+        memory: Granules<Self::Donated>,
+    ) -> Result<(), Granules<Self::Donated>>;
+
+    /// Places that are free.
+    #[doc(hidden)]
+    fn spare(donated: &Donated) -> usize;
+}
+
+impl Recorded for Free {
+    fn record(donated: &mut Donated, memory: InUse) -> Result<(), InUse> {
+        donated.delegated.insert(memory)
+    }
+
+    fn spare(donated: &Donated) -> usize {
+        donated.delegated.spare()
+    }
+}
+
+impl Recorded for Host {
+    fn record(donated: &mut Donated, memory: LentToRmm) -> Result<(), LentToRmm> {
+        donated.host.insert(memory)
+    }
+
+    fn spare(donated: &Donated) -> usize {
+        donated.host.spare()
     }
 }

@@ -46,10 +46,10 @@
 use rmi_abi::Command;
 use rmi_abi::desc::OpMemState;
 use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Donatable, Free, Granules, Host};
+use rmi_host::granules::{Free, Granules, Host};
 use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
-use crate::donated::Donated;
+use crate::donated::{Donated, Recorded};
 use crate::operation::{Advance, Need, Next, Operation};
 use crate::pool::Pool;
 
@@ -72,6 +72,8 @@ struct Driver<'d, 'm, P: Platform> {
 /// recovers it. When the pool is short, or the RMM refuses what it is offered, the operation is cancelled if it can be, and otherwise ended by an offer that the RMM
 /// must refuse.
 ///
+/// [The module](self) has an example.
+///
 /// # Errors
 ///
 /// The final status of the command; [`Error::NeedMemory`] when the pool is short, after the operation was undone; [`Error::Violation`] when the RMM broke the rules or did not
@@ -90,13 +92,17 @@ pub fn drive<P: Platform>(
         Advance::Failed(error) => return Err(error),
         Advance::Again(operation) => operation,
     };
-    let command = operation.command();
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
     for _ in 0..rmm.patience().steps {
         let step = match operation.next() {
             Ok(Next::Continue) => match operation.proceed() {
                 Ok(Advance::Again(going)) => {
                     operation = going;
+                    if operation.was_busy() {
+                        driver.wait();
+                    } else {
+                        driver.idle = 0;
+                    }
                     Ok(())
                 }
                 Ok(Advance::Done(reply)) => return driver.end(Ok(reply)),
@@ -108,20 +114,24 @@ pub fn drive<P: Platform>(
             },
             Ok(Next::Need(need)) => driver.need(&mut operation, need),
             Ok(Next::Take) => driver.take(&mut operation),
+            // A request that nothing meets: undo the operation, if the RMM lets us.
+            Err(error) if driver.undoing.is_none() => driver.undo(&mut operation, error),
             Err(error) => Err(error),
         };
         if let Err(error) = step {
-            operation.abandon();
-            return Err(driver.undoing.unwrap_or(error));
+            return Err(driver.strand(operation, error));
         }
         if driver.idle > rmm.patience().busy {
             break;
         }
     }
-    let subject = operation.subject();
-    operation.abandon();
-    let endless = Error::violation(command, Violation::Endless, 0, subject);
-    Err(driver.undoing.unwrap_or(endless))
+    let endless = Error::violation(
+        operation.command(),
+        Violation::Endless,
+        operation.handle(),
+        operation.subject(),
+    );
+    Err(driver.strand(operation, endless))
 }
 
 impl<P: Platform> Driver<'_, '_, P> {
@@ -132,6 +142,18 @@ impl<P: Platform> Driver<'_, '_, P> {
             (Ok(reply), None) => Ok(reply),
             (Err(error), _) => Err(self.undoing.unwrap_or(error)),
         }
+    }
+
+    /// Gives an operation up that can be neither finished nor undone. The error must not look as if nothing had happened.
+    fn strand(&self, operation: Operation<'_, P>, error: Error) -> Error {
+        let missing = match self.undoing {
+            Some(Error::NeedMemory { bytes, .. }) => bytes,
+            _ => 0,
+        };
+        let stranded =
+            Error::abandoned(operation.command(), operation.handle(), missing, operation.subject());
+        operation.abandon();
+        if error.is_clean() { stranded } else { error }
     }
 
     fn wait(&mut self) {
@@ -145,6 +167,7 @@ impl<P: Platform> Driver<'_, '_, P> {
             // It was cancelled or refused, and asks again: there is no way out that the RMM accepts.
             return Err(error);
         }
+        self.pool.learn(operation.command(), self.donated.bytes() + need.bytes, need);
         match self.meet(operation, need) {
             Ok(Donation::Taken(0) | Donation::Busy) => {
                 self.wait();
@@ -152,7 +175,6 @@ impl<P: Platform> Driver<'_, '_, P> {
             }
             Ok(Donation::Taken(_)) => {
                 self.idle = 0;
-                self.pool.learn(operation.command(), self.donated.bytes());
                 Ok(())
             }
             Ok(Donation::Refused(result)) => {
@@ -269,7 +291,7 @@ impl<P: Platform> Driver<'_, '_, P> {
 }
 
 /// A part of a pool that donations come from.
-trait Stock: Donatable + Sized {
+trait Stock: Recorded + Sized {
     /// Bytes that are missing of so many bytes in blocks of that size.
     fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64;
 

@@ -64,7 +64,8 @@
 //!
 //! # What a donated range cannot do
 //!
-//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from then on. A token that was given away whole cannot be donated twice:
+//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from then on; what it does not take stays, so a real host keeps the tokens that it offers, as above.
+//! A token that was given away cannot be donated twice:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_abi::desc::BlockSize;
@@ -139,12 +140,12 @@
 use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Donatable, Granules, Undelegated};
+use rmi_host::granules::{Granules, Undelegated};
 use rmi_host::{
     Channel, Error, Failure, Pending, Platform, Progress, Reply, Subject, Violation, Want,
 };
 
-use crate::donated::Donated;
+use crate::donated::{Donated, Recorded};
 
 /// What an operation wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +223,6 @@ pub enum Advance<'r, P: Platform> {
 /// Dropping one is a bug that the compiler warns of and the ledger records: the RMM keeps the operation, and whatever object it is about stays blocked.
 ///
 /// ```
-/// # use core::num::NonZeroU32;
 /// # use rmi_abi::Dialect;
 /// # use rmi_abi::realm::RealmParams;
 /// # use rmi_abi::rec::{Mpidr, RecParams};
@@ -355,6 +355,18 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.pending.as_ref().map_or(Subject::Rmm, Pending::subject)
     }
 
+    /// The RMM's name for the operation.
+    #[must_use]
+    pub fn handle(&self) -> u64 {
+        self.pending.as_ref().map_or(0, Pending::handle)
+    }
+
+    /// Whether the RMM was busy at the last step, which did nothing.
+    #[must_use]
+    pub fn was_busy(&self) -> bool {
+        self.pending.as_ref().is_some_and(Pending::was_busy)
+    }
+
     /// Whether the RMM would let the operation be cancelled now.
     #[must_use]
     pub fn can_cancel(&self) -> bool {
@@ -405,7 +417,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # Errors
     ///
     /// As [`Channel::op_mem_donate`]; also [`Error::NeedMemory`] when `donated` has no room for so many separate ranges, before any call.
-    pub fn donate<H: Donatable>(
+    pub fn donate<H: Recorded>(
         &mut self,
         list: &mut Undelegated,
         memory: &mut [Granules<H>],
@@ -420,7 +432,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         let blocks = (block, self.granule);
         self.channel.op_mem_donate(pending, list, memory, blocks, &mut |taken| {
             // There is a place for each token offered.
-            if let Err(homeless) = donated.insert::<H>(taken) {
+            if let Err(homeless) = H::record(donated, taken) {
                 drop(homeless);
             }
         })
@@ -437,10 +449,6 @@ impl<'r, P: Platform> Operation<'r, P> {
     }
 
     /// Takes memory back: one `RMI_OP_MEM_RECLAIM`. What comes back leaves `donated` and goes to `home`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Channel::op_mem_reclaim`].
     ///
     /// ```
     /// # use rmi_abi::Dialect;
@@ -475,6 +483,10 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # pool.drain_host(&mut |_| ());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::op_mem_reclaim`].
     pub fn reclaim(
         &mut self,
         list: &mut Undelegated,

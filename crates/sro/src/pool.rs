@@ -78,6 +78,8 @@ use rmi_abi::{Command, PaRange};
 use rmi_host::granules::{Delegated, Free, Granules, Hand, Host, Undelegated};
 use rmi_host::{DelegateFailed, Error, Ledger, LedgerEvent, Platform, QuarantineReason, Rmm};
 
+use crate::donated::Donated;
+use crate::operation::Need;
 use crate::set::{GranuleSet, Places};
 
 /// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated memory. 32 bytes a place and kind.
@@ -192,7 +194,7 @@ pub struct Pool<'m> {
     free: GranuleSet<Free, PoolPlaces<'m, Free>>,
     list: Undelegated,
     page: Undelegated,
-    learned: [(Command, u64); LEARNED],
+    learned: [(Command, Reserve); LEARNED],
 }
 
 /// Commands whose needs a pool remembers: few take memory.
@@ -249,7 +251,7 @@ impl<'m> Pool<'m> {
             return Err(pages);
         }
         let list = pages.take_front(MIN_GRANULE).unwrap_or_default();
-        let learned = [(Command::Version, 0); LEARNED];
+        let learned = [(Command::Version, Reserve { bytes: 0, block: 0 }); LEARNED];
         Ok(Self {
             host: GranuleSet::new(host),
             free: GranuleSet::new(free),
@@ -454,26 +456,69 @@ impl<'m> Pool<'m> {
         home(self.page);
     }
 
-    /// The most that `command` was ever given by this pool, in bytes; before the first time, what TF-RMM asks for.
+    /// The most that `command` ever asked this pool for, in bytes; before the first time, what TF-RMM asks for.
     #[must_use]
     pub fn reserve_for(&self, command: Command) -> u64 {
+        self.reserve(command).bytes
+    }
+
+    fn reserve(&self, command: Command) -> Reserve {
         let learned =
-            self.learned.iter().find(|(known, _)| *known == command).map(|(_, bytes)| *bytes);
-        learned.unwrap_or(match command {
-            Command::RecCreate => 16 * MIN_GRANULE,
-            _ => 0,
+            self.learned.iter().find(|(known, _)| *known == command).map(|(_, reserve)| *reserve);
+        learned.unwrap_or(Reserve {
+            bytes: if command == Command::RecCreate { 16 * MIN_GRANULE } else { 0 },
+            block: MIN_GRANULE,
         })
     }
 
-    pub(crate) fn learn(&mut self, command: Command, bytes: u64) {
+    /// Why `command` cannot be carried out with what the pool has: `own` bytes for the object itself, and what such an operation is known to ask for, in blocks and in as many runs as
+    /// can be donated. Asked before the first call of an operation that may not be cancellable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`] with what is missing.
+    pub fn check_reserve(&self, command: Command, own: u64) -> Result<(), Error> {
+        let Reserve { bytes, block } = self.reserve(command);
+        let missing = bytes
+            .saturating_sub(self.longest_runs(block))
+            .max(self.missing(bytes + own, MIN_GRANULE));
+        if missing > 0 { Err(Error::need_memory(command, missing, block)) } else { Ok(()) }
+    }
+
+    /// Bytes of whole blocks in the longest runs, as many as can be donated.
+    fn longest_runs(&self, block: u64) -> u64 {
+        let mut longest = [0; Donated::RANGES];
+        for range in self.host.iter().chain(self.free.iter()) {
+            let mut run = blocks_in(range, block);
+            for place in &mut longest {
+                if run > *place {
+                    core::mem::swap(place, &mut run);
+                }
+            }
+        }
+        longest.iter().sum()
+    }
+
+    pub(crate) fn learn(&mut self, command: Command, bytes: u64, need: Need) {
+        let block = if need.contiguous { need.bytes } else { need.block_bytes };
         // An unused place is one for `RMI_VERSION`, which takes no memory.
         let known = self.learned.iter().position(|(known, _)| *known == command);
         let place =
             known.or_else(|| self.learned.iter().position(|(known, _)| *known == Command::Version));
-        if let Some(place) = place.and_then(|place| self.learned.get_mut(place)) {
-            *place = (command, bytes.max(if known.is_some() { place.1 } else { 0 }));
+        if let Some((of, reserve)) = place.and_then(|place| self.learned.get_mut(place)) {
+            *of = command;
+            *reserve = Reserve { bytes: bytes.max(reserve.bytes), block: block.max(reserve.block) };
         }
     }
+}
+
+/// What a command is known to ask for.
+#[derive(Clone, Copy, Debug)]
+struct Reserve {
+    /// In all, in bytes.
+    bytes: u64,
+    /// In blocks of this size, in bytes, aligned to it.
+    block: u64,
 }
 
 /// Bytes of whole, aligned blocks in a range.

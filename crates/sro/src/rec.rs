@@ -48,8 +48,8 @@
 //! }
 //! ```
 
-use rmi_abi::Command;
 use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::{Command, Pa};
 use rmi_host::{Error, Failed, Platform, QuarantineReason, Rd, RecGranule, Rmm};
 
 use crate::donated::Donated;
@@ -101,6 +101,8 @@ pub struct RecObject {
     granule: RecGranule,
     donated: Donated,
     mpidr: Mpidr,
+    /// The Realm that it belongs to.
+    realm: Pa,
 }
 
 impl RecObject {
@@ -113,6 +115,12 @@ impl RecObject {
     #[must_use]
     pub const fn mpidr(&self) -> Mpidr {
         self.mpidr
+    }
+
+    /// Address of the descriptor of the Realm that it belongs to.
+    #[must_use]
+    pub const fn realm(&self) -> Pa {
+        self.realm
     }
 
     /// Memory that it was given, beyond its granule, in bytes.
@@ -139,20 +147,26 @@ impl RecObject {
     ) -> Result<Self, Error> {
         let command = Command::RecCreate;
         let granule = rmm.granule_size().bytes();
-        let reserve = pool.reserve_for(command) + granule;
-        let missing = pool.missing(reserve, granule);
-        if missing > 0 {
-            return Err(Error::need_memory(command, missing, granule));
-        }
+        pool.check_reserve(command, granule)?;
         let rec = pool.take(rmm, command, granule, granule)?;
         let mut donated = Donated::default();
         let result = rmm
             .rec_create(rd, &rec, pool.pages().page, &params.encode())
             .and_then(|progress| drive(rmm, pool, &mut donated, progress));
         match result {
-            Ok(_) => Ok(Self { granule: RecGranule::new(rec), donated, mpidr: params.mpidr }),
+            Ok(_) => Ok(Self {
+                granule: RecGranule::new(rec),
+                donated,
+                mpidr: params.mpidr,
+                realm: rd.pa(),
+            }),
             Err(error) => {
-                let made = Self { granule: RecGranule::new(rec), donated, mpidr: params.mpidr };
+                let made = Self {
+                    granule: RecGranule::new(rec),
+                    donated,
+                    mpidr: params.mpidr,
+                    realm: rd.pa(),
+                };
                 made.undo(rmm, pool, &error);
                 Err(error)
             }

@@ -93,9 +93,11 @@ pub struct GranuleSet<H: Hand, S> {
 }
 
 impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
-    /// An empty set in `places`, whose tokens must be empty; what they own would be part of the set only by accident.
-    pub fn new(places: S) -> Self {
-        Self { places, len: 0, hand: core::marker::PhantomData }
+    /// A set in `places`. Memory that they hold, from a set that was there before, belongs to it.
+    pub fn new(mut places: S) -> Self {
+        places.as_mut().sort_unstable_by_key(|place| (place.is_empty(), place.base()));
+        let len = places.as_ref().iter().take_while(|place| !place.is_empty()).count();
+        Self { places, len, hand: core::marker::PhantomData }
     }
 
     fn ranges(&self) -> &[Granules<H>] {

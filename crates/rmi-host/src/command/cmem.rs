@@ -32,6 +32,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Progress, Error> {
         let command = Command::CmemCreate;
         self.require(command)?;
+        super::not_empty(command, cmem)?;
         let at = self.put(command, page, params)?;
         let args = [cmem.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(cmem.base()), args);

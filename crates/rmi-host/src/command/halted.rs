@@ -55,7 +55,8 @@ struct Noting<'p, P> {
     last: Cell<[u64; 7]>,
 }
 
-impl<P: Platform> Conduit for Noting<'_, P> {
+// SAFETY: the answers are those of the platform's conduit.
+unsafe impl<P: Platform> Conduit for Noting<'_, P> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.platform.conduit().call(registers) };
@@ -65,7 +66,8 @@ impl<P: Platform> Conduit for Noting<'_, P> {
     }
 }
 
-impl<P: Platform> Platform for Noting<'_, P> {
+// SAFETY: the parts are the platform's.
+unsafe impl<P: Platform> Platform for Noting<'_, P> {
     type Conduit = Self;
     type Access = P::Access;
     type Ledger = P::Ledger;

@@ -6,9 +6,11 @@ use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::{Command, GranuleSize, PaRange, ResultWord, Status};
 use zerocopy::IntoBytes;
 
-use crate::channel::{Call, Channel, Pending, Step};
+use crate::channel::{Call, Channel, Pending, Step, Want};
 use crate::error::{Error, Refusal, Subject, Violation};
-use crate::granules::{Delegated, Donatable, Granules, InUse, Undelegated, donation_state};
+use crate::granules::{
+    Delegated, Donatable, Granules, InUse, LentToRmm, Undelegated, donation_state,
+};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
@@ -52,15 +54,34 @@ pub enum Returned {
 /// The token of memory that an RMM returns.
 #[derive(Debug)]
 #[must_use = "dropping it leaks the memory"]
-pub struct Claim {
-    /// The memory.
-    pub token: InUse,
-    /// Whether it was the host's until it was donated.
-    pub was_host: bool,
+pub enum Claim {
+    /// It was delegated when it was donated.
+    Delegated(InUse),
+    /// It was the host's when it was donated.
+    Lent(LentToRmm),
+}
+
+impl Claim {
+    fn range(&self) -> PaRange {
+        match self {
+            Self::Delegated(token) => token.range(),
+            Self::Lent(token) => token.range(),
+        }
+    }
+
+    fn into_released(self) -> Delegated {
+        match self {
+            Self::Delegated(token) => token.into_released(),
+            Self::Lent(token) => token.into_released(),
+        }
+    }
 }
 
 /// Entries of an address list: it may not leave the granule that holds it.
 const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
+
+/// A piece of an empty list.
+const ZEROS: [u8; 256] = [0; 256];
 
 impl<P: Platform> Channel<P> {
     /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each token becomes one descriptor of blocks of `size`. `list` is host memory that carries
@@ -80,7 +101,7 @@ impl<P: Platform> Channel<P> {
         list: &mut Undelegated,
         memory: &mut [Granules<H>],
         blocks: (BlockSize, GranuleSize),
-        taken: &mut dyn FnMut(InUse),
+        taken: &mut dyn FnMut(Granules<H::Donated>),
     ) -> Result<Donation, Error> {
         let (size, granule) = blocks;
         let argument = |what| Error::Argument {
@@ -88,22 +109,24 @@ impl<P: Platform> Channel<P> {
             what,
             subject: pending.subject,
         };
-        let mut words = [0u64; LIST_ENTRIES];
+        if memory.len() > LIST_ENTRIES {
+            return Err(argument("too many ranges for one list"));
+        }
+        let at = self.list_page(list, Command::OpMemDonate)?;
         let mut offered = 0u64;
-        for (slot, token) in words.iter_mut().zip(memory.iter()) {
+        // Word by word into the page: a list of its own on the stack would be another 4 KiB.
+        for (offset, token) in (0..).step_by(8).zip(memory.iter()) {
             let desc =
                 AddrRangeDesc::from_range(&token.range(), size, donation_state::<H>(), granule)
                     .ok_or(argument("the memory is no whole number of blocks"))?;
-            *slot = desc
+            let word = desc
                 .encode(self.dialect(), granule)
                 .map_err(|_| argument("the memory has no descriptor in this dialect"))?;
+            self.write_host(list, offset, word.as_bytes())?;
             offered = offered.saturating_add(token.bytes());
         }
-        let words = words.get(..memory.len()).ok_or(argument("too many ranges for one list"))?;
-        let at = self.list_page(list, Command::OpMemDonate)?;
-        self.write_host(list, 0, words.as_bytes())?;
         // Dialects before bet3 have no fourth argument and ignore the register.
-        let args = [pending.handle, at, words.len() as u64, 0];
+        let args = [pending.handle, at, memory.len() as u64, 0];
         let call = Call::new(Command::OpMemDonate, pending.subject, args);
         // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered belongs to the tokens, of which it gets what it takes.
         let answer = unsafe { self.advance(pending, &call) };
@@ -132,7 +155,7 @@ impl<P: Platform> Channel<P> {
         pending: &Pending,
         memory: &mut [Granules<H>],
         mut bytes: u64,
-        taken: &mut dyn FnMut(InUse),
+        taken: &mut dyn FnMut(Granules<H::Donated>),
     ) {
         let ledger = self.platform().ledger();
         for token in memory {
@@ -149,16 +172,15 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Offers one granule that is *not* delegated to an operation that wants memory, so that the RMM refuses it and ends the operation: the only way out of an
-    /// operation that wants memory which the host does not have and that cannot be cancelled.
-    ///
-    /// `list` is both the granule offered and the page that carries the list; it stays the host's, because the RMM accepts no granule in the wrong state.
+    /// Offers one granule in the wrong state to an operation that wants memory, so that the RMM refuses it and ends the operation: the only way out of an operation that wants memory which the
+    /// host does not have and that cannot be cancelled. To one that wants delegated memory the page of the list itself is offered, which is not delegated. One that wants host memory, or one whole block, has no such way
+    /// out, and nothing is offered.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE; TF-RMM (July 2026) turns to reclaiming when the first granule is refused.
     ///
     /// # Errors
     ///
-    /// [`Error::Violation`] when the RMM takes the granule all the same.
+    /// [`Error::Argument`] when there is nothing that the RMM must refuse; [`Error::Violation`] when the RMM takes the granule all the same.
     pub fn op_mem_donate_nothing(
         &self,
         pending: &mut Pending,
@@ -170,6 +192,15 @@ impl<P: Platform> Channel<P> {
             what,
             subject: pending.subject,
         };
+        match pending.want {
+            Want::Donate(request)
+                if !request.contiguous && request.state == OpMemState::Delegated => {}
+            _ => {
+                return Err(argument(
+                    "the operation wants nothing that the host could offer wrongly",
+                ));
+            }
+        }
         let at = self.list_page(list, Command::OpMemDonate)?;
         let desc = AddrRangeDesc {
             base: list.base(),
@@ -182,8 +213,7 @@ impl<P: Platform> Channel<P> {
             .map_err(|_| argument("the page has no descriptor in this dialect"))?;
         self.write_host(list, 0, word.as_bytes())?;
         let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
-        // SAFETY: the granule offered is host memory that the descriptor declares delegated, which a sound RMM refuses; it is borrowed exclusively, and should
-        // an unsound one take it, the violation below tells the caller never to use it again.
+        // SAFETY: the granule offered is host memory that the descriptor declares delegated. An RMM takes no granule that is not in the state declared; the page stays the host's.
         match unsafe { self.advance(pending, &call)? } {
             None => Ok(Donation::Busy),
             Some(Step::Final(result, _)) => Ok(Donation::Refused(result)),
@@ -217,7 +247,9 @@ impl<P: Platform> Channel<P> {
         let room = LIST_ENTRIES;
         let at = self.list_page(list, Command::OpMemReclaim)?;
         // What the RMM does not write must not be mistaken for something it wrote.
-        self.write_host(list, 0, &[0; LIST_ENTRIES * 8])?;
+        for offset in (0..MIN_GRANULE).step_by(ZEROS.len()) {
+            self.write_host(list, offset, &ZEROS)?;
+        }
         let call =
             Call::new(Command::OpMemReclaim, pending.subject, [pending.handle, at, room as u64]);
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
@@ -229,27 +261,34 @@ impl<P: Platform> Channel<P> {
         let Some(filled) = usize::try_from(reply.x1()).ok().filter(|filled| *filled <= room) else {
             return Err(self.violation(pending, Violation::Count, reply.x1()));
         };
-        let mut words = [0u64; LIST_ENTRIES];
-        self.read_host(list, 0, words.as_mut_bytes())?;
         let (mut given, mut foreign) = (0, None);
-        for word in words.iter().take(filled) {
-            let desc = AddrRangeDesc::decode(*word, self.dialect(), granule);
-            let token = desc.range(granule).filter(|range| !range.is_empty()).and_then(&mut *claim);
-            let Some(Claim { token, was_host }) = token else {
-                foreign = foreign.or(Some(*word));
+        let ledger = self.platform().ledger();
+        for offset in (0..).step_by(8).take(filled) {
+            let word: u64 = self.get(list, offset)?;
+            let desc = AddrRangeDesc::decode(word, self.dialect(), granule);
+            let range = desc.range(granule).filter(|range| !range.is_empty());
+            let claimed = range.and_then(|range| claim(range).map(|claimed| (range, claimed)));
+            let Some((range, claimed)) = claimed else {
+                foreign = foreign.or(Some(word));
                 continue;
             };
-            given += token.bytes();
-            self.platform()
-                .ledger()
-                .record(LedgerEvent::Reclaimed { command: pending.command }, token.range());
-            home(match desc.state {
-                OpMemState::Undelegated if was_host => {
-                    self.platform().ledger().record(LedgerEvent::Returned, token.range());
+            if claimed.range() != range {
+                // Not what was asked for: it stays the RMM's until an undelegation says otherwise.
+                foreign = foreign.or(Some(word));
+                home(Returned::Claimed(claimed.into_released()));
+                continue;
+            }
+            given += range.bytes();
+            ledger.record(LedgerEvent::Reclaimed { command: pending.command }, range);
+            home(match (desc.state, claimed) {
+                (OpMemState::Undelegated, Claim::Lent(token)) => {
+                    ledger.record(LedgerEvent::Returned, range);
                     Returned::Undelegated(token.into_undelegated())
                 }
-                OpMemState::Undelegated => Returned::Claimed(token.into_released()),
-                _ => Returned::Delegated(token.into_released()),
+                (OpMemState::Undelegated, Claim::Delegated(token)) => {
+                    Returned::Claimed(token.into_released())
+                }
+                (_, claimed) => Returned::Delegated(claimed.into_released()),
             });
         }
         match foreign {

@@ -89,6 +89,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Progress, Error> {
         let (command, subject) = (Command::PdevCreate, Subject::Pa(pdev.base()));
         self.require(command)?;
+        super::not_empty(command, pdev)?;
         let encoded = params
             .encode(self.dialect())
             .map_err(|error| Error::argument(command, inexpressible(error.field), subject))?;

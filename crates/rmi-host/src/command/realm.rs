@@ -5,6 +5,7 @@ use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::{Command, Pa};
 
 use crate::channel::{Call, Channel, Progress};
+use crate::command::not_empty;
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -85,6 +86,7 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &RealmParamsPage,
     ) -> Result<Progress, Error> {
+        not_empty(Command::RealmCreate, rd)?;
         let at = self.put(Command::RealmCreate, page, params)?;
         let call =
             Call::new(Command::RealmCreate, Subject::Pa(rd.base()), [rd.base().raw(), at.raw()]);

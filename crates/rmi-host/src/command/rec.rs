@@ -9,6 +9,7 @@ use zerocopy::IntoBytes;
 
 use crate::channel::{Call, Channel, Progress};
 use crate::command::Rd;
+use crate::command::not_empty;
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -143,6 +144,7 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &RecParamsPage,
     ) -> Result<Progress, Error> {
+        not_empty(Command::RecCreate, rec)?;
         let at = self.put(Command::RecCreate, page, params)?;
         let args = [rd.pa().raw(), rec.base().raw(), at.raw()];
         let call = Call::new(Command::RecCreate, Subject::Pa(rec.base()), args);

@@ -7,7 +7,7 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 
 use crate::channel::{Call, Channel, Reply};
-use crate::command::{Halted, Rd, RecName};
+use crate::command::{Halted, Rd, RecName, not_empty};
 use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -68,6 +68,33 @@ pub struct Unmapped {
 }
 
 /// A destroyed table.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Ipa};
+/// # use rmi_abi::rtt::Level;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// # use rmi_host::{Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// let table = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let table = rmm.rtt_create(&rd, table, Ipa::new(0), Level::L1).map_err(|failed| failed.error)?;
+///
+/// let destroyed = rmm.rtt_destroy(&rd, Ipa::new(0), Level::L1)?;
+/// // The RMM names the granule. Whoever made the table has its token.
+/// assert_eq!(destroyed.table, table.base());
+/// rmm.undelegate(table.into_released()).map_err(|failed| failed.error)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RttDestroyed {
     /// Its granule, now delegated.
@@ -123,6 +150,9 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         level: Level,
     ) -> Result<InUse, Failed<Delegated>> {
+        if let Err(error) = not_empty(Command::RttCreate, &table) {
+            return Err(Failed::new(table, error));
+        }
         let args = [rd.pa().raw(), table.base().raw(), ipa.raw(), level.to_register()];
         let call = Call::new(Command::RttCreate, Subject::Ipa(ipa), args);
         // SAFETY: all granules named are the RMM's.
@@ -209,6 +239,9 @@ impl<P: Platform> Channel<P> {
         offset: u64,
         flags: DataFlags,
     ) -> Result<InUse, Failed<Delegated>> {
+        if let Err(error) = not_empty(Command::RttDataMapInit, &data) {
+            return Err(Failed::new(data, error));
+        }
         let subject = Subject::Ipa(ipa);
         let end = offset.checked_add(data.bytes());
         let at = source

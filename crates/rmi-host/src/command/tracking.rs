@@ -45,6 +45,23 @@ impl<P: Platform> Channel<P> {
     ///
     /// 2.0-bet0 is asked about the start only.
     ///
+    /// ```
+    /// # use rmi_abi::{Dialect, Pa, PaRange};
+    /// # use rmi_abi::granule::{MemCategory, TrackingRegionState};
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
+    /// let answer = rmm.granule_tracking_get(memory)?;
+    /// assert_eq!(answer.category, MemCategory::Conventional);
+    /// assert_eq!(answer.state, TrackingRegionState::Fine);
+    /// assert_eq!(answer.top, Some(memory.top()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_GET.
     ///
     /// # Errors
@@ -118,6 +135,21 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_GPT_INFO`: who made the granule protection tables of `range`, from its start up to where that changes.
+    ///
+    /// ```
+    /// # use rmi_abi::{Dialect, Pa, PaRange};
+    /// # use rmi_abi::granule::GptParState;
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
+    /// // The firmware made the tables.
+    /// assert_eq!(rmm.gpt_info(memory)?.state, GptParState::Plat);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// Source: DEN0137 2.0-bet3, RMI_GPT_INFO.
     ///

@@ -203,6 +203,8 @@ impl SharedAccess {
 }
 
 /// Where memory is to be shared, and how.
+///
+/// [`SharedMemory`] has an example.
 #[derive(Clone, Copy, Debug)]
 pub struct ShareAt<'r> {
     /// The Realm.

@@ -61,6 +61,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Progress, Error> {
         let command = Command::VdevCreate;
         self.require(command)?;
+        super::not_empty(command, vdev)?;
         let at = self.put(command, page, params)?;
         let args = [rd.pa().raw(), pdev.pa().raw(), vdev.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(vdev.base()), args);

@@ -99,6 +99,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Progress, Error> {
         let command = Command::VsmmuCreate;
         self.require(command)?;
+        super::not_empty(command, vsmmu)?;
         let at = self.put(command, page, params)?;
         let args = [rd.pa().raw(), vsmmu.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(vsmmu.base()), args);

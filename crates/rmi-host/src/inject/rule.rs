@@ -25,6 +25,27 @@ use crate::conduit::Registers;
 /// let with_zero_in_x1 = Rule::any().when(|registers| registers[1] == 0);
 /// # Ok::<(), rmi_abi::address::RangeError>(())
 /// ```
+///
+/// ```
+/// use rmi_abi::{Command, Dialect, Status};
+/// use rmi_host::inject::{Fault, Injecting, Rule};
+/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+///
+/// # let dialect = Dialect::TfRmm2026_07;
+/// # let model = Model::new(Options::new(dialect))?;
+/// # let mut memory = model.take_memory();
+/// // Delegations are refused, whatever the memory.
+/// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
+/// let door = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
+/// # let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
+/// assert_eq!(failed.error.status(), Some(Status::ErrorInput));
+/// assert_eq!((failed.host.bytes(), door.strikes()), (0x4000, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Rule<P = Predicate> {
     command: Selection,

@@ -119,8 +119,13 @@ impl<P: Platform> Rmm<P> {
     fn check_tracking(&self, range: PaRange) -> Result<(), TrackingError> {
         let mut left = range;
         while !left.is_empty() {
-            let RegionTracking { category, state, top } = self.granule_tracking_get(left)?;
-            let (part, rest) = split(left, top.unwrap_or_else(|| self.next_region(left)));
+            // Where the answer's extent is not to be relied on, region by region.
+            let asked = match self.dialect().tracking_get_tells_extent() {
+                true => left,
+                false => split(left, self.next_region(left)).0,
+            };
+            let RegionTracking { category, state, top } = self.granule_tracking_get(asked)?;
+            let (part, rest) = split(left, top.unwrap_or(asked.top()));
             if (category, state) != (MemCategory::Conventional, TrackingRegionState::Fine) {
                 return Err(TrackingError::NotTracked { range: part, category, state });
             }
@@ -129,7 +134,7 @@ impl<P: Platform> Rmm<P> {
         Ok(())
     }
 
-    /// Where the tracking region of an address ends, in a dialect (2.0-bet0) that does not say: the smallest region size of the granule size.
+    /// Where the tracking region of an address ends, in a dialect that does not say: the smallest region size of the granule size.
     fn next_region(&self, range: PaRange) -> Pa {
         let region =
             TrackingRegionSize(0).bytes(self.granule_size()).unwrap_or(self.granule_size().bytes());

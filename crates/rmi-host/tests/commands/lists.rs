@@ -194,7 +194,8 @@ mod writing {
         pub(super) words: &'f [u64],
     }
 
-    impl Conduit for Writer<'_> {
+    // SAFETY: there is only simulated memory behind it.
+    unsafe impl Conduit for Writer<'_> {
         unsafe fn call(&self, registers: Registers) -> Registers {
             self.fake.poke(LIST, self.words);
             // SAFETY: the caller's promise is passed on unchanged.

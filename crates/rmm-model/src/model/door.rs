@@ -5,11 +5,12 @@
 #![expect(unsafe_code, reason = "the methods of the door are unsafe by trait")]
 
 use rmi_abi::Pa;
-use rmi_host::{AccessFault, Conduit, HostAccess, Registers};
+use rmi_host::{AccessFault, Conduit, HostAccess, Registers, Simulated};
 
 use super::{Cpu, Model};
 
-impl Conduit for Model {
+// SAFETY: the answers are the model's, about memory that only the model has.
+unsafe impl Conduit for Model {
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.call_from(0, registers)
     }
@@ -25,7 +26,8 @@ impl HostAccess for Model {
     }
 }
 
-impl Conduit for Cpu<'_> {
+// SAFETY: as for the model.
+unsafe impl Conduit for Cpu<'_> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.model.call_from(self.number, registers)
     }
@@ -40,3 +42,8 @@ impl HostAccess for Cpu<'_> {
         self.model.write_as_host(at, from)
     }
 }
+
+// SAFETY: no call touches memory outside the model.
+unsafe impl Simulated for Model {}
+// SAFETY: as for the model.
+unsafe impl Simulated for Cpu<'_> {}
