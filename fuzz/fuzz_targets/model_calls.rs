@@ -23,7 +23,9 @@ fuzz_target!(|input: (bool, bool, Vec<(u8, [u16; 6])>)| {
     };
     call(Command::RmmActivate, [0; 6]);
     for (command, args) in calls {
-        let Some(command) = Command::ALL.get(usize::from(command) % Command::ALL.len()) else { continue };
+        let Some(command) = Command::ALL.get(usize::from(command) % Command::ALL.len()) else {
+            continue;
+        };
         // Mostly pages of the machine, small numbers and levels; now and then anything.
         let args = args.map(|arg| match arg >> 12 {
             0..=7 => base.raw() + u64::from(arg & 0xff) * 0x1000,

@@ -6,8 +6,8 @@ use std::cell::Cell;
 
 use libfuzzer_sys::fuzz_target;
 use rec_runtime::{Answer, EnterError, Exit, Rec};
-use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::realm::RealmParams;
+use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Pa};
 use rmi_host::{Conduit, Discovered, Host, Rd, Registers, SessionOptions};
@@ -42,7 +42,9 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
-    let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|f| f.error).unwrap();
+    let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default())
+        .map_err(|f| f.error)
+        .unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();

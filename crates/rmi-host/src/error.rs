@@ -251,7 +251,7 @@ pub enum Error {
         /// What the command was about.
         subject: Subject,
     },
-    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone. If it could not be, the ledger has a dropped operation.
+    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone.
     #[non_exhaustive]
     NeedMemory {
         /// The command.

@@ -38,7 +38,8 @@ fn expected(case: &Case, effect: Effect, word: ResultWord) -> Expected {
         (Status::Busy | Status::Blocked, _) => Expected::Exhausted(status),
         (Status::Incomplete, Effect::Immediate) => violation(Violation::Status, 13),
         (Status::Incomplete, _) if word.op_mem_req() == OpMemReq::Reserved => {
-            violation(Violation::Status, word.0)
+            // The operation is inside the RMM, and this is its handle.
+            violation(Violation::Status, HANDLE)
         }
         (Status::Incomplete, Effect::Transfer) => Expected::Pending,
         (Status::Incomplete, Effect::Stateful) => match word.op_mem_req() {
