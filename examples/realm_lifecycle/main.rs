@@ -14,6 +14,7 @@ mod report;
 use std::process::ExitCode;
 
 use cli::Invocation;
+use realm_sdk::host::Balance;
 
 /// What ends the example early, and with which status.
 #[derive(Debug)]
@@ -31,7 +32,11 @@ fn main() -> ExitCode {
             println!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(message) => return fail(&Failure::Input(message)),
+        Err(message) => {
+            // Nothing was begun; scripts find a balance all the same.
+            println!("balance: {}", Balance::default());
+            return fail(&Failure::Input(message));
+        }
     };
     match machine::run(&options) {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,0 +1,141 @@
+//! The main job as a user runs it: its exit status, its balance, its one line of error, and its measurement.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The example, which cargo builds before it runs the tests.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    profile.join("examples").join(format!("realm_lifecycle{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(example()).args(args).output().expect("`cargo test` builds the example")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// A file for the time of one test.
+struct Image(PathBuf);
+
+impl Image {
+    fn new(name: &str, content: &[u8]) -> Self {
+        let path =
+            std::env::temp_dir().join(format!("realm-sdk-main-job-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// An image of `granules` granules, none like another.
+fn flat(granules: u32) -> Vec<u8> {
+    (0..granules * 1024).flat_map(|word| word.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect()
+}
+
+/// The balance line must be one in which everything is back.
+fn assert_exact(out: &str, args: &[&str]) {
+    let balance = out.lines().find_map(|line| line.strip_prefix("balance: ")).expect("a balance");
+    let number = |word: &str| -> u64 {
+        let rest = balance.split(&format!("{word} ")).nth(1).unwrap();
+        rest.split(',').next().unwrap().trim().parse().unwrap()
+    };
+    assert_eq!(number("delegated"), number("returned"), "{args:?}: {balance}");
+    assert_eq!((number("quarantined"), number("leaked")), (0, 0), "{args:?}: {balance}");
+}
+
+/// Runs a good job and tells its output and its Realm Initial Measurement.
+fn good(args: &[&str]) -> (String, String) {
+    let output = run(args);
+    let out = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+    assert_exact(&out, args);
+    let rim = out.lines().find(|line| line.contains("RIM")).expect("the RIM is told").to_owned();
+    (out, rim)
+}
+
+#[test]
+fn every_way_to_run_it_ends_in_an_exact_balance() {
+    for args in [
+        &["--ram", "8"][..],
+        &["--ram", "8", "--dialect", "2.0-bet3"],
+        &["--ram", "8", "--range-capable"],
+        &["--ram", "8", "--yield-every", "2"],
+        &["--ram", "8", "--busy-every", "3"],
+        &["--ram", "8", "--hash", "sha-512", "--personalize", "mine", "--ipa-width", "44"],
+    ] {
+        let (out, _) = good(args);
+        for said in ["hello", "PSCI CpuOn", "SystemOff", "RMI_REC_ENTER", "read the same RIM"] {
+            assert!(out.contains(said), "{args:?} does not say {said:?}: {out}");
+        }
+    }
+}
+
+#[test]
+fn the_measurement_is_that_of_the_image_and_the_configuration() {
+    let mut content = flat(700);
+    let image = Image::new("flat", &content);
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    let changed = Image::new("changed", &content);
+
+    let rim = |args: &[&str]| good(args).1;
+    let first = rim(&["--ram", "8", image.path()]);
+    assert_eq!(first, rim(&["--ram", "8", image.path()]));
+    assert_eq!(first, rim(&["--ram", "8", "--range-capable", "--busy-every", "5", image.path()]));
+    assert_ne!(first, rim(&["--ram", "8", changed.path()]));
+    assert_ne!(first, rim(&["--ram", "8", "--ipa-width", "41", image.path()]));
+}
+
+#[test]
+fn each_call_is_traced() {
+    let output = run(&["--ram", "8", "--range-capable", "--trace"]);
+    let trace = text(&output.stderr);
+    let total = text(&output.stdout);
+    let total = total.lines().find(|line| line.starts_with("total")).unwrap();
+    let issued: usize = total.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_eq!(trace.lines().filter(|line| line.contains(" = ")).count(), issued, "{trace}");
+    assert!(trace.contains("RMI_REALM_CREATE"), "{trace}");
+}
+
+#[test]
+fn bad_input_is_one_line_and_an_exact_balance() {
+    let good = Image::new("good", &flat(4));
+    let empty = Image::new("empty", &[]);
+    let odd = Image::new("odd", &flat(2)[..5000]);
+    let large = Image::new("large", &flat(2304));
+    let directory = std::env::temp_dir();
+    for (args, said) in [
+        (&["/nonexistent/image"][..], "/nonexistent/image"),
+        (&[empty.path()], "empty"),
+        (&[odd.path()], "unaligned"),
+        (&["--ram", "8", large.path()], "too large"),
+        (&[directory.to_str().unwrap()], "directory"),
+        (&["--ipa-width", "60", good.path()], "IPA width"),
+        (&["--ipa-width", "many"], "many"),
+        (&["--hash", "md5", good.path()], "md5"),
+        (&["--hash", "sha-384", good.path()], "sha-384"),
+        (&["--pool", "9", good.path()], "pool"),
+        (&["--dialect", "1.0", good.path()], "1.0"),
+        (&["--no-such-option"], "--no-such-option"),
+    ] {
+        let output = run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {out}{err}");
+        assert_eq!(err.lines().count(), 1, "{args:?}: {err}");
+        assert!(err.to_lowercase().contains(&said.to_lowercase()), "{args:?}: {err}");
+        assert_exact(&out, args);
+    }
+}
