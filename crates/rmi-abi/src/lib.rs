@@ -3,6 +3,29 @@
 //! This crate says what the bits mean and nothing else: it issues no call, owns no memory and holds no policy. Every
 //! difference between the dialects of the interface lives here, so that no other crate of the family branches on one.
 //!
+//! The words of one call, made on the model RMM by hand (the crate `rmi-host` does it with types):
+//!
+//! ```
+//! use rmi_abi::feature::Features;
+//! use rmi_abi::trace::{CallDisplay, ResultDisplay};
+//! use rmi_abi::{Command, Dialect, ResultWord, Status};
+//! use rmi_host::Conduit;
+//! use rmm_model::{Model, Options};
+//!
+//! let dialect = Dialect::TfRmm2026_07;
+//! let rmm = Model::new(Options::new(dialect))?;
+//! let fid = Command::Features.require(dialect)?.fid();
+//! let call = [fid.0.into(), 0, 0, 0, 0, 0, 0, 0];
+//! assert_eq!(CallDisplay::new(dialect, &call).to_string(), "RMI_FEATURES(index=0)");
+//! // SAFETY: the model has memory of its own, and the command names none.
+//! let answer = unsafe { rmm.call(call) };
+//! assert_eq!(ResultWord(answer[0]).status(), Status::Success);
+//! let features = Features::new(dialect, [answer[1], 0, 0, 0, 0]);
+//! assert_eq!(features.max_ipa_width(), 48);
+//! println!("{}", ResultDisplay::new(dialect, Command::Features, &answer));
+//! # Ok::<(), Box<dyn core::error::Error>>(())
+//! ```
+//!
 //! | Module | What it holds |
 //! |---|---|
 //! | **Where to start** | |

@@ -51,8 +51,8 @@
 //! * Devices (`PDEV`, `VDEV`, `PSMMU`, `VSMMU`, `DPT`, device mappings) and planes (`AUX` trees, `RTT_SET_S2AP`). The features say so, and the
 //!   commands answer as on an RMM that lacks the feature.
 //! * Attestation tokens: the Realm is told that there are none.
-//! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration. Tracking regions are FINE and granule
-//!   protection tables built by the firmware, but where [`Options`] say otherwise.
+//! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration. Tracking regions are FINE, and granule
+//!   protection tables built by the firmware, unless [`Options`] say otherwise.
 //! * Time: a timer's ISTATUS is what the program says. SVE and PMU state. Stage 1 of the Realm: its addresses are IPAs.
 //!
 //! # Where TF-RMM differs

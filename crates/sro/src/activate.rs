@@ -36,6 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+use rmi_abi::rmm::RmmState;
 use rmi_abi::{Command, Status};
 use rmi_host::{Discovered, Error, Failed, Platform, Rmm, Subject, Violation};
 
@@ -60,7 +61,8 @@ pub struct Activated<P> {
 /// An RMM that another agent has activated is taken as it is.
 ///
 /// Fill the pool with all that the RMM may want. An activation that runs short is cancelled; on an RMM that does not let it be cancelled it can be neither finished nor ended, the ledger
-/// records a dropped operation, and the RMM stays between its states. A later activation then looks like one of an RMM that is active already.
+/// records a dropped operation, and the RMM stays between its states. A later activation is refused; before 2.0-bet3, which has no RMI_RMM_STATE_GET, it looks like one of an RMM that
+/// is active already.
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -87,7 +89,7 @@ pub struct Activated<P> {
 ///
 /// # Errors
 ///
-/// The platform comes back, with the error and what the RMM was given and keeps.
+/// The platform comes back, with the error and what the RMM was given and keeps: [`Status::ErrorGlobal`] when the activation of another agent is under way.
 pub fn activate<P: Platform>(
     discovered: Discovered<P>,
     pool: &mut Pool<'_>,
@@ -110,10 +112,24 @@ pub fn activate<P: Platform>(
             Err(error) => Err(Failed::new((rmm.into_platform(), donated), error)),
         },
         Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
-            Ok(Activated { rmm, donated, was_active: true })
+            match is_active(&rmm) {
+                Ok(true) => Ok(Activated { rmm, donated, was_active: true }),
+                Ok(false) => {
+                    Err(Failed::new((rmm.into_platform(), donated), Error::Refused(refusal)))
+                }
+                Err(error) => Err(Failed::new((rmm.into_platform(), donated), error)),
+            }
         }
         Err(error) => Err(Failed::new((rmm.into_platform(), donated), error)),
     }
+}
+
+/// Whether an RMM that refuses to be activated is so because it is active. Where it cannot be asked, nothing else is known to refuse it.
+fn is_active<P: Platform>(rmm: &Rmm<P>) -> Result<bool, Error> {
+    if Command::RmmStateGet.form(rmm.dialect()).is_none() {
+        return Ok(true);
+    }
+    Ok(rmm.rmm_state_get()? == RmmState::Active)
 }
 
 /// Deactivates the RMM, which gives back what activation took: host memory goes to the pool. Nothing of the session may be left, no Realm and no delegated memory; so the pool is

@@ -328,6 +328,11 @@ fn activation_takes_host_memory() {
                 assert!(matches!(failed.error, Error::Abandoned { .. }), "{}", failed.error);
                 assert!(failed.kept.1.is_empty());
                 assert_eq!(pool.bytes(), (8 * GRANULE, 0));
+                // It is between its states, which is not to be taken for active.
+                let found = Discovered::probe(failed.kept.0, SessionOptions::default());
+                let again = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
+                let error = again.map(|_| ()).unwrap_err().error;
+                assert_eq!(error.status(), Some(Status::ErrorGlobal), "{error}");
             }
         }
         pool.drain_host(&mut |_| {});
