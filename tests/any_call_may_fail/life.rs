@@ -26,7 +26,11 @@ pub(crate) struct Life {
     fault: Option<(u64, Fault)>,
     dies: bool,
     one_by_one: bool,
+    mood: Mood,
 }
+
+/// Changes the model's options.
+pub(crate) type Mood = fn(&mut Options);
 
 /// How a life ended, as far as memory is concerned.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,7 +94,7 @@ impl Ledger for Books {
 
 impl Life {
     pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { dialect, fault: None, dies: false, one_by_one: false }
+        Self { dialect, fault: None, dies: false, one_by_one: false, mood: |_| {} }
     }
 
     pub(crate) fn with_fault(self, at: u64, fault: Fault) -> Self {
@@ -102,6 +106,11 @@ impl Life {
         Self { one_by_one: true, ..self }
     }
 
+    /// With an RMM that behaves otherwise.
+    pub(crate) fn in_mood(self, mood: Mood) -> Self {
+        Self { mood, ..self }
+    }
+
     pub(crate) fn dying(self, at: u64, fault: Fault) -> Self {
         Self { fault: Some((at, fault)), dies: true, ..self }
     }
@@ -110,8 +119,11 @@ impl Life {
     pub(crate) fn live(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
         options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
-        let model =
-            Model::new(if self.one_by_one { options } else { options.range_capable() }).unwrap();
+        if !self.one_by_one {
+            options = options.range_capable();
+        }
+        (self.mood)(&mut options);
+        let model = Model::new(options).unwrap();
         let fault = self.fault.map_or(Fault::Instead([0; 8]), |(_, fault)| fault);
         let at = self.fault.map_or(u64::MAX, |(at, _)| at);
         let door = if self.dies {

@@ -4,7 +4,9 @@
 
 mod life;
 
-use life::{Ending, Life};
+use std::num::NonZeroU32;
+
+use life::{Ending, Life, Mood};
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::{Dialect, ResultWord, Status};
@@ -156,6 +158,47 @@ fn a_long_life_granule_by_granule() {
         }
     }
     assert_eq!(Life::new(Dialect::TfRmm2026_07).one_by_one().live().0, Ending::GOOD);
+}
+
+/// What else an RMM may do within its rights: yield and be continued, take memory for more, want it in one piece, let itself be cancelled, be busy.
+const MOODS: [(&str, Mood); 5] = [
+    ("yields", |options| options.yield_every = NonZeroU32::new(1)),
+    ("takes memory for the Realm", |options| options.realm_create_donates = 3),
+    ("wants it in one piece", |options| options.contiguous_donations = true),
+    ("can be cancelled", |options| options.can_cancel = true),
+    ("busy, in pieces, cancellable", |options| {
+        options.busy_every = NonZeroU32::new(3);
+        options.yield_every = NonZeroU32::new(2);
+        options.contiguous_donations = true;
+        options.can_cancel = true;
+    }),
+];
+
+#[test]
+fn in_every_mood() {
+    let faults = [
+        Fault::Instead(answer(u64::MAX, 0)),
+        Fault::Instead(answer(word(Status::ErrorInput), 0)),
+        Fault::Instead(answer(ResultWord::incomplete(OpMemReq::Donate, true).0, 0x44)),
+        Fault::Instead(answer(word(Status::Success), 0x1000)),
+        Fault::Afterwards(answer(word(Status::Success), 0x8000_0000)),
+        Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
+    ];
+    for dialect in DIALECTS {
+        for (name, mood) in MOODS {
+            for fault in faults {
+                for at in 0.. {
+                    let life = Life::new(dialect).in_mood(mood).with_fault(at, fault);
+                    let (ending, struck) = life.live();
+                    check(&ending, fault, &format!("{dialect}, {name}, call {at}, {fault:x?}"));
+                    if !struck {
+                        assert_eq!(ending, Ending::GOOD, "{dialect}, {name}");
+                        break;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// From some call on, the RMM answers nothing but this.

@@ -5,7 +5,8 @@ use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{
-    DelegateFailed, Delegated, Error, Failed, Platform, Subject, Undelegated, Violation,
+    DelegateFailed, Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated,
+    Violation,
 };
 use sro::Pool;
 
@@ -184,7 +185,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         };
         if let Err(error) = result {
             // Only the part that is the RMM's has to come back; it lies in front of the rest.
-            self.return_to(pool, region, memory);
+            self.return_to(pool, region, memory, in_doubt(&error));
             return Err(error.into());
         }
         let mut memory = memory;
@@ -197,20 +198,31 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             }
             Content::Unspecified => self.map_ram(pool, region, &mut memory, left),
         };
-        self.return_to(pool, region, memory);
+        self.return_to(pool, region, memory, None);
         result
     }
 
     /// Gives memory that was delegated for a region back to it. `memory` ends where the region's own begins. Where a gap (something in quarantine) separates a part from that, the part goes to the pool, and the
     /// region remembers that it cannot go on.
-    fn return_to(&self, pool: &mut Pool<'_>, region: &mut Region<'_>, memory: Delegated) {
+    /// `doubt` is why the memory may be the host's already.
+    fn return_to(
+        &self,
+        pool: &mut Pool<'_>,
+        region: &mut Region<'_>,
+        memory: Delegated,
+        doubt: Option<QuarantineReason>,
+    ) {
         let expected = memory.bytes() + region.memory.bytes();
         let mut back = Undelegated::empty();
-        self.rmm.return_or_quarantine(memory, &mut |host| {
+        let home = &mut |host| {
             if let Err(host) = back.append(host) {
                 pool.restore(self.rmm, core::mem::replace(&mut back, host));
             }
-        });
+        };
+        match doubt {
+            Some(reason) => self.rmm.recover(memory, reason, home),
+            None => self.rmm.return_or_quarantine(memory, home),
+        }
         if let Err(rest) = back.append(region.memory.take()) {
             pool.restore(self.rmm, core::mem::replace(&mut back, rest));
         }
@@ -421,9 +433,11 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         if let Err(error) = self.room_for_extents(1) {
             return Err(Failed::new(memory, error));
         }
+        let mut doubt = None;
         let (mut memory, mut host, mut result) = match self.rmm.delegate(memory) {
             Ok(memory) => (memory, Undelegated::empty(), Ok(())),
             Err(DelegateFailed { error, delegated, host }) => {
+                doubt = in_doubt(&error);
                 (delegated, host, Err(BuildError::Call(error)))
             }
         };
@@ -438,13 +452,23 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         }
         let rmm = self.rmm;
-        rmm.return_or_quarantine(memory, &mut |back| {
+        let home = &mut |back| {
             if let Err(apart) = host.merge(back) {
                 pool.restore(rmm, apart);
             }
-        });
+        };
+        match doubt {
+            Some(reason) => rmm.recover(memory, reason, home),
+            None => rmm.return_or_quarantine(memory, home),
+        }
         result.map_err(|error| Failed::new(host, error))
     }
+}
+
+/// Why memory is in doubt after a delegation that ended so.
+fn in_doubt(error: &Error) -> Option<QuarantineReason> {
+    let command = Command::GranuleRangeDelegate;
+    (!error.is_clean()).then_some(QuarantineReason::Unclear { command })
 }
 
 /// Puts memory back in front of the rest that it was taken from.

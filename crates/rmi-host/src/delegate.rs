@@ -181,7 +181,8 @@ impl<P: Platform> Rmm<P> {
         Ok(host)
     }
 
-    /// Takes memory back and sends what comes to `home`. What the RMM does not return goes to quarantine with the reason, neighbours together.
+    /// Takes memory back and sends what comes to `home`. What the RMM does not return goes to quarantine, neighbours together with the reason of
+    /// the first.
     ///
     /// ```
     /// # use rmi_abi::Dialect;
@@ -246,35 +247,43 @@ impl<P: Platform> Rmm<P> {
                 }
                 _ => None,
             };
+            let may_be_proved = part.is_some() && reason.is_some();
             let mut part = part.unwrap_or_else(|| memory.take());
-            if reason.is_some() && matches!(error, Error::Refused(_)) {
-                match self.prove(part) {
-                    Ok(host) => {
-                        home(host);
-                        continue;
-                    }
-                    Err(kept) => part = kept,
+            if may_be_proved {
+                match self.prove(part, home) {
+                    Some(kept) => part = kept,
+                    None => continue,
                 }
             }
-            if why != refused_for {
-                self.quarantine(refused.take(), refused_for);
+            // Neighbours stay together, under the reason of the first: a refusal in other words for each granule would fill the quarantine with crumbs.
+            if refused.is_empty() {
                 refused_for = why;
             }
             if let Err(part) = refused.append(part) {
                 self.quarantine(core::mem::replace(&mut refused, part), refused_for);
+                refused_for = why;
             }
         }
         self.quarantine(refused, refused_for);
     }
 
-    /// Proves that memory which the RMM does not undelegate is the host's: the RMM delegates nothing else.
-    fn prove(&self, memory: Delegated) -> Result<Undelegated, Delegated> {
+    /// Proves that a granule which the RMM does not undelegate is the host's, because the RMM delegates nothing else, and sends it `home`; or returns it.
+    fn prove(&self, granule: Delegated, home: &mut dyn FnMut(Undelegated)) -> Option<Delegated> {
         // The books have it as delegated all the time, so the delegation goes unrecorded.
-        match self.range_step(Command::GranuleRangeDelegate, memory.range()) {
-            Ok(bytes) if bytes == memory.bytes() => {
-                self.undelegate(memory).map_err(|failed| failed.kept)
+        if self.range_step(Command::GranuleRangeDelegate, granule.range()).is_err() {
+            return Some(granule);
+        }
+        match self.undelegate(granule) {
+            Ok(host) => {
+                home(host);
+                None
             }
-            _ => Err(memory),
+            Err(UndelegateFailed { host, kept, .. }) => {
+                if !host.is_empty() {
+                    home(host);
+                }
+                (!kept.is_empty()).then_some(kept)
+            }
         }
     }
 

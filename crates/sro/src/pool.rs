@@ -350,8 +350,9 @@ impl<'m> Pool<'m> {
         if error.is_clean() {
             self.put_back(rmm, delegated);
         } else {
-            // Which part of it is delegated, undelegation will tell.
-            self.give_back(rmm, delegated);
+            // Which part of it is delegated has to be found out.
+            let command = Command::GranuleRangeDelegate;
+            self.recover(rmm, delegated, QuarantineReason::Unclear { command });
         }
         error
     }
