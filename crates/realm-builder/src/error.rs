@@ -70,7 +70,10 @@ impl fmt::Display for RegionProblem {
             Self::Unaligned => f.write_str("is not aligned to granules"),
             Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),
             Self::Lost { bytes } => {
-                write!(f, "has lost {bytes:#x} bytes to quarantine; build the realm anew")
+                write!(
+                    f,
+                    "is short of {bytes:#x} bytes that went to the pool or to quarantine; build the realm anew"
+                )
             }
             Self::Content { bytes } => write!(f, "does not match its content of {bytes:#x} bytes"),
         }

@@ -60,7 +60,8 @@ pub trait Handler<P: Platform> {
         let _ = rec;
     }
 
-    /// Called instead of [`Handler::after_exit`] when there was no entry after all, because of a [`Kick`] or a refusal: undo what [`Handler::before_entry`] did.
+    /// Called instead of [`Handler::after_exit`] when there is no exit to handle. After a [`Kick`], or an error that [is clean](rmi_host::Error::is_clean), there was no entry: undo what
+    /// [`Handler::before_entry`] did. After any other error the REC may have run, and the list registers may have changed.
     fn entry_cancelled(&mut self, rec: &Rec) {
         let _ = rec;
     }

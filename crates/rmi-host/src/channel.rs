@@ -397,7 +397,10 @@ impl<P: Platform> Channel<P> {
                     };
                     match self.want(call, result, &reply) {
                         Ok(want) => pending.want = want,
-                        Err(_) => return Err(self.abandon(pending, Violation::Status)),
+                        Err(error) => {
+                            let _ = self.abandon(pending, Violation::Status);
+                            return Err(error);
+                        }
                     }
                     return Ok(Progress::Pending(pending));
                 }
@@ -488,7 +491,8 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_OP_CANCEL`: asks the RMM to undo an operation. It then wants to give memory back or to be continued.
+    /// `RMI_OP_CANCEL`: asks the RMM to undo an operation. It then wants to give memory back or to be continued. An RMM that is busy leaves it as it
+    /// was, with [`Pending::was_busy`] true.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_CANCEL.
     ///
@@ -561,9 +565,17 @@ impl<P: Platform> Channel<P> {
             value: pending.handle,
             subject: pending.subject,
         };
-        let pending = match self.op_cancel(pending) {
-            Ok(pending) | Err((pending, _)) => pending,
-        };
+        let mut pending = pending;
+        for _ in 0..=self.patience.busy {
+            pending = match self.op_cancel(pending) {
+                Ok(busy) if busy.was_busy() => busy,
+                Ok(pending) | Err((pending, _)) => {
+                    self.drop_pending(pending);
+                    return error;
+                }
+            };
+            self.platform.relax();
+        }
         self.drop_pending(pending);
         error
     }

@@ -231,7 +231,8 @@ impl Undelegated {
     /// # Safety
     ///
     /// The range is ordinary host memory, the caller owns all of it, nothing else refers to it or will while the token (or what becomes of it)
-    /// exists, and no other token covers any part of it.
+    /// exists, and no other token covers any part of it. The token, and what becomes of it, is used only in sessions on the machine whose memory it is: never one on an SMC conduit and one on a
+    /// [`Simulated`](crate::conduit::Simulated) one.
     pub const unsafe fn from_raw(range: PaRange) -> Self {
         Self { range, hand: PhantomData }
     }

@@ -22,7 +22,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! With a conduit it is a platform: `Host::new(SmcConduit, map)`. Memory in several windows needs a [`HostAccess`] that picks the map.
+//! With a conduit it is a platform: `Host::new(conduit, map)`. Memory in several windows needs a [`HostAccess`] that picks the map.
 #![expect(unsafe_code, reason = "turning addresses into pointers is what this module is for")]
 
 use rmi_abi::{Pa, PaRange};

@@ -48,7 +48,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use rmi_abi::{Command, Pa, PaRange, Status};
 
 use crate::delegate::UndelegateFailed;
-use crate::granules::Delegated;
+use crate::granules::{Delegated, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 use crate::session::Rmm;
@@ -245,14 +245,10 @@ impl<const N: usize> QuarantineShelf<N> {
         }
     }
 
-    /// Tries to undelegate everything once more. What the RMM returns goes to `home`, the rest stays.
+    /// Tries to undelegate everything once more, each range from both of its ends. What the RMM returns goes to `home`, the rest stays: between two granules that it does not return, all.
     ///
     /// Returns how many ranges are still in quarantine.
-    pub fn retry<P: Platform>(
-        &self,
-        rmm: &Rmm<P>,
-        mut home: impl FnMut(crate::granules::Undelegated),
-    ) -> usize {
+    pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
         for place in &self.places {
             if let Some(Quarantined { memory, reason }) = place.take() {
                 rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
@@ -265,15 +261,39 @@ impl<const N: usize> QuarantineShelf<N> {
                         if !host.is_empty() {
                             home(host);
                         }
-                        kept
+                        shrink(rmm, kept, reason, &mut home)
                     }
                 };
-                // It shrinks from the front only, so its place is enough for what is left.
+                // It is still one range, so its place is enough for what is left.
                 rmm.quarantine(kept, reason);
             }
         }
         self.len()
     }
+}
+
+/// Takes back what the RMM returns from the back of a range.
+fn shrink<P: Platform>(
+    rmm: &Rmm<P>,
+    mut kept: Delegated,
+    reason: QuarantineReason,
+    home: &mut dyn FnMut(Undelegated),
+) -> Delegated {
+    while let Some(last) = kept.take_back(rmm.granule_size().bytes()) {
+        match rmm.undelegate(last) {
+            Ok(host) => home(host),
+            Err(UndelegateFailed { host, kept: last, .. }) => {
+                if !host.is_empty() {
+                    home(host);
+                }
+                if let Err(apart) = kept.append(last) {
+                    rmm.quarantine(apart, reason);
+                }
+                break;
+            }
+        }
+    }
+    kept
 }
 
 impl<const N: usize> Default for QuarantineShelf<N> {

@@ -11,7 +11,8 @@
 //! fn find(window: PaRange, mapped_at: *mut u8) -> Result<(), SessionError> {
 //!     // SAFETY: all of the window is mapped from there on, as normal memory, for as long as the hypervisor runs.
 //!     let map = unsafe { LinearMap::new(window, mapped_at) };
-//!     let platform = Host::new(SmcConduit, map);
+//!     // SAFETY: there is no other machine, and no model, in this program.
+//!     let platform = Host::new(unsafe { SmcConduit::new() }, map);
 //!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
 //!     // … `configure`, and `sro::activate`
 //!     let _ = found;
@@ -25,8 +26,20 @@ use crate::conduit::{Conduit, Registers};
 /// Reaches the RMM by the SMC instruction of the calling CPU, through the `smccc` crate.
 ///
 /// The host runs at EL2 (or at EL1 where EL2 is absent) in Non-secure state.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SmcConduit;
+#[derive(Clone, Copy, Debug)]
+pub struct SmcConduit(());
+
+impl SmcConduit {
+    /// The conduit of this machine.
+    ///
+    /// # Safety
+    ///
+    /// No memory token of a session on another machine, or on a [`Simulated`](crate::conduit::Simulated) conduit, is used in a session on this one, or the other way round.
+    #[must_use]
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+}
 
 // SAFETY: the answers are those of the RMM behind the SMC instruction.
 unsafe impl Conduit for SmcConduit {

@@ -44,7 +44,7 @@
 //! ```
 
 use rmi_abi::Command;
-use rmi_abi::desc::OpMemState;
+use rmi_abi::desc::{AddrRangeDesc, OpMemState};
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Free, Granules, Host};
 use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
@@ -140,7 +140,9 @@ impl<P: Platform> Driver<'_, '_, P> {
         match (result, self.violation) {
             (Ok(_), Some(violation)) => Err(violation),
             (Ok(reply), None) => Ok(reply),
-            (Err(error), _) => Err(self.undoing.unwrap_or(error)),
+            // Only an end that is certain may be reported as its cause.
+            (Err(error), _) if error.is_clean() => Err(self.undoing.unwrap_or(error)),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -218,9 +220,20 @@ impl<P: Platform> Driver<'_, '_, P> {
         }
         let mut batch: [Granules<H>; Donated::RANGES] = core::array::from_fn(|_| Granules::empty());
         let room = self.donated.spare::<H>();
+        // One run is one descriptor, which counts no more blocks than this.
+        let most = need
+            .block_bytes
+            .saturating_mul(u64::from(AddrRangeDesc::max_count(self.rmm.granule_size())));
+        let most = if need.contiguous { need.bytes } else { most };
         let (mut gathered, mut runs, mut refused) = (0, 0, None);
         for place in batch.iter_mut().take(room) {
-            match H::take_run(self.pool, self.rmm, command, need.bytes - gathered, block) {
+            match H::take_run(
+                self.pool,
+                self.rmm,
+                command,
+                (need.bytes - gathered).min(most),
+                block,
+            ) {
                 Ok(run) => {
                     gathered += run.bytes();
                     *place = run;
@@ -248,7 +261,14 @@ impl<P: Platform> Driver<'_, '_, P> {
     fn undo(&mut self, operation: &mut Operation<'_, P>, error: Error) -> Result<(), Error> {
         self.undoing = Some(error);
         if operation.can_cancel() {
-            return operation.cancel();
+            for _ in 0..=self.rmm.patience().busy {
+                operation.cancel()?;
+                if !operation.was_busy() {
+                    return Ok(());
+                }
+                self.rmm.platform().relax();
+            }
+            return Err(error);
         }
         let list = self.pool.pages().list;
         for _ in 0..=self.rmm.patience().busy {

@@ -480,9 +480,13 @@ impl<'m> Pool<'m> {
     /// [`Error::NeedMemory`] with what is missing.
     pub fn check_reserve(&self, command: Command, own: u64) -> Result<(), Error> {
         let Reserve { bytes, block } = self.reserve(command);
-        let missing = bytes
+        let block = block.max(MIN_GRANULE);
+        // Of what is missing of blocks, only whole blocks help.
+        let short = bytes
             .saturating_sub(self.longest_runs(block))
-            .max(self.missing(bytes + own, MIN_GRANULE));
+            .checked_next_multiple_of(block)
+            .unwrap_or(u64::MAX);
+        let missing = short.max(self.missing(bytes.saturating_add(own), MIN_GRANULE));
         if missing > 0 { Err(Error::need_memory(command, missing, block)) } else { Ok(()) }
     }
 

@@ -38,8 +38,7 @@ fn expected(case: &Case, effect: Effect, word: ResultWord) -> Expected {
         (Status::Busy | Status::Blocked, _) => Expected::Exhausted(status),
         (Status::Incomplete, Effect::Immediate) => violation(Violation::Status, 13),
         (Status::Incomplete, _) if word.op_mem_req() == OpMemReq::Reserved => {
-            // The operation is inside the RMM, and this is its handle.
-            violation(Violation::Status, HANDLE)
+            violation(Violation::Status, word.0)
         }
         (Status::Incomplete, Effect::Transfer) => Expected::Pending,
         (Status::Incomplete, Effect::Stateful) => match word.op_mem_req() {
