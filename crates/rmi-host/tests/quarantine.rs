@@ -1,10 +1,14 @@
 //! Memory that the RMM would not give back, and then would.
 #![cfg(feature = "alloc")]
 
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::quarantine::GrowingQuarantine;
-use rmi_host::{CountingLedger, Discovered, Host, Patience, QuarantineReason, SessionOptions};
+use rmi_host::{
+    CountingLedger, Discovered, Host, Patience, QuarantineReason, QuarantineShelf, SessionOptions,
+};
 use rmm_model::{Model, Options};
 
 #[test]
@@ -39,4 +43,39 @@ fn what_is_refused_waits_and_comes_back() {
     assert_eq!(home.len(), 3);
     let balance = ledger.balance();
     assert_eq!((balance.delegated, balance.returned, balance.quarantined), (3, 3, 0));
+}
+
+/// What the RMM keeps at one end does not hold up the other.
+#[test]
+fn a_range_shrinks_from_both_ends() {
+    let dialect = Dialect::TfRmm2026_07;
+    let model = Model::new(Options::new(dialect)).unwrap();
+    let quarantine = QuarantineShelf::<1>::new();
+    let ledger = CountingLedger::new();
+    let platform = Host::new(&model, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let _ = found.start_activation().unwrap();
+    let rmm = found.into_active();
+
+    let mut memory = model.take_memory();
+    let mut page = memory.take_front(0x1000).unwrap();
+    let root = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
+    let mut range = rmm.delegate(memory.take_front(0x5000).unwrap()).unwrap();
+    let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
+    // The second of five granules becomes a Realm Descriptor that the RMM keeps.
+    let mut front = range.take_front(0x1000).unwrap();
+    let rd = range.take_front(0x1000).unwrap();
+    let _ = rmm.realm_create(&rd, &mut page, &params).unwrap();
+    let base = rd.base();
+    front.append(rd).unwrap();
+    front.append(range).unwrap();
+    rmm.quarantine(front, QuarantineReason::PoolFull);
+
+    let mut bytes = 0;
+    assert_eq!(quarantine.retry(&rmm, |host| bytes += host.bytes()), 1);
+    assert_eq!(bytes, 0x4000);
+    let mut left = Vec::new();
+    quarantine.for_each(|range, reason| left.push((range.base(), range.bytes(), reason)));
+    assert_eq!(left, [(base, 0x1000, QuarantineReason::PoolFull)]);
+    assert_eq!(ledger.balance().quarantined, 1);
 }

@@ -58,7 +58,7 @@ fn cancellable() -> Model {
 fn an_rmm_too_busy_to_cancel_is_asked_again() {
     for (times, undone) in [(1, true), (7, true), (u32::MAX, false)] {
         let (model, ledger) = (cancellable(), CountingLedger::new());
-        let fault = Fault::Delay { status: Status::Busy, times: times.into() };
+        let fault = Fault::Delay { status: Status::Busy, times };
         let rule = Rule::command(Command::OpCancel, DIALECT);
         let door = Injecting::by_rule(&model, rule, fault);
         let error = short_rec(&model, &door, &ledger).unwrap_err();
