@@ -47,6 +47,7 @@ fn what_is_refused_waits_and_comes_back() {
 
 /// What the RMM keeps at one end does not hold up the other.
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn a_range_shrinks_from_both_ends() {
     let dialect = Dialect::TfRmm2026_07;
     let model = Model::new(Options::new(dialect)).unwrap();

@@ -1,5 +1,7 @@
 //! Operations that have to be undone, on an RMM that makes it hard.
 #![expect(clippy::unwrap_used, reason = "tests")]
+// No memory of this process is at stake that the other tests do not touch, and Miri takes eight minutes for it.
+#![cfg(not(miri))]
 
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
