@@ -5,8 +5,7 @@ use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{
-    DelegateFailed, Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated,
-    Violation,
+    Delegated, Error, Failed, Platform, QuarantineReason, Rmm, Subject, Undelegated, Violation,
 };
 use sro::Pool;
 
@@ -176,19 +175,16 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         region: &mut Region<'_>,
         left: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
-        let (memory, result) = match self.rmm.delegate(region.memory.take()) {
-            Ok(memory) => (memory, Ok(())),
-            Err(DelegateFailed { error, delegated, host }) => {
-                region.memory = host;
-                (delegated, Err(error))
+        let mut memory = match self.rmm.delegate(region.memory.take()) {
+            Ok(memory) => memory,
+            Err(failed) => {
+                // Only the part that is the RMM's has to come back; it lies in front of the rest.
+                let doubt = failed.doubt();
+                region.memory = failed.host;
+                self.return_to(pool, region, failed.delegated, doubt);
+                return Err(failed.error.into());
             }
         };
-        if let Err(error) = result {
-            // Only the part that is the RMM's has to come back; it lies in front of the rest.
-            self.return_to(pool, region, memory, in_doubt(&error));
-            return Err(error.into());
-        }
-        let mut memory = memory;
         let result = match region.content {
             Content::Measured(_) => {
                 self.copy_in(pool, region, &mut memory, DataFlags::MEASURE, left)
@@ -219,10 +215,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 pool.restore(self.rmm, core::mem::replace(&mut back, host));
             }
         };
-        match doubt {
-            Some(reason) => self.rmm.recover(memory, reason, home),
-            None => self.rmm.return_or_quarantine(memory, home),
-        }
+        take_back(self.rmm, memory, doubt, home);
         if let Err(rest) = back.append(region.memory.take()) {
             pool.restore(self.rmm, core::mem::replace(&mut back, rest));
         }
@@ -436,9 +429,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let mut doubt = None;
         let (mut memory, mut host, mut result) = match self.rmm.delegate(memory) {
             Ok(memory) => (memory, Undelegated::empty(), Ok(())),
-            Err(DelegateFailed { error, delegated, host }) => {
-                doubt = in_doubt(&error);
-                (delegated, host, Err(BuildError::Call(error)))
+            Err(failed) => {
+                doubt = failed.doubt();
+                (failed.delegated, failed.host, Err(BuildError::Call(failed.error)))
             }
         };
         if result.is_ok() {
@@ -457,18 +450,22 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 pool.restore(rmm, apart);
             }
         };
-        match doubt {
-            Some(reason) => rmm.recover(memory, reason, home),
-            None => rmm.return_or_quarantine(memory, home),
-        }
+        take_back(rmm, memory, doubt, home);
         result.map_err(|error| Failed::new(host, error))
     }
 }
 
-/// Why memory is in doubt after a delegation that ended so.
-fn in_doubt(error: &Error) -> Option<QuarantineReason> {
-    let command = Command::GranuleRangeDelegate;
-    (!error.is_clean()).then_some(QuarantineReason::Unclear { command })
+/// Takes memory back from the RMM; `doubt` is why it may be the host's already.
+fn take_back<P: Platform>(
+    rmm: &Rmm<P>,
+    memory: Delegated,
+    doubt: Option<QuarantineReason>,
+    home: &mut dyn FnMut(Undelegated),
+) {
+    match doubt {
+        Some(reason) => rmm.recover(memory, reason, home),
+        None => rmm.return_or_quarantine(memory, home),
+    }
 }
 
 /// Puts memory back in front of the rest that it was taken from.

@@ -20,6 +20,7 @@ mod vdev;
 
 use core::fmt;
 
+pub(crate) use form::p;
 pub use form::{Effect, Fid, Form, Param, ParamType};
 
 use crate::dialect::Dialect;

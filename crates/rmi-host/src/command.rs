@@ -180,6 +180,11 @@
 //! | `RMI_PDEV_STREAM_INFO` | [`pdev_stream_info`](crate::Channel::pdev_stream_info) |
 //! | `RMI_GPT_INFO` | [`gpt_info`](crate::Channel::gpt_info) |
 
+use rmi_abi::{Command, Pa};
+
+use crate::error::{Error, Subject};
+use crate::granules::{Granules, Hand, Undelegated};
+
 mod cmem;
 mod device;
 mod dpt;
@@ -221,17 +226,24 @@ pub use vdev::Peers;
 pub use vsmmu::{VsmmuCmd, VsmmuEvent, VsmmuMessage};
 
 /// Refuses a token for nothing: its address is not the caller's.
-fn not_empty<H: crate::granules::Hand>(
-    command: rmi_abi::Command,
-    token: &crate::granules::Granules<H>,
-) -> Result<(), crate::error::Error> {
+fn not_empty<H: Hand>(command: Command, token: &Granules<H>) -> Result<(), Error> {
     if token.is_empty() {
-        let subject = crate::error::Subject::Pa(token.base());
-        return Err(crate::error::Error::argument(
-            command,
-            "the token is for no memory at all",
-            subject,
-        ));
+        let subject = Subject::Pa(token.base());
+        return Err(Error::argument(command, "the token is for no memory at all", subject));
     }
     Ok(())
+}
+
+/// The address of `bytes` at `offset` in host memory that a command reads.
+fn source_page(
+    command: Command,
+    subject: Subject,
+    source: &Undelegated,
+    offset: u64,
+    bytes: u64,
+) -> Result<Pa, Error> {
+    let end = offset.checked_add(bytes).filter(|end| *end <= source.bytes());
+    let at = end.and_then(|_| source.base().checked_add(offset));
+    let what = "the source page lies outside the source memory";
+    at.ok_or(Error::argument(command, what, subject))
 }

@@ -77,6 +77,15 @@ pub struct DelegateFailed {
     pub host: Undelegated,
 }
 
+impl DelegateFailed {
+    /// Why [`DelegateFailed::delegated`] may be the host's already, and is to be [recovered](Rmm::recover); `None` when it is delegated for sure.
+    #[must_use]
+    pub fn doubt(&self) -> Option<QuarantineReason> {
+        let command = Command::GranuleRangeDelegate;
+        (!self.error.is_clean()).then_some(QuarantineReason::Unclear { command })
+    }
+}
+
 /// An undelegation that stopped early; every granule is in one of the two parts.
 ///
 /// ```

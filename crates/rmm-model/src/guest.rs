@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 
 use rmi_abi::Ipa;
+pub use rmi_abi::esr::SysReg;
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::RUN_GPRS;
@@ -72,34 +73,6 @@ pub enum TimerKind {
     Virtual,
     /// `CNTP_*`
     Physical,
-}
-
-/// A system register by its encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the fields of the instruction encoding")]
-pub struct SysReg {
-    pub op0: u8,
-    pub op1: u8,
-    pub crn: u8,
-    pub crm: u8,
-    pub op2: u8,
-}
-
-impl SysReg {
-    /// `ICC_SGI1R_EL1`: sends software generated interrupts.
-    pub const ICC_SGI1R_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 5 };
-    /// `ICC_ASGI1R_EL1`.
-    pub const ICC_ASGI1R_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 6 };
-    /// `ICC_SGI0R_EL1`.
-    pub const ICC_SGI0R_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 7 };
-    /// `ICC_DIR_EL1`: deactivates an interrupt.
-    pub const ICC_DIR_EL1: Self = Self { op0: 3, op1: 0, crn: 12, crm: 11, op2: 1 };
-
-    /// Whether the host emulates the register.
-    pub(crate) fn exits(self) -> bool {
-        [Self::ICC_SGI1R_EL1, Self::ICC_ASGI1R_EL1, Self::ICC_SGI0R_EL1, Self::ICC_DIR_EL1]
-            .contains(&self)
-    }
 }
 
 /// One thing that a virtual CPU does.

@@ -345,14 +345,13 @@ impl<'m> Pool<'m> {
 
     /// Puts the parts of a failed delegation where they belong.
     fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, failed: DelegateFailed) -> Error {
+        let doubt = failed.doubt();
         let DelegateFailed { error, delegated, host } = failed;
         self.restore(rmm, host);
-        if error.is_clean() {
-            self.put_back(rmm, delegated);
-        } else {
+        match doubt {
             // Which part of it is delegated has to be found out.
-            let command = Command::GranuleRangeDelegate;
-            self.recover(rmm, delegated, QuarantineReason::Unclear { command });
+            Some(reason) => self.recover(rmm, delegated, reason),
+            None => self.put_back(rmm, delegated),
         }
         error
     }

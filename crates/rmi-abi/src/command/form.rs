@@ -249,16 +249,16 @@ impl ParamType {
     }
 }
 
-/// One register of a command.
+/// One register of a command, with what it holds: a [`ParamType`], or of an RSI command an [`rsi::ParamType`](crate::rsi::ParamType).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Param {
+pub struct Param<K = ParamType> {
     register: u8,
     name: &'static str,
-    kind: ParamType,
+    kind: K,
 }
 
-impl Param {
-    /// Number of the register: 1 for X1, up to 7 for X7.
+impl<K: Copy> Param<K> {
+    /// Number of the register: 1 for X1, up to 7 for X7; of an RSI command, up to 10 for X10.
     #[must_use]
     pub const fn register(&self) -> u8 {
         self.register
@@ -272,13 +272,13 @@ impl Param {
 
     /// What the register holds.
     #[must_use]
-    pub const fn kind(&self) -> ParamType {
+    pub const fn kind(&self) -> K {
         self.kind
     }
 }
 
 /// Shorthand of the tables: register, name, type.
-pub(super) const fn p(register: u8, name: &'static str, kind: ParamType) -> Param {
+pub(crate) const fn p<K: Copy>(register: u8, name: &'static str, kind: K) -> Param<K> {
     Param { register, name, kind }
 }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{ReturnCode, Version, VersionSet, table};
-use crate::command::Fid;
+use crate::command::{self, Fid};
 
 /// What a register of an RSI command holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,38 +55,8 @@ impl ParamType {
     }
 }
 
-/// One register of an RSI command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Param {
-    register: u8,
-    name: &'static str,
-    kind: ParamType,
-}
-
-impl Param {
-    /// Number of the register: 1 for X1, up to 10 for X10.
-    #[must_use]
-    pub const fn register(&self) -> u8 {
-        self.register
-    }
-
-    /// Name of the parameter in the specification.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// What the register holds.
-    #[must_use]
-    pub const fn kind(&self) -> ParamType {
-        self.kind
-    }
-}
-
-/// Shorthand of the table: register, name, type.
-pub(super) const fn p(register: u8, name: &'static str, kind: ParamType) -> Param {
-    Param { register, name, kind }
-}
+/// One register of an RSI command: 1 for X1, up to 10 for X10.
+pub type Param = command::Param<ParamType>;
 
 /// Number and registers of an RSI command; they are the same in every version that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

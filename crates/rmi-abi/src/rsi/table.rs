@@ -5,8 +5,8 @@ use super::VersionSet;
 use super::command::{
     Form,
     ParamType::{Address, Bits, InterfaceVersion, Response, Ripas, RipasChangeFlags, UInt},
-    p,
 };
+use crate::command::p;
 
 use VersionSet as V;
 

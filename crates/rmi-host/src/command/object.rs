@@ -52,6 +52,7 @@ macro_rules! objects {
         }
     )*};
 }
+pub(super) use objects;
 
 objects! {
     /// A physical device as the RMM knows it: its granule.

@@ -97,10 +97,7 @@ impl<P: Platform> Channel<P> {
         let args = [rd, table.base().raw(), ipa.raw(), level, tree.register()];
         let call = Call::new(Command::RttAuxCreate, Subject::Ipa(ipa), args);
         // SAFETY: all granules named are the RMM's.
-        match unsafe { self.complete(&call) } {
-            Ok(_) => Ok(table.into_use()),
-            Err(error) => Err(Failed::new(table, error)),
-        }
+        unsafe { self.put_in_use(&call, table) }
     }
 
     /// `RMI_RTT_AUX_DESTROY`: removes the table of `level` that covers `ipa` from an auxiliary tree. Its granule is then delegated.

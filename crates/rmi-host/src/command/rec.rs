@@ -10,123 +10,86 @@ use zerocopy::IntoBytes;
 use crate::channel::{Call, Channel, Progress};
 use crate::command::Rd;
 use crate::command::not_empty;
+use crate::command::object::objects;
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
 
-/// A REC as the RMM knows it: its granule.
-///
-/// ```
-/// # use rmi_abi::{Command, Dialect};
-/// # use rmi_abi::realm::RealmParams;
-/// # use rmi_abi::rtt::Geometry;
-/// # use rmi_abi::rec::{Mpidr, RecParams};
-/// # use rmi_abi::run::RecEnter;
-/// # use rmi_host::{Discovered, Host, Rd, RecGranule, SessionOptions, Undelegated};
-/// # use rmm_model::{Model, Options};
-/// # use sro::{Donated, Pool, PoolStorage, drive};
-/// # use zerocopy::FromZeros;
-/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-/// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
-/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
-/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
-/// # let rd = Rd::new(rd);
-/// # let mut places = PoolStorage::<4>::new();
-/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-/// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-/// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
-/// // `sro::RecObject` does all of this.
-/// let granule = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
-/// let started = rmm.rec_create(&rd, &granule, &mut page, &params.encode())?;
-/// let mut donated = Donated::default();
-/// drive(&rmm, &mut pool, &mut donated, started)?;
-/// let rec = RecGranule::new(granule);
-///
-/// rmm.realm_activate(&rd)?;
-/// let exit = rmm.rec_enter(&rec, &mut page, &RecEnter::new_zeroed())?;
-/// # let _ = exit;
-///
-/// let started = rmm.rec_destroy(&rec)?;
-/// drive(&rmm, &mut pool, &mut donated, started)?;
-/// assert!(donated.is_empty());
-/// pool.put_back(&rmm, rec.into_released());
-/// # pool.drain(&rmm, &mut |_| ());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Debug)]
-#[doc(alias = "REC")]
-#[must_use = "dropping it leaks the granule"]
-pub struct RecGranule {
-    granule: InUse,
-}
-
-/// The name of a REC: what other commands call it by. It owns nothing.
-///
-/// A name is copied, and outlives its REC; a REC is not:
-///
-/// ```
-/// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, RecGranule, RecName, SessionOptions};
-/// # use rmm_model::{Model, Options};
-/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-/// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
-/// # let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error)?;
-/// let rec = RecGranule::new(granule);
-/// let name: RecName = rec.name();
-/// let back = rmm.undelegate(rec.into_released()).map_err(|failed| failed.error)?;
-/// assert_eq!(name.pa(), back.base());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// ```compile_fail,E0308
-/// # use rmi_host::RecGranule;
-/// fn copy(rec: &RecGranule) -> RecGranule {
-///     rec.clone() // error: a REC is not `Clone`, so this is a second reference
-/// }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RecName {
-    pa: Pa,
-}
-
-impl RecName {
-    /// Address of the REC's granule.
-    #[must_use]
-    pub const fn pa(self) -> Pa {
-        self.pa
-    }
-}
-
-impl RecGranule {
-    /// The REC's name.
-    #[must_use]
-    pub fn name(&self) -> RecName {
-        RecName { pa: self.pa() }
-    }
-
-    /// Names a REC by the granule that `RMI_REC_CREATE` made of it.
-    pub fn new(granule: Delegated) -> Self {
-        Self { granule: granule.into_use() }
-    }
-
-    /// Address of the granule.
-    #[must_use]
-    pub fn pa(&self) -> Pa {
-        self.granule.base()
-    }
-
-    /// The granule, once `RMI_REC_DESTROY` has released it.
-    pub fn into_released(self) -> Delegated {
-        self.granule.into_released()
-    }
+objects! {
+    /// A REC as the RMM knows it: its granule.
+    ///
+    /// ```
+    /// # use rmi_abi::{Command, Dialect};
+    /// # use rmi_abi::realm::RealmParams;
+    /// # use rmi_abi::rtt::Geometry;
+    /// # use rmi_abi::rec::{Mpidr, RecParams};
+    /// # use rmi_abi::run::RecEnter;
+    /// # use rmi_host::{Discovered, Host, Rd, RecGranule, SessionOptions, Undelegated};
+    /// # use rmm_model::{Model, Options};
+    /// # use sro::{Donated, Pool, PoolStorage, drive};
+    /// # use zerocopy::FromZeros;
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+    /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+    /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+    /// # rmm.realm_create(&rd, &mut page, &params)?;
+    /// # let rd = Rd::new(rd);
+    /// # let mut places = PoolStorage::<4>::new();
+    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+    /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+    /// // `sro::RecObject` does all of this.
+    /// let granule = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
+    /// let started = rmm.rec_create(&rd, &granule, &mut page, &params.encode())?;
+    /// let mut donated = Donated::default();
+    /// drive(&rmm, &mut pool, &mut donated, started)?;
+    /// let rec = RecGranule::new(granule);
+    ///
+    /// rmm.realm_activate(&rd)?;
+    /// let exit = rmm.rec_enter(&rec, &mut page, &RecEnter::new_zeroed())?;
+    /// # let _ = exit;
+    ///
+    /// let started = rmm.rec_destroy(&rec)?;
+    /// drive(&rmm, &mut pool, &mut donated, started)?;
+    /// assert!(donated.is_empty());
+    /// pool.put_back(&rmm, rec.into_released());
+    /// # pool.drain(&rmm, &mut |_| ());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "REC")]
+    RecGranule,
+    /// The name of a REC: what other commands call it by. It owns nothing.
+    ///
+    /// A name is copied, and outlives its REC; a REC is not:
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_host::{Discovered, Host, RecGranule, RecName, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// # let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error)?;
+    /// let rec = RecGranule::new(granule);
+    /// let name: RecName = rec.name();
+    /// let back = rmm.undelegate(rec.into_released()).map_err(|failed| failed.error)?;
+    /// assert_eq!(name.pa(), back.base());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// ```compile_fail,E0308
+    /// # use rmi_host::RecGranule;
+    /// fn copy(rec: &RecGranule) -> RecGranule {
+    ///     rec.clone() // error: a REC is not `Clone`, so this is a second reference
+    /// }
+    /// ```
+    RecName, "RMI_REC_CREATE", "RMI_REC_DESTROY";
 }
 
 impl<P: Platform> Channel<P> {

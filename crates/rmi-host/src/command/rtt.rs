@@ -7,7 +7,7 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 
 use crate::channel::{Call, Channel, Reply};
-use crate::command::{Halted, Rd, RecName, not_empty};
+use crate::command::{Halted, Rd, RecName, not_empty, source_page};
 use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -122,6 +122,25 @@ fn byte(register: u64) -> u8 {
 }
 
 impl<P: Platform> Channel<P> {
+    /// Carries out a command that makes a delegated granule part of an object.
+    ///
+    /// # Safety
+    ///
+    /// As [`Channel::complete`].
+    pub(super) unsafe fn put_in_use(
+        &self,
+        call: &Call,
+        granule: Delegated,
+    ) -> Result<InUse, Failed<Delegated>> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let result =
+            not_empty(call.command, &granule).and_then(|()| unsafe { self.complete(call) });
+        match result {
+            Ok(_) => Ok(granule.into_use()),
+            Err(error) => Err(Failed::new(granule, error)),
+        }
+    }
+
     fn table_call(
         &self,
         command: Command,
@@ -150,16 +169,10 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         level: Level,
     ) -> Result<InUse, Failed<Delegated>> {
-        if let Err(error) = not_empty(Command::RttCreate, &table) {
-            return Err(Failed::new(table, error));
-        }
         let args = [rd.pa().raw(), table.base().raw(), ipa.raw(), level.to_register()];
         let call = Call::new(Command::RttCreate, Subject::Ipa(ipa), args);
         // SAFETY: all granules named are the RMM's.
-        match unsafe { self.complete(&call) } {
-            Ok(_) => Ok(table.into_use()),
-            Err(error) => Err(Failed::new(table, error)),
-        }
+        unsafe { self.put_in_use(&call, table) }
     }
 
     /// `RMI_RTT_DESTROY`: removes the table of `level` that covers `ipa`. Its granule is then delegated.
@@ -239,29 +252,15 @@ impl<P: Platform> Channel<P> {
         offset: u64,
         flags: DataFlags,
     ) -> Result<InUse, Failed<Delegated>> {
-        if let Err(error) = not_empty(Command::RttDataMapInit, &data) {
-            return Err(Failed::new(data, error));
-        }
-        let subject = Subject::Ipa(ipa);
-        let end = offset.checked_add(data.bytes());
-        let at = source
-            .base()
-            .checked_add(offset)
-            .filter(|_| end.is_some_and(|end| end <= source.bytes()));
-        let Some(at) = at else {
-            let what = "the source page lies outside the source memory";
-            return Err(Failed::new(
-                data,
-                Error::Argument { command: Command::RttDataMapInit, what, subject },
-            ));
+        let (command, subject) = (Command::RttDataMapInit, Subject::Ipa(ipa));
+        let at = match source_page(command, subject, source, offset, data.bytes()) {
+            Ok(at) => at,
+            Err(error) => return Err(Failed::new(data, error)),
         };
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
-        let call = Call::new(Command::RttDataMapInit, subject, args);
+        let call = Call::new(command, subject, args);
         // SAFETY: the RMM reads the source, which the token owns and lends no reference to; `data` is already the RMM's.
-        match unsafe { self.complete(&call) } {
-            Ok(_) => Ok(data.into_use()),
-            Err(error) => Err(Failed::new(data, error)),
-        }
+        unsafe { self.put_in_use(&call, data) }
     }
 
     /// `RMI_RTT_DATA_MAP`: maps delegated memory at `ipa`, in blocks of `size`, with content that the Realm must not rely on. Says how much was mapped: an RMM may

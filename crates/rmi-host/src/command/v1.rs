@@ -8,7 +8,7 @@ use rmi_abi::{Command, Ipa, Pa, Status};
 
 use crate::channel::{Call, Channel, Reply};
 use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
-use crate::command::{Halted, Rd, delegate_range};
+use crate::command::{Halted, Rd, delegate_range, source_page};
 use crate::delegate::{DelegateFailed, UndelegateFailed};
 use crate::error::{Error, Failed, Subject};
 use crate::granules::{Delegated, InUse, Undelegated};
@@ -103,18 +103,6 @@ impl<P: Platform> Channel<P> {
         Ok(self.ask_to_the_end(&call)?.x1())
     }
 
-    fn create_data(
-        &self,
-        call: Result<Call, Error>,
-        data: Delegated,
-    ) -> Result<InUse, Failed<Delegated>> {
-        // SAFETY: `data` is the RMM's, and a source page is a part of a token that lends no reference to it.
-        match call.and_then(|call| unsafe { self.complete(&call) }) {
-            Ok(_) => Ok(data.into_use()),
-            Err(error) => Err(Failed::new(data, error)),
-        }
-    }
-
     /// `RMI_DATA_CREATE`: copies the page at `offset` in `source`, host memory, into `data` and maps it at `ipa` of a new Realm.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE.
@@ -133,14 +121,16 @@ impl<P: Platform> Channel<P> {
         flags: DataFlags,
     ) -> Result<InUse, Failed<Delegated>> {
         let (command, subject) = (Command::DataCreate, Subject::Ipa(ipa));
-        let end = offset.checked_add(MIN_GRANULE).filter(|end| *end <= source.bytes());
-        let at = end.and_then(|_| source.base().checked_add(offset));
-        let what = "the source page lies outside the source memory";
-        let call = at.ok_or(Error::argument(command, what, subject)).map(|at| {
-            let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
-            Call::new(command, subject, args)
-        });
-        self.create_data(self.require(command).and(call), data)
+        let at = self
+            .require(command)
+            .and_then(|()| source_page(command, subject, source, offset, MIN_GRANULE));
+        let at = match at {
+            Ok(at) => at,
+            Err(error) => return Err(Failed::new(data, error)),
+        };
+        let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
+        // SAFETY: `data` is the RMM's, and the source page is a part of a token that lends no reference to it.
+        unsafe { self.put_in_use(&Call::new(command, subject, args), data) }
     }
 
     /// `RMI_DATA_CREATE_UNKNOWN`: maps delegated memory at `ipa`, with content that the Realm must not rely on.
@@ -159,7 +149,8 @@ impl<P: Platform> Channel<P> {
     ) -> Result<InUse, Failed<Delegated>> {
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw()];
         let call = Call::new(Command::DataCreateUnknown, Subject::Ipa(ipa), args);
-        self.create_data(Ok(call), data)
+        // SAFETY: `data` is the RMM's.
+        unsafe { self.put_in_use(&call, data) }
     }
 
     /// `RMI_DATA_DESTROY`: unmaps the page at `ipa`. Its granule is then delegated.

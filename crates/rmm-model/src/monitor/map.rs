@@ -19,12 +19,7 @@ use crate::rtt::{Entry, Walk};
 
 /// The level whose entries map a block of this size; `None` where no mapping may stand.
 fn level_of(size: BlockSize) -> Option<Level> {
-    match size {
-        BlockSize::Page => Some(Level::L3),
-        BlockSize::Level2 => Some(Level::L2),
-        BlockSize::Level1 => Some(Level::L1),
-        BlockSize::Level0 => None,
-    }
+    Some(Level::of_block(size)).filter(|level| level.may_map())
 }
 
 /// The output addresses of a map command: blocks of one size, one after the other.

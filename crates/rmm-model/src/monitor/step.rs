@@ -209,11 +209,11 @@ impl Monitor {
 
     fn sysreg_write(&mut self, address: Pa, register: SysReg, value: u64) -> Option<Exit> {
         done(self.recs.get_mut(&address)?);
-        if !register.exits() {
+        if !HOST_EMULATES.contains(&register) {
             // Registers that a Realm does not have are read as zero and written in vain.
             return None;
         }
-        let mut exit = self.sync_exit(syndrome::sysreg(register.written()), 0, 0);
+        let mut exit = self.sync_exit(syndrome::sysreg(written(register)), 0, 0);
         let [written, ..] = &mut exit.gprs;
         *written = value;
         Some(exit)
@@ -240,10 +240,8 @@ impl Monitor {
                 Some(self.sync_exit(syndrome::wfx(esr), 0, 0))
             }
             ExceptionClass::SysReg => {
-                let (op0, op1, crn, crm, op2) = esr.sysreg();
-                let register = SysReg { op0, op1, crn, crm, op2 };
                 let value = rec.x(usize::try_from(syndrome::sysreg_rt(esr)).unwrap_or(31));
-                self.sysreg_write(address, register, value)
+                self.sysreg_write(address, esr.system_register(), value)
             }
             ExceptionClass::Hvc64 => self.act(address, cpu, Action::Hvc),
             ExceptionClass::DataAbort => {
@@ -296,15 +294,18 @@ fn done(rec: &mut Rec) -> Option<Exit> {
     None
 }
 
-impl SysReg {
-    /// The syndrome of a write to the register.
-    fn written(self) -> Esr {
-        Esr(syndrome::class(ExceptionClass::SysReg)
-            | 1 << 25
-            | u64::from(self.op0 & 0b11) << 20
-            | u64::from(self.op2 & 0b111) << 17
-            | u64::from(self.op1 & 0b111) << 14
-            | u64::from(self.crn & 0xf) << 10
-            | u64::from(self.crm & 0xf) << 1)
-    }
+/// The registers that the host emulates.
+const HOST_EMULATES: [SysReg; 4] =
+    [SysReg::ICC_SGI1R_EL1, SysReg::ICC_ASGI1R_EL1, SysReg::ICC_SGI0R_EL1, SysReg::ICC_DIR_EL1];
+
+/// The syndrome of a write to a register.
+fn written(register: SysReg) -> Esr {
+    let SysReg { op0, op1, crn, crm, op2 } = register;
+    Esr(syndrome::class(ExceptionClass::SysReg)
+        | 1 << 25
+        | u64::from(op0 & 0b11) << 20
+        | u64::from(op2 & 0b111) << 17
+        | u64::from(op1 & 0b111) << 14
+        | u64::from(crn & 0xf) << 10
+        | u64::from(crm & 0xf) << 1)
 }

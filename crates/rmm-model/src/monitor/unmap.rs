@@ -69,16 +69,6 @@ pub(super) fn adjoins(run: &mut AddrRangeDesc, block: &AddrRangeDesc, downwards:
     }
 }
 
-/// The block size that an entry of this level maps.
-fn size_of(level: Level) -> BlockSize {
-    match level.number() {
-        3 => BlockSize::Page,
-        2 => BlockSize::Level2,
-        1 => BlockSize::Level1,
-        _ => BlockSize::Level0,
-    }
-}
-
 impl Monitor {
     pub(super) fn rtt_data_unmap(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
@@ -143,7 +133,8 @@ impl Monitor {
                 void => (None, OpMemState::Delegated, void),
             };
             if let Some(pa) = pa {
-                let block = AddrRangeDesc { base: pa, size: size_of(found.level), count: 1, state };
+                let size = found.level.block_size().unwrap_or(BlockSize::Level0);
+                let block = AddrRangeDesc { base: pa, size, count: 1, state };
                 if !report.add(block) {
                     break;
                 }
