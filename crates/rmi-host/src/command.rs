@@ -6,16 +6,16 @@
 //!
 //! | It can | Proof |
 //! |---|---|
-//! | take granules | a [`Delegated`](crate::Delegated) stands for granules that are the RMM's already; delegation consumes an [`Undelegated`](crate::Undelegated) |
-//! | read or write pages that it is shown | an [`Undelegated`](crate::Undelegated) is borrowed for the call; no address in a page is taken from the caller if the RMM writes there |
-//! | map memory so that the Realm may write to it | an [`Undelegated`](crate::Undelegated) is consumed; a [`SharedMemory`] gives it back when the RMM has unmapped it |
+//! | take granules | a [`Delegated`](crate::Delegated) stands for granules that are the RMM's already; delegation consumes an [`Undelegated`] |
+//! | read or write pages that it is shown | an [`Undelegated`] is borrowed for the call; no address in a page is taken from the caller if the RMM writes there |
+//! | map memory so that the Realm may write to it | an [`Undelegated`] is consumed; a [`SharedMemory`] gives it back when the RMM has unmapped it |
 //! | have an SMMU write messages to an address, or a host bridge programmed | none: [`psmmu_activate`](crate::Channel::psmmu_activate) and [`cmem_create`](crate::Channel::cmem_create) are unsafe |
 //!
 //! Mapping shared memory in an auxiliary tree as well is unsafe too, because no document says that the RMM unmaps it there when the primary tree loses it.
 //!
 //! # Errors and progress
 //!
-//! Every method returns an [`Error`](crate::Error), or something that contains one: [`Failed`](crate::Failed) gives a token back, [`Halted`] says what the RMM said
+//! Every method returns an [`Error`], or something that contains one: [`Failed`](crate::Failed) gives a token back, [`Halted`] says what the RMM said
 //! beside the status, [`ShareFailed`] and others split the memory into what may be the RMM's or the Realm's and what is not. A command that moves memory
 //! returns [`Progress`](crate::Progress). A command that the dialect lacks is an error before any call.
 //!
