@@ -8,7 +8,7 @@ use realm_sdk::abi::realm::HashAlgorithm;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    BuildError, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region, plan,
+    BuildError, Content, New, Realm, RealmConfig, RecStart, Records, Region, TableRoom, plan,
 };
 use realm_sdk::host::{Discovered, Error, Platform, Rmm, SessionError, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
@@ -33,8 +33,6 @@ const RECS: u32 = 2;
 const REC_GRANULES: u64 = 17;
 /// Times that a virtual CPU may wait or be interrupted before the host loses patience.
 const ROUNDS: u32 = 100;
-
-type Storage = RealmStorage<4096, 64>;
 
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
@@ -73,6 +71,8 @@ struct Plan {
     layout: Layout,
     /// Granules that tables, RECs and the Realm itself take.
     pool: u64,
+    /// Translation tables of the Realm, root tables included.
+    tables: usize,
 }
 
 impl Plan {
@@ -109,11 +109,14 @@ impl Plan {
             scratch,
             entry: at.base(),
         };
-        let tables = plan::tables(geometry, ram, realm_sdk::abi::rtt::Level::L3).count() as u64;
-        let pool =
-            tables + u64::from(geometry.root_tables()) * 2 + u64::from(RECS) * REC_GRANULES + 4;
+        let below = plan::tables(geometry, ram, realm_sdk::abi::rtt::Level::L3).count();
+        let tables = below + usize::from(geometry.root_tables());
+        let pool = below as u64
+            + u64::from(geometry.root_tables()) * 2
+            + u64::from(RECS) * REC_GRANULES
+            + 4;
         let rest = [before, after].into_iter().filter(|range| !range.is_empty()).collect();
-        Ok(Self { geometry, image: at, rest, layout, pool })
+        Ok(Self { geometry, image: at, rest, layout, pool, tables })
     }
 }
 
@@ -220,8 +223,9 @@ fn in_session<P: Platform>(
     let mut config = RealmConfig::new(options.ipa_width);
     config.hash = options.hash;
     config.personalization = options.personalization;
-    let mut storage = Box::new(Storage::new());
-    let mut realm = Realm::create(rmm, &config, &mut storage, pool)?;
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(plan.tables).collect();
+    let records = Records { tables: &mut tables, shared: &mut [] };
+    let mut realm = Realm::create(rmm, &config, records, pool)?;
     println!(
         "realm    created: IPA space of {} bits, {}, walk from level {} with {} root tables",
         options.ipa_width,

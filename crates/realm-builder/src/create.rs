@@ -1,16 +1,20 @@
 //! Creating a Realm.
 
 use core::marker::PhantomData;
+use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Command;
+use rmi_abi::realm::S2apEncoding;
 use rmi_host::{Platform, QuarantineReason, Rd, Rmm};
+use spin::Mutex;
 use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
 use crate::realm::{New, Realm};
-use crate::shelf::Shelf;
-use crate::storage::RealmStorage;
+use crate::shadow::Shadow;
+use crate::storage::Records;
+use crate::unmap::Homeward;
 
 impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
     /// Creates a Realm: checks the configuration, takes a granule for its descriptor and its root tables from the pool, and calls `RMI_REALM_CREATE`.
@@ -19,16 +23,19 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] when the RMM does not offer what is wanted, before any call. Otherwise why the RMM refused; the memory is back in the pool, or in quarantine if an
+    /// [`BuildError::Config`] when the RMM does not offer what is wanted and [`BuildError::Storage`] when there is no room for the root tables, before any call. Otherwise why the RMM refused; the memory is back in the pool, or in quarantine if an
     /// unclear answer left open whether the Realm exists.
-    pub fn create<const TABLES: usize, const EXTENTS: usize>(
+    pub fn create(
         rmm: &'r Rmm<P>,
         config: &RealmConfig,
-        storage: &'m mut RealmStorage<TABLES, EXTENTS>,
+        storage: impl Into<Records<'m>>,
         pool: &mut Pool<'_>,
     ) -> Result<Self, BuildError> {
         let command = Command::RealmCreate;
         let mut params = config.validate(rmm.features(), rmm.dialect())?;
+        let Records { tables, shared } = storage.into();
+        let shadow = Shadow::new(params.geometry, tables, shared)
+            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
         let granule = rmm.granule_size().bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
@@ -56,8 +63,10 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             rd: Rd::new(rd),
             roots: roots.into_use(),
             geometry: params.geometry,
-            tables: Shelf::new(&mut storage.tables),
-            extents: Shelf::new(&mut storage.extents),
+            s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
+            shadow: Mutex::new(shadow),
+            table_by_table: AtomicBool::new(false),
+            homeward: Homeward::default(),
             donated,
             next_rec: 0,
             recs: 0,

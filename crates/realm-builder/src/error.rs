@@ -29,6 +29,12 @@ pub enum BuildError {
         /// How many places are missing.
         missing: usize,
     },
+    /// Another thread is working on this part of the Realm's memory, and went on for longer than patience lasts; nothing was called. A REC that faulted there can be entered again.
+    #[non_exhaustive]
+    Contended {
+        /// The part.
+        range: IpaRange,
+    },
     /// A call failed.
     Call(Error),
 }
@@ -41,6 +47,8 @@ pub enum RegionProblem {
     Empty,
     /// It reaches outside the protected half of the IPA space.
     NotProtected,
+    /// It reaches outside the unprotected half of the IPA space.
+    NotUnprotected,
     /// It is not aligned to the RMM's granule size.
     Unaligned,
     /// It overlaps memory that the Realm has, or another region.
@@ -51,6 +59,24 @@ pub enum RegionProblem {
     /// Populating stopped in it before, and memory that was to be taken in next did not come back. The Realm has to be built anew.
     Lost {
         /// How much, in bytes.
+        bytes: u64,
+    },
+    /// It does not contain the address that is asked about.
+    #[non_exhaustive]
+    Elsewhere {
+        /// The address.
+        ipa: Ipa,
+    },
+    /// There is no memory for this address.
+    #[non_exhaustive]
+    NoMemory {
+        /// The address.
+        ipa: Ipa,
+    },
+    /// The memory for it is longer than what is to be mapped.
+    #[non_exhaustive]
+    TooLong {
+        /// Bytes to be mapped.
         bytes: u64,
     },
     /// Its content does not fill it up to the last granule, or is longer.
@@ -67,6 +93,9 @@ impl fmt::Display for RegionProblem {
             Self::NotProtected => {
                 f.write_str("reaches outside the protected half of the IPA space")
             }
+            Self::NotUnprotected => {
+                f.write_str("reaches outside the unprotected half of the IPA space")
+            }
             Self::Unaligned => f.write_str("is not aligned to granules"),
             Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),
             Self::Lost { bytes } => {
@@ -74,6 +103,11 @@ impl fmt::Display for RegionProblem {
                     f,
                     "is short of {bytes:#x} bytes that went to the pool or to quarantine; build the realm anew"
                 )
+            }
+            Self::Elsewhere { ipa } => write!(f, "does not contain IPA {ipa}"),
+            Self::NoMemory { ipa } => write!(f, "has no memory for IPA {ipa}"),
+            Self::TooLong { bytes } => {
+                write!(f, "is longer than the {bytes:#x} bytes that were to be mapped")
             }
             Self::Content { bytes } => write!(f, "does not match its content of {bytes:#x} bytes"),
         }
@@ -99,6 +133,9 @@ impl fmt::Display for BuildError {
             Self::Region { range, problem } => write!(f, "region {range} {problem}"),
             Self::Storage { records, missing } => {
                 write!(f, "the realm's storage needs {missing} more places for {records}")
+            }
+            Self::Contended { range } => {
+                write!(f, "another thread is working on the realm's memory at {range}")
             }
             Self::Call(error) => error.fmt(f),
         }

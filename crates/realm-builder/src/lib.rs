@@ -68,23 +68,35 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod claims;
 pub mod config;
 pub mod create;
 pub mod error;
+pub mod fold;
+mod hold;
+mod map;
 pub mod plan;
 pub mod populate;
 pub mod realm;
 pub mod recs;
 pub mod ripas;
+pub mod runtime;
+mod shadow;
+pub mod share;
 mod shelf;
 pub mod storage;
 pub mod table;
 pub mod teardown;
+mod unmap;
 
 pub use config::{ConfigError, RealmConfig};
 pub use error::{BuildError, RegionProblem};
+pub use fold::{FoldPolicy, Folded};
 pub use populate::{Content, Populated, Region};
-pub use realm::{Active, New, Realm, Terminated};
+pub use realm::{Active, Alive, New, Realm, Terminated};
 pub use recs::RecStart;
 pub use ripas::RipasStopped;
-pub use storage::RealmStorage;
+pub use runtime::Served;
+pub use share::NotShared;
+pub use storage::{RealmStorage, Records, SharedRoom, TableRoom};
+pub use teardown::Progress;

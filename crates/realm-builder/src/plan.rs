@@ -1,13 +1,45 @@
-//! Planning, without a call: which blocks map a run of memory, and which tables they need.
+//! Planning, without a call: which blocks map a run of memory, which tables they need, and what it costs.
+//!
+//! Everything here is a pure function of addresses. A Realm plans with it, and an embedder can do so before there is a Realm:
+//!
+//! ```
+//! use realm_builder::plan::{self, Limits};
+//! use rmi_abi::rtt::{Geometry, Level};
+//! use rmi_abi::{Ipa, Pa, PaRange};
+//!
+//! let geometry = Geometry::with_start_level(40, Level::L1)?;
+//! let memory = PaRange::with_size(Pa::new(0x8020_0000), 1 << 30)?;
+//! let pieces = [memory].into_iter();
+//!
+//! // Aligned to 2 MiB only: 512 blocks, which need one table of level 2.
+//! let ipa = Ipa::new(0x8000_0000);
+//! let nothing = &|_, _| false;
+//! let runs = plan::runs_of(ipa, pieces.clone(), Level::L1, nothing);
+//! assert_eq!(runs.clone().map(|run| (run.level, run.bytes)).collect::<Vec<_>>(), [(Level::L2, 1 << 30)]);
+//! assert_eq!(plan::tables_of_runs(geometry, runs).collect::<Vec<_>>(), [(Level::L2, ipa)]);
+//!
+//! // What it takes, on an RMM that takes one granule per call and on one that takes ranges.
+//! for (limits, calls) in [(Limits::ONE_BY_ONE, 262_147), (Limits::RANGES, 4)] {
+//!     let cost = plan::map_cost(geometry, ipa, pieces.clone(), nothing, limits);
+//!     assert_eq!(cost.calls(), calls);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod cost;
 
 use rmi_abi::rtt::{Geometry, Level, largest_block};
-use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
+
+pub use cost::{Cost, Limits, map_cost};
 
 /// A run of equal blocks: `bytes` of memory mapped by entries of `level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
     /// Where it is mapped.
     pub ipa: Ipa,
+    /// Where the memory begins.
+    pub pa: Pa,
     /// Level of the entries.
     pub level: Level,
     /// Length in bytes.
@@ -23,7 +55,7 @@ impl Run {
 }
 
 /// The runs that map `memory`, contiguous and 4 KiB aligned, at `ipa`, with the largest blocks that alignment allows at or below `top_level`.
-pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item = Run> {
+pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item = Run> + Clone {
     let mut done = 0;
     core::iter::from_fn(move || {
         let left = memory.bytes().checked_sub(done).filter(|left| *left > 0)?;
@@ -40,29 +72,125 @@ pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item =
             _ => left - left % block,
         };
         done += bytes;
-        Some(Run { ipa, level, bytes })
+        Some(Run { ipa, pa, level, bytes })
     })
 }
 
-/// The tables that must exist so that entries of `level` can be written in `range`: from the level below the root downwards, each with the base of what it
-/// covers.
+/// Says whether the table of a level that covers an IPA exists.
+pub type Exists<'e> = &'e dyn Fn(Level, Ipa) -> bool;
+
+/// The runs of several pieces of memory, the first mapped at `ipa` and each of the others where the one before it ends. Where tables exist, blocks are as small as these
+/// make them.
+pub fn runs_of<'e>(
+    ipa: Ipa,
+    pieces: impl Iterator<Item = PaRange> + Clone + 'e,
+    top_level: Level,
+    exists: Exists<'e>,
+) -> impl Iterator<Item = Run> + Clone + 'e {
+    pieces
+        .scan(Some(ipa), |next, piece| {
+            let at = (*next)?;
+            *next = at.checked_add(piece.bytes());
+            Some((at, piece))
+        })
+        .flat_map(move |(at, piece)| runs(at, piece, top_level))
+        .flat_map(move |run| fit(run, exists))
+}
+
+/// Cuts a run where tables exist below the entries that it would be mapped by.
+fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 'e {
+    let mut at = run.ipa;
+    let below = move |level: Level, ipa| level.child().is_some_and(|below| exists(below, ipa));
+    core::iter::from_fn(move || {
+        let top = run.range().top();
+        let offset = at.checked_offset_from(run.ipa).filter(|_| at < top)?;
+        let mut level = run.level;
+        while below(level, at) {
+            level = level.child()?;
+        }
+        let end = match level == run.level {
+            true => top,
+            // The other entries of the table above may have none.
+            false => at.align_down(level.table_bytes()).checked_add(level.table_bytes())?.min(top),
+        };
+        let mut until = at.checked_add(level.entry_bytes())?;
+        if level == Level::L3 {
+            until = end;
+        }
+        while until < end && !below(level, until) {
+            until = until.checked_add(level.entry_bytes())?;
+        }
+        let bytes = until.checked_offset_from(at)?;
+        let cut = Run { ipa: at, pa: run.pa.checked_add(offset)?, level, bytes };
+        at = until;
+        Some(cut)
+    })
+}
+
+/// The tables that must exist so that runs can be mapped, each once, and none before its parent: level, and base of what it covers.
+///
+/// The runs are in the order of their addresses.
+pub fn tables_of_runs(
+    geometry: Geometry,
+    mut runs: impl Iterator<Item = Run> + Clone,
+) -> impl Iterator<Item = (Level, Ipa)> + Clone {
+    // Of each level, where the tables that were named end.
+    let mut named: [Option<Ipa>; 4] = [None; 4];
+    let first = geometry.start_level().child();
+    let mut hand: Option<(Run, Level, Ipa)> = None;
+    core::iter::from_fn(move || {
+        loop {
+            let (run, level, base) = match hand.take() {
+                Some(hand) => hand,
+                None => {
+                    let run = runs.next()?;
+                    let Some(level) = first else { continue };
+                    (run, level, geometry.table_base(run.ipa, level))
+                }
+            };
+            if level > run.level {
+                continue;
+            }
+            let following = base.checked_add(level.table_bytes());
+            hand = match following.filter(|next| *next < run.range().top()) {
+                Some(next) => Some((run, level, next)),
+                None => {
+                    level.child().map(|below| (run, below, geometry.table_base(run.ipa, below)))
+                }
+            };
+            let place = usize::try_from(level.number()).ok().and_then(|n| named.get_mut(n));
+            if let Some(named) = place
+                && named.is_none_or(|named| base >= named)
+            {
+                *named = following;
+                return Some((level, base));
+            }
+        }
+    })
+}
+
+/// The tables that must exist so that entries of `level` can be written in `range`.
 pub fn tables(
     geometry: Geometry,
     range: IpaRange,
     level: Level,
-) -> impl Iterator<Item = (Level, Ipa)> {
-    let mut next = geometry
-        .start_level()
-        .child()
-        .map(|level| (level, geometry.table_base(range.base(), level)));
-    core::iter::from_fn(move || {
-        let (at_level, base) = next.filter(|(at, _)| *at <= level && !range.is_empty())?;
-        let following = base.checked_add(at_level.table_bytes()).filter(|base| *base < range.top());
-        next = match following {
-            Some(base) => Some((at_level, base)),
-            None => at_level.child().map(|level| (level, geometry.table_base(range.base(), level))),
-        };
-        Some((at_level, base))
+) -> impl Iterator<Item = (Level, Ipa)> + Clone {
+    let run = Run { ipa: range.base(), pa: Pa::new(0), level, bytes: range.bytes() };
+    tables_of_runs(geometry, Some(run).filter(|run| run.bytes > 0).into_iter())
+}
+
+/// The tables that must exist so that no entry reaches across an end of `range`: where something changes for all of a range and nothing else, as with RIPAS and unmapping.
+pub fn edges(geometry: Geometry, range: IpaRange) -> impl Iterator<Item = (Level, Ipa)> + Clone {
+    let ends = [range.base(), range.top()];
+    let levels = core::iter::successors(geometry.start_level().child(), |level| level.child());
+    levels.flat_map(move |level| {
+        // An end inside an entry of the level above makes a table of this one necessary.
+        let [base, top] = ends.map(|end| {
+            let inside = !range.is_empty() && !end.is_aligned(level.table_bytes());
+            inside.then(|| geometry.table_base(end, level))
+        });
+        let top = top.filter(|top| Some(*top) != base);
+        base.into_iter().chain(top).map(move |ipa| (level, ipa))
     })
 }
 

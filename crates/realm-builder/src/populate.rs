@@ -1,18 +1,17 @@
-//! Populating a new Realm, in canonical order, and giving memory to a running one.
+//! Populating a new Realm, in canonical order.
 
-use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{
-    Delegated, Error, Failed, Platform, QuarantineReason, Rmm, Subject, Undelegated, Violation,
-};
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::plan::{self, Run};
+use crate::hold::Held;
+use crate::map::{Mapping, Supply};
+use crate::plan;
 use crate::realm::{New, Realm};
-use crate::storage::{Certainty, Extent};
+use crate::shadow::tag;
 
 /// What a region holds when the Realm starts.
 #[derive(Clone, Copy, Debug)]
@@ -132,13 +131,19 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.check(regions)?;
         let mut so_far =
             Populated { bytes: 0, total: regions.iter().map(|region| region.memory.bytes()).sum() };
-        for region in regions {
+        for region in regions.iter_mut().filter(|region| !region.memory.is_empty()) {
             let before = so_far.bytes;
             let whole = region.memory.bytes();
-            self.take_in(pool, region, &mut |left| {
-                so_far.bytes = before + (whole - left);
+            let mut done = |taken: u64| {
+                so_far.bytes = before + taken;
                 progress(so_far);
-            })?;
+            };
+            match region.content {
+                Content::Measured(_) => self.copy_in(pool, region, DataFlags::MEASURE, &mut done),
+                Content::Unmeasured(_) => self.copy_in(pool, region, DataFlags::empty(), &mut done),
+                Content::Unspecified => self.map_ram(pool, region, &mut done),
+            }?;
+            so_far.bytes = before + whole;
         }
         Ok(())
     }
@@ -147,7 +152,6 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let mut last: Option<IpaRange> = None;
-        let mut pieces = 0;
         for region in regions {
             let range = region.range();
             let refuse = |problem| Err(BuildError::Region { range, problem });
@@ -163,18 +167,67 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             }
             if !range.is_empty() {
                 last = Some(range);
-                pieces += 1;
             }
         }
-        self.room_for_extents(pieces)
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let top = self.top_block_level();
+        let runs = regions.iter().flat_map(|region| {
+            // Content goes in by pages, in the order of its addresses.
+            let (ipa, memory) = (region.ipa, region.memory.range());
+            let paged = !matches!(region.content, Content::Unspecified);
+            let largest = if paged { Level::L3 } else { top };
+            plan::runs_of(ipa, Some(memory).into_iter(), largest, &exists)
+        });
+        let rooms = plan::tables_of_runs(self.geometry, runs)
+            .filter(|(level, ipa)| !exists(*level, *ipa))
+            .count();
+        let mut shadow = self.shadow.lock();
+        shadow
+            .reserve(rooms)
+            .map(|()| shadow.unreserve(rooms))
+            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })
     }
 
-    fn take_in(
-        &mut self,
+    /// Maps memory without content and makes it RAM.
+    fn map_ram(
+        &self,
         pool: &mut Pool<'_>,
         region: &mut Region<'_>,
-        left: &mut dyn FnMut(u64),
+        done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
+        let range = region.range();
+        let mut held = self.hold(range, |_| Ok(()))?;
+        let expected = region.memory.bytes();
+        let mut whole = Some(region.memory.take());
+        let mut back = Undelegated::empty();
+        let mut supply = Supply {
+            next: &mut |_| whole.take(),
+            back: &mut |pool, host| {
+                if let Err(host) = back.append(host) {
+                    pool.restore(self.rmm, core::mem::replace(&mut back, host));
+                }
+            },
+            progress: done,
+            init_ripas: true,
+        };
+        let Mapping { taken, result } = self.map_supply(&mut held, pool, range, &mut supply);
+        region.advance(taken);
+        region.memory = back;
+        region.lost += expected - taken - region.memory.bytes();
+        result
+    }
+
+    /// Copies content in, page by page.
+    fn copy_in(
+        &self,
+        pool: &mut Pool<'_>,
+        region: &mut Region<'_>,
+        flags: DataFlags,
+        done: &mut dyn FnMut(u64),
+    ) -> Result<(), BuildError> {
+        let range = region.range();
+        let mut held = self.hold(range, |_| Ok(()))?;
+        self.make(&mut held, pool, plan::tables(self.geometry, range, Level::L3))?;
         let mut memory = match self.rmm.delegate(region.memory.take()) {
             Ok(memory) => memory,
             Err(failed) => {
@@ -185,17 +238,48 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 return Err(failed.error.into());
             }
         };
-        let result = match region.content {
-            Content::Measured(_) => {
-                self.copy_in(pool, region, &mut memory, DataFlags::MEASURE, left)
-            }
-            Content::Unmeasured(_) => {
-                self.copy_in(pool, region, &mut memory, DataFlags::empty(), left)
-            }
-            Content::Unspecified => self.map_ram(pool, region, &mut memory, left),
-        };
+        let result = self.copy_pages(&held, pool, region, &mut memory, (flags, done));
         self.return_to(pool, region, memory, None);
         result
+    }
+
+    fn copy_pages(
+        &self,
+        _held: &Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        region: &mut Region<'_>,
+        memory: &mut Delegated,
+        (flags, done): (DataFlags, &mut dyn FnMut(u64)),
+    ) -> Result<(), BuildError> {
+        let granule = self.rmm.granule_size().bytes();
+        let whole = memory.bytes();
+        while let Some(page) = memory.take_front(granule) {
+            let content = match region.content {
+                Content::Measured(content) | Content::Unmeasured(content) => content,
+                Content::Unspecified => &[],
+            };
+            let source = pool.pages().page;
+            if let Err(fault) = self.fill(source, content, granule) {
+                put_front(memory, page);
+                return Err(fault.into());
+            }
+            let (page, tag, result) =
+                match self.rmm.rtt_data_map_init(&self.rd, page, region.ipa, source, 0, flags) {
+                    Ok(page) => (page, tag::SURE, Ok(())),
+                    Err(Failed { error, kept }) if error.is_clean() => {
+                        put_front(memory, kept);
+                        return Err(error.into());
+                    }
+                    Err(Failed { error, kept }) => (kept.into_use(), tag::UNSURE, Err(error)),
+                };
+            // The entry is void, and the table is there.
+            let homeless = self.shadow.lock().put(region.ipa, page, tag);
+            drop(homeless);
+            region.advance(granule);
+            result?;
+            done(whole - memory.bytes());
+        }
+        Ok(())
     }
 
     /// Gives memory that was delegated for a region back to it. `memory` ends where the region's own begins. Where a gap (something in quarantine) separates a part from that, the part goes to the pool, and the
@@ -215,61 +299,12 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 pool.restore(self.rmm, core::mem::replace(&mut back, host));
             }
         };
-        take_back(self.rmm, memory, doubt, home);
+        self.take_back(memory, doubt, home);
         if let Err(rest) = back.append(region.memory.take()) {
             pool.restore(self.rmm, core::mem::replace(&mut back, rest));
         }
         region.memory = back;
         region.lost += expected - region.memory.bytes();
-    }
-
-    /// Copies content in, page by page.
-    fn copy_in(
-        &mut self,
-        pool: &mut Pool<'_>,
-        region: &mut Region<'_>,
-        memory: &mut Delegated,
-        flags: DataFlags,
-        left: &mut dyn FnMut(u64),
-    ) -> Result<(), BuildError> {
-        let granule = self.rmm.granule_size().bytes();
-        let range =
-            IpaRange::with_size(region.ipa, memory.bytes()).unwrap_or(IpaRange::empty(region.ipa));
-        self.make_tables(pool, range, Level::L3)?;
-        while let Some(page) = memory.take_front(granule) {
-            let content = match region.content {
-                Content::Measured(content) | Content::Unmeasured(content) => content,
-                Content::Unspecified => &[],
-            };
-            let source = pool.pages().page;
-            if let Err(fault) = self.fill(source, content, granule) {
-                put_front(memory, page);
-                return Err(fault.into());
-            }
-            match self.rmm.rtt_data_map_init(&self.rd, page, region.ipa, source, 0, flags) {
-                Ok(page) => self.record(Extent {
-                    ipa: region.ipa,
-                    memory: page,
-                    certainty: Certainty::Sure,
-                }),
-                Err(Failed { error, kept }) if error.is_clean() => {
-                    put_front(memory, kept);
-                    return Err(error.into());
-                }
-                Err(Failed { error, kept }) => {
-                    self.record(Extent {
-                        ipa: region.ipa,
-                        memory: kept.into_use(),
-                        certainty: Certainty::Unsure,
-                    });
-                    region.advance(granule);
-                    return Err(error.into());
-                }
-            }
-            region.advance(granule);
-            left(memory.bytes());
-        }
-        Ok(())
     }
 
     /// Puts the next granule of some content, filled up with zeros, into a page.
@@ -285,186 +320,6 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             at += zeros.len();
         }
         Ok(())
-    }
-
-    /// Maps memory without content and makes it RAM.
-    fn map_ram(
-        &mut self,
-        pool: &mut Pool<'_>,
-        region: &mut Region<'_>,
-        memory: &mut Delegated,
-        left: &mut dyn FnMut(u64),
-    ) -> Result<(), BuildError> {
-        for run in plan::runs(region.ipa, memory.range(), self.top_block_level()) {
-            self.make_tables(pool, run.range(), run.level)?;
-            self.init_ripas(run.range())?;
-            self.map_run(run, memory, &mut |bytes, left_bytes| {
-                region.advance(bytes);
-                left(left_bytes);
-            })?;
-        }
-        Ok(())
-    }
-
-    fn init_ripas(&self, mut range: IpaRange) -> Result<(), Error> {
-        while !range.is_empty() {
-            let top = self.rmm.rtt_init_ripas(&self.rd, range)?;
-            range = IpaRange::new(top, range.top()).unwrap_or(IpaRange::empty(top));
-        }
-        Ok(())
-    }
-}
-
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// The level of the largest blocks: none can be larger than an entry of the root tables.
-    fn top_block_level(&self) -> Level {
-        self.geometry.start_level().max(Level::L1)
-    }
-
-    /// Whether `pieces` more pieces of memory can be recorded, plus the odd one that an unclear answer splits off.
-    pub(crate) fn room_for_extents(&self, pieces: usize) -> Result<(), BuildError> {
-        let missing = (pieces + 1).saturating_sub(self.extents.spare());
-        if missing > 0 {
-            return Err(BuildError::Storage { records: "pieces of memory", missing });
-        }
-        Ok(())
-    }
-
-    /// Maps one run of blocks, taking its memory from the front of `memory` and telling after each call what was mapped and what is left.
-    pub(crate) fn map_run(
-        &mut self,
-        run: Run,
-        memory: &mut Delegated,
-        done: &mut dyn FnMut(u64, u64),
-    ) -> Result<(), Error> {
-        let granule = self.rmm.granule_size();
-        let size = match run.level {
-            Level::L1 => BlockSize::Level1,
-            Level::L2 => BlockSize::Level2,
-            _ => BlockSize::Page,
-        };
-        let at_once = size.bytes(granule) * u64::from(AddrRangeDesc::max_count(granule));
-        let (mut ipa, mut bytes, mut idle) = (run.ipa, run.bytes, 0);
-        while bytes > 0 {
-            let Some(part) = memory.take_front(bytes.min(at_once)) else {
-                let subject = Subject::Ipa(ipa);
-                return Err(Error::argument(
-                    Command::RttDataMap,
-                    "the run is longer than its memory",
-                    subject,
-                ));
-            };
-            match self.rmm.rtt_data_map(&self.rd, ipa, part, size, granule) {
-                Ok(mapped) => {
-                    let (part, rest) = (mapped.mapped, mapped.rest);
-                    put_front(memory, rest);
-                    let taken = part.bytes();
-                    if taken == 0 {
-                        // The RMM made way for an interrupt.
-                        idle += 1;
-                        if idle > self.rmm.patience().busy {
-                            let subject = Subject::Ipa(ipa);
-                            return Err(Error::violation(
-                                Command::RttDataMap,
-                                Violation::Progress,
-                                ipa.raw(),
-                                subject,
-                            ));
-                        }
-                        self.rmm.platform().relax();
-                        continue;
-                    }
-                    self.record(Extent { ipa, memory: part, certainty: Certainty::Sure });
-                    bytes -= taken;
-                    ipa = ipa.checked_add(taken).unwrap_or(ipa);
-                    done(taken, memory.bytes());
-                }
-                Err(Failed { error, kept }) if error.is_clean() => {
-                    put_front(memory, kept);
-                    return Err(error);
-                }
-                Err(Failed { error, kept }) => {
-                    let lost = kept.bytes();
-                    self.record(Extent {
-                        ipa,
-                        memory: kept.into_use(),
-                        certainty: Certainty::Unsure,
-                    });
-                    done(lost, memory.bytes());
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Gives memory to a Realm at an IPA where it has none, as when a REC faults there. The RIPAS stays what it is: the Realm sees the memory where it is RAM.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::populate`]; the memory that was not mapped comes back.
-    pub fn map(
-        &mut self,
-        pool: &mut Pool<'_>,
-        ipa: Ipa,
-        memory: Undelegated,
-    ) -> Result<(), Failed<Undelegated, BuildError>> {
-        let region = Region::new(ipa, memory, Content::Unspecified);
-        let range = region.range();
-        let problem = region.problem(self.rmm.granule_size().bytes()).or_else(|| {
-            let outside = !self.geometry.range_is_protected(&range);
-            outside.then_some(RegionProblem::NotProtected).or_else(|| {
-                self.overlap(&range).map(|other| RegionProblem::Overlap { at: other.base() })
-            })
-        });
-        let memory = region.memory;
-        if let Some(problem) = problem {
-            return Err(Failed::new(memory, BuildError::Region { range, problem }));
-        }
-        if let Err(error) = self.room_for_extents(1) {
-            return Err(Failed::new(memory, error));
-        }
-        let mut doubt = None;
-        let (mut memory, mut host, mut result) = match self.rmm.delegate(memory) {
-            Ok(memory) => (memory, Undelegated::empty(), Ok(())),
-            Err(failed) => {
-                doubt = failed.doubt();
-                (failed.delegated, failed.host, Err(BuildError::Call(failed.error)))
-            }
-        };
-        if result.is_ok() {
-            for run in plan::runs(ipa, memory.range(), self.top_block_level()) {
-                let tables = self.make_tables(pool, run.range(), run.level);
-                result =
-                    tables.and_then(|()| Ok(self.map_run(run, &mut memory, &mut |_, _| {})?));
-                if result.is_err() {
-                    break;
-                }
-            }
-        }
-        let rmm = self.rmm;
-        let home = &mut |back| {
-            if let Err(apart) = host.merge(back) {
-                pool.restore(rmm, apart);
-            }
-        };
-        take_back(rmm, memory, doubt, home);
-        result.map_err(|error| Failed::new(host, error))
-    }
-}
-
-/// Takes memory back from the RMM; `doubt` is why it may be the host's already.
-fn take_back<P: Platform>(
-    rmm: &Rmm<P>,
-    memory: Delegated,
-    doubt: Option<QuarantineReason>,
-    home: &mut dyn FnMut(Undelegated),
-) {
-    match doubt {
-        Some(reason) => rmm.recover(memory, reason, home),
-        None => rmm.return_or_quarantine(memory, home),
     }
 }
 

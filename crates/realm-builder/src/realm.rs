@@ -11,14 +11,17 @@
 //! A transition that the RMM refuses gives the Realm back in its old state, see [`Failed`].
 
 use core::marker::PhantomData;
+use core::sync::atomic::AtomicBool;
 
 use rmi_abi::IpaRange;
-use rmi_abi::rtt::Geometry;
+use rmi_abi::realm::S2apEncoding;
+use rmi_abi::rtt::{Geometry, Level};
 use rmi_host::{Failed, InUse, Platform, Rd, Rmm};
+use spin::Mutex;
 use sro::Donated;
 
-use crate::shelf::Shelf;
-use crate::storage::{Extent, Table};
+use crate::shadow::Shadow;
+use crate::unmap::Homeward;
 
 /// A Realm that is being built.
 #[derive(Debug)]
@@ -30,6 +33,18 @@ pub enum Active {}
 #[derive(Debug)]
 pub enum Terminated {}
 
+/// States in which a Realm's memory is given and taken: [`New`], [`Active`]. Sealed.
+pub trait Alive: sealed::Alive {}
+
+impl Alive for New {}
+impl Alive for Active {}
+
+mod sealed {
+    pub trait Alive {}
+    impl Alive for super::New {}
+    impl Alive for super::Active {}
+}
+
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory that the Realm is made of.
 #[derive(Debug)]
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
@@ -38,8 +53,14 @@ pub struct Realm<'r, 'm, P, S> {
     pub(crate) rd: Rd,
     pub(crate) roots: InUse,
     pub(crate) geometry: Geometry,
-    pub(crate) tables: Shelf<'m, Table>,
-    pub(crate) extents: Shelf<'m, Extent>,
+    /// How the tables encode permissions.
+    pub(crate) s2ap: S2apEncoding,
+    /// What the tables hold. Locked for bookkeeping only, never during a call.
+    pub(crate) shadow: Mutex<Shadow<'m>>,
+    /// Whether the RMM is known to end a range command at the end of a table. Then nothing beyond is prepared for it.
+    pub(crate) table_by_table: AtomicBool,
+    /// Memory that is unmapped and not yet undelegated, while the Realm is taken apart.
+    pub(crate) homeward: Homeward,
     /// What REALM_CREATE was given.
     pub(crate) donated: Donated,
     /// RECs ever created: the index of the next one.
@@ -67,16 +88,16 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
         self.geometry
     }
 
-    /// Bytes of memory mapped for the Realm.
+    /// Bytes of memory in the protected half that is mapped for the Realm, or may be.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.memory.bytes()).sum()
+        self.shadow.lock().bytes()
     }
 
     /// Translation tables of the Realm, root tables included.
     #[must_use]
     pub fn tables(&self) -> usize {
-        self.tables.len() + usize::from(self.geometry.root_tables())
+        self.shadow.lock().tables() + usize::from(self.geometry.root_tables())
     }
 
     /// RECs of the Realm.
@@ -91,8 +112,10 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
             rd: self.rd,
             roots: self.roots,
             geometry: self.geometry,
-            tables: self.tables,
-            extents: self.extents,
+            s2ap: self.s2ap,
+            shadow: self.shadow,
+            table_by_table: self.table_by_table,
+            homeward: self.homeward,
             donated: self.donated,
             next_rec: self.next_rec,
             recs: self.recs,
@@ -114,33 +137,17 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
         }
     }
 
-    /// Records memory that is (or may be) mapped. There must be room, see [`Realm::room_for_extents`].
-    pub(crate) fn record(&mut self, mut extent: Extent) {
-        if let Ok(at) | Err(at) = self.extents.find(extent.ipa)
-            && let Some(before) = at.checked_sub(1).and_then(|before| self.extents.get_mut(before))
-            && before.certainty == extent.certainty
-            && before.range().top() == extent.ipa
-        {
-            match before.memory.append(extent.memory) {
-                Ok(()) => return,
-                Err(memory) => extent.memory = memory,
-            }
-        }
-        // The callers make sure of the room before they map anything.
-        if let Err(homeless) = self.extents.insert(extent) {
-            drop(homeless);
-        }
+    /// The first memory in a range of the protected half: a block that may begin before it and end after it.
+    pub(crate) fn overlap(&self, range: &IpaRange) -> Option<IpaRange> {
+        self.shadow.lock().next_memory(range.base(), range.top()).map(|at| at.range())
     }
 
-    /// The piece of memory that overlaps `range`, if any.
-    pub(crate) fn overlap(&self, range: &IpaRange) -> Option<IpaRange> {
-        let (Ok(at) | Err(at)) = self.extents.find(range.base());
-        [at.checked_sub(1), Some(at)]
-            .into_iter()
-            .flatten()
-            .filter_map(|at| self.extents.get(at))
-            .map(Extent::range)
-            .find(|other| other.overlaps(range))
+    /// The block that the host mapped at an IPA, if any.
+    #[must_use]
+    pub fn memory_at(&self, ipa: rmi_abi::Ipa) -> Option<IpaRange> {
+        let shadow = self.shadow.lock();
+        let at = shadow.walk(ipa, Level::L3)?;
+        shadow.memory(at).map(|_| at.range())
     }
 }
 

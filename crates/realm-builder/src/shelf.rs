@@ -21,10 +21,6 @@ impl<'m, T: Record> Shelf<'m, T> {
         Self { places, len: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn spare(&self) -> usize {
         self.places.len() - self.len
     }
@@ -38,10 +34,6 @@ impl<'m, T: Record> Shelf<'m, T> {
         let row = self.places.get(..self.len).unwrap_or_default();
         // Places below `len` are all filled.
         row.binary_search_by(|place| place.as_ref().map(T::key).cmp(&Some(key)))
-    }
-
-    pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        self.places.get(at).and_then(Option::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
@@ -64,6 +56,15 @@ impl<'m, T: Record> Shelf<'m, T> {
             }
             None => Err(record),
         }
+    }
+
+    /// Takes a record out of its place.
+    pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
+        let tail = self.places.get_mut(at..self.len)?;
+        let record = tail.first_mut()?.take();
+        tail.rotate_left(1);
+        self.len -= 1;
+        record
     }
 
     /// The record with the largest key.
@@ -103,6 +104,8 @@ mod tests {
         assert_eq!(shelf.insert(4), Err(4));
         assert_eq!(shelf.find(3), Ok(1));
         assert_eq!(shelf.find(4), Err(2));
+        assert_eq!((shelf.remove(1), shelf.remove(2), shelf.spare()), (Some(3), None, 1));
+        shelf.insert(3).unwrap();
         assert_eq!(
             (shelf.pop(), shelf.pop(), shelf.pop(), shelf.pop()),
             (Some(5), Some(3), Some(1), None)

@@ -1,77 +1,152 @@
 //! The records that a Realm keeps, in storage that the embedder lends.
 
+use core::fmt;
+
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
-use rmi_host::InUse;
+use rmi_host::{Cell, InUse, SharedMemory};
 
+use crate::shadow::ENTRIES;
 use crate::shelf::Record;
 
-/// Room for the records of a Realm: `TABLES` translation tables below the root, and `EXTENTS` pieces of memory.
+/// Room for the host's copy of one translation table: 4,096 bytes of entries and less than 100 more.
 ///
-/// A Realm needs one table for each 2 MiB that is mapped by pages, one for each GiB that is mapped by 2 MiB blocks or less, and so on upwards. Memory that is contiguous in
-/// both address spaces is one piece. A place for a table takes 40 bytes, one for a piece of memory 32.
-#[derive(Debug)]
-pub struct RealmStorage<const TABLES: usize, const EXTENTS: usize> {
-    pub(crate) tables: [Option<Table>; TABLES],
-    pub(crate) extents: [Option<Extent>; EXTENTS],
+/// A Realm needs one for each of its tables: its root tables, one for each GiB (of IPA space that is used) that is not mapped by 1 GiB blocks, and one for each 2 MiB that is mapped by pages. That makes
+/// 2.04 MiB for a GiB mapped by pages, and 4.1 KiB for a GiB mapped by 2 MiB blocks.
+pub struct TableRoom {
+    pub(crate) cells: [Cell; ENTRIES],
+    pub(crate) granule: InUse,
+    pub(crate) base: Ipa,
+    /// The room of the parent; of a free room, the next free one.
+    pub(crate) parent: u32,
+    /// Cells that hold something.
+    pub(crate) live: u16,
+    pub(crate) level: Level,
+    /// Whether the RMM has said that the table exists.
+    pub(crate) sure: bool,
 }
 
-impl<const TABLES: usize, const EXTENTS: usize> RealmStorage<TABLES, EXTENTS> {
-    /// Empty room.
+impl TableRoom {
+    /// An empty room.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { tables: [const { None }; TABLES], extents: [const { None }; EXTENTS] }
+    pub fn new() -> Self {
+        Self {
+            cells: [const { Cell::VACANT }; ENTRIES],
+            granule: InUse::empty(),
+            base: Ipa::new(0),
+            parent: 0,
+            live: 0,
+            level: Level::L3,
+            sure: true,
+        }
+    }
+
+    /// Makes the room that of a table. What was left in it (by a Realm that was dropped) is leaked, and counted.
+    pub(crate) fn open(
+        &mut self,
+        level: Level,
+        base: Ipa,
+        granule: InUse,
+        sure: bool,
+        parent: u32,
+    ) {
+        self.cells = [const { Cell::VACANT }; ENTRIES];
+        self.granule = granule;
+        self.base = base;
+        self.parent = parent;
+        self.live = 0;
+        self.level = level;
+        self.sure = sure;
     }
 }
 
-impl<const TABLES: usize, const EXTENTS: usize> Default for RealmStorage<TABLES, EXTENTS> {
+impl Default for TableRoom {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// Whether the RMM has said that something is so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Certainty {
-    /// It has.
-    Sure,
-    /// Its answer was unclear; it may be so.
-    Unsure,
-}
-
-/// A translation table of the Realm, below the root.
-#[derive(Debug)]
-pub struct Table {
-    pub(crate) level: Level,
-    pub(crate) ipa: Ipa,
-    pub(crate) granule: InUse,
-    pub(crate) certainty: Certainty,
-}
-
-impl Record for Table {
-    type Key = (Level, Ipa);
-    fn key(&self) -> (Level, Ipa) {
-        (self.level, self.ipa)
+impl fmt::Debug for TableRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableRoom")
+            .field("level", &self.level)
+            .field("base", &self.base)
+            .field("live", &self.live)
+            .finish_non_exhaustive()
     }
 }
 
-/// Memory of the Realm: contiguous in both address spaces.
+/// A place for the record of one piece of shared memory.
+pub type SharedRoom = Option<SharedPiece>;
+
+/// Room for the records of a Realm: `TABLES` translation tables, root tables included, and `SHARED` pieces of memory that the host shares with it.
+///
+/// See [`TableRoom`] for how many tables there are. Shared memory that is contiguous in both address spaces is one piece, of 40 bytes.
 #[derive(Debug)]
-pub struct Extent {
-    pub(crate) ipa: Ipa,
-    pub(crate) memory: InUse,
-    pub(crate) certainty: Certainty,
+pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
+    tables: [TableRoom; TABLES],
+    shared: [SharedRoom; SHARED],
 }
 
-impl Extent {
+impl<const TABLES: usize, const SHARED: usize> RealmStorage<TABLES, SHARED> {
+    /// Empty room.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            tables: core::array::from_fn(|_| TableRoom::new()),
+            shared: [const { None }; SHARED],
+        }
+    }
+}
+
+impl<const TABLES: usize, const SHARED: usize> Default for RealmStorage<TABLES, SHARED> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Storage for the records of a Realm, lent by the embedder: a [`RealmStorage`], or slices of any origin.
+///
+/// ```
+/// use realm_builder::{Records, TableRoom};
+///
+/// // As many tables as the Realm will ever have.
+/// let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(600).collect();
+/// let mut shared = [const { None }; 16];
+/// let records = Records { tables: &mut tables, shared: &mut shared };
+/// # drop(records);
+/// ```
+#[derive(Debug)]
+pub struct Records<'m> {
+    /// Room for tables.
+    pub tables: &'m mut [TableRoom],
+    /// Room for pieces of shared memory.
+    pub shared: &'m mut [SharedRoom],
+}
+
+impl<'m, const TABLES: usize, const SHARED: usize> From<&'m mut RealmStorage<TABLES, SHARED>>
+    for Records<'m>
+{
+    fn from(storage: &'m mut RealmStorage<TABLES, SHARED>) -> Self {
+        Self { tables: &mut storage.tables, shared: &mut storage.shared }
+    }
+}
+
+/// The record of memory that is shared with the Realm: contiguous in both address spaces.
+#[derive(Debug)]
+pub struct SharedPiece {
+    pub(crate) memory: SharedMemory,
+}
+
+impl SharedPiece {
     pub(crate) fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.memory.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+        self.memory.ipa_range()
     }
 }
 
-impl Record for Extent {
+impl Record for SharedPiece {
     type Key = Ipa;
     fn key(&self) -> Ipa {
-        self.ipa
+        self.memory.ipa()
     }
 }

@@ -1,60 +1,86 @@
 //! Translation tables: made before they are needed, never found missing by a failing call.
 
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, IpaRange};
+use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Failed, Platform};
 use sro::Pool;
 
 use crate::error::BuildError;
+use crate::hold::Held;
 use crate::plan;
 use crate::realm::Realm;
-use crate::storage::{Certainty, Table};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Tables that are missing before entries of `level` can be written in `range`.
     #[must_use]
     pub fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
+        let shadow = self.shadow.lock();
         plan::tables(self.geometry, range, level)
-            .filter(|key| self.tables.find(*key).is_err())
+            .filter(|(level, ipa)| !shadow.has_table(*level, *ipa))
             .count()
     }
 
-    /// Makes every table that is missing before entries of `level` can be written in `range`, from the top down, with granules from the pool.
+    /// Makes every table that is missing before entries of `level` can be written in `range`, from the top down, with granules from the pool. A block in the place of a table is split.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE.
     ///
     /// # Errors
     ///
     /// [`BuildError::Storage`] when there is no room for the records, before any call; otherwise why a table was refused. What was made stays.
     pub fn make_tables(
-        &mut self,
+        &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
         level: Level,
     ) -> Result<(), BuildError> {
-        let missing = self.missing_tables(range, level).saturating_sub(self.tables.spare());
-        if missing > 0 {
-            return Err(BuildError::Storage { records: "translation tables", missing });
+        let mut held = self.hold(range, |_| Ok(()))?;
+        let tables = plan::tables(self.geometry, range, level);
+        self.make(&mut held, pool, tables)
+    }
+
+    /// Makes the tables of a plan that are missing.
+    pub(crate) fn make(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        tables: impl Iterator<Item = (Level, Ipa)> + Clone,
+    ) -> Result<(), BuildError> {
+        let missing = |(level, ipa): &(Level, Ipa)| !self.shadow.lock().has_table(*level, *ipa);
+        let count = tables.clone().filter(missing).count();
+        if count == 0 {
+            return Ok(());
         }
-        for (level, ipa) in plan::tables(self.geometry, range, level) {
-            if self.tables.find((level, ipa)).is_ok() {
-                continue;
-            }
-            let granule = self.rmm.granule_size().bytes();
-            let table = pool.take(self.rmm, Command::RttCreate, granule, granule)?;
-            let (granule, certainty, result) =
-                match self.rmm.rtt_create(&self.rd, table, ipa, level) {
-                    Ok(granule) => (granule, Certainty::Sure, Ok(())),
-                    Err(Failed { error, kept }) if error.is_clean() => {
-                        pool.put_back(self.rmm, kept);
-                        return Err(error.into());
-                    }
-                    // It may exist. Teardown has to know of it.
-                    Err(Failed { error, kept }) => (kept.into_use(), Certainty::Unsure, Err(error)),
-                };
-            if let Err(homeless) = self.tables.insert(Table { level, ipa, granule, certainty }) {
-                drop(homeless);
-            }
-            result?;
+        held.reserve(count)?;
+        let granule = self.rmm.granule_size().bytes();
+        pool.stock(self.rmm, Command::RttCreate, count as u64 * granule)?;
+        for (level, ipa) in tables.filter(missing) {
+            self.make_one(held, pool, level, ipa)?;
         }
         Ok(())
+    }
+
+    fn make_one(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        level: Level,
+        ipa: Ipa,
+    ) -> Result<(), BuildError> {
+        let granule = self.rmm.granule_size().bytes();
+        let table = pool.take(self.rmm, Command::RttCreate, granule, granule)?;
+        let (table, sure, result) = match self.rmm.rtt_create(&self.rd, table, ipa, level) {
+            Ok(table) => (table, true, Ok(())),
+            Err(Failed { error, kept }) if error.is_clean() => {
+                pool.put_back(self.rmm, kept);
+                return Err(error.into());
+            }
+            // It may exist. Teardown has to know of it.
+            Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
+        };
+        held.used();
+        // There is a room: it was reserved.
+        let homeless = self.shadow.lock().graft(level, ipa, table, sure);
+        drop(homeless);
+        Ok(result?)
     }
 }

@@ -1,22 +1,142 @@
 //! The way down: unmap, take the tables apart, destroy, and account for every granule.
 
-use rmi_abi::{Command, Ipa, IpaRange, Status};
-use rmi_host::command::Unmapped;
+use rmi_abi::{Command, Ipa, Status};
 use rmi_host::{
-    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Subject, Undelegated, Violation,
+    Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated, Violation,
 };
 use sro::{Pool, RecObject, drive};
 
-use crate::realm::{Realm, Terminated};
-use crate::storage::{Certainty, Extent, Table};
+use rmi_abi::rtt::Level;
 
-/// Memory on its way home: neighbours are collected so that they are undelegated together.
-struct Homeward<'h> {
-    memory: Delegated,
-    home: &'h mut dyn FnMut(Undelegated),
+use crate::realm::{Realm, Terminated};
+use crate::shadow::{At, Next, tag};
+
+/// How far taking a Realm apart has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// There is more to do.
+    More,
+    /// Its memory and its tables are gone; [`Realm::destroy`] takes only the descriptor now.
+    Empty,
 }
 
 impl<P: Platform> Realm<'_, '_, P, Terminated> {
+    /// Takes the Realm apart for a while: unmaps, destroys tables, returns memory, until it has made about `calls` calls to the RMM. For hosts that may not stay long, as in a preemptible hypercall.
+    ///
+    /// Memory goes to `home`; tables go to the pool, still delegated. The work is where it was left, however it was left.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// Why the RMM refused a step; the next call begins with the same one.
+    pub fn dismantle(
+        &mut self,
+        pool: &mut Pool<'_>,
+        calls: u32,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Progress, Error> {
+        let mut idle = 0;
+        for _ in 0..calls {
+            if let Progress::Empty = self.step(pool, &mut idle, home)? {
+                return Ok(Progress::Empty);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    /// One step: a call to the RMM, and the book-keeping around it.
+    fn step(
+        &mut self,
+        pool: &mut Pool<'_>,
+        idle: &mut u32,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Progress, Error> {
+        let shared = self.shadow.get_mut().shared.pop();
+        if let Some(piece) = shared {
+            if let Some(rest) = self.unshare_some(piece, idle, home)? {
+                self.record_shared(rest.memory);
+            }
+            return Ok(Progress::More);
+        }
+        let first = self.shadow.get_mut().first();
+        let mut homeward = core::mem::take(&mut self.homeward);
+        let result = match first {
+            Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
+                let mut from = at.base;
+                let top = self.geometry.unprotected_base();
+                if !self.harvest(&mut from, top, &mut homeward, home) {
+                    homeward.send_some(self.rmm, home);
+                }
+                Ok(Progress::More)
+            }
+            Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
+            Some(Next::Table(level, ipa)) => {
+                self.destroy_table(pool, level, ipa).map(|()| Progress::More)
+            }
+            None if homeward.is_empty() => Ok(Progress::Empty),
+            None => {
+                homeward.send_some(self.rmm, home);
+                Ok(Progress::More)
+            }
+        };
+        self.homeward = homeward;
+        result
+    }
+
+    fn unmap_first(
+        &mut self,
+        pool: &mut Pool<'_>,
+        at: At,
+        idle: &mut u32,
+    ) -> Result<Progress, Error> {
+        let top = self.geometry.unprotected_base();
+        let reached = self.unmap_some(pool.pages().list, at, top)?;
+        *idle = if reached > at.base { 0 } else { *idle + 1 };
+        self.still_patient(*idle, reached)?;
+        Ok(Progress::More)
+    }
+
+    /// Destroys a table that has nothing in it.
+    fn destroy_table(&mut self, pool: &mut Pool<'_>, level: Level, ipa: Ipa) -> Result<(), Error> {
+        let command = Command::RttDestroy;
+        let (granule, sure) = {
+            let shadow = self.shadow.get_mut();
+            (shadow.table_granule(level, ipa), shadow.table_is_sure(level, ipa))
+        };
+        let unclear = |command| Some(QuarantineReason::Unclear { command });
+        let (doubt, result) = match self.rmm.rtt_destroy(&self.rd, ipa, level) {
+            Ok(destroyed) if Some(destroyed.table) == granule.map(|range| range.base()) => {
+                (None, Ok(()))
+            }
+            Ok(destroyed) => {
+                let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(ipa));
+                let value = destroyed.table.raw();
+                (unclear(command), Err(Error::violation(command, violation, value, subject)))
+            }
+            // A table whose creation was unclear was not made, then.
+            Err(Error::Refused(refusal))
+                if !sure
+                    && refusal.status() == Status::ErrorRtt
+                    && refusal.result.level().is_some_and(|reached| reached < level) =>
+            {
+                (unclear(Command::RttCreate), Ok(()))
+            }
+            Err(error) => {
+                if !error.is_clean() {
+                    self.shadow.get_mut().doubt_table(level, ipa);
+                }
+                return Err(error);
+            }
+        };
+        let granule = self.shadow.get_mut().prune(level, ipa).unwrap_or_default().into_released();
+        match doubt {
+            None => pool.put_back(self.rmm, granule),
+            Some(reason) => pool.recover(self.rmm, granule, reason),
+        }
+        result
+    }
+
     /// Destroys the Realm. Its memory goes to `home`, its tables and descriptor to the pool (still delegated); what the RMM does not return goes to quarantine.
     ///
     /// All its RECs must have been destroyed; otherwise the RMM refuses in the end.
@@ -31,16 +151,13 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         pool: &mut Pool<'_>,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Failed<Self>> {
-        let mut homeward = Homeward { memory: Delegated::empty(), home };
-        let unmapped = self.unmap_all(&mut homeward);
-        self.send(&mut homeward);
-        if let Err(error) = unmapped {
-            return Err(Failed::new(self, error));
+        loop {
+            match self.dismantle(pool, u32::MAX, home) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Empty) => return self.destroy_descriptor(pool),
+                Err(error) => return Err(Failed::new(self, error)),
+            }
         }
-        if let Err(error) = self.destroy_tables(pool) {
-            return Err(Failed::new(self, error));
-        }
-        self.destroy_descriptor(pool)
     }
 
     /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as [`Realm::destroy`], and what is left after a failure is taken back piece by piece or
@@ -61,126 +178,6 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 }
             },
         }
-    }
-
-    /// Undelegates what has been collected.
-    fn send(&self, homeward: &mut Homeward<'_>) {
-        self.rmm.return_or_quarantine(homeward.memory.take(), homeward.home);
-    }
-
-    /// Adds memory that the RMM has released to what has been collected.
-    fn collect(&self, homeward: &mut Homeward<'_>, memory: InUse) {
-        if let Err(apart) = homeward.memory.merge(memory.into_released()) {
-            self.send(homeward);
-            homeward.memory = apart;
-        }
-    }
-
-    fn unmap_all(&mut self, homeward: &mut Homeward<'_>) -> Result<(), Error> {
-        while let Some(mut extent) = self.extents.pop() {
-            let result = self.unmap(&mut extent, homeward);
-            if !extent.memory.is_empty()
-                // It was taken from the row a moment ago; there is a place.
-                && let Err(homeless) = self.extents.insert(extent)
-            {
-                drop(homeless);
-            }
-            result?;
-        }
-        Ok(())
-    }
-
-    /// Unmaps one piece of memory; what is left of it after an error is still mapped.
-    fn unmap(&self, extent: &mut Extent, homeward: &mut Homeward<'_>) -> Result<(), Error> {
-        let command = Command::RttDataUnmap;
-        while !extent.memory.is_empty() {
-            let range = extent.range();
-            let Unmapped { top, memory } =
-                match self.rmm.rtt_data_unmap(&self.rd, range, self.rmm.granule_size()) {
-                    Ok(unmapped) => unmapped,
-                    // Memory whose mapping was unclear is not mapped, then: a missing table or a hole larger than the range is no place where it could be.
-                    Err(Error::Refused(refusal))
-                        if extent.certainty == Certainty::Unsure
-                            && refusal.status() == Status::ErrorRtt =>
-                    {
-                        Unmapped { top: range.top(), memory: None }
-                    }
-                    Err(error) => return Err(error),
-                };
-            let bytes = top.checked_offset_from(range.base()).unwrap_or(0);
-            let whole = extent.memory.range();
-            let Some(mut part) = extent.memory.take_front(bytes) else {
-                return Err(self.foreign(command, range.base(), top.raw()));
-            };
-            extent.ipa = top;
-            // All of the part is unmapped now. What the RMM names must be of it; what it does not name was not mapped.
-            if let Some(run) = memory {
-                if !whole.contains_range(&run) || !part.range().contains_range(&run) {
-                    self.doubt(part, homeward);
-                    return Err(self.foreign(command, range.base(), run.base().raw()));
-                }
-                let before = run.base().checked_offset_from(part.base()).unwrap_or(0);
-                let unnamed = part.take_front(before).unwrap_or_default();
-                let named = part.take_front(run.bytes()).unwrap_or_default();
-                self.doubt(unnamed, homeward);
-                self.collect(homeward, named);
-            }
-            self.doubt(part, homeward);
-        }
-        Ok(())
-    }
-
-    /// Takes memory back of which the RMM did not say that it was mapped.
-    fn doubt(&self, memory: InUse, homeward: &mut Homeward<'_>) {
-        if !memory.is_empty() {
-            let reason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
-            self.rmm.recover(memory.into_released(), reason, homeward.home);
-        }
-    }
-
-    fn foreign(&self, command: Command, at: Ipa, value: u64) -> Error {
-        Error::violation(command, Violation::ForeignMemory, value, Subject::Ipa(at))
-    }
-
-    /// Destroys all tables, the deepest first.
-    fn destroy_tables(&mut self, pool: &mut Pool<'_>) -> Result<(), Error> {
-        let command = Command::RttDestroy;
-        while let Some(table) = self.tables.pop() {
-            let Table { level, ipa, granule, certainty } = table;
-            match self.rmm.rtt_destroy(&self.rd, ipa, level) {
-                Ok(destroyed) if destroyed.table == granule.base() => {
-                    pool.put_back(self.rmm, granule.into_released());
-                }
-                Ok(destroyed) => {
-                    pool.recover(
-                        self.rmm,
-                        granule.into_released(),
-                        QuarantineReason::Unclear { command },
-                    );
-                    return Err(self.foreign(command, ipa, destroyed.table.raw()));
-                }
-                // A table whose creation was unclear was not made, then.
-                Err(Error::Refused(refusal))
-                    if certainty == Certainty::Unsure
-                        && refusal.status() == Status::ErrorRtt
-                        && refusal.result.level().is_some_and(|reached| reached < level) =>
-                {
-                    let reason = QuarantineReason::Unclear { command: Command::RttCreate };
-                    pool.recover(self.rmm, granule.into_released(), reason);
-                }
-                Err(error) => {
-                    let certainty = if error.is_clean() { certainty } else { Certainty::Unsure };
-                    // It was taken from the row a moment ago; there is a place.
-                    if let Err(homeless) =
-                        self.tables.insert(Table { level, ipa, granule, certainty })
-                    {
-                        drop(homeless);
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn destroy_descriptor(mut self, pool: &mut Pool<'_>) -> Result<(), Failed<Self>> {
@@ -240,22 +237,29 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest.
     pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         let alive = |command| QuarantineReason::ObjectAlive { command };
-        while let Some(extent) = self.extents.pop() {
-            self.rmm.recover(extent.memory.into_released(), alive(Command::RttDataUnmap), home);
+        self.abandon_shared();
+        self.homeward.send(self.rmm, home);
+        let mut run = Delegated::empty();
+        while let Some(next) = self.shadow.get_mut().first() {
+            let shadow = self.shadow.get_mut();
+            match next {
+                Next::Memory(at) => {
+                    let memory = shadow.take(at).unwrap_or_default().into_released();
+                    if let Err(apart) = run.append(memory) {
+                        let whole = core::mem::replace(&mut run, apart);
+                        self.rmm.recover(whole, alive(Command::RttDataUnmap), home);
+                    }
+                }
+                Next::Table(level, ipa) => {
+                    let granule = shadow.prune(level, ipa).unwrap_or_default().into_released();
+                    pool.recover(self.rmm, granule, alive(Command::RttDestroy));
+                }
+            }
         }
-        while let Some(table) = self.tables.pop() {
-            pool.recover(self.rmm, table.granule.into_released(), alive(Command::RttDestroy));
-        }
+        self.rmm.recover(run, alive(Command::RttDataUnmap), home);
         self.donated.recover(self.rmm, pool, Command::RealmCreate);
         for memory in [self.rd.into_released(), self.roots.into_released()] {
             pool.recover(self.rmm, memory, alive(Command::RealmDestroy));
         }
-    }
-
-    /// What lies at an IPA: the part of the Realm's memory that contains it.
-    #[must_use]
-    pub fn memory_at(&self, ipa: Ipa) -> Option<IpaRange> {
-        let page = IpaRange::with_size(ipa.align_down(0x1000), 0x1000).ok()?;
-        self.overlap(&page)
     }
 }

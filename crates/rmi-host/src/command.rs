@@ -149,8 +149,8 @@
 //! | `RMI_GRANULE_RANGE_UNDELEGATE` | [`Rmm::undelegate`](crate::Rmm::undelegate) |
 //! | `RMI_GPT_L1_CREATE` | [`gpt_l1_create`](crate::Channel::gpt_l1_create) |
 //! | `RMI_GPT_L1_DESTROY` | [`gpt_l1_destroy`](crate::Channel::gpt_l1_destroy) |
-//! | `RMI_RTT_DATA_MAP` | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list) |
-//! | `RMI_RTT_DATA_UNMAP` | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list) |
+//! | `RMI_RTT_DATA_MAP` | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list), [`rtt_data_map_cells`](crate::Channel::rtt_data_map_cells) |
+//! | `RMI_RTT_DATA_UNMAP` | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list), [`rtt_data_unmap_each`](crate::Channel::rtt_data_unmap_each) |
 //! | `RMI_RTT_DEV_MAP` | [`rtt_dev_map`](crate::Channel::rtt_dev_map), [`rtt_dev_map_list`](crate::Channel::rtt_dev_map_list) |
 //! | `RMI_RTT_DEV_UNMAP` | [`rtt_dev_unmap`](crate::Channel::rtt_dev_unmap), [`rtt_dev_unmap_list`](crate::Channel::rtt_dev_unmap_list) |
 //! | `RMI_RTT_ARCH_DEV_MAP` | [`rtt_arch_dev_map`](crate::Channel::rtt_arch_dev_map) |
@@ -185,6 +185,7 @@ use rmi_abi::{Command, Pa};
 use crate::error::{Error, Subject};
 use crate::granules::{Granules, Hand, Undelegated};
 
+mod cells;
 mod cmem;
 mod device;
 mod dpt;
@@ -205,6 +206,7 @@ mod v1;
 mod vdev;
 mod vsmmu;
 
+pub use cells::MapList;
 pub use halted::Halted;
 pub use list::UnmappedList;
 pub use object::{

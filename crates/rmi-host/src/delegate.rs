@@ -172,22 +172,35 @@ impl<P: Platform> Rmm<P> {
     ///
     /// [`UndelegateFailed`]: [`Status::ErrorInput`] when a granule is still part of an object.
     pub fn undelegate(&self, mut memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
-        let command = Command::GranuleRangeUndelegate;
         let mut host = Undelegated::empty();
-        if let Err(error) = self.check_alignment(command, memory.range()) {
-            return Err(UndelegateFailed { error, host, kept: memory });
-        }
         while !memory.is_empty() {
-            match self.range_step(command, memory.range()) {
-                Ok(bytes) => {
-                    let part = memory.take_front(bytes).unwrap_or_default().into_undelegated();
-                    self.platform().ledger().record(LedgerEvent::Returned, part.range());
+            match self.undelegate_some(&mut memory) {
+                Ok(part) => {
                     let Ok(()) = host.append(part) else { break };
                 }
                 Err(error) => return Err(UndelegateFailed { error, host, kept: memory }),
             }
         }
         Ok(host)
+    }
+
+    /// `RMI_GRANULE_RANGE_UNDELEGATE`, once: as [`Rmm::undelegate`], for callers that may not stay long. What the RMM returned left the front of `memory`.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rmm::undelegate`], about the first granule; `memory` is as it was.
+    pub fn undelegate_some(&self, memory: &mut Delegated) -> Result<Undelegated, Error> {
+        let command = Command::GranuleRangeUndelegate;
+        self.check_alignment(command, memory.range())?;
+        if memory.is_empty() {
+            return Ok(Undelegated::empty());
+        }
+        let bytes = self.range_step(command, memory.range())?;
+        let part = memory.take_front(bytes).unwrap_or_default().into_undelegated();
+        self.platform().ledger().record(LedgerEvent::Returned, part.range());
+        Ok(part)
     }
 
     /// Takes memory back and sends what comes to `home`. What the RMM does not return goes to quarantine, neighbours together with the reason of

@@ -75,6 +75,8 @@
 //! ```
 #![expect(unsafe_code, reason = "making a token out of a bare range is an unsafe promise")]
 
+mod cell;
+
 use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -82,6 +84,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange};
+
+pub use cell::Cell;
 
 mod sealed {
     pub trait Hand: Sized {

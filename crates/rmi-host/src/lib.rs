@@ -95,11 +95,11 @@ pub mod tracing;
 
 pub use access::{AccessFault, HostAccess};
 pub use channel::{Channel, Failure, Patience, Pending, Progress, Reply, Want, dropped_operations};
-pub use command::{Halted, Rd, RecGranule, RecName, SharedMemory};
+pub use command::{Halted, MapList, Rd, RecGranule, RecName, SharedMemory};
 pub use conduit::{Conduit, Registers, Simulated};
 pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};
-pub use granules::{Delegated, InUse, LentToRmm, Undelegated, leaked};
+pub use granules::{Cell, Delegated, InUse, LentToRmm, Undelegated, leaked};
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
 #[cfg(feature = "alloc")]
 pub use ledger::{Ownership, OwnershipMap};

@@ -343,6 +343,37 @@ impl<'m> Pool<'m> {
         }
     }
 
+    /// Sees to it that `bytes` are delegated, in any number of runs: delegates what is missing in runs as long as possible. For commands that take granule after granule.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`] when the pool has not that much; no call was made then. Otherwise as [`Pool::take`].
+    pub fn stock<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+    ) -> Result<(), Error> {
+        let granule = rmm.granule_size().bytes();
+        let missing = self.missing(bytes, granule);
+        if missing > 0 {
+            return Err(Error::need_memory(command, missing, granule));
+        }
+        let have = self.free.iter().map(|range| blocks_in(range, granule)).sum();
+        let mut short = bytes.saturating_sub(have);
+        while short > 0 {
+            let Some(memory) = self.take_host_run(short, granule) else {
+                return Err(Error::need_memory(command, short, granule));
+            };
+            short = short.saturating_sub(memory.bytes());
+            match rmm.delegate(memory) {
+                Ok(memory) => self.put_back(rmm, memory),
+                Err(failed) => return Err(self.undo(rmm, failed)),
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the parts of a failed delegation where they belong.
     fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, failed: DelegateFailed) -> Error {
         let doubt = failed.doubt();

@@ -62,7 +62,13 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    fn map_call(&self, into: &MapInto, range: IpaRange, set: AddrSet, oaddr: u64) -> Call {
+    pub(super) fn map_call(
+        &self,
+        into: &MapInto,
+        range: IpaRange,
+        set: AddrSet,
+        oaddr: u64,
+    ) -> Call {
         let (rd, base, top) = (into.rd.raw(), range.base().raw(), range.top().raw());
         let (flags, subject) = (into.flags | set.encode(), Subject::Ipa(into.ipa));
         match into.vdev {
@@ -88,7 +94,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// The addresses that some memory is to be mapped at.
-    fn target(&self, into: &MapInto, bytes: u64) -> Result<IpaRange, Error> {
+    pub(super) fn target(&self, into: &MapInto, bytes: u64) -> Result<IpaRange, Error> {
         let argument = |what| Error::argument(into.command, what, Subject::Ipa(into.ipa));
         match IpaRange::with_size(into.ipa, bytes) {
             Ok(range) if range.is_empty() => Err(argument("there is no memory")),
@@ -98,7 +104,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// How many bytes a map command says it mapped.
-    fn mapped(
+    pub(super) fn mapped(
         &self,
         call: &Call,
         range: IpaRange,

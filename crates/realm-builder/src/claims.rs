@@ -1,0 +1,82 @@
+//! Which parts of a Realm's IPA space somebody is working on.
+//!
+//! Commands are made without a lock. What keeps two threads from the same entries is a claim: a range that one of them has to itself until it is done.
+
+use rmi_abi::IpaRange;
+
+/// How many threads may work on the memory of one Realm at a time; more of them wait.
+pub(crate) const CLAIMS: usize = 32;
+
+/// A claim, to be given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    place: usize,
+}
+
+/// The claims on one Realm.
+#[derive(Debug)]
+pub(crate) struct Claims {
+    places: [Option<IpaRange>; CLAIMS],
+}
+
+impl Default for Claims {
+    fn default() -> Self {
+        Self { places: [None; CLAIMS] }
+    }
+}
+
+impl Claims {
+    /// Claims a range, unless it overlaps another claim or there are too many.
+    pub(crate) fn claim(&mut self, range: IpaRange) -> Option<Claim> {
+        if self.places.iter().flatten().any(|claimed| claimed.overlaps(&range)) {
+            return None;
+        }
+        let place = self.places.iter().position(Option::is_none)?;
+        *self.places.get_mut(place)? = Some(range);
+        Some(Claim { place })
+    }
+
+    /// How many claims there are.
+    pub(crate) fn count(&self) -> usize {
+        self.places.iter().flatten().count()
+    }
+
+    /// Gives a claim back.
+    pub(crate) fn release(&mut self, claim: Claim) {
+        if let Some(place) = self.places.get_mut(claim.place) {
+            *place = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmi_abi::Ipa;
+
+    use super::*;
+
+    fn range(base: u64, bytes: u64) -> IpaRange {
+        IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+    }
+
+    #[test]
+    fn claims_exclude_what_overlaps_and_nothing_else() {
+        let mut claims = Claims::default();
+        let first = claims.claim(range(0x2000, 0x2000)).unwrap();
+        assert_eq!(claims.claim(range(0x3000, 0x1000)), None);
+        assert_eq!(claims.claim(range(0, 0x3000)), None);
+        let second = claims.claim(range(0x4000, 0x1000)).unwrap();
+        assert_ne!(first, second);
+        claims.release(first);
+        assert!(claims.claim(range(0x3000, 0x1000)).is_some());
+    }
+
+    #[test]
+    fn there_is_an_end_to_them() {
+        let mut claims = Claims::default();
+        for n in 0..CLAIMS as u64 {
+            assert!(claims.claim(range(n << 12, 0x1000)).is_some());
+        }
+        assert_eq!(claims.claim(range(1 << 30, 0x1000)), None);
+    }
+}

@@ -1,0 +1,82 @@
+//! Having a part of a Realm's IPA space to oneself.
+
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Platform;
+use spin::Mutex;
+
+use crate::claims::Claim;
+use crate::error::BuildError;
+use crate::realm::Realm;
+use crate::shadow::Shadow;
+
+/// A claimed part of the IPA space, until it is dropped. Rooms that are reserved for tables go with it.
+#[derive(Debug)]
+pub(crate) struct Held<'s, 'm> {
+    shadow: &'s Mutex<Shadow<'m>>,
+    claim: Claim,
+    reserved: usize,
+}
+
+impl Held<'_, '_> {
+    /// Reserves rooms for tables that are about to be made.
+    pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), BuildError> {
+        self.shadow
+            .lock()
+            .reserve(rooms)
+            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
+        self.reserved += rooms;
+        Ok(())
+    }
+
+    /// A reserved room is used now.
+    pub(crate) fn used(&mut self) {
+        if self.reserved > 0 {
+            self.reserved -= 1;
+            self.shadow.lock().unreserve(1);
+        }
+    }
+}
+
+impl Drop for Held<'_, '_> {
+    fn drop(&mut self) {
+        let mut shadow = self.shadow.lock();
+        shadow.claims.release(self.claim);
+        shadow.unreserve(self.reserved);
+    }
+}
+
+/// The entries, from the one that holds the first address of a range to the one that holds its last.
+fn entries(shadow: &Shadow<'_>, range: IpaRange) -> IpaRange {
+    let last = Ipa::new(range.top().raw().saturating_sub(1));
+    let base = shadow.walk(range.base(), Level::L3).map_or(range.base(), |at| at.base);
+    let top = shadow.walk(last, Level::L3).map_or(range.top(), |at| at.top());
+    IpaRange::new(base, top).unwrap_or(range)
+}
+
+impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
+    /// Claims a range, and the whole entries at its ends, once `check` finds nothing against it. Waits a while for whoever is working there.
+    pub(crate) fn hold(
+        &self,
+        range: IpaRange,
+        check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
+    ) -> Result<Held<'_, 'm>, BuildError> {
+        // Those who work there repeat calls as often as patience allows; this waits as long, and a little more.
+        let patience = self.rmm.patience();
+        for _ in 0..=patience.busy.saturating_add(patience.steps) {
+            {
+                let mut shadow = self.shadow.lock();
+                let whole = entries(&shadow, range);
+                if let Some(claim) = shadow.claims.claim(whole) {
+                    let held = Held { shadow: &self.shadow, claim, reserved: 0 };
+                    // What an earlier claim did there is known by now.
+                    let checked = check(&shadow);
+                    drop(shadow);
+                    return checked.map(|()| held);
+                }
+            }
+            self.rmm.platform().relax();
+        }
+        Err(BuildError::Contended { range })
+    }
+}

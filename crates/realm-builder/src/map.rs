@@ -1,0 +1,257 @@
+//! Mapping memory: delegated by runs, put into the shadow, and mapped with as few commands as descriptors allow.
+
+use core::sync::atomic::Ordering;
+
+use rmi_abi::desc::BlockSize;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::{
+    Delegated, Error, MapList, Platform, QuarantineReason, Subject, Undelegated, Violation,
+};
+use sro::Pool;
+
+use crate::error::BuildError;
+use crate::hold::Held;
+use crate::plan;
+use crate::realm::Realm;
+use crate::shadow::tag;
+
+/// How mapping ended.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    /// How many bytes, from the front, the Realm has now: mapped, or possibly mapped.
+    pub(crate) taken: u64,
+    pub(crate) result: Result<(), BuildError>,
+}
+
+/// What mapping calls back.
+pub(crate) struct Supply<'f> {
+    /// Gives the next piece of memory for what is left of a range; shorter pieces come in turn, none ends it.
+    pub(crate) next: &'f mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+    /// Takes memory that was not mapped, in the order in which it was given.
+    pub(crate) back: &'f mut dyn FnMut(&mut Pool<'_>, Undelegated),
+    /// Hears how many bytes are mapped, after each call.
+    pub(crate) progress: &'f mut dyn FnMut(u64),
+    /// Whether the RIPAS of the memory becomes RAM first.
+    pub(crate) init_ripas: bool,
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// The level of the largest blocks: none can be larger than an entry of the root tables.
+    pub(crate) fn top_block_level(&self) -> Level {
+        self.geometry.start_level().max(Level::L1)
+    }
+
+    /// Maps memory at a void range that is held, from its front for as long as there is a supply.
+    pub(crate) fn map_supply(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        supply: &mut Supply<'_>,
+    ) -> Mapping {
+        let mut staged = range.base();
+        let mut result = Ok(());
+        while result.is_ok() && staged < range.top() {
+            let left = IpaRange::new(staged, range.top()).unwrap_or(IpaRange::empty(staged));
+            let Some(memory) = (supply.next)(left).filter(|memory| !memory.is_empty()) else {
+                break;
+            };
+            let (bytes, staging) = self.stage(held, pool, left, memory, supply);
+            staged = staged.checked_add(bytes).unwrap_or(range.top());
+            result = staging;
+        }
+        // What is in place is mapped even if more did not follow: a fault that is half served is served.
+        let whole = IpaRange::new(range.base(), staged).unwrap_or(IpaRange::empty(range.base()));
+        let (taken, mapping) = self.map_staged(pool, whole, supply.progress);
+        let reached = whole.base().checked_add(taken).unwrap_or(whole.top());
+        let rest = IpaRange::new(reached, whole.top()).unwrap_or(IpaRange::empty(whole.top()));
+        self.unstage(rest, &mut |host| (supply.back)(pool, host));
+        Mapping { taken, result: mapping.and(result) }
+    }
+
+    /// Delegates memory and puts it into the shadow, all of it or none: tables first, for they are what is most likely missing. Says how many bytes are in place.
+    fn stage(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        left: IpaRange,
+        memory: Undelegated,
+        supply: &mut Supply<'_>,
+    ) -> (u64, Result<(), BuildError>) {
+        let (ipa, range) = (left.base(), memory.range());
+        let top = self.top_block_level();
+        let refuse = |problem| {
+            let range = IpaRange::with_size(ipa, range.bytes()).unwrap_or(left);
+            BuildError::Region { range, problem }
+        };
+        let problem = if range.bytes() > left.bytes() {
+            Some(crate::RegionProblem::TooLong { bytes: left.bytes() })
+        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
+            Some(crate::RegionProblem::Unaligned)
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            (supply.back)(pool, memory);
+            return (0, Err(refuse(problem)));
+        }
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = plan::runs_of(ipa, Some(range).into_iter(), top, &exists);
+        let tables = plan::tables_of_runs(self.geometry, runs.clone());
+        if let Err(error) = self.make(held, pool, tables) {
+            (supply.back)(pool, memory);
+            return (0, Err(error));
+        }
+        if supply.init_ripas
+            && let Err(error) = self
+                .init_ripas(IpaRange::with_size(ipa, range.bytes()).unwrap_or(IpaRange::empty(ipa)))
+        {
+            (supply.back)(pool, memory);
+            return (0, Err(error.into()));
+        }
+        let mut delegated = match self.rmm.delegate(memory) {
+            Ok(memory) => memory,
+            Err(failed) => {
+                let doubt = failed.doubt();
+                let back = &mut |host| (supply.back)(pool, host);
+                self.take_back(failed.delegated, doubt, back);
+                if !failed.host.is_empty() {
+                    back(failed.host);
+                }
+                return (0, Err(failed.error.into()));
+            }
+        };
+        for run in runs {
+            let block = run.level.entry_bytes();
+            let mut at = run.ipa;
+            while at < run.range().top() {
+                let Some(part) = delegated.take_front(block) else { break };
+                // The entry is void and the claim is ours.
+                let homeless = self.shadow.lock().put(at, part.into_use(), tag::UNSURE);
+                drop(homeless);
+                at = at.checked_add(block).unwrap_or(run.range().top());
+            }
+        }
+        (range.bytes(), Ok(()))
+    }
+
+    /// Maps what is in the shadow and not yet mapped, and says how many bytes of it the Realm has, or may have, now.
+    fn map_staged(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        progress: &mut dyn FnMut(u64),
+    ) -> (u64, Result<(), BuildError>) {
+        let (mut at, mut idle) = (range.base(), 0);
+        let taken = |at: Ipa| at.checked_offset_from(range.base()).unwrap_or(0);
+        while at < range.top() {
+            let list = match self.list(pool.pages().list, at, range.top()) {
+                Ok(list) => list,
+                Err(error) => return (taken(at), Err(error.into())),
+            };
+            let named = list.bytes();
+            match self.rmm.rtt_data_map_cells(&self.rd, at, list) {
+                Ok(0) => {
+                    // The RMM made way for an interrupt.
+                    idle += 1;
+                    if idle > self.rmm.patience().busy {
+                        let (command, subject) = (Command::RttDataMap, Subject::Ipa(at));
+                        let error =
+                            Error::violation(command, Violation::Progress, at.raw(), subject);
+                        return (taken(at), Err(error.into()));
+                    }
+                    self.rmm.platform().relax();
+                }
+                Ok(bytes) => {
+                    idle = 0;
+                    let reached = at.checked_add(bytes).unwrap_or(range.top());
+                    self.confirm(at, reached, bytes < named);
+                    at = reached;
+                    progress(taken(at));
+                }
+                Err(error) if error.is_clean() => return (taken(at), Err(error.into())),
+                // All that the call named may be mapped.
+                Err(error) => return (taken(at).saturating_add(named), Err(error.into())),
+            }
+        }
+        (taken(at), Ok(()))
+    }
+
+    /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at once.
+    fn list<'l>(&self, page: &'l mut Undelegated, at: Ipa, top: Ipa) -> Result<MapList<'l>, Error> {
+        let shadow = self.shadow.lock();
+        let level = shadow.walk(at, Level::L3).map_or(Level::L3, |at| at.level);
+        let size = level.block_size().unwrap_or(BlockSize::Page);
+        let mut list = MapList::new(page, size, self.rmm.granule_size());
+        let table_end = match self.table_by_table.load(Ordering::Relaxed) {
+            true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
+            false => None,
+        };
+        let top = table_end.unwrap_or(top).min(top);
+        let mut next = at;
+        while next < top {
+            let Some(entry) = shadow.walk(next, level).filter(|entry| entry.base == next) else {
+                break;
+            };
+            if !self.rmm.list_cell(&mut list, shadow.look(entry))? {
+                break;
+            }
+            next = entry.top();
+        }
+        Ok(list)
+    }
+
+    /// Notes that the RMM mapped from `at` to `reached`, and whether it was less than all that it was given.
+    fn confirm(&self, at: Ipa, reached: Ipa, early: bool) {
+        let mut shadow = self.shadow.lock();
+        let mut next = at;
+        while next < reached {
+            let Some(entry) = shadow.walk(next, Level::L3) else { break };
+            shadow.mark(entry, tag::SURE);
+            next = entry.top();
+            if early && next >= reached && reached.is_aligned(entry.level.table_bytes()) {
+                self.table_by_table.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Takes what was not mapped out of the shadow and back from the RMM.
+    fn unstage(&self, range: IpaRange, back: &mut dyn FnMut(Undelegated)) {
+        let mut next = range.base();
+        let mut run = Delegated::empty();
+        while next < range.top() {
+            let memory = {
+                let mut shadow = self.shadow.lock();
+                let Some(entry) = shadow.next_memory(next, range.top()) else { break };
+                next = entry.top();
+                shadow.take(entry)
+            };
+            if let Err(apart) = run.append(memory.unwrap_or_default().into_released()) {
+                self.take_back(core::mem::replace(&mut run, apart), None, back);
+            }
+        }
+        self.take_back(run, None, back);
+    }
+
+    /// Takes memory back from the RMM; `doubt` is why it may be the host's already.
+    pub(crate) fn take_back(
+        &self,
+        memory: Delegated,
+        doubt: Option<QuarantineReason>,
+        home: &mut dyn FnMut(Undelegated),
+    ) {
+        match doubt {
+            Some(reason) => self.rmm.recover(memory, reason, home),
+            None => self.rmm.return_or_quarantine(memory, home),
+        }
+    }
+
+    pub(crate) fn init_ripas(&self, mut range: IpaRange) -> Result<(), Error> {
+        while !range.is_empty() {
+            let top = self.rmm.rtt_init_ripas(&self.rd, range)?;
+            range = IpaRange::new(top, range.top()).unwrap_or(IpaRange::empty(top));
+        }
+        Ok(())
+    }
+}

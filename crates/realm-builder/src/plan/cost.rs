@@ -1,0 +1,172 @@
+//! What a plan costs.
+
+use core::ops::Add;
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::desc::AddrRangeDesc;
+use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
+use rmi_abi::{GranuleSize, Ipa, PaRange};
+
+use super::{Exists, Run, runs_of, tables_of_runs};
+
+/// How far an RMM goes in one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Granules that one delegate or undelegate call handles; `None` for a whole range.
+    pub granules_per_call: Option<u64>,
+    /// Whether a map, unmap or RIPAS call ends at the end of the table that it begins in.
+    pub table_by_table: bool,
+}
+
+impl Limits {
+    /// TF-RMM (July 2026): one granule, and one leaf table.
+    pub const ONE_BY_ONE: Self = Self { granules_per_call: Some(1), table_by_table: true };
+    /// An RMM that takes whole ranges.
+    pub const RANGES: Self = Self { granules_per_call: None, table_by_table: false };
+
+    /// Calls that delegate (or undelegate) one contiguous run.
+    #[must_use]
+    pub const fn delegation(&self, bytes: u64) -> u64 {
+        let granules = bytes.div_ceil(MIN_GRANULE);
+        match self.granules_per_call {
+            Some(0 | 1) => granules,
+            Some(limit) => granules.div_ceil(limit),
+            None if bytes == 0 => 0,
+            None => 1,
+        }
+    }
+}
+
+/// SMCs, by what they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cost {
+    /// `RMI_GRANULE_RANGE_DELEGATE`.
+    pub delegate: u64,
+    /// `RMI_GRANULE_RANGE_UNDELEGATE`.
+    pub undelegate: u64,
+    /// `RMI_RTT_CREATE`.
+    pub create: u64,
+    /// `RMI_RTT_DESTROY`.
+    pub destroy: u64,
+    /// `RMI_RTT_DATA_MAP` and `RMI_RTT_DATA_MAP_INIT`.
+    pub map: u64,
+    /// `RMI_RTT_DATA_UNMAP`.
+    pub unmap: u64,
+    /// `RMI_RTT_INIT_RIPAS`.
+    pub ripas: u64,
+}
+
+impl Cost {
+    /// All of them.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.delegate
+            + self.undelegate
+            + self.create
+            + self.destroy
+            + self.map
+            + self.unmap
+            + self.ripas
+    }
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            delegate: self.delegate + other.delegate,
+            undelegate: self.undelegate + other.undelegate,
+            create: self.create + other.create,
+            destroy: self.destroy + other.destroy,
+            map: self.map + other.map,
+            unmap: self.unmap + other.unmap,
+            ripas: self.ripas + other.ripas,
+        }
+    }
+}
+
+/// What it costs to map pieces of host memory one after the other from `ipa` on, where nothing is mapped and `exists` says which tables (level, base) there are.
+///
+/// Granules for new tables count as delegated in one run; those that a pool has delegated before cost less. An RMM that yields takes more calls, and one that is busy too.
+pub fn map_cost<'e>(
+    geometry: Geometry,
+    ipa: Ipa,
+    pieces: impl Iterator<Item = PaRange> + Clone + 'e,
+    exists: Exists<'e>,
+    limits: Limits,
+) -> Cost {
+    let top = geometry.start_level().max(Level::L1);
+    let data = pieces.clone().map(|piece| limits.delegation(piece.bytes())).sum::<u64>();
+    let runs = runs_of(ipa, pieces, top, exists);
+    let tables = tables_of_runs(geometry, runs.clone());
+    let create = tables.filter(|(level, ipa)| !exists(*level, *ipa)).count() as u64;
+    Cost {
+        create,
+        delegate: limits.delegation(create * MIN_GRANULE) + data,
+        map: map_calls(runs, limits),
+        ..Cost::default()
+    }
+}
+
+/// The list that is being filled for one call.
+#[derive(Default)]
+struct Filling {
+    calls: u64,
+    level: Option<Level>,
+    /// Descriptors in the list.
+    descriptors: u64,
+    /// Where the last descriptor ends, and how many more blocks it can hold.
+    open: Option<(u64, u64)>,
+}
+
+impl Filling {
+    /// As many of `blocks` blocks at `pa` as fit the descriptor in hand, or a new one.
+    fn add(&mut self, level: Level, pa: u64, blocks: u64) -> u64 {
+        let max = u64::from(AddrRangeDesc::max_count(GranuleSize::Size4KiB));
+        if self.level != Some(level) {
+            *self = Self { calls: self.calls + 1, level: Some(level), ..Self::default() };
+        }
+        let room = match self.open {
+            Some((end, room)) if end == pa && room > 0 => room,
+            _ => {
+                if self.descriptors == ENTRIES_PER_TABLE {
+                    *self = Self { calls: self.calls + 1, level: Some(level), ..Self::default() };
+                }
+                self.descriptors += 1;
+                max
+            }
+        };
+        let taken = blocks.min(room);
+        self.open = Some((pa + taken * level.entry_bytes(), room - taken));
+        taken
+    }
+}
+
+/// Calls that map runs of delegated memory.
+pub(crate) fn map_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 {
+    let mut filling = Filling::default();
+    for run in runs {
+        fill(&mut filling, run, limits);
+    }
+    filling.calls
+}
+
+fn fill(filling: &mut Filling, run: Run, limits: Limits) {
+    let (block, table) = (run.level.entry_bytes(), run.level.table_bytes());
+    let (mut ipa, mut pa, mut left) = (run.ipa.raw(), run.pa.raw(), run.bytes / block);
+    while left > 0 {
+        if limits.table_by_table && ipa.is_multiple_of(table) {
+            // The call before ended here.
+            filling.level = None;
+        }
+        let to_end = match limits.table_by_table {
+            true => (table - ipa % table) / block,
+            false => left,
+        };
+        let taken = filling.add(run.level, pa, left.min(to_end));
+        left -= taken;
+        (ipa, pa) = (ipa + taken * block, pa + taken * block);
+    }
+}

@@ -1,0 +1,281 @@
+//! Memory of a Realm that lives: mapped when it faults, taken back, shared; from as many threads as there are.
+//!
+//! Every operation takes the Realm by `&self` and a pool of the thread's own. Two threads never work on the same part of the IPA space: the second waits, and finds done what the first did.
+
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::{Failed, Platform, Undelegated};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::hold::Held;
+use crate::map::{Mapping, Supply};
+use crate::plan;
+use crate::realm::{Alive, Realm};
+use crate::shadow::Shadow;
+
+/// How a fault was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// By mapping this range, which contains the address; enter the REC again.
+    Mapped(IpaRange),
+    /// Not at all: memory is mapped there. Another REC faulted there first, or the RIPAS is not RAM; enter the REC again.
+    Present,
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Gives memory to a Realm at an IPA where it has none. The RIPAS stays what it is: the Realm sees the memory where it is RAM.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] before any call; otherwise why it stopped. The memory that was not mapped comes back; should it come back in parts, the last of them, and the others go to the pool.
+    pub fn map(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        memory: Undelegated,
+    ) -> Result<(), Failed<Undelegated, BuildError>> {
+        let mut memory = [memory];
+        let result = self.map_scattered(pool, ipa, &mut memory);
+        let [rest] = memory;
+        result.map_err(|error| Failed::new(rest, error))
+    }
+
+    /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512 of them and more in one call. Pieces that touch are delegated together.
+    ///
+    /// What is mapped has left `memory`; what was not is in it, from the front, in its order.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::map`].
+    pub fn map_scattered(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        memory: &mut [Undelegated],
+    ) -> Result<(), BuildError> {
+        let bytes = memory.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
+        let range = IpaRange::with_size(ipa, bytes).unwrap_or(IpaRange::empty(ipa));
+        self.check_protected(range, bytes)?;
+        let granule = self.rmm.granule_size().bytes();
+        if !ipa.is_aligned(granule) || memory.iter().any(|piece| !piece.range().is_aligned(granule))
+        {
+            return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
+        }
+        let mut held = self.hold(range, |shadow| void(shadow, range))?;
+        let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = plan::runs_of(ipa, pieces, self.top_block_level(), &exists);
+        self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
+
+        let slots = core::cell::RefCell::new((memory, 0usize, 0usize));
+        let mut next = |_| {
+            let (memory, at, _) = &mut *slots.borrow_mut();
+            let mut piece = Undelegated::empty();
+            while let Some(slot) = memory.get_mut(*at) {
+                match piece.append(slot.take()) {
+                    Ok(()) => *at += 1,
+                    Err(apart) => {
+                        *slot = apart;
+                        break;
+                    }
+                }
+            }
+            Some(piece)
+        };
+        let rmm = self.rmm;
+        let mut back = |pool: &mut Pool<'_>, host: Undelegated| {
+            let (memory, at, filled) = &mut *slots.borrow_mut();
+            let homeless = match memory.get_mut(*filled).filter(|_| *filled < *at) {
+                Some(slot) => match slot.append(host) {
+                    Ok(()) => return,
+                    Err(host) => {
+                        *filled += 1;
+                        match memory.get_mut(*filled).filter(|_| *filled < *at) {
+                            Some(slot) => core::mem::replace(slot, host),
+                            None => host,
+                        }
+                    }
+                },
+                None => host,
+            };
+            pool.restore(rmm, homeless);
+        };
+        let mut supply =
+            Supply { next: &mut next, back: &mut back, progress: &mut |_| {}, init_ripas: false };
+        self.map_supply(&mut held, pool, range, &mut supply).result
+    }
+
+    /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults, around it, up to the leaf table (2 MiB) that covers it and inside `window`.
+    ///
+    /// `supply` is asked for memory for a void range that begins where the last piece ended, and gives a piece from its front; nothing ends it, once the address itself has got memory. A piece of 2 MiB
+    /// that is aligned to that is mapped as a block. What the RMM does not map comes back to `home`.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call, and when there is no memory for the address; otherwise why it stopped. What was mapped before stays mapped.
+    pub fn serve_fault(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        window: IpaRange,
+        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Served, BuildError> {
+        let granule = self.rmm.granule_size().bytes();
+        let page = ipa.align_down(granule);
+        let refuse = |problem| Err(BuildError::Region { range: window, problem });
+        self.check_protected(window, window.bytes())?;
+        if !window.is_aligned(granule) {
+            return refuse(RegionProblem::Unaligned);
+        }
+        if !window.contains(ipa) {
+            return refuse(RegionProblem::Elsewhere { ipa });
+        }
+        let leaf = page.align_down(Level::L2.entry_bytes());
+        let leaf = IpaRange::with_size(leaf, Level::L2.entry_bytes()).unwrap_or(window);
+        let around = leaf.intersection(&window).unwrap_or(window);
+        let mut held = self.hold(around, |_| Ok(()))?;
+        let Some(first) = self.void_around(page, around) else { return Ok(Served::Present) };
+        // The address itself comes first: memory may be short for the rest.
+        let mut served = None;
+        let mut from = first.base();
+        loop {
+            let void = {
+                let shadow = self.shadow.lock();
+                next_void(&shadow, from, around.top())
+            };
+            let Some(void) = void else { break };
+            let before = void.contains(page) && void.base() < page;
+            let mut supply = Supply {
+                next: supply,
+                back: &mut |_, host| home(host),
+                progress: &mut |_| {},
+                init_ripas: false,
+            };
+            let Mapping { taken, result } = self.map_supply(&mut held, pool, void, &mut supply);
+            let mapped = IpaRange::with_size(void.base(), taken).unwrap_or(void);
+            if mapped.contains(page) {
+                served = Some(mapped);
+            }
+            match (result, served) {
+                (Err(error), _) => return Err(error),
+                (Ok(()), Some(_)) if taken < void.bytes() => break,
+                (Ok(()), None) if taken < void.bytes() => {
+                    // Too little from the front to reach the address: it gets a page of its own.
+                    let own = IpaRange::with_size(page, granule).unwrap_or(void);
+                    if !before || self.overlap(&own).is_some() {
+                        return refuse(RegionProblem::NoMemory { ipa: page });
+                    }
+                    let Mapping { taken, result } =
+                        self.map_supply(&mut held, pool, own, &mut supply);
+                    result?;
+                    if taken == 0 {
+                        return refuse(RegionProblem::NoMemory { ipa: page });
+                    }
+                    served = Some(own);
+                    break;
+                }
+                _ => from = void.top(),
+            }
+        }
+        Ok(served.map_or(Served::Present, Served::Mapped))
+    }
+
+    /// The void run around a page, inside a range; `None` when the page is mapped.
+    fn void_around(&self, page: Ipa, around: IpaRange) -> Option<IpaRange> {
+        let shadow = self.shadow.lock();
+        let mut from = around.base();
+        while let Some(void) = next_void(&shadow, from, around.top()) {
+            if void.contains(page) {
+                return Some(void);
+            }
+            from = void.top();
+        }
+        None
+    }
+
+    /// Takes memory back from the Realm: unmaps all of a range and sends its memory to `home`. A block that reaches out of the range is split first, with granules from the pool. Where the RIPAS was RAM it is DESTROYED
+    /// now: the Realm cannot go on there until it asks for a change.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE, RMI_RTT_DATA_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] before any call; otherwise why it stopped. What was unmapped is with `home`, or in quarantine if the RMM does not return it; the rest stays mapped, and the call can be repeated.
+    pub fn reclaim(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        self.check_protected(range, range.bytes())?;
+        if !range.is_aligned(self.rmm.granule_size().bytes()) {
+            return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
+        }
+        let mut held = self.hold(range, |_| Ok(()))?;
+        self.split_at(&mut held, pool, range.base())?;
+        self.split_at(&mut held, pool, range.top())?;
+        Ok(self.unmap_range(pool.pages().list, range, home)?)
+    }
+
+    /// Splits the block that reaches across an address, if there is one, down to a level where it ends there.
+    pub(crate) fn split_at(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+    ) -> Result<(), BuildError> {
+        let level = {
+            let shadow = self.shadow.lock();
+            let Some(at) = shadow.walk(ipa, Level::L3) else { return Ok(()) };
+            if shadow.memory(at).is_none() || at.base == ipa {
+                return Ok(());
+            }
+            [Level::L2, Level::L3].into_iter().find(|level| ipa.is_aligned(level.entry_bytes()))
+        };
+        let page =
+            IpaRange::with_size(ipa, rmi_abi::address::MIN_GRANULE).unwrap_or(IpaRange::empty(ipa));
+        self.make(held, pool, plan::tables(self.geometry, page, level.unwrap_or(Level::L3)))
+    }
+
+    pub(crate) fn check_protected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {
+        let problem = if bytes == 0 {
+            RegionProblem::Empty
+        } else if range.is_empty() || !self.geometry.range_is_protected(&range) {
+            RegionProblem::NotProtected
+        } else {
+            return Ok(());
+        };
+        Err(BuildError::Region { range, problem })
+    }
+}
+
+/// Whether nothing is mapped in a range.
+pub(crate) fn void(shadow: &Shadow<'_>, range: IpaRange) -> Result<(), BuildError> {
+    match shadow.next_memory(range.base(), range.top()) {
+        None => Ok(()),
+        Some(at) => {
+            Err(BuildError::Region { range, problem: RegionProblem::Overlap { at: at.base } })
+        }
+    }
+}
+
+/// The first run of a range where nothing is mapped.
+fn next_void(shadow: &Shadow<'_>, from: Ipa, top: Ipa) -> Option<IpaRange> {
+    let mut base = from;
+    while base < top {
+        match shadow.next_memory(base, top) {
+            Some(at) if at.base <= base => base = at.top(),
+            Some(at) => return IpaRange::new(base, at.base).ok(),
+            None => return IpaRange::new(base, top).ok(),
+        }
+    }
+    None
+}

@@ -1,0 +1,509 @@
+//! The host's copy of a Realm's translation tables: which tables exist, and which memory each entry was given.
+//!
+//! The RMM is the authority. The shadow is what the host needs so that it never finds out by a refusal which tables are missing, and never takes a page back that it
+//! did not give. It is as large as the tables themselves: a room of [`TableRoom`] for each table, of which 4 KiB are entries, so finding an entry is a walk and not a search.
+
+use core::fmt;
+
+use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
+use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_host::{Cell, InUse};
+
+use crate::claims::Claims;
+use crate::shelf::Shelf;
+use crate::storage::{SharedPiece, TableRoom};
+
+/// What the RMM has said of the memory in a cell.
+pub(crate) mod tag {
+    /// It is mapped.
+    pub(crate) const SURE: u8 = 0;
+    /// Nothing certain: it is about to be mapped, or the answer was unclear.
+    pub(crate) const UNSURE: u8 = 1;
+    /// It is no longer mapped: an unmap command named it.
+    pub(crate) const NAMED: u8 = 2;
+    /// It is no longer mapped, if it ever was: an unmap command came past it and did not name it.
+    pub(crate) const LOST: u8 = 3;
+}
+
+/// Entries of a table.
+pub(crate) const ENTRIES: usize = 512;
+
+const _: () = assert!(ENTRIES as u64 == ENTRIES_PER_TABLE);
+
+/// No room.
+const NOWHERE: u32 = u32::MAX;
+
+/// An entry of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct At {
+    room: u32,
+    index: usize,
+    /// Level of the entry.
+    pub(crate) level: Level,
+    /// First IPA that it covers.
+    pub(crate) base: Ipa,
+}
+
+impl At {
+    /// The IPAs that the entry covers.
+    pub(crate) fn range(&self) -> IpaRange {
+        IpaRange::with_size(self.base, self.level.entry_bytes())
+            .unwrap_or(IpaRange::empty(self.base))
+    }
+
+    /// First IPA after the entry.
+    pub(crate) fn top(&self) -> Ipa {
+        self.range().top()
+    }
+}
+
+/// What is to be taken apart next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// Memory is mapped here.
+    Memory(At),
+    /// A table has nothing in it.
+    Table(Level, Ipa),
+}
+
+/// A table that could be replaced by one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Foldable {
+    /// By a void one, as far as the host knows.
+    Void,
+    /// By a block.
+    Block,
+}
+
+/// See the module.
+pub(crate) struct Shadow<'m> {
+    geometry: Geometry,
+    rooms: &'m mut [TableRoom],
+    /// First room of those that were used and are free.
+    free: u32,
+    /// First room of those that were never used.
+    fresh: u32,
+    /// Tables below the root.
+    tables: usize,
+    /// Rooms that are promised to tables about to be made.
+    reserved: usize,
+    /// Bytes of memory in the cells.
+    bytes: u64,
+    /// What is mapped in the other half.
+    pub(crate) shared: Shelf<'m, SharedPiece>,
+    /// Which parts somebody is working on.
+    pub(crate) claims: Claims,
+}
+
+impl<'m> Shadow<'m> {
+    /// Root tables without anything in them.
+    ///
+    /// # Errors
+    ///
+    /// How many rooms are missing for the root tables alone.
+    pub(crate) fn new(
+        geometry: Geometry,
+        rooms: &'m mut [TableRoom],
+        shared: &'m mut [Option<SharedPiece>],
+    ) -> Result<Self, usize> {
+        let roots = u32::from(geometry.root_tables());
+        let missing = usize::from(geometry.root_tables()).saturating_sub(rooms.len());
+        if missing > 0 {
+            return Err(missing);
+        }
+        let bytes = geometry.start_level().table_bytes();
+        for (room, number) in rooms.iter_mut().zip(0..u64::from(roots)) {
+            let base = Ipa::new(number.saturating_mul(bytes));
+            room.open(geometry.start_level(), base, InUse::empty(), true, NOWHERE);
+        }
+        Ok(Self {
+            geometry,
+            rooms,
+            free: NOWHERE,
+            fresh: roots,
+            tables: 0,
+            reserved: 0,
+            bytes: 0,
+            shared: Shelf::new(shared),
+            claims: Claims::default(),
+        })
+    }
+
+    /// Tables below the root.
+    pub(crate) const fn tables(&self) -> usize {
+        self.tables
+    }
+
+    /// Bytes of memory that the Realm has, or may have, in its protected half.
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Promises rooms to tables that are about to be made.
+    ///
+    /// # Errors
+    ///
+    /// How many rooms are missing; none is promised then.
+    pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), usize> {
+        let used = self.tables + self.reserved + usize::from(self.geometry.root_tables());
+        let missing = (used + rooms).saturating_sub(self.rooms.len());
+        if missing > 0 {
+            return Err(missing);
+        }
+        self.reserved += rooms;
+        Ok(())
+    }
+
+    /// Takes promises back that were not needed.
+    pub(crate) fn unreserve(&mut self, rooms: usize) {
+        self.reserved = self.reserved.saturating_sub(rooms);
+    }
+
+    fn room(&self, room: u32) -> Option<&TableRoom> {
+        self.rooms.get(usize::try_from(room).ok()?)
+    }
+
+    fn room_mut(&mut self, room: u32) -> Option<&mut TableRoom> {
+        self.rooms.get_mut(usize::try_from(room).ok()?)
+    }
+
+    /// The entry for `ipa` at `level`, or the one above it where the tables end; `None` outside the IPA space.
+    pub(crate) fn walk(&self, ipa: Ipa, level: Level) -> Option<At> {
+        let start = self.geometry.start_level();
+        if ipa >= self.geometry.end() || level < start {
+            return None;
+        }
+        let number = self.geometry.entry_index(ipa, start);
+        let mut room = u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
+        let mut at_level = start;
+        loop {
+            let index = self.geometry.entry_index(ipa, at_level) % ENTRIES_PER_TABLE;
+            let index = usize::try_from(index).ok()?;
+            let base = ipa.align_down(at_level.entry_bytes());
+            let at = At { room, index, level: at_level, base };
+            match self.cell(at)?.as_number() {
+                Some(child) if child != 0 && at_level < level => {
+                    room = child;
+                    at_level = at_level.child()?;
+                }
+                _ => return Some(at),
+            }
+        }
+    }
+
+    fn cell(&self, at: At) -> Option<&Cell> {
+        self.room(at.room)?.cells.get(at.index)
+    }
+
+    fn cell_mut(&mut self, at: At) -> Option<&mut Cell> {
+        self.room_mut(at.room)?.cells.get_mut(at.index)
+    }
+
+    /// The cell of an entry.
+    pub(crate) fn look(&self, at: At) -> &Cell {
+        const NOTHING: &Cell = &Cell::VACANT;
+        self.cell(at).unwrap_or(NOTHING)
+    }
+
+    /// Whether an entry neither maps memory nor leads to a table.
+    pub(crate) fn is_void(&self, at: At) -> bool {
+        self.look(at).as_number() == Some(0)
+    }
+
+    /// The memory that an entry maps.
+    pub(crate) fn memory(&self, at: At) -> Option<PaRange> {
+        self.look(at).range()
+    }
+
+    /// Changes what is known of the memory of an entry.
+    pub(crate) fn mark(&mut self, at: At, tag: u8) {
+        if let Some(cell) = self.cell_mut(at) {
+            cell.set_tag(tag);
+        }
+    }
+
+    /// Puts memory into a void entry of exactly its size.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when there is no such entry.
+    pub(crate) fn put(&mut self, ipa: Ipa, memory: InUse, tag: u8) -> Result<(), InUse> {
+        let bytes = memory.bytes();
+        let level = [Level::L1, Level::L2, Level::L3]
+            .into_iter()
+            .find(|level| level.entry_bytes() == bytes);
+        let at = level
+            .and_then(|level| self.walk(ipa, level).filter(|at| at.level == level))
+            .filter(|at| at.base == ipa && self.is_void(*at));
+        let Some(at) = at else { return Err(memory) };
+        let cell = Cell::memory(memory, tag)?;
+        if let Some(room) = self.room_mut(at.room) {
+            room.live += 1;
+            if let Some(place) = room.cells.get_mut(at.index) {
+                *place = cell;
+            }
+            self.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Takes the memory out of an entry.
+    pub(crate) fn take(&mut self, at: At) -> Option<InUse> {
+        let room = self.room_mut(at.room)?;
+        let memory = room.cells.get_mut(at.index)?.take()?;
+        room.live -= 1;
+        self.bytes -= memory.bytes();
+        Some(memory)
+    }
+
+    /// The first entry from `from` on that maps memory, below `top`; it may begin before `from`.
+    pub(crate) fn next_memory(&self, from: Ipa, top: Ipa) -> Option<At> {
+        let mut ipa = from;
+        while ipa < top {
+            let at = self.walk(ipa, Level::L3)?;
+            if self.look(at).range().is_some() {
+                return Some(at);
+            }
+            ipa = self.skip_void(at);
+        }
+        None
+    }
+
+    /// First IPA after an entry and the void ones that follow it in its table; the end of its table if there is nothing else.
+    pub(crate) fn skip_void(&self, at: At) -> Ipa {
+        let Some(room) = self.room(at.room) else { return at.top() };
+        let rest = room.cells.get(at.index + 1..).unwrap_or_default();
+        let void = if room.live == 0 {
+            rest.len()
+        } else {
+            let is_void = |cell: &&Cell| cell.as_number() == Some(0);
+            rest.iter().take_while(is_void).count()
+        };
+        let bytes = at.level.entry_bytes().saturating_mul(void as u64);
+        at.top().checked_add(bytes).unwrap_or(at.top())
+    }
+
+    /// The table of `level` that covers `ipa`.
+    fn table(&self, level: Level, ipa: Ipa) -> Option<u32> {
+        let at = self.walk(ipa, level).filter(|at| at.level == level)?;
+        Some(at.room)
+    }
+
+    /// Whether there is a table of `level` that covers `ipa`.
+    pub(crate) fn has_table(&self, level: Level, ipa: Ipa) -> bool {
+        self.table(level, ipa).is_some()
+    }
+
+    /// How the RMM is believed to have made the table of `level` that covers `ipa`.
+    pub(crate) fn table_is_sure(&self, level: Level, ipa: Ipa) -> bool {
+        self.table(level, ipa).and_then(|room| self.room(room)).is_some_and(|room| room.sure)
+    }
+
+    /// The table's granule answered otherwise than with success when it was to be destroyed.
+    pub(crate) fn doubt_table(&mut self, level: Level, ipa: Ipa) {
+        if let Some(room) = self.table(level, ipa).and_then(|room| self.room_mut(room)) {
+            room.sure = false;
+        }
+    }
+
+    /// The address of the granule of the table of `level` that covers `ipa`.
+    pub(crate) fn table_granule(&self, level: Level, ipa: Ipa) -> Option<PaRange> {
+        let room = self.table(level, ipa).and_then(|room| self.room(room))?;
+        Some(room.granule.range()).filter(|range| !range.is_empty())
+    }
+
+    /// Adds a table, made of `granule`, in the place of an entry; a block there is split.
+    ///
+    /// # Errors
+    ///
+    /// The granule comes back when there is no room, or the parent table is missing.
+    pub(crate) fn graft(
+        &mut self,
+        level: Level,
+        ipa: Ipa,
+        granule: InUse,
+        sure: bool,
+    ) -> Result<(), InUse> {
+        let parent = level
+            .parent()
+            .and_then(|parent| self.walk(ipa, parent).filter(|at| at.level == parent))
+            .filter(|at| !matches!(self.look(*at).as_number(), Some(child) if child != 0));
+        let (Some(at), Some(number)) = (parent, self.vacant_room()) else { return Err(granule) };
+        let tag = self.look(at).tag();
+        let mut block = self.cell_mut(at).and_then(Cell::take);
+        let Some(room) = self.room_mut(number) else { return Err(granule) };
+        // A free room remembers the next one where a used one has its parent.
+        let following = room.parent;
+        room.open(level, at.base, granule, sure, at.room);
+        if let Some(block) = &mut block {
+            for place in &mut room.cells {
+                let part = block.take_front(level.entry_bytes()).unwrap_or_default();
+                if let Ok(cell) = Cell::memory(part, tag) {
+                    *place = cell;
+                    room.live += 1;
+                }
+            }
+        }
+        if number == self.fresh {
+            self.fresh += 1;
+        } else {
+            self.free = following;
+        }
+        self.tables += 1;
+        let was_void = block.is_none();
+        if let Some(parent) = self.room_mut(at.room) {
+            parent.live += u16::from(was_void);
+            if let Some(place) = parent.cells.get_mut(at.index) {
+                *place = Cell::number(number);
+            }
+        }
+        Ok(())
+    }
+
+    fn vacant_room(&self) -> Option<u32> {
+        let number = if self.free == NOWHERE { self.fresh } else { self.free };
+        self.room(number).map(|_| number)
+    }
+
+    /// Removes a table below the root that has nothing in it, and returns its granule.
+    pub(crate) fn prune(&mut self, level: Level, ipa: Ipa) -> Option<InUse> {
+        let number = self.table(level, ipa)?;
+        let free = self.free;
+        let room = self.room_mut(number)?;
+        if room.parent == NOWHERE || room.live != 0 {
+            return None;
+        }
+        let parent = room.parent;
+        let granule = room.granule.take();
+        room.parent = free;
+        self.free = number;
+        self.tables -= 1;
+        let index = level.parent().map(|above| self.geometry.entry_index(ipa, above))?;
+        let index = usize::try_from(index % ENTRIES_PER_TABLE).ok()?;
+        let parent = self.room_mut(parent)?;
+        parent.live -= 1;
+        *parent.cells.get_mut(index)? = Cell::VACANT;
+        Some(granule)
+    }
+
+    /// Whether one entry could say the same as the table of `level` that covers `ipa`.
+    pub(crate) fn foldable(&self, level: Level, ipa: Ipa) -> Option<Foldable> {
+        let room = self.room(self.table(level, ipa)?).filter(|room| room.parent != NOWHERE)?;
+        if room.live == 0 {
+            return Some(Foldable::Void);
+        }
+        let first = room.cells.first()?;
+        let base = first.range()?.base();
+        let (bytes, tag) = (level.entry_bytes(), first.tag());
+        let is_block = level.parent().is_some_and(Level::may_map)
+            && base.is_aligned(level.table_bytes())
+            && room.cells.iter().zip(0u64..).all(|(cell, n)| {
+                cell.tag() == tag
+                    && cell.range().is_some_and(|range| {
+                        range.bytes() == bytes && Some(range.base()) == base.checked_add(n * bytes)
+                    })
+            });
+        is_block.then_some(Foldable::Block)
+    }
+
+    /// Replaces a foldable table by one entry, and returns its granule.
+    pub(crate) fn fold(&mut self, level: Level, ipa: Ipa) -> Option<InUse> {
+        let folded = self.foldable(level, ipa)?;
+        let number = self.table(level, ipa)?;
+        let mut block = InUse::empty();
+        let mut tag = tag::SURE;
+        if folded == Foldable::Block {
+            let room = self.room_mut(number)?;
+            for cell in &mut room.cells {
+                tag = cell.tag();
+                // The cells are one rising run.
+                let _ = cell.take().map(|part| block.append(part));
+            }
+            room.live = 0;
+        }
+        let base = self.geometry.table_base(ipa, level);
+        let granule = self.prune(level, ipa);
+        if !block.is_empty() {
+            // The bytes are counted already.
+            self.bytes -= block.bytes();
+            let homeless = self.put(base, block, tag);
+            drop(homeless);
+        }
+        granule
+    }
+
+    /// The first piece of shared memory that overlaps a range: where it is recorded, and its range.
+    pub(crate) fn shared_in(&self, range: &IpaRange) -> Option<(usize, IpaRange)> {
+        let (Ok(at) | Err(at)) = self.shared.find(range.base());
+        let first = at.saturating_sub(1);
+        let mut pieces = (first..).zip(self.shared.iter().skip(first).map(SharedPiece::range));
+        pieces.by_ref().take(2).find(|(_, piece)| piece.overlaps(range))
+    }
+
+    /// Whether there is room for the records of whoever is working on the Realm: each may cut a piece in three.
+    pub(crate) fn has_room_for_shared(&self) -> bool {
+        self.shared.spare() >= 2 * self.claims.count()
+    }
+
+    /// Takes the first part of shared memory that lies in a range out of the records. What its piece has outside stays in them.
+    pub(crate) fn cut_shared(&mut self, range: &IpaRange) -> Option<SharedPiece> {
+        let (at, whole) = self.shared_in(range)?;
+        let inside = whole.intersection(range)?;
+        let mut memory = self.shared.remove(at)?.memory;
+        let before = inside.base().checked_offset_from(whole.base())?;
+        let front = memory.take_front(before);
+        let part = memory.take_front(inside.bytes());
+        for rest in front.into_iter().chain([memory]).filter(|rest| !rest.is_empty()) {
+            // There is room, see above.
+            let homeless = self.shared.insert(SharedPiece { memory: rest });
+            drop(homeless);
+        }
+        part.map(|memory| SharedPiece { memory })
+    }
+
+    /// What is to be taken apart first: memory, or a table without anything in it, deepest first.
+    pub(crate) fn first(&self) -> Option<Next> {
+        for root in 0..u32::from(self.geometry.root_tables()) {
+            let mut number = root;
+            while let Some(room) = self.room(number).filter(|room| room.live != 0) {
+                let used = room.cells.iter().zip(0u64..);
+                let (cell, index) =
+                    used.into_iter().find(|(cell, _)| cell.as_number() != Some(0))?;
+                let base = room.base.checked_add(index * room.level.entry_bytes())?;
+                match cell.as_number() {
+                    None => {
+                        let index = usize::try_from(index).ok()?;
+                        return Some(Next::Memory(At {
+                            room: number,
+                            index,
+                            level: room.level,
+                            base,
+                        }));
+                    }
+                    Some(child) => {
+                        number = child;
+                        if let Some(table) = self.room(child).filter(|table| table.live == 0) {
+                            return Some(Next::Table(table.level, table.base));
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl fmt::Debug for Shadow<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shadow")
+            .field("geometry", &self.geometry)
+            .field("tables", &self.tables)
+            .field("bytes", &self.bytes)
+            .field("shared", &self.shared)
+            .field("claims", &self.claims)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

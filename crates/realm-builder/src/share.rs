@@ -1,0 +1,315 @@
+//! Memory that the host shares with a Realm: the unprotected half.
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::desc::{AddrRangeDesc, BlockSize};
+use rmi_abi::rtt::Level;
+use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::command::{ShareAt, SharedAccess};
+use rmi_host::{
+    Error, Failed, Ledger, LedgerEvent, Platform, SharedMemory, Subject, Undelegated, Violation,
+};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::plan::{self, Run};
+use crate::realm::{Alive, Realm};
+use crate::shadow::Shadow;
+use crate::storage::SharedPiece;
+
+/// Memory that could not be shared, all of it or in part.
+#[derive(Debug)]
+#[must_use = "it owns memory"]
+pub struct NotShared {
+    /// Why.
+    pub error: BuildError,
+    /// What is not shared. What is may be found with [`Realm::shared_at`].
+    pub host: Undelegated,
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that alignment and the tables there allow. Where the host maps the memory for itself, `access` should say the same: the
+    /// attributes and permissions of that mapping. Its permission encoding is the Realm's, whatever it says.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] and [`BuildError::Storage`] before any call; otherwise why it stopped. What is not shared comes back.
+    pub fn share(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        mut memory: Undelegated,
+        access: SharedAccess,
+    ) -> Result<(), NotShared> {
+        let range = IpaRange::with_size(ipa, memory.bytes()).unwrap_or(IpaRange::empty(ipa));
+        let checked = self.check_unprotected(range, memory.bytes());
+        let aligned = memory.range().is_aligned(self.rmm.granule_size().bytes());
+        let checked = checked.and(match aligned {
+            true => Ok(()),
+            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
+        });
+        let held = checked.and_then(|()| {
+            self.hold(range, |shadow| {
+                if let Some((_, piece)) = shadow.shared_in(&range) {
+                    let problem = RegionProblem::Overlap { at: piece.base() };
+                    return Err(BuildError::Region { range, problem });
+                }
+                room(shadow)
+            })
+        });
+        let mut held = match held {
+            Ok(held) => held,
+            Err(error) => return Err(NotShared { error, host: memory }),
+        };
+        let top = self.top_block_level();
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = plan::runs_of(ipa, Some(memory.range()).into_iter(), top, &exists);
+        let mut result =
+            self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs.clone()));
+        if result.is_ok() {
+            for run in runs {
+                result = self.share_run(run, &mut memory, access);
+                if result.is_err() {
+                    break;
+                }
+            }
+        }
+        result.map_err(|error| NotShared { error, host: memory })
+    }
+
+    fn share_run(
+        &self,
+        run: Run,
+        memory: &mut Undelegated,
+        access: SharedAccess,
+    ) -> Result<(), BuildError> {
+        let granule = self.rmm.granule_size();
+        let size = run.level.block_size().unwrap_or(BlockSize::Page);
+        let at_once = size.bytes(granule) * u64::from(AddrRangeDesc::max_count(granule));
+        let (mut ipa, mut left, mut idle) = (run.ipa, run.bytes, 0);
+        while left > 0 {
+            let access = SharedAccess { encoding: self.s2ap, ..access };
+            let at = ShareAt { rd: &self.rd, ipa, access };
+            let part = memory.take_front(left.min(at_once)).unwrap_or_default();
+            let (shared, rest, result) = match self.rmm.rtt_unprot_map(at, part, (size, granule)) {
+                Ok(done) => (done.shared, done.rest, Ok(())),
+                Err(failed) => (failed.shared, failed.host, Err(failed.error)),
+            };
+            put_front(memory, rest);
+            let bytes = shared.bytes();
+            self.record_shared(shared);
+            result?;
+            if bytes == 0 {
+                // The RMM made way for an interrupt.
+                idle += 1;
+                if idle > self.rmm.patience().busy {
+                    let (command, subject) = (Command::RttUnprotMap, Subject::Ipa(ipa));
+                    let error = Error::violation(command, Violation::Progress, ipa.raw(), subject);
+                    return Err(error.into());
+                }
+                self.rmm.platform().relax();
+                continue;
+            }
+            idle = 0;
+            left = left.saturating_sub(bytes);
+            ipa = ipa.checked_add(bytes).unwrap_or(ipa);
+        }
+        Ok(())
+    }
+
+    /// Takes shared memory back: all that is shared in a range, and sends it to `home`. Where a piece begins before the range, or a block reaches out of it, that is split first.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] before any call; otherwise why it stopped. What was unmapped is with `home`; the rest stays shared.
+    pub fn unshare(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        self.check_unprotected(range, range.bytes())?;
+        let mut held = self.hold(range, room)?;
+        for end in [range.base(), range.top()] {
+            self.split_shared(&mut held, pool, end)?;
+        }
+        loop {
+            let piece = self.shadow.lock().cut_shared(&range);
+            let Some(piece) = piece else { return Ok(()) };
+            let (mut left, mut idle) = (Some(piece), 0);
+            while let Some(piece) = left {
+                left = self.unshare_some(piece, &mut idle, home)?;
+            }
+        }
+    }
+
+    /// Changes how the Realm may reach shared memory, for instance to let it write where the host had mapped for reading: unmaps all that is shared in a range and maps it again.
+    ///
+    /// The Realm faults if it comes in between.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_UNPROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::unshare`] and [`Realm::share`]. Memory that was unmapped and could not be mapped again goes to `home`.
+    pub fn reshare(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        access: SharedAccess,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        self.check_unprotected(range, range.bytes())?;
+        let mut from = range.base();
+        while from < range.top() {
+            let left = IpaRange::new(from, range.top()).unwrap_or(range);
+            let piece = self.shadow.lock().shared_in(&left);
+            let piece = piece.and_then(|(_, piece)| piece.intersection(&left));
+            let Some(piece) = piece else { break };
+            let mut host = Undelegated::empty();
+            let mut apart = |host: Undelegated| home(host);
+            let unshared = self.unshare(pool, piece, &mut |back| {
+                if let Err(back) = host.append(back) {
+                    apart(back);
+                }
+            });
+            if host.is_empty() {
+                unshared?;
+                break;
+            }
+            // It comes back from the front, so this is where it was.
+            if let Err(NotShared { error, host }) = self.share(pool, piece.base(), host, access) {
+                if !host.is_empty() {
+                    home(host);
+                }
+                return Err(error);
+            }
+            unshared?;
+            from = piece.top();
+        }
+        Ok(())
+    }
+
+    /// The memory that is shared at an IPA: the part of one piece.
+    #[must_use]
+    pub fn shared_at(&self, ipa: Ipa) -> Option<IpaRange> {
+        let page = IpaRange::with_size(ipa.align_down(MIN_GRANULE), MIN_GRANULE).ok()?;
+        self.shadow.lock().shared_in(&page).map(|(_, piece)| piece)
+    }
+
+    /// Splits the block of shared memory that reaches across an address.
+    fn split_shared(
+        &self,
+        held: &mut crate::hold::Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+    ) -> Result<(), BuildError> {
+        let page = IpaRange::with_size(ipa, MIN_GRANULE).unwrap_or(IpaRange::empty(ipa));
+        let piece = self.shadow.lock().shared_in(&page);
+        let is_inside = piece.is_some_and(|(_, piece)| piece.base() < ipa);
+        let level = [Level::L1, Level::L2, Level::L3]
+            .into_iter()
+            .find(|level| ipa.is_aligned(level.entry_bytes()));
+        match level.filter(|_| is_inside) {
+            None => Ok(()),
+            Some(level) => self.make(held, pool, plan::tables(self.geometry, page, level)),
+        }
+    }
+
+    pub(crate) fn check_unprotected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {
+        let problem = if bytes == 0 {
+            RegionProblem::Empty
+        } else if range.is_empty() || !self.geometry.range_is_unprotected(&range) {
+            RegionProblem::NotUnprotected
+        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
+            RegionProblem::Unaligned
+        } else {
+            return Ok(());
+        };
+        Err(BuildError::Region { range, problem })
+    }
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Bytes of host memory that are shared with the Realm, or may be.
+    #[must_use]
+    pub fn shared_bytes(&self) -> u64 {
+        self.shadow.lock().shared.iter().map(|piece| piece.memory.bytes()).sum()
+    }
+
+    /// Records memory that is (or may be) shared. There is room: it was looked for.
+    pub(crate) fn record_shared(&self, memory: SharedMemory) {
+        if memory.is_empty() {
+            return;
+        }
+        let mut shadow = self.shadow.lock();
+        let (Ok(at) | Err(at)) = shadow.shared.find(memory.ipa());
+        let before = at.checked_sub(1).and_then(|before| shadow.shared.get_mut(before));
+        let memory = match before {
+            Some(before) => match before.memory.append(memory) {
+                Ok(()) => return,
+                Err(memory) => memory,
+            },
+            None => memory,
+        };
+        let homeless = shadow.shared.insert(SharedPiece { memory });
+        drop(homeless);
+    }
+
+    /// One unmap command, for a piece that was taken out of the records; what is left of it comes back, or goes to the records after an error.
+    pub(crate) fn unshare_some(
+        &self,
+        piece: SharedPiece,
+        idle: &mut u32,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Option<SharedPiece>, Error> {
+        let granule = self.rmm.granule_size();
+        let (rest, result) = match self.rmm.rtt_unprot_unmap(&self.rd, piece.memory, granule) {
+            Ok(done) if done.host.is_empty() => {
+                *idle += 1;
+                self.rmm.platform().relax();
+                let ipa = done.rest.ipa();
+                (done.rest, self.still_patient(*idle, ipa))
+            }
+            Ok(done) => {
+                *idle = 0;
+                home(done.host);
+                (done.rest, Ok(()))
+            }
+            Err(Failed { error, kept }) => (kept, Err(error)),
+        };
+        match result {
+            Ok(()) => Ok(Some(SharedPiece { memory: rest }).filter(|rest| !rest.memory.is_empty())),
+            Err(error) => {
+                self.record_shared(rest);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives the records of shared memory up: the Realm may still reach it.
+    pub(crate) fn abandon_shared(&mut self) {
+        while let Some(piece) = self.shadow.get_mut().shared.pop() {
+            // It never was the RMM's, and the Realm is not to run again: the embedder learns where it is.
+            self.rmm.platform().ledger().record(LedgerEvent::Homeless, piece.memory.range());
+        }
+    }
+}
+
+/// Puts memory back in front of the rest that it was taken from.
+fn put_front(memory: &mut Undelegated, mut front: Undelegated) {
+    if front.append(memory.take()).is_ok() {
+        *memory = front;
+    }
+}
+
+/// Whether there is room for what sharing and unsharing record.
+fn room(shadow: &Shadow<'_>) -> Result<(), BuildError> {
+    match shadow.has_room_for_shared() {
+        true => Ok(()),
+        false => Err(BuildError::Storage { records: "shared memory", missing: 2 }),
+    }
+}

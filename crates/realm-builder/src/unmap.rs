@@ -1,0 +1,302 @@
+//! Unmapping memory of the protected half: as far as one command goes, checked against the shadow, and back to the host by runs.
+
+use core::sync::atomic::Ordering;
+
+use rmi_abi::desc::AddrRangeDesc;
+use rmi_abi::rtt::ENTRIES_PER_TABLE;
+use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
+use rmi_host::command::Unmapped;
+use rmi_host::{
+    Delegated, Error, Platform, QuarantineReason, Rmm, Subject, Undelegated, Violation,
+};
+
+use crate::realm::Realm;
+use crate::shadow::{At, Shadow, tag};
+
+/// Memory on its way home: one run, which grows as long as neighbours come, so that they are undelegated together.
+#[derive(Debug, Default)]
+pub(crate) struct Homeward {
+    run: Delegated,
+}
+
+impl Homeward {
+    /// Whether memory would join the run.
+    fn takes(&self, memory: PaRange) -> bool {
+        let run = self.run.range();
+        run.is_empty() || run.top() == memory.base() || memory.top() == run.base()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.run.is_empty()
+    }
+
+    /// Undelegates the run.
+    pub(crate) fn send<P: Platform>(&mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
+        rmm.return_or_quarantine(self.run.take(), home);
+    }
+
+    /// Undelegates what one call returns of the run.
+    pub(crate) fn send_some<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        home: &mut dyn FnMut(Undelegated),
+    ) {
+        match rmm.undelegate_some(&mut self.run) {
+            Ok(host) if !host.is_empty() => home(host),
+            Ok(_) => {}
+            // What is refused is found granule by granule, and neighbours stay together in quarantine: this is no time to count calls.
+            Err(error) if error.is_clean() => self.send(rmm, home),
+            // All of it may be the host's already.
+            Err(_) => {
+                let command = Command::GranuleRangeUndelegate;
+                rmm.recover(self.run.take(), QuarantineReason::Unclear { command }, home);
+            }
+        }
+    }
+}
+
+/// What one unmap command is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// From an entry with memory to the end of another; in between there may be void ones.
+    pub(crate) range: IpaRange,
+    /// Whether it is one run of memory that one descriptor holds.
+    pub(crate) single: bool,
+}
+
+impl Span {
+    /// The memory from `first` on, as much as one list describes: up to `top`, and with `table_by_table` to the end of the table.
+    pub(crate) fn new(
+        shadow: &Shadow<'_>,
+        first: At,
+        top: Ipa,
+        granule: rmi_abi::GranuleSize,
+        table_by_table: bool,
+    ) -> Self {
+        let table = first.level.table_bytes();
+        let end = first.base.align_down(table).checked_add(table).filter(|_| table_by_table);
+        let top = end.unwrap_or(top).min(top);
+        let max = u64::from(AddrRangeDesc::max_count(granule));
+        let (mut at, mut reached) = (first, first.base);
+        let (mut descriptors, mut whole) = (0, true);
+        let mut open: Option<(PaRange, u64)> = None;
+        while let Some(memory) = shadow.memory(at) {
+            if at.top() > top {
+                break;
+            }
+            let follows = |(last, blocks): (PaRange, u64)| {
+                last.top() == memory.base() && last.bytes() == memory.bytes() && blocks < max
+            };
+            match open.filter(|open| follows(*open)) {
+                Some((_, blocks)) => open = Some((memory, blocks + 1)),
+                None if descriptors == ENTRIES_PER_TABLE => break,
+                None => {
+                    descriptors += 1;
+                    open = Some((memory, 1));
+                }
+            }
+            whole &= reached == at.base;
+            reached = at.top();
+            match shadow.next_memory(reached, top) {
+                Some(next) => at = next,
+                None => break,
+            }
+        }
+        let range = IpaRange::new(first.base, reached).unwrap_or(IpaRange::empty(first.base));
+        Self { range, single: descriptors <= 1 && whole }
+    }
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Unmaps all of a range, whose ends no block reaches across, and sends its memory home.
+    pub(crate) fn unmap_range(
+        &self,
+        list: &mut Undelegated,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), Error> {
+        let mut homeward = Homeward::default();
+        let (mut from, mut result) = (range.base(), Ok(()));
+        let mut idle = 0;
+        while result.is_ok() {
+            let next = self.shadow.lock().next_memory(from, range.top());
+            let Some(at) = next else { break };
+            match self.unmap_some(list, at, range.top()) {
+                Ok(reached) if reached > at.base => (from, idle) = (reached, 0),
+                Ok(reached) => {
+                    idle += 1;
+                    result = self.still_patient(idle, reached);
+                }
+                Err(error) => result = Err(error),
+            }
+        }
+        from = range.base();
+        while !self.harvest(&mut from, range.top(), &mut homeward, home) {
+            homeward.send(self.rmm, home);
+        }
+        homeward.send(self.rmm, home);
+        result
+    }
+
+    /// One unmap command, from an entry that maps memory; says how far it came. What is unmapped stays in the shadow, to be [harvested](Realm::harvest).
+    pub(crate) fn unmap_some(
+        &self,
+        list: &mut Undelegated,
+        first: At,
+        top: Ipa,
+    ) -> Result<Ipa, Error> {
+        let granule = self.rmm.granule_size();
+        let by_table = self.table_by_table.load(Ordering::Relaxed);
+        let Span { range, single } = Span::new(&self.shadow.lock(), first, top, granule, by_table);
+        let mut cursor = range.base();
+        let mut foreign = None;
+        let answer = if single {
+            self.rmm.rtt_data_unmap(&self.rd, range, granule).map(|Unmapped { top, memory }| {
+                foreign = memory.filter(|run| !self.name(&mut cursor, range.base(), top, *run));
+                top
+            })
+        } else {
+            self.rmm.rtt_data_unmap_each(&self.rd, range, list, granule, &mut |top, run| {
+                self.name(&mut cursor, range.base(), top, run)
+            })
+        };
+        let reached = match answer {
+            Ok(reached) if reached > range.base() => reached,
+            // The RMM made way for an interrupt; the caller asks again, as often as its patience lasts.
+            Ok(reached) => {
+                self.rmm.platform().relax();
+                return Ok(reached);
+            }
+            // Memory whose mapping was unclear is not mapped, then: a missing table or a hole larger than the range is no place where it could be.
+            Err(Error::Refused(refusal))
+                if refusal.status() == Status::ErrorRtt && !self.is_sure(first) =>
+            {
+                self.unsure_end(first, range.top())
+            }
+            Err(error) => {
+                if !error.is_clean() {
+                    self.retag(range, tag::SURE, tag::UNSURE);
+                }
+                return Err(error);
+            }
+        };
+        if reached < range.top() && reached.is_aligned(first.level.table_bytes()) {
+            self.table_by_table.store(true, Ordering::Relaxed);
+        }
+        let done = IpaRange::new(range.base(), reached).unwrap_or(IpaRange::empty(range.base()));
+        self.retag(done, tag::SURE, tag::LOST);
+        self.retag(done, tag::UNSURE, tag::LOST);
+        match foreign {
+            None => Ok(reached),
+            Some(memory) => Err(Error::violation(
+                Command::RttDataUnmap,
+                Violation::ForeignMemory,
+                memory.base().raw(),
+                Subject::Ipa(range.base()),
+            )),
+        }
+    }
+
+    /// An RMM that makes no progress would be asked for ever.
+    pub(crate) fn still_patient(&self, idle: u32, at: Ipa) -> Result<(), Error> {
+        if idle <= self.rmm.patience().busy {
+            return Ok(());
+        }
+        let (command, subject) = (Command::RttDataUnmap, Subject::Ipa(at));
+        Err(Error::violation(command, Violation::Progress, at.raw(), subject))
+    }
+
+    fn is_sure(&self, at: At) -> bool {
+        self.shadow.lock().look(at).tag() == tag::SURE
+    }
+
+    /// Where the entries end, in the table of `first`, whose mapping is unclear.
+    fn unsure_end(&self, first: At, top: Ipa) -> Ipa {
+        let shadow = self.shadow.lock();
+        let table = first.base.align_down(first.level.table_bytes());
+        let end = table.checked_add(first.level.table_bytes()).unwrap_or(top).min(top);
+        let mut reached = first.top();
+        while let Some(at) = shadow.next_memory(reached, end) {
+            if shadow.look(at).tag() == tag::SURE {
+                break;
+            }
+            reached = at.top();
+        }
+        reached
+    }
+
+    /// Notes a run of memory that the RMM says it unmapped between two addresses; false if it was not all mapped there, or named before. Runs mostly come in the order of their
+    /// addresses, so the search begins where the last one ended.
+    fn name(&self, cursor: &mut Ipa, base: Ipa, top: Ipa, run: PaRange) -> bool {
+        let mut shadow = self.shadow.lock();
+        let mut left = run.bytes();
+        for (mut from, end) in [(*cursor, top), (base, *cursor)] {
+            while left > 0
+                && let Some(at) = shadow.next_memory(from, end)
+            {
+                from = at.top();
+                let unnamed = shadow.look(at).tag() < tag::NAMED;
+                if let Some(memory) = shadow.memory(at).filter(|memory| run.contains_range(memory))
+                    && unnamed
+                {
+                    shadow.mark(at, tag::NAMED);
+                    left = left.saturating_sub(memory.bytes());
+                    *cursor = at.top();
+                }
+            }
+        }
+        left == 0
+    }
+
+    /// Changes a tag in a range.
+    fn retag(&self, range: IpaRange, old: u8, new: u8) {
+        let mut shadow = self.shadow.lock();
+        let mut from = range.base();
+        while let Some(at) = shadow.next_memory(from, range.top()) {
+            if shadow.look(at).tag() == old {
+                shadow.mark(at, new);
+            }
+            from = at.top();
+        }
+    }
+
+    /// Takes memory out of the shadow that is no longer mapped, from `from` on. What the RMM named goes to `homeward`, which has to be sent when this says false, because there is more; what the RMM did not
+    /// name is recovered.
+    pub(crate) fn harvest(
+        &self,
+        from: &mut Ipa,
+        top: Ipa,
+        homeward: &mut Homeward,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> bool {
+        let reason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
+        let mut lost = Delegated::empty();
+        let complete = loop {
+            let (memory, named) = {
+                let mut shadow = self.shadow.lock();
+                let Some(at) = shadow.next_memory(*from, top) else { break true };
+                let named = match shadow.look(at).tag() {
+                    tag::NAMED => true,
+                    tag::LOST => false,
+                    // Still mapped.
+                    _ => {
+                        *from = at.top();
+                        continue;
+                    }
+                };
+                let waits = |memory: PaRange| named && !homeward.takes(memory);
+                if shadow.memory(at).is_some_and(waits) {
+                    break false;
+                }
+                *from = at.top();
+                (shadow.take(at).unwrap_or_default(), named)
+            };
+            let run = if named { &mut homeward.run } else { &mut lost };
+            if let Err(apart) = run.merge(memory.into_released()) {
+                self.rmm.recover(core::mem::replace(run, apart), reason, home);
+            }
+        };
+        self.rmm.recover(lost, reason, home);
+        complete
+    }
+}

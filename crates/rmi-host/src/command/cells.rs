@@ -1,0 +1,163 @@
+//! Range commands about memory that is kept in [`Cell`]s.
+
+#![expect(unsafe_code, reason = "calls go through the one door")]
+
+use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
+use rmi_abi::flags::AddrSet;
+use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, PaRange};
+use zerocopy::IntoBytes;
+
+use super::Rd;
+use super::list::{LIST_ENTRIES, MapInto};
+use crate::channel::Channel;
+use crate::error::{Error, Subject};
+use crate::granules::{Cell, Undelegated};
+use crate::platform::Platform;
+
+/// Words that are collected before they are written to the list.
+const CHUNK: usize = 16;
+
+/// A list of memory for one `RMI_RTT_DATA_MAP`, written to a page of host memory while it is made.
+///
+/// All blocks are of one size; neighbours share a descriptor, and there is room for 512 descriptors.
+///
+/// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, "Address list".
+#[derive(Debug)]
+pub struct MapList<'l> {
+    page: &'l mut Undelegated,
+    size: BlockSize,
+    granule: GranuleSize,
+    /// The descriptor that may still grow.
+    open: Option<PaRange>,
+    chunk: [u64; CHUNK],
+    /// Descriptors that are closed.
+    closed: usize,
+    bytes: u64,
+}
+
+impl<'l> MapList<'l> {
+    /// An empty list on a page of host memory, of blocks of `size`.
+    pub fn new(page: &'l mut Undelegated, size: BlockSize, granule: GranuleSize) -> Self {
+        Self { page, size, granule, open: None, chunk: [0; CHUNK], closed: 0, bytes: 0 }
+    }
+
+    /// Length of the memory in the list, in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Descriptors in the list.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        self.closed + usize::from(self.open.is_some())
+    }
+
+    /// Whether a descriptor of these blocks can hold all of a range.
+    fn holds(&self, range: &PaRange) -> bool {
+        AddrRangeDesc::from_range(range, self.size, OpMemState::Delegated, self.granule).is_some()
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// Adds the memory of a cell to a list; false (and nothing happens) when the cell holds no block of the list's size, or the list is full.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Access`] when the list cannot be written.
+    pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<bool, Error> {
+        let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
+        let Some(block) = cell.range().filter(fits) else { return Ok(false) };
+        let grown = list
+            .open
+            .filter(|open| open.top() == block.base())
+            .and_then(|open| PaRange::new(open.base(), block.top()).ok())
+            .filter(|grown| list.holds(grown));
+        if grown.is_none() {
+            if list.descriptors() == LIST_ENTRIES {
+                return Ok(false);
+            }
+            self.close(list)?;
+        }
+        list.open = Some(grown.unwrap_or(block));
+        list.bytes += block.bytes();
+        Ok(true)
+    }
+
+    /// Closes the descriptor that may still grow, if there is one.
+    fn close(&self, list: &mut MapList<'_>) -> Result<(), Error> {
+        let Some(open) = list.open.take() else { return Ok(()) };
+        let word = self.word(list, &open)?;
+        if let Some(slot) = list.chunk.get_mut(list.closed % CHUNK) {
+            *slot = word;
+        }
+        list.closed += 1;
+        if list.closed.is_multiple_of(CHUNK) {
+            let offset = (list.closed - CHUNK) * 8;
+            self.write_host(list.page, offset as u64, list.chunk.as_bytes())?;
+        }
+        Ok(())
+    }
+
+    fn word(&self, list: &MapList<'_>, range: &PaRange) -> Result<u64, Error> {
+        let (command, subject) = (Command::RttDataMap, Subject::Pa(range.base()));
+        let what = "the memory has no descriptor in this dialect";
+        AddrRangeDesc::from_range(range, list.size, OpMemState::Delegated, list.granule)
+            .and_then(|desc| desc.encode(self.dialect(), list.granule).ok())
+            .ok_or(Error::argument(command, what, subject))
+    }
+
+    /// `RMI_RTT_DATA_MAP`: as [`Channel::rtt_data_map`], of memory that stays in cells and was listed by [`Channel::list_cell`]. Says how many bytes were mapped, from the
+    /// front: an RMM may stop anywhere, and none at all stands for "not now".
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_data_map`]; the memory stays where it is.
+    pub fn rtt_data_map_cells(
+        &self,
+        rd: &Rd,
+        ipa: Ipa,
+        mut list: MapList<'_>,
+    ) -> Result<u64, Error> {
+        let blocks = (list.size, list.granule);
+        let into = MapInto::new(Command::RttDataMap, rd, ipa);
+        let range = self.target(&into, list.bytes)?;
+        let (set, oaddr) = match (list.open, list.closed) {
+            (Some(only), 0) => (AddrSet::Single, self.word(&list, &only)?),
+            _ => {
+                self.close(&mut list)?;
+                let rest = list.closed % CHUNK;
+                let words = list.chunk.get(..rest).unwrap_or_default();
+                let offset = (list.closed - rest) * 8;
+                self.write_host(list.page, offset as u64, words.as_bytes())?;
+                let count = u16::try_from(list.closed).unwrap_or(0);
+                (AddrSet::List { count }, list.page.base().raw())
+            }
+        };
+        let call = self.map_call(&into, range, set, oaddr);
+        // SAFETY: everything in the list came out of cells, whose memory is the RMM's, and it reads a page that the list borrows exclusively.
+        let reply = unsafe { self.complete(&call)? };
+        self.mapped(&call, range, reply, blocks)
+    }
+
+    /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap_list`], with a function that sees how far the command came and each run of memory, and says whether it
+    /// was mapped there.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_data_unmap_list`]; and [`Violation::ForeignMemory`](crate::Violation::ForeignMemory) when `run` says no. The command was carried out then.
+    pub fn rtt_data_unmap_each(
+        &self,
+        rd: &Rd,
+        range: IpaRange,
+        list: &mut Undelegated,
+        granule: GranuleSize,
+        run: &mut dyn FnMut(Ipa, PaRange) -> bool,
+    ) -> Result<Ipa, Error> {
+        self.unmap_list(Command::RttDataUnmap, rd, range, (list, LIST_ENTRIES), granule, run)
+    }
+}

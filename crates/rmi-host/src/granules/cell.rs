@@ -1,0 +1,189 @@
+//! A token in eight bytes.
+
+use core::fmt;
+
+use rmi_abi::desc::BlockSize;
+use rmi_abi::{GranuleSize, Pa, PaRange};
+
+use super::{Busy, Granules, InUse, PhantomData};
+
+const MEMORY: u64 = 1;
+const SIZE_SHIFT: u32 = 1;
+const TAG_SHIFT: u32 = 3;
+const FIELD: u64 = 0b11;
+const BASE: u64 = !0xfff;
+
+/// A block of memory in use, or a number: eight bytes, for those who keep one for every entry of a translation table.
+///
+/// A block is 4 KiB, 2 MiB, 1 GiB or 512 GiB, aligned to that. It carries a tag of two bits that means what its keeper wants. A cell is a token like [`InUse`]: memory comes out of it
+/// once, and a cell that is dropped with memory in it leaks that and counts it.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{Cell, Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let page = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?.into_use();
+/// let range = page.range();
+/// let mut cell = Cell::memory(page, 2).expect("one granule");
+/// assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), 2, None));
+///
+/// let page = cell.take().expect("it is there");
+/// assert_eq!(cell.as_number(), Some(0));
+/// rmm.undelegate(page.into_released()).map_err(|failed| failed.error)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Cell(u64);
+
+impl Cell {
+    /// The number 0.
+    pub const VACANT: Self = Self(0);
+
+    /// A number.
+    #[must_use]
+    pub const fn number(number: u32) -> Self {
+        Self((number as u64) << 1)
+    }
+
+    /// A block of memory, with a tag of 0 to 3; higher bits of the tag are dropped.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back unless it is one aligned block of a size that translation tables map.
+    pub fn memory(memory: InUse, tag: u8) -> Result<Self, InUse> {
+        let size = [BlockSize::Page, BlockSize::Level2, BlockSize::Level1, BlockSize::Level0]
+            .into_iter()
+            .find(|size| size.bytes(GranuleSize::Size4KiB) == memory.bytes());
+        match size {
+            Some(size) if memory.base().is_aligned(memory.bytes()) => {
+                let base = memory.base().raw();
+                core::mem::forget(memory);
+                let tag = (u64::from(tag) & FIELD) << TAG_SHIFT;
+                Ok(Self(base | tag | size.code() << SIZE_SHIFT | MEMORY))
+            }
+            _ => Err(memory),
+        }
+    }
+
+    const fn has_memory(&self) -> bool {
+        self.0 & MEMORY != 0
+    }
+
+    /// The number; `None` when there is memory.
+    #[must_use]
+    pub fn as_number(&self) -> Option<u32> {
+        if self.has_memory() { None } else { u32::try_from(self.0 >> 1).ok() }
+    }
+
+    /// The memory; `None` when there is a number.
+    #[must_use]
+    pub fn range(&self) -> Option<PaRange> {
+        if !self.has_memory() {
+            return None;
+        }
+        let size = BlockSize::from_code(self.0 >> SIZE_SHIFT & FIELD);
+        PaRange::with_size(Pa::new(self.0 & BASE), size.bytes(GranuleSize::Size4KiB)).ok()
+    }
+
+    /// The tag; 0 when there is a number.
+    #[must_use]
+    pub const fn tag(&self) -> u8 {
+        if self.has_memory() { (self.0 >> TAG_SHIFT & FIELD) as u8 } else { 0 }
+    }
+
+    /// Changes the tag; of a number it does nothing.
+    pub const fn set_tag(&mut self, tag: u8) {
+        if self.has_memory() {
+            self.0 = self.0 & !(FIELD << TAG_SHIFT) | (tag as u64 & FIELD) << TAG_SHIFT;
+        }
+    }
+
+    /// Takes the memory out and leaves the number 0; `None` (and nothing happens) when there is a number.
+    pub fn take(&mut self) -> Option<InUse> {
+        let range = self.range()?;
+        self.0 = 0;
+        Some(Granules { range, hand: PhantomData::<Busy> })
+    }
+}
+
+impl Default for Cell {
+    fn default() -> Self {
+        Self::VACANT
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        // A token that is dropped counts itself.
+        drop(self.take());
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.range(), self.as_number()) {
+            (Some(range), _) => write!(f, "Cell{range}"),
+            (None, number) => write!(f, "Cell({})", number.unwrap_or(0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Undelegated, leaked};
+    use super::*;
+
+    fn block(base: u64, bytes: u64) -> InUse {
+        // SAFETY: no test touches the memory.
+        let host =
+            unsafe { Undelegated::from_raw(PaRange::with_size(Pa::new(base), bytes).unwrap()) };
+        host.into_delegated().into_use()
+    }
+
+    fn free(memory: InUse) {
+        let _ = memory.into_released().into_undelegated();
+    }
+
+    proptest! {
+        #[test]
+        fn what_goes_in_comes_out(page in 0u64..1 << 36, level in 0u32..4, tag in 0u8..4, other in 0u8..4) {
+            let bytes = 0x1000u64 << (9 * level);
+            let base = (page << 12) & !(bytes - 1);
+            let mut cell = Cell::memory(block(base, bytes), tag).unwrap();
+            let range = PaRange::with_size(Pa::new(base), bytes).unwrap();
+            prop_assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), tag, None));
+            cell.set_tag(other);
+            prop_assert_eq!((cell.range(), cell.tag()), (Some(range), other));
+            let memory = cell.take().unwrap();
+            prop_assert_eq!(memory.range(), range);
+            free(memory);
+            prop_assert_eq!((cell.as_number(), cell.range(), cell.take().is_none()), (Some(0), None, true));
+        }
+
+        #[test]
+        fn a_number_is_no_memory(number: u32, tag: u8) {
+            let mut cell = Cell::number(number);
+            cell.set_tag(tag);
+            prop_assert_eq!((cell.as_number(), cell.range(), cell.tag()), (Some(number), None, 0));
+            prop_assert!(cell.take().is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_no_block_comes_back() {
+        for (base, bytes) in [(0x1000, 0x2000), (0x1000, 0x20_0000)] {
+            let memory = Cell::memory(block(base, bytes), 0).unwrap_err();
+            assert_eq!((memory.base().raw(), memory.bytes()), (base, bytes));
+            free(memory);
+        }
+        let before = leaked();
+        drop(Cell::memory(block(0x20_0000, 0x20_0000), 0).unwrap());
+        assert!(leaked() >= before + 512);
+    }
+}
