@@ -64,17 +64,26 @@
 //! | [`recs`] | virtual CPUs |
 //! | [`ripas`] | RIPAS changes that the Realm asks for |
 //! | [`teardown`] | the way down |
+//! | [`measurement_log`] | what changed the initial measurement, as data and as text |
+#![cfg_attr(feature = "rim", doc = "| [`rim`] | the initial measurement, computed on the host |")]
 //! | [`storage`], [`error`] | records, and what can go wrong |
+//!
+//! # Features
+//!
+//! All are off by default and only add: `rim` (the initial measurement on the host, through the `sha2` crate).
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod create;
 pub mod error;
+pub mod measurement_log;
 pub mod plan;
 pub mod populate;
 pub mod realm;
 pub mod recs;
+#[cfg(feature = "rim")]
+pub mod rim;
 pub mod ripas;
 mod shelf;
 pub mod storage;
@@ -83,8 +92,11 @@ pub mod teardown;
 
 pub use config::{ConfigError, RealmConfig};
 pub use error::{BuildError, RegionProblem};
+pub use measurement_log::MeasurementEvent;
 pub use populate::{Content, Populated, Region};
 pub use realm::{Active, New, Realm, Terminated};
 pub use recs::RecStart;
+#[cfg(feature = "rim")]
+pub use rim::Rim;
 pub use ripas::RipasStopped;
 pub use storage::RealmStorage;
