@@ -64,19 +64,21 @@
 //! | [`recs`] | virtual CPUs |
 //! | [`ripas`] | RIPAS changes that the Realm asks for |
 //! | [`teardown`] | the way down |
+//! | [`image`] | guest images: what goes where |
 //! | [`measurement_log`] | what changed the initial measurement, as data and as text |
 #![cfg_attr(feature = "rim", doc = "| [`rim`] | the initial measurement, computed on the host |")]
 //! | [`storage`], [`error`] | records, and what can go wrong |
 //!
 //! # Features
 //!
-//! All are off by default and only add: `rim` (the initial measurement on the host, through the `sha2` crate).
+//! All are off by default and only add: `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the host, through the `sha2` crate).
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod config;
 pub mod create;
 pub mod error;
+pub mod image;
 pub mod measurement_log;
 pub mod plan;
 pub mod populate;
@@ -92,6 +94,7 @@ pub mod teardown;
 
 pub use config::{ConfigError, RealmConfig};
 pub use error::{BuildError, RegionProblem};
+pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
 pub use populate::{Content, Populated, Region};
 pub use realm::{Active, New, Realm, Terminated};
