@@ -92,7 +92,8 @@ pub struct Rim {
 impl Rim {
     /// The measurement of a Realm that was just created with these parameters.
     ///
-    /// [`RealmConfig::validate`](crate::RealmConfig::validate) gives them; the address of the root tables does not matter.
+    /// [`RealmConfig::validate`](crate::RealmConfig::validate) gives them, and refuses an algorithm that the RMM does not have; here any
+    /// known one is computed. The address of the root tables does not matter.
     ///
     /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REALM_CREATE.
     ///
@@ -163,7 +164,8 @@ impl Rim {
 
     /// Extends the measurement by content that is measured, granule by granule; the last one is filled up with zeros.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`](crate::Content::Measured). It takes regions in order of their IPAs, and so has to be done here.
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`](crate::Content::Measured). It takes regions in order of their IPAs; the calls here have
+    /// to be in that order, too.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
     ///
