@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use realm_sdk::abi::Ipa;
+use realm_sdk::builder::image;
+use realm_sdk::builder::image::arm64::Arm64Header;
+
 /// Bytes of a granule.
 const GRANULE: u64 = 0x1000;
 
@@ -61,55 +65,27 @@ impl Image {
 
     fn from_bytes(name: String, content: Vec<u8>, pad: bool) -> Result<Self, String> {
         let len = content.len() as u64;
-        if len == 0 {
-            return Err(format!("image {name}: is empty"));
-        }
-        match Header::parse(&content) {
-            Some(header) => {
-                if !header.text_offset.is_multiple_of(GRANULE) {
-                    let offset = header.text_offset;
-                    return Err(format!(
-                        "image {name}: unaligned: its text offset {offset:#x} is no multiple of 4 KiB"
-                    ));
-                }
-                let footprint = header.image_size.max(len);
-                Ok(Self {
-                    name,
-                    kind: "arm64 Image",
-                    content,
-                    offset: header.text_offset,
-                    footprint,
-                })
-            }
-            None if !pad && !len.is_multiple_of(GRANULE) => Err(format!(
+        let is_kernel = Arm64Header::is_there(&content);
+        // Where RAM begins is decided later, on a 2 MiB boundary; until then it begins at 0.
+        let start = Ipa::new(0);
+        let image = match is_kernel {
+            true => image::Image::arm64(&content, start),
+            false => image::Image::flat(&content, start),
+        };
+        let image = image.map_err(|error| format!("image {name}: {error}"))?;
+        if !is_kernel && !pad && !len.is_multiple_of(GRANULE) {
+            return Err(format!(
                 "image {name}: unaligned: its {len} bytes are no whole number of 4 KiB granules (--pad fills it up)"
-            )),
-            None => Ok(Self { name, kind: "flat", content, offset: 0, footprint: len }),
+            ));
         }
+        let kind = if is_kernel { "arm64 Image" } else { "flat" };
+        let offset = image.entry().raw();
+        let footprint = image.segments().map(|segment| segment.bytes).sum();
+        Ok(Self { name, kind, content, offset, footprint })
     }
 
     /// RAM that the content takes, in whole granules.
     pub(crate) fn granule_bytes(&self) -> u64 {
         (self.content.len() as u64).next_multiple_of(GRANULE)
-    }
-}
-
-/// What matters of the header of an arm64 `Image`. Source: Linux, "Booting AArch64 Linux".
-struct Header {
-    /// Distance of the image from a 2 MiB boundary.
-    text_offset: u64,
-    /// Memory that it needs, BSS included; 0 in images older than Linux 3.17.
-    image_size: u64,
-}
-
-impl Header {
-    const MAGIC_AT: usize = 56;
-    const MAGIC: [u8; 4] = *b"ARM\x64";
-
-    fn parse(content: &[u8]) -> Option<Self> {
-        let magic = content.get(Self::MAGIC_AT..Self::MAGIC_AT + 4)?;
-        let word = |at: usize| Some(u64::from_le_bytes(content.get(at..at + 8)?.try_into().ok()?));
-        let (text_offset, image_size) = (word(8)?, word(16)?);
-        (magic == Self::MAGIC).then_some(Self { text_offset, image_size })
     }
 }

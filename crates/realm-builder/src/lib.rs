@@ -64,7 +64,14 @@
 //! | [`recs`] | virtual CPUs |
 //! | [`ripas`] | RIPAS changes that the Realm asks for |
 //! | [`teardown`] | the way down |
+//! | [`image`] | guest images: what goes where |
+//! | [`measurement_log`] | what changed the initial measurement, as data and as text |
+#![cfg_attr(feature = "rim", doc = "| [`rim`] | the initial measurement, computed on the host |")]
 //! | [`storage`], [`error`] | records, and what can go wrong |
+//!
+//! # Features
+//!
+//! All are off by default and only add: `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the host, through the `sha2` crate).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -74,11 +81,15 @@ pub mod create;
 pub mod error;
 pub mod fold;
 mod hold;
+pub mod image;
 mod map;
+pub mod measurement_log;
 pub mod plan;
 pub mod populate;
 pub mod realm;
 pub mod recs;
+#[cfg(feature = "rim")]
+pub mod rim;
 pub mod ripas;
 pub mod runtime;
 mod shadow;
@@ -92,9 +103,13 @@ mod unmap;
 pub use config::{ConfigError, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};
+pub use image::{Image, ImageError, Segment};
+pub use measurement_log::MeasurementEvent;
 pub use populate::{Content, Populated, Region};
 pub use realm::{Active, Alive, New, Realm, Terminated};
 pub use recs::RecStart;
+#[cfg(feature = "rim")]
+pub use rim::Rim;
 pub use ripas::RipasStopped;
 pub use runtime::Served;
 pub use share::NotShared;

@@ -7,12 +7,13 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use realm_builder::{Image, MeasurementEvent, Rim};
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::result::{OpMemReq, ResultWord, Status};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::run::RecRun;
-use rmi_abi::{Command, Dialect, Pa, rsi};
+use rmi_abi::{Command, Dialect, Ipa, IpaRange, Pa, rsi};
 use zerocopy::{FromZeros, IntoBytes};
 
 struct Corpus {
@@ -128,6 +129,63 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut corpus = Corpus::new("abi_rsi")?;
     for command in rsi::Command::ALL {
         corpus.add(command.name(), &[&[0; 4], &command.form().fid().0.to_le_bytes(), &[0; 4]])?;
+    }
+    seeds += corpus.written;
+
+    let mut corpus = Corpus::new("builder_measurement_log")?;
+    for dialect in Dialect::ALL {
+        let mut log = String::new();
+        let mut write = |event: &MeasurementEvent| log += &format!("{event}\n");
+        let params = RealmParams::new(Geometry::new(40)?, Pa::new(0x8800_0000));
+        let mut rim = Rim::new(&params, dialect, &mut write)?;
+        let ram = IpaRange::with_size(Ipa::new(0x8020_0000), 0x2000)?;
+        rim.add_ripas(ram, Level::L3, &mut write)?;
+        rim.add_measured(ram.base(), b"content", &mut write)?;
+        rim.add_unmeasured(ram, &mut write)?;
+        rim.add_rec(&rec, &mut write)?;
+        corpus.add(dialect.name(), &[log.as_bytes()])?;
+    }
+    seeds += corpus.written;
+
+    // Files, after the address that flat images and kernels go to.
+    let mut corpus = Corpus::new("builder_image")?;
+    let at = Ipa::new(0x8020_0000);
+    let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let kernel: Vec<u8> =
+        words(&[0x1400_0000, 0x8_0000, 0x3000, 0b1010, 0, 0, 0, 0x644d_5241, 0xd503_207f]);
+    let program: Vec<u8> = words(&[
+        // The file header: an executable for AArch64, and two program headers behind it.
+        0x0001_0102_464c_457f,
+        0,
+        0x0000_0001_00b7_0002,
+        0x8000_00b0,
+        64,
+        0,
+        0x0038_0040_0000_0000,
+        2,
+        // A text segment, and a data segment in the middle of the next page, with a BSS.
+        0x5_0000_0001,
+        0,
+        0x8000_0000,
+        0x8000_0000,
+        0xb8,
+        0xb8,
+        0x1000,
+        0x6_0000_0001,
+        0xb8,
+        0x8000_10b8,
+        0x8000_10b8,
+        8,
+        0x2000,
+        0x1000,
+        // The text, and the data.
+        0x1400_0000_d503_207f,
+        1,
+    ]);
+    Image::arm64(&kernel, at)?;
+    Image::elf(&program)?;
+    for (name, file) in [("arm64", &kernel), ("elf", &program), ("flat", &vec![0xd5; 0x1234])] {
+        corpus.add(name, &[&at.raw().to_le_bytes(), file])?;
     }
     seeds += corpus.written;
 

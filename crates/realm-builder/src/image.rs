@@ -1,0 +1,152 @@
+//! Guest images as data: which bytes go to which IPA, and where the guest starts.
+//!
+//! An [`Image`] is made from the bytes of a file that is in memory already, and borrows from them: there is no heap and no I/O, and nothing is placed yet. Its [`Segment`]s
+//! are sorted by IPA, begin at granules, and share none.
+//!
+//! | | Source | Where it goes | Entry |
+//! |---|---|---|---|
+//! | [`Image::flat`] | any bytes | where the caller says | its first byte |
+//! | [`Image::arm64`] | Linux `Image` | `text_offset` after a 2 MiB boundary that the caller says | its first byte |
+#![cfg_attr(
+    feature = "elf",
+    doc = "| [`Image::elf`] | ELF, 64 bits, AArch64, little endian | `p_paddr` of each `PT_LOAD` | `e_entry` |"
+)]
+//!
+//! What a segment has beyond its content (BSS) is memory that the guest counts on and that the file does not hold. The part of it in the last granule of the content is
+//! filled with zeros when the content is placed ([`Content`](crate::Content)); the rest are [granules without content](Segment::vacant_granules). Kernels clear
+//! theirs, and [`Content::Unspecified`](crate::Content::Unspecified) is enough for them. A program that does not has to be given zeros as content.
+//!
+//! A kernel of two pages with a BSS of three, in a Realm on the model RMM:
+//!
+//! ```
+//! use realm_builder::{Content, Image, Realm, RealmConfig, RealmStorage, RecStart, Region};
+//! use rmi_abi::{Dialect, Ipa};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let mut kernel = vec![0xd5; 0x1800];
+//! # kernel[8..16].fill(0);
+//! # kernel[16..24].copy_from_slice(&0x5000_u64.to_le_bytes());
+//! # kernel[24..32].fill(0);
+//! # kernel[56..60].copy_from_slice(b"ARM\x64");
+//! // `kernel` holds the file.
+//! let image = Image::arm64(&kernel, Ipa::new(0x8000_0000))?;
+//!
+//! let mut regions = Vec::new();
+//! for segment in image.segments() {
+//!     let (place, vacant) = (segment.content_granules(), segment.vacant_granules());
+//!     let granules = memory.take_front(place.bytes()).expect("1 GiB");
+//!     regions.push(Region::new(place.base(), granules, Content::Measured(segment.content)));
+//!     if let Some(granules) = memory.take_front(vacant.bytes()).filter(|granules| granules.bytes() > 0) {
+//!         regions.push(Region::new(vacant.base(), granules, Content::Unspecified));
+//!     }
+//! }
+//! let (config, mut storage) = (RealmConfig::new(40), RealmStorage::<16, 16>::new());
+//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
+//! let start = RecStart { runnable: true, pc: image.entry(), gprs: [0; 8] };
+//! let rec = realm.create_rec(&mut pool, &start)?;
+//! assert_eq!(realm.memory_bytes(), 0x5000);
+//! # realm.tear_down([rec], &mut pool, &mut |_| {});
+//! # pool.drain(&rmm, &mut |_| {});
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod arm64;
+#[cfg(feature = "elf")]
+mod elf;
+mod error;
+mod flat;
+mod segment;
+
+use core::fmt;
+
+use rmi_abi::{Ipa, IpaRange};
+
+pub use error::ImageError;
+pub use segment::Segment;
+
+/// Most segments of an image. Kernels and firmware have two to five; more are refused, so that sorting them needs no heap.
+pub const MAX_SEGMENTS: usize = 16;
+
+/// An image: what goes where, and where the guest starts. It has at least one segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Image<'b> {
+    entry: Ipa,
+    /// The first `count` are there, sorted by IPA; the others are empty.
+    segments: [Segment<'b>; MAX_SEGMENTS],
+    count: usize,
+}
+
+impl<'b> Image<'b> {
+    const fn new(entry: Ipa) -> Self {
+        Self { entry, segments: [Segment::EMPTY; MAX_SEGMENTS], count: 0 }
+    }
+
+    /// Adds a segment at its place in the order, if it fits in with the others.
+    fn add(&mut self, segment: Segment<'b>) -> Result<(), ImageError> {
+        let range = segment.check()?;
+        for other in self.segments() {
+            if other.granules().overlaps(&range) {
+                return Err(ImageError::Overlap { ipa: segment.ipa, other: other.ipa });
+            }
+        }
+        let at = self.segments().take_while(|other| other.ipa < segment.ipa).count();
+        let Some(end) = self.segments.get_mut(at..=self.count) else {
+            return Err(ImageError::TooManySegments { max: MAX_SEGMENTS });
+        };
+        end.rotate_right(1);
+        if let Some(place) = end.first_mut() {
+            *place = segment;
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    /// Where the first REC starts.
+    #[must_use]
+    #[doc(alias = "e_entry")]
+    pub const fn entry(&self) -> Ipa {
+        self.entry
+    }
+
+    /// The segments, sorted by IPA.
+    #[must_use]
+    pub fn segments(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Segment<'b>> + ExactSizeIterator + use<'_, 'b> {
+        self.segments.get(..self.count).unwrap_or_default().iter().copied()
+    }
+
+    /// From the first granule of the first segment to the last of the last; there may be gaps.
+    #[must_use]
+    pub fn range(&self) -> IpaRange {
+        let mut segments = self.segments();
+        let first = segments.next().unwrap_or(Segment::EMPTY).granules();
+        let last = segments.next_back().map_or(first, |last| last.granules());
+        IpaRange::new(first.base(), last.top()).unwrap_or(first)
+    }
+}
+
+impl fmt::Debug for Image<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Segments<'i, 'b>(&'i Image<'b>);
+        impl fmt::Debug for Segments<'_, '_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_list().entries(self.0.segments()).finish()
+            }
+        }
+        let segments = Segments(self);
+        f.debug_struct("Image").field("entry", &self.entry).field("segments", &segments).finish()
+    }
+}

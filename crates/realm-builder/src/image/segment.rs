@@ -1,0 +1,75 @@
+//! One piece of an image.
+
+use core::fmt;
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Ipa, IpaRange};
+
+use super::error::ImageError;
+
+/// A piece of an image: content from the file, and memory beyond it.
+///
+/// Those of an [`Image`](super::Image) begin at a granule, have at least one byte, and as much memory as content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(alias = "PT_LOAD")]
+pub struct Segment<'b> {
+    /// Where it begins.
+    #[doc(alias = "p_paddr")]
+    pub ipa: Ipa,
+    /// What the file holds of it, from its beginning on.
+    #[doc(alias = "p_filesz")]
+    pub content: &'b [u8],
+    /// How much memory it takes in bytes, content included.
+    #[doc(alias = "p_memsz")]
+    pub bytes: u64,
+}
+
+impl Segment<'_> {
+    pub(super) const EMPTY: Self = Self { ipa: Ipa::new(0), content: &[], bytes: 0 };
+
+    /// The granules of a segment of an image, which has to begin at one.
+    pub(super) fn check(&self) -> Result<IpaRange, ImageError> {
+        if !self.ipa.is_aligned(MIN_GRANULE) {
+            return Err(ImageError::unaligned("segment", self.ipa.raw(), MIN_GRANULE));
+        }
+        let (base, bytes) = (self.ipa, self.bytes);
+        self.first(bytes).ok_or(ImageError::Overflow { base, bytes })
+    }
+
+    /// The granules of the first `bytes` bytes.
+    fn first(&self, bytes: u64) -> Option<IpaRange> {
+        IpaRange::with_size(self.ipa, bytes.checked_next_multiple_of(MIN_GRANULE)?).ok()
+    }
+
+    /// The 4 KiB granules that it occupies; the last one may be partly used.
+    #[must_use]
+    pub fn granules(&self) -> IpaRange {
+        self.first(self.bytes).unwrap_or(IpaRange::empty(self.ipa))
+    }
+
+    /// The granules that hold content; what follows the content in the last one is to be zero.
+    #[must_use]
+    pub fn content_granules(&self) -> IpaRange {
+        self.first(self.content.len() as u64).unwrap_or(IpaRange::empty(self.ipa))
+    }
+
+    /// The granules after those with content: the rest of its BSS. Often none.
+    #[must_use]
+    #[doc(alias = "bss")]
+    pub fn vacant_granules(&self) -> IpaRange {
+        let (content, all) = (self.content_granules().top(), self.granules().top());
+        IpaRange::new(content, all).unwrap_or(IpaRange::empty(content))
+    }
+}
+
+impl fmt::Debug for Segment<'_> {
+    /// Not the content: it may have gigabytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment")
+            .field("ipa", &self.ipa)
+            .field("content", &format_args!("[{} bytes]", self.content.len()))
+            .field("bytes", &self.bytes)
+            .finish()
+    }
+}

@@ -1,0 +1,136 @@
+//! Everything that changed a Realm Initial Measurement (RIM), as plain data and as text.
+//!
+//! A [`MeasurementEvent`] holds what went into the measurement, contents as their digests. Who has the events of a Realm can compute its RIM again without
+//! having the contents, and see in which of them two Realms differ. `rim::Rim` (feature `rim`) makes events and applies them; events come one by
+//! one through a function that the embedder lends, so no heap is needed to keep them anywhere.
+//!
+//! An event is one line of text, and [`str::parse`] reads it back:
+//!
+//! ```text
+//! create dialect=1.0 rim=sha-256:f33498f2…
+//! ripas base=0x80000000 top=0x80200000 level=2
+//! data ipa=0x80200000 content=sha-256:f600eca8…
+//! data ipa=0x80201000 content=unmeasured
+//! rec mpidr=0x7 content=sha-256:5e558ecc…
+//! ```
+//!
+//! A log written as text and replayed elsewhere, from a Realm on the model RMM:
+//!
+//! ```
+//! use realm_builder::{Content, MeasurementEvent, Realm, RealmConfig, RealmStorage, Region, Rim};
+//! use rmi_abi::{Dialect, Ipa};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! let (config, kernel) = (RealmConfig::new(40), [0xd5; 0x1800]);
+//! let mut storage = RealmStorage::<16, 16>::new();
+//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+//! let place = memory.take_front(0x2000).expect("1 GiB");
+//! let mut regions = [Region::new(Ipa::new(0x8000_0000), place, Content::Measured(&kernel))];
+//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
+//!
+//! // The host writes down what it expects to be measured …
+//! let mut text = String::new();
+//! let mut log = |event: &MeasurementEvent| text += &format!("{event}\n");
+//! let mut rim = Rim::new(&config.validate(rmm.features(), rmm.dialect())?, rmm.dialect(), &mut log)?;
+//! rim.add_measured(Ipa::new(0x8000_0000), &kernel, &mut log)?;
+//!
+//! // … and somebody else computes the measurement from that.
+//! let events = text.lines().map(str::parse).collect::<Result<Vec<MeasurementEvent>, _>>()?;
+//! assert_eq!(events.len(), 3);
+//! let replayed = Rim::replay(&events)?;
+//! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(replayed.value()));
+//! # realm.tear_down([], &mut pool, &mut |_| {});
+//! # pool.drain(&rmm, &mut |_| {});
+//! # Ok(())
+//! # }
+//! ```
+
+mod digest;
+mod parse;
+
+use core::fmt;
+
+use rmi_abi::rec::Mpidr;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Dialect, Ipa, IpaRange};
+
+pub use digest::{Digest, DigestError};
+pub use parse::{ParseEventError, ParseEventErrorKind};
+
+/// What stands for the digest of content that is not measured.
+const UNMEASURED: &str = "unmeasured";
+
+/// One change of a Realm Initial Measurement.
+///
+/// The events of a Realm in their order, [`Create`](Self::Create) first, are all that its RIM depends on. Nothing here is checked for sense; that is done where events are
+/// applied.
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, "Realm Initial Measurement".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "RIM")]
+pub enum MeasurementEvent {
+    /// The Realm was created; the measurement begins.
+    #[doc(alias = "RMI_REALM_CREATE")]
+    Create {
+        /// The dialect of the RMM, which says what is measured.
+        dialect: Dialect,
+        /// What the measurement begins with: the digest of the measured parameters, or zero. Its algorithm is the Realm's.
+        rim: Digest,
+    },
+    /// A granule was given content.
+    #[doc(alias = "RmmMeasurementDescriptorData")]
+    #[doc(alias = "RMI_DATA_CREATE")]
+    #[doc(alias = "RMI_RTT_DATA_MAP_INIT")]
+    Data {
+        /// Where; 4 KiB aligned.
+        ipa: Ipa,
+        /// The digest of the granule; `None` when only its place was measured.
+        content: Option<Digest>,
+    },
+    /// One call set entries of one translation table to RAM before activation (1.0 only).
+    #[doc(alias = "RmmMeasurementDescriptorRipas")]
+    #[doc(alias = "RMI_RTT_INIT_RIPAS")]
+    Ripas {
+        /// From the base of the call up to where the RMM said it came: whole entries, within one table.
+        range: IpaRange,
+        /// Level of the entries. Each is measured by itself.
+        level: Level,
+    },
+    /// A runnable REC was created.
+    #[doc(alias = "RmmMeasurementDescriptorRec")]
+    #[doc(alias = "RMI_REC_CREATE")]
+    Rec {
+        /// Which. Not measured, and here for the reader.
+        mpidr: Mpidr,
+        /// The digest of the measured parameters.
+        content: Digest,
+    },
+}
+
+impl fmt::Display for MeasurementEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create { dialect, rim } => write!(f, "create dialect={dialect} rim={rim}"),
+            Self::Data { ipa, content: Some(content) } => {
+                write!(f, "data ipa={ipa} content={content}")
+            }
+            Self::Data { ipa, content: None } => write!(f, "data ipa={ipa} content={UNMEASURED}"),
+            Self::Ripas { range, level } => {
+                let (base, top) = (range.base(), range.top());
+                write!(f, "ripas base={base} top={top} level={}", level.number())
+            }
+            Self::Rec { mpidr, content } => {
+                write!(f, "rec mpidr={:#x} content={content}", mpidr.raw())
+            }
+        }
+    }
+}

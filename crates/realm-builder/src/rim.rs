@@ -1,0 +1,351 @@
+//! Prediction of the Realm Initial Measurement (RIM), on the host and without an RMM.
+//!
+//! A [`Rim`] computes what an RMM computes: it begins with the Realm's parameters and is extended by each granule of content, by RIPAS changes
+//! where the dialect measures them, and by each runnable REC, in the order of the calls. Who verifies an attestation token can so say beforehand which
+//! measurement a kernel and a configuration give.
+//!
+//! | | 1.0 | 2.0 betas | tf-rmm-2026-07 |
+//! |---|---|---|---|
+//! | begins with | hash of the measured parameters | zero | hash of the measured parameters |
+//! | [`add_measured`](Rim::add_measured) | IPA, flags, hash of the content | as 1.0 | as 1.0 |
+//! | [`add_unmeasured`](Rim::add_unmeasured) | IPA, flags | as 1.0 | as 1.0 |
+//! | [`add_ripas`](Rim::add_ripas) | base and top of each entry | nothing | nothing |
+//! | [`add_rec`](Rim::add_rec), runnable | hash of flags, PC, X0 to X7 | as 1.0 | as 1.0 |
+//!
+//! Of the parameters flags, IPA width, SVE vector length, numbers of breakpoints, watchpoints and counters, and the algorithm are measured; the personalization value, the VMID
+//! and the root tables are not. Memory without content is not measured. Granules have 4 KiB.
+//!
+//! The prediction, and a Realm on the model RMM that it holds for:
+//!
+//! ```
+//! use realm_builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region, Rim};
+//! use rmi_abi::rec::{Mpidr, RecParams};
+//! use rmi_abi::{Dialect, Ipa};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! let (config, kernel, at) = (RealmConfig::new(40), [0xd5; 0x4abc], Ipa::new(0x8000_0000));
+//!
+//! // Nobody wants to read the events here; `measurement_log` shows what they are good for.
+//! let mut rim = Rim::new(&config.validate(rmm.features(), rmm.dialect())?, rmm.dialect(), &mut |_| {})?;
+//! rim.add_measured(at, &kernel, &mut |_| {})?;
+//! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: at.raw(), gprs: [0; 8] };
+//! rim.add_rec(&boot, &mut |_| {})?;
+//!
+//! let mut storage = RealmStorage::<16, 16>::new();
+//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+//! let mut regions = [
+//!     Region::new(at, memory.take_front(0x5000).expect("1 GiB"), Content::Measured(&kernel)),
+//!     Region::new(Ipa::new(0x8000_5000), memory.take_front(0x3000).expect("1 GiB"), Content::Unspecified),
+//! ];
+//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
+//! let start = RecStart { runnable: true, pc: at, gprs: [0; 8] };
+//! let rec = realm.create_rec(&mut pool, &start)?;
+//!
+//! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
+//! println!("{}", rim.digest()); // sha-256:…
+//! # realm.tear_down([rec], &mut pool, &mut |_| {});
+//! # pool.drain(&rmm, &mut |_| {});
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod hash;
+
+use rmi_abi::dialect::InitialMeasurement;
+use rmi_abi::flags::DataFlags;
+use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor, RipasDescriptor};
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rec::RecParams;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Dialect, Ipa, IpaRange};
+use zerocopy::IntoBytes;
+
+pub use error::RimError;
+
+use crate::measurement_log::{Digest, MeasurementEvent};
+use hash::{GRANULE, hash, hash_granule};
+
+/// A Realm Initial Measurement that is being computed.
+///
+/// What changes it tells `log` afterwards, event by event; [`Rim::replay`] of these events gives the same measurement. An error leaves the measurement as it
+/// was.
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, "Realm Initial Measurement".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(alias = "RIM")]
+pub struct Rim {
+    dialect: Dialect,
+    digest: Digest,
+}
+
+impl Rim {
+    /// The measurement of a Realm that was just created with these parameters.
+    ///
+    /// [`RealmConfig::validate`](crate::RealmConfig::validate) gives them, and refuses an algorithm that the RMM does not have; here any
+    /// known one is computed. The address of the root tables does not matter.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REALM_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::Params`] when the dialect cannot express a parameter, [`RimError::Digest`] for an unknown algorithm.
+    pub fn new(
+        params: &RealmParams,
+        dialect: Dialect,
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<Self, RimError> {
+        let page = params.encode(dialect)?;
+        let digest = match dialect.initial_measurement() {
+            InitialMeasurement::Parameters => hash(params.hash, page.measured().as_bytes())?,
+            InitialMeasurement::Zero => Digest::zero(params.hash)?,
+        };
+        log(&MeasurementEvent::Create { dialect, rim: digest });
+        Ok(Self { dialect, digest })
+    }
+
+    /// The measurement that the creation of a Realm begins.
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::NotCreated`] for another event, [`RimError::NotZero`] for a beginning that the dialect does not have.
+    pub fn start(event: &MeasurementEvent) -> Result<Self, RimError> {
+        let MeasurementEvent::Create { dialect, rim } = *event else {
+            return Err(RimError::NotCreated);
+        };
+        let is_zero = rim.value() == [0; MEASUREMENT_BYTES];
+        if dialect.initial_measurement() == InitialMeasurement::Zero && !is_zero {
+            return Err(RimError::NotZero(dialect));
+        }
+        Ok(Self { dialect, digest: rim })
+    }
+
+    /// The measurement that all events of a Realm, from its creation on, give.
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::NotCreated`] without events; otherwise as [`Rim::start`] and [`Rim::apply`].
+    pub fn replay<'e>(
+        events: impl IntoIterator<Item = &'e MeasurementEvent>,
+    ) -> Result<Self, RimError> {
+        let mut events = events.into_iter();
+        let mut rim = Self::start(events.next().ok_or(RimError::NotCreated)?)?;
+        events.try_for_each(|event| rim.apply(event))?;
+        Ok(rim)
+    }
+
+    /// Extends the measurement by one event after the creation. At most 512 descriptors are hashed.
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::CreatedAgain`]; [`RimError::Algorithm`] for digests of another algorithm; [`RimError::Range`] for an address of no granule; [`RimError::RipasNotMeasured`] and
+    /// [`RimError::Entries`] for a RIPAS change.
+    pub fn apply(&mut self, event: &MeasurementEvent) -> Result<(), RimError> {
+        match *event {
+            MeasurementEvent::Create { .. } => Err(RimError::CreatedAgain),
+            MeasurementEvent::Data { ipa, content } => self.extend_data(ipa, content),
+            MeasurementEvent::Ripas { range, level } => self.extend_ripas(&range, level),
+            MeasurementEvent::Rec { content, .. } => {
+                self.check_algorithm(&content)?;
+                self.extend(|rim| RecDescriptor::new(rim, content.value()))
+            }
+        }
+    }
+
+    /// Extends the measurement by content that is measured, granule by granule; the last one is filled up with zeros.
+    ///
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`](crate::Content::Measured). It takes regions in order of their IPAs; the calls here have
+    /// to be in that order, too.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::Range`] when `ipa` is not aligned to granules, or the content leaves the address space.
+    pub fn add_measured(
+        &mut self,
+        ipa: Ipa,
+        content: &[u8],
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<(), RimError> {
+        let chunks = content.chunks(GRANULE);
+        let range = IpaRange::with_size(ipa, (chunks.len() as u64).saturating_mul(GRANULE as u64))?;
+        for (ipa, chunk) in granules(range).zip(chunks) {
+            let content = Some(hash_granule(self.digest.algorithm(), chunk)?);
+            self.add(&MeasurementEvent::Data { ipa, content }, log)?;
+        }
+        Ok(())
+    }
+
+    /// Extends the measurement by content of which only the place is measured, granule by granule.
+    ///
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`](crate::Content::Unmeasured). Memory without content is not measured at all.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
+    ///
+    /// # Errors
+    ///
+    /// None of those there are; a range is aligned already.
+    pub fn add_unmeasured(
+        &mut self,
+        range: IpaRange,
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<(), RimError> {
+        granules(range)
+            .try_for_each(|ipa| self.add(&MeasurementEvent::Data { ipa, content: None }, log))
+    }
+
+    /// Extends the measurement by a RIPAS change before activation, where the dialect measures it (1.0); otherwise does nothing.
+    ///
+    /// A call of `RMI_RTT_INIT_RIPAS` changes the entries of the table that its base walks to, from the base up to the address that it answers, and measures each of them. The
+    /// measurement therefore depends on which tables exist: one entry of level 2 is not 512 entries of level 3. `range` is what one call, or several in a row,
+    /// changed; `level` is that of the entries. Entries that were RAM before are measured again.
+    ///
+    /// Source: DEN0137 1.0-rel0, RMI_RTT_INIT_RIPAS.
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::Entries`] when the range is not one or more whole entries of that level; an RMM does not change any other.
+    #[doc(alias = "RMI_RTT_INIT_RIPAS")]
+    pub fn add_ripas(
+        &mut self,
+        range: IpaRange,
+        level: Level,
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<(), RimError> {
+        if !self.dialect.init_ripas_is_measured() {
+            return Ok(());
+        }
+        check_entries(&range, level)?;
+        let mut base = range.base();
+        while base < range.top() {
+            // A call ends with the table that it began in.
+            let table = base.align_down(level.table_bytes()).checked_add(level.table_bytes());
+            let top = table.map_or(range.top(), |table| table.min(range.top()));
+            self.add(&MeasurementEvent::Ripas { range: IpaRange::new(base, top)?, level }, log)?;
+            base = top;
+        }
+        Ok(())
+    }
+
+    /// Extends the measurement by a REC, if it is runnable; otherwise does nothing.
+    ///
+    /// Flags, program counter and X0 to X7 are measured. The MPIDR is not.
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REC_CREATE.
+    ///
+    /// # Errors
+    ///
+    /// None of those there are; any REC can be measured.
+    pub fn add_rec(
+        &mut self,
+        params: &RecParams,
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<(), RimError> {
+        if !params.runnable {
+            return Ok(());
+        }
+        let content = hash(self.digest.algorithm(), params.encode().measured().as_bytes())?;
+        self.add(&MeasurementEvent::Rec { mpidr: params.mpidr, content }, log)
+    }
+
+    /// The measurement so far, with its algorithm.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The measurement so far as the RMM keeps it and a Realm reads it: the digest in the low bytes, zeros above.
+    #[must_use]
+    #[doc(alias = "RSI_MEASUREMENT_READ")]
+    pub const fn value(&self) -> [u8; MEASUREMENT_BYTES] {
+        self.digest.value()
+    }
+
+    /// The dialect of the RMM.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Everything goes through the event, so that a log cannot say anything else than what was measured.
+    fn add(
+        &mut self,
+        event: &MeasurementEvent,
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<(), RimError> {
+        self.apply(event)?;
+        log(event);
+        Ok(())
+    }
+
+    fn extend_data(&mut self, ipa: Ipa, content: Option<Digest>) -> Result<(), RimError> {
+        // What is no granule of the address space, no RMM maps.
+        IpaRange::with_size(ipa, GRANULE as u64)?;
+        let (flags, content) = match content {
+            Some(content) => {
+                self.check_algorithm(&content)?;
+                (DataFlags::MEASURE, content.value())
+            }
+            None => (DataFlags::empty(), [0; MEASUREMENT_BYTES]),
+        };
+        self.extend(|rim| DataDescriptor::new(rim, ipa.raw(), flags.bits(), content))
+    }
+
+    fn extend_ripas(&mut self, range: &IpaRange, level: Level) -> Result<(), RimError> {
+        if !self.dialect.init_ripas_is_measured() {
+            return Err(RimError::RipasNotMeasured(self.dialect));
+        }
+        check_entries(range, level)?;
+        // Also what bounds the loop, whatever a log says.
+        let table = range.base().align_down(level.table_bytes());
+        if range.top().checked_offset_from(table).is_none_or(|bytes| bytes > level.table_bytes()) {
+            return Err(RimError::Entries { range: *range, level });
+        }
+        let mut base = range.base();
+        while base < range.top() {
+            let entry = IpaRange::with_size(base, level.entry_bytes())?;
+            self.extend(|rim| RipasDescriptor::new(rim, &entry))?;
+            base = entry.top();
+        }
+        Ok(())
+    }
+
+    /// Replaces the measurement by the hash of a descriptor that is made on top of it.
+    fn extend<D: IntoBytes + zerocopy::Immutable>(
+        &mut self,
+        descriptor: impl FnOnce([u8; MEASUREMENT_BYTES]) -> D,
+    ) -> Result<(), RimError> {
+        let descriptor = descriptor(self.value());
+        self.digest = hash(self.digest.algorithm(), descriptor.as_bytes())?;
+        Ok(())
+    }
+
+    fn check_algorithm(&self, digest: &Digest) -> Result<(), RimError> {
+        let (realm, event) = (self.digest.algorithm(), digest.algorithm());
+        if realm == event { Ok(()) } else { Err(RimError::Algorithm { realm, event }) }
+    }
+}
+
+/// The addresses of the granules of a range.
+fn granules(range: IpaRange) -> impl Iterator<Item = Ipa> {
+    (range.base().raw()..range.top().raw()).step_by(GRANULE).map(Ipa::new)
+}
+
+/// Whether `range` is one or more whole entries of `level`.
+fn check_entries(range: &IpaRange, level: Level) -> Result<(), RimError> {
+    if range.is_empty() || !range.is_aligned(level.entry_bytes()) {
+        return Err(RimError::Entries { range: *range, level });
+    }
+    Ok(())
+}
