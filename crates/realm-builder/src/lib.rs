@@ -77,6 +77,7 @@
 
 mod claims;
 pub mod config;
+mod cost;
 pub mod create;
 pub mod error;
 pub mod fold;

@@ -32,6 +32,7 @@ use rmi_abi::rtt::{Geometry, Level, largest_block};
 use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 
 pub use cost::{Cost, Limits, map_cost};
+pub(crate) use cost::{joined, map_calls, ripas_calls};
 
 /// A run of equal blocks: `bytes` of memory mapped by entries of `level`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

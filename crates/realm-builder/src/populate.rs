@@ -2,14 +2,14 @@
 
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
 use crate::map::{Mapping, Supply};
-use crate::plan;
+use crate::plan::{self, Exists, Run};
 use crate::realm::{New, Realm};
 use crate::shadow::tag;
 
@@ -30,9 +30,9 @@ pub enum Content<'c> {
 /// and belongs to the host, and populating can go on with the same regions. Only when memory in the middle was lost to quarantine it cannot, and says so.
 #[derive(Debug)]
 pub struct Region<'c> {
-    ipa: Ipa,
-    memory: Undelegated,
-    content: Content<'c>,
+    pub(crate) ipa: Ipa,
+    pub(crate) memory: Undelegated,
+    pub(crate) content: Content<'c>,
     /// Bytes taken in.
     taken: u64,
     /// Bytes that were to be taken in next and are in quarantine, or elsewhere, instead.
@@ -128,7 +128,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         progress: &mut dyn FnMut(Populated),
     ) -> Result<(), BuildError> {
         regions.sort_unstable_by_key(|region| region.ipa);
-        self.check(regions)?;
+        let missing = self.check(regions)?;
+        let granule = self.rmm.granule_size().bytes();
+        pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far =
             Populated { bytes: 0, total: regions.iter().map(|region| region.memory.bytes()).sum() };
         for region in regions.iter_mut().filter(|region| !region.memory.is_empty()) {
@@ -149,7 +151,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     }
 
     /// Checks sorted regions; those that are taken in already are empty and pass.
-    fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
+    ///
+    /// Says how many tables are missing.
+    fn check(&self, regions: &[Region<'_>]) -> Result<usize, BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let mut last: Option<IpaRange> = None;
         for region in regions {
@@ -169,23 +173,33 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 last = Some(range);
             }
         }
-        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let top = self.top_block_level();
-        let runs = regions.iter().flat_map(|region| {
-            // Content goes in by pages, in the order of its addresses.
-            let (ipa, memory) = (region.ipa, region.memory.range());
-            let paged = !matches!(region.content, Content::Unspecified);
-            let largest = if paged { Level::L3 } else { top };
-            plan::runs_of(ipa, Some(memory).into_iter(), largest, &exists)
-        });
-        let rooms = plan::tables_of_runs(self.geometry, runs)
-            .filter(|(level, ipa)| !exists(*level, *ipa))
-            .count();
+        let rooms = self.missing_for(regions);
         let mut shadow = self.shadow.lock();
         shadow
             .reserve(rooms)
             .map(|()| shadow.unreserve(rooms))
-            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })
+            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
+        Ok(rooms)
+    }
+
+    /// How many tables are missing for sorted regions.
+    pub(crate) fn missing_for(&self, regions: &[Region<'_>]) -> usize {
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = regions.iter().flat_map(|region| self.runs_for(region, &exists));
+        plan::tables_of_runs(self.geometry, runs)
+            .filter(|(level, ipa)| !exists(*level, *ipa))
+            .count()
+    }
+
+    /// The runs that a region is mapped by: content goes in by pages, in the order of its addresses.
+    pub(crate) fn runs_for<'e>(
+        &self,
+        region: &Region<'_>,
+        exists: Exists<'e>,
+    ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
+        let paged = !matches!(region.content, Content::Unspecified);
+        let largest = if paged { Level::L3 } else { self.top_block_level() };
+        plan::runs_of(region.ipa, Some(region.memory.range()).into_iter(), largest, exists)
     }
 
     /// Maps memory without content and makes it RAM.

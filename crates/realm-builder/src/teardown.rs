@@ -10,6 +10,7 @@ use rmi_abi::rtt::Level;
 
 use crate::realm::{Realm, Terminated};
 use crate::shadow::{At, Next, tag};
+use crate::unmap::Harvest;
 
 /// How far taking a Realm apart has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +60,14 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             }
             return Ok(Progress::More);
         }
-        let first = self.shadow.get_mut().first();
         let mut homeward = core::mem::take(&mut self.homeward);
+        let first = if homeward.sending { None } else { self.shadow.get_mut().first() };
         let result = match first {
             Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
                 let mut from = at.base;
                 let top = self.geometry.unprotected_base();
-                if !self.harvest(&mut from, top, &mut homeward, home) {
-                    homeward.send_some(self.rmm, home);
-                }
+                homeward.sending =
+                    self.harvest(&mut from, top, &mut homeward, home) == Harvest::Send;
                 Ok(Progress::More)
             }
             Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
@@ -76,6 +76,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             }
             None if homeward.is_empty() => Ok(Progress::Empty),
             None => {
+                homeward.sending = true;
                 homeward.send_some(self.rmm, home);
                 Ok(Progress::More)
             }

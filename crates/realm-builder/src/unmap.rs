@@ -17,6 +17,19 @@ use crate::shadow::{At, Shadow, tag};
 #[derive(Debug, Default)]
 pub(crate) struct Homeward {
     run: Delegated,
+    /// Nothing joins the run any more: it has to go first.
+    pub(crate) sending: bool,
+}
+
+/// Where harvesting ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Harvest {
+    /// At the end.
+    Done,
+    /// At memory that does not join the run: that has to be sent first.
+    Send,
+    /// After an entry that is mapped still.
+    Mapped,
 }
 
 impl Homeward {
@@ -33,6 +46,7 @@ impl Homeward {
     /// Undelegates the run.
     pub(crate) fn send<P: Platform>(&mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
         rmm.return_or_quarantine(self.run.take(), home);
+        self.sending = false;
     }
 
     /// Undelegates what one call returns of the run.
@@ -52,6 +66,7 @@ impl Homeward {
                 rmm.recover(self.run.take(), QuarantineReason::Unclear { command }, home);
             }
         }
+        self.sending &= !self.run.is_empty();
     }
 }
 
@@ -131,8 +146,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         }
         from = range.base();
-        while !self.harvest(&mut from, range.top(), &mut homeward, home) {
-            homeward.send(self.rmm, home);
+        loop {
+            match self.harvest(&mut from, range.top(), &mut homeward, home) {
+                Harvest::Done => break,
+                Harvest::Send => homeward.send(self.rmm, home),
+                Harvest::Mapped => {}
+            }
         }
         homeward.send(self.rmm, home);
         result
@@ -260,33 +279,31 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Takes memory out of the shadow that is no longer mapped, from `from` on. What the RMM named goes to `homeward`, which has to be sent when this says false, because there is more; what the RMM did not
-    /// name is recovered.
+    /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along. What the RMM named goes to `homeward`; what the RMM did not name is recovered.
     pub(crate) fn harvest(
         &self,
         from: &mut Ipa,
         top: Ipa,
         homeward: &mut Homeward,
         home: &mut dyn FnMut(Undelegated),
-    ) -> bool {
+    ) -> Harvest {
         let reason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
         let mut lost = Delegated::empty();
-        let complete = loop {
+        let end = loop {
             let (memory, named) = {
                 let mut shadow = self.shadow.lock();
-                let Some(at) = shadow.next_memory(*from, top) else { break true };
+                let Some(at) = shadow.next_memory(*from, top) else { break Harvest::Done };
                 let named = match shadow.look(at).tag() {
                     tag::NAMED => true,
                     tag::LOST => false,
-                    // Still mapped.
                     _ => {
                         *from = at.top();
-                        continue;
+                        break Harvest::Mapped;
                     }
                 };
                 let waits = |memory: PaRange| named && !homeward.takes(memory);
                 if shadow.memory(at).is_some_and(waits) {
-                    break false;
+                    break Harvest::Send;
                 }
                 *from = at.top();
                 (shadow.take(at).unwrap_or_default(), named)
@@ -297,6 +314,6 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         };
         self.rmm.recover(lost, reason, home);
-        complete
+        end
     }
 }

@@ -153,6 +153,47 @@ pub(crate) fn map_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 
     filling.calls
 }
 
+/// Calls that change the RIPAS of one range, which runs are to fill.
+pub(crate) fn ripas_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 {
+    let mut calls = 0;
+    let mut table_end = None;
+    for run in runs {
+        let table = run.level.table_bytes();
+        let (mut ipa, top) = (run.ipa.raw(), run.range().top().raw());
+        if !limits.table_by_table {
+            return 1;
+        }
+        while ipa < top {
+            let end = (ipa / table + 1).saturating_mul(table);
+            if table_end != Some((run.level, end)) {
+                calls += 1;
+                table_end = Some((run.level, end));
+            }
+            ipa = end.min(top);
+        }
+    }
+    calls
+}
+
+/// Pieces with those joined that touch, as they are delegated.
+pub(crate) fn joined(
+    pieces: impl Iterator<Item = PaRange> + Clone,
+) -> impl Iterator<Item = PaRange> + Clone {
+    let mut pieces = pieces;
+    let mut hand: Option<PaRange> = None;
+    core::iter::from_fn(move || {
+        loop {
+            let next = pieces.next();
+            let Some(piece) = next else { return hand.take() };
+            let Some(before) = hand.replace(piece) else { continue };
+            match PaRange::new(before.base(), piece.top()).ok() {
+                Some(both) if before.top() == piece.base() => hand = Some(both),
+                _ => return Some(before),
+            }
+        }
+    })
+}
+
 fn fill(filling: &mut Filling, run: Run, limits: Limits) {
     let (block, table) = (run.level.entry_bytes(), run.level.table_bytes());
     let (mut ipa, mut pa, mut left) = (run.ipa.raw(), run.pa.raw(), run.bytes / block);

@@ -1,0 +1,117 @@
+//! What operations on a Realm will cost, in SMCs, before the first of them.
+//!
+//! The figures are exact for an RMM with the given [`Limits`] that neither yields nor is busy, when the pool's host memory is one run.
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Ipa, PaRange};
+use rmi_host::Platform;
+use sro::Pool;
+
+use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
+use crate::populate::{Content, Region};
+use crate::realm::{Alive, New, Realm};
+use crate::shadow::{Next, Shadow};
+use crate::unmap::Span;
+
+/// Calls that delegate granules for tables, of which the pool may have some.
+fn table_delegation(pool: &Pool<'_>, tables: u64, limits: Limits) -> u64 {
+    let (_, stock) = pool.bytes();
+    limits.delegation((tables * MIN_GRANULE).saturating_sub(stock))
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// What [`Realm::map_scattered`] would cost.
+    #[must_use]
+    pub fn map_cost(&self, pool: &Pool<'_>, ipa: Ipa, pieces: &[PaRange], limits: Limits) -> Cost {
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let pieces = pieces.iter().copied().filter(|piece| !piece.is_empty());
+        let cost = plan::map_cost(self.geometry, ipa, joined(pieces), &exists, limits);
+        let in_one_run = limits.delegation(cost.create * MIN_GRANULE);
+        let from_pool = table_delegation(pool, cost.create, limits);
+        Cost { delegate: cost.delegate - in_one_run + from_pool, ..cost }
+    }
+}
+
+impl<P: Platform> Realm<'_, '_, P, New> {
+    /// What [`Realm::populate`] would cost. The regions are sorted, as there.
+    #[must_use]
+    pub fn populate_cost(
+        &self,
+        pool: &Pool<'_>,
+        regions: &mut [Region<'_>],
+        limits: Limits,
+    ) -> Cost {
+        regions.sort_unstable_by_key(|region| region.ipa);
+        let create = self.missing_for(regions) as u64;
+        let delegate = table_delegation(pool, create, limits);
+        let mut sum = Cost { create, delegate, ..Cost::default() };
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        for region in regions {
+            sum.delegate += limits.delegation(region.memory.bytes());
+            let runs = self.runs_for(region, &exists);
+            match region.content {
+                Content::Measured(_) | Content::Unmeasured(_) => {
+                    sum.map += region.memory.bytes() / MIN_GRANULE;
+                }
+                Content::Unspecified => {
+                    sum.map += map_calls(runs.clone(), limits);
+                    sum.ripas += ripas_calls(runs, limits);
+                }
+            }
+        }
+        sum
+    }
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// What it would cost to take all private memory and all tables away, and to undelegate the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules stay delegated, in the pool.
+    #[must_use]
+    pub fn dismantle_cost(&self, limits: Limits) -> Cost {
+        let shadow = self.shadow.lock();
+        let mut sum = Cost { destroy: shadow.tables() as u64, ..Cost::default() };
+        let top = self.geometry.unprotected_base();
+        let mut from = Ipa::new(0);
+        let mut run = PaRange::empty(rmi_abi::Pa::new(0));
+        while let Some(at) = shadow.next_memory(from, top) {
+            let granule = self.rmm.granule_size();
+            let span = Span::new(&shadow, at, top, granule, limits.table_by_table);
+            sum.unmap += 1;
+            collect(&shadow, &span, &mut run, &mut |bytes| {
+                sum.undelegate += limits.delegation(bytes);
+            });
+            from = span.range.top();
+        }
+        sum.undelegate += limits.delegation(run.bytes());
+        sum
+    }
+
+    /// Whether there is nothing left to dismantle.
+    #[must_use]
+    pub fn is_dismantled(&self) -> bool {
+        let shadow = self.shadow.lock();
+        let nothing: Option<Next> = shadow.first();
+        nothing.is_none() && shadow.shared.iter().next().is_none() && self.homeward.is_empty()
+    }
+}
+
+/// Follows memory home: what touches is undelegated together.
+fn collect(shadow: &Shadow<'_>, span: &Span, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
+    let mut from = span.range.base();
+    while let Some(at) = shadow.next_memory(from, span.range.top()) {
+        from = at.top();
+        let Some(memory) = shadow.memory(at) else { continue };
+        let grown = if run.is_empty() {
+            Some(memory)
+        } else if run.top() == memory.base() {
+            PaRange::new(run.base(), memory.top()).ok()
+        } else if memory.top() == run.base() {
+            PaRange::new(memory.base(), run.top()).ok()
+        } else {
+            None
+        };
+        if grown.is_none() {
+            send(run.bytes());
+        }
+        *run = grown.unwrap_or(memory);
+    }
+}

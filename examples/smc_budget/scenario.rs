@@ -1,0 +1,273 @@
+//! What is measured.
+
+use core::fmt;
+
+use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::rtt::Level;
+use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
+use realm_sdk::builder::plan::Limits;
+use realm_sdk::builder::{
+    Active, Content, New, Progress, Realm, RealmConfig, Records, Region, TableRoom,
+};
+use realm_sdk::host::counting::Counting;
+use realm_sdk::host::{CountingLedger, Discovered, Host, Platform, SessionOptions, Undelegated};
+use realm_sdk::sro::{Pool, PoolStorage, activate};
+use rmm_model::{Model, Options};
+
+pub(crate) const GIB: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+/// RAM of the Realm.
+const RAM: Ipa = Ipa::new(GIB);
+
+/// A row of the table.
+pub(crate) struct Row {
+    pub(crate) operation: &'static str,
+    pub(crate) model: char,
+    pub(crate) smcs: u64,
+    pub(crate) budget: u64,
+    pub(crate) best: &'static str,
+}
+
+impl Row {
+    pub(crate) const HEAD: &str =
+        "operation                                    | model |   SMCs | budget | best other host";
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, model, smcs, budget, best } = self;
+        write!(f, "{operation:44} |   {model}   | {smcs:6} | {budget:6} | {best}")
+    }
+}
+
+/// What was counted.
+pub(crate) struct Measured {
+    pub(crate) calls: u64,
+    pub(crate) failed: u64,
+    /// What the plan said before.
+    pub(crate) predicted: Option<u64>,
+    /// Whether all memory was back with the host in the end.
+    pub(crate) balanced: bool,
+}
+
+/// TF-RMM as it is, with memory enough.
+pub(crate) fn one_by_one() -> Options {
+    let mut options = Options::new(Dialect::TfRmm2026_07);
+    options.dram = PaRange::with_size(Pa::new(GIB), 6 * GIB).unwrap();
+    options
+}
+
+/// A host with a session, a pool and memory.
+struct Bench<'b, P> {
+    door: &'b Counting<&'b Model>,
+    pool: Pool<'b>,
+    /// From a multiple of 1 GiB on.
+    memory: Undelegated,
+    realm: Option<Realm<'b, 'b, P, New>>,
+    home: u64,
+    predicted: Option<u64>,
+    calls: u64,
+    failed: u64,
+}
+
+impl<'b, P: Platform> Bench<'b, P> {
+    fn new_realm(&mut self) -> Realm<'b, 'b, P, New> {
+        self.realm.take().unwrap()
+    }
+
+    fn active(&mut self) -> Realm<'b, 'b, P, Active> {
+        self.new_realm().activate().map_err(|failed| failed.error).unwrap()
+    }
+
+    /// Counts what is done from here on.
+    fn start(&mut self) {
+        self.calls = self.door.total().issued;
+        self.failed = self.door.total().failed;
+    }
+
+    /// Counts no more.
+    fn stop(&mut self) {
+        self.calls = self.door.total().issued - self.calls;
+        self.failed = self.door.total().failed - self.failed;
+    }
+
+    /// Takes what is left of the Realm apart.
+    fn end<S>(&mut self, realm: Realm<'b, 'b, P, S>) {
+        let home = &mut self.home;
+        let ended = realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes());
+        assert_eq!(ended, None);
+    }
+}
+
+/// Sets the bench up, measures, and looks whether everything came back.
+fn measure(
+    options: Options,
+    job: impl for<'b> FnOnce(
+        &mut Bench<'b, Host<&'b Counting<&'b Model>, &'b Model, &'b CountingLedger>>,
+    ),
+) -> Measured {
+    let model = Model::new(options).unwrap();
+    let door = Counting::new(&model);
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<32>::new();
+    let pages = memory.take_back(Pool::PAGES).unwrap();
+    let mut pool = Pool::new(&mut places, pages).unwrap();
+    pool.add(memory.take_back(4 * MIB).unwrap()).unwrap();
+    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    // The root table has 1 GiB entries.
+    let mut config = RealmConfig::new(39);
+    config.start_level = Some(Level::L1);
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(520).collect();
+    let records = Records { tables: &mut tables, shared: &mut [] };
+    let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
+    // Whatever the pool has delegated so far is nobody's stock.
+    pool.undelegate(&rmm);
+    let realm = Some(realm);
+    let mut bench =
+        Bench { door: &door, pool, memory, realm, home: 0, predicted: None, calls: 0, failed: 0 };
+    job(&mut bench);
+    let Bench { pool, predicted, calls, failed, .. } = bench;
+    pool.drain(&rmm, &mut |_| {});
+    let balanced =
+        ledger.balance().outstanding() == 0 && model.census().undelegated == model.census().total;
+    Measured { calls, failed, predicted, balanced }
+}
+
+/// Maps pieces of memory into an active Realm.
+fn map(
+    options: Options,
+    limits: Limits,
+    cut: impl FnOnce(&mut Undelegated) -> Vec<Undelegated>,
+) -> Measured {
+    measure(options, |bench| {
+        let realm = bench.active();
+        let mut pieces = cut(&mut bench.memory);
+        let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
+        bench.predicted = Some(realm.map_cost(&bench.pool, RAM, &ranges, limits).calls());
+        bench.start();
+        realm.map_scattered(&mut bench.pool, RAM, &mut pieces).unwrap();
+        bench.stop();
+        bench.end(realm);
+    })
+}
+
+pub(crate) fn map_2_mib_backed(options: Options, limits: Limits) -> Measured {
+    map(options, limits, |memory| {
+        let _ = memory.take_front(2 * MIB).unwrap().into_raw();
+        vec![memory.take_front(GIB).unwrap()]
+    })
+}
+
+pub(crate) fn map_1_gib_block(options: Options, limits: Limits) -> Measured {
+    map(options, limits, |memory| vec![memory.take_front(GIB).unwrap()])
+}
+
+/// 1 GiB in runs with a page between two.
+fn scattered(memory: &mut Undelegated, run: u64) -> Vec<Undelegated> {
+    // Not at a multiple of 2 MiB, so that even long runs are mapped by pages.
+    let _ = memory.take_front(MIN_GRANULE).unwrap().into_raw();
+    (0..GIB / run)
+        .map(|_| {
+            let piece = memory.take_front(run).unwrap();
+            let _ = memory.take_front(MIN_GRANULE).unwrap().into_raw();
+            piece
+        })
+        .collect()
+}
+
+pub(crate) fn map_scattered(options: Options, limits: Limits) -> Measured {
+    map(options, limits, |memory| scattered(memory, MIN_GRANULE))
+}
+
+pub(crate) fn map_scattered_runs(options: Options, limits: Limits) -> Measured {
+    map(options, limits, |memory| scattered(memory, 64 << 10))
+}
+
+pub(crate) fn populate_measured(options: Options, limits: Limits) -> Measured {
+    measure(options, |bench| {
+        let mut realm = bench.new_realm();
+        let content = vec![0; usize::try_from(GIB).unwrap()];
+        let memory = bench.memory.take_front(GIB).unwrap();
+        let mut regions = [Region::new(RAM, memory, Content::Measured(&content))];
+        let cost = realm.populate_cost(&bench.pool, &mut regions, limits);
+        bench.predicted = Some(cost.calls());
+        bench.start();
+        realm.populate(&mut bench.pool, &mut regions, &mut |_| {}).unwrap();
+        bench.stop();
+        bench.end(realm);
+    })
+}
+
+fn tear_down(
+    options: Options,
+    limits: Limits,
+    cut: impl FnOnce(&mut Undelegated) -> Vec<Undelegated>,
+) -> Measured {
+    measure(options, |bench| {
+        let realm = bench.active();
+        let rmm = realm.rmm();
+        realm.map_scattered(&mut bench.pool, RAM, &mut cut(&mut bench.memory)).unwrap();
+        bench.pool.undelegate(rmm);
+        let cost = realm.dismantle_cost(limits);
+        // The tables' granules are one run again in the end.
+        let tables = limits.delegation(cost.destroy * MIN_GRANULE);
+        bench.predicted = Some(cost.calls() + tables);
+        let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+        bench.start();
+        let home = &mut bench.home;
+        let mut home = |memory: Undelegated| *home += memory.bytes();
+        while realm.dismantle(&mut bench.pool, 100_000, &mut home).unwrap() == Progress::More {}
+        bench.pool.undelegate(rmm);
+        bench.stop();
+        assert_eq!(bench.home, GIB);
+        bench.end(realm);
+    })
+}
+
+pub(crate) fn tear_down_contiguous(options: Options, limits: Limits) -> Measured {
+    tear_down(options, limits, |memory| {
+        let _ = memory.take_front(2 * MIB).unwrap().into_raw();
+        vec![memory.take_front(GIB).unwrap()]
+    })
+}
+
+pub(crate) fn tear_down_scattered(options: Options, limits: Limits) -> Measured {
+    tear_down(options, limits, |memory| scattered(memory, MIN_GRANULE))
+}
+
+pub(crate) fn fault_one_page(options: Options, _: Limits) -> Measured {
+    measure(options, |bench| {
+        let realm = bench.active();
+        let page = IpaRange::with_size(RAM, MIN_GRANULE).unwrap();
+        realm.make_tables(&mut bench.pool, page, Level::L3).unwrap();
+        let memory = &mut bench.memory;
+        let (before, failed) = (bench.door.total().issued, bench.door.total().failed);
+        let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
+        realm.serve_fault(&mut bench.pool, RAM, page, &mut supply, &mut |_| {}).unwrap();
+        bench.calls = bench.door.total().issued - before;
+        bench.failed = bench.door.total().failed - failed;
+        bench.end(realm);
+    })
+}
+
+pub(crate) fn fault_around(options: Options, _: Limits) -> Measured {
+    measure(options, |bench| {
+        let realm = bench.active();
+        let upper = IpaRange::with_size(RAM, GIB).unwrap();
+        realm.make_tables(&mut bench.pool, upper, Level::L2).unwrap();
+        let mut pages = scattered(&mut bench.memory, MIN_GRANULE).into_iter();
+        let window = IpaRange::with_size(RAM, GIB).unwrap();
+        let (before, failed) = (bench.door.total().issued, bench.door.total().failed);
+        let at = Ipa::new(RAM.raw() + 0x12_3000);
+        realm.serve_fault(&mut bench.pool, at, window, &mut |_| pages.next(), &mut |_| {}).unwrap();
+        bench.calls = bench.door.total().issued - before;
+        bench.failed = bench.door.total().failed - failed;
+        assert_eq!(realm.memory_bytes(), 2 * MIB);
+        bench.end(realm);
+    })
+}
