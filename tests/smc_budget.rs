@@ -1,0 +1,23 @@
+//! The budgets of `cargo run --release --example smc_budget`: none is missed, every prediction is right, no call fails, all memory comes back.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn no_budget_is_missed() {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let name = format!("smc_budget{}", std::env::consts::EXE_SUFFIX);
+    let output = Command::new(profile.join("examples").join(name)).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let mut rows = 0;
+    for row in text.lines().filter(|line| line.matches('|').count() == 4).skip(1) {
+        let columns: Vec<_> = row.split('|').map(str::trim).collect();
+        let number = |column: usize| columns.get(column).unwrap().parse::<u64>().unwrap();
+        assert!(number(2) <= number(3), "{row}");
+        rows += 1;
+    }
+    assert_eq!(rows, 18, "{text}");
+}
