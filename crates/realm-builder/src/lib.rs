@@ -81,7 +81,7 @@ pub mod storage;
 pub mod table;
 pub mod teardown;
 
-pub use config::{ConfigError, RealmConfig};
+pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use populate::{Content, Populated, Region};
 pub use realm::{Active, New, Realm, Terminated};
