@@ -1,5 +1,6 @@
 extern crate std;
 
+mod model;
 mod refusals;
 mod rules;
 #[cfg(feature = "serde")]
