@@ -1,22 +1,87 @@
 //! What a Realm is to be: plain data, checked against the RMM before the first call.
+//!
+//! A [`RealmConfig`] has every parameter that any dialect has. What neither the RMM's features nor the dialect can do is refused by
+//! [`RealmConfig::validate`], each parameter by its name ([`Parameter`]). With the feature `serde`, it is read from and written to configuration files (see [`RealmConfig`]).
 
-use core::fmt;
+mod error;
+#[cfg(feature = "serde")]
+mod serial;
+#[cfg(test)]
+mod tests;
+mod validate;
 
-use rmi_abi::feature::Features;
-use rmi_abi::realm::{HashAlgorithm, ParamsError, RPV_BYTES, RealmParams};
-use rmi_abi::rtt::{Geometry, GeometryError, Level};
-use rmi_abi::{Dialect, Pa};
+pub use error::{ConfigError, HashOffer, Parameter};
+
+use rmi_abi::realm::{HashAlgorithm, RPV_BYTES, S2apEncoding};
+use rmi_abi::rtt::Level;
+
+/// How the planes of a Realm are translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum PlaneTables {
+    /// All planes share one tree; needs indirect permissions.
+    #[doc(alias = "SINGLE")]
+    Shared,
+    /// Every plane has a tree of its own; needs direct permissions.
+    #[doc(alias = "AUX")]
+    #[doc(alias = "rtt_tree_per_plane")]
+    PerPlane,
+}
 
 /// What a Realm is to be.
+///
+/// | Field | Unit, meaning | Without it | Dialects | Must be within |
+/// |---|---|---|---|---|
+/// | `ipa_width` | bits, 32 to 52 | (required) | all | `S2SZ`; above 48: `LPA2` |
+/// | `lpa2` | 52-bit addresses | as the width needs | a flag before 2.0-bet3 | `LPA2` |
+/// | `start_level` | -1 to 2 | fewest root tables | all | the width |
+/// | `root_tables` | granules: 1, 2, 4, 8, 16 | as width and level need | all | exactly those |
+/// | `hash` | `sha-256`, `sha-384`, `sha-512` | `sha-256` | all | `HASH_*` |
+/// | `personalization` | 64 bytes, in a file up to 128 hexadecimal digits | zeros | all | - |
+/// | `num_bps`, `num_wps` | number minus one, at least 1 | 1 | all | `NUM_BPS`, `NUM_WPS` |
+/// | `sve_vl` | 128 bits, minus one | no SVE | all | `SVE`, `SVE_VL` |
+/// | `pmu_num_ctrs` | number | no PMU | all | `PMU`, `PMU_NUM_CTRS` |
+/// | `private_mec` | | `false` | 2.0 | `MEC_COUNT` |
+/// | `live_activation` | | `false` | 2.0 | - |
+/// | `device_assignment` | | `false` | 2.0 | `DA` |
+/// | `max_num_vdevs` | number; needs `device_assignment` | 0 | 2.0-bet3 | `REALM_MAX_VDEVS_ORDER` |
+/// | `ats` | needs `device_assignment` | `false` | 2.0-bet0 | `ATS` |
+/// | `ats_plane` | index of a plane | 0 | 2.0 | `num_aux_planes` |
+/// | `num_aux_planes` | number | 0 | 2.0 | `MAX_NUM_AUX_PLANES`; 3 with a tree per plane |
+/// | `plane_tables` | `shared`, `per-plane` | `shared` where the RMM can | 2.0 | `RTT_PLANE` |
+/// | `s2ap` | `direct`, `indirect` | as `plane_tables` needs | 2.0 | `RTT_S2AP_INDIRECT` |
+/// | `vmid` | virtual machine identifier | 0 | 1.0 | - |
+///
+/// # Configuration files
+///
+/// With the feature `serde`, the names and units in a file are those of the table. Everything but `ipa_width` may be left out; a name that is not in the table is refused. The
+/// personalization value is a string of hexadecimal digits, two for a byte and at most 64 bytes; zeros follow. Algorithms without a name (unknown codes) cannot be written.
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// let file = r#"{ "ipa_width": 40, "hash": "sha-512", "personalization": "c0ffee", "num_aux_planes": 1 }"#;
+/// let config: realm_builder::RealmConfig = serde_json::from_str(file).unwrap();
+/// assert_eq!(config.personalization[..4], [0xc0, 0xff, 0xee, 0]);
+/// # }
+/// ```
+///
+/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRealmParams`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RealmConfig {
     /// Width of the IPA space in bits. The lower half is private to the Realm, the upper half shared with the host.
     #[doc(alias = "s2sz")]
     pub ipa_width: u8,
-    /// Level of the root tables; `None` for the one with the fewest root tables.
+    /// Whether the Realm's memory may have 52-bit addresses; `None` if the IPA width needs it. 2.0-bet3 has no such flag: there it follows from the width.
+    pub lpa2: Option<bool>,
+    /// Level of the root tables; `None` for the one with the fewest root tables that surely exists: level 0 needs 44-bit physical addresses, which no feature tells, but an IPA space
+    /// is never wider than they are.
     #[doc(alias = "rtt_level_start")]
     pub start_level: Option<Level>,
+    /// Number of root tables; `None` for what the width and the start level need. Any other number is refused.
+    #[doc(alias = "rtt_num_start")]
+    pub root_tables: Option<u8>,
     /// The algorithm that measures the Realm.
     #[doc(alias = "hash_algo")]
     pub hash: HashAlgorithm,
@@ -29,7 +94,7 @@ pub struct RealmConfig {
     pub num_wps: u8,
     /// SVE vector length in units of 128 bits, minus one; `None` without SVE.
     pub sve_vl: Option<u8>,
-    /// Number of PMU counters; `None` without a PMU.
+    /// Number of PMU counters; `None` without a PMU. Zero counters need `FEAT_HPMN0`, which no feature tells.
     pub pmu_num_ctrs: Option<u8>,
     /// Whether the Realm has a memory encryption context of its own.
     #[doc(alias = "mec_policy")]
@@ -37,15 +102,36 @@ pub struct RealmConfig {
     /// Whether live firmware activation is allowed.
     #[doc(alias = "lfa_policy")]
     pub live_activation: bool,
+    /// Whether devices may be assigned to the Realm.
+    #[doc(alias = "da")]
+    pub device_assignment: bool,
+    /// Most virtual devices of the Realm (2.0-bet3).
+    pub max_num_vdevs: u64,
+    /// Whether devices use address translation services (2.0-bet0).
+    pub ats: bool,
+    /// The plane that translates for devices.
+    pub ats_plane: u8,
+    /// Number of auxiliary planes.
+    pub num_aux_planes: u8,
+    /// How the planes are translated; `None` for what the RMM offers, preferably one tree for all. Without auxiliary planes it makes no difference.
+    #[doc(alias = "rtt_tree_per_plane")]
+    pub plane_tables: Option<PlaneTables>,
+    /// How stage 2 permissions are encoded; `None` for what the planes' tables need, and [`S2apEncoding::Direct`] without auxiliary planes.
+    #[doc(alias = "rtt_s2ap_encoding")]
+    pub s2ap: Option<S2apEncoding>,
+    /// The virtual machine identifier (1.0); an RMM of 2.0 chooses it itself.
+    pub vmid: u16,
 }
 
 impl RealmConfig {
-    /// A plain Realm: SHA-256, an all-zero personalization value, two breakpoints and watchpoints, no SVE, no PMU.
+    /// A plain Realm: SHA-256, an all-zero personalization value, two breakpoints and watchpoints, no SVE, no PMU, no devices, one plane.
     #[must_use]
     pub const fn new(ipa_width: u8) -> Self {
         Self {
             ipa_width,
+            lpa2: None,
             start_level: None,
+            root_tables: None,
             hash: HashAlgorithm::Sha256,
             personalization: [0; RPV_BYTES],
             num_bps: 1,
@@ -54,134 +140,14 @@ impl RealmConfig {
             pmu_num_ctrs: None,
             private_mec: false,
             live_activation: false,
-        }
-    }
-
-    /// The parameters of `RMI_REALM_CREATE` for an RMM with these features, except for the root tables' address.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError`] names the first thing that the RMM does not offer.
-    pub fn validate(
-        &self,
-        features: &Features,
-        dialect: Dialect,
-    ) -> Result<RealmParams, ConfigError> {
-        let max = features.max_ipa_width();
-        if self.ipa_width > max {
-            return Err(ConfigError::IpaWidth { wanted: self.ipa_width, max });
-        }
-        if self.ipa_width > 48 && !features.lpa2() {
-            return Err(ConfigError::IpaWidth { wanted: self.ipa_width, max: max.min(48) });
-        }
-        let geometry = match self.start_level {
-            None => Geometry::new(self.ipa_width)?,
-            Some(level) => Geometry::with_start_level(self.ipa_width, level)?,
-        };
-        if !features.supports_hash(self.hash) {
-            return Err(ConfigError::Hash(self.hash));
-        }
-        for (what, wanted, max) in [
-            ("breakpoints", self.num_bps, features.num_bps()),
-            ("watchpoints", self.num_wps, features.num_wps()),
-        ] {
-            if wanted == 0 || wanted > max {
-                return Err(ConfigError::Count { what, wanted, max });
-            }
-        }
-        for (what, wanted, have) in [
-            ("SVE vector length", self.sve_vl, features.sve_vl()),
-            ("PMU counters", self.pmu_num_ctrs, features.pmu_num_ctrs()),
-        ] {
-            match (wanted, have) {
-                (None, _) => {}
-                (Some(wanted), Some(max)) if wanted <= max => {}
-                (Some(wanted), max) => {
-                    return Err(ConfigError::Count { what, wanted, max: max.unwrap_or(0) });
-                }
-            }
-        }
-        if self.private_mec && features.mec_count() == 0 {
-            return Err(ConfigError::PrivateMec);
-        }
-        let mut params = RealmParams::new(geometry, Pa::new(0));
-        params.hash = self.hash;
-        params.rpv = self.personalization;
-        params.num_bps = self.num_bps;
-        params.num_wps = self.num_wps;
-        params.sve_vl = self.sve_vl;
-        params.pmu_num_ctrs = self.pmu_num_ctrs;
-        params.private_mec = self.private_mec;
-        params.live_activation = self.live_activation;
-        params.encode(dialect)?;
-        Ok(params)
-    }
-}
-
-/// What an RMM does not offer to a Realm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The IPA space is wider than the RMM supports.
-    #[non_exhaustive]
-    IpaWidth {
-        /// Width wanted, in bits.
-        wanted: u8,
-        /// Widest supported.
-        max: u8,
-    },
-    /// No translation tables cover that width from that level.
-    Geometry(GeometryError),
-    /// The RMM does not measure with this algorithm.
-    Hash(HashAlgorithm),
-    /// A number is out of range.
-    #[non_exhaustive]
-    Count {
-        /// Of what.
-        what: &'static str,
-        /// Number wanted.
-        wanted: u8,
-        /// Most that the RMM offers.
-        max: u8,
-    },
-    /// The RMM has no private memory encryption context to give.
-    PrivateMec,
-    /// The dialect cannot express a parameter.
-    Params(ParamsError),
-}
-
-impl From<GeometryError> for ConfigError {
-    fn from(error: GeometryError) -> Self {
-        Self::Geometry(error)
-    }
-}
-
-impl From<ParamsError> for ConfigError {
-    fn from(error: ParamsError) -> Self {
-        Self::Params(error)
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IpaWidth { wanted, max } => {
-                write!(
-                    f,
-                    "an IPA width of {wanted} bits is more than the {max} bits that the RMM supports"
-                )
-            }
-            Self::Geometry(error) => error.fmt(f),
-            Self::Hash(hash) => write!(f, "the RMM does not measure with {hash}"),
-            Self::Count { what, wanted, max } => {
-                write!(f, "{what}: {wanted} is not within the 1 to {max} that the RMM offers")
-            }
-            Self::PrivateMec => {
-                f.write_str("the RMM has no private memory encryption context left")
-            }
-            Self::Params(error) => error.fmt(f),
+            device_assignment: false,
+            max_num_vdevs: 0,
+            ats: false,
+            ats_plane: 0,
+            num_aux_planes: 0,
+            plane_tables: None,
+            s2ap: None,
+            vmid: 0,
         }
     }
 }
-
-impl core::error::Error for ConfigError {}

@@ -71,7 +71,7 @@
 //!
 //! # Features
 //!
-//! All are off by default and only add: `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the host, through the `sha2` crate).
+//! All are off by default and only add: `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -101,7 +101,7 @@ pub mod table;
 pub mod teardown;
 mod unmap;
 
-pub use config::{ConfigError, RealmConfig};
+pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};
 pub use image::{Image, ImageError, Segment};

@@ -30,7 +30,13 @@ impl Answer {
 
     /// `RMI_ERROR_RTT` at a level.
     pub(crate) fn rtt(level: Level) -> Self {
-        Self::from(ResultWord::with_level(Status::ErrorRtt, level))
+        Self::walk(0, level)
+    }
+
+    /// What a walk of the tree of that index is refused with: `RMI_ERROR_RTT` for the primary one (0), `RMI_ERROR_RTT_AUX` for the others.
+    pub(crate) fn walk(tree: usize, level: Level) -> Self {
+        let status = if tree == 0 { Status::ErrorRtt } else { Status::ErrorRttAux };
+        Self::from(ResultWord::with_level(status, level))
     }
 
     pub(crate) fn x1(self, x1: u64) -> Self {

@@ -218,6 +218,24 @@ impl Action {
         Self::smc(rsi::MEASUREMENT_EXTEND, &[index, size, a, b, c, d, e, f, g, h])
     }
 
+    /// `RSI_MEM_GET_PERM_VALUE` of a plane, for an overlay index of 0 to 14.
+    #[must_use]
+    pub fn mem_get_perm_value(plane: u64, index: u64) -> Self {
+        Self::smc(rsi::MEM_GET_PERM_VALUE, &[plane, index])
+    }
+
+    /// `RSI_MEM_SET_PERM_VALUE` of a plane, 1 or more, for an overlay index.
+    #[must_use]
+    pub fn mem_set_perm_value(plane: u64, index: u64, value: u64) -> Self {
+        Self::smc(rsi::MEM_SET_PERM_VALUE, &[plane, index, value])
+    }
+
+    /// `RSI_MEM_SET_PERM_INDEX` of `[base, top)`. The handle is 0 at first, and what the last call gave in X3 then.
+    #[must_use]
+    pub fn mem_set_perm_index(base: Ipa, top: Ipa, index: u64, handle: u64) -> Self {
+        Self::smc(rsi::MEM_SET_PERM_INDEX, &[base.raw(), top.raw(), index, handle])
+    }
+
     fn psci(function: PsciFunction, arguments: &[u64]) -> Self {
         Self::smc(u64::from(u32::from(function)), arguments)
     }

@@ -46,10 +46,30 @@
 //! the RMM itself, of granules, Realms, RECs, translation tables and stateful operations; of the Realm's side RSI version, features,
 //! measurements, configuration, IPA state and host call, and PSCI.
 //!
+//! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each plane or one for all; the auxiliary trees' tables and
+//! mappings, by entry (TF-RMM) and by range (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. What runs is plane 0. As the specification has
+//! it, its tree is the first auxiliary one (each plane has the tree after its number, and the last plane the primary one), so it faults there, and the exit says
+//! so in `rtt_tree`; structures that it passes to the RMM go by the primary tree.
+//!
+//! # What documents leave open
+//!
+//! About auxiliary trees 2.0-bet3 is known by its register tables, and by the text of 2.0-bet0; where they are silent, the model does as TF-RMM does:
+//!
+//! * `RMI_RTT_AUX_PROT_MAP` and `RMI_RTT_AUX_UNPROT_MAP` of a Realm that is neither new nor active fail with `RMI_ERROR_REALM`; unmapping works in any state.
+//! * A range is mapped or unmapped as far as its entries fit. The first one that does not is an error, a later one ends the call. An auxiliary tree that ends
+//!   above the primary one's entry is `RMI_ERROR_RTT_AUX`. With `block`, the last entry may reach beyond the range; with `invalid_pri`, what the primary
+//!   tree does not map is stepped over. No call unmaps part of a block.
+//! * Unmapping leaves an EMPTY entry with the same permissions. Destroying a table leaves a DESTROYED one, into which nothing can be mapped.
+//! * Host memory is shown by root entries as a whole. While one is shown, no table of the primary tree below it can be folded or destroyed.
+//! * `RMI_RTT_SET_S2AP` stops at the first entry that is larger than the rest of the range, with an error; what it changed before stays changed. X2 is 0 on success.
+//! * `rtt_tree` of an exit counts as if there were a tree for each plane, even where planes share one.
+//!
 //! # What is not
 //!
-//! * Devices (`PDEV`, `VDEV`, `PSMMU`, `VSMMU`, `DPT`, device mappings) and planes (`AUX` trees, `RTT_SET_S2AP`). The features say so, and the
-//!   commands answer as on an RMM that lacks the feature.
+//! * Devices (`PDEV`, `VDEV`, `PSMMU`, `VSMMU`, `DPT`, device mappings). The features say so, and the
+//!   commands answer as on an RMM that lacks the feature. So do those of planes (`AUX` trees, `RTT_SET_S2AP`), unless the options offer them.
+//! * Planes other than plane 0 do not run: `RSI_PLANE_*` is unknown to the model, so no permission is ever enforced, as plane 0 has them all. Virtual machine
+//!   identifiers never run out.
 //! * Attestation tokens: the Realm is told that there are none.
 //! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration. Tracking regions are FINE, and granule
 //!   protection tables built by the firmware, unless [`Options`] say otherwise.
@@ -66,6 +86,9 @@
 //!   the RMM may crash afterwards. The model does not.
 //! * An interrupt that arrives during an unmap: TF-RMM, built to look for one, stops half way, and entries that await cleaning answer
 //!   `RMI_BUSY`. The model yields before it starts ([`Options::yield_every`]), and has no such entries.
+//! * Where the primary tree maps a block, TF-RMM shows its first page at every page of an auxiliary tree; the model shows the page itself.
+//! * Each `RMI_RTT_AUX_MAP_UNPROTECTED` of a root table's entry counts in TF-RMM, and one unmapping takes back one, so a Realm that was shown
+//!   twice cannot be destroyed. The model counts once.
 //! * The GIC's description in `RsiRealmConfig` is that of the model's machine; timers are a program's own.
 #![no_std]
 
@@ -82,6 +105,7 @@ mod memory;
 mod model;
 mod monitor;
 mod options;
+mod planes;
 pub mod protocol;
 mod realm;
 mod rec;

@@ -1,11 +1,13 @@
 //! The RMM: its state, and which command goes where.
 
 mod access;
+mod auxiliary;
 mod boot;
 mod delegation;
 mod enter;
 mod map;
 mod operation;
+mod permission;
 mod realm;
 mod realm_call;
 mod rec;
@@ -162,12 +164,17 @@ impl Monitor {
     /// Whether this call of a range command is one that the options want interrupted.
     fn yields(&mut self, command: Command) -> bool {
         let [_, _, period, _] = &mut self.periods;
-        is_range_command(command) && is_due(self.options.yield_every, period)
+        let is_range = is_range_command(command)
+            || self.features.max_aux_planes() != 0 && is_range_command_of_planes(command);
+        is_range && is_due(self.options.yield_every, period)
     }
 
     /// Executes a command. `limit` is the number of entries or granules a range command may handle, if the host limits it.
     fn execute(&mut self, command: Command, x: &Registers, limit: Option<u64>) -> Answered {
         match command {
+            _ if is_of_planes(command) && !self.has_planes() => {
+                Ok(crate::unmodelled::answer(command, self.options.dialect))
+            }
             Command::Version => self.version(x),
             Command::Features => self.feature(x),
             Command::RmmConfigGet => self.config_get(x),
@@ -200,6 +207,18 @@ impl Monitor {
             Command::RttUnprotMap => self.rtt_unprot_map(x, limit),
             Command::RttDataUnmap => self.rtt_data_unmap(x, limit),
             Command::RttUnprotUnmap => self.rtt_unprot_unmap(x, limit),
+            Command::RttAuxCreate => self.rtt_aux_create(x),
+            Command::RttAuxDestroy => self.rtt_aux_destroy(x),
+            Command::RttAuxFold => self.rtt_aux_fold(x),
+            Command::RttAuxMapProtected => self.rtt_aux_map_protected(x),
+            Command::RttAuxMapUnprotected => self.rtt_aux_map_unprotected(x),
+            Command::RttAuxUnmapProtected => self.rtt_aux_unmap_protected(x),
+            Command::RttAuxUnmapUnprotected => self.rtt_aux_unmap_unprotected(x),
+            Command::RttAuxProtMap => self.rtt_aux_prot_map(x, limit),
+            Command::RttAuxProtUnmap => self.rtt_aux_prot_unmap(x, limit),
+            Command::RttAuxUnprotMap => self.rtt_aux_unprot_map(x, limit),
+            Command::RttAuxUnprotUnmap => self.rtt_aux_unprot_unmap(x, limit),
+            Command::RttSetS2ap => self.rtt_set_s2ap(x, limit),
             Command::OpContinue => self.op_continue(x),
             Command::OpMemDonate => self.op_mem_donate(x),
             Command::OpMemReclaim => self.op_mem_reclaim(x),
@@ -291,6 +310,33 @@ fn is_range_command(command: Command) -> bool {
             | Command::RttInitRipas
             | Command::RttSetRipas
     )
+}
+
+/// The same of the commands about planes; without planes they fail at once.
+fn is_range_command_of_planes(command: Command) -> bool {
+    matches!(
+        command,
+        Command::RttAuxProtMap
+            | Command::RttAuxProtUnmap
+            | Command::RttAuxUnprotMap
+            | Command::RttAuxUnprotUnmap
+            | Command::RttSetS2ap
+    )
+}
+
+/// Whether the command is about auxiliary trees, or about permissions.
+fn is_of_planes(command: Command) -> bool {
+    is_range_command_of_planes(command)
+        || matches!(
+            command,
+            Command::RttAuxCreate
+                | Command::RttAuxDestroy
+                | Command::RttAuxFold
+                | Command::RttAuxMapProtected
+                | Command::RttAuxMapUnprotected
+                | Command::RttAuxUnmapProtected
+                | Command::RttAuxUnmapUnprotected
+        )
 }
 
 /// Whether the command fails with `RMI_BLOCKED` when no operation can be opened.

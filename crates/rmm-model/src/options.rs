@@ -4,8 +4,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
-use rmi_abi::feature::Features;
+use rmi_abi::feature::{Features, RttPlaneFeature};
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
+
+use crate::planes;
 
 /// How many granules one delegate or undelegate call may handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,8 +177,14 @@ impl Options {
                 "S2SZ must be 32 to 52 and 4 KiB granules supported",
             ));
         }
-        if features.max_aux_planes() != 0 || features.device_assignment() {
-            return Err(OptionsError::Features("planes and device assignment are not modelled"));
+        if features.device_assignment() {
+            return Err(OptionsError::Features("device assignment is not modelled"));
+        }
+        let is_known = !matches!(features.rtt_plane(), Some(RttPlaneFeature::Unknown(_)) | None);
+        if features.max_aux_planes() > planes::MOST || !is_known {
+            return Err(OptionsError::Features(
+                "MAX_NUM_AUX_PLANES must be at most 3 and RTT_PLANE not reserved",
+            ));
         }
         self.check_regions()?;
         for (name, is_on) in [
@@ -310,6 +318,9 @@ mod tests {
             o.conditional_donations = true;
         }));
         assert!(check(&|o| o.features = [0; 5]));
-        assert!(check(&|o| o.features[3] = 3));
+        assert!(!check(&|o| o.features[3] = 3));
+        assert!(check(&|o| o.features[3] = 4));
+        assert!(check(&|o| o.features[3] = 3 | 3 << 4));
+        assert!(check(&|o| o.features[2] = 1));
     }
 }

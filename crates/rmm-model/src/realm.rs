@@ -6,6 +6,7 @@ use rmi_abi::realm::{HashAlgorithm, RPV_BYTES};
 use rmi_abi::{Ipa, Pa};
 
 use crate::measurement::Measurements;
+use crate::planes::Planes;
 use crate::rtt::Tree;
 
 /// Where a Realm is in its life.
@@ -22,7 +23,9 @@ pub(crate) enum RealmState {
 /// A Realm.
 pub(crate) struct Realm {
     pub(crate) state: RealmState,
+    /// The primary tree.
     pub(crate) tree: Tree,
+    pub(crate) planes: Planes,
     pub(crate) measurements: Measurements,
     pub(crate) hash: HashAlgorithm,
     pub(crate) rpv: [u8; RPV_BYTES],
@@ -42,6 +45,21 @@ impl Realm {
     /// Whether memory at `pa` can be mapped or used as a table.
     pub(crate) fn reaches(&self, pa: Pa) -> bool {
         pa.raw() < 1 << if self.lpa2 { 52 } else { 48 }
+    }
+
+    /// A tree by its index; 0 is the primary one.
+    pub(crate) fn tree(&self, index: usize) -> Option<&Tree> {
+        if index == 0 { Some(&self.tree) } else { self.planes.tree(index) }
+    }
+
+    /// The same.
+    pub(crate) fn tree_mut(&mut self, index: usize) -> Option<&mut Tree> {
+        if index == 0 { Some(&mut self.tree) } else { self.planes.tree_mut(index) }
+    }
+
+    /// Whether a root table of any tree is in use.
+    pub(crate) fn is_live(&self) -> bool {
+        self.tree.is_live() || self.planes.trees().iter().any(Tree::shows_anything)
     }
 
     /// Whether `ipa` is a protected IPA, aligned to `bytes`.

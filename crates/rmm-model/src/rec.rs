@@ -23,6 +23,19 @@ pub(crate) struct RipasChange {
     pub(crate) change_destroyed: bool,
 }
 
+/// A change of permissions that the Realm asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct S2apChange {
+    /// Next IPA to change.
+    pub(crate) next: Ipa,
+    /// First IPA after the range.
+    pub(crate) top: Ipa,
+    /// The wanted overlay index.
+    pub(crate) index: u8,
+    /// Base of the range and index of the tree, with a tree for each plane; 0 otherwise.
+    pub(crate) handle: u64,
+}
+
 /// A PSCI call that waits for `RMI_PSCI_COMPLETE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PsciRequest {
@@ -78,6 +91,8 @@ pub(crate) enum LastExit {
     HostCall(Ipa),
     /// A RIPAS change.
     RipasChange(RipasChange),
+    /// A change of permissions.
+    S2apChange(S2apChange),
 }
 
 /// One EL1 timer of a REC.

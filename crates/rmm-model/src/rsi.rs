@@ -22,6 +22,12 @@ pub(crate) const IPA_STATE_SET: u64 = 0xc400_0197;
 pub(crate) const IPA_STATE_GET: u64 = 0xc400_0198;
 /// `RSI_HOST_CALL`
 pub(crate) const HOST_CALL: u64 = 0xc400_0199;
+/// `RSI_MEM_GET_PERM_VALUE`
+pub(crate) const MEM_GET_PERM_VALUE: u64 = 0xc400_01a0;
+/// `RSI_MEM_SET_PERM_INDEX`
+pub(crate) const MEM_SET_PERM_INDEX: u64 = 0xc400_01a1;
+/// `RSI_MEM_SET_PERM_VALUE`
+pub(crate) const MEM_SET_PERM_VALUE: u64 = 0xc400_01a2;
 /// `SMCCC_VERSION`
 pub(crate) const SMCCC_VERSION: u64 = 0x8000_0000;
 

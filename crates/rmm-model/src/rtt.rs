@@ -13,10 +13,10 @@ pub(crate) const ENTRIES: usize = 512;
 /// One entry. The two halves of the IPA space have entries of their own, so that no mapping can stray into the other half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// Protected, nothing mapped.
-    Void { ripas: Ripas },
+    /// Protected, nothing mapped. `perm` is what [`Planes`](crate::planes::Planes) says of permissions.
+    Void { ripas: Ripas, perm: u8 },
     /// Protected, memory of the Realm mapped.
-    Data { pa: Pa, ripas: Ripas },
+    Data { pa: Pa, ripas: Ripas, perm: u8 },
     /// Unprotected, nothing mapped.
     VoidNs,
     /// Unprotected, host memory mapped. `attributes` are those that `RMI_RTT_READ_ENTRY` shows.
@@ -40,7 +40,7 @@ impl Entry {
     fn unfolded(self, index: usize, bytes: u64) -> Self {
         let up = |pa: Pa| Pa::new(pa.raw() + index as u64 * bytes);
         match self {
-            Self::Data { pa, ripas } => Self::Data { pa: up(pa), ripas },
+            Self::Data { pa, ripas, perm } => Self::Data { pa: up(pa), ripas, perm },
             Self::MappedNs { pa, attributes } => Self::MappedNs { pa: up(pa), attributes },
             void => void,
         }
@@ -63,6 +63,16 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
+    /// The same for an auxiliary tree, whose void entries say nothing about RIPAS.
+    pub(crate) fn without_ripas(self) -> Self {
+        match self.entry {
+            Entry::Void { perm, .. } => {
+                Self { entry: Entry::Void { ripas: Ripas::Destroyed, perm }, ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// First IPA after the entry.
     pub(crate) fn top(&self) -> u64 {
         self.base.raw().saturating_add(self.level.entry_bytes())
@@ -88,8 +98,8 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// A new tree: everything void, all of the protected half EMPTY. `root` is the first of the root tables.
-    pub(crate) fn new(geometry: Geometry, root: Pa) -> Self {
+    /// A new tree: everything void, all of the protected half EMPTY with the permissions `perm`. `root` is the first of the root tables.
+    pub(crate) fn new(geometry: Geometry, root: Pa, perm: u8) -> Self {
         let mut tree = Self { geometry, root, tables: BTreeMap::new() };
         let bytes = geometry.start_level().table_bytes();
         for (n, pa) in tree.roots().enumerate() {
@@ -98,7 +108,7 @@ impl Tree {
                 let offset = index as u64 * geometry.start_level().entry_bytes();
                 let ipa = Ipa::new(base.raw().saturating_add(offset));
                 if geometry.is_protected(ipa) {
-                    Entry::Void { ripas: Ripas::Empty }
+                    Entry::Void { ripas: Ripas::Empty, perm }
                 } else {
                     Entry::VoidNs
                 }
@@ -123,6 +133,26 @@ impl Tree {
         self.roots()
             .filter_map(|root| self.tables.get(&root))
             .any(|table| table.iter().any(|entry| entry.pins_table()))
+    }
+
+    /// Whether a root table holds anything. What an auxiliary tree shows of host memory counts there.
+    pub(crate) fn shows_anything(&self) -> bool {
+        self.roots()
+            .filter_map(|root| self.tables.get(&root))
+            .any(|table| table.iter().any(|entry| entry.is_live()))
+    }
+
+    /// First IPA from `base` on and below `top`, both protected, where Realm memory is mapped.
+    pub(crate) fn first_data(&self, base: Ipa, top: u64) -> Option<Ipa> {
+        let mut ipa = base;
+        while ipa.raw() < top {
+            let found = self.walk(ipa, Level::L3)?;
+            if matches!(found.entry, Entry::Data { .. }) {
+                return Some(ipa);
+            }
+            ipa = Ipa::new(found.top());
+        }
+        None
     }
 
     /// Walks towards `level` and stops there, or above at the first entry that is no table.

@@ -7,7 +7,7 @@ use crate::answer::Answer;
 
 /// The answer to a command that the dialect has and the model has not.
 ///
-/// Devices, virtual SMMUs and planes are features that the model does not report. An RMM without a feature answers its commands in one
+/// Devices and virtual SMMUs are features that the model does not report, and planes one that it need not. An RMM without a feature answers its commands in one
 /// of two forms: 2.0-bet3 with `RMI_ERROR_NOT_SUPPORTED`; TF-RMM of July 2026 does so for SMMU commands and behaves as if the
 /// device commands did not exist.
 pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
@@ -58,4 +58,13 @@ pub(crate) fn static_gpt(dialect: Dialect) -> Status {
         Dialect::V2_0Bet3 => Status::ErrorGlobal,
         _ => Status::ErrorGpt,
     }
+}
+
+/// The code of an entry of an auxiliary tree that lost a table, where a command of TF-RMM reports it.
+pub(crate) const AUX_DESTROYED: u64 = 5;
+
+/// Whether a Realm is told that its change of permissions was rejected when it was carried out to its end, and a rejected change leaves the index open: TF-RMM
+/// goes by the host's word alone. In the texts only what is incomplete can be rejected, and every request locks the index.
+pub(crate) fn rejects_what_is_done(dialect: Dialect) -> bool {
+    dialect == Dialect::TfRmm2026_07
 }

@@ -6,7 +6,7 @@ use rmi_abi::{Ipa, Pa};
 use super::Monitor;
 use super::map::permissions;
 use crate::granule::GranuleState;
-use crate::rtt::Entry;
+use crate::rtt::{Entry, Walk};
 
 /// What kind of access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,21 +32,46 @@ pub(super) enum Translation {
 }
 
 impl Monitor {
-    /// Translates one address of a Realm.
+    /// Translates one address for plane 0 of a Realm, which is the only plane that runs. With a tree for each plane its tree is the first auxiliary one.
     ///
-    /// Source: DEN0137 1.0, "RIPAS and HIPAS"; 2.0, "RTT entry states".
+    /// Source: DEN0137 1.0, "RIPAS and HIPAS"; 2.0, "RTT entry states" and "Auxiliary RTT".
     pub(super) fn translate(&self, rd: Pa, ipa: Ipa, kind: Kind) -> Translation {
-        let Some(found) = self.realms.get(&rd).and_then(|realm| realm.tree.walk(ipa, Level::L3))
-        else {
-            return Translation::Abort;
+        let Some(realm) = self.realms.get(&rd) else { return Translation::Abort };
+        let aux = realm.planes.tree(realm.planes.tree_of_plane_0());
+        let found = match aux {
+            None => realm.tree.walk(ipa, Level::L3),
+            Some(aux) if realm.is_protected(ipa, 1) => match realm.tree.walk(ipa, Level::L3) {
+                // What is EMPTY is so in all trees, and the primary one knows.
+                Some(Walk { entry: Entry::Void { ripas: Ripas::Empty, .. }, .. })
+                | Some(Walk { entry: Entry::Data { ripas: Ripas::Empty, .. }, .. }) => None,
+                Some(_) => aux.walk(ipa, Level::L3).map(Walk::without_ripas),
+                None => None,
+            },
+            // Below the root table, unprotected addresses have the tables of the primary tree.
+            Some(aux) => match aux.walk(ipa, aux.geometry().start_level()) {
+                Some(Walk { entry: Entry::Table { .. }, .. }) => realm.tree.walk(ipa, Level::L3),
+                root => root,
+            },
         };
+        self.translate_entry(found, ipa, kind)
+    }
+
+    /// Translates the address of a structure that the Realm passes to the RMM, which goes by the primary tree.
+    pub(super) fn translate_structure(&self, rd: Pa, ipa: Ipa) -> Translation {
+        let realm = self.realms.get(&rd);
+        let found = realm.and_then(|realm| realm.tree.walk(ipa, Level::L3));
+        self.translate_entry(found, ipa, Kind::Write)
+    }
+
+    fn translate_entry(&self, found: Option<Walk>, ipa: Ipa, kind: Kind) -> Translation {
+        let Some(found) = found else { return Translation::Abort };
         let fault = Translation::Fault { level: found.level, permission: false };
         let offset = ipa.raw() - found.base.raw();
         match found.entry {
-            Entry::Void { ripas: Ripas::Empty } | Entry::Data { ripas: Ripas::Empty, .. } => {
+            Entry::Void { ripas: Ripas::Empty, .. } | Entry::Data { ripas: Ripas::Empty, .. } => {
                 Translation::Abort
             }
-            Entry::Data { pa, ripas: Ripas::Ram } => {
+            Entry::Data { pa, ripas: Ripas::Ram, .. } => {
                 Translation::Memory(Pa::new(pa.raw() + offset))
             }
             Entry::Void { .. } | Entry::Data { .. } | Entry::Table { .. } => fault,

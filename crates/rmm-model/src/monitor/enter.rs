@@ -10,7 +10,7 @@ use rmi_abi::{Dialect, Ipa, Pa, Status};
 use rmi_host::Registers;
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::access::{Kind, Translation};
+use super::access::Translation;
 use super::{Monitor, require_state};
 use crate::answer::{Answer, require};
 use crate::granule::GranuleState;
@@ -102,6 +102,10 @@ impl Monitor {
             self.complete_host_call(Pa::new(address), structure, &enter, cpu)?;
         }
         let rec = self.rec(address)?;
+        if let LastExit::S2apChange(request) = rec.last_exit {
+            self.answer_s2ap_change(Pa::new(address), request);
+        }
+        let rec = self.rec(address)?;
         answer_last_exit(rec, &enter);
         rec.running = true;
         let key = (rec.rd, rec.mpidr.raw());
@@ -124,7 +128,7 @@ impl Monitor {
         cpu: u32,
     ) -> Result<(), Answer> {
         let rd = self.rec(address.raw())?.rd;
-        match self.translate(rd, structure, Kind::Write) {
+        match self.translate_structure(rd, structure) {
             Translation::Memory(pa) => {
                 let gprs = Pa::new(pa.raw() + rsi::HOST_CALL_GPRS);
                 self.memory.write(gprs, enter.gprs.as_bytes());
@@ -248,9 +252,11 @@ fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
                 && change.next != change.top;
             rec.answer([rsi::SUCCESS, change.next.raw(), u64::from(rejected), 0]);
         }
+        // A change of permissions is answered before, with the Realm at hand.
         LastExit::Emulatable { .. }
         | LastExit::Unprotected
         | LastExit::Psci(_)
+        | LastExit::S2apChange(_)
         | LastExit::Other => {}
     }
 }

@@ -161,14 +161,14 @@ impl Monitor {
         self.map(rd, &range, blocks, limit, |monitor, found, block| match found.entry {
             // Mapping again what is mapped changes nothing.
             Entry::Data { pa, .. } if pa == block.pa => Ok(found.entry),
-            Entry::Void { ripas } => {
+            Entry::Void { ripas, perm } => {
                 let memory =
                     PaRange::with_size(block.pa, block.bytes).map_err(|_| Status::ErrorInput)?;
                 monitor.require_fine(&memory)?;
                 let is_free = monitor.granules.are(&memory, GranuleState::Delegated);
                 require(is_free, Status::ErrorInput)?;
                 monitor.convert(block.pa, block.bytes, GranuleState::Data);
-                Ok(Entry::Data { pa: block.pa, ripas })
+                Ok(Entry::Data { pa: block.pa, ripas, perm })
             }
             _ => Err(Answer::rtt(found.level)),
         })
@@ -214,15 +214,16 @@ impl Monitor {
         let valid = realm.is_protected(at, Level::L3.entry_bytes()) && realm.reaches(Pa::new(data));
         require(valid, Status::ErrorInput)?;
         let found = walk(realm, at, Level::L3)?;
-        if found.level != Level::L3 || !matches!(found.entry, Entry::Void { .. }) {
-            return Err(Answer::rtt(found.level));
-        }
+        let perm = match found.entry {
+            Entry::Void { perm, .. } if found.level == Level::L3 => perm,
+            _ => return Err(Answer::rtt(found.level)),
+        };
         let data = self.fresh(data)?;
 
         let realm = self.realm(rd)?;
         let measured = flags & known != 0;
         realm.measurements.add_data(ipa, flags, measured.then_some(&content));
-        realm.tree.set(&found, Entry::Data { pa: data, ripas: Ripas::Ram });
+        realm.tree.set(&found, Entry::Data { pa: data, ripas: Ripas::Ram, perm });
         self.granules.set(data, GranuleState::Data);
         self.memory.write(data, &content);
         Ok(Answer::success())

@@ -3,9 +3,8 @@
 use alloc::vec::Vec;
 use core::mem::offset_of;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::dialect::InitialMeasurement;
-use rmi_abi::realm::{HashAlgorithm, RealmFlags0, RealmFlags1, RealmParamsPage};
+use rmi_abi::realm::{HashAlgorithm, RealmFlags0, RealmParamsPage};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Pa, PaRange, Status};
 use rmi_host::Registers;
@@ -16,6 +15,7 @@ use super::{Monitor, require_state};
 use crate::answer::{Answer, Answered, require};
 use crate::granule::{GranuleState, granules};
 use crate::measurement::{Measurements, hash};
+use crate::planes::Planes;
 use crate::realm::{Realm, RealmState};
 use crate::rtt::Tree;
 
@@ -42,12 +42,11 @@ impl Monitor {
         let mut page = RealmParamsPage::new_zeroed();
         self.read_host_page(params, page.as_mut_bytes())?;
         let geometry = self.checked(&page)?;
-        let roots = u64::from(geometry.root_tables()) * MIN_GRANULE;
+        let mut planes = Planes::of(&page, &self.features).ok_or(Status::ErrorInput)?;
+        let wanted = planes.trees_wanted(&page);
+        let aux: Vec<Pa> = page.aux_rtt_base.into_iter().take(wanted).map(Pa::new).collect();
         let root = Pa::new(page.rtt_base);
-        let tables = PaRange::with_size(root, roots).map_err(|_| Status::ErrorInput)?;
-        self.require_fine(&tables)?;
-        let fit = root.is_aligned(roots) && !tables.contains(rd);
-        require(fit && self.granules.are(&tables, GranuleState::Delegated), Status::ErrorInput)?;
+        let tables = self.root_tables(&geometry, rd, root, &aux)?;
 
         let flags = RealmFlags0::from_bits_retain(page.flags0);
         let private_mec = flags.contains(RealmFlags0::MEC_PRIVATE);
@@ -64,13 +63,15 @@ impl Monitor {
             true => flags.contains(RealmFlags0::LPA2),
             false => self.features.lpa2() && geometry.ipa_width() > 48,
         };
-        for table in granules(&tables) {
+        for table in tables.iter().flat_map(granules) {
             self.granules.set(table, GranuleState::Rtt);
         }
+        planes.plant(geometry, &aux);
         self.granules.set(rd, GranuleState::Rd);
         let realm = Realm {
             state: RealmState::New,
-            tree: Tree::new(geometry, root),
+            tree: Tree::new(geometry, root, planes.perm(0, 0)),
+            planes,
             measurements: Measurements::new(algorithm, initial),
             hash: algorithm,
             rpv: page.rpv,
@@ -84,13 +85,36 @@ impl Monitor {
         Ok(Answer::success())
     }
 
+    /// The root tables of all trees, which must be memory of their own.
+    fn root_tables(
+        &self,
+        geometry: &Geometry,
+        rd: Pa,
+        root: Pa,
+        aux: &[Pa],
+    ) -> Result<Vec<PaRange>, Answer> {
+        let bytes = geometry.root_bytes();
+        let mut tables: Vec<PaRange> = Vec::new();
+        for base in core::iter::once(&root).chain(aux) {
+            let range = PaRange::with_size(*base, bytes).map_err(|_| Status::ErrorInput)?;
+            self.require_fine(&range)?;
+            let is_own = !range.contains(rd) && !tables.iter().any(|other| other.overlaps(&range));
+            let fits = base.is_aligned(bytes) && is_own;
+            require(
+                fits && self.granules.are(&range, GranuleState::Delegated),
+                Status::ErrorInput,
+            )?;
+            tables.push(range);
+        }
+        Ok(tables)
+    }
+
     /// The geometry that the parameters describe, if they are in every respect what this RMM supports.
     ///
     /// As TF-RMM, unknown flags are accepted, and so are numbers whose flag is clear; of numbers it compares 32 bits.
     fn checked(&self, page: &RealmParamsPage) -> Result<Geometry, Answer> {
         let features = &self.features;
         let flags = RealmFlags0::from_bits_retain(page.flags0);
-        let flags1 = RealmFlags1::from_bits_retain(page.flags1);
         let dialect = self.options.dialect;
         let lpa2_fits = match dialect.has_lpa2_flag() {
             true if flags.contains(RealmFlags0::LPA2) => features.lpa2(),
@@ -111,10 +135,7 @@ impl Monitor {
             && page.s2sz <= features.max_ipa_width()
             && (1..=features.num_bps()).contains(&page.num_bps)
             && (1..=features.num_wps()).contains(&page.num_wps)
-            && fits_slots(page)
-            && page.num_aux_planes & 0xffff_ffff == 0
-            && page.ats_plane == 0
-            && !flags1.contains(RealmFlags1::RTT_S2AP_INDIRECT);
+            && fits_slots(page);
         require(valid, Status::ErrorInput)?;
         let start = page.start_level().ok_or(Status::ErrorInput)?;
         require(start != Level::MINUS_1 || features.lpa2(), Status::ErrorInput)?;
@@ -146,7 +167,7 @@ impl Monitor {
         let [_, rd, ..] = *x;
         let realm = self.realm(rd)?;
         require_state(realm, &[RealmState::Zombie])?;
-        require(realm.recs == 0 && !realm.tree.is_live(), Status::ErrorRealm)?;
+        require(realm.recs == 0 && !realm.is_live(), Status::ErrorRealm)?;
         let donated = realm.donated.clone();
         let rd = Pa::new(rd);
         if donated.is_empty() {
@@ -159,7 +180,8 @@ impl Monitor {
         let Some(realm) = self.realms.remove(&rd) else {
             return Err(Answer::from(Status::ErrorInput));
         };
-        let roots: Vec<Pa> = realm.tree.roots().collect();
+        let trees = core::iter::once(&realm.tree).chain(realm.planes.trees());
+        let roots: Vec<Pa> = trees.flat_map(Tree::roots).collect();
         self.hand_over(&roots, GranuleState::Delegated, 0);
         self.hand_over(&[rd], GranuleState::Delegated, 0);
         self.guests.retain(|(of, _), _| *of != rd);

@@ -9,7 +9,7 @@ use rmi_abi::run::{ExitReason, RUN_GPRS};
 use rmi_abi::{Ipa, IpaRange, Pa};
 
 use super::Monitor;
-use super::access::{Kind, Translation};
+use super::access::Translation;
 use super::enter::{Exit, exit};
 use crate::guest::{Action, Outcome};
 use crate::realm::RealmState;
@@ -21,7 +21,7 @@ use crate::{gic, rsi, syndrome};
 const AFFINITIES: u64 = 0xff << 32 | 0xff_ff0f;
 
 /// Whether a call went on to an exit, or what X0 to X3 become.
-enum Reply {
+pub(super) enum Reply {
     Values([u64; 4]),
     Exit(Exit),
     /// The page that the call names is not there: the host is told, and the call is made again later.
@@ -29,7 +29,7 @@ enum Reply {
 }
 
 /// A call that returns only a status.
-fn status(x0: u64) -> Reply {
+pub(super) fn status(x0: u64) -> Reply {
     Reply::Values([x0, 0, 0, 0])
 }
 
@@ -96,6 +96,13 @@ impl Monitor {
             // There is no platform token that a Realm token could be bound to.
             rsi::ATTESTATION_TOKEN_INIT => status(rsi::ERROR_UNKNOWN),
             rsi::ATTESTATION_TOKEN_CONTINUE => status(rsi::ERROR_STATE),
+            rsi::MEM_GET_PERM_VALUE if self.has_planes() => self.mem_get_perm_value(rd, a, b)?,
+            rsi::MEM_SET_PERM_INDEX if self.has_planes() => {
+                self.mem_set_perm_index(address, rd, [a, b, c, d])?
+            }
+            rsi::MEM_SET_PERM_VALUE if self.has_planes() => {
+                self.mem_set_perm_value(rd, [a, b, c])?
+            }
             _ => match u32::try_from(function) {
                 Ok(function) => self.psci(address, rd, PsciFunction::from(function), x)?,
                 Err(_) => status(rsi::NOT_SUPPORTED),
@@ -141,7 +148,7 @@ impl Monitor {
         if !ipa.is_aligned(alignment) || !self.is_protected(rd, ipa) {
             return Err(status(rsi::ERROR_INPUT));
         }
-        match self.translate(rd, ipa, Kind::Write) {
+        match self.translate_structure(rd, ipa) {
             Translation::Memory(pa) => Ok(pa),
             Translation::Abort => Err(status(rsi::ERROR_INPUT)),
             Translation::Fault { level, permission } => {
@@ -162,13 +169,14 @@ impl Monitor {
         let width = u64::from(realm.tree.geometry().ipa_width());
         let hash = u8::from(realm.hash);
         let rpv = realm.rpv;
+        let planes = u64::from(realm.planes.auxiliary());
+        let ats_plane = realm.planes.ats_plane;
         let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
         write(0x000, &width.to_le_bytes());
         write(0x008, &[hash]);
-        // Auxiliary planes, and the plane of ATS: there are none.
-        write(0x010, &[0; 8]);
+        write(0x010, &planes.to_le_bytes());
         write(0x018, &gic::VTR.to_le_bytes());
-        write(0x020, &[0; 8]);
+        write(0x020, &ats_plane.to_le_bytes());
         write(0x200, &rpv);
         Some(status(rsi::SUCCESS))
     }
@@ -177,7 +185,7 @@ impl Monitor {
     pub(super) fn ripas(&self, rd: Pa, ipa: Ipa) -> Option<(Ripas, u64)> {
         let found = self.realms.get(&rd)?.tree.walk(ipa, Level::L3)?;
         match found.entry {
-            Entry::Void { ripas } | Entry::Data { ripas, .. } => Some((ripas, found.top())),
+            Entry::Void { ripas, .. } | Entry::Data { ripas, .. } => Some((ripas, found.top())),
             _ => None,
         }
     }
@@ -200,7 +208,7 @@ impl Monitor {
         Some(Reply::Values([rsi::SUCCESS, reached.min(top), u64::from(u8::from(first)), 0]))
     }
 
-    fn protected_range(&self, rd: Pa, base: u64, top: u64) -> Option<IpaRange> {
+    pub(super) fn protected_range(&self, rd: Pa, base: u64, top: u64) -> Option<IpaRange> {
         let geometry = self.realms.get(&rd)?.tree.geometry();
         range(base, top).filter(|range| geometry.range_is_protected(range))
     }

@@ -69,11 +69,21 @@ fn change(
         let stops = tables == TablesPerCall::One && found.table != first.table;
         let fits = found.base == ipa && found.top() <= range.top().raw();
         let entry = match found.entry {
-            Entry::Void { ripas } => to(ripas).map(|ripas| Entry::Void { ripas }),
-            Entry::Data { pa, ripas } => to(ripas).map(|ripas| Entry::Data { pa, ripas }),
+            Entry::Void { ripas, perm } => to(ripas).map(|ripas| Entry::Void { ripas, perm }),
+            Entry::Data { pa, ripas, perm } => {
+                to(ripas).map(|ripas| Entry::Data { pa, ripas, perm })
+            }
             _ => None,
         };
-        match entry.filter(|_| fits && !stops) {
+        let entry = entry.filter(|_| fits && !stops);
+        let was_ram = matches!(found.entry, Entry::Data { ripas: Ripas::Ram, .. });
+        if was_ram && matches!(entry, Some(Entry::Data { ripas: Ripas::Empty, .. })) {
+            // What an auxiliary tree shows stays RAM. As TF-RMM, this is the answer even if entries before were changed.
+            if let Some(at) = realm.planes.first_mapped(ipa, found.top()) {
+                return Err(Answer::from(Status::ErrorRttAux).x1(at.raw()));
+            }
+        }
+        match entry {
             Some(entry) => realm.tree.set(&found, entry),
             None if changed == 0 => return Err(Answer::rtt(found.level)),
             None => break,

@@ -149,15 +149,15 @@ impl Monitor {
         let is_protected = self.is_protected(rd, ipa);
         let rec = self.recs.get_mut(&address)?;
         if is_protected {
-            return Some(self.sync_exit(syndrome::protected_abort(esr), 0, hpfar));
+            return Some(self.abort_exit(rd, syndrome::protected_abort(esr), 0, hpfar));
         }
         let seen = syndrome::unprotected_abort(esr);
         if !esr.is_valid_syndrome() {
             rec.last_exit = LastExit::Unprotected;
-            return Some(self.sync_exit(seen, 0, hpfar));
+            return Some(self.abort_exit(rd, seen, 0, hpfar));
         }
         rec.last_exit = LastExit::Emulatable { load };
-        let mut exit = self.sync_exit(seen, ipa.raw() & 0xfff, hpfar);
+        let mut exit = self.abort_exit(rd, seen, ipa.raw() & 0xfff, hpfar);
         if load.is_none() {
             let [data, ..] = &mut exit.gprs;
             *data = truncated(stored, esr.access_bytes());
@@ -184,9 +184,17 @@ impl Monitor {
                 let status = syndrome::fault_status(level, false);
                 let esr = Esr(syndrome::class(ExceptionClass::InstructionAbort) | status);
                 let hpfar = syndrome::hpfar(ipa);
-                Some(self.sync_exit(syndrome::instruction_abort(esr), 0, hpfar))
+                Some(self.abort_exit(rd, syndrome::instruction_abort(esr), 0, hpfar))
             }
         }
+    }
+
+    /// An exit because of an abort, which says by which tree plane 0 is translated.
+    fn abort_exit(&self, rd: Pa, esr: u64, far: u64, hpfar: u64) -> Exit {
+        let mut exit = self.sync_exit(esr, far, hpfar);
+        let tree = self.realms.get(&rd).map_or(0, |realm| realm.planes.tree_of_plane_0());
+        exit.rtt_tree = tree as u64;
+        exit
     }
 
     /// WFI and WFE. Trapped, both leave. Otherwise WFE is over at once, and WFI when an interrupt is pending: a virtual one, or a
@@ -266,7 +274,8 @@ impl Monitor {
                     self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
                     return None;
                 }
-                Some(self.sync_exit(syndrome::instruction_abort(esr), 0, syndrome::hpfar(page)))
+                let esr = syndrome::instruction_abort(esr);
+                Some(self.abort_exit(rd, esr, 0, syndrome::hpfar(page)))
             }
             _ => Some(self.sync_exit(0, 0, 0)),
         }

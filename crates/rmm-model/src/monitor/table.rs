@@ -1,4 +1,4 @@
-//! Translation tables: create, destroy, fold, and reading one entry.
+//! Translation tables: create, destroy, fold, in the primary tree and in auxiliary ones; and reading one entry.
 
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Ipa, Pa, Status};
@@ -33,65 +33,144 @@ fn named(realm: &Realm, ipa: u64, level: u64) -> Result<Named, Answer> {
 
 /// Walks to `level`, which must be one that the Realm has.
 pub(super) fn walk(realm: &Realm, ipa: Ipa, level: Level) -> Result<Walk, Answer> {
-    realm.tree.walk(ipa, level).ok_or(Answer::from(Status::ErrorInput))
+    walk_tree(realm, 0, ipa, level)
+}
+
+/// The index of the tree that a command is about: the primary one, or the auxiliary one that a register names. Auxiliary trees have tables in the
+/// protected half only.
+fn target(realm: &Realm, index: Option<u64>, ipa: Ipa) -> Result<usize, Answer> {
+    let Some(register) = index else { return Ok(0) };
+    require(realm.is_protected(ipa, 1), Status::ErrorInput)?;
+    aux_tree(realm, register)
+}
+
+/// The index of the auxiliary tree that a register names.
+pub(super) fn aux_tree(realm: &Realm, register: u64) -> Result<usize, Answer> {
+    realm.planes.aux_index(register).ok_or(Answer::from(Status::ErrorInput))
+}
+
+/// Walks a tree to `level`, which must be one that the Realm has.
+pub(super) fn walk_tree(
+    realm: &Realm,
+    tree: usize,
+    ipa: Ipa,
+    level: Level,
+) -> Result<Walk, Answer> {
+    let found = realm.tree(tree).and_then(|tree| tree.walk(ipa, level));
+    found.ok_or(Answer::from(Status::ErrorInput))
+}
+
+/// Whether a table of the primary tree has to stay because an auxiliary tree shows it. As TF-RMM, all tables below the root entry have to.
+fn is_referred_to(realm: &Realm, tree: usize, ipa: Ipa) -> bool {
+    tree == 0 && !realm.is_protected(ipa, 1) && realm.planes.refers(ipa)
 }
 
 impl Monitor {
     pub(super) fn rtt_create(&mut self, x: &Registers) -> Answered {
         let [_, rd, rtt, ipa, level, ..] = *x;
+        self.create_table(rd, rtt, ipa, level, None)
+    }
+
+    pub(super) fn rtt_aux_create(&mut self, x: &Registers) -> Answered {
+        let [_, rd, rtt, ipa, level, index, ..] = *x;
+        self.create_table(rd, rtt, ipa, level, Some(index))
+    }
+
+    fn create_table(
+        &mut self,
+        rd: u64,
+        rtt: u64,
+        ipa: u64,
+        level: u64,
+        index: Option<u64>,
+    ) -> Answered {
         let realm = self.realm(rd)?;
         let table = named(realm, ipa, level)?;
+        let tree = target(realm, index, table.ipa)?;
         let reached = realm.reaches(Pa::new(rtt));
         let rtt = self.fresh(rtt)?;
         require(reached, Status::ErrorInput)?;
         let realm = self.realm(rd)?;
-        let parent = walk(realm, table.ipa, table.parent)?;
+        let parent = walk_tree(realm, tree, table.ipa, table.parent)?;
         let is_table = matches!(parent.entry, Entry::Table { .. });
         if parent.level != table.parent || is_table {
-            return Err(Answer::rtt(parent.level));
+            return Err(Answer::walk(tree, parent.level));
         }
-        realm.tree.graft(&parent, rtt);
+        if let Some(tree) = realm.tree_mut(tree) {
+            tree.graft(&parent, rtt);
+        }
         self.granules.set(rtt, GranuleState::Rtt);
         Ok(Answer::success())
     }
 
     pub(super) fn rtt_destroy(&mut self, x: &Registers) -> Answered {
         let [_, rd, ipa, level, ..] = *x;
+        self.destroy_table(rd, ipa, level, None)
+    }
+
+    pub(super) fn rtt_aux_destroy(&mut self, x: &Registers) -> Answered {
+        let [_, rd, ipa, level, index, ..] = *x;
+        self.destroy_table(rd, ipa, level, Some(index))
+    }
+
+    fn destroy_table(&mut self, rd: u64, ipa: u64, level: u64, index: Option<u64>) -> Answered {
         let realm = self.realm(rd)?;
         let table = named(realm, ipa, level)?;
-        let parent = walk(realm, table.ipa, table.parent)?;
+        let index = target(realm, index, table.ipa)?;
+        let parent = walk_tree(realm, index, table.ipa, table.parent)?;
+        let is_protected = realm.is_protected(table.ipa, 1);
+        let is_referred_to = is_referred_to(realm, index, table.ipa);
+        let perm = realm.planes.perm(index, 0);
+        let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;
         let rtt = match parent.entry {
             Entry::Table { pa } => pa,
-            _ => return Err(Answer::rtt(parent.level).x2(realm.tree.next_live(&parent))),
+            _ => return Err(Answer::walk(index, parent.level).x2(tree.next_live(&parent))),
         };
-        if realm.tree.table_is_live(rtt) {
-            return Err(Answer::rtt(table.level).x2(table.ipa.raw()));
+        if tree.table_is_live(rtt) {
+            return Err(Answer::walk(index, table.level).x2(table.ipa.raw()));
+        }
+        if is_referred_to {
+            return Err(Answer::walk(index, parent.level).x2(table.ipa.raw()));
         }
         // What the table held is lost to the Realm, and the Realm can tell.
-        let remains = if realm.tree.geometry().is_protected(table.ipa) {
-            Entry::Void { ripas: Ripas::Destroyed }
+        let remains = if is_protected {
+            Entry::Void { ripas: Ripas::Destroyed, perm }
         } else {
             Entry::VoidNs
         };
-        realm.tree.prune(&parent, remains);
-        let top = realm.tree.next_live(&parent);
+        tree.prune(&parent, remains);
+        let top = tree.next_live(&parent);
         self.hand_over(&[rtt], GranuleState::Delegated, 0);
         Ok(Answer::success().x1(rtt.raw()).x2(top))
     }
 
     pub(super) fn rtt_fold(&mut self, x: &Registers) -> Answered {
         let [_, rd, ipa, level, ..] = *x;
+        self.fold_table(rd, ipa, level, None)
+    }
+
+    pub(super) fn rtt_aux_fold(&mut self, x: &Registers) -> Answered {
+        let [_, rd, ipa, level, index, ..] = *x;
+        self.fold_table(rd, ipa, level, Some(index))
+    }
+
+    fn fold_table(&mut self, rd: u64, ipa: u64, level: u64, index: Option<u64>) -> Answered {
         let realm = self.realm(rd)?;
         let table = named(realm, ipa, level)?;
-        let parent = walk(realm, table.ipa, table.parent)?;
+        let index = target(realm, index, table.ipa)?;
+        let parent = walk_tree(realm, index, table.ipa, table.parent)?;
         let Entry::Table { pa: rtt } = parent.entry else {
-            return Err(Answer::rtt(parent.level));
+            return Err(Answer::walk(index, parent.level));
         };
-        let entry = realm.tree.folded(&parent, rtt).map_err(|why| match why {
-            FoldError::NotHomogeneous => Answer::rtt(table.level),
-            FoldError::NoBlocks => Answer::rtt(table.parent),
+        if is_referred_to(realm, index, table.ipa) {
+            return Err(Answer::walk(index, parent.level));
+        }
+        let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;
+        let entry = tree.folded(&parent, rtt).map_err(|why| match why {
+            FoldError::NotHomogeneous => Answer::walk(index, table.level),
+            FoldError::NoBlocks => Answer::walk(index, table.parent),
         })?;
-        realm.tree.prune(&parent, entry);
+        tree.prune(&parent, entry);
         self.hand_over(&[rtt], GranuleState::Delegated, 0);
         Ok(Answer::success().x1(rtt.raw()))
     }
@@ -104,8 +183,8 @@ impl Monitor {
         require(ipa.is_aligned(level.entry_bytes()), Status::ErrorInput)?;
         let found = walk(realm, ipa, level)?;
         let (state, desc, ripas) = match found.entry {
-            Entry::Void { ripas } => (RttEntryState::Void, 0, ripas),
-            Entry::Data { pa, ripas } => (RttEntryState::Data, pa.raw(), ripas),
+            Entry::Void { ripas, .. } => (RttEntryState::Void, 0, ripas),
+            Entry::Data { pa, ripas, .. } => (RttEntryState::Data, pa.raw(), ripas),
             Entry::VoidNs => (RttEntryState::Void, 0, Ripas::Empty),
             Entry::MappedNs { pa, attributes } => {
                 (RttEntryState::Data, pa.raw() | attributes, Ripas::Empty)

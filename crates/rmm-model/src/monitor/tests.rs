@@ -1,5 +1,7 @@
 //! Random calls and random Realms against the books: whatever happens, nothing panics and every granule has one owner.
 
+mod planes;
+
 use core::num::{NonZeroU8, NonZeroU16};
 use std::boxed::Box;
 use std::collections::BTreeMap;
@@ -46,8 +48,12 @@ impl Machine {
             options.untracked = vec![region(0xa0)];
             options.tracking_donates = if dialect == Dialect::V2_0Bet3 { 3 } else { 0 };
         }
+        let has_planes = options.features[3] != 0;
         let mut machine = Self { monitor: Monitor::new(options), dialect };
-        let params = RealmParams::new(Geometry::new(32).unwrap(), Pa::new(ROOT));
+        let mut params = RealmParams::new(Geometry::new(32).unwrap(), Pa::new(ROOT));
+        if has_planes {
+            planes::ask_for(&mut params);
+        }
         machine.poke(PARAMS, params.encode(dialect).unwrap().as_bytes());
         for (index, at) in (0..).zip(REC_PARAMS) {
             let mpidr = Mpidr::from_index(index);
@@ -64,6 +70,9 @@ impl Machine {
             (0x12..).zip([(0, 2), (0, 3), (1 << 21, 3), (SHARED, 2), (SHARED, 3)])
         {
             machine.call(Command::RttCreate, &[RD, DRAM + n * PAGE, ipa, level]);
+        }
+        if has_planes {
+            machine.aux_tables();
         }
         for (n, params) in (0..).zip(REC_PARAMS) {
             let rec = DRAM + (0x18 + n) * PAGE;
@@ -123,6 +132,10 @@ impl Machine {
                 realm.donated.iter().for_each(|pa| own(*pa, GranuleState::Internal));
             }
             realm.tree.tables().for_each(|table| own(table, GranuleState::Rtt));
+            for tree in realm.planes.trees() {
+                tree.tables().for_each(|table| own(table, GranuleState::Rtt));
+                planes::audit(realm, tree);
+            }
             for (pa, bytes) in realm.tree.data() {
                 for granule in crate::granule::granules(&PaRange::with_size(pa, bytes).unwrap()) {
                     own(granule, GranuleState::Data);
@@ -254,7 +267,7 @@ fn call() -> impl Strategy<Value = (Command, Vec<u64>)> {
         (command, x)
     });
     let wild = (select(Command::ALL.to_vec()), prop::collection::vec(register(), 7));
-    prop_oneof![8 => plausible(), 2 => spoilt, 1 => wild]
+    prop_oneof![8 => plausible(), 2 => spoilt, 1 => wild, 4 => planes::plausible()]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -266,7 +279,13 @@ fn action() -> impl Strategy<Value = Action> {
         (ipa(), select(vec![1, 2, 4, 8]), any::<u64>())
             .prop_map(|(ipa, bytes, value)| Action::Store { ipa, bytes, value }),
         ipa().prop_map(|ipa| Action::Fetch { ipa }),
-        (0x190..0x19b_u64, register(), register(), 0..3_u64, 0..3_u64)
+        (
+            prop_oneof![0x190..0x19b_u64, 0x1a0..0x1a3_u64],
+            register(),
+            register(),
+            0..3_u64,
+            0..3_u64
+        )
             .prop_map(|(f, a, b, c, d)| Action::smc(0xc400_0000 + f, &[a, b, c, d])),
         (psci, register(), register()).prop_map(|(f, a, b)| Action::smc(0xc400_0000 + f, &[a, b])),
         (ipa(), ipa()).prop_map(|(a, b)| Action::ipa_state_set(a, b, Ripas::Ram, 1)),
@@ -290,8 +309,8 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    (any::<[bool; 9]>(), 0..4_u16).prop_map(|(on, donates)| {
-        let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks] = on;
+    (any::<[bool; 10]>(), 0..4_u16).prop_map(|(on, donates)| {
+        let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks, planes] = on;
         let dialect = if newest { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
         let mut options = Options::new(dialect);
         if ranges {
@@ -304,6 +323,7 @@ fn options() -> impl Strategy<Value = Options> {
         options.reclaim_list_limit = NonZeroU16::new(if short { 2 } else { 0 });
         options.conditional_donations = either && newest;
         options.blocked_objects = blocks;
+        options.features[3] = if planes { planes::FEATURES } else { 0 };
         options.realm_create_donates = if donates == 3 { 2 } else { 0 };
         options
     })

@@ -125,9 +125,20 @@ impl Monitor {
                 break;
             }
             let (pa, state, remains) = match found.entry {
-                Entry::Data { pa, ripas } => {
-                    let ripas = if ripas == Ripas::Ram { Ripas::Destroyed } else { ripas };
-                    (Some(pa), OpMemState::Delegated, Entry::Void { ripas })
+                Entry::Data { pa, ripas, perm } => {
+                    let planes = &self.realm(rd)?.planes;
+                    if planes.first_mapped(ipa, found.top()).is_some() {
+                        if entries == 0 {
+                            return refuse(Status::ErrorRttAux);
+                        }
+                        break;
+                    }
+                    // What is lost loses its permissions, too.
+                    let (ripas, perm) = match ripas {
+                        Ripas::Ram => (Ripas::Destroyed, planes.perm(0, 0)),
+                        _ => (ripas, perm),
+                    };
+                    (Some(pa), OpMemState::Delegated, Entry::Void { ripas, perm })
                 }
                 Entry::MappedNs { pa, .. } => (Some(pa), OpMemState::Undelegated, Entry::VoidNs),
                 void => (None, OpMemState::Delegated, void),

@@ -6,6 +6,7 @@ mod guest;
 mod host;
 mod life;
 mod operations;
+mod planes;
 mod ranges;
 mod regions;
 mod statuses;
