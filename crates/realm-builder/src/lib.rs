@@ -75,8 +75,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod any;
 mod claims;
 pub mod config;
+pub mod convert;
 mod cost;
 pub mod create;
 pub mod error;
@@ -101,6 +103,7 @@ pub mod table;
 pub mod teardown;
 mod unmap;
 
+pub use any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};

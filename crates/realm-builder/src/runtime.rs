@@ -69,7 +69,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut held = self.hold(range, |shadow| void(shadow, range))?;
         let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, pieces, self.top_block_level(), &exists);
+        let runs = plan::runs_of(ipa, plan::joined(pieces), self.top_block_level(), &exists);
         self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
 
         let slots = core::cell::RefCell::new((memory, 0usize, 0usize));

@@ -96,7 +96,8 @@ impl Span {
         let (mut descriptors, mut whole) = (0, true);
         let mut open: Option<(PaRange, u64)> = None;
         while let Some(memory) = shadow.memory(at) {
-            if at.top() > top {
+            // A table below the first entry's is another table.
+            if at.top() > top || (table_by_table && at.level != first.level) {
                 break;
             }
             let follows = |(last, blocks): (PaRange, u64)| {
