@@ -1,5 +1,5 @@
 //! What is predicted is what is counted, whatever the layout.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
 use realm_builder::plan::Limits;
