@@ -166,7 +166,7 @@ impl Rim {
 
     /// Extends the measurement by content that is measured, granule by granule; the last one is filled up with zeros.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`](crate::Content::Measured). It takes regions in order of their IPAs; the calls here have
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`]. It takes regions in order of their IPAs; the calls here have
     /// to be in that order, too.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
@@ -191,7 +191,7 @@ impl Rim {
 
     /// Extends the measurement by content of which only the place is measured, granule by granule.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`](crate::Content::Unmeasured). Memory without content is not measured at all.
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`]. Memory without content is not measured at all.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
     ///
