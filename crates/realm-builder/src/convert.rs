@@ -110,12 +110,14 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                     home(apart);
                 }
             });
-            // It came from the front of the piece.
             let offset = piece.base().checked_offset_from(aliases.base()).unwrap_or(0);
             let at = range.base().checked_add(offset).unwrap_or(range.base());
-            if !host.is_empty()
-                && let Err(failed) = self.map(pool, at, host)
-            {
+            if host.bytes() < piece.bytes() {
+                // It cannot be said which part of the piece this is: the rest may be somebody else's by now.
+                if !host.is_empty() {
+                    home(host);
+                }
+            } else if let Err(failed) = self.map(pool, at, host) {
                 if !failed.kept.is_empty() {
                     home(failed.kept);
                 }
