@@ -4,25 +4,24 @@
 //! `REALM_SDK_SOAK_ROUNDS` sets how many operations each thread makes between two looks at the books (20 unless told), `REALM_SDK_SOAK_SEED` where the dice begin.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod worker;
+
 use std::num::NonZeroU32;
+use std::sync::Barrier;
 use std::thread;
 
 use realm_sdk::abi::address::MIN_GRANULE as PAGE;
 use realm_sdk::abi::rtt::{Level, RttEntryState};
 use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
-use realm_sdk::builder::{
-    Active, BuildError, FoldPolicy, Realm, RealmConfig, Records, RegionProblem, SharedRoom,
-    TableRoom,
-};
-use realm_sdk::host::command::SharedAccess;
+use realm_sdk::builder::{Active, BuildError, Realm, RealmConfig, Records, SharedRoom, TableRoom};
 use realm_sdk::host::counting::Counting;
-use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::ledger::OwnershipMap;
 use realm_sdk::host::{
     Discovered, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions, Undelegated, leaked,
 };
-use realm_sdk::sro::{GranuleSet, Pool, activate};
+use realm_sdk::sro::{Pool, activate};
 use rmm_model::{Model, Options};
+use worker::{Dice, Outcome, Worker, heap};
 
 const THREADS: u64 = 8;
 const BLOCK: u64 = 2 << 20;
@@ -31,199 +30,8 @@ const AREA: u64 = 4 * BLOCK;
 const PROTECTED: u64 = 0x4000_0000;
 const UNPROTECTED: u64 = (1 << 39) + 0x4000_0000;
 
-type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
-
-fn heap() -> Heap {
-    Heap::new((0..8192).map(|_| Undelegated::empty()).collect())
-}
-
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-/// Dice: xorshift64.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) % sides
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        let at = self.roll(of.len() as u64);
-        *of.get(usize::try_from(at).unwrap()).unwrap()
-    }
-
-    /// Pages, mostly few of them, or whole blocks; somewhere in the area at `base`.
-    fn range(&mut self, base: u64) -> IpaRange {
-        let unit = if self.roll(6) == 0 { BLOCK } else { PAGE };
-        let most = if unit == BLOCK { 2 } else { self.pick(&[4, 64, 600]) };
-        let bytes = unit * (1 + self.roll(most));
-        let at = unit * self.roll((AREA - bytes) / unit + 1);
-        IpaRange::with_size(Ipa::new(base + at), bytes).unwrap()
-    }
-}
-
-/// One thread's own things.
-struct Worker<'r, 'm, P> {
-    realm: &'r Realm<'r, 'm, P, Active>,
-    pool: Pool<'static>,
-    heap: Heap,
-    dice: Dice,
-    done: u32,
-}
-
-/// Memory for `bytes`, as contiguous as it can be had.
-fn take_up_to(heap: &mut Heap, bytes: u64) -> Option<Undelegated> {
-    let (_, run) = heap.longest_run(PAGE)?;
-    let alignment = if bytes >= BLOCK && run >= 2 * BLOCK { BLOCK } else { PAGE };
-    heap.take(bytes.min(run), alignment).or_else(|| heap.take(bytes.min(run), PAGE))
-}
-
-/// What became of an operation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    /// Another thread was there.
-    Contended,
-    /// Another thread had been there before, or memory is short.
-    Taken,
-}
-
-fn settle(result: Result<(), BuildError>) -> Outcome {
-    match result {
-        Ok(()) => Outcome::Done,
-        Err(BuildError::Contended { .. }) => Outcome::Contended,
-        Err(BuildError::Region {
-            problem: RegionProblem::Overlap { .. } | RegionProblem::NoMemory { .. },
-            ..
-        }) => Outcome::Taken,
-        Err(error) => panic!("{error:?}"),
-    }
-}
-
-impl<P: Platform> Worker<'_, '_, P> {
-    fn work(&mut self, rounds: u64) {
-        for _ in 0..rounds {
-            let (kind, range) = (self.dice.roll(12), self.dice.range(PROTECTED));
-            let shared = self.dice.range(UNPROTECTED);
-            let mut operate = || match kind {
-                0..=2 => self.serve(range),
-                3 => self.map(range),
-                4 => self.map_scattered(range),
-                5 | 6 => self.reclaim(range),
-                7 => self.fold(range),
-                8 | 9 => self.share(shared),
-                10 => self.unshare(shared),
-                _ => self.reshare(shared),
-            };
-            let mut outcome = operate();
-            while outcome == Outcome::Contended {
-                thread::yield_now();
-                outcome = operate();
-            }
-            self.done += u32::from(outcome == Outcome::Done);
-        }
-    }
-
-    fn serve(&mut self, window: IpaRange) -> Outcome {
-        let Self { realm, pool, heap, dice, .. } = self;
-        let at = window.base().raw() + dice.roll(window.bytes());
-        let (mut back, mut generous) = (Vec::new(), dice.roll(6));
-        let mut supply = |void: IpaRange| {
-            generous = generous.checked_sub(1)?;
-            let bytes = if dice.roll(2) == 0 { PAGE } else { void.bytes() };
-            take_up_to(heap, bytes)
-        };
-        let served = realm.serve_fault(pool, Ipa::new(at), window, &mut supply, &mut |memory| {
-            back.push(memory);
-        });
-        for memory in back {
-            self.heap.insert(memory).unwrap();
-        }
-        settle(served.map(|_| ()))
-    }
-
-    fn map(&mut self, range: IpaRange) -> Outcome {
-        let Some(memory) = take_up_to(&mut self.heap, range.bytes()) else { return Outcome::Taken };
-        match self.realm.map(&mut self.pool, range.base(), memory) {
-            Ok(()) => Outcome::Done,
-            Err(failed) => {
-                self.heap.insert(failed.kept).unwrap();
-                settle(Err(failed.error))
-            }
-        }
-    }
-
-    fn map_scattered(&mut self, range: IpaRange) -> Outcome {
-        let pages = (range.bytes() / PAGE).min(24);
-        let mut memory: Vec<_> = (0..pages).map_while(|_| self.heap.take(PAGE, PAGE)).collect();
-        if self.dice.roll(2) == 0 {
-            memory.reverse();
-        }
-        if memory.is_empty() {
-            return Outcome::Taken;
-        }
-        let result = self.realm.map_scattered(&mut self.pool, range.base(), &mut memory);
-        for memory in memory {
-            assert!(result.is_err() || memory.is_empty());
-            self.heap.insert(memory).unwrap();
-        }
-        settle(result)
-    }
-
-    fn reclaim(&mut self, range: IpaRange) -> Outcome {
-        let heap = &mut self.heap;
-        settle(self.realm.reclaim(&mut self.pool, range, &mut |memory| {
-            heap.insert(memory).unwrap();
-        }))
-    }
-
-    fn fold(&mut self, range: IpaRange) -> Outcome {
-        let policy = self.dice.pick(&[FoldPolicy::Blocks, FoldPolicy::BlocksAndVoid]);
-        settle(self.realm.fold(&mut self.pool, range, policy).map(|_| ()))
-    }
-
-    /// Shares memory in which every page says where it is to be.
-    fn share(&mut self, range: IpaRange) -> Outcome {
-        let Some(mut memory) = take_up_to(&mut self.heap, range.bytes()) else {
-            return Outcome::Taken;
-        };
-        for offset in (0..memory.bytes()).step_by(0x1000) {
-            let word = (range.base().raw() + offset).to_le_bytes();
-            self.realm.rmm().write_host(&mut memory, offset, &word).unwrap();
-        }
-        let access = SharedAccess::MEMORY;
-        match self.realm.share(&mut self.pool, range.base(), memory, access) {
-            Ok(()) => Outcome::Done,
-            Err(failed) => {
-                self.heap.insert(failed.host).unwrap();
-                settle(Err(failed.error))
-            }
-        }
-    }
-
-    fn unshare(&mut self, range: IpaRange) -> Outcome {
-        let heap = &mut self.heap;
-        settle(self.realm.unshare(&mut self.pool, range, &mut |memory| {
-            heap.insert(memory).unwrap();
-        }))
-    }
-
-    fn reshare(&mut self, range: IpaRange) -> Outcome {
-        let (heap, mut access) = (&mut self.heap, SharedAccess::MEMORY);
-        access.permissions.write = self.dice.roll(2) == 0;
-        settle(self.realm.reshare(&mut self.pool, range, access, &mut |memory| {
-            heap.insert(memory).unwrap();
-        }))
-    }
 }
 
 /// The entries of a half's area that map something: their IPAs, and where they lead.
@@ -363,5 +171,90 @@ fn eight_threads_share_a_realm() {
         soak(options(dialect).range_capable(), &format!("{dialect}, ranges"));
         soak(moody(options(dialect)), &format!("{dialect}, one by one, moody"));
         soak(moody(options(dialect).range_capable()), &format!("{dialect}, ranges, moody"));
+    }
+}
+
+type Plain<'a> = Host<&'a Model, &'a Model, &'a OwnershipMap>;
+
+/// A Realm with so many rooms for tables, and eight threads that act on it. Nothing may be lost.
+fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u64) + Sync) {
+    let leaked_before = leaked();
+    let model = Model::new(options(Dialect::V2_0Bet3).range_capable()).unwrap();
+    let ledger = OwnershipMap::new();
+    let mut memory = model.take_memory();
+    let (rmm, mut pool) = open(Host::new(&model, &model).with_ledger(&ledger), &mut memory);
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(rooms).collect();
+    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let mut part = memory.take_front(3 * BLOCK).unwrap();
+            let (realm, rmm, act) = (&realm, &rmm, &act);
+            scope.spawn(move || {
+                let mut pool = Pool::growing(part.take_front(Pool::PAGES).unwrap()).unwrap();
+                pool.add(part.take_front(16 * PAGE).unwrap()).unwrap();
+                let mut heap = heap();
+                heap.insert(part).unwrap();
+                let dice = Dice::new(thread);
+                let mut worker = Worker { realm, pool, heap, dice, done: 0 };
+                act(&mut worker, thread);
+                worker.pool.drain(rmm, &mut |_| {});
+            });
+        }
+    });
+    let place = |memory: &[u8; 8]| u64::from_le_bytes(*memory);
+    for (range, pa) in mapped(&realm, UNPROTECTED) {
+        for offset in (0..range.bytes()).step_by(0x1000) {
+            let mut word = [0; 8];
+            model.peek(Pa::new(pa.raw() + offset), &mut word);
+            assert_eq!(place(&word), range.base().raw() + offset, "shared memory moved");
+        }
+    }
+    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(leaked(), leaked_before);
+    ledger.with(|books| books.check_balance()).unwrap();
+}
+
+/// All want the last rooms for tables at the same time.
+#[test]
+fn the_last_room_goes_to_one_of_them() {
+    for _ in 0..200 {
+        // The root, a table of level 1 and one of level 2, and three for leaves.
+        with_threads(6, |worker, thread| {
+            let at = Ipa::new(PROTECTED + thread * BLOCK);
+            let mut page = worker.heap.take(PAGE, PAGE).unwrap();
+            while let Err(failed) = worker.realm.map(&mut worker.pool, at, page) {
+                page = failed.kept;
+                match failed.error {
+                    BuildError::Contended { .. } => thread::yield_now(),
+                    BuildError::Storage { .. } => return worker.heap.insert(page).unwrap(),
+                    error => panic!("{error}"),
+                }
+            }
+        });
+    }
+}
+
+/// One thread takes a part of a shared block away, for which it has to be split, while others change how the whole may be reached.
+#[test]
+fn shared_memory_stays_where_it_was_put() {
+    let whole = IpaRange::with_size(Ipa::new(UNPROTECTED), BLOCK).unwrap();
+    let part = IpaRange::with_size(Ipa::new(UNPROTECTED), 3 * PAGE).unwrap();
+    for _ in 0..60 {
+        let together = Barrier::new(usize::try_from(THREADS).unwrap());
+        with_threads(16, |worker, thread| {
+            if thread == 0 {
+                assert!(worker.share(whole) == Outcome::Done);
+            }
+            together.wait();
+            match thread {
+                0 => while worker.unshare(part) == Outcome::Contended {},
+                1 | 2 => while worker.reshare(whole) == Outcome::Contended {},
+                _ => {}
+            }
+        });
     }
 }
