@@ -103,6 +103,53 @@
 //! # }
 //! ```
 //!
+//! ```compile_fail,E0599
+//! # use realm_builder::{New, Realm};
+//! # use rmi_host::{Platform, RecName};
+//! # fn early<P: Platform>(realm: &Realm<'_, '_, P, New>, pool: &mut sro::Pool<'_>, rec: RecName, range: rmi_abi::IpaRange) {
+//! realm.set_ripas(pool, rec, range);
+//! # }
+//! ```
+//!
+//! One that will never run again gets no memory and shares none; it is taken apart, which one that may still run is not:
+//!
+//! ```compile_fail,E0599
+//! # use realm_builder::{Realm, Terminated};
+//! # use rmi_host::{Platform, Undelegated};
+//! # fn late<P: Platform>(realm: &Realm<'_, '_, P, Terminated>, pool: &mut sro::Pool<'_>, memory: Undelegated) {
+//! realm.map(pool, rmi_abi::Ipa::new(0), memory);
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use realm_builder::{Realm, Terminated};
+//! # use rmi_host::Platform;
+//! # fn late<P: Platform>(realm: &Realm<'_, '_, P, Terminated>, pool: &mut sro::Pool<'_>, range: rmi_abi::IpaRange) {
+//! realm.unshare(pool, range, &mut |_| {});
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use realm_builder::{Active, Realm};
+//! # use rmi_host::Platform;
+//! # fn early<P: Platform>(mut realm: Realm<'_, '_, P, Active>, pool: &mut sro::Pool<'_>) {
+//! realm.dismantle(pool, 1, &mut |_| {});
+//! # }
+//! ```
+//!
+//! And no thread is still at work on its memory when it is:
+//!
+//! ```compile_fail,E0505
+//! # use realm_builder::{Active, Realm};
+//! # use rmi_host::Platform;
+//! # fn torn<P: Platform>(realm: Realm<'_, '_, P, Active>, pools: [&mut sro::Pool<'_>; 2], range: rmi_abi::IpaRange) {
+//! # let [pool, other] = pools;
+//! let mut work = || realm.reclaim(pool, range, &mut |_| {});
+//! realm.tear_down([], other, &mut |_| {});
+//! work();
+//! # }
+//! ```
+//!
 //! | Module | What it holds |
 //! |---|---|
 //! | [`config`] | what a Realm is to be, checked against the RMM |

@@ -138,7 +138,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let next = self.shadow.lock().next_memory(from, range.top());
             let Some(at) = next else { break };
             match self.unmap_some(list, at, range.top()) {
-                Ok(reached) if reached > at.base => (from, idle) = (reached, 0),
+                // An RMM that says it stopped inside an entry is not asked about that entry for ever.
+                Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
                     idle += 1;
                     result = self.still_patient(idle, reached);
