@@ -45,7 +45,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512 of them and more in one call. Pieces that touch are delegated together.
     ///
-    /// What is mapped has left `memory`; what was not is in it, from the front, in its order.
+    /// What is mapped has left `memory`; what was not is in it, from the front.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
