@@ -66,8 +66,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         let result = match first {
             Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
                 let mut from = at.base;
-                let top = self.geometry.unprotected_base();
-                if !self.harvest(&mut from, top, &mut homeward, home) {
+                // Not past what is still mapped: to look at all of that in every step takes longer than the calls.
+                let reach = (self.geometry.unprotected_base(), true);
+                if !self.harvest(&mut from, reach, &mut homeward, home) {
                     homeward.send_some(self.rmm, home);
                 }
                 Ok(Progress::More)

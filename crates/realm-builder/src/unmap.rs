@@ -132,7 +132,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         }
         from = range.base();
-        while !self.harvest(&mut from, range.top(), &mut homeward, home) {
+        while !self.harvest(&mut from, (range.top(), false), &mut homeward, home) {
             homeward.send(self.rmm, home);
         }
         homeward.send(self.rmm, home);
@@ -261,12 +261,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Takes memory out of the shadow that is no longer mapped, from `from` on. What the RMM named goes to `homeward`, which has to be sent when this says false, because there is more; what the RMM did not
+    /// Takes memory out of the shadow that is no longer mapped, from `from` on: all that there is below `top`, or with `first_only` up to what is still mapped. What the RMM named goes to `homeward`, which has to be sent when this says false, because there is more; what the RMM did not
     /// name is recovered.
     pub(crate) fn harvest(
         &self,
         from: &mut Ipa,
-        top: Ipa,
+        (top, first_only): (Ipa, bool),
         homeward: &mut Homeward,
         home: &mut dyn FnMut(Undelegated),
     ) -> bool {
@@ -280,6 +280,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                     tag::NAMED => true,
                     tag::LOST => false,
                     // Still mapped.
+                    _ if first_only => break true,
                     _ => {
                         *from = at.top();
                         continue;
