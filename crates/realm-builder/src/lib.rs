@@ -61,8 +61,9 @@
 //! | [`realm`], [`create`] | [`Realm`] and its states |
 //! | [`populate`] | memory and content, in canonical order; memory for a running Realm |
 //! | [`plan`], [`table`] | which blocks and tables; pure, and carried out |
+//! | [`planes`] | planes with trees of their own |
 //! | [`recs`] | virtual CPUs |
-//! | [`ripas`] | RIPAS changes that the Realm asks for |
+//! | [`ripas`], [`s2ap`] | RIPAS changes and permissions that the Realm asks for |
 //! | [`teardown`] | the way down |
 //! | [`image`] | guest images: what goes where |
 //! | [`measurement_log`] | what changed the initial measurement, as data and as text |
@@ -86,6 +87,7 @@ pub mod image;
 mod map;
 pub mod measurement_log;
 pub mod plan;
+pub mod planes;
 pub mod populate;
 pub mod realm;
 pub mod recs;
@@ -93,6 +95,7 @@ pub mod recs;
 pub mod rim;
 pub mod ripas;
 pub mod runtime;
+pub mod s2ap;
 mod shadow;
 pub mod share;
 mod shelf;
@@ -106,6 +109,7 @@ pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};
 pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
+pub use planes::PlaneMapped;
 pub use populate::{Content, Populated, Region};
 pub use realm::{Active, Alive, New, Realm, Terminated};
 pub use recs::RecStart;
@@ -113,6 +117,7 @@ pub use recs::RecStart;
 pub use rim::Rim;
 pub use ripas::RipasStopped;
 pub use runtime::Served;
+pub use s2ap::S2apStopped;
 pub use share::NotShared;
 pub use storage::{RealmStorage, Records, SharedRoom, TableRoom};
 pub use teardown::Progress;

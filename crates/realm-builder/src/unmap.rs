@@ -218,10 +218,19 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// An RMM that makes no progress would be asked for ever.
     pub(crate) fn still_patient(&self, idle: u32, at: Ipa) -> Result<(), Error> {
+        self.still_patient_with(Command::RttDataUnmap, idle, at)
+    }
+
+    pub(crate) fn still_patient_with(
+        &self,
+        command: Command,
+        idle: u32,
+        at: Ipa,
+    ) -> Result<(), Error> {
         if idle <= self.rmm.patience().busy {
             return Ok(());
         }
-        let (command, subject) = (Command::RttDataUnmap, Subject::Ipa(at));
+        let subject = Subject::Ipa(at);
         Err(Error::violation(command, Violation::Progress, at.raw(), subject))
     }
 

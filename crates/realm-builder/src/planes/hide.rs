@@ -1,0 +1,81 @@
+//! Hiding in auxiliary trees what they show: before the primary tree changes, and on the way down.
+
+use rmi_abi::flags::AuxUnmapFlags;
+use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_host::command::AuxTree;
+use rmi_host::{Error, Platform};
+
+use crate::realm::Realm;
+use crate::shadow::{At, Row, Shows};
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Hides what any auxiliary tree shows in a range that is held.
+    pub(crate) fn hide_everywhere(&self, range: IpaRange) -> Result<(), Error> {
+        let trees = {
+            let shadow = self.shadow.lock();
+            shadow.shows_anything().then(|| shadow.aux_trees())
+        };
+        trees.into_iter().flatten().try_for_each(|tree| self.hide(tree, range))
+    }
+
+    /// Hides what an auxiliary tree shows in a range that is held; entries that reach out of it as a whole.
+    pub(crate) fn hide(&self, tree: AuxTree, range: IpaRange) -> Result<(), Error> {
+        let (mut from, mut idle) = (range.base(), 0);
+        loop {
+            let row = self.shadow.lock().shown_row(tree, from, range.top());
+            let Some(row) = row else { return Ok(()) };
+            from = self.hide_row(tree, &row, &mut idle)?;
+        }
+    }
+
+    /// One command about the first of what an auxiliary tree shows.
+    pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
+        let top = self.geometry.unprotected_base();
+        let row = self.shadow.lock().shown_row(tree, at.base, top);
+        row.map_or(Ok(()), |row| self.hide_row(tree, &row, idle).map(|_| ()))
+    }
+
+    /// One command; says up to where nothing of the row is shown any more.
+    fn hide_row(&self, tree: AuxTree, row: &Row, idle: &mut u32) -> Result<Ipa, Error> {
+        let base = row.range.base();
+        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        let row = if by_range { *row } else { row.first() };
+        let answer = if by_range {
+            let flags = AuxUnmapFlags { tree_index: tree.index() };
+            self.rmm.rtt_aux_prot_unmap(&self.rd, row.range, flags)
+        } else {
+            let hidden = self.rmm.rtt_aux_unmap_protected(&self.rd, tree, base);
+            hidden.map(|_| row.range.top()).map_err(Error::from)
+        };
+        let reached = match answer {
+            Ok(reached) => reached,
+            // What was unclear is clear now: nothing is shown.
+            Err(error)
+                if !row.sure && error.status() == Some(Status::ErrorRttAux) && error.is_clean() =>
+            {
+                row.range.top()
+            }
+            Err(error) => {
+                if !error.is_clean() {
+                    self.shadow.lock().note(tree, row.range, Shows::Perhaps);
+                }
+                return Err(error);
+            }
+        };
+        let (whole, part) = row.split(reached);
+        {
+            let mut shadow = self.shadow.lock();
+            shadow.note(tree, whole, Shows::Nothing);
+            shadow.note(tree, part, Shows::Perhaps);
+        }
+        if whole.is_empty() {
+            // The RMM made way for an interrupt.
+            *idle += 1;
+            self.rmm.platform().relax();
+            self.still_patient_with(Command::RttAuxProtUnmap, *idle, base)?;
+        } else {
+            *idle = 0;
+        }
+        Ok(whole.top())
+    }
+}
