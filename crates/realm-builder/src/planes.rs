@@ -7,6 +7,41 @@
 //! What is shared with the Realm, the unprotected half, is shown in the primary tree only. No document says that the RMM sees to it that host memory goes from auxiliary trees before it goes from the primary one, so showing it is
 //! `unsafe`, and an embedder who wants it calls `rtt_aux_map_unprotected` or `rtt_aux_unprot_map` and keeps the promise made there.
 
+//! ```
+//! # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
+//! # use rmi_abi::{Dialect, Ipa, IpaRange};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//! use realm_builder::PlaneTables;
+//! use rmi_host::command::AuxTree;
+//! # let mut options = Options::new(Dialect::TfRmm2026_07);
+//! # options.features[3] = 3;
+//! # let model = Model::new(options)?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//!
+//! let mut config = RealmConfig::new(40);
+//! config.num_aux_planes = 1;
+//! config.plane_tables = Some(PlaneTables::PerPlane);
+//! let mut storage = RealmStorage::<16, 16>::new();
+//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+//! let pages = memory.take_front(0x3000).expect("1 GiB");
+//! realm.populate(&mut pool, &mut [Region::new(Ipa::new(0x8000_0000), pages, Content::Unspecified)], &mut |_| {})?;
+//!
+//! // The auxiliary plane is the last one and has the primary tree; plane 0 has tree 1.
+//! let tree = AuxTree::new(1).expect("1 to 3");
+//! let all = IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?;
+//! assert_eq!(realm.map_plane(&mut pool, tree, all)?.bytes, 0x3000);
+//! # assert_eq!(realm.tear_down([], &mut pool, &mut drop), None);
+//! # pool.drain(&rmm, &mut drop);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod hide;
 mod show;
 
@@ -47,11 +82,18 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         range: IpaRange,
     ) -> Result<PlaneMapped, BuildError> {
         self.check_plane(tree, range)?;
-        let mut held = self.hold_in(core::iter::once(tree), range, |_| Ok(()))?;
-        self.show(&mut held, pool, tree, range)
+        let trees = core::iter::once(tree);
+        let mut held = self.hold_in(trees.clone(), range, |_| Ok(()))?;
+        if self.make_for(&mut held, pool, tree, range)? {
+            // For the tables, whole entries had to be held that cover more than the range. Others may go on there.
+            drop(held);
+            held = self.hold_in(trees, range, |_| Ok(()))?;
+            self.make_for(&mut held, pool, tree, range)?;
+        }
+        self.show(tree, range)
     }
 
-    /// Hides what an auxiliary tree shows in a range of the protected half. A block that reaches out of the range is hidden as a whole. Tables stay; [`Realm::fold`] frees them.
+    /// Hides what an auxiliary tree shows in a range of the protected half. A block that reaches out of the range is hidden as a whole. Tables stay until those of the primary tree are [folded](Realm::fold).
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_PROT_UNMAP; TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_PROTECTED.
     ///

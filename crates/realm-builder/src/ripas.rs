@@ -79,6 +79,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
             let top = self
                 .rmm
                 .rtt_set_ripas(&self.rd, rec, left)
+                .inspect_err(|error| self.doubt_hidden(error, left))
                 .map_err(|error| stop(error.into(), left.base()))?;
             left = IpaRange::new(top, left.top()).unwrap_or(IpaRange::empty(top));
         }

@@ -1,6 +1,6 @@
 //! The way down: unmap, take the tables apart, destroy, and account for every granule.
 
-use rmi_abi::{Command, Ipa, Status};
+use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{
     Delegated, Error, Failed, InUse, Platform, QuarantineReason, Subject, Undelegated, Violation,
@@ -139,8 +139,16 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 (unclear(create), Ok(()))
             }
             Err(error) => {
+                let shadow = self.shadow.get_mut();
                 if !error.is_clean() {
-                    self.shadow.get_mut().doubt_table(tree, level, ipa);
+                    shadow.doubt_table(tree, level, ipa);
+                } else if let Some(tree) = tree
+                    && error.status() == Some(missing)
+                {
+                    // It shows something after all, or it never was made: the next try finds out.
+                    shadow.doubt_table(Some(tree), level, ipa);
+                    let range = IpaRange::with_size(ipa, level.table_bytes());
+                    shadow.doubt(tree, range.unwrap_or(IpaRange::empty(ipa)));
                 }
                 return Err(error);
             }

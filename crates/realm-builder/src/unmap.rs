@@ -196,6 +196,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 if !error.is_clean() {
                     self.retag(range, tag::SURE, tag::UNSURE);
                 }
+                self.doubt_hidden(&error, first.range());
                 return Err(error);
             }
         };

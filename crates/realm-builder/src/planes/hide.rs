@@ -28,6 +28,17 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
+    /// After an RMM refused to change a range of the primary tree because of what an auxiliary one shows: what it said before was not so, and all of that is to be hidden once more.
+    pub(crate) fn doubt_hidden(&self, error: &Error, range: IpaRange) {
+        if error.status() != Some(Status::ErrorRttAux) || !error.is_clean() {
+            return;
+        }
+        let mut shadow = self.shadow.lock();
+        for tree in shadow.aux_trees() {
+            shadow.doubt(tree, range);
+        }
+    }
+
     /// One command about the first of what an auxiliary tree shows.
     pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
         let top = self.geometry.unprotected_base();
@@ -56,7 +67,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 row.range.top()
             }
             Err(error) => {
-                if !error.is_clean() {
+                // An RMM that refuses to hide what it said to show may not show it.
+                if !error.is_clean() || error.status() == Some(Status::ErrorRttAux) {
                     self.shadow.lock().note(tree, row.range, Shows::Perhaps);
                 }
                 return Err(error);

@@ -14,28 +14,36 @@ use crate::realm::Realm;
 use crate::shadow::{Row, Shows};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Shows in an auxiliary tree what the primary one maps in a range that is held in both.
-    pub(super) fn show(
+    /// Makes the tables that an auxiliary tree needs to show what the primary one maps in a range that is held in both; says whether any was missing.
+    pub(super) fn make_for(
         &self,
         held: &mut Held<'_, '_>,
         pool: &mut Pool<'_>,
         tree: AuxTree,
         range: IpaRange,
-    ) -> Result<PlaneMapped, BuildError> {
-        let hidden = |from| self.shadow.lock().hidden_row(tree, from, range.top());
+    ) -> Result<bool, BuildError> {
+        let before = self.tables();
         let mut from = range.base();
         let runs = core::iter::from_fn(move || {
-            let row = hidden(from)?;
+            let row = self.hidden(tree, from, range.top())?;
             from = row.range.top();
             let (ipa, bytes) = (row.range.base(), row.range.bytes());
             Some(Run { ipa, pa: Pa::new(0), level: row.level, bytes })
         });
         self.make_in(Some(tree), held, pool, plan::tables_of_runs(self.geometry, runs))?;
+        Ok(self.tables() > before)
+    }
 
+    fn hidden(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
+        self.shadow.lock().hidden_row(tree, from, top)
+    }
+
+    /// Shows in an auxiliary tree what the primary one maps in a range that is held; the tables are there.
+    pub(super) fn show(&self, tree: AuxTree, range: IpaRange) -> Result<PlaneMapped, BuildError> {
         let by_range = Command::RttAuxProtMap.form(self.rmm.dialect()).is_some();
         let mut mapped = PlaneMapped::default();
         let (mut from, mut idle) = (range.base(), 0);
-        while let Some(row) = hidden(from) {
+        while let Some(row) = self.hidden(tree, from, range.top()) {
             let row = if by_range { row } else { row.first() };
             let first = row.first().range;
             match self.show_row(tree, &row, by_range) {

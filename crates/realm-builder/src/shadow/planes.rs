@@ -55,6 +55,11 @@ impl Row {
         Some(Self { range, ..self })
     }
 
+    /// How many pieces of `bytes`, aligned to that, the row lies in.
+    pub(crate) fn count(&self, bytes: u64) -> u64 {
+        self.range.top().raw().div_ceil(bytes) - self.range.base().raw() / bytes
+    }
+
     /// The whole entries below an address, and the one that it is in the middle of.
     pub(crate) fn split(&self, reached: Ipa) -> (IpaRange, IpaRange) {
         let bytes = self.level.entry_bytes();
@@ -123,6 +128,20 @@ impl Shadow<'_> {
                 self.set(at, shows);
             }
             ipa = at.top();
+        }
+    }
+
+    /// Notes that an auxiliary tree may show all memory in a range after all: the RMM says that it shows some.
+    pub(crate) fn doubt(&mut self, tree: AuxTree, range: IpaRange) {
+        let mut from = range.base();
+        while let Some(at) = self.next_memory(from, range.top()) {
+            from = at.top();
+            if self
+                .walk_tree(tree.index(), at.base, at.level)
+                .is_some_and(|aux| aux.level == at.level)
+            {
+                self.note(tree, at.range(), Shows::Perhaps);
+            }
         }
     }
 
