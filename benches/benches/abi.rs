@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use realm_builder::plan;
+use realm_builder::plan::{self, Limits};
 use rmi_abi::command::Fid;
 use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::{Geometry, Level};
@@ -38,6 +38,16 @@ fn planning(c: &mut Criterion) {
         b.iter(|| {
             let runs = plan::runs(Ipa::new(0), black_box(memory), Level::L1).count();
             runs + plan::tables(geometry, black_box(range), Level::L3).count()
+        });
+    });
+    // No two pages touch: each is a descriptor of its own.
+    let pages: Vec<_> = (0..1u64 << 18)
+        .map(|n| PaRange::with_size(Pa::new(0x1000 + n * 0x2000), 0x1000).unwrap())
+        .collect();
+    c.bench_function("plan: 1 GiB of scattered 4 KiB pages, to the last call", |b| {
+        b.iter(|| {
+            let pages = black_box(&pages).iter().copied();
+            plan::map_cost(geometry, Ipa::new(0), pages, &|_, _| false, Limits::ONE_BY_ONE)
         });
     });
 }

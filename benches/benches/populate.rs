@@ -2,8 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a bench may fail loudly")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
-use rmi_abi::{Dialect, Ipa};
+use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Records, Region, TableRoom};
+use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::{Discovered, Host, SessionOptions};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, activate};
@@ -50,5 +50,42 @@ fn populate(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, populate);
+/// Maps a GiB of scattered pages into a Realm and takes it back, leaf table by leaf table: what the library does beside the calls.
+fn scattered(c: &mut Criterion) {
+    let mut group = c.benchmark_group("map and reclaim");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(1 << 15));
+    group.bench_function("128 MiB of scattered 4 KiB pages, ranges", |b| {
+        b.iter(|| {
+            let model = Model::new(Options::new(Dialect::TfRmm2026_07).range_capable()).unwrap();
+            let mut memory = model.take_memory();
+            let mut places = PoolStorage::<32>::new();
+            let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+            pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
+            let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default())
+                .map_err(|failed| failed.error)
+                .unwrap();
+            let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+            let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(80).collect();
+            let records = Records { tables: &mut rooms, shared: &mut [] };
+            let realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
+            let mut pages: Vec<_> = (0..1 << 15)
+                .map(|_| {
+                    let page = memory.take_front(1 << 12).unwrap();
+                    let _ = memory.take_front(1 << 12).unwrap().into_raw();
+                    page
+                })
+                .collect();
+            let ipa = Ipa::new(0x8000_0000);
+            realm.map_scattered(&mut pool, ipa, &mut pages).unwrap();
+            let range = IpaRange::with_size(ipa, 128 << 20).unwrap();
+            realm.reclaim(&mut pool, range, &mut |_| {}).unwrap();
+            assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+            pool.drain(&rmm, &mut |_| {});
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, populate, scattered);
 criterion_main!(benches);

@@ -1,4 +1,4 @@
-//! A whole life in a few calls.
+//! A life that is lived to its end, whatever happens in it; and the first of two: a Realm boots and turns itself off.
 
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::rtt::Ripas;
@@ -17,8 +17,10 @@ use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
 
+use crate::runtime::{self, Stop};
+
 const DRAM: u64 = 16 << 20;
-const RAM: u64 = 0x4000_0000;
+pub(crate) const RAM: u64 = 0x4000_0000;
 
 /// A life to be lived.
 pub(crate) struct Life {
@@ -27,6 +29,16 @@ pub(crate) struct Life {
     dies: bool,
     one_by_one: bool,
     mood: Mood,
+    course: Course,
+}
+
+/// What happens in a life.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Course {
+    /// The Realm boots and turns itself off.
+    Boot,
+    /// Its memory is changed in every way while it runs; the life ends there.
+    Runtime(Stop),
 }
 
 /// Changes the model's options.
@@ -74,7 +86,7 @@ impl Ending {
     }
 }
 
-type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
 
 /// Books, and the ranges that a full pool could not keep.
 #[derive(Default)]
@@ -94,7 +106,19 @@ impl Ledger for Books {
 
 impl Life {
     pub(crate) fn new(dialect: Dialect) -> Self {
-        Self { dialect, fault: None, dies: false, one_by_one: false, mood: |_| {} }
+        Self {
+            dialect,
+            fault: None,
+            dies: false,
+            one_by_one: false,
+            mood: |_| {},
+            course: Course::Boot,
+        }
+    }
+
+    /// A life of another kind.
+    pub(crate) fn of(self, course: Course) -> Self {
+        Self { course, ..self }
     }
 
     pub(crate) fn with_fault(self, at: u64, fault: Fault) -> Self {
@@ -132,14 +156,14 @@ impl Life {
             Injecting::once(&model, at, fault)
         };
         let books = Books::default();
-        let quarantine = QuarantineShelf::<64>::new();
+        let quarantine = QuarantineShelf::<256>::new();
         let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
 
         let whole = model.take_memory();
         let range = whole.range();
-        let mut heap = Heap::new((0..64).map(|_| Undelegated::empty()).collect());
+        let mut heap = Heap::new((0..256).map(|_| Undelegated::empty()).collect());
         heap.insert(whole).unwrap();
-        let lived = session(platform, &model, &mut heap);
+        let lived = session(platform, &model, &mut heap, self.course);
 
         let mut known: Vec<PaRange> = heap.iter().collect();
         let mut quarantined = 0;
@@ -149,8 +173,11 @@ impl Life {
             quarantined += range.bytes() / MIN_GRANULE;
             known.push(range);
         });
+        let census = model.census();
         let stolen = host
             .iter()
+            // Granule by granule only where it is needed: it takes longer than the life.
+            .filter(|_| census.undelegated != census.total)
             .flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000).map(Pa::new))
             .filter(|pa| model.granule_state(*pa) != Some(GranuleState::Undelegated))
             .collect();
@@ -184,7 +211,7 @@ fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
     gaps
 }
 
-fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap) -> bool {
+fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Course) -> bool {
     let mut storage = PoolStorage::<32>::new();
     let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
@@ -200,7 +227,10 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap) -> bool {
         return false;
     };
     let rmm = activated.rmm;
-    let lived = realm(&rmm, model, &mut pool, heap);
+    let lived = match course {
+        Course::Boot => realm(&rmm, model, &mut pool, heap),
+        Course::Runtime(stop) => runtime::realm(&rmm, model, &mut pool, heap, stop),
+    };
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
     lived
 }

@@ -2,7 +2,9 @@
 //! confirms it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod at_run_time;
 mod life;
+mod runtime;
 
 use std::num::NonZeroU32;
 

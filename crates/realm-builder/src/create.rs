@@ -109,6 +109,7 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             shadow: Mutex::new(shadow),
             table_by_table: AtomicBool::new(false),
             homeward: Homeward::default(),
+            idle: 0,
             donated,
             next_rec: 0,
             recs: 0,

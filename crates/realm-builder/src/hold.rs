@@ -1,8 +1,9 @@
 //! Having a part of a Realm's IPA space to oneself.
 
-use rmi_abi::IpaRange;
-use rmi_host::Platform;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
+use rmi_host::{InUse, Platform};
 use spin::Mutex;
 
 use crate::claims::Claim;
@@ -29,12 +30,23 @@ impl Held<'_, '_> {
         Ok(())
     }
 
-    /// A reserved room is used now.
-    pub(crate) fn used(&mut self) {
-        if self.reserved > 0 {
-            self.reserved -= 1;
-            self.shadow.lock().unreserve(1);
-        }
+    /// Adds a table to the shadow, in a room that was reserved. Room and promise change hands together: in between, somebody else could be promised the same room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shadow::graft`].
+    pub(crate) fn graft(
+        &mut self,
+        tree: Option<AuxTree>,
+        (level, ipa): (Level, Ipa),
+        granule: InUse,
+        sure: bool,
+    ) -> Result<(), InUse> {
+        let mut shadow = self.shadow.lock();
+        let promised = self.reserved.min(1);
+        self.reserved -= promised;
+        shadow.unreserve(promised);
+        shadow.graft(tree, level, ipa, granule, sure)
     }
 }
 

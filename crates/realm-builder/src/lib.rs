@@ -45,6 +45,54 @@
 //! # }
 //! ```
 //!
+//! The memory of a Realm that lives, from as many threads as it has virtual CPUs: every operation takes `&self` and a pool of the thread's own.
+//!
+//! ```
+//! # use realm_builder::{Realm, RealmConfig, RealmStorage, Served};
+//! # use realm_builder::plan::Limits;
+//! # use rmi_abi::{Dialect, Ipa, IpaRange};
+//! # use rmi_host::command::SharedAccess;
+//! # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let ledger = CountingLedger::new();
+//! # let platform = Host::new(&model, &model).with_ledger(&ledger);
+//! # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let mut storage = RealmStorage::<16, 16>::new();
+//! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
+//! let realm = realm.activate().map_err(|failed| failed.error)?;
+//! # let mut home = Vec::new();
+//!
+//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call; here the host gives 64 KiB at a time.
+//! let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
+//! let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(64 << 10));
+//! let served = realm.serve_fault(&mut pool, Ipa::new(0x8012_3456), ram, &mut supply, &mut |_| {})?;
+//! assert_eq!(served, Served::Mapped(IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?));
+//!
+//! // The Realm turns a part of it into shared memory.
+//! let buffer = IpaRange::with_size(Ipa::new(0x8010_0000), 0x4000)?;
+//! realm.convert_to_shared(&mut pool, buffer, SharedAccess::MEMORY, &mut |host| home.push(host))?;
+//! let alias = realm.geometry().unprotected_alias(buffer.base()).expect("it is private");
+//! assert_eq!(realm.shared_at(alias).map(|piece| piece.bytes()), Some(0x4000));
+//!
+//! // A balloon: memory comes back. What taking the rest apart will cost is known.
+//! realm.reclaim(&mut pool, IpaRange::with_size(Ipa::new(0x8000_0000), 0x8000)?, &mut |host| home.push(host))?;
+//! assert_eq!(realm.memory_bytes(), (2 << 20) - 0x4000 - 0x8000);
+//! println!("{} calls", realm.dismantle_cost(Limits::ONE_BY_ONE).calls());
+//! assert_eq!(realm.tear_down([], &mut pool, &mut |host| home.push(host)), None);
+//! pool.drain(&rmm, &mut |host| home.push(host));
+//! assert_eq!(ledger.balance().outstanding(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! A Realm that is not new can get no measured content, and one that is not active cannot change its RIPAS; neither compiles:
 //!
 //! ```compile_fail,E0599
@@ -55,19 +103,69 @@
 //! # }
 //! ```
 //!
+//! ```compile_fail,E0599
+//! # use realm_builder::{New, Realm};
+//! # use rmi_host::{Platform, RecName};
+//! # fn early<P: Platform>(realm: &Realm<'_, '_, P, New>, pool: &mut sro::Pool<'_>, rec: RecName, range: rmi_abi::IpaRange) {
+//! realm.set_ripas(pool, rec, range);
+//! # }
+//! ```
+//!
+//! One that will never run again gets no memory and shares none; it is taken apart, which one that may still run is not:
+//!
+//! ```compile_fail,E0599
+//! # use realm_builder::{Realm, Terminated};
+//! # use rmi_host::{Platform, Undelegated};
+//! # fn late<P: Platform>(realm: &Realm<'_, '_, P, Terminated>, pool: &mut sro::Pool<'_>, memory: Undelegated) {
+//! realm.map(pool, rmi_abi::Ipa::new(0), memory);
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use realm_builder::{Realm, Terminated};
+//! # use rmi_host::Platform;
+//! # fn late<P: Platform>(realm: &Realm<'_, '_, P, Terminated>, pool: &mut sro::Pool<'_>, range: rmi_abi::IpaRange) {
+//! realm.unshare(pool, range, &mut |_| {});
+//! # }
+//! ```
+//!
+//! ```compile_fail,E0599
+//! # use realm_builder::{Active, Realm};
+//! # use rmi_host::Platform;
+//! # fn early<P: Platform>(mut realm: Realm<'_, '_, P, Active>, pool: &mut sro::Pool<'_>) {
+//! realm.dismantle(pool, 1, &mut |_| {});
+//! # }
+//! ```
+//!
+//! And no thread is still at work on its memory when it is:
+//!
+//! ```compile_fail,E0505
+//! # use realm_builder::{Active, Realm};
+//! # use rmi_host::Platform;
+//! # fn torn<P: Platform>(realm: Realm<'_, '_, P, Active>, pools: [&mut sro::Pool<'_>; 2], range: rmi_abi::IpaRange) {
+//! # let [pool, other] = pools;
+//! let mut work = || realm.reclaim(pool, range, &mut |_| {});
+//! realm.tear_down([], other, &mut |_| {});
+//! work();
+//! # }
+//! ```
+//!
 //! | Module | What it holds |
 //! |---|---|
 //! | [`config`] | what a Realm is to be, checked against the RMM |
 //! | [`realm`], [`create`] | [`Realm`] and its states |
-//! | [`populate`] | memory and content, in canonical order; memory for a running Realm |
-//! | [`plan`], [`table`] | which blocks and tables; pure, and carried out |
+//! | [`any`] | Realms whose state is known at run time; the end of all of them |
+//! | [`populate`] | memory and content, in canonical order |
+//! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
+//! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
+//! | [`plan`], [`table`] | which blocks, tables and calls, and what they cost; pure, and carried out |
 //! | [`planes`] | planes with trees of their own |
-//! | [`recs`] | virtual CPUs |
+//! | [`runtime`] | mapping, faults, reclaiming |
+//! | [`share`], [`convert`] | memory that the host shares, and conversions |
 //! | [`ripas`], [`s2ap`] | RIPAS changes and permissions that the Realm asks for |
-//! | [`teardown`] | the way down |
-//! | [`image`] | guest images: what goes where |
-//! | [`measurement_log`] | what changed the initial measurement, as data and as text |
-#![cfg_attr(feature = "rim", doc = "| [`rim`] | the initial measurement, computed on the host |")]
+//! | [`fold`] | fewer tables |
+//! | [`recs`] | virtual CPUs |
+//! | [`teardown`] | the way down, at once or in steps |
 //! | [`storage`], [`error`] | records, and what can go wrong |
 //!
 //! # Features
@@ -76,8 +174,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod any;
 mod claims;
 pub mod config;
+pub mod convert;
 mod cost;
 pub mod create;
 pub mod error;
@@ -104,6 +204,7 @@ pub mod table;
 pub mod teardown;
 mod unmap;
 
+pub use any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};

@@ -61,6 +61,10 @@ pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item =
     core::iter::from_fn(move || {
         let left = memory.bytes().checked_sub(done).filter(|left| *left > 0)?;
         let (ipa, pa) = (ipa.checked_add(done)?, memory.base().checked_add(done)?);
+        if left < Level::L2.entry_bytes() && left.is_multiple_of(Level::L3.entry_bytes()) {
+            done += left;
+            return Some(Run { ipa, pa, level: Level::L3, bytes: left });
+        }
         let level = largest_block(ipa, pa, left)?.max(top_level);
         let block = level.entry_bytes();
         // A run of blocks ends where a larger block becomes possible: both addresses reach its alignment, and it fits.
@@ -105,6 +109,10 @@ fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 
     core::iter::from_fn(move || {
         let top = run.range().top();
         let offset = at.checked_offset_from(run.ipa).filter(|_| at < top)?;
+        if run.level == Level::L3 {
+            at = top;
+            return Some(run);
+        }
         let mut level = run.level;
         while below(level, at) {
             level = level.child()?;
@@ -128,6 +136,57 @@ fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 
     })
 }
 
+/// Names the tables of runs that come in the order of their addresses, each once, and none before its parent.
+#[derive(Clone, Debug)]
+struct Tables {
+    geometry: Geometry,
+    /// Of each level, where the tables that were named end.
+    named: [Option<Ipa>; 4],
+    /// The run in hand, and the table that is next.
+    hand: Option<(Run, Level, Ipa)>,
+}
+
+impl Tables {
+    const fn new(geometry: Geometry) -> Self {
+        Self { geometry, named: [None; 4], hand: None }
+    }
+
+    fn named(&mut self, level: Level) -> Option<&mut Option<Ipa>> {
+        self.named.get_mut(usize::try_from(level.number()).ok()?)
+    }
+
+    /// Takes the next run in hand.
+    fn begin(&mut self, run: Run) {
+        let top = run.range().top();
+        // Most runs lie in the last table that was named, and so in those above it.
+        let covers = |end: &mut Option<Ipa>| end.is_some_and(|end| end >= top);
+        if !self.named(run.level).is_some_and(covers) {
+            let first = self.geometry.start_level().child();
+            self.hand = first.map(|level| (run, level, self.geometry.table_base(run.ipa, level)));
+        }
+    }
+
+    /// Names the next table of the run in hand.
+    fn next(&mut self) -> Option<(Level, Ipa)> {
+        loop {
+            let (run, level, base) =
+                self.hand.take().filter(|(run, level, _)| *level <= run.level)?;
+            let following = base.checked_add(level.table_bytes());
+            self.hand = match following.filter(|next| *next < run.range().top()) {
+                Some(next) => Some((run, level, next)),
+                None => level
+                    .child()
+                    .map(|below| (run, below, self.geometry.table_base(run.ipa, below))),
+            };
+            let named = self.named(level)?;
+            if named.is_none_or(|named| base >= named) {
+                *named = following;
+                return Some((level, base));
+            }
+        }
+    }
+}
+
 /// The tables that must exist so that runs can be mapped, each once, and none before its parent: level, and base of what it covers.
 ///
 /// The runs are in the order of their addresses.
@@ -135,36 +194,12 @@ pub fn tables_of_runs(
     geometry: Geometry,
     mut runs: impl Iterator<Item = Run> + Clone,
 ) -> impl Iterator<Item = (Level, Ipa)> + Clone {
-    // Of each level, where the tables that were named end.
-    let mut named: [Option<Ipa>; 4] = [None; 4];
-    let first = geometry.start_level().child();
-    let mut hand: Option<(Run, Level, Ipa)> = None;
+    let mut tables = Tables::new(geometry);
     core::iter::from_fn(move || {
         loop {
-            let (run, level, base) = match hand.take() {
-                Some(hand) => hand,
-                None => {
-                    let run = runs.next()?;
-                    let Some(level) = first else { continue };
-                    (run, level, geometry.table_base(run.ipa, level))
-                }
-            };
-            if level > run.level {
-                continue;
-            }
-            let following = base.checked_add(level.table_bytes());
-            hand = match following.filter(|next| *next < run.range().top()) {
-                Some(next) => Some((run, level, next)),
-                None => {
-                    level.child().map(|below| (run, below, geometry.table_base(run.ipa, below)))
-                }
-            };
-            let place = usize::try_from(level.number()).ok().and_then(|n| named.get_mut(n));
-            if let Some(named) = place
-                && named.is_none_or(|named| base >= named)
-            {
-                *named = following;
-                return Some((level, base));
+            match tables.next() {
+                Some(table) => return Some(table),
+                None => tables.begin(runs.next()?),
             }
         }
     })

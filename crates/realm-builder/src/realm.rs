@@ -66,6 +66,8 @@ pub struct Realm<'r, 'm, P, S> {
     pub(crate) table_by_table: AtomicBool,
     /// Memory that is unmapped and not yet undelegated, while the Realm is taken apart.
     pub(crate) homeward: Homeward,
+    /// Calls that came to nothing, one after the other, while the Realm is taken apart.
+    pub(crate) idle: u32,
     /// What REALM_CREATE was given.
     pub(crate) donated: Donated,
     /// RECs ever created: the index of the next one.
@@ -129,6 +131,7 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
             shadow: self.shadow,
             table_by_table: self.table_by_table,
             homeward: self.homeward,
+            idle: self.idle,
             donated: self.donated,
             next_rec: self.next_rec,
             recs: self.recs,

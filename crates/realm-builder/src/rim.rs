@@ -67,13 +67,15 @@ use rmi_abi::flags::DataFlags;
 use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor, RipasDescriptor};
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::RecParams;
-use rmi_abi::rtt::Level;
+use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use zerocopy::IntoBytes;
 
 pub use error::RimError;
 
 use crate::measurement_log::{Digest, MeasurementEvent};
+use crate::plan;
+use crate::populate::{Content, Region};
 use hash::{GRANULE, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.
@@ -164,7 +166,7 @@ impl Rim {
 
     /// Extends the measurement by content that is measured, granule by granule; the last one is filled up with zeros.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`](crate::Content::Measured). It takes regions in order of their IPAs; the calls here have
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`]. It takes regions in order of their IPAs; the calls here have
     /// to be in that order, too.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
@@ -189,7 +191,7 @@ impl Rim {
 
     /// Extends the measurement by content of which only the place is measured, granule by granule.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`](crate::Content::Unmeasured). Memory without content is not measured at all.
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`]. Memory without content is not measured at all.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
     ///
@@ -234,6 +236,67 @@ impl Rim {
             let top = table.map_or(range.top(), |table| table.min(range.top()));
             self.add(&MeasurementEvent::Ripas { range: IpaRange::new(base, top)?, level }, log)?;
             base = top;
+        }
+        Ok(())
+    }
+
+    /// Extends the measurement by what [`Realm::populate`](crate::Realm::populate) will do with these regions, which are sorted as there: the measurement of a Realm before it is built. RECs
+    /// follow, with [`Rim::add_rec`].
+    ///
+    /// ```
+    /// # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region, Rim};
+    /// # use rmi_abi::{Dialect, Ipa};
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # use sro::{Pool, PoolStorage, activate};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let mut places = PoolStorage::<8>::new();
+    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+    /// let config = RealmConfig::new(40);
+    /// let params = config.validate(rmm.features(), rmm.dialect())?;
+    /// let kernel = [0xd5; 0x1800];
+    /// let mut regions = [
+    ///     Region::new(Ipa::new(0x8000_4000), memory.take_front(0x1000).expect("1 GiB"), Content::Unspecified),
+    ///     Region::new(Ipa::new(0x8000_0000), memory.take_front(0x2000).expect("1 GiB"), Content::Measured(&kernel)),
+    /// ];
+    /// let mut rim = Rim::new(&params, rmm.dialect(), &mut |event| println!("{event}"))?;
+    /// rim.add_regions(&mut regions, params.geometry, &mut |event| println!("{event}"))?;
+    ///
+    /// let mut storage = RealmStorage::<8, 0>::new();
+    /// let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+    /// realm.populate(&mut pool, &mut regions, &mut |_| {})?;
+    /// assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
+    /// # realm.tear_down([], &mut pool, &mut |_| {});
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RimError::Range`] when a region is not aligned to granules, or leaves the address space.
+    pub fn add_regions(
+        &mut self,
+        regions: &mut [Region<'_>],
+        geometry: Geometry,
+        log: &mut dyn FnMut(&MeasurementEvent),
+    ) -> Result<(), RimError> {
+        regions.sort_unstable_by_key(|region| region.ipa);
+        for region in regions {
+            match region.content {
+                Content::Measured(content) => self.add_measured(region.ipa, content, log)?,
+                Content::Unmeasured(_) => self.add_unmeasured(region.range(), log)?,
+                Content::Unspecified => {
+                    let top = geometry.start_level().max(Level::L1);
+                    for run in plan::runs(region.ipa, region.memory.range(), top) {
+                        self.add_ripas(run.range(), run.level, log)?;
+                    }
+                }
+            }
         }
         Ok(())
     }

@@ -46,7 +46,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512 of them and more in one call. Pieces that touch are delegated together.
     ///
-    /// What is mapped has left `memory`; what was not is in it, from the front, in its order.
+    /// What is mapped has left `memory`; what was not is in it, from the front.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
@@ -70,7 +70,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut held = self.hold(range, |shadow| void(shadow, range))?;
         let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, pieces, self.top_block_level(), &exists);
+        let runs = plan::runs_of(ipa, plan::joined(pieces), self.top_block_level(), &exists);
         self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
 
         let slots = core::cell::RefCell::new((memory, 0usize, 0usize));

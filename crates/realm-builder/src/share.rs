@@ -11,6 +11,7 @@ use rmi_host::{
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
+use crate::hold::Held;
 use crate::plan::{self, Run};
 use crate::realm::{Alive, Realm};
 use crate::shadow::Shadow;
@@ -39,7 +40,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         &self,
         pool: &mut Pool<'_>,
         ipa: Ipa,
-        mut memory: Undelegated,
+        memory: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
         let range = IpaRange::with_size(ipa, memory.bytes()).unwrap_or(IpaRange::empty(ipa));
@@ -58,15 +59,25 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 room(shadow)
             })
         });
-        let mut held = match held {
-            Ok(held) => held,
-            Err(error) => return Err(NotShared { error, host: memory }),
-        };
+        match held {
+            Ok(mut held) => self.share_held(&mut held, pool, ipa, memory, access),
+            Err(error) => Err(NotShared { error, host: memory }),
+        }
+    }
+
+    /// Shares memory where nothing is shared, in a range that is held.
+    fn share_held(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        mut memory: Undelegated,
+        access: SharedAccess,
+    ) -> Result<(), NotShared> {
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(memory.range()).into_iter(), top, &exists);
-        let mut result =
-            self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs.clone()));
+        let mut result = self.make(held, pool, plan::tables_of_runs(self.geometry, runs.clone()));
         if result.is_ok() {
             for run in runs {
                 result = self.share_run(run, &mut memory, access);
@@ -133,8 +144,19 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ) -> Result<(), BuildError> {
         self.check_unprotected(range, range.bytes())?;
         let mut held = self.hold(range, room)?;
+        self.unshare_held(&mut held, pool, range, home)
+    }
+
+    /// Takes back what is shared in a range that is held.
+    fn unshare_held(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
         for end in [range.base(), range.top()] {
-            self.split_shared(&mut held, pool, end)?;
+            self.split_shared(held, pool, end)?;
         }
         loop {
             let piece = self.shadow.lock().cut_shared(&range);
@@ -163,6 +185,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
         self.check_unprotected(range, range.bytes())?;
+        // To the end: if somebody else took a part away in between, the rest would be mapped in its place.
+        let mut held = self.hold(range, room)?;
         let mut from = range.base();
         while from < range.top() {
             let left = IpaRange::new(from, range.top()).unwrap_or(range);
@@ -171,7 +195,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             let Some(piece) = piece else { break };
             let mut host = Undelegated::empty();
             let mut apart = |host: Undelegated| home(host);
-            let unshared = self.unshare(pool, piece, &mut |back| {
+            let unshared = self.unshare_held(&mut held, pool, piece, &mut |back| {
                 if let Err(back) = host.append(back) {
                     apart(back);
                 }
@@ -181,7 +205,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 break;
             }
             // It comes back from the front, so this is where it was.
-            if let Err(NotShared { error, host }) = self.share(pool, piece.base(), host, access) {
+            let shared = self.share_held(&mut held, pool, piece.base(), host, access);
+            if let Err(NotShared { error, host }) = shared {
                 if !host.is_empty() {
                     home(host);
                 }
@@ -203,7 +228,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Splits the block of shared memory that reaches across an address.
     fn split_shared(
         &self,
-        held: &mut crate::hold::Held<'_, '_>,
+        held: &mut Held<'_, '_>,
         pool: &mut Pool<'_>,
         ipa: Ipa,
     ) -> Result<(), BuildError> {

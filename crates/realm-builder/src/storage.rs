@@ -62,6 +62,9 @@ impl TableRoom {
     }
 }
 
+// What the page of this module promises.
+const _: () = assert!(size_of::<TableRoom>() <= 4096 + 100);
+
 impl Default for TableRoom {
     fn default() -> Self {
         Self::new()

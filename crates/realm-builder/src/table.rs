@@ -101,9 +101,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             // It may exist. Teardown has to know of it.
             Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
         };
-        held.used();
         // There is a room: it was reserved.
-        let homeless = self.shadow.lock().graft(tree, level, ipa, table, sure);
+        let homeless = held.graft(tree, (level, ipa), table, sure);
         drop(homeless);
         Ok(result?)
     }

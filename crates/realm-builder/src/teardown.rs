@@ -38,12 +38,14 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         calls: u32,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Progress, Error> {
-        let mut idle = 0;
+        // Patience lasts from one time to the next: an RMM that makes no progress would otherwise be asked for ever, a few calls at a time.
+        let mut idle = core::mem::take(&mut self.idle);
         for _ in 0..calls {
             if let Progress::Empty = self.step(pool, &mut idle, home)? {
                 return Ok(Progress::Empty);
             }
         }
+        self.idle = idle;
         Ok(Progress::More)
     }
 

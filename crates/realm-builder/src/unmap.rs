@@ -96,7 +96,8 @@ impl Span {
         let (mut descriptors, mut whole) = (0, true);
         let mut open: Option<(PaRange, u64)> = None;
         while let Some(memory) = shadow.memory(at) {
-            if at.top() > top {
+            // A table below the first entry's is another table.
+            if at.top() > top || (table_by_table && at.level != first.level) {
                 break;
             }
             let follows = |(last, blocks): (PaRange, u64)| {
@@ -137,7 +138,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let next = self.shadow.lock().next_memory(from, range.top());
             let Some(at) = next else { break };
             match self.unmap_some(list, at, range.top()) {
-                Ok(reached) if reached > at.base => (from, idle) = (reached, 0),
+                // An RMM that says it stopped inside an entry is not asked about that entry for ever.
+                Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
                     idle += 1;
                     result = self.still_patient(idle, reached);

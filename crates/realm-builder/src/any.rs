@@ -1,0 +1,241 @@
+//! Realms whose state is known only at run time, for tables of Realms; and the end of all of them.
+
+use core::fmt;
+
+use rmi_abi::{Command, Pa};
+use rmi_host::{Error, Failed, Platform, Rd, Subject, Undelegated};
+use sro::{Pool, RecObject};
+
+use crate::realm::{Active, New, Realm, Terminated};
+
+/// The state of a Realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RealmState {
+    /// See [`New`].
+    New,
+    /// See [`Active`].
+    Active,
+    /// See [`Terminated`].
+    Terminated,
+}
+
+impl fmt::Display for RealmState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Active => "active",
+            Self::Terminated => "terminated",
+        })
+    }
+}
+
+/// A Realm in any state.
+#[derive(Debug)]
+#[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
+pub enum AnyRealm<'r, 'm, P> {
+    /// It is being built.
+    New(Realm<'r, 'm, P, New>),
+    /// It may run.
+    Active(Realm<'r, 'm, P, Active>),
+    /// It will never run again.
+    Terminated(Realm<'r, 'm, P, Terminated>),
+}
+
+impl<'r, 'm, P> From<Realm<'r, 'm, P, New>> for AnyRealm<'r, 'm, P> {
+    fn from(realm: Realm<'r, 'm, P, New>) -> Self {
+        Self::New(realm)
+    }
+}
+
+impl<'r, 'm, P> From<Realm<'r, 'm, P, Active>> for AnyRealm<'r, 'm, P> {
+    fn from(realm: Realm<'r, 'm, P, Active>) -> Self {
+        Self::Active(realm)
+    }
+}
+
+impl<'r, 'm, P> From<Realm<'r, 'm, P, Terminated>> for AnyRealm<'r, 'm, P> {
+    fn from(realm: Realm<'r, 'm, P, Terminated>) -> Self {
+        Self::Terminated(realm)
+    }
+}
+
+/// Does the same with a Realm in any state.
+macro_rules! each {
+    ($any:expr, $realm:ident => $do:expr) => {
+        match $any {
+            AnyRealm::New($realm) => $do,
+            AnyRealm::Active($realm) => $do,
+            AnyRealm::Terminated($realm) => $do,
+        }
+    };
+}
+
+impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
+    /// Its state.
+    #[must_use]
+    pub const fn state(&self) -> RealmState {
+        match self {
+            Self::New(_) => RealmState::New,
+            Self::Active(_) => RealmState::Active,
+            Self::Terminated(_) => RealmState::Terminated,
+        }
+    }
+
+    /// The Realm, for the commands that name it.
+    pub const fn rd(&self) -> &Rd {
+        each!(self, realm => realm.rd())
+    }
+
+    /// Bytes of private memory, see [`Realm::memory_bytes`].
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        each!(self, realm => realm.memory_bytes())
+    }
+
+    /// The Realm, if it is new.
+    pub const fn as_new(&mut self) -> Option<&mut Realm<'r, 'm, P, New>> {
+        match self {
+            Self::New(realm) => Some(realm),
+            _ => None,
+        }
+    }
+
+    /// The Realm, if it is active: what a thread that serves its exits needs.
+    pub const fn as_active(&self) -> Option<&Realm<'r, 'm, P, Active>> {
+        match self {
+            Self::Active(realm) => Some(realm),
+            _ => None,
+        }
+    }
+
+    fn wrong(&self, command: Command) -> Error {
+        Error::argument(command, "the Realm is in another state", Subject::Pa(self.rd().pa()))
+    }
+
+    /// [`Realm::activate`].
+    ///
+    /// # Errors
+    ///
+    /// The Realm comes back in its old state; with [`Error::Argument`], and without a call, unless it is new.
+    pub fn activate(self) -> Result<Self, Failed<Self>> {
+        match self {
+            Self::New(realm) => match realm.activate() {
+                Ok(realm) => Ok(Self::Active(realm)),
+                Err(failed) => Err(failed.map(Self::New)),
+            },
+            other => {
+                let error = other.wrong(Command::RealmActivate);
+                Err(Failed::new(other, error))
+            }
+        }
+    }
+
+    /// [`Realm::terminate`]; a terminated Realm stays one, without a call.
+    ///
+    /// # Errors
+    ///
+    /// The Realm comes back in its old state.
+    pub fn terminate(self) -> Result<Self, Failed<Self>> {
+        match self {
+            Self::New(realm) => {
+                realm.terminate().map(Self::Terminated).map_err(|failed| failed.map(Self::New))
+            }
+            Self::Active(realm) => {
+                realm.terminate().map(Self::Terminated).map_err(|failed| failed.map(Self::Active))
+            }
+            Self::Terminated(realm) => Ok(Self::Terminated(realm)),
+        }
+    }
+
+    /// [`Realm::tear_down`].
+    pub fn tear_down(
+        self,
+        recs: impl IntoIterator<Item = RecObject>,
+        pool: &mut Pool<'_>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Option<Error> {
+        each!(self, realm => realm.tear_down(recs, pool, home))
+    }
+}
+
+/// How the end of all Realms went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Shutdown {
+    /// Realms there were.
+    pub realms: usize,
+    /// Realms that the RMM did not let go in order: what it kept of them is in quarantine.
+    pub stuck: usize,
+    /// Bytes of memory that came home.
+    pub returned: u64,
+}
+
+/// Ends all Realms of a session, as before a kexec: first none of them may run any more, then each is taken apart, and its memory returned.
+///
+/// `recs` gives the RECs of a Realm, by the address of its descriptor, one after the other; none of them may be running. `report` hears of each Realm how it ended: an error says that something of it is in
+/// quarantine. All places are empty afterwards, whatever happened. To be done with the RMM as a whole, retry the quarantine, [drain](Pool::drain) the pool, and deactivate the RMM
+/// ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what then is outstanding in the ledger cannot be returned before the machine is reset.
+///
+/// ```
+/// # use realm_builder::{Realm, RealmConfig, RealmStorage, shutdown};
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// # use sro::{Pool, PoolStorage, activate};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let mut places = PoolStorage::<8>::new();
+/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+/// # let ledger = CountingLedger::new();
+/// # let platform = Host::new(&model, &model).with_ledger(&ledger);
+/// # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+/// # let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
+/// let config = RealmConfig::new(40);
+/// let new = Realm::create(&rmm, &config, &mut one, &mut pool)?;
+/// let active = Realm::create(&rmm, &config, &mut two, &mut pool)?;
+/// let active = active.activate().map_err(|failed| failed.error)?;
+/// let mut realms = [Some(new.into()), Some(active.into()), None];
+///
+/// let ended = shutdown(&mut realms, &mut |_| None, &mut pool, &mut |_| {}, &mut |rd, error| {
+///     println!("realm {rd}: {error:?}");
+/// });
+/// assert_eq!((ended.realms, ended.stuck), (2, 0));
+/// pool.drain(&rmm, &mut |_| {});
+/// assert_eq!(ledger.balance().outstanding(), 0);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE, RMI_REC_DESTROY, RMI_REALM_DESTROY.
+pub fn shutdown<P: Platform>(
+    realms: &mut [Option<AnyRealm<'_, '_, P>>],
+    recs: &mut dyn FnMut(Pa) -> Option<RecObject>,
+    pool: &mut Pool<'_>,
+    home: &mut dyn FnMut(Undelegated),
+    report: &mut dyn FnMut(Pa, Option<Error>),
+) -> Shutdown {
+    for place in realms.iter_mut() {
+        // A refusal is met again below, by which time it may have passed.
+        *place = place.take().map(|realm| match realm.terminate() {
+            Ok(realm) => realm,
+            Err(failed) => failed.kept,
+        });
+    }
+    let mut ended = Shutdown::default();
+    for realm in realms.iter_mut().filter_map(Option::take) {
+        let rd = realm.rd().pa();
+        let mut home = |memory: Undelegated| {
+            ended.returned += memory.bytes();
+            home(memory);
+        };
+        let error = realm.tear_down(core::iter::from_fn(|| recs(rd)), pool, &mut home);
+        ended.realms += 1;
+        ended.stuck += usize::from(error.is_some());
+        report(rd, error);
+    }
+    ended
+}

@@ -1,0 +1,162 @@
+//! Conversions between private and shared memory, and memory that leaves the machine.
+
+use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_host::command::SharedAccess;
+use rmi_host::{Platform, Undelegated};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::realm::{Alive, Realm};
+use crate::shadow::Shadow;
+use crate::share::NotShared;
+
+/// The first run of a range that is contiguous in both address spaces: where it is mapped, and its memory.
+fn first_run(shadow: &Shadow<'_>, range: IpaRange) -> Option<(IpaRange, PaRange)> {
+    let mut from = range.base();
+    let mut run: Option<(IpaRange, PaRange)> = None;
+    while let Some(at) = shadow.next_memory(from, range.top()) {
+        from = at.top();
+        let Some(memory) = shadow.memory(at) else { break };
+        let follows =
+            |(ipas, pas): &(IpaRange, PaRange)| ipas.top() == at.base && pas.top() == memory.base();
+        run = match run {
+            None => Some((at.range(), memory)),
+            Some((ipas, pas)) if follows(&(ipas, pas)) => Some((
+                IpaRange::new(ipas.base(), at.top()).ok()?,
+                PaRange::new(pas.base(), memory.top()).ok()?,
+            )),
+            full => return full,
+        };
+    }
+    run
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Makes private memory shared: takes what is mapped in a range back, and shares the same memory at the unprotected alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY, which has been
+    /// [applied](Realm::set_ripas); the content is lost.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_UNPROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::reclaim`] and [`Realm::share`]. Memory that was taken back and could not be shared goes to `home`; what follows it in the range stays private.
+    pub fn convert_to_shared(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        access: SharedAccess,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        self.check_protected(range, range.bytes())?;
+        let mut left = range;
+        loop {
+            let run = first_run(&self.shadow.lock(), left);
+            let Some(run) = run.and_then(|(ipas, _)| ipas.intersection(&range)) else {
+                return Ok(());
+            };
+            let alias = self.alias(run.base(), range)?;
+            let mut host = Undelegated::empty();
+            let taken = self.reclaim(pool, run, &mut |back| {
+                // Neighbours come in the order of their addresses, unless something between them is in quarantine.
+                if let Err(apart) = host.append(back) {
+                    home(core::mem::replace(&mut host, apart));
+                }
+            });
+            if host.bytes() < run.bytes() {
+                // It cannot be said which part of the run this is.
+                if !host.is_empty() {
+                    home(host);
+                }
+                taken?;
+            } else if let Err(NotShared { error, host }) = self.share(pool, alias, host, access) {
+                if !host.is_empty() {
+                    home(host);
+                }
+                return Err(error);
+            }
+            left = IpaRange::new(run.top(), range.top()).unwrap_or(IpaRange::empty(range.top()));
+        }
+    }
+
+    fn alias(&self, ipa: Ipa, range: IpaRange) -> Result<Ipa, BuildError> {
+        let problem = RegionProblem::NotProtected;
+        self.geometry.unprotected_alias(ipa).ok_or(BuildError::Region { range, problem })
+    }
+
+    /// Makes shared memory private: takes what is shared at the unprotected alias of a range back, and maps the same memory in the range. The Realm sees it, with unspecified content, where it has made the RIPAS RAM.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::unshare`] and [`Realm::map`]. Memory that was taken back and could not be mapped goes to `home`; what follows it in the range stays shared.
+    pub fn convert_to_private(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        self.check_protected(range, range.bytes())?;
+        let alias = self.alias(range.base(), range)?;
+        let aliases = IpaRange::with_size(alias, range.bytes()).unwrap_or(range);
+        loop {
+            let piece = self.shadow.lock().shared_in(&aliases);
+            let Some(piece) = piece.and_then(|(_, piece)| piece.intersection(&aliases)) else {
+                return Ok(());
+            };
+            let mut host = Undelegated::empty();
+            let taken = self.unshare(pool, piece, &mut |back| {
+                if let Err(apart) = host.append(back) {
+                    home(apart);
+                }
+            });
+            let offset = piece.base().checked_offset_from(aliases.base()).unwrap_or(0);
+            let at = range.base().checked_add(offset).unwrap_or(range.base());
+            if host.bytes() < piece.bytes() {
+                // It cannot be said which part of the piece this is: the rest may be somebody else's by now.
+                if !host.is_empty() {
+                    home(host);
+                }
+            } else if let Err(failed) = self.map(pool, at, host) {
+                if !failed.kept.is_empty() {
+                    home(failed.kept);
+                }
+                return Err(failed.error);
+            }
+            taken?;
+        }
+    }
+
+    /// Empties a part of the machine's memory of this Realm, as before that memory is taken out: reclaims every block that lies in it, or reaches into it, and sends the memory to `home`.
+    ///
+    /// The Realm's tables and descriptors are not moved: no command does that.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::reclaim`].
+    pub fn evacuate(
+        &self,
+        pool: &mut Pool<'_>,
+        memory: PaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        let top = self.geometry.unprotected_base();
+        let mut from = Ipa::new(0);
+        loop {
+            let hit = {
+                let shadow = self.shadow.lock();
+                let mut hit = None;
+                while let Some(at) = shadow.next_memory(from, top) {
+                    from = at.top();
+                    if shadow.memory(at).is_some_and(|block| block.overlaps(&memory)) {
+                        hit = Some(at.range());
+                        break;
+                    }
+                }
+                hit
+            };
+            let Some(block) = hit else { return Ok(()) };
+            self.reclaim(pool, block, home)?;
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What is predicted is what is counted, whatever the layout.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use proptest::prelude::*;
+use realm_builder::plan::Limits;
+use realm_builder::{Content, Progress, Realm, RealmConfig, Records, Region, TableRoom};
+use rmi_abi::rtt::Level;
+use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
+use rmi_host::counting::Counting;
+use rmi_host::{CountingLedger, Discovered, Host, SessionOptions, Undelegated};
+use rmm_model::{GranulesPerCall, Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const PAGE: u64 = 0x1000;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// A piece of memory: how far from the last one, how it is aligned, how long.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    gap: u64,
+    align: u64,
+    bytes: u64,
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    let sizes = prop_oneof![
+        24 => (1u64..12).prop_map(|pages| pages * PAGE),
+        8 => (500u64..1300).prop_map(|pages| pages * PAGE),
+        8 => (1u64..6).prop_map(|blocks| blocks * 2 * MIB),
+        1 => Just(GIB),
+    ];
+    let align = prop_oneof![5 => Just(PAGE), 3 => Just(2 * MIB), 1 => Just(GIB)];
+    (0u64..3, align, sizes).prop_map(|(gap, align, bytes)| Piece { gap: gap * PAGE, align, bytes })
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let granules = prop_oneof![Just(Some(1)), Just(None), (2u64..700).prop_map(Some)];
+    (granules, any::<bool>()).prop_map(|(granules_per_call, table_by_table)| Limits {
+        granules_per_call,
+        table_by_table,
+    })
+}
+
+fn options(limits: Limits, dialect: Dialect) -> Options {
+    let mut options = Options::new(dialect);
+    options.dram = PaRange::with_size(Pa::new(GIB), 8 * GIB).unwrap();
+    if !limits.table_by_table {
+        options = options.range_capable();
+    }
+    options.granules_per_call = match limits.granules_per_call {
+        None => GranulesPerCall::All,
+        Some(limit) => GranulesPerCall::AtMost(u32::try_from(limit).unwrap().try_into().unwrap()),
+    };
+    options
+}
+
+/// The pieces as memory, and what lies between them.
+fn cut(memory: &mut Undelegated, pieces: &[Piece]) -> Vec<Undelegated> {
+    let mut cut = Vec::new();
+    for piece in pieces {
+        let _ = memory.take_front(piece.gap).map(Undelegated::into_raw);
+        let to_align = memory.base().align_up(piece.align).unwrap();
+        let skip = to_align.checked_offset_from(memory.base()).unwrap();
+        let _ = memory.take_front(skip).map(Undelegated::into_raw);
+        cut.extend(memory.take_front(piece.bytes));
+    }
+    cut
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn mapping_and_dismantling_cost_what_they_should(
+        pieces in proptest::collection::vec(piece(), 1..10),
+        at in prop_oneof![0u64..1 << 20, (0u64..2048).prop_map(|block| block << 9), Just(1u64 << 18)],
+        start in 0u8..2,
+        tables_first in proptest::collection::vec((0u64..1 << 20, 2i8..4), 0..4),
+        limits in limits(),
+        stocked in any::<bool>(),
+        bet3 in any::<bool>(),
+    ) {
+        let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
+        let model = Model::new(options(limits, dialect)).unwrap();
+        let door = Counting::new(&model);
+        let ledger = CountingLedger::new();
+        let mut memory = model.take_memory();
+        let mut places = PoolStorage::<64>::new();
+        let pages = memory.take_back(Pool::PAGES).unwrap();
+        let mut pool = Pool::new(&mut places, pages).unwrap();
+        let stock = memory.take_back(16 * MIB).unwrap();
+        pool.add(stock).unwrap();
+        let platform = Host::new(&door, &model).with_ledger(&ledger);
+        let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error).unwrap();
+        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let mut config = RealmConfig::new(43);
+        config.start_level = Level::new(1 - i8::try_from(start).unwrap());
+        let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(2600).collect();
+        let records = Records { tables: &mut rooms, shared: &mut [] };
+        let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
+        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        for (page, level) in tables_first {
+            let page = IpaRange::with_size(Ipa::new(page << 12), PAGE).unwrap();
+            realm.make_tables(&mut pool, page, Level::new(level).unwrap()).unwrap();
+        }
+        if !stocked {
+            pool.undelegate(&rmm);
+        }
+        let failed = door.total().failed;
+        let ipa = Ipa::new(at << 12);
+
+        let mut pieces = cut(&mut memory, &pieces);
+        let bytes: u64 = pieces.iter().map(Undelegated::bytes).sum();
+        let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
+        let cost = realm.map_cost(&pool, ipa, &ranges, limits);
+        let before = door.total().issued;
+        realm.map_scattered(&mut pool, ipa, &mut pieces).unwrap();
+        prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
+        prop_assert_eq!(realm.memory_bytes(), bytes);
+
+        let cost = realm.dismantle_cost(limits);
+        let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+        let before = door.total().issued;
+        let mut home = 0;
+        while realm.dismantle(&mut pool, 1000, &mut |memory| home += memory.bytes()).unwrap() == Progress::More {}
+        prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
+        prop_assert_eq!(home, bytes);
+        prop_assert_eq!(door.total().failed, failed);
+        prop_assert!(realm.is_dismantled());
+        let destroyed = realm.destroy(&mut pool, &mut |_| {}).is_ok();
+        prop_assert!(destroyed);
+        pool.drain(&rmm, &mut |_| {});
+        prop_assert_eq!(ledger.balance().outstanding(), 0);
+    }
+
+    #[test]
+    fn populating_costs_what_it_should(
+        layout in proptest::collection::vec((piece(), 0u64..5, 0u8..3), 1..6),
+        limits in limits(),
+        stocked in any::<bool>(),
+    ) {
+        let model = Model::new(options(limits, Dialect::TfRmm2026_07)).unwrap();
+        let door = Counting::new(&model);
+        let mut memory = model.take_memory();
+        let mut places = PoolStorage::<64>::new();
+        let pages = memory.take_back(Pool::PAGES).unwrap();
+        let mut pool = Pool::new(&mut places, pages).unwrap();
+        pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
+        let platform = Host::new(&door, &model);
+        let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error).unwrap();
+        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(3000).collect();
+        let records = Records { tables: &mut rooms, shared: &mut [] };
+        let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
+        if !stocked {
+            pool.undelegate(&rmm);
+        }
+        let content = vec![0; 6 << 20];
+        let mut ipa = GIB;
+        let mut regions = Vec::new();
+        for (piece, gap, kind) in layout {
+            ipa = (ipa + gap * 3 * PAGE).next_multiple_of(piece.align);
+            let whole = if kind == 2 { piece.bytes } else { piece.bytes.min(4 * MIB) };
+            let Some(memory) = cut(&mut memory, &[Piece { bytes: whole, ..piece }]).pop() else { continue };
+            let bytes = usize::try_from(whole).unwrap();
+            let content = match kind {
+                0 => Content::Measured(&content[..bytes]),
+                1 => Content::Unmeasured(&content[..bytes]),
+                _ => Content::Unspecified,
+            };
+            regions.push(Region::new(Ipa::new(ipa), memory, content));
+            ipa += whole;
+        }
+        let cost = realm.populate_cost(&pool, &mut regions, limits);
+        let (before, failed) = (door.total().issued, door.total().failed);
+        realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+        prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
+        prop_assert_eq!(door.total().failed, failed);
+        prop_assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+        pool.drain(&rmm, &mut |_| {});
+    }
+}

@@ -1,0 +1,125 @@
+//! An RMM that answers without doing anything, always the same: nothing goes on for ever, and all memory is accounted for.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_builder::{Active, Progress, Realm, RealmConfig, RealmStorage, Terminated};
+use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
+use rmi_host::command::SharedAccess;
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{
+    CountingLedger, Discovered, Host, Patience, QuarantineShelf, SessionOptions, Undelegated,
+};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 2 << 20;
+/// Pages that are mapped in falling order.
+const PAGES: u64 = BLOCK;
+const SHARED: u64 = 1 << 39;
+
+type Platform<'a> =
+    Host<&'a Injecting<&'a Model>, &'a Model, &'a CountingLedger, &'a QuarantineShelf<64>>;
+type Alive<'r, 'a> = Realm<'r, 'r, Platform<'a>, Active>;
+type Dead<'r, 'a> = Realm<'r, 'r, Platform<'a>, Terminated>;
+
+/// What is done to a Realm that has a block at 0, pages after it and a shared page.
+enum Act {
+    Alive(fn(&Alive<'_, '_>, &mut Pool<'_>, &mut dyn FnMut(Undelegated))),
+    Dead(fn(&mut Dead<'_, '_>, &mut Pool<'_>, &mut dyn FnMut(Undelegated))),
+}
+
+/// Acts while one command does nothing and is answered with success and this address, and tears the Realm down.
+fn with_liar(command: Command, reached: u64, act: &Act) {
+    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+        let mut options = Options::new(dialect).range_capable();
+        options.dram = PaRange::with_size(options.dram.base(), 8 * BLOCK).unwrap();
+        let model = Model::new(options).unwrap();
+        let lie = Fault::Instead([0, reached, 0, 0, 0, 0, 0, 0]);
+        let door = Injecting::by_rule(&model, Rule::command(command, dialect), lie);
+        let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<64>::new());
+        let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let mut memory = model.take_memory();
+        let whole = memory.bytes();
+        let mut first = memory.take_front(BLOCK).unwrap();
+        let block = memory.take_front(BLOCK).unwrap();
+        let mut take = |bytes| first.take_front(bytes).unwrap();
+        let mut places = PoolStorage::<32>::new();
+        let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+        pool.add(take(64 * PAGE)).unwrap();
+        let mut session = SessionOptions::default();
+        session.patience = Patience { busy: 10, blocked: 10, steps: 50 };
+        let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
+        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let mut storage = RealmStorage::<16, 16>::new();
+        let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+        realm.map(&mut pool, Ipa::new(0), block).map_err(|failed| failed.error).unwrap();
+        let mut pages = [take(PAGE), take(PAGE), take(PAGE)];
+        pages.reverse();
+        realm.map_scattered(&mut pool, Ipa::new(PAGES), &mut pages).unwrap();
+        let shared = realm.share(&mut pool, Ipa::new(SHARED), take(PAGE), SharedAccess::MEMORY);
+        shared.map_err(|failed| failed.error).unwrap();
+        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+
+        let mut bytes = first.bytes() + memory.bytes();
+        let mut home = |memory: Undelegated| bytes += memory.bytes();
+        let left = match act {
+            Act::Alive(act) => {
+                act(&realm, &mut pool, &mut home);
+                realm.tear_down([], &mut pool, &mut home)
+            }
+            Act::Dead(act) => {
+                let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+                act(&mut realm, &mut pool, &mut home);
+                realm.tear_down([], &mut pool, &mut home)
+            }
+        };
+        assert!(left.is_some());
+        pool.drain(&rmm, &mut home);
+        let balance = ledger.balance();
+        assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{balance}");
+        assert_eq!(bytes + (balance.quarantined + balance.homeless) * PAGE, whole);
+    }
+}
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+#[test]
+fn a_block_that_is_always_unmapped_in_part() {
+    for reached in [PAGE, BLOCK / 2, BLOCK - PAGE, BLOCK + PAGE] {
+        let act = Act::Alive(|realm, pool, home| {
+            let _ = realm.reclaim(pool, range(0, 2 * BLOCK), home);
+        });
+        with_liar(Command::RttDataUnmap, reached, &act);
+    }
+}
+
+#[test]
+fn reclaiming_that_makes_no_progress() {
+    for reached in [0, PAGES, PAGES + PAGE] {
+        let act = Act::Alive(|realm, pool, home| {
+            assert!(realm.reclaim(pool, range(PAGES, BLOCK), home).is_err());
+        });
+        with_liar(Command::RttDataUnmap, reached, &act);
+    }
+}
+
+#[test]
+fn unsharing_that_makes_no_progress() {
+    let act = Act::Alive(|realm, pool, home| {
+        assert!(realm.unshare(pool, range(SHARED, BLOCK), home).is_err());
+    });
+    with_liar(Command::RttUnprotUnmap, SHARED, &act);
+}
+
+/// A host that takes a Realm apart call by call is told, too, that there is no end to it.
+#[test]
+fn taking_apart_that_makes_no_progress() {
+    let act = Act::Dead(|realm, pool, home| {
+        let ended = (0..1000).any(|_| realm.dismantle(pool, 1, home) != Ok(Progress::More));
+        assert!(ended);
+    });
+    with_liar(Command::RttUnprotUnmap, SHARED, &act);
+    with_liar(Command::RttDataUnmap, 0, &act);
+}

@@ -1,0 +1,64 @@
+//! Memory that comes to the machine, and memory that leaves it.
+
+use rmi_abi::PaRange;
+
+use super::{Rmm, TrackingError};
+#[cfg(feature = "alloc")]
+use crate::ledger::{Holding, Ownership};
+use crate::platform::Platform;
+
+impl<P: Platform> Rmm<P> {
+    /// To be asked when memory was added, before any of it is delegated: whether all of it can be. As [`Rmm::check_memory`].
+    ///
+    /// # Errors
+    ///
+    /// [`TrackingError`] names the first part that cannot. Such memory is as good as any other for what is not a Realm's.
+    pub fn memory_added(&self, memory: PaRange) -> Result<(), TrackingError> {
+        self.check_memory(memory)
+    }
+
+    /// To be asked before memory is taken out of the machine: whether the RMM has none of it. `books` are those of the [`OwnershipMap`](crate::OwnershipMap) of this session.
+    ///
+    /// Memory of running Realms can be taken back; their tables and descriptors, and what was donated, stay where they are as long as the Realms live.
+    ///
+    /// ```
+    /// # use rmi_abi::{Dialect, PaRange};
+    /// # use rmi_host::ledger::Holding;
+    /// # use rmi_host::{Discovered, Host, OwnershipMap, Platform, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut memory = model.take_memory();
+    /// # let platform = Host::new(&model, &model).with_ledger(OwnershipMap::default());
+    /// # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # found.start_activation()?;
+    /// # let rmm = found.into_active();
+    /// let module = memory.range();
+    /// rmm.memory_added(module)?;
+    /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+    ///
+    /// let stays = rmm.platform().ledger().with(|books| rmm.memory_removing(books, module));
+    /// assert_eq!(stays, Err((granule.range(), Holding::Delegated)));
+    ///
+    /// rmm.undelegate(granule).map_err(|failed| failed.error)?;
+    /// assert_eq!(rmm.platform().ledger().with(|books| rmm.memory_removing(books, module)), Ok(()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first range of it that the RMM has, and how.
+    #[cfg(feature = "alloc")]
+    pub fn memory_removing(
+        &self,
+        books: &Ownership,
+        memory: PaRange,
+    ) -> Result<(), (PaRange, Holding)> {
+        let stays = |(range, holding): &(PaRange, Holding)| {
+            holding.is_rmm_owned() && range.overlaps(&memory)
+        };
+        match books.ranges().find(stays) {
+            Some((range, holding)) => Err((range.intersection(&memory).unwrap_or(range), holding)),
+            None => Ok(()),
+        }
+    }
+}

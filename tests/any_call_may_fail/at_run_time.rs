@@ -1,0 +1,189 @@
+//! The second life, with something wrong at any call. It is long, so each fault strikes here and there, and all faults together everywhere.
+
+use proptest::prelude::*;
+use realm_sdk::abi::result::OpMemReq;
+use realm_sdk::abi::rtt::Level;
+use realm_sdk::abi::{ResultWord, Status};
+use realm_sdk::host::inject::Fault;
+
+use crate::life::{Course, Ending, Life};
+use crate::runtime::Stop;
+use crate::{DIALECTS, MOODS, answer, check, word};
+
+/// Lives with each fault at every so many calls, of which the first is another one for each fault, dialect and end of the life.
+fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Life) -> Life) {
+    let mut first = 0;
+    for dialect in DIALECTS {
+        for stop in Stop::ALL {
+            for fault in faults.iter().copied() {
+                first = (first + 1) % stride;
+                for at in (first as u64..).step_by(stride) {
+                    let life = change(Life::new(dialect).of(Course::Runtime(stop)));
+                    let (ending, struck) = life.with_fault(at, fault).live();
+                    check(&ending, fault, &format!("{dialect}, {stop:?}, call {at}, {fault:x?}"));
+                    if !struck {
+                        assert_eq!(ending, Ending::GOOD, "a life without a fault");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_life_without_faults_ends_well() {
+    for dialect in DIALECTS {
+        for stop in Stop::ALL {
+            let life = Life::new(dialect).of(Course::Runtime(stop));
+            assert_eq!(life.live().0, Ending::GOOD, "{dialect}, {stop:?}");
+            let life = Life::new(dialect).of(Course::Runtime(stop)).one_by_one();
+            assert_eq!(life.live().0, Ending::GOOD, "{dialect}, {stop:?}, one by one");
+            for (name, mood) in MOODS {
+                let life = Life::new(dialect).of(Course::Runtime(stop)).in_mood(mood);
+                assert_eq!(life.live().0, Ending::GOOD, "{dialect}, {stop:?}, {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn refusals() {
+    let mut faults: Vec<_> = (1..=17)
+        .map(Status::from)
+        .filter(|status| !matches!(status, Status::Busy | Status::Blocked | Status::Incomplete))
+        .map(|status| Fault::Instead(answer(word(status), 0)))
+        .collect();
+    faults.push(Fault::Instead(answer(u64::MAX, 0)));
+    for level in [Level::L1, Level::L2, Level::L3] {
+        let refusal = ResultWord::with_level(Status::ErrorRtt, level).0;
+        faults.push(Fault::Instead(answer(refusal, 0)));
+    }
+    here_and_there(&faults, 29, |life| life);
+}
+
+#[test]
+fn a_busy_or_blocked_rmm_only_costs_calls() {
+    for (first, dialect) in DIALECTS.into_iter().enumerate() {
+        for status in [Status::Busy, Status::Blocked] {
+            for stop in Stop::ALL {
+                // The answer to RMI_VERSION is the only one that is not tried again.
+                for at in (1 + first as u64..).step_by(5) {
+                    let fault = Fault::Instead(answer(word(status), 0));
+                    let life = Life::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
+                    let (ending, struck) = life.live();
+                    let when = format!("{dialect}, {stop:?}, call {at}, {status:?}");
+                    assert_eq!(ending, Ending::GOOD, "{when}");
+                    if !struck {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn operations_and_garbage() {
+    let mut faults = Vec::new();
+    for mem in [OpMemReq::None, OpMemReq::Donate, OpMemReq::Reclaim, OpMemReq::Reserved] {
+        for can_cancel in [false, true] {
+            let x0 = ResultWord::incomplete(mem, can_cancel).0;
+            faults.push(Fault::Instead(answer(x0, 0x44)));
+        }
+    }
+    for garbage in [0, 0x1000, 0x8000_0000, 0x4000_1000, 0xdead_beef_0bad_f00d, u64::MAX] {
+        faults.push(Fault::Instead(answer(word(Status::Success), garbage)));
+        faults.push(Fault::Instead(answer(garbage, garbage)));
+    }
+    here_and_there(&faults, 31, |life| life);
+}
+
+#[test]
+fn lies() {
+    let mut faults: Vec<_> = [0, 0x1000, 0x4000_1000, u64::MAX]
+        .map(|garbage| Fault::Afterwards(answer(word(Status::Success), garbage)))
+        .into();
+    for status in [
+        Status::ErrorInput,
+        Status::ErrorRtt,
+        Status::Unknown(99),
+        Status::Busy,
+        Status::Incomplete,
+    ] {
+        faults.push(Fault::Afterwards(answer(word(status), 0)));
+    }
+    faults.push(Fault::Scribble { seed: 7 });
+    here_and_there(&faults, 13, |life| life);
+}
+
+#[test]
+fn in_every_mood() {
+    let faults = [
+        Fault::Instead(answer(u64::MAX, 0)),
+        Fault::Instead(answer(word(Status::ErrorInput), 0)),
+        Fault::Instead(answer(word(Status::Success), 0x1000)),
+        Fault::Afterwards(answer(word(Status::Success), 0x8000_0000)),
+        Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
+    ];
+    for (_, mood) in MOODS {
+        here_and_there(&faults, 97, |life| life.in_mood(mood));
+    }
+}
+
+#[test]
+fn granule_by_granule() {
+    let faults = [
+        Fault::Instead(answer(word(Status::ErrorInput), 0)),
+        Fault::Instead(answer(word(Status::Success), 0)),
+        Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
+    ];
+    here_and_there(&faults, 499, Life::one_by_one);
+}
+
+/// From some call on, the RMM answers nothing but this.
+#[test]
+fn the_rmm_dies() {
+    for (first, x0) in [
+        u64::MAX,
+        word(Status::ErrorInput),
+        word(Status::ErrorRtt),
+        word(Status::Busy),
+        word(Status::Incomplete),
+        word(Status::Unknown(99)),
+        0,
+        0x10d,
+        0x20d,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for stop in Stop::ALL {
+            for at in (first as u64..220).step_by(11) {
+                for rest in [0, 0x4000_1000] {
+                    let dead = Fault::Instead(answer(x0, rest));
+                    let life = Life::new(DIALECTS[first % 2]).of(Course::Runtime(stop));
+                    let (ending, _) = life.dying(at, dead).live();
+                    ending.check(&format!("{stop:?}, dead from call {at} with {dead:x?}"));
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn anything_at_any_call(
+        at in 0u64..300,
+        stop in prop::sample::select(&Stop::ALL[..]),
+        registers in prop::array::uniform8(prop_oneof![0u64..32, 0x4000_0000u64..0x4200_0000, 0x8000_0000u64..0x8200_0000, any::<u64>()]),
+        afterwards: bool,
+        bet3: bool,
+    ) {
+        let fault = if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
+        let life = Life::new(DIALECTS[usize::from(bet3)]).of(Course::Runtime(stop));
+        check(&life.with_fault(at, fault).live().0, fault, "a random fault");
+    }
+}

@@ -1,0 +1,405 @@
+//! The second life: everything that can be done to a Realm's memory while it runs. What fails is passed over, so that all that follows meets what it left behind.
+
+use realm_sdk::abi::rtt::{Level, Ripas};
+use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::builder::{
+    Active, Content, FoldPolicy, New, Progress, Realm, RealmConfig, RealmStorage, RecStart, Region,
+    Terminated,
+};
+use realm_sdk::host::command::SharedAccess;
+use realm_sdk::host::{Platform, Rmm, Undelegated};
+use realm_sdk::rec::exit::PsciNotice;
+use realm_sdk::rec::{Answer, Exit, Rec};
+use realm_sdk::sro::{Pool, RecObject};
+use rmm_model::{Action, Model, Script};
+
+use crate::life::{Heap, RAM};
+
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 0x20_0000;
+/// A block with content, which is split by a RIPAS change and by taking pages out of its middle.
+const BUILT: u64 = RAM;
+/// Where the Realm faults.
+const FAULTS: u64 = RAM + BLOCK;
+/// Single pages that are not contiguous.
+const CRUMBS: u64 = RAM + 2 * BLOCK;
+/// A block that is split and folded again.
+const FOLDED: u64 = RAM + 3 * BLOCK;
+/// A block and pages of the host.
+const SHARED: u64 = (1 << 35) + BLOCK;
+const SHARED_BYTES: u64 = BLOCK + 3 * PAGE;
+/// A page in the middle of the shared block, where the Realm writes.
+const MAILBOX: u64 = SHARED + 5 * PAGE;
+
+/// Where a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Before the Realm has anything.
+    Bare,
+    /// When it is populated.
+    Populated,
+    /// When it has run.
+    Active,
+    /// Half taken apart.
+    HalfDismantled,
+    /// Taken apart call by call.
+    Dismantled,
+}
+
+impl Stop {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Bare, Self::Populated, Self::Active, Self::HalfDismantled, Self::Dismantled];
+}
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// What a life is lived with.
+struct Means<'l, 'm> {
+    pool: &'l mut Pool<'m>,
+    heap: &'l mut Heap,
+    /// Whether all went well so far.
+    well: bool,
+    /// What the REC is entered with next.
+    answer: Answer,
+}
+
+impl Means<'_, '_> {
+    fn note<E>(&mut self, result: Result<(), E>) {
+        self.well &= result.is_ok();
+    }
+
+    fn expect(&mut self, so: bool) {
+        self.well &= so;
+    }
+}
+
+pub(crate) fn realm<P: Platform>(
+    rmm: &Rmm<P>,
+    model: &Model,
+    pool: &mut Pool<'_>,
+    heap: &mut Heap,
+    stop: Stop,
+) -> bool {
+    let mut storage = RealmStorage::<24, 16>::new();
+    let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
+        return false;
+    };
+    let mut means = Means { pool, heap, well: true, answer: Answer::resume() };
+    let mut recs = Vec::new();
+    if stop != Stop::Bare {
+        populate(&mut realm, model, &mut means, &mut recs);
+    }
+    if matches!(stop, Stop::Bare | Stop::Populated) {
+        return end(realm, recs, means);
+    }
+    let realm = match realm.activate() {
+        Ok(realm) => realm,
+        Err(failed) => {
+            means.well = false;
+            return end(failed.kept, recs, means);
+        }
+    };
+    let mut vcpu = recs.pop().and_then(|object| {
+        let page = means.heap.take(PAGE, PAGE)?;
+        Some(Rec::new(object, page, realm.geometry()))
+    });
+    run(&realm, &mut means, vcpu.as_mut());
+    if let Some((object, page)) = vcpu.map(Rec::into_parts) {
+        recs.push(object);
+        means.heap.insert(page).unwrap();
+    }
+    if stop == Stop::Active {
+        return end(realm, recs, means);
+    }
+    match realm.terminate() {
+        Ok(realm) => take_apart(realm, recs, means, stop),
+        Err(failed) => {
+            means.well = false;
+            end(failed.kept, recs, means)
+        }
+    }
+}
+
+/// Tears the Realm down, whatever state it is in.
+fn end<P: Platform, S>(
+    realm: Realm<'_, '_, P, S>,
+    recs: Vec<RecObject>,
+    means: Means<'_, '_>,
+) -> bool {
+    let Means { pool, heap, well, .. } = means;
+    let error = realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+    well && error.is_none()
+}
+
+fn take_apart<P: Platform>(
+    mut realm: Realm<'_, '_, P, Terminated>,
+    mut recs: Vec<RecObject>,
+    mut means: Means<'_, '_>,
+    stop: Stop,
+) -> bool {
+    for rec in core::mem::take(&mut recs) {
+        if let Err(failed) = realm.destroy_rec(means.pool, rec) {
+            means.well = false;
+            recs.extend(failed.kept);
+        }
+    }
+    let mut errors = 0;
+    // A healthy RMM needs a tenth of these.
+    for calls in 0..2000 {
+        if stop == Stop::HalfDismantled && calls == 9 || errors > 3 {
+            return end(realm, recs, means);
+        }
+        let heap = &mut *means.heap;
+        match realm.dismantle(means.pool, 1, &mut |memory| heap.insert(memory).unwrap()) {
+            Ok(Progress::More) => {}
+            Ok(Progress::Empty) => {
+                if !recs.is_empty() {
+                    return end(realm, recs, means);
+                }
+                assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (0, 0));
+                return match realm.destroy(means.pool, &mut |memory| heap.insert(memory).unwrap()) {
+                    Ok(()) => means.well,
+                    Err(failed) => {
+                        means.well = false;
+                        end(failed.kept, recs, means)
+                    }
+                };
+            }
+            Err(_) => {
+                errors += 1;
+                means.well = false;
+            }
+        }
+    }
+    unreachable!("taking the Realm apart has no end");
+}
+
+fn populate<P: Platform>(
+    realm: &mut Realm<'_, '_, P, New>,
+    model: &Model,
+    means: &mut Means<'_, '_>,
+    recs: &mut Vec<RecObject>,
+) {
+    let Some(built) = means.heap.take(BLOCK, BLOCK) else { return };
+    let mut regions = [Region::new(Ipa::new(BUILT), built, Content::Unspecified)];
+    let populated = realm.populate(means.pool, &mut regions, &mut |_| {});
+    means.note(populated);
+    for region in regions {
+        means.heap.insert(region.into_memory()).unwrap();
+    }
+    // Memory and shared memory can be given before the Realm runs.
+    map(realm, means, FOLDED, BLOCK);
+    share(realm, means);
+    let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
+    let ready = means.pool.prefill(realm.rmm(), 17 * PAGE, PAGE);
+    means.note(ready);
+    match realm.create_rec(means.pool, &start) {
+        Ok(rec) => recs.push(rec),
+        Err(_) => means.well = false,
+    }
+    let page = Ipa::new(RAM + 0x10_0000);
+    let ripas = |base, bytes, ripas| {
+        Action::ipa_state_set(Ipa::new(base), Ipa::new(base + bytes), ripas, 0)
+    };
+    let script = vec![
+        ripas(FAULTS, BLOCK, Ripas::Ram),
+        Action::Load { ipa: Ipa::new(FAULTS + 0x5000), bytes: 8 },
+        Action::Load { ipa: Ipa::new(FAULTS + 0x10_0000), bytes: 8 },
+        Action::Store { ipa: Ipa::new(MAILBOX), bytes: 8, value: 0x6c65_7474_6572 },
+        Action::host_call(page),
+        Action::Load { ipa: Ipa::new(MAILBOX), bytes: 8 },
+        ripas(BUILT + PAGE, 2 * PAGE, Ripas::Empty),
+        Action::host_call(page),
+        Action::psci_system_off(),
+    ];
+    model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
+}
+
+fn map<P: Platform, S: realm_sdk::builder::Alive>(
+    realm: &Realm<'_, '_, P, S>,
+    means: &mut Means<'_, '_>,
+    ipa: u64,
+    bytes: u64,
+) {
+    let Some(memory) = means.heap.take(bytes, bytes) else { return means.expect(false) };
+    if let Err(failed) = realm.map(means.pool, Ipa::new(ipa), memory) {
+        means.heap.insert(failed.kept).unwrap();
+        means.well = false;
+    }
+}
+
+/// Shares a block and the pages after it, with a word in them.
+fn share<P: Platform, S: realm_sdk::builder::Alive>(
+    realm: &Realm<'_, '_, P, S>,
+    means: &mut Means<'_, '_>,
+) {
+    let Some(mut memory) = means.heap.take(SHARED_BYTES, BLOCK) else { return means.expect(false) };
+    let written = realm.rmm().write_host(&mut memory, MAILBOX - SHARED, &[7; 16]);
+    means.note(written);
+    if let Err(failed) = realm.share(means.pool, Ipa::new(SHARED), memory, SharedAccess::MEMORY) {
+        means.heap.insert(failed.host).unwrap();
+        means.well = false;
+    }
+}
+
+/// The life itself.
+fn run<P: Platform>(
+    realm: &Realm<'_, '_, P, Active>,
+    means: &mut Means<'_, '_>,
+    mut vcpu: Option<&mut Rec>,
+) {
+    // Faults, and a letter.
+    enter(realm, means, vcpu.as_deref_mut());
+    scatter(realm, means);
+    read_letter(realm, means);
+    // What was taken out is shared again, read-only now, and all of it anew.
+    let mut access = SharedAccess::MEMORY;
+    access.permissions.write = false;
+    let heap = &mut *means.heap;
+    let home = &mut |memory: Undelegated| heap.insert(memory).unwrap();
+    let reshared = realm.reshare(means.pool, range(SHARED + PAGE, 8 * PAGE), access, home);
+    means.note(reshared);
+    // A RIPAS change in the middle of a block.
+    enter(realm, means, vcpu.as_deref_mut());
+    // Out of the middle of what is left of the block, across its end, and where nothing is.
+    for (base, bytes) in [(BUILT + 0x1_0000, 0x3000), (BUILT + BLOCK - PAGE, 3 * PAGE)] {
+        reclaim(realm, means, range(base, bytes));
+    }
+    fold(realm, means);
+    // The last word of the Realm.
+    enter(realm, means, vcpu);
+    reclaim(realm, means, range(CRUMBS, BLOCK));
+}
+
+fn reclaim<P: Platform>(
+    realm: &Realm<'_, '_, P, Active>,
+    means: &mut Means<'_, '_>,
+    range: IpaRange,
+) {
+    let heap = &mut *means.heap;
+    let result = realm.reclaim(means.pool, range, &mut |memory| heap.insert(memory).unwrap());
+    means.note(result);
+}
+
+/// Maps single pages, and takes some of them back.
+fn scatter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
+    // Every other page of a run, so that no two touch.
+    let mut pages = Vec::new();
+    if let Some(mut run) = means.heap.take(12 * PAGE, PAGE) {
+        while let Some(page) = run.take_back(PAGE).filter(|page| !page.is_empty()) {
+            pages.push(page);
+        }
+    }
+    let mut kept: Vec<_> = pages.iter_mut().step_by(2).map(Undelegated::take).collect();
+    let result = realm.map_scattered(means.pool, Ipa::new(CRUMBS), &mut kept);
+    means.note(result);
+    for memory in pages.into_iter().chain(kept) {
+        means.heap.insert(memory).unwrap();
+    }
+    reclaim(realm, means, range(CRUMBS + PAGE, 2 * PAGE));
+}
+
+/// Takes a part of the shared block back and reads what the Realm wrote there; then gives it again.
+fn read_letter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
+    let part = range(MAILBOX, 2 * PAGE);
+    let mut letters = Vec::new();
+    let result = realm.unshare(means.pool, part, &mut |memory| letters.push(memory));
+    means.note(result);
+    let mut word = [0; 8];
+    for letter in letters {
+        let read = realm.rmm().read_host(&letter, 0, &mut word);
+        means.note(read);
+        if let Err(failed) = realm.share(means.pool, part.base(), letter, SharedAccess::MEMORY) {
+            means.heap.insert(failed.host).unwrap();
+            means.well = false;
+        }
+    }
+    means.expect(u64::from_le_bytes(word) == 0x6c65_7474_6572);
+}
+
+/// Splits a block and folds it again; then folds what has become void.
+fn fold<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
+    let page = range(FOLDED + 3 * PAGE, PAGE);
+    let split = realm.make_tables(means.pool, page, Level::L3);
+    means.note(split);
+    let folded = realm.fold(means.pool, range(FOLDED, BLOCK), FoldPolicy::Blocks);
+    means.expect(folded.is_ok_and(|folded| folded.blocks == 1));
+    reclaim(realm, means, range(FOLDED, BLOCK / 2));
+    reclaim(realm, means, range(FOLDED, BLOCK));
+    let folded = realm.fold(means.pool, range(FOLDED, BLOCK), FoldPolicy::BlocksAndVoid);
+    means.expect(folded.is_ok_and(|folded| folded.void == 1));
+    map(realm, means, FOLDED, BLOCK);
+}
+
+/// Runs the REC up to its next host call, or its end.
+fn enter<P: Platform>(
+    realm: &Realm<'_, '_, P, Active>,
+    means: &mut Means<'_, '_>,
+    vcpu: Option<&mut Rec>,
+) {
+    let Some(rec) = vcpu else { return means.expect(false) };
+    let mut faults = 0;
+    for _ in 0..20 {
+        let answer = core::mem::replace(&mut means.answer, Answer::resume());
+        let Ok(event) = rec.enter(realm.rmm(), answer) else { return means.expect(false) };
+        means.answer = match event.exit {
+            Exit::RipasChange(change) => {
+                let range = change.range();
+                let changed = realm.set_ripas(means.pool, change.rec(), range);
+                let accepted = changed.is_ok();
+                means.expect(accepted);
+                if change.ripas() == Ripas::Empty {
+                    reclaim(realm, means, range);
+                }
+                if accepted { change.accept() } else { change.reject() }
+            }
+            Exit::Fault(fault) => {
+                faults += 1;
+                if faults > 3 {
+                    // An RMM that is not to be believed.
+                    return means.expect(false);
+                }
+                serve(realm, means, fault.page(), faults == 1);
+                fault.retry()
+            }
+            // What the Realm reaches for has not been shared, because something went wrong.
+            Exit::MmioLoad(load) => load.complete(0),
+            Exit::MmioStore(store) => store.complete(),
+            Exit::HostCall(call) => {
+                means.answer = call.not_supported();
+                return;
+            }
+            Exit::PsciNotice(PsciNotice::SystemOff) => return,
+            Exit::Irq | Exit::Fiq => Answer::resume(),
+            _ => return means.expect(false),
+        };
+    }
+    means.expect(false);
+}
+
+/// Serves a fault: with two pages too few to reach the address and one for itself, or with runs for the whole window.
+fn serve<P: Platform>(
+    realm: &Realm<'_, '_, P, Active>,
+    means: &mut Means<'_, '_>,
+    page: Ipa,
+    is_stingy: bool,
+) {
+    let (mut asked, mut back, heap) = (0, Vec::new(), &mut *means.heap);
+    let mut supply = |void: IpaRange| {
+        asked += 1;
+        match (is_stingy, asked) {
+            (true, 3) => None,
+            (true, _) => heap.take(PAGE, PAGE),
+            (false, _) => heap.take((48 * PAGE).min(void.bytes()), PAGE),
+        }
+    };
+    let window = range(FAULTS, BLOCK);
+    let served =
+        realm.serve_fault(means.pool, page, window, &mut supply, &mut |host| back.push(host));
+    means.expect(served.is_ok());
+    for memory in back {
+        means.heap.insert(memory).unwrap();
+    }
+}

@@ -1,0 +1,260 @@
+//! Eight threads, one Realm: they serve its faults, map, take back, share and fold in the same part of its IPA space, each with a pool of its own. The model says what the
+//! Realm really has.
+//!
+//! `REALM_SDK_SOAK_ROUNDS` sets how many operations each thread makes between two looks at the books (20 unless told), `REALM_SDK_SOAK_SEED` where the dice begin.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod worker;
+
+use std::num::NonZeroU32;
+use std::sync::Barrier;
+use std::thread;
+
+use realm_sdk::abi::address::MIN_GRANULE as PAGE;
+use realm_sdk::abi::rtt::{Level, RttEntryState};
+use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
+use realm_sdk::builder::{Active, BuildError, Realm, RealmConfig, Records, SharedRoom, TableRoom};
+use realm_sdk::host::counting::Counting;
+use realm_sdk::host::ledger::OwnershipMap;
+use realm_sdk::host::{
+    Discovered, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions, Undelegated, leaked,
+};
+use realm_sdk::sro::{Pool, activate};
+use rmm_model::{Model, Options};
+use worker::{Dice, Outcome, Worker, heap};
+
+const THREADS: u64 = 8;
+const BLOCK: u64 = 2 << 20;
+/// Where the threads meet: four leaf tables in either half.
+const AREA: u64 = 4 * BLOCK;
+const PROTECTED: u64 = 0x4000_0000;
+const UNPROTECTED: u64 = (1 << 39) + 0x4000_0000;
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// The entries of a half's area that map something: their IPAs, and where they lead.
+fn mapped<P: Platform>(realm: &Realm<'_, '_, P, Active>, base: u64) -> Vec<(IpaRange, Pa)> {
+    let mut found = Vec::new();
+    let mut at = base;
+    while at < base + AREA {
+        let entry = realm.rmm().rtt_read_entry(realm.rd(), Ipa::new(at), Level::L3).unwrap();
+        let bytes = entry.level.unwrap().entry_bytes();
+        let range = IpaRange::with_size(Ipa::new(at - at % bytes), bytes).unwrap();
+        if entry.state == RttEntryState::Data {
+            found.push((range, Pa::new(entry.desc & 0xffff_ffff_f000)));
+        }
+        at = range.top().raw();
+    }
+    found
+}
+
+/// Nobody is at work: what the shadow says is what the RMM has.
+fn compare<P: Platform>(realm: &Realm<'_, '_, P, Active>, model: &Model, pools: u64, when: &str) {
+    let census = model.census();
+    assert_eq!(realm.memory_bytes(), census.data * PAGE, "{when}: memory");
+    assert_eq!(realm.tables() as u64, census.rtt, "{when}: tables");
+    assert_eq!(pools, census.delegated * PAGE, "{when}: pools");
+    let memory = mapped(realm, PROTECTED);
+    let bytes: u64 = memory.iter().map(|(range, _)| range.bytes()).sum();
+    assert_eq!(bytes, realm.memory_bytes(), "{when}");
+    for (range, _) in memory {
+        assert_eq!(realm.memory_at(range.base()), Some(range), "{when}");
+    }
+    let shared = mapped(realm, UNPROTECTED);
+    let bytes: u64 = shared.iter().map(|(range, _)| range.bytes()).sum();
+    assert_eq!(bytes, realm.shared_bytes(), "{when}: shared");
+    for (range, pa) in shared {
+        let piece = realm.shared_at(range.base()).unwrap();
+        assert!(piece.contains_range(&range), "{when}: {range} in {piece}");
+        for offset in (0..range.bytes()).step_by(0x1000) {
+            let mut word = [0; 8];
+            model.peek(Pa::new(pa.raw() + offset), &mut word);
+            let place = range.base().raw() + offset;
+            assert_eq!(u64::from_le_bytes(word), place, "{when}: shared memory moved");
+        }
+    }
+}
+
+fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Rmm<P>, Pool<'static>) {
+    let mut pool = Pool::growing(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let mut session = SessionOptions::default();
+    // Long enough for an RMM in the middle of something else, and no longer than it pays to wait for another thread without letting it run.
+    session.patience = Patience { busy: 500, blocked: 1_000_000, steps: 500 };
+    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    (rmm, pool)
+}
+
+/// What may happen to one Realm with eight threads at work.
+fn soak(options: Options, when: &str) {
+    let (rounds, seed) = (number("REALM_SDK_SOAK_ROUNDS", 20), number("REALM_SDK_SOAK_SEED", 1));
+    let when = format!("{when}, seed {seed}");
+    let leaked_before = leaked();
+    let dialect = options.dialect;
+    let model = Model::new(options).unwrap();
+    let door = Counting::new(&model);
+    let (ledger, quarantine) = (OwnershipMap::new(), QuarantineShelf::<8>::new());
+    let mut memory = model.take_memory();
+    let whole = memory.range();
+    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let (rmm, mut pool) = open(platform, &mut memory);
+    // Whether a table is uniform is only found out by asking.
+    let failed = || door.total().failed - door.counts(Command::RttFold, dialect).failed;
+    let failed_before = failed();
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(64).collect();
+    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(2048).collect();
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let mut workers: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let pages = memory.take_front(Pool::PAGES).unwrap();
+            let mut pool = Pool::growing(pages).unwrap();
+            pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+            let mut heap = heap();
+            heap.insert(memory.take_back(2 * BLOCK + BLOCK / 2).unwrap()).unwrap();
+            let dice = Dice::new(seed * THREADS + thread);
+            Worker { realm: &realm, pool, heap, dice, done: 0 }
+        })
+        .collect();
+    for phase in 0..4 {
+        thread::scope(|scope| {
+            for worker in &mut workers {
+                scope.spawn(move || worker.work(rounds));
+            }
+        });
+        let pools = workers.iter().map(|worker| worker.pool.bytes().1).sum::<u64>();
+        let pools = pools + pool.bytes().1;
+        compare(&realm, &model, pools, &format!("{when}, phase {phase}"));
+    }
+    let done: u32 = workers.iter().map(|worker| worker.done).sum();
+    assert!(u64::from(done) > rounds, "{when}: only {done} operations were done");
+    let mut all = heap();
+    for mut worker in workers {
+        while let Some(memory) = worker.heap.pop() {
+            all.insert(memory).unwrap();
+        }
+        worker.pool.drain(&rmm, &mut |memory| all.insert(memory).unwrap());
+    }
+    assert_eq!(realm.tear_down([], &mut pool, &mut |memory| all.insert(memory).unwrap()), None);
+    pool.drain(&rmm, &mut |memory| all.insert(memory).unwrap());
+    all.insert(memory).unwrap();
+    assert_eq!(all.iter().collect::<Vec<_>>(), [whole], "{when}");
+    ledger.with(|books| books.check_balance()).unwrap();
+    let census = model.census();
+    assert_eq!((census.undelegated, model.open_operations()), (census.total, 0), "{when}");
+    assert_eq!((quarantine.len(), leaked()), (0, leaked_before), "{when}");
+    assert_eq!(failed(), failed_before, "{when}: refused\n{}", door.report(dialect));
+}
+
+fn options(dialect: Dialect) -> Options {
+    let mut options = Options::new(dialect);
+    options.dram = PaRange::with_size(options.dram.base(), 64 << 20).unwrap();
+    options
+}
+
+/// An RMM that is interrupted, and says so of what it is in the middle of.
+fn moody(mut options: Options) -> Options {
+    options.yield_every = NonZeroU32::new(7);
+    options.busy_every = NonZeroU32::new(5);
+    options.blocked_objects = true;
+    options
+}
+
+#[test]
+fn eight_threads_share_a_realm() {
+    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+        soak(options(dialect), &format!("{dialect}, one by one"));
+        soak(options(dialect).range_capable(), &format!("{dialect}, ranges"));
+        soak(moody(options(dialect)), &format!("{dialect}, one by one, moody"));
+        soak(moody(options(dialect).range_capable()), &format!("{dialect}, ranges, moody"));
+    }
+}
+
+type Plain<'a> = Host<&'a Model, &'a Model, &'a OwnershipMap>;
+
+/// A Realm with so many rooms for tables, and eight threads that act on it. Nothing may be lost.
+fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u64) + Sync) {
+    let leaked_before = leaked();
+    let model = Model::new(options(Dialect::V2_0Bet3).range_capable()).unwrap();
+    let ledger = OwnershipMap::new();
+    let mut memory = model.take_memory();
+    let (rmm, mut pool) = open(Host::new(&model, &model).with_ledger(&ledger), &mut memory);
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(rooms).collect();
+    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let mut part = memory.take_front(3 * BLOCK).unwrap();
+            let (realm, rmm, act) = (&realm, &rmm, &act);
+            scope.spawn(move || {
+                let mut pool = Pool::growing(part.take_front(Pool::PAGES).unwrap()).unwrap();
+                pool.add(part.take_front(16 * PAGE).unwrap()).unwrap();
+                let mut heap = heap();
+                heap.insert(part).unwrap();
+                let dice = Dice::new(thread);
+                let mut worker = Worker { realm, pool, heap, dice, done: 0 };
+                act(&mut worker, thread);
+                worker.pool.drain(rmm, &mut |_| {});
+            });
+        }
+    });
+    let place = |memory: &[u8; 8]| u64::from_le_bytes(*memory);
+    for (range, pa) in mapped(&realm, UNPROTECTED) {
+        for offset in (0..range.bytes()).step_by(0x1000) {
+            let mut word = [0; 8];
+            model.peek(Pa::new(pa.raw() + offset), &mut word);
+            assert_eq!(place(&word), range.base().raw() + offset, "shared memory moved");
+        }
+    }
+    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(leaked(), leaked_before);
+    ledger.with(|books| books.check_balance()).unwrap();
+}
+
+/// All want the last rooms for tables at the same time.
+#[test]
+fn the_last_room_goes_to_one_of_them() {
+    for _ in 0..200 {
+        // The root, a table of level 1 and one of level 2, and three for leaves.
+        with_threads(6, |worker, thread| {
+            let at = Ipa::new(PROTECTED + thread * BLOCK);
+            let mut page = worker.heap.take(PAGE, PAGE).unwrap();
+            while let Err(failed) = worker.realm.map(&mut worker.pool, at, page) {
+                page = failed.kept;
+                match failed.error {
+                    BuildError::Contended { .. } => thread::yield_now(),
+                    BuildError::Storage { .. } => return worker.heap.insert(page).unwrap(),
+                    error => panic!("{error}"),
+                }
+            }
+        });
+    }
+}
+
+/// One thread takes a part of a shared block away, for which it has to be split, while others change how the whole may be reached.
+#[test]
+fn shared_memory_stays_where_it_was_put() {
+    let whole = IpaRange::with_size(Ipa::new(UNPROTECTED), BLOCK).unwrap();
+    let part = IpaRange::with_size(Ipa::new(UNPROTECTED), 3 * PAGE).unwrap();
+    for _ in 0..60 {
+        let together = Barrier::new(usize::try_from(THREADS).unwrap());
+        with_threads(16, |worker, thread| {
+            if thread == 0 {
+                assert!(worker.share(whole) == Outcome::Done);
+            }
+            together.wait();
+            match thread {
+                0 => while worker.unshare(part) == Outcome::Contended {},
+                1 | 2 => while worker.reshare(whole) == Outcome::Contended {},
+                _ => {}
+            }
+        });
+    }
+}

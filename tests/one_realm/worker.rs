@@ -1,0 +1,204 @@
+//! One of the threads: what it owns, and what it does.
+
+use std::thread;
+
+use realm_sdk::abi::address::MIN_GRANULE as PAGE;
+use realm_sdk::abi::{Ipa, IpaRange};
+use realm_sdk::builder::{Active, BuildError, FoldPolicy, Realm, RegionProblem};
+use realm_sdk::host::command::SharedAccess;
+use realm_sdk::host::granules::Host as HostHand;
+use realm_sdk::host::{Platform, Undelegated};
+use realm_sdk::sro::{GranuleSet, Pool};
+
+use crate::{AREA, BLOCK, PROTECTED, UNPROTECTED};
+
+pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+
+pub(crate) fn heap() -> Heap {
+    Heap::new((0..8192).map(|_| Undelegated::empty()).collect())
+}
+
+/// Dice: xorshift64.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) % sides
+    }
+
+    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+        let at = self.roll(of.len() as u64);
+        *of.get(usize::try_from(at).unwrap()).unwrap()
+    }
+
+    /// Pages, mostly few of them, or whole blocks; somewhere in the area at `base`.
+    fn range(&mut self, base: u64) -> IpaRange {
+        let unit = if self.roll(6) == 0 { BLOCK } else { PAGE };
+        let most = if unit == BLOCK { 2 } else { self.pick(&[4, 64, 600]) };
+        let bytes = unit * (1 + self.roll(most));
+        let at = unit * self.roll((AREA - bytes) / unit + 1);
+        IpaRange::with_size(Ipa::new(base + at), bytes).unwrap()
+    }
+}
+
+/// One thread's own things.
+pub(crate) struct Worker<'w, 'r, 'm, P> {
+    pub(crate) realm: &'w Realm<'r, 'm, P, Active>,
+    pub(crate) pool: Pool<'static>,
+    pub(crate) heap: Heap,
+    pub(crate) dice: Dice,
+    pub(crate) done: u32,
+}
+
+/// Memory for `bytes`, as contiguous as it can be had.
+fn take_up_to(heap: &mut Heap, bytes: u64) -> Option<Undelegated> {
+    let (_, run) = heap.longest_run(PAGE)?;
+    let alignment = if bytes >= BLOCK && run >= 2 * BLOCK { BLOCK } else { PAGE };
+    heap.take(bytes.min(run), alignment).or_else(|| heap.take(bytes.min(run), PAGE))
+}
+
+/// What became of an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// Another thread was there.
+    Contended,
+    /// Another thread had been there before, or memory is short.
+    Taken,
+}
+
+fn settle(result: Result<(), BuildError>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::Done,
+        Err(BuildError::Contended { .. }) => Outcome::Contended,
+        Err(BuildError::Region {
+            problem: RegionProblem::Overlap { .. } | RegionProblem::NoMemory { .. },
+            ..
+        }) => Outcome::Taken,
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+impl<P: Platform> Worker<'_, '_, '_, P> {
+    pub(crate) fn work(&mut self, rounds: u64) {
+        for _ in 0..rounds {
+            let (kind, range) = (self.dice.roll(12), self.dice.range(PROTECTED));
+            let shared = self.dice.range(UNPROTECTED);
+            let mut operate = || match kind {
+                0..=2 => self.serve(range),
+                3 => self.map(range),
+                4 => self.map_scattered(range),
+                5 | 6 => self.reclaim(range),
+                7 => self.fold(range),
+                8 | 9 => self.share(shared),
+                10 => self.unshare(shared),
+                _ => self.reshare(shared),
+            };
+            let mut outcome = operate();
+            while outcome == Outcome::Contended {
+                thread::yield_now();
+                outcome = operate();
+            }
+            self.done += u32::from(outcome == Outcome::Done);
+        }
+    }
+
+    fn serve(&mut self, window: IpaRange) -> Outcome {
+        let Self { realm, pool, heap, dice, .. } = self;
+        let at = window.base().raw() + dice.roll(window.bytes());
+        let (mut back, mut generous) = (Vec::new(), dice.roll(6));
+        let mut supply = |void: IpaRange| {
+            generous = generous.checked_sub(1)?;
+            let bytes = if dice.roll(2) == 0 { PAGE } else { void.bytes() };
+            take_up_to(heap, bytes)
+        };
+        let served = realm.serve_fault(pool, Ipa::new(at), window, &mut supply, &mut |memory| {
+            back.push(memory);
+        });
+        for memory in back {
+            self.heap.insert(memory).unwrap();
+        }
+        settle(served.map(|_| ()))
+    }
+
+    fn map(&mut self, range: IpaRange) -> Outcome {
+        let Some(memory) = take_up_to(&mut self.heap, range.bytes()) else { return Outcome::Taken };
+        match self.realm.map(&mut self.pool, range.base(), memory) {
+            Ok(()) => Outcome::Done,
+            Err(failed) => {
+                self.heap.insert(failed.kept).unwrap();
+                settle(Err(failed.error))
+            }
+        }
+    }
+
+    fn map_scattered(&mut self, range: IpaRange) -> Outcome {
+        let pages = (range.bytes() / PAGE).min(24);
+        let mut memory: Vec<_> = (0..pages).map_while(|_| self.heap.take(PAGE, PAGE)).collect();
+        if self.dice.roll(2) == 0 {
+            memory.reverse();
+        }
+        if memory.is_empty() {
+            return Outcome::Taken;
+        }
+        let result = self.realm.map_scattered(&mut self.pool, range.base(), &mut memory);
+        for memory in memory {
+            assert!(result.is_err() || memory.is_empty());
+            self.heap.insert(memory).unwrap();
+        }
+        settle(result)
+    }
+
+    fn reclaim(&mut self, range: IpaRange) -> Outcome {
+        let heap = &mut self.heap;
+        settle(self.realm.reclaim(&mut self.pool, range, &mut |memory| {
+            heap.insert(memory).unwrap();
+        }))
+    }
+
+    fn fold(&mut self, range: IpaRange) -> Outcome {
+        let policy = self.dice.pick(&[FoldPolicy::Blocks, FoldPolicy::BlocksAndVoid]);
+        settle(self.realm.fold(&mut self.pool, range, policy).map(|_| ()))
+    }
+
+    /// Shares memory in which every page says where it is to be.
+    pub(crate) fn share(&mut self, range: IpaRange) -> Outcome {
+        let Some(mut memory) = take_up_to(&mut self.heap, range.bytes()) else {
+            return Outcome::Taken;
+        };
+        for offset in (0..memory.bytes()).step_by(0x1000) {
+            let word = (range.base().raw() + offset).to_le_bytes();
+            self.realm.rmm().write_host(&mut memory, offset, &word).unwrap();
+        }
+        let access = SharedAccess::MEMORY;
+        match self.realm.share(&mut self.pool, range.base(), memory, access) {
+            Ok(()) => Outcome::Done,
+            Err(failed) => {
+                self.heap.insert(failed.host).unwrap();
+                settle(Err(failed.error))
+            }
+        }
+    }
+
+    pub(crate) fn unshare(&mut self, range: IpaRange) -> Outcome {
+        let heap = &mut self.heap;
+        settle(self.realm.unshare(&mut self.pool, range, &mut |memory| {
+            heap.insert(memory).unwrap();
+        }))
+    }
+
+    pub(crate) fn reshare(&mut self, range: IpaRange) -> Outcome {
+        let (heap, mut access) = (&mut self.heap, SharedAccess::MEMORY);
+        access.permissions.write = self.dice.roll(2) == 0;
+        settle(self.realm.reshare(&mut self.pool, range, access, &mut |memory| {
+            heap.insert(memory).unwrap();
+        }))
+    }
+}
