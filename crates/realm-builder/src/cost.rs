@@ -85,7 +85,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
         for tree in shadow.aux_trees() {
             let mut from = Ipa::new(0);
-            while let Some(row) = shadow.shown_row(tree, from, top) {
+            while let Some(row) = shadow.shown_row(tree, from, top, u64::MAX) {
                 from = row.range.top();
                 sum.unmap += match (by_range, limits.table_by_table) {
                     (true, false) => 1,

@@ -1,6 +1,9 @@
 //! Hiding in auxiliary trees what they show: before the primary tree changes, and on the way down.
 
+use core::sync::atomic::Ordering;
+
 use rmi_abi::flags::AuxUnmapFlags;
+use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
@@ -22,9 +25,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     pub(crate) fn hide(&self, tree: AuxTree, range: IpaRange) -> Result<(), Error> {
         let (mut from, mut idle) = (range.base(), 0);
         loop {
-            let row = self.shadow.lock().shown_row(tree, from, range.top());
+            let row = self.shown(tree, from, range.top());
             let Some(row) = row else { return Ok(()) };
-            from = self.hide_row(tree, &row, &mut idle)?;
+            from = self.hide_row(tree, row, &mut idle)?;
         }
     }
 
@@ -42,15 +45,38 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// One command about the first of what an auxiliary tree shows.
     pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
         let top = self.geometry.unprotected_base();
-        let row = self.shadow.lock().shown_row(tree, at.base, top);
-        row.map_or(Ok(()), |row| self.hide_row(tree, &row, idle).map(|_| ()))
+        let row = self.shown(tree, at.base, top);
+        row.map_or(Ok(()), |row| self.hide_row(tree, row, idle).map(|_| ()))
+    }
+
+    fn shown(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
+        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        self.shadow.lock().shown_row(tree, from, top, self.at_once(by_range))
+    }
+
+    /// How many entries are looked up for one command.
+    pub(super) fn at_once(&self, by_range: bool) -> u64 {
+        match (by_range, self.table_by_table.load(Ordering::Relaxed)) {
+            (false, _) => 1,
+            (true, true) => ENTRIES_PER_TABLE,
+            (true, false) => u64::MAX,
+        }
+    }
+
+    /// Learns from where a range command ended whether the RMM ends them at the end of a table.
+    pub(super) fn learn_end(&self, row: &Row, reached: Ipa) {
+        if reached > row.range.base()
+            && reached < row.range.top()
+            && reached.is_aligned(row.level.table_bytes())
+        {
+            self.table_by_table.store(true, Ordering::Relaxed);
+        }
     }
 
     /// One command; says up to where nothing of the row is shown any more.
-    fn hide_row(&self, tree: AuxTree, row: &Row, idle: &mut u32) -> Result<Ipa, Error> {
+    fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
         let base = row.range.base();
         let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
-        let row = if by_range { *row } else { row.first() };
         let answer = if by_range {
             let flags = AuxUnmapFlags { tree_index: tree.index() };
             self.rmm.rtt_aux_prot_unmap(&self.rd, row.range, flags)
@@ -75,6 +101,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         };
         let (whole, part) = row.split(reached);
+        self.learn_end(&row, reached);
         {
             let mut shadow = self.shadow.lock();
             shadow.note(tree, whole, Shows::Nothing);

@@ -25,7 +25,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let before = self.tables();
         let mut from = range.base();
         let runs = core::iter::from_fn(move || {
-            let row = self.hidden(tree, from, range.top())?;
+            let row = self.hidden(tree, from, range.top(), u64::MAX)?;
             from = row.range.top();
             let (ipa, bytes) = (row.range.base(), row.range.bytes());
             Some(Run { ipa, pa: Pa::new(0), level: row.level, bytes })
@@ -34,8 +34,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Ok(self.tables() > before)
     }
 
-    fn hidden(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
-        self.shadow.lock().hidden_row(tree, from, top)
+    fn hidden(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
+        self.shadow.lock().hidden_row(tree, from, top, most)
     }
 
     /// Shows in an auxiliary tree what the primary one maps in a range that is held; the tables are there.
@@ -43,8 +43,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let by_range = Command::RttAuxProtMap.form(self.rmm.dialect()).is_some();
         let mut mapped = PlaneMapped::default();
         let (mut from, mut idle) = (range.base(), 0);
-        while let Some(row) = self.hidden(tree, from, range.top()) {
-            let row = if by_range { row } else { row.first() };
+        while let Some(row) = self.hidden(tree, from, range.top(), self.at_once(by_range)) {
             let first = row.first().range;
             match self.show_row(tree, &row, by_range) {
                 Ok(reached) if reached > row.range.base() => {
@@ -84,6 +83,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         match answer {
             Ok(reached) => {
                 let (whole, part) = row.split(reached);
+                self.learn_end(row, reached);
                 shadow.note(tree, whole, Shows::Memory);
                 // What is shown in part may be.
                 shadow.note(tree, part, Shows::Perhaps);

@@ -55,6 +55,10 @@ impl Row {
         Some(Self { range, ..self })
     }
 
+    fn entries(&self) -> u64 {
+        self.range.bytes() / self.level.entry_bytes()
+    }
+
     /// How many pieces of `bytes`, aligned to that, the row lies in.
     pub(crate) fn count(&self, bytes: u64) -> u64 {
         self.range.top().raw().div_ceil(bytes) - self.range.base().raw() / bytes
@@ -164,11 +168,13 @@ impl Shadow<'_> {
     }
 
     /// The first entries of the primary tree from `from` on, and below `top`, that map memory which an auxiliary tree does not surely show: of one size, and one after the other. The first may begin before
-    /// `from`, and the last end after `top`.
-    pub(crate) fn hidden_row(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
+    /// `from`, and the last end after `top`. At most `most` entries.
+    pub(crate) fn hidden_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
         let mut row = None::<Row>;
         let mut next = from;
-        while let Some(at) = self.next_memory(next, top) {
+        while row.is_none_or(|row| row.entries() < most)
+            && let Some(at) = self.next_memory(next, top)
+        {
             next = at.top();
             let aux = self.walk_tree(tree.index(), at.base, at.level)?;
             let hidden = self.shows(aux) != Shows::Memory;
@@ -183,11 +189,11 @@ impl Shadow<'_> {
         row
     }
 
-    /// The first entries of an auxiliary tree from `from` on, and below `top`, that show memory: of one size, and one after the other. One that only may show it comes alone.
-    pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
+    /// The first entries of an auxiliary tree from `from` on, and below `top`, that show memory: of one size, and one after the other, at most `most`. One that only may show it comes alone.
+    pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
         let mut row = None::<Row>;
         let mut ipa = from;
-        while ipa < top {
+        while ipa < top && row.is_none_or(|row| row.entries() < most) {
             let Some(at) = self.walk_tree(tree.index(), ipa, Level::L3) else { break };
             ipa = at.top();
             row = match (row, self.shows(at)) {

@@ -6,6 +6,8 @@ mod bench;
 mod life;
 mod mec;
 mod permissions;
+mod sequences;
+mod threads;
 mod trees;
 
 use core::num::NonZeroU32;
