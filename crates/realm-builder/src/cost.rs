@@ -3,7 +3,7 @@
 //! The figures are exact for an RMM with the given [`Limits`] that neither yields nor is busy, when the pool's host memory is one run.
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Ipa, PaRange};
+use rmi_abi::{Command, Ipa, PaRange};
 use rmi_host::Platform;
 use sro::Pool;
 
@@ -64,7 +64,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// What it would cost to take all private memory and all tables away, and to undelegate the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules stay delegated, in the pool.
+    /// What it would cost to take all private memory and all tables away, in all trees, and to undelegate the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules stay delegated, in the pool.
     #[must_use]
     pub fn dismantle_cost(&self, limits: Limits) -> Cost {
         let shadow = self.shadow.lock();
@@ -82,6 +82,18 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             from = span.range.top();
         }
         sum.undelegate += limits.delegation(run.bytes());
+        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        for tree in shadow.aux_trees() {
+            let mut from = Ipa::new(0);
+            while let Some(row) = shadow.shown_row(tree, from, top, u64::MAX) {
+                from = row.range.top();
+                sum.unmap += match (by_range, limits.table_by_table) {
+                    (true, false) => 1,
+                    (true, true) => row.count(row.level.table_bytes()),
+                    (false, _) => row.count(row.level.entry_bytes()),
+                };
+            }
+        }
         sum
     }
 

@@ -5,19 +5,63 @@ use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Command;
 use rmi_abi::realm::S2apEncoding;
-use rmi_host::{Platform, QuarantineReason, Rd, Rmm};
+use rmi_host::{Delegated, Error, InUse, Platform, QuarantineReason, Rd, Rmm};
 use spin::Mutex;
 use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
-use crate::realm::{New, Realm};
+use crate::realm::{AUX_TREES, New, Realm};
 use crate::shadow::Shadow;
 use crate::storage::Records;
 use crate::unmap::Homeward;
 
+/// What a Realm is made of.
+#[derive(Default)]
+struct Foundation {
+    rd: Delegated,
+    roots: Delegated,
+    aux_roots: [Delegated; AUX_TREES],
+}
+
+impl Foundation {
+    /// Takes all of it from the pool, or nothing.
+    fn take<P: Platform>(
+        rmm: &Rmm<P>,
+        pool: &mut Pool<'_>,
+        granule: u64,
+        root_bytes: u64,
+        aux_trees: u8,
+    ) -> Result<Self, Error> {
+        let mut all = Self::default();
+        let Self { rd, roots, aux_roots } = &mut all;
+        // The root tables first: they have the stricter alignment.
+        let wanted = core::iter::once((roots, root_bytes))
+            .chain(aux_roots.iter_mut().take(aux_trees.into()).map(|roots| (roots, root_bytes)))
+            .chain([(rd, granule)]);
+        let mut result = Ok(());
+        for (place, bytes) in wanted {
+            match pool.take(rmm, Command::RealmCreate, bytes, bytes) {
+                Ok(memory) => *place = memory,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+        }
+        if let Err(error) = result {
+            let Self { rd, roots, aux_roots } = all;
+            for memory in [rd, roots].into_iter().chain(aux_roots) {
+                pool.put_back(rmm, memory);
+            }
+            return Err(error);
+        }
+        Ok(all)
+    }
+}
+
 impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
-    /// Creates a Realm: checks the configuration, takes a granule for its descriptor and its root tables from the pool, and calls `RMI_REALM_CREATE`.
+    /// Creates a Realm: checks the configuration, takes a granule for its descriptor and the root tables of all its trees from the pool, and calls `RMI_REALM_CREATE`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REALM_CREATE.
     ///
@@ -34,22 +78,19 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
         let command = Command::RealmCreate;
         let mut params = config.validate(rmm.features(), rmm.dialect())?;
         let Records { tables, shared } = storage.into();
-        let shadow = Shadow::new(params.geometry, tables, shared)
+        let aux_trees = if params.tree_per_plane { params.num_aux_planes } else { 0 };
+        let shadow = Shadow::new(params.geometry, aux_trees, tables, shared)
             .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
         let granule = rmm.granule_size().bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
-        pool.check_reserve(command, root_bytes + granule)?;
-        // The root tables first: they have the stricter alignment.
-        let roots = pool.take(rmm, command, root_bytes, root_bytes)?;
-        let rd = match pool.take(rmm, command, granule, granule) {
-            Ok(rd) => rd,
-            Err(error) => {
-                pool.put_back(rmm, roots);
-                return Err(error.into());
-            }
-        };
+        pool.check_reserve(command, root_bytes * (1 + u64::from(aux_trees)) + granule)?;
+        let Foundation { rd, roots, aux_roots } =
+            Foundation::take(rmm, pool, granule, root_bytes, aux_trees)?;
         params.rtt_base = roots.base();
+        for (base, roots) in params.aux_rtt_base.iter_mut().zip(&aux_roots) {
+            *base = roots.base();
+        }
         let mut donated = Donated::default();
         let result = match params.encode(rmm.dialect()) {
             Ok(page) => rmm
@@ -62,6 +103,7 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             rmm,
             rd: Rd::new(rd),
             roots: roots.into_use(),
+            aux_roots: aux_roots.map(Delegated::into_use),
             geometry: params.geometry,
             s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
             shadow: Mutex::new(shadow),
@@ -93,7 +135,10 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
         }
         let command = Command::RealmCreate;
         self.donated.recover(self.rmm, pool, command);
-        for memory in [self.rd.into_released(), self.roots.into_released()] {
+        let aux_roots = self.aux_roots.into_iter().map(InUse::into_released);
+        for memory in
+            [self.rd.into_released(), self.roots.into_released()].into_iter().chain(aux_roots)
+        {
             if unclear {
                 pool.recover(self.rmm, memory, QuarantineReason::Unclear { command });
             } else {

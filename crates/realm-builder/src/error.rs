@@ -35,6 +35,14 @@ pub enum BuildError {
         /// The part.
         range: IpaRange,
     },
+    /// The Realm has no such auxiliary tree; nothing was called.
+    #[non_exhaustive]
+    NoTree {
+        /// The tree's number.
+        tree: u64,
+        /// How many auxiliary trees the Realm has.
+        trees: usize,
+    },
     /// A call failed.
     Call(Error),
 }
@@ -136,6 +144,12 @@ impl fmt::Display for BuildError {
             }
             Self::Contended { range } => {
                 write!(f, "another thread is working on the realm's memory at {range}")
+            }
+            Self::NoTree { tree, trees } => {
+                write!(
+                    f,
+                    "the realm has {trees} auxiliary translation trees, and none of number {tree}"
+                )
             }
             Self::Call(error) => error.fmt(f),
         }

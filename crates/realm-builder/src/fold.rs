@@ -2,6 +2,7 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
 use sro::Pool;
 
@@ -26,6 +27,8 @@ pub struct Folded {
     pub blocks: u64,
     /// Tables that became void entries.
     pub void: u64,
+    /// Tables of auxiliary trees, which follow those of the primary one.
+    pub auxiliary: u64,
     /// Tables that the RMM kept: their entries differ in what the host does not see, such as the RIPAS.
     pub kept: u64,
 }
@@ -34,14 +37,16 @@ impl Folded {
     /// Granules that are free again; they are in the pool, delegated.
     #[must_use]
     pub const fn granules(&self) -> u64 {
-        self.blocks + self.void
+        self.blocks + self.void + self.auxiliary
     }
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Folds the tables that lie in a range of the protected half as a whole, the deepest first, and says what that gained. Their granules go to the pool, delegated.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD.
+    /// Tables of auxiliary trees are folded before those of the primary one, and what they show is hidden: planes fault once, and get a block.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD, RMI_RTT_AUX_FOLD.
     ///
     /// # Errors
     ///
@@ -69,7 +74,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 };
                 match what {
                     Some(Foldable::Void) if policy == FoldPolicy::Blocks => {}
-                    Some(what) => self.fold_table(pool, level, ipa, what, &mut folded)?,
+                    Some(what) => self.fold_trees(pool, level, ipa, what, &mut folded)?,
                     None => {}
                 }
             }
@@ -90,7 +95,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         at
     }
 
-    fn fold_table(
+    /// Folds a table in all trees, the primary one last, as long as the RMM does it.
+    fn fold_trees(
         &self,
         pool: &mut Pool<'_>,
         level: Level,
@@ -98,32 +104,69 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         what: Foldable,
         folded: &mut Folded,
     ) -> Result<(), BuildError> {
-        let command = Command::RttFold;
-        let granule = self.shadow.lock().table_granule(level, ipa);
-        match self.rmm.rtt_fold(&self.rd, ipa, level) {
+        let range = IpaRange::with_size(ipa, level.table_bytes()).unwrap_or(IpaRange::empty(ipa));
+        let trees = self.shadow.lock().aux_trees();
+        for tree in trees {
+            if !self.shadow.lock().has_table_in(Some(tree), level, ipa) {
+                continue;
+            }
+            if self.shadow.lock().aux_foldable(tree, level, ipa).is_none() {
+                self.hide(tree, range)?;
+            }
+            if !self.fold_table(pool, Some(tree), level, ipa)? {
+                folded.kept += 1;
+                return Ok(());
+            }
+            folded.auxiliary += 1;
+        }
+        self.hide_everywhere(range)?;
+        match (self.fold_table(pool, None, level, ipa)?, what) {
+            (false, _) => folded.kept += 1,
+            (true, Foldable::Block) => folded.blocks += 1,
+            (true, Foldable::Void) => folded.void += 1,
+        }
+        Ok(())
+    }
+
+    /// Folds a table of one tree; false if the RMM keeps it.
+    fn fold_table(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: Option<AuxTree>,
+        level: Level,
+        ipa: Ipa,
+    ) -> Result<bool, BuildError> {
+        let (command, differs) = match tree {
+            None => (Command::RttFold, Status::ErrorRtt),
+            Some(_) => (Command::RttAuxFold, Status::ErrorRttAux),
+        };
+        let fold = || {
+            let mut shadow = self.shadow.lock();
+            let granule = match tree {
+                None => shadow.fold(level, ipa),
+                Some(tree) => shadow.aux_fold(tree, level, ipa),
+            };
+            granule.unwrap_or_default().into_released()
+        };
+        let granule = self.shadow.lock().table_granule(tree, level, ipa);
+        let answer = match tree {
+            None => self.rmm.rtt_fold(&self.rd, ipa, level),
+            Some(tree) => self.rmm.rtt_aux_fold(&self.rd, tree, ipa, level),
+        };
+        match answer {
             Ok(table) if granule.is_some_and(|range| range.base() == table) => {
-                let granule = self.shadow.lock().fold(level, ipa).unwrap_or_default();
-                pool.put_back(self.rmm, granule.into_released());
-                match what {
-                    Foldable::Block => folded.blocks += 1,
-                    Foldable::Void => folded.void += 1,
-                }
-                Ok(())
+                pool.put_back(self.rmm, fold());
+                Ok(true)
             }
             Ok(table) => {
-                let granule = self.shadow.lock().fold(level, ipa).unwrap_or_default();
-                let reason = QuarantineReason::Unclear { command };
-                pool.recover(self.rmm, granule.into_released(), reason);
+                pool.recover(self.rmm, fold(), QuarantineReason::Unclear { command });
                 let (violation, subject) = (Violation::ForeignMemory, Subject::Ipa(ipa));
                 Err(Error::violation(command, violation, table.raw(), subject).into())
             }
-            Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorRtt => {
-                folded.kept += 1;
-                Ok(())
-            }
+            Err(Error::Refused(refusal)) if refusal.status() == differs => Ok(false),
             Err(error) => {
                 if !error.is_clean() {
-                    self.shadow.lock().doubt_table(level, ipa);
+                    self.shadow.lock().doubt_table(tree, level, ipa);
                 }
                 Err(error.into())
             }

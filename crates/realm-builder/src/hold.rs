@@ -2,6 +2,7 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
+use rmi_host::command::AuxTree;
 use rmi_host::{InUse, Platform};
 use spin::Mutex;
 
@@ -36,8 +37,8 @@ impl Held<'_, '_> {
     /// As [`Shadow::graft`].
     pub(crate) fn graft(
         &mut self,
-        level: Level,
-        ipa: Ipa,
+        tree: Option<AuxTree>,
+        (level, ipa): (Level, Ipa),
         granule: InUse,
         sure: bool,
     ) -> Result<(), InUse> {
@@ -45,7 +46,7 @@ impl Held<'_, '_> {
         let promised = self.reserved.min(1);
         self.reserved -= promised;
         shadow.unreserve(promised);
-        shadow.graft(level, ipa, granule, sure)
+        shadow.graft(tree, level, ipa, granule, sure)
     }
 }
 
@@ -57,18 +58,20 @@ impl Drop for Held<'_, '_> {
     }
 }
 
-/// The entries, from the one that holds the first address of a range to the one that holds its last.
-fn entries(shadow: &Shadow<'_>, range: IpaRange) -> IpaRange {
-    let last = Ipa::new(range.top().raw().saturating_sub(1));
-    let base = shadow.walk(range.base(), Level::L3).map_or(range.base(), |at| at.base);
-    let top = shadow.walk(last, Level::L3).map_or(range.top(), |at| at.top());
-    IpaRange::new(base, top).unwrap_or(range)
-}
-
 impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     /// Claims a range, and the whole entries at its ends, once `check` finds nothing against it. Waits a while for whoever is working there.
     pub(crate) fn hold(
         &self,
+        range: IpaRange,
+        check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
+    ) -> Result<Held<'_, 'm>, BuildError> {
+        self.hold_in(core::iter::empty(), range, check)
+    }
+
+    /// As [`Realm::hold`], with the whole entries of auxiliary trees, too: for whoever makes tables there. What auxiliary trees show needs no claim of its own.
+    pub(crate) fn hold_in(
+        &self,
+        trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
     ) -> Result<Held<'_, 'm>, BuildError> {
@@ -77,7 +80,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         for attempt in 0..=patience.busy.saturating_add(64) {
             {
                 let mut shadow = self.shadow.lock();
-                let whole = entries(&shadow, range);
+                let whole = shadow.whole_entries(range, trees.clone());
                 if let Some(claim) = shadow.claims.claim(whole) {
                     let held = Held { shadow: &self.shadow, claim, reserved: 0 };
                     // What an earlier claim did there is known by now.

@@ -159,9 +159,10 @@
 //! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
 //! | [`plan`], [`table`] | which blocks, tables and calls, and what they cost; pure, and carried out |
+//! | [`planes`] | planes with trees of their own |
 //! | [`runtime`] | mapping, faults, reclaiming |
 //! | [`share`], [`convert`] | memory that the host shares, and conversions |
-//! | [`ripas`] | RIPAS changes that the Realm asks for |
+//! | [`ripas`], [`s2ap`] | RIPAS changes and permissions that the Realm asks for |
 //! | [`fold`] | fewer tables |
 //! | [`recs`] | virtual CPUs |
 //! | [`teardown`] | the way down, at once or in steps |
@@ -186,6 +187,7 @@ pub mod image;
 mod map;
 pub mod measurement_log;
 pub mod plan;
+pub mod planes;
 pub mod populate;
 pub mod realm;
 pub mod recs;
@@ -193,6 +195,7 @@ pub mod recs;
 pub mod rim;
 pub mod ripas;
 pub mod runtime;
+pub mod s2ap;
 mod shadow;
 pub mod share;
 mod shelf;
@@ -207,6 +210,7 @@ pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};
 pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
+pub use planes::PlaneMapped;
 pub use populate::{Content, Populated, Region};
 pub use realm::{Active, Alive, New, Realm, Terminated};
 pub use recs::RecStart;
@@ -214,6 +218,7 @@ pub use recs::RecStart;
 pub use rim::Rim;
 pub use ripas::RipasStopped;
 pub use runtime::Served;
+pub use s2ap::S2apStopped;
 pub use share::NotShared;
 pub use storage::{RealmStorage, Records, SharedRoom, TableRoom};
 pub use teardown::Progress;

@@ -45,6 +45,9 @@ mod sealed {
     impl Alive for super::Active {}
 }
 
+/// Most auxiliary trees of a Realm.
+pub(crate) const AUX_TREES: usize = 3;
+
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory that the Realm is made of.
 #[derive(Debug)]
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
@@ -52,6 +55,8 @@ pub struct Realm<'r, 'm, P, S> {
     pub(crate) rmm: &'r Rmm<P>,
     pub(crate) rd: Rd,
     pub(crate) roots: InUse,
+    /// The root tables of auxiliary trees; empty where there is none.
+    pub(crate) aux_roots: [InUse; AUX_TREES],
     pub(crate) geometry: Geometry,
     /// How the tables encode permissions.
     pub(crate) s2ap: S2apEncoding,
@@ -96,10 +101,17 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
         self.shadow.lock().bytes()
     }
 
-    /// Translation tables of the Realm, root tables included.
+    /// Translation tables of the Realm, root tables included, of all its trees.
     #[must_use]
     pub fn tables(&self) -> usize {
-        self.shadow.lock().tables() + usize::from(self.geometry.root_tables())
+        let shadow = self.shadow.lock();
+        shadow.tables() + shadow.roots()
+    }
+
+    /// Auxiliary trees of the Realm: as many as auxiliary planes, if every plane has a tree.
+    #[must_use]
+    pub fn aux_trees(&self) -> usize {
+        self.shadow.lock().aux_trees().count()
     }
 
     /// RECs of the Realm.
@@ -113,6 +125,7 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
             rmm: self.rmm,
             rd: self.rd,
             roots: self.roots,
+            aux_roots: self.aux_roots,
             geometry: self.geometry,
             s2ap: self.s2ap,
             shadow: self.shadow,

@@ -11,6 +11,7 @@ use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
 use crate::map::{Mapping, Supply};
 use crate::plan;
+use crate::planes::leaf;
 use crate::realm::{Alive, Realm};
 use crate::shadow::Shadow;
 
@@ -139,9 +140,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         if !window.contains(ipa) {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
-        let leaf = page.align_down(Level::L2.entry_bytes());
-        let leaf = IpaRange::with_size(leaf, Level::L2.entry_bytes()).unwrap_or(window);
-        let around = leaf.intersection(&window).unwrap_or(window);
+        let around = leaf(page).intersection(&window).unwrap_or(window);
         let mut held = self.hold(around, |_| Ok(()))?;
         let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
         let no_memory =
@@ -209,7 +208,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         None
     }
 
-    /// Takes memory back from the Realm: unmaps all of a range and sends its memory to `home`. A block that reaches out of the range is split first, with granules from the pool. Where the RIPAS was RAM it is DESTROYED
+    /// Takes memory back from the Realm: unmaps all of a range, in all trees, and sends its memory to `home`. A block that reaches out of the range is split first, with granules from the pool. Where the RIPAS was RAM it is DESTROYED
     /// now: the Realm cannot go on there until it asks for a change.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE, RMI_RTT_DATA_UNMAP.
@@ -230,6 +229,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut held = self.hold(range, |_| Ok(()))?;
         self.split_at(&mut held, pool, range.base())?;
         self.split_at(&mut held, pool, range.top())?;
+        self.hide_everywhere(range)?;
         Ok(self.unmap_range(pool.pages().list, range, home)?)
     }
 

@@ -2,16 +2,23 @@
 //!
 //! The RMM is the authority. The shadow is what the host needs so that it never finds out by a refusal which tables are missing, and never takes a page back that it
 //! did not give. It is as large as the tables themselves: a room of [`TableRoom`] for each table, of which 4 KiB are entries, so finding an entry is a walk and not a search.
+//!
+//! The tables of auxiliary trees are in the same rooms, see [`planes`].
+
+mod planes;
 
 use core::fmt;
 
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
 use crate::claims::Claims;
 use crate::shelf::Shelf;
 use crate::storage::{SharedPiece, TableRoom};
+
+pub(crate) use planes::{Row, Shows};
 
 /// What the RMM has said of the memory in a cell.
 pub(crate) mod tag {
@@ -32,6 +39,9 @@ const _: () = assert!(ENTRIES as u64 == ENTRIES_PER_TABLE);
 
 /// No room.
 const NOWHERE: u32 = u32::MAX;
+
+/// Number of the primary tree.
+const PRIMARY: u8 = 0;
 
 /// An entry of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +72,10 @@ impl At {
 pub(crate) enum Next {
     /// Memory is mapped here.
     Memory(At),
-    /// A table has nothing in it.
-    Table(Level, Ipa),
+    /// A table has nothing in it; of an auxiliary tree, or the primary one.
+    Table(Option<AuxTree>, Level, Ipa),
+    /// An auxiliary tree shows memory here.
+    Shown(AuxTree, At),
 }
 
 /// A table that could be replaced by one entry.
@@ -79,11 +91,15 @@ pub(crate) enum Foldable {
 pub(crate) struct Shadow<'m> {
     geometry: Geometry,
     rooms: &'m mut [TableRoom],
+    /// Auxiliary trees.
+    aux_trees: u8,
+    /// Entries of auxiliary trees that show memory, or may.
+    shown: usize,
     /// First room of those that were used and are free.
     free: u32,
     /// First room of those that were never used.
     fresh: u32,
-    /// Tables below the root.
+    /// Tables below the root, of all trees.
     tables: usize,
     /// Rooms that are promised to tables about to be made.
     reserved: usize,
@@ -103,22 +119,26 @@ impl<'m> Shadow<'m> {
     /// How many rooms are missing for the root tables alone.
     pub(crate) fn new(
         geometry: Geometry,
+        aux_trees: u8,
         rooms: &'m mut [TableRoom],
         shared: &'m mut [Option<SharedPiece>],
     ) -> Result<Self, usize> {
-        let roots = u32::from(geometry.root_tables());
-        let missing = usize::from(geometry.root_tables()).saturating_sub(rooms.len());
+        let roots_each = u32::from(geometry.root_tables());
+        let roots = roots_each * (1 + u32::from(aux_trees));
+        let missing = usize::try_from(roots).unwrap_or(usize::MAX).saturating_sub(rooms.len());
         if missing > 0 {
             return Err(missing);
         }
         let bytes = geometry.start_level().table_bytes();
-        for (room, number) in rooms.iter_mut().zip(0..u64::from(roots)) {
-            let base = Ipa::new(number.saturating_mul(bytes));
+        for (room, number) in rooms.iter_mut().zip(0..roots) {
+            let base = Ipa::new(u64::from(number % roots_each).saturating_mul(bytes));
             room.open(geometry.start_level(), base, InUse::empty(), true, NOWHERE);
         }
         Ok(Self {
             geometry,
             rooms,
+            aux_trees,
+            shown: 0,
             free: NOWHERE,
             fresh: roots,
             tables: 0,
@@ -129,9 +149,14 @@ impl<'m> Shadow<'m> {
         })
     }
 
-    /// Tables below the root.
+    /// Tables below the root, of all trees.
     pub(crate) const fn tables(&self) -> usize {
         self.tables
+    }
+
+    /// Root tables of all trees.
+    pub(crate) fn roots(&self) -> usize {
+        usize::from(self.geometry.root_tables()) * (1 + usize::from(self.aux_trees))
     }
 
     /// Bytes of memory that the Realm has, or may have, in its protected half.
@@ -145,7 +170,7 @@ impl<'m> Shadow<'m> {
     ///
     /// How many rooms are missing; none is promised then.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), usize> {
-        let used = self.tables + self.reserved + usize::from(self.geometry.root_tables());
+        let used = self.tables + self.reserved + self.roots();
         let missing = (used + rooms).saturating_sub(self.rooms.len());
         if missing > 0 {
             return Err(missing);
@@ -169,12 +194,17 @@ impl<'m> Shadow<'m> {
 
     /// The entry for `ipa` at `level`, or the one above it where the tables end; `None` outside the IPA space.
     pub(crate) fn walk(&self, ipa: Ipa, level: Level) -> Option<At> {
+        self.walk_tree(PRIMARY, ipa, level)
+    }
+
+    fn walk_tree(&self, tree: u8, ipa: Ipa, level: Level) -> Option<At> {
         let start = self.geometry.start_level();
         if ipa >= self.geometry.end() || level < start {
             return None;
         }
         let number = self.geometry.entry_index(ipa, start);
-        let mut room = u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
+        let first = u32::from(tree) * u32::from(self.geometry.root_tables());
+        let mut room = first + u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
         let mut at_level = start;
         loop {
             let index = self.geometry.entry_index(ipa, at_level) % ENTRIES_PER_TABLE;
@@ -182,7 +212,7 @@ impl<'m> Shadow<'m> {
             let base = ipa.align_down(at_level.entry_bytes());
             let at = At { room, index, level: at_level, base };
             match self.cell(at)?.as_number() {
-                Some(child) if child != 0 && at_level < level => {
+                Some(child) if planes::is_table(child) && at_level < level => {
                     room = child;
                     at_level = at_level.child()?;
                 }
@@ -284,41 +314,53 @@ impl<'m> Shadow<'m> {
     }
 
     /// The table of `level` that covers `ipa`.
-    fn table(&self, level: Level, ipa: Ipa) -> Option<u32> {
-        let at = self.walk(ipa, level).filter(|at| at.level == level)?;
+    fn table(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<u32> {
+        let tree = tree.map_or(PRIMARY, AuxTree::index);
+        let at = self.walk_tree(tree, ipa, level).filter(|at| at.level == level)?;
         Some(at.room)
     }
 
-    /// Whether there is a table of `level` that covers `ipa`.
+    /// Whether there is a table of `level` that covers `ipa`, in the primary tree.
     pub(crate) fn has_table(&self, level: Level, ipa: Ipa) -> bool {
-        self.table(level, ipa).is_some()
+        self.has_table_in(None, level, ipa)
+    }
+
+    /// Whether there is a table of `level` that covers `ipa`, in an auxiliary tree or the primary one.
+    pub(crate) fn has_table_in(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> bool {
+        self.table(tree, level, ipa).is_some()
     }
 
     /// How the RMM is believed to have made the table of `level` that covers `ipa`.
-    pub(crate) fn table_is_sure(&self, level: Level, ipa: Ipa) -> bool {
-        self.table(level, ipa).and_then(|room| self.room(room)).is_some_and(|room| room.sure)
+    pub(crate) fn table_is_sure(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> bool {
+        self.table(tree, level, ipa).and_then(|room| self.room(room)).is_some_and(|room| room.sure)
     }
 
     /// The table's granule answered otherwise than with success when it was to be destroyed.
-    pub(crate) fn doubt_table(&mut self, level: Level, ipa: Ipa) {
-        if let Some(room) = self.table(level, ipa).and_then(|room| self.room_mut(room)) {
+    pub(crate) fn doubt_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
+        if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
             room.sure = false;
         }
     }
 
     /// The address of the granule of the table of `level` that covers `ipa`.
-    pub(crate) fn table_granule(&self, level: Level, ipa: Ipa) -> Option<PaRange> {
-        let room = self.table(level, ipa).and_then(|room| self.room(room))?;
+    pub(crate) fn table_granule(
+        &self,
+        tree: Option<AuxTree>,
+        level: Level,
+        ipa: Ipa,
+    ) -> Option<PaRange> {
+        let room = self.table(tree, level, ipa).and_then(|room| self.room(room))?;
         Some(room.granule.range()).filter(|range| !range.is_empty())
     }
 
-    /// Adds a table, made of `granule`, in the place of an entry; a block there is split.
+    /// Adds a table, made of `granule`, in the place of an entry; a block there is split. What an auxiliary tree shows is not: that is hidden first.
     ///
     /// # Errors
     ///
     /// The granule comes back when there is no room, or the parent table is missing.
     pub(crate) fn graft(
         &mut self,
+        tree: Option<AuxTree>,
         level: Level,
         ipa: Ipa,
         granule: InUse,
@@ -326,7 +368,10 @@ impl<'m> Shadow<'m> {
     ) -> Result<(), InUse> {
         let parent = level
             .parent()
-            .and_then(|parent| self.walk(ipa, parent).filter(|at| at.level == parent))
+            .and_then(|parent| {
+                let tree = tree.map_or(PRIMARY, AuxTree::index);
+                self.walk_tree(tree, ipa, parent).filter(|at| at.level == parent)
+            })
             .filter(|at| !matches!(self.look(*at).as_number(), Some(child) if child != 0));
         let (Some(at), Some(number)) = (parent, self.vacant_room()) else { return Err(granule) };
         let tag = self.look(at).tag();
@@ -366,8 +411,8 @@ impl<'m> Shadow<'m> {
     }
 
     /// Removes a table below the root that has nothing in it, and returns its granule.
-    pub(crate) fn prune(&mut self, level: Level, ipa: Ipa) -> Option<InUse> {
-        let number = self.table(level, ipa)?;
+    pub(crate) fn prune(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<InUse> {
+        let number = self.table(tree, level, ipa)?;
         let free = self.free;
         let room = self.room_mut(number)?;
         if room.parent == NOWHERE || room.live != 0 {
@@ -388,7 +433,8 @@ impl<'m> Shadow<'m> {
 
     /// Whether one entry could say the same as the table of `level` that covers `ipa`.
     pub(crate) fn foldable(&self, level: Level, ipa: Ipa) -> Option<Foldable> {
-        let room = self.room(self.table(level, ipa)?).filter(|room| room.parent != NOWHERE)?;
+        let room =
+            self.room(self.table(None, level, ipa)?).filter(|room| room.parent != NOWHERE)?;
         if room.live == 0 {
             return Some(Foldable::Void);
         }
@@ -409,7 +455,7 @@ impl<'m> Shadow<'m> {
     /// Replaces a foldable table by one entry, and returns its granule.
     pub(crate) fn fold(&mut self, level: Level, ipa: Ipa) -> Option<InUse> {
         let folded = self.foldable(level, ipa)?;
-        let number = self.table(level, ipa)?;
+        let number = self.table(None, level, ipa)?;
         let mut block = InUse::empty();
         let mut tag = tag::SURE;
         if folded == Foldable::Block {
@@ -422,7 +468,7 @@ impl<'m> Shadow<'m> {
             room.live = 0;
         }
         let base = self.geometry.table_base(ipa, level);
-        let granule = self.prune(level, ipa);
+        let granule = self.prune(None, level, ipa);
         if !block.is_empty() {
             // The bytes are counted already.
             self.bytes -= block.bytes();
@@ -461,29 +507,34 @@ impl<'m> Shadow<'m> {
         part.map(|memory| SharedPiece { memory })
     }
 
-    /// What is to be taken apart first: memory, or a table without anything in it, deepest first.
+    /// What is to be taken apart first: what auxiliary trees show and their tables; then memory, or a table without anything in it, deepest first.
     pub(crate) fn first(&self) -> Option<Next> {
-        for root in 0..u32::from(self.geometry.root_tables()) {
+        let aux = (1..=self.aux_trees).find_map(|tree| self.first_in(tree));
+        aux.or_else(|| self.first_in(PRIMARY))
+    }
+
+    fn first_in(&self, tree: u8) -> Option<Next> {
+        let aux = AuxTree::new(tree);
+        let roots = u32::from(self.geometry.root_tables());
+        let first = u32::from(tree) * roots;
+        for root in first..first + roots {
             let mut number = root;
             while let Some(room) = self.room(number).filter(|room| room.live != 0) {
                 let used = room.cells.iter().zip(0u64..);
                 let (cell, index) =
                     used.into_iter().find(|(cell, _)| cell.as_number() != Some(0))?;
                 let base = room.base.checked_add(index * room.level.entry_bytes())?;
-                match cell.as_number() {
-                    None => {
-                        let index = usize::try_from(index).ok()?;
-                        return Some(Next::Memory(At {
-                            room: number,
-                            index,
-                            level: room.level,
-                            base,
-                        }));
+                let index = usize::try_from(index).ok()?;
+                let at = At { room: number, index, level: room.level, base };
+                match (cell.as_number(), aux) {
+                    (None, _) => return Some(Next::Memory(at)),
+                    (Some(shows), Some(tree)) if !planes::is_table(shows) => {
+                        return Some(Next::Shown(tree, at));
                     }
-                    Some(child) => {
+                    (Some(child), _) => {
                         number = child;
                         if let Some(table) = self.room(child).filter(|table| table.live == 0) {
-                            return Some(Next::Table(table.level, table.base));
+                            return Some(Next::Table(aux, table.level, table.base));
                         }
                     }
                 }

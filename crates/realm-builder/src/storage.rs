@@ -13,6 +13,8 @@ use crate::shelf::Record;
 ///
 /// A Realm needs one for each of its tables: its root tables, one for each GiB (of IPA space that is used) that is not mapped by 1 GiB blocks, and one for each 2 MiB that is mapped by pages. That makes
 /// 2.04 MiB for a GiB mapped by pages, and 4.1 KiB for a GiB mapped by 2 MiB blocks.
+///
+/// Where every plane has a tree of its own, each auxiliary tree needs root tables, too, and at most as many others as the primary tree has in the protected half: one for each that covers memory shown there.
 pub struct TableRoom {
     pub(crate) cells: [Cell; ENTRIES],
     pub(crate) granule: InUse,

@@ -2,6 +2,7 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::command::AuxTree;
 use rmi_host::{Failed, Platform};
 use sro::Pool;
 
@@ -45,30 +46,53 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
-        let missing = |(level, ipa): &(Level, Ipa)| !self.shadow.lock().has_table(*level, *ipa);
+        self.make_in(None, held, pool, tables)
+    }
+
+    /// As [`Realm::make`], in an auxiliary tree or the primary one.
+    pub(crate) fn make_in(
+        &self,
+        tree: Option<AuxTree>,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        tables: impl Iterator<Item = (Level, Ipa)> + Clone,
+    ) -> Result<(), BuildError> {
+        let command = create(tree);
+        let missing =
+            |(level, ipa): &(Level, Ipa)| !self.shadow.lock().has_table_in(tree, *level, *ipa);
         let count = tables.clone().filter(missing).count();
         if count == 0 {
             return Ok(());
         }
         held.reserve(count)?;
         let granule = self.rmm.granule_size().bytes();
-        pool.stock(self.rmm, Command::RttCreate, count as u64 * granule)?;
+        pool.stock(self.rmm, command, count as u64 * granule)?;
         for (level, ipa) in tables.filter(missing) {
-            self.make_one(held, pool, level, ipa)?;
+            self.make_one(tree, held, pool, (level, ipa))?;
         }
         Ok(())
     }
 
     fn make_one(
         &self,
+        tree: Option<AuxTree>,
         held: &mut Held<'_, '_>,
         pool: &mut Pool<'_>,
-        level: Level,
-        ipa: Ipa,
+        (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {
+        if tree.is_none() {
+            // A block that is split changes in the primary tree.
+            let whole =
+                IpaRange::with_size(ipa.align_down(level.table_bytes()), level.table_bytes());
+            self.hide_everywhere(whole.unwrap_or(IpaRange::empty(ipa)))?;
+        }
         let granule = self.rmm.granule_size().bytes();
-        let table = pool.take(self.rmm, Command::RttCreate, granule, granule)?;
-        let (table, sure, result) = match self.rmm.rtt_create(&self.rd, table, ipa, level) {
+        let table = pool.take(self.rmm, create(tree), granule, granule)?;
+        let made = match tree {
+            None => self.rmm.rtt_create(&self.rd, table, ipa, level),
+            Some(tree) => self.rmm.rtt_aux_create(&self.rd, tree, table, ipa, level),
+        };
+        let (table, sure, result) = match made {
             Ok(table) => (table, true, Ok(())),
             Err(Failed { error, kept }) if error.is_clean() => {
                 pool.put_back(self.rmm, kept);
@@ -78,8 +102,16 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
         };
         // There is a room: it was reserved.
-        let homeless = held.graft(level, ipa, table, sure);
+        let homeless = held.graft(tree, (level, ipa), table, sure);
         drop(homeless);
         Ok(result?)
+    }
+}
+
+/// The command that makes a table.
+const fn create(tree: Option<AuxTree>) -> Command {
+    match tree {
+        None => Command::RttCreate,
+        Some(_) => Command::RttAuxCreate,
     }
 }

@@ -1,15 +1,16 @@
 //! The way down: unmap, take the tables apart, destroy, and account for every granule.
 
-use rmi_abi::{Command, Ipa, Status};
+use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_host::command::AuxTree;
 use rmi_host::{
-    Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated, Violation,
+    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Subject, Undelegated, Violation,
 };
 use sro::{Pool, RecObject, drive};
 
 use rmi_abi::rtt::Level;
 
 use crate::realm::{Realm, Terminated};
-use crate::shadow::{At, Next, tag};
+use crate::shadow::{At, Next, Shows, tag};
 use crate::unmap::Harvest;
 
 /// How far taking a Realm apart has come.
@@ -26,7 +27,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     ///
     /// Memory goes to `home`; tables go to the pool, still delegated. The work is where it was left, however it was left.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_AUX_PROT_UNMAP, RMI_RTT_AUX_DESTROY, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
     ///
     /// # Errors
     ///
@@ -73,8 +74,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 Ok(Progress::More)
             }
             Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
-            Some(Next::Table(level, ipa)) => {
-                self.destroy_table(pool, level, ipa).map(|()| Progress::More)
+            Some(Next::Shown(tree, at)) => self.hide_first(tree, at, idle).map(|()| Progress::More),
+            Some(Next::Table(tree, level, ipa)) => {
+                self.destroy_table(pool, tree, level, ipa).map(|()| Progress::More)
             }
             None if homeward.is_empty() => Ok(Progress::Empty),
             None => {
@@ -101,14 +103,27 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     }
 
     /// Destroys a table that has nothing in it.
-    fn destroy_table(&mut self, pool: &mut Pool<'_>, level: Level, ipa: Ipa) -> Result<(), Error> {
-        let command = Command::RttDestroy;
+    fn destroy_table(
+        &mut self,
+        pool: &mut Pool<'_>,
+        tree: Option<AuxTree>,
+        level: Level,
+        ipa: Ipa,
+    ) -> Result<(), Error> {
+        let (command, create, missing) = match tree {
+            None => (Command::RttDestroy, Command::RttCreate, Status::ErrorRtt),
+            Some(_) => (Command::RttAuxDestroy, Command::RttAuxCreate, Status::ErrorRttAux),
+        };
         let (granule, sure) = {
             let shadow = self.shadow.get_mut();
-            (shadow.table_granule(level, ipa), shadow.table_is_sure(level, ipa))
+            (shadow.table_granule(tree, level, ipa), shadow.table_is_sure(tree, level, ipa))
         };
         let unclear = |command| Some(QuarantineReason::Unclear { command });
-        let (doubt, result) = match self.rmm.rtt_destroy(&self.rd, ipa, level) {
+        let destroyed = match tree {
+            None => self.rmm.rtt_destroy(&self.rd, ipa, level),
+            Some(tree) => self.rmm.rtt_aux_destroy(&self.rd, tree, ipa, level).map_err(Error::from),
+        };
+        let (doubt, result) = match destroyed {
             Ok(destroyed) if Some(destroyed.table) == granule.map(|range| range.base()) => {
                 (None, Ok(()))
             }
@@ -120,19 +135,28 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             // A table whose creation was unclear was not made, then.
             Err(Error::Refused(refusal))
                 if !sure
-                    && refusal.status() == Status::ErrorRtt
+                    && refusal.status() == missing
                     && refusal.result.level().is_some_and(|reached| reached < level) =>
             {
-                (unclear(Command::RttCreate), Ok(()))
+                (unclear(create), Ok(()))
             }
             Err(error) => {
+                let shadow = self.shadow.get_mut();
                 if !error.is_clean() {
-                    self.shadow.get_mut().doubt_table(level, ipa);
+                    shadow.doubt_table(tree, level, ipa);
+                } else if let Some(tree) = tree
+                    && error.status() == Some(missing)
+                {
+                    // It shows something after all, or it never was made: the next try finds out.
+                    shadow.doubt_table(Some(tree), level, ipa);
+                    let range = IpaRange::with_size(ipa, level.table_bytes());
+                    shadow.doubt(tree, range.unwrap_or(IpaRange::empty(ipa)));
                 }
                 return Err(error);
             }
         };
-        let granule = self.shadow.get_mut().prune(level, ipa).unwrap_or_default().into_released();
+        let granule =
+            self.shadow.get_mut().prune(tree, level, ipa).unwrap_or_default().into_released();
         match doubt {
             None => pool.put_back(self.rmm, granule),
             Some(reason) => pool.recover(self.rmm, granule, reason),
@@ -195,6 +219,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 self.donated.recover(rmm, pool, Command::RealmDestroy);
                 pool.put_back(rmm, self.rd.into_released());
                 pool.put_back(rmm, self.roots.into_released());
+                for roots in self.aux_roots {
+                    pool.put_back(rmm, roots.into_released());
+                }
                 Ok(())
             }
             Err(error) => Err(Failed::new(self, error)),
@@ -253,15 +280,22 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                         self.rmm.recover(whole, alive(Command::RttDataUnmap), home);
                     }
                 }
-                Next::Table(level, ipa) => {
-                    let granule = shadow.prune(level, ipa).unwrap_or_default().into_released();
-                    pool.recover(self.rmm, granule, alive(Command::RttDestroy));
+                // With the Realm given up, what it shows goes with its memory.
+                Next::Shown(tree, at) => shadow.note(tree, at.range(), Shows::Nothing),
+                Next::Table(tree, level, ipa) => {
+                    let granule =
+                        shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
+                    let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
+                    pool.recover(self.rmm, granule, alive(command));
                 }
             }
         }
         self.rmm.recover(run, alive(Command::RttDataUnmap), home);
         self.donated.recover(self.rmm, pool, Command::RealmCreate);
-        for memory in [self.rd.into_released(), self.roots.into_released()] {
+        let aux_roots = self.aux_roots.into_iter().map(InUse::into_released);
+        for memory in
+            [self.rd.into_released(), self.roots.into_released()].into_iter().chain(aux_roots)
+        {
             pool.recover(self.rmm, memory, alive(Command::RealmDestroy));
         }
     }

@@ -198,6 +198,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 if !error.is_clean() {
                     self.retag(range, tag::SURE, tag::UNSURE);
                 }
+                self.doubt_hidden(&error, first.range());
                 return Err(error);
             }
         };
@@ -220,10 +221,19 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// An RMM that makes no progress would be asked for ever.
     pub(crate) fn still_patient(&self, idle: u32, at: Ipa) -> Result<(), Error> {
+        self.still_patient_with(Command::RttDataUnmap, idle, at)
+    }
+
+    pub(crate) fn still_patient_with(
+        &self,
+        command: Command,
+        idle: u32,
+        at: Ipa,
+    ) -> Result<(), Error> {
         if idle <= self.rmm.patience().busy {
             return Ok(());
         }
-        let (command, subject) = (Command::RttDataUnmap, Subject::Ipa(at));
+        let subject = Subject::Ipa(at);
         Err(Error::violation(command, Violation::Progress, at.raw(), subject))
     }
 

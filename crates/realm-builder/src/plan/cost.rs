@@ -47,11 +47,11 @@ pub struct Cost {
     pub undelegate: u64,
     /// `RMI_RTT_CREATE`.
     pub create: u64,
-    /// `RMI_RTT_DESTROY`.
+    /// `RMI_RTT_DESTROY` and `RMI_RTT_AUX_DESTROY`.
     pub destroy: u64,
     /// `RMI_RTT_DATA_MAP` and `RMI_RTT_DATA_MAP_INIT`.
     pub map: u64,
-    /// `RMI_RTT_DATA_UNMAP`.
+    /// `RMI_RTT_DATA_UNMAP`, and the commands that unmap in auxiliary trees.
     pub unmap: u64,
     /// `RMI_RTT_INIT_RIPAS`.
     pub ripas: u64,

@@ -49,7 +49,7 @@ fn a_block_is_split_and_folded_again() {
     let mut memory = model.take_memory();
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(3), [None]);
-    let mut shadow = Shadow::new(geometry, &mut rooms, &mut shared).unwrap();
+    let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
     let block = take(&rmm, &mut memory, 2 * MIB);
     let pa = block.base();
     let tables = [take(&rmm, &mut memory, 0x1000), take(&rmm, &mut memory, 0x1000)];
@@ -57,13 +57,13 @@ fn a_block_is_split_and_folded_again() {
 
     // No table, no entry; and no table without its parent.
     let block = shadow.put(ipa(2 * MIB), block, tag::SURE).unwrap_err();
-    let l3 = shadow.graft(Level::L3, ipa(2 * MIB), l3, true).unwrap_err();
-    shadow.graft(Level::L2, ipa(0), l2, true).unwrap();
+    let l3 = shadow.graft(None, Level::L3, ipa(2 * MIB), l3, true).unwrap_err();
+    shadow.graft(None, Level::L2, ipa(0), l2, true).unwrap();
     shadow.put(ipa(2 * MIB), block, tag::SURE).unwrap();
     assert_eq!((shadow.tables(), shadow.bytes()), (1, 2 * MIB));
     assert_eq!(shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap().base, ipa(2 * MIB));
 
-    shadow.graft(Level::L3, ipa(2 * MIB), l3, true).unwrap();
+    shadow.graft(None, Level::L3, ipa(2 * MIB), l3, true).unwrap();
     assert_eq!(shadow.bytes(), 2 * MIB);
     let at = shadow.walk(ipa(2 * MIB + 0x5000), Level::L3).unwrap();
     assert_eq!((at.level, at.base), (Level::L3, ipa(2 * MIB + 0x5000)));
@@ -81,8 +81,8 @@ fn a_block_is_split_and_folded_again() {
     assert_eq!((at.level, at.base), (Level::L2, ipa(2 * MIB)));
     let block = shadow.take(at).unwrap();
     assert_eq!(block.range(), PaRange::with_size(pa, 2 * MIB).unwrap());
-    let Some(Next::Table(Level::L2, base)) = shadow.first() else { panic!("then the table") };
-    let l2 = shadow.prune(Level::L2, base).unwrap();
+    let Some(Next::Table(None, Level::L2, base)) = shadow.first() else { panic!("then the table") };
+    let l2 = shadow.prune(None, Level::L2, base).unwrap();
     assert!(shadow.first().is_none());
     for memory in [l2, l3, block] {
         give(&rmm, memory);
@@ -97,18 +97,18 @@ fn rooms_run_out_and_are_used_again() {
     let mut memory = model.take_memory();
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(2), [None]);
-    assert_eq!(Shadow::new(geometry, &mut [], &mut shared).unwrap_err(), 1);
-    let mut shadow = Shadow::new(geometry, &mut rooms, &mut shared).unwrap();
+    assert_eq!(Shadow::new(geometry, 0, &mut [], &mut shared).unwrap_err(), 1);
+    let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
     assert_eq!(shadow.reserve(2), Err(1));
     let table = take(&rmm, &mut memory, 0x1000);
-    shadow.graft(Level::L2, ipa(0), table, true).unwrap();
+    shadow.graft(None, Level::L2, ipa(0), table, true).unwrap();
     let other = take(&rmm, &mut memory, 0x1000);
-    let other = shadow.graft(Level::L2, ipa(1 << 30), other, true).unwrap_err();
-    give(&rmm, shadow.prune(Level::L2, ipa(0)).unwrap());
-    shadow.graft(Level::L2, ipa(1 << 30), other, true).unwrap();
-    give(&rmm, shadow.prune(Level::L2, ipa(1 << 30)).unwrap());
+    let other = shadow.graft(None, Level::L2, ipa(1 << 30), other, true).unwrap_err();
+    give(&rmm, shadow.prune(None, Level::L2, ipa(0)).unwrap());
+    shadow.graft(None, Level::L2, ipa(1 << 30), other, true).unwrap();
+    give(&rmm, shadow.prune(None, Level::L2, ipa(1 << 30)).unwrap());
     // Root tables stay.
-    assert!(shadow.prune(Level::L1, ipa(0)).is_none());
+    assert!(shadow.prune(None, Level::L1, ipa(0)).is_none());
 }
 
 proptest! {
@@ -121,7 +121,7 @@ proptest! {
         let mut memory = model.take_memory();
         let geometry = Geometry::new(40).unwrap();
         let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(24), [None]);
-        let mut shadow = Shadow::new(geometry, &mut rooms, &mut shared).unwrap();
+        let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
         let mut expected: BTreeMap<Ipa, Pa> = BTreeMap::new();
         for page in &pages {
             let at = ipa(page << 12);
@@ -129,7 +129,7 @@ proptest! {
             for (level, base) in plan::tables(geometry, page, Level::L3) {
                 if !shadow.has_table(level, base) {
                     let table = take(&rmm, &mut memory, 0x1000);
-                    shadow.graft(level, base, table, true).unwrap();
+                    shadow.graft(None, level, base, table, true).unwrap();
                 }
             }
             let page = take(&rmm, &mut memory, 0x1000);
@@ -147,7 +147,8 @@ proptest! {
         while let Some(next) = shadow.first() {
             let memory = match next {
                 Next::Memory(at) => shadow.take(at).unwrap(),
-                Next::Table(level, base) => shadow.prune(level, base).unwrap(),
+                Next::Shown(..) => panic!("there are no auxiliary trees"),
+                Next::Table(_, level, base) => shadow.prune(None, level, base).unwrap(),
             };
             give(&rmm, memory);
         }

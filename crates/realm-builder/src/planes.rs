@@ -1,0 +1,163 @@
+//! Planes with translation trees of their own: what the primary tree maps is shown in auxiliary ones, and hidden there before it changes.
+//!
+//! Where every plane has a tree, plane 0 is translated by tree 1, plane 1 by tree 2 and so on, and the last plane by the primary tree. A Realm's memory is mapped in the primary tree, by all the operations that know
+//! of no planes; an auxiliary tree shows it after [`Realm::map_plane`] or [`Realm::serve_plane_fault`], and as long as it stays as it is: taking memory back, splitting or folding a block and emptying memory
+//! hide it first in all trees. A plane that needs it faults and is served again.
+//!
+//! What is shared with the Realm, the unprotected half, is shown in the primary tree only. No document says that the RMM sees to it that host memory goes from auxiliary trees before it goes from the primary one, so showing it is
+//! `unsafe`, and an embedder who wants it calls `rtt_aux_map_unprotected` or `rtt_aux_unprot_map` and keeps the promise made there.
+
+//! ```
+//! # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
+//! # use rmi_abi::{Dialect, Ipa, IpaRange};
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//! use realm_builder::PlaneTables;
+//! use rmi_host::command::AuxTree;
+//! # let mut options = Options::new(Dialect::TfRmm2026_07);
+//! # options.features[3] = 3;
+//! # let model = Model::new(options)?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//!
+//! let mut config = RealmConfig::new(40);
+//! config.num_aux_planes = 1;
+//! config.plane_tables = Some(PlaneTables::PerPlane);
+//! let mut storage = RealmStorage::<16, 16>::new();
+//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+//! let pages = memory.take_front(0x3000).expect("1 GiB");
+//! realm.populate(&mut pool, &mut [Region::new(Ipa::new(0x8000_0000), pages, Content::Unspecified)], &mut |_| {})?;
+//!
+//! // The auxiliary plane is the last one and has the primary tree; plane 0 has tree 1.
+//! let tree = AuxTree::new(1).expect("1 to 3");
+//! let all = IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?;
+//! assert_eq!(realm.map_plane(&mut pool, tree, all)?.bytes, 0x3000);
+//! # assert_eq!(realm.tear_down([], &mut pool, &mut drop), None);
+//! # pool.drain(&rmm, &mut drop);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod hide;
+mod show;
+
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::command::AuxTree;
+use rmi_host::{Platform, Undelegated};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::realm::{Alive, Realm};
+use crate::runtime::Served;
+
+/// What showing memory in an auxiliary tree came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlaneMapped {
+    /// Bytes that are shown now and were not before.
+    pub bytes: u64,
+    /// Bytes of memory that cannot be shown: their RIPAS is not RAM.
+    pub not_ram: u64,
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Shows, in an auxiliary tree, the memory that the primary tree maps in a range of the protected half; by entries of the same size. Tables come from the pool and are made first. A block that reaches out of the range is
+    /// shown as a whole.
+    ///
+    /// Memory is shown only where its RIPAS is RAM. What is not is stepped over after the RMM has refused it: the host does not keep the RIPAS.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_CREATE, RMI_RTT_AUX_PROT_MAP; TF-RMM (July 2026), RMI_RTT_AUX_MAP_PROTECTED.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call, and [`BuildError::Storage`] before one that makes a table; otherwise why it stopped. What was shown stays so, and the call can be repeated.
+    pub fn map_plane(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<PlaneMapped, BuildError> {
+        self.check_plane(tree, range)?;
+        let trees = core::iter::once(tree);
+        let mut held = self.hold_in(trees.clone(), range, |_| Ok(()))?;
+        if self.make_for(&mut held, pool, tree, range)? {
+            // For the tables, whole entries had to be held that cover more than the range. Others may go on there.
+            drop(held);
+            held = self.hold_in(trees, range, |_| Ok(()))?;
+            self.make_for(&mut held, pool, tree, range)?;
+        }
+        self.show(tree, range)
+    }
+
+    /// Hides what an auxiliary tree shows in a range of the protected half. A block that reaches out of the range is hidden as a whole. Tables stay until those of the primary tree are [folded](Realm::fold).
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_PROT_UNMAP; TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_PROTECTED.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::map_plane`]. What was not hidden is shown still.
+    pub fn unmap_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+        self.check_plane(tree, range)?;
+        let _held = self.hold(range, |_| Ok(()))?;
+        Ok(self.hide(tree, range)?)
+    }
+
+    /// Serves a fault in any tree: as [`Realm::serve_fault`], and shows the memory around the address in the tree that lacked it, up to the leaf table (2 MiB) that covers it and inside `window`. `tree` is the exit's `rtt_tree`; it does
+    /// not matter where planes share a tree.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, RMI_RTT_AUX_PROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::serve_fault`] and [`Realm::map_plane`]. What was mapped before stays mapped.
+    pub fn serve_plane_fault(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: u64,
+        ipa: Ipa,
+        window: IpaRange,
+        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Served, BuildError> {
+        let aux_trees = self.aux_trees();
+        let aux = match tree {
+            0 => None,
+            _ if aux_trees == 0 => None,
+            tree => {
+                let aux = u8::try_from(tree).ok().and_then(AuxTree::new);
+                let aux = aux.filter(|aux| usize::from(aux.index()) <= aux_trees);
+                Some(aux.ok_or(BuildError::NoTree { tree, trees: aux_trees })?)
+            }
+        };
+        let served = self.serve_fault(pool, ipa, window, supply, home)?;
+        let Some(aux) = aux else { return Ok(served) };
+        let around = leaf(ipa).intersection(&window).unwrap_or(window);
+        let shown = self.map_plane(pool, aux, around)?;
+        match (served, self.memory_at(ipa)) {
+            (Served::Present, Some(memory)) if shown.bytes > 0 => Ok(Served::Mapped(memory)),
+            _ => Ok(served),
+        }
+    }
+
+    fn check_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+        let trees = self.aux_trees();
+        if usize::from(tree.index()) > trees {
+            return Err(BuildError::NoTree { tree: tree.index().into(), trees });
+        }
+        self.check_protected(range, range.bytes())?;
+        if !range.is_aligned(self.rmm.granule_size().bytes()) {
+            return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
+        }
+        Ok(())
+    }
+}
+
+/// What the leaf table covers that covers an address.
+pub(crate) fn leaf(ipa: Ipa) -> IpaRange {
+    let bytes = rmi_abi::rtt::Level::L3.table_bytes();
+    IpaRange::with_size(ipa.align_down(bytes), bytes).unwrap_or(IpaRange::empty(ipa))
+}

@@ -1,0 +1,120 @@
+//! Hiding in auxiliary trees what they show: before the primary tree changes, and on the way down.
+
+use core::sync::atomic::Ordering;
+
+use rmi_abi::flags::AuxUnmapFlags;
+use rmi_abi::rtt::ENTRIES_PER_TABLE;
+use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_host::command::AuxTree;
+use rmi_host::{Error, Platform};
+
+use crate::realm::Realm;
+use crate::shadow::{At, Row, Shows};
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Hides what any auxiliary tree shows in a range that is held.
+    pub(crate) fn hide_everywhere(&self, range: IpaRange) -> Result<(), Error> {
+        let trees = {
+            let shadow = self.shadow.lock();
+            shadow.shows_anything().then(|| shadow.aux_trees())
+        };
+        trees.into_iter().flatten().try_for_each(|tree| self.hide(tree, range))
+    }
+
+    /// Hides what an auxiliary tree shows in a range that is held; entries that reach out of it as a whole.
+    pub(crate) fn hide(&self, tree: AuxTree, range: IpaRange) -> Result<(), Error> {
+        let (mut from, mut idle) = (range.base(), 0);
+        loop {
+            let row = self.shown(tree, from, range.top());
+            let Some(row) = row else { return Ok(()) };
+            from = self.hide_row(tree, row, &mut idle)?;
+        }
+    }
+
+    /// After an RMM refused to change a range of the primary tree because of what an auxiliary one shows: what it said before was not so, and all of that is to be hidden once more.
+    pub(crate) fn doubt_hidden(&self, error: &Error, range: IpaRange) {
+        if error.status() != Some(Status::ErrorRttAux) || !error.is_clean() {
+            return;
+        }
+        let mut shadow = self.shadow.lock();
+        for tree in shadow.aux_trees() {
+            shadow.doubt(tree, range);
+        }
+    }
+
+    /// One command about the first of what an auxiliary tree shows.
+    pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
+        let top = self.geometry.unprotected_base();
+        let row = self.shown(tree, at.base, top);
+        row.map_or(Ok(()), |row| self.hide_row(tree, row, idle).map(|_| ()))
+    }
+
+    fn shown(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
+        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        self.shadow.lock().shown_row(tree, from, top, self.at_once(by_range))
+    }
+
+    /// How many entries are looked up for one command.
+    pub(super) fn at_once(&self, by_range: bool) -> u64 {
+        match (by_range, self.table_by_table.load(Ordering::Relaxed)) {
+            (false, _) => 1,
+            (true, true) => ENTRIES_PER_TABLE,
+            (true, false) => u64::MAX,
+        }
+    }
+
+    /// Learns from where a range command ended whether the RMM ends them at the end of a table.
+    pub(super) fn learn_end(&self, row: &Row, reached: Ipa) {
+        if reached > row.range.base()
+            && reached < row.range.top()
+            && reached.is_aligned(row.level.table_bytes())
+        {
+            self.table_by_table.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// One command; says up to where nothing of the row is shown any more.
+    fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
+        let base = row.range.base();
+        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        let answer = if by_range {
+            let flags = AuxUnmapFlags { tree_index: tree.index() };
+            self.rmm.rtt_aux_prot_unmap(&self.rd, row.range, flags)
+        } else {
+            let hidden = self.rmm.rtt_aux_unmap_protected(&self.rd, tree, base);
+            hidden.map(|_| row.range.top()).map_err(Error::from)
+        };
+        let reached = match answer {
+            Ok(reached) => reached,
+            // What was unclear is clear now: nothing is shown.
+            Err(error)
+                if !row.sure && error.status() == Some(Status::ErrorRttAux) && error.is_clean() =>
+            {
+                row.range.top()
+            }
+            Err(error) => {
+                // An RMM that refuses to hide what it said to show may not show it.
+                if !error.is_clean() || error.status() == Some(Status::ErrorRttAux) {
+                    self.shadow.lock().note(tree, row.range, Shows::Perhaps);
+                }
+                return Err(error);
+            }
+        };
+        let (whole, part) = row.split(reached);
+        self.learn_end(&row, reached);
+        {
+            let mut shadow = self.shadow.lock();
+            shadow.note(tree, whole, Shows::Nothing);
+            shadow.note(tree, part, Shows::Perhaps);
+        }
+        if whole.is_empty() {
+            // The RMM made way for an interrupt.
+            *idle += 1;
+            self.rmm.platform().relax();
+            self.still_patient_with(Command::RttAuxProtUnmap, *idle, base)?;
+        } else {
+            *idle = 0;
+        }
+        Ok(whole.top())
+    }
+}

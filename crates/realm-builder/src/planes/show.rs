@@ -1,0 +1,100 @@
+//! Showing memory in an auxiliary tree.
+
+use rmi_abi::flags::AuxMapFlags;
+use rmi_abi::{Command, Ipa, IpaRange, Pa, Status};
+use rmi_host::command::AuxTree;
+use rmi_host::{Error, Platform};
+use sro::Pool;
+
+use super::PlaneMapped;
+use crate::error::BuildError;
+use crate::hold::Held;
+use crate::plan::{self, Run};
+use crate::realm::Realm;
+use crate::shadow::{Row, Shows};
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Makes the tables that an auxiliary tree needs to show what the primary one maps in a range that is held in both; says whether any was missing.
+    pub(super) fn make_for(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<bool, BuildError> {
+        let before = self.tables();
+        let mut from = range.base();
+        let runs = core::iter::from_fn(move || {
+            let row = self.hidden(tree, from, range.top(), u64::MAX)?;
+            from = row.range.top();
+            let (ipa, bytes) = (row.range.base(), row.range.bytes());
+            Some(Run { ipa, pa: Pa::new(0), level: row.level, bytes })
+        });
+        self.make_in(Some(tree), held, pool, plan::tables_of_runs(self.geometry, runs))?;
+        Ok(self.tables() > before)
+    }
+
+    fn hidden(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
+        self.shadow.lock().hidden_row(tree, from, top, most)
+    }
+
+    /// Shows in an auxiliary tree what the primary one maps in a range that is held; the tables are there.
+    pub(super) fn show(&self, tree: AuxTree, range: IpaRange) -> Result<PlaneMapped, BuildError> {
+        let by_range = Command::RttAuxProtMap.form(self.rmm.dialect()).is_some();
+        let mut mapped = PlaneMapped::default();
+        let (mut from, mut idle) = (range.base(), 0);
+        while let Some(row) = self.hidden(tree, from, range.top(), self.at_once(by_range)) {
+            let first = row.first().range;
+            match self.show_row(tree, &row, by_range) {
+                Ok(reached) if reached > row.range.base() => {
+                    idle = 0;
+                    mapped.bytes += reached.checked_offset_from(row.range.base()).unwrap_or(0);
+                    from = reached;
+                }
+                Ok(at) => {
+                    // The RMM made way for an interrupt.
+                    idle += 1;
+                    self.still_patient_with(Command::RttAuxProtMap, idle, at)?;
+                    self.rmm.platform().relax();
+                }
+                // The primary tree maps memory there: it is not RAM.
+                Err(error) if error.status() == Some(Status::ErrorRtt) && error.is_clean() => {
+                    mapped.not_ram += first.bytes();
+                    from = first.top();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(mapped)
+    }
+
+    /// One command; says up to where whole entries are shown.
+    fn show_row(&self, tree: AuxTree, row: &Row, by_range: bool) -> Result<Ipa, Error> {
+        let base = row.range.base();
+        let answer = if by_range {
+            let tree_index = tree.index();
+            let flags = AuxMapFlags { tree_index, block: false, invalid_pri: false };
+            self.rmm.rtt_aux_prot_map(&self.rd, row.range, flags)
+        } else {
+            let shown = self.rmm.rtt_aux_map_protected(&self.rd, tree, base);
+            shown.map(|()| row.range.top()).map_err(Error::from)
+        };
+        let mut shadow = self.shadow.lock();
+        match answer {
+            Ok(reached) => {
+                let (whole, part) = row.split(reached);
+                self.learn_end(row, reached);
+                shadow.note(tree, whole, Shows::Memory);
+                // What is shown in part may be.
+                shadow.note(tree, part, Shows::Perhaps);
+                Ok(whole.top())
+            }
+            Err(error) => {
+                if !error.is_clean() {
+                    shadow.note(tree, row.range, Shows::Perhaps);
+                }
+                Err(error)
+            }
+        }
+    }
+}

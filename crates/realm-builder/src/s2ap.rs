@@ -1,0 +1,85 @@
+//! Changes of stage 2 permissions that a running Realm asks for.
+
+use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::command::{Halted, S2apProgress};
+use rmi_host::{Platform, RecName};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::plan;
+use crate::realm::{Active, Realm};
+
+/// A change of permissions that stopped early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct S2apStopped {
+    /// Why.
+    pub error: BuildError,
+    /// How far it came. Everything below has changed; when the REC is entered again, its Realm learns that.
+    pub reached: Ipa,
+    /// The tree in which it stopped, if the RMM said so; 0 is the primary one.
+    pub tree: Option<u64>,
+}
+
+impl<P: Platform> Realm<'_, '_, P, Active> {
+    /// Applies a change of permissions that a REC asked for, from where the request stands to the end of `range`, which may be short of the request's. Says up to where the permissions are changed, and
+    /// in which tree. Entries that reach across the ends of the range are split first, with granules from the pool.
+    ///
+    /// With a tree for each plane, the Realm asks for one tree after the other, and which one it is only the RMM knows; so the ends are split in all of them.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_S2AP.
+    ///
+    /// # Errors
+    ///
+    /// [`S2apStopped`], with the progress made.
+    pub fn set_s2ap(
+        &self,
+        pool: &mut Pool<'_>,
+        rec: RecName,
+        range: IpaRange,
+    ) -> Result<S2apProgress, S2apStopped> {
+        let stop = |error, reached| S2apStopped { error, reached, tree: None };
+        let problem = if !self.geometry.range_is_protected(&range) {
+            Some(RegionProblem::NotProtected)
+        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
+            Some(RegionProblem::Unaligned)
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(stop(BuildError::Region { range, problem }, range.base()));
+        }
+        let mut progress = S2apProgress { top: range.base(), tree: 0 };
+        if range.is_empty() {
+            return Ok(progress);
+        }
+        let trees = self.shadow.lock().aux_trees();
+        let mut held = self
+            .hold_in(trees.clone(), range, |_| Ok(()))
+            .map_err(|error| stop(error, range.base()))?;
+        // The primary tree first: the others have no table that it does not have.
+        for tree in core::iter::once(None).chain(trees.map(Some)) {
+            self.make_in(tree, &mut held, pool, plan::edges(self.geometry, range))
+                .map_err(|error| stop(error, range.base()))?;
+        }
+        let mut idle = 0;
+        while progress.top < range.top() {
+            let from = progress.top;
+            let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(from));
+            progress = self.rmm.rtt_set_s2ap(&self.rd, rec, left).map_err(
+                |Halted { error, reached }| S2apStopped {
+                    error: error.into(),
+                    reached: reached.map_or(from, |reached| reached.top),
+                    tree: reached.map(|reached| reached.tree),
+                },
+            )?;
+            idle = if progress.top > from { 0 } else { idle + 1 };
+            self.still_patient_with(Command::RttSetS2ap, idle, from)
+                .map_err(|error| stop(error.into(), from))?;
+            if idle > 0 {
+                self.rmm.platform().relax();
+            }
+        }
+        Ok(progress)
+    }
+}

@@ -1,0 +1,239 @@
+//! The auxiliary trees in the shadow: which of their tables exist, and which of their entries show memory.
+//!
+//! Their tables have rooms like those of the primary tree: first the root tables of all trees, then the others in any order. An entry owns no memory, so its cell holds a number: that of a room, or that it shows what
+//! the primary tree has.
+//!
+//! An auxiliary tree has a table only where the primary one has the same, and an entry that shows memory has the size of the primary one. So whoever has claimed an entry of the primary tree
+//! has all that is shown of it.
+
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::command::AuxTree;
+use rmi_host::{Cell, InUse};
+
+use super::{At, ENTRIES, Foldable, NOWHERE, PRIMARY, Shadow};
+
+/// An entry that shows memory, as the RMM has said.
+const SHOWN: u32 = u32::MAX - 1;
+/// An entry that may show memory: the answer was unclear.
+const UNSURE: u32 = u32::MAX - 2;
+
+/// Whether a number in a cell is that of a room with a table.
+pub(super) const fn is_table(number: u32) -> bool {
+    number != 0 && number < UNSURE
+}
+
+/// What an entry of an auxiliary tree does, as far as the host knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// It shows nothing.
+    Nothing,
+    /// It may show memory.
+    Perhaps,
+    /// It shows memory.
+    Memory,
+}
+
+/// Entries of one level that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) range: IpaRange,
+    pub(crate) level: Level,
+    /// Whether the RMM has said what the entries do.
+    pub(crate) sure: bool,
+}
+
+impl Row {
+    fn of(at: At, sure: bool) -> Self {
+        Self { range: at.range(), level: at.level, sure }
+    }
+
+    /// With another entry that follows.
+    fn with(self, at: At) -> Option<Self> {
+        let follows = at.level == self.level && at.base == self.range.top();
+        let range = IpaRange::new(self.range.base(), at.top()).ok().filter(|_| follows)?;
+        Some(Self { range, ..self })
+    }
+
+    fn entries(&self) -> u64 {
+        self.range.bytes() / self.level.entry_bytes()
+    }
+
+    /// How many pieces of `bytes`, aligned to that, the row lies in.
+    pub(crate) fn count(&self, bytes: u64) -> u64 {
+        self.range.top().raw().div_ceil(bytes) - self.range.base().raw() / bytes
+    }
+
+    /// The whole entries below an address, and the one that it is in the middle of.
+    pub(crate) fn split(&self, reached: Ipa) -> (IpaRange, IpaRange) {
+        let bytes = self.level.entry_bytes();
+        let end = reached.align_down(bytes).clamp(self.range.base(), self.range.top());
+        let whole = IpaRange::new(self.range.base(), end).unwrap_or(IpaRange::empty(end));
+        let part = match reached > end && end < self.range.top() {
+            true => IpaRange::with_size(end, bytes).unwrap_or(IpaRange::empty(end)),
+            false => IpaRange::empty(end),
+        };
+        (whole, part)
+    }
+
+    /// The first entry alone.
+    pub(crate) fn first(&self) -> Self {
+        let bytes = self.level.entry_bytes();
+        let range = IpaRange::with_size(self.range.base(), bytes).unwrap_or(self.range);
+        Self { range, ..*self }
+    }
+}
+
+impl Shadow<'_> {
+    /// Auxiliary trees.
+    pub(crate) fn aux_trees(&self) -> impl Iterator<Item = AuxTree> + Clone + use<> {
+        (1..=self.aux_trees).filter_map(AuxTree::new)
+    }
+
+    /// Whether an auxiliary tree may show anything.
+    pub(crate) const fn shows_anything(&self) -> bool {
+        self.shown > 0
+    }
+
+    /// The entries, from the one that holds the first address of a range to the one that holds its last, in the primary tree and in some auxiliary ones.
+    pub(crate) fn whole_entries(
+        &self,
+        range: IpaRange,
+        trees: impl Iterator<Item = AuxTree>,
+    ) -> IpaRange {
+        let last = Ipa::new(range.top().raw().saturating_sub(1));
+        let (mut base, mut top) = (range.base(), range.top());
+        for tree in core::iter::once(PRIMARY).chain(trees.map(AuxTree::index)) {
+            if let Some(at) = self.walk_tree(tree, range.base(), Level::L3) {
+                base = base.min(at.base);
+            }
+            if let Some(at) = self.walk_tree(tree, last, Level::L3) {
+                top = top.max(at.top());
+            }
+        }
+        IpaRange::new(base, top).unwrap_or(range)
+    }
+
+    /// What an entry of an auxiliary tree does; an entry with a table shows nothing itself.
+    fn shows(&self, at: At) -> Shows {
+        match self.look(at).as_number() {
+            Some(SHOWN) => Shows::Memory,
+            Some(UNSURE) => Shows::Perhaps,
+            _ => Shows::Nothing,
+        }
+    }
+
+    /// Notes what the entries of an auxiliary tree in a range do, where the primary one maps memory of the same size.
+    pub(crate) fn note(&mut self, tree: AuxTree, range: IpaRange, shows: Shows) {
+        let mut ipa = range.base();
+        while ipa < range.top() {
+            let Some(at) = self.walk_tree(tree.index(), ipa, Level::L3) else { break };
+            if at.base >= range.base() && at.top() <= range.top() {
+                self.set(at, shows);
+            }
+            ipa = at.top();
+        }
+    }
+
+    /// Notes that an auxiliary tree may show all memory in a range after all: the RMM says that it shows some.
+    pub(crate) fn doubt(&mut self, tree: AuxTree, range: IpaRange) {
+        let mut from = range.base();
+        while let Some(at) = self.next_memory(from, range.top()) {
+            from = at.top();
+            if self
+                .walk_tree(tree.index(), at.base, at.level)
+                .is_some_and(|aux| aux.level == at.level)
+            {
+                self.note(tree, at.range(), Shows::Perhaps);
+            }
+        }
+    }
+
+    fn set(&mut self, at: At, shows: Shows) {
+        let was = self.shows(at) != Shows::Nothing;
+        let number = match shows {
+            Shows::Nothing => 0,
+            Shows::Perhaps => UNSURE,
+            Shows::Memory => SHOWN,
+        };
+        let is = number != 0;
+        let Some(room) = self.room_mut(at.room) else { return };
+        let Some(cell) = room.cells.get_mut(at.index) else { return };
+        if cell.as_number().is_none_or(is_table) {
+            return;
+        }
+        *cell = Cell::number(number);
+        room.live = room.live + u16::from(is) - u16::from(was);
+        self.shown = self.shown + usize::from(is) - usize::from(was);
+    }
+
+    /// The first entries of the primary tree from `from` on, and below `top`, that map memory which an auxiliary tree does not surely show: of one size, and one after the other. The first may begin before
+    /// `from`, and the last end after `top`. At most `most` entries.
+    pub(crate) fn hidden_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
+        let mut row = None::<Row>;
+        let mut next = from;
+        while row.is_none_or(|row| row.entries() < most)
+            && let Some(at) = self.next_memory(next, top)
+        {
+            next = at.top();
+            let aux = self.walk_tree(tree.index(), at.base, at.level)?;
+            let hidden = self.shows(aux) != Shows::Memory;
+            row = match row {
+                None => hidden.then_some(Row::of(at, true)),
+                Some(row) => match row.with(at).filter(|_| hidden) {
+                    Some(longer) => Some(longer),
+                    None => break,
+                },
+            };
+        }
+        row
+    }
+
+    /// The first entries of an auxiliary tree from `from` on, and below `top`, that show memory: of one size, and one after the other, at most `most`. One that only may show it comes alone.
+    pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
+        let mut row = None::<Row>;
+        let mut ipa = from;
+        while ipa < top && row.is_none_or(|row| row.entries() < most) {
+            let Some(at) = self.walk_tree(tree.index(), ipa, Level::L3) else { break };
+            ipa = at.top();
+            row = match (row, self.shows(at)) {
+                (None, Shows::Nothing) => {
+                    ipa = self.skip_void(at);
+                    None
+                }
+                (None, Shows::Perhaps) => return Some(Row::of(at, false)),
+                (None, Shows::Memory) => Some(Row::of(at, true)),
+                (Some(row), shows) => match row.with(at).filter(|_| shows == Shows::Memory) {
+                    Some(longer) => Some(longer),
+                    None => break,
+                },
+            };
+        }
+        row
+    }
+
+    /// Whether one entry could say the same as the table of `level` that covers `ipa` in an auxiliary tree.
+    pub(crate) fn aux_foldable(&self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<Foldable> {
+        let room = self.room(self.table(Some(tree), level, ipa)?);
+        let room = room.filter(|room| room.parent != NOWHERE)?;
+        let shows = |cell: &Cell| cell.as_number() == Some(SHOWN);
+        match usize::from(room.live) {
+            0 => Some(Foldable::Void),
+            ENTRIES if room.cells.iter().all(shows) => Some(Foldable::Block),
+            _ => None,
+        }
+    }
+
+    /// Replaces a foldable table of an auxiliary tree by one entry, and returns its granule.
+    pub(crate) fn aux_fold(&mut self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<InUse> {
+        let folded = self.aux_foldable(tree, level, ipa)?;
+        let base = self.geometry.table_base(ipa, level);
+        let range = IpaRange::with_size(base, level.table_bytes()).ok()?;
+        self.note(tree, range, Shows::Nothing);
+        let granule = self.prune(Some(tree), level, ipa);
+        if folded == Foldable::Block {
+            self.note(tree, range, Shows::Memory);
+        }
+        granule
+    }
+}

@@ -1,0 +1,193 @@
+//! A host with books on a model with planes.
+
+use std::sync::Mutex;
+
+use realm_builder::{PlaneTables, RealmConfig};
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
+use rmi_host::counting::Counting;
+use rmi_host::granules::Host as HostHand;
+use rmi_host::inject::{Fault, Injecting};
+use rmi_host::{
+    CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, QuarantineShelf, Rmm,
+    SessionOptions, Undelegated,
+};
+use rmm_model::{GranuleState, Model, Options};
+use sro::{GranuleSet, Pool, PoolStorage, activate};
+
+pub(crate) const PAGE: u64 = MIN_GRANULE;
+pub(crate) const MIB2: u64 = 2 << 20;
+/// Where Realms have their memory.
+pub(crate) const RAM: u64 = 0x4000_0000;
+const DRAM: u64 = 8 << 20;
+/// Feature register 3 of an RMM with three auxiliary planes in both ways.
+const BOTH_WAYS: u64 = 3 | 1 << 4 | 1 << 6;
+pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
+pub(crate) fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// A Realm with two root tables a tree.
+pub(crate) fn config(aux_planes: u8, tables: PlaneTables) -> RealmConfig {
+    let mut config = RealmConfig::new(40);
+    config.start_level = Some(Level::L1);
+    config.num_aux_planes = aux_planes;
+    config.plane_tables = Some(tables).filter(|_| aux_planes > 0);
+    config
+}
+
+pub(crate) fn options(dialect: Dialect) -> Options {
+    let mut options = Options::new(dialect);
+    options.features[3] = BOTH_WAYS;
+    options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
+    options
+}
+
+pub(crate) type Heap = GranuleSet<HostHand, [Undelegated; 128]>;
+pub(crate) type Door<'d> = Injecting<&'d Counting<&'d Model>>;
+pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d QuarantineShelf<64>>;
+
+/// What a life is lived with.
+pub(crate) struct Bench<'b, 'd, 'p> {
+    pub(crate) rmm: &'b Rmm<Platform<'d>>,
+    pub(crate) model: &'b Model,
+    pub(crate) door: &'b Door<'d>,
+    pub(crate) pool: &'b mut Pool<'p>,
+    pub(crate) heap: &'b mut Heap,
+}
+
+/// Books, and the ranges that a full pool could not keep.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    counts: CountingLedger,
+    homeless: Mutex<Vec<PaRange>>,
+}
+
+impl Ledger for Books {
+    fn record(&self, event: LedgerEvent, memory: PaRange) {
+        self.counts.record(event, memory);
+        if event == LedgerEvent::Homeless {
+            self.homeless.lock().unwrap().push(memory);
+        }
+    }
+}
+
+/// How a life ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    quarantined: u64,
+    /// Granules that nobody knows of, or more than one.
+    lost: Vec<PaRange>,
+    /// Granules that the host has and the RMM does not give.
+    stolen: Vec<Pa>,
+    lived: bool,
+    books: bool,
+    /// Calls that the RMM refused.
+    pub(crate) failed: u64,
+}
+
+impl Ending {
+    /// A life without a fault: everything is back, and no call failed.
+    pub(crate) const GOOD: Self = Self {
+        quarantined: 0,
+        lost: Vec::new(),
+        stolen: Vec::new(),
+        lived: true,
+        books: true,
+        failed: 0,
+    };
+
+    /// Every granule is accounted for; after a lie, the host may believe to have one that it does not.
+    pub(crate) fn check(&self, lie: bool, when: &str) {
+        assert!(self.lost.is_empty() && self.books, "{when}: {self:?}");
+        assert!(lie || self.stolen.is_empty(), "{when}: {self:?}");
+    }
+}
+
+/// Lives on the model, with a fault at a call; says how it ended and whether the fault struck.
+pub(crate) fn live(
+    options: Options,
+    fault: Option<(u64, Fault)>,
+    life: &dyn Fn(&mut Bench<'_, '_, '_>) -> bool,
+) -> (Ending, bool) {
+    let model = Model::new(options).unwrap();
+    let (at, fault) = fault.unwrap_or((u64::MAX, Fault::Instead([0; 8])));
+    let counting = Counting::new(&model);
+    let door = Injecting::once(&counting, at, fault);
+    let books = Books::default();
+    let quarantine = QuarantineShelf::<64>::new();
+    let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
+    let whole = model.take_memory();
+    let range = whole.range();
+    let mut heap = Heap::default();
+    heap.insert(whole).unwrap();
+    let lived = session(platform, &model, &door, &mut heap, life);
+
+    let mut known: Vec<PaRange> = heap.iter().collect();
+    known.append(&mut books.homeless.lock().unwrap());
+    let stolen = known
+        .iter()
+        .flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000).map(Pa::new))
+        .filter(|pa| model.granule_state(*pa) != Some(GranuleState::Undelegated))
+        .collect();
+    let mut quarantined = 0;
+    quarantine.for_each(|range, _| {
+        quarantined += range.bytes() / PAGE;
+        known.push(range);
+    });
+    while heap.pop().is_some() {}
+    let balance = books.counts.balance();
+    let ending = Ending {
+        quarantined,
+        lost: gaps(range, known),
+        stolen,
+        lived,
+        books: balance.quarantined == quarantined && balance.outstanding() == 0,
+        failed: counting.total().failed,
+    };
+    (ending, door.has_struck())
+}
+
+fn session<'d>(
+    platform: Platform<'d>,
+    model: &'d Model,
+    door: &'d Door<'d>,
+    heap: &mut Heap,
+    life: &dyn Fn(&mut Bench<'_, '_, '_>) -> bool,
+) -> bool {
+    let mut storage = PoolStorage::<48>::new();
+    let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
+    pool.add(heap.take(96 * PAGE, 0x10000).unwrap()).unwrap();
+    let mut options = SessionOptions::default();
+    options.dialect = Some(model.options().dialect);
+    options.patience = Patience { busy: 3, blocked: 3, steps: 50 };
+    let opened = Discovered::probe(platform, options).ok().and_then(|mut discovered| {
+        discovered.configure(pool.pages().page).ok()?;
+        activate(discovered, &mut pool).ok()
+    });
+    let Some(activated) = opened else {
+        pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
+        return false;
+    };
+    let rmm = activated.rmm;
+    let lived = life(&mut Bench { rmm: &rmm, model, door, pool: &mut pool, heap });
+    pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
+    lived
+}
+
+/// What of `whole` is in none of `parts`, and what is in two of them.
+fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
+    parts.sort();
+    let mut at = whole.base();
+    let mut gaps = Vec::new();
+    let end = PaRange::empty(whole.top());
+    for part in parts.into_iter().chain([end]) {
+        if part.base() != at {
+            gaps.push(PaRange::new(at.min(part.base()), at.max(part.base())).unwrap());
+        }
+        at = part.top();
+    }
+    gaps
+}

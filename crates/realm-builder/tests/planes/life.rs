@@ -1,0 +1,177 @@
+//! The life of a Realm with planes, with everything in it that concerns their trees.
+
+use realm_builder::{
+    Active, Content, FoldPolicy, New, Realm, RealmConfig, RecStart, Records, Region, TableRoom,
+};
+use rmi_abi::esr::fault_page;
+use rmi_abi::rtt::{Level, Ripas};
+use rmi_abi::run::{ExitReason, RecEnter, RecExit};
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::command::AuxTree;
+use rmm_model::{Action, Script};
+use sro::RecObject;
+use zerocopy::FromZeros;
+
+use crate::bench::{Bench, MIB2, PAGE, Platform, RAM, range};
+
+/// Two blocks.
+pub(crate) const BLOCKS: u64 = RAM + 2 * MIB2;
+/// What is served around a fault.
+const WINDOW: u64 = 4 * PAGE;
+
+pub(crate) fn tree(index: u8) -> AuxTree {
+    AuxTree::new(index).unwrap()
+}
+
+/// Creates a Realm, fills and runs it, and takes it apart; whether all of that worked.
+pub(crate) fn whole(b: &mut Bench<'_, '_, '_>, config: &RealmConfig) -> bool {
+    let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(48).collect();
+    let mut shared = [const { None }; 4];
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let Ok(mut realm) = Realm::create(b.rmm, config, records, b.pool) else { return false };
+    let mut recs = Vec::new();
+    let built = build(&mut realm, b, &mut recs).is_some();
+    let Bench { pool, heap, .. } = b;
+    let mut home = |memory| heap.insert(memory).unwrap();
+    if !built {
+        realm.tear_down(recs, pool, &mut home);
+        return false;
+    }
+    match realm.activate() {
+        Ok(active) => {
+            let lived = run(&active, b, &recs).is_some();
+            let Bench { pool, heap, .. } = b;
+            let home = &mut |memory| heap.insert(memory).unwrap();
+            active.tear_down(recs, pool, home).is_none() && lived
+        }
+        Err(failed) => {
+            failed.kept.tear_down(recs, pool, &mut home);
+            false
+        }
+    }
+}
+
+fn build(
+    realm: &mut Realm<'_, '_, Platform<'_>, New>,
+    b: &mut Bench<'_, '_, '_>,
+    recs: &mut Vec<RecObject>,
+) -> Option<()> {
+    let mut regions = [
+        Region::new(Ipa::new(RAM), b.heap.take(3 * PAGE, PAGE)?, Content::Measured(&[7; 0x2800])),
+        Region::new(Ipa::new(BLOCKS), b.heap.take(2 * MIB2, MIB2)?, Content::Unspecified),
+    ];
+    let populated = realm.populate(b.pool, &mut regions, &mut |_| {});
+    for region in regions {
+        b.heap.insert(region.into_memory()).unwrap();
+    }
+    populated.ok()?;
+    b.pool.prefill(b.rmm, 17 * PAGE, PAGE).ok()?;
+    let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
+    recs.push(realm.create_rec(b.pool, &start).ok()?);
+    if realm.aux_trees() >= 2 {
+        // The fewest calls where the RMM takes ranges; and a block that reaches out.
+        realm.map_plane(b.pool, tree(2), range(RAM, 2 * PAGE)).ok()?;
+        realm.map_plane(b.pool, tree(2), range(BLOCKS, PAGE)).ok()?;
+    }
+    let store = |ipa| Action::Store { ipa: Ipa::new(ipa), bytes: 4, value: 1 };
+    let permit =
+        |handle| Action::mem_set_perm_index(Ipa::new(RAM), Ipa::new(RAM + 2 * PAGE), 1, handle);
+    let empty = (Ipa::new(RAM + PAGE), Ipa::new(RAM + 2 * PAGE));
+    let script = vec![
+        store(RAM),
+        store(BLOCKS),
+        store(BLOCKS + MIB2),
+        Action::Spin,
+        store(BLOCKS),
+        Action::ipa_state_set(empty.0, empty.1, Ripas::Empty, 0),
+        Action::ipa_state_set(empty.0, empty.1, Ripas::Ram, 0),
+        Action::mem_set_perm_value(1, 1, 8),
+        permit(0),
+        permit(RAM | 1),
+        permit(RAM | 2),
+        Action::Spin,
+        store(BLOCKS + MIB2),
+        store(RAM + 8 * MIB2),
+        Action::psci_system_off(),
+    ];
+    b.model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
+    Some(())
+}
+
+/// Enters a REC; its exit.
+pub(crate) fn enter(b: &mut Bench<'_, '_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
+    let mut page = b.heap.take(PAGE, PAGE)?;
+    let exit = b.rmm.rec_enter(rec.granule(), &mut page, &RecEnter::new_zeroed());
+    b.heap.insert(page).unwrap();
+    let exit = exit.ok()?;
+    Some((ExitReason::decode(exit.exit_reason, b.rmm.dialect()), exit))
+}
+
+/// Runs the Realm until it turns itself off.
+fn run(
+    realm: &Realm<'_, '_, Platform<'_>, Active>,
+    b: &mut Bench<'_, '_, '_>,
+    recs: &[RecObject],
+) -> Option<()> {
+    let [rec] = recs else { return None };
+    let mut pauses = 0;
+    for _ in 0..60 {
+        let (reason, exit) = enter(b, rec)?;
+        match reason {
+            ExitReason::Sync => fault(realm, b, &exit)?,
+            ExitReason::RipasChange => {
+                let range = IpaRange::new(Ipa::new(exit.ripas_base), Ipa::new(exit.ripas_top));
+                let (name, ripas) = (rec.granule().name(), Ripas::from(exit.ripas_value));
+                realm.set_ripas_to(b.pool, name, range.ok()?, ripas).ok()?;
+            }
+            ExitReason::S2apChange => {
+                let range = IpaRange::new(Ipa::new(exit.s2ap_base), Ipa::new(exit.s2ap_top));
+                let progress = realm.set_s2ap(b.pool, rec.granule().name(), range.ok()?).ok()?;
+                assert!(progress.top.raw() == exit.s2ap_top || b.door.has_struck());
+            }
+            ExitReason::Fiq if pauses == 0 => {
+                pauses += 1;
+                // The middle of a block, shown in two trees.
+                let home = &mut |memory| b.heap.insert(memory).unwrap();
+                realm.reclaim(b.pool, range(BLOCKS + PAGE, PAGE), home).ok()?;
+            }
+            ExitReason::Fiq if pauses == 1 => {
+                pauses += 1;
+                second(realm, b)?;
+            }
+            ExitReason::Psci => return Some(()),
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// A fault in any tree.
+fn fault(
+    realm: &Realm<'_, '_, Platform<'_>, Active>,
+    b: &mut Bench<'_, '_, '_>,
+    exit: &RecExit,
+) -> Option<()> {
+    let ipa = Ipa::new(fault_page(exit.hpfar).raw());
+    let window = range(ipa.align_down(WINDOW).raw(), WINDOW);
+    // Both take from the heap, never at once.
+    let heap = core::cell::RefCell::new(&mut *b.heap);
+    let supply = &mut |_: IpaRange| heap.borrow_mut().take(PAGE, PAGE);
+    let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+    realm.serve_plane_fault(b.pool, exit.rtt_tree, ipa, window, supply, home).ok()?;
+    Some(())
+}
+
+/// A table more, of which one page is shown, and the block that it was before.
+fn second(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
+    let block = range(BLOCKS + MIB2, MIB2);
+    realm.make_tables(b.pool, range(BLOCKS + MIB2, PAGE), Level::L3).ok()?;
+    if realm.aux_trees() > 0 {
+        realm.map_plane(b.pool, tree(1), range(BLOCKS + MIB2 + PAGE, 2 * PAGE)).ok()?;
+        realm.unmap_plane(tree(1), range(BLOCKS + MIB2 + PAGE, PAGE)).ok()?;
+    }
+    let folded = realm.fold(b.pool, block, FoldPolicy::Blocks).ok()?;
+    let aux = u64::from(realm.aux_trees() > 0);
+    assert!(folded.auxiliary == aux && folded.blocks == 1 || b.door.has_struck(), "{folded:?}");
+    Some(())
+}

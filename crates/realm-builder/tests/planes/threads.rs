@@ -1,0 +1,91 @@
+//! Several threads at the trees of one Realm.
+
+use realm_builder::{
+    BuildError, Content, FoldPolicy, New, PlaneTables, Realm, RealmStorage, Region,
+};
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Undelegated;
+use sro::{Pool, PoolStorage};
+
+use crate::bench::{
+    Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
+};
+use crate::life::tree;
+
+const THREADS: u64 = 3;
+const ROUNDS: u64 = 12;
+
+/// Shows, hides, splits and folds one block, again and again.
+fn work(
+    realm: &Realm<'_, '_, Platform<'_>, New>,
+    memory: Undelegated,
+    block: IpaRange,
+) -> Vec<Undelegated> {
+    let mut memory = memory;
+    let mut places = PoolStorage::<16>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory).unwrap();
+    let first = block.base().raw();
+    for round in 0..ROUNDS {
+        let index = tree(1 + u8::try_from(round % 2).unwrap());
+        // Whoever makes the first tables has more than the block for a while.
+        let shown = loop {
+            match realm.map_plane(&mut pool, index, block) {
+                Err(BuildError::Contended { .. }) => std::thread::yield_now(),
+                shown => break shown.unwrap(),
+            }
+        };
+        assert_eq!(shown.bytes, MIB2);
+        realm.make_tables(&mut pool, range(first, PAGE), Level::L3).unwrap();
+        let pages = range(first + round * PAGE, 3 * PAGE);
+        assert_eq!(realm.map_plane(&mut pool, index, pages).unwrap().bytes, 3 * PAGE);
+        if round % 3 == 0 {
+            realm.unmap_plane(index, pages).unwrap();
+        }
+        let folded = realm.fold(&mut pool, block, FoldPolicy::Blocks).unwrap();
+        assert_eq!((folded.blocks, folded.auxiliary, folded.kept), (1, 1, 0));
+    }
+    let mut back = Vec::new();
+    pool.drain(realm.rmm(), &mut |memory| back.push(memory));
+    back
+}
+
+#[test]
+fn each_thread_has_what_it_holds_in_all_trees() {
+    for dialect in DIALECTS {
+        let life = |b: &mut Bench<'_, '_, '_>| {
+            let mut storage = Box::new(RealmStorage::<48, 4>::new());
+            let config = config(2, PlaneTables::PerPlane);
+            let mut realm = Realm::create(b.rmm, &config, &mut *storage, b.pool).unwrap();
+            let blocks = b.heap.take(2 * MIB2, MIB2).unwrap();
+            let last = b.heap.take(MIB2, MIB2).unwrap();
+            let mut regions = [
+                Region::new(Ipa::new(RAM), blocks, Content::Unspecified),
+                Region::new(Ipa::new(RAM + 2 * MIB2), last, Content::Unspecified),
+            ];
+            realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
+            let mut back = Vec::new();
+            std::thread::scope(|scope| {
+                let realm = &realm;
+                let threads: Vec<_> = (0..THREADS)
+                    .map(|thread| {
+                        let memory = b.heap.take(26 * PAGE, PAGE).unwrap();
+                        let block = range(RAM + thread * MIB2, MIB2);
+                        scope.spawn(move || work(realm, memory, block))
+                    })
+                    .collect();
+                for thread in threads {
+                    back.append(&mut thread.join().unwrap());
+                }
+            });
+            for memory in back {
+                b.heap.insert(memory).unwrap();
+            }
+            let home = &mut |memory| b.heap.insert(memory).unwrap();
+            realm.tear_down([], b.pool, home).is_none()
+        };
+        let (ending, _) = live(options(dialect).range_capable(), None, &life);
+        assert_eq!(ending, Ending::GOOD, "{dialect}");
+    }
+}
