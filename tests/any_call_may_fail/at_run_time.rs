@@ -3,11 +3,11 @@
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::rtt::Level;
-use realm_sdk::abi::{ResultWord, Status};
+use realm_sdk::abi::{Command, ResultWord, Status};
 use realm_sdk::host::inject::Fault;
 
 use crate::life::{Course, Ending, Life};
-use crate::runtime::Stop;
+use crate::runtime::{self, Stop};
 use crate::{DIALECTS, MOODS, answer, check, word};
 
 /// Lives with each fault at every so many calls, of which the first is another one for each fault, dialect and end of the life.
@@ -138,7 +138,7 @@ fn granule_by_granule() {
         Fault::Instead(answer(word(Status::Success), 0)),
         Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
     ];
-    here_and_there(&faults, 499, Life::one_by_one);
+    here_and_there(&faults, 2503, Life::one_by_one);
 }
 
 /// From some call on, the RMM answers nothing but this.
@@ -159,7 +159,7 @@ fn the_rmm_dies() {
     .enumerate()
     {
         for stop in Stop::ALL {
-            for at in (first as u64..220).step_by(11) {
+            for at in (first as u64..220).step_by(23) {
                 for rest in [0, 0x4000_1000] {
                     let dead = Fault::Instead(answer(x0, rest));
                     let life = Life::new(DIALECTS[first % 2]).of(Course::Runtime(stop));
@@ -167,6 +167,52 @@ fn the_rmm_dies() {
                     ending.check(&format!("{stop:?}, dead from call {at} with {dead:x?}"));
                 }
             }
+        }
+    }
+}
+
+/// One command never works, or always says the same: addresses of the life's own among it.
+#[test]
+fn a_command_that_never_works() {
+    const COMMANDS: [Command; 17] = [
+        Command::GranuleRangeDelegate,
+        Command::GranuleRangeUndelegate,
+        Command::RttCreate,
+        Command::RttDestroy,
+        Command::RttFold,
+        Command::RttInitRipas,
+        Command::RttSetRipas,
+        Command::RttDataMap,
+        Command::RttDataUnmap,
+        Command::RttUnprotMap,
+        Command::RttUnprotUnmap,
+        Command::RealmCreate,
+        Command::RealmTerminate,
+        Command::RealmDestroy,
+        Command::RecCreate,
+        Command::RecDestroy,
+        Command::OpContinue,
+    ];
+    let mut faults = Vec::new();
+    for status in [Status::ErrorInput, Status::ErrorRtt, Status::Busy, Status::Unknown(99)] {
+        faults.push(Fault::Instead(answer(word(status), 0)));
+        faults.push(Fault::Afterwards(answer(word(status), 0)));
+    }
+    let incomplete = ResultWord::incomplete(OpMemReq::None, false).0;
+    faults.push(Fault::Instead(answer(incomplete, 0x44)));
+    for reached in runtime::PLACES {
+        faults.push(Fault::Instead([0, reached, 0, 0, 0, 0, 0, 0]));
+        faults.push(Fault::Afterwards([0, reached, 0, 0, 0, 0, 0, 0]));
+    }
+    let mut turn = 0;
+    for command in COMMANDS {
+        for fault in faults.iter().copied() {
+            // Both dialects and all ends of the life in turn.
+            turn += 1;
+            let (dialect, stop) = (DIALECTS[turn % 2], Stop::ALL[turn % Stop::ALL.len()]);
+            let life = Life::new(dialect).of(Course::Runtime(stop)).without(command, fault);
+            let when = format!("{dialect}, {stop:?}, {command:?}, {fault:x?}");
+            check(&life.live().0, fault, &when);
         }
     }
 }

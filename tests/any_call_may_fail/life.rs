@@ -2,12 +2,12 @@
 
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::rtt::Ripas;
-use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
+use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::{
     Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
 use realm_sdk::host::granules::Host as HostHand;
-use realm_sdk::host::inject::{Fault, Injecting};
+use realm_sdk::host::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{
     CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf,
     Rmm, SessionOptions, Undelegated,
@@ -27,6 +27,8 @@ pub(crate) struct Life {
     dialect: Dialect,
     fault: Option<(u64, Fault)>,
     dies: bool,
+    /// A command that meets the fault whenever it is given.
+    never: Option<Command>,
     one_by_one: bool,
     mood: Mood,
     course: Course,
@@ -110,6 +112,7 @@ impl Life {
             dialect,
             fault: None,
             dies: false,
+            never: None,
             one_by_one: false,
             mood: |_| {},
             course: Course::Boot,
@@ -139,6 +142,11 @@ impl Life {
         Self { fault: Some((at, fault)), dies: true, ..self }
     }
 
+    /// On an RMM that meets every call of one command with this.
+    pub(crate) fn without(self, command: Command, fault: Fault) -> Self {
+        Self { fault: Some((0, fault)), never: Some(command), ..self }
+    }
+
     /// Lives, and tells how it ended and whether the fault struck.
     pub(crate) fn live(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
@@ -150,10 +158,12 @@ impl Life {
         let model = Model::new(options).unwrap();
         let fault = self.fault.map_or(Fault::Instead([0; 8]), |(_, fault)| fault);
         let at = self.fault.map_or(u64::MAX, |(at, _)| at);
-        let door = if self.dies {
-            Injecting::from(&model, at, fault)
-        } else {
-            Injecting::once(&model, at, fault)
+        let door = match self.never {
+            Some(command) => {
+                Injecting::by_rule(&model, Rule::command(command, self.dialect), fault)
+            }
+            None if self.dies => Injecting::from(&model, at, fault),
+            None => Injecting::once(&model, at, fault),
         };
         let books = Books::default();
         let quarantine = QuarantineShelf::<256>::new();

@@ -31,6 +31,21 @@ const SHARED_BYTES: u64 = BLOCK + 3 * PAGE;
 /// A page in the middle of the shared block, where the Realm writes.
 const MAILBOX: u64 = SHARED + 5 * PAGE;
 
+/// Addresses at which something begins, ends, or is in the middle of something.
+pub(crate) const PLACES: [u64; 11] = [
+    0,
+    BUILT,
+    BUILT + PAGE,
+    BUILT + 3 * PAGE,
+    FAULTS,
+    FAULTS + PAGE,
+    CRUMBS + PAGE,
+    FOLDED + BLOCK / 2,
+    SHARED,
+    SHARED + PAGE,
+    SHARED + BLOCK,
+];
+
 /// Where a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {

@@ -75,9 +75,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
     ) -> Result<Held<'_, 'm>, BuildError> {
-        // Those who work there repeat calls as often as patience allows; this waits as long, and a little more.
+        // Those who work there repeat calls as often as patience allows; this waits longer, and looks less and less often.
         let patience = self.rmm.patience();
-        for _ in 0..=patience.busy.saturating_add(patience.steps) {
+        for attempt in 0..=patience.busy.saturating_add(64) {
             {
                 let mut shadow = self.shadow.lock();
                 let whole = shadow.whole_entries(range, trees.clone());
@@ -89,7 +89,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                     return checked.map(|()| held);
                 }
             }
-            self.rmm.platform().relax();
+            for _ in 0..1u32 << attempt.min(8) {
+                self.rmm.platform().relax();
+            }
         }
         Err(BuildError::Contended { range })
     }

@@ -50,6 +50,20 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
+        let (staged, result) = self.stage_supply(held, pool, range, supply);
+        // What is in place is mapped even if more did not follow: a fault that is half served is served.
+        let mapping = self.map_all(pool, staged, supply);
+        Mapping { taken: mapping.taken, result: mapping.result.and(result) }
+    }
+
+    /// Delegates memory for a void range that is held and puts it into the shadow, from the front for as long as there is a supply. Says which part is in place.
+    pub(crate) fn stage_supply(
+        &self,
+        held: &mut Held<'_, '_>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        supply: &mut Supply<'_>,
+    ) -> (IpaRange, Result<(), BuildError>) {
         let mut staged = range.base();
         let mut result = Ok(());
         while result.is_ok() && staged < range.top() {
@@ -61,13 +75,22 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             staged = staged.checked_add(bytes).unwrap_or(range.top());
             result = staging;
         }
-        // What is in place is mapped even if more did not follow: a fault that is half served is served.
-        let whole = IpaRange::new(range.base(), staged).unwrap_or(IpaRange::empty(range.base()));
-        let (taken, mapping) = self.map_staged(pool, whole, supply.progress);
-        let reached = whole.base().checked_add(taken).unwrap_or(whole.top());
-        let rest = IpaRange::new(reached, whole.top()).unwrap_or(IpaRange::empty(whole.top()));
+        let staged = IpaRange::new(range.base(), staged).unwrap_or(IpaRange::empty(range.base()));
+        (staged, result)
+    }
+
+    /// Maps a range that is in the shadow as a whole; what is not mapped comes back.
+    pub(crate) fn map_all(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        supply: &mut Supply<'_>,
+    ) -> Mapping {
+        let (taken, result) = self.map_staged(pool, range, supply.progress);
+        let reached = range.base().checked_add(taken).unwrap_or(range.top());
+        let rest = IpaRange::new(reached, range.top()).unwrap_or(IpaRange::empty(range.top()));
         self.unstage(rest, &mut |host| (supply.back)(pool, host));
-        Mapping { taken, result: mapping.and(result) }
+        Mapping { taken, result }
     }
 
     /// Delegates memory and puts it into the shadow, all of it or none: tables first, for they are what is most likely missing. Says how many bytes are in place.

@@ -18,7 +18,7 @@ use crate::shadow::Shadow;
 /// How a fault was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// By mapping this range, which contains the address; enter the REC again.
+    /// By mapping this range, which contains the address, and perhaps more around it; enter the REC again.
     Mapped(IpaRange),
     /// Not at all: memory is mapped there. Another REC faulted there first, or the RIPAS is not RAM; enter the REC again.
     Present,
@@ -113,14 +113,15 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults, around it, up to the leaf table (2 MiB) that covers it and inside `window`.
     ///
-    /// `supply` is asked for memory for a void range that begins where the last piece ended, and gives a piece from its front; nothing ends it, once the address itself has got memory. A piece of 2 MiB
-    /// that is aligned to that is mapped as a block. What the RMM does not map comes back to `home`.
+    /// `supply` is asked for memory for a void range and gives a piece for its front; it is asked again for what is left, until it gives nothing. A piece of 2 MiB that is aligned to that is mapped as a
+    /// block. If the first piece does not reach the address, it is mapped at the address: however little there is, the fault is served. What the RMM does not map comes back to `home`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call, and when there is no memory for the address; otherwise why it stopped. What was mapped before stays mapped.
+    /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call, and when there is no memory for the address; otherwise why the address could not be mapped. What
+    /// goes wrong only around it is no error.
     pub fn serve_fault(
         &self,
         pool: &mut Pool<'_>,
@@ -141,50 +142,57 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
         let around = leaf(page).intersection(&window).unwrap_or(window);
         let mut held = self.hold(around, |_| Ok(()))?;
-        let Some(first) = self.void_around(page, around) else { return Ok(Served::Present) };
+        let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
+        let no_memory =
+            || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
+        let mut first = supply(void).filter(|memory| !memory.is_empty()).ok_or(no_memory())?;
         // The address itself comes first: memory may be short for the rest.
-        let mut served = None;
-        let mut from = first.base();
-        loop {
-            let void = {
+        let reaches = void.base().checked_add(first.bytes()).is_some_and(|top| top > page);
+        let start = if reaches { void.base() } else { page };
+        let [front, rest] = [(void.base(), start), (start, void.top())]
+            .map(|(base, top)| IpaRange::new(base, top).unwrap_or(IpaRange::empty(base)));
+        if first.bytes() > rest.bytes() {
+            let fits = first.take_front(rest.bytes()).unwrap_or_default();
+            home(core::mem::replace(&mut first, fits));
+        }
+        let mut hand = Some(first);
+        let mut supply = Supply {
+            next: &mut |left| hand.take().or_else(|| supply(left)),
+            back: &mut |_, host| home(host),
+            progress: &mut |_| {},
+            init_ripas: false,
+        };
+        let (mut staged, mut result) = self.stage_supply(&mut held, pool, rest, &mut supply);
+        let mut before = IpaRange::empty(front.base());
+        if result.is_ok() && staged == rest {
+            (before, result) = self.stage_supply(&mut held, pool, front, &mut supply);
+        }
+        // On both sides of the address without a gap: one call for both.
+        if before == front {
+            staged = IpaRange::new(front.base(), staged.top()).unwrap_or(staged);
+            before = IpaRange::empty(front.base());
+        }
+        let mapping = self.map_all(pool, staged, &mut supply);
+        let mapped = IpaRange::with_size(staged.base(), mapping.taken).unwrap_or(staged);
+        let beside = self.map_all(pool, before, &mut supply);
+        if !mapped.contains(page) {
+            return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
+        }
+        // The fault is served. What fails from here on is met again by another fault.
+        let whole = mapping.result.is_ok() && beside.result.is_ok() && result.is_ok();
+        let mut more = whole && mapping.taken + beside.taken == void.bytes();
+        let mut from = around.base();
+        while more
+            && let Some(void) = {
                 let shadow = self.shadow.lock();
                 next_void(&shadow, from, around.top())
-            };
-            let Some(void) = void else { break };
-            let before = void.contains(page) && void.base() < page;
-            let mut supply = Supply {
-                next: supply,
-                back: &mut |_, host| home(host),
-                progress: &mut |_| {},
-                init_ripas: false,
-            };
+            }
+        {
+            from = void.top();
             let Mapping { taken, result } = self.map_supply(&mut held, pool, void, &mut supply);
-            let mapped = IpaRange::with_size(void.base(), taken).unwrap_or(void);
-            if mapped.contains(page) {
-                served = Some(mapped);
-            }
-            match (result, served) {
-                (Err(error), _) => return Err(error),
-                (Ok(()), Some(_)) if taken < void.bytes() => break,
-                (Ok(()), None) if taken < void.bytes() => {
-                    // Too little from the front to reach the address: it gets a page of its own.
-                    let own = IpaRange::with_size(page, granule).unwrap_or(void);
-                    if !before || self.overlap(&own).is_some() {
-                        return refuse(RegionProblem::NoMemory { ipa: page });
-                    }
-                    let Mapping { taken, result } =
-                        self.map_supply(&mut held, pool, own, &mut supply);
-                    result?;
-                    if taken == 0 {
-                        return refuse(RegionProblem::NoMemory { ipa: page });
-                    }
-                    served = Some(own);
-                    break;
-                }
-                _ => from = void.top(),
-            }
+            more = result.is_ok() && taken == void.bytes();
         }
-        Ok(served.map_or(Served::Present, Served::Mapped))
+        Ok(Served::Mapped(mapped))
     }
 
     /// The void run around a page, inside a range; `None` when the page is mapped.

@@ -486,9 +486,9 @@ impl<'m> Shadow<'m> {
         pieces.by_ref().take(2).find(|(_, piece)| piece.overlaps(range))
     }
 
-    /// Whether there is room for the records of whoever is working on the Realm: each may cut a piece in three.
+    /// Whether there is room for the records of whoever is working on shared memory: each may cut a piece in three.
     pub(crate) fn has_room_for_shared(&self) -> bool {
-        self.shared.spare() >= 2 * self.claims.count()
+        self.shared.spare() >= 2 * self.claims.count_from(self.geometry.unprotected_base())
     }
 
     /// Takes the first part of shared memory that lies in a range out of the records. What its piece has outside stays in them.

@@ -179,7 +179,7 @@ struct Place {
 
 /// A quarantine of `N` ranges without heap or locks.
 ///
-/// A full shelf takes nothing more in, and the books say what that cost:
+/// A full shelf takes nothing more in except neighbours of what it has for the same reason, and the books say what that cost:
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -191,11 +191,13 @@ struct Place {
 /// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
 /// # found.start_activation()?;
 /// # let rmm = found.into_active();
-/// for _ in 0..2 {
-///     let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let mut take = || memory.take_front(0x1000).expect("1 GiB");
+/// let [first, second, _, third] = [take(), take(), take(), take()];
+/// for memory in [first, second, third] {
+///     let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
 ///     rmm.quarantine(memory, QuarantineReason::PoolFull);
 /// }
-/// assert_eq!((shelf.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 1, 1));
+/// assert_eq!((shelf.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 2, 1));
 /// shelf.for_each(|range, reason| println!("{range}: {reason}"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -345,7 +347,39 @@ impl<const N: usize> Quarantine for QuarantineShelf<N> {
                 return Ok(());
             }
         }
-        Err(quarantined)
+        // No place is left. Neighbours that are here for the same reason can share one.
+        let reason = quarantined.reason;
+        let mut memory = quarantined.memory;
+        for place in &self.places {
+            if place.claim(FULL) {
+                let range = memory.range();
+                let joined = place
+                    .read()
+                    .filter(|(_, other)| *other == reason)
+                    .and_then(|(other, _)| join(other, range));
+                if let Some(joined) = joined {
+                    let _ = core::mem::take(&mut memory).into_shelf();
+                    place.base.store(joined.base().raw(), Ordering::Relaxed);
+                    place.top.store(joined.top().raw(), Ordering::Relaxed);
+                }
+                place.flag.store(FULL, Ordering::Release);
+                if joined.is_some() {
+                    return Ok(());
+                }
+            }
+        }
+        Err(Quarantined { memory, reason })
+    }
+}
+
+/// Two ranges as one, if they touch.
+fn join(one: PaRange, two: PaRange) -> Option<PaRange> {
+    if one.top() == two.base() {
+        PaRange::new(one.base(), two.top()).ok()
+    } else if two.top() == one.base() {
+        PaRange::new(two.base(), one.top()).ok()
+    } else {
+        None
     }
 }
 
@@ -407,12 +441,19 @@ mod tests {
             reason: QuarantineReason::UndelegateRefused { status: Status::ErrorInput },
         };
         shelf.put(entry(0x1000)).unwrap();
-        let back = shelf.put(entry(0x2000)).unwrap_err();
-        assert_eq!(back.memory.base(), Pa::new(0x2000));
+        let back = shelf.put(entry(0x4000)).unwrap_err();
+        assert_eq!(back.memory.base(), Pa::new(0x4000));
+        let mut other = entry(0x2000);
+        other.reason = QuarantineReason::PoolFull;
+        let _ = shelf.put(other).unwrap_err().memory.into_shelf();
+        let _ = back.memory.into_shelf();
+        // Neighbours with the same reason share a place.
+        shelf.put(entry(0x2000)).unwrap();
+        shelf.put(entry(0)).unwrap();
         assert_eq!(shelf.len(), 1);
         let mut seen = 0;
         shelf.for_each(|range, _| {
-            assert_eq!(range.base(), Pa::new(0x1000));
+            assert_eq!(range, PaRange::with_size(Pa::new(0), 0x3000).unwrap());
             seen += 1;
         });
         assert_eq!((seen, shelf.len()), (1, 1));

@@ -1,0 +1,56 @@
+//! Work on one half of a Realm's memory in the middle of work on the other.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_builder::{Realm, RealmConfig, RealmStorage};
+use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_host::command::SharedAccess;
+use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const PAGE: u64 = 0x1000;
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// A fault asks its host for memory, and the host takes it out of what is shared: for which there are as many records as that alone needs.
+#[test]
+fn a_fault_is_served_with_what_was_shared() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut places = [PoolStorage::<16>::new(), PoolStorage::<16>::new()];
+    let [mut pool, mut other] = places.each_mut().map(|places| {
+        let mut pool = Pool::new(places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        pool.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
+        pool
+    });
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default());
+    let found = found.map_err(|failed| failed.error).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut storage = RealmStorage::<16, 3>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let shared = Ipa::new(1 << 39);
+    let pages = memory.take_front(8 * PAGE).unwrap();
+    realm
+        .share(&mut pool, shared, pages, SharedAccess::MEMORY)
+        .map_err(|failed| failed.error)
+        .unwrap();
+
+    let mut supply = |void: IpaRange| {
+        let mut back = None;
+        let out = range(shared.raw() + 3 * PAGE, void.bytes());
+        realm.unshare(&mut other, out, &mut |memory| back = Some(memory)).unwrap();
+        back
+    };
+    let window = range(0x8000, PAGE);
+    realm.serve_fault(&mut pool, Ipa::new(0x8123), window, &mut supply, &mut |_| {}).unwrap();
+    assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (PAGE, 7 * PAGE));
+    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    for pool in [pool, other] {
+        pool.drain(&rmm, &mut |_| {});
+    }
+    assert_eq!(ledger.balance().outstanding(), 0);
+}

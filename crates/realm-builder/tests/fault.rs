@@ -1,0 +1,84 @@
+//! Faults, with more and with less memory than there should be.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem, Served};
+use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_host::{CountingLedger, Discovered, Host, SessionOptions, Undelegated};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const RAM: u64 = 0x4000_0000;
+const MIB: u64 = 1 << 20;
+const PAGE: u64 = 0x1000;
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+#[test]
+fn a_fault_is_served_however_little_there_is() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let ledger = CountingLedger::new();
+    let mut places = PoolStorage::<16>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut storage = RealmStorage::<16, 0>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let window = range(RAM, 8 * MIB);
+    let fault = Ipa::new(RAM + 0x5123);
+    let mut home = Vec::new();
+
+    // Nothing at all.
+    let served = realm.serve_fault(&mut pool, fault, window, &mut |_| None, &mut |_| {});
+    let Err(BuildError::Region { problem: RegionProblem::NoMemory { ipa, .. }, .. }) = served
+    else {
+        panic!("{served:?}");
+    };
+    assert_eq!(ipa, Ipa::new(RAM + 0x5000));
+
+    // Three pages, which do not reach the address from the front of the void: they go to the address.
+    let mut left = 3;
+    let mut pages = |_: IpaRange| {
+        left -= 1;
+        (left >= 0).then(|| memory.take_front(PAGE).unwrap())
+    };
+    let served = realm.serve_fault(&mut pool, fault, window, &mut pages, &mut |_| {}).unwrap();
+    assert_eq!(served, Served::Mapped(range(RAM + 0x5000, 3 * PAGE)));
+    assert_eq!(realm.memory_bytes(), 3 * PAGE);
+
+    // The address is mapped by now; nothing is asked for.
+    let served = realm.serve_fault(&mut pool, fault, window, &mut |_| unreachable!(), &mut |_| {});
+    assert_eq!(served.unwrap(), Served::Present);
+
+    // Plenty: the rest of the 2 MiB, on both sides, and no more.
+    let mut plenty = |void: IpaRange| memory.take_front(void.bytes());
+    let next = Ipa::new(RAM + 0x9000);
+    realm.serve_fault(&mut pool, next, window, &mut plenty, &mut |_| {}).unwrap();
+    assert_eq!(realm.memory_bytes(), 2 * MIB);
+
+    // More than was asked for comes home.
+    let mut much = |_: IpaRange| memory.take_front(4 * MIB);
+    let keep = &mut |host: Undelegated| home.push(host);
+    let far = Ipa::new(RAM + 2 * MIB + 0x1f_f000);
+    realm.serve_fault(&mut pool, far, window, &mut much, keep).unwrap();
+    assert_eq!(realm.memory_bytes(), 4 * MIB);
+    assert_eq!(home.iter().map(Undelegated::bytes).sum::<u64>(), 2 * MIB);
+
+    // Outside the window there is no fault to serve.
+    let outside = Ipa::new(RAM + 8 * MIB);
+    let served = realm.serve_fault(&mut pool, outside, window, &mut |_| None, &mut |_| {});
+    let problem =
+        matches!(served, Err(BuildError::Region { problem: RegionProblem::Elsewhere { .. }, .. }));
+    assert!(problem, "{served:?}");
+
+    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0);
+}
