@@ -135,8 +135,14 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         };
         let served = self.serve_fault(pool, ipa, window, supply, home)?;
         let Some(aux) = aux else { return Ok(served) };
+        let granule = self.rmm.granule_size().bytes();
+        let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
-        let shown = self.map_plane(pool, aux, around)?;
+        let shown = match self.map_plane(pool, aux, around) {
+            // What is in the way around the address does not concern the plane that waits.
+            Err(_) if around != page => self.map_plane(pool, aux, page)?,
+            shown => shown?,
+        };
         match (served, self.memory_at(ipa)) {
             (Served::Present, Some(memory)) if shown.bytes > 0 => Ok(Served::Mapped(memory)),
             _ => Ok(served),
