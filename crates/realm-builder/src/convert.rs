@@ -39,7 +39,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// As [`Realm::reclaim`] and [`Realm::share`]. Memory that was taken back and could not be shared goes to `home`; what follows it in the range stays private.
+    /// As [`Realm::reclaim`] and [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be shared goes to `home`; what comes before it in the range is shared, what follows it stays
+    /// private.
     pub fn convert_to_shared(
         &self,
         pool: &mut Pool<'_>,
@@ -64,10 +65,13 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             });
             if host.bytes() < run.bytes() {
                 // It cannot be said which part of the run this is.
+                let bytes = run.bytes() - host.bytes();
                 if !host.is_empty() {
                     home(host);
                 }
                 taken?;
+                let problem = RegionProblem::Withheld { bytes };
+                return Err(BuildError::Region { range: run, problem });
             } else if let Err(NotShared { error, host }) = self.share(pool, alias, host, access) {
                 if !host.is_empty() {
                     home(host);
@@ -89,7 +93,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// As [`Realm::unshare`] and [`Realm::map`]. Memory that was taken back and could not be mapped goes to `home`; what follows it in the range stays shared.
+    /// As [`Realm::unshare`] and [`Realm::map`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be mapped goes to `home`; what comes before it in the range is private, what follows it stays
+    /// shared.
     pub fn convert_to_private(
         &self,
         pool: &mut Pool<'_>,
@@ -114,9 +119,13 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             let at = range.base().checked_add(offset).unwrap_or(range.base());
             if host.bytes() < piece.bytes() {
                 // It cannot be said which part of the piece this is: the rest may be somebody else's by now.
+                let bytes = piece.bytes() - host.bytes();
                 if !host.is_empty() {
                     home(host);
                 }
+                taken?;
+                let problem = RegionProblem::Withheld { bytes };
+                return Err(BuildError::Region { range: piece, problem });
             } else if let Err(failed) = self.map(pool, at, host) {
                 if !failed.kept.is_empty() {
                     home(failed.kept);
@@ -127,13 +136,14 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Empties a part of the machine's memory of this Realm, as before that memory is taken out: reclaims every block that lies in it, or reaches into it, and sends the memory to `home`.
+    /// Empties a part of the machine's memory of this Realm, as before that memory is taken out: reclaims every block that lies in it, or reaches into it, takes back what is shared of it, and sends all that to
+    /// `home`.
     ///
     /// The Realm's tables and descriptors are not moved: no command does that.
     ///
     /// # Errors
     ///
-    /// As [`Realm::reclaim`].
+    /// As [`Realm::reclaim`] and [`Realm::unshare`].
     pub fn evacuate(
         &self,
         pool: &mut Pool<'_>,
@@ -143,20 +153,31 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let top = self.geometry.unprotected_base();
         let mut from = Ipa::new(0);
         loop {
-            let hit = {
+            // Others fault meanwhile: the lock is taken for each block anew.
+            let (at, block) = {
                 let shadow = self.shadow.lock();
-                let mut hit = None;
-                while let Some(at) = shadow.next_memory(from, top) {
-                    from = at.top();
-                    if shadow.memory(at).is_some_and(|block| block.overlaps(&memory)) {
-                        hit = Some(at.range());
-                        break;
-                    }
-                }
-                hit
+                let Some(at) = shadow.next_memory(from, top) else { break };
+                (at, shadow.memory(at))
             };
-            let Some(block) = hit else { return Ok(()) };
-            self.reclaim(pool, block, home)?;
+            from = at.top();
+            if block.is_some_and(|block| block.overlaps(&memory)) {
+                self.reclaim(pool, at.range(), home)?;
+            }
+        }
+        loop {
+            let piece = {
+                let shadow = self.shadow.lock();
+                let mut pieces = shadow.shared.iter().map(|piece| &piece.memory);
+                pieces.find_map(|piece| {
+                    let part =
+                        piece.range().intersection(&memory).filter(|part| !part.is_empty())?;
+                    let offset = part.base().checked_offset_from(piece.range().base())?;
+                    let base = piece.ipa().checked_add(offset)?;
+                    IpaRange::with_size(base, part.bytes()).ok()
+                })
+            };
+            let Some(piece) = piece else { return Ok(()) };
+            self.unshare(pool, piece, home)?;
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Creating a Realm.
 
 use core::marker::PhantomData;
-use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Command;
 use rmi_abi::realm::S2apEncoding;
@@ -11,6 +10,7 @@ use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
+use crate::habit::TableByTable;
 use crate::realm::{AUX_TREES, New, Realm};
 use crate::shadow::Shadow;
 use crate::storage::Records;
@@ -107,7 +107,7 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             geometry: params.geometry,
             s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
             shadow: Mutex::new(shadow),
-            table_by_table: AtomicBool::new(false),
+            table_by_table: TableByTable::default(),
             homeward: Homeward::default(),
             idle: 0,
             donated,

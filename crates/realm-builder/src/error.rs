@@ -13,7 +13,7 @@ use crate::config::ConfigError;
 pub enum BuildError {
     /// The configuration does not fit the RMM; nothing was called.
     Config(ConfigError),
-    /// A region cannot be part of this Realm; nothing was called.
+    /// Something is wrong with a region. An operation that checks it first has called nothing; one that finds out later says what it did.
     #[non_exhaustive]
     Region {
         /// The region.
@@ -21,7 +21,7 @@ pub enum BuildError {
         /// What is wrong with it.
         problem: RegionProblem,
     },
-    /// The storage lent to the Realm has no room for another record; nothing was called.
+    /// The storage lent to the Realm has no room for another record. As with [`BuildError::Region`].
     #[non_exhaustive]
     Storage {
         /// Records of what.
@@ -29,7 +29,7 @@ pub enum BuildError {
         /// How many places are missing.
         missing: usize,
     },
-    /// Another thread is working on this part of the Realm's memory, and went on for longer than patience lasts; nothing was called. A REC that faulted there can be entered again.
+    /// Another thread is working on this part of the Realm's memory, and went on for longer than patience lasts. A REC that faulted there can be entered again, and any other operation repeated.
     #[non_exhaustive]
     Contended {
         /// The part.
@@ -57,6 +57,14 @@ pub enum RegionProblem {
     NotProtected,
     /// It reaches outside the unprotected half of the IPA space.
     NotUnprotected,
+    /// It reaches outside the IPA space.
+    OutOfSpace,
+    /// Some of its memory did not come back from the RMM (it is in quarantine), or is somebody else's by now.
+    #[non_exhaustive]
+    Withheld {
+        /// How much, in bytes.
+        bytes: u64,
+    },
     /// It is not aligned to the RMM's granule size.
     Unaligned,
     /// It overlaps memory that the Realm has, or another region.
@@ -103,6 +111,10 @@ impl fmt::Display for RegionProblem {
             }
             Self::NotUnprotected => {
                 f.write_str("reaches outside the unprotected half of the IPA space")
+            }
+            Self::OutOfSpace => f.write_str("reaches outside the IPA space"),
+            Self::Withheld { bytes } => {
+                write!(f, "is short of {bytes:#x} bytes that did not come back")
             }
             Self::Unaligned => f.write_str("is not aligned to granules"),
             Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),

@@ -17,6 +17,7 @@ pub(crate) struct Held<'s, 'm> {
     shadow: &'s Mutex<Shadow<'m>>,
     claim: Claim,
     reserved: usize,
+    reserved_shared: usize,
 }
 
 impl Held<'_, '_> {
@@ -27,6 +28,13 @@ impl Held<'_, '_> {
             .reserve(rooms)
             .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
         self.reserved += rooms;
+        Ok(())
+    }
+
+    /// Reserves places for the records of shared memory.
+    pub(crate) fn reserve_shared(&mut self, records: usize) -> Result<(), BuildError> {
+        self.shadow.lock().reserve_shared(records)?;
+        self.reserved_shared += records;
         Ok(())
     }
 
@@ -55,6 +63,7 @@ impl Drop for Held<'_, '_> {
         let mut shadow = self.shadow.lock();
         shadow.claims.release(self.claim);
         shadow.unreserve(self.reserved);
+        shadow.unreserve_shared(self.reserved_shared);
     }
 }
 
@@ -82,7 +91,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                 let mut shadow = self.shadow.lock();
                 let whole = shadow.whole_entries(range, trees.clone());
                 if let Some(claim) = shadow.claims.claim(whole) {
-                    let held = Held { shadow: &self.shadow, claim, reserved: 0 };
+                    let held =
+                        Held { shadow: &self.shadow, claim, reserved: 0, reserved_shared: 0 };
                     // What an earlier claim did there is known by now.
                     let checked = check(&shadow);
                     drop(shadow);

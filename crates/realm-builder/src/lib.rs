@@ -182,6 +182,7 @@ mod cost;
 pub mod create;
 pub mod error;
 pub mod fold;
+mod habit;
 mod hold;
 pub mod image;
 mod map;

@@ -1,10 +1,9 @@
 //! Mapping memory: delegated by runs, put into the shadow, and mapped with as few commands as descriptors allow.
 
-use core::sync::atomic::Ordering;
-
 use rmi_abi::desc::BlockSize;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::command::Listed;
 use rmi_host::{
     Delegated, Error, MapList, Platform, QuarantineReason, Subject, Undelegated, Violation,
 };
@@ -28,7 +27,7 @@ pub(crate) struct Mapping {
 pub(crate) struct Supply<'f> {
     /// Gives the next piece of memory for what is left of a range; shorter pieces come in turn, none ends it.
     pub(crate) next: &'f mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-    /// Takes memory that was not mapped, in the order in which it was given.
+    /// Takes memory that was not mapped.
     pub(crate) back: &'f mut dyn FnMut(&mut Pool<'_>, Undelegated),
     /// Hears how many bytes are mapped, after each call.
     pub(crate) progress: &'f mut dyn FnMut(u64),
@@ -66,14 +65,34 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ) -> (IpaRange, Result<(), BuildError>) {
         let mut staged = range.base();
         let mut result = Ok(());
-        while result.is_ok() && staged < range.top() {
-            let left = IpaRange::new(staged, range.top()).unwrap_or(IpaRange::empty(staged));
-            let Some(memory) = (supply.next)(left).filter(|memory| !memory.is_empty()) else {
-                break;
+        // Pieces that touch are delegated together.
+        let mut hand = Undelegated::empty();
+        while result.is_ok() {
+            let from = staged.checked_add(hand.bytes()).unwrap_or(range.top());
+            let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(range.top()));
+            let next = if left.is_empty() { None } else { (supply.next)(left) };
+            let next = next.filter(|memory| !memory.is_empty());
+            let is_last = next.is_none();
+            let apart = match next {
+                Some(memory) if memory.bytes() <= left.bytes() => hand.append(memory).err(),
+                other => other,
             };
-            let (bytes, staging) = self.stage(held, pool, left, memory, supply);
-            staged = staged.checked_add(bytes).unwrap_or(range.top());
-            result = staging;
+            if apart.is_none() && !is_last {
+                continue;
+            }
+            let memory = core::mem::replace(&mut hand, apart.unwrap_or_default());
+            if !memory.is_empty() {
+                let left = IpaRange::new(staged, range.top()).unwrap_or(IpaRange::empty(staged));
+                let (bytes, staging) = self.stage(held, pool, left, memory, supply);
+                staged = staged.checked_add(bytes).unwrap_or(range.top());
+                result = staging;
+            }
+            if is_last {
+                break;
+            }
+        }
+        if !hand.is_empty() {
+            (supply.back)(pool, hand);
         }
         let staged = IpaRange::new(range.base(), staged).unwrap_or(IpaRange::empty(range.base()));
         (staged, result)
@@ -177,7 +196,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             match self.rmm.rtt_data_map_cells(&self.rd, at, list) {
                 Ok(0) => {
                     // The RMM made way for an interrupt.
-                    idle += 1;
+                    idle = u32::saturating_add(idle, 1);
                     if idle > self.rmm.patience().busy {
                         let (command, subject) = (Command::RttDataMap, Subject::Ipa(at));
                         let error =
@@ -189,7 +208,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(bytes) => {
                     idle = 0;
                     let reached = at.checked_add(bytes).unwrap_or(range.top());
-                    self.confirm(at, reached, bytes < named);
+                    let level = self.confirm(at, reached);
+                    let done = IpaRange::new(at, reached).unwrap_or(IpaRange::empty(at));
+                    self.table_by_table.note(done, level, bytes < named);
                     at = reached;
                     progress(taken(at));
                 }
@@ -203,40 +224,55 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at once.
     fn list<'l>(&self, page: &'l mut Undelegated, at: Ipa, top: Ipa) -> Result<MapList<'l>, Error> {
-        let shadow = self.shadow.lock();
-        let level = shadow.walk(at, Level::L3).map_or(Level::L3, |at| at.level);
+        let first = self.shadow.lock().walk(at, Level::L3);
+        let level = first.map_or(Level::L3, |at| at.level);
         let size = level.block_size().unwrap_or(BlockSize::Page);
         let mut list = MapList::new(page, size, self.rmm.granule_size());
-        let table_end = match self.table_by_table.load(Ordering::Relaxed) {
+        let table_end = match self.table_by_table.is_habit() {
             true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
             false => None,
         };
         let top = table_end.unwrap_or(top).min(top);
         let mut next = at;
-        while next < top {
-            let Some(entry) = shadow.walk(next, level).filter(|entry| entry.base == next) else {
-                break;
-            };
-            if !self.rmm.list_cell(&mut list, shadow.look(entry))? {
-                break;
-            }
-            next = entry.top();
+        // Host memory is written without the lock: how that is done is the embedder's business.
+        while self.list_some(&mut list, level, &mut next, top)? {
+            self.rmm.flush_list(&mut list)?;
         }
         Ok(list)
     }
 
-    /// Notes that the RMM mapped from `at` to `reached`, and whether it was less than all that it was given.
-    fn confirm(&self, at: Ipa, reached: Ipa, early: bool) {
+    /// Lists what can be listed before something has to be written; false at the end.
+    fn list_some(
+        &self,
+        list: &mut MapList<'_>,
+        level: Level,
+        next: &mut Ipa,
+        top: Ipa,
+    ) -> Result<bool, Error> {
+        let shadow = self.shadow.lock();
+        while *next < top {
+            let Some(entry) = shadow.walk(*next, level).filter(|entry| entry.base == *next) else {
+                break;
+            };
+            match self.rmm.list_cell(list, shadow.look(entry))? {
+                Listed::Added => *next = entry.top(),
+                Listed::Flush => return Ok(true),
+                Listed::Full => break,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Notes that the RMM mapped from `at` to `reached`; says at which level.
+    fn confirm(&self, at: Ipa, reached: Ipa) -> Level {
         let mut shadow = self.shadow.lock();
-        let mut next = at;
+        let (mut next, mut level) = (at, Level::L3);
         while next < reached {
             let Some(entry) = shadow.walk(next, Level::L3) else { break };
             shadow.mark(entry, tag::SURE);
-            next = entry.top();
-            if early && next >= reached && reached.is_aligned(entry.level.table_bytes()) {
-                self.table_by_table.store(true, Ordering::Relaxed);
-            }
+            (next, level) = (entry.top(), entry.level);
         }
+        level
     }
 
     /// Takes what was not mapped out of the shadow and back from the RMM.

@@ -215,6 +215,33 @@ pub fn tables(
     tables_of_runs(geometry, Some(run).filter(|run| run.bytes > 0).into_iter())
 }
 
+/// How many [`TableRoom`](crate::TableRoom)s a Realm with these ranges needs if they are mapped by pages: private and shared ones, in the order of their addresses. Root tables are included; a Realm with trees of their own for
+/// auxiliary planes needs as many for each of those.
+///
+/// ```
+/// use realm_builder::plan;
+/// use rmi_abi::rtt::Geometry;
+/// use rmi_abi::{Ipa, IpaRange};
+///
+/// // 1 GiB of RAM, and 16 MiB of it shared at its alias, in an IPA space of 40 bits that begins at level 1.
+/// let geometry = Geometry::with_start_level(40, rmi_abi::rtt::Level::L1)?;
+/// let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
+/// let alias = geometry.unprotected_alias(ram.base()).expect("it is private");
+/// let shared = IpaRange::with_size(alias, 16 << 20)?;
+/// assert_eq!(plan::rooms(geometry, [ram, shared].into_iter()), 2 + 513 + 9);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn rooms(geometry: Geometry, ranges: impl Iterator<Item = IpaRange> + Clone) -> usize {
+    let runs = ranges.filter(|range| !range.is_empty()).map(|range| Run {
+        ipa: range.base(),
+        pa: Pa::new(0),
+        level: Level::L3,
+        bytes: range.bytes(),
+    });
+    usize::from(geometry.root_tables()) + tables_of_runs(geometry, runs).count()
+}
+
 /// The tables that must exist so that no entry reaches across an end of `range`: where something changes for all of a range and nothing else, as with RIPAS and unmapping.
 pub fn edges(geometry: Geometry, range: IpaRange) -> impl Iterator<Item = (Level, Ipa)> + Clone {
     let ends = [range.base(), range.top()];

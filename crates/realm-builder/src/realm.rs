@@ -11,7 +11,6 @@
 //! A transition that the RMM refuses gives the Realm back in its old state, see [`Failed`].
 
 use core::marker::PhantomData;
-use core::sync::atomic::AtomicBool;
 
 use rmi_abi::IpaRange;
 use rmi_abi::realm::S2apEncoding;
@@ -20,6 +19,7 @@ use rmi_host::{Failed, InUse, Platform, Rd, Rmm};
 use spin::Mutex;
 use sro::Donated;
 
+use crate::habit::TableByTable;
 use crate::shadow::Shadow;
 use crate::unmap::Homeward;
 
@@ -63,7 +63,7 @@ pub struct Realm<'r, 'm, P, S> {
     /// What the tables hold. Locked for bookkeeping only, never during a call.
     pub(crate) shadow: Mutex<Shadow<'m>>,
     /// Whether the RMM is known to end a range command at the end of a table. Then nothing beyond is prepared for it.
-    pub(crate) table_by_table: AtomicBool,
+    pub(crate) table_by_table: TableByTable,
     /// Memory that is unmapped and not yet undelegated, while the Realm is taken apart.
     pub(crate) homeward: Homeward,
     /// Calls that came to nothing, one after the other, while the Realm is taken apart.

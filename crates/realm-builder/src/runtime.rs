@@ -13,7 +13,7 @@ use crate::map::{Mapping, Supply};
 use crate::plan;
 use crate::planes::leaf;
 use crate::realm::{Alive, Realm};
-use crate::shadow::Shadow;
+use crate::shadow::{Shadow, tag};
 
 /// How a fault was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
         let around = leaf(page).intersection(&window).unwrap_or(window);
         let mut held = self.hold(around, |_| Ok(()))?;
+        if let Some(unsure) = self.unsure_at(page) {
+            // An answer of the RMM left open whether this is mapped. To enter the REC again would be to fault here for ever.
+            self.unmap_range(pool.pages().list, unsure, home)?;
+        }
         let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
         let no_memory =
             || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
@@ -175,7 +179,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mapping = self.map_all(pool, staged, &mut supply);
         let mapped = IpaRange::with_size(staged.base(), mapping.taken).unwrap_or(staged);
         let beside = self.map_all(pool, before, &mut supply);
-        if !mapped.contains(page) {
+        if !mapped.contains(page) || self.unsure_at(page).is_some() {
             return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
         }
         // The fault is served. What fails from here on is met again by another fault.
@@ -193,6 +197,14 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             more = result.is_ok() && taken == void.bytes();
         }
         Ok(Served::Mapped(mapped))
+    }
+
+    /// The block at a page, if it is not certain that it is mapped.
+    fn unsure_at(&self, page: Ipa) -> Option<IpaRange> {
+        let shadow = self.shadow.lock();
+        let at = shadow.walk(page, Level::L3)?;
+        let unsure = shadow.memory(at).is_some() && shadow.look(at).tag() != tag::SURE;
+        unsure.then(|| at.range())
     }
 
     /// The void run around a page, inside a range; `None` when the page is mapped.

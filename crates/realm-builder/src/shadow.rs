@@ -9,12 +9,14 @@ mod planes;
 
 use core::fmt;
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
 use crate::claims::Claims;
+use crate::error::BuildError;
 use crate::shelf::Shelf;
 use crate::storage::{SharedPiece, TableRoom};
 
@@ -103,6 +105,8 @@ pub(crate) struct Shadow<'m> {
     tables: usize,
     /// Rooms that are promised to tables about to be made.
     reserved: usize,
+    /// Places that are promised to records of shared memory.
+    reserved_shared: usize,
     /// Bytes of memory in the cells.
     bytes: u64,
     /// What is mapped in the other half.
@@ -143,6 +147,7 @@ impl<'m> Shadow<'m> {
             fresh: roots,
             tables: 0,
             reserved: 0,
+            reserved_shared: 0,
             bytes: 0,
             shared: Shelf::new(shared),
             claims: Claims::default(),
@@ -335,6 +340,13 @@ impl<'m> Shadow<'m> {
         self.table(tree, level, ipa).and_then(|room| self.room(room)).is_some_and(|room| room.sure)
     }
 
+    /// The RMM has the table of `level` that covers `ipa`.
+    pub(crate) fn trust_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
+        if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
+            room.sure = true;
+        }
+    }
+
     /// The table's granule answered otherwise than with success when it was to be destroyed.
     pub(crate) fn doubt_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
         if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
@@ -486,9 +498,51 @@ impl<'m> Shadow<'m> {
         pieces.by_ref().take(2).find(|(_, piece)| piece.overlaps(range))
     }
 
-    /// Whether there is room for the records of whoever is working on shared memory: each may cut a piece in three.
-    pub(crate) fn has_room_for_shared(&self) -> bool {
-        self.shared.spare() >= 2 * self.claims.count_from(self.geometry.unprotected_base())
+    /// How many ends of a range lie inside a piece of shared memory: taking the range out makes so many records more.
+    pub(crate) fn shared_cuts(&self, range: &IpaRange) -> usize {
+        let is_cut = |end: &Ipa| {
+            let page = IpaRange::with_size(*end, MIN_GRANULE).unwrap_or(IpaRange::empty(*end));
+            self.shared_in(&page).is_some_and(|(_, piece)| piece.base() < *end)
+        };
+        [range.base(), range.top()].iter().filter(|end| is_cut(end)).count()
+    }
+
+    /// Promises places for records of shared memory.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Storage`] when there are none; [`BuildError::Contended`] when others have been promised them and may not need them.
+    pub(crate) fn reserve_shared(&mut self, records: usize) -> Result<(), BuildError> {
+        let missing = records.saturating_sub(self.shared.spare());
+        if missing > 0 {
+            return Err(BuildError::Storage { records: "shared memory", missing });
+        }
+        if self.reserved_shared + records > self.shared.spare() {
+            let base = self.geometry.unprotected_base();
+            let range = IpaRange::new(base, self.geometry.end()).unwrap_or(IpaRange::empty(base));
+            return Err(BuildError::Contended { range });
+        }
+        self.reserved_shared += records;
+        Ok(())
+    }
+
+    /// Takes such promises back.
+    pub(crate) fn unreserve_shared(&mut self, records: usize) {
+        self.reserved_shared = self.reserved_shared.saturating_sub(records);
+    }
+
+    /// Joins a record of shared memory with the one that follows it, if they are one piece.
+    pub(crate) fn join_shared(&mut self, at: usize) {
+        let Some(next) = self.shared.remove(at + 1) else { return };
+        let apart = match self.shared.get_mut(at) {
+            Some(piece) => piece.memory.append(next.memory).err(),
+            None => Some(next.memory),
+        };
+        if let Some(memory) = apart {
+            // Its place has just become free.
+            let homeless = self.shared.insert(SharedPiece { memory });
+            drop(homeless);
+        }
     }
 
     /// Takes the first part of shared memory that lies in a range out of the records. What its piece has outside stays in them.

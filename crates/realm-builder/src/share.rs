@@ -14,7 +14,6 @@ use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
 use crate::plan::{self, Run};
 use crate::realm::{Alive, Realm};
-use crate::shadow::Shadow;
 use crate::storage::SharedPiece;
 
 /// Memory that could not be shared, all of it or in part.
@@ -56,9 +55,11 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                     let problem = RegionProblem::Overlap { at: piece.base() };
                     return Err(BuildError::Region { range, problem });
                 }
-                room(shadow)
+                Ok(())
             })
         });
+        // One record, unless the memory follows what is shared already.
+        let held = held.and_then(|mut held| held.reserve_shared(1).map(|()| held));
         match held {
             Ok(mut held) => self.share_held(&mut held, pool, ipa, memory, access),
             Err(error) => Err(NotShared { error, host: memory }),
@@ -113,7 +114,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             result?;
             if bytes == 0 {
                 // The RMM made way for an interrupt.
-                idle += 1;
+                idle = u32::saturating_add(idle, 1);
                 if idle > self.rmm.patience().busy {
                     let (command, subject) = (Command::RttUnprotMap, Subject::Ipa(ipa));
                     let error = Error::violation(command, Violation::Progress, ipa.raw(), subject);
@@ -135,7 +136,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] before any call; otherwise why it stopped. What was unmapped is with `home`; the rest stays shared.
+    /// [`BuildError::Region`] before any call, and [`BuildError::Storage`] when the range cuts pieces and there is no room to record the parts; otherwise why it stopped. What was unmapped is with `home`; the
+    /// rest stays shared.
     pub fn unshare(
         &self,
         pool: &mut Pool<'_>,
@@ -143,7 +145,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
         self.check_unprotected(range, range.bytes())?;
-        let mut held = self.hold(range, room)?;
+        let mut held = self.hold(range, |_| Ok(()))?;
+        let cuts = self.shadow.lock().shared_cuts(&range);
+        held.reserve_shared(cuts)?;
         self.unshare_held(&mut held, pool, range, home)
     }
 
@@ -186,7 +190,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ) -> Result<(), BuildError> {
         self.check_unprotected(range, range.bytes())?;
         // To the end: if somebody else took a part away in between, the rest would be mapped in its place.
-        let mut held = self.hold(range, room)?;
+        let mut held = self.hold(range, |_| Ok(()))?;
+        let cuts = self.shadow.lock().shared_cuts(&range);
+        held.reserve_shared(cuts)?;
         let mut from = range.base();
         while from < range.top() {
             let left = IpaRange::new(from, range.top()).unwrap_or(range);
@@ -275,13 +281,17 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let before = at.checked_sub(1).and_then(|before| shadow.shared.get_mut(before));
         let memory = match before {
             Some(before) => match before.memory.append(memory) {
-                Ok(()) => return,
+                Ok(()) => {
+                    shadow.join_shared(at.saturating_sub(1));
+                    return;
+                }
                 Err(memory) => memory,
             },
             None => memory,
         };
         let homeless = shadow.shared.insert(SharedPiece { memory });
         drop(homeless);
+        shadow.join_shared(at);
     }
 
     /// One unmap command, for a piece that was taken out of the records; what is left of it comes back, or goes to the records after an error.
@@ -294,7 +304,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let granule = self.rmm.granule_size();
         let (rest, result) = match self.rmm.rtt_unprot_unmap(&self.rd, piece.memory, granule) {
             Ok(done) if done.host.is_empty() => {
-                *idle += 1;
+                *idle = idle.saturating_add(1);
                 self.rmm.platform().relax();
                 let ipa = done.rest.ipa();
                 (done.rest, self.still_patient(*idle, ipa))
@@ -318,9 +328,13 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Gives the records of shared memory up: the Realm may still reach it.
     pub(crate) fn abandon_shared(&mut self) {
         while let Some(piece) = self.shadow.get_mut().shared.pop() {
-            // It never was the RMM's, and the Realm is not to run again: the embedder learns where it is.
-            self.rmm.platform().ledger().record(LedgerEvent::Homeless, piece.memory.range());
+            self.abandon_piece(&piece);
         }
+    }
+
+    /// Such memory never was the RMM's, and the Realm is not to run again: the embedder learns from the ledger where it is.
+    pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
+        self.rmm.platform().ledger().record(LedgerEvent::Homeless, piece.memory.range());
     }
 }
 
@@ -328,13 +342,5 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 fn put_front(memory: &mut Undelegated, mut front: Undelegated) {
     if front.append(memory.take()).is_ok() {
         *memory = front;
-    }
-}
-
-/// Whether there is room for what sharing and unsharing record.
-fn room(shadow: &Shadow<'_>) -> Result<(), BuildError> {
-    match shadow.has_room_for_shared() {
-        true => Ok(()),
-        false => Err(BuildError::Storage { records: "shared memory", missing: 2 }),
     }
 }

@@ -1,12 +1,12 @@
 //! Translation tables: made before they are needed, never found missing by a failing call.
 
-use rmi_abi::rtt::Level;
+use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::AuxTree;
-use rmi_host::{Failed, Platform};
+use rmi_host::{Failed, Platform, QuarantineReason};
 use sro::Pool;
 
-use crate::error::BuildError;
+use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
 use crate::plan;
 use crate::realm::Realm;
@@ -15,9 +15,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Tables that are missing before entries of `level` can be written in `range`.
     #[must_use]
     pub fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
-        let shadow = self.shadow.lock();
         plan::tables(self.geometry, range, level)
-            .filter(|(level, ipa)| !shadow.has_table(*level, *ipa))
+            .filter(|(level, ipa)| !self.shadow.lock().has_table(*level, *ipa))
             .count()
     }
 
@@ -27,13 +26,24 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Storage`] when there is no room for the records, before any call; otherwise why a table was refused. What was made stays.
+    /// [`BuildError::Region`] when the range is empty or reaches outside the IPA space, and [`BuildError::Storage`] when there is no room for the records, before any call; otherwise why a table was refused. What was
+    /// made stays.
     pub fn make_tables(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
         level: Level,
     ) -> Result<(), BuildError> {
+        let problem = if range.is_empty() {
+            Some(RegionProblem::Empty)
+        } else if range.top() > self.geometry.end() {
+            Some(RegionProblem::OutOfSpace)
+        } else {
+            None
+        };
+        if let Some(problem) = problem {
+            return Err(BuildError::Region { range, problem });
+        }
         let mut held = self.hold(range, |_| Ok(()))?;
         let tables = plan::tables(self.geometry, range, level);
         self.make(&mut held, pool, tables)
@@ -60,6 +70,11 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let command = create(tree);
         let missing =
             |(level, ipa): &(Level, Ipa)| !self.shadow.lock().has_table_in(tree, *level, *ipa);
+        if tree.is_none() {
+            for (level, ipa) in tables.clone() {
+                self.settle(pool, level, ipa);
+            }
+        }
         let count = tables.clone().filter(missing).count();
         if count == 0 {
             return Ok(());
@@ -71,6 +86,24 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             self.make_one(tree, held, pool, (level, ipa))?;
         }
         Ok(())
+    }
+
+    /// Finds out about a table whose creation (or whose folding) had an unclear end: asks the RMM whether it is there. If not, and nothing was put into it, it is missing.
+    fn settle(&self, pool: &mut Pool<'_>, level: Level, ipa: Ipa) {
+        let unsure = {
+            let shadow = self.shadow.lock();
+            shadow.has_table(level, ipa) && !shadow.table_is_sure(None, level, ipa)
+        };
+        let Some(parent) = level.parent().filter(|_| unsure) else { return };
+        let Ok(entry) = self.rmm.rtt_read_entry(&self.rd, ipa, parent) else { return };
+        let mut shadow = self.shadow.lock();
+        if entry.level == Some(parent) && entry.state == RttEntryState::Table {
+            shadow.trust_table(None, level, ipa);
+        } else if let Some(granule) = shadow.prune(None, level, ipa) {
+            drop(shadow);
+            let reason = QuarantineReason::Unclear { command: Command::RttCreate };
+            pool.recover(self.rmm, granule.into_released(), reason);
+        }
     }
 
     fn make_one(
@@ -102,8 +135,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
         };
         // There is a room: it was reserved.
-        let homeless = held.graft(tree, (level, ipa), table, sure);
-        drop(homeless);
+        if let Err(homeless) = held.graft(tree, (level, ipa), table, sure) {
+            let reason = QuarantineReason::Unclear { command: create(tree) };
+            pool.recover(self.rmm, homeless.into_released(), reason);
+        }
         Ok(result?)
     }
 }

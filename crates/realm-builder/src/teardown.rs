@@ -69,8 +69,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
                 let mut from = at.base;
                 let top = self.geometry.unprotected_base();
-                homeward.sending =
-                    self.harvest(&mut from, top, &mut homeward, home) == Harvest::Send;
+                homeward.sending = self.harvest(&mut from, top, &mut homeward) == Harvest::Send;
                 Ok(Progress::More)
             }
             Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
@@ -97,7 +96,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     ) -> Result<Progress, Error> {
         let top = self.geometry.unprotected_base();
         let reached = self.unmap_some(pool.pages().list, at, top)?;
-        *idle = if reached > at.base { 0 } else { *idle + 1 };
+        *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
         self.still_patient(*idle, reached)?;
         Ok(Progress::More)
     }
@@ -187,23 +186,89 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         }
     }
 
-    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as [`Realm::destroy`], and what is left after a failure is taken back piece by piece or
-    /// quarantined. Nothing of the Realm remains on the host's side.
+    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns it and quarantined if not, and
+    /// the rest goes on. Nothing of the Realm remains on the host's side.
+    ///
+    /// After 64 things that were given up, or when the RMM does not know its commands any more, all the rest is.
     pub fn destroy_or_quarantine(
-        self,
+        mut self,
         pool: &mut Pool<'_>,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
-        // A second try helps where the first failed for a passing reason.
-        match self.destroy(pool, home) {
-            Ok(()) => None,
-            Err(Failed { error, kept }) => match kept.destroy(pool, home) {
-                Ok(()) => None,
+        const ENOUGH: u32 = 64;
+        /// However they are spread.
+        const FAILURES: u32 = 4096;
+        let mut first = None;
+        let (mut stuck, mut given_up, mut failures) = (None, 0, 0);
+        loop {
+            let error = match self.dismantle(pool, u32::MAX, home) {
+                Ok(Progress::More) => continue,
+                Ok(Progress::Empty) => break,
+                Err(error) => error,
+            };
+            failures += 1;
+            let is_gone = error.is_not_supported() || failures > FAILURES;
+            let here = self.next_place();
+            // A second try helps where the first failed for a passing reason.
+            let again = stuck == here;
+            stuck = if again { None } else { here };
+            if again || is_gone {
+                first.get_or_insert(error);
+                given_up += 1;
+                if is_gone || given_up > ENOUGH {
+                    self.abandon(pool, home);
+                    return first;
+                }
+                self.give_up_next(pool, home);
+            }
+        }
+        match self.destroy_descriptor(pool) {
+            Ok(()) => first,
+            Err(Failed { error, kept }) => match kept.destroy_descriptor(pool) {
+                Ok(()) => first,
                 Err(Failed { kept, .. }) => {
                     kept.abandon(pool, home);
-                    Some(error)
+                    first.or(Some(error))
                 }
             },
+        }
+    }
+
+    /// Where the next step is taken, and of what kind it is.
+    fn next_place(&mut self) -> Option<(u8, Ipa)> {
+        let shadow = self.shadow.get_mut();
+        if let Some(piece) = shadow.shared.iter().next_back() {
+            return Some((0, piece.range().base()));
+        }
+        Some(match shadow.first()? {
+            Next::Memory(at) => (1, at.base),
+            Next::Shown(tree, at) => (2 + tree.index(), at.base),
+            Next::Table(tree, level, ipa) => {
+                let tree = tree.map_or(0, AuxTree::index);
+                (8 + 8 * tree + level.number().unsigned_abs(), ipa)
+            }
+        })
+    }
+
+    /// Takes what cannot be taken apart out of the records, back from the RMM if that returns it.
+    fn give_up_next(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+        if let Some(piece) = self.shadow.get_mut().shared.pop() {
+            self.abandon_piece(&piece);
+            return;
+        }
+        let shadow = self.shadow.get_mut();
+        match shadow.first() {
+            Some(Next::Memory(at)) => {
+                let memory = shadow.take(at).unwrap_or_default().into_released();
+                self.rmm.recover(memory, alive(Command::RttDataUnmap), home);
+            }
+            Some(Next::Shown(tree, at)) => shadow.note(tree, at.range(), Shows::Nothing),
+            Some(Next::Table(tree, level, ipa)) => {
+                let granule = shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
+                let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
+                pool.recover(self.rmm, granule, alive(command));
+            }
+            None => {}
         }
     }
 
@@ -232,7 +297,8 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Ends the Realm from any state, whatever happens: terminates it, destroys the RECs given, and destroys it. What the RMM does not give back goes to quarantine.
     ///
-    /// None of its RECs may be running. Each step that fails for a passing reason is tried twice; the first error that stays is returned, for the record.
+    /// None of its RECs may be running. Each step that fails for a passing reason is tried twice; the first error that stays is returned, for the record. A REC of another Realm is destroyed, too, for it was given
+    /// away, and that is an error.
     pub fn tear_down(
         self,
         recs: impl IntoIterator<Item = RecObject>,
@@ -248,6 +314,19 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         };
         let mut first = refused;
         for rec in recs {
+            if rec.realm() != realm.rd.pa() {
+                // It is not this Realm's, and no reason to take it from its own by force.
+                let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.granule().pa()));
+                let what = "the REC belongs to another Realm";
+                first.get_or_insert(Error::argument(command, what, subject));
+                if let Err(Failed { error, kept }) = rec.destroy(rmm, pool) {
+                    first.get_or_insert(error);
+                    if let Some(rec) = kept {
+                        rec.force(rmm, pool);
+                    }
+                }
+                continue;
+            }
             let result = match realm.destroy_rec(pool, rec) {
                 Err(Failed { kept: Some(rec), .. }) => realm.destroy_rec(pool, rec),
                 result => result,
@@ -266,7 +345,6 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest.
     pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
-        let alive = |command| QuarantineReason::ObjectAlive { command };
         self.abandon_shared();
         self.homeward.send(self.rmm, home);
         let mut run = Delegated::empty();
@@ -299,4 +377,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             pool.recover(self.rmm, memory, alive(Command::RealmDestroy));
         }
     }
+}
+
+/// Why memory of an object is in quarantine that a command left alive.
+const fn alive(command: Command) -> QuarantineReason {
+    QuarantineReason::ObjectAlive { command }
 }

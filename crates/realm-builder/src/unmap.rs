@@ -1,7 +1,5 @@
 //! Unmapping memory of the protected half: as far as one command goes, checked against the shadow, and back to the host by runs.
 
-use core::sync::atomic::Ordering;
-
 use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
@@ -17,9 +15,14 @@ use crate::shadow::{At, Shadow, tag};
 #[derive(Debug, Default)]
 pub(crate) struct Homeward {
     run: Delegated,
+    /// Whether its state is in doubt: it may be mapped still, or be the host's already.
+    doubt: bool,
     /// Nothing joins the run any more: it has to go first.
     pub(crate) sending: bool,
 }
+
+/// Why memory is in quarantine of which the RMM did not say clearly that it was unmapped.
+const UNCLEAR: QuarantineReason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
 
 /// Where harvesting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +37,10 @@ pub(crate) enum Harvest {
 
 impl Homeward {
     /// Whether memory would join the run.
-    fn takes(&self, memory: PaRange) -> bool {
+    fn takes(&self, memory: PaRange, doubt: bool) -> bool {
         let run = self.run.range();
-        run.is_empty() || run.top() == memory.base() || memory.top() == run.base()
+        let touches = run.top() == memory.base() || memory.top() == run.base();
+        run.is_empty() || (touches && doubt == self.doubt)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -45,11 +49,15 @@ impl Homeward {
 
     /// Undelegates the run.
     pub(crate) fn send<P: Platform>(&mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
-        rmm.return_or_quarantine(self.run.take(), home);
-        self.sending = false;
+        if self.doubt {
+            rmm.recover(self.run.take(), UNCLEAR, home);
+        } else {
+            rmm.return_or_quarantine(self.run.take(), home);
+        }
+        (self.doubt, self.sending) = (false, false);
     }
 
-    /// Undelegates what one call returns of the run.
+    /// Undelegates what one call returns of the run; of a granule that is refused, a few calls.
     pub(crate) fn send_some<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -58,15 +66,22 @@ impl Homeward {
         match rmm.undelegate_some(&mut self.run) {
             Ok(host) if !host.is_empty() => home(host),
             Ok(_) => {}
-            // What is refused is found granule by granule, and neighbours stay together in quarantine: this is no time to count calls.
-            Err(error) if error.is_clean() => self.send(rmm, home),
-            // All of it may be the host's already.
-            Err(_) => {
-                let command = Command::GranuleRangeUndelegate;
-                rmm.recover(self.run.take(), QuarantineReason::Unclear { command }, home);
+            Err(error) => {
+                // All of it may be the host's already.
+                self.doubt |= !error.is_clean();
+                let granule = rmm.granule_size().bytes();
+                let refused = self.run.take_front(granule).unwrap_or_else(|| self.run.take());
+                if self.doubt {
+                    rmm.recover(refused, UNCLEAR, home);
+                } else {
+                    let status = error.status().unwrap_or(Status::ErrorInput);
+                    rmm.quarantine(refused, QuarantineReason::UndelegateRefused { status });
+                }
             }
         }
-        self.sending &= !self.run.is_empty();
+        if self.run.is_empty() {
+            (self.doubt, self.sending) = (false, false);
+        }
     }
 }
 
@@ -141,7 +156,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 // An RMM that says it stopped inside an entry is not asked about that entry for ever.
                 Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
-                    idle += 1;
+                    idle = u32::saturating_add(idle, 1);
                     result = self.still_patient(idle, reached);
                 }
                 Err(error) => result = Err(error),
@@ -149,7 +164,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
         from = range.base();
         loop {
-            match self.harvest(&mut from, range.top(), &mut homeward, home) {
+            match self.harvest(&mut from, range.top(), &mut homeward) {
                 Harvest::Done => break,
                 Harvest::Send => homeward.send(self.rmm, home),
                 Harvest::Mapped => {}
@@ -167,7 +182,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         top: Ipa,
     ) -> Result<Ipa, Error> {
         let granule = self.rmm.granule_size();
-        let by_table = self.table_by_table.load(Ordering::Relaxed);
+        let by_table = self.table_by_table.is_habit();
         let Span { range, single } = Span::new(&self.shadow.lock(), first, top, granule, by_table);
         let mut cursor = range.base();
         let mut foreign = None;
@@ -192,7 +207,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             Err(Error::Refused(refusal))
                 if refusal.status() == Status::ErrorRtt && !self.is_sure(first) =>
             {
-                self.unsure_end(first, range.top())
+                // If the walk ended above, nothing of the table is there; otherwise it is about this entry.
+                let above = refusal.level().is_some_and(|level| level < first.level);
+                let top = if above { range.top() } else { first.top() };
+                self.unsure_end(first, top)
             }
             Err(error) => {
                 if !error.is_clean() {
@@ -202,10 +220,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 return Err(error);
             }
         };
-        if reached < range.top() && reached.is_aligned(first.level.table_bytes()) {
-            self.table_by_table.store(true, Ordering::Relaxed);
-        }
         let done = IpaRange::new(range.base(), reached).unwrap_or(IpaRange::empty(range.base()));
+        self.table_by_table.note(done, first.level, reached < range.top());
         self.retag(done, tag::SURE, tag::LOST);
         self.retag(done, tag::UNSURE, tag::LOST);
         match foreign {
@@ -291,41 +307,28 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along. What the RMM named goes to `homeward`; what the RMM did not name is recovered.
-    pub(crate) fn harvest(
-        &self,
-        from: &mut Ipa,
-        top: Ipa,
-        homeward: &mut Homeward,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Harvest {
-        let reason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
-        let mut lost = Delegated::empty();
-        let end = loop {
-            let (memory, named) = {
-                let mut shadow = self.shadow.lock();
-                let Some(at) = shadow.next_memory(*from, top) else { break Harvest::Done };
-                let named = match shadow.look(at).tag() {
-                    tag::NAMED => true,
-                    tag::LOST => false,
-                    _ => {
-                        *from = at.top();
-                        break Harvest::Mapped;
-                    }
-                };
-                let waits = |memory: PaRange| named && !homeward.takes(memory);
-                if shadow.memory(at).is_some_and(waits) {
-                    break Harvest::Send;
+    /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along, and puts it into `homeward`. What the RMM did not name is in doubt there.
+    pub(crate) fn harvest(&self, from: &mut Ipa, top: Ipa, homeward: &mut Homeward) -> Harvest {
+        loop {
+            let mut shadow = self.shadow.lock();
+            let Some(at) = shadow.next_memory(*from, top) else { return Harvest::Done };
+            let doubt = match shadow.look(at).tag() {
+                tag::NAMED => false,
+                tag::LOST => true,
+                _ => {
+                    *from = at.top();
+                    return Harvest::Mapped;
                 }
-                *from = at.top();
-                (shadow.take(at).unwrap_or_default(), named)
             };
-            let run = if named { &mut homeward.run } else { &mut lost };
-            if let Err(apart) = run.merge(memory.into_released()) {
-                self.rmm.recover(core::mem::replace(run, apart), reason, home);
+            if shadow.memory(at).is_some_and(|memory| !homeward.takes(memory, doubt)) {
+                return Harvest::Send;
             }
-        };
-        self.rmm.recover(lost, reason, home);
-        end
+            *from = at.top();
+            let memory = shadow.take(at).unwrap_or_default();
+            homeward.doubt = doubt;
+            // It touches the run.
+            let homeless = homeward.run.merge(memory.into_released());
+            drop(homeless);
+        }
     }
 }

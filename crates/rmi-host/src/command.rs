@@ -206,7 +206,7 @@ mod v1;
 mod vdev;
 mod vsmmu;
 
-pub use cells::MapList;
+pub use cells::{Listed, MapList};
 pub use halted::Halted;
 pub use list::UnmappedList;
 pub use object::{

@@ -337,19 +337,8 @@ impl Place {
 
 impl<const N: usize> Quarantine for QuarantineShelf<N> {
     fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
-        for place in &self.places {
-            if place.claim(EMPTY) {
-                let range = quarantined.memory.into_shelf();
-                place.base.store(range.base().raw(), Ordering::Relaxed);
-                place.top.store(range.top().raw(), Ordering::Relaxed);
-                place.reason.store(encode_reason(quarantined.reason), Ordering::Relaxed);
-                place.flag.store(FULL, Ordering::Release);
-                return Ok(());
-            }
-        }
-        // No place is left. Neighbours that are here for the same reason can share one.
-        let reason = quarantined.reason;
-        let mut memory = quarantined.memory;
+        let Quarantined { mut memory, reason } = quarantined;
+        // Neighbours that are here for the same reason share a place: what is refused granule by granule would fill the shelf with crumbs.
         for place in &self.places {
             if place.claim(FULL) {
                 let range = memory.range();
@@ -366,6 +355,16 @@ impl<const N: usize> Quarantine for QuarantineShelf<N> {
                 if joined.is_some() {
                     return Ok(());
                 }
+            }
+        }
+        for place in &self.places {
+            if place.claim(EMPTY) {
+                let range = memory.into_shelf();
+                place.base.store(range.base().raw(), Ordering::Relaxed);
+                place.top.store(range.top().raw(), Ordering::Relaxed);
+                place.reason.store(encode_reason(reason), Ordering::Relaxed);
+                place.flag.store(FULL, Ordering::Release);
+                return Ok(());
             }
         }
         Err(Quarantined { memory, reason })

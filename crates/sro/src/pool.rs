@@ -361,7 +361,8 @@ impl<'m> Pool<'m> {
         }
         let have = self.free.iter().map(|range| blocks_in(range, granule)).sum();
         let mut short = bytes.saturating_sub(have);
-        while short > 0 {
+        // Without a free place a run would end in quarantine. What is missing then is delegated when it is taken.
+        while short > 0 && self.free.spare() > 0 {
             let Some(memory) = self.take_host_run(short, granule) else {
                 return Err(Error::need_memory(command, short, granule));
             };

@@ -1,7 +1,5 @@
 //! Hiding in auxiliary trees what they show: before the primary tree changes, and on the way down.
 
-use core::sync::atomic::Ordering;
-
 use rmi_abi::flags::AuxUnmapFlags;
 use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
@@ -56,7 +54,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// How many entries are looked up for one command.
     pub(super) fn at_once(&self, by_range: bool) -> u64 {
-        match (by_range, self.table_by_table.load(Ordering::Relaxed)) {
+        match (by_range, self.table_by_table.is_habit()) {
             (false, _) => 1,
             (true, true) => ENTRIES_PER_TABLE,
             (true, false) => u64::MAX,
@@ -65,11 +63,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Learns from where a range command ended whether the RMM ends them at the end of a table.
     pub(super) fn learn_end(&self, row: &Row, reached: Ipa) {
-        if reached > row.range.base()
-            && reached < row.range.top()
-            && reached.is_aligned(row.level.table_bytes())
-        {
-            self.table_by_table.store(true, Ordering::Relaxed);
+        if let Ok(done) = IpaRange::new(row.range.base(), reached) {
+            self.table_by_table.note(done, row.level, reached < row.range.top());
         }
     }
 

@@ -32,13 +32,26 @@ pub struct MapList<'l> {
     chunk: [u64; CHUNK],
     /// Descriptors that are closed.
     closed: usize,
+    /// Those of them that are written.
+    written: usize,
     bytes: u64,
+}
+
+/// What became of a cell that was to be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// It is in the list.
+    Added,
+    /// It is not: the list has to be [flushed](Channel::flush_list) first.
+    Flush,
+    /// It is not, and will not be: the list is full, or the cell holds no block of the list's size.
+    Full,
 }
 
 impl<'l> MapList<'l> {
     /// An empty list on a page of host memory, of blocks of `size`.
     pub fn new(page: &'l mut Undelegated, size: BlockSize, granule: GranuleSize) -> Self {
-        Self { page, size, granule, open: None, chunk: [0; CHUNK], closed: 0, bytes: 0 }
+        Self { page, size, granule, open: None, chunk: [0; CHUNK], closed: 0, written: 0, bytes: 0 }
     }
 
     /// Length of the memory in the list, in bytes.
@@ -60,14 +73,14 @@ impl<'l> MapList<'l> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Adds the memory of a cell to a list; false (and nothing happens) when the cell holds no block of the list's size, or the list is full.
+    /// Adds the memory of a cell to a list, without writing to host memory: a caller may hold a lock of its own meanwhile.
     ///
     /// # Errors
     ///
-    /// [`Error::Access`] when the list cannot be written.
-    pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<bool, Error> {
+    /// [`Error::Argument`] when the memory has no descriptor in this dialect.
+    pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<Listed, Error> {
         let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
-        let Some(block) = cell.range().filter(fits) else { return Ok(false) };
+        let Some(block) = cell.range().filter(fits) else { return Ok(Listed::Full) };
         let grown = list
             .open
             .filter(|open| open.top() == block.base())
@@ -75,27 +88,39 @@ impl<P: Platform> Channel<P> {
             .filter(|grown| list.holds(grown));
         if grown.is_none() {
             if list.descriptors() == LIST_ENTRIES {
-                return Ok(false);
+                return Ok(Listed::Full);
+            }
+            if list.closed - list.written == CHUNK {
+                return Ok(Listed::Flush);
             }
             self.close(list)?;
         }
         list.open = Some(grown.unwrap_or(block));
         list.bytes += block.bytes();
-        Ok(true)
+        Ok(Listed::Added)
     }
 
-    /// Closes the descriptor that may still grow, if there is one.
+    /// Writes what has been collected to the list's page.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Access`] when it cannot be written.
+    pub fn flush_list(&self, list: &mut MapList<'_>) -> Result<(), Error> {
+        let words = list.chunk.get(..list.closed - list.written).unwrap_or_default();
+        self.write_host(list.page, (list.written * 8) as u64, words.as_bytes())?;
+        list.written = list.closed;
+        Ok(())
+    }
+
+    /// Closes the descriptor that may still grow, if there is one. There must be room for it.
     fn close(&self, list: &mut MapList<'_>) -> Result<(), Error> {
-        let Some(open) = list.open.take() else { return Ok(()) };
+        let Some(open) = list.open else { return Ok(()) };
         let word = self.word(list, &open)?;
-        if let Some(slot) = list.chunk.get_mut(list.closed % CHUNK) {
+        if let Some(slot) = list.chunk.get_mut(list.closed - list.written) {
             *slot = word;
         }
+        list.open = None;
         list.closed += 1;
-        if list.closed.is_multiple_of(CHUNK) {
-            let offset = (list.closed - CHUNK) * 8;
-            self.write_host(list.page, offset as u64, list.chunk.as_bytes())?;
-        }
         Ok(())
     }
 
@@ -127,11 +152,11 @@ impl<P: Platform> Channel<P> {
         let (set, oaddr) = match (list.open, list.closed) {
             (Some(only), 0) => (AddrSet::Single, self.word(&list, &only)?),
             _ => {
+                if list.closed - list.written == CHUNK {
+                    self.flush_list(&mut list)?;
+                }
                 self.close(&mut list)?;
-                let rest = list.closed % CHUNK;
-                let words = list.chunk.get(..rest).unwrap_or_default();
-                let offset = (list.closed - rest) * 8;
-                self.write_host(list.page, offset as u64, words.as_bytes())?;
+                self.flush_list(&mut list)?;
                 let count = u16::try_from(list.closed).unwrap_or(0);
                 (AddrSet::List { count }, list.page.base().raw())
             }

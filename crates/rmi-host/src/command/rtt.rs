@@ -314,7 +314,7 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_RTT_DATA_UNMAP`: unmaps from the start of `range` up to where the RMM stops, and says which contiguous run of memory that was. The memory is then delegated.
+    /// `RMI_RTT_DATA_UNMAP`: unmaps from the start of `range` up to where the RMM stops, and says which contiguous run of memory that was; no progress stands for "not now". The memory is then delegated.
     ///
     /// The caller checks the run against what it mapped.
     ///
@@ -329,15 +329,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         granule: GranuleSize,
     ) -> Result<Unmapped, Error> {
-        let args =
-            [rd.pa().raw(), range.base().raw(), range.top().raw(), AddrSet::Single.encode(), 0];
-        let call = Call::new(Command::RttDataUnmap, Subject::Ipa(range.base()), args);
-        // SAFETY: the command gives the Realm's own memory back to the RMM.
-        let reply = unsafe { self.complete(&call)? };
-        let top = self.progress(&call, range, reply.x1())?;
-        let run = AddrRangeDesc::decode(reply.x2(), self.dialect(), granule);
-        let memory = run.range(granule).filter(|memory| !memory.is_empty());
-        Ok(Unmapped { top, memory })
+        self.unmap_single(Command::RttDataUnmap, rd.pa(), range, granule)
     }
 
     /// `RMI_RTT_DESTROY`: as [`Channel::rtt_destroy`]; a refusal tells where to go on.

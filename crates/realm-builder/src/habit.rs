@@ -1,0 +1,34 @@
+//! What an RMM is used to do.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use rmi_abi::IpaRange;
+use rmi_abi::rtt::Level;
+
+/// Whether an RMM ends range commands at the end of the table that they begin in. Then nothing beyond is prepared for it.
+#[derive(Debug, Default)]
+pub(crate) struct TableByTable {
+    /// Commands, one after the other, that ended there although there was more.
+    stops: AtomicU8,
+}
+
+impl TableByTable {
+    /// One such end may be chance: the RMM may have made way for an interrupt.
+    const HABIT: u8 = 2;
+
+    pub(crate) fn is_habit(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) >= Self::HABIT
+    }
+
+    /// Notes what a command did: the range that it got through, by entries of `level`, and whether there was more.
+    pub(crate) fn note(&self, done: IpaRange, level: Level, more: bool) {
+        let table = level.table_bytes();
+        let first_end = done.base().align_down(table).checked_add(table);
+        if first_end.is_some_and(|end| done.top() > end) {
+            self.stops.store(0, Ordering::Relaxed);
+        } else if more && first_end == Some(done.top()) {
+            let stops = self.stops.load(Ordering::Relaxed);
+            self.stops.store(stops.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+}
