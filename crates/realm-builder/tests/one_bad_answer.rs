@@ -1,0 +1,340 @@
+//! One bad answer of the RMM, or one thing that it never does: what follows is no worse than it has to be.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_builder::{
+    Active, BuildError, Progress, Realm, RealmConfig, RealmStorage, RecStart, RegionProblem, Served,
+};
+use rmi_abi::rtt::Level;
+use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
+use rmi_host::command::SharedAccess;
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{
+    CountingLedger, Discovered, Host, Patience, QuarantineShelf, Registers, Rmm, SessionOptions,
+    Undelegated, leaked,
+};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const D: Dialect = Dialect::TfRmm2026_07;
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 2 << 20;
+const SHARED: u64 = 1 << 39;
+
+type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p QuarantineShelf<8>>;
+
+/// A Realm on an RMM with a fault, its pool, and memory from a multiple of 2 MiB on.
+struct Bench<'p> {
+    realm: Option<Realm<'p, 'p, Platform<'p>, Active>>,
+    pool: Pool<'p>,
+    memory: Undelegated,
+    door: &'p Door<'p>,
+    ledger: &'p CountingLedger,
+    home: u64,
+}
+
+impl<'p> Bench<'p> {
+    fn realm(&self) -> &Realm<'p, 'p, Platform<'p>, Active> {
+        self.realm.as_ref().unwrap()
+    }
+
+    fn take(&mut self, bytes: u64) -> Undelegated {
+        self.memory.take_front(bytes).unwrap()
+    }
+
+    fn map(&mut self, ipa: u64, bytes: u64) {
+        let memory = self.take(bytes);
+        let realm = self.realm.as_ref().unwrap();
+        realm.map(&mut self.pool, Ipa::new(ipa), memory).map_err(|failed| failed.error).unwrap();
+    }
+
+    fn share(&mut self, ipa: u64, memory: Undelegated) -> Result<(), BuildError> {
+        let realm = self.realm.as_ref().unwrap();
+        realm
+            .share(&mut self.pool, Ipa::new(ipa), memory, SharedAccess::MEMORY)
+            .map_err(|failed| failed.error)
+    }
+
+    fn end(&mut self) -> Option<rmi_host::Error> {
+        let home = &mut self.home;
+        let realm = self.realm.take().unwrap();
+        realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes())
+    }
+}
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+fn never() -> Rule {
+    Rule::any().nth(u64::MAX)
+}
+
+/// Sets up, does the job, and takes down what is left; all memory must be accounted for.
+fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
+    let before = leaked();
+    let model = Model::new(Options::new(D).range_capable()).unwrap();
+    let door = Injecting::by_rule(&model, rule, fault);
+    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
+    let mut session = SessionOptions::default();
+    session.patience = Patience { busy: 10, blocked: 10, steps: 50 };
+    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
+    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut storage = RealmStorage::<64, 4>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let mut bench =
+        Bench { realm: Some(realm), pool, memory, door: &door, ledger: &ledger, home: 0 };
+    job(&mut bench);
+    if bench.realm.is_some() {
+        bench.end();
+    }
+    bench.pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
+    // Tests that run beside this one leak nothing, either.
+    assert_eq!(leaked(), before);
+}
+
+#[test]
+fn what_is_stuck_is_given_up_alone() {
+    let always: fn(&Registers) -> bool = |_| true;
+    let at_zero: fn(&Registers) -> bool = |call| call[2] == 0;
+    for (command, when) in [(Command::RttUnprotUnmap, always), (Command::RttDataUnmap, at_zero)] {
+        let rule = Rule::command(command, D).when(when);
+        with_realm(rule, Fault::status(Status::ErrorInput), |bench| {
+            let memory = bench.take(PAGE);
+            bench.share(SHARED, memory).unwrap();
+            bench.map(0, PAGE);
+            let _ = bench.take(BLOCK - 2 * PAGE);
+            bench.map(1 << 30, 16 * BLOCK);
+            let calls = bench.door.calls();
+            assert!(bench.end().is_some());
+            assert!(bench.home >= 16 * BLOCK, "{:#x}", bench.home);
+            assert!(bench.door.calls() - calls < 64, "{}", bench.door.calls() - calls);
+        });
+    }
+}
+
+#[test]
+fn an_unclear_mapping_is_no_served_fault() {
+    let rule = Rule::command(Command::RttDataMap, D).nth(0);
+    let garbage = Fault::Instead([0, 0xdead_beef_f001, 0, 0, 0, 0, 0, 0]);
+    with_realm(rule, garbage, |bench| {
+        let Bench { realm, pool, memory, home, .. } = bench;
+        let realm = realm.as_ref().unwrap();
+        let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(PAGE));
+        let mut fault = || {
+            let keep = &mut |memory: Undelegated| *home += memory.bytes();
+            realm.serve_fault(pool, Ipa::new(0), range(0, PAGE), &mut supply, keep)
+        };
+        assert!(fault().is_err());
+        assert_eq!(fault(), Ok(Served::Mapped(range(0, PAGE))));
+        assert_eq!(fault(), Ok(Served::Present));
+        assert_eq!((*home, realm.memory_bytes()), (PAGE, PAGE));
+    });
+}
+
+#[test]
+fn an_unclear_table_is_asked_about() {
+    for (unclear, exists) in
+        [(Fault::Instead([0xff; 8]), false), (Fault::Afterwards([0xff; 8]), true)]
+    {
+        let rule = Rule::command(Command::RttCreate, D).nth(2);
+        with_realm(rule, unclear, |bench| {
+            let Bench { realm, pool, memory, .. } = bench;
+            let realm = realm.as_ref().unwrap();
+            let page = memory.take_front(PAGE).unwrap();
+            let failed = realm.map(pool, Ipa::new(0), page).unwrap_err();
+            let page = failed.kept;
+            assert_eq!(page.bytes(), PAGE);
+            realm.map(pool, Ipa::new(0), page).map_err(|failed| failed.error).unwrap();
+            assert_eq!(realm.memory_bytes(), PAGE, "table made the first time: {exists}");
+        });
+    }
+}
+
+#[test]
+fn an_unmap_may_be_not_now() {
+    for reverse in [false, true] {
+        let rule = Rule::command(Command::RttDataUnmap, D).nth(0);
+        with_realm(rule, Fault::Instead([0; 8]), |bench| {
+            let mut pages = [bench.take(PAGE), bench.take(PAGE)];
+            if reverse {
+                pages.reverse();
+            }
+            let Bench { realm, pool, home, .. } = bench;
+            let realm = realm.as_ref().unwrap();
+            realm.map_scattered(pool, Ipa::new(0), &mut pages).unwrap();
+            realm.reclaim(pool, range(0, 2 * PAGE), &mut |memory| *home += memory.bytes()).unwrap();
+            assert_eq!(*home, 2 * PAGE);
+        });
+    }
+}
+
+#[test]
+fn what_does_not_come_back_is_not_converted() {
+    let rule = Rule::command(Command::GranuleRangeUndelegate, D).nth(0);
+    with_realm(rule, Fault::status(Status::ErrorInput), |bench| {
+        bench.map(0, 4 * PAGE);
+        let Bench { realm, pool, home, ledger, .. } = bench;
+        let realm = realm.as_ref().unwrap();
+        let keep = &mut |memory: Undelegated| *home += memory.bytes();
+        let all = range(0, 4 * PAGE);
+        let converted = realm.convert_to_shared(pool, all, SharedAccess::MEMORY, keep);
+        let withheld = matches!(
+            converted,
+            Err(BuildError::Region { problem: RegionProblem::Withheld { .. }, .. })
+        );
+        assert!(withheld, "{converted:?}");
+        assert_eq!((*home, ledger.balance().quarantined), (3 * PAGE, 1));
+    });
+}
+
+#[test]
+fn dismantling_stays_within_its_calls() {
+    let refusal = Fault::status(Status::ErrorInput);
+    let lie = Fault::Afterwards([0, 8 * BLOCK, 0, 0, 0, 0, 0, 0]);
+    for (command, fault) in
+        [(Command::GranuleRangeUndelegate, refusal), (Command::RttDataUnmap, lie)]
+    {
+        with_realm(Rule::command(command, D), fault, |bench| {
+            bench.map(0, 8 * BLOCK);
+            let realm = bench.realm.take().unwrap().terminate();
+            let mut realm = realm.map_err(|failed| failed.error).unwrap();
+            for _ in 0..20 {
+                let calls = bench.door.calls();
+                let _ = realm.dismantle(&mut bench.pool, 1, &mut |_| {});
+                let calls = bench.door.calls() - calls;
+                assert!(calls <= 4, "{command}: {calls} calls");
+            }
+            realm.tear_down([], &mut bench.pool, &mut |_| {});
+        });
+    }
+}
+
+#[test]
+fn shared_records_are_as_few_as_they_can_be() {
+    with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
+        // In falling order, contiguous on both sides: one piece all the same.
+        let mut pages: Vec<_> = (0..8).map(|_| bench.take(PAGE)).collect();
+        for n in (0..8).rev() {
+            let page = pages.pop().unwrap();
+            bench.share(SHARED + n * PAGE, page).unwrap();
+        }
+        assert_eq!(bench.realm().shared_at(Ipa::new(SHARED)), Some(range(SHARED, 8 * PAGE)));
+        // Three more fill the records. What is there can still be taken back, but not cut.
+        for n in 1..=3 {
+            let page = bench.take(PAGE);
+            let _ = bench.take(PAGE);
+            bench.share(SHARED + (10 + 2 * n) * PAGE, page).unwrap();
+        }
+        let page = bench.take(PAGE);
+        let full = bench.share(SHARED + BLOCK, page);
+        assert!(matches!(full, Err(BuildError::Storage { .. })), "{full:?}");
+        let Bench { realm, pool, .. } = bench;
+        let realm = realm.as_ref().unwrap();
+        let cut = realm.unshare(pool, range(SHARED + PAGE, PAGE), &mut |_| {});
+        assert!(matches!(cut, Err(BuildError::Storage { .. })), "{cut:?}");
+        realm.reshare(pool, range(SHARED, 8 * PAGE), SharedAccess::MEMORY, &mut |_| {}).unwrap();
+        realm.unshare(pool, range(SHARED, BLOCK), &mut |_| {}).unwrap();
+        assert_eq!(realm.shared_bytes(), 0);
+    });
+}
+
+#[test]
+fn memory_that_leaves_the_machine_is_not_shared_either() {
+    with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
+        bench.map(0, BLOCK);
+        let module = bench.memory.range();
+        bench.map(BLOCK, 2 * PAGE);
+        let shared = bench.take(4 * PAGE);
+        bench.share(SHARED, shared).unwrap();
+        let Bench { realm, pool, home, .. } = bench;
+        let realm = realm.as_ref().unwrap();
+        realm.evacuate(pool, module, &mut |memory| *home += memory.bytes()).unwrap();
+        assert_eq!((realm.memory_bytes(), realm.shared_bytes(), *home), (BLOCK, 0, 6 * PAGE));
+    });
+}
+
+#[test]
+fn no_tables_outside_the_ipa_space() {
+    for answer in [[0; 8], [0xff; 8]] {
+        let rule = Rule::command(Command::RttCreate, D);
+        with_realm(rule, Fault::Instead(answer), |bench| {
+            let Bench { realm, pool, door, .. } = bench;
+            let calls = door.calls();
+            let made = realm.as_ref().unwrap().make_tables(pool, range(1 << 41, PAGE), Level::L3);
+            let outside = RegionProblem::OutOfSpace;
+            let refused =
+                matches!(made, Err(BuildError::Region { problem, .. }) if problem == outside);
+            assert!(refused, "{made:?}");
+            assert_eq!(door.calls(), calls);
+        });
+    }
+}
+
+#[test]
+fn a_rec_of_another_realm_is_not_taken_by_force() {
+    let model = Model::new(Options::new(D).range_capable()).unwrap();
+    let ledger = CountingLedger::new();
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
+    let config = RealmConfig::new(40);
+    let mut first = Realm::create(&rmm, &config, &mut one, &mut pool).unwrap();
+    let second = Realm::create(&rmm, &config, &mut two, &mut pool).unwrap();
+    let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
+    let rec = first.create_rec(&mut pool, &start).unwrap();
+    assert!(second.tear_down([rec], &mut pool, &mut |_| {}).is_some());
+    assert_eq!(first.tear_down([], &mut pool, &mut |_| {}), None);
+    pool.drain(&rmm, &mut |_| {});
+    let balance = ledger.balance();
+    assert_eq!((balance.outstanding(), balance.quarantined), (0, 0), "{balance}");
+}
+
+#[test]
+fn a_pool_without_places_is_not_stocked_into_quarantine() {
+    let model = Model::new(Options::new(D).range_capable()).unwrap();
+    let ledger = CountingLedger::new();
+    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<2>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    for _ in 0..2 {
+        let page = rmm.delegate(memory.take_front(PAGE).unwrap()).map_err(|failed| failed.error);
+        pool.put_back(&rmm, page.unwrap());
+        let _ = memory.take_front(PAGE);
+    }
+    pool.stock(&rmm, Command::RttCreate, 4 * PAGE).unwrap();
+    assert_eq!((pool.bytes(), ledger.balance().quarantined), ((64 * PAGE, 2 * PAGE), 0));
+    pool.drain(&rmm, &mut |_| {});
+}
+
+#[test]
+fn dismantling_ends() {
+    with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
+        bench.map(0, 4 * PAGE);
+        let realm = bench.realm.take().unwrap().terminate();
+        let mut realm = realm.map_err(|failed| failed.error).unwrap();
+        while realm.dismantle(&mut bench.pool, 1, &mut |_| {}).unwrap() == Progress::More {}
+        assert!(realm.is_dismantled());
+        assert!(realm.destroy(&mut bench.pool, &mut |_| {}).is_ok());
+    });
+}
