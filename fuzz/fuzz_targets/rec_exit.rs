@@ -78,6 +78,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
                 Err(failed) => (true, failed.kept.completed()),
             },
             Exit::RipasChange(change) => (true, change.reject()),
+            Exit::S2apChange(change) => (true, change.reject()),
             Exit::HostCall(call) => (true, call.not_supported()),
             _ => (false, Answer::resume()),
         };

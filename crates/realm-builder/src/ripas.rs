@@ -1,5 +1,7 @@
 //! RIPAS changes that a running Realm asks for.
 
+use core::fmt;
+
 use rmi_abi::rtt::Ripas;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Platform, RecName};
@@ -18,6 +20,14 @@ pub struct RipasStopped {
     /// How far it came. Everything below has changed; the REC may be answered with that.
     pub reached: Ipa,
 }
+
+impl fmt::Display for RipasStopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the RIPAS change stopped at IPA {}: {}", self.reached, self.error)
+    }
+}
+
+impl core::error::Error for RipasStopped {}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
     /// Applies a RIPAS change that a REC asked for, from where the request stands to the end of `range`, which may be short of the request's: the REC is then answered with

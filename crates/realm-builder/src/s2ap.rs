@@ -1,5 +1,7 @@
 //! Changes of stage 2 permissions that a running Realm asks for.
 
+use core::fmt;
+
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{Halted, S2apProgress};
 use rmi_host::{Platform, RecName};
@@ -20,6 +22,14 @@ pub struct S2apStopped {
     /// The tree in which it stopped, if the RMM said so; 0 is the primary one.
     pub tree: Option<u64>,
 }
+
+impl fmt::Display for S2apStopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the change of permissions stopped at IPA {}: {}", self.reached, self.error)
+    }
+}
+
+impl core::error::Error for S2apStopped {}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
     /// Applies a change of permissions that a REC asked for, from where the request stands to the end of `range`, which may be short of the request's. Says up to where the permissions are changed, and

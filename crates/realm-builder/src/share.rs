@@ -1,5 +1,7 @@
 //! Memory that the host shares with a Realm: the unprotected half.
 
+use core::fmt;
+
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::rtt::Level;
@@ -25,6 +27,14 @@ pub struct NotShared {
     /// What is not shared. What is may be found with [`Realm::shared_at`].
     pub host: Undelegated,
 }
+
+impl fmt::Display for NotShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl core::error::Error for NotShared {}
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that alignment and the tables there allow. Where the host maps the memory for itself, `access` should say the same: the

@@ -15,16 +15,18 @@ mod decode;
 mod host_call;
 mod psci;
 mod ripas;
+mod s2ap;
 mod sysreg;
 
+use rmi_abi::Ipa;
 use rmi_abi::esr::Esr;
-use rmi_abi::{Ipa, IpaRange};
 
 pub use abort::{Fault, MmioLoad, MmioStore, SharedFault};
 pub(crate) use decode::decode;
 pub use host_call::HostCall;
 pub use psci::{PsciNotice, PsciRequest, PsciRequestKind};
 pub use ripas::RipasChange;
+pub use s2ap::S2apChange;
 pub use sysreg::{SysRegRead, SysRegWrite};
 
 /// Why a REC came back.
@@ -70,12 +72,8 @@ pub enum Exit {
         /// The syndrome.
         esr: Esr,
     },
-    /// The Realm asks to change stage 2 permissions. This version cannot apply them: the next entry rejects the change.
-    #[non_exhaustive]
-    S2apChange {
-        /// The range; `None` when what the RMM reports is no range.
-        range: Option<IpaRange>,
-    },
+    /// The Realm asks to change stage 2 permissions of its planes. Wants an answer.
+    S2apChange(S2apChange),
     /// The Realm asks for something about a device. This version assigns no devices: the next entry rejects it.
     #[non_exhaustive]
     Device {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::{RecEnter, RecEnterFlags, RecExit};
+use rmi_abi::run::{ExitReason, RecEnter, RecEnterFlags, RecExit};
 use rmi_host::{Channel, Error, Failed, Platform, RecName, Undelegated};
 use sro::RecObject;
 use zerocopy::FromZeros;
@@ -160,8 +160,10 @@ impl Rec {
 
     fn take_note<P: Platform>(&mut self, record: &RecExit, channel: &Channel<P>) -> Event {
         let exit = decode(record, channel.dialect(), self.geometry, self.ticket());
+        let reason = ExitReason::decode(record.exit_reason, channel.dialect());
         self.standing = match exit {
-            Exit::S2apChange { .. } => RecEnterFlags::S2AP_REJECT,
+            // A change of what is no range is rejected.
+            Exit::Unknown { .. } if reason == ExitReason::S2apChange => RecEnterFlags::S2AP_REJECT,
             Exit::Device { .. } => RecEnterFlags::DEV_MEM_REJECT,
             _ => RecEnterFlags::empty(),
         };
@@ -174,6 +176,7 @@ impl Rec {
                 | Exit::SysRegRead(_)
                 | Exit::PsciRequest(_)
                 | Exit::RipasChange(_)
+                | Exit::S2apChange(_)
                 | Exit::HostCall(_)
         );
         Event { exit, timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }

@@ -7,8 +7,8 @@ use rmi_host::{Channel, Failed, Platform};
 
 use crate::answer::Answer;
 use crate::exit::{
-    Exit, Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, RipasChange, SharedFault,
-    SysRegRead, SysRegWrite,
+    Exit, Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, RipasChange, S2apChange,
+    SharedFault, SysRegRead, SysRegWrite,
 };
 use crate::rec::{EnterError, Rec};
 use crate::timer::Timers;
@@ -133,6 +133,11 @@ pub trait Handler<P: Platform> {
         Flow::Enter(change.reject())
     }
 
+    /// A change of stage 2 permissions.
+    fn s2ap_change(&mut self, change: S2apChange) -> Flow {
+        Flow::Enter(change.reject())
+    }
+
     /// The Realm calls the host.
     fn host_call(&mut self, call: HostCall) -> Flow {
         Flow::Enter(call.not_supported())
@@ -148,7 +153,7 @@ pub trait Handler<P: Platform> {
     fn other(&mut self, exit: &Exit) -> Flow {
         match exit {
             // The entry rejects it of its own.
-            Exit::S2apChange { .. } | Exit::Device { .. } => Flow::Enter(Answer::resume()),
+            Exit::Device { .. } => Flow::Enter(Answer::resume()),
             _ => Flow::Leave,
         }
     }
@@ -205,6 +210,7 @@ impl Rec {
                 Exit::PsciRequest(request) => handler.psci_request(channel, request),
                 Exit::PsciNotice(notice) => handler.psci_notice(notice),
                 Exit::RipasChange(change) => handler.ripas_change(change),
+                Exit::S2apChange(change) => handler.s2ap_change(change),
                 Exit::HostCall(call) => handler.host_call(call),
                 Exit::SError { esr } => handler.system_error(esr),
                 other => handler.other(&other),

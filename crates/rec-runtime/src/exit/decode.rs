@@ -9,7 +9,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange};
 
 use super::{
     Exit, Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind,
-    RipasChange, SharedFault, SysRegRead, SysRegWrite,
+    RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite,
 };
 use crate::answer::Ticket;
 
@@ -47,7 +47,10 @@ pub(crate) fn decode(
         ExitReason::SError => Exit::SError { esr: Esr(record.esr) },
         ExitReason::S2apChange => {
             let (base, top) = (Ipa::new(record.s2ap_base), Ipa::new(record.s2ap_top));
-            Exit::S2apChange { range: IpaRange::new(base, top).ok() }
+            match IpaRange::new(base, top) {
+                Ok(range) => Exit::S2apChange(S2apChange { ticket, range }),
+                Err(_) => Exit::Unknown { reason },
+            }
         }
         ExitReason::VdevRequest
         | ExitReason::VdevValidateMapping
