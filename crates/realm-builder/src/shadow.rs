@@ -5,21 +5,22 @@
 //!
 //! The tables of auxiliary trees are in the same rooms, see [`planes`].
 
+mod fold;
 mod planes;
+mod shared;
 
 use core::fmt;
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
 use crate::claims::Claims;
-use crate::error::BuildError;
 use crate::shelf::Shelf;
 use crate::storage::{SharedPiece, TableRoom};
 
+pub(crate) use fold::Foldable;
 pub(crate) use planes::{Row, Shows};
 
 /// What the RMM has said of the memory in a cell.
@@ -78,15 +79,6 @@ pub(crate) enum Next {
     Table(Option<AuxTree>, Level, Ipa),
     /// An auxiliary tree shows memory here.
     Shown(AuxTree, At),
-}
-
-/// A table that could be replaced by one entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Foldable {
-    /// By a void one, as far as the host knows.
-    Void,
-    /// By a block.
-    Block,
 }
 
 /// See the module.
@@ -441,124 +433,6 @@ impl<'m> Shadow<'m> {
         parent.live -= 1;
         *parent.cells.get_mut(index)? = Cell::VACANT;
         Some(granule)
-    }
-
-    /// Whether one entry could say the same as the table of `level` that covers `ipa`.
-    pub(crate) fn foldable(&self, level: Level, ipa: Ipa) -> Option<Foldable> {
-        let room =
-            self.room(self.table(None, level, ipa)?).filter(|room| room.parent != NOWHERE)?;
-        if room.live == 0 {
-            return Some(Foldable::Void);
-        }
-        let first = room.cells.first()?;
-        let base = first.range()?.base();
-        let (bytes, tag) = (level.entry_bytes(), first.tag());
-        let is_block = level.parent().is_some_and(Level::may_map)
-            && base.is_aligned(level.table_bytes())
-            && room.cells.iter().zip(0u64..).all(|(cell, n)| {
-                cell.tag() == tag
-                    && cell.range().is_some_and(|range| {
-                        range.bytes() == bytes && Some(range.base()) == base.checked_add(n * bytes)
-                    })
-            });
-        is_block.then_some(Foldable::Block)
-    }
-
-    /// Replaces a foldable table by one entry, and returns its granule.
-    pub(crate) fn fold(&mut self, level: Level, ipa: Ipa) -> Option<InUse> {
-        let folded = self.foldable(level, ipa)?;
-        let number = self.table(None, level, ipa)?;
-        let mut block = InUse::empty();
-        let mut tag = tag::SURE;
-        if folded == Foldable::Block {
-            let room = self.room_mut(number)?;
-            for cell in &mut room.cells {
-                tag = cell.tag();
-                // The cells are one rising run.
-                let _ = cell.take().map(|part| block.append(part));
-            }
-            room.live = 0;
-        }
-        let base = self.geometry.table_base(ipa, level);
-        let granule = self.prune(None, level, ipa);
-        if !block.is_empty() {
-            // The bytes are counted already.
-            self.bytes -= block.bytes();
-            let homeless = self.put(base, block, tag);
-            drop(homeless);
-        }
-        granule
-    }
-
-    /// The first piece of shared memory that overlaps a range: where it is recorded, and its range.
-    pub(crate) fn shared_in(&self, range: &IpaRange) -> Option<(usize, IpaRange)> {
-        let (Ok(at) | Err(at)) = self.shared.find(range.base());
-        let first = at.saturating_sub(1);
-        let mut pieces = (first..).zip(self.shared.iter().skip(first).map(SharedPiece::range));
-        pieces.by_ref().take(2).find(|(_, piece)| piece.overlaps(range))
-    }
-
-    /// How many ends of a range lie inside a piece of shared memory: taking the range out makes so many records more.
-    pub(crate) fn shared_cuts(&self, range: &IpaRange) -> usize {
-        let is_cut = |end: &Ipa| {
-            let page = IpaRange::with_size(*end, MIN_GRANULE).unwrap_or(IpaRange::empty(*end));
-            self.shared_in(&page).is_some_and(|(_, piece)| piece.base() < *end)
-        };
-        [range.base(), range.top()].iter().filter(|end| is_cut(end)).count()
-    }
-
-    /// Promises places for records of shared memory.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::Storage`] when there are none; [`BuildError::Contended`] when others have been promised them and may not need them.
-    pub(crate) fn reserve_shared(&mut self, records: usize) -> Result<(), BuildError> {
-        let missing = records.saturating_sub(self.shared.spare());
-        if missing > 0 {
-            return Err(BuildError::Storage { records: "shared memory", missing });
-        }
-        if self.reserved_shared + records > self.shared.spare() {
-            let base = self.geometry.unprotected_base();
-            let range = IpaRange::new(base, self.geometry.end()).unwrap_or(IpaRange::empty(base));
-            return Err(BuildError::Contended { range });
-        }
-        self.reserved_shared += records;
-        Ok(())
-    }
-
-    /// Takes such promises back.
-    pub(crate) fn unreserve_shared(&mut self, records: usize) {
-        self.reserved_shared = self.reserved_shared.saturating_sub(records);
-    }
-
-    /// Joins a record of shared memory with the one that follows it, if they are one piece.
-    pub(crate) fn join_shared(&mut self, at: usize) {
-        let Some(next) = self.shared.remove(at + 1) else { return };
-        let apart = match self.shared.get_mut(at) {
-            Some(piece) => piece.memory.append(next.memory).err(),
-            None => Some(next.memory),
-        };
-        if let Some(memory) = apart {
-            // Its place has just become free.
-            let homeless = self.shared.insert(SharedPiece { memory });
-            drop(homeless);
-        }
-    }
-
-    /// Takes the first part of shared memory that lies in a range out of the records. What its piece has outside stays in them.
-    pub(crate) fn cut_shared(&mut self, range: &IpaRange) -> Option<SharedPiece> {
-        let (at, whole) = self.shared_in(range)?;
-        let inside = whole.intersection(range)?;
-        let mut memory = self.shared.remove(at)?.memory;
-        let before = inside.base().checked_offset_from(whole.base())?;
-        let front = memory.take_front(before);
-        let part = memory.take_front(inside.bytes());
-        for rest in front.into_iter().chain([memory]).filter(|rest| !rest.is_empty()) {
-            // There is room, see above.
-            let homeless = self.shared.insert(SharedPiece { memory: rest });
-            drop(homeless);
-        }
-        part.map(|memory| SharedPiece { memory })
     }
 
     /// What is to be taken apart first: what auxiliary trees show and their tables; then memory, or a table without anything in it, deepest first.
