@@ -6,7 +6,7 @@ use rmi_abi::{Command, Pa};
 use rmi_host::{Error, Failed, Platform, Rd, Subject, Undelegated};
 use sro::{Pool, RecObject};
 
-use crate::realm::{Active, New, Realm, Terminated};
+use crate::realm::{Active, New, Populated, Realm, Terminated};
 
 /// The state of a Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +14,8 @@ use crate::realm::{Active, New, Realm, Terminated};
 pub enum RealmState {
     /// See [`New`].
     New,
+    /// See [`Populated`].
+    Populated,
     /// See [`Active`].
     Active,
     /// See [`Terminated`].
@@ -24,6 +26,7 @@ impl fmt::Display for RealmState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::New => "new",
+            Self::Populated => "populated",
             Self::Active => "active",
             Self::Terminated => "terminated",
         })
@@ -36,6 +39,8 @@ impl fmt::Display for RealmState {
 pub enum AnyRealm<'r, 'm, P> {
     /// It is being built.
     New(Realm<'r, 'm, P, New>),
+    /// It has its content.
+    Populated(Realm<'r, 'm, P, Populated>),
     /// It may run.
     Active(Realm<'r, 'm, P, Active>),
     /// It will never run again.
@@ -45,6 +50,12 @@ pub enum AnyRealm<'r, 'm, P> {
 impl<'r, 'm, P> From<Realm<'r, 'm, P, New>> for AnyRealm<'r, 'm, P> {
     fn from(realm: Realm<'r, 'm, P, New>) -> Self {
         Self::New(realm)
+    }
+}
+
+impl<'r, 'm, P> From<Realm<'r, 'm, P, Populated>> for AnyRealm<'r, 'm, P> {
+    fn from(realm: Realm<'r, 'm, P, Populated>) -> Self {
+        Self::Populated(realm)
     }
 }
 
@@ -65,6 +76,7 @@ macro_rules! each {
     ($any:expr, $realm:ident => $do:expr) => {
         match $any {
             AnyRealm::New($realm) => $do,
+            AnyRealm::Populated($realm) => $do,
             AnyRealm::Active($realm) => $do,
             AnyRealm::Terminated($realm) => $do,
         }
@@ -77,6 +89,7 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     pub const fn state(&self) -> RealmState {
         match self {
             Self::New(_) => RealmState::New,
+            Self::Populated(_) => RealmState::Populated,
             Self::Active(_) => RealmState::Active,
             Self::Terminated(_) => RealmState::Terminated,
         }
@@ -117,12 +130,16 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     ///
     /// # Errors
     ///
-    /// The Realm comes back in its old state; with [`Error::Argument`], and without a call, unless it is new.
+    /// The Realm comes back in its old state; with [`Error::Argument`], and without a call, unless it is new or populated.
     pub fn activate(self) -> Result<Self, Failed<Self>> {
         match self {
             Self::New(realm) => match realm.activate() {
                 Ok(realm) => Ok(Self::Active(realm)),
                 Err(failed) => Err(failed.map(Self::New)),
+            },
+            Self::Populated(realm) => match realm.activate() {
+                Ok(realm) => Ok(Self::Active(realm)),
+                Err(failed) => Err(failed.map(Self::Populated)),
             },
             other => {
                 let error = other.wrong(Command::RealmActivate);
@@ -140,6 +157,10 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
         match self {
             Self::New(realm) => {
                 realm.terminate().map(Self::Terminated).map_err(|failed| failed.map(Self::New))
+            }
+            Self::Populated(realm) => {
+                let terminated = realm.terminate().map(Self::Terminated);
+                terminated.map_err(|failed| failed.map(Self::Populated))
             }
             Self::Active(realm) => {
                 realm.terminate().map(Self::Terminated).map_err(|failed| failed.map(Self::Active))
@@ -178,7 +199,7 @@ pub struct Shutdown {
 /// ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what then is outstanding in the ledger cannot be returned before the machine is reset.
 ///
 /// ```
-/// # use realm_builder::{Realm, RealmConfig, RealmStorage, shutdown};
+/// # use realm_builder::{AnyRealm, Realm, RealmConfig, RealmState, RealmStorage, shutdown};
 /// # use rmi_abi::Dialect;
 /// # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
@@ -196,9 +217,12 @@ pub struct Shutdown {
 /// # let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
 /// let config = RealmConfig::new(40);
 /// let new = Realm::create(&rmm, &config, &mut one, &mut pool)?;
-/// let active = Realm::create(&rmm, &config, &mut two, &mut pool)?;
-/// let active = active.activate().map_err(|failed| failed.error)?;
-/// let mut realms = [Some(new.into()), Some(active.into()), None];
+/// let other = AnyRealm::from(Realm::create(&rmm, &config, &mut two, &mut pool)?.populated());
+/// let other = other.activate().map_err(|failed| failed.error)?;
+/// // Once is enough; and the Realm is not lost.
+/// let failed = other.activate().unwrap_err();
+/// assert_eq!((failed.kept.state(), failed.kept.as_active().is_some()), (RealmState::Active, true));
+/// let mut realms = [Some(new.into()), Some(failed.kept), None];
 ///
 /// let ended = shutdown(&mut realms, &mut |_| None, &mut pool, &mut |_| {}, &mut |rd, error| {
 ///     println!("realm {rd}: {error:?}");

@@ -35,6 +35,7 @@
 //! assert!(model.measurement(realm.rd().pa(), 0).is_some());
 //!
 //! let start = RecStart { runnable: true, pc: Ipa::new(0x8000_0000), gprs: [0; 8] };
+//! let mut realm = realm.populated();
 //! let rec = realm.create_rec(&mut pool, &start)?;
 //! let realm = realm.activate().map_err(|failed| failed.error)?;
 //! // … the `rec-runtime` crate runs it …
@@ -93,12 +94,12 @@
 //! # }
 //! ```
 //!
-//! A Realm that is not new can get no measured content, and one that is not active cannot change its RIPAS; neither compiles:
+//! A Realm that was said to be populated, or is active, can get no measured content, and one that is not active cannot change its RIPAS; neither compiles:
 //!
 //! ```compile_fail,E0599
-//! # use realm_builder::{Active, Realm};
+//! # use realm_builder::{Populated, Realm};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(mut realm: Realm<'_, '_, P, Active>, pool: &mut sro::Pool<'_>) {
+//! # fn late<P: Platform>(mut realm: Realm<'_, '_, P, Populated>, pool: &mut sro::Pool<'_>) {
 //! realm.populate(pool, &mut [], &mut |_| {});
 //! # }
 //! ```
@@ -212,8 +213,8 @@ pub use fold::{FoldPolicy, Folded};
 pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
 pub use planes::PlaneMapped;
-pub use populate::{Content, Populated, Region};
-pub use realm::{Active, Alive, New, Realm, Terminated};
+pub use populate::{Content, PopulateProgress, Region};
+pub use realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
 pub use recs::RecStart;
 #[cfg(feature = "rim")]
 pub use rim::Rim;

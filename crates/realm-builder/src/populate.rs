@@ -101,7 +101,7 @@ impl<'c> Region<'c> {
 /// How far populating has come, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Populated {
+pub struct PopulateProgress {
     /// Bytes taken in so far, over all regions.
     pub bytes: u64,
     /// Bytes to take in.
@@ -125,14 +125,16 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         &mut self,
         pool: &mut Pool<'_>,
         regions: &mut [Region<'_>],
-        progress: &mut dyn FnMut(Populated),
+        progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
         regions.sort_unstable_by_key(|region| region.ipa);
         let missing = self.check(regions)?;
         let granule = self.rmm.granule_size().bytes();
         pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
-        let mut so_far =
-            Populated { bytes: 0, total: regions.iter().map(|region| region.memory.bytes()).sum() };
+        let mut so_far = PopulateProgress {
+            bytes: 0,
+            total: regions.iter().map(|region| region.memory.bytes()).sum(),
+        };
         for region in regions.iter_mut().filter(|region| !region.memory.is_empty()) {
             let before = so_far.bytes;
             let whole = region.memory.bytes();

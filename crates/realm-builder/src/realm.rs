@@ -1,11 +1,11 @@
 //! A Realm, and the states of its life.
 //!
 //! ```text
-//! RealmConfig ── create ──► Realm<New> ── activate ──► Realm<Active>
-//!                               │                          │
-//!                               └──── terminate ─────┬─────┘
-//!                                                    ▼
-//!                                            Realm<Terminated> ── destroy ──► all memory is the host's
+//! RealmConfig ── create ──► Realm<New> ── populated ──► Realm<Populated> ── activate ──► Realm<Active>
+//!                               │                             │                              │
+//!                               └──────── terminate ──────────┴───────────────┬──────────────┘
+//!                                                                             ▼
+//!                                                                     Realm<Terminated> ── destroy ──► all memory is the host's
 //! ```
 //!
 //! A transition that the RMM refuses gives the Realm back in its old state, see [`Failed`].
@@ -26,6 +26,9 @@ use crate::unmap::Homeward;
 /// A Realm that is being built.
 #[derive(Debug)]
 pub enum New {}
+/// A Realm that has all its content, and gets RECs.
+#[derive(Debug)]
+pub enum Populated {}
 /// A Realm that may run.
 #[derive(Debug)]
 pub enum Active {}
@@ -33,15 +36,26 @@ pub enum Active {}
 #[derive(Debug)]
 pub enum Terminated {}
 
-/// States in which a Realm's memory is given and taken: [`New`], [`Active`]. Sealed.
+/// States before activation, in which a Realm gets RECs: [`New`], [`Populated`]. Sealed.
+pub trait Building: Alive + sealed::Building {}
+
+impl Building for New {}
+impl Building for Populated {}
+
+/// States in which a Realm's memory is given and taken: [`New`], [`Populated`], [`Active`]. Sealed.
 pub trait Alive: sealed::Alive {}
 
 impl Alive for New {}
+impl Alive for Populated {}
 impl Alive for Active {}
 
 mod sealed {
+    pub trait Building {}
+    impl Building for super::New {}
+    impl Building for super::Populated {}
     pub trait Alive {}
     impl Alive for super::New {}
+    impl Alive for super::Populated {}
     impl Alive for super::Active {}
 }
 
@@ -168,13 +182,20 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
 }
 
 impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
+    /// Says that the Realm has all its content. Only RECs add to its measurement from here on; no call is made.
+    pub fn populated(self) -> Realm<'r, 'm, P, Populated> {
+        self.become_state()
+    }
+}
+
+impl<'r, 'm, P: Platform, S: Building> Realm<'r, 'm, P, S> {
     /// Makes the Realm runnable and freezes its measurement: `RMI_REALM_ACTIVATE`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REALM_ACTIVATE.
     ///
     /// # Errors
     ///
-    /// The Realm comes back, still new.
+    /// The Realm comes back as it was.
     pub fn activate(self) -> Result<Realm<'r, 'm, P, Active>, Failed<Self>> {
         match self.rmm.realm_activate(&self.rd) {
             Ok(()) => Ok(self.become_state()),

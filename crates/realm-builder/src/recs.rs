@@ -5,7 +5,7 @@ use rmi_abi::{Command, Ipa};
 use rmi_host::{Error, Failed, Platform, Subject};
 use sro::{Pool, RecObject};
 
-use crate::realm::{New, Realm};
+use crate::realm::{Building, Realm};
 
 /// How a REC starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct RecStart {
     pub gprs: [u64; 8],
 }
 
-impl<P: Platform> Realm<'_, '_, P, New> {
+impl<P: Platform, S: Building> Realm<'_, '_, P, S> {
     /// Creates the next REC. RECs get their MPIDRs in the order in which they are created.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
