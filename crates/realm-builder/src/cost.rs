@@ -8,7 +8,7 @@ use rmi_host::Platform;
 use sro::Pool;
 
 use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
-use crate::populate::{Content, Region};
+use crate::populate::{Content, Region, merge};
 use crate::realm::{Alive, New, Realm};
 use crate::shadow::{Next, Shadow};
 use crate::unmap::Span;
@@ -33,7 +33,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 }
 
 impl<P: Platform> Realm<'_, '_, P, New> {
-    /// What [`Realm::populate`] would cost. The regions are sorted, as there.
+    /// What [`Realm::populate`] would cost. The regions are sorted and merged, as there.
     #[must_use]
     pub fn populate_cost(
         &self,
@@ -42,6 +42,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         limits: Limits,
     ) -> Cost {
         regions.sort_unstable_by_key(|region| region.ipa);
+        merge(regions);
         let create = self.missing_for(regions) as u64;
         let delegate = table_delegation(pool, create, limits);
         let mut sum = Cost { create, delegate, ..Cost::default() };

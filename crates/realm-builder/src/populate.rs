@@ -35,6 +35,8 @@ pub struct Region<'c> {
     pub(crate) content: Content<'c>,
     /// Bytes taken in.
     taken: u64,
+    /// Whether its memory became part of the region before it.
+    merged: bool,
     /// Bytes that were to be taken in next and are in quarantine, or elsewhere, instead.
     lost: u64,
 }
@@ -43,7 +45,7 @@ impl<'c> Region<'c> {
     /// Memory at `ipa` with this content.
     #[must_use]
     pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
-        Self { ipa, memory, content, taken: 0, lost: 0 }
+        Self { ipa, memory, content, taken: 0, merged: false, lost: 0 }
     }
 
     /// Where the part lies that has not been taken in.
@@ -63,7 +65,7 @@ impl<'c> Region<'c> {
             return Some(RegionProblem::Lost { bytes: self.lost });
         }
         if bytes == 0 {
-            return (self.taken == 0).then_some(RegionProblem::Empty);
+            return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
         }
         if !self.range().is_aligned(granule) || !self.memory.range().is_aligned(granule) {
             return Some(RegionProblem::Unaligned);
@@ -79,6 +81,23 @@ impl<'c> Region<'c> {
             }
             Content::Unspecified => None,
         }
+    }
+
+    /// Takes the memory of the region that follows in, if the two are one: without content, and neighbours in both address spaces.
+    fn absorb(&mut self, next: &mut Region<'_>) -> bool {
+        let vacant =
+            matches!((self.content, next.content), (Content::Unspecified, Content::Unspecified));
+        if !vacant || self.memory.is_empty() || next.memory.is_empty() {
+            return false;
+        }
+        if self.range().top() != next.ipa {
+            return false;
+        }
+        match self.memory.append(next.memory.take()) {
+            Ok(()) => next.merged = true,
+            Err(apart) => next.memory = apart,
+        }
+        next.merged
     }
 
     /// `bytes` of the region are the Realm's now.
@@ -113,7 +132,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ///
     /// The regions are sorted by IPA and checked before the first call: alignment, place, overlap, content. They are then taken in in that order, so the same regions give
     /// the same measurement however they were listed. Content is copied page by page through the pool's parameter page; unspecified memory is mapped with the
-    /// largest blocks that alignment allows, and its RIPAS becomes RAM. Tables come from the pool and are made before they are needed.
+    /// largest blocks that alignment allows, and its RIPAS becomes RAM; neighbours in both address spaces are merged for that, and what is left of them after an error is in the first. Tables come from
+    /// the pool and are made before they are needed.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT, RMI_RTT_INIT_RIPAS, RMI_RTT_DATA_MAP.
     ///
@@ -128,7 +148,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
         regions.sort_unstable_by_key(|region| region.ipa);
-        let missing = self.check(regions)?;
+        self.check(regions)?;
+        merge(regions);
+        let missing = self.missing_for(regions);
         let granule = self.rmm.granule_size().bytes();
         pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
@@ -153,9 +175,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     }
 
     /// Checks sorted regions; those that are taken in already are empty and pass.
-    ///
-    /// Says how many tables are missing.
-    fn check(&self, regions: &[Region<'_>]) -> Result<usize, BuildError> {
+    fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let mut last: Option<IpaRange> = None;
         for region in regions {
@@ -180,8 +200,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         shadow
             .reserve(rooms)
             .map(|()| shadow.unreserve(rooms))
-            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
-        Ok(rooms)
+            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })
     }
 
     /// How many tables are missing for sorted regions.
@@ -336,6 +355,17 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             at += zeros.len();
         }
         Ok(())
+    }
+}
+
+/// Merges sorted regions that are one.
+pub(crate) fn merge(regions: &mut [Region<'_>]) {
+    let mut regions = regions.iter_mut();
+    let Some(mut last) = regions.next() else { return };
+    for region in regions {
+        if !last.absorb(region) {
+            last = region;
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub use error::RimError;
 
 use crate::measurement_log::{Digest, MeasurementEvent};
 use crate::plan;
-use crate::populate::{Content, Region};
+use crate::populate::{Content, Region, merge};
 use hash::{GRANULE, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.
@@ -240,7 +240,7 @@ impl Rim {
         Ok(())
     }
 
-    /// Extends the measurement by what [`Realm::populate`](crate::Realm::populate) will do with these regions, which are sorted as there: the measurement of a Realm before it is built. RECs
+    /// Extends the measurement by what [`Realm::populate`](crate::Realm::populate) will do with these regions, which are sorted and merged as there: the measurement of a Realm before it is built. RECs
     /// follow, with [`Rim::add_rec`].
     ///
     /// ```
@@ -286,6 +286,7 @@ impl Rim {
         log: &mut dyn FnMut(&MeasurementEvent),
     ) -> Result<(), RimError> {
         regions.sort_unstable_by_key(|region| region.ipa);
+        merge(regions);
         for region in regions {
             match region.content {
                 Content::Measured(content) => self.add_measured(region.ipa, content, log)?,
