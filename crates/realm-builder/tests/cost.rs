@@ -69,7 +69,7 @@ fn cut(memory: &mut Undelegated, pieces: &[Piece]) -> Vec<Undelegated> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn mapping_and_dismantling_cost_what_they_should(
         pieces in proptest::collection::vec(piece(), 1..10),

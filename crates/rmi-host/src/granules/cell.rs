@@ -150,7 +150,14 @@ mod tests {
         let _ = memory.into_released().into_undelegated();
     }
 
+    fn cases() -> ProptestConfig {
+        // Miri is slow, and has no files.
+        let cases = if cfg!(miri) { 8 } else { 256 };
+        ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
     proptest! {
+        #![proptest_config(cases())]
         #[test]
         fn what_goes_in_comes_out(page in 0u64..1 << 36, level in 0u32..4, tag in 0u8..4, other in 0u8..4) {
             let bytes = 0x1000u64 << (9 * level);
