@@ -10,8 +10,8 @@ use crate::realm::{Alive, Realm};
 use crate::shadow::Shadow;
 use crate::share::NotShared;
 
-/// The first run of a range that is contiguous in both address spaces: where it is mapped, and its memory.
-fn first_run(shadow: &Shadow<'_>, range: IpaRange) -> Option<(IpaRange, PaRange)> {
+/// Where the first run of a range is mapped that is contiguous in both address spaces.
+fn first_run(shadow: &Shadow<'_>, range: IpaRange) -> Option<IpaRange> {
     let mut from = range.base();
     let mut run: Option<(IpaRange, PaRange)> = None;
     while let Some(at) = shadow.next_memory(from, range.top()) {
@@ -25,10 +25,13 @@ fn first_run(shadow: &Shadow<'_>, range: IpaRange) -> Option<(IpaRange, PaRange)
                 IpaRange::new(ipas.base(), at.top()).ok()?,
                 PaRange::new(pas.base(), memory.top()).ok()?,
             )),
-            full => return full,
+            full => {
+                run = full;
+                break;
+            }
         };
     }
-    run
+    run.map(|(ipas, _)| ipas)
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
@@ -52,7 +55,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut left = range;
         loop {
             let run = first_run(&self.shadow.lock(), left);
-            let Some(run) = run.and_then(|(ipas, _)| ipas.intersection(&range)) else {
+            let Some(run) = run.and_then(|run| run.intersection(&range)) else {
                 return Ok(());
             };
             let alias = self.alias(run.base(), range)?;

@@ -50,7 +50,7 @@ use rmi_host::command::AuxTree;
 use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
-use crate::error::{BuildError, RegionProblem};
+use crate::error::BuildError;
 use crate::realm::{Alive, Realm};
 use crate::runtime::Served;
 
@@ -155,10 +155,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             return Err(BuildError::NoTree { tree: tree.index().into(), trees });
         }
         self.check_protected(range, range.bytes())?;
-        if !range.is_aligned(self.rmm.granule_size().bytes()) {
-            return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
-        }
-        Ok(())
+        self.check_aligned(range)
     }
 }
 

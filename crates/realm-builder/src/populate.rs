@@ -288,6 +288,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let whole = memory.bytes();
+        // A page that is not taken in goes back in front of the rest, which it touches.
         while let Some(page) = memory.take_front(granule) {
             let content = match region.content {
                 Content::Measured(content) | Content::Unmeasured(content) => content,
@@ -295,14 +296,14 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             };
             let source = pool.pages().page;
             if let Err(fault) = self.fill(source, content, granule) {
-                put_front(memory, page);
+                let _ = memory.merge(page);
                 return Err(fault.into());
             }
             let (page, tag, result) =
                 match self.rmm.rtt_data_map_init(&self.rd, page, region.ipa, source, 0, flags) {
                     Ok(page) => (page, tag::SURE, Ok(())),
                     Err(Failed { error, kept }) if error.is_clean() => {
-                        put_front(memory, kept);
+                        let _ = memory.merge(kept);
                         return Err(error.into());
                     }
                     Err(Failed { error, kept }) => (kept.into_use(), tag::UNSURE, Err(error)),
@@ -366,12 +367,5 @@ pub(crate) fn merge(regions: &mut [Region<'_>]) {
         if !last.absorb(region) {
             last = region;
         }
-    }
-}
-
-/// Puts memory back in front of the rest that it was taken from.
-fn put_front(memory: &mut Delegated, mut front: Delegated) {
-    if front.append(memory.take()).is_ok() {
-        *memory = front;
     }
 }

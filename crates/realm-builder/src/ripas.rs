@@ -7,7 +7,7 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Platform, RecName};
 use sro::Pool;
 
-use crate::error::{BuildError, RegionProblem};
+use crate::error::BuildError;
 use crate::plan;
 use crate::realm::{Active, Realm};
 
@@ -65,16 +65,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         ripas: Ripas,
     ) -> Result<(), RipasStopped> {
         let stop = |error, reached| RipasStopped { error, reached };
-        let problem = if !self.geometry.range_is_protected(&range) {
-            Some(RegionProblem::NotProtected)
-        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
-            Some(RegionProblem::Unaligned)
-        } else {
-            None
-        };
-        if let Some(problem) = problem {
-            return Err(stop(BuildError::Region { range, problem }, range.base()));
-        }
+        self.check_change(range).map_err(|error| stop(error, range.base()))?;
         if range.is_empty() {
             return Ok(());
         }

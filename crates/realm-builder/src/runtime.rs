@@ -134,9 +134,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let page = ipa.align_down(granule);
         let refuse = |problem| Err(BuildError::Region { range: window, problem });
         self.check_protected(window, window.bytes())?;
-        if !window.is_aligned(granule) {
-            return refuse(RegionProblem::Unaligned);
-        }
+        self.check_aligned(window)?;
         if !window.contains(ipa) {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
@@ -235,9 +233,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
         self.check_protected(range, range.bytes())?;
-        if !range.is_aligned(self.rmm.granule_size().bytes()) {
-            return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
-        }
+        self.check_aligned(range)?;
         let mut held = self.hold(range, |_| Ok(()))?;
         self.split_at(&mut held, pool, range.base())?;
         self.split_at(&mut held, pool, range.top())?;
@@ -263,6 +259,21 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let page =
             IpaRange::with_size(ipa, rmi_abi::address::MIN_GRANULE).unwrap_or(IpaRange::empty(ipa));
         self.make(held, pool, plan::tables(self.geometry, page, level.unwrap_or(Level::L3)))
+    }
+
+    pub(crate) fn check_aligned(&self, range: IpaRange) -> Result<(), BuildError> {
+        match range.is_aligned(self.rmm.granule_size().bytes()) {
+            true => Ok(()),
+            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
+        }
+    }
+
+    /// Whether a range, which may be empty, is one that a Realm may ask to change.
+    pub(crate) fn check_change(&self, range: IpaRange) -> Result<(), BuildError> {
+        if !self.geometry.range_is_protected(&range) {
+            return Err(BuildError::Region { range, problem: RegionProblem::NotProtected });
+        }
+        self.check_aligned(range)
     }
 
     pub(crate) fn check_protected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {

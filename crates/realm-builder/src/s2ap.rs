@@ -7,7 +7,7 @@ use rmi_host::command::{Halted, S2apProgress};
 use rmi_host::{Platform, RecName};
 use sro::Pool;
 
-use crate::error::{BuildError, RegionProblem};
+use crate::error::BuildError;
 use crate::plan;
 use crate::realm::{Active, Realm};
 
@@ -49,16 +49,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         range: IpaRange,
     ) -> Result<S2apProgress, S2apStopped> {
         let stop = |error, reached| S2apStopped { error, reached, tree: None };
-        let problem = if !self.geometry.range_is_protected(&range) {
-            Some(RegionProblem::NotProtected)
-        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
-            Some(RegionProblem::Unaligned)
-        } else {
-            None
-        };
-        if let Some(problem) = problem {
-            return Err(stop(BuildError::Region { range, problem }, range.base()));
-        }
+        self.check_change(range).map_err(|error| stop(error, range.base()))?;
         let mut progress = S2apProgress { top: range.base(), tree: 0 };
         if range.is_empty() {
             return Ok(progress);

@@ -118,7 +118,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 Ok(done) => (done.shared, done.rest, Ok(())),
                 Err(failed) => (failed.shared, failed.host, Err(failed.error)),
             };
-            put_front(memory, rest);
+            // It was in front of the rest, and touches it.
+            let _ = memory.merge(rest);
             let bytes = shared.bytes();
             self.record_shared(shared);
             result?;
@@ -345,12 +346,5 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Such memory never was the RMM's, and the Realm is not to run again: the embedder learns from the ledger where it is.
     pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
         self.rmm.platform().ledger().record(LedgerEvent::Homeless, piece.memory.range());
-    }
-}
-
-/// Puts memory back in front of the rest that it was taken from.
-fn put_front(memory: &mut Undelegated, mut front: Undelegated) {
-    if front.append(memory.take()).is_ok() {
-        *memory = front;
     }
 }

@@ -256,19 +256,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             self.abandon_piece(&piece);
             return;
         }
-        let shadow = self.shadow.get_mut();
-        match shadow.first() {
-            Some(Next::Memory(at)) => {
-                let memory = shadow.take(at).unwrap_or_default().into_released();
-                self.rmm.recover(memory, alive(Command::RttDataUnmap), home);
-            }
-            Some(Next::Shown(tree, at)) => shadow.note(tree, at.range(), Shows::Nothing),
-            Some(Next::Table(tree, level, ipa)) => {
-                let granule = shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
-                let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
-                pool.recover(self.rmm, granule, alive(command));
-            }
-            None => {}
+        if let Some(next) = self.shadow.get_mut().first() {
+            let memory = self.take_out(pool, next);
+            self.rmm.recover(memory, alive(Command::RttDataUnmap), home);
         }
     }
 
@@ -343,29 +333,31 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         first.or(error)
     }
 
+    /// Takes what is given up out of the shadow: memory is the caller's to recover, the granule of a table goes to the pool if the RMM returns it.
+    fn take_out(&mut self, pool: &mut Pool<'_>, next: Next) -> Delegated {
+        let shadow = self.shadow.get_mut();
+        match next {
+            Next::Memory(at) => return shadow.take(at).unwrap_or_default().into_released(),
+            // What a tree shows goes with its memory.
+            Next::Shown(tree, at) => shadow.note(tree, at.range(), Shows::Nothing),
+            Next::Table(tree, level, ipa) => {
+                let granule = shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
+                let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
+                pool.recover(self.rmm, granule, alive(command));
+            }
+        }
+        Delegated::empty()
+    }
+
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest.
     pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         self.abandon_shared();
         self.homeward.send(self.rmm, home);
         let mut run = Delegated::empty();
         while let Some(next) = self.shadow.get_mut().first() {
-            let shadow = self.shadow.get_mut();
-            match next {
-                Next::Memory(at) => {
-                    let memory = shadow.take(at).unwrap_or_default().into_released();
-                    if let Err(apart) = run.append(memory) {
-                        let whole = core::mem::replace(&mut run, apart);
-                        self.rmm.recover(whole, alive(Command::RttDataUnmap), home);
-                    }
-                }
-                // With the Realm given up, what it shows goes with its memory.
-                Next::Shown(tree, at) => shadow.note(tree, at.range(), Shows::Nothing),
-                Next::Table(tree, level, ipa) => {
-                    let granule =
-                        shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
-                    let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
-                    pool.recover(self.rmm, granule, alive(command));
-                }
+            if let Err(apart) = run.append(self.take_out(pool, next)) {
+                let whole = core::mem::replace(&mut run, apart);
+                self.rmm.recover(whole, alive(Command::RttDataUnmap), home);
             }
         }
         self.rmm.recover(run, alive(Command::RttDataUnmap), home);

@@ -276,53 +276,53 @@ fn no_tables_outside_the_ipa_space() {
     }
 }
 
-#[test]
-fn a_rec_of_another_realm_is_not_taken_by_force() {
+/// Opens a session on a good RMM, with a pool of so many places and memory, does the job, and looks at the books.
+fn with_session<const PLACES: usize>(
+    job: impl FnOnce(&Rmm<Host<&Model, &Model, &CountingLedger>>, &mut Pool<'_>, &mut Undelegated),
+) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
     let ledger = CountingLedger::new();
     let platform = Host::new(&model, &model).with_ledger(&ledger);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
+    let mut places = PoolStorage::<PLACES>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let found = Discovered::probe(platform, SessionOptions::default())
         .map_err(|failed| failed.error)
         .unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
-    let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
-    let config = RealmConfig::new(40);
-    let mut first = Realm::create(&rmm, &config, &mut one, &mut pool).unwrap();
-    let second = Realm::create(&rmm, &config, &mut two, &mut pool).unwrap();
-    let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
-    let rec = first.create_rec(&mut pool, &start).unwrap();
-    assert!(second.tear_down([rec], &mut pool, &mut |_| {}).is_some());
-    assert_eq!(first.tear_down([], &mut pool, &mut |_| {}), None);
+    job(&rmm, &mut pool, &mut memory);
+    assert_eq!(ledger.balance().quarantined, 0, "{}", ledger.balance());
     pool.drain(&rmm, &mut |_| {});
     let balance = ledger.balance();
     assert_eq!((balance.outstanding(), balance.quarantined), (0, 0), "{balance}");
 }
 
 #[test]
+fn a_rec_of_another_realm_is_not_taken_by_force() {
+    with_session::<32>(|rmm, pool, _| {
+        let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
+        let config = RealmConfig::new(40);
+        let mut first = Realm::create(rmm, &config, &mut one, pool).unwrap();
+        let second = Realm::create(rmm, &config, &mut two, pool).unwrap();
+        let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
+        let rec = first.create_rec(pool, &start).unwrap();
+        assert!(second.tear_down([rec], pool, &mut |_| {}).is_some());
+        assert_eq!(first.tear_down([], pool, &mut |_| {}), None);
+    });
+}
+
+#[test]
 fn a_pool_without_places_is_not_stocked_into_quarantine() {
-    let model = Model::new(Options::new(D).range_capable()).unwrap();
-    let ledger = CountingLedger::new();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let mut memory = model.take_memory();
-    let mut places = PoolStorage::<2>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let found = Discovered::probe(platform, SessionOptions::default())
-        .map_err(|failed| failed.error)
-        .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
-    for _ in 0..2 {
-        let page = rmm.delegate(memory.take_front(PAGE).unwrap()).map_err(|failed| failed.error);
-        pool.put_back(&rmm, page.unwrap());
-        let _ = memory.take_front(PAGE);
-    }
-    pool.stock(&rmm, Command::RttCreate, 4 * PAGE).unwrap();
-    assert_eq!((pool.bytes(), ledger.balance().quarantined), ((64 * PAGE, 2 * PAGE), 0));
-    pool.drain(&rmm, &mut |_| {});
+    with_session::<2>(|rmm, pool, memory| {
+        for _ in 0..2 {
+            let page = rmm.delegate(memory.take_front(PAGE).unwrap());
+            pool.put_back(rmm, page.map_err(|failed| failed.error).unwrap());
+            let _ = memory.take_front(PAGE);
+        }
+        pool.stock(rmm, Command::RttCreate, 4 * PAGE).unwrap();
+        assert_eq!(pool.bytes(), (64 * PAGE, 2 * PAGE));
+    });
 }
 
 #[test]
