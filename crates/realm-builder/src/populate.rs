@@ -151,6 +151,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.check(regions)?;
         merge(regions);
         let missing = self.missing_for(regions);
+        self.check_rooms(missing)?;
         let granule = self.rmm.granule_size().bytes();
         pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
@@ -195,11 +196,15 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 last = Some(range);
             }
         }
-        let rooms = self.missing_for(regions);
+        Ok(())
+    }
+
+    /// Checks that there is room for the records of some tables.
+    fn check_rooms(&self, tables: usize) -> Result<(), BuildError> {
         let mut shadow = self.shadow.lock();
         shadow
-            .reserve(rooms)
-            .map(|()| shadow.unreserve(rooms))
+            .reserve(tables)
+            .map(|()| shadow.unreserve(tables))
             .map_err(|missing| BuildError::Storage { records: "translation tables", missing })
     }
 
@@ -364,7 +369,8 @@ pub(crate) fn merge(regions: &mut [Region<'_>]) {
     let mut regions = regions.iter_mut();
     let Some(mut last) = regions.next() else { return };
     for region in regions {
-        if !last.absorb(region) {
+        // What was merged or taken in before is empty, and does not stand between two others.
+        if !region.memory.is_empty() && !last.absorb(region) {
             last = region;
         }
     }

@@ -1,48 +1,98 @@
 //! Regions that are one.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
-use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
+use realm_builder::plan::Limits;
+use realm_builder::{Content, New, Realm, RealmConfig, RealmStorage, Region};
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, Ipa};
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+use rmi_abi::{Command, Dialect, Ipa, Status};
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{CountingLedger, Discovered, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, activate};
 
+const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
 
-#[test]
-fn neighbours_without_content_become_one_block() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07).range_capable()).unwrap();
-    let mut memory = model.take_memory();
+type Injected<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Platform<'p> = Host<&'p Injected<'p>, &'p Model, &'p CountingLedger>;
+type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, '_, Platform<'_>, New>, &mut Pool<'_>, Undelegated);
+
+/// Does a job with a new Realm, a pool, and 8 MiB that begin at a multiple of 2 MiB. The command `at` is refused, once. Afterwards all memory must be accounted for.
+fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
+    let model = Model::new(options).unwrap();
+    let door: Injected<'_> = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
     let ledger = CountingLedger::new();
-    let mut ram = memory.take_front(4 * MIB).unwrap();
+    let mut memory = model.take_memory();
+    let ram = memory.take_front(8 * MIB).unwrap();
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let platform = Host::new(&door, &model).with_ledger(&ledger);
     let found = Discovered::probe(platform, SessionOptions::default())
         .map_err(|failed| failed.error)
         .unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<8, 0>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-    let base = 0x8000_0000;
-    // Three parts of 2 MiB, in any order, and 2 MiB with content beside them.
-    let content = vec![1; 2 << 20];
-    let parts = [MIB / 2, MIB, MIB / 2].map(|bytes| ram.take_front(bytes).unwrap());
-    let [first, second, third] = parts;
-    let mut regions = [
-        Region::new(Ipa::new(base + MIB / 2), second, Content::Unspecified),
-        Region::new(Ipa::new(base + 2 * MIB), ram, Content::Unmeasured(&content)),
-        Region::new(Ipa::new(base), first, Content::Unspecified),
-        Region::new(Ipa::new(base + 3 * MIB / 2), third, Content::Unspecified),
-    ];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
-    assert_eq!(realm.memory_at(Ipa::new(base)).unwrap().bytes(), Level::L2.entry_bytes());
-    assert_eq!(realm.memory_at(Ipa::new(base + 2 * MIB)).unwrap().bytes(), 0x1000);
-    assert_eq!(realm.memory_bytes(), 4 * MIB);
-    // All of it is taken in; again there is nothing to do.
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    job(&mut realm, &mut pool, ram);
     assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
+}
+
+fn parts<const N: usize>(memory: &mut Undelegated, sizes: [u64; N]) -> [Undelegated; N] {
+    sizes.map(|bytes| memory.take_front(bytes).unwrap())
+}
+
+#[test]
+fn neighbours_without_content_become_one_block() {
+    let options = Options::new(Dialect::TfRmm2026_07).range_capable();
+    with_realm(options, Rule::any().nth(u64::MAX), &mut |realm, pool, mut ram| {
+        let base = 0x8000_0000;
+        // Three parts of 2 MiB, in any order, and 2 MiB with content beside them.
+        let content = vec![1; 2 << 20];
+        let [first, second, third] = parts(&mut ram, [MIB / 2, MIB, MIB / 2]);
+        let rest = ram.take_front(2 * MIB).unwrap();
+        let mut regions = [
+            Region::new(Ipa::new(base + MIB / 2), second, Content::Unspecified),
+            Region::new(Ipa::new(base + 2 * MIB), rest, Content::Unmeasured(&content)),
+            Region::new(Ipa::new(base), first, Content::Unspecified),
+            Region::new(Ipa::new(base + 3 * MIB / 2), third, Content::Unspecified),
+        ];
+        // To ask for the cost merges them too.
+        let cost = realm.populate_cost(pool, &mut regions, Limits::RANGES);
+        assert_eq!((cost.map, cost.ripas), (513, 1));
+        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+        assert_eq!(realm.memory_at(Ipa::new(base)).unwrap().bytes(), Level::L2.entry_bytes());
+        assert_eq!(realm.memory_at(Ipa::new(base + 2 * MIB)).unwrap().bytes(), PAGE);
+        assert_eq!(realm.memory_bytes(), 4 * MIB);
+        // All of it is taken in; again there is nothing to do.
+        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+    });
+}
+
+/// After an error the first region holds the rest of those that became one, and they lie at addresses that it covers.
+#[test]
+fn neighbours_go_on_together() {
+    let options = Options::new(Dialect::TfRmm2026_07);
+    for refused in 0..2 {
+        let rule = Rule::command(Command::RttDataMap, options.dialect).nth(refused);
+        with_realm(options.clone(), rule, &mut |realm, pool, mut ram| {
+            // By pages, two megabytes a call: the second begins inside the second part.
+            let _ = ram.take_front(PAGE).map(Undelegated::into_raw);
+            let sizes = [3 * MIB / 2, MIB, MIB, MIB / 2];
+            let mut ipa = 0x8000_0000;
+            let mut regions = parts(&mut ram, sizes).map(|part| {
+                let region = Region::new(Ipa::new(ipa), part, Content::Unspecified);
+                ipa = region.range().top().raw();
+                region
+            });
+            realm.populate(pool, &mut regions, &mut |_| {}).unwrap_err();
+            assert_eq!(realm.memory_bytes(), refused * 2 * MIB);
+            let left: u64 = regions.iter().map(|region| region.range().bytes()).sum();
+            assert_eq!(left, 4 * MIB - realm.memory_bytes());
+            realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+            assert_eq!(realm.memory_bytes(), 4 * MIB);
+        });
+    }
 }

@@ -210,10 +210,10 @@ impl<A: Address> AddressRange<A> {
         self.base <= other.base && other.top <= self.top
     }
 
-    /// Whether the two ranges share an address.
+    /// Whether the two ranges share an address; an empty range shares none, wherever it lies.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
-        self.base < other.top && other.base < self.top
+        self.intersection(other).is_some()
     }
 
     /// The part that both ranges share, if any.

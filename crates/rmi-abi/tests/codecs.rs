@@ -108,6 +108,8 @@ proptest! {
             prop_assert_eq!(low.bytes() + high.bytes(), range.bytes());
             prop_assert_eq!(AddressRange::new(low.base(), high.top()), Ok(range));
         }
+        prop_assert!(!range.overlaps(&PaRange::empty(Pa::new(at))));
+        prop_assert_eq!(range.overlaps(&range), !range.is_empty());
         let capacity = rmi_abi::desc::list_capacity(Pa::new(at), granule);
         prop_assert_eq!(capacity.is_some(), at % 8 == 0);
         prop_assert!(capacity.is_none_or(|n| n >= 1 && n <= granule.bytes() / 8));
