@@ -57,6 +57,7 @@
 //! | `replay`, feature `alloc` | answers it from a recording |
 //! | [`inject`] | breaks it |
 //! | `remote`, feature `std` | has another thread make it |
+//! | `lines`, feature `std` | has another process make it, over the line protocol |
 //!
 //! # Features
 //!
@@ -80,6 +81,8 @@ pub mod granules;
 pub mod inject;
 pub mod ledger;
 pub mod linear_map;
+#[cfg(feature = "std")]
+pub mod lines;
 pub mod platform;
 pub mod quarantine;
 pub mod recording;

@@ -51,6 +51,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     seeds += corpus.written;
 
+    let mut corpus = Corpus::new("host_lines")?;
+    for (name, answers) in [
+        ("call", "ok 0 20000 20000 0 0 0 0 0\n".to_owned()),
+        ("memory", "ok dram 80000000 40000000\n".to_owned()),
+        ("rows", "- 0 cpu=0 pc=1000 x 0 1 2\n- 1 cpu=0 pc=1000 x 0 1 2\nok\n".to_owned()),
+        ("bytes", format!("ok {}\nok 00\n", "5a".repeat(0x400))),
+        ("refused", "err gpf\nerr range\n! assertion\n".to_owned()),
+    ] {
+        corpus.add(name, &[answers.as_bytes()])?;
+    }
+    seeds += corpus.written;
+
     let mut corpus = Corpus::new("abi_descriptors")?;
     for (name, word) in [
         ("page", 0x8000_0004u64),

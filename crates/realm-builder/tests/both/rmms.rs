@@ -1,0 +1,111 @@
+//! Two RMMs behind the line protocol that are told the same: the model, and another one that it has to agree with.
+//!
+//! `REALM_SDK_RMM` names the other, a program and its arguments: firmware that was built as a program, say. Without it, it is the model again.
+#![expect(unsafe_code, reason = "a door to two RMMs")]
+#![allow(dead_code, reason = "not every test has a Realm that says something")]
+
+#[path = "../../../rmi-host/tests/lines/wire.rs"]
+mod wire;
+
+use std::process;
+
+use rmi_abi::{Command, Dialect, Pa};
+use rmi_host::lines::{Answer, Lines};
+use rmi_host::{AccessFault, Conduit, HostAccess, Registers, Simulated, Undelegated};
+use rmm_model::Options;
+
+pub(crate) const D: Dialect = Dialect::TfRmm2026_07;
+
+/// A door to both. The answers are the other's; the model has to agree with every one.
+#[derive(Debug)]
+pub(crate) struct Both {
+    model: Lines,
+    other: Lines,
+}
+
+impl Both {
+    /// Both, fresh. The model has the features of the other, but for device assignment.
+    pub(crate) fn new() -> Self {
+        let other = other();
+        let mut options = Options::new(D);
+        options.dram = other.memory().unwrap();
+        let version = Command::Version.fid(D).unwrap();
+        other.say(&format!("smc {:x} 20000", version.0)).unwrap();
+        options.features = [0, 1, 2, 3, 4].map(|index| feature(&other, index));
+        options.features[2] = 0;
+        Self { model: wire::model(options), other }
+    }
+
+    /// Memory that both have, that much of it.
+    pub(crate) fn take_memory(&self, bytes: u64) -> Undelegated {
+        let mut memory = self.other.take_memory().unwrap();
+        let taken = memory.take_front(bytes).unwrap();
+        let _ = memory.into_raw();
+        taken
+    }
+
+    /// Says something to both that is not a call.
+    pub(crate) fn say(&self, line: &str) -> Answer {
+        let (model, other) = (self.model.say(line), self.other.say(line));
+        let (model, other) = (model.unwrap(), other.unwrap());
+        assert_eq!(model, other, "the model and {} differ at {line}", self.other.banner());
+        other
+    }
+}
+
+// SAFETY: both only play the RMM, with memory of their own.
+unsafe impl Conduit for Both {
+    unsafe fn call(&self, call: Registers) -> Registers {
+        // SAFETY: neither can reach memory of this program.
+        let (model, other) = unsafe { (self.model.call(call), self.other.call(call)) };
+        let agree = model == other || is_features(call);
+        assert!(
+            agree,
+            "{model:x?}, not {other:x?}: the model and {} differ at {call:x?}",
+            self.other.banner()
+        );
+        other
+    }
+}
+
+// SAFETY: as for the calls.
+unsafe impl Simulated for Both {}
+
+impl HostAccess for Both {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        let mut here = vec![0; into.len()];
+        // SAFETY: the caller promises what the method asks for, of memory that both have.
+        unsafe { (self.model.read(at, &mut here)?, self.other.read(at, into)?) };
+        assert_eq!(here, into, "memory at {at} differs");
+        Ok(())
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        // SAFETY: as for reading.
+        unsafe { self.model.write(at, from).and(self.other.write(at, from)) }
+    }
+}
+
+fn other() -> Lines {
+    let Ok(line) = std::env::var("REALM_SDK_RMM") else {
+        let mut options = Options::new(D);
+        // As in TF-RMM: three auxiliary planes, with tables of their own.
+        options.features[3] = 3;
+        return wire::model(options);
+    };
+    let mut words = line.split_whitespace();
+    let mut program = process::Command::new(words.next().unwrap());
+    Lines::spawn(program.args(words)).unwrap()
+}
+
+/// The other may have what the model has not.
+fn is_features(call: Registers) -> bool {
+    Command::Features.fid(D).is_some_and(|fid| u64::from(fid.0) == call[0])
+}
+
+/// What a feature register of an RMM says.
+fn feature(rmm: &Lines, index: u64) -> u64 {
+    let fid = Command::Features.fid(D).unwrap();
+    let answer = rmm.say(&format!("smc {:x} {index:x}", fid.0)).unwrap();
+    u64::from_str_radix(answer.words.split(' ').nth(1).unwrap(), 16).unwrap()
+}

@@ -1,0 +1,148 @@
+//! Any sequence of changes to a Realm's memory: the RMM maps what a simple map of pages says, refuses nothing, and in the end everything is back.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod bench;
+mod change;
+mod half;
+#[path = "../both/rmms.rs"]
+mod rmms;
+
+use std::num::NonZeroU32;
+
+use proptest::prelude::*;
+use realm_builder::{Alive, Realm, RealmConfig, Records, SharedRoom, TableRoom};
+use rmi_abi::{Dialect, PaRange};
+use rmi_host::counting::Counting;
+use rmi_host::granules::Host as HostHand;
+use rmi_host::{
+    CountingLedger, Discovered, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated,
+    leaked,
+};
+use rmm_model::{Model, Options};
+use sro::{GranuleSet, Pool, PoolStorage, activate};
+
+use bench::Bench;
+use change::{Change, change};
+use half::Half;
+use rmms::Both;
+
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 2 << 20;
+const GIB: u64 = 1 << 30;
+/// IPA space of either half that is used.
+const AREA: u64 = 3 * GIB;
+
+type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+
+/// Which RMM, and which Realm.
+#[derive(Clone, Copy, Debug)]
+struct Setting {
+    dialect: Dialect,
+    width: u8,
+    activated: bool,
+    moody: bool,
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let dialect = prop::sample::select(vec![Dialect::TfRmm2026_07, Dialect::V2_0Bet3]);
+    (dialect, prop::sample::select(vec![36u8, 40]), any::<bool>(), any::<bool>())
+        .prop_map(|(dialect, width, activated, moody)| Setting { dialect, width, activated, moody })
+}
+
+/// A life on the model.
+fn live_here(setting: Setting, mut options: Options, changes: &[Change]) {
+    if setting.moody {
+        options.busy_every = NonZeroU32::new(5);
+        options.yield_every = NonZeroU32::new(3);
+    }
+    let model = Model::new(options).unwrap();
+    live(setting, &model, model.take_memory(), changes);
+    let census = model.census();
+    assert_eq!(census.undelegated, census.total);
+}
+
+/// A life on the RMM behind `rmm`, with this memory.
+fn live(
+    setting: Setting,
+    rmm: &(impl Simulated + HostAccess),
+    mut memory: Undelegated,
+    changes: &[Change],
+) {
+    let (dialect, leaked_before) = (setting.dialect, leaked());
+    let (door, ledger) = (Counting::new(rmm), CountingLedger::new());
+    let whole = memory.range();
+    let mut places = PoolStorage::<64>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(254 * PAGE).unwrap()).unwrap();
+    let mut heap = Heap::new((0..4096).map(|_| Undelegated::empty()).collect());
+    heap.insert(memory).unwrap();
+    let platform = Host::new(&door, rmm).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default());
+    let found = found.map_err(|failed| failed.error).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(128).collect();
+    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let failed_before = door.total().failed;
+    let realm = Realm::create(&rmm, &RealmConfig::new(setting.width), records, &mut pool).unwrap();
+    let left = if setting.activated {
+        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        change_all(&realm, &mut pool, &mut heap, changes);
+        realm.tear_down([], &mut pool, &mut |memory| heap.insert(memory).unwrap())
+    } else {
+        change_all(&realm, &mut pool, &mut heap, changes);
+        realm.tear_down([], &mut pool, &mut |memory| heap.insert(memory).unwrap())
+    };
+    assert_eq!(left, None);
+    assert_eq!(door.total().failed, failed_before, "{}", door.report(dialect));
+    pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
+    assert_eq!(heap.iter().collect::<Vec<_>>(), [whole]);
+    let balance = ledger.balance();
+    assert_eq!((balance.outstanding(), balance.quarantined, balance.homeless), (0, 0, 0));
+    assert_eq!(leaked(), leaked_before);
+}
+
+fn change_all<'m, P: Platform, S: Alive>(
+    realm: &Realm<'_, 'm, P, S>,
+    pool: &mut Pool<'m>,
+    heap: &mut Heap,
+    changes: &[Change],
+) {
+    let unprotected = realm.geometry().unprotected_base().raw();
+    let (memory, shared) = (Half::default(), Half::default());
+    let mut bench = Bench { realm, pool, heap, unprotected, memory, shared };
+    for (number, change) in changes.iter().enumerate() {
+        bench.change(change);
+        assert_eq!(realm.memory_bytes(), bench.memory.bytes(), "{change:x?}");
+        assert_eq!(realm.shared_bytes(), bench.shared.bytes(), "{change:x?}");
+        if number % 8 == 7 {
+            bench.compare();
+        }
+    }
+    bench.compare();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_sequence_of_changes_by_ranges(setting in setting(), changes in prop::collection::vec(change(), 1..48)) {
+        let mut options = Options::new(setting.dialect).range_capable();
+        options.dram = PaRange::with_size(options.dram.base(), 4 * GIB).unwrap();
+        live_here(setting, options, &changes);
+    }
+
+    #[test]
+    fn any_sequence_of_changes_one_by_one(setting in setting(), changes in prop::collection::vec(change(), 1..32)) {
+        // Too little for blocks of 1 GiB, which would take a million calls.
+        let mut options = Options::new(setting.dialect);
+        options.dram = PaRange::with_size(options.dram.base(), 24 << 20).unwrap();
+        live_here(setting, options, &changes);
+    }
+
+    #[test]
+    fn any_sequence_of_changes_on_another_rmm(setting in setting(), changes in prop::collection::vec(change(), 1..32)) {
+        let both = Both::new();
+        live(Setting { dialect: rmms::D, ..setting }, &both, both.take_memory(24 << 20), &changes);
+    }
+}

@@ -1,0 +1,279 @@
+//! A Realm that is populated, measured, and run; whose memory faults in, changes its state, is shared, moved, folded; and that ends.
+
+use core::cell::RefCell;
+
+use realm_builder::{
+    Active, Content, FoldPolicy, MeasurementEvent, New, Realm, RealmConfig, RecStart, Region, Rim,
+    Served,
+};
+use rmi_abi::esr::fault_page;
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rsi::{Command as Rsi, Version};
+use rmi_abi::rtt::{Level, Ripas};
+use rmi_abi::run::{ExitReason, RecEnter, RecExit};
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Platform;
+use rmi_host::command::SharedAccess;
+use sro::{Pool, RecObject};
+use zerocopy::FromZeros;
+
+use crate::rmms::Both;
+use crate::{Heap, Life, MIB, PAGE};
+
+/// Where the Realm has its memory: content, then unspecified RAM.
+const CODE: u64 = 0x8000_0000;
+const DATA: u64 = CODE + 4 * MIB;
+const FREE: u64 = CODE + 6 * MIB;
+/// A write of X5, eight bytes, that found nothing mapped: a data abort with a valid syndrome at level 3.
+const STORE: u64 = 0x93c5_0047;
+const SYSTEM_OFF: u64 = 0x8400_0008;
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// What a life is lived with.
+struct Bench<'b, 'p, 'r, 'm, P: Platform> {
+    both: &'b Both,
+    realm: &'b Realm<'r, 'm, P, Active>,
+    pool: &'b mut Pool<'p>,
+    heap: &'b mut Heap,
+    rec: &'b RecObject,
+}
+
+/// A life with all there is.
+pub(crate) struct Whole<'c> {
+    pub(crate) config: &'c RealmConfig,
+}
+
+impl Life for Whole<'_> {
+    fn live<P: Platform>(
+        &self,
+        both: &Both,
+        mut realm: Realm<'_, '_, P, New>,
+        pool: &mut Pool<'_>,
+        heap: &mut Heap,
+    ) {
+        let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
+        let data = [7; 0x2801];
+        let mut regions = [
+            Region::new(Ipa::new(FREE), heap.take(4 * MIB, 2 * MIB).unwrap(), Content::Unspecified),
+            Region::new(
+                Ipa::new(DATA),
+                heap.take(3 * PAGE, PAGE).unwrap(),
+                Content::Unmeasured(&data),
+            ),
+            Region::new(
+                Ipa::new(CODE),
+                heap.take(6 * PAGE, PAGE).unwrap(),
+                Content::Measured(&kernel),
+            ),
+        ];
+        let at = regions.each_ref().map(|region| region.range().base());
+        assert_eq!(at, [FREE, DATA, CODE].map(Ipa::new));
+        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+        let start = RecStart { runnable: true, pc: Ipa::new(CODE), gprs: [1, 2, 3, 4, 5, 6, 7, 8] };
+        let recs = vec![
+            realm.create_rec(pool, &start).unwrap(),
+            realm.create_rec(pool, &RecStart { runnable: false, ..start }).unwrap(),
+        ];
+
+        // What the Realm will say that it is.
+        let (dialect, ignore) = (realm.rmm().dialect(), &mut |_: &MeasurementEvent| {});
+        let params = self.config.validate(realm.rmm().features(), dialect).unwrap();
+        let mut rim = Rim::new(&params, dialect, ignore).unwrap();
+        rim.add_measured(Ipa::new(CODE), &kernel, ignore).unwrap();
+        rim.add_unmeasured(range(DATA, 3 * PAGE), ignore).unwrap();
+        rim.add_ripas(range(FREE, 4 * MIB), Level::L2, ignore).unwrap();
+        for (index, runnable) in [(0, true), (1, false)] {
+            let mpidr = Mpidr::from_index(index);
+            let rec = RecParams { runnable, mpidr, pc: CODE, gprs: start.gprs };
+            rim.add_rec(&rec, ignore).unwrap();
+        }
+
+        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let mut bench = Bench { both, realm: &realm, pool, heap, rec: recs.first().unwrap() };
+        bench.reads_its_measurement(rim.digest().as_bytes());
+        bench.faults();
+        bench.gives_memory_back();
+        bench.shares();
+        bench.is_moved();
+        bench.turns_itself_off();
+        assert_eq!(realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap()), None);
+    }
+}
+
+impl<P: Platform> Bench<'_, '_, '_, '_, P> {
+    /// Enters the REC, which does what has been said to both; its exit.
+    fn enter(&mut self) -> (ExitReason, RecExit) {
+        let rmm = self.realm.rmm();
+        let mut page = self.heap.take(PAGE, PAGE).unwrap();
+        let exit = rmm.rec_enter(self.rec.granule(), &mut page, &RecEnter::new_zeroed()).unwrap();
+        self.heap.insert(page).unwrap();
+        (ExitReason::decode(exit.exit_reason, rmm.dialect()), exit)
+    }
+
+    /// The Realm makes a call; the exit that follows.
+    fn call(&mut self, command: Rsi, arguments: &[u64]) -> (ExitReason, RecExit) {
+        let mut line = format!("guest smc {:x}", command.fid(Version::V1_0).unwrap().0);
+        for argument in arguments {
+            line.push_str(&format!(" {argument:x}"));
+        }
+        self.both.say(&line);
+        self.enter()
+    }
+
+    /// The Realm writes to an address where nothing is mapped.
+    fn store(&mut self, ipa: u64) -> RecExit {
+        let line = format!("guest sync esr={STORE:x} far={:x} hpfar={:x}", ipa & 0xfff, ipa >> 8);
+        self.both.say(&line);
+        let (reason, exit) = self.enter();
+        assert_eq!(reason, ExitReason::Sync);
+        assert_eq!(fault_page(exit.hpfar), Ipa::new(ipa).align_down(PAGE));
+        exit
+    }
+
+    /// X0 to X8 of the Realm, as its latest entry found them.
+    fn saw(&self) -> [u64; 9] {
+        let rows = self.both.say("glog").rows;
+        let (_, words) = rows.last().unwrap().split_once(" x ").unwrap();
+        let mut words = words.split(' ').map(|word| u64::from_str_radix(word, 16).unwrap());
+        [(); 9].map(|()| words.next().unwrap())
+    }
+
+    fn home(&mut self, memory: Vec<rmi_host::Undelegated>) -> u64 {
+        let bytes = memory.iter().map(rmi_host::Undelegated::bytes).sum();
+        memory.into_iter().for_each(|memory| self.heap.insert(memory).unwrap());
+        bytes
+    }
+
+    /// What the Realm measures is what the host predicted. TF-RMM leaves the registers alone that a short digest does not reach.
+    fn reads_its_measurement(&mut self, digest: &[u8]) {
+        // After its call it is interrupted.
+        let (reason, _) = self.call(Rsi::MeasurementRead, &[0]);
+        assert_eq!(reason, ExitReason::Fiq);
+        let [status, words @ ..] = self.saw();
+        let words = words.map(u64::to_le_bytes);
+        assert_eq!((status, words.as_flattened().get(..digest.len())), (0, Some(digest)));
+    }
+
+    /// RAM that the host takes, and what faults in again around it.
+    fn faults(&mut self) {
+        let (taken, mut back) = (range(FREE + 3 * PAGE, 20 * PAGE), Vec::new());
+        self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!(self.home(back), taken.bytes());
+        // What was in those pages is gone, and the Realm is told: only after it has made them RAM again does it fault.
+        for ripas in [Ripas::Empty, Ripas::Ram] {
+            self.changes(taken, ripas);
+        }
+        let exit = self.store(FREE + 5 * PAGE + 8);
+        let window = range(FREE, 2 * MIB);
+        let heap = RefCell::new(&mut *self.heap);
+        let served = self.realm.serve_fault(
+            self.pool,
+            Ipa::new(fault_page(exit.hpfar).raw()),
+            window,
+            &mut |hole| heap.borrow_mut().take(hole.bytes().min(8 * PAGE), PAGE),
+            &mut |memory| heap.borrow_mut().insert(memory).unwrap(),
+        );
+        let Served::Mapped(mapped) = served.unwrap() else { unreachable!("nothing was mapped") };
+        assert!(mapped.contains(Ipa::new(FREE + 5 * PAGE)) && taken.contains_range(&mapped));
+        // The rest of the hole, before and after that, of scattered pages.
+        let before = IpaRange::new(taken.base(), mapped.base()).unwrap();
+        let after = IpaRange::new(mapped.top(), taken.top()).unwrap();
+        for hole in [before, after].into_iter().filter(|hole| !hole.is_empty()) {
+            let pages = 0..hole.bytes() / PAGE;
+            let mut pages: Vec<_> = pages.map(|_| self.heap.take(PAGE, PAGE).unwrap()).collect();
+            pages.reverse();
+            self.realm.map_scattered(self.pool, hole.base(), &mut pages).unwrap();
+        }
+        assert_eq!(self.realm.memory_bytes(), 4 * MIB + 9 * PAGE);
+    }
+
+    /// The Realm asks for a change of RIPAS until all of it is done.
+    fn changes(&mut self, range: IpaRange, ripas: Ripas) {
+        let mut at = range.base().raw();
+        while at < range.top().raw() {
+            let value = u64::from(ripas == Ripas::Ram);
+            // It may change what was destroyed.
+            let (reason, exit) = self.call(Rsi::IpaStateSet, &[at, range.top().raw(), value, 1]);
+            assert_eq!(reason, ExitReason::RipasChange);
+            assert_eq!((exit.ripas_base, exit.ripas_top), (at, range.top().raw()));
+            let asked = IpaRange::new(Ipa::new(exit.ripas_base), Ipa::new(exit.ripas_top)).unwrap();
+            let name = self.rec.granule().name();
+            let ripas = Ripas::from(exit.ripas_value);
+            self.realm.set_ripas_to(self.pool, name, asked, ripas).unwrap();
+            assert_eq!(self.enter().0, ExitReason::Fiq);
+            let [status, reached, response, ..] = self.saw();
+            assert_eq!((status, response), (0, 0));
+            assert!(reached > at);
+            at = reached;
+        }
+    }
+
+    /// The Realm makes memory EMPTY, of a block and of pages.
+    fn gives_memory_back(&mut self) {
+        let balloon = range(FREE + MIB, MIB + 12 * PAGE);
+        let before = self.realm.memory_bytes();
+        self.changes(balloon, Ripas::Empty);
+        let mut back = Vec::new();
+        self.realm.reclaim(self.pool, balloon, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!(self.home(back), balloon.bytes());
+        assert_eq!(self.realm.memory_bytes(), before - balloon.bytes());
+        self.changes(balloon, Ripas::Ram);
+        let memory = self.heap.take(balloon.bytes(), 2 * MIB).unwrap();
+        self.realm.map(self.pool, balloon.base(), memory).map_err(|failed| failed.error).unwrap();
+    }
+
+    /// Memory becomes shared at its alias, read-only there, and private again.
+    fn shares(&mut self) {
+        let (realm, access) = (self.realm, SharedAccess::MEMORY);
+        let swiotlb = range(FREE + 2 * MIB - 8 * PAGE, 16 * PAGE);
+        self.changes(swiotlb, Ripas::Empty);
+        let heap = RefCell::new(&mut *self.heap);
+        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        realm.convert_to_shared(self.pool, swiotlb, access, home).unwrap();
+        assert_eq!(realm.shared_bytes(), swiotlb.bytes());
+        let alias = swiotlb.base().raw() + realm.geometry().unprotected_base().raw();
+        let mut read_only = access;
+        read_only.permissions.write = false;
+        realm.reshare(self.pool, range(alias, 3 * PAGE), read_only, home).unwrap();
+        realm.reshare(self.pool, range(alias, 3 * PAGE), access, home).unwrap();
+        let block = heap.borrow_mut().take(2 * MIB, 2 * MIB).unwrap();
+        let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
+        realm
+            .share(self.pool, window.base(), block, access)
+            .map_err(|failed| failed.error)
+            .unwrap();
+        realm.unshare(self.pool, window, home).unwrap();
+        self.changes(swiotlb, Ripas::Ram);
+        let heap = RefCell::new(&mut *self.heap);
+        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        realm.convert_to_private(self.pool, swiotlb, home).unwrap();
+        assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
+    }
+
+    /// Memory goes from under the Realm and other memory comes; what can be a block is one in the end.
+    fn is_moved(&mut self) {
+        let all = range(FREE, 4 * MIB);
+        let mut back = Vec::new();
+        self.realm.reclaim(self.pool, all, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!(self.home(back), all.bytes());
+        for ripas in [Ripas::Empty, Ripas::Ram] {
+            self.changes(all, ripas);
+        }
+        let memory = self.heap.take(4 * MIB, 2 * MIB).unwrap();
+        self.realm.map(self.pool, all.base(), memory).map_err(|failed| failed.error).unwrap();
+        let folded = self.realm.fold(self.pool, all, FoldPolicy::Blocks).unwrap();
+        assert_eq!(folded.kept, 0);
+        for block in [FREE, FREE + 2 * MIB] {
+            assert_eq!(self.realm.memory_at(Ipa::new(block)), Some(range(block, 2 * MIB)));
+        }
+    }
+
+    fn turns_itself_off(&mut self) {
+        self.both.say(&format!("guest smc {SYSTEM_OFF:x}"));
+        let (reason, exit) = self.enter();
+        assert_eq!((reason, exit.gprs[0]), (ExitReason::Psci, SYSTEM_OFF));
+    }
+}

@@ -1,0 +1,76 @@
+//! Whole lives of Realms that run, on two RMMs that have to agree; see `both/rmms.rs` for which.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod life;
+mod planes;
+#[path = "../both/rmms.rs"]
+mod rmms;
+#[path = "../planes/step.rs"]
+mod step;
+
+use realm_builder::{New, Realm, RealmConfig, RealmStorage};
+use rmi_abi::realm::HashAlgorithm;
+use rmi_abi::rtt::Level;
+use rmi_host::granules::Host as HostHand;
+use rmi_host::{CountingLedger, Discovered, Host, Platform, SessionOptions, Undelegated};
+use sro::{GranuleSet, Pool, PoolStorage, activate};
+
+use life::Whole;
+use rmms::Both;
+
+pub(crate) const PAGE: u64 = 0x1000;
+pub(crate) const MIB: u64 = 1 << 20;
+const MEMORY: u64 = 64 * MIB;
+
+pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+
+/// What happens to a Realm from its creation to its end.
+trait Life {
+    fn live<P: Platform>(
+        &self,
+        both: &Both,
+        realm: Realm<'_, '_, P, New>,
+        pool: &mut Pool<'_>,
+        heap: &mut Heap,
+    );
+}
+
+/// A life with this configuration. In the end all memory is back.
+fn live(config: &RealmConfig, life: &impl Life) {
+    let both = Both::new();
+    let mut heap = Heap::new((0..128).map(|_| Undelegated::empty()).collect());
+    heap.insert(both.take_memory(MEMORY)).unwrap();
+    let whole: Vec<_> = heap.iter().collect();
+    let mut places = PoolStorage::<64>::new();
+    let mut pool = Pool::new(&mut places, heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
+    pool.add(heap.take(128 * PAGE, PAGE).unwrap()).unwrap();
+    let ledger = CountingLedger::new();
+    let platform = Host::new(&both, &both).with_ledger(&ledger);
+    let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    found.configure(pool.pages().page).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+
+    let mut storage = Box::new(RealmStorage::<64, 16>::new());
+    let realm = Realm::create(&rmm, config, &mut *storage, &mut pool).unwrap();
+    life.live(&both, realm, &mut pool, &mut heap);
+
+    pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
+    assert_eq!(heap.iter().collect::<Vec<_>>(), whole);
+    let balance = ledger.balance();
+    assert_eq!((balance.outstanding(), balance.quarantined), (0, 0), "{balance}");
+}
+
+#[test]
+fn realms_of_all_kinds() {
+    for hash in [HashAlgorithm::Sha256, HashAlgorithm::Sha512] {
+        for (width, start_level) in
+            [(40, Level::L1), (40, Level::L0), (36, Level::L1), (33, Level::L1)]
+        {
+            let mut config = RealmConfig::new(width);
+            config.hash = hash;
+            config.start_level = Some(start_level);
+            config.personalization = [width; 64];
+            live(&config, &Whole { config: &config });
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Any sequence of changes to what the trees of a Realm with planes show.
+
+use proptest::prelude::*;
+use realm_builder::{Content, New, PlaneTables, Realm, RealmConfig, Region};
+use rmi_abi::Ipa;
+use rmi_abi::rtt::Level;
+use rmi_host::Platform;
+use sro::Pool;
+
+use crate::rmms::Both;
+use crate::step::{RAM, Step, steps, take};
+use crate::{Heap, Life, MIB, live};
+
+struct Sequence(Vec<Step>);
+
+impl Life for Sequence {
+    fn live<P: Platform>(
+        &self,
+        _: &Both,
+        mut realm: Realm<'_, '_, P, New>,
+        pool: &mut Pool<'_>,
+        heap: &mut Heap,
+    ) {
+        let first = heap.take(4 * MIB, 2 * MIB).unwrap();
+        let last = heap.take(2 * MIB, 2 * MIB).unwrap();
+        let mut regions = [
+            Region::new(Ipa::new(RAM), first, Content::Unspecified),
+            Region::new(Ipa::new(RAM + 4 * MIB), last, Content::Unspecified),
+        ];
+        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+        let home = &mut |memory| heap.insert(memory).unwrap();
+        for step in &self.0 {
+            take(&realm, pool, home, *step);
+        }
+        assert_eq!(realm.tear_down([], pool, home), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_rmms_show_the_same(steps in prop::collection::vec(steps(), 1..24)) {
+        let mut config = RealmConfig::new(40);
+        config.start_level = Some(Level::L1);
+        (config.num_aux_planes, config.plane_tables) = (2, Some(PlaneTables::PerPlane));
+        live(&config, &Sequence(steps));
+    }
+}

@@ -1,0 +1,360 @@
+//! An RMM in another process, which is told what to do line by line.
+//!
+//! `docs/model-protocol.md` of the project describes the lines. The model speaks them (`cargo run -p rmm-model --example rmm_server`), and so can firmware that was built as a
+//! program: what drives the model drives that.
+//!
+//! ```no_run
+//! use std::process::Command;
+//!
+//! use rmi_host::lines::Lines;
+//! use rmi_host::{Discovered, Host, SessionOptions};
+//!
+//! let lines = Lines::spawn(&mut Command::new("rmm_server"))?;
+//! let memory = lines.take_memory()?;
+//! let found = Discovered::probe(Host::new(&lines, &lines), SessionOptions::default());
+//! # let _ = (memory, found);
+//! # Ok::<(), rmi_host::lines::LinesError>(())
+//! ```
+#![expect(
+    unsafe_code,
+    reason = "the door is an unsafe trait; the one token of memory that exists only behind it"
+)]
+
+use std::boxed::Box;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::string::{String, ToString};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::vec::Vec;
+use std::{fmt, format};
+
+use rmi_abi::{Pa, PaRange, ResultWord};
+
+use crate::access::{AccessFault, HostAccess};
+use crate::conduit::{Conduit, Registers, Simulated};
+use crate::granules::Undelegated;
+
+/// Bytes of memory in one line.
+const CHUNK: usize = 1 << 10;
+/// The longest line that is read: far more than any answer has.
+const LONGEST: u64 = 1 << 20;
+/// The most lines of one answer.
+const MOST: usize = 1 << 16;
+
+/// The door to an RMM behind the line protocol, and to the host memory there. Any number of threads may share one; one line is under way at a time.
+///
+/// When the other end is gone, or does not make sense, every call is answered with `NOT_SUPPORTED` (all ones), as by firmware without an RMM, and memory cannot be reached;
+/// [`Lines::say`] tells why. An other end that never answers is waited for.
+pub struct Lines {
+    ends: Mutex<Ends>,
+    banner: String,
+}
+
+struct Ends {
+    lines: Box<dyn Write + Send>,
+    answers: Box<dyn BufRead + Send>,
+    process: Option<Child>,
+    is_gone: bool,
+    memory_taken: bool,
+}
+
+/// What a line was answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The lines that start with `- `, without that.
+    pub rows: Vec<String>,
+    /// What follows `ok` in the last line.
+    pub words: String,
+}
+
+impl Lines {
+    /// Talks to whoever reads `lines` and writes `answers`, once that is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`LinesError`] when there is no `ok ready` first.
+    pub fn new(
+        answers: impl BufRead + Send + 'static,
+        lines: impl Write + Send + 'static,
+    ) -> Result<Self, LinesError> {
+        Self::with(Box::new(answers), Box::new(lines), None)
+    }
+
+    /// Starts a program and talks to it through its standard input and output. It ends with this value.
+    ///
+    /// # Errors
+    ///
+    /// [`LinesError::Io`] when it cannot be started, and as [`Lines::new`].
+    pub fn spawn(command: &mut Command) -> Result<Self, LinesError> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        match (process.stdin.take(), process.stdout.take()) {
+            (Some(lines), Some(answers)) => {
+                Self::with(Box::new(BufReader::new(answers)), Box::new(lines), Some(process))
+            }
+            // Both were asked for.
+            _ => Err(LinesError::Gone),
+        }
+    }
+
+    fn with(
+        answers: Box<dyn BufRead + Send>,
+        lines: Box<dyn Write + Send>,
+        process: Option<Child>,
+    ) -> Result<Self, LinesError> {
+        let mut ends = Ends { lines, answers, process, is_gone: false, memory_taken: false };
+        let ready = ends.read()?;
+        let banner = match ready.words.strip_prefix("ready") {
+            Some(banner) => banner.trim().to_string(),
+            None => return Err(LinesError::Nonsense { answer: ready.words }),
+        };
+        Ok(Self { ends: Mutex::new(ends), banner })
+    }
+
+    /// What the RMM calls itself.
+    #[must_use]
+    pub fn banner(&self) -> &str {
+        &self.banner
+    }
+
+    /// Says one line, for what is not a call of the host: `guest`, `glog`, `cpu`, the back doors to memory.
+    ///
+    /// `reset` and `quit` end the session of a host that has one.
+    ///
+    /// # Errors
+    ///
+    /// [`LinesError`].
+    pub fn say(&self, line: &str) -> Result<Answer, LinesError> {
+        self.ends().say(line)
+    }
+
+    /// Where memory is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::say`].
+    pub fn memory(&self) -> Result<PaRange, LinesError> {
+        let answer = self.say("mem")?;
+        let mut words = answer.words.split_whitespace();
+        let range = match (words.next(), number(words.next()), number(words.next())) {
+            (Some("dram"), Some(base), Some(size)) => PaRange::with_size(Pa::new(base), size).ok(),
+            _ => None,
+        };
+        range.ok_or(LinesError::Nonsense { answer: answer.words })
+    }
+
+    /// All memory as one token of host memory; the first time. After that there is none left and the token is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::memory`].
+    pub fn take_memory(&self) -> Result<Undelegated, LinesError> {
+        let range = self.memory()?;
+        if core::mem::replace(&mut self.ends().memory_taken, true) {
+            return Ok(Undelegated::empty());
+        }
+        // SAFETY: the memory exists only at the other end, which nothing can refer into, and this is the only token ever made of it here.
+        Ok(unsafe { Undelegated::from_raw(range) })
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Ends> {
+        // Nothing panics between a line and its answer.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("banner", &self.banner).finish_non_exhaustive()
+    }
+}
+
+impl Ends {
+    fn say(&mut self, line: &str) -> Result<Answer, LinesError> {
+        let words = line.trim();
+        if words.is_empty() || words.starts_with('#') || words.contains(['\n', '\r']) {
+            return Err(LinesError::NotALine);
+        }
+        if self.is_gone {
+            return Err(LinesError::Gone);
+        }
+        let written =
+            self.lines.write_all(format!("{words}\n").as_bytes()).and_then(|()| self.lines.flush());
+        let answer = written.map_err(LinesError::from).and_then(|()| self.read());
+        // After anything but an answer nobody knows which answer belongs to which line.
+        self.is_gone |= !matches!(answer, Ok(_) | Err(LinesError::Refused { .. }));
+        answer
+    }
+
+    fn read(&mut self) -> Result<Answer, LinesError> {
+        let mut rows = Vec::new();
+        while rows.len() < MOST {
+            let line = self.read_line()?;
+            if let Some(row) = line.strip_prefix("- ") {
+                rows.push(row.to_string());
+                continue;
+            }
+            let (first, words) = line.split_once(' ').unwrap_or((&line, ""));
+            return match first {
+                "ok" => Ok(Answer { rows, words: words.to_string() }),
+                "err" => Err(LinesError::Refused { why: words.to_string() }),
+                "!" => Err(LinesError::Dead { why: words.to_string() }),
+                _ => Err(LinesError::Nonsense { answer: line }),
+            };
+        }
+        Err(LinesError::Nonsense { answer: format!("{MOST} lines") })
+    }
+
+    fn read_line(&mut self) -> Result<String, LinesError> {
+        let mut line = Vec::new();
+        let read = (&mut self.answers).take(LONGEST).read_until(b'\n', &mut line)?;
+        match line.split_last() {
+            Some((b'\n', line)) => Ok(String::from_utf8_lossy(line).trim_end().to_string()),
+            _ if read == 0 => Err(LinesError::Gone),
+            _ => Err(LinesError::Nonsense { answer: format!("{read} bytes without an end") }),
+        }
+    }
+}
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            // Whether it ended by itself or not, it is gone then.
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// Why a line has no answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum LinesError {
+    /// Nothing that is answered: empty, a comment, or more than a line.
+    NotALine,
+    /// The other end would not do it: `err`, and why in a word.
+    #[non_exhaustive]
+    Refused {
+        /// What follows `err`.
+        why: String,
+    },
+    /// The RMM died of it: `!`.
+    #[non_exhaustive]
+    Dead {
+        /// What follows `!`.
+        why: String,
+    },
+    /// This is no answer.
+    #[non_exhaustive]
+    Nonsense {
+        /// What came instead.
+        answer: String,
+    },
+    /// There is nobody at the other end, or what came from there last was no answer.
+    Gone,
+    /// The line could not be sent, or the answer not read.
+    Io(io::Error),
+}
+
+impl From<io::Error> for LinesError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl fmt::Display for LinesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotALine => write!(f, "this is not one line that is answered"),
+            Self::Refused { why } => write!(f, "refused: {why}"),
+            Self::Dead { why } => write!(f, "the RMM died: {why}"),
+            Self::Nonsense { answer } => write!(f, "not an answer: {answer}"),
+            Self::Gone => write!(f, "nobody answers"),
+            Self::Io(_) => write!(f, "cannot reach the other end"),
+        }
+    }
+}
+
+impl std::error::Error for LinesError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+fn number(word: Option<&str>) -> Option<u64> {
+    let digits = word.filter(|word| word.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn registers(words: &str) -> Option<Registers> {
+    let mut registers = Registers::default();
+    let mut words = words.split_whitespace();
+    for register in &mut registers {
+        *register = number(words.next())?;
+    }
+    words.next().is_none().then_some(registers)
+}
+
+fn hex(digits: &str, into: &mut [u8]) -> Option<()> {
+    let (pairs, []) = digits.as_bytes().as_chunks::<2>() else { return None };
+    if pairs.len() != into.len() {
+        return None;
+    }
+    for (byte, pair) in into.iter_mut().zip(pairs) {
+        let digits = core::str::from_utf8(pair).ok();
+        *byte = number(digits)?.try_into().ok()?;
+    }
+    Some(())
+}
+
+/// Where the `n`-th chunk is.
+fn chunk_at(at: Pa, n: usize) -> Result<Pa, AccessFault> {
+    at.checked_add((n * CHUNK) as u64).ok_or(AccessFault { at })
+}
+
+// SAFETY: `Simulated`, see below; what the other end says of its memory is about no memory of this program.
+unsafe impl Conduit for Lines {
+    unsafe fn call(&self, call: Registers) -> Registers {
+        let mut line = String::from("smc");
+        for register in call {
+            // Writing to a string does not fail.
+            let _ = write!(line, " {register:x}");
+        }
+        let mut ends = self.ends();
+        let answer = ends.say(&line).ok().and_then(|answer| registers(&answer.words));
+        answer.unwrap_or_else(|| {
+            ends.is_gone = true;
+            [ResultWord::NOT_SUPPORTED.0, 0, 0, 0, 0, 0, 0, 0]
+        })
+    }
+}
+
+// SAFETY: the memory is at the other end of a pipe; nothing there reaches memory of this program.
+unsafe impl Simulated for Lines {}
+
+impl HostAccess for Lines {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        for (n, chunk) in into.chunks_mut(CHUNK).enumerate() {
+            let at = chunk_at(at, n)?;
+            let line = format!("hr {:x} {:x}", at.raw(), chunk.len());
+            let answer = self.say(&line).map_err(|_| AccessFault { at })?;
+            hex(&answer.words, chunk).ok_or(AccessFault { at })?;
+        }
+        Ok(())
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        for (n, chunk) in from.chunks(CHUNK).enumerate() {
+            let at = chunk_at(at, n)?;
+            let mut line = format!("hw {:x} ", at.raw());
+            for byte in chunk {
+                let _ = write!(line, "{byte:02x}");
+            }
+            self.say(&line).map_err(|_| AccessFault { at })?;
+        }
+        Ok(())
+    }
+}
