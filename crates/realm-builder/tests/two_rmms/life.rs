@@ -13,7 +13,7 @@ use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RecEnter, RecExit};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
-use rmi_host::command::SharedAccess;
+use rmi_host::command::{AuxTree, SharedAccess};
 use sro::{Pool, RecObject};
 use zerocopy::FromZeros;
 
@@ -98,6 +98,7 @@ impl Life for Whole<'_> {
         bench.gives_memory_back();
         bench.shares();
         bench.is_moved();
+        bench.permits();
         bench.turns_itself_off();
         assert_eq!(realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap()), None);
     }
@@ -115,7 +116,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
 
     /// The Realm makes a call; the exit that follows.
     fn call(&mut self, command: Rsi, arguments: &[u64]) -> (ExitReason, RecExit) {
-        let mut line = format!("guest smc {:x}", command.fid(Version::V1_0).unwrap().0);
+        let mut line = format!("guest smc {:x}", command.fid(Version::V1_1).unwrap().0);
         for argument in arguments {
             line.push_str(&format!(" {argument:x}"));
         }
@@ -269,6 +270,39 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         for block in [FREE, FREE + 2 * MIB] {
             assert_eq!(self.realm.memory_at(Ipa::new(block)), Some(range(block, 2 * MIB)));
         }
+    }
+
+    /// The Realm gives its planes other permissions, in one tree after the other. What a plane is shown has them, too.
+    fn permits(&mut self) {
+        let trees = self.realm.aux_trees();
+        if trees == 0 {
+            return;
+        }
+        let tree = AuxTree::new(1).unwrap();
+        let shown = self.realm.map_plane(self.pool, tree, range(FREE, 2 * PAGE)).unwrap();
+        assert_eq!((shown.bytes, shown.not_ram), (2 * MIB, 0), "the block that they are in");
+        let (plane, index, read_write) = (1, 1, 3);
+        self.call(Rsi::MemSetPermValue, &[plane, index, read_write]);
+        assert_eq!(self.saw()[0], 0);
+        let parts = range(FREE + PAGE, 2 * MIB);
+        let (mut base, top, mut cookie) = (parts.base().raw(), parts.top().raw(), 0);
+        for left in (0..=trees).rev() {
+            let (reason, exit) = self.call(Rsi::MemSetPermIndex, &[base, top, index, cookie]);
+            assert_eq!(reason, ExitReason::S2apChange);
+            assert_eq!((exit.s2ap_base, exit.s2ap_top), (parts.base().raw(), top));
+            let name = self.rec.granule().name();
+            assert_eq!(self.realm.set_s2ap(self.pool, name, parts).unwrap().top, parts.top());
+            assert_eq!(self.enter().0, ExitReason::Fiq);
+            let [status, reached, response, next, ..] = self.saw();
+            assert_eq!((status, response, next == 0), (0, 0, left == 0));
+            assert!(left > 0 || reached == top);
+            (base, cookie) = (reached, next);
+        }
+        let shown = self.realm.map_plane(self.pool, tree, range(FREE, 4 * PAGE)).unwrap();
+        assert_eq!((shown.bytes, shown.not_ram), (4 * PAGE, 0), "the block is no more");
+        self.realm.unmap_plane(tree, range(FREE + PAGE, PAGE)).unwrap();
+        let folded = self.realm.fold(self.pool, range(FREE, 4 * MIB), FoldPolicy::Blocks).unwrap();
+        assert_eq!(folded.blocks, 2);
     }
 
     fn turns_itself_off(&mut self) {

@@ -8,7 +8,7 @@ mod rmms;
 #[path = "../planes/step.rs"]
 mod step;
 
-use realm_builder::{New, Realm, RealmConfig, RealmStorage};
+use realm_builder::{New, PlaneTables, Realm, RealmConfig, RealmStorage};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::Host as HostHand;
@@ -63,13 +63,20 @@ fn live(config: &RealmConfig, life: &impl Life) {
 #[test]
 fn realms_of_all_kinds() {
     for hash in [HashAlgorithm::Sha256, HashAlgorithm::Sha512] {
-        for (width, start_level) in
-            [(40, Level::L1), (40, Level::L0), (36, Level::L1), (33, Level::L1)]
-        {
+        for (width, start_level, planes) in [
+            (40, Level::L1, 0),
+            (40, Level::L0, 0),
+            (36, Level::L1, 0),
+            (33, Level::L1, 0),
+            (40, Level::L1, 2),
+            (36, Level::L1, 3),
+        ] {
             let mut config = RealmConfig::new(width);
             config.hash = hash;
             config.start_level = Some(start_level);
             config.personalization = [width; 64];
+            config.num_aux_planes = planes;
+            config.plane_tables = (planes > 0).then_some(PlaneTables::PerPlane);
             live(&config, &Whole { config: &config });
         }
     }
