@@ -94,6 +94,11 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                     (false, _) => row.count(row.level.entry_bytes()),
                 };
             }
+            let mut from = top;
+            while let Some(row) = shadow.shown_row(tree, from, self.geometry.end(), 1) {
+                from = row.range.top();
+                sum.unmap += 1;
+            }
         }
         sum
     }

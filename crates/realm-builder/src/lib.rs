@@ -173,7 +173,6 @@
 //!
 //! All are off by default and only add: `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
 #![no_std]
-#![forbid(unsafe_code)]
 
 pub mod any;
 mod claims;

@@ -4,9 +4,9 @@
 //! of no planes; an auxiliary tree shows it after [`Realm::map_plane`] or [`Realm::serve_plane_fault`], and as long as it stays as it is: taking memory back, splitting or folding a block and emptying memory
 //! hide it first in all trees. A plane that needs it faults and is served again.
 //!
-//! What is shared with the Realm, the unprotected half, is shown in the primary tree only. No document says that the RMM sees to it that host memory goes from auxiliary trees before it goes from the primary one, so showing it is
-//! `unsafe`, and an embedder who wants it calls `rtt_aux_map_unprotected` or `rtt_aux_unprot_map` and keeps the promise made there.
-
+//! What is shared with the Realm, the unprotected half, is shown by [`Realm::map_plane_shared`]: there an auxiliary tree refers to the primary tree's own tables, one for each root entry (1 GiB, where walks start at
+//! level 1), and from then on has all that is shared there, and loses all that is not shared any more.
+//!
 //! ```
 //! # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
 //! # use rmi_abi::{Dialect, Ipa, IpaRange};
@@ -43,6 +43,7 @@
 //! ```
 
 mod hide;
+mod shared;
 mod show;
 
 use rmi_abi::{Ipa, IpaRange};
@@ -107,7 +108,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 
     /// Serves a fault in any tree: as [`Realm::serve_fault`], and shows the memory around the address in the tree that lacked it, up to the leaf table (2 MiB) that covers it and inside `window`. `tree` is the exit's `rtt_tree`; it does
-    /// not matter where planes share a tree.
+    /// not matter where planes share a tree. Where the tree lacks what is shared with the Realm at that address, that is [shown](Realm::map_plane_shared).
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, RMI_RTT_AUX_PROT_MAP.
     ///
@@ -133,10 +134,14 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 Some(aux.ok_or(BuildError::NoTree { tree, trees: aux_trees })?)
             }
         };
-        let served = self.serve_fault(pool, ipa, window, supply, home)?;
-        let Some(aux) = aux else { return Ok(served) };
         let granule = self.rmm.granule_size().bytes();
         let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
+        if let (Some(aux), Some(shared)) = (aux, self.shared_at(ipa)) {
+            let shown = self.show_shared(pool, aux, page)?;
+            return Ok(if shown { Served::Mapped(shared) } else { Served::Present });
+        }
+        let served = self.serve_fault(pool, ipa, window, supply, home)?;
+        let Some(aux) = aux else { return Ok(served) };
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(pool, aux, around) {
             // What is in the way around the address does not concern the plane that waits.
@@ -149,11 +154,16 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
     }
 
-    fn check_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+    fn check_tree(&self, tree: AuxTree) -> Result<(), BuildError> {
         let trees = self.aux_trees();
         if usize::from(tree.index()) > trees {
             return Err(BuildError::NoTree { tree: tree.index().into(), trees });
         }
+        Ok(())
+    }
+
+    fn check_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+        self.check_tree(tree)?;
         self.check_protected(range, range.bytes())?;
         self.check_aligned(range)
     }

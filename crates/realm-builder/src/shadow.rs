@@ -89,6 +89,8 @@ pub(crate) struct Shadow<'m> {
     aux_trees: u8,
     /// Entries of auxiliary trees that show memory, or may.
     shown: usize,
+    /// How many of them are in the unprotected half, where they refer to tables of the primary tree.
+    referring: usize,
     /// First room of those that were used and are free.
     free: u32,
     /// First room of those that were never used.
@@ -135,6 +137,7 @@ impl<'m> Shadow<'m> {
             rooms,
             aux_trees,
             shown: 0,
+            referring: 0,
             free: NOWHERE,
             fresh: roots,
             tables: 0,

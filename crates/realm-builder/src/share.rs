@@ -156,7 +156,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
         self.check_unprotected(range, range.bytes())?;
-        let mut held = self.hold(range, |_| Ok(()))?;
+        let mut held = self.hold_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
         held.reserve_shared(cuts)?;
         self.unshare_held(&mut held, pool, range, home)
@@ -173,6 +173,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         for end in [range.base(), range.top()] {
             self.split_shared(held, pool, end)?;
         }
+        self.hide_emptied(range)?;
         loop {
             let piece = self.shadow.lock().cut_shared(&range);
             let Some(piece) = piece else { return Ok(()) };
@@ -201,7 +202,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ) -> Result<(), BuildError> {
         self.check_unprotected(range, range.bytes())?;
         // To the end: if somebody else took a part away in between, the rest would be mapped in its place.
-        let mut held = self.hold(range, |_| Ok(()))?;
+        let mut held = self.hold_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
         held.reserve_shared(cuts)?;
         let mut from = range.base();

@@ -113,8 +113,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {
-        if tree.is_none() {
-            // A block that is split changes in the primary tree.
+        if tree.is_none() && self.geometry.is_protected(ipa) {
+            // A block that is split changes in the primary tree. In the other half auxiliary trees have the same table.
             let whole =
                 IpaRange::with_size(ipa.align_down(level.table_bytes()), level.table_bytes());
             self.hide_everywhere(whole.unwrap_or(IpaRange::empty(ipa)))?;

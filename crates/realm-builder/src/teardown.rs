@@ -10,7 +10,7 @@ use sro::{Pool, RecObject, drive};
 use rmi_abi::rtt::Level;
 
 use crate::realm::{Realm, Terminated};
-use crate::shadow::{At, Next, Shows, tag};
+use crate::shadow::{At, Next, Row, Shows, tag};
 use crate::unmap::Harvest;
 
 /// How far taking a Realm apart has come.
@@ -27,7 +27,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     ///
     /// Memory goes to `home`; tables go to the pool, still delegated. The work is where it was left, however it was left.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_AUX_PROT_UNMAP, RMI_RTT_AUX_DESTROY, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_UNMAP, RMI_RTT_UNPROT_UNMAP, RMI_RTT_AUX_PROT_UNMAP, RMI_RTT_AUX_DESTROY, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
     ///
     /// # Errors
     ///
@@ -56,6 +56,10 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         idle: &mut u32,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Progress, Error> {
+        if let Some((tree, row)) = self.reference() {
+            self.hide_reference(tree, row, idle)?;
+            return Ok(Progress::More);
+        }
         let shared = self.shadow.get_mut().shared.pop();
         if let Some(piece) = shared {
             if let Some(rest) = self.unshare_some(piece, idle, home)? {
@@ -86,6 +90,12 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         };
         self.homeward = homeward;
         result
+    }
+
+    /// What an auxiliary tree refers to in the unprotected half: that has to go before what is shared there.
+    fn reference(&mut self) -> Option<(AuxTree, Row)> {
+        let (base, top) = (self.geometry.unprotected_base(), self.geometry.end());
+        self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
     }
 
     fn unmap_first(
@@ -236,6 +246,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
 
     /// Where the next step is taken, and of what kind it is.
     fn next_place(&mut self) -> Option<(u8, Ipa)> {
+        if let Some((tree, row)) = self.reference() {
+            return Some((2 + tree.index(), row.range.base()));
+        }
         let shadow = self.shadow.get_mut();
         if let Some(piece) = shadow.shared.iter().next_back() {
             return Some((0, piece.range().base()));
@@ -252,6 +265,11 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
 
     /// Takes what cannot be taken apart out of the records, back from the RMM if that returns it.
     fn give_up_next(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+        if let Some((tree, row)) = self.reference() {
+            // The tables that it refers to will not go either, and are given up in their turn.
+            self.shadow.get_mut().note(tree, row.range, Shows::Nothing);
+            return;
+        }
         if let Some(piece) = self.shadow.get_mut().shared.pop() {
             self.abandon_piece(&piece);
             return;

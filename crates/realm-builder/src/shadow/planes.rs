@@ -5,6 +5,8 @@
 //!
 //! An auxiliary tree has a table only where the primary one has the same, and an entry that shows memory has the size of the primary one. So whoever has claimed an entry of the primary tree
 //! has all that is shown of it.
+//!
+//! In the unprotected half an auxiliary tree has nothing but root entries, and those that show memory refer to the primary tree's own tables.
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
@@ -165,6 +167,9 @@ impl Shadow<'_> {
         *cell = Cell::number(number);
         room.live = room.live + u16::from(is) - u16::from(was);
         self.shown = self.shown + usize::from(is) - usize::from(was);
+        if self.geometry.is_unprotected(at.base) {
+            self.referring = self.referring + usize::from(is) - usize::from(was);
+        }
     }
 
     /// The first entries of the primary tree from `from` on, and below `top`, that map memory which an auxiliary tree does not surely show: of one size, and one after the other. The first may begin before
@@ -210,6 +215,15 @@ impl Shadow<'_> {
             };
         }
         row
+    }
+
+    /// The first root entry of an auxiliary tree that refers to a table of the primary one for a part of a range of the unprotected half, or may.
+    pub(crate) fn reference(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
+        if self.referring == 0 {
+            return None;
+        }
+        let row = |tree| self.shown_row(tree, range.base(), range.top(), 1);
+        self.aux_trees().find_map(|tree| row(tree).map(|row| (tree, row)))
     }
 
     /// Whether one entry could say the same as the table of `level` that covers `ipa` in an auxiliary tree.

@@ -7,7 +7,7 @@ use rmi_abi::esr::fault_page;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RecEnter, RecExit};
 use rmi_abi::{Ipa, IpaRange};
-use rmi_host::command::AuxTree;
+use rmi_host::command::{AuxTree, SharedAccess};
 use rmm_model::{Action, Script};
 use sro::RecObject;
 use zerocopy::FromZeros;
@@ -138,6 +138,7 @@ fn run(
             ExitReason::Fiq if pauses == 1 => {
                 pauses += 1;
                 second(realm, b)?;
+                shares(realm, b)?;
             }
             ExitReason::Psci => return Some(()),
             _ => return None,
@@ -173,5 +174,29 @@ fn second(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>
     let folded = realm.fold(b.pool, block, FoldPolicy::Blocks).ok()?;
     let aux = u64::from(realm.aux_trees() > 0);
     assert!(folded.auxiliary == aux && folded.blocks == 1 || b.door.has_struck(), "{folded:?}");
+    Some(())
+}
+
+/// Memory that host and Realm share, shown in a tree; some of it, and what shows it, is left to the end.
+fn shares(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
+    let half = realm.geometry().unprotected_base().raw();
+    let share = |b: &mut Bench<'_, '_, '_>, at| {
+        let memory = b.heap.take(2 * PAGE, PAGE)?;
+        let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
+        shared.map_err(|failed| b.heap.insert(failed.host).unwrap()).ok()
+    };
+    share(b, half)?;
+    if realm.aux_trees() > 0 {
+        realm.map_plane_shared(b.pool, tree(1), range(half, PAGE)).ok()?;
+        realm.unmap_plane_shared(tree(1), range(half, PAGE)).ok()?;
+        for index in 1..=u8::try_from(realm.aux_trees()).unwrap() {
+            realm.map_plane_shared(b.pool, tree(index), range(half + PAGE, PAGE)).ok()?;
+        }
+    }
+    share(b, half + 4 * MIB2)?;
+    for at in [half, half + 4 * MIB2] {
+        let home = &mut |memory| b.heap.insert(memory).unwrap();
+        realm.unshare(b.pool, range(at, PAGE), home).ok()?;
+    }
     Some(())
 }

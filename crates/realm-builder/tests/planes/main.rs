@@ -7,6 +7,7 @@ mod life;
 mod mec;
 mod permissions;
 mod sequences;
+mod shared;
 mod step;
 mod threads;
 mod trees;

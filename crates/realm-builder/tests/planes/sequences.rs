@@ -1,12 +1,12 @@
 //! Any sequence of changes to what a Realm's trees show.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
 use realm_builder::{Content, PlaneTables, Realm, RealmStorage, Region};
 use rmi_abi::Ipa;
 
-use crate::bench::{Bench, DIALECTS, Ending, MIB2, config, live, options};
+use crate::bench::{Bench, DIALECTS, Ending, MIB2, PAGE, config, live, options};
 use crate::step::{RAM, steps, take};
 
 proptest! {
@@ -18,7 +18,7 @@ proptest! {
         for dialect in DIALECTS {
             let refused = Cell::new(0);
             let life = |b: &mut Bench<'_, '_, '_>| {
-                let mut storage = Box::new(RealmStorage::<48, 4>::new());
+                let mut storage = Box::new(RealmStorage::<48, 32>::new());
                 let config = config(2, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut *storage, b.pool).unwrap();
                 let first = b.heap.take(2 * MIB2, MIB2).unwrap();
@@ -29,8 +29,10 @@ proptest! {
                 ];
                 realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
                 for step in &steps {
-                    let home = &mut |memory| b.heap.insert(memory).unwrap();
-                    refused.set(refused.get() + take(&realm, b.pool, home, *step));
+                    let heap = RefCell::new(&mut *b.heap);
+                    let supply = &mut |bytes| heap.borrow_mut().take(bytes, PAGE).unwrap();
+                    let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+                    refused.set(refused.get() + take(&realm, b.pool, supply, home, *step));
                 }
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 realm.tear_down([], b.pool, home).is_none()

@@ -1,16 +1,17 @@
 //! Changes to what a Realm's trees show.
 
 use proptest::prelude::*;
-use realm_builder::{FoldPolicy, New, Realm};
+use realm_builder::{BuildError, FoldPolicy, New, Realm, RegionProblem};
 use rmi_abi::rtt::Level;
-use rmi_abi::{Ipa, IpaRange};
-use rmi_host::command::AuxTree;
+use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 /// Where the Realm has its memory: three blocks.
 pub(crate) const RAM: u64 = 0x4000_0000;
 const BLOCKS: u64 = 3;
+const SHARED: u64 = 1 << 39;
 const PAGE: u64 = 0x1000;
 
 /// A change.
@@ -21,6 +22,10 @@ pub(crate) enum Step {
     Split(IpaRange),
     Fold(IpaRange, FoldPolicy),
     Reclaim(IpaRange),
+    Share(IpaRange),
+    Unshare(IpaRange),
+    ShowShared(u8, IpaRange),
+    HideShared(u8, IpaRange),
 }
 
 fn ranges() -> impl Strategy<Value = IpaRange> {
@@ -32,6 +37,14 @@ fn ranges() -> impl Strategy<Value = IpaRange> {
     })
 }
 
+/// A few pages below one of two root entries of the unprotected half, around the ends of tables.
+fn shared_ranges() -> impl Strategy<Value = IpaRange> {
+    let base = (0..2u64, prop_oneof![0..6u64, 508..514u64]);
+    (base, 1..6u64).prop_map(|((root, page), pages)| {
+        IpaRange::with_size(Ipa::new(SHARED + (root << 30) + page * PAGE), pages * PAGE).unwrap()
+    })
+}
+
 pub(crate) fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (1..=2u8, ranges()).prop_map(|(tree, range)| Step::Show(tree, range)),
@@ -40,6 +53,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
         1 => ranges().prop_map(|range| Step::Fold(range, FoldPolicy::Blocks)),
         1 => ranges().prop_map(|range| Step::Fold(range, FoldPolicy::BlocksAndVoid)),
         1 => ranges().prop_map(Step::Reclaim),
+        2 => shared_ranges().prop_map(Step::Share),
+        1 => shared_ranges().prop_map(Step::Unshare),
+        2 => (1..=2u8, shared_ranges()).prop_map(|(tree, range)| Step::ShowShared(tree, range)),
+        1 => (1..=2u8, shared_ranges()).prop_map(|(tree, range)| Step::HideShared(tree, range)),
     ]
 }
 
@@ -47,6 +64,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
 pub(crate) fn take<P: Platform>(
     realm: &Realm<'_, '_, P, New>,
     pool: &mut Pool<'_>,
+    supply: &mut dyn FnMut(u64) -> Undelegated,
     home: &mut dyn FnMut(Undelegated),
     step: Step,
 ) -> u64 {
@@ -63,6 +81,29 @@ pub(crate) fn take<P: Platform>(
         Step::Reclaim(range) => {
             realm.reclaim(pool, range, home).unwrap();
         }
+        Step::Share(range) => {
+            let memory = supply(range.bytes());
+            let access = SharedAccess::MEMORY;
+            if let Err(failed) = realm.share(pool, range.base(), memory, access) {
+                let problem = matches!(
+                    failed.error,
+                    BuildError::Region { problem: RegionProblem::Overlap { .. }, .. }
+                );
+                assert!(problem, "{failed}");
+                home(failed.host);
+            }
+        }
+        Step::Unshare(range) => realm.unshare(pool, range, home).unwrap(),
+        Step::ShowShared(index, range) => {
+            if let Err(error) = realm.map_plane_shared(pool, tree(index), range) {
+                let problem = matches!(
+                    error,
+                    BuildError::Region { problem: RegionProblem::NoMemory { .. }, .. }
+                );
+                assert!(problem && realm.rmm().dialect() == Dialect::V2_0Bet3, "{error}");
+            }
+        }
+        Step::HideShared(index, range) => realm.unmap_plane_shared(tree(index), range).unwrap(),
     }
     0
 }

@@ -301,8 +301,26 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         let shown = self.realm.map_plane(self.pool, tree, range(FREE, 4 * PAGE)).unwrap();
         assert_eq!((shown.bytes, shown.not_ram), (4 * PAGE, 0), "the block is no more");
         self.realm.unmap_plane(tree, range(FREE + PAGE, PAGE)).unwrap();
+        self.shows_what_is_shared(tree);
         let folded = self.realm.fold(self.pool, range(FREE, 4 * MIB), FoldPolicy::Blocks).unwrap();
         assert_eq!(folded.blocks, 2);
+    }
+
+    /// Plane 0 does not reach what is shared until its tree refers to it; from then on to all of it. Some is left to the end.
+    fn shows_what_is_shared(&mut self, tree: AuxTree) {
+        let (realm, half) = (self.realm, self.realm.geometry().unprotected_base().raw());
+        for at in [half, half + 4 * MIB] {
+            let memory = self.heap.take(2 * PAGE, PAGE).unwrap();
+            let shared = realm.share(self.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
+            shared.map_err(|failed| failed.error).unwrap();
+            realm.map_plane_shared(self.pool, tree, range(at, PAGE)).unwrap();
+        }
+        realm.unmap_plane_shared(tree, range(half, 1 << 30)).unwrap();
+        realm.map_plane_shared(self.pool, tree, range(half, 1 << 30)).unwrap();
+        for at in [half + PAGE, half + 4 * MIB] {
+            let home = &mut |memory| self.heap.insert(memory).unwrap();
+            realm.unshare(self.pool, range(at, PAGE), home).unwrap();
+        }
     }
 
     fn turns_itself_off(&mut self) {

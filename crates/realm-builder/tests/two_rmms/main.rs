@@ -50,7 +50,7 @@ fn live(config: &RealmConfig, life: &impl Life) {
     found.configure(pool.pages().page).unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
 
-    let mut storage = Box::new(RealmStorage::<64, 16>::new());
+    let mut storage = Box::new(RealmStorage::<64, 32>::new());
     let realm = Realm::create(&rmm, config, &mut *storage, &mut pool).unwrap();
     life.live(&both, realm, &mut pool, &mut heap);
 

@@ -1,5 +1,7 @@
 //! Any sequence of changes to what the trees of a Realm with planes show.
 
+use core::cell::RefCell;
+
 use proptest::prelude::*;
 use realm_builder::{Content, New, PlaneTables, Realm, RealmConfig, Region};
 use rmi_abi::Ipa;
@@ -9,7 +11,7 @@ use sro::Pool;
 
 use crate::rmms::Both;
 use crate::step::{RAM, Step, steps, take};
-use crate::{Heap, Life, MIB, live};
+use crate::{Heap, Life, MIB, PAGE, live};
 
 struct Sequence(Vec<Step>);
 
@@ -28,9 +30,11 @@ impl Life for Sequence {
             Region::new(Ipa::new(RAM + 4 * MIB), last, Content::Unspecified),
         ];
         realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
-        let home = &mut |memory| heap.insert(memory).unwrap();
+        let heap = RefCell::new(heap);
+        let supply = &mut |bytes| heap.borrow_mut().take(bytes, PAGE).unwrap();
+        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         for step in &self.0 {
-            take(&realm, pool, home, *step);
+            take(&realm, pool, supply, home, *step);
         }
         assert_eq!(realm.tear_down([], pool, home), None);
     }

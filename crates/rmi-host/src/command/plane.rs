@@ -176,7 +176,8 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// The mapping shows host memory that a [`SharedMemory`](crate::SharedMemory) stands for. The caller removes it from the auxiliary tree before that is unmapped from
-    /// the primary one: no document says that the RMM sees to it.
+    /// the primary one: no document says that the RMM sees to it. It is enough that the entry leads to a table: the auxiliary
+    /// tree then has the primary tree's own, which an RMM does not destroy or fold meanwhile (RMI_RTT_DESTROY of DEN0137 2.0-bet3: an address that is auxiliary-referenced).
     pub unsafe fn rtt_aux_map_unprotected(
         &self,
         rd: &Rd,

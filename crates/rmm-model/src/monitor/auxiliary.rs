@@ -226,17 +226,15 @@ impl Monitor {
         if !matches!(primary.entry, Entry::MappedNs { .. }) {
             return Err(Answer::rtt(primary.level));
         }
-        let start = realm.tree.geometry().start_level();
-        let first = walk_tree(realm, tree, range.base(), start)?;
-        if first.entry == Entry::VoidNs && start.entry_bytes() > range.bytes() {
-            return Err(Answer::walk(tree, start));
-        }
+        // What is reached is mapped by both, without a gap. That a VOID entry may be too large for the range is of no concern: there is none in this half.
         let (mut ipa, mut steps) = (range.base(), 0_u64);
         while ipa < range.top() && limit.is_none_or(|limit| steps < limit) {
-            if walk(realm, ipa, start)?.entry == Entry::VoidNs {
+            let primary = walk(realm, ipa, Level::L3)?;
+            if !matches!(primary.entry, Entry::MappedNs { .. }) {
                 break;
             }
-            ipa = copy_root(realm, tree, ipa)?.min(range.top());
+            copy_root(realm, tree, ipa)?;
+            ipa = Ipa::new(primary.top()).min(range.top());
             steps += 1;
         }
         Ok(Answer::success().x1(ipa.raw()))
@@ -253,10 +251,15 @@ impl Monitor {
         let (mut ipa, mut steps) = (range.base(), 0_u64);
         while ipa < range.top() && limit.is_none_or(|limit| steps < limit) {
             let found = walk_tree(realm, tree, ipa, start)?;
-            match found.entry {
-                Entry::VoidNs if steps == 0 => return Err(Answer::walk(tree, start)),
-                Entry::VoidNs => break,
-                _ => set(realm, tree, &found, Entry::VoidNs),
+            // Below its root table the tree has the tables of the primary one.
+            let below = match found.entry {
+                Entry::Table { .. } => walk(realm, ipa, Level::L3)?,
+                _ => found,
+            };
+            match below.entry {
+                Entry::MappedNs { .. } => set(realm, tree, &found, Entry::VoidNs),
+                _ if steps == 0 => return Err(Answer::walk(tree, below.level)),
+                _ => break,
             }
             ipa = Ipa::new(found.top()).min(range.top());
             steps += 1;

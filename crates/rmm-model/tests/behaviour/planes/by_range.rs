@@ -176,13 +176,21 @@ fn host_memory_is_shown_by_root_entries() {
     let unmap = |top| host.call(Command::RttAuxUnprotUnmap, &[realm.rd, SHARED, top, 1]);
     assert_eq!(map(end)[0], rtt_error(Level::L3));
     share(&host, realm, SHARED);
-    // The range has to hold the entry that is missing.
-    assert_eq!(map(SHARED + PAGE)[0], aux_error(Level::L0));
     assert_eq!(unmap(end)[0], aux_error(Level::L0));
-    assert_eq!(map(end)[..2], [0, end]);
+    // Whatever the range, the root entry is written.
+    assert_eq!(map(SHARED + PAGE)[..2], [0, SHARED + PAGE]);
+    assert_eq!(unmap(SHARED + PAGE)[..2], [0, SHARED + PAGE]);
+    assert_eq!(unmap(end)[0], aux_error(Level::L0));
+    // It says how far both map memory.
+    assert_eq!(map(end)[..2], [0, SHARED + PAGE]);
     assert_eq!(map(SHARED + PAGE)[..2], [0, SHARED + PAGE]);
     assert_eq!(unmap(end)[..2], [0, end]);
     assert_eq!(unmap(end)[0], aux_error(Level::L0));
+    // Where nothing is mapped any more, there is nothing to unmap either: below its root, the tree has the tables of the primary one.
+    assert_eq!(map(end)[0], 0);
+    let none = [realm.rd, SHARED, SHARED + PAGE, 0, 0];
+    host.done(Command::RttUnprotUnmap, &none);
+    assert_eq!(unmap(end)[0], aux_error(Level::L3));
 }
 
 #[test]

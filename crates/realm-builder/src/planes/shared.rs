@@ -1,0 +1,253 @@
+//! Showing in an auxiliary tree what is shared with the Realm.
+//!
+//! In the unprotected half, auxiliary trees have no tables of their own: a root entry that shows something refers to the table of the primary tree. So what is shared there later is shown at once, and what is unmapped from
+//! that table is unmapped for all trees.
+#![expect(unsafe_code, reason = "no document says that host memory goes from all trees at once")]
+
+use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
+use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_host::command::AuxTree;
+use rmi_host::{Error, Platform};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::hold::Held;
+use crate::plan;
+use crate::realm::{Alive, Realm};
+use crate::shadow::{Row, Shows};
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected half, and what will be. What is shown are whole root entries: those that the range touches. The table below each comes from the pool, if it
+    /// is missing.
+    ///
+    /// An RMM that takes ranges (2.0-bet3) shows a root entry only while something is shared there, and is made to hide it before the last of that is unshared.
+    ///
+    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_MAP_UNPROTECTED; DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call; [`RegionProblem::NoMemory`] when nothing is shared in a root entry and the RMM takes ranges; otherwise why it stopped. What was shown stays so, and the call can be repeated.
+    pub fn map_plane_shared(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<(), BuildError> {
+        self.show_shared(pool, tree, range).map(|_| ())
+    }
+
+    /// As [`Realm::map_plane_shared`]; says whether anything was not shown before.
+    pub(super) fn show_shared(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<bool, BuildError> {
+        self.check_tree(tree)?;
+        self.check_unprotected(range, range.bytes())?;
+        let whole = self.root_entries(range);
+        // A block in the place of a root entry would be copied, and outlive the original.
+        let Some(below) = self.geometry.start_level().child().filter(|_| self.halves_meet()) else {
+            return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
+        };
+        let mut held = self.hold(whole, |_| Ok(()))?;
+        self.make(&mut held, pool, plan::tables(self.geometry, whole, below))?;
+        let (mut shown, mut entry) = (false, first_of(whole, self.root_entry_bytes()));
+        while let Some(root) = entry {
+            let is_shown = self.shadow.lock().shown_row(tree, root.base(), root.top(), 1);
+            if !is_shown.is_some_and(|row| row.sure) {
+                if !self.shadow.lock().table_is_sure(None, below, root.base()) {
+                    return Err(BuildError::Region {
+                        range: root,
+                        problem: RegionProblem::NoTable,
+                    });
+                }
+                self.refer(tree, root)?;
+                shown = true;
+            }
+            let rest = IpaRange::new(root.top(), whole.top()).ok();
+            entry = rest.and_then(|rest| first_of(rest, self.root_entry_bytes()));
+        }
+        Ok(shown)
+    }
+
+    /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half: in the whole root entries that the range touches.
+    ///
+    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_UNPROTECTED; DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::map_plane_shared`]. What was not hidden is shown still.
+    pub fn unmap_plane_shared(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+        self.check_tree(tree)?;
+        self.check_unprotected(range, range.bytes())?;
+        let whole = self.root_entries(range);
+        let _held = self.hold(whole, |_| Ok(()))?;
+        let mut idle = 0;
+        loop {
+            let row = self.shadow.lock().shown_row(tree, whole.base(), whole.top(), 1);
+            let Some(row) = row else { return Ok(()) };
+            self.hide_reference(tree, row, &mut idle)?;
+        }
+    }
+}
+
+impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
+    fn root_entry_bytes(&self) -> u64 {
+        self.geometry.start_level().entry_bytes()
+    }
+
+    /// Whether no root entry is in both halves.
+    fn halves_meet(&self) -> bool {
+        self.geometry.unprotected_base().is_aligned(self.root_entry_bytes())
+    }
+
+    /// The whole root entries that a range of the unprotected half touches.
+    fn root_entries(&self, range: IpaRange) -> IpaRange {
+        let bytes = self.root_entry_bytes();
+        let base = range.base().align_down(bytes).max(self.geometry.unprotected_base());
+        let top = range.top().align_up(bytes).unwrap_or(self.geometry.end());
+        IpaRange::new(base, top.min(self.geometry.end())).unwrap_or(range)
+    }
+
+    /// Holds a range before memory that is shared there goes; with all around it if an auxiliary tree may have to be told when the last of it goes.
+    pub(crate) fn hold_shared(&self, range: IpaRange) -> Result<Held<'_, 'm>, BuildError> {
+        let by_range = Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_some();
+        let whole = self.root_entries(range);
+        let needed = || {
+            let refers = by_range && self.shadow.lock().reference(whole).is_some();
+            if refers { whole } else { range }
+        };
+        let wanted = needed();
+        let held = self.hold(wanted, |_| Ok(()))?;
+        if wanted.contains_range(&needed()) {
+            return Ok(held);
+        }
+        // A tree has come to refer to it meanwhile.
+        drop(held);
+        self.hold(whole, |_| Ok(()))
+    }
+
+    /// Hides what will have nothing in it when all that is shared in a range, which is held, is gone. An RMM that takes ranges finds an entry to hide by what is mapped there.
+    pub(crate) fn hide_emptied(&self, range: IpaRange) -> Result<(), Error> {
+        if Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_none() {
+            return Ok(());
+        }
+        let (mut left, mut idle) = (range, 0);
+        loop {
+            let (tree, row) = {
+                let shadow = self.shadow.lock();
+                let Some((tree, row)) = shadow.reference(left) else { return Ok(()) };
+                let inside = |piece: IpaRange| {
+                    piece.intersection(&row.range).is_none_or(|part| range.contains_range(&part))
+                };
+                if !shadow.shared.iter().all(|piece| inside(piece.range())) {
+                    // Other trees that refer to the same table keep it, too.
+                    let Ok(rest) = IpaRange::new(row.range.top(), range.top()) else {
+                        return Ok(());
+                    };
+                    left = rest;
+                    continue;
+                }
+                (tree, row)
+            };
+            self.hide_reference(tree, row, &mut idle)?;
+        }
+    }
+
+    /// Where in a root entry something is shared: from there on to its end.
+    fn shared_from(&self, root: IpaRange) -> Option<IpaRange> {
+        let (_, piece) = self.shadow.lock().shared_in(&root)?;
+        IpaRange::new(piece.base().max(root.base()), root.top()).ok()
+    }
+
+    /// One root entry of an auxiliary tree, which is held, comes to refer to the table of the primary one.
+    fn refer(&self, tree: AuxTree, root: IpaRange) -> Result<(), BuildError> {
+        let mut idle = 0;
+        loop {
+            let answer = if Command::RttAuxUnprotMap.form(self.rmm.dialect()).is_some() {
+                let problem = RegionProblem::NoMemory { ipa: root.base() };
+                let range = self.shared_from(root);
+                let range = range.ok_or(BuildError::Region { range: root, problem })?;
+                let flags =
+                    AuxMapFlags { tree_index: tree.index(), block: false, invalid_pri: false };
+                // SAFETY: the root entry leads to a table: it is held, so nobody takes its table away, and nothing is shared by a block in its place while there is one. What the auxiliary tree gets is a
+                // reference to that table, in which everything is mapped and unmapped for both. The table is there until the Realm is taken apart, which begins with hiding what refers to it; and the RMM does not let go
+                // of a table that is referred to.
+                unsafe { self.rmm.rtt_aux_unprot_map(&self.rd, range, flags) }
+                    .map(|reached| reached > range.base())
+            } else {
+                // SAFETY: as above.
+                unsafe { self.rmm.rtt_aux_map_unprotected(&self.rd, tree, root.base()) }
+                    .map(|()| true)
+                    .map_err(Error::from)
+            };
+            let shows = match &answer {
+                Ok(true) => Shows::Memory,
+                Ok(false) => Shows::Nothing,
+                Err(error) if error.is_clean() => Shows::Nothing,
+                Err(_) => Shows::Perhaps,
+            };
+            if shows != Shows::Nothing {
+                self.shadow.lock().note(tree, root, shows);
+            }
+            if answer? {
+                return Ok(());
+            }
+            // The RMM made way for an interrupt.
+            idle += 1;
+            self.rmm.platform().relax();
+            self.still_patient_with(Command::RttAuxUnprotMap, idle, root.base())?;
+        }
+    }
+
+    /// One command to hide a root entry of the unprotected half.
+    pub(crate) fn hide_reference(
+        &self,
+        tree: AuxTree,
+        row: Row,
+        idle: &mut u32,
+    ) -> Result<(), Error> {
+        let answer = if Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_some() {
+            let range = self.shared_from(row.range).unwrap_or(row.range);
+            let flags = AuxUnmapFlags { tree_index: tree.index() };
+            self.rmm
+                .rtt_aux_unprot_unmap(&self.rd, range, flags)
+                .map(|reached| reached > range.base())
+        } else {
+            let base: Ipa = row.range.base();
+            let hidden = self.rmm.rtt_aux_unmap_unprotected(&self.rd, tree, base);
+            hidden.map(|_| true).map_err(Error::from)
+        };
+        let is_hidden = match answer {
+            Ok(is_hidden) => is_hidden,
+            // What was unclear is clear now: nothing is shown.
+            Err(error)
+                if !row.sure && error.status() == Some(Status::ErrorRttAux) && error.is_clean() =>
+            {
+                true
+            }
+            Err(error) => {
+                // An RMM that refuses to hide what it said to show may not show it.
+                if !error.is_clean() || error.status() == Some(Status::ErrorRttAux) {
+                    self.shadow.lock().note(tree, row.range, Shows::Perhaps);
+                }
+                return Err(error);
+            }
+        };
+        if is_hidden {
+            *idle = 0;
+            self.shadow.lock().note(tree, row.range, Shows::Nothing);
+            return Ok(());
+        }
+        *idle += 1;
+        self.rmm.platform().relax();
+        self.still_patient_with(Command::RttAuxUnprotUnmap, *idle, row.range.base())
+    }
+}
+
+/// The first `bytes` of a range, aligned to that, if there are any.
+fn first_of(range: IpaRange, bytes: u64) -> Option<IpaRange> {
+    let end = range.base().checked_add(bytes)?.min(range.top());
+    IpaRange::new(range.base(), end).ok().filter(|first| !first.is_empty())
+}
