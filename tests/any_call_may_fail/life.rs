@@ -90,7 +90,7 @@ impl Ending {
 
 pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
 
-/// Books, and the ranges that a full pool could not keep.
+/// Books, and host memory that no token stands for: what a full pool could not keep, and what a Realm may still reach.
 #[derive(Default)]
 struct Books {
     counts: CountingLedger,
@@ -100,7 +100,7 @@ struct Books {
 impl Ledger for Books {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
-        if event == LedgerEvent::Homeless {
+        if matches!(event, LedgerEvent::Homeless | LedgerEvent::Exposed) {
             self.homeless.lock().unwrap().push(memory);
         }
     }

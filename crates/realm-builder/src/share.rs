@@ -344,8 +344,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Such memory never was the RMM's, and the Realm is not to run again: the embedder learns from the ledger where it is.
+    /// Such memory never was the RMM's, so no quarantine can try it again: the ledger keeps where it is and why.
     pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
-        self.rmm.platform().ledger().record(LedgerEvent::Homeless, piece.memory.range());
+        self.rmm.platform().ledger().record(LedgerEvent::Exposed, piece.memory.range());
     }
 }

@@ -199,6 +199,8 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns it and quarantined if not, and
     /// the rest goes on. Nothing of the Realm remains on the host's side.
     ///
+    /// Shared memory that cannot be unmapped does not come back: the Realm may still reach it. The ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    ///
     /// After 64 things that were given up, or when the RMM does not know its commands any more, all the rest is.
     pub fn destroy_or_quarantine(
         mut self,
@@ -367,7 +369,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Delegated::empty()
     }
 
-    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest.
+    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest. Memory that is shared with it stays reachable for
+    /// the Realm and does not come back; the ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         self.abandon_shared();
         self.homeward.send(self.rmm, home);

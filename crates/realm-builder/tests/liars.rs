@@ -77,7 +77,10 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         pool.drain(&rmm, &mut home);
         let balance = ledger.balance();
         assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{balance}");
-        assert_eq!(bytes + (balance.quarantined + balance.homeless) * PAGE, whole);
+        assert_eq!(
+            bytes + (balance.quarantined + balance.homeless + balance.exposed) * PAGE,
+            whole
+        );
     }
 }
 

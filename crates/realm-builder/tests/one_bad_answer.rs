@@ -114,6 +114,9 @@ fn what_is_stuck_is_given_up_alone() {
             assert!(bench.end().is_some());
             assert!(bench.home >= 16 * BLOCK, "{:#x}", bench.home);
             assert!(bench.door.calls() - calls < 64, "{}", bench.door.calls() - calls);
+            // The books say what the Realm may still reach.
+            let exposed = u64::from(command == Command::RttUnprotUnmap);
+            assert_eq!(bench.ledger.balance().exposed, exposed);
         });
     }
 }

@@ -41,7 +41,7 @@
 //!
 //! * The first line names the format and its version. Whatever changes the meaning of a line changes the version.
 //! * Then the ranges, by address, without overlap: first address, address after the last, and in whose hands:
-//!   `delegated`, `donated COMMAND`, `leaked`, `homeless` (the host's), or `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
+//!   `delegated`, `donated COMMAND`, `leaked`, `homeless` and `exposed` (the host's), or `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
 //!   `not-reclaimed COMMAND`, `object-alive COMMAND` or `pool-full`. Addresses are hexadecimal, in bytes, aligned to 4 KiB; commands are the
 //!   specification's names.
 //! * The last line counts the ranges, in decimal: a text without it was cut short.
@@ -97,6 +97,8 @@ pub enum LedgerEvent {
     Leaked,
     /// Host memory found no place in a full pool, and no token stands for it any more: it is the embedder's, who learns of it here.
     Homeless,
+    /// Host memory that was shared with a Realm could not be unmapped, and no token stands for it any more. It stays the host's, and nobody takes it into use before that Realm is gone.
+    Exposed,
 }
 
 /// A keeper of books. Called on any CPU, inside whatever call changed the books; it must not call back into the session.
@@ -185,6 +187,7 @@ pub struct CountingLedger {
     quarantined: AtomicU64,
     leaked: AtomicU64,
     homeless: AtomicU64,
+    exposed: AtomicU64,
     dropped_operations: AtomicU64,
 }
 
@@ -200,6 +203,7 @@ impl CountingLedger {
             quarantined: AtomicU64::new(0),
             leaked: AtomicU64::new(0),
             homeless: AtomicU64::new(0),
+            exposed: AtomicU64::new(0),
             dropped_operations: AtomicU64::new(0),
         }
     }
@@ -216,6 +220,7 @@ impl CountingLedger {
             quarantined: read(&self.quarantined),
             leaked: read(&self.leaked),
             homeless: read(&self.homeless),
+            exposed: read(&self.exposed),
             dropped_operations: read(&self.dropped_operations),
         }
     }
@@ -235,6 +240,7 @@ impl Ledger for CountingLedger {
             LedgerEvent::Retried => self.quarantined.fetch_sub(granules, Ordering::Relaxed),
             LedgerEvent::Leaked => self.leaked.fetch_add(granules, Ordering::Relaxed),
             LedgerEvent::Homeless => self.homeless.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Exposed => self.exposed.fetch_add(granules, Ordering::Relaxed),
         };
     }
 
@@ -263,6 +269,8 @@ pub struct Balance {
     pub leaked: u64,
     /// Host memory that found no place in a full pool.
     pub homeless: u64,
+    /// Host memory that a Realm may still reach which could not be taken apart.
+    pub exposed: u64,
     /// Stateful operations dropped unfinished.
     pub dropped_operations: u64,
 }

@@ -38,6 +38,7 @@ fn events() -> impl Strategy<Value = LedgerEvent> {
         Just(LedgerEvent::Retried),
         Just(LedgerEvent::Leaked),
         Just(LedgerEvent::Homeless),
+        Just(LedgerEvent::Exposed),
     ]
 }
 
@@ -49,6 +50,7 @@ fn after(event: LedgerEvent) -> Option<Holding> {
         LedgerEvent::Quarantined { reason } => Holding::Quarantined { reason },
         LedgerEvent::Leaked => Holding::Leaked,
         LedgerEvent::Homeless => Holding::Homeless,
+        LedgerEvent::Exposed => Holding::Exposed,
         _ => Holding::Delegated,
     })
 }
@@ -57,6 +59,7 @@ fn after(event: LedgerEvent) -> Option<Holding> {
 fn fits(event: LedgerEvent, found: Option<Holding>) -> bool {
     match (event, found) {
         (LedgerEvent::Delegated | LedgerEvent::Homeless, None | Some(Holding::Homeless))
+        | (LedgerEvent::Exposed, None)
         | (LedgerEvent::Donated { .. }, Some(Holding::Delegated))
         | (LedgerEvent::Reclaimed { .. }, Some(Holding::Donated { .. }))
         | (LedgerEvent::Retried, Some(Holding::Quarantined { .. })) => true,
@@ -119,11 +122,14 @@ fn every_holding_has_a_text_that_parses_back() {
         LedgerEvent::Donated { command: CREATE },
         LedgerEvent::Leaked,
         LedgerEvent::Homeless,
+        LedgerEvent::Exposed,
     ];
     events.extend(reasons().into_iter().map(|reason| LedgerEvent::Quarantined { reason }));
     for (number, event) in events.into_iter().enumerate() {
         let memory = range(number as u64, 1);
-        if event != LedgerEvent::Delegated && event != LedgerEvent::Homeless {
+        let begins =
+            matches!(event, LedgerEvent::Delegated | LedgerEvent::Homeless | LedgerEvent::Exposed);
+        if !begins {
             books.apply(LedgerEvent::Delegated, memory);
         }
         books.apply(event, memory);
@@ -134,12 +140,13 @@ rmi-ownership 1
 0x1000 0x2000 donated RMI_REC_CREATE
 0x2000 0x3000 leaked
 0x3000 0x4000 homeless
-0x4000 0x5000 quarantined pool-full
-0x5000 0x6000 quarantined undelegate-refused 200
-0x6000 0x7000 quarantined unclear RMI_REC_CREATE
-0x7000 0x8000 quarantined not-reclaimed RMI_REC_DESTROY
-0x8000 0x9000 quarantined object-alive RMI_REC_CREATE
-end 9
+0x4000 0x5000 exposed
+0x5000 0x6000 quarantined pool-full
+0x6000 0x7000 quarantined undelegate-refused 200
+0x7000 0x8000 quarantined unclear RMI_REC_CREATE
+0x8000 0x9000 quarantined not-reclaimed RMI_REC_DESTROY
+0x9000 0xa000 quarantined object-alive RMI_REC_CREATE
+end 10
 ";
     assert_eq!(books.to_string(), text);
     assert_eq!(text.parse::<Ownership>().unwrap().to_string(), text);
@@ -214,6 +221,13 @@ fn a_dropped_operation_and_a_homeless_range_are_found() {
     assert_eq!(map.take_homeless(), Some(range(4, 2)));
     assert_eq!(map.take_homeless(), None);
     assert!(map.is_balanced());
+    // What a Realm may reach is nobody's to take.
+    map.record(LedgerEvent::Exposed, range(4, 2));
+    assert_eq!(map.take_homeless(), None);
+    let (exposed, there) = (map.with(|books| books.holding(Pa::new(0x4000))), Holding::Exposed);
+    assert_eq!(exposed, Some(there));
+    assert!(!map.is_balanced() && there.is_in_use() && !there.is_rmm_owned());
+    assert!(!Holding::Homeless.is_in_use() && Holding::Leaked.is_in_use());
     assert_eq!(map.try_with(|_| map.try_with(|_| ())), Some(None));
 }
 

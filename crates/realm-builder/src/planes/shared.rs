@@ -54,8 +54,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.make(&mut held, pool, plan::tables(self.geometry, whole, below))?;
         let (mut shown, mut entry) = (false, first_of(whole, self.root_entry_bytes()));
         while let Some(root) = entry {
-            let is_shown = self.shadow.lock().shown_row(tree, root.base(), root.top(), 1);
-            if !is_shown.is_some_and(|row| row.sure) {
+            if self.certainly_hidden(tree, root)? {
                 if !self.shadow.lock().table_is_sure(None, below, root.base()) {
                     return Err(BuildError::Region {
                         range: root,
@@ -152,6 +151,19 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                 (tree, row)
             };
             self.hide_reference(tree, row, &mut idle)?;
+        }
+    }
+
+    /// Whether a root entry of an auxiliary tree, which is held, shows nothing. What may show something is hidden first: TF-RMM counts a reference that it is asked for twice as two.
+    fn certainly_hidden(&self, tree: AuxTree, root: IpaRange) -> Result<bool, Error> {
+        let mut idle = 0;
+        loop {
+            let row = self.shadow.lock().shown_row(tree, root.base(), root.top(), 1);
+            match row {
+                None => return Ok(true),
+                Some(row) if row.sure => return Ok(false),
+                Some(row) => self.hide_reference(tree, row, &mut idle)?,
+            }
         }
     }
 

@@ -58,7 +58,7 @@ pub(crate) struct Bench<'b, 'd, 'p> {
     pub(crate) heap: &'b mut Heap,
 }
 
-/// Books, and the ranges that a full pool could not keep.
+/// Books, and host memory that no token stands for: what a full pool could not keep, and what a Realm may still reach.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     counts: CountingLedger,
@@ -68,7 +68,7 @@ pub(crate) struct Books {
 impl Ledger for Books {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
-        if event == LedgerEvent::Homeless {
+        if matches!(event, LedgerEvent::Homeless | LedgerEvent::Exposed) {
             self.homeless.lock().unwrap().push(memory);
         }
     }

@@ -30,12 +30,20 @@ pub enum Holding {
     Leaked,
     /// The host's, but no token stands for it.
     Homeless,
+    /// The host's, but no token stands for it, and a Realm that it was shared with may still reach it.
+    Exposed,
 }
 
 impl Holding {
     /// Whether the host must not touch such memory.
     #[must_use]
     pub const fn is_rmm_owned(&self) -> bool {
+        !matches!(self, Self::Homeless | Self::Exposed)
+    }
+
+    /// Whether such memory is nobody's to use: the RMM's, or one that a Realm may write to.
+    #[must_use]
+    pub const fn is_in_use(&self) -> bool {
         !matches!(self, Self::Homeless)
     }
 }
@@ -333,6 +341,7 @@ impl Ownership {
                 LedgerEvent::Delegated | LedgerEvent::Homeless => {
                     matches!(found, None | Some(Holding::Homeless))
                 }
+                LedgerEvent::Exposed => found.is_none(),
                 LedgerEvent::Donated { .. } => found == Some(Holding::Delegated),
                 LedgerEvent::Reclaimed { .. } => matches!(found, Some(Holding::Donated { .. })),
                 LedgerEvent::Retried => matches!(found, Some(Holding::Quarantined { .. })),
@@ -372,6 +381,7 @@ impl Ownership {
             LedgerEvent::Quarantined { reason } => Some(Holding::Quarantined { reason }),
             LedgerEvent::Leaked => Some(Holding::Leaked),
             LedgerEvent::Homeless => Some(Holding::Homeless),
+            LedgerEvent::Exposed => Some(Holding::Exposed),
         };
         self.set(memory, now);
     }

@@ -18,6 +18,7 @@ impl fmt::Display for Holding {
             Self::Donated { command } => write!(f, "donated {command}"),
             Self::Leaked => f.write_str("leaked"),
             Self::Homeless => f.write_str("homeless"),
+            Self::Exposed => f.write_str("exposed"),
             Self::Quarantined { reason } => {
                 f.write_str("quarantined ")?;
                 match reason {
@@ -167,6 +168,7 @@ fn parse_holding(text: &str) -> Option<Holding> {
         ("delegated", "") => Some(Holding::Delegated),
         ("leaked", "") => Some(Holding::Leaked),
         ("homeless", "") => Some(Holding::Homeless),
+        ("exposed", "") => Some(Holding::Exposed),
         ("donated", name) => Some(Holding::Donated { command: command(name)? }),
         ("quarantined", reason) => Some(Holding::Quarantined { reason: parse_reason(reason)? }),
         _ => None,

@@ -46,16 +46,15 @@ impl<P: Platform> Rmm<P> {
     ///
     /// # Errors
     ///
-    /// The first range of it that the RMM has, and how.
+    /// The first range of it that the RMM has, or a Realm may reach, and how.
     #[cfg(feature = "alloc")]
     pub fn memory_removing(
         &self,
         books: &Ownership,
         memory: PaRange,
     ) -> Result<(), (PaRange, Holding)> {
-        let stays = |(range, holding): &(PaRange, Holding)| {
-            holding.is_rmm_owned() && range.overlaps(&memory)
-        };
+        let stays =
+            |(range, holding): &(PaRange, Holding)| holding.is_in_use() && range.overlaps(&memory);
         match books.ranges().find(stays) {
             Some((range, holding)) => Err((range.intersection(&memory).unwrap_or(range), holding)),
             None => Ok(()),
