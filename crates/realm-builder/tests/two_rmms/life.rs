@@ -33,12 +33,12 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 /// What a life is lived with.
-struct Bench<'b, 'p, 'r, 'm, P: Platform> {
-    both: &'b Both,
-    realm: &'b Realm<'r, 'm, P, Active>,
-    pool: &'b mut Pool<'p>,
-    heap: &'b mut Heap,
-    rec: &'b RecObject,
+pub(crate) struct Bench<'b, 'p, 'r, 'm, P: Platform> {
+    pub(crate) both: &'b Both,
+    pub(crate) realm: &'b Realm<'r, 'm, P, Active>,
+    pub(crate) pool: &'b mut Pool<'p>,
+    pub(crate) heap: &'b mut Heap,
+    pub(crate) rec: &'b RecObject,
 }
 
 /// A life with all there is.
@@ -149,7 +149,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
     }
 
     /// What the Realm measures is what the host predicted. TF-RMM leaves the registers alone that a short digest does not reach.
-    fn reads_its_measurement(&mut self, digest: &[u8]) {
+    pub(crate) fn reads_its_measurement(&mut self, digest: &[u8]) {
         // After its call it is interrupted.
         let (reason, _) = self.call(Rsi::MeasurementRead, &[0]);
         assert_eq!(reason, ExitReason::Fiq);

@@ -1,6 +1,7 @@
 //! Whole lives of Realms that run, on two RMMs that have to agree; see `both/rmms.rs` for which.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod configs;
 mod life;
 mod planes;
 #[path = "../both/rmms.rs"]
@@ -8,7 +9,7 @@ mod rmms;
 #[path = "../planes/step.rs"]
 mod step;
 
-use realm_builder::{New, PlaneTables, Realm, RealmConfig, RealmStorage};
+use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, SharedRoom, TableRoom};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::Host as HostHand;
@@ -43,15 +44,17 @@ fn live(config: &RealmConfig, life: &impl Life) {
     let whole: Vec<_> = heap.iter().collect();
     let mut places = PoolStorage::<64>::new();
     let mut pool = Pool::new(&mut places, heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
-    pool.add(heap.take(128 * PAGE, PAGE).unwrap()).unwrap();
+    pool.add(heap.take(256 * PAGE, 16 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let platform = Host::new(&both, &both).with_ledger(&ledger);
     let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
     found.configure(pool.pages().page).unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
 
-    let mut storage = Box::new(RealmStorage::<64, 32>::new());
-    let realm = Realm::create(&rmm, config, &mut *storage, &mut pool).unwrap();
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(128).collect();
+    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(32).collect();
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let realm = Realm::create(&rmm, config, records, &mut pool).unwrap();
     life.live(&both, realm, &mut pool, &mut heap);
 
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());

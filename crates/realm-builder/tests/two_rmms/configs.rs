@@ -1,0 +1,101 @@
+//! What the host accepts as a configuration, both RMMs accept, and measure as the host predicts.
+
+use proptest::prelude::*;
+use realm_builder::{
+    Content, MeasurementEvent, New, PlaneTables, Realm, RealmConfig, RecStart, Region, Rim,
+};
+use rmi_abi::Ipa;
+use rmi_abi::realm::{HashAlgorithm, S2apEncoding};
+use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rtt::Level;
+use rmi_host::{Discovered, Host, Platform, SessionOptions};
+use sro::Pool;
+
+use crate::life::Bench;
+use crate::rmms::Both;
+use crate::{Heap, Life, PAGE, live};
+
+/// Where the one page of the Realm is.
+const CODE: u64 = 0x4000_0000;
+
+/// Configurations of which some fit.
+fn configs() -> impl Strategy<Value = RealmConfig> {
+    let widths = prop_oneof![8 => 32..=48u8, 1 => 49..=52u8];
+    let levels = prop::option::of((-1..=2i8).prop_map(|level| Level::new(level).unwrap()));
+    let hashes = prop::sample::select(vec![HashAlgorithm::Sha256, HashAlgorithm::Sha512]);
+    let lpa2 = prop::sample::select(vec![None, None, None, Some(false), Some(true)]);
+    let space = (widths, levels, lpa2);
+    let debug = (1..=2u8, 1..=2u8);
+    let vectors = prop_oneof![6 => Just(None), 1 => (0..4u8).prop_map(Some)];
+    let counters = prop_oneof![6 => Just(None), 1 => (0..4u8).prop_map(Some)];
+    let trees = vec![None, None, Some(PlaneTables::PerPlane), Some(PlaneTables::Shared)];
+    let encodings =
+        vec![None, None, None, Some(S2apEncoding::Direct), Some(S2apEncoding::Indirect)];
+    let planes = (0..=3u8, prop::sample::select(trees), prop::sample::select(encodings));
+    let policies = (any::<bool>(), any::<bool>(), any::<u8>());
+    (space, hashes, debug, (vectors, counters), planes, policies).prop_map(
+        |(space, hash, debug, (sve_vl, pmu_num_ctrs), planes, policies)| {
+            let mut config = RealmConfig::new(space.0);
+            (config.start_level, config.lpa2, config.hash) = (space.1, space.2, hash);
+            (config.num_bps, config.num_wps) = debug;
+            (config.sve_vl, config.pmu_num_ctrs) = (sve_vl, pmu_num_ctrs);
+            (config.num_aux_planes, config.plane_tables, config.s2ap) = planes;
+            (config.private_mec, config.live_activation) = (policies.0, policies.1);
+            config.personalization = [policies.2; 64];
+            config
+        },
+    )
+}
+
+/// One measured page, one REC, and what it reads of itself.
+struct Brief<'c> {
+    config: &'c RealmConfig,
+}
+
+impl Life for Brief<'_> {
+    fn live<P: Platform>(
+        &self,
+        both: &Both,
+        mut realm: Realm<'_, '_, P, New>,
+        pool: &mut Pool<'_>,
+        heap: &mut Heap,
+    ) {
+        let content = [0x5a; 0x1000];
+        let page = heap.take(PAGE, PAGE).unwrap();
+        let region = Region::new(Ipa::new(CODE), page, Content::Measured(&content));
+        realm.populate(pool, &mut [region], &mut |_| {}).unwrap();
+        let start = RecStart { runnable: true, pc: Ipa::new(CODE), gprs: [0; 8] };
+        let rec = realm.create_rec(pool, &start).unwrap();
+
+        let (rmm, ignore) = (realm.rmm(), &mut |_: &MeasurementEvent| {});
+        let params = self.config.validate(rmm.features(), rmm.dialect()).unwrap();
+        let mut rim = Rim::new(&params, rmm.dialect(), ignore).unwrap();
+        rim.add_measured(Ipa::new(CODE), &content, ignore).unwrap();
+        let mpidr = Mpidr::from_index(0);
+        let params = RecParams { runnable: true, mpidr, pc: CODE, gprs: start.gprs };
+        rim.add_rec(&params, ignore).unwrap();
+
+        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let mut bench = Bench { both, realm: &realm, pool, heap, rec: &rec };
+        bench.reads_its_measurement(rim.digest().as_bytes());
+        let left = realm.tear_down([rec], pool, &mut |memory| heap.insert(memory).unwrap());
+        assert_eq!(left, None);
+    }
+}
+
+fn is_accepted(config: &RealmConfig) -> bool {
+    let both = Both::new();
+    let found = Discovered::probe(Host::new(&both, &both), SessionOptions::default()).unwrap();
+    config.validate(found.features(), found.channel().dialect()).is_ok()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_accepted_works(config in configs()) {
+        // A refusal has come before the first call about the Realm.
+        prop_assume!(is_accepted(&config));
+        live(&config, &Brief { config: &config });
+    }
+}
