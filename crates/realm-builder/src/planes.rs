@@ -5,7 +5,7 @@
 //! hide it first in all trees. A plane that needs it faults and is served again.
 //!
 //! What is shared with the Realm, the unprotected half, is shown by [`Realm::map_plane_shared`]: there an auxiliary tree refers to the primary tree's own tables, one for each root entry (1 GiB, where walks start at
-//! level 1), and from then on has all that is shared there, and loses all that is not shared any more.
+//! level 1), and from then on has all that is shared there. That is `unsafe`, for what follows when memory is shared no more depends on the RMM: TF-RMM of July 2026 forgets the translations of one plane only.
 //!
 //! ```
 //! # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
@@ -108,7 +108,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 
     /// Serves a fault in any tree: as [`Realm::serve_fault`], and shows the memory around the address in the tree that lacked it, up to the leaf table (2 MiB) that covers it and inside `window`. `tree` is the exit's `rtt_tree`; it does
-    /// not matter where planes share a tree. Where the tree lacks what is shared with the Realm at that address, that is [shown](Realm::map_plane_shared).
+    /// not matter where planes share a tree. What is shared with the Realm is not served: the host emulates the access, or [shows it](Realm::map_plane_shared).
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, RMI_RTT_AUX_PROT_MAP.
     ///
@@ -134,14 +134,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 Some(aux.ok_or(BuildError::NoTree { tree, trees: aux_trees })?)
             }
         };
-        let granule = self.rmm.granule_size().bytes();
-        let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
-        if let (Some(aux), Some(shared)) = (aux, self.shared_at(ipa)) {
-            let shown = self.show_shared(pool, aux, page)?;
-            return Ok(if shown { Served::Mapped(shared) } else { Served::Present });
-        }
         let served = self.serve_fault(pool, ipa, window, supply, home)?;
         let Some(aux) = aux else { return Ok(served) };
+        let granule = self.rmm.granule_size().bytes();
+        let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(pool, aux, around) {
             // What is in the way around the address does not concern the plane that waits.

@@ -268,8 +268,13 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// Takes what cannot be taken apart out of the records, back from the RMM if that returns it.
     fn give_up_next(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         if let Some((tree, row)) = self.reference() {
-            // The tables that it refers to will not go either, and are given up in their turn.
-            self.shadow.get_mut().note(tree, row.range, Shows::Nothing);
+            // Nor are the tables to be destroyed that it refers to: TF-RMM (July 2026) refuses that with one of them left locked, and stands still at the next try.
+            let rmm = self.rmm;
+            let shadow = self.shadow.get_mut();
+            shadow.note(tree, row.range, Shows::Nothing);
+            shadow.lose_tables(row.range, &mut |table| {
+                rmm.quarantine(table.into_released(), alive(Command::RttDestroy));
+            });
             return;
         }
         if let Some(piece) = self.shadow.get_mut().shared.pop() {

@@ -39,13 +39,14 @@ use crate::granules::Undelegated;
 const CHUNK: usize = 1 << 10;
 /// The longest line that is read: far more than any answer has.
 const LONGEST: u64 = 1 << 20;
-/// The most lines of one answer.
+/// The most lines of one answer, and the most bytes.
 const MOST: usize = 1 << 16;
+const LARGEST: u64 = 16 << 20;
 
 /// The door to an RMM behind the line protocol, and to the host memory there. Any number of threads may share one; one line is under way at a time.
 ///
 /// When the other end is gone, or does not make sense, every call is answered with `NOT_SUPPORTED` (all ones), as by firmware without an RMM, and memory cannot be reached;
-/// [`Lines::say`] tells why. An other end that never answers is waited for.
+/// [`Lines::say`] tells why, from then on. An other end that never answers is waited for.
 pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
@@ -55,7 +56,8 @@ struct Ends {
     lines: Box<dyn Write + Send>,
     answers: Box<dyn BufRead + Send>,
     process: Option<Child>,
-    is_gone: bool,
+    /// Why nobody answers any more.
+    gone: Option<String>,
     memory_taken: bool,
 }
 
@@ -93,7 +95,7 @@ impl Lines {
                 Self::with(Box::new(BufReader::new(answers)), Box::new(lines), Some(process))
             }
             // Both were asked for.
-            _ => Err(LinesError::Gone),
+            _ => Err(LinesError::Gone { why: String::from("it cannot be talked to") }),
         }
     }
 
@@ -102,7 +104,7 @@ impl Lines {
         lines: Box<dyn Write + Send>,
         process: Option<Child>,
     ) -> Result<Self, LinesError> {
-        let mut ends = Ends { lines, answers, process, is_gone: false, memory_taken: false };
+        let mut ends = Ends { lines, answers, process, gone: None, memory_taken: false };
         let ready = ends.read()?;
         let banner = match ready.words.strip_prefix("ready") {
             Some(banner) => banner.trim().to_string(),
@@ -175,21 +177,25 @@ impl Ends {
         if words.is_empty() || words.starts_with('#') || words.contains(['\n', '\r']) {
             return Err(LinesError::NotALine);
         }
-        if self.is_gone {
-            return Err(LinesError::Gone);
+        if let Some(why) = &self.gone {
+            return Err(LinesError::Gone { why: why.clone() });
         }
         let written =
             self.lines.write_all(format!("{words}\n").as_bytes()).and_then(|()| self.lines.flush());
         let answer = written.map_err(LinesError::from).and_then(|()| self.read());
         // After anything but an answer nobody knows which answer belongs to which line.
-        self.is_gone |= !matches!(answer, Ok(_) | Err(LinesError::Refused { .. }));
+        if let Err(error) = &answer
+            && !matches!(error, LinesError::Refused { .. })
+        {
+            self.gone = Some(error.why());
+        }
         answer
     }
 
     fn read(&mut self) -> Result<Answer, LinesError> {
-        let mut rows = Vec::new();
+        let (mut rows, mut left) = (Vec::new(), LARGEST);
         while rows.len() < MOST {
-            let line = self.read_line()?;
+            let line = self.read_line(&mut left)?;
             if let Some(row) = line.strip_prefix("- ") {
                 rows.push(row.to_string());
                 continue;
@@ -205,12 +211,15 @@ impl Ends {
         Err(LinesError::Nonsense { answer: format!("{MOST} lines") })
     }
 
-    fn read_line(&mut self) -> Result<String, LinesError> {
-        let mut line = Vec::new();
-        let read = (&mut self.answers).take(LONGEST).read_until(b'\n', &mut line)?;
+    fn read_line(&mut self, left: &mut u64) -> Result<String, LinesError> {
+        let (mut line, most) = (Vec::new(), LONGEST.min(*left));
+        let read = (&mut self.answers).take(most).read_until(b'\n', &mut line)?;
+        *left = left.saturating_sub(read as u64);
         match line.split_last() {
             Some((b'\n', line)) => Ok(String::from_utf8_lossy(line).trim_end().to_string()),
-            _ if read == 0 => Err(LinesError::Gone),
+            _ if read == 0 && most > 0 => {
+                Err(LinesError::Gone { why: String::from("the other end closed") })
+            }
             _ => Err(LinesError::Nonsense { answer: format!("{read} bytes without an end") }),
         }
     }
@@ -251,9 +260,24 @@ pub enum LinesError {
         answer: String,
     },
     /// There is nobody at the other end, or what came from there last was no answer.
-    Gone,
+    #[non_exhaustive]
+    Gone {
+        /// What happened first.
+        why: String,
+    },
     /// The line could not be sent, or the answer not read.
     Io(io::Error),
+}
+
+impl LinesError {
+    /// What to say from then on.
+    fn why(&self) -> String {
+        match self {
+            Self::Gone { why } => why.clone(),
+            Self::Io(error) => format!("{self}: {error}"),
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl From<io::Error> for LinesError {
@@ -269,7 +293,7 @@ impl fmt::Display for LinesError {
             Self::Refused { why } => write!(f, "refused: {why}"),
             Self::Dead { why } => write!(f, "the RMM died: {why}"),
             Self::Nonsense { answer } => write!(f, "not an answer: {answer}"),
-            Self::Gone => write!(f, "nobody answers"),
+            Self::Gone { why } => write!(f, "nobody answers: {why}"),
             Self::Io(_) => write!(f, "cannot reach the other end"),
         }
     }
@@ -324,9 +348,12 @@ unsafe impl Conduit for Lines {
             let _ = write!(line, " {register:x}");
         }
         let mut ends = self.ends();
-        let answer = ends.say(&line).ok().and_then(|answer| registers(&answer.words));
-        answer.unwrap_or_else(|| {
-            ends.is_gone = true;
+        let answer = ends.say(&line).and_then(|answer| match registers(&answer.words) {
+            Some(registers) => Ok(registers),
+            None => Err(LinesError::Nonsense { answer: answer.words }),
+        });
+        answer.unwrap_or_else(|error| {
+            ends.gone.get_or_insert(error.why());
             [ResultWord::NOT_SUPPORTED.0, 0, 0, 0, 0, 0, 0, 0]
         })
     }

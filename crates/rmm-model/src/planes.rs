@@ -38,6 +38,8 @@ pub(crate) struct Planes {
     overlays: Vec<[u8; OVERLAYS]>,
     /// Overlay indices whose values cannot be changed any more, a bit each.
     locked: u16,
+    /// References to tables of the primary tree that were counted a second time, as TF-RMM does; nothing takes them back.
+    pub(crate) counted_twice: u64,
 }
 
 impl Planes {
@@ -68,6 +70,7 @@ impl Planes {
             overlays,
             // Index 0 is what memory has at first, so its values are fixed.
             locked: 1,
+            counted_twice: 0,
         })
     }
 

@@ -59,7 +59,9 @@ impl Realm {
 
     /// Whether a root table of any tree is in use.
     pub(crate) fn is_live(&self) -> bool {
-        self.tree.is_live() || self.planes.trees().iter().any(Tree::shows_anything)
+        self.tree.is_live()
+            || self.planes.trees().iter().any(Tree::shows_anything)
+            || self.planes.counted_twice > 0
     }
 
     /// Whether `ipa` is a protected IPA, aligned to `bytes`.

@@ -2,10 +2,10 @@
 //!
 //! In the unprotected half, auxiliary trees have no tables of their own: a root entry that shows something refers to the table of the primary tree. So what is shared there later is shown at once, and what is unmapped from
 //! that table is unmapped for all trees.
-#![expect(unsafe_code, reason = "no document says that host memory goes from all trees at once")]
+#![expect(unsafe_code, reason = "no document says that host memory goes from all planes at once")]
 
 use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
-use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_abi::{Command, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
 use sro::Pool;
@@ -15,34 +15,31 @@ use crate::hold::Held;
 use crate::plan;
 use crate::realm::{Alive, Realm};
 use crate::shadow::{Row, Shows};
+use crate::storage::SharedPiece;
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected half, and what will be. What is shown are whole root entries: those that the range touches. The table below each comes from the pool, if it
     /// is missing.
     ///
-    /// An RMM that takes ranges (2.0-bet3) shows a root entry only while something is shared there, and is made to hide it before the last of that is unshared.
+    /// An RMM that takes ranges (2.0-bet3) shows a root entry only while something is shared there: root entries without are passed over, and those that are shown are hidden before the last of what is shared there is unshared.
     ///
     /// Source: TF-RMM (July 2026), RMI_RTT_AUX_MAP_UNPROTECTED; DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call; [`RegionProblem::NoMemory`] when nothing is shared in a root entry and the RMM takes ranges; otherwise why it stopped. What was shown stays so, and the call can be repeated.
-    pub fn map_plane_shared(
+    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call, [`RegionProblem::NoMemory`] among them: nothing is shared in the range's root entries, and the RMM takes ranges. Otherwise why it stopped,
+    /// [`RegionProblem::NoTable`] when it is unclear whether a table exists; what was shown stays so, and the call can be repeated.
+    ///
+    /// # Safety
+    ///
+    /// Memory that was shared in these root entries and comes back, from [`Realm::unshare`] or in the end, is not taken into use for anything else while a plane of the Realm may have its translation cached: with an RMM that
+    /// invalidates those of all planes when it unmaps, that is at once. TF-RMM (July 2026) invalidates those of the primary tree's plane only; with it there is no such time that the host could know of.
+    pub unsafe fn map_plane_shared(
         &self,
         pool: &mut Pool<'_>,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<(), BuildError> {
-        self.show_shared(pool, tree, range).map(|_| ())
-    }
-
-    /// As [`Realm::map_plane_shared`]; says whether anything was not shown before.
-    pub(super) fn show_shared(
-        &self,
-        pool: &mut Pool<'_>,
-        tree: AuxTree,
-        range: IpaRange,
-    ) -> Result<bool, BuildError> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
@@ -51,23 +48,25 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
         let mut held = self.hold(whole, |_| Ok(()))?;
-        self.make(&mut held, pool, plan::tables(self.geometry, whole, below))?;
-        let (mut shown, mut entry) = (false, first_of(whole, self.root_entry_bytes()));
-        while let Some(root) = entry {
-            if self.certainly_hidden(tree, root)? {
-                if !self.shadow.lock().table_is_sure(None, below, root.base()) {
-                    return Err(BuildError::Region {
-                        range: root,
-                        problem: RegionProblem::NoTable,
-                    });
-                }
-                self.refer(tree, root)?;
-                shown = true;
+        let by_range = Command::RttAuxUnprotMap.form(self.rmm.dialect()).is_some();
+        let (mut found, mut rest) = (false, whole);
+        while let Some(root) = first_of(rest, self.root_entry_bytes()) {
+            rest = IpaRange::new(root.top(), whole.top()).unwrap_or(IpaRange::empty(root.top()));
+            if by_range && self.shared_from(root, 0).is_none() {
+                continue;
             }
-            let rest = IpaRange::new(root.top(), whole.top()).ok();
-            entry = rest.and_then(|rest| first_of(rest, self.root_entry_bytes()));
+            found = true;
+            self.make(&mut held, pool, plan::tables(self.geometry, root, below))?;
+            if !self.certainly_hidden(tree, root)? {
+                continue;
+            }
+            if !self.shadow.lock().table_is_sure(None, below, root.base()) {
+                return Err(BuildError::Region { range: root, problem: RegionProblem::NoTable });
+            }
+            self.refer(tree, root)?;
         }
-        Ok(shown)
+        let problem = RegionProblem::NoMemory { ipa: range.base() };
+        if found { Ok(()) } else { Err(BuildError::Region { range, problem }) }
     }
 
     /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half: in the whole root entries that the range touches.
@@ -134,6 +133,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
         let (mut left, mut idle) = (range, 0);
         loop {
+            // In order: what is passed over here is not come back to.
             let (tree, row) = {
                 let shadow = self.shadow.lock();
                 let Some((tree, row)) = shadow.reference(left) else { return Ok(()) };
@@ -167,25 +167,27 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Where in a root entry something is shared: from there on to its end.
-    fn shared_from(&self, root: IpaRange) -> Option<IpaRange> {
-        let (_, piece) = self.shadow.lock().shared_in(&root)?;
-        IpaRange::new(piece.base().max(root.base()), root.top()).ok()
+    /// Where in a root entry something is shared, the `n`-th time: from there on to its end.
+    fn shared_from(&self, root: IpaRange, n: usize) -> Option<IpaRange> {
+        let shadow = self.shadow.lock();
+        let part = |piece: &SharedPiece| piece.range().intersection(&root);
+        let part = shadow.shared.iter().filter_map(part).nth(n)?;
+        IpaRange::new(part.base(), root.top()).ok()
     }
 
     /// One root entry of an auxiliary tree, which is held, comes to refer to the table of the primary one.
     fn refer(&self, tree: AuxTree, root: IpaRange) -> Result<(), BuildError> {
-        let mut idle = 0;
+        let by_range = Command::RttAuxUnprotMap.form(self.rmm.dialect()).is_some();
+        let (mut idle, mut n) = (0, 0);
         loop {
-            let answer = if Command::RttAuxUnprotMap.form(self.rmm.dialect()).is_some() {
-                let problem = RegionProblem::NoMemory { ipa: root.base() };
-                let range = self.shared_from(root);
-                let range = range.ok_or(BuildError::Region { range: root, problem })?;
+            let shared = self.shared_from(root, n);
+            let answer = if by_range {
+                let range = shared.unwrap_or(root);
                 let flags =
                     AuxMapFlags { tree_index: tree.index(), block: false, invalid_pri: false };
                 // SAFETY: the root entry leads to a table: it is held, so nobody takes its table away, and nothing is shared by a block in its place while there is one. What the auxiliary tree gets is a
                 // reference to that table, in which everything is mapped and unmapped for both. The table is there until the Realm is taken apart, which begins with hiding what refers to it; and the RMM does not let go
-                // of a table that is referred to.
+                // of a table that is referred to. As to what planes remember, whoever wants this has made the promise.
                 unsafe { self.rmm.rtt_aux_unprot_map(&self.rd, range, flags) }
                     .map(|reached| reached > range.base())
             } else {
@@ -203,59 +205,86 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             if shows != Shows::Nothing {
                 self.shadow.lock().note(tree, root, shows);
             }
-            if answer? {
-                return Ok(());
+            match answer {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    // The RMM made way for an interrupt.
+                    idle += 1;
+                    self.rmm.platform().relax();
+                    self.still_patient_with(Command::RttAuxUnprotMap, idle, root.base())?;
+                }
+                // That memory is not mapped, for sharing it had an unclear end; other memory is.
+                Err(error)
+                    if by_range
+                        && error.is_clean()
+                        && error.status() == Some(Status::ErrorRtt)
+                        && self.shared_from(root, n + 1).is_some() =>
+                {
+                    n += 1;
+                }
+                Err(error) => return Err(error.into()),
             }
-            // The RMM made way for an interrupt.
-            idle += 1;
-            self.rmm.platform().relax();
-            self.still_patient_with(Command::RttAuxUnprotMap, idle, root.base())?;
         }
     }
 
-    /// One command to hide a root entry of the unprotected half.
+    /// Hides a root entry of the unprotected half, or makes way with the RMM.
     pub(crate) fn hide_reference(
         &self,
         tree: AuxTree,
         row: Row,
         idle: &mut u32,
     ) -> Result<(), Error> {
-        let answer = if Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_some() {
-            let range = self.shared_from(row.range).unwrap_or(row.range);
+        let by_range = Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_some();
+        let root = row.range;
+        let mut n = 0;
+        let answer = loop {
+            if !by_range {
+                let hidden = self.rmm.rtt_aux_unmap_unprotected(&self.rd, tree, root.base());
+                break hidden.map(|_| true).map_err(Error::from);
+            }
+            let range = self.shared_from(root, n).unwrap_or(root);
             let flags = AuxUnmapFlags { tree_index: tree.index() };
-            self.rmm
-                .rtt_aux_unprot_unmap(&self.rd, range, flags)
-                .map(|reached| reached > range.base())
-        } else {
-            let base: Ipa = row.range.base();
-            let hidden = self.rmm.rtt_aux_unmap_unprotected(&self.rd, tree, base);
-            hidden.map(|_| true).map_err(Error::from)
+            match self.rmm.rtt_aux_unprot_unmap(&self.rd, range, flags) {
+                // The entry is there; what it is to be found by is not mapped.
+                Err(error) if is_below(&error, root) && self.shared_from(root, n + 1).is_some() => {
+                    n += 1;
+                }
+                answer => break answer.map(|reached| reached > range.base()),
+            }
         };
         let is_hidden = match answer {
             Ok(is_hidden) => is_hidden,
             // What was unclear is clear now: nothing is shown.
-            Err(error)
-                if !row.sure && error.status() == Some(Status::ErrorRttAux) && error.is_clean() =>
-            {
-                true
-            }
+            Err(error) if !row.sure && is_refused(&error) && !is_below(&error, root) => true,
             Err(error) => {
                 // An RMM that refuses to hide what it said to show may not show it.
-                if !error.is_clean() || error.status() == Some(Status::ErrorRttAux) {
-                    self.shadow.lock().note(tree, row.range, Shows::Perhaps);
+                if !error.is_clean() || is_refused(&error) {
+                    self.shadow.lock().note(tree, root, Shows::Perhaps);
                 }
                 return Err(error);
             }
         };
         if is_hidden {
             *idle = 0;
-            self.shadow.lock().note(tree, row.range, Shows::Nothing);
+            self.shadow.lock().note(tree, root, Shows::Nothing);
             return Ok(());
         }
         *idle += 1;
         self.rmm.platform().relax();
-        self.still_patient_with(Command::RttAuxUnprotUnmap, *idle, row.range.base())
+        self.still_patient_with(Command::RttAuxUnprotUnmap, *idle, root.base())
     }
+}
+
+/// Whether an RMM refused to hide because nothing is shown.
+fn is_refused(error: &Error) -> bool {
+    error.status() == Some(Status::ErrorRttAux) && error.is_clean()
+}
+
+/// Whether that is because of an entry below the root: the auxiliary tree has a table there.
+fn is_below(error: &Error, root: IpaRange) -> bool {
+    let Error::Refused(refusal) = error else { return false };
+    let level = refusal.result.level();
+    is_refused(error) && level.is_some_and(|level| level.entry_bytes() < root.bytes())
 }
 
 /// The first `bytes` of a range, aligned to that, if there are any.

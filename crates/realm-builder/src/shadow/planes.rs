@@ -217,13 +217,32 @@ impl Shadow<'_> {
         row
     }
 
-    /// The first root entry of an auxiliary tree that refers to a table of the primary one for a part of a range of the unprotected half, or may.
+    /// The first root entry, in address order, by which any auxiliary tree refers to a table of the primary one for a part of a range of the unprotected half, or may.
     pub(crate) fn reference(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
         if self.referring == 0 {
             return None;
         }
         let row = |tree| self.shown_row(tree, range.base(), range.top(), 1);
-        self.aux_trees().find_map(|tree| row(tree).map(|row| (tree, row)))
+        let rows = self.aux_trees().filter_map(|tree| row(tree).map(|row| (tree, row)));
+        rows.min_by_key(|(_, row)| row.range.base())
+    }
+
+    /// Takes the tables of the primary tree out that cover parts of a range of the unprotected half, deepest first: what refers to them is not to be had away, so they are not to be destroyed.
+    pub(crate) fn lose_tables(&mut self, range: IpaRange, lost: &mut dyn FnMut(InUse)) {
+        for level in [Level::L3, Level::L2, Level::L1] {
+            let mut ipa = range.base();
+            while ipa < range.top()
+                && let Some(at) = self.walk(ipa, level)
+            {
+                ipa = if at.level == level {
+                    let base = at.base.align_down(level.table_bytes());
+                    self.prune(None, level, base).into_iter().for_each(&mut *lost);
+                    base.checked_add(level.table_bytes()).unwrap_or(range.top())
+                } else {
+                    self.skip_void(at)
+                };
+            }
+        }
     }
 
     /// Whether one entry could say the same as the table of `level` that covers `ipa` in an auxiliary tree.

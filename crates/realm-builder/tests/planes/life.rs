@@ -13,6 +13,7 @@ use sro::RecObject;
 use zerocopy::FromZeros;
 
 use crate::bench::{Bench, MIB2, PAGE, Platform, RAM, range};
+use crate::step::show_shared;
 
 /// Two blocks.
 pub(crate) const BLOCKS: u64 = RAM + 2 * MIB2;
@@ -187,10 +188,10 @@ fn shares(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>
     };
     share(b, half)?;
     if realm.aux_trees() > 0 {
-        realm.map_plane_shared(b.pool, tree(1), range(half, PAGE)).ok()?;
+        show_shared(realm, b.pool, tree(1), range(half, PAGE)).ok()?;
         realm.unmap_plane_shared(tree(1), range(half, PAGE)).ok()?;
         for index in 1..=u8::try_from(realm.aux_trees()).unwrap() {
-            realm.map_plane_shared(b.pool, tree(index), range(half + PAGE, PAGE)).ok()?;
+            show_shared(realm, b.pool, tree(index), range(half + PAGE, PAGE)).ok()?;
         }
     }
     share(b, half + 4 * MIB2)?;

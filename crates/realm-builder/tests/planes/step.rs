@@ -1,7 +1,7 @@
 //! Changes to what a Realm's trees show.
 
 use proptest::prelude::*;
-use realm_builder::{BuildError, FoldPolicy, New, Realm, RegionProblem};
+use realm_builder::{Alive, BuildError, FoldPolicy, New, Realm, RegionProblem};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::{AuxTree, SharedAccess};
@@ -37,12 +37,19 @@ fn ranges() -> impl Strategy<Value = IpaRange> {
     })
 }
 
-/// A few pages below one of two root entries of the unprotected half, around the ends of tables.
+/// A few pages below one of two root entries of the unprotected half, around the ends of tables and of the root entry.
 fn shared_ranges() -> impl Strategy<Value = IpaRange> {
-    let base = (0..2u64, prop_oneof![0..6u64, 508..514u64]);
+    let base = (0..2u64, prop_oneof![4 => 0..6u64, 4 => 508..514u64, 1 => 0x3fffc..0x40000u64]);
     (base, 1..6u64).prop_map(|((root, page), pages)| {
         IpaRange::with_size(Ipa::new(SHARED + (root << 30) + page * PAGE), pages * PAGE).unwrap()
     })
+}
+
+/// Ranges of which much is not shared, too.
+fn wide_ranges() -> impl Strategy<Value = IpaRange> {
+    let both = IpaRange::with_size(Ipa::new(SHARED), 2 << 30).unwrap();
+    let most = IpaRange::with_size(Ipa::new(SHARED), (1 << 30) + 4 * PAGE).unwrap();
+    prop_oneof![4 => shared_ranges(), 1 => Just(both), 1 => Just(most)]
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Step> {
@@ -54,10 +61,22 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
         1 => ranges().prop_map(|range| Step::Fold(range, FoldPolicy::BlocksAndVoid)),
         1 => ranges().prop_map(Step::Reclaim),
         2 => shared_ranges().prop_map(Step::Share),
-        1 => shared_ranges().prop_map(Step::Unshare),
-        2 => (1..=2u8, shared_ranges()).prop_map(|(tree, range)| Step::ShowShared(tree, range)),
-        1 => (1..=2u8, shared_ranges()).prop_map(|(tree, range)| Step::HideShared(tree, range)),
+        1 => wide_ranges().prop_map(Step::Unshare),
+        2 => (1..=2u8, wide_ranges()).prop_map(|(tree, range)| Step::ShowShared(tree, range)),
+        1 => (1..=2u8, wide_ranges()).prop_map(|(tree, range)| Step::HideShared(tree, range)),
     ]
+}
+
+/// Shows what is shared with a Realm in an auxiliary tree.
+#[expect(unsafe_code, reason = "no plane of these Realms has any translation cached")]
+pub(crate) fn show_shared<P: Platform, S: Alive>(
+    realm: &Realm<'_, '_, P, S>,
+    pool: &mut Pool<'_>,
+    tree: AuxTree,
+    range: IpaRange,
+) -> Result<(), BuildError> {
+    // SAFETY: the memory is a model's, or that of firmware which is only simulated: nothing caches translations there.
+    unsafe { realm.map_plane_shared(pool, tree, range) }
 }
 
 /// Takes a step; says how many calls the RMM refuses in it.
@@ -95,7 +114,7 @@ pub(crate) fn take<P: Platform>(
         }
         Step::Unshare(range) => realm.unshare(pool, range, home).unwrap(),
         Step::ShowShared(index, range) => {
-            if let Err(error) = realm.map_plane_shared(pool, tree(index), range) {
+            if let Err(error) = show_shared(realm, pool, tree(index), range) {
                 let problem = matches!(
                     error,
                     BuildError::Region { problem: RegionProblem::NoMemory { .. }, .. }

@@ -18,6 +18,7 @@ use sro::{Pool, RecObject};
 use zerocopy::FromZeros;
 
 use crate::rmms::Both;
+use crate::step::show_shared;
 use crate::{Heap, Life, MIB, PAGE};
 
 /// Where the Realm has its memory: content, then unspecified RAM.
@@ -313,10 +314,10 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
             let memory = self.heap.take(2 * PAGE, PAGE).unwrap();
             let shared = realm.share(self.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
             shared.map_err(|failed| failed.error).unwrap();
-            realm.map_plane_shared(self.pool, tree, range(at, PAGE)).unwrap();
+            show_shared(realm, self.pool, tree, range(at, PAGE)).unwrap();
         }
         realm.unmap_plane_shared(tree, range(half, 1 << 30)).unwrap();
-        realm.map_plane_shared(self.pool, tree, range(half, 1 << 30)).unwrap();
+        show_shared(realm, self.pool, tree, range(half, 1 << 30)).unwrap();
         for at in [half + PAGE, half + 4 * MIB] {
             let home = &mut |memory| self.heap.insert(memory).unwrap();
             realm.unshare(self.pool, range(at, PAGE), home).unwrap();

@@ -6,6 +6,7 @@ mod life;
 mod planes;
 #[path = "../both/rmms.rs"]
 mod rmms;
+mod stays;
 #[path = "../planes/step.rs"]
 mod step;
 

@@ -176,8 +176,9 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// The mapping shows host memory that a [`SharedMemory`](crate::SharedMemory) stands for. The caller removes it from the auxiliary tree before that is unmapped from
-    /// the primary one: no document says that the RMM sees to it. It is enough that the entry leads to a table: the auxiliary
-    /// tree then has the primary tree's own, which an RMM does not destroy or fold meanwhile (RMI_RTT_DESTROY of DEN0137 2.0-bet3: an address that is auxiliary-referenced).
+    /// the primary one: no document says that the RMM sees to it. Where the entry leads to a table, the auxiliary tree has the primary tree's own, which an RMM does not destroy or fold meanwhile (RMI_RTT_DESTROY of
+    /// DEN0137 2.0-bet3: an address that is auxiliary-referenced); then it is enough that no plane's translations of the memory are left where it is taken into use for something else. TF-RMM (July 2026) invalidates those of the
+    /// primary tree's plane only when it unmaps, and those of the first page of the root entry only when it removes the entry from an auxiliary tree.
     pub unsafe fn rtt_aux_map_unprotected(
         &self,
         rd: &Rd,

@@ -88,18 +88,31 @@ fn what_is_no_answer() {
     let endless = says("- row\n".repeat(1 << 17)).unwrap_err().to_string();
     assert_eq!(endless, "not an answer: 65536 lines");
 
+    let large = says(("- ".to_owned() + &"x".repeat(1 << 19) + "\n").repeat(64)).unwrap_err();
+    assert!(large.to_string().ends_with("bytes without an end"), "{large}");
+
     let ready = "ok ready x\n";
     for (text, why) in [
-        ("", "nobody answers"),
+        ("", "nobody answers: the other end closed"),
         ("! assertion\n", "the RMM died: assertion"),
         ("what\n", "not an answer: what"),
         ("ok 0 0", "not an answer: 6 bytes without an end"),
     ] {
         let lines = says(format!("{ready}{text}")).unwrap();
         assert_eq!(lines.say("mem").unwrap_err().to_string(), why);
-        assert_eq!(lines.say("mem").unwrap_err().to_string(), "nobody answers");
+        // And so it stays.
         assert_eq!(call(&lines), GONE);
+        let later = lines.say("mem").unwrap_err().to_string();
+        assert_eq!(
+            later,
+            format!("nobody answers: {}", why.trim_start_matches("nobody answers: "))
+        );
     }
+    // Also when it was a call that nobody answered.
+    let lines = says(format!("{ready}! assertion\n")).unwrap();
+    assert_eq!(call(&lines), GONE);
+    let later = lines.say("mem").unwrap_err().to_string();
+    assert_eq!(later, "nobody answers: the RMM died: assertion");
     // Seven registers, nine, and one that is no number; the good answer after that comes too late.
     for words in ["0 1 2 3 4 5 6", "0 1 2 3 4 5 6 7 8", "0 1 2 3 4 5 6 x", ""] {
         let lines = says(format!("{ready}ok {words}\nok 0 1 2 3 4 5 6 7\n")).unwrap();
@@ -151,7 +164,7 @@ fn a_process() {
     drop(lines);
     // One that does not end by itself ends with the value, and one that says nothing is no RMM.
     drop(script("echo ok ready; exec sleep 1000").unwrap());
-    assert!(matches!(script("exit 0"), Err(LinesError::Gone)));
+    assert!(matches!(script("exit 0"), Err(LinesError::Gone { .. })));
     let missing = Lines::spawn(&mut Command::new("/no such program")).unwrap_err();
     assert_eq!(missing.to_string(), "cannot reach the other end");
     assert!(missing.source().is_some());

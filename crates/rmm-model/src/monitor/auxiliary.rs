@@ -130,6 +130,10 @@ impl Monitor {
         if primary.entry == Entry::VoidNs {
             return Err(Answer::rtt(primary.level));
         }
+        if matches!(walk_tree(realm, tree, ipa, start)?.entry, Entry::Table { .. }) {
+            // As TF-RMM, whose realms with such a root table can never be destroyed.
+            realm.planes.counted_twice += 1;
+        }
         copy_root(realm, tree, ipa)?;
         Ok(Answer::success())
     }

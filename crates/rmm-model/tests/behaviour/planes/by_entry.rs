@@ -100,6 +100,29 @@ fn host_memory_is_shown_by_root_entries() {
 }
 
 #[test]
+fn a_reference_that_is_asked_for_twice_keeps_the_realm_for_ever() {
+    for times in 1..=2 {
+        let host = tf_rmm();
+        let (realm, _) = realm(&host, 1);
+        for _ in 0..times {
+            host.done(Command::RttAuxMapUnprotected, &[realm.rd, SHARED, 1]);
+        }
+        for _ in 0..times {
+            host.done(Command::RttAuxUnmapUnprotected, &[realm.rd, SHARED, 1]);
+        }
+        for ipa in [0, SHARED] {
+            for level in [3, 2, 1] {
+                host.done(Command::RttDestroy, &[realm.rd, ipa, level]);
+            }
+        }
+        host.done(Command::RealmTerminate, &[realm.rd]);
+        let destroyed = status(host.call(Command::RealmDestroy, &[realm.rd]));
+        let expected = if times == 1 { Status::Success } else { Status::ErrorRealm };
+        assert_eq!(destroyed, expected);
+    }
+}
+
+#[test]
 fn arguments_that_name_no_entry() {
     let host = tf_rmm();
     let (realm, _) = realm(&host, 1);

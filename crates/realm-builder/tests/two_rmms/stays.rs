@@ -1,0 +1,52 @@
+//! What is done when an RMM does not let go.
+
+use realm_builder::{PlaneTables, Realm, RealmConfig, RealmStorage};
+use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_host::command::{AuxTree, SharedAccess};
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{CountingLedger, Discovered, Host, QuarantineShelf, SessionOptions};
+use sro::{Pool, PoolStorage, activate};
+
+use crate::rmms::{Both, D};
+use crate::step::show_shared;
+use crate::{MIB, PAGE};
+
+/// Tables that an auxiliary tree refers to are not to be destroyed: TF-RMM refuses that, leaves one of them locked, and stands still the next time.
+#[test]
+fn a_reference_that_stays() {
+    let both = Both::new();
+    let rule = Rule::command(Command::RttAuxUnmapUnprotected, D).from(0);
+    let door = Injecting::by_rule(&both, rule, Fault::status(Status::ErrorInput));
+    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<16>::new());
+    let platform = Host::new(&door, &both).with_ledger(&ledger).with_quarantine(&quarantine);
+    let mut memory = both.take_memory(4 * MIB);
+    let mut places = PoolStorage::<16>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut storage = RealmStorage::<16, 4>::new();
+    let mut config = RealmConfig::new(40);
+    (config.num_aux_planes, config.plane_tables) = (1, Some(PlaneTables::PerPlane));
+    let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
+    let half = realm.geometry().unprotected_base().raw();
+    for at in [half, half + 2 * MIB] {
+        let page = memory.take_front(PAGE).unwrap();
+        let shared = realm.share(&mut pool, Ipa::new(at), page, SharedAccess::MEMORY);
+        shared.map_err(|failed| failed.error).unwrap();
+    }
+    let tables = realm.tables() as u64;
+    let page = IpaRange::with_size(Ipa::new(half), PAGE).unwrap();
+    show_shared(&realm, &mut pool, AuxTree::new(1).unwrap(), page).unwrap();
+
+    let mut home = 0;
+    let left = realm.tear_down([], &mut pool, &mut |memory| home += memory.bytes());
+    assert_eq!(left.and_then(|error| error.status()), Some(Status::ErrorInput));
+    // What was shared is: it went from the table for both trees.
+    assert_eq!(home, 2 * PAGE);
+    pool.drain(&rmm, &mut |_| {});
+    let balance = ledger.balance();
+    // The descriptor and all tables.
+    assert_eq!((balance.outstanding(), balance.quarantined), (0, 1 + tables));
+    both.say("cpu");
+}
