@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod configs;
+mod costs;
 mod life;
 mod planes;
 #[path = "../both/rmms.rs"]

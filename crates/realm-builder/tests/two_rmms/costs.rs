@@ -1,0 +1,78 @@
+//! What is predicted is what is counted, on both RMMs, and no call fails.
+
+use realm_builder::plan::{Cost, Limits};
+use realm_builder::{Content, Realm, RealmConfig, Records, Region, TableRoom};
+use rmi_abi::Ipa;
+use rmi_host::counting::Counting;
+use rmi_host::{Discovered, Host, SessionOptions, Undelegated};
+use sro::{Pool, PoolStorage, activate};
+
+use crate::rmms::{Both, D};
+use crate::{MIB, PAGE};
+
+const RAM: u64 = 0x8000_0000;
+
+#[test]
+fn what_is_predicted_is_counted() {
+    let both = Both::new();
+    let door = Counting::new(&both);
+    let mut memory = both.take_memory(64 * MIB);
+    let mut places = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
+    // One run, so that it takes as few calls as can be.
+    pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
+    let platform = Host::new(&door, &both);
+    let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    found.configure(pool.pages().page).unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(64).collect();
+    let records = Records { tables: &mut tables, shared: &mut [] };
+    let mut realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
+    let counted = |expected: Cost, did: &mut dyn FnMut()| {
+        let before = door.total();
+        did();
+        let after = door.total();
+        assert_eq!(after.failed, before.failed, "{}", door.report(D));
+        assert_eq!(after.issued - before.issued, expected.calls(), "{expected:?}");
+    };
+    let limits = Limits::ONE_BY_ONE;
+
+    // Blocks, measured content, and what reaches across tables by pages.
+    let content = vec![0x5a; 3 << 20];
+    let blocks = memory.take_front(8 * MIB).unwrap();
+    let measured = memory.take_front(3 * MIB).unwrap();
+    let skewed = memory.take_front(2 * MIB + 3 * PAGE).unwrap();
+    let mut regions = [
+        Region::new(Ipa::new(RAM), blocks, Content::Unspecified),
+        Region::new(Ipa::new(RAM + 8 * MIB), measured, Content::Measured(&content)),
+        Region::new(Ipa::new(RAM + 12 * MIB - PAGE), skewed, Content::Unspecified),
+    ];
+    let cost = realm.populate_cost(&pool, &mut regions, limits);
+    counted(cost, &mut || realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap());
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+
+    // Scattered pages, by lists.
+    let mut pages: Vec<Undelegated> = (0..700)
+        .map(|_| {
+            let page = memory.take_front(PAGE).unwrap();
+            let _ = memory.take_front(PAGE).unwrap().into_raw();
+            page
+        })
+        .collect();
+    let ranges: Vec<_> = pages.iter().map(Undelegated::range).collect();
+    let at = Ipa::new(RAM + 32 * MIB);
+    let cost = realm.map_cost(&pool, at, &ranges, limits);
+    counted(cost, &mut || realm.map_scattered(&mut pool, at, &mut pages).unwrap());
+
+    let cost = realm.dismantle_cost(limits);
+    let bytes = realm.memory_bytes();
+    let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+    let mut home = 0;
+    counted(cost, &mut || {
+        let home = &mut |memory: Undelegated| home += memory.bytes();
+        while realm.dismantle(&mut pool, 100, home).unwrap() == realm_builder::Progress::More {}
+    });
+    assert_eq!(home, bytes);
+    assert!(realm.destroy(&mut pool, &mut |_| {}).is_ok());
+    pool.drain(&rmm, &mut |_| {});
+}
