@@ -289,7 +289,15 @@ fn build<P: Platform>(
             Content::Unspecified,
         ),
     ];
-    let populated = realm.populate(pool, &mut regions, &mut |_| {});
+    // At once, or in parts that end inside regions.
+    let at_once = if realm.rmm().dialect() == Dialect::V2_0Bet3 { 0x21_0000 } else { u64::MAX };
+    let populated = loop {
+        match realm.populate_some(pool, &mut regions, at_once, &mut |_| {}) {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
     for region in regions {
         heap.insert(region.into_memory()).unwrap();
     }

@@ -8,8 +8,8 @@ use rmi_host::Platform;
 use sro::Pool;
 
 use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
-use crate::populate::{Content, Region, merge};
 use crate::realm::{Alive, New, Realm};
+use crate::region::{Content, Region, merge};
 use crate::shadow::{Next, Shadow};
 use crate::unmap::Span;
 
@@ -43,13 +43,13 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ) -> Cost {
         regions.sort_unstable_by_key(|region| region.ipa);
         merge(regions);
-        let create = self.missing_for(regions) as u64;
+        let create = self.missing_for(regions, u64::MAX) as u64;
         let delegate = table_delegation(pool, create, limits);
         let mut sum = Cost { create, delegate, ..Cost::default() };
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         for region in regions {
             sum.delegate += limits.delegation(region.memory.bytes());
-            let runs = self.runs_for(region, &exists);
+            let runs = self.runs_for(region, u64::MAX, &exists);
             match region.content {
                 Content::Measured(_) | Content::Unmeasured(_) => {
                     sum.map += region.memory.bytes() / MIN_GRANULE;

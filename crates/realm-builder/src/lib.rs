@@ -192,6 +192,7 @@ pub mod planes;
 pub mod populate;
 pub mod realm;
 pub mod recs;
+pub mod region;
 #[cfg(feature = "rim")]
 pub mod rim;
 pub mod ripas;
@@ -212,9 +213,10 @@ pub use fold::{FoldPolicy, Folded};
 pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
 pub use planes::PlaneMapped;
-pub use populate::{Content, PopulateProgress, Region};
+pub use populate::PopulateProgress;
 pub use realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
 pub use recs::RecStart;
+pub use region::{Content, Region};
 #[cfg(feature = "rim")]
 pub use rim::Rim;
 pub use ripas::RipasStopped;

@@ -2,7 +2,7 @@
 
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_abi::{Command, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
@@ -11,111 +11,8 @@ use crate::hold::Held;
 use crate::map::{Mapping, Supply};
 use crate::plan::{self, Exists, Run};
 use crate::realm::{New, Realm};
+use crate::region::{Content, Region, merge};
 use crate::shadow::tag;
-
-/// What a region holds when the Realm starts.
-#[derive(Clone, Copy, Debug)]
-pub enum Content<'c> {
-    /// These bytes, measured. The last granule is filled up with zeros.
-    Measured(&'c [u8]),
-    /// These bytes, of which only their place is measured. The last granule is filled up with zeros.
-    Unmeasured(&'c [u8]),
-    /// Nothing that the Realm may rely on; not measured at all.
-    Unspecified,
-}
-
-/// Memory for a Realm: where, which, and with what content.
-///
-/// A region is a cursor. As the Realm takes memory in, the region shrinks from the front; when populating stops early, what is left in it has not been touched
-/// and belongs to the host, and populating can go on with the same regions. Only when memory in the middle was lost to quarantine it cannot, and says so.
-#[derive(Debug)]
-pub struct Region<'c> {
-    pub(crate) ipa: Ipa,
-    pub(crate) memory: Undelegated,
-    pub(crate) content: Content<'c>,
-    /// Bytes taken in.
-    taken: u64,
-    /// Whether its memory became part of the region before it.
-    merged: bool,
-    /// Bytes that were to be taken in next and are in quarantine, or elsewhere, instead.
-    lost: u64,
-}
-
-impl<'c> Region<'c> {
-    /// Memory at `ipa` with this content.
-    #[must_use]
-    pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
-        Self { ipa, memory, content, taken: 0, merged: false, lost: 0 }
-    }
-
-    /// Where the part lies that has not been taken in.
-    #[must_use]
-    pub fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.memory.bytes()).unwrap_or(IpaRange::empty(self.ipa))
-    }
-
-    /// The host memory that has not been taken in.
-    pub fn into_memory(self) -> Undelegated {
-        self.memory
-    }
-
-    fn problem(&self, granule: u64) -> Option<RegionProblem> {
-        let bytes = self.memory.bytes();
-        if self.lost > 0 {
-            return Some(RegionProblem::Lost { bytes: self.lost });
-        }
-        if bytes == 0 {
-            return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
-        }
-        if !self.range().is_aligned(granule) || !self.memory.range().is_aligned(granule) {
-            return Some(RegionProblem::Unaligned);
-        }
-        if IpaRange::with_size(self.ipa, bytes).is_err() {
-            return Some(RegionProblem::NotProtected);
-        }
-        match self.content {
-            Content::Measured(content) | Content::Unmeasured(content) => {
-                let len = content.len() as u64;
-                (len.checked_next_multiple_of(granule) != Some(bytes))
-                    .then_some(RegionProblem::Content { bytes: len })
-            }
-            Content::Unspecified => None,
-        }
-    }
-
-    /// Takes the memory of the region that follows in, if the two are one: without content, and neighbours in both address spaces.
-    fn absorb(&mut self, next: &mut Region<'_>) -> bool {
-        let vacant =
-            matches!((self.content, next.content), (Content::Unspecified, Content::Unspecified));
-        if !vacant || self.memory.is_empty() || next.memory.is_empty() {
-            return false;
-        }
-        if self.range().top() != next.ipa {
-            return false;
-        }
-        match self.memory.append(next.memory.take()) {
-            Ok(()) => next.merged = true,
-            Err(apart) => next.memory = apart,
-        }
-        next.merged
-    }
-
-    /// `bytes` of the region are the Realm's now.
-    fn advance(&mut self, bytes: u64) {
-        self.ipa = self.ipa.checked_add(bytes).unwrap_or(self.ipa);
-        self.taken = self.taken.saturating_add(bytes);
-        let done = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.content = match self.content {
-            Content::Measured(content) => {
-                Content::Measured(content.get(done..).unwrap_or_default())
-            }
-            Content::Unmeasured(content) => {
-                Content::Unmeasured(content.get(done..).unwrap_or_default())
-            }
-            Content::Unspecified => Content::Unspecified,
-        };
-    }
-}
 
 /// How far populating has come, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,32 +44,79 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         regions: &mut [Region<'_>],
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
+        self.populate_some(pool, regions, u64::MAX, progress).map(|_| ())
+    }
+
+    /// Populates a part of the Realm, as [`Realm::populate`], from where it has come to: takes about `bytes` in, at least a granule, and says how many bytes are left; none at the end. For hosts that may not stay long, as in a
+    /// preemptible hypercall, or that may be told to stop.
+    ///
+    /// The measurement is the same, and so are the mappings, if `bytes` is no less than the blocks that there could be: a part ends where a block would, but a block that is larger is not made.
+    ///
+    /// Source: as for [`Realm::populate`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::populate`]; room for tables is looked for before the part that needs them.
+    pub fn populate_some(
+        &mut self,
+        pool: &mut Pool<'_>,
+        regions: &mut [Region<'_>],
+        bytes: u64,
+        progress: &mut dyn FnMut(PopulateProgress),
+    ) -> Result<u64, BuildError> {
         regions.sort_unstable_by_key(|region| region.ipa);
         self.check(regions)?;
         merge(regions);
-        let missing = self.missing_for(regions);
-        self.check_rooms(missing)?;
         let granule = self.rmm.granule_size().bytes();
+        let mut budget = bytes.max(granule);
+        let missing = self.missing_for(regions, budget);
+        self.check_rooms(missing)?;
         pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
             bytes: 0,
             total: regions.iter().map(|region| region.memory.bytes()).sum(),
         };
-        for region in regions.iter_mut().filter(|region| !region.memory.is_empty()) {
+        for region in regions.iter_mut() {
+            let part = self.cut(region, budget);
+            if part == 0 {
+                continue;
+            }
+            budget -= part;
             let before = so_far.bytes;
-            let whole = region.memory.bytes();
             let mut done = |taken: u64| {
                 so_far.bytes = before + taken;
                 progress(so_far);
             };
-            match region.content {
-                Content::Measured(_) => self.copy_in(pool, region, DataFlags::MEASURE, &mut done),
-                Content::Unmeasured(_) => self.copy_in(pool, region, DataFlags::empty(), &mut done),
-                Content::Unspecified => self.map_ram(pool, region, &mut done),
-            }?;
-            so_far.bytes = before + whole;
+            let mut front = region.split_front(part);
+            let result = match front.content {
+                Content::Measured(_) => {
+                    self.copy_in(pool, &mut front, DataFlags::MEASURE, &mut done)
+                }
+                Content::Unmeasured(_) => {
+                    self.copy_in(pool, &mut front, DataFlags::empty(), &mut done)
+                }
+                Content::Unspecified => self.map_ram(pool, &mut front, &mut done),
+            };
+            if let Some(apart) = region.rejoin(front) {
+                pool.restore(self.rmm, apart);
+            }
+            result?;
+            so_far.bytes = before + part;
         }
-        Ok(())
+        Ok(so_far.total - so_far.bytes)
+    }
+
+    /// How much of a region is taken in when that may be so much. Memory without content ends where the largest block does that fits.
+    fn cut(&self, region: &Region<'_>, budget: u64) -> u64 {
+        let whole = region.memory.bytes();
+        let end = region.ipa.checked_add(budget).filter(|_| budget < whole);
+        let Some(end) = end else { return whole.min(budget) };
+        let blocks = [Level::L1, Level::L2].map(Level::entry_bytes);
+        let granule = self.rmm.granule_size().bytes();
+        let blocks = blocks.into_iter().filter(|_| matches!(region.content, Content::Unspecified));
+        let ends = blocks.chain([granule]).map(|bytes| end.align_down(bytes));
+        let part = ends.filter_map(|end| end.checked_offset_from(region.ipa));
+        part.into_iter().find(|part| *part > 0).unwrap_or(0)
     }
 
     /// Checks sorted regions; those that are taken in already are empty and pass.
@@ -208,24 +152,32 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             .map_err(|missing| BuildError::Storage { records: "translation tables", missing })
     }
 
-    /// How many tables are missing for sorted regions.
-    pub(crate) fn missing_for(&self, regions: &[Region<'_>]) -> usize {
+    /// How many tables are missing for the first `bytes` of sorted regions.
+    pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = regions.iter().flat_map(|region| self.runs_for(region, &exists));
+        let parts = regions.iter().scan(bytes, |budget, region| {
+            let part = self.cut(region, *budget);
+            *budget -= part;
+            Some((region, part))
+        });
+        let runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
         plan::tables_of_runs(self.geometry, runs)
             .filter(|(level, ipa)| !exists(*level, *ipa))
             .count()
     }
 
-    /// The runs that a region is mapped by: content goes in by pages, in the order of its addresses.
+    /// The runs that the first `bytes` of a region are mapped by: content goes in by pages, in the order of its addresses.
     pub(crate) fn runs_for<'e>(
         &self,
         region: &Region<'_>,
+        bytes: u64,
         exists: Exists<'e>,
     ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
         let paged = !matches!(region.content, Content::Unspecified);
         let largest = if paged { Level::L3 } else { self.top_block_level() };
-        plan::runs_of(region.ipa, Some(region.memory.range()).into_iter(), largest, exists)
+        let whole = region.memory.range();
+        let front = whole.split_at(bytes).map_or(whole, |(front, _)| front);
+        plan::runs_of(region.ipa, Some(front).into_iter(), largest, exists)
     }
 
     /// Maps memory without content and makes it RAM.
@@ -361,17 +313,5 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             at += zeros.len();
         }
         Ok(())
-    }
-}
-
-/// Merges sorted regions that are one.
-pub(crate) fn merge(regions: &mut [Region<'_>]) {
-    let mut regions = regions.iter_mut();
-    let Some(mut last) = regions.next() else { return };
-    for region in regions {
-        // What was merged or taken in before is empty, and does not stand between two others.
-        if !region.memory.is_empty() && !last.absorb(region) {
-            last = region;
-        }
     }
 }

@@ -75,7 +75,7 @@ pub use error::RimError;
 
 use crate::measurement_log::{Digest, MeasurementEvent};
 use crate::plan;
-use crate::populate::{Content, Region, merge};
+use crate::region::{Content, Region, merge};
 use hash::{GRANULE, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.

@@ -96,3 +96,70 @@ fn neighbours_go_on_together() {
         });
     }
 }
+
+/// Whatever the call that is refused, populating in parts goes on where it stopped.
+#[test]
+fn parts_go_on_after_an_error() {
+    let content = vec![7; 5 << 12];
+    // Creating the Realm delegates, too.
+    for (command, numbers) in [
+        (Command::RttDataMapInit, 0..10),
+        (Command::RttDataMap, 0..3),
+        (Command::RttInitRipas, 0..3),
+        (Command::GranuleRangeDelegate, 10..780),
+        (Command::RttCreate, 0..4),
+    ] {
+        let step = if numbers.end > 100 { 37 } else { 1 };
+        for refused in numbers.step_by(step) {
+            let options = Options::new(Dialect::TfRmm2026_07);
+            let rule = Rule::command(command, options.dialect).nth(refused);
+            with_realm(options, rule, &mut |realm, pool, mut ram| {
+                let base = 0x8000_0000;
+                let [vacant, first, second] = parts(&mut ram, [3 * MIB, 5 * PAGE, 5 * PAGE]);
+                let mut regions = [
+                    Region::new(Ipa::new(base), first, Content::Measured(&content)),
+                    Region::new(Ipa::new(base + 5 * PAGE), second, Content::Unmeasured(&content)),
+                    Region::new(Ipa::new(base + 2 * MIB), vacant, Content::Unspecified),
+                ];
+                let (mut left, mut failures) = (3 * MIB + 10 * PAGE, 0);
+                while left > 0 {
+                    // Three pages at first, which end inside regions; then more.
+                    let most = if left > 3 * MIB { 3 * PAGE } else { 300 * PAGE };
+                    match realm.populate_some(pool, &mut regions, most, &mut |_| {}) {
+                        Ok(now) => assert!(now < left && now + most >= left, "{now:#x}"),
+                        Err(_) => failures += 1,
+                    }
+                    let apart: u64 = regions.iter().map(|region| region.range().bytes()).sum();
+                    assert_eq!(realm.memory_bytes() + apart, 3 * MIB + 10 * PAGE);
+                    left = apart;
+                }
+                assert_eq!(failures, 1);
+                assert!(regions.iter().all(|region| region.range().is_empty()));
+            });
+        }
+    }
+}
+
+/// A part ends where a block does, if one fits.
+#[test]
+fn blocks_that_fit_into_parts_are_made() {
+    let options = Options::new(Dialect::TfRmm2026_07).range_capable();
+    for (most, parts, block) in
+        [(u64::MAX, 1, 2 * MIB), (3 * MIB, 2, 2 * MIB), (2 * MIB, 3, 2 * MIB), (MIB, 5, PAGE)]
+    {
+        with_realm(options.clone(), Rule::any().nth(u64::MAX), &mut |realm, pool, mut ram| {
+            // A megabyte, then two blocks.
+            let _ = ram.take_front(MIB).unwrap().into_raw();
+            let memory = ram.take_front(5 * MIB).unwrap();
+            let base = 0x8000_0000 + MIB;
+            let mut regions = [Region::new(Ipa::new(base), memory, Content::Unspecified)];
+            let mut count = 1;
+            while realm.populate_some(pool, &mut regions, most, &mut |_| {}).unwrap() > 0 {
+                count += 1;
+            }
+            assert_eq!(count, parts);
+            let found = realm.memory_at(Ipa::new(base + MIB)).unwrap();
+            assert_eq!(found.bytes(), block);
+        });
+    }
+}

@@ -83,8 +83,12 @@ fn tf_rmm_begins_like_1_0_and_the_betas_with_zero() {
     }
 }
 
-/// A Realm with content of all kinds on the model, and its prediction.
-fn on_the_model(dialect: Dialect, config: &RealmConfig) -> (Option<[u8; 64]>, [u8; 64]) {
+/// A Realm with content of all kinds on the model, populated in parts, and its prediction.
+fn on_the_model(
+    dialect: Dialect,
+    config: &RealmConfig,
+    at_once: u64,
+) -> (Option<[u8; 64]>, [u8; 64]) {
     let mut options = Options::new(dialect);
     // TF-RMM accepts SHA-384 without saying so; here it says so.
     options.features[1] |= 1 << 4;
@@ -108,7 +112,14 @@ fn on_the_model(dialect: Dialect, config: &RealmConfig) -> (Option<[u8; 64]>, [u
         Region::new(data, memory.take_front(0x3000).unwrap(), Content::Unmeasured(&[7; 0x2801])),
         Region::new(at, memory.take_front(0x6000).unwrap(), Content::Measured(&kernel)),
     ];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    let [_, data_pages, kernel_pages] = regions.each_ref().map(Region::memory);
+    while realm.populate_some(&mut pool, &mut regions, at_once, &mut |_| {}).unwrap() > 0 {}
+    for (pages, content) in [(data_pages, [7; 0x2801].as_slice()), (kernel_pages, &kernel)] {
+        let mut there = vec![1; usize::try_from(pages.bytes()).unwrap()];
+        model.peek(pages.base(), &mut there);
+        let (filled, zeros) = there.split_at(content.len());
+        assert!(filled == content && zeros.iter().all(|byte| *byte == 0));
+    }
     let mut recs = Vec::new();
     for runnable in [true, false, true] {
         let start = RecStart { runnable, pc: at, gprs: [recs.len() as u64 + 1; 8] };
@@ -139,16 +150,18 @@ fn the_model_measures_the_same() {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         let mut seen = Vec::new();
         for hash in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
-            for (width, num_bps, sve_vl, private_mec) in
-                [(40, 1, None, false), (36, 5, Some(3), false), (40, 1, None, true)]
-            {
+            for (width, num_bps, sve_vl, private_mec, at_once) in [
+                (40, 1, None, false, u64::MAX),
+                (36, 5, Some(3), false, 0x2800),
+                (40, 1, None, true, 2 << 20),
+            ] {
                 let mut config = RealmConfig::new(width);
                 config.hash = hash;
                 config.num_bps = num_bps;
                 config.sve_vl = sve_vl;
                 config.private_mec = private_mec;
                 config.personalization = [width; 64];
-                let (measured, predicted) = on_the_model(dialect, &config);
+                let (measured, predicted) = on_the_model(dialect, &config, at_once);
                 assert_eq!(measured, Some(predicted), "{dialect} {hash} {width}");
                 seen.push(predicted);
             }

@@ -1,0 +1,154 @@
+//! Memory that a Realm is to start with.
+
+use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_host::Undelegated;
+
+use crate::error::RegionProblem;
+
+/// What a region holds when the Realm starts.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'c> {
+    /// These bytes, measured. The last granule is filled up with zeros.
+    Measured(&'c [u8]),
+    /// These bytes, of which only their place is measured. The last granule is filled up with zeros.
+    Unmeasured(&'c [u8]),
+    /// Nothing that the Realm may rely on; not measured at all.
+    Unspecified,
+}
+
+/// Memory for a Realm: where, which, and with what content.
+///
+/// A region is a cursor. As the Realm takes memory in, the region shrinks from the front; when populating stops early, what is left in it has not been touched
+/// and belongs to the host, and populating can go on with the same regions. Only when memory in the middle was lost to quarantine it cannot, and says so.
+#[derive(Debug)]
+pub struct Region<'c> {
+    pub(crate) ipa: Ipa,
+    pub(crate) memory: Undelegated,
+    pub(crate) content: Content<'c>,
+    /// Bytes taken in.
+    pub(crate) taken: u64,
+    /// Whether its memory became part of the region before it.
+    merged: bool,
+    /// Bytes that were to be taken in next and are in quarantine, or elsewhere, instead.
+    pub(crate) lost: u64,
+}
+
+impl<'c> Region<'c> {
+    /// Memory at `ipa` with this content.
+    #[must_use]
+    pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
+        Self { ipa, memory, content, taken: 0, merged: false, lost: 0 }
+    }
+
+    /// Where the part lies that has not been taken in.
+    #[must_use]
+    pub fn range(&self) -> IpaRange {
+        IpaRange::with_size(self.ipa, self.memory.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+    }
+
+    /// Which host memory has not been taken in.
+    #[must_use]
+    pub fn memory(&self) -> PaRange {
+        self.memory.range()
+    }
+
+    /// The host memory that has not been taken in.
+    pub fn into_memory(self) -> Undelegated {
+        self.memory
+    }
+
+    pub(crate) fn problem(&self, granule: u64) -> Option<RegionProblem> {
+        let bytes = self.memory.bytes();
+        if self.lost > 0 {
+            return Some(RegionProblem::Lost { bytes: self.lost });
+        }
+        if bytes == 0 {
+            return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
+        }
+        if !self.range().is_aligned(granule) || !self.memory.range().is_aligned(granule) {
+            return Some(RegionProblem::Unaligned);
+        }
+        if IpaRange::with_size(self.ipa, bytes).is_err() {
+            return Some(RegionProblem::NotProtected);
+        }
+        match self.content {
+            Content::Measured(content) | Content::Unmeasured(content) => {
+                let len = content.len() as u64;
+                (len.checked_next_multiple_of(granule) != Some(bytes))
+                    .then_some(RegionProblem::Content { bytes: len })
+            }
+            Content::Unspecified => None,
+        }
+    }
+
+    /// Takes the memory of the region that follows in, if the two are one: without content, and neighbours in both address spaces.
+    fn absorb(&mut self, next: &mut Region<'_>) -> bool {
+        let vacant =
+            matches!((self.content, next.content), (Content::Unspecified, Content::Unspecified));
+        if !vacant || self.memory.is_empty() || next.memory.is_empty() {
+            return false;
+        }
+        if self.range().top() != next.ipa {
+            return false;
+        }
+        match self.memory.append(next.memory.take()) {
+            Ok(()) => next.merged = true,
+            Err(apart) => next.memory = apart,
+        }
+        next.merged
+    }
+
+    /// Takes the first `bytes` out, as a region of their own.
+    pub(crate) fn split_front(&mut self, bytes: u64) -> Self {
+        let memory = self.memory.take_front(bytes).unwrap_or_default();
+        let len = usize::try_from(memory.bytes()).unwrap_or(usize::MAX);
+        let content = match self.content {
+            Content::Measured(content) => Content::Measured(content.get(..len).unwrap_or(content)),
+            Content::Unmeasured(content) => {
+                Content::Unmeasured(content.get(..len).unwrap_or(content))
+            }
+            Content::Unspecified => Content::Unspecified,
+        };
+        Self::new(self.ipa, memory, content)
+    }
+
+    /// Takes back what is left of the front that was taken out. Returns what no longer touches the rest; the region cannot go on then.
+    pub(crate) fn rejoin(&mut self, front: Self) -> Option<Undelegated> {
+        self.advance(front.taken);
+        self.lost += front.lost;
+        let rest = core::mem::replace(&mut self.memory, front.memory);
+        // What was not taken in ends where the rest begins, unless its end was lost.
+        let Err(rest) = self.memory.append(rest) else { return None };
+        let apart = core::mem::replace(&mut self.memory, rest);
+        self.lost += apart.bytes();
+        Some(apart)
+    }
+
+    /// `bytes` of the region are the Realm's now.
+    pub(crate) fn advance(&mut self, bytes: u64) {
+        self.ipa = self.ipa.checked_add(bytes).unwrap_or(self.ipa);
+        self.taken = self.taken.saturating_add(bytes);
+        let done = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.content = match self.content {
+            Content::Measured(content) => {
+                Content::Measured(content.get(done..).unwrap_or_default())
+            }
+            Content::Unmeasured(content) => {
+                Content::Unmeasured(content.get(done..).unwrap_or_default())
+            }
+            Content::Unspecified => Content::Unspecified,
+        };
+    }
+}
+
+/// Merges sorted regions that are one.
+pub(crate) fn merge(regions: &mut [Region<'_>]) {
+    let mut regions = regions.iter_mut();
+    let Some(mut last) = regions.next() else { return };
+    for region in regions {
+        // What was merged or taken in before is empty, and does not stand between two others.
+        if !region.memory.is_empty() && !last.absorb(region) {
+            last = region;
+        }
+    }
+}
