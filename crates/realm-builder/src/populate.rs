@@ -24,6 +24,40 @@ pub struct PopulateProgress {
     pub total: u64,
 }
 
+/// What may be taken in at once, spent region by region in their order.
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    left: u64,
+    granule: u64,
+    /// The largest block that fits into the whole of it.
+    block: u64,
+}
+
+impl Budget {
+    fn new(bytes: u64, granule: u64) -> Self {
+        let bytes = bytes.max(granule);
+        let blocks = [Level::L1, Level::L2].map(Level::entry_bytes);
+        let block = blocks.into_iter().find(|block| *block <= bytes).unwrap_or(granule);
+        Self { left: bytes, granule, block }
+    }
+
+    /// How much of a region is taken in. After one of which something is left nothing more is, so that the order is kept.
+    fn spend(&mut self, region: &Region<'_>) -> u64 {
+        let whole = region.memory.bytes();
+        if whole <= self.left {
+            self.left -= whole;
+            return whole;
+        }
+        let align = match region.content {
+            // Where a block could end; if none ends here, the next part begins with one.
+            Content::Unspecified => self.block,
+            Content::Measured(_) | Content::Unmeasured(_) => self.granule,
+        };
+        let end = region.ipa.checked_add(core::mem::take(&mut self.left)).unwrap_or(region.ipa);
+        end.align_down(align).checked_offset_from(region.ipa).unwrap_or(0)
+    }
+}
+
 impl<P: Platform> Realm<'_, '_, P, New> {
     /// Populates the Realm.
     ///
@@ -47,10 +81,11 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.populate_some(pool, regions, u64::MAX, progress).map(|_| ())
     }
 
-    /// Populates a part of the Realm, as [`Realm::populate`], from where it has come to: takes about `bytes` in, at least a granule, and says how many bytes are left; none at the end. For hosts that may not stay long, as in a
+    /// Populates a part of the Realm, as [`Realm::populate`], from where it has come to: takes at most `bytes` in, or a granule, and says how many bytes are left; none at the end. For hosts that may not stay long, as in a
     /// preemptible hypercall, or that may be told to stop.
     ///
-    /// The measurement is the same, and so are the mappings, if `bytes` is no less than the blocks that there could be: a part ends where a block would, but a block that is larger is not made.
+    /// The measurement is the same. So are the mappings, if `bytes` is no less than the largest block that there could be: memory without content is left where a block of that size does, which makes a part smaller. Parts
+    /// cost more calls than [`Realm::populate_cost`] says, because each delegates for itself. The progress is that of this part alone.
     ///
     /// Source: as for [`Realm::populate`].
     ///
@@ -68,8 +103,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.check(regions)?;
         merge(regions);
         let granule = self.rmm.granule_size().bytes();
-        let mut budget = bytes.max(granule);
-        let missing = self.missing_for(regions, budget);
+        let mut budget = Budget::new(bytes, granule);
+        let missing = self.missing_for(regions, bytes);
         self.check_rooms(missing)?;
         pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
@@ -77,11 +112,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             total: regions.iter().map(|region| region.memory.bytes()).sum(),
         };
         for region in regions.iter_mut() {
-            let part = self.cut(region, budget);
+            let part = budget.spend(region);
             if part == 0 {
                 continue;
             }
-            budget -= part;
             let before = so_far.bytes;
             let mut done = |taken: u64| {
                 so_far.bytes = before + taken;
@@ -104,19 +138,6 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             so_far.bytes = before + part;
         }
         Ok(so_far.total - so_far.bytes)
-    }
-
-    /// How much of a region is taken in when that may be so much. Memory without content ends where the largest block does that fits.
-    fn cut(&self, region: &Region<'_>, budget: u64) -> u64 {
-        let whole = region.memory.bytes();
-        let end = region.ipa.checked_add(budget).filter(|_| budget < whole);
-        let Some(end) = end else { return whole.min(budget) };
-        let blocks = [Level::L1, Level::L2].map(Level::entry_bytes);
-        let granule = self.rmm.granule_size().bytes();
-        let blocks = blocks.into_iter().filter(|_| matches!(region.content, Content::Unspecified));
-        let ends = blocks.chain([granule]).map(|bytes| end.align_down(bytes));
-        let part = ends.filter_map(|end| end.checked_offset_from(region.ipa));
-        part.into_iter().find(|part| *part > 0).unwrap_or(0)
     }
 
     /// Checks sorted regions; those that are taken in already are empty and pass.
@@ -155,11 +176,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     /// How many tables are missing for the first `bytes` of sorted regions.
     pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let parts = regions.iter().scan(bytes, |budget, region| {
-            let part = self.cut(region, *budget);
-            *budget -= part;
-            Some((region, part))
-        });
+        let budget = Budget::new(bytes, self.rmm.granule_size().bytes());
+        let parts =
+            regions.iter().scan(budget, |budget, region| Some((region, budget.spend(region))));
         let runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
         plan::tables_of_runs(self.geometry, runs)
             .filter(|(level, ipa)| !exists(*level, *ipa))

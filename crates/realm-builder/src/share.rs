@@ -91,7 +91,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut result = self.make(held, pool, plan::tables_of_runs(self.geometry, runs.clone()));
         if result.is_ok() {
             for run in runs {
-                result = self.share_run(run, &mut memory, access);
+                result = self.share_run(pool, run, &mut memory, access);
                 if result.is_err() {
                     break;
                 }
@@ -102,6 +102,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     fn share_run(
         &self,
+        pool: &mut Pool<'_>,
         run: Run,
         memory: &mut Undelegated,
         access: SharedAccess,
@@ -120,9 +121,12 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             };
             // It was in front of the rest, and touches it.
             let _ = memory.merge(rest);
+            if let Err(error) = result {
+                self.settle_shared(pool, shared, memory);
+                return Err(error.into());
+            }
             let bytes = shared.bytes();
             self.record_shared(shared);
-            result?;
             if bytes == 0 {
                 // The RMM made way for an interrupt.
                 idle = u32::saturating_add(idle, 1);
@@ -139,6 +143,26 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             ipa = ipa.checked_add(bytes).unwrap_or(ipa);
         }
         Ok(())
+    }
+
+    /// Unmaps memory of which it is unclear whether it was mapped, before anything else comes to lie beside it; what comes back joins `rest`, in front of which it was. If that fails too, the memory counts as shared.
+    fn settle_shared(&self, pool: &mut Pool<'_>, unclear: SharedMemory, rest: &mut Undelegated) {
+        let mut left =
+            Some(SharedPiece { memory: unclear }).filter(|piece| !piece.memory.is_empty());
+        let (mut back, mut idle) = (Undelegated::empty(), 0);
+        while let Some(piece) = left {
+            // It comes back from the front.
+            let home = &mut |host| {
+                if let Err(host) = back.append(host) {
+                    pool.restore(self.rmm, host);
+                }
+            };
+            left = self.unshare_some(piece, &mut idle, home).unwrap_or(None);
+        }
+        if let Err(apart) = back.append(rest.take()) {
+            pool.restore(self.rmm, core::mem::replace(&mut back, apart));
+        }
+        *rest = back;
     }
 
     /// Takes shared memory back: all that is shared in a range, and sends it to `home`. Where a piece begins before the range, or a block reaches out of it, that is split first.
@@ -186,7 +210,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     /// Changes how the Realm may reach shared memory, for instance to let it write where the host had mapped for reading: unmaps all that is shared in a range and maps it again.
     ///
-    /// The Realm faults if it comes in between.
+    /// The Realm faults if it comes in between. With an RMM that takes ranges, auxiliary trees no longer show a root entry of which this was all that is shared.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_UNPROT_MAP.
     ///

@@ -4,7 +4,7 @@
 use realm_builder::plan::Limits;
 use realm_builder::{Content, New, Realm, RealmConfig, RealmStorage, Region};
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Dialect, Ipa, Status};
+use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, Discovered, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
@@ -161,5 +161,62 @@ fn blocks_that_fit_into_parts_are_made() {
             let found = realm.memory_at(Ipa::new(base + MIB)).unwrap();
             assert_eq!(found.bytes(), block);
         });
+    }
+}
+
+/// In parts or at once: the same blocks, the same tables, in the same order.
+#[test]
+fn parts_map_what_the_whole_does() {
+    let content = vec![3; 5 << 12];
+    // Where, how much, how far from a multiple of 2 MiB in memory, and whether with content.
+    type Layout<'l> = &'l [(u64, u64, u64, bool)];
+    let layouts: [Layout<'_>; 3] = [
+        &[(0, 5 * PAGE, 0, true), (2 * MIB, 4 * MIB, 0, false)],
+        &[(MIB, MIB, MIB, false), (8 * MIB, 4 * MIB, 0, false)],
+        &[
+            (PAGE, 3 * MIB, PAGE, false),
+            (8 * MIB - PAGE, MIB, 0, false),
+            (12 * MIB, 5 * PAGE, 0, true),
+        ],
+    ];
+    for layout in layouts {
+        let mut maps = Vec::new();
+        for most in [u64::MAX, 4 * MIB, 2 * MIB + 3 * PAGE, 2 * MIB] {
+            let options = Options::new(Dialect::TfRmm2026_07).range_capable();
+            with_realm(options, Rule::any().nth(u64::MAX), &mut |realm, pool, ram| {
+                let base = 0x8000_0000;
+                let (mut left, mut regions) = (ram, Vec::new());
+                for (at, bytes, skew, filled) in layout.iter().copied() {
+                    let next = left.base().align_up(2 * MIB).unwrap().raw() + skew;
+                    let _ = left.take_front(next - left.base().raw()).map(Undelegated::into_raw);
+                    let memory = left.take_front(bytes).unwrap();
+                    let what =
+                        if filled { Content::Measured(&content) } else { Content::Unspecified };
+                    regions.push(Region::new(Ipa::new(base + at), memory, what));
+                }
+                let all: Vec<_> = regions.iter().map(Region::range).collect();
+                while realm.populate_some(pool, &mut regions, most, &mut |_| {}).unwrap() > 0 {
+                    // One after the other.
+                    let begun =
+                        |(region, whole): (&Region<'_>, &IpaRange)| region.range() != *whole;
+                    let begun = regions.iter().zip(&all).filter(|both| begun(*both)).count();
+                    let done =
+                        regions.iter().take_while(|region| region.range().is_empty()).count();
+                    assert!(begun <= done + 1);
+                }
+                let mut map = Vec::new();
+                for range in all {
+                    let mut at = range.base();
+                    while at < range.top() {
+                        let block = realm.memory_at(at).unwrap();
+                        map.push(block);
+                        at = block.top();
+                    }
+                }
+                maps.push((map, realm.tables()));
+            });
+        }
+        let (whole, parts) = maps.split_first().unwrap();
+        assert!(parts.iter().all(|part| part == whole));
     }
 }

@@ -58,8 +58,10 @@ fn after(event: LedgerEvent) -> Option<Holding> {
 /// Whether an event can be true of memory in these hands.
 fn fits(event: LedgerEvent, found: Option<Holding>) -> bool {
     match (event, found) {
-        (LedgerEvent::Delegated | LedgerEvent::Homeless, None | Some(Holding::Homeless))
-        | (LedgerEvent::Exposed, None)
+        (
+            LedgerEvent::Delegated | LedgerEvent::Homeless | LedgerEvent::Exposed,
+            None | Some(Holding::Homeless),
+        )
         | (LedgerEvent::Donated { .. }, Some(Holding::Delegated))
         | (LedgerEvent::Reclaimed { .. }, Some(Holding::Donated { .. }))
         | (LedgerEvent::Retried, Some(Holding::Quarantined { .. })) => true,
@@ -227,6 +229,15 @@ fn a_dropped_operation_and_a_homeless_range_are_found() {
     let (exposed, there) = (map.with(|books| books.holding(Pa::new(0x4000))), Holding::Exposed);
     assert_eq!(exposed, Some(there));
     assert!(!map.is_balanced() && there.is_in_use() && !there.is_rmm_owned());
+    // Until its Realm is known to be gone.
+    assert_eq!((map.take_exposed(), map.take_exposed()), (Some(range(4, 2)), None));
+    assert!(map.is_balanced());
+    // Homeless memory may have been shared again.
+    for event in [LedgerEvent::Homeless, LedgerEvent::Exposed] {
+        map.record(event, range(4, 2));
+    }
+    assert_eq!(map.with(Ownership::check), Ok(()));
+    assert_eq!(map.take_exposed(), Some(range(4, 2)));
     assert!(!Holding::Homeless.is_in_use() && Holding::Leaked.is_in_use());
     assert_eq!(map.try_with(|_| map.try_with(|_| ())), Some(None));
 }

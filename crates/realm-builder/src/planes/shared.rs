@@ -32,8 +32,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Safety
     ///
-    /// Memory that was shared in these root entries and comes back, from [`Realm::unshare`] or in the end, is not taken into use for anything else while a plane of the Realm may have its translation cached: with an RMM that
-    /// invalidates those of all planes when it unmaps, that is at once. TF-RMM (July 2026) invalidates those of the primary tree's plane only; with it there is no such time that the host could know of.
+    /// Memory that was shared in these root entries and comes back, however it does ([`Realm::unshare`], [`Realm::reshare`] and [`Realm::convert_to_private`] after an error, the end of the Realm), is not taken into use for anything
+    /// else while a plane of the Realm may have its translation cached: with an RMM that invalidates those of all planes when it unmaps, that is at once. TF-RMM (July 2026) invalidates those of the primary tree's plane only; with it
+    /// there is no such time that the host could know of. (Memory that becomes the Realm's own is delegated before, and no such translation reaches it.)
     pub unsafe fn map_plane_shared(
         &self,
         pool: &mut Pool<'_>,

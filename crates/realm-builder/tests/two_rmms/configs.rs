@@ -90,7 +90,7 @@ fn is_accepted(config: &RealmConfig) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, max_global_rejects: 65536, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_accepted_works(config in configs()) {

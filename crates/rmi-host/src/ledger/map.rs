@@ -4,7 +4,7 @@ use spin::Mutex;
 
 use rmi_abi::{Command, PaRange};
 
-use super::{Ledger, LedgerEvent, Ownership};
+use super::{Holding, Ledger, LedgerEvent, Ownership};
 
 /// A ledger that knows the owner of every range: [`Ownership`] behind a spin lock.
 ///
@@ -74,7 +74,12 @@ impl OwnershipMap {
 
     /// Takes one range out of the books that is the host's and that no token stands for ([`LedgerEvent::Homeless`]). `None` when there is none.
     pub fn take_homeless(&self) -> Option<PaRange> {
-        self.books.lock().take_homeless()
+        self.books.lock().take(Holding::Homeless)
+    }
+
+    /// Takes one range out of the books that a Realm could reach when it was given up ([`LedgerEvent::Exposed`]), for whoever knows that the Realm is gone by now. `None` when there is none.
+    pub fn take_exposed(&self) -> Option<PaRange> {
+        self.books.lock().take(Holding::Exposed)
     }
 }
 

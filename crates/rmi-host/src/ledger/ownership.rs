@@ -338,10 +338,9 @@ impl Ownership {
         }
         for (part, found) in self.parts(memory) {
             let may_be = match event {
-                LedgerEvent::Delegated | LedgerEvent::Homeless => {
+                LedgerEvent::Delegated | LedgerEvent::Homeless | LedgerEvent::Exposed => {
                     matches!(found, None | Some(Holding::Homeless))
                 }
-                LedgerEvent::Exposed => found.is_none(),
                 LedgerEvent::Donated { .. } => found == Some(Holding::Delegated),
                 LedgerEvent::Reclaimed { .. } => matches!(found, Some(Holding::Donated { .. })),
                 LedgerEvent::Retried => matches!(found, Some(Holding::Quarantined { .. })),
@@ -390,8 +389,8 @@ impl Ownership {
         self.dropped = self.dropped.saturating_add(1);
     }
 
-    pub(super) fn take_homeless(&mut self) -> Option<PaRange> {
-        let (range, _) = self.ranges().find(|(_, holding)| *holding == Holding::Homeless)?;
+    pub(super) fn take(&mut self, what: Holding) -> Option<PaRange> {
+        let (range, _) = self.ranges().find(|(_, holding)| *holding == what)?;
         self.set(range, None);
         Some(range)
     }
