@@ -1,0 +1,138 @@
+//! Any regions in parts of any size, with one bad answer somewhere: what is taken in and what is left is all there is, and nothing is lost.
+
+use proptest::prelude::*;
+use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
+use rmi_abi::{Command, Dialect, Ipa, Status};
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{
+    CountingLedger, Discovered, Host, QuarantineShelf, Registers, SessionOptions, Undelegated,
+};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const D: Dialect = Dialect::TfRmm2026_07;
+const PAGE: u64 = 0x1000;
+/// Calls that populating makes.
+const COMMANDS: [Command; 6] = [
+    Command::RttDataMapInit,
+    Command::RttDataMap,
+    Command::RttInitRipas,
+    Command::GranuleRangeDelegate,
+    Command::GranuleRangeUndelegate,
+    Command::RttCreate,
+];
+
+/// A region: what it holds, how many pages, and how far from the one before it, in the Realm and in memory.
+#[derive(Clone, Copy, Debug)]
+struct Spec {
+    kind: u8,
+    pages: u64,
+    gap: u64,
+    apart: u64,
+}
+
+fn specs() -> impl Strategy<Value = Vec<Spec>> {
+    let pages = prop_oneof![1..8u64, 500..520u64, Just(512), Just(256), 512..700u64];
+    let gap = prop::sample::select(vec![0, PAGE, 256 * PAGE]);
+    let apart = prop::sample::select(vec![0, 0, PAGE, 300 * PAGE]);
+    let spec = (0..3u8, pages, gap, apart);
+    let spec = spec.prop_map(|(kind, pages, gap, apart)| Spec { kind, pages, gap, apart });
+    prop::collection::vec(spec, 1..5)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn all_is_taken_in_or_left(
+        specs in specs(),
+        budgets in prop::collection::vec(prop_oneof![Just(0), Just(1), 0..0x4_0000u64, 0..0x40_0000u64, Just(u64::MAX)], 1..6),
+        command in prop::sample::select(COMMANDS.to_vec()),
+        number in 10..60u64,
+        refused in any::<bool>(),
+        ranges in any::<bool>(),
+    ) {
+        let options = if ranges { Options::new(D).range_capable() } else { Options::new(D) };
+        let model = Model::new(options).unwrap();
+        let fault = match refused {
+            true => Fault::status(Status::ErrorInput),
+            false => Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]),
+        };
+        // The first delegations are those for the Realm itself.
+        let number = if command == Command::GranuleRangeDelegate && !ranges { number } else { number % 10 };
+        let door: Injecting<_, fn(&Registers) -> bool> =
+            Injecting::by_rule(&model, Rule::command(command, D).nth(number), fault);
+        let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<64>::new());
+        let mut memory = model.take_memory();
+        let mut places = PoolStorage::<16>::new();
+        let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
+        pool.add(memory.take_back(64 * PAGE).unwrap()).unwrap();
+        let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let mut storage = RealmStorage::<16, 0>::new();
+        let Ok(mut realm) = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool) else {
+            // The fault came early.
+            prop_assert!(door.has_struck());
+            return Ok(());
+        };
+
+        let content = vec![7; 700 << 12];
+        let (mut at, mut regions) = (0x8000_0000, Vec::new());
+        for Spec { kind, pages, gap, apart } in specs {
+            at += gap;
+            let _ = memory.take_front(apart).map(Undelegated::into_raw);
+            let part = memory.take_front(pages * PAGE).unwrap();
+            // The last page is not full.
+            let bytes = usize::try_from(part.bytes()).unwrap() - 5;
+            let content = match kind {
+                0 => Content::Measured(&content[..bytes]),
+                1 => Content::Unmeasured(&content[..bytes]),
+                _ => Content::Unspecified,
+            };
+            regions.push(Region::new(Ipa::new(at), part, content));
+            at += pages * PAGE;
+        }
+        let total: u64 = regions.iter().map(|region| region.memory().bytes()).sum();
+        let (mut left, mut failures, mut lost) = (total, 0, false);
+        for (number, budget) in budgets.iter().cycle().enumerate() {
+            // Page by page takes its time.
+            let budget = if number > 30 { u64::MAX } else { *budget };
+            let mut heard = 0;
+            let result = realm.populate_some(&mut pool, &mut regions, budget, &mut |progress| {
+                assert!(heard < progress.bytes && progress.bytes <= progress.total);
+                heard = progress.bytes;
+            });
+            let apart: u64 = regions.iter().map(|region| region.memory().bytes()).sum();
+            match result {
+                Ok(now) => {
+                    prop_assert_eq!((now, realm.memory_bytes() + apart), (apart, total));
+                    prop_assert_eq!(heard, left - now);
+                    // What may have been taken in by an unclear call is not taken in again.
+                    prop_assert!((left == 0 || heard > 0) && heard <= budget.max(PAGE));
+                    if now == 0 {
+                        break;
+                    }
+                }
+                // Memory in the middle did not come back.
+                Err(BuildError::Region { .. }) => {
+                    lost = true;
+                    break;
+                }
+                Err(_) => failures += 1,
+            }
+            prop_assert!(realm.memory_bytes() + apart <= total);
+            left = apart;
+        }
+        prop_assert!(failures <= 1 && (failures == 0 || door.has_struck()));
+        prop_assert!(lost || realm.memory_bytes() == total);
+
+        for region in regions {
+            let _ = region.into_memory().into_raw();
+        }
+        realm.tear_down([], &mut pool, &mut |_| {});
+        pool.drain(&rmm, &mut |_| {});
+        let balance = ledger.balance();
+        prop_assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{}", balance);
+    }
+}
