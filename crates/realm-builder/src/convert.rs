@@ -34,6 +34,24 @@ fn first_run(shadow: &Shadow<'_>, range: IpaRange) -> Option<IpaRange> {
     run.map(|(ipas, _)| ipas)
 }
 
+/// The memory of a range that was taken back with this result; an error when some of it did not come. It cannot be said then which part there is, and the rest may be somebody else's by now: what came goes to `home`.
+fn whole_of(
+    range: IpaRange,
+    host: Undelegated,
+    taken: Result<(), BuildError>,
+    home: &mut dyn FnMut(Undelegated),
+) -> Result<Undelegated, BuildError> {
+    let bytes = range.bytes().saturating_sub(host.bytes());
+    if bytes == 0 {
+        return Ok(host);
+    }
+    if !host.is_empty() {
+        home(host);
+    }
+    taken?;
+    Err(BuildError::Region { range, problem: RegionProblem::Withheld { bytes } })
+}
+
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Makes private memory shared: takes what is mapped in a range back, and shares the same memory at the unprotected alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY, which has been
     /// [applied](Realm::set_ripas); the content is lost.
@@ -66,16 +84,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                     home(core::mem::replace(&mut host, apart));
                 }
             });
-            if host.bytes() < run.bytes() {
-                // It cannot be said which part of the run this is.
-                let bytes = run.bytes() - host.bytes();
-                if !host.is_empty() {
-                    home(host);
-                }
-                taken?;
-                let problem = RegionProblem::Withheld { bytes };
-                return Err(BuildError::Region { range: run, problem });
-            } else if let Err(NotShared { error, host }) = self.share(pool, alias, host, access) {
+            let host = whole_of(run, host, taken, home)?;
+            if let Err(NotShared { error, host }) = self.share(pool, alias, host, access) {
                 if !host.is_empty() {
                     home(host);
                 }
@@ -120,16 +130,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             });
             let offset = piece.base().checked_offset_from(aliases.base()).unwrap_or(0);
             let at = range.base().checked_add(offset).unwrap_or(range.base());
-            if host.bytes() < piece.bytes() {
-                // It cannot be said which part of the piece this is: the rest may be somebody else's by now.
-                let bytes = piece.bytes() - host.bytes();
-                if !host.is_empty() {
-                    home(host);
-                }
-                taken?;
-                let problem = RegionProblem::Withheld { bytes };
-                return Err(BuildError::Region { range: piece, problem });
-            } else if let Err(failed) = self.map(pool, at, host) {
+            let host = whole_of(piece, host, taken, home)?;
+            if let Err(failed) = self.map(pool, at, host) {
                 if !failed.kept.is_empty() {
                     home(failed.kept);
                 }

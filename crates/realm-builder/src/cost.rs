@@ -3,7 +3,7 @@
 //! The figures are exact for an RMM with the given [`Limits`] that neither yields nor is busy, when the pool's host memory is one run.
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Command, Ipa, PaRange};
+use rmi_abi::{Ipa, PaRange};
 use rmi_host::Platform;
 use sro::Pool;
 
@@ -83,7 +83,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             from = span.range.top();
         }
         sum.undelegate += limits.delegation(run.bytes());
-        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         for tree in shadow.aux_trees() {
             let mut from = Ipa::new(0);
             while let Some(row) = shadow.shown_row(tree, from, top, u64::MAX) {

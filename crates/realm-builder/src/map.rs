@@ -4,9 +4,7 @@ use rmi_abi::desc::BlockSize;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::Listed;
-use rmi_host::{
-    Delegated, Error, MapList, Platform, QuarantineReason, Subject, Undelegated, Violation,
-};
+use rmi_host::{Delegated, Error, MapList, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
 use crate::error::BuildError;
@@ -197,10 +195,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(0) => {
                     // The RMM made way for an interrupt.
                     idle = u32::saturating_add(idle, 1);
-                    if idle > self.rmm.patience().busy {
-                        let (command, subject) = (Command::RttDataMap, Subject::Ipa(at));
-                        let error =
-                            Error::violation(command, Violation::Progress, at.raw(), subject);
+                    if let Err(error) = self.still_patient_with(Command::RttDataMap, idle, at) {
                         return (taken(at), Err(error.into()));
                     }
                     self.rmm.platform().relax();
@@ -303,6 +298,13 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         match doubt {
             Some(reason) => self.rmm.recover(memory, reason, home),
             None => self.rmm.return_or_quarantine(memory, home),
+        }
+    }
+
+    /// Adds memory that came back to what came before it. If there is a gap between them, the former goes to the pool.
+    pub(crate) fn gather(&self, pool: &mut Pool<'_>, back: &mut Undelegated, host: Undelegated) {
+        if let Err(host) = back.append(host) {
+            pool.restore(self.rmm, core::mem::replace(back, host));
         }
     }
 

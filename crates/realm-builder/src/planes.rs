@@ -46,7 +46,7 @@ mod hide;
 mod shared;
 mod show;
 
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Platform, Undelegated};
 use sro::Pool;
@@ -162,6 +162,13 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_tree(tree)?;
         self.check_protected(range, range.bytes())?;
         self.check_aligned(range)
+    }
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Whether the RMM's commands about what auxiliary trees show take ranges: all of them do, or each takes an entry.
+    pub(crate) fn shows_by_range(&self) -> bool {
+        Command::RttAuxProtMap.form(self.rmm.dialect()).is_some()
     }
 }
 

@@ -213,11 +213,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         let mut back = Undelegated::empty();
         let mut supply = Supply {
             next: &mut |_| whole.take(),
-            back: &mut |pool, host| {
-                if let Err(host) = back.append(host) {
-                    pool.restore(self.rmm, core::mem::replace(&mut back, host));
-                }
-            },
+            back: &mut |pool, host| self.gather(pool, &mut back, host),
             progress: done,
             init_ripas: true,
         };
@@ -306,15 +302,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ) {
         let expected = memory.bytes() + region.memory.bytes();
         let mut back = Undelegated::empty();
-        let home = &mut |host| {
-            if let Err(host) = back.append(host) {
-                pool.restore(self.rmm, core::mem::replace(&mut back, host));
-            }
-        };
-        self.take_back(memory, doubt, home);
-        if let Err(rest) = back.append(region.memory.take()) {
-            pool.restore(self.rmm, core::mem::replace(&mut back, rest));
-        }
+        self.take_back(memory, doubt, &mut |host| self.gather(pool, &mut back, host));
+        self.gather(pool, &mut back, region.memory.take());
         region.memory = back;
         region.lost += expected - region.memory.bytes();
     }

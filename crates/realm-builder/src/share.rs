@@ -7,9 +7,7 @@ use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
-use rmi_host::{
-    Error, Failed, Ledger, LedgerEvent, Platform, SharedMemory, Subject, Undelegated, Violation,
-};
+use rmi_host::{Error, Failed, Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
@@ -130,11 +128,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             if bytes == 0 {
                 // The RMM made way for an interrupt.
                 idle = u32::saturating_add(idle, 1);
-                if idle > self.rmm.patience().busy {
-                    let (command, subject) = (Command::RttUnprotMap, Subject::Ipa(ipa));
-                    let error = Error::violation(command, Violation::Progress, ipa.raw(), subject);
-                    return Err(error.into());
-                }
+                self.still_patient_with(Command::RttUnprotMap, idle, ipa)?;
                 self.rmm.platform().relax();
                 continue;
             }
@@ -152,16 +146,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let (mut back, mut idle) = (Undelegated::empty(), 0);
         while let Some(piece) = left {
             // It comes back from the front.
-            let home = &mut |host| {
-                if let Err(host) = back.append(host) {
-                    pool.restore(self.rmm, host);
-                }
-            };
+            let home = &mut |host| self.gather(pool, &mut back, host);
             left = self.unshare_some(piece, &mut idle, home).unwrap_or(None);
         }
-        if let Err(apart) = back.append(rest.take()) {
-            pool.restore(self.rmm, core::mem::replace(&mut back, apart));
-        }
+        self.gather(pool, &mut back, rest.take());
         *rest = back;
     }
 

@@ -48,8 +48,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     fn shown(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
-        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
-        self.shadow.lock().shown_row(tree, from, top, self.at_once(by_range))
+        let most = self.at_once(self.shows_by_range());
+        self.shadow.lock().shown_row(tree, from, top, most)
     }
 
     /// How many entries are looked up for one command.
@@ -71,7 +71,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// One command; says up to where nothing of the row is shown any more.
     fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
         let base = row.range.base();
-        let by_range = Command::RttAuxProtUnmap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         let answer = if by_range {
             let flags = AuxUnmapFlags { tree_index: tree.index() };
             self.rmm.rtt_aux_prot_unmap(&self.rd, row.range, flags)

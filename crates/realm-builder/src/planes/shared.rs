@@ -49,7 +49,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
         let mut held = self.hold(whole, |_| Ok(()))?;
-        let by_range = Command::RttAuxUnprotMap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         let (mut found, mut rest) = (false, whole);
         while let Some(root) = first_of(rest, self.root_entry_bytes()) {
             rest = IpaRange::new(root.top(), whole.top()).unwrap_or(IpaRange::empty(root.top()));
@@ -111,7 +111,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
 
     /// Holds a range before memory that is shared there goes; with all around it if an auxiliary tree may have to be told when the last of it goes.
     pub(crate) fn hold_shared(&self, range: IpaRange) -> Result<Held<'_, 'm>, BuildError> {
-        let by_range = Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {
             let refers = by_range && self.shadow.lock().reference(whole).is_some();
@@ -129,7 +129,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
 
     /// Hides what will have nothing in it when all that is shared in a range, which is held, is gone. An RMM that takes ranges finds an entry to hide by what is mapped there.
     pub(crate) fn hide_emptied(&self, range: IpaRange) -> Result<(), Error> {
-        if Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_none() {
+        if !self.shows_by_range() {
             return Ok(());
         }
         let (mut left, mut idle) = (range, 0);
@@ -178,12 +178,11 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
 
     /// One root entry of an auxiliary tree, which is held, comes to refer to the table of the primary one.
     fn refer(&self, tree: AuxTree, root: IpaRange) -> Result<(), BuildError> {
-        let by_range = Command::RttAuxUnprotMap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         let (mut idle, mut n) = (0, 0);
         loop {
-            let shared = self.shared_from(root, n);
             let answer = if by_range {
-                let range = shared.unwrap_or(root);
+                let range = self.shared_from(root, n).unwrap_or(root);
                 let flags =
                     AuxMapFlags { tree_index: tree.index(), block: false, invalid_pri: false };
                 // SAFETY: the root entry leads to a table: it is held, so nobody takes its table away, and nothing is shared by a block in its place while there is one. What the auxiliary tree gets is a
@@ -235,7 +234,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         row: Row,
         idle: &mut u32,
     ) -> Result<(), Error> {
-        let by_range = Command::RttAuxUnprotUnmap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         let root = row.range;
         let mut n = 0;
         let answer = loop {

@@ -40,7 +40,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Shows in an auxiliary tree what the primary one maps in a range that is held; the tables are there.
     pub(super) fn show(&self, tree: AuxTree, range: IpaRange) -> Result<PlaneMapped, BuildError> {
-        let by_range = Command::RttAuxProtMap.form(self.rmm.dialect()).is_some();
+        let by_range = self.shows_by_range();
         let mut mapped = PlaneMapped::default();
         let (mut from, mut idle) = (range.base(), 0);
         while let Some(row) = self.hidden(tree, from, range.top(), self.at_once(by_range)) {

@@ -1,14 +1,16 @@
 //! The life of a Realm with planes, with everything in it that concerns their trees.
 
+use std::sync::{Arc, Mutex};
+
 use realm_builder::{
     Active, Content, FoldPolicy, New, Realm, RealmConfig, RecStart, Records, Region, TableRoom,
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RecEnter, RecExit};
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{Ipa, IpaRange, Pa};
 use rmi_host::command::{AuxTree, SharedAccess};
-use rmm_model::{Action, Script};
+use rmm_model::{Action, GuestCpu, Script};
 use sro::RecObject;
 use zerocopy::FromZeros;
 
@@ -97,6 +99,26 @@ fn build(
     ];
     b.model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
     Some(())
+}
+
+/// Makes these actions the guest of a Realm's first REC; keeps what `result` says after each of them.
+pub(crate) fn recorded<T: Send + 'static>(
+    b: &Bench<'_, '_, '_>,
+    rd: Pa,
+    actions: &[Action],
+    result: fn(&GuestCpu) -> T,
+) -> Arc<Mutex<Vec<T>>> {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (log, mut actions) = (Arc::clone(&seen), Vec::from(actions).into_iter());
+    let mut first = true;
+    let guest = move |cpu: &GuestCpu| {
+        if !std::mem::take(&mut first) {
+            log.lock().unwrap().push(result(cpu));
+        }
+        actions.next().unwrap_or(Action::Spin)
+    };
+    b.model.set_guest(rd, 0, Box::new(guest));
+    seen
 }
 
 /// Enters a REC; its exit.

@@ -14,7 +14,7 @@ use sro::RecObject;
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
 };
-use crate::life::{enter, tree};
+use crate::life::{enter, recorded, tree};
 
 /// X0 to X3 after each of a guest's actions.
 type Seen = Arc<Mutex<Vec<[u64; 4]>>>;
@@ -37,16 +37,8 @@ fn with_guest(
         b.pool.prefill(b.rmm, 17 * PAGE, PAGE).unwrap();
         let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
         let rec = realm.create_rec(b.pool, &start).unwrap();
-        let seen = Seen::default();
-        let (log, mut actions) = (Arc::clone(&seen), Vec::from(actions).into_iter());
-        let mut first = true;
-        let guest = move |cpu: &GuestCpu| {
-            if !std::mem::take(&mut first) {
-                log.lock().unwrap().push([cpu.x[0], cpu.x[1], cpu.x[2], cpu.x[3]]);
-            }
-            actions.next().unwrap_or(Action::Spin)
-        };
-        b.model.set_guest(realm.rd().pa(), 0, Box::new(guest));
+        let results = |cpu: &GuestCpu| [cpu.x[0], cpu.x[1], cpu.x[2], cpu.x[3]];
+        let seen = recorded(b, realm.rd().pa(), actions, results);
         let realm = realm.activate().unwrap();
         test(&realm, b, &rec, &seen);
         let home = &mut |memory| b.heap.insert(memory).unwrap();

@@ -10,13 +10,13 @@ use rmi_abi::esr::fault_page;
 use rmi_abi::run::ExitReason;
 use rmi_abi::{Dialect, Ipa};
 use rmi_host::command::{AuxTree, SharedAccess};
-use rmm_model::{Action, GuestCpu, Outcome};
+use rmm_model::{Action, Outcome};
 use sro::RecObject;
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
 };
-use crate::life::{enter, tree};
+use crate::life::{enter, recorded, tree};
 use crate::step::show_shared;
 
 const SHARED: u64 = 1 << 39;
@@ -42,16 +42,7 @@ fn with_guest(
             b.pool.prefill(b.rmm, 17 * PAGE, PAGE).unwrap();
             let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
             let rec = realm.create_rec(b.pool, &start).unwrap();
-            let seen = Seen::default();
-            let (log, mut actions) = (Arc::clone(&seen), Vec::from(actions).into_iter());
-            let mut first = true;
-            let guest = move |cpu: &GuestCpu| {
-                if !std::mem::take(&mut first) {
-                    log.lock().unwrap().push(cpu.last);
-                }
-                actions.next().unwrap_or(Action::Spin)
-            };
-            b.model.set_guest(realm.rd().pa(), 0, Box::new(guest));
+            let seen = recorded(b, realm.rd().pa(), actions, |cpu| cpu.last);
             let realm = realm.activate().unwrap();
             refused.set(test(&realm, b, &rec, &seen));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
