@@ -58,7 +58,7 @@ pub(crate) fn one_by_one() -> Options {
 }
 
 /// A host with a session, a pool and memory.
-struct Bench<'b, P> {
+struct Bench<'b, P: Platform> {
     door: &'b Counting<&'b Model>,
     pool: Pool<'b>,
     /// From a multiple of 1 GiB on.

@@ -49,7 +49,7 @@ impl Dice {
 }
 
 /// One thread's own things.
-pub(crate) struct Worker<'w, 'r, 'm, P> {
+pub(crate) struct Worker<'w, 'r, 'm, P: Platform> {
     pub(crate) realm: &'w Realm<'r, 'm, P, Active>,
     pub(crate) pool: Pool<'static>,
     pub(crate) heap: Heap,

@@ -36,7 +36,7 @@ impl fmt::Display for RealmState {
 /// A Realm in any state.
 #[derive(Debug)]
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
-pub enum AnyRealm<'r, 'm, P> {
+pub enum AnyRealm<'r, 'm, P: Platform> {
     /// It is being built.
     New(Realm<'r, 'm, P, New>),
     /// It has its content.
@@ -47,25 +47,25 @@ pub enum AnyRealm<'r, 'm, P> {
     Terminated(Realm<'r, 'm, P, Terminated>),
 }
 
-impl<'r, 'm, P> From<Realm<'r, 'm, P, New>> for AnyRealm<'r, 'm, P> {
+impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, New>> for AnyRealm<'r, 'm, P> {
     fn from(realm: Realm<'r, 'm, P, New>) -> Self {
         Self::New(realm)
     }
 }
 
-impl<'r, 'm, P> From<Realm<'r, 'm, P, Populated>> for AnyRealm<'r, 'm, P> {
+impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Populated>> for AnyRealm<'r, 'm, P> {
     fn from(realm: Realm<'r, 'm, P, Populated>) -> Self {
         Self::Populated(realm)
     }
 }
 
-impl<'r, 'm, P> From<Realm<'r, 'm, P, Active>> for AnyRealm<'r, 'm, P> {
+impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Active>> for AnyRealm<'r, 'm, P> {
     fn from(realm: Realm<'r, 'm, P, Active>) -> Self {
         Self::Active(realm)
     }
 }
 
-impl<'r, 'm, P> From<Realm<'r, 'm, P, Terminated>> for AnyRealm<'r, 'm, P> {
+impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Terminated>> for AnyRealm<'r, 'm, P> {
     fn from(realm: Realm<'r, 'm, P, Terminated>) -> Self {
         Self::Terminated(realm)
     }

@@ -2,10 +2,10 @@
 
 use core::marker::PhantomData;
 
+use lock_api::Mutex;
 use rmi_abi::Command;
 use rmi_abi::realm::S2apEncoding;
 use rmi_host::{Delegated, Error, InUse, Platform, QuarantineReason, Rd, Rmm};
-use spin::Mutex;
 use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;

@@ -1,10 +1,10 @@
 //! Having a part of a Realm's IPA space to oneself.
 
+use lock_api::{Mutex, RawMutex};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{InUse, Platform};
-use spin::Mutex;
 
 use crate::claims::Claim;
 use crate::error::BuildError;
@@ -12,15 +12,14 @@ use crate::realm::Realm;
 use crate::shadow::Shadow;
 
 /// A claimed part of the IPA space, until it is dropped. Rooms that are reserved for tables go with it.
-#[derive(Debug)]
-pub(crate) struct Held<'s, 'm> {
-    shadow: &'s Mutex<Shadow<'m>>,
+pub(crate) struct Held<'s, 'm, K: RawMutex> {
+    shadow: &'s Mutex<K, Shadow<'m>>,
     claim: Claim,
     reserved: usize,
     reserved_shared: usize,
 }
 
-impl Held<'_, '_> {
+impl<K: RawMutex> Held<'_, '_, K> {
     /// Reserves rooms for tables that are about to be made.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), BuildError> {
         self.shadow
@@ -58,7 +57,7 @@ impl Held<'_, '_> {
     }
 }
 
-impl Drop for Held<'_, '_> {
+impl<K: RawMutex> Drop for Held<'_, '_, K> {
     fn drop(&mut self) {
         let mut shadow = self.shadow.lock();
         shadow.claims.release(self.claim);
@@ -73,7 +72,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         &self,
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<Held<'_, 'm>, BuildError> {
+    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
         self.hold_in(core::iter::empty(), range, check)
     }
 
@@ -83,7 +82,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<Held<'_, 'm>, BuildError> {
+    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
         // Those who work there repeat calls as often as patience allows; this waits longer, and looks less and less often.
         let patience = self.rmm.patience();
         for attempt in 0..=patience.busy.saturating_add(64) {

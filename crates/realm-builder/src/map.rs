@@ -42,7 +42,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Maps memory at a void range that is held, from its front for as long as there is a supply.
     pub(crate) fn map_supply(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -56,7 +56,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Delegates memory for a void range that is held and puts it into the shadow, from the front for as long as there is a supply. Says which part is in place.
     pub(crate) fn stage_supply(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -113,7 +113,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Delegates memory and puts it into the shadow, all of it or none: tables first, for they are what is most likely missing. Says how many bytes are in place.
     fn stage(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         left: IpaRange,
         memory: Undelegated,

@@ -252,7 +252,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 
     fn copy_pages(
         &self,
-        _held: &Held<'_, '_>,
+        _held: &Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         region: &mut Region<'_>,
         memory: &mut Delegated,

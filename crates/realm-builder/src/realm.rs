@@ -10,13 +10,14 @@
 //!
 //! A transition that the RMM refuses gives the Realm back in its old state, see [`Failed`].
 
+use core::fmt;
 use core::marker::PhantomData;
 
+use lock_api::Mutex;
 use rmi_abi::IpaRange;
 use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_host::{Failed, InUse, Platform, Rd, Rmm};
-use spin::Mutex;
 use sro::Donated;
 
 use crate::habit::TableByTable;
@@ -63,9 +64,8 @@ mod sealed {
 pub(crate) const AUX_TREES: usize = 3;
 
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory that the Realm is made of.
-#[derive(Debug)]
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
-pub struct Realm<'r, 'm, P, S> {
+pub struct Realm<'r, 'm, P: Platform, S> {
     pub(crate) rmm: &'r Rmm<P>,
     pub(crate) rd: Rd,
     pub(crate) roots: InUse,
@@ -75,7 +75,7 @@ pub struct Realm<'r, 'm, P, S> {
     /// How the tables encode permissions.
     pub(crate) s2ap: S2apEncoding,
     /// What the tables hold. Locked for bookkeeping only, never during a call.
-    pub(crate) shadow: Mutex<Shadow<'m>>,
+    pub(crate) shadow: Mutex<P::Lock, Shadow<'m>>,
     /// Whether the RMM is known to end a range command at the end of a table. Then nothing beyond is prepared for it.
     pub(crate) table_by_table: TableByTable,
     /// Memory that is unmapped and not yet undelegated, while the Realm is taken apart.
@@ -89,6 +89,20 @@ pub struct Realm<'r, 'm, P, S> {
     /// RECs that exist.
     pub(crate) recs: u32,
     pub(crate) state: PhantomData<fn() -> S>,
+}
+
+impl<P: Platform, S> fmt::Debug for Realm<'_, '_, P, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is printed is read before: a formatter may call anything.
+        let (bytes, tables) = (self.memory_bytes(), self.tables());
+        f.debug_struct("Realm")
+            .field("rd", &self.rd)
+            .field("geometry", &self.geometry)
+            .field("memory_bytes", &bytes)
+            .field("tables", &tables)
+            .field("recs", &self.recs)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {

@@ -244,7 +244,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Splits the block that reaches across an address, if there is one, down to a level where it ends there.
     pub(crate) fn split_at(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         ipa: Ipa,
     ) -> Result<(), BuildError> {

@@ -77,7 +77,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Shares memory where nothing is shared, in a range that is held.
     fn share_held(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         ipa: Ipa,
         mut memory: Undelegated,
@@ -177,7 +177,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Takes back what is shared in a range that is held.
     fn unshare_held(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
@@ -258,7 +258,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Splits the block of shared memory that reaches across an address.
     fn split_shared(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         ipa: Ipa,
     ) -> Result<(), BuildError> {

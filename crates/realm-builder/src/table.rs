@@ -52,7 +52,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Makes the tables of a plan that are missing.
     pub(crate) fn make(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -63,7 +63,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     pub(crate) fn make_in(
         &self,
         tree: Option<AuxTree>,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -109,7 +109,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     fn make_one(
         &self,
         tree: Option<AuxTree>,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {

@@ -106,7 +106,8 @@ pub use granules::{Cell, Delegated, InUse, LentToRmm, Undelegated, leaked};
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
 #[cfg(feature = "alloc")]
 pub use ledger::{Ownership, OwnershipMap};
-pub use platform::{Host, Platform};
+pub use lock_api;
+pub use platform::{DefaultLock, Host, Platform};
 #[cfg(feature = "alloc")]
 pub use quarantine::GrowingQuarantine;
 pub use quarantine::{

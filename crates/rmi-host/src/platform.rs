@@ -6,7 +6,7 @@
 //! # use core::cell::Cell;
 //! # use core::num::NonZeroU32;
 //! use rmi_abi::Dialect;
-//! use rmi_host::{CountingLedger, Discovered, Platform, QuarantineShelf, SessionOptions};
+//! use rmi_host::{CountingLedger, DefaultLock, Discovered, Platform, QuarantineShelf, SessionOptions};
 //! use rmm_model::{Model, Options};
 //!
 //! struct Machine { model: Model, books: CountingLedger, shelf: QuarantineShelf<16>, naps: Cell<u32> }
@@ -17,6 +17,7 @@
 //!     type Access = Model;
 //!     type Ledger = CountingLedger;
 //!     type Quarantine = QuarantineShelf<16>;
+//!     type Lock = DefaultLock;
 //!
 //!     fn conduit(&self) -> &Model { &self.model }
 //!     fn access(&self) -> &Model { &self.model }
@@ -40,10 +41,18 @@
 //! ```
 #![expect(unsafe_code, reason = "a platform is an unsafe trait")]
 
+use core::fmt;
+use core::marker::PhantomData;
+
+use lock_api::RawMutex;
+
 use crate::access::HostAccess;
 use crate::conduit::Conduit;
 use crate::ledger::{Ledger, NullLedger};
 use crate::quarantine::{NoQuarantine, Quarantine};
+
+/// The lock of a platform that brings none: a spin lock, which does not mask interrupts.
+pub type DefaultLock = spin::Mutex<()>;
 
 /// Everything a session needs from its embedder. [`Host`] is a ready implementation.
 ///
@@ -61,6 +70,13 @@ pub unsafe trait Platform {
     type Ledger: Ledger + ?Sized;
     /// The place for memory that cannot be returned.
     type Quarantine: Quarantine + ?Sized;
+    /// The lock of the records that threads share, such as those of a Realm: [`DefaultLock`], or the embedder's own.
+    ///
+    /// It is held for bounded work on records in memory only: never during a call to the RMM, and never while
+    /// code of the embedder runs. A lock that masks interrupts while it is held makes every function that
+    /// takes it callable from an interrupt handler; with any other lock, such a function must not be called
+    /// from a handler that may interrupt its holder on the same CPU.
+    type Lock: RawMutex;
 
     /// The way to the RMM.
     fn conduit(&self) -> &Self::Conduit;
@@ -91,40 +107,128 @@ pub unsafe trait Platform {
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Host<C, A, L = NullLedger, Q = NoQuarantine> {
+pub struct Host<C, A, L = NullLedger, Q = NoQuarantine, K = DefaultLock> {
     conduit: C,
     access: A,
     ledger: L,
     quarantine: Q,
+    lock: PhantomData<fn() -> K>,
+}
+
+// Derived, these would ask the same of the lock.
+impl<C: Clone, A: Clone, L: Clone, Q: Clone, K> Clone for Host<C, A, L, Q, K> {
+    fn clone(&self) -> Self {
+        Self {
+            conduit: self.conduit.clone(),
+            access: self.access.clone(),
+            ledger: self.ledger.clone(),
+            quarantine: self.quarantine.clone(),
+            lock: PhantomData,
+        }
+    }
+}
+
+impl<C: Copy, A: Copy, L: Copy, Q: Copy, K> Copy for Host<C, A, L, Q, K> {}
+
+impl<C, A, L, Q, K> fmt::Debug for Host<C, A, L, Q, K>
+where
+    C: fmt::Debug,
+    A: fmt::Debug,
+    L: fmt::Debug,
+    Q: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("conduit", &self.conduit)
+            .field("access", &self.access)
+            .field("ledger", &self.ledger)
+            .field("quarantine", &self.quarantine)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<C: Conduit, A: HostAccess> Host<C, A> {
     /// A platform that keeps no books and has no quarantine.
     pub const fn new(conduit: C, access: A) -> Self {
-        Self { conduit, access, ledger: NullLedger, quarantine: NoQuarantine }
+        Self { conduit, access, ledger: NullLedger, quarantine: NoQuarantine, lock: PhantomData }
     }
 }
 
-impl<C, A, L, Q> Host<C, A, L, Q> {
+impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// The same platform with these books.
-    pub fn with_ledger<M: Ledger>(self, ledger: M) -> Host<C, A, M, Q> {
-        Host { conduit: self.conduit, access: self.access, ledger, quarantine: self.quarantine }
+    pub fn with_ledger<M: Ledger>(self, ledger: M) -> Host<C, A, M, Q, K> {
+        let Self { conduit, access, quarantine, lock, .. } = self;
+        Host { conduit, access, ledger, quarantine, lock }
     }
 
     /// The same platform with this quarantine.
-    pub fn with_quarantine<R: Quarantine>(self, quarantine: R) -> Host<C, A, L, R> {
-        Host { conduit: self.conduit, access: self.access, ledger: self.ledger, quarantine }
+    pub fn with_quarantine<R: Quarantine>(self, quarantine: R) -> Host<C, A, L, R, K> {
+        let Self { conduit, access, ledger, lock, .. } = self;
+        Host { conduit, access, ledger, quarantine, lock }
+    }
+
+    /// The same platform with this kind of lock, see [`Platform::Lock`].
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_host::Host;
+    /// # use rmm_model::{Model, Options};
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use rmi_host::lock_api::{GuardNoSend, RawMutex};
+    ///
+    /// /// A lock that masks interrupts on the CPU that holds it.
+    /// struct Masking { held: AtomicBool, were_masked: AtomicBool }
+    /// # fn mask_interrupts() -> bool { false }
+    /// # fn restore_interrupts(_were_masked: bool) {}
+    ///
+    /// // SAFETY: whoever finds `held` false and makes it true holds the lock, alone.
+    /// unsafe impl RawMutex for Masking {
+    ///     const INIT: Self = Self { held: AtomicBool::new(false), were_masked: AtomicBool::new(false) };
+    ///     type GuardMarker = GuardNoSend; // released on the CPU that took it
+    ///
+    ///     fn lock(&self) {
+    ///         while !self.try_lock() {
+    ///             core::hint::spin_loop();
+    ///         }
+    ///     }
+    ///     fn try_lock(&self) -> bool {
+    ///         let were_masked = mask_interrupts();
+    ///         let free = !self.held.swap(true, Ordering::Acquire);
+    ///         match free {
+    ///             true => self.were_masked.store(were_masked, Ordering::Relaxed),
+    ///             false => restore_interrupts(were_masked),
+    ///         }
+    ///         free
+    ///     }
+    ///     unsafe fn unlock(&self) {
+    ///         let were_masked = self.were_masked.load(Ordering::Relaxed);
+    ///         self.held.store(false, Ordering::Release);
+    ///         restore_interrupts(were_masked);
+    ///     }
+    /// }
+    ///
+    /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// let host = Host::new(&model, &model).with_lock::<Masking>();
+    /// # let _ = host;
+    /// # Ok::<(), rmm_model::OptionsError>(())
+    /// ```
+    pub fn with_lock<M: RawMutex>(self) -> Host<C, A, L, Q, M> {
+        let Self { conduit, access, ledger, quarantine, .. } = self;
+        Host { conduit, access, ledger, quarantine, lock: PhantomData }
     }
 }
 
 // SAFETY: the parts never change, so all calls go the same way. Memory that the conduit takes away and gives back is the caller's by a promise made for that machine
 // (`Undelegated::from_raw`).
-unsafe impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine> Platform for Host<C, A, L, Q> {
+unsafe impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine, K: RawMutex> Platform
+    for Host<C, A, L, Q, K>
+{
     type Conduit = C;
     type Access = A;
     type Ledger = L;
     type Quarantine = Q;
+    type Lock = K;
 
     fn conduit(&self) -> &C {
         &self.conduit

@@ -110,7 +110,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     }
 
     /// Holds a range before memory that is shared there goes; with all around it if an auxiliary tree may have to be told when the last of it goes.
-    pub(crate) fn hold_shared(&self, range: IpaRange) -> Result<Held<'_, 'm>, BuildError> {
+    pub(crate) fn hold_shared(&self, range: IpaRange) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {

@@ -17,7 +17,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Makes the tables that an auxiliary tree needs to show what the primary one maps in a range that is held in both; says whether any was missing.
     pub(super) fn make_for(
         &self,
-        held: &mut Held<'_, '_>,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         tree: AuxTree,
         range: IpaRange,

@@ -72,6 +72,7 @@ unsafe impl<P: Platform> Platform for Noting<'_, P> {
     type Access = P::Access;
     type Ledger = P::Ledger;
     type Quarantine = P::Quarantine;
+    type Lock = P::Lock;
 
     fn conduit(&self) -> &Self {
         self
