@@ -79,7 +79,8 @@ fn scattered(c: &mut Criterion) {
             let ipa = Ipa::new(0x8000_0000);
             realm.map_scattered(&mut pool, ipa, &mut pages).unwrap();
             let range = IpaRange::with_size(ipa, 128 << 20).unwrap();
-            realm.reclaim(&mut pool, range, &mut |_| {}).unwrap();
+            let done = realm.reclaim(&mut pool, range, &mut |_| {}).unwrap();
+            assert_eq!(done, realm_builder::Reclaimed::Whole);
             assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
             pool.drain(&rmm, &mut |_| {});
         });

@@ -227,7 +227,7 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     // Enough for one busy answer, and soon tired of an RMM that is always busy.
-    options.patience = Patience { busy: 3, blocked: 3, steps: 50 };
+    options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
     let opened = Discovered::probe(platform, options).ok().and_then(|mut discovered| {
         discovered.configure(pool.pages().page).ok()?;
         activate(discovered, &mut pool).ok()

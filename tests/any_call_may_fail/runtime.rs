@@ -3,8 +3,8 @@
 use realm_sdk::abi::rtt::{Level, Ripas};
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    Active, Content, FoldPolicy, New, Progress, Realm, RealmConfig, RealmStorage, RecStart, Region,
-    Terminated,
+    Active, Content, FoldPolicy, New, Progress, Realm, RealmConfig, RealmStorage, RecStart,
+    Reclaimed, Region, Terminated,
 };
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::{Platform, Rmm, Undelegated};
@@ -295,7 +295,7 @@ fn reclaim<P: Platform>(
 ) {
     let heap = &mut *means.heap;
     let result = realm.reclaim(means.pool, range, &mut |memory| heap.insert(memory).unwrap());
-    means.note(result);
+    means.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
 }
 
 /// Maps single pages, and takes some of them back.

@@ -82,7 +82,8 @@ fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Rmm<P>, Pool<'st
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     // Long enough for an RMM in the middle of something else, and no longer than it pays to wait for another thread without letting it run.
-    session.patience = Patience { busy: 500, blocked: 1_000_000, steps: 500 };
+    session.patience =
+        Patience { busy: 500, blocked: 1_000_000, steps: 500, ..Patience::default() };
     let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     (rmm, pool)

@@ -4,7 +4,7 @@ use std::thread;
 
 use realm_sdk::abi::address::MIN_GRANULE as PAGE;
 use realm_sdk::abi::{Ipa, IpaRange};
-use realm_sdk::builder::{Active, BuildError, FoldPolicy, Realm, RegionProblem};
+use realm_sdk::builder::{Active, BuildError, FoldPolicy, Realm, Reclaimed, RegionProblem, Served};
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::{Platform, Undelegated};
@@ -125,7 +125,10 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
         for memory in back {
             self.heap.insert(memory).unwrap();
         }
-        settle(served.map(|_| ()))
+        match served {
+            Ok(Served::Contended(_)) => Outcome::Contended,
+            served => settle(served.map(|_| ())),
+        }
     }
 
     fn map(&mut self, range: IpaRange) -> Outcome {
@@ -158,9 +161,13 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
 
     fn reclaim(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
-        settle(self.realm.reclaim(&mut self.pool, range, &mut |memory| {
+        let reclaimed = self.realm.reclaim(&mut self.pool, range, &mut |memory| {
             heap.insert(memory).unwrap();
-        }))
+        });
+        match reclaimed {
+            Ok(Reclaimed::Contended(_)) => Outcome::Contended,
+            done => settle(done.map(|_| ())),
+        }
     }
 
     fn fold(&mut self, range: IpaRange) -> Outcome {

@@ -7,6 +7,7 @@ use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
 use crate::realm::{Alive, Realm};
+use crate::runtime::Reclaimed;
 use crate::shadow::Shadow;
 use crate::share::NotShared;
 
@@ -78,7 +79,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             };
             let alias = self.alias(run.base(), range)?;
             let mut host = Undelegated::empty();
-            let taken = self.reclaim(pool, run, &mut |back| {
+            let taken = self.reclaim_or_wait(pool, run, &mut |back| {
                 // Neighbours come in the order of their addresses, unless something between them is in quarantine.
                 if let Err(apart) = host.append(back) {
                     home(core::mem::replace(&mut host, apart));
@@ -92,6 +93,18 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 return Err(error);
             }
             left = IpaRange::new(run.top(), range.top()).unwrap_or(IpaRange::empty(range.top()));
+        }
+    }
+
+    fn reclaim_or_wait(
+        &self,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        match self.reclaim(pool, range, home)? {
+            Reclaimed::Whole => Ok(()),
+            Reclaimed::Contended(range) => Err(BuildError::Contended { range }),
         }
     }
 
@@ -166,7 +179,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             };
             from = at.top();
             if block.is_some_and(|block| block.overlaps(&memory)) {
-                self.reclaim(pool, at.range(), home)?;
+                self.reclaim_or_wait(pool, at.range(), home)?;
             }
         }
         loop {

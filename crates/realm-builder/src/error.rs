@@ -29,7 +29,10 @@ pub enum BuildError {
         /// How many places are missing.
         missing: usize,
     },
-    /// Another thread is working on this part of the Realm's memory, and went on for longer than patience lasts. A REC that faulted there can be entered again, and any other operation repeated.
+    /// Another thread is working on this part of the Realm's memory, and went on for longer than
+    /// [`Patience`](rmi_host::Patience) allows to wait. The operation can be repeated. (Faults are answered
+    /// with [`Served::Contended`](crate::Served::Contended) instead, and
+    /// [`Realm::reclaim`](crate::Realm::reclaim) with [`Reclaimed`](crate::Reclaimed).)
     #[non_exhaustive]
     Contended {
         /// The part.

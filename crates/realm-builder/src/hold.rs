@@ -83,9 +83,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
     ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
-        // Those who work there repeat calls as often as patience allows; this waits longer, and looks less and less often.
-        let patience = self.rmm.patience();
-        for attempt in 0..=patience.busy.saturating_add(64) {
+        let budget = self.rmm.patience().contended;
+        let (mut spent, mut attempt, mut wait) = (0, 0, None);
+        loop {
             {
                 let mut shadow = self.shadow.lock();
                 let whole = shadow.whole_entries(range, trees.clone());
@@ -98,10 +98,15 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                     return checked.map(|()| held);
                 }
             }
-            for _ in 0..1u32 << attempt.min(8) {
+            if spent >= budget || wait.get_or_insert_with(|| self.rmm.wait()).is_over() {
+                return Err(BuildError::Contended { range });
+            }
+            // Less and less often, so that the lock is free for those who work there.
+            let pause = (1u32 << attempt).min(budget - spent);
+            for _ in 0..pause {
                 self.rmm.platform().relax();
             }
+            (spent, attempt) = (spent + pause, 8.min(attempt + 1));
         }
-        Err(BuildError::Contended { range })
     }
 }

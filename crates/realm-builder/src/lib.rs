@@ -49,7 +49,7 @@
 //! The memory of a Realm that lives, from as many threads as it has virtual CPUs: every operation takes `&self` and a pool of the thread's own.
 //!
 //! ```
-//! # use realm_builder::{Realm, RealmConfig, RealmStorage, Served};
+//! # use realm_builder::{Realm, RealmConfig, RealmStorage, Reclaimed, Served};
 //! # use realm_builder::plan::Limits;
 //! # use rmi_abi::{Dialect, Ipa, IpaRange};
 //! # use rmi_host::command::SharedAccess;
@@ -84,7 +84,9 @@
 //! assert_eq!(realm.shared_at(alias).map(|piece| piece.bytes()), Some(0x4000));
 //!
 //! // A balloon: memory comes back. What taking the rest apart will cost is known.
-//! realm.reclaim(&mut pool, IpaRange::with_size(Ipa::new(0x8000_0000), 0x8000)?, &mut |host| home.push(host))?;
+//! let balloon = IpaRange::with_size(Ipa::new(0x8000_0000), 0x8000)?;
+//! let reclaimed = realm.reclaim(&mut pool, balloon, &mut |host| home.push(host))?;
+//! assert_eq!(reclaimed, Reclaimed::Whole); // or another thread works there: again, later
 //! assert_eq!(realm.memory_bytes(), (2 << 20) - 0x4000 - 0x8000);
 //! println!("{} calls", realm.dismantle_cost(Limits::ONE_BY_ONE).calls());
 //! assert_eq!(realm.tear_down([], &mut pool, &mut |host| home.push(host)), None);
@@ -220,7 +222,7 @@ pub use region::{Content, Region};
 #[cfg(feature = "rim")]
 pub use rim::Rim;
 pub use ripas::RipasStopped;
-pub use runtime::Served;
+pub use runtime::{Reclaimed, Served};
 pub use s2ap::S2apStopped;
 pub use share::NotShared;
 pub use storage::{RealmStorage, Records, SharedRoom, TableRoom};

@@ -135,13 +135,19 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             }
         };
         let served = self.serve_fault(pool, ipa, window, supply, home)?;
-        let Some(aux) = aux else { return Ok(served) };
+        let Some(aux) = aux.filter(|_| !matches!(served, Served::Contended(_))) else {
+            return Ok(served);
+        };
         let granule = self.rmm.granule_size().bytes();
         let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(pool, aux, around) {
             // What is in the way around the address does not concern the plane that waits.
-            Err(_) if around != page => self.map_plane(pool, aux, page)?,
+            Err(_) if around != page => self.map_plane(pool, aux, page),
+            shown => shown,
+        };
+        let shown = match shown {
+            Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             shown => shown?,
         };
         match (served, self.memory_at(ipa)) {

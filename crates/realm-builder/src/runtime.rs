@@ -22,6 +22,22 @@ pub enum Served {
     Mapped(IpaRange),
     /// Not at all: memory is mapped there. Another REC faulted there first, or the RIPAS is not RAM; enter the REC again.
     Present,
+    /// Not yet: another thread works on the Realm's memory in this range, and went on for longer than
+    /// [`Patience`](rmi_host::Patience) allows to wait. Nothing was done there. Enter the REC again: it
+    /// faults again if it has to.
+    Contended(IpaRange),
+}
+
+/// What taking memory back came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "nothing was taken back where another thread was at work"]
+pub enum Reclaimed {
+    /// Nothing is mapped in the range any more.
+    Whole,
+    /// Nothing was taken back yet: another thread works on the Realm's memory in this range, and went on for
+    /// longer than [`Patience`](rmi_host::Patience) allows to wait. No call was made. Enter the REC again, if
+    /// this was done for one, and repeat the call later.
+    Contended(IpaRange),
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
@@ -118,6 +134,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
+    /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as
+    /// [`Patience`](rmi_host::Patience) allows and then answers [`Served::Contended`]: enter the REC again.
+    ///
     /// # Errors
     ///
     /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call, and when there is no memory for the address; otherwise why the address could not be mapped. What
@@ -139,7 +158,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
         let around = leaf(page).intersection(&window).unwrap_or(window);
-        let mut held = self.hold(around, |_| Ok(()))?;
+        let mut held = match self.hold(around, |_| Ok(())) {
+            Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
+            held => held?,
+        };
         if let Some(unsure) = self.unsure_at(page) {
             // An answer of the RMM left open whether this is mapped. To enter the REC again would be to fault here for ever.
             self.unmap_range(pool.pages().list, unsure, home)?;
@@ -221,6 +243,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Takes memory back from the Realm: unmaps all of a range, in all trees, and sends its memory to `home`. A block that reaches out of the range is split first, with granules from the pool. Where the RIPAS was RAM it is DESTROYED
     /// now: the Realm cannot go on there until it asks for a change.
     ///
+    /// Where another thread works on a part of the range, this waits as long as
+    /// [`Patience`](rmi_host::Patience) allows and then answers [`Reclaimed::Contended`]: repeat it later.
+    ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE, RMI_RTT_DATA_UNMAP.
     ///
     /// # Errors
@@ -231,12 +256,27 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
+    ) -> Result<Reclaimed, BuildError> {
         self.check_protected(range, range.bytes())?;
         self.check_aligned(range)?;
-        let mut held = self.hold(range, |_| Ok(()))?;
-        self.split_at(&mut held, pool, range.base())?;
-        self.split_at(&mut held, pool, range.top())?;
+        let mut held = match self.hold(range, |_| Ok(())) {
+            Err(BuildError::Contended { range }) => return Ok(Reclaimed::Contended(range)),
+            held => held?,
+        };
+        self.reclaim_held(&mut held, pool, range, home)?;
+        Ok(Reclaimed::Whole)
+    }
+
+    /// Takes back what is mapped in a range that is held.
+    pub(crate) fn reclaim_held(
+        &self,
+        held: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), BuildError> {
+        self.split_at(held, pool, range.base())?;
+        self.split_at(held, pool, range.top())?;
         self.hide_everywhere(range)?;
         Ok(self.unmap_range(pool.pages().list, range, home)?)
     }

@@ -47,7 +47,7 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
         pool.add(take(64 * PAGE)).unwrap();
         let mut session = SessionOptions::default();
-        session.patience = Patience { busy: 10, blocked: 10, steps: 50 };
+        session.patience = Patience { busy: 10, blocked: 10, steps: 50, ..Patience::default() };
         let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
         let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
         let mut storage = RealmStorage::<16, 16>::new();

@@ -81,7 +81,7 @@ fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
     let mut session = SessionOptions::default();
-    session.patience = Patience { busy: 10, blocked: 10, steps: 50 };
+    session.patience = Patience { busy: 10, blocked: 10, steps: 50, ..Patience::default() };
     let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
     let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<64, 4>::new();
@@ -171,7 +171,10 @@ fn an_unmap_may_be_not_now() {
             let Bench { realm, pool, home, .. } = bench;
             let realm = realm.as_ref().unwrap();
             realm.map_scattered(pool, Ipa::new(0), &mut pages).unwrap();
-            realm.reclaim(pool, range(0, 2 * PAGE), &mut |memory| *home += memory.bytes()).unwrap();
+            let done = realm
+                .reclaim(pool, range(0, 2 * PAGE), &mut |memory| *home += memory.bytes())
+                .unwrap();
+            assert_eq!(done, realm_builder::Reclaimed::Whole);
             assert_eq!(*home, 2 * PAGE);
         });
     }

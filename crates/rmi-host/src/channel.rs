@@ -27,6 +27,7 @@
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
 use rmi_abi::command::Effect;
 use rmi_abi::desc::DonateRequest;
@@ -39,7 +40,8 @@ use crate::error::{Error, Refusal, Subject, Violation};
 use crate::ledger::Ledger;
 use crate::platform::Platform;
 
-/// How long to wait for an RMM that is not ready.
+/// How long to wait for an RMM that is not ready, or for another thread. Whichever limit is reached first
+/// ends a wait.
 ///
 /// ```
 /// # use core::num::NonZeroU32;
@@ -71,18 +73,26 @@ pub struct Patience {
     pub blocked: u32,
     /// Steps that one stateful operation may take.
     pub steps: u32,
+    /// Calls of [`Platform::relax`] while another thread works on the same part of a Realm's memory.
+    pub contended: u32,
+    /// How long one command may be repeated because of `RMI_BUSY` or `RMI_BLOCKED`, and how long another
+    /// thread may be waited for; `None` for as long as the counts allow. It needs a platform with a clock
+    /// ([`Platform::now`]).
+    pub time: Option<Duration>,
 }
 
 impl Default for Patience {
-    /// 1000 times busy, 100 times blocked, 100,000 steps.
+    /// 1000 times busy, 100 times blocked, 100,000 steps, 270,000 times contended (about 1 ms of spinning);
+    /// no limit of time.
     fn default() -> Self {
-        Self { busy: 1000, blocked: 100, steps: 100_000 }
+        Self { busy: 1000, blocked: 100, steps: 100_000, contended: 270_000, time: None }
     }
 }
 
 impl Patience {
-    /// No repetition at all; stateful operations get 64 steps. For atomic contexts.
-    pub const NONE: Self = Self { busy: 0, blocked: 0, steps: 64 };
+    /// No repetition at all, and no waiting for other threads; stateful operations get 64 steps. For atomic
+    /// contexts.
+    pub const NONE: Self = Self { busy: 0, blocked: 0, steps: 64, contended: 0, time: None };
 }
 
 /// One command with its arguments and what it is about.
@@ -379,6 +389,7 @@ impl<P: Platform> Channel<P> {
     /// As [`Conduit::call`].
     pub(crate) unsafe fn start(&self, call: &Call) -> Result<Progress, Error> {
         let (mut busy, mut blocked) = (0, 0);
+        let mut wait = None;
         loop {
             // SAFETY: the caller's promise is passed on unchanged.
             let (result, reply) = unsafe { self.issue(call)? };
@@ -406,7 +417,7 @@ impl<P: Platform> Channel<P> {
                 }
                 _ => return Err(self.failure(call, result)),
             };
-            if *spent >= limit {
+            if *spent >= limit || wait.get_or_insert_with(|| self.wait()).is_over() {
                 return Err(Error::Exhausted {
                     command: call.command,
                     status: result.status(),
@@ -520,20 +531,21 @@ impl<P: Platform> Channel<P> {
     pub(crate) unsafe fn complete(&self, call: &Call) -> Result<Reply, Error> {
         // SAFETY: the caller's promise is passed on unchanged.
         let mut progress = unsafe { self.start(call)? };
-        let mut busy = 0;
+        let (mut busy, mut wait) = (0, None);
         for _ in 0..=self.patience.steps {
             let pending = match progress {
                 Progress::Done(reply) => return Ok(reply),
                 Progress::Pending(pending) => pending,
             };
             if pending.busy {
-                if busy >= self.patience.busy {
+                let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
+                if busy >= self.patience.busy || is_over {
                     return Err(self.abandon(pending, Violation::Endless));
                 }
                 busy += 1;
                 self.platform.relax();
             } else {
-                busy = 0;
+                (busy, wait) = (0, None);
             }
             if pending.want != Want::Continue {
                 // There is nobody here to give memory to or take it from. Cancel it if possible; report it either way.

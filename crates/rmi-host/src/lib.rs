@@ -95,6 +95,7 @@ mod shared;
 #[cfg(all(feature = "smc", target_arch = "aarch64"))]
 pub mod smc;
 pub mod tracing;
+mod wait;
 
 pub use access::{AccessFault, HostAccess};
 pub use channel::{Channel, Failure, Patience, Pending, Progress, Reply, Want, dropped_operations};
@@ -114,3 +115,4 @@ pub use quarantine::{
     CallbackQuarantine, NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined,
 };
 pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};
+pub use wait::Wait;

@@ -43,6 +43,7 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use lock_api::RawMutex;
 
@@ -87,9 +88,16 @@ pub unsafe trait Platform {
     /// The place for memory that cannot be returned.
     fn quarantine(&self) -> &Self::Quarantine;
 
-    /// Called between two attempts at a busy RMM.
+    /// Called between two attempts at a busy RMM, and while another thread works on the same part of a
+    /// Realm's memory. No lock is held then. A host that has a scheduler yields to it.
     fn relax(&self) {
         core::hint::spin_loop();
+    }
+
+    /// The time since any fixed moment, by a clock that never goes back; `None` without a clock. With
+    /// one, [`Patience::time`](crate::Patience::time) limits waits. It may be read with interrupts off.
+    fn now(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -112,6 +120,8 @@ pub struct Host<C, A, L = NullLedger, Q = NoQuarantine, K = DefaultLock> {
     access: A,
     ledger: L,
     quarantine: Q,
+    relax: fn(),
+    now: Option<fn() -> Duration>,
     lock: PhantomData<fn() -> K>,
 }
 
@@ -123,6 +133,8 @@ impl<C: Clone, A: Clone, L: Clone, Q: Clone, K> Clone for Host<C, A, L, Q, K> {
             access: self.access.clone(),
             ledger: self.ledger.clone(),
             quarantine: self.quarantine.clone(),
+            relax: self.relax,
+            now: self.now,
             lock: PhantomData,
         }
     }
@@ -150,21 +162,29 @@ where
 impl<C: Conduit, A: HostAccess> Host<C, A> {
     /// A platform that keeps no books and has no quarantine.
     pub const fn new(conduit: C, access: A) -> Self {
-        Self { conduit, access, ledger: NullLedger, quarantine: NoQuarantine, lock: PhantomData }
+        Self {
+            conduit,
+            access,
+            ledger: NullLedger,
+            quarantine: NoQuarantine,
+            relax: core::hint::spin_loop,
+            now: None,
+            lock: PhantomData,
+        }
     }
 }
 
 impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// The same platform with these books.
     pub fn with_ledger<M: Ledger>(self, ledger: M) -> Host<C, A, M, Q, K> {
-        let Self { conduit, access, quarantine, lock, .. } = self;
-        Host { conduit, access, ledger, quarantine, lock }
+        let Self { conduit, access, quarantine, relax, now, lock, .. } = self;
+        Host { conduit, access, ledger, quarantine, relax, now, lock }
     }
 
     /// The same platform with this quarantine.
     pub fn with_quarantine<R: Quarantine>(self, quarantine: R) -> Host<C, A, L, R, K> {
-        let Self { conduit, access, ledger, lock, .. } = self;
-        Host { conduit, access, ledger, quarantine, lock }
+        let Self { conduit, access, ledger, relax, now, lock, .. } = self;
+        Host { conduit, access, ledger, quarantine, relax, now, lock }
     }
 
     /// The same platform with this kind of lock, see [`Platform::Lock`].
@@ -214,8 +234,43 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// # Ok::<(), rmm_model::OptionsError>(())
     /// ```
     pub fn with_lock<M: RawMutex>(self) -> Host<C, A, L, Q, M> {
-        let Self { conduit, access, ledger, quarantine, .. } = self;
-        Host { conduit, access, ledger, quarantine, lock: PhantomData }
+        let Self { conduit, access, ledger, quarantine, relax, now, .. } = self;
+        Host { conduit, access, ledger, quarantine, relax, now, lock: PhantomData }
+    }
+
+    /// The same platform, which calls this function while it waits, see [`Platform::relax`].
+    #[must_use]
+    pub fn with_relax(self, relax: fn()) -> Self {
+        Self { relax, ..self }
+    }
+
+    /// The same platform with this clock, see [`Platform::now`].
+    ///
+    /// ```
+    /// # use std::sync::OnceLock;
+    /// # use std::time::{Duration, Instant};
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmm_model::{Model, Options};
+    /// fn uptime() -> Duration {
+    ///     static START: OnceLock<Instant> = OnceLock::new();
+    ///     START.get_or_init(Instant::now).elapsed()
+    /// }
+    ///
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// let host = Host::new(&model, &model).with_relax(std::thread::yield_now).with_clock(uptime);
+    /// let mut options = SessionOptions::default();
+    /// // Nothing is waited for longer than 20 ms, however often that is.
+    /// options.patience.time = Some(Duration::from_millis(20));
+    /// options.patience.busy = u32::MAX;
+    /// options.patience.contended = u32::MAX;
+    /// let found = Discovered::probe(host, options);
+    /// # assert!(found.is_ok());
+    /// # Ok::<(), rmm_model::OptionsError>(())
+    /// ```
+    #[must_use]
+    pub fn with_clock(self, now: fn() -> Duration) -> Self {
+        Self { now: Some(now), ..self }
     }
 }
 
@@ -241,5 +296,11 @@ unsafe impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine, K: RawMutex> Pl
     }
     fn quarantine(&self) -> &Q {
         &self.quarantine
+    }
+    fn relax(&self) {
+        (self.relax)();
+    }
+    fn now(&self) -> Option<Duration> {
+        self.now.map(|now| now())
     }
 }

@@ -162,7 +162,7 @@ fn session<'d>(
     pool.add(heap.take(96 * PAGE, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
-    options.patience = Patience { busy: 3, blocked: 3, steps: 50 };
+    options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
     let opened = Discovered::probe(platform, options).ok().and_then(|mut discovered| {
         discovered.configure(pool.pages().page).ok()?;
         activate(discovered, &mut pool).ok()

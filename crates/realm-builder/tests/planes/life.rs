@@ -156,7 +156,8 @@ fn run(
                 pauses += 1;
                 // The middle of a block, shown in two trees.
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
-                realm.reclaim(b.pool, range(BLOCKS + PAGE, PAGE), home).ok()?;
+                let done = realm.reclaim(b.pool, range(BLOCKS + PAGE, PAGE), home).ok()?;
+                assert_eq!(done, realm_builder::Reclaimed::Whole);
             }
             ExitReason::Fiq if pauses == 1 => {
                 pauses += 1;

@@ -98,7 +98,8 @@ pub(crate) fn take<P: Platform>(
         Step::Split(range) => realm.make_tables(pool, range, Level::L3).unwrap(),
         Step::Fold(range, policy) => return realm.fold(pool, range, policy).unwrap().kept,
         Step::Reclaim(range) => {
-            realm.reclaim(pool, range, home).unwrap();
+            let done = realm.reclaim(pool, range, home).unwrap();
+            assert_eq!(done, realm_builder::Reclaimed::Whole);
         }
         Step::Share(range) => {
             let memory = supply(range.bytes());

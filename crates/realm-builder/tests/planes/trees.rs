@@ -52,7 +52,8 @@ fn with_realm(test: impl Fn(&mut Realm<'_, '_, Platform<'_>, New>, &mut Bench<'_
 
 fn reclaim(realm: &Realm<'_, '_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>, range: IpaRange) {
     let Bench { pool, heap, .. } = b;
-    realm.reclaim(pool, range, &mut |memory| heap.insert(memory).unwrap()).unwrap();
+    let done = realm.reclaim(pool, range, &mut |memory| heap.insert(memory).unwrap()).unwrap();
+    assert_eq!(done, realm_builder::Reclaimed::Whole);
 }
 
 #[test]

@@ -89,7 +89,9 @@ impl<P: Platform, S: Alive> Bench<'_, '_, '_, P, S> {
             }
             Change::Reclaim { at, bytes } => {
                 let (range, mut back) = (ipas(at, bytes), Vec::new());
-                self.realm.reclaim(self.pool, range, &mut |memory| back.push(memory)).unwrap();
+                let done =
+                    self.realm.reclaim(self.pool, range, &mut |memory| back.push(memory)).unwrap();
+                assert_eq!(done, realm_builder::Reclaimed::Whole);
                 let was = self.memory.cut(range);
                 self.home(back, &was);
             }

@@ -163,7 +163,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
     /// RAM that the host takes, and what faults in again around it.
     fn faults(&mut self) {
         let (taken, mut back) = (range(FREE + 3 * PAGE, 20 * PAGE), Vec::new());
-        self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
+        let done = self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), taken.bytes());
         // What was in those pages is gone, and the Realm is told: only after it has made them RAM again does it fault.
         for ripas in [Ripas::Empty, Ripas::Ram] {
@@ -220,7 +221,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         let before = self.realm.memory_bytes();
         self.changes(balloon, Ripas::Empty);
         let mut back = Vec::new();
-        self.realm.reclaim(self.pool, balloon, &mut |memory| back.push(memory)).unwrap();
+        let done = self.realm.reclaim(self.pool, balloon, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), balloon.bytes());
         assert_eq!(self.realm.memory_bytes(), before - balloon.bytes());
         self.changes(balloon, Ripas::Ram);
@@ -260,7 +262,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
     fn is_moved(&mut self) {
         let all = range(FREE, 4 * MIB);
         let mut back = Vec::new();
-        self.realm.reclaim(self.pool, all, &mut |memory| back.push(memory)).unwrap();
+        let done = self.realm.reclaim(self.pool, all, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), all.bytes());
         for ripas in [Ripas::Empty, Ripas::Ram] {
             self.changes(all, ripas);

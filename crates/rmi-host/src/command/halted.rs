@@ -3,6 +3,7 @@
 
 use core::cell::Cell;
 use core::fmt;
+use core::time::Duration;
 
 use rmi_abi::Status;
 
@@ -88,6 +89,9 @@ unsafe impl<P: Platform> Platform for Noting<'_, P> {
     }
     fn relax(&self) {
         self.platform.relax();
+    }
+    fn now(&self) -> Option<Duration> {
+        self.platform.now()
     }
 }
 

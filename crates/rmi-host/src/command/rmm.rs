@@ -19,10 +19,14 @@ impl<P: Platform> Channel<P> {
     /// Issues a command that names no memory, again while the RMM is busy, and hands the last answer over as it is.
     pub(crate) fn ask(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
         let mut patience = self.patience().busy;
+        let mut wait = None;
         loop {
             // SAFETY: version, feature and table queries have no effect on memory.
             let answer = unsafe { self.issue(call)? };
             if patience == 0 || !matches!(answer.0.status(), Status::Busy | Status::Blocked) {
+                return Ok(answer);
+            }
+            if wait.get_or_insert_with(|| self.wait()).is_over() {
                 return Ok(answer);
             }
             patience -= 1;

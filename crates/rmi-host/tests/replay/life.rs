@@ -67,7 +67,7 @@ fn session<P: Platform>(
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     // Soon tired of an RMM that is always busy.
-    options.patience = Patience { busy: 3, blocked: 3, steps: 50 };
+    options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
     let opened = Discovered::probe(platform, options).ok();
     let opened = opened.and_then(|mut discovered| {
         discovered.configure(pool.pages().page).ok()?;

@@ -195,7 +195,7 @@ pub(crate) fn attack(input: &[u8]) {
 
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
-    session.patience = Patience { busy: 4, blocked: 4, steps: 40 };
+    session.patience = Patience { busy: 4, blocked: 4, steps: 40, ..Patience::default() };
     let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
     let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let rd =

@@ -1,0 +1,152 @@
+//! Two threads at the same memory: the second waits as long as it may, and is told in a way that no handler takes for a failure.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use realm_builder::{Active, Realm, RealmConfig, RealmStorage, Reclaimed, Served};
+use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{
+    CountingLedger, Discovered, Error, Host, Patience, Registers, Rmm, SessionOptions, Undelegated,
+};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, activate};
+
+const D: Dialect = Dialect::TfRmm2026_07;
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 2 << 20;
+
+type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+
+thread_local! {
+    /// Calls of `relax`.
+    static PAUSES: Cell<u32> = const { Cell::new(0) };
+    /// Time by a clock that goes on by a millisecond whenever it is read.
+    static TIME: Cell<u64> = const { Cell::new(0) };
+}
+
+fn pause() {
+    PAUSES.set(PAUSES.get() + 1);
+}
+
+fn clock() -> Duration {
+    TIME.set(TIME.get() + 1);
+    Duration::from_millis(TIME.get())
+}
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// A Realm with 2 MiB of pages at 0, two pools and memory; `act` is called with it.
+fn with_realm(
+    patience: Patience,
+    (rule, fault): (Rule, Fault),
+    act: impl FnOnce(
+        &Realm<'_, '_, Machine<'_>, Active>,
+        [&mut Pool<'_>; 2],
+        &mut Undelegated,
+        &Door<'_>,
+    ),
+) {
+    let model = Model::new(Options::new(D).range_capable()).unwrap();
+    let door = Injecting::by_rule(&model, rule, fault);
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let (mut one, mut two) = (PoolStorage::<16>::new(), PoolStorage::<16>::new());
+    let mut pool = Pool::new(&mut one, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut other = Pool::new(&mut two, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    other.add(memory.take_front(8 * PAGE).unwrap()).unwrap();
+    let platform =
+        Host::new(&door, &model).with_ledger(&ledger).with_relax(pause).with_clock(clock);
+    let mut session = SessionOptions::default();
+    session.patience = patience;
+    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
+    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut storage = RealmStorage::<16, 4>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    act(&realm, [&mut pool, &mut other], &mut memory, &door);
+    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    other.drain(&rmm, &mut |_| {});
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0);
+}
+
+fn never() -> (Rule, Fault) {
+    (Rule::any().nth(u64::MAX), Fault::status(Status::Busy))
+}
+
+#[test]
+fn a_fault_where_another_thread_is_at_work_means_enter_again() {
+    let patience = Patience { contended: 1000, ..Patience::default() };
+    with_realm(patience, never(), |realm, [pool, other], memory, door| {
+        // What the supply is asked in is held.
+        let (at, window) = (Ipa::new(PAGE), range(0, BLOCK));
+        let mut asked = 0;
+        let mut supply = |void: IpaRange| {
+            asked += 1;
+            if asked == 1 {
+                let (before, calls) = (PAUSES.get(), door.calls());
+                let page = Ipa::new(7 * PAGE);
+                let served =
+                    realm.serve_fault(other, page, window, &mut |_| unreachable!(), &mut |_| {});
+                assert_eq!(served, Ok(Served::Contended(window)));
+                assert_eq!(PAUSES.get() - before, 1000);
+                let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
+                assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
+                assert_eq!(PAUSES.get() - before, 2000);
+                assert_eq!(door.calls(), calls, "a call was made");
+            }
+            memory.take_front(void.bytes())
+        };
+        let served = realm.serve_fault(pool, at, window, &mut supply, &mut |_| {});
+        assert_eq!(served, Ok(Served::Mapped(window)));
+        // When the other thread is done, the second fault was not for nothing.
+        let served = realm.serve_fault(other, at, window, &mut |_| unreachable!(), &mut |_| {});
+        assert_eq!(served, Ok(Served::Present));
+    });
+}
+
+#[test]
+fn who_may_not_wait_does_not() {
+    with_realm(Patience::NONE, never(), |realm, [pool, other], memory, _| {
+        let window = range(0, BLOCK);
+        let mut supply = |void: IpaRange| {
+            let before = PAUSES.get();
+            let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
+            assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
+            assert_eq!(PAUSES.get(), before);
+            memory.take_front(void.bytes())
+        };
+        realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
+    });
+}
+
+#[test]
+fn a_wait_ends_when_its_time_is_over() {
+    let time = Some(Duration::from_millis(20));
+    let patience = Patience { busy: u32::MAX, contended: u32::MAX, time, ..Patience::default() };
+    let busy = Fault::status(Status::Busy);
+    let rule = Rule::command(Command::RttReadEntry, D);
+    with_realm(patience, (rule, busy), |realm, [pool, other], memory, door| {
+        let window = range(0, BLOCK);
+        let mut supply = |void: IpaRange| {
+            let before = TIME.get();
+            let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
+            assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
+            // Read once to begin with, and then until 20 ms are over.
+            assert_eq!(TIME.get() - before, 21);
+            memory.take_front(void.bytes())
+        };
+        realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
+        // An RMM that is busy is waited for just as long.
+        let (before, calls) = (TIME.get(), door.calls());
+        let read = realm.rmm().rtt_read_entry(realm.rd(), Ipa::new(0), rmi_abi::rtt::Level::L3);
+        assert!(matches!(read, Err(Error::Exhausted { status: Status::Busy, .. })), "{read:?}");
+        assert_eq!((TIME.get() - before, door.calls() - calls), (21, 20));
+    });
+}
