@@ -111,8 +111,9 @@ fn each_call_is_traced() {
     assert!(trace.contains("RMI_REALM_CREATE"), "{trace}");
 }
 
+/// Files and options that are refused, each with a word of the reason.
 #[test]
-fn bad_input_is_one_line_and_an_exact_balance() {
+fn bad_input_is_one_line_and_nothing_else() {
     let good = Image::new("good", &flat(4));
     let empty = Image::new("empty", &[]);
     let odd = Image::new("odd", &flat(2)[..5000]);
@@ -123,13 +124,15 @@ fn bad_input_is_one_line_and_an_exact_balance() {
         (&[empty.path()], "empty"),
         (&[odd.path()], "unaligned"),
         (&["--ram", "8", large.path()], "too large"),
+        (&["--ram", "0"], "0 MiB"),
+        (&["--ram", "4"], "too large"),
+        (&["--ram", "5000", "--ipa-width", "32"], "protected half"),
         (&[directory.to_str().unwrap()], "directory"),
         (&["--ipa-width", "60", good.path()], "IPA width"),
         (&["--ipa-width", "many"], "many"),
         (&["--hash", "md5", good.path()], "md5"),
-        (&["--hash", "sha-384", good.path()], "sha-384"),
-        (&["--pool", "9", good.path()], "pool"),
         (&["--dialect", "1.0", good.path()], "1.0"),
+        (&["--busy-every", "1"], "busy_every"),
         (&["--no-such-option"], "--no-such-option"),
     ] {
         let output = run(args);
@@ -137,6 +140,85 @@ fn bad_input_is_one_line_and_an_exact_balance() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {out}{err}");
         assert_eq!(err.lines().count(), 1, "{args:?}: {err}");
         assert!(err.to_lowercase().contains(&said.to_lowercase()), "{args:?}: {err}");
-        assert_exact(&out, args);
+        assert_eq!(out, "", "{args:?}");
+    }
+}
+
+#[test]
+fn what_the_rmm_refuses_is_one_line_after_what_was_done() {
+    for (args, said, has_balance) in [
+        // The RMM was asked, and given nothing yet.
+        (&["--hash", "sha-384"][..], "sha-384", false),
+        (&["--pool", "0"], "needs 2 granules more", false),
+        // It was given the Realm Descriptor and root tables.
+        (&["--pool", "9"], "granules more", true),
+    ] {
+        let output = run(args);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {out}{err}");
+        assert_eq!(err.lines().count(), 1, "{args:?}: {err}");
+        assert!(err.contains(said), "{args:?}: {err}");
+        assert!(!out.contains("delegated 0,"), "{args:?}: {out}");
+        assert_eq!(out.contains("balance: "), has_balance, "{args:?}: {out}");
+        if has_balance {
+            assert_exact(&out, args);
+        }
+    }
+}
+
+#[test]
+fn the_dialects_that_are_named_are_the_ones_that_work() {
+    let output = run(&["--dialect", "foo"]);
+    let err = text(&output.stderr);
+    let names = err.split_once("dialects of the model are ").unwrap().1.split_once("; ").unwrap().0;
+    let names: Vec<_> = names.split(" and ").collect();
+    assert_eq!(names, ["tf-rmm-2026-07", "2.0-bet3"]);
+    for name in names {
+        good(&["--ram", "8", "--dialect", name]);
+    }
+}
+
+#[test]
+fn the_pool_that_the_error_asks_for_is_enough() {
+    let mut granules = 0;
+    // Whatever is missing is asked for in the unit of the option, one step after the other.
+    for _ in 0..100 {
+        let output = run(&["--ram", "8", "--pool", &granules.to_string()]);
+        if output.status.success() {
+            assert!((30..100).contains(&granules), "{granules}");
+            return;
+        }
+        let err = text(&output.stderr);
+        let missing = err.split_once(" needs ").and_then(|(_, rest)| rest.split(' ').next());
+        granules += missing.unwrap().parse::<u64>().unwrap();
+    }
+    panic!("100 steps, and still short: {granules}");
+}
+
+/// A sparse file of 3 GiB is refused before it is read, and so are files that never end.
+#[cfg(target_os = "linux")]
+#[test]
+fn files_are_looked_at_before_they_are_read() {
+    let sparse = Image::new("sparse", &[]);
+    std::fs::File::options().write(true).open(&sparse.0).unwrap().set_len(3 << 30).unwrap();
+    let fifo = Image::new("fifo", &[]);
+    std::fs::remove_file(&fifo.0).unwrap();
+    let made = Command::new("mkfifo").arg(&fifo.0).status().unwrap();
+    assert!(made.success());
+    for (path, said) in [
+        (sparse.path(), "too large"),
+        (fifo.path(), "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+    ] {
+        // 512 MiB of address space are enough for what the example needs.
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -v 524288; exec \"$0\" \"$1\""])
+            .arg(example())
+            .arg(path)
+            .output()
+            .unwrap();
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{path}: {err}");
+        assert!(err.contains(said) && err.lines().count() == 1, "{path}: {err}");
     }
 }

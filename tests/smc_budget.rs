@@ -1,21 +1,30 @@
-//! The budgets of `cargo run --release --example smc_budget`: none is missed, every prediction is right, no call fails, all memory comes back. In a build without optimisation, those that take
-//! less than a minute.
+//! The budgets of `cargo run --release --example smc_budget`: none is missed, every prediction is
+//! right, no call fails, all memory comes back. In a build without optimisation, those that take less
+//! than a minute.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 use std::process::Command;
 
-#[test]
-fn no_budget_is_missed() {
+fn example() -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let name = format!("smc_budget{}", std::env::consts::EXE_SUFFIX);
-    let mut example = Command::new(profile.join("examples").join(name));
+    Command::new(profile.join("examples").join(name))
+}
+
+#[test]
+fn no_budget_is_missed() {
+    let mut example = example();
     if cfg!(debug_assertions) {
         example.arg("--quick");
     }
     let output = example.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
     let mut rows = 0;
     for row in text.lines().filter(|line| line.matches('|').count() == 4).skip(1) {
         let columns: Vec<_> = row.split('|').map(str::trim).collect();
@@ -24,4 +33,25 @@ fn no_budget_is_missed() {
         rows += 1;
     }
     assert_eq!(rows, if cfg!(debug_assertions) { 10 } else { 18 }, "{text}");
+}
+
+#[test]
+fn the_columns_are_explained() {
+    let output = example().arg("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    for column in ["operation", "RMM", "SMCs", "budget", "best other host", "A  ", "B  "] {
+        assert!(text.contains(column), "{column}: {text}");
+    }
+}
+
+#[test]
+fn unknown_arguments_are_refused() {
+    for argument in ["--qiuck", "quick", "--"] {
+        let output = example().args(["--quick", argument]).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{argument}");
+        assert!(output.stdout.is_empty(), "{argument}");
+        assert!(err.contains(argument) && err.lines().count() == 1, "{err}");
+    }
 }

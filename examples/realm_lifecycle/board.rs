@@ -15,6 +15,7 @@ use rmm_model::Cpu;
 
 use crate::console::{self, Console};
 use crate::guest::{REPORT, THANKS};
+use crate::output::{complain, say};
 
 /// What the two virtual CPUs share.
 pub(crate) struct Devices<'r, 'm, 'p, 's, P: Platform> {
@@ -59,7 +60,7 @@ pub(crate) struct Vcpu<'a, 'r, 'm, 'p, 's, P: Platform> {
 
 impl<P: Platform> Vcpu<'_, '_, '_, '_, '_, P> {
     fn tell(&self, text: &str) {
-        println!("      cpu {} | {text}", self.mpidr.index());
+        say!("      cpu {} | {text}", self.mpidr.index());
     }
 
     fn register(&self, ipa: Ipa) -> Option<u64> {
@@ -84,7 +85,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         ] {
             // 16 list registers cannot be full of two timers.
             if let Err(full) = self.interrupts.set_level(intid, 0x80, timer.is_raised()) {
-                eprintln!("realm_lifecycle: {full}");
+                complain!("{full}");
             }
         }
     }
@@ -131,10 +132,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         Flow::Enter(match devices.realm.set_ripas(devices.pool, change.rec(), change.range()) {
             Ok(()) => change.accept(),
             Err(stopped) => {
-                eprintln!(
-                    "realm_lifecycle: RIPAS change stopped at {}: {}",
-                    stopped.reached, stopped.error
-                );
+                complain!("RIPAS change stopped at {}: {}", stopped.reached, stopped.error);
                 change.reject()
             }
         })
@@ -156,7 +154,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
                 Flow::Enter(answer)
             }
             Err(failed) => {
-                eprintln!("realm_lifecycle: {failed}");
+                complain!("{failed}");
                 Flow::Leave
             }
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 use realm_sdk::abi::Dialect;
 use realm_sdk::abi::realm::{HashAlgorithm, RPV_BYTES};
+use rmm_model::Options as ModelOptions;
 
 /// Help, as `--help` prints it.
 const HELP: &str = "\
@@ -15,30 +16,36 @@ Takes a guest image through the whole life of an Arm CCA Realm, on the model RMM
 Usage: realm_lifecycle [OPTIONS] [IMAGE]
 
 Arguments:
-  [IMAGE]                A flat image (whole 4 KiB granules) or an arm64 `Image`; without one, a small
-                         image that comes with the example
+  [IMAGE]             A flat image (whole 4 KiB granules) or an arm64 `Image`;
+                      without one, a small image that comes with the example
 
 Realm:
-  --ipa-width BITS       Width of the IPA space [default: 40]
-  --hash ALGORITHM       sha-256, sha-384 or sha-512 [default: sha-256]
-  --personalize TEXT     Realm Personalization Value: up to 64 bytes of text, or 0x and up to 128 hex digits
-  --ram MIB              Memory of the Realm [default: 256]
-  --pad                  Fill a flat image up to whole granules with zeros
+  --ipa-width BITS    Width of the IPA space [default: 40]
+  --hash ALGORITHM    sha-256, sha-384 or sha-512 [default: sha-256]
+  --personalize TEXT  Realm Personalization Value: up to 64 bytes of text, or
+                      0x and up to 128 hex digits
+  --ram MIB           Memory of the Realm [default: 256]
+  --pad               Fill a flat image up to whole granules with zeros
 
 Host:
-  --pool GRANULES        Memory for tables, RECs and the Realm Descriptor [default: what it takes]
-  --trace                Print each RMI call, decoded, to stderr
+  --pool GRANULES     Granules of 4 KiB for tables, RECs and the Realm
+                      Descriptor [default: what it takes]
+  --trace             Print each RMI call and each exit of a REC, decoded, to
+                      standard error
 
 RMM:
-  --dialect NAME         tf-rmm-2026-07 or 2.0-bet3 [default: tf-rmm-2026-07]
-  --range-capable        The RMM takes whole ranges per call, not one granule or table
-  --yield-every N        Every N-th range command yields and has to be continued
-  --busy-every N         Every N-th call is answered RMI_BUSY
+  --dialect NAME      tf-rmm-2026-07 or 2.0-bet3 [default: tf-rmm-2026-07]
+  --range-capable     The RMM takes whole ranges per call, not one granule or
+                      table
+  --yield-every N     Every N-th range command yields and has to be continued
+  --busy-every N      Every N-th call is answered RMI_BUSY
 
-  --help                 Print this
-  --version              Print the version
+  --help              Print this
+  --version           Print the version
 
-Exit status: 0 if every granule is back with the host, 2 for bad input, 1 for anything else.";
+Exit status: 0 if every granule is back with the host; 1 if one is not, or
+something else went wrong; 2 for bad input; 3 if the output cannot be written;
+141 if the reader of the output has gone.";
 
 /// What to do.
 #[derive(Debug)]
@@ -104,7 +111,7 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
             Long("pad") => options.pad = true,
             Long("pool") => options.pool = Some(parser.value()?.parse()?),
             Long("trace") => options.trace = true,
-            Long("dialect") => options.dialect = parser.value()?.parse()?,
+            Long("dialect") => options.dialect = parser.value()?.parse_with(dialect)?,
             Long("range-capable") => options.range_capable = true,
             Long("yield-every") => options.yield_every = Some(parser.value()?.parse()?),
             Long("busy-every") => options.busy_every = Some(parser.value()?.parse()?),
@@ -120,6 +127,15 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
         }
     }
     Ok(Invocation::Run(Box::new(options)))
+}
+
+/// A dialect that the model speaks: the others are decoded only.
+fn dialect(name: &str) -> Result<Dialect, String> {
+    let spoken = ModelOptions::DIALECTS;
+    spoken.into_iter().find(|dialect| dialect.name() == name).ok_or_else(|| {
+        let names: Vec<_> = spoken.iter().map(|dialect| dialect.name()).collect();
+        format!("the dialects of the model are {}", names.join(" and "))
+    })
 }
 
 fn hash(name: &str) -> Result<HashAlgorithm, &'static str> {

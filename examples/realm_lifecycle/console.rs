@@ -1,5 +1,7 @@
 //! A UART with one register to write to and one to ask, as a PL011 has.
 
+use crate::output::say;
+
 /// Offset of the data register.
 pub(crate) const DATA: u64 = 0x00;
 /// Offset of the flag register.
@@ -29,7 +31,7 @@ impl Console {
         let [byte, ..] = value.to_le_bytes();
         match byte {
             b'\n' => {
-                println!("       uart | {}", self.line);
+                say!("       uart | {}", self.line);
                 self.line.clear();
             }
             // Whatever the Realm says, the host's terminal gets printable characters only.

@@ -1,5 +1,7 @@
 //! Guest images: flat files, and the arm64 `Image` format of Linux.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use realm_sdk::abi::Ipa;
@@ -8,9 +10,6 @@ use realm_sdk::builder::image::arm64::Arm64Header;
 
 /// Bytes of a granule.
 const GRANULE: u64 = 0x1000;
-
-/// Longest file that is read at all.
-const MAX_FILE: u64 = 4 << 30;
 
 /// An image and where it goes.
 #[derive(Clone, Debug)]
@@ -39,27 +38,39 @@ fn built_in() -> Vec<u8> {
 }
 
 impl Image {
-    /// Reads an image from a file, or takes the built-in one.
-    pub(crate) fn load(path: Option<&Path>, pad: bool) -> Result<Self, String> {
+    /// Reads an image of at most `most` bytes from a file, or takes the built-in one.
+    ///
+    /// A file is looked at before it is opened (opening a FIFO would wait for a writer), and no more
+    /// is read of it than can be used, whatever it has become since.
+    pub(crate) fn load(path: Option<&Path>, pad: bool, most: u64) -> Result<Self, String> {
         let Some(path) = path else {
             return Self::from_bytes("(built in)".into(), built_in(), false);
         };
         let name = path.display().to_string();
         let describe = |error: std::io::Error| format!("image {name}: {error}");
-        let size = std::fs::metadata(path).map_err(describe)?;
-        if size.is_dir() {
+        let too_large = |bytes: u64| {
+            Err(format!(
+                "image {name}: too large: {bytes} bytes, and the realm has RAM for {most} (--ram)"
+            ))
+        };
+        let metadata = fs::metadata(path).map_err(describe)?;
+        if metadata.is_dir() {
             return Err(format!("image {name}: is a directory"));
         }
-        if !size.is_file() {
+        if !metadata.is_file() {
             return Err(format!("image {name}: is not a regular file"));
         }
-        if size.len() > MAX_FILE {
-            return Err(format!(
-                "image {name}: {} bytes are too large; 4 GiB is the limit",
-                size.len()
-            ));
+        if metadata.len() > most {
+            return too_large(metadata.len());
         }
-        let content = std::fs::read(path).map_err(describe)?;
+        let mut content = Vec::new();
+        let limit = most.saturating_add(1);
+        File::open(path)
+            .and_then(|file| file.take(limit).read_to_end(&mut content))
+            .map_err(describe)?;
+        if content.len() as u64 > most {
+            return too_large(content.len() as u64);
+        }
         Self::from_bytes(name, content, pad)
     }
 

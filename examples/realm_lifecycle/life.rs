@@ -23,10 +23,13 @@ use crate::console::Console;
 use crate::guest::{First, Layout, Second};
 use crate::image::Image;
 use crate::machine::{Board, HostHeap};
+use crate::output::say;
 use crate::report;
 
 /// Start of RAM in the Realm.
 const RAM_BASE: u64 = 0x4000_0000;
+/// The end of RAM, for the guest's own experiments, in bytes.
+pub(crate) const EXPERIMENTS: u64 = 4 << 20;
 /// RECs of the Realm.
 const RECS: u32 = 2;
 /// Granules of a REC: its own, and what TF-RMM asks for.
@@ -50,7 +53,11 @@ impl From<BuildError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::NeedMemory { .. } => Self::Input(format!("the pool is too small: {error}")),
+            // In the unit of the option.
+            Error::NeedMemory { command, bytes, .. } => Self::Input(format!(
+                "the pool is too small: {command} needs {} granules more (--pool)",
+                bytes.div_ceil(MIN_GRANULE)
+            )),
             error => Self::Broken(error.to_string()),
         }
     }
@@ -63,7 +70,7 @@ impl From<SessionError> for Failure {
 }
 
 /// Where things go in the Realm.
-struct Plan {
+pub(crate) struct Plan {
     geometry: Geometry,
     image: IpaRange,
     /// RAM before and after the image.
@@ -76,7 +83,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn new(options: &Options, image: &Image, ram: u64) -> Result<Self, Failure> {
+    /// Plans without asking an RMM: what cannot be is refused before there is one.
+    pub(crate) fn new(options: &Options, image: &Image, ram: u64) -> Result<Self, Failure> {
         let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
         let geometry = Geometry::new(options.ipa_width).map_err(|error| input(&error))?;
         let ram = IpaRange::with_size(Ipa::new(RAM_BASE), ram).map_err(|error| input(&error))?;
@@ -89,13 +97,13 @@ impl Plan {
         let too_large = || {
             let need = (image.offset + image.footprint).div_ceil(1 << 20);
             Failure::Input(format!(
-                "image {}: too large: it needs {need} MiB of RAM and 4 MiB beside it, and the realm has {}",
-                image.name, options.ram_mib
+                "image {}: too large: it needs {need} MiB of RAM and {} MiB beside it, and the realm has {}",
+                image.name,
+                EXPERIMENTS >> 20,
+                options.ram_mib
             ))
         };
-        // The end of RAM is for the guest's own experiments.
-        let experiments = 4 << 20;
-        let free = ram.bytes().checked_sub(experiments).ok_or_else(too_large)?;
+        let free = ram.bytes().checked_sub(EXPERIMENTS).ok_or_else(too_large)?;
         if image.offset.checked_add(image.footprint).is_none_or(|end| end > free) {
             return Err(too_large());
         }
@@ -124,13 +132,12 @@ impl Plan {
 pub(crate) fn live(
     options: &Options,
     image: &Image,
-    ram: u64,
+    plan: &Plan,
     model: &Model,
     platform: Board<'_>,
     heap: &mut HostHeap,
 ) -> Result<(), Failure> {
-    let plan = Plan::new(options, image, ram)?;
-    println!(
+    say!(
         "image    {}: {}, {} bytes, to IPA {} to {}",
         image.name,
         image.kind,
@@ -157,7 +164,7 @@ pub(crate) fn live(
                 _ => {
                     pool.drain_host(&mut |memory| heap.put(memory));
                     return Err(Failure::Input(format!(
-                        "the machine has no {granules} granules for the pool"
+                        "the machine has not {granules} granules for the pool (--pool)"
                     )));
                 }
             };
@@ -173,7 +180,7 @@ pub(crate) fn live(
             return Err(failure);
         }
     };
-    let result = in_session(options, image, &plan, model, &rmm, &mut pool, heap);
+    let result = in_session(options, image, plan, model, &rmm, &mut pool, heap);
     pool.drain(&rmm, &mut |memory| heap.put(memory));
     result
 }
@@ -193,7 +200,7 @@ fn open<'m>(
         .filter(|hash| features.supports_hash(*hash))
         .map(|hash| hash.to_string())
         .collect::<Vec<_>>();
-    println!(
+    say!(
         "rmm      speaks {}: IPA spaces up to {} bits, {}, up to {} RECs",
         discovered.channel().dialect(),
         features.max_ipa_width(),
@@ -206,7 +213,7 @@ fn open<'m>(
     discovered.configure(pool.pages().page)?;
     let Activated { rmm, was_active, .. } =
         activate(discovered, pool).map_err(|failed| Failure::from(failed.error))?;
-    println!("rmm      {}", if was_active { "was active" } else { "activated" });
+    say!("rmm      {}", if was_active { "was active" } else { "activated" });
     Ok(rmm)
 }
 
@@ -226,7 +233,7 @@ fn in_session<P: Platform>(
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(plan.tables).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let mut realm = Realm::create(rmm, &config, records, pool)?;
-    println!(
+    say!(
         "realm    created: IPA space of {} bits, {}, walk from level {} with {} root tables",
         options.ipa_width,
         options.hash,
@@ -249,15 +256,15 @@ fn in_session<P: Platform>(
                 let digest = measurement
                     .get(..options.hash.digest_bytes().unwrap_or(64))
                     .unwrap_or(&measurement);
-                println!("realm    active");
-                println!("RIM      {}", report::hex(digest));
+                say!("realm    active");
+                say!("RIM      {}", report::hex(digest));
                 let lived = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
                 (active.tear_down(recs, pool, &mut |memory| heap.put(memory)), lived)
             }
         },
     };
     match ended {
-        None => println!("realm    terminated, destroyed, gone"),
+        None => say!("realm    terminated, destroyed, gone"),
         Some(error) => lived = lived.and(Err(error.into())),
     }
     lived
@@ -297,7 +304,7 @@ fn build<P: Platform>(
         heap.put(region.into_memory());
     }
     populated?;
-    println!(
+    say!(
         "realm    populated: {} KiB measured, {} KiB unmeasured, {} tables",
         plan.image.bytes() >> 10,
         (realm.memory_bytes() - plan.image.bytes()) >> 10,
@@ -313,7 +320,7 @@ fn build<P: Platform>(
     }
     model.set_guest(rd, 0, Box::new(First::new(plan.layout)));
     model.set_guest(rd, 1, Box::new(Second::new(plan.layout)));
-    println!("realm    has {} RECs", realm.recs());
+    say!("realm    has {} RECs", realm.recs());
     Ok(())
 }
 
@@ -324,9 +331,8 @@ fn progress_bar() -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    if let Ok(style) =
-        ProgressStyle::with_template("populate {bar:40} {bytes} of {total_bytes}, {eta} to go")
-    {
+    // All but the bar takes 20 columns; the bar takes the rest of the line, if there is any.
+    if let Ok(style) = ProgressStyle::with_template("populate {percent:>3}% {wide_bar} {eta:>4}") {
         bar.set_style(style);
     }
     bar
@@ -408,7 +414,7 @@ fn run<P: Platform>(
             "the realm knows another measurement of itself than the model".into(),
         ));
     }
-    println!("realm    off; it read the same RIM through RSI");
+    say!("realm    off; it read the same RIM through RSI");
     Ok(())
 }
 

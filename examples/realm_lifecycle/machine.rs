@@ -14,7 +14,9 @@ use rmm_model::{Model, Options as ModelOptions};
 use crate::Failure;
 use crate::cli::Options;
 use crate::image::Image;
-use crate::{life, report};
+use crate::life::{self, Plan};
+use crate::output::{complain, say};
+use crate::{output, report};
 
 /// How calls reach the model: counted, and printed if wanted.
 pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>)>>;
@@ -45,7 +47,9 @@ impl HostHeap {
     pub(crate) fn take(&mut self, bytes: u64, alignment: u64) -> Result<Undelegated, Failure> {
         let short = || {
             Failure::Broken(format!(
-                "the host has no {bytes:#x} bytes aligned to {alignment:#x} left"
+                "the host has no {} KiB aligned to {} KiB left",
+                bytes >> 10,
+                alignment >> 10
             ))
         };
         self.free.take(bytes, alignment).ok_or_else(short)
@@ -55,7 +59,7 @@ impl HostHeap {
     pub(crate) fn put(&mut self, memory: Undelegated) {
         if let Err(homeless) = self.free.insert(memory) {
             // More than 256 gaps: the final check will say so.
-            eprintln!("realm_lifecycle: host heap full, {} dropped", homeless.range());
+            complain!("host heap full, {} dropped", homeless.range());
         }
     }
 
@@ -66,31 +70,18 @@ impl HostHeap {
 }
 
 /// Runs a life and says whether every granule came back.
+///
+/// What is wrong with the input, as far as it can be known without an RMM, is found out before there
+/// is one; then nothing is printed but that.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
-    let result = run_machine(options);
-    if let Err(Stopped::Early(failure)) = result {
-        // No session was opened.
-        println!("balance: {}", Balance::default());
-        return Err(failure);
-    }
-    result.map_err(|(Stopped::Early(failure) | Stopped::Late(failure))| failure)
-}
-
-/// When a run ended.
-enum Stopped {
-    /// Before there was a machine.
-    Early(Failure),
-    /// After its balance was printed.
-    Late(Failure),
-}
-
-fn run_machine(options: &Options) -> Result<bool, Stopped> {
-    let early = |message: String| Stopped::Early(Failure::Input(message));
-    let image = Image::load(options.image.as_deref(), options.pad).map_err(early)?;
     let ram = options.ram_mib.checked_mul(MIB).filter(|ram| *ram > 0 && *ram <= 32 << 30);
     let Some(ram) = ram else {
-        return Err(early(format!("{} MiB of RAM are not within 1 to 32768", options.ram_mib)));
+        let mib = options.ram_mib;
+        return Err(Failure::Input(format!("{mib} MiB of RAM are not within 1 to 32768")));
     };
+    let most = ram.saturating_sub(life::EXPERIMENTS);
+    let image = Image::load(options.image.as_deref(), options.pad, most).map_err(Failure::Input)?;
+    let plan = Plan::new(options, &image, ram)?;
 
     let mut model_options = ModelOptions::new(options.dialect);
     if options.range_capable {
@@ -100,11 +91,11 @@ fn run_machine(options: &Options) -> Result<bool, Stopped> {
     model_options.busy_every = options.busy_every;
     // RAM, what the host needs besides, and room to align both.
     let dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
-    model_options.dram =
-        PaRange::with_size(Pa::new(0x8000_0000), dram).map_err(|error| early(error.to_string()))?;
-    let model = Model::new(model_options).map_err(|error| early(error.to_string()))?;
+    model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)
+        .map_err(|error| Failure::Input(error.to_string()))?;
+    let model = Model::new(model_options).map_err(|error| Failure::Input(error.to_string()))?;
 
-    let print: fn(Arguments<'_>) = |line| eprintln!("{line}");
+    let print: fn(Arguments<'_>) = output::print_trace;
     let tracing = Tracing::new(&model, print, options.dialect);
     tracing.silence(!options.trace);
     let door = Counting::new(tracing);
@@ -113,12 +104,16 @@ fn run_machine(options: &Options) -> Result<bool, Stopped> {
     let board = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut heap = HostHeap::new(model.take_memory());
 
-    let lived = life::live(options, &image, ram, &model, board, &mut heap);
+    let lived = life::live(options, &image, &plan, &model, board, &mut heap);
 
-    report::calls(&door, options.dialect);
-    quarantine.for_each(|range, reason| println!("quarantined {range}: {reason}"));
     let balance = ledger.balance();
-    println!("balance: {balance}");
+    if matches!(lived, Err(Failure::Input(_))) && balance == Balance::default() {
+        // Refused before the RMM was given anything: there is nothing to account for.
+        return lived.map(|()| true);
+    }
+    report::calls(&door, options.dialect);
+    quarantine.for_each(|range, reason| say!("quarantined {range}: {reason}"));
+    say!("balance: {balance}");
     let census = model.census();
     let exact = balance.outstanding() == 0
         && balance.quarantined == 0
@@ -126,12 +121,12 @@ fn run_machine(options: &Options) -> Result<bool, Stopped> {
         && model.open_operations() == 0
         && census.undelegated == census.total
         && heap.is_whole();
-    println!(
+    say!(
         "the model has {} of {} granules of {} KiB undelegated: {}",
         census.undelegated,
         census.total,
         MIN_GRANULE >> 10,
         if exact { "exact" } else { "not exact" }
     );
-    lived.map(|()| exact).map_err(Stopped::Late)
+    lived.map(|()| exact)
 }

@@ -9,12 +9,14 @@ mod guest;
 mod image;
 mod life;
 mod machine;
+#[path = "../shared/output.rs"]
+mod output;
 mod report;
 
 use std::process::ExitCode;
 
 use cli::Invocation;
-use realm_sdk::host::Balance;
+use output::{complain, say};
 
 /// What ends the example early, and with which status.
 #[derive(Debug)]
@@ -29,14 +31,10 @@ fn main() -> ExitCode {
     let options = match cli::parse(std::env::args_os().skip(1)) {
         Ok(Invocation::Run(options)) => options,
         Ok(Invocation::Print(text)) => {
-            println!("{text}");
+            say!("{text}");
             return ExitCode::SUCCESS;
         }
-        Err(message) => {
-            // Nothing was begun; scripts find a balance all the same.
-            println!("balance: {}", Balance::default());
-            return fail(&Failure::Input(message));
-        }
+        Err(message) => return fail(&Failure::Input(message)),
     };
     match machine::run(&options) {
         Ok(true) => ExitCode::SUCCESS,
@@ -50,6 +48,6 @@ fn fail(failure: &Failure) -> ExitCode {
         Failure::Input(message) => (message, 2),
         Failure::Broken(message) => (message, 1),
     };
-    eprintln!("realm_lifecycle: error: {message}");
+    complain!("error: {message}");
     ExitCode::from(status)
 }

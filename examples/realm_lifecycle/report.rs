@@ -6,18 +6,16 @@ use realm_sdk::abi::{Command, Dialect};
 use realm_sdk::host::counting::Counts;
 
 use crate::machine::Door;
+use crate::output::say;
 
 /// Prints the calls by command.
 pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
     let row = |name: &str, counts: Counts| {
         let Counts { issued, failed, incomplete, .. } = counts;
         let retried = counts.retried();
-        println!("{name:<30} {issued:>9} {failed:>7} {retried:>8} {incomplete:>11}");
+        say!("{name:<30} {issued:>9} {failed:>7} {retried:>8} {incomplete:>11}");
     };
-    println!(
-        "{:<30} {:>9} {:>7} {:>8} {:>11}",
-        "SMCs", "issued", "failed", "retried", "incomplete"
-    );
+    say!("{:<30} {:>9} {:>7} {:>8} {:>11}", "SMCs", "issued", "failed", "retried", "incomplete");
     for command in Command::ALL.iter().copied() {
         let counts = door.counts(command, dialect);
         if counts != Counts::default() {

@@ -1,17 +1,20 @@
-//! How many SMCs the memory of a Realm costs: counted on the model RMM, beside what was predicted, what is allowed, and what other hosts need.
+//! How many SMCs the memory of a Realm costs: counted on the model RMM, beside what was predicted,
+//! what is allowed, and what other hosts need.
 //!
-//! Two models: `A` takes one granule per delegation and one leaf table per map or unmap, as TF-RMM of July 2026 does; `B` takes whole ranges.
-//! A row over its budget, a wrong prediction or a failing call ends the program with status 1. `--quick` leaves out what takes many seconds in a build without optimisation.
+//! `cargo run --release --example smc_budget -- --help` tells the rest.
 #![expect(clippy::unwrap_used, reason = "the model does what it is asked")]
 
+#[path = "../shared/output.rs"]
+mod output;
 mod scenario;
 
 use std::process::ExitCode;
 
+use output::{complain, say};
 use realm_sdk::builder::TableRoom;
 use realm_sdk::builder::plan::Limits;
 use rmm_model::Options;
-use scenario::{GIB, Row};
+use scenario::Row;
 
 /// What is done, its budgets on the two models, and what the best other host needs.
 struct Job {
@@ -24,21 +27,21 @@ struct Job {
 
 const JOBS: [Job; 9] = [
     Job {
-        operation: "map 1 GiB private, 2 MiB-backed, contiguous",
+        operation: "map 1 GiB, contiguous, 2 MiB-backed",
         slow: false,
         run: scenario::map_2_mib_backed,
         budgets: [262_147, 4],
         best: "525826 (KVM)",
     },
     Job {
-        operation: "map 1 GiB private, one 1 GiB block",
+        operation: "map 1 GiB, one 1 GiB block",
         slow: false,
         run: scenario::map_1_gib_block,
         budgets: [262_145, 2],
         best: "525826 (KVM)",
     },
     Job {
-        operation: "map 1 GiB private, scattered 4 KiB pages",
+        operation: "map 1 GiB, scattered 4 KiB pages",
         slow: true,
         run: scenario::map_scattered,
         // One delegation for each of 262,144 runs: no two pages touch.
@@ -46,7 +49,7 @@ const JOBS: [Job; 9] = [
         best: "525826 (KVM)",
     },
     Job {
-        operation: "map 1 GiB private, scattered 64 KiB runs",
+        operation: "map 1 GiB, scattered 64 KiB runs",
         slow: true,
         run: scenario::map_scattered_runs,
         budgets: [263_682, 1_538 + 16_384],
@@ -60,14 +63,14 @@ const JOBS: [Job; 9] = [
         best: "525314 (Xen)",
     },
     Job {
-        operation: "tear down 1 GiB, 2 MiB-backed, contiguous",
+        operation: "tear down 1 GiB, contiguous",
         slow: false,
         run: scenario::tear_down_contiguous,
         budgets: [262_147, 4],
         best: "263682 (KVM v14)",
     },
     Job {
-        operation: "tear down 1 GiB, scattered 4 KiB pages",
+        operation: "tear down 1 GiB, scattered pages",
         slow: true,
         run: scenario::tear_down_scattered,
         // 512 lists, 262,144 runs, and 513 tables that are destroyed and undelegated.
@@ -75,24 +78,76 @@ const JOBS: [Job; 9] = [
         best: "525314 (KVM v14)",
     },
     Job {
-        operation: "fault of one page, its tables there",
+        operation: "fault of a page with its tables",
         slow: false,
         run: scenario::fault_one_page,
         budgets: [2, 2],
         best: "2 (KVM)",
     },
     Job {
-        operation: "faults of 2 MiB, 4 KiB pages, fault-around",
+        operation: "faults of 2 MiB, fault-around",
         slow: false,
         run: scenario::fault_around,
         budgets: [512 + 3, 512 + 3],
-        best: "1024 and 511 more exits (KVM)",
+        best: "1024 (KVM) [1]",
     },
 ];
 
+/// Help, as `--help` prints it.
+const HELP: &str = "\
+Counts the SMCs that the memory of a Realm costs, on the model RMM, beside what is
+allowed and what other hosts need.
+
+Usage: smc_budget [--quick]
+
+  --quick    Leave out what takes many seconds in a build without optimisation
+  --help     Print this
+
+Columns:
+  operation  What is done to the memory of a Realm; with 4 KiB pages, if not said
+             otherwise
+  RMM        Which RMM the model plays:
+             A  takes one granule per delegation and one leaf table per map or
+                unmap, as TF-RMM of July 2026 does
+             B  takes whole ranges
+  SMCs       Calls that were counted
+  budget     Calls that are allowed
+  best other host
+             The fewest calls that another host needs, and which one that is
+
+Exit status: 0 if no row is over its budget, every prediction is right, no call
+fails and all memory comes back; 1 if not; 2 for an unknown option; 3 if the
+output cannot be written; 141 if the reader of the output has gone.";
+
 fn main() -> ExitCode {
-    let quick = std::env::args().any(|arg| arg == "--quick");
-    println!("{}", Row::HEAD);
+    let mut quick = false;
+    for argument in std::env::args_os().skip(1) {
+        match argument.to_str() {
+            Some("--quick") => quick = true,
+            Some("--help" | "-h") => {
+                say!("{HELP}");
+                return ExitCode::SUCCESS;
+            }
+            _ => {
+                let argument = argument.to_string_lossy();
+                complain!("error: unknown argument {argument:?}; see --help");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    match run(quick) {
+        0 => ExitCode::SUCCESS,
+        missed => {
+            say!("{missed} missed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the table and tells how many of its promises are broken.
+fn run(quick: bool) -> u32 {
+    say!("RMM A takes one granule or table per call, as TF-RMM (July 2026); B takes ranges");
+    say!("{}", Row::HEAD);
     let mut missed = 0;
     for job in JOBS.into_iter().filter(|job| !(quick && job.slow)) {
         for (model, options, limits, budget) in [
@@ -101,36 +156,29 @@ fn main() -> ExitCode {
         ] {
             let measured = (job.run)(options, limits);
             let Job { operation, best, .. } = job;
-            println!("{}", Row { operation, model, smcs: measured.calls, budget, best });
+            say!("{}", Row { operation, model, smcs: measured.calls, budget, best });
             if measured.calls > budget {
                 missed += 1;
-                println!("^ over its budget");
+                say!("^ over its budget");
             }
             if let Some(predicted) = measured.predicted.filter(|it| *it != measured.calls) {
                 missed += 1;
-                println!("^ predicted were {predicted}");
+                say!("^ predicted were {predicted}");
             }
             if measured.failed > 0 {
                 missed += 1;
-                println!("^ {} calls failed", measured.failed);
+                say!("^ {} calls failed", measured.failed);
             }
             if !measured.balanced {
                 missed += 1;
-                println!("^ not all memory is back");
+                say!("^ not all memory is back");
             }
         }
     }
-    let room = size_of::<TableRoom>();
-    println!(
-        "memory of the library per GiB of Realm: {} bytes mapped by pages ({} tables of {room}), {room} by 2 MiB blocks, 0 by a 1 GiB block",
-        513 * room,
-        GIB / (2 << 20) + 1
-    );
-    match missed {
-        0 => ExitCode::SUCCESS,
-        missed => {
-            println!("{missed} misses");
-            ExitCode::FAILURE
-        }
-    }
+    let table = size_of::<TableRoom>();
+    say!("[1] and 511 exits of the REC more");
+    say!("memory of the library per GiB of a Realm, in bytes ({table} a table):");
+    say!("    {} mapped by pages", 513 * table);
+    say!("    {table} mapped by 2 MiB blocks, 0 by a 1 GiB block");
+    missed
 }

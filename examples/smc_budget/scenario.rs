@@ -30,13 +30,13 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) const HEAD: &str =
-        "operation                                    | model |   SMCs | budget | best other host";
+        "operation                           | RMM |   SMCs | budget | best other host";
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { operation, model, smcs, budget, best } = self;
-        write!(f, "{operation:44} |   {model}   | {smcs:6} | {budget:6} | {best}")
+        write!(f, "{operation:35} |  {model}  | {smcs:6} | {budget:6} | {best}")
     }
 }
 

@@ -115,6 +115,9 @@ const MAX_DRAM: u64 = 64 << 30;
 const MAX_DONATION: u16 = (1 << 14) - 1;
 
 impl Options {
+    /// The dialects that a model can speak.
+    pub const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
     /// An RMM like TF-RMM: 1 GiB of memory at 0x8000_0000, one granule or leaf table per call, no yields, no cancelling.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
@@ -162,7 +165,7 @@ impl Options {
 
     /// Checks that a model can play this RMM.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
-        if !matches!(self.dialect, Dialect::TfRmm2026_07 | Dialect::V2_0Bet3) {
+        if !Self::DIALECTS.contains(&self.dialect) {
             return Err(OptionsError::Dialect(self.dialect));
         }
         let top = self.dram.top().raw();
@@ -257,7 +260,10 @@ pub enum OptionsError {
 impl fmt::Display for OptionsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dialect(dialect) => write!(f, "dialect {dialect} is not modelled"),
+            Self::Dialect(dialect) => {
+                let [first, second] = Options::DIALECTS;
+                write!(f, "dialect {dialect} is not modelled; {first} and {second} are")
+            }
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
             Self::NeverServes(name) => write!(f, "with {name} = 1 no call is ever served"),
@@ -278,7 +284,7 @@ mod tests {
 
     #[test]
     fn default_features_say_what_they_should() {
-        for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+        for dialect in Options::DIALECTS {
             let options = Options::new(dialect);
             assert_eq!(options.check(), Ok(()));
             let features = Features::new(dialect, options.features);

@@ -65,8 +65,57 @@ fn bad_options_are_one_line_and_status_2() {
     let output = run(&["--dialect", "1.0"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty());
-    assert_eq!(output.stderr, b"rmm_server: dialect 1.0 is not modelled\n");
+    assert_eq!(
+        String::from_utf8(output.stderr).expect("text"),
+        "rmm_server: dialect 1.0 is not modelled; tf-rmm-2026-07 and 2.0-bet3 are\n"
+    );
     let help = run(&["--help"]);
     assert_eq!(help.status.code(), Some(0));
     assert!(String::from_utf8(help.stdout).expect("text").contains("--granules-per-call"));
+}
+
+#[test]
+fn a_line_without_an_end_is_not_read_for_ever() {
+    let mut child = server()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // More than is read: the model ends first.
+    let written = input.write_all(&[b' '; 2 << 20]);
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(written.is_err());
+    assert_eq!(output.status.code(), Some(2));
+    let err = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(err, "rmm_server: a line of the input is longer than 1048576 bytes\n");
+}
+
+#[test]
+fn answers_that_nobody_reads_end_it_quietly() {
+    for arguments in [&[][..], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut model = server();
+        let output = model.args(arguments).stdin(Stdio::null()).stdout(writer);
+        let output = output.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stderr).expect("text"), "");
+        assert_eq!(output.status.code(), Some(141), "{arguments:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn answers_that_cannot_be_written_are_one_line_and_status_4() {
+    for arguments in [&[][..], &["--help"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut model = server();
+        let output = model.args(arguments).stdin(Stdio::null()).stdout(full);
+        let output = output.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let err = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(4), "{arguments:?}: {err}");
+        assert!(err.starts_with("rmm_server: ") && err.lines().count() == 1, "{err}");
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use realm_builder::{Image, MeasurementEvent, Rim};
@@ -201,6 +202,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     seeds += corpus.written;
 
-    println!("{seeds} seeds");
+    writeln!(std::io::stdout(), "{seeds} seeds")?;
     Ok(())
 }

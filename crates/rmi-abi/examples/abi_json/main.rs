@@ -2,6 +2,7 @@
 
 mod export;
 
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 
 use rmi_abi::Dialect;
@@ -14,8 +15,12 @@ Usage: abi_json [--interface rmi] --dialect <DIALECT>
 
 Options:
   --interface <rmi|rsi>  the interface; rmi unless told
-  --dialect <DIALECT>    1.0, 2.0-bet0, 2.0-bet1, tf-rmm-2026-07 or 2.0-bet3; the RSI has none
-  --help                 prints this text";
+  --dialect <DIALECT>    1.0, 2.0-bet0, 2.0-bet1, tf-rmm-2026-07 or 2.0-bet3;
+                         the RSI has none
+  --help                 prints this text
+
+Exit status: 0, or 2 for bad arguments, 3 if the output cannot be written, 141
+if the reader of the output has gone.";
 
 enum Request {
     Help,
@@ -48,19 +53,28 @@ fn request(mut arguments: impl Iterator<Item = String>) -> Result<Request, Strin
     }
 }
 
+/// Prints the text to standard output.
+fn print(text: std::fmt::Arguments<'_>) -> ExitCode {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody reads any more; shells report 141 for programs that SIGPIPE ends.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::from(141),
+        Err(error) => fail(&format!("cannot write to standard output: {error}"), 3),
+    }
+}
+
+fn fail(why: &str, status: u8) -> ExitCode {
+    // If standard error is gone as well, nobody is left to be told.
+    let _ = writeln!(io::stderr(), "abi_json: {why}");
+    ExitCode::from(status)
+}
+
 fn main() -> ExitCode {
-    let json = match request(std::env::args().skip(1)) {
-        Ok(Request::Help) => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
-        }
-        Ok(Request::Rmi(dialect)) => export::rmi(dialect),
-        Ok(Request::Rsi) => export::rsi(),
-        Err(error) => {
-            eprintln!("abi_json: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    println!("{json:#}");
-    ExitCode::SUCCESS
+    match request(std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned())) {
+        Ok(Request::Help) => print(format_args!("{USAGE}")),
+        Ok(Request::Rmi(dialect)) => print(format_args!("{:#}", export::rmi(dialect))),
+        Ok(Request::Rsi) => print(format_args!("{:#}", export::rsi())),
+        Err(why) => fail(&why, 2),
+    }
 }

@@ -74,9 +74,12 @@ impl Start {
                 "--help" | "-h" => return Ok(Self::Help),
                 "--dialect" => {
                     let value = value()?;
-                    dialect = value
-                        .parse()
-                        .map_err(|_| wrong(format_args!("{value:?} is no dialect")))?;
+                    let [first, second] = Options::DIALECTS;
+                    dialect = value.parse().map_err(|_| {
+                        wrong(format_args!(
+                            "{value:?} is no dialect; the model speaks {first} and {second}"
+                        ))
+                    })?;
                 }
                 "--dram" => {
                     let (base, size) = (parsed(&name, &value()?)?, parsed(&name, &value()?)?);
