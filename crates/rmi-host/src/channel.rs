@@ -366,7 +366,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Sorts a final status that is not success.
-    fn failure(&self, call: &Call, result: ResultWord) -> Error {
+    pub(crate) fn failure(&self, call: &Call, result: ResultWord) -> Error {
         match result.status() {
             // All ones is how an absent function answers; the status byte of that would be 255.
             _ if result.is_not_supported() => Error::Refused(self.refusal(call, result)),

@@ -192,6 +192,7 @@ mod dpt;
 mod halted;
 mod list;
 mod object;
+mod offer;
 mod op;
 mod pdev;
 mod plane;
@@ -212,6 +213,7 @@ pub use list::UnmappedList;
 pub use object::{
     CmemGranule, CmemName, PdevGranule, PdevName, VdevGranule, VdevName, VsmmuGranule, VsmmuName,
 };
+pub use offer::Offer;
 pub use op::{Claim, Donation, Reclaim, Returned};
 pub use pdev::{DevCommBuffers, Stream, StreamInfo};
 pub use plane::{AuxObstacle, AuxTree, AuxUnmapped, S2apProgress};

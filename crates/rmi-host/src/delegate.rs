@@ -136,29 +136,31 @@ impl<P: Platform> Rmm<P> {
     ///
     /// [`DelegateFailed`]: [`Status::ErrorInput`] when the range is not aligned to granules or a granule is no ordinary memory or not the host's,
     /// [`Status::ErrorTracking`] when it is not tracked by granule.
-    pub fn delegate(&self, mut memory: Undelegated) -> Result<Delegated, DelegateFailed> {
+    pub fn delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let command = Command::GranuleRangeDelegate;
         let mut delegated = Delegated::empty();
         if let Err(error) = self.check_alignment(command, memory.range()) {
             return Err(DelegateFailed { error, delegated, host: memory });
         }
+        // Before the first call: code of the embedder that panics meanwhile leaves no token of host memory for what the RMM may have.
+        let mut memory = memory.into_delegated();
         while !memory.is_empty() {
-            match self.range_step(command, memory.range()) {
-                Ok(bytes) => {
-                    // `range_step` has checked that the progress lies inside the range, on a granule boundary.
-                    let part = memory.take_front(bytes).unwrap_or_default().into_delegated();
-                    self.platform().ledger().record(LedgerEvent::Delegated, part.range());
-                    // Parts are taken from the front in order, so each follows the last.
-                    let Ok(()) = delegated.append(part) else { break };
-                }
-                Err(error) => {
-                    if !error.is_clean() {
-                        let rest = memory.take().into_delegated();
-                        self.platform().ledger().record(LedgerEvent::Delegated, rest.range());
-                        let Ok(()) = delegated.append(rest) else { break };
-                    }
-                    return Err(DelegateFailed { error, delegated, host: memory });
-                }
+            let (part, error) = match self.range_step(command, memory.range()) {
+                // `range_step` has checked that the progress lies inside the range, on a granule boundary.
+                Ok(bytes) => (memory.take_front(bytes).unwrap_or_default(), None),
+                Err(error) if error.is_clean() => (Delegated::empty(), Some(error)),
+                Err(error) => (memory.take(), Some(error)),
+            };
+            let range = part.range();
+            // Parts are taken from the front in order, so each follows the last.
+            let Ok(()) = delegated.append(part) else { break };
+            if !range.is_empty() {
+                self.platform().ledger().record(LedgerEvent::Delegated, range);
+            }
+            if let Some(error) = error {
+                // What is left was refused for certain, so it is the host's as before.
+                let host = memory.into_undelegated();
+                return Err(DelegateFailed { error, delegated, host });
             }
         }
         Ok(delegated)

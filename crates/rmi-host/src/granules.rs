@@ -204,6 +204,11 @@ pub fn leaked() -> u64 {
     LEAKED.load(Ordering::Relaxed)
 }
 
+/// Host memory that no token stands for any more although something else may reach it: counted as [`leaked`].
+pub(crate) fn leak(memory: Undelegated) {
+    drop(memory.into_delegated());
+}
+
 /// A range of physical memory, owned by this value, in the hands that `H` names. May be empty.
 ///
 /// ```
@@ -305,6 +310,11 @@ impl<H: Donatable> Granules<H> {
     /// A stateful operation has taken the memory; see [`crate::command`].
     pub(crate) fn into_donated(self) -> Granules<H::Donated> {
         self.hand_over()
+    }
+
+    /// A stateful operation has refused memory that was offered to it; see [`crate::command`].
+    pub(crate) fn from_refused(memory: Granules<H::Donated>) -> Self {
+        memory.hand_over()
     }
 }
 

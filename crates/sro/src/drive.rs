@@ -270,9 +270,10 @@ impl<P: Platform> Driver<'_, '_, P> {
             }
             return Err(error);
         }
-        let list = self.pool.pages().list;
         for _ in 0..=self.rmm.patience().busy {
-            match operation.donate_nothing(list)? {
+            let donation = operation.donate_nothing(self.pool.pages().list, self.donated);
+            self.pool.renew_list();
+            match donation? {
                 Donation::Taken(_) => return Ok(()),
                 Donation::Refused(_) => return Err(error),
                 Donation::Busy => self.rmm.platform().relax(),

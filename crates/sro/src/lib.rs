@@ -54,6 +54,7 @@ extern crate alloc;
 pub mod activate;
 pub mod donated;
 pub mod drive;
+mod offered;
 pub mod operation;
 pub mod pool;
 pub mod rec;

@@ -140,12 +140,13 @@
 use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Granules, Undelegated};
+use rmi_host::granules::{Free, Granules, Undelegated};
 use rmi_host::{
     Channel, Error, Failure, Pending, Platform, Progress, Reply, Subject, Violation, Want,
 };
 
 use crate::donated::{Donated, Recorded};
+use crate::offered::Offered;
 
 /// What an operation wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -430,22 +431,27 @@ impl<'r, P: Platform> Operation<'r, P> {
             return Err(Error::need_memory(pending.command(), bytes, bytes));
         }
         let blocks = (block, self.granule);
-        self.channel.op_mem_donate(pending, list, memory, blocks, &mut |taken| {
-            // There is a place for each token offered.
-            if let Err(homeless) = H::record(donated, taken) {
-                drop(homeless);
-            }
-        })
+        let mut offered = Offered::new(memory, donated);
+        self.channel.op_mem_donate(pending, list, offered.offers(), blocks)
     }
 
     /// Offers the RMM something that it must refuse, which ends an operation that wants memory and cannot be cancelled.
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_mem_donate_nothing`].
-    pub fn donate_nothing(&mut self, list: &mut Undelegated) -> Result<Donation, Error> {
+    /// As [`Channel::op_mem_donate_nothing`]. A page that the RMM may have taken has left `list` and entered `donated`; it is one separate range.
+    pub fn donate_nothing(
+        &mut self,
+        list: &mut Undelegated,
+        donated: &mut Donated,
+    ) -> Result<Donation, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
-        self.channel.op_mem_donate_nothing(pending, list, self.granule)
+        let donation = self.channel.op_mem_donate_nothing(pending, list, self.granule);
+        donation.map_err(|failed| {
+            // Without a place for it, it is leaked, and counted.
+            drop(Free::record(donated, failed.kept));
+            failed.error
+        })
     }
 
     /// Takes memory back: one `RMI_OP_MEM_RECLAIM`. What comes back leaves `donated` and goes to `home`.

@@ -396,6 +396,13 @@ impl<'m> Pool<'m> {
         }
     }
 
+    /// Replaces the page for address lists if the RMM may have taken it. Without host memory in the pool there is none, and commands that need a list are refused.
+    pub(crate) fn renew_list(&mut self) {
+        if self.list.is_empty() {
+            self.list = self.host.take(MIN_GRANULE, MIN_GRANULE).unwrap_or_default();
+        }
+    }
+
     /// How much is missing of `bytes` in whole blocks of `block` bytes, aligned to that, in any number of runs, delegated or not.
     pub(crate) fn missing(&self, bytes: u64, block: u64) -> u64 {
         let have =

@@ -59,7 +59,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
         // SAFETY: all granules named are the RMM's.
-        let bytes = unsafe { self.map_list(&into, list, memory, blocks)? };
+        let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
         hand_over(memory, bytes, &mut |part| mapped(part.into_use()));
         Ok(Ipa::new(ipa.raw() + bytes))
     }

@@ -147,26 +147,28 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// Whoever the command gives the memory to may have it.
-    pub(super) unsafe fn map_list<H: Donatable>(
+    pub(super) unsafe fn map_list<'g, H: Donatable + 'g>(
         &self,
         into: &MapInto,
         list: &mut Undelegated,
-        memory: &[Granules<H>],
+        memory: impl ExactSizeIterator<Item = &'g Granules<H>> + Clone,
         blocks: (BlockSize, GranuleSize),
     ) -> Result<u64, Error> {
         self.require(into.command)?;
-        if memory.len() > LIST_ENTRIES {
+        let tokens = memory.len();
+        if tokens > LIST_ENTRIES {
             let (what, subject) = ("too many ranges for one list", Subject::Ipa(into.ipa));
             return Err(Error::argument(into.command, what, subject));
         }
-        let bytes = memory.iter().fold(0u64, |sum, token| sum.saturating_add(token.bytes()));
+        let sum = |sum: u64, token: &Granules<H>| sum.saturating_add(token.bytes());
+        let bytes = memory.clone().fold(0, sum);
         let range = self.target(into, bytes)?;
         let mut words = [0; LIST_ENTRIES];
         for (slot, token) in words.iter_mut().zip(memory) {
             *slot = self.describe(into, token, blocks)?;
         }
         let at = self.put(into.command, list, &words)?;
-        let count = u16::try_from(memory.len()).unwrap_or(0);
+        let count = u16::try_from(tokens).unwrap_or(0);
         let call = self.map_call(into, range, AddrSet::List { count }, at.raw());
         // SAFETY: the RMM reads a page that this function borrows exclusively; the rest is the caller's promise.
         let reply = unsafe { self.complete(&call)? };
@@ -291,7 +293,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         // SAFETY: all granules named are the RMM's.
-        let bytes = unsafe { self.map_list(&into, list, memory, blocks)? };
+        let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
         hand_over(memory, bytes, &mut |part| mapped(part.into_use()));
         Ok(Ipa::new(ipa.raw() + bytes))
     }

@@ -7,10 +7,9 @@ use rmi_abi::{Command, GranuleSize, PaRange, ResultWord, Status};
 use zerocopy::IntoBytes;
 
 use crate::channel::{Call, Channel, Pending, Step, Want};
-use crate::error::{Error, Refusal, Subject, Violation};
-use crate::granules::{
-    Delegated, Donatable, Granules, InUse, LentToRmm, Undelegated, donation_state,
-};
+use crate::command::offer::{Offer, expose, record, settle};
+use crate::error::{Error, Failed, Refusal, Subject, Violation};
+use crate::granules::{Delegated, Donatable, InUse, LentToRmm, Undelegated, donation_state};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
@@ -84,24 +83,24 @@ const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 const ZEROS: [u8; 256] = [0; 256];
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each token becomes one descriptor of blocks of `size`. `list` is host memory that carries
+    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each offer becomes one descriptor of blocks of `size`. `list` is host memory that carries
     /// the descriptors, at most 512.
     ///
-    /// Whatever the RMM takes, it takes from the front; those parts leave `memory` and go to `taken`.
+    /// Whatever the RMM takes, it takes from the front; it is in [`Offer::taken`] afterwards. Before the call all offers are made the RMM's, and the ledger is told when
+    /// each is settled: a conduit or a ledger that panics leaves no token of host memory for what the RMM has.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when a token is no whole number of blocks or there are too many. [`Error::Violation`] when the RMM claims to have taken more than was
-    /// offered; all of `memory` has then gone to `taken`, because nobody knows.
+    /// [`Error::Argument`] when an offer is no whole number of blocks or was taken already, or there are too many. [`Error::Violation`] when the RMM claims to have
+    /// taken more than was offered, and [`Error::Unclear`] when it answers with an unknown status; all of the offers are then taken, because nobody knows.
     pub fn op_mem_donate<H: Donatable>(
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        memory: &mut [Granules<H>],
+        offers: &mut [Offer<H>],
         blocks: (BlockSize, GranuleSize),
-        taken: &mut dyn FnMut(Granules<H::Donated>),
     ) -> Result<Donation, Error> {
         let (size, granule) = blocks;
         let argument = |what| Error::Argument {
@@ -109,67 +108,62 @@ impl<P: Platform> Channel<P> {
             what,
             subject: pending.subject,
         };
-        if memory.len() > LIST_ENTRIES {
+        if offers.len() > LIST_ENTRIES {
             return Err(argument("too many ranges for one list"));
         }
         let at = self.list_page(list, Command::OpMemDonate)?;
         let mut offered = 0u64;
         // Word by word into the page: a list of its own on the stack would be another 4 KiB.
-        for (offset, token) in (0..).step_by(8).zip(memory.iter()) {
-            let desc =
-                AddrRangeDesc::from_range(&token.range(), size, donation_state::<H>(), granule)
-                    .ok_or(argument("the memory is no whole number of blocks"))?;
+        for (offset, offer) in (0..).step_by(8).zip(offers.iter()) {
+            if !offer.taken.is_empty() {
+                return Err(argument("an offer was taken already"));
+            }
+            let range = offer.rest.range();
+            let desc = AddrRangeDesc::from_range(&range, size, donation_state::<H>(), granule)
+                .ok_or(argument("the memory is no whole number of blocks"))?;
             let word = desc
                 .encode(self.dialect(), granule)
                 .map_err(|_| argument("the memory has no descriptor in this dialect"))?;
             self.write_host(list, offset, word.as_bytes())?;
-            offered = offered.saturating_add(token.bytes());
+            offered = offered.saturating_add(range.bytes());
         }
         // Dialects before bet3 have no fourth argument and ignore the register.
-        let args = [pending.handle, at, memory.len() as u64, 0];
+        let args = [pending.handle, at, offers.len() as u64, 0];
         let call = Call::new(Command::OpMemDonate, pending.subject, args);
-        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered belongs to the tokens, of which it gets what it takes.
+        expose(offers);
+        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered belongs to tokens that are the RMM's already.
         let answer = unsafe { self.advance(pending, &call) };
         let (bytes, outcome) = match answer {
-            Ok(None) => return Ok(Donation::Busy),
-            Ok(Some(Step::Final(result, _))) if result.status() != Status::Success => {
-                return Ok(Donation::Refused(result));
-            }
+            Ok(None) => (0, Ok(Donation::Busy)),
             Ok(Some(Step::Again(reply))) => match reply.x1().checked_mul(granule.bytes()) {
                 Some(bytes) if bytes <= offered => (bytes, Ok(Donation::Taken(bytes))),
                 _ => (offered, Err(self.violation(pending, Violation::Count, reply.x1()))),
             },
-            // The operation must go on after a donation; one that has "succeeded" may have taken anything.
-            Ok(Some(Step::Final(result, _))) => {
-                (offered, Err(self.violation(pending, Violation::Status, result.0)))
-            }
+            Ok(Some(Step::Final(result, _))) => match self.no_donation(pending, &call, result) {
+                Ok(refused) => (0, Ok(refused)),
+                Err(error) => (offered, Err(error)),
+            },
+            Err(error) if error.is_clean() => (0, Err(error)),
             Err(error) => (offered, Err(error)),
         };
-        self.hand_over(pending, memory, bytes, taken);
+        settle(offers, bytes);
+        record(self.platform().ledger(), pending.command, offers);
         outcome
     }
 
-    /// Moves the first `bytes` of some tokens to `taken`, and says so in the books.
-    fn hand_over<H: Donatable>(
+    /// What a final status says of a donation: that nothing was taken, if it is a refusal for certain.
+    fn no_donation(
         &self,
         pending: &Pending,
-        memory: &mut [Granules<H>],
-        mut bytes: u64,
-        taken: &mut dyn FnMut(Granules<H::Donated>),
-    ) {
-        let ledger = self.platform().ledger();
-        for token in memory {
-            let part = bytes.min(token.bytes());
-            let Some(front) = token.take_front(part).filter(|front| !front.is_empty()) else {
-                break;
-            };
-            bytes -= part;
-            if donation_state::<H>() == OpMemState::Undelegated {
-                ledger.record(LedgerEvent::Delegated, front.range());
-            }
-            ledger.record(LedgerEvent::Donated { command: pending.command }, front.range());
-            taken(front.into_donated());
+        call: &Call,
+        result: ResultWord,
+    ) -> Result<Donation, Error> {
+        if result.status() == Status::Success {
+            // The operation must go on after a donation; one that has "succeeded" may have taken anything.
+            return Err(self.violation(pending, Violation::Status, result.0));
         }
+        let error = self.failure(call, result);
+        if error.is_clean() { Ok(Donation::Refused(result)) } else { Err(error) }
     }
 
     /// Offers one granule in the wrong state to an operation that wants memory, so that the RMM refuses it and ends the operation: the only way out of an operation that wants memory which the
@@ -180,13 +174,54 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when there is nothing that the RMM must refuse; [`Error::Violation`] when the RMM takes the granule all the same.
+    /// [`Error::Argument`] when there is nothing that the RMM must refuse; [`Error::Violation`] when the RMM takes the granule all the same. After that, and after any other unclear answer,
+    /// the page has left `list` and is in [`Failed::kept`], which is empty otherwise: it may be the RMM's, and is used no more.
     pub fn op_mem_donate_nothing(
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
         granule: GranuleSize,
-    ) -> Result<Donation, Error> {
+    ) -> Result<Donation, Failed<InUse>> {
+        let word = self.nothing(pending, list, granule);
+        let (at, word) = word.map_err(|error| Failed::new(InUse::empty(), error))?;
+        if let Err(fault) = self.write_host(list, 0, word.as_bytes()) {
+            return Err(Failed::new(InUse::empty(), fault.into()));
+        }
+        let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
+        let mut page = list.take_front(granule.bytes()).unwrap_or_default().into_delegated();
+        // SAFETY: the RMM reads a page that no other token stands for. The granule offered is that page, and its token is the RMM's until the RMM has refused it.
+        let outcome = match unsafe { self.advance(pending, &call) } {
+            Ok(None) => Ok(Donation::Busy),
+            Ok(Some(Step::Final(result, _))) => self.no_donation(pending, &call, result),
+            Ok(Some(Step::Again(reply))) if reply.x1() == 0 => Ok(Donation::Taken(0)),
+            Ok(Some(Step::Again(reply))) => {
+                Err(self.violation(pending, Violation::Count, reply.x1()))
+            }
+            Err(error) => Err(error),
+        };
+        if !outcome.as_ref().is_err_and(|error| !error.is_clean()) {
+            // Refused, so it is the host's as before. It goes back where it came from, in front of the rest.
+            let mut front = page.take().into_undelegated();
+            if front.append(list.take()).is_ok() {
+                *list = front;
+            }
+        }
+        let page = page.into_use();
+        if !page.is_empty() {
+            let ledger = self.platform().ledger();
+            ledger.record(LedgerEvent::Delegated, page.range());
+            ledger.record(LedgerEvent::Donated { command: pending.command }, page.range());
+        }
+        outcome.map_err(|error| Failed::new(page, error))
+    }
+
+    /// The address of the list's page and the descriptor that offers it, if an operation must refuse that.
+    fn nothing(
+        &self,
+        pending: &Pending,
+        list: &Undelegated,
+        granule: GranuleSize,
+    ) -> Result<(u64, u64), Error> {
         let argument = |what| Error::Argument {
             command: Command::OpMemDonate,
             what,
@@ -202,6 +237,9 @@ impl<P: Platform> Channel<P> {
             }
         }
         let at = self.list_page(list, Command::OpMemDonate)?;
+        if list.bytes() < granule.bytes() {
+            return Err(argument("the page for the address list is less than a granule"));
+        }
         let desc = AddrRangeDesc {
             base: list.base(),
             size: BlockSize::Page,
@@ -211,15 +249,7 @@ impl<P: Platform> Channel<P> {
         let word = desc
             .encode(self.dialect(), granule)
             .map_err(|_| argument("the page has no descriptor in this dialect"))?;
-        self.write_host(list, 0, word.as_bytes())?;
-        let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
-        // SAFETY: the granule offered is host memory that the descriptor declares delegated. An RMM takes no granule that is not in the state declared; the page stays the host's.
-        match unsafe { self.advance(pending, &call)? } {
-            None => Ok(Donation::Busy),
-            Some(Step::Final(result, _)) => Ok(Donation::Refused(result)),
-            Some(Step::Again(reply)) if reply.x1() == 0 => Ok(Donation::Taken(0)),
-            Some(Step::Again(reply)) => Err(self.violation(pending, Violation::Count, reply.x1())),
-        }
+        Ok((at, word))
     }
 
     /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that wants to give some. The RMM writes its

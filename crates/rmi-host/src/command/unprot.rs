@@ -10,16 +10,16 @@ use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use crate::access::AccessFault;
 use crate::channel::Channel;
 use crate::command::Rd;
-use crate::command::list::{LIST_ENTRIES, MapInto, hand_over};
+use crate::command::list::{LIST_ENTRIES, MapInto};
 use crate::error::{Error, Failed, Subject, Violation};
-use crate::granules::Undelegated;
+use crate::granules::{Undelegated, leak};
 use crate::platform::Platform;
 
 /// Host memory that a Realm can reach, from an address on, all of it contiguous on both sides. May be empty.
 ///
 /// The memory stays the host's, but the Realm may write to it at any time. So nothing lends a reference to it and no parameter page is
 /// made of it; the host copies in ([`Channel::write_shared`]) and out ([`Channel::read_host`] on [`SharedMemory::memory`]), and trusts nothing that it reads.
-/// Only unmapping it makes an [`Undelegated`] of it again: a token that is dropped is never reused.
+/// Only unmapping it makes an [`Undelegated`] of it again: a token that is dropped is never reused, and counts as [leaked](crate::leaked).
 ///
 /// ```compile_fail,E0599
 /// # use rmi_host::{SharedMemory, Undelegated};
@@ -93,6 +93,12 @@ impl SharedMemory {
         Self { rd: rd.pa(), ipa, memory }
     }
 
+    /// Takes back all but the first `bytes`: the RMM has not mapped the rest.
+    fn take_unmapped(&mut self, bytes: u64) -> Undelegated {
+        let rest = self.memory.bytes().saturating_sub(bytes);
+        self.memory.take_back(rest).unwrap_or_default()
+    }
+
     /// Address of the descriptor of the Realm that it is mapped in.
     #[must_use]
     pub const fn rd(&self) -> Pa {
@@ -153,7 +159,7 @@ impl SharedMemory {
             return Err(other);
         }
         let (rd, ipa) = (other.rd, other.ipa);
-        self.memory.append(other.memory).map_err(|memory| Self { rd, ipa, memory })
+        self.memory.append(other.unmapped()).map_err(|memory| Self { rd, ipa, memory })
     }
 
     /// Makes plain host memory of it without a call.
@@ -162,12 +168,18 @@ impl SharedMemory {
     ///
     /// Nothing maps the memory any more: its Realm is destroyed, or `RMI_RTT_DESTROY` removed the tables that mapped it, and no auxiliary tree has it.
     pub unsafe fn into_unmapped(self) -> Undelegated {
-        self.memory
+        self.unmapped()
     }
 
     /// Nothing maps the memory any more: the RMM said so.
-    pub(super) fn unmapped(self) -> Undelegated {
-        self.memory
+    pub(super) fn unmapped(mut self) -> Undelegated {
+        self.memory.take()
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        leak(self.memory.take());
     }
 }
 
@@ -225,6 +237,25 @@ pub struct Shared {
     pub rest: Undelegated,
 }
 
+impl Shared {
+    /// Memory of which nothing is shared yet.
+    pub fn new(memory: Undelegated) -> Self {
+        let (rd, ipa) = (Pa::new(0), Ipa::new(0));
+        let shared = SharedMemory { rd, ipa, memory: Undelegated::empty() };
+        Self { shared, rest: memory }
+    }
+
+    /// The RMM may map any of it from now on.
+    fn expose(&mut self, rd: &Rd, ipa: Ipa) {
+        self.shared = SharedMemory::new(rd, ipa, self.rest.take());
+    }
+
+    /// The RMM has mapped the first `bytes` of it and nothing else.
+    fn settle(&mut self, bytes: u64) {
+        self.rest = self.shared.take_unmapped(bytes);
+    }
+}
+
 /// Memory that could not be shared; every granule is in one of the two parts.
 #[derive(Debug)]
 #[must_use = "it owns memory"]
@@ -239,9 +270,9 @@ pub struct ShareFailed {
 }
 
 impl ShareFailed {
-    pub(super) fn new(error: Error, rd: &Rd, ipa: Ipa, mut memory: Undelegated) -> Self {
-        let exposed = if error.is_clean() { Undelegated::empty() } else { memory.take() };
-        Self { error, shared: SharedMemory::new(rd, ipa, exposed), host: memory }
+    pub(super) fn new(error: Error, mut memory: SharedMemory) -> Self {
+        let host = if error.is_clean() { memory.take_unmapped(0) } else { Undelegated::empty() };
+        Self { error, shared: memory, host }
     }
 }
 
@@ -292,54 +323,67 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_unprot_map(
         &self,
         at: ShareAt<'_>,
-        mut memory: Undelegated,
+        memory: Undelegated,
         blocks: (BlockSize, GranuleSize),
     ) -> Result<Shared, ShareFailed> {
+        // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what a Realm may reach.
+        let mut shared = SharedMemory::new(at.rd, at.ipa, memory);
         let answer = self.share_into(at).and_then(|into| {
-            // SAFETY: the token is given up for as much as the RMM may have mapped.
-            unsafe { self.map_single(&into, &memory, blocks) }
+            // SAFETY: the token is given up already.
+            unsafe { self.map_single(&into, &shared.memory, blocks) }
         });
         match answer {
             Ok(bytes) => {
-                let front = memory.take_front(bytes).unwrap_or_default();
-                Ok(Shared { shared: SharedMemory::new(at.rd, at.ipa, front), rest: memory })
+                let rest = shared.take_unmapped(bytes);
+                Ok(Shared { shared, rest })
             }
-            Err(error) => Err(ShareFailed::new(error, at.rd, at.ipa, memory)),
+            Err(error) => Err(ShareFailed::new(error, shared)),
         }
     }
 
     /// `RMI_RTT_UNPROT_MAP` with a list: as [`Channel::rtt_unprot_map`], of several tokens one after the other. `list` is host memory that carries
     /// their descriptors, at most 512.
     ///
-    /// What is mapped leaves the front of `memory` and goes to `shared`, token by token. Says how far the command came.
+    /// What is mapped is in [`Shared::shared`] afterwards, token by token from the front; all of it is there during the call, so that a conduit that panics leaves no
+    /// token of host memory for what a Realm may reach. Says how far the command came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_unprot_map`]. When it is unclear what the RMM did, all of `memory` has gone to `shared`, because it may be mapped.
+    /// As [`Channel::rtt_unprot_map`], and [`Error::Argument`] when a part of the memory is shared already. When it is unclear what the RMM did, all of the memory is in
+    /// [`Shared::shared`], because it may be mapped.
     pub fn rtt_unprot_map_list(
         &self,
         at: ShareAt<'_>,
         list: &mut Undelegated,
-        memory: &mut [Undelegated],
+        memory: &mut [Shared],
         blocks: (BlockSize, GranuleSize),
-        shared: &mut dyn FnMut(SharedMemory),
     ) -> Result<Ipa, Error> {
         let into = self.share_into(at)?;
-        // SAFETY: the tokens are given up for as much as the RMM may have mapped.
-        let answer = unsafe { self.map_list(&into, list, memory, blocks) };
-        let exposed = match &answer {
+        if memory.iter().any(|part| !part.shared.is_empty()) {
+            let (what, subject) = ("a part of the memory is shared already", Subject::Ipa(at.ipa));
+            return Err(Error::argument(into.command, what, subject));
+        }
+        let mut top = at.ipa;
+        for part in memory.iter_mut() {
+            let next = Ipa::from_raw(top.raw().saturating_add(part.rest.bytes()));
+            part.expose(at.rd, core::mem::replace(&mut top, next));
+        }
+        let ranges = memory.iter().map(|part| &part.shared.memory);
+        // SAFETY: the tokens are given up already.
+        let answer = unsafe { self.map_list(&into, list, ranges, blocks) };
+        let mut left = match &answer {
             Ok(bytes) => *bytes,
             Err(error) if error.is_clean() => 0,
             Err(_) => u64::MAX,
         };
-        let mut ipa = at.ipa;
-        hand_over(memory, exposed, &mut |part| {
-            let next = Ipa::new(ipa.raw().saturating_add(part.bytes()));
-            shared(SharedMemory::new(at.rd, core::mem::replace(&mut ipa, next), part));
-        });
-        answer.map(|_| ipa)
+        for part in memory {
+            let mapped = left.min(part.shared.bytes());
+            left -= mapped;
+            part.settle(mapped);
+        }
+        answer.map(|bytes| Ipa::from_raw(at.ipa.raw().saturating_add(bytes)))
     }
 
     pub(super) fn check_realm(

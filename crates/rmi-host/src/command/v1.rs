@@ -58,11 +58,12 @@ impl<P: Platform> Channel<P> {
     /// [`DelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is no ordinary memory or not the host's.
     pub fn granule_delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let call = self.one_granule(Command::GranuleDelegate, memory.bytes(), memory.base());
-        let answer = call.and_then(|call| delegate_range(self, &call));
-        let (error, delegated, host) = match answer {
-            Ok(_) => (None, memory.into_delegated(), Undelegated::empty()),
-            Err(error) if error.is_clean() => (Some(error), Delegated::empty(), memory),
-            Err(error) => (Some(error), memory.into_delegated(), Undelegated::empty()),
+        // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what the RMM may have.
+        let mut delegated = memory.into_delegated();
+        let error = call.and_then(|call| delegate_range(self, &call)).err();
+        let host = match error {
+            Some(error) if error.is_clean() => delegated.take().into_undelegated(),
+            _ => Undelegated::empty(),
         };
         if !delegated.is_empty() {
             self.platform().ledger().record(LedgerEvent::Delegated, delegated.range());
@@ -84,8 +85,9 @@ impl<P: Platform> Channel<P> {
         let call = self.one_granule(Command::GranuleUndelegate, memory.bytes(), memory.base());
         match call.and_then(|call| delegate_range(self, &call)) {
             Ok(_) => {
+                let memory = memory.into_undelegated();
                 self.platform().ledger().record(LedgerEvent::Returned, memory.range());
-                Ok(memory.into_undelegated())
+                Ok(memory)
             }
             Err(error) => Err(UndelegateFailed { error, host: Undelegated::empty(), kept: memory }),
         }
@@ -187,6 +189,9 @@ impl<P: Platform> Channel<P> {
         lpa2: bool,
     ) -> Result<SharedMemory, ShareFailed> {
         let command = Command::RttMapUnprotected;
+        // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what a Realm may reach.
+        let shared = SharedMemory::new(at.rd, at.ipa, memory);
+        let memory = shared.range();
         let argument = |what| Error::argument(command, what, Subject::Ipa(at.ipa));
         let (memattr, s2ap) = (at.access.memattr, at.access.permissions);
         let desc = UnprotectedDesc { address: memory.base(), memattr, s2ap }.encode(lpa2);
@@ -199,12 +204,12 @@ impl<P: Platform> Channel<P> {
                 }
                 let args = [at.rd.pa().raw(), at.ipa.raw(), level.to_register(), desc];
                 let call = Call::new(command, Subject::Ipa(at.ipa), args);
-                // SAFETY: the token is given up if the RMM may have mapped it.
+                // SAFETY: the token is given up already.
                 unsafe { self.complete(&call) }
             });
         match answer {
-            Ok(_) => Ok(SharedMemory::new(at.rd, at.ipa, memory)),
-            Err(error) => Err(ShareFailed::new(error, at.rd, at.ipa, memory)),
+            Ok(_) => Ok(shared),
+            Err(error) => Err(ShareFailed::new(error, shared)),
         }
     }
 

@@ -5,7 +5,7 @@ use rmi_abi::device::{DevCommStatus, PdevCategory, PdevParams, PdevState};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
-use rmi_host::command::{DevCommBuffers, PdevGranule, ShareAt, SharedAccess, VdevGranule};
+use rmi_host::command::{DevCommBuffers, PdevGranule, ShareAt, Shared, SharedAccess, VdevGranule};
 use rmi_host::{Error, Failed, SharedMemory, Undelegated, Violation};
 
 use crate::bench::{Fake, PAGE, delegated, host, rd};
@@ -113,17 +113,15 @@ fn an_unclear_share_counts_as_shared() {
         assert_eq!((failed.shared.bytes(), failed.host.bytes()), (BYTES, 0));
         assert_eq!(failed.shared.ipa_range(), range());
 
-        let mut memory = [host(A, 3 * PAGE), host(B, 2 * PAGE)];
-        let mut shared = Vec::new();
-        let answer = channel.rtt_unprot_map_list(
-            share_at(&rd),
-            &mut host(LIST, PAGE),
-            &mut memory,
-            PAGES,
-            &mut |part| shared.push((part.ipa().raw(), part.range().base().raw(), part.bytes())),
-        );
+        let mut memory = [host(A, 3 * PAGE), host(B, 2 * PAGE)].map(Shared::new);
+        let list = &mut host(LIST, PAGE);
+        let answer = channel.rtt_unprot_map_list(share_at(&rd), list, &mut memory, PAGES);
         assert!(!answer.unwrap_err().is_clean());
-        assert!(memory.iter().all(Undelegated::is_empty));
+        assert!(memory.iter().all(|part| part.rest.is_empty()));
+        let place = |part: &Shared| {
+            (part.shared.ipa().raw(), part.shared.range().base().raw(), part.shared.bytes())
+        };
+        let shared: Vec<_> = memory.iter().map(place).collect();
         assert_eq!(shared, [(IPA, A, 3 * PAGE), (IPA + 3 * PAGE, B, 2 * PAGE)]);
     }
     // A refusal changes nothing.
@@ -144,17 +142,16 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
     for dialect in Dialect::ALL.into_iter().filter(|dialect| dialect.is_2_0()) {
         let rd = rd(RD);
         let fake = reaches(IPA + 4 * PAGE);
-        let mut memory = [host(A, 3 * PAGE), host(B, 2 * PAGE)];
-        let mut shared = Vec::new();
+        let mut memory = [host(A, 3 * PAGE), host(B, 2 * PAGE)].map(Shared::new);
         let top = fake.channel(dialect).rtt_unprot_map_list(
             share_at(&rd),
             &mut host(LIST, PAGE),
             &mut memory,
             PAGES,
-            &mut |part| shared.push(part),
         );
         assert_eq!(top, Ok(Ipa::new(IPA + 4 * PAGE)));
-        assert_eq!(memory.map(|token| token.bytes()), [0, PAGE]);
+        assert_eq!([0, 1].map(|n: usize| memory[n].rest.bytes()), [0, PAGE]);
+        let mut shared = memory.map(|part| part.shared);
         let fid = Command::RttUnprotMap.fid(dialect).unwrap().0.into();
         let flags = 2 | 2 << 2 | 6 << 16 | 3 << 19;
         assert_eq!(fake.calls(), [[fid, RD, IPA, IPA + 5 * PAGE, flags, LIST, 0, 0]]);
@@ -323,13 +320,12 @@ fn what_cannot_be_is_refused_before_any_call() {
             .rtt_data_map_list(&realm, ipa, &mut list, &mut [], BLOCKS, &mut |_| none(()))
             .unwrap_err(),
     );
-    let mut many: Vec<_> = (0..513).map(|n| host(A + n * PAGE, PAGE)).collect();
-    argument(
-        channel
-            .rtt_unprot_map_list(share_at(&realm), &mut list, &mut many, PAGES, &mut |_| none(()))
-            .unwrap_err(),
-    );
-    assert_eq!(many.iter().map(|token| token.bytes()).sum::<u64>(), 513 * PAGE);
+    let mut many: Vec<_> = (0..513).map(|n| Shared::new(host(A + n * PAGE, PAGE))).collect();
+    let at = share_at(&realm);
+    argument(channel.rtt_unprot_map_list(at, &mut list, &mut many, PAGES).unwrap_err());
+    assert_eq!(many.iter().map(|part| part.rest.bytes()).sum::<u64>(), 513 * PAGE);
+    let mut twice = [Shared { shared: shared(), rest: host(B, PAGE) }];
+    argument(channel.rtt_unprot_map_list(at, &mut list, &mut twice, PAGES).unwrap_err());
     let [first, _] = two_pieces();
     argument(
         channel

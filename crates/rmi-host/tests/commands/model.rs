@@ -10,7 +10,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rmm::RmmState;
 use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
 use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
-use rmi_host::command::{ShareAt, SharedAccess};
+use rmi_host::command::{ShareAt, Shared, SharedAccess};
 use rmi_host::{
     Delegated, Discovered, Host, Patience, Progress, Rd, Rmm, SessionOptions, SharedMemory,
     Undelegated,
@@ -306,23 +306,21 @@ fn scattered_memory_is_shared_by_list() {
         drop(bench.host(PAGE));
         let mut memory = [bench.host(2 * PAGE), last];
         let before = [memory[0].range(), memory[1].range()];
-        let mut shared = Vec::new();
+        let mut shared: Vec<SharedMemory> = Vec::new();
         let mut at = SHARED;
         while memory.iter().any(|token| !token.is_empty()) {
             let skip = usize::from(memory[0].is_empty());
-            at = bench
-                .rmm
-                .rtt_unprot_map_list(
-                    bench.at(at),
-                    &mut list,
-                    &mut memory[skip..],
-                    PAGES,
-                    &mut |part| {
-                        shared.push(part);
-                    },
-                )
-                .unwrap()
-                .raw();
+            let mut parts: Vec<Shared> =
+                memory[skip..].iter_mut().map(|token| Shared::new(token.take())).collect();
+            let list = &mut list;
+            let map = bench.rmm.rtt_unprot_map_list(bench.at(at), list, &mut parts, PAGES);
+            at = map.unwrap().raw();
+            for (token, part) in memory[skip..].iter_mut().zip(parts) {
+                *token = part.rest;
+                if !part.shared.is_empty() {
+                    shared.push(part.shared);
+                }
+            }
         }
         assert_eq!(at, SHARED + 6 * PAGE);
         assert_eq!(shared.iter().map(SharedMemory::range).collect::<Vec<_>>(), before);

@@ -5,8 +5,8 @@ use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, Pa, ResultWord, Status};
 use rmi_host::command::{
-    AuxObstacle, AuxTree, DataDestroyed, Donation, PdevGranule, PsmmuName, Reclaim, RttDestroyed,
-    S2apProgress, VdevGranule, Versions,
+    AuxObstacle, AuxTree, DataDestroyed, Donation, Offer, PdevGranule, PsmmuName, Reclaim,
+    RttDestroyed, S2apProgress, VdevGranule, Versions,
 };
 use rmi_host::{Error, Failure, Pending, Progress, Violation};
 
@@ -265,16 +265,13 @@ fn donating_and_reclaiming_at_every_status() {
             // One granule is taken, if any.
             let fake = answers(word.0, [1, 0, 0, 0]);
             let mut operation = pending(&fake, dialect, 1);
-            let (mut list, mut memory) = (host(0x9000_0000, PAGE), [delegated(0xa000_0000, PAGE)]);
-            let mut taken = 0;
+            let mut list = host(0x9000_0000, PAGE);
+            let mut offers = [Offer::new(delegated(0xa000_0000, PAGE))];
             let blocks = (rmi_abi::desc::BlockSize::Page, BLOCKS.1);
-            let answer = fake.channel(dialect).op_mem_donate(
-                &mut operation,
-                &mut list,
-                &mut memory,
-                blocks,
-                &mut |part| taken += part.bytes(),
-            );
+            let answer =
+                fake.channel(dialect).op_mem_donate(&mut operation, &mut list, &mut offers, blocks);
+            let taken = offers[0].taken.bytes();
+            assert_eq!(offers[0].rest.bytes() + taken, PAGE);
             let donate = fid(Command::OpMemDonate, dialect);
             assert_eq!(fake.calls()[1], [donate, HANDLE, 0x9000_0000, 1, 0, 0, 0, 0]);
             assert_eq!(fake.peek(0x9000_0000), 0xa000_0000 | 1 << 2);
@@ -284,6 +281,10 @@ fn donating_and_reclaiming_at_every_status() {
                 // After these two nobody knows.
                 (Status::Incomplete, Err(Error::Violation { .. })) => assert_eq!(word.0, 0x30d),
                 (Status::Success, Err(Error::Violation { .. })) => {}
+                (Status::Unknown(_), Err(Error::Unclear(found))) => assert_eq!(found.result, word),
+                (Status::Unknown(_), Ok(Donation::Refused(_))) => {
+                    assert!(word.is_not_supported());
+                }
                 (_, Ok(Donation::Refused(found))) => assert_eq!(*found, word),
                 _ => panic!("{word:?}: {answer:?}"),
             }
