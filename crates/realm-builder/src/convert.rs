@@ -1,8 +1,10 @@
 //! Conversions between private and shared memory, and memory that leaves the machine.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{Platform, Undelegated};
+use rmi_host::{Platform, SharedMemory, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
@@ -10,30 +12,7 @@ use crate::realm::{Alive, Realm};
 use crate::runtime::Reclaimed;
 use crate::shadow::Shadow;
 use crate::share::NotShared;
-
-/// Where the first run of a range is mapped that is contiguous in both address spaces.
-fn first_run(shadow: &Shadow<'_>, range: IpaRange) -> Option<IpaRange> {
-    let mut from = range.base();
-    let mut run: Option<(IpaRange, PaRange)> = None;
-    while let Some(at) = shadow.next_memory(from, range.top()) {
-        from = at.top();
-        let Some(memory) = shadow.memory(at) else { break };
-        let follows =
-            |(ipas, pas): &(IpaRange, PaRange)| ipas.top() == at.base && pas.top() == memory.base();
-        run = match run {
-            None => Some((at.range(), memory)),
-            Some((ipas, pas)) if follows(&(ipas, pas)) => Some((
-                IpaRange::new(ipas.base(), at.top()).ok()?,
-                PaRange::new(pas.base(), memory.top()).ok()?,
-            )),
-            full => {
-                run = full;
-                break;
-            }
-        };
-    }
-    run.map(|(ipas, _)| ipas)
-}
+use crate::storage::SharedPiece;
 
 /// The memory of a range that was taken back with this result; an error when some of it did not come. It cannot be said then which part there is, and the rest may be somebody else's by now: what came goes to `home`.
 fn whole_of(
@@ -73,7 +52,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_protected(range, range.bytes())?;
         let mut left = range;
         loop {
-            let run = first_run(&self.shadow.lock(), left);
+            let run = self.first_run(left);
             let Some(run) = run.and_then(|run| run.intersection(&range)) else {
                 return Ok(());
             };
@@ -106,6 +85,28 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             Reclaimed::Whole => Ok(()),
             Reclaimed::Contended(range) => Err(BuildError::Contended { range }),
         }
+    }
+
+    /// Where the first run of a range is mapped that is contiguous in both address spaces.
+    fn first_run(&self, range: IpaRange) -> Option<IpaRange> {
+        let mut run: Option<(IpaRange, PaRange)> = None;
+        self.each_memory(range.base(), range.top(), |shadow, at| {
+            let Some(memory) = shadow.memory(at) else { return ControlFlow::Break(()) };
+            let grown = match run {
+                None => Some((at.range(), memory)),
+                Some((ipas, pas)) if ipas.top() == at.base && pas.top() == memory.base() => {
+                    let both = (
+                        IpaRange::new(ipas.base(), at.top()),
+                        PaRange::new(pas.base(), memory.top()),
+                    );
+                    both.0.ok().zip(both.1.ok())
+                }
+                Some(_) => None,
+            };
+            run = grown.or(run);
+            if grown.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        run.map(|(ipas, _)| ipas)
     }
 
     fn alias(&self, ipa: Ipa, range: IpaRange) -> Result<Ipa, BuildError> {
@@ -170,32 +171,28 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ) -> Result<(), BuildError> {
         let top = self.geometry.unprotected_base();
         let mut from = Ipa::new(0);
-        loop {
-            // Others fault meanwhile: the lock is taken for each block anew.
-            let (at, block) = {
-                let shadow = self.shadow.lock();
-                let Some(at) = shadow.next_memory(from, top) else { break };
-                (at, shadow.memory(at))
-            };
+        let is_meant = |shadow: &mut Shadow<'_>, at| match shadow.memory(at) {
+            Some(block) if block.overlaps(&memory) => ControlFlow::Break(at),
+            _ => ControlFlow::Continue(()),
+        };
+        // Others fault meanwhile: the lock is not held from one block to the next.
+        while let Some(at) = self.each_memory(from, top, is_meant) {
             from = at.top();
-            if block.is_some_and(|block| block.overlaps(&memory)) {
-                self.reclaim_or_wait(pool, at.range(), home)?;
-            }
+            self.reclaim_or_wait(pool, at.range(), home)?;
         }
-        loop {
-            let piece = {
-                let shadow = self.shadow.lock();
-                let mut pieces = shadow.shared.iter().map(|piece| &piece.memory);
-                pieces.find_map(|piece| {
-                    let part =
-                        piece.range().intersection(&memory).filter(|part| !part.is_empty())?;
-                    let offset = part.base().checked_offset_from(piece.range().base())?;
-                    let base = piece.ipa().checked_add(offset)?;
-                    IpaRange::with_size(base, part.bytes()).ok()
-                })
-            };
-            let Some(piece) = piece else { return Ok(()) };
+        let part = |piece: &SharedMemory| {
+            let part = piece.range().intersection(&memory).filter(|part| !part.is_empty())?;
+            let offset = part.base().checked_offset_from(piece.range().base())?;
+            let base = piece.ipa().checked_add(offset)?;
+            IpaRange::with_size(base, part.bytes()).ok()
+        };
+        let is_meant = |piece: &SharedPiece| match part(&piece.memory) {
+            Some(part) => ControlFlow::Break(part),
+            None => ControlFlow::Continue(()),
+        };
+        while let Some(piece) = self.each_shared(is_meant) {
             self.unshare(pool, piece, home)?;
         }
+        Ok(())
     }
 }

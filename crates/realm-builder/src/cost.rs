@@ -2,6 +2,8 @@
 //!
 //! The figures are exact for an RMM with the given [`Limits`] that neither yields nor is busy, when the pool's host memory is one run.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, PaRange};
 use rmi_host::Platform;
@@ -10,7 +12,7 @@ use sro::Pool;
 use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
 use crate::realm::{Alive, New, Realm};
 use crate::region::{Content, Region, merge};
-use crate::shadow::{Next, Shadow};
+use crate::shadow::Next;
 use crate::unmap::Span;
 
 /// Calls that delegate granules for tables, of which the pool may have some.
@@ -68,25 +70,27 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// What it would cost to take all private memory and all tables away, in all trees, and to undelegate the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules stay delegated, in the pool.
     #[must_use]
     pub fn dismantle_cost(&self, limits: Limits) -> Cost {
-        let shadow = self.shadow.lock();
-        let mut sum = Cost { destroy: shadow.tables() as u64, ..Cost::default() };
+        let (tables, trees) = {
+            let shadow = self.shadow.lock();
+            (shadow.tables(), shadow.aux_trees())
+        };
+        let mut sum = Cost { destroy: tables as u64, ..Cost::default() };
         let top = self.geometry.unprotected_base();
         let mut from = Ipa::new(0);
         let mut run = PaRange::empty(rmi_abi::Pa::new(0));
-        while let Some(at) = shadow.next_memory(from, top) {
-            let granule = self.rmm.granule_size();
-            let span = Span::new(&shadow, at, top, granule, limits.table_by_table);
+        while let Some(at) = self.next_memory(from, top) {
+            let span = self.span(at, top, limits.table_by_table);
             sum.unmap += 1;
-            collect(&shadow, &span, &mut run, &mut |bytes| {
+            self.collect(&span, &mut run, &mut |bytes| {
                 sum.undelegate += limits.delegation(bytes);
             });
             from = span.range.top();
         }
         sum.undelegate += limits.delegation(run.bytes());
         let by_range = self.shows_by_range();
-        for tree in shadow.aux_trees() {
+        for tree in trees {
             let mut from = Ipa::new(0);
-            while let Some(row) = shadow.shown_row(tree, from, top, u64::MAX) {
+            while let Some(row) = self.shown_row(tree, from, top, u64::MAX) {
                 from = row.range.top();
                 sum.unmap += match (by_range, limits.table_by_table) {
                     (true, false) => 1,
@@ -95,7 +99,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 };
             }
             let mut from = top;
-            while let Some(row) = shadow.shown_row(tree, from, self.geometry.end(), 1) {
+            while let Some(row) = self.shown_row(tree, from, self.geometry.end(), 1) {
                 from = row.range.top();
                 sum.unmap += 1;
             }
@@ -110,26 +114,25 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let nothing: Option<Next> = shadow.first();
         nothing.is_none() && shadow.shared.iter().next().is_none() && self.homeward.is_empty()
     }
-}
 
-/// Follows memory home: what touches is undelegated together.
-fn collect(shadow: &Shadow<'_>, span: &Span, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
-    let mut from = span.range.base();
-    while let Some(at) = shadow.next_memory(from, span.range.top()) {
-        from = at.top();
-        let Some(memory) = shadow.memory(at) else { continue };
-        let grown = if run.is_empty() {
-            Some(memory)
-        } else if run.top() == memory.base() {
-            PaRange::new(run.base(), memory.top()).ok()
-        } else if memory.top() == run.base() {
-            PaRange::new(memory.base(), run.top()).ok()
-        } else {
-            None
-        };
-        if grown.is_none() {
-            send(run.bytes());
-        }
-        *run = grown.unwrap_or(memory);
+    /// Follows memory home: what touches is undelegated together.
+    fn collect(&self, span: &Span, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
+        self.each_memory(span.range.base(), span.range.top(), |shadow, at| {
+            let memory = shadow.memory(at).unwrap_or(*run);
+            let grown = if run.is_empty() {
+                Some(memory)
+            } else if run.top() == memory.base() {
+                PaRange::new(run.base(), memory.top()).ok()
+            } else if memory.top() == run.base() {
+                PaRange::new(memory.base(), run.top()).ok()
+            } else {
+                None
+            };
+            if grown.is_none() {
+                send(run.bytes());
+            }
+            *run = grown.unwrap_or(memory);
+            ControlFlow::<()>::Continue(())
+        });
     }
 }

@@ -82,19 +82,6 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(folded)
     }
 
-    /// Where the next table of a level may be, from the end of one on.
-    fn next_table(&self, level: Level, from: Ipa, top: Ipa) -> Ipa {
-        let shadow = self.shadow.lock();
-        let mut at = from;
-        // Void entries and blocks of the levels above have no table below them.
-        while at < top
-            && let Some(entry) = shadow.walk(at, level).filter(|entry| entry.level < level)
-        {
-            at = entry.top();
-        }
-        at
-    }
-
     /// Folds a table in all trees, the primary one last, as long as the RMM does it.
     fn fold_trees(
         &self,

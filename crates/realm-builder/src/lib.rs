@@ -177,6 +177,7 @@
 #![no_std]
 
 pub mod any;
+mod bounded;
 mod claims;
 pub mod config;
 pub mod convert;
@@ -216,7 +217,7 @@ pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
 pub use planes::PlaneMapped;
 pub use populate::PopulateProgress;
-pub use realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
+pub use realm::{Active, Alive, Building, ENTRIES_PER_HOLD, New, Populated, Realm, Terminated};
 pub use recs::RecStart;
 pub use region::{Content, Region};
 #[cfg(feature = "rim")]

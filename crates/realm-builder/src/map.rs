@@ -1,5 +1,7 @@
 //! Mapping memory: delegated by runs, put into the shadow, and mapped with as few commands as descriptors allow.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::desc::BlockSize;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
@@ -7,6 +9,7 @@ use rmi_host::command::Listed;
 use rmi_host::{Delegated, Error, MapList, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
+use crate::bounded::Budget;
 use crate::error::BuildError;
 use crate::hold::Held;
 use crate::plan;
@@ -230,43 +233,49 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let top = table_end.unwrap_or(top).min(top);
         let mut next = at;
         // Host memory is written without the lock: how that is done is the embedder's business.
-        while self.list_some(&mut list, level, &mut next, top)? {
-            self.rmm.flush_list(&mut list)?;
+        loop {
+            match self.list_some(&mut list, level, &mut next, top)? {
+                Listed::Added => {}
+                Listed::Flush => self.rmm.flush_list(&mut list)?,
+                Listed::Full => return Ok(list),
+            }
         }
-        Ok(list)
     }
 
-    /// Lists what can be listed before something has to be written; false at the end.
+    /// Lists what can be listed before something has to be written, or the lock is to be let go.
     fn list_some(
         &self,
         list: &mut MapList<'_>,
         level: Level,
         next: &mut Ipa,
         top: Ipa,
-    ) -> Result<bool, Error> {
+    ) -> Result<Listed, Error> {
+        let mut budget = Budget::new();
         let shadow = self.shadow.lock();
         while *next < top {
+            if !budget.spend_one() {
+                return Ok(Listed::Added);
+            }
             let Some(entry) = shadow.walk(*next, level).filter(|entry| entry.base == *next) else {
                 break;
             };
             match self.rmm.list_cell(list, shadow.look(entry))? {
                 Listed::Added => *next = entry.top(),
-                Listed::Flush => return Ok(true),
+                Listed::Flush => return Ok(Listed::Flush),
                 Listed::Full => break,
             }
         }
-        Ok(false)
+        Ok(Listed::Full)
     }
 
     /// Notes that the RMM mapped from `at` to `reached`; says at which level.
     fn confirm(&self, at: Ipa, reached: Ipa) -> Level {
-        let mut shadow = self.shadow.lock();
-        let (mut next, mut level) = (at, Level::L3);
-        while next < reached {
-            let Some(entry) = shadow.walk(next, Level::L3) else { break };
+        let mut level = Level::L3;
+        self.each_memory(at, reached, |shadow, entry| {
             shadow.mark(entry, tag::SURE);
-            (next, level) = (entry.top(), entry.level);
-        }
+            level = entry.level;
+            ControlFlow::<()>::Continue(())
+        });
         level
     }
 
@@ -275,12 +284,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let mut next = range.base();
         let mut run = Delegated::empty();
         while next < range.top() {
-            let memory = {
-                let mut shadow = self.shadow.lock();
-                let Some(entry) = shadow.next_memory(next, range.top()) else { break };
-                next = entry.top();
-                shadow.take(entry)
-            };
+            let Some(entry) = self.next_memory(next, range.top()) else { break };
+            next = entry.top();
+            let memory = self.shadow.lock().take(entry);
             if let Err(apart) = run.append(memory.unwrap_or_default().into_released()) {
                 self.take_back(core::mem::replace(&mut run, apart), None, back);
             }

@@ -16,7 +16,7 @@ use core::marker::PhantomData;
 use lock_api::Mutex;
 use rmi_abi::IpaRange;
 use rmi_abi::realm::S2apEncoding;
-use rmi_abi::rtt::{Geometry, Level};
+use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_host::{Failed, InUse, Platform, Rd, Rmm};
 use sro::Donated;
 
@@ -63,7 +63,25 @@ mod sealed {
 /// Most auxiliary trees of a Realm.
 pub(crate) const AUX_TREES: usize = 3;
 
+/// Most entries of translation tables that are looked at while a Realm's lock is held, see [`Realm`].
+pub const ENTRIES_PER_HOLD: u64 = 3 * ENTRIES_PER_TABLE;
+
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory that the Realm is made of.
+///
+/// # The lock
+///
+/// What the host knows of the Realm's tables is behind one lock of the kind [`Platform::Lock`]. Every method
+/// takes it that reads or changes the Realm's memory, by `&self` or `&mut self`, unless its documentation
+/// says otherwise: [`Realm::rd`], [`Realm::rmm`], [`Realm::geometry`] and [`Realm::recs`] do not.
+///
+/// The lock is held for book-keeping only: never during a call to the RMM, and never while code of the
+/// embedder runs (ledger, supply, `home`, progress, `relax`). In one hold at most [`ENTRIES_PER_HOLD`] entries
+/// are looked at, and the records of shared memory that follow the one concerned are moved by a place; what
+/// is more is done in pieces.
+///
+/// A method that takes the lock must not be called where it may interrupt a holder of the same lock on the
+/// same CPU (an interrupt handler, with interrupts not masked elsewhere), unless the platform's lock masks
+/// interrupts.
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
 pub struct Realm<'r, 'm, P: Platform, S> {
     pub(crate) rmm: &'r Rmm<P>,
@@ -183,7 +201,7 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
 
     /// The first memory in a range of the protected half: a block that may begin before it and end after it.
     pub(crate) fn overlap(&self, range: &IpaRange) -> Option<IpaRange> {
-        self.shadow.lock().next_memory(range.base(), range.top()).map(|at| at.range())
+        self.next_memory(range.base(), range.top()).map(|at| at.range())
     }
 
     /// The block that the host mapped at an IPA, if any.

@@ -83,7 +83,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         {
             return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
         }
-        let mut held = self.hold(range, |shadow| void(shadow, range))?;
+        let mut held = self.hold(range, |_| Ok(()))?;
+        self.check_void(range)?;
         let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, plan::joined(pieces), self.top_block_level(), &exists);
@@ -316,6 +317,17 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_aligned(range)
     }
 
+    /// Whether nothing is mapped in a range, which is held.
+    fn check_void(&self, range: IpaRange) -> Result<(), BuildError> {
+        match self.overlap(&range) {
+            None => Ok(()),
+            Some(at) => {
+                let problem = RegionProblem::Overlap { at: at.base() };
+                Err(BuildError::Region { range, problem })
+            }
+        }
+    }
+
     pub(crate) fn check_protected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {
         let problem = if bytes == 0 {
             RegionProblem::Empty
@@ -325,16 +337,6 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             return Ok(());
         };
         Err(BuildError::Region { range, problem })
-    }
-}
-
-/// Whether nothing is mapped in a range.
-pub(crate) fn void(shadow: &Shadow<'_>, range: IpaRange) -> Result<(), BuildError> {
-    match shadow.next_memory(range.base(), range.top()) {
-        None => Ok(()),
-        Some(at) => {
-            Err(BuildError::Region { range, problem: RegionProblem::Overlap { at: at.base } })
-        }
     }
 }
 

@@ -16,6 +16,7 @@ use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
+use crate::bounded::{Budget, look_at};
 use crate::claims::Claims;
 use crate::shelf::Shelf;
 use crate::storage::{SharedPiece, TableRoom};
@@ -202,6 +203,7 @@ impl<'m> Shadow<'m> {
         if ipa >= self.geometry.end() || level < start {
             return None;
         }
+        look_at(1);
         let number = self.geometry.entry_index(ipa, start);
         let first = u32::from(tree) * u32::from(self.geometry.root_tables());
         let mut room = first + u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
@@ -299,15 +301,38 @@ impl<'m> Shadow<'m> {
         None
     }
 
+    /// As [`Shadow::next_memory`], within a budget. `from` moves along: when it is below `top` still and there is no entry, the budget is spent.
+    pub(crate) fn seek_memory(&self, from: &mut Ipa, top: Ipa, budget: &mut Budget) -> Option<At> {
+        while *from < top && budget.spend_one() {
+            let Some(at) = self.walk(*from, Level::L3) else {
+                *from = top;
+                return None;
+            };
+            if self.look(at).range().is_some() {
+                return Some(at);
+            }
+            *from = self.skip_within(at, budget);
+        }
+        None
+    }
+
     /// First IPA after an entry and the void ones that follow it in its table; the end of its table if there is nothing else.
     pub(crate) fn skip_void(&self, at: At) -> Ipa {
+        self.skip_within(at, &mut Budget::new())
+    }
+
+    /// As [`Shadow::skip_void`]; the entries that are looked at for that are spent.
+    fn skip_within(&self, at: At, budget: &mut Budget) -> Ipa {
         let Some(room) = self.room(at.room) else { return at.top() };
         let rest = room.cells.get(at.index + 1..).unwrap_or_default();
         let void = if room.live == 0 {
             rest.len()
         } else {
             let is_void = |cell: &&Cell| cell.as_number() == Some(0);
-            rest.iter().take_while(is_void).count()
+            let void = rest.iter().take_while(is_void).count();
+            budget.spend(void as u64);
+            look_at(void);
+            void
         };
         let bytes = at.level.entry_bytes().saturating_mul(void as u64);
         at.top().checked_add(bytes).unwrap_or(at.top())
@@ -388,6 +413,7 @@ impl<'m> Shadow<'m> {
         let following = room.parent;
         room.open(level, at.base, granule, sure, at.room);
         if let Some(block) = &mut block {
+            look_at(room.cells.len());
             for place in &mut room.cells {
                 let part = block.take_front(level.entry_bytes()).unwrap_or_default();
                 if let Ok(cell) = Cell::memory(part, tag) {

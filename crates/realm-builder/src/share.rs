@@ -1,6 +1,7 @@
 //! Memory that the host shares with a Realm: the unprotected half.
 
 use core::fmt;
+use core::ops::ControlFlow;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
@@ -292,7 +293,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Bytes of host memory that are shared with the Realm, or may be.
     #[must_use]
     pub fn shared_bytes(&self) -> u64 {
-        self.shadow.lock().shared.iter().map(|piece| piece.memory.bytes()).sum()
+        let mut sum = 0;
+        self.each_shared(|piece| {
+            sum += piece.memory.bytes();
+            ControlFlow::<()>::Continue(())
+        });
+        sum
     }
 
     /// Records memory that is (or may be) shared. There is room: it was looked for.

@@ -1,5 +1,7 @@
 //! Unmapping memory of the protected half: as far as one command goes, checked against the shadow, and back to the host by runs.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
@@ -9,7 +11,7 @@ use rmi_host::{
 };
 
 use crate::realm::Realm;
-use crate::shadow::{At, Shadow, tag};
+use crate::shadow::{At, tag};
 
 /// Memory on its way home: one run, which grows as long as neighbours come, so that they are undelegated together.
 #[derive(Debug, Default)]
@@ -94,33 +96,28 @@ pub(crate) struct Span {
     pub(crate) single: bool,
 }
 
-impl Span {
-    /// The memory from `first` on, as much as one list describes: up to `top`, and with `table_by_table` to the end of the table.
-    pub(crate) fn new(
-        shadow: &Shadow<'_>,
-        first: At,
-        top: Ipa,
-        granule: rmi_abi::GranuleSize,
-        table_by_table: bool,
-    ) -> Self {
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// The memory from `first` on, as much as one unmap command and its list describe: up to `top`, and with `table_by_table` to the end of the table.
+    pub(crate) fn span(&self, first: At, top: Ipa, table_by_table: bool) -> Span {
         let table = first.level.table_bytes();
         let end = first.base.align_down(table).checked_add(table).filter(|_| table_by_table);
         let top = end.unwrap_or(top).min(top);
-        let max = u64::from(AddrRangeDesc::max_count(granule));
-        let (mut at, mut reached) = (first, first.base);
+        let max = u64::from(AddrRangeDesc::max_count(self.rmm.granule_size()));
+        let mut reached = first.base;
         let (mut descriptors, mut whole) = (0, true);
         let mut open: Option<(PaRange, u64)> = None;
-        while let Some(memory) = shadow.memory(at) {
+        self.each_memory(first.base, top, |shadow, at| {
+            let Some(memory) = shadow.memory(at) else { return ControlFlow::Break(()) };
             // A table below the first entry's is another table.
             if at.top() > top || (table_by_table && at.level != first.level) {
-                break;
+                return ControlFlow::Break(());
             }
             let follows = |(last, blocks): (PaRange, u64)| {
                 last.top() == memory.base() && last.bytes() == memory.bytes() && blocks < max
             };
             match open.filter(|open| follows(*open)) {
                 Some((_, blocks)) => open = Some((memory, blocks + 1)),
-                None if descriptors == ENTRIES_PER_TABLE => break,
+                None if descriptors == ENTRIES_PER_TABLE => return ControlFlow::Break(()),
                 None => {
                     descriptors += 1;
                     open = Some((memory, 1));
@@ -128,17 +125,12 @@ impl Span {
             }
             whole &= reached == at.base;
             reached = at.top();
-            match shadow.next_memory(reached, top) {
-                Some(next) => at = next,
-                None => break,
-            }
-        }
+            ControlFlow::Continue(())
+        });
         let range = IpaRange::new(first.base, reached).unwrap_or(IpaRange::empty(first.base));
-        Self { range, single: descriptors <= 1 && whole }
+        Span { range, single: descriptors <= 1 && whole }
     }
-}
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Unmaps all of a range, whose ends no block reaches across, and sends its memory home.
     pub(crate) fn unmap_range(
         &self,
@@ -150,7 +142,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let (mut from, mut result) = (range.base(), Ok(()));
         let mut idle = 0;
         while result.is_ok() {
-            let next = self.shadow.lock().next_memory(from, range.top());
+            let next = self.next_memory(from, range.top());
             let Some(at) = next else { break };
             match self.unmap_some(list, at, range.top()) {
                 // An RMM that says it stopped inside an entry is not asked about that entry for ever.
@@ -183,7 +175,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ) -> Result<Ipa, Error> {
         let granule = self.rmm.granule_size();
         let by_table = self.table_by_table.is_habit();
-        let Span { range, single } = Span::new(&self.shadow.lock(), first, top, granule, by_table);
+        let Span { range, single } = self.span(first, top, by_table);
         let mut cursor = range.base();
         let mut foreign = None;
         let answer = if single {
@@ -259,29 +251,28 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Where the entries end, in the table of `first`, whose mapping is unclear.
     fn unsure_end(&self, first: At, top: Ipa) -> Ipa {
-        let shadow = self.shadow.lock();
         let table = first.base.align_down(first.level.table_bytes());
         let end = table.checked_add(first.level.table_bytes()).unwrap_or(top).min(top);
         let mut reached = first.top();
-        while let Some(at) = shadow.next_memory(reached, end) {
+        self.each_memory(reached, end, |shadow, at| {
             if shadow.look(at).tag() == tag::SURE {
-                break;
+                return ControlFlow::Break(());
             }
             reached = at.top();
-        }
+            ControlFlow::Continue(())
+        });
         reached
     }
 
     /// Notes a run of memory that the RMM says it unmapped between two addresses; false if it was not all mapped there, or named before. Runs mostly come in the order of their
     /// addresses, so the search begins where the last one ended.
     fn name(&self, cursor: &mut Ipa, base: Ipa, top: Ipa, run: PaRange) -> bool {
-        let mut shadow = self.shadow.lock();
         let mut left = run.bytes();
-        for (mut from, end) in [(*cursor, top), (base, *cursor)] {
-            while left > 0
-                && let Some(at) = shadow.next_memory(from, end)
-            {
-                from = at.top();
+        for (from, end) in [(*cursor, top), (base, *cursor)] {
+            if left == 0 {
+                break;
+            }
+            self.each_memory(from, end, |shadow, at| {
                 let unnamed = shadow.look(at).tag() < tag::NAMED;
                 if let Some(memory) = shadow.memory(at).filter(|memory| run.contains_range(memory))
                     && unnamed
@@ -290,38 +281,35 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                     left = left.saturating_sub(memory.bytes());
                     *cursor = at.top();
                 }
-            }
+                if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
         }
         left == 0
     }
 
     /// Changes a tag in a range.
     fn retag(&self, range: IpaRange, old: u8, new: u8) {
-        let mut shadow = self.shadow.lock();
-        let mut from = range.base();
-        while let Some(at) = shadow.next_memory(from, range.top()) {
+        self.each_memory(range.base(), range.top(), |shadow, at| {
             if shadow.look(at).tag() == old {
                 shadow.mark(at, new);
             }
-            from = at.top();
-        }
+            ControlFlow::<()>::Continue(())
+        });
     }
 
     /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along, and puts it into `homeward`. What the RMM did not name is in doubt there.
     pub(crate) fn harvest(&self, from: &mut Ipa, top: Ipa, homeward: &mut Homeward) -> Harvest {
-        loop {
-            let mut shadow = self.shadow.lock();
-            let Some(at) = shadow.next_memory(*from, top) else { return Harvest::Done };
+        let harvested = self.each_memory(*from, top, |shadow, at| {
             let doubt = match shadow.look(at).tag() {
                 tag::NAMED => false,
                 tag::LOST => true,
                 _ => {
                     *from = at.top();
-                    return Harvest::Mapped;
+                    return ControlFlow::Break(Harvest::Mapped);
                 }
             };
             if shadow.memory(at).is_some_and(|memory| !homeward.takes(memory, doubt)) {
-                return Harvest::Send;
+                return ControlFlow::Break(Harvest::Send);
             }
             *from = at.top();
             let memory = shadow.take(at).unwrap_or_default();
@@ -329,6 +317,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             // It touches the run.
             let homeless = homeward.run.merge(memory.into_released());
             drop(homeless);
-        }
+            ControlFlow::Continue(())
+        });
+        harvested.unwrap_or(Harvest::Done)
     }
 }

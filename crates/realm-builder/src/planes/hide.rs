@@ -34,9 +34,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         if error.status() != Some(Status::ErrorRttAux) || !error.is_clean() {
             return;
         }
-        let mut shadow = self.shadow.lock();
-        for tree in shadow.aux_trees() {
-            shadow.doubt(tree, range);
+        let trees = self.shadow.lock().aux_trees();
+        for tree in trees {
+            self.doubt_shown(tree, range);
         }
     }
 
@@ -49,7 +49,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     fn shown(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
         let most = self.at_once(self.shows_by_range());
-        self.shadow.lock().shown_row(tree, from, top, most)
+        self.shown_row(tree, from, top, most)
     }
 
     /// How many entries are looked up for one command.
@@ -90,18 +90,15 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             Err(error) => {
                 // An RMM that refuses to hide what it said to show may not show it.
                 if !error.is_clean() || error.status() == Some(Status::ErrorRttAux) {
-                    self.shadow.lock().note(tree, row.range, Shows::Perhaps);
+                    self.note_shown(tree, row.range, Shows::Perhaps);
                 }
                 return Err(error);
             }
         };
         let (whole, part) = row.split(reached);
         self.learn_end(&row, reached);
-        {
-            let mut shadow = self.shadow.lock();
-            shadow.note(tree, whole, Shows::Nothing);
-            shadow.note(tree, part, Shows::Perhaps);
-        }
+        self.note_shown(tree, whole, Shows::Nothing);
+        self.note_shown(tree, part, Shows::Perhaps);
         if whole.is_empty() {
             // The RMM made way for an interrupt.
             *idle += 1;

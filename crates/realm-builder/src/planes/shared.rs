@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "no document says that host memory goes from all planes at once")]
 
 use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
-use rmi_abi::{Command, IpaRange, Status};
+use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
 use sro::Pool;
@@ -15,7 +15,6 @@ use crate::hold::Held;
 use crate::plan;
 use crate::realm::{Alive, Realm};
 use crate::shadow::{Row, Shows};
-use crate::storage::SharedPiece;
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected half, and what will be. What is shown are whole root entries: those that the range touches. The table below each comes from the pool, if it
@@ -53,7 +52,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let (mut found, mut rest) = (false, whole);
         while let Some(root) = first_of(rest, self.root_entry_bytes()) {
             rest = IpaRange::new(root.top(), whole.top()).unwrap_or(IpaRange::empty(root.top()));
-            if by_range && self.shared_from(root, 0).is_none() {
+            if by_range && self.shared_from(root, root.base()).is_none() {
                 continue;
             }
             found = true;
@@ -84,7 +83,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let _held = self.hold(whole, |_| Ok(()))?;
         let mut idle = 0;
         loop {
-            let row = self.shadow.lock().shown_row(tree, whole.base(), whole.top(), 1);
+            let row = self.shown_row(tree, whole.base(), whole.top(), 1);
             let Some(row) = row else { return Ok(()) };
             self.hide_reference(tree, row, &mut idle)?;
         }
@@ -114,7 +113,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {
-            let refers = by_range && self.shadow.lock().reference(whole).is_some();
+            let refers = by_range && self.reference_in(whole).is_some();
             if refers { whole } else { range }
         };
         let wanted = needed();
@@ -135,22 +134,20 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         let (mut left, mut idle) = (range, 0);
         loop {
             // In order: what is passed over here is not come back to.
-            let (tree, row) = {
-                let shadow = self.shadow.lock();
-                let Some((tree, row)) = shadow.reference(left) else { return Ok(()) };
-                let inside = |piece: IpaRange| {
-                    piece.intersection(&row.range).is_none_or(|part| range.contains_range(&part))
+            let Some((tree, row)) = self.reference_in(left) else { return Ok(()) };
+            let around = [
+                IpaRange::new(row.range.base(), range.base()),
+                IpaRange::new(range.top(), row.range.top()),
+            ];
+            let is_shared = |range: &IpaRange| self.shadow.lock().shared_in(range).is_some();
+            if around.iter().flatten().any(is_shared) {
+                // Other trees that refer to the same table keep it, too.
+                let Ok(rest) = IpaRange::new(row.range.top(), range.top()) else {
+                    return Ok(());
                 };
-                if !shadow.shared.iter().all(|piece| inside(piece.range())) {
-                    // Other trees that refer to the same table keep it, too.
-                    let Ok(rest) = IpaRange::new(row.range.top(), range.top()) else {
-                        return Ok(());
-                    };
-                    left = rest;
-                    continue;
-                }
-                (tree, row)
-            };
+                left = rest;
+                continue;
+            }
             self.hide_reference(tree, row, &mut idle)?;
         }
     }
@@ -159,7 +156,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     fn certainly_hidden(&self, tree: AuxTree, root: IpaRange) -> Result<bool, Error> {
         let mut idle = 0;
         loop {
-            let row = self.shadow.lock().shown_row(tree, root.base(), root.top(), 1);
+            let row = self.shown_row(tree, root.base(), root.top(), 1);
             match row {
                 None => return Ok(true),
                 Some(row) if row.sure => return Ok(false),
@@ -168,21 +165,21 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Where in a root entry something is shared, the `n`-th time: from there on to its end.
-    fn shared_from(&self, root: IpaRange, n: usize) -> Option<IpaRange> {
-        let shadow = self.shadow.lock();
-        let part = |piece: &SharedPiece| piece.range().intersection(&root);
-        let part = shadow.shared.iter().filter_map(part).nth(n)?;
-        IpaRange::new(part.base(), root.top()).ok()
+    /// Where in a root entry, from `from` on, something is shared: the first piece, and from there on to the end of the entry.
+    fn shared_from(&self, root: IpaRange, from: Ipa) -> Option<(IpaRange, IpaRange)> {
+        let left = IpaRange::new(from, root.top()).ok().filter(|left| !left.is_empty())?;
+        let (_, piece) = self.shadow.lock().shared_in(&left)?;
+        let piece = piece.intersection(&left)?;
+        Some((piece, IpaRange::new(piece.base(), root.top()).ok()?))
     }
 
     /// One root entry of an auxiliary tree, which is held, comes to refer to the table of the primary one.
     fn refer(&self, tree: AuxTree, root: IpaRange) -> Result<(), BuildError> {
         let by_range = self.shows_by_range();
-        let (mut idle, mut n) = (0, 0);
+        let (mut idle, mut from) = (0, root.base());
         loop {
+            let (piece, range) = self.shared_from(root, from).unwrap_or((root, root));
             let answer = if by_range {
-                let range = self.shared_from(root, n).unwrap_or(root);
                 let flags =
                     AuxMapFlags { tree_index: tree.index(), block: false, invalid_pri: false };
                 // SAFETY: the root entry leads to a table: it is held, so nobody takes its table away, and nothing is shared by a block in its place while there is one. What the auxiliary tree gets is a
@@ -203,7 +200,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                 Err(_) => Shows::Perhaps,
             };
             if shows != Shows::Nothing {
-                self.shadow.lock().note(tree, root, shows);
+                self.note_shown(tree, root, shows);
             }
             match answer {
                 Ok(true) => return Ok(()),
@@ -218,9 +215,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                     if by_range
                         && error.is_clean()
                         && error.status() == Some(Status::ErrorRtt)
-                        && self.shared_from(root, n + 1).is_some() =>
+                        && self.shared_from(root, piece.top()).is_some() =>
                 {
-                    n += 1;
+                    from = piece.top();
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -236,18 +233,20 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     ) -> Result<(), Error> {
         let by_range = self.shows_by_range();
         let root = row.range;
-        let mut n = 0;
+        let mut from = root.base();
         let answer = loop {
             if !by_range {
                 let hidden = self.rmm.rtt_aux_unmap_unprotected(&self.rd, tree, root.base());
                 break hidden.map(|_| true).map_err(Error::from);
             }
-            let range = self.shared_from(root, n).unwrap_or(root);
+            let (piece, range) = self.shared_from(root, from).unwrap_or((root, root));
             let flags = AuxUnmapFlags { tree_index: tree.index() };
             match self.rmm.rtt_aux_unprot_unmap(&self.rd, range, flags) {
                 // The entry is there; what it is to be found by is not mapped.
-                Err(error) if is_below(&error, root) && self.shared_from(root, n + 1).is_some() => {
-                    n += 1;
+                Err(error)
+                    if is_below(&error, root) && self.shared_from(root, piece.top()).is_some() =>
+                {
+                    from = piece.top();
                 }
                 answer => break answer.map(|reached| reached > range.base()),
             }
@@ -259,14 +258,14 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             Err(error) => {
                 // An RMM that refuses to hide what it said to show may not show it.
                 if !error.is_clean() || is_refused(&error) {
-                    self.shadow.lock().note(tree, root, Shows::Perhaps);
+                    self.note_shown(tree, root, Shows::Perhaps);
                 }
                 return Err(error);
             }
         };
         if is_hidden {
             *idle = 0;
-            self.shadow.lock().note(tree, root, Shows::Nothing);
+            self.note_shown(tree, root, Shows::Nothing);
             return Ok(());
         }
         *idle += 1;

@@ -35,7 +35,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     fn hidden(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
-        self.shadow.lock().hidden_row(tree, from, top, most)
+        self.hidden_row(tree, from, top, most)
     }
 
     /// Shows in an auxiliary tree what the primary one maps in a range that is held; the tables are there.
@@ -79,19 +79,18 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let shown = self.rmm.rtt_aux_map_protected(&self.rd, tree, base);
             shown.map(|()| row.range.top()).map_err(Error::from)
         };
-        let mut shadow = self.shadow.lock();
         match answer {
             Ok(reached) => {
                 let (whole, part) = row.split(reached);
                 self.learn_end(row, reached);
-                shadow.note(tree, whole, Shows::Memory);
+                self.note_shown(tree, whole, Shows::Memory);
                 // What is shown in part may be.
-                shadow.note(tree, part, Shows::Perhaps);
+                self.note_shown(tree, part, Shows::Perhaps);
                 Ok(whole.top())
             }
             Err(error) => {
                 if !error.is_clean() {
-                    shadow.note(tree, row.range, Shows::Perhaps);
+                    self.note_shown(tree, row.range, Shows::Perhaps);
                 }
                 Err(error)
             }

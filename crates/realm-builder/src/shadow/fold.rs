@@ -5,6 +5,7 @@ use rmi_abi::rtt::Level;
 use rmi_host::InUse;
 
 use super::{NOWHERE, Shadow, tag};
+use crate::bounded::look_at;
 
 /// A table that could be replaced by one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,7 @@ impl Shadow<'_> {
         if room.live == 0 {
             return Some(Foldable::Void);
         }
+        look_at(room.cells.len());
         let first = room.cells.first()?;
         let base = first.range()?.base();
         let (bytes, tag) = (level.entry_bytes(), first.tag());
@@ -45,6 +47,7 @@ impl Shadow<'_> {
         let mut tag = tag::SURE;
         if folded == Foldable::Block {
             let room = self.room_mut(number)?;
+            look_at(room.cells.len());
             for cell in &mut room.cells {
                 tag = cell.tag();
                 // The cells are one rising run.

@@ -8,12 +8,15 @@
 //!
 //! In the unprotected half an auxiliary tree has nothing but root entries, and those that show memory refer to the primary tree's own tables.
 
+use core::ops::ControlFlow;
+
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
 use super::{At, ENTRIES, Foldable, NOWHERE, PRIMARY, Shadow};
+use crate::bounded::{Budget, look_at};
 
 /// An entry that shows memory, as the RMM has said.
 const SHOWN: u32 = u32::MAX - 1;
@@ -97,6 +100,11 @@ impl Shadow<'_> {
         self.shown > 0
     }
 
+    /// Whether an auxiliary tree may refer to a table of the primary one.
+    pub(crate) const fn refers(&self) -> bool {
+        self.referring > 0
+    }
+
     /// The entries, from the one that holds the first address of a range to the one that holds its last, in the primary tree and in some auxiliary ones.
     pub(crate) fn whole_entries(
         &self,
@@ -127,13 +135,30 @@ impl Shadow<'_> {
 
     /// Notes what the entries of an auxiliary tree in a range do, where the primary one maps memory of the same size.
     pub(crate) fn note(&mut self, tree: AuxTree, range: IpaRange, shows: Shows) {
-        let mut ipa = range.base();
-        while ipa < range.top() {
-            let Some(at) = self.walk_tree(tree.index(), ipa, Level::L3) else { break };
+        let mut from = range.base();
+        while from < range.top() {
+            self.note_some(tree, &mut from, range, shows, &mut Budget::new());
+        }
+    }
+
+    /// The same from `from` on, which moves along, within a budget.
+    pub(crate) fn note_some(
+        &mut self,
+        tree: AuxTree,
+        from: &mut Ipa,
+        range: IpaRange,
+        shows: Shows,
+        budget: &mut Budget,
+    ) {
+        while *from < range.top() && budget.spend_one() {
+            let Some(at) = self.walk_tree(tree.index(), *from, Level::L3) else {
+                *from = range.top();
+                return;
+            };
             if at.base >= range.base() && at.top() <= range.top() {
                 self.set(at, shows);
             }
-            ipa = at.top();
+            *from = at.top();
         }
     }
 
@@ -142,12 +167,15 @@ impl Shadow<'_> {
         let mut from = range.base();
         while let Some(at) = self.next_memory(from, range.top()) {
             from = at.top();
-            if self
-                .walk_tree(tree.index(), at.base, at.level)
-                .is_some_and(|aux| aux.level == at.level)
-            {
-                self.note(tree, at.range(), Shows::Perhaps);
-            }
+            self.doubt_entry(tree, at);
+        }
+    }
+
+    /// The same of one entry of the primary tree.
+    pub(crate) fn doubt_entry(&mut self, tree: AuxTree, at: At) {
+        let aux = self.walk_tree(tree.index(), at.base, at.level);
+        if aux.is_some_and(|aux| aux.level == at.level) {
+            self.note(tree, at.range(), Shows::Perhaps);
         }
     }
 
@@ -172,49 +200,76 @@ impl Shadow<'_> {
         }
     }
 
-    /// The first entries of the primary tree from `from` on, and below `top`, that map memory which an auxiliary tree does not surely show: of one size, and one after the other. The first may begin before
-    /// `from`, and the last end after `top`. At most `most` entries.
-    pub(crate) fn hidden_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
-        let mut row = None::<Row>;
-        let mut next = from;
-        while row.is_none_or(|row| row.entries() < most)
-            && let Some(at) = self.next_memory(next, top)
-        {
-            next = at.top();
-            let aux = self.walk_tree(tree.index(), at.base, at.level)?;
-            let hidden = self.shows(aux) != Shows::Memory;
-            row = match row {
-                None => hidden.then_some(Row::of(at, true)),
-                Some(row) => match row.with(at).filter(|_| hidden) {
-                    Some(longer) => Some(longer),
-                    None => break,
-                },
-            };
+    /// Adds an entry that maps memory to a row of those which an auxiliary tree does not surely show, unless the row ends here, or has `most` entries with it.
+    pub(crate) fn extend_hidden(
+        &self,
+        tree: AuxTree,
+        at: At,
+        most: u64,
+        row: &mut Option<Row>,
+    ) -> ControlFlow<()> {
+        let Some(aux) = self.walk_tree(tree.index(), at.base, at.level) else {
+            return ControlFlow::Break(());
+        };
+        let hidden = self.shows(aux) != Shows::Memory;
+        let longer = match *row {
+            None if !hidden => return ControlFlow::Continue(()),
+            None => Some(Row::of(at, true)),
+            Some(row) => row.with(at).filter(|_| hidden),
+        };
+        let Some(longer) = longer else { return ControlFlow::Break(()) };
+        *row = Some(longer);
+        match longer.entries() < most {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
         }
-        row
     }
 
     /// The first entries of an auxiliary tree from `from` on, and below `top`, that show memory: of one size, and one after the other, at most `most`. One that only may show it comes alone.
     pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
-        let mut row = None::<Row>;
-        let mut ipa = from;
-        while ipa < top && row.is_none_or(|row| row.entries() < most) {
-            let Some(at) = self.walk_tree(tree.index(), ipa, Level::L3) else { break };
-            ipa = at.top();
-            row = match (row, self.shows(at)) {
+        let (mut from, mut row) = (from, None);
+        while from < top
+            && !self.shown_some(tree, &mut from, top, most, &mut row, &mut Budget::new())
+        {}
+        row
+    }
+
+    /// Adds to such a row from `from` on, which moves along, within a budget; true when the row ends.
+    pub(crate) fn shown_some(
+        &self,
+        tree: AuxTree,
+        from: &mut Ipa,
+        top: Ipa,
+        most: u64,
+        row: &mut Option<Row>,
+        budget: &mut Budget,
+    ) -> bool {
+        while *from < top && row.is_none_or(|row| row.entries() < most) {
+            if !budget.spend_one() {
+                return false;
+            }
+            let Some(at) = self.walk_tree(tree.index(), *from, Level::L3) else { break };
+            *from = at.top();
+            *row = match (*row, self.shows(at)) {
                 (None, Shows::Nothing) => {
-                    ipa = self.skip_void(at);
+                    *from = self.skip_within(at, budget);
                     None
                 }
-                (None, Shows::Perhaps) => return Some(Row::of(at, false)),
-                (None, Shows::Memory) => Some(Row::of(at, true)),
+                (None, shows) => {
+                    let sure = shows == Shows::Memory;
+                    *row = Some(Row::of(at, sure));
+                    if !sure {
+                        break;
+                    }
+                    continue;
+                }
                 (Some(row), shows) => match row.with(at).filter(|_| shows == Shows::Memory) {
                     Some(longer) => Some(longer),
                     None => break,
                 },
             };
         }
-        row
+        true
     }
 
     /// The first root entry, in address order, by which any auxiliary tree refers to a table of the primary one for a part of a range of the unprotected half, or may.
@@ -250,6 +305,7 @@ impl Shadow<'_> {
         let room = self.room(self.table(Some(tree), level, ipa)?);
         let room = room.filter(|room| room.parent != NOWHERE)?;
         let shows = |cell: &Cell| cell.as_number() == Some(SHOWN);
+        look_at(room.cells.len());
         match usize::from(room.live) {
             0 => Some(Foldable::Void),
             ENTRIES if room.cells.iter().all(shows) => Some(Foldable::Block),

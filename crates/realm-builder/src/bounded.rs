@@ -1,0 +1,186 @@
+//! Work on the records of a Realm in pieces, so that its lock is held for a bounded number of entries.
+//!
+//! What threads do to the same part of the IPA space is kept apart by claims, not by the lock: whoever
+//! holds a claim may let the lock go in between, and finds its part as it left it.
+
+use core::ops::ControlFlow;
+
+use rmi_abi::rtt::{ENTRIES_PER_TABLE, Level};
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Platform;
+use rmi_host::command::AuxTree;
+
+use crate::realm::Realm;
+use crate::shadow::{At, Row, Shadow, Shows};
+use crate::storage::SharedPiece;
+
+/// How many more entries may be looked at before the lock is let go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    left: u64,
+}
+
+impl Budget {
+    /// A table's worth of entries.
+    pub(crate) const fn new() -> Self {
+        Self { left: ENTRIES_PER_TABLE }
+    }
+
+    /// Spends one entry; false if nothing is left.
+    pub(crate) const fn spend_one(&mut self) -> bool {
+        let is_left = self.left > 0;
+        self.spend(1);
+        is_left
+    }
+
+    /// Spends entries that were looked at already.
+    pub(crate) const fn spend(&mut self, entries: u64) {
+        self.left = self.left.saturating_sub(entries);
+    }
+}
+
+impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
+    /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the addresses, until a visit breaks. The first may begin before `from`.
+    pub(crate) fn each_memory<B>(
+        &self,
+        mut from: Ipa,
+        top: Ipa,
+        mut visit: impl FnMut(&mut Shadow<'m>, At) -> ControlFlow<B>,
+    ) -> Option<B> {
+        while from < top {
+            let mut budget = Budget::new();
+            let mut shadow = self.shadow.lock();
+            while let Some(at) = shadow.seek_memory(&mut from, top, &mut budget) {
+                from = at.top();
+                if let ControlFlow::Break(end) = visit(&mut shadow, at) {
+                    return Some(end);
+                }
+            }
+        }
+        None
+    }
+
+    /// The first entry from `from` on that maps memory, or may, below `top`; it may begin before `from`.
+    pub(crate) fn next_memory(&self, from: Ipa, top: Ipa) -> Option<At> {
+        self.each_memory(from, top, |_, at| ControlFlow::Break(at))
+    }
+
+    /// As [`Shadow::shown_row`].
+    pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
+        let (mut from, mut row) = (from, None);
+        while from < top {
+            let shadow = self.shadow.lock();
+            if shadow.shown_some(tree, &mut from, top, most, &mut row, &mut Budget::new()) {
+                break;
+            }
+        }
+        row
+    }
+
+    /// The first entries of the primary tree from `from` on, and below `top`, that map memory which an auxiliary tree does not surely show: of one size, and one after the other. The first may begin before
+    /// `from`, and the last end after `top`. At most `most` entries.
+    pub(crate) fn hidden_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
+        let mut row = None;
+        self.each_memory(from, top, |shadow, at| shadow.extend_hidden(tree, at, most, &mut row));
+        row
+    }
+
+    /// As [`Shadow::reference`].
+    pub(crate) fn reference_in(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
+        let trees = {
+            let shadow = self.shadow.lock();
+            shadow.refers().then(|| shadow.aux_trees())
+        };
+        let row = |tree| self.shown_row(tree, range.base(), range.top(), 1);
+        let rows = trees.into_iter().flatten().filter_map(|tree| row(tree).map(|row| (tree, row)));
+        rows.min_by_key(|(_, row)| row.range.base())
+    }
+
+    /// As [`Shadow::note`].
+    pub(crate) fn note_shown(&self, tree: AuxTree, range: IpaRange, shows: Shows) {
+        let mut from = range.base();
+        while from < range.top() {
+            self.shadow.lock().note_some(tree, &mut from, range, shows, &mut Budget::new());
+        }
+    }
+
+    /// Notes that an auxiliary tree may show all memory in a range after all: the RMM says that it shows some.
+    pub(crate) fn doubt_shown(&self, tree: AuxTree, range: IpaRange) {
+        self.each_memory(range.base(), range.top(), |shadow, at| {
+            shadow.doubt_entry(tree, at);
+            ControlFlow::<()>::Continue(())
+        });
+    }
+
+    /// Where the next table of a level may be, from the end of one on.
+    pub(crate) fn next_table(&self, level: Level, from: Ipa, top: Ipa) -> Ipa {
+        let mut at = from;
+        while at < top {
+            let mut budget = Budget::new();
+            let shadow = self.shadow.lock();
+            // Void entries and blocks of the levels above have no table below them.
+            while at < top && budget.spend_one() {
+                match shadow.walk(at, level).filter(|entry| entry.level < level) {
+                    Some(entry) => at = entry.top(),
+                    None => return at,
+                }
+            }
+        }
+        at
+    }
+
+    /// Visits the records of shared memory in the order of their addresses, until a visit breaks.
+    pub(crate) fn each_shared<B>(
+        &self,
+        mut visit: impl FnMut(&SharedPiece) -> ControlFlow<B>,
+    ) -> Option<B> {
+        let mut from = Ipa::new(0);
+        loop {
+            let mut budget = Budget::new();
+            let shadow = self.shadow.lock();
+            let (Ok(first) | Err(first)) = shadow.shared.find(from);
+            let mut pieces = shadow.shared.iter().skip(first);
+            while budget.spend_one() {
+                let piece = pieces.next()?;
+                from = piece.range().top();
+                if let ControlFlow::Break(end) = visit(piece) {
+                    return Some(end);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod looks {
+    //! How many entries a thread looks at while it holds a lock.
+
+    use core::cell::Cell;
+
+    extern crate std;
+
+    std::thread_local! {
+        static LOOKS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// Entries are looked at.
+    pub(crate) fn add(entries: usize) {
+        LOOKS.set(LOOKS.get() + entries as u64);
+    }
+
+    /// How many entries were looked at since this was asked last.
+    pub(crate) fn take() -> u64 {
+        LOOKS.replace(0)
+    }
+}
+
+/// Counts, in tests, entries that are looked at.
+#[inline]
+pub(crate) fn look_at(entries: usize) {
+    #[cfg(test)]
+    looks::add(entries);
+    let _ = entries;
+}
+
+#[cfg(test)]
+mod tests;
