@@ -10,7 +10,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Pa};
-use rmi_host::{Conduit, Discovered, Host, Rd, Registers, SessionOptions};
+use rmi_host::{Conduit, Discovered, Host, Machine, Rd, Registers, SessionOptions};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, RecObject, activate};
 
@@ -23,6 +23,10 @@ struct Door<'m> {
 
 // SAFETY: there is only simulated memory behind it.
 unsafe impl Conduit for Door<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         if Some(registers[0]) == Command::RecEnter.fid(self.dialect).map(|fid| fid.0.into()) {
             self.model.poke(Pa::new(registers[2] + 0x800), &self.exit.get());

@@ -37,6 +37,8 @@ use core::fmt;
 
 use rmi_abi::Pa;
 
+use crate::granules::Machine;
+
 /// The host's view of its own physical memory.
 ///
 /// The SDK never forms a reference to memory that it shares with the RMM; it copies in and out through this trait.
@@ -46,11 +48,14 @@ use rmi_abi::Pa;
 /// ```
 /// use core::cell::RefCell;
 /// use rmi_abi::Pa;
-/// use rmi_host::{AccessFault, HostAccess};
+/// use rmi_host::{AccessFault, HostAccess, Machine};
 ///
-/// struct Array { base: Pa, bytes: RefCell<Vec<u8>> }
+/// struct Array { machine: Machine, base: Pa, bytes: RefCell<Vec<u8>> }
 ///
-/// impl HostAccess for Array {
+/// // SAFETY: no memory but the array's is reached, and it stands for the memory of that machine.
+/// unsafe impl HostAccess for Array {
+///     fn machine(&self) -> Machine { self.machine }
+///
 ///     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
 ///         let offset = at.checked_offset_from(self.base).ok_or(AccessFault { at })?;
 ///         let bytes = self.bytes.borrow();
@@ -68,7 +73,8 @@ use rmi_abi::Pa;
 /// #     }
 /// }
 ///
-/// let memory = Array { base: Pa::new(0x8000_0000), bytes: RefCell::new(vec![0; 0x1000]) };
+/// let bytes = RefCell::new(vec![0; 0x1000]);
+/// let memory = Array { machine: Machine::simulated(), base: Pa::new(0x8000_0000), bytes };
 /// let mut word = [0; 4];
 /// // SAFETY: the array is all that is reached, and nobody refers into it.
 /// unsafe {
@@ -79,7 +85,15 @@ use rmi_abi::Pa;
 /// assert_eq!(&word, b"word");
 /// # Ok::<(), AccessFault>(())
 /// ```
-pub trait HostAccess {
+///
+/// # Safety
+///
+/// What is read and written is the memory of the machine that [`HostAccess::machine`] names, at the addresses given and nowhere else, and that machine never changes: an RMM is shown pages
+/// that were written here.
+pub unsafe trait HostAccess {
+    /// The machine whose memory it is.
+    fn machine(&self) -> Machine;
+
     /// Copies `into.len()` bytes from physical memory at `at`.
     ///
     /// # Errors
@@ -118,7 +132,12 @@ impl fmt::Display for AccessFault {
 
 impl core::error::Error for AccessFault {}
 
-impl<A: HostAccess + ?Sized> HostAccess for &A {
+// SAFETY: the memory is the referent's.
+unsafe impl<A: HostAccess + ?Sized> HostAccess for &A {
+    fn machine(&self) -> Machine {
+        (**self).machine()
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         // SAFETY: the caller's promise is passed on unchanged.
         unsafe { (**self).read(at, into) }

@@ -11,7 +11,8 @@
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let channel = Channel::new(Host::new(&model, &model), Dialect::TfRmm2026_07, Patience::default());
+//! // SAFETY: the parts are the model's, and that speaks this dialect.
+//! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, Patience::default()) };
 //! let versions = channel.rmi_version(channel.dialect().version())?;
 //! assert_eq!(versions.higher.to_string(), "2.0");
 //! assert!(matches!(channel.rmm_activate()?, Progress::Done(_)));
@@ -35,8 +36,10 @@ use rmi_abi::flags::ContinueFlags;
 use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, Dialect, ResultWord, Status};
 
+use crate::access::HostAccess;
 use crate::conduit::{Conduit, Registers};
 use crate::error::{Error, Refusal, Subject, Violation};
+use crate::granules::Machine;
 use crate::ledger::Ledger;
 use crate::platform::Platform;
 
@@ -311,12 +314,36 @@ pub struct Channel<P> {
     platform: P,
     dialect: Dialect,
     patience: Patience,
+    machine: Machine,
 }
 
 impl<P: Platform> Channel<P> {
     /// A channel without a session: for an embedder that knows the dialect and what the RMM has been told so far.
-    pub const fn new(platform: P, dialect: Dialect, patience: Patience) -> Self {
-        Self { platform, dialect, patience }
+    ///
+    /// # Safety
+    ///
+    /// The conduit and the access of the platform are of one machine, and the RMM speaks this dialect. Opening a session finds both out.
+    pub unsafe fn new(platform: P, dialect: Dialect, patience: Patience) -> Self {
+        Self::of_one_machine(platform, dialect, patience)
+    }
+
+    /// As [`Channel::new`], unless the conduit and the access are of two machines.
+    pub(crate) fn join(platform: P, dialect: Dialect, patience: Patience) -> Result<Self, P> {
+        if platform.conduit().machine() != platform.access().machine() {
+            return Err(platform);
+        }
+        Ok(Self::of_one_machine(platform, dialect, patience))
+    }
+
+    pub(crate) fn of_one_machine(platform: P, dialect: Dialect, patience: Patience) -> Self {
+        let machine = platform.conduit().machine();
+        Self { platform, dialect, patience, machine }
+    }
+
+    /// The machine whose RMM this reaches.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// What the embedder brought.

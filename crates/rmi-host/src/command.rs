@@ -182,8 +182,10 @@
 
 use rmi_abi::{Command, Pa};
 
+use crate::channel::Channel;
 use crate::error::{Error, Subject};
-use crate::granules::{Granules, Hand, Undelegated};
+use crate::granules::Undelegated;
+use crate::platform::Platform;
 
 mod cells;
 mod cmem;
@@ -191,6 +193,7 @@ mod device;
 mod dpt;
 mod halted;
 mod list;
+pub(crate) mod named;
 mod object;
 mod offer;
 mod op;
@@ -229,25 +232,20 @@ pub use v1::{DataDestroyed, UnshareFailed};
 pub use vdev::Peers;
 pub use vsmmu::{VsmmuCmd, VsmmuEvent, VsmmuMessage};
 
-/// Refuses a token for nothing: its address is not the caller's.
-fn not_empty<H: Hand>(command: Command, token: &Granules<H>) -> Result<(), Error> {
-    if token.is_empty() {
-        let subject = Subject::Pa(token.base());
-        return Err(Error::argument(command, "the token is for no memory at all", subject));
+impl<P: Platform> Channel<P> {
+    /// The address of `bytes` at `offset` in host memory that a command reads.
+    fn source_page(
+        &self,
+        command: Command,
+        subject: Subject,
+        source: &Undelegated,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Pa, Error> {
+        self.own(command, source)?;
+        let end = offset.checked_add(bytes).filter(|end| *end <= source.bytes());
+        let at = end.and_then(|_| source.base().checked_add(offset));
+        let what = "the source page lies outside the source memory";
+        at.ok_or(Error::argument(command, what, subject))
     }
-    Ok(())
-}
-
-/// The address of `bytes` at `offset` in host memory that a command reads.
-fn source_page(
-    command: Command,
-    subject: Subject,
-    source: &Undelegated,
-    offset: u64,
-    bytes: u64,
-) -> Result<Pa, Error> {
-    let end = offset.checked_add(bytes).filter(|end| *end <= source.bytes());
-    let at = end.and_then(|_| source.base().checked_add(offset));
-    let what = "the source page lies outside the source memory";
-    at.ok_or(Error::argument(command, what, subject))
 }

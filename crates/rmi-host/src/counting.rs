@@ -47,6 +47,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use rmi_abi::{Command, Dialect, Fid, GranuleSize};
 
 use crate::conduit::{Conduit, Registers, Simulated};
+use crate::granules::Machine;
 
 use counters::Counters;
 use moved::OpenRanges;
@@ -136,6 +137,10 @@ impl<C> Counting<C> {
 
 // SAFETY: the answers are those of the conduit inside.
 unsafe impl<C: Conduit> Conduit for Counting<C> {
+    fn machine(&self) -> Machine {
+        self.inner.machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.inner.call(registers) };

@@ -59,7 +59,7 @@ use rmi_abi::{Command, PaRange, Status};
 use crate::channel::Call;
 use crate::command::delegate_range;
 use crate::error::{Error, Subject};
-use crate::granules::{Delegated, Undelegated};
+use crate::granules::{Delegated, Granules, Hand, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 use crate::quarantine::{Quarantine, QuarantineReason, Quarantined};
@@ -139,7 +139,7 @@ impl<P: Platform> Rmm<P> {
     pub fn delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let command = Command::GranuleRangeDelegate;
         let mut delegated = Delegated::empty();
-        if let Err(error) = self.check_alignment(command, memory.range()) {
+        if let Err(error) = self.check_whole(command, &memory) {
             return Err(DelegateFailed { error, delegated, host: memory });
         }
         // Before the first call: code of the embedder that panics meanwhile leaves no token of host memory for what the RMM may have.
@@ -195,7 +195,7 @@ impl<P: Platform> Rmm<P> {
     /// As [`Rmm::undelegate`], about the first granule; `memory` is as it was.
     pub fn undelegate_some(&self, memory: &mut Delegated) -> Result<Undelegated, Error> {
         let command = Command::GranuleRangeUndelegate;
-        self.check_alignment(command, memory.range())?;
+        self.check_whole(command, memory)?;
         if memory.is_empty() {
             return Ok(Undelegated::empty());
         }
@@ -327,7 +327,11 @@ impl<P: Platform> Rmm<P> {
         self.platform().ledger().record(event, range);
     }
 
-    fn check_alignment(&self, command: Command, range: PaRange) -> Result<(), Error> {
+    fn check_whole<H: Hand>(&self, command: Command, memory: &Granules<H>) -> Result<(), Error> {
+        if !memory.is_empty() {
+            self.own(command, memory)?;
+        }
+        let range = memory.range();
         if range.is_aligned(self.granule_size().bytes()) {
             Ok(())
         } else {

@@ -263,6 +263,14 @@ pub enum Error {
     },
     /// The host cannot reach a page that it shares with the RMM.
     Access(AccessFault),
+    /// A token, or an object, belongs to another machine than the session; nothing was called.
+    #[non_exhaustive]
+    OtherMachine {
+        /// The command.
+        command: Command,
+        /// What belongs to another machine.
+        subject: Subject,
+    },
     /// An argument is wrong; nothing was called.
     #[non_exhaustive]
     Argument {
@@ -368,6 +376,7 @@ impl Error {
             | Self::Violation { command, .. }
             | Self::NeedMemory { command, .. }
             | Self::Abandoned { command, .. }
+            | Self::OtherMachine { command, .. }
             | Self::Argument { command, .. } => Some(*command),
             Self::Access(_) => None,
         }
@@ -417,6 +426,9 @@ impl fmt::Display for Error {
                 )
             }
             Self::Access(fault) => fault.fmt(f),
+            Self::OtherMachine { command, subject } => {
+                write!(f, "{command} for {subject}: it belongs to another machine than the session")
+            }
             Self::Argument { command, what, subject } => {
                 write!(f, "{command} for {subject}: {what}")
             }

@@ -76,6 +76,7 @@
 #![expect(unsafe_code, reason = "making a token out of a bare range is an unsafe promise")]
 
 mod cell;
+mod machine;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -86,6 +87,7 @@ use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange};
 
 pub use cell::Cell;
+pub use machine::Machine;
 
 mod sealed {
     pub trait Hand: Sized {
@@ -231,19 +233,28 @@ pub(crate) fn leak(memory: Undelegated) {
 #[must_use = "dropping memory that the RMM owns leaks it"]
 pub struct Granules<H: Hand> {
     range: PaRange,
+    machine: Machine,
     hand: PhantomData<H>,
 }
 
 impl Undelegated {
-    /// Makes a token of host memory.
+    /// Makes a token of memory of the machine that the program runs on, [`Machine::REAL`].
     ///
     /// # Safety
     ///
     /// The range is ordinary host memory, the caller owns all of it, nothing else refers to it or will while the token (or what becomes of it)
-    /// exists, and no other token covers any part of it. The token, and what becomes of it, is used only in sessions on the machine whose memory it is: never one on an SMC conduit and one on a
-    /// [`Simulated`](crate::conduit::Simulated) one.
+    /// exists, and no other token covers any part of it.
     pub const unsafe fn from_raw(range: PaRange) -> Self {
-        Self { range, hand: PhantomData }
+        Self { range, machine: Machine::REAL, hand: PhantomData }
+    }
+
+    /// Makes a token of memory of another machine.
+    ///
+    /// # Safety
+    ///
+    /// As [`Undelegated::from_raw`], for the memory of that machine. Where no pointer of any program reaches that memory, what is left of it is that no other token covers any part of it.
+    pub const unsafe fn of_machine(machine: Machine, range: PaRange) -> Self {
+        Self { range, machine, hand: PhantomData }
     }
 
     /// Gives the token up: the memory is plain host memory again, and what happens to it is no business of the SDK.
@@ -266,16 +277,16 @@ impl Delegated {
         self.hand_over()
     }
 
-    /// Puts the token away as a bare range; [`Delegated::from_shelf`] is the only way back.
-    pub(crate) fn into_shelf(self) -> PaRange {
-        let range = self.range;
+    /// Puts the token away as a machine and a bare range; [`Delegated::from_shelf`] is the only way back.
+    pub(crate) fn into_shelf(self) -> (Machine, PaRange) {
+        let parts = (self.machine, self.range);
         core::mem::forget(self);
-        range
+        parts
     }
 
     /// Takes a token back that [`Delegated::into_shelf`] put away.
-    pub(crate) const fn from_shelf(range: PaRange) -> Self {
-        Self { range, hand: PhantomData }
+    pub(crate) const fn from_shelf(machine: Machine, range: PaRange) -> Self {
+        Self { range, machine, hand: PhantomData }
     }
 
     /// Marks the memory as part of an object.
@@ -321,19 +332,25 @@ impl<H: Donatable> Granules<H> {
 impl<H: Hand> Granules<H> {
     /// A token for nothing.
     pub fn empty() -> Self {
-        Self { range: PaRange::empty(Pa::new(0)), hand: PhantomData }
+        Self { range: PaRange::empty(Pa::new(0)), machine: Machine::REAL, hand: PhantomData }
     }
 
     fn hand_over<T: Hand>(self) -> Granules<T> {
-        let range = self.range;
+        let (range, machine) = (self.range, self.machine);
         core::mem::forget(self);
-        Granules { range, hand: PhantomData }
+        Granules { range, machine, hand: PhantomData }
     }
 
     /// The memory.
     #[must_use]
     pub fn range(&self) -> PaRange {
         self.range
+    }
+
+    /// The machine whose memory it is; of an empty token it means nothing.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.machine
     }
 
     /// First address.
@@ -358,29 +375,27 @@ impl<H: Hand> Granules<H> {
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
         let (front, rest) = self.range.split_at(bytes)?;
         self.range = rest;
-        Some(Self { range: front, hand: PhantomData })
+        Some(Self { range: front, machine: self.machine, hand: PhantomData })
     }
 
     /// Takes the last `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
     pub fn take_back(&mut self, bytes: u64) -> Option<Self> {
         let (rest, back) = self.range.split_at(self.bytes().checked_sub(bytes)?)?;
         self.range = rest;
-        Some(Self { range: back, hand: PhantomData })
+        Some(Self { range: back, machine: self.machine, hand: PhantomData })
     }
 
     /// Takes everything, leaving the token empty.
     pub fn take(&mut self) -> Self {
-        core::mem::replace(
-            self,
-            Self { range: PaRange::empty(self.range.top()), hand: PhantomData },
-        )
+        let range = PaRange::empty(self.range.top());
+        core::mem::replace(self, Self { range, machine: self.machine, hand: PhantomData })
     }
 
-    /// Appends memory that begins where this ends (or anything, when this is empty).
+    /// Appends memory of the same machine that begins where this ends (or anything, when this is empty).
     ///
     /// # Errors
     ///
-    /// `other` comes back when it does not follow.
+    /// `other` comes back when it does not follow, or belongs to another machine.
     pub fn append(&mut self, other: Self) -> Result<(), Self> {
         if other.is_empty() {
             core::mem::forget(other);
@@ -390,7 +405,7 @@ impl<H: Hand> Granules<H> {
             core::mem::forget(core::mem::replace(self, other));
             return Ok(());
         }
-        if other.base() != self.range.top() {
+        if other.machine != self.machine || other.base() != self.range.top() {
             return Err(other);
         }
         match PaRange::new(self.base(), other.range.top()) {
@@ -403,13 +418,14 @@ impl<H: Hand> Granules<H> {
         }
     }
 
-    /// Joins two tokens that touch, in either order.
+    /// Joins two tokens of one machine that touch, in either order.
     ///
     /// # Errors
     ///
-    /// `other` comes back when the two do not touch.
+    /// `other` comes back when the two do not touch, or belong to two machines.
     pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
-        if !other.is_empty() && !self.is_empty() && other.range.top() == self.base() {
+        let precedes = other.machine == self.machine && other.range.top() == self.base();
+        if !other.is_empty() && !self.is_empty() && precedes {
             core::mem::swap(self, &mut other);
         }
         self.append(other)

@@ -33,6 +33,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rmi_abi::ResultWord;
 
 use crate::conduit::{Conduit, Registers, Simulated};
+use crate::granules::Machine;
 
 /// Which calls a [`Rule`] looks at, unless told otherwise.
 pub type Predicate = fn(&Registers) -> bool;
@@ -148,6 +149,10 @@ impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
 
 // SAFETY: what is inside takes no memory away, so no answer, true or false, can harm.
 unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P> {
+    fn machine(&self) -> Machine {
+        self.inner.machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let verdict = self.judge(&registers);

@@ -28,6 +28,7 @@
 use rmi_abi::{Pa, PaRange};
 
 use crate::access::{AccessFault, HostAccess};
+use crate::granules::Machine;
 
 /// A window of physical memory that is mapped at a constant distance from its physical address, as hypervisors map their memory.
 ///
@@ -44,7 +45,7 @@ impl LinearMap {
     /// # Safety
     ///
     /// As long as the value (or a copy) is used, all of `window` is mapped, readable and writable as normal memory, from `virtual_base` on, and pointers
-    /// made from `virtual_base` may access all of it.
+    /// made from `virtual_base` may access all of it. The window is memory of this machine at these physical addresses, or no conduit reaches an RMM of this machine.
     #[must_use]
     pub const unsafe fn new(window: PaRange, virtual_base: *mut u8) -> Self {
         Self { window, virtual_base }
@@ -69,9 +70,15 @@ unsafe impl Send for LinearMap {}
 // SAFETY: as for `Send`; the value never changes.
 unsafe impl Sync for LinearMap {}
 
+// SAFETY: `new` was promised that the window is memory of this machine, and nothing is reached outside it.
+//
 // Byte-wise volatile copies: another agent (the RMM, or the Realm through it) may write a shared page at any time, so the compiler must neither invent nor
 // repeat accesses. Pages are copied a few times per exit at most.
-impl HostAccess for LinearMap {
+unsafe impl HostAccess for LinearMap {
+    fn machine(&self) -> Machine {
+        Machine::REAL
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let mut from = self.locate(at, into.len())?;
         for byte in into {

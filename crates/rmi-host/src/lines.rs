@@ -11,7 +11,7 @@
 //!
 //! let lines = Lines::spawn(&mut Command::new("rmm_server"))?;
 //! let memory = lines.take_memory()?;
-//! let found = Discovered::probe(Host::new(&lines, &lines), SessionOptions::default());
+//! let found = Discovered::probe(lines.host(), SessionOptions::default());
 //! # let _ = (memory, found);
 //! # Ok::<(), rmi_host::lines::LinesError>(())
 //! ```
@@ -33,7 +33,8 @@ use rmi_abi::{Pa, PaRange, ResultWord};
 
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, Registers, Simulated};
-use crate::granules::Undelegated;
+use crate::granules::{Machine, Undelegated};
+use crate::platform::Host;
 
 /// Bytes of memory in one line.
 const CHUNK: usize = 1 << 10;
@@ -50,6 +51,7 @@ const LARGEST: u64 = 16 << 20;
 pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
+    machine: Machine,
 }
 
 struct Ends {
@@ -110,7 +112,19 @@ impl Lines {
             Some(banner) => banner.trim().to_string(),
             None => return Err(LinesError::Nonsense { answer: ready.words }),
         };
-        Ok(Self { ends: Mutex::new(ends), banner })
+        Ok(Self { ends: Mutex::new(ends), banner, machine: Machine::simulated() })
+    }
+
+    /// The machine at the other end.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// A platform on this machine: calls and memory go through the lines.
+    #[must_use]
+    pub const fn host(&self) -> Host<&Self, &Self> {
+        Host::new(self, self)
     }
 
     /// What the RMM calls itself.
@@ -156,7 +170,7 @@ impl Lines {
             return Ok(Undelegated::empty());
         }
         // SAFETY: the memory exists only at the other end, which nothing can refer into, and this is the only token ever made of it here.
-        Ok(unsafe { Undelegated::from_raw(range) })
+        Ok(unsafe { Undelegated::of_machine(self.machine, range) })
     }
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
@@ -341,6 +355,10 @@ fn chunk_at(at: Pa, n: usize) -> Result<Pa, AccessFault> {
 
 // SAFETY: `Simulated`, see below; what the other end says of its memory is about no memory of this program.
 unsafe impl Conduit for Lines {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn call(&self, call: Registers) -> Registers {
         let mut line = String::from("smc");
         for register in call {
@@ -362,7 +380,12 @@ unsafe impl Conduit for Lines {
 // SAFETY: the memory is at the other end of a pipe; nothing there reaches memory of this program.
 unsafe impl Simulated for Lines {}
 
-impl HostAccess for Lines {
+// SAFETY: all that is reached is memory at the other end.
+unsafe impl HostAccess for Lines {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         for (n, chunk) in into.chunks_mut(CHUNK).enumerate() {
             let at = chunk_at(at, n)?;

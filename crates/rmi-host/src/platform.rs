@@ -11,7 +11,7 @@
 //!
 //! struct Machine { model: Model, books: CountingLedger, shelf: QuarantineShelf<16>, naps: Cell<u32> }
 //!
-//! // SAFETY: one conduit, one memory.
+//! // SAFETY: the parts never change.
 //! unsafe impl Platform for Machine {
 //!     type Conduit = Model;
 //!     type Access = Model;
@@ -61,7 +61,7 @@ pub type DefaultLock = spin::Mutex<()>;
 ///
 /// # Safety
 ///
-/// All calls reach the same machine: the conduit is always a way to the same RMM, and `access` reaches the memory that its calls name.
+/// `conduit` and `access` always return the same parts. That both are parts of one machine is checked when a session is opened.
 pub unsafe trait Platform {
     /// The way to the RMM.
     type Conduit: Conduit + ?Sized;
@@ -160,7 +160,10 @@ where
 }
 
 impl<C: Conduit, A: HostAccess> Host<C, A> {
-    /// A platform that keeps no books and has no quarantine.
+    /// A platform that keeps no ledger and has no quarantine.
+    ///
+    /// No session is opened on parts of two machines ([`SessionError::OtherMachine`](crate::SessionError::OtherMachine)). The model and the line protocol have a platform of their own parts:
+    /// `Model::host`, `Lines::host`.
     pub const fn new(conduit: C, access: A) -> Self {
         Self {
             conduit,
@@ -274,8 +277,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     }
 }
 
-// SAFETY: the parts never change, so all calls go the same way. Memory that the conduit takes away and gives back is the caller's by a promise made for that machine
-// (`Undelegated::from_raw`).
+// SAFETY: the parts never change.
 unsafe impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine, K: RawMutex> Platform
     for Host<C, A, L, Q, K>
 {

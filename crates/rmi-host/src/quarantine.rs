@@ -48,7 +48,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use rmi_abi::{Command, Pa, PaRange, Status};
 
 use crate::delegate::UndelegateFailed;
-use crate::granules::{Delegated, Undelegated};
+use crate::granules::{Delegated, Machine, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 use crate::session::Rmm;
@@ -240,7 +240,7 @@ impl<const N: usize> QuarantineShelf<N> {
             if place.claim(FULL) {
                 let seen = place.read();
                 place.flag.store(FULL, Ordering::Release);
-                if let Some((range, reason)) = seen {
+                if let Some((_, range, reason)) = seen {
                     visit(range, reason);
                 }
             }
@@ -252,7 +252,8 @@ impl<const N: usize> QuarantineShelf<N> {
     /// Returns how many ranges are still in quarantine.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
         for place in &self.places {
-            if let Some(Quarantined { memory, reason }) = place.take() {
+            // Memory of another machine waits for a session there.
+            if let Some(Quarantined { memory, reason }) = place.take(Some(rmm.machine())) {
                 rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
                 let kept = match rmm.undelegate(memory) {
                     Ok(host) => {
@@ -308,7 +309,7 @@ impl<const N: usize> Drop for QuarantineShelf<N> {
     /// Counts what is lost with the shelf, as dropped tokens count.
     fn drop(&mut self) {
         for place in &self.places {
-            drop(place.take());
+            drop(place.take(None));
         }
     }
 }
@@ -319,19 +320,30 @@ impl Place {
     }
 
     /// Reads a claimed place.
-    fn read(&self) -> Option<(PaRange, QuarantineReason)> {
+    fn read(&self) -> Option<(Machine, PaRange, QuarantineReason)> {
         let base = Pa::new(self.base.load(Ordering::Relaxed));
         let top = Pa::new(self.top.load(Ordering::Relaxed));
-        Some((PaRange::new(base, top).ok()?, decode_reason(self.reason.load(Ordering::Relaxed))))
+        let (machine, reason) = decode(self.reason.load(Ordering::Relaxed));
+        Some((machine, PaRange::new(base, top).ok()?, reason))
     }
 
-    fn take(&self) -> Option<Quarantined> {
+    /// Takes out what is here, if it is of that machine; of any for `None`.
+    fn take(&self, of: Option<Machine>) -> Option<Quarantined> {
         if !self.claim(FULL) {
             return None;
         }
         let seen = self.read();
+        if let (Some(of), Some((machine, ..))) = (of, &seen)
+            && of != *machine
+        {
+            self.flag.store(FULL, Ordering::Release);
+            return None;
+        }
         self.flag.store(EMPTY, Ordering::Release);
-        seen.map(|(range, reason)| Quarantined { memory: Delegated::from_shelf(range), reason })
+        seen.map(|(machine, range, reason)| Quarantined {
+            memory: Delegated::from_shelf(machine, range),
+            reason,
+        })
     }
 }
 
@@ -341,11 +353,11 @@ impl<const N: usize> Quarantine for QuarantineShelf<N> {
         // Neighbours that are here for the same reason share a place: what is refused granule by granule would fill the shelf with crumbs.
         for place in &self.places {
             if place.claim(FULL) {
-                let range = memory.range();
+                let (machine, range) = (memory.machine(), memory.range());
                 let joined = place
                     .read()
-                    .filter(|(_, other)| *other == reason)
-                    .and_then(|(other, _)| join(other, range));
+                    .filter(|(other, _, why)| (*other, *why) == (machine, reason))
+                    .and_then(|(_, other, _)| join(other, range));
                 if let Some(joined) = joined {
                     let _ = core::mem::take(&mut memory).into_shelf();
                     place.base.store(joined.base().raw(), Ordering::Relaxed);
@@ -359,10 +371,10 @@ impl<const N: usize> Quarantine for QuarantineShelf<N> {
         }
         for place in &self.places {
             if place.claim(EMPTY) {
-                let range = memory.into_shelf();
+                let (machine, range) = memory.into_shelf();
                 place.base.store(range.base().raw(), Ordering::Relaxed);
                 place.top.store(range.top().raw(), Ordering::Relaxed);
-                place.reason.store(encode_reason(reason), Ordering::Relaxed);
+                place.reason.store(encode(machine, reason), Ordering::Relaxed);
                 place.flag.store(FULL, Ordering::Release);
                 return Ok(());
             }
@@ -382,8 +394,8 @@ fn join(one: PaRange, two: PaRange) -> Option<PaRange> {
     }
 }
 
-/// A reason as one word, so that a place can be filled without a lock: the kind in bits 7:0, its detail in bits 15:8.
-fn encode_reason(reason: QuarantineReason) -> u64 {
+/// A machine and a reason as one word, so that a place can be filled without a lock: the kind of reason in bits 7:0, its detail in bits 15:8, the machine in bits 63:32.
+fn encode(machine: Machine, reason: QuarantineReason) -> u64 {
     let (kind, detail) = match reason {
         QuarantineReason::UndelegateRefused { status } => (0, u8::from(status)),
         QuarantineReason::Unclear { command } => (1, command as u8),
@@ -391,25 +403,30 @@ fn encode_reason(reason: QuarantineReason) -> u64 {
         QuarantineReason::ObjectAlive { command } => (3, command as u8),
         QuarantineReason::PoolFull => (4, 0),
     };
-    u64::from_le_bytes([kind, detail, 0, 0, 0, 0, 0, 0])
+    let [m0, m1, m2, m3] = machine.code().to_le_bytes();
+    u64::from_le_bytes([kind, detail, 0, 0, m0, m1, m2, m3])
 }
 
-fn decode_reason(word: u64) -> QuarantineReason {
-    let [kind, detail, ..] = word.to_le_bytes();
+fn decode(word: u64) -> (Machine, QuarantineReason) {
+    let [kind, detail, _, _, machine @ ..] = word.to_le_bytes();
+    let machine = Machine::from_code(u32::from_le_bytes(machine));
     let command =
         Command::ALL.get(usize::from(detail)).copied().unwrap_or(Command::GranuleRangeUndelegate);
-    match kind {
+    let reason = match kind {
         0 => QuarantineReason::UndelegateRefused { status: Status::from(detail) },
         1 => QuarantineReason::Unclear { command },
         2 => QuarantineReason::NotReclaimed { command },
         3 => QuarantineReason::ObjectAlive { command },
         _ => QuarantineReason::PoolFull,
-    }
+    };
+    (machine, reason)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MACHINE: Machine = Machine::from_code((1 << Machine::BITS) - 1);
 
     #[test]
     fn every_reason_survives_the_shelf() {
@@ -419,16 +436,16 @@ mod tests {
                 QuarantineReason::NotReclaimed { command },
                 QuarantineReason::ObjectAlive { command },
             ] {
-                assert_eq!(decode_reason(encode_reason(reason)), reason);
+                assert_eq!(decode(encode(MACHINE, reason)), (MACHINE, reason));
             }
         }
         assert_eq!(
-            decode_reason(encode_reason(QuarantineReason::PoolFull)),
-            QuarantineReason::PoolFull
+            decode(encode(MACHINE, QuarantineReason::PoolFull)),
+            (MACHINE, QuarantineReason::PoolFull)
         );
         for status in 0..=u8::MAX {
             let reason = QuarantineReason::UndelegateRefused { status: Status::from(status) };
-            assert_eq!(decode_reason(encode_reason(reason)), reason);
+            assert_eq!(decode(encode(MACHINE, reason)), (MACHINE, reason));
         }
     }
 
@@ -436,7 +453,10 @@ mod tests {
     fn a_full_shelf_gives_the_memory_back() {
         let shelf = QuarantineShelf::<1>::new();
         let entry = |base| Quarantined {
-            memory: Delegated::from_shelf(PaRange::with_size(Pa::new(base), 0x1000).unwrap()),
+            memory: Delegated::from_shelf(
+                MACHINE,
+                PaRange::with_size(Pa::new(base), 0x1000).unwrap(),
+            ),
             reason: QuarantineReason::UndelegateRefused { status: Status::ErrorInput },
         };
         shelf.put(entry(0x1000)).unwrap();
@@ -446,7 +466,12 @@ mod tests {
         other.reason = QuarantineReason::PoolFull;
         let _ = shelf.put(other).unwrap_err().memory.into_shelf();
         let _ = back.memory.into_shelf();
-        // Neighbours with the same reason share a place.
+        // Neighbours with the same reason share a place, but not those of another machine.
+        let range = PaRange::with_size(Pa::new(0x2000), 0x1000).unwrap();
+        let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
+        let foreign = Quarantined { memory: Delegated::from_shelf(Machine::REAL, range), reason };
+        let foreign = shelf.put(foreign).unwrap_err().memory;
+        assert_eq!(foreign.into_shelf(), (Machine::REAL, range));
         shelf.put(entry(0x2000)).unwrap();
         shelf.put(entry(0)).unwrap();
         assert_eq!(shelf.len(), 1);

@@ -82,6 +82,7 @@ use rmi_abi::{Dialect, Pa};
 
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, Registers, Simulated};
+use crate::granules::Machine;
 use crate::tracing::TraceSink;
 
 #[cfg(feature = "alloc")]
@@ -189,9 +190,17 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
 
 // SAFETY: the answers are those of the conduit inside.
 unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
+    fn machine(&self) -> Machine {
+        self.inner.machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let pages = Pages::of(self.dialect(), &registers);
+        let mut pages = Pages::of(self.dialect(), &registers);
+        // What the caller owns is memory of the conduit's machine.
+        if self.access.machine() != self.inner.machine() {
+            pages = Pages::default();
+        }
         if let Some(region) = pages.reads {
             // SAFETY: the caller owns what the registers name, holds no reference into it, and shows it to the RMM as host memory.
             unsafe { self.page(Direction::In, number, region) };
@@ -208,7 +217,12 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
     }
 }
 
-impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
+// SAFETY: the memory is that of the access inside.
+unsafe impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
+    fn machine(&self) -> Machine {
+        self.access.machine()
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         // SAFETY: the caller's promise is passed on unchanged.
         unsafe { self.access.read(at, into) }

@@ -5,22 +5,23 @@
 //!
 //! ```
 //! use rmi_abi::Dialect;
-//! use rmi_host::{Discovered, Host, SessionOptions, remote};
+//! use rmi_host::{Discovered, SessionOptions, remote};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let (remote, server) = remote::pair();
+//! let (remote, server) = remote::pair(model.machine());
 //! std::thread::scope(|scope| {
 //!     scope.spawn(|| server.serve(&model));
 //!
-//!     let platform = Host::new(remote.clone(), remote); // the last one to go ends the server
-//!     let found = Discovered::probe(platform, SessionOptions::default());
+//!     // The last one to go ends the server.
+//!     let found = Discovered::probe(remote.into_host(), SessionOptions::default());
 //!     assert!(found.is_ok_and(|found| found.features().max_recs() > 0));
 //! });
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 #![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
+use core::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
@@ -29,6 +30,8 @@ use rmi_abi::{Pa, ResultWord};
 
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, Registers};
+use crate::granules::Machine;
+use crate::platform::Host;
 
 /// What a host thread wants, and where it waits.
 #[derive(Debug)]
@@ -38,11 +41,11 @@ enum Request {
     Write { at: Pa, bytes: Vec<u8>, answer: Sender<Result<(), AccessFault>> },
 }
 
-/// Makes both ends: a door for the host's threads, and what serves it.
+/// Makes both ends: a conduit for the host's threads, and what serves it. What is served is that machine.
 #[must_use]
-pub fn pair() -> (Remote, Server) {
+pub fn pair(machine: Machine) -> (Remote, Server) {
     let (sender, receiver) = channel();
-    (Remote { requests: sender }, Server { requests: Mutex::new(receiver) })
+    (Remote { requests: sender, machine }, Server { requests: Mutex::new(receiver), machine })
 }
 
 /// The door to an RMM in another thread, and to the host memory behind it. Every clone is as good as the first; any number of threads may share one.
@@ -52,9 +55,16 @@ pub fn pair() -> (Remote, Server) {
 #[derive(Clone, Debug)]
 pub struct Remote {
     requests: Sender<Request>,
+    machine: Machine,
 }
 
 impl Remote {
+    /// A platform on the machine that is served.
+    #[must_use]
+    pub fn into_host(self) -> Host<Self, Self> {
+        Host::new(self.clone(), self)
+    }
+
     /// Asks, and waits for the answer; `None` when nobody serves.
     fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
         let (sender, receiver) = channel();
@@ -63,8 +73,12 @@ impl Remote {
     }
 }
 
-// SAFETY: the answers are those of the conduit that the other thread serves.
+// SAFETY: the answers are those of the conduit that the other thread serves, and a server serves this machine only.
 unsafe impl Conduit for Remote {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         // The promise goes along: the caller waits here until the server has made the call.
         self.ask(|answer| Request::Call { registers, answer }).unwrap_or([
@@ -80,7 +94,12 @@ unsafe impl Conduit for Remote {
     }
 }
 
-impl HostAccess for Remote {
+// SAFETY: what is reached is memory of the machine that the other thread serves, and a server serves this machine only.
+unsafe impl HostAccess for Remote {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let length = into.len();
         let bytes =
@@ -98,10 +117,33 @@ impl HostAccess for Remote {
     }
 }
 
+/// What was to be served is another machine than the one that the server was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherMachine {
+    served: Machine,
+}
+
+impl OtherMachine {
+    /// The machine that the server serves.
+    #[must_use]
+    pub const fn served(&self) -> Machine {
+        self.served
+    }
+}
+
+impl fmt::Display for OtherMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is another machine than the one that the server was made for")
+    }
+}
+
+impl core::error::Error for OtherMachine {}
+
 /// The other end of a [`Remote`].
 #[derive(Debug)]
 pub struct Server {
     requests: Mutex<Receiver<Request>>,
+    machine: Machine,
 }
 
 impl Server {
@@ -109,20 +151,28 @@ impl Server {
     ///
     /// A REC runs inside its call, so nothing else is served meanwhile. Where that matters, several threads serve the same server, each with a door of its own: one for
     /// each physical CPU.
-    pub fn serve<D: Conduit + HostAccess + ?Sized>(&self, door: &D) {
+    ///
+    /// # Errors
+    ///
+    /// [`OtherMachine`], at once and without serving anything, when `served` is another machine than the one that this server was made for.
+    pub fn serve<D: Conduit + HostAccess + ?Sized>(&self, served: &D) -> Result<(), OtherMachine> {
+        if [Conduit::machine(served), HostAccess::machine(served)] != [self.machine; 2] {
+            return Err(OtherMachine { served: self.machine });
+        }
         while let Some(request) = self.next() {
             // Whoever asked may be gone; then nobody misses the answer.
             let _ = match request {
-                Request::Call { registers, answer } => answer.send(call(door, registers)).is_ok(),
+                Request::Call { registers, answer } => answer.send(call(served, registers)).is_ok(),
                 Request::Read { at, length, answer } => {
                     let mut bytes = std::vec![0; length];
-                    answer.send(read(door, at, &mut bytes).map(|()| bytes)).is_ok()
+                    answer.send(read(served, at, &mut bytes).map(|()| bytes)).is_ok()
                 }
                 Request::Write { at, bytes, answer } => {
-                    answer.send(write(door, at, &bytes)).is_ok()
+                    answer.send(write(served, at, &bytes)).is_ok()
                 }
             };
         }
+        Ok(())
     }
 
     fn next(&self) -> Option<Request> {
@@ -131,17 +181,17 @@ impl Server {
     }
 }
 
-fn call(door: &(impl Conduit + ?Sized), registers: Registers) -> Registers {
+fn call(end: &(impl Conduit + ?Sized), registers: Registers) -> Registers {
     // SAFETY: only `Remote::call` makes this request, and its caller, who waits for the answer, has made the promise.
-    unsafe { door.call(registers) }
+    unsafe { end.call(registers) }
 }
 
-fn read(door: &(impl HostAccess + ?Sized), at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+fn read(end: &(impl HostAccess + ?Sized), at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
     // SAFETY: only `Remote::read` makes this request, and its caller, who waits for the answer, has made the promise.
-    unsafe { door.read(at, into) }
+    unsafe { end.read(at, into) }
 }
 
-fn write(door: &(impl HostAccess + ?Sized), at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+fn write(end: &(impl HostAccess + ?Sized), at: Pa, from: &[u8]) -> Result<(), AccessFault> {
     // SAFETY: only `Remote::write` makes this request, and its caller, who waits for the answer, has made the promise.
-    unsafe { door.write(at, from) }
+    unsafe { end.write(at, from) }
 }

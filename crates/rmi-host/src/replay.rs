@@ -21,25 +21,26 @@
 //! let mut memory = model.take_memory();
 //! let sink = WriteSink::new(RefCell::new(String::new()));
 //! let recording = Recording::new(&model, &model, sink, Dialect::TfRmm2026_07);
+//! let all = memory.range();
 //! let recorded = session(&recording, &mut memory)?;
 //! let text = recording.into_sink().into_inner().into_inner();
 //!
 //! // Elsewhere, from the text alone:
 //! let replay = Replay::new(text.parse::<Transcript>()?);
-//! assert_eq!(session(&replay, &mut memory)?, recorded);
+//! assert_eq!(session(&replay, &mut replay.take_memory(all))?, recorded);
 //! assert_eq!((replay.divergence(), replay.remaining()), (None, 0));
 //!
 //! // A host that does something else is told what and where.
 //! let text = text.replace("c4000165 2", "c4000165 9");
 //! let replay = Replay::new(text.parse::<Transcript>()?);
-//! assert!(session(&replay, &mut memory).is_err());
+//! assert!(session(&replay, &mut replay.take_memory(all)).is_err());
 //! assert_eq!(
 //!     replay.divergence().map(|divergence| divergence.to_string()).as_deref(),
 //!     Some("call 4 is RMI_FEATURES(index=2), the recording has RMI_FEATURES(index=9)")
 //! );
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![expect(unsafe_code, reason = "the one door is an unsafe trait")]
+#![expect(unsafe_code, reason = "the one door is an unsafe trait; the one token of its memory")]
 
 mod divergence;
 mod memory;
@@ -50,11 +51,14 @@ pub use divergence::Divergence;
 pub use parse::{TranscriptError, TranscriptErrorKind, parse};
 pub use transcript::{PageImage, RecordedCall, Transcript};
 
-use rmi_abi::{Pa, ResultWord};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use rmi_abi::{Pa, PaRange, ResultWord};
 use spin::Mutex;
 
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, Registers, Simulated};
+use crate::granules::{Machine, Undelegated};
 
 use memory::Memory;
 
@@ -69,6 +73,8 @@ use memory::Memory;
 pub struct Replay {
     transcript: Transcript,
     state: Mutex<State>,
+    machine: Machine,
+    memory_taken: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +88,27 @@ impl Replay {
     /// Plays a transcript from its beginning.
     #[must_use]
     pub fn new(transcript: Transcript) -> Self {
-        Self { transcript, state: Mutex::default() }
+        Self {
+            transcript,
+            state: Mutex::default(),
+            machine: Machine::simulated(),
+            memory_taken: AtomicBool::new(false),
+        }
+    }
+
+    /// The machine of the recording, which nobody else plays.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// Memory that the recorded host had, as one token of host memory; the first time. After that there is none left and the token is empty.
+    pub fn take_memory(&self, range: PaRange) -> Undelegated {
+        if self.memory_taken.swap(true, Ordering::AcqRel) {
+            return Undelegated::empty();
+        }
+        // SAFETY: the memory exists only in this replay, which nothing can refer into, and this is the only token ever made of it.
+        unsafe { Undelegated::of_machine(self.machine, range) }
     }
 
     /// What is played.
@@ -144,6 +170,10 @@ impl Replay {
 
 // SAFETY: a replay takes no memory away, whatever it answers; see `Simulated` below.
 unsafe impl Conduit for Replay {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         let mut state = self.state.lock();
         if state.divergence.is_none() {
@@ -156,7 +186,12 @@ unsafe impl Conduit for Replay {
     }
 }
 
-impl HostAccess for Replay {
+// SAFETY: all that is reached is the replay's own memory.
+unsafe impl HostAccess for Replay {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         self.state.lock().memory.read(at, into);
         Ok(())

@@ -142,6 +142,8 @@ pub enum SessionError {
         /// Highest version of the answer.
         higher: InterfaceVersion,
     },
+    /// The conduit and the access of the platform are of two machines; nothing was called.
+    OtherMachine,
     /// The host would lose the list registers of the virtual GIC, see [`HostMode::SplitEl1El2`].
     ListRegistersLost,
     /// The RMM does not have the granule size wanted.
@@ -169,6 +171,9 @@ impl fmt::Display for SessionError {
                     f,
                     "the RMM speaks versions {lower} to {higher} of the interface, not the one asked for"
                 )
+            }
+            Self::OtherMachine => {
+                f.write_str("the platform's conduit and its memory access belong to two machines")
             }
             Self::ListRegistersLost => f.write_str(
                 "a host split between EL1 and EL2 loses the list registers; run it with VHE",
@@ -229,7 +234,10 @@ impl<P: Platform> Discovered<P> {
     /// [`SessionError`]; the platform comes back.
     pub fn probe(platform: P, options: SessionOptions) -> Result<Self, Failed<P, SessionError>> {
         let dialect = options.dialect.unwrap_or(Dialect::V2_0Bet3);
-        let mut channel = Channel::new(platform, dialect, options.patience);
+        let mut channel = match Channel::join(platform, dialect, options.patience) {
+            Ok(channel) => channel,
+            Err(platform) => return Err(Failed::new(platform, SessionError::OtherMachine)),
+        };
         match Self::look(&mut channel, options) {
             Ok(features) => {
                 let SessionOptions { granule_size, tracking_region, .. } = options;

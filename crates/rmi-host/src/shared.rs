@@ -7,15 +7,20 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use crate::access::{AccessFault, HostAccess};
 use crate::channel::Channel;
 use crate::error::{Error, Subject};
-use crate::granules::Undelegated;
+use crate::granules::{Machine, Undelegated};
 use crate::platform::Platform;
 
-/// The address `offset` bytes into `memory`, if `len` bytes fit there.
-fn locate(memory: &Undelegated, offset: u64, len: usize) -> Result<Pa, AccessFault> {
+/// The address `offset` bytes into `memory`, if that is memory of `machine` and `len` bytes fit there.
+fn locate(
+    machine: Machine,
+    memory: &Undelegated,
+    offset: u64,
+    len: usize,
+) -> Result<Pa, AccessFault> {
     let at = memory.base().checked_add(offset).unwrap_or(memory.range().top());
     let end = u64::try_from(len).ok().and_then(|len| at.checked_add(len));
     match end {
-        Some(end) if end <= memory.range().top() => Ok(at),
+        Some(end) if end <= memory.range().top() && memory.machine() == machine => Ok(at),
         _ => Err(AccessFault { at }),
     }
 }
@@ -25,14 +30,14 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`AccessFault`] when it does not fit or the host cannot write there.
+    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write there.
     pub fn write_host(
         &self,
         memory: &mut Undelegated,
         offset: u64,
         from: &[u8],
     ) -> Result<(), AccessFault> {
-        let at = locate(memory, offset, from.len())?;
+        let at = locate(self.machine(), memory, offset, from.len())?;
         // SAFETY: the token owns the memory, is borrowed exclusively, and never lends a reference to it.
         unsafe { self.platform().access().write(at, from) }
     }
@@ -41,14 +46,14 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`AccessFault`] when it is not all there or the host cannot read it.
+    /// [`AccessFault`] when it is not all there, is memory of another machine, or the host cannot read it.
     pub fn read_host(
         &self,
         memory: &Undelegated,
         offset: u64,
         into: &mut [u8],
     ) -> Result<(), AccessFault> {
-        let at = locate(memory, offset, into.len())?;
+        let at = locate(self.machine(), memory, offset, into.len())?;
         // SAFETY: the token owns the memory and never lends a reference to it.
         unsafe { self.platform().access().read(at, into) }
     }
@@ -60,6 +65,7 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         content: &T,
     ) -> Result<Pa, Error> {
+        self.own(command, page)?;
         if page.bytes() < size_of::<T>() as u64 {
             let subject = Subject::Pa(page.base());
             return Err(Error::Argument {

@@ -11,7 +11,7 @@
 //! fn find(window: PaRange, mapped_at: *mut u8) -> Result<(), SessionError> {
 //!     // SAFETY: all of the window is mapped from there on, as normal memory, for as long as the hypervisor runs.
 //!     let map = unsafe { LinearMap::new(window, mapped_at) };
-//!     // SAFETY: there is no other machine, and no model, in this program.
+//!     // SAFETY: this is a hypervisor; maps and tokens are of the machine's memory.
 //!     let platform = Host::new(unsafe { SmcConduit::new() }, map);
 //!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
 //!     // … `configure`, and `sro::activate`
@@ -22,6 +22,7 @@
 #![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
 use crate::conduit::{Conduit, Registers};
+use crate::granules::Machine;
 
 /// Reaches the RMM by the SMC instruction of the calling CPU, through the `smccc` crate.
 ///
@@ -34,7 +35,8 @@ impl SmcConduit {
     ///
     /// # Safety
     ///
-    /// No memory token of a session on another machine, or on a [`Simulated`](crate::conduit::Simulated) conduit, is used in a session on this one, or the other way round.
+    /// What calls are about is the machine's: every [`LinearMap`](crate::linear_map::LinearMap) of the program shows its memory, and every token made by
+    /// [`Undelegated::from_raw`](crate::Undelegated::from_raw) is of its memory. The program runs where an SMC reaches the RMM.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())
@@ -43,6 +45,10 @@ impl SmcConduit {
 
 // SAFETY: the answers are those of the RMM behind the SMC instruction.
 unsafe impl Conduit for SmcConduit {
+    fn machine(&self) -> Machine {
+        Machine::REAL
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         let [function, a1, a2, a3, a4, a5, a6, a7] = registers;
         let mut args = [0; 17];

@@ -40,6 +40,7 @@ use rmi_abi::Dialect;
 use rmi_abi::trace::{CallDisplay, ResultDisplay};
 
 use crate::conduit::{Conduit, Registers, Simulated};
+use crate::granules::Machine;
 
 /// Where the lines of a trace go. Called on any CPU, after each call.
 pub trait TraceSink {
@@ -99,6 +100,10 @@ impl<C, S: TraceSink> Tracing<C, S> {
 
 // SAFETY: the answers are those of the conduit inside.
 unsafe impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
+    fn machine(&self) -> Machine {
+        self.inner.machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };

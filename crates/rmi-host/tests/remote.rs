@@ -5,7 +5,7 @@
 use rmi_abi::{Dialect, Pa, PaRange};
 use rmi_host::replay::{Replay, Transcript};
 use rmi_host::{
-    AccessFault, Conduit, CountingLedger, Discovered, Host, HostAccess, SessionOptions, remote,
+    AccessFault, Conduit, CountingLedger, Discovered, HostAccess, Machine, SessionOptions, remote,
 };
 use rmm_model::{Model, Options};
 
@@ -16,13 +16,13 @@ fn eight_threads(servers: u32) {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let (remote, server) = remote::pair();
+    let (remote, server) = remote::pair(model.machine());
     std::thread::scope(|scope| {
         for number in 0..servers {
             let (server, model) = (&server, &model);
             scope.spawn(move || server.serve(&model.cpu(number)));
         }
-        let platform = Host::new(remote.clone(), remote).with_ledger(&ledger);
+        let platform = remote.into_host().with_ledger(&ledger);
         let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
         let _ = found.start_activation().unwrap();
         let rmm = found.into_active();
@@ -61,7 +61,7 @@ fn eight_threads_use_three() {
 fn a_replay_can_be_at_the_other_end() {
     let text = "rmi-recording 1 2.0-bet3\ncall 0 c4000150 20000 = 0 1 2\n";
     let replay = Replay::new(text.parse::<Transcript>().unwrap());
-    let (remote, server) = remote::pair();
+    let (remote, server) = remote::pair(replay.machine());
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve(&replay));
         assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), [0, 1, 2, 0, 0, 0, 0, 0]);
@@ -79,7 +79,7 @@ fn call(door: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
 #[expect(unsafe_code, reason = "memory that is not of this program")]
 #[test]
 fn nobody_at_the_other_end_is_no_rmm() {
-    let (remote, server) = remote::pair();
+    let (remote, server) = remote::pair(Machine::simulated());
     drop(server);
     assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), [u64::MAX, 0, 0, 0, 0, 0, 0, 0]);
     let at = Pa::new(0x8000_0000);
@@ -95,7 +95,7 @@ fn nobody_at_the_other_end_is_no_rmm() {
 fn faults_come_back_through_the_channel() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let beyond = PaRange::with_size(model.options().dram.top(), 0x1000).unwrap();
-    let (remote, server) = remote::pair();
+    let (remote, server) = remote::pair(model.machine());
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve(&model));
         let at = beyond.base();

@@ -8,11 +8,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rmi_abi::desc::BlockSize;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Command, Dialect, GranuleSize, Ipa, PaRange};
+use rmi_abi::{Dialect, GranuleSize, Ipa, PaRange};
 use rmi_host::command::{Offer, ShareAt, Shared, SharedAccess};
 use rmi_host::{
-    Conduit, Discovered, Host, Ledger, LedgerEvent, Progress, Rd, Registers, Rmm, SessionOptions,
-    Undelegated, leaked,
+    Conduit, Discovered, Host, Ledger, LedgerEvent, Machine, Progress, Rd, Registers, Rmm,
+    SessionOptions, Undelegated, leaked,
 };
 use rmm_model::{GranuleState, Model, Options};
 
@@ -58,6 +58,10 @@ mod door {
 
     // SAFETY: the answers are the model's.
     unsafe impl Conduit for Layer<'_> {
+        fn machine(&self) -> Machine {
+            self.model.machine()
+        }
+
         unsafe fn call(&self, registers: Registers) -> Registers {
             // SAFETY: the caller's promise is passed on unchanged.
             let answer = unsafe { self.model.call(registers) };

@@ -8,7 +8,7 @@ use core::fmt;
 use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Pa;
-use rmi_host::{AccessFault, Registers};
+use rmi_host::{AccessFault, Host, Machine, Registers};
 use spin::Mutex;
 
 use crate::gic::{LIST_REGISTERS, VirtualInterface};
@@ -25,6 +25,7 @@ pub struct Model {
     monitor: Mutex<Monitor>,
     /// Whether the token of the host's memory has been handed out.
     memory_taken: AtomicBool,
+    machine: Machine,
 }
 
 /// Threads of a host share one machine.
@@ -51,7 +52,32 @@ impl Model {
         Ok(Self {
             monitor: Mutex::new(Monitor::new(options)),
             memory_taken: AtomicBool::new(false),
+            machine: Machine::simulated(),
         })
+    }
+
+    /// The machine: no other model, and nothing else, is this one.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    /// A platform on this machine. Calls come from CPU 0; [`Cpu::host`] is for the others.
+    ///
+    /// ```
+    /// use rmi_abi::Dialect;
+    /// use rmi_host::CountingLedger;
+    /// use rmm_model::{Model, Options};
+    ///
+    /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// let ledger = CountingLedger::new();
+    /// let platform = model.host().with_ledger(&ledger);
+    /// # let _ = platform;
+    /// # Ok::<(), rmm_model::OptionsError>(())
+    /// ```
+    #[must_use]
+    pub const fn host(&self) -> Host<&Self, &Self> {
+        Host::new(self, self)
     }
 
     /// The options it was made with.
@@ -170,6 +196,12 @@ pub struct Cpu<'m> {
 impl Cpu<'_> {
     /// List registers of a CPU.
     pub const LIST_REGISTERS: usize = LIST_REGISTERS;
+
+    /// A platform whose calls come from this CPU.
+    #[must_use]
+    pub const fn host(self) -> Host<Self, Self> {
+        Host::new(self, self)
+    }
 
     /// Number of the CPU.
     #[must_use]

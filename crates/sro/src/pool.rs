@@ -82,7 +82,7 @@ use crate::donated::Donated;
 use crate::operation::Need;
 use crate::set::{GranuleSet, Places};
 
-/// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated memory. 32 bytes a place and kind.
+/// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated memory. 24 bytes a place and kind.
 #[derive(Debug)]
 pub struct PoolStorage<const N: usize> {
     host: [Undelegated; N],
@@ -265,8 +265,11 @@ impl<'m> Pool<'m> {
     ///
     /// # Errors
     ///
-    /// The memory comes back when no place is free.
+    /// The memory comes back when no place is free, or when it belongs to another machine than the pool's pages.
     pub fn add(&mut self, memory: Undelegated) -> Result<(), Undelegated> {
+        if self.is_foreign(&memory) {
+            return Err(memory);
+        }
         self.host.insert(memory)
     }
 
@@ -274,9 +277,17 @@ impl<'m> Pool<'m> {
     ///
     /// # Errors
     ///
-    /// The memory comes back when no place is free.
+    /// The memory comes back when no place is free, or when it belongs to another machine than the pool's pages.
     pub fn add_delegated(&mut self, memory: Delegated) -> Result<(), Delegated> {
+        if self.is_foreign(&memory) {
+            return Err(memory);
+        }
         self.free.insert(memory)
+    }
+
+    /// Whether memory belongs to another machine than the pool, which is that of its two pages.
+    fn is_foreign<H: Hand>(&self, memory: &Granules<H>) -> bool {
+        !memory.is_empty() && memory.machine() != self.page.machine()
     }
 
     /// Bytes of host memory and of delegated memory in the pool.
@@ -442,7 +453,7 @@ impl<'m> Pool<'m> {
 
     /// Puts delegated memory back as it is; with no place free it goes to quarantine.
     pub fn put_back<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Delegated) {
-        if let Err(memory) = self.free.insert(memory) {
+        if let Err(memory) = self.add_delegated(memory) {
             rmm.quarantine(memory, QuarantineReason::PoolFull);
         }
     }
@@ -465,7 +476,7 @@ impl<'m> Pool<'m> {
     /// Puts host memory in that has no other place to go. Should no place be free here either, it is delegated and quarantined; and should the RMM refuse even that,
     /// the ledger is told that the memory is the embedder's.
     pub fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
-        if let Err(homeless) = self.host.insert(memory) {
+        if let Err(homeless) = self.add(memory) {
             match rmm.delegate(homeless) {
                 Ok(memory) => rmm.quarantine(memory, QuarantineReason::PoolFull),
                 Err(DelegateFailed { delegated, host, .. }) => {

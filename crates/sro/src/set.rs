@@ -137,10 +137,13 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
     ///
     /// # Errors
     ///
-    /// The memory comes back when it touches nothing and no place is free.
+    /// The memory comes back when it touches nothing and no place is free, or belongs to another machine than what is in the set.
     pub fn insert(&mut self, memory: Granules<H>) -> Result<(), Granules<H>> {
         if memory.is_empty() {
             return Ok(());
+        }
+        if self.ranges().first().is_some_and(|have| have.machine() != memory.machine()) {
+            return Err(memory);
         }
         let at = self.ranges().partition_point(|range| range.base() < memory.base());
         // A set of tokens cannot overlap: each of them is the only owner of its range.

@@ -11,7 +11,7 @@ use std::process;
 
 use rmi_abi::{Command, Dialect, Pa};
 use rmi_host::lines::{Answer, Lines};
-use rmi_host::{AccessFault, Conduit, HostAccess, Registers, Simulated, Undelegated};
+use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated, Undelegated};
 use rmm_model::Options;
 
 pub(crate) const D: Dialect = Dialect::TfRmm2026_07;
@@ -55,6 +55,10 @@ impl Both {
 
 // SAFETY: both only play the RMM, with memory of their own.
 unsafe impl Conduit for Both {
+    fn machine(&self) -> Machine {
+        self.other.machine()
+    }
+
     unsafe fn call(&self, call: Registers) -> Registers {
         // SAFETY: neither can reach memory of this program.
         let (model, other) = unsafe { (self.model.call(call), self.other.call(call)) };
@@ -78,7 +82,12 @@ unsafe impl Conduit for Both {
 // SAFETY: as for the calls.
 unsafe impl Simulated for Both {}
 
-impl HostAccess for Both {
+// SAFETY: what is read is the other's memory, which the model's has to equal.
+unsafe impl HostAccess for Both {
+    fn machine(&self) -> Machine {
+        self.other.machine()
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let mut here = vec![0; into.len()];
         // SAFETY: the caller promises what the method asks for, of memory that both have.

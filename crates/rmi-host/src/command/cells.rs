@@ -79,8 +79,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error::Argument`] when the memory has no descriptor in this dialect.
     pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<Listed, Error> {
+        self.own(Command::RttDataMap, &*list.page)?;
         let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
         let Some(block) = cell.range().filter(fits) else { return Ok(Listed::Full) };
+        self.own(Command::RttDataMap, cell)?;
         let grown = list
             .open
             .filter(|open| open.top() == block.base())
@@ -146,6 +148,8 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         mut list: MapList<'_>,
     ) -> Result<u64, Error> {
+        self.own(Command::RttDataMap, rd)?;
+        self.own(Command::RttDataMap, &*list.page)?;
         let blocks = (list.size, list.granule);
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         let range = self.target(&into, list.bytes)?;
@@ -183,6 +187,7 @@ impl<P: Platform> Channel<P> {
         granule: GranuleSize,
         run: &mut dyn FnMut(Ipa, PaRange) -> bool,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttDataUnmap, rd)?;
         self.unmap_list(Command::RttDataUnmap, rd, range, (list, LIST_ENTRIES), granule, run)
     }
 }

@@ -30,9 +30,9 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &CmemParamsPage,
     ) -> Result<Progress, Error> {
+        self.own(Command::CmemCreate, cmem)?;
         let command = Command::CmemCreate;
         self.require(command)?;
-        super::not_empty(command, cmem)?;
         let at = self.put(command, page, params)?;
         let args = [cmem.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(cmem.base()), args);
@@ -48,6 +48,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error`]; the statuses are not public.
     pub fn cmem_destroy(&self, cmem: &CmemGranule) -> Result<Progress, Error> {
+        self.own(Command::CmemDestroy, cmem)?;
         let call = Call::new(Command::CmemDestroy, Subject::Pa(cmem.pa()), [cmem.pa().raw()]);
         // SAFETY: the command touches no memory but the object's own.
         unsafe { self.start(&call) }
@@ -69,6 +70,8 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &CmemPdevParamsPage,
     ) -> Result<(), Error> {
+        self.own(Command::CmemAddPdev, &cmem)?;
+        self.own(Command::CmemAddPdev, &pdev)?;
         let command = Command::CmemAddPdev;
         self.require(command)?;
         let at = self.put(command, page, params)?;
@@ -91,6 +94,8 @@ impl<P: Platform> Channel<P> {
         pdev: PdevName,
         index: u64,
     ) -> Result<(), Error> {
+        self.own(Command::CmemRemovePdev, &cmem)?;
+        self.own(Command::CmemRemovePdev, &pdev)?;
         let args = [cmem.pa().raw(), pdev.pa().raw(), index];
         let call = Call::new(Command::CmemRemovePdev, Subject::Pa(cmem.pa()), args);
         // SAFETY: the command names no memory but the objects'.

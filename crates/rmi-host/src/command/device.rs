@@ -32,8 +32,9 @@ impl<P: Platform> Channel<P> {
         blocks: (BlockSize, GranuleSize),
     ) -> Result<Mapped, Failed<Delegated>> {
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
+        let owned = self.own(into.command, rd).and_then(|()| self.own(into.command, &vdev));
         // SAFETY: all granules named are the RMM's.
-        match unsafe { self.map_single(&into, &memory, blocks) } {
+        match owned.and_then(|()| unsafe { self.map_single(&into, &memory, blocks) }) {
             Ok(bytes) => {
                 let mapped = memory.take_front(bytes).unwrap_or_default().into_use();
                 Ok(Mapped { mapped, rest: memory })
@@ -57,6 +58,8 @@ impl<P: Platform> Channel<P> {
         blocks: (BlockSize, GranuleSize),
         mapped: &mut dyn FnMut(InUse),
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttDevMap, rd)?;
+        self.own(Command::RttDevMap, &vdev)?;
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
         // SAFETY: all granules named are the RMM's.
         let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
@@ -81,6 +84,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         granule: GranuleSize,
     ) -> Result<Unmapped, Error> {
+        self.own(Command::RttDevUnmap, rd)?;
         self.unmap_single(Command::RttDevUnmap, rd.pa(), range, granule)
     }
 
@@ -99,6 +103,7 @@ impl<P: Platform> Channel<P> {
         runs: &mut [PaRange],
         granule: GranuleSize,
     ) -> Result<UnmappedList, Error> {
+        self.own(Command::RttDevUnmap, rd)?;
         self.unmap_to(Command::RttDevUnmap, rd, range, list, runs, granule)
     }
 
@@ -119,6 +124,10 @@ impl<P: Platform> Channel<P> {
         (pdev, vdev): (PdevName, VdevName),
         range: IpaRange,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttDevValidate, rd)?;
+        self.own(Command::RttDevValidate, &rec)?;
+        self.own(Command::RttDevValidate, &pdev)?;
+        self.own(Command::RttDevValidate, &vdev)?;
         let (command, subject) = (Command::RttDevValidate, Subject::Ipa(range.base()));
         let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
         let (base, top) = (range.base().raw(), range.top().raw());
@@ -160,6 +169,8 @@ impl<P: Platform> Channel<P> {
         vsmmu: VsmmuName,
         range: IpaRange,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttArchDevMap, rd)?;
+        self.own(Command::RttArchDevMap, &vsmmu)?;
         self.arch_dev(Command::RttArchDevMap, rd, vsmmu, range)
     }
 
@@ -176,6 +187,8 @@ impl<P: Platform> Channel<P> {
         vsmmu: VsmmuName,
         range: IpaRange,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttArchDevUnmap, rd)?;
+        self.own(Command::RttArchDevUnmap, &vsmmu)?;
         self.arch_dev(Command::RttArchDevUnmap, rd, vsmmu, range)
     }
 }

@@ -10,6 +10,7 @@ use rmi_abi::Status;
 use crate::channel::{Call, Channel, Reply};
 use crate::conduit::{Conduit, Registers};
 use crate::error::Error;
+use crate::granules::Machine;
 use crate::platform::Platform;
 
 /// A command that was refused, and what the RMM said about it in the other registers.
@@ -22,7 +23,8 @@ use crate::platform::Platform;
 ///
 /// let dialect = Dialect::TfRmm2026_07;
 /// let model = Model::new(Options::new(dialect))?;
-/// let channel = Channel::new(Host::new(&model, &model), dialect, Patience::default());
+/// // SAFETY: the parts are the model's, and that speaks this dialect.
+/// let channel = unsafe { Channel::new(model.host(), dialect, Patience::default()) };
 /// let halted = channel.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
 /// let speaks = halted.reached.expect("an RMM that refuses a version says which it speaks");
 /// assert_eq!(speaks.lower.to_string(), "2.0");
@@ -44,6 +46,12 @@ impl<T> fmt::Display for Halted<T> {
 
 impl<T: fmt::Debug> core::error::Error for Halted<T> {}
 
+impl<T> From<Error> for Halted<T> {
+    fn from(error: Error) -> Self {
+        Self { error, reached: None }
+    }
+}
+
 impl<T> From<Halted<T>> for Error {
     fn from(halted: Halted<T>) -> Self {
         halted.error
@@ -58,6 +66,10 @@ struct Noting<'p, P> {
 
 // SAFETY: the answers are those of the platform's conduit.
 unsafe impl<P: Platform> Conduit for Noting<'_, P> {
+    fn machine(&self) -> Machine {
+        self.platform.conduit().machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.platform.conduit().call(registers) };
@@ -108,7 +120,7 @@ impl<P: Platform> Channel<P> {
         reached: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<Reply, Halted<T>> {
         let noting = Noting { platform: self.platform(), last: Cell::new([0; 7]) };
-        let channel = Channel::new(noting, self.dialect(), self.patience());
+        let channel = Channel::of_one_machine(noting, self.dialect(), self.patience());
         // SAFETY: the caller's promise is passed on unchanged.
         unsafe { channel.complete(call) }.map_err(|error| {
             let status = match error {

@@ -134,6 +134,7 @@ impl<P: Platform> Channel<P> {
         blocks: (BlockSize, GranuleSize),
     ) -> Result<u64, Error> {
         self.require(into.command)?;
+        self.own(into.command, memory)?;
         let range = self.target(into, memory.bytes())?;
         let word = self.describe(into, memory, blocks)?;
         let call = self.map_call(into, range, AddrSet::Single, word);
@@ -165,6 +166,7 @@ impl<P: Platform> Channel<P> {
         let range = self.target(into, bytes)?;
         let mut words = [0; LIST_ENTRIES];
         for (slot, token) in words.iter_mut().zip(memory) {
+            self.own(into.command, token)?;
             *slot = self.describe(into, token, blocks)?;
         }
         let at = self.put(into.command, list, &words)?;
@@ -291,6 +293,7 @@ impl<P: Platform> Channel<P> {
         blocks: (BlockSize, GranuleSize),
         mapped: &mut dyn FnMut(InUse),
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttDataMap, rd)?;
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         // SAFETY: all granules named are the RMM's.
         let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
@@ -317,6 +320,7 @@ impl<P: Platform> Channel<P> {
         runs: &mut [PaRange],
         granule: GranuleSize,
     ) -> Result<UnmappedList, Error> {
+        self.own(Command::RttDataUnmap, rd)?;
         self.unmap_to(Command::RttDataUnmap, rd, range, list, runs, granule)
     }
 }

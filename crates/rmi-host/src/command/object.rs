@@ -2,7 +2,8 @@
 
 use rmi_abi::Pa;
 
-use crate::granules::{Delegated, InUse};
+use crate::command::named::Named;
+use crate::granules::{Delegated, InUse, Machine};
 
 macro_rules! objects {
     ($($(#[$doc:meta])* $granule:ident, $(#[$name_doc:meta])* $name:ident, $made:literal, $released:literal;)*) => {$(
@@ -17,6 +18,19 @@ macro_rules! objects {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub struct $name {
             pa: Pa,
+            machine: Option<Machine>,
+        }
+
+        impl Named for $granule {
+            fn place(&self) -> (Option<Machine>, Pa) {
+                self.granule.place()
+            }
+        }
+
+        impl Named for $name {
+            fn place(&self) -> (Option<Machine>, Pa) {
+                (self.machine, self.pa)
+            }
         }
 
         impl $granule {
@@ -28,7 +42,7 @@ macro_rules! objects {
             /// The object's name.
             #[must_use]
             pub fn name(&self) -> $name {
-                $name { pa: self.pa() }
+                $name { pa: self.pa(), machine: self.granule.place().0 }
             }
 
             /// Address of the granule.

@@ -118,6 +118,7 @@ impl<P: Platform> Channel<P> {
             if !offer.taken.is_empty() {
                 return Err(argument("an offer was taken already"));
             }
+            self.own(Command::OpMemDonate, &offer.rest)?;
             let range = offer.rest.range();
             let desc = AddrRangeDesc::from_range(&range, size, donation_state::<H>(), granule)
                 .ok_or(argument("the memory is no whole number of blocks"))?;
@@ -328,6 +329,7 @@ impl<P: Platform> Channel<P> {
     }
 
     fn list_page(&self, list: &Undelegated, command: Command) -> Result<u64, Error> {
+        self.own(command, list)?;
         if list.bytes() < MIN_GRANULE {
             let subject = Subject::Pa(list.base());
             return Err(Error::Argument {

@@ -87,9 +87,9 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &PdevParams,
     ) -> Result<Progress, Error> {
+        self.own(Command::PdevCreate, pdev)?;
         let (command, subject) = (Command::PdevCreate, Subject::Pa(pdev.base()));
         self.require(command)?;
-        super::not_empty(command, pdev)?;
         let encoded = params
             .encode(self.dialect())
             .map_err(|error| Error::argument(command, inexpressible(error.field), subject))?;
@@ -110,6 +110,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless it is stopped; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_destroy(&self, pdev: &PdevGranule) -> Result<Progress, Error> {
+        self.own(Command::PdevDestroy, pdev)?;
         let call = Call::new(Command::PdevDestroy, Subject::Pa(pdev.pa()), [pdev.pa().raw()]);
         // SAFETY: the command touches no memory but the object's own.
         unsafe { self.start(&call) }
@@ -123,6 +124,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `pdev` is no such object; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_get_state(&self, pdev: PdevName) -> Result<PdevState, Error> {
+        self.own(Command::PdevGetState, &pdev)?;
         let reply = self.pdev_call(Command::PdevGetState, pdev.pa())?;
         Ok(PdevState::from(code(reply.x1())))
     }
@@ -135,6 +137,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when none is in progress; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_abort(&self, pdev: PdevName) -> Result<(), Error> {
+        self.own(Command::PdevAbort, &pdev)?;
         self.pdev_call(Command::PdevAbort, pdev.pa()).map(|_| ())
     }
 
@@ -147,6 +150,7 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while it communicates, has a connected stream or virtual devices;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_stop(&self, pdev: PdevName) -> Result<(), Error> {
+        self.own(Command::PdevStop, &pdev)?;
         self.pdev_call(Command::PdevStop, pdev.pa()).map(|_| ())
     }
 
@@ -164,6 +168,7 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         key: &PublicKeyParamsPage,
     ) -> Result<(), Error> {
+        self.own(Command::PdevSetPubkey, &pdev)?;
         let command = Command::PdevSetPubkey;
         self.require(command)?;
         let at = self.put(command, page, key)?;
@@ -223,6 +228,7 @@ impl<P: Platform> Channel<P> {
         buffers: &mut DevCommBuffers<'_>,
         answer: (DevCommStatus, u64),
     ) -> Result<DevCommExit, Error> {
+        self.own(Command::PdevCommunicate, &pdev)?;
         let pa = pdev.pa();
         self.communicate(Command::PdevCommunicate, pa, [pa.raw()], buffers, answer)
     }
@@ -243,6 +249,10 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &PdevStreamParamsPage,
     ) -> Result<Stream, Error> {
+        self.own(Command::PdevStreamConnect, &pdev_1)?;
+        if let Some(pdev_2) = &pdev_2 {
+            self.own(Command::PdevStreamConnect, pdev_2)?;
+        }
         let command = Command::PdevStreamConnect;
         self.require(command)?;
         let mut params = *params;
@@ -272,6 +282,10 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when it is in the wrong state or virtual devices use it; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
     /// stream.
     pub fn pdev_stream_disconnect(&self, stream: Stream) -> Result<(), Error> {
+        self.own(Command::PdevStreamDisconnect, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::PdevStreamDisconnect, pdev_2)?;
+        }
         self.stream_call(Command::PdevStreamDisconnect, stream).map(|_| ())
     }
 
@@ -284,6 +298,10 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while the communication with one of the devices is not finished; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
     /// stream.
     pub fn pdev_stream_complete(&self, stream: Stream) -> Result<(), Error> {
+        self.own(Command::PdevStreamComplete, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::PdevStreamComplete, pdev_2)?;
+        }
         self.stream_call(Command::PdevStreamComplete, stream).map(|_| ())
     }
 
@@ -296,6 +314,10 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device or the stream is in the wrong state; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_stream_key_refresh(&self, stream: Stream) -> Result<(), Error> {
+        self.own(Command::PdevStreamKeyRefresh, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::PdevStreamKeyRefresh, pdev_2)?;
+        }
         self.stream_call(Command::PdevStreamKeyRefresh, stream).map(|_| ())
     }
 
@@ -307,6 +329,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported), by TF-RMM (July 2026) always; the conditions of other statuses are not public.
     pub fn pdev_stream_key_purge(&self, stream: Stream) -> Result<(), Error> {
+        self.own(Command::PdevStreamKeyPurge, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::PdevStreamKeyPurge, pdev_2)?;
+        }
         self.stream_call(Command::PdevStreamKeyPurge, stream).map(|_| ())
     }
 
@@ -319,6 +345,10 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream, or its type needs a second device; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without
     /// device assignment.
     pub fn pdev_stream_info(&self, stream: Stream) -> Result<StreamInfo, Error> {
+        self.own(Command::PdevStreamInfo, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::PdevStreamInfo, pdev_2)?;
+        }
         let reply = self.stream_call(Command::PdevStreamInfo, stream)?;
         Ok(StreamInfo {
             state: reply.x1(),

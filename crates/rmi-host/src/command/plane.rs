@@ -93,11 +93,11 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         level: Level,
     ) -> Result<InUse, Failed<Delegated>> {
-        let (rd, level) = (rd.pa().raw(), level.to_register());
-        let args = [rd, table.base().raw(), ipa.raw(), level, tree.register()];
+        let level = level.to_register();
+        let args = [rd.pa().raw(), table.base().raw(), ipa.raw(), level, tree.register()];
         let call = Call::new(Command::RttAuxCreate, Subject::Ipa(ipa), args);
         // SAFETY: all granules named are the RMM's.
-        unsafe { self.put_in_use(&call, table) }
+        unsafe { self.put_in_use(&call, rd, table) }
     }
 
     /// `RMI_RTT_AUX_DESTROY`: removes the table of `level` that covers `ipa` from an auxiliary tree. Its granule is then delegated.
@@ -115,6 +115,7 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         level: Level,
     ) -> Result<RttDestroyed, Halted<Ipa>> {
+        self.own(Command::RttAuxDestroy, rd)?;
         self.destroy_table(&self.aux_call(Command::RttAuxDestroy, rd, tree, ipa, level), ipa)
     }
 
@@ -133,6 +134,7 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         level: Level,
     ) -> Result<Pa, Error> {
+        self.own(Command::RttAuxFold, rd)?;
         let call = self.aux_call(Command::RttAuxFold, rd, tree, ipa, level);
         // SAFETY: the command touches no memory but the Realm's own tables.
         Ok(Pa::new(unsafe { self.complete(&call)? }.x1()))
@@ -156,6 +158,7 @@ impl<P: Platform> Channel<P> {
         tree: AuxTree,
         ipa: Ipa,
     ) -> Result<(), Halted<AuxObstacle>> {
+        self.own(Command::RttAuxMapProtected, rd)?;
         let call = self.aux_entry(Command::RttAuxMapProtected, rd, tree, ipa);
         let obstacle = |reply: Reply| {
             let ripas = Some(Ripas::from(code(reply.x4())));
@@ -185,6 +188,7 @@ impl<P: Platform> Channel<P> {
         tree: AuxTree,
         ipa: Ipa,
     ) -> Result<(), Halted<AuxObstacle>> {
+        self.own(Command::RttAuxMapUnprotected, rd)?;
         let call = self.aux_entry(Command::RttAuxMapUnprotected, rd, tree, ipa);
         let obstacle = |reply| Some(AuxObstacle::of(reply));
         // SAFETY: the primary tree maps the memory already, and the caller keeps the two in step.
@@ -213,6 +217,7 @@ impl<P: Platform> Channel<P> {
         tree: AuxTree,
         ipa: Ipa,
     ) -> Result<AuxUnmapped, Halted<Ipa>> {
+        self.own(Command::RttAuxUnmapProtected, rd)?;
         self.aux_unmap(&self.aux_entry(Command::RttAuxUnmapProtected, rd, tree, ipa), ipa)
     }
 
@@ -229,6 +234,7 @@ impl<P: Platform> Channel<P> {
         tree: AuxTree,
         ipa: Ipa,
     ) -> Result<AuxUnmapped, Halted<Ipa>> {
+        self.own(Command::RttAuxUnmapUnprotected, rd)?;
         self.aux_unmap(&self.aux_entry(Command::RttAuxUnmapUnprotected, rd, tree, ipa), ipa)
     }
 
@@ -264,6 +270,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         flags: AuxMapFlags,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttAuxProtMap, rd)?;
         // SAFETY: the Realm has all memory named already.
         unsafe { self.aux_range(Command::RttAuxProtMap, rd, range, flags.encode()) }
     }
@@ -282,6 +289,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         flags: AuxUnmapFlags,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttAuxProtUnmap, rd)?;
         // SAFETY: the command takes memory away from a Realm; it gives none to anybody.
         unsafe { self.aux_range(Command::RttAuxProtUnmap, rd, range, flags.encode()) }
     }
@@ -305,6 +313,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         flags: AuxMapFlags,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttAuxUnprotMap, rd)?;
         // SAFETY: the primary tree maps the memory already, and the caller keeps the two in step.
         unsafe { self.aux_range(Command::RttAuxUnprotMap, rd, range, flags.encode()) }
     }
@@ -323,6 +332,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         flags: AuxUnmapFlags,
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttAuxUnprotUnmap, rd)?;
         // SAFETY: the command takes memory away from a Realm; it gives none to anybody.
         unsafe { self.aux_range(Command::RttAuxUnprotUnmap, rd, range, flags.encode()) }
     }
@@ -343,6 +353,8 @@ impl<P: Platform> Channel<P> {
         rec: RecName,
         range: IpaRange,
     ) -> Result<S2apProgress, Halted<S2apProgress>> {
+        self.own(Command::RttSetS2ap, rd)?;
+        self.own(Command::RttSetS2ap, &rec)?;
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttSetS2ap, Subject::Ipa(range.base()), args);
         let progress = |reply: Reply| {

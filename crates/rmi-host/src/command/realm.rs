@@ -5,9 +5,9 @@ use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::{Command, Pa};
 
 use crate::channel::{Call, Channel, Progress};
-use crate::command::not_empty;
+use crate::command::named::Named;
 use crate::error::{Error, Subject};
-use crate::granules::{Delegated, InUse, Undelegated};
+use crate::granules::{Delegated, InUse, Machine, Undelegated};
 use crate::platform::Platform;
 
 /// A Realm as the RMM knows it: its Realm Descriptor granule.
@@ -52,6 +52,12 @@ pub struct Rd {
     granule: InUse,
 }
 
+impl Named for Rd {
+    fn place(&self) -> (Option<Machine>, Pa) {
+        self.granule.place()
+    }
+}
+
 impl Rd {
     /// Names a Realm by the granule that `RMI_REALM_CREATE` made its descriptor.
     pub fn new(granule: Delegated) -> Self {
@@ -86,7 +92,7 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &RealmParamsPage,
     ) -> Result<Progress, Error> {
-        not_empty(Command::RealmCreate, rd)?;
+        self.own(Command::RealmCreate, rd)?;
         let at = self.put(Command::RealmCreate, page, params)?;
         let call =
             Call::new(Command::RealmCreate, Subject::Pa(rd.base()), [rd.base().raw(), at.raw()]);
@@ -102,6 +108,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new.
     pub fn realm_activate(&self, rd: &Rd) -> Result<(), Error> {
+        self.own(Command::RealmActivate, rd)?;
         self.realm_command(Command::RealmActivate, rd)
     }
 
@@ -113,6 +120,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while a REC is running.
     pub fn realm_terminate(&self, rd: &Rd) -> Result<(), Error> {
+        self.own(Command::RealmTerminate, rd)?;
         self.realm_command(Command::RealmTerminate, rd)
     }
 
@@ -130,6 +138,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it is not terminated, or owns a REC, a table or memory.
     pub fn realm_destroy(&self, rd: &Rd) -> Result<Progress, Error> {
+        self.own(Command::RealmDestroy, rd)?;
         let call = Call::new(Command::RealmDestroy, Subject::Pa(rd.pa()), [rd.pa().raw()]);
         // SAFETY: the command touches no memory but the Realm's own.
         unsafe { self.start(&call) }

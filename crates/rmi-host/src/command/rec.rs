@@ -9,10 +9,10 @@ use zerocopy::IntoBytes;
 
 use crate::channel::{Call, Channel, Progress};
 use crate::command::Rd;
-use crate::command::not_empty;
+use crate::command::named::Named;
 use crate::command::object::objects;
 use crate::error::{Error, Subject};
-use crate::granules::{Delegated, InUse, Undelegated};
+use crate::granules::{Delegated, InUse, Machine, Undelegated};
 use crate::platform::Platform;
 
 objects! {
@@ -107,7 +107,8 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &RecParamsPage,
     ) -> Result<Progress, Error> {
-        not_empty(Command::RecCreate, rec)?;
+        self.own(Command::RecCreate, rd)?;
+        self.own(Command::RecCreate, rec)?;
         let at = self.put(Command::RecCreate, page, params)?;
         let args = [rd.pa().raw(), rec.base().raw(), at.raw()];
         let call = Call::new(Command::RecCreate, Subject::Pa(rec.base()), args);
@@ -123,6 +124,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error`]: [`ErrorRec`](rmi_abi::Status::ErrorRec) while it is running.
     pub fn rec_destroy(&self, rec: &RecGranule) -> Result<Progress, Error> {
+        self.own(Command::RecDestroy, rec)?;
         let call = Call::new(Command::RecDestroy, Subject::Pa(rec.pa()), [rec.pa().raw()]);
         // SAFETY: the command touches no memory but the REC's own.
         unsafe { self.start(&call) }
@@ -142,6 +144,8 @@ impl<P: Platform> Channel<P> {
         run: &mut Undelegated,
         enter: &RecEnter,
     ) -> Result<RecExit, Error> {
+        self.own(Command::RecEnter, rec)?;
+        self.own(Command::RecEnter, run)?;
         if run.bytes() < size_of::<RecRun>() as u64 {
             let subject = Subject::Pa(run.base());
             return Err(Error::Argument {
@@ -172,6 +176,8 @@ impl<P: Platform> Channel<P> {
         target: RecName,
         status: PsciReturnCode,
     ) -> Result<(), Error> {
+        self.own(Command::PsciComplete, &calling)?;
+        self.own(Command::PsciComplete, &target)?;
         let subject = Subject::Pa(calling.pa());
         let call = if self.dialect().psci_complete_names_target() {
             let args = [calling.pa().raw(), target.pa().raw(), status.to_register()];

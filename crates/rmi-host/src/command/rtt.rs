@@ -7,7 +7,7 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 
 use crate::channel::{Call, Channel, Reply};
-use crate::command::{Halted, Rd, RecName, not_empty, source_page};
+use crate::command::{Halted, Rd, RecName};
 use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -130,11 +130,12 @@ impl<P: Platform> Channel<P> {
     pub(super) unsafe fn put_in_use(
         &self,
         call: &Call,
+        rd: &Rd,
         granule: Delegated,
     ) -> Result<InUse, Failed<Delegated>> {
+        let owned = self.own(call.command, rd).and_then(|()| self.own(call.command, &granule));
         // SAFETY: the caller's promise is passed on unchanged.
-        let result =
-            not_empty(call.command, &granule).and_then(|()| unsafe { self.complete(call) });
+        let result = owned.and_then(|()| unsafe { self.complete(call) });
         match result {
             Ok(_) => Ok(granule.into_use()),
             Err(error) => Err(Failed::new(granule, error)),
@@ -172,7 +173,7 @@ impl<P: Platform> Channel<P> {
         let args = [rd.pa().raw(), table.base().raw(), ipa.raw(), level.to_register()];
         let call = Call::new(Command::RttCreate, Subject::Ipa(ipa), args);
         // SAFETY: all granules named are the RMM's.
-        unsafe { self.put_in_use(&call, table) }
+        unsafe { self.put_in_use(&call, rd, table) }
     }
 
     /// `RMI_RTT_DESTROY`: removes the table of `level` that covers `ipa`. Its granule is then delegated.
@@ -183,6 +184,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a smaller level) or has live entries (`level`).
     pub fn rtt_destroy(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<RttDestroyed, Error> {
+        self.own(Command::RttDestroy, rd)?;
         let reply = self.table_call(Command::RttDestroy, rd, ipa, level)?;
         Ok(RttDestroyed { table: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
     }
@@ -195,6 +197,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error`].
     pub fn rtt_read_entry(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<RttEntry, Error> {
+        self.own(Command::RttReadEntry, rd)?;
         let reply = self.table_call(Command::RttReadEntry, rd, ipa, level)?;
         Ok(RttEntry {
             level: Level::from_register(reply.x1()),
@@ -213,6 +216,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range: a table of the next level is missing.
     pub fn rtt_init_ripas(&self, rd: &Rd, range: IpaRange) -> Result<Ipa, Error> {
+        self.own(Command::RttInitRipas, rd)?;
         let args = [rd.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttInitRipas, Subject::Ipa(range.base()), args);
         // SAFETY: the command touches no memory but the Realm's own tables.
@@ -228,6 +232,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC asked for, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing.
     pub fn rtt_set_ripas(&self, rd: &Rd, rec: RecName, range: IpaRange) -> Result<Ipa, Error> {
+        self.own(Command::RttSetRipas, rd)?;
+        self.own(Command::RttSetRipas, &rec)?;
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
         // SAFETY: the command touches no memory but the Realm's own tables.
@@ -253,14 +259,14 @@ impl<P: Platform> Channel<P> {
         flags: DataFlags,
     ) -> Result<InUse, Failed<Delegated>> {
         let (command, subject) = (Command::RttDataMapInit, Subject::Ipa(ipa));
-        let at = match source_page(command, subject, source, offset, data.bytes()) {
+        let at = match self.source_page(command, subject, source, offset, data.bytes()) {
             Ok(at) => at,
             Err(error) => return Err(Failed::new(data, error)),
         };
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
         let call = Call::new(command, subject, args);
         // SAFETY: the RMM reads the source, which the token owns and lends no reference to; `data` is already the RMM's.
-        unsafe { self.put_in_use(&call, data) }
+        unsafe { self.put_in_use(&call, rd, data) }
     }
 
     /// `RMI_RTT_DATA_MAP`: maps delegated memory at `ipa`, in blocks of `size`, with content that the Realm must not rely on. Says how much was mapped: an RMM may
@@ -282,6 +288,9 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Mapped, Failed<Delegated>> {
         let command = Command::RttDataMap;
         let subject = Subject::Ipa(ipa);
+        if let Err(error) = self.own(command, rd).and_then(|()| self.own(command, &memory)) {
+            return Err(Failed::new(memory, error));
+        }
         let argument = |what| Error::Argument { command, what, subject };
         let word = AddrRangeDesc::from_range(&memory.range(), size, OpMemState::Delegated, granule)
             .and_then(|desc| desc.encode(self.dialect(), granule).ok());
@@ -329,6 +338,7 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         granule: GranuleSize,
     ) -> Result<Unmapped, Error> {
+        self.own(Command::RttDataUnmap, rd)?;
         self.unmap_single(Command::RttDataUnmap, rd.pa(), range, granule)
     }
 
@@ -346,6 +356,7 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         level: Level,
     ) -> Result<RttDestroyed, Halted<Ipa>> {
+        self.own(Command::RttDestroy, rd)?;
         let args = [rd.pa().raw(), ipa.raw(), level.to_register()];
         self.destroy_table(&Call::new(Command::RttDestroy, Subject::Ipa(ipa), args), ipa)
     }
@@ -370,6 +381,7 @@ impl<P: Platform> Channel<P> {
     /// smaller level), its entries are not all alike and contiguous (`level`), or the block would be too large or an auxiliary tree uses the table
     /// (`level` minus one).
     pub fn rtt_fold(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<Pa, Error> {
+        self.own(Command::RttFold, rd)?;
         Ok(Pa::new(self.table_call(Command::RttFold, rd, ipa, level)?.x1()))
     }
 
@@ -387,6 +399,8 @@ impl<P: Platform> Channel<P> {
         rec: RecName,
         range: IpaRange,
     ) -> Result<Ipa, Halted<Ipa>> {
+        self.own(Command::RttSetRipas, rd)?;
+        self.own(Command::RttSetRipas, &rec)?;
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
         let reached = |reply: Reply| self.reach(&call, range.base(), range.top(), reply.x1()).ok();

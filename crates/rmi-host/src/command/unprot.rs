@@ -304,6 +304,7 @@ impl<P: Platform> Channel<P> {
     fn share_into(&self, at: ShareAt<'_>) -> Result<MapInto, Error> {
         let command = Command::RttUnprotMap;
         self.require(command)?;
+        self.own(command, at.rd)?;
         let what = "the permission encoding is unknown";
         let flags =
             at.access.flags().ok_or(Error::argument(command, what, Subject::Ipa(at.ipa)))?;
@@ -394,13 +395,14 @@ impl<P: Platform> Channel<P> {
     ) -> Result<(), Error> {
         let argument = |what| Err(Error::argument(command, what, Subject::Ipa(shared.ipa)));
         self.require(command)?;
+        self.own(command, rd)?;
         if shared.rd != rd.pa() {
             return argument("the memory is shared with another Realm");
         }
         if shared.is_empty() {
             return argument("there is no memory");
         }
-        Ok(())
+        self.own(command, &shared.memory)
     }
 
     /// `RMI_RTT_UNPROT_UNMAP`: takes shared memory back, from its start up to where the RMM stops.
@@ -459,6 +461,7 @@ impl<P: Platform> Channel<P> {
         granule: GranuleSize,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Ipa, Error> {
+        self.own(Command::RttUnprotUnmap, rd)?;
         let command = Command::RttUnprotUnmap;
         self.require(command)?;
         let Some(base) = shared.first().map(SharedMemory::ipa) else {

@@ -8,10 +8,10 @@ use rmi_abi::{Command, Ipa, Pa, Status};
 
 use crate::channel::{Call, Channel, Reply};
 use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
-use crate::command::{Halted, Rd, delegate_range, source_page};
+use crate::command::{Halted, Rd, delegate_range};
 use crate::delegate::{DelegateFailed, UndelegateFailed};
 use crate::error::{Error, Failed, Subject};
-use crate::granules::{Delegated, InUse, Undelegated};
+use crate::granules::{Delegated, Granules, Hand, InUse, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
@@ -37,11 +37,12 @@ pub struct UnshareFailed {
 }
 
 impl<P: Platform> Channel<P> {
-    fn one_granule(&self, command: Command, bytes: u64, base: Pa) -> Result<Call, Error> {
+    fn one_granule<H: Hand>(&self, command: Command, memory: &Granules<H>) -> Result<Call, Error> {
         self.require(command)?;
-        let subject = Subject::Pa(base);
-        if bytes == MIN_GRANULE {
-            Ok(Call::new(command, subject, [base.raw()]))
+        self.own(command, memory)?;
+        let subject = Subject::Pa(memory.base());
+        if memory.bytes() == MIN_GRANULE {
+            Ok(Call::new(command, subject, [memory.base().raw()]))
         } else {
             Err(Error::argument(command, "the command is about one granule", subject))
         }
@@ -57,7 +58,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`DelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is no ordinary memory or not the host's.
     pub fn granule_delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
-        let call = self.one_granule(Command::GranuleDelegate, memory.bytes(), memory.base());
+        let call = self.one_granule(Command::GranuleDelegate, &memory);
         // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what the RMM may have.
         let mut delegated = memory.into_delegated();
         let error = call.and_then(|call| delegate_range(self, &call)).err();
@@ -82,7 +83,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`UndelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is still part of an object.
     pub fn granule_undelegate(&self, memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
-        let call = self.one_granule(Command::GranuleUndelegate, memory.bytes(), memory.base());
+        let call = self.one_granule(Command::GranuleUndelegate, &memory);
         match call.and_then(|call| delegate_range(self, &call)) {
             Ok(_) => {
                 let memory = memory.into_undelegated();
@@ -101,6 +102,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](Status::ErrorInput) when `rd` is no Realm.
     pub fn rec_aux_count(&self, rd: &Rd) -> Result<u64, Error> {
+        self.own(Command::RecAuxCount, rd)?;
         let call = Call::new(Command::RecAuxCount, Subject::Pa(rd.pa()), [rd.pa().raw()]);
         Ok(self.ask_to_the_end(&call)?.x1())
     }
@@ -125,14 +127,14 @@ impl<P: Platform> Channel<P> {
         let (command, subject) = (Command::DataCreate, Subject::Ipa(ipa));
         let at = self
             .require(command)
-            .and_then(|()| source_page(command, subject, source, offset, MIN_GRANULE));
+            .and_then(|()| self.source_page(command, subject, source, offset, MIN_GRANULE));
         let at = match at {
             Ok(at) => at,
             Err(error) => return Err(Failed::new(data, error)),
         };
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
         // SAFETY: `data` is the RMM's, and the source page is a part of a token that lends no reference to it.
-        unsafe { self.put_in_use(&Call::new(command, subject, args), data) }
+        unsafe { self.put_in_use(&Call::new(command, subject, args), rd, data) }
     }
 
     /// `RMI_DATA_CREATE_UNKNOWN`: maps delegated memory at `ipa`, with content that the Realm must not rely on.
@@ -152,7 +154,7 @@ impl<P: Platform> Channel<P> {
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw()];
         let call = Call::new(Command::DataCreateUnknown, Subject::Ipa(ipa), args);
         // SAFETY: `data` is the RMM's.
-        unsafe { self.put_in_use(&call, data) }
+        unsafe { self.put_in_use(&call, rd, data) }
     }
 
     /// `RMI_DATA_DESTROY`: unmaps the page at `ipa`. Its granule is then delegated.
@@ -164,6 +166,7 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there, and the address up to which nothing is live comes along; or when a block is, at its level, and
     /// that address is `ipa`.
     pub fn data_destroy(&self, rd: &Rd, ipa: Ipa) -> Result<DataDestroyed, Halted<Ipa>> {
+        self.own(Command::DataDestroy, rd)?;
         let args = [rd.pa().raw(), ipa.raw()];
         let call = Call::new(Command::DataDestroy, Subject::Ipa(ipa), args);
         let top = |reply: Reply| Some(Ipa::new(reply.x2())).filter(|top| *top >= ipa);
@@ -197,6 +200,8 @@ impl<P: Platform> Channel<P> {
         let desc = UnprotectedDesc { address: memory.base(), memattr, s2ap }.encode(lpa2);
         let answer = self
             .require(command)
+            .and_then(|()| self.own(command, at.rd))
+            .and_then(|()| self.own(command, shared.memory()))
             .and(desc.ok_or(argument("the memory has no descriptor in this Realm")))
             .and_then(|desc| {
                 if memory.bytes() != level.entry_bytes() {

@@ -59,9 +59,11 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &VdevParamsPage,
     ) -> Result<Progress, Error> {
+        self.own(Command::VdevCreate, rd)?;
+        self.own(Command::VdevCreate, &pdev)?;
+        self.own(Command::VdevCreate, vdev)?;
         let command = Command::VdevCreate;
         self.require(command)?;
-        super::not_empty(command, vdev)?;
         let at = self.put(command, page, params)?;
         let args = [rd.pa().raw(), pdev.pa().raw(), vdev.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(vdev.base()), args);
@@ -82,6 +84,9 @@ impl<P: Platform> Channel<P> {
         pdev: PdevName,
         vdev: &VdevGranule,
     ) -> Result<Progress, Error> {
+        self.own(Command::VdevDestroy, rd)?;
+        self.own(Command::VdevDestroy, &pdev)?;
+        self.own(Command::VdevDestroy, vdev)?;
         let call = Self::vdev_args(Command::VdevDestroy, rd, pdev, vdev.name());
         // SAFETY: the command touches no memory but the object's own.
         unsafe { self.start(&call) }
@@ -95,6 +100,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](Status::ErrorInput) when `vdev` is no such object; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
     pub fn vdev_get_state(&self, vdev: VdevName) -> Result<VdevState, Error> {
+        self.own(Command::VdevGetState, &vdev)?;
         let call = Call::new(Command::VdevGetState, Subject::Pa(vdev.pa()), [vdev.pa().raw()]);
         Ok(VdevState::from(code(self.ask_to_the_end(&call)?.x1())))
     }
@@ -108,6 +114,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](Status::ErrorDevice) when none is in progress, or the objects do not belong together; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
     /// assignment.
     pub fn vdev_abort(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+        self.own(Command::VdevAbort, rd)?;
+        self.own(Command::VdevAbort, &pdev)?;
+        self.own(Command::VdevAbort, &vdev)?;
         self.vdev_call(Command::VdevAbort, rd, pdev, vdev)
     }
 
@@ -126,6 +135,9 @@ impl<P: Platform> Channel<P> {
         buffers: &mut DevCommBuffers<'_>,
         answer: (DevCommStatus, u64),
     ) -> Result<DevCommExit, Error> {
+        self.own(Command::VdevCommunicate, rd)?;
+        self.own(Command::VdevCommunicate, &pdev)?;
+        self.own(Command::VdevCommunicate, &vdev)?;
         let objects = [rd.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
         self.communicate(Command::VdevCommunicate, vdev.pa(), objects, buffers, answer)
     }
@@ -139,6 +151,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](Status::ErrorDevice) unless it is unlocked and idle, and of this physical device; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
     /// assignment.
     pub fn vdev_lock(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+        self.own(Command::VdevLock, rd)?;
+        self.own(Command::VdevLock, &pdev)?;
+        self.own(Command::VdevLock, &vdev)?;
         self.vdev_call(Command::VdevLock, rd, pdev, vdev)
     }
 
@@ -151,6 +166,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](Status::ErrorDevice) unless it is locked and idle, and of this physical device; [`ErrorNotSupported`](Status::ErrorNotSupported) without device
     /// assignment.
     pub fn vdev_start(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+        self.own(Command::VdevStart, rd)?;
+        self.own(Command::VdevStart, &pdev)?;
+        self.own(Command::VdevStart, &vdev)?;
         self.vdev_call(Command::VdevStart, rd, pdev, vdev)
     }
 
@@ -163,6 +181,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorGranule`](Status::ErrorGranule) while memory of the device is mapped: the address of a granule of it comes along.
     /// [`ErrorDevice`](Status::ErrorDevice) unless it is locked, started or broken, and idle; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
     pub fn vdev_unlock(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Halted<Pa>> {
+        self.own(Command::VdevUnlock, rd)?;
+        self.own(Command::VdevUnlock, &pdev)?;
+        self.own(Command::VdevUnlock, &vdev)?;
         let call = Self::vdev_args(Command::VdevUnlock, rd, pdev, vdev);
         let granule = |reply: Reply| Some(Pa::new(reply.x1()));
         // SAFETY: the command names no memory but the objects'.
@@ -182,6 +203,9 @@ impl<P: Platform> Channel<P> {
         pdev: PdevName,
         vdev: VdevName,
     ) -> Result<(), Error> {
+        self.own(Command::VdevGetInterfaceReport, rd)?;
+        self.own(Command::VdevGetInterfaceReport, &pdev)?;
+        self.own(Command::VdevGetInterfaceReport, &vdev)?;
         self.vdev_call(Command::VdevGetInterfaceReport, rd, pdev, vdev)
     }
 
@@ -202,6 +226,9 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &VdevMeasureParamsPage,
     ) -> Result<(), Error> {
+        self.own(Command::VdevGetMeasurements, rd)?;
+        self.own(Command::VdevGetMeasurements, &pdev)?;
+        self.own(Command::VdevGetMeasurements, &vdev)?;
         let command = Command::VdevGetMeasurements;
         self.require(command)?;
         let at = self.put(command, page, params)?;
@@ -220,6 +247,8 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](Status::ErrorInput) when no request is pending, or it is for another device; [`ErrorDevice`](Status::ErrorDevice) while the virtual device communicates;
     /// [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
     pub fn vdev_complete(&self, rec: RecName, vdev: VdevName) -> Result<(), Error> {
+        self.own(Command::VdevComplete, &rec)?;
+        self.own(Command::VdevComplete, &vdev)?;
         let args = [rec.pa().raw(), vdev.pa().raw()];
         let call = Call::new(Command::VdevComplete, Subject::Pa(vdev.pa()), args);
         // SAFETY: the command names no memory but the objects'.
@@ -240,6 +269,14 @@ impl<P: Platform> Channel<P> {
         stream: Stream,
         peers: Peers,
     ) -> Result<(), Error> {
+        self.own(Command::VdevP2pBind, rd)?;
+        self.own(Command::VdevP2pBind, &rec)?;
+        self.own(Command::VdevP2pBind, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::VdevP2pBind, pdev_2)?;
+        }
+        self.own(Command::VdevP2pBind, &peers.vdev_1)?;
+        self.own(Command::VdevP2pBind, &peers.vdev_2)?;
         let (pdev_1, pdev_2) = stream.devices();
         let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
         let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
@@ -257,6 +294,13 @@ impl<P: Platform> Channel<P> {
     ///
     /// As [`Channel::vdev_p2p_bind`].
     pub fn vdev_p2p_unbind(&self, rd: &Rd, stream: Stream, peers: Peers) -> Result<(), Error> {
+        self.own(Command::VdevP2pUnbind, rd)?;
+        self.own(Command::VdevP2pUnbind, &stream.pdev_1)?;
+        if let Some(pdev_2) = &stream.pdev_2 {
+            self.own(Command::VdevP2pUnbind, pdev_2)?;
+        }
+        self.own(Command::VdevP2pUnbind, &peers.vdev_1)?;
+        self.own(Command::VdevP2pUnbind, &peers.vdev_2)?;
         let (pdev_1, pdev_2) = stream.devices();
         let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
         let args = [rd.pa().raw(), pdev_1, pdev_2, stream.handle, vdev_1.raw(), vdev_2.raw()];

@@ -97,9 +97,10 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         params: &VsmmuParamsPage,
     ) -> Result<Progress, Error> {
+        self.own(Command::VsmmuCreate, rd)?;
+        self.own(Command::VsmmuCreate, vsmmu)?;
         let command = Command::VsmmuCreate;
         self.require(command)?;
-        super::not_empty(command, vsmmu)?;
         let at = self.put(command, page, params)?;
         let args = [rd.pa().raw(), vsmmu.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(vsmmu.base()), args);
@@ -115,6 +116,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the conditions of other statuses are not public.
     pub fn vsmmu_destroy(&self, rd: &Rd, vsmmu: &VsmmuGranule) -> Result<Progress, Error> {
+        self.own(Command::VsmmuDestroy, rd)?;
+        self.own(Command::VsmmuDestroy, vsmmu)?;
         let args = [rd.pa().raw(), vsmmu.pa().raw()];
         let call = Call::new(Command::VsmmuDestroy, Subject::Pa(vsmmu.pa()), args);
         // SAFETY: the command touches no memory but the object's own.
@@ -136,6 +139,10 @@ impl<P: Platform> Channel<P> {
         vsmmu: VsmmuName,
         (pdev, vdev): (PdevName, VdevName),
     ) -> Result<VsmmuEvent, Error> {
+        self.own(Command::VsmmuEventNotify, rd)?;
+        self.own(Command::VsmmuEventNotify, &vsmmu)?;
+        self.own(Command::VsmmuEventNotify, &pdev)?;
+        self.own(Command::VsmmuEventNotify, &vdev)?;
         let (psmmu, rd) = (psmmu.pa().raw(), rd.pa().raw());
         let args = [psmmu, rd, vsmmu.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
         let call = Call::new(Command::VsmmuEventNotify, Subject::Pa(vsmmu.pa()), args);
@@ -166,6 +173,10 @@ impl<P: Platform> Channel<P> {
         vsmmu: VsmmuName,
         devices: (PdevName, VdevName),
     ) -> Result<VsmmuEvent, Error> {
+        self.own(Command::VsmmuEventHandle, rd)?;
+        self.own(Command::VsmmuEventHandle, &vsmmu)?;
+        self.own(Command::VsmmuEventHandle, &devices.0)?;
+        self.own(Command::VsmmuEventHandle, &devices.1)?;
         let reply = self.vsmmu_call(Command::VsmmuEventHandle, rd, vsmmu, devices)?;
         Ok(VsmmuEvent::of(&reply))
     }
@@ -184,6 +195,8 @@ impl<P: Platform> Channel<P> {
         rec: RecName,
         psid: u64,
     ) -> Result<(), Error> {
+        self.own(Command::VsmmuEventComplete, rd)?;
+        self.own(Command::VsmmuEventComplete, &rec)?;
         let args = [psmmu.pa().raw(), rd.pa().raw(), rec.pa().raw(), psid];
         let call = Call::new(Command::VsmmuEventComplete, Subject::Pa(psmmu.pa()), args);
         self.ask_to_the_end(&call).map(|_| ())
@@ -198,6 +211,8 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU is none of the Realm's; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
     pub fn vsmmu_cmd_get(&self, rd: &Rd, vsmmu: VsmmuName) -> Result<VsmmuCmd, Error> {
+        self.own(Command::VsmmuCmdGet, rd)?;
+        self.own(Command::VsmmuCmdGet, &vsmmu)?;
         let args = [vsmmu.pa().raw(), rd.pa().raw()];
         let call = Call::new(Command::VsmmuCmdGet, Subject::Pa(vsmmu.pa()), args);
         Ok(VsmmuCmd::of(&self.ask_to_the_end(&call)?))
@@ -216,6 +231,10 @@ impl<P: Platform> Channel<P> {
         vsmmu: VsmmuName,
         devices: (PdevName, VdevName),
     ) -> Result<VsmmuCmd, Error> {
+        self.own(Command::VsmmuCmdComplete, rd)?;
+        self.own(Command::VsmmuCmdComplete, &vsmmu)?;
+        self.own(Command::VsmmuCmdComplete, &devices.0)?;
+        self.own(Command::VsmmuCmdComplete, &devices.1)?;
         Ok(VsmmuCmd::of(&self.vsmmu_call(Command::VsmmuCmdComplete, rd, vsmmu, devices)?))
     }
 }

@@ -5,13 +5,24 @@ use core::fmt;
 use rmi_abi::desc::BlockSize;
 use rmi_abi::{GranuleSize, Pa, PaRange};
 
-use super::{Busy, Granules, InUse, PhantomData};
+use super::{Busy, Granules, InUse, Machine, PhantomData};
 
 const MEMORY: u64 = 1;
 const SIZE_SHIFT: u32 = 1;
 const TAG_SHIFT: u32 = 3;
 const FIELD: u64 = 0b11;
-const BASE: u64 = !0xfff;
+/// The machine: its low bits below the address, the others above it.
+const LOW_SHIFT: u32 = 5;
+const LOW_BITS: u32 = 7;
+const HIGH_SHIFT: u32 = 52;
+const BASE: u64 = (1 << HIGH_SHIFT) - 0x1000;
+const _: () = assert!(LOW_BITS + (u64::BITS - HIGH_SHIFT) == Machine::BITS);
+
+/// A machine in the bits that the rest of a cell leaves.
+const fn place_machine(machine: Machine) -> u64 {
+    let code = machine.code() as u64;
+    (code & ((1 << LOW_BITS) - 1)) << LOW_SHIFT | (code >> LOW_BITS) << HIGH_SHIFT
+}
 
 /// A block of memory in use, or a number: eight bytes, for those who keep one for every entry of a translation table.
 ///
@@ -53,17 +64,19 @@ impl Cell {
     ///
     /// # Errors
     ///
-    /// The memory comes back unless it is one aligned block of a size that translation tables map.
+    /// The memory comes back unless it is one aligned block of a size that translation tables map, at an address below 2^52.
     pub fn memory(memory: InUse, tag: u8) -> Result<Self, InUse> {
         let size = [BlockSize::Page, BlockSize::Level2, BlockSize::Level1, BlockSize::Level0]
             .into_iter()
             .find(|size| size.bytes(GranuleSize::Size4KiB) == memory.bytes());
         match size {
-            Some(size) if memory.base().is_aligned(memory.bytes()) => {
-                let base = memory.base().raw();
+            Some(size)
+                if memory.base().is_aligned(memory.bytes()) && memory.base().raw() & !BASE == 0 =>
+            {
+                let (base, machine) = (memory.base().raw(), place_machine(memory.machine()));
                 core::mem::forget(memory);
                 let tag = (u64::from(tag) & FIELD) << TAG_SHIFT;
-                Ok(Self(base | tag | size.code() << SIZE_SHIFT | MEMORY))
+                Ok(Self(base | machine | tag | size.code() << SIZE_SHIFT | MEMORY))
             }
             _ => Err(memory),
         }
@@ -89,6 +102,14 @@ impl Cell {
         PaRange::with_size(Pa::new(self.0 & BASE), size.bytes(GranuleSize::Size4KiB)).ok()
     }
 
+    /// The machine whose memory it is; `None` when there is a number.
+    #[must_use]
+    pub fn machine(&self) -> Option<Machine> {
+        let low = self.0 >> LOW_SHIFT & ((1 << LOW_BITS) - 1);
+        let code = u32::try_from(self.0 >> HIGH_SHIFT << LOW_BITS | low).ok()?;
+        self.has_memory().then_some(Machine::from_code(code))
+    }
+
     /// The tag; 0 when there is a number.
     #[must_use]
     pub const fn tag(&self) -> u8 {
@@ -104,9 +125,9 @@ impl Cell {
 
     /// Takes the memory out and leaves the number 0; `None` (and nothing happens) when there is a number.
     pub fn take(&mut self) -> Option<InUse> {
-        let range = self.range()?;
+        let (range, machine) = (self.range()?, self.machine()?);
         self.0 = 0;
-        Some(Granules { range, hand: PhantomData::<Busy> })
+        Some(Granules { range, machine, hand: PhantomData::<Busy> })
     }
 }
 
@@ -140,9 +161,13 @@ mod tests {
     use super::*;
 
     fn block(base: u64, bytes: u64) -> InUse {
+        block_of(Machine::REAL, base, bytes)
+    }
+
+    fn block_of(machine: Machine, base: u64, bytes: u64) -> InUse {
+        let range = PaRange::with_size(Pa::new(base), bytes).unwrap();
         // SAFETY: no test touches the memory.
-        let host =
-            unsafe { Undelegated::from_raw(PaRange::with_size(Pa::new(base), bytes).unwrap()) };
+        let host = unsafe { Undelegated::of_machine(machine, range) };
         host.into_delegated().into_use()
     }
 
@@ -159,16 +184,17 @@ mod tests {
     proptest! {
         #![proptest_config(cases())]
         #[test]
-        fn what_goes_in_comes_out(page in 0u64..1 << 36, level in 0u32..4, tag in 0u8..4, other in 0u8..4) {
+        fn what_goes_in_comes_out(page in 0u64..1 << 40, level in 0u32..4, tag in 0u8..4, other in 0u8..4, machine in 0u32..1 << 19) {
+            let machine = Machine::from_code(machine);
             let bytes = 0x1000u64 << (9 * level);
             let base = (page << 12) & !(bytes - 1);
-            let mut cell = Cell::memory(block(base, bytes), tag).unwrap();
+            let mut cell = Cell::memory(block_of(machine, base, bytes), tag).unwrap();
             let range = PaRange::with_size(Pa::new(base), bytes).unwrap();
             prop_assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), tag, None));
             cell.set_tag(other);
-            prop_assert_eq!((cell.range(), cell.tag()), (Some(range), other));
+            prop_assert_eq!((cell.range(), cell.tag(), cell.machine()), (Some(range), other, Some(machine)));
             let memory = cell.take().unwrap();
-            prop_assert_eq!(memory.range(), range);
+            prop_assert_eq!((memory.range(), memory.machine()), (range, machine));
             free(memory);
             prop_assert_eq!((cell.as_number(), cell.range(), cell.take().is_none()), (Some(0), None, true));
         }
@@ -184,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_no_block_comes_back() {
-        for (base, bytes) in [(0x1000, 0x2000), (0x1000, 0x20_0000)] {
+        for (base, bytes) in [(0x1000, 0x2000), (0x1000, 0x20_0000), (1 << 52, 0x1000)] {
             let memory = Cell::memory(block(base, bytes), 0).unwrap_err();
             assert_eq!((memory.base().raw(), memory.bytes()), (base, bytes));
             free(memory);

@@ -85,7 +85,14 @@ impl GrowingQuarantine {
     /// Returns how many ranges are still, or again, in this one.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
         let waiting = core::mem::take(&mut *self.ranges.lock());
-        for Quarantined { memory, .. } in waiting {
+        for Quarantined { memory, reason } in waiting {
+            if memory.machine() != rmm.machine() {
+                // It waits for a session there; there is room where it was.
+                if let Err(lost) = self.put(Quarantined { memory, reason }) {
+                    drop(lost);
+                }
+                continue;
+            }
             rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
             rmm.return_or_quarantine(memory, &mut home);
         }

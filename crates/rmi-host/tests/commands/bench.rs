@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use rmi_abi::{Dialect, Pa, PaRange};
 use rmi_host::{
-    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Patience, Rd,
+    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, Patience, Rd,
     RecGranule, RecName, Registers, Rmm, SessionOptions, Undelegated,
 };
 
@@ -42,7 +42,8 @@ impl Fake {
 
     /// A channel of a dialect, which does not wait.
     pub(crate) fn channel(&self, dialect: Dialect) -> Channel<Platform<'_>> {
-        Channel::new(Host::new(self, self), dialect, Patience::NONE)
+        // SAFETY: nothing is at stake behind a fake.
+        unsafe { Channel::new(Host::new(self, self), dialect, Patience::NONE) }
     }
 
     /// A session of a dialect of 2.0; what it asked in order to open is forgotten.
@@ -77,13 +78,22 @@ impl Fake {
 
 // SAFETY: there is only simulated memory behind it.
 unsafe impl Conduit for Fake {
+    fn machine(&self) -> Machine {
+        Machine::REAL
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.calls.lock().unwrap().push(registers);
         self.answers.lock().unwrap().pop_front().unwrap_or(*self.always.lock().unwrap())
     }
 }
 
-impl HostAccess for Fake {
+// SAFETY: as for the calls.
+unsafe impl HostAccess for Fake {
+    fn machine(&self) -> Machine {
+        Machine::REAL
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let memory = self.memory.lock().unwrap();
         for (address, byte) in (at.raw()..).zip(into) {

@@ -182,7 +182,7 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
 mod writing {
     #![expect(unsafe_code, reason = "a conduit that writes to a map")]
 
-    use rmi_host::{Channel, Conduit, Host, Patience, Registers};
+    use rmi_host::{Channel, Conduit, Host, Machine, Patience, Registers};
 
     use super::*;
 
@@ -193,6 +193,10 @@ mod writing {
 
     // SAFETY: there is only simulated memory behind it.
     unsafe impl Conduit for Writer<'_> {
+        fn machine(&self) -> Machine {
+            Conduit::machine(self.fake)
+        }
+
         unsafe fn call(&self, registers: Registers) -> Registers {
             self.fake.poke(LIST, self.words);
             // SAFETY: the caller's promise is passed on unchanged.
@@ -203,7 +207,8 @@ mod writing {
     pub(super) type Chan<'f> = Channel<Host<Writer<'f>, &'f Fake>>;
 
     pub(super) fn channel<'f>(fake: &'f Fake, words: &'f [u64]) -> Chan<'f> {
-        Channel::new(Host::new(Writer { fake, words }, fake), BET3, Patience::NONE)
+        // SAFETY: nothing is at stake behind a fake.
+        unsafe { Channel::new(Host::new(Writer { fake, words }, fake), BET3, Patience::NONE) }
     }
 }
 

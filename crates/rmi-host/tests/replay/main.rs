@@ -49,8 +49,7 @@ fn record(dialect: Dialect, redacted: bool) -> (Life, String) {
 /// Lives again on a recording.
 fn replay(text: &str, image: &Image) -> (Life, Replay) {
     let replay = Replay::new(text.parse().unwrap());
-    // Only for the token of memory at the same addresses: it is never called.
-    let memory = model(replay.transcript().dialect()).take_memory();
+    let memory = replay.take_memory(model(replay.transcript().dialect()).options().dram);
     let life = live(Host::new(&replay, &replay), memory, image, |_| {});
     (life, replay)
 }
@@ -82,7 +81,8 @@ fn recording_a_replay_gives_the_recording() {
     let (_, text) = record(dialect, false);
     let replay = Replay::new(text.parse().unwrap());
     let again = Recording::new(&replay, &replay, sink(), dialect);
-    live(Host::new(&again, &again), model(dialect).take_memory(), &IMAGE, |_| {});
+    let memory = replay.take_memory(model(dialect).options().dram);
+    live(Host::new(&again, &again), memory, &IMAGE, |_| {});
     assert_eq!(again.into_sink().into_inner().into_inner(), text);
 }
 

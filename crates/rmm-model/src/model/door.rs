@@ -5,18 +5,27 @@
 #![expect(unsafe_code, reason = "the methods of the door are unsafe by trait")]
 
 use rmi_abi::Pa;
-use rmi_host::{AccessFault, Conduit, HostAccess, Registers, Simulated};
+use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated};
 
 use super::{Cpu, Model};
 
 // SAFETY: the answers are the model's, about memory that only the model has.
 unsafe impl Conduit for Model {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.call_from(0, registers)
     }
 }
 
-impl HostAccess for Model {
+// SAFETY: all that is reached is the model's memory.
+unsafe impl HostAccess for Model {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         self.read_as_host(at, into)
     }
@@ -28,12 +37,21 @@ impl HostAccess for Model {
 
 // SAFETY: as for the model.
 unsafe impl Conduit for Cpu<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.model.call_from(self.number, registers)
     }
 }
 
-impl HostAccess for Cpu<'_> {
+// SAFETY: as for the model.
+unsafe impl HostAccess for Cpu<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine
+    }
+
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         self.model.read_as_host(at, into)
     }

@@ -14,6 +14,6 @@ impl Model {
             return Undelegated::empty();
         }
         // SAFETY: the memory exists only behind this model, which nothing can refer into, and this is the only token ever made of it here.
-        unsafe { Undelegated::from_raw(self.options().dram) }
+        unsafe { Undelegated::of_machine(self.machine, self.options().dram) }
     }
 }

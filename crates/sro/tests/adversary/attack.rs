@@ -10,7 +10,7 @@ use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::command::Rd;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{
-    Conduit, CountingLedger, Discovered, Failed, Host, Ledger, LedgerEvent, Patience,
+    Conduit, CountingLedger, Discovered, Failed, Host, Ledger, LedgerEvent, Machine, Patience,
     QuarantineShelf, Registers, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
@@ -117,6 +117,10 @@ impl Adversary<'_, '_> {
 #[expect(unsafe_code, reason = "a conduit that lies")]
 // SAFETY: there is only simulated memory behind it.
 unsafe impl Conduit for Adversary<'_, '_> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.calls.set(self.calls.get() + 1);
         let fid = rmi_abi::Fid(u32::try_from(registers[0]).unwrap());

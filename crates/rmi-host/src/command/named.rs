@@ -1,0 +1,39 @@
+//! What a command names: memory or an object, on which machine, and where.
+
+use rmi_abi::{Command, Pa};
+
+use crate::channel::Channel;
+use crate::error::{Error, Subject};
+use crate::granules::{Cell, Granules, Hand, Machine};
+use crate::platform::Platform;
+
+/// Something that commands name by an address.
+pub(crate) trait Named {
+    /// The machine, `None` of something that has no memory, and the address.
+    fn place(&self) -> (Option<Machine>, Pa);
+}
+
+impl<H: Hand> Named for Granules<H> {
+    fn place(&self) -> (Option<Machine>, Pa) {
+        ((!self.is_empty()).then_some(self.machine()), self.base())
+    }
+}
+
+impl Named for Cell {
+    fn place(&self) -> (Option<Machine>, Pa) {
+        (self.machine(), self.range().map_or(Pa::new(0), |range| range.base()))
+    }
+}
+
+impl<P: Platform> Channel<P> {
+    /// Refuses what is of another machine, and a token for nothing, whose address is not the caller's.
+    pub(crate) fn own(&self, command: Command, named: &impl Named) -> Result<(), Error> {
+        let (machine, at) = named.place();
+        let subject = Subject::Pa(at);
+        match machine {
+            Some(machine) if machine == self.machine() => Ok(()),
+            Some(_) => Err(Error::OtherMachine { command, subject }),
+            None => Err(Error::argument(command, "the token is for no memory at all", subject)),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Memory, calls and names of one machine never reach another. All of this is safe code.
+#![cfg(feature = "std")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::cell::RefCell;
+
+use rmi_abi::desc::BlockSize;
+use rmi_abi::realm::RealmParams;
+use rmi_abi::rtt::Geometry;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Command, Dialect, GranuleSize, Ipa, PaRange};
+use rmi_host::command::{ShareAt, SharedAccess};
+use rmi_host::linear_map::LinearMap;
+use rmi_host::recording::Recording;
+use rmi_host::remote::{self, OtherMachine};
+use rmi_host::tracing::WriteSink;
+use rmi_host::{
+    Cell, Delegated, Discovered, Error, Host, HostAccess, Machine, Progress, Quarantine,
+    QuarantineReason, QuarantineShelf, Quarantined, Rd, RecGranule, Rmm, SessionError,
+    SessionOptions, Undelegated,
+};
+use rmm_model::{Model, Options};
+
+const PAGE: u64 = 0x1000;
+
+type Session<'m> = Rmm<Host<&'m Model, &'m Model>>;
+
+fn model() -> Model {
+    Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap()
+}
+
+fn open(model: &Model) -> Session<'_> {
+    let found = Discovered::probe(model.host(), SessionOptions::default()).unwrap();
+    assert!(matches!(found.start_activation(), Ok(Progress::Done(_))));
+    found.into_active()
+}
+
+fn page(memory: &mut Undelegated) -> Undelegated {
+    memory.take_front(PAGE).unwrap()
+}
+
+/// A map of memory that stands for the real machine's, at the addresses of the models.
+#[expect(unsafe_code, reason = "the promise that an embedder makes")]
+fn map(bytes: &mut [u8]) -> LinearMap {
+    let base = Options::new(Dialect::TfRmm2026_07).dram.base();
+    let window = PaRange::with_size(base, bytes.len() as u64).unwrap();
+    // SAFETY: the slice is the window, and outlives the map; no conduit of a test reaches a real RMM.
+    unsafe { LinearMap::new(window, bytes.as_mut_ptr()) }
+}
+
+/// What was refused, for the reason that it is of another machine, before any call.
+fn foreign(model: &Model, calls: u64, error: Error) {
+    assert!(matches!(error, Error::OtherMachine { .. }), "{error}");
+    assert!(error.is_clean());
+    assert_eq!(model.calls(), calls);
+}
+
+#[test]
+fn sound_3_no_session_opens_on_parts_of_two_machines() {
+    let (one, two) = (model(), model());
+    let mut bytes = vec![0xa5; 0x4000];
+    let map = map(&mut bytes);
+
+    let failed = Discovered::probe(Host::new(&one, map), SessionOptions::default()).unwrap_err();
+    assert_eq!(failed.error, SessionError::OtherMachine);
+    let failed = Discovered::probe(Host::new(&one, &two), SessionOptions::default()).unwrap_err();
+    assert_eq!(failed.error, SessionError::OtherMachine);
+    assert_eq!((one.calls(), two.calls()), (0, 0));
+
+    // A conduit that wraps another is of the machine of that, whatever else it is made of.
+    let sink = WriteSink::new(RefCell::new(String::new()));
+    let recording = Recording::new(&one, map, sink, Dialect::TfRmm2026_07);
+    let platform = Host::new(&recording, &recording);
+    let failed = Discovered::probe(platform, SessionOptions::default()).unwrap_err();
+    assert_eq!(failed.error, SessionError::OtherMachine);
+    // This one opens, and the map is never read.
+    let mut memory = one.take_memory();
+    let platform = Host::new(&recording, &one);
+    let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    found.configure(&mut memory).unwrap();
+    let text = recording.sink().get().borrow().clone();
+    assert!(text.contains("call ") && !text.contains("out "), "{text}");
+    assert!(bytes.iter().all(|byte| *byte == 0xa5));
+}
+
+#[test]
+fn sound_3_memory_of_one_machine_is_not_written_delegated_or_donated_in_another() {
+    let (one, two) = (model(), model());
+    let rmm = open(&two);
+    let mut memory = one.take_memory();
+    let mut own = two.take_memory();
+    assert_eq!(memory.range(), own.range());
+    let calls = two.calls();
+
+    let mut page = page(&mut memory);
+    assert!(rmm.write_host(&mut page, 0, b"foreign").is_err());
+    assert!(rmm.read_host(&page, 0, &mut [0; 8]).is_err());
+    let failed = rmm.delegate(page).unwrap_err();
+    foreign(&two, calls, failed.error);
+    assert_eq!((failed.host.bytes(), failed.delegated.bytes()), (PAGE, 0));
+
+    // Delegated there, it is not undelegated here: `two` has host memory at the same address.
+    let delegated = open(&one).delegate(failed.host).unwrap();
+    let failed = rmm.undelegate(delegated).unwrap_err();
+    foreign(&two, calls, failed.error);
+    assert_eq!((failed.host.bytes(), failed.kept.bytes()), (0, PAGE));
+
+    // Neither do tokens of the two become one.
+    let mut front = own.take_front(PAGE).unwrap();
+    let apart = front.append(memory).unwrap_err();
+    let mut apart = apart;
+    let front = apart.merge(front).unwrap_err();
+    assert_eq!((front.machine(), apart.machine()), (two.machine(), one.machine()));
+}
+
+#[test]
+fn sound_3_commands_refuse_pages_objects_and_names_of_another_machine() {
+    let (one, two) = (model(), model());
+    let (here, there) = (open(&one), open(&two));
+    let (mut mine, mut theirs) = (one.take_memory(), two.take_memory());
+    let [rd, root] = [(), ()].map(|()| here.delegate(page(&mut mine)).unwrap());
+    let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(here.dialect());
+    let params = params.unwrap();
+    let calls = (one.calls(), two.calls());
+
+    // A page.
+    let error = here.realm_create(&rd, &mut theirs, &params).unwrap_err();
+    foreign(&one, calls.0, error);
+    // A granule.
+    let error = there.realm_create(&rd, &mut theirs, &params).unwrap_err();
+    foreign(&two, calls.1, error);
+    // An object.
+    assert!(matches!(here.realm_create(&rd, &mut mine, &params), Ok(Progress::Done(_))));
+    let rd = Rd::new(rd);
+    foreign(&two, calls.1, there.realm_activate(&rd).unwrap_err());
+    let error = there.rtt_read_entry(&rd, Ipa::new(0), Level::L0).unwrap_err();
+    foreign(&two, calls.1, error);
+    // Memory to share: of this machine with a Realm of the other, and the other way round.
+    let (size, at) = (
+        (BlockSize::Page, GranuleSize::Size4KiB),
+        ShareAt { rd: &rd, ipa: Ipa::new(1 << 39), access: SharedAccess::MEMORY },
+    );
+    let failed = here.rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();
+    assert!(failed.shared.is_empty() && failed.host.bytes() == PAGE);
+    foreign(&one, one.calls(), failed.error);
+    let failed = there.rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();
+    foreign(&two, calls.1, failed.error);
+    here.realm_activate(&rd).unwrap();
+}
+
+#[test]
+fn sound_3_the_name_of_an_empty_token_names_nothing() {
+    let model = model();
+    let rmm = open(&model);
+    let calls = model.calls();
+    let rd = Rd::new(Delegated::empty());
+    for error in [rmm.realm_terminate(&rd).unwrap_err(), rmm.realm_activate(&rd).unwrap_err()] {
+        assert!(matches!(error, Error::Argument { .. }), "{error}");
+    }
+    let rec = RecGranule::new(Delegated::empty());
+    let error = rmm.rec_destroy(&rec).unwrap_err();
+    assert!(matches!(error, Error::Argument { .. }), "{error}");
+    let status = rmi_abi::psci::PsciReturnCode::Success;
+    let error = rmm.psci_complete(rec.name(), rec.name(), status).unwrap_err();
+    assert!(matches!(error, Error::Argument { .. }), "{error}");
+    assert_eq!(model.calls(), calls);
+}
+
+#[test]
+fn sound_3_a_server_serves_one_machine() {
+    let (one, two) = (model(), model());
+    let (remote, server) = remote::pair(one.machine());
+    std::thread::scope(|scope| {
+        let served = scope.spawn(|| server.serve(&one));
+        let refused: OtherMachine = server.serve(&two).unwrap_err();
+        assert_eq!(refused.served(), one.machine());
+        let sink = WriteSink::new(RefCell::new(String::new()));
+        let mixed = Recording::new(&one, &two, sink, Dialect::TfRmm2026_07);
+        assert!(server.serve(&mixed).is_err());
+
+        let found = Discovered::probe(remote.into_host(), SessionOptions::default()).unwrap();
+        let _ = found.start_activation().unwrap();
+        let rmm = found.into_active();
+        let mut memory = one.take_memory();
+        let delegated = rmm.delegate(page(&mut memory)).unwrap();
+        assert_eq!(rmm.undelegate(delegated).unwrap().machine(), one.machine());
+        assert!(rmm.delegate(two.take_memory()).is_err());
+        drop(rmm);
+        assert_eq!(served.join().unwrap(), Ok(()));
+    });
+    assert_eq!(two.calls(), 0);
+}
+
+#[test]
+fn sound_3_what_is_put_away_comes_back_with_its_machine() {
+    let (one, two) = (model(), model());
+    let (here, there) = (open(&one), open(&two));
+    let shelf = QuarantineShelf::<4>::new();
+    let reason = QuarantineReason::Unclear { command: Command::RttDestroy };
+    let mine = here.delegate(page(&mut one.take_memory())).unwrap();
+    let theirs = there.delegate(page(&mut two.take_memory())).unwrap();
+    let mut cell = Cell::memory(theirs.into_use(), 0).unwrap();
+    assert_eq!(cell.machine(), Some(two.machine()));
+    let theirs = cell.take().unwrap().into_released();
+    for memory in [mine, theirs] {
+        assert!(shelf.put(Quarantined { memory, reason }).is_ok());
+    }
+    assert_eq!(shelf.len(), 2);
+    // Each session gets back its own and leaves the other's.
+    let mut back = Vec::new();
+    assert_eq!(shelf.retry(&here, |memory| back.push(memory.machine())), 1);
+    assert_eq!(back, [one.machine()]);
+}
+
+#[test]
+fn sound_3_a_fresh_machine_is_none_that_there_is() {
+    let (one, two) = (model(), Machine::simulated());
+    assert!(one.machine() != two && two != Machine::REAL && one.machine() != Machine::REAL);
+    assert_eq!(HostAccess::machine(&one), one.machine());
+}
