@@ -193,6 +193,7 @@ pub mod measurement_log;
 pub mod plan;
 pub mod planes;
 pub mod populate;
+mod read_entry;
 pub mod realm;
 pub mod recs;
 pub mod region;

@@ -135,7 +135,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             }
         };
         let served = self.serve_fault(pool, ipa, window, supply, home)?;
-        let Some(aux) = aux.filter(|_| !matches!(served, Served::Contended(_))) else {
+        let is_served = matches!(served, Served::Mapped(_) | Served::Present);
+        let Some(aux) = aux.filter(|_| is_served) else {
             return Ok(served);
         };
         let granule = self.rmm.granule_size().bytes();

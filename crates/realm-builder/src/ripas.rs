@@ -82,6 +82,8 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
                 .rtt_set_ripas(&self.rd, rec, left)
                 .inspect_err(|error| self.doubt_hidden(error, left))
                 .map_err(|error| stop(error.into(), left.base()))?;
+            // What the RMM has changed is not DESTROYED.
+            self.trust_ripas(left.base(), top);
             left = IpaRange::new(top, left.top()).unwrap_or(IpaRange::empty(top));
         }
         Ok(())

@@ -13,15 +13,20 @@ use crate::map::{Mapping, Supply};
 use crate::plan;
 use crate::planes::leaf;
 use crate::realm::{Alive, Realm};
-use crate::shadow::{Shadow, tag};
+use crate::shadow::tag;
 
 /// How a fault was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
     /// By mapping this range, which contains the address, and perhaps more around it; enter the REC again.
     Mapped(IpaRange),
-    /// Not at all: memory is mapped there. Another REC faulted there first, or the RIPAS is not RAM; enter the REC again.
+    /// Not at all: memory is mapped there, for another REC faulted there first. Enter the REC again.
     Present,
+    /// Not at all: the RIPAS of this entry is DESTROYED, because the host has taken memory away there
+    /// ([`Realm::reclaim`], [`Realm::evacuate`]) that the Realm had not given up. No memory was asked for. The
+    /// Realm cannot go on at this address: a REC that is entered again faults again, until another REC of the
+    /// Realm asks for a change of the RIPAS. A host that gives no such Realm time stops it.
+    Destroyed(IpaRange),
     /// Not yet: another thread works on the Realm's memory in this range, and went on for longer than
     /// [`Patience`](rmi_host::Patience) allows to wait. Nothing was done there. Enter the REC again: it
     /// faults again if it has to.
@@ -140,8 +145,12 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call, and when there is no memory for the address; otherwise why the address could not be mapped. What
-    /// goes wrong only around it is no error.
+    /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call,
+    /// and when there is no memory for the address; otherwise why the address could not be mapped. What goes
+    /// wrong only around it is no error.
+    ///
+    /// An entry that the host has unmapped before, or of which it is unclear whether it is mapped, is read first
+    /// (RMI_RTT_READ_ENTRY), and mapped only for a fault at itself: around a fault such entries are left out.
     pub fn serve_fault(
         &self,
         pool: &mut Pool<'_>,
@@ -163,9 +172,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             held => held?,
         };
-        if let Some(unsure) = self.unsure_at(page) {
-            // An answer of the RMM left open whether this is mapped. To enter the REC again would be to fault here for ever.
-            self.unmap_range(pool.pages().list, unsure, home)?;
+        // What is not certain would otherwise be faulted at for ever.
+        if let Some(destroyed) = self.settle_entry(page, home)? {
+            return Ok(Served::Destroyed(destroyed));
         }
         let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
         let no_memory =
@@ -200,7 +209,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mapping = self.map_all(pool, staged, &mut supply);
         let mapped = IpaRange::with_size(staged.base(), mapping.taken).unwrap_or(staged);
         let beside = self.map_all(pool, before, &mut supply);
-        if !mapped.contains(page) || self.unsure_at(page).is_some() {
+        if !mapped.contains(page) || !self.is_mapped(page) {
             return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
         }
         // The fault is served. What fails from here on is met again by another fault.
@@ -210,7 +219,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         while more
             && let Some(void) = {
                 let shadow = self.shadow.lock();
-                next_void(&shadow, from, around.top())
+                shadow.next_free(from, around.top())
             }
         {
             from = void.top();
@@ -220,19 +229,19 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(Served::Mapped(mapped))
     }
 
-    /// The block at a page, if it is not certain that it is mapped.
-    fn unsure_at(&self, page: Ipa) -> Option<IpaRange> {
+    /// Whether it is certain that a page is mapped.
+    fn is_mapped(&self, page: Ipa) -> bool {
         let shadow = self.shadow.lock();
-        let at = shadow.walk(page, Level::L3)?;
-        let unsure = shadow.memory(at).is_some() && shadow.look(at).tag() != tag::SURE;
-        unsure.then(|| at.range())
+        let at = shadow.walk(page, Level::L3);
+        at.is_some_and(|at| shadow.memory(at).is_some() && shadow.look(at).tag() == tag::SURE)
     }
 
-    /// The void run around a page, inside a range; `None` when the page is mapped.
+    /// The run around a page, inside a range, where nothing is mapped and nothing was unmapped; `None` when the
+    /// page is mapped.
     fn void_around(&self, page: Ipa, around: IpaRange) -> Option<IpaRange> {
         let shadow = self.shadow.lock();
         let mut from = around.base();
-        while let Some(void) = next_void(&shadow, from, around.top()) {
+        while let Some(void) = shadow.next_free(from, around.top()) {
             if void.contains(page) {
                 return Some(void);
             }
@@ -338,17 +347,4 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         };
         Err(BuildError::Region { range, problem })
     }
-}
-
-/// The first run of a range where nothing is mapped.
-fn next_void(shadow: &Shadow<'_>, from: Ipa, top: Ipa) -> Option<IpaRange> {
-    let mut base = from;
-    while base < top {
-        match shadow.next_memory(base, top) {
-            Some(at) if at.base <= base => base = at.top(),
-            Some(at) => return IpaRange::new(base, at.base).ok(),
-            None => return IpaRange::new(base, top).ok(),
-        }
-    }
-    None
 }

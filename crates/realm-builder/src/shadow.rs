@@ -7,6 +7,7 @@
 
 mod fold;
 mod planes;
+mod ripas;
 mod shared;
 
 use core::fmt;
@@ -272,7 +273,9 @@ impl<'m> Shadow<'m> {
         if let Some(room) = self.room_mut(at.room) {
             room.live += 1;
             if let Some(place) = room.cells.get_mut(at.index) {
+                let was_unmapped = place.flag();
                 *place = cell;
+                place.set_flag(was_unmapped);
             }
             self.bytes += bytes;
         }
@@ -406,7 +409,7 @@ impl<'m> Shadow<'m> {
             })
             .filter(|at| !matches!(self.look(*at).as_number(), Some(child) if child != 0));
         let (Some(at), Some(number)) = (parent, self.vacant_room()) else { return Err(granule) };
-        let tag = self.look(at).tag();
+        let (tag, was_unmapped) = (self.look(at).tag(), self.look(at).flag());
         let mut block = self.cell_mut(at).and_then(Cell::take);
         let Some(room) = self.room_mut(number) else { return Err(granule) };
         // A free room remembers the next one where a used one has its parent.
@@ -421,6 +424,9 @@ impl<'m> Shadow<'m> {
                     room.live += 1;
                 }
             }
+        }
+        if was_unmapped {
+            room.cells.iter_mut().for_each(|cell| cell.set_flag(true));
         }
         if number == self.fresh {
             self.fresh += 1;
@@ -453,6 +459,7 @@ impl<'m> Shadow<'m> {
         }
         let parent = room.parent;
         let granule = room.granule.take();
+        let was_unmapped = room.cells.iter().any(Cell::flag);
         room.parent = free;
         self.free = number;
         self.tables -= 1;
@@ -460,7 +467,9 @@ impl<'m> Shadow<'m> {
         let index = usize::try_from(index % ENTRIES_PER_TABLE).ok()?;
         let parent = self.room_mut(parent)?;
         parent.live -= 1;
-        *parent.cells.get_mut(index)? = Cell::VACANT;
+        let place = parent.cells.get_mut(index)?;
+        *place = Cell::VACANT;
+        place.set_flag(was_unmapped);
         Some(granule)
     }
 

@@ -313,6 +313,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
             *from = at.top();
             let memory = shadow.take(at).unwrap_or_default();
+            shadow.flag_unmapped(at, true);
             homeward.doubt = doubt;
             // It touches the run.
             let homeless = homeward.run.merge(memory.into_released());

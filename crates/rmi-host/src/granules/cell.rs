@@ -11,12 +11,14 @@ const MEMORY: u64 = 1;
 const SIZE_SHIFT: u32 = 1;
 const TAG_SHIFT: u32 = 3;
 const FIELD: u64 = 0b11;
-/// The machine: its low bits below the address, the others above it.
+const FLAG: u64 = 1 << 63;
+/// The machine: its low bits below the address, the others above it and below the flag.
 const LOW_SHIFT: u32 = 5;
 const LOW_BITS: u32 = 7;
 const HIGH_SHIFT: u32 = 52;
+const HIGH_BITS: u32 = 63 - HIGH_SHIFT;
 const BASE: u64 = (1 << HIGH_SHIFT) - 0x1000;
-const _: () = assert!(LOW_BITS + (u64::BITS - HIGH_SHIFT) == Machine::BITS);
+const _: () = assert!(LOW_BITS + HIGH_BITS == Machine::BITS);
 
 /// A machine in the bits that the rest of a cell leaves.
 const fn place_machine(machine: Machine) -> u64 {
@@ -28,6 +30,8 @@ const fn place_machine(machine: Machine) -> u64 {
 ///
 /// A block is 4 KiB, 2 MiB, 1 GiB or 512 GiB, aligned to that. It carries a tag of two bits that means what its keeper wants. A cell is a token like [`InUse`]: memory comes out of it
 /// once, and a cell that is dropped with memory in it leaks that and counts it.
+///
+/// Beside that, every cell has a flag for its keeper, which stays when memory comes out.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -89,7 +93,7 @@ impl Cell {
     /// The number; `None` when there is memory.
     #[must_use]
     pub fn as_number(&self) -> Option<u32> {
-        if self.has_memory() { None } else { u32::try_from(self.0 >> 1).ok() }
+        if self.has_memory() { None } else { u32::try_from((self.0 & !FLAG) >> 1).ok() }
     }
 
     /// The memory; `None` when there is a number.
@@ -106,7 +110,7 @@ impl Cell {
     #[must_use]
     pub fn machine(&self) -> Option<Machine> {
         let low = self.0 >> LOW_SHIFT & ((1 << LOW_BITS) - 1);
-        let code = u32::try_from(self.0 >> HIGH_SHIFT << LOW_BITS | low).ok()?;
+        let code = u32::try_from((self.0 & !FLAG) >> HIGH_SHIFT << LOW_BITS | low).ok()?;
         self.has_memory().then_some(Machine::from_code(code))
     }
 
@@ -123,7 +127,19 @@ impl Cell {
         }
     }
 
-    /// Takes the memory out and leaves the number 0; `None` (and nothing happens) when there is a number.
+    /// The flag; false in a new cell.
+    #[must_use]
+    pub const fn flag(&self) -> bool {
+        self.0 & FLAG != 0
+    }
+
+    /// Changes the flag.
+    pub const fn set_flag(&mut self, flag: bool) {
+        self.0 = if flag { self.0 | FLAG } else { self.0 & !FLAG };
+    }
+
+    /// Takes the memory out and leaves the number 0, with the same flag; `None` (and nothing happens) when
+    /// there is a number.
     pub fn take(&mut self) -> Option<InUse> {
         let (range, machine) = (self.range()?, self.machine()?);
         self.0 = 0;
@@ -184,7 +200,7 @@ mod tests {
     proptest! {
         #![proptest_config(cases())]
         #[test]
-        fn what_goes_in_comes_out(page in 0u64..1 << 40, level in 0u32..4, tag in 0u8..4, other in 0u8..4, machine in 0u32..1 << 19) {
+        fn what_goes_in_comes_out(page in 0u64..1 << 40, level in 0u32..4, tag in 0u8..4, other in 0u8..4, machine in 0u32..1 << 18, flag: bool) {
             let machine = Machine::from_code(machine);
             let bytes = 0x1000u64 << (9 * level);
             let base = (page << 12) & !(bytes - 1);
@@ -197,13 +213,18 @@ mod tests {
             prop_assert_eq!((memory.range(), memory.machine()), (range, machine));
             free(memory);
             prop_assert_eq!((cell.as_number(), cell.range(), cell.take().is_none()), (Some(0), None, true));
+            prop_assert_eq!(cell.flag(), flag);
+            cell.set_flag(false);
+            prop_assert!(!cell.flag());
         }
 
         #[test]
         fn a_number_is_no_memory(number: u32, tag: u8) {
             let mut cell = Cell::number(number);
             cell.set_tag(tag);
+            cell.set_flag(tag & 1 == 0);
             prop_assert_eq!((cell.as_number(), cell.range(), cell.tag()), (Some(number), None, 0));
+            prop_assert_eq!(cell.flag(), tag & 1 == 0);
             prop_assert!(cell.take().is_none());
         }
     }

@@ -28,11 +28,11 @@ impl Machine {
     pub const REAL: Self = Self(0);
 
     /// Bits of a code.
-    pub(crate) const BITS: u32 = 19;
+    pub(crate) const BITS: u32 = 18;
 
     /// A machine that is only played, by this process or another. No pointer of this program reaches its memory.
     ///
-    /// 524,287 of them have different numbers; after that numbers come again. Simulated memory can be confused without harm to the program's own.
+    /// 262,143 of them have different numbers; after that numbers come again. Simulated memory can be confused without harm to the program's own.
     #[must_use]
     pub fn simulated() -> Self {
         const NUMBERS: u32 = (1 << Machine::BITS) - 1;

@@ -1,0 +1,68 @@
+//! Asking the RMM about an entry of which the host is not sure: what it maps, or whether its RIPAS is DESTROYED.
+
+use rmi_abi::rtt::{Level, Ripas, RttEntryState};
+use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::{Error, Platform, QuarantineReason, Subject, Undelegated, Violation};
+
+use crate::realm::Realm;
+use crate::shadow::tag;
+
+/// Address bits of an entry as RMI_RTT_READ_ENTRY returns it, below those that depend on its format.
+const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Finds out about the entry of a page that is held: with one RMI_RTT_READ_ENTRY if an answer of the RMM
+    /// left open whether it is mapped, or if the host unmapped it and its RIPAS may be DESTROYED since; with no
+    /// call otherwise. Says where the RIPAS is DESTROYED, if it is.
+    ///
+    /// Memory that turns out not to be mapped goes to `home`.
+    pub(crate) fn settle_entry(
+        &self,
+        page: Ipa,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Option<IpaRange>, Error> {
+        let (at, memory, state) = {
+            let shadow = self.shadow.lock();
+            let Some(at) = shadow.walk(page, Level::L3) else { return Ok(None) };
+            let memory = shadow.memory(at);
+            let state = memory.map_or(tag::SURE, |_| shadow.look(at).tag());
+            if state == tag::SURE && !shadow.may_be_destroyed(at) {
+                return Ok(None);
+            }
+            (at, memory, state)
+        };
+        let entry = self.rmm.rtt_read_entry(&self.rd, at.base, at.level)?;
+        let mapped = entry.state == RttEntryState::Data && entry.level == Some(at.level);
+        let same = memory.is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
+        let mut lost = None;
+        {
+            let mut shadow = self.shadow.lock();
+            match (memory, mapped, entry.state) {
+                (Some(_), true, _) if same => shadow.mark(at, tag::SURE),
+                (Some(_), _, RttEntryState::Void) if state != tag::SURE => lost = shadow.take(at),
+                (None, _, RttEntryState::Void) => {}
+                _ => {
+                    let (command, subject) = (Command::RttReadEntry, Subject::Ipa(at.base));
+                    let violation = Violation::ForeignMemory;
+                    return Err(Error::violation(command, violation, entry.desc, subject));
+                }
+            }
+            shadow.flag_unmapped(at, entry.ripas == Ripas::Destroyed);
+        }
+        if let Some(memory) = lost {
+            let unclear = QuarantineReason::Unclear { command: Command::RttDataMap };
+            let doubt = Some(unclear).filter(|_| state != tag::NAMED);
+            self.take_back(memory.into_released(), doubt, home);
+        }
+        Ok((entry.ripas == Ripas::Destroyed).then(|| at.range()))
+    }
+
+    /// Notes that the RMM has changed the RIPAS of a range: it is not DESTROYED there.
+    pub(crate) fn trust_ripas(&self, base: Ipa, top: Ipa) {
+        let mut from = base;
+        while from < top {
+            let reached = self.shadow.lock().trust_ripas(from, top);
+            from = if reached > from { reached } else { top };
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where the RIPAS may be DESTROYED: the entries that the host unmapped, and those that replaced them.
+//!
+//! The host does not keep the RIPAS. It becomes DESTROYED where the host unmaps what was RAM, and stays so until
+//! the Realm asks for a change. So entries that were unmapped are flagged, until the RMM has told their RIPAS or
+//! changed it.
+
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
+
+use super::{At, Shadow, planes};
+
+impl Shadow<'_> {
+    /// Flags an entry that the host has unmapped, or takes the flag away.
+    pub(crate) fn flag_unmapped(&mut self, at: At, flag: bool) {
+        if let Some(cell) = self.cell_mut(at) {
+            cell.set_flag(flag);
+        }
+    }
+
+    /// Whether an entry was unmapped and its RIPAS may be DESTROYED since, whatever it maps now.
+    pub(crate) fn may_be_destroyed(&self, at: At) -> bool {
+        self.look(at).flag()
+    }
+
+    /// Takes the flags of the entries from `from` on away, up to the end of a table or to the next one; says up
+    /// to where. At most 512 entries.
+    pub(crate) fn trust_ripas(&mut self, from: Ipa, top: Ipa) -> Ipa {
+        let Some(at) = self.walk(from, Level::L3) else { return top };
+        if at.base < from {
+            return at.top();
+        }
+        let bytes = at.level.entry_bytes();
+        let Some(room) = self.room_mut(at.room) else { return top };
+        let mut reached = at.base;
+        for cell in room.cells.get_mut(at.index..).unwrap_or_default() {
+            let Some(end) = reached.checked_add(bytes).filter(|end| *end <= top) else {
+                return top;
+            };
+            if cell.as_number().is_some_and(planes::is_table) {
+                break;
+            }
+            cell.set_flag(false);
+            reached = end;
+        }
+        reached
+    }
+
+    /// The first run of a range where nothing is mapped and no RIPAS is in doubt. For ranges of one leaf table.
+    pub(crate) fn next_free(&self, from: Ipa, top: Ipa) -> Option<IpaRange> {
+        let mut run = IpaRange::empty(from);
+        let mut next = from;
+        while next < top {
+            let Some(at) = self.walk(next, Level::L3) else { break };
+            let is_free = self.is_void(at) && !self.may_be_destroyed(at);
+            match (is_free, run.is_empty()) {
+                (true, true) => run = IpaRange::new(next, at.top().min(top)).ok()?,
+                (true, false) => run = IpaRange::new(run.base(), at.top().min(top)).ok()?,
+                (false, true) => {}
+                (false, false) => break,
+            }
+            next = at.top();
+        }
+        Some(run).filter(|run| !run.is_empty())
+    }
+}

@@ -1,0 +1,231 @@
+//! Memory that the host takes from a Realm that had not given it up: the RIPAS becomes DESTROYED, and who serves
+//! the faults there is told, instead of entering the REC again for ever.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_sdk::abi::rtt::{Level, Ripas, RttEntryState};
+use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange};
+use realm_sdk::builder::{
+    Active, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
+};
+use realm_sdk::host::inject::{Fault, Injecting, Rule};
+use realm_sdk::host::{
+    CountingLedger, Discovered, Host, Registers, Rmm, SessionOptions, Undelegated,
+};
+use realm_sdk::rec::{Answer, Exit, Rec};
+use realm_sdk::sro::{Pool, PoolStorage, activate};
+use rmm_model::{Action, Model, Options, Script};
+
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 2 << 20;
+
+type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// A Realm of 4 MiB of RAM without memory, of which the first half has a table of pages, with a REC.
+struct Bench<'p> {
+    realm: Realm<'p, 'p, Machine<'p>, Active>,
+    rec: Rec,
+    pool: Pool<'p>,
+    memory: Undelegated,
+    model: &'p Model,
+}
+
+impl Bench<'_> {
+    fn map(&mut self, ipa: u64, bytes: u64) {
+        let _ = self.memory.take_front(self.memory.base().raw().wrapping_neg() % bytes);
+        let memory = self.memory.take_front(bytes).unwrap();
+        self.realm
+            .map(&mut self.pool, Ipa::new(ipa), memory)
+            .map_err(|failed| failed.error)
+            .unwrap();
+    }
+
+    fn reclaim(&mut self, range: IpaRange) {
+        let done = self.realm.reclaim(&mut self.pool, range, &mut |_| {}).unwrap();
+        assert_eq!(done, Reclaimed::Whole);
+    }
+
+    /// Serves a fault, and says how many calls that took.
+    fn serve(&mut self, ipa: u64) -> (Served, u64) {
+        let before = self.model.calls();
+        let memory = &mut self.memory;
+        let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(4 * PAGE));
+        let window = range(0, 2 * BLOCK);
+        let served = self
+            .realm
+            .serve_fault(&mut self.pool, Ipa::new(ipa), window, &mut supply, &mut |_| {})
+            .unwrap();
+        (served, self.model.calls() - before)
+    }
+
+    /// A fault that no memory is taken for.
+    fn serve_without_memory(&mut self, ipa: u64) -> (Served, u64) {
+        let left = self.memory.bytes();
+        let served = self.serve(ipa);
+        assert_eq!(self.memory.bytes(), left, "memory was taken");
+        served
+    }
+
+    fn ripas(&self, ipa: u64) -> (RttEntryState, Ripas) {
+        let rmm = self.realm.rmm();
+        let entry = rmm.rtt_read_entry(self.realm.rd(), Ipa::new(ipa), Level::L3).unwrap();
+        (entry.state, entry.ripas)
+    }
+}
+
+fn with_realm(
+    dialect: Dialect,
+    script: Vec<Action>,
+    (rule, fault): (Rule, Fault),
+    act: impl FnOnce(&mut Bench<'_>),
+) {
+    let model = Model::new(Options::new(dialect).range_capable()).unwrap();
+    let door = Injecting::by_rule(&model, rule, fault);
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let page = memory.take_front(PAGE).unwrap();
+    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut storage = RealmStorage::<16, 4>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    realm.make_tables(&mut pool, range(0, BLOCK), Level::L3).unwrap();
+    for part in [range(0, BLOCK), range(BLOCK, BLOCK)] {
+        assert_eq!(rmm.rtt_init_ripas(realm.rd(), part), Ok(part.top()));
+    }
+    let mut realm = realm.populated();
+    let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
+    let rec = realm.create_rec(&mut pool, &start).unwrap();
+    model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let rec = Rec::new(rec, page, realm.geometry());
+    let mut bench = Bench { realm, rec, pool, memory, model: &model };
+    act(&mut bench);
+    let Bench { realm, rec, mut pool, .. } = bench;
+    assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
+}
+
+fn never() -> (Rule, Fault) {
+    (Rule::any().nth(u64::MAX), Fault::Instead([0; 8]))
+}
+
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
+#[test]
+fn a_load_of_a_page_that_was_taken_away_is_not_served_for_ever() {
+    let load = Action::Load { ipa: Ipa::new(PAGE), bytes: 8 };
+    for dialect in DIALECTS {
+        with_realm(dialect, vec![load], never(), |bench| {
+            bench.map(0, 4 * PAGE);
+            bench.reclaim(range(PAGE, PAGE));
+            let mut answer = Answer::resume();
+            for _ in 0..2 {
+                let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
+                let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
+                let page = fault.page().raw();
+                // One call, which tells the RIPAS.
+                let destroyed = Served::Destroyed(range(PAGE, PAGE));
+                assert_eq!(bench.serve_without_memory(page), (destroyed, 1));
+                answer = fault.retry();
+            }
+            assert_eq!(bench.ripas(PAGE), (RttEntryState::Void, Ripas::Destroyed));
+        });
+    }
+}
+
+#[test]
+fn what_the_realm_makes_ram_again_is_served_at_no_extra_cost() {
+    let script = vec![
+        Action::ipa_state_set(Ipa::new(PAGE), Ipa::new(3 * PAGE), Ripas::Ram, 1),
+        Action::Load { ipa: Ipa::new(PAGE), bytes: 8 },
+        Action::psci_system_off(),
+    ];
+    for dialect in DIALECTS {
+        with_realm(dialect, script.clone(), never(), |bench| {
+            bench.map(0, 8 * PAGE);
+            bench.reclaim(range(PAGE, 2 * PAGE));
+            let rmm = bench.realm.rmm();
+            let event = bench.rec.enter(rmm, Answer::resume()).unwrap();
+            let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
+            let (asked, rec) = (change.range(), change.rec());
+            bench.realm.set_ripas_to(&mut bench.pool, rec, asked, Ripas::Ram).unwrap();
+            let event = bench.rec.enter(rmm, change.accept()).unwrap();
+            let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
+            // Both pages and the rest of the table, each delegated and mapped by two calls: none was spent
+            // on reading entries.
+            let mapped = Served::Mapped(range(PAGE, 2 * PAGE));
+            assert_eq!(bench.serve(fault.page().raw()), (mapped, 4));
+            let event = bench.rec.enter(rmm, fault.retry()).unwrap();
+            assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+        });
+    }
+}
+
+#[test]
+fn memory_is_not_mapped_around_a_fault_where_it_was_taken_away() {
+    with_realm(Dialect::TfRmm2026_07, vec![], never(), |bench| {
+        bench.map(0, 4 * PAGE);
+        bench.reclaim(range(PAGE, PAGE));
+        bench.reclaim(range(3 * PAGE, PAGE));
+        let (served, _) = bench.serve(5 * PAGE);
+        assert_eq!(served, Served::Mapped(range(4 * PAGE, BLOCK - 4 * PAGE)));
+        assert_eq!(bench.realm.memory_at(Ipa::new(3 * PAGE)), None);
+        // What is mapped there all the same is of no use to the Realm.
+        bench.map(PAGE, PAGE);
+        let destroyed = Served::Destroyed(range(PAGE, PAGE));
+        assert_eq!(bench.serve_without_memory(PAGE), (destroyed, 1));
+    });
+}
+
+#[test]
+fn what_was_taken_away_is_known_through_folding_and_splitting() {
+    with_realm(Dialect::TfRmm2026_07, vec![], never(), |bench| {
+        bench.map(0, BLOCK);
+        bench.map(BLOCK, BLOCK);
+        bench.reclaim(range(0, BLOCK));
+        bench.reclaim(range(BLOCK, BLOCK));
+        // The table of pages is folded into one entry, and the entry of a block is split into pages.
+        let folded =
+            bench.realm.fold(&mut bench.pool, range(0, BLOCK), FoldPolicy::BlocksAndVoid).unwrap();
+        assert_eq!(folded.void, 1);
+        bench.realm.make_tables(&mut bench.pool, range(BLOCK, PAGE), Level::L3).unwrap();
+        let whole = Served::Destroyed(range(0, BLOCK));
+        assert_eq!(bench.serve_without_memory(7 * PAGE), (whole, 1));
+        let page = Served::Destroyed(range(BLOCK + 7 * PAGE, PAGE));
+        assert_eq!(bench.serve_without_memory(BLOCK + 7 * PAGE), (page, 1));
+    });
+}
+
+#[test]
+fn a_mapping_that_was_unclear_and_made_is_not_destroyed() {
+    let unclear = [0, 0xdead_beef_f001, 0, 0, 0, 0, 0, 0];
+    for (fault, made) in [(Fault::Afterwards(unclear), true), (Fault::Instead(unclear), false)] {
+        let rule = Rule::command(Command::RttDataMap, Dialect::TfRmm2026_07).nth(0);
+        with_realm(Dialect::TfRmm2026_07, vec![], (rule, fault), |bench| {
+            let Bench { realm, pool, memory, .. } = bench;
+            let mut home = 0;
+            let mut fault = |home: &mut u64| {
+                let mut supply = |_: IpaRange| memory.take_front(PAGE);
+                let keep = &mut |memory: Undelegated| *home += memory.bytes();
+                realm.serve_fault(pool, Ipa::new(PAGE), range(PAGE, PAGE), &mut supply, keep)
+            };
+            assert!(fault(&mut home).is_err());
+            let served = if made { Served::Present } else { Served::Mapped(range(PAGE, PAGE)) };
+            assert_eq!(fault(&mut home), Ok(served));
+            assert_eq!(fault(&mut home), Ok(Served::Present));
+            assert_eq!(home, if made { 0 } else { PAGE });
+            assert_eq!(bench.ripas(PAGE), (RttEntryState::Data, Ripas::Ram));
+        });
+    }
+}
