@@ -8,6 +8,7 @@ use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, PaRange};
 use rmi_host::Platform;
 use sro::Pool;
+use sro::sort::sort_by_key;
 
 use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
 use crate::realm::{Alive, New, Realm};
@@ -43,7 +44,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         regions: &mut [Region<'_>],
         limits: Limits,
     ) -> Cost {
-        regions.sort_unstable_by_key(|region| region.ipa);
+        sort_by_key(regions, |region| region.ipa);
         merge(regions);
         let create = self.missing_for(regions, u64::MAX) as u64;
         let delegate = table_delegation(pool, create, limits);

@@ -5,6 +5,7 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Command, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
+use sro::sort::sort_by_key;
 
 use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
@@ -99,7 +100,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         bytes: u64,
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<u64, BuildError> {
-        regions.sort_unstable_by_key(|region| region.ipa);
+        sort_by_key(regions, |region| region.ipa);
         self.check(regions)?;
         merge(regions);
         let granule = self.rmm.granule_size().bytes();

@@ -59,6 +59,8 @@ pub mod operation;
 pub mod pool;
 pub mod rec;
 pub mod set;
+#[doc(hidden)]
+pub mod sort;
 
 pub use activate::{Activated, activate, deactivate};
 pub use donated::Donated;

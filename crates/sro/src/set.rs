@@ -34,6 +34,8 @@ use core::fmt;
 use rmi_abi::{Pa, PaRange};
 use rmi_host::granules::{Granules, Hand};
 
+use crate::sort::sort_by_key;
+
 /// Places for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature `alloc`) a vector, which grows.
 pub trait Places<H: Hand>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
     /// Adds an empty place at the end; `false` when there can be no more.
@@ -95,7 +97,7 @@ pub struct GranuleSet<H: Hand, S> {
 impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
     /// A set in `places`. Memory that they hold, from a set that was there before, belongs to it.
     pub fn new(mut places: S) -> Self {
-        places.as_mut().sort_unstable_by_key(|place| (place.is_empty(), place.base()));
+        sort_by_key(places.as_mut(), |place| (place.is_empty(), place.base()));
         let len = places.as_ref().iter().take_while(|place| !place.is_empty()).count();
         Self { places, len, hand: core::marker::PhantomData }
     }

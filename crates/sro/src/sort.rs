@@ -1,0 +1,68 @@
+//! A sort that does not recurse and cannot panic, for lists that an embedder lends.
+
+/// Sorts by a key, in place: heapsort, in O(n log n) steps and with a bounded stack. Elements with
+/// equal keys may change places.
+///
+/// For the crates of this family. `core`'s `sort_unstable_by_key` recurses.
+pub fn sort_by_key<T, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
+    for root in (0..list.len() / 2).rev() {
+        sift_down(list, root, &key);
+    }
+    let mut heap = list;
+    // The largest of the heap goes to its end.
+    while let Some(last) = heap.len().checked_sub(1) {
+        if let Ok([first, last]) = heap.get_disjoint_mut([0, last]) {
+            core::mem::swap(first, last);
+        }
+        let Some((_, rest)) = heap.split_last_mut() else { return };
+        heap = rest;
+        sift_down(heap, 0, &key);
+    }
+}
+
+/// Moves the element at `at` down until neither of its children, at 2n + 1 and 2n + 2, is larger.
+fn sift_down<T, K: Ord>(heap: &mut [T], mut at: usize, key: &impl Fn(&T) -> K) {
+    loop {
+        let child = |n: usize| {
+            let index = at.checked_mul(2)?.checked_add(n)?;
+            heap.get(index).map(|element| (key(element), index))
+        };
+        let Some((_, largest)) = child(1).max(child(2)) else { return };
+        match heap.get_disjoint_mut([at, largest]) {
+            Ok([parent, child]) if key(parent) < key(child) => core::mem::swap(parent, child),
+            _ => return,
+        }
+        at = largest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::sort_by_key;
+
+    proptest! {
+        #[test]
+        fn sorts_as_core_does(mut list: Vec<(u8, u32)>) {
+            let mut expected = list.clone();
+            expected.sort_unstable();
+            sort_by_key(&mut list, |element| *element);
+            prop_assert_eq!(list, expected);
+        }
+
+        #[test]
+        fn only_the_key_orders(mut list: Vec<(u8, u32)>) {
+            let mut elements = list.clone();
+            sort_by_key(&mut list, |(key, _)| *key);
+            prop_assert!(list.is_sorted_by_key(|(key, _)| *key));
+            elements.sort_unstable();
+            list.sort_unstable();
+            prop_assert_eq!(list, elements);
+        }
+    }
+}
