@@ -1,0 +1,38 @@
+//! The platform: what the SDK has for bare metal.
+
+use realm_sdk::builder::Realm;
+use realm_sdk::host::linear_map::LinearMap;
+use realm_sdk::host::{Host, NullLedger, QuarantineShelf, Rmm};
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use realm_sdk::host::smc::SmcConduit;
+
+/// Stands in for the SMC instruction where there is none, so that the image can be checked there.
+#[cfg(not(target_arch = "aarch64"))]
+pub(crate) enum SmcConduit {}
+
+#[cfg(not(target_arch = "aarch64"))]
+mod nowhere {
+    #![expect(unsafe_code, reason = "a conduit is an unsafe trait")]
+
+    use realm_sdk::host::{Conduit, Machine, Registers};
+
+    // SAFETY: there is no value of this type, so no call is ever made.
+    unsafe impl Conduit for super::SmcConduit {
+        unsafe fn call(&self, _: Registers) -> Registers {
+            match *self {}
+        }
+        fn machine(&self) -> Machine {
+            match *self {}
+        }
+    }
+}
+
+/// SMC instructions, a linear map, no ledger, and a small quarantine.
+pub(crate) type BareMetal = Host<SmcConduit, LinearMap, NullLedger, QuarantineShelf<16>>;
+
+/// A session.
+pub(crate) type Session = Rmm<BareMetal>;
+
+/// A Realm in the state `S`.
+pub(crate) type BareMetalRealm<'r, S> = Realm<'r, 'r, BareMetal, S>;

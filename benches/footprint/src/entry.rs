@@ -1,0 +1,58 @@
+//! The entry of the image and its panic handler.
+//!
+//! `_start` keeps the exported functions from being removed, and tells `cargo xtask budgets` which
+//! they are: its callees.
+#![cfg(target_os = "none")]
+#![expect(unsafe_code, reason = "the section of the entry is named")]
+
+use core::arch::global_asm;
+use core::panic::PanicInfo;
+
+global_asm!(
+    ".section .text._start, \"ax\"",
+    ".globl _start",
+    ".type _start, %function",
+    "_start:",
+    "bl footprint_open",
+    "bl footprint_close",
+    "bl footprint_pool",
+    "bl footprint_add",
+    "bl footprint_drain",
+    "bl footprint_create",
+    "bl footprint_populate",
+    "bl footprint_create_rec",
+    "bl footprint_activate",
+    "bl footprint_tear_down",
+    "bl footprint_map",
+    "bl footprint_fault",
+    "bl footprint_reclaim",
+    "bl footprint_share",
+    "bl footprint_unshare",
+    "bl footprint_to_shared",
+    "bl footprint_to_private",
+    ".size _start, . - _start",
+);
+
+#[cfg(feature = "virtual-cpus")]
+global_asm!(
+    ".section .text._start, \"ax\"",
+    ".globl _start_virtual_cpus",
+    ".type _start_virtual_cpus, %function",
+    "_start_virtual_cpus:",
+    "bl footprint_enter",
+    "bl footprint_run",
+    "bl footprint_psci",
+    "bl footprint_set_ripas",
+    "bl footprint_load_interrupts",
+    "bl footprint_save_interrupts",
+    ".size _start_virtual_cpus, . - _start_virtual_cpus",
+);
+
+/// `cargo xtask budgets` counts the functions that get here. Not inlined, so that it finds it.
+#[panic_handler]
+#[inline(never)]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}
