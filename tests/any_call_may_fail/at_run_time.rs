@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::rtt::Level;
 use realm_sdk::abi::{Command, ResultWord, Status};
+use realm_sdk::host::conduit::NO_ANSWER;
 use realm_sdk::host::inject::Fault;
 
 use crate::life::{Course, Ending, Life};
@@ -114,6 +115,7 @@ fn lies() {
         faults.push(Fault::Afterwards(answer(word(status), 0)));
     }
     faults.push(Fault::Scribble { seed: 7 });
+    faults.push(Fault::Afterwards(NO_ANSWER));
     here_and_there(&faults, 13, |life| life);
 }
 

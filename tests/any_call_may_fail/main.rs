@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::{Dialect, ResultWord, Status};
 use realm_sdk::host::Registers;
+use realm_sdk::host::conduit::{NO_ANSWER, NOT_SENT};
 use realm_sdk::host::inject::Fault;
 
 fn word(status: Status) -> u64 {
@@ -140,6 +141,22 @@ fn the_call_works_and_the_answer_lies() {
             Status::Incomplete,
         ] {
             at_every_call(dialect, Fault::Afterwards(answer(word(status), 0)));
+        }
+    }
+}
+
+/// The call works or does not, and nobody hears of it; or it is known that it was never made.
+#[test]
+fn sound_2_no_answer_at_any_call() {
+    for dialect in DIALECTS {
+        at_every_call(dialect, Fault::Afterwards(NO_ANSWER));
+        at_every_call(dialect, Fault::Instead(NO_ANSWER));
+        at_every_call(dialect, Fault::Instead(NOT_SENT));
+    }
+    for [x0, ..] in [NO_ANSWER, NOT_SENT] {
+        for at in (0..120).step_by(5) {
+            let life = Life::new(Dialect::TfRmm2026_07).dying(at, Fault::Instead(answer(x0, 0)));
+            life.live().0.check(&format!("no answers from call {at} on, {x0:#x}"));
         }
     }
 }

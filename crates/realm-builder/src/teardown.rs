@@ -219,7 +219,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 Err(error) => error,
             };
             failures += 1;
-            let is_gone = error.is_not_supported() || failures > FAILURES;
+            let is_gone = error.is_not_supported()
+                || matches!(error, Error::NoAnswer { sent: false, .. })
+                || failures > FAILURES;
             let here = self.next_place();
             // A second try helps where the first failed for a passing reason.
             let again = stuck == here;

@@ -37,7 +37,7 @@ use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, Dialect, ResultWord, Status};
 
 use crate::access::HostAccess;
-use crate::conduit::{Conduit, Registers};
+use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
 use crate::error::{Error, Refusal, Subject, Violation};
 use crate::granules::Machine;
 use crate::ledger::Ledger;
@@ -385,6 +385,11 @@ impl<P: Platform> Channel<P> {
         let registers: Registers = [u64::from(fid.0), a1, a2, a3, a4, a5, a6, a7];
         // SAFETY: the caller's promise is passed on unchanged.
         let [x0, outputs @ ..] = unsafe { self.platform.conduit().call(registers) };
+        let ([no_answer, ..], [not_sent, ..]) = (NO_ANSWER, NOT_SENT);
+        if x0 == no_answer || x0 == not_sent {
+            let (command, subject) = (call.command, call.subject);
+            return Err(Error::NoAnswer { command, subject, sent: x0 == no_answer });
+        }
         Ok((ResultWord(x0), Reply { outputs }))
     }
 
@@ -586,8 +591,11 @@ impl<P: Platform> Channel<P> {
                 }
                 Err(Failure::Ended(error)) => return Err(error),
                 Err(Failure::Stuck(pending, error)) => {
+                    let (command, handle) = (pending.command, pending.handle);
+                    let left = Error::abandoned(command, handle, 0, pending.subject);
                     self.drop_pending(pending);
-                    return Err(error);
+                    // The operation had begun: the error must not look as if nothing had happened.
+                    return Err(if error.is_clean() { left } else { error });
                 }
             };
         }

@@ -50,6 +50,39 @@ use crate::granules::Machine;
 /// X0 to X7 of one call. No command of any dialect uses a higher register.
 pub type Registers = [u64; 8];
 
+/// What a conduit returns when it has passed a call on and no answer has come: it is open what the RMM did. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer), which is not clean.
+///
+/// No RMM answers this: 254 in bits 7:0 of X0 is no status, and bits 63:32 are no SMCCC code. Only X0 is looked at.
+///
+/// A conduit over a connection that breaks after the call:
+///
+/// ```
+/// # use rmi_abi::{Command, Dialect};
+/// # use rmi_host::inject::{Fault, Injecting, Rule};
+/// # use rmi_host::{Discovered, Error, Host, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// use rmi_host::conduit::NO_ANSWER;
+/// # let dialect = Dialect::TfRmm2026_07;
+/// # let model = Model::new(Options::new(dialect))?;
+/// # let mut memory = model.take_memory();
+/// # let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
+/// let broken = Injecting::by_rule(&model, rule, Fault::Afterwards(NO_ANSWER));
+/// # let found = Discovered::probe(Host::new(&broken, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
+/// assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }));
+/// // It may be the RMM's, and it is.
+/// assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x4000, 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub const NO_ANSWER: Registers = [0x6e6f_6e65_0000_00fe, 0, 0, 0, 0, 0, 0, 0];
+
+/// What a conduit returns when it has not passed a call on, and never will: the RMM has not seen it. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer) with `sent` false, which is clean.
+///
+/// A conduit that is not certain returns [`NO_ANSWER`].
+pub const NOT_SENT: Registers = [0x6e6f_6e65_0000_00fd, 0, 0, 0, 0, 0, 0, 0];
+
 /// The only way to reach the RMM.
 ///
 /// A conduit is an instance, so that a model, a recorder or a counter can keep state; it takes `&self`, because calls are made on many CPUs at once.
@@ -66,7 +99,7 @@ pub unsafe trait Conduit {
     /// The machine whose RMM answers.
     fn machine(&self) -> Machine;
 
-    /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left them.
+    /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left them; [`NO_ANSWER`] or [`NOT_SENT`] when it cannot.
     ///
     /// # Safety
     ///

@@ -237,6 +237,16 @@ pub enum Error {
         /// What the command was about.
         subject: Subject,
     },
+    /// No answer came: the way to the RMM is broken, or what is at its other end.
+    #[non_exhaustive]
+    NoAnswer {
+        /// The command.
+        command: Command,
+        /// What the command was about.
+        subject: Subject,
+        /// Whether the call may have reached the RMM. If so, what became of the command is unclear; if not, nothing changed.
+        sent: bool,
+    },
     /// A started operation ended in a way that leaves open what was done.
     Unclear(Refusal),
     /// An operation could be neither finished nor undone. It stays in the RMM, and what it is about stays blocked.
@@ -340,7 +350,11 @@ impl Error {
     pub const fn is_clean(&self) -> bool {
         !matches!(
             self,
-            Self::Violation { .. } | Self::Unclear(_) | Self::Abandoned { .. } | Self::Access(_)
+            Self::Violation { .. }
+                | Self::Unclear(_)
+                | Self::NoAnswer { sent: true, .. }
+                | Self::Abandoned { .. }
+                | Self::Access(_)
         )
     }
 
@@ -374,6 +388,7 @@ impl Error {
             Self::Unsupported { command, .. }
             | Self::Exhausted { command, .. }
             | Self::Violation { command, .. }
+            | Self::NoAnswer { command, .. }
             | Self::NeedMemory { command, .. }
             | Self::Abandoned { command, .. }
             | Self::OtherMachine { command, .. }
@@ -405,6 +420,15 @@ impl fmt::Display for Error {
             }
             Self::Violation { command, violation, value, subject } => {
                 write!(f, "{command} for {subject}: the RMM reported {violation} ({value:#x})")
+            }
+            Self::NoAnswer { command, subject, sent: true } => {
+                write!(f, "{command} for {subject}: no answer came; what the RMM did is unclear")
+            }
+            Self::NoAnswer { command, subject, sent: false } => {
+                write!(
+                    f,
+                    "{command} for {subject}: the call could not be made; the RMM is out of reach"
+                )
             }
             Self::Unclear(refusal) => write!(f, "operation left in an unclear state: {refusal}"),
             Self::NeedMemory { command, bytes, alignment } => {

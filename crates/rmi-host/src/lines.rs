@@ -29,10 +29,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 use std::{fmt, format};
 
-use rmi_abi::{Pa, PaRange, ResultWord};
+use rmi_abi::{Pa, PaRange};
 
 use crate::access::{AccessFault, HostAccess};
-use crate::conduit::{Conduit, Registers, Simulated};
+use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::{Machine, Undelegated};
 use crate::platform::Host;
 
@@ -46,8 +46,8 @@ const LARGEST: u64 = 16 << 20;
 
 /// The door to an RMM behind the line protocol, and to the host memory there. Any number of threads may share one; one line is under way at a time.
 ///
-/// When the other end is gone, or does not make sense, every call is answered with `NOT_SUPPORTED` (all ones), as by firmware without an RMM, and memory cannot be reached;
-/// [`Lines::say`] tells why, from then on. An other end that never answers is waited for.
+/// A call whose line was sent, if only in part, and that has no answer that makes sense returns [`NO_ANSWER`]: the RMM may have carried it out. From then on calls return [`NOT_SENT`], memory
+/// cannot be reached, and [`Lines::say`] tells why. An other end that never answers is waited for.
 pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
@@ -366,13 +366,16 @@ unsafe impl Conduit for Lines {
             let _ = write!(line, " {register:x}");
         }
         let mut ends = self.ends();
+        if ends.gone.is_some() {
+            return NOT_SENT;
+        }
         let answer = ends.say(&line).and_then(|answer| match registers(&answer.words) {
             Some(registers) => Ok(registers),
             None => Err(LinesError::Nonsense { answer: answer.words }),
         });
         answer.unwrap_or_else(|error| {
             ends.gone.get_or_insert(error.why());
-            [ResultWord::NOT_SUPPORTED.0, 0, 0, 0, 0, 0, 0, 0]
+            NO_ANSWER
         })
     }
 }

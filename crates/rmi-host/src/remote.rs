@@ -26,10 +26,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
-use rmi_abi::{Pa, ResultWord};
+use rmi_abi::Pa;
 
 use crate::access::{AccessFault, HostAccess};
-use crate::conduit::{Conduit, Registers};
+use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
 use crate::granules::Machine;
 use crate::platform::Host;
 
@@ -41,6 +41,14 @@ enum Request {
     Write { at: Pa, bytes: Vec<u8>, answer: Sender<Result<(), AccessFault>> },
 }
 
+/// Why a request has no answer.
+enum Unanswered {
+    /// Nobody serves, so nobody has seen it.
+    NotSent,
+    /// Whoever had it is gone.
+    Lost,
+}
+
 /// Makes both ends: a conduit for the host's threads, and what serves it. What is served is that machine.
 #[must_use]
 pub fn pair(machine: Machine) -> (Remote, Server) {
@@ -50,8 +58,8 @@ pub fn pair(machine: Machine) -> (Remote, Server) {
 
 /// The door to an RMM in another thread, and to the host memory behind it. Every clone is as good as the first; any number of threads may share one.
 ///
-/// Calls wait until the server has answered. When there is none any more, calls are answered with `NOT_SUPPORTED` (all ones), as by firmware without an RMM, and memory
-/// cannot be reached.
+/// Calls wait until the server has answered. When it goes away before it has answered, also because its thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When
+/// there is no server any more, calls return [`NOT_SENT`]. In both cases memory cannot be reached.
 #[derive(Clone, Debug)]
 pub struct Remote {
     requests: Sender<Request>,
@@ -65,11 +73,11 @@ impl Remote {
         Host::new(self.clone(), self)
     }
 
-    /// Asks, and waits for the answer; `None` when nobody serves.
-    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Option<T> {
+    /// Asks, and waits for the answer.
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Unanswered> {
         let (sender, receiver) = channel();
-        self.requests.send(request(sender)).ok()?;
-        receiver.recv().ok()
+        self.requests.send(request(sender)).map_err(|_| Unanswered::NotSent)?;
+        receiver.recv().map_err(|_| Unanswered::Lost)
     }
 }
 
@@ -81,16 +89,11 @@ unsafe impl Conduit for Remote {
 
     unsafe fn call(&self, registers: Registers) -> Registers {
         // The promise goes along: the caller waits here until the server has made the call.
-        self.ask(|answer| Request::Call { registers, answer }).unwrap_or([
-            ResultWord::NOT_SUPPORTED.0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ])
+        match self.ask(|answer| Request::Call { registers, answer }) {
+            Ok(answer) => answer,
+            Err(Unanswered::Lost) => NO_ANSWER,
+            Err(Unanswered::NotSent) => NOT_SENT,
+        }
     }
 }
 
@@ -102,8 +105,9 @@ unsafe impl HostAccess for Remote {
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let length = into.len();
-        let bytes =
-            self.ask(|answer| Request::Read { at, length, answer }).ok_or(AccessFault { at })??;
+        let bytes = self
+            .ask(|answer| Request::Read { at, length, answer })
+            .map_err(|_| AccessFault { at })??;
         if bytes.len() != length {
             return Err(AccessFault { at });
         }
@@ -113,7 +117,7 @@ unsafe impl HostAccess for Remote {
 
     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
         let bytes = from.to_vec();
-        self.ask(|answer| Request::Write { at, bytes, answer }).ok_or(AccessFault { at })?
+        self.ask(|answer| Request::Write { at, bytes, answer }).map_err(|_| AccessFault { at })?
     }
 }
 

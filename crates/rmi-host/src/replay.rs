@@ -53,11 +53,11 @@ pub use transcript::{PageImage, RecordedCall, Transcript};
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use rmi_abi::{Pa, PaRange, ResultWord};
+use rmi_abi::{Pa, PaRange};
 use spin::Mutex;
 
 use crate::access::{AccessFault, HostAccess};
-use crate::conduit::{Conduit, Registers, Simulated};
+use crate::conduit::{Conduit, NOT_SENT, Registers, Simulated};
 use crate::granules::{Machine, Undelegated};
 
 use memory::Memory;
@@ -65,7 +65,7 @@ use memory::Memory;
 /// A recording as an RMM: it answers the recorded calls in their order, and host memory is what the host and the recorded RMM wrote there, zero before.
 ///
 /// The first call that differs from the recorded one, in its registers or in the memory that it shows to the RMM, ends the replay: it and all calls after it are answered
-/// with `NOT_SUPPORTED` (all ones), and [`Replay::divergence`] tells what happened.
+/// with [`NOT_SENT`], and [`Replay::divergence`] tells what happened.
 ///
 /// A host whose calls came from several CPUs makes them in another order next time; such recordings are to be read rather than replayed. Memory that the RMM
 /// wiped when it gave it back is not wiped here.
@@ -182,7 +182,7 @@ unsafe impl Conduit for Replay {
                 Err(divergence) => state.divergence = Some(divergence),
             }
         }
-        [ResultWord::NOT_SUPPORTED.0, 0, 0, 0, 0, 0, 0, 0]
+        NOT_SENT
     }
 }
 

@@ -39,7 +39,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use rmi_abi::Dialect;
 use rmi_abi::trace::{CallDisplay, ResultDisplay};
 
-use crate::conduit::{Conduit, Registers, Simulated};
+use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::Machine;
 
 /// Where the lines of a trace go. Called on any CPU, after each call.
@@ -111,16 +111,16 @@ unsafe impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
             return answer;
         }
         let call = CallDisplay::new(self.dialect(), &registers);
+        let ([x0, ..], [no_answer, ..], [not_sent, ..]) = (answer, NO_ANSWER, NOT_SENT);
         match call.command() {
+            _ if x0 == no_answer => self.sink.line(format_args!("{call} = no answer")),
+            _ if x0 == not_sent => self.sink.line(format_args!("{call} = not sent")),
             Some(command) => {
                 let result =
                     ResultDisplay::new(self.dialect(), command, &answer).of_call(&registers);
                 self.sink.line(format_args!("{call} = {result}"));
             }
-            None => {
-                let [x0, ..] = answer;
-                self.sink.line(format_args!("{call} = {x0:#x}"));
-            }
+            None => self.sink.line(format_args!("{call} = {x0:#x}")),
         }
         answer
     }

@@ -2,12 +2,14 @@
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use rmi_abi::{Dialect, Pa, PaRange};
+use rmi_abi::{Command, Dialect, Pa, PaRange};
+use rmi_host::conduit::NOT_SENT;
 use rmi_host::replay::{Replay, Transcript};
 use rmi_host::{
-    AccessFault, Conduit, CountingLedger, Discovered, HostAccess, Machine, SessionOptions, remote,
+    AccessFault, Conduit, CountingLedger, Discovered, Error, HostAccess, Machine, Registers,
+    SessionOptions, remote,
 };
-use rmm_model::{Model, Options};
+use rmm_model::{GranuleState, Model, Options};
 
 const ROUNDS: usize = if cfg!(miri) { 2 } else { 100 };
 
@@ -78,16 +80,88 @@ fn call(door: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
 
 #[expect(unsafe_code, reason = "memory that is not of this program")]
 #[test]
-fn nobody_at_the_other_end_is_no_rmm() {
+fn sound_2_a_call_to_nobody_was_not_sent() {
     let (remote, server) = remote::pair(Machine::simulated());
     drop(server);
-    assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), [u64::MAX, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), NOT_SENT);
     let at = Pa::new(0x8000_0000);
     // SAFETY: nothing of this program is at stake.
     let read = unsafe { remote.read(at, &mut [0; 8]) };
     // SAFETY: as above.
     let written = unsafe { remote.write(at, &[0; 8]) };
     assert_eq!((read, written), (Err(AccessFault { at }), Err(AccessFault { at })));
+}
+
+/// Makes the call it is told of, and dies before it answers.
+struct Dying<'m> {
+    model: &'m Model,
+    fid: u64,
+}
+
+#[expect(unsafe_code, reason = "a conduit passes the caller's promise on")]
+mod dying {
+    use super::*;
+
+    // SAFETY: the answers are the model's.
+    unsafe impl Conduit for Dying<'_> {
+        fn machine(&self) -> Machine {
+            self.model.machine()
+        }
+
+        unsafe fn call(&self, registers: Registers) -> Registers {
+            // SAFETY: the caller's promise is passed on unchanged.
+            let answer = unsafe { self.model.call(registers) };
+            assert_ne!(registers[0], self.fid, "a panic on purpose");
+            answer
+        }
+    }
+
+    // SAFETY: the memory is the model's.
+    unsafe impl HostAccess for Dying<'_> {
+        fn machine(&self) -> Machine {
+            self.model.machine()
+        }
+
+        unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+            // SAFETY: the caller's promise is passed on unchanged.
+            unsafe { self.model.read(at, into) }
+        }
+
+        unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+            // SAFETY: the caller's promise is passed on unchanged.
+            unsafe { self.model.write(at, from) }
+        }
+    }
+}
+
+#[test]
+fn sound_2_memory_is_the_rmms_when_its_server_dies_after_the_call() {
+    let dialect = Dialect::TfRmm2026_07;
+    let model = Model::new(Options::new(dialect)).unwrap();
+    let mut memory = model.take_memory();
+    let (remote, server) = remote::pair(model.machine());
+    let fid = Command::GranuleRangeDelegate.fid(dialect).unwrap().0.into();
+    let dying = Dying { model: &model, fid };
+    std::thread::scope(|scope| {
+        let serving = scope.spawn(move || server.serve(&dying));
+        let found = Discovered::probe(remote.into_host(), SessionOptions::default()).unwrap();
+        let _ = found.start_activation().unwrap();
+        let rmm = found.into_active();
+        let failed = rmm.delegate(memory.take_front(0x2000).unwrap()).unwrap_err();
+        assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }), "{failed:?}");
+        assert!(!failed.error.is_clean() && failed.error.status().is_none());
+        assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x2000, 0));
+        let state = model.granule_state(failed.delegated.base());
+        assert_eq!(state, Some(GranuleState::Delegated));
+
+        // The server is gone with its thread. What it is asked now, it has not seen.
+        assert!(serving.join().is_err());
+        let failed = rmm.delegate(memory.take_front(0x2000).unwrap()).unwrap_err();
+        assert!(matches!(failed.error, Error::NoAnswer { sent: false, .. }), "{failed:?}");
+        assert!(failed.error.is_clean() && !failed.error.is_not_supported());
+        assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0, 0x2000));
+    });
+    assert_eq!(model.census().delegated, 1);
 }
 
 #[expect(unsafe_code, reason = "memory that is not of this program")]

@@ -12,7 +12,7 @@ use crate::conduit::Registers;
 pub struct Counts {
     /// All calls.
     pub issued: u64,
-    /// Calls that were refused.
+    /// Calls that were refused, or have no answer.
     pub failed: u64,
     /// Calls answered `RMI_BUSY`, to be made again.
     pub busy: u64,
