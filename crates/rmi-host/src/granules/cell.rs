@@ -209,6 +209,8 @@ mod tests {
             prop_assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), tag, None));
             cell.set_tag(other);
             prop_assert_eq!((cell.range(), cell.tag(), cell.machine()), (Some(range), other, Some(machine)));
+            cell.set_flag(flag);
+            prop_assert_eq!((cell.range(), cell.machine(), cell.flag()), (Some(range), Some(machine), flag));
             let memory = cell.take().unwrap();
             prop_assert_eq!((memory.range(), memory.machine()), (range, machine));
             free(memory);
