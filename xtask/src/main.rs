@@ -1,6 +1,8 @@
 //! The project's chores.
 
 mod budgets;
+mod surface;
+mod words;
 
 use std::error::Error;
 use std::path::Path;
@@ -16,6 +18,9 @@ usage: cargo xtask <chore>
 
   budgets [--paths]  text, stack and panics of the images in benches/footprint; fails above a
                      ceiling; --paths: the deepest path of each exported function
+  surface            public items of each library crate, and the largest numbers of parameters
+  words [--places]   words that do not say what they mean; fails if there are any;
+                     --places: where they are
 ";
 
 fn main() -> ExitCode {
@@ -39,15 +44,18 @@ fn run() -> Result<(), Failure> {
         }
         Some(other) => return Err(other.unexpected().into()),
     };
-    let mut with_paths = false;
+    let mut in_detail = false;
     while let Some(argument) = arguments.next()? {
         match argument {
-            Long("paths") if chore == "budgets" => with_paths = true,
+            Long("paths") if chore == "budgets" => in_detail = true,
+            Long("places") if chore == "words" => in_detail = true,
             other => return Err(other.unexpected().into()),
         }
     }
     match chore.as_str() {
-        "budgets" => budgets::run(root, with_paths),
+        "budgets" => budgets::run(root, in_detail),
+        "surface" => surface::run(root),
+        "words" => words::run(root, in_detail),
         other => Err(format!("no chore `{other}`\n{USAGE}").into()),
     }
 }
