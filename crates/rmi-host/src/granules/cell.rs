@@ -142,7 +142,7 @@ impl Cell {
     /// there is a number.
     pub fn take(&mut self) -> Option<InUse> {
         let (range, machine) = (self.range()?, self.machine()?);
-        self.0 = 0;
+        self.0 &= FLAG;
         Some(Granules { range, machine, hand: PhantomData::<Busy> })
     }
 }
