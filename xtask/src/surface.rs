@@ -104,25 +104,21 @@ impl Surface {
             Item::Type(item) => {
                 self.generic(&item.vis, &item.attrs, &item.generics, item.ident.to_string());
             }
-            Item::Fn(item) => {
-                if is_shown(&item.vis, &item.attrs) {
-                    self.items += 1;
-                    self.signature("", &item.sig);
-                }
+            Item::Fn(item) if is_shown(&item.vis, &item.attrs) => {
+                self.items += 1;
+                self.signature("", &item.sig);
             }
             Item::Macro(item) => {
                 let is_exported =
                     item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
                 self.items += usize::from(is_exported && !is_hidden(&item.attrs));
             }
-            Item::Trait(item) => {
-                if is_shown(&item.vis, &item.attrs) {
-                    self.generic(&item.vis, &item.attrs, &item.generics, item.ident.to_string());
-                    self.members += item.items.len();
-                    for member in &item.items {
-                        if let TraitItem::Fn(member) = member {
-                            self.signature(&format!("{}::", item.ident), &member.sig);
-                        }
+            Item::Trait(item) if is_shown(&item.vis, &item.attrs) => {
+                self.generic(&item.vis, &item.attrs, &item.generics, item.ident.to_string());
+                self.members += item.items.len();
+                for member in &item.items {
+                    if let TraitItem::Fn(member) = member {
+                        self.signature(&format!("{}::", item.ident), &member.sig);
                     }
                 }
             }
