@@ -42,9 +42,9 @@ pub(crate) struct Realm {
 }
 
 impl Realm {
-    /// Whether memory at `pa` can be mapped or used as a table.
+    /// Whether memory at `pa` can be mapped or used as a table. As TF-RMM, the width is looked at without LPA2 only: with it, memory that the machine does not have is found out where its granule is.
     pub(crate) fn reaches(&self, pa: Pa) -> bool {
-        pa.raw() < 1 << if self.lpa2 { 52 } else { 48 }
+        self.lpa2 || pa.raw() < 1 << 48
     }
 
     /// A tree by its index; 0 is the primary one.

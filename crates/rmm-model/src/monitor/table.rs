@@ -168,7 +168,8 @@ impl Monitor {
         let tree = realm.tree_mut(index).ok_or(Status::ErrorInput)?;
         let entry = tree.folded(&parent, rtt).map_err(|why| match why {
             FoldError::NotHomogeneous => Answer::walk(index, table.level),
-            FoldError::NoBlocks => Answer::walk(index, table.parent),
+            // As TF-RMM, with this status of auxiliary trees, too.
+            FoldError::NoBlocks => Answer::rtt(table.parent),
         })?;
         tree.prune(&parent, entry);
         self.hand_over(&[rtt], GranuleState::Delegated, 0);

@@ -1,11 +1,11 @@
 //! Translation tables: create, fold, destroy, and what they leave behind.
 
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Pa, Status};
+use rmi_abi::{Command, Dialect, Pa, Status};
 use rmm_model::{GranuleState, Options};
 use zerocopy::IntoBytes;
 
-use crate::host::{DIALECTS, Host, MIB2, PAGE, SHARED, rtt_error};
+use crate::host::{DIALECTS, Host, MIB2, PAGE, Realm, SHARED, rtt_error};
 
 #[test]
 fn a_block_unfolds_and_folds_again() {
@@ -113,4 +113,38 @@ fn void_tables_fold_at_any_level() {
         host.done(Command::RttFold, &[realm.rd, SHARED, level]);
     }
     assert_eq!(host.entry(realm, 0, 0), (0, 0, 0));
+}
+
+/// What is wrong with an address that nothing can have is found out where its granule is looked for: after the walk. Without LPA2 its width
+/// is looked at before, as in TF-RMM.
+#[test]
+fn the_walk_comes_before_the_granule() {
+    const NOWHERE: u64 = 0xffff_ffff_ffff_f000;
+    for lpa2 in [false, true] {
+        let mut options = Options::new(Dialect::TfRmm2026_07);
+        options.features[0] |= u64::from(lpa2) << 8;
+        let host = Host::new(options);
+        let (rd, root, page) = (host.fresh(1), host.fresh(1), host.page());
+        let mut params = host.params(root);
+        params.lpa2 = lpa2;
+        host.write(page, params.encode(host.dialect).unwrap().as_bytes());
+        host.done(Command::RealmCreate, &[rd, page]);
+        let realm = Realm { rd, root };
+        let (source, before) = (host.page(), host.model.census());
+        let without_table = rtt_error(Level::L0);
+        let init = |ipa| host.call(Command::RttDataMapInit, &[rd, NOWHERE, ipa, source, 0])[0];
+        let input = u64::from(u8::from(Status::ErrorInput));
+        assert_eq!(init(PAGE), if lpa2 { without_table } else { input });
+        // The page is read before all that; the Realm's state and the IPA are looked at, too.
+        let unread = [rd, NOWHERE, PAGE, root, 0];
+        host.fails(Status::ErrorInput, Command::RttDataMapInit, &unread);
+        assert_eq!(init(SHARED), input);
+        assert_eq!(host.model.census(), before);
+        for level in 1..=3 {
+            host.table(realm, 0, level);
+        }
+        assert_eq!(init(PAGE), input);
+        host.done(Command::RealmActivate, &[rd]);
+        host.fails(Status::ErrorRealm, Command::RttDataMapInit, &[rd, NOWHERE, PAGE, source, 0]);
+    }
 }
