@@ -288,9 +288,10 @@ impl Rim {
         regions.sort_unstable_by_key(|region| region.ipa);
         merge(regions);
         for region in regions {
+            let range = IpaRange::with_size(region.ipa, region.memory.bytes())?;
             match region.content {
                 Content::Measured(content) => self.add_measured(region.ipa, content, log)?,
-                Content::Unmeasured(_) => self.add_unmeasured(region.range(), log)?,
+                Content::Unmeasured(_) => self.add_unmeasured(range, log)?,
                 Content::Unspecified => {
                     let top = geometry.start_level().max(Level::L1);
                     for run in plan::runs(region.ipa, region.memory.range(), top) {
@@ -329,11 +330,25 @@ impl Rim {
         self.digest
     }
 
-    /// The measurement so far as the RMM keeps it and a Realm reads it: the digest in the low bytes, zeros above.
+    /// The measurement so far as the RMM keeps it: the digest in the low bytes, zeros above.
+    ///
+    /// A Realm does not read it like that: see [`Rim::is_read_as`].
     #[must_use]
-    #[doc(alias = "RSI_MEASUREMENT_READ")]
     pub const fn value(&self) -> [u8; MEASUREMENT_BYTES] {
         self.digest.value()
+    }
+
+    /// Whether this is the measurement that a Realm reads: `registers` are X1 to X8 after `RSI_MEASUREMENT_READ`.
+    ///
+    /// Only the registers that the digest fills are compared, four of a SHA-256: TF-RMM leaves the others as
+    /// the Realm had them.
+    ///
+    /// Source: DEN0137 2.0-bet3, RSI_MEASUREMENT_READ; TF-RMM (July 2026), which writes as many registers as the
+    /// digest has.
+    #[must_use]
+    #[doc(alias = "RSI_MEASUREMENT_READ")]
+    pub fn is_read_as(&self, registers: &[u64; MEASUREMENT_BYTES / 8]) -> bool {
+        Digest::from_registers(self.digest.algorithm(), registers) == Ok(self.digest)
     }
 
     /// The dialect of the RMM.

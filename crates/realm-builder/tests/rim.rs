@@ -2,16 +2,21 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::{Arc, Mutex};
+
 use realm_builder::measurement_log::{Digest, DigestError, MeasurementEvent};
 use realm_builder::rim::RimError;
 use realm_builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region, Rim};
 use rmi_abi::realm::{HashAlgorithm, RealmParams};
 use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rsi::{Command as Rsi, Version};
 use rmi_abi::rtt::{Geometry, Level};
+use rmi_abi::run::RecEnter;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
 use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
-use rmm_model::{Model, Options};
+use rmm_model::{Action, GuestCpu, Model, Options};
 use sro::{Pool, PoolStorage, activate};
+use zerocopy::FromZeros;
 
 /// The digests after each step of the published vectors: create, one level 2 entry to RAM, a measured page, an unmeasured one, a REC.
 const SHA_256: [&str; 5] = [
@@ -279,4 +284,75 @@ fn the_log_of_the_vectors() {
         SHA_256[0]
     );
     assert_eq!(text, expected);
+}
+
+/// A Realm reads as many registers as the digest has; the others stay as they were.
+#[test]
+fn a_realm_reads_no_more_than_the_digest() {
+    const BEFORE: u64 = 0x5555_aaaa_5555_aaaa;
+    for (hash, words) in [(HashAlgorithm::Sha256, 4), (HashAlgorithm::Sha512, 8)] {
+        let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+        let mut memory = model.take_memory();
+        let mut places = PoolStorage::<8>::new();
+        let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
+        let host = Host::new(&model, &model);
+        let found = Discovered::probe(host, SessionOptions::default()).unwrap();
+        let rmm = activate(found, &mut pool).unwrap().rmm;
+        let mut config = RealmConfig::new(40);
+        config.hash = hash;
+        let params = config.validate(rmm.features(), rmm.dialect()).unwrap();
+        let mut rim = Rim::new(&params, rmm.dialect(), &mut |_| {}).unwrap();
+        rim.add_rec(&rec(0x8000_0000, 0), &mut |_| {}).unwrap();
+        let mut storage = RealmStorage::<16, 16>::new();
+        let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
+        let start = RecStart { runnable: true, pc: Ipa::new(0x8000_0000), gprs: [0; 8] };
+        let object = realm.create_rec(&mut pool, &start).unwrap();
+
+        let read = Arc::new(Mutex::new([0; 8]));
+        let (told, mut asked) = (Arc::clone(&read), false);
+        let call = Rsi::MeasurementRead.fid(Version::V1_1).unwrap();
+        let guest = move |cpu: &GuestCpu| {
+            if std::mem::replace(&mut asked, true) {
+                told.lock().unwrap().copy_from_slice(&cpu.x[1..9]);
+                return Action::psci_system_off();
+            }
+            let mut arguments = [BEFORE; 17];
+            arguments[0] = 0;
+            Action::smc(u64::from(call.0), &arguments)
+        };
+        model.set_guest(realm.rd().pa(), 0, Box::new(guest));
+        let realm = realm.activate().unwrap();
+        let mut page = memory.take_front(0x1000).unwrap();
+        rmm.rec_enter(object.granule(), &mut page, &RecEnter::new_zeroed()).unwrap();
+
+        let mut read = *read.lock().unwrap();
+        assert_eq!(read[words..], [BEFORE; 8][words..]);
+        assert!(rim.is_read_as(&read), "{read:x?} of {}", rim.digest());
+        assert_eq!(Digest::from_registers(hash, &read), Ok(rim.digest()));
+        read[words - 1] ^= 1 << 63;
+        assert!(!rim.is_read_as(&read));
+        assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+        pool.drain(&rmm, &mut |_| {});
+        let _ = page.into_raw();
+    }
+}
+
+/// Regions that no RMM could map are refused, with and without content.
+#[test]
+fn regions_that_are_not_aligned_are_not_measured() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let params = params(HashAlgorithm::Sha256);
+    for content in
+        [Content::Unspecified, Content::Measured(&[1; 0x1000]), Content::Unmeasured(&[1; 0x1000])]
+    {
+        let page = memory.take_front(0x1000).unwrap();
+        let mut regions = [Region::new(Ipa::new(0x8000_0800), page, content)];
+        let mut rim = Rim::new(&params, Dialect::TfRmm2026_07, &mut |_| {}).unwrap();
+        let refused = rim.add_regions(&mut regions, params.geometry, &mut |_| {});
+        assert!(matches!(refused, Err(RimError::Range(_))), "{refused:?}");
+        let [region] = regions;
+        let _ = region.into_memory().into_raw();
+    }
 }

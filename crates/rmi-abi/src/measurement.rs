@@ -12,7 +12,7 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// Bytes of a measurement; shorter digests occupy the low bytes, the rest is zero.
+/// Bytes of a measurement as the RMM keeps it and in descriptors; shorter digests occupy the low bytes, the rest is zero. A Realm reads the digest alone.
 pub const MEASUREMENT_BYTES: usize = 64;
 
 /// A measurement descriptor of a DATA granule (type 0), 256 bytes.

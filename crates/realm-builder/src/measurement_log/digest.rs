@@ -40,6 +40,38 @@ impl Digest {
         Ok(digest)
     }
 
+    /// The digest that a Realm reads: `registers` are X1 to X8 after `RSI_MEASUREMENT_READ`, of which only those count that
+    /// a digest of this algorithm fills.
+    ///
+    /// ```
+    /// use realm_builder::measurement_log::Digest;
+    /// use rmi_abi::realm::HashAlgorithm;
+    ///
+    /// let garbage = 0xdead_beef;
+    /// let read = [1, 2, 3, 4, garbage, garbage, garbage, garbage];
+    /// let digest = Digest::from_registers(HashAlgorithm::Sha256, &read)?;
+    /// assert_eq!(digest.as_bytes()[..9], [1, 0, 0, 0, 0, 0, 0, 0, 2]);
+    /// assert_eq!(digest.value()[32..], [0; 32]);
+    /// # Ok::<(), realm_builder::measurement_log::DigestError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DigestError::Algorithm`].
+    #[doc(alias = "RSI_MEASUREMENT_READ")]
+    pub fn from_registers(
+        algorithm: HashAlgorithm,
+        registers: &[u64; MEASUREMENT_BYTES / 8],
+    ) -> Result<Self, DigestError> {
+        let mut digest = Self::zero(algorithm)?;
+        let bytes = digest.as_bytes().len();
+        let read = registers.iter().flat_map(|register| register.to_le_bytes());
+        for (to, from) in digest.value.iter_mut().zip(read).take(bytes) {
+            *to = from;
+        }
+        Ok(digest)
+    }
+
     /// All zeros: what a measurement starts from where the parameters are not measured.
     ///
     /// # Errors
