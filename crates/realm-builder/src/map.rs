@@ -198,7 +198,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(0) => {
                     // The RMM made way for an interrupt.
                     idle = u32::saturating_add(idle, 1);
-                    if let Err(error) = self.still_patient_with(Command::RttDataMap, idle, at) {
+                    if let Err(error) = self.still_patient(Command::RttDataMap, idle, at) {
                         return (taken(at), Err(error.into()));
                     }
                     self.rmm.platform().relax();

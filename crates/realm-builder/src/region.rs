@@ -65,7 +65,8 @@ impl<'c> Region<'c> {
         if bytes == 0 {
             return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
         }
-        if !self.range().is_aligned(granule) || !self.memory.range().is_aligned(granule) {
+        // Before it is a range: an address that is not aligned begins none.
+        if !self.ipa.is_aligned(granule) || !self.memory.range().is_aligned(granule) {
             return Some(RegionProblem::Unaligned);
         }
         if IpaRange::with_size(self.ipa, bytes).is_err() {

@@ -81,13 +81,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         memory: &mut [Undelegated],
     ) -> Result<(), BuildError> {
         let bytes = memory.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
-        let range = IpaRange::with_size(ipa, bytes).unwrap_or(IpaRange::empty(ipa));
-        self.check_protected(range, bytes)?;
         let granule = self.rmm.granule_size().bytes();
-        if !ipa.is_aligned(granule) || memory.iter().any(|piece| !piece.range().is_aligned(granule))
-        {
-            return Err(BuildError::Region { range, problem: RegionProblem::Unaligned });
-        }
+        let range =
+            self.place(ipa, memory.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
+        self.check_protected(range, bytes)?;
         let mut held = self.hold(range, |_| Ok(()))?;
         self.check_void(range)?;
         let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
@@ -309,6 +306,20 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let page =
             IpaRange::with_size(ipa, rmi_abi::address::MIN_GRANULE).unwrap_or(IpaRange::empty(ipa));
         self.make(held, pool, plan::tables(self.geometry, page, level.unwrap_or(Level::L3)))
+    }
+
+    /// Where `bytes` of memory come to lie that is to be mapped at `ipa`; `aligned` says whether the memory is aligned to granules. A range that leaves the address space is empty.
+    pub(crate) fn place(
+        &self,
+        ipa: Ipa,
+        aligned: bool,
+        bytes: u64,
+    ) -> Result<IpaRange, BuildError> {
+        let range = IpaRange::with_size(ipa, bytes).unwrap_or(IpaRange::empty(ipa));
+        match aligned && ipa.is_aligned(self.rmm.granule_size().bytes()) {
+            true => Ok(range),
+            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
+        }
     }
 
     pub(crate) fn check_aligned(&self, range: IpaRange) -> Result<(), BuildError> {

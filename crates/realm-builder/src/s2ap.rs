@@ -75,7 +75,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
                 },
             )?;
             idle = if progress.top > from { 0 } else { idle + 1 };
-            self.still_patient_with(Command::RttSetS2ap, idle, from)
+            self.still_patient(Command::RttSetS2ap, idle, from)
                 .map_err(|error| stop(error.into(), from))?;
             if idle > 0 {
                 self.rmm.platform().relax();

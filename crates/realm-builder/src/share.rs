@@ -51,14 +51,11 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         memory: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
-        let range = IpaRange::with_size(ipa, memory.bytes()).unwrap_or(IpaRange::empty(ipa));
-        let checked = self.check_unprotected(range, memory.bytes());
         let aligned = memory.range().is_aligned(self.rmm.granule_size().bytes());
-        let checked = checked.and(match aligned {
-            true => Ok(()),
-            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
-        });
-        let held = checked.and_then(|()| {
+        let checked = self
+            .place(ipa, aligned, memory.bytes())
+            .and_then(|range| self.check_unprotected(range, memory.bytes()).map(|()| range));
+        let held = checked.and_then(|range| {
             self.hold(range, |shadow| {
                 if let Some((_, piece)) = shadow.shared_in(&range) {
                     let problem = RegionProblem::Overlap { at: piece.base() };
@@ -129,7 +126,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             if bytes == 0 {
                 // The RMM made way for an interrupt.
                 idle = u32::saturating_add(idle, 1);
-                self.still_patient_with(Command::RttUnprotMap, idle, ipa)?;
+                self.still_patient(Command::RttUnprotMap, idle, ipa)?;
                 self.rmm.platform().relax();
                 continue;
             }
@@ -337,7 +334,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 *idle = idle.saturating_add(1);
                 self.rmm.platform().relax();
                 let ipa = done.rest.ipa();
-                (done.rest, self.still_patient(*idle, ipa))
+                (done.rest, self.still_patient(Command::RttUnprotUnmap, *idle, ipa))
             }
             Ok(done) => {
                 *idle = 0;

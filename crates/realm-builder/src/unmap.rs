@@ -149,7 +149,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
                     idle = u32::saturating_add(idle, 1);
-                    result = self.still_patient(idle, reached);
+                    result = self.still_patient(Command::RttDataUnmap, idle, reached);
                 }
                 Err(error) => result = Err(error),
             }
@@ -227,22 +227,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// An RMM that makes no progress would be asked for ever.
-    pub(crate) fn still_patient(&self, idle: u32, at: Ipa) -> Result<(), Error> {
-        self.still_patient_with(Command::RttDataUnmap, idle, at)
-    }
-
-    pub(crate) fn still_patient_with(
-        &self,
-        command: Command,
-        idle: u32,
-        at: Ipa,
-    ) -> Result<(), Error> {
-        if idle <= self.rmm.patience().busy {
-            return Ok(());
+    /// Whether a command that made way `idle` times in a row is issued again: an RMM that makes no progress would be asked for ever.
+    pub(crate) fn still_patient(&self, command: Command, idle: u32, at: Ipa) -> Result<(), Error> {
+        match idle <= self.rmm.patience().busy {
+            true => Ok(()),
+            false => Err(Error::no_progress(command, Subject::Ipa(at))),
         }
-        let subject = Subject::Ipa(at);
-        Err(Error::violation(command, Violation::Progress, at.raw(), subject))
     }
 
     fn is_sure(&self, at: At) -> bool {

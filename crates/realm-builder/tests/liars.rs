@@ -1,12 +1,13 @@
 //! An RMM that answers without doing anything, always the same: nothing goes on for ever, and all memory is accounted for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use realm_builder::{Active, Progress, Realm, RealmConfig, RealmStorage, Terminated};
+use realm_builder::{Active, BuildError, Progress, Realm, RealmConfig, RealmStorage, Terminated};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Discovered, Host, Patience, QuarantineShelf, SessionOptions, Undelegated,
+    CountingLedger, Discovered, Error, Host, Patience, QuarantineShelf, SessionOptions, Subject,
+    Undelegated,
 };
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, activate};
@@ -106,12 +107,30 @@ fn reclaiming_that_makes_no_progress() {
         });
         with_liar(Command::RttDataUnmap, reached, &act);
     }
+    // To stop where it began is what an RMM may do.
+    let act = Act::Alive(|realm, pool, home| {
+        let error = realm.reclaim(pool, range(PAGES, BLOCK), home).unwrap_err();
+        assert_eq!(error, no_progress(Command::RttDataUnmap, PAGES));
+    });
+    with_liar(Command::RttDataUnmap, PAGES, &act);
+}
+
+/// What an RMM is blamed for that makes way for ever: the command that was issued, and no violation.
+fn no_progress(command: Command, ipa: u64) -> BuildError {
+    let error = Error::no_progress(command, Subject::Ipa(Ipa::new(ipa)));
+    assert!(error.is_clean() && error.command() == Some(command));
+    BuildError::Call(error)
 }
 
 #[test]
 fn unsharing_that_makes_no_progress() {
     let act = Act::Alive(|realm, pool, home| {
-        assert!(realm.unshare(pool, range(SHARED, BLOCK), home).is_err());
+        let error = realm.unshare(pool, range(SHARED, BLOCK), home).unwrap_err();
+        assert_eq!(error, no_progress(Command::RttUnprotUnmap, SHARED));
+        assert_eq!(
+            error.to_string(),
+            "RMI_RTT_UNPROT_UNMAP for IPA 0x8000000000 made no progress in all attempts allowed; try again later"
+        );
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
 }
@@ -124,5 +143,10 @@ fn taking_apart_that_makes_no_progress() {
         assert!(ended);
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
+    let shared = Act::Dead(|realm, pool, home| {
+        let error = realm.dismantle(pool, 1000, home).unwrap_err();
+        assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
+    });
+    with_liar(Command::RttUnprotUnmap, SHARED, &shared);
     with_liar(Command::RttDataUnmap, 0, &act);
 }

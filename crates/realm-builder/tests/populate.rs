@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::plan::Limits;
-use realm_builder::{Content, New, Realm, RealmConfig, RealmStorage, Region};
+use realm_builder::{
+    BuildError, Content, New, Realm, RealmConfig, RealmStorage, Region, RegionProblem,
+};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
+use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, Discovered, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
@@ -219,4 +222,33 @@ fn parts_map_what_the_whole_does() {
         let (whole, parts) = maps.split_first().unwrap();
         assert!(parts.iter().all(|part| part == whole));
     }
+}
+
+/// An address in the protected half that begins no granule is not aligned; it is not elsewhere.
+#[test]
+fn an_unaligned_ipa_is_called_unaligned() {
+    let options = Options::new(Dialect::TfRmm2026_07);
+    with_realm(options, Rule::any().nth(u64::MAX), &mut |realm, pool, mut ram| {
+        let unaligned = |problem| {
+            matches!(problem, BuildError::Region { problem: RegionProblem::Unaligned, .. })
+        };
+        let outside = 1 << 39;
+        for (base, is_aligned) in [(0x8000_0800, false), (0x8000_0001, false), (outside, true)] {
+            for content in [Content::Unspecified, Content::Measured(&[1; 0x1000])] {
+                let page = ram.take_front(PAGE).unwrap();
+                let mut regions = [Region::new(Ipa::new(base), page, content)];
+                let error = realm.populate(pool, &mut regions, &mut |_| {}).unwrap_err();
+                assert_eq!(unaligned(error), !is_aligned, "{error}");
+                let [region] = regions;
+                let page = region.into_memory();
+                let refused = realm.map(pool, Ipa::new(base), page).unwrap_err();
+                assert_eq!(unaligned(refused.error), !is_aligned, "{}", refused.error);
+                let shared = Ipa::new(base ^ outside);
+                let refused =
+                    realm.share(pool, shared, refused.kept, SharedAccess::MEMORY).unwrap_err();
+                assert_eq!(unaligned(refused.error), !is_aligned, "{}", refused.error);
+                let _ = refused.host.into_raw();
+            }
+        }
+    });
 }

@@ -375,7 +375,7 @@ impl<P: Platform> Rmm<P> {
 
 /// Why memory is set aside whose undelegation ended like this.
 fn quarantine_reason(error: &Error) -> QuarantineReason {
-    let command = Command::GranuleRangeUndelegate;
+    let command = error.command().unwrap_or(Command::GranuleRangeUndelegate);
     match error {
         Error::Refused(_) | Error::Exhausted { .. } => QuarantineReason::UndelegateRefused {
             status: error.status().unwrap_or(Status::ErrorInput),

@@ -171,7 +171,7 @@ impl core::error::Error for Refusal {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A range command reported an end outside the range, unaligned, or without progress.
+    /// A range command reported an end outside the range or unaligned, or none where it has to make progress.
     Progress,
     /// Memory was reported that was never given, or not at this place.
     ForeignMemory,
@@ -223,6 +223,15 @@ pub enum Error {
         /// [`Status::Busy`] or [`Status::Blocked`].
         status: Status,
         /// What the command was about.
+        subject: Subject,
+    },
+    /// The RMM made way, as it may, and came no further for as many attempts as the caller allows; the last of
+    /// them changed nothing.
+    #[non_exhaustive]
+    NoProgress {
+        /// The command.
+        command: Command,
+        /// Where it stands.
         subject: Subject,
     },
     /// The RMM broke its specification; what became of the command is unclear.
@@ -306,6 +315,12 @@ impl Error {
         Self::Abandoned { command, handle, missing, subject }
     }
 
+    /// A command comes no further.
+    #[must_use]
+    pub const fn no_progress(command: Command, subject: Subject) -> Self {
+        Self::NoProgress { command, subject }
+    }
+
     /// An argument of a command is wrong.
     #[must_use]
     pub const fn argument(command: Command, what: &'static str, subject: Subject) -> Self {
@@ -387,6 +402,7 @@ impl Error {
             Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal.command),
             Self::Unsupported { command, .. }
             | Self::Exhausted { command, .. }
+            | Self::NoProgress { command, .. }
             | Self::Violation { command, .. }
             | Self::NoAnswer { command, .. }
             | Self::NeedMemory { command, .. }
@@ -416,6 +432,12 @@ impl fmt::Display for Error {
                     f,
                     "{command} for {subject} stayed {} for all attempts allowed",
                     status.name()
+                )
+            }
+            Self::NoProgress { command, subject } => {
+                write!(
+                    f,
+                    "{command} for {subject} made no progress in all attempts allowed; try again later"
                 )
             }
             Self::Violation { command, violation, value, subject } => {

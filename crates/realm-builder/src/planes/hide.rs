@@ -103,7 +103,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             // The RMM made way for an interrupt.
             *idle += 1;
             self.rmm.platform().relax();
-            self.still_patient_with(Command::RttAuxProtUnmap, *idle, base)?;
+            self.still_patient(Command::RttAuxProtUnmap, *idle, base)?;
         } else {
             *idle = 0;
         }

@@ -208,7 +208,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                     // The RMM made way for an interrupt.
                     idle += 1;
                     self.rmm.platform().relax();
-                    self.still_patient_with(Command::RttAuxUnprotMap, idle, root.base())?;
+                    self.still_patient(Command::RttAuxUnprotMap, idle, root.base())?;
                 }
                 // That memory is not mapped, for sharing it had an unclear end; other memory is.
                 Err(error)
@@ -270,7 +270,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
         *idle += 1;
         self.rmm.platform().relax();
-        self.still_patient_with(Command::RttAuxUnprotUnmap, *idle, root.base())
+        self.still_patient(Command::RttAuxUnprotUnmap, *idle, root.base())
     }
 }
 

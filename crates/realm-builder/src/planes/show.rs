@@ -54,7 +54,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(at) => {
                     // The RMM made way for an interrupt.
                     idle += 1;
-                    self.still_patient_with(Command::RttAuxProtMap, idle, at)?;
+                    self.still_patient(Command::RttAuxProtMap, idle, at)?;
                     self.rmm.platform().relax();
                 }
                 // The primary tree maps memory there: it is not RAM.
