@@ -7,6 +7,7 @@ use realm_sdk::builder::{Active, Realm};
 use realm_sdk::host::{Channel, Platform, RecName};
 use realm_sdk::rec::exit::{
     Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind, RipasChange,
+    Wait,
 };
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
 use realm_sdk::sro::Pool;
@@ -120,8 +121,11 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         Flow::Enter(Answer::resume())
     }
 
-    fn wait(&mut self, _: bool) -> Flow {
-        self.tell("waits for an interrupt");
+    fn wait(&mut self, wait: Wait) -> Flow {
+        self.tell(&match wait.deadline() {
+            Some(ticks) => format!("waits for an interrupt until {ticks}"),
+            None => "waits for an interrupt".to_owned(),
+        });
         Flow::Stop(Answer::resume())
     }
 
@@ -129,13 +133,13 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         let what = if change.ripas() == Ripas::Ram { "RAM" } else { "empty" };
         self.tell(&format!("wants {} to be {what}", change.range()));
         let devices = &mut *self.devices;
-        Flow::Enter(match devices.realm.set_ripas(devices.pool, change.rec(), change.range()) {
-            Ok(()) => change.accept(),
+        match devices.realm.set_ripas(devices.pool, change.rec(), change.range()) {
+            Ok(()) => Flow::Enter(change.accept()),
             Err(stopped) => {
                 complain!("RIPAS change stopped at {}: {}", stopped.reached, stopped.error);
-                change.reject()
+                change.reject().map_or(Flow::Leave, Flow::Enter)
             }
-        })
+        }
     }
 
     fn psci_request(&mut self, channel: &Channel<P>, request: PsciRequest) -> Flow {

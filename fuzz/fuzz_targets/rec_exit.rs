@@ -5,6 +5,7 @@
 use std::cell::Cell;
 
 use libfuzzer_sys::fuzz_target;
+use rec_runtime::exit::RipasChange;
 use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
@@ -81,9 +82,12 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
                 Ok(answer) => (true, answer),
                 Err(failed) => (true, failed.kept.completed()),
             },
-            Exit::RipasChange(change) => (true, change.reject()),
+            Exit::RipasChange(change) => {
+                (true, change.reject().unwrap_or_else(RipasChange::accept))
+            }
             Exit::S2apChange(change) => (true, change.reject()),
             Exit::HostCall(call) => (true, call.not_supported()),
+            Exit::DeviceRequest(request) => (true, request.reject()),
             _ => (false, Answer::resume()),
         };
         if wants {

@@ -12,7 +12,7 @@ use realm_sdk::host::{
     CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf,
     Rmm, SessionOptions, Undelegated,
 };
-use realm_sdk::rec::exit::PsciNotice;
+use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
@@ -372,7 +372,8 @@ fn first_cpu<P: Platform>(
             Exit::RipasChange(change) => {
                 match realm.set_ripas(pool, change.rec(), change.range()) {
                     Ok(()) => change.accept(),
-                    Err(_) => change.reject(),
+                    // A change to EMPTY that is accepted is asked for again.
+                    Err(_) => change.reject().unwrap_or_else(RipasChange::accept),
                 }
             }
             Exit::HostCall(call) => call.not_supported(),

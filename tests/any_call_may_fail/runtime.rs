@@ -8,7 +8,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::{Platform, Rmm, Undelegated};
-use realm_sdk::rec::exit::PsciNotice;
+use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{Pool, RecObject};
 use rmm_model::{Action, Model, Script};
@@ -368,7 +368,11 @@ fn enter<P: Platform>(
                 if change.ripas() == Ripas::Empty {
                     reclaim(realm, means, range);
                 }
-                if accepted { change.accept() } else { change.reject() }
+                match accepted {
+                    true => change.accept(),
+                    // A change to EMPTY that is accepted is asked for again.
+                    false => change.reject().unwrap_or_else(RipasChange::accept),
+                }
             }
             Exit::Fault(fault) => {
                 faults += 1;

@@ -44,7 +44,7 @@ fn footprint_enter(
     rec: &mut Rec,
     session: &Session,
     answer: Answer,
-) -> Result<Event, Failed<Answer, EnterError>> {
+) -> Result<Event, Failed<Option<Answer>, EnterError>> {
     rec.enter(session, answer)
 }
 
@@ -54,7 +54,7 @@ fn footprint_run(
     session: &Session,
     answer: Answer,
     kick: &Kick,
-) -> Result<Stopped, Failed<Answer, EnterError>> {
+) -> Result<Stopped, Failed<Option<Answer>, EnterError>> {
     rec.run(session, answer, &mut Defaults, kick)
 }
 

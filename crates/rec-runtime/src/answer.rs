@@ -1,22 +1,25 @@
 //! What the host says to a REC at its next entry.
 
+use core::fmt;
+
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 use rmi_host::RecName;
+use sro::ExitNumber;
 
-/// Which exit an answer belongs to: the REC and the number of the exit.
+/// Which exit an answer belongs to: its number, and the REC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) rec: RecName,
-    pub(crate) exit: u64,
+    pub(crate) exit: ExitNumber,
 }
 
 /// An answer to one exit, to be given at the next entry of the same REC.
 ///
 /// Made by the exit that it answers. An exit that wants no answer is answered by [`Answer::resume`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[must_use = "give it to the next entry of the REC"]
 pub struct Answer {
-    pub(crate) ticket: Option<Ticket>,
+    pub(crate) exit: Option<ExitNumber>,
     pub(crate) flags: RecEnterFlags,
     pub(crate) gprs: [u64; RUN_GPRS],
 }
@@ -24,7 +27,13 @@ pub struct Answer {
 impl Answer {
     /// Nothing to say: for the first entry, and after exits that want no answer.
     pub const fn resume() -> Self {
-        Self { ticket: None, flags: RecEnterFlags::empty(), gprs: [0; RUN_GPRS] }
+        Self { exit: None, flags: RecEnterFlags::empty(), gprs: [0; RUN_GPRS] }
+    }
+
+    /// The exit that it answers; `None` for [`Answer::resume`].
+    #[must_use]
+    pub const fn exit(&self) -> Option<ExitNumber> {
+        self.exit
     }
 
     /// Says that the exit is dealt with.
@@ -33,13 +42,23 @@ impl Answer {
     }
 
     pub(crate) const fn with_flags(ticket: Ticket, flags: RecEnterFlags) -> Self {
-        Self { ticket: Some(ticket), flags, gprs: [0; RUN_GPRS] }
+        Self { exit: Some(ticket.exit), flags, gprs: [0; RUN_GPRS] }
     }
 
     pub(crate) const fn with_value(ticket: Ticket, flags: RecEnterFlags, value: u64) -> Self {
         let mut gprs = [0; RUN_GPRS];
         let [x0, ..] = &mut gprs;
         *x0 = value;
-        Self { ticket: Some(ticket), flags, gprs }
+        Self { exit: Some(ticket.exit), flags, gprs }
+    }
+}
+
+impl fmt::Debug for Answer {
+    /// Leaves out the registers: they hold what the Realm is told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("exit", &self.exit)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
     }
 }

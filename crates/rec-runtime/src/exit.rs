@@ -12,22 +12,30 @@
 
 mod abort;
 mod decode;
+mod device;
 mod host_call;
+mod memory_error;
 mod psci;
 mod ripas;
 mod s2ap;
 mod sysreg;
+mod wait;
 
 use rmi_abi::Ipa;
 use rmi_abi::esr::Esr;
 
-pub use abort::{Fault, MmioLoad, MmioStore, SharedFault};
+pub use abort::{Abort, Fault, MmioLoad, MmioStore, SharedFault};
 pub(crate) use decode::decode;
+pub use device::DeviceRequest;
 pub use host_call::HostCall;
+pub use memory_error::MemoryError;
 pub use psci::{PsciNotice, PsciRequest, PsciRequestKind};
 pub use ripas::RipasChange;
 pub use s2ap::S2apChange;
 pub use sysreg::{SysRegRead, SysRegWrite};
+pub use wait::Wait;
+
+use crate::answer::Ticket;
 
 /// Why a REC came back.
 #[derive(Debug)]
@@ -42,18 +50,16 @@ pub enum Exit {
     Fault(Fault),
     /// The Realm touched an unprotected IPA in a way that cannot be emulated. Wants an answer.
     SharedFault(SharedFault),
+    /// Memory answered the Realm with an error. Nothing is missing; the severity says what to do.
+    MemoryError(MemoryError),
+    /// Another abort, which neither a mapping nor an answer mends.
+    Abort(Abort),
     /// The Realm reads a trapped system register. Wants an answer.
     SysRegRead(SysRegRead),
     /// The Realm wrote a trapped system register.
     SysRegWrite(SysRegWrite),
     /// The Realm waits for an interrupt or event.
-    #[non_exhaustive]
-    Wfx {
-        /// Whether it waits for an event (WFE, WFET) rather than an interrupt.
-        is_wfe: bool,
-        /// X0 of the exit: the deadline of WFIT and WFET, where the RMM tells it.
-        deadline: u64,
-    },
+    Wait(Wait),
     /// A physical interrupt for the host; or one of the Realm's timers changed its output.
     Irq,
     /// A fast physical interrupt for the host.
@@ -74,14 +80,8 @@ pub enum Exit {
     },
     /// The Realm asks to change stage 2 permissions of its planes. Wants an answer.
     S2apChange(S2apChange),
-    /// The Realm asks for something about a device. This version assigns no devices: the next entry rejects it.
-    #[non_exhaustive]
-    Device {
-        /// The code of the exit reason, which depends on the dialect.
-        reason: u8,
-        /// The device.
-        vdev_id: u64,
-    },
+    /// The Realm asks for something about a device. Wants an answer.
+    DeviceRequest(DeviceRequest),
     /// A synchronous exception of a class that this version does not decode.
     #[non_exhaustive]
     UnknownSync {
@@ -96,4 +96,38 @@ pub enum Exit {
         /// Its code.
         reason: u8,
     },
+}
+
+impl Exit {
+    /// Whether the REC waits for an answer: whether the exit is a value from which answers are made.
+    #[must_use]
+    pub const fn wants_answer(&self) -> bool {
+        self.ticket().is_some()
+    }
+
+    /// The ticket for the answer. Without a wildcard, so that no variant is forgotten.
+    const fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::MmioLoad(exit) => Some(exit.ticket),
+            Self::MmioStore(exit) => Some(exit.ticket),
+            Self::Fault(exit) => Some(exit.ticket),
+            Self::SharedFault(exit) => Some(exit.ticket),
+            Self::SysRegRead(exit) => Some(exit.ticket),
+            Self::PsciRequest(exit) => Some(exit.ticket),
+            Self::RipasChange(exit) => Some(exit.ticket),
+            Self::HostCall(exit) => Some(exit.ticket),
+            Self::S2apChange(exit) => Some(exit.ticket),
+            Self::DeviceRequest(exit) => Some(exit.ticket),
+            Self::MemoryError(_)
+            | Self::Abort(_)
+            | Self::SysRegWrite(_)
+            | Self::Wait(_)
+            | Self::Irq
+            | Self::Fiq
+            | Self::PsciNotice(_)
+            | Self::SError { .. }
+            | Self::UnknownSync { .. }
+            | Self::Unknown { .. } => None,
+        }
+    }
 }

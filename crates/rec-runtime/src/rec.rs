@@ -1,47 +1,17 @@
 //! A REC that can be entered.
 
-use core::fmt;
-
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::{ExitReason, RecEnter, RecEnterFlags, RecExit};
-use rmi_host::{Channel, Error, Failed, Platform, RecName, Undelegated};
-use sro::RecObject;
+use rmi_abi::run::{RecEnter, RecEnterFlags};
+use rmi_host::{Channel, Failed, Platform, RecName, Undelegated};
+use sro::{Awaiting, RecObject};
 use zerocopy::FromZeros;
 
 use crate::answer::{Answer, Ticket};
 use crate::exit::{Exit, decode};
 use crate::timer::Timers;
 
-/// Why a REC was not entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EnterError {
-    /// The last exit wants an answer and this is none; nothing was called.
-    Unanswered,
-    /// The answer belongs to another REC or to an earlier exit; nothing was called.
-    WrongAnswer,
-    /// The RMM refused.
-    Call(Error),
-}
-
-impl From<Error> for EnterError {
-    fn from(error: Error) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl fmt::Display for EnterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unanswered => f.write_str("the REC's last exit has not been answered"),
-            Self::WrongAnswer => f.write_str("the answer belongs to another exit"),
-            Self::Call(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for EnterError {}
+pub use sro::EnterError;
 
 /// One run of a REC, over.
 #[derive(Debug)]
@@ -67,24 +37,15 @@ pub struct Rec {
     geometry: Geometry,
     traps: RecEnterFlags,
     exits: u64,
-    /// Whether the last exit wants an answer, and what rejects it if nobody gives one that can be given.
-    wants_answer: bool,
-    /// Flags of the next entry that the last exit demands of its own.
-    standing: RecEnterFlags,
 }
 
 impl Rec {
     /// Gives a REC its run page: one granule of host memory. `geometry` is that of its Realm.
+    ///
+    /// What the REC waits for belongs to `object`: an exit that it has left behind still wants its
+    /// answer, and only that one.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
-        Self {
-            object,
-            run,
-            geometry,
-            traps: RecEnterFlags::empty(),
-            exits: 0,
-            wants_answer: false,
-            standing: RecEnterFlags::empty(),
-        }
+        Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0 }
     }
 
     /// The REC, to be destroyed, and its run page.
@@ -104,7 +65,13 @@ impl Rec {
         self.object.mpidr()
     }
 
-    /// Runs so far.
+    /// What the REC waits for before it can be entered.
+    #[must_use]
+    pub const fn awaiting(&self) -> Awaiting {
+        self.object.awaiting()
+    }
+
+    /// Runs so far, since [`Rec::new`].
     #[must_use]
     pub const fn exits(&self) -> u64 {
         self.exits
@@ -116,69 +83,49 @@ impl Rec {
         self.traps.set(RecEnterFlags::TRAP_WFE, wfe);
     }
 
-    fn ticket(&self) -> Ticket {
-        Ticket { rec: self.name(), exit: self.exits }
-    }
-
-    fn check(&self, answer: &Answer) -> Result<(), EnterError> {
-        match answer.ticket {
-            None if self.wants_answer => Err(EnterError::Unanswered),
-            None => Ok(()),
-            Some(ticket) if self.wants_answer && ticket == self.ticket() => Ok(()),
-            Some(_) => Err(EnterError::WrongAnswer),
-        }
-    }
-
     /// Enters the REC and stays in it until its next exit: `RMI_REC_ENTER`.
     ///
-    /// The host has loaded the list registers of the virtual GIC, and interrupts that are to end the run are unmasked at EL3's level.
+    /// The host has loaded the list registers of the virtual GIC, and interrupts that are to end the
+    /// run are unmasked at EL3's level.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
     /// # Errors
     ///
-    /// The answer comes back: [`EnterError::Unanswered`] and [`EnterError::WrongAnswer`] before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is off
-    /// or not active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is running, turned off, or refuses the virtual GIC's state.
+    /// The answer comes back, as the REC did not run: [`EnterError::Unanswered`] and
+    /// [`EnterError::WrongAnswer`] before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when
+    /// the Realm is off or not active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is
+    /// running, turned off, or refuses the virtual GIC's state.
+    ///
+    /// If it is not certain that the REC did not run, because the RMM's answer was lost or is
+    /// garbled, the answer is used up: `kept` is `None`. What the REC waits for now is not known, and
+    /// every later entry is [`EnterError::Unclear`].
     pub fn enter<P: Platform>(
         &mut self,
         channel: &Channel<P>,
         answer: Answer,
-    ) -> Result<Event, Failed<Answer, EnterError>> {
-        if let Err(error) = self.check(&answer) {
-            return Err(Failed::new(answer, error));
-        }
+    ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
         let mut enter = RecEnter::new_zeroed();
-        enter.flags = (answer.flags | self.traps | self.standing).bits();
+        enter.flags = (answer.flags | self.traps).bits();
         enter.gprs = answer.gprs;
-        let record = match channel.rec_enter(self.object.granule(), &mut self.run, &enter) {
-            Ok(record) => record,
-            Err(error) => return Err(Failed::new(answer, error.into())),
-        };
-        self.exits += 1;
-        Ok(self.take_note(&record, channel))
-    }
-
-    fn take_note<P: Platform>(&mut self, record: &RecExit, channel: &Channel<P>) -> Event {
-        let exit = decode(record, channel.dialect(), self.geometry, self.ticket());
-        let reason = ExitReason::decode(record.exit_reason, channel.dialect());
-        self.standing = match exit {
-            // A change of what is no range is rejected.
-            Exit::Unknown { .. } if reason == ExitReason::S2apChange => RecEnterFlags::S2AP_REJECT,
-            Exit::Device { .. } => RecEnterFlags::DEV_MEM_REJECT,
-            _ => RecEnterFlags::empty(),
-        };
-        self.wants_answer = matches!(
-            exit,
-            Exit::MmioLoad(_)
-                | Exit::MmioStore(_)
-                | Exit::Fault(_)
-                | Exit::SharedFault(_)
-                | Exit::SysRegRead(_)
-                | Exit::PsciRequest(_)
-                | Exit::RipasChange(_)
-                | Exit::S2apChange(_)
-                | Exit::HostCall(_)
-        );
-        Event { exit, timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }
+        let (rec, geometry) = (self.name(), self.geometry);
+        let entered =
+            self.object.enter(channel, &mut self.run, &enter, answer.exit, |record, exit| {
+                let ticket = Ticket { rec, exit };
+                let exit = decode(record, channel.dialect(), geometry, ticket);
+                let wants_answer = exit.wants_answer();
+                let pmu_overflow = record.pmu_ovf_status != 0;
+                (Event { exit, timers: Timers::new(record), pmu_overflow }, wants_answer)
+            });
+        match entered {
+            Ok(event) => {
+                self.exits += 1;
+                Ok(event)
+            }
+            Err(error) => {
+                let kept = error.is_clean().then_some(answer);
+                Err(Failed::new(kept, error))
+            }
+        }
     }
 }

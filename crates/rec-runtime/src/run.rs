@@ -2,13 +2,13 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use rmi_abi::esr::Esr;
+use rmi_abi::esr::{AbortSeverity, Esr};
 use rmi_host::{Channel, Failed, Platform};
 
 use crate::answer::Answer;
 use crate::exit::{
-    Exit, Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, RipasChange, S2apChange,
-    SharedFault, SysRegRead, SysRegWrite,
+    DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciNotice,
+    PsciRequest, RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, Wait,
 };
 use crate::rec::{EnterError, Rec};
 use crate::timer::Timers;
@@ -92,6 +92,15 @@ pub trait Handler<P: Platform> {
         Flow::Enter(fault.abort())
     }
 
+    /// Memory answered with an error. By default the REC is entered again only after an error that
+    /// is recoverable, as the Realm takes an abort then.
+    fn memory_error(&mut self, error: MemoryError) -> Flow {
+        match error.severity() {
+            Some(AbortSeverity::Recoverable) => Flow::Enter(Answer::resume()),
+            _ => Flow::Leave,
+        }
+    }
+
     /// A read of a trapped system register.
     fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
         Flow::Enter(read.complete(0))
@@ -104,8 +113,8 @@ pub trait Handler<P: Platform> {
     }
 
     /// The Realm waits for an interrupt or event.
-    fn wait(&mut self, is_wfe: bool) -> Flow {
-        let _ = is_wfe;
+    fn wait(&mut self, wait: Wait) -> Flow {
+        let _ = wait;
         Flow::Stop(Answer::resume())
     }
 
@@ -128,9 +137,13 @@ pub trait Handler<P: Platform> {
         }
     }
 
-    /// The Realm asks to change what a range of its memory is.
+    /// The Realm asks to change what a range of its memory is. By default a change to RAM is
+    /// rejected; a change to EMPTY cannot be, and ends the loop.
     fn ripas_change(&mut self, change: RipasChange) -> Flow {
-        Flow::Enter(change.reject())
+        match change.reject() {
+            Ok(answer) => Flow::Enter(answer),
+            Err(_) => Flow::Leave,
+        }
     }
 
     /// A change of stage 2 permissions.
@@ -143,19 +156,21 @@ pub trait Handler<P: Platform> {
         Flow::Enter(call.not_supported())
     }
 
+    /// The Realm asks for something about a device.
+    fn device_request(&mut self, request: DeviceRequest) -> Flow {
+        Flow::Enter(request.reject())
+    }
+
     /// A system error.
     fn system_error(&mut self, esr: Esr) -> Flow {
         let _ = esr;
         Flow::Leave
     }
 
-    /// Any other exit.
+    /// Any other exit. None of them wants an answer.
     fn other(&mut self, exit: &Exit) -> Flow {
-        match exit {
-            // The entry rejects it of its own.
-            Exit::Device { .. } => Flow::Enter(Answer::resume()),
-            _ => Flow::Leave,
-        }
+        let _ = exit;
+        Flow::Leave
     }
 }
 
@@ -183,7 +198,7 @@ impl Rec {
         mut answer: Answer,
         handler: &mut impl Handler<P>,
         kick: &Kick,
-    ) -> Result<Stopped, Failed<Answer, EnterError>> {
+    ) -> Result<Stopped, Failed<Option<Answer>, EnterError>> {
         loop {
             handler.before_entry(self);
             if kick.take() {
@@ -205,7 +220,8 @@ impl Rec {
                 Exit::SharedFault(fault) => handler.shared_fault(fault),
                 Exit::SysRegRead(read) => handler.sysreg_read(read),
                 Exit::SysRegWrite(write) => handler.sysreg_write(write),
-                Exit::Wfx { is_wfe, .. } => handler.wait(is_wfe),
+                Exit::MemoryError(error) => handler.memory_error(error),
+                Exit::Wait(wait) => handler.wait(wait),
                 Exit::Irq | Exit::Fiq => handler.interrupt(),
                 Exit::PsciRequest(request) => handler.psci_request(channel, request),
                 Exit::PsciNotice(notice) => handler.psci_notice(notice),
@@ -213,7 +229,10 @@ impl Rec {
                 Exit::S2apChange(change) => handler.s2ap_change(change),
                 Exit::HostCall(call) => handler.host_call(call),
                 Exit::SError { esr } => handler.system_error(esr),
-                other => handler.other(&other),
+                Exit::DeviceRequest(request) => handler.device_request(request),
+                other @ (Exit::Abort(_) | Exit::UnknownSync { .. } | Exit::Unknown { .. }) => {
+                    handler.other(&other)
+                }
             };
             answer = match flow {
                 Flow::Enter(answer) => answer,

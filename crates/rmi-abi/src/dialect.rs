@@ -54,6 +54,7 @@
 //! | exit reason 9 | - | `VdevValidateMapping` | `VdevValidateMapping` | `VdevValidateMapping` | - |
 //! | exit reason 10 | - | `VsmmuCommand` | `VsmmuCommand` | `VdevP2pBinding` | `VsmmuCommand` |
 //! | exit reason 11 | - | `VdevP2pBinding` | - | - | - |
+//! | deadline of WFIT and WFET | yes | no | no | no | yes |
 //! | `PSCI_AFFINITY_INFO` reaches the host | yes | yes | yes | yes | no |
 //! | **Measurement** | | | | | |
 //! | initial measurement | parameter page | zero | zero | parameter page | zero |
@@ -190,6 +191,13 @@ impl Dialect {
     #[doc(alias = "RMI_GRANULE_TRACKING_GET")]
     pub const fn tracking_get_tells_extent(self) -> bool {
         !matches!(self, Self::V1_0 | Self::V2_0Bet0 | Self::TfRmm2026_07)
+    }
+
+    /// Whether the exit of a trapped WFIT or WFET tells it from WFI and WFE, and has the deadline in
+    /// `gprs[0]`. The betas leave the deadline out; TF-RMM (July 2026) shows bit 0 of TI only.
+    #[must_use]
+    pub const fn tells_wait_deadline(self) -> bool {
+        matches!(self, Self::V1_0 | Self::V2_0Bet3)
     }
 
     /// Whether a `PSCI_AFFINITY_INFO` of a Realm reaches the host.

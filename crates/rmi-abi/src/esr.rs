@@ -9,7 +9,7 @@
 //! | data abort, other | IL, SET, `FnV`, EA, DFSC |
 //! | instruction abort | SET, `FnV`, EA, IFSC |
 //! | system register | the register and the direction; the value of a write in `gprs[0]` |
-//! | `WFx` | TI |
+//! | `WFx` | TI, of which TF-RMM shows bit 0 only; a deadline in `gprs[0]`, see [`Wfx::deadline`] |
 //! | system error (a `SERROR` exit) | IDS, AET, EA, DFSC |
 //! | HVC, SMC | nothing: neither leaves the RMM as a synchronous exit; decoded for completeness |
 //!
@@ -20,7 +20,7 @@ mod syndrome;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
-pub use fault::FaultStatus;
+pub use fault::{AbortSeverity, FaultStatus};
 pub use syndrome::{
     Access, DataAbort, InstructionAbort, SErrorSyndrome, Syndrome, SysReg, SysRegAccess, Wfx,
 };
@@ -61,6 +61,12 @@ impl Esr {
     #[must_use]
     pub fn class(self) -> ExceptionClass {
         ExceptionClass::from(((self.0 >> 26) & 0x3f).to_le_bytes()[0])
+    }
+
+    /// Why an abort was taken: bits 5:0, decoded.
+    #[must_use]
+    pub const fn fault(self) -> FaultStatus {
+        FaultStatus::decode(self.fault_status())
     }
 
     /// The fault status code of an abort, bits 5:0.

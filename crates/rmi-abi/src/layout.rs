@@ -50,6 +50,20 @@ macro_rules! layout {
 
 pub(crate) use layout;
 
+/// Gives structs that hold a Realm's registers a `Debug` that leaves all of them out.
+macro_rules! hides_registers {
+    ($($type:ident),+ $(,)?) => {$(
+        impl core::fmt::Debug for $type {
+            /// Leaves everything out: there are registers of a Realm in it.
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.debug_struct(stringify!($type)).finish_non_exhaustive()
+            }
+        }
+    )+};
+}
+
+pub(crate) use hides_registers;
+
 /// Size of the field that a projection names.
 pub(crate) const fn width<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()

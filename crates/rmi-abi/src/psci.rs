@@ -4,6 +4,7 @@
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
+use crate::command::Fid;
 use crate::dialect::Dialect;
 
 /// A PSCI function identifier in a `PSCI` exit. The SMC32 forms that a Realm may use are told apart from the SMC64 ones.
@@ -61,6 +62,13 @@ impl PsciFunction {
         Self::SystemReset,
         Self::Features,
     ];
+
+    /// The function that a Realm calls with this value in X0, or that a `PSCI` exit holds in
+    /// `gprs[0]`: SMCCC function numbers are 32 bits, and an RMM forwards X0 as it is.
+    #[must_use]
+    pub fn from_register(x0: u64) -> Self {
+        Self::from(Fid::from_register(x0).0)
+    }
 
     /// The specification's name, the same for both calling conventions; `None` for an unknown function.
     #[must_use]

@@ -37,14 +37,12 @@ impl Mpidr {
         if raw & !0xffff_ff0f == 0 { Some(Self(raw)) } else { None }
     }
 
-    /// Wraps an MPIDR as PSCI passes it (aff3 in bits 39:32); `None` when reserved bits are set.
+    /// The MPIDR of a PSCI argument: aff3 in bits 39:32, aff2 to aff0 as here. All other bits are
+    /// ignored, as TF-RMM ignores them: a Realm may pass its whole `MPIDR_EL1`, of which bit 31 is
+    /// set.
     #[must_use]
-    pub const fn from_psci(raw: u64) -> Option<Self> {
-        if raw & !0xff_00ff_ff0f == 0 {
-            Some(Self(raw & 0xff_ff0f | (raw >> 8) & 0xff00_0000))
-        } else {
-            None
-        }
+    pub const fn from_psci(raw: u64) -> Self {
+        Self(raw & 0xff_ff0f | (raw >> 8) & 0xff00_0000)
     }
 
     /// The register value.
@@ -226,7 +224,13 @@ mod tests {
             assert_eq!(Mpidr::from_raw(mpidr).unwrap().index(), index);
         }
         assert_eq!(Mpidr::from_raw(0x10), None);
-        assert_eq!(Mpidr::from_psci(1 << 32), Some(Mpidr::from_index(1 << 20)));
-        assert_eq!(Mpidr::from_psci(1 << 24), None);
+        assert_eq!(Mpidr::from_psci(1 << 32), Mpidr::from_index(1 << 20));
+    }
+
+    #[test]
+    fn psci_targets_are_their_affinities() {
+        for ignored in [1 << 31, 1 << 30, 1 << 24, 0xf0, 1 << 40, 1 << 63] {
+            assert_eq!(Mpidr::from_psci(ignored | 0x2_0103), Mpidr::from_raw(0x2_0103).unwrap());
+        }
     }
 }

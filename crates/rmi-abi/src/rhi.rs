@@ -5,6 +5,8 @@
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
+use crate::command::Fid;
+
 /// The immediate of `RSI_HOST_CALL` that says the call is one of this interface.
 pub const HOST_CALL_IMMEDIATE: u16 = 0;
 
@@ -117,6 +119,12 @@ impl RhiFunction {
         Self::DaVdevP2pUnbind,
         Self::DaVdevAbort,
     ];
+
+    /// The function of a host call with this value in X0: SMCCC function numbers are 32 bits.
+    #[must_use]
+    pub fn from_register(x0: u64) -> Self {
+        Self::from(Fid::from_register(x0).0)
+    }
 
     /// The specification's name; `None` for an unknown function.
     #[must_use]

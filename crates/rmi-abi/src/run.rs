@@ -3,6 +3,8 @@
 //! The first half, [`RecEnter`], is written by the host; the second, [`RecExit`], by the RMM. Other agents may write the page at any time, so a host
 //! copies the halves in and out and never holds a reference into it.
 
+use core::fmt;
+
 use num_enum::{FromPrimitive, IntoPrimitive};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -66,7 +68,7 @@ pub const RUN_GPRS: usize = 31;
 /// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.0 |
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecEnter`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RmiRecEnter")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -124,7 +126,7 @@ layout! {
 /// | 0x710 | 8 | `vsmmu` | PA of the virtual SMMU | 2.0 but TF-RMM |
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExit`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RmiRecExit")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -203,6 +205,30 @@ layout! {
     0x608, 8, plane, D::EVERY_2_0;
     0x700, 1, pmu_ovf_status, D::EVERY;
     0x710, 8, vsmmu, D::BETAS;
+}
+
+impl fmt::Debug for RecEnter {
+    /// Leaves out the registers: they hold what the host tells the Realm.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecEnter")
+            .field("flags", &RecEnterFlags::from_bits_retain(self.flags))
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecExit {
+    /// Leaves out the registers: they hold what the Realm stores, writes and says.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecExit")
+            .field("exit_reason", &self.exit_reason)
+            .field("esr", &format_args!("{:#x}", self.esr))
+            .field("far", &format_args!("{:#x}", self.far))
+            .field("hpfar", &format_args!("{:#x}", self.hpfar))
+            .field("rtt_tree", &self.rtt_tree)
+            .field("imm", &self.imm)
+            .field("plane", &self.plane)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The run page, 4 KiB, shared by host and RMM.
@@ -345,4 +371,24 @@ pub enum PmuOverflowStatus {
     /// A code this crate does not know.
     #[num_enum(catch_all)]
     Unknown(u8),
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    #[test]
+    fn registers_are_not_printed() {
+        let mut run = RecRun::new_zeroed();
+        run.enter.gprs = [0x5ec2_e7ed; RUN_GPRS];
+        run.exit.gprs = [0x5ec2_e7ed; RUN_GPRS];
+        let text = format!("{run:?} {run:#x?}");
+        assert!(!text.contains("5ec2e7ed") && !text.contains(&format!("{}", 0x5ec2_e7edu32)));
+    }
 }

@@ -59,7 +59,7 @@ impl<'a> CallDisplay<'a> {
     /// The function identifier.
     #[must_use]
     pub fn fid(&self) -> Fid {
-        Fid(u32::try_from(register(self.registers, 0)).unwrap_or(u32::MAX))
+        Fid::from_register(register(self.registers, 0))
     }
 
     /// The command, if the dialect has one of that number.

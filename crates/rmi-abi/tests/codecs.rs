@@ -168,15 +168,13 @@ proptest! {
         let mpidr = Mpidr::from_index(index);
         prop_assert_eq!(mpidr.index(), index);
         prop_assert_eq!(Mpidr::from_raw(mpidr.raw()), Some(mpidr));
-        prop_assert_eq!(Mpidr::from_psci(mpidr.to_psci()), Some(mpidr));
+        prop_assert_eq!(Mpidr::from_psci(mpidr.to_psci()), mpidr);
         let [aff0, aff1, aff2, aff3] = mpidr.affinity().map(u32::from);
         prop_assert_eq!(aff0 + (aff1 << 4) + (aff2 << 12) + (aff3 << 20), index);
         if let Some(mpidr) = Mpidr::from_raw(raw) {
             prop_assert_eq!(mpidr.raw(), raw);
         }
-        if let Some(mpidr) = Mpidr::from_psci(raw) {
-            prop_assert_eq!(mpidr.to_psci(), raw);
-        }
+        prop_assert_eq!(Mpidr::from_psci(raw).to_psci(), raw & 0xff_00ff_ff0f);
     }
 
     #[test]
@@ -339,6 +337,10 @@ proptest! {
         let [a, b, c, d, ..] = raw.to_le_bytes();
         let number = u32::from_le_bytes([a, b, c, d]);
         prop_assert_eq!(u32::from(PsciFunction::from(number)), number);
+        let x0 = u64::from(number) | 0xdead_beef << 32;
+        prop_assert_eq!(PsciFunction::from_register(x0), PsciFunction::from(number));
+        let rhi = rmi_abi::rhi::RhiFunction::from_register(x0);
+        prop_assert_eq!(rhi, rmi_abi::rhi::RhiFunction::from(number));
         prop_assert_eq!(u32::from(rmi_abi::rhi::RhiFunction::from(number)), number);
         let name = rsi::SysregAddress(raw & 0xffff);
         let (op0, op1, crn, crm, op2) = name.parts();

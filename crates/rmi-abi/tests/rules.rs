@@ -2,6 +2,7 @@
 //!
 //! - A wire struct holds numbers, arrays of numbers and other wire structs: no enum, no `bool`, no reference. It has a `repr`, its reserved bytes
 //!   are private, and every other field is public and has a row in its documentation and in its `layout!`.
+//! - What holds a Realm's registers prints none of them: it derives no `Debug`.
 //! - Enums with codes and words wrapped in a struct have a `repr`.
 //! - Every public item is documented; every name of the specification finds the item that stands for it.
 
@@ -262,7 +263,12 @@ impl Rules {
     fn structure(&mut self, item: &ItemStruct, at: &str) {
         let name = item.ident.to_string();
         let open = |field: &Field| matches!(field.vis, Visibility::Public(_));
-        let wire = listed(&item.attrs, "derive").iter().any(|d| d == "FromBytes");
+        let derives = listed(&item.attrs, "derive");
+        let wire = derives.iter().any(|d| d == "FromBytes");
+        self.require(
+            !holds_registers(item) || !derives.iter().any(|d| d == "Debug"),
+            &format!("{at}: {name} prints registers of a Realm"),
+        );
         if !matches!(item.vis, Visibility::Public(_)) {
             self.require(!wire, &format!("{at}: the wire struct {name} is private"));
             return;
@@ -369,6 +375,16 @@ impl Rules {
         let rest: Vec<_> = self.layouts.keys().cloned().collect();
         self.require(rest.is_empty(), &format!("layouts of no wire struct: {rest:?}"));
     }
+}
+
+/// Whether a struct has all of a Realm's registers, not only the eight that a REC starts with.
+fn holds_registers(item: &ItemStruct) -> bool {
+    item.fields.iter().any(|field| {
+        let is_start = matches!(&field.ty, Type::Array(array)
+            if matches!(&array.len, Expr::Lit(len)
+                if matches!(&len.lit, syn::Lit::Int(n) if n.base10_digits() == "8")));
+        field.ident.as_ref().is_some_and(|name| name == "gprs") && !is_start
+    })
 }
 
 /// How the documentation calls a set of dialects or versions.

@@ -96,11 +96,9 @@ impl<C> Counting<C> {
     }
 
     fn counters(&self, fid: u64) -> &Counters {
-        let number = u32::try_from(fid)
-            .ok()
-            .and_then(|fid| {
-                Fid(fid).without_sve_hint().0.checked_sub(Fid::from_function_number(0).0)
-            })
+        let fid = Fid::from_register(fid).without_sve_hint().0;
+        let number = fid
+            .checked_sub(Fid::from_function_number(0).0)
             .and_then(|number| number.checked_sub(FIRST))
             .and_then(|number| usize::try_from(number).ok());
         number.and_then(|number| self.counters.get(number)).unwrap_or(&self.others)

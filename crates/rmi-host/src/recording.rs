@@ -1,5 +1,9 @@
 //! A conduit that writes down every call and the memory that it was about, so that the session can be played again without an RMM.
 //!
+//! **A recording holds registers of Realms.** The run page of each `RMI_REC_ENTER` is in it: what a
+//! Realm stores to devices, writes to system registers and says in host calls, and what the host
+//! answers. Whoever passes a recording on passes these on. Memory of Realms is not in it.
+//!
 //! A user attaches the text to a report; whoever looks into it runs the same host code on a `Replay` (feature `alloc`).
 //!
 //! ```

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use rmi_abi::Ipa;
 pub use rmi_abi::esr::SysReg;
+use rmi_abi::esr::{AbortSeverity, ExceptionClass, FaultStatus};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::RUN_GPRS;
@@ -107,6 +108,17 @@ pub enum Action {
     Wfi,
     /// Waits for an event.
     Wfe,
+    /// Waits for an interrupt until the virtual counter has this value. The model has no clock: not
+    /// trapped, it is over at once.
+    Wfit {
+        /// The deadline, in ticks.
+        deadline: u64,
+    },
+    /// Waits for an event until the virtual counter has this value, as [`Action::Wfit`].
+    Wfet {
+        /// The deadline, in ticks.
+        deadline: u64,
+    },
     /// Writes a general purpose register, 0 to 30. A stage direction rather than an instruction: the program counter stays.
     Set {
         /// Number of the register.
@@ -172,6 +184,23 @@ impl Action {
             *to = *from;
         }
         Self::Smc(x)
+    }
+
+    /// A load, or the fetch of an instruction, to which memory answers with an error: a synchronous
+    /// external abort of this severity. `FAR_EL2` and `HPFAR_EL2` hold what they happen to hold.
+    ///
+    /// As TF-RMM: the host sees the syndrome and no address, and a recoverable error aborts in the
+    /// Realm as well.
+    #[must_use]
+    pub fn memory_error(is_fetch: bool, severity: AbortSeverity) -> Self {
+        let class =
+            if is_fetch { ExceptionClass::InstructionAbort } else { ExceptionClass::DataAbort };
+        let status = FaultStatus::SynchronousExternal.encode();
+        let esr = u64::from(u8::from(class)) << 26
+            | 1 << 25
+            | u64::from(u8::from(severity) & 0b11) << 11
+            | u64::from(status);
+        Self::Sync { esr, far: 0xf00, hpfar: 0xf0 }
     }
 
     /// `RSI_HOST_CALL` with the structure at `structure`, 256-byte aligned and protected.

@@ -109,9 +109,7 @@ impl Monitor {
     pub(crate) fn call(&mut self, cpu: u32, x: Registers) -> Called {
         self.calls = self.calls.wrapping_add(1);
         let [x0, ..] = x;
-        let command = u32::try_from(x0 & 0xffff_ffff)
-            .ok()
-            .and_then(|fid| Command::from_fid(Fid(fid), self.options.dialect));
+        let command = Command::from_fid(Fid::from_register(x0), self.options.dialect);
         let answer = match command {
             None => Answer::absent(),
             Some(command) => match self.admit(command) {

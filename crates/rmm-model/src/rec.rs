@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use rmi_abi::psci::PsciFunction;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
@@ -39,7 +38,8 @@ pub(crate) struct S2apChange {
 /// A PSCI call that waits for `RMI_PSCI_COMPLETE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PsciRequest {
-    pub(crate) function: PsciFunction,
+    /// X0 of the call, all of it.
+    pub(crate) raw: u64,
     pub(crate) target: Mpidr,
     pub(crate) entry: u64,
     pub(crate) context: u64,

@@ -2,9 +2,9 @@
 //!
 //! Source: DEN0137 2.0, "REC exit"; the masks are TF-RMM's.
 
-use rmi_abi::Ipa;
 use rmi_abi::esr::{Esr, ExceptionClass};
 use rmi_abi::rtt::Level;
+use rmi_abi::{Dialect, Ipa};
 
 /// EC, bits 31:26.
 const CLASS: u64 = 0x3f << 26;
@@ -26,8 +26,10 @@ const EXTERNAL: u64 = 1 << 9;
 const WRITE: u64 = 1 << 6;
 /// The fault status code, bits 5:0.
 const STATUS: u64 = 0x3f;
-/// TI, bits 1:0.
+/// TI, bits 1:0: bit 0 is for an event, bit 1 with a deadline.
 const TRAPPED: u64 = 0b11;
+/// RV: the deadline of a wait is in a register.
+const DEADLINE: u64 = 1 << 2;
 /// Rt of a system register access, bits 9:5.
 const SYSREG_RT: u64 = 0x1f << 5;
 
@@ -57,11 +59,6 @@ pub(crate) fn data_access(bytes: u8, write: bool, status: u64) -> Esr {
     Esr(class(ExceptionClass::DataAbort) | LENGTH | VALID | size | wide | write | status)
 }
 
-/// What the host sees of a data abort at a protected IPA.
-pub(crate) fn protected_abort(esr: Esr) -> u64 {
-    esr.0 & OPAQUE_ABORT
-}
-
 /// What the host sees of a data abort at an unprotected IPA.
 pub(crate) fn unprotected_abort(esr: Esr) -> u64 {
     if esr.is_valid_syndrome() {
@@ -71,14 +68,25 @@ pub(crate) fn unprotected_abort(esr: Esr) -> u64 {
     }
 }
 
-/// What the host sees of an instruction abort.
-pub(crate) fn instruction_abort(esr: Esr) -> u64 {
-    esr.0 & (CLASS | SET | EXTERNAL | STATUS)
+/// What the host sees of an instruction abort, and of an external abort of either class.
+pub(crate) fn opaque_abort(esr: Esr) -> u64 {
+    esr.0 & OPAQUE_ABORT
 }
 
-/// What the host sees of a WFx.
-pub(crate) fn wfx(esr: Esr) -> u64 {
-    esr.0 & (CLASS | TRAPPED)
+/// What the host sees of a WFx. As TF-RMM, a wait with a deadline looks like one without, unless
+/// the dialect tells deadlines.
+pub(crate) fn wfx(esr: Esr, dialect: Dialect) -> u64 {
+    let kind = esr.0 & (CLASS | TRAPPED);
+    match (esr.wfx().has_deadline(), dialect.tells_wait_deadline()) {
+        (false, _) => kind,
+        (true, true) => kind | DEADLINE,
+        (true, false) => kind & !0b10,
+    }
+}
+
+/// RN (bits 9:5) of a WFx: the register with the deadline.
+pub(crate) fn wait_register(esr: Esr) -> u8 {
+    ((esr.0 & SYSREG_RT) >> 5).to_le_bytes()[0]
 }
 
 /// What the host sees of a system error.
@@ -123,11 +131,11 @@ mod tests {
     /// Recorded from TF-RMM 9a7f8ef4.
     #[test]
     fn masks_are_those_of_tf_rmm() {
-        assert_eq!(protected_abort(Esr(0x93c5_0047)), 0x9000_0007);
+        assert_eq!(opaque_abort(Esr(0x93c5_0047)), 0x9000_0007);
         assert_eq!(unprotected_abort(Esr(0x93c5_0047)), 0x91c0_0047);
         assert_eq!(unprotected_abort(Esr(0x93a7_0007)), 0x9180_0007);
         assert_eq!(unprotected_abort(Esr(0x9200_0047)), 0x9200_0007);
-        assert_eq!(instruction_abort(Esr(0x8200_0007)), 0x8000_0007);
+        assert_eq!(opaque_abort(Esr(0x8200_0007)), 0x8000_0007);
         assert_eq!(system_error(0xbe00_0811), 0xbc00_0811);
     }
 

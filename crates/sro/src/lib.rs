@@ -44,6 +44,7 @@
 //! | [`pool`], [`set`] | memory for operations, in storage of a fixed size |
 //! | [`donated`] | what an object was given: nothing else is ever taken back |
 //! | [`rec`] | creating and destroying RECs |
+//! | [`entry`] | entering them, and what they wait for between their runs |
 //! | [`activate`](mod@activate) | activating the RMM |
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]
@@ -54,6 +55,7 @@ extern crate alloc;
 pub mod activate;
 pub mod donated;
 pub mod drive;
+pub mod entry;
 mod offered;
 pub mod operation;
 pub mod pool;
@@ -65,6 +67,7 @@ pub mod sort;
 pub use activate::{Activated, activate, deactivate};
 pub use donated::Donated;
 pub use drive::drive;
+pub use entry::{Awaiting, EnterError, ExitNumber};
 pub use operation::{Advance, Need, Next, Operation, Parked};
 pub use pool::{Pages, Pool, PoolStorage};
 pub use rec::RecObject;

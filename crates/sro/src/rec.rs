@@ -54,6 +54,7 @@ use rmi_host::{Error, Failed, Platform, QuarantineReason, Rd, RecGranule, Rmm};
 
 use crate::donated::Donated;
 use crate::drive::drive;
+use crate::entry::Awaiting;
 use crate::pool::Pool;
 
 /// A REC with all the memory it is made of.
@@ -103,6 +104,8 @@ pub struct RecObject {
     mpidr: Mpidr,
     /// The Realm that it belongs to.
     realm: Pa,
+    /// What it waits for before it can be entered.
+    pub(crate) awaiting: Awaiting,
 }
 
 impl RecObject {
@@ -159,6 +162,7 @@ impl RecObject {
                 donated,
                 mpidr: params.mpidr,
                 realm: rd.pa(),
+                awaiting: Awaiting::Nothing,
             }),
             Err(error) => {
                 let made = Self {
@@ -166,6 +170,7 @@ impl RecObject {
                     donated,
                     mpidr: params.mpidr,
                     realm: rd.pa(),
+                    awaiting: Awaiting::Unknown,
                 };
                 made.undo(rmm, pool, &error);
                 Err(error)

@@ -1,7 +1,10 @@
 //! Data and instruction aborts.
 
+use core::fmt;
+
 use rmi_abi::Ipa;
-use rmi_abi::esr::Esr;
+use rmi_abi::esr::{Esr, FaultStatus};
+use rmi_abi::rtt::Level;
 use rmi_abi::run::RecEnterFlags;
 
 use crate::answer::{Answer, Ticket};
@@ -12,6 +15,7 @@ use crate::answer::{Answer, Ticket};
 pub struct MmioLoad {
     pub(crate) ticket: Ticket,
     pub(crate) ipa: Ipa,
+    pub(crate) esr: Esr,
     pub(crate) bytes: u8,
 }
 
@@ -26,6 +30,13 @@ impl MmioLoad {
     #[must_use]
     pub const fn bytes(&self) -> u8 {
         self.bytes
+    }
+
+    /// Why stage 2 refused the access: a translation fault where nothing is mapped, a permission
+    /// fault where host memory is mapped that does not permit it.
+    #[must_use]
+    pub const fn status(&self) -> FaultStatus {
+        self.esr.fault()
     }
 
     /// The load gives this value. Only its low bytes count; the RMM extends the sign where the instruction wants it, and goes on behind the instruction.
@@ -45,11 +56,12 @@ impl MmioLoad {
 }
 
 /// A store to an unprotected IPA that the host emulates.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 #[must_use = "complete, abort or retry the store; the REC cannot be entered before"]
 pub struct MmioStore {
     pub(crate) ticket: Ticket,
     pub(crate) ipa: Ipa,
+    pub(crate) esr: Esr,
     pub(crate) bytes: u8,
     pub(crate) value: u64,
 }
@@ -73,6 +85,13 @@ impl MmioStore {
         self.value
     }
 
+    /// Why stage 2 refused the access: a translation fault where nothing is mapped, a permission
+    /// fault where host memory is mapped that does not permit it.
+    #[must_use]
+    pub const fn status(&self) -> FaultStatus {
+        self.esr.fault()
+    }
+
     /// The store is done; the RMM goes on behind the instruction.
     pub const fn complete(self) -> Answer {
         Answer::with_flags(self.ticket, RecEnterFlags::EMUL_MMIO)
@@ -89,14 +108,28 @@ impl MmioStore {
     }
 }
 
-/// An access to private memory that is not mapped. The exit does not tell whether the memory is RAM (map it) or was destroyed (the Realm cannot go on);
-/// the host knows what it took away, or reads the table entry.
+impl fmt::Debug for MmioStore {
+    /// Leaves out what the Realm stores.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MmioStore")
+            .field("ticket", &self.ticket)
+            .field("ipa", &self.ipa)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An access to private memory that is not mapped: a translation fault at a protected IPA.
+///
+/// The exit does not tell whether the memory is RAM (map it) or was destroyed (the Realm cannot go
+/// on); the host knows what it took away, or reads the table entry.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "map the memory and let the Realm retry; the REC cannot be entered before"]
 pub struct Fault {
     pub(crate) ticket: Ticket,
     pub(crate) page: Ipa,
     pub(crate) esr: Esr,
+    pub(crate) level: Level,
     pub(crate) is_fetch: bool,
     pub(crate) rtt_tree: u64,
 }
@@ -120,6 +153,12 @@ impl Fault {
         self.esr
     }
 
+    /// The level of the table entry that is void.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
     /// The translation tree that lacks the mapping; 0 is the primary one.
     #[must_use]
     pub const fn rtt_tree(&self) -> u64 {
@@ -132,7 +171,8 @@ impl Fault {
     }
 }
 
-/// An access to an unprotected IPA whose instruction the RMM does not describe.
+/// A load or store at an unprotected IPA that cannot be emulated: the RMM does not describe the
+/// instruction, or it is not for want of a mapping that stage 2 refused it.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "abort or retry the access; the REC cannot be entered before"]
 pub struct SharedFault {
@@ -146,6 +186,13 @@ impl SharedFault {
     #[must_use]
     pub const fn page(&self) -> Ipa {
         self.page
+    }
+
+    /// Why stage 2 refused the access. Only a [translation
+    /// fault](FaultStatus::is_translation) is mended by mapping something.
+    #[must_use]
+    pub const fn status(&self) -> FaultStatus {
+        self.esr.fault()
     }
 
     /// The syndrome.
@@ -162,5 +209,45 @@ impl SharedFault {
     /// The instruction is executed again: something is mapped there now.
     pub const fn retry(self) -> Answer {
         Answer::plain(self.ticket)
+    }
+}
+
+/// An abort that no mapping mends and that the host cannot answer: a permission or access flag
+/// fault, an address that is too wide, a conflict in the TLB, a code that this crate does not know,
+/// at a protected IPA; or the fetch of an instruction at an unprotected one.
+///
+/// No RMM should let one leave. The RMM waits for nothing: entered again, the REC executes the
+/// instruction again and comes back with the same, so a host stops the Realm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abort {
+    pub(crate) page: Ipa,
+    pub(crate) esr: Esr,
+    pub(crate) is_fetch: bool,
+}
+
+impl Abort {
+    /// Why it was taken.
+    #[must_use]
+    pub const fn status(&self) -> FaultStatus {
+        self.esr.fault()
+    }
+
+    /// The page of the access, where the cause is of a kind that [has an
+    /// address](FaultStatus::has_ipa).
+    #[must_use]
+    pub const fn page(&self) -> Option<Ipa> {
+        if self.status().has_ipa() { Some(self.page) } else { None }
+    }
+
+    /// Whether an instruction was fetched.
+    #[must_use]
+    pub const fn is_fetch(&self) -> bool {
+        self.is_fetch
+    }
+
+    /// The syndrome.
+    #[must_use]
+    pub const fn esr(&self) -> Esr {
+        self.esr
     }
 }

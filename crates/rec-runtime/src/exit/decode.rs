@@ -1,6 +1,6 @@
 //! From the exit record to an [`Exit`]. Total: whatever the RMM wrote, something comes out, and nothing panics.
 
-use rmi_abi::esr::{Esr, ExceptionClass, fault_address, fault_page};
+use rmi_abi::esr::{Esr, ExceptionClass, FaultStatus, fault_address, fault_page};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::{Geometry, Ripas};
@@ -8,8 +8,9 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 
 use super::{
-    Exit, Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind,
-    RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite,
+    Abort, DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciNotice,
+    PsciRequest, PsciRequestKind, RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite,
+    Wait,
 };
 use crate::answer::Ticket;
 
@@ -21,23 +22,18 @@ pub(crate) fn decode(
     ticket: Ticket,
 ) -> Exit {
     let [x0, x1, ..] = record.gprs;
-    let reason = record.exit_reason;
-    match ExitReason::decode(reason, dialect) {
-        ExitReason::Sync => sync(record, geometry, ticket),
+    let code = record.exit_reason;
+    let reason = ExitReason::decode(code, dialect);
+    match reason {
+        ExitReason::Sync => sync(record, dialect, geometry, ticket),
         ExitReason::Irq => Exit::Irq,
         ExitReason::Fiq => Exit::Fiq,
         ExitReason::Psci => psci(x0, x1, ticket),
-        ExitReason::RipasChange => {
-            let ends = (Ipa::new(record.ripas_base), Ipa::new(record.ripas_top));
-            match IpaRange::new(ends.0, ends.1) {
-                Ok(range) => Exit::RipasChange(RipasChange {
-                    ticket,
-                    range,
-                    ripas: Ripas::from(record.ripas_value),
-                }),
-                Err(_) => Exit::Unknown { reason },
-            }
-        }
+        ExitReason::RipasChange => Exit::RipasChange(RipasChange {
+            ticket,
+            range: range(record.ripas_base, record.ripas_top),
+            ripas: Ripas::from(record.ripas_value),
+        }),
         ExitReason::HostCall => Exit::HostCall(HostCall {
             ticket,
             imm: record.imm,
@@ -46,77 +42,88 @@ pub(crate) fn decode(
         }),
         ExitReason::SError => Exit::SError { esr: Esr(record.esr) },
         ExitReason::S2apChange => {
-            let (base, top) = (Ipa::new(record.s2ap_base), Ipa::new(record.s2ap_top));
-            match IpaRange::new(base, top) {
-                Ok(range) => Exit::S2apChange(S2apChange { ticket, range }),
-                Err(_) => Exit::Unknown { reason },
-            }
+            Exit::S2apChange(S2apChange { ticket, range: range(record.s2ap_base, record.s2ap_top) })
         }
         ExitReason::VdevRequest
         | ExitReason::VdevValidateMapping
         | ExitReason::VdevP2pBinding
-        | ExitReason::VsmmuCommand => Exit::Device { reason, vdev_id: record.vdev_id_1 },
-        _ => Exit::Unknown { reason },
+        | ExitReason::VsmmuCommand => {
+            Exit::DeviceRequest(DeviceRequest { ticket, reason, vdev_id: record.vdev_id_1 })
+        }
+        _ => Exit::Unknown { reason: code },
     }
 }
 
-fn sync(record: &RecExit, geometry: Geometry, ticket: Ticket) -> Exit {
+/// The range of a request; an empty one if that is no range. The RMM waits for an answer all the
+/// same.
+fn range(base: u64, top: u64) -> IpaRange {
+    let base = Ipa::new(base);
+    IpaRange::new(base, Ipa::new(top)).unwrap_or(IpaRange::empty(base))
+}
+
+fn sync(record: &RecExit, dialect: Dialect, geometry: Geometry, ticket: Ticket) -> Exit {
     let esr = Esr(record.esr);
-    let page = fault_page(record.hpfar);
     let [x0, ..] = record.gprs;
-    let protected = geometry.is_protected(page);
     match esr.class() {
-        ExceptionClass::DataAbort if protected => {
-            Exit::Fault(Fault { ticket, page, esr, is_fetch: false, rtt_tree: record.rtt_tree })
+        ExceptionClass::DataAbort => abort(record, false, geometry, ticket),
+        ExceptionClass::InstructionAbort => abort(record, true, geometry, ticket),
+        ExceptionClass::Wfx => {
+            let kind = esr.wfx();
+            Exit::Wait(Wait { kind, deadline: kind.deadline(x0, dialect) })
         }
-        ExceptionClass::DataAbort if !esr.is_valid_syndrome() => {
-            Exit::SharedFault(SharedFault { ticket, page, esr })
-        }
-        ExceptionClass::DataAbort => {
-            let (ipa, bytes) = (fault_address(record.hpfar, record.far), esr.access_bytes());
-            if esr.is_write() {
-                let value = x0 & (u64::MAX >> (64 - 8 * u32::from(bytes)));
-                Exit::MmioStore(MmioStore { ticket, ipa, bytes, value })
-            } else {
-                Exit::MmioLoad(MmioLoad { ticket, ipa, bytes })
-            }
-        }
-        ExceptionClass::InstructionAbort => {
-            Exit::Fault(Fault { ticket, page, esr, is_fetch: true, rtt_tree: record.rtt_tree })
-        }
-        ExceptionClass::Wfx => Exit::Wfx { is_wfe: esr.wfx_kind() & 1 != 0, deadline: x0 },
         ExceptionClass::SysReg if esr.sysreg_is_read() => {
             Exit::SysRegRead(SysRegRead { ticket, esr })
         }
         ExceptionClass::SysReg => Exit::SysRegWrite(SysRegWrite { esr, value: x0 }),
-        _ => Exit::UnknownSync { esr, page },
+        _ => Exit::UnknownSync { esr, page: fault_page(record.hpfar) },
+    }
+}
+
+/// An abort, by its fault status. Whether it can be answered is for the address to say: after a data
+/// abort at an unprotected IPA, and after no other, an RMM lets the host inject an abort.
+fn abort(record: &RecExit, is_fetch: bool, geometry: Geometry, ticket: Ticket) -> Exit {
+    let esr = Esr(record.esr);
+    let (status, page) = (esr.fault(), fault_page(record.hpfar));
+    let [x0, ..] = record.gprs;
+    if status.is_memory_error() {
+        return Exit::MemoryError(MemoryError { esr, is_fetch });
+    }
+    let protected = geometry.is_protected(page);
+    match status {
+        FaultStatus::Translation(level) if protected => {
+            let rtt_tree = record.rtt_tree;
+            Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree })
+        }
+        _ if protected || is_fetch || !status.has_ipa() => {
+            Exit::Abort(Abort { page, esr, is_fetch })
+        }
+        FaultStatus::Translation(_) | FaultStatus::Permission(_) if esr.is_valid_syndrome() => {
+            let (ipa, bytes) = (fault_address(record.hpfar, record.far), esr.access_bytes());
+            if esr.is_write() {
+                let value = x0 & (u64::MAX >> (64 - 8 * u32::from(bytes)));
+                Exit::MmioStore(MmioStore { ticket, ipa, esr, bytes, value })
+            } else {
+                Exit::MmioLoad(MmioLoad { ticket, ipa, esr, bytes })
+            }
+        }
+        _ => Exit::SharedFault(SharedFault { ticket, page, esr }),
     }
 }
 
 fn psci(x0: u64, x1: u64, ticket: Ticket) -> Exit {
-    let Ok(number) = u32::try_from(x0) else {
-        return Exit::PsciNotice(PsciNotice::Other(PsciFunction::Unknown(0)));
-    };
-    let function = PsciFunction::from(number);
-    let notice = match function {
+    // SMCCC functions are 32 bits, and an RMM forwards X0 as the Realm set it.
+    let function = PsciFunction::from_register(x0);
+    let request =
+        |kind| Exit::PsciRequest(PsciRequest { ticket, kind, target: Mpidr::from_psci(x1) });
+    Exit::PsciNotice(match function {
         PsciFunction::CpuOff => PsciNotice::CpuOff,
         PsciFunction::CpuSuspend32 | PsciFunction::CpuSuspend64 => PsciNotice::CpuSuspend,
         PsciFunction::SystemOff => PsciNotice::SystemOff,
         PsciFunction::SystemReset => PsciNotice::SystemReset,
-        PsciFunction::CpuOn32
-        | PsciFunction::CpuOn64
-        | PsciFunction::AffinityInfo32
-        | PsciFunction::AffinityInfo64 => {
-            let kind = match function {
-                PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => PsciRequestKind::CpuOn,
-                _ => PsciRequestKind::AffinityInfo,
-            };
-            return match Mpidr::from_psci(x1) {
-                Some(target) => Exit::PsciRequest(PsciRequest { ticket, kind, target }),
-                None => Exit::PsciNotice(PsciNotice::Other(function)),
-            };
+        PsciFunction::CpuOn32 | PsciFunction::CpuOn64 => return request(PsciRequestKind::CpuOn),
+        PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64 => {
+            return request(PsciRequestKind::AffinityInfo);
         }
         other => PsciNotice::Other(other),
-    };
-    Exit::PsciNotice(notice)
+    })
 }

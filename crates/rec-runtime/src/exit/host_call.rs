@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use rmi_abi::rhi::{HOST_CALL_IMMEDIATE, RhiFunction};
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 
 use crate::answer::{Answer, Ticket};
@@ -29,6 +30,14 @@ impl HostCall {
         &self.gprs
     }
 
+    /// The function of the Realm Host Interface that is called: W0, if the immediate is the one of
+    /// that interface.
+    #[must_use]
+    pub fn rhi(&self) -> Option<RhiFunction> {
+        let [x0, ..] = self.gprs;
+        (self.imm == HOST_CALL_IMMEDIATE).then(|| RhiFunction::from_register(x0))
+    }
+
     /// The plane that calls.
     #[must_use]
     pub const fn plane(&self) -> u64 {
@@ -37,10 +46,10 @@ impl HostCall {
 
     /// The call returns these registers.
     pub const fn complete(self, gprs: [u64; RUN_GPRS]) -> Answer {
-        Answer { ticket: Some(self.ticket), flags: RecEnterFlags::empty(), gprs }
+        Answer { exit: Some(self.ticket.exit), flags: RecEnterFlags::empty(), gprs }
     }
 
-    /// The call returns "no such function" (all ones) in X0.
+    /// The call returns "no such function" (all ones) in X0, and zeros in the other registers.
     pub const fn not_supported(self) -> Answer {
         Answer::with_value(self.ticket, RecEnterFlags::empty(), u64::MAX)
     }

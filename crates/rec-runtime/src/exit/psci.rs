@@ -15,7 +15,12 @@ pub enum PsciRequestKind {
     AffinityInfo,
 }
 
-/// A PSCI call about another REC. The host finds that REC by its MPIDR and completes the call; the RMM checks and does the rest.
+/// A PSCI call about another REC. The host finds that REC by its MPIDR and completes the call; the
+/// RMM checks and does the rest.
+///
+/// Only the affinities of what the Realm named count. The RMM asks about RECs that were created; if
+/// the host has destroyed that one meanwhile, no dialect before 2.0-bet3 lets it complete the call,
+/// and the calling REC cannot be entered again.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "complete the request; the REC cannot be entered before"]
 pub struct PsciRequest {
@@ -37,7 +42,12 @@ impl PsciRequest {
         self.target
     }
 
-    /// Lets the RMM do what was asked: `RMI_PSCI_COMPLETE` with success. `target` is the REC that [`PsciRequest::target`] names. After a `CPU_ON` it may be entered.
+    /// Lets the RMM do what was asked: `RMI_PSCI_COMPLETE` with success. `target` is the REC that
+    /// [`PsciRequest::target`] names. After a `CPU_ON` it may be entered.
+    ///
+    /// TF-RMM (July 2026) turns nothing on if the Realm set bits of the upper half of X0: the call
+    /// returns `NOT_SUPPORTED`, this one success, and entering the target is
+    /// [`ErrorRec`](rmi_abi::Status::ErrorRec).
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE.
     ///
@@ -52,7 +62,8 @@ impl PsciRequest {
         self.complete(channel, target, PsciReturnCode::Success)
     }
 
-    /// Refuses a `CPU_ON`: `RMI_PSCI_COMPLETE` with `PSCI_DENIED`.
+    /// Refuses a `CPU_ON`: `RMI_PSCI_COMPLETE` with `PSCI_DENIED`. The RMM refuses it for an
+    /// `AFFINITY_INFO`, which can only be accepted.
     ///
     /// # Errors
     ///

@@ -8,8 +8,21 @@ use crate::answer::{Answer, Ticket};
 
 /// A Realm's request to change what its planes may do with a range of its memory.
 ///
-/// Between the exit and the next entry the host applies as much of it as it likes, from the front (`set_s2ap` of an active Realm). The RMM tells the Realm how far it came; with a tree for each plane the Realm
-/// asks for one tree after the other.
+/// Between the exit and the next entry the host applies as much of it as it likes, from the front
+/// (`set_s2ap` of an active Realm). The RMM tells the Realm how far it came; with a tree for each
+/// plane the Realm asks for one tree after the other. What the Realm sees of its
+/// `RSI_MEM_SET_PERM_INDEX`:
+///
+/// | Applied | The answer | X1 | X2 | What it means to the Realm |
+/// |---|---|---|---|---|
+/// | all | `accept` | the end | ACCEPT | done, or the next tree is to be asked for |
+/// | a part, or nothing | `accept` | `next` | ACCEPT | it asks again from `next` |
+/// | a part, or nothing | `reject` | `next` | REJECT | the rest is refused |
+/// | all | `reject` | the end | TF-RMM (July 2026): REJECT; 2.0-bet3: ACCEPT | it is done all the same |
+///
+/// On TF-RMM a rejected request leaves the overlay index as it was; everything else locks its value.
+///
+/// Source: DEN0137 2.0-bet3, RSI_MEM_SET_PERM_INDEX.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "accept or reject the change; the REC cannot be entered before"]
 #[doc(alias = "S2AP_CHANGE")]
@@ -19,7 +32,7 @@ pub struct S2apChange {
 }
 
 impl S2apChange {
-    /// The range.
+    /// The range. Empty, so that nothing can be applied, if what the RMM reported is no range.
     #[must_use]
     pub const fn range(&self) -> IpaRange {
         self.range
@@ -31,12 +44,13 @@ impl S2apChange {
         self.ticket.rec
     }
 
-    /// What was applied, be it all or a part, is the answer; the rest may be asked for again.
+    /// What was applied, be it all, a part or nothing, is the answer; the Realm may ask for the rest
+    /// again.
     pub const fn accept(self) -> Answer {
         Answer::plain(self.ticket)
     }
 
-    /// What was not applied is refused for good.
+    /// What was not applied is refused; what was applied stays so.
     pub const fn reject(self) -> Answer {
         Answer::with_flags(self.ticket, RecEnterFlags::S2AP_REJECT)
     }

@@ -23,6 +23,14 @@ impl Fid {
         Self(0xc400_0000 | number as u32)
     }
 
+    /// The identifier of a call with this value in X0: bits 31:0, as SMCCC has it; the upper half
+    /// does not count.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the identifier is W0")]
+    pub const fn from_register(x0: u64) -> Self {
+        Self(x0 as u32)
+    }
+
     /// The identifier with the SVE hint cleared.
     #[must_use]
     pub const fn without_sve_hint(self) -> Self {

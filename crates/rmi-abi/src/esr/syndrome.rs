@@ -1,6 +1,7 @@
 //! The syndrome of a synchronous exit, decoded by class.
 
-use super::{Esr, ExceptionClass, FaultStatus};
+use super::{AbortSeverity, Esr, ExceptionClass, FaultStatus};
+use crate::dialect::Dialect;
 
 /// What a `SYNC` exit was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,11 +83,12 @@ impl Esr {
         }
     }
 
-    /// How bad an external abort is (SET, bits 12:11): 0 recoverable, 2 uncontainable, 3 restartable.
+    /// How bad a synchronous external abort is (SET, bits 12:11). Of another abort the bits mean
+    /// nothing, see [`FaultStatus::is_external`].
     #[must_use]
     #[doc(alias = "SET")]
-    pub const fn severity(self) -> u8 {
-        ((self.0 >> 11) & 0b11).to_le_bytes()[0]
+    pub fn severity(self) -> AbortSeverity {
+        AbortSeverity::from(((self.0 >> 11) & 0b11).to_le_bytes()[0])
     }
 
     /// The register of a trapped system register access.
@@ -117,7 +119,7 @@ pub struct DataAbort {
     /// Whether an external abort was of the kind that the implementation defines (EA).
     pub external: bool,
     /// How bad an external abort is (SET), see [`Esr::severity`].
-    pub severity: u8,
+    pub severity: AbortSeverity,
     /// The access, when it can be emulated.
     ///
     /// It can when the IPA is unprotected and the instruction is a plain load or store of one register.
@@ -145,7 +147,7 @@ pub struct InstructionAbort {
     /// Whether an external abort was of the kind that the implementation defines (EA).
     pub external: bool,
     /// How bad an external abort is (SET), see [`Esr::severity`].
-    pub severity: u8,
+    pub severity: AbortSeverity,
 }
 
 /// An access that a host may emulate.
@@ -244,10 +246,31 @@ pub enum Wfx {
     Wfi,
     /// For an event.
     Wfe,
-    /// For an interrupt, at most until the counter value in `gprs[0]` (TF-RMM 0.6 leaves it 0).
+    /// For an interrupt, at most until a deadline. TF-RMM reports it as [`Wfx::Wfi`].
     Wfit,
-    /// For an event, at most until the counter value in `gprs[0]` (TF-RMM 0.6 leaves it 0).
+    /// For an event, at most until a deadline. TF-RMM reports it as [`Wfx::Wfe`].
     Wfet,
+}
+
+impl Wfx {
+    /// Whether it is for an event (WFE, WFET), and not for an interrupt.
+    #[must_use]
+    pub const fn is_for_event(self) -> bool {
+        matches!(self, Self::Wfe | Self::Wfet)
+    }
+
+    /// Whether the wait has a deadline (WFIT, WFET).
+    #[must_use]
+    pub const fn has_deadline(self) -> bool {
+        matches!(self, Self::Wfit | Self::Wfet)
+    }
+
+    /// The deadline: a value of the virtual counter, in ticks. `x0` is `gprs[0]` of the exit, where
+    /// the dialects are that tell it; `None` when there is no deadline or the dialect hides it.
+    #[must_use]
+    pub const fn deadline(self, x0: u64, dialect: Dialect) -> Option<u64> {
+        if self.has_deadline() && dialect.tells_wait_deadline() { Some(x0) } else { None }
+    }
 }
 
 #[cfg(test)]
@@ -265,7 +288,7 @@ mod tests {
             Syndrome::DataAbort(DataAbort {
                 fault: FaultStatus::Translation(Level::L3),
                 external: false,
-                severity: 0,
+                severity: AbortSeverity::Recoverable,
                 access: Some(access),
             })
         );

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::VersionSet;
-use crate::layout::layout;
+use crate::layout::{hides_registers, layout};
 
 use VersionSet as V;
 
@@ -55,7 +55,7 @@ layout! {
 /// | 0x008 | 248 | `gprs` | X0 to X30 | all |
 ///
 /// Source: DEN0137 1.0-rel0, `RsiHostCall`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(256))]
 #[doc(alias = "RsiHostCall")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -71,3 +71,5 @@ layout! {
     0x000, 2, imm, V::EVERY;
     0x008, 248, gprs, V::EVERY;
 }
+
+hides_registers!(HostCallBlock);

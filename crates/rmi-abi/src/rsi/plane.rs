@@ -6,7 +6,7 @@ use num_enum::{FromPrimitive, IntoPrimitive};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::VersionSet;
-use crate::layout::layout;
+use crate::layout::{hides_registers, layout};
 
 use VersionSet as V;
 
@@ -73,7 +73,7 @@ bitflags::bitflags! {
 /// | 0x208 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.1 |
 ///
 /// Source: RSI 1.1 draft, `RsiPlaneEnter`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RsiPlaneEnter")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -121,7 +121,7 @@ layout! {
 /// | 0x418 | 8 | `cntv_cval` | `CNTV_CVAL_EL0`, ticks | 1.1 |
 ///
 /// Source: RSI 1.1 draft, `RsiPlaneExit`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RsiPlaneExit")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -207,7 +207,7 @@ layout! {
 /// | 0x400 | 8 | `elr_el1` | `ELR_EL1` | 2.0 |
 ///
 /// Source: RSI 2.0 draft, `RsiPlaneEnter`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RsiPlaneEnter")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -262,7 +262,7 @@ layout! {
 /// | 0x600 | 1 | `pmu_ovf_status` | [`PmuOverflowStatus`](crate::run::PmuOverflowStatus) | 2.0 |
 ///
 /// Source: RSI 2.0 draft, `RsiPlaneExit`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 #[doc(alias = "RsiPlaneExit")]
 #[expect(missing_docs, reason = "the table above documents every field")]
@@ -347,7 +347,7 @@ layout! {
 /// What both drafts pass when a plane is run.
 ///
 /// Source: RSI 1.1 and 2.0 drafts, `RsiPlaneEnter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "RsiPlaneEnter")]
 pub struct PlaneEnter {
     /// How the plane is run.
@@ -405,7 +405,7 @@ plane_enter!(encode_2_0, PlaneEnter2_0, "2.0");
 /// What both drafts say of a plane's exit.
 ///
 /// Source: RSI 1.1 and 2.0 drafts, `RsiPlaneExit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "RsiPlaneExit")]
 pub struct PlaneExit {
     /// Why the plane exited.
@@ -456,3 +456,5 @@ impl PlaneExit2_0 {
         }
     }
 }
+
+hides_registers!(PlaneEnter1_1, PlaneExit1_1, PlaneEnter2_0, PlaneExit2_0, PlaneEnter, PlaneExit);

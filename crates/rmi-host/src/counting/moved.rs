@@ -56,8 +56,7 @@ impl OpenRanges {
         let ([x0, x1, ..], [result, out1, ..]) = (*call, *answer);
         let mut moved = Counts::default();
         let status = ResultWord(result).status();
-        let Ok(function) = u32::try_from(x0) else { return moved };
-        match Fid(function).without_sve_hint() {
+        match Fid::from_register(x0).without_sve_hint() {
             fid::GRANULE_DELEGATE if status == Status::Success => moved.delegated = 1,
             fid::GRANULE_UNDELEGATE if status == Status::Success => moved.undelegated = 1,
             fid::GRANULE_RANGE_DELEGATE => match status {

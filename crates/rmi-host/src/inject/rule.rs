@@ -136,9 +136,7 @@ impl<P: Fn(&Registers) -> bool> Rule<P> {
         let [x0, arguments @ ..] = registers;
         let command = match self.command {
             Selection::Any => true,
-            Selection::One(fid) => {
-                u32::try_from(*x0).is_ok_and(|x0| Fid(x0).without_sve_hint() == fid)
-            }
+            Selection::One(fid) => Fid::from_register(*x0).without_sve_hint() == fid,
             Selection::None => false,
         };
         let named =

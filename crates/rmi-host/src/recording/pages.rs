@@ -59,7 +59,7 @@ impl Pages {
     /// The memory of a call, as far as its registers and the tables of the dialect tell.
     pub(super) fn of(dialect: Dialect, registers: &Registers) -> Self {
         let [x0, ..] = *registers;
-        let command = u32::try_from(x0).ok().and_then(|fid| Command::from_fid(Fid(fid), dialect));
+        let command = Command::from_fid(Fid::from_register(x0), dialect);
         let form = command.and_then(|command| Some((command, command.form(dialect)?)));
         let Some((command, form)) = form else { return Self::default() };
         let inputs = form.inputs().unwrap_or_default();

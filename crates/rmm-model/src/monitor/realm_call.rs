@@ -6,7 +6,7 @@ use rmi_abi::psci::{PsciFunction, PsciReturnCode};
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RUN_GPRS};
-use rmi_abi::{Ipa, IpaRange, Pa};
+use rmi_abi::{Fid, Ipa, IpaRange, Pa};
 
 use super::Monitor;
 use super::access::Translation;
@@ -16,9 +16,6 @@ use crate::realm::RealmState;
 use crate::rec::{LastExit, PsciRequest, RipasChange};
 use crate::rtt::Entry;
 use crate::{gic, rsi, syndrome};
-
-/// Aff3 (39:32), Aff2 (23:16), Aff1 (15:8) and the four used bits of Aff0 (3:0) of an MPIDR as PSCI has it.
-const AFFINITIES: u64 = 0xff << 32 | 0xff_ff0f;
 
 /// Whether a call went on to an exit, or what X0 to X3 become.
 pub(super) enum Reply {
@@ -76,8 +73,10 @@ impl Monitor {
     }
 
     fn reply(&mut self, address: Pa, rd: Pa, x: &[u64; 18]) -> Option<Reply> {
-        let [function, a, b, c, d, ..] = *x;
-        Some(match function {
+        let [x0, a, b, c, d, ..] = *x;
+        // The function is W0. As TF-RMM, the SVE hint does not count, but to PSCI it does.
+        let function = Fid::from_register(x0);
+        Some(match u64::from(function.without_sve_hint().0) {
             rsi::SMCCC_VERSION => status(0x1_0002),
             rsi::VERSION => {
                 let [.., newest] = rsi::VERSIONS;
@@ -103,10 +102,7 @@ impl Monitor {
             rsi::MEM_SET_PERM_VALUE if self.has_planes() => {
                 self.mem_set_perm_value(rd, [a, b, c])?
             }
-            _ => match u32::try_from(function) {
-                Ok(function) => self.psci(address, rd, PsciFunction::from(function), x)?,
-                Err(_) => status(rsi::NOT_SUPPORTED),
-            },
+            _ => self.psci(address, rd, PsciFunction::from(function.0), x)?,
         })
     }
 
@@ -215,16 +211,18 @@ impl Monitor {
 
     fn ipa_state_set(&mut self, address: Pa, rd: Pa, arguments: [u64; 4]) -> Option<Reply> {
         let [base, top, ripas, flags] = arguments;
-        let [ripas, ..] = ripas.to_le_bytes();
-        let value = Ripas::from(ripas);
-        let range = self
-            .protected_range(rd, base, top)
-            .filter(|_| matches!(value, Ripas::Empty | Ripas::Ram));
+        // As TF-RMM, which looks at W3, more than the byte that the specification has.
+        let value = match ripas & 0xffff_ffff {
+            0 => Ripas::Empty,
+            1 => Ripas::Ram,
+            _ => return Some(status(rsi::ERROR_INPUT)),
+        };
+        let range = self.protected_range(rd, base, top);
         let Some(range) = range else { return Some(status(rsi::ERROR_INPUT)) };
         let mut left = exit(ExitReason::RipasChange, self.options.dialect);
         left.ripas_base = base;
         left.ripas_top = top;
-        left.ripas_value = ripas;
+        left.ripas_value = value.into();
         self.recs.get_mut(&address)?.last_exit = LastExit::RipasChange(RipasChange {
             next: range.base(),
             top: range.top(),
@@ -269,9 +267,12 @@ impl Monitor {
         Some(match function {
             PsciFunction::Version => status(0x1_0001),
             PsciFunction::Features => {
-                let known = u32::try_from(a).is_ok_and(|function| {
-                    !matches!(PsciFunction::from(function), PsciFunction::Unknown(_))
-                }) || a == rsi::SMCCC_VERSION;
+                // As TF-RMM, PSCI_VERSION is not among them.
+                let known = match PsciFunction::from_register(a) {
+                    PsciFunction::Version => false,
+                    PsciFunction::Unknown(other) => u64::from(other) == rsi::SMCCC_VERSION,
+                    _ => true,
+                };
                 psci_status(if known {
                     PsciReturnCode::Success
                 } else {
@@ -304,7 +305,7 @@ impl Monitor {
                 if target == rec.mpidr {
                     return Some(psci_status(PsciReturnCode::AlreadyOn));
                 }
-                let request = PsciRequest { function, target, entry: b, context: c };
+                let request = PsciRequest { raw, target, entry: b, context: c };
                 rec.last_exit = LastExit::Psci(request);
                 Reply::Exit(with_target(notify(self), a))
             }
@@ -321,11 +322,10 @@ impl Monitor {
                         self.recs.values().any(|r| r.rd == rd && r.mpidr == target && r.runnable);
                     return Some(status(u64::from(!is_on)));
                 }
-                let request = PsciRequest { function, target, entry: 0, context: 0 };
+                let request = PsciRequest { raw, target, entry: 0, context: 0 };
                 self.recs.get_mut(&address)?.last_exit = LastExit::Psci(request);
                 Reply::Exit(with_target(notify(self), a))
             }
-            PsciFunction::Unknown(_) => status(rsi::NOT_SUPPORTED),
             _ => status(rsi::NOT_SUPPORTED),
         })
     }
@@ -333,7 +333,7 @@ impl Monitor {
     /// The MPIDR of a PSCI call, if a REC was created with it. As TF-RMM, only the affinity fields count, of the lowest four bits.
     fn known_mpidr(&self, rd: Pa, psci: u64) -> Option<Mpidr> {
         let created = self.realms.get(&rd)?.recs_created;
-        Mpidr::from_psci(psci & AFFINITIES).filter(|mpidr| mpidr.index() < created)
+        Some(Mpidr::from_psci(psci)).filter(|mpidr| mpidr.index() < created)
     }
 }
 

@@ -100,10 +100,16 @@ impl Monitor {
 
         let target = self.rec(target.raw())?;
         let is_on = target.runnable;
+        // As TF-RMM, which dispatches the call on W0 and its completion on X0: with the upper half
+        // of X0 set, no function is recognised (its debug builds stop there).
+        let function = u32::try_from(request.raw).ok().map(PsciFunction::from);
         let is_info =
-            matches!(request.function, PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64);
+            matches!(function, Some(PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64));
         // A host may not deny what it cannot: the call ends as it would have, and the host is told.
         let (result, answer) = match status {
+            _ if function.is_none() => {
+                (PsciReturnCode::NotSupported.to_register(), Answer::success())
+            }
             PsciReturnCode::Success if is_info => {
                 let off = if is_on { 0 } else { 1 };
                 (off, Answer::success())

@@ -1,6 +1,6 @@
 //! One action of a Realm's program.
 
-use rmi_abi::esr::{Esr, ExceptionClass, fault_address, fault_page};
+use rmi_abi::esr::{AbortSeverity, Esr, ExceptionClass, Wfx, fault_address, fault_page};
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{ExitReason, RecEnterFlags};
 use rmi_abi::{Ipa, Pa};
@@ -51,8 +51,10 @@ impl Monitor {
             }
             Action::Fetch { ipa } => self.fetch(address, ipa),
             Action::Smc(x) => self.realm_call(address, &x, action),
-            Action::Wfi => self.wait(address, cpu, false),
-            Action::Wfe => self.wait(address, cpu, true),
+            Action::Wfi => self.wait(address, cpu, Wfx::Wfi, 0),
+            Action::Wfe => self.wait(address, cpu, Wfx::Wfe, 0),
+            Action::Wfit { deadline } => self.wait(address, cpu, Wfx::Wfit, deadline),
+            Action::Wfet { deadline } => self.wait(address, cpu, Wfx::Wfet, deadline),
             Action::Interrupt => Some(exit(ExitReason::Irq, dialect)),
             Action::Fiq | Action::Spin => Some(exit(ExitReason::Fiq, dialect)),
             Action::SError { esr } => {
@@ -149,7 +151,7 @@ impl Monitor {
         let is_protected = self.is_protected(rd, ipa);
         let rec = self.recs.get_mut(&address)?;
         if is_protected {
-            return Some(self.abort_exit(rd, syndrome::protected_abort(esr), 0, hpfar));
+            return Some(self.abort_exit(rd, syndrome::opaque_abort(esr), 0, hpfar));
         }
         let seen = syndrome::unprotected_abort(esr);
         if !esr.is_valid_syndrome() {
@@ -184,7 +186,7 @@ impl Monitor {
                 let status = syndrome::fault_status(level, false);
                 let esr = Esr(syndrome::class(ExceptionClass::InstructionAbort) | status);
                 let hpfar = syndrome::hpfar(ipa);
-                Some(self.abort_exit(rd, syndrome::instruction_abort(esr), 0, hpfar))
+                Some(self.abort_exit(rd, syndrome::opaque_abort(esr), 0, hpfar))
             }
         }
     }
@@ -197,22 +199,50 @@ impl Monitor {
         exit
     }
 
-    /// WFI and WFE. Trapped, both leave. Otherwise WFE is over at once, and WFI when an interrupt is pending: a virtual one, or a
+    /// Waiting. Trapped, all kinds leave. Otherwise WFE is over at once, as are those with a
+    /// deadline (the model has no clock), and WFI when an interrupt is pending: a virtual one, or a
     /// physical one of the host, which then takes the CPU back.
-    fn wait(&mut self, address: Pa, cpu: u32, for_event: bool) -> Option<Exit> {
+    fn wait(&mut self, address: Pa, cpu: u32, kind: Wfx, deadline: u64) -> Option<Exit> {
         let is_woken = self.cpus.entry(cpu).or_default().pending().iter().any(Option::is_some);
         let rec = self.recs.get_mut(&address)?;
-        let trap = if for_event { RecEnterFlags::TRAP_WFE } else { RecEnterFlags::TRAP_WFI };
+        let trap =
+            if kind.is_for_event() { RecEnterFlags::TRAP_WFE } else { RecEnterFlags::TRAP_WFI };
         let is_trapped = rec.flags.contains(trap);
         done(rec);
         if is_trapped {
-            let esr = Esr(syndrome::class(ExceptionClass::Wfx) | u64::from(for_event));
-            Some(self.sync_exit(syndrome::wfx(esr), 0, 0))
-        } else if for_event || is_woken {
+            let timed = if kind.has_deadline() { 0b10 } else { 0 };
+            let trapped = timed | u64::from(kind.is_for_event());
+            Some(self.wait_exit(Esr(syndrome::class(ExceptionClass::Wfx) | trapped), deadline))
+        } else if kind != Wfx::Wfi || is_woken {
             None
         } else {
             Some(exit(ExitReason::Irq, self.options.dialect))
         }
+    }
+
+    /// The exit of a trapped wait.
+    fn wait_exit(&self, esr: Esr, deadline: u64) -> Exit {
+        let dialect = self.options.dialect;
+        let mut exit = self.sync_exit(syndrome::wfx(esr, dialect), 0, 0);
+        if let Some(deadline) = esr.wfx().deadline(deadline, dialect) {
+            let [x0, ..] = &mut exit.gprs;
+            *x0 = deadline;
+        }
+        exit
+    }
+
+    /// The exit of an external abort. As TF-RMM, no address is told, and one that is recoverable
+    /// aborts in the Realm, too. One that is restartable does not: what the instruction does when
+    /// it is executed again is the program's next action. (An uncontainable one is the end of
+    /// TF-RMM; here it leaves like a restartable one.)
+    fn external_abort(&mut self, address: Pa, esr: Esr) -> Option<Exit> {
+        let rec = self.recs.get_mut(&address)?;
+        rec.last_exit = LastExit::Other;
+        rec.outcome = Outcome::Done;
+        if esr.severity() == AbortSeverity::Recoverable {
+            rec.take_exception(Outcome::Aborted);
+        }
+        Some(self.sync_exit(syndrome::opaque_abort(esr), 0, 0))
     }
 
     fn sysreg_write(&mut self, address: Pa, register: SysReg, value: u64) -> Option<Exit> {
@@ -244,8 +274,14 @@ impl Monitor {
         let rd = rec.rd;
         match esr.class() {
             ExceptionClass::Wfx => {
+                let deadline = rec.x(usize::from(syndrome::wait_register(esr)));
                 done(rec);
-                Some(self.sync_exit(syndrome::wfx(esr), 0, 0))
+                Some(self.wait_exit(esr, deadline))
+            }
+            ExceptionClass::DataAbort | ExceptionClass::InstructionAbort
+                if esr.fault().is_external() =>
+            {
+                self.external_abort(address, esr)
             }
             ExceptionClass::SysReg => {
                 let value = rec.x(usize::try_from(syndrome::sysreg_rt(esr)).unwrap_or(31));
@@ -270,11 +306,12 @@ impl Monitor {
             }
             ExceptionClass::InstructionAbort => {
                 let page = fault_page(hpfar);
-                if !self.is_protected(rd, page) || self.host_never_sees(rd, page) {
+                let is_refused = esr.fault().is_permission() || !self.is_protected(rd, page);
+                if is_refused || self.host_never_sees(rd, page) {
                     self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
                     return None;
                 }
-                let esr = syndrome::instruction_abort(esr);
+                let esr = syndrome::opaque_abort(esr);
                 Some(self.abort_exit(rd, esr, 0, syndrome::hpfar(page)))
             }
             _ => Some(self.sync_exit(0, 0, 0)),

@@ -10,6 +10,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 use proptest::sample::select;
+use rmi_abi::esr::AbortSeverity;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::{Geometry, Ripas};
@@ -287,7 +288,18 @@ fn action() -> impl Strategy<Value = Action> {
             0..3_u64
         )
             .prop_map(|(f, a, b, c, d)| Action::smc(0xc400_0000 + f, &[a, b, c, d])),
-        (psci, register(), register()).prop_map(|(f, a, b)| Action::smc(0xc400_0000 + f, &[a, b])),
+        (psci, any::<bool>(), any::<bool>(), register(), register()).prop_map(
+            |(f, short, dirty, a, b)| {
+                let convention = if short { 0x8400_0000 } else { 0xc400_0000 };
+                let upper = if dirty { 0xdead_beef << 32 } else { 0 };
+                Action::smc(upper | convention | f, &[a, b, b])
+            }
+        ),
+        (any::<bool>(), 0..4_u8).prop_map(|(is_fetch, severity)| {
+            Action::memory_error(is_fetch, AbortSeverity::from(severity))
+        }),
+        any::<u64>().prop_map(|deadline| Action::Wfit { deadline }),
+        any::<u64>().prop_map(|deadline| Action::Wfet { deadline }),
         (ipa(), ipa()).prop_map(|(a, b)| Action::ipa_state_set(a, b, Ripas::Ram, 1)),
         (kind, 0..8_u64, any::<u64>()).prop_map(|(kind, ctl, cval)| Action::Timer {
             kind,

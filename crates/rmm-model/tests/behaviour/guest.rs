@@ -347,6 +347,59 @@ fn waiting_is_trapped_or_not() {
 }
 
 #[test]
+fn a_wait_with_a_deadline_shows_what_the_dialect_has() {
+    for dialect in DIALECTS {
+        let host = Host::new(Options::new(dialect));
+        let running = host.script(vec![
+            Action::Wfit { deadline: 77 },
+            Action::Wfet { deadline: 88 },
+            // Not trapped, it is over at once.
+            Action::Wfit { deadline: 99 },
+        ]);
+        let trap = (RecEnterFlags::TRAP_WFI | RecEnterFlags::TRAP_WFE).bits();
+        for (kind, deadline) in [(0, 77), (1, 88)] {
+            let (_, exit) = running.enter(trap, &[]);
+            let told = dialect.tells_wait_deadline();
+            assert_eq!(exit.esr, 1 << 26 | kind | if told { 0b110 } else { 0 });
+            assert_eq!(exit.gprs[0], if told { deadline } else { 0 });
+        }
+        assert_eq!(running.enter(0, &[]).0, ExitReason::Fiq);
+    }
+}
+
+#[test]
+fn external_aborts_tell_no_address() {
+    for dialect in DIALECTS {
+        let host = Host::new(Options::new(dialect));
+        let sync = |esr| Action::Sync { esr, far: 0x1234, hpfar: 0x560 };
+        // Of a load at level 2 of a walk, recoverable, with everything else that may be set; of a
+        // fetch, restartable.
+        let (guest, seen) = recorded(vec![
+            sync(0x24 << 26 | 0x1ff_e7d6),
+            sync(0x20 << 26 | 1 << 25 | 3 << 11 | 0x10),
+        ]);
+        let running = host.running(guest);
+        for esr in [0x24 << 26 | 0x616, 0x20 << 26 | 3 << 11 | 0x10] {
+            let (reason, exit) = running.enter(0, &[]);
+            assert_eq!((reason, exit.esr, exit.far, exit.hpfar), (ExitReason::Sync, esr, 0, 0));
+            running.refused(EMUL_MMIO, Status::ErrorRec);
+        }
+        running.enter(0, &[]);
+        assert_eq!(outcomes(&seen), [Outcome::Aborted, Outcome::Done]);
+        assert_eq!(seen.lock().unwrap()[1].pc, 0x200);
+    }
+}
+
+#[test]
+fn a_fetch_that_is_not_permitted_aborts_in_the_realm() {
+    let host = Host::tf_rmm();
+    let fetch = Action::Sync { esr: 0x20 << 26 | 0x0f, far: 0, hpfar: 0x10 };
+    let (guest, seen) = recorded(vec![fetch]);
+    assert_eq!(host.running(guest).enter(0, &[]).0, ExitReason::Fiq);
+    assert_eq!(outcomes(&seen), [Outcome::Aborted]);
+}
+
+#[test]
 fn timers_leave_when_their_output_changes() {
     let host = Host::tf_rmm();
     let timer = |kind, ctl| Action::Timer { kind, ctl, cval: 1000 };

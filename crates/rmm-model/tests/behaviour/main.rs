@@ -1,6 +1,7 @@
 //! How the model behaves, seen through its doors only.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod calls;
 mod faults;
 mod guest;
 mod host;

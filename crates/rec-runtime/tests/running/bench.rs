@@ -1,0 +1,195 @@
+//! A model, an active session and Realms on it.
+#![expect(unsafe_code, reason = "a conduit between the host and the model")]
+
+use std::cell::{Cell, RefCell};
+
+use realm_builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
+use rec_runtime::{Answer, EnterError, Event, Exit, Rec};
+use rmi_abi::run::RecExit;
+use rmi_abi::{Command, Dialect, Ipa, Pa};
+use rmi_host::{
+    Conduit, CountingLedger, Discovered, Host, Machine, Registers, Rmm, SessionOptions, Undelegated,
+};
+use rmm_model::{Guest, Model, Options, Script};
+use sro::{Pool, PoolStorage, RecObject, activate};
+use zerocopy::{FromZeros, IntoBytes};
+
+pub(crate) use rmm_model::Action;
+
+pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+/// A protected IPA.
+pub(crate) const RAM: Ipa = Ipa::new(0x4000_0000);
+/// An unprotected IPA: bit 39 of 40.
+pub(crate) const DEVICE: Ipa = Ipa::new(0x80_0900_0000);
+
+/// What becomes of the next entry.
+#[derive(Clone)]
+pub(crate) enum Twist {
+    /// The RMM never sees it, and the exit record is this one.
+    Exit(Box<RecExit>),
+    /// The RMM serves it, and X0 of the answer is this.
+    Afterwards(u64),
+    /// The RMM never sees it, and X0 of the answer is this.
+    Instead(u64),
+    /// The RMM serves it, and the conduit unwinds.
+    Unwind,
+}
+
+/// The model, but for entries that are to go another way.
+pub(crate) struct Line<'m> {
+    model: &'m Model,
+    dialect: Dialect,
+    twist: RefCell<Option<Twist>>,
+    entries: Cell<u32>,
+}
+
+impl Line<'_> {
+    /// Says what becomes of the next entry.
+    pub(crate) fn twist(&self, twist: Twist) {
+        *self.twist.borrow_mut() = Some(twist);
+    }
+
+    /// Calls of `RMI_REC_ENTER` so far.
+    pub(crate) fn entries(&self) -> u32 {
+        self.entries.get()
+    }
+}
+
+// SAFETY: there is only simulated memory behind it.
+unsafe impl Conduit for Line<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
+    unsafe fn call(&self, call: Registers) -> Registers {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let pass = || unsafe { self.model.call(call) };
+        if Some(call[0]) != Command::RecEnter.fid(self.dialect).map(|fid| fid.0.into()) {
+            return pass();
+        }
+        self.entries.set(self.entries.get() + 1);
+        let twist = self.twist.borrow_mut().take();
+        match twist {
+            None => pass(),
+            Some(Twist::Exit(exit)) => {
+                self.model.poke(Pa::new(call[2] + 0x800), exit.as_bytes());
+                [0; 8]
+            }
+            Some(Twist::Afterwards(x0)) => {
+                pass();
+                [x0, 0, 0, 0, 0, 0, 0, 0]
+            }
+            Some(Twist::Instead(x0)) => [x0, 0, 0, 0, 0, 0, 0, 0],
+            Some(Twist::Unwind) => {
+                pass();
+                panic!("unwinds")
+            }
+        }
+    }
+}
+
+pub(crate) type Platform<'m> = Host<&'m Line<'m>, &'m Model, &'m CountingLedger>;
+pub(crate) type ActiveRealm<'r, 'm, 's> = Realm<'r, 's, Platform<'m>, Active>;
+
+/// An active session, and memory.
+pub(crate) struct Bench<'b, 'm, 'p> {
+    pub(crate) rmm: &'b Rmm<Platform<'m>>,
+    pub(crate) line: &'m Line<'m>,
+    pub(crate) model: &'m Model,
+    pub(crate) pool: &'b mut Pool<'p>,
+    pub(crate) memory: Undelegated,
+}
+
+/// Runs `test` on a fresh model. In the end nothing must be missing.
+pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
+    let model = Model::new(Options::new(dialect)).unwrap();
+    let ledger = CountingLedger::new();
+    let line = Line { model: &model, dialect, twist: RefCell::new(None), entries: Cell::new(0) };
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<16>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
+    let platform = Host::new(&line, &model).with_ledger(&ledger);
+    let found = Discovered::probe(platform, SessionOptions::default())
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let mut bench = Bench { rmm: &rmm, line: &line, model: &model, pool: &mut pool, memory };
+    test(&mut bench);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0);
+}
+
+impl<'b, 'm> Bench<'b, 'm, '_> {
+    /// Runs `test` with an active Realm that has a REC for each program, of which the first can be
+    /// entered; then takes it apart.
+    pub(crate) fn realm(
+        &mut self,
+        programs: Vec<Box<dyn Guest>>,
+        test: impl FnOnce(&mut Self, &ActiveRealm<'b, 'm, '_>, &mut Vec<Rec>),
+    ) {
+        let mut storage = RealmStorage::<16, 8>::new();
+        let mut realm =
+            Realm::create(self.rmm, &RealmConfig::new(40), &mut storage, self.pool).unwrap();
+        let mut recs = Vec::new();
+        for (index, program) in programs.into_iter().enumerate() {
+            let start = RecStart { runnable: index == 0, pc: RAM, gprs: [0; 8] };
+            recs.push(realm.create_rec(self.pool, &start).unwrap());
+            self.model.set_guest(realm.rd().pa(), index as u64, program);
+        }
+        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let geometry = realm.geometry();
+        let mut recs: Vec<_> = recs
+            .into_iter()
+            .map(|object| Rec::new(object, self.memory.take_front(0x1000).unwrap(), geometry))
+            .collect();
+        test(self, &realm, &mut recs);
+        let objects: Vec<RecObject> = recs.into_iter().map(|rec| rec.into_parts().0).collect();
+        assert_eq!(realm.tear_down(objects, self.pool, &mut |_| {}), None);
+    }
+
+    /// As [`Bench::realm`], with one REC that does these things.
+    pub(crate) fn script(
+        &mut self,
+        actions: Vec<Action>,
+        test: impl FnOnce(&mut Self, &ActiveRealm<'b, 'm, '_>, &mut Rec),
+    ) {
+        self.realm(vec![script(actions)], |bench, realm, recs| {
+            let [rec] = &mut recs[..] else { panic!() };
+            test(bench, realm, rec);
+        });
+    }
+
+    /// Enters the REC; the exit.
+    pub(crate) fn enter(&self, rec: &mut Rec, answer: Answer) -> Exit {
+        self.event(rec, answer).exit
+    }
+
+    /// Enters the REC; all of the exit.
+    pub(crate) fn event(&self, rec: &mut Rec, answer: Answer) -> Event {
+        rec.enter(self.rmm, answer).map_err(|failed| failed.error).unwrap()
+    }
+
+    /// What an exit record becomes, at a REC that waits for nothing.
+    pub(crate) fn decode(&self, rec: &mut Rec, answer: Answer, record: RecExit) -> Exit {
+        self.line.twist(Twist::Exit(Box::new(record)));
+        self.enter(rec, answer)
+    }
+
+    /// Why the REC is not entered, and whether the answer comes back.
+    pub(crate) fn refused(&self, rec: &mut Rec, answer: Answer) -> (EnterError, Option<Answer>) {
+        let failed = rec.enter(self.rmm, answer).unwrap_err();
+        (failed.error, failed.kept)
+    }
+}
+
+pub(crate) fn script(actions: Vec<Action>) -> Box<dyn Guest> {
+    Box::new(Script::new(actions))
+}
+
+/// The record of a synchronous exit with these syndromes.
+pub(crate) fn sync(esr: u64, hpfar: u64) -> RecExit {
+    let mut record = RecExit::new_zeroed();
+    (record.esr, record.hpfar) = (esr, hpfar);
+    record
+}

@@ -1,0 +1,178 @@
+//! Any exit record becomes an exit from which the REC can go on, if the RMM waits for something.
+
+use rec_runtime::exit::{RipasChange, S2apChange};
+use rec_runtime::{Answer, EnterError, Exit};
+use rmi_abi::esr::FaultStatus;
+use rmi_abi::rtt::{Level, Ripas};
+use rmi_abi::run::{ExitReason, RecExit};
+use rmi_abi::{Dialect, Ipa};
+use zerocopy::FromZeros;
+
+use crate::bench::{DEVICE, DIALECTS, RAM, on, sync};
+
+const DATA: u64 = 0x24 << 26;
+const FETCH: u64 = 0x20 << 26;
+const VALID: u64 = 1 << 24;
+
+fn hpfar(ipa: Ipa) -> u64 {
+    ipa.raw() >> 12 << 4
+}
+
+/// What an exit with this syndrome at this address is called, by its status.
+fn name(exit: &Exit) -> &'static str {
+    match exit {
+        Exit::MmioLoad(_) => "load",
+        Exit::MmioStore(_) => "store",
+        Exit::Fault(_) => "missing",
+        Exit::SharedFault(_) => "shared",
+        Exit::MemoryError(_) => "error",
+        Exit::Abort(_) => "abort",
+        _ => "other",
+    }
+}
+
+/// The answer that an exit wants, or none.
+fn answer(exit: Exit) -> Answer {
+    match exit {
+        Exit::MmioLoad(load) => load.complete(0),
+        Exit::MmioStore(store) => store.complete(),
+        Exit::Fault(fault) => fault.retry(),
+        Exit::SharedFault(fault) => fault.abort(),
+        Exit::SysRegRead(read) => read.complete(0),
+        Exit::PsciRequest(request) => request.completed(),
+        Exit::RipasChange(change) => change.reject().unwrap_or_else(RipasChange::accept),
+        Exit::S2apChange(change) => change.reject(),
+        Exit::HostCall(call) => call.not_supported(),
+        Exit::DeviceRequest(request) => request.reject(),
+        _ => Answer::resume(),
+    }
+}
+
+#[test]
+fn every_fault_status_is_told_from_a_missing_page() {
+    on(Dialect::TfRmm2026_07, |bench| {
+        bench.script(vec![], |bench, _, rec| {
+            let mut last = Answer::resume();
+            for code in 0..=0x3f {
+                let status = FaultStatus::decode(code);
+                let esr = u64::from(code) | 1 << 25;
+                let mut seen = Vec::new();
+                for record in [
+                    sync(DATA | esr, hpfar(RAM)),
+                    sync(FETCH | esr, hpfar(RAM)),
+                    sync(DATA | esr, hpfar(DEVICE)),
+                    sync(DATA | VALID | esr, hpfar(DEVICE)),
+                    sync(DATA | VALID | 1 << 6 | esr, hpfar(DEVICE)),
+                    sync(FETCH | esr, hpfar(DEVICE)),
+                ] {
+                    let exit = bench.decode(rec, last, record);
+                    seen.push(name(&exit));
+                    last = answer(exit);
+                }
+                let expected = match code {
+                    0x04..=0x07 | 0x2b => {
+                        ["missing", "missing", "shared", "load", "store", "abort"]
+                    }
+                    0x0c..=0x0f => ["abort", "abort", "shared", "load", "store", "abort"],
+                    0x10 | 0x13..=0x18 | 0x1b..=0x1f => ["error"; 6],
+                    // Address size, access flag, granule protection.
+                    0x00..=0x03 | 0x08..=0x0b | 0x23..=0x29 => {
+                        ["abort", "abort", "shared", "shared", "shared", "abort"]
+                    }
+                    // The address is not valid: it is not known whether an abort may be injected.
+                    _ => ["abort"; 6],
+                };
+                assert_eq!(seen, expected, "{status:?}");
+            }
+        });
+    });
+}
+
+#[test]
+fn an_address_is_told_where_it_is_valid() {
+    on(Dialect::TfRmm2026_07, |bench| {
+        bench.script(vec![], |bench, _, rec| {
+            for (code, page) in [(0x0f, Some(RAM)), (0x09, Some(RAM)), (0x30, None), (0x35, None)] {
+                let record = sync(DATA | code, hpfar(RAM));
+                let exit = bench.decode(rec, Answer::resume(), record);
+                let Exit::Abort(abort) = exit else { panic!("{exit:?}") };
+                assert_eq!((abort.page(), abort.is_fetch()), (page, false));
+            }
+            let exit = bench.decode(rec, Answer::resume(), sync(FETCH | 0x2b, hpfar(RAM)));
+            let Exit::Fault(fault) = exit else { panic!("{exit:?}") };
+            assert_eq!((fault.level(), fault.is_fetch()), (Level::MINUS_1, true));
+        });
+    });
+}
+
+#[test]
+fn a_request_about_no_range_can_be_answered() {
+    for dialect in DIALECTS {
+        on(dialect, |bench| {
+            bench.script(vec![], |bench, _, rec| {
+                let mut record = RecExit::new_zeroed();
+                record.exit_reason = ExitReason::RipasChange.encode(dialect).unwrap();
+                (record.ripas_base, record.ripas_top) = (0x8000, 0x4000);
+                record.ripas_value = Ripas::Ram.into();
+                let exit = bench.decode(rec, Answer::resume(), record);
+                let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
+                assert!(change.range().is_empty());
+                assert_eq!(bench.refused(rec, Answer::resume()).0, EnterError::Unanswered);
+                let rejected = change.reject().unwrap();
+
+                record.exit_reason = ExitReason::S2apChange.encode(dialect).unwrap();
+                (record.s2ap_base, record.s2ap_top) = (u64::MAX, 0);
+                let exit = bench.decode(rec, rejected, record);
+                let Exit::S2apChange(change) = exit else { panic!("{exit:?}") };
+                assert!(change.range().is_empty());
+                assert_eq!(bench.refused(rec, Answer::resume()).0, EnterError::Unanswered);
+                let _ = bench.enter(rec, S2apChange::reject(change));
+            });
+        });
+    }
+}
+
+#[test]
+fn every_reason_of_every_dialect_goes_on() {
+    for dialect in DIALECTS {
+        on(dialect, |bench| {
+            bench.script(vec![], |bench, _, rec| {
+                let mut last = Answer::resume();
+                for code in 0..=u8::MAX {
+                    for gpr in [0, 0xc400_0003, u64::MAX] {
+                        let mut record = sync(DATA | 7, hpfar(RAM));
+                        record.exit_reason = code;
+                        record.gprs = [gpr; 31];
+                        record.ripas_value = code;
+                        let exit = bench.decode(rec, last, record);
+                        let wants = exit.wants_answer();
+                        last = answer(exit);
+                        assert_eq!(last.exit().is_some(), wants, "{code}");
+                        if wants {
+                            let refused = bench.refused(rec, Answer::resume());
+                            assert_eq!(refused.0, EnterError::Unanswered, "{code}");
+                        }
+                    }
+                }
+                let _ = bench.enter(rec, last);
+            });
+        });
+    }
+}
+
+#[test]
+fn devices_are_rejected() {
+    let dialect = Dialect::V2_0Bet3;
+    on(dialect, |bench| {
+        bench.script(vec![], |bench, _, rec| {
+            let mut record = RecExit::new_zeroed();
+            record.exit_reason = ExitReason::VdevValidateMapping.encode(dialect).unwrap();
+            record.vdev_id_1 = 77;
+            let exit = bench.decode(rec, Answer::resume(), record);
+            let Exit::DeviceRequest(request) = exit else { panic!("{exit:?}") };
+            assert_eq!(request.reason(), ExitReason::VdevValidateMapping);
+            assert_eq!(request.vdev_id(), 77);
+            let _ = bench.enter(rec, request.reject());
+        });
+    });
+}

@@ -1,0 +1,13 @@
+//! RECs that run on the model, and what their exits may be answered with.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod answers;
+mod bench;
+mod decoding;
+mod faults;
+mod hidden;
+mod loops;
+mod psci;
+mod requests;
+mod timers;
+mod waits;

@@ -1,0 +1,117 @@
+//! What a Realm sees of its requests, by what was applied of them and how they were answered.
+
+use std::sync::{Arc, Mutex};
+
+use rec_runtime::exit::RipasChange;
+use rec_runtime::{Answer, Exit, Handler, Kick, Stopped};
+use rmi_abi::rtt::Ripas;
+use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmm_model::GuestCpu;
+
+use crate::bench::{Action, DIALECTS, Platform, RAM, on};
+
+const BYTES: u64 = 0x4000;
+
+/// How a request is answered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Accept,
+    Reject,
+}
+
+/// Asks for a change of four pages, of which `applied` bytes are made; X0 to X2 in the Realm, or
+/// `None` if there is no such answer.
+fn ask(dialect: Dialect, ripas: Ripas, applied: u64, reply: Reply) -> Option<[u64; 3]> {
+    let range = IpaRange::with_size(RAM, BYTES).unwrap();
+    let seen = Arc::new(Mutex::new(None));
+    let (told, mut asked) = (Arc::clone(&seen), false);
+    let guest = move |cpu: &GuestCpu| {
+        if std::mem::replace(&mut asked, true) {
+            *told.lock().unwrap() = Some([cpu.x[0], cpu.x[1], cpu.x[2]]);
+            return Action::psci_system_off();
+        }
+        Action::ipa_state_set(range.base(), range.top(), ripas, 0)
+    };
+    on(dialect, |bench| {
+        bench.realm(vec![Box::new(guest)], |bench, realm, recs| {
+            let [rec] = &mut recs[..] else { panic!() };
+            let exit = bench.enter(rec, Answer::resume());
+            let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
+            assert_eq!((change.range(), change.ripas()), (range, ripas));
+            assert_eq!(change.can_be_rejected(), ripas == Ripas::Ram);
+            if applied > 0 {
+                let part = IpaRange::with_size(RAM, applied).unwrap();
+                realm.set_ripas(bench.pool, change.rec(), part).unwrap();
+            }
+            let answer = match reply {
+                Reply::Accept => Ok(change.accept()),
+                Reply::Reject => change.reject(),
+            };
+            match answer {
+                Ok(answer) => drop(bench.enter(rec, answer)),
+                Err(change) => assert_eq!(change.ripas(), Ripas::Empty),
+            }
+        });
+    });
+    *seen.lock().unwrap()
+}
+
+#[test]
+fn what_a_realm_sees_of_a_ripas_change() {
+    const ACCEPT: u64 = 0;
+    const REJECT: u64 = 1;
+    for dialect in DIALECTS {
+        for applied in [0, 0x1000, BYTES] {
+            let reached = RAM.raw() + applied;
+            for ripas in [Ripas::Ram, Ripas::Empty] {
+                let accepted = ask(dialect, ripas, applied, Reply::Accept);
+                assert_eq!(accepted, Some([0, reached, ACCEPT]));
+            }
+            let response = if applied == BYTES { ACCEPT } else { REJECT };
+            let rejected = ask(dialect, Ripas::Ram, applied, Reply::Reject);
+            assert_eq!(rejected, Some([0, reached, response]));
+            assert_eq!(ask(dialect, Ripas::Empty, applied, Reply::Reject), None);
+        }
+    }
+}
+
+/// Does what is done by default.
+struct Defaults;
+
+impl<'m> Handler<Platform<'m>> for Defaults {}
+
+#[test]
+fn a_request_for_empty_does_not_go_round_for_ever() {
+    for (ripas, entries) in [(Ripas::Empty, 1), (Ripas::Ram, 2)] {
+        on(Dialect::TfRmm2026_07, |bench| {
+            let (base, top) = (RAM, Ipa::new(RAM.raw() + BYTES));
+            // A guest that asks until it has what it wants or is refused.
+            let guest = move |cpu: &GuestCpu| match (cpu.x[0], cpu.x[1], cpu.x[2]) {
+                (_, _, 1) => Action::psci_system_off(),
+                _ => Action::ipa_state_set(base, top, ripas, 0),
+            };
+            bench.realm(vec![Box::new(guest)], |bench, _, recs| {
+                let [rec] = &mut recs[..] else { panic!() };
+                let stopped =
+                    rec.run(bench.rmm, Answer::resume(), &mut Defaults, &Kick::new()).unwrap();
+                assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+                assert_eq!(bench.line.entries(), entries);
+            });
+        });
+    }
+}
+
+#[test]
+fn accepting_is_what_is_left_of_an_empty_range() {
+    on(Dialect::V2_0Bet3, |bench| {
+        let (base, top) = (RAM, Ipa::new(RAM.raw() + BYTES));
+        let actions =
+            vec![Action::ipa_state_set(base, top, Ripas::Empty, 0), Action::psci_system_off()];
+        bench.script(actions, |bench, _, rec| {
+            let exit = bench.enter(rec, Answer::resume());
+            let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
+            let answer = change.reject().unwrap_or_else(RipasChange::accept);
+            assert!(matches!(bench.enter(rec, answer), Exit::PsciNotice(_)));
+        });
+    });
+}

@@ -1,0 +1,138 @@
+//! Entering a REC, and what it waits for between its runs.
+//!
+//! After some exits the RMM waits for an answer, which comes with the next entry. Which exit that is
+//! belongs to the [`RecObject`]: whoever holds it, and whatever it was taken apart from in between.
+
+use core::fmt;
+use core::num::NonZeroU64;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rmi_abi::run::{RecEnter, RecExit};
+use rmi_host::{Channel, Error, Platform, Undelegated};
+
+use crate::rec::RecObject;
+
+/// The number of one exit of one REC. No two exits have the same, of whichever RECs and Realms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ExitNumber(NonZeroU64);
+
+/// The number of exits so far, of all RECs of this process or machine.
+static EXITS: AtomicU64 = AtomicU64::new(0);
+
+impl ExitNumber {
+    fn next() -> Self {
+        // 2^64 exits do not happen.
+        let before = EXITS.fetch_add(1, Ordering::Relaxed);
+        Self(NonZeroU64::MIN.saturating_add(before))
+    }
+}
+
+/// What a REC waits for before it can be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Awaiting {
+    /// Nothing.
+    Nothing,
+    /// The answer to this exit.
+    Answer(ExitNumber),
+    /// Nobody knows: the answer of an entry was lost or garbled, so there may have been an exit that
+    /// nobody saw. The REC is not entered again; it can be destroyed.
+    Unknown,
+}
+
+/// Why a REC was not entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnterError {
+    /// The last exit wants an answer and this is none; nothing was called.
+    Unanswered,
+    /// The answer belongs to another REC or to an earlier exit; nothing was called.
+    WrongAnswer,
+    /// An earlier entry ended without a clear answer ([`Awaiting::Unknown`]); nothing was called.
+    Unclear,
+    /// The RMM refused, or did not answer clearly.
+    Call(Error),
+}
+
+impl EnterError {
+    /// Whether the REC certainly did not run, so that it still waits for what it waited for before.
+    #[must_use]
+    pub const fn is_clean(&self) -> bool {
+        match self {
+            Self::Call(error) => error.is_clean(),
+            _ => true,
+        }
+    }
+}
+
+impl From<Error> for EnterError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl fmt::Display for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered => f.write_str("the REC's last exit has not been answered"),
+            Self::WrongAnswer => f.write_str("the answer belongs to another exit"),
+            Self::Unclear => f.write_str("an earlier entry of the REC ended without an answer"),
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for EnterError {}
+
+impl RecObject {
+    /// What the REC waits for.
+    #[must_use]
+    pub const fn awaiting(&self) -> Awaiting {
+        self.awaiting
+    }
+
+    /// Enters the REC and stays in it until its next exit: `RMI_REC_ENTER`. `answers` is the exit
+    /// that `enter` answers, if it answers one.
+    ///
+    /// The new exit gets a number, and `decode` says what it is and whether it wants an answer.
+    /// Should `decode` or anything in the conduit unwind, the REC's state is
+    /// [`Awaiting::Unknown`].
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`] and [`EnterError::Unclear`] before any
+    /// call; otherwise as [`Channel::rec_enter`]. After an error that [is not
+    /// clean](EnterError::is_clean) the REC may have run, and its state is [`Awaiting::Unknown`].
+    pub fn enter<P: Platform, T>(
+        &mut self,
+        channel: &Channel<P>,
+        run: &mut Undelegated,
+        enter: &RecEnter,
+        answers: Option<ExitNumber>,
+        decode: impl FnOnce(&RecExit, ExitNumber) -> (T, bool),
+    ) -> Result<T, EnterError> {
+        match (self.awaiting, answers) {
+            (Awaiting::Unknown, _) => return Err(EnterError::Unclear),
+            (Awaiting::Nothing, None) => {}
+            (Awaiting::Answer(due), Some(given)) if due == given => {}
+            (Awaiting::Answer(_), None) => return Err(EnterError::Unanswered),
+            (_, Some(_)) => return Err(EnterError::WrongAnswer),
+        }
+        let before = core::mem::replace(&mut self.awaiting, Awaiting::Unknown);
+        let record = match channel.rec_enter(self.granule(), run, enter) {
+            Ok(record) => record,
+            Err(error) => {
+                if error.is_clean() {
+                    self.awaiting = before;
+                }
+                return Err(error.into());
+            }
+        };
+        let number = ExitNumber::next();
+        let (exit, wants_answer) = decode(&record, number);
+        self.awaiting = if wants_answer { Awaiting::Answer(number) } else { Awaiting::Nothing };
+        Ok(exit)
+    }
+}
