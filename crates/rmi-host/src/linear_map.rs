@@ -25,12 +25,20 @@
 //! With a conduit it is a platform: `Host::new(conduit, map)`. Memory in several windows needs a [`HostAccess`] that picks the map.
 #![expect(unsafe_code, reason = "turning addresses into pointers is what this module is for")]
 
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
 use rmi_abi::{Pa, PaRange};
 
 use crate::access::{AccessFault, HostAccess};
 use crate::granules::Machine;
 
 /// A window of physical memory that is mapped at a constant distance from its physical address, as hypervisors map their memory.
+///
+/// Memory is copied by aligned words of 8 bytes, each accessed once, and by bytes at unaligned
+/// ends; no reference to plain memory is formed. So the RMM or a Realm may change it meanwhile, and
+/// so may other threads through the map: what is read is then old or new word by word. (Threads
+/// that access parts of the same word at the same time, one of them writing, have to agree among
+/// themselves.)
 ///
 /// [The module](self) has an example.
 #[derive(Clone, Copy, Debug)]
@@ -70,10 +78,61 @@ unsafe impl Send for LinearMap {}
 // SAFETY: as for `Send`; the value never changes.
 unsafe impl Sync for LinearMap {}
 
-// SAFETY: `new` was promised that the window is memory of this machine, and nothing is reached outside it.
+/// Bytes of the words that memory is copied by.
+const WORD: usize = size_of::<u64>();
+
+/// Bytes before the first whole word, of `len` bytes from `at` on.
+fn head(at: *const u8, len: usize) -> usize {
+    (at.addr().wrapping_neg() % WORD).min(len)
+}
+
+/// Reads a byte once.
+///
+/// # Safety
+///
+/// `at` is valid for reads, and nothing accesses it at the same time but atomically, or from outside
+/// of this program.
+unsafe fn load_byte(at: *mut u8) -> u8 {
+    // SAFETY: as promised; a reference to an atomic says nothing about the value, and ends here.
+    unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed)
+}
+
+/// Writes a byte once.
+///
+/// # Safety
+///
+/// As [`load_byte`], for writes.
+unsafe fn store_byte(at: *mut u8, byte: u8) {
+    // SAFETY: as in `load_byte`.
+    unsafe { AtomicU8::from_ptr(at) }.store(byte, Ordering::Relaxed);
+}
+
+/// Reads a word once, in the order of its bytes in memory.
+///
+/// # Safety
+///
+/// As [`load_byte`], and `at` is aligned to a word.
+unsafe fn load_word(at: *mut u8) -> [u8; WORD] {
+    // SAFETY: as in `load_byte`.
+    unsafe { AtomicU64::from_ptr(at.cast()) }.load(Ordering::Relaxed).to_ne_bytes()
+}
+
+/// Writes a word once.
+///
+/// # Safety
+///
+/// As [`load_word`], for writes.
+unsafe fn store_word(at: *mut u8, word: [u8; WORD]) {
+    // SAFETY: as in `load_byte`.
+    unsafe { AtomicU64::from_ptr(at.cast()) }.store(u64::from_ne_bytes(word), Ordering::Relaxed);
+}
+
+// Another agent (the RMM, or the Realm through it) may change a shared page at any time. So each
+// byte is accessed once, as part of an atomic access, which the compiler must neither repeat nor
+// invent: by aligned words, and by bytes where the memory does not begin or end with a whole one.
 //
-// Byte-wise volatile copies: another agent (the RMM, or the Realm through it) may write a shared page at any time, so the compiler must neither invent nor
-// repeat accesses. Pages are copied a few times per exit at most.
+// SAFETY: `new` was promised that the window is memory of this machine, and nothing is reached
+// outside it.
 unsafe impl HostAccess for LinearMap {
     fn machine(&self) -> Machine {
         Machine::REAL
@@ -81,10 +140,22 @@ unsafe impl HostAccess for LinearMap {
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let mut from = self.locate(at, into.len())?;
-        for byte in into {
-            // SAFETY: `locate` has checked that all bytes lie in the window; the caller owns them and no reference to them is live.
-            unsafe {
-                *byte = from.read_volatile();
+        let (head, rest) = into.split_at_mut(head(from, into.len()));
+        let (words, tail) = rest.as_chunks_mut();
+        // SAFETY: `locate` has checked that all bytes lie in the window; the caller owns them and
+        // no reference to them is live. Behind the head `from` is aligned, and it moves by words up
+        // to the tail.
+        unsafe {
+            for byte in head {
+                *byte = load_byte(from);
+                from = from.add(1);
+            }
+            for word in words {
+                *word = load_word(from);
+                from = from.add(WORD);
+            }
+            for byte in tail {
+                *byte = load_byte(from);
                 from = from.add(1);
             }
         }
@@ -93,10 +164,20 @@ unsafe impl HostAccess for LinearMap {
 
     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
         let mut to = self.locate(at, from.len())?;
-        for byte in from {
-            // SAFETY: as in `read`.
-            unsafe {
-                to.write_volatile(*byte);
+        let (head, rest) = from.split_at(head(to, from.len()));
+        let (words, tail) = rest.as_chunks();
+        // SAFETY: as in `read`.
+        unsafe {
+            for byte in head {
+                store_byte(to, *byte);
+                to = to.add(1);
+            }
+            for word in words {
+                store_word(to, *word);
+                to = to.add(WORD);
+            }
+            for byte in tail {
+                store_byte(to, *byte);
                 to = to.add(1);
             }
         }
@@ -106,14 +187,21 @@ unsafe impl HostAccess for LinearMap {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
+
+    const GRANULE: usize = 0x1000;
+
+    fn window() -> PaRange {
+        PaRange::with_size(Pa::new(0x8000_0000), GRANULE as u64).unwrap()
+    }
 
     #[test]
     fn copies_stay_inside_the_window() {
         let mut memory = [0u8; 0x1000];
-        let window = PaRange::with_size(Pa::new(0x8000_0000), 0x1000).unwrap();
         // SAFETY: the array stands in for the window and outlives the map.
-        let map = unsafe { LinearMap::new(window, memory.as_mut_ptr()) };
+        let map = unsafe { LinearMap::new(window(), memory.as_mut_ptr()) };
         let mut back = [0; 3];
         // SAFETY: the test owns the array and holds no reference while it is accessed.
         unsafe {
@@ -124,5 +212,63 @@ mod tests {
             assert!(map.read(Pa::new(u64::MAX), &mut back).is_err());
         }
         assert_eq!(back, [1, 2, 3]);
+    }
+
+    /// However memory and copy are aligned to each other, exactly the bytes asked for are copied.
+    #[test]
+    fn any_alignment_and_length() {
+        const BYTES: usize = 48;
+        let pattern: Vec<u8> = (1..).take(BYTES).collect();
+        for skew in 0..WORD {
+            for offset in 0..WORD {
+                for len in 0..=2 * WORD + 3 {
+                    let mut memory = [0u64; GRANULE / WORD + 1];
+                    let base = memory.as_mut_ptr().cast::<u8>().wrapping_add(skew);
+                    // SAFETY: from the skew on there is a whole granule in the array.
+                    let map = unsafe { LinearMap::new(window(), base) };
+                    let at = Pa::new(0x8000_0000 + offset as u64);
+                    let mut all = [0xff; BYTES];
+                    let mut back = [0xff; BYTES];
+                    // SAFETY: the test owns the array and refers to it nowhere else.
+                    unsafe {
+                        map.write(at, &pattern[..len]).unwrap();
+                        map.read(Pa::new(0x8000_0000), &mut all).unwrap();
+                        map.read(at, &mut back[..len]).unwrap();
+                    }
+                    assert_eq!(back[..len], pattern[..len], "{skew} {offset} {len}");
+                    let mut expected = [0; BYTES];
+                    expected[offset..offset + len].copy_from_slice(&pattern[..len]);
+                    assert_eq!(all, expected, "{skew} {offset} {len}");
+                }
+            }
+        }
+    }
+
+    /// What another agent changes meanwhile is read by words, each of which was written as a whole.
+    #[test]
+    fn changes_by_others_are_no_race() {
+        const WORDS: usize = 16;
+        let mut memory = [0u64; GRANULE / WORD];
+        // SAFETY: the array stands in for the window and outlives the map.
+        let map = unsafe { LinearMap::new(window(), memory.as_mut_ptr().cast()) };
+        let base = Pa::new(0x8000_0000);
+        let rounds = if cfg!(miri) { 8 } else { 1000 };
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    // SAFETY: nobody refers to the array, and it is only reached through the map.
+                    unsafe { map.write(base, &[u8::try_from(round % 251).unwrap(); WORDS * WORD]) }
+                        .unwrap();
+                }
+            });
+            for _ in 0..rounds {
+                let mut copy = [0; WORDS * WORD];
+                // SAFETY: as above.
+                unsafe { map.read(base, &mut copy) }.unwrap();
+                for word in copy.as_chunks::<WORD>().0 {
+                    assert_eq!(*word, [word[0]; WORD]);
+                }
+            }
+        });
     }
 }
