@@ -109,6 +109,35 @@ fn each_call_is_traced() {
     let issued: usize = total.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert_eq!(trace.lines().filter(|line| line.contains(" = ")).count(), issued, "{trace}");
     assert!(trace.contains("RMI_REALM_CREATE"), "{trace}");
+    // Whatever a REC came back with is told.
+    let entries: Vec<_> = trace.lines().filter(|line| line.starts_with("RMI_REC_ENTER(")).collect();
+    assert!(entries.iter().all(|line| line.contains(" = RMI_SUCCESS exit=")), "{trace}");
+    for exit in [
+        "exit=SYNC{data abort, translation fault at level ",
+        "1-byte store, ipa=0x8009000000}",
+        "exit=PSCI{PSCI_CPU_ON, target=0x1}",
+        "exit=PSCI{PSCI_SYSTEM_OFF}",
+        "exit=RIPAS_CHANGE{",
+        "exit=HOST_CALL{imm=0x5d0}",
+        "exit=IRQ",
+    ] {
+        assert!(entries.iter().any(|line| line.contains(exit)), "{exit}: {trace}");
+    }
+}
+
+#[test]
+fn no_call_fails_and_the_probe_is_named() {
+    for dialect in ["tf-rmm-2026-07", "2.0-bet3"] {
+        let (out, _) = good(&["--ram", "8", "--dialect", dialect]);
+        let table = out.lines().skip_while(|line| !line.starts_with("SMCs "));
+        let rows: Vec<_> = table.take_while(|line| !line.starts_with("balance")).collect();
+        for row in rows.iter().skip(1) {
+            let failed = row.split_whitespace().rev().nth(2).unwrap();
+            assert_eq!(failed, "0", "{dialect}: {row}");
+        }
+        let probes = rows.iter().filter(|row| row.starts_with("(probe for the dialect)")).count();
+        assert_eq!(probes, 1, "{out}");
+    }
 }
 
 /// Files and options that are refused, each with a word of the reason.

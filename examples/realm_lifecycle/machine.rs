@@ -19,7 +19,7 @@ use crate::output::{complain, say};
 use crate::{output, report};
 
 /// How calls reach the model: counted, and printed if wanted.
-pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>)>>;
+pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>), &'m Model>>;
 
 /// The platform of the session.
 pub(crate) type Board<'m> =
@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let model = Model::new(model_options).map_err(|error| Failure::Input(error.to_string()))?;
 
     let print: fn(Arguments<'_>) = output::print_trace;
-    let tracing = Tracing::new(&model, print, options.dialect);
+    let tracing = Tracing::with_exits(&model, &model, print, options.dialect);
     tracing.silence(!options.trace);
     let door = Counting::new(tracing);
     let ledger = CountingLedger::new();

@@ -22,11 +22,10 @@ pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
             row(command.name(), counts);
         }
     }
-    // Probing for the dialect asks for a command that only one has.
-    let others = door.others(dialect);
-    if others != Counts::default() {
-        row("(not of this dialect)", others);
-    }
+    // Calls that the session makes to find the dialect out.
+    let mut probes = Counts::default();
+    probes.issued = door.probes();
+    row("(probe for the dialect)", probes);
     row("total", door.total());
 }
 

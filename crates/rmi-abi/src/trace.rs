@@ -1,6 +1,6 @@
-//! Calls and results, printed decoded, as `strace` does for system calls.
+//! Calls, results and exits of RECs, printed decoded, as `strace` does for system calls.
 //!
-//! Both types print with [`core::fmt`] alone. What a dialect does not define is printed as a number, never left out.
+//! All types print with [`core::fmt`] alone. What a dialect does not define is printed as a number, never left out.
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect, trace};
@@ -18,10 +18,12 @@
 //! );
 //! ```
 
+mod exit;
 mod value;
 
 use core::fmt;
 
+pub use exit::ExitDisplay;
 pub use value::ValueDisplay;
 
 use crate::address::GranuleSize;

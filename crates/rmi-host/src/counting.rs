@@ -42,12 +42,13 @@ mod report;
 pub use counters::Counts;
 pub use report::Report;
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi_abi::{Command, Dialect, Fid, GranuleSize};
 
 use crate::conduit::{Conduit, Registers, Simulated};
 use crate::granules::Machine;
+use crate::session::is_probe;
 
 use counters::Counters;
 use moved::OpenRanges;
@@ -64,6 +65,7 @@ pub struct Counting<C> {
     inner: C,
     counters: [Counters; NUMBERS],
     others: Counters,
+    probes: AtomicU64,
     open: OpenRanges,
     granule: AtomicU8,
 }
@@ -75,6 +77,7 @@ impl<C> Counting<C> {
             inner,
             counters: [const { Counters::new() }; NUMBERS],
             others: Counters::new(),
+            probes: AtomicU64::new(0),
             open: OpenRanges::new(),
             granule: AtomicU8::new(GranuleSize::Size4KiB.code()),
         }
@@ -110,7 +113,13 @@ impl<C> Counting<C> {
         command.fid(dialect).map(|fid| self.counters(fid.0.into()).read()).unwrap_or_default()
     }
 
-    /// The counts of calls that are no commands of a dialect.
+    /// Calls by which a session has found the dialect out: an `RMI_GPT_INFO` without a range, which
+    /// every RMM refuses, each dialect in its way. They are counted here, and not as failed calls.
+    pub fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
+    }
+
+    /// The counts of calls that are no commands of a dialect, probes not among them.
     #[must_use]
     pub fn others(&self, dialect: Dialect) -> Counts {
         let known =
@@ -123,7 +132,9 @@ impl<C> Counting<C> {
     /// The counts of all calls.
     #[must_use]
     pub fn total(&self) -> Counts {
-        self.counters.iter().map(Counters::read).fold(self.others.read(), Counts::plus)
+        let probes = Counts { issued: self.probes(), ..Counts::default() };
+        let first = self.others.read().plus(probes);
+        self.counters.iter().map(Counters::read).fold(first, Counts::plus)
     }
 
     /// A table of everything that was counted, to be printed.
@@ -142,6 +153,10 @@ unsafe impl<C: Conduit> Conduit for Counting<C> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.inner.call(registers) };
+        if is_probe(&registers) {
+            self.probes.fetch_add(1, Ordering::Relaxed);
+            return result;
+        }
         let [fid, ..] = registers;
         let counters = self.counters(fid);
         counters.count(&result);

@@ -62,11 +62,20 @@ use rmi_abi::{Command, Dialect, GranuleSize, Status};
 use zerocopy::FromZeros;
 
 use crate::channel::{Call, Channel, Patience, Progress};
+use crate::conduit::Registers;
 use crate::error::{Error, Failed, Subject};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
 
 pub use tracked::TrackingError;
+
+/// Whether this call is how a session tells 2.0-bet3 from earlier dialects: `RMI_GPT_INFO` without a
+/// range. Where there is such a command it refuses the range.
+pub(crate) fn is_probe(registers: &Registers) -> bool {
+    let [x0, base, top, ..] = *registers;
+    let fid = Command::GptInfo.fid(Dialect::V2_0Bet3);
+    fid.is_some_and(|fid| u64::from(fid.0) == x0) && base == 0 && top == 0
+}
 
 /// What a session is opened with.
 ///

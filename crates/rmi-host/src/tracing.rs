@@ -22,8 +22,16 @@
 //! let text = door.into_sink().into_inner().into_inner();
 //! let mut lines = text.lines();
 //! assert_eq!(lines.next(), Some("RMI_VERSION(req=2.0) = RMI_SUCCESS lower=2.0 higher=2.0"));
-//! assert_eq!(lines.next(), Some("0xc4000211() = 0xffffffffffffffff"));
+//! // A number that the dialect does not have: the session finds the dialect out by it.
+//! assert_eq!(lines.next(), Some("0xc4000211() = NOT_SUPPORTED (no such function)"));
 //! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
+//!
+//! With access to memory ([`Tracing::with_exits`]) the line of each `RMI_REC_ENTER` says what the
+//! REC came back with:
+//!
+//! ```text
+//! RMI_REC_ENTER(rec=0x80015000, run_ptr=0x80041000) = RMI_SUCCESS exit=HOST_CALL{imm=0x5d0}
 //! ```
 #![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
@@ -34,11 +42,15 @@ pub use sinks::LogSink;
 pub use sinks::WriteSink;
 
 use core::fmt;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use rmi_abi::Dialect;
-use rmi_abi::trace::{CallDisplay, ResultDisplay};
+use rmi_abi::run::{RecExit, RecRun};
+use rmi_abi::trace::{CallDisplay, ExitDisplay, ResultDisplay};
+use rmi_abi::{Command, Dialect, Pa, ResultWord, Status};
+use zerocopy::{FromZeros, IntoBytes};
 
+use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::Machine;
 
@@ -54,13 +66,33 @@ impl<F: Fn(fmt::Arguments<'_>)> TraceSink for F {
     }
 }
 
+/// No memory to read exits from: what [`Tracing::new`] traces with.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoExits;
+
+// SAFETY: nothing is reached.
+unsafe impl HostAccess for NoExits {
+    fn machine(&self) -> Machine {
+        Machine::REAL
+    }
+
+    unsafe fn read(&self, at: Pa, _: &mut [u8]) -> Result<(), AccessFault> {
+        Err(AccessFault { at })
+    }
+
+    unsafe fn write(&self, at: Pa, _: &[u8]) -> Result<(), AccessFault> {
+        Err(AccessFault { at })
+    }
+}
+
 /// Prints calls and answers, decoded, on their way to another conduit.
 ///
 /// A line costs time, and what a Realm says to its host is in it; trace to find out, not to keep.
 #[derive(Debug)]
-pub struct Tracing<C, S> {
+pub struct Tracing<C, S, A = NoExits> {
     inner: C,
     sink: S,
+    access: A,
     dialect: AtomicU8,
     silent: AtomicBool,
 }
@@ -68,7 +100,24 @@ pub struct Tracing<C, S> {
 impl<C, S: TraceSink> Tracing<C, S> {
     /// Prints what goes to `inner`, as `dialect` reads it.
     pub const fn new(inner: C, sink: S, dialect: Dialect) -> Self {
-        Self { inner, sink, dialect: AtomicU8::new(dialect as u8), silent: AtomicBool::new(false) }
+        Self::with(inner, NoExits, sink, dialect)
+    }
+}
+
+impl<C, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
+    /// As [`Tracing::new`]; also prints the exit of a REC after each entry, which it reads from the
+    /// run page. That takes 2 KiB of stack after the call.
+    ///
+    /// If `access` reaches the memory of another machine than `inner` calls, no exit is printed.
+    pub const fn with_exits(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
+        Self::with(inner, access, sink, dialect)
+    }
+}
+
+impl<C, S, A> Tracing<C, S, A> {
+    const fn with(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
+        let dialect = AtomicU8::new(dialect as u8);
+        Self { inner, sink, access, dialect, silent: AtomicBool::new(false) }
     }
 
     /// Where the lines go.
@@ -98,8 +147,71 @@ impl<C, S: TraceSink> Tracing<C, S> {
     }
 }
 
+impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
+    /// Prints a call that was made.
+    ///
+    /// # Safety
+    ///
+    /// Whoever made it has kept the promise of [`Conduit::call`].
+    unsafe fn print(&self, call: &Registers, answer: &Registers) {
+        let dialect = self.dialect();
+        let shown = CallDisplay::new(dialect, call);
+        let ([x0, ..], [no_answer, ..], [not_sent, ..]) = (*answer, NO_ANSWER, NOT_SENT);
+        if x0 == no_answer {
+            return self.sink.line(format_args!("{shown} = no answer"));
+        }
+        if x0 == not_sent {
+            return self.sink.line(format_args!("{shown} = not sent"));
+        }
+        let Some(command) = shown.command() else {
+            return match ResultWord(x0).is_not_supported() {
+                true => self.sink.line(format_args!("{shown} = NOT_SUPPORTED (no such function)")),
+                false => self.sink.line(format_args!("{shown} = {x0:#x}")),
+            };
+        };
+        let result = ResultDisplay::new(dialect, command, answer).of_call(call);
+        if command == Command::RecEnter && result.word().status() == Status::Success {
+            // SAFETY: the caller's promise is passed on unchanged.
+            unsafe { self.print_exit(&shown, &result, call) };
+        } else {
+            self.sink.line(format_args!("{shown} = {result}"));
+        }
+    }
+
+    /// Prints the line of an entry, with the exit if it can be read.
+    ///
+    /// # Safety
+    ///
+    /// As [`Tracing::print`].
+    // The record is on the stack here and nowhere else.
+    #[inline(never)]
+    unsafe fn print_exit(
+        &self,
+        shown: &CallDisplay<'_>,
+        result: &ResultDisplay<'_>,
+        call: &Registers,
+    ) {
+        // In every dialect the run page is the second argument.
+        let [_, _, run, ..] = *call;
+        let mut exit = RecExit::new_zeroed();
+        let at = run.checked_add(offset_of!(RecRun, exit) as u64);
+        let read = self.access.machine() == self.inner.machine()
+            && at.is_some_and(|at| {
+                // SAFETY: the page was named as the host's by a call, so whoever made it owns it and
+                // refers to it nowhere; and the memory is that of the machine which was called.
+                unsafe { self.access.read(Pa::new(at), exit.as_mut_bytes()) }.is_ok()
+            });
+        if read {
+            let exit = ExitDisplay::new(self.dialect(), &exit);
+            self.sink.line(format_args!("{shown} = {result} exit={exit}"));
+        } else {
+            self.sink.line(format_args!("{shown} = {result}"));
+        }
+    }
+}
+
 // SAFETY: the answers are those of the conduit inside.
-unsafe impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
+unsafe impl<C: Conduit, S: TraceSink, A: HostAccess> Conduit for Tracing<C, S, A> {
     fn machine(&self) -> Machine {
         self.inner.machine()
     }
@@ -107,24 +219,85 @@ unsafe impl<C: Conduit, S: TraceSink> Conduit for Tracing<C, S> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };
-        if self.silent.load(Ordering::Relaxed) {
-            return answer;
-        }
-        let call = CallDisplay::new(self.dialect(), &registers);
-        let ([x0, ..], [no_answer, ..], [not_sent, ..]) = (answer, NO_ANSWER, NOT_SENT);
-        match call.command() {
-            _ if x0 == no_answer => self.sink.line(format_args!("{call} = no answer")),
-            _ if x0 == not_sent => self.sink.line(format_args!("{call} = not sent")),
-            Some(command) => {
-                let result =
-                    ResultDisplay::new(self.dialect(), command, &answer).of_call(&registers);
-                self.sink.line(format_args!("{call} = {result}"));
-            }
-            None => self.sink.line(format_args!("{call} = {x0:#x}")),
+        if !self.silent.load(Ordering::Relaxed) {
+            // SAFETY: the caller has promised what a call needs.
+            unsafe { self.print(&registers, &answer) };
         }
         answer
     }
 }
 
 // SAFETY: the calls are those of the conduit inside.
-unsafe impl<C: Simulated, S: TraceSink> Simulated for Tracing<C, S> {}
+unsafe impl<C: Simulated, S: TraceSink, A: HostAccess> Simulated for Tracing<C, S, A> {}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use core::cell::RefCell;
+    use std::string::String;
+
+    use super::*;
+
+    /// Answers every call with X0, and reaches a run page with a `FIQ` exit.
+    struct Fake {
+        machine: Machine,
+        x0: u64,
+    }
+
+    // SAFETY: nothing is done.
+    unsafe impl Conduit for Fake {
+        fn machine(&self) -> Machine {
+            self.machine
+        }
+
+        unsafe fn call(&self, _: Registers) -> Registers {
+            [self.x0, 0, 0, 0, 0, 0, 0, 0]
+        }
+    }
+
+    // SAFETY: nothing is reached.
+    unsafe impl HostAccess for Fake {
+        fn machine(&self) -> Machine {
+            self.machine
+        }
+
+        unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+            if at != Pa::new(0x2800) {
+                return Err(AccessFault { at });
+            }
+            into.fill(0);
+            if let [reason, ..] = into {
+                *reason = 2;
+            }
+            Ok(())
+        }
+
+        unsafe fn write(&self, at: Pa, _: &[u8]) -> Result<(), AccessFault> {
+            Err(AccessFault { at })
+        }
+    }
+
+    fn entry(x0: u64, run: u64, conduit: Machine, memory: Machine) -> String {
+        let sink = WriteSink::new(RefCell::new(String::new()));
+        let conduit = Fake { machine: conduit, x0 };
+        let memory = Fake { machine: memory, x0 };
+        let tracing = Tracing::with_exits(conduit, memory, sink, Dialect::TfRmm2026_07);
+        // SAFETY: nothing is done.
+        let _ = unsafe { tracing.call([0xc400_015c, 0x1000, run, 0, 0, 0, 0, 0]) };
+        tracing.into_sink().into_inner().into_inner()
+    }
+
+    #[test]
+    fn the_exit_is_read_where_there_is_one_to_read() {
+        let (real, other) = (Machine::REAL, Machine::simulated());
+        let call = "RMI_REC_ENTER(rec=0x1000, run_ptr=0x2000) = ";
+        assert_eq!(entry(0, 0x2000, real, real), [call, "RMI_SUCCESS exit=FIQ\n"].concat());
+        // Memory of another machine, an entry that was refused, no answer.
+        assert_eq!(entry(0, 0x2000, real, other), [call, "RMI_SUCCESS\n"].concat());
+        assert_eq!(entry(1, 0x2000, real, real), [call, "RMI_ERROR_INPUT\n"].concat());
+        assert_eq!(entry(NO_ANSWER[0], 0x2000, real, real), [call, "no answer\n"].concat());
+        // Out of reach, or beyond all addresses.
+        for run in [0x3000, u64::MAX] {
+            assert!(entry(0, run, real, real).ends_with(" = RMI_SUCCESS\n"));
+        }
+    }
+}

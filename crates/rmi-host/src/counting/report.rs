@@ -6,8 +6,8 @@ use rmi_abi::{Command, Dialect};
 
 use super::{Counting, Counts};
 
-/// Everything that a [`Counting`] has counted, as a table: one line for each command that was called, one for calls that are no commands of the dialect, the
-/// total, and the memory moved.
+/// Everything that a [`Counting`] has counted, as a table: one line for each command that was called,
+/// one for calls that are no commands of the dialect, one for probes, the total, and the memory moved.
 ///
 /// The numbers are read while it is printed.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl<'c, C> Report<'c, C> {
         Self { counting, dialect }
     }
 
-    /// The lines of the table but the total: a command, or `None` for all that are none, with its counts. Commands that were not called are left out.
+    /// The lines of the table but probes and the total: a command, or `None` for all that are none, with its counts. Commands that were not called are left out.
     pub fn rows(&self) -> impl Iterator<Item = (Option<Command>, Counts)> {
         let commands = self
             .dialect
@@ -42,6 +42,10 @@ impl<C> fmt::Display for Report<'_, C> {
         for (command, counts) in self.rows() {
             row(f, command.map_or("(not of this dialect)", Command::name), &counts)?;
         }
+        let probes = Counts { issued: self.counting.probes(), ..Counts::default() };
+        if probes.issued != 0 {
+            row(f, "(probe for the dialect)", &probes)?;
+        }
         let total = self.counting.total();
         row(f, "total", &total)?;
         writeln!(
@@ -59,4 +63,49 @@ impl<C> fmt::Display for Report<'_, C> {
 fn row(f: &mut fmt::Formatter<'_>, name: &str, counts: &Counts) -> fmt::Result {
     let Counts { issued, failed, busy, blocked, incomplete, .. } = counts;
     writeln!(f, "{name:<32} {issued:>8} {failed:>8} {busy:>8} {blocked:>8} {incomplete:>11}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+    use crate::conduit::{Conduit, Registers};
+    use crate::granules::Machine;
+
+    struct NotSupported;
+
+    // SAFETY: no call does anything, and none is said to.
+    unsafe impl Conduit for NotSupported {
+        fn machine(&self) -> Machine {
+            Machine::REAL
+        }
+
+        unsafe fn call(&self, _: Registers) -> Registers {
+            [u64::MAX, 0, 0, 0, 0, 0, 0, 0]
+        }
+    }
+
+    #[test]
+    fn a_probe_is_named_and_no_failure() {
+        let counting = Counting::new(NotSupported);
+        for registers in [
+            [0xc400_0211, 0, 0, 0, 0, 0, 0, 0],
+            // Not a probe: it names a range.
+            [0xc400_0211, 0, 0x4000_0000, 0, 0, 0, 0, 0],
+        ] {
+            // SAFETY: nothing is done.
+            let _ = unsafe { counting.call(registers) };
+        }
+        for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+            let report = counting.report(dialect).to_string();
+            let row = |name: &str| {
+                let row = report.lines().find(|row| row.starts_with(name)).unwrap();
+                let counts = row[name.len()..].split_whitespace().take(2);
+                counts.map(|count| count.parse().unwrap()).collect::<std::vec::Vec<u64>>()
+            };
+            assert_eq!(row("(probe for the dialect)"), [1, 0], "{report}");
+            assert_eq!(row("total"), [2, 1], "{report}");
+        }
+    }
 }
