@@ -9,7 +9,7 @@
 //! | take granules | a [`Delegated`](crate::Delegated) stands for granules that are the RMM's already; delegation consumes an [`Undelegated`] |
 //! | read or write pages that it is shown | an [`Undelegated`] is borrowed for the call; no address in a page is taken from the caller if the RMM writes there |
 //! | map memory so that the Realm may write to it | an [`Undelegated`] is consumed; a [`SharedMemory`] gives it back when the RMM has unmapped it |
-//! | have an SMMU write messages to an address, or a host bridge programmed | none: [`psmmu_activate`](crate::Channel::psmmu_activate) and [`cmem_create`](crate::Channel::cmem_create) are unsafe |
+//! | have an SMMU write messages to an address, or a host bridge programmed | none: [`psmmu_activate`](crate::Channel::psmmu_activate), [`cmem_create`](crate::Channel::cmem_create) and [`pdev_create`](crate::Channel::pdev_create) are unsafe |
 //!
 //! Mapping shared memory in an auxiliary tree as well is unsafe too, because no document says that the RMM unmaps it there when the primary tree loses it.
 //!

@@ -102,6 +102,19 @@ const _: () = assert!(PAGE as u64 == MIN_GRANULE);
 ///
 /// It reads host memory around each call, needs 4 KiB of stack for that, and takes no lock; record to find out, not to keep. It is also the [`HostAccess`] that it reads
 /// through.
+///
+/// Which memory a call is about follows from its registers and the dialect. In a wrong dialect it is memory of somebody else, so recording calls to anything but a
+/// [`Simulated`] machine is unsafe:
+///
+/// ```compile_fail,E0277
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::recording::Recording;
+/// # use rmi_host::{Conduit, HostAccess};
+/// # use rmi_host::tracing::TraceSink;
+/// fn record<C: Conduit, A: HostAccess, S: TraceSink>(conduit: C, access: A, sink: S) {
+///     Recording::new(conduit, access, sink, Dialect::V2_0Bet3); // error: not `Simulated`
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Recording<C, A, S> {
     inner: C,
@@ -109,32 +122,52 @@ pub struct Recording<C, A, S> {
     sink: S,
     dialect: AtomicU8,
     redacts: bool,
+    /// Whether somebody has promised that the dialect is right.
+    promised: bool,
     calls: AtomicU64,
 }
 
-impl<C, A, S: TraceSink> Recording<C, A, S> {
+impl<C: Simulated, A, S: TraceSink> Recording<C, A, S> {
     /// Records everything that goes to `inner`, and what `access` reads of the memory that calls are about. Writes the first line at once.
     ///
     /// `dialect` is the one that the session will speak: in another, arguments are taken for what they are not, and other memory may be read.
     pub fn new(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
-        Self::with(inner, access, sink, dialect, false)
+        Self::with(inner, access, sink, dialect)
     }
 
     /// As [`Recording::new`], without the registers of Realms.
     pub fn redacted(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
-        Self::with(inner, access, sink, dialect, true)
-    }
-
-    fn with(inner: C, access: A, sink: S, dialect: Dialect, redacts: bool) -> Self {
-        sink.line(format_args!("{}", DialectLine { first: true, dialect }));
-        let dialect = AtomicU8::new(dialect as u8);
-        Self { inner, access, sink, dialect, redacts, calls: AtomicU64::new(0) }
+        Self::with(inner, access, sink, dialect).without_registers()
     }
 
     /// Reads calls in another dialect from now on: for when probing has found it.
     pub fn set_dialect(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
         self.sink.line(format_args!("{}", DialectLine { first: false, dialect }));
+    }
+}
+
+impl<C, A, S: TraceSink> Recording<C, A, S> {
+    /// As [`Recording::new`], for a conduit to a real RMM.
+    ///
+    /// # Safety
+    ///
+    /// All calls are made in `dialect`: every session over this conduit is opened with that dialect forced
+    /// ([`SessionOptions::dialect`](crate::SessionOptions::dialect)).
+    pub unsafe fn of_real(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
+        Self { promised: true, ..Self::with(inner, access, sink, dialect) }
+    }
+
+    fn with(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
+        sink.line(format_args!("{}", DialectLine { first: true, dialect }));
+        let (dialect, calls) = (AtomicU8::new(dialect as u8), AtomicU64::new(0));
+        Self { inner, access, sink, dialect, redacts: false, promised: false, calls }
+    }
+
+    /// The same recording without the registers of Realms.
+    #[must_use]
+    pub fn without_registers(self) -> Self {
+        Self { redacts: true, ..self }
     }
 
     /// The dialect that calls are read in.
@@ -201,12 +234,14 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut pages = Pages::of(self.dialect(), &registers);
-        // What the caller owns is memory of the conduit's machine.
-        if self.access.machine() != self.inner.machine() {
+        // What the caller owns is memory of the conduit's machine. In a wrong dialect it is other memory that is read, which harms nobody unless the program has it.
+        let machine = self.access.machine();
+        let harmless = self.promised || machine != Machine::REAL;
+        if machine != self.inner.machine() || !harmless {
             pages = Pages::default();
         }
         if let Some(region) = pages.reads {
-            // SAFETY: the caller owns what the registers name, holds no reference into it, and shows it to the RMM as host memory.
+            // SAFETY: the caller owns what the registers name, holds no reference into it, and shows it to the RMM as host memory; or no pointer of the program reaches it.
             unsafe { self.page(Direction::In, number, region) };
         }
         // SAFETY: the caller's promise is passed on unchanged.

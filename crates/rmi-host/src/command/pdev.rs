@@ -81,7 +81,20 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does not accept, or an identifier in use;
     /// [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when the granule is not tracked by granule; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
     /// assignment. [`Error::Argument`] names the parameter that the dialect cannot express.
-    pub fn pdev_create(
+    ///
+    /// # Safety
+    ///
+    /// `hb_base` of `params` is that of the configuration space (ECAM) of a host bridge, from 2.0-bet1 on: the RMM reads and writes registers there, and no document says that it knows those
+    /// addresses itself.
+    ///
+    /// ```compile_fail,E0133
+    /// # use rmi_abi::device::PdevParams;
+    /// # use rmi_host::{Channel, Delegated, Platform, Undelegated};
+    /// fn create<P: Platform>(channel: &Channel<P>, pdev: &Delegated, page: &mut Undelegated, params: &PdevParams) {
+    ///     let _ = channel.pdev_create(pdev, page, params); // error: call to unsafe function
+    /// }
+    /// ```
+    pub unsafe fn pdev_create(
         &self,
         pdev: &Delegated,
         page: &mut Undelegated,
@@ -98,7 +111,7 @@ impl<P: Platform> Channel<P> {
             PdevParamsEncoded::SinceBet1(params) => self.put(command, page, params)?,
         };
         let call = Call::new(command, subject, [pdev.base().raw(), at.raw()]);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own; what it programs is the caller's promise.
         unsafe { self.start(&call) }
     }
 

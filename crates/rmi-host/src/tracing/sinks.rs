@@ -2,6 +2,8 @@
 
 use core::cell::RefCell;
 use core::fmt::{self, Write};
+#[cfg(feature = "std")]
+use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::TraceSink;
@@ -12,17 +14,25 @@ use super::TraceSink;
 /// is for all. A sink for other locks is a closure.
 ///
 /// A line that cannot be written is left out and counted: because the writer fails, or because it is called from inside a line, by a writer that itself calls the
-/// RMM.
+/// RMM. A thread that holds the mutex from [`WriteSink::get`] makes no calls: its line would wait for itself.
 #[derive(Debug)]
 pub struct WriteSink<L> {
     cell: L,
     lost: AtomicU64,
+    /// The thread that is writing a line, as [`this_thread`] tells it; 0 for none.
+    #[cfg(feature = "std")]
+    writing: AtomicUsize,
 }
 
 impl<L> WriteSink<L> {
     /// Writes to what is in `cell`.
     pub const fn new(cell: L) -> Self {
-        Self { cell, lost: AtomicU64::new(0) }
+        Self {
+            cell,
+            lost: AtomicU64::new(0),
+            #[cfg(feature = "std")]
+            writing: AtomicUsize::new(0),
+        }
     }
 
     /// The cell.
@@ -58,10 +68,35 @@ impl<W: Write> TraceSink for WriteSink<RefCell<W>> {
 #[cfg(feature = "std")]
 impl<W: Write> TraceSink for WriteSink<std::sync::Mutex<W>> {
     fn line(&self, line: fmt::Arguments<'_>) {
+        /// Says that no thread is writing, also when the writer panicked.
+        struct Done<'s>(&'s AtomicUsize);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(0, Ordering::Relaxed);
+            }
+        }
+
+        let this = this_thread();
+        // Only this thread stores its own number, so what it reads is up to date as far as it matters. To wait for the lock here would be to wait for ever.
+        if self.writing.load(Ordering::Relaxed) == this {
+            return self.write(None::<&mut W>, line);
+        }
         // A writer that panicked has lost at most its own line.
-        let writer = self.cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.write(Some(writer), line);
+        let mut writer = self.cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.writing.store(this, Ordering::Relaxed);
+        // Goes before the guard of the lock: afterwards the next thread may have stored its number.
+        let _done = Done(&self.writing);
+        self.write(Some(&mut *writer), line);
     }
+}
+
+/// A number that no other thread has while this one lives, and that is never 0.
+#[cfg(feature = "std")]
+fn this_thread() -> usize {
+    std::thread_local! {
+        static NUMBER: u8 = const { 0 };
+    }
+    NUMBER.with(|number| core::ptr::from_ref(number).addr())
 }
 
 /// Sends lines to the `log` crate, as records of one level and target.
@@ -149,6 +184,41 @@ mod tests {
             sink.get().lock().unwrap().lines().map(String::from).collect();
         lines.sort();
         assert_eq!(lines, ["0", "1", "2", "3"]);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn sound_9_a_line_inside_a_line_of_a_mutex_is_lost_and_counted() {
+        use std::sync::{Arc, Mutex, OnceLock};
+
+        #[derive(Default)]
+        struct Caller {
+            sink: Arc<OnceLock<WriteSink<Mutex<Caller>>>>,
+            text: String,
+            panics: bool,
+        }
+        impl Write for Caller {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                if let Some(sink) = self.sink.get() {
+                    sink.line(format_args!("inner"));
+                }
+                assert!(!core::mem::take(&mut self.panics), "a panic on purpose");
+                self.text.push_str(text);
+                Ok(())
+            }
+        }
+        let place = Arc::new(OnceLock::new());
+        let caller = Caller { sink: Arc::clone(&place), panics: true, ..Caller::default() };
+        let sink = place.get_or_init(|| WriteSink::new(Mutex::new(caller)));
+        let line = std::panic::AssertUnwindSafe(|| sink.line(format_args!("zero")));
+        assert!(std::panic::catch_unwind(line).is_err());
+        let before = sink.lost();
+        assert!(before > 0);
+        // The writer that panicked holds nobody up.
+        sink.line(format_args!("one"));
+        std::thread::scope(|scope| scope.spawn(|| sink.line(format_args!("two"))).join()).unwrap();
+        assert!(sink.lost() >= before + 2);
+        assert_eq!(sink.get().lock().unwrap_or_else(|lock| lock.into_inner()).text, "one\ntwo\n");
     }
 
     #[cfg(feature = "log")]

@@ -22,10 +22,10 @@ use rmi_host::command::{
     ShareAt, Shared, SharedAccess, SharedMemory, Stream, VdevGranule, VdevName, VsmmuGranule,
     VsmmuName,
 };
-use rmi_host::{Error, Progress, RecGranule, Subject};
+use rmi_host::{Channel, Error, Progress, RecGranule, Subject};
 use zerocopy::FromZeros;
 
-use crate::bench::{Fake, PAGE, delegated, host, rd, rec};
+use crate::bench::{Fake, PAGE, Platform, delegated, host, rd, rec};
 
 pub(crate) const RD: u64 = 0x8000_1000;
 const REC: u64 = 0x8000_2000;
@@ -177,6 +177,14 @@ pub(crate) fn shared() -> SharedMemory {
 
 pub(crate) fn share_at(rd: &rmi_host::Rd) -> ShareAt<'_> {
     ShareAt { rd, ipa: Ipa::new(IPA), access: SharedAccess::MEMORY }
+}
+
+pub(crate) fn create_pdev(
+    channel: &Channel<Platform<'_>>,
+    params: &PdevParams,
+) -> Result<Progress, Error> {
+    // SAFETY: nothing is programmed.
+    unsafe { channel.pdev_create(&delegated(PDEV, PAGE), &mut page(), params) }
 }
 
 fn pdev_params() -> PdevParams {
@@ -492,7 +500,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         // Physical devices.
         case(C::PdevCreate, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_create(&delegated(PDEV, PAGE), &mut page(), &pdev_params()).into()
+            create_pdev(&f.channel(d), &pdev_params()).into()
         }),
         case(C::PdevDestroy, PA_PDEV, NONE, |f, d| {
             f.channel(d).pdev_destroy(&PdevGranule::new(delegated(PDEV, PAGE))).into()

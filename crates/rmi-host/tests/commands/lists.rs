@@ -9,7 +9,7 @@ use rmi_host::command::{DevCommBuffers, PdevGranule, ShareAt, Shared, SharedAcce
 use rmi_host::{Error, Failed, SharedMemory, Undelegated, Violation};
 
 use crate::bench::{Fake, PAGE, delegated, host, rd};
-use crate::cases::{BLOCKS, BYTES, IPA, MEMORY, RD, range, share_at, shared};
+use crate::cases::{BLOCKS, BYTES, IPA, MEMORY, RD, create_pdev, range, share_at, shared};
 
 const GRANULE: GranuleSize = GranuleSize::Size4KiB;
 const PAGES: (BlockSize, GranuleSize) = (BlockSize::Page, GRANULE);
@@ -415,10 +415,7 @@ fn device_parameters_that_a_dialect_lacks_are_named() {
         max_vdevs_order: 0,
     };
     let create = |dialect, params: &PdevParams| {
-        Fake::default()
-            .channel(dialect)
-            .pdev_create(&delegated(A, PAGE), &mut host(LIST, PAGE), params)
-            .map(drop)
+        create_pdev(&Fake::default().channel(dialect), params).map(drop)
     };
     assert_eq!(create(Dialect::V2_0Bet0, &params), Ok(()));
     let error = create(BET3, &params).unwrap_err();
