@@ -16,6 +16,7 @@
 //! Source: DEN0137 1.0-rel0 and 2.0-bet3, "REC exit"; Arm ARM, `ESR_EL2`.
 
 mod fault;
+mod icc;
 mod syndrome;
 
 use num_enum::{FromPrimitive, IntoPrimitive};

@@ -224,21 +224,6 @@ pub struct SysReg {
     pub op2: u8,
 }
 
-impl SysReg {
-    /// `ICC_DIR_EL1`: deactivates an interrupt.
-    pub const ICC_DIR_EL1: Self = Self::icc(1);
-    /// `ICC_SGI1R_EL1`: sends a group 1 SGI.
-    pub const ICC_SGI1R_EL1: Self = Self::icc(5);
-    /// `ICC_ASGI1R_EL1`: sends a group 1 SGI to the other security state.
-    pub const ICC_ASGI1R_EL1: Self = Self::icc(6);
-    /// `ICC_SGI0R_EL1`: sends a group 0 SGI.
-    pub const ICC_SGI0R_EL1: Self = Self::icc(7);
-
-    const fn icc(op2: u8) -> Self {
-        Self { op0: 3, op1: 0, crn: 12, crm: 11, op2 }
-    }
-}
-
 /// A trapped wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wfx {
