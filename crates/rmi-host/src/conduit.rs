@@ -101,6 +101,10 @@ pub unsafe trait Conduit {
 
     /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left them; [`NO_ANSWER`] or [`NOT_SENT`] when it cannot.
     ///
+    /// The call is made on the CPU that the caller is on. `RMI_REC_ENTER` runs the REC there, with the
+    /// virtual interrupts that are in the list registers of that CPU. The SMC instruction cannot do
+    /// otherwise; a conduit to a model or to another thread must see to it when a host has several CPUs.
+    ///
     /// # Safety
     ///
     /// An RMI command may take the host's access to memory away, or have the RMM or a Realm read or write it. The registers name granules, directly or through a page that

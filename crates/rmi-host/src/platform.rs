@@ -79,7 +79,9 @@ pub unsafe trait Platform {
     /// from a handler that may interrupt its holder on the same CPU.
     type Lock: RawMutex;
 
-    /// The way to the RMM.
+    /// The way to the RMM from the CPU that the caller is on. Threads that share a session share the
+    /// conduit, so a REC runs on the CPU of the thread that enters it only if each call of the conduit is
+    /// made on the CPU of its caller: see [`Conduit::call`].
     fn conduit(&self) -> &Self::Conduit;
     /// The host's view of its memory.
     fn access(&self) -> &Self::Access;
