@@ -63,6 +63,42 @@
 //! | [`exit`] | why a REC came back, and what may be said to it |
 //! | [`run`] | a run loop with a handler, and a way to stop it from elsewhere |
 //! | [`timer`] | the Realm's timers, whose interrupts the host raises |
+//!
+//! # The CPU across an entry
+//!
+//! A REC runs on the CPU that enters it, with whatever that CPU holds and the RMM does not switch. *RMM*: it
+//! keeps the Realm's value in the REC and gives the host its own back.
+//!
+//! | State | RMI 1.0 | RMI 2.0 | What the host does |
+//! |---|---|---|---|
+//! | `ICH_LR<n>_EL2`, `ICH_HCR_EL2` (controls, `EOIcount`) | host, in the run page | **host**, on the CPU | `vgic_realm::InterfaceState`: `load` before each entry, `save` after it |
+//! | `ICH_HCR_EL2.En` | RMM | **host** sets it, the RMM clears it on exit | the same; `save` tells if nobody cleared it |
+//! | `ICH_VMCR_EL2` | RMM; shown in the exit | **host**, on the CPU | the same |
+//! | `ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2` | RMM | **host**, on the CPU | the same |
+//! | `ICH_MISR_EL2` | shown in the exit | read on the CPU | `InterfaceState::misr` |
+//! | the same registers of the host's other guests | changed by a run | changed by a run | loads them before it runs such a guest: `save` leaves the interface off, the registers as they are |
+//! | `ICC_PMR_EL1` of the host | kept | kept | unmasks the interrupts that are to end a run: a masked one does not |
+//! | `ICC_SRE_EL2` | RMM | RMM | nothing |
+//! | PSTATE.I, .F of the host | host | host | masks both from loading to saving; a physical interrupt ends the run all the same ([`Exit::Irq`], [`Exit::Fiq`]) and is taken afterwards |
+//! | EL1 timers (`CNTP_*`, `CNTV_*`) and their masks (`CNTHCTL_EL2`) | RMM; shown in the exit | RMM; shown in the exit | raises and lowers PPIs 30 and 27 by [`Event::timers`] after every exit, and enables both at its own GIC; its EL2 timers work while a REC runs, its EL1 timers need not |
+//! | counter offsets (`CNTVOFF_EL2`, `CNTPOFF_EL2`) | 0 in a Realm | RMM; the exit's compare values are without them | nothing |
+//! | PMU | RMM, both worlds' counters; overflow in the exit | the same | drives PPI 23 by [`Event::pmu_overflow`]; the host's own counters do not count a Realm's run |
+//! | FP, Advanced SIMD, SVE | RMM, both worlds' registers, when first used | the same | nothing; bit 16 of X0 tells the firmware that the caller's SVE registers hold nothing (SMCCC 1.3), which a conduit may set for a caller that knows |
+//! | self-hosted debug: `MDSCR_EL1`, `MDCCINT_EL1` | RMM, both worlds' | the same | nothing |
+//! | breakpoint and watchpoint registers | not the host's | not the host's; in TF-RMM accesses trap, read as zero and are ignored | nothing |
+//! | BRBE: `BRBCR_EL1` | hidden from Realms | RMM; hidden from Realms | nothing |
+//! | AMU, SPE, TRBE, SME | hidden from Realms | hidden from Realms | nothing |
+//! | other EL1 and EL0 system registers, pointer authentication keys | RMM, both worlds' | the same | nothing |
+//! | X0 to X17 of the caller | results, or as the conduit says | the same | nothing |
+//!
+//! So in 2.0 the virtual CPU interface is all that a host must swap itself, and a host that does not lets
+//! one Realm mask, or block for good, the interrupts of the next one on that CPU. `vgic-realm` does it; what
+//! drives the PPIs is in the [`Event`].
+//!
+//! Sources: DEN0137 1.0-rel0, "GICv3 virtual CPU interface", "Timers", "PMU and debug"; DEN0137 2.0-bet3,
+//! `RMI_REC_ENTER`, `RmiRecRun`; DEN0028 1.3 for SVE; for what the specification leaves open, TF-RMM of July 2026:
+//! `runtime/core/run.c` (what it saves), `lib/gic/src/gic.c` (that it only checks list registers and clears
+//! En), `runtime/core/timers.c` (masks), `lib/arch/include/arch.h` (`MDCR_EL2_INIT`).
 #![no_std]
 #![forbid(unsafe_code)]
 

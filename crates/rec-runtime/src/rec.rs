@@ -85,8 +85,11 @@ impl Rec {
 
     /// Enters the REC and stays in it until its next exit: `RMI_REC_ENTER`.
     ///
-    /// The host has loaded the list registers of the virtual GIC, and interrupts that are to end the
-    /// run are unmasked at EL3's level.
+    /// The REC runs on the CPU that makes the call, which is the one that this function is called on
+    /// if the session's conduit is the calling CPU's (see [`Conduit::call`](rmi_host::Conduit::call)). The
+    /// host has loaded the REC's virtual CPU interface into that CPU, does not move to another until it
+    /// has saved it, and physical interrupts that are to end the run are enabled: [what else of the
+    /// CPU is whose](crate#the-cpu-across-an-entry). No lock is held or taken.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///

@@ -55,18 +55,18 @@ pub enum Flow {
 ///
 /// Every method has a default that is safe: accesses abort, requests are refused, what this crate does not know ends the loop.
 pub trait Handler<P: Platform> {
-    /// Called just before each entry: mask interrupts and load the virtual GIC's list registers here. Either [`Handler::after_exit`] or [`Handler::entry_cancelled`] follows.
+    /// Called just before each entry: mask interrupts and load the REC's virtual CPU interface (`vgic_realm::InterfaceState::load`) here. Either [`Handler::after_exit`] or [`Handler::entry_cancelled`] follows.
     fn before_entry(&mut self, rec: &Rec) {
         let _ = rec;
     }
 
     /// Called instead of [`Handler::after_exit`] when there is no exit to handle. After a [`Kick`], or an error that [is clean](rmi_host::Error::is_clean), there was no entry: undo what
-    /// [`Handler::before_entry`] did. After any other error the REC may have run, and the list registers may have changed.
+    /// [`Handler::before_entry`] did. After any other error the REC may have run, and the interface may have changed: save it in either case.
     fn entry_cancelled(&mut self, rec: &Rec) {
         let _ = rec;
     }
 
-    /// Called after each exit, first of all: read the list registers back, and follow the timers' lines.
+    /// Called after each exit, first of all: save the virtual CPU interface (`vgic_realm::InterfaceState::save`), and follow the timers' lines.
     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
         let _ = (timers, pmu_overflow);
     }
