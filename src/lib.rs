@@ -14,7 +14,7 @@
 //!    ([`create_rec`](builder::Realm::create_rec)) and [`activate`](builder::Realm::activate). [`tear_down`](builder::Realm::tear_down) ends it from any state.
 //! 4. [`rec`]: a [`Rec`](rec::Rec) is entered and comes back with an [`Exit`](rec::Exit), from which you make the [`Answer`](rec::Answer) for the next entry; or let [`Rec::run`](rec::Rec::run)
 //!    loop with your [`Handler`](rec::Handler).
-//! 5. [`vgic`]: [`ListRegisters`](vgic::ListRegisters) holds the Realm's virtual interrupts between runs.
+//! 5. [`vgic`]: [`InterfaceState`](vgic::InterfaceState) holds the virtual CPU interface of a REC, with its interrupts, between runs.
 //! 6. [`abi`]: the words of the interface, whenever you need one; [`abi::command`] is the reference of all commands.
 #![no_std]
 #![forbid(unsafe_code)]

@@ -11,7 +11,7 @@ use realm_sdk::rec::exit::{
 };
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
 use realm_sdk::sro::Pool;
-use realm_sdk::vgic::{Intid, ListRegisters, VirtualInterface};
+use realm_sdk::vgic::{InterfaceState, Intid, Saved};
 use rmm_model::Cpu;
 
 use crate::console::{self, Console};
@@ -33,28 +33,10 @@ pub(crate) struct Devices<'r, 'm, 'p, 's, P: Platform> {
     pub(crate) system_off: bool,
 }
 
-/// The physical CPU's virtual GIC interface, as the model has it.
-struct Interface<'m>(Cpu<'m>);
-
-impl VirtualInterface for Interface<'_> {
-    fn list_register(&self, n: usize) -> u64 {
-        self.0.list_register(n)
-    }
-    fn set_list_register(&mut self, n: usize, value: u64) {
-        self.0.set_list_register(n, value);
-    }
-    fn hcr(&self) -> u64 {
-        self.0.hcr()
-    }
-    fn set_hcr(&mut self, value: u64) {
-        self.0.set_hcr(value);
-    }
-}
-
 /// One virtual CPU's handler, for as long as it runs.
 pub(crate) struct Vcpu<'a, 'r, 'm, 'p, 's, P: Platform> {
     pub(crate) devices: &'a mut Devices<'r, 'm, 'p, 's, P>,
-    pub(crate) interrupts: &'a mut ListRegisters,
+    pub(crate) interface: &'a mut InterfaceState,
     pub(crate) cpu: Cpu<'a>,
     pub(crate) mpidr: Mpidr,
 }
@@ -71,21 +53,25 @@ impl<P: Platform> Vcpu<'_, '_, '_, '_, '_, P> {
 
 impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
     fn before_entry(&mut self, _: &Rec) {
-        self.interrupts.load(&mut Interface(self.cpu));
+        self.interface.load(&mut self.cpu);
     }
 
     fn entry_cancelled(&mut self, _: &Rec) {
-        self.interrupts.save(&Interface(self.cpu));
+        // Used or not: there may have been no entry.
+        let _ = self.interface.save(&mut self.cpu);
     }
 
     fn after_exit(&mut self, timers: Timers, _: bool) {
-        self.interrupts.save(&Interface(self.cpu));
+        if self.interface.save(&mut self.cpu) == Saved::Unused {
+            complain!("the REC ran without its virtual CPU interface");
+        }
         for (intid, timer) in [
             (Intid::VIRTUAL_TIMER, timers.virtual_timer),
             (Intid::PHYSICAL_TIMER, timers.physical_timer),
         ] {
             // 16 list registers cannot be full of two timers.
-            if let Err(full) = self.interrupts.set_level(intid, 0x80, timer.is_raised()) {
+            let registers = self.interface.list_registers_mut();
+            if let Err(full) = registers.set_level(intid, 0x80, timer.is_raised()) {
                 complain!("{full}");
             }
         }

@@ -91,6 +91,9 @@ impl Guest for First {
             let Layout { uart, mailbox, scratch, entry } = self.layout;
             self.step = match self.step {
                 Step::Hello => {
+                    // All priorities, and interrupts of group 1.
+                    self.queue.push_back(Action::set_priority_mask(0xf0));
+                    self.queue.push_back(Action::enable_group_1(true));
                     self.say("cpu 0: hello from the realm\n");
                     Step::AskUart
                 }
@@ -178,14 +181,14 @@ impl Guest for First {
                     Step::Goodbye
                 }
                 Step::Goodbye => {
-                    if cpu.pending.contains(&Some(TIMER)) {
-                        self.queue.push_back(Action::Acknowledge(TIMER));
+                    if cpu.irq == Some(TIMER) {
+                        self.queue.push_back(Action::acknowledge());
                         self.queue.push_back(Action::Timer {
                             kind: TimerKind::Virtual,
                             ctl: 0,
                             cval: 0,
                         });
-                        self.queue.push_back(Action::EndOfInterrupt(TIMER));
+                        self.queue.push_back(Action::end_of_interrupt(TIMER));
                         self.say("cpu 0: timer interrupt taken; goodbye\n");
                     } else {
                         self.say("cpu 0: no timer interrupt\n");

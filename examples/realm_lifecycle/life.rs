@@ -13,7 +13,7 @@ use realm_sdk::builder::{
 use realm_sdk::host::{Discovered, Error, Platform, Rmm, SessionError, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
 use realm_sdk::sro::{Activated, Pool, PoolStorage, RecObject, activate};
-use realm_sdk::vgic::ListRegisters;
+use realm_sdk::vgic::{InterfaceState, VirtualInterface};
 use rmm_model::Model;
 
 use crate::Failure;
@@ -357,7 +357,7 @@ fn run<P: Platform>(
                 rec.trap_waiting(true, false);
                 vcpus.push((
                     rec,
-                    ListRegisters::new(rmm_model::Cpu::LIST_REGISTERS),
+                    InterfaceState::new(VirtualInterface::vtr(&model.cpu(0))),
                     Some(Answer::resume()),
                 ));
             }
@@ -383,13 +383,13 @@ fn run<P: Platform>(
     let kick = Kick::new();
     let mut result = Ok(());
     'rounds: for _ in 0..ROUNDS {
-        for (rec, interrupts, next) in &mut vcpus {
+        for (rec, interface, next) in &mut vcpus {
             if !devices.on.contains(&rec.mpidr()) {
                 continue;
             }
             let answer = next.take().unwrap_or(Answer::resume());
             let mpidr = rec.mpidr();
-            let mut vcpu = Vcpu { devices: &mut devices, interrupts, cpu: model.cpu(0), mpidr };
+            let mut vcpu = Vcpu { devices: &mut devices, interface, cpu: model.cpu(0), mpidr };
             match rec.run(rmm, answer, &mut vcpu, &kick) {
                 Ok(Stopped::ByHandler(answer) | Stopped::Kicked(answer)) => *next = Some(answer),
                 Ok(Stopped::Left) => {}
@@ -420,7 +420,7 @@ fn run<P: Platform>(
 
 /// Gives run pages back to the host and RECs back to whoever destroys them.
 fn take_apart(
-    vcpus: Vec<(Rec, ListRegisters, Option<Answer>)>,
+    vcpus: Vec<(Rec, InterfaceState, Option<Answer>)>,
     recs: &mut Vec<RecObject>,
     heap: &mut HostHeap,
 ) {

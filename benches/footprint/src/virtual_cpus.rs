@@ -7,7 +7,7 @@ use realm_sdk::host::{Failed, RecName};
 use realm_sdk::rec::exit::PsciRequest;
 use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, Stopped};
 use realm_sdk::sro::Pool;
-use realm_sdk::vgic::{ListRegisters, VirtualInterface};
+use realm_sdk::vgic::{InterfaceState, Saved, VirtualInterface, Vtr};
 
 use crate::bare_metal::{BareMetal, BareMetalRealm, Session};
 
@@ -16,26 +16,63 @@ struct Defaults;
 
 impl Handler<BareMetal> for Defaults {}
 
-/// The list registers of a CPU that are saved in memory.
+/// The virtual CPU interface of a CPU, in memory.
 struct SavedRegisters {
+    vtr: u64,
     list: [u64; 16],
+    ap0r: [u64; 4],
+    ap1r: [u64; 4],
     hcr: u64,
+    vmcr: u64,
+    misr: u64,
+}
+
+fn read(registers: &[u64], n: usize) -> u64 {
+    registers.get(n).copied().unwrap_or_default()
+}
+
+fn write(registers: &mut [u64], n: usize, value: u64) {
+    if let Some(register) = registers.get_mut(n) {
+        *register = value;
+    }
 }
 
 impl VirtualInterface for SavedRegisters {
+    fn vtr(&self) -> Vtr {
+        Vtr::from_raw(self.vtr)
+    }
     fn list_register(&self, n: usize) -> u64 {
-        self.list.get(n).copied().unwrap_or_default()
+        read(&self.list, n)
     }
     fn set_list_register(&mut self, n: usize, value: u64) {
-        if let Some(register) = self.list.get_mut(n) {
-            *register = value;
-        }
+        write(&mut self.list, n, value);
     }
     fn hcr(&self) -> u64 {
         self.hcr
     }
     fn set_hcr(&mut self, value: u64) {
         self.hcr = value;
+    }
+    fn vmcr(&self) -> u64 {
+        self.vmcr
+    }
+    fn set_vmcr(&mut self, value: u64) {
+        self.vmcr = value;
+    }
+    fn ap0r(&self, n: usize) -> u64 {
+        read(&self.ap0r, n)
+    }
+    fn set_ap0r(&mut self, n: usize, value: u64) {
+        write(&mut self.ap0r, n, value);
+    }
+    fn ap1r(&self, n: usize) -> u64 {
+        read(&self.ap1r, n)
+    }
+    fn set_ap1r(&mut self, n: usize, value: u64) {
+        write(&mut self.ap1r, n, value);
+    }
+    fn misr(&self) -> u64 {
+        self.misr
     }
 }
 
@@ -79,11 +116,11 @@ fn footprint_set_ripas(
 }
 
 #[unsafe(no_mangle)]
-fn footprint_load_interrupts(registers: &ListRegisters, saved: &mut SavedRegisters) {
-    registers.load(saved);
+fn footprint_load_interrupts(state: &InterfaceState, saved: &mut SavedRegisters) {
+    state.load(saved);
 }
 
 #[unsafe(no_mangle)]
-fn footprint_save_interrupts(registers: &mut ListRegisters, saved: &SavedRegisters) {
-    registers.save(saved);
+fn footprint_save_interrupts(state: &mut InterfaceState, saved: &mut SavedRegisters) -> Saved {
+    state.save(saved)
 }

@@ -3,6 +3,8 @@
 //! A program is asked for one [`Action`] at a time and told what became of the last one. The model carries actions out as the
 //! architecture and the RMM would: through stage 2, into memory, into exits.
 
+mod gic;
+
 use alloc::vec::Vec;
 
 use rmi_abi::Ipa;
@@ -12,7 +14,6 @@ use rmi_abi::psci::PsciFunction;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::RUN_GPRS;
 
-use crate::gic::LIST_REGISTERS;
 use crate::rsi;
 
 /// A Realm's program for one virtual CPU.
@@ -42,8 +43,11 @@ pub struct GuestCpu {
     pub pc: u64,
     /// What became of the last action.
     pub last: Outcome,
-    /// The virtual interrupts that are pending, by list register of the physical CPU; none while its interface is off.
-    pub pending: [Option<u32>; LIST_REGISTERS],
+    /// The virtual interrupt of group 1 that the CPU interface signals now: pending, enabled, and urgent enough for the priority mask and what is active.
+    /// None while the host has the interface off.
+    pub irq: Option<u32>,
+    /// The same, of group 0.
+    pub fiq: Option<u32>,
 }
 
 /// What became of an action.
@@ -53,6 +57,8 @@ pub enum Outcome {
     None,
     /// A load gave this value, zero-extended.
     Loaded(u64),
+    /// A system register had this value.
+    Read(u64),
     /// A store was done.
     Stored,
     /// An instruction was fetched.
@@ -131,7 +137,14 @@ pub enum Action {
         /// The new program counter.
         pc: u64,
     },
-    /// Writes a system register.
+    /// Reads a system register into a general purpose register. Those of the CPU interface (`ICC_*_EL1`) are there, others read as zero.
+    SysRegRead {
+        /// Which.
+        register: SysReg,
+        /// Number of the general purpose register.
+        into: u8,
+    },
+    /// Writes a system register. Those of the CPU interface (`ICC_*_EL1`) are there, others are written in vain.
     SysRegWrite {
         /// Which.
         register: SysReg,
@@ -147,10 +160,6 @@ pub enum Action {
         /// Compare value.
         cval: u64,
     },
-    /// Acknowledges a pending virtual interrupt, by its identifier.
-    Acknowledge(u32),
-    /// Ends an active virtual interrupt, by its identifier.
-    EndOfInterrupt(u32),
     /// A physical interrupt arrives.
     Interrupt,
     /// A fast physical interrupt arrives.

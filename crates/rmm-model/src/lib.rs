@@ -97,6 +97,7 @@ extern crate alloc;
 extern crate std;
 
 mod answer;
+mod cpu;
 mod gic;
 mod granule;
 mod guest;
@@ -117,5 +118,5 @@ mod unmodelled;
 
 pub use granule::{Census, GranuleState};
 pub use guest::{Action, Guest, GuestCpu, Outcome, Script, SysReg, TimerKind};
-pub use model::{Cpu, Model};
+pub use model::{CallingCpu, Cpu, Model};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};

@@ -1,5 +1,6 @@
 //! The model as its users hold it.
 
+mod cpu;
 mod door;
 mod host_memory;
 
@@ -11,16 +12,23 @@ use rmi_abi::Pa;
 use rmi_host::{AccessFault, Host, Machine, Registers};
 use spin::Mutex;
 
-use crate::gic::{LIST_REGISTERS, VirtualInterface};
 use crate::granule::{Census, GranuleState};
 use crate::guest::Guest;
 use crate::monitor::{Called, Monitor, Stepped};
 use crate::options::{Options, OptionsError};
+pub use cpu::{CallingCpu, Cpu};
 
 /// A machine with an RMM in it.
 ///
 /// The RMM is not activated and all memory is host memory, zeroed. The model is `Sync`: calls from several threads are served one
 /// at a time, except that a REC's program runs on its own, so that other calls are served while a REC runs.
+///
+/// As a conduit, the model is physical CPU 0. A host with several threads, or with list registers on
+/// other CPUs, calls through [`Model::cpu`] or, with one session for all threads, through
+/// [`Model::calling_cpu`]: each CPU has a virtual CPU interface of its own, and a REC gets the interrupts
+/// of the one that it is entered on. The model panics at a host that mistakes its CPUs: one that enters a
+/// REC through the model itself after it wrote to the interface of another CPU, or that enters two RECs
+/// on the same CPU at once while somebody uses the interface of that CPU.
 pub struct Model {
     monitor: Mutex<Monitor>,
     /// Whether the token of the host's memory has been handed out.
@@ -62,7 +70,8 @@ impl Model {
         self.machine
     }
 
-    /// A platform on this machine. Calls come from CPU 0; [`Cpu::host`] is for the others.
+    /// A platform on this machine. Calls come from CPU 0; [`Cpu::host`] is for the others, and
+    /// [`CallingCpu::host`] for a session that several threads share.
     ///
     /// ```
     /// use rmi_abi::Dialect;
@@ -84,12 +93,6 @@ impl Model {
     #[must_use]
     pub fn options(&self) -> Options {
         self.monitor.lock().options.clone()
-    }
-
-    /// The door of one physical CPU. Any number exists; the model itself is the door of CPU 0.
-    #[must_use]
-    pub fn cpu(&self, number: u32) -> Cpu<'_> {
-        Cpu { model: self, number }
     }
 
     /// The granules of the machine, counted by state.
@@ -165,6 +168,27 @@ impl Model {
         }
     }
 
+    /// One call through the model itself, which is the conduit of CPU 0.
+    ///
+    /// # Panics
+    ///
+    /// If it enters a REC although the host programs the virtual CPU interface of another CPU: what it
+    /// loaded there would be lost.
+    #[expect(
+        clippy::panic,
+        reason = "a mistake in the host's program, which no status of an RMM describes"
+    )]
+    pub(crate) fn call_from_first(&self, registers: Registers) -> Registers {
+        let other = self.monitor.lock().other_cpu_programmed(&registers);
+        if let Some(other) = other {
+            panic!(
+                "a REC is entered on physical CPU 0, but CPU {other} has the virtual CPU interface that \
+                 the host loaded: the conduit must be the calling CPU's (Model::cpu, Model::calling_cpu)"
+            );
+        }
+        self.call_from(0, registers)
+    }
+
     /// The first byte of a range that the host cannot reach; `None` if it reaches all of them.
     pub(crate) fn host_fault(&self, at: Pa, bytes: u64) -> Option<Pa> {
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -183,66 +207,5 @@ impl Model {
         monitor.is_host_memory(at, from.len()).map_err(|at| AccessFault { at })?;
         monitor.memory.write(at, from);
         Ok(())
-    }
-}
-
-/// One physical CPU of the machine: a door to the RMM, and the GIC registers that the host programs before it enters a REC.
-#[derive(Clone, Copy, Debug)]
-pub struct Cpu<'m> {
-    model: &'m Model,
-    number: u32,
-}
-
-impl Cpu<'_> {
-    /// List registers of a CPU.
-    pub const LIST_REGISTERS: usize = LIST_REGISTERS;
-
-    /// A platform whose calls come from this CPU.
-    #[must_use]
-    pub const fn host(self) -> Host<Self, Self> {
-        Host::new(self, self)
-    }
-
-    /// Number of the CPU.
-    #[must_use]
-    pub const fn number(&self) -> u32 {
-        self.number
-    }
-
-    fn interface<T>(&self, with: impl FnOnce(&mut VirtualInterface) -> T) -> T {
-        with(self.model.monitor.lock().cpus.entry(self.number).or_default())
-    }
-
-    /// `ICH_LR<n>_EL2`; 0 where no such register exists.
-    #[must_use]
-    pub fn list_register(&self, n: usize) -> u64 {
-        self.interface(|interface| interface.list(n))
-    }
-
-    /// Writes `ICH_LR<n>_EL2`; in vain where no such register exists.
-    pub fn set_list_register(&self, n: usize, value: u64) {
-        self.interface(|interface| interface.set_list(n, value));
-    }
-
-    /// `ICH_HCR_EL2`. The RMM clears `En` (bit 0) whenever a REC exits.
-    #[must_use]
-    pub fn hcr(&self) -> u64 {
-        self.interface(|interface| interface.hcr)
-    }
-
-    /// Writes `ICH_HCR_EL2`.
-    pub fn set_hcr(&self, value: u64) {
-        self.interface(|interface| interface.hcr = value);
-    }
-
-    /// `ICH_VMCR_EL2`.
-    #[must_use]
-    pub fn vmcr(&self) -> u64 {
-        self.interface(|interface| interface.vmcr)
-    }
-
-    /// Writes `ICH_VMCR_EL2`.
-    pub fn set_vmcr(&self, value: u64) {
-        self.interface(|interface| interface.vmcr = value);
     }
 }

@@ -30,7 +30,8 @@ use rmi_abi::{Command, Fid, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use crate::answer::{Answer, Answered, refuse, require};
-use crate::gic::VirtualInterface;
+use crate::cpu::PhysicalCpu;
+use crate::gic::Vtr;
 use crate::granule::{GranuleState, Granules};
 use crate::guest::Guest;
 use crate::memory::Memory;
@@ -78,7 +79,7 @@ pub(crate) struct Monitor {
     donated: Vec<Pa>,
     pub(crate) guests: BTreeMap<(Pa, u64), Box<dyn Guest>>,
     pub(crate) default_guest: Option<DefaultGuest>,
-    pub(crate) cpus: BTreeMap<u32, VirtualInterface>,
+    cpus: BTreeMap<u32, PhysicalCpu>,
 }
 
 /// Makes the program of a REC that has none of its own.
@@ -105,12 +106,31 @@ impl Monitor {
         }
     }
 
+    /// A physical CPU. It is there, reset, as soon as somebody names it.
+    pub(crate) fn cpu(&mut self, number: u32) -> &mut PhysicalCpu {
+        let vtr = Vtr::new(&self.options);
+        self.cpus.entry(number).or_insert_with(|| PhysicalCpu::new(vtr))
+    }
+
+    /// Whether the call enters a REC on CPU 0 although the host programmed the virtual CPU interface of
+    /// another: the number of that CPU.
+    pub(crate) fn other_cpu_programmed(&self, x: &Registers) -> Option<u32> {
+        let [x0, ..] = *x;
+        let is_enter = self.command(x0) == Some(Command::RecEnter);
+        let other = self.cpus.iter().find(|(number, cpu)| **number != 0 && cpu.host_programs_it);
+        other.filter(|_| is_enter).map(|(number, _)| *number)
+    }
+
+    /// The command that X0 names.
+    fn command(&self, x0: u64) -> Option<Command> {
+        Command::from_fid(Fid::from_register(x0), self.options.dialect)
+    }
+
     /// Handles one call from the Normal world.
     pub(crate) fn call(&mut self, cpu: u32, x: Registers) -> Called {
         self.calls = self.calls.wrapping_add(1);
         let [x0, ..] = x;
-        let command = Command::from_fid(Fid::from_register(x0), self.options.dialect);
-        let answer = match command {
+        let answer = match self.command(x0) {
             None => Answer::absent(),
             Some(command) => match self.admit(command) {
                 Err(refused) => refused,

@@ -95,6 +95,10 @@ pub struct Options {
     pub gpt_donates: u16,
     /// The RMM was activated before the host came.
     pub already_active: bool,
+    /// List registers of each physical CPU: 1 to 16 (`ICH_VTR_EL2.ListRegs`).
+    pub list_registers: u8,
+    /// Bits of a virtual interrupt's priority: 5 to 8 (`ICH_VTR_EL2.PRIbits`). All but the eighth decide on preemption.
+    pub priority_bits: u8,
 }
 
 /// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical addresses.
@@ -152,6 +156,8 @@ impl Options {
             gpt_missing: Vec::new(),
             gpt_donates: 0,
             already_active: false,
+            list_registers: 16,
+            priority_bits: 5,
         }
     }
 
@@ -188,6 +194,9 @@ impl Options {
             return Err(OptionsError::Features(
                 "MAX_NUM_AUX_PLANES must be at most 3 and RTT_PLANE not reserved",
             ));
+        }
+        if !(1..=16).contains(&self.list_registers) || !(5..=8).contains(&self.priority_bits) {
+            return Err(OptionsError::Gic);
         }
         self.check_regions()?;
         for (name, is_on) in [
@@ -253,6 +262,8 @@ pub enum OptionsError {
     Region(PaRange),
     /// The named switch needs something that the dialect does not have.
     NotInDialect(&'static str),
+    /// A CPU has 1 to 16 list registers, and 5 to 8 bits of priority.
+    Gic,
     /// The named number of granules does not fit a request, or is not a power of two although donations are contiguous.
     Donation(&'static str),
 }
@@ -269,6 +280,7 @@ impl fmt::Display for OptionsError {
             Self::NeverServes(name) => write!(f, "with {name} = 1 no call is ever served"),
             Self::Region(range) => write!(f, "region {range} is no region of its own in memory"),
             Self::NotInDialect(name) => write!(f, "{name} is not in the dialect"),
+            Self::Gic => f.write_str("list_registers must be 1 to 16, priority_bits 5 to 8"),
             Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),
         }
     }
@@ -323,6 +335,10 @@ mod tests {
             o.dialect = Dialect::TfRmm2026_07;
             o.conditional_donations = true;
         }));
+        assert!(check(&|o| o.list_registers = 0));
+        assert!(check(&|o| o.list_registers = 17));
+        assert!(check(&|o| o.priority_bits = 4));
+        assert!(check(&|o| o.priority_bits = 9));
         assert!(check(&|o| o.features = [0; 5]));
         assert!(!check(&|o| o.features[3] = 3));
         assert!(check(&|o| o.features[3] = 4));

@@ -87,6 +87,8 @@ pub(crate) enum LastExit {
     Unprotected,
     /// A PSCI call for which the host has yet to say the result.
     Psci(PsciRequest),
+    /// A read of a system register by the host, into this general purpose register.
+    SysRegRead(u8),
     /// A host call whose structure is at this IPA.
     HostCall(Ipa),
     /// A RIPAS change.

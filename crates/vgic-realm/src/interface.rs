@@ -1,9 +1,89 @@
-//! The CPU's side of a virtual GIC.
+//! The virtual CPU interface of one physical CPU, as registers.
 
-/// The virtual interface control registers of the calling CPU.
+/// `ICH_VTR_EL2`: what of the virtual GIC the CPU implements.
 ///
-/// On hardware these are `ICH_LR<n>_EL2` and `ICH_HCR_EL2`. A host that loses them across the world switch (nVHE, or firmware that switches them) cannot run Realms of 2.0.
+/// Source: Arm IHI 0069 (GICv3), `ICH_VTR_EL2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[doc(alias = "ICH_VTR_EL2")]
+pub struct Vtr(u64);
+
+impl Vtr {
+    /// Most list registers that the architecture has.
+    pub const MAX_LIST_REGISTERS: usize = 16;
+    /// Most active priority registers of a group that the architecture has.
+    pub const MAX_ACTIVE_PRIORITY_REGISTERS: usize = 4;
+
+    /// The register value.
+    #[must_use]
+    pub const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The register value.
+    #[must_use]
+    pub const fn raw(self) -> u64 {
+        self.0
+    }
+
+    /// `ListRegs` (bits 4:0): how many list registers there are, 1 to 16.
+    #[must_use]
+    pub const fn list_registers(self) -> usize {
+        let count = (self.0 & 0x1f) as usize + 1;
+        if count > Self::MAX_LIST_REGISTERS { Self::MAX_LIST_REGISTERS } else { count }
+    }
+
+    /// `PRIbits` (bits 31:29): bits of a priority, 5 to 8; the others are zero.
+    #[must_use]
+    pub const fn priority_bits(self) -> u32 {
+        (self.0 >> 29 & 0b111) as u32 + 1
+    }
+
+    /// `PREbits` (bits 28:26): bits of a priority that decide on preemption, 5 to 7.
+    #[must_use]
+    pub const fn preemption_bits(self) -> u32 {
+        (self.0 >> 26 & 0b111) as u32 + 1
+    }
+
+    /// How many registers of active priorities (`ICH_AP0R<n>_EL2`, and as many `ICH_AP1R<n>_EL2`) there
+    /// are: one for 5 bits of preemption, two for 6, four for 7.
+    #[must_use]
+    pub const fn active_priority_registers(self) -> usize {
+        match self.preemption_bits() {
+            0..=5 => 1,
+            6 => 2,
+            _ => Self::MAX_ACTIVE_PRIORITY_REGISTERS,
+        }
+    }
+
+    /// `TDS` (bit 19): whether `ICH_HCR_EL2.TDIR` traps `ICC_DIR_EL1` without other registers.
+    #[must_use]
+    pub const fn traps_dir(self) -> bool {
+        self.0 & 1 << 19 != 0
+    }
+}
+
+/// The registers of the virtual CPU interface that the next entry of a REC uses.
+///
+/// In RMI 2.0 they are those of the calling CPU: an implementation reads and writes the system registers
+/// of the CPU that runs it, which is the one that makes the call to the RMM. The host must not migrate to
+/// another CPU, nor run another guest, between loading and saving. The registers exist at EL2, whether
+/// with E2H = 1 or with E2H = 0; a host kernel at EL1 (Linux in nVHE mode) loses them on its way to the
+/// RMM, as does a host whose EL3 firmware switches them at the world switch: neither can run Realms of
+/// 2.0.
+///
+/// In RMI 1.0 `ICH_LR<n>_EL2` and `ICH_HCR_EL2` are fields of the run page, which has `ICH_MISR_EL2` and
+/// `ICH_VMCR_EL2` only to be read. The RMM keeps `ICH_VMCR_EL2` and the active priorities in the REC, and
+/// sets `ICH_HCR_EL2.En` itself. There, writes of these do nothing, active priorities read as zero, and
+/// of `ICH_HCR_EL2` only the bits of [`HCR_CONTROLS`](crate::state::HCR_CONTROLS) are written.
+///
+/// Values are those of the registers; `n` of a register that the CPU does not implement reads as zero and
+/// is written in vain. After a write nothing need be synchronised before the call to the RMM, which is an
+/// exception to EL3.
+///
+/// Source: DEN0137 2.0-bet3, `RMI_REC_ENTER`; DEN0137 1.0-rel0, "GICv3 virtual CPU interface"; Arm IHI 0069.
 pub trait VirtualInterface {
+    /// Reads `ICH_VTR_EL2`.
+    fn vtr(&self) -> Vtr;
     /// Reads `ICH_LR<n>_EL2`.
     fn list_register(&self, n: usize) -> u64;
     /// Writes `ICH_LR<n>_EL2`.
@@ -12,4 +92,18 @@ pub trait VirtualInterface {
     fn hcr(&self) -> u64;
     /// Writes `ICH_HCR_EL2`.
     fn set_hcr(&mut self, value: u64);
+    /// Reads `ICH_VMCR_EL2`.
+    fn vmcr(&self) -> u64;
+    /// Writes `ICH_VMCR_EL2`.
+    fn set_vmcr(&mut self, value: u64);
+    /// Reads `ICH_AP0R<n>_EL2`.
+    fn ap0r(&self, n: usize) -> u64;
+    /// Writes `ICH_AP0R<n>_EL2`.
+    fn set_ap0r(&mut self, n: usize, value: u64);
+    /// Reads `ICH_AP1R<n>_EL2`.
+    fn ap1r(&self, n: usize) -> u64;
+    /// Writes `ICH_AP1R<n>_EL2`.
+    fn set_ap1r(&mut self, n: usize, value: u64);
+    /// Reads `ICH_MISR_EL2`.
+    fn misr(&self) -> u64;
 }

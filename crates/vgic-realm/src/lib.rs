@@ -1,52 +1,49 @@
-//! Virtual interrupts for Realms: list registers that an RMM accepts.
+//! Virtual interrupts for Realms: the state of a virtual CPU interface that belongs to a REC, and list registers that an RMM accepts.
 //!
-//! In RMI 2.0 the host loads the list registers of the virtual GIC into the CPU before it enters a REC, and reads them back afterwards. The RMM refuses the entry if one of them stands for a physical
-//! interrupt or two of them for the same virtual one. A [`ListRegisters`] can hold neither. On the model RMM:
+//! In RMI 2.0 the registers of the virtual CPU interface are the host's: list registers, `ICH_HCR_EL2`, `ICH_VMCR_EL2` and the active priorities. The host loads those of a REC
+//! into the CPU before it enters the REC, and saves them afterwards: [`InterfaceState`]. The RMM refuses the entry if a list register stands for a physical interrupt, or
+//! two of them for the same virtual one. A [`ListRegisters`] can hold neither. On the model RMM:
 //!
 //! ```
 //! use rmi_abi::Dialect;
-//! use rmm_model::{Cpu, Model, Options};
-//! use vgic_realm::{Intid, ListRegisters, State, VirtualInterface};
-//!
-//! /// The registers of a physical CPU; on hardware, `ICH_LR<n>_EL2` and `ICH_HCR_EL2`.
-//! struct Interface<'m>(Cpu<'m>);
-//!
-//! impl VirtualInterface for Interface<'_> {
-//!     fn list_register(&self, n: usize) -> u64 {
-//!         self.0.list_register(n)
-//!     }
-//!     fn set_list_register(&mut self, n: usize, value: u64) {
-//!         self.0.set_list_register(n, value);
-//!     }
-//!     fn hcr(&self) -> u64 {
-//!         self.0.hcr()
-//!     }
-//!     fn set_hcr(&mut self, value: u64) {
-//!         self.0.set_hcr(value);
-//!     }
-//! }
+//! use rmm_model::{Model, Options};
+//! use vgic_realm::{InterfaceState, Intid, Saved, State, VirtualInterface};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let mut cpu = Interface(model.cpu(0));
+//! // The registers of the calling CPU; on hardware, `ICH_*_EL2`.
+//! let mut cpu = model.cpu(0);
 //!
-//! let mut interrupts = ListRegisters::new(Cpu::LIST_REGISTERS);
-//! interrupts.set_pending(Intid::VIRTUAL_TIMER, 0x80)?;
-//! interrupts.set_pending(Intid::VIRTUAL_TIMER, 0x80)?;
-//! interrupts.load(&mut cpu);
-//! // … the REC runs …
-//! interrupts.save(&cpu);
-//! assert_eq!(interrupts.get(Intid::VIRTUAL_TIMER).map(|register| register.state()), Some(State::Pending));
+//! let mut state = InterfaceState::new(VirtualInterface::vtr(&cpu));
+//! state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80)?;
+//! state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80)?;
+//! state.load(&mut cpu);
+//! // … the REC runs, on this CPU …
+//! let saved = state.save(&mut cpu);
+//! # assert_eq!(saved, Saved::Unused);
+//! let timer = state.list_registers().get(Intid::VIRTUAL_TIMER);
+//! assert_eq!(timer.map(|register| register.state()), Some(State::Pending));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`interface`] | [`VirtualInterface`]: the registers of a CPU, as a trait; [`Vtr`]: how many it has |
+//! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
+//! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
+//! | [`list_register`] | [`ListRegister`]: one interrupt |
+//!
+//! What else of a CPU a host has to look after when it enters a REC is a table in the documentation of `rec-runtime`.
 #![no_std]
 #![forbid(unsafe_code)]
 
 pub mod interface;
 pub mod list_register;
 pub mod set;
+pub mod state;
 
-pub use interface::VirtualInterface;
+pub use interface::{VirtualInterface, Vtr};
 pub use list_register::{Intid, ListRegister, State};
 pub use set::{Full, ListRegisters, MAX_LIST_REGISTERS};
+pub use state::{InterfaceState, Saved};

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use crate::interface::VirtualInterface;
+use crate::interface::Vtr;
 use crate::list_register::{Intid, ListRegister, State};
 
 /// Most list registers that the architecture has.
-pub const MAX_LIST_REGISTERS: usize = 16;
+pub const MAX_LIST_REGISTERS: usize = Vtr::MAX_LIST_REGISTERS;
 
 /// No list register is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,7 @@ impl core::error::Error for Full {}
 
 /// The list registers of one REC: never two for the same interrupt, never one that the RMM would refuse.
 ///
-/// In 2.0 the list registers are not in the run page: the host loads them into the CPU before `RMI_REC_ENTER` and reads them afterwards. Between the two they are
-/// live on that CPU and no other guest may use them.
+/// They are a part of the state that a host loads and saves with the REC: [`InterfaceState`](crate::InterfaceState).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListRegisters {
     registers: [ListRegister; MAX_LIST_REGISTERS],
@@ -107,19 +106,15 @@ impl ListRegisters {
         }
     }
 
-    /// Loads the list registers into the CPU and turns its virtual interface on. To be called just before each entry: the RMM leaves it off.
-    pub fn load(&self, interface: &mut impl VirtualInterface) {
-        for (n, register) in self.usable().iter().enumerate() {
-            interface.set_list_register(n, register.raw());
-        }
-        interface.set_hcr(interface.hcr() | HCR_EN);
+    /// The value of a list register; that of a free one if there is none.
+    pub(crate) fn raw(&self, n: usize) -> u64 {
+        self.usable().get(n).map_or(0, |register| register.raw())
     }
 
-    /// Reads the list registers back after an exit. A value that the RMM would not accept again (no interface should hold one) frees its list register.
-    pub fn save(&mut self, interface: &impl VirtualInterface) {
-        for (n, register) in self.usable_mut().iter_mut().enumerate() {
-            *register =
-                ListRegister::from_raw(interface.list_register(n)).unwrap_or(ListRegister::FREE);
+    /// Takes the first `count` list registers back from a CPU. A value that the RMM would not accept frees its list register.
+    pub(crate) fn take_back(&mut self, count: usize, read: impl Fn(usize) -> u64) {
+        for (n, register) in self.usable_mut().iter_mut().enumerate().take(count) {
+            *register = ListRegister::from_raw(read(n)).unwrap_or(ListRegister::FREE);
         }
         // Two for the same interrupt cannot come from a sound interface either; the first stays.
         for at in 1..self.implemented {
@@ -134,34 +129,10 @@ impl ListRegisters {
     }
 }
 
-/// `ICH_HCR_EL2.En`: the virtual interface is on.
-const HCR_EN: u64 = 1;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[derive(Default)]
-    struct Registers {
-        list: [u64; 16],
-        hcr: u64,
-    }
-
-    impl VirtualInterface for Registers {
-        fn list_register(&self, n: usize) -> u64 {
-            self.list[n]
-        }
-        fn set_list_register(&mut self, n: usize, value: u64) {
-            self.list[n] = value;
-        }
-        fn hcr(&self) -> u64 {
-            self.hcr
-        }
-        fn set_hcr(&mut self, value: u64) {
-            self.hcr = value;
-        }
-    }
 
     fn intid(number: u32) -> Intid {
         Intid::new(number).unwrap()
@@ -179,29 +150,14 @@ mod tests {
         set.set_pending(intid(1), 0).unwrap();
     }
 
-    #[test]
-    fn loading_turns_the_interface_on() {
-        let mut cpu = Registers::default();
-        let mut set = ListRegisters::new(4);
-        set.set_pending(Intid::VIRTUAL_TIMER, 0x20).unwrap();
-        set.load(&mut cpu);
-        assert_eq!((cpu.hcr & 1, cpu.list[0]), (1, 1 << 62 | 1 << 60 | 0x20 << 48 | 27));
-        // The Realm took the interrupt.
-        cpu.list[0] ^= 0b11 << 62;
-        set.save(&cpu);
-        assert_eq!(set.get(Intid::VIRTUAL_TIMER).unwrap().state(), State::Active);
-        set.set_level(Intid::VIRTUAL_TIMER, 0x20, true).unwrap();
-        assert_eq!(set.get(Intid::VIRTUAL_TIMER).unwrap().state(), State::PendingActive);
-    }
-
     proptest! {
         /// Whatever the interface holds, what is kept of it is acceptable to an RMM: HW clear, numbers valid, no interrupt twice.
         #[test]
         fn what_is_saved_can_be_loaded(list: [u64; 16], same in 0usize..16) {
-            let mut cpu = Registers { list, hcr: 0 };
-            cpu.list[same] = cpu.list[0];
+            let mut list = list;
+            list[same] = list[0];
             let mut set = ListRegisters::new(16);
-            set.save(&cpu);
+            set.take_back(16, |n| list[n]);
             let mut seen = [None; 16];
             for (n, register) in set.iter().enumerate() {
                 prop_assert_eq!(register.raw() & 1 << 61, 0);

@@ -7,7 +7,7 @@
 use rmi_abi::Pa;
 use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated};
 
-use super::{Cpu, Model};
+use super::{CallingCpu, Cpu, Model};
 
 // SAFETY: the answers are the model's, about memory that only the model has.
 unsafe impl Conduit for Model {
@@ -16,7 +16,7 @@ unsafe impl Conduit for Model {
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
-        self.call_from(0, registers)
+        self.call_from_first(registers)
     }
 }
 
@@ -42,7 +42,7 @@ unsafe impl Conduit for Cpu<'_> {
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
-        self.model.call_from(self.number, registers)
+        self.call_from_here(registers)
     }
 }
 
@@ -61,7 +61,35 @@ unsafe impl HostAccess for Cpu<'_> {
     }
 }
 
+// SAFETY: as for the model.
+unsafe impl<F: Fn() -> u32> Conduit for CallingCpu<'_, F> {
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        self.cpu().call_from_here(registers)
+    }
+
+    fn machine(&self) -> Machine {
+        self.model.machine
+    }
+}
+
+// SAFETY: as for the model.
+unsafe impl<F: Fn() -> u32> HostAccess for CallingCpu<'_, F> {
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        self.model.read_as_host(at, into)
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        self.model.write_as_host(at, from)
+    }
+
+    fn machine(&self) -> Machine {
+        self.model.machine
+    }
+}
+
 // SAFETY: no call touches memory outside the model.
 unsafe impl Simulated for Model {}
 // SAFETY: as for the model.
 unsafe impl Simulated for Cpu<'_> {}
+// SAFETY: as for the model.
+unsafe impl<F: Fn() -> u32> Simulated for CallingCpu<'_, F> {}

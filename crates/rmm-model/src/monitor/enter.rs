@@ -13,6 +13,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::access::Translation;
 use super::{Monitor, require_state};
 use crate::answer::{Answer, require};
+use crate::gic::Group;
 use crate::granule::GranuleState;
 use crate::guest::{Action, Guest, GuestCpu, Outcome};
 use crate::realm::RealmState;
@@ -80,7 +81,7 @@ impl Monitor {
         let mut enter = RecEnter::new_zeroed();
         self.memory.read(run, enter.as_mut_bytes());
         require_state(self.realm(rd.raw())?, &[RealmState::Active])?;
-        let interface = self.cpus.entry(cpu).or_default().may_enter();
+        let interface = self.cpu(cpu).interface.may_enter();
         let rec = self.rec(address)?;
         require(rec.runnable, Status::ErrorRec)?;
         require(!matches!(rec.last_exit, LastExit::Psci(_)), Status::ErrorRec)?;
@@ -99,7 +100,7 @@ impl Monitor {
         rec.run = run;
         rec.budget = ACTIONS_PER_ENTRY;
         if let LastExit::HostCall(structure) = rec.last_exit {
-            self.complete_host_call(Pa::new(address), structure, &enter, cpu)?;
+            self.complete_host_call(Pa::new(address), structure, &enter)?;
         }
         let rec = self.rec(address)?;
         if let LastExit::S2apChange(request) = rec.last_exit {
@@ -107,6 +108,15 @@ impl Monitor {
         }
         let rec = self.rec(address)?;
         answer_last_exit(rec, &enter);
+        if self.cpu(cpu).ends_run() {
+            // The physical interrupt is taken before the first instruction.
+            let exit = self.interrupt_exit(cpu);
+            self.cpu(cpu).interface.leave();
+            self.write_exit(Pa::new(address), exit);
+            return Err(Answer::success());
+        }
+        self.start_running(cpu);
+        let rec = self.rec(address)?;
         rec.running = true;
         let key = (rec.rd, rec.mpidr.raw());
         let retry = rec.retry.take();
@@ -125,7 +135,6 @@ impl Monitor {
         address: Pa,
         structure: Ipa,
         enter: &RecEnter,
-        cpu: u32,
     ) -> Result<(), Answer> {
         let rd = self.rec(address.raw())?.rd;
         match self.translate_structure(rd, structure) {
@@ -138,7 +147,8 @@ impl Monitor {
                 let status = syndrome::fault_status(level, false);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
                 let exit = self.sync_exit(esr, 0, syndrome::hpfar_of_structure(structure));
-                self.write_exit(address, cpu, exit);
+                // As in TF-RMM, the virtual CPU interface stays on: nothing ran.
+                self.write_exit(address, exit);
                 Err(Answer::success())
             }
             // The Realm made the page EMPTY behind its own back: nobody waits for the reply.
@@ -148,10 +158,11 @@ impl Monitor {
 
     /// What the program of a REC sees.
     pub(super) fn view(&mut self, rec: Pa, cpu: u32) -> GuestCpu {
-        let pending = self.cpus.entry(cpu).or_default().pending();
+        let interface = &self.cpu(cpu).interface;
+        let (irq, fiq) = (interface.signalled(Group::One), interface.signalled(Group::Zero));
         match self.recs.get(&rec) {
-            Some(rec) => GuestCpu { x: rec.x, pc: rec.pc, last: rec.outcome, pending },
-            None => GuestCpu { x: [0; 31], pc: 0, last: Outcome::None, pending },
+            Some(rec) => GuestCpu { x: rec.x, pc: rec.pc, last: rec.outcome, irq, fiq },
+            None => GuestCpu { x: [0; 31], pc: 0, last: Outcome::None, irq, fiq },
         }
     }
 
@@ -170,13 +181,20 @@ impl Monitor {
             }
             None => Some(exit(ExitReason::Fiq, self.options.dialect)),
         };
+        let exit = match exit {
+            None if self.cpu(entered.cpu).ends_run() => Some(self.interrupt_exit(entered.cpu)),
+            exit => exit,
+        };
         match exit {
             None => {
                 entered.view = self.view(address, entered.cpu);
                 Stepped::On
             }
             Some(exit) => {
-                self.write_exit(address, entered.cpu, exit);
+                let cpu = self.cpu(entered.cpu);
+                cpu.running = cpu.running.saturating_sub(1);
+                cpu.interface.leave();
+                self.write_exit(address, exit);
                 if let Some(guest) = entered.guest.take() {
                     // Somebody may have given the REC a new program meanwhile.
                     self.guests.entry(entered.key).or_insert(guest);
@@ -187,8 +205,7 @@ impl Monitor {
     }
 
     /// Ends an entry: completes the exit record and writes it to the run page.
-    fn write_exit(&mut self, address: Pa, cpu: u32, mut exit: Exit) {
-        self.cpus.entry(cpu).or_default().leave();
+    fn write_exit(&mut self, address: Pa, mut exit: Exit) {
         let Some(rec) = self.recs.get_mut(&address) else { return };
         rec.running = false;
         for timer in [&mut rec.virtual_timer, &mut rec.physical_timer] {
@@ -204,6 +221,33 @@ impl Monitor {
         {
             self.memory.write(at, exit.as_bytes());
         }
+    }
+
+    /// A physical CPU starts to run a REC.
+    ///
+    /// # Panics
+    ///
+    /// If it runs one already and anybody uses its virtual CPU interface, of which there is one: no
+    /// machine can do that, so the host calls from a CPU that it is not on.
+    #[expect(
+        clippy::panic,
+        reason = "a mistake in the host's program, which no status of an RMM describes"
+    )]
+    fn start_running(&mut self, number: u32) {
+        let cpu = self.cpu(number);
+        if cpu.is_taken() {
+            panic!(
+                "two RECs on physical CPU {number} at once: a host with several threads calls from \
+                 several CPUs (Model::cpu, Model::calling_cpu)"
+            );
+        }
+        cpu.running += 1;
+    }
+
+    /// The exit for a physical interrupt, which the host takes with it.
+    fn interrupt_exit(&mut self, cpu: u32) -> Exit {
+        self.cpu(cpu).interrupted = false;
+        exit(ExitReason::Irq, self.options.dialect)
     }
 
     /// An exit because of a synchronous exception.
@@ -240,6 +284,10 @@ fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
                     Outcome::Loaded(value)
                 }
             };
+        }
+        LastExit::SysRegRead(register) => {
+            rec.set_x(usize::from(register), reply);
+            rec.outcome = Outcome::Read(reply);
         }
         LastExit::HostCall(_) => {
             rec.set_x(0, rsi::SUCCESS);

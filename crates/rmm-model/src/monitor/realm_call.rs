@@ -171,7 +171,7 @@ impl Monitor {
         write(0x000, &width.to_le_bytes());
         write(0x008, &[hash]);
         write(0x010, &planes.to_le_bytes());
-        write(0x018, &gic::VTR.to_le_bytes());
+        write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
         write(0x020, &ats_plane.to_le_bytes());
         write(0x200, &rpv);
         Some(status(rsi::SUCCESS))

@@ -8,6 +8,7 @@ use rmi_abi::{Ipa, Pa};
 use super::Monitor;
 use super::access::{Kind, Translation};
 use super::enter::{Exit, exit};
+use crate::gic::{Access, Group};
 use crate::guest::{Action, Outcome, SysReg, TimerKind};
 use crate::rec::{LastExit, Load, Rec};
 use crate::syndrome;
@@ -63,7 +64,10 @@ impl Monitor {
                 Some(left)
             }
             Action::Sync { esr, far, hpfar } => self.raw(address, cpu, Esr(esr), far, hpfar),
-            Action::SysRegWrite { register, value } => self.sysreg_write(address, register, value),
+            Action::SysRegWrite { register, value } => {
+                self.sysreg_write(address, cpu, register, value)
+            }
+            Action::SysRegRead { register, into } => self.sysreg_read(address, cpu, register, into),
             Action::Timer { kind, ctl, cval } => self.timer(address, kind, ctl, cval),
             Action::Hvc => {
                 self.recs.get_mut(&address)?.take_exception(Outcome::Undefined);
@@ -80,14 +84,6 @@ impl Monitor {
                 rec.pc = pc;
                 rec.outcome = Outcome::Done;
                 None
-            }
-            Action::Acknowledge(interrupt) => {
-                self.cpus.entry(cpu).or_default().acknowledge(interrupt);
-                done(self.recs.get_mut(&address)?)
-            }
-            Action::EndOfInterrupt(interrupt) => {
-                self.cpus.entry(cpu).or_default().end(interrupt);
-                done(self.recs.get_mut(&address)?)
             }
         }
     }
@@ -203,7 +199,8 @@ impl Monitor {
     /// deadline (the model has no clock), and WFI when an interrupt is pending: a virtual one, or a
     /// physical one of the host, which then takes the CPU back.
     fn wait(&mut self, address: Pa, cpu: u32, kind: Wfx, deadline: u64) -> Option<Exit> {
-        let is_woken = self.cpus.entry(cpu).or_default().pending().iter().any(Option::is_some);
+        let interface = &self.cpu(cpu).interface;
+        let is_woken = [Group::Zero, Group::One].iter().any(|g| interface.signalled(*g).is_some());
         let rec = self.recs.get_mut(&address)?;
         let trap =
             if kind.is_for_event() { RecEnterFlags::TRAP_WFE } else { RecEnterFlags::TRAP_WFI };
@@ -245,16 +242,41 @@ impl Monitor {
         Some(self.sync_exit(syndrome::opaque_abort(esr), 0, 0))
     }
 
-    fn sysreg_write(&mut self, address: Pa, register: SysReg, value: u64) -> Option<Exit> {
+    /// A write to a system register. Those that a Realm does not have are written in vain.
+    fn sysreg_write(
+        &mut self,
+        address: Pa,
+        cpu: u32,
+        register: SysReg,
+        value: u64,
+    ) -> Option<Exit> {
         done(self.recs.get_mut(&address)?);
-        if !HOST_EMULATES.contains(&register) {
-            // Registers that a Realm does not have are read as zero and written in vain.
+        if self.cpu(cpu).realm_accesses(register, Some(value)) != Access::Trapped {
             return None;
         }
-        let mut exit = self.sync_exit(syndrome::sysreg(written(register)), 0, 0);
+        let mut exit = self.sync_exit(syndrome::sysreg(accessed(register, false)), 0, 0);
         let [written, ..] = &mut exit.gprs;
         *written = value;
         Some(exit)
+    }
+
+    /// A read of a system register. Those that a Realm does not have read as zero.
+    fn sysreg_read(&mut self, address: Pa, cpu: u32, register: SysReg, into: u8) -> Option<Exit> {
+        let access = self.cpu(cpu).realm_accesses(register, None);
+        let rec = self.recs.get_mut(&address)?;
+        done(rec);
+        let value = match access {
+            Access::Trapped => {
+                rec.last_exit = LastExit::SysRegRead(into);
+                let esr = syndrome::sysreg(accessed(register, true));
+                return Some(self.sync_exit(esr, 0, 0));
+            }
+            Access::Done(value) => value,
+            Access::Unknown => 0,
+        };
+        rec.set_x(usize::from(into), value);
+        rec.outcome = Outcome::Read(value);
+        None
     }
 
     /// A timer is programmed. The REC leaves when an output level is not the one the host last saw.
@@ -284,8 +306,12 @@ impl Monitor {
                 self.external_abort(address, esr)
             }
             ExceptionClass::SysReg => {
-                let value = rec.x(usize::try_from(syndrome::sysreg_rt(esr)).unwrap_or(31));
-                self.sysreg_write(address, esr.system_register(), value)
+                let [rt, ..] = syndrome::sysreg_rt(esr).to_le_bytes();
+                if esr.sysreg_is_read() {
+                    return self.sysreg_read(address, cpu, esr.system_register(), rt);
+                }
+                let value = rec_register(rec, rt);
+                self.sysreg_write(address, cpu, esr.system_register(), value)
             }
             ExceptionClass::Hvc64 => self.act(address, cpu, Action::Hvc),
             ExceptionClass::DataAbort => {
@@ -340,12 +366,8 @@ fn done(rec: &mut Rec) -> Option<Exit> {
     None
 }
 
-/// The registers that the host emulates.
-const HOST_EMULATES: [SysReg; 4] =
-    [SysReg::ICC_SGI1R_EL1, SysReg::ICC_ASGI1R_EL1, SysReg::ICC_SGI0R_EL1, SysReg::ICC_DIR_EL1];
-
-/// The syndrome of a write to a register.
-fn written(register: SysReg) -> Esr {
+/// The syndrome of an access to a register.
+fn accessed(register: SysReg, is_read: bool) -> Esr {
     let SysReg { op0, op1, crn, crm, op2 } = register;
     Esr(syndrome::class(ExceptionClass::SysReg)
         | 1 << 25
@@ -353,5 +375,6 @@ fn written(register: SysReg) -> Esr {
         | u64::from(op2 & 0b111) << 17
         | u64::from(op1 & 0b111) << 14
         | u64::from(crn & 0xf) << 10
-        | u64::from(crm & 0xf) << 1)
+        | u64::from(crm & 0xf) << 1
+        | u64::from(is_read))
 }

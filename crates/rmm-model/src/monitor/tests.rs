@@ -313,8 +313,14 @@ fn action() -> impl Strategy<Value = Action> {
         }),
         (any::<u8>(), any::<u64>()).prop_map(|(register, value)| Action::Set { register, value }),
         any::<u64>().prop_map(|value| Action::SysRegWrite { register: SysReg::ICC_DIR_EL1, value }),
-        any::<u32>().prop_map(Action::Acknowledge),
-        any::<u32>().prop_map(Action::EndOfInterrupt),
+        (0..16_u8, 0..8_u8, any::<u64>()).prop_map(|(crm, op2, value)| Action::SysRegWrite {
+            register: SysReg { op0: 3, op1: 0, crn: 12, crm, op2 },
+            value
+        }),
+        (0..16_u8, 0..8_u8, any::<u8>()).prop_map(|(crm, op2, into)| Action::SysRegRead {
+            register: SysReg { op0: 3, op1: 0, crn: 12, crm, op2 },
+            into
+        }),
         any::<u64>().prop_map(|esr| Action::SError { esr }),
         select(vec![Action::Wfi, Action::Wfe, Action::Hvc, Action::Interrupt, Action::Spin]),
     ]

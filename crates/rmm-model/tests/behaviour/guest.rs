@@ -339,9 +339,10 @@ fn waiting_is_trapped_or_not() {
         assert_eq!(Esr(exit.esr).wfx_kind(), kind);
     }
     assert_eq!(running.enter(0, &[]).0, ExitReason::Irq, "the host's next interrupt");
-    // A pending virtual interrupt ends a WFI at once.
+    // A virtual interrupt that is signalled ends a WFI at once.
     let cpu = host.model.cpu(0);
-    cpu.set_list_register(0, 1 << 62 | 27);
+    cpu.set_list_register(0, 1 << 62 | 1 << 60 | 27);
+    cpu.set_vmcr(0xf8 << 24 | 1 << 1);
     cpu.set_hcr(1);
     assert_eq!(running.enter(0, &[]).0, ExitReason::Fiq);
 }
@@ -421,21 +422,31 @@ fn timers_leave_when_their_output_changes() {
 #[test]
 fn virtual_interrupts() {
     let host = Host::tf_rmm();
-    let (guest, seen) =
-        recorded(vec![Action::Interrupt, Action::Acknowledge(27), Action::EndOfInterrupt(27)]);
+    let (guest, seen) = recorded(vec![
+        Action::set_priority_mask(0xf0),
+        Action::enable_group_1(true),
+        Action::Interrupt,
+        Action::acknowledge(),
+        Action::acknowledge(),
+        Action::end_of_interrupt(27),
+    ]);
     let running = host.running(guest);
     let cpu = host.model.cpu(0);
-    cpu.set_list_register(1, 1 << 62 | 27);
-    cpu.set_list_register(2, 1 << 62 | 27);
+    let pending = 1 << 62 | 1 << 60 | 0x80 << 48 | 27;
+    cpu.set_list_register(1, pending);
+    cpu.set_list_register(2, pending);
     running.refused(0, Status::ErrorRec);
     cpu.set_list_register(2, 0);
     cpu.set_hcr(1);
     assert_eq!(running.enter(0, &[]).0, ExitReason::Irq);
-    assert_eq!(seen.lock().unwrap()[0].pending[1], Some(27));
-    assert_eq!((cpu.hcr(), cpu.list_register(1)), (0, 1 << 62 | 27));
+    assert_eq!(seen.lock().unwrap()[2].irq, Some(27));
+    assert_eq!((cpu.hcr(), cpu.list_register(1)), (0, pending));
     cpu.set_hcr(1);
     running.enter(0, &[]);
-    assert_eq!(cpu.list_register(1), 27);
+    assert_eq!(cpu.list_register(1), pending & !(1 << 62));
+    let seen = seen.lock().unwrap();
+    let outcomes: Vec<Outcome> = seen.iter().map(|cpu| cpu.last).collect();
+    assert_eq!(outcomes[4..7], [Outcome::Read(27), Outcome::Read(1023), Outcome::Done]);
     assert_eq!(host.model.cpu(1).list_register(1), 0, "every CPU has its own");
 }
 

@@ -5,6 +5,7 @@ mod calls;
 mod faults;
 mod guest;
 mod host;
+mod interrupts;
 mod life;
 mod operations;
 mod planes;

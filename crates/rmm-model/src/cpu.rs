@@ -1,0 +1,58 @@
+//! One physical CPU, as far as a Realm on it can tell.
+
+use rmi_abi::esr::SysReg;
+
+use crate::gic::{Access, VirtualInterface, Vtr};
+
+/// A physical CPU.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PhysicalCpu {
+    /// Its virtual CPU interface.
+    pub(crate) interface: VirtualInterface,
+    /// Whether the host ever wrote to that.
+    pub(crate) host_programs_it: bool,
+    /// Whether a Realm ever did.
+    pub(crate) realms_use_it: bool,
+    /// RECs that run on it. More than one is a host that mistakes its CPUs.
+    pub(crate) running: u32,
+    /// A physical interrupt waits for the host.
+    pub(crate) interrupted: bool,
+}
+
+impl PhysicalCpu {
+    pub(crate) fn new(vtr: Vtr) -> Self {
+        Self {
+            interface: VirtualInterface::new(vtr),
+            host_programs_it: false,
+            realms_use_it: false,
+            running: 0,
+            interrupted: false,
+        }
+    }
+
+    /// The virtual CPU interface, for the host to write.
+    pub(crate) fn program(&mut self) -> &mut VirtualInterface {
+        self.host_programs_it = true;
+        &mut self.interface
+    }
+
+    /// A Realm reads or writes a system register.
+    pub(crate) fn realm_accesses(&mut self, register: SysReg, write: Option<u64>) -> Access {
+        let access = match write {
+            Some(value) => self.interface.realm_writes(register, value),
+            None => self.interface.realm_reads(register),
+        };
+        self.realms_use_it |= matches!(access, Access::Done(_));
+        access
+    }
+
+    /// Whether two RECs on this CPU would have to share what there is only one of.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.running > 0 && (self.host_programs_it || self.realms_use_it)
+    }
+
+    /// Whether a physical interrupt ends a run on this CPU: one that was sent, or the maintenance interrupt of the GIC.
+    pub(crate) fn ends_run(&self) -> bool {
+        self.interrupted || self.interface.wants_maintenance()
+    }
+}

@@ -1,0 +1,256 @@
+//! The virtual CPU interface belongs to a REC: Realms that share physical CPUs, and threads that share a session.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::cell::Cell;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use realm_sdk::abi::esr::SysReg;
+use realm_sdk::abi::{Dialect, Ipa};
+use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
+use realm_sdk::host::{Discovered, Host, Platform, Rmm, SessionOptions, Undelegated};
+use realm_sdk::rec::{Answer, Event, Exit, Rec};
+use realm_sdk::sro::{Pool, PoolStorage, activate};
+use realm_sdk::vgic::{InterfaceState, Intid, Saved, State, VirtualInterface};
+use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
+
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
+fn model(dialect: Dialect) -> Model {
+    let mut options = Options::new(dialect);
+    // As QEMU's `virt` machine.
+    options.list_registers = 4;
+    Model::new(options).unwrap()
+}
+
+fn session<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Rmm<P> {
+    let found = Discovered::probe(platform, SessionOptions::default());
+    let found = found.map_err(|failed| failed.error).unwrap();
+    activate(found, pool).map_err(|failed| failed.error).unwrap().rmm
+}
+
+/// A pool with enough for one Realm and the session.
+fn fill(pool: &mut Pool<'_>, memory: &mut Undelegated) {
+    pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+}
+
+/// An active Realm with one REC, whose program does these actions; what it reads arrives at the receiver.
+fn realm<'r, 'm, P: Platform>(
+    rmm: &'r Rmm<P>,
+    storage: &'m mut RealmStorage<8, 8>,
+    pool: &mut Pool<'_>,
+    model: &Model,
+    run: Undelegated,
+    actions: Vec<Action>,
+) -> (Realm<'r, 'm, P, Active>, Rec, Receiver<u64>) {
+    let mut realm = Realm::create(rmm, &RealmConfig::new(40), storage, pool).unwrap();
+    let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
+    let object = realm.create_rec(pool, &start).unwrap();
+    let (sender, values) = channel();
+    let mut actions = actions.into_iter();
+    let mut reads = false;
+    let guest = move |cpu: &GuestCpu| {
+        if let (true, Outcome::Read(value)) = (reads, cpu.last) {
+            let _ = sender.send(value);
+        }
+        let action = actions.next().unwrap_or(Action::Spin);
+        reads = matches!(action, Action::SysRegRead { .. });
+        action
+    };
+    model.set_guest(realm.rd().pa(), 0, Box::new(guest));
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let rec = Rec::new(object, run, realm.geometry());
+    (realm, rec, values)
+}
+
+/// One entry with the REC's interface loaded.
+fn enter<P: Platform>(
+    rmm: &Rmm<P>,
+    rec: &mut Rec,
+    state: &mut InterfaceState,
+    mut cpu: Cpu<'_>,
+) -> (Event, Saved) {
+    state.load(&mut cpu);
+    let event = rec.enter(rmm, Answer::resume()).map_err(|failed| failed.error).unwrap();
+    (event, state.save(&mut cpu))
+}
+
+fn state_for(cpu: Cpu<'_>) -> InterfaceState {
+    InterfaceState::new(VirtualInterface::vtr(&cpu))
+}
+
+/// Two Realms on one CPU, entered by `enter`, each with its own state: Realm A sets its mask and holds the
+/// timer's interrupt active while Realm B runs and waits for its own. What A and B read.
+fn two_realms_on_one_cpu(
+    dialect: Dialect,
+    enter: impl Fn(&Rmm<Host<&Model, &Model>>, &mut Rec, &mut InterfaceState, Cpu<'_>),
+) -> [Vec<u64>; 2] {
+    let model = model(dialect);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<8>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    fill(&mut pool, &mut memory);
+    fill(&mut pool, &mut memory);
+    let rmm = session(model.host(), &mut pool);
+    let (mut a_storage, mut b_storage) = (RealmStorage::new(), RealmStorage::new());
+    let read = |register| Action::read_register(register);
+    let a_actions = vec![
+        Action::set_priority_mask(0xf0),
+        Action::enable_group_1(true),
+        Action::acknowledge(),
+        Action::Interrupt,
+        read(SysReg::ICC_PMR_EL1),
+        read(SysReg::ICC_IGRPEN1_EL1),
+        read(SysReg::ICC_RPR_EL1),
+        Action::end_of_interrupt(27),
+        read(SysReg::ICC_RPR_EL1),
+    ];
+    let b_actions = vec![
+        read(SysReg::ICC_PMR_EL1),
+        read(SysReg::ICC_IGRPEN1_EL1),
+        Action::set_priority_mask(0xe0),
+        Action::enable_group_1(true),
+        Action::acknowledge(),
+        Action::enable_group_1(false),
+        Action::set_priority_mask(0),
+    ];
+    let mut page = || memory.take_front(0x1000).unwrap();
+    let (a_page, b_page) = (page(), page());
+    let (a_realm, mut a, a_values) =
+        realm(&rmm, &mut a_storage, &mut pool, &model, a_page, a_actions);
+    let (b_realm, mut b, b_values) =
+        realm(&rmm, &mut b_storage, &mut pool, &model, b_page, b_actions);
+
+    let cpu = model.cpu(0);
+    let (mut a_state, mut b_state) = (state_for(cpu), state_for(cpu));
+    for state in [&mut a_state, &mut b_state] {
+        state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80).unwrap();
+    }
+    enter(&rmm, &mut a, &mut a_state, cpu);
+    enter(&rmm, &mut b, &mut b_state, cpu);
+    enter(&rmm, &mut a, &mut a_state, cpu);
+    let read = [a_values, b_values].map(|values| values.try_iter().collect());
+
+    for (realm, rec) in [(a_realm, a), (b_realm, b)] {
+        let (object, _page) = rec.into_parts();
+        assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+    }
+    read
+}
+
+#[test]
+fn each_realm_has_its_own_interface_on_a_shared_cpu() {
+    for dialect in DIALECTS {
+        let [a, b] = two_realms_on_one_cpu(dialect, |rmm, rec, state, cpu| {
+            let (event, saved) = enter(rmm, rec, state, cpu);
+            assert!(matches!(event.exit, Exit::Irq | Exit::Fiq));
+            assert_eq!(saved, Saved::Used);
+        });
+        assert_eq!(a, [27, 0xf0, 1, 0x80, 0xff], "{dialect}");
+        assert_eq!(b, [0, 0, 27], "{dialect}");
+    }
+}
+
+#[test]
+fn a_host_that_swaps_list_registers_alone_fails_on_the_model() {
+    let [a, b] = two_realms_on_one_cpu(Dialect::TfRmm2026_07, |rmm, rec, state, mut cpu| {
+        for n in 0..4 {
+            let register = state.list_registers().iter().nth(n);
+            cpu.set_list_register(n, register.map_or(0, |register| register.raw()));
+        }
+        cpu.set_hcr(1);
+        let _ = rec.enter(rmm, Answer::resume()).map_err(|failed| failed.error).unwrap();
+        let _ = state.save(&mut cpu);
+    });
+    // B finds A's mask and groups, and A's active priority keeps B's timer interrupt from it; A then finds B's.
+    assert_eq!(b, [0xf0, 1, 1023]);
+    assert_eq!(a, [27, 0, 0, 0x80, 0xff]);
+}
+
+thread_local! {
+    static CPU: Cell<u32> = const { Cell::new(0) };
+}
+
+#[test]
+fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
+    const THREADS: usize = 3;
+    let model = model(Dialect::TfRmm2026_07);
+    let conduit = model.calling_cpu(|| CPU.get());
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<8>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let rmm = {
+        fill(&mut pool, &mut memory);
+        session(conduit.host(), &mut pool)
+    };
+    let parts: Vec<_> = (0..THREADS).map(|_| memory.take_front(1 << 20).unwrap()).collect();
+    thread::scope(|scope| {
+        for (number, mut memory) in (1..).zip(parts) {
+            let (rmm, model, conduit) = (&rmm, &model, &conduit);
+            scope.spawn(move || {
+                CPU.set(number);
+                let mut places = PoolStorage::<8>::new();
+                let pages = memory.take_front(Pool::PAGES).unwrap();
+                let mut pool = Pool::new(&mut places, pages).unwrap();
+                fill(&mut pool, &mut memory);
+                let mut storage = RealmStorage::new();
+                let mut actions = vec![Action::enable_group_1(true)];
+                let mask = 0x90 + 8 * u8::try_from(number).unwrap();
+                actions.push(Action::set_priority_mask(mask));
+                for _ in 0..20 {
+                    actions.extend([
+                        Action::Interrupt,
+                        Action::acknowledge(),
+                        Action::end_of_interrupt(26 + number),
+                        Action::read_register(SysReg::ICC_PMR_EL1),
+                    ]);
+                }
+                let page = memory.take_front(0x1000).unwrap();
+                let (realm, mut rec, values) =
+                    realm(rmm, &mut storage, &mut pool, model, page, actions);
+                let mut state = state_for(conduit.cpu());
+                let intid = Intid::new(26 + number).unwrap();
+                for _ in 0..21 {
+                    let (_, saved) = enter(rmm, &mut rec, &mut state, conduit.cpu());
+                    assert_eq!(saved, Saved::Used);
+                    state.list_registers_mut().set_pending(intid, 0x80).unwrap();
+                }
+                let read: Vec<_> = values.try_iter().collect();
+                let expected = [u64::from(26 + number), mask.into()];
+                assert_eq!(read.chunks(2).filter(|pair| **pair == expected).count(), 20);
+                let pending = state.list_registers().get(intid).unwrap();
+                assert_eq!(pending.state(), State::Pending);
+                let (object, _page) = rec.into_parts();
+                assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+            });
+        }
+    });
+}
+
+#[test]
+fn an_interface_that_the_entry_did_not_use_is_told() {
+    let model = model(Dialect::TfRmm2026_07);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<8>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    fill(&mut pool, &mut memory);
+    // The session's calls come from CPU 1, and the host loads the registers of CPU 2.
+    let conduit = model.cpu(1);
+    let rmm = session(conduit.host(), &mut pool);
+    let mut storage = RealmStorage::new();
+    let page = memory.take_front(0x1000).unwrap();
+    let actions =
+        vec![Action::set_priority_mask(0xf0), Action::enable_group_1(true), Action::acknowledge()];
+    let (realm, mut rec, values) = realm(&rmm, &mut storage, &mut pool, &model, page, actions);
+    let mut state = state_for(conduit);
+    state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80).unwrap();
+    let (_, saved) = enter(&rmm, &mut rec, &mut state, model.cpu(2));
+    assert_eq!((saved, values.try_iter().collect()), (Saved::Unused, vec![1023]));
+    // The interrupt is still the host's to deliver.
+    let timer = state.list_registers().get(Intid::VIRTUAL_TIMER).unwrap();
+    assert_eq!(timer.state(), State::Pending);
+    let (_, saved) = enter(&rmm, &mut rec, &mut state, conduit);
+    assert_eq!(saved, Saved::Used);
+    let (object, _page) = rec.into_parts();
+    assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+}
