@@ -36,6 +36,12 @@ impl Claims {
         Some(Claim { place })
     }
 
+    /// Whether a part of a range is claimed by somebody else.
+    pub(crate) fn is_others(&self, range: &IpaRange, own: Claim) -> bool {
+        let others = self.places.iter().enumerate().filter(|(place, _)| *place != own.place);
+        others.filter_map(|(_, claimed)| *claimed).any(|claimed| claimed.overlaps(range))
+    }
+
     /// Gives a claim back.
     pub(crate) fn release(&mut self, claim: Claim) {
         if let Some(place) = self.places.get_mut(claim.place) {

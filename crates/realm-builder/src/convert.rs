@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{Platform, SharedMemory, Undelegated};
+use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
@@ -180,13 +180,13 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             from = at.top();
             self.reclaim_or_wait(pool, at.range(), home)?;
         }
-        let part = |piece: &SharedMemory| {
-            let part = piece.range().intersection(&memory).filter(|part| !part.is_empty())?;
-            let offset = part.base().checked_offset_from(piece.range().base())?;
-            let base = piece.ipa().checked_add(offset)?;
+        let part = |piece: &SharedPiece| {
+            let part = piece.memory().intersection(&memory).filter(|part| !part.is_empty())?;
+            let offset = part.base().checked_offset_from(piece.memory().base())?;
+            let base = piece.range().base().checked_add(offset)?;
             IpaRange::with_size(base, part.bytes()).ok()
         };
-        let is_meant = |piece: &SharedPiece| match part(&piece.memory) {
+        let is_meant = |piece: &SharedPiece| match part(piece) {
             Some(part) => ControlFlow::Break(part),
             None => ControlFlow::Continue(()),
         };

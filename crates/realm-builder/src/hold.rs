@@ -4,7 +4,7 @@ use lock_api::{Mutex, RawMutex};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
-use rmi_host::{InUse, Platform};
+use rmi_host::{InUse, Platform, SharedMemory};
 
 use crate::claims::Claim;
 use crate::error::BuildError;
@@ -35,6 +35,64 @@ impl<K: RawMutex> Held<'_, '_, K> {
         self.shadow.lock().reserve_shared(records)?;
         self.reserved_shared += records;
         Ok(())
+    }
+
+    /// Records shared memory: in a place that was reserved, or as a part of the piece beside it. Place and promise
+    /// change hands together.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when there is no place.
+    pub(crate) fn add_shared(&mut self, memory: SharedMemory) -> Result<(), SharedMemory> {
+        if memory.is_empty() {
+            return Ok(());
+        }
+        let mut shadow = self.shadow.lock();
+        let took_place = shadow.add_shared(memory, self.claim)?;
+        let used = usize::from(took_place).min(self.reserved_shared);
+        self.reserved_shared -= used;
+        shadow.unreserve_shared(used);
+        Ok(())
+    }
+
+    /// Records memory of which it is unclear whether it is shared, apart from what lies beside it if there is a
+    /// place for that. Says whether there is.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when it cannot be recorded at all.
+    pub(crate) fn add_unclear(&mut self, memory: SharedMemory) -> Result<bool, SharedMemory> {
+        if memory.is_empty() {
+            return Ok(false);
+        }
+        let _ = self.reserved_shared > 0 || self.reserve_shared(1).is_ok();
+        if self.reserved_shared == 0 {
+            return self.add_shared(memory).map(|()| false);
+        }
+        let mut shadow = self.shadow.lock();
+        shadow.add_apart(memory)?;
+        self.reserved_shared -= 1;
+        shadow.unreserve_shared(1);
+        Ok(true)
+    }
+
+    /// Makes two records of that of a piece which reaches across an address, if one does: in a place that was
+    /// reserved.
+    pub(crate) fn cut_shared(&mut self, ipa: Ipa) {
+        let mut shadow = self.shadow.lock();
+        let used = usize::from(shadow.cut_shared(ipa)).min(self.reserved_shared);
+        self.reserved_shared -= used;
+        shadow.unreserve_shared(used);
+    }
+
+    /// Makes one record of two pieces that meet at an address, if they are one.
+    pub(crate) fn join_shared(&self, ipa: Ipa) {
+        self.shadow.lock().join_shared(ipa, self.claim);
+    }
+
+    /// A place that has just become free was reserved.
+    pub(crate) const fn keep_shared(&mut self) {
+        self.reserved_shared += 1;
     }
 
     /// Adds a table to the shadow, in a room that was reserved. Room and promise change hands together: in between, somebody else could be promised the same room.

@@ -188,6 +188,7 @@ pub mod fold;
 mod habit;
 mod hold;
 pub mod image;
+mod leaving;
 mod map;
 pub mod measurement_log;
 pub mod plan;

@@ -8,11 +8,12 @@ use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
-use rmi_host::{Error, Failed, Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
+use rmi_host::{Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
+use crate::leaving::Left;
 use crate::plan::{self, Run};
 use crate::realm::{Alive, Realm};
 use crate::storage::SharedPiece;
@@ -87,7 +88,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut result = self.make(held, pool, plan::tables_of_runs(self.geometry, runs.clone()));
         if result.is_ok() {
             for run in runs {
-                result = self.share_run(pool, run, &mut memory, access);
+                result = self.share_run(held, pool, run, &mut memory, access);
                 if result.is_err() {
                     break;
                 }
@@ -98,6 +99,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     fn share_run(
         &self,
+        held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         run: Run,
         memory: &mut Undelegated,
@@ -118,11 +120,11 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             // It was in front of the rest, and touches it.
             let _ = memory.merge(rest);
             if let Err(error) = result {
-                self.settle_shared(pool, shared, memory);
+                self.settle_shared(held, pool, shared, memory);
                 return Err(error.into());
             }
             let bytes = shared.bytes();
-            self.record_shared(shared);
+            self.record_shared(held.add_shared(shared));
             if bytes == 0 {
                 // The RMM made way for an interrupt.
                 idle = u32::saturating_add(idle, 1);
@@ -137,18 +139,37 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(())
     }
 
-    /// Unmaps memory of which it is unclear whether it was mapped, before anything else comes to lie beside it; what comes back joins `rest`, in front of which it was. If that fails too, the memory counts as shared.
-    fn settle_shared(&self, pool: &mut Pool<'_>, unclear: SharedMemory, rest: &mut Undelegated) {
-        let mut left =
-            Some(SharedPiece { memory: unclear }).filter(|piece| !piece.memory.is_empty());
+    /// Unmaps memory of which it is unclear whether it was mapped, before anything else comes to lie beside it;
+    /// what comes back joins `rest`, in front of which it was. If that fails too, or there is no place to record it
+    /// apart, the memory counts as shared.
+    fn settle_shared(
+        &self,
+        held: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        unclear: SharedMemory,
+        rest: &mut Undelegated,
+    ) {
+        let range = unclear.ipa_range();
+        let recorded = held.add_unclear(unclear);
+        let is_apart = matches!(recorded, Ok(true));
+        self.record_shared(recorded.map(|_| ()));
         let (mut back, mut idle) = (Undelegated::empty(), 0);
-        while let Some(piece) = left {
+        let mut goes_on = is_apart;
+        while goes_on {
             // It comes back from the front.
             let home = &mut |host| self.gather(pool, &mut back, host);
-            left = self.unshare_some(piece, &mut idle, home).unwrap_or(None);
+            let left = self.unshare_some(&range, false, &mut idle, home);
+            goes_on = matches!(left, Ok(Left::Some | Left::Place));
         }
         self.gather(pool, &mut back, rest.take());
         *rest = back;
+    }
+
+    /// Memory that could not be recorded as shared, for which there always is a place, is exposed for good.
+    fn record_shared(&self, recorded: Result<(), SharedMemory>) {
+        if let Err(memory) = recorded {
+            self.rmm.platform().ledger().record(LedgerEvent::Exposed, memory.range());
+        }
     }
 
     /// Takes shared memory back: all that is shared in a range, and sends it to `home`. Where a piece begins before the range, or a block reaches out of it, that is split first.
@@ -169,29 +190,38 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut held = self.hold_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
         held.reserve_shared(cuts)?;
-        self.unshare_held(&mut held, pool, range, home)
+        self.unshare_held(&mut held, pool, (range, false), home)
     }
 
-    /// Takes back what is shared in a range that is held.
+    /// Takes back what is shared in a range that is held, and keeps the places of its records if they are needed
+    /// again. For what the range cuts, places are reserved.
     fn unshare_held(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
-        range: IpaRange,
+        (range, keep_places): (IpaRange, bool),
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
         for end in [range.base(), range.top()] {
             self.split_shared(held, pool, end)?;
         }
         self.hide_emptied(range)?;
-        loop {
-            let piece = self.shadow.lock().cut_shared(&range);
-            let Some(piece) = piece else { return Ok(()) };
-            let (mut left, mut idle) = (Some(piece), 0);
-            while let Some(piece) = left {
-                left = self.unshare_some(piece, &mut idle, home)?;
-            }
+        for end in [range.base(), range.top()] {
+            held.cut_shared(end);
         }
+        let mut idle = 0;
+        let result = loop {
+            match self.unshare_some(&range, keep_places, &mut idle, home) {
+                Ok(Left::Nothing) => break Ok(()),
+                Ok(Left::Place) => held.keep_shared(),
+                Ok(Left::Some) => {}
+                Err(error) => break Err(error.into()),
+            }
+        };
+        for end in [range.base(), range.top()] {
+            held.join_shared(end);
+        }
+        result
     }
 
     /// Changes how the Realm may reach shared memory, for instance to let it write where the host had mapped for reading: unmaps all that is shared in a range and maps it again.
@@ -223,7 +253,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             let Some(piece) = piece else { break };
             let mut host = Undelegated::empty();
             let mut apart = |host: Undelegated| home(host);
-            let unshared = self.unshare_held(&mut held, pool, piece, &mut |back| {
+            let unshared = self.unshare_held(&mut held, pool, (piece, true), &mut |back| {
                 if let Err(back) = host.append(back) {
                     apart(back);
                 }
@@ -292,64 +322,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     pub fn shared_bytes(&self) -> u64 {
         let mut sum = 0;
         self.each_shared(|piece| {
-            sum += piece.memory.bytes();
+            sum += piece.memory().bytes();
             ControlFlow::<()>::Continue(())
         });
         sum
-    }
-
-    /// Records memory that is (or may be) shared. There is room: it was looked for.
-    pub(crate) fn record_shared(&self, memory: SharedMemory) {
-        if memory.is_empty() {
-            return;
-        }
-        let mut shadow = self.shadow.lock();
-        let (Ok(at) | Err(at)) = shadow.shared.find(memory.ipa());
-        let before = at.checked_sub(1).and_then(|before| shadow.shared.get_mut(before));
-        let memory = match before {
-            Some(before) => match before.memory.append(memory) {
-                Ok(()) => {
-                    shadow.join_shared(at.saturating_sub(1));
-                    return;
-                }
-                Err(memory) => memory,
-            },
-            None => memory,
-        };
-        let homeless = shadow.shared.insert(SharedPiece { memory });
-        drop(homeless);
-        shadow.join_shared(at);
-    }
-
-    /// One unmap command, for a piece that was taken out of the records; what is left of it comes back, or goes to the records after an error.
-    pub(crate) fn unshare_some(
-        &self,
-        piece: SharedPiece,
-        idle: &mut u32,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Result<Option<SharedPiece>, Error> {
-        let granule = self.rmm.granule_size();
-        let (rest, result) = match self.rmm.rtt_unprot_unmap(&self.rd, piece.memory, granule) {
-            Ok(done) if done.host.is_empty() => {
-                *idle = idle.saturating_add(1);
-                self.rmm.platform().relax();
-                let ipa = done.rest.ipa();
-                (done.rest, self.still_patient(Command::RttUnprotUnmap, *idle, ipa))
-            }
-            Ok(done) => {
-                *idle = 0;
-                home(done.host);
-                (done.rest, Ok(()))
-            }
-            Err(Failed { error, kept }) => (kept, Err(error)),
-        };
-        match result {
-            Ok(()) => Ok(Some(SharedPiece { memory: rest }).filter(|rest| !rest.memory.is_empty())),
-            Err(error) => {
-                self.record_shared(rest);
-                Err(error)
-            }
-        }
     }
 
     /// Gives the records of shared memory up: the Realm may still reach it.
@@ -361,6 +337,6 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Such memory never was the RMM's, so no quarantine can try it again: the ledger keeps where it is and why.
     pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
-        self.rmm.platform().ledger().record(LedgerEvent::Exposed, piece.memory.range());
+        self.rmm.platform().ledger().record(LedgerEvent::Exposed, piece.memory());
     }
 }

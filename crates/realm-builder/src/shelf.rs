@@ -36,6 +36,10 @@ impl<'m, T: Record> Shelf<'m, T> {
         row.binary_search_by(|place| place.as_ref().map(T::key).cmp(&Some(key)))
     }
 
+    pub(crate) fn get(&self, at: usize) -> Option<&T> {
+        self.places.get(at).and_then(Option::as_ref)
+    }
+
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
         self.places.get_mut(at).and_then(Option::as_mut)
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use rmi_abi::rtt::Level;
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::{Cell, InUse, SharedMemory};
 
 use crate::shadow::ENTRIES;
@@ -86,7 +86,7 @@ pub type SharedRoom = Option<SharedPiece>;
 
 /// Room for the records of a Realm: `TABLES` translation tables, root tables included, and `SHARED` pieces of memory that the host shares with it.
 ///
-/// See [`TableRoom`] for how many tables there are. Shared memory that is contiguous in both address spaces is one piece, of 40 bytes.
+/// See [`TableRoom`] for how many tables there are. Shared memory that is contiguous in both address spaces is one piece, of at most 48 bytes.
 #[derive(Debug)]
 pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
     tables: [TableRoom; TABLES],
@@ -140,18 +140,70 @@ impl<'m, const TABLES: usize, const SHARED: usize> From<&'m mut RealmStorage<TAB
 /// The record of memory that is shared with the Realm: contiguous in both address spaces.
 #[derive(Debug)]
 pub struct SharedPiece {
-    pub(crate) memory: SharedMemory,
+    memory: Shared,
 }
 
+#[derive(Debug)]
+enum Shared {
+    /// The token.
+    Here(SharedMemory),
+    /// A command is unmapping it, and whoever makes that has the token.
+    Leaving(IpaRange, PaRange),
+}
+
+// What `RealmStorage` promises.
+const _: () = assert!(size_of::<SharedRoom>() <= 48);
+
 impl SharedPiece {
+    pub(crate) const fn new(memory: SharedMemory) -> Self {
+        Self { memory: Shared::Here(memory) }
+    }
+
     pub(crate) fn range(&self) -> IpaRange {
-        self.memory.ipa_range()
+        match &self.memory {
+            Shared::Here(memory) => memory.ipa_range(),
+            Shared::Leaving(range, _) => *range,
+        }
+    }
+
+    /// The memory, in the host's address space.
+    pub(crate) fn memory(&self) -> PaRange {
+        match &self.memory {
+            Shared::Here(memory) => memory.range(),
+            Shared::Leaving(_, memory) => *memory,
+        }
+    }
+
+    /// The token, unless somebody has it.
+    pub(crate) const fn token(&mut self) -> Option<&mut SharedMemory> {
+        match &mut self.memory {
+            Shared::Here(memory) => Some(memory),
+            Shared::Leaving(..) => None,
+        }
+    }
+
+    /// Takes the token out and keeps its place.
+    pub(crate) fn leave(&mut self) -> Option<SharedMemory> {
+        let leaving = Shared::Leaving(self.range(), self.memory());
+        match core::mem::replace(&mut self.memory, leaving) {
+            Shared::Here(memory) => Some(memory),
+            Shared::Leaving(..) => None,
+        }
+    }
+
+    /// Whether another piece follows in both address spaces, and nobody is at work on either.
+    pub(crate) fn is_followed_by(&self, next: &Self) -> bool {
+        let is_here = |piece: &Self| matches!(piece.memory, Shared::Here(_));
+        is_here(self)
+            && is_here(next)
+            && self.range().top() == next.range().base()
+            && self.memory().top() == next.memory().base()
     }
 }
 
 impl Record for SharedPiece {
     type Key = Ipa;
     fn key(&self) -> Ipa {
-        self.memory.ipa()
+        self.range().base()
     }
 }

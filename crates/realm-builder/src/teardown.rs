@@ -11,6 +11,7 @@ use rmi_abi::rtt::Level;
 
 use crate::realm::{Realm, Terminated};
 use crate::shadow::{At, Next, Row, Shows, tag};
+use crate::storage::SharedPiece;
 use crate::unmap::Harvest;
 
 /// How far taking a Realm apart has come.
@@ -60,11 +61,9 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             self.hide_reference(tree, row, idle)?;
             return Ok(Progress::More);
         }
-        let shared = self.shadow.get_mut().shared.pop();
-        if let Some(piece) = shared {
-            if let Some(rest) = self.unshare_some(piece, idle, home)? {
-                self.record_shared(rest.memory);
-            }
+        let shared = self.shadow.get_mut().shared.iter().next_back().map(SharedPiece::range);
+        if let Some(range) = shared {
+            self.unshare_some(&range, false, idle, home)?;
             return Ok(Progress::More);
         }
         let mut homeward = core::mem::take(&mut self.homeward);

@@ -2,8 +2,10 @@
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, IpaRange};
+use rmi_host::SharedMemory;
 
 use super::Shadow;
+use crate::claims::Claim;
 use crate::error::BuildError;
 use crate::storage::SharedPiece;
 
@@ -19,8 +21,7 @@ impl Shadow<'_> {
     /// How many ends of a range lie inside a piece of shared memory: taking the range out makes so many records more.
     pub(crate) fn shared_cuts(&self, range: &IpaRange) -> usize {
         let is_cut = |end: &Ipa| {
-            let page = IpaRange::with_size(*end, MIN_GRANULE).unwrap_or(IpaRange::empty(*end));
-            self.shared_in(&page).is_some_and(|(_, piece)| piece.base() < *end)
+            self.shared_in(&page_at(*end)).is_some_and(|(_, piece)| piece.base() < *end)
         };
         [range.base(), range.top()].iter().filter(|end| is_cut(end)).count()
     }
@@ -49,33 +50,119 @@ impl Shadow<'_> {
         self.reserved_shared = self.reserved_shared.saturating_sub(records);
     }
 
-    /// Joins a record of shared memory with the one that follows it, if they are one piece.
-    pub(crate) fn join_shared(&mut self, at: usize) {
-        let Some(next) = self.shared.remove(at + 1) else { return };
-        let apart = match self.shared.get_mut(at) {
-            Some(piece) => piece.memory.append(next.memory).err(),
-            None => Some(next.memory),
+    /// Records memory that is, or may be, shared, in a range with this claim. It joins what lies before and
+    /// after it, except where somebody else is at work. Says whether that took a place.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when there is no place.
+    pub(crate) fn add_shared(
+        &mut self,
+        memory: SharedMemory,
+        claim: Claim,
+    ) -> Result<bool, SharedMemory> {
+        let (spare, base) = (self.shared.spare(), memory.ipa());
+        let top = memory.ipa_range().top();
+        let (Ok(at) | Err(at)) = self.shared.find(base);
+        let before = at.checked_sub(1).filter(|before| self.is_free(*before, claim));
+        let before = before.and_then(|before| self.shared.get_mut(before)?.token());
+        let apart = match before {
+            Some(before) => before.append(memory).err(),
+            None => Some(memory),
         };
         if let Some(memory) = apart {
+            self.add_apart(memory)?;
+        }
+        self.join_shared(top, claim);
+        Ok(self.shared.spare() < spare)
+    }
+
+    /// Records memory that is, or may be, shared, as a piece of its own.
+    ///
+    /// # Errors
+    ///
+    /// The memory comes back when there is no place.
+    pub(crate) fn add_apart(&mut self, memory: SharedMemory) -> Result<(), SharedMemory> {
+        if self.shared.spare() == 0 {
+            return Err(memory);
+        }
+        // There is a place.
+        let homeless = self.shared.insert(SharedPiece::new(memory));
+        drop(homeless);
+        Ok(())
+    }
+
+    /// Whether nobody but the holder of a claim is at work where a piece is.
+    fn is_free(&self, at: usize, claim: Claim) -> bool {
+        self.shared.get(at).is_some_and(|piece| !self.claims.is_others(&piece.range(), claim))
+    }
+
+    /// Joins the pieces that meet at an address, if they are one and nobody else is at work on them.
+    pub(crate) fn join_shared(&mut self, ipa: Ipa, claim: Claim) {
+        let Ok(next) = self.shared.find(ipa) else { return };
+        let Some(at) = next.checked_sub(1) else { return };
+        let meet = self.shared.get(at).zip(self.shared.get(next));
+        let is_one = meet.is_some_and(|(piece, next)| piece.is_followed_by(next));
+        if !is_one || !self.is_free(at, claim) || !self.is_free(next, claim) {
+            return;
+        }
+        let Some(memory) = self.shared.remove(next).and_then(|mut piece| piece.leave()) else {
+            return;
+        };
+        let apart = match self.shared.get_mut(at).and_then(SharedPiece::token) {
+            Some(piece) => piece.append(memory),
+            None => Err(memory),
+        };
+        if let Err(memory) = apart {
             // Its place has just become free.
-            let homeless = self.shared.insert(SharedPiece { memory });
+            let homeless = self.shared.insert(SharedPiece::new(memory));
             drop(homeless);
         }
     }
 
-    /// Takes the first part of shared memory that lies in a range out of the records. What its piece has outside stays in them.
-    pub(crate) fn cut_shared(&mut self, range: &IpaRange) -> Option<SharedPiece> {
-        let (at, whole) = self.shared_in(range)?;
-        let inside = whole.intersection(range)?;
-        let mut memory = self.shared.remove(at)?.memory;
-        let before = inside.base().checked_offset_from(whole.base())?;
-        let front = memory.take_front(before);
-        let part = memory.take_front(inside.bytes());
-        for rest in front.into_iter().chain([memory]).filter(|rest| !rest.is_empty()) {
-            // There is room, see above.
-            let homeless = self.shared.insert(SharedPiece { memory: rest });
-            drop(homeless);
-        }
-        part.map(|memory| SharedPiece { memory })
+    /// Makes two pieces of the one that reaches across an address, if one does. Says whether that took a place;
+    /// without one the piece stays whole.
+    pub(crate) fn cut_shared(&mut self, ipa: Ipa) -> bool {
+        let Some((at, whole)) = self.shared_in(&page_at(ipa)) else { return false };
+        let before = ipa.checked_offset_from(whole.base()).filter(|before| *before > 0);
+        let Some(before) = before.filter(|_| self.shared.spare() > 0) else { return false };
+        let Some(memory) = self.shared.get_mut(at).and_then(SharedPiece::token) else {
+            return false;
+        };
+        let Some(front) = memory.take_front(before) else { return false };
+        let rest = core::mem::replace(memory, front);
+        // There is a place.
+        let homeless = self.shared.insert(SharedPiece::new(rest));
+        drop(homeless);
+        true
     }
+
+    /// Takes the first piece of shared memory that lies in a range out of its record, which keeps its place.
+    pub(crate) fn leave_shared(&mut self, range: &IpaRange) -> Option<SharedMemory> {
+        let (at, piece) = self.shared_in(range)?;
+        if !range.contains_range(&piece) {
+            return None;
+        }
+        self.shared.get_mut(at)?.leave()
+    }
+
+    /// Puts what is left of a piece back into its record, which began at `base`; if that is nothing, the record
+    /// goes. Says whether it went.
+    pub(crate) fn return_shared(&mut self, base: Ipa, memory: SharedMemory) -> bool {
+        let Ok(at) = self.shared.find(base) else {
+            debug_assert!(false, "a record left its place");
+            return false;
+        };
+        if memory.is_empty() {
+            return self.shared.remove(at).is_some();
+        }
+        if let Some(piece) = self.shared.get_mut(at) {
+            *piece = SharedPiece::new(memory);
+        }
+        false
+    }
+}
+
+fn page_at(ipa: Ipa) -> IpaRange {
+    IpaRange::with_size(ipa, MIN_GRANULE).unwrap_or(IpaRange::empty(ipa))
 }

@@ -419,28 +419,37 @@ impl<P: Platform> Channel<P> {
         mut shared: SharedMemory,
         granule: GranuleSize,
     ) -> Result<Unshared, Failed<SharedMemory>> {
-        let command = Command::RttUnprotUnmap;
-        let (base, range) = (shared.ipa, shared.ipa_range());
-        let answer = self.check_realm(command, rd, &shared).and_then(|()| {
-            let unmapped = self.unmap_single(command, rd.pa(), range, granule)?;
-            let bytes = unmapped.top.raw() - base.raw();
-            let (front, _) =
-                shared.range().split_at(bytes).unwrap_or((shared.range(), shared.range()));
-            match unmapped.memory {
-                Some(run) if !front.contains_range(&run) => {
-                    let (violation, value) = (Violation::ForeignMemory, run.base().raw());
-                    Err(Error::violation(command, violation, value, Subject::Ipa(base)))
-                }
-                _ => Ok(bytes),
-            }
-        });
-        match answer {
-            Ok(bytes) => {
-                let front = shared.take_front(bytes).map(SharedMemory::unmapped);
-                Ok(Unshared { host: front.unwrap_or_default(), rest: shared })
-            }
+        match self.rtt_unprot_unmap_some(rd, &mut shared, granule) {
+            Ok(host) => Ok(Unshared { host, rest: shared }),
             Err(error) => Err(Failed::new(shared, error)),
         }
+    }
+
+    /// As [`Channel::rtt_unprot_unmap`], of memory that stays where it is: what is unmapped leaves the front of
+    /// `shared`, after the call. Empty when the RMM stopped before its first entry ("not now").
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::rtt_unprot_unmap`]; all of the memory is still in `shared`.
+    pub fn rtt_unprot_unmap_some(
+        &self,
+        rd: &Rd,
+        shared: &mut SharedMemory,
+        granule: GranuleSize,
+    ) -> Result<Undelegated, Error> {
+        let command = Command::RttUnprotUnmap;
+        let (base, range) = (shared.ipa, shared.ipa_range());
+        self.check_realm(command, rd, shared)?;
+        let unmapped = self.unmap_single(command, rd.pa(), range, granule)?;
+        let bytes = unmapped.top.raw() - base.raw();
+        let (front, _) = shared.range().split_at(bytes).unwrap_or((shared.range(), shared.range()));
+        if let Some(run) = unmapped.memory.filter(|run| !front.contains_range(run)) {
+            let (violation, value) = (Violation::ForeignMemory, run.base().raw());
+            return Err(Error::violation(command, violation, value, Subject::Ipa(base)));
+        }
+        Ok(shared.take_front(bytes).map(SharedMemory::unmapped).unwrap_or_default())
     }
 
     /// `RMI_RTT_UNPROT_UNMAP` with a list: takes several pieces of shared memory back, which must follow each other in the Realm. The RMM writes the runs that it

@@ -1,0 +1,76 @@
+//! Shared memory on its way back to the host: in its record until the RMM has unmapped it.
+
+use lock_api::{Mutex, RawMutex};
+use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_host::{Error, Platform, SharedMemory, Undelegated};
+
+use crate::realm::Realm;
+use crate::shadow::Shadow;
+
+/// Shared memory that a command is about to unmap. Its record keeps its place, and has what is left again when
+/// this ends or is dropped, also by a conduit that panics.
+struct Leaving<'s, 'm, K: RawMutex> {
+    shadow: &'s Mutex<K, Shadow<'m>>,
+    base: Ipa,
+    memory: Option<SharedMemory>,
+}
+
+impl<K: RawMutex> Leaving<'_, '_, K> {
+    /// Puts what is left back. If that is nothing, its place is free, or reserved if it is to be kept: says
+    /// whether it is.
+    fn end(&mut self, keep_place: bool) -> bool {
+        let Some(memory) = self.memory.take() else { return false };
+        let mut shadow = self.shadow.lock();
+        let is_kept = shadow.return_shared(self.base, memory) && keep_place;
+        is_kept && shadow.reserve_shared(1).is_ok()
+    }
+}
+
+impl<K: RawMutex> Drop for Leaving<'_, '_, K> {
+    fn drop(&mut self) {
+        self.end(false);
+    }
+}
+
+/// What one unmap command did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It unmapped some, or made way for an interrupt.
+    Some,
+    /// It unmapped the last of a piece, the place of which was to be kept and is.
+    Place,
+    /// Nothing is shared there any more, and no command was made.
+    Nothing,
+}
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// One unmap command, for the first piece that is shared in a range, which is held and cuts no piece. What is
+    /// unmapped goes to `home`, the rest stays in its record.
+    pub(crate) fn unshare_some(
+        &self,
+        range: &IpaRange,
+        keep_place: bool,
+        idle: &mut u32,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Left, Error> {
+        let Some(memory) = self.shadow.lock().leave_shared(range) else { return Ok(Left::Nothing) };
+        let base = memory.ipa();
+        let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(memory) };
+        let granule = self.rmm.granule_size();
+        let answer = match &mut leaving.memory {
+            Some(memory) => self.rmm.rtt_unprot_unmap_some(&self.rd, memory, granule),
+            None => Ok(Undelegated::empty()),
+        };
+        let is_kept = leaving.end(keep_place);
+        let host = answer?;
+        if host.is_empty() {
+            *idle = idle.saturating_add(1);
+            self.rmm.platform().relax();
+            self.still_patient(Command::RttUnprotUnmap, *idle, base)?;
+        } else {
+            *idle = 0;
+            home(host);
+        }
+        Ok(if is_kept { Left::Place } else { Left::Some })
+    }
+}
