@@ -22,12 +22,15 @@ pub struct Answer {
     pub(crate) exit: Option<ExitNumber>,
     pub(crate) flags: RecEnterFlags,
     pub(crate) gprs: [u64; RUN_GPRS],
+    /// Whether the registers are the reply to a host call, which the RMM may not be able to deliver.
+    pub(crate) is_reply: bool,
 }
 
 impl Answer {
     /// Nothing to say: for the first entry, and after exits that want no answer.
     pub const fn resume() -> Self {
-        Self { exit: None, flags: RecEnterFlags::empty(), gprs: [0; RUN_GPRS] }
+        let flags = RecEnterFlags::empty();
+        Self { exit: None, flags, gprs: [0; RUN_GPRS], is_reply: false }
     }
 
     /// The exit that it answers; `None` for [`Answer::resume`].
@@ -42,14 +45,20 @@ impl Answer {
     }
 
     pub(crate) const fn with_flags(ticket: Ticket, flags: RecEnterFlags) -> Self {
-        Self { exit: Some(ticket.exit), flags, gprs: [0; RUN_GPRS] }
+        Self { exit: Some(ticket.exit), flags, gprs: [0; RUN_GPRS], is_reply: false }
     }
 
     pub(crate) const fn with_value(ticket: Ticket, flags: RecEnterFlags, value: u64) -> Self {
         let mut gprs = [0; RUN_GPRS];
         let [x0, ..] = &mut gprs;
         *x0 = value;
-        Self { exit: Some(ticket.exit), flags, gprs }
+        Self { exit: Some(ticket.exit), flags, gprs, is_reply: false }
+    }
+
+    /// The reply to a host call.
+    pub(crate) const fn reply(ticket: Ticket, gprs: [u64; RUN_GPRS]) -> Self {
+        let flags = RecEnterFlags::empty();
+        Self { exit: Some(ticket.exit), flags, gprs, is_reply: true }
     }
 }
 

@@ -115,7 +115,12 @@ impl Rec {
         let entered =
             self.object.enter(channel, &mut self.run, &enter, answer.exit, |record, exit| {
                 let ticket = Ticket { rec, exit };
-                let exit = decode(record, channel.dialect(), geometry, ticket);
+                let mut exit = decode(record, channel.dialect(), geometry, ticket);
+                if let Exit::Fault(fault) = &mut exit {
+                    // Perhaps the REC did not run, for want of the page that a reply goes to. The RMM
+                    // tells it by nothing, and ignores the registers if it waits for none.
+                    fault.reply = answer.is_reply.then_some(answer.gprs);
+                }
                 let wants_answer = exit.wants_answer();
                 let pmu_overflow = record.pmu_ovf_status != 0;
                 (Event { exit, timers: Timers::new(record), pmu_overflow }, wants_answer)

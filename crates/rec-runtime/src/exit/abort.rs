@@ -5,7 +5,7 @@ use core::fmt;
 use rmi_abi::Ipa;
 use rmi_abi::esr::{Esr, FaultStatus};
 use rmi_abi::rtt::Level;
-use rmi_abi::run::RecEnterFlags;
+use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 
 use crate::answer::{Answer, Ticket};
 
@@ -123,7 +123,10 @@ impl fmt::Debug for MmioStore {
 ///
 /// The exit does not tell whether the memory is RAM (map it) or was destroyed (the Realm cannot go
 /// on); the host knows what it took away, or reads the table entry.
-#[derive(Debug, PartialEq, Eq)]
+///
+/// The access may be the RMM's: it could not write the reply to a host call, and waits for it still.
+/// [`Fault::retry`] gives the reply again.
+#[derive(PartialEq, Eq)]
 #[must_use = "map the memory and let the Realm retry; the REC cannot be entered before"]
 pub struct Fault {
     pub(crate) ticket: Ticket,
@@ -132,6 +135,8 @@ pub struct Fault {
     pub(crate) level: Level,
     pub(crate) is_fetch: bool,
     pub(crate) rtt_tree: u64,
+    /// The reply to a host call with which the REC was entered.
+    pub(crate) reply: Option<[u64; RUN_GPRS]>,
 }
 
 impl Fault {
@@ -165,9 +170,26 @@ impl Fault {
         self.rtt_tree
     }
 
-    /// The instruction is executed again.
+    /// The instruction is executed again; or the reply to a host call is written again.
     pub const fn retry(self) -> Answer {
-        Answer::plain(self.ticket)
+        match self.reply {
+            Some(gprs) => Answer::reply(self.ticket, gprs),
+            None => Answer::plain(self.ticket),
+        }
+    }
+}
+
+impl fmt::Debug for Fault {
+    /// Leaves out what the Realm is told.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fault")
+            .field("ticket", &self.ticket)
+            .field("page", &self.page)
+            .field("esr", &self.esr)
+            .field("level", &self.level)
+            .field("is_fetch", &self.is_fetch)
+            .field("rtt_tree", &self.rtt_tree)
+            .finish_non_exhaustive()
     }
 }
 

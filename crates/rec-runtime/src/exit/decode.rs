@@ -92,7 +92,8 @@ fn abort(record: &RecExit, is_fetch: bool, geometry: Geometry, ticket: Ticket) -
     match status {
         FaultStatus::Translation(level) if protected => {
             let rtt_tree = record.rtt_tree;
-            Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree })
+            let reply = None;
+            Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree, reply })
         }
         _ if protected || is_fetch || !status.has_ipa() => {
             Exit::Abort(Abort { page, esr, is_fetch })

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use rmi_abi::rhi::{HOST_CALL_IMMEDIATE, RhiFunction};
-use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
+use rmi_abi::rhi::{HOST_CALL_IMMEDIATE, NOT_SUPPORTED, RhiFunction};
+use rmi_abi::run::RUN_GPRS;
 
 use crate::answer::{Answer, Ticket};
 
@@ -46,12 +46,15 @@ impl HostCall {
 
     /// The call returns these registers.
     pub const fn complete(self, gprs: [u64; RUN_GPRS]) -> Answer {
-        Answer { exit: Some(self.ticket.exit), flags: RecEnterFlags::empty(), gprs }
+        Answer::reply(self.ticket, gprs)
     }
 
     /// The call returns "no such function" (all ones) in X0, and zeros in the other registers.
     pub const fn not_supported(self) -> Answer {
-        Answer::with_value(self.ticket, RecEnterFlags::empty(), u64::MAX)
+        let mut gprs = [0; RUN_GPRS];
+        let [x0, ..] = &mut gprs;
+        *x0 = NOT_SUPPORTED;
+        Answer::reply(self.ticket, gprs)
     }
 }
 

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use rec_runtime::exit::RipasChange;
-use rec_runtime::{Answer, Exit, Handler, Kick, Stopped};
+use rec_runtime::{Answer, Exit, Handler, Kick, Rec, Stopped};
 use rmi_abi::rtt::Ripas;
 use rmi_abi::{Dialect, Ipa, IpaRange};
-use rmm_model::GuestCpu;
+use rmm_model::{GuestCpu, Outcome, Script};
 
-use crate::bench::{Action, DIALECTS, Platform, RAM, on};
+use crate::bench::{Action, Bench, DIALECTS, Platform, RAM, on};
 
 const BYTES: u64 = 0x4000;
 
@@ -114,4 +114,63 @@ fn accepting_is_what_is_left_of_an_empty_range() {
             assert!(matches!(bench.enter(rec, answer), Exit::PsciNotice(_)));
         });
     });
+}
+
+#[test]
+fn a_reply_whose_page_is_gone_is_given_again() {
+    for dialect in DIALECTS {
+        let seen = Arc::new(Mutex::new(None));
+        let (told, mut step) = (Arc::clone(&seen), 0);
+        let first = move |cpu: &GuestCpu| {
+            step += 1;
+            match step {
+                1 => Action::psci_cpu_on(1, RAM.raw(), 0),
+                2 => Action::host_call(RAM),
+                3 => Action::Load { ipa: Ipa::new(RAM.raw() + 8 + 8 * 30), bytes: 8 },
+                _ => {
+                    *told.lock().unwrap() = Some(cpu.last);
+                    Action::psci_system_off()
+                }
+            }
+        };
+        let page = IpaRange::with_size(RAM, 0x1000).unwrap();
+        let asks = Action::ipa_state_set(page.base(), page.top(), Ripas::Ram, 1);
+        let second = Script::new(vec![asks, asks, Action::psci_cpu_off()]);
+        on(dialect, |bench| {
+            bench.realm(vec![Box::new(first), Box::new(second)], |bench, realm, recs| {
+                let [first, second] = &mut recs[..] else { panic!() };
+                let exit = bench.enter(first, Answer::resume());
+                let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
+                let on = request.accept(bench.rmm, second.name()).unwrap();
+                // The other REC makes the page RAM, as often as it is gone.
+                let ram = |bench: &mut Bench<'_, '_, '_>, second: &mut Rec, answer| {
+                    let exit = bench.enter(second, answer);
+                    let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
+                    realm.set_ripas(bench.pool, change.rec(), change.range()).unwrap();
+                    change.accept()
+                };
+                let accepted = ram(bench, second, Answer::resume());
+                let memory = bench.memory.take_front(0x1000).unwrap();
+                realm.map(bench.pool, RAM, memory).map_err(|failed| failed.error).unwrap();
+                let exit = bench.enter(first, on);
+                let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
+                let mut memory = None;
+                let _ = realm.reclaim(bench.pool, page, &mut |host| memory = Some(host)).unwrap();
+                let again = ram(bench, second, accepted);
+                assert!(matches!(bench.enter(second, again), Exit::PsciNotice(_)));
+
+                let mut answer = call.complete([42; 31]);
+                for _ in 0..2 {
+                    let exit = bench.enter(first, answer);
+                    let Exit::Fault(fault) = exit else { panic!("{exit:?}") };
+                    assert_eq!(fault.page(), RAM);
+                    answer = fault.retry();
+                }
+                let memory = memory.unwrap();
+                realm.map(bench.pool, RAM, memory).map_err(|failed| failed.error).unwrap();
+                assert!(matches!(bench.enter(first, answer), Exit::PsciNotice(_)));
+            });
+        });
+        assert_eq!(*seen.lock().unwrap(), Some(Outcome::Loaded(42)));
+    }
 }
