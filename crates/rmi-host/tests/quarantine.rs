@@ -1,13 +1,17 @@
 //! Memory that the RMM would not give back, and then would.
 #![cfg(feature = "alloc")]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::{Command, Dialect, Status};
+use rmi_abi::{Command, Dialect, PaRange, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::quarantine::GrowingQuarantine;
 use rmi_host::{
-    CountingLedger, Discovered, Host, Patience, QuarantineReason, QuarantineShelf, SessionOptions,
+    CountingLedger, Delegated, Discovered, Host, Patience, Quarantine, QuarantineReason,
+    QuarantineShelf, Quarantined, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -79,4 +83,161 @@ fn a_range_shrinks_from_both_ends() {
     quarantine.for_each(|range, reason| left.push((range.base(), range.bytes(), reason)));
     assert_eq!(left, [(base, 0x1000, QuarantineReason::PoolFull)]);
     assert_eq!(ledger.balance().quarantined, 1);
+}
+
+const GRANULE: u64 = 0x1000;
+const REASON: QuarantineReason = QuarantineReason::PoolFull;
+
+fn model() -> Model {
+    Model::new(Options::new(Dialect::TfRmm2026_07).range_capable()).unwrap()
+}
+
+fn granules(mut memory: Delegated) -> Vec<Quarantined> {
+    core::iter::from_fn(|| memory.take_front(GRANULE))
+        .map(|memory| Quarantined { memory, reason: REASON })
+        .collect()
+}
+
+/// One place, one range in it, which grows at both ends while others look at it. There is always room.
+#[test]
+fn sound_7_what_others_look_at_takes_its_neighbours_in() {
+    let each = if cfg!(miri) { 12 } else { 10_000 };
+    let model = model();
+    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).unwrap();
+    let _ = found.start_activation().unwrap();
+    let rmm = found.into_active();
+    let mut memory =
+        rmm.delegate(model.take_memory().take_front(2 * each * GRANULE).unwrap()).unwrap();
+    let whole = memory.range();
+    let mut below = granules(memory.take_front(each * GRANULE).unwrap());
+    let mut above = granules(memory);
+    let shelf = QuarantineShelf::<1>::new();
+    // From the middle on, down and up.
+    shelf.put(below.pop().unwrap()).unwrap();
+    above.reverse();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    shelf.for_each(|range, reason| {
+                        assert!(whole.contains_range(&range) && !range.is_empty());
+                        assert_eq!(reason, REASON);
+                    });
+                    std::thread::yield_now();
+                }
+            });
+        }
+        let puts = [&mut below, &mut above].map(|parts| {
+            let shelf = &shelf;
+            scope.spawn(move || {
+                let refused = |part: Quarantined| shelf.put(part).err();
+                core::iter::from_fn(|| parts.pop()).filter_map(refused).count()
+            })
+        });
+        let refused: usize = puts.into_iter().map(|put| put.join().unwrap()).sum();
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(refused, 0);
+    });
+    let mut seen = Vec::new();
+    shelf.for_each(|range, _| seen.push(range));
+    assert_eq!(seen, [whole]);
+    let mut bytes = 0;
+    assert_eq!(shelf.retry(&rmm, |host| bytes += host.bytes()), 0);
+    assert_eq!(bytes, whole.bytes());
+}
+
+/// The parts of a session with a Realm Descriptor that the RMM keeps.
+struct Kept<'m> {
+    rmm: Rmm<Host<&'m Model, &'m Model, &'m CountingLedger, &'m QuarantineShelf<1>>>,
+    memory: Undelegated,
+    /// A granule that can be returned, and after it the descriptor.
+    range: Delegated,
+}
+
+fn kept<'m>(
+    model: &'m Model,
+    ledger: &'m CountingLedger,
+    shelf: &'m QuarantineShelf<1>,
+) -> Kept<'m> {
+    let platform = Host::new(model, model).with_ledger(ledger).with_quarantine(shelf);
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let _ = found.start_activation().unwrap();
+    let rmm = found.into_active();
+    let mut memory = model.take_memory();
+    let mut page = memory.take_front(GRANULE).unwrap();
+    let root = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+    let mut range = rmm.delegate(memory.take_front(2 * GRANULE).unwrap()).unwrap();
+    let dialect = rmm.dialect();
+    let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
+    let rd = range.take_back(GRANULE).unwrap();
+    let _ = rmm.realm_create(&rd, &mut page, &params).unwrap();
+    range.append(rd).unwrap();
+    Kept { rmm, memory, range }
+}
+
+#[test]
+fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again() {
+    let (model, ledger, shelf) = (model(), CountingLedger::new(), QuarantineShelf::<1>::new());
+    let Kept { rmm, mut memory, range } = kept(&model, &ledger, &shelf);
+    let descriptor =
+        PaRange::new(range.range().base().checked_add(GRANULE).unwrap(), range.range().top());
+    rmm.quarantine(range, REASON);
+    // The first granule comes home, and home has something of its own to put away.
+    let left = shelf.retry(&rmm, |_| {
+        let other = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+        rmm.quarantine(other, REASON);
+    });
+    assert_eq!(left, 1);
+    let mut seen = Vec::new();
+    shelf.for_each(|range, _| seen.push(range));
+    assert_eq!(seen, [descriptor.unwrap()]);
+    // There was no room for the other one.
+    assert_eq!((ledger.balance().quarantined, ledger.balance().leaked), (1, 1));
+
+    // A range that comes back whole leaves its place before home is called.
+    let shelf = QuarantineShelf::<1>::new();
+    let one = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+    shelf.put(Quarantined { memory: one, reason: REASON }).unwrap();
+    let mut next = Some(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
+    let left = shelf.retry(&rmm, |_| {
+        let memory = next.take().unwrap();
+        shelf.put(Quarantined { memory, reason: REASON }).unwrap();
+    });
+    assert_eq!(left, 1);
+}
+
+#[test]
+fn sound_7_what_is_tried_again_is_in_its_place_when_home_panics() {
+    let (model, ledger, shelf) = (model(), CountingLedger::new(), QuarantineShelf::<1>::new());
+    let Kept { rmm, range, .. } = kept(&model, &ledger, &shelf);
+    let top = range.range().top();
+    rmm.quarantine(range, REASON);
+    let retry = AssertUnwindSafe(|| shelf.retry(&rmm, |_| panic!("a panic on purpose")));
+    assert!(catch_unwind(retry).is_err());
+    let mut seen = Vec::new();
+    shelf.for_each(|range, reason| seen.push((range.top(), range.bytes(), reason)));
+    assert_eq!(seen, [(top, GRANULE, REASON)]);
+}
+
+#[test]
+fn sound_7_what_was_not_tried_yet_is_still_there_when_home_panics() {
+    let (model, quarantine) = (model(), GrowingQuarantine::new());
+    let platform = Host::new(&model, &model).with_quarantine(&quarantine);
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let _ = found.start_activation().unwrap();
+    let rmm = found.into_active();
+    let memory = rmm.delegate(model.take_memory().take_front(3 * GRANULE).unwrap()).unwrap();
+    let base = memory.base();
+    for part in granules(memory) {
+        quarantine.put(part).unwrap();
+    }
+    let retry = AssertUnwindSafe(|| quarantine.retry(&rmm, |_| panic!("a panic on purpose")));
+    assert!(catch_unwind(retry).is_err());
+    let mut seen = Vec::new();
+    quarantine.for_each(|range, _| seen.push(range.base()));
+    assert_eq!(seen, [1, 2].map(|n| base.checked_add(n * GRANULE).unwrap()));
+    let mut bytes = 0;
+    assert_eq!(quarantine.retry(&rmm, |host| bytes += host.bytes()), 0);
+    assert_eq!(bytes, 2 * GRANULE);
 }

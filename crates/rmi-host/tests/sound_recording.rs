@@ -1,6 +1,5 @@
 //! What a recording reads.
 #![expect(unsafe_code, reason = "a conduit and an access that pretend to be the machine's")]
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -84,8 +84,10 @@ impl GrowingQuarantine {
     ///
     /// Returns how many ranges are still, or again, in this one.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
-        let waiting = core::mem::take(&mut *self.ranges.lock());
-        for Quarantined { memory, reason } in waiting {
+        let mut waiting =
+            Waiting { quarantine: self, left: core::mem::take(&mut *self.ranges.lock()) };
+        waiting.left.reverse();
+        while let Some(Quarantined { memory, reason }) = waiting.left.pop() {
             if memory.machine() != rmm.machine() {
                 // It waits for a session there; there is room where it was.
                 if let Err(lost) = self.put(Quarantined { memory, reason }) {
@@ -97,6 +99,21 @@ impl GrowingQuarantine {
             rmm.return_or_quarantine(memory, &mut home);
         }
         self.len()
+    }
+}
+
+/// What is still to be tried, the first at the end. It goes back when code of the embedder panics.
+struct Waiting<'q> {
+    quarantine: &'q GrowingQuarantine,
+    left: Vec<Quarantined>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        while let Some(quarantined) = self.left.pop() {
+            // Without room for it, it is leaked, and counted.
+            drop(self.quarantine.put(quarantined));
+        }
     }
 }
 

@@ -1,0 +1,176 @@
+//! A quarantine of a fixed size.
+
+use rmi_abi::PaRange;
+
+use super::place::{Joined, Place, Reserved};
+use super::{Quarantine, QuarantineReason, Quarantined};
+use crate::granules::Undelegated;
+use crate::platform::Platform;
+use crate::session::Rmm;
+
+/// How often memory that finds no room looks again while another thread is filling a place: long enough for the few instructions that this takes, and an end for a handler that has
+/// interrupted just those.
+const LOOKS: u32 = 10_000;
+
+/// A quarantine of `N` ranges without heap or locks.
+///
+/// No call waits for another, except for the few instructions in which one fills a place, and then not for ever: so it may be used with interrupts off and from interrupt
+/// handlers. The ranges lie below 2^52.
+///
+/// A full shelf takes nothing more in except neighbours of what it has for the same reason, and the books say what that cost:
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::{CountingLedger, Discovered, Host, QuarantineReason, QuarantineShelf, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// let (shelf, ledger) = (QuarantineShelf::<1>::new(), CountingLedger::new());
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # found.start_activation()?;
+/// # let rmm = found.into_active();
+/// let mut take = || memory.take_front(0x1000).expect("1 GiB");
+/// let [first, second, _, third] = [take(), take(), take(), take()];
+/// for memory in [first, second, third] {
+///     let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+///     rmm.quarantine(memory, QuarantineReason::PoolFull);
+/// }
+/// assert_eq!((shelf.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 2, 1));
+/// shelf.for_each(|range, reason| println!("{range}: {reason}"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct QuarantineShelf<const N: usize> {
+    places: [Place; N],
+}
+
+impl<const N: usize> QuarantineShelf<N> {
+    /// An empty shelf.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { places: [const { Place::new() }; N] }
+    }
+
+    /// Number of ranges on the shelf; those that are being tried again at this moment are not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.iter().filter(|place| place.is_full()).count()
+    }
+
+    /// Whether nothing is in quarantine.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` for each range with its reason.
+    pub fn for_each(&self, mut visit: impl FnMut(PaRange, QuarantineReason)) {
+        for (range, reason) in self.places.iter().filter_map(Place::read) {
+            visit(range, reason);
+        }
+    }
+
+    /// Tries to undelegate everything once more, each range from both of its ends. What the RMM returns goes to `home`, the rest stays: between two granules that it does not return, all. A
+    /// range keeps its place meanwhile, so what `home` itself has quarantined does not take it; it takes the place of a range that has come back whole.
+    ///
+    /// Returns how many ranges are still in quarantine.
+    pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
+        for place in &self.places {
+            // Memory of another machine waits for a session there.
+            if let Some(reserved) = Reserved::take(place, rmm.machine()) {
+                reserved.retry(rmm, &mut home);
+            }
+        }
+        self.len()
+    }
+}
+
+impl<const N: usize> Default for QuarantineShelf<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Drop for QuarantineShelf<N> {
+    /// Counts what is lost with the shelf, as dropped tokens count.
+    fn drop(&mut self) {
+        for place in &self.places {
+            drop(place.empty());
+        }
+    }
+}
+
+impl<const N: usize> Quarantine for QuarantineShelf<N> {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        let Quarantined { mut memory, reason } = quarantined;
+        for _ in 0..LOOKS {
+            let mut filling = false;
+            // Neighbours that are here for the same reason share a place: what is refused granule by granule would fill the shelf with crumbs.
+            for place in &self.places {
+                memory = match place.join(memory, reason) {
+                    Joined::Yes => return Ok(()),
+                    Joined::No(memory) => memory,
+                    Joined::NotNow(memory) => {
+                        filling = true;
+                        memory
+                    }
+                };
+            }
+            for place in &self.places {
+                memory = match place.fill(memory, reason) {
+                    Ok(()) => return Ok(()),
+                    Err(memory) => memory,
+                };
+            }
+            if !filling {
+                break;
+            }
+            core::hint::spin_loop();
+        }
+        Err(Quarantined { memory, reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmi_abi::{Pa, Status};
+
+    use super::*;
+    use crate::granules::{Delegated, Machine};
+
+    const MACHINE: Machine = Machine::from_code((1 << Machine::BITS) - 1);
+
+    #[test]
+    fn a_full_shelf_gives_the_memory_back() {
+        let shelf = QuarantineShelf::<1>::new();
+        let entry = |base| Quarantined {
+            memory: Delegated::from_shelf(
+                MACHINE,
+                PaRange::with_size(Pa::new(base), 0x1000).unwrap(),
+            ),
+            reason: QuarantineReason::UndelegateRefused { status: Status::ErrorInput },
+        };
+        shelf.put(entry(0x1000)).unwrap();
+        let back = shelf.put(entry(0x4000)).unwrap_err();
+        assert_eq!(back.memory.base(), Pa::new(0x4000));
+        let mut other = entry(0x2000);
+        other.reason = QuarantineReason::PoolFull;
+        let _ = shelf.put(other).unwrap_err().memory.into_shelf();
+        let _ = back.memory.into_shelf();
+        // Neighbours with the same reason share a place, but not those of another machine.
+        let range = PaRange::with_size(Pa::new(0x2000), 0x1000).unwrap();
+        let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
+        let foreign = Quarantined { memory: Delegated::from_shelf(Machine::REAL, range), reason };
+        let foreign = shelf.put(foreign).unwrap_err().memory;
+        assert_eq!(foreign.into_shelf(), (Machine::REAL, range));
+        shelf.put(entry(0x2000)).unwrap();
+        shelf.put(entry(0)).unwrap();
+        assert_eq!(shelf.len(), 1);
+        let mut seen = 0;
+        shelf.for_each(|range, _| {
+            assert_eq!(range, PaRange::with_size(Pa::new(0), 0x3000).unwrap());
+            seen += 1;
+        });
+        assert_eq!((seen, shelf.len()), (1, 1));
+    }
+}

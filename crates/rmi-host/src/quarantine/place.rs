@@ -1,0 +1,338 @@
+//! One place of a quarantine of a fixed size: a range and its reason, changed without a lock.
+//!
+//! A place is three words. The word of the top says what there is:
+//!
+//! ```text
+//! EMPTY ──fill──► FILLING ──► FULL ──reserve──► RESERVED ──► FULL or EMPTY
+//!                              └─┘ join: top or base moves, by one exchange
+//! ```
+//!
+//! Both ends carry the machine, so an end that is exchanged for a farther one is known to be that of neighbouring memory of the same machine, whatever has become of the place since it was looked
+//! at. The base is invalid unless the place is full, or about to be; what was joined to the base before it is made invalid goes with the range.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use rmi_abi::{Command, Pa, PaRange, Status};
+
+use super::{QuarantineReason, Quarantined};
+use crate::granules::{Delegated, Machine, Undelegated};
+use crate::ledger::{Ledger, LedgerEvent};
+use crate::platform::Platform;
+use crate::session::Rmm;
+
+const EMPTY: u64 = 0;
+const FILLING: u64 = 1;
+const FULL: u64 = 2;
+const RESERVED: u64 = 3;
+const STATE: u64 = 0b11;
+/// The machine: its low bits below the address, the others above it.
+const LOW_SHIFT: u32 = 2;
+const LOW_BITS: u32 = 10;
+/// One more than that of an address: the top of a range may be 2^52.
+const HIGH_SHIFT: u32 = 53;
+const LIMIT: u64 = 1 << 52;
+const ADDRESS: u64 = (1 << HIGH_SHIFT) - 0x1000;
+const _: () = assert!(LOW_SHIFT + LOW_BITS == 12 && LOW_BITS + (64 - HIGH_SHIFT) >= Machine::BITS);
+
+/// One end of a range of some machine.
+fn end(address: u64, machine: Machine, state: u64) -> u64 {
+    let code = u64::from(machine.code());
+    let low = code & ((1 << LOW_BITS) - 1);
+    address & ADDRESS | low << LOW_SHIFT | code >> LOW_BITS << HIGH_SHIFT | state
+}
+
+fn address(end: u64) -> Pa {
+    Pa::new(end & ADDRESS)
+}
+
+fn machine(end: u64) -> Machine {
+    let low = end >> LOW_SHIFT & ((1 << LOW_BITS) - 1);
+    Machine::from_code(u32::try_from(end >> HIGH_SHIFT << LOW_BITS | low).unwrap_or(0))
+}
+
+/// See [the module](self).
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Top, machine, and state of the place.
+    top: AtomicU64,
+    /// Base and machine, and [`FULL`] if they are valid.
+    base: AtomicU64,
+    reason: AtomicU64,
+}
+
+/// What became of memory that was to join a place.
+pub(super) enum Joined {
+    /// It has.
+    Yes,
+    /// It touches nothing there, or the reasons differ.
+    No(Delegated),
+    /// The place is being filled: it may touch what comes there.
+    NotNow(Delegated),
+}
+
+impl Place {
+    pub(super) const fn new() -> Self {
+        Self { top: AtomicU64::new(EMPTY), base: AtomicU64::new(EMPTY), reason: AtomicU64::new(0) }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.top.load(Ordering::SeqCst) & STATE == FULL
+    }
+
+    /// What is here, without keeping anybody else from it.
+    pub(super) fn read(&self) -> Option<(PaRange, QuarantineReason)> {
+        loop {
+            let top = self.top.load(Ordering::SeqCst);
+            let base = self.base.load(Ordering::SeqCst);
+            let reason = self.reason.load(Ordering::SeqCst);
+            if top & STATE != FULL {
+                return None;
+            }
+            // Whoever changed it meanwhile has got on, so this does not go on for ever with nothing done.
+            let same = self.base.load(Ordering::SeqCst) == base;
+            if same && self.top.load(Ordering::SeqCst) == top {
+                let range = PaRange::new(address(base), address(top)).ok()?;
+                return Some((range, decode(reason)));
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Adds memory to the range that is here, if it touches it.
+    pub(super) fn join(&self, memory: Delegated, reason: QuarantineReason) -> Joined {
+        let (range, of) = (memory.range(), memory.machine());
+        if range.top().raw() > LIMIT || range.is_empty() {
+            return Joined::No(memory);
+        }
+        let ends = |from: Pa, to: Pa, state| (end(from.raw(), of, state), end(to.raw(), of, state));
+        loop {
+            let top = self.top.load(Ordering::SeqCst);
+            match top & STATE {
+                FULL => {}
+                FILLING => return Joined::NotNow(memory),
+                _ => return Joined::No(memory),
+            }
+            if self.reason.load(Ordering::SeqCst) != encode(reason) {
+                return Joined::No(memory);
+            }
+            let base = self.base.load(Ordering::SeqCst);
+            let (word, (from, to)) = if top == end(range.base().raw(), of, FULL) {
+                (&self.top, ends(range.base(), range.top(), FULL))
+            } else if base == end(range.top().raw(), of, FULL) {
+                (&self.base, ends(range.top(), range.base(), FULL))
+            } else if self.top.load(Ordering::SeqCst) == top {
+                return Joined::No(memory);
+            } else {
+                continue;
+            };
+            if word.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                let _ = memory.into_shelf();
+                return Joined::Yes;
+            }
+        }
+    }
+
+    /// Puts memory here, if there is nothing.
+    pub(super) fn fill(
+        &self,
+        memory: Delegated,
+        reason: QuarantineReason,
+    ) -> Result<(), Delegated> {
+        let fits = memory.range().top().raw() <= LIMIT && !memory.is_empty();
+        if fits && self.exchange(EMPTY, FILLING) {
+            self.set(memory, reason);
+            return Ok(());
+        }
+        Err(memory)
+    }
+
+    fn exchange(&self, from: u64, to: u64) -> bool {
+        self.top.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Fills a place that is this caller's.
+    fn set(&self, memory: Delegated, reason: QuarantineReason) {
+        let (of, range) = memory.into_shelf();
+        self.reason.store(encode(reason), Ordering::SeqCst);
+        self.base.store(end(range.base().raw(), of, FULL), Ordering::SeqCst);
+        self.top.store(end(range.top().raw(), of, FULL), Ordering::SeqCst);
+    }
+
+    /// Takes out what is here, if it is of that machine (of any for `None`), and keeps the place.
+    fn reserve(&self, of: Option<Machine>) -> Option<Quarantined> {
+        loop {
+            let top = self.top.load(Ordering::SeqCst);
+            if top & STATE != FULL || of.is_some_and(|of| of != machine(top)) {
+                return None;
+            }
+            if self.exchange(top, RESERVED) {
+                let base = self.base.swap(EMPTY, Ordering::SeqCst);
+                let reason = decode(self.reason.load(Ordering::SeqCst));
+                let range = PaRange::new(address(base), address(top)).ok()?;
+                return Some(Quarantined {
+                    memory: Delegated::from_shelf(machine(top), range),
+                    reason,
+                });
+            }
+        }
+    }
+
+    /// Leaves a reserved place to others.
+    fn release(&self) {
+        self.top.store(EMPTY, Ordering::SeqCst);
+    }
+
+    /// Takes out what is here.
+    pub(super) fn empty(&self) -> Option<Quarantined> {
+        let quarantined = self.reserve(None);
+        if quarantined.is_some() {
+            self.release();
+        }
+        quarantined
+    }
+}
+
+/// Memory that is tried again, and the place that is kept for it. When this goes, also because code of the embedder panicked, what is left of the memory is in its place again.
+pub(super) struct Reserved<'p> {
+    /// `None` when all of the memory came back.
+    place: Option<&'p Place>,
+    memory: Delegated,
+    /// A granule from the back of the memory.
+    last: Delegated,
+    reason: QuarantineReason,
+}
+
+impl<'p> Reserved<'p> {
+    pub(super) fn take(place: &'p Place, of: Machine) -> Option<Self> {
+        let Quarantined { memory, reason } = place.reserve(Some(of))?;
+        Some(Self { place: Some(place), memory, last: Delegated::empty(), reason })
+    }
+
+    /// Sends home what the RMM returns from the front and from the back of the memory.
+    pub(super) fn retry<P: Platform>(mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
+        rmm.platform().ledger().record(LedgerEvent::Retried, self.memory.range());
+        let mut host = Undelegated::empty();
+        while let Some(part) = self.step(rmm) {
+            if let Err(apart) = host.append(part) {
+                home(core::mem::replace(&mut host, apart));
+            }
+        }
+        self.release_if_empty();
+        if !host.is_empty() {
+            home(host);
+        }
+        let granule = rmm.granule_size().bytes();
+        // The first granule was refused; from the back it goes on to the last that is.
+        while self.memory.bytes() > granule {
+            self.last = self.memory.take_back(granule).unwrap_or_default();
+            match rmm.undelegate_some(&mut self.last) {
+                Ok(part) if !part.is_empty() => home(part),
+                _ => break,
+            }
+        }
+        self.settle();
+        if !self.memory.is_empty() {
+            let (range, reason) = (self.memory.range(), self.reason);
+            drop(self);
+            rmm.platform().ledger().record(LedgerEvent::Quarantined { reason }, range);
+        }
+    }
+
+    /// What the RMM returns from the front of the memory; `None` when there is no more.
+    fn step<P: Platform>(&mut self, rmm: &Rmm<P>) -> Option<Undelegated> {
+        rmm.undelegate_some(&mut self.memory).ok().filter(|part| !part.is_empty())
+    }
+
+    fn release_if_empty(&mut self) {
+        if self.memory.is_empty()
+            && let Some(place) = self.place.take()
+        {
+            place.release();
+        }
+    }
+
+    /// Puts the granule from the back where it was.
+    fn settle(&mut self) {
+        // The two touch: nothing else has been taken from the back.
+        if let Err(apart) = self.memory.append(self.last.take()) {
+            drop(apart);
+        }
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.settle();
+        self.release_if_empty();
+        if let Some(place) = self.place.take() {
+            place.set(self.memory.take(), self.reason);
+        }
+    }
+}
+
+/// A reason as one word: its kind in bits 7:0, its detail in bits 15:8.
+fn encode(reason: QuarantineReason) -> u64 {
+    let (kind, detail) = match reason {
+        QuarantineReason::UndelegateRefused { status } => (0, u8::from(status)),
+        QuarantineReason::Unclear { command } => (1, command as u8),
+        QuarantineReason::NotReclaimed { command } => (2, command as u8),
+        QuarantineReason::ObjectAlive { command } => (3, command as u8),
+        QuarantineReason::PoolFull => (4, 0),
+    };
+    u64::from_le_bytes([kind, detail, 0, 0, 0, 0, 0, 0])
+}
+
+fn decode(word: u64) -> QuarantineReason {
+    let [kind, detail, ..] = word.to_le_bytes();
+    let command =
+        Command::ALL.get(usize::from(detail)).copied().unwrap_or(Command::GranuleRangeUndelegate);
+    match kind {
+        0 => QuarantineReason::UndelegateRefused { status: Status::from(detail) },
+        1 => QuarantineReason::Unclear { command },
+        2 => QuarantineReason::NotReclaimed { command },
+        3 => QuarantineReason::ObjectAlive { command },
+        _ => QuarantineReason::PoolFull,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_and_every_end_comes_back() {
+        for command in Command::ALL.iter().copied() {
+            for reason in [
+                QuarantineReason::Unclear { command },
+                QuarantineReason::NotReclaimed { command },
+                QuarantineReason::ObjectAlive { command },
+            ] {
+                assert_eq!(decode(encode(reason)), reason);
+            }
+        }
+        assert_eq!(decode(encode(QuarantineReason::PoolFull)), QuarantineReason::PoolFull);
+        for status in 0..=u8::MAX {
+            let reason = QuarantineReason::UndelegateRefused { status: Status::from(status) };
+            assert_eq!(decode(encode(reason)), reason);
+        }
+        for code in [0, 1, 0x3ff, 0x400, (1 << Machine::BITS) - 1] {
+            for at in [0, 0x1000, LIMIT - 0x1000, LIMIT] {
+                let (of, word) =
+                    (Machine::from_code(code), end(at, Machine::from_code(code), FULL));
+                assert_eq!((address(word).raw(), machine(word), word & STATE), (at, of, FULL));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_far_up_has_no_place() {
+        let place = Place::new();
+        let range = PaRange::with_size(Pa::new(LIMIT), 0x1000).unwrap();
+        let memory = Delegated::from_shelf(Machine::REAL, range);
+        let memory = place.fill(memory, QuarantineReason::PoolFull).unwrap_err();
+        let Joined::No(memory) = place.join(memory, QuarantineReason::PoolFull) else {
+            panic!("there is nothing")
+        };
+        let _ = memory.into_shelf();
+    }
+}
