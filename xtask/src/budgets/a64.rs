@@ -15,6 +15,11 @@ pub(crate) enum Instruction {
     BranchRegister(u8),
     /// Takes bytes from the stack: `SUB SP, SP, #n`, or a store with a pre-indexed stack pointer.
     Push(u64),
+    /// Clears low bits of a register, which makes it smaller by this many bytes at most:
+    /// `AND Xd, Xn, #mask`.
+    Align { to: u8, bytes: u64 },
+    /// Sets the stack pointer: `MOV SP, Xn`.
+    SetStack(u8),
     /// Loads a register from memory.
     Load(u8),
     /// Adds into a register.
@@ -66,6 +71,15 @@ fn decode_data(word: u32) -> Instruction {
     if word & 0xff80_0000 == 0xd100_0000 && to == SP && from == SP {
         let amount = u64::from(word >> 10 & 0xfff);
         return Instruction::Push(if word & 1 << 22 == 0 { amount } else { amount << 12 });
+    }
+    // AND (immediate), 64 bits, with a mask of immr ones at the top.
+    let (immr, imms) = (word >> 16 & 63, word >> 10 & 63);
+    if word & 0xffc0_0000 == 0x9240_0000 && imms + 1 == immr {
+        return Instruction::Align { to: register(word), bytes: (1u64 << (64 - immr)) - 1 };
+    }
+    // ADD (immediate), 64 bits, SP from another register and 0.
+    if word & 0xffff_fc00 == 0x9100_0000 && to == SP {
+        return Instruction::SetStack(register(word >> 5));
     }
     // STP, pre-indexed by SP: 64-bit, D and Q registers.
     for (bits, log2) in [(0xa980_0000, 3), (0x6d80_0000, 3), (0xad80_0000, 4)] {
@@ -138,5 +152,15 @@ mod tests {
         assert_eq!(decode(0x728c_e191), low); // movk w17, #26380
         let high = Instruction::Move { half: 42304, is_high: true };
         assert_eq!(decode(0x72b4_a811), high); // movk w17, #42304, lsl #16
+    }
+
+    #[test]
+    fn alignments_of_the_stack_pointer_are_found() {
+        let page = |to| Instruction::Align { to, bytes: 0xfff };
+        assert_eq!(decode(0x9274_cd3f), page(31)); // and sp, x9, #0xfffffffffffff000
+        assert_eq!(decode(0x9274_cd29), page(9)); // and x9, x9, #0xfffffffffffff000
+        assert_eq!(decode(0x9240_2d29), Instruction::Other); // and x9, x9, #0xfff
+        assert_eq!(decode(0x9100_013f), Instruction::SetStack(9)); // mov sp, x9
+        assert_eq!(decode(0x9100_03fd), Instruction::Other); // mov x29, sp
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Function {
     pub(crate) name: String,
     /// Bytes of stack that it takes itself.
     pub(crate) frame: u64,
+    /// Bytes that it may lose to an alignment of its frame.
+    pub(crate) slack: u64,
     /// The type by which calls through registers are to reach it; `None` if that is unknown.
     pub(crate) kind: Option<Kind>,
     /// What it calls.
@@ -234,6 +236,7 @@ mod tests {
         let functions = (0..).zip(functions).map(|(id, (frame, calls, points_to))| Function {
             name: format!("f{id}"),
             frame: *frame,
+            slack: 0,
             kind: None,
             calls: calls.iter().copied().collect(),
             points_to: points_to.iter().map(|table| table.iter().copied().collect()).collect(),

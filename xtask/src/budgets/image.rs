@@ -91,6 +91,9 @@ impl Image {
                 function.frame = bytes;
             }
         }
+        for function in &mut functions {
+            function.frame += function.slack;
+        }
 
         let (from_code, from_data) = references(&file)?;
         let mut objects = Objects::new(&from_code, &from_data, &extents);
@@ -213,6 +216,26 @@ fn read_code(
         };
         function.calls.extend(call);
     }
+    function.slack = alignment(&words);
+}
+
+/// Bytes that a function may lose to the alignment of its frame: it clears low bits of the stack
+/// pointer, directly or in another register.
+fn alignment(words: &[Instruction]) -> u64 {
+    const SP: u8 = 31;
+    let stacks: BTreeSet<_> = words
+        .iter()
+        .filter_map(|instruction| match *instruction {
+            Instruction::SetStack(from) => Some(from),
+            _ => None,
+        })
+        .chain([SP])
+        .collect();
+    let losses = words.iter().filter_map(|instruction| match *instruction {
+        Instruction::Align { to, bytes } if stacks.contains(&to) => Some(bytes),
+        _ => None,
+    });
+    losses.max().unwrap_or(0)
 }
 
 /// The type of a function, by which `-Zsanitizer=kcfi` lets it be called through a pointer: a hash
@@ -376,22 +399,23 @@ mod tests {
 
     #[test]
     fn calls_jumps_and_frames_are_read_from_code() {
-        // At 0x1000: this function; at 0x1020: another; at 0x1024: one that LLVM outlined.
+        // At 0x1000: this function; at 0x1024: another; at 0x1028: one that LLVM outlined.
         let extents =
-            Extents { by_address: [(0x1000, (0, 32)), (0x1020, (1, 4)), (0x1024, (2, 4))].into() };
+            Extents { by_address: [(0x1000, (0, 36)), (0x1024, (1, 4)), (0x1028, (2, 4))].into() };
         let body = code(&[
             0xa9bf_7bfd, // stp x29, x30, [sp, #-16]!
-            0xb400_0060, // cbz x0, 0x1010: inside
-            0x9400_0006, // bl 0x1020
+            0x927b_e93f, // and sp, x9, #0xffffffffffffffe0
+            0xb400_0060, // cbz x0, 0x1014: inside
+            0x9400_0006, // bl 0x1024
             0x728c_e191, // movk w17, #26380
             0x72b4_a811, // movk w17, #42304, lsl #16
             0xd63f_0100, // blr x8
-            0x1400_0002, // b 0x1020
             0x1400_0002, // b 0x1024
+            0x1400_0002, // b 0x1028
         ]);
         let mut function = Function::default();
         read_code(&body, 0x1000, 0, &extents, &[2].into(), &mut function);
-        assert_eq!(function.frame, 16);
+        assert_eq!((function.frame, function.slack), (16, 31));
         let checked = Callee::Register(Some(42304 << 16 | 26380));
         let calls = [
             (checked, false),
