@@ -23,7 +23,8 @@ pub struct Structure<S: 'static = DialectSet> {
     pub name: &'static str,
     /// Size in bytes.
     pub size: usize,
-    /// Alignment in bytes.
+    /// Alignment in memory that RMM and host share, in bytes. The struct itself may have less: it is
+    /// copied there, and a stack frame that is aligned to a page loses most of one.
     pub align: usize,
     /// The dialects that have this layout.
     pub dialects: S,

@@ -2,7 +2,7 @@
 
 /// Declares the layout of a wire struct: one row for each field, as the specification's table has it.
 ///
-/// Size, alignment, and every offset and width are compared with what the compiler made of the struct; the rows become the
+/// Size, and every offset and width are compared with what the compiler made of the struct, whose alignment is no more than the specification's; the rows become the
 /// struct's `LAYOUT`. A field that dialects name differently has one row for each name.
 macro_rules! layout {
     (
@@ -22,7 +22,7 @@ macro_rules! layout {
                 $crate::describe::Structure {
                     name: $name,
                     size: size_of::<Self>(),
-                    align: align_of::<Self>(),
+                    align: $align,
                     dialects: $dialects,
                     unsure: $unsure,
                     fields: &[$($crate::describe::Field {
@@ -35,7 +35,7 @@ macro_rules! layout {
         }
 
         static_assertions::const_assert_eq!(size_of::<$type>(), $size);
-        static_assertions::const_assert_eq!(align_of::<$type>(), $align);
+        static_assertions::const_assert!(align_of::<$type>() <= $align);
         $(
             static_assertions::const_assert_eq!(core::mem::offset_of!($type, $field), $offset);
             static_assertions::const_assert_eq!(

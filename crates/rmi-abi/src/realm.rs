@@ -296,15 +296,25 @@ impl RealmParams {
         .find_map(|(is_set, exists, field)| (is_set && !exists).then_some(field))
     }
 
+    /// Checks that `dialect` can express the parameters, as [`RealmParams::encode`] does, without a page.
+    ///
+    /// # Errors
+    ///
+    /// [`ParamsError`] names the first field that the dialect cannot express.
+    pub fn check(&self, dialect: Dialect) -> Result<(), ParamsError> {
+        match self.foreign(dialect) {
+            Some(field) => Err(ParamsError { field, dialect }),
+            None => self.flags0(dialect).map(|_| ()),
+        }
+    }
+
     /// Lays the parameters out as `dialect` has them.
     ///
     /// # Errors
     ///
     /// [`ParamsError`] names the first field that the dialect cannot express.
     pub fn encode(&self, dialect: Dialect) -> Result<RealmParamsPage, ParamsError> {
-        if let Some(field) = self.foreign(dialect) {
-            return Err(ParamsError { field, dialect });
-        }
+        self.check(dialect)?;
         let mut page = RealmParamsPage::new_zeroed();
         page.flags0 = self.flags0(dialect)?.bits();
         page.s2sz = self.geometry.ipa_width();

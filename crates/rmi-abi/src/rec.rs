@@ -171,7 +171,7 @@ impl core::error::Error for RecParamsError {}
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiRecParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct RecParamsPage {

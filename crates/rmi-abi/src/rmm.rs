@@ -19,7 +19,7 @@ use DialectSet as D;
 ///
 /// Source: DEN0137 2.0-bet3, `RmiRmmConfig`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiRmmConfig")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct RmmConfigPage {

@@ -240,7 +240,7 @@ impl fmt::Debug for RecExit {
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecRun`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiRecRun")]
 pub struct RecRun {
     /// The host's half.

@@ -75,7 +75,7 @@ impl RealmConfig {
         params.s2ap_indirect = translation.s2ap_indirect;
         params.vmid = self.vmid;
         // The codec has the last word on what a dialect can express.
-        params.encode(dialect)?;
+        params.check(dialect)?;
         Ok(params)
     }
 

@@ -21,7 +21,7 @@ use DialectSet as D;
 ///
 /// Source: DEN0137 2.0-bet0, `RmiCmemParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiCmemParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct CmemParamsPage {
@@ -55,7 +55,7 @@ layout! {
 ///
 /// Source: DEN0137 2.0-bet0, `RmiCmemPdevParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiCmemPdevParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct CmemPdevParamsPage {

@@ -200,7 +200,7 @@ layout! {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiDevCommData`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiDevCommData")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct DevCommDataPage {

@@ -57,7 +57,7 @@ impl SignatureAlgorithm {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiPublicKeyParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiPublicKeyParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct PublicKeyParamsPage {

@@ -106,7 +106,7 @@ bitflags::bitflags! {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiPdevParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiPdevParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct PdevParamsPage {
@@ -151,7 +151,7 @@ layout! {
 ///
 /// Source: DEN0137 2.0-bet0, `RmiPdevParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiPdevParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct PdevParamsPageBet0 {

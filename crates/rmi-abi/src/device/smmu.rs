@@ -179,7 +179,7 @@ bitflags::bitflags! {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiPsmmuParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiPsmmuParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct PsmmuParamsPage {
@@ -217,7 +217,7 @@ layout! {
 ///
 /// Source: DEN0137 2.0-bet0, `RmiVsmmuParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiVsmmuParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct VsmmuParamsPage {

@@ -59,7 +59,7 @@ pub enum PdevStreamType {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiPdevStreamParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiPdevStreamParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct PdevStreamParamsPage {

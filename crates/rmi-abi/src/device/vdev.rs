@@ -71,7 +71,7 @@ bitflags::bitflags! {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiVdevParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiVdevParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct VdevParamsPage {
@@ -122,7 +122,7 @@ bitflags::bitflags! {
 ///
 /// Source: DEN0137 2.0-bet3, `RmiVdevMeasureParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiVdevMeasureParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct VdevMeasureParamsPage {

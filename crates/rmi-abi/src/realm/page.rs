@@ -33,7 +33,7 @@ use DialectSet as D;
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRealmParams`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
+#[repr(C)]
 #[doc(alias = "RmiRealmParams")]
 #[expect(missing_docs, reason = "the table above documents every field")]
 pub struct RealmParamsPage {
