@@ -94,7 +94,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
         let slots = core::cell::RefCell::new((memory, 0usize, 0usize));
         let mut next = |_| {
-            let (memory, at, _) = &mut *slots.borrow_mut();
+            let Ok(mut slots) = slots.try_borrow_mut() else { return None };
+            let (memory, at, _) = &mut *slots;
             let mut piece = Undelegated::empty();
             while let Some(slot) = memory.get_mut(*at) {
                 match piece.append(slot.take()) {
@@ -109,7 +110,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         };
         let rmm = self.rmm;
         let mut back = |pool: &mut Pool<'_>, host: Undelegated| {
-            let (memory, at, filled) = &mut *slots.borrow_mut();
+            let Ok(mut slots) = slots.try_borrow_mut() else { return pool.restore(rmm, host) };
+            let (memory, at, filled) = &mut *slots;
             let homeless = match memory.get_mut(*filled).filter(|_| *filled < *at) {
                 Some(slot) => match slot.append(host) {
                     Ok(()) => return,

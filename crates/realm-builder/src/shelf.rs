@@ -51,9 +51,10 @@ impl<'m, T: Record> Shelf<'m, T> {
         };
         match self.places.get_mut(at..=self.len) {
             Some(tail) => {
-                tail.rotate_right(1);
-                if let Some(first) = tail.first_mut() {
-                    *first = Some(record);
+                // A rotation would be a panic that is linked.
+                let mut record = Some(record);
+                for place in tail {
+                    core::mem::swap(place, &mut record);
                 }
                 self.len += 1;
                 Ok(())
@@ -64,9 +65,11 @@ impl<'m, T: Record> Shelf<'m, T> {
 
     /// Takes a record out of its place.
     pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
-        let tail = self.places.get_mut(at..self.len)?;
-        let record = tail.first_mut()?.take();
-        tail.rotate_left(1);
+        let tail = self.places.get_mut(at..self.len).filter(|tail| !tail.is_empty())?;
+        let mut record = None;
+        for place in tail.iter_mut().rev() {
+            core::mem::swap(place, &mut record);
+        }
         self.len -= 1;
         record
     }

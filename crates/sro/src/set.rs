@@ -179,10 +179,10 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         }
         match self.places.as_mut().get_mut(at..=len) {
             Some(tail) => {
-                // The place at `len` is empty; rotating brings it to the front.
-                tail.rotate_right(1);
-                if let Some(first) = tail.first_mut() {
-                    *first = memory;
+                // Up to the place at `len`, which is empty. A rotation would be a panic that is linked.
+                let mut memory = memory;
+                for place in tail {
+                    core::mem::swap(place, &mut memory);
                 }
                 self.len += 1;
                 Ok(())
@@ -193,8 +193,12 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
 
     /// Takes the place at `at`, which is empty, out of the row.
     fn remove(&mut self, at: usize) {
-        if let Some(tail) = self.places.as_mut().get_mut(at..self.len) {
-            tail.rotate_left(1);
+        let tail = self.places.as_mut().get_mut(at..self.len);
+        if let Some(tail) = tail.filter(|tail| !tail.is_empty()) {
+            let mut empty = Granules::empty();
+            for place in tail.iter_mut().rev() {
+                core::mem::swap(place, &mut empty);
+            }
             self.len -= 1;
         }
     }

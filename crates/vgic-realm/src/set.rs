@@ -118,8 +118,8 @@ impl ListRegisters {
         }
         // Two for the same interrupt cannot come from a sound interface either; the first stays.
         for at in 1..self.implemented {
-            let (before, rest) = self.registers.split_at_mut(at);
-            if let Some(register) = rest.first_mut()
+            if let Some((before, rest)) = self.registers.split_at_mut_checked(at)
+                && let Some(register) = rest.first_mut()
                 && register.intid().is_some()
                 && before.iter().any(|other| other.intid() == register.intid())
             {

@@ -72,7 +72,7 @@ impl Row {
     /// The whole entries below an address, and the one that it is in the middle of.
     pub(crate) fn split(&self, reached: Ipa) -> (IpaRange, IpaRange) {
         let bytes = self.level.entry_bytes();
-        let end = reached.align_down(bytes).clamp(self.range.base(), self.range.top());
+        let end = reached.align_down(bytes).max(self.range.base()).min(self.range.top());
         let whole = IpaRange::new(self.range.base(), end).unwrap_or(IpaRange::empty(end));
         let part = match reached > end && end < self.range.top() {
             true => IpaRange::with_size(end, bytes).unwrap_or(IpaRange::empty(end)),
