@@ -4,14 +4,15 @@
 use std::cell::Cell;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use realm_sdk::abi::esr::SysReg;
 use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use realm_sdk::host::{Discovered, Host, Platform, Rmm, SessionOptions, Undelegated};
-use realm_sdk::rec::{Answer, Event, Exit, Rec};
+use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, Stopped, Timers};
 use realm_sdk::sro::{Pool, PoolStorage, activate};
-use realm_sdk::vgic::{InterfaceState, Intid, Saved, State, VirtualInterface};
+use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
 
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
@@ -76,7 +77,7 @@ fn enter<P: Platform>(
 }
 
 fn state_for(cpu: Cpu<'_>) -> InterfaceState {
-    InterfaceState::new(VirtualInterface::vtr(&cpu))
+    InterfaceState::new(cpu.vtr())
 }
 
 /// Two Realms on one CPU, entered by `enter`, each with its own state: Realm A sets its mask and holds the
@@ -251,6 +252,71 @@ fn an_interface_that_the_entry_did_not_use_is_told() {
     assert_eq!(timer.state(), State::Pending);
     let (_, saved) = enter(&rmm, &mut rec, &mut state, conduit);
     assert_eq!(saved, Saved::Used);
+    let (object, _page) = rec.into_parts();
+    assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+}
+
+/// A host that does nothing but run a REC with its interface, on one CPU.
+struct Board<'m> {
+    cpu: Cpu<'m>,
+    state: InterfaceState,
+    exits: u32,
+}
+
+impl<P: Platform> Handler<P> for Board<'_> {
+    fn before_entry(&mut self, _: &Rec) {
+        self.state.load(&mut self.cpu);
+    }
+
+    fn entry_cancelled(&mut self, _: &Rec) {
+        let _ = self.state.save(&mut self.cpu);
+    }
+
+    fn after_exit(&mut self, _: Timers, _: bool) {
+        assert_eq!(self.state.save(&mut self.cpu), Saved::Used);
+        self.exits += 1;
+    }
+}
+
+#[test]
+fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
+    let model = model(Dialect::TfRmm2026_07);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<8>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    fill(&mut pool, &mut memory);
+    let cpu = model.cpu(3);
+    let rmm = session(cpu.host(), &mut pool);
+    let mut storage = RealmStorage::new();
+    let page = memory.take_front(0x1000).unwrap();
+    let (realm, mut rec, _) = realm(&rmm, &mut storage, &mut pool, &model, page, Vec::new());
+    // It would go on for a minute before the model takes it off the CPU.
+    let (running, runs) = channel();
+    let mut actions = 0_u64;
+    let busy = move |_: &GuestCpu| {
+        actions += 1;
+        if actions == 5 {
+            let _ = running.send(());
+        }
+        thread::sleep(Duration::from_millis(1));
+        Action::Set { register: 0, value: actions }
+    };
+    model.set_guest(realm.rd().pa(), 0, Box::new(busy));
+    let kick = Kick::new();
+    let mut board = Board { cpu, state: state_for(cpu), exits: 0 };
+    let started = Instant::now();
+    let stopped = thread::scope(|scope| {
+        let kick = &kick;
+        scope.spawn(move || {
+            runs.recv().unwrap();
+            kick.request();
+            cpu.interrupt();
+        });
+        rec.run(&rmm, Answer::resume(), &mut board, kick).map_err(|failed| failed.error).unwrap()
+    });
+    assert!(matches!(stopped, Stopped::Kicked(_)));
+    assert_eq!((board.exits, cpu.take_interrupt(), cpu.hcr()), (1, false, 0));
+    assert!(started.elapsed() < Duration::from_secs(30));
     let (object, _page) = rec.into_parts();
     assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
 }

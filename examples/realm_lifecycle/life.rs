@@ -13,7 +13,7 @@ use realm_sdk::builder::{
 use realm_sdk::host::{Discovered, Error, Platform, Rmm, SessionError, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
 use realm_sdk::sro::{Activated, Pool, PoolStorage, RecObject, activate};
-use realm_sdk::vgic::{InterfaceState, VirtualInterface};
+use realm_sdk::vgic::InterfaceState;
 use rmm_model::Model;
 
 use crate::Failure;
@@ -355,11 +355,7 @@ fn run<P: Platform>(
             Ok(page) => {
                 let mut rec = Rec::new(object, page, geometry);
                 rec.trap_waiting(true, false);
-                vcpus.push((
-                    rec,
-                    InterfaceState::new(VirtualInterface::vtr(&model.cpu(0))),
-                    Some(Answer::resume()),
-                ));
+                vcpus.push((rec, InterfaceState::new(model.cpu(0).vtr()), Some(Answer::resume())));
             }
             Err(failure) => {
                 recs.push(object);

@@ -15,7 +15,7 @@ use crate::timer::Timers;
 
 /// Asks a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
 ///
-/// It does not end a run that is going on: for that the host sends an interrupt to the CPU, after the request. The loop looks at the request last thing before it enters, after
+/// It does not end a run that is going on: for that the host sends an interrupt to the CPU, after the request (on the model RMM with `Cpu::interrupt`). The loop looks at the request last thing before it enters, after
 /// [`Handler::before_entry`]. If that masks interrupts (which still end the run, as they are taken by the RMM's world switch), a request followed by an interrupt is never lost: either the loop sees the request, or the interrupt
 /// is pending when the REC is entered and ends the run at once.
 #[derive(Debug, Default)]

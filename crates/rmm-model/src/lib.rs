@@ -46,6 +46,11 @@
 //! the RMM itself, of granules, Realms, RECs, translation tables and stateful operations; of the Realm's side RSI version, features,
 //! measurements, configuration, IPA state and host call, and PSCI.
 //!
+//! Each physical CPU ([`Cpu`]) has a virtual CPU interface as hardware has it (Arm IHI 0069): list registers, `ICH_HCR_EL2`,
+//! `ICH_VMCR_EL2` and active priorities, which the host loads and saves. The RMM checks the list registers and turns the interface off on
+//! exit; what a Realm's program sets (`ICC_*_EL1`) stays for whoever comes next. Interrupts are signalled by priority mask, group
+//! enables and active priorities; maintenance interrupts, and those that [`Cpu::interrupt`] sends, end a run.
+//!
 //! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each plane or one for all; the auxiliary trees' tables and
 //! mappings, by entry (TF-RMM) and by range (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. What runs is plane 0. As the specification has
 //! it, its tree is the first auxiliary one (each plane has the tree after its number, and the last plane the primary one), so it faults there, and the exit says

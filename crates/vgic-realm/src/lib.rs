@@ -7,14 +7,14 @@
 //! ```
 //! use rmi_abi::Dialect;
 //! use rmm_model::{Model, Options};
-//! use vgic_realm::{InterfaceState, Intid, Saved, State, VirtualInterface};
+//! use vgic_realm::{InterfaceState, Intid, Saved, State};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! // The registers of the calling CPU; on hardware, `ICH_*_EL2`.
 //! let mut cpu = model.cpu(0);
 //!
-//! let mut state = InterfaceState::new(VirtualInterface::vtr(&cpu));
+//! let mut state = InterfaceState::new(cpu.vtr());
 //! state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80)?;
 //! state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80)?;
 //! state.load(&mut cpu);

@@ -143,8 +143,8 @@ impl Cpu<'_> {
 
     /// `ICH_VTR_EL2`, the same on all CPUs of a machine.
     #[must_use]
-    pub fn vtr(&self) -> u64 {
-        self.with(|cpu| cpu.interface.vtr().value().into())
+    pub fn vtr(&self) -> Vtr {
+        Vtr::from_raw(self.with(|cpu| cpu.interface.vtr().value().into()))
     }
 
     /// Sends a physical interrupt to this CPU, from any thread.
@@ -170,7 +170,7 @@ fn low_half(value: u64) -> u32 {
 
 impl VirtualInterface for Cpu<'_> {
     fn vtr(&self) -> Vtr {
-        Vtr::from_raw(Self::vtr(self))
+        Self::vtr(self)
     }
     fn list_register(&self, n: usize) -> u64 {
         Self::list_register(self, n)
