@@ -13,10 +13,19 @@ pub(crate) struct Claim {
     place: usize,
 }
 
+/// What a range is claimed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// To change it: by one alone.
+    Change,
+    /// To look into it, with others who do.
+    Read,
+}
+
 /// The claims on one Realm.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    places: [Option<IpaRange>; CLAIMS],
+    places: [Option<(IpaRange, Use)>; CLAIMS],
 }
 
 impl Default for Claims {
@@ -28,18 +37,31 @@ impl Default for Claims {
 impl Claims {
     /// Claims a range, unless it overlaps another claim or there are too many.
     pub(crate) fn claim(&mut self, range: IpaRange) -> Option<Claim> {
-        if self.places.iter().flatten().any(|claimed| claimed.overlaps(&range)) {
+        self.claim_for(range, Use::Change)
+    }
+
+    /// Claims a range together with others who do the same, unless it overlaps another kind of claim or there are
+    /// too many.
+    pub(crate) fn claim_to_read(&mut self, range: IpaRange) -> Option<Claim> {
+        self.claim_for(range, Use::Read)
+    }
+
+    fn claim_for(&mut self, range: IpaRange, wanted: Use) -> Option<Claim> {
+        let excludes = |(claimed, kind): &(IpaRange, Use)| {
+            claimed.overlaps(&range) && (*kind, wanted) != (Use::Read, Use::Read)
+        };
+        if self.places.iter().flatten().any(excludes) {
             return None;
         }
         let place = self.places.iter().position(Option::is_none)?;
-        *self.places.get_mut(place)? = Some(range);
+        *self.places.get_mut(place)? = Some((range, wanted));
         Some(Claim { place })
     }
 
     /// Whether a part of a range is claimed by somebody else.
     pub(crate) fn is_others(&self, range: &IpaRange, own: Claim) -> bool {
         let others = self.places.iter().enumerate().filter(|(place, _)| *place != own.place);
-        others.filter_map(|(_, claimed)| *claimed).any(|claimed| claimed.overlaps(range))
+        others.filter_map(|(_, claimed)| *claimed).any(|(claimed, _)| claimed.overlaps(range))
     }
 
     /// Gives a claim back.
@@ -70,6 +92,19 @@ mod tests {
         assert_ne!(first, second);
         claims.release(first);
         assert!(claims.claim(range(0x3000, 0x1000)).is_some());
+    }
+
+    #[test]
+    fn readers_exclude_changes_and_not_each_other() {
+        let mut claims = Claims::default();
+        let first = claims.claim_to_read(range(0x2000, 0x2000)).unwrap();
+        let second = claims.claim_to_read(range(0x3000, 0x2000)).unwrap();
+        assert_eq!(claims.claim(range(0x3000, 0x1000)), None);
+        claims.release(first);
+        assert_eq!(claims.claim(range(0x3000, 0x1000)), None);
+        claims.release(second);
+        claims.claim(range(0x3000, 0x1000)).unwrap();
+        assert_eq!(claims.claim_to_read(range(0x2000, 0x2000)), None);
     }
 
     #[test]

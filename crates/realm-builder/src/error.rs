@@ -92,6 +92,12 @@ pub enum RegionProblem {
         /// The address.
         ipa: Ipa,
     },
+    /// Nothing is shared with the Realm at this address.
+    #[non_exhaustive]
+    NotShared {
+        /// The address.
+        ipa: Ipa,
+    },
     /// It is not certain that the table exists through which it would be shown: making it had an unclear end.
     NoTable,
     /// The memory for it is longer than what is to be mapped.
@@ -131,6 +137,7 @@ impl fmt::Display for RegionProblem {
             }
             Self::Elsewhere { ipa } => write!(f, "does not contain IPA {ipa}"),
             Self::NoMemory { ipa } => write!(f, "has no memory for IPA {ipa}"),
+            Self::NotShared { ipa } => write!(f, "is not shared at IPA {ipa}"),
             Self::NoTable => f.write_str("has no certain table"),
             Self::TooLong { bytes } => {
                 write!(f, "is longer than the {bytes:#x} bytes that were to be mapped")

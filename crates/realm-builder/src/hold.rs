@@ -141,13 +141,42 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
     ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+        let claim = |shadow: &mut Shadow<'m>| {
+            let whole = shadow.whole_entries(range, trees.clone());
+            shadow.claims.claim(whole)
+        };
+        self.hold_by(range, claim, check)
+    }
+
+    /// Claims a range for looking into what is shared there, together with others who do: what is shared stays.
+    pub(crate) fn hold_to_read(
+        &self,
+        range: IpaRange,
+    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+        self.hold_by(range, |shadow| shadow.claims.claim_to_read(range), |_| Ok(()))
+    }
+
+    /// Claims a range alone, for changing the bytes of what is shared there.
+    pub(crate) fn hold_to_write(
+        &self,
+        range: IpaRange,
+    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+        self.hold_by(range, |shadow| shadow.claims.claim(range), |_| Ok(()))
+    }
+
+    /// Claims a range in one way or another.
+    fn hold_by(
+        &self,
+        range: IpaRange,
+        claim: impl Fn(&mut Shadow<'m>) -> Option<Claim>,
+        check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
+    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
         let budget = self.rmm.patience().contended;
         let (mut spent, mut attempt, mut wait) = (0, 0, None);
         loop {
             {
                 let mut shadow = self.shadow.lock();
-                let whole = shadow.whole_entries(range, trees.clone());
-                if let Some(claim) = shadow.claims.claim(whole) {
+                if let Some(claim) = claim(&mut shadow) {
                     let held =
                         Held { shadow: &self.shadow, claim, reserved: 0, reserved_shared: 0 };
                     // What an earlier claim did there is known by now.

@@ -164,7 +164,7 @@
 //! | [`plan`], [`table`] | which blocks, tables and calls, and what they cost; pure, and carried out |
 //! | [`planes`] | planes with trees of their own |
 //! | [`runtime`] | mapping, faults, reclaiming |
-//! | [`share`], [`convert`] | memory that the host shares, and conversions |
+//! | [`share`], [`shared_access`], [`convert`] | memory that the host shares, how it reaches that, and conversions |
 //! | [`ripas`], [`s2ap`] | RIPAS changes and permissions that the Realm asks for |
 //! | [`fold`] | fewer tables |
 //! | [`recs`] | virtual CPUs |
@@ -205,6 +205,7 @@ pub mod runtime;
 pub mod s2ap;
 mod shadow;
 pub mod share;
+pub mod shared_access;
 mod shelf;
 pub mod storage;
 pub mod table;

@@ -174,6 +174,11 @@ impl SharedPiece {
         }
     }
 
+    /// Whether the token is here, and no command is unmapping the memory.
+    pub(crate) const fn is_here(&self) -> bool {
+        matches!(self.memory, Shared::Here(_))
+    }
+
     /// The token, unless somebody has it.
     pub(crate) const fn token(&mut self) -> Option<&mut SharedMemory> {
         match &mut self.memory {
@@ -193,9 +198,8 @@ impl SharedPiece {
 
     /// Whether another piece follows in both address spaces, and nobody is at work on either.
     pub(crate) fn is_followed_by(&self, next: &Self) -> bool {
-        let is_here = |piece: &Self| matches!(piece.memory, Shared::Here(_));
-        is_here(self)
-            && is_here(next)
+        self.is_here()
+            && next.is_here()
             && self.range().top() == next.range().base()
             && self.memory().top() == next.memory().base()
     }

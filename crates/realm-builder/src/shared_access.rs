@@ -1,0 +1,211 @@
+//! How the host reaches memory that it shares with a Realm: by the Realm's addresses.
+//!
+//! A device model copies in and out:
+//!
+//! ```
+//! # use realm_builder::{Realm, RealmConfig, RealmStorage};
+//! # use rmi_abi::{Dialect, Ipa, IpaRange};
+//! # use rmi_host::command::SharedAccess;
+//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, activate};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
+//! # let found = found.map_err(|failed| failed.error)?;
+//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let mut storage = RealmStorage::<16, 16>::new();
+//! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
+//! let queue = IpaRange::with_size(Ipa::new(1 << 39), 0x4000)?;
+//! let pages = memory.take_front(queue.bytes()).expect("1 GiB");
+//! realm.share(&mut pool, queue.base(), pages, SharedAccess::MEMORY)?;
+//!
+//! let ipa = Ipa::new((1 << 39) + 0xffe);
+//! realm.write_shared(ipa, b"used")?;
+//! let mut back = [0; 4];
+//! realm.read_shared(ipa, &mut back)?;
+//! assert_eq!(&back, b"used");
+//!
+//! // For a device that does DMA: where that is in physical memory.
+//! let mut pieces = Vec::new();
+//! let bytes = realm.shared_pieces(queue, &mut |ipas, memory| pieces.push((ipas, memory)))?;
+//! assert_eq!((bytes, pieces.len()), (0x4000, 1));
+//! # assert_eq!(realm.tear_down([], &mut pool, &mut drop), None);
+//! # pool.drain(&rmm, &mut drop);
+//! # Ok(())
+//! # }
+//! ```
+#![expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
+use rmi_host::{Error, HostAccess, Platform};
+
+use crate::error::{BuildError, RegionProblem};
+use crate::realm::{Alive, Realm};
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Copies `into.len()` bytes out of memory that is shared with the Realm, from any byte of the unprotected
+    /// half on. The bytes may lie in several pieces of memory. The Realm may write to them at any time: nothing
+    /// that is read can be trusted, or read a second time with the same result.
+    ///
+    /// Nobody unshares the memory meanwhile; others may read it. No call is made, and the lock of the Realm is not
+    /// held while bytes are copied.
+    ///
+    /// # Errors
+    ///
+    /// Before anything is copied: [`BuildError::Region`] with [`RegionProblem::NotUnprotected`] or
+    /// [`RegionProblem::NotShared`], and [`BuildError::Contended`] where another thread changes or writes the memory
+    /// for longer than [`Patience`](rmi_host::Patience) allows to wait. [`BuildError::Call`] with
+    /// [`Error::Access`] when the host cannot read there; `into` is then unspecified.
+    pub fn read_shared(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), BuildError> {
+        let Some(pages) = self.pages_of(ipa, into.len())? else { return Ok(()) };
+        let _held = self.hold_to_read(pages)?;
+        self.check_shared(pages)?;
+        let access = self.rmm.platform().access();
+        let mut left = into;
+        self.each_part(ipa, left.len(), |at, bytes| {
+            let (part, rest) = core::mem::take(&mut left).split_at_mut(bytes);
+            left = rest;
+            // SAFETY: the token of the memory is in a record of this Realm, and the session is on its machine. It
+            // stays there while the range is held, for whoever takes it out claims the range alone. Nothing refers
+            // to shared memory.
+            unsafe { access.read(at, part) }.map_err(Error::from)
+        })
+    }
+
+    /// Copies `from` into memory that is shared with the Realm, from any byte of the unprotected half on. The bytes
+    /// may lie in several pieces of memory. The Realm may see them in any order.
+    ///
+    /// Nobody unshares, reads or writes the memory by the Realm's addresses meanwhile, in whole granules. No call
+    /// is made, and the lock of the Realm is not held while bytes are copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::read_shared`]; when the host cannot write there, the memory is unspecified.
+    pub fn write_shared(&self, ipa: Ipa, from: &[u8]) -> Result<(), BuildError> {
+        let Some(pages) = self.pages_of(ipa, from.len())? else { return Ok(()) };
+        let _held = self.hold_to_write(pages)?;
+        self.check_shared(pages)?;
+        let access = self.rmm.platform().access();
+        let mut left = from;
+        self.each_part(ipa, left.len(), |at, bytes| {
+            let (part, rest) = left.split_at(bytes);
+            left = rest;
+            // SAFETY: as for reading; and nobody else reads or writes it through the Realm, because this claim is
+            // for one alone.
+            unsafe { access.write(at, part) }.map_err(Error::from)
+        })
+    }
+
+    /// Tells which parts of a range are shared with the Realm, and where they are in physical memory: the pieces in
+    /// the order of their IPAs, each contiguous in both address spaces. Says how many bytes they are together;
+    /// where that is less than the range, there are gaps.
+    ///
+    /// For devices that do DMA, and to see what became of a conversion. Nobody unshares the memory while `each`
+    /// runs; after that it is the host that has to stop a device before it unshares what that reaches. In `each`
+    /// the memory can be read ([`Realm::read_shared`]) and not be changed: that is
+    /// [`BuildError::Contended`]. No call is made, and the lock of the Realm is not held while `each` runs.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] when the range is empty, unaligned or not in the unprotected half, and
+    /// [`BuildError::Contended`] as [`Realm::read_shared`].
+    pub fn shared_pieces(
+        &self,
+        range: IpaRange,
+        each: &mut dyn FnMut(IpaRange, PaRange),
+    ) -> Result<u64, BuildError> {
+        self.check_unprotected(range, range.bytes())?;
+        let _held = self.hold_to_read(range)?;
+        let (mut left, mut sum) = (range, 0);
+        while let Some((ipas, memory)) = self.first_shared(left) {
+            sum += ipas.bytes();
+            left = IpaRange::new(ipas.top(), range.top()).unwrap_or(IpaRange::empty(ipas.top()));
+            each(ipas, memory);
+        }
+        Ok(sum)
+    }
+
+    /// The first part of a range that is shared, as far as it is one piece.
+    pub(crate) fn first_shared(&self, range: IpaRange) -> Option<(IpaRange, PaRange)> {
+        if range.is_empty() {
+            return None;
+        }
+        let shadow = self.shadow.lock();
+        let (at, _) = shadow.shared_in(&range)?;
+        let piece = shadow.shared.get(at).filter(|piece| piece.is_here())?;
+        let part = piece.range().intersection(&range)?;
+        let before = part.base().checked_offset_from(piece.range().base())?;
+        let memory = PaRange::with_size(piece.memory().base().checked_add(before)?, part.bytes());
+        Some((part, memory.ok()?))
+    }
+
+    /// The granules of some bytes; `None` for no bytes.
+    fn pages_of(&self, ipa: Ipa, len: usize) -> Result<Option<IpaRange>, BuildError> {
+        let granule = self.rmm.granule_size().bytes();
+        let base = ipa.align_down(granule);
+        let top = u64::try_from(len).ok().and_then(|len| ipa.checked_add(len)?.align_up(granule));
+        let pages = top.and_then(|top| IpaRange::new(base, top).ok());
+        if len == 0 {
+            return Ok(None);
+        }
+        let pages = pages.unwrap_or(IpaRange::empty(base));
+        self.check_unprotected(pages, pages.bytes().max(MIN_GRANULE))?;
+        Ok(Some(pages))
+    }
+
+    /// Whether all of a range is shared.
+    fn check_shared(&self, range: IpaRange) -> Result<(), BuildError> {
+        let mut left = range;
+        while !left.is_empty() {
+            match self.first_shared(left).filter(|(part, _)| part.base() == left.base()) {
+                Some((part, _)) => {
+                    left = IpaRange::new(part.top(), range.top())
+                        .unwrap_or(IpaRange::empty(part.top()));
+                }
+                None => {
+                    let problem = RegionProblem::NotShared { ipa: left.base() };
+                    return Err(BuildError::Region { range, problem });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Visits the parts of some bytes that are contiguous in physical memory. All of their granules are shared, and
+    /// stay so.
+    fn each_part(
+        &self,
+        ipa: Ipa,
+        len: usize,
+        mut visit: impl FnMut(Pa, usize) -> Result<(), Error>,
+    ) -> Result<(), BuildError> {
+        let (mut at, mut left) = (ipa, len);
+        while left > 0 {
+            let page = IpaRange::with_size(at.align_down(MIN_GRANULE), MIN_GRANULE);
+            let to_end = page.ok().and_then(|page| {
+                let top = self.shared_at(page.base())?.top();
+                self.first_shared(IpaRange::new(page.base(), top).ok()?)
+            });
+            let part = to_end.and_then(|(ipas, memory)| {
+                let offset = at.checked_offset_from(ipas.base())?;
+                let bytes = usize::try_from(ipas.bytes().checked_sub(offset)?).unwrap_or(left);
+                Some((memory.base().checked_add(offset)?, bytes.min(left)))
+            });
+            let Some((memory, bytes)) = part.filter(|(_, bytes)| *bytes > 0) else {
+                let range = IpaRange::empty(at);
+                let problem = RegionProblem::NotShared { ipa: at };
+                return Err(BuildError::Region { range, problem });
+            };
+            visit(memory, bytes)?;
+            left -= bytes;
+            at = at.checked_add(bytes as u64).unwrap_or(at);
+        }
+        Ok(())
+    }
+}
