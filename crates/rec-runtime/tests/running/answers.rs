@@ -45,7 +45,9 @@ fn an_answer_fits_one_exit() {
                 let third = value(bench.enter(rec, Answer::resume()), 3);
                 wrong(bench.rmm, calls, rec, &first);
                 wrong(bench.rmm, calls, rec, &second);
+                assert_eq!(rec.exits(), 4);
                 let _ = bench.enter(rec, third);
+                assert_eq!(rec.exits(), 5);
             });
         });
     }

@@ -176,3 +176,33 @@ fn devices_are_rejected() {
         });
     });
 }
+
+#[test]
+fn interrupts_errors_and_registers() {
+    let dialect = Dialect::TfRmm2026_07;
+    on(dialect, |bench| {
+        bench.script(vec![], |bench, _, rec| {
+            let mut record = sync(0xbc00_0811, 0);
+            let mut decode = |reason: ExitReason| {
+                record.exit_reason = reason.encode(dialect).unwrap();
+                bench.decode(rec, Answer::resume(), record)
+            };
+            assert!(matches!(decode(ExitReason::Irq), Exit::Irq));
+            assert!(matches!(decode(ExitReason::Fiq), Exit::Fiq));
+            let exit = decode(ExitReason::SError);
+            assert!(matches!(exit, Exit::SError { esr, .. } if esr.0 == 0xbc00_0811), "{exit:?}");
+
+            // ICC_SGI1R_EL1, written and read.
+            let sgi = 0x18 << 26 | 3 << 20 | 5 << 17 | 12 << 10 | 11 << 1;
+            let mut record = sync(sgi, 0);
+            record.gprs[0] = 7;
+            let exit = bench.decode(rec, Answer::resume(), record);
+            let Exit::SysRegWrite(write) = exit else { panic!("{exit:?}") };
+            assert_eq!((write.register(), write.value()), ((3, 0, 12, 11, 5), 7));
+            let exit = bench.decode(rec, Answer::resume(), sync(sgi | 1, 0));
+            let Exit::SysRegRead(read) = exit else { panic!("{exit:?}") };
+            assert_eq!(read.register(), (3, 0, 12, 11, 5));
+            let _ = bench.enter(rec, read.complete(1));
+        });
+    });
+}

@@ -15,6 +15,7 @@ const SECRET: u64 = 0x5ec2_e7ed;
 fn hidden(what: &impl core::fmt::Debug) {
     let text = format!("{what:?} {what:#?} {what:x?}").to_lowercase();
     let secrets = ["5ec2e7ed".to_owned(), SECRET.to_string(), format!("{:x}", SECRET & 0xff_ffff)];
+    assert!(!text.trim().is_empty());
     for secret in secrets {
         assert!(!text.contains(&secret), "{text}");
     }

@@ -1,10 +1,15 @@
 //! The run loop, and requests to leave it.
 
+use std::sync::{Arc, Mutex};
+
 use rec_runtime::exit::{MmioLoad, PsciNotice};
 use rec_runtime::{Answer, EnterError, Flow, Handler, Kick, Rec, Stopped, Timers};
 use rmi_abi::Dialect;
+use rmi_abi::run::{ExitReason, RecExit};
+use rmm_model::{GuestCpu, Outcome, SysReg};
+use zerocopy::FromZeros;
 
-use crate::bench::{Action, DEVICE, Platform, on};
+use crate::bench::{Action, DEVICE, Platform, Twist, on, sync};
 
 /// A handler that counts, and makes a request while it handles an exit.
 struct Counter<'k> {
@@ -124,6 +129,133 @@ fn the_handler_sees_a_timer_that_is_raised() {
             let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &Kick::new()).unwrap();
             assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
             assert_eq!(counter.raised, [false, true, false, false]);
+        });
+    });
+}
+
+/// Does what is done by default, and sees the overflow of the PMU.
+#[derive(Default)]
+struct Defaults {
+    overflows: Vec<bool>,
+}
+
+impl<'m> Handler<Platform<'m>> for Defaults {
+    fn after_exit(&mut self, _: Timers, pmu_overflow: bool) {
+        self.overflows.push(pmu_overflow);
+    }
+}
+
+/// Runs a REC whose first exit is this one, or that of its first action, and that turns its Realm
+/// off then: how the loop ends, and after how many entries.
+fn by_default(first: Result<Action, RecExit>) -> (Stopped, u32) {
+    let mut end = None;
+    let off = Action::psci_system_off();
+    let actions = first.as_ref().map_or(vec![off], |action| vec![*action, off]);
+    on(Dialect::TfRmm2026_07, |bench| {
+        bench.script(actions, |bench, _, rec| {
+            rec.trap_waiting(true, true);
+            if let Err(record) = first {
+                bench.line.twist(Twist::Exit(Box::new(record)));
+            }
+            let mut handler = Defaults::default();
+            let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
+            end = Some((stopped, bench.line.entries()));
+        });
+    });
+    end.unwrap()
+}
+
+#[test]
+fn what_is_done_by_default() {
+    let store = Action::Store { ipa: DEVICE, bytes: 4, value: 1 };
+    let sgi = Action::SysRegWrite { register: SysReg::ICC_SGI1R_EL1, value: 1 };
+    // Refused, or of no consequence: the REC is entered again.
+    for action in [load(), store, sgi, Action::Interrupt, Action::Fiq] {
+        let (stopped, entries) = by_default(Ok(action));
+        assert!(matches!(stopped, Stopped::Left) && entries == 2, "{action:?}: {stopped:?}");
+    }
+    // It waits: the loop ends, and may be entered again.
+    for action in [Action::Wfi, Action::Wfe, Action::psci_cpu_suspend()] {
+        let (stopped, entries) = by_default(Ok(action));
+        assert!(matches!(stopped, Stopped::ByHandler(_)) && entries == 1, "{action:?}");
+    }
+    // It cannot go on, or nobody knows.
+    for action in [Action::psci_cpu_off(), Action::SError { esr: 0xbe00_0811 }] {
+        let (stopped, entries) = by_default(Ok(action));
+        assert!(matches!(stopped, Stopped::Left) && entries == 1, "{action:?}");
+    }
+}
+
+#[test]
+fn accesses_abort_by_default() {
+    for access in [load(), Action::Store { ipa: DEVICE, bytes: 4, value: 1 }] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (log, mut done) = (Arc::clone(&seen), false);
+        let guest = move |cpu: &GuestCpu| {
+            log.lock().unwrap().push(cpu.last);
+            if std::mem::replace(&mut done, true) { Action::psci_system_off() } else { access }
+        };
+        on(Dialect::TfRmm2026_07, |bench| {
+            bench.realm(vec![Box::new(guest)], |bench, _, recs| {
+                let [rec] = &mut recs[..] else { panic!() };
+                let mut handler = Defaults::default();
+                let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new());
+                assert!(matches!(stopped.unwrap(), Stopped::Left));
+            });
+        });
+        assert_eq!(seen.lock().unwrap()[1..], [Outcome::Aborted]);
+    }
+}
+
+#[test]
+fn what_is_done_by_default_with_exits_that_are_rare() {
+    let dialect = Dialect::TfRmm2026_07;
+    let reason = |reason: ExitReason| {
+        let mut record = RecExit::new_zeroed();
+        record.exit_reason = reason.encode(dialect).unwrap();
+        record
+    };
+    // A host call, a request for a device, a change of permissions, a read of a register.
+    let again = [
+        reason(ExitReason::HostCall),
+        reason(ExitReason::VdevRequest),
+        reason(ExitReason::S2apChange),
+        sync(0x18 << 26 | 1, 0),
+    ];
+    for record in again {
+        let (stopped, entries) = by_default(Err(record));
+        assert!(matches!(stopped, Stopped::Left) && entries == 2, "{record:?}");
+    }
+    let mut request = reason(ExitReason::Psci);
+    request.gprs[0] = 0xc400_0003;
+    // A request for a CPU, missing memory, an abort and a class that nobody knows, no reason at all.
+    let mut unknown = RecExit::new_zeroed();
+    unknown.exit_reason = 0xee;
+    let leaves = [
+        request,
+        sync(0x24 << 26 | 7, 0),
+        sync(0x24 << 26 | 0x30, 0),
+        sync(0x3c << 26, 0),
+        unknown,
+    ];
+    for record in leaves {
+        let (stopped, entries) = by_default(Err(record));
+        assert!(matches!(stopped, Stopped::Left) && entries == 1, "{record:?}");
+    }
+}
+
+#[test]
+fn an_overflow_of_the_pmu_is_told() {
+    on(Dialect::TfRmm2026_07, |bench| {
+        bench.script(vec![Action::psci_system_off()], |bench, _, rec| {
+            let mut record = RecExit::new_zeroed();
+            record.exit_reason = 1;
+            record.pmu_ovf_status = 1;
+            bench.line.twist(Twist::Exit(Box::new(record)));
+            let mut handler = Defaults::default();
+            let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
+            assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+            assert_eq!(handler.overflows, [true, false]);
         });
     });
 }
