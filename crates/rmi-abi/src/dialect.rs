@@ -186,7 +186,7 @@ impl Dialect {
         matches!(self, Self::V2_0Bet0 | Self::V2_0Bet1 | Self::V2_0Bet3)
     }
 
-    /// Whether `RMI_GRANULE_TRACKING_GET` says how far its answer holds. TF-RMM (July 2026) always names the end of the range asked for, so there it holds for the region of the start only.
+    /// Whether `RMI_GRANULE_TRACKING_GET` says how far its answer holds. TF-RMM (July 2026) always names the end of the range asked for, so there it holds for the first granule only.
     #[must_use]
     #[doc(alias = "RMI_GRANULE_TRACKING_GET")]
     pub const fn tracking_get_tells_extent(self) -> bool {

@@ -10,7 +10,7 @@ use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionSize, TrackingReg
 use rmi_abi::{Command, Pa, PaRange};
 
 use crate::command::{GptPart, RegionTracking};
-use crate::error::Error;
+use crate::error::{Error, Subject, Violation};
 use crate::platform::Platform;
 use crate::session::Rmm;
 
@@ -67,6 +67,9 @@ impl<P: Platform> Rmm<P> {
     ///
     /// What a dialect cannot be asked is not checked: 1.0 tracks all memory by granule, and only 2.0-bet3 tells of protection tables.
     ///
+    /// TF-RMM (July 2026) answers for one granule, whatever range it is asked about: that is a call for each
+    /// granule, 262,144 for a GiB. [`Rmm::check_memory_some`] does a part of that.
+    ///
     /// ```
     /// # use rmi_host::{Discovered, Host, Progress, SessionOptions, TrackingError};
     /// # use rmm_model::{Model, Options};
@@ -91,54 +94,109 @@ impl<P: Platform> Rmm<P> {
     ///
     /// [`TrackingError`] names the first part that cannot be used.
     pub fn check_memory(&self, range: PaRange) -> Result<(), TrackingError> {
-        if Command::GptInfo.form(self.dialect()).is_some() {
-            self.check_gpt(range)?;
-        }
-        if Command::GranuleTrackingGet.form(self.dialect()).is_some() {
-            self.check_tracking(range)?;
+        let mut left = range;
+        while !left.is_empty() {
+            left = self.check_memory_some(left, u32::MAX)?;
         }
         Ok(())
     }
 
-    fn check_gpt(&self, range: PaRange) -> Result<(), TrackingError> {
+    /// As [`Rmm::check_memory`], with at most `calls` calls, or two. Says which part at the end of the range is
+    /// still to be checked: nothing when all of it is good.
+    ///
+    /// ```
+    /// # use rmi_host::{Discovered, Host, Progress, SessionOptions, TrackingError};
+    /// # use rmm_model::{Model, Options};
+    /// # use rmi_abi::{Dialect, Pa, PaRange};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|f| f.error)?;
+    /// # let Progress::Done(_) = found.start_activation()? else { panic!() };
+    /// # let rmm = found.into_active();
+    /// let mut left = PaRange::with_size(Pa::new(0x8000_0000), 0x10_0000)?;
+    /// while !left.is_empty() {
+    ///     left = rmm.check_memory_some(left, 100)?;
+    ///     // … something else may have its turn …
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_GET, RMI_GPT_INFO.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rmm::check_memory`].
+    pub fn check_memory_some(&self, range: PaRange, calls: u32) -> Result<PaRange, TrackingError> {
+        let mut left = range;
+        // How far the protection tables are known to be there.
+        let mut protected = match Command::GptInfo.form(self.dialect()) {
+            Some(_) => range.base(),
+            None => range.top(),
+        };
+        if Command::GranuleTrackingGet.form(self.dialect()).is_none() {
+            left = PaRange::empty(range.top());
+        }
+        for call in 0..calls.max(2) {
+            if left.is_empty() {
+                break;
+            }
+            if protected <= left.base() {
+                protected = self.check_gpt(left)?;
+                // Both are known of what is checked.
+                if call + 1 < calls.max(2) {
+                    continue;
+                }
+                break;
+            }
+            let (asked, _) = split(left, protected.min(left.top()));
+            left = split(left, self.check_tracking(asked)?).1;
+        }
+        Ok(left)
+    }
+
+    /// Asks once about the protection tables from the start of a range on; says up to where they are there.
+    fn check_gpt(&self, range: PaRange) -> Result<Pa, TrackingError> {
         // Protection tables are asked about in units of what an entry of the level 0 table covers.
         let unit = self.features().l0gptsz().and_then(L0Gptsz::bytes).unwrap_or(1 << 30);
         let top = range.top().align_up(unit).unwrap_or(range.top());
-        let mut left = PaRange::new(range.base().align_down(unit), top).unwrap_or(range);
-        while !left.is_empty() {
-            let GptPart { top, state } = self.gpt_info(left)?;
-            let (part, rest) = split(left, top);
-            if !matches!(state, GptParState::Plat | GptParState::HostCreated) {
-                return Err(TrackingError::NoGpt { range: part, state });
-            }
-            left = rest;
+        let whole = PaRange::new(range.base().align_down(unit), top).unwrap_or(range);
+        let GptPart { top, state } = self.gpt_info(whole)?;
+        if top <= range.base() {
+            // It says nothing of what was asked about.
+            let (violation, subject) = (Violation::Progress, Subject::Pa(range.base()));
+            return Err(Error::violation(Command::GptInfo, violation, top.raw(), subject).into());
         }
-        Ok(())
+        match state {
+            GptParState::Plat | GptParState::HostCreated => Ok(top),
+            _ => Err(TrackingError::NoGpt { range: split(whole, top).0, state }),
+        }
     }
 
-    fn check_tracking(&self, range: PaRange) -> Result<(), TrackingError> {
-        let mut left = range;
-        while !left.is_empty() {
-            // Where the answer's extent is not to be relied on, region by region.
-            let asked = match self.dialect().tracking_get_tells_extent() {
-                true => left,
-                false => split(left, self.next_region(left)).0,
-            };
-            let RegionTracking { category, state, top } = self.granule_tracking_get(asked)?;
-            let (part, rest) = split(left, top.unwrap_or(asked.top()));
-            if (category, state) != (MemCategory::Conventional, TrackingRegionState::Fine) {
-                return Err(TrackingError::NotTracked { range: part, category, state });
-            }
-            left = rest;
+    /// Asks once how a range is tracked, from its start on; says up to where that is by granule.
+    fn check_tracking(&self, range: PaRange) -> Result<Pa, TrackingError> {
+        let asked = split(range, self.answered_for(range)).0;
+        let RegionTracking { category, state, top } = self.granule_tracking_get(asked)?;
+        let top = top.unwrap_or(asked.top());
+        match (category, state) {
+            (MemCategory::Conventional, TrackingRegionState::Fine) => Ok(top),
+            _ => Err(TrackingError::NotTracked { range: split(asked, top).0, category, state }),
         }
-        Ok(())
     }
 
-    /// Where the tracking region of an address ends, in a dialect that does not say: the smallest region size of the granule size.
-    fn next_region(&self, range: PaRange) -> Pa {
-        let region =
-            TrackingRegionSize(0).bytes(self.granule_size()).unwrap_or(self.granule_size().bytes());
-        let above = range.base().align_down(region).checked_add(region);
+    /// How much of a range one answer is true of.
+    fn answered_for(&self, range: PaRange) -> Pa {
+        let dialect = self.dialect();
+        let bytes = match (dialect.tracking_get_tells_extent(), dialect.tracking_get_takes_range())
+        {
+            (true, _) => return range.top(),
+            // TF-RMM looks at the first granule, and says that all of the range is like it.
+            (false, true) => Some(self.granule_size().bytes()),
+            // The tracking region of the address: the smallest that there may be.
+            (false, false) => TrackingRegionSize(0).bytes(self.granule_size()),
+        };
+        let bytes = bytes.unwrap_or(self.granule_size().bytes());
+        let above = range.base().align_down(bytes).checked_add(bytes);
         above.unwrap_or(range.top()).min(range.top())
     }
 }

@@ -1,0 +1,110 @@
+//! Whether memory can be delegated: every granule is asked about that the dialect answers for, in parts.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fmt::Debug;
+
+use rmi_abi::granule::TrackingRegionState;
+use rmi_abi::{Command, Dialect, Pa, PaRange};
+use rmi_host::counting::Counting;
+use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_host::{Conduit, Discovered, Error, Host, Rmm, SessionOptions, TrackingError, Violation};
+use rmm_model::{Model, Options};
+
+const RAM: u64 = 0x8000_0000;
+const PAGE: u64 = 0x1000;
+const MIB: u64 = 1 << 20;
+
+fn range(base: u64, bytes: u64) -> PaRange {
+    PaRange::with_size(Pa::new(base), bytes).unwrap()
+}
+
+/// A model with memory that does not fill its last tracking region.
+fn model(dialect: Dialect, bytes: u64) -> Model {
+    let mut options = Options::new(dialect);
+    options.dram = range(RAM, bytes);
+    Model::new(options).unwrap()
+}
+
+fn session<'c, C: Conduit + Debug>(
+    conduit: &'c C,
+    model: &'c Model,
+) -> Rmm<Host<&'c C, &'c Model>> {
+    let mut options = SessionOptions::default();
+    options.dialect = Some(model.options().dialect);
+    let found = Discovered::probe(Host::new(conduit, model), options).unwrap();
+    let _ = found.start_activation().unwrap();
+    found.into_active()
+}
+
+#[test]
+fn memory_of_which_the_rmm_knows_a_part_is_not_reported_as_good() {
+    for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
+        let known = 5 * MIB + 3 * PAGE;
+        let model = model(dialect, known);
+        let rmm = session(&model, &model);
+        for base in [RAM, RAM + PAGE, RAM + 4 * MIB] {
+            let good = PaRange::new(Pa::new(base), Pa::new(RAM + known)).unwrap();
+            assert_eq!(rmm.check_memory(good), Ok(()));
+            // A granule more, a part of a region more, several regions more.
+            for more in [PAGE, MIB, 7 * MIB] {
+                let Err(TrackingError::NotTracked { range: part, state, .. }) =
+                    rmm.check_memory(range(base, good.bytes() + more))
+                else {
+                    panic!("{more:#x} bytes too many from {base:#x}");
+                };
+                assert_eq!(part.base(), good.top());
+                assert_eq!(state, TrackingRegionState::None);
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_9_memory_is_checked_in_parts() {
+    for (dialect, granules_at_once) in [(Dialect::TfRmm2026_07, true), (Dialect::V2_0Bet3, false)] {
+        let model = model(dialect, 8 * MIB);
+        let counting = Counting::new(&model);
+        let rmm = session(&counting, &model);
+        for calls in [0, 1, 2, 3, 100, 5000, u32::MAX] {
+            let mut left = range(RAM, 3 * MIB);
+            let mut rounds = 0;
+            while !left.is_empty() {
+                let before = counting.total().issued;
+                let rest = rmm.check_memory_some(left, calls).unwrap();
+                assert!(counting.total().issued - before <= u64::from(calls.max(2)));
+                assert!(rest.base() > left.base() && rest.top() == left.top(), "no progress");
+                left = rest;
+                rounds += 1;
+            }
+            let granules = 3 * MIB / PAGE;
+            let expected = granules.div_ceil(u64::from(calls.max(2)));
+            assert_eq!(rounds, if granules_at_once { expected } else { 1 }, "{calls} calls");
+        }
+        // Where it stops, it stops at any budget.
+        let mut left = range(RAM + 7 * MIB, 2 * MIB);
+        let refused = loop {
+            match rmm.check_memory_some(left, 33) {
+                Ok(rest) => left = rest,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(Err(refused), rmm.check_memory(range(RAM + 7 * MIB, 2 * MIB)));
+    }
+}
+
+#[test]
+fn sound_9_an_answer_about_something_else_is_no_progress() {
+    let model = model(Dialect::V2_0Bet3, 8 * MIB);
+    // Tables are told of in units of a GiB; this answer ends before the memory that is asked about.
+    let lie = Fault::Instead([0, RAM + PAGE, 1, 0, 0, 0, 0, 0]);
+    let rule = Rule::command(Command::GptInfo, Dialect::V2_0Bet3);
+    let liar = Injecting::by_rule(&model, rule, lie);
+    let rmm = session(&liar, &model);
+    let refused = rmm.check_memory(range(RAM + MIB, MIB));
+    let Err(TrackingError::Call(Error::Violation { command, violation, value, .. })) = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((command, violation), (Command::GptInfo, Violation::Progress));
+    assert_eq!(value, RAM + PAGE);
+}
