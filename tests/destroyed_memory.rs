@@ -159,7 +159,7 @@ fn what_the_realm_makes_ram_again_is_served_at_no_extra_cost() {
             let event = bench.rec.enter(rmm, Answer::resume()).unwrap();
             let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
             let (asked, rec) = (change.range(), change.rec());
-            bench.realm.set_ripas_to(&mut bench.pool, rec, asked, Ripas::Ram).unwrap();
+            bench.realm.set_ripas_to(&mut bench.pool, rec, asked, Ripas::Ram, u32::MAX).unwrap();
             let event = bench.rec.enter(rmm, change.accept()).unwrap();
             let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
             // Both pages and the rest of the table, each delegated and mapped by two calls: none was spent

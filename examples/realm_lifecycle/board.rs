@@ -119,8 +119,11 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         let what = if change.ripas() == Ripas::Ram { "RAM" } else { "empty" };
         self.tell(&format!("wants {} to be {what}", change.range()));
         let devices = &mut *self.devices;
-        match devices.realm.set_ripas(devices.pool, change.rec(), change.range()) {
-            Ok(()) => Flow::Enter(change.accept()),
+        // What is more than that, the Realm asks for again.
+        const CALLS: u32 = 4096;
+        let (rec, range) = (change.rec(), change.range());
+        match devices.realm.set_ripas(devices.pool, rec, range, CALLS) {
+            Ok(_) => Flow::Enter(change.accept()),
             Err(stopped) => {
                 complain!("RIPAS change stopped at {}: {}", stopped.reached, stopped.error);
                 change.reject().map_or(Flow::Leave, Flow::Enter)

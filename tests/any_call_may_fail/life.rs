@@ -370,8 +370,8 @@ fn first_cpu<P: Platform>(
             Exit::MmioStore(store) => store.complete(),
             Exit::MmioLoad(load) => load.complete(0x55),
             Exit::RipasChange(change) => {
-                match realm.set_ripas(pool, change.rec(), change.range()) {
-                    Ok(()) => change.accept(),
+                match realm.set_ripas(pool, change.rec(), change.range(), u32::MAX) {
+                    Ok(_) => change.accept(),
                     // A change to EMPTY that is accepted is asked for again.
                     Err(_) => change.reject().unwrap_or_else(RipasChange::accept),
                 }

@@ -362,7 +362,7 @@ fn enter<P: Platform>(
         means.answer = match event.exit {
             Exit::RipasChange(change) => {
                 let range = change.range();
-                let changed = realm.set_ripas(means.pool, change.rec(), range);
+                let changed = realm.set_ripas(means.pool, change.rec(), range, u32::MAX);
                 let accepted = changed.is_ok();
                 means.expect(accepted);
                 if change.ripas() == Ripas::Empty {

@@ -1,7 +1,7 @@
 //! Virtual CPUs: entries, exits, answers, and interrupts.
 #![expect(unsafe_code, reason = "exported names")]
 
-use realm_sdk::abi::IpaRange;
+use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, RipasStopped};
 use realm_sdk::host::{Failed, RecName};
 use realm_sdk::rec::exit::PsciRequest;
@@ -111,8 +111,8 @@ fn footprint_set_ripas(
     pool: &mut Pool<'_>,
     rec: RecName,
     range: IpaRange,
-) -> Result<(), RipasStopped> {
-    realm.set_ripas(pool, rec, range)
+) -> Result<Ipa, RipasStopped> {
+    realm.set_ripas(pool, rec, range, 4096)
 }
 
 #[unsafe(no_mangle)]

@@ -110,7 +110,7 @@
 //! # use realm_builder::{New, Realm};
 //! # use rmi_host::{Platform, RecName};
 //! # fn early<P: Platform>(realm: &Realm<'_, '_, P, New>, pool: &mut sro::Pool<'_>, rec: RecName, range: rmi_abi::IpaRange) {
-//! realm.set_ripas(pool, rec, range);
+//! realm.set_ripas(pool, rec, range, 100);
 //! # }
 //! ```
 //!

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use rmi_abi::rtt::Ripas;
+use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Platform, RecName};
 use sro::Pool;
@@ -30,11 +30,19 @@ impl fmt::Display for RipasStopped {
 impl core::error::Error for RipasStopped {}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
-    /// Applies a RIPAS change that a REC asked for, from where the request stands to the end of `range`, which may be short of the request's: the REC is then answered with
-    /// a part. Entries that reach across the ends of the range are split first, with granules from the pool.
+    /// Applies a RIPAS change that a REC asked for, from where the request stands towards the end of `range`, which
+    /// may be short of the request's, with at most `calls` calls to the RMM that change something there. Says up
+    /// to where it is applied: short of the end when the budget is spent. The REC may be answered with a part
+    /// (its Realm asks again for the rest), or the call be repeated from there.
     ///
-    /// Memory stays mapped, also where the RIPAS becomes EMPTY: [`Realm::reclaim`] takes it back. In auxiliary trees it is hidden, as the RMM demands it of memory that becomes EMPTY; where it
-    /// becomes RAM, [`Realm::set_ripas_to`] spares that.
+    /// The Realm chooses the range: all of its protected half, if it likes, which is one call for each leaf table
+    /// with an RMM like TF-RMM.
+    ///
+    /// Entries that reach across the ends of the range are split first, with granules from the pool: that is one
+    /// table a level and end at most, in each tree, which `calls` does not count. Memory stays
+    /// mapped, also where the RIPAS becomes EMPTY: [`Realm::reclaim`] takes it back. In auxiliary trees it is
+    /// hidden, as the RMM demands it of memory that becomes EMPTY; where it becomes RAM,
+    /// [`Realm::set_ripas_to`] spares that.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_RIPAS.
     ///
@@ -46,8 +54,9 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         pool: &mut Pool<'_>,
         rec: RecName,
         range: IpaRange,
-    ) -> Result<(), RipasStopped> {
-        self.set_ripas_to(pool, rec, range, Ripas::Empty)
+        calls: u32,
+    ) -> Result<Ipa, RipasStopped> {
+        self.set_ripas_to(pool, rec, range, Ripas::Empty, calls)
     }
 
     /// As [`Realm::set_ripas`], with the value that the REC asked for. The RMM knows it, too; the host needs it only to leave what auxiliary trees show as it is where memory becomes RAM.
@@ -63,29 +72,47 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         rec: RecName,
         range: IpaRange,
         ripas: Ripas,
-    ) -> Result<(), RipasStopped> {
+        calls: u32,
+    ) -> Result<Ipa, RipasStopped> {
         let stop = |error, reached| RipasStopped { error, reached };
         self.check_change(range).map_err(|error| stop(error, range.base()))?;
         if range.is_empty() {
-            return Ok(());
+            return Ok(range.base());
         }
         let mut held = self.hold(range, |_| Ok(())).map_err(|error| stop(error, range.base()))?;
         self.make(&mut held, pool, plan::edges(self.geometry, range))
             .map_err(|error| stop(error, range.base()))?;
-        if ripas != Ripas::Ram {
-            self.hide_everywhere(range).map_err(|error| stop(error.into(), range.base()))?;
-        }
-        let mut left = range;
-        while !left.is_empty() {
+        let (mut from, mut idle) = (range.base(), 0);
+        for _ in 0..calls {
+            let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(from));
+            if left.is_empty() {
+                break;
+            }
+            // What is shown is hidden table by table, so that a part of the work is done in all trees.
+            let shown = if ripas == Ripas::Ram { None } else { self.first_shown(left) };
+            let table_top = self.table_top(from);
+            if let Some((tree, row)) = shown.filter(|(_, row)| row.range.base() < table_top) {
+                self.hide_row(tree, row, &mut idle).map_err(|error| stop(error.into(), from))?;
+                continue;
+            }
+            let end = shown.map_or(left.top(), |(_, row)| row.range.base());
+            let part = IpaRange::new(from, end).unwrap_or(left);
             let top = self
                 .rmm
-                .rtt_set_ripas(&self.rd, rec, left)
-                .inspect_err(|error| self.doubt_hidden(error, left))
-                .map_err(|error| stop(error.into(), left.base()))?;
+                .rtt_set_ripas(&self.rd, rec, part)
+                .inspect_err(|error| self.doubt_hidden(error, part))
+                .map_err(|error| stop(error.into(), from))?;
             // What the RMM has changed is not DESTROYED.
-            self.trust_ripas(left.base(), top);
-            left = IpaRange::new(top, left.top()).unwrap_or(IpaRange::empty(top));
+            self.trust_ripas(from, top);
+            from = top;
         }
-        Ok(())
+        Ok(from)
+    }
+
+    /// Where the table ends that the walk to `from` ends in.
+    fn table_top(&self, from: Ipa) -> Ipa {
+        let level = self.shadow.lock().walk(from, Level::L3).map_or(Level::L3, |at| at.level);
+        let table = level.table_bytes();
+        from.align_down(table).checked_add(table).unwrap_or(from)
     }
 }

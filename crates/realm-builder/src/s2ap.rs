@@ -32,8 +32,14 @@ impl fmt::Display for S2apStopped {
 impl core::error::Error for S2apStopped {}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
-    /// Applies a change of permissions that a REC asked for, from where the request stands to the end of `range`, which may be short of the request's. Says up to where the permissions are changed, and
-    /// in which tree. Entries that reach across the ends of the range are split first, with granules from the pool.
+    /// Applies a change of permissions that a REC asked for, from where the request stands towards the end of
+    /// `range`, which may be short of the request's, with at most `calls` calls to the RMM that change something
+    /// there. Says up to where the permissions are changed, and in which tree: short of the end when the budget
+    /// is spent. The REC may be answered with a part (its Realm asks again for the rest), or the call be repeated
+    /// from there. The Realm chooses the range: all of its protected half, if it likes.
+    ///
+    /// Entries that reach across the ends of the range are split first, with granules from the pool: that is one
+    /// table a level and end at most, in each tree, which `calls` does not count.
     ///
     /// With a tree for each plane, the Realm asks for one tree after the other, and which one it is only the RMM knows; so the ends are split in all of them.
     ///
@@ -47,6 +53,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         pool: &mut Pool<'_>,
         rec: RecName,
         range: IpaRange,
+        calls: u32,
     ) -> Result<S2apProgress, S2apStopped> {
         let stop = |error, reached| S2apStopped { error, reached, tree: None };
         self.check_change(range).map_err(|error| stop(error, range.base()))?;
@@ -64,8 +71,11 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
                 .map_err(|error| stop(error, range.base()))?;
         }
         let mut idle = 0;
-        while progress.top < range.top() {
+        for _ in 0..calls {
             let from = progress.top;
+            if from >= range.top() {
+                break;
+            }
             let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(from));
             progress = self.rmm.rtt_set_s2ap(&self.rd, rec, left).map_err(
                 |Halted { error, reached }| S2apStopped {

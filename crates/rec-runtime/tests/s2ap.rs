@@ -59,7 +59,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let unanswered = rec.enter(&rmm, Answer::resume()).unwrap_err();
     assert_eq!(unanswered.error, EnterError::Unanswered);
     let answer = if accept {
-        realm.set_s2ap(&mut pool, change.rec(), change.range()).unwrap();
+        realm.set_s2ap(&mut pool, change.rec(), change.range(), u32::MAX).unwrap();
         change.accept()
     } else {
         change.reject()

@@ -47,6 +47,17 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         row.map_or(Ok(()), |row| self.hide_row(tree, row, idle).map(|_| ()))
     }
 
+    /// The first entries of a range that any auxiliary tree shows, or may: as many as one command hides.
+    pub(crate) fn first_shown(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
+        let trees = {
+            let shadow = self.shadow.lock();
+            shadow.shows_anything().then(|| shadow.aux_trees())
+        };
+        let row = |tree| self.shown(tree, range.base(), range.top());
+        let rows = trees.into_iter().flatten().filter_map(|tree| row(tree).map(|row| (tree, row)));
+        rows.min_by_key(|(_, row)| row.range.base())
+    }
+
     fn shown(&self, tree: AuxTree, from: Ipa, top: Ipa) -> Option<Row> {
         let most = self.at_once(self.shows_by_range());
         self.shown_row(tree, from, top, most)
@@ -69,7 +80,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     /// One command; says up to where nothing of the row is shown any more.
-    fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
+    pub(crate) fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
         let base = row.range.base();
         let by_range = self.shows_by_range();
         let answer = if by_range {

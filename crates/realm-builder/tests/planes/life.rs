@@ -145,11 +145,12 @@ fn run(
             ExitReason::RipasChange => {
                 let range = IpaRange::new(Ipa::new(exit.ripas_base), Ipa::new(exit.ripas_top));
                 let (name, ripas) = (rec.granule().name(), Ripas::from(exit.ripas_value));
-                realm.set_ripas_to(b.pool, name, range.ok()?, ripas).ok()?;
+                realm.set_ripas_to(b.pool, name, range.ok()?, ripas, u32::MAX).ok()?;
             }
             ExitReason::S2apChange => {
                 let range = IpaRange::new(Ipa::new(exit.s2ap_base), Ipa::new(exit.s2ap_top));
-                let progress = realm.set_s2ap(b.pool, rec.granule().name(), range.ok()?).ok()?;
+                let progress =
+                    realm.set_s2ap(b.pool, rec.granule().name(), range.ok()?, u32::MAX).ok()?;
                 assert!(progress.top.raw() == exit.s2ap_top || b.door.has_struck());
             }
             ExitReason::Fiq if pauses == 0 => {

@@ -64,7 +64,7 @@ fn planes_that_share_a_tree() {
         let ending = with_guest(dialect, PlaneTables::Shared, &actions, |realm, b, rec, seen| {
             let (reason, exit) = enter(b, rec).unwrap();
             assert_eq!((reason, asked(&exit)), (ExitReason::S2apChange, middle));
-            let done = realm.set_s2ap(b.pool, rec.granule().name(), middle).unwrap();
+            let done = realm.set_s2ap(b.pool, rec.granule().name(), middle, u32::MAX).unwrap();
             assert_eq!((done.top, done.tree), (middle.top(), 0));
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::Fiq);
             assert_eq!(*seen.lock().unwrap(), [[0, middle.top().raw(), 0, 0]]);
@@ -85,7 +85,7 @@ fn one_tree_after_the_other() {
             for round in 0..3 {
                 let (reason, exit) = enter(b, rec).unwrap();
                 assert_eq!((reason, asked(&exit)), (ExitReason::S2apChange, middle));
-                let done = realm.set_s2ap(b.pool, rec.granule().name(), middle).unwrap();
+                let done = realm.set_s2ap(b.pool, rec.granule().name(), middle, u32::MAX).unwrap();
                 assert_eq!(done.top, middle.top());
                 // Pages that are shown keep their permissions up to date, too.
                 let page = range(RAM + PAGE, PAGE);
@@ -110,9 +110,9 @@ fn a_part_of_what_is_asked_for() {
         let ending = with_guest(dialect, PlaneTables::Shared, &actions, |realm, b, rec, seen| {
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::S2apChange);
             let name = rec.granule().name();
-            realm.set_s2ap(b.pool, name, range(RAM, PAGE)).unwrap();
-            realm.set_s2ap(b.pool, name, range(RAM + PAGE, PAGE)).unwrap();
-            let nothing = realm.set_s2ap(b.pool, name, IpaRange::empty(Ipa::new(RAM)));
+            realm.set_s2ap(b.pool, name, range(RAM, PAGE), u32::MAX).unwrap();
+            realm.set_s2ap(b.pool, name, range(RAM + PAGE, PAGE), u32::MAX).unwrap();
+            let nothing = realm.set_s2ap(b.pool, name, IpaRange::empty(Ipa::new(RAM)), u32::MAX);
             assert_eq!(nothing.unwrap().top.raw(), RAM);
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::Fiq);
             assert_eq!(*seen.lock().unwrap(), [[0, RAM + 2 * PAGE, 0, 0]]);
@@ -130,11 +130,12 @@ fn what_was_not_asked_for_is_refused() {
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::S2apChange);
             let name = rec.granule().name();
             for bad in [range(1 << 39, PAGE), range((1 << 39) - PAGE, 2 * PAGE)] {
-                let stopped = realm.set_s2ap(b.pool, name, bad).unwrap_err();
+                let stopped = realm.set_s2ap(b.pool, name, bad, u32::MAX).unwrap_err();
                 assert!(matches!(stopped.error, BuildError::Region { .. }));
                 assert_eq!((stopped.reached, stopped.tree), (bad.base(), None));
             }
-            let stopped = realm.set_s2ap(b.pool, name, range(RAM + PAGE, PAGE)).unwrap_err();
+            let stopped =
+                realm.set_s2ap(b.pool, name, range(RAM + PAGE, PAGE), u32::MAX).unwrap_err();
             let BuildError::Call(Error::Refused(refusal)) = stopped.error else {
                 panic!("{stopped:?}");
             };

@@ -206,7 +206,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
             let asked = IpaRange::new(Ipa::new(exit.ripas_base), Ipa::new(exit.ripas_top)).unwrap();
             let name = self.rec.granule().name();
             let ripas = Ripas::from(exit.ripas_value);
-            self.realm.set_ripas_to(self.pool, name, asked, ripas).unwrap();
+            let reached = self.realm.set_ripas_to(self.pool, name, asked, ripas, u32::MAX);
+            assert_eq!(reached, Ok(asked.top()));
             assert_eq!(self.enter().0, ExitReason::Fiq);
             let [status, reached, response, ..] = self.saw();
             assert_eq!((status, response), (0, 0));
@@ -296,7 +297,10 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
             assert_eq!(reason, ExitReason::S2apChange);
             assert_eq!((exit.s2ap_base, exit.s2ap_top), (parts.base().raw(), top));
             let name = self.rec.granule().name();
-            assert_eq!(self.realm.set_s2ap(self.pool, name, parts).unwrap().top, parts.top());
+            assert_eq!(
+                self.realm.set_s2ap(self.pool, name, parts, u32::MAX).unwrap().top,
+                parts.top()
+            );
             assert_eq!(self.enter().0, ExitReason::Fiq);
             let [status, reached, response, next, ..] = self.saw();
             assert_eq!((status, response, next == 0), (0, 0, left == 0));

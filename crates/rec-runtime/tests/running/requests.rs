@@ -41,7 +41,7 @@ fn ask(dialect: Dialect, ripas: Ripas, applied: u64, reply: Reply) -> Option<[u6
             assert_eq!(change.can_be_rejected(), ripas == Ripas::Ram);
             if applied > 0 {
                 let part = IpaRange::with_size(RAM, applied).unwrap();
-                realm.set_ripas(bench.pool, change.rec(), part).unwrap();
+                realm.set_ripas(bench.pool, change.rec(), part, u32::MAX).unwrap();
             }
             let answer = match reply {
                 Reply::Accept => Ok(change.accept()),
@@ -146,7 +146,7 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                 let ram = |bench: &mut Bench<'_, '_, '_>, second: &mut Rec, answer| {
                     let exit = bench.enter(second, answer);
                     let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-                    realm.set_ripas(bench.pool, change.rec(), change.range()).unwrap();
+                    realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();
                     change.accept()
                 };
                 let accepted = ram(bench, second, Answer::resume());

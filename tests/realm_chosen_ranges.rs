@@ -1,0 +1,245 @@
+//! Changes that a Realm asks for, of ranges that it chooses: the host makes as many calls as it allows, and the rest later.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+
+use realm_sdk::abi::rtt::{Level, Ripas};
+use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange};
+use realm_sdk::builder::{
+    Active, Content, PlaneTables, Realm, RealmConfig, RecStart, Records, Region, SharedRoom,
+    TableRoom,
+};
+use realm_sdk::host::command::AuxTree;
+use realm_sdk::host::counting::Counting;
+use realm_sdk::host::{
+    Conduit, CountingLedger, Discovered, Host, Machine, Registers, SessionOptions, Undelegated,
+};
+use realm_sdk::rec::{Answer, Exit, Rec};
+use realm_sdk::sro::{Pool, PoolStorage, activate};
+use rmm_model::{Action, GuestCpu, Model, Options};
+
+const PAGE: u64 = 0x1000;
+const MIB: u64 = 1 << 20;
+/// The protected half of a Realm of 48 bits.
+const HALF: u64 = 1 << 47;
+const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+/// An RMM that changes a page in a call, or says so, once it is slow.
+#[derive(Debug)]
+struct Slow<'m> {
+    model: &'m Model,
+    dialect: Dialect,
+    is_slow: bool,
+}
+
+// SAFETY: what is not answered here is answered by the model; no memory changes hands in it.
+#[expect(unsafe_code, reason = "a conduit")]
+unsafe impl Conduit for Slow<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        let is = |command: Command| {
+            command.fid(self.dialect).is_some_and(|fid| u64::from(fid.0) == registers[0])
+        };
+        if self.is_slow && (is(Command::RttSetRipas) || is(Command::RttSetS2ap)) {
+            return [0, registers[3] + PAGE, 0, 0, 0, 0, 0, 0];
+        }
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.model.call(registers) }
+    }
+}
+
+type Door<'m> = Counting<Slow<'m>>;
+type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+
+/// A running Realm, and what it is run with.
+struct Bench<'p> {
+    realm: Realm<'p, 'p, Platform<'p>, Active>,
+    rec: Rec,
+    pool: Pool<'p>,
+    door: &'p Door<'p>,
+    dialect: Dialect,
+    /// X0 to X2 after each of the guest's calls.
+    seen: Arc<Mutex<Vec<[u64; 3]>>>,
+}
+
+impl Bench<'_> {
+    fn issued(&self, command: Command) -> u64 {
+        self.door.counts(command, self.dialect).issued
+    }
+}
+
+/// The guest asks for each of these, and turns itself off.
+fn with_realm(
+    dialect: Dialect,
+    is_slow: bool,
+    asks: Vec<Action>,
+    act: impl FnOnce(&mut Bench<'_>),
+) {
+    let mut options = Options::new(dialect);
+    options.features[3] = 3 | 1 << 4 | 1 << 6;
+    let model = Model::new(options).unwrap();
+    let door = Counting::new(Slow { model: &model, dialect, is_slow });
+    let ledger = CountingLedger::new();
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(256 * PAGE).unwrap()).unwrap();
+    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let mut session = SessionOptions::default();
+    session.dialect = Some(dialect);
+    let found = Discovered::probe(platform, session).unwrap();
+    let rmm = activate(found, &mut pool).unwrap().rmm;
+    let mut config = RealmConfig::new(48);
+    config.num_aux_planes = 1;
+    config.plane_tables = Some(PlaneTables::PerPlane);
+    let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(256).collect();
+    let mut shared: [SharedRoom; 1] = [None];
+    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
+    // 4 MiB of pages in tables of their own, and 28 MiB of tables after that.
+    let _unaligned = memory.take_front(PAGE).map(Undelegated::into_raw);
+    let ram = memory.take_front(4 * MIB).unwrap();
+    realm.make_tables(&mut pool, range(0, 32 * MIB), Level::L3).unwrap();
+    let mut regions = [Region::new(Ipa::new(0), ram, Content::Unspecified)];
+    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
+    let object = realm.create_rec(&mut pool, &start).unwrap();
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (told, mut asks, mut first) = (Arc::clone(&seen), asks.into_iter(), true);
+    let guest = move |cpu: &GuestCpu| {
+        if !std::mem::replace(&mut first, false) {
+            told.lock().unwrap().push([cpu.x[0], cpu.x[1], cpu.x[2]]);
+        }
+        asks.next().unwrap_or(Action::psci_system_off())
+    };
+    model.set_guest(realm.rd().pa(), 0, Box::new(guest));
+    let realm = realm.activate().unwrap();
+    let rec = Rec::new(object, memory.take_front(PAGE).unwrap(), realm.geometry());
+    let mut bench = Bench { realm, rec, pool, door: &door, dialect, seen };
+    act(&mut bench);
+    let Bench { realm, rec, mut pool, .. } = bench;
+    assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
+}
+
+/// What the Realm asks for is the whole half, and the RMM changes a page in a call: 2^35 calls, if nobody counts.
+#[test]
+fn sound_9_a_realm_does_not_keep_its_host_busy_with_ripas() {
+    for dialect in DIALECTS {
+        let all = Action::ipa_state_set(Ipa::new(0), Ipa::new(HALF), Ripas::Ram, 1);
+        with_realm(dialect, true, vec![all], |bench| {
+            let event = bench.rec.enter(bench.realm.rmm(), Answer::resume()).unwrap();
+            let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
+            assert_eq!(change.range(), range(0, HALF));
+            let mut from = 0;
+            for calls in [0, 1, 1000, 0, 7] {
+                let before = bench.door.total().issued;
+                let left = range(from, HALF - from);
+                let (pool, rec) = (&mut bench.pool, change.rec());
+                let reached = bench.realm.set_ripas_to(pool, rec, left, Ripas::Ram, calls).unwrap();
+                from += u64::from(calls) * PAGE;
+                assert_eq!(reached, Ipa::new(from));
+                assert_eq!(bench.door.total().issued - before, u64::from(calls));
+            }
+            // It is refused what it was not given; for the RMM nothing was changed.
+            let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
+            assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+        });
+    }
+}
+
+#[test]
+fn sound_9_a_realm_does_not_keep_its_host_busy_with_permissions() {
+    for dialect in DIALECTS {
+        let all = Action::mem_set_perm_index(Ipa::new(0), Ipa::new(HALF), 1, 0);
+        with_realm(dialect, true, vec![all], |bench| {
+            let event = bench.rec.enter(bench.realm.rmm(), Answer::resume()).unwrap();
+            let Exit::S2apChange(change) = event.exit else { panic!("{:?}", event.exit) };
+            assert_eq!(change.range(), range(0, HALF));
+            let mut from = 0;
+            for calls in [0, 1, 1000, 0, 7] {
+                let before = bench.issued(Command::RttSetS2ap);
+                let left = range(from, HALF - from);
+                let done =
+                    bench.realm.set_s2ap(&mut bench.pool, change.rec(), left, calls).unwrap();
+                from += u64::from(calls) * PAGE;
+                assert_eq!(done.top, Ipa::new(from));
+                assert_eq!(bench.issued(Command::RttSetS2ap) - before, u64::from(calls));
+            }
+            let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
+            assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+        });
+    }
+}
+
+/// The Realm is told how far the host came, and asks for the rest.
+#[test]
+fn sound_9_what_is_changed_in_parts_is_changed() {
+    let whole = range(0, 32 * MIB);
+    for dialect in DIALECTS {
+        // One table in a call: 16 calls, of which 5 are made for each exit.
+        let ask = |base: u64| Action::ipa_state_set(Ipa::new(base), whole.top(), Ripas::Ram, 1);
+        let asks = [0, 10 * MIB, 20 * MIB, 30 * MIB].map(ask).to_vec();
+        with_realm(dialect, false, asks, |bench| {
+            let mut answer = Answer::resume();
+            for part in 1..=4 {
+                let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
+                let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
+                let before = bench.issued(Command::RttSetRipas);
+                let (pool, asked) = (&mut bench.pool, change.range());
+                let reached = bench.realm.set_ripas(pool, change.rec(), asked, 5).unwrap();
+                assert_eq!(reached.raw(), (part * 10 * MIB).min(32 * MIB));
+                assert!(bench.issued(Command::RttSetRipas) - before <= 5);
+                answer = change.accept();
+            }
+            let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
+            assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+            let reached =
+                bench.seen.lock().unwrap().iter().map(|x| (x[0], x[1])).collect::<Vec<_>>();
+            assert_eq!(reached, [10, 20, 30, 32].map(|mib| (0, mib * MIB)));
+        });
+    }
+}
+
+/// What auxiliary trees show is hidden within the budget, too.
+#[test]
+fn sound_9_hiding_is_within_the_budget() {
+    let commands = [Command::RttSetRipas, Command::RttAuxUnmapProtected, Command::RttAuxProtUnmap];
+    for dialect in DIALECTS {
+        let ask = Action::ipa_state_set(Ipa::new(0), Ipa::new(4 * MIB), Ripas::Empty, 1);
+        with_realm(dialect, false, vec![ask], |bench| {
+            let (tree, shown) = (AuxTree::new(1).unwrap(), range(0, 4 * MIB));
+            let shown = bench.realm.map_plane(&mut bench.pool, tree, shown).unwrap();
+            assert_eq!(shown.bytes, 4 * MIB);
+            let event = bench.rec.enter(bench.realm.rmm(), Answer::resume()).unwrap();
+            let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
+            let (mut from, mut rounds) = (0, 0);
+            while from < 4 * MIB {
+                let before = bench.door.total().issued;
+                let left = range(from, 4 * MIB - from);
+                let reached =
+                    bench.realm.set_ripas(&mut bench.pool, change.rec(), left, 100).unwrap();
+                assert!(bench.door.total().issued - before <= 100);
+                from = reached.raw();
+                rounds += 1;
+                assert!(rounds <= 12, "no end to it");
+            }
+            let counts = commands.map(|command| bench.issued(command));
+            // By the entry, or by the table; the RIPAS by the table.
+            let expected = if dialect == DIALECTS[0] { [2, 1024, 0] } else { [2, 0, 2] };
+            assert_eq!(counts, expected);
+            let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
+            assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+            assert_eq!(bench.seen.lock().unwrap()[0][..2], [0, 4 * MIB]);
+        });
+    }
+}
