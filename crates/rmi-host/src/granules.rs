@@ -206,6 +206,29 @@ pub fn leaked() -> u64 {
     LEAKED.load(Ordering::Relaxed)
 }
 
+/// Granules of 4 KiB of host memory whose token was dropped, in this process or image.
+static DROPPED_HOST: AtomicU64 = AtomicU64::new(0);
+
+/// How many 4 KiB of host memory no token stands for any more because it was dropped, not [given up](Undelegated::into_raw), since the start, over all sessions.
+///
+/// The memory is the host's, and nothing of the SDK refers to it: it is lost only to an embedder that has no other record of it. That happens when a function of the embedder's panics which
+/// was handed the memory, or while a command had some at hand.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmm_model::{Model, Options};
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// let before = rmi_host::dropped_host_granules();
+/// drop(memory.take_front(0x3000).expect("1 GiB"));
+/// assert_eq!(rmi_host::dropped_host_granules() - before, 3);
+/// # Ok::<(), rmm_model::OptionsError>(())
+/// ```
+#[must_use]
+pub fn dropped_host_granules() -> u64 {
+    DROPPED_HOST.load(Ordering::Relaxed)
+}
+
 /// Host memory that no token stands for any more although something else may reach it: counted as [`leaked`].
 pub(crate) fn leak(memory: Undelegated) {
     drop(memory.into_delegated());
@@ -434,8 +457,9 @@ impl<H: Hand> Granules<H> {
 
 impl<H: Hand> Drop for Granules<H> {
     fn drop(&mut self) {
-        if <H as sealed::Hand>::RMM_OWNED && !self.is_empty() {
-            LEAKED.fetch_add(self.bytes() / MIN_GRANULE, Ordering::Relaxed);
+        if !self.is_empty() {
+            let count = if <H as sealed::Hand>::RMM_OWNED { &LEAKED } else { &DROPPED_HOST };
+            count.fetch_add(self.bytes() / MIN_GRANULE, Ordering::Relaxed);
         }
     }
 }

@@ -103,7 +103,9 @@ pub use command::{Halted, MapList, Rd, RecGranule, RecName, SharedMemory};
 pub use conduit::{Conduit, Registers, Simulated};
 pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};
-pub use granules::{Cell, Delegated, InUse, LentToRmm, Machine, Undelegated, leaked};
+pub use granules::{
+    Cell, Delegated, InUse, LentToRmm, Machine, Undelegated, dropped_host_granules, leaked,
+};
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
 #[cfg(feature = "alloc")]
 pub use ledger::{Ownership, OwnershipMap};

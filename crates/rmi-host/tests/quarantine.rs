@@ -1,5 +1,6 @@
 //! Memory that the RMM would not give back, and then would.
 #![cfg(feature = "alloc")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -173,6 +173,7 @@ fn realm(rmm: &Rmm<Platform<'_>>, memory: &mut Undelegated) -> Rd {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "slow")]
 fn sound_1_shared_memory_is_the_realms_before_a_layer_panics() {
     let _turn = one_at_a_time();
     let model = model();

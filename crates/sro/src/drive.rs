@@ -46,7 +46,7 @@
 use rmi_abi::Command;
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
 use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Free, Granules, Host};
+use rmi_host::granules::{Free, Granules, Host, Undelegated};
 use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
 use crate::donated::{Donated, Recorded};
@@ -92,6 +92,8 @@ pub fn drive<P: Platform>(
         Advance::Failed(error) => return Err(error),
         Advance::Again(operation) => operation,
     };
+    // It may be gone since an offer of it was interrupted.
+    pool.renew_list();
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
     for _ in 0..rmm.patience().steps {
         let step = match operation.next() {
@@ -284,18 +286,17 @@ impl<P: Platform> Driver<'_, '_, P> {
 
     /// Takes memory back into the pool.
     fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
-        // The page for the list is lent out of the pool while the pool takes memory in.
-        let mut list = core::mem::take(self.pool.pages().list);
-        let command = operation.command();
-        let (rmm, pool) = (self.rmm, &mut *self.pool);
-        let outcome = operation.reclaim(&mut list, self.donated, &mut |returned| match returned {
+        let mut lent = LentList::of(self.pool);
+        let LentList { pool, list } = &mut lent;
+        let (rmm, command) = (self.rmm, operation.command());
+        let outcome = operation.reclaim(list, self.donated, &mut |returned| match returned {
             Returned::Delegated(memory) => pool.put_back(rmm, memory),
             Returned::Undelegated(memory) => pool.restore(rmm, memory),
             Returned::Claimed(memory) => {
                 pool.recover(rmm, memory, QuarantineReason::NotReclaimed { command });
             }
         });
-        *self.pool.pages().list = list;
+        drop(lent);
         match outcome {
             Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
             Ok(Reclaim::Given(_)) => self.idle = 0,
@@ -308,6 +309,25 @@ impl<P: Platform> Driver<'_, '_, P> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+}
+
+/// A pool whose page for address lists is lent out while the pool takes memory in. It goes back with this, also when code of the embedder panics.
+struct LentList<'p, 'm> {
+    pool: &'p mut Pool<'m>,
+    list: Undelegated,
+}
+
+impl<'p, 'm> LentList<'p, 'm> {
+    fn of(pool: &'p mut Pool<'m>) -> Self {
+        let list = core::mem::take(pool.pages().list);
+        Self { pool, list }
+    }
+}
+
+impl Drop for LentList<'_, '_> {
+    fn drop(&mut self) {
+        *self.pool.pages().list = self.list.take();
     }
 }
 

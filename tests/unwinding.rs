@@ -1,0 +1,481 @@
+//! Code of the embedder panics at any point of any operation on random Realms, and the program goes on: no token of host memory for what the RMM or a Realm has, none twice, nothing claimed for good,
+//! and what is lost is counted. The model says whose each granule really is.
+//!
+//! `REALM_SDK_UNWIND_CASES` is the number of Realms, `REALM_SDK_UNWIND_SEED` the first of their seeds.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests, and panics on purpose")]
+#![expect(unsafe_code, reason = "a conduit and an access that pass promises on")]
+
+use std::cell::Cell;
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::abi::rtt::{Level, RttEntryState};
+use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
+use realm_sdk::builder::{
+    Active, BuildError, Content, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Region,
+};
+use realm_sdk::host::command::SharedAccess;
+use realm_sdk::host::granules::Host as HostHand;
+use realm_sdk::host::tracing::Tracing;
+use realm_sdk::host::{
+    AccessFault, Conduit, Discovered, Host, HostAccess, Ledger, LedgerEvent, Machine, Patience,
+    Platform, Quarantine, QuarantineShelf, Quarantined, Registers, Rmm, SessionOptions,
+    Undelegated, dropped_host_granules, leaked,
+};
+use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
+use rmm_model::{GranuleState, Model, Options};
+
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 0x20_0000;
+const DRAM: u64 = 16 << 20;
+const RAM: u64 = 0x4000_0000;
+/// Where memory is shared.
+const SHARED: u64 = 1 << 35;
+
+thread_local! {
+    /// Turns of the embedder's code up to the one that panics; 0 for never.
+    static FUSE: Cell<u64> = const { Cell::new(0) };
+    /// Panics so far.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+const ON_PURPOSE: &str = "a panic on purpose";
+
+/// A turn of the embedder's code.
+fn turn() {
+    let left = FUSE.get();
+    FUSE.set(left.saturating_sub(1));
+    if left == 1 {
+        PANICS.set(PANICS.get() + 1);
+        panic!("{ON_PURPOSE}");
+    }
+}
+
+/// Conduit, memory, ledger and quarantine of the embedder, each of which may panic before it does its work and after.
+struct Embedder<'m> {
+    model: &'m Model,
+    shelf: QuarantineShelf<256>,
+}
+
+// SAFETY: the answers are the model's.
+unsafe impl Conduit for Embedder<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        turn();
+        // SAFETY: the caller's promise is passed on unchanged.
+        let answer = unsafe { self.model.call(registers) };
+        turn();
+        answer
+    }
+}
+
+// SAFETY: the memory is the model's.
+unsafe impl HostAccess for Embedder<'_> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        turn();
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.model.read(at, into) }
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        turn();
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.model.write(at, from) }
+    }
+}
+
+impl Ledger for Embedder<'_> {
+    fn record(&self, _: LedgerEvent, _: PaRange) {
+        turn();
+    }
+}
+
+impl Quarantine for Embedder<'_> {
+    fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        turn();
+        let put = self.shelf.put(quarantined);
+        turn();
+        put
+    }
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+
+/// What the embedder keeps.
+struct Life {
+    random: Random,
+    heap: Heap,
+}
+
+impl Life {
+    /// Does something that may panic on purpose; `None` if it does.
+    fn attempt<T>(&mut self, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
+        self.attempt_one_in(1, body)
+    }
+
+    /// As [`Life::attempt`], for something without which there is little to do: it panics less often.
+    fn attempt_one_in<T>(&mut self, n: u64, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
+        // Early turns and late ones alike.
+        let reach = 1 << self.random.below(9);
+        let armed = self.random.one_in(n) && !self.random.one_in(3);
+        let turns = if armed { 1 + self.random.below(reach) } else { 0 };
+        FUSE.set(turns);
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut self.heap)));
+        FUSE.set(0);
+        match outcome {
+            Ok(done) => Some(done),
+            Err(panic) => {
+                let said = panic.downcast_ref::<String>().map_or("?", String::as_str);
+                assert_eq!(said, ON_PURPOSE);
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: u64, alignment: u64) -> Undelegated {
+        self.heap.take(bytes, alignment).unwrap_or_default()
+    }
+
+    fn pages(&mut self, base: u64) -> IpaRange {
+        let first = self.random.below(6);
+        let pages = 1 + self.random.below(6);
+        IpaRange::with_size(Ipa::new(base + first * PAGE), pages * PAGE).unwrap()
+    }
+}
+
+/// Memory comes home.
+fn home(heap: &mut Heap) -> impl FnMut(Undelegated) {
+    move |memory| {
+        turn();
+        heap.insert(memory).unwrap();
+    }
+}
+
+fn options(random: &mut Random) -> Options {
+    let dialect = if random.one_in(2) { Dialect::TfRmm2026_07 } else { Dialect::V2_0Bet3 };
+    let mut options = Options::new(dialect);
+    options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
+    if !random.one_in(3) {
+        options = options.range_capable();
+    }
+    let some = |random: &mut Random| NonZeroU32::new(u32::try_from(random.below(5)).unwrap());
+    (options.busy_every, options.yield_every) = (some(random), some(random));
+    options.busy_every = options.busy_every.filter(|every| every.get() > 1);
+    options.can_cancel = random.one_in(2);
+    options.contiguous_donations = random.one_in(3);
+    options.realm_create_donates = u16::try_from(random.below(2) * 4).unwrap();
+    if dialect == Dialect::V2_0Bet3 {
+        options.rmm_activate_donates = u16::try_from(random.below(2) * 4).unwrap();
+    }
+    options
+}
+
+/// One Realm, from the first call to the last. Says whether anything panicked.
+fn live(seed: u64) -> bool {
+    let mut random = Random(seed);
+    let model = Model::new(options(&mut random)).unwrap();
+    let embedder = Embedder { model: &model, shelf: QuarantineShelf::new() };
+    let whole = model.take_memory();
+    let range = whole.range();
+    let mut heap = Heap::new((0..512).map(|_| Undelegated::empty()).collect());
+    heap.insert(whole).unwrap();
+    let mut life = Life { random, heap };
+    let before = (leaked(), dropped_host_granules(), PANICS.get());
+    let mut reached = Vec::new();
+    let donated = {
+        let mut places = PoolStorage::<128>::new();
+        let mut pool = Pool::new(&mut places, life.take(Pool::PAGES, PAGE)).unwrap();
+        pool.add(life.take(96 * PAGE, 16 * PAGE)).unwrap();
+        let donated = session(&model, &embedder, &mut life, &mut pool, &mut reached);
+        pool.drain_host(&mut |memory| life.heap.insert(memory).unwrap());
+        donated
+    };
+
+    // None twice, and none that the RMM or a Realm has.
+    let mut known: Vec<PaRange> = life.heap.iter().collect();
+    for range in &known {
+        let states = (range.base().raw()..range.top().raw()).step_by(0x1000);
+        for pa in states.map(Pa::new) {
+            let state = model.granule_state(pa);
+            assert_eq!(state, Some(GranuleState::Undelegated), "seed {seed}: a token for {pa}");
+            assert!(!reached.contains(&pa), "seed {seed}: a Realm reaches {pa}");
+        }
+    }
+    embedder.shelf.for_each(|range, _| known.push(range));
+    known.sort();
+    for (one, next) in known.iter().zip(known.iter().skip(1)) {
+        assert!(one.top() <= next.base(), "seed {seed}: twice: {one} and {next}");
+    }
+    // What is lost is counted.
+    let here: u64 = known.iter().map(|range| range.bytes() / MIN_GRANULE).sum();
+    let counted = (leaked() - before.0) + (dropped_host_granules() - before.1);
+    let lost = range.bytes() / MIN_GRANULE - here;
+    assert_eq!(lost, counted, "seed {seed}: {lost} granules are lost and {counted} are counted");
+    let panicked = PANICS.get() != before.2;
+    // The RMM keeps what it was given to become active.
+    assert!(panicked || lost == donated, "seed {seed}: {lost} granules are lost without a panic");
+    panicked
+}
+
+/// Says how many granules the RMM was given to become active.
+fn session(
+    model: &Model,
+    embedder: &Embedder<'_>,
+    life: &mut Life,
+    pool: &mut Pool<'_>,
+    reached: &mut Vec<Pa>,
+) -> u64 {
+    let dialect = model.options().dialect;
+    // The sink of a trace is called after each call.
+    let traced = Tracing::new(embedder, |_: core::fmt::Arguments<'_>| turn(), dialect);
+    let platform = Host::new(traced, embedder)
+        .with_ledger(embedder)
+        .with_quarantine(embedder)
+        .with_relax(turn);
+    let mut options = SessionOptions::default();
+    options.patience =
+        Patience { busy: 20, blocked: 20, steps: 200, contended: 20, ..Patience::default() };
+    let opened = life.attempt_one_in(8, |_| {
+        let mut found = Discovered::probe(platform, options).ok()?;
+        found.configure(pool.pages().page).ok()?;
+        activate(found, pool).ok()
+    });
+    let Some(Some(activated)) = opened else { return 0 };
+    let (rmm, donated) = (activated.rmm, activated.donated.bytes() / MIN_GRANULE);
+    realm(model, &rmm, life, pool, reached);
+    let _ = life.attempt(|_| pool.undelegate(&rmm));
+    let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, home(heap)));
+    // What the pool lends out comes back to it; but where an operation cannot be cancelled, the page of the list may have been offered to the RMM.
+    let (offers, pages) = (!model.options().can_cancel, pool.pages());
+    assert!(pages.page.bytes() == PAGE && (offers || pages.list.bytes() == PAGE));
+    // Undisturbed, so that what is left is what was lost.
+    pool.undelegate(&rmm);
+    embedder.shelf.retry(&rmm, |memory| life.heap.insert(memory).unwrap());
+    donated
+}
+
+fn realm<P: Platform>(
+    model: &Model,
+    rmm: &Rmm<P>,
+    life: &mut Life,
+    pool: &mut Pool<'_>,
+    reached: &mut Vec<Pa>,
+) {
+    let mut storage = RealmStorage::<48, 48>::new();
+    let config = RealmConfig::new(36);
+    let Some(Ok(mut realm)) =
+        life.attempt_one_in(6, |_| Realm::create(rmm, &config, &mut storage, pool))
+    else {
+        return;
+    };
+    let rd = realm.rd().pa();
+    let image = [0xa5; 0x2800];
+    let mut regions = [
+        Region::new(Ipa::new(RAM), life.take(4 * PAGE, PAGE), Content::Measured(&image)),
+        Region::new(Ipa::new(RAM + BLOCK), life.take(BLOCK, BLOCK), Content::Unspecified),
+    ];
+    let _ = life.attempt(|_| realm.populate(pool, &mut regions, &mut |_| turn()));
+    for region in regions {
+        life.heap.insert(region.into_memory()).unwrap();
+    }
+    let mut recs = Vec::new();
+    let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
+    if let Some(Ok(rec)) = life.attempt(|_| realm.create_rec(pool, &start)) {
+        recs.push(rec);
+    }
+    match life.attempt_one_in(6, |_| realm.activate()) {
+        Some(Ok(realm)) => {
+            change(&realm, life, pool);
+            end(realm, recs, life, pool);
+        }
+        Some(Err(failed)) => end(failed.kept, recs, life, pool),
+        None => {}
+    }
+    *reached = reachable(model, rd);
+}
+
+/// Where protected addresses are when they are shared.
+fn private_alias(range: IpaRange) -> IpaRange {
+    IpaRange::with_size(Ipa::new(range.base().raw() | SHARED), range.bytes()).unwrap()
+}
+
+/// Changes the Realm's memory, in any order; then nothing is claimed.
+fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: &mut Pool<'_>) {
+    for _ in 0..4 + life.random.below(24) {
+        let private = life.pages(RAM + 2 * BLOCK);
+        let shared = life.pages(SHARED);
+        match life.random.below(13) {
+            0 | 1 => {
+                let mut memory = life.take(private.bytes(), PAGE);
+                let mapped = life.attempt(|_| realm.map(pool, private.base(), memory.take()));
+                if let Some(Err(failed)) = mapped {
+                    life.heap.insert(failed.kept).unwrap();
+                }
+            }
+            2 | 3 => {
+                let mut memory = life.take(shared.bytes(), PAGE);
+                let access = SharedAccess::MEMORY;
+                let given =
+                    life.attempt(|_| realm.share(pool, shared.base(), memory.take(), access));
+                if let Some(Err(failed)) = given {
+                    life.heap.insert(failed.host).unwrap();
+                }
+            }
+            4 => {
+                let _ = life.attempt(|heap| realm.reclaim(pool, private, &mut home(heap)).is_ok());
+            }
+            5 => {
+                let _ = life.attempt(|heap| realm.unshare(pool, shared, &mut home(heap)).is_ok());
+            }
+            6 => {
+                let access = SharedAccess::MEMORY;
+                let _ = life.attempt(|heap| {
+                    realm.convert_to_shared(pool, private, access, &mut home(heap)).is_ok()
+                });
+            }
+            7 => {
+                let window = IpaRange::with_size(Ipa::new(RAM + 2 * BLOCK), BLOCK).unwrap();
+                let _ = life.attempt(|heap| {
+                    // One heap for both: what is supplied is taken beforehand.
+                    let mut stock: Vec<_> = (0..3).filter_map(|_| heap.take(PAGE, PAGE)).collect();
+                    let mut supply = |_| {
+                        turn();
+                        stock.pop()
+                    };
+                    let page = private.base();
+                    let served =
+                        realm.serve_fault(pool, page, window, &mut supply, &mut home(heap)).is_ok();
+                    for memory in stock {
+                        heap.insert(memory).unwrap();
+                    }
+                    served
+                });
+            }
+            8 => {
+                let _ = life.attempt(|heap| {
+                    realm.convert_to_private(pool, private, &mut home(heap)).is_ok()
+                });
+            }
+            9 => {
+                // Some of the machine's memory is to leave it.
+                let bytes = 16 * PAGE;
+                let base = 0x8000_0000 + life.random.below(DRAM / bytes) * bytes;
+                let leaving = PaRange::with_size(Pa::new(base), bytes).unwrap();
+                let _ = life.attempt(|heap| realm.evacuate(pool, leaving, &mut home(heap)).is_ok());
+            }
+            10 => {
+                let mut crumbs: Vec<_> = (0..4).map(|_| life.take(PAGE, PAGE)).collect();
+                let _ = life
+                    .attempt(|_| realm.map_scattered(pool, private.base(), &mut crumbs).is_ok());
+                for memory in crumbs {
+                    life.heap.insert(memory).unwrap();
+                }
+            }
+            11 => {
+                let access = SharedAccess::MEMORY;
+                let _ = life
+                    .attempt(|heap| realm.reshare(pool, shared, access, &mut home(heap)).is_ok());
+            }
+            _ => {
+                let block = IpaRange::with_size(Ipa::new(RAM + BLOCK), BLOCK).unwrap();
+                let page = IpaRange::with_size(block.base(), PAGE).unwrap();
+                let policy = FoldPolicy::BlocksAndVoid;
+                let _ = life.attempt(|_| realm.make_tables(pool, page, Level::L3).is_ok());
+                let _ = life.attempt(|_| realm.fold(pool, block, policy).is_ok());
+            }
+        }
+    }
+    // Whatever panicked, every part of the Realm can be worked on.
+    let heap = &mut life.heap;
+    let mut insert = |memory| heap.insert(memory).unwrap();
+    let everything = IpaRange::with_size(Ipa::new(RAM), 4 * BLOCK).unwrap();
+    let reclaimed = realm.reclaim(pool, everything, &mut insert);
+    assert!(!matches!(reclaimed, Err(BuildError::Contended { .. })), "{reclaimed:?}");
+    for range in [SHARED, RAM + 2 * BLOCK].map(|base| {
+        let range = IpaRange::with_size(Ipa::new(base), 16 * PAGE).unwrap();
+        if base == SHARED { range } else { private_alias(range) }
+    }) {
+        let unshared = realm.unshare(pool, range, &mut insert);
+        assert!(!matches!(unshared, Err(BuildError::Contended { .. })), "{unshared:?}");
+    }
+}
+
+/// The end of a Realm in any state: sometimes it panics, too.
+fn end<P: Platform, S>(
+    realm: Realm<'_, '_, P, S>,
+    recs: Vec<RecObject>,
+    life: &mut Life,
+    pool: &mut Pool<'_>,
+) {
+    if life.random.one_in(3) {
+        let _ = life.attempt(|heap| realm.tear_down(recs, pool, &mut home(heap)));
+    } else {
+        realm.tear_down(recs, pool, &mut |memory| life.heap.insert(memory).unwrap());
+    }
+}
+
+/// Host memory that the Realm at `rd` still reaches, at the addresses where any is ever shared; nothing if there is no Realm any more.
+fn reachable(model: &Model, rd: Pa) -> Vec<Pa> {
+    let fid = Command::RttReadEntry.fid(model.options().dialect).unwrap();
+    let level = Level::L3;
+    let places = [SHARED, SHARED | (RAM + 2 * BLOCK)];
+    let pages = places.into_iter().flat_map(|base| (0..16).map(move |page| base + page * PAGE));
+    let read = |ipa| {
+        let registers = [fid.0.into(), rd.raw(), ipa, level.to_register(), 0, 0, 0, 0];
+        // SAFETY: the command names no memory of the host, and the model is at rest.
+        unsafe { model.call(registers) }
+    };
+    let mapped = |[x0, level, state, desc, ..]: Registers| {
+        let found = Level::from_register(level) == Some(Level::L3)
+            && u8::try_from(state).map(RttEntryState::from) == Ok(RttEntryState::Data);
+        (x0 == 0 && found).then_some(Pa::new(desc & 0x000f_ffff_ffff_f000))
+    };
+    pages.map(read).filter_map(mapped).collect()
+}
+
+#[test]
+fn sound_1_whatever_panics_memory_is_somebodys_or_counted() {
+    let number = |name, otherwise| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+    };
+    let cases: u64 = number("REALM_SDK_UNWIND_CASES", 150);
+    let seed: u64 = number("REALM_SDK_UNWIND_SEED", 1);
+    // Panics on purpose are no news.
+    let quiet = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<String>().is_none_or(|said| said != ON_PURPOSE) {
+            quiet(info);
+        }
+    }));
+    let panicked = (seed..seed + cases).filter(|seed| live(*seed)).count();
+    println!("{panicked} of {cases} Realms were disturbed");
+    assert!(panicked as u64 > cases / 2);
+}
