@@ -145,3 +145,72 @@ impl fmt::Debug for ListRegister {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+
+    use super::*;
+
+    const TIMER: Intid = Intid::VIRTUAL_TIMER;
+
+    #[test]
+    fn interrupts_have_the_numbers_of_the_architecture() {
+        let valid = [0..=1019, 1056..=1119, 4096..=5119, 8192..=0xff_ffff_u32]
+            .map(|range| range.into_inner());
+        for (first, last) in valid {
+            assert_eq!(Intid::new(first).map(Intid::number), Some(first));
+            assert_eq!(Intid::new(last).map(Intid::number), Some(last));
+            assert_eq!(Intid::new(last + 1), None);
+            assert_eq!(first.checked_sub(1).and_then(Intid::new), None);
+        }
+        let known = [Intid::PMU, TIMER, Intid::PHYSICAL_TIMER];
+        assert_eq!(known.map(Intid::number), [23, 27, 30]);
+    }
+
+    #[test]
+    fn a_pending_interrupt_is_the_register_of_the_architecture() {
+        let register = ListRegister::pending(TIMER, 0xa8);
+        assert_eq!(register.raw(), 0x50a8_0000_0000_001b);
+        assert_eq!(register.with_eoi_maintenance().raw(), 0x50a8_0200_0000_001b);
+        let again = register.with_eoi_maintenance().with_eoi_maintenance();
+        assert_eq!(again, register.with_eoi_maintenance());
+        assert_eq!((register.intid(), register.priority()), (Some(TIMER), 0xa8));
+        let largest = Intid::new(0xff_ffff).unwrap();
+        assert_eq!(ListRegister::pending(largest, 0xff).raw(), 0x50ff_0000_00ff_ffff);
+        assert_eq!((ListRegister::FREE.raw(), ListRegister::FREE.intid()), (0, None));
+    }
+
+    #[test]
+    fn states_follow_the_line() {
+        let pending = ListRegister::pending(TIMER, 0x80);
+        let of =
+            |state: u64| ListRegister::from_raw(pending.raw() & !(3 << 62) | state << 62).unwrap();
+        let states = [State::Inactive, State::Pending, State::Active, State::PendingActive];
+        for (bits, state) in (0..).zip(states) {
+            assert_eq!(of(bits).state(), state);
+        }
+        assert_eq!(of(0), ListRegister::FREE, "an interrupt without a state is none");
+        assert_eq!((of(1).made_pending(), of(2).made_pending()), (of(1), of(3)));
+        assert_eq!((of(1).made_not_pending(), of(3).made_not_pending()), (of(0), of(2)));
+        assert_eq!(of(2).made_not_pending(), of(2));
+    }
+
+    #[test]
+    fn what_an_rmm_refuses_is_not_taken_back() {
+        let pending = ListRegister::pending(TIMER, 0).raw();
+        assert_eq!(ListRegister::from_raw(pending | 1 << 61), None, "HW");
+        assert_eq!(ListRegister::from_raw(pending & !0xff | 1020), None);
+        assert_eq!(ListRegister::from_raw(pending | 1 << 24), None);
+        assert_eq!(ListRegister::from_raw(1 << 61 | 1020), Some(ListRegister::FREE));
+    }
+
+    #[test]
+    fn it_prints_what_it_is() {
+        let register = ListRegister::pending(TIMER, 0x80);
+        assert_eq!(format!("{register:?}"), "27 Pending priority 128");
+        assert_eq!(format!("{:?}", ListRegister::FREE), "free");
+    }
+}
