@@ -198,3 +198,12 @@ fn sound_5_no_number_comes_twice() {
     }
     assert_eq!(seen.len(), 24);
 }
+
+#[test]
+fn errors_say_what_is_wrong() {
+    let texts = [EnterError::Unanswered, EnterError::WrongAnswer, EnterError::Unclear]
+        .map(|error| error.to_string());
+    for (text, word) in texts.iter().zip(["not been answered", "another exit", "earlier entry"]) {
+        assert!(text.contains(word), "{text}");
+    }
+}
