@@ -1,3 +1,11 @@
+// Links of the README to files of the project lead to their pages here.
+//! [ARCHITECTURE.md]: crate::project::architecture
+//! [CHANGELOG.md]: crate::project::changelog
+//! [CONTRIBUTING.md]: crate::project::contributing
+//! [SECURITY.md]: crate::project::security
+//! [Apache License 2.0]: https://www.apache.org/licenses/LICENSE-2.0
+//! [MIT]: https://opensource.org/license/mit
+//!
 #![doc = include_str!("../README.md")]
 //!
 //! # A guided tour
@@ -19,9 +27,51 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[doc(inline)]
 pub use realm_builder as builder;
+#[doc(inline)]
 pub use rec_runtime as rec;
+#[doc(inline)]
 pub use rmi_abi as abi;
+#[doc(inline)]
 pub use rmi_host as host;
+#[doc(inline)]
 pub use sro;
+#[doc(inline)]
 pub use vgic_realm as vgic;
+
+/// The project's pages, as far as they are in its repository beside the README.
+#[cfg(doc)]
+pub mod project {
+    /// What the crates are, what flows between them, and the decisions behind them.
+    ///
+    pub mod architecture {
+        #![doc = include_str!("../ARCHITECTURE.md")]
+    }
+
+    /// What has changed.
+    ///
+    pub mod changelog {
+        #![doc = include_str!("../CHANGELOG.md")]
+    }
+
+    /// How to contribute.
+    ///
+    /// [line protocol]: crate::project::line_protocol
+    ///
+    pub mod contributing {
+        #![doc = include_str!("../CONTRIBUTING.md")]
+    }
+
+    /// The line protocol of a model RMM process.
+    ///
+    pub mod line_protocol {
+        #![doc = include_str!("../docs/model-protocol.md")]
+    }
+
+    /// Who is trusted with what, and how to report a vulnerability.
+    ///
+    pub mod security {
+        #![doc = include_str!("../SECURITY.md")]
+    }
+}

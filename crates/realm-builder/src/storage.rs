@@ -28,6 +28,9 @@ pub struct TableRoom {
     pub(crate) sure: bool,
 }
 
+// What the documentation says.
+const _: () = assert!(size_of::<TableRoom>() < 4096 + 100);
+
 impl TableRoom {
     /// An empty room.
     #[must_use]
@@ -92,6 +95,9 @@ pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
     tables: [TableRoom; TABLES],
     shared: [SharedRoom; SHARED],
 }
+
+// What the documentation says.
+const _: () = assert!(size_of::<SharedRoom>() == 48);
 
 impl<const TABLES: usize, const SHARED: usize> RealmStorage<TABLES, SHARED> {
     /// Empty room.

@@ -1,4 +1,4 @@
-//! Typed commands: one method for each, on [`Channel`](crate::Channel) and therefore on [`Rmm`](crate::Rmm).
+//! Typed commands: one method for each, on [`Channel`] and therefore on [`Rmm`](crate::Rmm).
 //!
 //! # Safety
 //!

@@ -50,7 +50,7 @@
 //!
 //! | Conduit | What it does with a call |
 //! |---|---|
-//! | `smc::SmcConduit`, feature `smc` | makes it |
+//! | `smc::SmcConduit`, feature `smc` on aarch64 | makes it |
 //! | [`counting`] | counts it by command and outcome, with the memory that it moved |
 //! | [`tracing`] | prints it, decoded |
 //! | [`recording`] | writes it down, with the memory that it was about |
@@ -92,7 +92,8 @@ pub mod remote;
 pub mod replay;
 pub mod session;
 mod shared;
-#[cfg(all(feature = "smc", target_arch = "aarch64"))]
+// Documented on every host.
+#[cfg(all(feature = "smc", any(target_arch = "aarch64", doc)))]
 pub mod smc;
 pub mod tracing;
 mod wait;

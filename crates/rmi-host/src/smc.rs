@@ -2,7 +2,8 @@
 //!
 //! What a hypervisor brings: the instruction, its linear map, and the promise that the map holds.
 //!
-//! ```no_run
+#![cfg_attr(target_arch = "aarch64", doc = "```no_run")]
+#![cfg_attr(not(target_arch = "aarch64"), doc = "```ignore")]
 //! use rmi_abi::PaRange;
 //! use rmi_host::linear_map::LinearMap;
 //! use rmi_host::smc::SmcConduit;

@@ -82,12 +82,16 @@ use crate::donated::Donated;
 use crate::operation::Need;
 use crate::set::{GranuleSet, Places};
 
-/// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated memory. 24 bytes a place and kind.
+/// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated
+/// memory, in `N` times 48 bytes.
 #[derive(Debug)]
 pub struct PoolStorage<const N: usize> {
     host: [Undelegated; N],
     free: [Delegated; N],
 }
+
+// What the documentation says.
+const _: () = assert!(size_of::<PoolStorage<10>>() == 10 * 48);
 
 impl<const N: usize> PoolStorage<N> {
     /// Empty places.

@@ -56,7 +56,10 @@ impl OwnershipMap {
         Self { books: Mutex::new(books) }
     }
 
-    /// Shows the books to `read`. They are locked meanwhile: `read` must not call into the session.
+    /// Shows the books to `read`. They are locked meanwhile: `read` must not give commands through a
+    /// session that keeps these books, since a command that moves memory records it here and would
+    /// wait for ever. What gives none, as [`Rmm::memory_removing`](crate::Rmm::memory_removing), may be
+    /// called.
     pub fn with<T>(&self, read: impl FnOnce(&Ownership) -> T) -> T {
         read(&self.books.lock())
     }

@@ -19,6 +19,9 @@ impl<P: Platform> Rmm<P> {
 
     /// To be asked before memory is taken out of the machine: whether the RMM has none of it. `books` are those of the [`OwnershipMap`](crate::OwnershipMap) of this session.
     ///
+    /// Only the books are looked at: no command is given, so this may be called inside
+    /// [`OwnershipMap::with`](crate::OwnershipMap::with). It takes as long as the books have ranges.
+    ///
     /// Memory of running Realms can be taken back; their tables and descriptors, and what was donated, stay where they are as long as the Realms live.
     ///
     /// ```
