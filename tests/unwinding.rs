@@ -1,7 +1,10 @@
-//! Code of the embedder panics at any point of any operation on random Realms, and the program goes on: no token of host memory for what the RMM or a Realm has, none twice, nothing claimed for good,
+//! Code of the embedder panics at any point of any operation on random Realms, and the program goes
+//! on: no token of host memory for what the RMM or a Realm has, none twice, nothing claimed for
+//! good,
 //! and what is lost is counted. The model says whose each granule really is.
 //!
-//! `REALM_SDK_UNWIND_CASES` is the number of Realms, `REALM_SDK_UNWIND_SEED` the first of their seeds.
+//! `REALM_SDK_UNWIND_CASES` is the number of Realms, `REALM_SDK_UNWIND_SEED` the first of their
+//! seeds.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests, and panics on purpose")]
 #![expect(unsafe_code, reason = "a conduit and an access that pass promises on")]
 
@@ -52,7 +55,8 @@ fn turn() {
     }
 }
 
-/// Conduit, memory, ledger and quarantine of the embedder, each of which may panic before it does its work and after.
+/// Conduit, memory, ledger and quarantine of the embedder, each of which may panic before it does
+/// its work and after.
 struct Embedder<'m> {
     model: &'m Model,
     shelf: QuarantineShelf<256>,
@@ -141,7 +145,8 @@ impl Life {
         self.attempt_one_in(1, body)
     }
 
-    /// As [`Life::attempt`], for something without which there is little to do: it panics less often.
+    /// As [`Life::attempt`], for something without which there is little to do: it panics less
+    /// often.
     fn attempt_one_in<T>(&mut self, n: u64, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
         // Early turns and late ones alike.
         let reach = 1 << self.random.below(9);
@@ -273,7 +278,8 @@ fn session(
     realm(model, &rmm, life, pool, reached);
     let _ = life.attempt(|_| pool.undelegate(&rmm));
     let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, home(heap)));
-    // What the pool lends out comes back to it; but where an operation cannot be cancelled, the page of the list may have been offered to the RMM.
+    // What the pool lends out comes back to it; but where an operation cannot be cancelled, the
+    // page of the list may have been offered to the RMM.
     let (offers, pages) = (!model.options().can_cancel, pool.pages());
     assert!(pages.page.bytes() == PAGE && (offers || pages.list.bytes() == PAGE));
     // Undisturbed, so that what is left is what was lost.
@@ -442,7 +448,8 @@ fn end<P: Platform, S>(
     }
 }
 
-/// Host memory that the Realm at `rd` still reaches, at the addresses where any is ever shared; nothing if there is no Realm any more.
+/// Host memory that the Realm at `rd` still reaches, at the addresses where any is ever shared;
+/// nothing if there is no Realm any more.
 fn reachable(model: &Model, rd: Pa) -> Vec<Pa> {
     let fid = Command::RttReadEntry.fid(model.options().dialect).unwrap();
     let level = Level::L3;

@@ -50,9 +50,11 @@ use crate::granules::Machine;
 /// X0 to X7 of one call. No command of any dialect uses a higher register.
 pub type Registers = [u64; 8];
 
-/// What a conduit returns when it has passed a call on and no answer has come: it is open what the RMM did. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer), which is not clean.
+/// What a conduit returns when it has passed a call on and no answer has come: it is open what the
+/// RMM did. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer), which is not clean.
 ///
-/// No RMM answers this: 254 in bits 7:0 of X0 is no status, and bits 63:32 are no SMCCC code. Only X0 is looked at.
+/// No RMM answers this: 254 in bits 7:0 of X0 is no status, and bits 63:32 are no SMCCC code. Only
+/// X0 is looked at.
 ///
 /// A conduit over a connection that breaks after the call:
 ///
@@ -78,7 +80,9 @@ pub type Registers = [u64; 8];
 /// ```
 pub const NO_ANSWER: Registers = [0x6e6f_6e65_0000_00fe, 0, 0, 0, 0, 0, 0, 0];
 
-/// What a conduit returns when it has not passed a call on, and never will: the RMM has not seen it. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer) with `sent` false, which is clean.
+/// What a conduit returns when it has not passed a call on, and never will: the RMM has not seen
+/// it. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer) with `sent` false, which is
+/// clean.
 ///
 /// A conduit that is not certain returns [`NO_ANSWER`].
 pub const NOT_SENT: Registers = [0x6e6f_6e65_0000_00fd, 0, 0, 0, 0, 0, 0, 0];
@@ -99,7 +103,8 @@ pub unsafe trait Conduit {
     /// The machine whose RMM answers.
     fn machine(&self) -> Machine;
 
-    /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left them; [`NO_ANSWER`] or [`NOT_SENT`] when it cannot.
+    /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left
+    /// them; [`NO_ANSWER`] or [`NOT_SENT`] when it cannot.
     ///
     /// The call is made on the CPU that the caller is on. `RMI_REC_ENTER` runs the REC there, with the
     /// virtual interrupts that are in the list registers of that CPU. The SMC instruction cannot do

@@ -142,11 +142,13 @@ impl<P: Platform> Rmm<P> {
         if let Err(error) = self.check_whole(command, &memory) {
             return Err(DelegateFailed { error, delegated, host: memory });
         }
-        // Before the first call: code of the embedder that panics meanwhile leaves no token of host memory for what the RMM may have.
+        // Before the first call: code of the embedder that panics meanwhile leaves no token of host
+        // memory for what the RMM may have.
         let mut memory = memory.into_delegated();
         while !memory.is_empty() {
             let (part, error) = match self.range_step(command, memory.range()) {
-                // `range_step` has checked that the progress lies inside the range, on a granule boundary.
+                // `range_step` has checked that the progress lies inside the range, on a granule
+                // boundary.
                 Ok(bytes) => (memory.take_front(bytes).unwrap_or_default(), None),
                 Err(error) if error.is_clean() => (Delegated::empty(), Some(error)),
                 Err(error) => (memory.take(), Some(error)),

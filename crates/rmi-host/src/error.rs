@@ -253,7 +253,8 @@ pub enum Error {
         command: Command,
         /// What the command was about.
         subject: Subject,
-        /// Whether the call may have reached the RMM. If so, what became of the command is unclear; if not, nothing changed.
+        /// Whether the call may have reached the RMM. If so, what became of the command is unclear;
+        /// if not, nothing changed.
         sent: bool,
     },
     /// A started operation ended in a way that leaves open what was done.

@@ -209,9 +209,11 @@ pub fn leaked() -> u64 {
 /// Granules of 4 KiB of host memory whose token was dropped, in this process or image.
 static DROPPED_HOST: AtomicU64 = AtomicU64::new(0);
 
-/// How many 4 KiB of host memory no token stands for any more because it was dropped, not [given up](Undelegated::into_raw), since the start, over all sessions.
+/// How many 4 KiB of host memory no token stands for any more because it was dropped, not [given
+/// up](Undelegated::into_raw), since the start, over all sessions.
 ///
-/// The memory is the host's, and nothing of the SDK refers to it: it is lost only to an embedder that has no other record of it. That happens when a function of the embedder's panics which
+/// The memory is the host's, and nothing of the SDK refers to it: it is lost only to an embedder
+/// that has no other record of it. That happens when a function of the embedder's panics which
 /// was handed the memory, or while a command had some at hand.
 ///
 /// ```
@@ -229,7 +231,8 @@ pub fn dropped_host_granules() -> u64 {
     DROPPED_HOST.load(Ordering::Relaxed)
 }
 
-/// Host memory that no token stands for any more although something else may reach it: counted as [`leaked`].
+/// Host memory that no token stands for any more although something else may reach it: counted as
+/// [`leaked`].
 pub(crate) fn leak(memory: Undelegated) {
     drop(memory.into_delegated());
 }

@@ -46,7 +46,8 @@ const LARGEST: u64 = 16 << 20;
 
 /// The door to an RMM behind the line protocol, and to the host memory there. Any number of threads may share one; one line is under way at a time.
 ///
-/// A call whose line was sent, if only in part, and that has no answer that makes sense returns [`NO_ANSWER`]: the RMM may have carried it out. From then on calls return [`NOT_SENT`], memory
+/// A call whose line was sent, if only in part, and that has no answer that makes sense returns
+/// [`NO_ANSWER`]: the RMM may have carried it out. From then on calls return [`NOT_SENT`], memory
 /// cannot be reached, and [`Lines::say`] tells why. An other end that never answers is waited for.
 pub struct Lines {
     ends: Mutex<Ends>,

@@ -103,7 +103,8 @@ const _: () = assert!(PAGE as u64 == MIN_GRANULE);
 /// It reads host memory around each call, needs 4 KiB of stack for that, and takes no lock; record to find out, not to keep. It is also the [`HostAccess`] that it reads
 /// through.
 ///
-/// Which memory a call is about follows from its registers and the dialect. In a wrong dialect it is memory of somebody else, so recording calls to anything but a
+/// Which memory a call is about follows from its registers and the dialect. In a wrong dialect it
+/// is memory of somebody else, so recording calls to anything but a
 /// [`Simulated`] machine is unsafe:
 ///
 /// ```compile_fail,E0277
@@ -152,7 +153,8 @@ impl<C, A, S: TraceSink> Recording<C, A, S> {
     ///
     /// # Safety
     ///
-    /// All calls are made in `dialect`: every session over this conduit is opened with that dialect forced
+    /// All calls are made in `dialect`: every session over this conduit is opened with that dialect
+    /// forced
     /// ([`SessionOptions::dialect`](crate::SessionOptions::dialect)).
     pub unsafe fn of_real(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
         Self { promised: true, ..Self::with(inner, access, sink, dialect) }
@@ -234,14 +236,16 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut pages = Pages::of(self.dialect(), &registers);
-        // What the caller owns is memory of the conduit's machine. In a wrong dialect it is other memory that is read, which harms nobody unless the program has it.
+        // What the caller owns is memory of the conduit's machine. In a wrong dialect it is other
+        // memory that is read, which harms nobody unless the program has it.
         let machine = self.access.machine();
         let harmless = self.promised || machine != Machine::REAL;
         if machine != self.inner.machine() || !harmless {
             pages = Pages::default();
         }
         if let Some(region) = pages.reads {
-            // SAFETY: the caller owns what the registers name, holds no reference into it, and shows it to the RMM as host memory; or no pointer of the program reaches it.
+            // SAFETY: the caller owns what the registers name, holds no reference into it, and
+            // shows it to the RMM as host memory; or no pointer of the program reaches it.
             unsafe { self.page(Direction::In, number, region) };
         }
         // SAFETY: the caller's promise is passed on unchanged.

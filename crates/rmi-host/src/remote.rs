@@ -61,7 +61,8 @@ pub fn pair(machine: Machine) -> (Remote, Server) {
 /// Calls are made on the CPU of the conduit that is served, whichever thread asks: a REC gets the virtual
 /// interrupts that are in the list registers of that CPU.
 ///
-/// Calls wait until the server has answered. When it goes away before it has answered, also because its thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When
+/// Calls wait until the server has answered. When it goes away before it has answered, also because
+/// its thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When
 /// there is no server any more, calls return [`NOT_SENT`]. In both cases memory cannot be reached.
 #[derive(Clone, Debug)]
 pub struct Remote {

@@ -99,7 +99,8 @@ fn granules(mut memory: Delegated) -> Vec<Quarantined> {
         .collect()
 }
 
-/// One place, one range in it, which grows at both ends while others look at it. There is always room.
+/// One place, one range in it, which grows at both ends while others look at it. There is always
+/// room.
 #[test]
 fn sound_7_what_others_look_at_takes_its_neighbours_in() {
     let each = if cfg!(miri) { 12 } else { 10_000 };

@@ -46,7 +46,8 @@ unsafe impl HostAccess for Pretence {
     }
 }
 
-/// In a dialect that is not the session's, an argument may be taken for the address of a page. So memory of the program is read by promise only.
+/// In a dialect that is not the session's, an argument may be taken for the address of a page. So
+/// memory of the program is read by promise only.
 #[test]
 fn sound_9_a_recording_reads_memory_of_the_program_by_promise_only() {
     let dialect = Dialect::V2_0Bet3;

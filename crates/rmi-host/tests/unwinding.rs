@@ -1,4 +1,5 @@
-//! Code of the embedder that panics in the middle of a command: no token of host memory is left for what the RMM or a Realm has.
+//! Code of the embedder that panics in the middle of a command: no token of host memory is left for
+//! what the RMM or a Realm has.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -312,7 +312,8 @@ impl<P: Platform> Driver<'_, '_, P> {
     }
 }
 
-/// A pool whose page for address lists is lent out while the pool takes memory in. It goes back with this, also when code of the embedder panics.
+/// A pool whose page for address lists is lent out while the pool takes memory in. It goes back
+/// with this, also when code of the embedder panics.
 struct LentList<'p, 'm> {
     pool: &'p mut Pool<'m>,
     list: Undelegated,

@@ -1,11 +1,13 @@
-//! Memory that is offered to an operation, between its token and the record of what the operation has.
+//! Memory that is offered to an operation, between its token and the record of what the operation
+//! has.
 
 use rmi_host::command::Offer;
 use rmi_host::granules::Granules;
 
 use crate::donated::{Donated, Recorded};
 
-/// The offers of one donation. When it goes, also because a conduit or a ledger panicked, what the RMM has, or may have, enters the record, and the rest goes back to
+/// The offers of one donation. When it goes, also because a conduit or a ledger panicked, what the
+/// RMM has, or may have, enters the record, and the rest goes back to
 /// the tokens that it came from.
 pub(crate) struct Offered<'d, H: Recorded> {
     offers: [Offer<H>; Donated::RANGES],

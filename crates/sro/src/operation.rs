@@ -439,7 +439,8 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_mem_donate_nothing`]. A page that the RMM may have taken has left `list` and entered `donated`; it is one separate range.
+    /// As [`Channel::op_mem_donate_nothing`]. A page that the RMM may have taken has left `list`
+    /// and entered `donated`; it is one separate range.
     pub fn donate_nothing(
         &mut self,
         list: &mut Undelegated,

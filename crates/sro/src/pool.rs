@@ -411,7 +411,8 @@ impl<'m> Pool<'m> {
         }
     }
 
-    /// Replaces the page for address lists if the RMM may have taken it. Without host memory in the pool there is none, and commands that need a list are refused.
+    /// Replaces the page for address lists if the RMM may have taken it. Without host memory in the
+    /// pool there is none, and commands that need a list are refused.
     pub(crate) fn renew_list(&mut self) {
         if self.list.is_empty() {
             self.list = self.host.take(MIN_GRANULE, MIN_GRANULE).unwrap_or_default();

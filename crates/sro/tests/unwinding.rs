@@ -1,4 +1,5 @@
-//! Code of the embedder that panics while memory is donated, and an RMM that takes what it must refuse.
+//! Code of the embedder that panics while memory is donated, and an RMM that takes what it must
+//! refuse.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,7 +75,8 @@ fn granule(rmm: &Rmm<impl Platform>, memory: &mut Undelegated) -> Delegated {
     rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap()
 }
 
-/// A pool that is short has the page of its list offered. An RMM that takes it has it: the pool uses another, and the page is in the record.
+/// A pool that is short has the page of its list offered. An RMM that takes it has it: the pool
+/// uses another, and the page is in the record.
 #[test]
 fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     let dialect = Dialect::TfRmm2026_07;

@@ -8,7 +8,8 @@ use rmi_abi::Command;
 
 /// Memory that is offered to a stateful operation, and how much of it the operation has.
 ///
-/// While `RMI_OP_MEM_DONATE` runs, all of it is in `taken`: code of the embedder that panics meanwhile (a conduit, a ledger) leaves no token of host memory for
+/// While `RMI_OP_MEM_DONATE` runs, all of it is in `taken`: code of the embedder that panics
+/// meanwhile (a conduit, a ledger) leaves no token of host memory for
 /// what the RMM may have. When the command returns, what the RMM did not take is in `rest` again.
 ///
 /// ```

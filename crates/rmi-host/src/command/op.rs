@@ -83,18 +83,23 @@ const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 const ZEROS: [u8; 256] = [0; 256];
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each offer becomes one descriptor of blocks of `size`. `list` is host memory that carries
+    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each offer becomes one
+    /// descriptor of blocks of `size`. `list` is host memory that carries
     /// the descriptors, at most 512.
     ///
-    /// Whatever the RMM takes, it takes from the front; it is in [`Offer::taken`] afterwards. Before the call all offers are made the RMM's, and the ledger is told when
-    /// each is settled: a conduit or a ledger that panics leaves no token of host memory for what the RMM has.
+    /// Whatever the RMM takes, it takes from the front; it is in [`Offer::taken`] afterwards.
+    /// Before the call all offers are made the RMM's, and the ledger is told when
+    /// each is settled: a conduit or a ledger that panics leaves no token of host memory for what
+    /// the RMM has.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when an offer is no whole number of blocks or was taken already, or there are too many. [`Error::Violation`] when the RMM claims to have
-    /// taken more than was offered, and [`Error::Unclear`] when it answers with an unknown status; all of the offers are then taken, because nobody knows.
+    /// [`Error::Argument`] when an offer is no whole number of blocks or was taken already, or
+    /// there are too many. [`Error::Violation`] when the RMM claims to have
+    /// taken more than was offered, and [`Error::Unclear`] when it answers with an unknown status;
+    /// all of the offers are then taken, because nobody knows.
     pub fn op_mem_donate<H: Donatable>(
         &self,
         pending: &mut Pending,
@@ -132,7 +137,8 @@ impl<P: Platform> Channel<P> {
         let args = [pending.handle, at, offers.len() as u64, 0];
         let call = Call::new(Command::OpMemDonate, pending.subject, args);
         expose(offers);
-        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is offered belongs to tokens that are the RMM's already.
+        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is
+        // offered belongs to tokens that are the RMM's already.
         let answer = unsafe { self.advance(pending, &call) };
         let (bytes, outcome) = match answer {
             Ok(None) => (0, Ok(Donation::Busy)),
@@ -152,7 +158,8 @@ impl<P: Platform> Channel<P> {
         outcome
     }
 
-    /// What a final status says of a donation: that nothing was taken, if it is a refusal for certain.
+    /// What a final status says of a donation: that nothing was taken, if it is a refusal for
+    /// certain.
     fn no_donation(
         &self,
         pending: &Pending,
@@ -160,7 +167,8 @@ impl<P: Platform> Channel<P> {
         result: ResultWord,
     ) -> Result<Donation, Error> {
         if result.status() == Status::Success {
-            // The operation must go on after a donation; one that has "succeeded" may have taken anything.
+            // The operation must go on after a donation; one that has "succeeded" may have taken
+            // anything.
             return Err(self.violation(pending, Violation::Status, result.0));
         }
         let error = self.failure(call, result);
@@ -175,8 +183,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when there is nothing that the RMM must refuse; [`Error::Violation`] when the RMM takes the granule all the same. After that, and after any other unclear answer,
-    /// the page has left `list` and is in [`Failed::kept`], which is empty otherwise: it may be the RMM's, and is used no more.
+    /// [`Error::Argument`] when there is nothing that the RMM must refuse; [`Error::Violation`]
+    /// when the RMM takes the granule all the same. After that, and after any other unclear answer,
+    /// the page has left `list` and is in [`Failed::kept`], which is empty otherwise: it may be the
+    /// RMM's, and is used no more.
     pub fn op_mem_donate_nothing(
         &self,
         pending: &mut Pending,
@@ -190,7 +200,8 @@ impl<P: Platform> Channel<P> {
         }
         let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
         let mut page = list.take_front(granule.bytes()).unwrap_or_default().into_delegated();
-        // SAFETY: the RMM reads a page that no other token stands for. The granule offered is that page, and its token is the RMM's until the RMM has refused it.
+        // SAFETY: the RMM reads a page that no other token stands for. The granule offered is that
+        // page, and its token is the RMM's until the RMM has refused it.
         let outcome = match unsafe { self.advance(pending, &call) } {
             Ok(None) => Ok(Donation::Busy),
             Ok(Some(Step::Final(result, _))) => self.no_donation(pending, &call, result),
@@ -201,7 +212,8 @@ impl<P: Platform> Channel<P> {
             Err(error) => Err(error),
         };
         if !outcome.as_ref().is_err_and(|error| !error.is_clean()) {
-            // Refused, so it is the host's as before. It goes back where it came from, in front of the rest.
+            // Refused, so it is the host's as before. It goes back where it came from, in front of
+            // the rest.
             let mut front = page.take().into_undelegated();
             if front.append(list.take()).is_ok() {
                 *list = front;
@@ -216,7 +228,8 @@ impl<P: Platform> Channel<P> {
         outcome.map_err(|error| Failed::new(page, error))
     }
 
-    /// The address of the list's page and the descriptor that offers it, if an operation must refuse that.
+    /// The address of the list's page and the descriptor that offers it, if an operation must
+    /// refuse that.
     fn nothing(
         &self,
         pending: &Pending,

@@ -84,13 +84,17 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Safety
     ///
-    /// `hb_base` of `params` is that of the configuration space (ECAM) of a host bridge, from 2.0-bet1 on: the RMM reads and writes registers there, and no document says that it knows those
+    /// `hb_base` of `params` is that of the configuration space (ECAM) of a host bridge, from
+    /// 2.0-bet1 on: the RMM reads and writes registers there, and no document says that it knows
+    /// those
     /// addresses itself.
     ///
     /// ```compile_fail,E0133
     /// # use rmi_abi::device::PdevParams;
     /// # use rmi_host::{Channel, Delegated, Platform, Undelegated};
-    /// fn create<P: Platform>(channel: &Channel<P>, pdev: &Delegated, page: &mut Undelegated, params: &PdevParams) {
+    /// fn create<P: Platform>(
+    ///     channel: &Channel<P>, pdev: &Delegated, page: &mut Undelegated, params: &PdevParams,
+    /// ) {
     ///     let _ = channel.pdev_create(pdev, page, params); // error: call to unsafe function
     /// }
     /// ```
@@ -111,7 +115,8 @@ impl<P: Platform> Channel<P> {
             PdevParamsEncoded::SinceBet1(params) => self.put(command, page, params)?,
         };
         let call = Call::new(command, subject, [pdev.base().raw(), at.raw()]);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own; what it programs is the caller's promise.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is
+        // already its own; what it programs is the caller's promise.
         unsafe { self.start(&call) }
     }
 

@@ -19,7 +19,8 @@ use crate::platform::Platform;
 ///
 /// The memory stays the host's, but the Realm may write to it at any time. So nothing lends a reference to it and no parameter page is
 /// made of it; the host copies in ([`Channel::write_shared`]) and out ([`Channel::read_host`] on [`SharedMemory::memory`]), and trusts nothing that it reads.
-/// Only unmapping it makes an [`Undelegated`] of it again: a token that is dropped is never reused, and counts as [leaked](crate::leaked).
+/// Only unmapping it makes an [`Undelegated`] of it again: a token that is dropped is never reused,
+/// and counts as [leaked](crate::leaked).
 ///
 /// ```compile_fail,E0599
 /// # use rmi_host::{SharedMemory, Undelegated};
@@ -327,7 +328,8 @@ impl<P: Platform> Channel<P> {
         memory: Undelegated,
         blocks: (BlockSize, GranuleSize),
     ) -> Result<Shared, ShareFailed> {
-        // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what a Realm may reach.
+        // Before the call: code of the embedder that panics meanwhile leaves no token of host
+        // memory for what a Realm may reach.
         let mut shared = SharedMemory::new(at.rd, at.ipa, memory);
         let answer = self.share_into(at).and_then(|into| {
             // SAFETY: the token is given up already.
@@ -345,14 +347,16 @@ impl<P: Platform> Channel<P> {
     /// `RMI_RTT_UNPROT_MAP` with a list: as [`Channel::rtt_unprot_map`], of several tokens one after the other. `list` is host memory that carries
     /// their descriptors, at most 512.
     ///
-    /// What is mapped is in [`Shared::shared`] afterwards, token by token from the front; all of it is there during the call, so that a conduit that panics leaves no
+    /// What is mapped is in [`Shared::shared`] afterwards, token by token from the front; all of it
+    /// is there during the call, so that a conduit that panics leaves no
     /// token of host memory for what a Realm may reach. Says how far the command came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_unprot_map`], and [`Error::Argument`] when a part of the memory is shared already. When it is unclear what the RMM did, all of the memory is in
+    /// As [`Channel::rtt_unprot_map`], and [`Error::Argument`] when a part of the memory is shared
+    /// already. When it is unclear what the RMM did, all of the memory is in
     /// [`Shared::shared`], because it may be mapped.
     pub fn rtt_unprot_map_list(
         &self,

@@ -59,7 +59,8 @@ impl<P: Platform> Channel<P> {
     /// [`DelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is no ordinary memory or not the host's.
     pub fn granule_delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let call = self.one_granule(Command::GranuleDelegate, &memory);
-        // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what the RMM may have.
+        // Before the call: code of the embedder that panics meanwhile leaves no token of host
+        // memory for what the RMM may have.
         let mut delegated = memory.into_delegated();
         let error = call.and_then(|call| delegate_range(self, &call)).err();
         let host = match error {
@@ -192,7 +193,8 @@ impl<P: Platform> Channel<P> {
         lpa2: bool,
     ) -> Result<SharedMemory, ShareFailed> {
         let command = Command::RttMapUnprotected;
-        // Before the call: code of the embedder that panics meanwhile leaves no token of host memory for what a Realm may reach.
+        // Before the call: code of the embedder that panics meanwhile leaves no token of host
+        // memory for what a Realm may reach.
         let shared = SharedMemory::new(at.rd, at.ipa, memory);
         let memory = shared.range();
         let argument = |what| Error::argument(command, what, Subject::Ipa(at.ipa));

@@ -8,16 +8,19 @@ use crate::granules::Undelegated;
 use crate::platform::Platform;
 use crate::session::Rmm;
 
-/// How often memory that finds no room looks again while another thread is filling a place: long enough for the few instructions that this takes, and an end for a handler that has
+/// How often memory that finds no room looks again while another thread is filling a place: long
+/// enough for the few instructions that this takes, and an end for a handler that has
 /// interrupted just those.
 const LOOKS: u32 = 10_000;
 
 /// A quarantine of `N` ranges without heap or locks.
 ///
-/// No call waits for another, except for the few instructions in which one fills a place, and then not for ever: so it may be used with interrupts off and from interrupt
+/// No call waits for another, except for the few instructions in which one fills a place, and then
+/// not for ever: so it may be used with interrupts off and from interrupt
 /// handlers. The ranges lie below 2^52.
 ///
-/// A full shelf takes nothing more in except neighbours of what it has for the same reason, and the books say what that cost:
+/// A full shelf takes nothing more in except neighbours of what it has for the same reason, and the
+/// books say what that cost:
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -51,7 +54,8 @@ impl<const N: usize> QuarantineShelf<N> {
         Self { places: [const { Place::new() }; N] }
     }
 
-    /// Number of ranges on the shelf; those that are being tried again at this moment are not counted.
+    /// Number of ranges on the shelf; those that are being tried again at this moment are not
+    /// counted.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.iter().filter(|place| place.is_full()).count()
@@ -70,8 +74,10 @@ impl<const N: usize> QuarantineShelf<N> {
         }
     }
 
-    /// Tries to undelegate everything once more, each range from both of its ends. What the RMM returns goes to `home`, the rest stays: between two granules that it does not return, all. A
-    /// range keeps its place meanwhile, so what `home` itself has quarantined does not take it; it takes the place of a range that has come back whole.
+    /// Tries to undelegate everything once more, each range from both of its ends. What the RMM
+    /// returns goes to `home`, the rest stays: between two granules that it does not return, all. A
+    /// range keeps its place meanwhile, so what `home` itself has quarantined does not take it; it
+    /// takes the place of a range that has come back whole.
     ///
     /// Returns how many ranges are still in quarantine.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
@@ -105,7 +111,8 @@ impl<const N: usize> Quarantine for QuarantineShelf<N> {
         let Quarantined { mut memory, reason } = quarantined;
         for _ in 0..LOOKS {
             let mut filling = false;
-            // Neighbours that are here for the same reason share a place: what is refused granule by granule would fill the shelf with crumbs.
+            // Neighbours that are here for the same reason share a place: what is refused granule
+            // by granule would fill the shelf with crumbs.
             for place in &self.places {
                 memory = match place.join(memory, reason) {
                     Joined::Yes => return Ok(()),

@@ -7,8 +7,10 @@
 //!                              └─┘ join: top or base moves, by one exchange
 //! ```
 //!
-//! Both ends carry the machine, so an end that is exchanged for a farther one is known to be that of neighbouring memory of the same machine, whatever has become of the place since it was looked
-//! at. The base is invalid unless the place is full, or about to be; what was joined to the base before it is made invalid goes with the range.
+//! Both ends carry the machine, so an end that is exchanged for a farther one is known to be that
+//! of neighbouring memory of the same machine, whatever has become of the place since it was looked
+//! at. The base is invalid unless the place is full, or about to be; what was joined to the base
+//! before it is made invalid goes with the range.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -88,7 +90,8 @@ impl Place {
             if top & STATE != FULL {
                 return None;
             }
-            // Whoever changed it meanwhile has got on, so this does not go on for ever with nothing done.
+            // Whoever changed it meanwhile has got on, so this does not go on for ever with nothing
+            // done.
             let same = self.base.load(Ordering::SeqCst) == base;
             if same && self.top.load(Ordering::SeqCst) == top {
                 let range = PaRange::new(address(base), address(top)).ok()?;
@@ -192,7 +195,8 @@ impl Place {
     }
 }
 
-/// Memory that is tried again, and the place that is kept for it. When this goes, also because code of the embedder panicked, what is left of the memory is in its place again.
+/// Memory that is tried again, and the place that is kept for it. When this goes, also because code
+/// of the embedder panicked, what is left of the memory is in its place again.
 pub(super) struct Reserved<'p> {
     /// `None` when all of the memory came back.
     place: Option<&'p Place>,

@@ -14,7 +14,8 @@ use super::TraceSink;
 /// is for all. A sink for other locks is a closure.
 ///
 /// A line that cannot be written is left out and counted: because the writer fails, or because it is called from inside a line, by a writer that itself calls the
-/// RMM. A thread that holds the mutex from [`WriteSink::get`] makes no calls: its line would wait for itself.
+/// RMM. A thread that holds the mutex from [`WriteSink::get`] makes no calls: its line would wait
+/// for itself.
 #[derive(Debug)]
 pub struct WriteSink<L> {
     cell: L,
@@ -77,7 +78,8 @@ impl<W: Write> TraceSink for WriteSink<std::sync::Mutex<W>> {
         }
 
         let this = this_thread();
-        // Only this thread stores its own number, so what it reads is up to date as far as it matters. To wait for the lock here would be to wait for ever.
+        // Only this thread stores its own number, so what it reads is up to date as far as it
+        // matters. To wait for the lock here would be to wait for ever.
         if self.writing.load(Ordering::Relaxed) == this {
             return self.write(None::<&mut W>, line);
         }
