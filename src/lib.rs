@@ -13,7 +13,7 @@
 //! Read the crates in the order in which a Realm meets them:
 //!
 //! 1. [`host`]: bring a [`Platform`](host::Platform) (a conduit to the RMM, access to your memory, a ledger, a quarantine) and open a session:
-//!    [`Discovered::probe`](host::Discovered::probe) finds the RMM and its dialect, [`activate`](sro::activate()) makes it an [`Rmm`](host::Rmm). Host memory is an
+//!    [`open`](sro::open) finds the RMM and its dialect, configures it and activates it: a [`Session`](sro::Session), which derefs to [`Rmm`](host::Rmm). [`Session::close`](sro::Session::close) ends it. Host memory is an
 //!    [`Undelegated`](host::Undelegated) token; [`delegate`](host::Rmm::delegate) makes it [`Delegated`](host::Delegated), and only
 //!    [`undelegate`](host::Rmm::undelegate) makes it yours again.
 //! 2. [`sro`]: commands that need memory get it from a [`Pool`](sro::Pool) that you filled. [`drive`](sro::drive()) runs such an operation to its end;

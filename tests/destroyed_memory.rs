@@ -8,11 +8,9 @@ use realm_sdk::builder::{
     Active, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
 };
 use realm_sdk::host::inject::{Fault, Injecting, Rule};
-use realm_sdk::host::{
-    CountingLedger, Discovered, Host, Registers, Rmm, SessionOptions, Undelegated,
-};
+use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, activate};
+use realm_sdk::sro::{Pool, PoolStorage, open};
 use rmm_model::{Action, Model, Options, Script};
 
 const PAGE: u64 = 0x1000;
@@ -92,10 +90,9 @@ fn with_realm(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let page = memory.take_front(PAGE).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     realm.make_tables(&mut pool, range(0, BLOCK), Level::L3).unwrap();

@@ -9,11 +9,10 @@ use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::{
-    CountingLedger, Discovered, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions,
-    Undelegated,
+    CountingLedger, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, activate};
+use realm_sdk::sro::{Pool, PoolStorage, open};
 use rmm_model::{Action, Model, Options, Script};
 
 const MIB: u64 = 1 << 20;
@@ -129,8 +128,7 @@ fn eight_threads_share_a_session() {
         let mut session = SessionOptions::default();
         session.patience = Patience { busy: 100_000, ..Patience::default() };
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-        let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
-        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
         let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();
         thread::scope(|scope| {
             for mut share in shares {

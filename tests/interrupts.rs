@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use realm_sdk::abi::esr::SysReg;
 use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
-use realm_sdk::host::{Discovered, Host, Platform, Rmm, SessionOptions, Undelegated};
+use realm_sdk::host::{Host, Platform, Rmm, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, Stopped, Timers};
-use realm_sdk::sro::{Pool, PoolStorage, activate};
+use realm_sdk::sro::{Pool, PoolStorage, Session, open};
 use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
 
@@ -24,10 +24,8 @@ fn model(dialect: Dialect) -> Model {
     Model::new(options).unwrap()
 }
 
-fn session<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Rmm<P> {
-    let found = Discovered::probe(platform, SessionOptions::default());
-    let found = found.map_err(|failed| failed.error).unwrap();
-    activate(found, pool).map_err(|failed| failed.error).unwrap().rmm
+fn session<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Session<P> {
+    open(platform, SessionOptions::default(), pool).map_err(|failed| failed.error).unwrap()
 }
 
 /// A pool with enough for one Realm and the session.

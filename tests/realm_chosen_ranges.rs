@@ -12,10 +12,10 @@ use realm_sdk::builder::{
 use realm_sdk::host::command::AuxTree;
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::{
-    Conduit, CountingLedger, Discovered, Host, Machine, Registers, SessionOptions, Undelegated,
+    Conduit, CountingLedger, Host, Machine, Registers, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, activate};
+use realm_sdk::sro::{Pool, PoolStorage, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -94,8 +94,7 @@ fn with_realm(
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
-    let found = Discovered::probe(platform, session).unwrap();
-    let rmm = activate(found, &mut pool).unwrap().rmm;
+    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let mut config = RealmConfig::new(48);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::PerPlane);

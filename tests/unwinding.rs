@@ -22,11 +22,11 @@ use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::tracing::Tracing;
 use realm_sdk::host::{
-    AccessFault, Conduit, Discovered, Host, HostAccess, Ledger, LedgerEvent, Machine, Patience,
-    Platform, Quarantine, QuarantineShelf, Quarantined, Registers, Rmm, SessionOptions,
-    Undelegated, dropped_host_granules, leaked,
+    AccessFault, Conduit, Host, HostAccess, Ledger, LedgerEvent, Machine, Patience, Platform,
+    Quarantine, QuarantineShelf, Quarantined, Registers, Rmm, SessionOptions, Undelegated,
+    dropped_host_granules, leaked,
 };
-use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
+use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
 use rmm_model::{GranuleState, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -268,13 +268,9 @@ fn session(
     let mut options = SessionOptions::default();
     options.patience =
         Patience { busy: 20, blocked: 20, steps: 200, contended: 20, ..Patience::default() };
-    let opened = life.attempt_one_in(8, |_| {
-        let mut found = Discovered::probe(platform, options).ok()?;
-        found.configure(pool.pages().page).ok()?;
-        activate(found, pool).ok()
-    });
-    let Some(Some(activated)) = opened else { return 0 };
-    let (rmm, donated) = (activated.rmm, activated.donated.bytes() / MIN_GRANULE);
+    let opened = life.attempt_one_in(8, |_| open(platform, options, pool).ok());
+    let Some(Some(rmm)) = opened else { return 0 };
+    let donated = rmm.donated().bytes() / MIN_GRANULE;
     realm(model, &rmm, life, pool, reached);
     let _ = life.attempt(|_| pool.undelegate(&rmm));
     let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, home(heap)));

@@ -4,9 +4,9 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Records, Region, TableRoom};
 use rmi_abi::{Dialect, Ipa, IpaRange};
-use rmi_host::{Discovered, Host, SessionOptions};
+use rmi_host::SessionOptions;
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 /// Builds a Realm with one region and takes it apart.
 fn life(options: Options, bytes: u64, content: Content<'_>) {
@@ -15,11 +15,10 @@ fn life(options: Options, bytes: u64, content: Content<'_>) {
     let mut places = PoolStorage::<32>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    let platform = Host::new(&model, &model);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let platform = model.host();
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<64, 8>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let ram = memory.take_back(bytes).unwrap();
@@ -62,10 +61,9 @@ fn scattered(c: &mut Criterion) {
             let mut places = PoolStorage::<32>::new();
             let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
             pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
-            let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default())
+            let rmm = open(model.host(), SessionOptions::default(), &mut pool)
                 .map_err(|failed| failed.error)
                 .unwrap();
-            let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
             let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(80).collect();
             let records = Records { tables: &mut rooms, shared: &mut [] };
             let realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();

@@ -10,9 +10,9 @@ use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
     BuildError, Content, New, Realm, RealmConfig, RecStart, Records, Region, TableRoom, plan,
 };
-use realm_sdk::host::{Discovered, Error, Platform, Rmm, SessionError, SessionOptions};
+use realm_sdk::host::{Error, Platform, Rmm, SessionError, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
-use realm_sdk::sro::{Activated, Pool, PoolStorage, RecObject, activate};
+use realm_sdk::sro::{self, Pool, PoolStorage, RecObject, Session};
 use realm_sdk::vgic::InterfaceState;
 use rmm_model::Model;
 
@@ -181,7 +181,15 @@ pub(crate) fn live(
         }
     };
     let result = in_session(options, image, plan, model, &rmm, &mut pool, heap);
-    pool.drain(&rmm, &mut |memory| heap.put(memory));
+    // A Realm that could not be destroyed keeps the RMM from being deactivated.
+    let closed = match rmm.close(&mut pool) {
+        Ok(closed) => closed.kept.is_empty(),
+        Err(failed) => result.is_err() && failed.kept.donated().is_empty(),
+    };
+    pool.drain_host(&mut |memory| heap.put(memory));
+    if !closed {
+        return result.and(Err(Failure::Broken("the session could not be closed".into())));
+    }
     result
 }
 
@@ -190,11 +198,11 @@ fn open<'m>(
     options: &Options,
     platform: Board<'m>,
     pool: &mut Pool<'_>,
-) -> Result<Rmm<Board<'m>>, Failure> {
+) -> Result<Session<Board<'m>>, Failure> {
     // The session finds the dialect out for itself; the option is the model's.
-    let mut discovered = Discovered::probe(platform, SessionOptions::default())
+    let session = sro::open(platform, SessionOptions::default(), pool)
         .map_err(|failed| Failure::from(failed.error))?;
-    let features = discovered.features();
+    let features = session.features();
     let hashes = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
         .into_iter()
         .filter(|hash| features.supports_hash(*hash))
@@ -202,19 +210,16 @@ fn open<'m>(
         .collect::<Vec<_>>();
     say!(
         "rmm      speaks {}: IPA spaces up to {} bits, {}, up to {} RECs",
-        discovered.channel().dialect(),
+        session.dialect(),
         features.max_ipa_width(),
         hashes.join(" "),
         features.max_recs()
     );
-    if discovered.channel().dialect() != options.dialect {
+    if session.dialect() != options.dialect {
         return Err(Failure::Broken("the session took the RMM's dialect for another".into()));
     }
-    discovered.configure(pool.pages().page)?;
-    let Activated { rmm, was_active, .. } =
-        activate(discovered, pool).map_err(|failed| Failure::from(failed.error))?;
-    say!("rmm      {}", if was_active { "was active" } else { "activated" });
-    Ok(rmm)
+    say!("rmm      {}", if session.was_active() { "was active" } else { "activated" });
+    Ok(session)
 }
 
 /// Everything that needs a session.

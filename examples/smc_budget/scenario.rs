@@ -10,8 +10,8 @@ use realm_sdk::builder::{
     Active, Content, New, Progress, Realm, RealmConfig, Records, Region, TableRoom,
 };
 use realm_sdk::host::counting::Counting;
-use realm_sdk::host::{CountingLedger, Discovered, Host, Platform, SessionOptions, Undelegated};
-use realm_sdk::sro::{Pool, PoolStorage, activate};
+use realm_sdk::host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
+use realm_sdk::sro::{Pool, PoolStorage, open};
 use rmm_model::{Model, Options};
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -115,10 +115,9 @@ fn measure(
     let mut pool = Pool::new(&mut places, pages).unwrap();
     pool.add(memory.take_back(4 * MIB).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     // The root table has 1 GiB entries.
     let mut config = RealmConfig::new(39);
     config.start_level = Some(Level::L1);

@@ -13,7 +13,7 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Pa};
 use rmi_host::{Conduit, Discovered, Host, Machine, Rd, Registers, SessionOptions};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, RecObject, activate};
+use sro::{Pool, PoolStorage, RecObject, open};
 
 /// The model, except that entering a REC only leaves an exit record behind.
 struct Door<'m> {
@@ -47,10 +47,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
-    let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default())
-        .map_err(|f| f.error)
-        .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let geometry = Geometry::new(40).unwrap();

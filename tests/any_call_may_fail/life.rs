@@ -9,12 +9,12 @@ use realm_sdk::builder::{
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{
-    CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf,
-    Rmm, SessionOptions, Undelegated,
+    CountingLedger, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf, Rmm,
+    SessionOptions, Undelegated,
 };
 use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
+use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
 
 use crate::runtime::{self, Stop};
@@ -228,15 +228,10 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
     let mut options = SessionOptions::default();
     // Enough for one busy answer, and soon tired of an RMM that is always busy.
     options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
-    let opened = Discovered::probe(platform, options).ok().and_then(|mut discovered| {
-        discovered.configure(pool.pages().page).ok()?;
-        activate(discovered, &mut pool).ok()
-    });
-    let Some(activated) = opened else {
+    let Ok(rmm) = open(platform, options, &mut pool) else {
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
         return false;
     };
-    let rmm = activated.rmm;
     let lived = match course {
         Course::Boot => realm(&rmm, model, &mut pool, heap),
         Course::Runtime(stop) => runtime::realm(&rmm, model, &mut pool, heap, stop),

@@ -17,9 +17,9 @@ use realm_sdk::builder::{Active, BuildError, Realm, RealmConfig, Records, Shared
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::ledger::OwnershipMap;
 use realm_sdk::host::{
-    Discovered, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions, Undelegated, leaked,
+    Host, Patience, Platform, QuarantineShelf, SessionOptions, Undelegated, leaked,
 };
-use realm_sdk::sro::{Pool, activate};
+use realm_sdk::sro::{self, Pool, Session};
 use rmm_model::{Model, Options};
 use worker::{Dice, Outcome, Worker, heap};
 
@@ -77,15 +77,14 @@ fn compare<P: Platform>(realm: &Realm<'_, '_, P, Active>, model: &Model, pools: 
     }
 }
 
-fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Rmm<P>, Pool<'static>) {
+fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Session<P>, Pool<'static>) {
     let mut pool = Pool::growing(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     // Long enough for an RMM in the middle of something else, and no longer than it pays to wait for another thread without letting it run.
     session.patience =
         Patience { busy: 500, blocked: 1_000_000, steps: 500, ..Patience::default() };
-    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = sro::open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     (rmm, pool)
 }
 
@@ -183,7 +182,7 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u
     let model = Model::new(options(Dialect::V2_0Bet3).range_capable()).unwrap();
     let ledger = OwnershipMap::new();
     let mut memory = model.take_memory();
-    let (rmm, mut pool) = open(Host::new(&model, &model).with_ledger(&ledger), &mut memory);
+    let (rmm, mut pool) = open(model.host().with_ledger(&ledger), &mut memory);
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(rooms).collect();
     let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };

@@ -3,8 +3,8 @@
 
 #[cfg(not(feature = "all-dialects"))]
 use realm_sdk::abi::Dialect;
-use realm_sdk::host::{Discovered, SessionError, SessionOptions, Undelegated};
-use realm_sdk::sro::{Activated, Pool, PoolStorage, activate, deactivate};
+use realm_sdk::host::{SessionError, SessionOptions, Undelegated};
+use realm_sdk::sro::{self, Pool, PoolStorage};
 
 use crate::bare_metal::{BareMetal, Session};
 
@@ -24,15 +24,13 @@ fn options() -> SessionOptions {
 fn footprint_open(
     machine: BareMetal,
     pool: &mut Pool<'_>,
-) -> Result<Activated<BareMetal>, SessionError> {
-    let mut found = Discovered::probe(machine, options()).map_err(|failed| failed.error)?;
-    found.configure(pool.pages().page)?;
-    Ok(activate(found, pool).map_err(|failed| failed.error)?)
+) -> Result<sro::Session<BareMetal>, SessionError> {
+    sro::open(machine, options(), pool).map_err(|failed| failed.error)
 }
 
 #[unsafe(no_mangle)]
-fn footprint_close(session: Activated<BareMetal>, pool: &mut Pool<'_>) -> bool {
-    deactivate(session, pool).is_ok()
+fn footprint_close(session: sro::Session<BareMetal>, pool: &mut Pool<'_>) -> bool {
+    session.close(pool).is_ok()
 }
 
 #[unsafe(no_mangle)]

@@ -201,9 +201,9 @@ pub struct Shutdown {
 /// ```
 /// # use realm_builder::{AnyRealm, Realm, RealmConfig, RealmState, RealmStorage, shutdown};
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+/// # use rmi_host::{CountingLedger, SessionOptions};
 /// # use rmm_model::{Model, Options};
-/// # use sro::{Pool, PoolStorage, activate};
+/// # use sro::{Pool, PoolStorage, open};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
@@ -211,9 +211,8 @@ pub struct Shutdown {
 /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 /// # let ledger = CountingLedger::new();
-/// # let platform = Host::new(&model, &model).with_ledger(&ledger);
-/// # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+/// # let platform = model.host().with_ledger(&ledger);
+/// # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 /// # let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
 /// let config = RealmConfig::new(40);
 /// let new = Realm::create(&rmm, &config, &mut one, &mut pool)?;

@@ -21,9 +21,9 @@
 //! ```
 //! use realm_builder::{Content, Image, Realm, RealmConfig, RealmStorage, RecStart, Region};
 //! use rmi_abi::{Dialect, Ipa};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -31,8 +31,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! # let mut kernel = vec![0xd5; 0x1800];
 //! # kernel[8..16].fill(0);
 //! # kernel[16..24].copy_from_slice(&0x5000_u64.to_le_bytes());

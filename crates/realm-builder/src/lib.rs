@@ -5,9 +5,9 @@
 //! ```
 //! use realm_builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
 //! use rmi_abi::{Dialect, Ipa};
-//! use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+//! use rmi_host::{CountingLedger, SessionOptions};
 //! use rmm_model::{Model, Options};
-//! use sro::{Pool, PoolStorage, activate};
+//! use sro::{Pool, PoolStorage, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -16,9 +16,8 @@
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
-//! # let platform = Host::new(&model, &model).with_ledger(&ledger);
-//! # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let platform = model.host().with_ledger(&ledger);
+//! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! // A session, a pool of granules for tables, and memory for the Realm are there.
 //! let mut config = RealmConfig::new(40);
 //! config.personalization[..5].copy_from_slice(b"hello");
@@ -53,9 +52,9 @@
 //! # use realm_builder::plan::Limits;
 //! # use rmi_abi::{Dialect, Ipa, IpaRange};
 //! # use rmi_host::command::SharedAccess;
-//! # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+//! # use rmi_host::{CountingLedger, SessionOptions};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
@@ -63,9 +62,8 @@
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
-//! # let platform = Host::new(&model, &model).with_ledger(&ledger);
-//! # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let platform = model.host().with_ledger(&ledger);
+//! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! # let mut storage = RealmStorage::<16, 16>::new();
 //! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
 //! let realm = realm.activate().map_err(|failed| failed.error)?;

@@ -21,15 +21,14 @@
 //! use rmi_abi::{Dialect, Ipa};
 //! # use rmi_host::{Discovered, Host, SessionOptions};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! let (config, kernel) = (RealmConfig::new(40), [0xd5; 0x1800]);
 //! let mut storage = RealmStorage::<16, 16>::new();
 //! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;

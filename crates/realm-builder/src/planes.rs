@@ -10,9 +10,9 @@
 //! ```
 //! # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
 //! # use rmi_abi::{Dialect, Ipa, IpaRange};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //! use realm_builder::PlaneTables;
 //! use rmi_host::command::AuxTree;
 //! # let mut options = Options::new(Dialect::TfRmm2026_07);
@@ -22,8 +22,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //!
 //! let mut config = RealmConfig::new(40);
 //! config.num_aux_planes = 1;

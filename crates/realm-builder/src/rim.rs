@@ -21,9 +21,9 @@
 //! use realm_builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region, Rim};
 //! use rmi_abi::rec::{Mpidr, RecParams};
 //! use rmi_abi::{Dialect, Ipa};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -31,8 +31,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! let (config, kernel, at) = (RealmConfig::new(40), [0xd5; 0x4abc], Ipa::new(0x8000_0000));
 //!
 //! // Nobody wants to read the events here; `measurement_log` shows what they are good for.
@@ -246,17 +245,16 @@ impl Rim {
     /// ```
     /// # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region, Rim};
     /// # use rmi_abi::{Dialect, Ipa};
-    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmi_host::SessionOptions;
     /// # use rmm_model::{Model, Options};
-    /// # use sro::{Pool, PoolStorage, activate};
+    /// # use sro::{Pool, PoolStorage, open};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let mut places = PoolStorage::<8>::new();
     /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+    /// # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
     /// let config = RealmConfig::new(40);
     /// let params = config.validate(rmm.features(), rmm.dialect())?;
     /// let kernel = [0xd5; 0x1800];

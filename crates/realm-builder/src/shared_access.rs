@@ -6,18 +6,16 @@
 //! # use realm_builder::{Realm, RealmConfig, RealmStorage};
 //! # use rmi_abi::{Dialect, Ipa, IpaRange};
 //! # use rmi_host::command::SharedAccess;
-//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
-//! # let found = found.map_err(|failed| failed.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let rmm = open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! # let mut storage = RealmStorage::<16, 16>::new();
 //! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
 //! let queue = IpaRange::with_size(Ipa::new(1 << 39), 0x4000)?;

@@ -4,9 +4,9 @@
 use realm_builder::{Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+use rmi_host::{CountingLedger, Host, SessionOptions};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const PAGE: u64 = 0x1000;
 
@@ -27,9 +27,9 @@ fn a_fault_is_served_with_what_was_shared() {
         pool
     });
     let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default());
-    let found = found.map_err(|failed| failed.error).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
     let mut storage = RealmStorage::<16, 3>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let shared = Ipa::new(1 << 39);

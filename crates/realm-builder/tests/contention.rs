@@ -7,11 +7,9 @@ use std::time::Duration;
 use realm_builder::{Active, Realm, RealmConfig, RealmStorage, Reclaimed, Served};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{
-    CountingLedger, Discovered, Error, Host, Patience, Registers, Rmm, SessionOptions, Undelegated,
-};
+use rmi_host::{CountingLedger, Error, Host, Patience, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -64,8 +62,7 @@ fn with_realm(
         Host::new(&door, &model).with_ledger(&ledger).with_relax(pause).with_clock(clock);
     let mut session = SessionOptions::default();
     session.patience = patience;
-    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
-    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();

@@ -7,9 +7,9 @@ use realm_builder::{Content, Progress, Realm, RealmConfig, Records, Region, Tabl
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::counting::Counting;
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
 use rmm_model::{GranulesPerCall, Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
@@ -91,8 +91,7 @@ proptest! {
         let stock = memory.take_back(16 * MIB).unwrap();
         pool.add(stock).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger);
-        let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error).unwrap();
-        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
         let mut config = RealmConfig::new(43);
         config.start_level = Level::new(1 - i8::try_from(start).unwrap());
         let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(2600).collect();
@@ -147,8 +146,7 @@ proptest! {
         let mut pool = Pool::new(&mut places, pages).unwrap();
         pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
         let platform = Host::new(&door, &model);
-        let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error).unwrap();
-        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
         let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(3000).collect();
         let records = Records { tables: &mut rooms, shared: &mut [] };
         let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();

@@ -3,9 +3,9 @@
 
 use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem, Served};
 use rmi_abi::{Dialect, Ipa, IpaRange};
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const RAM: u64 = 0x4000_0000;
 const MIB: u64 = 1 << 20;
@@ -23,11 +23,10 @@ fn a_fault_is_served_however_little_there_is() {
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let platform = model.host().with_ledger(&ledger);
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<16, 0>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();

@@ -6,11 +6,10 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Discovered, Error, Host, Patience, QuarantineShelf, SessionOptions, Subject,
-    Undelegated,
+    CountingLedger, Error, Host, Patience, QuarantineShelf, SessionOptions, Subject, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
@@ -49,8 +48,7 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         pool.add(take(64 * PAGE)).unwrap();
         let mut session = SessionOptions::default();
         session.patience = Patience { busy: 10, blocked: 10, steps: 50, ..Patience::default() };
-        let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
-        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
         let mut storage = RealmStorage::<16, 16>::new();
         let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
         realm.map(&mut pool, Ipa::new(0), block).map_err(|failed| failed.error).unwrap();

@@ -9,11 +9,10 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Discovered, Host, Patience, QuarantineShelf, Registers, Rmm, SessionOptions,
-    Undelegated,
+    CountingLedger, Host, Patience, QuarantineShelf, Registers, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -82,8 +81,7 @@ fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     session.patience = Patience { busy: 10, blocked: 10, steps: 50, ..Patience::default() };
-    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
-    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let mut storage = RealmStorage::<64, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();
@@ -288,15 +286,14 @@ fn with_session<const PLACES: usize>(
 ) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
     let ledger = CountingLedger::new();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
+    let platform = model.host().with_ledger(&ledger);
     let mut memory = model.take_memory();
     let mut places = PoolStorage::<PLACES>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     job(&rmm, &mut pool, &mut memory);
     assert_eq!(ledger.balance().quarantined, 0, "{}", ledger.balance());
     pool.drain(&rmm, &mut |_| {});

@@ -9,9 +9,9 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, Discovered, Host, Registers, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
@@ -31,10 +31,9 @@ fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<8, 0>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     job(&mut realm, &mut pool, ram);

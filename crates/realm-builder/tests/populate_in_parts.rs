@@ -4,11 +4,9 @@ use proptest::prelude::*;
 use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
 use rmi_abi::{Command, Dialect, Ipa, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{
-    CountingLedger, Discovered, Host, QuarantineShelf, Registers, SessionOptions, Undelegated,
-};
+use rmi_host::{CountingLedger, Host, QuarantineShelf, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -68,8 +66,7 @@ proptest! {
         let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_back(64 * PAGE).unwrap()).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-        let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-        let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+        let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
         let mut storage = RealmStorage::<16, 0>::new();
         let Ok(mut realm) = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool) else {
             // The fault came early.

@@ -13,9 +13,9 @@ use rmi_abi::rsi::{Command as Rsi, Version};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::run::RecEnter;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+use rmi_host::{CountingLedger, SessionOptions};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 use zerocopy::FromZeros;
 
 /// The digests after each step of the published vectors: create, one level 2 entry to RAM, a measured page, an unmeasured one, a REC.
@@ -103,9 +103,9 @@ fn on_the_model(
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
     let ledger = CountingLedger::new();
-    let host = Host::new(&model, &model).with_ledger(&ledger);
-    let found = Discovered::probe(host, SessionOptions::default()).unwrap();
-    let rmm = activate(found, &mut pool).unwrap().rmm;
+    let host = model.host().with_ledger(&ledger);
+    let rmm =
+        open(host, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
     assert_eq!(rmm.dialect(), dialect);
 
     let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
@@ -296,9 +296,10 @@ fn a_realm_reads_no_more_than_the_digest() {
         let mut places = PoolStorage::<8>::new();
         let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
-        let host = Host::new(&model, &model);
-        let found = Discovered::probe(host, SessionOptions::default()).unwrap();
-        let rmm = activate(found, &mut pool).unwrap().rmm;
+        let host = model.host();
+        let rmm = open(host, SessionOptions::default(), &mut pool)
+            .map_err(|failed| failed.error)
+            .unwrap();
         let mut config = RealmConfig::new(40);
         config.hash = hash;
         let params = config.validate(rmm.features(), rmm.dialect()).unwrap();

@@ -7,9 +7,9 @@ use std::thread;
 use realm_builder::{Active, BuildError, Realm, RealmConfig, RealmStorage, RegionProblem};
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Discovered, Host, Patience, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Patience, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const PAGE: u64 = 0x1000;
 const SHARED: u64 = 1 << 39;
@@ -29,10 +29,9 @@ fn with_realm(patience: Patience, act: impl FnOnce(&Live<'_>, &mut Pool<'_>, &mu
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     session.patience = patience;
-    let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), session)
+    let rmm = open(model.host().with_ledger(&ledger), session, &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<16, 8>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();

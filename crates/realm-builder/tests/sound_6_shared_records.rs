@@ -11,9 +11,9 @@ use realm_builder::{Active, BuildError, NotShared, Realm, RealmConfig, RealmStor
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, Discovered, Host, Registers, Rmm, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -57,10 +57,9 @@ fn with_realm<const RECORDS: usize>(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm: Rmm<_> = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<16, RECORDS>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();
@@ -217,10 +216,9 @@ fn sound_6_dropped_shared_memory_is_counted() {
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default())
+    let rmm = open(model.host(), SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut storage = RealmStorage::<16, 2>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let pages = memory.take_front(512 * PAGE).unwrap();

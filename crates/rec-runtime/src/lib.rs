@@ -8,9 +8,9 @@
 //! use rmi_host::Platform;
 //! # use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 //! # use rmi_abi::{Dialect, Ipa};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Action, Model, Options, Script};
-//! # use sro::{Pool, PoolStorage, activate};
+//! # use sro::{Pool, PoolStorage, open};
 //!
 //! /// A host with one device, which says 42 to everybody.
 //! #[derive(Default)]
@@ -35,8 +35,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|f| f.error)?;
-//! # let rmm = activate(found, &mut pool).map_err(|failed| failed.error)?.rmm;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! # let mut storage = RealmStorage::<8, 8>::new();
 //! # let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
 //! # let object = realm.create_rec(&mut pool, &RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] })?;

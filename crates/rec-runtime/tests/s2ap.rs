@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use realm_builder::{Content, PlaneTables, Realm, RealmConfig, RealmStorage, RecStart, Region};
 use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Ipa, IpaRange};
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+use rmi_host::{CountingLedger, SessionOptions};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 const RAM: Ipa = Ipa::new(0x4000_0000);
 
@@ -23,11 +23,10 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let platform = model.host().with_ledger(&ledger);
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut config = RealmConfig::new(40);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::Shared);

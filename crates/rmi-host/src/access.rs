@@ -4,13 +4,10 @@
 //!
 //! ```
 //! # use rmi_abi::Dialect;
-//! # use rmi_host::{Discovered, Host, SessionOptions};
 //! # use rmm_model::{Model, Options};
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! let mut page = memory.take_front(0x1000).expect("1 GiB");
 //! rmm.write_host(&mut page, 0x10, b"from the host")?;
 //! let mut back = [0; 4];

@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use rmi_abi::{Dialect, PaRange, Pa};
-//! use rmi_host::{Channel, Error, Host, Patience, Progress};
+//! use rmi_host::{Channel, Error, Patience, Progress};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -49,7 +49,7 @@ use crate::platform::Platform;
 /// ```
 /// # use core::num::NonZeroU32;
 /// # use rmi_abi::{Dialect, Status};
-/// # use rmi_host::{Discovered, Host, Patience, SessionOptions};
+/// # use rmi_host::{Patience, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let mut machine = Options::new(Dialect::TfRmm2026_07);
 /// # machine.busy_every = NonZeroU32::new(2);
@@ -57,11 +57,9 @@ use crate::platform::Platform;
 /// let model = Model::new(machine)?;
 /// let mut options = SessionOptions::default();
 /// options.patience = Patience::NONE;
-/// let found = Discovered::probe(Host::new(&model, &model), options).map_err(|failed| failed.error)?;
-/// found.start_activation()?;
-/// let rmm = found.into_active();
-///
 /// let mut memory = model.take_memory();
+/// let rmm = rmm_model::open_with(model.host(), options, &mut memory)?;
+///
 /// let failed = rmm.delegate(memory.take_front(0x2000).expect("1 GiB")).unwrap_err();
 /// assert_eq!(failed.error.status(), Some(Status::Busy));
 /// // Nothing is lost, and the rest may be tried again later.
@@ -172,15 +170,13 @@ pub enum Want {
 /// # use rmi_abi::realm::RealmParams;
 /// # use rmi_abi::rec::{Mpidr, RecParams};
 /// # use rmi_abi::rtt::Geometry;
-/// # use rmi_host::{Discovered, Failure, Host, Progress, Rd, SessionOptions, Undelegated, Want};
+/// # use rmi_host::{Failure, Progress, Rd, Undelegated, Want};
 /// # use rmm_model::{Model, Options};
 /// # let mut machine = Options::new(Dialect::TfRmm2026_07);
 /// # machine.can_cancel = true;
 /// # let model = Model::new(machine)?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
@@ -280,18 +276,20 @@ impl Drop for Pending {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, Progress, SessionOptions};
+/// # use rmi_host::{Discovered, Progress, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let mut options = Options::new(Dialect::V2_0Bet3);
 /// # options.rmm_activate_donates = 4;
 /// # let model = Model::new(options)?;
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// match found.start_activation()? {
+/// # let mut page = model.take_memory();
+/// # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// # let configured = found.configure(&mut page).map_err(|failed| failed.error)?;
+/// match configured.start_activation()? {
 ///     Progress::Done(_) => println!("active"),
 ///     Progress::Pending(pending) => {
 ///         println!("{} wants {:?}", pending.command(), pending.want());
 ///         // `sro::drive` would give it that. Giving up is possible, and recorded.
-///         found.channel().drop_pending(pending);
+///         configured.into_active().drop_pending(pending);
 ///     }
 /// }
 /// assert_eq!(model.open_operations(), 1);

@@ -30,13 +30,10 @@
 //! use rmi_abi::realm::RealmParams;
 //! use rmi_abi::rtt::Geometry;
 //! use rmi_host::{Progress, Rd};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
 //! # use rmm_model::{GranuleState, Model, Options};
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! let mut page = memory.take_front(0x1000).expect("1 GiB");
 //! let rd = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
 //! let root = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;

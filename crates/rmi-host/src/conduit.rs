@@ -61,7 +61,7 @@ pub type Registers = [u64; 8];
 /// ```
 /// # use rmi_abi::{Command, Dialect};
 /// # use rmi_host::inject::{Fault, Injecting, Rule};
-/// # use rmi_host::{Discovered, Error, Host, SessionOptions};
+/// # use rmi_host::{Error, Host};
 /// # use rmm_model::{Model, Options};
 /// use rmi_host::conduit::NO_ANSWER;
 /// # let dialect = Dialect::TfRmm2026_07;
@@ -69,9 +69,7 @@ pub type Registers = [u64; 8];
 /// # let mut memory = model.take_memory();
 /// # let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
 /// let broken = Injecting::by_rule(&model, rule, Fault::Afterwards(NO_ANSWER));
-/// # let found = Discovered::probe(Host::new(&broken, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(Host::new(&broken, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
 /// assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }));
 /// // It may be the RMM's, and it is.

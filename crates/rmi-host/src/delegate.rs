@@ -4,7 +4,6 @@
 //!
 //! ```
 //! use rmi_abi::{Dialect, Pa, PaRange, Status};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
 //! use rmm_model::{Model, Options};
 //!
 //! // Of these eight granules, the RMM does not keep track of the last four.
@@ -12,9 +11,7 @@
 //! machine.untracked = vec![PaRange::with_size(Pa::new(0x8000_4000), 0x4000)?];
 //! # let model = Model::new(machine)?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //!
 //! let failed = rmm.delegate(memory.take_front(0x8000).expect("1 GiB")).unwrap_err();
 //! assert_eq!(failed.error.status(), Some(Status::ErrorTracking));
@@ -92,13 +89,10 @@ impl DelegateFailed {
 /// # use rmi_abi::{Dialect, Status};
 /// # use rmi_abi::realm::RealmParams;
 /// # use rmi_abi::rtt::Geometry;
-/// # use rmi_host::{Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let mut three = rmm.delegate(memory.take_front(0x3000).expect("1 GiB")).map_err(|failed| failed.error)?;
 /// let mut free = three.take_front(0x1000).expect("three granules");
 /// let rd = three.take_front(0x1000).expect("two granules");
@@ -212,14 +206,12 @@ impl<P: Platform> Rmm<P> {
     ///
     /// ```
     /// # use rmi_abi::Dialect;
-    /// # use rmi_host::{Discovered, Host, QuarantineShelf, SessionOptions};
+    /// # use rmi_host::QuarantineShelf;
     /// # use rmm_model::{Model, Options};
     /// # let shelf = QuarantineShelf::<4>::new();
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
-    /// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host().with_quarantine(&shelf), &mut memory)?;
     /// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
     /// let mut bytes = 0;
     /// rmm.return_or_quarantine(memory, &mut |host| bytes += host.bytes());

@@ -4,15 +4,13 @@
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
-//! # use rmi_host::{Discovered, Error, Host, SessionOptions, Subject};
+//! # use rmi_host::{Error, Subject};
 //! # use rmm_model::{Model, Options};
 //! # let mut machine = Options::new(Dialect::V2_0Bet3);
 //! # machine.untracked = vec![PaRange::with_size(Pa::new(0x8000_0000), 0x1000)?];
 //! # let model = Model::new(machine)?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! let error = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).unwrap_err().error;
 //! assert_eq!(
 //!     error.to_string(),
@@ -86,13 +84,11 @@ impl Refusal {
     /// # use rmi_abi::rtt::Level;
     /// # use rmi_abi::realm::RealmParams;
     /// # use rmi_abi::rtt::Geometry;
-    /// # use rmi_host::{Discovered, Error, Failed, Host, Rd, SessionOptions, Undelegated};
+    /// # use rmi_host::{Error, Failed, Rd, Undelegated};
     /// # use rmm_model::{Model, Options};
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
     /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
     /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
@@ -346,7 +342,7 @@ impl Error {
     /// ```
     /// # use rmi_abi::{Command, Dialect};
     /// # use rmi_host::inject::{Fault, Injecting, Rule};
-    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmi_host::Host;
     /// # use rmm_model::{Model, Options};
     /// # let dialect = Dialect::TfRmm2026_07;
     /// # let model = Model::new(Options::new(dialect))?;
@@ -354,9 +350,7 @@ impl Error {
     /// // This RMM delegates, and answers nonsense.
     /// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
     /// let door = Injecting::by_rule(&model, rule, Fault::Scribble { seed: 1 });
-    /// # let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(Host::new(&door, &model), &mut memory)?;
     /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
     /// assert!(!failed.error.is_clean());
     /// assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x4000, 0));
@@ -489,19 +483,19 @@ impl core::error::Error for Error {}
 ///
 /// ```
 /// use rmi_abi::Dialect;
-/// use rmi_host::{Discovered, Host, SessionError, SessionOptions};
+/// use rmi_host::{Discovered, SessionError, SessionOptions};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let mut options = SessionOptions::default();
 /// options.dialect = Some(Dialect::V1_0);
-/// let failed = Discovered::probe(Host::new(&model, &model), options).unwrap_err();
+/// let failed = Discovered::probe(model.host(), options).unwrap_err();
 /// assert!(matches!(failed.error, SessionError::Version { .. }));
 ///
 /// // The platform came back, for another try.
 /// options.dialect = None;
 /// let found = Discovered::probe(failed.kept, options).map_err(|failed| failed.error)?;
-/// assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
+/// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "`kept` still owns what it owned before"]

@@ -188,13 +188,10 @@ static LEAKED: AtomicU64 = AtomicU64::new(0);
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let before = rmi_host::leaked();
 /// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
 /// drop(memory);
@@ -241,13 +238,10 @@ pub(crate) fn leak(memory: Undelegated) {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let host = memory.take_front(0x2000).expect("1 GiB");
 /// assert_eq!(format!("{host:?}"), "Undelegated[0x80000000, 0x80002000)");
 /// let delegated = rmm.delegate(host).map_err(|failed| failed.error)?;

@@ -8,17 +8,16 @@
 //!
 //! ```
 //! use rmi_abi::Dialect;
-//! use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+//! use rmi_host::CountingLedger;
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! let ledger = CountingLedger::new();
-//! let platform = Host::new(&model, &model).with_ledger(&ledger);
-//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! found.start_activation()?;
-//! let rmm = found.into_active();
+//! let platform = model.host().with_ledger(&ledger);
+//! let mut memory = model.take_memory();
+//! let rmm = rmm_model::open(platform, &mut memory)?;
 //!
-//! let memory = model.take_memory().take_front(0x4000).unwrap();
+//! let memory = memory.take_front(0x4000).unwrap();
 //! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
 //! assert_eq!(ledger.balance().outstanding(), 4);
 //! rmm.undelegate(memory).map_err(|failed| failed.error)?;
@@ -109,7 +108,6 @@ pub enum LedgerEvent {
 /// use core::cell::RefCell;
 /// use rmi_abi::{Dialect, PaRange};
 /// use rmi_host::{Ledger, LedgerEvent};
-/// # use rmi_host::{Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
 ///
 /// struct Diary(RefCell<Vec<(LedgerEvent, u64)>>);
@@ -123,9 +121,7 @@ pub enum LedgerEvent {
 /// let diary = Diary(RefCell::default());
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&diary), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host().with_ledger(&diary), &mut memory)?;
 /// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
 /// rmm.undelegate(memory).map_err(|failed| failed.error)?;
 /// assert_eq!(*diary.0.borrow(), [(LedgerEvent::Delegated, 0x1000), (LedgerEvent::Returned, 0x1000)]);

@@ -4,23 +4,23 @@
 //!
 //! ```
 //! use rmi_abi::Dialect;
-//! use rmi_host::{CountingLedger, Discovered, Host, Progress, SessionOptions};
+//! use rmi_host::{CountingLedger, SessionOptions};
 //! use rmm_model::{Model, Options};
+//! use sro::{Pool, PoolStorage};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // On hardware: `SmcConduit`, a `LinearMap`, and tokens of the host's own memory.
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! let mut memory = model.take_memory();
-//! let mut page = memory.take_front(0x1000).expect("1 GiB");
+//! let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
 //!
+//! // What the RMM takes to become active, and later for its objects, comes from a pool.
+//! let mut places = PoolStorage::<4>::new();
+//! let mut pool = Pool::new(&mut places, pages).expect("two pages");
 //! let ledger = CountingLedger::new();
-//! let platform = Host::new(&model, &model).with_ledger(&ledger);
-//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
-//! found.configure(&mut page)?;
-//! // Activation may want memory, see the `sro` crate. This RMM wants none.
-//! let Progress::Done(_) = found.start_activation()? else { panic!("wants memory") };
-//! let rmm = found.into_active();
+//! let platform = model.host().with_ledger(&ledger);
+//! let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! assert_eq!(rmm.dialect(), Dialect::TfRmm2026_07);
 //!
 //! let four_pages = memory.take_front(0x4000).expect("1 GiB");
 //! let delegated = rmm.delegate(four_pages).map_err(|failed| failed.error)?;
@@ -117,5 +117,7 @@ pub use quarantine::GrowingQuarantine;
 pub use quarantine::{
     CallbackQuarantine, NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined,
 };
-pub use session::{Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError};
+pub use session::{
+    Configured, Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError,
+};
 pub use wait::Wait;

@@ -7,7 +7,7 @@
 //! use std::process::Command;
 //!
 //! use rmi_host::lines::Lines;
-//! use rmi_host::{Discovered, Host, SessionOptions};
+//! use rmi_host::{Discovered, SessionOptions};
 //!
 //! let lines = Lines::spawn(&mut Command::new("rmm_server"))?;
 //! let memory = lines.take_memory()?;

@@ -6,7 +6,7 @@
 //! # use core::cell::Cell;
 //! # use core::num::NonZeroU32;
 //! use rmi_abi::Dialect;
-//! use rmi_host::{CountingLedger, DefaultLock, Discovered, Platform, QuarantineShelf, SessionOptions};
+//! use rmi_host::{CountingLedger, DefaultLock, Platform, QuarantineShelf};
 //! use rmm_model::{Model, Options};
 //!
 //! struct Machine { model: Model, books: CountingLedger, shelf: QuarantineShelf<16>, naps: Cell<u32> }
@@ -30,10 +30,9 @@
 //! # options.busy_every = NonZeroU32::new(3);
 //! # let model = Model::new(options)?;
 //! # let machine = Machine { model, books: CountingLedger::new(), shelf: QuarantineShelf::new(), naps: Cell::new(0) };
-//! let found = Discovered::probe(machine, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! found.start_activation()?;
-//! let rmm = found.into_active();
-//! let memory = rmm.platform().model.take_memory().take_front(0x8000).expect("1 GiB");
+//! let mut memory = machine.model.take_memory();
+//! let rmm = rmm_model::open(machine, &mut memory)?;
+//! let memory = memory.take_front(0x8000).expect("1 GiB");
 //! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
 //! assert_eq!(rmm.platform().books.balance().delegated, 8);
 //! assert!(rmm.platform().naps.get() > 0);
@@ -107,13 +106,13 @@ pub unsafe trait Platform {
 ///
 /// ```
 /// use rmi_abi::Dialect;
-/// use rmi_host::{CountingLedger, Host, Platform, QuarantineShelf};
+/// use rmi_host::{CountingLedger, Platform, QuarantineShelf};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let books = CountingLedger::new();
 /// // The books are looked at elsewhere, so the platform borrows them; the shelf it owns.
-/// let host = Host::new(&model, &model).with_ledger(&books).with_quarantine(QuarantineShelf::<8>::new());
+/// let host = model.host().with_ledger(&books).with_quarantine(QuarantineShelf::<8>::new());
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
@@ -196,7 +195,6 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     ///
     /// ```
     /// # use rmi_abi::Dialect;
-    /// # use rmi_host::Host;
     /// # use rmm_model::{Model, Options};
     /// use std::sync::atomic::{AtomicBool, Ordering};
     ///
@@ -234,7 +232,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// }
     ///
     /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-    /// let host = Host::new(&model, &model).with_lock::<Masking>();
+    /// let host = model.host().with_lock::<Masking>();
     /// # let _ = host;
     /// # Ok::<(), rmm_model::OptionsError>(())
     /// ```
@@ -255,7 +253,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// # use std::sync::OnceLock;
     /// # use std::time::{Duration, Instant};
     /// # use rmi_abi::Dialect;
-    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmi_host::{Discovered, SessionOptions};
     /// # use rmm_model::{Model, Options};
     /// fn uptime() -> Duration {
     ///     static START: OnceLock<Instant> = OnceLock::new();
@@ -263,7 +261,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// }
     ///
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-    /// let host = Host::new(&model, &model).with_relax(std::thread::yield_now).with_clock(uptime);
+    /// let host = model.host().with_relax(std::thread::yield_now).with_clock(uptime);
     /// let mut options = SessionOptions::default();
     /// // Nothing is waited for longer than 20 ms, however often that is.
     /// options.patience.time = Some(Duration::from_millis(20));

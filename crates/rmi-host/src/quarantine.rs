@@ -12,17 +12,16 @@
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect};
-//! use rmi_host::{Discovered, Host, QuarantineReason, QuarantineShelf, SessionOptions};
+//! use rmi_host::{QuarantineReason, QuarantineShelf};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! let shelf = QuarantineShelf::<8>::new();
-//! let platform = Host::new(&model, &model).with_quarantine(&shelf);
-//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! found.start_activation()?;
-//! let rmm = found.into_active();
+//! let platform = model.host().with_quarantine(&shelf);
+//! let mut memory = model.take_memory();
+//! let rmm = rmm_model::open(platform, &mut memory)?;
 //!
-//! let memory = model.take_memory().take_front(0x4000).unwrap();
+//! let memory = memory.take_front(0x4000).unwrap();
 //! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
 //! rmm.quarantine(memory, QuarantineReason::ObjectAlive { command: Command::RecDestroy });
 //! assert_eq!(shelf.len(), 1);
@@ -111,7 +110,7 @@ pub struct Quarantined {
 /// use std::sync::Mutex;
 /// use rmi_host::{Quarantine, Quarantined};
 /// # use rmi_abi::{Command, Dialect};
-/// # use rmi_host::{Discovered, Host, QuarantineReason, SessionOptions};
+/// # use rmi_host::QuarantineReason;
 /// # use rmm_model::{Model, Options};
 ///
 /// #[derive(Default)]
@@ -129,9 +128,7 @@ pub struct Quarantined {
 /// let drawer = Drawer::default();
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&drawer), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host().with_quarantine(&drawer), &mut memory)?;
 /// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
 /// rmm.quarantine(memory, QuarantineReason::PoolFull);
 /// assert_eq!(drawer.0.lock().unwrap().len(), 1);

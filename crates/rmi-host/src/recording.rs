@@ -19,8 +19,9 @@
 //! let recording = Recording::new(&model, &model, sink, Dialect::TfRmm2026_07);
 //!
 //! let platform = Host::new(&recording, &recording);
-//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! found.configure(&mut model.take_memory())?;
+//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//! let configured = found.configure(&mut model.take_memory()).map_err(|failed| failed.error)?;
+//! # let _ = configured;
 //!
 //! let text = recording.into_sink().into_inner().into_inner();
 //! assert_eq!(

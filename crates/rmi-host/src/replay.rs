@@ -12,9 +12,9 @@
 //! /// What is to be found out about: it runs on an RMM, on a model, and on a recording.
 //! fn session(door: &(impl Conduit + HostAccess), page: &mut Undelegated) -> Result<u32, Box<dyn std::error::Error>> {
 //!     let platform = Host::new(door, door);
-//!     let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//!     found.configure(page)?;
-//!     Ok(found.features().max_recs())
+//!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//!     let configured = found.configure(page).map_err(|failed| failed.error)?;
+//!     Ok(configured.features().max_recs())
 //! }
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;

@@ -1,48 +1,59 @@
-//! Opening a session: find the RMM, agree on a dialect, check, configure, activate.
+//! Opening a session: find the RMM, agree on a dialect, configure, activate.
 //!
-//! Nothing is configured before everything has been looked at: [`Discovered::probe`] only asks. [`Discovered::configure`] changes the configuration
-//! only if it differs, and activation (in the `sro` crate, because it may take memory) makes an [`Rmm`] of it.
+//! `sro::open` does all of it in one call, because activation may take memory, and `sro::Session::close` ends it. This module has the states in between:
 //!
-//! A session from its beginning to its end:
+//! | State | What is known | What can be done |
+//! |---|---|---|
+//! | [`Discovered`] | dialect, features | look at them, configure |
+//! | [`Configured`] | and the granule size | activate |
+//! | [`Rmm`] | | everything |
+//!
+//! By hand, on an RMM that takes no memory:
 //!
 //! ```
 //! use rmi_abi::Dialect;
-//! use rmi_host::{Discovered, Host, Progress, SessionOptions};
+//! use rmi_host::{Discovered, Progress, SessionOptions};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
 //! let mut page = model.take_memory();
-//! let platform = Host::new(&model, &model);
-//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! assert_eq!(found.channel().dialect(), Dialect::V2_0Bet3);
+//! let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! assert_eq!(found.dialect(), Dialect::V2_0Bet3);
 //! assert_eq!(found.features().max_ipa_width(), 48);
-//! found.configure(&mut page)?;
-//! // What may ask for memory goes through the `sro` crate. This RMM asks for none.
-//! let Progress::Done(_) = found.start_activation()? else { panic!("wants memory") };
-//! let rmm = found.into_active();
+//! let configured = found.configure(&mut page).map_err(|failed| failed.error)?;
+//! let Progress::Done(_) = configured.start_activation()? else { panic!("wants memory") };
+//! let rmm = configured.into_active();
 //! // …
 //! let Progress::Done(_) = rmm.start_deactivation()? else { panic!("gives memory back") };
-//! let _platform = rmm.into_inactive().into_platform();
+//! let _platform = rmm.into_platform();
 //! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The granule size is part of every descriptor of memory, so nothing is done with an RMM that was not configured:
+//!
+//! ```compile_fail,E0599
+//! # use rmi_host::{Discovered, Platform, Rmm};
+//! fn early<P: Platform>(found: Discovered<P>) -> Rmm<P> {
+//!     found.into_active() // error: no method `into_active`
+//! }
 //! ```
 //!
 //! An RMM that the firmware or another agent has activated is used as it is:
 //!
 //! ```
 //! use rmi_abi::{Dialect, Status};
-//! # use rmi_host::{Discovered, Error, Host, SessionOptions};
+//! # use rmi_host::{Discovered, Error, SessionOptions};
 //! # use rmm_model::{Model, Options};
 //! # let mut machine = Options::new(Dialect::TfRmm2026_07);
 //! # machine.already_active = true;
 //! # let model = Model::new(machine)?;
 //! # let mut memory = model.take_memory();
 //! # let mut page = memory.take_front(0x1000).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
-//! let mut found = found.map_err(|failed| failed.error)?;
-//! found.configure(&mut page)?; // an error only if its granules are of another size
-//! let error = found.start_activation().unwrap_err();
+//! # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! let configured = found.configure(&mut page).map_err(|failed| failed.error)?;
+//! let error = configured.start_activation().unwrap_err();
 //! assert_eq!(error.status(), Some(Status::ErrorGlobal));
-//! let rmm = found.into_active();
+//! let rmm = configured.into_active();
 //! let delegated = rmm.delegate(page).map_err(|failed| failed.error)?;
 //! # rmm.undelegate(delegated).map_err(|failed| failed.error)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -83,14 +94,14 @@ pub(crate) fn is_probe(registers: &Registers) -> bool {
 ///
 /// ```
 /// use rmi_abi::{Dialect, GranuleSize};
-/// use rmi_host::{Discovered, Host, SessionError, SessionOptions};
+/// use rmi_host::{Discovered, SessionError, SessionOptions};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let mut options = SessionOptions::default();
 /// options.dialect = Some(Dialect::TfRmm2026_07);
-/// let found = Discovered::probe(Host::new(&model, &model), options).map_err(|failed| failed.error)?;
-/// assert_eq!(found.channel().dialect(), Dialect::TfRmm2026_07);
+/// let found = Discovered::probe(model.host(), options).map_err(|failed| failed.error)?;
+/// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
 ///
 /// // What the RMM cannot do is found out before anything is changed.
 /// options.granule_size = GranuleSize::Size64KiB;
@@ -111,19 +122,21 @@ pub struct SessionOptions {
     pub patience: Patience,
     /// How the host itself runs.
     pub host_mode: HostMode,
+    /// Whether a session opens on an RMM whose dialect is not driven whole: 1.0, 2.0-bet0 and 2.0-bet1. Their commands can then be issued one by one; the crates above build no Realm on them.
+    pub allow_partial_dialect: bool,
 }
 
 /// How the host runs.
 ///
 /// ```
 /// use rmi_abi::Dialect;
-/// use rmi_host::{Discovered, Host, HostMode, SessionError, SessionOptions};
+/// use rmi_host::{Discovered, HostMode, SessionError, SessionOptions};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
 /// let mut options = SessionOptions::default();
 /// options.host_mode = HostMode::SplitEl1El2;
-/// let failed = Discovered::probe(Host::new(&model, &model), options).unwrap_err();
+/// let failed = Discovered::probe(model.host(), options).unwrap_err();
 /// assert_eq!(failed.error, SessionError::ListRegistersLost);
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
@@ -153,6 +166,8 @@ pub enum SessionError {
     },
     /// The conduit and the access of the platform are of two machines; nothing was called.
     OtherMachine,
+    /// The RMM speaks a dialect of which this SDK has the commands only; nothing was changed. See [`SessionOptions::allow_partial_dialect`].
+    PartialDialect(Dialect),
     /// The host would lose the list registers of the virtual GIC, see [`HostMode::SplitEl1El2`].
     ListRegistersLost,
     /// The RMM does not have the granule size wanted.
@@ -184,6 +199,9 @@ impl fmt::Display for SessionError {
             Self::OtherMachine => {
                 f.write_str("the platform's conduit and its memory access belong to two machines")
             }
+            Self::PartialDialect(dialect) => {
+                write!(f, "the RMM speaks {dialect}, on which this SDK builds no Realm yet")
+            }
             Self::ListRegistersLost => f.write_str(
                 "a host split between EL1 and EL2 loses the list registers; run it with VHE",
             ),
@@ -200,29 +218,19 @@ impl fmt::Display for SessionError {
 
 impl core::error::Error for SessionError {}
 
-/// An RMM that was found and looked at, but not yet activated by this session.
-///
-/// A session that is not active yet delegates nothing; the methods for that are those of an [`Rmm`]:
-///
-/// ```compile_fail,E0599
-/// # use rmi_host::{Discovered, Platform, Undelegated};
-/// fn early<P: Platform>(found: &Discovered<P>, memory: Undelegated) {
-///     let _ = found.delegate(memory); // error: no method `delegate`
-/// }
-/// ```
+/// An RMM that was found and looked at. Nothing about it has changed.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmi_host::{Discovered, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
-/// let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
 /// assert!(!found.features().lpa2());
-/// assert!(found.channel().feature(0)? != 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "activate it to use it"]
+#[must_use = "configure it to use it"]
 pub struct Discovered<P> {
     channel: Channel<P>,
     features: Features,
@@ -272,6 +280,9 @@ impl<P: Platform> Discovered<P> {
             }
             Err(error) => return Err(error),
         }
+        if !options.allow_partial_dialect && !is_driven_whole(channel.dialect()) {
+            return Err(SessionError::PartialDialect(channel.dialect()));
+        }
         if options.host_mode == HostMode::SplitEl1El2 && !channel.dialect().gic_in_run_page() {
             return Err(SessionError::ListRegistersLost);
         }
@@ -293,22 +304,48 @@ impl<P: Platform> Discovered<P> {
         &self.features
     }
 
-    /// The channel, for the operation that activates the RMM.
+    /// The dialect that the RMM speaks.
     #[must_use]
-    pub const fn channel(&self) -> &Channel<P> {
-        &self.channel
+    pub const fn dialect(&self) -> Dialect {
+        self.channel.dialect()
+    }
+
+    /// What the embedder brought.
+    #[must_use]
+    pub const fn platform(&self) -> &P {
+        self.channel.platform()
     }
 
     /// Sets the RMM's granule size to the one wanted, unless it has it already or the dialect knows no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
+    ///
+    /// When another agent has activated the RMM its configuration cannot change any more; the session then takes the granule size that it has.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. When another agent has activated the RMM its configuration cannot change any more; the session then takes the granule size that it has.
-    pub fn configure(&mut self, page: &mut Undelegated) -> Result<(), SessionError> {
+    /// [`SessionError`]; what was found comes back, and can be configured again.
+    pub fn configure(
+        self,
+        page: &mut Undelegated,
+    ) -> Result<Configured<P>, Failed<Self, SessionError>> {
+        match self.agree(page) {
+            Ok(granule_size) => {
+                let Self { channel, features, .. } = self;
+                Ok(Configured { channel, features, granule_size })
+            }
+            Err(error) => Err(Failed::new(self, error)),
+        }
+    }
+
+    /// The granule size that the RMM has from now on.
+    fn agree(&self, page: &mut Undelegated) -> Result<GranuleSize, SessionError> {
         if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
-            return Ok(());
+            // Such a dialect has no other granules.
+            return match self.granule_size {
+                GranuleSize::Size4KiB => Ok(GranuleSize::Size4KiB),
+                other => Err(SessionError::GranuleSize(other)),
+            };
         }
         let found = self.channel.config(page)?;
         let mut wanted = RmmConfigPage::new_zeroed();
@@ -321,22 +358,74 @@ impl<P: Platform> Discovered<P> {
             None => 0,
         };
         if same_size && found.tracking_region_size == wanted.tracking_region_size {
-            return Ok(());
+            return Ok(self.granule_size);
         }
         match self.channel.set_config(page, &wanted) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(self.granule_size),
             // Another agent has activated it: it stays as it is.
             Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
-                let adopted = GranuleSize::from_code(found.rmi_granule_size);
-                self.granule_size =
-                    adopted.ok_or(SessionError::GranuleCode(found.rmi_granule_size))?;
-                Ok(())
+                GranuleSize::from_code(found.rmi_granule_size)
+                    .ok_or(SessionError::GranuleCode(found.rmi_granule_size))
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    /// `RMI_RMM_ACTIVATE`: starts to bring the RMM to life.
+    /// Gives the platform back.
+    pub fn into_platform(self) -> P {
+        self.channel.into_platform()
+    }
+}
+
+/// Whether the SDK builds and runs Realms in a dialect. Of the others it has the commands.
+const fn is_driven_whole(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::TfRmm2026_07 | Dialect::V2_0Bet3)
+}
+
+/// An RMM whose configuration is settled, but which this session has not activated yet.
+///
+/// A session that is not active yet delegates nothing; the methods for that are those of an [`Rmm`]:
+///
+/// ```compile_fail,E0599
+/// # use rmi_host::{Configured, Platform, Undelegated};
+/// fn early<P: Platform>(configured: &Configured<P>, memory: Undelegated) {
+///     let _ = configured.delegate(memory); // error: no method `delegate`
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "activate it to use it"]
+pub struct Configured<P> {
+    channel: Channel<P>,
+    features: Features,
+    granule_size: GranuleSize,
+}
+
+impl<P: Platform> Configured<P> {
+    /// The feature registers.
+    #[must_use]
+    pub const fn features(&self) -> &Features {
+        &self.features
+    }
+
+    /// The size of a granule.
+    #[must_use]
+    pub const fn granule_size(&self) -> GranuleSize {
+        self.granule_size
+    }
+
+    /// The dialect that the RMM speaks.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.channel.dialect()
+    }
+
+    /// What the embedder brought.
+    #[must_use]
+    pub const fn platform(&self) -> &P {
+        self.channel.platform()
+    }
+
+    /// `RMI_RMM_ACTIVATE`: starts to activate the RMM.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
     ///
@@ -347,14 +436,14 @@ impl<P: Platform> Discovered<P> {
         self.channel.activate()
     }
 
-    /// The session, once the RMM is active: because the activation that was started has ended, or because another agent activated it.
+    /// The session, once the RMM is active: because the activation that was started has ended, or because another agent activated it. Also to drive an activation that has not ended.
     ///
     /// If neither is so, every command is refused with [`Status::ErrorGlobal`].
     pub fn into_active(self) -> Rmm<P> {
         Rmm { channel: self.channel, features: self.features, granule_size: self.granule_size }
     }
 
-    /// Gives the platform back.
+    /// Gives the platform back. The RMM keeps its configuration.
     pub fn into_platform(self) -> P {
         self.channel.into_platform()
     }
@@ -364,14 +453,12 @@ impl<P: Platform> Discovered<P> {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+/// # use rmi_host::CountingLedger;
 /// # use rmm_model::{Model, Options};
 /// # let ledger = CountingLedger::new();
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
 /// // Four CPUs at once, each with memory of its own.
 /// std::thread::scope(|cpus| {
 ///     for _ in 0..4 {
@@ -421,16 +508,6 @@ impl<P: Platform> Rmm<P> {
     /// [`Error::Refused`] with [`Status::ErrorGlobal`] while something is left; [`Error::Unsupported`] before 2.0-bet3.
     pub fn start_deactivation(&self) -> Result<Progress, Error> {
         self.channel.rmm_deactivate()
-    }
-
-    /// The session before activation, once the RMM has been deactivated.
-    pub fn into_inactive(self) -> Discovered<P> {
-        Discovered {
-            channel: self.channel,
-            features: self.features,
-            granule_size: self.granule_size,
-            tracking_region: None,
-        }
     }
 }
 

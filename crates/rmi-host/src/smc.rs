@@ -15,7 +15,7 @@
 //!     // SAFETY: this is a hypervisor; maps and tokens are of the machine's memory.
 //!     let platform = Host::new(unsafe { SmcConduit::new() }, map);
 //!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//!     // … `configure`, and `sro::activate`
+//!     // … or `sro::open`, which also configures and activates
 //!     let _ = found;
 //!     Ok(())
 //! }

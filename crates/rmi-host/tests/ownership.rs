@@ -4,9 +4,7 @@
 use proptest::prelude::*;
 use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
 use rmi_host::ledger::{Holding, Imbalance, Ownership, OwnershipErrorKind, OwnershipMap};
-use rmi_host::{
-    CountingLedger, Discovered, Host, Ledger, LedgerEvent, QuarantineReason, SessionOptions,
-};
+use rmi_host::{CountingLedger, Ledger, LedgerEvent, QuarantineReason};
 use rmm_model::{Model, Options};
 
 const CREATE: Command = Command::RecCreate;
@@ -255,11 +253,9 @@ fn eight_threads_share_a_map() {
     }
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let (map, counts) = (OwnershipMap::new(), CountingLedger::new());
-    let platform = Host::new(&model, &model).with_ledger(Both(&map, &counts));
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
+    let platform = model.host().with_ledger(Both(&map, &counts));
     let mut memory = model.take_memory();
+    let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let rounds = if cfg!(miri) { 2 } else { 50 };
     std::thread::scope(|scope| {
         for _ in 0..8 {

@@ -11,8 +11,8 @@ use rmi_abi::{Command, Dialect, PaRange, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::quarantine::GrowingQuarantine;
 use rmi_host::{
-    CountingLedger, Delegated, Discovered, Host, Patience, Quarantine, QuarantineReason,
-    QuarantineShelf, Quarantined, Rmm, SessionOptions, Undelegated,
+    CountingLedger, Delegated, Host, Patience, Quarantine, QuarantineReason, QuarantineShelf,
+    Quarantined, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -28,11 +28,9 @@ fn what_is_refused_waits_and_comes_back() {
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut options = SessionOptions::default();
     options.patience = Patience::NONE;
-    let found = Discovered::probe(platform, options).unwrap();
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
-
     let mut memory = model.take_memory();
+    let rmm = rmm_model::open_with(platform, options, &mut memory).unwrap();
+
     let mut home = Vec::new();
     for _ in 0..3 {
         let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
@@ -58,12 +56,10 @@ fn a_range_shrinks_from_both_ends() {
     let model = Model::new(Options::new(dialect)).unwrap();
     let quarantine = QuarantineShelf::<1>::new();
     let ledger = CountingLedger::new();
-    let platform = Host::new(&model, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
-
+    let platform = model.host().with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
+    let rmm = rmm_model::open(platform, &mut memory).unwrap();
+
     let mut page = memory.take_front(0x1000).unwrap();
     let root = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let mut range = rmm.delegate(memory.take_front(0x5000).unwrap()).unwrap();
@@ -105,11 +101,9 @@ fn granules(mut memory: Delegated) -> Vec<Quarantined> {
 fn sound_7_what_others_look_at_takes_its_neighbours_in() {
     let each = if cfg!(miri) { 12 } else { 10_000 };
     let model = model();
-    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).unwrap();
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
-    let mut memory =
-        rmm.delegate(model.take_memory().take_front(2 * each * GRANULE).unwrap()).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
+    let mut memory = rmm.delegate(memory.take_front(2 * each * GRANULE).unwrap()).unwrap();
     let whole = memory.range();
     let mut below = granules(memory.take_front(each * GRANULE).unwrap());
     let mut above = granules(memory);
@@ -163,10 +157,8 @@ fn kept<'m>(
     shelf: &'m QuarantineShelf<1>,
 ) -> Kept<'m> {
     let platform = Host::new(model, model).with_ledger(ledger).with_quarantine(shelf);
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
     let mut memory = model.take_memory();
+    let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let mut page = memory.take_front(GRANULE).unwrap();
     let root = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let mut range = rmm.delegate(memory.take_front(2 * GRANULE).unwrap()).unwrap();
@@ -225,11 +217,10 @@ fn sound_7_what_is_tried_again_is_in_its_place_when_home_panics() {
 #[test]
 fn sound_7_what_was_not_tried_yet_is_still_there_when_home_panics() {
     let (model, quarantine) = (model(), GrowingQuarantine::new());
-    let platform = Host::new(&model, &model).with_quarantine(&quarantine);
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
-    let memory = rmm.delegate(model.take_memory().take_front(3 * GRANULE).unwrap()).unwrap();
+    let platform = model.host().with_quarantine(&quarantine);
+    let mut memory = model.take_memory();
+    let rmm = rmm_model::open(platform, &mut memory).unwrap();
+    let memory = rmm.delegate(memory.take_front(3 * GRANULE).unwrap()).unwrap();
     let base = memory.base();
     for part in granules(memory) {
         quarantine.put(part).unwrap();

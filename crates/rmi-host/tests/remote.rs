@@ -6,8 +6,7 @@ use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::conduit::NOT_SENT;
 use rmi_host::replay::{Replay, Transcript};
 use rmi_host::{
-    AccessFault, Conduit, CountingLedger, Discovered, Error, HostAccess, Machine, Registers,
-    SessionOptions, remote,
+    AccessFault, Conduit, CountingLedger, Error, HostAccess, Machine, Registers, remote,
 };
 use rmm_model::{GranuleState, Model, Options};
 
@@ -25,9 +24,7 @@ fn eight_threads(servers: u32) {
             scope.spawn(move || server.serve(&model.cpu(number)));
         }
         let platform = remote.into_host().with_ledger(&ledger);
-        let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-        let _ = found.start_activation().unwrap();
-        let rmm = found.into_active();
+        let rmm = rmm_model::open(platform, &mut memory).unwrap();
         std::thread::scope(|scope| {
             for number in 0..8u8 {
                 let (rmm, mut mine) = (&rmm, memory.take_front(0x4000).unwrap());
@@ -144,9 +141,7 @@ fn sound_2_memory_is_the_rmms_when_its_server_dies_after_the_call() {
     let dying = Dying { model: &model, fid };
     std::thread::scope(|scope| {
         let serving = scope.spawn(move || server.serve(&dying));
-        let found = Discovered::probe(remote.into_host(), SessionOptions::default()).unwrap();
-        let _ = found.start_activation().unwrap();
-        let rmm = found.into_active();
+        let rmm = rmm_model::open(remote.into_host(), &mut memory).unwrap();
         let failed = rmm.delegate(memory.take_front(0x2000).unwrap()).unwrap_err();
         assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }), "{failed:?}");
         assert!(!failed.error.is_clean() && failed.error.status().is_none());

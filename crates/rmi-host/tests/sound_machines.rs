@@ -29,10 +29,8 @@ fn model() -> Model {
     Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap()
 }
 
-fn open(model: &Model) -> Session<'_> {
-    let found = Discovered::probe(model.host(), SessionOptions::default()).unwrap();
-    assert!(matches!(found.start_activation(), Ok(Progress::Done(_))));
-    found.into_active()
+fn open<'m>(model: &'m Model, memory: &mut Undelegated) -> Session<'m> {
+    rmm_model::open(model.host(), memory).unwrap()
 }
 
 fn page(memory: &mut Undelegated) -> Undelegated {
@@ -76,8 +74,8 @@ fn sound_3_no_session_opens_on_parts_of_two_machines() {
     // This one opens, and the map is never read.
     let mut memory = one.take_memory();
     let platform = Host::new(&recording, &one);
-    let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    found.configure(&mut memory).unwrap();
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let _ = found.configure(&mut memory).unwrap();
     let text = recording.sink().get().borrow().clone();
     assert!(text.contains("call ") && !text.contains("out "), "{text}");
     assert!(bytes.iter().all(|byte| *byte == 0xa5));
@@ -86,9 +84,9 @@ fn sound_3_no_session_opens_on_parts_of_two_machines() {
 #[test]
 fn sound_3_memory_of_one_machine_is_not_written_delegated_or_donated_in_another() {
     let (one, two) = (model(), model());
-    let rmm = open(&two);
     let mut memory = one.take_memory();
     let mut own = two.take_memory();
+    let rmm = open(&two, &mut own);
     assert_eq!(memory.range(), own.range());
     let calls = two.calls();
 
@@ -100,7 +98,7 @@ fn sound_3_memory_of_one_machine_is_not_written_delegated_or_donated_in_another(
     assert_eq!((failed.host.bytes(), failed.delegated.bytes()), (PAGE, 0));
 
     // Delegated there, it is not undelegated here: `two` has host memory at the same address.
-    let delegated = open(&one).delegate(failed.host).unwrap();
+    let delegated = open(&one, &mut memory).delegate(failed.host).unwrap();
     let failed = rmm.undelegate(delegated).unwrap_err();
     foreign(&two, calls, failed.error);
     assert_eq!((failed.host.bytes(), failed.kept.bytes()), (0, PAGE));
@@ -116,8 +114,8 @@ fn sound_3_memory_of_one_machine_is_not_written_delegated_or_donated_in_another(
 #[test]
 fn sound_3_commands_refuse_pages_objects_and_names_of_another_machine() {
     let (one, two) = (model(), model());
-    let (here, there) = (open(&one), open(&two));
     let (mut mine, mut theirs) = (one.take_memory(), two.take_memory());
+    let (here, there) = (open(&one, &mut mine), open(&two, &mut theirs));
     let [rd, root] = [(), ()].map(|()| here.delegate(page(&mut mine)).unwrap());
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(here.dialect());
     let params = params.unwrap();
@@ -151,7 +149,7 @@ fn sound_3_commands_refuse_pages_objects_and_names_of_another_machine() {
 #[test]
 fn sound_3_the_name_of_an_empty_token_names_nothing() {
     let model = model();
-    let rmm = open(&model);
+    let rmm = open(&model, &mut model.take_memory());
     let calls = model.calls();
     let rd = Rd::new(Delegated::empty());
     for error in [rmm.realm_terminate(&rd).unwrap_err(), rmm.realm_activate(&rd).unwrap_err()] {
@@ -178,10 +176,8 @@ fn sound_3_a_server_serves_one_machine() {
         let mixed = Recording::new(&one, &two, sink, Dialect::TfRmm2026_07);
         assert!(server.serve(&mixed).is_err());
 
-        let found = Discovered::probe(remote.into_host(), SessionOptions::default()).unwrap();
-        let _ = found.start_activation().unwrap();
-        let rmm = found.into_active();
         let mut memory = one.take_memory();
+        let rmm = rmm_model::open(remote.into_host(), &mut memory).unwrap();
         let delegated = rmm.delegate(page(&mut memory)).unwrap();
         assert_eq!(rmm.undelegate(delegated).unwrap().machine(), one.machine());
         assert!(rmm.delegate(two.take_memory()).is_err());
@@ -194,11 +190,12 @@ fn sound_3_a_server_serves_one_machine() {
 #[test]
 fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     let (one, two) = (model(), model());
-    let (here, there) = (open(&one), open(&two));
+    let (mut mine, mut theirs) = (one.take_memory(), two.take_memory());
+    let (here, there) = (open(&one, &mut mine), open(&two, &mut theirs));
     let shelf = QuarantineShelf::<4>::new();
     let reason = QuarantineReason::Unclear { command: Command::RttDestroy };
-    let mine = here.delegate(page(&mut one.take_memory())).unwrap();
-    let theirs = there.delegate(page(&mut two.take_memory())).unwrap();
+    let mine = here.delegate(page(&mut mine)).unwrap();
+    let theirs = there.delegate(page(&mut theirs)).unwrap();
     let mut cell = Cell::memory(theirs.into_use(), 0).unwrap();
     assert_eq!(cell.machine(), Some(two.machine()));
     let theirs = cell.take().unwrap().into_released();

@@ -7,7 +7,7 @@ use rmi_abi::granule::TrackingRegionState;
 use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::counting::Counting;
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{Conduit, Discovered, Error, Host, Rmm, SessionOptions, TrackingError, Violation};
+use rmi_host::{Conduit, Error, Host, Rmm, SessionOptions, TrackingError, Violation};
 use rmm_model::{Model, Options};
 
 const RAM: u64 = 0x8000_0000;
@@ -31,9 +31,7 @@ fn session<'c, C: Conduit + Debug>(
 ) -> Rmm<Host<&'c C, &'c Model>> {
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
-    let found = Discovered::probe(Host::new(conduit, model), options).unwrap();
-    let _ = found.start_activation().unwrap();
-    found.into_active()
+    rmm_model::open_with(Host::new(conduit, model), options, &mut model.take_memory()).unwrap()
 }
 
 #[test]

@@ -12,8 +12,8 @@ use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Dialect, GranuleSize, Ipa, PaRange};
 use rmi_host::command::{Offer, ShareAt, Shared, SharedAccess};
 use rmi_host::{
-    Conduit, Discovered, Host, Ledger, LedgerEvent, Machine, Progress, Rd, Registers, Rmm,
-    SessionOptions, Undelegated, leaked,
+    Conduit, Configured, Discovered, Host, Ledger, LedgerEvent, Machine, Progress, Rd, Registers,
+    Rmm, SessionOptions, Undelegated, leaked,
 };
 use rmm_model::{GranuleState, Model, Options};
 
@@ -85,9 +85,14 @@ fn layer(model: &Model) -> Layer<'_> {
 
 type Platform<'m> = Host<&'m Layer<'m>, &'m Model, &'m Fuse>;
 
-fn found<'m>(layer: &'m Layer<'m>, ledger: &'m Fuse) -> Discovered<Platform<'m>> {
+fn found<'m>(
+    layer: &'m Layer<'m>,
+    ledger: &'m Fuse,
+    page: &mut Undelegated,
+) -> Configured<Platform<'m>> {
     let platform = Host::new(layer, layer.model).with_ledger(ledger);
-    Discovered::probe(platform, SessionOptions::default()).unwrap()
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    found.configure(page).unwrap()
 }
 
 /// The session of an RMM that has got its four granules.
@@ -96,7 +101,7 @@ fn active<'m>(
     ledger: &'m Fuse,
     memory: &mut Undelegated,
 ) -> Rmm<Platform<'m>> {
-    let found = found(layer, ledger);
+    let found = found(layer, ledger, memory);
     let Progress::Pending(mut pending) = found.start_activation().unwrap() else { panic!() };
     let rmm = found.into_active();
     let mut list = memory.take_front(PAGE).unwrap();
@@ -129,7 +134,7 @@ fn donate(in_ledger: bool, at: u64) {
     let (layer, ledger) = (layer(&model), Fuse::default());
     let mut memory = model.take_memory();
     let mut list = memory.take_front(PAGE).unwrap();
-    let found = found(&layer, &ledger);
+    let found = found(&layer, &ledger, &mut list);
     let Progress::Pending(mut pending) = found.start_activation().unwrap() else { panic!() };
     let mut pair = [0; 2].map(|_| {
         let _ = memory.take_front(PAGE).unwrap().into_raw();
@@ -138,8 +143,8 @@ fn donate(in_ledger: bool, at: u64) {
     let ranges = [0, 1].map(|n: usize| pair[n].rest.range());
     let before = leaked();
     if in_ledger { &ledger } else { &layer.fuse }.0.store(at, Ordering::Relaxed);
-    let channel = found.channel();
-    caught(|| channel.op_mem_donate(&mut pending, &mut list, &mut pair, PAGES));
+    let rmm = found.into_active();
+    caught(|| rmm.op_mem_donate(&mut pending, &mut list, &mut pair, PAGES));
     for (offer, range) in pair.iter().zip(ranges) {
         assert!(all_are(&model, range, GranuleState::Internal));
         assert!(offer.rest.is_empty(), "a token of host memory for what the RMM has");

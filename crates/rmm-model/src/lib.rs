@@ -118,6 +118,7 @@ mod rec;
 mod regions;
 mod rsi;
 mod rtt;
+mod session;
 mod syndrome;
 mod unmodelled;
 
@@ -125,3 +126,4 @@ pub use granule::{Census, GranuleState};
 pub use guest::{Action, Guest, GuestCpu, Outcome, Script, SysReg, TimerKind};
 pub use model::{CallingCpu, Cpu, Model};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
+pub use session::{open, open_with};

@@ -27,9 +27,9 @@ impl<'m> Bench<'m> {
     fn new(model: &'m Model) -> Self {
         let mut session = SessionOptions::default();
         session.dialect = Some(model.options().dialect);
-        let found = Discovered::probe(Host::new(model, model), session).unwrap();
-        let rmm = found.into_active();
         let mut memory = model.take_memory();
+        let found = Discovered::probe(model.host(), session).unwrap();
+        let rmm = found.configure(&mut memory).unwrap().into_active();
         let mut take = |bytes| rmm.delegate(memory.take_front(bytes).unwrap()).unwrap();
         let (rd, root, aux) = (take(PAGE), take(PAGE), take(PAGE));
         let mut params = RealmParams::new(Geometry::new(40).unwrap(), root.base());

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! # use rmi_abi::Dialect;
-//! # use rmi_host::{Discovered, Host, SessionOptions};
+//! # use rmi_host::{Discovered, SessionOptions};
 //! # use rmm_model::{Model, Options};
 //! # use sro::{Donated, Pool, PoolStorage, drive};
 //! # let mut options = Options::new(Dialect::V2_0Bet3);
@@ -12,9 +12,10 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! let started = found.start_activation()?;
-//! let rmm = found.into_active();
+//! # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! # let configured = found.configure(pool.pages().page).map_err(|failed| failed.error)?;
+//! let started = configured.start_activation()?;
+//! let rmm = configured.into_active();
 //! let mut donated = Donated::default();
 //! drive(&rmm, &mut pool, &mut donated, started)?;
 //!

@@ -5,7 +5,7 @@
 //! # use rmi_abi::realm::RealmParams;
 //! # use rmi_abi::rec::{Mpidr, RecParams};
 //! # use rmi_abi::rtt::Geometry;
-//! # use rmi_host::{Discovered, Error, Host, Rd, SessionOptions, Undelegated};
+//! # use rmi_host::{Error, Rd, Undelegated};
 //! # use rmm_model::{Model, Options};
 //! # use sro::{Donated, Pool, PoolStorage};
 //! use sro::drive;
@@ -13,9 +13,7 @@
 //! # options.can_cancel = true;
 //! # let model = Model::new(options)?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;

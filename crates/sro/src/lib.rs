@@ -5,9 +5,9 @@
 //!
 //! ```
 //! use rmi_abi::Dialect;
-//! use rmi_host::{CountingLedger, Discovered, Host, SessionOptions};
+//! use rmi_host::{CountingLedger, SessionOptions};
 //! use rmm_model::{Model, Options};
-//! use sro::{Pool, PoolStorage, activate};
+//! use sro::{Pool, PoolStorage};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // An RMM that wants four granules before it becomes active.
@@ -22,17 +22,19 @@
 //! pool.add(memory.take_front(0x10_000).expect("1 GiB")).expect("eight places are free");
 //!
 //! let ledger = CountingLedger::new();
-//! let platform = Host::new(&model, &model).with_ledger(&ledger);
-//! let mut found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! found.configure(pool.pages().page)?;
-//! let activated = activate(found, &mut pool).map_err(|failed| failed.error)?;
-//! assert_eq!(activated.donated.bytes(), 0x4000);
+//! let platform = model.host().with_ledger(&ledger);
+//! let session = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! assert_eq!(session.donated().bytes(), 0x4000);
 //!
 //! // From now on the pool can delegate in advance, so that later operations need fewer calls.
-//! pool.prefill(&activated.rmm, 0x2000, 0x1000)?;
+//! pool.prefill(&session, 0x2000, 0x1000)?;
 //! assert_eq!(pool.bytes(), (0xa000, 0x2000));
-//! pool.drain(&activated.rmm, &mut |memory| println!("{memory:?} is the host's"));
-//! assert_eq!(ledger.balance().outstanding(), 4);
+//!
+//! // Closing the session brings everything back.
+//! let closed = session.close(&mut pool).map_err(|failed| failed.error)?;
+//! assert!(closed.deactivated);
+//! assert_eq!((pool.bytes(), ledger.balance().outstanding()), ((0x10_000, 0), 0));
+//! pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));
 //! # Ok(())
 //! # }
 //! ```
@@ -45,14 +47,13 @@
 //! | [`donated`] | what an object was given: nothing else is ever taken back |
 //! | [`rec`] | creating and destroying RECs |
 //! | [`entry`] | entering them, and what they wait for between their runs |
-//! | [`activate`](mod@activate) | activating the RMM |
+//! | [`session`] | opening a session and closing it |
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-pub mod activate;
 pub mod donated;
 pub mod drive;
 pub mod entry;
@@ -60,15 +61,16 @@ mod offered;
 pub mod operation;
 pub mod pool;
 pub mod rec;
+pub mod session;
 pub mod set;
 #[doc(hidden)]
 pub mod sort;
 
-pub use activate::{Activated, activate, deactivate};
 pub use donated::Donated;
 pub use drive::drive;
 pub use entry::{Awaiting, EnterError, ExitNumber};
 pub use operation::{Advance, Need, Next, Operation, Parked};
 pub use pool::{Pages, Pool, PoolStorage};
 pub use rec::RecObject;
+pub use session::{Closed, Session, open};
 pub use set::{GranuleSet, Places};

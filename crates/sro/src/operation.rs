@@ -25,9 +25,7 @@
 //! use sro::{Advance, Next, Operation};
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
@@ -228,7 +226,7 @@ pub enum Advance<'r, P: Platform> {
 /// # use rmi_abi::realm::RealmParams;
 /// # use rmi_abi::rec::{Mpidr, RecParams};
 /// # use rmi_abi::rtt::Geometry;
-/// # use rmi_host::{CountingLedger, Discovered, Host, Rd, SessionOptions, Undelegated};
+/// # use rmi_host::{CountingLedger, Rd, Undelegated};
 /// # use rmm_model::{Model, Options};
 /// # use sro::{Advance, Next, Operation};
 /// # let mut options = Options::new(Dialect::TfRmm2026_07);
@@ -236,9 +234,7 @@ pub enum Advance<'r, P: Platform> {
 /// # let ledger = CountingLedger::new();
 /// # let model = Model::new(options)?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
@@ -459,9 +455,9 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// ```
     /// # use rmi_abi::Dialect;
-    /// # use rmi_host::{Discovered, Host, SessionOptions};
+    /// # use rmi_host::{Discovered, SessionOptions};
     /// # use rmm_model::{Model, Options};
-    /// # use sro::{Activated, Advance, Next, Operation, Pool, PoolStorage, activate};
+    /// # use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, drive};
     /// use rmi_host::command::{Reclaim, Returned};
     /// # let mut options = Options::new(Dialect::V2_0Bet3);
     /// # options.rmm_activate_donates = 4;
@@ -470,9 +466,13 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # let mut places = PoolStorage::<8>::new();
     /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+    /// # let configured = found.configure(pool.pages().page).map_err(|failed| failed.error)?;
+    /// # let started = configured.start_activation()?;
+    /// # let rmm = configured.into_active();
+    /// # let mut donated = Donated::default();
     /// // The RMM has four granules; its deactivation gives them back.
-    /// let Activated { rmm, mut donated, .. } = activate(found, &mut pool).map_err(|failed| failed.error)?;
+    /// drive(&rmm, &mut pool, &mut donated, started)?;
     /// let started = rmm.start_deactivation()?;
     /// let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
     ///     panic!("gives memory back")

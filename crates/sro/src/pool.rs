@@ -7,15 +7,13 @@
 //! # use rmi_abi::realm::RealmParams;
 //! # use rmi_abi::rec::{Mpidr, RecParams};
 //! # use rmi_abi::rtt::Geometry;
-//! # use rmi_host::{Discovered, Error, Host, Rd, SessionOptions, Undelegated};
+//! # use rmi_host::{Error, Rd, Undelegated};
 //! # use rmm_model::{Model, Options};
 //! use std::sync::Mutex;
 //! use sro::{Pool, PoolStorage, RecObject};
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # found.start_activation()?;
-//! # let rmm = found.into_active();
+//! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
@@ -154,15 +152,12 @@ impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # use rmi_abi::Command;
 /// # use sro::{Pool, PoolStorage};
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let mut places = PoolStorage::<1>::new();
 /// let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
 /// let mut pool = Pool::new(&mut places, pages).expect("two pages");

@@ -8,9 +8,9 @@ use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Dialect, Ipa};
 use rmi_host::counting::Counting;
-use rmi_host::{Discovered, Host, Progress, Rd, SessionOptions, Undelegated};
+use rmi_host::{Host, Progress, Rd, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, RecObject, activate};
+use sro::{Pool, PoolStorage, RecObject, open};
 
 const GRANULE: u64 = 0x1000;
 
@@ -31,11 +31,8 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
     pool.add(take(32 * GRANULE)).unwrap();
 
-    let mut found = Discovered::probe(Host::new(&door, &model), session)
-        .map_err(|failed| failed.error)
-        .unwrap();
-    found.configure(pool.pages().page).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm =
+        open(Host::new(&door, &model), session, &mut pool).map_err(|failed| failed.error).unwrap();
     let open = door.total().issued;
 
     let roots = rmm.delegate(take(GRANULE)).unwrap();

@@ -9,11 +9,11 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_host::counting::Counting;
 use rmi_host::{
-    CountingLedger, Discovered, Error, Host, Platform, Progress, QuarantineReason, QuarantineShelf,
-    Rd, Rmm, SessionOptions, Undelegated,
+    CountingLedger, Error, Host, Platform, Progress, QuarantineReason, QuarantineShelf, Rd, Rmm,
+    SessionError, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, RecObject, activate, deactivate};
+use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, RecObject, open};
 
 const GRANULE: u64 = 0x1000;
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
@@ -54,10 +54,9 @@ fn scene<R>(
     let mut first = Pool::new(&mut first_places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     first.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut first)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut first).map_err(|failed| failed.error).unwrap().rmm;
     let roots = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let page =
@@ -147,11 +146,10 @@ fn what_has_no_way_out_is_reported() {
         pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
     }
-    let platform = Host::new(&model, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let platform = model.host().with_ledger(&ledger).with_quarantine(&quarantine);
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let rd = Rd::new(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
     let error = RecObject::create(&rmm, &rd, &mut pool, &params(0)).unwrap_err();
     assert!(matches!(error, Error::Abandoned { .. }) && !error.is_clean(), "{error}");
@@ -276,11 +274,10 @@ fn a_dropped_operation_is_in_the_books() {
     let mut take = |bytes| memory.take_front(bytes).unwrap();
     let mut places = PoolStorage::<4>::new();
     let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let platform = model.host().with_ledger(&ledger);
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let rec = rmm.delegate(take(GRANULE)).unwrap();
     let rd = Rd::new(rmm.delegate(take(GRANULE)).unwrap());
     let progress = rmm.rec_create(&rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
@@ -306,32 +303,26 @@ fn activation_takes_host_memory() {
         let mut places = PoolStorage::<4>::new();
         let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
-        let platform = Host::new(&model, &model).with_ledger(&ledger);
-        let found = Discovered::probe(platform, SessionOptions::default())
-            .map_err(|failed| failed.error)
-            .unwrap();
-        match activate(found, &mut pool) {
-            Ok(activated) => {
-                assert!(donates <= 8 && !activated.was_active);
-                assert_eq!(activated.donated.bytes(), u64::from(donates) * GRANULE);
+        let platform = model.host().with_ledger(&ledger);
+        match open(platform, SessionOptions::default(), &mut pool) {
+            Ok(session) => {
+                assert!(donates <= 8 && !session.was_active());
+                assert_eq!(session.donated().bytes(), u64::from(donates) * GRANULE);
                 assert_eq!(ledger.balance().outstanding(), u64::from(donates));
                 // A second session finds it active.
-                let found =
-                    Discovered::probe(activated.rmm.into_platform(), SessionOptions::default());
-                let again = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
-                assert!(again.map_err(|failed| failed.error).unwrap().was_active);
-                drop(activated.donated);
+                let again = open(*session.platform(), SessionOptions::default(), &mut pool);
+                assert!(again.unwrap().was_active());
+                drop(session);
             }
             Err(failed) => {
                 assert_eq!(donates, 16);
                 // It cannot be cancelled, and nothing can be refused in a way that ends it.
-                assert!(matches!(failed.error, Error::Abandoned { .. }), "{}", failed.error);
-                assert!(failed.kept.1.is_empty());
+                let abandoned = matches!(failed.error, SessionError::Call(Error::Abandoned { .. }));
+                assert!(abandoned, "{}", failed.error);
                 assert_eq!(pool.bytes(), (8 * GRANULE, 0));
                 // It is between its states, which is not to be taken for active.
-                let found = Discovered::probe(failed.kept.0, SessionOptions::default());
-                let again = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
-                let error = again.map(|_| ()).unwrap_err().error;
+                let again = open(failed.kept, SessionOptions::default(), &mut pool);
+                let SessionError::Call(error) = again.unwrap_err().error else { panic!() };
                 assert_eq!(error.status(), Some(Status::ErrorGlobal), "{error}");
             }
         }
@@ -360,20 +351,22 @@ fn deactivation_gives_everything_back() {
     let mut places = PoolStorage::<4>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
-    let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let mut found = Discovered::probe(platform, SessionOptions::default())
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let platform = model.host().with_ledger(&ledger);
+    let mut platform = platform;
     for _ in 0..3 {
-        let activated = activate(found, &mut pool).map_err(|failed| failed.error).unwrap();
+        let session = open(platform, SessionOptions::default(), &mut pool).unwrap();
+        assert_eq!(session.donated().bytes(), 6 * GRANULE);
         // Something is left: refused, and the session goes on.
-        let granule = activated.rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
-        let failed = deactivate(activated, &mut pool).map(|_| ()).unwrap_err();
+        let granule = session.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
+        let failed = session.close(&mut pool).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorGlobal));
-        let _ = failed.kept.rmm.undelegate(granule).unwrap().into_raw();
+        let session = failed.kept;
+        let _ = session.undelegate(granule).unwrap().into_raw();
         // The pool's own delegated memory goes first.
-        pool.prefill(&failed.kept.rmm, 3 * GRANULE, GRANULE).unwrap();
-        found = deactivate(failed.kept, &mut pool).map_err(|failed| failed.error).unwrap();
+        pool.prefill(&session, 3 * GRANULE, GRANULE).unwrap();
+        let closed = session.close(&mut pool).unwrap();
+        assert!(closed.deactivated && closed.kept.is_empty());
+        platform = closed.platform;
         assert_eq!(pool.bytes(), (16 * GRANULE, 0));
         assert_eq!(ledger.balance().outstanding(), 0);
     }
@@ -381,17 +374,27 @@ fn deactivation_gives_everything_back() {
 }
 
 #[test]
-fn older_dialects_cannot_be_deactivated() {
+fn an_older_dialect_stays_active_and_the_session_says_so() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
     let mut places = PoolStorage::<4>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
-    let activated = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool);
-    let failed = deactivate(activated.map_err(|failed| failed.error).unwrap(), &mut pool)
-        .map(|_| ())
-        .unwrap_err();
-    assert!(matches!(failed.error, Error::Unsupported { command: Command::RmmDeactivate, .. }));
+    pool.add(memory.take_front(4 * GRANULE).unwrap()).unwrap();
+    let session = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+    pool.prefill(&session, 3 * GRANULE, GRANULE).unwrap();
+    let closed = session.close(&mut pool).unwrap();
+    assert_eq!(pool.bytes(), (4 * GRANULE, 0));
+    assert!(!closed.deactivated && closed.kept.is_empty());
+    // What another agent activated is left as it is, in any dialect.
+    let mut options = Options::new(Dialect::V2_0Bet3);
+    options.already_active = true;
+    let other = Model::new(options).unwrap();
+    let mut memory = other.take_memory();
+    let mut places = PoolStorage::<4>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let session = open(other.host(), SessionOptions::default(), &mut pool).unwrap();
+    assert!(session.was_active());
+    assert!(!session.close(&mut pool).unwrap().deactivated);
     pool.drain_host(&mut |_| {});
 }
 
@@ -405,11 +408,9 @@ fn a_growing_pool_takes_any_number_of_runs() {
         pool.add(memory.take_front(GRANULE).unwrap()).unwrap();
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
     }
-    let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default());
-    let rmm = activate(found.map_err(|failed| failed.error).unwrap(), &mut pool)
-        .map_err(|f| f.error)
-        .unwrap()
-        .rmm;
+    let rmm = open(model.host(), SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
     for _ in 0..300 {
         pool.prefill(&rmm, GRANULE, GRANULE).unwrap();
     }

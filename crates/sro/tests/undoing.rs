@@ -9,8 +9,8 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    Conduit, CountingLedger, Delegated, Discovered, Error, Host, Platform, Progress, Rd, Registers,
-    Reply, Rmm, SessionOptions, Simulated, Undelegated,
+    Conduit, CountingLedger, Delegated, Error, Host, Platform, Progress, Rd, Registers, Reply, Rmm,
+    Simulated, Undelegated,
 };
 use rmm_model::{Model, Options};
 use sro::{Donated, Pool, PoolStorage, drive};
@@ -30,9 +30,7 @@ fn short_rec<D: Conduit + Simulated + core::fmt::Debug>(
 ) -> Result<Reply, Error> {
     let mut memory = model.take_memory();
     let platform = Host::new(door, model).with_ledger(ledger);
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    assert!(matches!(found.start_activation(), Ok(Progress::Done(_))));
-    let rmm = found.into_active();
+    let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
     let mut page = memory.take_front(GRANULE).unwrap();
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(DIALECT).unwrap();
@@ -89,10 +87,7 @@ fn one_long_run_is_offered_in_pieces() {
         options.realm_create_donates = 1500;
         let model = Model::new(options).unwrap();
         let mut memory = model.take_memory();
-        let found =
-            Discovered::probe(Host::new(&model, &model), SessionOptions::default()).unwrap();
-        assert!(matches!(found.start_activation(), Ok(Progress::Done(_))));
-        let rmm = found.into_active();
+        let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
         let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
         let mut page = memory.take_front(GRANULE).unwrap();
         let params =

@@ -40,10 +40,11 @@ fn sound_1_what_the_rmm_took_is_in_the_record_when_the_ledger_panics() {
         options.rmm_activate_donates = 4;
         let (model, ledger) = (Model::new(options).unwrap(), Fuse::default());
         let mut memory = model.take_memory();
-        let platform = Host::new(&model, &model).with_ledger(&ledger);
+        let platform = model.host().with_ledger(&ledger);
         let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-        let started = found.start_activation().unwrap();
-        let rmm = found.into_active();
+        let configured = found.configure(&mut memory).unwrap();
+        let started = configured.start_activation().unwrap();
+        let rmm = configured.into_active();
         let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started)
         else {
             panic!("it wants memory")
@@ -88,9 +89,7 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    assert!(matches!(found.start_activation(), Ok(Progress::Done(_))));
-    let rmm = found.into_active();
+    let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
     let mut page = memory.take_front(GRANULE).unwrap();
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
@@ -127,8 +126,9 @@ fn sound_1_an_unknown_status_is_no_refusal_of_a_donation() {
     let door = Injecting::by_rule(&model, rule, Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]));
     let mut memory = model.take_memory();
     let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).unwrap();
-    let started = found.start_activation().unwrap();
-    let rmm = found.into_active();
+    let configured = found.configure(&mut memory).unwrap();
+    let started = configured.start_activation().unwrap();
+    let rmm = configured.into_active();
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(4 * GRANULE).unwrap()).unwrap();

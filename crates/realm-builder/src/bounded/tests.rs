@@ -7,9 +7,9 @@ use std::vec::Vec;
 use lock_api::{GuardNoSend, RawMutex};
 use rmi_abi::{Dialect, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Discovered, Host, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, activate};
+use sro::{Pool, PoolStorage, open};
 
 use super::looks;
 use super::*;
@@ -84,9 +84,9 @@ fn live(mut options: Options) {
     let mut pool = Pool::new(&mut places, pages).unwrap();
     pool.add(memory.take_front(256 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
-    let host = Host::new(&model, &model).with_ledger(&ledger).with_lock::<Counting>();
-    let found = Discovered::probe(host, SessionOptions::default()).map_err(|failed| failed.error);
-    let rmm = activate(found.unwrap(), &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let host = model.host().with_ledger(&ledger).with_lock::<Counting>();
+    let rmm =
+        open(host, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
 
     let mut config = RealmConfig::new(40);
     config.start_level = Some(Level::L1);

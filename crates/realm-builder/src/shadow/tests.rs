@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 use rmi_abi::Pa;
-use rmi_host::{Host, Rmm, SessionOptions, Undelegated};
+use rmi_host::{Host, Rmm, Undelegated};
 use rmm_model::{Model, Options};
 
 use super::*;
@@ -21,12 +21,8 @@ fn rooms(count: usize) -> Vec<TableRoom> {
 }
 
 /// A session to delegate memory in; the shadow takes only tokens of memory that the RMM owns.
-fn session(model: &Model) -> Rmm<Host<&Model, &Model>> {
-    let found = rmi_host::Discovered::probe(Host::new(model, model), SessionOptions::default())
-        .map_err(|failed| failed.error)
-        .unwrap();
-    let _ = found.start_activation().unwrap();
-    found.into_active()
+fn session<'m>(model: &'m Model, memory: &mut Undelegated) -> Rmm<Host<&'m Model, &'m Model>> {
+    rmm_model::open(model.host(), memory).unwrap()
 }
 
 fn take<P: rmi_host::Platform>(rmm: &Rmm<P>, memory: &mut Undelegated, bytes: u64) -> InUse {
@@ -45,8 +41,8 @@ const MIB: u64 = 1 << 20;
 #[test]
 fn a_block_is_split_and_folded_again() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
-    let rmm = session(&model);
     let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(3), [None]);
     let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
@@ -93,8 +89,8 @@ fn a_block_is_split_and_folded_again() {
 #[test]
 fn rooms_run_out_and_are_used_again() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
-    let rmm = session(&model);
     let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(2), [None]);
     assert_eq!(Shadow::new(geometry, 0, &mut [], &mut shared).unwrap_err(), 1);
@@ -117,8 +113,8 @@ proptest! {
     #[test]
     fn it_remembers_what_is_where(pages in proptest::collection::btree_set(0u64..1 << 12, 1..60)) {
         let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
-        let rmm = session(&model);
         let mut memory = model.take_memory();
+        let rmm = session(&model, &mut memory);
         let geometry = Geometry::new(40).unwrap();
         let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(24), [None]);
         let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();

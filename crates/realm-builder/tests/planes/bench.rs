@@ -10,11 +10,11 @@ use rmi_host::counting::Counting;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::inject::{Fault, Injecting};
 use rmi_host::{
-    CountingLedger, Discovered, Host, Ledger, LedgerEvent, Patience, QuarantineShelf, Rmm,
-    SessionOptions, Undelegated,
+    CountingLedger, Host, Ledger, LedgerEvent, Patience, QuarantineShelf, Rmm, SessionOptions,
+    Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
-use sro::{GranuleSet, Pool, PoolStorage, activate};
+use sro::{GranuleSet, Pool, PoolStorage, open};
 
 pub(crate) const PAGE: u64 = MIN_GRANULE;
 pub(crate) const MIB2: u64 = 2 << 20;
@@ -163,15 +163,10 @@ fn session<'d>(
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
     options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
-    let opened = Discovered::probe(platform, options).ok().and_then(|mut discovered| {
-        discovered.configure(pool.pages().page).ok()?;
-        activate(discovered, &mut pool).ok()
-    });
-    let Some(activated) = opened else {
+    let Ok(rmm) = open(platform, options, &mut pool) else {
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
         return false;
     };
-    let rmm = activated.rmm;
     let lived = life(&mut Bench { rmm: &rmm, model, door, pool: &mut pool, heap });
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
     lived

@@ -15,11 +15,10 @@ use rmi_abi::{Dialect, PaRange};
 use rmi_host::counting::Counting;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{
-    CountingLedger, Discovered, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated,
-    leaked,
+    CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
 };
 use rmm_model::{Model, Options};
-use sro::{GranuleSet, Pool, PoolStorage, activate};
+use sro::{GranuleSet, Pool, PoolStorage, open};
 
 use bench::Bench;
 use change::{Change, change};
@@ -77,9 +76,9 @@ fn live(
     let mut heap = Heap::new((0..4096).map(|_| Undelegated::empty()).collect());
     heap.insert(memory).unwrap();
     let platform = Host::new(&door, rmm).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default());
-    let found = found.map_err(|failed| failed.error).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(128).collect();
     let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };

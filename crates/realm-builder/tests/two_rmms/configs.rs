@@ -86,7 +86,7 @@ impl Life for Brief<'_> {
 fn is_accepted(config: &RealmConfig) -> bool {
     let both = Both::new();
     let found = Discovered::probe(Host::new(&both, &both), SessionOptions::default()).unwrap();
-    config.validate(found.features(), found.channel().dialect()).is_ok()
+    config.validate(found.features(), found.dialect()).is_ok()
 }
 
 proptest! {

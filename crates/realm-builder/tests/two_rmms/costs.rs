@@ -4,8 +4,8 @@ use realm_builder::plan::{Cost, Limits};
 use realm_builder::{Content, Realm, RealmConfig, Records, Region, TableRoom};
 use rmi_abi::Ipa;
 use rmi_host::counting::Counting;
-use rmi_host::{Discovered, Host, SessionOptions, Undelegated};
-use sro::{Pool, PoolStorage, activate};
+use rmi_host::{Host, SessionOptions, Undelegated};
+use sro::{Pool, PoolStorage, open};
 
 use crate::rmms::{Both, D};
 use crate::{MIB, PAGE};
@@ -22,9 +22,9 @@ fn what_is_predicted_is_counted() {
     // One run, so that it takes as few calls as can be.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &both);
-    let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    found.configure(pool.pages().page).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(64).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();

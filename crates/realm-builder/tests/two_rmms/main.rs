@@ -15,8 +15,8 @@ use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, SharedRoom, T
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::Host as HostHand;
-use rmi_host::{CountingLedger, Discovered, Host, Platform, SessionOptions, Undelegated};
-use sro::{GranuleSet, Pool, PoolStorage, activate};
+use rmi_host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
+use sro::{GranuleSet, Pool, PoolStorage, open};
 
 use life::Whole;
 use rmms::Both;
@@ -49,9 +49,9 @@ fn live(config: &RealmConfig, life: &impl Life) {
     pool.add(heap.take(256 * PAGE, 16 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let platform = Host::new(&both, &both).with_ledger(&ledger);
-    let mut found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    found.configure(pool.pages().page).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
 
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(128).collect();
     let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(32).collect();

@@ -4,8 +4,8 @@ use realm_builder::{PlaneTables, Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, Discovered, Host, QuarantineShelf, SessionOptions};
-use sro::{Pool, PoolStorage, activate};
+use rmi_host::{CountingLedger, Host, QuarantineShelf, SessionOptions};
+use sro::{Pool, PoolStorage, open};
 
 use crate::rmms::{Both, D};
 use crate::step::show_shared;
@@ -23,8 +23,9 @@ fn a_reference_that_stays() {
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let mut config = RealmConfig::new(40);
     (config.num_aux_planes, config.plane_tables) = (1, Some(PlaneTables::PerPlane));

@@ -8,10 +8,10 @@ use rec_runtime::{Answer, EnterError, Event, Exit, Rec};
 use rmi_abi::run::RecExit;
 use rmi_abi::{Command, Dialect, Ipa, Pa};
 use rmi_host::{
-    Conduit, CountingLedger, Discovered, Host, Machine, Registers, Rmm, SessionOptions, Undelegated,
+    Conduit, CountingLedger, Host, Machine, Registers, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Guest, Model, Options, Script};
-use sro::{Pool, PoolStorage, RecObject, activate};
+use sro::{Pool, PoolStorage, RecObject, open};
 use zerocopy::{FromZeros, IntoBytes};
 
 pub(crate) use rmm_model::Action;
@@ -110,10 +110,9 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
     let platform = Host::new(&line, &model).with_ledger(&ledger);
-    let found = Discovered::probe(platform, SessionOptions::default())
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
     let mut bench = Bench { rmm: &rmm, line: &line, model: &model, pool: &mut pool, memory };
     test(&mut bench);
     pool.drain(&rmm, &mut |_| {});

@@ -18,7 +18,7 @@ use crate::platform::Platform;
 /// ```
 /// use rmi_abi::Dialect;
 /// use rmi_abi::dialect::InterfaceVersion;
-/// use rmi_host::{Channel, Host, Patience};
+/// use rmi_host::{Channel, Patience};
 /// use rmm_model::{Model, Options};
 ///
 /// let dialect = Dialect::TfRmm2026_07;

@@ -14,7 +14,6 @@ use rmi_abi::Command;
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Discovered, Host, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// use rmi_host::command::Offer;
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;

@@ -24,15 +24,13 @@ objects! {
     /// # use rmi_abi::rtt::Geometry;
     /// # use rmi_abi::rec::{Mpidr, RecParams};
     /// # use rmi_abi::run::RecEnter;
-    /// # use rmi_host::{Discovered, Host, Rd, RecGranule, SessionOptions, Undelegated};
+    /// # use rmi_host::{Rd, RecGranule, Undelegated};
     /// # use rmm_model::{Model, Options};
     /// # use sro::{Donated, Pool, PoolStorage, drive};
     /// # use zerocopy::FromZeros;
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
     /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
     /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
@@ -68,13 +66,11 @@ objects! {
     ///
     /// ```
     /// # use rmi_abi::Dialect;
-    /// # use rmi_host::{Discovered, Host, RecGranule, RecName, SessionOptions};
+    /// # use rmi_host::{RecGranule, RecName};
     /// # use rmm_model::{Model, Options};
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
     /// # let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error)?;
     /// let rec = RecGranule::new(granule);
     /// let name: RecName = rec.name();

@@ -48,12 +48,9 @@ impl<P: Platform> Channel<P> {
     /// ```
     /// # use rmi_abi::{Dialect, Pa, PaRange};
     /// # use rmi_abi::granule::{MemCategory, TrackingRegionState};
-    /// # use rmi_host::{Discovered, Host, SessionOptions};
     /// # use rmm_model::{Model, Options};
     /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
     /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
     /// let answer = rmm.granule_tracking_get(memory)?;
     /// assert_eq!(answer.category, MemCategory::Conventional);
@@ -139,12 +136,9 @@ impl<P: Platform> Channel<P> {
     /// ```
     /// # use rmi_abi::{Dialect, Pa, PaRange};
     /// # use rmi_abi::granule::GptParState;
-    /// # use rmi_host::{Discovered, Host, SessionOptions};
     /// # use rmm_model::{Model, Options};
     /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
     /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
     /// // The firmware made the tables.
     /// assert_eq!(rmm.gpt_info(memory)?.state, GptParState::Plat);

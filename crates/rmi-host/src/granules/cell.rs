@@ -35,13 +35,11 @@ const fn place_machine(machine: Machine) -> u64 {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{Cell, Discovered, Host, SessionOptions};
+/// # use rmi_host::Cell;
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let page = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?.into_use();
 /// let range = page.range();
 /// let mut cell = Cell::memory(page, 2).expect("one granule");

@@ -29,7 +29,7 @@ use crate::conduit::Registers;
 /// ```
 /// use rmi_abi::{Command, Dialect, Status};
 /// use rmi_host::inject::{Fault, Injecting, Rule};
-/// # use rmi_host::{Discovered, Host, SessionOptions};
+/// # use rmi_host::Host;
 /// # use rmm_model::{Model, Options};
 ///
 /// # let dialect = Dialect::TfRmm2026_07;
@@ -38,9 +38,7 @@ use crate::conduit::Registers;
 /// // Delegations are refused, whatever the memory.
 /// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
 /// let door = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
-/// # let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(Host::new(&door, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
 /// assert_eq!(failed.error.status(), Some(Status::ErrorInput));
 /// assert_eq!((failed.host.bytes(), door.strikes()), (0x4000, 1));

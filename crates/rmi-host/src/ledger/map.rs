@@ -14,17 +14,15 @@ use super::{Holding, Ledger, LedgerEvent, Ownership};
 /// ```
 /// use rmi_abi::Dialect;
 /// use rmi_host::ledger::{Ownership, OwnershipMap};
-/// use rmi_host::{Discovered, Host, SessionOptions};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let map = OwnershipMap::new();
-/// let platform = Host::new(&model, &model).with_ledger(&map);
-/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-/// found.start_activation()?;
-/// let rmm = found.into_active();
+/// let platform = model.host().with_ledger(&map);
+/// let mut memory = model.take_memory();
+/// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
-/// let memory = model.take_memory().take_front(0x4000).unwrap();
+/// let memory = memory.take_front(0x4000).unwrap();
 /// let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
 ///
 /// // What the next kernel must not touch:

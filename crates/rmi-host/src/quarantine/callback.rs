@@ -13,7 +13,7 @@ use super::{Quarantine, Quarantined};
 /// use std::sync::Mutex;
 /// use rmi_abi::{Command, Dialect};
 /// use rmi_host::quarantine::{CallbackQuarantine, QuarantineReason};
-/// use rmi_host::{Discovered, Host, Ledger, LedgerEvent, Platform, SessionOptions};
+/// use rmi_host::{Ledger, LedgerEvent, Platform};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -22,12 +22,11 @@ use super::{Quarantine, Quarantined};
 ///     bin.lock().unwrap().push(memory);
 ///     Ok(())
 /// });
-/// let platform = Host::new(&model, &model).with_quarantine(&quarantine);
-/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-/// found.start_activation()?;
-/// let rmm = found.into_active();
+/// let platform = model.host().with_quarantine(&quarantine);
+/// let mut memory = model.take_memory();
+/// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
-/// let granule = model.take_memory().take_front(0x1000).unwrap();
+/// let granule = memory.take_front(0x1000).unwrap();
 /// let granule = rmm.delegate(granule).map_err(|failed| failed.error)?;
 /// rmm.quarantine(granule, QuarantineReason::Unclear { command: Command::RttDestroy });
 /// let kept = bin.lock().unwrap().pop().unwrap();

@@ -24,14 +24,12 @@ const LOOKS: u32 = 10_000;
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{CountingLedger, Discovered, Host, QuarantineReason, QuarantineShelf, SessionOptions};
+/// # use rmi_host::{CountingLedger, QuarantineReason, QuarantineShelf};
 /// # use rmm_model::{Model, Options};
 /// let (shelf, ledger) = (QuarantineShelf::<1>::new(), CountingLedger::new());
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let found = Discovered::probe(Host::new(&model, &model).with_quarantine(&shelf).with_ledger(&ledger), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # found.start_activation()?;
-/// # let rmm = found.into_active();
+/// # let rmm = rmm_model::open(model.host().with_quarantine(&shelf).with_ledger(&ledger), &mut memory)?;
 /// let mut take = || memory.take_front(0x1000).expect("1 GiB");
 /// let [first, second, _, third] = [take(), take(), take(), take()];
 /// for memory in [first, second, third] {

@@ -19,17 +19,15 @@ use crate::session::Rmm;
 /// ```
 /// use rmi_abi::{Command, Dialect};
 /// use rmi_host::quarantine::{GrowingQuarantine, QuarantineReason};
-/// use rmi_host::{Discovered, Host, SessionOptions};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let quarantine = GrowingQuarantine::new();
-/// let platform = Host::new(&model, &model).with_quarantine(&quarantine);
-/// let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-/// found.start_activation()?;
-/// let rmm = found.into_active();
+/// let platform = model.host().with_quarantine(&quarantine);
+/// let mut memory = model.take_memory();
+/// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
-/// let memory = model.take_memory().take_front(0x4000).unwrap();
+/// let memory = memory.take_front(0x4000).unwrap();
 /// let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
 /// rmm.quarantine(memory, QuarantineReason::Unclear { command: Command::RttDestroy });
 /// assert_eq!((quarantine.len(), quarantine.bytes()), (1, 0x4000));

@@ -27,14 +27,12 @@ impl<P: Platform> Rmm<P> {
     /// ```
     /// # use rmi_abi::{Dialect, PaRange};
     /// # use rmi_host::ledger::Holding;
-    /// # use rmi_host::{Discovered, Host, OwnershipMap, Platform, SessionOptions};
+    /// # use rmi_host::{OwnershipMap, Platform};
     /// # use rmm_model::{Model, Options};
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
-    /// # let platform = Host::new(&model, &model).with_ledger(OwnershipMap::default());
-    /// # let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # found.start_activation()?;
-    /// # let rmm = found.into_active();
+    /// # let platform = model.host().with_ledger(OwnershipMap::default());
+    /// # let rmm = rmm_model::open(platform, &mut memory)?;
     /// let module = memory.range();
     /// rmm.memory_added(module)?;
     /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;

@@ -71,14 +71,12 @@ impl<P: Platform> Rmm<P> {
     /// granule, 262,144 for a GiB. [`Rmm::check_memory_some`] does a part of that.
     ///
     /// ```
-    /// # use rmi_host::{Discovered, Host, Progress, SessionOptions, TrackingError};
+    /// # use rmi_host::TrackingError;
     /// # use rmm_model::{Model, Options};
     /// # use rmi_abi::{Dialect, Pa, PaRange};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|f| f.error)?;
-    /// # let Progress::Done(_) = found.start_activation()? else { panic!() };
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
     /// // A gigabyte of memory, and a hole after it.
     /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
     /// rmm.check_memory(memory)?;
@@ -110,9 +108,7 @@ impl<P: Platform> Rmm<P> {
     /// # use rmi_abi::{Dialect, Pa, PaRange};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-    /// # let found = Discovered::probe(Host::new(&model, &model), SessionOptions::default()).map_err(|f| f.error)?;
-    /// # let Progress::Done(_) = found.start_activation()? else { panic!() };
-    /// # let rmm = found.into_active();
+    /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
     /// let mut left = PaRange::with_size(Pa::new(0x8000_0000), 0x10_0000)?;
     /// while !left.is_empty() {
     ///     left = rmm.check_memory_some(left, 100)?;

@@ -55,11 +55,13 @@ impl Fake {
         let mut options = SessionOptions::default();
         options.dialect = Some(dialect);
         options.patience = Patience::NONE;
+        options.allow_partial_dialect = true;
         let found = Discovered::probe(Host::new(self, self), options).unwrap();
+        let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();
         self.calls.lock().unwrap().clear();
         *self.answers.lock().unwrap() = answers;
         self.always(always);
-        found.into_active()
+        configured.into_active()
     }
 
     pub(crate) fn poke(&self, at: u64, words: &[u64]) {

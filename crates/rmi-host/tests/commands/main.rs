@@ -8,5 +8,6 @@ mod lists;
 mod model;
 mod progress;
 mod registers;
+mod session;
 mod statuses;
 mod table;

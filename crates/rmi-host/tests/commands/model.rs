@@ -12,8 +12,7 @@ use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
 use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::command::{ShareAt, Shared, SharedAccess};
 use rmi_host::{
-    Delegated, Discovered, Host, Patience, Progress, Rd, Rmm, SessionOptions, SharedMemory,
-    Undelegated,
+    Delegated, Host, Patience, Progress, Rd, Rmm, SessionOptions, SharedMemory, Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
 
@@ -46,20 +45,18 @@ fn each(test: impl Fn(&Model)) {
     }
 }
 
-fn open(model: &Model) -> Session<'_> {
+fn open<'m>(model: &'m Model, memory: &mut Undelegated) -> Session<'m> {
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
     options.patience = Patience::default();
-    let found = Discovered::probe(Host::new(model, model), options).unwrap();
-    assert!(matches!(found.channel().rmm_activate(), Ok(Progress::Done(_))));
-    found.into_active()
+    rmm_model::open_with(model.host(), options, memory).unwrap()
 }
 
 impl<'m> Bench<'m> {
     /// A Realm with tables down to level 3 at both ends.
     fn new(model: &'m Model) -> Self {
-        let rmm = open(model);
         let mut memory = model.take_memory();
+        let rmm = open(model, &mut memory);
         let mut take = |bytes| rmm.delegate(memory.take_front(bytes).unwrap()).unwrap();
         let (rd, root) = (take(PAGE), take(PAGE));
         let params = RealmParams::new(Geometry::new(40).unwrap(), root.base());
@@ -107,14 +104,14 @@ impl<'m> Bench<'m> {
 fn what_the_rmm_says_of_itself() {
     each(|model| {
         let dialect = model.options().dialect;
-        let rmm = open(model);
+        let mut page = model.take_memory();
+        let rmm = open(model, &mut page);
         let versions = rmm.rmi_version(dialect.version()).unwrap();
         assert_eq!(versions.higher, InterfaceVersion::new(2, 0));
         let refused = rmm.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
         assert_eq!(refused.error.status(), Some(Status::ErrorInput));
         assert_eq!(refused.reached, Some(versions));
 
-        let mut page = model.take_memory();
         assert_eq!(rmm.rmm_config_get(&mut page).unwrap().rmi_granule_size, 0);
         let config = rmm.rmm_config_get(&mut page).unwrap();
         let error = rmm.rmm_config_set(&mut page, &config).unwrap_err();

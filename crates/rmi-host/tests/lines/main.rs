@@ -12,9 +12,7 @@ use proptest::prelude::*;
 use rmi_abi::{Dialect, Pa};
 use rmi_host::conduit::{NO_ANSWER, NOT_SENT};
 use rmi_host::lines::{Lines, LinesError};
-use rmi_host::{
-    AccessFault, Conduit, CountingLedger, Discovered, Host, HostAccess, SessionOptions,
-};
+use rmi_host::{AccessFault, Conduit, CountingLedger, Discovered, HostAccess, SessionOptions};
 use rmm_model::Options;
 
 const D: Dialect = Dialect::TfRmm2026_07;
@@ -37,11 +35,12 @@ fn a_session_through_lines() {
     assert_eq!(memory.range(), Options::new(D).dram);
     assert!(lines.take_memory().unwrap().is_empty(), "there is one token");
     let ledger = CountingLedger::new();
-    let platform = Host::new(&lines, &lines).with_ledger(&ledger);
+    let platform = lines.host().with_ledger(&ledger);
     let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    assert_eq!(found.channel().dialect(), D);
-    let _ = found.start_activation().unwrap();
-    let rmm = found.into_active();
+    assert_eq!(found.dialect(), D);
+    let configured = found.configure(&mut memory).unwrap();
+    let _ = configured.start_activation().unwrap();
+    let rmm = configured.into_active();
 
     // More than a line takes.
     let content: Vec<u8> = (0..0x3000u32).map(|n| (n % 251) as u8).collect();

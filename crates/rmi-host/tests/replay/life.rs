@@ -5,9 +5,9 @@ use rec_runtime::exit::PsciNotice;
 use rec_runtime::{Answer, Exit, Rec};
 use rmi_abi::{Ipa, Pa};
 use rmi_host::granules::Host as HostHand;
-use rmi_host::{Discovered, Patience, Platform, Rmm, SessionOptions, Undelegated};
+use rmi_host::{Patience, Platform, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Action, Model, Script};
-use sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
+use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
 
 const RAM: u64 = 0x4000_0000;
 
@@ -68,15 +68,9 @@ fn session<P: Platform>(
     let mut options = SessionOptions::default();
     // Soon tired of an RMM that is always busy.
     options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
-    let opened = Discovered::probe(platform, options).ok();
-    let opened = opened.and_then(|mut discovered| {
-        discovered.configure(pool.pages().page).ok()?;
-        activate(discovered, &mut pool).ok()
-    });
-    let Some(activated) = opened else {
+    let Ok(rmm) = open(platform, options, &mut pool) else {
         return pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
     };
-    let rmm = activated.rmm;
     realm(&rmm, &mut pool, heap, image, life, created);
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
 }

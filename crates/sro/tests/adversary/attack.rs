@@ -10,11 +10,11 @@ use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::command::Rd;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{
-    Conduit, CountingLedger, Discovered, Failed, Host, Ledger, LedgerEvent, Machine, Patience,
-    QuarantineShelf, Registers, Rmm, SessionOptions, Undelegated,
+    Conduit, CountingLedger, Failed, Host, Ledger, LedgerEvent, Machine, Patience, QuarantineShelf,
+    Registers, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
-use sro::{GranuleSet, Pool, PoolStorage, RecObject, activate};
+use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
 
 /// Bytes, one after the other; zeros when they run out.
 #[derive(Debug)]
@@ -200,8 +200,7 @@ pub(crate) fn attack(input: &[u8]) {
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
     session.patience = Patience { busy: 4, blocked: 4, steps: 40, ..Patience::default() };
-    let found = Discovered::probe(platform, session).map_err(|failed| failed.error).unwrap();
-    let rmm = activate(found, &mut pool).map_err(|failed| failed.error).unwrap().rmm;
+    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let rd =
         rmm.delegate(heap.take(0x1000, 0x1000).unwrap()).map_err(|failed| failed.error).unwrap();
     let rd = Rd::new(rd);

@@ -5,7 +5,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use rmi_abi::Dialect;
 use rmi_abi::feature::Features;
-use rmi_host::{Discovered, Host, Progress, SessionOptions};
+use rmi_host::{Discovered, Progress, SessionOptions};
 use rmm_model::{Model, Options};
 
 use super::{any_config, with};
@@ -46,8 +46,9 @@ fn what_is_valid_can_be_created() {
         let model = Model::new(options).unwrap();
         let mut session = SessionOptions::default();
         session.dialect = Some(dialect);
-        let rmm = Discovered::probe(Host::new(&model, &model), session).unwrap().into_active();
         let mut memory = model.take_memory();
+        let found = Discovered::probe(model.host(), session).unwrap();
+        let rmm = found.configure(&mut memory).unwrap().into_active();
         let mut take = |bytes| rmm.delegate(memory.take_front(bytes).unwrap()).unwrap();
         params.rtt_base = take(ROOTS).base();
         params.aux_rtt_base = [(); 3].map(|()| take(ROOTS).base());

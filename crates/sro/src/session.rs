@@ -1,0 +1,203 @@
+//! Opening and closing a session. Activating the RMM may take memory, which the session then owns.
+//!
+//! ```
+//! # use rmi_abi::Dialect;
+//! use rmi_host::{Error, SessionError, SessionOptions};
+//! # use rmm_model::{Model, Options};
+//! use sro::{Pool, PoolStorage, open};
+//!
+//! # let mut options = Options::new(Dialect::V2_0Bet3);
+//! # options.rmm_activate_donates = 4;
+//! # options.can_cancel = true;
+//! // An RMM that wants four granules before it becomes active, and lets an activation be cancelled.
+//! let model = Model::new(options)?;
+//! # let mut memory = model.take_memory();
+//! let mut places = PoolStorage::<4>::new();
+//! let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).expect("1 GiB")).expect("two pages");
+//!
+//! // The pool is empty: the activation is undone, and the platform comes back.
+//! let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
+//! let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
+//!
+//! pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four places");
+//! let session = open(failed.kept, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! assert!(!session.was_active());
+//! assert_eq!((session.donated().bytes(), pool.bytes().0), (0x4000, 0));
+//! // All that an `Rmm` can do, a session can.
+//! assert!(session.features().max_recs() > 0);
+//!
+//! // Closing it deactivates the RMM, which gives the memory back.
+//! let closed = session.close(&mut pool).map_err(|failed| failed.error)?;
+//! assert!(closed.deactivated && closed.kept.is_empty());
+//! assert_eq!(pool.bytes().0, 0x4000);
+//! pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use core::ops::Deref;
+
+use rmi_abi::rmm::RmmState;
+use rmi_abi::{Command, Status};
+use rmi_host::{
+    Configured, Discovered, Error, Failed, Platform, Rmm, SessionError, SessionOptions,
+};
+
+use crate::donated::Donated;
+use crate::drive::drive;
+use crate::pool::Pool;
+
+/// A session with an active RMM, and what the RMM was given to become active. It derefs to the [`Rmm`].
+///
+/// [The module](self) has an example. A session that is dropped rather than [closed](Session::close) leaves the RMM active, and what was given to it leaks and is counted.
+#[derive(Debug)]
+#[must_use = "close it; the RMM may have memory of this session"]
+pub struct Session<P> {
+    rmm: Rmm<P>,
+    donated: Donated,
+    was_active: bool,
+}
+
+/// What is left of a session that was closed.
+#[derive(Debug)]
+#[must_use = "it owns the platform, and what the RMM has kept"]
+pub struct Closed<P> {
+    /// What the embedder brought.
+    pub platform: P,
+    /// Whether the RMM was deactivated. It was not where the dialect has no command for it, or where another agent had activated it.
+    pub deactivated: bool,
+    /// What the RMM was given and has kept: nothing, unless it stays active, or broke its rules.
+    pub kept: Donated,
+}
+
+impl<P> Deref for Session<P> {
+    type Target = Rmm<P>;
+
+    fn deref(&self) -> &Rmm<P> {
+        &self.rmm
+    }
+}
+
+impl<P> Session<P> {
+    /// The active RMM.
+    #[must_use]
+    pub const fn rmm(&self) -> &Rmm<P> {
+        &self.rmm
+    }
+
+    /// What the RMM was given to become active.
+    pub const fn donated(&self) -> &Donated {
+        &self.donated
+    }
+
+    /// Whether another agent had activated the RMM before; then nothing was given.
+    #[must_use]
+    pub const fn was_active(&self) -> bool {
+        self.was_active
+    }
+}
+
+impl<P: Platform> Session<P> {
+    /// Ends the session: undelegates what the pool has delegated, and deactivates the RMM, unless another agent activated it or the dialect has no command for it. What activation took comes back to the pool.
+    ///
+    /// Nothing of the session may be left, no Realm and no delegated memory. It may take a while, and does not lock.
+    ///
+    /// [The module](self) has an example.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
+    ///
+    /// # Errors
+    ///
+    /// The session comes back, with what the RMM has not given back yet: [`Status::ErrorGlobal`] while something is left. The same can be tried again.
+    pub fn close(self, pool: &mut Pool<'_>) -> Result<Closed<P>, Failed<Self>> {
+        let Self { rmm, mut donated, was_active } = self;
+        pool.undelegate(&rmm);
+        let leave = was_active || Command::RmmDeactivate.form(rmm.dialect()).is_none();
+        if !leave {
+            let started = rmm.start_deactivation();
+            let ended = started.and_then(|progress| drive(&rmm, pool, &mut donated, progress));
+            if let Err(error) = ended {
+                return Err(Failed::new(Self { rmm, donated, was_active }, error));
+            }
+        }
+        Ok(Closed { platform: rmm.into_platform(), deactivated: !leave, kept: donated })
+    }
+}
+
+/// Opens a session: finds the RMM, configures it, and activates it, with host memory from the pool if it wants some.
+///
+/// An RMM that another agent has activated is taken as it is:
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_host::SessionOptions;
+/// # use rmm_model::{Model, Options};
+/// # use sro::{Pool, PoolStorage, open};
+/// # let mut options = Options::new(Dialect::TfRmm2026_07);
+/// # options.already_active = true;
+/// # let model = Model::new(options)?;
+/// # let mut memory = model.take_memory();
+/// # let mut places = PoolStorage::<4>::new();
+/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// // The firmware has activated this RMM.
+/// let session = open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+/// assert!(session.was_active() && session.donated().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Fill the pool with all that the RMM may want. An activation that runs short is cancelled; on an RMM that does not let it be cancelled it can be neither finished nor ended, the ledger
+/// records a dropped operation, and the RMM stays between its states. A later activation is refused; before 2.0-bet3, which has no RMI_RMM_STATE_GET, it looks like one of an RMM that
+/// is active already.
+///
+/// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET, RMI_RMM_ACTIVATE.
+///
+/// # Errors
+///
+/// [`SessionError`]; the platform comes back, and the pool has what it had. What an RMM that breaks its rules was given and keeps goes to quarantine. [`SessionError::PartialDialect`] comes before anything is changed;
+/// [`Status::ErrorGlobal`] is the activation of another agent that is under way.
+pub fn open<P: Platform>(
+    platform: P,
+    options: SessionOptions,
+    pool: &mut Pool<'_>,
+) -> Result<Session<P>, Failed<P, SessionError>> {
+    let found = Discovered::probe(platform, options)?;
+    match found.configure(pool.pages().page) {
+        Ok(configured) => activate(configured, pool),
+        Err(Failed { error, kept }) => Err(Failed::new(kept.into_platform(), error)),
+    }
+}
+
+fn activate<P: Platform>(
+    configured: Configured<P>,
+    pool: &mut Pool<'_>,
+) -> Result<Session<P>, Failed<P, SessionError>> {
+    let mut donated = Donated::default();
+    if Command::RmmActivate.form(configured.dialect()).is_none() {
+        // An RMM of 1.0 is active from the start.
+        return Ok(Session { rmm: configured.into_active(), donated, was_active: true });
+    }
+    let start = configured.start_activation();
+    // The driver works on a session; its commands other than those of the operation are refused until the RMM is active.
+    let rmm = configured.into_active();
+    let result = match start {
+        Ok(progress) => drive(&rmm, pool, &mut donated, progress).map(|_| false),
+        Err(error @ Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
+            is_active(&rmm).and_then(|active| if active { Ok(true) } else { Err(error) })
+        }
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(was_active) => Ok(Session { rmm, donated, was_active }),
+        Err(error) => {
+            donated.recover(&rmm, pool, Command::RmmActivate);
+            Err(Failed::new(rmm.into_platform(), error.into()))
+        }
+    }
+}
+
+/// Whether an RMM that refuses to be activated is so because it is active. Where it cannot be asked, nothing else is known to refuse it.
+fn is_active<P: Platform>(rmm: &Rmm<P>) -> Result<bool, Error> {
+    if Command::RmmStateGet.form(rmm.dialect()).is_none() {
+        return Ok(true);
+    }
+    Ok(rmm.rmm_state_get()? == RmmState::Active)
+}
