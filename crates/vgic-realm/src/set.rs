@@ -131,6 +131,10 @@ impl ListRegisters {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::string::ToString;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -144,7 +148,9 @@ mod tests {
         set.set_pending(intid(27), 0x80).unwrap();
         set.set_pending(intid(27), 0x80).unwrap();
         set.set_pending(intid(30), 0x80).unwrap();
-        assert_eq!(set.set_pending(intid(1), 0), Err(Full { intid: intid(1) }));
+        let full = set.set_pending(intid(1), 0).unwrap_err();
+        assert_eq!(full, Full { intid: intid(1) });
+        assert_eq!(full.to_string(), "no list register is free for interrupt 1");
         set.set_level(intid(27), 0x80, false).unwrap();
         assert_eq!(set.get(intid(27)), None);
         set.set_pending(intid(1), 0).unwrap();
