@@ -57,6 +57,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 Content::Measured(_) | Content::Unmeasured(_) => {
                     sum.map += region.memory.bytes() / MIN_GRANULE;
                 }
+                Content::Unspecified if region.unbacked > 0 => {
+                    sum.ripas += ripas_calls(runs, limits);
+                }
                 Content::Unspecified => {
                     sum.map += map_calls(runs.clone(), limits);
                     sum.ripas += ripas_calls(runs, limits);

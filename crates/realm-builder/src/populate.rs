@@ -32,22 +32,35 @@ struct Budget {
     granule: u64,
     /// The largest block that fits into the whole of it.
     block: u64,
+    /// Whether nothing is spent.
+    is_whole: bool,
+    /// Level of the largest entries.
+    top_level: Level,
 }
 
 impl Budget {
-    fn new(bytes: u64, granule: u64) -> Self {
+    fn new(bytes: u64, granule: u64, top_level: Level) -> Self {
         let bytes = bytes.max(granule);
         let blocks = [Level::L1, Level::L2].map(Level::entry_bytes);
         let block = blocks.into_iter().find(|block| *block <= bytes).unwrap_or(granule);
-        Self { left: bytes, granule, block }
+        Self { left: bytes, granule, block, is_whole: true, top_level }
     }
 
     /// How much of a region is taken in. After one of which something is left nothing more is, so that the order is kept.
     fn spend(&mut self, region: &Region<'_>) -> u64 {
-        let whole = region.memory.bytes();
+        let spent = self.spend_some(region);
+        self.is_whole &= spent == 0;
+        spent
+    }
+
+    fn spend_some(&mut self, region: &Region<'_>) -> u64 {
+        let whole = region.bytes();
         if whole <= self.left {
             self.left -= whole;
             return whole;
+        }
+        if region.unbacked > 0 {
+            return self.spend_unbacked(region);
         }
         let align = match region.content {
             // Where a block could end; if none ends here, the next part begins with one.
@@ -57,6 +70,25 @@ impl Budget {
         let end = region.ipa.checked_add(core::mem::take(&mut self.left)).unwrap_or(region.ipa);
         end.align_down(align).checked_offset_from(region.ipa).unwrap_or(0)
     }
+
+    /// The same of RAM without memory: as many entries as fit, or one if nothing is taken in otherwise. Smaller ones would take tables that the whole does not.
+    fn spend_unbacked(&mut self, region: &Region<'_>) -> u64 {
+        let (mut bytes, is_first) = (0, self.is_whole);
+        let mut left = core::mem::take(&mut self.left);
+        for run in plan::runs(region.ipa, region.planned(), self.top_level) {
+            let entry = run.level.entry_bytes();
+            let part = run.bytes.min(left - left % entry);
+            bytes += part;
+            left -= part;
+            if part < run.bytes {
+                if bytes == 0 && is_first {
+                    bytes = entry;
+                }
+                break;
+            }
+        }
+        bytes
+    }
 }
 
 impl<P: Platform> Realm<'_, '_, P, New> {
@@ -64,7 +96,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ///
     /// The regions are sorted by IPA and checked before the first call: alignment, place, overlap, content. They are then taken in in that order, so the same regions give
     /// the same measurement however they were listed. Content is copied page by page through the pool's parameter page; unspecified memory is mapped with the
-    /// largest blocks that alignment allows, and its RIPAS becomes RAM; neighbours in both address spaces are merged for that, and what is left of them after an error is in the first. Tables come from
+    /// largest blocks that alignment allows, and its RIPAS becomes RAM; where a region has no memory, only that; neighbours in both address spaces are merged for that, and what is left of them after an error is in the first. Tables come from
     /// the pool and are made before they are needed.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT, RMI_RTT_INIT_RIPAS, RMI_RTT_DATA_MAP.
@@ -85,6 +117,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     /// Populates a part of the Realm, as [`Realm::populate`], from where it has come to: takes at most `bytes` in, or a granule, and says how many bytes are left; none at the end. For hosts that may not stay long, as in a
     /// preemptible hypercall, or that may be told to stop.
     ///
+    /// Of a region without memory at least one entry is taken in, which may be more than `bytes`: smaller ones would take tables that the whole does not.
+    ///
     /// The measurement is the same. So are the mappings, if `bytes` is no less than the largest block that there could be: memory without content is left where a block of that size does, which makes a part smaller. Parts
     /// cost more calls than [`Realm::populate_cost`] says, because each delegates for itself. The progress is that of this part alone.
     ///
@@ -104,13 +138,13 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.check(regions)?;
         merge(regions);
         let granule = self.rmm.granule_size().bytes();
-        let mut budget = Budget::new(bytes, granule);
+        let mut budget = Budget::new(bytes, granule, self.top_block_level());
         let missing = self.missing_for(regions, bytes);
         self.check_rooms(missing)?;
         pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
             bytes: 0,
-            total: regions.iter().map(|region| region.memory.bytes()).sum(),
+            total: regions.iter().fold(0, |sum: u64, region| sum.saturating_add(region.bytes())),
         };
         for region in regions.iter_mut() {
             let part = budget.spend(region);
@@ -129,6 +163,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 }
                 Content::Unmeasured(_) => {
                     self.copy_in(pool, &mut front, DataFlags::empty(), &mut done)
+                }
+                Content::Unspecified if front.unbacked > 0 => {
+                    self.make_ram(pool, &mut front, &mut done)
                 }
                 Content::Unspecified => self.map_ram(pool, &mut front, &mut done),
             };
@@ -177,7 +214,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     /// How many tables are missing for the first `bytes` of sorted regions.
     pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let budget = Budget::new(bytes, self.rmm.granule_size().bytes());
+        let granule = self.rmm.granule_size().bytes();
+        let budget = Budget::new(bytes, granule, self.top_block_level());
         let parts =
             regions.iter().scan(budget, |budget, region| Some((region, budget.spend(region))));
         let runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
@@ -195,9 +233,31 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ) -> impl Iterator<Item = Run> + Clone + use<'e, P> {
         let paged = !matches!(region.content, Content::Unspecified);
         let largest = if paged { Level::L3 } else { self.top_block_level() };
-        let whole = region.memory.range();
+        let whole = region.planned();
         let front = whole.split_at(bytes).map_or(whole, |(front, _)| front);
         plan::runs_of(region.ipa, Some(front).into_iter(), largest, exists)
+    }
+
+    /// Makes a range RAM that has no memory.
+    fn make_ram(
+        &self,
+        pool: &mut Pool<'_>,
+        region: &mut Region<'_>,
+        done: &mut dyn FnMut(u64),
+    ) -> Result<(), BuildError> {
+        let whole = region.range();
+        let mut held = self.hold(whole, |_| Ok(()))?;
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = self.runs_for(region, region.bytes(), &exists);
+        self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
+        let mut left = whole;
+        while !left.is_empty() {
+            let top = self.rmm.rtt_init_ripas(&self.rd, left)?;
+            region.advance_unbacked(top.checked_offset_from(left.base()).unwrap_or(0));
+            left = IpaRange::new(top, left.top()).unwrap_or(IpaRange::empty(top));
+            done(region.taken);
+        }
+        Ok(())
     }
 
     /// Maps memory without content and makes it RAM.

@@ -1,6 +1,6 @@
 //! Memory that a Realm is to start with.
 
-use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::Undelegated;
 
 use crate::error::RegionProblem;
@@ -16,7 +16,7 @@ pub enum Content<'c> {
     Unspecified,
 }
 
-/// Memory for a Realm: where, which, and with what content.
+/// Memory for a Realm: where, which, and with what content. Or RAM without memory, which the Realm gets where it touches it.
 ///
 /// A region is a cursor. As the Realm takes memory in, the region shrinks from the front; when populating stops early, what is left in it has not been touched
 /// and belongs to the host, and populating can go on with the same regions. Only when memory in the middle was lost to quarantine it cannot, and says so.
@@ -25,6 +25,8 @@ pub struct Region<'c> {
     pub(crate) ipa: Ipa,
     pub(crate) memory: Undelegated,
     pub(crate) content: Content<'c>,
+    /// Bytes of RAM without memory that are not taken in.
+    pub(crate) unbacked: u64,
     /// Bytes taken in.
     pub(crate) taken: u64,
     /// Whether its memory became part of the region before it.
@@ -37,13 +39,47 @@ impl<'c> Region<'c> {
     /// Memory at `ipa` with this content.
     #[must_use]
     pub const fn new(ipa: Ipa, memory: Undelegated, content: Content<'c>) -> Self {
-        Self { ipa, memory, content, taken: 0, merged: false, lost: 0 }
+        Self { ipa, memory, content, unbacked: 0, taken: 0, merged: false, lost: 0 }
+    }
+
+    /// `bytes` of RAM at `ipa` that have no memory yet: their RIPAS is RAM when the Realm starts, and a REC that touches a page there faults. The host gives memory then, with
+    /// [`Realm::serve_fault`](crate::Realm::serve_fault). The content is not measured; where the dialect measures the RIPAS (1.0), that is.
+    ///
+    /// Tables are made for its ends only, down to granules, and down to level 1: RAM that is aligned to 2 MiB or more takes few.
+    ///
+    /// ```
+    /// use realm_builder::Region;
+    /// use rmi_abi::Ipa;
+    ///
+    /// let ram = Region::without_memory(Ipa::new(0x8000_0000), 1 << 30);
+    /// assert_eq!((ram.range().bytes(), ram.memory().bytes()), (1 << 30, 0));
+    /// ```
+    #[must_use]
+    pub fn without_memory(ipa: Ipa, bytes: u64) -> Self {
+        let region = Self::new(ipa, Undelegated::empty(), Content::Unspecified);
+        Self { unbacked: bytes, ..region }
     }
 
     /// Where the part lies that has not been taken in.
     #[must_use]
     pub fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.memory.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+        IpaRange::with_size(self.ipa, self.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+    }
+
+    /// Bytes that have not been taken in.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory.bytes().saturating_add(self.unbacked)
+    }
+
+    /// Which memory the part that has not been taken in is planned with. RAM without memory is planned as with memory that is aligned as its IPAs are.
+    pub(crate) fn planned(&self) -> PaRange {
+        match self.unbacked {
+            0 => self.memory.range(),
+            bytes => {
+                let base = Pa::new(self.ipa.raw());
+                PaRange::with_size(base, bytes).unwrap_or(PaRange::empty(base))
+            }
+        }
     }
 
     /// Which host memory has not been taken in.
@@ -58,7 +94,7 @@ impl<'c> Region<'c> {
     }
 
     pub(crate) fn problem(&self, granule: u64) -> Option<RegionProblem> {
-        let bytes = self.memory.bytes();
+        let bytes = self.bytes();
         if self.lost > 0 {
             return Some(RegionProblem::Lost { bytes: self.lost });
         }
@@ -66,7 +102,8 @@ impl<'c> Region<'c> {
             return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
         }
         // Before it is a range: an address that is not aligned begins none.
-        if !self.ipa.is_aligned(granule) || !self.memory.range().is_aligned(granule) {
+        let aligned = self.memory.range().is_aligned(granule) && bytes.is_multiple_of(granule);
+        if !self.ipa.is_aligned(granule) || !aligned {
             return Some(RegionProblem::Unaligned);
         }
         if IpaRange::with_size(self.ipa, bytes).is_err() {
@@ -101,6 +138,11 @@ impl<'c> Region<'c> {
 
     /// Takes the first `bytes` out, as a region of their own.
     pub(crate) fn split_front(&mut self, bytes: u64) -> Self {
+        if self.unbacked > 0 {
+            let front = bytes.min(self.unbacked);
+            self.unbacked -= front;
+            return Self::without_memory(self.ipa, front);
+        }
         let memory = self.memory.take_front(bytes).unwrap_or_default();
         let len = usize::try_from(memory.bytes()).unwrap_or(usize::MAX);
         let content = match self.content {
@@ -117,12 +159,19 @@ impl<'c> Region<'c> {
     pub(crate) fn rejoin(&mut self, front: Self) -> Option<Undelegated> {
         self.advance(front.taken);
         self.lost += front.lost;
+        self.unbacked += front.unbacked;
         let rest = core::mem::replace(&mut self.memory, front.memory);
         // What was not taken in ends where the rest begins, unless its end was lost.
         let Err(rest) = self.memory.append(rest) else { return None };
         let apart = core::mem::replace(&mut self.memory, rest);
         self.lost += apart.bytes();
         Some(apart)
+    }
+
+    /// `bytes` of RAM without memory are the Realm's now.
+    pub(crate) fn advance_unbacked(&mut self, bytes: u64) {
+        self.unbacked = self.unbacked.saturating_sub(bytes);
+        self.advance(bytes);
     }
 
     /// `bytes` of the region are the Realm's now.

@@ -286,13 +286,13 @@ impl Rim {
         regions.sort_unstable_by_key(|region| region.ipa);
         merge(regions);
         for region in regions {
-            let range = IpaRange::with_size(region.ipa, region.memory.bytes())?;
+            let range = IpaRange::with_size(region.ipa, region.bytes())?;
             match region.content {
                 Content::Measured(content) => self.add_measured(region.ipa, content, log)?,
                 Content::Unmeasured(_) => self.add_unmeasured(range, log)?,
                 Content::Unspecified => {
                     let top = geometry.start_level().max(Level::L1);
-                    for run in plan::runs(region.ipa, region.memory.range(), top) {
+                    for run in plan::runs(region.ipa, region.planned(), top) {
                         self.add_ripas(run.range(), run.level, log)?;
                     }
                 }
