@@ -1,5 +1,5 @@
-//! The links of the project's pages lead somewhere: in the repository, and in the documentation that is built
-//! from them.
+//! The links of the project's pages lead somewhere: in the repository, and in the documentation
+//! that is built from them.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
@@ -47,7 +47,8 @@ fn every_relative_link_leads_to_a_file() {
     }
 }
 
-/// In built documentation there are no files beside a page, so each such link has another target there.
+/// In built documentation there are no files beside a page, so each such link has another target
+/// there.
 #[test]
 fn pages_in_the_documentation_have_no_links_to_files() {
     let facade = fs::read_to_string(root().join("src/lib.rs")).unwrap();

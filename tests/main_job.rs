@@ -1,4 +1,5 @@
-//! The main job as a user runs it: its exit status, its balance, its one line of error, and its measurement.
+//! The main job as a user runs it: its exit status, its balance, its one line of error, and its
+//! measurement.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! What the examples do when nobody reads their output, or when it cannot be written: they end, without a
-//! panic, and say so by their exit status.
+//! What the examples do when nobody reads their output, or when it cannot be written: they end,
+//! without a panic, and say so by their exit status.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};

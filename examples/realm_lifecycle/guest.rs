@@ -1,4 +1,5 @@
-//! What the Realm does: programs for its two virtual CPUs, carried out by the model in place of instructions.
+//! What the Realm does: programs for its two virtual CPUs, carried out by the model in place of
+//! instructions.
 
 use std::collections::VecDeque;
 
@@ -143,7 +144,8 @@ impl Guest for First {
                     Step::Report
                 }
                 Step::Report => {
-                    // The measurement is in X1 to X8; it travels to the host in the registers of the call.
+                    // The measurement is in X1 to X8; it travels to the host in the registers of
+                    // the call.
                     let words = cpu.x.iter().skip(1).take(8).copied();
                     let store = |offset: u64, bytes, value| Action::Store {
                         ipa: Ipa::new(mailbox.raw() + offset),

@@ -26,7 +26,8 @@ pub(crate) struct Image {
     pub(crate) footprint: u64,
 }
 
-/// The image that comes with the example: a loop of WFI instructions, and a name. The model does not execute instructions, so any would do.
+/// The image that comes with the example: a loop of WFI instructions, and a name. The model does
+/// not execute instructions, so any would do.
 fn built_in() -> Vec<u8> {
     const WFI: u32 = 0xd503_207f;
     const BRANCH_BACK: u32 = 0x17ff_ffff;
@@ -40,8 +41,8 @@ fn built_in() -> Vec<u8> {
 impl Image {
     /// Reads an image of at most `most` bytes from a file, or takes the built-in one.
     ///
-    /// A file is looked at before it is opened (opening a FIFO would wait for a writer), and no more
-    /// is read of it than can be used, whatever it has become since.
+    /// A file is looked at before it is opened (opening a FIFO would wait for a writer), and no
+    /// more is read of it than can be used, whatever it has become since.
     pub(crate) fn load(path: Option<&Path>, pad: bool, most: u64) -> Result<Self, String> {
         let Some(path) = path else {
             return Self::from_bytes("(built in)".into(), built_in(), false);

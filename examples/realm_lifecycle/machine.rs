@@ -71,8 +71,8 @@ impl HostHeap {
 
 /// Runs a life and says whether every granule came back.
 ///
-/// What is wrong with the input, as far as it can be known without an RMM, is found out before there
-/// is one; then nothing is printed but that.
+/// What is wrong with the input, as far as it can be known without an RMM, is found out before
+/// there is one; then nothing is printed but that.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let ram = options.ram_mib.checked_mul(MIB).filter(|ram| *ram > 0 && *ram <= 32 << 30);
     let Some(ram) = ram else {

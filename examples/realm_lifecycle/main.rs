@@ -1,4 +1,5 @@
-//! A Realm's whole life, on the model RMM: from a guest image in a file to the last granule back in the host's hands.
+//! A Realm's whole life, on the model RMM: from a guest image in a file to the last granule back in
+//! the host's hands.
 //!
 //! `cargo run --release --example realm_lifecycle -- --help` tells the rest.
 

@@ -15,6 +15,7 @@ use graph::{Depth, Recursion};
 use image::Image;
 
 use crate::Failure;
+use crate::output::say;
 
 const TARGET: &str = "aarch64-unknown-none";
 const PACKAGE: &str = "realm-sdk-footprint";
@@ -49,7 +50,7 @@ pub(crate) fn run(root: &Path, with_paths: bool) -> Result<(), Failure> {
         let typed = format!("{FLAGS} {TYPES}");
         let typed = build(root, &nightly, features, "footprint-types", &typed)?;
         let ceiling = ceilings.of(name)?;
-        println!("{name}");
+        say!("{name}");
         above.extend(report(name, (&image, &typed), ceiling, with_paths)?);
     }
     if above.is_empty() { Ok(()) } else { Err(above.join("; ").into()) }
@@ -74,16 +75,16 @@ fn report(
         .ok_or("the image has no entries")?;
     let panics = image.panicking();
 
-    println!("  text {} (ceiling {})", image.text, ceiling.text);
-    println!("  stack {stack} {deepest} (ceiling {})", ceiling.stack);
+    say!("  text {} (ceiling {})", image.text, ceiling.text);
+    say!("  stack {stack} {deepest} (ceiling {})", ceiling.stack);
     if with_paths {
         for (entry, depth) in &depths {
             print_path(typed, entry, depth);
         }
     }
-    println!("  panics {} (ceiling {})", panics.len(), ceiling.panics);
+    say!("  panics {} (ceiling {})", panics.len(), ceiling.panics);
     for function in &panics {
-        println!("    {function}");
+        say!("    {function}");
     }
 
     let figures = Figures { text: image.text, stack, panics: panics.len() as u64 };
@@ -94,11 +95,11 @@ fn report(
 }
 
 fn print_path(image: &Image, entry: &str, depth: &Depth) {
-    println!("    {} {entry}", depth.bytes);
+    say!("    {} {entry}", depth.bytes);
     for id in &depth.path {
         let function = image.graph.functions.get(*id);
         if let Some(function) = function.filter(|function| function.frame > 0) {
-            println!("      {:>6} {}", function.frame, image.name(*id));
+            say!("      {:>6} {}", function.frame, image.name(*id));
         }
     }
 }

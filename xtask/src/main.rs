@@ -1,6 +1,8 @@
 //! The project's chores.
 
 mod budgets;
+#[path = "../../examples/shared/output.rs"]
+mod output;
 mod surface;
 mod words;
 
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
+use output::{complain, say};
 
 /// Why a chore failed: a message.
 type Failure = Box<dyn Error>;
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("xtask: error: {failure}");
+            complain!("error: {failure}");
             ExitCode::FAILURE
         }
     }
@@ -39,7 +42,7 @@ fn run() -> Result<(), Failure> {
     let chore = match arguments.next()? {
         Some(Value(chore)) => chore.string()?,
         Some(Short('h') | Long("help")) | None => {
-            print!("{USAGE}");
+            say!("{}", USAGE.trim_end());
             return Ok(());
         }
         Some(other) => return Err(other.unexpected().into()),

@@ -12,6 +12,7 @@ use syn::{
 };
 
 use crate::Failure;
+use crate::output::say;
 
 /// A number and what has it.
 #[derive(Debug, Default)]
@@ -50,21 +51,21 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     crates.sort();
-    println!("crate: public items, their members; most parameters, type parameters, lifetimes");
+    say!("crate: public items, their members; most parameters, type parameters, lifetimes");
     for path in crates.into_iter().chain([root.to_owned()]) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = if path == root { "realm-sdk".into() } else { name };
         let mut surface = Surface::default();
         surface.read(&path.join("src/lib.rs"), &path.join("src"))?;
         let Surface { items, members, parameters, type_parameters, lifetimes } = surface;
-        println!("{name}: {items} items, {members} members");
+        say!("{name}: {items} items, {members} members");
         for (what, most) in [
             ("parameters", parameters),
             ("type parameters", type_parameters),
             ("lifetimes", lifetimes),
         ] {
             if most.number > 0 {
-                println!("  {what} {} {}", most.number, most.what);
+                say!("  {what} {} {}", most.number, most.what);
             }
         }
     }

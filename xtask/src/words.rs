@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Failure;
+use crate::output::say;
 
 /// Where the words are listed.
 const LIST: &str = "xtask/words.txt";
@@ -77,14 +78,14 @@ pub(crate) fn run(root: &Path, with_places: bool) -> Result<(), Failure> {
                 let found = word.count(line);
                 *count += found;
                 if with_places && found > 0 {
-                    println!("{name}:{number}: `{}`, say: {}", word.old, word.instead);
+                    say!("{name}:{number}: `{}`, say: {}", word.old, word.instead);
                 }
             }
         }
     }
     let sum: usize = counts.iter().sum();
     for (word, count) in words.iter().zip(counts).filter(|(_, count)| *count > 0) {
-        println!("{count:>5} {} (say: {})", word.old, word.instead);
+        say!("{count:>5} {} (say: {})", word.old, word.instead);
     }
     if sum == 0 { Ok(()) } else { Err(format!("{sum} old words, see {LIST}").into()) }
 }

@@ -1,4 +1,5 @@
-//! The model RMM as a process: lines in, answers out. See `docs/model-protocol.md`, and `--help` for the options.
+//! The model RMM as a process: lines in, answers out. See `docs/model-protocol.md`, and `--help`
+//! for the options.
 
 use std::error::Error;
 use std::io::{self, BufRead, BufWriter, ErrorKind, Read, Write};
