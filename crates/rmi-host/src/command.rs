@@ -199,7 +199,7 @@ mod plane;
 mod psmmu;
 mod realm;
 mod rec;
-mod rmm;
+pub(crate) mod rmm;
 mod rtt;
 mod tracking;
 mod unprot;

@@ -68,11 +68,10 @@ use core::ops::Deref;
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::feature::Features;
 use rmi_abi::granule::TrackingRegionSize;
-use rmi_abi::realm::RmmConfigPage;
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
-use zerocopy::FromZeros;
 
 use crate::channel::{Call, Channel, Patience, Progress};
+use crate::command::rmm::ConfigCodes;
 use crate::conduit::Registers;
 use crate::error::{Error, Failed, Subject};
 use crate::granules::Undelegated;
@@ -348,8 +347,8 @@ impl<P: Platform> Discovered<P> {
             };
         }
         let found = self.channel.config(page)?;
-        let mut wanted = RmmConfigPage::new_zeroed();
-        wanted.rmi_granule_size = self.granule_size.code();
+        let mut wanted =
+            ConfigCodes { rmi_granule_size: self.granule_size.code(), tracking_region_size: 0 };
         // Region sizes are coded relative to the granule size; 0 is the one that every granule size has.
         let same_size = found.rmi_granule_size == wanted.rmi_granule_size;
         wanted.tracking_region_size = match self.tracking_region {

@@ -79,13 +79,17 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Copies a structure out of `page`.
-    pub(crate) fn get<T: FromBytes + IntoBytes>(
+    ///
+    /// With the caller's error: where a structure is large, converting the result copies it.
+    pub(crate) fn get<T: FromBytes + IntoBytes, E: From<AccessFault>>(
         &self,
         page: &Undelegated,
         offset: u64,
-    ) -> Result<T, AccessFault> {
+    ) -> Result<T, E> {
         let mut content = T::new_zeroed();
-        self.read_host(page, offset, content.as_mut_bytes())?;
-        Ok(content)
+        match self.read_host(page, offset, content.as_mut_bytes()) {
+            Ok(()) => Ok(content),
+            Err(fault) => Err(fault.into()),
+        }
     }
 }

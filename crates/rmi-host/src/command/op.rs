@@ -308,7 +308,7 @@ impl<P: Platform> Channel<P> {
         let (mut given, mut foreign) = (0, None);
         let ledger = self.platform().ledger();
         for offset in (0..).step_by(8).take(filled) {
-            let word: u64 = self.get(list, offset)?;
+            let word: u64 = self.get::<_, Error>(list, offset)?;
             let desc = AddrRangeDesc::decode(word, self.dialect(), granule);
             let range = desc.range(granule).filter(|range| !range.is_empty());
             let claimed = range.and_then(|range| claim(range).map(|claimed| (range, claimed)));

@@ -228,7 +228,7 @@ impl<P: Platform> Channel<P> {
         let call = Call { command, args, subject };
         // SAFETY: the RMM reads and writes two pages that this function borrows exclusively, and reads a third that no reference is lent to.
         unsafe { self.complete(&call)? };
-        Ok(self.get(buffers.data, core::mem::offset_of!(DevCommDataPage, exit) as u64)?)
+        self.get(buffers.data, core::mem::offset_of!(DevCommDataPage, exit) as u64)
     }
 
     /// `RMI_PDEV_COMMUNICATE`: makes one step of the communication of the RMM with a device, and says what the host is to do next. `answer` is what became of the

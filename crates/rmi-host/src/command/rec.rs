@@ -156,7 +156,7 @@ impl<P: Platform> Channel<P> {
         // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm runs in its own memory and in what was mapped
         // for it, which tokens gave up.
         unsafe { self.complete(&call)? };
-        Ok(self.get(run, core::mem::offset_of!(RecRun, exit) as u64)?)
+        self.get(run, core::mem::offset_of!(RecRun, exit) as u64)
     }
 
     /// `RMI_PSCI_COMPLETE`: answers the PSCI request of `calling` that names `target`.

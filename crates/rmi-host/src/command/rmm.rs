@@ -1,6 +1,8 @@
 //! Commands about the RMM as a whole, and the plumbing that other commands use.
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
+use core::mem::offset_of;
+
 use rmi_abi::address::Address;
 use rmi_abi::address::AddressRange;
 use rmi_abi::dialect::InterfaceVersion;
@@ -14,6 +16,13 @@ use crate::command::tracking::code;
 use crate::error::{Error, Subject, Violation};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
+
+/// What the RMM's configuration consists of, as its page has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConfigCodes {
+    pub(crate) rmi_granule_size: u8,
+    pub(crate) tracking_region_size: u8,
+}
 
 impl<P: Platform> Channel<P> {
     /// Issues a command that names no memory, again while the RMM is busy, and hands the last answer over as it is.
@@ -40,21 +49,44 @@ impl<P: Platform> Channel<P> {
         unsafe { self.complete(call) }
     }
 
-    pub(crate) fn config(&self, page: &mut Undelegated) -> Result<RmmConfigPage, Error> {
+    /// Has the RMM write its configuration to `page`.
+    fn fetch_config(&self, page: &mut Undelegated) -> Result<(), Error> {
         // The RMM writes the page; filling it first makes sure that the host reaches it and that it is large enough.
         let at = self.put(Command::RmmConfigGet, page, &[0u8; size_of::<RmmConfigPage>()])?;
         let call = Call::new(Command::RmmConfigGet, Subject::Pa(at), [at.raw()]);
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
-        unsafe { self.complete(&call)? };
-        Ok(self.get(page, 0)?)
+        unsafe { self.complete(&call) }.map(|_| ())
     }
 
+    /// The RMM's configuration, without a page of it on the stack.
+    pub(crate) fn config(&self, page: &mut Undelegated) -> Result<ConfigCodes, Error> {
+        self.fetch_config(page)?;
+        let code = |offset: usize| self.get::<u8, Error>(page, offset as u64);
+        Ok(ConfigCodes {
+            rmi_granule_size: code(offset_of!(RmmConfigPage, rmi_granule_size))?,
+            tracking_region_size: code(offset_of!(RmmConfigPage, tracking_region_size))?,
+        })
+    }
+
+    /// Changes the RMM's configuration, without a page of it on the stack.
     pub(crate) fn set_config(
         &self,
         page: &mut Undelegated,
-        config: &RmmConfigPage,
+        config: &ConfigCodes,
     ) -> Result<(), Error> {
-        let at = self.put(Command::RmmConfigSet, page, config)?;
+        self.put(Command::RmmConfigSet, page, &[0u8; size_of::<RmmConfigPage>()])?;
+        for (offset, code) in [
+            (offset_of!(RmmConfigPage, rmi_granule_size), config.rmi_granule_size),
+            (offset_of!(RmmConfigPage, tracking_region_size), config.tracking_region_size),
+        ] {
+            self.write_host(page, offset as u64, &[code])?;
+        }
+        self.send_config(page)
+    }
+
+    /// Has the RMM read its configuration from `page`.
+    fn send_config(&self, page: &mut Undelegated) -> Result<(), Error> {
+        let at = page.base();
         let call = Call::new(Command::RmmConfigSet, Subject::Pa(at), [at.raw()]);
         // SAFETY: the RMM reads a page that this function borrows exclusively.
         unsafe { self.complete(&call) }.map(|_| ())
@@ -132,7 +164,8 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](Status::ErrorInput) when the RMM cannot write the page.
     pub fn rmm_config_get(&self, page: &mut Undelegated) -> Result<RmmConfigPage, Error> {
         self.require(Command::RmmConfigGet)?;
-        self.config(page)
+        self.fetch_config(page)?;
+        self.get(page, 0)
     }
 
     /// `RMI_RMM_CONFIG_SET`: changes the RMM's configuration, before it is activated. `page` is host memory that carries it.
@@ -148,7 +181,8 @@ impl<P: Platform> Channel<P> {
         config: &RmmConfigPage,
     ) -> Result<(), Error> {
         self.require(Command::RmmConfigSet)?;
-        self.set_config(page, config)
+        self.put(Command::RmmConfigSet, page, config)?;
+        self.send_config(page)
     }
 
     /// `RMI_RMM_STATE_GET`: reads whether the RMM is active.

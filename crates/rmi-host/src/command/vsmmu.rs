@@ -79,7 +79,7 @@ impl<P: Platform> Channel<P> {
         let call = Call::new(command, Subject::Pa(at), [at.raw()]);
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
         unsafe { self.complete(&call)? };
-        Ok(self.get(page, 0)?)
+        self.get(page, 0)
     }
 
     /// `RMI_VSMMU_CREATE`: starts to create a virtual SMMU of a new Realm of a granule that is delegated. `page` is host memory that carries the parameters.
