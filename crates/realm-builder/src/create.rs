@@ -4,14 +4,14 @@ use core::marker::PhantomData;
 
 use lock_api::Mutex;
 use rmi_abi::Command;
-use rmi_abi::realm::S2apEncoding;
-use rmi_host::{Delegated, Error, InUse, Platform, QuarantineReason, Rd, Rmm};
+use rmi_abi::realm::{RealmParams, S2apEncoding};
+use rmi_host::{Delegated, Error, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
 use crate::habit::TableByTable;
-use crate::realm::{AUX_TREES, New, Realm};
+use crate::realm::{AUX_TREES, New, Realm, Terminated};
 use crate::shadow::Shadow;
 use crate::storage::Records;
 use crate::unmap::Homeward;
@@ -60,6 +60,20 @@ impl Foundation {
     }
 }
 
+/// Starts to create a Realm. Not inlined: the parameter page is on the stack only while it is needed.
+#[inline(never)]
+fn start<P: Platform>(
+    rmm: &Rmm<P>,
+    rd: &Delegated,
+    pool: &mut Pool<'_>,
+    params: &RealmParams,
+) -> Result<Progress, BuildError> {
+    match params.encode(rmm.dialect()) {
+        Ok(ref page) => Ok(rmm.realm_create(rd, pool.pages().page, page)?),
+        Err(error) => Err(BuildError::Config(error.into())),
+    }
+}
+
 impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
     /// Creates a Realm: checks the configuration, takes a granule for its descriptor and the root tables of all its trees from the pool, and calls `RMI_REALM_CREATE`.
     ///
@@ -92,14 +106,10 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             *base = roots.base();
         }
         let mut donated = Donated::default();
-        let result = match params.encode(rmm.dialect()) {
-            Ok(page) => rmm
-                .realm_create(&rd, pool.pages().page, &page)
-                .and_then(|progress| drive(rmm, pool, &mut donated, progress))
-                .map_err(BuildError::from),
-            Err(error) => Err(BuildError::Config(error.into())),
-        };
-        let realm = Self {
+        let result = start(rmm, &rd, pool, &params)
+            .and_then(|progress| Ok(drive(rmm, pool, &mut donated, progress)?));
+        // Until the RMM says that it exists, all that can be done with it is to end it.
+        let mut realm = Realm::<_, Terminated> {
             rmm,
             rd: Rd::new(rd),
             roots: roots.into_use(),
@@ -116,34 +126,38 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             state: PhantomData,
         };
         match result {
-            Ok(_) => Ok(realm),
+            Ok(_) => Ok(realm.become_state()),
             Err(error) => {
                 realm.undo(pool, &error);
                 Err(error)
             }
         }
     }
+}
 
+impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// Takes the memory of a Realm back whose creation ended with `error`.
-    fn undo(self, pool: &mut Pool<'_>, error: &BuildError) {
+    #[inline(never)]
+    fn undo(&mut self, pool: &mut Pool<'_>, error: &BuildError) {
         let unclear = matches!(error, BuildError::Call(error) if !error.is_clean());
         if unclear && self.rmm.realm_terminate(&self.rd).is_ok() {
             // It does exist.
-            self.become_state::<crate::realm::Terminated>()
-                .destroy_or_quarantine(pool, &mut |_| {});
+            self.take_apart(pool, &mut |_| {});
             return;
         }
         let command = Command::RealmCreate;
-        self.donated.recover(self.rmm, pool, command);
-        let aux_roots = self.aux_roots.into_iter().map(InUse::into_released);
-        for memory in
-            [self.rd.into_released(), self.roots.into_released()].into_iter().chain(aux_roots)
-        {
+        let rmm = self.rmm;
+        core::mem::take(&mut self.donated).recover(rmm, pool, command);
+        let mut give_back = |memory| {
             if unclear {
-                pool.recover(self.rmm, memory, QuarantineReason::Unclear { command });
+                pool.recover(rmm, memory, QuarantineReason::Unclear { command });
             } else {
-                pool.put_back(self.rmm, memory);
+                pool.put_back(rmm, memory);
             }
+        };
+        give_back(self.take_descriptor());
+        for roots in self.all_roots() {
+            give_back(core::mem::take(roots).into_released());
         }
     }
 }

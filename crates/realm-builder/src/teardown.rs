@@ -3,7 +3,8 @@
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{
-    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Subject, Undelegated, Violation,
+    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject, Undelegated,
+    Violation,
 };
 use sro::{Pool, RecObject, drive};
 
@@ -189,9 +190,13 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         loop {
             match self.dismantle(pool, u32::MAX, home) {
                 Ok(Progress::More) => {}
-                Ok(Progress::Empty) => return self.destroy_descriptor(pool),
+                Ok(Progress::Empty) => break,
                 Err(error) => return Err(Failed::new(self, error)),
             }
+        }
+        match self.destroy_descriptor(pool) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Failed::new(self, error)),
         }
     }
 
@@ -203,6 +208,16 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// After 64 things that were given up, or when the RMM does not know its commands any more, all the rest is.
     pub fn destroy_or_quarantine(
         mut self,
+        pool: &mut Pool<'_>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Option<Error> {
+        self.take_apart(pool, home)
+    }
+
+    /// As [`Realm::destroy_or_quarantine`]; nothing is left in the Realm. By reference, because a Realm takes 2 KiB of stack wherever it is moved.
+    #[inline(never)]
+    pub(crate) fn take_apart(
+        &mut self,
         pool: &mut Pool<'_>,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
@@ -229,22 +244,18 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 first.get_or_insert(error);
                 given_up += 1;
                 if is_gone || given_up > ENOUGH {
-                    self.abandon(pool, home);
+                    self.abandon_all(pool, home);
                     return first;
                 }
                 self.give_up_next(pool, home);
             }
         }
-        match self.destroy_descriptor(pool) {
-            Ok(()) => first,
-            Err(Failed { error, kept }) => match kept.destroy_descriptor(pool) {
-                Ok(()) => first,
-                Err(Failed { kept, .. }) => {
-                    kept.abandon(pool, home);
-                    first.or(Some(error))
-                }
-            },
+        let Err(error) = self.destroy_descriptor(pool) else { return first };
+        if self.destroy_descriptor(pool).is_ok() {
+            return first;
         }
+        self.abandon_all(pool, home);
+        first.or(Some(error))
     }
 
     /// Where the next step is taken, and of what kind it is.
@@ -288,25 +299,19 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         }
     }
 
-    fn destroy_descriptor(mut self, pool: &mut Pool<'_>) -> Result<(), Failed<Self>> {
-        let progress = match self.rmm.realm_destroy(&self.rd) {
-            Ok(progress) => progress,
-            Err(error) => return Err(Failed::new(self, error)),
-        };
+    /// Destroys the descriptor, and takes all that the Realm was made of out of it.
+    #[inline(never)]
+    fn destroy_descriptor(&mut self, pool: &mut Pool<'_>) -> Result<(), Error> {
         let rmm = self.rmm;
-        match drive(rmm, pool, &mut self.donated, progress) {
-            Ok(_) => {
-                // Donated must equal reclaimed. What the RMM kept of a Realm that is gone goes to quarantine, with that reason.
-                self.donated.recover(rmm, pool, Command::RealmDestroy);
-                pool.put_back(rmm, self.rd.into_released());
-                pool.put_back(rmm, self.roots.into_released());
-                for roots in self.aux_roots {
-                    pool.put_back(rmm, roots.into_released());
-                }
-                Ok(())
-            }
-            Err(error) => Err(Failed::new(self, error)),
+        let progress = rmm.realm_destroy(&self.rd)?;
+        drive(rmm, pool, &mut self.donated, progress)?;
+        // Donated must equal reclaimed. What the RMM kept of a Realm that is gone goes to quarantine, with that reason.
+        core::mem::take(&mut self.donated).recover(rmm, pool, Command::RealmDestroy);
+        pool.put_back(rmm, self.take_descriptor());
+        for roots in self.all_roots() {
+            pool.put_back(rmm, core::mem::take(roots).into_released());
         }
+        Ok(())
     }
 }
 
@@ -322,13 +327,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         let rmm = self.rmm;
-        let (mut realm, refused) = match self.terminate().or_else(|failed| failed.kept.terminate())
-        {
-            Ok(realm) => (realm, None),
-            // Its tables and memory can be taken apart all the same; only the descriptor cannot.
-            Err(Failed { error, kept }) => (kept.become_state(), Some(error)),
-        };
-        let mut first = refused;
+        let terminated = rmm.realm_terminate(&self.rd).or_else(|_| rmm.realm_terminate(&self.rd));
+        // If the RMM refuses, its tables and memory can be taken apart all the same; only the descriptor cannot.
+        let mut first = terminated.err();
+        let mut realm = self.become_state::<Terminated>();
         for rec in recs {
             if rec.realm() != realm.rd.pa() {
                 // It is not this Realm's, and no reason to take it from its own by force.
@@ -355,7 +357,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 }
             }
         }
-        let error = realm.destroy_or_quarantine(pool, home);
+        let error = realm.take_apart(pool, home);
         first.or(error)
     }
 
@@ -378,6 +380,22 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest. Memory that is shared with it stays reachable for
     /// the Realm and does not come back; the ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+        self.abandon_all(pool, home);
+    }
+
+    /// The granule of the descriptor, which the Realm has no more.
+    pub(crate) fn take_descriptor(&mut self) -> Delegated {
+        core::mem::replace(&mut self.rd, Rd::new(Delegated::empty())).into_released()
+    }
+
+    /// The root tables of all trees.
+    pub(crate) fn all_roots(&mut self) -> impl Iterator<Item = &mut InUse> {
+        core::iter::once(&mut self.roots).chain(&mut self.aux_roots)
+    }
+
+    /// As [`Realm::abandon`]; nothing is left in the Realm.
+    #[inline(never)]
+    fn abandon_all(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         self.abandon_shared();
         self.homeward.send(self.rmm, home);
         let mut run = Delegated::empty();
@@ -388,12 +406,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         }
         self.rmm.recover(run, alive(Command::RttDataUnmap), home);
-        self.donated.recover(self.rmm, pool, Command::RealmCreate);
-        let aux_roots = self.aux_roots.into_iter().map(InUse::into_released);
-        for memory in
-            [self.rd.into_released(), self.roots.into_released()].into_iter().chain(aux_roots)
-        {
-            pool.recover(self.rmm, memory, alive(Command::RealmDestroy));
+        let rmm = self.rmm;
+        core::mem::take(&mut self.donated).recover(rmm, pool, Command::RealmCreate);
+        pool.recover(rmm, self.take_descriptor(), alive(Command::RealmDestroy));
+        for roots in self.all_roots() {
+            let memory = core::mem::take(roots).into_released();
+            pool.recover(rmm, memory, alive(Command::RealmDestroy));
         }
     }
 }

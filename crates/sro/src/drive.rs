@@ -207,6 +207,8 @@ impl<P: Platform> Driver<'_, '_, P> {
         }
     }
 
+    /// Not inlined: the batch is on the stack only while it is needed.
+    #[inline(never)]
     fn meet_from<H: Stock>(
         &mut self,
         operation: &mut Operation<'_, P>,
@@ -251,8 +253,8 @@ impl<P: Platform> Driver<'_, '_, P> {
             None if runs == 0 => Err(Error::need_memory(command, need.bytes, need.bytes)),
             None => operation.donate(self.pool.pages().list, offer, need.block, self.donated),
         };
-        for rest in batch {
-            H::put_back(self.pool, self.rmm, rest);
+        for rest in &mut batch {
+            H::put_back(self.pool, self.rmm, rest.take());
         }
         donation
     }

@@ -48,7 +48,9 @@
 
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::{Command, Pa};
-use rmi_host::{Error, Failed, Platform, QuarantineReason, Rd, RecGranule, Rmm};
+use rmi_host::{
+    Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, RecGranule, Rmm,
+};
 
 use crate::donated::Donated;
 use crate::drive::drive;
@@ -104,6 +106,18 @@ pub struct RecObject {
     pub(crate) awaiting: Awaiting,
 }
 
+/// Starts to create a REC. Not inlined: the parameter page is on the stack only while it is needed.
+#[inline(never)]
+fn start<P: Platform>(
+    rmm: &Rmm<P>,
+    rd: &Rd,
+    rec: &Delegated,
+    pool: &mut Pool<'_>,
+    params: &RecParams,
+) -> Result<Progress, Error> {
+    rmm.rec_create(rd, rec, pool.pages().page, &params.encode())
+}
+
 impl RecObject {
     /// The REC, for the commands that name it.
     pub const fn granule(&self) -> &RecGranule {
@@ -149,8 +163,7 @@ impl RecObject {
         pool.check_reserve(command, granule)?;
         let rec = pool.take(rmm, command, granule, granule)?;
         let mut donated = Donated::default();
-        let result = rmm
-            .rec_create(rd, &rec, pool.pages().page, &params.encode())
+        let result = start(rmm, rd, &rec, pool, params)
             .and_then(|progress| drive(rmm, pool, &mut donated, progress));
         match result {
             Ok(_) => Ok(Self {
