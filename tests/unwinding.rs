@@ -360,7 +360,19 @@ fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: 
             6 => {
                 let access = SharedAccess::MEMORY;
                 let _ = life.attempt(|heap| {
-                    realm.convert_to_shared(pool, private, access, &mut home(heap)).is_ok()
+                    let mut stock: Vec<_> = (0..2).filter_map(|_| heap.take(PAGE, PAGE)).collect();
+                    let mut supply = |_| {
+                        turn();
+                        stock.pop()
+                    };
+                    let supply = &mut supply;
+                    let converted = realm
+                        .convert_to_shared(pool, private, access, supply, &mut home(heap))
+                        .is_ok();
+                    for memory in stock {
+                        heap.insert(memory).unwrap();
+                    }
+                    converted
                 });
             }
             7 => {

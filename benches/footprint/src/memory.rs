@@ -2,7 +2,9 @@
 #![expect(unsafe_code, reason = "exported names")]
 
 use realm_sdk::abi::{Ipa, IpaRange};
-use realm_sdk::builder::{Active, BuildError, NotShared, Reclaimed, Served};
+use realm_sdk::builder::{
+    Active, BuildError, ConvertStopped, Converted, NotShared, Reclaimed, Served,
+};
 use realm_sdk::host::Undelegated;
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::sro::Pool;
@@ -69,8 +71,8 @@ fn footprint_to_shared(
     pool: &mut Pool<'_>,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
-) -> Result<(), BuildError> {
-    realm.convert_to_shared(pool, range, SharedAccess::MEMORY, home)
+) -> Result<Converted, ConvertStopped> {
+    realm.convert_to_shared(pool, range, SharedAccess::MEMORY, &mut |_| None, home)
 }
 
 #[unsafe(no_mangle)]
@@ -79,6 +81,6 @@ fn footprint_to_private(
     pool: &mut Pool<'_>,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
-) -> Result<(), BuildError> {
+) -> Result<Converted, ConvertStopped> {
     realm.convert_to_private(pool, range, home)
 }

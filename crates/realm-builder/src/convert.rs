@@ -1,94 +1,384 @@
 //! Conversions between private and shared memory, and memory that leaves the machine.
 
+use core::fmt;
 use core::ops::ControlFlow;
 
-use rmi_abi::{Ipa, IpaRange, PaRange};
+use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
+use crate::hold::Held;
+use crate::map::Supply;
+use crate::plan;
 use crate::realm::{Alive, Realm};
 use crate::runtime::Reclaimed;
 use crate::shadow::Shadow;
 use crate::share::NotShared;
 use crate::storage::SharedPiece;
 
-/// The memory of a range that was taken back with this result; an error when some of it did not come. It cannot be said then which part there is, and the rest may be somebody else's by now: what came goes to `home`.
-fn whole_of(
+/// What a conversion came to. Together the two are the range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use = "what has no memory is not converted"]
+#[non_exhaustive]
+pub struct Converted {
+    /// Bytes of the range that are shared now, or private, whichever was wanted; with those that were so before.
+    pub bytes: u64,
+    /// Bytes of the range that have no memory in either half, and got none: nothing was done there.
+    pub without_memory: u64,
+}
+
+/// A conversion that stopped early. Repeating it goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConvertStopped {
+    /// Why.
+    pub error: BuildError,
+    /// How far it came, in the protected half. What is above has not changed, or has no memory any more: that
+    /// went to `home`.
+    pub reached: Ipa,
+    /// What it came to up to there.
+    pub converted: Converted,
+}
+
+impl fmt::Display for ConvertStopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the conversion stopped at IPA {}: {}", self.reached, self.error)
+    }
+}
+
+impl core::error::Error for ConvertStopped {}
+
+/// How far a conversion has come.
+struct Course {
     range: IpaRange,
-    host: Undelegated,
-    taken: Result<(), BuildError>,
-    home: &mut dyn FnMut(Undelegated),
-) -> Result<Undelegated, BuildError> {
-    let bytes = range.bytes().saturating_sub(host.bytes());
-    if bytes == 0 {
-        return Ok(host);
+    reached: Ipa,
+    converted: Converted,
+}
+
+impl Course {
+    fn new(range: IpaRange) -> Self {
+        let converted = Converted { bytes: 0, without_memory: 0 };
+        Self { range, reached: range.base(), converted }
     }
-    if !host.is_empty() {
-        home(host);
+
+    fn left(&self) -> IpaRange {
+        IpaRange::new(self.reached, self.range.top()).unwrap_or(IpaRange::empty(self.range.top()))
     }
-    taken?;
-    Err(BuildError::Region { range, problem: RegionProblem::Withheld { bytes } })
+
+    fn go_on(&mut self, bytes: u64, without_memory: u64) {
+        self.converted.bytes += bytes;
+        self.converted.without_memory += without_memory;
+        let top = self.reached.checked_add(bytes.saturating_add(without_memory));
+        self.reached = top.unwrap_or(self.range.top());
+    }
+
+    fn stop(&self, error: impl Into<BuildError>) -> ConvertStopped {
+        ConvertStopped { error: error.into(), reached: self.reached, converted: self.converted }
+    }
+
+    /// After memory was taken back from `part` with this result, and that much of its front came: why not all.
+    fn check(
+        &self,
+        part: IpaRange,
+        came: u64,
+        taken: Result<(), BuildError>,
+    ) -> Result<(), ConvertStopped> {
+        taken.map_err(|error| self.stop(error))?;
+        match part.bytes().saturating_sub(came) {
+            0 => Ok(()),
+            bytes => {
+                let problem = RegionProblem::Withheld { bytes };
+                Err(self.stop(BuildError::Region { range: part, problem }))
+            }
+        }
+    }
+}
+
+/// Collects the front of memory that comes back; what does not follow goes to `home`.
+fn collect<'f>(
+    front: &'f mut Undelegated,
+    base: Pa,
+    home: &'f mut dyn FnMut(Undelegated),
+) -> impl FnMut(Undelegated) + 'f {
+    move |back| {
+        let next = if front.is_empty() { base } else { front.range().top() };
+        if back.base() != next {
+            return home(back);
+        }
+        if let Err(apart) = front.append(back) {
+            home(apart);
+        }
+    }
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Makes private memory shared: takes what is mapped in a range back, and shares the same memory at the unprotected alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY, which has been
+    /// Makes a range shared: takes the private memory of it back, and shares the same memory at the unprotected
+    /// alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY, which has been
     /// [applied](Realm::set_ripas); the content is lost.
+    ///
+    /// Where the range has no memory (a guest shares buffers before it touches them), `supply` is asked for some,
+    /// as for a fault: for a part, of which it gives the front, until it gives nothing. What it gives is shared; what
+    /// it does not give is [`Converted::without_memory`], and nothing is shared there. What is shared already
+    /// stays so and counts.
+    ///
+    /// What it takes is looked for first: records of shared memory, tables at the alias, and tables that split
+    /// blocks at the ends of the range, all for what is mapped. Then memory moves, run by run.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Realm::reclaim`] and [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be shared goes to `home`; what comes before it in the range is shared, what follows it stays
-    /// private.
+    /// [`BuildError::Region`] before any call, with [`RegionProblem::Overlap`] among others: an address has
+    /// memory in both halves. [`BuildError::Contended`], [`BuildError::Storage`], and a lack of memory for
+    /// tables, before anything is unmapped. Otherwise why it stopped, as [`Realm::reclaim`] and
+    /// [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be shared goes
+    /// to `home`.
     pub fn convert_to_shared(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
         access: SharedAccess,
+        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
-        self.check_protected(range, range.bytes())?;
-        let mut left = range;
-        loop {
-            let run = self.first_run(left);
-            let Some(run) = run.and_then(|run| run.intersection(&range)) else {
-                return Ok(());
-            };
-            let alias = self.alias(run.base(), range)?;
-            let mut host = Undelegated::empty();
-            let taken = self.reclaim_or_wait(pool, run, &mut |back| {
-                // Neighbours come in the order of their addresses, unless something between them is in quarantine.
-                if let Err(apart) = host.append(back) {
-                    home(core::mem::replace(&mut host, apart));
-                }
-            });
-            let host = whole_of(run, host, taken, home)?;
-            if let Err(NotShared { error, host }) = self.share(pool, alias, host, access) {
-                if !host.is_empty() {
-                    home(host);
-                }
-                return Err(error);
-            }
-            left = IpaRange::new(run.top(), range.top()).unwrap_or(IpaRange::empty(range.top()));
+    ) -> Result<Converted, ConvertStopped> {
+        let mut course = Course::new(range);
+        let stop = |error: BuildError| Course::new(range).stop(error);
+        let aliases = self.check_conversion(range).map_err(stop)?;
+        let mut private = self.hold(range, |_| Ok(())).map_err(stop)?;
+        let mut shared = self.hold(aliases, |_| Ok(())).map_err(stop)?;
+        let runs = self.count_runs(range).map_err(stop)?;
+        shared.reserve_shared(runs).map_err(stop)?;
+        for end in [range.base(), range.top()] {
+            self.split_at(&mut private, pool, end).map_err(stop)?;
         }
+        let mut left = range;
+        while let Some((ipas, pas)) = self.first_run(left) {
+            left = after(ipas, range);
+            let alias = self.alias(ipas, range).map_err(stop)?;
+            self.make_for_run(&mut shared, pool, alias.base(), pas).map_err(stop)?;
+        }
+        while !course.left().is_empty() {
+            let run = self.first_run(course.left());
+            let top = run.map_or(range.top(), |(ipas, _)| ipas.base());
+            while course.reached < top {
+                let void = IpaRange::new(course.reached, top).unwrap_or(course.left());
+                self.share_void(&mut shared, pool, (&mut course, void), access, supply, home)?;
+            }
+            let Some((ipas, pas)) = run else { break };
+            let alias = self.alias(ipas, range).map_err(|error| course.stop(error))?;
+            let mut host = Undelegated::empty();
+            let taken = self.reclaim_held(
+                &mut private,
+                pool,
+                ipas,
+                &mut collect(&mut host, pas.base(), home),
+            );
+            let came = host.bytes();
+            self.share_part(&mut shared, pool, (&mut course, alias), (host, access), home)?;
+            course.check(ipas, came, taken)?;
+        }
+        Ok(course.converted)
     }
 
-    fn reclaim_or_wait(
+    /// Shares some of a part of a range that has no private memory: goes over what is shared there already, or
+    /// asks for memory.
+    fn share_void(
+        &self,
+        shared: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        (course, void): (&mut Course, IpaRange),
+        access: SharedAccess,
+        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), ConvertStopped> {
+        let alias = self.alias(void, course.range).map_err(|error| course.stop(error))?;
+        let next = self.first_shared(alias).map(|(part, _)| part);
+        if let Some(part) = next.filter(|part| part.base() == alias.base()) {
+            course.go_on(part.bytes(), 0);
+            return Ok(());
+        }
+        let top = next.map_or(alias.top(), |part| part.base());
+        let gap = IpaRange::new(alias.base(), top).unwrap_or(alias);
+        let wanted = IpaRange::with_size(void.base(), gap.bytes()).unwrap_or(void);
+        let Some(mut memory) = supply(wanted).filter(|memory| !memory.is_empty()) else {
+            course.go_on(0, gap.bytes());
+            return Ok(());
+        };
+        if memory.bytes() > gap.bytes() {
+            let fits = memory.take_front(gap.bytes()).unwrap_or_default();
+            home(core::mem::replace(&mut memory, fits));
+        }
+        let prepared = match memory.range().is_aligned(self.rmm.granule_size().bytes()) {
+            true => shared.reserve_shared(1),
+            false => {
+                let problem = RegionProblem::Unaligned;
+                Err(BuildError::Region { range: wanted, problem })
+            }
+        };
+        if let Err(error) = prepared {
+            home(memory);
+            return Err(course.stop(error));
+        }
+        self.share_part(shared, pool, (course, gap), (memory, access), home)
+    }
+
+    /// Shares memory at the front of a part of the unprotected half, and goes on by as much as is shared.
+    fn share_part(
+        &self,
+        shared: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        (course, alias): (&mut Course, IpaRange),
+        (memory, access): (Undelegated, SharedAccess),
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), ConvertStopped> {
+        if memory.is_empty() {
+            return Ok(());
+        }
+        let bytes = memory.bytes();
+        let result = self.share_held(shared, pool, alias.base(), memory, access);
+        let Err(NotShared { error, host }) = result else {
+            course.go_on(bytes, 0);
+            return Ok(());
+        };
+        course.go_on(bytes.saturating_sub(host.bytes()), 0);
+        if !host.is_empty() {
+            home(host);
+        }
+        Err(course.stop(error))
+    }
+
+    /// Makes a range private: takes what is shared at its unprotected alias back, and maps the same memory in the
+    /// range. The Realm sees it, with unspecified content, where it has made the RIPAS RAM.
+    ///
+    /// What has no memory in either half gets none, and is [`Converted::without_memory`]: the Realm faults there.
+    /// What is private already stays so and counts.
+    ///
+    /// What it takes is looked for first: tables in the range, places for the records of pieces that it cuts, and
+    /// tables that split blocks at the ends of the alias. Then memory moves, piece by piece.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::convert_to_shared`]; otherwise why it stopped, as [`Realm::unshare`] and [`Realm::map`].
+    /// Memory that was taken back and could not be mapped goes to `home`.
+    pub fn convert_to_private(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
-        match self.reclaim(pool, range, home)? {
-            Reclaimed::Whole => Ok(()),
-            Reclaimed::Contended(range) => Err(BuildError::Contended { range }),
+    ) -> Result<Converted, ConvertStopped> {
+        let mut course = Course::new(range);
+        let stop = |error: BuildError| Course::new(range).stop(error);
+        let aliases = self.check_conversion(range).map_err(stop)?;
+        let mut private = self.hold(range, |_| Ok(())).map_err(stop)?;
+        let mut shared = self.hold_shared(aliases).map_err(stop)?;
+        self.count_runs(range).map_err(stop)?;
+        let cuts = self.shadow.lock().shared_cuts(&aliases);
+        shared.reserve_shared(cuts).map_err(stop)?;
+        for end in [aliases.base(), aliases.top()] {
+            self.split_shared(&mut shared, pool, end).map_err(stop)?;
         }
+        let at = |alias: Ipa| {
+            let offset = alias.checked_offset_from(aliases.base()).unwrap_or(0);
+            range.base().checked_add(offset).unwrap_or(range.top())
+        };
+        let mut left = aliases;
+        while let Some((piece, pas)) = self.first_shared(left) {
+            left = after(piece, aliases);
+            self.make_for_run(&mut private, pool, at(piece.base()), pas).map_err(stop)?;
+        }
+        let mut left = aliases;
+        while let Some((piece, pas)) = self.first_shared(left) {
+            left = after(piece, aliases);
+            self.go_over(&mut course, at(piece.base()));
+            let mut host = Undelegated::empty();
+            let taken = self.unshare_held(
+                &mut shared,
+                pool,
+                (piece, false),
+                &mut collect(&mut host, pas.base(), home),
+            );
+            let (came, part) = (host.bytes(), IpaRange::with_size(at(piece.base()), piece.bytes()));
+            let part = part.unwrap_or(range);
+            if came > 0 {
+                let mut given = Some(host);
+                let mut supply = Supply {
+                    next: &mut |_| given.take(),
+                    back: &mut |_, host| home(host),
+                    progress: &mut |_| {},
+                    init_ripas: false,
+                };
+                let front = IpaRange::with_size(part.base(), came).unwrap_or(part);
+                let mapping = self.map_supply(&mut private, pool, front, &mut supply);
+                course.go_on(mapping.taken, 0);
+                mapping.result.map_err(|error| course.stop(error))?;
+            }
+            course.check(part, came, taken)?;
+        }
+        self.go_over(&mut course, range.top());
+        Ok(course.converted)
     }
 
-    /// Where the first run of a range is mapped that is contiguous in both address spaces.
-    fn first_run(&self, range: IpaRange) -> Option<IpaRange> {
+    /// Goes on to an address over what is private already, or has no memory.
+    fn go_over(&self, course: &mut Course, top: Ipa) {
+        let part = IpaRange::new(course.reached, top).unwrap_or(IpaRange::empty(top));
+        let mut bytes = 0;
+        self.each_memory(part.base(), part.top(), |_, at| {
+            bytes += at.range().intersection(&part).map_or(0, |both| both.bytes());
+            ControlFlow::<()>::Continue(())
+        });
+        course.go_on(bytes, part.bytes().saturating_sub(bytes));
+    }
+
+    /// Whether a range can be converted; its alias.
+    fn check_conversion(&self, range: IpaRange) -> Result<IpaRange, BuildError> {
+        self.check_protected(range, range.bytes())?;
+        self.check_aligned(range)?;
+        self.alias(range, range)
+    }
+
+    fn alias(&self, part: IpaRange, range: IpaRange) -> Result<IpaRange, BuildError> {
+        let problem = RegionProblem::NotProtected;
+        let alias = self.geometry.unprotected_alias(part.base());
+        alias
+            .and_then(|alias| IpaRange::with_size(alias, part.bytes()).ok())
+            .ok_or(BuildError::Region { range, problem })
+    }
+
+    /// How many runs of a range are mapped that are contiguous in both address spaces; an error where the alias of
+    /// one is shared, too.
+    fn count_runs(&self, range: IpaRange) -> Result<usize, BuildError> {
+        let (mut runs, mut left) = (0, range);
+        while let Some((ipas, _)) = self.first_run(left) {
+            left = after(ipas, range);
+            let alias = self.alias(ipas, range)?;
+            if let Some((part, _)) = self.first_shared(alias) {
+                let problem = RegionProblem::Overlap { at: part.base() };
+                return Err(BuildError::Region { range, problem });
+            }
+            runs += 1;
+        }
+        Ok(runs)
+    }
+
+    /// Makes the tables for memory that comes to an IPA.
+    fn make_for_run(
+        &self,
+        held: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        memory: PaRange,
+    ) -> Result<(), BuildError> {
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = plan::runs_of(ipa, Some(memory).into_iter(), self.top_block_level(), &exists);
+        self.make(held, pool, plan::tables_of_runs(self.geometry, runs))
+    }
+
+    /// The first run of a range that is mapped and contiguous in both address spaces.
+    fn first_run(&self, range: IpaRange) -> Option<(IpaRange, PaRange)> {
         let mut run: Option<(IpaRange, PaRange)> = None;
         self.each_memory(range.base(), range.top(), |shadow, at| {
             let Some(memory) = shadow.memory(at) else { return ControlFlow::Break(()) };
@@ -106,52 +396,22 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             run = grown.or(run);
             if grown.is_some() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        run.map(|(ipas, _)| ipas)
+        let (ipas, pas) = run?;
+        let part = ipas.intersection(&range)?;
+        let before = part.base().checked_offset_from(ipas.base())?;
+        let memory = PaRange::with_size(pas.base().checked_add(before)?, part.bytes());
+        Some((part, memory.ok()?))
     }
 
-    fn alias(&self, ipa: Ipa, range: IpaRange) -> Result<Ipa, BuildError> {
-        let problem = RegionProblem::NotProtected;
-        self.geometry.unprotected_alias(ipa).ok_or(BuildError::Region { range, problem })
-    }
-
-    /// Makes shared memory private: takes what is shared at the unprotected alias of a range back, and maps the same memory in the range. The Realm sees it, with unspecified content, where it has made the RIPAS RAM.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_MAP.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::unshare`] and [`Realm::map`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be mapped goes to `home`; what comes before it in the range is private, what follows it stays
-    /// shared.
-    pub fn convert_to_private(
+    fn reclaim_or_wait(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
-        self.check_protected(range, range.bytes())?;
-        let alias = self.alias(range.base(), range)?;
-        let aliases = IpaRange::with_size(alias, range.bytes()).unwrap_or(range);
-        loop {
-            let piece = self.shadow.lock().shared_in(&aliases);
-            let Some(piece) = piece.and_then(|(_, piece)| piece.intersection(&aliases)) else {
-                return Ok(());
-            };
-            let mut host = Undelegated::empty();
-            let taken = self.unshare(pool, piece, &mut |back| {
-                if let Err(apart) = host.append(back) {
-                    home(apart);
-                }
-            });
-            let offset = piece.base().checked_offset_from(aliases.base()).unwrap_or(0);
-            let at = range.base().checked_add(offset).unwrap_or(range.base());
-            let host = whole_of(piece, host, taken, home)?;
-            if let Err(failed) = self.map(pool, at, host) {
-                if !failed.kept.is_empty() {
-                    home(failed.kept);
-                }
-                return Err(failed.error);
-            }
-            taken?;
+        match self.reclaim(pool, range, home)? {
+            Reclaimed::Whole => Ok(()),
+            Reclaimed::Contended(range) => Err(BuildError::Contended { range }),
         }
     }
 
@@ -195,4 +455,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
         Ok(())
     }
+}
+
+/// What of a range comes after a part of it.
+fn after(part: IpaRange, range: IpaRange) -> IpaRange {
+    IpaRange::new(part.top(), range.top()).unwrap_or(IpaRange::empty(range.top()))
 }

@@ -77,7 +77,9 @@
 //!
 //! // The Realm turns a part of it into shared memory.
 //! let buffer = IpaRange::with_size(Ipa::new(0x8010_0000), 0x4000)?;
-//! realm.convert_to_shared(&mut pool, buffer, SharedAccess::MEMORY, &mut |host| home.push(host))?;
+//! let (supply, keep) = (&mut |_| None, &mut |host| home.push(host));
+//! let converted = realm.convert_to_shared(&mut pool, buffer, SharedAccess::MEMORY, supply, keep)?;
+//! assert_eq!((converted.bytes, converted.without_memory), (0x4000, 0));
 //! let alias = realm.geometry().unprotected_alias(buffer.base()).expect("it is private");
 //! assert_eq!(realm.shared_at(alias).map(|piece| piece.bytes()), Some(0x4000));
 //!
@@ -212,6 +214,7 @@ mod unmap;
 
 pub use any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use config::{ConfigError, PlaneTables, RealmConfig};
+pub use convert::{ConvertStopped, Converted};
 pub use error::{BuildError, RegionProblem};
 pub use fold::{FoldPolicy, Folded};
 pub use image::{Image, ImageError, Segment};

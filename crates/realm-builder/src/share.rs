@@ -74,7 +74,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 
     /// Shares memory where nothing is shared, in a range that is held.
-    fn share_held(
+    pub(crate) fn share_held(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
@@ -195,7 +195,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
     /// Takes back what is shared in a range that is held, and keeps the places of its records if they are needed
     /// again. For what the range cuts, places are reserved.
-    fn unshare_held(
+    pub(crate) fn unshare_held(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
@@ -284,7 +284,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 
     /// Splits the block of shared memory that reaches across an address.
-    fn split_shared(
+    pub(crate) fn split_shared(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,

@@ -187,9 +187,10 @@ fn what_does_not_come_back_is_not_converted() {
         let realm = realm.as_ref().unwrap();
         let keep = &mut |memory: Undelegated| *home += memory.bytes();
         let all = range(0, 4 * PAGE);
-        let converted = realm.convert_to_shared(pool, all, SharedAccess::MEMORY, keep);
+        let converted =
+            realm.convert_to_shared(pool, all, SharedAccess::MEMORY, &mut |_| None, keep);
         let withheld = matches!(
-            converted,
+            converted.map_err(|stopped| stopped.error),
             Err(BuildError::Region { problem: RegionProblem::Withheld { .. }, .. })
         );
         assert!(withheld, "{converted:?}");

@@ -1,5 +1,5 @@
 //! The host reaches memory that it shares with a Realm, by the Realm's addresses, and nothing else.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

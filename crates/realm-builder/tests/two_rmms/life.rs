@@ -238,7 +238,9 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         self.changes(swiotlb, Ripas::Empty);
         let heap = RefCell::new(&mut *self.heap);
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-        realm.convert_to_shared(self.pool, swiotlb, access, home).unwrap();
+        let converted =
+            realm.convert_to_shared(self.pool, swiotlb, access, &mut |_| None, home).unwrap();
+        assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!(realm.shared_bytes(), swiotlb.bytes());
         let alias = swiotlb.base().raw() + realm.geometry().unprotected_base().raw();
         let mut read_only = access;
@@ -255,7 +257,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-        realm.convert_to_private(self.pool, swiotlb, home).unwrap();
+        let converted = realm.convert_to_private(self.pool, swiotlb, home).unwrap();
+        assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
     }
 
