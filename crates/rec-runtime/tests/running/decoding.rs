@@ -3,6 +3,7 @@
 use rec_runtime::exit::{RipasChange, S2apChange};
 use rec_runtime::{Answer, EnterError, Exit};
 use rmi_abi::esr::FaultStatus;
+use rmi_abi::rhi::RhiFunction;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Ipa};
@@ -203,6 +204,36 @@ fn interrupts_errors_and_registers() {
             let Exit::SysRegRead(read) = exit else { panic!("{exit:?}") };
             assert_eq!(read.register(), (3, 0, 12, 11, 5));
             let _ = bench.enter(rec, read.complete(1));
+        });
+    });
+}
+
+#[test]
+fn the_function_of_a_host_call_is_the_lower_half_of_x0() {
+    let dialect = Dialect::TfRmm2026_07;
+    on(dialect, |bench| {
+        bench.script(vec![], |bench, _, rec| {
+            let mut record = RecExit::new_zeroed();
+            record.exit_reason = ExitReason::HostCall.encode(dialect).unwrap();
+            record.plane = 2;
+            let mut last = Answer::resume();
+            for (imm, x0, rhi) in [
+                (0, 0xc500_004b, Some(RhiFunction::DaFeatures)),
+                (0, 0xdead_beef_c500_004b, Some(RhiFunction::DaFeatures)),
+                (0, 0x1_0000_0007, Some(RhiFunction::Unknown(7))),
+                // Another protocol.
+                (9, 0xc500_004b, None),
+            ] {
+                (record.imm, record.gprs[0]) = (imm, x0);
+                let exit = bench.decode(rec, last, record);
+                assert!(format!("{exit:?}").contains("imm"));
+                let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
+                assert_eq!((call.imm(), call.plane(), call.rhi()), (imm, 2, rhi));
+                assert_eq!(call.gprs()[0], x0);
+                last = call.not_supported();
+            }
+            let exit = bench.decode(rec, last, sync(FETCH | 0x30, 0));
+            assert!(matches!(exit, Exit::Abort(abort) if abort.is_fetch()), "{exit:?}");
         });
     });
 }
