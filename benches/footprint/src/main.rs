@@ -1,7 +1,7 @@
 //! Images whose text, stack and panics `cargo xtask budgets` counts: everything that a hypervisor
 //! with one kind of Realm calls, from opening a session to closing it, and nothing else.
 //!
-//! The entry of the image calls each [exported function](entry) once. Callbacks are parameters of
+//! The entry of the image calls each exported function once. Callbacks are parameters of
 //! these functions, so none of an embedder's code is in the image.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
