@@ -156,8 +156,8 @@ fn donate(in_ledger: bool, at: u64) {
 
 #[test]
 fn sound_1_donated_memory_is_the_rmms_before_the_ledger_or_a_layer_panics() {
-    // Each offer is delegated and donated in the books.
-    for at in 1..=4 {
+    // Each offer is delegated and donated in the ledger. Miri is slow.
+    for at in if cfg!(miri) { 2..=2 } else { 1..=4 } {
         donate(true, at);
     }
     donate(false, 1);
