@@ -56,9 +56,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let Some(memory) = self.shadow.lock().leave_shared(range) else { return Ok(Left::Nothing) };
         let base = memory.ipa();
         let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(memory) };
-        let granule = self.rmm.granule_size();
         let answer = match &mut leaving.memory {
-            Some(memory) => self.rmm.rtt_unprot_unmap_some(&self.rd, memory, granule),
+            Some(memory) => self.rmm.rtt_unprot_unmap_some(&self.rd, memory),
             None => Ok(Undelegated::empty()),
         };
         let is_kept = leaving.end(keep_place);

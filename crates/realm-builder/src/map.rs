@@ -225,7 +225,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let first = self.shadow.lock().walk(at, Level::L3);
         let level = first.map_or(Level::L3, |at| at.level);
         let size = level.block_size().unwrap_or(BlockSize::Page);
-        let mut list = MapList::new(page, size, self.rmm.granule_size());
+        let mut list = self.rmm.new_list(page, size);
         let table_end = match self.table_by_table.is_habit() {
             true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
             false => None,

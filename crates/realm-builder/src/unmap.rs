@@ -173,18 +173,17 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         first: At,
         top: Ipa,
     ) -> Result<Ipa, Error> {
-        let granule = self.rmm.granule_size();
         let by_table = self.table_by_table.is_habit();
         let Span { range, single } = self.span(first, top, by_table);
         let mut cursor = range.base();
         let mut foreign = None;
         let answer = if single {
-            self.rmm.rtt_data_unmap(&self.rd, range, granule).map(|Unmapped { top, memory }| {
+            self.rmm.rtt_data_unmap(&self.rd, range).map(|Unmapped { top, memory }| {
                 foreign = memory.filter(|run| !self.name(&mut cursor, range.base(), top, *run));
                 top
             })
         } else {
-            self.rmm.rtt_data_unmap_each(&self.rd, range, list, granule, &mut |top, run| {
+            self.rmm.rtt_data_unmap_each(&self.rd, range, list, &mut |top, run| {
                 self.name(&mut cursor, range.base(), top, run)
             })
         };

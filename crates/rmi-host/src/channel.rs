@@ -6,13 +6,13 @@
 //! A [`Rmm`](crate::Rmm) is a channel too: all that a channel can do, a session can. An embedder that needs no session, because it knows the dialect, uses a channel alone:
 //!
 //! ```
-//! use rmi_abi::{Dialect, PaRange, Pa};
+//! use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 //! use rmi_host::{Channel, Error, Patience, Progress};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! // SAFETY: the parts are the model's, and that speaks this dialect.
-//! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, Patience::default()) };
+//! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, GranuleSize::Size4KiB, Patience::default()) };
 //! let versions = channel.rmi_version(channel.dialect().version())?;
 //! assert_eq!(versions.higher.to_string(), "2.0");
 //! assert!(matches!(channel.rmm_activate()?, Progress::Done(_)));
@@ -34,7 +34,7 @@ use rmi_abi::command::Effect;
 use rmi_abi::desc::DonateRequest;
 use rmi_abi::flags::ContinueFlags;
 use rmi_abi::result::OpMemReq;
-use rmi_abi::{Command, Dialect, ResultWord, Status};
+use rmi_abi::{Command, Dialect, GranuleSize, ResultWord, Status};
 
 use crate::access::HostAccess;
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
@@ -311,6 +311,7 @@ pub enum Progress {
 pub struct Channel<P> {
     platform: P,
     dialect: Dialect,
+    granule_size: GranuleSize,
     patience: Patience,
     machine: Machine,
 }
@@ -320,22 +321,47 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Safety
     ///
-    /// The conduit and the access of the platform are of one machine, and the RMM speaks this dialect. Opening a session finds both out.
-    pub unsafe fn new(platform: P, dialect: Dialect, patience: Patience) -> Self {
-        Self::of_one_machine(platform, dialect, patience)
+    /// The conduit and the access of the platform are of one machine, and the RMM speaks this dialect and has granules of this size. Opening a session finds all of it out.
+    pub unsafe fn new(
+        platform: P,
+        dialect: Dialect,
+        granule_size: GranuleSize,
+        patience: Patience,
+    ) -> Self {
+        Self::of_one_machine(platform, dialect, granule_size, patience)
     }
 
     /// As [`Channel::new`], unless the conduit and the access are of two machines.
-    pub(crate) fn join(platform: P, dialect: Dialect, patience: Patience) -> Result<Self, P> {
+    pub(crate) fn join(
+        platform: P,
+        dialect: Dialect,
+        granule_size: GranuleSize,
+        patience: Patience,
+    ) -> Result<Self, P> {
         if platform.conduit().machine() != platform.access().machine() {
             return Err(platform);
         }
-        Ok(Self::of_one_machine(platform, dialect, patience))
+        Ok(Self::of_one_machine(platform, dialect, granule_size, patience))
     }
 
-    pub(crate) fn of_one_machine(platform: P, dialect: Dialect, patience: Patience) -> Self {
+    pub(crate) fn of_one_machine(
+        platform: P,
+        dialect: Dialect,
+        granule_size: GranuleSize,
+        patience: Patience,
+    ) -> Self {
         let machine = platform.conduit().machine();
-        Self { platform, dialect, patience, machine }
+        Self { platform, dialect, granule_size, patience, machine }
+    }
+
+    /// The size of a granule, which is part of every descriptor of memory.
+    #[must_use]
+    pub const fn granule_size(&self) -> GranuleSize {
+        self.granule_size
+    }
+
+    pub(crate) fn with_granule_size(self, granule_size: GranuleSize) -> Self {
+        Self { granule_size, ..self }
     }
 
     /// The machine whose RMM this reaches.

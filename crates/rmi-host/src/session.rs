@@ -250,10 +250,11 @@ impl<P: Platform> Discovered<P> {
     /// [`SessionError`]; the platform comes back.
     pub fn probe(platform: P, options: SessionOptions) -> Result<Self, Failed<P, SessionError>> {
         let dialect = options.dialect.unwrap_or(Dialect::V2_0Bet3);
-        let mut channel = match Channel::join(platform, dialect, options.patience) {
-            Ok(channel) => channel,
-            Err(platform) => return Err(Failed::new(platform, SessionError::OtherMachine)),
-        };
+        let mut channel =
+            match Channel::join(platform, dialect, options.granule_size, options.patience) {
+                Ok(channel) => channel,
+                Err(platform) => return Err(Failed::new(platform, SessionError::OtherMachine)),
+            };
         match Self::look(&mut channel, options) {
             Ok(features) => {
                 let SessionOptions { granule_size, tracking_region, .. } = options;
@@ -331,7 +332,7 @@ impl<P: Platform> Discovered<P> {
         match self.agree(page) {
             Ok(granule_size) => {
                 let Self { channel, features, .. } = self;
-                Ok(Configured { channel, features, granule_size })
+                Ok(Configured { channel: channel.with_granule_size(granule_size), features })
             }
             Err(error) => Err(Failed::new(self, error)),
         }
@@ -396,7 +397,6 @@ const fn is_driven_whole(dialect: Dialect) -> bool {
 pub struct Configured<P> {
     channel: Channel<P>,
     features: Features,
-    granule_size: GranuleSize,
 }
 
 impl<P: Platform> Configured<P> {
@@ -409,7 +409,7 @@ impl<P: Platform> Configured<P> {
     /// The size of a granule.
     #[must_use]
     pub const fn granule_size(&self) -> GranuleSize {
-        self.granule_size
+        self.channel.granule_size()
     }
 
     /// The dialect that the RMM speaks.
@@ -439,7 +439,7 @@ impl<P: Platform> Configured<P> {
     ///
     /// If neither is so, every command is refused with [`Status::ErrorGlobal`].
     pub fn into_active(self) -> Rmm<P> {
-        Rmm { channel: self.channel, features: self.features, granule_size: self.granule_size }
+        Rmm { channel: self.channel, features: self.features }
     }
 
     /// Gives the platform back. The RMM keeps its configuration.
@@ -475,7 +475,6 @@ impl<P: Platform> Configured<P> {
 pub struct Rmm<P> {
     channel: Channel<P>,
     features: Features,
-    granule_size: GranuleSize,
 }
 
 impl<P> Rmm<P> {
@@ -483,12 +482,6 @@ impl<P> Rmm<P> {
     #[must_use]
     pub const fn features(&self) -> &Features {
         &self.features
-    }
-
-    /// The size of a granule.
-    #[must_use]
-    pub const fn granule_size(&self) -> GranuleSize {
-        self.granule_size
     }
 }
 

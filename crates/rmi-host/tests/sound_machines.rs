@@ -8,7 +8,7 @@ use rmi_abi::desc::BlockSize;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::rtt::Level;
-use rmi_abi::{Command, Dialect, GranuleSize, Ipa, PaRange};
+use rmi_abi::{Command, Dialect, Ipa, PaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::linear_map::LinearMap;
 use rmi_host::recording::Recording;
@@ -135,7 +135,7 @@ fn sound_3_commands_refuse_pages_objects_and_names_of_another_machine() {
     foreign(&two, calls.1, error);
     // Memory to share: of this machine with a Realm of the other, and the other way round.
     let (size, at) = (
-        (BlockSize::Page, GranuleSize::Size4KiB),
+        BlockSize::Page,
         ShareAt { rd: &rd, ipa: Ipa::new(1 << 39), access: SharedAccess::MEMORY },
     );
     let failed = here.rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rmi_abi::desc::BlockSize;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::{Dialect, GranuleSize, Ipa, PaRange};
+use rmi_abi::{Dialect, Ipa, PaRange};
 use rmi_host::command::{Offer, ShareAt, Shared, SharedAccess};
 use rmi_host::{
     Conduit, Configured, Discovered, Host, Ledger, LedgerEvent, Machine, Progress, Rd, Registers,
@@ -18,7 +18,7 @@ use rmi_host::{
 use rmm_model::{GranuleState, Model, Options};
 
 const PAGE: u64 = 0x1000;
-const PAGES: (BlockSize, GranuleSize) = (BlockSize::Page, GranuleSize::Size4KiB);
+const PAGES: BlockSize = BlockSize::Page;
 const DIALECT: Dialect = Dialect::V2_0Bet3;
 const SHARED: Ipa = Ipa::new(1 << 39);
 
@@ -205,8 +205,7 @@ fn sound_1_shared_memory_is_the_realms_before_a_layer_panics() {
     // It is unmapped by the tokens that are left.
     let mut bytes = 0;
     let mut shared = parts.map(|part| part.shared);
-    let granule = rmm.granule_size();
-    let top = rmm.rtt_unprot_unmap_list(&rd, &mut shared, &mut list, granule, &mut |host| {
+    let top = rmm.rtt_unprot_unmap_list(&rd, &mut shared, &mut list, &mut |host| {
         bytes += host.bytes();
     });
     assert_eq!((top.unwrap().raw(), bytes), (SHARED.raw() + 4 * PAGE, 4 * PAGE));

@@ -5,7 +5,7 @@ use rmi_abi::desc::BlockSize;
 use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
-use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, Status};
+use rmi_abi::{Dialect, Ipa, IpaRange, Pa, Status};
 use rmi_host::command::{AuxObstacle, AuxTree};
 use rmi_host::{
     Delegated, Discovered, Error, Host, Progress, Rd, Rmm, SessionOptions, Undelegated,
@@ -13,7 +13,6 @@ use rmi_host::{
 use rmm_model::{GranuleState, Model, Options};
 
 const PAGE: u64 = 0x1000;
-const GRANULE: GranuleSize = GranuleSize::Size4KiB;
 
 struct Bench<'m> {
     rmm: Rmm<Host<&'m Model, &'m Model>>,
@@ -47,9 +46,7 @@ impl<'m> Bench<'m> {
         }
         bench.rmm.rtt_init_ripas(&bench.rd, range(0, 1)).unwrap();
         let data = bench.delegated();
-        drop(
-            bench.rmm.rtt_data_map(&bench.rd, Ipa::new(0), data, BlockSize::Page, GRANULE).unwrap(),
-        );
+        drop(bench.rmm.rtt_data_map(&bench.rd, Ipa::new(0), data, BlockSize::Page).unwrap());
         bench
     }
 
@@ -132,7 +129,7 @@ fn entries_and_what_is_in_their_way() {
     bench.aux_tables();
     let (rd, tree, zero) = (&bench.rd, bench.tree, Ipa::new(0));
     bench.rmm.rtt_aux_map_protected(rd, tree, zero).unwrap();
-    let kept = bench.rmm.rtt_data_unmap(rd, range(0, 1), GRANULE).unwrap_err();
+    let kept = bench.rmm.rtt_data_unmap(rd, range(0, 1)).unwrap_err();
     assert_eq!(kept.status(), Some(Status::ErrorRttAux));
     let unmapped = bench.rmm.rtt_aux_unmap_protected(rd, tree, zero).unwrap();
     assert_eq!((unmapped.top, unmapped.level), (Ipa::new(512 * PAGE), None));

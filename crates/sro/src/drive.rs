@@ -85,7 +85,7 @@ pub fn drive<P: Platform>(
     donated: &mut Donated,
     progress: Progress,
 ) -> Result<Reply, Error> {
-    let mut operation = match Operation::take_up(rmm, rmm.granule_size(), progress) {
+    let mut operation = match Operation::take_up(rmm, progress) {
         Advance::Done(reply) => return Ok(reply),
         Advance::Failed(error) => return Err(error),
         Advance::Again(operation) => operation,

@@ -37,7 +37,7 @@
 //! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! # let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
 //! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
-//! let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+//! let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
 //!     panic!("a REC takes memory")
 //! };
 //! let mut donated = Donated::default();
@@ -243,7 +243,7 @@ pub enum Advance<'r, P: Platform> {
 /// # let rec = granule(&mut memory)?;
 /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 /// let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
-/// let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+/// let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
 ///     panic!("a REC takes memory")
 /// };
 ///
@@ -271,7 +271,6 @@ pub enum Advance<'r, P: Platform> {
 #[derive(Debug)]
 pub struct Operation<'r, P: Platform> {
     channel: &'r Channel<P>,
-    granule: GranuleSize,
     pending: Option<Pending>,
 }
 
@@ -296,14 +295,13 @@ pub struct Operation<'r, P: Platform> {
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
 #[derive(Debug)]
 pub struct Parked {
-    granule: GranuleSize,
     pending: Pending,
 }
 
 impl Parked {
     /// The operation again, in the session that it belongs to.
     pub fn resume<P: Platform>(self, channel: &Channel<P>) -> Operation<'_, P> {
-        Operation { channel, granule: self.granule, pending: Some(self.pending) }
+        Operation { channel, pending: Some(self.pending) }
     }
 
     /// The command that started the operation.
@@ -315,16 +313,10 @@ impl Parked {
 
 impl<'r, P: Platform> Operation<'r, P> {
     /// Takes up what a command started.
-    pub fn take_up(
-        channel: &'r Channel<P>,
-        granule: GranuleSize,
-        progress: Progress,
-    ) -> Advance<'r, P> {
+    pub fn take_up(channel: &'r Channel<P>, progress: Progress) -> Advance<'r, P> {
         match progress {
             Progress::Done(reply) => Advance::Done(reply),
-            Progress::Pending(pending) => {
-                Advance::Again(Self { channel, granule, pending: Some(pending) })
-            }
+            Progress::Pending(pending) => Advance::Again(Self { channel, pending: Some(pending) }),
         }
     }
 
@@ -336,8 +328,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// Puts the operation aside.
     #[must_use]
     pub fn park(mut self) -> Option<Parked> {
-        let granule = self.granule;
-        self.take().map(|pending| Parked { granule, pending })
+        self.take().map(|pending| Parked { pending })
     }
 
     /// The command that started the operation.
@@ -381,7 +372,7 @@ impl<'r, P: Platform> Operation<'r, P> {
             Want::Continue => Ok(Next::Continue),
             Want::Reclaim => Ok(Next::Take),
             Want::Donate(request) => {
-                Need::new(request, self.granule).map(Next::Need).ok_or_else(|| {
+                Need::new(request, self.channel.granule_size()).map(Next::Need).ok_or_else(|| {
                     self.channel.violation(pending, Violation::Request, request.encode())
                 })
             }
@@ -426,9 +417,8 @@ impl<'r, P: Platform> Operation<'r, P> {
             let bytes = memory.iter().map(Granules::bytes).sum();
             return Err(Error::need_memory(pending.command(), bytes, bytes));
         }
-        let blocks = (block, self.granule);
         let mut offered = Offered::new(memory, donated);
-        self.channel.op_mem_donate(pending, list, offered.offers(), blocks)
+        self.channel.op_mem_donate(pending, list, offered.offers(), block)
     }
 
     /// Offers the RMM something that it must refuse, which ends an operation that wants memory and cannot be cancelled.
@@ -443,7 +433,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         donated: &mut Donated,
     ) -> Result<Donation, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
-        let donation = self.channel.op_mem_donate_nothing(pending, list, self.granule);
+        let donation = self.channel.op_mem_donate_nothing(pending, list);
         donation.map_err(|failed| {
             // Without a place for it, it is leaked, and counted.
             drop(Free::record(donated, failed.kept));
@@ -474,7 +464,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// // The RMM has four granules; its deactivation gives them back.
     /// drive(&rmm, &mut pool, &mut donated, started)?;
     /// let started = rmm.start_deactivation()?;
-    /// let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started) else {
+    /// let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
     ///     panic!("gives memory back")
     /// };
     /// assert_eq!(operation.next()?, Next::Take);
@@ -501,13 +491,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         home: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Reclaim::Busy) };
-        self.channel.op_mem_reclaim(
-            pending,
-            list,
-            self.granule,
-            &mut |range| donated.claim(range),
-            home,
-        )
+        self.channel.op_mem_reclaim(pending, list, &mut |range| donated.claim(range), home)
     }
 
     /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then wants to give back what it has, and to be continued.

@@ -231,10 +231,9 @@ fn a_creation_that_fails_late_gives_its_memory_back() {
 fn an_operation_can_be_parked_and_resumed_elsewhere() {
     scene(Options::new(Dialect::TfRmm2026_07), &[40], |scene| {
         let Scene { rmm, rd, pool, .. } = scene;
-        let granule = rmm.granule_size();
         let rec = pool.take(rmm, Command::RecCreate, GRANULE, GRANULE).unwrap();
         let progress = rmm.rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
-        let Advance::Again(mut operation) = Operation::take_up(rmm, granule, progress) else {
+        let Advance::Again(mut operation) = Operation::take_up(rmm, progress) else {
             unreachable!()
         };
         let mut donated = Donated::default();
@@ -281,9 +280,7 @@ fn a_dropped_operation_is_in_the_books() {
     let rec = rmm.delegate(take(GRANULE)).unwrap();
     let rd = Rd::new(rmm.delegate(take(GRANULE)).unwrap());
     let progress = rmm.rec_create(&rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
-    let Advance::Again(operation) = Operation::take_up(&rmm, rmm.granule_size(), progress) else {
-        unreachable!()
-    };
+    let Advance::Again(operation) = Operation::take_up(&rmm, progress) else { unreachable!() };
     assert_eq!(ledger.balance().dropped_operations, 0);
     operation.abandon();
     assert_eq!(ledger.balance().dropped_operations, 1);

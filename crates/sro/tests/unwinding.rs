@@ -45,8 +45,7 @@ fn sound_1_what_the_rmm_took_is_in_the_record_when_the_ledger_panics() {
         let configured = found.configure(&mut memory).unwrap();
         let started = configured.start_activation().unwrap();
         let rmm = configured.into_active();
-        let Advance::Again(mut operation) = Operation::take_up(&rmm, rmm.granule_size(), started)
-        else {
+        let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
             panic!("it wants memory")
         };
         let mut list = memory.take_front(GRANULE).unwrap();

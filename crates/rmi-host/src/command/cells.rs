@@ -48,12 +48,7 @@ pub enum Listed {
     Full,
 }
 
-impl<'l> MapList<'l> {
-    /// An empty list on a page of host memory, of blocks of `size`.
-    pub fn new(page: &'l mut Undelegated, size: BlockSize, granule: GranuleSize) -> Self {
-        Self { page, size, granule, open: None, chunk: [0; CHUNK], closed: 0, written: 0, bytes: 0 }
-    }
-
+impl MapList<'_> {
     /// Length of the memory in the list, in bytes.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
@@ -73,6 +68,21 @@ impl<'l> MapList<'l> {
 }
 
 impl<P: Platform> Channel<P> {
+    /// An empty list on a page of host memory, of blocks of `size`.
+    pub fn new_list<'l>(&self, page: &'l mut Undelegated, size: BlockSize) -> MapList<'l> {
+        let granule = self.granule_size();
+        MapList {
+            page,
+            size,
+            granule,
+            open: None,
+            chunk: [0; CHUNK],
+            closed: 0,
+            written: 0,
+            bytes: 0,
+        }
+    }
+
     /// Adds the memory of a cell to a list, without writing to host memory: a caller may hold a lock of its own meanwhile.
     ///
     /// # Errors
@@ -150,6 +160,10 @@ impl<P: Platform> Channel<P> {
     ) -> Result<u64, Error> {
         self.own(Command::RttDataMap, rd)?;
         self.own(Command::RttDataMap, &*list.page)?;
+        if list.granule != self.granule_size() {
+            let what = "the list was made in a session with granules of another size";
+            return Err(Error::argument(Command::RttDataMap, what, Subject::Ipa(ipa)));
+        }
         let blocks = (list.size, list.granule);
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         let range = self.target(&into, list.bytes)?;
@@ -184,9 +198,9 @@ impl<P: Platform> Channel<P> {
         rd: &Rd,
         range: IpaRange,
         list: &mut Undelegated,
-        granule: GranuleSize,
         run: &mut dyn FnMut(Ipa, PaRange) -> bool,
     ) -> Result<Ipa, Error> {
+        let granule = self.granule_size();
         self.own(Command::RttDataUnmap, rd)?;
         self.unmap_list(Command::RttDataUnmap, rd, range, (list, LIST_ENTRIES), granule, run)
     }

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
 use rmi_abi::desc::BlockSize;
-use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, PaRange};
+use rmi_abi::{Command, Ipa, IpaRange, PaRange};
 
 use crate::channel::{Call, Channel};
 use crate::command::list::{MapInto, hand_over};
@@ -13,7 +13,7 @@ use crate::platform::Platform;
 
 impl<P: Platform> Channel<P> {
     /// `RMI_RTT_DEV_MAP`: maps memory of a device at `ipa`, in blocks. The memory is delegated like any other and lies in the ranges that the virtual
-    /// device was created with. `blocks` is the size of a block and that of a granule. Says how much was mapped: an RMM may stop anywhere, and none at
+    /// device was created with. `size` is the size of a block. Says how much was mapped: an RMM may stop anywhere, and none at
     /// all stands for "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_MAP.
@@ -29,8 +29,9 @@ impl<P: Platform> Channel<P> {
         vdev: VdevName,
         ipa: Ipa,
         mut memory: Delegated,
-        blocks: (BlockSize, GranuleSize),
+        size: BlockSize,
     ) -> Result<Mapped, Failed<Delegated>> {
+        let blocks = (size, self.granule_size());
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
         let owned = self.own(into.command, rd).and_then(|()| self.own(into.command, &vdev));
         // SAFETY: all granules named are the RMM's.
@@ -55,9 +56,10 @@ impl<P: Platform> Channel<P> {
         (rd, vdev, ipa): (&Rd, VdevName, Ipa),
         list: &mut Undelegated,
         memory: &mut [Delegated],
-        blocks: (BlockSize, GranuleSize),
+        size: BlockSize,
         mapped: &mut dyn FnMut(InUse),
     ) -> Result<Ipa, Error> {
+        let blocks = (size, self.granule_size());
         self.own(Command::RttDevMap, rd)?;
         self.own(Command::RttDevMap, &vdev)?;
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
@@ -78,12 +80,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first live entry is no memory of a device or larger than the range;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn rtt_dev_unmap(
-        &self,
-        rd: &Rd,
-        range: IpaRange,
-        granule: GranuleSize,
-    ) -> Result<Unmapped, Error> {
+    pub fn rtt_dev_unmap(&self, rd: &Rd, range: IpaRange) -> Result<Unmapped, Error> {
+        let granule = self.granule_size();
         self.own(Command::RttDevUnmap, rd)?;
         self.unmap_single(Command::RttDevUnmap, rd.pa(), range, granule)
     }
@@ -101,8 +99,8 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         list: &mut Undelegated,
         runs: &mut [PaRange],
-        granule: GranuleSize,
     ) -> Result<UnmappedList, Error> {
+        let granule = self.granule_size();
         self.own(Command::RttDevUnmap, rd)?;
         self.unmap_to(Command::RttDevUnmap, rd, range, list, runs, granule)
     }

@@ -273,7 +273,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_RTT_DATA_MAP` with a list: as [`Channel::rtt_data_map`], of several tokens one after the other. `list` is host memory that carries
-    /// their descriptors, at most 512. `blocks` is the size of a block, the same for all, and that of a granule.
+    /// their descriptors, at most 512. `size` is the size of a block, the same for all.
     ///
     /// What is mapped leaves the front of `memory` and goes to `mapped`. Says how far the command came: an RMM may stop anywhere, and none at all
     /// stands for "not now".
@@ -290,9 +290,10 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         list: &mut Undelegated,
         memory: &mut [Delegated],
-        blocks: (BlockSize, GranuleSize),
+        size: BlockSize,
         mapped: &mut dyn FnMut(InUse),
     ) -> Result<Ipa, Error> {
+        let blocks = (size, self.granule_size());
         self.own(Command::RttDataMap, rd)?;
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         // SAFETY: all granules named are the RMM's.
@@ -318,8 +319,8 @@ impl<P: Platform> Channel<P> {
         range: IpaRange,
         list: &mut Undelegated,
         runs: &mut [PaRange],
-        granule: GranuleSize,
     ) -> Result<UnmappedList, Error> {
+        let granule = self.granule_size();
         self.own(Command::RttDataUnmap, rd)?;
         self.unmap_to(Command::RttDataUnmap, rd, range, list, runs, granule)
     }

@@ -105,8 +105,9 @@ impl<P: Platform> Channel<P> {
         pending: &mut Pending,
         list: &mut Undelegated,
         offers: &mut [Offer<H>],
-        blocks: (BlockSize, GranuleSize),
+        size: BlockSize,
     ) -> Result<Donation, Error> {
+        let blocks = (size, self.granule_size());
         let (size, granule) = blocks;
         let argument = |what| Error::Argument {
             command: Command::OpMemDonate,
@@ -191,8 +192,8 @@ impl<P: Platform> Channel<P> {
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        granule: GranuleSize,
     ) -> Result<Donation, Failed<InUse>> {
+        let granule = self.granule_size();
         let word = self.nothing(pending, list, granule);
         let (at, word) = word.map_err(|error| Failed::new(InUse::empty(), error))?;
         if let Err(fault) = self.write_host(list, 0, word.as_bytes()) {
@@ -284,10 +285,10 @@ impl<P: Platform> Channel<P> {
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        granule: GranuleSize,
         claim: &mut dyn FnMut(PaRange) -> Option<Claim>,
         home: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
+        let granule = self.granule_size();
         let room = LIST_ENTRIES;
         let at = self.list_page(list, Command::OpMemReclaim)?;
         // What the RMM does not write must not be mistaken for something it wrote.

@@ -5,7 +5,7 @@ use rmi_abi::device::{
     DevCommDataPage, DevCommExit, DevCommStatus, PdevParams, PdevParamsEncoded, PdevState,
     PdevStreamParamsPage, PdevStreamType, PublicKeyParamsPage,
 };
-use rmi_abi::{Command, GranuleSize, Pa};
+use rmi_abi::{Command, Pa};
 use zerocopy::FromZeros;
 
 use crate::channel::{Call, Channel, Progress, Reply};
@@ -24,8 +24,6 @@ pub struct DevCommBuffers<'m> {
     pub request: &'m mut Undelegated,
     /// Responses of the device, for the RMM to read.
     pub response: &'m Undelegated,
-    /// The size of a granule, which each of them has at least.
-    pub granule: GranuleSize,
 }
 
 /// A protected link between two physical devices, as `RMI_PDEV_STREAM_CONNECT` made it.
@@ -208,7 +206,9 @@ impl<P: Platform> Channel<P> {
         self.require(command)?;
         let subject = Subject::Pa(object);
         let argument = |what| Err(Error::argument(command, what, subject));
-        let granule = buffers.granule.bytes();
+        self.own(command, &*buffers.request)?;
+        self.own(command, &*buffers.response)?;
+        let granule = self.granule_size().bytes();
         if buffers.request.bytes() < granule || buffers.response.bytes() < granule {
             return argument("a buffer is smaller than a granule");
         }

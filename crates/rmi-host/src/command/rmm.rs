@@ -181,6 +181,10 @@ impl<P: Platform> Channel<P> {
         config: &RmmConfigPage,
     ) -> Result<(), Error> {
         self.require(Command::RmmConfigSet)?;
+        if config.rmi_granule_size != self.granule_size().code() {
+            let what = "a session keeps its granule size; open another one";
+            return Err(Error::argument(Command::RmmConfigSet, what, Subject::Rmm));
+        }
         self.put(Command::RmmConfigSet, page, config)?;
         self.send_config(page)
     }

@@ -4,7 +4,7 @@
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::flags::{AddrSet, DataFlags};
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
-use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_abi::{Command, Ipa, IpaRange, Pa, PaRange, Status};
 
 use crate::channel::{Call, Channel, Reply};
 use crate::command::{Halted, Rd, RecName};
@@ -34,15 +34,15 @@ use crate::platform::Platform;
 /// #     let table = granule(&mut memory)?;
 /// #     rmm.rtt_create(&rd, table, Ipa::new(0), level).map_err(|failed| failed.error)?;
 /// # }
-/// let (ipa, size) = (Ipa::new(0x8000), rmm.granule_size());
+/// let ipa = Ipa::new(0x8000);
 /// let data = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
-/// let done = rmm.rtt_data_map(&rd, ipa, data, BlockSize::Page, size).map_err(|failed| failed.error)?;
+/// let done = rmm.rtt_data_map(&rd, ipa, data, BlockSize::Page).map_err(|failed| failed.error)?;
 /// assert!(done.rest.is_empty()); // it may stop anywhere; call again for the rest
 ///
 /// let entry = rmm.rtt_read_entry(&rd, ipa, Level::L3)?;
 /// assert_eq!((entry.level, entry.state), (Some(Level::L3), RttEntryState::Data));
 ///
-/// let unmapped = rmm.rtt_data_unmap(&rd, IpaRange::with_size(ipa, 0x4000)?, size)?;
+/// let unmapped = rmm.rtt_data_unmap(&rd, IpaRange::with_size(ipa, 0x4000)?)?;
 /// assert_eq!(unmapped.memory, Some(done.mapped.range()));
 /// rmm.undelegate(done.mapped.into_released()).map_err(|failed| failed.error)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -280,8 +280,8 @@ impl<P: Platform> Channel<P> {
         ipa: Ipa,
         mut memory: Delegated,
         size: BlockSize,
-        granule: GranuleSize,
     ) -> Result<Mapped, Failed<Delegated>> {
+        let granule = self.granule_size();
         let command = Command::RttDataMap;
         let subject = Subject::Ipa(ipa);
         if let Err(error) = self.own(command, rd).and_then(|()| self.own(command, &memory)) {
@@ -328,12 +328,8 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range.
-    pub fn rtt_data_unmap(
-        &self,
-        rd: &Rd,
-        range: IpaRange,
-        granule: GranuleSize,
-    ) -> Result<Unmapped, Error> {
+    pub fn rtt_data_unmap(&self, rd: &Rd, range: IpaRange) -> Result<Unmapped, Error> {
+        let granule = self.granule_size();
         self.own(Command::RttDataUnmap, rd)?;
         self.unmap_single(Command::RttDataUnmap, rd.pa(), range, granule)
     }

@@ -5,7 +5,7 @@ use rmi_abi::address::Address;
 use rmi_abi::desc::BlockSize;
 use rmi_abi::flags::{AddrSet, MemAttr, S2Access, UnprotMapFlags};
 use rmi_abi::realm::S2apEncoding;
-use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::{Command, Ipa, IpaRange, Pa, PaRange};
 
 use crate::access::AccessFault;
 use crate::channel::Channel;
@@ -55,7 +55,7 @@ use crate::platform::Platform;
 /// #     rmm.rtt_create(&rd, table, ipa, level).map_err(|failed| failed.error)?;
 /// # }
 /// let at = ShareAt { rd: &rd, ipa, access: SharedAccess::MEMORY };
-/// let blocks = (BlockSize::Page, rmm.granule_size());
+/// let blocks = BlockSize::Page;
 /// let two_pages = memory.take_front(0x2000).expect("1 GiB");
 /// let answer = rmm.rtt_unprot_map(at, two_pages, blocks).map_err(|failed| failed.error)?;
 /// assert!(answer.rest.is_empty()); // it may stop anywhere; call again for the rest
@@ -66,7 +66,7 @@ use crate::platform::Platform;
 /// rmm.read_host(shared.memory(), 0x1000, &mut word)?;
 /// assert_eq!(&word, b"to the Realm");
 ///
-/// let answer = rmm.rtt_unprot_unmap(&rd, shared, rmm.granule_size()).map_err(|failed| failed.error)?;
+/// let answer = rmm.rtt_unprot_unmap(&rd, shared).map_err(|failed| failed.error)?;
 /// assert_eq!((answer.host.bytes(), answer.rest.bytes()), (0x2000, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -310,8 +310,8 @@ impl<P: Platform> Channel<P> {
         Ok(MapInto { flags, ..MapInto::new(command, at.rd, at.ipa) })
     }
 
-    /// `RMI_RTT_UNPROT_MAP`: maps host memory at unprotected addresses of a Realm, in blocks. `blocks` is the size of a block and that of a
-    /// granule. Says how much was mapped: an RMM may stop anywhere, and none at all stands for "not now".
+    /// `RMI_RTT_UNPROT_MAP`: maps host memory at unprotected addresses of a Realm, in blocks. `size` is the size of a block.
+    /// Says how much was mapped: an RMM may stop anywhere, and none at all stands for "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
     ///
@@ -324,8 +324,9 @@ impl<P: Platform> Channel<P> {
         &self,
         at: ShareAt<'_>,
         memory: Undelegated,
-        blocks: (BlockSize, GranuleSize),
+        size: BlockSize,
     ) -> Result<Shared, ShareFailed> {
+        let blocks = (size, self.granule_size());
         // Before the call: code of the embedder that panics meanwhile leaves no token of host
         // memory for what a Realm may reach.
         let mut shared = SharedMemory::new(at.rd, at.ipa, memory);
@@ -361,8 +362,9 @@ impl<P: Platform> Channel<P> {
         at: ShareAt<'_>,
         list: &mut Undelegated,
         memory: &mut [Shared],
-        blocks: (BlockSize, GranuleSize),
+        size: BlockSize,
     ) -> Result<Ipa, Error> {
+        let blocks = (size, self.granule_size());
         let into = self.share_into(at)?;
         if memory.iter().any(|part| !part.shared.is_empty()) {
             let (what, subject) = ("a part of the memory is shared already", Subject::Ipa(at.ipa));
@@ -419,9 +421,8 @@ impl<P: Platform> Channel<P> {
         &self,
         rd: &Rd,
         mut shared: SharedMemory,
-        granule: GranuleSize,
     ) -> Result<Unshared, Failed<SharedMemory>> {
-        match self.rtt_unprot_unmap_some(rd, &mut shared, granule) {
+        match self.rtt_unprot_unmap_some(rd, &mut shared) {
             Ok(host) => Ok(Unshared { host, rest: shared }),
             Err(error) => Err(Failed::new(shared, error)),
         }
@@ -439,8 +440,8 @@ impl<P: Platform> Channel<P> {
         &self,
         rd: &Rd,
         shared: &mut SharedMemory,
-        granule: GranuleSize,
     ) -> Result<Undelegated, Error> {
+        let granule = self.granule_size();
         let command = Command::RttUnprotUnmap;
         let (base, range) = (shared.ipa, shared.ipa_range());
         self.check_realm(command, rd, shared)?;
@@ -469,9 +470,9 @@ impl<P: Platform> Channel<P> {
         rd: &Rd,
         shared: &mut [SharedMemory],
         list: &mut Undelegated,
-        granule: GranuleSize,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Ipa, Error> {
+        let granule = self.granule_size();
         self.own(Command::RttUnprotUnmap, rd)?;
         let command = Command::RttUnprotUnmap;
         self.require(command)?;

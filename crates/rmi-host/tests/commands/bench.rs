@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-use rmi_abi::{Dialect, Pa, PaRange};
+use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 use rmi_host::{
     AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, Patience, Rd,
     RecGranule, RecName, Registers, Rmm, SessionOptions, Undelegated,
@@ -42,8 +42,13 @@ impl Fake {
 
     /// A channel of a dialect, which does not wait.
     pub(crate) fn channel(&self, dialect: Dialect) -> Channel<Platform<'_>> {
+        self.channel_of(dialect, GranuleSize::Size4KiB)
+    }
+
+    /// A channel to an RMM with granules of this size.
+    pub(crate) fn channel_of(&self, dialect: Dialect, size: GranuleSize) -> Channel<Platform<'_>> {
         // SAFETY: nothing is at stake behind a fake.
-        unsafe { Channel::new(Host::new(self, self), dialect, Patience::NONE) }
+        unsafe { Channel::new(Host::new(self, self), dialect, size, Patience::NONE) }
     }
 
     /// A session of a dialect of 2.0; what it asked in order to open is forgotten.

@@ -48,7 +48,7 @@ pub(crate) const MEMORY: u64 = 0xc000_0000;
 pub(crate) const BYTES: u64 = 0x40_0000;
 pub(crate) const IPA: u64 = 0x4000_0000;
 const VERSION: InterfaceVersion = InterfaceVersion::new(2, 7);
-pub(crate) const BLOCKS: (BlockSize, GranuleSize) = (BlockSize::Level2, GranuleSize::Size4KiB);
+pub(crate) const BLOCKS: BlockSize = BlockSize::Level2;
 
 /// What a wrapper answered.
 #[derive(Debug, PartialEq, Eq)]
@@ -206,14 +206,7 @@ fn pdev_params() -> PdevParams {
 fn communicate(run: impl FnOnce(&mut DevCommBuffers<'_>) -> Result<(), Error>) -> Outcome {
     let (mut data, mut request) = (page(), host(SOURCE, PAGE));
     let response = host(SOURCE + PAGE, PAGE);
-    let granule = GranuleSize::Size4KiB;
-    run(&mut DevCommBuffers {
-        data: &mut data,
-        request: &mut request,
-        response: &response,
-        granule,
-    })
-    .into()
+    run(&mut DevCommBuffers { data: &mut data, request: &mut request, response: &response }).into()
 }
 
 /// The value that the wrapper was given for a parameter, by the specification's name for it.
@@ -265,8 +258,8 @@ pub(crate) fn value(command: Command, dialect: Dialect, param: &Param) -> u64 {
                 C::RttDataMap | C::RttDevMap => OpMemState::Delegated,
                 _ => return 0,
             };
-            let (size, granule) = BLOCKS;
-            let desc = AddrRangeDesc::from_range(&pa_range(), size, state, granule).unwrap();
+            let granule = GranuleSize::Size4KiB;
+            let desc = AddrRangeDesc::from_range(&pa_range(), BLOCKS, state, granule).unwrap();
             desc.encode(dialect, granule).unwrap()
         }
         (name, kind) => panic!("{command} has a parameter {name} ({kind:?}) that no case knows"),
@@ -421,18 +414,18 @@ pub(crate) fn cases() -> Vec<Case> {
             outcome!(f.channel(d).rtt_data_map_init(&rd, data, ipa, &source, PAGE, flags))
         }),
         case(C::RttDataMap, AT_IPA, TOP, |f, d| {
-            let (memory, (size, granule)) = (delegated(MEMORY, BYTES), BLOCKS);
-            outcome!(f.channel(d).rtt_data_map(&rd(RD), Ipa::new(IPA), memory, size, granule))
+            let memory = delegated(MEMORY, BYTES);
+            outcome!(f.channel(d).rtt_data_map(&rd(RD), Ipa::new(IPA), memory, BLOCKS))
         }),
         case(C::RttDataUnmap, AT_IPA, TOP, |f, d| {
-            f.channel(d).rtt_data_unmap(&rd(RD), range(), GranuleSize::Size4KiB).map(drop).into()
+            f.channel(d).rtt_data_unmap(&rd(RD), range()).map(drop).into()
         }),
         // Unprotected memory.
         case(C::RttUnprotMap, AT_IPA, TOP, |f, d| {
             outcome!(f.channel(d).rtt_unprot_map(share_at(&rd(RD)), host(MEMORY, BYTES), BLOCKS))
         }),
         case(C::RttUnprotUnmap, AT_IPA, TOP, |f, d| {
-            outcome!(f.channel(d).rtt_unprot_unmap(&rd(RD), shared(), GranuleSize::Size4KiB))
+            outcome!(f.channel(d).rtt_unprot_unmap(&rd(RD), shared()))
         }),
         case(C::RttMapUnprotected, AT_IPA, NONE, |f, d| {
             let (rd, memory) = (rd(RD), host(MEMORY, BYTES / 2));
@@ -486,7 +479,7 @@ pub(crate) fn cases() -> Vec<Case> {
             outcome!(f.channel(d).rtt_dev_map(&rd, vdev(), Ipa::new(IPA), memory, BLOCKS))
         }),
         case(C::RttDevUnmap, AT_IPA, TOP, |f, d| {
-            f.channel(d).rtt_dev_unmap(&rd(RD), range(), GranuleSize::Size4KiB).map(drop).into()
+            f.channel(d).rtt_dev_unmap(&rd(RD), range()).map(drop).into()
         }),
         case(C::RttDevValidate, AT_IPA, TOP, |f, d| {
             let devices = (pdev(), vdev());

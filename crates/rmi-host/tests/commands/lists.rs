@@ -12,7 +12,7 @@ use crate::bench::{Fake, PAGE, delegated, host, rd};
 use crate::cases::{BLOCKS, BYTES, IPA, MEMORY, RD, create_pdev, range, share_at, shared};
 
 const GRANULE: GranuleSize = GranuleSize::Size4KiB;
-const PAGES: (BlockSize, GranuleSize) = (BlockSize::Page, GRANULE);
+const PAGES: BlockSize = BlockSize::Page;
 const LIST: u64 = 0x9000_0000;
 const BET3: Dialect = Dialect::V2_0Bet3;
 const A: u64 = 0xa000_0000;
@@ -164,7 +164,6 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
             &rd,
             &mut shared,
             &mut host(LIST, PAGE),
-            GRANULE,
             &mut |memory| home.push((memory.base().raw(), memory.bytes())),
         );
         assert_eq!(top, Ok(Ipa::new(IPA + 3 * PAGE)));
@@ -208,7 +207,9 @@ mod writing {
 
     pub(super) fn channel<'f>(fake: &'f Fake, words: &'f [u64]) -> Chan<'f> {
         // SAFETY: nothing is at stake behind a fake.
-        unsafe { Channel::new(Host::new(Writer { fake, words }, fake), BET3, Patience::NONE) }
+        unsafe {
+            Channel::new(Host::new(Writer { fake, words }, fake), BET3, GRANULE, Patience::NONE)
+        }
     }
 }
 
@@ -234,7 +235,6 @@ fn runs_of_an_unmap_are_checked_against_what_was_shared() {
             &rd(RD),
             &mut pieces,
             &mut host(LIST, PAGE),
-            GRANULE,
             &mut |memory| home += memory.bytes(),
         );
         if *ours {
@@ -256,7 +256,7 @@ fn runs_of_an_unmap_are_checked_against_what_was_shared() {
         let fake = Fake::default();
         fake.always([0, IPA + 3 * PAGE, word, 0, 0, 0, 0, 0]);
         let [piece, _] = two_pieces();
-        match fake.channel(BET3).rtt_unprot_unmap(&rd(RD), piece, GRANULE) {
+        match fake.channel(BET3).rtt_unprot_unmap(&rd(RD), piece) {
             Ok(unshared) => assert!(ours && unshared.host.bytes() == 3 * PAGE),
             Err(Failed { kept, .. }) => assert!(!ours && kept.bytes() == 3 * PAGE),
         }
@@ -273,8 +273,7 @@ fn runs_of_data_fill_the_callers_buffer() {
     let mut runs = [empty; 4];
     let channel = writing::channel(&fake, &words);
     let mut list = host(LIST, PAGE);
-    let unmapped =
-        channel.rtt_data_unmap_list(&rd(RD), range(), &mut list, &mut runs, GRANULE).unwrap();
+    let unmapped = channel.rtt_data_unmap_list(&rd(RD), range(), &mut list, &mut runs).unwrap();
     assert_eq!((unmapped.top, unmapped.runs), (Ipa::new(IPA + BYTES), 2));
     let run = |base, pages| PaRange::with_size(Pa::new(base), pages * PAGE).unwrap();
     assert_eq!(runs, [run(A, 3), run(B, 2), empty, empty]);
@@ -282,10 +281,10 @@ fn runs_of_data_fill_the_callers_buffer() {
 
     // More entries than there was room for.
     fake.always([0, IPA + BYTES, 0, 5, 0, 0, 0, 0]);
-    let error = channel.rtt_data_unmap_list(&rd(RD), range(), &mut list, &mut runs, GRANULE);
+    let error = channel.rtt_data_unmap_list(&rd(RD), range(), &mut list, &mut runs);
     assert!(matches!(error, Err(Error::Violation { violation: Violation::Count, value: 5, .. })));
     // No room at all.
-    let error = channel.rtt_dev_unmap_list(&rd(RD), range(), &mut list, &mut [], GRANULE);
+    let error = channel.rtt_dev_unmap_list(&rd(RD), range(), &mut list, &mut []);
     assert!(matches!(error, Err(Error::Argument { .. })));
 }
 
@@ -299,7 +298,7 @@ fn what_cannot_be_is_refused_before_any_call() {
     let none = |()| panic!("nothing moves");
     let ipa = Ipa::new(IPA);
 
-    argument(channel.rtt_unprot_unmap(&other, shared(), GRANULE).unwrap_err().error);
+    argument(channel.rtt_unprot_unmap(&other, shared()).unwrap_err().error);
     let v1 = fake.channel(Dialect::V1_0);
     argument(v1.rtt_unmap_unprotected(&other, shared(), Level::L2).unwrap_err().error);
     argument(v1.rtt_unmap_unprotected(&realm, shared(), Level::L1).unwrap_err().error);
@@ -334,7 +333,7 @@ fn what_cannot_be_is_refused_before_any_call() {
     let [first, _] = two_pieces();
     argument(
         channel
-            .rtt_unprot_unmap_list(&realm, &mut [first, shared()], &mut list, GRANULE, &mut |_| {
+            .rtt_unprot_unmap_list(&realm, &mut [first, shared()], &mut list, &mut |_| {
                 none(());
             })
             .unwrap_err(),
@@ -377,12 +376,8 @@ fn a_step_of_a_communication_names_only_the_buffers_lent() {
     let vdev = VdevGranule::new(delegated(0x8000_6000, PAGE)).name();
     let (mut data, mut request) = (host(LIST, PAGE), host(A, PAGE));
     let response = host(B, PAGE);
-    let mut buffers = DevCommBuffers {
-        data: &mut data,
-        request: &mut request,
-        response: &response,
-        granule: GRANULE,
-    };
+    let mut buffers =
+        DevCommBuffers { data: &mut data, request: &mut request, response: &response };
     let answer = (DevCommStatus::Response, 0x123);
     channel.pdev_communicate(pdev, &mut buffers, answer).unwrap();
     let record = [0, 8, 0x10, 0x18].map(|offset| fake.peek(LIST + offset));
@@ -390,13 +385,35 @@ fn a_step_of_a_communication_names_only_the_buffers_lent() {
     let long = (DevCommStatus::Response, PAGE + 1);
     let error = channel.vdev_communicate(&rd(RD), pdev, vdev, &mut buffers, long).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }));
-    buffers.granule = GranuleSize::Size16KiB;
+    let channel = fake.channel_of(BET3, GranuleSize::Size16KiB);
     let error = channel.pdev_communicate(pdev, &mut buffers, answer).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }));
     assert_eq!(fake.calls().len(), 1);
 
     fake.always([0, 3, 0, 0, 0, 0, 0, 0]);
     assert_eq!(channel.pdev_get_state(pdev), Ok(PdevState::Ready));
+}
+
+/// A descriptor counts granules: on this RMM, one page would be read as blocks from another address.
+#[test]
+fn sound_4_less_than_a_granule_is_offered_to_no_rmm() {
+    let fake = reaches(IPA + 0x1_0000);
+    let channel = fake.channel_of(BET3, GranuleSize::Size64KiB);
+    let (rd, size) = (rd(RD), BlockSize::Page);
+    let failed = channel.rtt_unprot_map(share_at(&rd), host(A, PAGE), size).unwrap_err();
+    assert!(matches!(failed.error, Error::Argument { .. }), "{}", failed.error);
+    assert_eq!((failed.host.bytes(), failed.shared.bytes()), (PAGE, 0));
+    let mut parts = [Shared::new(failed.host)];
+    let at = share_at(&rd);
+    let error = channel.rtt_unprot_map_list(at, &mut host(LIST, PAGE), &mut parts, size);
+    assert!(matches!(error, Err(Error::Argument { .. })), "{error:?}");
+    assert_eq!(parts[0].rest.bytes(), PAGE);
+    let failed = channel.rtt_data_map(&rd, Ipa::new(IPA), delegated(A, PAGE), size).unwrap_err();
+    assert!(matches!(failed.error, Error::Argument { .. }), "{}", failed.error);
+    assert!(fake.calls().is_empty());
+    // A granule of this size is one.
+    let mapped = channel.rtt_data_map(&rd, Ipa::new(IPA), delegated(A, 0x1_0000), size).unwrap();
+    assert_eq!(mapped.mapped.bytes(), 0x1_0000);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionState};
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rmm::RmmState;
 use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
-use rmi_abi::{Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
+use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::command::{ShareAt, Shared, SharedAccess};
 use rmi_host::{
     Delegated, Host, Patience, Progress, Rd, Rmm, SessionOptions, SharedMemory, Undelegated,
@@ -19,8 +19,7 @@ use rmm_model::{GranuleState, Model, Options};
 use crate::bench::PAGE;
 
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
-const GRANULE: GranuleSize = GranuleSize::Size4KiB;
-const PAGES: (BlockSize, GranuleSize) = (BlockSize::Page, GRANULE);
+const PAGES: BlockSize = BlockSize::Page;
 const MIB2: u64 = 2 << 20;
 /// The first unprotected address of a Realm with 40-bit addresses.
 const SHARED: u64 = 1 << 39;
@@ -177,10 +176,8 @@ fn data_by_list_and_back() {
         let (mut at, mut back) = (range.base(), Vec::new());
         while at < range.top() {
             let rest = IpaRange::new(at, range.top()).unwrap();
-            let unmapped = bench
-                .rmm
-                .rtt_data_unmap_list(&bench.rd, rest, &mut list, &mut runs, GRANULE)
-                .unwrap();
+            let unmapped =
+                bench.rmm.rtt_data_unmap_list(&bench.rd, rest, &mut list, &mut runs).unwrap();
             back.extend_from_slice(&runs[..unmapped.runs]);
             assert!(unmapped.top > at);
             at = unmapped.top;
@@ -201,11 +198,9 @@ fn a_table_is_folded_and_its_loss_skipped() {
         let block = bench.block();
         let block = bench.rmm.delegate(block).unwrap();
         bench.table(MIB2, Level::L3);
-        let (size, granule) = PAGES;
         let (mut at, mut rest) = (MIB2, block);
         while !rest.is_empty() {
-            let done =
-                bench.rmm.rtt_data_map(&bench.rd, Ipa::new(at), rest, size, granule).unwrap();
+            let done = bench.rmm.rtt_data_map(&bench.rd, Ipa::new(at), rest, PAGES).unwrap();
             at += done.mapped.bytes();
             drop(done.mapped);
             rest = done.rest;
@@ -233,12 +228,7 @@ fn a_table_is_folded_and_its_loss_skipped() {
 }
 
 /// Shares memory until it is all shared.
-fn share(
-    bench: &Bench<'_>,
-    ipa: u64,
-    mut memory: Undelegated,
-    blocks: (BlockSize, GranuleSize),
-) -> SharedMemory {
+fn share(bench: &Bench<'_>, ipa: u64, mut memory: Undelegated, blocks: BlockSize) -> SharedMemory {
     let done = bench.rmm.rtt_unprot_map(bench.at(ipa), memory, blocks).unwrap();
     let mut all = done.shared;
     memory = done.rest;
@@ -281,7 +271,7 @@ fn memory_is_shared_and_comes_back() {
 
         let mut back = Undelegated::empty();
         while !shared.is_empty() {
-            let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, shared, GRANULE).unwrap();
+            let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, shared).unwrap();
             back.append(unshared.host).unwrap();
             shared = unshared.rest;
         }
@@ -328,7 +318,7 @@ fn scattered_memory_is_shared_by_list() {
             let pieces = &mut shared[skip..];
             bench
                 .rmm
-                .rtt_unprot_unmap_list(&bench.rd, pieces, &mut list, GRANULE, &mut |part| {
+                .rtt_unprot_unmap_list(&bench.rd, pieces, &mut list, &mut |part| {
                     home.push(part.range());
                 })
                 .unwrap();
@@ -349,16 +339,16 @@ fn a_block_may_be_read_only_and_vanish_with_its_table() {
             ..SharedAccess::MEMORY
         };
         let at = ShareAt { access, ..bench.at(SHARED + MIB2) };
-        let blocks = (BlockSize::Level2, GRANULE);
+        let blocks = BlockSize::Level2;
         let mut done = bench.rmm.rtt_unprot_map(at, block, blocks).unwrap();
         assert!(done.rest.is_empty());
         // A part of a block cannot be unmapped.
         let front = done.shared.take_front(PAGE).unwrap();
-        let failed = bench.rmm.rtt_unprot_unmap(&bench.rd, front, GRANULE).unwrap_err();
+        let failed = bench.rmm.rtt_unprot_unmap(&bench.rd, front).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
         let mut whole = failed.kept;
         whole.append(done.shared).unwrap();
-        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, whole, GRANULE).unwrap();
+        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, whole).unwrap();
         assert_eq!(unshared.host.range(), range);
         // The table above it goes, and the mapping with it: the RMM has nothing to report, and that is all right.
         let again = share(&bench, SHARED + MIB2, unshared.host, blocks);
@@ -367,7 +357,7 @@ fn a_block_may_be_read_only_and_vanish_with_its_table() {
             assert_eq!(model.granule_state(gone.table), Some(GranuleState::Delegated));
         }
         bench.table(SHARED, Level::L2);
-        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, again, GRANULE).unwrap();
+        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, again).unwrap();
         assert_eq!(unshared.host.range(), range);
     });
 }

@@ -3,7 +3,7 @@
 use rmi_abi::device::{PsmmuIrqResult, PsmmuIrqSet};
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
-use rmi_abi::{Command, Dialect, GranuleSize, Ipa, Pa, ResultWord, Status};
+use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
 use rmi_host::command::{
     AuxObstacle, AuxTree, DataDestroyed, Donation, Offer, PdevGranule, PsmmuName, Reclaim,
     RttDestroyed, S2apProgress, VdevGranule, Versions,
@@ -11,7 +11,7 @@ use rmi_host::command::{
 use rmi_host::{Error, Failure, Pending, Progress, Violation};
 
 use crate::bench::{Fake, PAGE, delegated, host, rd, rec};
-use crate::cases::{BLOCKS, BYTES, IPA, RD, range, shared};
+use crate::cases::{BYTES, IPA, RD, range, shared};
 
 const HANDLE: u64 = 0x4a4d;
 const BET3: Dialect = Dialect::V2_0Bet3;
@@ -267,7 +267,7 @@ fn donating_and_reclaiming_at_every_status() {
             let mut operation = pending(&fake, dialect, 1);
             let mut list = host(0x9000_0000, PAGE);
             let mut offers = [Offer::new(delegated(0xa000_0000, PAGE))];
-            let blocks = (rmi_abi::desc::BlockSize::Page, BLOCKS.1);
+            let blocks = rmi_abi::desc::BlockSize::Page;
             let answer =
                 fake.channel(dialect).op_mem_donate(&mut operation, &mut list, &mut offers, blocks);
             let taken = offers[0].taken.bytes();
@@ -296,7 +296,6 @@ fn donating_and_reclaiming_at_every_status() {
             let answer = fake.channel(dialect).op_mem_reclaim(
                 &mut operation,
                 &mut list,
-                GranuleSize::Size4KiB,
                 &mut |_| None,
                 &mut |_| panic!("nothing was given"),
             );
