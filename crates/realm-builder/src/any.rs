@@ -101,6 +101,10 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     }
 
     /// Bytes of private memory, see [`Realm::memory_bytes`].
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         each!(self, realm => realm.memory_bytes())

@@ -135,6 +135,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// tables, before anything is unmapped. Otherwise why it stopped, as [`Realm::reclaim`] and
     /// [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be shared goes
     /// to `home`.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn convert_to_shared(
         &self,
         pool: &mut Pool<'_>,
@@ -264,6 +268,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// As [`Realm::convert_to_shared`]; otherwise why it stopped, as [`Realm::unshare`] and [`Realm::map`].
     /// Memory that was taken back and could not be mapped goes to `home`.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn convert_to_private(
         &self,
         pool: &mut Pool<'_>,
@@ -423,6 +431,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::reclaim`] and [`Realm::unshare`].
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn evacuate(
         &self,
         pool: &mut Pool<'_>,

@@ -24,6 +24,10 @@ fn table_delegation(pool: &Pool<'_>, tables: u64, limits: Limits) -> u64 {
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// What [`Realm::map_scattered`] would cost.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn map_cost(&self, pool: &Pool<'_>, ipa: Ipa, pieces: &[PaRange], limits: Limits) -> Cost {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
@@ -37,6 +41,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
 impl<P: Platform> Realm<'_, '_, P, New> {
     /// What [`Realm::populate`] would cost. The regions are sorted and merged, as there.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn populate_cost(
         &self,
@@ -72,6 +80,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// What it would cost to take all private memory and all tables away, in all trees, and to undelegate the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules stay delegated, in the pool.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn dismantle_cost(&self, limits: Limits) -> Cost {
         let (tables, trees) = {
@@ -112,6 +124,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     /// Whether there is nothing left to dismantle.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn is_dismantled(&self) -> bool {
         let shadow = self.shadow.lock();

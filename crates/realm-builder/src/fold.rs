@@ -51,6 +51,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// [`BuildError::Region`] before any call; otherwise why it stopped. What was folded stays so. That the RMM finds a table's entries different is no error.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn fold(
         &self,
         pool: &mut Pool<'_>,

@@ -75,6 +75,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call, and [`BuildError::Storage`] before one that makes a table; otherwise why it stopped. What was shown stays so, and the call can be repeated.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map_plane(
         &self,
         pool: &mut Pool<'_>,
@@ -100,6 +104,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::map_plane`]. What was not hidden is shown still.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn unmap_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
         self.check_plane(tree, range)?;
         let _held = self.hold(range, |_| Ok(()))?;
@@ -114,6 +122,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::serve_fault`] and [`Realm::map_plane`]. What was mapped before stays mapped.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_plane_fault(
         &self,
         pool: &mut Pool<'_>,

@@ -105,6 +105,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ///
     /// [`BuildError::Region`] and [`BuildError::Storage`] before any call. Any other error stops at the page concerned: what was taken in stays the Realm's, what was not is
     /// back in its region, or in quarantine if the RMM does not return it.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate(
         &mut self,
         pool: &mut Pool<'_>,
@@ -127,6 +131,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     /// # Errors
     ///
     /// As [`Realm::populate`]; room for tables is looked for before the part that needs them.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate_some(
         &mut self,
         pool: &mut Pool<'_>,

@@ -142,12 +142,20 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
     }
 
     /// Bytes of memory in the protected half that is mapped for the Realm, or may be.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         self.shadow.lock().bytes()
     }
 
     /// Translation tables of the Realm, root tables included, of all its trees.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn tables(&self) -> usize {
         let shadow = self.shadow.lock();
@@ -155,6 +163,10 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
     }
 
     /// Auxiliary trees of the Realm: as many as auxiliary planes, if every plane has a tree.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn aux_trees(&self) -> usize {
         self.shadow.lock().aux_trees().count()
@@ -205,6 +217,10 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
     }
 
     /// The block that the host mapped at an IPA, if any.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn memory_at(&self, ipa: rmi_abi::Ipa) -> Option<IpaRange> {
         let shadow = self.shadow.lock();

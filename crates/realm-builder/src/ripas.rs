@@ -49,6 +49,10 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     /// # Errors
     ///
     /// [`RipasStopped`], with the progress made.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_ripas(
         &self,
         pool: &mut Pool<'_>,
@@ -66,6 +70,10 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     /// # Errors
     ///
     /// As [`Realm::set_ripas`].
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_ripas_to(
         &self,
         pool: &mut Pool<'_>,

@@ -53,6 +53,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// [`BuildError::Region`] before any call; otherwise why it stopped. The memory that was not mapped comes back; should it come back in parts, the last of them, and the others go to the pool.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map(
         &self,
         pool: &mut Pool<'_>,
@@ -74,6 +78,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::map`].
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map_scattered(
         &self,
         pool: &mut Pool<'_>,
@@ -150,6 +158,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// An entry that the host has unmapped before, or of which it is unclear whether it is mapped, is read first
     /// (RMI_RTT_READ_ENTRY), and mapped only for a fault at itself: around a fault such entries are left out.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_fault(
         &self,
         pool: &mut Pool<'_>,
@@ -260,6 +272,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// [`BuildError::Region`] before any call; otherwise why it stopped. What was unmapped is with `home`, or in quarantine if the RMM does not return it; the rest stays mapped, and the call can be repeated.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn reclaim(
         &self,
         pool: &mut Pool<'_>,

@@ -48,6 +48,10 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     /// # Errors
     ///
     /// [`S2apStopped`], with the progress made.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_s2ap(
         &self,
         pool: &mut Pool<'_>,

@@ -45,6 +45,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// [`BuildError::Region`] and [`BuildError::Storage`] before any call; otherwise why it stopped. What is not shared comes back.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn share(
         &self,
         pool: &mut Pool<'_>,
@@ -180,6 +184,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// [`BuildError::Region`] before any call, and [`BuildError::Storage`] when the range cuts pieces and there is no room to record the parts; otherwise why it stopped. What was unmapped is with `home`; the
     /// rest stays shared.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn unshare(
         &self,
         pool: &mut Pool<'_>,
@@ -233,6 +241,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::unshare`] and [`Realm::share`]. Memory that was unmapped and could not be mapped again goes to `home`.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn reshare(
         &self,
         pool: &mut Pool<'_>,
@@ -277,6 +289,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 
     /// The memory that is shared at an IPA: the part of one piece.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn shared_at(&self, ipa: Ipa) -> Option<IpaRange> {
         let page = IpaRange::with_size(ipa.align_down(MIN_GRANULE), MIN_GRANULE).ok()?;
@@ -318,6 +334,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Bytes of host memory that are shared with the Realm, or may be.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn shared_bytes(&self) -> u64 {
         let mut sum = 0;

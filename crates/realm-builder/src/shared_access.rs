@@ -60,6 +60,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// [`RegionProblem::NotShared`], and [`BuildError::Contended`] where another thread changes or writes the memory
     /// for longer than [`Patience`](rmi_host::Patience) allows to wait. [`BuildError::Call`] with
     /// [`Error::Access`] when the host cannot read there; `into` is then unspecified.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn read_shared(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), BuildError> {
         let Some(pages) = self.pages_of(ipa, into.len())? else { return Ok(()) };
         let _held = self.hold_to_read(pages)?;
@@ -85,6 +89,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::read_shared`]; when the host cannot write there, the memory is unspecified.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn write_shared(&self, ipa: Ipa, from: &[u8]) -> Result<(), BuildError> {
         let Some(pages) = self.pages_of(ipa, from.len())? else { return Ok(()) };
         let _held = self.hold_to_write(pages)?;
@@ -113,6 +121,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// [`BuildError::Region`] when the range is empty, unaligned or not in the unprotected half, and
     /// [`BuildError::Contended`] as [`Realm::read_shared`].
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn shared_pieces(
         &self,
         range: IpaRange,

@@ -13,6 +13,10 @@ use crate::realm::Realm;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Tables that are missing before entries of `level` can be written in `range`.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
         plan::tables(self.geometry, range, level)
@@ -28,6 +32,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ///
     /// [`BuildError::Region`] when the range is empty or reaches outside the IPA space, and [`BuildError::Storage`] when there is no room for the records, before any call; otherwise why a table was refused. What was
     /// made stays.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn make_tables(
         &self,
         pool: &mut Pool<'_>,

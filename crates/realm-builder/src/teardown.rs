@@ -34,6 +34,10 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// # Errors
     ///
     /// Why the RMM refused a step; the next call begins with the same one.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn dismantle(
         &mut self,
         pool: &mut Pool<'_>,
@@ -182,6 +186,10 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// # Errors
     ///
     /// The Realm comes back with what is left of it, and can be destroyed again: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it has RECs.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn destroy(
         mut self,
         pool: &mut Pool<'_>,
@@ -206,6 +214,10 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     /// Shared memory that cannot be unmapped does not come back: the Realm may still reach it. The ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     ///
     /// After 64 things that were given up, or when the RMM does not know its commands any more, all the rest is.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn destroy_or_quarantine(
         mut self,
         pool: &mut Pool<'_>,
@@ -320,6 +332,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ///
     /// None of its RECs may be running. Each step that fails for a passing reason is tried twice; the first error that stays is returned, for the record. A REC of another Realm is destroyed, too, for it was given
     /// away, and that is an error.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn tear_down(
         self,
         recs: impl IntoIterator<Item = RecObject>,
@@ -379,6 +395,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest. Memory that is shared with it stays reachable for
     /// the Realm and does not come back; the ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         self.abandon_all(pool, home);
     }

@@ -34,6 +34,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Memory that was shared in these root entries and comes back, however it does ([`Realm::unshare`], [`Realm::reshare`] and [`Realm::convert_to_private`] after an error, the end of the Realm), is not taken into use for anything
     /// else while a plane of the Realm may have its translation cached: with an RMM that invalidates those of all planes when it unmaps, that is at once. TF-RMM (July 2026) invalidates those of the primary tree's plane only; with it
     /// there is no such time that the host could know of. (Memory that becomes the Realm's own is delegated before, and no such translation reaches it.)
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub unsafe fn map_plane_shared(
         &self,
         pool: &mut Pool<'_>,
@@ -76,6 +80,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::map_plane_shared`]. What was not hidden is shown still.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn unmap_plane_shared(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;

@@ -46,6 +46,8 @@ fn what_is_predicted_is_counted() {
         Region::new(Ipa::new(RAM), blocks, Content::Unspecified),
         Region::new(Ipa::new(RAM + 8 * MIB), measured, Content::Measured(&content)),
         Region::new(Ipa::new(RAM + 12 * MIB - PAGE), skewed, Content::Unspecified),
+        // RAM without memory, between pages at its ends.
+        Region::without_memory(Ipa::new(RAM + 16 * MIB - PAGE), 40 * MIB + 3 * PAGE),
     ];
     let cost = realm.populate_cost(&pool, &mut regions, limits);
     counted(cost, &mut || realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap());
