@@ -2,7 +2,7 @@
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::{RecEnter, RecEnterFlags};
+use rmi_abi::run::{RecEnter, RecEnterFlags, RecExit};
 use rmi_host::{Channel, Failed, Platform, RecName, Undelegated};
 use sro::{Awaiting, RecObject};
 use zerocopy::FromZeros;
@@ -21,9 +21,30 @@ pub struct Event {
     /// Why it came back.
     pub exit: Exit,
     /// The EL1 timers of the Realm. The host raises and lowers their interrupts by this, after every exit.
+    ///
+    /// An exit before the REC ran ([`Exit::Fault`] for a reply to a host call that could not be
+    /// written) tells nothing of them; then they are as at the exit before.
     pub timers: Timers,
-    /// Whether the PMU's overflow interrupt is raised.
+    /// Whether the PMU's overflow interrupt is raised; as at the exit before where the timers are.
     pub pmu_overflow: bool,
+}
+
+/// The lines of a REC's own interrupts, as an exit tells them.
+#[derive(Clone, Copy, Debug)]
+struct InterruptLines {
+    timers: Timers,
+    pmu_overflow: bool,
+}
+
+impl InterruptLines {
+    const fn new(record: &RecExit) -> Self {
+        Self { timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }
+    }
+
+    /// Whether the record tells nothing of them: TF-RMM leaves zeros where the REC did not run.
+    const fn is_untold(self) -> bool {
+        self.timers.is_zero() && !self.pmu_overflow
+    }
 }
 
 /// A REC together with its run page: a virtual CPU.
@@ -37,6 +58,8 @@ pub struct Rec {
     geometry: Geometry,
     traps: RecEnterFlags,
     exits: u64,
+    /// At the last exit, if there was one.
+    lines: Option<InterruptLines>,
 }
 
 impl Rec {
@@ -45,7 +68,7 @@ impl Rec {
     /// What the REC waits for belongs to `object`: an exit that it has left behind still wants its
     /// answer, and only that one.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
-        Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0 }
+        Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0, lines: None }
     }
 
     /// The REC, to be destroyed, and its run page.
@@ -111,23 +134,31 @@ impl Rec {
         let mut enter = RecEnter::new_zeroed();
         enter.flags = (answer.flags | self.traps).bits();
         enter.gprs = answer.gprs;
-        let (rec, geometry) = (self.name(), self.geometry);
+        let (rec, geometry, before) = (self.name(), self.geometry, self.lines);
         let entered =
             self.object.enter(channel, &mut self.run, &enter, answer.exit, |record, exit| {
                 let ticket = Ticket { rec, exit };
                 let mut exit = decode(record, channel.dialect(), geometry, ticket);
-                if let Exit::Fault(fault) = &mut exit {
+                let mut lines = InterruptLines::new(record);
+                if let (Exit::Fault(fault), true) = (&mut exit, answer.is_reply) {
                     // Perhaps the REC did not run, for want of the page that a reply goes to. The RMM
                     // tells it by nothing, and ignores the registers if it waits for none.
-                    fault.reply = answer.is_reply.then_some(answer.gprs);
+                    fault.reply = Some(answer.gprs);
+                    // A host that lowered a timer's line now would not be told of it again: the RMM
+                    // reports changes.
+                    if lines.is_untold() {
+                        lines = before.unwrap_or(lines);
+                    }
                 }
                 let wants_answer = exit.wants_answer();
-                let pmu_overflow = record.pmu_ovf_status != 0;
-                (Event { exit, timers: Timers::new(record), pmu_overflow }, wants_answer)
+                let InterruptLines { timers, pmu_overflow } = lines;
+                (Event { exit, timers, pmu_overflow }, wants_answer)
             });
         match entered {
             Ok(event) => {
                 self.exits += 1;
+                let Event { timers, pmu_overflow, .. } = event;
+                self.lines = Some(InterruptLines { timers, pmu_overflow });
                 Ok(event)
             }
             Err(error) => {

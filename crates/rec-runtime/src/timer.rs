@@ -41,4 +41,10 @@ impl Timers {
             physical_timer: Timer { ctl: record.cntp_ctl, cval: record.cntp_cval },
         }
     }
+
+    /// Whether all registers are zero, as they are where the RMM did not write them.
+    pub(crate) const fn is_zero(self) -> bool {
+        let Self { virtual_timer, physical_timer } = self;
+        virtual_timer.ctl | virtual_timer.cval | physical_timer.ctl | physical_timer.cval == 0
+    }
 }

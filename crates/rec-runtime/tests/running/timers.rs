@@ -1,9 +1,11 @@
 //! The timers of a Realm.
 
-use rec_runtime::{Answer, Timer};
+use rec_runtime::{Answer, Exit, Timer};
+use rmi_abi::IpaRange;
+use rmi_abi::rtt::Ripas;
 use rmm_model::TimerKind;
 
-use crate::bench::{Action, DIALECTS, on};
+use crate::bench::{Action, DIALECTS, RAM, on};
 
 const ENABLE: u64 = 1;
 const IMASK: u64 = 2;
@@ -47,6 +49,39 @@ fn each_exit_tells_both_timers() {
                 // The first exit is that of the physical timer.
                 let expected = [(false, true), (true, true), (true, false), (true, false)];
                 assert_eq!(raised, expected);
+            });
+        });
+    }
+}
+
+/// TF-RMM leaves a record of zeros, but for the abort, where it cannot write the reply to a host call.
+/// Whether a timer has fired it tells again only when that changes, so the interrupt would be lost.
+#[test]
+fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
+    for dialect in DIALECTS {
+        on(dialect, |bench| {
+            let page = IpaRange::with_size(RAM, 0x1000).unwrap();
+            let ram = Action::ipa_state_set(page.base(), page.top(), Ripas::Ram, 0);
+            let (kind, ctl) = (TimerKind::Virtual, ENABLE | ISTATUS);
+            let timer = Action::Timer { kind, ctl, cval: 1000 };
+            bench.script(vec![ram, timer, Action::host_call(RAM)], |bench, realm, rec| {
+                let exit = bench.enter(rec, Answer::resume());
+                let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
+                realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();
+                let memory = bench.memory.take_front(0x1000).unwrap();
+                realm.map(bench.pool, RAM, memory).map_err(|failed| failed.error).unwrap();
+                let raised = bench.event(rec, change.accept()).timers;
+                assert!(raised.virtual_timer.is_raised());
+                let exit = bench.enter(rec, Answer::resume());
+                let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
+                let _ = realm.reclaim(bench.pool, page, &mut |_| {}).unwrap();
+                let mut answer = call.complete([0; 31]);
+                for _ in 0..2 {
+                    let event = bench.event(rec, answer);
+                    let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
+                    assert_eq!(event.timers, raised);
+                    answer = fault.retry();
+                }
             });
         });
     }

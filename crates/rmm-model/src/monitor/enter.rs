@@ -147,8 +147,9 @@ impl Monitor {
                 let status = syndrome::fault_status(level, false);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
                 let exit = self.sync_exit(esr, 0, syndrome::hpfar_of_structure(structure));
-                // As in TF-RMM, the virtual CPU interface stays on: nothing ran.
-                self.write_exit(address, exit);
+                // As in TF-RMM, nothing ran: the virtual CPU interface stays on, and the record says
+                // nothing of timers.
+                self.write_record(address, &exit);
                 Err(Answer::success())
             }
             // The Realm made the page EMPTY behind its own back: nobody waits for the reply.
@@ -215,6 +216,12 @@ impl Monitor {
         exit.cntp_cval = rec.physical_timer.cval;
         exit.cntv_ctl = rec.virtual_timer.ctl;
         exit.cntv_cval = rec.virtual_timer.cval;
+        self.write_record(address, &exit);
+    }
+
+    /// Writes an exit record to the run page.
+    fn write_record(&mut self, address: Pa, exit: &RecExit) {
+        let Some(rec) = self.recs.get(&address) else { return };
         // A run page that is no host memory any more cannot be written; the entry has happened all the same.
         if self.granules.is(rec.run, GranuleState::Undelegated)
             && let Some(at) = rec.run.checked_add(EXIT_OFFSET)
