@@ -72,7 +72,13 @@ pub enum Exit {
     RipasChange(RipasChange),
     /// The Realm calls the host. Wants an answer.
     HostCall(HostCall),
-    /// A system error, while the Realm ran.
+    /// A system error while the Realm ran: memory or a device reported an error, but not for which
+    /// instruction. The RMM waits for nothing.
+    ///
+    /// By the severity ([`Esr::serror`]), TF-RMM (July 2026) has the Realm take it if it is unrecoverable
+    /// or recoverable (1, 3), does nothing if it is restartable or corrected (2, 6), and does not return
+    /// from any other. The host enters the REC again or stops the Realm; what is in error it learns from
+    /// the platform (RAS).
     #[non_exhaustive]
     SError {
         /// The syndrome.

@@ -100,7 +100,9 @@ impl Rec {
         self.exits
     }
 
-    /// Whether the REC comes back when it waits for an interrupt (WFI) or an event (WFE).
+    /// Whether the REC comes back when it waits for an interrupt (WFI) or an event (WFE), with a deadline
+    /// or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at the latest.
+    /// At first neither does.
     pub fn trap_waiting(&mut self, wfi: bool, wfe: bool) {
         self.traps.set(RecEnterFlags::TRAP_WFI, wfi);
         self.traps.set(RecEnterFlags::TRAP_WFE, wfe);

@@ -161,7 +161,7 @@ pub trait Handler<P: Platform> {
         Flow::Enter(request.reject())
     }
 
-    /// A system error.
+    /// A system error ([`Exit::SError`]). By default the loop ends, however bad it is.
     fn system_error(&mut self, esr: Esr) -> Flow {
         let _ = esr;
         Flow::Leave

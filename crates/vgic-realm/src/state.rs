@@ -74,8 +74,11 @@ impl InterfaceState {
         }
     }
 
-    /// Starts over, as a CPU that is powered on: for a REC that was off, when `CPU_ON` succeeded for it.
-    /// What the host set with [`InterfaceState::set_controls`] stays.
+    /// Starts over, as a CPU that is powered on: for a REC that turned itself off (`CPU_OFF`), before it
+    /// is entered again. What the host set with [`InterfaceState::set_controls`] stays.
+    ///
+    /// Not for each `CPU_ON` that the host completes: the target may have been on all along, and would
+    /// lose its interrupts.
     pub const fn reset(&mut self) {
         *self = Self { controls: self.controls, ..Self::new(self.vtr) };
     }

@@ -69,7 +69,8 @@ fn sync(record: &RecExit, dialect: Dialect, geometry: Geometry, ticket: Ticket) 
         ExceptionClass::InstructionAbort => abort(record, true, geometry, ticket),
         ExceptionClass::Wfx => {
             let kind = esr.wfx();
-            Exit::Wait(Wait { kind, deadline: kind.deadline(x0, dialect) })
+            let hidden = !dialect.tells_wait_deadline();
+            Exit::Wait(Wait { kind, deadline: kind.deadline(x0, dialect), hidden })
         }
         ExceptionClass::SysReg if esr.sysreg_is_read() => {
             Exit::SysRegRead(SysRegRead { ticket, esr })

@@ -47,7 +47,12 @@ impl PsciRequest {
     ///
     /// TF-RMM (July 2026) turns nothing on if the Realm set bits of the upper half of X0: the call
     /// returns `NOT_SUPPORTED`, this one success, and entering the target is
-    /// [`ErrorRec`](rmi_abi::Status::ErrorRec).
+    /// [`ErrorRec`](rmi_abi::Status::ErrorRec). TF-RMM with assertions (a debug build) stops there and
+    /// does not return, nor does it from a refusal: a Realm can stop it, and a host cannot prevent it
+    /// but by not completing the request.
+    ///
+    /// Success does not say that the target was off: a Realm that asks for a CPU that is on is told so
+    /// (`ALREADY_ON`), and the host is not. A host keeps for itself which RECs are on.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE.
     ///

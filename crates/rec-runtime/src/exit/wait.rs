@@ -10,6 +10,8 @@ use rmi_abi::esr::Wfx;
 pub struct Wait {
     pub(crate) kind: Wfx,
     pub(crate) deadline: Option<u64>,
+    /// Whether the dialect hides deadlines.
+    pub(crate) hidden: bool,
 }
 
 impl Wait {
@@ -28,10 +30,21 @@ impl Wait {
     /// When the wait is over though nothing happened (WFIT, WFET): a value of the virtual counter,
     /// in ticks, which of a Realm is the physical one.
     ///
-    /// `None` of a [`Wait::kind`] with a deadline means that the dialect does not tell it: enter the
-    /// REC again at once, as the architecture permits.
+    /// `None` also where the dialect does not tell it: see [`Wait::may_hide_deadline`].
     #[must_use]
     pub const fn deadline(&self) -> Option<u64> {
         self.deadline
+    }
+
+    /// Whether the wait may have a deadline that the host is not told, because the dialect hides
+    /// deadlines. On TF-RMM (July 2026) every wait may, as WFIT looks like WFI; Linux delays by WFIT
+    /// where the CPU has it.
+    ///
+    /// Then a host that waits until there is an interrupt may wait for too long, or for ever. It waits
+    /// for a bounded time, or does not [trap](crate::Rec::trap_waiting) the instruction. The
+    /// architecture permits to enter the REC again at any time.
+    #[must_use]
+    pub const fn may_hide_deadline(&self) -> bool {
+        self.hidden
     }
 }
