@@ -11,7 +11,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Pa};
-use rmi_host::{Conduit, Discovered, Host, Machine, Rd, Registers, SessionOptions};
+use rmi_host::{Conduit, Host, Machine, Rd, Registers, SessionOptions};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, RecObject, open};
 
@@ -47,7 +47,9 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
-    let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let geometry = Geometry::new(40).unwrap();

@@ -207,7 +207,7 @@ impl<P: Platform> Channel<P> {
         let subject = Subject::Pa(object);
         let argument = |what| Err(Error::argument(command, what, subject));
         self.own(command, &*buffers.request)?;
-        self.own(command, &*buffers.response)?;
+        self.own(command, buffers.response)?;
         let granule = self.granule_size().bytes();
         if buffers.request.bytes() < granule || buffers.response.bytes() < granule {
             return argument("a buffer is smaller than a granule");
