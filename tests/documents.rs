@@ -1,6 +1,5 @@
 //! The links of the project's pages lead somewhere: in the repository, and in the documentation
 //! that is built from them.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
