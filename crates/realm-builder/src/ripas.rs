@@ -32,11 +32,15 @@ impl core::error::Error for RipasStopped {}
 impl<P: Platform> Realm<'_, '_, P, Active> {
     /// Applies a RIPAS change that a REC asked for, from where the request stands towards the end of `range`, which
     /// may be short of the request's, with at most `calls` calls to the RMM that change something there. Says up
-    /// to where it is applied: short of the end when the budget is spent. The REC may be answered with a part
-    /// (its Realm asks again for the rest), or the call be repeated from there.
+    /// to where it is applied: short of the end when the budget is spent. The REC may be answered with a part, or
+    /// with nothing (its Realm asks again for the rest), or the call be repeated from there.
     ///
     /// The Realm chooses the range: all of its protected half, if it likes, which is one call for each leaf table
     /// with an RMM like TF-RMM.
+    ///
+    /// Where another thread works on a part of the range, this waits as long as
+    /// [`Patience`](rmi_host::Patience) allows, and then has applied nothing: that is the start of the range, and no
+    /// error. No call was made.
     ///
     /// Entries that reach across the ends of the range are split first, with granules from the pool: that is one
     /// table a level and end at most, in each tree, which `calls` does not count. Memory stays
@@ -87,7 +91,10 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         if range.is_empty() {
             return Ok(range.base());
         }
-        let mut held = self.hold(range, |_| Ok(())).map_err(|error| stop(error, range.base()))?;
+        let mut held = match self.hold(range, |_| Ok(())) {
+            Err(BuildError::Contended { .. }) => return Ok(range.base()),
+            held => held.map_err(|error| stop(error, range.base()))?,
+        };
         self.make(&mut held, pool, plan::edges(self.geometry, range))
             .map_err(|error| stop(error, range.base()))?;
         let (mut from, mut idle) = (range.base(), 0);

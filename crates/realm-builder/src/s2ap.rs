@@ -41,6 +41,10 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     /// Entries that reach across the ends of the range are split first, with granules from the pool: that is one
     /// table a level and end at most, in each tree, which `calls` does not count.
     ///
+    /// Where another thread works on a part of the range, this waits as long as
+    /// [`Patience`](rmi_host::Patience) allows, and then has changed nothing: that is the start of the range, and no
+    /// error. No call was made.
+    ///
     /// With a tree for each plane, the Realm asks for one tree after the other, and which one it is only the RMM knows; so the ends are split in all of them.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_S2AP.
@@ -66,9 +70,10 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
             return Ok(progress);
         }
         let trees = self.shadow.lock().aux_trees();
-        let mut held = self
-            .hold_in(trees.clone(), range, |_| Ok(()))
-            .map_err(|error| stop(error, range.base()))?;
+        let mut held = match self.hold_in(trees.clone(), range, |_| Ok(())) {
+            Err(BuildError::Contended { .. }) => return Ok(progress),
+            held => held.map_err(|error| stop(error, range.base()))?,
+        };
         // The primary tree first: the others have no table that it does not have.
         for tree in core::iter::once(None).chain(trees.map(Some)) {
             self.make_in(tree, &mut held, pool, plan::edges(self.geometry, range))

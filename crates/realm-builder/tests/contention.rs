@@ -4,10 +4,16 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use realm_builder::{Active, Realm, RealmConfig, RealmStorage, Reclaimed, Served};
+use realm_builder::{
+    Active, BuildError, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
+};
+use rmi_abi::rtt::Ripas;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
+use rmi_host::command::S2apProgress;
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, Error, Host, Patience, Registers, SessionOptions, Undelegated};
+use rmi_host::{
+    CountingLedger, Error, Host, Patience, RecName, Registers, SessionOptions, Undelegated,
+};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
@@ -47,6 +53,7 @@ fn with_realm(
         [&mut Pool<'_>; 2],
         &mut Undelegated,
         &Door<'_>,
+        RecName,
     ),
 ) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
@@ -65,9 +72,13 @@ fn with_realm(
     let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let mut realm = realm.populated();
+    let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
+    let rec = realm.create_rec(&mut pool, &start).unwrap();
+    let name = rec.granule().name();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();
-    act(&realm, [&mut pool, &mut other], &mut memory, &door);
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    act(&realm, [&mut pool, &mut other], &mut memory, &door, name);
+    assert_eq!(realm.tear_down([rec], &mut pool, &mut |_| {}), None);
     other.drain(&rmm, &mut |_| {});
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
@@ -80,7 +91,7 @@ fn never() -> (Rule, Fault) {
 #[test]
 fn a_fault_where_another_thread_is_at_work_means_enter_again() {
     let patience = Patience { contended: 1000, ..Patience::default() };
-    with_realm(patience, never(), |realm, [pool, other], memory, door| {
+    with_realm(patience, never(), |realm, [pool, other], memory, door, _| {
         // What the supply is asked in is held.
         let (at, window) = (Ipa::new(PAGE), range(0, BLOCK));
         let mut asked = 0;
@@ -109,8 +120,32 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
 }
 
 #[test]
+fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
+    let patience = Patience { contended: 1000, ..Patience::default() };
+    with_realm(patience, never(), |realm, [pool, other], memory, door, rec| {
+        let window = range(0, BLOCK);
+        let mut supply = |void: IpaRange| {
+            let (before, calls) = (PAUSES.get(), door.calls());
+            // Partly where the other one is at work: all of it waits.
+            let asked = range(PAGE, 2 * BLOCK);
+            let reached = realm.set_ripas_to(other, rec, asked, Ripas::Ram, u32::MAX);
+            assert_eq!(reached, Ok(asked.base()));
+            assert_eq!(realm.set_ripas(other, rec, asked, u32::MAX), Ok(asked.base()));
+            let changed = realm.set_s2ap(other, rec, asked, u32::MAX);
+            assert_eq!(changed, Ok(S2apProgress { top: asked.base(), tree: 0 }));
+            assert_eq!((PAUSES.get() - before, door.calls() - calls), (3000, 0));
+            memory.take_front(void.bytes())
+        };
+        realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
+        // Then it is the RMM that says that no REC has asked for that.
+        let stopped = realm.set_ripas(other, rec, range(0, PAGE), 1).unwrap_err();
+        assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
+    });
+}
+
+#[test]
 fn who_may_not_wait_does_not() {
-    with_realm(Patience::NONE, never(), |realm, [pool, other], memory, _| {
+    with_realm(Patience::NONE, never(), |realm, [pool, other], memory, _, _| {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let before = PAUSES.get();
@@ -129,7 +164,7 @@ fn a_wait_ends_when_its_time_is_over() {
     let patience = Patience { busy: u32::MAX, contended: u32::MAX, time, ..Patience::default() };
     let busy = Fault::status(Status::Busy);
     let rule = Rule::command(Command::RttReadEntry, D);
-    with_realm(patience, (rule, busy), |realm, [pool, other], memory, door| {
+    with_realm(patience, (rule, busy), |realm, [pool, other], memory, door, _| {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let before = TIME.get();
