@@ -1,10 +1,13 @@
 //! One of the threads: what it owns, and what it does.
 
+use std::cell::RefCell;
 use std::thread;
 
 use realm_sdk::abi::address::MIN_GRANULE as PAGE;
 use realm_sdk::abi::{Ipa, IpaRange};
-use realm_sdk::builder::{Active, BuildError, FoldPolicy, Realm, Reclaimed, RegionProblem, Served};
+use realm_sdk::builder::{
+    Active, BuildError, ConvertStopped, FoldPolicy, Realm, Reclaimed, RegionProblem, Served,
+};
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::{Platform, Undelegated};
@@ -89,7 +92,7 @@ fn settle(result: Result<(), BuildError>) -> Outcome {
 impl<P: Platform> Worker<'_, '_, '_, P> {
     pub(crate) fn work(&mut self, rounds: u64) {
         for _ in 0..rounds {
-            let (kind, range) = (self.dice.roll(12), self.dice.range(PROTECTED));
+            let (kind, range) = (self.dice.roll(16), self.dice.range(PROTECTED));
             let shared = self.dice.range(UNPROTECTED);
             let mut operate = || match kind {
                 0..=2 => self.serve(range),
@@ -99,7 +102,10 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
                 7 => self.fold(range),
                 8 | 9 => self.share(shared),
                 10 => self.unshare(shared),
-                _ => self.reshare(shared),
+                11 => self.reshare(shared),
+                12 | 13 => self.convert_to_shared(range),
+                14 => self.convert_to_private(range),
+                _ => self.look(shared),
             };
             let mut outcome = operate();
             while outcome == Outcome::Contended {
@@ -192,6 +198,58 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
                 settle(Err(failed.error))
             }
         }
+    }
+
+    /// Shares what a range has, and memory for some of what it has not. Every page says where it is, as in `share`.
+    fn convert_to_shared(&mut self, range: IpaRange) -> Outcome {
+        let Self { realm, pool, heap, dice, .. } = self;
+        let heap = RefCell::new(heap);
+        let mut generous = dice.roll(3);
+        let mut supply = |void: IpaRange| {
+            generous = generous.checked_sub(1)?;
+            take_up_to(&mut heap.borrow_mut(), void.bytes())
+        };
+        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        let access = SharedAccess::MEMORY;
+        let converted = realm.convert_to_shared(pool, range, access, &mut supply, home);
+        let (top, bytes) = match converted {
+            Ok(converted) => (range.top(), converted.bytes + converted.without_memory),
+            Err(stopped) => {
+                let ConvertStopped { reached, converted, .. } = stopped;
+                (reached, converted.bytes + converted.without_memory)
+            }
+        };
+        assert_eq!(top.checked_offset_from(range.base()), Some(bytes));
+        for offset in (0..bytes).step_by(0x1000) {
+            let place = range.base().raw() + offset - PROTECTED + UNPROTECTED;
+            while let Err(error) = realm.write_shared(Ipa::new(place), &place.to_le_bytes()) {
+                match error {
+                    BuildError::Contended { .. } => thread::yield_now(),
+                    BuildError::Region { problem: RegionProblem::NotShared { .. }, .. } => break,
+                    error => panic!("{error}"),
+                }
+            }
+        }
+        settle(converted.map(|_| ()).map_err(|stopped| stopped.error))
+    }
+
+    fn convert_to_private(&mut self, range: IpaRange) -> Outcome {
+        let heap = &mut self.heap;
+        let home = &mut |memory| heap.insert(memory).unwrap();
+        let converted = self.realm.convert_to_private(&mut self.pool, range, home);
+        settle(converted.map(|_| ()).map_err(|stopped| stopped.error))
+    }
+
+    /// Looks at the pieces of a range, and reads from each.
+    fn look(&mut self, range: IpaRange) -> Outcome {
+        let (mut sum, mut last) = (0, range.base());
+        let told = self.realm.shared_pieces(range, &mut |piece, memory| {
+            assert!(piece.base() >= last && piece.bytes() == memory.bytes());
+            (sum, last) = (sum + piece.bytes(), piece.top());
+            self.realm.read_shared(piece.base(), &mut [0; 8]).unwrap();
+        });
+        assert!(!told.is_ok_and(|bytes| bytes != sum));
+        settle(told.map(|_| ()))
     }
 
     pub(crate) fn unshare(&mut self, range: IpaRange) -> Outcome {
