@@ -178,7 +178,8 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
 
     fn fold(&mut self, range: IpaRange) -> Outcome {
         let policy = self.dice.pick(&[FoldPolicy::Blocks, FoldPolicy::BlocksAndVoid]);
-        settle(self.realm.fold(&mut self.pool, range, policy).map(|_| ()))
+        let folded = self.realm.fold(&mut self.pool, range, policy);
+        settle(folded.map(|_| ()).map_err(|stopped| stopped.error))
     }
 
     /// Shares memory in which every page says where it is to be.

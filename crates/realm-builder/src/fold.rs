@@ -1,5 +1,7 @@
 //! Fewer and more tables: folding into blocks, and splitting blocks.
 
+use core::fmt;
+
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
@@ -41,6 +43,24 @@ impl Folded {
     }
 }
 
+/// Folding that stopped early. Repeating it goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoldStopped {
+    /// Why.
+    pub error: BuildError,
+    /// What it came to before. The granules of these tables are in the pool, delegated.
+    pub folded: Folded,
+}
+
+impl fmt::Display for FoldStopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "folding stopped after {} tables: {}", self.folded.granules(), self.error)
+    }
+}
+
+impl core::error::Error for FoldStopped {}
+
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Folds the tables that lie in a range of the protected half as a whole, the deepest first, and says what that gained. Their granules go to the pool, delegated.
     ///
@@ -50,7 +70,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] before any call; otherwise why it stopped. What was folded stays so. That the RMM finds a table's entries different is no error.
+    /// [`FoldStopped`], with what it came to: [`BuildError::Region`] and [`BuildError::Contended`] before any call;
+    /// otherwise why it stopped. What was folded stays so. That the RMM finds a table's entries different is no error.
     ///
     /// # Contexts
     ///
@@ -60,10 +81,11 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         range: IpaRange,
         policy: FoldPolicy,
-    ) -> Result<Folded, BuildError> {
-        self.check_protected(range, range.bytes())?;
-        let _held = self.hold(range, |_| Ok(()))?;
+    ) -> Result<Folded, FoldStopped> {
         let mut folded = Folded::default();
+        let stop = |error| FoldStopped { error, folded };
+        self.check_protected(range, range.bytes()).map_err(stop)?;
+        let _held = self.hold(range, |_| Ok(())).map_err(stop)?;
         for level in [Level::L3, Level::L2, Level::L1] {
             let table = level.table_bytes();
             let mut next = range.base().align_up(table);
@@ -78,7 +100,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 };
                 match what {
                     Some(Foldable::Void) if policy == FoldPolicy::Blocks => {}
-                    Some(what) => self.fold_trees(pool, level, ipa, what, &mut folded)?,
+                    Some(what) => self
+                        .fold_trees(pool, level, ipa, what, &mut folded)
+                        .map_err(|error| FoldStopped { error, folded })?,
                     None => {}
                 }
             }

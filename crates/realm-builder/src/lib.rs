@@ -216,7 +216,7 @@ pub use any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use convert::{ConvertStopped, Converted};
 pub use error::{BuildError, RegionProblem};
-pub use fold::{FoldPolicy, Folded};
+pub use fold::{FoldPolicy, FoldStopped, Folded};
 pub use image::{Image, ImageError, Segment};
 pub use measurement_log::MeasurementEvent;
 pub use planes::PlaneMapped;

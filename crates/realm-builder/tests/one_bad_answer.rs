@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
-    Active, BuildError, Progress, Realm, RealmConfig, RealmStorage, RecStart, RegionProblem, Served,
+    Active, BuildError, FoldPolicy, Progress, Realm, RealmConfig, RealmStorage, RecStart,
+    RegionProblem, Served,
 };
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
@@ -218,6 +219,28 @@ fn dismantling_stays_within_its_calls() {
             realm.tear_down([], &mut bench.pool, &mut |_| {});
         });
     }
+}
+
+#[test]
+fn folding_that_stops_says_what_it_came_to() {
+    // The second of three tables.
+    let rule = Rule::command(Command::RttFold, D).nth(1);
+    with_realm(rule, Fault::status(Status::ErrorInput), |bench| {
+        bench.map(0, 3 * BLOCK);
+        let realm = bench.realm.as_ref().unwrap();
+        for block in 0..3 {
+            let page = range(block * BLOCK, PAGE);
+            realm.make_tables(&mut bench.pool, page, Level::L3).unwrap();
+        }
+        let (tables, all) = (realm.tables(), range(0, 3 * BLOCK));
+        let stopped = realm.fold(&mut bench.pool, all, FoldPolicy::Blocks).unwrap_err();
+        assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
+        assert_eq!((stopped.folded.blocks, stopped.folded.granules()), (1, 1));
+        assert_eq!(realm.tables(), tables - 1);
+        let folded = realm.fold(&mut bench.pool, all, FoldPolicy::Blocks).unwrap();
+        assert_eq!((folded.blocks, realm.tables()), (2, tables - 3));
+        assert_eq!(bench.end(), None);
+    });
 }
 
 #[test]
