@@ -23,7 +23,80 @@
 //! 4. [`rec`]: a [`Rec`](rec::Rec) is entered and comes back with an [`Exit`](rec::Exit), from which you make the [`Answer`](rec::Answer) for the next entry; or let [`Rec::run`](rec::Rec::run)
 //!    loop with your [`Handler`](rec::Handler).
 //! 5. [`vgic`]: [`InterfaceState`](vgic::InterfaceState) holds the virtual CPU interface of a REC, with its interrupts, between runs.
+//!    [An example](#a-virtual-cpu-with-interrupts) is below.
 //! 6. [`abi`]: the words of the interface, whenever you need one; [`abi::command`] is the reference of all commands.
+//!
+//! # A virtual CPU with interrupts
+//!
+//! The part of a [`Handler`](rec::Handler) that every host has: it swaps the virtual CPU interface with the REC,
+//! and raises and lowers the interrupts that are the REC's own. What else of the CPU is whose is
+//! [a table](rec#the-cpu-across-an-entry).
+//!
+//! ```
+//! use realm_sdk::host::Platform;
+//! use realm_sdk::rec::{Handler, Rec, Timers};
+//! use realm_sdk::vgic::{InterfaceState, Intid, Saved, VirtualInterface};
+//!
+//! struct VirtualCpu<I> {
+//!     /// The registers of the CPU that this code runs on.
+//!     cpu: I,
+//!     /// Those of the REC.
+//!     state: InterfaceState,
+//! }
+//!
+//! impl<P: Platform, I: VirtualInterface> Handler<P> for VirtualCpu<I> {
+//!     fn before_entry(&mut self, _: &Rec) {
+//!         // Interrupts and preemption of the host are masked from here …
+//!         self.state.load(&mut self.cpu);
+//!     }
+//!
+//!     fn entry_cancelled(&mut self, _: &Rec) {
+//!         // Used or not: there may have been no entry.
+//!         let _ = self.state.save(&mut self.cpu);
+//!     }
+//!
+//!     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
+//!         let saved = self.state.save(&mut self.cpu);
+//!         // … to here.
+//!         if saved == Saved::Unused {
+//!             // `cpu` is not the CPU that made the call: a mistake of the host, to be reported.
+//!         }
+//!         let lines = [
+//!             (Intid::VIRTUAL_TIMER, timers.virtual_timer.is_raised()),
+//!             (Intid::PHYSICAL_TIMER, timers.physical_timer.is_raised()),
+//!             (Intid::PMU, pmu_overflow),
+//!         ];
+//!         for (intid, is_up) in lines {
+//!             // If no list register is free, the next exit tells of the line again.
+//!             let _ = self.state.list_registers_mut().set_level(intid, 0x80, is_up);
+//!         }
+//!     }
+//! }
+//! # use realm_sdk::rec::{Answer, Kick, Stopped};
+//! # use realm_sdk::builder::{Realm, RealmConfig, RealmStorage, RecStart};
+//! # use rmm_model::{Action, Model, Options, Script};
+//! # let model = Model::new(Options::new(realm_sdk::abi::Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = realm_sdk::sro::PoolStorage::<8>::new();
+//! # let mut pool = realm_sdk::sro::Pool::new(&mut places, memory.take_front(0x2000).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let rmm = realm_sdk::sro::open(model.host(), Default::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let mut storage = RealmStorage::<8, 8>::new();
+//! # let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
+//! # let start = RecStart { runnable: true, pc: realm_sdk::abi::Ipa::new(0), gprs: [0; 8] };
+//! # let object = realm.create_rec(&mut pool, &start)?;
+//! # let timer = Action::Timer { kind: rmm_model::TimerKind::Virtual, ctl: 5, cval: 1 };
+//! # model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(vec![timer, Action::psci_system_off()])));
+//! # let realm = realm.activate().map_err(|failed| failed.error)?;
+//! # let mut rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
+//! # let cpu = model.cpu(0);
+//! # let mut vcpu = VirtualCpu { state: InterfaceState::new(cpu.vtr()), cpu };
+//! # let stopped = rec.run(&rmm, Answer::resume(), &mut vcpu, &Kick::new()).map_err(|failed| failed.error)?;
+//! # assert!(matches!(stopped, Stopped::Left));
+//! # assert!(vcpu.state.list_registers().get(Intid::VIRTUAL_TIMER).is_some());
+//! # realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {});
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -88,6 +88,7 @@
 //! | BRBE: `BRBCR_EL1` | hidden from Realms | RMM; hidden from Realms | nothing |
 //! | AMU, SPE, TRBE, SME | hidden from Realms | hidden from Realms | nothing |
 //! | other EL1 and EL0 system registers, pointer authentication keys | RMM, both worlds' | the same | nothing |
+//! | other EL2 registers of the host | EL3 firmware | EL3 firmware | nothing |
 //! | X0 to X17 of the caller | results, or as the conduit says | the same | nothing |
 //!
 //! So in 2.0 the virtual CPU interface is all that a host must swap itself, and a host that does not lets

@@ -94,6 +94,9 @@ impl ListRegisters {
 
     /// Follows the line of a level interrupt, for example a timer's.
     ///
+    /// A line that is up makes an active interrupt pending as well. Should the line go down while the
+    /// Realm handles the interrupt, without an exit, the Realm takes it once more and finds no cause.
+    ///
     /// # Errors
     ///
     /// [`Full`] when the line is up and no list register is free.
