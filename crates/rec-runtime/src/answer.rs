@@ -6,6 +6,8 @@ use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 use rmi_host::RecName;
 use sro::ExitNumber;
 
+use crate::timer::InterruptLines;
+
 /// Which exit an answer belongs to: its number, and the REC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
@@ -22,15 +24,16 @@ pub struct Answer {
     pub(crate) exit: Option<ExitNumber>,
     pub(crate) flags: RecEnterFlags,
     pub(crate) gprs: [u64; RUN_GPRS],
-    /// Whether the registers are the reply to a host call, which the RMM may not be able to deliver.
-    pub(crate) is_reply: bool,
+    /// If the registers are the reply to a host call, which the RMM may not be able to deliver: the
+    /// lines at the exit that it answers.
+    pub(crate) reply: Option<InterruptLines>,
 }
 
 impl Answer {
     /// Nothing to say: for the first entry, and after exits that want no answer.
     pub const fn resume() -> Self {
         let flags = RecEnterFlags::empty();
-        Self { exit: None, flags, gprs: [0; RUN_GPRS], is_reply: false }
+        Self { exit: None, flags, gprs: [0; RUN_GPRS], reply: None }
     }
 
     /// The exit that it answers; `None` for [`Answer::resume`].
@@ -45,20 +48,24 @@ impl Answer {
     }
 
     pub(crate) const fn with_flags(ticket: Ticket, flags: RecEnterFlags) -> Self {
-        Self { exit: Some(ticket.exit), flags, gprs: [0; RUN_GPRS], is_reply: false }
+        Self { exit: Some(ticket.exit), flags, gprs: [0; RUN_GPRS], reply: None }
     }
 
     pub(crate) const fn with_value(ticket: Ticket, flags: RecEnterFlags, value: u64) -> Self {
         let mut gprs = [0; RUN_GPRS];
         let [x0, ..] = &mut gprs;
         *x0 = value;
-        Self { exit: Some(ticket.exit), flags, gprs, is_reply: false }
+        Self { exit: Some(ticket.exit), flags, gprs, reply: None }
     }
 
     /// The reply to a host call.
-    pub(crate) const fn reply(ticket: Ticket, gprs: [u64; RUN_GPRS]) -> Self {
+    pub(crate) const fn reply(
+        ticket: Ticket,
+        gprs: [u64; RUN_GPRS],
+        lines: InterruptLines,
+    ) -> Self {
         let flags = RecEnterFlags::empty();
-        Self { exit: Some(ticket.exit), flags, gprs, is_reply: true }
+        Self { exit: Some(ticket.exit), flags, gprs, reply: Some(lines) }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::{RecEnter, RecEnterFlags, RecExit};
+use rmi_abi::run::{RecEnter, RecEnterFlags};
 use rmi_host::{Channel, Failed, Platform, RecName, Undelegated};
 use sro::{Awaiting, RecObject};
 use zerocopy::FromZeros;
 
 use crate::answer::{Answer, Ticket};
 use crate::exit::{Exit, decode};
-use crate::timer::Timers;
+use crate::timer::{InterruptLines, Timers};
 
 pub use sro::EnterError;
 
@@ -29,24 +29,6 @@ pub struct Event {
     pub pmu_overflow: bool,
 }
 
-/// The lines of a REC's own interrupts, as an exit tells them.
-#[derive(Clone, Copy, Debug)]
-struct InterruptLines {
-    timers: Timers,
-    pmu_overflow: bool,
-}
-
-impl InterruptLines {
-    const fn new(record: &RecExit) -> Self {
-        Self { timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }
-    }
-
-    /// Whether the record tells nothing of them: TF-RMM leaves zeros where the REC did not run.
-    const fn is_untold(self) -> bool {
-        self.timers.is_zero() && !self.pmu_overflow
-    }
-}
-
 /// A REC together with its run page: a virtual CPU.
 ///
 /// Entering takes `&mut self`: a REC runs on one CPU at a time. It may move from one to another between runs.
@@ -58,8 +40,6 @@ pub struct Rec {
     geometry: Geometry,
     traps: RecEnterFlags,
     exits: u64,
-    /// At the last exit, if there was one.
-    lines: Option<InterruptLines>,
 }
 
 impl Rec {
@@ -68,7 +48,7 @@ impl Rec {
     /// What the REC waits for belongs to `object`: an exit that it has left behind still wants its
     /// answer, and only that one.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
-        Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0, lines: None }
+        Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0 }
     }
 
     /// The REC, to be destroyed, and its run page.
@@ -136,21 +116,20 @@ impl Rec {
         let mut enter = RecEnter::new_zeroed();
         enter.flags = (answer.flags | self.traps).bits();
         enter.gprs = answer.gprs;
-        let (rec, geometry, before) = (self.name(), self.geometry, self.lines);
+        let (rec, geometry) = (self.name(), self.geometry);
         let entered =
             self.object.enter(channel, &mut self.run, &enter, answer.exit, |record, exit| {
                 let ticket = Ticket { rec, exit };
                 let mut exit = decode(record, channel.dialect(), geometry, ticket);
                 let mut lines = InterruptLines::new(record);
-                if let (Exit::Fault(fault), true) = (&mut exit, answer.is_reply) {
+                if let (Exit::Fault(fault), Some(before)) = (&mut exit, answer.reply) {
                     // Perhaps the REC did not run, for want of the page that a reply goes to. The RMM
-                    // tells it by nothing, and ignores the registers if it waits for none.
-                    fault.reply = Some(answer.gprs);
-                    // A host that lowered a timer's line now would not be told of it again: the RMM
-                    // reports changes.
+                    // tells it by nothing, and ignores the registers if it waits for none. A host that
+                    // lowered a timer's line now would not be told of it again: the RMM tells changes.
                     if lines.is_untold() {
-                        lines = before.unwrap_or(lines);
+                        lines = before;
                     }
+                    fault.reply = Some((answer.gprs, lines));
                 }
                 let wants_answer = exit.wants_answer();
                 let InterruptLines { timers, pmu_overflow } = lines;
@@ -159,8 +138,6 @@ impl Rec {
         match entered {
             Ok(event) => {
                 self.exits += 1;
-                let Event { timers, pmu_overflow, .. } = event;
-                self.lines = Some(InterruptLines { timers, pmu_overflow });
                 Ok(event)
             }
             Err(error) => {

@@ -41,10 +41,28 @@ impl Timers {
             physical_timer: Timer { ctl: record.cntp_ctl, cval: record.cntp_cval },
         }
     }
+}
 
-    /// Whether all registers are zero, as they are where the RMM did not write them.
-    pub(crate) const fn is_zero(self) -> bool {
-        let Self { virtual_timer, physical_timer } = self;
-        virtual_timer.ctl | virtual_timer.cval | physical_timer.ctl | physical_timer.cval == 0
+/// The lines of a REC's own interrupts, as an exit tells them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InterruptLines {
+    pub(crate) timers: Timers,
+    pub(crate) pmu_overflow: bool,
+}
+
+impl InterruptLines {
+    pub(crate) const fn new(record: &RecExit) -> Self {
+        Self { timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }
+    }
+
+    /// Whether the record tells nothing of them: TF-RMM leaves zeros where the REC did not run.
+    pub(crate) const fn is_untold(self) -> bool {
+        let Timers { virtual_timer, physical_timer } = self.timers;
+        let told = virtual_timer.ctl
+            | virtual_timer.cval
+            | physical_timer.ctl
+            | physical_timer.cval
+            | self.pmu_overflow as u64;
+        told == 0
     }
 }

@@ -8,6 +8,7 @@ use rmi_abi::rtt::Level;
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 
 use crate::answer::{Answer, Ticket};
+use crate::timer::InterruptLines;
 
 /// A load from an unprotected IPA that the host emulates.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,8 +136,8 @@ pub struct Fault {
     pub(crate) level: Level,
     pub(crate) is_fetch: bool,
     pub(crate) rtt_tree: u64,
-    /// The reply to a host call with which the REC was entered.
-    pub(crate) reply: Option<[u64; RUN_GPRS]>,
+    /// The reply to a host call with which the REC was entered, and the lines to go with it.
+    pub(crate) reply: Option<([u64; RUN_GPRS], InterruptLines)>,
 }
 
 impl Fault {
@@ -173,7 +174,7 @@ impl Fault {
     /// The instruction is executed again; or the reply to a host call is written again.
     pub const fn retry(self) -> Answer {
         match self.reply {
-            Some(gprs) => Answer::reply(self.ticket, gprs),
+            Some((gprs, lines)) => Answer::reply(self.ticket, gprs, lines),
             None => Answer::plain(self.ticket),
         }
     }

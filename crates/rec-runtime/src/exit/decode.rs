@@ -13,6 +13,7 @@ use super::{
     Wait,
 };
 use crate::answer::Ticket;
+use crate::timer::InterruptLines;
 
 /// Decodes an exit record.
 pub(crate) fn decode(
@@ -39,6 +40,7 @@ pub(crate) fn decode(
             imm: record.imm,
             gprs: record.gprs,
             plane: record.plane,
+            lines: InterruptLines::new(record),
         }),
         ExitReason::SError => Exit::SError { esr: Esr(record.esr) },
         ExitReason::S2apChange => {

@@ -6,6 +6,7 @@ use rmi_abi::rhi::{HOST_CALL_IMMEDIATE, NOT_SUPPORTED, RhiFunction};
 use rmi_abi::run::RUN_GPRS;
 
 use crate::answer::{Answer, Ticket};
+use crate::timer::InterruptLines;
 
 /// A call from the Realm to its host (`RSI_HOST_CALL`).
 #[derive(PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub struct HostCall {
     pub(crate) imm: u16,
     pub(crate) gprs: [u64; RUN_GPRS],
     pub(crate) plane: u64,
+    pub(crate) lines: InterruptLines,
 }
 
 impl HostCall {
@@ -46,7 +48,7 @@ impl HostCall {
 
     /// The call returns these registers.
     pub const fn complete(self, gprs: [u64; RUN_GPRS]) -> Answer {
-        Answer::reply(self.ticket, gprs)
+        Answer::reply(self.ticket, gprs, self.lines)
     }
 
     /// The call returns "no such function" (all ones) in X0, and zeros in the other registers.
@@ -54,7 +56,7 @@ impl HostCall {
         let mut gprs = [0; RUN_GPRS];
         let [x0, ..] = &mut gprs;
         *x0 = NOT_SUPPORTED;
-        Answer::reply(self.ticket, gprs)
+        Answer::reply(self.ticket, gprs, self.lines)
     }
 }
 

@@ -1,11 +1,11 @@
 //! The timers of a Realm.
 
-use rec_runtime::{Answer, Exit, Timer};
+use rec_runtime::{Answer, Exit, Rec, Timer};
 use rmi_abi::IpaRange;
 use rmi_abi::rtt::Ripas;
 use rmm_model::TimerKind;
 
-use crate::bench::{Action, DIALECTS, RAM, on};
+use crate::bench::{Action, DIALECTS, RAM, on, script};
 
 const ENABLE: u64 = 1;
 const IMASK: u64 = 2;
@@ -64,7 +64,9 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
             let ram = Action::ipa_state_set(page.base(), page.top(), Ripas::Ram, 0);
             let (kind, ctl) = (TimerKind::Virtual, ENABLE | ISTATUS);
             let timer = Action::Timer { kind, ctl, cval: 1000 };
-            bench.script(vec![ram, timer, Action::host_call(RAM)], |bench, realm, rec| {
+            let program = script(vec![ram, timer, Action::host_call(RAM)]);
+            bench.realm(vec![program], |bench, realm, recs| {
+                let [rec] = &mut recs[..] else { panic!() };
                 let exit = bench.enter(rec, Answer::resume());
                 let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
                 realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();
@@ -76,7 +78,11 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
                 let _ = realm.reclaim(bench.pool, page, &mut |_| {}).unwrap();
                 let mut answer = call.complete([0; 31]);
-                for _ in 0..2 {
+                for _ in 0..3 {
+                    // What the lines were goes with the answer, whatever becomes of the `Rec`.
+                    let (object, run) = recs.pop().unwrap().into_parts();
+                    recs.push(Rec::new(object, run, realm.geometry()));
+                    let [rec] = &mut recs[..] else { panic!() };
                     let event = bench.event(rec, answer);
                     let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
                     assert_eq!(event.timers, raised);
