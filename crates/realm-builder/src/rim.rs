@@ -61,6 +61,7 @@
 mod error;
 mod hash;
 
+use rmi_abi::address::RangeError;
 use rmi_abi::dialect::InitialMeasurement;
 use rmi_abi::flags::DataFlags;
 use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor, RipasDescriptor};
@@ -179,9 +180,8 @@ impl Rim {
         content: &[u8],
         log: &mut dyn FnMut(&MeasurementEvent),
     ) -> Result<(), RimError> {
-        let chunks = content.chunks(GRANULE);
-        let range = IpaRange::with_size(ipa, (chunks.len() as u64).saturating_mul(GRANULE as u64))?;
-        for (ipa, chunk) in granules(range).zip(chunks) {
+        let range = granules_of(ipa, content)?;
+        for (ipa, chunk) in granules(range).zip(content.chunks(GRANULE)) {
             let content = Some(hash_granule(self.digest.algorithm(), chunk)?);
             self.add(&MeasurementEvent::Data { ipa, content }, log)?;
         }
@@ -276,13 +276,20 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// [`RimError::Range`] when a region is not aligned to granules, or leaves the address space.
+    /// [`RimError::Range`] when a region is not aligned to granules, or leaves the address space; all of them are
+    /// looked at first.
     pub fn add_regions(
         &mut self,
         regions: &mut [Region<'_>],
         geometry: Geometry,
         log: &mut dyn FnMut(&MeasurementEvent),
     ) -> Result<(), RimError> {
+        for region in &*regions {
+            IpaRange::with_size(region.ipa, region.bytes())?;
+            if let Content::Measured(content) = region.content {
+                granules_of(region.ipa, content)?;
+            }
+        }
         regions.sort_unstable_by_key(|region| region.ipa);
         merge(regions);
         for region in regions {
@@ -417,6 +424,12 @@ impl Rim {
 /// The addresses of the granules of a range.
 fn granules(range: IpaRange) -> impl Iterator<Item = Ipa> {
     (range.base().raw()..range.top().raw()).step_by(GRANULE).map(Ipa::new)
+}
+
+/// The granules that content fills.
+fn granules_of(ipa: Ipa, content: &[u8]) -> Result<IpaRange, RangeError> {
+    let granules = content.len().div_ceil(GRANULE) as u64;
+    IpaRange::with_size(ipa, granules.saturating_mul(GRANULE as u64))
 }
 
 /// Whether `range` is one or more whole entries of `level`.

@@ -349,11 +349,19 @@ fn regions_that_are_not_aligned_are_not_measured() {
         [Content::Unspecified, Content::Measured(&[1; 0x1000]), Content::Unmeasured(&[1; 0x1000])]
     {
         let page = memory.take_front(0x1000).unwrap();
-        let mut regions = [Region::new(Ipa::new(0x8000_0800), page, content)];
+        let first = memory.take_front(0x1000).unwrap();
+        let mut regions = [
+            Region::new(Ipa::new(0x8000_0800), page, content),
+            Region::new(Ipa::new(0x4000_0000), first, Content::Measured(&[1; 0x1000])),
+        ];
         let mut rim = Rim::new(&params, Dialect::TfRmm2026_07, &mut |_| {}).unwrap();
-        let refused = rim.add_regions(&mut regions, params.geometry, &mut |_| {});
+        let (before, mut events) = (rim, 0);
+        let refused = rim.add_regions(&mut regions, params.geometry, &mut |_| events += 1);
         assert!(matches!(refused, Err(RimError::Range(_))), "{refused:?}");
-        let [region] = regions;
-        let _ = region.into_memory().into_raw();
+        // Nor is the region before it.
+        assert_eq!((rim, events), (before, 0));
+        for region in regions {
+            let _ = region.into_memory().into_raw();
+        }
     }
 }
