@@ -25,6 +25,9 @@ use crate::{Heap, Life, MIB, PAGE};
 const CODE: u64 = 0x8000_0000;
 const DATA: u64 = CODE + 4 * MIB;
 const FREE: u64 = CODE + 6 * MIB;
+/// RAM that has no memory when the Realm starts.
+const UNBACKED: u64 = CODE + 16 * MIB;
+const UNBACKED_BYTES: u64 = 4 * MIB + 3 * PAGE;
 /// A write of X5, eight bytes, that found nothing mapped: a data abort with a valid syndrome at level 3.
 const STORE: u64 = 0x93c5_0047;
 const SYSTEM_OFF: u64 = 0x8400_0008;
@@ -58,6 +61,7 @@ impl Life for Whole<'_> {
         let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
         let data = [7; 0x2801];
         let mut regions = [
+            Region::without_memory(Ipa::new(UNBACKED), UNBACKED_BYTES),
             Region::new(Ipa::new(FREE), heap.take(4 * MIB, 2 * MIB).unwrap(), Content::Unspecified),
             Region::new(
                 Ipa::new(DATA),
@@ -71,7 +75,7 @@ impl Life for Whole<'_> {
             ),
         ];
         let at = regions.each_ref().map(|region| region.range().base());
-        assert_eq!(at, [FREE, DATA, CODE].map(Ipa::new));
+        assert_eq!(at, [UNBACKED, FREE, DATA, CODE].map(Ipa::new));
         // In parts, which makes no difference to what is measured.
         while realm.populate_some(pool, &mut regions, 2 * MIB, &mut |_| {}).unwrap() > 0 {}
         let start = RecStart { runnable: true, pc: Ipa::new(CODE), gprs: [1, 2, 3, 4, 5, 6, 7, 8] };
@@ -87,6 +91,8 @@ impl Life for Whole<'_> {
         rim.add_measured(Ipa::new(CODE), &kernel, ignore).unwrap();
         rim.add_unmeasured(range(DATA, 3 * PAGE), ignore).unwrap();
         rim.add_ripas(range(FREE, 4 * MIB), Level::L2, ignore).unwrap();
+        rim.add_ripas(range(UNBACKED, 4 * MIB), Level::L2, ignore).unwrap();
+        rim.add_ripas(range(UNBACKED + 4 * MIB, 3 * PAGE), Level::L3, ignore).unwrap();
         for (index, runnable) in [(0, true), (1, false)] {
             let mpidr = Mpidr::from_index(index);
             let rec = RecParams { runnable, mpidr, pc: CODE, gprs: start.gprs };
@@ -100,6 +106,8 @@ impl Life for Whole<'_> {
         bench.gives_memory_back();
         bench.shares();
         bench.is_moved();
+        bench.touches_ram_without_memory();
+        bench.shares_what_it_never_touched();
         bench.permits();
         bench.turns_itself_off();
         assert_eq!(realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap()), None);
@@ -128,7 +136,11 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
 
     /// The Realm writes to an address where nothing is mapped.
     fn store(&mut self, ipa: u64) -> RecExit {
-        let line = format!("guest sync esr={STORE:x} far={:x} hpfar={:x}", ipa & 0xfff, ipa >> 8);
+        let line = format!(
+            "guest sync esr={STORE:x} far={:x} hpfar={:x}",
+            ipa & 0xfff,
+            (ipa & !0xfff) >> 8
+        );
         self.both.say(&line);
         let (reason, exit) = self.enter();
         assert_eq!(reason, ExitReason::Sync);
@@ -279,6 +291,71 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         for block in [FREE, FREE + 2 * MIB] {
             assert_eq!(self.realm.memory_at(Ipa::new(block)), Some(range(block, 2 * MIB)));
         }
+    }
+
+    /// RAM without memory faults in, in a block and at the end; what is taken from it then is DESTROYED.
+    fn touches_ram_without_memory(&mut self) {
+        let window = range(UNBACKED, UNBACKED_BYTES);
+        for (touched, bytes, alignment) in
+            [(UNBACKED + MIB, 2 * MIB, 2 * MIB), (UNBACKED + UNBACKED_BYTES - 8, 3 * PAGE, PAGE)]
+        {
+            let exit = self.store(touched);
+            let at = fault_page(exit.hpfar);
+            let heap = RefCell::new(&mut *self.heap);
+            let served = self.realm.serve_fault(
+                self.pool,
+                at,
+                window,
+                &mut |hole| heap.borrow_mut().take(hole.bytes(), alignment),
+                &mut |memory| heap.borrow_mut().insert(memory).unwrap(),
+            );
+            let Served::Mapped(mapped) = served.unwrap() else {
+                unreachable!("nothing was mapped")
+            };
+            assert!(mapped.contains(at));
+            assert_eq!(mapped.bytes(), bytes);
+        }
+        let (taken, mut back) = (range(UNBACKED + MIB, PAGE), Vec::new());
+        let done = self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
+        assert_eq!((done, self.home(back)), (realm_builder::Reclaimed::Whole, PAGE));
+        for _ in 0..2 {
+            let at = fault_page(self.store(UNBACKED + MIB).hpfar);
+            let supply = &mut |_: IpaRange| unreachable!("no memory is of use");
+            let served = self.realm.serve_fault(self.pool, at, window, supply, &mut |_| {});
+            assert_eq!(served, Ok(Served::Destroyed(taken)));
+        }
+    }
+
+    /// A buffer that the Realm shares before it has touched it: the host gives memory, and reaches it.
+    fn shares_what_it_never_touched(&mut self) {
+        let (realm, access) = (self.realm, SharedAccess::MEMORY);
+        let buffer = range(UNBACKED + 2 * MIB + 5 * PAGE, 8 * PAGE);
+        self.changes(buffer, Ripas::Empty);
+        let mut asked = 0;
+        for (given, without) in [(3, 5), (8, 0)] {
+            let heap = RefCell::new(&mut *self.heap);
+            let supply = &mut |_: IpaRange| {
+                asked += 1;
+                (asked <= given).then(|| heap.borrow_mut().take(PAGE, PAGE)).flatten()
+            };
+            let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+            let converted =
+                realm.convert_to_shared(self.pool, buffer, access, supply, home).unwrap();
+            assert_eq!(converted.without_memory, without * PAGE);
+            assert_eq!(converted.bytes, buffer.bytes() - without * PAGE);
+            asked = 3;
+        }
+        let half = realm.geometry().unprotected_base().raw();
+        let at = Ipa::new(half + buffer.base().raw() + PAGE - 3);
+        realm.write_shared(at, b"letter").unwrap();
+        let mut read = [0; 6];
+        realm.read_shared(at, &mut read).unwrap();
+        assert_eq!(&read, b"letter");
+        self.changes(buffer, Ripas::Ram);
+        let mut back = Vec::new();
+        let home = &mut |memory| back.push(memory);
+        let converted = realm.convert_to_private(self.pool, buffer, home).unwrap();
+        assert_eq!((converted.bytes, back.len()), (buffer.bytes(), 0));
     }
 
     /// The Realm gives its planes other permissions, in one tree after the other. What a plane is shown has them, too.
