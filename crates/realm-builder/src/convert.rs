@@ -154,6 +154,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut shared = self.hold(aliases, |_| Ok(())).map_err(stop)?;
         let runs = self.count_runs(range).map_err(stop)?;
         shared.reserve_shared(runs).map_err(stop)?;
+        self.settle_range(&private, pool, range);
         for end in [range.base(), range.top()] {
             self.split_at(&mut private, pool, end).map_err(stop)?;
         }

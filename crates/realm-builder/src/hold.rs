@@ -90,6 +90,11 @@ impl<K: RawMutex> Held<'_, '_, K> {
         self.shadow.lock().join_shared(ipa, self.claim);
     }
 
+    /// Whether somebody else has claimed a part of a range.
+    pub(crate) fn others_are_in(&self, shadow: &Shadow<'_>, range: &IpaRange) -> bool {
+        shadow.claims.is_others(range, self.claim)
+    }
+
     /// A place that has just become free was reserved.
     pub(crate) const fn keep_shared(&mut self) {
         self.reserved_shared += 1;

@@ -8,7 +8,7 @@ use crate::realm::Realm;
 use crate::shadow::tag;
 
 /// Address bits of an entry as RMI_RTT_READ_ENTRY returns it, below those that depend on its format.
-const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+pub(crate) const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Finds out about the entry of a page that is held: with one RMI_RTT_READ_ENTRY if an answer of the RMM

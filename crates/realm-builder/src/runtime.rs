@@ -300,6 +300,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
+        self.settle_range(held, pool, range);
         self.split_at(held, pool, range.base())?;
         self.split_at(held, pool, range.top())?;
         self.hide_everywhere(range)?;

@@ -9,6 +9,7 @@ use sro::Pool;
 use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
 use crate::plan;
+use crate::read_entry::ADDRESS;
 use crate::realm::Realm;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
@@ -80,7 +81,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             |(level, ipa): &(Level, Ipa)| !self.shadow.lock().has_table_in(tree, *level, *ipa);
         if tree.is_none() {
             for (level, ipa) in tables.clone() {
-                self.settle(pool, level, ipa);
+                self.settle(held, pool, (level, ipa));
             }
         }
         let count = tables.clone().filter(missing).count();
@@ -96,19 +97,62 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Ok(())
     }
 
-    /// Finds out about a table whose creation (or whose folding) had an unclear end: asks the RMM whether it is there. If not, and nothing was put into it, it is missing.
-    fn settle(&self, pool: &mut Pool<'_>, level: Level, ipa: Ipa) {
+    /// Settles the tables that a range which is held lies in, from the top down, before anything is taken out of
+    /// them.
+    pub(crate) fn settle_range(
+        &self,
+        held: &Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+    ) {
+        for level in [Level::L1, Level::L2, Level::L3] {
+            let mut next = Some(range.base());
+            while let Some(from) = next.filter(|from| *from < range.top()) {
+                let at = self.next_table(level, from, range.top());
+                if at < range.top() {
+                    self.settle(held, pool, (level, self.geometry.table_base(at, level)));
+                }
+                next = at.align_down(level.table_bytes()).checked_add(level.table_bytes());
+            }
+        }
+    }
+
+    /// Finds out about a table whose creation (or whose folding) had an unclear end: asks the RMM whether it is
+    /// there. If not, it is missing if nothing was put into it, and one block if it would map just that. While
+    /// somebody else works in it, it is left alone.
+    fn settle(
+        &self,
+        held: &Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        (level, ipa): (Level, Ipa),
+    ) {
         let unsure = {
             let shadow = self.shadow.lock();
             shadow.has_table(level, ipa) && !shadow.table_is_sure(None, level, ipa)
         };
         let Some(parent) = level.parent().filter(|_| unsure) else { return };
         let Ok(entry) = self.rmm.rtt_read_entry(&self.rd, ipa, parent) else { return };
+        let Ok(whole) = IpaRange::with_size(ipa, level.table_bytes()) else { return };
         let mut shadow = self.shadow.lock();
         if entry.level == Some(parent) && entry.state == RttEntryState::Table {
             shadow.trust_table(None, level, ipa);
-        } else if let Some(granule) = shadow.prune(None, level, ipa) {
-            drop(shadow);
+            return;
+        }
+        if held.others_are_in(&shadow, &whole) {
+            return;
+        }
+        let is_block = entry.level == Some(parent)
+            && entry.state == RttEntryState::Data
+            && shadow
+                .walk(ipa, level)
+                .and_then(|first| shadow.memory(first))
+                .is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
+        let granule = match is_block {
+            true => shadow.fold(level, ipa),
+            false => shadow.prune(None, level, ipa),
+        };
+        drop(shadow);
+        if let Some(granule) = granule {
             let reason = QuarantineReason::Unclear { command: Command::RttCreate };
             pool.recover(self.rmm, granule.into_released(), reason);
         }

@@ -3,7 +3,7 @@
 
 use realm_builder::{
     Active, BuildError, FoldPolicy, Progress, Realm, RealmConfig, RealmStorage, RecStart,
-    RegionProblem, Served,
+    Reclaimed, RegionProblem, Served,
 };
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
@@ -155,6 +155,49 @@ fn an_unclear_table_is_asked_about() {
             realm.map(pool, Ipa::new(0), page).map_err(|failed| failed.error).unwrap();
             assert_eq!(realm.memory_bytes(), PAGE, "table made the first time: {exists}");
         });
+    }
+}
+
+/// A block of which it is unclear whether it was split, or whether pages have become one, is asked about before
+/// a part of it is taken back.
+#[test]
+fn an_unclear_block_is_asked_about() {
+    let cases = [
+        (Command::RttCreate, 2, Fault::Instead([0xff; 8])),
+        (Command::RttCreate, 2, Fault::Afterwards([0xff; 8])),
+        (Command::RttFold, 0, Fault::Instead([0xff; 8])),
+        (Command::RttFold, 0, Fault::Afterwards([0xff; 8])),
+    ];
+    for (command, nth, unclear) in cases {
+        for shared in [false, true] {
+            let rule = Rule::command(command, D).nth(nth);
+            with_realm(rule, unclear, |bench| {
+                bench.map(0, BLOCK);
+                let Bench { realm, pool, home, .. } = bench;
+                let realm = realm.as_ref().unwrap();
+                if command == Command::RttFold {
+                    realm.make_tables(pool, range(0, PAGE), Level::L3).unwrap();
+                    realm.fold(pool, range(0, BLOCK), FoldPolicy::Blocks).unwrap_err();
+                } else {
+                    let middle = range(BLOCK / 2, PAGE);
+                    let failed = realm.reclaim(pool, middle, &mut |_| {}).unwrap_err();
+                    assert!(matches!(failed, BuildError::Call(_)), "{failed}");
+                }
+                let (page, keep) = (range(0, PAGE), &mut |host: Undelegated| *home += host.bytes());
+                if shared {
+                    let access = SharedAccess::MEMORY;
+                    let converted =
+                        realm.convert_to_shared(pool, page, access, &mut |_| None, keep).unwrap();
+                    assert_eq!((converted.bytes, realm.shared_bytes()), (PAGE, PAGE));
+                } else {
+                    assert_eq!(realm.reclaim(pool, page, keep), Ok(Reclaimed::Whole));
+                    assert_eq!(*home, PAGE);
+                }
+                assert_eq!(realm.memory_bytes(), BLOCK - PAGE, "{command}: {unclear:?}");
+                assert_eq!(realm.memory_at(Ipa::new(PAGE)), Some(range(PAGE, PAGE)));
+                assert_eq!(bench.end(), None);
+            });
+        }
     }
 }
 
