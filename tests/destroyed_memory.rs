@@ -3,9 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_sdk::abi::rtt::{Level, Ripas, RttEntryState};
-use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange};
+use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Status};
 use realm_sdk::builder::{
-    Active, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
+    Active, BuildError, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
 };
 use realm_sdk::host::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
@@ -165,6 +165,38 @@ fn what_the_realm_makes_ram_again_is_served_at_no_extra_cost() {
             assert_eq!(bench.serve(fault.page().raw()), (mapped, 4));
             let event = bench.rec.enter(rmm, fault.retry()).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+        });
+    }
+}
+
+#[test]
+fn a_change_to_ram_stops_at_what_was_taken_away() {
+    // Without RSI_CHANGE_DESTROYED.
+    let ask =
+        |first| Action::ipa_state_set(Ipa::new(first * PAGE), Ipa::new(3 * PAGE), Ripas::Ram, 0);
+    let script = vec![ask(0), ask(1), ask(1), Action::psci_system_off()];
+    for dialect in DIALECTS {
+        with_realm(dialect, script.clone(), never(), |bench| {
+            bench.map(0, 8 * PAGE);
+            bench.reclaim(range(PAGE, PAGE));
+            let rmm = bench.realm.rmm();
+            let mut answer = Answer::resume();
+            for (asked, rejects) in [(0, false), (1, false), (1, true)] {
+                let event = bench.rec.enter(rmm, answer).unwrap();
+                let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
+                assert_eq!(change.range(), range(asked * PAGE, (3 - asked) * PAGE));
+                let (range, rec) = (change.range(), change.rec());
+                let changed =
+                    bench.realm.set_ripas_to(&mut bench.pool, rec, range, Ripas::Ram, u32::MAX);
+                let stopped = changed.unwrap_err();
+                assert_eq!(stopped.reached, Ipa::new(PAGE));
+                let BuildError::Call(error) = stopped.error else { panic!("{stopped}") };
+                assert_eq!(error.status(), Some(Status::ErrorRtt));
+                answer = if rejects { change.reject().unwrap() } else { change.accept() };
+            }
+            let event = bench.rec.enter(rmm, answer).unwrap();
+            assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
+            assert_eq!(bench.ripas(PAGE), (RttEntryState::Void, Ripas::Destroyed));
         });
     }
 }

@@ -77,8 +77,8 @@ pub(crate) enum Outcome {
     Taken,
 }
 
-fn settle(result: Result<(), BuildError>) -> Outcome {
-    match result {
+fn settle(result: Result<(), impl Into<BuildError>>) -> Outcome {
+    match result.map_err(Into::into) {
         Ok(()) => Outcome::Done,
         Err(BuildError::Contended { .. }) => Outcome::Contended,
         Err(BuildError::Region {
@@ -179,7 +179,7 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
     fn fold(&mut self, range: IpaRange) -> Outcome {
         let policy = self.dice.pick(&[FoldPolicy::Blocks, FoldPolicy::BlocksAndVoid]);
         let folded = self.realm.fold(&mut self.pool, range, policy);
-        settle(folded.map(|_| ()).map_err(|stopped| stopped.error))
+        settle(folded.map(|_| ()))
     }
 
     /// Shares memory in which every page says where it is to be.

@@ -3,7 +3,7 @@
 
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    Active, BuildError, ConvertStopped, Converted, NotShared, Reclaimed, Served,
+    Active, BuildError, ConvertStopped, Converted, NotShared, Reclaimed, Served, Stopped,
 };
 use realm_sdk::host::Undelegated;
 use realm_sdk::host::command::SharedAccess;
@@ -41,7 +41,7 @@ fn footprint_reclaim(
     pool: &mut Pool<'_>,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
-) -> Result<Reclaimed, BuildError> {
+) -> Result<Reclaimed, Stopped> {
     realm.reclaim(pool, range, home)
 }
 
@@ -61,7 +61,7 @@ fn footprint_unshare(
     pool: &mut Pool<'_>,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
-) -> Result<(), BuildError> {
+) -> Result<(), Stopped> {
     realm.unshare(pool, range, home)
 }
 

@@ -16,6 +16,7 @@ use crate::realm::{Alive, Realm};
 use crate::runtime::Reclaimed;
 use crate::shadow::Shadow;
 use crate::share::NotShared;
+use crate::stopped::Stopped;
 use crate::storage::SharedPiece;
 
 /// What a conversion came to. Together the two are the range.
@@ -97,7 +98,7 @@ impl Course {
 }
 
 /// Collects the front of memory that comes back; what does not follow goes to `home`.
-fn collect<'f>(
+pub(crate) fn collect<'f>(
     front: &'f mut Undelegated,
     base: Pa,
     home: &'f mut dyn FnMut(Undelegated),
@@ -155,9 +156,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let runs = self.count_runs(range).map_err(stop)?;
         shared.reserve_shared(runs).map_err(stop)?;
         self.settle_range(&private, pool, range);
-        for end in [range.base(), range.top()] {
-            self.split_at(&mut private, pool, end).map_err(stop)?;
-        }
+        self.split_ends(&mut private, pool, range).map_err(stop)?;
         let mut left = range;
         while let Some((ipas, pas)) = self.first_run(left) {
             left = after(ipas, range);
@@ -243,11 +242,11 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
         let bytes = memory.bytes();
         let result = self.share_held(shared, pool, alias.base(), memory, access);
-        let Err(NotShared { error, host }) = result else {
+        let Err(NotShared { error, reached, host }) = result else {
             course.go_on(bytes, 0);
             return Ok(());
         };
-        course.go_on(bytes.saturating_sub(host.bytes()), 0);
+        course.go_on(reached.checked_offset_from(alias.base()).unwrap_or(0), 0);
         if !host.is_empty() {
             home(host);
         }
@@ -287,9 +286,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.count_runs(range).map_err(stop)?;
         let cuts = self.shadow.lock().shared_cuts(&aliases);
         shared.reserve_shared(cuts).map_err(stop)?;
-        for end in [aliases.base(), aliases.top()] {
-            self.split_shared(&mut shared, pool, end).map_err(stop)?;
-        }
+        self.split_shared_ends(&mut shared, pool, aliases).map_err(stop)?;
         let at = |alias: Ipa| {
             let offset = alias.checked_offset_from(aliases.base()).unwrap_or(0);
             range.base().checked_add(offset).unwrap_or(range.top())
@@ -417,21 +414,26 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), Stopped> {
         match self.reclaim(pool, range, home)? {
             Reclaimed::Whole => Ok(()),
-            Reclaimed::Contended(range) => Err(BuildError::Contended { range }),
+            Reclaimed::Contended(part) => {
+                Err(Stopped { error: BuildError::Contended { range: part }, reached: range.base() })
+            }
         }
     }
 
-    /// Empties a part of the machine's memory of this Realm, as before that memory is taken out: reclaims every block that lies in it, or reaches into it, takes back what is shared of it, and sends all that to
-    /// `home`.
+    /// Empties a part of the machine's memory of this Realm, as before that memory is taken out: reclaims every block
+    /// that lies in it, or reaches into it, takes back what is shared of it, and sends all that to `home`. What it
+    /// takes to cut shared memory at the ends is looked for before any memory moves.
     ///
     /// The Realm's tables and descriptors are not moved: no command does that.
     ///
     /// # Errors
     ///
-    /// As [`Realm::reclaim`] and [`Realm::unshare`].
+    /// As [`Realm::reclaim`] and [`Realm::unshare`]; where another thread works on a part for longer than
+    /// [`Patience`](rmi_host::Patience) allows, [`BuildError::Contended`]. Below [`Stopped::reached`] nothing of the
+    /// memory is mapped or shared any more, except what others have brought there since. The call can be repeated.
     ///
     /// # Contexts
     ///
@@ -441,7 +443,31 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         memory: PaRange,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), Stopped> {
+        let granule = self.rmm.granule_size().bytes();
+        let end = memory.top().align_up(granule).unwrap_or(memory.top());
+        let memory = PaRange::new(memory.base().align_down(granule), end).unwrap_or(memory);
+        let part = |piece: &SharedPiece| {
+            let part = piece.memory().intersection(&memory).filter(|part| !part.is_empty())?;
+            let offset = part.base().checked_offset_from(piece.memory().base())?;
+            let base = piece.range().base().checked_add(offset)?;
+            IpaRange::with_size(base, part.bytes()).ok()
+        };
+        let mut from = Ipa::new(0);
+        let is_cut = |from: Ipa| {
+            move |piece: &SharedPiece| match part(piece) {
+                Some(part) if part != piece.range() && part.base() >= from => {
+                    ControlFlow::Break(part)
+                }
+                _ => ControlFlow::Continue(()),
+            }
+        };
+        while let Some(part) = self.each_shared(is_cut(from)) {
+            from = part.top();
+            self.hold_to_unshare(part)
+                .and_then(|mut held| self.split_shared_ends(&mut held, pool, part))
+                .map_err(|error| Stopped { error, reached: Ipa::new(0) })?;
+        }
         let top = self.geometry.unprotected_base();
         let mut from = Ipa::new(0);
         let is_meant = |shadow: &mut Shadow<'_>, at| match shadow.memory(at) {
@@ -453,12 +479,6 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             from = at.top();
             self.reclaim_or_wait(pool, at.range(), home)?;
         }
-        let part = |piece: &SharedPiece| {
-            let part = piece.memory().intersection(&memory).filter(|part| !part.is_empty())?;
-            let offset = part.base().checked_offset_from(piece.memory().base())?;
-            let base = piece.range().base().checked_add(offset)?;
-            IpaRange::with_size(base, part.bytes()).ok()
-        };
         let is_meant = |piece: &SharedPiece| match part(piece) {
             Some(part) => ControlFlow::Break(part),
             None => ControlFlow::Continue(()),

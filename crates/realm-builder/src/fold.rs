@@ -49,20 +49,26 @@ impl Folded {
 pub struct FoldStopped {
     /// Why.
     pub error: BuildError,
+    /// How far it came: the base of what the table covers at which it stopped. Of the tables that lie below as a
+    /// whole, none is left that the RMM would fold. A table is folded after those in it, so that to fold the tables
+    /// around this address, too, the same range is to be repeated.
+    pub reached: Ipa,
     /// What it came to before. The granules of these tables are in the pool, delegated.
     pub folded: Folded,
 }
 
 impl fmt::Display for FoldStopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "folding stopped after {} tables: {}", self.folded.granules(), self.error)
+        let Self { error, reached, folded } = self;
+        write!(f, "folding stopped at IPA {reached} after {} tables: {error}", folded.granules())
     }
 }
 
 impl core::error::Error for FoldStopped {}
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Folds the tables that lie in a range of the protected half as a whole, the deepest first, and says what that gained. Their granules go to the pool, delegated.
+    /// Folds the tables that lie in a range of the protected half as a whole, each after those in it and otherwise in
+    /// the order of their addresses, and says what that gained. Their granules go to the pool, delegated.
     ///
     /// Tables of auxiliary trees are folded before those of the primary one, and what they show is hidden: planes fault once, and get a block.
     ///
@@ -83,31 +89,39 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         policy: FoldPolicy,
     ) -> Result<Folded, FoldStopped> {
         let mut folded = Folded::default();
-        let stop = |error| FoldStopped { error, folded };
+        let stop = |error| FoldStopped { error, reached: range.base(), folded };
         self.check_protected(range, range.bytes()).map_err(stop)?;
         let _held = self.hold(range, |_| Ok(())).map_err(stop)?;
-        for level in [Level::L3, Level::L2, Level::L1] {
-            let table = level.table_bytes();
-            let mut next = range.base().align_up(table);
-            while let Some(ipa) = next {
-                let Some(top) = ipa.checked_add(table).filter(|top| *top <= range.top()) else {
-                    break;
-                };
-                next = Some(self.next_table(level, top, range.top()));
-                let what = {
-                    let shadow = self.shadow.lock();
-                    shadow.has_table(level, ipa).then(|| shadow.foldable(level, ipa)).flatten()
-                };
-                match what {
-                    Some(Foldable::Void) if policy == FoldPolicy::Blocks => {}
-                    Some(what) => self
-                        .fold_trees(pool, level, ipa, what, &mut folded)
-                        .map_err(|error| FoldStopped { error, folded })?,
-                    None => {}
-                }
+        let mut next = [Level::L3, Level::L2, Level::L1]
+            .map(|level| (level, self.next_whole_table(level, range.base(), range.top())));
+        // In the order of their ends: what is behind is done at every level. At one end, the deepest first.
+        while let Some((place, level, table)) = next
+            .iter_mut()
+            .filter_map(|(level, table)| table.map(|range| (table, *level, range)))
+            .min_by_key(|(_, _, table)| table.top())
+        {
+            *place = self.next_whole_table(level, table.top(), range.top());
+            let ipa = table.base();
+            let what = {
+                let shadow = self.shadow.lock();
+                shadow.has_table(level, ipa).then(|| shadow.foldable(level, ipa)).flatten()
+            };
+            match what {
+                Some(Foldable::Void) if policy == FoldPolicy::Blocks => {}
+                Some(what) => self
+                    .fold_trees(pool, level, ipa, what, &mut folded)
+                    .map_err(|error| FoldStopped { error, reached: ipa, folded })?,
+                None => {}
             }
         }
         Ok(folded)
+    }
+
+    /// What the next table of a level covers, from an address on, that may exist and ends below `top`.
+    fn next_whole_table(&self, level: Level, from: Ipa, top: Ipa) -> Option<IpaRange> {
+        let bytes = level.table_bytes();
+        let base = self.next_table(level, from.align_up(bytes)?, top);
+        IpaRange::with_size(base, bytes).ok().filter(|table| table.top() <= top)
     }
 
     /// Folds a table in all trees, the primary one last, as long as the RMM does it.

@@ -12,6 +12,12 @@ use crate::plan;
 use crate::realm::{Active, Realm};
 
 /// A RIPAS change that stopped early.
+///
+/// A change to RAM for which the Realm did not set RSI_CHANGE_DESTROYED stops at the first entry of which the RIPAS is
+/// DESTROYED: `reached` is its base, and `error` a refusal with [`ErrorRtt`](rmi_abi::Status::ErrorRtt). Repeating it
+/// stops there again. If `reached` is above the start of the request, it may be accepted as it stands, and the Realm
+/// asks again from there. If nothing was applied, it should be rejected: a handler that accepts without progress is
+/// asked the same again, for ever if the Realm never gives up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RipasStopped {
@@ -52,7 +58,8 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     ///
     /// # Errors
     ///
-    /// [`RipasStopped`], with the progress made.
+    /// [`RipasStopped`], with the progress made; among others where the host has taken memory away that the Realm did
+    /// not give up, and the Realm asks for RAM without RSI_CHANGE_DESTROYED.
     ///
     /// # Contexts
     ///

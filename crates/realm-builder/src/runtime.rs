@@ -14,6 +14,7 @@ use crate::plan;
 use crate::planes::leaf;
 use crate::realm::{Alive, Realm};
 use crate::shadow::tag;
+use crate::stopped::Stopped;
 
 /// How a fault was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,8 +262,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         None
     }
 
-    /// Takes memory back from the Realm: unmaps all of a range, in all trees, and sends its memory to `home`. A block that reaches out of the range is split first, with granules from the pool. Where the RIPAS was RAM it is DESTROYED
-    /// now: the Realm cannot go on there until it asks for a change.
+    /// Takes memory back from the Realm: unmaps all of a range, in all trees, and sends its memory to `home`. Blocks
+    /// that reach out of the range are split first, with granules from the pool; what that needs at both ends is
+    /// looked for before anything changes. Where the RIPAS was RAM it is DESTROYED now: the Realm cannot go on there
+    /// until it asks for a change.
     ///
     /// Where another thread works on a part of the range, this waits as long as
     /// [`Patience`](rmi_host::Patience) allows and then answers [`Reclaimed::Contended`]: repeat it later.
@@ -271,7 +274,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] before any call; otherwise why it stopped. What was unmapped is with `home`, or in quarantine if the RMM does not return it; the rest stays mapped, and the call can be repeated.
+    /// [`Stopped`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of memory for tables
+    /// before anything changes; otherwise why it stopped. Below [`Stopped::reached`] nothing is mapped any more: that
+    /// memory is with `home`, or in quarantine if the RMM does not return it. There, memory is mapped still, or may
+    /// be; of what is above, some may have come back, too. The call can be repeated.
     ///
     /// # Contexts
     ///
@@ -281,14 +287,19 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<Reclaimed, BuildError> {
-        self.check_protected(range, range.bytes())?;
-        self.check_aligned(range)?;
+    ) -> Result<Reclaimed, Stopped> {
+        let stop = |error| Stopped { error, reached: range.base() };
+        self.check_protected(range, range.bytes()).map_err(stop)?;
+        self.check_aligned(range).map_err(stop)?;
         let mut held = match self.hold(range, |_| Ok(())) {
             Err(BuildError::Contended { range }) => return Ok(Reclaimed::Contended(range)),
-            held => held?,
+            held => held.map_err(stop)?,
         };
-        self.reclaim_held(&mut held, pool, range, home)?;
+        self.reclaim_held(&mut held, pool, range, home).map_err(|error| {
+            let left = self.next_memory(range.base(), range.top());
+            let reached = left.map_or(range.top(), |at| at.base.max(range.base()));
+            Stopped { error, reached }
+        })?;
         Ok(Reclaimed::Whole)
     }
 
@@ -301,30 +312,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
         self.settle_range(held, pool, range);
-        self.split_at(held, pool, range.base())?;
-        self.split_at(held, pool, range.top())?;
+        self.split_ends(held, pool, range)?;
         self.hide_everywhere(range)?;
         Ok(self.unmap_range(pool.pages().list, range, home)?)
-    }
-
-    /// Splits the block that reaches across an address, if there is one, down to a level where it ends there.
-    pub(crate) fn split_at(
-        &self,
-        held: &mut Held<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
-        ipa: Ipa,
-    ) -> Result<(), BuildError> {
-        let level = {
-            let shadow = self.shadow.lock();
-            let Some(at) = shadow.walk(ipa, Level::L3) else { return Ok(()) };
-            if shadow.memory(at).is_none() || at.base == ipa {
-                return Ok(());
-            }
-            [Level::L2, Level::L3].into_iter().find(|level| ipa.is_aligned(level.entry_bytes()))
-        };
-        let page =
-            IpaRange::with_size(ipa, rmi_abi::address::MIN_GRANULE).unwrap_or(IpaRange::empty(ipa));
-        self.make(held, pool, plan::tables(self.geometry, page, level.unwrap_or(Level::L3)))
     }
 
     /// Where `bytes` of memory come to lie that is to be mapped at `ipa`; `aligned` says whether the memory is aligned to granules. A range that leaves the address space is empty.

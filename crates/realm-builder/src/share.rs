@@ -5,17 +5,18 @@ use core::ops::ControlFlow;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
-use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::{Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
 use sro::Pool;
 
+use crate::convert::collect;
 use crate::error::{BuildError, RegionProblem};
 use crate::hold::Held;
 use crate::leaving::Left;
 use crate::plan::{self, Run};
 use crate::realm::{Alive, Realm};
+use crate::stopped::Stopped;
 use crate::storage::SharedPiece;
 
 /// Memory that could not be shared, all of it or in part.
@@ -24,19 +25,22 @@ use crate::storage::SharedPiece;
 pub struct NotShared {
     /// Why.
     pub error: BuildError,
-    /// What is not shared. What is may be found with [`Realm::shared_at`].
+    /// How far it came. Everything below is shared, or may be: an unclear answer of the RMM leaves that open where
+    /// unmapping what it was about fails, too.
+    pub reached: Ipa,
+    /// What is not shared. Repeating goes on from `reached` with it.
     pub host: Undelegated,
 }
 
 impl fmt::Display for NotShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        write!(f, "sharing stopped at IPA {}: {}", self.reached, self.error)
     }
 }
 
 impl core::error::Error for NotShared {}
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that alignment and the tables there allow. Where the host maps the memory for itself, `access` should say the same: the
     /// attributes and permissions of that mapping. Its permission encoding is the Realm's, whatever it says.
     ///
@@ -44,7 +48,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] and [`BuildError::Storage`] before any call; otherwise why it stopped. What is not shared comes back.
+    /// [`NotShared`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of memory for tables
+    /// before anything is shared; otherwise why it stopped, and how far it came. What is not shared comes back;
+    /// should it come back in parts, the last of them, and the others go to the pool.
     ///
     /// # Contexts
     ///
@@ -73,7 +79,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let held = held.and_then(|mut held| held.reserve_shared(1).map(|()| held));
         match held {
             Ok(mut held) => self.share_held(&mut held, pool, ipa, memory, access),
-            Err(error) => Err(NotShared { error, host: memory }),
+            Err(error) => Err(NotShared { error, reached: ipa, host: memory }),
         }
     }
 
@@ -86,6 +92,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         mut memory: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
+        let range = IpaRange::with_size(ipa, memory.bytes()).unwrap_or(IpaRange::empty(ipa));
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(memory.range()).into_iter(), top, &exists);
@@ -98,7 +105,19 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
                 }
             }
         }
-        result.map_err(|error| NotShared { error, host: memory })
+        result.map_err(|error| NotShared { error, reached: self.shared_until(range), host: memory })
+    }
+
+    /// Up to where a range, which is held, is shared without a gap.
+    fn shared_until(&self, range: IpaRange) -> Ipa {
+        let mut left = range;
+        while let Some((part, _)) = self.first_shared(left) {
+            if part.base() > left.base() {
+                break;
+            }
+            left = IpaRange::new(part.top(), range.top()).unwrap_or(IpaRange::empty(range.top()));
+        }
+        left.base()
     }
 
     fn share_run(
@@ -176,14 +195,18 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Takes shared memory back: all that is shared in a range, and sends it to `home`. Where a piece begins before the range, or a block reaches out of it, that is split first.
+    /// Takes shared memory back: all that is shared in a range, and sends it to `home`. Where a piece begins before the
+    /// range, or a block reaches out of it, that is split first; what that needs at both ends is looked for before
+    /// anything changes.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] before any call, and [`BuildError::Storage`] when the range cuts pieces and there is no room to record the parts; otherwise why it stopped. What was unmapped is with `home`; the
-    /// rest stays shared.
+    /// [`Stopped`]: [`BuildError::Region`] before any call; before anything changes, [`BuildError::Storage`] when the
+    /// range cuts pieces and there is no room to record the parts, and a lack of memory for tables; otherwise why it
+    /// stopped. Below [`Stopped::reached`] nothing is shared any more: that is with `home`. The rest stays shared, and
+    /// the call can be repeated.
     ///
     /// # Contexts
     ///
@@ -193,12 +216,27 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), Stopped> {
+        let mut held = self
+            .hold_to_unshare(range)
+            .map_err(|error| Stopped { error, reached: range.base() })?;
+        self.unshare_held(&mut held, pool, (range, false), home).map_err(|error| {
+            let left = self.first_shared(range);
+            let reached = left.map_or(range.top(), |(part, _)| part.base());
+            Stopped { error, reached }
+        })
+    }
+
+    /// Holds a range in which shared memory is to be unmapped, and reserves places for what that cuts.
+    pub(crate) fn hold_to_unshare(
+        &self,
+        range: IpaRange,
+    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
         self.check_unprotected(range, range.bytes())?;
         let mut held = self.hold_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
         held.reserve_shared(cuts)?;
-        self.unshare_held(&mut held, pool, (range, false), home)
+        Ok(held)
     }
 
     /// Takes back what is shared in a range that is held, and keeps the places of its records if they are needed
@@ -210,9 +248,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         (range, keep_places): (IpaRange, bool),
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
-        for end in [range.base(), range.top()] {
-            self.split_shared(held, pool, end)?;
-        }
+        self.split_shared_ends(held, pool, range)?;
         self.hide_emptied(range)?;
         for end in [range.base(), range.top()] {
             held.cut_shared(end);
@@ -232,15 +268,20 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         result
     }
 
-    /// Changes how the Realm may reach shared memory, for instance to let it write where the host had mapped for reading: unmaps all that is shared in a range and maps it again.
+    /// Changes how the Realm may reach shared memory, for instance to let it write where the host had mapped for
+    /// reading: unmaps all that is shared in a range and maps it again, piece by piece. Blocks that reach out of the
+    /// range are split first, as by [`Realm::unshare`].
     ///
-    /// The Realm faults if it comes in between. With an RMM that takes ranges, auxiliary trees no longer show a root entry of which this was all that is shared.
+    /// The Realm faults if it comes in between. With an RMM that takes ranges, auxiliary trees no longer show a root
+    /// entry of which this was all that is shared.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Realm::unshare`] and [`Realm::share`]. Memory that was unmapped and could not be mapped again goes to `home`.
+    /// As [`Realm::unshare`] before anything changes; otherwise why it stopped. What is shared below
+    /// [`Stopped::reached`] is shared with the new access, and the call can be repeated. Memory that was unmapped and
+    /// could not be mapped again goes to `home`: there nothing is shared any more.
     ///
     /// # Contexts
     ///
@@ -251,39 +292,35 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         range: IpaRange,
         access: SharedAccess,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), BuildError> {
-        self.check_unprotected(range, range.bytes())?;
+    ) -> Result<(), Stopped> {
+        let stop = |error, reached| Stopped { error, reached };
         // To the end: if somebody else took a part away in between, the rest would be mapped in its place.
-        let mut held = self.hold_shared(range)?;
-        let cuts = self.shadow.lock().shared_cuts(&range);
-        held.reserve_shared(cuts)?;
-        let mut from = range.base();
-        while from < range.top() {
-            let left = IpaRange::new(from, range.top()).unwrap_or(range);
-            let piece = self.shadow.lock().shared_in(&left);
-            let piece = piece.and_then(|(_, piece)| piece.intersection(&left));
-            let Some(piece) = piece else { break };
+        let mut held = self.hold_to_unshare(range).map_err(|error| stop(error, range.base()))?;
+        self.split_shared_ends(&mut held, pool, range)
+            .map_err(|error| stop(error, range.base()))?;
+        let mut left = range;
+        while let Some((piece, pas)) = self.first_shared(left) {
             let mut host = Undelegated::empty();
-            let mut apart = |host: Undelegated| home(host);
-            let unshared = self.unshare_held(&mut held, pool, (piece, true), &mut |back| {
-                if let Err(back) = host.append(back) {
-                    apart(back);
-                }
-            });
-            if host.is_empty() {
-                unshared?;
-                break;
-            }
+            let unshared = self.unshare_held(
+                &mut held,
+                pool,
+                (piece, true),
+                &mut collect(&mut host, pas.base(), home),
+            );
             // It comes back from the front, so this is where it was.
-            let shared = self.share_held(&mut held, pool, piece.base(), host, access);
-            if let Err(NotShared { error, host }) = shared {
-                if !host.is_empty() {
-                    home(host);
+            let mut reached = piece.base();
+            if !host.is_empty() {
+                reached = reached.checked_add(host.bytes()).unwrap_or(piece.top());
+                let shared = self.share_held(&mut held, pool, piece.base(), host, access);
+                if let Err(NotShared { error, reached, host }) = shared {
+                    if !host.is_empty() {
+                        home(host);
+                    }
+                    return Err(stop(error, reached));
                 }
-                return Err(error);
             }
-            unshared?;
-            from = piece.top();
+            unshared.map_err(|error| stop(error, reached))?;
+            left = IpaRange::new(piece.top(), range.top()).unwrap_or(IpaRange::empty(piece.top()));
         }
         Ok(())
     }
@@ -297,25 +334,6 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     pub fn shared_at(&self, ipa: Ipa) -> Option<IpaRange> {
         let page = IpaRange::with_size(ipa.align_down(MIN_GRANULE), MIN_GRANULE).ok()?;
         self.shadow.lock().shared_in(&page).map(|(_, piece)| piece)
-    }
-
-    /// Splits the block of shared memory that reaches across an address.
-    pub(crate) fn split_shared(
-        &self,
-        held: &mut Held<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
-        ipa: Ipa,
-    ) -> Result<(), BuildError> {
-        let page = IpaRange::with_size(ipa, MIN_GRANULE).unwrap_or(IpaRange::empty(ipa));
-        let piece = self.shadow.lock().shared_in(&page);
-        let is_inside = piece.is_some_and(|(_, piece)| piece.base() < ipa);
-        let level = [Level::L1, Level::L2, Level::L3]
-            .into_iter()
-            .find(|level| ipa.is_aligned(level.entry_bytes()));
-        match level.filter(|_| is_inside) {
-            None => Ok(()),
-            Some(level) => self.make(held, pool, plan::tables(self.geometry, page, level)),
-        }
     }
 
     pub(crate) fn check_unprotected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {

@@ -108,7 +108,10 @@ fn reclaiming_that_makes_no_progress() {
     // To stop where it began is what an RMM may do.
     let act = Act::Alive(|realm, pool, home| {
         let error = realm.reclaim(pool, range(PAGES, BLOCK), home).unwrap_err();
-        assert_eq!(error, no_progress(Command::RttDataUnmap, PAGES));
+        assert_eq!(
+            (error.error, error.reached),
+            (no_progress(Command::RttDataUnmap, PAGES), Ipa::new(PAGES))
+        );
     });
     with_liar(Command::RttDataUnmap, PAGES, &act);
 }
@@ -124,9 +127,12 @@ fn no_progress(command: Command, ipa: u64) -> BuildError {
 fn unsharing_that_makes_no_progress() {
     let act = Act::Alive(|realm, pool, home| {
         let error = realm.unshare(pool, range(SHARED, BLOCK), home).unwrap_err();
-        assert_eq!(error, no_progress(Command::RttUnprotUnmap, SHARED));
         assert_eq!(
-            error.to_string(),
+            (error.error, error.reached),
+            (no_progress(Command::RttUnprotUnmap, SHARED), Ipa::new(SHARED))
+        );
+        assert_eq!(
+            error.error.to_string(),
             "RMI_RTT_UNPROT_UNMAP for IPA 0x8000000000 made no progress in all attempts allowed; try again later"
         );
     });

@@ -181,7 +181,7 @@ fn an_unclear_block_is_asked_about() {
                 } else {
                     let middle = range(BLOCK / 2, PAGE);
                     let failed = realm.reclaim(pool, middle, &mut |_| {}).unwrap_err();
-                    assert!(matches!(failed, BuildError::Call(_)), "{failed}");
+                    assert!(matches!(failed.error, BuildError::Call(_)), "{failed}");
                 }
                 let (page, keep) = (range(0, PAGE), &mut |host: Undelegated| *home += host.bytes());
                 if shared {
@@ -308,7 +308,8 @@ fn shared_records_are_as_few_as_they_can_be() {
         let Bench { realm, pool, .. } = bench;
         let realm = realm.as_ref().unwrap();
         let cut = realm.unshare(pool, range(SHARED + PAGE, PAGE), &mut |_| {});
-        assert!(matches!(cut, Err(BuildError::Storage { .. })), "{cut:?}");
+        let error = cut.map_err(|stopped| stopped.error);
+        assert!(matches!(error, Err(BuildError::Storage { .. })), "{error:?}");
         realm.reshare(pool, range(SHARED, 8 * PAGE), SharedAccess::MEMORY, &mut |_| {}).unwrap();
         realm.unshare(pool, range(SHARED, BLOCK), &mut |_| {}).unwrap();
         assert_eq!(realm.shared_bytes(), 0);

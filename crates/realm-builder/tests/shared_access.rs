@@ -127,8 +127,10 @@ fn what_is_looked_at_stays_shared() {
             realm.read_shared(ipas.base(), &mut [0; 8]).unwrap();
             let busy = [
                 realm.write_shared(ipas.base(), &[0; 8]),
-                realm.unshare(pool, ipas, &mut |_| unreachable!()),
-                realm.reshare(pool, at(0, 5), SharedAccess::MEMORY, &mut |_| unreachable!()),
+                realm.unshare(pool, ipas, &mut |_| unreachable!()).map_err(|stopped| stopped.error),
+                realm
+                    .reshare(pool, at(0, 5), SharedAccess::MEMORY, &mut |_| unreachable!())
+                    .map_err(|stopped| stopped.error),
             ];
             for result in busy {
                 assert!(matches!(result, Err(BuildError::Contended { .. })), "{result:?}");
@@ -190,7 +192,7 @@ fn nothing_is_read_that_has_become_the_rmms() {
                 thread::yield_now();
                 while let Err(error) = realm.unshare(pool, at(0, 1), &mut |host| page = Some(host))
                 {
-                    assert!(matches!(error, BuildError::Contended { .. }), "{error}");
+                    assert!(matches!(error.error, BuildError::Contended { .. }), "{error}");
                     thread::yield_now();
                 }
                 // The RMM's, and no access of the host goes there.

@@ -20,8 +20,10 @@ use crate::answer::{Answer, Ticket};
 /// | RAM | a part, or nothing | `reject` | `next` | REJECT | the rest is refused |
 ///
 /// A request for EMPTY cannot be rejected: the RMM would report ACCEPT, and the Realm ask again.
-/// Nor does `accept` refuse anything: who applies nothing and accepts is asked the same again, for
-/// as long as the Realm likes.
+/// Nor does `accept` refuse anything: a handler that applies nothing and accepts is asked the same
+/// again, for ever if the Realm never gives up. Where a change to RAM cannot be applied any further,
+/// reject it: without RSI_CHANGE_DESTROYED it stops at the first entry of which the RIPAS is
+/// DESTROYED, because the host has taken its memory away, and stops there again when it is repeated.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RSI_IPA_STATE_SET.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,0 +1,64 @@
+//! Blocks that reach across the ends of a range: split before anything else changes there.
+
+use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange, Pa};
+use rmi_host::Platform;
+use sro::Pool;
+
+use crate::error::BuildError;
+use crate::hold::Held;
+use crate::plan::{self, Run};
+use crate::realm::Realm;
+
+impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Splits the blocks of private memory that reach across the ends of a range, down to a level where they end
+    /// there. What both ends need is looked for before either is split.
+    pub(crate) fn split_ends(
+        &self,
+        held: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+    ) -> Result<(), BuildError> {
+        let is_inside = |end: Ipa| {
+            let shadow = self.shadow.lock();
+            let at = shadow.walk(end, Level::L3);
+            at.is_some_and(|at| shadow.memory(at).is_some() && at.base < end)
+        };
+        self.make_ends(held, pool, range, is_inside)
+    }
+
+    /// As [`Realm::split_ends`], of shared memory.
+    pub(crate) fn split_shared_ends(
+        &self,
+        held: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+    ) -> Result<(), BuildError> {
+        let is_inside = |end: Ipa| {
+            let page = IpaRange::with_size(end, MIN_GRANULE).unwrap_or(IpaRange::empty(end));
+            let piece = self.shadow.lock().shared_in(&page);
+            piece.is_some_and(|(_, piece)| piece.base() < end)
+        };
+        self.make_ends(held, pool, range, is_inside)
+    }
+
+    /// Makes the tables in which an entry begins at each end of a range that is inside memory.
+    fn make_ends(
+        &self,
+        held: &mut Held<'_, '_, P::Lock>,
+        pool: &mut Pool<'_>,
+        range: IpaRange,
+        is_inside: impl Fn(Ipa) -> bool,
+    ) -> Result<(), BuildError> {
+        let entry = |end: Ipa| {
+            let level = [Level::L1, Level::L2, Level::L3]
+                .into_iter()
+                .find(|level| end.is_aligned(level.entry_bytes()))?;
+            let run = Run { ipa: end, pa: Pa::new(0), level, bytes: MIN_GRANULE };
+            is_inside(end).then_some(run)
+        };
+        let ends = [range.base(), range.top()].map(entry).into_iter().flatten();
+        self.make(held, pool, plan::tables_of_runs(self.geometry, ends))
+    }
+}

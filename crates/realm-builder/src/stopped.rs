@@ -1,0 +1,43 @@
+//! How far work on a range came that stopped early.
+
+use core::fmt;
+
+use rmi_abi::Ipa;
+
+use crate::convert::ConvertStopped;
+use crate::error::BuildError;
+use crate::fold::FoldStopped;
+use crate::ripas::RipasStopped;
+use crate::s2ap::S2apStopped;
+
+/// Work on a range of IPAs that stopped early. Repeating it goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Why.
+    pub error: BuildError,
+    /// How far it came. Everything below is done; what is above has not changed, except where the operation
+    /// says otherwise. The start of the range if what it needs is missing.
+    pub reached: Ipa,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped at IPA {}: {}", self.reached, self.error)
+    }
+}
+
+impl core::error::Error for Stopped {}
+
+/// The error alone, for `?` in functions that do not say how far they came.
+macro_rules! into_error {
+    ($($stopped:ty),*) => {$(
+        impl From<$stopped> for BuildError {
+            fn from(stopped: $stopped) -> Self {
+                stopped.error
+            }
+        }
+    )*};
+}
+
+into_error!(Stopped, ConvertStopped, FoldStopped, RipasStopped, S2apStopped);

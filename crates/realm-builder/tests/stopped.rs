@@ -1,0 +1,388 @@
+//! Work on a range that stops says how far it came, as the RMM's tables have it, and goes on when repeated; what it
+//! needs is looked for before anything changes.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use realm_builder::{
+    Active, BuildError, FoldPolicy, Realm, RealmConfig, RealmStorage, Reclaimed, Stopped,
+};
+use rmi_abi::flags::S2Access;
+use rmi_abi::rtt::{Level, RttEntryState};
+use rmi_abi::{Dialect, Ipa, IpaRange, PaRange, Status};
+use rmi_host::command::SharedAccess;
+use rmi_host::inject::{Fault, Injecting};
+use rmi_host::{CountingLedger, Host, QuarantineShelf, SessionOptions, Undelegated};
+use rmm_model::{Model, Options};
+use sro::{Pool, PoolStorage, open};
+
+const D: Dialect = Dialect::TfRmm2026_07;
+const PAGE: u64 = 0x1000;
+const BLOCK: u64 = 2 << 20;
+const GIB: u64 = 1 << 30;
+const RAM: u64 = GIB;
+const SHARED: u64 = (1 << 39) + RAM;
+const NEVER: u64 = u64::MAX;
+
+type Faulty<'m> = Injecting<&'m Model>;
+type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p QuarantineShelf<8>>;
+
+struct Bench<'p> {
+    realm: Realm<'p, 'p, Platform<'p>, Active>,
+    pool: Pool<'p>,
+    /// Without granules.
+    empty: Pool<'p>,
+    memory: Undelegated,
+    home: Vec<Undelegated>,
+    conduit: &'p Faulty<'p>,
+}
+
+fn range(base: u64, bytes: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new(base), bytes).unwrap()
+}
+
+impl Bench<'_> {
+    fn map(&mut self, ipa: u64, bytes: u64) {
+        let memory = self.memory.take_front(bytes).unwrap();
+        let mapped = self.realm.map(&mut self.pool, Ipa::new(ipa), memory);
+        mapped.map_err(|failed| failed.error).unwrap();
+    }
+
+    fn share(&mut self, ipa: u64, bytes: u64) {
+        let memory = self.memory.take_front(bytes).unwrap();
+        self.realm.share(&mut self.pool, Ipa::new(ipa), memory, SharedAccess::MEMORY).unwrap();
+    }
+
+    fn reclaim(&mut self, range: IpaRange) -> Result<(), Stopped> {
+        let Self { realm, pool, home, .. } = self;
+        let done = realm.reclaim(pool, range, &mut |host| home.push(host))?;
+        assert_eq!(done, Reclaimed::Whole);
+        Ok(())
+    }
+
+    fn unshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
+        let Self { realm, pool, home, .. } = self;
+        realm.unshare(pool, range, &mut |host| home.push(host))
+    }
+
+    fn reshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
+        let Self { realm, pool, home, .. } = self;
+        realm.reshare(pool, range, read_only(), &mut |host| home.push(host))
+    }
+
+    fn evacuate(&mut self, memory: PaRange) -> Result<(), Stopped> {
+        let Self { realm, pool, home, .. } = self;
+        realm.evacuate(pool, memory, &mut |host| home.push(host))
+    }
+
+    /// What the RMM's table has for a page, if that is mapped.
+    fn entry(&self, ipa: Ipa) -> Option<u64> {
+        let entry = self.realm.rmm().rtt_read_entry(self.realm.rd(), ipa, Level::L3).unwrap();
+        (entry.state != RttEntryState::Void).then_some(entry.desc)
+    }
+
+    /// The first page of a range of which this is true; the top if there is none.
+    fn first(&self, range: IpaRange, is: impl Fn(Ipa) -> bool) -> Ipa {
+        let pages = (range.base().raw()..range.top().raw()).step_by(0x1000).map(Ipa::new);
+        pages.into_iter().find(|page| is(*page)).unwrap_or(range.top())
+    }
+
+    fn bytes(&self) -> (u64, u64, usize) {
+        (self.realm.memory_bytes(), self.realm.shared_bytes(), self.realm.tables())
+    }
+}
+
+fn read_only() -> SharedAccess {
+    SharedAccess { permissions: S2Access::READ_ONLY, ..SharedAccess::MEMORY }
+}
+
+/// Builds a Realm and does the job, with call number `at` refused.
+fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
+    let model = Model::new(Options::new(D)).unwrap();
+    let conduit = Injecting::once(&model, at, Fault::status(Status::ErrorInput));
+    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let mut memory = model.take_memory();
+    let mut places = PoolStorage::<32>::new();
+    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
+    let mut others = PoolStorage::<32>::new();
+    let empty = Pool::new(&mut others, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let to_block = (BLOCK - memory.base().raw() % BLOCK) % BLOCK;
+    let _ = memory.take_front(to_block);
+    let rmm = open(platform, SessionOptions::default(), &mut pool)
+        .map_err(|failed| failed.error)
+        .unwrap();
+    let mut storage = RealmStorage::<32, 8>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let mut bench = Bench { realm, pool, empty, memory, home: Vec::new(), conduit: &conduit };
+    let result = job(&mut bench);
+    let Bench { realm, mut pool, empty, .. } = bench;
+    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    quarantine.retry(&rmm, |_| {});
+    pool.drain(&rmm, &mut |_| {});
+    empty.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
+    result
+}
+
+/// Does a job once for each of its calls, of which that one is refused, and checks what it came to. Says how often
+/// it stopped.
+fn at_each_call<R>(
+    prepare: impl Fn(&mut Bench<'_>),
+    job: impl Fn(&mut Bench<'_>) -> R,
+    stops: impl Fn(&mut Bench<'_>, R) -> bool,
+) -> usize {
+    let once = |at| {
+        with_realm(at, |bench| {
+            prepare(bench);
+            let first = bench.conduit.calls();
+            let result = job(bench);
+            let end = bench.conduit.calls();
+            (first..end, stops(bench, result))
+        })
+    };
+    let (calls, stopped) = once(NEVER);
+    assert!(!stopped);
+    calls.filter(|at| once(*at).1).count()
+}
+
+/// Blocks, of which the range has a part, and pages apart from each other.
+fn scattered(base: u64, mut give: impl FnMut(u64, u64)) -> IpaRange {
+    give(base, BLOCK);
+    give(base + 2 * BLOCK, BLOCK);
+    give(base + BLOCK + 3 * PAGE, 2 * PAGE);
+    give(base + BLOCK + PAGE, PAGE);
+    range(base + BLOCK - 2 * PAGE, BLOCK + 4 * PAGE)
+}
+
+fn part_of(base: u64) -> IpaRange {
+    scattered(base, |_, _| {})
+}
+
+#[test]
+fn reclaiming_that_stops_says_how_far_it_came() {
+    let all = part_of(RAM);
+    let stops = at_each_call(
+        |bench| {
+            scattered(RAM, |ipa, bytes| bench.map(ipa, bytes));
+        },
+        |bench| (bench.realm.memory_bytes(), bench.reclaim(all)),
+        |bench, (before, result)| {
+            let left = bench.first(all, |page| bench.entry(page).is_some());
+            let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
+            assert_eq!(reached, left, "{result:?}");
+            bench.reclaim(all).unwrap();
+            assert_eq!(bench.first(all, |page| bench.entry(page).is_some()), all.top());
+            assert_eq!(bench.realm.memory_bytes(), before - 7 * PAGE);
+            result.is_err()
+        },
+    );
+    assert!(stops >= 5, "{stops}");
+}
+
+#[test]
+fn unsharing_that_stops_says_how_far_it_came() {
+    let all = part_of(SHARED);
+    let stops = at_each_call(
+        |bench| {
+            scattered(SHARED, |ipa, bytes| bench.share(ipa, bytes));
+        },
+        |bench| (bench.realm.shared_bytes(), bench.unshare(all)),
+        |bench, (before, result)| {
+            let left = bench.first(all, |page| bench.entry(page).is_some());
+            let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
+            assert_eq!(reached, left, "{result:?}");
+            bench.unshare(all).unwrap();
+            assert_eq!(bench.first(all, |page| bench.entry(page).is_some()), all.top());
+            assert_eq!(bench.realm.shared_bytes(), before - 7 * PAGE);
+            let home: u64 = bench.home.iter().map(Undelegated::bytes).sum();
+            assert_eq!(home, 7 * PAGE);
+            result.is_err()
+        },
+    );
+    assert!(stops >= 5, "{stops}");
+}
+
+#[test]
+fn resharing_that_stops_says_how_far_it_came() {
+    let all = part_of(SHARED);
+    let stops = at_each_call(
+        |bench| {
+            scattered(SHARED, |ipa, bytes| bench.share(ipa, bytes));
+        },
+        |bench| bench.reshare(all),
+        |bench, result| {
+            let was = |page: Ipa| {
+                let page = page.raw() - SHARED;
+                !(BLOCK..2 * BLOCK).contains(&page) || [1, 3, 4].contains(&((page - BLOCK) / PAGE))
+            };
+            // Bits 7:6 of the descriptor: what a Realm may do.
+            let may = |bench: &Bench<'_>, page| bench.entry(page).map(|desc| desc >> 6 & 3);
+            let old = may(bench, Ipa::new(SHARED));
+            let left = bench.first(all, |page| {
+                was(page) && may(bench, page).is_none_or(|now| Some(now) == old)
+            });
+            let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
+            assert_eq!(reached, left, "{result:?}");
+            // What was unmapped and not mapped again went home.
+            bench.reshare(all).unwrap();
+            let gone = bench.home.iter().map(Undelegated::bytes).sum::<u64>() / PAGE;
+            let pages = (all.base().raw()..all.top().raw()).step_by(0x1000).map(Ipa::new);
+            let now: Vec<_> = pages.filter_map(|page| may(bench, page)).collect();
+            assert_eq!(now.len() as u64 + gone, 7);
+            assert!(now.iter().all(|now| Some(*now) != old), "{now:?}");
+            result.is_err()
+        },
+    );
+    assert!(stops >= 5, "{stops}");
+}
+
+#[test]
+fn sharing_that_stops_says_how_far_it_came() {
+    let all = range(SHARED + BLOCK - 3 * PAGE, BLOCK + 6 * PAGE);
+    let access = SharedAccess::MEMORY;
+    let stops = at_each_call(
+        |bench| {
+            // The memory's alignment is the range's.
+            let _ = bench.memory.take_front(BLOCK - 3 * PAGE);
+        },
+        |bench| {
+            let memory = bench.memory.take_front(all.bytes()).unwrap();
+            bench.realm.share(&mut bench.pool, all.base(), memory, access)
+        },
+        |bench, result| {
+            let left = bench.first(all, |page| bench.entry(page).is_none());
+            let Err(stopped) = result else {
+                assert_eq!(left, all.top());
+                return false;
+            };
+            assert_eq!(stopped.reached, left, "{stopped}");
+            assert_eq!(stopped.host.bytes(), all.top().raw() - left.raw(), "{stopped}");
+            bench.realm.share(&mut bench.pool, stopped.reached, stopped.host, access).unwrap();
+            assert_eq!(bench.first(all, |page| bench.entry(page).is_none()), all.top());
+            true
+        },
+    );
+    assert!(stops >= 5, "{stops}");
+}
+
+#[test]
+fn folding_that_stops_says_how_far_it_came() {
+    let (all, policy) = (range(RAM, 2 * GIB), FoldPolicy::BlocksAndVoid);
+    let mapped = RAM + GIB + 3 * BLOCK;
+    let void = [RAM, RAM + BLOCK].map(|base| (Level::L3, base));
+    let others = [GIB, GIB + BLOCK, GIB + 3 * BLOCK, GIB + 5 * BLOCK];
+    let others = others.map(|offset| (Level::L3, RAM + offset));
+    // In the order of their ends; the second table of level 2 has a block in it, and stays.
+    let tables = void.into_iter().chain([(Level::L2, RAM)]).chain(others);
+    let stops = at_each_call(
+        |bench| {
+            bench.map(mapped, BLOCK);
+            for (_, base) in void.into_iter().chain(others) {
+                bench.realm.make_tables(&mut bench.pool, range(base, PAGE), Level::L3).unwrap();
+            }
+        },
+        |bench| bench.realm.fold(&mut bench.pool, all, policy),
+        |bench, result| {
+            let is_table = |(level, base): &(Level, u64)| {
+                let (rd, parent) = (bench.realm.rd(), level.parent().unwrap());
+                let entry = bench.realm.rmm().rtt_read_entry(rd, Ipa::new(*base), parent);
+                entry.is_ok_and(|entry| {
+                    entry.level == Some(parent) && entry.state == RttEntryState::Table
+                })
+            };
+            let left = tables.clone().find(is_table).map_or(all.top(), |(_, base)| Ipa::new(base));
+            let reached = result.map_or_else(|stopped| stopped.reached, |_| all.top());
+            assert_eq!(reached, left, "{result:?}");
+            let before = result.unwrap_or_else(|stopped| stopped.folded);
+            let again = bench.realm.fold(&mut bench.pool, all, policy).unwrap();
+            assert_eq!((before.blocks + again.blocks, before.void + again.void), (1, 6));
+            assert!(!tables.clone().any(|table| is_table(&table)));
+            result.is_err()
+        },
+    );
+    assert_eq!(stops, 7);
+}
+
+/// Does a job with too few granules in the pool, until there are enough: says how many that is.
+fn with_few_granules(
+    prepare: impl Fn(&mut Bench<'_>),
+    job: impl Fn(&mut Bench<'_>) -> Result<(), Stopped>,
+    unchanged: impl Fn(&Bench<'_>) -> (u64, u64, usize),
+) -> u64 {
+    let is_enough = |granules: &u64| {
+        with_realm(NEVER, |bench| {
+            prepare(bench);
+            core::mem::swap(&mut bench.pool, &mut bench.empty);
+            if *granules > 0 {
+                bench.pool.add(bench.memory.take_front(*granules * PAGE).unwrap()).unwrap();
+            }
+            let before = unchanged(bench);
+            let result = job(bench);
+            if let Err(stopped) = result {
+                assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
+                assert_eq!(unchanged(bench), before, "{granules} granules: {stopped}");
+                assert!(bench.home.is_empty());
+                bench.pool.add(bench.memory.take_front(16 * PAGE).unwrap()).unwrap();
+                job(bench).unwrap();
+            }
+            result.is_ok()
+        })
+    };
+    (0..16).find(is_enough).unwrap()
+}
+
+#[test]
+fn tables_for_both_ends_are_looked_for_before_anything_changes() {
+    let private = |bench: &mut Bench<'_>| {
+        scattered(RAM, |ipa, bytes| bench.map(ipa, bytes));
+    };
+    let shared = |bench: &mut Bench<'_>| {
+        scattered(SHARED, |ipa, bytes| bench.share(ipa, bytes));
+    };
+    // One for each end.
+    let all = |bench: &Bench<'_>| bench.bytes();
+    let reclaim = |bench: &mut Bench<'_>| bench.reclaim(part_of(RAM));
+    assert_eq!(with_few_granules(private, reclaim, all), 2);
+    let unshare = |bench: &mut Bench<'_>| bench.unshare(part_of(SHARED));
+    assert_eq!(with_few_granules(shared, unshare, all), 2);
+    let reshare = |bench: &mut Bench<'_>| bench.reshare(part_of(SHARED));
+    assert_eq!(with_few_granules(shared, reshare, all), 2);
+    // Both ends in one block: one table is enough.
+    let middle = |bench: &mut Bench<'_>| bench.reclaim(range(RAM + PAGE, PAGE));
+    assert_eq!(with_few_granules(private, middle, all), 1);
+}
+
+#[test]
+fn a_machine_is_evacuated_only_with_tables_for_both_ends() {
+    let memory = std::cell::Cell::new(PaRange::empty(rmi_abi::Pa::new(0)));
+    let prepare = |bench: &mut Bench<'_>| {
+        let base = bench.memory.base().checked_add(BLOCK - PAGE).unwrap();
+        memory.set(PaRange::with_size(base, BLOCK + 2 * PAGE).unwrap());
+        bench.share(SHARED, BLOCK);
+        bench.map(RAM, BLOCK);
+        bench.share(SHARED + 2 * BLOCK, BLOCK);
+    };
+    let evacuate = |bench: &mut Bench<'_>| bench.evacuate(memory.get());
+    // A table may have been made, but no memory is gone.
+    let moved = |bench: &Bench<'_>| (bench.realm.memory_bytes(), bench.realm.shared_bytes(), 0);
+    assert_eq!(with_few_granules(prepare, evacuate, moved), 2);
+}
+
+#[test]
+fn records_are_looked_for_before_anything_changes() {
+    with_realm(NEVER, |bench| {
+        for n in 0..8 {
+            bench.share(SHARED + n * BLOCK, 3 * PAGE);
+            let _ = bench.memory.take_front(PAGE);
+        }
+        let (calls, before) = (bench.conduit.calls(), bench.bytes());
+        let middle = range(SHARED + PAGE, PAGE);
+        for stopped in [bench.unshare(middle), bench.reshare(middle)] {
+            let Stopped { error, reached, .. } = stopped.unwrap_err();
+            assert!(matches!(error, BuildError::Storage { missing: 2, .. }), "{error}");
+            assert_eq!(reached, middle.base());
+        }
+        assert_eq!((bench.conduit.calls(), bench.bytes()), (calls, before));
+    });
+}
