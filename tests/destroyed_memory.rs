@@ -70,7 +70,8 @@ impl Bench<'_> {
 
     fn ripas(&self, ipa: u64) -> (RttEntryState, Ripas) {
         let rmm = self.realm.rmm();
-        let entry = rmm.rtt_read_entry(self.realm.rd(), Ipa::new(ipa), Level::L3).unwrap();
+        let entry =
+            rmm.commands().rtt_read_entry(self.realm.rd(), Ipa::new(ipa), Level::L3).unwrap();
         (entry.state, entry.ripas)
     }
 }
@@ -97,7 +98,7 @@ fn with_realm(
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     realm.make_tables(&mut pool, range(0, BLOCK), Level::L3).unwrap();
     for part in [range(0, BLOCK), range(BLOCK, BLOCK)] {
-        assert_eq!(rmm.rtt_init_ripas(realm.rd(), part), Ok(part.top()));
+        assert_eq!(rmm.commands().rtt_init_ripas(realm.rd(), part), Ok(part.top()));
     }
     let mut realm = realm.populated();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };

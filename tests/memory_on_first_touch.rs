@@ -100,10 +100,13 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
             // It has no memory but the kernel's, and few tables: at its ends.
             assert_eq!(realm.memory_bytes(), 4 * PAGE);
-            let entry = rmm.rtt_read_entry(realm.rd(), Ipa::new(RAM + 2 * MIB), Level::L2).unwrap();
+            let entry = rmm
+                .commands()
+                .rtt_read_entry(realm.rd(), Ipa::new(RAM + 2 * MIB), Level::L2)
+                .unwrap();
             assert_eq!((entry.state, entry.ripas), (RttEntryState::Void, Ripas::Ram));
             let beyond = Ipa::new(RAM + BYTES);
-            let entry = rmm.rtt_read_entry(realm.rd(), beyond, Level::L3).unwrap();
+            let entry = rmm.commands().rtt_read_entry(realm.rd(), beyond, Level::L3).unwrap();
             assert_eq!((entry.state, entry.ripas), (RttEntryState::Void, Ripas::Empty));
 
             let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
@@ -254,7 +257,8 @@ fn it_is_taken_in_in_parts_and_goes_on() {
                     (RAM + 2 * MIB, Level::L2),
                     (RAM + BYTES - PAGE, Level::L3),
                 ] {
-                    let entry = rmm.rtt_read_entry(realm.rd(), Ipa::new(ipa), level).unwrap();
+                    let entry =
+                        rmm.commands().rtt_read_entry(realm.rd(), Ipa::new(ipa), level).unwrap();
                     assert_eq!((entry.state, entry.ripas), (RttEntryState::Void, Ripas::Ram));
                 }
                 assert!(model.measurement(realm.rd().pa(), 0).is_some());

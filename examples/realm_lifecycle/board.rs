@@ -4,7 +4,7 @@ use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Realm};
-use realm_sdk::host::{Channel, Platform, RecName};
+use realm_sdk::host::{Platform, RecName, Rmm};
 use realm_sdk::rec::exit::{
     Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind, RipasChange,
     Wait,
@@ -131,7 +131,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         }
     }
 
-    fn psci_request(&mut self, channel: &Channel<P>, request: PsciRequest) -> Flow {
+    fn psci_request(&mut self, rmm: &Rmm<P>, request: PsciRequest) -> Flow {
         let (kind, target) = (request.kind(), request.target());
         self.tell(&format!("PSCI {kind:?} for cpu {}", target.index()));
         let Some(name) =
@@ -139,7 +139,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         else {
             return Flow::Leave;
         };
-        match request.accept(channel, name) {
+        match request.accept(rmm, name) {
             Ok(answer) => {
                 if kind == PsciRequestKind::CpuOn {
                     self.devices.on.push(target);

@@ -54,7 +54,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let geometry = Geometry::new(40).unwrap();
     let params = RealmParams::new(geometry, roots.base()).encode(dialect).unwrap();
-    let _ = rmm.realm_create(&rd, pool.pages().page, &params).unwrap();
+    let _ = rmm.commands().realm_create(&rd, pool.pages().page, &params).unwrap();
     let rd = Rd::new(rd);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     let object = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();

@@ -39,7 +39,8 @@ fn mapped<P: Platform>(realm: &Realm<'_, '_, P, Active>, base: u64) -> Vec<(IpaR
     let mut found = Vec::new();
     let mut at = base;
     while at < base + AREA {
-        let entry = realm.rmm().rtt_read_entry(realm.rd(), Ipa::new(at), Level::L3).unwrap();
+        let entry =
+            realm.rmm().commands().rtt_read_entry(realm.rd(), Ipa::new(at), Level::L3).unwrap();
         let bytes = entry.level.unwrap().entry_bytes();
         let range = IpaRange::with_size(Ipa::new(at - at % bytes), bytes).unwrap();
         if entry.state == RttEntryState::Data {

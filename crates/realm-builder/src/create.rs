@@ -69,7 +69,7 @@ fn start<P: Platform>(
     params: &RealmParams,
 ) -> Result<Progress, BuildError> {
     match params.encode(rmm.dialect()) {
-        Ok(ref page) => Ok(rmm.realm_create(rd, pool.pages().page, page)?),
+        Ok(ref page) => Ok(rmm.commands().realm_create(rd, pool.pages().page, page)?),
         Err(error) => Err(BuildError::Config(error.into())),
     }
 }
@@ -140,7 +140,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     #[inline(never)]
     fn undo(&mut self, pool: &mut Pool<'_>, error: &BuildError) {
         let unclear = matches!(error, BuildError::Call(error) if !error.is_clean());
-        if unclear && self.rmm.realm_terminate(&self.rd).is_ok() {
+        if unclear && self.rmm.commands().realm_terminate(&self.rd).is_ok() {
             // It does exist.
             self.take_apart(pool, &mut |_| {});
             return;

@@ -179,8 +179,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         };
         let granule = self.shadow.lock().table_granule(tree, level, ipa);
         let answer = match tree {
-            None => self.rmm.rtt_fold(&self.rd, ipa, level),
-            Some(tree) => self.rmm.rtt_aux_fold(&self.rd, tree, ipa, level),
+            None => self.rmm.commands().rtt_fold(&self.rd, ipa, level),
+            Some(tree) => self.rmm.commands().rtt_aux_fold(&self.rd, tree, ipa, level),
         };
         match answer {
             Ok(table) if granule.is_some_and(|range| range.base() == table) => {

@@ -57,7 +57,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let base = memory.ipa();
         let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(memory) };
         let answer = match &mut leaving.memory {
-            Some(memory) => self.rmm.rtt_unprot_unmap_some(&self.rd, memory),
+            Some(memory) => self.rmm.commands().rtt_unprot_unmap_some(&self.rd, memory),
             None => Ok(Undelegated::empty()),
         };
         let is_kept = leaving.end(keep_place);

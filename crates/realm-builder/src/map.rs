@@ -194,7 +194,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Err(error) => return (taken(at), Err(error.into())),
             };
             let named = list.bytes();
-            match self.rmm.rtt_data_map_cells(&self.rd, at, list) {
+            match self.rmm.commands().rtt_data_map_cells(&self.rd, at, list) {
                 Ok(0) => {
                     // The RMM made way for an interrupt.
                     idle = u32::saturating_add(idle, 1);
@@ -225,7 +225,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let first = self.shadow.lock().walk(at, Level::L3);
         let level = first.map_or(Level::L3, |at| at.level);
         let size = level.block_size().unwrap_or(BlockSize::Page);
-        let mut list = self.rmm.new_list(page, size);
+        let mut list = self.rmm.commands().new_list(page, size);
         let table_end = match self.table_by_table.is_habit() {
             true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
             false => None,
@@ -236,7 +236,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         loop {
             match self.list_some(&mut list, level, &mut next, top)? {
                 Listed::Added => {}
-                Listed::Flush => self.rmm.flush_list(&mut list)?,
+                Listed::Flush => self.rmm.commands().flush_list(&mut list)?,
                 Listed::Full => return Ok(list),
             }
         }
@@ -259,7 +259,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let Some(entry) = shadow.walk(*next, level).filter(|entry| entry.base == *next) else {
                 break;
             };
-            match self.rmm.list_cell(list, shadow.look(entry))? {
+            match self.rmm.commands().list_cell(list, shadow.look(entry))? {
                 Listed::Added => *next = entry.top(),
                 Listed::Flush => return Ok(Listed::Flush),
                 Listed::Full => break,
@@ -316,7 +316,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     pub(crate) fn init_ripas(&self, mut range: IpaRange) -> Result<(), Error> {
         while !range.is_empty() {
-            let top = self.rmm.rtt_init_ripas(&self.rd, range)?;
+            let top = self.rmm.commands().rtt_init_ripas(&self.rd, range)?;
             range = IpaRange::new(top, range.top()).unwrap_or(IpaRange::empty(top));
         }
         Ok(())

@@ -260,7 +260,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
         let mut left = whole;
         while !left.is_empty() {
-            let top = self.rmm.rtt_init_ripas(&self.rd, left)?;
+            let top = self.rmm.commands().rtt_init_ripas(&self.rd, left)?;
             region.advance_unbacked(top.checked_offset_from(left.base()).unwrap_or(0));
             left = IpaRange::new(top, left.top()).unwrap_or(IpaRange::empty(top));
             done(region.taken);
@@ -340,15 +340,18 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 let _ = memory.merge(page);
                 return Err(fault.into());
             }
-            let (page, tag, result) =
-                match self.rmm.rtt_data_map_init(&self.rd, page, region.ipa, source, 0, flags) {
-                    Ok(page) => (page, tag::SURE, Ok(())),
-                    Err(Failed { error, kept }) if error.is_clean() => {
-                        let _ = memory.merge(kept);
-                        return Err(error.into());
-                    }
-                    Err(Failed { error, kept }) => (kept.into_use(), tag::UNSURE, Err(error)),
-                };
+            let (page, tag, result) = match self
+                .rmm
+                .commands()
+                .rtt_data_map_init(&self.rd, page, region.ipa, source, 0, flags)
+            {
+                Ok(page) => (page, tag::SURE, Ok(())),
+                Err(Failed { error, kept }) if error.is_clean() => {
+                    let _ = memory.merge(kept);
+                    return Err(error.into());
+                }
+                Err(Failed { error, kept }) => (kept.into_use(), tag::UNSURE, Err(error)),
+            };
             // The entry is void, and the table is there.
             let homeless = self.shadow.lock().put(region.ipa, page, tag);
             drop(homeless);

@@ -31,7 +31,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
             (at, memory, state)
         };
-        let entry = self.rmm.rtt_read_entry(&self.rd, at.base, at.level)?;
+        let entry = self.rmm.commands().rtt_read_entry(&self.rd, at.base, at.level)?;
         let mapped = entry.state == RttEntryState::Data && entry.level == Some(at.level);
         let same = memory.is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
         let mut lost = None;

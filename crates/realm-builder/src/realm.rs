@@ -205,7 +205,7 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
     ///
     /// The Realm comes back, as it was: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while a REC is running.
     pub fn terminate(self) -> Result<Realm<'r, 'm, P, Terminated>, Failed<Self>> {
-        match self.rmm.realm_terminate(&self.rd) {
+        match self.rmm.commands().realm_terminate(&self.rd) {
             Ok(()) => Ok(self.become_state()),
             Err(error) => Err(Failed::new(self, error)),
         }
@@ -245,7 +245,7 @@ impl<'r, 'm, P: Platform, S: Building> Realm<'r, 'm, P, S> {
     ///
     /// The Realm comes back as it was.
     pub fn activate(self) -> Result<Realm<'r, 'm, P, Active>, Failed<Self>> {
-        match self.rmm.realm_activate(&self.rd) {
+        match self.rmm.commands().realm_activate(&self.rd) {
             Ok(()) => Ok(self.become_state()),
             Err(error) => Err(Failed::new(self, error)),
         }

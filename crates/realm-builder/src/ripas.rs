@@ -121,6 +121,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
             let part = IpaRange::new(from, end).unwrap_or(left);
             let top = self
                 .rmm
+                .commands()
                 .rtt_set_ripas(&self.rd, rec, part)
                 .inspect_err(|error| self.doubt_hidden(error, part))
                 .map_err(|error| stop(error.into(), from))?;

@@ -86,7 +86,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
                 break;
             }
             let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(from));
-            progress = self.rmm.rtt_set_s2ap(&self.rd, rec, left).map_err(
+            progress = self.rmm.commands().rtt_set_s2ap(&self.rd, rec, left).map_err(
                 |Halted { error, reached }| S2apStopped {
                     error: error.into(),
                     reached: reached.map_or(from, |reached| reached.top),

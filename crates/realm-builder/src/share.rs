@@ -136,7 +136,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
             let access = SharedAccess { encoding: self.s2ap, ..access };
             let at = ShareAt { rd: &self.rd, ipa, access };
             let part = memory.take_front(left.min(at_once)).unwrap_or_default();
-            let (shared, rest, result) = match self.rmm.rtt_unprot_map(at, part, size) {
+            let (shared, rest, result) = match self.rmm.commands().rtt_unprot_map(at, part, size) {
                 Ok(done) => (done.shared, done.rest, Ok(())),
                 Err(failed) => (failed.shared, failed.host, Err(failed.error)),
             };

@@ -131,7 +131,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             shadow.has_table(level, ipa) && !shadow.table_is_sure(None, level, ipa)
         };
         let Some(parent) = level.parent().filter(|_| unsure) else { return };
-        let Ok(entry) = self.rmm.rtt_read_entry(&self.rd, ipa, parent) else { return };
+        let Ok(entry) = self.rmm.commands().rtt_read_entry(&self.rd, ipa, parent) else { return };
         let Ok(whole) = IpaRange::with_size(ipa, level.table_bytes()) else { return };
         let mut shadow = self.shadow.lock();
         if entry.level == Some(parent) && entry.state == RttEntryState::Table {
@@ -174,8 +174,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let granule = self.rmm.granule_size().bytes();
         let table = pool.take(self.rmm, create(tree), granule, granule)?;
         let made = match tree {
-            None => self.rmm.rtt_create(&self.rd, table, ipa, level),
-            Some(tree) => self.rmm.rtt_aux_create(&self.rd, tree, table, ipa, level),
+            None => self.rmm.commands().rtt_create(&self.rd, table, ipa, level),
+            Some(tree) => self.rmm.commands().rtt_aux_create(&self.rd, tree, table, ipa, level),
         };
         let (table, sure, result) = match made {
             Ok(table) => (table, true, Ok(())),

@@ -133,8 +133,10 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         };
         let unclear = |command| Some(QuarantineReason::Unclear { command });
         let destroyed = match tree {
-            None => self.rmm.rtt_destroy(&self.rd, ipa, level),
-            Some(tree) => self.rmm.rtt_aux_destroy(&self.rd, tree, ipa, level).map_err(Error::from),
+            None => self.rmm.commands().rtt_destroy(&self.rd, ipa, level),
+            Some(tree) => {
+                self.rmm.commands().rtt_aux_destroy(&self.rd, tree, ipa, level).map_err(Error::from)
+            }
         };
         let (doubt, result) = match destroyed {
             Ok(destroyed) if Some(destroyed.table) == granule.map(|range| range.base()) => {
@@ -315,7 +317,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     #[inline(never)]
     fn destroy_descriptor(&mut self, pool: &mut Pool<'_>) -> Result<(), Error> {
         let rmm = self.rmm;
-        let progress = rmm.realm_destroy(&self.rd)?;
+        let progress = rmm.commands().realm_destroy(&self.rd)?;
         drive(rmm, pool, &mut self.donated, progress)?;
         // Donated must equal reclaimed. What the RMM kept of a Realm that is gone goes to quarantine, with that reason.
         core::mem::take(&mut self.donated).recover(rmm, pool, Command::RealmDestroy);
@@ -343,7 +345,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         let rmm = self.rmm;
-        let terminated = rmm.realm_terminate(&self.rd).or_else(|_| rmm.realm_terminate(&self.rd));
+        let terminated = rmm
+            .commands()
+            .realm_terminate(&self.rd)
+            .or_else(|_| rmm.commands().realm_terminate(&self.rd));
         // If the RMM refuses, its tables and memory can be taken apart all the same; only the descriptor cannot.
         let mut first = terminated.err();
         let mut realm = self.become_state::<Terminated>();

@@ -178,12 +178,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let mut cursor = range.base();
         let mut foreign = None;
         let answer = if single {
-            self.rmm.rtt_data_unmap(&self.rd, range).map(|Unmapped { top, memory }| {
+            self.rmm.commands().rtt_data_unmap(&self.rd, range).map(|Unmapped { top, memory }| {
                 foreign = memory.filter(|run| !self.name(&mut cursor, range.base(), top, *run));
                 top
             })
         } else {
-            self.rmm.rtt_data_unmap_each(&self.rd, range, list, &mut |top, run| {
+            self.rmm.commands().rtt_data_unmap_each(&self.rd, range, list, &mut |top, run| {
                 self.name(&mut cursor, range.base(), top, run)
             })
         };

@@ -177,7 +177,8 @@ fn a_wait_ends_when_its_time_is_over() {
         realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
         // An RMM that is busy is waited for just as long.
         let (before, calls) = (TIME.get(), door.calls());
-        let read = realm.rmm().rtt_read_entry(realm.rd(), Ipa::new(0), rmi_abi::rtt::Level::L3);
+        let read =
+            realm.rmm().commands().rtt_read_entry(realm.rd(), Ipa::new(0), rmi_abi::rtt::Level::L3);
         assert!(matches!(read, Err(Error::Exhausted { status: Status::Busy, .. })), "{read:?}");
         assert_eq!((TIME.get() - before, door.calls() - calls), (21, 20));
     });

@@ -75,7 +75,8 @@ impl Bench<'_> {
 
     /// What the RMM's table has for a page, if that is mapped.
     fn entry(&self, ipa: Ipa) -> Option<u64> {
-        let entry = self.realm.rmm().rtt_read_entry(self.realm.rd(), ipa, Level::L3).unwrap();
+        let entry =
+            self.realm.rmm().commands().rtt_read_entry(self.realm.rd(), ipa, Level::L3).unwrap();
         (entry.state != RttEntryState::Void).then_some(entry.desc)
     }
 
@@ -286,7 +287,8 @@ fn folding_that_stops_says_how_far_it_came() {
         |bench, result| {
             let is_table = |(level, base): &(Level, u64)| {
                 let (rd, parent) = (bench.realm.rd(), level.parent().unwrap());
-                let entry = bench.realm.rmm().rtt_read_entry(rd, Ipa::new(*base), parent);
+                let entry =
+                    bench.realm.rmm().commands().rtt_read_entry(rd, Ipa::new(*base), parent);
                 entry.is_ok_and(|entry| {
                     entry.level == Some(parent) && entry.state == RttEntryState::Table
                 })

@@ -3,7 +3,7 @@
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::{RecEnter, RecEnterFlags};
-use rmi_host::{Channel, Failed, Platform, RecName, Undelegated};
+use rmi_host::{Failed, Platform, RecName, Rmm, Undelegated};
 use sro::{Awaiting, RecObject};
 use zerocopy::FromZeros;
 
@@ -110,31 +110,30 @@ impl Rec {
     /// every later entry is [`EnterError::Unclear`].
     pub fn enter<P: Platform>(
         &mut self,
-        channel: &Channel<P>,
+        rmm: &Rmm<P>,
         answer: Answer,
     ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
         let mut enter = RecEnter::new_zeroed();
         enter.flags = (answer.flags | self.traps).bits();
         enter.gprs = answer.gprs;
         let (rec, geometry) = (self.name(), self.geometry);
-        let entered =
-            self.object.enter(channel, &mut self.run, &enter, answer.exit, |record, exit| {
-                let ticket = Ticket { rec, exit };
-                let mut exit = decode(record, channel.dialect(), geometry, ticket);
-                let mut lines = InterruptLines::new(record);
-                if let (Exit::Fault(fault), Some(before)) = (&mut exit, answer.reply) {
-                    // Perhaps the REC did not run, for want of the page that a reply goes to. The RMM
-                    // tells it by nothing, and ignores the registers if it waits for none. A host that
-                    // lowered a timer's line now would not be told of it again: the RMM tells changes.
-                    if lines.is_untold() {
-                        lines = before;
-                    }
-                    fault.reply = Some((answer.gprs, lines));
+        let entered = self.object.enter(rmm, &mut self.run, &enter, answer.exit, |record, exit| {
+            let ticket = Ticket { rec, exit };
+            let mut exit = decode(record, rmm.dialect(), geometry, ticket);
+            let mut lines = InterruptLines::new(record);
+            if let (Exit::Fault(fault), Some(before)) = (&mut exit, answer.reply) {
+                // Perhaps the REC did not run, for want of the page that a reply goes to. The RMM
+                // tells it by nothing, and ignores the registers if it waits for none. A host that
+                // lowered a timer's line now would not be told of it again: the RMM tells changes.
+                if lines.is_untold() {
+                    lines = before;
                 }
-                let wants_answer = exit.wants_answer();
-                let InterruptLines { timers, pmu_overflow } = lines;
-                (Event { exit, timers, pmu_overflow }, wants_answer)
-            });
+                fault.reply = Some((answer.gprs, lines));
+            }
+            let wants_answer = exit.wants_answer();
+            let InterruptLines { timers, pmu_overflow } = lines;
+            (Event { exit, timers, pmu_overflow }, wants_answer)
+        });
         match entered {
             Ok(event) => {
                 self.exits += 1;

@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rmi_abi::esr::{AbortSeverity, Esr};
-use rmi_host::{Channel, Failed, Platform};
+use rmi_host::{Failed, Platform, Rmm};
 
 use crate::answer::Answer;
 use crate::exit::{
@@ -124,8 +124,8 @@ pub trait Handler<P: Platform> {
     }
 
     /// A PSCI call about another REC.
-    fn psci_request(&mut self, channel: &Channel<P>, request: PsciRequest) -> Flow {
-        let _ = (channel, request);
+    fn psci_request(&mut self, rmm: &Rmm<P>, request: PsciRequest) -> Flow {
+        let _ = (rmm, request);
         Flow::Leave
     }
 
@@ -194,7 +194,7 @@ impl Rec {
     /// As [`Rec::enter`].
     pub fn run<P: Platform>(
         &mut self,
-        channel: &Channel<P>,
+        rmm: &Rmm<P>,
         mut answer: Answer,
         handler: &mut impl Handler<P>,
         kick: &Kick,
@@ -205,7 +205,7 @@ impl Rec {
                 handler.entry_cancelled(self);
                 return Ok(Stopped::Kicked(answer));
             }
-            let event = match self.enter(channel, answer) {
+            let event = match self.enter(rmm, answer) {
                 Ok(event) => event,
                 Err(failed) => {
                     handler.entry_cancelled(self);
@@ -223,7 +223,7 @@ impl Rec {
                 Exit::MemoryError(error) => handler.memory_error(error),
                 Exit::Wait(wait) => handler.wait(wait),
                 Exit::Irq | Exit::Fiq => handler.interrupt(),
-                Exit::PsciRequest(request) => handler.psci_request(channel, request),
+                Exit::PsciRequest(request) => handler.psci_request(rmm, request),
                 Exit::PsciNotice(notice) => handler.psci_notice(notice),
                 Exit::RipasChange(change) => handler.ripas_change(change),
                 Exit::S2apChange(change) => handler.s2ap_change(change),

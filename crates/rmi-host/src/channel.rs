@@ -3,7 +3,8 @@
 //! A [`Channel`] is what a session is before it knows more than its dialect. It puts the arguments of a command in their registers, looks the function
 //! identifier up, and sorts the answers: [`Progress::Done`] with the outputs, [`Progress::Pending`] for a stateful operation, or an [`Error`].
 //!
-//! A [`Rmm`](crate::Rmm) is a channel too: all that a channel can do, a session can. An embedder that needs no session, because it knows the dialect, uses a channel alone:
+//! A session has its channel in [`Rmm::commands`](crate::Rmm::commands). An embedder that needs no
+//! session, because it knows the dialect, uses a channel alone:
 //!
 //! ```
 //! use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
@@ -180,20 +181,20 @@ pub enum Want {
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// # let rec = granule(&mut memory)?;
 /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
-/// let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+/// let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 /// let Progress::Pending(pending) = started else { panic!("a REC takes memory") };
 /// let Want::Donate(request) = pending.want() else { panic!("before anything else") };
 /// assert_eq!(request.bytes(rmm.granule_size()), Some(0x10_000));
 ///
 /// // There is none to spare: cancel, and let the operation end.
 /// assert!(pending.can_cancel());
-/// let pending = rmm.op_cancel(pending).map_err(|(_, error)| error)?;
+/// let pending = rmm.commands().op_cancel(pending).map_err(|(_, error)| error)?;
 /// assert_eq!(pending.want(), Want::Continue);
-/// assert!(matches!(rmm.op_continue(pending), Err(Failure::Ended(_))));
+/// assert!(matches!(rmm.commands().op_continue(pending), Err(Failure::Ended(_))));
 /// assert_eq!(model.open_operations(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -289,7 +290,7 @@ impl Drop for Pending {
 ///     Progress::Pending(pending) => {
 ///         println!("{} wants {:?}", pending.command(), pending.want());
 ///         // `sro::drive` would give it that. Giving up is possible, and recorded.
-///         configured.into_active().drop_pending(pending);
+///         configured.into_active().commands().drop_pending(pending);
 ///     }
 /// }
 /// assert_eq!(model.open_operations(), 1);
@@ -658,6 +659,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// A violation by `pending`'s command.
+    #[doc(hidden)]
     #[must_use]
     pub const fn violation(&self, pending: &Pending, violation: Violation, value: u64) -> Error {
         Error::Violation { command: pending.command, violation, value, subject: pending.subject }

@@ -1,4 +1,5 @@
-//! Typed commands: one method for each, on [`Channel`] and therefore on [`Rmm`](crate::Rmm).
+//! Typed commands: one method for each, on [`Channel`]; a session has them in
+//! [`Rmm::commands`](crate::Rmm::commands).
 //!
 //! # Safety
 //!
@@ -39,13 +40,14 @@
 //! let root = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
 //!
 //! let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-//! let Progress::Done(_) = rmm.realm_create(&rd, &mut page, &params)? else { panic!("wants memory") };
+//! let started = rmm.commands().realm_create(&rd, &mut page, &params)?;
+//! let Progress::Done(_) = started else { panic!("wants memory") };
 //! let rd = Rd::new(rd);
-//! rmm.realm_activate(&rd)?;
+//! rmm.commands().realm_activate(&rd)?;
 //! assert_eq!(model.granule_state(rd.pa()), Some(GranuleState::Rd));
 //!
-//! rmm.realm_terminate(&rd)?;
-//! let Progress::Done(_) = rmm.realm_destroy(&rd)? else { panic!("gives memory back") };
+//! rmm.commands().realm_terminate(&rd)?;
+//! let Progress::Done(_) = rmm.commands().realm_destroy(&rd)? else { panic!("gives memory back") };
 //! for granule in [rd.into_released(), root] {
 //!     rmm.undelegate(granule).map_err(|failed| failed.error)?;
 //! }
@@ -146,7 +148,7 @@
 //! | `RMI_GRANULE_RANGE_UNDELEGATE` | [`Rmm::undelegate`](crate::Rmm::undelegate) |
 //! | `RMI_GPT_L1_CREATE` | [`gpt_l1_create`](crate::Channel::gpt_l1_create) |
 //! | `RMI_GPT_L1_DESTROY` | [`gpt_l1_destroy`](crate::Channel::gpt_l1_destroy) |
-//! | `RMI_RTT_DATA_MAP` | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list), [`rtt_data_map_cells`](crate::Channel::rtt_data_map_cells) |
+//! | `RMI_RTT_DATA_MAP` | [`rtt_data_map`](crate::Channel::rtt_data_map), [`rtt_data_map_list`](crate::Channel::rtt_data_map_list) |
 //! | `RMI_RTT_DATA_UNMAP` | [`rtt_data_unmap`](crate::Channel::rtt_data_unmap), [`rtt_data_unmap_list`](crate::Channel::rtt_data_unmap_list), [`rtt_data_unmap_each`](crate::Channel::rtt_data_unmap_each) |
 //! | `RMI_RTT_DEV_MAP` | [`rtt_dev_map`](crate::Channel::rtt_dev_map), [`rtt_dev_map_list`](crate::Channel::rtt_dev_map_list) |
 //! | `RMI_RTT_DEV_UNMAP` | [`rtt_dev_unmap`](crate::Channel::rtt_dev_unmap), [`rtt_dev_unmap_list`](crate::Channel::rtt_dev_unmap_list) |

@@ -99,7 +99,7 @@ impl DelegateFailed {
 /// let root = three;
 /// # let mut page = memory.take_front(0x1000).unwrap();
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// rmm.realm_create(&rd, &mut page, &params)?;
+/// rmm.commands().realm_create(&rd, &mut page, &params)?;
 ///
 /// // Forgetting that there is a Realm costs a refusal, and no memory.
 /// free.append(rd).expect("neighbours");
@@ -323,7 +323,7 @@ impl<P: Platform> Rmm<P> {
 
     fn check_whole<H: Hand>(&self, command: Command, memory: &Granules<H>) -> Result<(), Error> {
         if !memory.is_empty() {
-            self.own(command, memory)?;
+            self.commands().own(command, memory)?;
         }
         let range = memory.range();
         if range.is_aligned(self.granule_size().bytes()) {
@@ -341,8 +341,8 @@ impl<P: Platform> Rmm<P> {
         }
         let call =
             Call::new(command, Subject::Pa(range.base()), [range.base().raw(), range.top().raw()]);
-        let reply = delegate_range(self, &call)?;
-        let top = self.progress(&call, range, reply.x1())?;
+        let reply = delegate_range(self.commands(), &call)?;
+        let top = self.commands().progress(&call, range, reply.x1())?;
         match top.checked_offset_from(range.base()) {
             Some(bytes) if bytes.is_multiple_of(self.granule_size().bytes()) => Ok(bytes),
             _ => Err(Error::Violation {
@@ -362,7 +362,10 @@ impl<P: Platform> Rmm<P> {
             Command::GranuleRangeDelegate => Command::GranuleDelegate,
             _ => Command::GranuleUndelegate,
         };
-        delegate_range(self, &Call::new(command, Subject::Pa(range.base()), [range.base().raw()]))?;
+        delegate_range(
+            self.commands(),
+            &Call::new(command, Subject::Pa(range.base()), [range.base().raw()]),
+        )?;
         Ok(self.granule_size().bytes())
     }
 }

@@ -92,14 +92,14 @@ impl Refusal {
     /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
     /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-    /// # rmm.realm_create(&rd, &mut page, &params)?;
+    /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
     /// # let rd = Rd::new(rd);
     /// // A new Realm with 40-bit addresses has a root table of level 0 only. Which tables are missing above level 3?
     /// let mut wanted = Level::L3;
     /// let mut created = Vec::new();
     /// loop {
     ///     let table = granule(&mut memory)?;
-    ///     match rmm.rtt_create(&rd, table, Ipa::new(0), wanted) {
+    ///     match rmm.commands().rtt_create(&rd, table, Ipa::new(0), wanted) {
     ///         Ok(_in_use) if wanted == Level::L3 => break,
     ///         Ok(_in_use) => created.push(core::mem::replace(&mut wanted, Level::L3)),
     ///         Err(Failed { error: Error::Refused(refusal), kept }) => {
@@ -301,30 +301,35 @@ pub enum Error {
 
 impl Error {
     /// Memory is missing for a command.
+    #[doc(hidden)]
     #[must_use]
     pub const fn need_memory(command: Command, bytes: u64, alignment: u64) -> Self {
         Self::NeedMemory { command, bytes, alignment }
     }
 
     /// An operation could be neither finished nor undone.
+    #[doc(hidden)]
     #[must_use]
     pub const fn abandoned(command: Command, handle: u64, missing: u64, subject: Subject) -> Self {
         Self::Abandoned { command, handle, missing, subject }
     }
 
     /// A command comes no further.
+    #[doc(hidden)]
     #[must_use]
     pub const fn no_progress(command: Command, subject: Subject) -> Self {
         Self::NoProgress { command, subject }
     }
 
     /// An argument of a command is wrong.
+    #[doc(hidden)]
     #[must_use]
     pub const fn argument(command: Command, what: &'static str, subject: Subject) -> Self {
         Self::Argument { command, what, subject }
     }
 
     /// The RMM broke its specification.
+    #[doc(hidden)]
     #[must_use]
     pub const fn violation(
         command: Command,

@@ -63,19 +63,21 @@ mod hotplug;
 mod tracked;
 
 use core::fmt;
-use core::ops::Deref;
 
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::feature::Features;
 use rmi_abi::granule::TrackingRegionSize;
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
 
+use crate::access::AccessFault;
 use crate::channel::{Call, Channel, Patience, Progress};
+use crate::command::SharedMemory;
 use crate::command::rmm::ConfigCodes;
 use crate::conduit::Registers;
 use crate::error::{Error, Failed, Subject};
-use crate::granules::Undelegated;
+use crate::granules::{Machine, Undelegated};
 use crate::platform::Platform;
+use crate::wait::Wait;
 
 pub use tracked::TrackingError;
 
@@ -486,6 +488,128 @@ impl<P> Rmm<P> {
 }
 
 impl<P: Platform> Rmm<P> {
+    /// The RMI commands one by one, for an embedder that drives an object itself.
+    ///
+    /// No safe command gives the host a token for memory that the RMM has. But the crates above are
+    /// not told what a command changes. Beside a Realm of `realm-builder` do not, with its RD, its
+    /// RECs or its memory,
+    ///
+    /// - map or unmap memory, create, destroy or fold stage 2 tables, or change RIPAS or S2AP: the
+    ///   Realm's record of its memory would differ from the RMM's, its later calls would fail or
+    ///   report a violation, and memory would go to the quarantine;
+    /// - activate, terminate or destroy the Realm, or create, enter or destroy its RECs;
+    /// - continue, cancel or drop a stateful operation that another function started.
+    ///
+    /// Do not deactivate the RMM while anything of the session is left. Commands that only read
+    /// ([`feature`](Channel::feature), [`rtt_read_entry`](Channel::rtt_read_entry),
+    /// [`gpt_info`](Channel::gpt_info), [`rmm_state_get`](Channel::rmm_state_get)) may be issued at
+    /// any time.
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmi_abi::rmm::RmmState;
+    /// # use rmm_model::{Model, Options};
+    /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+    /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
+    /// assert_eq!(rmm.commands().rmm_state_get()?, RmmState::Active);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A session itself has no commands:
+    ///
+    /// ```compile_fail,E0599
+    /// # use rmi_abi::IpaRange;
+    /// # use rmi_host::{Platform, Rd, Rmm};
+    /// fn unmap<P: Platform>(rmm: &Rmm<P>, rd: &Rd, range: IpaRange) {
+    ///     let _ = rmm.rtt_data_unmap(rd, range); // error: no method `rtt_data_unmap`
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn commands(&self) -> &Channel<P> {
+        &self.channel
+    }
+
+    /// The machine whose RMM this reaches.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.channel.machine()
+    }
+
+    /// What the embedder brought.
+    #[must_use]
+    pub const fn platform(&self) -> &P {
+        self.channel.platform()
+    }
+
+    /// The dialect that the RMM speaks.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.channel.dialect()
+    }
+
+    /// The size of a granule, which is part of every descriptor of memory.
+    #[must_use]
+    pub const fn granule_size(&self) -> GranuleSize {
+        self.channel.granule_size()
+    }
+
+    /// How long commands wait for the RMM.
+    #[must_use]
+    pub const fn patience(&self) -> Patience {
+        self.channel.patience()
+    }
+
+    /// Begins a wait. Reads the platform's clock once if [`Patience::time`] is set, and does
+    /// nothing else.
+    pub fn wait(&self) -> Wait<'_, P> {
+        self.channel.wait()
+    }
+
+    /// Copies `from` into host memory, `offset` bytes after its base.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
+    /// there.
+    pub fn write_host(
+        &self,
+        memory: &mut Undelegated,
+        offset: u64,
+        from: &[u8],
+    ) -> Result<(), AccessFault> {
+        self.channel.write_host(memory, offset, from)
+    }
+
+    /// Copies host memory, `offset` bytes after its base, into `into`.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it is not all there, is memory of another machine, or the host cannot
+    /// read it.
+    pub fn read_host(
+        &self,
+        memory: &Undelegated,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), AccessFault> {
+        self.channel.read_host(memory, offset, into)
+    }
+
+    /// Copies `from` into memory that a Realm can reach, `offset` bytes after its base.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
+    /// there.
+    pub fn write_shared(
+        &self,
+        shared: &mut SharedMemory,
+        offset: u64,
+        from: &[u8],
+    ) -> Result<(), AccessFault> {
+        self.channel.write_shared(shared, offset, from)
+    }
+
     /// Ends the session on this side; the RMM stays active.
     pub fn into_platform(self) -> P {
         self.channel.into_platform()
@@ -500,14 +624,6 @@ impl<P: Platform> Rmm<P> {
     /// [`Error::Refused`] with [`Status::ErrorGlobal`] while something is left; [`Error::Unsupported`] before 2.0-bet3.
     pub fn start_deactivation(&self) -> Result<Progress, Error> {
         self.channel.rmm_deactivate()
-    }
-}
-
-impl<P> Deref for Rmm<P> {
-    type Target = Channel<P>;
-
-    fn deref(&self) -> &Channel<P> {
-        &self.channel
     }
 }
 

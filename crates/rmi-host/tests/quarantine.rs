@@ -67,7 +67,7 @@ fn a_range_shrinks_from_both_ends() {
     // The second of five granules becomes a Realm Descriptor that the RMM keeps.
     let mut front = range.take_front(0x1000).unwrap();
     let rd = range.take_front(0x1000).unwrap();
-    let _ = rmm.realm_create(&rd, &mut page, &params).unwrap();
+    let _ = rmm.commands().realm_create(&rd, &mut page, &params).unwrap();
     let base = rd.base();
     front.append(rd).unwrap();
     front.append(range).unwrap();
@@ -165,7 +165,7 @@ fn kept<'m>(
     let dialect = rmm.dialect();
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
     let rd = range.take_back(GRANULE).unwrap();
-    let _ = rmm.realm_create(&rd, &mut page, &params).unwrap();
+    let _ = rmm.commands().realm_create(&rd, &mut page, &params).unwrap();
     range.append(rd).unwrap();
     Kept { rmm, memory, range }
 }

@@ -122,28 +122,28 @@ fn sound_3_commands_refuse_pages_objects_and_names_of_another_machine() {
     let calls = (one.calls(), two.calls());
 
     // A page.
-    let error = here.realm_create(&rd, &mut theirs, &params).unwrap_err();
+    let error = here.commands().realm_create(&rd, &mut theirs, &params).unwrap_err();
     foreign(&one, calls.0, error);
     // A granule.
-    let error = there.realm_create(&rd, &mut theirs, &params).unwrap_err();
+    let error = there.commands().realm_create(&rd, &mut theirs, &params).unwrap_err();
     foreign(&two, calls.1, error);
     // An object.
-    assert!(matches!(here.realm_create(&rd, &mut mine, &params), Ok(Progress::Done(_))));
+    assert!(matches!(here.commands().realm_create(&rd, &mut mine, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
-    foreign(&two, calls.1, there.realm_activate(&rd).unwrap_err());
-    let error = there.rtt_read_entry(&rd, Ipa::new(0), Level::L0).unwrap_err();
+    foreign(&two, calls.1, there.commands().realm_activate(&rd).unwrap_err());
+    let error = there.commands().rtt_read_entry(&rd, Ipa::new(0), Level::L0).unwrap_err();
     foreign(&two, calls.1, error);
     // Memory to share: of this machine with a Realm of the other, and the other way round.
     let (size, at) = (
         BlockSize::Page,
         ShareAt { rd: &rd, ipa: Ipa::new(1 << 39), access: SharedAccess::MEMORY },
     );
-    let failed = here.rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();
+    let failed = here.commands().rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();
     assert!(failed.shared.is_empty() && failed.host.bytes() == PAGE);
     foreign(&one, one.calls(), failed.error);
-    let failed = there.rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();
+    let failed = there.commands().rtt_unprot_map(at, page(&mut theirs), size).unwrap_err();
     foreign(&two, calls.1, failed.error);
-    here.realm_activate(&rd).unwrap();
+    here.commands().realm_activate(&rd).unwrap();
 }
 
 #[test]
@@ -152,14 +152,17 @@ fn sound_3_the_name_of_an_empty_token_names_nothing() {
     let rmm = open(&model, &mut model.take_memory());
     let calls = model.calls();
     let rd = Rd::new(Delegated::empty());
-    for error in [rmm.realm_terminate(&rd).unwrap_err(), rmm.realm_activate(&rd).unwrap_err()] {
+    for error in [
+        rmm.commands().realm_terminate(&rd).unwrap_err(),
+        rmm.commands().realm_activate(&rd).unwrap_err(),
+    ] {
         assert!(matches!(error, Error::Argument { .. }), "{error}");
     }
     let rec = RecGranule::new(Delegated::empty());
-    let error = rmm.rec_destroy(&rec).unwrap_err();
+    let error = rmm.commands().rec_destroy(&rec).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }), "{error}");
     let status = rmi_abi::psci::PsciReturnCode::Success;
-    let error = rmm.psci_complete(rec.name(), rec.name(), status).unwrap_err();
+    let error = rmm.commands().psci_complete(rec.name(), rec.name(), status).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }), "{error}");
     assert_eq!(model.calls(), calls);
 }

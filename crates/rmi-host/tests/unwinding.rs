@@ -106,8 +106,10 @@ fn active<'m>(
     let rmm = found.into_active();
     let mut list = memory.take_front(PAGE).unwrap();
     let mut offers = [Offer::new(memory.take_front(4 * PAGE).unwrap())];
-    let _ = rmm.op_mem_donate(&mut pending, &mut list, &mut offers, PAGES).unwrap();
-    let Ok(Progress::Done(_)) = rmm.op_continue(pending) else { panic!("it has all it wants") };
+    let _ = rmm.commands().op_mem_donate(&mut pending, &mut list, &mut offers, PAGES).unwrap();
+    let Ok(Progress::Done(_)) = rmm.commands().op_continue(pending) else {
+        panic!("it has all it wants")
+    };
     rmm
 }
 
@@ -144,7 +146,7 @@ fn donate(in_ledger: bool, at: u64) {
     let before = leaked();
     if in_ledger { &ledger } else { &layer.fuse }.0.store(at, Ordering::Relaxed);
     let rmm = found.into_active();
-    caught(|| rmm.op_mem_donate(&mut pending, &mut list, &mut pair, PAGES));
+    caught(|| rmm.commands().op_mem_donate(&mut pending, &mut list, &mut pair, PAGES));
     for (offer, range) in pair.iter().zip(ranges) {
         assert!(all_are(&model, range, GranuleState::Internal));
         assert!(offer.rest.is_empty(), "a token of host memory for what the RMM has");
@@ -169,10 +171,12 @@ fn realm(rmm: &Rmm<Platform<'_>>, memory: &mut Undelegated) -> Rd {
     let mut granule = || rmm.delegate(memory.take_front(PAGE).unwrap()).unwrap();
     let (rd, root) = (granule(), granule());
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(DIALECT).unwrap();
-    let Progress::Done(_) = rmm.realm_create(&rd, &mut page, &params).unwrap() else { panic!() };
+    let Progress::Done(_) = rmm.commands().realm_create(&rd, &mut page, &params).unwrap() else {
+        panic!()
+    };
     let rd = Rd::new(rd);
     for level in [Level::L1, Level::L2, Level::L3] {
-        drop(rmm.rtt_create(&rd, granule(), SHARED, level).unwrap());
+        drop(rmm.commands().rtt_create(&rd, granule(), SHARED, level).unwrap());
     }
     drop(root);
     rd
@@ -196,7 +200,7 @@ fn sound_1_shared_memory_is_the_realms_before_a_layer_panics() {
     });
     let ranges = [0, 1].map(|n: usize| parts[n].rest.range());
     layer.fuse.0.store(1, Ordering::Relaxed);
-    caught(|| rmm.rtt_unprot_map_list(at, &mut list, &mut parts, PAGES));
+    caught(|| rmm.commands().rtt_unprot_map_list(at, &mut list, &mut parts, PAGES));
     for (n, (part, range)) in (0..).zip(parts.iter().zip(ranges)) {
         assert!(part.rest.is_empty(), "a token of host memory for what a Realm reaches");
         assert_eq!(part.shared.range(), range);
@@ -205,7 +209,7 @@ fn sound_1_shared_memory_is_the_realms_before_a_layer_panics() {
     // It is unmapped by the tokens that are left.
     let mut bytes = 0;
     let mut shared = parts.map(|part| part.shared);
-    let top = rmm.rtt_unprot_unmap_list(&rd, &mut shared, &mut list, &mut |host| {
+    let top = rmm.commands().rtt_unprot_unmap_list(&rd, &mut shared, &mut list, &mut |host| {
         bytes += host.bytes();
     });
     assert_eq!((top.unwrap().raw(), bytes), (SHARED.raw() + 4 * PAGE, 4 * PAGE));
@@ -214,7 +218,7 @@ fn sound_1_shared_memory_is_the_realms_before_a_layer_panics() {
     let before = leaked();
     let one = memory.take_front(PAGE).unwrap();
     layer.fuse.0.store(1, Ordering::Relaxed);
-    caught(|| rmm.rtt_unprot_map(at, one, PAGES));
+    caught(|| rmm.commands().rtt_unprot_map(at, one, PAGES));
     assert_eq!(leaked() - before, 1);
 }
 

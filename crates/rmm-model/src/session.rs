@@ -42,7 +42,7 @@ pub fn open_with<P: Platform>(
         Ok(Progress::Done(_)) | Err(Error::Unsupported { .. }) => Ok(configured.into_active()),
         Ok(Progress::Pending(pending)) => {
             let command = pending.command();
-            configured.into_active().drop_pending(pending);
+            configured.into_active().commands().drop_pending(pending);
             Err(Error::need_memory(command, 0, 0).into())
         }
         Err(error) => Err(error.into()),

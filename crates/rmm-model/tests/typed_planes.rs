@@ -36,17 +36,26 @@ impl<'m> Bench<'m> {
         params.aux_rtt_base[0] = aux.base();
         let params = params.encode(rmm.dialect()).unwrap();
         let mut page = memory.take_front(PAGE).unwrap();
-        assert!(matches!(rmm.realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
+        assert!(matches!(
+            rmm.commands().realm_create(&rd, &mut page, &params),
+            Ok(Progress::Done(_))
+        ));
         drop((root.into_use(), aux.into_use(), page));
         let tree = AuxTree::new(1).unwrap();
         let mut bench = Self { rmm, memory, rd: Rd::new(rd), tree };
         for level in [Level::L1, Level::L2, Level::L3] {
             let table = bench.delegated();
-            drop(bench.rmm.rtt_create(&bench.rd, table, Ipa::new(0), level).unwrap());
+            drop(bench.rmm.commands().rtt_create(&bench.rd, table, Ipa::new(0), level).unwrap());
         }
-        bench.rmm.rtt_init_ripas(&bench.rd, range(0, 1)).unwrap();
+        bench.rmm.commands().rtt_init_ripas(&bench.rd, range(0, 1)).unwrap();
         let data = bench.delegated();
-        drop(bench.rmm.rtt_data_map(&bench.rd, Ipa::new(0), data, BlockSize::Page).unwrap());
+        drop(
+            bench
+                .rmm
+                .commands()
+                .rtt_data_map(&bench.rd, Ipa::new(0), data, BlockSize::Page)
+                .unwrap(),
+        );
         bench
     }
 
@@ -62,7 +71,8 @@ impl<'m> Bench<'m> {
 
     fn aux_table(&mut self, level: Level) -> Pa {
         let table = self.delegated();
-        let made = self.rmm.rtt_aux_create(&self.rd, self.tree, table, Ipa::new(0), level);
+        let made =
+            self.rmm.commands().rtt_aux_create(&self.rd, self.tree, table, Ipa::new(0), level);
         made.unwrap().base()
     }
 }
@@ -92,16 +102,17 @@ fn tables_come_back_delegated() {
         let mut bench = Bench::new(&model);
         let table = bench.delegated();
         let (rd, tree, zero) = (&bench.rd, bench.tree, Ipa::new(0));
-        let failed = bench.rmm.rtt_aux_create(rd, tree, table, zero, Level::L2).unwrap_err();
+        let failed =
+            bench.rmm.commands().rtt_aux_create(rd, tree, table, zero, Level::L2).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRttAux));
         assert_eq!(level_of(&failed.error), Some(Level::L0));
         let tables = bench.aux_tables();
         let (rd, tree) = (&bench.rd, bench.tree);
-        let folded = bench.rmm.rtt_aux_fold(rd, tree, zero, Level::L3).unwrap();
+        let folded = bench.rmm.commands().rtt_aux_fold(rd, tree, zero, Level::L3).unwrap();
         assert_eq!(folded, tables[2]);
-        let live = bench.rmm.rtt_aux_destroy(rd, tree, zero, Level::L1).unwrap_err();
+        let live = bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L1).unwrap_err();
         assert_eq!((level_of(&live.error), live.reached), (Some(Level::L1), Some(zero)));
-        let gone = bench.rmm.rtt_aux_destroy(rd, tree, zero, Level::L2).unwrap();
+        let gone = bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L2).unwrap();
         assert_eq!((gone.table, gone.top), (tables[1], Ipa::new(1 << 39)));
         for table in [tables[1], tables[2]] {
             assert_eq!(model.granule_state(table), Some(GranuleState::Delegated));
@@ -115,7 +126,13 @@ fn entries_and_what_is_in_their_way() {
     let mut bench = Bench::new(&model);
     let obstacle = |bench: &Bench<'_>, page: u64| {
         let ipa = Ipa::new(page * PAGE);
-        bench.rmm.rtt_aux_map_protected(&bench.rd, bench.tree, ipa).unwrap_err().reached.unwrap()
+        bench
+            .rmm
+            .commands()
+            .rtt_aux_map_protected(&bench.rd, bench.tree, ipa)
+            .unwrap_err()
+            .reached
+            .unwrap()
     };
     let (void, level) = (RttEntryState::Void, Some(Level::L3));
     assert_eq!(
@@ -128,15 +145,15 @@ fn entries_and_what_is_in_their_way() {
     );
     bench.aux_tables();
     let (rd, tree, zero) = (&bench.rd, bench.tree, Ipa::new(0));
-    bench.rmm.rtt_aux_map_protected(rd, tree, zero).unwrap();
-    let kept = bench.rmm.rtt_data_unmap(rd, range(0, 1)).unwrap_err();
+    bench.rmm.commands().rtt_aux_map_protected(rd, tree, zero).unwrap();
+    let kept = bench.rmm.commands().rtt_data_unmap(rd, range(0, 1)).unwrap_err();
     assert_eq!(kept.status(), Some(Status::ErrorRttAux));
-    let unmapped = bench.rmm.rtt_aux_unmap_protected(rd, tree, zero).unwrap();
+    let unmapped = bench.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap();
     assert_eq!((unmapped.top, unmapped.level), (Ipa::new(512 * PAGE), None));
-    let absent = bench.rmm.rtt_aux_unmap_protected(rd, tree, zero).unwrap_err();
+    let absent = bench.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap_err();
     assert_eq!(absent.reached, Some(Ipa::new(512 * PAGE)));
     // A table that was lost: TF-RMM says the entry's index where the interface has the tree's.
-    bench.rmm.rtt_aux_destroy(rd, tree, zero, Level::L3).unwrap();
+    bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L3).unwrap();
     bench.aux_table(Level::L3);
     let lost = obstacle(&bench, 0);
     assert!(lost.state.is_aux_destroyed(Dialect::TfRmm2026_07));
@@ -145,9 +162,10 @@ fn entries_and_what_is_in_their_way() {
     let shared = Ipa::new(1 << 39);
     let (rd, tree) = (&bench.rd, bench.tree);
     // SAFETY: nothing is shared.
-    let nothing = unsafe { bench.rmm.rtt_aux_map_unprotected(rd, tree, shared) }.unwrap_err();
+    let nothing =
+        unsafe { bench.rmm.commands().rtt_aux_map_unprotected(rd, tree, shared) }.unwrap_err();
     assert_eq!(level_of(&nothing.error), Some(Level::L0));
-    let unmapped = bench.rmm.rtt_aux_unmap_unprotected(rd, tree, shared).unwrap();
+    let unmapped = bench.rmm.commands().rtt_aux_unmap_unprotected(rd, tree, shared).unwrap();
     assert_eq!(unmapped.top, Ipa::new(1 << 48));
 }
 
@@ -158,23 +176,26 @@ fn ranges() {
     let map = |block, invalid_pri| AuxMapFlags { tree_index: 1, block, invalid_pri };
     let unmap = AuxUnmapFlags { tree_index: 1 };
     let rd = &bench.rd;
-    let refused = bench.rmm.rtt_aux_prot_map(rd, range(0, 1), map(true, false)).unwrap_err();
+    let refused =
+        bench.rmm.commands().rtt_aux_prot_map(rd, range(0, 1), map(true, false)).unwrap_err();
     assert_eq!(
         (refused.status(), level_of(&refused)),
         (Some(Status::ErrorRttAux), Some(Level::L0))
     );
     bench.aux_tables();
     let rd = &bench.rd;
-    let reached = bench.rmm.rtt_aux_prot_map(rd, range(0, 2), map(false, false)).unwrap();
+    let reached =
+        bench.rmm.commands().rtt_aux_prot_map(rd, range(0, 2), map(false, false)).unwrap();
     assert_eq!(reached, Ipa::new(PAGE));
-    let reached = bench.rmm.rtt_aux_prot_map(rd, range(0, 2), map(false, true)).unwrap();
+    let reached = bench.rmm.commands().rtt_aux_prot_map(rd, range(0, 2), map(false, true)).unwrap();
     assert_eq!(reached, Ipa::new(2 * PAGE));
-    let reached = bench.rmm.rtt_aux_prot_unmap(rd, range(0, 2), unmap).unwrap();
+    let reached = bench.rmm.commands().rtt_aux_prot_unmap(rd, range(0, 2), unmap).unwrap();
     assert_eq!(reached, Ipa::new(PAGE));
     let half = IpaRange::new(Ipa::new(1 << 39), Ipa::new(1 << 40)).unwrap();
     // SAFETY: nothing is shared.
-    let nothing = unsafe { bench.rmm.rtt_aux_unprot_map(rd, half, map(false, false)) }.unwrap_err();
+    let nothing = unsafe { bench.rmm.commands().rtt_aux_unprot_map(rd, half, map(false, false)) }
+        .unwrap_err();
     assert_eq!((nothing.status(), level_of(&nothing)), (Some(Status::ErrorRtt), Some(Level::L0)));
-    let nothing = bench.rmm.rtt_aux_unprot_unmap(rd, half, unmap).unwrap_err();
+    let nothing = bench.rmm.commands().rtt_aux_unprot_unmap(rd, half, unmap).unwrap_err();
     assert_eq!(nothing.status(), Some(Status::ErrorRttAux));
 }

@@ -17,7 +17,7 @@
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -27,14 +27,14 @@
 //! let mut donated = Donated::default();
 //!
 //! // Seven granules are left, and the REC wants sixteen. The operation is cancelled; nothing stays behind.
-//! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+//! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! let error = drive(&rmm, &mut pool, &mut donated, started).unwrap_err();
 //! assert!(matches!(error, Error::NeedMemory { bytes: 0x9000, .. }));
 //! assert!(donated.is_empty());
 //!
 //! // With more memory, the same again.
 //! pool.add(memory.take_front(0x9000).expect("1 GiB")).expect("eight places");
-//! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+//! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! drive(&rmm, &mut pool, &mut donated, started)?;
 //! assert_eq!(donated.bytes(), 0x10_000);
 //! # pool.drain(&rmm, &mut |_| ());

@@ -8,7 +8,7 @@ use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::run::{RecEnter, RecExit};
-use rmi_host::{Channel, Error, Platform, Undelegated};
+use rmi_host::{Error, Platform, Rmm, Undelegated};
 
 use crate::rec::RecObject;
 
@@ -103,11 +103,12 @@ impl RecObject {
     /// # Errors
     ///
     /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`] and [`EnterError::Unclear`] before any
-    /// call; otherwise as [`Channel::rec_enter`]. After an error that [is not
+    /// call; otherwise as [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error
+    /// that [is not
     /// clean](EnterError::is_clean) the REC may have run, and its state is [`Awaiting::Unknown`].
     pub fn enter<P: Platform, T>(
         &mut self,
-        channel: &Channel<P>,
+        rmm: &Rmm<P>,
         run: &mut Undelegated,
         enter: &RecEnter,
         answers: Option<ExitNumber>,
@@ -121,7 +122,7 @@ impl RecObject {
             (_, Some(_)) => return Err(EnterError::WrongAnswer),
         }
         let before = core::mem::replace(&mut self.awaiting, Awaiting::Unknown);
-        let record = match channel.rec_enter(self.granule(), run, enter) {
+        let record = match rmm.commands().rec_enter(self.granule(), run, enter) {
             Ok(record) => record,
             Err(error) => {
                 if error.is_clean() {

@@ -29,14 +29,14 @@
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 //! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! # let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
-//! let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+//! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
 //!     panic!("a REC takes memory")
 //! };
@@ -139,9 +139,7 @@ use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Free, Granules, Undelegated};
-use rmi_host::{
-    Channel, Error, Failure, Pending, Platform, Progress, Reply, Subject, Violation, Want,
-};
+use rmi_host::{Error, Failure, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want};
 
 use crate::donated::{Donated, Recorded};
 use crate::offered::Offered;
@@ -238,11 +236,11 @@ pub enum Advance<'r, P: Platform> {
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// # let rec = granule(&mut memory)?;
 /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
-/// let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode())?;
+/// let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 /// let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
 ///     panic!("a REC takes memory")
 /// };
@@ -270,7 +268,7 @@ pub enum Advance<'r, P: Platform> {
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
 #[derive(Debug)]
 pub struct Operation<'r, P: Platform> {
-    channel: &'r Channel<P>,
+    rmm: &'r Rmm<P>,
     pending: Option<Pending>,
 }
 
@@ -285,11 +283,11 @@ pub struct Operation<'r, P: Platform> {
 /// ```
 ///
 /// ```compile_fail,E0382
-/// # use rmi_host::{Channel, Platform};
+/// # use rmi_host::{Platform, Rmm};
 /// # use sro::Parked;
-/// fn twice<P: Platform>(channel: &Channel<P>, parked: Parked) {
-///     let first = parked.resume(channel);
-///     let second = parked.resume(channel); // error: use of moved value
+/// fn twice<P: Platform>(rmm: &Rmm<P>, parked: Parked) {
+///     let first = parked.resume(rmm);
+///     let second = parked.resume(rmm); // error: use of moved value
 /// }
 /// ```
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
@@ -300,8 +298,8 @@ pub struct Parked {
 
 impl Parked {
     /// The operation again, in the session that it belongs to.
-    pub fn resume<P: Platform>(self, channel: &Channel<P>) -> Operation<'_, P> {
-        Operation { channel, pending: Some(self.pending) }
+    pub fn resume<P: Platform>(self, rmm: &Rmm<P>) -> Operation<'_, P> {
+        Operation { rmm, pending: Some(self.pending) }
     }
 
     /// The command that started the operation.
@@ -313,10 +311,10 @@ impl Parked {
 
 impl<'r, P: Platform> Operation<'r, P> {
     /// Takes up what a command started.
-    pub fn take_up(channel: &'r Channel<P>, progress: Progress) -> Advance<'r, P> {
+    pub fn take_up(rmm: &'r Rmm<P>, progress: Progress) -> Advance<'r, P> {
         match progress {
             Progress::Done(reply) => Advance::Done(reply),
-            Progress::Pending(pending) => Advance::Again(Self { channel, pending: Some(pending) }),
+            Progress::Pending(pending) => Advance::Again(Self { rmm, pending: Some(pending) }),
         }
     }
 
@@ -372,8 +370,8 @@ impl<'r, P: Platform> Operation<'r, P> {
             Want::Continue => Ok(Next::Continue),
             Want::Reclaim => Ok(Next::Take),
             Want::Donate(request) => {
-                Need::new(request, self.channel.granule_size()).map(Next::Need).ok_or_else(|| {
-                    self.channel.violation(pending, Violation::Request, request.encode())
+                Need::new(request, self.rmm.granule_size()).map(Next::Need).ok_or_else(|| {
+                    self.rmm.commands().violation(pending, Violation::Request, request.encode())
                 })
             }
         }
@@ -386,7 +384,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// The operation comes back where it was when the call could not be made sense of.
     pub fn proceed(mut self) -> Result<Advance<'r, P>, (Self, Error)> {
         let Some(pending) = self.take() else { return Ok(Advance::Again(self)) };
-        match self.channel.op_continue(pending) {
+        match self.rmm.commands().op_continue(pending) {
             Ok(Progress::Done(reply)) => Ok(Advance::Done(reply)),
             Ok(Progress::Pending(pending)) => {
                 self.pending = Some(pending);
@@ -404,7 +402,8 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_mem_donate`]; also [`Error::NeedMemory`] when `donated` has no room for so many separate ranges, before any call.
+    /// As [`Channel::op_mem_donate`](rmi_host::Channel::op_mem_donate); also
+    /// [`Error::NeedMemory`] when `donated` has no room for so many separate ranges, before any call.
     pub fn donate<H: Recorded>(
         &mut self,
         list: &mut Undelegated,
@@ -418,14 +417,15 @@ impl<'r, P: Platform> Operation<'r, P> {
             return Err(Error::need_memory(pending.command(), bytes, bytes));
         }
         let mut offered = Offered::new(memory, donated);
-        self.channel.op_mem_donate(pending, list, offered.offers(), block)
+        self.rmm.commands().op_mem_donate(pending, list, offered.offers(), block)
     }
 
     /// Offers the RMM something that it must refuse, which ends an operation that wants memory and cannot be cancelled.
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_mem_donate_nothing`]. A page that the RMM may have taken has left `list`
+    /// As [`Channel::op_mem_donate_nothing`](rmi_host::Channel::op_mem_donate_nothing). A page that
+    /// the RMM may have taken has left `list`
     /// and entered `donated`; it is one separate range.
     pub fn donate_nothing(
         &mut self,
@@ -433,7 +433,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         donated: &mut Donated,
     ) -> Result<Donation, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
-        let donation = self.channel.op_mem_donate_nothing(pending, list);
+        let donation = self.rmm.commands().op_mem_donate_nothing(pending, list);
         donation.map_err(|failed| {
             // Without a place for it, it is leaked, and counted.
             drop(Free::record(donated, failed.kept));
@@ -483,7 +483,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_mem_reclaim`].
+    /// As [`Channel::op_mem_reclaim`](rmi_host::Channel::op_mem_reclaim).
     pub fn reclaim(
         &mut self,
         list: &mut Undelegated,
@@ -491,17 +491,17 @@ impl<'r, P: Platform> Operation<'r, P> {
         home: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Reclaim::Busy) };
-        self.channel.op_mem_reclaim(pending, list, &mut |range| donated.claim(range), home)
+        self.rmm.commands().op_mem_reclaim(pending, list, &mut |range| donated.claim(range), home)
     }
 
     /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then wants to give back what it has, and to be continued.
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_cancel`]; the operation goes on as before.
+    /// As [`Channel::op_cancel`](rmi_host::Channel::op_cancel); the operation goes on as before.
     pub fn cancel(&mut self) -> Result<(), Error> {
         let Some(pending) = self.take() else { return Ok(()) };
-        let (pending, result) = match self.channel.op_cancel(pending) {
+        let (pending, result) = match self.rmm.commands().op_cancel(pending) {
             Ok(pending) => (pending, Ok(())),
             Err((pending, error)) => (pending, Err(error)),
         };
@@ -518,7 +518,7 @@ impl<'r, P: Platform> Operation<'r, P> {
 impl<P: Platform> Drop for Operation<'_, P> {
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
-            self.channel.drop_pending(pending);
+            self.rmm.commands().drop_pending(pending);
         }
     }
 }

@@ -17,7 +17,7 @@
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
 //! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! let mut places = PoolStorage::<8>::new();

@@ -16,7 +16,7 @@
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-//! # rmm.realm_create(&rd, &mut page, &params)?;
+//! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -24,7 +24,7 @@
 //! let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
 //! assert_eq!(rec.donated_bytes(), 0x10_000);
-//! rmm.realm_activate(&rd)?;
+//! rmm.commands().realm_activate(&rd)?;
 //! // `rec.granule()` names it to `rec_enter` and other commands.
 //!
 //! let memory = pool.bytes().0 + pool.bytes().1 + 0x11_000;
@@ -76,7 +76,7 @@ use crate::pool::Pool;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// # let mut places = PoolStorage::<8>::new();
 /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -115,7 +115,7 @@ fn start<P: Platform>(
     pool: &mut Pool<'_>,
     params: &RecParams,
 ) -> Result<Progress, Error> {
-    rmm.rec_create(rd, rec, pool.pages().page, &params.encode())
+    rmm.commands().rec_create(rd, rec, pool.pages().page, &params.encode())
 }
 
 impl RecObject {
@@ -211,7 +211,7 @@ impl RecObject {
         pool: &mut Pool<'_>,
     ) -> Result<(), Failed<Option<Self>>> {
         let command = Command::RecDestroy;
-        let progress = match rmm.rec_destroy(&self.granule) {
+        let progress = match rmm.commands().rec_destroy(&self.granule) {
             Ok(progress) => progress,
             Err(error) if error.is_clean() => return Err(Failed::new(Some(self), error)),
             Err(error) => {

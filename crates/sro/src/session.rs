@@ -199,5 +199,5 @@ fn is_active<P: Platform>(rmm: &Rmm<P>) -> Result<bool, Error> {
     if Command::RmmStateGet.form(rmm.dialect()).is_none() {
         return Ok(true);
     }
-    Ok(rmm.rmm_state_get()? == RmmState::Active)
+    Ok(rmm.commands().rmm_state_get()? == RmmState::Active)
 }

@@ -39,7 +39,10 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     let rd = rmm.delegate(take(GRANULE)).unwrap();
     let params = RealmParams::new(Geometry::new(40).unwrap(), roots.base());
     let page = params.encode(rmm.dialect()).unwrap();
-    assert!(matches!(rmm.realm_create(&rd, pool.pages().page, &page).unwrap(), Progress::Done(_)));
+    assert!(matches!(
+        rmm.commands().realm_create(&rd, pool.pages().page, &page).unwrap(),
+        Progress::Done(_)
+    ));
     let rd = Rd::new(rd);
 
     let before = door.total();

@@ -61,7 +61,7 @@ fn scene<R>(
     let rd = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let page =
         RealmParams::new(Geometry::new(40).unwrap(), roots.base()).encode(rmm.dialect()).unwrap();
-    let progress = rmm.realm_create(&rd, first.pages().page, &page).unwrap();
+    let progress = rmm.commands().realm_create(&rd, first.pages().page, &page).unwrap();
     assert!(matches!(progress, Progress::Done(_)));
     let rd = Rd::new(rd);
 
@@ -78,8 +78,8 @@ fn scene<R>(
         ledger: &ledger,
     });
 
-    rmm.realm_terminate(&rd).unwrap();
-    assert!(matches!(rmm.realm_destroy(&rd).unwrap(), Progress::Done(_)));
+    rmm.commands().realm_terminate(&rd).unwrap();
+    assert!(matches!(rmm.commands().realm_destroy(&rd).unwrap(), Progress::Done(_)));
     for memory in [rd.into_released(), roots] {
         home(rmm.undelegate(memory).unwrap());
     }
@@ -232,7 +232,8 @@ fn an_operation_can_be_parked_and_resumed_elsewhere() {
     scene(Options::new(Dialect::TfRmm2026_07), &[40], |scene| {
         let Scene { rmm, rd, pool, .. } = scene;
         let rec = pool.take(rmm, Command::RecCreate, GRANULE, GRANULE).unwrap();
-        let progress = rmm.rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
+        let progress =
+            rmm.commands().rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
         let Advance::Again(mut operation) = Operation::take_up(rmm, progress) else {
             unreachable!()
         };
@@ -259,7 +260,7 @@ fn an_operation_can_be_parked_and_resumed_elsewhere() {
         assert_eq!(operation.next().unwrap(), Next::Continue);
         assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
         let rec = rmi_host::RecGranule::new(rec);
-        let progress = rmm.rec_destroy(&rec).unwrap();
+        let progress = rmm.commands().rec_destroy(&rec).unwrap();
         sro::drive(rmm, pool, &mut donated, progress).unwrap();
         pool.put_back(rmm, rec.into_released());
     });
@@ -279,7 +280,8 @@ fn a_dropped_operation_is_in_the_books() {
         .unwrap();
     let rec = rmm.delegate(take(GRANULE)).unwrap();
     let rd = Rd::new(rmm.delegate(take(GRANULE)).unwrap());
-    let progress = rmm.rec_create(&rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
+    let progress =
+        rmm.commands().rec_create(&rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
     let Advance::Again(operation) = Operation::take_up(&rmm, progress) else { unreachable!() };
     assert_eq!(ledger.balance().dropped_operations, 0);
     operation.abandon();

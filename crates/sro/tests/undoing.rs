@@ -34,14 +34,14 @@ fn short_rec<D: Conduit + Simulated + core::fmt::Debug>(
     let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
     let mut page = memory.take_front(GRANULE).unwrap();
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(DIALECT).unwrap();
-    assert!(matches!(rmm.realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
+    assert!(matches!(rmm.commands().realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
     let rec = granule(&rmm, &mut memory);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
-    let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode()).unwrap();
+    let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode()).unwrap();
     let mut donated = Donated::default();
     let result = drive(&rmm, &mut pool, &mut donated, started);
     assert!(donated.is_empty());
@@ -96,7 +96,7 @@ fn one_long_run_is_offered_in_pieces() {
         let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(2000 * GRANULE).unwrap()).unwrap();
         let mut donated = Donated::default();
-        let started = rmm.realm_create(&rd, &mut page, &params).unwrap();
+        let started = rmm.commands().realm_create(&rd, &mut page, &params).unwrap();
         let result = drive(&rmm, &mut pool, &mut donated, started);
         assert!(result.is_ok(), "{result:?}");
         assert_eq!(donated.bytes(), 1500 * GRANULE);

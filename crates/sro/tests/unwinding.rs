@@ -92,7 +92,7 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
     let mut page = memory.take_front(GRANULE).unwrap();
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
-    assert!(matches!(rmm.realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
+    assert!(matches!(rmm.commands().realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
 
     let mut places = PoolStorage::<8>::new();
@@ -100,7 +100,7 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     pool.add(memory.take_front(2 * GRANULE).unwrap()).unwrap();
     let rec = granule(&rmm, &mut memory);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
-    let started = rmm.rec_create(&rd, &rec, &mut page, &params.encode()).unwrap();
+    let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode()).unwrap();
     let list = pool.pages().list.range();
     let before = ledger.balance();
     let mut donated = Donated::default();

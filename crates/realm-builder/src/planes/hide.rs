@@ -85,9 +85,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let by_range = self.shows_by_range();
         let answer = if by_range {
             let flags = AuxUnmapFlags { tree_index: tree.index() };
-            self.rmm.rtt_aux_prot_unmap(&self.rd, row.range, flags)
+            self.rmm.commands().rtt_aux_prot_unmap(&self.rd, row.range, flags)
         } else {
-            let hidden = self.rmm.rtt_aux_unmap_protected(&self.rd, tree, base);
+            let hidden = self.rmm.commands().rtt_aux_unmap_protected(&self.rd, tree, base);
             hidden.map(|_| row.range.top()).map_err(Error::from)
         };
         let reached = match answer {

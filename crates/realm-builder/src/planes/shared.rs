@@ -193,11 +193,11 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                 // SAFETY: the root entry leads to a table: it is held, so nobody takes its table away, and nothing is shared by a block in its place while there is one. What the auxiliary tree gets is a
                 // reference to that table, in which everything is mapped and unmapped for both. The table is there until the Realm is taken apart, which begins with hiding what refers to it; and the RMM does not let go
                 // of a table that is referred to. As to what planes remember, whoever wants this has made the promise.
-                unsafe { self.rmm.rtt_aux_unprot_map(&self.rd, range, flags) }
+                unsafe { self.rmm.commands().rtt_aux_unprot_map(&self.rd, range, flags) }
                     .map(|reached| reached > range.base())
             } else {
                 // SAFETY: as above.
-                unsafe { self.rmm.rtt_aux_map_unprotected(&self.rd, tree, root.base()) }
+                unsafe { self.rmm.commands().rtt_aux_map_unprotected(&self.rd, tree, root.base()) }
                     .map(|()| true)
                     .map_err(Error::from)
             };
@@ -244,12 +244,13 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         let mut from = root.base();
         let answer = loop {
             if !by_range {
-                let hidden = self.rmm.rtt_aux_unmap_unprotected(&self.rd, tree, root.base());
+                let hidden =
+                    self.rmm.commands().rtt_aux_unmap_unprotected(&self.rd, tree, root.base());
                 break hidden.map(|_| true).map_err(Error::from);
             }
             let (piece, range) = self.shared_from(root, from).unwrap_or((root, root));
             let flags = AuxUnmapFlags { tree_index: tree.index() };
-            match self.rmm.rtt_aux_unprot_unmap(&self.rd, range, flags) {
+            match self.rmm.commands().rtt_aux_unprot_unmap(&self.rd, range, flags) {
                 // The entry is there; what it is to be found by is not mapped.
                 Err(error)
                     if is_below(&error, root) && self.shared_from(root, piece.top()).is_some() =>

@@ -74,9 +74,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let answer = if by_range {
             let tree_index = tree.index();
             let flags = AuxMapFlags { tree_index, block: false, invalid_pri: false };
-            self.rmm.rtt_aux_prot_map(&self.rd, row.range, flags)
+            self.rmm.commands().rtt_aux_prot_map(&self.rd, row.range, flags)
         } else {
-            let shown = self.rmm.rtt_aux_map_protected(&self.rd, tree, base);
+            let shown = self.rmm.commands().rtt_aux_map_protected(&self.rd, tree, base);
             shown.map(|()| row.range.top()).map_err(Error::from)
         };
         match answer {

@@ -124,7 +124,7 @@ pub(crate) fn recorded<T: Send + 'static>(
 /// Enters a REC; its exit.
 pub(crate) fn enter(b: &mut Bench<'_, '_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
     let mut page = b.heap.take(PAGE, PAGE)?;
-    let exit = b.rmm.rec_enter(rec.granule(), &mut page, &RecEnter::new_zeroed());
+    let exit = b.rmm.commands().rec_enter(rec.granule(), &mut page, &RecEnter::new_zeroed());
     b.heap.insert(page).unwrap();
     let exit = exit.ok()?;
     Some((ExitReason::decode(exit.exit_reason, b.rmm.dialect()), exit))

@@ -163,7 +163,7 @@ impl<P: Platform, S: Alive> Bench<'_, '_, '_, P, S> {
             let (mut at, mut bytes) = (from, 0);
             while at < from + AREA + 16 * BLOCK {
                 let (rmm, rd) = (self.realm.rmm(), self.realm.rd());
-                let entry = rmm.rtt_read_entry(rd, Ipa::new(at), Level::L3).unwrap();
+                let entry = rmm.commands().rtt_read_entry(rd, Ipa::new(at), Level::L3).unwrap();
                 let size = entry.level.unwrap().entry_bytes();
                 let base = at - at % size;
                 let block = ipas(base, size);

@@ -119,7 +119,10 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
     fn enter(&mut self) -> (ExitReason, RecExit) {
         let rmm = self.realm.rmm();
         let mut page = self.heap.take(PAGE, PAGE).unwrap();
-        let exit = rmm.rec_enter(self.rec.granule(), &mut page, &RecEnter::new_zeroed()).unwrap();
+        let exit = rmm
+            .commands()
+            .rec_enter(self.rec.granule(), &mut page, &RecEnter::new_zeroed())
+            .unwrap();
         self.heap.insert(page).unwrap();
         (ExitReason::decode(exit.exit_reason, rmm.dialect()), exit)
     }

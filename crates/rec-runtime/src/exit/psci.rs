@@ -2,7 +2,7 @@
 
 use rmi_abi::psci::{PsciFunction, PsciReturnCode};
 use rmi_abi::rec::Mpidr;
-use rmi_host::{Channel, Failed, Platform, RecName};
+use rmi_host::{Failed, Platform, RecName, Rmm};
 
 use crate::answer::{Answer, Ticket};
 
@@ -61,10 +61,10 @@ impl PsciRequest {
     /// The request comes back when the RMM refuses, for instance because `target` is another REC.
     pub fn accept<P: Platform>(
         self,
-        channel: &Channel<P>,
+        rmm: &Rmm<P>,
         target: RecName,
     ) -> Result<Answer, Failed<Self>> {
-        self.complete(channel, target, PsciReturnCode::Success)
+        self.complete(rmm, target, PsciReturnCode::Success)
     }
 
     /// Refuses a `CPU_ON`: `RMI_PSCI_COMPLETE` with `PSCI_DENIED`. The RMM refuses it for an
@@ -74,21 +74,17 @@ impl PsciRequest {
     ///
     /// The request comes back when the RMM refuses. TF-RMM (July 2026) refuses if the target is on, and yet completes the request; after such a refusal
     /// [`PsciRequest::completed`] says so.
-    pub fn deny<P: Platform>(
-        self,
-        channel: &Channel<P>,
-        target: RecName,
-    ) -> Result<Answer, Failed<Self>> {
-        self.complete(channel, target, PsciReturnCode::Denied)
+    pub fn deny<P: Platform>(self, rmm: &Rmm<P>, target: RecName) -> Result<Answer, Failed<Self>> {
+        self.complete(rmm, target, PsciReturnCode::Denied)
     }
 
     fn complete<P: Platform>(
         self,
-        channel: &Channel<P>,
+        rmm: &Rmm<P>,
         target: RecName,
         status: PsciReturnCode,
     ) -> Result<Answer, Failed<Self>> {
-        match channel.psci_complete(self.ticket.rec, target, status) {
+        match rmm.commands().psci_complete(self.ticket.rec, target, status) {
             Ok(()) => Ok(self.completed()),
             Err(error) => Err(Failed::new(self, error)),
         }

@@ -22,6 +22,7 @@ const CHUNK: usize = 16;
 /// All blocks are of one size; neighbours share a descriptor, and there is room for 512 descriptors.
 ///
 /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, "Address list".
+#[doc(hidden)]
 #[derive(Debug)]
 pub struct MapList<'l> {
     page: &'l mut Undelegated,
@@ -38,6 +39,7 @@ pub struct MapList<'l> {
 }
 
 /// What became of a cell that was to be listed.
+#[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed {
     /// It is in the list.
@@ -69,6 +71,7 @@ impl MapList<'_> {
 
 impl<P: Platform> Channel<P> {
     /// An empty list on a page of host memory, of blocks of `size`.
+    #[doc(hidden)]
     pub fn new_list<'l>(&self, page: &'l mut Undelegated, size: BlockSize) -> MapList<'l> {
         let granule = self.granule_size();
         MapList {
@@ -88,6 +91,7 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// [`Error::Argument`] when the memory has no descriptor in this dialect.
+    #[doc(hidden)]
     pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<Listed, Error> {
         self.own(Command::RttDataMap, &*list.page)?;
         let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
@@ -117,6 +121,7 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// [`Error::Access`] when it cannot be written.
+    #[doc(hidden)]
     pub fn flush_list(&self, list: &mut MapList<'_>) -> Result<(), Error> {
         let words = list.chunk.get(..list.closed - list.written).unwrap_or_default();
         self.write_host(list.page, (list.written * 8) as u64, words.as_bytes())?;
@@ -152,6 +157,7 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// As [`Channel::rtt_data_map`]; the memory stays where it is.
+    #[doc(hidden)]
     pub fn rtt_data_map_cells(
         &self,
         rd: &Rd,

@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use crate::channel::{Call, Channel, Pending, Step, Want};
 use crate::command::offer::{Offer, expose, record, settle};
-use crate::error::{Error, Failed, Refusal, Subject, Violation};
+use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, Donatable, InUse, LentToRmm, Undelegated, donation_state};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
@@ -353,16 +353,5 @@ impl<P: Platform> Channel<P> {
             });
         }
         Ok(list.base().raw())
-    }
-
-    /// The error that a refused donation or reclaim stands for.
-    #[must_use]
-    pub fn op_refusal(&self, pending: &Pending, command: Command, result: ResultWord) -> Error {
-        Error::Refused(Refusal {
-            command,
-            dialect: self.dialect(),
-            result,
-            subject: pending.subject,
-        })
     }
 }

@@ -24,13 +24,13 @@ use crate::platform::Platform;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 ///
 /// // `rd` is the granule that `realm_create` has made the Realm's descriptor.
 /// let address = rd.base();
 /// let rd = Rd::new(rd);
 /// assert_eq!(rd.pa(), address);
-/// rmm.realm_activate(&rd)?;
+/// rmm.commands().realm_activate(&rd)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

@@ -34,7 +34,7 @@ objects! {
     /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
     /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-    /// # rmm.realm_create(&rd, &mut page, &params)?;
+    /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
     /// # let rd = Rd::new(rd);
     /// # let mut places = PoolStorage::<4>::new();
     /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -42,16 +42,16 @@ objects! {
     /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     /// // `sro::RecObject` does all of this.
     /// let granule = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
-    /// let started = rmm.rec_create(&rd, &granule, &mut page, &params.encode())?;
+    /// let started = rmm.commands().rec_create(&rd, &granule, &mut page, &params.encode())?;
     /// let mut donated = Donated::default();
     /// drive(&rmm, &mut pool, &mut donated, started)?;
     /// let rec = RecGranule::new(granule);
     ///
-    /// rmm.realm_activate(&rd)?;
-    /// let exit = rmm.rec_enter(&rec, &mut page, &RecEnter::new_zeroed())?;
+    /// rmm.commands().realm_activate(&rd)?;
+    /// let exit = rmm.commands().rec_enter(&rec, &mut page, &RecEnter::new_zeroed())?;
     /// # let _ = exit;
     ///
-    /// let started = rmm.rec_destroy(&rec)?;
+    /// let started = rmm.commands().rec_destroy(&rec)?;
     /// drive(&rmm, &mut pool, &mut donated, started)?;
     /// assert!(donated.is_empty());
     /// pool.put_back(&rmm, rec.into_released());

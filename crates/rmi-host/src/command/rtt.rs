@@ -28,21 +28,22 @@ use crate::platform::Platform;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// # for level in [Level::L1, Level::L2, Level::L3] {
 /// #     let table = granule(&mut memory)?;
-/// #     rmm.rtt_create(&rd, table, Ipa::new(0), level).map_err(|failed| failed.error)?;
+/// #     rmm.commands().rtt_create(&rd, table, Ipa::new(0), level).map_err(|failed| failed.error)?;
 /// # }
 /// let ipa = Ipa::new(0x8000);
 /// let data = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
-/// let done = rmm.rtt_data_map(&rd, ipa, data, BlockSize::Page).map_err(|failed| failed.error)?;
+/// let done = rmm.commands().rtt_data_map(&rd, ipa, data, BlockSize::Page);
+/// let done = done.map_err(|failed| failed.error)?;
 /// assert!(done.rest.is_empty()); // it may stop anywhere; call again for the rest
 ///
-/// let entry = rmm.rtt_read_entry(&rd, ipa, Level::L3)?;
+/// let entry = rmm.commands().rtt_read_entry(&rd, ipa, Level::L3)?;
 /// assert_eq!((entry.level, entry.state), (Some(Level::L3), RttEntryState::Data));
 ///
-/// let unmapped = rmm.rtt_data_unmap(&rd, IpaRange::with_size(ipa, 0x4000)?)?;
+/// let unmapped = rmm.commands().rtt_data_unmap(&rd, IpaRange::with_size(ipa, 0x4000)?)?;
 /// assert_eq!(unmapped.memory, Some(done.mapped.range()));
 /// rmm.undelegate(done.mapped.into_released()).map_err(|failed| failed.error)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -80,12 +81,13 @@ pub struct Unmapped {
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// let table = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
-/// let table = rmm.rtt_create(&rd, table, Ipa::new(0), Level::L1).map_err(|failed| failed.error)?;
+/// let created = rmm.commands().rtt_create(&rd, table, Ipa::new(0), Level::L1);
+/// let table = created.map_err(|failed| failed.error)?;
 ///
-/// let destroyed = rmm.rtt_destroy(&rd, Ipa::new(0), Level::L1)?;
+/// let destroyed = rmm.commands().rtt_destroy(&rd, Ipa::new(0), Level::L1)?;
 /// // The RMM names the granule. Whoever made the table has its token.
 /// assert_eq!(destroyed.table, table.base());
 /// rmm.undelegate(table.into_released()).map_err(|failed| failed.error)?;

@@ -52,7 +52,7 @@ impl<P: Platform> Channel<P> {
     /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
     /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
     /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
-    /// let answer = rmm.granule_tracking_get(memory)?;
+    /// let answer = rmm.commands().granule_tracking_get(memory)?;
     /// assert_eq!(answer.category, MemCategory::Conventional);
     /// assert_eq!(answer.state, TrackingRegionState::Fine);
     /// assert_eq!(answer.top, Some(memory.top()));
@@ -141,7 +141,7 @@ impl<P: Platform> Channel<P> {
     /// # let rmm = rmm_model::open(model.host(), &mut model.take_memory())?;
     /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
     /// // The firmware made the tables.
-    /// assert_eq!(rmm.gpt_info(memory)?.state, GptParState::Plat);
+    /// assert_eq!(rmm.commands().gpt_info(memory)?.state, GptParState::Plat);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

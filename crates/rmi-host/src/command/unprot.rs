@@ -46,18 +46,19 @@ use crate::platform::Platform;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-/// # rmm.realm_create(&rd, &mut page, &params)?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// // The unprotected half of a Realm with 40-bit addresses begins at bit 39. Its tables exist already.
 /// let ipa = Ipa::new(1 << 39);
 /// # for level in [Level::L1, Level::L2, Level::L3] {
 /// #     let table = granule(&mut memory)?;
-/// #     rmm.rtt_create(&rd, table, ipa, level).map_err(|failed| failed.error)?;
+/// #     rmm.commands().rtt_create(&rd, table, ipa, level).map_err(|failed| failed.error)?;
 /// # }
 /// let at = ShareAt { rd: &rd, ipa, access: SharedAccess::MEMORY };
 /// let blocks = BlockSize::Page;
 /// let two_pages = memory.take_front(0x2000).expect("1 GiB");
-/// let answer = rmm.rtt_unprot_map(at, two_pages, blocks).map_err(|failed| failed.error)?;
+/// let answer = rmm.commands().rtt_unprot_map(at, two_pages, blocks);
+/// let answer = answer.map_err(|failed| failed.error)?;
 /// assert!(answer.rest.is_empty()); // it may stop anywhere; call again for the rest
 /// let mut shared = answer.shared;
 ///
@@ -66,7 +67,7 @@ use crate::platform::Platform;
 /// rmm.read_host(shared.memory(), 0x1000, &mut word)?;
 /// assert_eq!(&word, b"to the Realm");
 ///
-/// let answer = rmm.rtt_unprot_unmap(&rd, shared).map_err(|failed| failed.error)?;
+/// let answer = rmm.commands().rtt_unprot_unmap(&rd, shared).map_err(|failed| failed.error)?;
 /// assert_eq!((answer.host.bytes(), answer.rest.bytes()), (0x2000, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

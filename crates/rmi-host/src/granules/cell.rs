@@ -50,6 +50,7 @@ const fn place_machine(machine: Machine) -> u64 {
 /// rmm.undelegate(page.into_released()).map_err(|failed| failed.error)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(hidden)]
 pub struct Cell(u64);
 
 impl Cell {

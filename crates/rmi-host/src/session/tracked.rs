@@ -157,7 +157,7 @@ impl<P: Platform> Rmm<P> {
         let unit = self.features().l0gptsz().and_then(L0Gptsz::bytes).unwrap_or(1 << 30);
         let top = range.top().align_up(unit).unwrap_or(range.top());
         let whole = PaRange::new(range.base().align_down(unit), top).unwrap_or(range);
-        let GptPart { top, state } = self.gpt_info(whole)?;
+        let GptPart { top, state } = self.commands().gpt_info(whole)?;
         if top <= range.base() {
             // It says nothing of what was asked about.
             let (violation, subject) = (Violation::Progress, Subject::Pa(range.base()));
@@ -172,7 +172,8 @@ impl<P: Platform> Rmm<P> {
     /// Asks once how a range is tracked, from its start on; says up to where that is by granule.
     fn check_tracking(&self, range: PaRange) -> Result<Pa, TrackingError> {
         let asked = split(range, self.answered_for(range)).0;
-        let RegionTracking { category, state, top } = self.granule_tracking_get(asked)?;
+        let RegionTracking { category, state, top } =
+            self.commands().granule_tracking_get(asked)?;
         let top = top.unwrap_or(asked.top());
         match (category, state) {
             (MemCategory::Conventional, TrackingRegionState::Fine) => Ok(top),

@@ -61,7 +61,10 @@ impl<'m> Bench<'m> {
         let params = RealmParams::new(Geometry::new(40).unwrap(), root.base());
         let params = params.encode(rmm.dialect()).unwrap();
         let mut page = memory.take_front(PAGE).unwrap();
-        assert!(matches!(rmm.realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
+        assert!(matches!(
+            rmm.commands().realm_create(&rd, &mut page, &params),
+            Ok(Progress::Done(_))
+        ));
         let mut bench = Self { rmm, memory, rd: Rd::new(rd) };
         for base in [0, SHARED] {
             for level in [Level::L1, Level::L2, Level::L3] {
@@ -83,7 +86,7 @@ impl<'m> Bench<'m> {
 
     fn table(&mut self, ipa: u64, level: Level) -> Pa {
         let table = self.delegated(PAGE);
-        self.rmm.rtt_create(&self.rd, table, Ipa::new(ipa), level).unwrap().base()
+        self.rmm.commands().rtt_create(&self.rd, table, Ipa::new(ipa), level).unwrap().base()
     }
 
     fn at(&self, ipa: u64) -> ShareAt<'_> {
@@ -105,32 +108,32 @@ fn what_the_rmm_says_of_itself() {
         let dialect = model.options().dialect;
         let mut page = model.take_memory();
         let rmm = open(model, &mut page);
-        let versions = rmm.rmi_version(dialect.version()).unwrap();
+        let versions = rmm.commands().rmi_version(dialect.version()).unwrap();
         assert_eq!(versions.higher, InterfaceVersion::new(2, 0));
-        let refused = rmm.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
+        let refused = rmm.commands().rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
         assert_eq!(refused.error.status(), Some(Status::ErrorInput));
         assert_eq!(refused.reached, Some(versions));
 
-        assert_eq!(rmm.rmm_config_get(&mut page).unwrap().rmi_granule_size, 0);
-        let config = rmm.rmm_config_get(&mut page).unwrap();
-        let error = rmm.rmm_config_set(&mut page, &config).unwrap_err();
+        assert_eq!(rmm.commands().rmm_config_get(&mut page).unwrap().rmi_granule_size, 0);
+        let config = rmm.commands().rmm_config_get(&mut page).unwrap();
+        let error = rmm.commands().rmm_config_set(&mut page, &config).unwrap_err();
         assert_eq!(error.status(), Some(Status::ErrorGlobal));
 
         let region = PaRange::with_size(page.base(), 1 << 30).unwrap();
-        let found = rmm.granule_tracking_get(region).unwrap();
+        let found = rmm.commands().granule_tracking_get(region).unwrap();
         assert_eq!(found.category, MemCategory::Conventional);
         assert_eq!((found.state, found.top), (TrackingRegionState::Fine, Some(region.top())));
         // The firmware built the tables.
-        let error = rmm.gpt_l1_create(region.base()).unwrap_err();
+        let error = rmm.commands().gpt_l1_create(region.base()).unwrap_err();
         assert!(matches!(error.status(), Some(Status::ErrorGpt | Status::ErrorGlobal)));
         if dialect == Dialect::V2_0Bet3 {
-            assert_eq!(rmm.gpt_info(region).unwrap().state, GptParState::Plat);
-            assert_eq!(rmm.rmm_state_get(), Ok(RmmState::Active));
-            assert!(matches!(rmm.rmm_deactivate(), Ok(Progress::Done(_))));
-            assert_eq!(rmm.rmm_state_get(), Ok(RmmState::Init));
-            rmm.rmm_config_set(&mut page, &config).unwrap();
+            assert_eq!(rmm.commands().gpt_info(region).unwrap().state, GptParState::Plat);
+            assert_eq!(rmm.commands().rmm_state_get(), Ok(RmmState::Active));
+            assert!(matches!(rmm.commands().rmm_deactivate(), Ok(Progress::Done(_))));
+            assert_eq!(rmm.commands().rmm_state_get(), Ok(RmmState::Init));
+            rmm.commands().rmm_config_set(&mut page, &config).unwrap();
         } else {
-            assert!(rmm.gpt_info(region).is_err());
+            assert!(rmm.commands().gpt_info(region).is_err());
         }
     });
 }
@@ -153,6 +156,7 @@ fn data_by_list_and_back() {
             let left: Vec<usize> = (0..3).filter(|&n| !memory[n].is_empty()).collect();
             at = bench
                 .rmm
+                .commands()
                 .rtt_data_map_list(
                     &bench.rd,
                     at,
@@ -176,8 +180,11 @@ fn data_by_list_and_back() {
         let (mut at, mut back) = (range.base(), Vec::new());
         while at < range.top() {
             let rest = IpaRange::new(at, range.top()).unwrap();
-            let unmapped =
-                bench.rmm.rtt_data_unmap_list(&bench.rd, rest, &mut list, &mut runs).unwrap();
+            let unmapped = bench
+                .rmm
+                .commands()
+                .rtt_data_unmap_list(&bench.rd, rest, &mut list, &mut runs)
+                .unwrap();
             back.extend_from_slice(&runs[..unmapped.runs]);
             assert!(unmapped.top > at);
             at = unmapped.top;
@@ -200,21 +207,26 @@ fn a_table_is_folded_and_its_loss_skipped() {
         bench.table(MIB2, Level::L3);
         let (mut at, mut rest) = (MIB2, block);
         while !rest.is_empty() {
-            let done = bench.rmm.rtt_data_map(&bench.rd, Ipa::new(at), rest, PAGES).unwrap();
+            let done =
+                bench.rmm.commands().rtt_data_map(&bench.rd, Ipa::new(at), rest, PAGES).unwrap();
             at += done.mapped.bytes();
             drop(done.mapped);
             rest = done.rest;
         }
-        let table = bench.rmm.rtt_fold(&bench.rd, Ipa::new(MIB2), Level::L3).unwrap();
+        let table = bench.rmm.commands().rtt_fold(&bench.rd, Ipa::new(MIB2), Level::L3).unwrap();
         assert_eq!(model.granule_state(table), Some(GranuleState::Delegated));
-        let entry = bench.rmm.rtt_read_entry(&bench.rd, Ipa::new(MIB2), Level::L2).unwrap();
+        let entry =
+            bench.rmm.commands().rtt_read_entry(&bench.rd, Ipa::new(MIB2), Level::L2).unwrap();
         assert_eq!((entry.level, entry.state), (Some(Level::L2), RttEntryState::Data));
         assert_eq!(entry.ripas, Ripas::Empty);
 
         // No table any more: a block is in its place.
         let skip = |ipa| {
-            let halted =
-                bench.rmm.rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), Level::L3).unwrap_err();
+            let halted = bench
+                .rmm
+                .commands()
+                .rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), Level::L3)
+                .unwrap_err();
             (halted.error.status(), halted.reached)
         };
         assert_eq!(skip(MIB2), (Some(Status::ErrorRtt), Some(Ipa::new(MIB2))));
@@ -229,12 +241,12 @@ fn a_table_is_folded_and_its_loss_skipped() {
 
 /// Shares memory until it is all shared.
 fn share(bench: &Bench<'_>, ipa: u64, mut memory: Undelegated, blocks: BlockSize) -> SharedMemory {
-    let done = bench.rmm.rtt_unprot_map(bench.at(ipa), memory, blocks).unwrap();
+    let done = bench.rmm.commands().rtt_unprot_map(bench.at(ipa), memory, blocks).unwrap();
     let mut all = done.shared;
     memory = done.rest;
     while !memory.is_empty() {
         let at = bench.at(all.ipa_range().top().raw());
-        let done = bench.rmm.rtt_unprot_map(at, memory, blocks).unwrap();
+        let done = bench.rmm.commands().rtt_unprot_map(at, memory, blocks).unwrap();
         memory = done.rest;
         all.append(done.shared).unwrap();
     }
@@ -249,35 +261,42 @@ fn memory_is_shared_and_comes_back() {
         let range = memory.range();
         let mut shared = share(&bench, SHARED, memory, PAGES);
         assert_eq!(shared.range(), range);
-        bench.rmm.write_shared(&mut shared, PAGE, b"to the Realm").unwrap();
+        bench.rmm.commands().write_shared(&mut shared, PAGE, b"to the Realm").unwrap();
         let mut word = [0; 12];
         bench.rmm.read_host(shared.memory(), PAGE, &mut word).unwrap();
         assert_eq!(&word, b"to the Realm");
-        let entry =
-            bench.rmm.rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3).unwrap();
+        let entry = bench
+            .rmm
+            .commands()
+            .rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3)
+            .unwrap();
         assert_eq!(entry.state, RttEntryState::Data);
         assert_eq!(entry.desc & !0xfff & ((1 << 48) - 1), range.base().raw() + PAGE);
 
         // Taken already: the memory stays the host's, unless the refusal ended an operation and might be about continuing that.
         let other = bench.host(PAGE);
-        let failed = bench.rmm.rtt_unprot_map(bench.at(SHARED), other, PAGES).unwrap_err();
+        let failed =
+            bench.rmm.commands().rtt_unprot_map(bench.at(SHARED), other, PAGES).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
         assert_eq!(failed.error.is_clean(), failed.shared.is_empty());
         assert_eq!(failed.shared.bytes() + failed.host.bytes(), PAGE);
         // Protected addresses are for private memory.
         let other = bench.host(PAGE);
-        let failed = bench.rmm.rtt_unprot_map(bench.at(0), other, PAGES).unwrap_err();
+        let failed = bench.rmm.commands().rtt_unprot_map(bench.at(0), other, PAGES).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorInput));
 
         let mut back = Undelegated::empty();
         while !shared.is_empty() {
-            let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, shared).unwrap();
+            let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, shared).unwrap();
             back.append(unshared.host).unwrap();
             shared = unshared.rest;
         }
         assert_eq!(back.range(), range);
-        let entry =
-            bench.rmm.rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3).unwrap();
+        let entry = bench
+            .rmm
+            .commands()
+            .rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3)
+            .unwrap();
         assert_eq!(entry.state, RttEntryState::Void);
         // It may be delegated again.
         drop(bench.rmm.delegate(back).unwrap());
@@ -300,7 +319,8 @@ fn scattered_memory_is_shared_by_list() {
             let mut parts: Vec<Shared> =
                 memory[skip..].iter_mut().map(|token| Shared::new(token.take())).collect();
             let list = &mut list;
-            let map = bench.rmm.rtt_unprot_map_list(bench.at(at), list, &mut parts, PAGES);
+            let map =
+                bench.rmm.commands().rtt_unprot_map_list(bench.at(at), list, &mut parts, PAGES);
             at = map.unwrap().raw();
             for (token, part) in memory[skip..].iter_mut().zip(parts) {
                 *token = part.rest;
@@ -318,6 +338,7 @@ fn scattered_memory_is_shared_by_list() {
             let pieces = &mut shared[skip..];
             bench
                 .rmm
+                .commands()
                 .rtt_unprot_unmap_list(&bench.rd, pieces, &mut list, &mut |part| {
                     home.push(part.range());
                 })
@@ -340,24 +361,25 @@ fn a_block_may_be_read_only_and_vanish_with_its_table() {
         };
         let at = ShareAt { access, ..bench.at(SHARED + MIB2) };
         let blocks = BlockSize::Level2;
-        let mut done = bench.rmm.rtt_unprot_map(at, block, blocks).unwrap();
+        let mut done = bench.rmm.commands().rtt_unprot_map(at, block, blocks).unwrap();
         assert!(done.rest.is_empty());
         // A part of a block cannot be unmapped.
         let front = done.shared.take_front(PAGE).unwrap();
-        let failed = bench.rmm.rtt_unprot_unmap(&bench.rd, front).unwrap_err();
+        let failed = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, front).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
         let mut whole = failed.kept;
         whole.append(done.shared).unwrap();
-        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, whole).unwrap();
+        let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, whole).unwrap();
         assert_eq!(unshared.host.range(), range);
         // The table above it goes, and the mapping with it: the RMM has nothing to report, and that is all right.
         let again = share(&bench, SHARED + MIB2, unshared.host, blocks);
         for (ipa, level) in [(SHARED, Level::L3), (SHARED, Level::L2)] {
-            let gone = bench.rmm.rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), level).unwrap();
+            let gone =
+                bench.rmm.commands().rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), level).unwrap();
             assert_eq!(model.granule_state(gone.table), Some(GranuleState::Delegated));
         }
         bench.table(SHARED, Level::L2);
-        let unshared = bench.rmm.rtt_unprot_unmap(&bench.rd, again).unwrap();
+        let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, again).unwrap();
         assert_eq!(unshared.host.range(), range);
     });
 }
@@ -368,11 +390,14 @@ fn planes_and_devices_are_refused_like_an_rmm_without_them() {
         let mut bench = Bench::new(model);
         let tree = rmi_host::command::AuxTree::new(1).unwrap();
         let table = bench.delegated(PAGE);
-        let failed =
-            bench.rmm.rtt_aux_create(&bench.rd, tree, table, Ipa::new(0), Level::L2).unwrap_err();
+        let failed = bench
+            .rmm
+            .commands()
+            .rtt_aux_create(&bench.rd, tree, table, Ipa::new(0), Level::L2)
+            .unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorInput));
         let pdev = rmi_host::command::PdevGranule::new(failed.kept);
-        let error = bench.rmm.pdev_get_state(pdev.name()).unwrap_err();
+        let error = bench.rmm.commands().pdev_get_state(pdev.name()).unwrap_err();
         assert!(error.is_clean() && error.to_string().contains("RMI_PDEV_GET_STATE"));
     });
 }

@@ -54,7 +54,7 @@ fn what_is_valid_can_be_created() {
         params.aux_rtt_base = [(); 3].map(|()| take(ROOTS).base());
         let rd = take(PAGE);
         let mut page = memory.take_front(PAGE).unwrap();
-        let answer = rmm.realm_create(&rd, &mut page, &params.encode(dialect).unwrap());
+        let answer = rmm.commands().realm_create(&rd, &mut page, &params.encode(dialect).unwrap());
         assert!(matches!(answer, Ok(Progress::Done(_))), "{config:?}: {answer:?}");
         let trees = if params.tree_per_plane { u64::from(params.num_aux_planes) + 1 } else { 1 };
         let tables = trees * u64::from(params.geometry.root_tables());
