@@ -45,6 +45,9 @@
 //! # }
 //! ```
 //!
+//! RAM that a Realm gets memory for where it touches it is a [`Region::without_memory`]: it is RAM
+//! at boot, measured and predicted as other regions are, and [`Realm::serve_fault`] maps it.
+//!
 //! The memory of a Realm that lives, from as many threads as it has virtual CPUs: every operation takes `&self` and a pool of the thread's own.
 //!
 //! ```
