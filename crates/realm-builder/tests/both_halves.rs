@@ -14,7 +14,8 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// A fault asks its host for memory, and the host takes it out of what is shared: for which there are as many records as that alone needs.
+/// Serving a fault asks the host for memory, and the host takes it out of what is shared. There are
+/// only as many records for shared memory as that alone needs.
 #[test]
 fn a_fault_is_served_with_what_was_shared() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();

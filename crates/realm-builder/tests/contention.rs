@@ -1,4 +1,5 @@
-//! Two threads at the same memory: the second waits as long as it may, and is told in a way that no handler takes for a failure.
+//! Two threads that want the same memory: the second waits as long as its budget allows, and is
+//! then told so in a way that no handler takes for a failure.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
@@ -27,7 +28,7 @@ type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 thread_local! {
     /// Calls of `relax`.
     static PAUSES: Cell<u32> = const { Cell::new(0) };
-    /// Time by a clock that goes on by a millisecond whenever it is read.
+    /// Time by a clock that advances by a millisecond at each reading.
     static TIME: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -44,7 +45,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// A Realm with 2 MiB of pages at 0, two pools and memory; `act` is called with it.
+/// Calls `act` with a Realm that has 2 MiB of pages at 0, two pools and memory.
 fn with_realm(
     patience: Patience,
     (rule, fault): (Rule, Fault),
@@ -92,7 +93,7 @@ fn never() -> (Rule, Fault) {
 fn a_fault_where_another_thread_is_at_work_means_enter_again() {
     let patience = Patience { contended: 1000, ..Patience::default() };
     with_realm(patience, never(), |realm, [pool, other], memory, door, _| {
-        // What the supply is asked in is held.
+        // The range is claimed while the supply is asked for memory.
         let (at, window) = (Ipa::new(PAGE), range(0, BLOCK));
         let mut asked = 0;
         let mut supply = |void: IpaRange| {
@@ -113,7 +114,7 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
         };
         let served = realm.serve_fault(pool, at, window, &mut supply, &mut |_| {});
         assert_eq!(served, Ok(Served::Mapped(window)));
-        // When the other thread is done, the second fault was not for nothing.
+        // Once the other thread is done, the second fault is served.
         let served = realm.serve_fault(other, at, window, &mut |_| unreachable!(), &mut |_| {});
         assert_eq!(served, Ok(Served::Present));
     });
@@ -126,7 +127,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let (before, calls) = (PAUSES.get(), door.calls());
-            // Partly where the other one is at work: all of it waits.
+            // Partly in the range that the other thread has claimed: all of it waits.
             let asked = range(PAGE, 2 * BLOCK);
             let reached = realm.set_ripas_to(other, rec, asked, Ripas::Ram, u32::MAX);
             assert_eq!(reached, Ok(asked.base()));
@@ -137,7 +138,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
             memory.take_front(void.bytes())
         };
         realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
-        // Then it is the RMM that says that no REC has asked for that.
+        // Now the RMM says that no REC has asked for that.
         let stopped = realm.set_ripas(other, rec, range(0, PAGE), 1).unwrap_err();
         assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
     });
@@ -170,12 +171,12 @@ fn a_wait_ends_when_its_time_is_over() {
             let before = TIME.get();
             let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
             assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
-            // Read once to begin with, and then until 20 ms are over.
+            // Read once at the start, and then until 20 ms have passed.
             assert_eq!(TIME.get() - before, 21);
             memory.take_front(void.bytes())
         };
         realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
-        // An RMM that is busy is waited for just as long.
+        // A busy RMM is waited for as long.
         let (before, calls) = (TIME.get(), door.calls());
         let read =
             realm.rmm().commands().rtt_read_entry(realm.rd(), Ipa::new(0), rmi_abi::rtt::Level::L3);

@@ -1,4 +1,5 @@
-//! Conversions say what they did, look for what they need first, and go on where they stopped.
+//! Conversions report what they did, check for what they need before they begin, and continue where
+//! they stopped.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
@@ -105,18 +106,18 @@ fn of(converted: Result<Converted, ConvertStopped>) -> (u64, u64) {
 fn pages_without_memory_are_told_or_get_some() {
     with_realm::<16, 8>(64, never(), |bench| {
         let all = pages(RAM, 0, 4);
-        // Nothing is mapped, and nothing is shared.
+        // Nothing is mapped and nothing is shared.
         assert_eq!(of(bench.share_pages(all, 0)), (0, 4));
         assert_eq!(bench.bytes(), (0, 0));
         // Two of four.
         bench.map(1, 2);
         assert_eq!(of(bench.share_pages(all, 0)), (2, 2));
         assert_eq!(bench.bytes(), (0, 2 * PAGE));
-        // Memory for one more, in front; and then for the last.
+        // Memory for one more page, before them; then for the last one.
         assert_eq!(of(bench.share_pages(all, 1)), (3, 1));
         assert_eq!(of(bench.share_pages(all, 5)), (4, 0));
         assert_eq!((bench.bytes(), bench.home()), ((0, 4 * PAGE), 0));
-        // And back; what has no memory stays without.
+        // And private again; pages without memory stay without.
         assert_eq!(of(bench.privatize(pages(RAM, 0, 6))), (4, 2));
         assert_eq!(of(bench.privatize(pages(RAM, 0, 6))), (4, 2));
         assert_eq!((bench.bytes(), bench.home()), ((4 * PAGE, 0), 0));
@@ -152,7 +153,7 @@ fn a_lack_of_records_is_found_before_anything_changes() {
         assert_eq!((stopped.reached, stopped.converted), (Ipa::new(RAM), Converted::default()));
         assert_eq!(bench.door.calls(), calls);
         assert_eq!((bench.bytes(), bench.home()), ((2 * PAGE, 0), 0));
-        // It is no other the second time; a part is possible.
+        // The second attempt is refused as well; a part of the range can be converted.
         assert!(bench.share_pages(pages(RAM, 0, 4), 0).is_err());
         assert_eq!(of(bench.share_pages(pages(RAM, 0, 2), 0)), (1, 1));
     });
@@ -160,7 +161,7 @@ fn a_lack_of_records_is_found_before_anything_changes() {
 
 #[test]
 fn a_lack_of_memory_for_tables_is_found_before_anything_moves() {
-    // Descriptor, root, three tables in each half: the last is missing.
+    // The descriptor, the root, three tables in each half: the last one is missing.
     let mut stops = 0;
     for stock in 5..9 {
         with_realm::<16, 4>(stock, never(), |bench| {
@@ -216,13 +217,13 @@ fn a_conversion_that_stops_goes_on() {
             let lost = if command == Command::RttUnprotMap { 1 } else { 0 };
             assert_eq!(bench.bytes(), ((1 - lost) * PAGE, 2 * PAGE));
             assert_eq!(bench.home(), lost * PAGE);
-            // What went home is asked for again.
+            // The memory that was given back is asked for again.
             assert_eq!(of(bench.share_pages(all, lost)), (3, 1));
         });
     }
-    // The same, the other way.
+    // The same in the other direction.
     for command in [Command::RttUnprotUnmap, Command::RttDataMap] {
-        // Three were mapped to begin with.
+        // Three were mapped at the start.
         let nth = if command == Command::RttDataMap { 3 } else { 1 };
         let rule = Rule::command(command, D).nth(nth);
         with_realm::<16, 8>(64, (rule, Fault::status(Status::ErrorInput)), |bench| {

@@ -1,4 +1,4 @@
-//! What is predicted is what is counted, whatever the layout.
+//! The predicted number of calls equals the counted one, for any layout.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
 
-/// A piece of memory: how far from the last one, how it is aligned, how long.
+/// A piece of memory: its distance from the previous one, its alignment, its length.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     gap: u64,
@@ -55,7 +55,7 @@ fn options(limits: Limits, dialect: Dialect) -> Options {
     options
 }
 
-/// The pieces as memory, and what lies between them.
+/// The pieces, taken from the memory, and the memory between them.
 fn cut(memory: &mut Undelegated, pieces: &[Piece]) -> Vec<Undelegated> {
     let mut cut = Vec::new();
     for piece in pieces {

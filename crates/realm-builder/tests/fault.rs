@@ -1,4 +1,4 @@
-//! Faults, with more and with less memory than there should be.
+//! Faults, served with more and with less memory than was asked for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem, Served};
@@ -34,7 +34,7 @@ fn a_fault_is_served_however_little_there_is() {
     let fault = Ipa::new(RAM + 0x5123);
     let mut home = Vec::new();
 
-    // Nothing at all.
+    // No memory at all.
     let served = realm.serve_fault(&mut pool, fault, window, &mut |_| None, &mut |_| {});
     let Err(BuildError::Region { problem: RegionProblem::NoMemory { ipa, .. }, .. }) = served
     else {
@@ -42,7 +42,8 @@ fn a_fault_is_served_however_little_there_is() {
     };
     assert_eq!(ipa, Ipa::new(RAM + 0x5000));
 
-    // Three pages, which do not reach the address from the front of the void: they go to the address.
+    // Three pages, which do not reach from the start of the hole to the address: they are mapped at
+    // the address.
     let mut left = 3;
     let mut pages = |_: IpaRange| {
         left -= 1;
@@ -52,17 +53,17 @@ fn a_fault_is_served_however_little_there_is() {
     assert_eq!(served, Served::Mapped(range(RAM + 0x5000, 3 * PAGE)));
     assert_eq!(realm.memory_bytes(), 3 * PAGE);
 
-    // The address is mapped by now; nothing is asked for.
+    // The address is mapped now; no memory is asked for.
     let served = realm.serve_fault(&mut pool, fault, window, &mut |_| unreachable!(), &mut |_| {});
     assert_eq!(served.unwrap(), Served::Present);
 
-    // Plenty: the rest of the 2 MiB, on both sides, and no more.
+    // Enough memory: the rest of the 2 MiB is mapped, on both sides, and no more.
     let mut plenty = |void: IpaRange| memory.take_front(void.bytes());
     let next = Ipa::new(RAM + 0x9000);
     realm.serve_fault(&mut pool, next, window, &mut plenty, &mut |_| {}).unwrap();
     assert_eq!(realm.memory_bytes(), 2 * MIB);
 
-    // More than was asked for comes home.
+    // What exceeds the request is given back.
     let mut much = |_: IpaRange| memory.take_front(4 * MIB);
     let keep = &mut |host: Undelegated| home.push(host);
     let far = Ipa::new(RAM + 2 * MIB + 0x1f_f000);

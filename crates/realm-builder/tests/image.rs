@@ -1,4 +1,4 @@
-//! Guest images: what is placed where, and what is refused.
+//! Guest images: where their parts are placed, and which images are refused.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -112,7 +112,7 @@ fn an_arm64_image_goes_where_its_header_says_and_has_room_for_its_bss() {
     let header = Arm64Header::parse(&file).unwrap();
     assert_eq!((header.page_size(), header.goes_anywhere()), (Some(4096), true));
 
-    // More file than memory: the file counts.
+    // More bytes in the file than in memory: the file counts.
     let file = arm64(0x2100, 0, 0x1000, 0);
     assert_eq!(places(&Image::arm64(&file, ram).unwrap())[0].1, 0x4000_3000);
     // Before Linux 3.17 the text offset had the kernel's byte order.
@@ -170,7 +170,8 @@ fn an_elf_file_goes_to_its_physical_addresses() {
     assert_eq!(image.segments().nth(1).unwrap().content, &file[0x1000..0x2234]);
 }
 
-/// What linkers write unless told otherwise: segments one after the other in the file, and as far into a page in memory.
+/// What linkers write by default: segments one after the other in the file, each at the same offset
+/// in its page in memory.
 #[test]
 fn an_elf_segment_inside_a_granule_brings_what_precedes_it() {
     let base = 0x20_0000;
@@ -197,7 +198,7 @@ fn an_elf_segment_inside_a_granule_brings_what_precedes_it() {
     let contents: Vec<_> = image.segments().map(|segment| segment.content).collect();
     assert_eq!(contents, [&file[..0x1d8], &file[..0x20c], &file[0x1000..0x1218], &[]]);
 
-    // In one granule there can be one segment only.
+    // A granule can hold one segment only.
     let file = elf(base, &[load(0, base, 0x100, 0x100), load(0x800, base + 0x800, 1, 1)]);
     assert!(matches!(Image::elf(&file), Err(ImageError::Overlap { .. })));
 }

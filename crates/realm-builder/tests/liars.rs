@@ -1,4 +1,5 @@
-//! An RMM that answers without doing anything, always the same: nothing goes on for ever, and all memory is accounted for.
+//! An RMM that answers without doing anything, always in the same way: no operation runs without
+//! end, and all memory is accounted for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{Active, BuildError, Progress, Realm, RealmConfig, RealmStorage, Terminated};
@@ -13,7 +14,7 @@ use sro::{Pool, PoolStorage, open};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
-/// Pages that are mapped in falling order.
+/// Pages that are mapped in descending order.
 const PAGES: u64 = BLOCK;
 const SHARED: u64 = 1 << 39;
 
@@ -28,7 +29,8 @@ enum Act {
     Dead(fn(&mut Dead<'_, '_>, &mut Pool<'_>, &mut dyn FnMut(Undelegated))),
 }
 
-/// Acts while one command does nothing and is answered with success and this address, and tears the Realm down.
+/// Calls `act` while one command does nothing and is answered with success and the address
+/// `reached`; then tears the Realm down.
 fn with_liar(command: Command, reached: u64, act: &Act) {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         let mut options = Options::new(dialect).range_capable();
@@ -105,7 +107,7 @@ fn reclaiming_that_makes_no_progress() {
         });
         with_liar(Command::RttDataUnmap, reached, &act);
     }
-    // To stop where it began is what an RMM may do.
+    // An RMM is allowed to stop where it began.
     let act = Act::Alive(|realm, pool, home| {
         let error = realm.reclaim(pool, range(PAGES, BLOCK), home).unwrap_err();
         assert_eq!(
@@ -116,7 +118,7 @@ fn reclaiming_that_makes_no_progress() {
     with_liar(Command::RttDataUnmap, PAGES, &act);
 }
 
-/// What an RMM is blamed for that makes way for ever: the command that was issued, and no violation.
+/// The error for an RMM that makes no progress: the command that was issued, and no violation.
 fn no_progress(command: Command, ipa: u64) -> BuildError {
     let error = Error::no_progress(command, Subject::Ipa(Ipa::new(ipa)));
     assert!(error.is_clean() && error.command() == Some(command));
@@ -139,7 +141,7 @@ fn unsharing_that_makes_no_progress() {
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
 }
 
-/// A host that takes a Realm apart call by call is told, too, that there is no end to it.
+/// A host that takes a Realm apart call by call is told, too, that there is no progress.
 #[test]
 fn taking_apart_that_makes_no_progress() {
     let act = Act::Dead(|realm, pool, home| {

@@ -1,4 +1,4 @@
-//! The measurement log: as text and back, and replayed.
+//! The measurement log: written as text, read back, and replayed.
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -49,7 +49,7 @@ fn event() -> impl Strategy<Value = MeasurementEvent> {
     ]
 }
 
-/// One thing done to a Realm before it is activated.
+/// One operation on a Realm before it is activated.
 #[derive(Clone, Debug)]
 enum Step {
     Measured(u64, Vec<u8>),
@@ -107,7 +107,7 @@ proptest! {
 }
 
 proptest! {
-    // Thousands of hashes a case.
+    // Each case takes thousands of hashes.
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]

@@ -1,4 +1,5 @@
-//! One bad answer of the RMM, or one thing that it never does: what follows is no worse than it has to be.
+//! One bad answer of the RMM, or one thing that it never does: the consequences are no worse than
+//! necessary.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
@@ -23,7 +24,7 @@ const SHARED: u64 = 1 << 39;
 type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
 type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p QuarantineShelf<8>>;
 
-/// A Realm on an RMM with a fault, its pool, and memory from a multiple of 2 MiB on.
+/// A Realm on an RMM with a fault, its pool, and memory that begins at a multiple of 2 MiB.
 struct Bench<'p> {
     realm: Option<Realm<'p, 'p, Platform<'p>, Active>>,
     pool: Pool<'p>,
@@ -70,7 +71,7 @@ fn never() -> Rule {
     Rule::any().nth(u64::MAX)
 }
 
-/// Sets up, does the job, and takes down what is left; all memory must be accounted for.
+/// Sets up, does the job, and tears down what is left; all memory must be accounted for.
 fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
     let door = Injecting::by_rule(&model, rule, fault);
@@ -113,7 +114,7 @@ fn what_is_stuck_is_given_up_alone() {
             assert!(bench.end().is_some());
             assert!(bench.home >= 16 * BLOCK, "{:#x}", bench.home);
             assert!(bench.door.calls() - calls < 64, "{}", bench.door.calls() - calls);
-            // The books say what the Realm may still reach.
+            // The ledger says what the Realm may still reach.
             let exposed = u64::from(command == Command::RttUnprotUnmap);
             assert_eq!(bench.ledger.balance().exposed, exposed);
         });
@@ -158,8 +159,8 @@ fn an_unclear_table_is_asked_about() {
     }
 }
 
-/// A block of which it is unclear whether it was split, or whether pages have become one, is asked about before
-/// a part of it is taken back.
+/// If it is unclear whether a block was split, or whether pages were folded into one, its entry is
+/// read before a part of it is reclaimed.
 #[test]
 fn an_unclear_block_is_asked_about() {
     let cases = [
@@ -289,14 +290,14 @@ fn folding_that_stops_says_what_it_came_to() {
 #[test]
 fn shared_records_are_as_few_as_they_can_be() {
     with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
-        // In falling order, contiguous on both sides: one piece all the same.
+        // In descending order, contiguous on both sides: still one piece.
         let mut pages: Vec<_> = (0..8).map(|_| bench.take(PAGE)).collect();
         for n in (0..8).rev() {
             let page = pages.pop().unwrap();
             bench.share(SHARED + n * PAGE, page).unwrap();
         }
         assert_eq!(bench.realm().shared_at(Ipa::new(SHARED)), Some(range(SHARED, 8 * PAGE)));
-        // Three more fill the records. What is there can still be taken back, but not cut.
+        // Three more fill the records. What is there can still be reclaimed, but not split.
         for n in 1..=3 {
             let page = bench.take(PAGE);
             let _ = bench.take(PAGE);
@@ -348,7 +349,8 @@ fn no_tables_outside_the_ipa_space() {
     }
 }
 
-/// Opens a session on a good RMM, with a pool of so many places and memory, does the job, and looks at the books.
+/// Opens a session on an RMM without faults, with a pool of `PLACES` entries and memory, does the
+/// job, and checks the ledger.
 fn with_session<const PLACES: usize>(
     job: impl FnOnce(&Rmm<Host<&Model, &Model, &CountingLedger>>, &mut Pool<'_>, &mut Undelegated),
 ) {

@@ -1,4 +1,4 @@
-//! Regions that are one.
+//! Adjacent regions that are merged into one.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::plan::Limits;
@@ -20,7 +20,8 @@ type Injected<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
 type Platform<'p> = Host<&'p Injected<'p>, &'p Model, &'p CountingLedger>;
 type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, '_, Platform<'_>, New>, &mut Pool<'_>, Undelegated);
 
-/// Does a job with a new Realm, a pool, and 8 MiB that begin at a multiple of 2 MiB. The command `at` is refused, once. Afterwards all memory must be accounted for.
+/// Does a job with a new Realm, a pool, and 8 MiB that begin at a multiple of 2 MiB. The call that
+/// `rule` names is refused once. Afterwards all memory must be accounted for.
 fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let model = Model::new(options).unwrap();
     let door: Injected<'_> = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
@@ -51,7 +52,7 @@ fn neighbours_without_content_become_one_block() {
     let options = Options::new(Dialect::TfRmm2026_07).range_capable();
     with_realm(options, Rule::any().nth(u64::MAX), &mut |realm, pool, mut ram| {
         let base = 0x8000_0000;
-        // Three parts of 2 MiB, in any order, and 2 MiB with content beside them.
+        // Three parts of 2 MiB, in any order, and 2 MiB with content next to them.
         let content = vec![1; 2 << 20];
         let [first, second, third] = parts(&mut ram, [MIB / 2, MIB, MIB / 2]);
         let rest = ram.take_front(2 * MIB).unwrap();
@@ -61,19 +62,20 @@ fn neighbours_without_content_become_one_block() {
             Region::new(Ipa::new(base), first, Content::Unspecified),
             Region::new(Ipa::new(base + 3 * MIB / 2), third, Content::Unspecified),
         ];
-        // To ask for the cost merges them too.
+        // Predicting the cost merges them too.
         let cost = realm.populate_cost(pool, &mut regions, Limits::RANGES);
         assert_eq!((cost.map, cost.ripas), (513, 1));
         realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
         assert_eq!(realm.memory_at(Ipa::new(base)).unwrap().bytes(), Level::L2.entry_bytes());
         assert_eq!(realm.memory_at(Ipa::new(base + 2 * MIB)).unwrap().bytes(), PAGE);
         assert_eq!(realm.memory_bytes(), 4 * MIB);
-        // All of it is taken in; again there is nothing to do.
+        // All of it is populated; the second time there is nothing to do.
         realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
     });
 }
 
-/// After an error the first region holds the rest of those that became one, and they lie at addresses that it covers.
+/// After an error the first region holds the rest of those that were merged, and they lie at
+/// addresses that it covers.
 #[test]
 fn neighbours_go_on_together() {
     let options = Options::new(Dialect::TfRmm2026_07);
@@ -99,11 +101,11 @@ fn neighbours_go_on_together() {
     }
 }
 
-/// Whatever the call that is refused, populating in parts goes on where it stopped.
+/// Whichever call is refused, populating in parts continues where it stopped.
 #[test]
 fn parts_go_on_after_an_error() {
     let content = vec![7; 5 << 12];
-    // Creating the Realm delegates, too.
+    // Creating the Realm delegates memory, too.
     for (command, numbers) in [
         (Command::RttDataMapInit, 0..10),
         (Command::RttDataMap, 0..3),
@@ -142,7 +144,7 @@ fn parts_go_on_after_an_error() {
     }
 }
 
-/// A part ends where a block does, if one fits.
+/// A part ends where a block ends, if one fits.
 #[test]
 fn blocks_that_fit_into_parts_are_made() {
     let options = Options::new(Dialect::TfRmm2026_07).range_capable();
@@ -166,11 +168,11 @@ fn blocks_that_fit_into_parts_are_made() {
     }
 }
 
-/// In parts or at once: the same blocks, the same tables, in the same order.
+/// In parts or in one call: the same blocks, the same tables, in the same order.
 #[test]
 fn parts_map_what_the_whole_does() {
     let content = vec![3; 5 << 12];
-    // Where, how much, how far from a multiple of 2 MiB in memory, and whether with content.
+    // Offset, size, distance from a multiple of 2 MiB in memory, and whether there is content.
     type Layout<'l> = &'l [(u64, u64, u64, bool)];
     let layouts: [Layout<'_>; 3] = [
         &[(0, 5 * PAGE, 0, true), (2 * MIB, 4 * MIB, 0, false)],
@@ -198,7 +200,7 @@ fn parts_map_what_the_whole_does() {
                 }
                 let all: Vec<_> = regions.iter().map(Region::range).collect();
                 while realm.populate_some(pool, &mut regions, most, &mut |_| {}).unwrap() > 0 {
-                    // One after the other.
+                    // Each part after the previous one.
                     let begun =
                         |(region, whole): (&Region<'_>, &IpaRange)| region.range() != *whole;
                     let begun = regions.iter().zip(&all).filter(|both| begun(*both)).count();
@@ -223,7 +225,8 @@ fn parts_map_what_the_whole_does() {
     }
 }
 
-/// An address in the protected half that begins no granule is not aligned; it is not elsewhere.
+/// An address in the protected half that is not the start of a granule is reported as not aligned,
+/// not as outside the half.
 #[test]
 fn an_unaligned_ipa_is_called_unaligned() {
     let options = Options::new(Dialect::TfRmm2026_07);

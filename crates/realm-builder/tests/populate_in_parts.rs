@@ -1,4 +1,5 @@
-//! Any regions in parts of any size, with one bad answer somewhere: what is taken in and what is left is all there is, and nothing is lost.
+//! Any regions, populated in parts of any size, with one bad answer at some call: what is populated
+//! and what is left together are everything, and nothing is lost.
 
 use proptest::prelude::*;
 use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
@@ -20,7 +21,8 @@ const COMMANDS: [Command; 6] = [
     Command::RttCreate,
 ];
 
-/// A region: what it holds, how many pages, and how far from the one before it, in the Realm and in memory.
+/// A region: its content, its number of pages, and its distance from the previous one, in the Realm
+/// and in memory.
 #[derive(Clone, Copy, Debug)]
 struct Spec {
     kind: u8,
@@ -69,7 +71,7 @@ proptest! {
         let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
         let mut storage = RealmStorage::<16, 0>::new();
         let Ok(mut realm) = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool) else {
-            // The fault came early.
+            // The fault was injected early.
             prop_assert!(door.has_struck());
             return Ok(());
         };
@@ -93,7 +95,7 @@ proptest! {
         let total: u64 = regions.iter().map(|region| region.memory().bytes()).sum();
         let (mut left, mut failures, mut lost) = (total, 0, false);
         for (number, budget) in budgets.iter().cycle().enumerate() {
-            // Page by page takes its time.
+            // Populating page by page takes long.
             let budget = if number > 30 { u64::MAX } else { *budget };
             let mut heard = 0;
             let result = realm.populate_some(&mut pool, &mut regions, budget, &mut |progress| {
@@ -105,7 +107,7 @@ proptest! {
                 Ok(now) => {
                     prop_assert_eq!((now, realm.memory_bytes() + apart), (apart, total));
                     prop_assert_eq!(heard, left - now);
-                    // What may have been taken in by an unclear call is not taken in again.
+                    // What an unclear call may have populated is not populated again.
                     prop_assert!((left == 0 || heard > 0) && heard <= budget.max(PAGE));
                     if now == 0 {
                         break;

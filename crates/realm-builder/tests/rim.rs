@@ -1,4 +1,5 @@
-//! The Realm Initial Measurement as the host predicts it: published vectors, and Realms on the model RMM.
+//! The Realm Initial Measurement as the host predicts it, compared with published vectors and with
+//! Realms on the model RMM.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,7 +19,8 @@ use rmm_model::{Action, GuestCpu, Model, Options};
 use sro::{Pool, PoolStorage, open};
 use zerocopy::FromZeros;
 
-/// The digests after each step of the published vectors: create, one level 2 entry to RAM, a measured page, an unmeasured one, a REC.
+/// The digests after each step of the published vectors: creation, one level 2 entry set to RAM, a
+/// measured page, an unmeasured one, a REC.
 const SHA_256: [&str; 5] = [
     "f33498f22eed8d51fb28b95769b27275a8c69a469e26b0050f1e809c4e0146b4",
     "f1716fdda6e64db71c74619256e348fab4818fd547d9abc6b8cab34ab5a8001c",
@@ -34,7 +36,7 @@ const SHA_512: [&str; 5] = [
     "87b8aa088e8fb672d02cbdf2b5a04ef6a8ee3e337ceb600a6d13f97c1c31a8966890561b686d0eea64367106b97269f6e98567d4ab3b61a0f1ccb288e36ca01c",
 ];
 
-/// The parameters of the vectors; what is not measured is set as well.
+/// The parameters of the vectors; those that are not measured are set as well.
 fn params(hash: HashAlgorithm) -> RealmParams {
     let mut params = RealmParams::new(Geometry::new(40).unwrap(), Pa::new(0x8800_0000));
     (params.num_bps, params.num_wps) = (5, 3);
@@ -95,7 +97,7 @@ fn on_the_model(
     at_once: u64,
 ) -> (Option<[u8; 64]>, [u8; 64]) {
     let mut options = Options::new(dialect);
-    // TF-RMM accepts SHA-384 without saying so; here it says so.
+    // TF-RMM accepts SHA-384 without advertising it; here it is advertised.
     options.features[1] |= 1 << 4;
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
@@ -192,9 +194,9 @@ fn ripas_changes_are_measured_entry_by_entry_and_depend_on_the_tables() {
     };
     const MIB: u64 = 1 << 20;
     let (fine, calls) = ripas(&[(MIB, 5 * MIB)], Level::L3);
-    // The calls end with their tables, at 2 and 4 MiB.
+    // The calls end at the ends of their tables, at 2 and 4 MiB.
     assert_eq!(calls, 3);
-    // How many calls it takes makes no difference, how large the entries are does.
+    // The number of calls makes no difference; the size of the entries does.
     assert_eq!(ripas(&[(MIB, 3 * MIB / 2), (3 * MIB / 2, 5 * MIB)], Level::L3), (fine, 4));
     let (coarse, calls) = ripas(&[(2 * MIB, 6 * MIB)], Level::L2);
     assert_eq!(calls, 1);
@@ -286,7 +288,7 @@ fn the_log_of_the_vectors() {
     assert_eq!(text, expected);
 }
 
-/// A Realm reads as many registers as the digest has; the others stay as they were.
+/// A Realm reads as many registers as the digest has; the others keep their values.
 #[test]
 fn a_realm_reads_no_more_than_the_digest() {
     const BEFORE: u64 = 0x5555_aaaa_5555_aaaa;
@@ -358,7 +360,7 @@ fn regions_that_are_not_aligned_are_not_measured() {
         let (before, mut events) = (rim, 0);
         let refused = rim.add_regions(&mut regions, params.geometry, &mut |_| events += 1);
         assert!(matches!(refused, Err(RimError::Range(_))), "{refused:?}");
-        // Nor is the region before it.
+        // The region before it is not measured either.
         assert_eq!((rim, events), (before, 0));
         for region in regions {
             let _ = region.into_memory().into_raw();

@@ -1,4 +1,5 @@
-//! The host reaches memory that it shares with a Realm, by the Realm's addresses, and nothing else.
+//! The host accesses memory that it shares with a Realm, by the Realm's addresses, and no other
+//! memory.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +42,8 @@ fn with_realm(patience: Patience, act: impl FnOnce(&Live<'_>, &mut Pool<'_>, &mu
     assert_eq!(ledger.balance().outstanding(), 0);
 }
 
-/// Shares single pages that do not follow each other in physical memory, with a hole after the third.
+/// Shares single pages that do not follow each other in physical memory, with a hole after the
+/// third.
 fn share_pages(realm: &Live<'_>, pool: &mut Pool<'_>, memory: &mut Undelegated) -> Vec<PaRange> {
     let mut pages: Vec<_> = (0..4).map(|_| memory.take_front(PAGE).unwrap()).collect();
     pages.reverse();
@@ -69,7 +71,7 @@ fn bytes_are_copied_across_pieces_and_not_beyond() {
         let mut back = vec![0; text.len()];
         realm.read_shared(from, &mut back).unwrap();
         assert_eq!(back, text);
-        // To the last byte before the hole, and one further: nothing is written then.
+        // To the last byte before the hole, and one byte further: then nothing is written.
         let last = Ipa::new(SHARED + 3 * PAGE - 4);
         realm.write_shared(last, b"good").unwrap();
         for wrong in [&b"wrong"[..], &[1; 2 * 0x1000]] {
@@ -85,7 +87,8 @@ fn bytes_are_copied_across_pieces_and_not_beyond() {
         let mut back = [0; 4];
         realm.read_shared(last, &mut back).unwrap();
         assert_eq!(&back, b"good");
-        // No byte is nowhere; what is private, or no address, is not shared.
+        // An access of no bytes is allowed anywhere; what is private, or is no address, is not
+        // shared.
         realm.read_shared(Ipa::new(0), &mut []).unwrap();
         for nowhere in [0, SHARED - 2, (1 << 40) - 2, u64::MAX - 1] {
             let nowhere = Ipa::new(nowhere);
@@ -135,7 +138,7 @@ fn what_is_looked_at_stays_shared() {
             for result in busy {
                 assert!(matches!(result, Err(BuildError::Contended { .. })), "{result:?}");
             }
-            // Elsewhere everything goes on.
+            // Elsewhere accesses still work.
             realm.write_shared(at(4, 1).base(), &[0; 8]).unwrap();
         });
         assert_eq!((result, pieces), (Ok(3 * PAGE), 3));
@@ -195,7 +198,7 @@ fn nothing_is_read_that_has_become_the_rmms() {
                     assert!(matches!(error.error, BuildError::Contended { .. }), "{error}");
                     thread::yield_now();
                 }
-                // The RMM's, and no access of the host goes there.
+                // The RMM's now, and no access of the host reaches it.
                 let delegated = realm.rmm().delegate(page.take().unwrap());
                 let delegated = delegated.map_err(|failed| failed.error).unwrap();
                 let host =

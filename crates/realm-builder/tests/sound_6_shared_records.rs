@@ -1,4 +1,5 @@
-//! Shared memory keeps its record while it is unmapped: nobody else gets its place, and what comes back is not forgotten.
+//! Shared memory keeps its record while it is unmapped: no other memory gets the record, and what
+//! comes back is recorded again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::RefCell;
@@ -25,7 +26,7 @@ type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 type Live<'p> = Realm<'p, 'p, Machine<'p>, Active>;
 
 thread_local! {
-    /// What this thread does inside the call that the rule names: once.
+    /// What this thread does inside the call that the rule names, once.
     static INSIDE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
@@ -40,7 +41,8 @@ fn at(page: u64, pages: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + page * PAGE), pages * PAGE).unwrap()
 }
 
-/// A Realm with so many records for shared memory; all memory that `act` does not keep comes back.
+/// A Realm with `RECORDS` records for shared memory; all memory that `act` does not keep comes
+/// back.
 fn with_realm<const RECORDS: usize>(
     rule: Rule,
     fault: Fault,
@@ -80,8 +82,8 @@ fn share(
     realm.share(pool, at(page, 1).base(), memory, ACCESS)
 }
 
-/// While one thread is inside the call that the rule names, another tries to share a page elsewhere; there is no
-/// place for that.
+/// While one thread is inside the call that the rule names, another tries to share a page
+/// elsewhere; there is no record for that.
 fn meanwhile(
     realm: &Live<'_>,
     other: &mut Pool<'_>,
@@ -152,7 +154,7 @@ fn sound_6_nor_to_what_is_shared_from_home() {
 #[test]
 fn sound_6_nor_while_it_is_shared_anew() {
     for command in [Command::RttUnprotUnmap, Command::RttUnprotMap] {
-        // The answer is the RMM's own; what matters is what happens inside the call.
+        // The answer is the RMM's own; the test is about what happens inside the call.
         let rule = Rule::command(command, D);
         let none = Fault::Delay { status: Status::Busy, times: 0 };
         with_realm::<1>(rule, none, |realm, [pool, other], memory| {
@@ -172,7 +174,7 @@ fn sound_6_unwinding_leaves_it_in_its_record() {
     let none = Fault::Delay { status: Status::Busy, times: 0 };
     with_realm::<1>(rule, none, |realm, [pool, _], memory| {
         share(realm, pool, 510, memory.take_front(4 * PAGE).unwrap()).unwrap();
-        // In `home`, with what was in the first of two tables.
+        // In `home`, with the memory of the first of two tables.
         let mut back = 0;
         let unwound = catch_unwind(AssertUnwindSafe(|| {
             realm.unshare(pool, at(510, 4), &mut |host| {
@@ -189,7 +191,7 @@ fn sound_6_unwinding_leaves_it_in_its_record() {
         }));
         assert!(unwound.is_err());
         assert_eq!(realm.shared_bytes(), 2 * PAGE);
-        // Nothing is claimed for good either.
+        // Nothing stays claimed either.
         realm.unshare(pool, at(510, 4), &mut |host| back += host.bytes()).unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
@@ -228,7 +230,7 @@ fn sound_6_dropped_shared_memory_is_counted() {
     assert!(rmi_host::leaked() - before >= 512);
 }
 
-/// Dice: xorshift64.
+/// A random number below `sides`: xorshift64.
 fn roll(state: &mut u64, sides: u64) -> u64 {
     *state ^= *state << 13;
     *state ^= *state >> 7;

@@ -1,5 +1,5 @@
-//! Work on a range that stops says how far it came, as the RMM's tables have it, and goes on when repeated; what it
-//! needs is looked for before anything changes.
+//! Work on a range that stops says how far it came, in agreement with the RMM's tables, and
+//! continues when repeated; it checks for what it needs before anything changes.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
@@ -28,7 +28,7 @@ type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p Quar
 struct Bench<'p> {
     realm: Realm<'p, 'p, Platform<'p>, Active>,
     pool: Pool<'p>,
-    /// Without granules.
+    /// A pool without granules.
     empty: Pool<'p>,
     memory: Undelegated,
     home: Vec<Undelegated>,
@@ -73,14 +73,14 @@ impl Bench<'_> {
         realm.evacuate(pool, memory, &mut |host| home.push(host))
     }
 
-    /// What the RMM's table has for a page, if that is mapped.
+    /// The descriptor in the RMM's table for a page, if it is mapped.
     fn entry(&self, ipa: Ipa) -> Option<u64> {
         let entry =
             self.realm.rmm().commands().rtt_read_entry(self.realm.rd(), ipa, Level::L3).unwrap();
         (entry.state != RttEntryState::Void).then_some(entry.desc)
     }
 
-    /// The first page of a range of which this is true; the top if there is none.
+    /// The first page of a range for which `is` is true; the top if there is none.
     fn first(&self, range: IpaRange, is: impl Fn(Ipa) -> bool) -> Ipa {
         let pages = (range.base().raw()..range.top().raw()).step_by(0x1000).map(Ipa::new);
         pages.into_iter().find(|page| is(*page)).unwrap_or(range.top())
@@ -126,8 +126,8 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     result
 }
 
-/// Does a job once for each of its calls, of which that one is refused, and checks what it came to. Says how often
-/// it stopped.
+/// Does a job once for each of its calls, with that call refused, and checks the result. Says how
+/// often it stopped.
 fn at_each_call<R>(
     prepare: impl Fn(&mut Bench<'_>),
     job: impl Fn(&mut Bench<'_>) -> R,
@@ -147,7 +147,7 @@ fn at_each_call<R>(
     calls.filter(|at| once(*at).1).count()
 }
 
-/// Blocks, of which the range has a part, and pages apart from each other.
+/// Blocks, of which the range includes a part, and pages apart from each other.
 fn scattered(base: u64, mut give: impl FnMut(u64, u64)) -> IpaRange {
     give(base, BLOCK);
     give(base + 2 * BLOCK, BLOCK);
@@ -225,7 +225,7 @@ fn resharing_that_stops_says_how_far_it_came() {
             });
             let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
             assert_eq!(reached, left, "{result:?}");
-            // What was unmapped and not mapped again went home.
+            // What was unmapped and not mapped again was given back.
             bench.reshare(all).unwrap();
             let gone = bench.home.iter().map(Undelegated::bytes).sum::<u64>() / PAGE;
             let pages = (all.base().raw()..all.top().raw()).step_by(0x1000).map(Ipa::new);
@@ -244,7 +244,7 @@ fn sharing_that_stops_says_how_far_it_came() {
     let access = SharedAccess::MEMORY;
     let stops = at_each_call(
         |bench| {
-            // The memory's alignment is the range's.
+            // The memory is aligned like the range.
             let _ = bench.memory.take_front(BLOCK - 3 * PAGE);
         },
         |bench| {
@@ -274,7 +274,7 @@ fn folding_that_stops_says_how_far_it_came() {
     let void = [RAM, RAM + BLOCK].map(|base| (Level::L3, base));
     let others = [GIB, GIB + BLOCK, GIB + 3 * BLOCK, GIB + 5 * BLOCK];
     let others = others.map(|offset| (Level::L3, RAM + offset));
-    // In the order of their ends; the second table of level 2 has a block in it, and stays.
+    // In the order of their ends; the second table of level 2 contains a block and stays.
     let tables = void.into_iter().chain([(Level::L2, RAM)]).chain(others);
     let stops = at_each_call(
         |bench| {
@@ -306,7 +306,7 @@ fn folding_that_stops_says_how_far_it_came() {
     assert_eq!(stops, 7);
 }
 
-/// Does a job with too few granules in the pool, until there are enough: says how many that is.
+/// Does a job with too few granules in the pool, until there are enough: says how many are needed.
 fn with_few_granules(
     prepare: impl Fn(&mut Bench<'_>),
     job: impl Fn(&mut Bench<'_>) -> Result<(), Stopped>,
@@ -366,7 +366,7 @@ fn a_machine_is_evacuated_only_with_tables_for_both_ends() {
         bench.share(SHARED + 2 * BLOCK, BLOCK);
     };
     let evacuate = |bench: &mut Bench<'_>| bench.evacuate(memory.get());
-    // A table may have been made, but no memory is gone.
+    // A table may have been created, but all memory is still there.
     let moved = |bench: &Bench<'_>| (bench.realm.memory_bytes(), bench.realm.shared_bytes(), 0);
     assert_eq!(with_few_granules(prepare, evacuate, moved), 2);
 }

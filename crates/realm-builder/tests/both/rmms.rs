@@ -1,6 +1,8 @@
-//! Two RMMs behind the line protocol that are told the same: the model, and another one that it has to agree with.
+//! Two RMMs behind the line protocol that get the same calls: the model, and another one that it
+//! has to agree with.
 //!
-//! `REALM_SDK_RMM` names the other, a program and its arguments: firmware that was built as a program, say. Without it, it is the model again.
+//! `REALM_SDK_RMM` names the other one, a program and its arguments, for example firmware built as
+//! a program. Without it, the other one is the model too.
 #![expect(unsafe_code, reason = "a door to two RMMs")]
 #![allow(dead_code, reason = "not every test has a Realm that says something")]
 
@@ -16,7 +18,7 @@ use rmm_model::Options;
 
 pub(crate) const D: Dialect = Dialect::TfRmm2026_07;
 
-/// A door to both. The answers are the other's; the model has to agree with every one.
+/// A conduit to both. The answers are the other's; the model has to agree with each of them.
 #[derive(Debug)]
 pub(crate) struct Both {
     model: Lines,
@@ -24,7 +26,7 @@ pub(crate) struct Both {
 }
 
 impl Both {
-    /// Both, fresh. The model has the features of the other, but for device assignment.
+    /// Both, newly started. The model has the features of the other one, except device assignment.
     pub(crate) fn new() -> Self {
         let other = other();
         let mut options = Options::new(D);
@@ -36,7 +38,7 @@ impl Both {
         Self { model: wire::model(options), other }
     }
 
-    /// Memory that both have, that much of it.
+    /// `bytes` bytes of memory that both have.
     pub(crate) fn take_memory(&self, bytes: u64) -> Undelegated {
         let mut memory = self.other.take_memory().unwrap();
         let taken = memory.take_front(bytes).unwrap();
@@ -44,7 +46,7 @@ impl Both {
         taken
     }
 
-    /// Says something to both that is not a call.
+    /// Says to both a line that is not a call.
     pub(crate) fn say(&self, line: &str) -> Answer {
         let (model, other) = (self.model.say(line), self.other.say(line));
         let (model, other) = (model.unwrap(), other.unwrap());
@@ -62,7 +64,7 @@ unsafe impl Conduit for Both {
     unsafe fn call(&self, call: Registers) -> Registers {
         // SAFETY: neither can reach memory of this program.
         let (model, other) = unsafe { (self.model.call(call), self.other.call(call)) };
-        // The other may have device assignment, which the model has not.
+        // The other one may have device assignment, which the model does not have.
         let same = |answer: Registers| match is_features_2(call) {
             true => {
                 [answer[0], 0, answer[2], answer[3], answer[4], answer[5], answer[6], answer[7]]
@@ -82,7 +84,7 @@ unsafe impl Conduit for Both {
 // SAFETY: as for the calls.
 unsafe impl Simulated for Both {}
 
-// SAFETY: what is read is the other's memory, which the model's has to equal.
+// SAFETY: what is read is the other's memory, and the model's must be equal to it.
 unsafe impl HostAccess for Both {
     fn machine(&self) -> Machine {
         self.other.machine()
@@ -90,7 +92,7 @@ unsafe impl HostAccess for Both {
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
         let mut here = vec![0; into.len()];
-        // SAFETY: the caller promises what the method asks for, of memory that both have.
+        // SAFETY: the caller promises what the method requires, for memory that both have.
         unsafe { (self.model.read(at, &mut here)?, self.other.read(at, into)?) };
         assert_eq!(here, into, "memory at {at} differs");
         Ok(())
@@ -105,7 +107,7 @@ unsafe impl HostAccess for Both {
 fn other() -> Lines {
     let Ok(line) = std::env::var("REALM_SDK_RMM") else {
         let mut options = Options::new(D);
-        // As in TF-RMM: three auxiliary planes, with tables of their own.
+        // As in TF-RMM: three auxiliary planes, with their own tables.
         options.features[3] = 3;
         return wire::model(options);
     };
@@ -118,7 +120,7 @@ fn is_features_2(call: Registers) -> bool {
     call[1] == 2 && Command::Features.fid(D).is_some_and(|fid| u64::from(fid.0) == call[0])
 }
 
-/// What a feature register of an RMM says.
+/// The value of a feature register of an RMM.
 fn feature(rmm: &Lines, index: u64) -> u64 {
     let fid = Command::Features.fid(D).unwrap();
     let answer = rmm.say(&format!("smc {:x} {index:x}", fid.0)).unwrap();

@@ -1,4 +1,4 @@
-//! A host with books on a model with planes.
+//! A host with a ledger, on a model with planes.
 
 use std::sync::Mutex;
 
@@ -21,7 +21,8 @@ pub(crate) const MIB2: u64 = 2 << 20;
 /// Where Realms have their memory.
 pub(crate) const RAM: u64 = 0x4000_0000;
 const DRAM: u64 = 8 << 20;
-/// Feature register 3 of an RMM with three auxiliary planes in both ways.
+/// Feature register 3 of an RMM with three auxiliary planes and both kinds of translation tables
+/// for them.
 const BOTH_WAYS: u64 = 3 | 1 << 4 | 1 << 6;
 pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 
@@ -29,7 +30,7 @@ pub(crate) fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// A Realm with two root tables a tree.
+/// A Realm with two root tables for each tree.
 pub(crate) fn config(aux_planes: u8, tables: PlaneTables) -> RealmConfig {
     let mut config = RealmConfig::new(40);
     config.start_level = Some(Level::L1);
@@ -49,7 +50,7 @@ pub(crate) type Heap = GranuleSet<HostHand, [Undelegated; 128]>;
 pub(crate) type Door<'d> = Injecting<&'d Counting<&'d Model>>;
 pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d QuarantineShelf<64>>;
 
-/// What a life is lived with.
+/// What a scenario has to work with.
 pub(crate) struct Bench<'b, 'd, 'p> {
     pub(crate) rmm: &'b Rmm<Platform<'d>>,
     pub(crate) model: &'b Model,
@@ -58,7 +59,8 @@ pub(crate) struct Bench<'b, 'd, 'p> {
     pub(crate) heap: &'b mut Heap,
 }
 
-/// Books, and host memory that no token stands for: what a full pool could not keep, and what a Realm may still reach.
+/// The ledger, and host memory that no token stands for: what a full pool could not keep, and what
+/// a Realm may still reach.
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     counts: CountingLedger,
@@ -74,13 +76,13 @@ impl Ledger for Books {
     }
 }
 
-/// How a life ended.
+/// The state of memory at the end of a scenario.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     quarantined: u64,
-    /// Granules that nobody knows of, or more than one.
+    /// Granules that no record has, or more than one.
     lost: Vec<PaRange>,
-    /// Granules that the host has and the RMM does not give.
+    /// Granules that the host believes it has and that the RMM does not give back.
     stolen: Vec<Pa>,
     lived: bool,
     books: bool,
@@ -89,7 +91,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// A life without a fault: everything is back, and no call failed.
+    /// The end of a scenario without a fault: all memory is back, and no call failed.
     pub(crate) const GOOD: Self = Self {
         quarantined: 0,
         lost: Vec::new(),
@@ -99,14 +101,16 @@ impl Ending {
         failed: 0,
     };
 
-    /// Every granule is accounted for; after a lie, the host may believe to have one that it does not.
+    /// Checks that every granule is accounted for; after a false answer, the host may believe that
+    /// it has a granule that it does not have.
     pub(crate) fn check(&self, lie: bool, when: &str) {
         assert!(self.lost.is_empty() && self.books, "{when}: {self:?}");
         assert!(lie || self.stolen.is_empty(), "{when}: {self:?}");
     }
 }
 
-/// Lives on the model, with a fault at a call; says how it ended and whether the fault struck.
+/// Runs the scenario on the model, with a fault at one call; says how it ended and whether the
+/// fault was injected.
 pub(crate) fn live(
     options: Options,
     fault: Option<(u64, Fault)>,
@@ -172,7 +176,7 @@ fn session<'d>(
     lived
 }
 
-/// What of `whole` is in none of `parts`, and what is in two of them.
+/// The parts of `whole` that are in none of `parts`, and those that are in two of them.
 fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
     parts.sort();
     let mut at = whole.base();

@@ -1,4 +1,4 @@
-//! The life of a Realm with planes, with everything in it that concerns their trees.
+//! A Realm with planes from creation to destruction, with every operation that concerns its trees.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,14 +19,14 @@ use crate::step::show_shared;
 
 /// Two blocks.
 pub(crate) const BLOCKS: u64 = RAM + 2 * MIB2;
-/// What is served around a fault.
+/// The size of the window around a fault in which memory is mapped.
 const WINDOW: u64 = 4 * PAGE;
 
 pub(crate) fn tree(index: u8) -> AuxTree {
     AuxTree::new(index).unwrap()
 }
 
-/// Creates a Realm, fills and runs it, and takes it apart; whether all of that worked.
+/// Creates a Realm, populates it, runs it, and tears it down; says whether all of that succeeded.
 pub(crate) fn whole(b: &mut Bench<'_, '_, '_>, config: &RealmConfig) -> bool {
     let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(48).collect();
     let mut shared = [const { None }; 4];
@@ -72,7 +72,7 @@ fn build(
     let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
     recs.push(realm.create_rec(b.pool, &start).ok()?);
     if realm.aux_trees() >= 2 {
-        // The fewest calls where the RMM takes ranges; and a block that reaches out.
+        // The fewest calls where the RMM takes ranges; and a block that extends beyond the range.
         realm.map_plane(b.pool, tree(2), range(RAM, 2 * PAGE)).ok()?;
         realm.map_plane(b.pool, tree(2), range(BLOCKS, PAGE)).ok()?;
     }
@@ -101,7 +101,8 @@ fn build(
     Some(())
 }
 
-/// Makes these actions the guest of a Realm's first REC; keeps what `result` says after each of them.
+/// Makes these actions the guest of a Realm's first REC; keeps what `result` returns after each of
+/// them.
 pub(crate) fn recorded<T: Send + 'static>(
     b: &Bench<'_, '_, '_>,
     rd: Pa,
@@ -121,7 +122,7 @@ pub(crate) fn recorded<T: Send + 'static>(
     seen
 }
 
-/// Enters a REC; its exit.
+/// Enters a REC; returns its exit.
 pub(crate) fn enter(b: &mut Bench<'_, '_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
     let mut page = b.heap.take(PAGE, PAGE)?;
     let exit = b.rmm.commands().rec_enter(rec.granule(), &mut page, &RecEnter::new_zeroed());
@@ -155,7 +156,7 @@ fn run(
             }
             ExitReason::Fiq if pauses == 0 => {
                 pauses += 1;
-                // The middle of a block, shown in two trees.
+                // The middle of a block that two auxiliary trees map.
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 let done = realm.reclaim(b.pool, range(BLOCKS + PAGE, PAGE), home).ok()?;
                 assert_eq!(done, realm_builder::Reclaimed::Whole);
@@ -172,7 +173,7 @@ fn run(
     None
 }
 
-/// A fault in any tree.
+/// Serves a fault in any tree.
 fn fault(
     realm: &Realm<'_, '_, Platform<'_>, Active>,
     b: &mut Bench<'_, '_, '_>,
@@ -180,7 +181,7 @@ fn fault(
 ) -> Option<()> {
     let ipa = Ipa::new(fault_page(exit.hpfar).raw());
     let window = range(ipa.align_down(WINDOW).raw(), WINDOW);
-    // Both take from the heap, never at once.
+    // Both callbacks use the heap, never at the same time.
     let heap = core::cell::RefCell::new(&mut *b.heap);
     let supply = &mut |_: IpaRange| heap.borrow_mut().take(PAGE, PAGE);
     let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
@@ -188,7 +189,8 @@ fn fault(
     Some(())
 }
 
-/// A table more, of which one page is shown, and the block that it was before.
+/// One more table, of which an auxiliary tree maps a page; then the table is folded into a block
+/// again.
 fn second(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
     let block = range(BLOCKS + MIB2, MIB2);
     realm.make_tables(b.pool, range(BLOCKS + MIB2, PAGE), Level::L3).ok()?;
@@ -202,7 +204,8 @@ fn second(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>
     Some(())
 }
 
-/// Memory that host and Realm share, shown in a tree; some of it, and what shows it, is left to the end.
+/// Memory that host and Realm share, mapped in an auxiliary tree; some of it, with its mapping, is
+/// left for teardown.
 fn shares(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
     let half = realm.geometry().unprotected_base().raw();
     let share = |b: &mut Bench<'_, '_, '_>, at| {

@@ -22,7 +22,7 @@ use rmi_host::Registers;
 use rmi_host::inject::Fault;
 use rmm_model::Options;
 
-/// The Realms that the tests live with: planes, and how they are translated.
+/// The Realms of the tests: number of planes, and which tables translate for them.
 const REALMS: [(u8, PlaneTables); 5] = [
     (0, PlaneTables::Shared),
     (2, PlaneTables::Shared),
@@ -67,19 +67,20 @@ fn word(status: Status) -> u64 {
     ResultWord::from_status(status).0
 }
 
-/// X0 followed by what an RMM might leave in the other registers.
+/// X0, and in the other registers values that an RMM might leave there.
 fn answer(x0: u64, rest: u64) -> Registers {
     [x0, rest, rest, rest, rest, rest, rest, rest]
 }
 
-/// Whether a fault makes the RMM do something and deny it in terms that leave no doubt.
+/// Whether a fault makes the RMM execute the command and then deny it unambiguously.
 fn is_a_lie(fault: Fault) -> bool {
     let Fault::Afterwards([x0, ..]) = fault else { return false };
     !matches!(ResultWord(x0).status(), Status::Success | Status::Incomplete | Status::Unknown(_))
         || x0 == u64::MAX
 }
 
-/// Lives with the fault at each call in turn, until the fault comes too late to matter.
+/// Runs the scenario with the fault at each call in turn, until the fault comes after the last
+/// call.
 fn at_every_call_of(tables: PlaneTables, fault: Fault) {
     for dialect in DIALECTS {
         let config = config(2, tables);

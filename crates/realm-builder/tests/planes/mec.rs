@@ -1,4 +1,4 @@
-//! Realms with memory encryption contexts of their own.
+//! Realms with private memory encryption contexts.
 
 use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage};
 use rmi_abi::Status;
@@ -20,19 +20,19 @@ fn as_many_private_contexts_as_the_rmm_has() {
             let new = |storage, pool: &mut _| Realm::create(b.rmm, &private, storage, pool);
             let mut realms: Vec<_> = (0..count).map(|_| new(fresh(), b.pool).unwrap()).collect();
 
-            // One more: what it was made of is back.
+            // One more is refused; the memory that it was made of is back.
             let sum = |pool: &sro::Pool<'_>| pool.bytes().0 + pool.bytes().1;
             let before = sum(b.pool);
             let error = new(fresh(), b.pool).unwrap_err();
             let BuildError::Call(call) = error else { panic!("{error:?}") };
             assert_eq!((call.status(), call.is_clean()), (Some(Status::ErrorGlobal), true));
             assert_eq!(sum(b.pool), before);
-            // A Realm that shares a context is not concerned.
+            // This does not concern a Realm that shares a context.
             let shared = RealmConfig::new(36);
             let mut storage = RealmStorage::<4, 0>::new();
             let realm = Realm::create(b.rmm, &shared, &mut storage, b.pool).unwrap();
             assert_eq!(realm.tear_down([], b.pool, &mut |_| ()), None);
-            // With one gone there is room.
+            // After one is destroyed, another can be created.
             assert_eq!(realms.pop().unwrap().tear_down([], b.pool, &mut |_| ()), None);
             realms.push(new(fresh(), b.pool).unwrap());
             let torn = realms.into_iter().map(|realm| realm.tear_down([], b.pool, &mut |_| ()));

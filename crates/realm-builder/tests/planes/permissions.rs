@@ -1,4 +1,4 @@
-//! Changes of stage 2 permissions that a Realm asks for.
+//! Changes of stage 2 permissions that a Realm requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +20,7 @@ use crate::life::{enter, recorded, tree};
 type Seen = Arc<Mutex<Vec<[u64; 4]>>>;
 type Running<'r, 'm> = Realm<'r, 'm, Platform<'r>, Active>;
 
-/// Runs a Realm with two blocks at RAM, whose guest makes these calls.
+/// Runs a Realm with two blocks at `RAM`, whose guest makes these calls.
 fn with_guest(
     dialect: Dialect,
     tables: PlaneTables,
@@ -57,7 +57,7 @@ fn asked(exit: &RecExit) -> IpaRange {
 
 #[test]
 fn planes_that_share_a_tree() {
-    // From the middle of a block to that of the next one.
+    // From the middle of one block to the middle of the next.
     let middle = range(RAM + PAGE, MIB2);
     for dialect in DIALECTS {
         let actions = [set_index(middle, 0)];
@@ -80,21 +80,21 @@ fn one_tree_after_the_other() {
     let actions = [0, base | 1, base | 2].map(|handle| set_index(middle, handle));
     for dialect in DIALECTS {
         let ending = with_guest(dialect, PlaneTables::PerPlane, &actions, |realm, b, rec, seen| {
-            // One tree shows the block, which is split in the first round.
+            // One tree maps the block, which is split in the first round.
             realm.map_plane(b.pool, tree(1), range(RAM, PAGE)).unwrap();
             for round in 0..3 {
                 let (reason, exit) = enter(b, rec).unwrap();
                 assert_eq!((reason, asked(&exit)), (ExitReason::S2apChange, middle));
                 let done = realm.set_s2ap(b.pool, rec.granule().name(), middle, u32::MAX).unwrap();
                 assert_eq!(done.top, middle.top());
-                // Pages that are shown keep their permissions up to date, too.
+                // The permissions of pages that auxiliary trees map are kept up to date, too.
                 let page = range(RAM + PAGE, PAGE);
                 let shown = realm.map_plane(b.pool, tree(1), page).unwrap();
                 assert_eq!(shown.bytes, if round == 0 { PAGE } else { 0 });
             }
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::Fiq);
             let top = middle.top().raw();
-            // The cookie has the base of the latest call.
+            // The cookie contains the base of the latest call.
             let steps = [[0, base, 0, base | 1], [0, base, 0, base | 2], [0, top, 0, 0]];
             assert_eq!(*seen.lock().unwrap(), steps);
         });

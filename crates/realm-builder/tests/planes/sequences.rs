@@ -1,4 +1,4 @@
-//! Any sequence of changes to what a Realm's trees show.
+//! Any sequence of changes to what the trees of a Realm map.
 
 use std::cell::{Cell, RefCell};
 
@@ -12,7 +12,7 @@ use crate::step::{RAM, steps, take};
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// The RMM refuses nothing but to fold tables whose entries differ in their RIPAS.
+    /// The RMM refuses nothing except folding tables whose entries differ in RIPAS.
     #[test]
     fn no_call_fails(steps in prop::collection::vec(steps(), 1..24)) {
         for dialect in DIALECTS {

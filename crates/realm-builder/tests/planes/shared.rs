@@ -1,4 +1,4 @@
-//! What is shared with a Realm, in auxiliary trees.
+//! Memory shared with a Realm, in auxiliary trees.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,15 +20,16 @@ use crate::life::{enter, recorded, tree};
 use crate::step::show_shared;
 
 const SHARED: u64 = 1 << 39;
-/// What a root entry covers: walks start at level 1.
+/// The size that a root entry covers: walks start at level 1.
 const ROOT: u64 = 1 << 30;
 
 type Running<'r, 'm> = Realm<'r, 'm, Platform<'r>, Active>;
 
-/// How each of the guest's actions ended.
+/// The outcome of each of the guest's actions.
 type Seen = Arc<Mutex<Vec<Outcome>>>;
 
-/// A Realm with two auxiliary planes and no memory, in both dialects, whose guest does this; no call may fail but those that the test says.
+/// Runs a Realm with two auxiliary planes and no memory, in both dialects, with this guest; no call
+/// may fail except those that the test says.
 fn with_guest(
     actions: &[Action],
     test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_, '_>, &RecObject, &Seen) -> u64,
@@ -68,7 +69,7 @@ fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_, '_>, at: u64, bytes: u
     realm.unshare(b.pool, range(at, bytes), home).unwrap();
 }
 
-/// The Realm faults in its tree; how that is served.
+/// The Realm faults in its tree; returns how that is served.
 fn faults(
     realm: &Running<'_, '_>,
     b: &mut Bench<'_, '_, '_>,
@@ -100,19 +101,20 @@ fn plane_0_reaches_what_is_shared() {
         [store(SHARED, 1), store(SHARED, 2), store(far, 3), Action::Spin, store(SHARED, 4)];
     with_guest(&actions, |realm, b, rec, seen| {
         let page = share(realm, b, SHARED, PAGE);
-        // As at any unprotected address, the host may emulate the access; what is shared there makes no difference.
+        // As at any unprotected address, the host may emulate the access, whether or not memory is
+        // shared there.
         let before = b.door.calls();
         let refused = faults(realm, b, rec).unwrap_err();
         let BuildError::Region { problem, .. } = refused else { panic!("{refused}") };
         assert_eq!((problem, b.door.calls() - before), (RegionProblem::NotProtected, 1));
         show_shared(realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
-        // What is shared from then on is there, too.
+        // Memory that is shared from now on is mapped there, too.
         let other = share(realm, b, far, MIB2);
         assert_eq!(enter(b, rec).unwrap().0, ExitReason::Fiq);
         let stored = [Outcome::Stored; 2];
         assert_eq!(seen.lock().unwrap().get(1..3), Some(stored.as_slice()));
         assert_eq!((word(b, page), word(b, other)), (2, 3));
-        // And gone, when it is shared no more.
+        // And no longer mapped once it is not shared.
         unshare(realm, b, SHARED, PAGE);
         assert!(faults(realm, b, rec).is_err());
         0
@@ -134,7 +136,8 @@ fn a_tree_has_root_entries_and_no_tables() {
             assert_eq!(b.door.calls() - before, 2);
         }
         assert_eq!(realm.tables(), tables);
-        // Other tables are made below the one that is referred to; those that are there cannot be folded.
+        // Other tables are created below the one that is referred to; those that exist cannot be
+        // folded.
         share(realm, b, SHARED + 4 * MIB2, PAGE);
         assert_eq!(realm.tables(), tables + 1);
         let [first, second] = trees;
@@ -142,7 +145,7 @@ fn a_tree_has_root_entries_and_no_tables() {
         let before = b.door.calls();
         realm.unmap_plane_shared(first, range(SHARED, 2 * ROOT)).unwrap();
         assert_eq!(b.door.calls(), before);
-        // All that is shared goes; what refers to it may have to go before.
+        // All shared memory is removed; the references to it may have to be removed before.
         for (at, bytes) in [(SHARED, 5 * MIB2), (SHARED + ROOT, 2 * MIB2)] {
             let before = b.door.calls();
             unshare(realm, b, at, bytes);
@@ -187,7 +190,8 @@ fn the_whole_block_at_a_root_entry_is_split() {
     }
 }
 
-/// References of several trees to several root entries, in any order: those go first of which the last memory goes.
+/// References of several trees to several root entries, in any order: a reference is removed when
+/// the last memory below its root entry is.
 #[test]
 fn what_is_emptied_is_hidden_in_all_trees() {
     for swapped in [false, true] {
@@ -199,14 +203,15 @@ fn what_is_emptied_is_hidden_in_all_trees() {
             for (tree, at) in trees.into_iter().zip([SHARED + ROOT, SHARED]) {
                 show_shared(realm, b.pool, tree, range(at, PAGE)).unwrap();
             }
-            // All of the first root entry, a part of the second.
+            // All memory of the first root entry, a part of the second's.
             unshare(realm, b, SHARED, ROOT + PAGE);
             0
         });
     }
 }
 
-/// Nothing is made, and nothing called, where an RMM would find nothing to show; what else is in the range is shown.
+/// No table is created and no call made where an RMM would find nothing to map; what else is in the
+/// range is mapped.
 #[test]
 fn where_nothing_is_shared() {
     with_guest(&[], |realm, b, _, _| {
@@ -229,7 +234,8 @@ fn where_nothing_is_shared() {
     });
 }
 
-/// Sharing whose end is unclear is settled at once, so that what is shared beside it is found and hidden by what is mapped.
+/// A call to share memory whose outcome is unclear is resolved at once, so that what is shared
+/// beside it is found and unmapped by what is mapped.
 #[test]
 fn what_is_unclear_is_settled_before_it_joins_others() {
     for dialect in DIALECTS {
@@ -245,7 +251,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             let shared = realm.share(b.pool, at, memory, SharedAccess::MEMORY);
             shared.map_err(|failed| failed.error).unwrap();
             show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
-            // The table is there; this is the call that maps.
+            // The table exists; this is the call that maps.
             let failed = realm.share(b.pool, Ipa::new(SHARED), unclear, SharedAccess::MEMORY);
             let host = failed.unwrap_err().host;
             assert!(b.door.has_struck());
@@ -256,7 +262,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm.tear_down([], b.pool, home).is_none()
         };
-        // The last call before the end that maps for the second time.
+        // The call that maps for the second time, the last one before teardown.
         let number = std::cell::Cell::new(0);
         let count = |b: &mut Bench<'_, '_, '_>| {
             let mut storage = RealmStorage::<48, 8>::new();
@@ -300,7 +306,7 @@ fn it_costs_what_is_said_to_take_it_apart() {
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             let before = b.door.calls();
             while realm.dismantle(b.pool, 1, home).unwrap() == Progress::More {}
-            // What is shared is not counted: one call.
+            // What is shared is not part of the cost: one more call.
             assert_eq!(b.door.calls() - before, cost.calls() + 1);
             realm.destroy(b.pool, home).is_ok()
         };

@@ -1,4 +1,4 @@
-//! Changes to what a Realm's trees show.
+//! Changes to what the trees of a Realm map.
 
 use proptest::prelude::*;
 use realm_builder::{Alive, BuildError, FoldPolicy, New, Realm, RegionProblem};
@@ -37,7 +37,8 @@ fn ranges() -> impl Strategy<Value = IpaRange> {
     })
 }
 
-/// A few pages below one of two root entries of the unprotected half, around the ends of tables and of the root entry.
+/// A few pages below one of two root entries of the unprotected half, around the ends of tables and
+/// of the root entry.
 fn shared_ranges() -> impl Strategy<Value = IpaRange> {
     let base = (0..2u64, prop_oneof![4 => 0..6u64, 4 => 508..514u64, 1 => 0x3fffc..0x40000u64]);
     (base, 1..6u64).prop_map(|((root, page), pages)| {
@@ -45,7 +46,7 @@ fn shared_ranges() -> impl Strategy<Value = IpaRange> {
     })
 }
 
-/// Ranges of which much is not shared, too.
+/// Ranges that include much memory that is not shared.
 fn wide_ranges() -> impl Strategy<Value = IpaRange> {
     let both = IpaRange::with_size(Ipa::new(SHARED), 2 << 30).unwrap();
     let most = IpaRange::with_size(Ipa::new(SHARED), (1 << 30) + 4 * PAGE).unwrap();
@@ -67,7 +68,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Shows what is shared with a Realm in an auxiliary tree.
+/// Maps what is shared with a Realm in an auxiliary tree.
 #[expect(unsafe_code, reason = "no plane of these Realms has any translation cached")]
 pub(crate) fn show_shared<P: Platform, S: Alive>(
     realm: &Realm<'_, '_, P, S>,
@@ -75,11 +76,12 @@ pub(crate) fn show_shared<P: Platform, S: Alive>(
     tree: AuxTree,
     range: IpaRange,
 ) -> Result<(), BuildError> {
-    // SAFETY: the memory is a model's, or that of firmware which is only simulated: nothing caches translations there.
+    // SAFETY: the memory is a model's, or that of firmware which is only simulated: nothing caches
+    // translations there.
     unsafe { realm.map_plane_shared(pool, tree, range) }
 }
 
-/// Takes a step; says how many calls the RMM refuses in it.
+/// Makes the change; says how many calls the RMM refuses in it.
 pub(crate) fn take<P: Platform>(
     realm: &Realm<'_, '_, P, New>,
     pool: &mut Pool<'_>,

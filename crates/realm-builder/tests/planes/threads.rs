@@ -1,4 +1,4 @@
-//! Several threads at the trees of one Realm.
+//! Several threads that change the trees of one Realm.
 
 use realm_builder::{
     BuildError, Content, FoldPolicy, New, PlaneTables, Realm, RealmStorage, Region,
@@ -16,7 +16,7 @@ use crate::life::tree;
 const THREADS: u64 = 3;
 const ROUNDS: u64 = 12;
 
-/// Shows, hides, splits and folds one block, again and again.
+/// Maps, unmaps, splits and folds one block in an auxiliary tree, again and again.
 fn work(
     realm: &Realm<'_, '_, Platform<'_>, New>,
     memory: Undelegated,
@@ -29,7 +29,7 @@ fn work(
     let first = block.base().raw();
     for round in 0..ROUNDS {
         let index = tree(1 + u8::try_from(round % 2).unwrap());
-        // Whoever makes the first tables has more than the block for a while.
+        // For a while, the thread that creates the first tables has claimed more than the block.
         let shown = loop {
             match realm.map_plane(&mut pool, index, block) {
                 Err(BuildError::Contended { .. }) => std::thread::yield_now(),

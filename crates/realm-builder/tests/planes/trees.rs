@@ -1,4 +1,4 @@
-//! What is shown in auxiliary trees, and what becomes of it.
+//! What auxiliary trees map, and how changes to the primary tree affect it.
 
 use realm_builder::plan::Limits;
 use realm_builder::{
@@ -31,7 +31,8 @@ fn populate(realm: &mut Realm<'_, '_, Platform<'_>, New>, b: &mut Bench<'_, '_, 
     realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
 }
 
-/// Does something with a new Realm that has three trees, in both dialects, on RMMs that take ranges and that take tables; no call may fail.
+/// Does something with a new Realm that has three trees, in both dialects, on RMMs that take ranges
+/// and on RMMs that take tables; no call may fail.
 fn with_realm(test: impl Fn(&mut Realm<'_, '_, Platform<'_>, New>, &mut Bench<'_, '_, '_>)) {
     for dialect in DIALECTS {
         for options in [options(dialect), options(dialect).range_capable()] {
@@ -73,7 +74,7 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                 let script = Script::new(loads.map(load).to_vec());
                 b.model.set_guest(realm.rd().pa(), 0, Box::new(script));
                 let realm = realm.activate().unwrap();
-                // Around the first address, what there is; then the block as a whole.
+                // What is mapped around the first address; then the block as a whole.
                 let whole = [range(RAM, PAGE), range(BLOCKS, MIB2)];
                 for (at, memory) in [RAM, BLOCKS + MIB2 - PAGE].into_iter().zip(whole) {
                     let (reason, exit) = enter(b, &rec).unwrap();
@@ -84,7 +85,7 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                         RAM => range(RAM, 3 * PAGE),
                         at => range(at, PAGE),
                     };
-                    // The primary tree lacks nothing.
+                    // Nothing is missing in the primary tree.
                     let (supply, home) = (&mut |_| None, &mut |_| ());
                     let tree = exit.rtt_tree;
                     let served = realm.serve_plane_fault(b.pool, tree, ipa, window, supply, home);
@@ -109,12 +110,12 @@ fn what_is_shown_is_hidden_before_it_goes() {
         for index in 1..=2 {
             let shown = realm.map_plane(b.pool, tree(index), everything).unwrap();
             assert_eq!((shown.bytes, shown.not_ram), (2 * MIB2 + 3 * PAGE, 0));
-            // Nothing is shown twice.
+            // Nothing is mapped twice.
             let again = realm.map_plane(b.pool, tree(index), everything).unwrap();
             assert_eq!((again.bytes, again.not_ram), (0, 0));
         }
         reclaim(realm, b, range(RAM + PAGE, PAGE));
-        // A block is split: all of it is hidden.
+        // A block is split: all of it is unmapped in the auxiliary trees.
         reclaim(realm, b, range(BLOCKS + 5 * PAGE, PAGE));
         for index in 1..=2 {
             let shown = realm.map_plane(b.pool, tree(index), range(RAM, PAGE)).unwrap();
@@ -136,19 +137,20 @@ fn tables_are_folded_in_all_trees() {
         let block = range(BLOCKS, MIB2);
         let before = realm.tables();
         realm.make_tables(b.pool, block, Level::L3).unwrap();
-        // One tree shows all of the table, the other one a part.
+        // One tree maps all of the table, the other one a part.
         realm.map_plane(b.pool, tree(1), block).unwrap();
         realm.map_plane(b.pool, tree(2), range(BLOCKS + PAGE, PAGE)).unwrap();
         let folded = realm.fold(b.pool, block, FoldPolicy::Blocks).unwrap();
         assert_eq!((folded.blocks, folded.auxiliary, folded.kept), (1, 2, 0));
         assert_eq!(folded.granules(), 3);
-        // A table of level 2 in each tree is left, where blocks are shown now.
+        // A table of level 2 remains in each tree, where blocks are mapped now.
         assert_eq!(realm.tables(), before + 2);
         for index in 1..=2 {
             let shown = realm.map_plane(b.pool, tree(index), range(BLOCKS, PAGE)).unwrap();
             assert_eq!(shown.bytes, MIB2);
         }
-        // Permissions and RIPAS are the same everywhere, so what maps nothing goes as well.
+        // Permissions and RIPAS are the same everywhere, so tables that map nothing are folded as
+        // well.
         realm.make_tables(b.pool, range(RAM + 8 * MIB2, PAGE), Level::L3).unwrap();
         let void = range(RAM + 8 * MIB2, MIB2);
         let folded = realm.fold(b.pool, void, FoldPolicy::BlocksAndVoid).unwrap();
@@ -208,7 +210,7 @@ fn what_is_short_is_said_before_the_realm_is_made() {
     for dialect in DIALECTS {
         let life = |b: &mut Bench<'_, '_, '_>| {
             let config = config(3, PlaneTables::PerPlane);
-            // Eight root tables; and a descriptor, for which the pool has no granule.
+            // Eight root tables, and a descriptor, for which the pool has no granule.
             let mut few = RealmStorage::<5, 0>::new();
             let error = Realm::create(b.rmm, &config, &mut few, b.pool).unwrap_err();
             assert!(matches!(error, BuildError::Storage { missing: 3, .. }), "{error:?}");
@@ -221,7 +223,7 @@ fn what_is_short_is_said_before_the_realm_is_made() {
                 panic!("{error:?}");
             };
             assert_eq!((command, bytes), (Command::RealmCreate, PAGE));
-            // Enough granules, but not in pairs: what was taken is back.
+            // Enough granules, but not in pairs: what was taken is given back.
             b.pool.add(rest).unwrap();
             let mut kept = Vec::new();
             while let Some(pair) = b.pool.take_host(2 * PAGE, 2 * PAGE) {

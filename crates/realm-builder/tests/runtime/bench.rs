@@ -1,4 +1,4 @@
-//! A Realm, and what should have become of it.
+//! A Realm, and the memory that it should have.
 
 use realm_builder::{Alive, BuildError, FoldPolicy, Realm, RegionProblem};
 use rmi_abi::rtt::{Level, RttEntryState};
@@ -11,7 +11,7 @@ use crate::change::Change;
 use crate::half::{Half, join};
 use crate::{AREA, BLOCK, GIB, Heap, PAGE};
 
-/// A Realm and what it should be.
+/// A Realm and what it should map.
 pub(crate) struct Bench<'r, 'm, 'b, P: Platform, S> {
     pub(crate) realm: &'b Realm<'r, 'm, P, S>,
     pub(crate) pool: &'b mut Pool<'m>,
@@ -26,14 +26,14 @@ fn ipas(base: u64, bytes: u64) -> IpaRange {
 }
 
 impl<P: Platform, S: Alive> Bench<'_, '_, '_, P, S> {
-    /// Memory, of the alignment wanted or else of what there is.
+    /// Memory with the wanted alignment, or else from what there is.
     fn take(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
-        // A GiB by pages would take more tables than it is worth.
+        // A GiB by pages would take too many tables.
         let least = if bytes < GIB { PAGE } else { BLOCK };
         self.heap.take(bytes, alignment.max(least)).or_else(|| self.heap.take(bytes, least))
     }
 
-    /// What came home is what was there.
+    /// Checks that the memory that was given back is what was mapped there.
     fn home(&mut self, back: Vec<Undelegated>, was: &Half) {
         assert_eq!(join(back.iter().map(Undelegated::range)), was.memory());
         for memory in back {
@@ -60,7 +60,7 @@ impl<P: Platform, S: Alive> Bench<'_, '_, '_, P, S> {
             Change::Scattered { at, ref pieces } => {
                 let take = |pages: &u64| self.heap.take(pages * PAGE, PAGE);
                 let mut memory: Vec<_> = pieces.iter().map_while(take).collect();
-                // So that hardly any follows the one before it.
+                // So that hardly any piece follows the one before it.
                 memory.reverse();
                 let bytes = memory.iter().map(Undelegated::bytes).sum();
                 if bytes == 0 {

@@ -1,4 +1,4 @@
-//! What may happen to a Realm's memory.
+//! Changes to a Realm's memory.
 
 use proptest::prelude::*;
 use rmi_abi::rtt::Level;
@@ -18,7 +18,7 @@ pub(crate) enum Change {
     Reshare { at: u64, bytes: u64, write: bool },
 }
 
-/// Ranges near each other, at and around the borders of entries.
+/// Ranges close to each other, at and around the boundaries of entries.
 fn range() -> impl Strategy<Value = (u64, u64)> {
     let near = prop_oneof![
         8 => (0u64..4).prop_map(|n| n * BLOCK),

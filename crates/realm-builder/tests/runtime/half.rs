@@ -1,10 +1,11 @@
-//! What the RMM should map.
+//! The mappings that the RMM should have.
 
 use std::collections::BTreeMap;
 
 use rmi_abi::{IpaRange, PaRange};
 
-/// What one half of the IPA space maps: runs that are contiguous on both sides, as far as they go. By first address: bytes, and where in physical memory.
+/// What one half of the IPA space maps: runs that are contiguous on both sides, as long as
+/// possible. By first address: the number of bytes, and the physical address.
 #[derive(Default)]
 pub(crate) struct Half(pub(crate) BTreeMap<u64, (u64, u64)>);
 
@@ -13,7 +14,7 @@ impl Half {
         self.0.values().map(|(bytes, _)| bytes).sum()
     }
 
-    /// The run at an address: where it begins, how long it is, and where it leads.
+    /// The run at an address: where it begins, its length, and the physical address.
     pub(crate) fn at(&self, ipa: u64) -> Option<(u64, u64, u64)> {
         let (base, (bytes, pa)) = self.0.range(..=ipa).next_back()?;
         (ipa < base + bytes).then_some((*base, *bytes, *pa))
@@ -41,7 +42,7 @@ impl Half {
         self.0.insert(base, (bytes, pa));
     }
 
-    /// Takes all out that lies in a range.
+    /// Removes everything that lies in a range.
     pub(crate) fn cut(&mut self, range: IpaRange) -> Half {
         let (mut out, top) = (Half::default(), range.top().raw());
         while let Some(from) = self.next(range) {
@@ -59,7 +60,7 @@ impl Half {
         out
     }
 
-    /// The physical memory, sorted, without the borders between neighbours.
+    /// The physical memory, sorted, with neighbours merged.
     pub(crate) fn memory(&self) -> Vec<PaRange> {
         join(
             self.0

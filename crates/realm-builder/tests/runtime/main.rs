@@ -1,4 +1,5 @@
-//! Any sequence of changes to a Realm's memory: the RMM maps what a simple map of pages says, refuses nothing, and in the end everything is back.
+//! Any sequence of changes to a Realm's memory: the RMM maps what a simple map of pages says,
+//! refuses nothing, and in the end all memory is back.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod bench;
@@ -28,7 +29,7 @@ use rmms::Both;
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
 const GIB: u64 = 1 << 30;
-/// IPA space of either half that is used.
+/// The part of each half of the IPA space that is used.
 const AREA: u64 = 3 * GIB;
 
 type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
@@ -48,7 +49,7 @@ fn setting() -> impl Strategy<Value = Setting> {
         .prop_map(|(dialect, width, activated, moody)| Setting { dialect, width, activated, moody })
 }
 
-/// A life on the model.
+/// Runs the changes on the model.
 fn live_here(setting: Setting, mut options: Options, changes: &[Change]) {
     if setting.moody {
         options.busy_every = NonZeroU32::new(5);
@@ -60,7 +61,7 @@ fn live_here(setting: Setting, mut options: Options, changes: &[Change]) {
     assert_eq!(census.undelegated, census.total);
 }
 
-/// A life on the RMM behind `rmm`, with this memory.
+/// Runs the changes on the RMM behind `rmm`, with this memory.
 fn live(
     setting: Setting,
     rmm: &(impl Simulated + HostAccess),

@@ -1,4 +1,5 @@
-//! What the host accepts as a configuration, both RMMs accept, and measure as the host predicts.
+//! Configurations that the host accepts are accepted by both RMMs, and measured as the host
+//! predicts.
 
 use proptest::prelude::*;
 use realm_builder::{
@@ -15,10 +16,10 @@ use crate::life::Bench;
 use crate::rmms::Both;
 use crate::{Heap, Life, PAGE, live};
 
-/// Where the one page of the Realm is.
+/// The address of the Realm's only page.
 const CODE: u64 = 0x4000_0000;
 
-/// Configurations of which some fit.
+/// Configurations, some of which are valid.
 fn configs() -> impl Strategy<Value = RealmConfig> {
     let widths = prop_oneof![8 => 32..=48u8, 1 => 49..=52u8];
     let levels = prop::option::of((-1..=2i8).prop_map(|level| Level::new(level).unwrap()));
@@ -47,7 +48,7 @@ fn configs() -> impl Strategy<Value = RealmConfig> {
     )
 }
 
-/// One measured page, one REC, and what it reads of itself.
+/// One measured page, one REC, and the values that it reads about itself.
 struct Brief<'c> {
     config: &'c RealmConfig,
 }
@@ -94,7 +95,7 @@ proptest! {
 
     #[test]
     fn what_is_accepted_works(config in configs()) {
-        // A refusal has come before the first call about the Realm.
+        // Checked before the first call about the Realm.
         prop_assume!(is_accepted(&config));
         live(&config, &Brief { config: &config });
     }

@@ -1,4 +1,4 @@
-//! What is predicted is what is counted, on both RMMs, and no call fails.
+//! The predicted number of calls equals the counted one, on both RMMs, and no call fails.
 
 use realm_builder::plan::{Cost, Limits};
 use realm_builder::{Content, Realm, RealmConfig, Records, Region, TableRoom};
@@ -19,7 +19,7 @@ fn what_is_predicted_is_counted() {
     let mut memory = both.take_memory(64 * MIB);
     let mut places = PoolStorage::<32>::new();
     let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
-    // One run, so that it takes as few calls as can be.
+    // One run, so that it takes as few calls as possible.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &both);
     let rmm = open(platform, SessionOptions::default(), &mut pool)
@@ -37,7 +37,7 @@ fn what_is_predicted_is_counted() {
     };
     let limits = Limits::ONE_BY_ONE;
 
-    // Blocks, measured content, and what reaches across tables by pages.
+    // Blocks, measured content, and pages that extend across tables.
     let content = vec![0x5a; 3 << 20];
     let blocks = memory.take_front(8 * MIB).unwrap();
     let measured = memory.take_front(3 * MIB).unwrap();

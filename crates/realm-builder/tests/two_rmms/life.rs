@@ -1,4 +1,5 @@
-//! A Realm that is populated, measured, and run; whose memory faults in, changes its state, is shared, moved, folded; and that ends.
+//! A Realm that is populated, measured and run, whose memory is mapped by faults, changes its
+//! state, is shared, moved and folded, and that is destroyed.
 
 use core::cell::RefCell;
 
@@ -21,14 +22,15 @@ use crate::rmms::Both;
 use crate::step::show_shared;
 use crate::{Heap, Life, MIB, PAGE};
 
-/// Where the Realm has its memory: content, then unspecified RAM.
+/// The addresses of the Realm's memory: content, then unspecified RAM.
 const CODE: u64 = 0x8000_0000;
 const DATA: u64 = CODE + 4 * MIB;
 const FREE: u64 = CODE + 6 * MIB;
 /// RAM that has no memory when the Realm starts.
 const UNBACKED: u64 = CODE + 16 * MIB;
 const UNBACKED_BYTES: u64 = 4 * MIB + 3 * PAGE;
-/// A write of X5, eight bytes, that found nothing mapped: a data abort with a valid syndrome at level 3.
+/// A write of X5, eight bytes, that found nothing mapped: a data abort with a valid syndrome at
+/// level 3.
 const STORE: u64 = 0x93c5_0047;
 const SYSTEM_OFF: u64 = 0x8400_0008;
 
@@ -36,7 +38,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// What a life is lived with.
+/// What a scenario has to work with.
 pub(crate) struct Bench<'b, 'p, 'r, 'm, P: Platform> {
     pub(crate) both: &'b Both,
     pub(crate) realm: &'b Realm<'r, 'm, P, Active>,
@@ -45,7 +47,7 @@ pub(crate) struct Bench<'b, 'p, 'r, 'm, P: Platform> {
     pub(crate) rec: &'b RecObject,
 }
 
-/// A life with all there is.
+/// The scenario with all operations.
 pub(crate) struct Whole<'c> {
     pub(crate) config: &'c RealmConfig,
 }
@@ -76,7 +78,7 @@ impl Life for Whole<'_> {
         ];
         let at = regions.each_ref().map(|region| region.range().base());
         assert_eq!(at, [UNBACKED, FREE, DATA, CODE].map(Ipa::new));
-        // In parts, which makes no difference to what is measured.
+        // In parts, which makes no difference to the measurement.
         while realm.populate_some(pool, &mut regions, 2 * MIB, &mut |_| {}).unwrap() > 0 {}
         let start = RecStart { runnable: true, pc: Ipa::new(CODE), gprs: [1, 2, 3, 4, 5, 6, 7, 8] };
         let recs = vec![
@@ -84,7 +86,7 @@ impl Life for Whole<'_> {
             realm.create_rec(pool, &RecStart { runnable: false, ..start }).unwrap(),
         ];
 
-        // What the Realm will say that it is.
+        // The measurement that the Realm will report.
         let (dialect, ignore) = (realm.rmm().dialect(), &mut |_: &MeasurementEvent| {});
         let params = self.config.validate(realm.rmm().features(), dialect).unwrap();
         let mut rim = Rim::new(&params, dialect, ignore).unwrap();
@@ -115,7 +117,7 @@ impl Life for Whole<'_> {
 }
 
 impl<P: Platform> Bench<'_, '_, '_, '_, P> {
-    /// Enters the REC, which does what has been said to both; its exit.
+    /// Enters the REC, which takes the actions that both RMMs were told; returns its exit.
     fn enter(&mut self) -> (ExitReason, RecExit) {
         let rmm = self.realm.rmm();
         let mut page = self.heap.take(PAGE, PAGE).unwrap();
@@ -127,7 +129,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         (ExitReason::decode(exit.exit_reason, rmm.dialect()), exit)
     }
 
-    /// The Realm makes a call; the exit that follows.
+    /// The Realm makes a call; returns the exit that follows.
     fn call(&mut self, command: Rsi, arguments: &[u64]) -> (ExitReason, RecExit) {
         let mut line = format!("guest smc {:x}", command.fid(Version::V1_1).unwrap().0);
         for argument in arguments {
@@ -151,7 +153,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         exit
     }
 
-    /// X0 to X8 of the Realm, as its latest entry found them.
+    /// X0 to X8 of the Realm, as they were at its latest entry.
     fn saw(&self) -> [u64; 9] {
         let rows = self.both.say("glog").rows;
         let (_, words) = rows.last().unwrap().split_once(" x ").unwrap();
@@ -165,9 +167,10 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         bytes
     }
 
-    /// What the Realm measures is what the host predicted. TF-RMM leaves the registers alone that a short digest does not reach.
+    /// The Realm reads the measurement that the host predicted. TF-RMM does not change the
+    /// registers that a short digest does not reach.
     pub(crate) fn reads_its_measurement(&mut self, digest: &[u8]) {
-        // After its call it is interrupted.
+        // It is interrupted after its call.
         let (reason, _) = self.call(Rsi::MeasurementRead, &[0]);
         assert_eq!(reason, ExitReason::Fiq);
         let [status, words @ ..] = self.saw();
@@ -175,13 +178,14 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         assert_eq!((status, words.as_flattened().get(..digest.len())), (0, Some(digest)));
     }
 
-    /// RAM that the host takes, and what faults in again around it.
+    /// RAM that the host reclaims, and what is mapped by faults around it.
     fn faults(&mut self) {
         let (taken, mut back) = (range(FREE + 3 * PAGE, 20 * PAGE), Vec::new());
         let done = self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), taken.bytes());
-        // What was in those pages is gone, and the Realm is told: only after it has made them RAM again does it fault.
+        // The content of those pages is lost, and the Realm is told: it faults only after it has
+        // made them RAM again.
         for ripas in [Ripas::Empty, Ripas::Ram] {
             self.changes(taken, ripas);
         }
@@ -197,7 +201,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         );
         let Served::Mapped(mapped) = served.unwrap() else { unreachable!("nothing was mapped") };
         assert!(mapped.contains(Ipa::new(FREE + 5 * PAGE)) && taken.contains_range(&mapped));
-        // The rest of the hole, before and after that, of scattered pages.
+        // The rest of the hole, before and after that, with scattered pages.
         let before = IpaRange::new(taken.base(), mapped.base()).unwrap();
         let after = IpaRange::new(mapped.top(), taken.top()).unwrap();
         for hole in [before, after].into_iter().filter(|hole| !hole.is_empty()) {
@@ -209,7 +213,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         assert_eq!(self.realm.memory_bytes(), 4 * MIB + 9 * PAGE);
     }
 
-    /// The Realm asks for a change of RIPAS until all of it is done.
+    /// The Realm requests a change of RIPAS until all of it is done.
     fn changes(&mut self, range: IpaRange, ripas: Ripas) {
         let mut at = range.base().raw();
         while at < range.top().raw() {
@@ -231,7 +235,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         }
     }
 
-    /// The Realm makes memory EMPTY, of a block and of pages.
+    /// The Realm makes memory EMPTY, in a block and in pages.
     fn gives_memory_back(&mut self) {
         let balloon = range(FREE + MIB, MIB + 12 * PAGE);
         let before = self.realm.memory_bytes();
@@ -277,7 +281,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
     }
 
-    /// Memory goes from under the Realm and other memory comes; what can be a block is one in the end.
+    /// The Realm's memory is reclaimed and other memory is mapped; in the end what can be a block
+    /// is one.
     fn is_moved(&mut self) {
         let all = range(FREE, 4 * MIB);
         let mut back = Vec::new();
@@ -296,7 +301,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         }
     }
 
-    /// RAM without memory faults in, in a block and at the end; what is taken from it then is DESTROYED.
+    /// RAM without memory is mapped by faults, in a block and at the end; what is reclaimed from it
+    /// then is DESTROYED.
     fn touches_ram_without_memory(&mut self) {
         let window = range(UNBACKED, UNBACKED_BYTES);
         for (touched, bytes, alignment) in
@@ -329,7 +335,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         }
     }
 
-    /// A buffer that the Realm shares before it has touched it: the host gives memory, and reaches it.
+    /// A buffer that the Realm shares before it has touched it: the host maps memory there, and
+    /// accesses it.
     fn shares_what_it_never_touched(&mut self) {
         let (realm, access) = (self.realm, SharedAccess::MEMORY);
         let buffer = range(UNBACKED + 2 * MIB + 5 * PAGE, 8 * PAGE);
@@ -361,7 +368,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         assert_eq!((converted.bytes, back.len()), (buffer.bytes(), 0));
     }
 
-    /// The Realm gives its planes other permissions, in one tree after the other. What a plane is shown has them, too.
+    /// The Realm changes the permissions of its planes, in one tree after the other. What is mapped
+    /// for a plane has them, too.
     fn permits(&mut self) {
         let trees = self.realm.aux_trees();
         if trees == 0 {
@@ -398,7 +406,8 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         assert_eq!(folded.blocks, 2);
     }
 
-    /// Plane 0 does not reach what is shared until its tree refers to it; from then on to all of it. Some is left to the end.
+    /// Plane 0 does not reach shared memory until its tree refers to it; from then on it reaches
+    /// all of it. Some is left for teardown.
     fn shows_what_is_shared(&mut self, tree: AuxTree) {
         let (realm, half) = (self.realm, self.realm.geometry().unprotected_base().raw());
         for at in [half, half + 4 * MIB] {

@@ -1,4 +1,5 @@
-//! Whole lives of Realms that run, on two RMMs that have to agree; see `both/rmms.rs` for which.
+//! Realms that run, from creation to destruction, on two RMMs that have to agree; see
+//! `both/rmms.rs` for which.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod configs;
@@ -27,7 +28,7 @@ const MEMORY: u64 = 64 * MIB;
 
 pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
 
-/// What happens to a Realm from its creation to its end.
+/// What happens to a Realm from its creation to its destruction.
 trait Life {
     fn live<P: Platform>(
         &self,
@@ -38,7 +39,7 @@ trait Life {
     );
 }
 
-/// A life with this configuration. In the end all memory is back.
+/// Runs a scenario with this configuration. In the end all memory is back.
 fn live(config: &RealmConfig, life: &impl Life) {
     let both = Both::new();
     let mut heap = Heap::new((0..128).map(|_| Undelegated::empty()).collect());

@@ -1,4 +1,4 @@
-//! Any sequence of changes to what the trees of a Realm with planes show.
+//! Any sequence of changes to what the trees of a Realm with planes map.
 
 use core::cell::RefCell;
 

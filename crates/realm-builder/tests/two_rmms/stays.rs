@@ -1,4 +1,4 @@
-//! What is done when an RMM does not let go.
+//! What the host does when an RMM does not release memory.
 
 use realm_builder::{PlaneTables, Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Command, Ipa, IpaRange, Status};
@@ -11,7 +11,8 @@ use crate::rmms::{Both, D};
 use crate::step::show_shared;
 use crate::{MIB, PAGE};
 
-/// Tables that an auxiliary tree refers to are not to be destroyed: TF-RMM refuses that, leaves one of them locked, and stands still the next time.
+/// Tables that an auxiliary tree refers to cannot be destroyed: TF-RMM refuses that, leaves one of
+/// them locked, and hangs the next time.
 #[test]
 fn a_reference_that_stays() {
     let both = Both::new();
@@ -43,7 +44,7 @@ fn a_reference_that_stays() {
     let mut home = 0;
     let left = realm.tear_down([], &mut pool, &mut |memory| home += memory.bytes());
     assert_eq!(left.and_then(|error| error.status()), Some(Status::ErrorInput));
-    // What was shared is: it went from the table for both trees.
+    // Shared memory is returned: it was unmapped from the table for both trees.
     assert_eq!(home, 2 * PAGE);
     pool.drain(&rmm, &mut |_| {});
     let balance = ledger.balance();
