@@ -19,7 +19,7 @@ fn model() -> Model {
 
 fn call(door: &impl Conduit, command: Command, [x1, x2]: [u64; 2]) -> Registers {
     let fid = command.fid(DIALECT).unwrap().0.into();
-    // SAFETY: the model has memory of its own; nothing of this program is at stake.
+    // SAFETY: the model has memory of its own; nothing of this program is affected.
     unsafe { door.call([fid, x1, x2, 0, 0, 0, 0, 0]) }
 }
 
@@ -58,7 +58,7 @@ fn only_calls_that_name_the_granule() {
     let granule = PaRange::with_size(Pa::new(0x8000_2000), 0x1000).unwrap();
     let rule = Rule::any().naming(granule);
     let door = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
-    // The second names it as its top.
+    // The second call names it as its top.
     assert_eq!((0..4).map(|n| delegate(&door, n)).collect::<Vec<_>>(), [0, 1, 1, 0]);
 }
 

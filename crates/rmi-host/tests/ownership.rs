@@ -1,4 +1,5 @@
-//! The map of who owns what: against a simple one, against the model, and as text.
+//! The map of who owns which memory: compared with a simple one, with the model, and written as
+//! text.
 #![cfg(feature = "alloc")]
 
 use proptest::prelude::*;
@@ -40,7 +41,7 @@ fn events() -> impl Strategy<Value = LedgerEvent> {
     ]
 }
 
-/// What an event makes of memory.
+/// The holding that an event leads to.
 fn after(event: LedgerEvent) -> Option<Holding> {
     Some(match event {
         LedgerEvent::Returned => return None,
@@ -53,7 +54,7 @@ fn after(event: LedgerEvent) -> Option<Holding> {
     })
 }
 
-/// Whether an event can be true of memory in these hands.
+/// Whether an event can happen to memory with this holding.
 fn fits(event: LedgerEvent, found: Option<Holding>) -> bool {
     match (event, found) {
         (
@@ -76,7 +77,8 @@ const GRANULES: usize = 24;
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Any events at all: the map agrees with one that keeps a cell for each granule, and its text says the same.
+    /// For any events, the map agrees with one that has an entry for each granule, and its text
+    /// says the same.
     #[test]
     fn the_map_is_the_simple_map(
         steps in prop::collection::vec((events(), 0..GRANULES, 0..8usize), 0..60),
@@ -107,7 +109,7 @@ proptest! {
         prop_assert_eq!(back.check(), Ok(()));
     }
 
-    /// Any text at all is read or refused.
+    /// Any text is either read or refused.
     #[test]
     fn no_text_is_too_strange(text in "(rmi-ownership 1\n)?((0x[0-9a-f]{0,17}|[ -~]{0,9}|end|delegated|donated|RMI_REC_CREATE|quarantined|[0-9])[ \n]){0,20}") {
         let _ = text.parse::<Ownership>();
@@ -193,7 +195,7 @@ fn donations_are_booked_under_the_command_that_got_them() {
     let held = books.check_balance().unwrap_err();
     assert_eq!(held.to_string(), "[0xc000, 0x10000) is still donated RMI_REC_CREATE");
 
-    // The object is gone although its memory was never reclaimed.
+    // The object is destroyed although its memory was never reclaimed.
     books.apply(LedgerEvent::Returned, range(12, 4));
     let (_, donations) = books.donations().next().unwrap();
     assert_eq!((donations.recovered, donations.is_even()), (4, false));
@@ -221,16 +223,16 @@ fn a_dropped_operation_and_a_homeless_range_are_found() {
     assert_eq!(map.take_homeless(), Some(range(4, 2)));
     assert_eq!(map.take_homeless(), None);
     assert!(map.is_balanced());
-    // What a Realm may reach is nobody's to take.
+    // Memory that a Realm may still reach cannot be taken.
     map.record(LedgerEvent::Exposed, range(4, 2));
     assert_eq!(map.take_homeless(), None);
     let (exposed, there) = (map.with(|books| books.holding(Pa::new(0x4000))), Holding::Exposed);
     assert_eq!(exposed, Some(there));
     assert!(!map.is_balanced() && there.is_in_use() && !there.is_rmm_owned());
-    // Until its Realm is known to be gone.
+    // It can be taken when its Realm is known to be destroyed.
     assert_eq!((map.take_exposed(), map.take_exposed()), (Some(range(4, 2)), None));
     assert!(map.is_balanced());
-    // Homeless memory may have been shared again.
+    // Host memory that no token stands for may have been shared again.
     for event in [LedgerEvent::Homeless, LedgerEvent::Exposed] {
         map.record(event, range(4, 2));
     }

@@ -1,4 +1,4 @@
-//! Memory that the RMM would not give back, and then would.
+//! Memory that the RMM first refuses to give back, and gives back later.
 #![cfg(feature = "alloc")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -20,7 +20,7 @@ use rmm_model::{Model, Options};
 fn what_is_refused_waits_and_comes_back() {
     let dialect = Dialect::TfRmm2026_07;
     let model = Model::new(Options::new(dialect)).unwrap();
-    // Three refusals in a row, then the RMM relents.
+    // Three refusals in a row, then the RMM gives it back.
     let rule = Rule::command(Command::GranuleRangeUndelegate, dialect);
     let fault = Fault::Delay { status: Status::ErrorInput, times: 3 };
     let door = Injecting::by_rule(&model, rule.nth(0), fault);
@@ -48,7 +48,7 @@ fn what_is_refused_waits_and_comes_back() {
     assert_eq!((balance.delegated, balance.returned, balance.quarantined), (3, 3, 0));
 }
 
-/// What the RMM keeps at one end does not hold up the other.
+/// What the RMM keeps at one end does not hold up the other end.
 #[test]
 #[cfg_attr(miri, ignore = "slow")]
 fn a_range_shrinks_from_both_ends() {
@@ -95,8 +95,8 @@ fn granules(mut memory: Delegated) -> Vec<Quarantined> {
         .collect()
 }
 
-/// One place, one range in it, which grows at both ends while others look at it. There is always
-/// room.
+/// One slot with one range, which grows at both ends while other threads look at it. There is
+/// always space.
 #[test]
 fn sound_7_what_others_look_at_takes_its_neighbours_in() {
     let each = if cfg!(miri) { 12 } else { 10_000 };
@@ -108,7 +108,7 @@ fn sound_7_what_others_look_at_takes_its_neighbours_in() {
     let mut below = granules(memory.take_front(each * GRANULE).unwrap());
     let mut above = granules(memory);
     let shelf = QuarantineShelf::<1>::new();
-    // From the middle on, down and up.
+    // From the middle, downwards and upwards.
     shelf.put(below.pop().unwrap()).unwrap();
     above.reverse();
     let done = AtomicBool::new(false);
@@ -177,7 +177,7 @@ fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again(
     let descriptor =
         PaRange::new(range.range().base().checked_add(GRANULE).unwrap(), range.range().top());
     rmm.quarantine(range, REASON);
-    // The first granule comes home, and home has something of its own to put away.
+    // The first granule is given back, and the callback puts memory of its own into the quarantine.
     let left = shelf.retry(&rmm, |_| {
         let other = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
         rmm.quarantine(other, REASON);
@@ -186,10 +186,10 @@ fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again(
     let mut seen = Vec::new();
     shelf.for_each(|range, _| seen.push(range));
     assert_eq!(seen, [descriptor.unwrap()]);
-    // There was no room for the other one.
+    // There was no slot for the other one.
     assert_eq!((ledger.balance().quarantined, ledger.balance().leaked), (1, 1));
 
-    // A range that comes back whole leaves its place before home is called.
+    // A range that is given back completely leaves its slot before `home` is called.
     let shelf = QuarantineShelf::<1>::new();
     let one = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     shelf.put(Quarantined { memory: one, reason: REASON }).unwrap();

@@ -12,7 +12,7 @@ use rmm_model::{GranuleState, Model, Options};
 
 const ROUNDS: usize = if cfg!(miri) { 2 } else { 100 };
 
-/// Eight host threads delegate, write and undelegate through one door to `servers` threads.
+/// Eight host threads delegate, write and undelegate through one conduit to `servers` threads.
 fn eight_threads(servers: u32) {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
@@ -71,7 +71,7 @@ fn a_replay_can_be_at_the_other_end() {
 
 #[expect(unsafe_code, reason = "a call to what has no memory of this program")]
 fn call(door: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
-    // SAFETY: nothing of this program is at stake.
+    // SAFETY: nothing of this program is affected.
     unsafe { door.call([x0, x1, 0, 0, 0, 0, 0, 0]) }
 }
 
@@ -82,14 +82,14 @@ fn sound_2_a_call_to_nobody_was_not_sent() {
     drop(server);
     assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), NOT_SENT);
     let at = Pa::new(0x8000_0000);
-    // SAFETY: nothing of this program is at stake.
+    // SAFETY: nothing of this program is affected.
     let read = unsafe { remote.read(at, &mut [0; 8]) };
     // SAFETY: as above.
     let written = unsafe { remote.write(at, &[0; 8]) };
     assert_eq!((read, written), (Err(AccessFault { at }), Err(AccessFault { at })));
 }
 
-/// Makes the call it is told of, and dies before it answers.
+/// Makes the call that it was told, and panics before it answers.
 struct Dying<'m> {
     model: &'m Model,
     fid: u64,
@@ -149,7 +149,7 @@ fn sound_2_memory_is_the_rmms_when_its_server_dies_after_the_call() {
         let state = model.granule_state(failed.delegated.base());
         assert_eq!(state, Some(GranuleState::Delegated));
 
-        // The server is gone with its thread. What it is asked now, it has not seen.
+        // The server thread has ended. What it is asked now, it has not received.
         assert!(serving.join().is_err());
         let failed = rmm.delegate(memory.take_front(0x2000).unwrap()).unwrap_err();
         assert!(matches!(failed.error, Error::NoAnswer { sent: false, .. }), "{failed:?}");
@@ -168,7 +168,7 @@ fn faults_come_back_through_the_channel() {
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve(&model));
         let at = beyond.base();
-        // SAFETY: nothing of this program is at stake.
+        // SAFETY: nothing of this program is affected.
         assert_eq!(unsafe { remote.read(at, &mut [0; 8]) }, Err(AccessFault { at }));
         // SAFETY: as above.
         assert_eq!(unsafe { remote.write(at, &[0; 8]) }, Err(AccessFault { at }));

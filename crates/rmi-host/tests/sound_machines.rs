@@ -1,4 +1,4 @@
-//! Memory, calls and names of one machine never reach another. All of this is safe code.
+//! Memory, calls and names of one machine never reach another one. All of this is safe code.
 #![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -37,16 +37,17 @@ fn page(memory: &mut Undelegated) -> Undelegated {
     memory.take_front(PAGE).unwrap()
 }
 
-/// A map of memory that stands for the real machine's, at the addresses of the models.
+/// A map of memory in place of the real machine's, at the addresses of the models.
 #[expect(unsafe_code, reason = "the promise that an embedder makes")]
 fn map(bytes: &mut [u8]) -> LinearMap {
     let base = Options::new(Dialect::TfRmm2026_07).dram.base();
     let window = PaRange::with_size(base, bytes.len() as u64).unwrap();
-    // SAFETY: the slice is the window, and outlives the map; no conduit of a test reaches a real RMM.
+    // SAFETY: the slice is the window, and outlives the map; no conduit of a test reaches a real
+    // RMM.
     unsafe { LinearMap::new(window, bytes.as_mut_ptr()) }
 }
 
-/// What was refused, for the reason that it is of another machine, before any call.
+/// Checks that something was refused because it belongs to another machine, before any call.
 fn foreign(model: &Model, calls: u64, error: Error) {
     assert!(matches!(error, Error::OtherMachine { .. }), "{error}");
     assert!(error.is_clean());
@@ -65,7 +66,8 @@ fn sound_3_no_session_opens_on_parts_of_two_machines() {
     assert_eq!(failed.error, SessionError::OtherMachine);
     assert_eq!((one.calls(), two.calls()), (0, 0));
 
-    // A conduit that wraps another is of the machine of that, whatever else it is made of.
+    // A conduit that wraps another belongs to the machine of the wrapped one, whatever else it is
+    // made of.
     let sink = WriteSink::new(RefCell::new(String::new()));
     let recording = Recording::new(&one, map, sink, Dialect::TfRmm2026_07);
     let platform = Host::new(&recording, &recording);
@@ -97,13 +99,14 @@ fn sound_3_memory_of_one_machine_is_not_written_delegated_or_donated_in_another(
     foreign(&two, calls, failed.error);
     assert_eq!((failed.host.bytes(), failed.delegated.bytes()), (PAGE, 0));
 
-    // Delegated there, it is not undelegated here: `two` has host memory at the same address.
+    // It was delegated on the other machine and is not undelegated on this one: `two` has host
+    // memory at the same address.
     let delegated = open(&one, &mut memory).delegate(failed.host).unwrap();
     let failed = rmm.undelegate(delegated).unwrap_err();
     foreign(&two, calls, failed.error);
     assert_eq!((failed.host.bytes(), failed.kept.bytes()), (0, PAGE));
 
-    // Neither do tokens of the two become one.
+    // Tokens of the two machines cannot be joined either.
     let mut front = own.take_front(PAGE).unwrap();
     let apart = front.append(memory).unwrap_err();
     let mut apart = apart;
@@ -133,7 +136,7 @@ fn sound_3_commands_refuse_pages_objects_and_names_of_another_machine() {
     foreign(&two, calls.1, there.commands().realm_activate(&rd).unwrap_err());
     let error = there.commands().rtt_read_entry(&rd, Ipa::new(0), Level::L0).unwrap_err();
     foreign(&two, calls.1, error);
-    // Memory to share: of this machine with a Realm of the other, and the other way round.
+    // Memory to share: of this machine with a Realm of the other, and vice versa.
     let (size, at) = (
         BlockSize::Page,
         ShareAt { rd: &rd, ipa: Ipa::new(1 << 39), access: SharedAccess::MEMORY },
@@ -206,7 +209,7 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
         assert!(shelf.put(Quarantined { memory, reason }).is_ok());
     }
     assert_eq!(shelf.len(), 2);
-    // Each session gets back its own and leaves the other's.
+    // Each session gets back its own memory and leaves the other's.
     let mut back = Vec::new();
     assert_eq!(shelf.retry(&here, |memory| back.push(memory.machine())), 1);
     assert_eq!(back, [one.machine()]);

@@ -1,4 +1,4 @@
-//! What a recording reads.
+//! Which memory a recording reads.
 #![expect(unsafe_code, reason = "a conduit and an access that pretend to be the machine's")]
 
 use std::cell::RefCell;
@@ -9,13 +9,13 @@ use rmi_host::recording::Recording;
 use rmi_host::tracing::WriteSink;
 use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated};
 
-/// Says yes to everything, on the machine that the program runs on; counts what is read.
+/// Answers every call with success, on the machine that the program runs on; counts what is read.
 #[derive(Default)]
 struct Pretence {
     reads: AtomicU64,
 }
 
-// SAFETY: nothing takes memory away; see `Simulated` below.
+// SAFETY: it takes no memory away; see `Simulated` below.
 unsafe impl Conduit for Pretence {
     fn machine(&self) -> Machine {
         Machine::REAL
@@ -47,7 +47,7 @@ unsafe impl HostAccess for Pretence {
 }
 
 /// In a dialect that is not the session's, an argument may be taken for the address of a page. So
-/// memory of the program is read by promise only.
+/// memory of the program is read only on an unsafe promise.
 #[test]
 fn sound_9_a_recording_reads_memory_of_the_program_by_promise_only() {
     let dialect = Dialect::V2_0Bet3;
@@ -56,7 +56,7 @@ fn sound_9_a_recording_reads_memory_of_the_program_by_promise_only() {
     let sink = || WriteSink::new(RefCell::new(String::new()));
     let pretence = Pretence::default();
     let recording = Recording::new(&pretence, &pretence, sink(), dialect);
-    // SAFETY: nothing is behind it.
+    // SAFETY: no RMM is behind it.
     unsafe { recording.call(call) };
     assert_eq!(pretence.reads.load(Ordering::Relaxed), 0);
     // SAFETY: the call is one of the dialect.

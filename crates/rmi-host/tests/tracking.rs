@@ -1,4 +1,5 @@
-//! Whether memory can be delegated: every granule is asked about that the dialect answers for, in parts.
+//! Whether memory can be delegated: the host asks about every granule that the dialect reports on,
+//! in parts.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Debug;
@@ -78,7 +79,7 @@ fn sound_9_memory_is_checked_in_parts() {
             let expected = granules.div_ceil(u64::from(calls.max(2)));
             assert_eq!(rounds, if granules_at_once { expected } else { 1 }, "{calls} calls");
         }
-        // Where it stops, it stops at any budget.
+        // It stops at the same address with any budget.
         let mut left = range(RAM + 7 * MIB, 2 * MIB);
         let refused = loop {
             match rmm.check_memory_some(left, 33) {
@@ -93,7 +94,8 @@ fn sound_9_memory_is_checked_in_parts() {
 #[test]
 fn sound_9_an_answer_about_something_else_is_no_progress() {
     let model = model(Dialect::V2_0Bet3, 8 * MIB);
-    // Tables are told of in units of a GiB; this answer ends before the memory that is asked about.
+    // Tables are reported in units of a GiB; this answer ends before the memory that was asked
+    // about.
     let lie = Fault::Instead([0, RAM + PAGE, 1, 0, 0, 0, 0, 0]);
     let rule = Rule::command(Command::GptInfo, Dialect::V2_0Bet3);
     let liar = Injecting::by_rule(&model, rule, lie);

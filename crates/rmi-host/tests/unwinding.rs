@@ -1,5 +1,5 @@
 //! Code of the embedder that panics in the middle of a command: no token of host memory is left for
-//! what the RMM or a Realm has.
+//! memory that the RMM or a Realm has.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +22,7 @@ const PAGES: BlockSize = BlockSize::Page;
 const DIALECT: Dialect = Dialect::V2_0Bet3;
 const SHARED: Ipa = Ipa::new(1 << 39);
 
-/// The count of leaked granules is one for all threads, so the tests take turns.
+/// All threads share the count of leaked granules, so the tests run one at a time.
 fn one_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -46,7 +46,7 @@ impl Ledger for Fuse {
     }
 }
 
-/// Panics when the call is made and answered.
+/// Panics after the call is made and answered.
 #[derive(Debug)]
 struct Layer<'m> {
     model: &'m Model,
@@ -95,7 +95,7 @@ fn found<'m>(
     found.configure(page).unwrap()
 }
 
-/// The session of an RMM that has got its four granules.
+/// The session of an RMM that was given its four granules.
 fn active<'m>(
     layer: &'m Layer<'m>,
     ledger: &'m Fuse,
@@ -129,7 +129,7 @@ fn all_are(model: &Model, range: PaRange, wanted: GranuleState) -> bool {
         .all(|n| model.granule_state(range.base().checked_add(n * PAGE).unwrap()) == Some(wanted))
 }
 
-/// Two separate offers of host memory; the ledger or the conduit panics at its `at`th turn.
+/// Two separate offers of host memory; the ledger or the conduit panics at its event number `at`.
 fn donate(in_ledger: bool, at: u64) {
     let _turn = one_at_a_time();
     let model = model();
@@ -214,7 +214,7 @@ fn sound_1_shared_memory_is_the_realms_before_a_layer_panics() {
     });
     assert_eq!((top.unwrap().raw(), bytes), (SHARED.raw() + 4 * PAGE, 4 * PAGE));
 
-    // What a function owns is leaked with it, and counted.
+    // What a function owns when it panics is leaked, and counted.
     let before = leaked();
     let one = memory.take_front(PAGE).unwrap();
     layer.fuse.0.store(1, Ordering::Relaxed);
@@ -234,7 +234,7 @@ fn sound_1_delegated_memory_is_counted_when_a_layer_or_the_ledger_panics() {
         let (range, before) = (mine.range(), leaked());
         fuse.0.store(1, Ordering::Relaxed);
         caught(|| rmm.delegate(mine));
-        // The first call need not get through all of it.
+        // The first call may end before the whole range is done.
         assert_eq!(model.granule_state(range.base()), Some(GranuleState::Delegated));
         assert_eq!(leaked() - before, 4);
     }

@@ -1,4 +1,4 @@
-//! A door that records calls and answers what it is told, and tokens to knock with.
+//! A conduit that records calls and gives the answers that it was told, and tokens to call with.
 #![expect(
     unsafe_code,
     reason = "a conduit and a memory that touch nothing, and tokens of memory that nobody touches"
@@ -13,10 +13,10 @@ use rmi_host::{
     RecGranule, RecName, Registers, Rmm, SessionOptions, Undelegated,
 };
 
-/// A page of the memory of the bench.
+/// A page of the fixture's memory.
 pub(crate) const PAGE: u64 = 0x1000;
 
-/// The other side: answers in order, then always the same.
+/// The RMM's side: first the queued answers in order, then always the same one.
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     calls: Mutex<Vec<Registers>>,
@@ -40,18 +40,18 @@ impl Fake {
         self.calls.lock().unwrap().clone()
     }
 
-    /// A channel of a dialect, which does not wait.
+    /// A channel of a dialect; it does not wait.
     pub(crate) fn channel(&self, dialect: Dialect) -> Channel<Platform<'_>> {
         self.channel_of(dialect, GranuleSize::Size4KiB)
     }
 
     /// A channel to an RMM with granules of this size.
     pub(crate) fn channel_of(&self, dialect: Dialect, size: GranuleSize) -> Channel<Platform<'_>> {
-        // SAFETY: nothing is at stake behind a fake.
+        // SAFETY: nothing real is behind a fake.
         unsafe { Channel::new(Host::new(self, self), dialect, size, Patience::NONE) }
     }
 
-    /// A session of a dialect of 2.0; what it asked in order to open is forgotten.
+    /// A session of a 2.0 dialect; the calls that opened it are removed from the record.
     pub(crate) fn session(&self, dialect: Dialect) -> Rmm<Platform<'_>> {
         // All bits of all feature registers are set.
         let open = [0, u64::MAX, 0, 0, 0, 0, 0, 0];
@@ -83,7 +83,7 @@ impl Fake {
     }
 }
 
-// SAFETY: there is only simulated memory behind it.
+// SAFETY: only simulated memory is behind it.
 unsafe impl Conduit for Fake {
     fn machine(&self) -> Machine {
         Machine::REAL
@@ -123,11 +123,11 @@ unsafe impl HostAccess for Fake {
 }
 
 pub(crate) fn host(base: u64, bytes: u64) -> Undelegated {
-    // SAFETY: no test touches the memory but through a fake.
+    // SAFETY: no test accesses the memory except through a fake.
     unsafe { Undelegated::from_raw(PaRange::with_size(Pa::new(base), bytes).unwrap()) }
 }
 
-/// Delegated memory: an RMM that says yes to everything is found quickly.
+/// Delegated memory, from an RMM that answers every call with success.
 pub(crate) fn delegated(base: u64, bytes: u64) -> Delegated {
     let yes = Fake::default();
     let channel = yes.channel(Dialect::V1_0);

@@ -1,4 +1,4 @@
-//! One way to call each wrapper, with arguments that tell where they land.
+//! One way to call each wrapper, with arguments that show in which register they arrive.
 #![expect(unsafe_code, reason = "some wrappers are unsafe, and nothing is behind the fake")]
 
 use rmi_abi::command::{Param, ParamType};
@@ -50,7 +50,7 @@ pub(crate) const IPA: u64 = 0x4000_0000;
 const VERSION: InterfaceVersion = InterfaceVersion::new(2, 7);
 pub(crate) const BLOCKS: BlockSize = BlockSize::Level2;
 
-/// What a wrapper answered.
+/// What a wrapper returned.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
@@ -94,7 +94,7 @@ impl From<Error> for Outcome {
     }
 }
 
-/// The outcome of a call of which only the error matters, wherever it is kept.
+/// The outcome of a call of which only the error matters, wherever the wrapper returns it.
 macro_rules! outcome {
     ($result:expr) => {
         match $result {
@@ -163,7 +163,7 @@ fn tree() -> AuxTree {
 const AUX_MAP: AuxMapFlags = AuxMapFlags { tree_index: 2, block: true, invalid_pri: true };
 const AUX_UNMAP: AuxUnmapFlags = AuxUnmapFlags { tree_index: 2 };
 
-/// Memory that an RMM which says yes to everything has shared.
+/// Memory shared by an RMM that answers every call with success.
 pub(crate) fn shared() -> SharedMemory {
     let yes = Fake::default();
     yes.always([0, IPA + BYTES, 0, 0, 0, 0, 0, 0]);
@@ -183,7 +183,7 @@ pub(crate) fn create_pdev(
     channel: &Channel<Platform<'_>>,
     params: &PdevParams,
 ) -> Result<Progress, Error> {
-    // SAFETY: nothing is programmed.
+    // SAFETY: no device is programmed.
     unsafe { channel.pdev_create(&delegated(PDEV, PAGE), &mut page(), params) }
 }
 
@@ -209,7 +209,8 @@ fn communicate(run: impl FnOnce(&mut DevCommBuffers<'_>) -> Result<(), Error>) -
     run(&mut DevCommBuffers { data: &mut data, request: &mut request, response: &response }).into()
 }
 
-/// The value that the wrapper was given for a parameter, by the specification's name for it.
+/// The value that the wrapper was given for a parameter, by the parameter's name in the
+/// specification.
 pub(crate) fn value(command: Command, dialect: Dialect, param: &Param) -> u64 {
     use Command as C;
     match (param.name(), param.kind()) {
@@ -266,7 +267,7 @@ pub(crate) fn value(command: Command, dialect: Dialect, param: &Param) -> u64 {
     }
 }
 
-/// A case for each command that is not one of `RMI_OP_*`.
+/// A case for each command except `RMI_OP_*`.
 pub(crate) fn cases() -> Vec<Case> {
     use Command as C;
     const PA_RD: Subject = Subject::Pa(Pa::new(RD));

@@ -101,7 +101,7 @@ fn impossible_progress_of_a_map_leaves_the_tokens() {
 #[test]
 fn an_unclear_share_counts_as_shared() {
     let rd = rd(RD);
-    // A status that is unknown, an impossible end, a memory transfer that does not exist.
+    // An unknown status, an end that is impossible, a memory transfer that does not exist.
     for answer in [[99, 0], [0, 1], [0x10d, 7]] {
         let fake = Fake::default();
         let [x0, x1] = answer;
@@ -157,7 +157,7 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
         assert_eq!(fake.calls(), [[fid, RD, IPA, IPA + 5 * PAGE, flags, LIST, 0, 0]]);
         assert_eq!(fake.peek(LIST), word(A, 3, OpMemState::Undelegated, dialect));
 
-        // The RMM gives back three of the four pages; it may name them in any order, and joined.
+        // The RMM gives back three of the four pages; it may list them in any order, and merged.
         fake.always([0, IPA + 3 * PAGE, 0, 0, 0, 0, 0, 0]);
         let mut home = Vec::new();
         let top = fake.channel(dialect).rtt_unprot_unmap_list(
@@ -190,7 +190,7 @@ mod writing {
         pub(super) words: &'f [u64],
     }
 
-    // SAFETY: there is only simulated memory behind it.
+    // SAFETY: only simulated memory is behind it.
     unsafe impl Conduit for Writer<'_> {
         fn machine(&self) -> Machine {
             Conduit::machine(self.fake)
@@ -206,7 +206,7 @@ mod writing {
     pub(super) type Chan<'f> = Channel<Host<Writer<'f>, &'f Fake>>;
 
     pub(super) fn channel<'f>(fake: &'f Fake, words: &'f [u64]) -> Chan<'f> {
-        // SAFETY: nothing is at stake behind a fake.
+        // SAFETY: nothing real is behind a fake.
         unsafe {
             Channel::new(Host::new(Writer { fake, words }, fake), BET3, GRANULE, Patience::NONE)
         }
@@ -218,10 +218,10 @@ fn runs_of_an_unmap_are_checked_against_what_was_shared() {
     let state = OpMemState::Undelegated;
     let cases: &[(&[u64], bool)] = &[
         (&[word(A, 3, state, BET3), word(B, 2, state, BET3)], true),
-        // Another order, in parts, and an entry for nothing.
+        // Another order, in parts, and an empty entry.
         (&[word(B + PAGE, 1, state, BET3), 0, word(A + PAGE, 2, state, BET3)], true),
         (&[], true),
-        // Memory of somebody else: before, after, beside.
+        // Memory that was not given: before, after, next to it.
         (&[word(A - PAGE, 2, state, BET3)], false),
         (&[word(A, 4, state, BET3)], false),
         (&[word(A, 3, state, BET3), word(0xc000_0000, 1, state, BET3)], false),
@@ -279,11 +279,11 @@ fn runs_of_data_fill_the_callers_buffer() {
     assert_eq!(runs, [run(A, 3), run(B, 2), empty, empty]);
     assert_eq!(fake.calls()[0][4], 2 | 4 << 2);
 
-    // More entries than there was room for.
+    // More entries than the list can hold.
     fake.always([0, IPA + BYTES, 0, 5, 0, 0, 0, 0]);
     let error = channel.rtt_data_unmap_list(&rd(RD), range(), &mut list, &mut runs);
     assert!(matches!(error, Err(Error::Violation { violation: Violation::Count, value: 5, .. })));
-    // No room at all.
+    // A list for no entries.
     let error = channel.rtt_dev_unmap_list(&rd(RD), range(), &mut list, &mut []);
     assert!(matches!(error, Err(Error::Argument { .. })));
 }
@@ -312,7 +312,8 @@ fn what_cannot_be_is_refused_before_any_call() {
     let flags = rmi_abi::flags::DataFlags::MEASURE;
     argument(v1.data_create(&realm, data, ipa, &source, 1, flags).unwrap_err().error);
 
-    // Memory that is no whole number of blocks, too many tokens, none at all, pieces with a hole between them.
+    // Memory that is not a whole number of blocks, too many tokens, no token, pieces with a hole
+    // between them.
     let mut odd = [delegated(A, PAGE)];
     argument(
         channel
@@ -394,7 +395,8 @@ fn a_step_of_a_communication_names_only_the_buffers_lent() {
     assert_eq!(channel.pdev_get_state(pdev), Ok(PdevState::Ready));
 }
 
-/// A descriptor counts granules: on this RMM, one page would be read as blocks from another address.
+/// A descriptor counts granules: on this RMM, one page would be read as blocks from another
+/// address.
 #[test]
 fn sound_4_less_than_a_granule_is_offered_to_no_rmm() {
     let fake = reaches(IPA + 0x1_0000);
@@ -411,7 +413,7 @@ fn sound_4_less_than_a_granule_is_offered_to_no_rmm() {
     let failed = channel.rtt_data_map(&rd, Ipa::new(IPA), delegated(A, PAGE), size).unwrap_err();
     assert!(matches!(failed.error, Error::Argument { .. }), "{}", failed.error);
     assert!(fake.calls().is_empty());
-    // A granule of this size is one.
+    // 0x1_0000 bytes are one granule of this size.
     let mapped = channel.rtt_data_map(&rd, Ipa::new(IPA), delegated(A, 0x1_0000), size).unwrap();
     assert_eq!(mapped.mapped.bytes(), 0x1_0000);
 }

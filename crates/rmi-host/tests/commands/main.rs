@@ -1,4 +1,5 @@
-//! Every command by its wrapper: the registers that go out, the errors that come back, and what a model RMM does.
+//! Every command by its wrapper: the registers that are sent, the errors that are returned, and
+//! what a model RMM does.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,5 @@
-//! Wrappers against the model RMM: both dialects that it speaks, one granule or table per call and whole ranges.
+//! Wrappers against the model RMM: both dialects that it implements, one granule or table per call
+//! and whole ranges.
 
 use core::num::NonZeroU32;
 
@@ -123,7 +124,7 @@ fn what_the_rmm_says_of_itself() {
         let found = rmm.commands().granule_tracking_get(region).unwrap();
         assert_eq!(found.category, MemCategory::Conventional);
         assert_eq!((found.state, found.top), (TrackingRegionState::Fine, Some(region.top())));
-        // The firmware built the tables.
+        // The firmware has created the tables.
         let error = rmm.commands().gpt_l1_create(region.base()).unwrap_err();
         assert!(matches!(error.status(), Some(Status::ErrorGpt | Status::ErrorGlobal)));
         if dialect == Dialect::V2_0Bet3 {
@@ -174,7 +175,7 @@ fn data_by_list_and_back() {
         assert_eq!(ranges, before);
         assert_eq!(model.granule_state(before[2].base()), Some(GranuleState::Data));
 
-        // Room for two runs at a time.
+        // Storage for two runs at a time.
         let mut runs = [PaRange::empty(Pa::new(0)); 2];
         let range = IpaRange::with_size(Ipa::new(base), 8 * PAGE).unwrap();
         let (mut at, mut back) = (range.base(), Vec::new());
@@ -220,7 +221,7 @@ fn a_table_is_folded_and_its_loss_skipped() {
         assert_eq!((entry.level, entry.state), (Some(Level::L2), RttEntryState::Data));
         assert_eq!(entry.ripas, Ripas::Empty);
 
-        // No table any more: a block is in its place.
+        // There is no table any more: a block replaces it.
         let skip = |ipa| {
             let halted = bench
                 .rmm
@@ -230,11 +231,11 @@ fn a_table_is_folded_and_its_loss_skipped() {
             (halted.error.status(), halted.reached)
         };
         assert_eq!(skip(MIB2), (Some(Status::ErrorRtt), Some(Ipa::new(MIB2))));
-        // No table at all: on to the next live entry.
+        // No table at all: continues at the next live entry.
         let (status, reached) = skip(2 * MIB2);
         assert_eq!(status, Some(Status::ErrorRtt));
         assert!(reached > Some(Ipa::new(2 * MIB2)));
-        // Unaligned: nothing is said.
+        // Unaligned: nothing is reported.
         assert_eq!(skip(PAGE), (Some(Status::ErrorInput), None));
     });
 }
@@ -273,14 +274,15 @@ fn memory_is_shared_and_comes_back() {
         assert_eq!(entry.state, RttEntryState::Data);
         assert_eq!(entry.desc & !0xfff & ((1 << 48) - 1), range.base().raw() + PAGE);
 
-        // Taken already: the memory stays the host's, unless the refusal ended an operation and might be about continuing that.
+        // Mapped already: the memory stays the host's, unless the refusal ended an operation and
+        // might refer to continuing that.
         let other = bench.host(PAGE);
         let failed =
             bench.rmm.commands().rtt_unprot_map(bench.at(SHARED), other, PAGES).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
         assert_eq!(failed.error.is_clean(), failed.shared.is_empty());
         assert_eq!(failed.shared.bytes() + failed.host.bytes(), PAGE);
-        // Protected addresses are for private memory.
+        // Protected addresses are only for private memory.
         let other = bench.host(PAGE);
         let failed = bench.rmm.commands().rtt_unprot_map(bench.at(0), other, PAGES).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorInput));
@@ -371,7 +373,8 @@ fn a_block_may_be_read_only_and_vanish_with_its_table() {
         whole.append(done.shared).unwrap();
         let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, whole).unwrap();
         assert_eq!(unshared.host.range(), range);
-        // The table above it goes, and the mapping with it: the RMM has nothing to report, and that is all right.
+        // The table above it is destroyed, and the mapping with it: the RMM has nothing to report,
+        // which is correct.
         let again = share(&bench, SHARED + MIB2, unshared.host, blocks);
         for (ipa, level) in [(SHARED, Level::L3), (SHARED, Level::L2)] {
             let gone =

@@ -1,4 +1,4 @@
-//! What comes back beside an error, and the commands that drive operations.
+//! What is returned beside an error, and the commands that drive operations.
 
 use rmi_abi::device::{PsmmuIrqResult, PsmmuIrqSet};
 use rmi_abi::dialect::InterfaceVersion;
@@ -121,7 +121,7 @@ fn the_commands_of_1_0_say_what_to_skip() {
     let failed = unmap(RTT_2, IPA).unwrap_err();
     assert_eq!((failed.top, failed.kept.bytes()), (Some(ipa), BYTES));
     assert_eq!(unmap(1, IPA).unwrap_err().top, None);
-    // Only the entry is unmapped, however far the next live one is.
+    // Only this entry is unmapped, however far away the next live one is.
     let unshared = unmap(0, IPA + BYTES).unwrap();
     assert_eq!((unshared.host.bytes(), unshared.rest.bytes()), (BYTES / 2, BYTES / 2));
     assert_eq!(unshared.rest.ipa(), Ipa::new(IPA + BYTES / 2));
@@ -181,7 +181,7 @@ fn outputs_of_an_smmu_interrupt_move_between_dialects() {
     }
 }
 
-/// An activation that wants something.
+/// An activation that is not finished and wants what `mem` says.
 fn pending(fake: &Fake, dialect: Dialect, mem: u64) -> Pending {
     fake.next([13 | mem << 8, HANDLE, 1 << 2, 0, 0, 0, 0, 0]);
     match fake.channel(dialect).rmm_activate().unwrap() {
@@ -278,7 +278,7 @@ fn donating_and_reclaiming_at_every_status() {
             match (word.status(), &answer) {
                 (Status::Busy | Status::Blocked, Ok(Donation::Busy)) => {}
                 (Status::Incomplete, Ok(Donation::Taken(PAGE))) => assert_ne!(word.0, 0x30d),
-                // After these two nobody knows.
+                // After these two it is unclear whether the granule was taken.
                 (Status::Incomplete, Err(Error::Violation { .. })) => assert_eq!(word.0, 0x30d),
                 (Status::Success, Err(Error::Violation { .. })) => {}
                 (Status::Unknown(_), Err(Error::Unclear(found))) => assert_eq!(found.result, word),

@@ -1,4 +1,5 @@
-//! Every argument lands in the register that the table names, in every dialect; nothing else goes out.
+//! Every argument is in the register that the table names, in every dialect; no other register is
+//! sent.
 
 use rmi_abi::{Command, Dialect};
 use rmi_host::{Error, Registers};
@@ -6,7 +7,7 @@ use rmi_host::{Error, Registers};
 use crate::bench::Fake;
 use crate::cases::{Outcome, cases, value};
 
-/// The operations are driven by handles; see `progress`.
+/// Operations are driven by handles; see `progress`.
 pub(crate) fn drives_operations(command: Command) -> bool {
     command.name().starts_with("RMI_OP_")
 }
@@ -31,7 +32,8 @@ fn arguments_land_where_the_table_says() {
             seen += 1;
         }
     }
-    // Every form with public registers but those of the four commands that drive operations; two commands have a second wrapper in each dialect.
+    // Every form with public registers except those of the four commands that drive operations; two
+    // commands have a second wrapper in each dialect.
     let all: usize = Dialect::ALL.iter().map(|d| d.commands().count()).sum();
     let unknown = Command::ALL.iter().flat_map(|command| command.forms());
     let unknown: usize = unknown

@@ -1,11 +1,11 @@
-//! What a session opens on, and in which order.
+//! What a session needs in order to open, and in which order it asks for it.
 
 use rmi_abi::{Command, Dialect, GranuleSize};
 use rmi_host::{Discovered, Host, SessionError, SessionOptions};
 
 use crate::bench::{Fake, PAGE, host};
 
-/// An RMM with all features, that says yes to everything.
+/// An RMM with all features that answers every call with success.
 fn willing() -> Fake {
     let fake = Fake::default();
     fake.always([0, u64::MAX, 0, 0, 0, 0, 0, 0]);
@@ -32,10 +32,10 @@ fn a_dialect_that_is_not_driven_whole_is_refused_before_anything_is_changed() {
         let failed = found.unwrap_err();
         assert_eq!(failed.error, SessionError::PartialDialect(dialect));
         assert!(failed.error.to_string().contains(dialect.name()), "{}", failed.error);
-        // It was asked for its version only.
+        // It was only asked for its version.
         assert_eq!(fake.calls().len(), 1);
 
-        // An embedder that wants it all the same says so.
+        // An embedder that wants it nevertheless sets this option.
         options.allow_partial_dialect = true;
         let found = Discovered::probe(failed.kept, options).unwrap();
         let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();
@@ -46,7 +46,7 @@ fn a_dialect_that_is_not_driven_whole_is_refused_before_anything_is_changed() {
 #[test]
 fn an_rmm_of_1_0_that_is_found_by_probing_is_refused_by_name() {
     let fake = Fake::default();
-    // It has 1.0 only, and says so.
+    // It implements 1.0 only, and says so.
     fake.next([1, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
     fake.always([0, 0x1_0000, 0x1_0000, 0, 0, 0, 0, 0]);
     let failed = Discovered::probe(Host::new(&fake, &fake), SessionOptions::default()).unwrap_err();

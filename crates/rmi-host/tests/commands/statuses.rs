@@ -1,4 +1,4 @@
-//! Every status at every command: the exact error that an embedder gets.
+//! Every status as the answer to every command: the exact error that an embedder gets.
 
 use rmi_abi::command::Effect;
 use rmi_abi::result::OpMemReq;
@@ -10,11 +10,12 @@ use crate::cases::{Case, Outcome, cases};
 
 const HANDLE: u64 = 0x4a4d;
 
-/// Every status with what goes with it, the code after the last, an unknown one, and the answer of an absent function.
+/// Every status with the data that goes with it, the code after the last one, an unknown one, and
+/// the answer of a function that does not exist.
 fn words() -> Vec<ResultWord> {
     let mut words: Vec<_> = (0..=17).chain([99, 255]).map(ResultWord).collect();
     for status in [4, 7, 8, 9, 12] {
-        // Levels 2 and -1; a granule number above them, as late revisions have it.
+        // Levels 2 and -1; above them a granule number, as late revisions have it.
         words.extend([0x0200, 0xff00, 0x0008_0000_0000].map(|data| ResultWord(status | data)));
     }
     for mem in [OpMemReq::None, OpMemReq::Donate, OpMemReq::Reclaim, OpMemReq::Reserved] {
@@ -114,7 +115,8 @@ fn check(case: &Case, dialect: Dialect, word: ResultWord, outcome: &Outcome, exp
     }
 }
 
-/// Whatever else the registers hold: no panic, and no success that claims more than was asked for.
+/// Whatever the other registers contain: no panic, and no success that claims more than was
+/// requested.
 #[test]
 fn garbage_outputs_are_survived() {
     let values = [0, 1, 0xfff, 0x1000, u64::MAX, u64::MAX << 12, 1 << 63, 0x4000_1000, 0xc000_0ffd];

@@ -1,4 +1,4 @@
-//! An RMM behind the line protocol, and other ends that are none.
+//! An RMM behind the line protocol, and peers that do not implement the protocol.
 #![cfg(feature = "std")]
 #![expect(unsafe_code, reason = "the door and its memory are reached without a session, too")]
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -17,13 +17,13 @@ use rmm_model::Options;
 
 const D: Dialect = Dialect::TfRmm2026_07;
 
-/// An other end that says this, whatever it is asked.
+/// A peer that sends this text, whatever it is asked.
 fn says(text: impl Into<Vec<u8>>) -> Result<Lines, LinesError> {
     Lines::new(Cursor::new(text.into()), sink())
 }
 
 fn call(lines: &Lines) -> [u64; 8] {
-    // SAFETY: no memory is named, and there is none.
+    // SAFETY: the call names no memory, and there is none.
     unsafe { lines.call([0xc400_0150, 0x2_0000, 0, 0, 0, 0, 0, 0]) }
 }
 
@@ -42,7 +42,7 @@ fn a_session_through_lines() {
     let _ = configured.start_activation().unwrap();
     let rmm = configured.into_active();
 
-    // More than a line takes.
+    // More than fits into a line.
     let content: Vec<u8> = (0..0x3000u32).map(|n| (n % 251) as u8).collect();
     let mut pages = memory.take_front(0x4000).unwrap();
     rmm.write_host(&mut pages, 0xff8, &content).unwrap();
@@ -72,7 +72,7 @@ fn a_session_through_lines() {
     for line in ["", "  ", "# no", "cpu\ncpu", "cpu\r"] {
         assert!(matches!(lines.say(line), Ok(_) | Err(LinesError::NotALine)), "{line:?}");
     }
-    // The answers still belong to their lines.
+    // The answers still match their lines.
     assert_eq!(lines.say("cpu 1").unwrap().words, "1");
 }
 
@@ -99,7 +99,7 @@ fn what_is_no_answer() {
     ] {
         let lines = says(format!("{ready}{text}")).unwrap();
         assert_eq!(lines.say("mem").unwrap_err().to_string(), why);
-        // And so it stays.
+        // The connection stays in that state.
         assert_eq!(call(&lines), NOT_SENT);
         let later = lines.say("mem").unwrap_err().to_string();
         assert_eq!(
@@ -107,12 +107,12 @@ fn what_is_no_answer() {
             format!("nobody answers: {}", why.trim_start_matches("nobody answers: "))
         );
     }
-    // Also when it was a call that nobody answered.
+    // Also when the peer ended during a call, without an answer.
     let lines = says(format!("{ready}! assertion\n")).unwrap();
     assert_eq!((call(&lines), call(&lines)), (NO_ANSWER, NOT_SENT));
     let later = lines.say("mem").unwrap_err().to_string();
     assert_eq!(later, "nobody answers: the RMM died: assertion");
-    // Seven registers, nine, and one that is no number; the good answer after that comes too late.
+    // Seven registers, nine, and one that is not a number; the good answer after that is too late.
     for words in ["0 1 2 3 4 5 6", "0 1 2 3 4 5 6 7 8", "0 1 2 3 4 5 6 x", ""] {
         let lines = says(format!("{ready}ok {words}\nok 0 1 2 3 4 5 6 7\n")).unwrap();
         assert_eq!((call(&lines), call(&lines)), (NO_ANSWER, NOT_SENT));
@@ -161,7 +161,8 @@ fn a_process() {
     assert_eq!((answer.rows, answer.words), (vec!["one".to_owned()], "two three".to_owned()));
     assert_eq!(call(&lines), [0xc400_0150, 0x2_0000, 0, 0, 0, 0, 0, 0], "as the shell was told");
     drop(lines);
-    // One that does not end by itself ends with the value, and one that says nothing is no RMM.
+    // A process that does not end by itself ends when the value is dropped, and one that says
+    // nothing is not an RMM.
     drop(script("echo ok ready; exec sleep 1000").unwrap());
     assert!(matches!(script("exit 0"), Err(LinesError::Gone { .. })));
     let missing = Lines::spawn(&mut Command::new("/no such program")).unwrap_err();

@@ -1,4 +1,4 @@
-//! The model behind lines, without a process: what is written is answered at once.
+//! The model behind lines, without a process: what is written is answered immediately.
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
@@ -41,7 +41,7 @@ impl Read for Wire {
     }
 }
 
-/// A fresh model behind lines.
+/// A newly started model behind lines.
 pub(crate) fn model(options: Options) -> Lines {
     let session = Session::new(options).unwrap();
     let answers = session.greeting().bytes().collect();

@@ -1,4 +1,4 @@
-//! The books of a whole life, whatever becomes of any one call.
+//! The ledger of a whole session, whatever the outcome of any one call.
 
 use rmi_abi::{Dialect, ResultWord, Status};
 use rmi_host::inject::{Fault, Injecting};
@@ -8,7 +8,8 @@ use rmm_model::{Model, Options};
 use crate::life::{Life, live, set_guest};
 use crate::{DIALECTS, IMAGE};
 
-/// A life on a small model with a fault at one call; whether the fault struck. The books are checked against each other and against the quarantine.
+/// Runs the host on a small model with a fault at one call; says whether the fault was injected.
+/// The records of the ledger are checked against each other and against the quarantine.
 fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) {
     let mut options = Options::new(dialect).range_capable();
     options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 4 << 20).unwrap();

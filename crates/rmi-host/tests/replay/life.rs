@@ -1,4 +1,4 @@
-//! A host that runs a small Realm, on anything that answers.
+//! A host that runs a small Realm, on any conduit that answers.
 
 use realm_builder::{Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region};
 use rec_runtime::exit::PsciNotice;
@@ -14,20 +14,20 @@ const RAM: u64 = 0x4000_0000;
 pub(crate) type Image = [u8; 0x2800];
 type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
 
-/// What the host saw.
+/// What the host observed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Life {
     /// Whether the Realm turned itself off.
     pub(crate) ended: bool,
-    /// What it stored to a device.
+    /// The values that the Realm stored to a device.
     pub(crate) stored: Vec<u64>,
     /// Every exit.
     pub(crate) exits: Vec<String>,
-    /// What memory the host had in the end.
+    /// The memory that the host had at the end.
     pub(crate) home: Vec<(u64, u64)>,
 }
 
-/// What the Realm does, where there is one.
+/// Sets what the Realm does, on a model that has it.
 pub(crate) fn set_guest(model: &Model, rd: Pa) {
     let uart = Ipa::new(1 << 35);
     let actions = vec![
@@ -40,7 +40,8 @@ pub(crate) fn set_guest(model: &Model, rd: Pa) {
     model.set_guest(rd, 0, Box::new(Script::new(actions)));
 }
 
-/// Lives. `created` is told the address of the Realm's descriptor before its REC runs.
+/// Runs the host. `created` is called with the address of the Realm's descriptor before its REC
+/// runs.
 pub(crate) fn live<P: Platform>(
     platform: P,
     memory: Undelegated,
@@ -66,7 +67,7 @@ fn session<P: Platform>(
     let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
-    // Soon tired of an RMM that is always busy.
+    // Small budgets for an RMM that is always busy.
     options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
         return pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
@@ -124,7 +125,7 @@ fn build<P: Platform>(
     realm.create_rec(pool, &start).map(|rec| recs.push(rec)).is_ok()
 }
 
-/// Runs the REC; whether the Realm turned itself off.
+/// Runs the REC; says whether the Realm turned itself off.
 fn run<P: Platform>(
     realm: &Realm<'_, '_, P, Active>,
     heap: &mut Heap,
@@ -145,7 +146,7 @@ fn exits<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec, life: &mut Life) -> bool {
     let mut answer = Answer::resume();
     for _ in 0..40 {
         let Ok(event) = rec.enter(rmm, answer) else { return false };
-        // The name of the exit, without what the Realm chose.
+        // The name of the exit, without the values that the Realm chose.
         let name = format!("{:?}", event.exit);
         life.exits.push(name.split([' ', '(', '{']).next().unwrap_or_default().into());
         answer = match event.exit {

@@ -1,4 +1,4 @@
-//! A session is recorded on the model and played again without it.
+//! A session is recorded on the model and replayed without it.
 #![cfg(feature = "alloc")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
@@ -30,7 +30,7 @@ fn model(dialect: Dialect) -> Model {
     Model::new(options).unwrap()
 }
 
-/// Records a life on a model: what the host saw, and the text.
+/// Records a run of the host on a model: what the host observed, and the text.
 fn record(dialect: Dialect, redacted: bool) -> (Life, String) {
     let model = model(dialect);
     let recording = if redacted {
@@ -46,7 +46,7 @@ fn record(dialect: Dialect, redacted: bool) -> (Life, String) {
     (life, recording.into_sink().into_inner().into_inner())
 }
 
-/// Lives again on a recording.
+/// Runs the host again on a recording.
 fn replay(text: &str, image: &Image) -> (Life, Replay) {
     let replay = Replay::new(text.parse().unwrap());
     let memory = replay.take_memory(model(replay.transcript().dialect()).options().dram);
@@ -91,7 +91,7 @@ fn a_changed_call_is_reported_and_nothing_panics() {
     let (_, text) = record(Dialect::TfRmm2026_07, false);
     let calls = text.parse::<Transcript>().unwrap().calls().len();
     for changed in 0..calls {
-        // Another X1 in one call: the host, which makes the old one, is the one that differs.
+        // Another X1 in one call: the host, which sends the old value, diverges there.
         let lines = text.lines().map(|line| {
             if line.starts_with(&format!("call {changed} ")) {
                 let mut words: Vec<_> = line.split(' ').collect();
@@ -148,7 +148,7 @@ fn a_redacted_recording_keeps_what_the_realm_said_to_itself() {
     assert!(whole.contains("12345678"));
     let (_, redacted) = record(Dialect::TfRmm2026_07, true);
     assert!(!redacted.contains("12345678"));
-    // This host does the same whatever is stored: the replay goes through, and the value is gone.
+    // This host does the same whatever is stored: the replay completes, and the value is removed.
     let (played, replay) = replay(&redacted, &IMAGE);
     assert_eq!((replay.divergence(), replay.remaining()), (None, 0));
     assert_eq!(recorded.stored, [0x1234_5678]);
@@ -157,7 +157,8 @@ fn a_redacted_recording_keeps_what_the_realm_said_to_itself() {
 
 #[test]
 fn what_a_realm_is_populated_with_is_not_in_a_redacted_recording() {
-    // What it calls its host with comes from there, and is told only in a whole one.
+    // The values of the Realm's host call come from the content, and only a complete recording
+    // contains them.
     assert!(record(Dialect::TfRmm2026_07, false).1.contains("a5a5a5"));
     let (recorded, text) = record(Dialect::TfRmm2026_07, true);
     assert!(!text.contains("a5a5a5"), "{text}");

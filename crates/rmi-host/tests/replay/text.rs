@@ -1,4 +1,5 @@
-//! The text of recordings: whatever is written is read, whatever is read is written, and nothing else gets in.
+//! The text of recordings: what is written can be read, what is read is written the same, and
+//! nothing else is accepted.
 
 use std::fmt::Write as _;
 
@@ -6,7 +7,7 @@ use proptest::prelude::*;
 use rmi_abi::Dialect;
 use rmi_host::replay::{Transcript, TranscriptErrorKind, parse};
 
-/// A page line after its keyword and number, in the one way that a recorder writes it.
+/// The part of a page line after its keyword and number, in the only form that a recorder writes.
 fn page() -> impl Strategy<Value = String> {
     let word = prop_oneof![2 => Just(None), 1 => Just(Some(None)), 3 => (1..=u64::MAX).prop_map(|w| Some(Some(w)))];
     (any::<u64>(), 0..512u64, prop::collection::vec(word, 0..40)).prop_map(|(at, first, words)| {
@@ -74,7 +75,8 @@ proptest! {
         }
     }
 
-    /// The order of lines does not matter, as long as those of one page direction keep theirs.
+    /// The order of lines does not matter, as long as the lines for one direction of a page keep
+    /// their order.
     #[test]
     fn lines_of_several_calls_may_mix(calls in prop::collection::vec(call(), 0..6)) {
         let header = String::from("rmi-recording 1 2.0-bet3\n");
