@@ -83,7 +83,7 @@ fn a_line_without_an_end_is_not_read_for_ever() {
         .spawn()
         .unwrap();
     let mut input = child.stdin.take().unwrap();
-    // More than is read: the model ends first.
+    // More than is read: the model ends before all of it is written.
     let written = input.write_all(&[b' '; 2 << 20]);
     drop(input);
     let output = child.wait_with_output().unwrap();

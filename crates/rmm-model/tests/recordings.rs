@@ -1,7 +1,8 @@
-//! What TF-RMM answered, asked of the model again.
+//! What TF-RMM answered, compared with the answers of the model.
 //!
-//! `tests/recordings` holds transcripts of TF-RMM 9a7f8ef4 (`fake_host` build): a line that starts with `> ` is sent, the lines up to
-//! the next are the answer. The model must give the same answers, but for the differences listed with each transcript.
+//! `tests/recordings` contains transcripts of TF-RMM 9a7f8ef4 (`fake_host` build): a line that
+//! starts with `> ` is sent, the lines up to the next one are the answer. The model must give the
+//! same answers, except for the differences listed with each transcript.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -29,12 +30,13 @@ impl Player {
         Self(Session::new(options).unwrap())
     }
 
-    /// Plays one line; `None` where the answer does not matter. Lines that only the recorded process understands look into the model.
+    /// Replays one line; `None` where the answer does not matter. Lines that only the recorded
+    /// process understands read the model's state.
     fn play(&mut self, line: &str) -> Option<String> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let model = self.0.model();
         match words.as_slice() {
-            // The number of references is TF-RMM's own affair.
+            // The number of references is internal to TF-RMM.
             ["gran", at] => {
                 let state = match model.granule_state(Pa::new(number(at))) {
                     Some(GranuleState::Undelegated) => "NS",
@@ -65,7 +67,7 @@ impl Player {
         }
     }
 
-    /// What a comment says was done without being recorded.
+    /// Does what a comment says was done without being recorded.
     fn comment(&mut self, line: &str) {
         let Some(range) = line.strip_prefix("# delegate ").and_then(|rest| rest.split_once(' '))
         else {
@@ -79,8 +81,8 @@ impl Player {
     }
 }
 
-/// Plays a transcript up to the line that starts with `until`. Answers may differ where the line sent, the comment above it or
-/// the answer contains one of `differ`.
+/// Replays a transcript up to the line that starts with `until`. Answers may differ where the line
+/// sent, the comment above it or the answer contains one of `differ`.
 fn play(transcript: &str, until: &str, differ: &[&str]) {
     let mut player = Player::new();
     let mut topic = String::new();
@@ -146,9 +148,9 @@ fn errors() {
         // There are no planes here.
         "num_aux_planes 1 with per-plane tree",
         "it was accepted; undo",
-        // All 64 bits of this slot are measured there, 8 here.
+        // There, all 64 bits of this field are measured, here 8.
         "sve_vl 0x100",
-        // Delegated memory is poisoned here, and memory that a refused mapping tried is left alone.
+        // Here, delegated memory is poisoned, and memory of a refused mapping is not changed.
         "r 80114000 8",
         "r 88000000 8",
     ];
@@ -163,14 +165,14 @@ fn ranges() {
 #[test]
 fn misc() {
     let differ = [
-        // Delegated memory is poisoned here.
+        // Here, delegated memory is poisoned.
         "r 8011f000 4",
         // `gicv3_vtr` is that of the machine.
         "r 80126000 60",
         // There is no attestation here.
         "ATTEST_TOKEN",
         "x 0 87e",
-        // The program's timers are not the CPU's.
+        // The timers are the program's, not the CPU's.
         "cntv",
     ];
     play(include_str!("recordings/4-misc.txt"), "# ================ planes", &differ);

@@ -1,4 +1,4 @@
-//! The host's typed commands about auxiliary trees, on a model that has planes.
+//! The host's typed commands for auxiliary trees, on a model that has planes.
 #![expect(clippy::unwrap_used, unsafe_code, reason = "a test fails by panicking")]
 
 use rmi_abi::desc::BlockSize;
@@ -152,7 +152,8 @@ fn entries_and_what_is_in_their_way() {
     assert_eq!((unmapped.top, unmapped.level), (Ipa::new(512 * PAGE), None));
     let absent = bench.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap_err();
     assert_eq!(absent.reached, Some(Ipa::new(512 * PAGE)));
-    // A table that was lost: TF-RMM says the entry's index where the interface has the tree's.
+    // A table that was destroyed: TF-RMM returns the entry's index where the interface has the
+    // tree's.
     bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L3).unwrap();
     bench.aux_table(Level::L3);
     let lost = obstacle(&bench, 0);

@@ -1,4 +1,4 @@
-//! Calls of a Realm: the function is W0, and of an MPIDR the affinities count.
+//! Calls of a Realm: the function is in W0, and only the affinities of an MPIDR count.
 
 use std::sync::{Arc, Mutex};
 
@@ -38,20 +38,20 @@ fn the_upper_half_of_x0_does_not_count() {
         Action::smc(UPPER | 0x8000_0000, &[]),
         Action::smc(UPPER | 0x8400_0000, &[]),
         Action::smc(UPPER | 0xc400_0190, &[0x1_0000]),
-        // The hint that the SVE state is dead is ignored for RSI, not for PSCI.
+        // The hint that the SVE state is not live is ignored for RSI, but not for PSCI.
         Action::smc(UPPER | 0xc400_0190 | sve_hint, &[0x1_0000]),
         Action::smc(0x8400_0000 | sve_hint, &[]),
-        // PSCI_FEATURES looks at W1, and has not PSCI_VERSION.
+        // PSCI_FEATURES reads W1, and says that PSCI_VERSION is not supported.
         Action::smc(0x8400_000a, &[UPPER | 0xc400_0003]),
         Action::smc(0x8400_000a, &[0x8000_0000]),
         Action::smc(0x8400_000a, &[0x8400_0000]),
-        // RSI_IPA_STATE_SET looks at W3.
+        // RSI_IPA_STATE_SET reads W3.
         Action::smc(0xc400_0197, &[0x4000, 0x5000, 0x100, 0]),
         Action::smc(UPPER | 0x8400_0008, &[]),
     ]);
     let running = host.running(guest);
     let (reason, exit) = running.enter(0, &[]);
-    // X0 goes to the host as it is.
+    // X0 is passed to the host unchanged.
     assert_eq!((reason, exit.gprs[0]), (ExitReason::Psci, UPPER | 0x8400_0008));
     running.refused(0, Status::ErrorRealm);
     let versions = [0x1_0002, 0x1_0001, 0, 0, NOT_SUPPORTED];
@@ -66,7 +66,7 @@ fn only_the_affinities_of_a_target_count() {
         let ignored = [1 << 31, 1 << 24, 0xf0, 1 << 40, 1 << 63];
         let on = |raw: u64| Action::psci_cpu_on(raw, 0x2000, 0);
         let mut actions: Vec<_> = ignored.iter().map(|bits| on(bits | 1)).collect();
-        // In the 32-bit convention, too; as TF-RMM, aff3 comes from the upper half of X1.
+        // Also in the 32-bit convention; as in TF-RMM, aff3 comes from the upper half of X1.
         actions.push(Action::smc(0x8400_0003, &[1 << 31 | 1, 0x2000, 0]));
         actions.push(Action::smc(0x8400_0003, &[1 << 32 | 1, 0x2000, 0]));
         let (guest, seen) = watched(actions);

@@ -1,4 +1,4 @@
-//! One fault at a time, in both dialects: a good call is made wrong in one argument.
+//! One fault at a time, in both dialects: one argument of a valid call is made invalid.
 
 use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::{Command, Dialect, Status};
@@ -27,7 +27,8 @@ impl Scene {
         Self { host, realm, rec, data, fresh, mine }
     }
 
-    /// Addresses that are no granule in the state of `good`: unaligned, absent, or something else.
+    /// Addresses that are not a granule in the state of `good`: unaligned, not memory, or in
+    /// another state.
     fn wrong(&self, good: u64) -> Vec<u64> {
         let all = [self.realm.rd, self.realm.root, self.rec, self.data, self.fresh, self.mine];
         let mut wrong: Vec<u64> = all.into_iter().filter(|pa| *pa != good).collect();
@@ -35,7 +36,7 @@ impl Scene {
         wrong
     }
 
-    /// The call fails with ERROR_INPUT when argument `n` (from 0) is any other kind of granule.
+    /// The call fails with ERROR_INPUT when argument `n` (from 0) is a granule of any other kind.
     fn object(&self, command: Command, arguments: &[u64], n: usize) {
         for wrong in self.wrong(arguments[n]) {
             let mut arguments = arguments.to_vec();
@@ -46,7 +47,7 @@ impl Scene {
         }
     }
 
-    /// Each of the values makes argument `n` wrong.
+    /// Each of the values makes argument `n` invalid.
     fn values(&self, command: Command, arguments: &[u64], n: usize, wrong: &[u64], why: Status) {
         for value in wrong {
             let mut arguments = arguments.to_vec();
@@ -234,7 +235,7 @@ fn mappings() {
         let unshare = [rd, SHARED, SHARED + PAGE, 1, 0];
         scene.object(Command::RttUnprotUnmap, &unshare, 0);
         host.fails(unit, Command::RttUnprotUnmap, &[rd, base, top, 1, 0]);
-        // Nothing of all this has changed anything: the good calls still work.
+        // Nothing of this has changed anything: the valid calls still work.
         host.done(Command::RttUnprotMap, &share);
         host.done(Command::RttInitRipas, &ripas);
         host.done(Command::RttDataMap, &map);

@@ -1,4 +1,5 @@
-//! Realms that run: what reaches memory, what reaches the host, what the Realm sees of the answers.
+//! Realms that run: which accesses reach memory, which reach the host, and what the Realm sees of
+//! the answers.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +15,7 @@ use crate::host::{DIALECTS, Host, PAGE, SHARED};
 const EMUL_MMIO: u64 = RecEnterFlags::EMUL_MMIO.bits();
 const INJECT_SEA: u64 = RecEnterFlags::INJECT_SEA.bits();
 
-/// A script that writes down what it sees before each action.
+/// A script that records what it sees before each action.
 fn recorded(actions: Vec<Action>) -> (impl FnMut(&GuestCpu) -> Action, Arc<Mutex<Vec<GuestCpu>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&seen);
@@ -86,7 +87,7 @@ fn emulated_devices() {
         assert!(esr.is_valid_syndrome() && esr.is_write() && !esr.is_64_bit_register());
         assert_eq!((esr.access_bytes(), exit.gprs[0]), (4, 0xffff_1234));
         assert_eq!(fault_address(exit.hpfar, exit.far), Ipa::new(SHARED + 0x5008));
-        // Not answered, the instruction is tried again.
+        // When it is not answered, the instruction is executed again.
         assert_eq!(running.enter(0, &[]).1.esr, exit.esr);
         let (_, exit) = running.enter(EMUL_MMIO, &[]);
         assert!(!Esr(exit.esr).is_write() && Esr(exit.esr).access_bytes() == 2);
@@ -121,7 +122,8 @@ fn mapped_host_memory_is_shared() {
     assert_eq!(host.words(page, 1), [0x77]);
     assert_eq!((Esr(exit.esr).fault_status(), Esr(exit.esr).is_write()), (0x0f, true));
     running.enter(EMUL_MMIO, &[]);
-    // A page that the host took away aborts in the Realm, as a granule protection fault would.
+    // An access to a page that the host has delegated aborts in the Realm, as a granule protection
+    // fault would.
     let expected = [Outcome::Stored, Outcome::Stored, Outcome::Aborted, Outcome::Aborted];
     assert_eq!(outcomes(&seen), expected);
 }
@@ -153,7 +155,7 @@ fn missing_empty_and_destroyed_memory() {
     let mut word = [0; 1];
     host.model.peek(Pa::new(data), &mut word);
     assert_eq!(word, [5]);
-    // Destroyed memory keeps faulting, even with new memory mapped.
+    // Destroyed memory keeps faulting, even after new memory is mapped.
     host.map(realm, 0x2000);
     host.done(Command::RttDataUnmap, &[realm.rd, 0x2000, 0x3000, 0, 0]);
     host.map(realm, 0x2000);
@@ -231,7 +233,8 @@ fn a_host_call_there_and_back() {
     let running = crate::host::Running { host: &host, realm, rec, run: host.page() };
     let (reason, exit) = running.enter(0, &[]);
     assert_eq!((reason, exit.imm, exit.gprs[0]), (ExitReason::HostCall, 0x1234, 42));
-    // The structure vanishes, so the reply cannot be written: the REC leaves with an abort there and does not run.
+    // The structure is unmapped, so the reply cannot be written: the REC exits with an abort there
+    // and does not run.
     let data = host.entry(realm, 0x1000, 3).1;
     host.done(Command::RttDataUnmap, &[realm.rd, 0x1000, 0x2000, 0, 0]);
     let count = seen.lock().unwrap().len();
@@ -354,7 +357,7 @@ fn a_wait_with_a_deadline_shows_what_the_dialect_has() {
         let running = host.script(vec![
             Action::Wfit { deadline: 77 },
             Action::Wfet { deadline: 88 },
-            // Not trapped, it is over at once.
+            // When it is not trapped, it ends at once.
             Action::Wfit { deadline: 99 },
         ]);
         let trap = (RecEnterFlags::TRAP_WFI | RecEnterFlags::TRAP_WFE).bits();
@@ -373,8 +376,8 @@ fn external_aborts_tell_no_address() {
     for dialect in DIALECTS {
         let host = Host::new(Options::new(dialect));
         let sync = |esr| Action::Sync { esr, far: 0x1234, hpfar: 0x560 };
-        // Of a load at level 2 of a walk, recoverable, with everything else that may be set; of a
-        // fetch, restartable.
+        // Of a load at level 2 of a walk, recoverable, with everything else that may be set; of an
+        // instruction fetch, restartable.
         let (guest, seen) = recorded(vec![
             sync(0x24 << 26 | 0x1ff_e7d6),
             sync(0x20 << 26 | 1 << 25 | 3 << 11 | 0x10),

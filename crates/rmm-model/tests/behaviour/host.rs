@@ -1,4 +1,4 @@
-//! A small host: it calls by command name, hands out pages and checks what comes back.
+//! A small host: it calls by command name, allocates pages and checks the answers.
 #![expect(unsafe_code, reason = "calling the model goes through the door of a real RMM")]
 
 use std::cell::Cell;
@@ -15,7 +15,7 @@ use zerocopy::{FromZeros, IntoBytes};
 pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 pub(crate) const PAGE: u64 = 0x1000;
 pub(crate) const MIB2: u64 = 0x20_0000;
-/// The IPA width of the Realms that this host makes, and the first unprotected IPA of it.
+/// The IPA width of the Realms that this host creates, and their first unprotected IPA.
 pub(crate) const WIDTH: u8 = 40;
 pub(crate) const SHARED: u64 = 1 << 39;
 
@@ -47,14 +47,14 @@ pub(crate) fn rtt_error(level: Level) -> u64 {
 }
 
 impl Host {
-    /// A host on a machine that is not activated.
+    /// A host on a machine whose RMM is not activated.
     pub(crate) fn cold(options: Options) -> Self {
         let dialect = options.dialect;
         let model = Model::new(options).unwrap();
         Self { model, dialect, next: Cell::new(0x8000_0000), next_block: Cell::new(0x9000_0000) }
     }
 
-    /// A host on an activated machine.
+    /// A host on a machine whose RMM is activated.
     pub(crate) fn new(options: Options) -> Self {
         let host = Self::cold(options);
         host.done(Command::RmmActivate, &[]);
@@ -86,12 +86,12 @@ impl Host {
         assert_eq!(status(answer), expected, "{} {command} {arguments:x?}", self.dialect);
     }
 
-    /// A page of host memory that nobody uses.
+    /// A page of host memory that is not used.
     pub(crate) fn page(&self) -> u64 {
         self.next.replace(self.next.get() + PAGE)
     }
 
-    /// Delegated pages, one after the other in memory.
+    /// Delegated pages, contiguous in memory.
     pub(crate) fn fresh(&self, count: u64) -> u64 {
         let base = self.next.replace(self.next.get() + count * PAGE);
         self.delegate(base, count * PAGE);
@@ -163,7 +163,7 @@ impl Host {
         realm
     }
 
-    /// A new Realm without any table but the root.
+    /// A new Realm without any table except the root.
     pub(crate) fn bare_realm(&self) -> Realm {
         let (rd, root) = (self.fresh(1), self.fresh(1));
         let page = self.page();
@@ -178,7 +178,7 @@ impl Host {
         table
     }
 
-    /// State, descriptor and RIPAS of the entry at a level, which must exist.
+    /// State, descriptor and RIPAS of the entry at a level; the entry must exist.
     pub(crate) fn entry(&self, realm: Realm, ipa: u64, level: u64) -> (u64, u64, u64) {
         let answer = self.done(Command::RttReadEntry, &[realm.rd, ipa, level]);
         assert_eq!(answer[1], level, "the walk to {ipa:#x} ended early");
@@ -193,7 +193,7 @@ impl Host {
         data
     }
 
-    /// Populates one page with a byte; returns the memory.
+    /// Populates one page, filled with a byte; returns the memory.
     pub(crate) fn populate(&self, realm: Realm, ipa: u64, byte: u8, flags: u64) -> u64 {
         let (data, src) = (self.fresh(1), self.page());
         self.write(src, &[byte; 0x1000]);

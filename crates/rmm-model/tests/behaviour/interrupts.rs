@@ -1,4 +1,4 @@
-//! The virtual CPU interface, as several RECs and several CPUs see it.
+//! The virtual CPU interface, as several RECs and several physical CPUs see it.
 
 use rmi_abi::esr::{Esr, ExceptionClass, SysReg};
 use rmi_abi::run::{ExitReason, RecEnter, RecExit};
@@ -16,7 +16,7 @@ fn two<'h>(host: &'h Host, first: Vec<Action>, second: Vec<Action>) -> [Running<
     [first, second].map(|actions| host.script(actions))
 }
 
-/// Enters on a physical CPU; the exit.
+/// Enters on a physical CPU; returns the exit.
 #[expect(unsafe_code, reason = "a raw call")]
 fn enter_on(cpu: Cpu<'_>, running: &Running<'_>) -> (ExitReason, RecExit) {
     let host = running.host;
@@ -65,7 +65,8 @@ fn an_active_interrupt_blocks_until_it_is_swapped() {
     cpu.set_hcr(1);
     assert_eq!(a.enter(0, &[]).0, ExitReason::Irq);
     assert_eq!((cpu.list_register(0) >> 62, cpu.ap1r(0)), (2, 0x1_0000));
-    // The host swaps list registers only: the other Realm's interrupt waits for one that it does not have.
+    // The host saves and restores only list registers: the other Realm's interrupt waits for one
+    // that it does not have.
     cpu.set_list_register(0, TIMER);
     cpu.set_hcr(1);
     assert_eq!(b.enter(0, &[]).0, ExitReason::Irq);
@@ -74,7 +75,7 @@ fn an_active_interrupt_blocks_until_it_is_swapped() {
     cpu.set_hcr(1);
     b.enter(0, &[]);
     assert_eq!((cpu.list_register(0) >> 62, cpu.ap1r(0)), (2, 0x1_0000));
-    // The other group's registers are others, and so are other CPUs'.
+    // The other group has other registers, and so do other CPUs.
     assert_eq!((cpu.ap0r(0), host.model.cpu(1).ap1r(0)), (0, 0));
     cpu.set_ap0r(0, 1);
     assert_eq!((cpu.ap0r(0), cpu.ap0r(1), cpu.ap1r(0)), (1, 0, 0x1_0000));
@@ -88,7 +89,7 @@ fn trapped_registers_are_the_hosts() {
         Action::SysRegRead { register: SysReg::ICC_RPR_EL1, into: 7 },
     ]);
     let cpu = host.model.cpu(0);
-    // Without traps, both are the CPU's own.
+    // Without traps, both registers are the CPU's own.
     cpu.set_hcr(1);
     assert_eq!(running.enter(0, &[]).0, ExitReason::Fiq);
 
@@ -139,7 +140,7 @@ fn a_maintenance_interrupt_ends_a_run() {
     cpu.set_hcr(1 | 1 << 3);
     assert_eq!(running.enter(0, &[]).0, ExitReason::Irq);
     assert_eq!(cpu.vmcr() >> 24, 0);
-    // The interrupt's end is asked for.
+    // An indication of the end of the interrupt is requested.
     cpu.set_list_register(0, TIMER | 1 << 41);
     cpu.set_hcr(1);
     assert_eq!(running.enter(0, &[]).0, ExitReason::Irq);
@@ -180,7 +181,7 @@ fn a_cpu_is_interrupted_from_another_thread() {
         }
         assert!(interrupted > 0);
     });
-    // One that comes while no REC runs ends the next run, once.
+    // An interrupt that arrives while no REC runs ends the next run, once.
     cpu.interrupt();
     assert_eq!(running.enter(0, &[]).0, ExitReason::Irq);
     cpu.interrupt();

@@ -1,4 +1,4 @@
-//! A Realm's life, from an inactive RMM to all memory back.
+//! A Realm from an RMM that is not activated to all memory back with the host.
 
 use rmi_abi::measurement::{DataDescriptor, RecDescriptor};
 use rmi_abi::{Command, Dialect, Pa, Status};
@@ -48,7 +48,7 @@ fn unknown_functions_are_answered_as_smccc_says() {
     }
     let features = host.model.options().features;
     assert_eq!(call(0xc401_0165), [0, features[1], 0, 0, 4, 5, 6, 7], "with the SVE hint");
-    // Bit 16 is the only bit above the number that may be set, and only X0's low half counts.
+    // Bit 16 is the only bit above the number that may be set, and only the low half of X0 counts.
     assert_eq!(call(0xffff_ffff_c400_0165)[0], 0);
 }
 

@@ -1,4 +1,4 @@
-//! How the model behaves, seen through its doors only.
+//! How the model behaves, seen only through calls and memory access.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;

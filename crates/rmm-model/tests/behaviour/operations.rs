@@ -1,4 +1,4 @@
-//! Stateful operations, register by register.
+//! Stateful operations, with the value of each register.
 
 use rmi_abi::{Command, Dialect, Pa, Status};
 use rmm_model::{GranuleState, Options};
@@ -92,7 +92,7 @@ fn the_wrong_step_changes_nothing() {
     ] {
         host.fails(Status::ErrorInput, command, &arguments);
     }
-    // A list that is wrong as a whole takes nothing; an empty one is no progress.
+    // A list that is invalid as a whole takes nothing; an empty one makes no progress.
     let undelegated = host.list(&[aux | 16 << 2 | 1 << 63]);
     host.fails(Status::ErrorInput, Command::OpMemDonate, &[handle, undelegated, 1]);
     assert_eq!(host.call(Command::OpMemDonate, &[handle, good, 0])[..3], [0x10d, 0, 0x40]);
@@ -197,7 +197,7 @@ fn a_cancelled_operation_gives_back_and_fails() {
     assert_eq!(answer[0], 0x50d);
     assert_eq!(host.call(Command::OpCancel, &[0])[0], 0xd);
     host.fails(Status::ErrorInput, Command::OpContinue, &[0, 0]);
-    // What only gives back cannot be cancelled.
+    // An operation that only gives memory back cannot be cancelled.
     let rec = host.rec(realm, 0, true);
     assert_eq!(host.call(Command::RecDestroy, &[rec])[0], 0x20d);
     host.fails(Status::ErrorInput, Command::OpCancel, &[0]);

@@ -1,4 +1,4 @@
-//! Planes: auxiliary trees, what they show, and permissions.
+//! Planes: auxiliary trees, what they map, and permissions.
 
 mod by_entry;
 mod by_range;
@@ -16,9 +16,10 @@ use zerocopy::IntoBytes;
 
 use crate::host::{Host, PAGE, Realm, SHARED};
 
-/// Feature register 3 of an RMM with three auxiliary planes in both ways.
+/// Feature register 3 of an RMM with three auxiliary planes and both kinds of translation tables
+/// for them.
 const BOTH_WAYS: u64 = 3 | 1 << 4 | 1 << 6;
-/// What one entry of the root tables covers.
+/// The size that one entry of the root tables covers.
 const ROOT_ENTRY: u64 = 1 << 39;
 
 /// A host on an RMM that has planes.
@@ -42,7 +43,8 @@ fn create(host: &Host, change: impl FnOnce(&mut RealmParams)) -> (Realm, Registe
     (Realm { rd, root }, host.call(Command::RealmCreate, &[rd, page]))
 }
 
-/// A new Realm with a tree for each of its planes, and their roots. The primary tree has tables down to level 3 at the first addresses of both halves.
+/// A new Realm with a tree for each of its planes, and the roots of the trees. The primary tree has
+/// tables down to level 3 at the first addresses of both halves.
 fn realm(host: &Host, planes: u8) -> (Realm, [u64; 3]) {
     let aux = [host.fresh(1), host.fresh(1), host.fresh(1)];
     let (realm, answer) = create(host, |params| {
@@ -97,7 +99,7 @@ fn ram(host: &Host, realm: Realm, ipa: u64) -> u64 {
     host.map(realm, ipa)
 }
 
-/// Shows a protected page in an auxiliary tree, with the dialect's command.
+/// Maps a protected page in an auxiliary tree, with the dialect's command.
 fn show(host: &Host, realm: Realm, tree: u64, ipa: u64) -> Registers {
     match host.dialect {
         Dialect::V2_0Bet3 => host.call(Command::RttAuxProtMap, &[realm.rd, ipa, ipa + PAGE, tree]),
@@ -105,7 +107,7 @@ fn show(host: &Host, realm: Realm, tree: u64, ipa: u64) -> Registers {
     }
 }
 
-/// Takes it away again.
+/// Unmaps it again.
 fn hide(host: &Host, realm: Realm, tree: u64, ipa: u64) -> Registers {
     match host.dialect {
         Dialect::V2_0Bet3 => {
@@ -124,7 +126,7 @@ fn share(host: &Host, realm: Realm, ipa: u64) -> u64 {
     page
 }
 
-/// Shows the unprotected half in an auxiliary tree.
+/// Maps the unprotected half in an auxiliary tree.
 fn show_shared(host: &Host, realm: Realm, tree: u64) -> Registers {
     match host.dialect {
         Dialect::V2_0Bet3 => {
@@ -135,7 +137,7 @@ fn show_shared(host: &Host, realm: Realm, tree: u64) -> Registers {
     }
 }
 
-/// Takes it away again.
+/// Unmaps it again.
 fn hide_shared(host: &Host, realm: Realm, tree: u64) -> Registers {
     match host.dialect {
         Dialect::V2_0Bet3 => {

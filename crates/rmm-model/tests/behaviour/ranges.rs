@@ -1,4 +1,4 @@
-//! Range commands: how far they go, what they report, where they stop.
+//! Range commands: how far they get, what they report, where they stop.
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Pa, Status};
@@ -38,7 +38,7 @@ fn the_first_entry_decides_and_later_ones_end_the_call() {
     assert!(host.can_read(mine));
     let rest = [realm.rd, 2 * PAGE, 3 * PAGE, 1, mine | 1 << 2];
     host.fails(Status::ErrorInput, Command::RttDataMap, &rest);
-    // A range longer than its memory stops early, too.
+    // A range longer than its memory also stops early.
     let data = host.fresh(1);
     let map = [realm.rd, 2 * PAGE, 9 * PAGE, 1, data | 1 << 2];
     assert_eq!(host.done(Command::RttDataMap, &map)[1], 3 * PAGE);
@@ -87,7 +87,7 @@ fn unmapping_reports_by_descriptor_by_list_or_not_at_all() {
         map(6 * PAGE, data + 2 * PAGE);
     };
     scatter();
-    // One descriptor: stops where memory does not go on upwards, holes included.
+    // One descriptor: stops where memory does not continue upwards, holes included.
     let answer = host.done(Command::RttDataUnmap, &[realm.rd, 0, MIB2, 1, 0]);
     assert_eq!(answer[1..4], [5 * PAGE, data | 2 << 2, 0]);
     let answer = host.done(Command::RttDataUnmap, &[realm.rd, 5 * PAGE, MIB2, 1, 0]);
@@ -143,7 +143,7 @@ fn a_hole_at_the_start_must_fit_the_range() {
         let answer = host.call(Command::RttDataUnmap, &[realm.rd, base, top, 1, 0]);
         assert_eq!(answer[..4], [rtt_error(Level::L2), 0, 0, 0]);
     }
-    // Up to the next table below.
+    // Up to the next table below this entry.
     host.table(realm, 6 * MIB2, 3);
     let answer = host.done(Command::RttDataUnmap, &[realm.rd, hole, 8 * MIB2, 1, 0]);
     assert_eq!(answer[1], 6 * MIB2);
@@ -164,7 +164,7 @@ fn host_memory_at_every_size() {
         let list = host.list(&[0, page | 1 << 2, 0x1000 | 2 << 2]);
         let map = [realm.rd, SHARED, SHARED + 4 * PAGE, 0x1e_0002 | 3 << 2, list];
         assert_eq!(host.done(Command::RttUnprotMap, &map)[1], SHARED + 3 * PAGE);
-        // Other attributes are another mapping.
+        // Other attributes make it another mapping.
         let other = [realm.rd, SHARED, SHARED + PAGE, 0x1d_0001, page | 1 << 2];
         assert_eq!(host.call(Command::RttUnprotMap, &other)[0], rtt_error(Level::L3));
         let unmap = [realm.rd, SHARED, SHARED + MIB2, 2 | 8 << 2, list];
@@ -177,7 +177,8 @@ fn host_memory_at_every_size() {
     }
 }
 
-/// A 512 MiB Realm in pages, as a range-capable RMM takes it. In release mode this takes well under a second.
+/// A 512 MiB Realm in pages, on an RMM that takes ranges. In release mode this takes well under a
+/// second.
 #[test]
 fn half_a_gibibyte_in_pages() {
     let mut options = Options::new(DIALECTS[0]).range_capable();

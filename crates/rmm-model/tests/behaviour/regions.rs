@@ -1,4 +1,5 @@
-//! Memory that is tracked coarsely or not at all, and granule protection tables that are not there yet.
+//! Memory that is tracked coarsely or not at all, and granule protection tables that do not exist
+//! yet.
 
 use rmi_abi::{Command, Dialect, Pa, PaRange, ResultWord, Status};
 use rmm_model::{GranuleState, Model, Options};
@@ -45,7 +46,7 @@ fn tracking_is_told_by_stretches() {
         assert_eq!(host.done(Command::GranuleTrackingGet, &[base, end])[1..4], [0, state, top]);
     }
     assert_eq!(host.done(Command::GranuleTrackingGet, &[DRAM, DRAM + PAGE])[3], DRAM + PAGE);
-    // TF-RMM says the same of the base, and nothing of the rest.
+    // TF-RMM reports the same for the base, and nothing for the rest.
     let host = Host::new(patchy(Dialect::TfRmm2026_07));
     let answer = host.done(Command::GranuleTrackingGet, &[UNTRACKED, end - PAGE]);
     assert_eq!(answer[1..4], [0, NONE, end - PAGE]);
@@ -97,7 +98,7 @@ fn what_is_not_fine_is_good_for_nothing_else() {
         let map = [realm.rd, 0, PAGE, 1, COARSELY | 1 << 2];
         host.fails(status, Command::RttDataMap, &map);
         host.fails(status, Command::RecCreate, &[realm.rd, UNTRACKED, params]);
-        // Nor for a donation: its first granule cannot be taken.
+        // It cannot be donated either: its first granule is refused.
         let rec = host.fresh(1);
         host.call(Command::RecCreate, &[realm.rd, rec, params]);
         let list = host.list(&[COARSELY | 16 << 2]);
@@ -126,7 +127,7 @@ fn a_region_becomes_fine_with_memory_that_may_lie_in_it() {
     host.delegate(UNTRACKED + PAGE, PAGE);
     assert_eq!(set(COARSE)[0], 1);
     host.undelegate(UNTRACKED + PAGE, PAGE);
-    // Back again, and the memory with it, as host memory.
+    // Coarse again; the memory is given back as host memory.
     assert_eq!(set(COARSE)[..2], [0x20d, 0]);
     assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 2])[..2], [0xd, 2]);
     assert_eq!(host.words(list, 1), [UNTRACKED | 1 << 2 | undelegated]);
@@ -135,7 +136,7 @@ fn a_region_becomes_fine_with_memory_that_may_lie_in_it() {
     assert_eq!(host.model.census().undelegated, host.model.census().total);
     assert_eq!(set(NONE)[0], 0);
 
-    // A change that is given up leaves the region as it was.
+    // A change that is cancelled leaves the region as it was.
     assert_eq!(set(FINE)[0], 0x50d);
     assert_eq!(host.call(Command::OpCancel, &[0])[0], 0xd);
     host.fails(Status::ErrorInput, Command::OpContinue, &[0, 0]);

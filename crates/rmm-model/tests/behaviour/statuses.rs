@@ -1,9 +1,12 @@
-//! Every status of every modelled command, as the specification lists them, is reached.
+//! Every status of every command that the model implements, as the specification lists them, is
+//! reached.
 //!
-//! Not listed, for nothing reaches them here: what needs planes, devices or attestation; `RMI_ERROR_GLOBAL` of `RMI_REALM_CREATE` for
-//! want of VMIDs or randomness; `RMI_ERROR_REC` of `RMI_PSCI_COMPLETE`, where TF-RMM says `RMI_ERROR_INPUT`; `RMI_BUSY` where an
-//! interrupted unmap has yet to clean up, for the model's commands yield before they start. `RMI_BUSY` and `RMI_BLOCKED` come to every
-//! command by [`Options::busy_every`] and [`Options::blocked_every`].
+//! Not listed, because nothing reaches them here: those that need planes, devices or attestation;
+//! `RMI_ERROR_GLOBAL` of `RMI_REALM_CREATE` for lack of VMIDs or randomness; `RMI_ERROR_REC` of
+//! `RMI_PSCI_COMPLETE`, where TF-RMM returns `RMI_ERROR_INPUT`; `RMI_BUSY` where an interrupted
+//! unmap has yet to clean up, because the model's commands yield before they start. Every command
+//! can be answered with `RMI_BUSY` and `RMI_BLOCKED` by [`Options::busy_every`] and
+//! [`Options::blocked_every`].
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,7 +23,7 @@ use Status::{
     ErrorGlobal, ErrorGpt, ErrorInput, ErrorRealm, ErrorRec, ErrorRtt, ErrorTracking, Success,
 };
 
-/// What both dialects answer.
+/// Statuses in both dialects.
 const BOTH: &[(Command, &[Status])] = &[
     (Command::Version, &[Success, ErrorInput]),
     (Command::Features, &[Success]),
@@ -56,7 +59,7 @@ const BOTH: &[(Command, &[Status])] = &[
     (Command::OpCancel, &[ErrorInput]),
 ];
 
-/// What only 2.0-bet3 answers.
+/// Statuses only in 2.0-bet3.
 const BET3: &[(Command, &[Status])] = &[
     (Command::RmmStateGet, &[Success]),
     (Command::RmmDeactivate, &[Success, ErrorGlobal]),
@@ -77,7 +80,7 @@ const COARSE: u64 = 0xa000_0000;
 
 type Seen = BTreeSet<(Command, u8)>;
 
-/// A host that notes what commands ended with.
+/// A host that records the statuses with which commands ended.
 struct Tried {
     host: Host,
     seen: RefCell<Seen>,
@@ -186,7 +189,7 @@ impl Tried {
         host.write(params, page.as_bytes());
         self.ends(ErrorInput, Command::RealmCreate, &[root, params]);
         self.ends(Success, Command::RealmCreate, &[rd, params]);
-        // One private memory encryption context is all there is.
+        // There is only one private memory encryption context.
         let (other, root) = (host.fresh(1), host.fresh(1));
         page.rtt_base = root;
         host.write(params, page.as_bytes());
@@ -222,7 +225,7 @@ impl Tried {
         self.rec_create(ErrorInput, realm, 1);
         let rec = self.rec_create(Success, realm, 0);
         let second = self.rec_create(Success, realm, 1);
-        // The features allow three.
+        // The features allow three RECs.
         let third = self.rec_create(Success, realm, 2);
         self.rec_create(ErrorRealm, realm, 3);
         self.ends(ErrorRealm, Command::RecEnter, &[rec, run]);

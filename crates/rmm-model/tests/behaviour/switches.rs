@@ -1,4 +1,4 @@
-//! The switches of stateful operations, one at a time.
+//! The options for stateful operations, one at a time.
 
 use std::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
@@ -40,7 +40,7 @@ fn an_operation_that_has_its_memory_may_still_fail() {
         host.undelegate(rec, PAGE);
         host.undelegate(aux, 16 * PAGE);
         assert_eq!(host.model.census(), before);
-        // The next one does not.
+        // The next operation does not.
         host.rec(realm, 1, true);
     }
 }
@@ -67,7 +67,7 @@ fn memory_may_be_asked_for_in_rounds() {
     }
     host.done(Command::OpContinue, &[0, 0]);
     assert_eq!(host.model.granule_state(Pa::new(rec)), Some(GranuleState::Rec));
-    // All of it comes back at once.
+    // All of it comes back in one call.
     assert_eq!(host.call(Command::RecDestroy, &[rec])[0], 0x20d);
     assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 512])[..2], [0xd, 1]);
     assert_eq!(host.words(list, 1), [aux | 16 << 2]);
@@ -90,7 +90,7 @@ fn rounds_of_contiguous_memory_are_powers_of_two() {
         (4, 4, [0x50d, 4, 8 << 2 | 1 << 16]),
         (8, 8, [0xd | 1 << 10, 8, 0]),
     ] {
-        // A block of which one granule is missing is refused as a whole.
+        // A block is refused as a whole if one of its granules is missing.
         let list = host.list(&[(block + at * PAGE) | count << 2]);
         assert_eq!(host.call(Command::OpMemDonate, &[0, list, 1])[..3], answer);
     }
@@ -128,7 +128,7 @@ fn requests_may_name_blocks() {
     assert_eq!(host.call(Command::OpMemDonate, &[0, list, 1])[..3], [0xd, 1024, 0]);
     host.done(Command::OpContinue, &[0, 0]);
 
-    // What is left after part of it may not be blocks any more.
+    // What remains after part of it is reclaimed may not be blocks any more.
     let host = with(Dialect::TfRmm2026_07, |o| {
         o.donation_blocks = true;
         o.rec_aux_granules = 512;
@@ -187,7 +187,7 @@ fn a_list_that_cannot_be_written_is_told_again() {
     host.fails(Status::ErrorInput, Command::OpMemReclaim, &[0, list + 4, 3]);
     host.fails(Status::ErrorInput, Command::OpMemReclaim, &[0, taken, 3]);
     assert_eq!(host.call(Command::OpMemReclaim, &[0, taken, 0])[..2], [0x20d, 0]);
-    // The failed call had room for three granules.
+    // The list of the failed call had entries for three granules.
     assert_eq!(host.call(Command::OpMemReclaim, &[0, list, 512])[..2], [0x20d, 1]);
     let [first] = host.words(list, 1)[..] else { unreachable!() };
     assert_eq!(first & 0xfff, 3 << 2);
@@ -235,7 +235,7 @@ fn objects_inside_an_operation_block_or_do_not_exist() {
         ] {
             host.fails(status, command, &arguments);
         }
-        // What was never an object is no reason to wait.
+        // Memory that was never an object is not waited for.
         host.fails(Status::ErrorInput, Command::RealmActivate, &[root]);
     }
 }

@@ -1,4 +1,4 @@
-//! Translation tables: create, fold, destroy, and what they leave behind.
+//! Translation tables: create, fold, destroy, and what remains afterwards.
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Pa, Status};
@@ -18,7 +18,7 @@ fn a_block_unfolds_and_folds_again() {
     assert_eq!(host.entry(realm, MIB2, 2), (1, block, 0));
     let table = host.table(realm, MIB2, 3);
     assert_eq!(host.entry(realm, MIB2 + 5 * PAGE, 3), (1, block + 5 * PAGE, 0));
-    // A hole makes it unfoldable, until the same page is back.
+    // A hole prevents folding, until the same page is mapped again.
     let hole = MIB2 + 7 * PAGE;
     host.done(Command::RttDataUnmap, &[realm.rd, hole, hole + PAGE, 0, 0]);
     let fold = [realm.rd, MIB2, 3];
@@ -41,7 +41,7 @@ fn destroying_a_table_destroys_what_the_realm_had_there() {
     let live = host.call(Command::RttDestroy, &[realm.rd, 0, 3]);
     assert_eq!(live[..3], [rtt_error(Level::L3), 0, 0]);
     host.done(Command::RttDataUnmap, &[realm.rd, 0, PAGE, 0, 0]);
-    // X2 is where the next live thing is.
+    // X2 is the address of the next live entry.
     let answer = host.done(Command::RttDestroy, &[realm.rd, 0, 3]);
     assert_eq!(answer[2], MIB2);
     assert_eq!(host.entry(realm, 0, 2), (0, 0, 2));
@@ -49,7 +49,7 @@ fn destroying_a_table_destroys_what_the_realm_had_there() {
     assert_eq!(absent[..3], [rtt_error(Level::L2), 0, MIB2]);
     let answer = host.done(Command::RttDestroy, &[realm.rd, MIB2, 3]);
     assert_eq!(answer[1..3], [second, 1 << 30]);
-    // DESTROYED cannot be repaired by the host, but inherited, folded and mapped.
+    // The host cannot repair DESTROYED, but it is inherited, folded and mapped.
     assert_eq!(host.call(Command::RttInitRipas, &[realm.rd, 0, MIB2])[0], rtt_error(Level::L2));
     host.table(realm, 0, 3);
     assert_eq!(host.entry(realm, 5 * PAGE, 3), (0, 0, 2));
@@ -115,8 +115,8 @@ fn void_tables_fold_at_any_level() {
     assert_eq!(host.entry(realm, 0, 0), (0, 0, 0));
 }
 
-/// What is wrong with an address that nothing can have is found out where its granule is looked for: after the walk. Without LPA2 its width
-/// is looked at before, as in TF-RMM.
+/// An address that no granule can have is refused where its granule is looked up: after the walk.
+/// Without LPA2 its width is checked before that, as in TF-RMM.
 #[test]
 fn the_walk_comes_before_the_granule() {
     const NOWHERE: u64 = 0xffff_ffff_ffff_f000;
@@ -135,7 +135,7 @@ fn the_walk_comes_before_the_granule() {
         let init = |ipa| host.call(Command::RttDataMapInit, &[rd, NOWHERE, ipa, source, 0])[0];
         let input = u64::from(u8::from(Status::ErrorInput));
         assert_eq!(init(PAGE), if lpa2 { without_table } else { input });
-        // The page is read before all that; the Realm's state and the IPA are looked at, too.
+        // The page is read before all of that; the Realm's state and the IPA are checked, too.
         let unread = [rd, NOWHERE, PAGE, root, 0];
         host.fails(Status::ErrorInput, Command::RttDataMapInit, &unread);
         assert_eq!(init(SHARED), input);

@@ -1,4 +1,4 @@
-//! The switches that make an RMM less obliging.
+//! The options that make an RMM yield, or answer that it is busy or blocked.
 
 use std::num::NonZeroU32;
 
@@ -21,12 +21,12 @@ fn a_yielding_command_is_finished_by_continue() {
     assert_eq!(answer[1], b + 3 * PAGE);
     assert!(!host.can_read(b));
 
-    // STOP ends the command after the object in hand.
+    // STOP ends the command after the current object.
     host.done(Command::GranuleRangeUndelegate, &[a, a + PAGE]);
     assert_eq!(host.call(Command::GranuleRangeUndelegate, &[b, b + 3 * PAGE])[0], 0xd);
     assert_eq!(host.done(Command::OpContinue, &[0, 1])[1], b + PAGE);
 
-    // An operation that fails in the end says so then.
+    // An operation that fails at its end is answered with the failure then.
     host.done(Command::GranuleRangeUndelegate, &[b + PAGE, b + 3 * PAGE]);
     assert_eq!(host.call(Command::GranuleRangeUndelegate, &[b, b + PAGE])[0], 0xd);
     host.fails(Status::ErrorInput, Command::OpContinue, &[0, 0]);

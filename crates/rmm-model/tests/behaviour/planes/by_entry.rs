@@ -11,7 +11,7 @@ fn tf_rmm() -> Host {
     host(Dialect::TfRmm2026_07)
 }
 
-/// Calls with a mark in X4, where commands that define no fourth output leave it.
+/// Calls with a mark in X4, which commands without a fourth output do not change.
 fn marked(host: &Host, command: Command, arguments: [u64; 3]) -> [u64; 5] {
     let [rd, ipa, tree] = arguments;
     let answer = host.call(command, &[rd, ipa, tree, 0x77]);
@@ -27,7 +27,7 @@ fn what_the_primary_tree_maps_is_shown() {
     let map = |ipa| marked(&host, Command::RttAuxMapProtected, [realm.rd, ipa, 2]);
     assert_eq!(map(PAGE), [0; 5]);
     assert_eq!(map(PAGE), [0; 5]);
-    // As long as it is shown, it stays.
+    // While the auxiliary tree maps it, it cannot be unmapped.
     let unmap = [realm.rd, 0, 4 * PAGE, 0, 0];
     assert_eq!(host.done(Command::RttDataUnmap, &unmap)[1], PAGE);
     let refused = host.call(Command::RttDataUnmap, &[realm.rd, PAGE, 4 * PAGE, 0, 0]);
@@ -46,7 +46,7 @@ fn what_is_in_the_way_is_told() {
     let host = tf_rmm();
     let (realm, _) = realm(&host, 1);
     let map = |ipa| marked(&host, Command::RttAuxMapProtected, [realm.rd, ipa, 1]);
-    // Nothing there, RAM or not; memory that is not RAM; a missing table.
+    // Nothing mapped, RAM or not; memory that is not RAM; a missing table.
     assert_eq!(map(0), [rtt_error(Level::L3), 0, 3, 0, 0]);
     assert_eq!(map(MIB2), [rtt_error(Level::L2), 0, 2, 0, 0]);
     host.done(Command::RttInitRipas, &[realm.rd, 0, PAGE]);
@@ -58,7 +58,7 @@ fn what_is_in_the_way_is_told() {
     aux_tables(&host, realm, 1);
     assert_eq!(map(2 * PAGE), [0; 5]);
     hide(&host, realm, 1, 2 * PAGE);
-    // A table that was lost. X1 is the index of the entry.
+    // A table that was destroyed. X1 is the index of the entry.
     host.done(Command::RttAuxDestroy, &[realm.rd, 0, 3, 1]);
     assert_eq!(map(2 * PAGE), [aux_error(Level::L2), 1, 3, 0, 1]);
     aux_table(&host, realm, 1, 0, 3);
@@ -75,7 +75,7 @@ fn a_block_is_shown_page_by_page() {
     aux_tables(&host, realm, 1);
     aux_table(&host, realm, 1, MIB2, 3);
     assert_eq!(show(&host, realm, 1, MIB2 + 5 * PAGE)[0], 0);
-    // One page is enough to keep the block.
+    // One page in the auxiliary tree is enough to keep the block mapped.
     let unmap = [realm.rd, MIB2, 2 * MIB2, 0, 0];
     host.fails(Status::ErrorRttAux, Command::RttDataUnmap, &unmap);
     assert_eq!(hide(&host, realm, 1, MIB2 + 5 * PAGE)[0], 0);
@@ -90,7 +90,7 @@ fn host_memory_is_shown_by_root_entries() {
     let unmap = |tree| marked(&host, Command::RttAuxUnmapUnprotected, [realm.rd, SHARED, tree]);
     assert_eq!(map(1), [0, 0, 0, 0, 0x77]);
     assert_eq!(map(1), [0, 0, 0, 0, 0x77]);
-    // The end of the root table, whose unprotected part is one entry; X2 says nothing.
+    // The end of the root table, whose unprotected part is one entry; X2 is not set.
     assert_eq!(unmap(1), [0, 1 << 48, 0, 0, 0x77]);
     assert_eq!(unmap(1), [0, 1 << 48, 0, 0, 0x77]);
     for level in [3, 2, 1] {
@@ -168,7 +168,7 @@ fn a_terminated_realm_can_only_be_unmapped() {
     assert_eq!(show(&host, realm, 1, 0)[0], 0);
     assert_eq!(show_shared(&host, realm, 1)[0], 0);
     host.done(Command::RealmTerminate, &[realm.rd]);
-    // The state comes before the arguments.
+    // The state is checked before the arguments.
     for command in [Command::RttAuxMapProtected, Command::RttAuxMapUnprotected] {
         assert_eq!(status(host.call(command, &[realm.rd, 8, 9])), Status::ErrorRealm);
     }

@@ -38,10 +38,10 @@ fn a_range_is_shown_as_far_as_it_goes() {
     }
     aux_tables(&host, realm, 2);
     assert_eq!(map(&host, realm, 0, 8 * PAGE, 2), [0, 3 * PAGE]);
-    // A hole is an error at first, or stepped over.
+    // A hole is an error at the start of the range, or is skipped.
     assert_eq!(map(&host, realm, 3 * PAGE, 8 * PAGE, 2), [1, 0]);
     assert_eq!(map(&host, realm, 3 * PAGE, 8 * PAGE, 2 | INVALID_PRI), [0, 8 * PAGE]);
-    // Again is no error, and an unmapping stops where nothing is.
+    // Mapping again is no error, and unmapping stops where nothing is mapped.
     assert_eq!(map(&host, realm, 0, 3 * PAGE, 2), [0, 3 * PAGE]);
     let kept = host.call(Command::RttDataUnmap, &[realm.rd, 0, 8 * PAGE, 0, 0]);
     assert_eq!(status(kept), Status::ErrorRttAux);
@@ -57,7 +57,7 @@ fn what_is_in_the_way_is_told() {
     let (realm, _) = realm(&host, 1);
     host.map(realm, 0);
     ram(&host, realm, PAGE);
-    // Memory that is not RAM; a missing table; one that was lost.
+    // Memory that is not RAM; a missing table; one that was destroyed.
     assert_eq!(map(&host, realm, 0, PAGE, 1), [rtt_error(Level::L3), 0]);
     assert_eq!(map(&host, realm, PAGE, 2 * PAGE, 1), [1, 0]);
     assert_eq!(map(&host, realm, PAGE, 2 * PAGE, 1 | BLOCK), [aux_error(Level::L0), 0]);
@@ -79,14 +79,14 @@ fn blocks() {
     for level in 1..=2 {
         aux_table(&host, realm, 1, 0, level);
     }
-    // A block that reaches beyond the range is made on demand only.
+    // A block that extends beyond the range is mapped only on request.
     let top = MIB2 + PAGE;
     assert_eq!(map(&host, realm, MIB2, top, 1), [aux_error(Level::L2), 0]);
     assert_eq!(map(&host, realm, MIB2, top, 1 | BLOCK), [0, top]);
     // It is unmapped as a whole.
     assert_eq!(unmap(&host, realm, MIB2, top, 1), [aux_error(Level::L2), 0]);
     assert_eq!(unmap(&host, realm, MIB2, 2 * MIB2, 1), [0, 2 * MIB2]);
-    // The base is aligned to what the primary tree has, even if the auxiliary one has pages.
+    // The base is aligned to the entry in the primary tree, even if the auxiliary one has pages.
     aux_table(&host, realm, 1, MIB2, 3);
     assert_eq!(map(&host, realm, top, 2 * MIB2, 1), [1, 0]);
     assert_eq!(map(&host, realm, MIB2, 2 * MIB2, 1), [0, 2 * MIB2]);
@@ -120,7 +120,7 @@ fn a_call_may_yield() {
     options.yield_every = NonZeroU32::new(1);
     let host = Host::cold(options);
     host.done(Command::RmmActivate, &[]);
-    // No Realm: the answer comes with the operation's end.
+    // There is no such Realm: that is answered when the operation ends.
     let answer = host.call(Command::RttAuxProtMap, &[0, 0, PAGE, 1]);
     assert_eq!(status(answer), Status::Incomplete);
     host.fails(Status::ErrorInput, Command::OpContinue, &[answer[1], 0]);
@@ -177,16 +177,17 @@ fn host_memory_is_shown_by_root_entries() {
     assert_eq!(map(end)[0], rtt_error(Level::L3));
     share(&host, realm, SHARED);
     assert_eq!(unmap(end)[0], aux_error(Level::L0));
-    // Whatever the range, the root entry is written.
+    // Whatever the range is, the root entry is written.
     assert_eq!(map(SHARED + PAGE)[..2], [0, SHARED + PAGE]);
     assert_eq!(unmap(SHARED + PAGE)[..2], [0, SHARED + PAGE]);
     assert_eq!(unmap(end)[0], aux_error(Level::L0));
-    // It says how far both map memory.
+    // The answer says how far both map memory.
     assert_eq!(map(end)[..2], [0, SHARED + PAGE]);
     assert_eq!(map(SHARED + PAGE)[..2], [0, SHARED + PAGE]);
     assert_eq!(unmap(end)[..2], [0, end]);
     assert_eq!(unmap(end)[0], aux_error(Level::L0));
-    // Where nothing is mapped any more, there is nothing to unmap either: below its root, the tree has the tables of the primary one.
+    // Where nothing is mapped any more, there is nothing to unmap either: below its root, the tree
+    // uses the tables of the primary one.
     assert_eq!(map(end)[0], 0);
     let none = [realm.rd, SHARED, SHARED + PAGE, 0, 0];
     host.done(Command::RttUnprotUnmap, &none);

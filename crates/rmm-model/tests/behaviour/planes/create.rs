@@ -1,4 +1,4 @@
-//! Realms with planes: what parameters they may have, and what becomes of their root tables.
+//! Realms with planes: which parameters they may have, and what happens to their root tables.
 
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::{Geometry, Level};
@@ -62,7 +62,7 @@ fn parameters_that_contradict_each_other_or_the_features() {
             shared(p);
             p.s2ap_indirect = false;
         }),
-        // Only trees, only a common one, and no indirect permissions.
+        // Only a tree for each plane, only a shared tree, and no indirect permissions.
         (3 | 1 << 6, shared),
         (3 | 2 << 4 | 1 << 6, per_plane),
         (3 | 1 << 4, shared),
@@ -88,7 +88,7 @@ fn parameters_that_contradict_each_other_or_the_features() {
             assert_eq!(status(answer), Status::ErrorInput);
             assert_eq!(host.model.census().delegated, 3);
         }
-        // The plane that translates for devices may be any.
+        // Any plane may be the one that translates for devices.
         let host = host(dialect);
         let (_, answer) = create(&host, |params| {
             shared(params);
@@ -110,7 +110,7 @@ fn root_tables_are_delegated_aligned_and_apart() {
             });
             assert_ne!(answer[0], 0, "{bad:#x}");
         }
-        // The primary root and the descriptor are in use, too.
+        // The primary root and the descriptor are in use as well.
         let rd = host.fresh(1);
         for alias in [rd, good] {
             let mut params = host.params(good);

@@ -1,4 +1,4 @@
-//! Permissions: values and indices that the Realm sets, and changes that the host carries out.
+//! Permissions: values and indices that the Realm sets, and changes that the host makes.
 
 use std::sync::{Arc, Mutex};
 
@@ -93,18 +93,18 @@ fn a_change_is_asked_for_and_carried_out() {
         assert_eq!((exit.s2ap_base, exit.s2ap_top), (0, MIB2 + PAGE));
         let set = |base, top| host.call(Command::RttSetS2ap, &[realm.rd, running.rec, base, top]);
         assert_eq!(set(0, PAGE)[..3], [0, PAGE, 0]);
-        // Only from where it came to, and not beyond what was asked for.
+        // Only from where it stopped, and not beyond what was requested.
         for (base, top) in [(0, PAGE), (PAGE, MIB2 + 2 * PAGE), (PAGE, PAGE), (PAGE, 2 * PAGE + 8)]
         {
             assert_eq!(set(base, top)[0], 1, "{base:#x} {top:#x}");
         }
         // To the end of the table.
         assert_eq!(set(PAGE, MIB2 + PAGE)[..3], [0, MIB2, 0]);
-        // The next entry is larger than what is left.
+        // The next entry is larger than what remains.
         let stopped = set(MIB2, MIB2 + PAGE);
         assert_eq!(stopped[..3], [rtt_error(Level::L2), MIB2, 0]);
         assert_eq!(running.enter(0, &[]).0, ExitReason::S2apChange);
-        // The index tells the entries apart.
+        // The entries differ in their index.
         assert_eq!(host.call(Command::RttFold, &[realm.rd, 0, 3])[0], 0);
         host.table(realm, MIB2, 3);
         assert_eq!(set(MIB2, MIB2 + PAGE)[..3], [0, MIB2 + PAGE, 0]);
@@ -163,7 +163,7 @@ fn direct_permissions_are_those_of_the_trees_plane() {
         realm,
         vec![
             Action::mem_set_perm_value(1, 1, 8),
-            // "Mostly read-only" is nothing that an entry could say directly.
+            // "Mostly read-only" is something that an entry cannot express directly.
             Action::mem_set_perm_value(1, 2, 2),
             set_index(0, PAGE, 1, 0),
             set_index(PAGE, 2 * PAGE, 2, 0),
@@ -182,9 +182,9 @@ fn direct_permissions_are_those_of_the_trees_plane() {
     host.done(Command::RttSetS2ap, &[realm.rd, running.rec, PAGE, 2 * PAGE]);
     running.enter(0, &[]);
     host.done(Command::RttSetS2ap, &[realm.rd, running.rec, 0, PAGE]);
-    // Plane 0 may do everything anyway.
+    // Plane 0 has all permissions anyway.
     assert_eq!(fold(1), 0);
-    // A destroyed table forgets.
+    // A destroyed table does not keep the index.
     host.done(Command::RttDestroy, &[realm.rd, 0, 3]);
     host.table(realm, 0, 3);
     assert_eq!(fold(0), 0);
@@ -204,7 +204,8 @@ fn a_host_may_reject() {
             }
             assert_eq!(running.enter(REJECT, &[]).0, ExitReason::Fiq);
             let reached = if is_done { PAGE } else { 0 };
-            // TF-RMM believes the host, and leaves the index open; the text locks it, and what is done cannot be rejected.
+            // TF-RMM believes the host, and does not lock the index; the specification locks it,
+            // and a change that is complete cannot be rejected.
             let (rejected, locked) = match dialect {
                 Dialect::TfRmm2026_07 => (1, [0; 4]),
                 _ => (u64::from(!is_done), INPUT),

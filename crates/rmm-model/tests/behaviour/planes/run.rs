@@ -1,4 +1,4 @@
-//! Plane 0 of a Realm with a tree for each plane: it is translated by the first auxiliary tree.
+//! Plane 0 of a Realm with a tree for each plane: the first auxiliary tree translates for it.
 
 use std::sync::{Arc, Mutex};
 
@@ -49,11 +49,11 @@ fn plane_0_sees_what_the_first_auxiliary_tree_shows() {
         aux_tables(&host, realm, 1);
         let (_, exit) = running.enter(0, &[]);
         assert_eq!((exit.rtt_tree, exit.esr & 0x3f), (1, 0x7));
-        // One of the other trees is of no use.
+        // Mapping it in another tree does not help.
         assert_ne!(show(&host, realm, 2, PAGE)[0], 0);
         assert_eq!(show(&host, realm, 1, PAGE)[0], 0);
         assert_eq!(running.enter(0, &[]).0, ExitReason::Fiq);
-        // What is EMPTY is the Realm's own affair in any tree.
+        // An access to EMPTY memory is an abort in the Realm in any tree.
         let outcomes = [Outcome::None, Outcome::Stored, Outcome::Fetched, Outcome::Aborted];
         assert_eq!(seen.lock().unwrap()[..4], outcomes);
         assert_eq!(seen.lock().unwrap()[4], Outcome::Loaded(0x1234));
@@ -152,7 +152,7 @@ fn memory_that_is_shown_stays_ram() {
         let (running, _) = run(&host, realm, vec![empty]);
         assert_eq!(running.enter(0, &[]).0, ExitReason::RipasChange);
         let set = |base| host.call(Command::RttSetRipas, &[realm.rd, running.rec, base, 3 * PAGE]);
-        // X1 is where; the pages before are changed, but it starts over.
+        // X1 is the address; the pages before it are changed, but the command has to start again.
         let kept = u64::from(u8::from(Status::ErrorRttAux));
         assert_eq!(set(0)[..2], [kept, PAGE]);
         assert_eq!(host.entry(realm, 0, 3).2, 0);
@@ -160,7 +160,7 @@ fn memory_that_is_shown_stays_ram() {
         assert_eq!(hide(&host, realm, 2, PAGE)[0], 0);
         assert_eq!(set(0)[..2], [0, 3 * PAGE]);
         assert_eq!(running.enter(RecEnterFlags::empty().bits(), &[]).0, ExitReason::Fiq);
-        // Now it can be shown no more.
+        // Now it cannot be mapped any more.
         assert_eq!(show(&host, realm, 2, PAGE)[0] & 0xff, 4);
         aux_table(&host, realm, 2, MIB2, 3);
     }

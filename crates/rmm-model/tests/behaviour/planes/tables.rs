@@ -21,7 +21,7 @@ fn tables_are_made_from_the_root_down_and_destroyed_from_the_leaves_up() {
         assert_eq!(host.model.granule_state(Pa::new(tables[2])), Some(GranuleState::Rtt));
         assert_eq!(create(3), aux_error(Level::L2));
         assert_eq!(create(1), aux_error(Level::L0));
-        // The other trees do not notice.
+        // The other trees are not affected.
         let other = host.call(Command::RttAuxDestroy, &[realm.rd, 0, 3, 1]);
         assert_eq!(other[..3], [aux_error(Level::L0), 0, 1 << 48]);
 
@@ -94,7 +94,7 @@ fn folding_is_each_trees_own_affair() {
                 assert_eq!(show(&host, realm, 1, MIB2 + page * PAGE)[0], 0);
             }
         }
-        // A hole makes it unfoldable.
+        // A hole prevents folding.
         let unmap = |ipa| hide(&host, realm, 1, ipa)[0];
         if dialect == DIALECTS[0] {
             assert_eq!(unmap(MIB2 + PAGE), 0);
@@ -102,7 +102,7 @@ fn folding_is_each_trees_own_affair() {
             assert_eq!(show(&host, realm, 1, MIB2 + PAGE)[0], 0);
         }
         assert_eq!(host.done(Command::RttAuxFold, &fold)[1], leaf);
-        // As a block it goes again, and leaves nothing behind.
+        // It is unmapped as a block, and nothing of it remains.
         let whole = match dialect == DIALECTS[1] {
             true => host.call(Command::RttAuxProtUnmap, &[realm.rd, MIB2, 2 * MIB2, 1]),
             false => hide(&host, realm, 1, MIB2),
@@ -142,7 +142,7 @@ fn primary_tables_stay_as_long_as_a_tree_shows_them() {
         let (realm, _) = realm(&host, 1);
         share(&host, realm, SHARED);
         assert_eq!(show_shared(&host, realm, 1)[0], 0);
-        // What holds a table is said before what shows it.
+        // An entry that keeps a table is reported before a tree that maps it.
         for (level, parent, at) in
             [(3, Level::L2, Level::L2), (2, Level::L1, Level::L2), (1, Level::L0, Level::L1)]
         {
@@ -151,7 +151,7 @@ fn primary_tables_stay_as_long_as_a_tree_shows_them() {
             let folded = host.call(Command::RttFold, &[realm.rd, SHARED, level]);
             assert_eq!(folded[..2], [rtt_error(parent), 0]);
         }
-        // Protected ones are nobody else's.
+        // Protected tables are not used by another tree.
         host.done(Command::RttFold, &[realm.rd, 0, 3]);
         assert_eq!(hide_shared(&host, realm, 1)[0], 0);
         for level in [3, 2, 1] {
