@@ -1,5 +1,5 @@
-//! Memory that the host takes from a Realm that had not given it up: the RIPAS becomes DESTROYED, and who serves
-//! the faults there is told, instead of entering the REC again for ever.
+//! Memory that the host takes from a Realm that had not given it up: the RIPAS becomes DESTROYED,
+//! and the host that serves faults there is told so, instead of entering the REC again without end.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_sdk::abi::rtt::{Level, Ripas, RttEntryState};
@@ -23,7 +23,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// A Realm of 4 MiB of RAM without memory, of which the first half has a table of pages, with a REC.
+/// A Realm of 4 MiB of RAM without memory, whose first half has a table of pages, with a REC.
 struct Bench<'p> {
     realm: Realm<'p, 'p, Machine<'p>, Active>,
     rec: Rec,
@@ -47,7 +47,7 @@ impl Bench<'_> {
         assert_eq!(done, Reclaimed::Whole);
     }
 
-    /// Serves a fault, and says how many calls that took.
+    /// Serves a fault, and returns how many calls that took.
     fn serve(&mut self, ipa: u64) -> (Served, u64) {
         let before = self.model.calls();
         let memory = &mut self.memory;
@@ -60,7 +60,7 @@ impl Bench<'_> {
         (served, self.model.calls() - before)
     }
 
-    /// A fault that no memory is taken for.
+    /// Serves a fault for which no memory is asked.
     fn serve_without_memory(&mut self, ipa: u64) -> (Served, u64) {
         let left = self.memory.bytes();
         let served = self.serve(ipa);
@@ -132,7 +132,7 @@ fn a_load_of_a_page_that_was_taken_away_is_not_served_for_ever() {
                 let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
                 let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
                 let page = fault.page().raw();
-                // One call, which tells the RIPAS.
+                // One call, which reads the RIPAS.
                 let destroyed = Served::Destroyed(range(PAGE, PAGE));
                 assert_eq!(bench.serve_without_memory(page), (destroyed, 1));
                 answer = fault.retry();
@@ -160,8 +160,8 @@ fn what_the_realm_makes_ram_again_is_served_at_no_extra_cost() {
             bench.realm.set_ripas_to(&mut bench.pool, rec, asked, Ripas::Ram, u32::MAX).unwrap();
             let event = bench.rec.enter(rmm, change.accept()).unwrap();
             let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
-            // Both pages and the rest of the table, each delegated and mapped by two calls: none was spent
-            // on reading entries.
+            // Both pages and the rest of the table, each delegated and mapped by two calls: no call
+            // was made to read entries.
             let mapped = Served::Mapped(range(PAGE, 2 * PAGE));
             assert_eq!(bench.serve(fault.page().raw()), (mapped, 4));
             let event = bench.rec.enter(rmm, fault.retry()).unwrap();
@@ -211,7 +211,7 @@ fn memory_is_not_mapped_around_a_fault_where_it_was_taken_away() {
         let (served, _) = bench.serve(5 * PAGE);
         assert_eq!(served, Served::Mapped(range(4 * PAGE, BLOCK - 4 * PAGE)));
         assert_eq!(bench.realm.memory_at(Ipa::new(3 * PAGE)), None);
-        // What is mapped there all the same is of no use to the Realm.
+        // Mapping memory there does not help the Realm.
         bench.map(PAGE, PAGE);
         let destroyed = Served::Destroyed(range(PAGE, PAGE));
         assert_eq!(bench.serve_without_memory(PAGE), (destroyed, 1));
@@ -225,7 +225,8 @@ fn what_was_taken_away_is_known_through_folding_and_splitting() {
         bench.map(BLOCK, BLOCK);
         bench.reclaim(range(0, BLOCK));
         bench.reclaim(range(BLOCK, BLOCK));
-        // The table of pages is folded into one entry, and the entry of a block is split into pages.
+        // The table of pages is folded into one entry, and the entry of a block is split into
+        // pages.
         let folded =
             bench.realm.fold(&mut bench.pool, range(0, BLOCK), FoldPolicy::BlocksAndVoid).unwrap();
         assert_eq!(folded.void, 1);

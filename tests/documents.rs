@@ -1,5 +1,5 @@
-//! The links of the project's pages lead somewhere: in the repository, and in the documentation
-//! that is built from them.
+//! The links of the project's pages have targets that exist: in the repository, and in the
+//! documentation that is built from them.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The targets of links that are written out, `[text](target)`.
+/// The targets of links that are written inline, `[text](target)`.
 fn inline_targets(page: &str) -> Vec<&str> {
     page.split("](").skip(1).filter_map(|rest| rest.split(')').next()).collect()
 }
@@ -46,8 +46,7 @@ fn every_relative_link_leads_to_a_file() {
     }
 }
 
-/// In built documentation there are no files beside a page, so each such link has another target
-/// there.
+/// Built documentation has no files beside a page, so each such link has another target there.
 #[test]
 fn pages_in_the_documentation_have_no_links_to_files() {
     let facade = fs::read_to_string(root().join("src/lib.rs")).unwrap();

@@ -1,6 +1,7 @@
-//! Eight threads, one session: each builds, runs and tears down Realms of its own, and delegates and undelegates between them. All memory comes home.
+//! Eight threads, one session: each builds, runs and tears down Realms of its own, and delegates
+//! and undelegates between them. All memory comes back to the host.
 //!
-//! `REALM_SDK_SOAK_LIVES` sets how many Realms each thread takes through a life (6 unless told).
+//! `REALM_SDK_SOAK_LIVES` sets how many Realms each thread builds and tears down (6 by default).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::thread;
@@ -17,7 +18,7 @@ use rmm_model::{Action, Model, Options, Script};
 
 const MIB: u64 = 1 << 20;
 
-/// One life of one Realm with two RECs, which run at the same time.
+/// Builds, runs and tears down one Realm with two RECs, which run at the same time.
 fn live<P: Platform + Sync>(rmm: &Rmm<P>, model: &Model, memory: Undelegated) -> Undelegated
 where
     P::Conduit: Sync,

@@ -1,4 +1,5 @@
-//! The virtual CPU interface belongs to a REC: Realms that share physical CPUs, and threads that share a session.
+//! The virtual CPU interface belongs to a REC: Realms that share physical CPUs, and threads that
+//! share a session.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
@@ -28,12 +29,13 @@ fn session<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Session<P> {
     open(platform, SessionOptions::default(), pool).map_err(|failed| failed.error).unwrap()
 }
 
-/// A pool with enough for one Realm and the session.
+/// Fills a pool with enough for one Realm and the session.
 fn fill(pool: &mut Pool<'_>, memory: &mut Undelegated) {
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 }
 
-/// An active Realm with one REC, whose program does these actions; what it reads arrives at the receiver.
+/// An active Realm with one REC, whose program does these actions; the values that it reads are
+/// sent to the receiver.
 fn realm<'r, 'm, P: Platform>(
     rmm: &'r Rmm<P>,
     storage: &'m mut RealmStorage<8, 8>,
@@ -62,7 +64,7 @@ fn realm<'r, 'm, P: Platform>(
     (realm, rec, values)
 }
 
-/// One entry with the REC's interface loaded.
+/// One entry with the REC's interface loaded; returns the exit.
 fn enter<P: Platform>(
     rmm: &Rmm<P>,
     rec: &mut Rec,
@@ -78,8 +80,9 @@ fn state_for(cpu: Cpu<'_>) -> InterfaceState {
     InterfaceState::new(cpu.vtr())
 }
 
-/// Two Realms on one CPU, entered by `enter`, each with its own state: Realm A sets its mask and holds the
-/// timer's interrupt active while Realm B runs and waits for its own. What A and B read.
+/// Two Realms on one CPU, entered by `enter`, each with its own state: Realm A sets its mask and
+/// holds the timer's interrupt active while Realm B runs and waits for its own. Returns what A and
+/// B read.
 fn two_realms_on_one_cpu(
     dialect: Dialect,
     enter: impl Fn(&Rmm<Host<&Model, &Model>>, &mut Rec, &mut InterfaceState, Cpu<'_>),
@@ -161,7 +164,8 @@ fn a_host_that_swaps_list_registers_alone_fails_on_the_model() {
         let _ = rec.enter(rmm, Answer::resume()).map_err(|failed| failed.error).unwrap();
         let _ = state.save(&mut cpu);
     });
-    // B finds A's mask and groups, and A's active priority keeps B's timer interrupt from it; A then finds B's.
+    // B finds A's mask and groups, and A's active priority blocks B's timer interrupt; A then finds
+    // B's.
     assert_eq!(b, [0xf0, 1, 1023]);
     assert_eq!(a, [27, 0, 0, 0x80, 0xff]);
 }
@@ -245,7 +249,7 @@ fn an_interface_that_the_entry_did_not_use_is_told() {
     state.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80).unwrap();
     let (_, saved) = enter(&rmm, &mut rec, &mut state, model.cpu(2));
     assert_eq!((saved, values.try_iter().collect()), (Saved::Unused, vec![1023]));
-    // The interrupt is still the host's to deliver.
+    // The host still has to deliver the interrupt.
     let timer = state.list_registers().get(Intid::VIRTUAL_TIMER).unwrap();
     assert_eq!(timer.state(), State::Pending);
     let (_, saved) = enter(&rmm, &mut rec, &mut state, conduit);
@@ -254,7 +258,7 @@ fn an_interface_that_the_entry_did_not_use_is_told() {
     assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
 }
 
-/// A host that does nothing but run a REC with its interface, on one CPU.
+/// A host that only runs a REC with its interface, on one CPU.
 struct Board<'m> {
     cpu: Cpu<'m>,
     state: InterfaceState,
@@ -288,7 +292,7 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     let mut storage = RealmStorage::new();
     let page = memory.take_front(0x1000).unwrap();
     let (realm, mut rec, _) = realm(&rmm, &mut storage, &mut pool, &model, page, Vec::new());
-    // It would go on for a minute before the model takes it off the CPU.
+    // It would run for a minute before the model takes it off the CPU.
     let (running, runs) = channel();
     let mut actions = 0_u64;
     let busy = move |_: &GuestCpu| {

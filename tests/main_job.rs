@@ -1,5 +1,5 @@
-//! The main job as a user runs it: its exit status, its balance, its one line of error, and its
-//! measurement.
+//! The main job as a user runs it: its exit status, its balance line, its one line of error, and
+//! its measurement.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A file for the time of one test.
+/// A file that exists during one test.
 struct Image(PathBuf);
 
 impl Image {
@@ -42,12 +42,12 @@ impl Drop for Image {
     }
 }
 
-/// An image of `granules` granules, none like another.
+/// An image of `granules` granules, all different.
 fn flat(granules: u32) -> Vec<u8> {
     (0..granules * 1024).flat_map(|word| word.wrapping_mul(0x9e37_79b9).to_le_bytes()).collect()
 }
 
-/// The balance line must be one in which everything is back.
+/// Checks that the balance line says that all memory is back.
 fn assert_exact(out: &str, args: &[&str]) {
     let balance = out.lines().find_map(|line| line.strip_prefix("balance: ")).expect("a balance");
     let number = |word: &str| -> u64 {
@@ -58,7 +58,7 @@ fn assert_exact(out: &str, args: &[&str]) {
     assert_eq!((number("quarantined"), number("leaked")), (0, 0), "{args:?}: {balance}");
 }
 
-/// Runs a good job and tells its output and its Realm Initial Measurement.
+/// Runs a job that must succeed, and returns its output and its Realm Initial Measurement.
 fn good(args: &[&str]) -> (String, String) {
     let output = run(args);
     let out = text(&output.stdout);
@@ -110,7 +110,7 @@ fn each_call_is_traced() {
     let issued: usize = total.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert_eq!(trace.lines().filter(|line| line.contains(" = ")).count(), issued, "{trace}");
     assert!(trace.contains("RMI_REALM_CREATE"), "{trace}");
-    // Whatever a REC came back with is told.
+    // The reason of each exit of a REC is printed.
     let entries: Vec<_> = trace.lines().filter(|line| line.starts_with("RMI_REC_ENTER(")).collect();
     assert!(entries.iter().all(|line| line.contains(" = RMI_SUCCESS exit=")), "{trace}");
     for exit in [
@@ -141,7 +141,7 @@ fn no_call_fails_and_the_probe_is_named() {
     }
 }
 
-/// Files and options that are refused, each with a word of the reason.
+/// Files and options that are refused, each with a word from the reason.
 #[test]
 fn bad_input_is_one_line_and_nothing_else() {
     let good = Image::new("good", &flat(4));
@@ -177,7 +177,7 @@ fn bad_input_is_one_line_and_nothing_else() {
 #[test]
 fn what_the_rmm_refuses_is_one_line_after_what_was_done() {
     for (args, said, has_balance) in [
-        // The RMM was asked, and given nothing yet.
+        // The RMM was asked, and was given nothing yet.
         (&["--hash", "sha-384"][..], "sha-384", false),
         (&["--pool", "0"], "needs 2 granules more", false),
         // It was given the Realm Descriptor and root tables.
@@ -211,7 +211,7 @@ fn the_dialects_that_are_named_are_the_ones_that_work() {
 #[test]
 fn the_pool_that_the_error_asks_for_is_enough() {
     let mut granules = 0;
-    // Whatever is missing is asked for in the unit of the option, one step after the other.
+    // Whatever is missing is requested in the unit of the option, one step after the other.
     for _ in 0..100 {
         let output = run(&["--ram", "8", "--pool", &granules.to_string()]);
         if output.status.success() {

@@ -1,4 +1,5 @@
-//! RAM that has no memory when the Realm starts: RIPAS RAM, and memory where the Realm touches it.
+//! RAM that has no memory when the Realm starts: its RIPAS is RAM, and memory is mapped where the
+//! Realm first accesses it.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
@@ -42,7 +43,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// Acts with a new Realm, with this call refused, and takes the Realm apart that comes back.
+/// Acts with a new Realm, with this call refused, and tears down the Realm that is returned.
 fn with_realm(
     options: Options,
     rule: Rule,
@@ -73,7 +74,7 @@ fn never() -> Rule {
     Rule::any().nth(u64::MAX)
 }
 
-/// The kernel, and RAM without memory that begins behind it.
+/// The kernel, and RAM without memory that begins after it.
 fn regions<'c>(memory: &mut Undelegated, kernel: &'c [u8]) -> [Region<'c>; 2] {
     let bytes = kernel.len() as u64;
     let memory = memory.take_front(bytes).unwrap();
@@ -98,7 +99,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             let mut rim = Rim::new(&params, dialect, &mut log).unwrap();
             rim.add_regions(&mut regions, params.geometry, &mut log).unwrap();
             realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
-            // It has no memory but the kernel's, and few tables: at its ends.
+            // It has no memory except the kernel's, and few tables: those at its ends.
             assert_eq!(realm.memory_bytes(), 4 * PAGE);
             let entry = rmm
                 .commands()
@@ -117,7 +118,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             assert_eq!(Rim::replay(&events), Ok(rim));
             assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
 
-            // Stores everywhere, loads that see them, and reads its measurement.
+            // Stores everywhere, loads that read the values back, and reads the measurement.
             let seen = Arc::new(Mutex::new((Vec::new(), [0; 8])));
             let (told, mut step) = (Arc::clone(&seen), 0);
             let guest = move |cpu: &GuestCpu| {
@@ -205,7 +206,7 @@ fn what_it_costs_is_predicted() {
                 assert_eq!((cost.delegate, cost.create), (delegate, create));
                 assert_eq!((cost.ripas, cost.map), (ripas, map));
                 assert_eq!(cost.calls(), door.total().issued - total);
-                // Nothing is left of it; again there is nothing to do.
+                // Nothing is left of the regions; the second time there is nothing to do.
                 assert!(regions.iter().all(|region| region.range().is_empty()));
                 realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
                 Some((realm, pool))
@@ -214,7 +215,8 @@ fn what_it_costs_is_predicted() {
     }
 }
 
-/// In parts of any size, and with a refusal in the middle, it comes to the same, with no more tables.
+/// In parts of any size, and with a refusal in the middle, the result is the same, with no more
+/// tables.
 #[test]
 fn it_is_taken_in_in_parts_and_goes_on() {
     let kernel = [0xd5; 4 * 0x1000];

@@ -1,5 +1,5 @@
-//! What the examples do when nobody reads their output, or when it cannot be written: they end,
-//! without a panic, and say so by their exit status.
+//! What the examples do when nothing reads their output, or when it cannot be written: they end,
+//! without a panic, and report it by their exit status.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ fn example(name: &str) -> PathBuf {
     profile.join("examples").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// Every way in which the examples print.
+/// All the ways in which the examples print.
 const RUNS: [(&str, &[&str]); 5] = [
     ("realm_lifecycle", &["--ram", "8"]),
     ("realm_lifecycle", &["--help"]),
@@ -27,7 +27,7 @@ fn run(name: &str, args: &[&str], stdout: Stdio, stderr: Stdio) -> Output {
     command.spawn().expect("`cargo test` builds it").wait_with_output().unwrap()
 }
 
-/// A pipe that nobody reads.
+/// A pipe whose reading end is closed.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -1,4 +1,5 @@
-//! Changes that a Realm asks for, of ranges that it chooses: the host makes as many calls as it allows, and the rest later.
+//! Changes that a Realm requests, of ranges that it chooses: the host makes as many calls as its
+//! budget allows, and the rest later.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
@@ -28,7 +29,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// An RMM that changes a page in a call, or says so, once it is slow.
+/// An RMM that, once it is slow, changes one page per call, or says so.
 #[derive(Debug)]
 struct Slow<'m> {
     model: &'m Model,
@@ -36,7 +37,8 @@ struct Slow<'m> {
     is_slow: bool,
 }
 
-// SAFETY: what is not answered here is answered by the model; no memory changes hands in it.
+// SAFETY: what is not answered here is answered by the model; the answers given here transfer no
+// memory.
 #[expect(unsafe_code, reason = "a conduit")]
 unsafe impl Conduit for Slow<'_> {
     fn machine(&self) -> Machine {
@@ -58,7 +60,7 @@ unsafe impl Conduit for Slow<'_> {
 type Door<'m> = Counting<Slow<'m>>;
 type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 
-/// A running Realm, and what it is run with.
+/// A running Realm, and what is needed to run it.
 struct Bench<'p> {
     realm: Realm<'p, 'p, Platform<'p>, Active>,
     rec: Rec,
@@ -75,7 +77,7 @@ impl Bench<'_> {
     }
 }
 
-/// The guest asks for each of these, and turns itself off.
+/// Runs a Realm whose guest requests each of these, and turns itself off.
 fn with_realm(
     dialect: Dialect,
     is_slow: bool,
@@ -130,7 +132,8 @@ fn with_realm(
     assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
 }
 
-/// What the Realm asks for is the whole half, and the RMM changes a page in a call: 2^35 calls, if nobody counts.
+/// The Realm requests a change of the whole half, and the RMM changes a page per call: 2^35 calls,
+/// if there were no budget.
 #[test]
 fn sound_9_a_realm_does_not_keep_its_host_busy_with_ripas() {
     for dialect in DIALECTS {
@@ -149,7 +152,7 @@ fn sound_9_a_realm_does_not_keep_its_host_busy_with_ripas() {
                 assert_eq!(reached, Ipa::new(from));
                 assert_eq!(bench.door.total().issued - before, u64::from(calls));
             }
-            // It is refused what it was not given; for the RMM nothing was changed.
+            // The Realm is refused what the host did not change; for the RMM nothing was changed.
             let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
         });
@@ -180,12 +183,12 @@ fn sound_9_a_realm_does_not_keep_its_host_busy_with_permissions() {
     }
 }
 
-/// The Realm is told how far the host came, and asks for the rest.
+/// The Realm is told how far the host came, and requests the rest.
 #[test]
 fn sound_9_what_is_changed_in_parts_is_changed() {
     let whole = range(0, 32 * MIB);
     for dialect in DIALECTS {
-        // One table in a call: 16 calls, of which 5 are made for each exit.
+        // One table per call: 16 calls, of which 5 are made for each exit.
         let ask = |base: u64| Action::ipa_state_set(Ipa::new(base), whole.top(), Ripas::Ram, 1);
         let asks = [0, 10 * MIB, 20 * MIB, 30 * MIB].map(ask).to_vec();
         with_realm(dialect, false, asks, |bench| {
@@ -209,7 +212,7 @@ fn sound_9_what_is_changed_in_parts_is_changed() {
     }
 }
 
-/// What auxiliary trees show is hidden within the budget, too.
+/// What auxiliary trees map is unmapped within the budget, too.
 #[test]
 fn sound_9_hiding_is_within_the_budget() {
     let commands = [Command::RttSetRipas, Command::RttAuxUnmapProtected, Command::RttAuxProtUnmap];
@@ -233,7 +236,7 @@ fn sound_9_hiding_is_within_the_budget() {
                 assert!(rounds <= 12, "no end to it");
             }
             let counts = commands.map(|command| bench.issued(command));
-            // By the entry, or by the table; the RIPAS by the table.
+            // By entry, or by table; the RIPAS by table.
             let expected = if dialect == DIALECTS[0] { [2, 1024, 0] } else { [2, 0, 2] };
             assert_eq!(counts, expected);
             let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();

@@ -1,6 +1,6 @@
-//! The budgets of `cargo run --release --example smc_budget`: none is missed, every prediction is
-//! right, no call fails, all memory comes back. In a build without optimisation, those that take
-//! less than a minute.
+//! The budgets of `cargo run --release --example smc_budget`: none is exceeded, every prediction is
+//! correct, no call fails, all memory comes back. In a build without optimisation, only those that
+//! take less than a minute.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;

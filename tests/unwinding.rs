@@ -1,7 +1,7 @@
-//! Code of the embedder panics at any point of any operation on random Realms, and the program goes
-//! on: no token of host memory for what the RMM or a Realm has, none twice, nothing claimed for
-//! good,
-//! and what is lost is counted. The model says whose each granule really is.
+//! Code of the embedder panics at any point of any operation on random Realms, and the program
+//! continues: there is no token of host memory for what the RMM or a Realm has, no memory has two
+//! tokens, nothing stays claimed, and what is lost is counted. The model says who owns each
+//! granule.
 //!
 //! `REALM_SDK_UNWIND_CASES` is the number of Realms, `REALM_SDK_UNWIND_SEED` the first of their
 //! seeds.
@@ -34,11 +34,11 @@ const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
 const DRAM: u64 = 16 << 20;
 const RAM: u64 = 0x4000_0000;
-/// Where memory is shared.
+/// The address where memory is shared.
 const SHARED: u64 = 1 << 35;
 
 thread_local! {
-    /// Turns of the embedder's code up to the one that panics; 0 for never.
+    /// Calls into the embedder's code up to the one that panics; 0 for never.
     static FUSE: Cell<u64> = const { Cell::new(0) };
     /// Panics so far.
     static PANICS: Cell<u64> = const { Cell::new(0) };
@@ -46,7 +46,7 @@ thread_local! {
 
 const ON_PURPOSE: &str = "a panic on purpose";
 
-/// A turn of the embedder's code.
+/// Counts a call into the embedder's code, and panics if it is the one.
 fn turn() {
     let left = FUSE.get();
     FUSE.set(left.saturating_sub(1));
@@ -56,8 +56,8 @@ fn turn() {
     }
 }
 
-/// Conduit, memory, ledger and quarantine of the embedder, each of which may panic before it does
-/// its work and after.
+/// Conduit, memory, ledger and quarantine of the embedder, each of which may panic before and after
+/// its work.
 struct Embedder<'m> {
     model: &'m Model,
     shelf: QuarantineShelf<256>,
@@ -134,22 +134,21 @@ impl Random {
 
 type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
 
-/// What the embedder keeps.
+/// What the embedder owns.
 struct Life {
     random: Random,
     heap: Heap,
 }
 
 impl Life {
-    /// Does something that may panic on purpose; `None` if it does.
+    /// Does something that may panic on purpose; returns `None` if it does.
     fn attempt<T>(&mut self, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
         self.attempt_one_in(1, body)
     }
 
-    /// As [`Life::attempt`], for something without which there is little to do: it panics less
-    /// often.
+    /// As [`Life::attempt`], for something without which little can be done: it panics less often.
     fn attempt_one_in<T>(&mut self, n: u64, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
-        // Early turns and late ones alike.
+        // Early and late calls are equally likely.
         let reach = 1 << self.random.below(9);
         let armed = self.random.one_in(n) && !self.random.one_in(3);
         let turns = if armed { 1 + self.random.below(reach) } else { 0 };
@@ -177,7 +176,7 @@ impl Life {
     }
 }
 
-/// Memory comes home.
+/// Memory is given back to the host.
 fn home(heap: &mut Heap) -> impl FnMut(Undelegated) {
     move |memory| {
         turn();
@@ -204,7 +203,7 @@ fn options(random: &mut Random) -> Options {
     options
 }
 
-/// One Realm, from the first call to the last. Says whether anything panicked.
+/// One Realm, from the first call to the last. Returns whether anything panicked.
 fn live(seed: u64) -> bool {
     let mut random = Random(seed);
     let model = Model::new(options(&mut random)).unwrap();
@@ -225,7 +224,7 @@ fn live(seed: u64) -> bool {
         donated
     };
 
-    // None twice, and none that the RMM or a Realm has.
+    // No memory twice, and none that the RMM or a Realm has.
     let mut known: Vec<PaRange> = life.heap.iter().collect();
     for range in &known {
         let states = (range.base().raw()..range.top().raw()).step_by(0x1000);
@@ -246,12 +245,12 @@ fn live(seed: u64) -> bool {
     let lost = range.bytes() / MIN_GRANULE - here;
     assert_eq!(lost, counted, "seed {seed}: {lost} granules are lost and {counted} are counted");
     let panicked = PANICS.get() != before.2;
-    // The RMM keeps what it was given to become active.
+    // The RMM keeps what it was given for its activation.
     assert!(panicked || lost == donated, "seed {seed}: {lost} granules are lost without a panic");
     panicked
 }
 
-/// Says how many granules the RMM was given to become active.
+/// Opens a session; returns how many granules the RMM was given for its activation.
 fn session(
     model: &Model,
     embedder: &Embedder<'_>,
@@ -275,11 +274,11 @@ fn session(
     realm(model, &rmm, life, pool, reached);
     let _ = life.attempt(|_| pool.undelegate(&rmm));
     let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, home(heap)));
-    // What the pool lends out comes back to it; but where an operation cannot be cancelled, the
-    // page of the list may have been offered to the RMM.
+    // What the pool lends is given back to it; but where an operation cannot be cancelled, the page
+    // of the list may have been offered to the RMM.
     let (offers, pages) = (!model.options().can_cancel, pool.pages());
     assert!(pages.page.bytes() == PAGE && (offers || pages.list.bytes() == PAGE));
-    // Undisturbed, so that what is left is what was lost.
+    // Without panics, so that what is left is what was lost.
     pool.undelegate(&rmm);
     embedder.shelf.retry(&rmm, |memory| life.heap.insert(memory).unwrap());
     donated
@@ -325,12 +324,12 @@ fn realm<P: Platform>(
     *reached = reachable(model, rd);
 }
 
-/// Where protected addresses are when they are shared.
+/// The addresses at which these protected addresses are shared.
 fn private_alias(range: IpaRange) -> IpaRange {
     IpaRange::with_size(Ipa::new(range.base().raw() | SHARED), range.bytes()).unwrap()
 }
 
-/// Changes the Realm's memory, in any order; then nothing is claimed.
+/// Changes the Realm's memory, in any order; afterwards nothing is claimed.
 fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: &mut Pool<'_>) {
     for _ in 0..4 + life.random.below(24) {
         let private = life.pages(RAM + 2 * BLOCK);
@@ -379,7 +378,7 @@ fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: 
             7 => {
                 let window = IpaRange::with_size(Ipa::new(RAM + 2 * BLOCK), BLOCK).unwrap();
                 let _ = life.attempt(|heap| {
-                    // One heap for both: what is supplied is taken beforehand.
+                    // Both callbacks need the heap: what is supplied is taken before.
                     let mut stock: Vec<_> = (0..3).filter_map(|_| heap.take(PAGE, PAGE)).collect();
                     let mut supply = |_| {
                         turn();
@@ -400,7 +399,7 @@ fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: 
                 });
             }
             9 => {
-                // Some of the machine's memory is to leave it.
+                // Some of the machine's memory is removed from it.
                 let bytes = 16 * PAGE;
                 let base = 0x8000_0000 + life.random.below(DRAM / bytes) * bytes;
                 let leaving = PaRange::with_size(Pa::new(base), bytes).unwrap();
@@ -444,7 +443,7 @@ fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: 
     }
 }
 
-/// The end of a Realm in any state: sometimes it panics, too.
+/// The end of a Realm in any state: sometimes with a panic, too.
 fn end<P: Platform, S>(
     realm: Realm<'_, '_, P, S>,
     recs: Vec<RecObject>,
@@ -459,7 +458,7 @@ fn end<P: Platform, S>(
 }
 
 /// Host memory that the Realm at `rd` still reaches, at the addresses where any is ever shared;
-/// nothing if there is no Realm any more.
+/// empty if the Realm is destroyed.
 fn reachable(model: &Model, rd: Pa) -> Vec<Pa> {
     let fid = Command::RttReadEntry.fid(model.options().dialect).unwrap();
     let level = Level::L3;
@@ -467,7 +466,7 @@ fn reachable(model: &Model, rd: Pa) -> Vec<Pa> {
     let pages = places.into_iter().flat_map(|base| (0..16).map(move |page| base + page * PAGE));
     let read = |ipa| {
         let registers = [fid.0.into(), rd.raw(), ipa, level.to_register(), 0, 0, 0, 0];
-        // SAFETY: the command names no memory of the host, and the model is at rest.
+        // SAFETY: the command names no memory of the host, and nothing else uses the model.
         unsafe { model.call(registers) }
     };
     let mapped = |[x0, level, state, desc, ..]: Registers| {
@@ -485,7 +484,7 @@ fn sound_1_whatever_panics_memory_is_somebodys_or_counted() {
     };
     let cases: u64 = number("REALM_SDK_UNWIND_CASES", 150);
     let seed: u64 = number("REALM_SDK_UNWIND_SEED", 1);
-    // Panics on purpose are no news.
+    // Panics on purpose are not printed.
     let quiet = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if info.payload().downcast_ref::<String>().is_none_or(|said| said != ON_PURPOSE) {

@@ -1,4 +1,5 @@
-//! The second life, with something wrong at any call. It is long, so each fault strikes here and there, and all faults together everywhere.
+//! The second scenario, with a fault at any call. It makes many calls, so each fault is injected at
+//! some of them, and all faults together cover all calls.
 
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
@@ -11,7 +12,8 @@ use crate::life::{Course, Ending, Life};
 use crate::runtime::{self, Stop};
 use crate::{DIALECTS, MOODS, answer, check, word};
 
-/// Lives with each fault at every so many calls, of which the first is another one for each fault, dialect and end of the life.
+/// Runs the scenario with each fault at every `stride`th call, where the first call is another one
+/// for each fault, dialect and end of the scenario.
 fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Life) -> Life) {
     let mut first = 0;
     for dialect in DIALECTS {
@@ -68,7 +70,7 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
     for (first, dialect) in DIALECTS.into_iter().enumerate() {
         for status in [Status::Busy, Status::Blocked] {
             for stop in Stop::ALL {
-                // The answer to RMI_VERSION is the only one that is not tried again.
+                // The answer to RMI_VERSION is the only one after which the call is not made again.
                 for at in (1 + first as u64..).step_by(5) {
                     let fault = Fault::Instead(answer(word(status), 0));
                     let life = Life::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
@@ -143,7 +145,7 @@ fn granule_by_granule() {
     here_and_there(&faults, 2503, Life::one_by_one);
 }
 
-/// From some call on, the RMM answers nothing but this.
+/// From some call on, this is the only answer of the RMM.
 #[test]
 fn the_rmm_dies() {
     for (first, x0) in [
@@ -173,7 +175,8 @@ fn the_rmm_dies() {
     }
 }
 
-/// One command never works, or always says the same: addresses of the life's own among it.
+/// One command never works, or always gives the same answer; some of the answers contain addresses
+/// that the scenario uses.
 #[test]
 fn a_command_that_never_works() {
     const COMMANDS: [Command; 17] = [
@@ -209,7 +212,7 @@ fn a_command_that_never_works() {
     let mut turn = 0;
     for command in COMMANDS {
         for fault in faults.iter().copied() {
-            // Both dialects and all ends of the life in turn.
+            // Each dialect and each end of the scenario in turn.
             turn += 1;
             let (dialect, stop) = (DIALECTS[turn % 2], Stop::ALL[turn % Stop::ALL.len()]);
             let life = Life::new(dialect).of(Course::Runtime(stop)).without(command, fault);

@@ -1,4 +1,5 @@
-//! A life that is lived to its end, whatever happens in it; and the first of two: a Realm boots and turns itself off.
+//! A scenario that runs to its end, whatever fails in it; and the first of the two scenarios: a
+//! Realm boots and turns itself off.
 
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::rtt::Ripas;
@@ -22,49 +23,49 @@ use crate::runtime::{self, Stop};
 const DRAM: u64 = 16 << 20;
 pub(crate) const RAM: u64 = 0x4000_0000;
 
-/// A life to be lived.
+/// A scenario, with the RMM and the fault that it runs with.
 pub(crate) struct Life {
     dialect: Dialect,
     fault: Option<(u64, Fault)>,
     dies: bool,
-    /// A command that meets the fault whenever it is given.
+    /// A command that meets the fault at each of its calls.
     never: Option<Command>,
     one_by_one: bool,
     mood: Mood,
     course: Course,
 }
 
-/// What happens in a life.
+/// What happens in a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Course {
     /// The Realm boots and turns itself off.
     Boot,
-    /// Its memory is changed in every way while it runs; the life ends there.
+    /// Its memory is changed in every way while it runs; the scenario ends there.
     Runtime(Stop),
 }
 
 /// Changes the model's options.
 pub(crate) type Mood = fn(&mut Options);
 
-/// How a life ended, as far as memory is concerned.
+/// The state of memory at the end of a scenario.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     /// Granules that the host has.
     host: u64,
     /// Granules in quarantine.
     quarantined: u64,
-    /// Granules that nobody knows of.
+    /// Granules that no record has, or more than one.
     lost: Vec<PaRange>,
-    /// Granules that the host has and the RMM does not give.
+    /// Granules that the host believes it has and that the RMM does not give back.
     stolen: Vec<Pa>,
-    /// Whether the Realm got as far as turning itself off.
+    /// Whether the Realm turned itself off in the end.
     lived: bool,
-    /// Whether the books agree with what was found.
+    /// Whether the ledger agrees with what was found.
     books: bool,
 }
 
 impl Ending {
-    /// Everything is back with the host.
+    /// All memory is back with the host.
     pub(crate) const GOOD: Self = Self {
         host: DRAM / MIN_GRANULE,
         quarantined: 0,
@@ -74,14 +75,15 @@ impl Ending {
         books: true,
     };
 
-    /// Panics if a granule is lost, or the host thinks it has one that it does not.
+    /// Panics if a granule is lost, or if the host believes that it has one that it does not have.
     pub(crate) fn check(&self, when: &str) {
         self.check_after_a_lie(when);
         assert!(self.stolen.is_empty(), "{when}: {self:?}");
     }
 
-    /// As [`Ending::check`], after the RMM did something and said in so many words that it did not: such an RMM cannot be told from an honest one, and a host
-    /// that believes it may hold memory that it cannot reach.
+    /// As [`Ending::check`], after the RMM executed a command and said explicitly that it did not:
+    /// such an RMM cannot be told from an honest one, and a host that believes it may hold memory
+    /// that it cannot reach.
     pub(crate) fn check_after_a_lie(&self, when: &str) {
         assert!(self.lost.is_empty(), "{when}: lost {:?} in {self:?}", self.lost);
         assert!(self.books, "{when}: {self:?}");
@@ -90,7 +92,8 @@ impl Ending {
 
 pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
 
-/// Books, and host memory that no token stands for: what a full pool could not keep, and what a Realm may still reach.
+/// The ledger, and host memory that no token stands for: what a full pool could not keep, and what
+/// a Realm may still reach.
 #[derive(Default)]
 struct Books {
     counts: CountingLedger,
@@ -119,7 +122,7 @@ impl Life {
         }
     }
 
-    /// A life of another kind.
+    /// Another scenario.
     pub(crate) fn of(self, course: Course) -> Self {
         Self { course, ..self }
     }
@@ -128,12 +131,12 @@ impl Life {
         Self { fault: Some((at, fault)), ..self }
     }
 
-    /// On an RMM that takes one granule or table per call, as TF-RMM does; a long life.
+    /// On an RMM that takes one granule or table per call, as TF-RMM does; this makes many calls.
     pub(crate) fn one_by_one(self) -> Self {
         Self { one_by_one: true, ..self }
     }
 
-    /// With an RMM that behaves otherwise.
+    /// With an RMM that has other options.
     pub(crate) fn in_mood(self, mood: Mood) -> Self {
         Self { mood, ..self }
     }
@@ -142,12 +145,12 @@ impl Life {
         Self { fault: Some((at, fault)), dies: true, ..self }
     }
 
-    /// On an RMM that meets every call of one command with this.
+    /// On an RMM that answers every call of one command with this fault.
     pub(crate) fn without(self, command: Command, fault: Fault) -> Self {
         Self { fault: Some((0, fault)), never: Some(command), ..self }
     }
 
-    /// Lives, and tells how it ended and whether the fault struck.
+    /// Runs the scenario; says how it ended and whether the fault was injected.
     pub(crate) fn live(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
         options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
@@ -186,7 +189,7 @@ impl Life {
         let census = model.census();
         let stolen = host
             .iter()
-            // Granule by granule only where it is needed: it takes longer than the life.
+            // Granule by granule only where it is necessary: it takes longer than the scenario.
             .filter(|_| census.undelegated != census.total)
             .flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000).map(Pa::new))
             .filter(|pa| model.granule_state(*pa) != Some(GranuleState::Undelegated))
@@ -204,7 +207,7 @@ impl Life {
     }
 }
 
-/// What of `whole` is in none of `parts`, and what is in two of them.
+/// The parts of `whole` that are in none of `parts`, and those that are in two of them.
 fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
     parts.sort();
     let mut at = whole.base();
@@ -226,7 +229,7 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
     let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
-    // Enough for one busy answer, and soon tired of an RMM that is always busy.
+    // Enough for one busy answer, and small for an RMM that is always busy.
     options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
@@ -284,7 +287,7 @@ fn build<P: Platform>(
             Content::Unspecified,
         ),
     ];
-    // At once, or in parts that end inside regions.
+    // In one call, or in parts that end inside regions.
     let at_once = if realm.rmm().dialect() == Dialect::V2_0Bet3 { 0x21_0000 } else { u64::MAX };
     let populated = loop {
         match realm.populate_some(pool, &mut regions, at_once, &mut |_| {}) {
@@ -329,7 +332,7 @@ fn build<P: Platform>(
     true
 }
 
-/// Runs both RECs; whether the Realm turned itself off.
+/// Runs both RECs; says whether the Realm turned itself off.
 fn run<P: Platform>(
     realm: &mut Realm<'_, '_, P, Active>,
     pool: &mut Pool<'_>,
@@ -367,7 +370,7 @@ fn first_cpu<P: Platform>(
             Exit::RipasChange(change) => {
                 match realm.set_ripas(pool, change.rec(), change.range(), u32::MAX) {
                     Ok(_) => change.accept(),
-                    // A change to EMPTY that is accepted is asked for again.
+                    // A change to EMPTY that was accepted is requested again.
                     Err(_) => change.reject().unwrap_or_else(RipasChange::accept),
                 }
             }

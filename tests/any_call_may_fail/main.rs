@@ -1,5 +1,6 @@
-//! Whatever happens to any one call of a Realm's life, nothing is lost: every granule is back with the host, or in quarantine with its reason, and the model
-//! confirms it.
+//! Whatever fails in any one call from a Realm's creation to its destruction, nothing is lost:
+//! every granule is back with the host, or in quarantine with its reason, and the model confirms
+//! it.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod at_run_time;
@@ -20,14 +21,14 @@ fn word(status: Status) -> u64 {
     ResultWord::from_status(status).0
 }
 
-/// X0 followed by what an RMM might leave in the other registers.
+/// X0, and in the other registers values that an RMM might leave there.
 fn answer(x0: u64, rest: u64) -> Registers {
     [x0, rest, rest, rest, rest, rest, rest, rest]
 }
 
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 
-/// Whether a fault makes the RMM do something and deny it in terms that leave no doubt.
+/// Whether a fault makes the RMM execute the command and then deny it unambiguously.
 fn is_a_lie(fault: Fault) -> bool {
     let Fault::Afterwards([x0, ..]) = fault else { return false };
     !matches!(ResultWord(x0).status(), Status::Success | Status::Incomplete | Status::Unknown(_))
@@ -42,7 +43,8 @@ fn check(ending: &Ending, fault: Fault, when: &str) {
     }
 }
 
-/// Lives with the fault at each call in turn, until the fault comes too late to matter.
+/// Runs the scenario with the fault at each call in turn, until the fault comes after the last
+/// call.
 fn at_every_call(dialect: Dialect, fault: Fault) {
     for at in 0.. {
         let (ending, struck) = Life::new(dialect).with_fault(at, fault).live();
@@ -90,7 +92,7 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
                 let fault = Fault::Instead(answer(word(status), 0));
                 let (ending, struck) = Life::new(dialect).with_fault(at, fault).live();
                 ending.check(&format!("{dialect}, call {at}, {status:?}"));
-                // The answer to RMI_VERSION is the only one that is not tried again.
+                // The answer to RMI_VERSION is the only one after which the call is not made again.
                 assert!(
                     at == 0 || ending == Ending::GOOD,
                     "{dialect}, call {at}, {status:?}: {ending:?}"
@@ -126,7 +128,7 @@ fn garbage_instead_of_an_answer() {
     }
 }
 
-/// The RMM does what it is told and says something else: the host knows less than it thinks.
+/// The RMM executes the command and gives another answer: the host knows less than it assumes.
 #[test]
 fn the_call_works_and_the_answer_lies() {
     for dialect in DIALECTS {
@@ -145,7 +147,7 @@ fn the_call_works_and_the_answer_lies() {
     }
 }
 
-/// The call works or does not, and nobody hears of it; or it is known that it was never made.
+/// The call works or does not, and its answer is lost; or it is known that it was never sent.
 #[test]
 fn sound_2_no_answer_at_any_call() {
     for dialect in DIALECTS {
@@ -161,7 +163,8 @@ fn sound_2_no_answer_at_any_call() {
     }
 }
 
-/// A range that goes granule by granule can be disturbed in its middle. Calls here and there, because there are thousands.
+/// A range that is processed granule by granule can fail in the middle. At some calls only, because
+/// there are thousands.
 #[test]
 fn a_long_life_granule_by_granule() {
     let faults = [
@@ -179,7 +182,8 @@ fn a_long_life_granule_by_granule() {
     assert_eq!(Life::new(Dialect::TfRmm2026_07).one_by_one().live().0, Ending::GOOD);
 }
 
-/// What else an RMM may do within its rights: yield and be continued, take memory for more, want it in one piece, let itself be cancelled, be busy.
+/// What else an RMM is allowed to do: yield and be continued, ask for more memory, ask for it in
+/// one piece, allow cancelling, be busy.
 const MOODS: [(&str, Mood); 5] = [
     ("yields", |options| options.yield_every = NonZeroU32::new(1)),
     ("takes memory for the Realm", |options| options.realm_create_donates = 3),
@@ -220,7 +224,7 @@ fn in_every_mood() {
     }
 }
 
-/// From some call on, the RMM answers nothing but this.
+/// From some call on, this is the only answer of the RMM.
 #[test]
 fn the_rmm_dies() {
     for x0 in [

@@ -1,4 +1,6 @@
-//! The second life: everything that can be done to a Realm's memory while it runs. What fails is passed over, so that all that follows meets what it left behind.
+//! The second scenario: everything that can be done to a Realm's memory while it runs. After a
+//! failure the scenario continues, so that the operations that follow work on the state that it
+//! left.
 
 use realm_sdk::abi::rtt::{Level, Ripas};
 use realm_sdk::abi::{Ipa, IpaRange};
@@ -17,7 +19,7 @@ use crate::life::{Heap, RAM};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
-/// A block with content, which is split by a RIPAS change and by taking pages out of its middle.
+/// A block with content, which is split by a RIPAS change and by reclaiming pages from its middle.
 const BUILT: u64 = RAM;
 /// Where the Realm faults.
 const FAULTS: u64 = RAM + BLOCK;
@@ -25,7 +27,7 @@ const FAULTS: u64 = RAM + BLOCK;
 const CRUMBS: u64 = RAM + 2 * BLOCK;
 /// A block that is split and folded again.
 const FOLDED: u64 = RAM + 3 * BLOCK;
-/// A block and pages of the host.
+/// Host memory, a block and pages.
 const SHARED: u64 = (1 << 35) + BLOCK;
 const SHARED_BYTES: u64 = BLOCK + 3 * PAGE;
 /// A page in the middle of the shared block, where the Realm writes.
@@ -46,16 +48,16 @@ pub(crate) const PLACES: [u64; 11] = [
     SHARED + BLOCK,
 ];
 
-/// Where a life ends.
+/// Where a scenario ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Before the Realm has anything.
+    /// Before the Realm has any memory.
     Bare,
     /// When it is populated.
     Populated,
     /// When it has run.
     Active,
-    /// Half taken apart.
+    /// Partly taken apart.
     HalfDismantled,
     /// Taken apart call by call.
     Dismantled,
@@ -70,13 +72,13 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// What a life is lived with.
+/// What a scenario has to work with.
 struct Means<'l, 'm> {
     pool: &'l mut Pool<'m>,
     heap: &'l mut Heap,
-    /// Whether all went well so far.
+    /// Whether all operations succeeded so far.
     well: bool,
-    /// What the REC is entered with next.
+    /// The answer with which the REC is entered next.
     answer: Answer,
 }
 
@@ -137,7 +139,7 @@ pub(crate) fn realm<P: Platform>(
     }
 }
 
-/// Tears the Realm down, whatever state it is in.
+/// Tears the Realm down, in any state.
 fn end<P: Platform, S>(
     realm: Realm<'_, '_, P, S>,
     recs: Vec<RecObject>,
@@ -161,7 +163,7 @@ fn take_apart<P: Platform>(
         }
     }
     let mut errors = 0;
-    // A healthy RMM needs a tenth of these.
+    // An RMM without faults needs a tenth of these.
     for calls in 0..2000 {
         if stop == Stop::HalfDismantled && calls == 9 || errors > 3 {
             return end(realm, recs, means);
@@ -204,7 +206,7 @@ fn populate<P: Platform>(
     for region in regions {
         means.heap.insert(region.into_memory()).unwrap();
     }
-    // Memory and shared memory can be given before the Realm runs.
+    // Memory and shared memory can be mapped before the Realm runs.
     map(realm, means, FOLDED, BLOCK);
     share(realm, means);
     let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
@@ -259,17 +261,17 @@ fn share<P: Platform, S: realm_sdk::builder::Alive>(
     }
 }
 
-/// The life itself.
+/// The operations of the scenario.
 fn run<P: Platform>(
     realm: &Realm<'_, '_, P, Active>,
     means: &mut Means<'_, '_>,
     mut vcpu: Option<&mut Rec>,
 ) {
-    // Faults, and a letter.
+    // Faults, and a message in shared memory.
     enter(realm, means, vcpu.as_deref_mut());
     scatter(realm, means);
     read_letter(realm, means);
-    // What was taken out is shared again, read-only now, and all of it anew.
+    // What was unshared is shared again, read-only now, and all of it is mapped anew.
     let mut access = SharedAccess::MEMORY;
     access.permissions.write = false;
     let heap = &mut *means.heap;
@@ -278,12 +280,12 @@ fn run<P: Platform>(
     means.note(reshared);
     // A RIPAS change in the middle of a block.
     enter(realm, means, vcpu.as_deref_mut());
-    // Out of the middle of what is left of the block, across its end, and where nothing is.
+    // From the middle of what is left of the block, across its end, and where nothing is mapped.
     for (base, bytes) in [(BUILT + 0x1_0000, 0x3000), (BUILT + BLOCK - PAGE, 3 * PAGE)] {
         reclaim(realm, means, range(base, bytes));
     }
     fold(realm, means);
-    // The last word of the Realm.
+    // The last request of the Realm.
     enter(realm, means, vcpu);
     reclaim(realm, means, range(CRUMBS, BLOCK));
 }
@@ -298,7 +300,7 @@ fn reclaim<P: Platform>(
     means.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
 }
 
-/// Maps single pages, and takes some of them back.
+/// Maps single pages, and reclaims some of them.
 fn scatter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
     // Every other page of a run, so that no two touch.
     let mut pages = Vec::new();
@@ -316,7 +318,7 @@ fn scatter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, 
     reclaim(realm, means, range(CRUMBS + PAGE, 2 * PAGE));
 }
 
-/// Takes a part of the shared block back and reads what the Realm wrote there; then gives it again.
+/// Unshares a part of the shared block and reads what the Realm wrote there; then shares it again.
 fn read_letter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
     let part = range(MAILBOX, 2 * PAGE);
     let mut letters = Vec::new();
@@ -334,7 +336,7 @@ fn read_letter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<
     means.expect(u64::from_le_bytes(word) == 0x6c65_7474_6572);
 }
 
-/// Splits a block and folds it again; then folds what has become void.
+/// Splits a block and folds it again; then folds a table that has become empty.
 fn fold<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
     let page = range(FOLDED + 3 * PAGE, PAGE);
     let split = realm.make_tables(means.pool, page, Level::L3);
@@ -348,7 +350,7 @@ fn fold<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>
     map(realm, means, FOLDED, BLOCK);
 }
 
-/// Runs the REC up to its next host call, or its end.
+/// Runs the REC until its next host call, or until its end.
 fn enter<P: Platform>(
     realm: &Realm<'_, '_, P, Active>,
     means: &mut Means<'_, '_>,
@@ -370,20 +372,20 @@ fn enter<P: Platform>(
                 }
                 match accepted {
                     true => change.accept(),
-                    // A change to EMPTY that is accepted is asked for again.
+                    // A change to EMPTY that was accepted is requested again.
                     false => change.reject().unwrap_or_else(RipasChange::accept),
                 }
             }
             Exit::Fault(fault) => {
                 faults += 1;
                 if faults > 3 {
-                    // An RMM that is not to be believed.
+                    // The RMM's answer cannot be true.
                     return means.expect(false);
                 }
                 serve(realm, means, fault.page(), faults == 1);
                 fault.retry()
             }
-            // What the Realm reaches for has not been shared, because something went wrong.
+            // The address that the Realm accesses is not shared, because something failed before.
             Exit::MmioLoad(load) => load.complete(0),
             Exit::MmioStore(store) => store.complete(),
             Exit::HostCall(call) => {
@@ -398,7 +400,8 @@ fn enter<P: Platform>(
     means.expect(false);
 }
 
-/// Serves a fault: with two pages too few to reach the address and one for itself, or with runs for the whole window.
+/// Serves a fault: with two pages too few to reach the address and one for the address itself, or
+/// with runs for the whole window.
 fn serve<P: Platform>(
     realm: &Realm<'_, '_, P, Active>,
     means: &mut Means<'_, '_>,

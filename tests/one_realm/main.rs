@@ -1,7 +1,8 @@
-//! Eight threads, one Realm: they serve its faults, map, take back, share and fold in the same part of its IPA space, each with a pool of its own. The model says what the
-//! Realm really has.
+//! Eight threads, one Realm: they serve its faults, and map, reclaim, share and fold in the same
+//! part of its IPA space, each with its own pool. The result is compared with what the model has.
 //!
-//! `REALM_SDK_SOAK_ROUNDS` sets how many operations each thread makes between two looks at the books (20 unless told), `REALM_SDK_SOAK_SEED` where the dice begin.
+//! `REALM_SDK_SOAK_ROUNDS` sets how many operations each thread makes between two checks of the
+//! ledger (20 by default), `REALM_SDK_SOAK_SEED` the seed of the random numbers.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod worker;
@@ -25,7 +26,7 @@ use worker::{Dice, Outcome, Worker, heap};
 
 const THREADS: u64 = 8;
 const BLOCK: u64 = 2 << 20;
-/// Where the threads meet: four leaf tables in either half.
+/// The area that all threads work on: four leaf tables in either half.
 const AREA: u64 = 4 * BLOCK;
 const PROTECTED: u64 = 0x4000_0000;
 const UNPROTECTED: u64 = (1 << 39) + 0x4000_0000;
@@ -34,7 +35,7 @@ fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// The entries of a half's area that map something: their IPAs, and where they lead.
+/// The entries of a half's area that map something: their IPAs and physical addresses.
 fn mapped<P: Platform>(realm: &Realm<'_, '_, P, Active>, base: u64) -> Vec<(IpaRange, Pa)> {
     let mut found = Vec::new();
     let mut at = base;
@@ -51,7 +52,7 @@ fn mapped<P: Platform>(realm: &Realm<'_, '_, P, Active>, base: u64) -> Vec<(IpaR
     found
 }
 
-/// Nobody is at work: what the shadow says is what the RMM has.
+/// Compares the shadow with the RMM's tables, while no thread works.
 fn compare<P: Platform>(realm: &Realm<'_, '_, P, Active>, model: &Model, pools: u64, when: &str) {
     let census = model.census();
     assert_eq!(realm.memory_bytes(), census.data * PAGE, "{when}: memory");
@@ -82,14 +83,15 @@ fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Session<P>, Pool
     let mut pool = Pool::growing(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
-    // Long enough for an RMM in the middle of something else, and no longer than it pays to wait for another thread without letting it run.
+    // Long enough for an RMM that is in the middle of something else, but not longer than makes
+    // sense for waiting for another thread without letting it run.
     session.patience =
         Patience { busy: 500, blocked: 1_000_000, steps: 500, ..Patience::default() };
     let rmm = sro::open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     (rmm, pool)
 }
 
-/// What may happen to one Realm with eight threads at work.
+/// Random operations of eight threads on one Realm.
 fn soak(options: Options, when: &str) {
     let (rounds, seed) = (number("REALM_SDK_SOAK_ROUNDS", 20), number("REALM_SDK_SOAK_SEED", 1));
     let when = format!("{when}, seed {seed}");
@@ -102,7 +104,7 @@ fn soak(options: Options, when: &str) {
     let whole = memory.range();
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let (rmm, mut pool) = open(platform, &mut memory);
-    // Whether a table is uniform is only found out by asking.
+    // Whether a table is uniform is only found out by folding it.
     let failed = || door.total().failed - door.counts(Command::RttFold, dialect).failed;
     let failed_before = failed();
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(64).collect();
@@ -157,7 +159,7 @@ fn options(dialect: Dialect) -> Options {
     options
 }
 
-/// An RMM that is interrupted, and says so of what it is in the middle of.
+/// An RMM that yields, is busy, and says that the objects that it works on are blocked.
 fn moody(mut options: Options) -> Options {
     options.yield_every = NonZeroU32::new(7);
     options.busy_every = NonZeroU32::new(5);
@@ -177,7 +179,7 @@ fn eight_threads_share_a_realm() {
 
 type Plain<'a> = Host<&'a Model, &'a Model, &'a OwnershipMap>;
 
-/// A Realm with so many rooms for tables, and eight threads that act on it. Nothing may be lost.
+/// A Realm with storage for `rooms` tables, and eight threads that act on it. Nothing may be lost.
 fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u64) + Sync) {
     let leaked_before = leaked();
     let model = Model::new(options(Dialect::V2_0Bet3).range_capable()).unwrap();
@@ -219,7 +221,7 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u
     ledger.with(|books| books.check_balance()).unwrap();
 }
 
-/// All want the last rooms for tables at the same time.
+/// All threads want the last storage for tables at the same time.
 #[test]
 fn the_last_room_goes_to_one_of_them() {
     for _ in 0..200 {
@@ -239,7 +241,8 @@ fn the_last_room_goes_to_one_of_them() {
     }
 }
 
-/// One thread takes a part of a shared block away, for which it has to be split, while others change how the whole may be reached.
+/// One thread unshares a part of a shared block, which has to be split for that, while others
+/// change the access to the whole block.
 #[test]
 fn shared_memory_stays_where_it_was_put() {
     let whole = IpaRange::with_size(Ipa::new(UNPROTECTED), BLOCK).unwrap();

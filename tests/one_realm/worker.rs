@@ -1,4 +1,4 @@
-//! One of the threads: what it owns, and what it does.
+//! One of the threads: what it owns, and the operations that it does.
 
 use std::cell::RefCell;
 use std::thread;
@@ -21,7 +21,7 @@ pub(crate) fn heap() -> Heap {
     Heap::new((0..8192).map(|_| Undelegated::empty()).collect())
 }
 
-/// Dice: xorshift64.
+/// Random numbers: xorshift64.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -41,7 +41,7 @@ impl Dice {
         *of.get(usize::try_from(at).unwrap()).unwrap()
     }
 
-    /// Pages, mostly few of them, or whole blocks; somewhere in the area at `base`.
+    /// Pages, in most cases few of them, or whole blocks; somewhere in the area at `base`.
     fn range(&mut self, base: u64) -> IpaRange {
         let unit = if self.roll(6) == 0 { BLOCK } else { PAGE };
         let most = if unit == BLOCK { 2 } else { self.pick(&[4, 64, 600]) };
@@ -51,7 +51,7 @@ impl Dice {
     }
 }
 
-/// One thread's own things.
+/// What one thread owns.
 pub(crate) struct Worker<'w, 'r, 'm, P: Platform> {
     pub(crate) realm: &'w Realm<'r, 'm, P, Active>,
     pub(crate) pool: Pool<'static>,
@@ -60,20 +60,20 @@ pub(crate) struct Worker<'w, 'r, 'm, P: Platform> {
     pub(crate) done: u32,
 }
 
-/// Memory for `bytes`, as contiguous as it can be had.
+/// Memory of at most `bytes` bytes, as contiguous as available.
 fn take_up_to(heap: &mut Heap, bytes: u64) -> Option<Undelegated> {
     let (_, run) = heap.longest_run(PAGE)?;
     let alignment = if bytes >= BLOCK && run >= 2 * BLOCK { BLOCK } else { PAGE };
     heap.take(bytes.min(run), alignment).or_else(|| heap.take(bytes.min(run), PAGE))
 }
 
-/// What became of an operation.
+/// The outcome of an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// Another thread was there.
+    /// Another thread has claimed the range.
     Contended,
-    /// Another thread had been there before, or memory is short.
+    /// Another thread has changed the range before, or there is not enough memory.
     Taken,
 }
 
@@ -182,7 +182,7 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
         settle(folded.map(|_| ()))
     }
 
-    /// Shares memory in which every page says where it is to be.
+    /// Shares memory in which every page contains the address where it is to be mapped.
     pub(crate) fn share(&mut self, range: IpaRange) -> Outcome {
         let Some(mut memory) = take_up_to(&mut self.heap, range.bytes()) else {
             return Outcome::Taken;
@@ -201,7 +201,8 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
         }
     }
 
-    /// Shares what a range has, and memory for some of what it has not. Every page says where it is, as in `share`.
+    /// Shares the memory that a range has, and maps memory for some of what it does not have. Every
+    /// page contains its address, as in `share`.
     fn convert_to_shared(&mut self, range: IpaRange) -> Outcome {
         let Self { realm, pool, heap, dice, .. } = self;
         let heap = RefCell::new(heap);
@@ -241,7 +242,7 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
         settle(converted.map(|_| ()).map_err(|stopped| stopped.error))
     }
 
-    /// Looks at the pieces of a range, and reads from each.
+    /// Lists the pieces of a range, and reads from each of them.
     fn look(&mut self, range: IpaRange) -> Outcome {
         let (mut sum, mut last) = (0, range.base());
         let told = self.realm.shared_pieces(range, &mut |piece, memory| {
