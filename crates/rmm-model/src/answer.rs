@@ -1,4 +1,4 @@
-//! What a command answers: the result word and up to four output registers.
+//! The answer of a command: the result word and up to four output registers.
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{ResultWord, Status};
@@ -14,7 +14,8 @@ pub(crate) struct Answer {
     pub(crate) x4: Option<u64>,
 }
 
-/// A command either answers, or is refused with an answer. The distinction serves `?`; the host sees one answer either way.
+/// A command either answers, or is refused with an answer. The distinction is for `?`; the host
+/// gets an answer in either case.
 pub(crate) type Answered = Result<Answer, Answer>;
 
 impl Answer {
@@ -23,7 +24,7 @@ impl Answer {
         Self::from(Status::Success)
     }
 
-    /// What an unknown function identifier is answered with.
+    /// The answer to an unknown function identifier.
     pub(crate) fn absent() -> Self {
         Self::from(ResultWord::NOT_SUPPORTED)
     }
@@ -33,7 +34,8 @@ impl Answer {
         Self::walk(0, level)
     }
 
-    /// What a walk of the tree of that index is refused with: `RMI_ERROR_RTT` for the primary one (0), `RMI_ERROR_RTT_AUX` for the others.
+    /// The refusal of a walk of the tree with that index: `RMI_ERROR_RTT` for the primary one (0),
+    /// `RMI_ERROR_RTT_AUX` for the others.
     pub(crate) fn walk(tree: usize, level: Level) -> Self {
         let status = if tree == 0 { Status::ErrorRtt } else { Status::ErrorRttAux };
         Self::from(ResultWord::with_level(status, level))

@@ -1,4 +1,4 @@
-//! One physical CPU, as far as a Realm on it can tell.
+//! One physical CPU, as far as a Realm on it can observe it.
 
 use rmi_abi::esr::SysReg;
 
@@ -9,11 +9,11 @@ use crate::gic::{Access, VirtualInterface, Vtr};
 pub(crate) struct PhysicalCpu {
     /// Its virtual CPU interface.
     pub(crate) interface: VirtualInterface,
-    /// Whether the host ever wrote to that.
+    /// Whether the host ever wrote to that interface.
     pub(crate) host_programs_it: bool,
-    /// Whether a Realm ever did.
+    /// Whether a Realm ever accessed it.
     pub(crate) realms_use_it: bool,
-    /// RECs that run on it. More than one is a host that mistakes its CPUs.
+    /// RECs that run on it. More than one means that the host names a wrong CPU.
     pub(crate) running: u32,
     /// A physical interrupt waits for the host.
     pub(crate) interrupted: bool,
@@ -46,12 +46,13 @@ impl PhysicalCpu {
         access
     }
 
-    /// Whether two RECs on this CPU would have to share what there is only one of.
+    /// Whether a second REC on this CPU would have to share its only virtual CPU interface.
     pub(crate) fn is_taken(&self) -> bool {
         self.running > 0 && (self.host_programs_it || self.realms_use_it)
     }
 
-    /// Whether a physical interrupt ends a run on this CPU: one that was sent, or the maintenance interrupt of the GIC.
+    /// Whether a physical interrupt ends a run on this CPU: one that was sent, or the maintenance
+    /// interrupt of the GIC.
     pub(crate) fn ends_run(&self) -> bool {
         self.interrupted || self.interface.wants_maintenance()
     }

@@ -1,8 +1,9 @@
 //! The virtual CPU interface of the GIC, as the registers of one physical CPU.
 //!
-//! In 2.0 the host programs these registers itself before it enters a REC and reads them afterwards; the
-//! RMM checks the list registers, and turns the interface off on exit. All else stays as the Realm left
-//! it, for whoever uses the CPU next: a host that does not swap it per REC has one Realm see another's.
+//! In 2.0 the host programs these registers itself before it enters a REC and reads them
+//! afterwards; the RMM checks the list registers, and turns the interface off on exit. All else
+//! stays as the Realm left it, also for the next user of the CPU: if a host does not save and
+//! restore it for each REC, one Realm sees the state of another.
 //!
 //! Source: Arm IHI 0069 (GICv3), "GIC virtualization"; TF-RMM of July 2026, `lib/gic/src/gic.c`.
 
@@ -28,7 +29,7 @@ const HW: u64 = 1 << 61;
 const GROUP: u64 = 1 << 60;
 /// `ICH_LR<n>_EL2.Priority`, bits 55:48.
 const PRIORITY_SHIFT: u32 = 48;
-/// `ICH_LR<n>_EL2.EOI`: without HW, a maintenance interrupt when the interrupt is over.
+/// `ICH_LR<n>_EL2.EOI`: without HW, a maintenance interrupt when the interrupt has ended.
 const EOI: u64 = 1 << 41;
 /// `ICH_LR<n>_EL2.pINTID`, bits 44:32; without HW only its EOI bit (41) may be set.
 const PINTID_BESIDE_EOI: u64 = 0x1fff << 32 & !EOI;
@@ -144,20 +145,22 @@ impl ListRegister {
         byte(self.0 >> PRIORITY_SHIFT)
     }
 
-    /// Whether an RMM lets a Realm see this interrupt: not one of the hardware's, and with an identifier that exists.
+    /// Whether an RMM accepts this interrupt for a Realm: not a hardware interrupt, and with an
+    /// identifier that exists.
     fn is_acceptable(self) -> bool {
         let exists =
             matches!(self.interrupt(), 0..=1019 | 1056..=1119 | 4096..=5119 | 8192..=0xff_ffff);
         self.0 & HW == 0 && self.0 & PINTID_BESIDE_EOI == 0 && exists
     }
 
-    /// Whether the host is told that it is over.
+    /// Whether the host is told that it has ended.
     fn is_over(self) -> bool {
         self.0 & (STATE | HW | EOI) == EOI
     }
 }
 
-/// `ICH_LR<n>_EL2`, `ICH_HCR_EL2`, `ICH_VMCR_EL2`, `ICH_AP0R<n>_EL2` and `ICH_AP1R<n>_EL2` of one physical CPU.
+/// `ICH_LR<n>_EL2`, `ICH_HCR_EL2`, `ICH_VMCR_EL2`, `ICH_AP0R<n>_EL2` and `ICH_AP1R<n>_EL2` of one
+/// physical CPU.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VirtualInterface {
     vtr: Vtr,
@@ -255,7 +258,8 @@ impl VirtualInterface {
         if group == Group::Zero { zero } else { one }
     }
 
-    /// `ICH_MISR_EL2`: what the host wants to be told of, by `ICH_HCR_EL2` and the EOI bits of list registers.
+    /// `ICH_MISR_EL2`: the reasons for a maintenance interrupt that hold, of those that
+    /// `ICH_HCR_EL2` and the EOI bits of list registers enable.
     pub(crate) fn misr(&self) -> u64 {
         let has = |bit| self.hcr & bit != 0;
         let valid = self.lists().iter().filter(|list| list.is_valid()).count();
@@ -286,7 +290,7 @@ impl VirtualInterface {
         }) && is_distinct(&seen)
     }
 
-    /// What an exit does: the interface is off.
+    /// The effect of an exit: the interface is off.
     pub(crate) fn leave(&mut self) {
         self.hcr &= !HCR_EN;
     }

@@ -1,4 +1,4 @@
-//! Granule states: the one table that every command consults first.
+//! Granule states: the table that every command looks at first.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -42,7 +42,8 @@ pub struct Census {
     pub rd: u64,
     /// RECs.
     pub rec: u64,
-    /// Donated to objects; the specification's INTERNAL, which TF-RMM calls `REC_AUX` where a REC has it.
+    /// Donated to objects; the specification's INTERNAL, which TF-RMM calls `REC_AUX` where a REC
+    /// has it.
     pub rec_aux: u64,
     /// Translation tables.
     pub rtt: u64,
@@ -92,7 +93,7 @@ pub(crate) struct Granules {
 }
 
 impl Granules {
-    /// All of DRAM in the hands of the host.
+    /// A table in which the host owns all of DRAM.
     pub(crate) fn new(dram: PaRange) -> Self {
         let total = dram.bytes() / MIN_GRANULE;
         let states = vec![GranuleState::Undelegated; usize::try_from(total).unwrap_or(0)];
@@ -118,7 +119,8 @@ impl Granules {
         pa.is_aligned(MIN_GRANULE) && self.state(pa) == Some(state)
     }
 
-    /// Refuses a command that names `pa` as something it is not: with `RMI_BLOCKED` if it is inside an operation and `blocks` is set.
+    /// Refuses a command that names `pa` as something it is not: with `RMI_BLOCKED` if it is inside
+    /// an operation and `blocks` is set.
     pub(crate) fn missing<T>(&self, pa: Pa, blocks: bool) -> Result<T, Answer> {
         refuse(if blocks && self.is(pa, GranuleState::Partial) {
             Status::Blocked

@@ -1,7 +1,8 @@
-//! A Realm's program for one virtual CPU: what the model executes instead of instructions.
+//! A Realm's program for one virtual CPU, which the model executes instead of instructions.
 //!
-//! A program is asked for one [`Action`] at a time and told what became of the last one. The model carries actions out as the
-//! architecture and the RMM would: through stage 2, into memory, into exits.
+//! A program is asked for one [`Action`] at a time and gets the outcome of the last one. The model
+//! carries actions out as the architecture and the RMM would: through stage 2, into memory, into
+//! exits.
 
 mod gic;
 
@@ -18,11 +19,12 @@ use crate::rsi;
 
 /// A Realm's program for one virtual CPU.
 pub trait Guest: Send {
-    /// What the CPU does next. Called without any lock of the model held, so it may take its time; it must not enter the REC that it runs on.
+    /// What the CPU does next. Called without any lock of the model held, so it may take long; it
+    /// must not enter the REC that it runs on.
     fn next(&mut self, cpu: &GuestCpu) -> Action;
 
-    /// Whether an action that an exit interrupted is done again at the next entry, as a CPU does with an instruction. A program that
-    /// says no is asked for its next action instead.
+    /// Whether an action that an exit interrupted is done again at the next entry, as a CPU does
+    /// with an instruction. A program that returns false is asked for its next action instead.
     fn repeats(&self) -> bool {
         true
     }
@@ -41,19 +43,20 @@ pub struct GuestCpu {
     pub x: [u64; RUN_GPRS],
     /// Program counter; each completed action counts as one instruction of 4 bytes.
     pub pc: u64,
-    /// What became of the last action.
+    /// The outcome of the last action.
     pub last: Outcome,
-    /// The virtual interrupt of group 1 that the CPU interface signals now: pending, enabled, and urgent enough for the priority mask and what is active.
-    /// None while the host has the interface off.
+    /// The virtual interrupt of group 1 that the CPU interface signals now: pending, enabled, and
+    /// urgent enough for the priority mask and what is active. None while the host has the
+    /// interface off.
     pub irq: Option<u32>,
     /// The same, of group 0.
     pub fiq: Option<u32>,
 }
 
-/// What became of an action.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// There was none yet.
+    /// There was no action yet.
     None,
     /// A load gave this value, zero-extended.
     Loaded(u64),
@@ -87,23 +90,23 @@ pub enum TimerKind {
 pub enum Action {
     /// Loads 1, 2, 4 or 8 bytes; the address must be a multiple of that.
     Load {
-        /// Where.
+        /// The address.
         ipa: Ipa,
         /// Bytes: 1, 2, 4 or 8.
         bytes: u8,
     },
     /// Stores the low 1, 2, 4 or 8 bytes of a value; the address must be a multiple of that.
     Store {
-        /// Where.
+        /// The address.
         ipa: Ipa,
         /// Bytes: 1, 2, 4 or 8.
         bytes: u8,
-        /// What.
+        /// The value.
         value: u64,
     },
-    /// Fetches an instruction there and goes on behind it.
+    /// Fetches an instruction at an address and continues after it.
     Fetch {
-        /// Where.
+        /// The address.
         ipa: Ipa,
     },
     /// Sets X0 to X17 and executes SMC.
@@ -114,8 +117,8 @@ pub enum Action {
     Wfi,
     /// Waits for an event.
     Wfe,
-    /// Waits for an interrupt until the virtual counter has this value. The model has no clock: not
-    /// trapped, it is over at once.
+    /// Waits for an interrupt until the virtual counter has this value. The model has no clock: a
+    /// wait that is not trapped ends at once.
     Wfit {
         /// The deadline, in ticks.
         deadline: u64,
@@ -125,33 +128,37 @@ pub enum Action {
         /// The deadline, in ticks.
         deadline: u64,
     },
-    /// Writes a general purpose register, 0 to 30. A stage direction rather than an instruction: the program counter stays.
+    /// Writes a general purpose register, 0 to 30. This is not an instruction: the program counter
+    /// stays.
     Set {
         /// Number of the register.
         register: u8,
         /// Its new value.
         value: u64,
     },
-    /// Goes on at another address. A stage direction, too.
+    /// Continues at another address. This is not an instruction, either.
     Jump {
         /// The new program counter.
         pc: u64,
     },
-    /// Reads a system register into a general purpose register. Those of the CPU interface (`ICC_*_EL1`) are there, others read as zero.
+    /// Reads a system register into a general purpose register. Those of the CPU interface
+    /// (`ICC_*_EL1`) are there, others read as zero.
     SysRegRead {
-        /// Which.
+        /// The register.
         register: SysReg,
         /// Number of the general purpose register.
         into: u8,
     },
-    /// Writes a system register. Those of the CPU interface (`ICC_*_EL1`) are there, others are written in vain.
+    /// Writes a system register. Those of the CPU interface (`ICC_*_EL1`) are there, writes to
+    /// others have no effect.
     SysRegWrite {
-        /// Which.
+        /// The register.
         register: SysReg,
-        /// What.
+        /// The value.
         value: u64,
     },
-    /// Writes the control and compare registers of a timer. ISTATUS (bit 2 of the control) is the program's to say: the model has no clock.
+    /// Writes the control and compare registers of a timer. ISTATUS (bit 2 of the control) is set
+    /// by the program: the model has no clock.
     Timer {
         /// Which timer.
         kind: TimerKind,
@@ -164,12 +171,13 @@ pub enum Action {
     Interrupt,
     /// A fast physical interrupt arrives.
     Fiq,
-    /// A system error arrives, with this syndrome as the hardware has it.
+    /// A system error arrives, with this syndrome as the hardware reports it.
     SError {
         /// `ESR_EL2`
         esr: u64,
     },
-    /// The instruction takes a synchronous exception to the RMM, with these syndromes as the hardware has them.
+    /// The instruction takes a synchronous exception to the RMM, with these syndromes as the
+    /// hardware reports them.
     Sync {
         /// `ESR_EL2`
         esr: u64,
@@ -178,12 +186,13 @@ pub enum Action {
         /// `HPFAR_EL2`
         hpfar: u64,
     },
-    /// Does nothing until the host takes the CPU back (a fast interrupt).
+    /// Does nothing until the REC exits for a fast interrupt of the host.
     Spin,
 }
 
 impl Action {
-    /// An SMC with a function identifier and arguments from X1 on; arguments after the 17th are dropped.
+    /// An SMC with a function identifier and arguments from X1 on; arguments after the 17th are
+    /// dropped.
     #[must_use]
     pub fn smc(function: u64, arguments: &[u64]) -> Self {
         let mut x = [0; 18];
@@ -196,7 +205,7 @@ impl Action {
     }
 
     /// A load, or the fetch of an instruction, to which memory answers with an error: a synchronous
-    /// external abort of this severity. `FAR_EL2` and `HPFAR_EL2` hold what they happen to hold.
+    /// external abort of this severity. `FAR_EL2` and `HPFAR_EL2` hold values that mean nothing.
     ///
     /// As TF-RMM: the host sees the syndrome and no address, and a recoverable error aborts in the
     /// Realm as well.
@@ -268,7 +277,8 @@ impl Action {
         Self::smc(rsi::MEM_SET_PERM_VALUE, &[plane, index, value])
     }
 
-    /// `RSI_MEM_SET_PERM_INDEX` of `[base, top)`. The handle is 0 at first, and what the last call gave in X3 then.
+    /// `RSI_MEM_SET_PERM_INDEX` of `[base, top)`. The handle is 0 at first, and what the last call
+    /// gave in X3 then.
     #[must_use]
     pub fn mem_set_perm_index(base: Ipa, top: Ipa, index: u64, handle: u64) -> Self {
         Self::smc(rsi::MEM_SET_PERM_INDEX, &[base.raw(), top.raw(), index, handle])

@@ -1,16 +1,17 @@
 //! A strict, deterministic, in-process model of a Realm Management Monitor (RMM).
 //!
-//! The model is a machine: DRAM, physical CPUs, and an RMM that a host reaches by calls. It keeps a state for every granule, refuses what an
-//! RMM refuses, poisons memory that is delegated, measures Realms, and runs their programs ([`Guest`]) against real translation
-//! tables. It is judged against TF-RMM, never the other way round: `tests/recordings` holds what that answered.
+//! The model is a machine: DRAM, physical CPUs, and an RMM that a host reaches by calls. It keeps a
+//! state for every granule, refuses what an RMM refuses, poisons memory that is delegated, measures
+//! Realms, and runs their programs ([`Guest`]) against real translation tables. The reference is
+//! TF-RMM, never the model: `tests/recordings` holds what TF-RMM answered.
 //!
-//! | Part | What it is |
+//! | Part | Contents |
 //! |---|---|
-//! | [`Model`], [`Cpu`] | the doors: [`Conduit`](rmi_host::Conduit) for calls, [`HostAccess`](rmi_host::HostAccess) for the host's view of memory |
-//! | [`Options`] | which RMM it plays: dialect, features, how much one call does, how often it yields, is busy or blocked |
-//! | [`Guest`], [`Action`], [`Script`] | what a Realm's virtual CPU does |
-//! | [`Census`], [`GranuleState`] | the books, for tests |
-//! | [`protocol`] | the model as a process, for hosts in any language |
+//! | [`Model`], [`Cpu`] | the machine: [`Conduit`](rmi_host::Conduit) for calls, [`HostAccess`](rmi_host::HostAccess) for the host's view of memory |
+//! | [`Options`] | which RMM it models: dialect, features, how much one call does, how often it yields, is busy or blocked |
+//! | [`Guest`], [`Action`], [`Script`] | what a virtual CPU of a Realm does |
+//! | [`Census`], [`GranuleState`] | the states of granules, for tests |
+//! | [`protocol`] | the line protocol of the model as a process, for hosts in any language |
 //!
 //! # Example
 //!
@@ -42,59 +43,81 @@
 //!
 //! # What is modelled
 //!
-//! The dialects [`TfRmm2026_07`](rmi_abi::Dialect::TfRmm2026_07) and [`V2_0Bet3`](rmi_abi::Dialect::V2_0Bet3), with 4 KiB granules: the commands of
-//! the RMM itself, of granules, Realms, RECs, translation tables and stateful operations; of the Realm's side RSI version, features,
-//! measurements, configuration, IPA state and host call, and PSCI.
+//! The dialects [`TfRmm2026_07`](rmi_abi::Dialect::TfRmm2026_07) and
+//! [`V2_0Bet3`](rmi_abi::Dialect::V2_0Bet3), with 4 KiB granules: the commands of the RMM itself,
+//! of granules, Realms, RECs, translation tables and stateful operations; of the Realm's calls RSI
+//! version, features, measurements, configuration, IPA state and host call, and PSCI.
 //!
-//! Each physical CPU ([`Cpu`]) has a virtual CPU interface as hardware has it (Arm IHI 0069): list registers, `ICH_HCR_EL2`,
-//! `ICH_VMCR_EL2` and active priorities, which the host loads and saves. The RMM checks the list registers and turns the interface off on
-//! exit; what a Realm's program sets (`ICC_*_EL1`) stays for whoever comes next. Interrupts are signalled by priority mask, group
-//! enables and active priorities; maintenance interrupts, and those that [`Cpu::interrupt`] sends, end a run.
+//! Each physical CPU ([`Cpu`]) has a virtual CPU interface as in hardware (Arm IHI 0069): list
+//! registers, `ICH_HCR_EL2`, `ICH_VMCR_EL2` and active priorities, which the host loads and saves.
+//! The RMM checks the list registers and turns the interface off on exit; what a Realm's program
+//! sets (`ICC_*_EL1`) stays for the next REC or host that uses the CPU. Interrupts are signalled by
+//! priority mask, group enables and active priorities; maintenance interrupts, and those that
+//! [`Cpu::interrupt`] sends, end a run.
 //!
-//! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each plane or one for all; the auxiliary trees' tables and
-//! mappings, by entry (TF-RMM) and by range (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. What runs is plane 0. As the specification has
-//! it, its tree is the first auxiliary one (each plane has the tree after its number, and the last plane the primary one), so it faults there, and the exit says
-//! so in `rtt_tree`; structures that it passes to the RMM go by the primary tree.
+//! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each
+//! plane or one for all; the auxiliary trees' tables and mappings, by entry (TF-RMM) and by range
+//! (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. What runs is plane 0.
+//! As in the specification, its tree is the first auxiliary one (each plane has the tree after its
+//! number, and the last plane the primary one), so it faults there, and the exit says so in
+//! `rtt_tree`; the addresses of structures that it passes to the RMM are translated by the primary
+//! tree.
 //!
-//! # What documents leave open
+//! # What the specifications leave open
 //!
-//! About auxiliary trees 2.0-bet3 is known by its register tables, and by the text of 2.0-bet0; where they are silent, the model does as TF-RMM does:
+//! The sources for auxiliary trees in 2.0-bet3 are its register tables, and the text of 2.0-bet0;
+//! where they say nothing, the model does as TF-RMM does:
 //!
-//! * `RMI_RTT_AUX_PROT_MAP` and `RMI_RTT_AUX_UNPROT_MAP` of a Realm that is neither new nor active fail with `RMI_ERROR_REALM`; unmapping works in any state.
-//! * A range is mapped or unmapped as far as its entries fit. The first one that does not is an error, a later one ends the call. An auxiliary tree that ends
-//!   above the primary one's entry is `RMI_ERROR_RTT_AUX`. With `block`, the last entry may reach beyond the range; with `invalid_pri`, what the primary
-//!   tree does not map is stepped over. No call unmaps part of a block.
-//! * Unmapping leaves an EMPTY entry with the same permissions. Destroying a table leaves a DESTROYED one, into which nothing can be mapped.
-//! * Host memory is shown by root entries as a whole. While one is shown, no table of the primary tree below it can be folded or destroyed.
-//! * `RMI_RTT_SET_S2AP` stops at the first entry that is larger than the rest of the range, with an error; what it changed before stays changed. X2 is 0 on success.
-//! * `rtt_tree` of an exit counts as if there were a tree for each plane, even where planes share one.
+//! * `RMI_RTT_AUX_PROT_MAP` and `RMI_RTT_AUX_UNPROT_MAP` of a Realm that is neither new nor active
+//!   fail with `RMI_ERROR_REALM`; unmapping works in any state.
+//! * A range is mapped or unmapped as far as its entries fit. The first one that does not is an
+//!   error, a later one ends the call. An auxiliary tree that ends above the primary one's entry is
+//!   `RMI_ERROR_RTT_AUX`. With `block`, the last entry may reach beyond the range; with
+//!   `invalid_pri`, what the primary tree does not map is skipped. No call unmaps part of a block.
+//! * Unmapping leaves an EMPTY entry with the same permissions. Destroying a table leaves a
+//!   DESTROYED entry, into which nothing can be mapped.
+//! * Host memory is shown by whole root entries. While one is shown, no table of the primary tree
+//!   below it can be folded or destroyed.
+//! * `RMI_RTT_SET_S2AP` stops at the first entry that is larger than the rest of the range, with an
+//!   error; what it changed before stays changed. X2 is 0 on success.
+//! * `rtt_tree` of an exit counts as if there were a tree for each plane, even where planes share
+//!   one.
 //!
-//! # What is not
+//! # What is not modelled
 //!
-//! * Devices (`PDEV`, `VDEV`, `PSMMU`, `VSMMU`, `DPT`, device mappings). The features say so, and the
-//!   commands answer as on an RMM that lacks the feature. So do those of planes (`AUX` trees, `RTT_SET_S2AP`), unless the options offer them.
-//! * Planes other than plane 0 do not run: `RSI_PLANE_*` is unknown to the model, so no permission is ever enforced, as plane 0 has them all. Virtual machine
-//!   identifiers never run out.
-//! * Attestation tokens: the Realm is told that there are none.
-//! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration. Tracking regions are FINE, and granule
-//!   protection tables built by the firmware, unless [`Options`] say otherwise.
-//! * Time: a timer's ISTATUS is what the program says. SVE and PMU state. Stage 1 of the Realm: its addresses are IPAs.
+//! * Devices (`PDEV`, `VDEV`, `PSMMU`, `VSMMU`, `DPT`, device mappings). The features say so, and
+//!   the commands answer as on an RMM that lacks the feature. So do those of planes (`AUX` trees,
+//!   `RTT_SET_S2AP`), unless the options offer them.
+//! * Planes other than plane 0 do not run: `RSI_PLANE_*` is unknown to the model, so no permission
+//!   is ever enforced, as plane 0 has them all. Virtual machine identifiers never run out.
+//! * Attestation tokens: the answer to the Realm is that there are none.
+//! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration.
+//!   Tracking regions are FINE, and granule protection tables built by the firmware, unless
+//!   [`Options`] say otherwise.
+//! * Time: a timer's ISTATUS is what the program sets. SVE and PMU state. Stage 1 of the Realm: its
+//!   addresses are IPAs.
 //!
 //! # Where TF-RMM differs
 //!
-//! Two million lines of random calls, sent to both, found no difference but these; `tests/recordings` holds what they found before.
+//! Two million lines of random calls, sent to both, found no other difference than these;
+//! `tests/recordings` holds what they found before.
 //!
-//! * The model poisons memory that is delegated and zeroes what comes back; TF-RMM leaves the old content in delegated memory, and
-//!   writes to memory that a `RMI_RTT_DATA_MAP` or `RMI_RTT_DATA_MAP_INIT` then refuses.
+//! * The model poisons memory that is delegated and zeroes what comes back; TF-RMM leaves the old
+//!   content in delegated memory, and writes to memory that a `RMI_RTT_DATA_MAP` or
+//!   `RMI_RTT_DATA_MAP_INIT` then refuses.
 //! * Of `sve_vl` of a Realm's parameters TF-RMM measures 32 bits, the model 8.
-//! * TF-RMM takes bit 32 of the output address of mapped host memory for a mark of its own: an unmap in the same table clears it, and
-//!   the RMM may crash afterwards. The model does not.
-//! * An interrupt that arrives during an unmap: TF-RMM, built to look for one, stops half way, and entries that await cleaning answer
-//!   `RMI_BUSY`. The model yields before it starts ([`Options::yield_every`]), and has no such entries.
-//! * Where the primary tree maps a block, TF-RMM shows its first page at every page of an auxiliary tree; the model shows the page itself.
-//! * Each `RMI_RTT_AUX_MAP_UNPROTECTED` of a root table's entry counts in TF-RMM, and one unmapping takes back one, so a Realm that was shown
-//!   twice cannot be destroyed. The model counts once.
-//! * The GIC's description in `RsiRealmConfig` is that of the model's machine; timers are a program's own.
+//! * TF-RMM uses bit 32 of the output address of mapped host memory as a mark of its own: an unmap
+//!   in the same table clears it, and the RMM may crash afterwards. The model does not.
+//! * An interrupt that arrives during an unmap: TF-RMM, if built to check for one, stops half way,
+//!   and entries that await cleaning answer `RMI_BUSY`. The model yields before it starts
+//!   ([`Options::yield_every`]), and has no such entries.
+//! * Where the primary tree maps a block, TF-RMM shows its first page at every page of an auxiliary
+//!   tree; the model shows the page itself.
+//! * Each `RMI_RTT_AUX_MAP_UNPROTECTED` of a root table's entry counts in TF-RMM, and one unmapping
+//!   takes back one count, so a Realm that was shown an entry twice cannot be destroyed. The model
+//!   counts once.
+//! * The GIC's description in `RsiRealmConfig` is that of the model's machine; timers are set by
+//!   the program.
 #![no_std]
 
 extern crate alloc;

@@ -1,4 +1,4 @@
-//! Measurements of a Realm: the initial one (RIM) and the four the Realm extends itself (REM).
+//! Measurements of a Realm: the initial one (RIM) and the four that the Realm extends itself (REM).
 
 use alloc::vec::Vec;
 
@@ -83,8 +83,9 @@ impl Measurements {
 
     /// Extends a Realm extensible measurement (1 to 4); false for another index.
     ///
-    /// The new value hashes the old digest followed by the value. The specification pads the value to 64 bytes first; deployed
-    /// software verifies what TF-RMM does, and so does this model.
+    /// The new value hashes the old digest followed by the value. The specification pads the value
+    /// to 64 bytes first; deployed software verifies what TF-RMM does, and this model does the
+    /// same.
     pub(crate) fn extend(&mut self, index: usize, value: &[u8]) -> bool {
         let algorithm = self.algorithm;
         let length = self.digest_bytes();

@@ -1,4 +1,4 @@
-//! The bytes of DRAM, kept only where someone wrote them.
+//! The bytes of DRAM, stored only where something was written.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -11,10 +11,11 @@ use rmi_abi::{Pa, PaRange};
 /// Bytes of a granule, as a length.
 pub(crate) const GRANULE: usize = 0x1000;
 
-/// What memory reads as right after it was delegated: whoever still depends on the old content finds out.
+/// The value of memory right after it was delegated: code that still depends on the old content is
+/// noticed.
 pub(crate) const POISON: u8 = 0xd5;
 
-/// DRAM. A granule that nobody wrote since it was last filled costs one byte.
+/// DRAM. A granule that was not written since it was last filled costs one byte.
 pub(crate) struct Memory {
     dram: PaRange,
     fill: Vec<u8>,
@@ -85,7 +86,7 @@ impl Memory {
         }
     }
 
-    /// Copies `from` in. What would land outside DRAM is dropped.
+    /// Copies `from` in. What lies outside DRAM is dropped.
     pub(crate) fn write(&mut self, at: Pa, from: &[u8]) {
         let mut at = at.raw();
         let mut rest = from;

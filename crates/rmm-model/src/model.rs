@@ -1,4 +1,4 @@
-//! The model as its users hold it.
+//! The public type of the model.
 
 mod cpu;
 mod door;
@@ -20,15 +20,17 @@ pub use cpu::{CallingCpu, Cpu};
 
 /// A machine with an RMM in it.
 ///
-/// The RMM is not activated and all memory is host memory, zeroed. The model is `Sync`: calls from several threads are served one
-/// at a time, except that a REC's program runs on its own, so that other calls are served while a REC runs.
+/// The RMM is not activated and all memory is host memory, zeroed. The model is `Sync`: calls from
+/// several threads are served one at a time, except that a REC's program runs on its own, so that
+/// other calls are served while a REC runs.
 ///
-/// As a conduit, the model is physical CPU 0. A host with several threads, or with list registers on
-/// other CPUs, calls through [`Model::cpu`] or, with one session for all threads, through
-/// [`Model::calling_cpu`]: each CPU has a virtual CPU interface of its own, and a REC gets the interrupts
-/// of the one that it is entered on. The model panics at a host that mistakes its CPUs: one that enters a
-/// REC through the model itself after it wrote to the interface of another CPU, or that enters two RECs
-/// on the same CPU at once while somebody uses the interface of that CPU.
+/// As a conduit, the model is physical CPU 0. A host with several threads, or with list registers
+/// on other CPUs, calls through [`Model::cpu`] or, with one session for all threads, through
+/// [`Model::calling_cpu`]: each CPU has a virtual CPU interface of its own, and a REC gets the
+/// interrupts of the CPU that it is entered on. The model panics if a host names a wrong CPU: if it
+/// enters a REC through the model itself after it wrote to the interface of another CPU, or if it
+/// enters two RECs on the same CPU at once while the host or a Realm uses the interface of that
+/// CPU.
 pub struct Model {
     monitor: Mutex<Monitor>,
     /// Whether the token of the host's memory has been handed out.
@@ -54,7 +56,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`OptionsError`] when the model cannot play that RMM.
+    /// [`OptionsError`] when that RMM cannot be modelled.
     pub fn new(options: Options) -> Result<Self, OptionsError> {
         options.check()?;
         Ok(Self {
@@ -64,7 +66,7 @@ impl Model {
         })
     }
 
-    /// The machine: no other model, and nothing else, is this one.
+    /// The identity of the machine, which no other model and no other machine has.
     #[must_use]
     pub const fn machine(&self) -> Machine {
         self.machine
@@ -107,20 +109,23 @@ impl Model {
         self.monitor.lock().granules.state(pa)
     }
 
-    /// A measurement of the Realm at `rd`: index 0 is the initial one, 1 to 4 are the Realm's own. The digest is in the low bytes.
+    /// A measurement of the Realm at `rd`: index 0 is the initial one, 1 to 4 are the Realm's own.
+    /// The digest is in the low bytes.
     #[must_use]
     pub fn measurement(&self, rd: Pa, index: usize) -> Option<[u8; 64]> {
         self.monitor.lock().realms.get(&rd)?.measurements.get(index)
     }
 
-    /// Gives the REC with that MPIDR of the Realm at `rd` its program, now or when it is created. The programs of a Realm go with it.
+    /// Gives the REC with that MPIDR of the Realm at `rd` its program, now or when it is created.
+    /// The programs of a Realm are dropped with it.
     ///
     /// Without a program, a REC spins: every entry ends with a fast interrupt.
     pub fn set_guest(&self, rd: Pa, mpidr: u64, guest: Box<dyn Guest>) {
         self.monitor.lock().guests.insert((rd, mpidr), guest);
     }
 
-    /// Gives every REC that has no program of its own, when it is first entered, one that `make` makes. `make` must not use the model.
+    /// Gives every REC that has no program of its own, when it is first entered, one that `make`
+    /// makes. `make` must not use the model.
     pub fn set_default_guest(&self, make: Box<dyn Fn() -> Box<dyn Guest> + Send>) {
         self.monitor.lock().default_guest = Some(make);
     }
@@ -131,7 +136,7 @@ impl Model {
         self.monitor.lock().calls
     }
 
-    /// Stateful operations that are not over.
+    /// Stateful operations that are not complete.
     #[must_use]
     pub fn open_operations(&self) -> usize {
         self.monitor.lock().operations.count()
@@ -152,7 +157,8 @@ impl Model {
         self.monitor.lock().memory.fill(pa, bytes, byte);
     }
 
-    /// One call from a physical CPU. While a REC runs, the monitor is held for each of its actions only.
+    /// One call from a physical CPU. While a REC runs, the monitor is locked for each of its
+    /// actions only.
     pub(crate) fn call_from(&self, cpu: u32, registers: Registers) -> Registers {
         let called = self.monitor.lock().call(cpu, registers);
         let mut entered = match called {
@@ -172,8 +178,8 @@ impl Model {
     ///
     /// # Panics
     ///
-    /// If it enters a REC although the host programs the virtual CPU interface of another CPU: what it
-    /// loaded there would be lost.
+    /// If it enters a REC although the host programs the virtual CPU interface of another CPU: what
+    /// it loaded there would be lost.
     #[expect(
         clippy::panic,
         reason = "a mistake in the host's program, which no status of an RMM describes"

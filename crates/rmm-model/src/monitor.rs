@@ -1,4 +1,4 @@
-//! The RMM: its state, and which command goes where.
+//! The RMM: its state, and the dispatch of commands.
 
 mod access;
 mod auxiliary;
@@ -42,7 +42,7 @@ use crate::regions::Regions;
 pub(crate) use enter::{Entered, Stepped};
 use operation::Operations;
 
-/// Where the RMM is in its own life.
+/// The state of the RMM itself.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiRmmState`; the codes are those of TF-RMM's internal enumeration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +52,22 @@ enum RmmState {
     Active = 2,
 }
 
-/// How a call went on.
+/// What a call led to.
 pub(crate) enum Called {
-    /// It is over.
+    /// It is complete.
     Answered(Registers),
-    /// It entered a REC, whose program has yet to act.
+    /// It entered a REC, whose program has not acted yet.
     Entered(Box<Entered>),
 }
 
-/// All of the RMM's state, and the machine it lives in.
+/// All of the RMM's state, and the machine that it runs on.
 pub(crate) struct Monitor {
     pub(crate) options: Options,
     features: Features,
     state: RmmState,
     pub(crate) calls: u64,
-    /// What is counted for [`Options::busy_every`], [`Options::blocked_every`], [`Options::yield_every`] and
-    /// [`Options::fail_operations_every`].
+    /// The counts for [`Options::busy_every`], [`Options::blocked_every`], [`Options::yield_every`]
+    /// and [`Options::fail_operations_every`].
     periods: [u32; 4],
     pub(crate) granules: Granules,
     regions: Regions,
@@ -82,7 +82,7 @@ pub(crate) struct Monitor {
     cpus: BTreeMap<u32, PhysicalCpu>,
 }
 
-/// Makes the program of a REC that has none of its own.
+/// Makes the program of a REC that was given none.
 pub(crate) type DefaultGuest = Box<dyn Fn() -> Box<dyn Guest> + Send>;
 
 impl Monitor {
@@ -106,14 +106,14 @@ impl Monitor {
         }
     }
 
-    /// A physical CPU. It is there, reset, as soon as somebody names it.
+    /// A physical CPU. It is created, reset, the first time that it is named.
     pub(crate) fn cpu(&mut self, number: u32) -> &mut PhysicalCpu {
         let vtr = Vtr::new(&self.options);
         self.cpus.entry(number).or_insert_with(|| PhysicalCpu::new(vtr))
     }
 
-    /// Whether the call enters a REC on CPU 0 although the host programmed the virtual CPU interface of
-    /// another: the number of that CPU.
+    /// Whether the call enters a REC on CPU 0 although the host programmed the virtual CPU
+    /// interface of another: the number of that CPU.
     pub(crate) fn other_cpu_programmed(&self, x: &Registers) -> Option<u32> {
         let [x0, ..] = *x;
         let is_enter = self.command(x0) == Some(Command::RecEnter);
@@ -144,7 +144,8 @@ impl Monitor {
         Called::Answered(answer.registers(x))
     }
 
-    /// The gate before every command: the state of the RMM, and the refusals that the options order.
+    /// The check before every command: the state of the RMM, and the refusals that the options ask
+    /// for.
     fn admit(&mut self, command: Command) -> Result<(), Answer> {
         let is_op = matches!(
             command,
@@ -169,7 +170,7 @@ impl Monitor {
 
     /// Runs a command that was admitted.
     fn run(&mut self, command: Command, x: &Registers) -> Answer {
-        // TF-RMM has these take a slot before they know whether they need it.
+        // As in TF-RMM, these take a slot before they know whether they need it.
         if takes_slot(command) && self.operations.is_full() {
             return Answer::from(Status::Blocked);
         }
@@ -179,7 +180,7 @@ impl Monitor {
         self.execute(command, x, None).unwrap_or_else(|refused| refused)
     }
 
-    /// Whether this call of a range command is one that the options want interrupted.
+    /// Whether the options ask for this call of a range command to be interrupted.
     fn yields(&mut self, command: Command) -> bool {
         let [_, _, period, _] = &mut self.periods;
         let is_range = is_range_command(command)
@@ -187,7 +188,8 @@ impl Monitor {
         is_range && is_due(self.options.yield_every, period)
     }
 
-    /// Executes a command. `limit` is the number of entries or granules a range command may handle, if the host limits it.
+    /// Executes a command. `limit` is the number of entries or granules a range command may handle,
+    /// if the host limits it.
     fn execute(&mut self, command: Command, x: &Registers, limit: Option<u64>) -> Answered {
         match command {
             _ if is_of_planes(command) && !self.has_planes() => {
@@ -261,7 +263,7 @@ impl Monitor {
         }
     }
 
-    /// A granule that a command wants to consume: it must be a delegated one, tracked by granule.
+    /// A granule that a command is to consume: it must be a delegated one, tracked by granule.
     fn fresh(&self, pa: u64) -> Result<Pa, Answer> {
         let pa = Pa::new(pa);
         if let Ok(granule) = PaRange::with_size(pa, MIN_GRANULE) {
@@ -294,7 +296,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// How many descriptors a list may have: it ends with its granule.
+    /// How many descriptors a list may have: it must not reach beyond its granule.
     fn list_slots(&self, list: u64, count: u64) -> Result<u64, Answer> {
         let list = Pa::new(list);
         let is_host = self.granules.state(list) == Some(GranuleState::Undelegated);
@@ -315,7 +317,7 @@ impl Monitor {
     }
 }
 
-/// Whether the command works along a range and may be interrupted on its way.
+/// Whether the command processes a range and may be interrupted before the end of it.
 fn is_range_command(command: Command) -> bool {
     matches!(
         command,
@@ -369,7 +371,7 @@ fn takes_slot(command: Command) -> bool {
     )
 }
 
-/// How many words a list of `count` has at `list`: it ends with its granule.
+/// How many words of a list of `count` are at `list`: it ends with its granule.
 fn slots_in_granule(list: Pa, count: u64) -> u64 {
     count.min((MIN_GRANULE - list.raw() % MIN_GRANULE) / 8)
 }

@@ -1,4 +1,4 @@
-//! The switches of the model: which RMM it plays.
+//! The options of the model: which RMM it models.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -40,68 +40,85 @@ pub enum TablesPerCall {
     All,
 }
 
-/// Which RMM the model plays. Made by [`Options::new`], then changed field by field.
+/// The RMM to be modelled. Made by [`Options::new`], then changed field by field.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The dialect it speaks.
+    /// Its dialect.
     pub dialect: Dialect,
-    /// The memory of the machine; at most 64 GiB. Everything else does not exist.
+    /// The memory of the machine; at most 64 GiB. There is no memory at other addresses.
     pub dram: PaRange,
-    /// The feature registers that `RMI_FEATURES` reports for the indices 0 to 4; what the model accepts follows them.
+    /// The feature registers that `RMI_FEATURES` reports for the indices 0 to 4; they decide what
+    /// the model accepts.
     pub features: [u64; Features::COUNT],
     /// How far one delegate or undelegate call goes.
     pub granules_per_call: GranulesPerCall,
     /// How far one map, unmap or RIPAS call goes.
     pub tables_per_call: TablesPerCall,
-    /// Every n-th range command answers `RMI_INCOMPLETE` without asking for memory; `RMI_OP_CONTINUE` then does the work.
+    /// Every n-th range command answers `RMI_INCOMPLETE` without asking for memory;
+    /// `RMI_OP_CONTINUE` then does the work.
     pub yield_every: Option<NonZeroU32>,
-    /// Every n-th call answers `RMI_BUSY` and does nothing. Calls that every RMM state accepts are not counted. 1 is refused.
+    /// Every n-th call answers `RMI_BUSY` and does nothing. Calls that every RMM state accepts are
+    /// not counted. 1 is refused.
     pub busy_every: Option<NonZeroU32>,
-    /// Every n-th call answers `RMI_BLOCKED` and does nothing. As `busy_every`, and `RMI_OP_*` calls are not counted either.
+    /// Every n-th call answers `RMI_BLOCKED` and does nothing. As `busy_every`, and `RMI_OP_*`
+    /// calls are not counted either.
     pub blocked_every: Option<NonZeroU32>,
-    /// Whether operations that take memory, or that yielded, may be cancelled; if not, `RMI_OP_CANCEL` always fails.
+    /// Whether operations that take memory, or that yielded, may be cancelled; if not,
+    /// `RMI_OP_CANCEL` always fails.
     pub can_cancel: bool,
     /// Granules that a REC asks for.
     pub rec_aux_granules: u16,
-    /// Granules that `RMI_REALM_CREATE` asks for; with 0 it is over at once, as in TF-RMM.
+    /// Granules that `RMI_REALM_CREATE` asks for; with 0 it completes at once, as in TF-RMM.
     pub realm_create_donates: u16,
-    /// Granules (still undelegated ones) that `RMI_RMM_ACTIVATE` asks for; with 0 it is over at once, as in TF-RMM.
+    /// Granules (still undelegated ones) that `RMI_RMM_ACTIVATE` asks for; with 0 it completes at
+    /// once, as in TF-RMM.
     pub rmm_activate_donates: u16,
-    /// Whether memory must be donated as one aligned run. The three numbers above must then be powers of two or 0.
+    /// Whether memory must be donated as one aligned run. The three numbers above must then be
+    /// powers of two or 0.
     pub contiguous_donations: bool,
-    /// Requests name the largest block size that divides what they ask for; otherwise they count granules.
+    /// Requests name the largest block size that divides what they ask for; otherwise they count
+    /// granules.
     pub donation_blocks: bool,
-    /// Requests for delegated memory take undelegated memory as well (`CONDITIONAL`, 2.0-bet3 only). It comes back delegated.
+    /// Requests for delegated memory take undelegated memory as well (`CONDITIONAL`, 2.0-bet3
+    /// only). It is given back delegated.
     pub conditional_donations: bool,
-    /// The memory of one operation is asked for in that many requests, one after the other, as far as it can be divided.
+    /// The memory of one operation is asked for in this many requests, one after the other, as far
+    /// as it can be divided.
     pub donation_rounds: NonZeroU8,
-    /// Every n-th operation that has got its memory then fails with `RMI_ERROR_INPUT`, and gives the memory back.
+    /// Every n-th operation that has got its memory then fails with `RMI_ERROR_INPUT`, and gives
+    /// the memory back.
     pub fail_operations_every: Option<NonZeroU32>,
     /// Most descriptors that one `RMI_OP_MEM_RECLAIM` writes, however long the list is.
     pub reclaim_list_limit: Option<NonZeroU16>,
-    /// A command that names an object inside an incomplete operation answers `RMI_BLOCKED`; otherwise, as TF-RMM, `RMI_ERROR_INPUT`.
+    /// A command that names an object inside an incomplete operation answers `RMI_BLOCKED`;
+    /// otherwise, as TF-RMM, `RMI_ERROR_INPUT`.
     pub blocked_objects: bool,
-    /// Tracking regions, each of these ranges one, that are not tracked at first; the rest of memory is FINE. A real region is a
-    /// naturally aligned GiB.
+    /// Tracking regions, each of these ranges one, that are not tracked at first; the rest of
+    /// memory is FINE. A real region is a naturally aligned GiB.
     pub untracked: Vec<PaRange>,
-    /// Tracking regions, each of these ranges one, that are COARSE at first: delegated and undelegated as a whole, and good for nothing else.
+    /// Tracking regions, each of these ranges one, that are COARSE at first: delegated and
+    /// undelegated as a whole, and usable for nothing else.
     pub coarse: Vec<PaRange>,
-    /// Granules that `RMI_GRANULE_TRACKING_SET` asks for when a region of the two lists above becomes FINE (2.0-bet3 only). With 0 it is
-    /// over at once.
+    /// Granules that `RMI_GRANULE_TRACKING_SET` asks for when a region of the two lists above
+    /// becomes FINE (2.0-bet3 only). With 0 it completes at once.
     pub tracking_donates: u16,
-    /// Ranges of whole GiBs for which the host has to create granule protection tables first (2.0-bet3 only).
+    /// Ranges of whole GiBs for which the host has to create granule protection tables first
+    /// (2.0-bet3 only).
     pub gpt_missing: Vec<PaRange>,
-    /// Granules (still undelegated ones) that `RMI_GPT_L1_CREATE` asks for. With 0 it is over at once.
+    /// Granules (still undelegated ones) that `RMI_GPT_L1_CREATE` asks for. With 0 it completes at
+    /// once.
     pub gpt_donates: u16,
-    /// The RMM was activated before the host came.
+    /// The RMM was activated before the host started.
     pub already_active: bool,
     /// List registers of each physical CPU: 1 to 16 (`ICH_VTR_EL2.ListRegs`).
     pub list_registers: u8,
-    /// Bits of a virtual interrupt's priority: 5 to 8 (`ICH_VTR_EL2.PRIbits`). All but the eighth decide on preemption.
+    /// Bits of a virtual interrupt's priority: 5 to 8 (`ICH_VTR_EL2.PRIbits`). All but the eighth
+    /// decide on preemption.
     pub priority_bits: u8,
 }
 
-/// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical addresses.
+/// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical
+/// addresses.
 const FEATURE_1: u64 = 1 << 0 | 1 << 3 | 1 << 5 | 10 << 6 | 5 << 14;
 /// 48-bit IPAs; SVE with vectors of 512 bits; 6 breakpoints and 4 watchpoints. No LPA2, no PMU.
 const FEATURE_0: u64 = 48 | 1 << 9 | 3 << 10 | 5 << 14 | 3 << 20;
@@ -110,19 +127,21 @@ const FEATURE_0_S2OASZ: u64 = 48 << 33;
 /// Private memory encryption contexts: what TF-RMM reports with 16-bit identifiers.
 const FEATURE_4: u64 = 0xfffe;
 
-/// Bytes that one level 0 entry of the granule protection table covers, with the L0GPTSZ of the features above.
+/// Bytes that one level 0 entry of the granule protection table covers, with the L0GPTSZ of the
+/// features above.
 pub(crate) const GIB: u64 = 1 << 30;
 
-/// Most memory the model keeps book of, in bytes.
+/// Most memory that the model tracks, in bytes.
 const MAX_DRAM: u64 = 64 << 30;
 /// A donation request counts its blocks with 14 bits.
 const MAX_DONATION: u16 = (1 << 14) - 1;
 
 impl Options {
-    /// The dialects that a model can speak.
+    /// The dialects that can be modelled.
     pub const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 
-    /// An RMM like TF-RMM: 1 GiB of memory at 0x8000_0000, one granule or leaf table per call, no yields, no cancelling.
+    /// An RMM like TF-RMM: 1 GiB of memory at 0x8000_0000, one granule or leaf table per call, no
+    /// yields, no cancelling.
     #[must_use]
     pub fn new(dialect: Dialect) -> Self {
         let base = Pa::new(0x8000_0000);
@@ -169,7 +188,7 @@ impl Options {
         self
     }
 
-    /// Checks that a model can play this RMM.
+    /// Checks that this RMM can be modelled.
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         if !Self::DIALECTS.contains(&self.dialect) {
             return Err(OptionsError::Dialect(self.dialect));
@@ -230,7 +249,7 @@ impl Options {
         Ok(())
     }
 
-    /// Regions are parts of memory, and of a kind do not overlap.
+    /// Checks that regions are parts of memory, and that regions of a kind do not overlap.
     fn check_regions(&self) -> Result<(), OptionsError> {
         let tracking: Vec<&PaRange> = self.untracked.iter().chain(&self.coarse).collect();
         for (n, range) in tracking.iter().enumerate() {
@@ -246,25 +265,26 @@ impl Options {
     }
 }
 
-/// Why the model cannot play an RMM.
+/// Why an RMM cannot be modelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OptionsError {
-    /// The model does not speak this dialect.
+    /// This dialect is not modelled.
     Dialect(Dialect),
     /// The memory is empty, above 64 GiB or not within 48 bits.
     Dram(PaRange),
-    /// The feature registers promise what the model cannot do.
+    /// The feature registers report what the model cannot do.
     Features(&'static str),
     /// The named period is 1: no call would ever be served.
     NeverServes(&'static str),
     /// The region is empty, overlaps another, is not in memory or not aligned.
     Region(PaRange),
-    /// The named switch needs something that the dialect does not have.
+    /// The named option needs something that the dialect does not have.
     NotInDialect(&'static str),
     /// A CPU has 1 to 16 list registers, and 5 to 8 bits of priority.
     Gic,
-    /// The named number of granules does not fit a request, or is not a power of two although donations are contiguous.
+    /// The named number of granules does not fit a request, or is not a power of two although
+    /// donations are contiguous.
     Donation(&'static str),
 }
 

@@ -1,9 +1,11 @@
-//! The planes of a Realm: how many, which trees translate for them, and what they may do where.
+//! The planes of a Realm: how many, which trees translate for them, and what they may access.
 //!
-//! Permissions of protected memory have an overlay index, which plane 0 chooses for each address, and a value for each plane and index. With indirect
-//! encoding an entry holds the index. With direct encoding it holds what the plane of its tree may do; it is written when the index is set.
+//! Permissions of protected memory have an overlay index, which plane 0 chooses for each address,
+//! and a value for each plane and index. With indirect encoding an entry holds the index. With
+//! direct encoding it holds the permissions of the plane of its tree; it is written when the index
+//! is set.
 //!
-//! Source: DEN0137 2.0, "Planes memory management", as TF-RMM has it.
+//! Source: DEN0137 2.0, "Planes memory management", as in TF-RMM.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,16 +17,16 @@ use rmi_abi::{Ipa, Pa};
 
 use crate::rtt::{Entry, Tree};
 
-/// Overlay indices that memory may have; the next one is the RMM's own.
+/// Overlay indices that memory may have; the next one is used by the RMM.
 pub(crate) const OVERLAYS: usize = 15;
-/// Read, write and execute at any privilege: what plane 0 may do everywhere.
+/// Read, write and execute at any privilege: the permissions of plane 0 everywhere.
 const RW_UPX: u8 = 15;
 /// Permission values have four bits.
 const VALUES: u64 = 16;
 /// Most auxiliary planes: as many as the parameter page has places for.
 pub(crate) const MOST: u8 = 3;
 
-/// How a Realm's planes are translated, and what they may do.
+/// How a Realm's planes are translated, and their permissions.
 pub(crate) struct Planes {
     /// Auxiliary planes.
     count: u8,
@@ -38,14 +40,17 @@ pub(crate) struct Planes {
     overlays: Vec<[u8; OVERLAYS]>,
     /// Overlay indices whose values cannot be changed any more, a bit each.
     locked: u16,
-    /// References to tables of the primary tree that were counted a second time, as TF-RMM does; nothing takes them back.
+    /// References to tables of the primary tree that were counted a second time, as TF-RMM does;
+    /// nothing takes them back.
     pub(crate) counted_twice: u64,
 }
 
 impl Planes {
-    /// What a Realm's parameters say about planes, without the auxiliary trees; `None` where they contradict each other or the features.
+    /// What a Realm's parameters say about planes, without the auxiliary trees; `None` where they
+    /// contradict each other or the features.
     ///
-    /// As TF-RMM, of the number of planes 32 bits count, and what would make a difference with auxiliary planes only is not looked at without.
+    /// As TF-RMM, only 32 bits of the number of planes are used, and what matters with auxiliary
+    /// planes only is not checked without them.
     pub(crate) fn of(page: &RealmParamsPage, features: &Features) -> Option<Self> {
         let flags = RealmFlags1::from_bits_retain(page.flags1);
         let per_plane = flags.contains(RealmFlags1::RTT_TREE_PER_PLANE);
@@ -126,9 +131,10 @@ impl Planes {
         usize::try_from(register).ok().filter(|index| self.tree(*index).is_some())
     }
 
-    /// The index that plane 0's translation goes by: each plane has the tree after its number, and the last plane the primary one.
+    /// The index of the tree that translates for plane 0: each plane has the tree after its number,
+    /// and the last plane the primary one.
     ///
-    /// As TF-RMM, exits say it even where all planes share one tree.
+    /// As TF-RMM, exits report it even where all planes share one tree.
     pub(crate) fn tree_of_plane_0(&self) -> usize {
         1 % self.number()
     }
@@ -179,7 +185,8 @@ impl Planes {
         self.trees.iter().filter_map(|tree| tree.first_data(base, top)).min()
     }
 
-    /// Whether an auxiliary tree shows what the root entry of the primary one shows at an unprotected IPA.
+    /// Whether an auxiliary tree shows what the root entry of the primary one shows at an
+    /// unprotected IPA.
     pub(crate) fn refers(&self, ipa: Ipa) -> bool {
         self.trees.iter().any(|tree| {
             let root = tree.walk(ipa, tree.geometry().start_level());

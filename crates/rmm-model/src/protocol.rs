@@ -1,7 +1,9 @@
-//! The model behind a line protocol, so that hosts in any language, scripts and recorded traces can drive it.
+//! The model behind a line protocol, so that hosts in any language, scripts and recorded traces can
+//! drive it.
 //!
-//! `docs/model-protocol.md` describes the lines. `cargo run --release -p rmm-model --example rmm_server` speaks them on its standard input and
-//! output; a [`Session`] is the same without a process.
+//! `docs/model-protocol.md` describes the lines.
+//! `cargo run --release -p rmm-model --example rmm_server` reads and writes them on its standard
+//! input and output; a [`Session`] is the same without a process.
 //!
 //! # Example
 //!
@@ -40,16 +42,17 @@ use crate::options::{Options, OptionsError};
 pub use arguments::{ArgumentError, Start, USAGE};
 use stage::{Actor, Stage};
 
-/// What a line is answered with.
+/// The answer to a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
-    /// Whole lines, the last of which starts with `ok` or `err`; nothing for an empty line and for a comment (`#`).
+    /// Whole lines, the last of which starts with `ok` or `err`; nothing for an empty line and for
+    /// a comment (`#`).
     pub text: String,
     /// Whether it was the last line of the session.
     pub ends: bool,
 }
 
-/// A machine with an RMM in it, and whoever sends it lines.
+/// A machine with an RMM in it, and the state of the connection that sends it lines.
 pub struct Session {
     options: Options,
     model: Model,
@@ -78,7 +81,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`OptionsError`] when the model cannot play that RMM.
+    /// [`OptionsError`] when that RMM cannot be modelled.
     pub fn new(options: Options) -> Result<Self, OptionsError> {
         let stage = Arc::new(Mutex::new(Stage::default()));
         let model = Model::new(options.clone())?;
@@ -167,7 +170,8 @@ impl Session {
         }
     }
 
-    /// Checks that a range is in memory, and that the host reaches it if it is the host who asks.
+    /// Checks that a range is in memory, and, for an access of the host, that the host can access
+    /// it.
     fn reached(&self, as_host: bool, at: u64, bytes: u64) -> Result<Pa, Refusal> {
         let dram = self.options.dram;
         let top = at.checked_add(bytes).ok_or(BAD_RANGE)?;

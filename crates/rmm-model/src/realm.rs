@@ -9,7 +9,7 @@ use crate::measurement::Measurements;
 use crate::planes::Planes;
 use crate::rtt::Tree;
 
-/// Where a Realm is in its life.
+/// The state of a Realm.
 ///
 /// Source: DEN0137 2.0, Realm states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,9 @@ pub(crate) struct Realm {
 }
 
 impl Realm {
-    /// Whether memory at `pa` can be mapped or used as a table. As TF-RMM, the width is looked at without LPA2 only: with it, memory that the machine does not have is found out where its granule is.
+    /// Whether memory at `pa` can be mapped or used as a table. As TF-RMM, the width is checked
+    /// only without LPA2: with it, memory that the machine does not have is found by the check of
+    /// its granule.
     pub(crate) fn reaches(&self, pa: Pa) -> bool {
         self.lpa2 || pa.raw() < 1 << 48
     }

@@ -59,7 +59,8 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// What the register becomes when the host says `value`. The host never learns how the Realm extends it.
+    /// The new value of the register when the host answers `value`. The host never learns how the
+    /// Realm extends it.
     pub(crate) fn extended(&self, value: u64) -> u64 {
         let unused = 64 - 8 * u32::from(self.bytes.clamp(1, 8));
         let value = value << unused;
@@ -73,10 +74,10 @@ impl Load {
     }
 }
 
-/// What the last exit left open; the next entry answers it.
+/// What the last exit left pending; the next entry answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LastExit {
-    /// Nothing that an entry could answer.
+    /// Nothing that an entry answers.
     Other,
     /// An access to an unprotected IPA that the host may emulate.
     Emulatable {
@@ -85,7 +86,7 @@ pub(crate) enum LastExit {
     },
     /// Another data abort at an unprotected IPA.
     Unprotected,
-    /// A PSCI call for which the host has yet to say the result.
+    /// A PSCI call whose result the host has not given yet.
     Psci(PsciRequest),
     /// A read of a system register by the host, into this general purpose register.
     SysRegRead(u8),
@@ -126,9 +127,9 @@ pub(crate) struct Rec {
     pub(crate) virtual_timer: Timer,
     pub(crate) physical_timer: Timer,
     pub(crate) last_exit: LastExit,
-    /// What became of the guest's last action.
+    /// The outcome of the guest's last action.
     pub(crate) outcome: Outcome,
-    /// The action that an exit interrupted; it is tried again when the REC runs on.
+    /// The action that an exit interrupted; it is tried again when the REC continues.
     pub(crate) retry: Option<Action>,
     /// Flags of the entry in progress.
     pub(crate) flags: RecEnterFlags,
@@ -160,7 +161,8 @@ impl Rec {
         }
     }
 
-    /// Starts the REC over, as `CPU_ON` does: at `entry`, with `context` in X0. As in TF-RMM, the other registers keep what they held.
+    /// Restarts the REC, as `CPU_ON` does: at `entry`, with `context` in X0. As in TF-RMM, the
+    /// other registers keep what they held.
     pub(crate) fn power_on(&mut self, entry: u64, context: u64) {
         self.set_x(0, context);
         self.pc = entry;
@@ -195,7 +197,8 @@ impl Rec {
         self.pc = self.pc.wrapping_add(4);
     }
 
-    /// Takes a synchronous exception to EL1: the vector of a Realm that never set one, for the current level with SP_ELx.
+    /// Takes a synchronous exception to EL1: the vector of a Realm that never set one, for the
+    /// current level with SP_ELx.
     pub(crate) fn take_exception(&mut self, outcome: Outcome) {
         self.pc = 0x200;
         self.outcome = outcome;

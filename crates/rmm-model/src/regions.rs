@@ -6,7 +6,7 @@ use rmi_abi::{Pa, PaRange};
 
 use crate::options::{GIB, Options};
 
-/// How the RMM keeps account of a tracking region.
+/// How the RMM tracks a tracking region.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiTrackingRegionState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum Tracking {
     Intermediate = 4,
 }
 
-/// Whether the granule protection table of a GiB is there.
+/// Whether the granule protection table of a GiB exists.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiGptParState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(crate) enum Protection {
     Created = 3,
 }
 
-/// One region, with the memory that the RMM was given to keep account of it.
+/// One region, with the memory that the RMM was given to track it.
 #[derive(Debug)]
 pub(crate) struct Region<S> {
     pub(crate) range: PaRange,
@@ -50,7 +50,8 @@ impl<S> Region<S> {
     }
 }
 
-/// What is special about parts of memory; elsewhere, DRAM is FINE and its tables are the platform's.
+/// The parts of memory that differ; elsewhere, DRAM is FINE and its tables were built by the
+/// platform.
 #[derive(Debug)]
 pub(crate) struct Regions {
     dram: PaRange,
@@ -128,7 +129,7 @@ impl Regions {
         }
     }
 
-    /// The GiB at `pa`, if its table is the host's affair.
+    /// The GiB at `pa`, if its table is created by the host.
     pub(crate) fn protection_region(&mut self, pa: Pa) -> Option<&mut Region<Protection>> {
         self.protection.iter_mut().find(|region| region.range.base() == pa)
     }
@@ -144,7 +145,8 @@ impl Regions {
                 .all(|region| is_there(region) || !region.range.overlaps(range))
     }
 
-    /// Takes all memory that the RMM was given for regions; they are as at first, and what was FINE is untracked.
+    /// Takes all memory that the RMM was given for regions; they are in their first state again,
+    /// and what was FINE is untracked.
     pub(crate) fn forget(&mut self) -> Vec<Pa> {
         let mut donated = Vec::new();
         for region in &mut self.tracking {

@@ -1,4 +1,5 @@
-//! The words of the Realm's own interface (RSI), as far as the model answers them.
+//! The function identifiers, statuses and layouts of the Realm's interface (RSI), as far as the
+//! model has them.
 //!
 //! Source: DEN0137 1.0 and later, "Realm Services Interface".
 
@@ -43,7 +44,7 @@ pub(crate) const ERROR_UNKNOWN: u64 = 4;
 /// The versions that TF-RMM reports: 1.0 and 1.1.
 pub(crate) const VERSIONS: [u64; 2] = [0x1_0000, 0x1_0001];
 
-/// What an SMC is answered with that the RMM does not know.
+/// The answer to an SMC that the RMM does not know.
 pub(crate) const NOT_SUPPORTED: u64 = u64::MAX;
 
 /// Bytes of `RsiHostCall`, also its alignment: a 16-bit immediate at 0, 31 registers from 8 on.

@@ -1,4 +1,5 @@
-//! Stage 2 translation tables of one Realm, as the structure they are: tables of 512 entries that hold tables.
+//! Stage 2 translation tables of one Realm, in their own structure: tables of 512 entries that can
+//! hold tables.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -10,10 +11,12 @@ use rmi_abi::{Ipa, Pa};
 /// Entries of one table.
 pub(crate) const ENTRIES: usize = 512;
 
-/// One entry. The two halves of the IPA space have entries of their own, so that no mapping can stray into the other half.
+/// One entry. The two halves of the IPA space have entries of their own, so that no mapping of one
+/// half can get into the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// Protected, nothing mapped. `perm` is what [`Planes`](crate::planes::Planes) says of permissions.
+    /// Protected, nothing mapped. `perm` is what [`Planes`](crate::planes::Planes) says about
+    /// permissions.
     Void { ripas: Ripas, perm: u8 },
     /// Protected, memory of the Realm mapped.
     Data { pa: Pa, ripas: Ripas, perm: u8 },
@@ -26,7 +29,7 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    /// Whether a walk for something live stops here.
+    /// Whether a walk that looks for a live entry stops here.
     pub(crate) fn is_live(self) -> bool {
         !matches!(self, Self::Void { .. } | Self::VoidNs)
     }
@@ -36,7 +39,8 @@ impl Entry {
         matches!(self, Self::Data { .. } | Self::Table { .. })
     }
 
-    /// The entry `index` of a table that takes this entry's place, at a level whose entries cover `bytes`.
+    /// The entry `index` of a table that takes this entry's place, at a level whose entries cover
+    /// `bytes`.
     fn unfolded(self, index: usize, bytes: u64) -> Self {
         let up = |pa: Pa| Pa::new(pa.raw() + index as u64 * bytes);
         match self {
@@ -84,7 +88,7 @@ impl Walk {
 pub(crate) enum FoldError {
     /// The entries differ, or their output addresses are not one aligned run.
     NotHomogeneous,
-    /// The block would stand at a level that has no blocks.
+    /// The block would be at a level that has no blocks.
     NoBlocks,
 }
 
@@ -98,7 +102,8 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// A new tree: everything void, all of the protected half EMPTY with the permissions `perm`. `root` is the first of the root tables.
+    /// A new tree: everything void, all of the protected half EMPTY with the permissions `perm`.
+    /// `root` is the first of the root tables.
     pub(crate) fn new(geometry: Geometry, root: Pa, perm: u8) -> Self {
         let mut tree = Self { geometry, root, tables: BTreeMap::new() };
         let bytes = geometry.start_level().table_bytes();
@@ -135,7 +140,8 @@ impl Tree {
             .any(|table| table.iter().any(|entry| entry.pins_table()))
     }
 
-    /// Whether a root table holds anything. What an auxiliary tree shows of host memory counts there.
+    /// Whether a root table holds anything. What an auxiliary tree shows of host memory counts
+    /// there.
     pub(crate) fn shows_anything(&self) -> bool {
         self.roots()
             .filter_map(|root| self.tables.get(&root))
@@ -193,7 +199,8 @@ impl Tree {
         }
     }
 
-    /// First IPA, from the entry of `walk` on, that something live covers; the end of that table if nothing does.
+    /// First IPA, from the entry of `walk` on, that a live entry covers; the end of that table if
+    /// none does.
     pub(crate) fn next_live(&self, walk: &Walk) -> u64 {
         let entries = self.tables.get(&walk.table);
         let steps = entries
@@ -203,7 +210,8 @@ impl Tree {
         walk.base.raw().saturating_add(distance)
     }
 
-    /// Puts the new table `pa` in the place of the entry that `parent` found; the table inherits what the entry held.
+    /// Replaces the entry that `parent` found by the new table `pa`, whose entries get what the
+    /// entry held.
     pub(crate) fn graft(&mut self, parent: &Walk, pa: Pa) {
         let bytes = parent.level.child().map_or(0, Level::entry_bytes);
         let table = core::array::from_fn(|index| parent.entry.unfolded(index, bytes));
@@ -216,7 +224,7 @@ impl Tree {
         self.tables.get(&pa).is_some_and(|table| table.iter().any(|entry| entry.pins_table()))
     }
 
-    /// Removes the table that `parent` found and puts `entry` in its place.
+    /// Replaces the table that `parent` found by `entry`.
     pub(crate) fn prune(&mut self, parent: &Walk, entry: Entry) {
         if let Entry::Table { pa } = parent.entry {
             self.tables.remove(&pa);
@@ -224,9 +232,10 @@ impl Tree {
         self.set(parent, entry);
     }
 
-    /// The one entry that says the same as the table `pa` below `parent`.
+    /// The one entry that is equivalent to the table `pa` below `parent`.
     ///
-    /// All entries must be alike; mapped ones must be one run, aligned to what the parent's entry covers.
+    /// All entries must be of one kind; mapped ones must be one run, aligned to what the parent's
+    /// entry covers.
     pub(crate) fn folded(&self, parent: &Walk, pa: Pa) -> Result<Entry, FoldError> {
         let table = self.tables.get(&pa).ok_or(FoldError::NotHomogeneous)?;
         let [first, ..] = **table;

@@ -1,10 +1,11 @@
-//! A session in one line, for examples and tests.
+//! A session opened by one call, for examples and tests.
 
 use rmi_host::{
     Discovered, Error, Platform, Progress, Rmm, SessionError, SessionOptions, Undelegated,
 };
 
-/// Opens a session on an RMM that takes no memory to become active, with the default options. `page` is host memory of at least 4 KiB; it is lent only.
+/// Opens a session on an RMM that takes no memory to become active, with the default options.
+/// `page` is host memory of at least 4 KiB; it is lent only.
 ///
 /// For examples and tests; `sro::open` is for everything else.
 ///
@@ -21,7 +22,8 @@ use rmi_host::{
 ///
 /// # Errors
 ///
-/// [`SessionError`]; [`Error::NeedMemory`] when the RMM wants memory, whose activation is then left as it is.
+/// [`SessionError`]; [`Error::NeedMemory`] when the RMM asks for memory; the activation is then
+/// left as it is.
 pub fn open<P: Platform>(platform: P, page: &mut Undelegated) -> Result<Rmm<P>, SessionError> {
     open_with(platform, SessionOptions::default(), page)
 }

@@ -1,4 +1,4 @@
-//! What an RMM lets the host see of an exception.
+//! What an RMM shows the host of an exception.
 //!
 //! Source: DEN0137 2.0, "REC exit"; the masks are TF-RMM's.
 
@@ -33,7 +33,7 @@ const DEADLINE: u64 = 1 << 2;
 /// Rt of a system register access, bits 9:5.
 const SYSREG_RT: u64 = 0x1f << 5;
 
-/// A data abort that tells no more than that it happened.
+/// A data abort without details.
 const OPAQUE_ABORT: u64 = CLASS | SET | NO_FAR | EXTERNAL | STATUS;
 
 /// The syndrome of an exception class alone.
@@ -74,7 +74,7 @@ pub(crate) fn opaque_abort(esr: Esr) -> u64 {
 }
 
 /// What the host sees of a WFx. As TF-RMM, a wait with a deadline looks like one without, unless
-/// the dialect tells deadlines.
+/// the dialect reports deadlines.
 pub(crate) fn wfx(esr: Esr, dialect: Dialect) -> u64 {
     let kind = esr.0 & (CLASS | TRAPPED);
     match (esr.wfx().has_deadline(), dialect.tells_wait_deadline()) {
@@ -94,7 +94,7 @@ pub(crate) fn system_error(esr: u64) -> u64 {
     esr & (CLASS | VALID | SET | NO_FAR | EXTERNAL | STATUS)
 }
 
-/// What the host sees of a system register access: not the register it comes from.
+/// What the host sees of a system register access: not which general purpose register it uses.
 pub(crate) fn sysreg(esr: Esr) -> u64 {
     esr.0 & !SYSREG_RT
 }
@@ -114,7 +114,8 @@ pub(crate) fn is_sign_extended(esr: Esr) -> bool {
     esr.0 & (1 << 21) != 0
 }
 
-/// `HPFAR_EL2` for a structure of a call that is not mapped. As TF-RMM, with bits 11:8 of the IPA in the bits below FIPA.
+/// `HPFAR_EL2` for a structure of a call that is not mapped. As TF-RMM, with bits 11:8 of the IPA
+/// in the bits below FIPA.
 pub(crate) fn hpfar_of_structure(ipa: Ipa) -> u64 {
     ipa.raw() >> 8
 }

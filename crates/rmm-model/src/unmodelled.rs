@@ -1,15 +1,17 @@
-//! What dialects disagree about beyond the words, and what becomes of commands that are not modelled.
+//! Differences between dialects in behaviour, not in encoding, and the answers to commands that are
+//! not modelled.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, Dialect, Pa, ResultWord, Status};
 
 use crate::answer::Answer;
 
-/// The answer to a command that the dialect has and the model has not.
+/// The answer to a command that the dialect has and the model does not.
 ///
-/// Devices and virtual SMMUs are features that the model does not report, and planes one that it need not. An RMM without a feature answers its commands in one
-/// of two forms: 2.0-bet3 with `RMI_ERROR_NOT_SUPPORTED`; TF-RMM of July 2026 does so for SMMU commands and behaves as if the
-/// device commands did not exist.
+/// Devices and virtual SMMUs are features that the model does not report, and planes one that it
+/// reports only if the options say so. An RMM without a feature answers its commands in one of two
+/// forms: 2.0-bet3 with `RMI_ERROR_NOT_SUPPORTED`; TF-RMM of July 2026 does so for SMMU commands
+/// and behaves as if the device commands did not exist.
 pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
     match command {
         // Commands of auxiliary trees name one by an index; without planes none is valid.
@@ -38,10 +40,10 @@ pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
     }
 }
 
-/// What using memory is answered with that is not tracked, or not as the command needs it.
+/// The answer to a command that uses memory that is not tracked, or not as the command needs it.
 ///
-/// 2.0-bet3 says where, as a level (0 here) and an address. No public source has the place of the address; this model puts the number
-/// of the granule in the bits above the level.
+/// 2.0-bet3 reports where, as a level (0 here) and an address. No public source says which bits
+/// have the address; this model puts the number of the granule in the bits above the level.
 pub(crate) fn untracked(dialect: Dialect, at: Pa) -> Answer {
     match dialect {
         Dialect::V2_0Bet3 => {
@@ -52,7 +54,8 @@ pub(crate) fn untracked(dialect: Dialect, at: Pa) -> Answer {
     }
 }
 
-/// What creating or destroying a granule protection table is answered with: the firmware built them all.
+/// The answer to the creation or destruction of a granule protection table: the firmware built them
+/// all.
 pub(crate) fn static_gpt(dialect: Dialect) -> Status {
     match dialect {
         Dialect::V2_0Bet3 => Status::ErrorGlobal,
@@ -60,11 +63,13 @@ pub(crate) fn static_gpt(dialect: Dialect) -> Status {
     }
 }
 
-/// The code of an entry of an auxiliary tree that lost a table, where a command of TF-RMM reports it.
+/// The code of an entry of an auxiliary tree that lost a table, where a command of TF-RMM reports
+/// it.
 pub(crate) const AUX_DESTROYED: u64 = 5;
 
-/// Whether a Realm is told that its change of permissions was rejected when it was carried out to its end, and a rejected change leaves the index open: TF-RMM
-/// goes by the host's word alone. In the texts only what is incomplete can be rejected, and every request locks the index.
+/// Whether a Realm is told that its change of permissions was rejected when it was carried out to
+/// its end, and a rejected change leaves the index open: TF-RMM uses the host's answer alone. In
+/// the specifications only what is incomplete can be rejected, and every request locks the index.
 pub(crate) fn rejects_what_is_done(dialect: Dialect) -> bool {
     dialect == Dialect::TfRmm2026_07
 }

@@ -1,4 +1,5 @@
-//! The Realm's side: which interrupt is signalled, and the `ICC_*` registers, which are `ICV_*` in a Realm.
+//! The Realm's side: which interrupt is signalled, and the `ICC_*` registers, which are `ICV_*` in
+//! a Realm.
 //!
 //! Source: Arm IHI 0069 (GICv3), "Virtual interrupt handling and prioritization".
 
@@ -10,7 +11,7 @@ use super::{
     VMCR_ENG0, VMCR_ENG1, VMCR_EOIM, VMCR_PMR_SHIFT, VirtualInterface, byte,
 };
 
-/// What IAR and HPPIR read when there is no interrupt to tell of.
+/// The value of IAR and HPPIR when there is no interrupt to report.
 const NONE: u32 = 1023;
 /// The running priority while nothing is active.
 const IDLE: u8 = 0xff;
@@ -19,14 +20,14 @@ const FIRST_LPI: u32 = 8192;
 /// `ICC_CTLR_EL1` as far as it is fixed: affinity 3, and the extended ranges of interrupts.
 const CTLR_FIXED: u64 = 1 << 15 | 1 << 19;
 
-/// Where an access to a register of the CPU interface goes.
+/// What handles an access to a register of the CPU interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// The CPU has it; a read gives this.
+    /// The CPU does; a read gives this value.
     Done(u64),
     /// It traps to the RMM, which leaves it to the host.
     Trapped,
-    /// It is no register of the CPU interface.
+    /// It is not a register of the CPU interface.
     Unknown,
 }
 
@@ -129,7 +130,7 @@ impl VirtualInterface {
         list.filter(|list| list.group() == group).map_or(NONE, |list| list.interrupt())
     }
 
-    /// Takes the running priority back; [`IDLE`] if nothing was active.
+    /// Drops the running priority and returns it; [`IDLE`] if nothing was active.
     fn drop_priority(&mut self) -> u8 {
         let dropped = self.running_priority();
         if let Some((n, bit)) = self.running() {
@@ -162,7 +163,7 @@ impl VirtualInterface {
         }
     }
 
-    /// DIR: deactivates an interrupt, if `EOImode` leaves that to it.
+    /// DIR: deactivates an interrupt, if `EOImode` is set.
     fn deactivate(&mut self, interrupt: u32) {
         if matches!(interrupt, 1020..=1023) || interrupt >= FIRST_LPI || self.vmcr & VMCR_EOIM == 0
         {
@@ -190,7 +191,7 @@ impl VirtualInterface {
         self.hcr = self.hcr & !HCR_EOICOUNT | count & HCR_EOICOUNT;
     }
 
-    /// Whether `ICH_HCR_EL2` has accesses to a register trap. SGIs always do.
+    /// Whether accesses to a register trap, by `ICH_HCR_EL2`. SGIs always do.
     fn traps(&self, register: SysReg) -> bool {
         let by = match register {
             SysReg::ICC_SGI0R_EL1 | SysReg::ICC_SGI1R_EL1 | SysReg::ICC_ASGI1R_EL1 => return true,

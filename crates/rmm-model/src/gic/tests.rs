@@ -1,4 +1,4 @@
-//! The interface against the architecture's text.
+//! Tests of the interface against the text of the architecture.
 
 use rmi_abi::Dialect;
 use rmi_abi::esr::SysReg;
@@ -92,7 +92,7 @@ fn mask_groups_and_active_priorities_decide() {
     write(&mut cpu, SysReg::ICC_PMR_EL1, 0xff);
     write(&mut cpu, SysReg::ICC_IGRPEN0_EL1, 1);
     assert_eq!((cpu.signalled(Group::One), cpu.signalled(Group::Zero)), (None, Some(40)));
-    // The most urgent of both groups is the one that counts.
+    // The most urgent interrupt of both groups is signalled.
     write(&mut cpu, SysReg::ICC_IGRPEN1_EL1, 1);
     assert_eq!((cpu.signalled(Group::One), cpu.signalled(Group::Zero)), (Some(27), None));
     assert_eq!(read(&mut cpu, SysReg::ICC_IAR1_EL1), 27);

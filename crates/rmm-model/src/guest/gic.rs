@@ -1,4 +1,4 @@
-//! What a program does with its CPU interface of the GIC.
+//! Actions of a program on its CPU interface of the GIC.
 
 use super::{Action, SysReg};
 
@@ -6,7 +6,8 @@ use super::{Action, SysReg};
 const X0: u8 = 0;
 
 impl Action {
-    /// Sets the priority mask (`ICC_PMR_EL1`): interrupts of smaller priorities are signalled. It is 0 at first, which masks all.
+    /// Sets the priority mask (`ICC_PMR_EL1`): interrupts of smaller priorities are signalled. It
+    /// is 0 at first, which masks all.
     #[must_use]
     pub const fn set_priority_mask(mask: u8) -> Self {
         Self::SysRegWrite { register: SysReg::ICC_PMR_EL1, value: mask as u64 }
@@ -18,7 +19,8 @@ impl Action {
         Self::SysRegWrite { register: SysReg::ICC_IGRPEN1_EL1, value: enabled as u64 }
     }
 
-    /// Acknowledges the most urgent interrupt of group 1 (`ICC_IAR1_EL1`): its number is the outcome and in X0, or 1023.
+    /// Acknowledges the most urgent interrupt of group 1 (`ICC_IAR1_EL1`): its number is the
+    /// outcome and in X0, or 1023.
     #[must_use]
     pub const fn acknowledge() -> Self {
         Self::SysRegRead { register: SysReg::ICC_IAR1_EL1, into: X0 }

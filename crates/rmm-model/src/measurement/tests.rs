@@ -13,7 +13,8 @@ fn hex(value: &Value, bytes: usize) -> String {
     value.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The five steps of the vectors: create, RIPAS descriptor (1.0 only), measured page, unmeasured page, REC.
+/// The five steps of the vectors: create, RIPAS descriptor (1.0 only), measured page, unmeasured
+/// page, REC.
 fn steps(algorithm: HashAlgorithm) -> [String; 5] {
     let bytes = algorithm.digest_bytes().unwrap();
     let mut params = RealmParamsPage::new_zeroed();
@@ -26,7 +27,7 @@ fn steps(algorithm: HashAlgorithm) -> [String; 5] {
     let mut out: [String; 5] = Default::default();
     out[0] = hex(&m.get(0).unwrap(), bytes);
 
-    // 2.0 has no such descriptor (type 2); it is built here so that the whole table checks.
+    // 2.0 has no such descriptor (type 2); it is built here so that the whole table is checked.
     let mut ripas = [0_u8; 0x100];
     ripas[0] = 2;
     ripas[8..16].copy_from_slice(&0x100_u64.to_le_bytes());

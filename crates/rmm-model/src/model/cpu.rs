@@ -1,4 +1,4 @@
-//! The machine's physical CPUs, as the host holds them.
+//! The machine's physical CPUs, as the host uses them.
 
 use core::fmt;
 
@@ -10,15 +10,15 @@ use crate::cpu::PhysicalCpu;
 use crate::gic::{Group, LIST_REGISTERS};
 
 impl Model {
-    /// One physical CPU. Any number exists; as a conduit, the model itself is CPU 0.
+    /// One physical CPU. Every number exists; as a conduit, the model itself is CPU 0.
     #[must_use]
     pub const fn cpu(&self, number: u32) -> Cpu<'_> {
         Cpu { model: self, number }
     }
 
-    /// The physical CPU that the caller is on, as `number` says: the conduit of a session that several
-    /// threads share. On hardware an SMC is made on the CPU that executes it; here `number` tells which
-    /// that is, for example from a thread-local variable.
+    /// The physical CPU that the caller is on, as `number` says: the conduit of a session that
+    /// several threads share. On hardware an SMC is made on the CPU that executes it; here `number`
+    /// tells which that is, for example from a thread-local variable.
     ///
     /// ```
     /// use std::cell::Cell;
@@ -47,9 +47,10 @@ impl Model {
     }
 }
 
-/// One physical CPU of the machine: a conduit to the RMM, and the GIC registers that the host programs before it enters a REC.
+/// One physical CPU of the machine: a conduit to the RMM, and the GIC registers that the host
+/// programs before it enters a REC.
 ///
-/// As [`VirtualInterface`] it is what a host loads a REC's virtual interrupts into.
+/// As a [`VirtualInterface`], a host loads a REC's virtual interrupts into it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu<'m> {
     pub(super) model: &'m Model,
@@ -57,7 +58,8 @@ pub struct Cpu<'m> {
 }
 
 impl Cpu<'_> {
-    /// Most list registers of a CPU; [`Options::list_registers`](crate::Options::list_registers) says how many there are.
+    /// Most list registers of a CPU; [`Options::list_registers`](crate::Options::list_registers)
+    /// says how many there are.
     pub const LIST_REGISTERS: usize = LIST_REGISTERS;
 
     /// A platform whose calls come from this CPU.
@@ -86,7 +88,7 @@ impl Cpu<'_> {
         self.with(|cpu| cpu.interface.list(n))
     }
 
-    /// Writes `ICH_LR<n>_EL2`; in vain where no such register exists.
+    /// Writes `ICH_LR<n>_EL2`; no effect where no such register exists.
     pub fn set_list_register(&self, n: usize, value: u64) {
         self.with(|cpu| cpu.program().set_list(n, value));
     }
@@ -119,7 +121,7 @@ impl Cpu<'_> {
         self.with(|cpu| cpu.interface.active(Group::Zero, n).into())
     }
 
-    /// Writes `ICH_AP0R<n>_EL2`; in vain where no such register exists.
+    /// Writes `ICH_AP0R<n>_EL2`; no effect where no such register exists.
     pub fn set_ap0r(&self, n: usize, value: u64) {
         self.with(|cpu| cpu.program().set_active(Group::Zero, n, low_half(value)));
     }
@@ -130,7 +132,7 @@ impl Cpu<'_> {
         self.with(|cpu| cpu.interface.active(Group::One, n).into())
     }
 
-    /// Writes `ICH_AP1R<n>_EL2`; in vain where no such register exists.
+    /// Writes `ICH_AP1R<n>_EL2`; no effect where no such register exists.
     pub fn set_ap1r(&self, n: usize, value: u64) {
         self.with(|cpu| cpu.program().set_active(Group::One, n, low_half(value)));
     }
@@ -149,13 +151,15 @@ impl Cpu<'_> {
 
     /// Sends a physical interrupt to this CPU, from any thread.
     ///
-    /// The run of a REC there ends with an exit for IRQ once the action in progress is over. If none runs, the interrupt waits, and ends the next run before its first
-    /// action; [`Cpu::take_interrupt`] takes it before that.
+    /// The run of a REC there ends with an exit for IRQ once the action in progress has ended. If
+    /// none runs, the interrupt stays pending, and ends the next run before its first action;
+    /// [`Cpu::take_interrupt`] takes it before that.
     pub fn interrupt(&self) {
         self.with(|cpu| cpu.interrupted = true);
     }
 
-    /// Takes a physical interrupt that waits on this CPU; whether there was one. An exit for IRQ takes it as well.
+    /// Takes a physical interrupt that is pending on this CPU; returns whether there was one. An
+    /// exit for IRQ takes it as well.
     #[expect(clippy::must_use_candidate, reason = "also called to be rid of it")]
     pub fn take_interrupt(&self) -> bool {
         self.with(|cpu| core::mem::take(&mut cpu.interrupted))

@@ -1,7 +1,7 @@
-//! The host's side: the call, and the host's view of memory.
+//! The interface of the host: calls, and the host's view of memory.
 //!
-//! The traits are unsafe to use because a real RMM can take memory away from the program that calls it. This one only has memory of
-//! its own, so nothing a caller does here can go wrong in that way.
+//! The traits are unsafe to use because a real RMM can take memory away from the program that calls
+//! it. This one has only memory of its own, so no call made here can do that.
 #![expect(unsafe_code, reason = "the methods of the door are unsafe by trait")]
 
 use rmi_abi::Pa;
@@ -20,7 +20,7 @@ unsafe impl Conduit for Model {
     }
 }
 
-// SAFETY: all that is reached is the model's memory.
+// SAFETY: only the model's memory is accessed.
 unsafe impl HostAccess for Model {
     fn machine(&self) -> Machine {
         self.machine

@@ -16,23 +16,24 @@ pub(super) enum Kind {
     Fetch,
 }
 
-/// What stage 2 makes of an access.
+/// The outcome of an access at stage 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Translation {
-    /// It reaches memory.
+    /// It is an access to memory.
     Memory(Pa),
-    /// The Realm takes an external abort; the host does not notice.
+    /// The Realm takes an external abort; the host is not told.
     Abort,
-    /// The host has to deal with it.
+    /// The REC exits, and the host handles it.
     Fault {
         level: Level,
-        /// A permission fault, not a translation fault.
+        /// Whether it is a permission fault, not a translation fault.
         permission: bool,
     },
 }
 
 impl Monitor {
-    /// Translates one address for plane 0 of a Realm, which is the only plane that runs. With a tree for each plane its tree is the first auxiliary one.
+    /// Translates one address for plane 0 of a Realm, which is the only plane that runs. With a
+    /// tree for each plane its tree is the first auxiliary one.
     ///
     /// Source: DEN0137 1.0, "RIPAS and HIPAS"; 2.0, "RTT entry states" and "Auxiliary RTT".
     pub(super) fn translate(&self, rd: Pa, ipa: Ipa, kind: Kind) -> Translation {
@@ -41,7 +42,7 @@ impl Monitor {
         let found = match aux {
             None => realm.tree.walk(ipa, Level::L3),
             Some(aux) if realm.is_protected(ipa, 1) => match realm.tree.walk(ipa, Level::L3) {
-                // What is EMPTY is so in all trees, and the primary one knows.
+                // What is EMPTY is EMPTY in all trees; the primary one records it.
                 Some(Walk { entry: Entry::Void { ripas: Ripas::Empty, .. }, .. })
                 | Some(Walk { entry: Entry::Data { ripas: Ripas::Empty, .. }, .. }) => None,
                 Some(_) => aux.walk(ipa, Level::L3).map(Walk::without_ripas),
@@ -56,7 +57,7 @@ impl Monitor {
         self.translate_entry(found, ipa, kind)
     }
 
-    /// Translates the address of a structure that the Realm passes to the RMM, which goes by the primary tree.
+    /// Translates the address of a structure that the Realm passes to the RMM, by the primary tree.
     pub(super) fn translate_structure(&self, rd: Pa, ipa: Ipa) -> Translation {
         let realm = self.realms.get(&rd);
         let found = realm.and_then(|realm| realm.tree.walk(ipa, Level::L3));
@@ -87,7 +88,7 @@ impl Monitor {
                 } else if self.granules.state(pa) == Some(GranuleState::Undelegated) {
                     Translation::Memory(pa)
                 } else {
-                    // The granule protection check, or no memory at all.
+                    // The granule protection check fails, or there is no memory.
                     Translation::Abort
                 }
             }

@@ -1,7 +1,8 @@
-//! Mappings in auxiliary trees. They show what the primary tree maps: Realm memory entry by entry, host memory by root entries, whose tables are then
-//! the primary tree's.
+//! Mappings in auxiliary trees. They show what the primary tree maps: Realm memory entry by entry,
+//! host memory by root entries, which refer to the tables of the primary tree.
 //!
-//! TF-RMM maps by entry, 2.0-bet3 by range. Source: DEN0137 2.0, "Auxiliary RTT" and `RMI_RTT_AUX_*`; what the text leaves open is as in TF-RMM.
+//! TF-RMM maps by entry, 2.0-bet3 by range. Source: DEN0137 2.0, "Auxiliary RTT" and
+//! `RMI_RTT_AUX_*`; what the text leaves open is as in TF-RMM.
 
 use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
@@ -26,7 +27,7 @@ enum Obstacle {
     Destroyed { primary: Walk, aux: Walk },
 }
 
-/// What an entry of an auxiliary tree becomes to show what the primary one maps at `ipa`.
+/// The entry of an auxiliary tree that shows what the primary one maps at `ipa`.
 fn shown(realm: &Realm, tree: usize, ipa: Ipa) -> Result<Result<(Walk, Entry), Obstacle>, Answer> {
     let primary = walk(realm, ipa, Level::L3)?;
     let Entry::Data { pa, ripas: Ripas::Ram, .. } = primary.entry else {
@@ -66,7 +67,8 @@ fn set(realm: &mut Realm, tree: usize, walk: &Walk, entry: Entry) {
     }
 }
 
-/// The void entry that a mapping of Realm memory leaves behind in an auxiliary tree: as in TF-RMM, an EMPTY one with the same permissions.
+/// The void entry that a mapping of Realm memory leaves behind in an auxiliary tree: as in TF-RMM,
+/// an EMPTY one with the same permissions.
 fn unmapped(entry: Entry) -> Option<Entry> {
     match entry {
         Entry::Data { perm, .. } => Some(Entry::Void { ripas: Ripas::Empty, perm }),
@@ -131,7 +133,7 @@ impl Monitor {
             return Err(Answer::rtt(primary.level));
         }
         if matches!(walk_tree(realm, tree, ipa, start)?.entry, Entry::Table { .. }) {
-            // As TF-RMM, whose realms with such a root table can never be destroyed.
+            // As TF-RMM, in which Realms with such a root table can never be destroyed.
             realm.planes.counted_twice += 1;
         }
         copy_root(realm, tree, ipa)?;
@@ -152,7 +154,7 @@ impl Monitor {
         Ok(Answer::success().x1(tree.next_live(&found)))
     }
 
-    /// X2 has a name in the interface, and no value in TF-RMM.
+    /// X2 has a name in the interface, but TF-RMM gives it no value.
     pub(super) fn rtt_aux_unmap_unprotected(&mut self, x: &Registers) -> Answered {
         let [_, rd, ipa, index, ..] = *x;
         let realm = self.realm(rd)?;
@@ -230,7 +232,8 @@ impl Monitor {
         if !matches!(primary.entry, Entry::MappedNs { .. }) {
             return Err(Answer::rtt(primary.level));
         }
-        // What is reached is mapped by both, without a gap. That a VOID entry may be too large for the range is of no concern: there is none in this half.
+        // What is processed is mapped by both, without a gap. That a VOID entry may be too large
+        // for the range does not matter: there is none in this half.
         let (mut ipa, mut steps) = (range.base(), 0_u64);
         while ipa < range.top() && limit.is_none_or(|limit| steps < limit) {
             let primary = walk(realm, ipa, Level::L3)?;
@@ -297,7 +300,8 @@ fn copy_root(realm: &mut Realm, tree: usize, ipa: Ipa) -> Result<Ipa, Answer> {
 
 /// Shows one entry of a range; returns how far that reaches, at most to the range's end.
 ///
-/// `invalid_pri` steps over what the primary tree does not map; `block` lets the last entry reach beyond the range.
+/// `invalid_pri` skips what the primary tree does not map; `block` lets the last entry reach beyond
+/// the range.
 fn propagate(
     realm: &mut Realm,
     tree: usize,

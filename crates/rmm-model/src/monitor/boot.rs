@@ -64,7 +64,7 @@ impl Monitor {
         Ok(Answer::success())
     }
 
-    /// Back to INIT, once the host has taken all memory back.
+    /// Returns the RMM to INIT, once the host has all memory back.
     pub(super) fn rmm_deactivate(&mut self) -> Answered {
         let census = self.granules.census();
         let mine = (self.donated.len() + self.regions.donated().count()) as u64;

@@ -1,4 +1,4 @@
-//! Memory changes hands: delegate and undelegate, and every other change of a granule's owner.
+//! Memory changes owner: delegate and undelegate, and every other change of a granule's owner.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Pa, PaRange, Status};
@@ -24,7 +24,7 @@ impl Monitor {
 
     /// Moves the granules of a range from one state to another, as far as they are in the first.
     ///
-    /// On failure X1 is the base, as TF-RMM has it.
+    /// On failure X1 is the base, as in TF-RMM.
     fn change_hands(
         &mut self,
         x: &Registers,
@@ -43,7 +43,8 @@ impl Monitor {
         Ok(Answer::success().x1(moved.raw()))
     }
 
-    /// Moves at most `most` granules, or COARSE regions; returns the address of the first that was not moved.
+    /// Moves at most `most` granules, or COARSE regions; returns the address of the first that was
+    /// not moved.
     fn moved(
         &mut self,
         range: &PaRange,
@@ -69,7 +70,8 @@ impl Monitor {
         at
     }
 
-    /// What changes hands as one at `at`: a granule, or all of a COARSE region if that starts there and ends in `range`.
+    /// What changes owner as a unit at `at`: a granule, or all of a COARSE region if that starts
+    /// there and ends in `range`.
     fn unit(&self, at: Pa, range: &PaRange) -> Option<PaRange> {
         if self.regions.protection(at) == Protection::Missing {
             return None;
@@ -84,7 +86,7 @@ impl Monitor {
         }
     }
 
-    /// Why nothing at the base of `range` changed hands.
+    /// Why nothing at the base of `range` changed owner.
     fn why_not(&self, range: &PaRange) -> Answer {
         let at = range.base();
         if self.unit(at, range).is_some() {

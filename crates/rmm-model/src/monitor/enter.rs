@@ -1,4 +1,5 @@
-//! Entering a REC and leaving it again: the checks, the host's answer to the last exit, the exit record.
+//! Entry into a REC and exit from it: the checks, the host's answer to the last exit, the exit
+//! record.
 
 use alloc::boxed::Box;
 use core::mem::{self, offset_of};
@@ -20,13 +21,15 @@ use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec};
 use crate::{rsi, syndrome};
 
-/// Actions after which a REC leaves by itself, as if the host's timer had fired: a program that never leaves must not hang the host.
+/// Actions after which a REC exits by itself, as if the host's timer had fired: a program that
+/// never exits must not hang the host.
 const ACTIONS_PER_ENTRY: u32 = 1 << 16;
 
 /// Offset of the exit record in the run page.
 const EXIT_OFFSET: u64 = offset_of!(RecRun, exit) as u64;
 
-/// A REC that runs: what is needed to ask its program for the next action without holding the monitor.
+/// A REC that runs: what is needed to ask its program for the next action while the monitor is not
+/// locked.
 pub(crate) struct Entered {
     pub(super) rec: Pa,
     pub(super) cpu: u32,
@@ -39,7 +42,8 @@ pub(crate) struct Entered {
 }
 
 impl Entered {
-    /// The next action: the one that was interrupted, or what the program says. A REC without a program spins.
+    /// The next action: the one that was interrupted, or what the program returns. A REC without a
+    /// program spins.
     pub(crate) fn next_action(&mut self) -> Action {
         match (self.retry.take(), &mut self.guest) {
             (Some(action), _) => action,
@@ -53,14 +57,14 @@ impl Entered {
 pub(crate) enum Stepped {
     /// The REC runs on.
     On,
-    /// It left; the registers are the host's.
+    /// It exited; these are the registers for the host.
     Left(Registers),
 }
 
-/// An exit record in the making.
+/// An exit record that is not complete yet.
 pub(super) type Exit = Box<RecExit>;
 
-/// An exit record that says no more than why.
+/// An exit record that has only the reason.
 pub(super) fn exit(reason: ExitReason, dialect: Dialect) -> Exit {
     let mut exit = Box::new(RecExit::new_zeroed());
     let code = (0..=u8::MAX).find(|code| ExitReason::decode(*code, dialect) == reason);
@@ -69,7 +73,8 @@ pub(super) fn exit(reason: ExitReason, dialect: Dialect) -> Exit {
 }
 
 impl Monitor {
-    /// Enters a REC, if all is well. Without an error the REC runs; an answer of success means that it left before it ran.
+    /// Enters a REC, if the checks pass. Without an error the REC runs; an answer of success means
+    /// that it exited before it ran.
     pub(super) fn rec_enter(&mut self, cpu: u32, x: &Registers) -> Result<Box<Entered>, Answer> {
         let [_, address, run, ..] = *x;
         let run = Pa::new(run);
@@ -128,8 +133,8 @@ impl Monitor {
         Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry }))
     }
 
-    /// Writes the host's reply into the structure of a host call. If it is not mapped any more, the REC leaves at once as if it had
-    /// been accessed there; the call stays pending.
+    /// Writes the host's reply into the structure of a host call. If it is not mapped any more, the
+    /// REC exits at once as if it had been accessed there; the call stays pending.
     fn complete_host_call(
         &mut self,
         address: Pa,
@@ -147,12 +152,12 @@ impl Monitor {
                 let status = syndrome::fault_status(level, false);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
                 let exit = self.sync_exit(esr, 0, syndrome::hpfar_of_structure(structure));
-                // As in TF-RMM, nothing ran: the virtual CPU interface stays on, and the record says
-                // nothing of timers.
+                // As in TF-RMM, nothing ran: the virtual CPU interface stays on, and the record
+                // says nothing about timers.
                 self.write_record(address, &exit);
                 Err(Answer::success())
             }
-            // The Realm made the page EMPTY behind its own back: nobody waits for the reply.
+            // The Realm itself made the page EMPTY meanwhile: nothing waits for the reply.
             Translation::Abort => Ok(()),
         }
     }
@@ -175,7 +180,8 @@ impl Monitor {
                 rec.budget -= 1;
                 self.act(address, entered.cpu, action)
             }
-            // Too many actions, or (impossible while it runs) no REC: the host takes the CPU back.
+            // Too many actions, or (impossible while it runs) no REC: an exit as for an interrupt
+            // of the host.
             Some(rec) => {
                 rec.retry = Some(action);
                 Some(exit(ExitReason::Fiq, self.options.dialect))
@@ -197,7 +203,7 @@ impl Monitor {
                 cpu.interface.leave();
                 self.write_exit(address, exit);
                 if let Some(guest) = entered.guest.take() {
-                    // Somebody may have given the REC a new program meanwhile.
+                    // The REC may have been given a new program meanwhile.
                     self.guests.entry(entered.key).or_insert(guest);
                 }
                 Stepped::Left(Answer::success().registers(entered.registers))
@@ -222,7 +228,8 @@ impl Monitor {
     /// Writes an exit record to the run page.
     fn write_record(&mut self, address: Pa, exit: &RecExit) {
         let Some(rec) = self.recs.get(&address) else { return };
-        // A run page that is no host memory any more cannot be written; the entry has happened all the same.
+        // A run page that is no host memory any more cannot be written; the entry took place
+        // nevertheless.
         if self.granules.is(rec.run, GranuleState::Undelegated)
             && let Some(at) = rec.run.checked_add(EXIT_OFFSET)
         {
@@ -230,12 +237,12 @@ impl Monitor {
         }
     }
 
-    /// A physical CPU starts to run a REC.
+    /// Notes that a physical CPU starts to run a REC.
     ///
     /// # Panics
     ///
-    /// If it runs one already and anybody uses its virtual CPU interface, of which there is one: no
-    /// machine can do that, so the host calls from a CPU that it is not on.
+    /// If it runs one already and the host or a Realm uses its virtual CPU interface, of which
+    /// there is one: no machine can do that, so the host calls from a CPU that it is not on.
     #[expect(
         clippy::panic,
         reason = "a mistake in the host's program, which no status of an RMM describes"
@@ -251,7 +258,7 @@ impl Monitor {
         cpu.running += 1;
     }
 
-    /// The exit for a physical interrupt, which the host takes with it.
+    /// The exit for a physical interrupt; the interrupt is no longer pending then.
     fn interrupt_exit(&mut self, cpu: u32) -> Exit {
         self.cpu(cpu).interrupted = false;
         exit(ExitReason::Irq, self.options.dialect)
@@ -267,7 +274,7 @@ impl Monitor {
     }
 }
 
-/// Lets a REC go on from its last exit with what the host answered.
+/// Continues a REC after its last exit with what the host answered.
 fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
     let [reply, ..] = enter.gprs;
     let flags = rec.flags;
@@ -307,7 +314,7 @@ fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
                 && change.next != change.top;
             rec.answer([rsi::SUCCESS, change.next.raw(), u64::from(rejected), 0]);
         }
-        // A change of permissions is answered before, with the Realm at hand.
+        // A change of permissions is answered before, where the Realm is accessible.
         LastExit::Emulatable { .. }
         | LastExit::Unprotected
         | LastExit::Psci(_)

@@ -17,7 +17,7 @@ use crate::options::TablesPerCall;
 use crate::realm::RealmState;
 use crate::rtt::{Entry, Walk};
 
-/// The level whose entries map a block of this size; `None` where no mapping may stand.
+/// The level whose entries map a block of this size; `None` where no mapping is allowed.
 fn level_of(size: BlockSize) -> Option<Level> {
     Some(Level::of_block(size)).filter(|level| level.may_map())
 }
@@ -25,11 +25,11 @@ fn level_of(size: BlockSize) -> Option<Level> {
 /// The output addresses of a map command: blocks of one size, one after the other.
 struct Blocks {
     descs: Vec<AddrRangeDesc>,
-    /// The descriptor in hand, and how many of its blocks are used up.
+    /// The current descriptor, and how many of its blocks are used up.
     at: (usize, u16),
     /// The level that maps blocks of the first descriptor's size, even if that is empty.
     level: Level,
-    /// The state that every descriptor must say, where one is asked for.
+    /// The state that every descriptor must name, where one is asked for.
     takes: Option<OpMemState>,
 }
 
@@ -87,10 +87,11 @@ impl Monitor {
         Ok(Blocks { descs, at: (0, 0), level, takes })
     }
 
-    /// Maps blocks one after the other. `map` says what a block's entry becomes, or why it cannot be mapped.
+    /// Maps blocks one after the other. `map` returns what a block's entry becomes, or why it
+    /// cannot be mapped.
     ///
-    /// What is wrong with the first block is the answer; what is wrong with a later one ends the call.
-    /// The caller has checked the range.
+    /// An error of the first block is the answer; an error of a later one ends the call. The caller
+    /// has checked the range.
     fn map(
         &mut self,
         rd: u64,
@@ -129,7 +130,7 @@ impl Monitor {
         Ok(Answer::success().x1(ipa.raw()))
     }
 
-    /// The block that comes to `ipa`, if it is one that may: in TF-RMM's order of checks.
+    /// The block to be mapped at `ipa`, if it passes the checks, in TF-RMM's order.
     fn next_block(
         &mut self,
         rd: u64,
@@ -174,14 +175,15 @@ impl Monitor {
         })
     }
 
-    /// Maps host memory. Which memory, and in whose hands it is, is not looked at: a Realm that reaches what it may not gets an abort.
+    /// Maps host memory. Which memory it is, and who owns it, is not checked: a Realm that accesses
+    /// what it may not gets an abort.
     pub(super) fn rtt_unprot_map(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
         let [_, rd, base, top, flags, oaddr, ..] = *x;
         let realm = self.realm(rd)?;
         require_state(realm, &[RealmState::New, RealmState::Active])?;
         let range = ipa_range(base, top)?;
         let geometry = realm.tree.geometry();
-        // Only the end is looked at; a base in the protected half fails at its entry, as in TF-RMM.
+        // Only the end is checked; a base in the protected half fails at its entry, as in TF-RMM.
         let fits = range.top() > geometry.unprotected_base() && range.top() <= geometry.end();
         require(fits, Status::ErrorInput)?;
         let flags = UnprotMapFlags::decode(flags).ok_or(Status::ErrorInput)?;
@@ -230,9 +232,11 @@ impl Monitor {
     }
 }
 
-/// The attributes of a mapping of host memory as `RMI_RTT_READ_ENTRY` shows them: MemAttr in bits 5:2, S2AP in bits 7:6.
+/// The attributes of a mapping of host memory as `RMI_RTT_READ_ENTRY` shows them: MemAttr in bits
+/// 5:2, S2AP in bits 7:6.
 ///
-/// The command's flags have the permissions the other way round: bit 0 is write there, and bit 1 read.
+/// The command's flags have the permissions in the opposite order: bit 0 is write there, and bit 1
+/// read.
 fn attributes(memattr: MemAttr, s2ap: u8) -> u64 {
     let s2ap = u64::from(s2ap);
     u64::from(u8::from(memattr)) << 2 | (s2ap & 0b01) << 7 | (s2ap & 0b10) << 5

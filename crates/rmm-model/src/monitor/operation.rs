@@ -1,7 +1,7 @@
-//! Stateful operations: commands that are not over when their first call returns.
+//! Stateful operations: commands that are not complete when their first call returns.
 //!
-//! An operation waits for exactly one `RMI_OP_*` command at a time; any other leaves it as it is and fails. The command that started
-//! it gets its answer from the last `RMI_OP_CONTINUE`.
+//! An operation waits for exactly one `RMI_OP_*` command at a time; any other leaves it as it is
+//! and fails. The command that started it gets its answer from the last `RMI_OP_CONTINUE`.
 
 mod transfer;
 
@@ -20,7 +20,7 @@ use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::GranuleState;
 use crate::regions::{Protection, Tracking};
 
-/// What an operation does in the end.
+/// What an operation does when it completes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Work {
     RmmActivate,
@@ -59,21 +59,23 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// The state in which it asks for memory, if it can choose `state`, and the state in which it gives memory back.
+    /// The state of the memory that it asks for, `state` if it can choose, and the state in which
+    /// it gives memory back.
     fn memory_states(self, state: OpMemState) -> (OpMemState, OpMemState) {
         match self {
-            // Before it is active, an RMM has no delegated memory to ask for; nor have tables that delegation needs.
+            // Before it is active, an RMM has no delegated memory to ask for; nor have tables that
+            // delegation needs.
             Self::RmmActivate
             | Self::RmmDeactivate
             | Self::GptCreate { .. }
             | Self::GptDestroy { .. } => (OpMemState::Undelegated, OpMemState::Undelegated),
-            // What keeps account of a region may lie in it.
+            // The memory that the RMM is given to track a region may lie in that region.
             Self::TrackingSet { .. } => (OpMemState::Conditional, OpMemState::Undelegated),
             _ => (state, OpMemState::Delegated),
         }
     }
 
-    /// Whether it ends by making something of the memory that it asked for.
+    /// Whether its last step makes an object or table of the memory that it asked for.
     fn uses_donation(self) -> bool {
         match self {
             Self::RmmActivate
@@ -98,7 +100,7 @@ impl Work {
 /// What an operation waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// `RMI_OP_MEM_DONATE`, for this many granules more.
+    /// `RMI_OP_MEM_DONATE`, for this many more granules.
     Donate { missing: u16 },
     /// `RMI_OP_MEM_RECLAIM`.
     Reclaim,
@@ -106,11 +108,11 @@ enum Stage {
     Continue,
 }
 
-/// How an operation asks for memory.
+/// The form in which an operation asks for memory.
 #[derive(Clone, Copy, Debug)]
 struct Terms {
     state: OpMemState,
-    /// The state that memory is in when it comes back.
+    /// The state of memory when it is given back.
     returns: OpMemState,
     contiguous: bool,
     blocks: bool,
@@ -126,7 +128,7 @@ impl Terms {
         DonateRequest { size, count, contiguous: self.contiguous, state: self.state }
     }
 
-    /// The states of memory that may be given, as descriptors say them.
+    /// Whether memory in that state, as a descriptor names it, may be donated.
     fn takes(self, state: OpMemState) -> bool {
         match self.state {
             OpMemState::Conditional => {
@@ -136,7 +138,7 @@ impl Terms {
         }
     }
 
-    /// Divides what is asked for, into `rounds` requests where that is possible; the last one first.
+    /// Divides what is asked for into `rounds` requests where that is possible, the last one first.
     fn divide(self, granules: u16, rounds: u16) -> Vec<u16> {
         let mut requests = Vec::new();
         let mut left = granules;
@@ -153,7 +155,7 @@ impl Terms {
     }
 }
 
-/// The state of a granule that a descriptor says to be in `state`.
+/// The state of a granule for which a descriptor says `state`.
 fn granule_state(state: OpMemState) -> GranuleState {
     match state {
         OpMemState::Undelegated => GranuleState::Undelegated,
@@ -161,18 +163,18 @@ fn granule_state(state: OpMemState) -> GranuleState {
     }
 }
 
-/// An operation that was started and is not over.
+/// An operation that was started and is not complete.
 #[derive(Debug)]
 pub(crate) struct Operation {
     work: Work,
     stage: Stage,
-    /// The requests to come after the one in hand, last one first.
+    /// The requests that follow the current one, the last one first.
     requests: Vec<u16>,
-    /// How memory is asked for.
+    /// The form of its requests for memory.
     terms: Terms,
     /// Granules donated, or to be given back.
     memory: Vec<Pa>,
-    /// Memory given back of which the host has yet to be told.
+    /// Memory given back that the host has not been told of yet.
     untold: Vec<AddrRangeDesc>,
     /// The final answer, where it is known before the last call.
     verdict: Option<Answer>,
@@ -180,7 +182,8 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
-    /// The answer while the operation is incomplete. Only the call that starts an operation says the handle.
+    /// The answer while the operation is incomplete. Only the call that starts an operation returns
+    /// the handle.
     fn incomplete(&self) -> Answer {
         let (request, donation) = match self.stage {
             Stage::Donate { missing } => (OpMemReq::Donate, self.terms.request(missing).encode()),
@@ -190,7 +193,7 @@ impl Operation {
         Answer::from(ResultWord::incomplete(request, self.can_cancel)).x2(donation)
     }
 
-    /// Goes on to the next request for memory, if there is one.
+    /// Continues with the next request for memory, if there is one.
     fn ask_on(&mut self) {
         self.stage = match self.requests.pop() {
             Some(missing) => Stage::Donate { missing },
@@ -198,20 +201,21 @@ impl Operation {
         };
     }
 
-    /// From now on the operation can only fail with `verdict`: memory goes back first.
+    /// From now on the operation can only fail with `verdict`: memory is given back first.
     fn fail(&mut self, verdict: Answer, stage: Stage) {
         self.verdict = Some(verdict);
         self.stage = stage;
         self.can_cancel = false;
     }
 
-    /// Where an operation goes on that gives its memory back.
+    /// The next stage of an operation that gives its memory back.
     fn giving_back(&self) -> Stage {
         if self.memory.is_empty() { Stage::Continue } else { Stage::Reclaim }
     }
 }
 
-/// The operations in progress. A handle is the number of a slot, the lowest free one, as in TF-RMM; 0 is a handle like any other.
+/// The operations in progress. A handle is the number of a slot, the lowest free one, as in TF-RMM;
+/// 0 is a handle like any other.
 #[derive(Debug, Default)]
 pub(crate) struct Operations(Vec<Option<Operation>>);
 
@@ -224,7 +228,7 @@ impl Operations {
         self.0.iter().flatten().count()
     }
 
-    /// Whether an operation in progress is such a one.
+    /// Whether an operation in progress does work for which this is true.
     pub(super) fn any(&self, mut is_such: impl FnMut(Work) -> bool) -> bool {
         self.0.iter().flatten().any(|operation| is_such(operation.work))
     }
@@ -246,7 +250,7 @@ impl Operations {
         slot.and_then(Option::as_mut).ok_or(Answer::from(Status::ErrorInput))
     }
 
-    /// Takes an operation out of its slot while it is worked on.
+    /// Takes an operation out of its slot while one of its calls is handled.
     fn take(&mut self, handle: u64) -> Option<Operation> {
         self.0.get_mut(usize::try_from(handle).ok()?)?.take()
     }
@@ -274,7 +278,7 @@ impl Operations {
 }
 
 impl Monitor {
-    /// An operation that has yet to be opened.
+    /// An operation that is not open yet.
     fn operation(&self, work: Work, memory: Vec<Pa>) -> Operation {
         let options = &self.options;
         let state = if options.conditional_donations {
@@ -296,7 +300,7 @@ impl Monitor {
         }
     }
 
-    /// Starts an operation, if there is room for one more.
+    /// Starts an operation, if a slot is free.
     fn open(&mut self, operation: Operation) -> Answered {
         require(!self.operations.is_full(), Status::Blocked)?;
         if let Some(object) = operation.work.object() {
@@ -384,7 +388,7 @@ impl Monitor {
         }
     }
 
-    /// Undoes what starting an operation did, now that it failed.
+    /// Undoes what the start of an operation did, after it failed.
     fn release(&mut self, work: Work) {
         if let Some(object) = work.object()
             && self.granules.is(object, GranuleState::Partial)
@@ -402,8 +406,8 @@ impl Monitor {
         }
     }
 
-    /// Cancels an operation that has not done its work yet. Its final status is then `RMI_ERROR_INPUT`, as that of any
-    /// operation that the host makes fail.
+    /// Cancels an operation that has not done its work yet. Its final status is then
+    /// `RMI_ERROR_INPUT`, as for any operation that the host makes fail.
     pub(super) fn op_cancel(&mut self, x: &Registers) -> Answered {
         let [_, handle, ..] = *x;
         let operation = self.operations.get(handle)?;

@@ -1,4 +1,5 @@
-//! Stage 2 permissions of planes: the Realm sets values, asks for indices, and the host carries out what it asks for.
+//! Stage 2 permissions of planes: the Realm sets values, asks for indices, and the host carries out
+//! what it asks for.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::Level;
@@ -23,7 +24,7 @@ use crate::unmodelled::rejects_what_is_done;
 const TREE: u64 = MIN_GRANULE - 1;
 
 impl Monitor {
-    /// Whether this RMM has anything to do with planes or their permissions.
+    /// Whether this RMM supports planes or their permissions.
     pub(super) fn has_planes(&self) -> bool {
         self.features.max_aux_planes() != 0 || self.features.s2ap_indirect()
     }
@@ -42,7 +43,8 @@ impl Monitor {
         Some(status(if is_set { rsi::SUCCESS } else { rsi::ERROR_INPUT }))
     }
 
-    /// With a tree for each plane, the Realm asks for one tree after the other; a handle remembers which.
+    /// With a tree for each plane, the Realm asks for one tree after the other; the handle says
+    /// which.
     pub(super) fn mem_set_perm_index(
         &mut self,
         address: Pa,
@@ -93,14 +95,14 @@ impl Monitor {
             false => 0,
         };
         let answer = change(realm, tree, request.index, &range, one_table, limit);
-        // As TF-RMM, what is done is done, even if the answer is an error.
+        // As in TF-RMM, what was done is not undone, even if the answer is an error.
         let (Ok(done) | Err(done)) = answer;
         request.next = Ipa::new(done.x1);
         self.rec(rec)?.last_exit = LastExit::S2apChange(request);
         answer
     }
 
-    /// What the Realm is told about its request at the next entry.
+    /// The answer to the Realm's request at the next entry.
     pub(super) fn answer_s2ap_change(&mut self, rec: Pa, request: S2apChange) {
         let dialect = self.options.dialect;
         let Some(asking) = self.recs.get_mut(&rec) else { return };
@@ -116,7 +118,7 @@ impl Monitor {
     }
 }
 
-/// Where the Realm has to go on: behind what was done, or at the base again in the next tree.
+/// Where the Realm has to continue: after what was done, or at the base again in the next tree.
 fn proceed(realm: &Realm, request: &S2apChange, is_done: bool) -> (u64, u64) {
     let next = request.next.raw();
     let tree = request.handle & TREE;

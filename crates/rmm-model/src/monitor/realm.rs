@@ -1,4 +1,4 @@
-//! A Realm's life: create, activate, terminate, destroy.
+//! The states of a Realm: create, activate, terminate, destroy.
 
 use alloc::vec::Vec;
 use core::mem::offset_of;
@@ -28,7 +28,8 @@ impl Monitor {
         if self.options.realm_create_donates == 0 {
             return self.finish_realm_create(self.fresh(rd)?, params, Vec::new());
         }
-        // As for a REC, everything but the object itself is checked once the memory is there.
+        // As for a REC, everything but the object itself is checked when the memory has been
+        // donated.
         let rd = self.fresh(rd)?;
         self.open_donation(Work::RealmCreate { rd, params }, self.options.realm_create_donates)
     }
@@ -85,7 +86,7 @@ impl Monitor {
         Ok(Answer::success())
     }
 
-    /// The root tables of all trees, which must be memory of their own.
+    /// The root tables of all trees, which must not overlap each other or the descriptor.
     fn root_tables(
         &self,
         geometry: &Geometry,
@@ -109,9 +110,10 @@ impl Monitor {
         Ok(tables)
     }
 
-    /// The geometry that the parameters describe, if they are in every respect what this RMM supports.
+    /// The geometry that the parameters describe, if this RMM supports all that they ask for.
     ///
-    /// As TF-RMM, unknown flags are accepted, and so are numbers whose flag is clear; of numbers it compares 32 bits.
+    /// As TF-RMM, unknown flags are accepted, and so are numbers whose flag is clear; of numbers it
+    /// compares 32 bits.
     fn checked(&self, page: &RealmParamsPage) -> Result<Geometry, Answer> {
         let features = &self.features;
         let flags = RealmFlags0::from_bits_retain(page.flags0);

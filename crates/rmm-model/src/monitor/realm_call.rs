@@ -17,11 +17,11 @@ use crate::rec::{LastExit, PsciRequest, RipasChange};
 use crate::rtt::Entry;
 use crate::{gic, rsi, syndrome};
 
-/// Whether a call went on to an exit, or what X0 to X3 become.
+/// What follows a call: an exit, or values of X0 to X3.
 pub(super) enum Reply {
     Values([u64; 4]),
     Exit(Exit),
-    /// The page that the call names is not there: the host is told, and the call is made again later.
+    /// The page that the call names is not mapped: the REC exits, and the call is made again later.
     Again(Exit),
 }
 
@@ -74,7 +74,7 @@ impl Monitor {
 
     fn reply(&mut self, address: Pa, rd: Pa, x: &[u64; 18]) -> Option<Reply> {
         let [x0, a, b, c, d, ..] = *x;
-        // The function is W0. As TF-RMM, the SVE hint does not count, but to PSCI it does.
+        // The function is W0. As TF-RMM, the SVE hint is ignored, except for PSCI.
         let function = Fid::from_register(x0);
         Some(match u64::from(function.without_sve_hint().0) {
             rsi::SMCCC_VERSION => status(0x1_0002),
@@ -139,7 +139,7 @@ impl Monitor {
         Some(status(if extended { rsi::SUCCESS } else { rsi::ERROR_INPUT }))
     }
 
-    /// Where a buffer of the Realm is in memory, or what becomes of a call that names it.
+    /// Where a buffer of the Realm is in memory, or what follows a call that names it.
     fn buffer(&self, rd: Pa, ipa: Ipa, alignment: u64) -> Result<Pa, Reply> {
         if !ipa.is_aligned(alignment) || !self.is_protected(rd, ipa) {
             return Err(status(rsi::ERROR_INPUT));
@@ -155,7 +155,8 @@ impl Monitor {
         }
     }
 
-    /// Writes the fields of `RsiRealmConfig`; as TF-RMM, the bytes between them keep what they held.
+    /// Writes the fields of `RsiRealmConfig`; as TF-RMM, the bytes between them keep what they
+    /// held.
     fn realm_config(&mut self, rd: Pa, page: Ipa) -> Option<Reply> {
         let at = match self.buffer(rd, page, MIN_GRANULE) {
             Ok(at) => at,
@@ -177,7 +178,7 @@ impl Monitor {
         Some(status(rsi::SUCCESS))
     }
 
-    /// The RIPAS of a protected IPA, and the end of the entry that says so.
+    /// The RIPAS of a protected IPA, and the end of the entry that has it.
     pub(super) fn ripas(&self, rd: Pa, ipa: Ipa) -> Option<(Ripas, u64)> {
         let found = self.realms.get(&rd)?.tree.walk(ipa, Level::L3)?;
         match found.entry {
@@ -211,7 +212,7 @@ impl Monitor {
 
     fn ipa_state_set(&mut self, address: Pa, rd: Pa, arguments: [u64; 4]) -> Option<Reply> {
         let [base, top, ripas, flags] = arguments;
-        // As TF-RMM, which looks at W3, more than the byte that the specification has.
+        // As TF-RMM, which checks all of W3, not only the byte that the specification defines.
         let value = match ripas & 0xffff_ffff {
             0 => Ripas::Empty,
             1 => Ripas::Ram,
@@ -280,7 +281,7 @@ impl Monitor {
                 })
             }
             PsciFunction::CpuSuspend32 | PsciFunction::CpuSuspend64 => {
-                // The result of a suspended CPU is there when it runs again.
+                // The result for a suspended CPU is in its registers when it runs again.
                 self.recs.get_mut(&address)?.answer([0; 4]);
                 Reply::Exit(notify(self))
             }
@@ -330,7 +331,8 @@ impl Monitor {
         })
     }
 
-    /// The MPIDR of a PSCI call, if a REC was created with it. As TF-RMM, only the affinity fields count, of the lowest four bits.
+    /// The MPIDR of a PSCI call, if a REC was created with it. As TF-RMM, only the affinity fields
+    /// are compared, and of the lowest field four bits.
     fn known_mpidr(&self, rd: Pa, psci: u64) -> Option<Mpidr> {
         let created = self.realms.get(&rd)?.recs_created;
         Some(Mpidr::from_psci(psci)).filter(|mpidr| mpidr.index() < created)

@@ -16,7 +16,8 @@ use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec};
 
 impl Monitor {
-    /// The first call looks at the REC's granule only; everything else is checked when the memory is there, as in TF-RMM.
+    /// The first call checks the REC's granule only; everything else is checked when the memory has
+    /// been donated, as in TF-RMM.
     pub(super) fn rec_create(&mut self, x: &Registers) -> Answered {
         let [_, rd, rec, params, ..] = *x;
         let rec = self.fresh(rec)?;
@@ -91,7 +92,7 @@ impl Monitor {
             require(calling != second, Status::ErrorInput)?;
             self.rec(second)?;
         }
-        // A caller that runs has nothing pending.
+        // A calling REC that runs has no call pending.
         let caller = self.rec(calling)?;
         let LastExit::Psci(request) = caller.last_exit else { return refuse(Status::ErrorInput) };
         let rd = caller.rd;
@@ -105,7 +106,8 @@ impl Monitor {
         let function = u32::try_from(request.raw).ok().map(PsciFunction::from);
         let is_info =
             matches!(function, Some(PsciFunction::AffinityInfo32 | PsciFunction::AffinityInfo64));
-        // A host may not deny what it cannot: the call ends as it would have, and the host is told.
+        // The host cannot deny the CPU_ON of a CPU that is on: the call ends as it would have, and
+        // the host gets an error.
         let (result, answer) = match status {
             _ if function.is_none() => {
                 (PsciReturnCode::NotSupported.to_register(), Answer::success())

@@ -29,12 +29,13 @@ impl Monitor {
             require(top <= PA_END, Status::ErrorInput)?;
             return Ok(answer.x3(self.regions.tracked_alike(range.base(), range.top()).raw()));
         }
-        // As TF-RMM, without looking whether the state holds up to the top.
+        // As TF-RMM, without a check whether the state is the same up to the top.
         require(top < PA_END, Status::ErrorInput)?;
         Ok(answer.x3(top))
     }
 
-    /// Changes how a region of the options is tracked. The rest of DRAM is tracked by granule, and stays so.
+    /// Changes how a region of the options is tracked. The rest of DRAM is tracked by granule, and
+    /// stays so.
     pub(super) fn tracking_set(&mut self, x: &Registers) -> Answered {
         let [_, address, category, state, ..] = *x;
         let at = Pa::new(address);
@@ -60,7 +61,8 @@ impl Monitor {
             return Ok(Answer::success());
         }
         let donated = region.donated.clone();
-        // Only a region that the host has for itself, but for what keeps account of it, can be let out of sight.
+        // Tracking by granule can end only for a region that the host owns entirely, except for the
+        // memory that the RMM was given to track it.
         let is_idle = granules(&range)
             .all(|pa| self.granules.is(pa, GranuleState::Undelegated) || donated.contains(&pa));
         require(is_idle || to == Tracking::Fine, Status::ErrorInput)?;
@@ -77,7 +79,7 @@ impl Monitor {
         Ok(answer)
     }
 
-    /// The region is tracked like this from now on, with this memory.
+    /// From now on the region is tracked in this way, with this memory.
     pub(super) fn finish_tracking_set(
         &mut self,
         at: Pa,
@@ -100,7 +102,7 @@ impl Monitor {
         }
     }
 
-    /// Destroys a table that the host created, once the host has all of the GiB for itself.
+    /// Destroys a table that the host created, if the host owns all of the GiB.
     pub(super) fn gpt_l1_destroy(&mut self, x: &Registers) -> Answered {
         let gib = self.host_gpt(x, Protection::Created)?;
         let range = PaRange::with_size(gib, GIB).map_err(|_| Status::ErrorInput)?;
@@ -119,7 +121,8 @@ impl Monitor {
         Ok(answer)
     }
 
-    /// The GiB that a command names, if its table is the host's affair, in `state`, and nobody is at it.
+    /// The GiB that a command names, if its table is created by the host, in `state`, and not part
+    /// of an operation.
     fn host_gpt(&mut self, x: &Registers, state: Protection) -> Result<Pa, Answer> {
         let [_, address, ..] = *x;
         let gib = Pa::new(address);
@@ -135,7 +138,7 @@ impl Monitor {
         Ok(gib)
     }
 
-    /// The table of the GiB is there or not, with this memory.
+    /// Records whether the table of the GiB exists, and its memory.
     pub(super) fn finish_gpt(&mut self, gib: Pa, state: Protection, donated: Vec<Pa>) -> Answered {
         if let Some(region) = self.regions.protection_region(gib) {
             region.state = state;
@@ -152,7 +155,8 @@ impl Monitor {
         Ok(Answer::success().x1(top.min(base + GIB)).x2(state))
     }
 
-    /// Refuses memory that an object, a table or a page of a Realm cannot be made of, because it is not tracked by granule.
+    /// Refuses memory that an object, a table or a page of a Realm cannot be made of, because it is
+    /// not tracked by granule.
     pub(super) fn require_fine(&self, range: &PaRange) -> Result<(), Answer> {
         if self.regions.are_fine(range) {
             return Ok(());

@@ -1,4 +1,5 @@
-//! The state that the Realm sees of its memory: RIPAS, set by the host before activation and on the Realm's request after it.
+//! RIPAS, the state of memory that the Realm sees: set by the host before activation and on the
+//! Realm's request after it.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{Level, Ripas};
@@ -51,9 +52,11 @@ impl Monitor {
     }
 }
 
-/// Changes the RIPAS of the entries of a protected range, as far as `to` gives a new one; returns the IPA reached.
+/// Changes the RIPAS of the entries of a protected range, as far as `to` returns a new one; returns
+/// the IPA reached.
 ///
-/// Entries keep what they map. A first entry that cannot be changed is an error, a later one ends the call.
+/// Entries keep what they map. A first entry that cannot be changed is an error, a later one ends
+/// the call.
 fn change(
     realm: &mut Realm,
     range: &IpaRange,
@@ -78,7 +81,8 @@ fn change(
         let entry = entry.filter(|_| fits && !stops);
         let was_ram = matches!(found.entry, Entry::Data { ripas: Ripas::Ram, .. });
         if was_ram && matches!(entry, Some(Entry::Data { ripas: Ripas::Empty, .. })) {
-            // What an auxiliary tree shows stays RAM. As TF-RMM, this is the answer even if entries before were changed.
+            // What an auxiliary tree shows stays RAM. As TF-RMM, this is the answer even if
+            // preceding entries were changed.
             if let Some(at) = realm.planes.first_mapped(ipa, found.top()) {
                 return Err(Answer::from(Status::ErrorRttAux).x1(at.raw()));
             }

@@ -18,12 +18,12 @@ use crate::syndrome;
 struct DataAccess {
     ipa: Ipa,
     bytes: u8,
-    /// What to store; `None` for a load.
+    /// The value to store; `None` for a load.
     store: Option<u64>,
 }
 
 impl DataAccess {
-    /// Whether it is one that a single instruction makes and stage 2 sees as one.
+    /// Whether a single instruction makes it, as a single access at stage 2.
     fn is_natural(self) -> bool {
         matches!(self.bytes, 1 | 2 | 4 | 8) && self.ipa.is_aligned(u64::from(self.bytes))
     }
@@ -88,7 +88,8 @@ impl Monitor {
         }
     }
 
-    /// A load or store. One that leaves is tried again at the next entry, unless the host says that it emulated it.
+    /// A load or store. One that causes an exit is tried again at the next entry, unless the host
+    /// says that it emulated it.
     fn access(&mut self, address: Pa, access: DataAccess, action: Action) -> Option<Exit> {
         let rd = self.recs.get(&address)?.rd;
         let kind = if access.store.is_some() { Kind::Write } else { Kind::Read };
@@ -133,7 +134,7 @@ impl Monitor {
         }
     }
 
-    /// A data abort that the host has to deal with.
+    /// A data abort that the host has to handle.
     fn data_abort(
         &mut self,
         address: Pa,
@@ -187,7 +188,7 @@ impl Monitor {
         }
     }
 
-    /// An exit because of an abort, which says by which tree plane 0 is translated.
+    /// An exit because of an abort; it says by which tree plane 0 is translated.
     fn abort_exit(&self, rd: Pa, esr: u64, far: u64, hpfar: u64) -> Exit {
         let mut exit = self.sync_exit(esr, far, hpfar);
         let tree = self.realms.get(&rd).map_or(0, |realm| realm.planes.tree_of_plane_0());
@@ -195,9 +196,9 @@ impl Monitor {
         exit
     }
 
-    /// Waiting. Trapped, all kinds leave. Otherwise WFE is over at once, as are those with a
-    /// deadline (the model has no clock), and WFI when an interrupt is pending: a virtual one, or a
-    /// physical one of the host, which then takes the CPU back.
+    /// A wait. If trapped, all kinds exit. Otherwise WFE ends at once, as do those with a deadline
+    /// (the model has no clock), and WFI when an interrupt is pending: a virtual one, or a physical
+    /// one of the host, for which the REC then exits.
     fn wait(&mut self, address: Pa, cpu: u32, kind: Wfx, deadline: u64) -> Option<Exit> {
         let interface = &self.cpu(cpu).interface;
         let is_woken = [Group::Zero, Group::One].iter().any(|g| interface.signalled(*g).is_some());
@@ -228,10 +229,10 @@ impl Monitor {
         exit
     }
 
-    /// The exit of an external abort. As TF-RMM, no address is told, and one that is recoverable
-    /// aborts in the Realm, too. One that is restartable does not: what the instruction does when
-    /// it is executed again is the program's next action. (An uncontainable one is the end of
-    /// TF-RMM; here it leaves like a restartable one.)
+    /// The exit of an external abort. As TF-RMM, no address is reported, and one that is
+    /// recoverable aborts in the Realm, too. One that is restartable does not: what the instruction
+    /// does when it is executed again is the program's next action. (An uncontainable one ends
+    /// TF-RMM; here it exits like a restartable one.)
     fn external_abort(&mut self, address: Pa, esr: Esr) -> Option<Exit> {
         let rec = self.recs.get_mut(&address)?;
         rec.last_exit = LastExit::Other;
@@ -242,7 +243,7 @@ impl Monitor {
         Some(self.sync_exit(syndrome::opaque_abort(esr), 0, 0))
     }
 
-    /// A write to a system register. Those that a Realm does not have are written in vain.
+    /// A write to a system register. Writes to those that a Realm does not have are ignored.
     fn sysreg_write(
         &mut self,
         address: Pa,
@@ -279,7 +280,7 @@ impl Monitor {
         None
     }
 
-    /// A timer is programmed. The REC leaves when an output level is not the one the host last saw.
+    /// Programs a timer. The REC exits when an output level is not the one that the host saw last.
     fn timer(&mut self, address: Pa, kind: TimerKind, ctl: u64, cval: u64) -> Option<Exit> {
         let rec = self.recs.get_mut(&address)?;
         let timer = rec.timer_mut(kind);
@@ -344,7 +345,8 @@ impl Monitor {
         }
     }
 
-    /// Whether an abort at `ipa` is the Realm's own affair: the address is EMPTY, or does not exist.
+    /// Whether an abort at `ipa` is taken by the Realm itself: the address is EMPTY, or does not
+    /// exist.
     fn host_never_sees(&self, rd: Pa, ipa: Ipa) -> bool {
         let Some(realm) = self.realms.get(&rd) else { return true };
         if ipa >= realm.tree.geometry().end() {
@@ -359,7 +361,7 @@ fn rec_register(rec: &Rec, register: u8) -> u64 {
     rec.x(usize::from(register))
 }
 
-/// The action is done and has no result.
+/// Ends an action that has no result.
 fn done(rec: &mut Rec) -> Option<Exit> {
     rec.outcome = Outcome::Done;
     rec.step();

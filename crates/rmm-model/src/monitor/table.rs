@@ -1,4 +1,5 @@
-//! Translation tables: create, destroy, fold, in the primary tree and in auxiliary ones; and reading one entry.
+//! Translation tables: create, destroy, fold, in the primary tree and in auxiliary ones; and
+//! reading one entry.
 
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Ipa, Pa, Status};
@@ -18,7 +19,8 @@ struct Named {
     ipa: Ipa,
 }
 
-/// The table that a command names: its level must be below the start level, its IPA aligned to what it covers and in the IPA space.
+/// The table that a command names: its level must be below the start level, its IPA aligned to what
+/// it covers and in the IPA space.
 fn named(realm: &Realm, ipa: u64, level: u64) -> Result<Named, Answer> {
     let ipa = Ipa::new(ipa);
     let level = Level::from_register(level).ok_or(Status::ErrorInput)?;
@@ -36,8 +38,8 @@ pub(super) fn walk(realm: &Realm, ipa: Ipa, level: Level) -> Result<Walk, Answer
     walk_tree(realm, 0, ipa, level)
 }
 
-/// The index of the tree that a command is about: the primary one, or the auxiliary one that a register names. Auxiliary trees have tables in the
-/// protected half only.
+/// The index of the tree that a command is about: the primary one, or the auxiliary one that a
+/// register names. Auxiliary trees have tables in the protected half only.
 fn target(realm: &Realm, index: Option<u64>, ipa: Ipa) -> Result<usize, Answer> {
     let Some(register) = index else { return Ok(0) };
     require(realm.is_protected(ipa, 1), Status::ErrorInput)?;
@@ -60,7 +62,8 @@ pub(super) fn walk_tree(
     found.ok_or(Answer::from(Status::ErrorInput))
 }
 
-/// Whether a table of the primary tree has to stay because an auxiliary tree shows it. As TF-RMM, all tables below the root entry have to.
+/// Whether a table of the primary tree must stay because an auxiliary tree shows it. As in TF-RMM,
+/// all tables below the root entry must.
 fn is_referred_to(realm: &Realm, tree: usize, ipa: Ipa) -> bool {
     tree == 0 && !realm.is_protected(ipa, 1) && realm.planes.refers(ipa)
 }
@@ -132,7 +135,7 @@ impl Monitor {
         if is_referred_to {
             return Err(Answer::walk(index, parent.level).x2(table.ipa.raw()));
         }
-        // What the table held is lost to the Realm, and the Realm can tell.
+        // What the table held is lost to the Realm, which can observe that.
         let remains = if is_protected {
             Entry::Void { ripas: Ripas::Destroyed, perm }
         } else {

@@ -1,4 +1,5 @@
-//! Random calls and random Realms against the books: whatever happens, nothing panics and every granule has one owner.
+//! Random calls and random Realms, checked against the granule table: no call panics and every
+//! granule has one owner.
 
 mod planes;
 
@@ -24,7 +25,7 @@ const DRAM: u64 = 0x8000_0000;
 const PAGE: u64 = MIN_GRANULE;
 /// Pages of the machine: few, so that random addresses meet.
 const PAGES: u64 = 0x300;
-/// Pages that always hold the same: parameters of a Realm and of two RECs, an address list, a run page.
+/// Pages with a fixed use: parameters of a Realm and of two RECs, an address list, a run page.
 const PARAMS: u64 = DRAM;
 const REC_PARAMS: [u64; 2] = [DRAM + PAGE, DRAM + 2 * PAGE];
 const LIST: u64 = DRAM + 3 * PAGE;
@@ -39,7 +40,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// An active RMM with a Realm that has a table of each level, two RECs, and a supply of delegated pages.
+    /// An active RMM with a Realm that has a table of each level, two RECs, and a supply of
+    /// delegated pages.
     fn new(mut options: Options) -> Self {
         let dialect = options.dialect;
         options.dram = PaRange::with_size(Pa::new(DRAM), PAGES * PAGE).unwrap();
@@ -108,7 +110,7 @@ impl Machine {
         }
     }
 
-    /// Compares the granule table with everything that says it owns a granule.
+    /// Compares the granule table with every object that has a granule.
     fn audit(&self) {
         let monitor = &self.monitor;
         let mut owners: BTreeMap<Pa, GranuleState> = BTreeMap::new();
@@ -121,7 +123,8 @@ impl Machine {
             .chain(monitor.donated.iter().copied())
             .chain(monitor.regions.donated())
         {
-            // An operation that returns an object's memory shares the list with the object until it is over.
+            // An operation that returns an object's memory shares the list with the object until it
+            // is complete.
             own(pa, GranuleState::Internal);
         }
         for pa in &objects {
@@ -174,7 +177,7 @@ impl Machine {
     }
 }
 
-/// A register: an address that means something, a small number, flags, or anything.
+/// A register: an address that is in use, a small number, flags, or any value.
 fn register() -> impl Strategy<Value = u64> {
     prop_oneof![
         6 => (0..PAGES).prop_map(|page| DRAM + page * PAGE),
@@ -191,7 +194,7 @@ fn register() -> impl Strategy<Value = u64> {
     ]
 }
 
-/// A granule of the supply, or shortly behind it.
+/// A granule of the supply, or one shortly after it.
 fn page() -> impl Strategy<Value = u64> {
     (0x40..0x90_u64).prop_map(|page| DRAM + page * PAGE)
 }
@@ -201,7 +204,7 @@ fn protected() -> impl Strategy<Value = u64> {
     prop_oneof![0..8_u64, 0x1fc..0x204_u64].prop_map(|page| page * PAGE)
 }
 
-/// A call that makes sense; its first argument is the Realm, where it takes one.
+/// A call with valid arguments; the first one is the Realm, where it takes one.
 fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
     let rec = || (0x18..0x1a_u64).prop_map(|page| DRAM + page * PAGE);
     let pages = || 1..5_u64;
@@ -259,7 +262,7 @@ fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
     ]
 }
 
-/// A call that makes sense but for one argument, or one that makes none.
+/// A call with valid arguments but for one, or one with random arguments.
 fn call() -> impl Strategy<Value = (Command, Vec<u64>)> {
     let spoilt = (plausible(), 0..5_usize, register()).prop_map(|((command, mut x), n, value)| {
         if let Some(argument) = x.get_mut(n) {

@@ -1,4 +1,4 @@
-//! Unmapping: Realm memory comes back to the host delegated, host memory is just let go.
+//! Unmapping: Realm memory becomes delegated, host memory stays host memory.
 
 use alloc::vec::Vec;
 
@@ -15,18 +15,18 @@ use crate::granule::GranuleState;
 use crate::options::TablesPerCall;
 use crate::rtt::Entry;
 
-/// How an unmap command tells which memory it unmapped.
+/// How an unmap command reports which memory it unmapped.
 enum Report {
     /// Not at all.
     None,
-    /// By one descriptor: the call ends where the memory is not one rising run.
+    /// By one descriptor: the call ends where the memory is not one ascending run.
     Single(Option<AddrRangeDesc>),
     /// By a list: the call ends where the list is full.
     List { runs: Vec<AddrRangeDesc>, slots: usize, at: u64 },
 }
 
 impl Report {
-    /// Adds a block; false if there is no room for it.
+    /// Adds a block; false if there is no place for it.
     fn add(&mut self, block: AddrRangeDesc) -> bool {
         match self {
             Self::None => true,
@@ -89,7 +89,8 @@ impl Monitor {
     }
 
     fn report(&self, flags: u64, oaddr: u64) -> Result<Report, Answer> {
-        // Bits 15:2 count the list's entries; without a list both they and the address must be zero.
+        // Bits 15:2 count the list's entries; without a list both they and the address must be
+        // zero.
         let unlisted = oaddr == 0 && flags & 0xfffc == 0;
         match AddrSet::decode(flags) {
             Some(AddrSet::None) if unlisted => Ok(Report::None),
@@ -102,7 +103,8 @@ impl Monitor {
         }
     }
 
-    /// Unmaps a range that lies in one half. Void entries are stepped over; the first entry must lie in the range as a whole.
+    /// Unmaps a range that lies in one half. Void entries are skipped; the first entry must lie in
+    /// the range as a whole.
     fn unmap(
         &mut self,
         rd: u64,
@@ -133,7 +135,7 @@ impl Monitor {
                         }
                         break;
                     }
-                    // What is lost loses its permissions, too.
+                    // An entry whose content is lost loses its permissions, too.
                     let (ripas, perm) = match ripas {
                         Ripas::Ram => (Ripas::Destroyed, planes.perm(0, 0)),
                         _ => (ripas, perm),
@@ -169,7 +171,8 @@ impl Monitor {
                 let word = run.encode(self.options.dialect, GranuleSize::Size4KiB).unwrap_or(0);
                 answer.x2(word)
             }
-            // Whether the list is still host memory is asked again, for the work may have taken long: the memory is unmapped either way.
+            // Whether the list is still host memory is checked again, because the work may have
+            // taken long: the memory is unmapped in either case.
             Report::List { runs, at, .. } => {
                 if self.is_host_memory(Pa::new(at), 8 * runs.len()).is_err() {
                     return answer;

@@ -35,7 +35,8 @@ pub enum Start {
     Help,
 }
 
-/// An argument that a server does not understand, or options that the model refuses; displayed as one line.
+/// An argument that a server does not understand, or options that the model refuses; displayed as
+/// one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentError(String);
 
@@ -54,7 +55,8 @@ fn wrong(what: impl fmt::Display) -> ArgumentError {
 impl Start {
     /// Reads the arguments of a server, without the name of the program.
     ///
-    /// Operations can be cancelled unless the arguments say otherwise; [`Options::new`] has it the other way round, as TF-RMM.
+    /// Operations can be cancelled unless the arguments say otherwise; with [`Options::new`] they
+    /// cannot, as in TF-RMM.
     ///
     /// # Errors
     ///

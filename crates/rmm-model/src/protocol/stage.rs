@@ -1,4 +1,4 @@
-//! What Realms do when lines say it: a queue of actions for whichever REC is entered next.
+//! Actions of Realms, given by lines: a queue for the REC that is entered next, whichever it is.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -14,7 +14,7 @@ use crate::guest::{Action, Guest, GuestCpu};
 
 /// Most actions in the queue.
 const QUEUE: usize = 1 << 16;
-/// Most entries in the log; what comes after is not logged.
+/// Most entries in the log; later ones are not logged.
 const LOG: usize = 1 << 16;
 
 const BAD_GUEST: Refusal = "guest";
@@ -22,7 +22,7 @@ const BAD_GUEST: Refusal = "guest";
 /// `ESR_EL2` of a WFI: its class, a 32-bit instruction. Bit 0 makes it a WFE.
 const ESR_WFI: u64 = 1 << 26 | 1 << 25;
 
-/// One entry of a Realm: registers to set, then what to leave with.
+/// One entry of a Realm: registers to set, then the action to exit with.
 #[derive(Debug)]
 struct Scene {
     set: Vec<(u8, u64)>,
@@ -115,7 +115,7 @@ impl Stage {
         Ok(())
     }
 
-    /// The log as lines, which is then empty.
+    /// Returns the log as lines and empties it.
     pub(super) fn take_log(&mut self) -> String {
         let mut text = String::new();
         for (n, seen) in core::mem::take(&mut self.log).into_iter().enumerate() {
@@ -129,7 +129,7 @@ impl Stage {
         text
     }
 
-    /// Notes what an entry sees; what it is going to do.
+    /// Logs what an entry sees; returns what it is going to do.
     fn enter(&mut self, cpu: &GuestCpu) -> Scene {
         if self.log.len() < LOG {
             self.log.push(Seen { cpu: self.cpu, pc: cpu.pc, x: cpu.x });
@@ -140,10 +140,10 @@ impl Stage {
     }
 }
 
-/// The program of a REC: what the queue says.
+/// The program of a REC: it does what the queue says.
 pub(super) struct Actor {
     stage: Arc<Mutex<Stage>>,
-    /// The entry that is being played.
+    /// The entry in progress.
     scene: Option<Scene>,
 }
 
@@ -165,7 +165,7 @@ impl Guest for Actor {
             return direction;
         }
         match scene.action {
-            // The call takes the registers that it was not given as they are.
+            // Registers that the line does not set keep their values for the call.
             Action::Smc(_) => {
                 Action::Smc(core::array::from_fn(|n| cpu.x.get(n).copied().unwrap_or(0)))
             }

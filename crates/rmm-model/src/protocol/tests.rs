@@ -113,7 +113,8 @@ fn calls_of_every_processor() {
     says(&mut s, "quit", "ok");
 }
 
-/// The lines that make a Realm with one REC and enter it are those of the example in `docs/model-protocol.md`.
+/// The lines that make a Realm with one REC and enter it are those of the example in
+/// `docs/model-protocol.md`.
 #[test]
 fn the_session_of_the_page() {
     let page = include_str!("../../../../docs/model-protocol.md");

@@ -1,4 +1,4 @@
-//! Memory changes hands within an operation: donated, and given back.
+//! Memory changes owner within an operation: it is donated, and given back.
 
 use alloc::vec::Vec;
 
@@ -48,15 +48,15 @@ impl Monitor {
             missing => operation.stage = Stage::Donate { missing },
         }
         if taken.is_empty() && !offered.is_empty() {
-            // A first granule that cannot be taken ends the operation, as in TF-RMM; even with nothing to give back it
-            // goes through RECLAIM.
+            // A first granule that cannot be taken ends the operation, as in TF-RMM; even with
+            // nothing to give back it has the stage RECLAIM.
             operation.fail(Answer::from(Status::ErrorInput), Stage::Reclaim);
         }
         Ok(operation.incomplete().x1(taken.len() as u64))
     }
 
-    /// The granules that a donation list offers, in order, with the state that it says they are in, if the list as a whole fits the
-    /// request.
+    /// The granules that a donation list offers, in order, with the state that the list says they
+    /// are in, if the list as a whole fits the request.
     fn offered(
         &self,
         words: &[u64],
@@ -87,9 +87,11 @@ impl Monitor {
         Ok(offered)
     }
 
-    /// Gives memory back. One call handles at most as many granules as the list has room for descriptors, and merges those that adjoin.
+    /// Gives memory back. One call handles at most as many granules as the list has places for
+    /// descriptors, and merges adjacent ones.
     ///
-    /// As in TF-RMM, memory is given back before the list is written; after a list that cannot be, the next one tells of the same.
+    /// As in TF-RMM, memory is given back before the list is written; after a list that cannot be
+    /// written, the next one names the same memory.
     pub(in crate::monitor) fn op_mem_reclaim(&mut self, x: &Registers) -> Answered {
         let [_, handle, list, count, ..] = *x;
         let operation = self.operations.get(handle)?;
@@ -122,7 +124,7 @@ impl Monitor {
         Ok(answer.x1(told.len() as u64))
     }
 
-    /// Writes descriptors to an address list that was checked to have room for them.
+    /// Writes descriptors to an address list that was checked to have places for them.
     pub(in crate::monitor) fn write_list(&mut self, list: u64, descs: &[AddrRangeDesc]) {
         let mut bytes = Vec::with_capacity(8 * descs.len());
         for desc in descs {
@@ -133,7 +135,8 @@ impl Monitor {
     }
 }
 
-/// Granules as descriptors; as in TF-RMM, each joins the first run that it adjoins at either end.
+/// Granules as descriptors; as in TF-RMM, each is added to the first run that it is adjacent to at
+/// either end.
 fn runs(granules: &[Pa], state: OpMemState) -> Vec<AddrRangeDesc> {
     let mut runs: Vec<AddrRangeDesc> = Vec::new();
     for pa in granules {

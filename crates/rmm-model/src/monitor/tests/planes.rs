@@ -4,7 +4,7 @@ use super::*;
 use crate::realm::Realm;
 use crate::rtt::{Entry, Tree};
 
-/// Feature register 3: three auxiliary planes, in both ways.
+/// Feature register 3: three auxiliary planes, with a tree for each and with one for all.
 pub(super) const FEATURES: u64 = 3 | 1 << 4 | 1 << 6;
 /// Root of the auxiliary tree.
 const AUX_ROOT: u64 = DRAM + 0x17 * PAGE;
@@ -40,7 +40,7 @@ pub(super) fn audit(realm: &Realm, tree: &Tree) {
     }
 }
 
-/// A call about the auxiliary tree that makes sense.
+/// A call about the auxiliary tree with valid arguments.
 pub(super) fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
     let pages = || 1..5_u64;
     let entry = select(vec![Command::RttAuxMapProtected, Command::RttAuxUnmapProtected]);
