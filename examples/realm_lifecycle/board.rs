@@ -1,4 +1,4 @@
-//! The host's side of a running Realm: devices, interrupts, and what its virtual CPUs ask for.
+//! The host's part in a running Realm: devices, interrupts, and the requests of its virtual CPUs.
 
 use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Ripas;
@@ -26,9 +26,9 @@ pub(crate) struct Devices<'r, 'm, 'p, 's, P: Platform> {
     pub(crate) uart: IpaRange,
     /// The RECs by MPIDR.
     pub(crate) recs: Vec<(Mpidr, RecName)>,
-    /// RECs that were turned on and not yet off.
+    /// RECs that are on.
     pub(crate) on: Vec<Mpidr>,
-    /// What the Realm says its measurement is.
+    /// The measurement that the Realm reports.
     pub(crate) reported: Option<[u8; 64]>,
     pub(crate) system_off: bool,
 }
@@ -57,7 +57,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
     }
 
     fn entry_cancelled(&mut self, _: &Rec) {
-        // Used or not: there may have been no entry.
+        // It does not matter whether it was used: there may have been no entry.
         let _ = self.interface.save(&mut self.cpu);
     }
 
@@ -69,7 +69,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
             (Intid::VIRTUAL_TIMER, timers.virtual_timer),
             (Intid::PHYSICAL_TIMER, timers.physical_timer),
         ] {
-            // 16 list registers cannot be full of two timers.
+            // Two timers cannot fill 16 list registers.
             let registers = self.interface.list_registers_mut();
             if let Err(full) = registers.set_level(intid, 0x80, timer.is_raised()) {
                 complain!("{full}");
@@ -119,7 +119,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, '_, P> {
         let what = if change.ripas() == Ripas::Ram { "RAM" } else { "empty" };
         self.tell(&format!("wants {} to be {what}", change.range()));
         let devices = &mut *self.devices;
-        // What is more than that, the Realm asks for again.
+        // The Realm asks again for the part that takes more calls.
         const CALLS: u32 = 4096;
         let (rec, range) = (change.rec(), change.range());
         match devices.realm.set_ripas(devices.pool, rec, range, CALLS) {

@@ -50,7 +50,7 @@ something else went wrong; 2 for bad input; 3 if the output cannot be written;
 /// What to do.
 #[derive(Debug)]
 pub(crate) enum Invocation {
-    /// Live a life.
+    /// Run a Realm from creation to destruction.
     Run(Box<Options>),
     /// Print something and stop.
     Print(String),
@@ -129,7 +129,7 @@ fn parse_args(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, le
     Ok(Invocation::Run(Box::new(options)))
 }
 
-/// A dialect that the model speaks: the others are decoded only.
+/// A dialect that the model supports: the others are decoded only.
 fn dialect(name: &str) -> Result<Dialect, String> {
     let spoken = ModelOptions::DIALECTS;
     spoken.into_iter().find(|dialect| dialect.name() == name).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! A UART with one register to write to and one to ask, as a PL011 has.
+//! A UART with a data register to write to and a flag register to read, as a PL011 has.
 
 use crate::output::say;
 
@@ -18,12 +18,12 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// A register is read.
+    /// Handles a read of a register.
     pub(crate) fn read(&self, offset: u64) -> u64 {
         if offset == FLAGS { TX_EMPTY } else { 0 }
     }
 
-    /// A register is written.
+    /// Handles a write to a register.
     pub(crate) fn write(&mut self, offset: u64, value: u64) {
         if offset != DATA {
             return;
@@ -34,7 +34,7 @@ impl Console {
                 say!("       uart | {}", self.line);
                 self.line.clear();
             }
-            // Whatever the Realm says, the host's terminal gets printable characters only.
+            // Whatever the Realm writes, the host's terminal gets printable characters only.
             b' '..=b'~' => self.line.push(char::from(byte)),
             _ => self.line.push('.'),
         }

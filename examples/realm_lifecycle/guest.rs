@@ -9,14 +9,14 @@ use rmm_model::{Action, Guest, GuestCpu, Outcome, TimerKind};
 
 use crate::console;
 
-/// Where things are in the Realm.
+/// The addresses in the Realm that the programs use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     /// The UART, at an unprotected IPA.
     pub(crate) uart: Ipa,
     /// A page of RAM for the host call's structure.
     pub(crate) mailbox: Ipa,
-    /// RAM that the Realm gives up and takes again.
+    /// RAM that the Realm changes to EMPTY and back to RAM.
     pub(crate) scratch: IpaRange,
     /// Where the second CPU starts.
     pub(crate) entry: Ipa,
@@ -24,7 +24,7 @@ pub(crate) struct Layout {
 
 /// The immediate value of the host call by which the Realm reports its measurement.
 pub(crate) const REPORT: u16 = 0x5d0;
-/// What the host answers it with, in X0.
+/// The host's answer to it, in X0.
 pub(crate) const THANKS: u64 = 0x7ea;
 /// The MPIDR of the second CPU.
 const SECOND: u64 = 1;
@@ -53,7 +53,7 @@ pub(crate) struct First {
     layout: Layout,
     step: Step,
     queue: VecDeque<Action>,
-    /// Where a RIPAS change has come to; the RMM may do it in parts.
+    /// How far a RIPAS change has come; the RMM may do it in parts.
     reached: Option<Ipa>,
 }
 
@@ -144,7 +144,7 @@ impl Guest for First {
                     Step::Report
                 }
                 Step::Report => {
-                    // The measurement is in X1 to X8; it travels to the host in the registers of
+                    // The measurement is in X1 to X8; it is passed to the host in the registers of
                     // the call.
                     let words = cpu.x.iter().skip(1).take(8).copied();
                     let store = |offset: u64, bytes, value| Action::Store {
@@ -174,7 +174,7 @@ impl Guest for First {
                     Step::Timer
                 }
                 Step::Timer => {
-                    // Enabled, and fired already.
+                    // Enabled, and its condition is met already.
                     self.queue.push_back(Action::Timer {
                         kind: TimerKind::Virtual,
                         ctl: 0b101,

@@ -11,16 +11,16 @@ use realm_sdk::builder::image::arm64::Arm64Header;
 /// Bytes of a granule.
 const GRANULE: u64 = 0x1000;
 
-/// An image and where it goes.
+/// An image and its place in RAM.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
-    /// What to call it.
+    /// Its name in messages.
     pub(crate) name: String,
-    /// What kind it is.
+    /// Its kind.
     pub(crate) kind: &'static str,
     /// Its content.
     pub(crate) content: Vec<u8>,
-    /// Where it goes, in bytes from the start of RAM.
+    /// Its offset, in bytes from the start of RAM.
     pub(crate) offset: u64,
     /// RAM that it needs from there on, in bytes: more than its content when it has a BSS.
     pub(crate) footprint: u64,
@@ -41,8 +41,8 @@ fn built_in() -> Vec<u8> {
 impl Image {
     /// Reads an image of at most `most` bytes from a file, or takes the built-in one.
     ///
-    /// A file is looked at before it is opened (opening a FIFO would wait for a writer), and no
-    /// more is read of it than can be used, whatever it has become since.
+    /// The metadata of a file is checked before it is opened (opening a FIFO would wait for a
+    /// writer), and no more of it is read than can be used, even if the file has changed since.
     pub(crate) fn load(path: Option<&Path>, pad: bool, most: u64) -> Result<Self, String> {
         let Some(path) = path else {
             return Self::from_bytes("(built in)".into(), built_in(), false);

@@ -1,4 +1,4 @@
-//! The life itself, step by step.
+//! The Realm from creation to destruction, step by step.
 
 use std::io::IsTerminal;
 
@@ -28,13 +28,13 @@ use crate::report;
 
 /// Start of RAM in the Realm.
 const RAM_BASE: u64 = 0x4000_0000;
-/// The end of RAM, for the guest's own experiments, in bytes.
+/// The part at the end of RAM that the guest uses for a mailbox and RIPAS changes, in bytes.
 pub(crate) const EXPERIMENTS: u64 = 4 << 20;
 /// RECs of the Realm.
 const RECS: u32 = 2;
 /// Granules of a REC: its own, and what TF-RMM asks for.
 const REC_GRANULES: u64 = 17;
-/// Times that a virtual CPU may wait or be interrupted before the host loses patience.
+/// Times that a virtual CPU may wait or be interrupted before the host gives up.
 const ROUNDS: u32 = 100;
 
 impl From<BuildError> for Failure {
@@ -53,7 +53,7 @@ impl From<BuildError> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            // In the unit of the option.
+            // In granules, the unit of the option.
             Error::NeedMemory { command, bytes, .. } => Self::Input(format!(
                 "the pool is too small: {command} needs {} granules more (--pool)",
                 bytes.div_ceil(MIN_GRANULE)
@@ -69,7 +69,7 @@ impl From<SessionError> for Failure {
     }
 }
 
-/// Where things go in the Realm.
+/// The layout of the Realm.
 pub(crate) struct Plan {
     geometry: Geometry,
     image: IpaRange,
@@ -83,7 +83,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans without asking an RMM: what cannot be is refused before there is one.
+    /// Plans without asking an RMM: what is impossible is refused before there is one.
     pub(crate) fn new(options: &Options, image: &Image, ram: u64) -> Result<Self, Failure> {
         let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
         let geometry = Geometry::new(options.ipa_width).map_err(|error| input(&error))?;
@@ -128,7 +128,8 @@ impl Plan {
     }
 }
 
-/// Lives a life. Whatever happens, what can be taken back is taken back.
+/// Runs a Realm from creation to destruction. After any failure, what can be reclaimed is
+/// reclaimed.
 pub(crate) fn live(
     options: &Options,
     image: &Image,
@@ -199,7 +200,7 @@ fn open<'m>(
     platform: Board<'m>,
     pool: &mut Pool<'_>,
 ) -> Result<Session<Board<'m>>, Failure> {
-    // The session finds the dialect out for itself; the option is the model's.
+    // The session detects the dialect; the option is for the model.
     let session = sro::open(platform, SessionOptions::default(), pool)
         .map_err(|failed| Failure::from(failed.error))?;
     let features = session.features();
@@ -291,7 +292,8 @@ fn build<P: Platform>(
         Content::Measured(&image.content),
     )];
     for range in &plan.rest {
-        // The same distance from a 2 MiB boundary on both sides lets blocks map the most of it.
+        // With the same offset from a 2 MiB boundary in host memory and IPA space, blocks map as
+        // much as possible.
         let skew = range.base().raw() % (2 << 20);
         let mut memory = heap.take(range.bytes() + skew, 2 << 20)?;
         if let Some(front) = memory.take_front(skew) {
@@ -318,7 +320,7 @@ fn build<P: Platform>(
 
     let rd = realm.rd().pa();
     for index in 0..RECS {
-        // One run for the REC and all it asks for costs the fewest calls.
+        // One run for the REC and the memory that it asks for costs the fewest calls.
         pool.prefill(realm.rmm(), REC_GRANULES * MIN_GRANULE, MIN_GRANULE)?;
         let start = RecStart { runnable: index == 0, pc: plan.layout.entry, gprs: [0; 8] };
         recs.push(realm.create_rec(pool, &start)?);
@@ -336,7 +338,7 @@ fn progress_bar() -> ProgressBar {
         ProgressDrawTarget::hidden()
     };
     let bar = ProgressBar::with_draw_target(Some(0), target);
-    // All but the bar takes 20 columns; the bar takes the rest of the line, if there is any.
+    // Everything but the bar takes 20 columns; the bar takes the rest of the line, if any.
     if let Ok(style) = ProgressStyle::with_template("populate {percent:>3}% {wide_bar} {eta:>4}") {
         bar.set_style(style);
     }
@@ -419,7 +421,7 @@ fn run<P: Platform>(
     Ok(())
 }
 
-/// Gives run pages back to the host and RECs back to whoever destroys them.
+/// Gives run pages back to the host and RECs back to the caller, which destroys them.
 fn take_apart(
     vcpus: Vec<(Rec, InterfaceState, Option<Answer>)>,
     recs: &mut Vec<RecObject>,

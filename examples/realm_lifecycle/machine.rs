@@ -1,4 +1,4 @@
-//! The machine: a model RMM, and memory of the host's.
+//! The machine: a model RMM, and the host's memory.
 
 use std::fmt::Arguments;
 
@@ -27,7 +27,7 @@ pub(crate) type Board<'m> =
 
 const MIB: u64 = 1 << 20;
 
-/// The host's memory: what nobody else has now.
+/// The host's memory that is free now.
 pub(crate) struct HostHeap {
     free: GranuleSet<HostHand, Vec<Undelegated>>,
     whole: PaRange,
@@ -58,7 +58,7 @@ impl HostHeap {
     /// Takes memory back.
     pub(crate) fn put(&mut self, memory: Undelegated) {
         if let Err(homeless) = self.free.insert(memory) {
-            // More than 256 gaps: the final check will say so.
+            // More than 256 gaps: the final check reports it.
             complain!("host heap full, {} dropped", homeless.range());
         }
     }
@@ -69,10 +69,10 @@ impl HostHeap {
     }
 }
 
-/// Runs a life and says whether every granule came back.
+/// Runs the example and returns whether every granule is back with the host.
 ///
-/// What is wrong with the input, as far as it can be known without an RMM, is found out before
-/// there is one; then nothing is printed but that.
+/// Errors of the input that can be found without an RMM are found before there is one; then nothing
+/// else is printed.
 pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let ram = options.ram_mib.checked_mul(MIB).filter(|ram| *ram > 0 && *ram <= 32 << 30);
     let Some(ram) = ram else {
@@ -89,7 +89,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     }
     model_options.yield_every = options.yield_every;
     model_options.busy_every = options.busy_every;
-    // RAM, what the host needs besides, and room to align both.
+    // RAM, the memory that the host needs in addition, and space to align both.
     let dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
     model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)
         .map_err(|error| Failure::Input(error.to_string()))?;

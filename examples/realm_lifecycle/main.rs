@@ -1,7 +1,7 @@
-//! A Realm's whole life, on the model RMM: from a guest image in a file to the last granule back in
-//! the host's hands.
+//! A Realm on the model RMM, from creation to destruction: from a guest image in a file to the last
+//! granule that is back with the host.
 //!
-//! `cargo run --release --example realm_lifecycle -- --help` tells the rest.
+//! `cargo run --release --example realm_lifecycle -- --help` lists the options.
 
 mod board;
 mod cli;
@@ -19,12 +19,12 @@ use std::process::ExitCode;
 use cli::Invocation;
 use output::{complain, say};
 
-/// What ends the example early, and with which status.
+/// Why the example ends early, and with which status.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The user asked for something that cannot be had: status 2.
+    /// The user asked for something impossible: status 2.
     Input(String),
-    /// Something went wrong that should not: status 1.
+    /// Something failed that should not: status 1.
     Broken(String),
 }
 

@@ -1,4 +1,4 @@
-//! What is printed at the end.
+//! The output at the end.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
             row(command.name(), counts);
         }
     }
-    // Calls that the session makes to find the dialect out.
+    // Calls that the session makes to detect the dialect.
     let mut probes = Counts::default();
     probes.issued = door.probes();
     row("(probe for the dialect)", probes);

@@ -1,6 +1,6 @@
-//! Standard output that may end early. A closed pipe (`| head`) ends the program without a word, as
-//! SIGPIPE ends other programs; anything else, a full disk for instance, ends it with one line on
-//! standard error and a status of its own.
+//! Standard output that may be closed early. A closed pipe (`| head`) ends the program without a
+//! message, as SIGPIPE ends other programs; anything else, a full disk for instance, ends it with
+//! one line on standard error and a status of its own.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -8,7 +8,7 @@ use std::process;
 
 /// Exit status when standard output cannot be written.
 pub(crate) const NOT_WRITTEN: i32 = 3;
-/// Exit status when nobody reads standard output any more: what shells report for SIGPIPE.
+/// Exit status when standard output has no reader any more: what shells report for SIGPIPE.
 pub(crate) const NOT_READ: i32 = 141;
 
 /// Prints one line to standard output.
@@ -26,7 +26,7 @@ pub(crate) fn print_trace(text: Arguments<'_>) {
     }
 }
 
-/// Prints a message to standard error. If that fails, nobody is left to be told.
+/// Prints a message to standard error. If that fails, there is no way to report it.
 pub(crate) fn print_message(text: Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}: {text}", env!("CARGO_CRATE_NAME"));
 }
@@ -39,7 +39,7 @@ fn end(error: &io::Error, what: &str) -> ! {
     process::exit(NOT_WRITTEN);
 }
 
-/// `println!`, with an end that a reader or a disk may cause.
+/// `println!`, but a closed pipe or a full disk ends the program.
 macro_rules! say {
     ($($text:tt)*) => { $crate::output::print_line(format_args!($($text)*)) };
 }

@@ -1,7 +1,7 @@
-//! How many SMCs the memory of a Realm costs: counted on the model RMM, beside what was predicted,
-//! what is allowed, and what other hosts need.
+//! How many SMCs the memory of a Realm costs: counted on the model RMM, next to the prediction, the
+//! budget, and the count of other hosts.
 //!
-//! `cargo run --release --example smc_budget -- --help` tells the rest.
+//! `cargo run --release --example smc_budget -- --help` lists the options.
 #![expect(clippy::unwrap_used, reason = "the model does what it is asked")]
 
 #[path = "../shared/output.rs"]
@@ -16,7 +16,7 @@ use realm_sdk::builder::plan::Limits;
 use rmm_model::Options;
 use scenario::Row;
 
-/// What is done, its budgets on the two models, and what the best other host needs.
+/// An operation, its budgets on the two models, and what the best other host needs.
 struct Job {
     operation: &'static str,
     run: fn(Options, Limits) -> scenario::Measured,
@@ -44,7 +44,7 @@ const JOBS: [Job; 9] = [
         operation: "map 1 GiB, scattered 4 KiB pages",
         slow: true,
         run: scenario::map_scattered,
-        // One delegation for each of 262,144 runs: no two pages touch.
+        // One delegation for each of 262,144 runs: no two pages are adjacent.
         budgets: [263_682, 1_538 + 262_144],
         best: "525826 (KVM)",
     },
@@ -144,7 +144,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints the table and tells how many of its promises are broken.
+/// Prints the table and returns how many of its checks failed.
 fn run(quick: bool) -> u32 {
     say!("RMM A takes one granule or table per call, as TF-RMM (July 2026); B takes ranges");
     say!("{}", Row::HEAD);

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The operations that are measured.
 
 use core::fmt;
 
@@ -40,17 +40,17 @@ impl fmt::Display for Row {
     }
 }
 
-/// What was counted.
+/// The counts of one operation.
 pub(crate) struct Measured {
     pub(crate) calls: u64,
     pub(crate) failed: u64,
-    /// What the plan said before.
+    /// The number of calls that was predicted.
     pub(crate) predicted: Option<u64>,
-    /// Whether all memory was back with the host in the end.
+    /// Whether all memory was back with the host at the end.
     pub(crate) balanced: bool,
 }
 
-/// TF-RMM as it is, with memory enough.
+/// TF-RMM as it is, with enough memory.
 pub(crate) fn one_by_one() -> Options {
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.dram = PaRange::with_size(Pa::new(GIB), 6 * GIB).unwrap();
@@ -61,7 +61,7 @@ pub(crate) fn one_by_one() -> Options {
 struct Bench<'b, P: Platform> {
     door: &'b Counting<&'b Model>,
     pool: Pool<'b>,
-    /// From a multiple of 1 GiB on.
+    /// It begins at a multiple of 1 GiB.
     memory: Undelegated,
     realm: Option<Realm<'b, 'b, P, New>>,
     home: u64,
@@ -79,19 +79,19 @@ impl<'b, P: Platform> Bench<'b, P> {
         self.new_realm().activate().map_err(|failed| failed.error).unwrap()
     }
 
-    /// Counts what is done from here on.
+    /// Starts counting.
     fn start(&mut self) {
         self.calls = self.door.total().issued;
         self.failed = self.door.total().failed;
     }
 
-    /// Counts no more.
+    /// Stops counting.
     fn stop(&mut self) {
         self.calls = self.door.total().issued - self.calls;
         self.failed = self.door.total().failed - self.failed;
     }
 
-    /// Takes what is left of the Realm apart.
+    /// Tears down what is left of the Realm.
     fn end<S>(&mut self, realm: Realm<'b, 'b, P, S>) {
         let home = &mut self.home;
         let ended = realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes());
@@ -99,7 +99,7 @@ impl<'b, P: Platform> Bench<'b, P> {
     }
 }
 
-/// Sets the bench up, measures, and looks whether everything came back.
+/// Sets the fixture up, measures, and checks whether all memory came back.
 fn measure(
     options: Options,
     job: impl for<'b> FnOnce(
@@ -124,7 +124,7 @@ fn measure(
     let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(520).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
-    // Whatever the pool has delegated so far is nobody's stock.
+    // What the pool has delegated so far must not serve the measured operation.
     pool.undelegate(&rmm);
     let realm = Some(realm);
     let mut bench =
@@ -166,7 +166,7 @@ pub(crate) fn map_1_gib_block(options: Options, limits: Limits) -> Measured {
     map(options, limits, |memory| vec![memory.take_front(GIB).unwrap()])
 }
 
-/// 1 GiB in runs with a page between two.
+/// 1 GiB in runs with one page between two runs.
 fn scattered(memory: &mut Undelegated, run: u64) -> Vec<Undelegated> {
     // Not at a multiple of 2 MiB, so that even long runs are mapped by pages.
     let _ = memory.take_front(MIN_GRANULE).unwrap().into_raw();
@@ -213,7 +213,7 @@ fn tear_down(
         realm.map_scattered(&mut bench.pool, RAM, &mut cut(&mut bench.memory)).unwrap();
         bench.pool.undelegate(rmm);
         let cost = realm.dismantle_cost(limits);
-        // The tables' granules are one run again in the end.
+        // The tables' granules are one run again at the end.
         let tables = limits.delegation(cost.destroy * MIN_GRANULE);
         bench.predicted = Some(cost.calls() + tables);
         let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
