@@ -1,4 +1,4 @@
-//! Codecs and planning: what a host does on every exit and every map.
+//! Codecs and planning: the work of a host for every exit and every map.
 #![expect(clippy::unwrap_used, reason = "a bench may fail loudly")]
 
 use std::hint::black_box;
@@ -40,7 +40,7 @@ fn planning(c: &mut Criterion) {
             runs + plan::tables(geometry, black_box(range), Level::L3).count()
         });
     });
-    // No two pages touch: each is a descriptor of its own.
+    // No two pages are adjacent: each is a descriptor of its own.
     let pages: Vec<_> = (0..1u64 << 18)
         .map(|n| PaRange::with_size(Pa::new(0x1000 + n * 0x2000), 0x1000).unwrap())
         .collect();

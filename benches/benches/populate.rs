@@ -1,4 +1,5 @@
-//! Populating a Realm on the model RMM: 8 MiB measured, which is the model's hashing, and 64 MiB unmeasured, which is calls.
+//! Populating a Realm on the model RMM: 8 MiB measured, where the time is spent in the model's
+//! hashing, and 64 MiB unmeasured, where it is spent in calls.
 #![expect(clippy::unwrap_used, reason = "a bench may fail loudly")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -8,7 +9,7 @@ use rmi_host::SessionOptions;
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
-/// Builds a Realm with one region and takes it apart.
+/// Builds a Realm with one region and tears it down.
 fn life(options: Options, bytes: u64, content: Content<'_>) {
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
@@ -49,7 +50,8 @@ fn populate(c: &mut Criterion) {
     group.finish();
 }
 
-/// Maps a GiB of scattered pages into a Realm and takes it back, leaf table by leaf table: what the library does beside the calls.
+/// Maps 128 MiB of scattered pages into a Realm and reclaims them, leaf table by leaf table: the
+/// cost of the library in addition to the calls.
 fn scattered(c: &mut Criterion) {
     let mut group = c.benchmark_group("map and reclaim");
     group.sample_size(10);

@@ -1,2 +1,2 @@
-//! Nothing but benches; see `benches/`.
+//! An empty library; the benchmarks are in `benches/`.
 #![no_std]

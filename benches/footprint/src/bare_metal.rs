@@ -1,4 +1,4 @@
-//! The platform: what the SDK has for bare metal.
+//! The platform: the parts of the SDK for bare metal.
 
 use realm_sdk::builder::Realm;
 use realm_sdk::host::linear_map::LinearMap;
@@ -7,7 +7,7 @@ use realm_sdk::host::{Host, NullLedger, QuarantineShelf, Rmm};
 #[cfg(target_arch = "aarch64")]
 pub(crate) use realm_sdk::host::smc::SmcConduit;
 
-/// Stands in for the SMC instruction where there is none, so that the image can be checked there.
+/// Replaces the SMC instruction on targets without one, so that the image can be checked there.
 #[cfg(not(target_arch = "aarch64"))]
 pub(crate) enum SmcConduit {}
 

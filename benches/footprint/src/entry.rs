@@ -48,7 +48,8 @@ global_asm!(
     ".size _start_virtual_cpus, . - _start_virtual_cpus",
 );
 
-/// `cargo xtask budgets` counts the functions that get here. Not inlined, so that it finds it.
+/// `cargo xtask budgets` counts the functions that reach this one. It is not inlined, so that it is
+/// found.
 #[panic_handler]
 #[inline(never)]
 fn panic(_: &PanicInfo<'_>) -> ! {

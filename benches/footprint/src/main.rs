@@ -1,8 +1,8 @@
 //! Images whose text, stack and panics `cargo xtask budgets` counts: everything that a hypervisor
 //! with one kind of Realm calls, from opening a session to closing it, and nothing else.
 //!
-//! The entry of the image calls each exported function once. Callbacks are parameters of
-//! these functions, so none of an embedder's code is in the image.
+//! The entry of the image calls each exported function once. Callbacks are parameters of these
+//! functions, so no code of an embedder is in the image.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 mod bare_metal;

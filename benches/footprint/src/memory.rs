@@ -1,4 +1,4 @@
-//! The memory of a live Realm.
+//! The memory of an active Realm.
 #![expect(unsafe_code, reason = "exported names")]
 
 use realm_sdk::abi::{Ipa, IpaRange};

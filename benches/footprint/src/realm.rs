@@ -1,4 +1,4 @@
-//! A Realm from its creation to its end.
+//! A Realm from its creation to its destruction.
 #![expect(unsafe_code, reason = "exported names")]
 
 use realm_sdk::builder::{

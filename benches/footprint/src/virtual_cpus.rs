@@ -11,7 +11,7 @@ use realm_sdk::vgic::{InterfaceState, Saved, VirtualInterface, Vtr};
 
 use crate::bare_metal::{BareMetal, BareMetalRealm, Session};
 
-/// What the SDK does with exits of its own.
+/// The exits that the SDK handles itself.
 struct Defaults;
 
 impl Handler<BareMetal> for Defaults {}
