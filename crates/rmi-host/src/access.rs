@@ -1,4 +1,5 @@
-//! How the host reaches its own physical memory, to fill parameter pages and to read what the RMM wrote.
+//! How the host reaches its own physical memory, to fill parameter pages and to read what the RMM
+//! wrote.
 //!
 //! A session reaches memory through the token that owns it:
 //!
@@ -14,13 +15,14 @@
 //! rmm.read_host(&page, 0x10, &mut back)?;
 //! assert_eq!(&back, b"from");
 //!
-//! // Nothing is reached beyond the token.
+//! // No access goes beyond the token.
 //! let fault = rmm.write_host(&mut page, 0xffe, b"too long").unwrap_err();
 //! assert_eq!(fault.to_string(), "host memory at 0x80000ffe cannot be reached");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Memory that the host gave away is out of reach, because its token is:
+//! Memory that the host has delegated cannot be accessed, because there is no `Undelegated` token
+//! for it:
 //!
 //! ```compile_fail,E0308
 //! # use rmi_host::{Delegated, Platform, Rmm};
@@ -38,9 +40,11 @@ use crate::granules::Machine;
 
 /// The host's view of its own physical memory.
 ///
-/// The SDK never forms a reference to memory that it shares with the RMM; it copies in and out through this trait.
+/// The SDK never forms a reference to memory that it shares with the RMM; it copies data in and out
+/// through this trait.
 ///
-/// [`LinearMap`](crate::linear_map::LinearMap) is a ready implementation. A host whose memory is an array, as in an emulator:
+/// [`LinearMap`](crate::linear_map::LinearMap) is an implementation for memory that is mapped
+/// linearly. For a host whose memory is an array, as in an emulator:
 ///
 /// ```
 /// use core::cell::RefCell;
@@ -49,7 +53,7 @@ use crate::granules::Machine;
 ///
 /// struct Array { machine: Machine, base: Pa, bytes: RefCell<Vec<u8>> }
 ///
-/// // SAFETY: no memory but the array's is reached, and it stands for the memory of that machine.
+/// // SAFETY: only the array is accessed, and it is the memory of that machine.
 /// unsafe impl HostAccess for Array {
 ///     fn machine(&self) -> Machine { self.machine }
 ///
@@ -60,7 +64,7 @@ use crate::granules::Machine;
 ///         into.copy_from_slice(from.ok_or(AccessFault { at })?);
 ///         Ok(())
 ///     }
-///     // `write` is alike.
+///     // `write` is similar.
 /// #     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
 /// #         let offset = at.checked_offset_from(self.base).ok_or(AccessFault { at })?;
 /// #         let mut bytes = self.bytes.borrow_mut();
@@ -73,7 +77,7 @@ use crate::granules::Machine;
 /// let bytes = RefCell::new(vec![0; 0x1000]);
 /// let memory = Array { machine: Machine::simulated(), base: Pa::new(0x8000_0000), bytes };
 /// let mut word = [0; 4];
-/// // SAFETY: the array is all that is reached, and nobody refers into it.
+/// // SAFETY: only the array is accessed, and there is no reference into it.
 /// unsafe {
 ///     memory.write(Pa::new(0x8000_0100), b"word")?;
 ///     memory.read(Pa::new(0x8000_0100), &mut word)?;
@@ -85,8 +89,9 @@ use crate::granules::Machine;
 ///
 /// # Safety
 ///
-/// What is read and written is the memory of the machine that [`HostAccess::machine`] names, at the addresses given and nowhere else, and that machine never changes: an RMM is shown pages
-/// that were written here.
+/// Reads and writes access the memory of the machine that [`HostAccess::machine`] names, at the
+/// given addresses and nowhere else, and that machine never changes: the RMM is given pages that
+/// were written through this trait.
 pub unsafe trait HostAccess {
     /// The machine whose memory it is.
     fn machine(&self) -> Machine;
@@ -114,10 +119,11 @@ pub unsafe trait HostAccess {
     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault>;
 }
 
-/// The host has no mapping there, or the granule protection check stopped it.
+/// The host has no mapping at the address, or the granule protection check failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessFault {
-    /// The first address that could not be reached, or where the access began, if the host does not know better.
+    /// The first address that could not be accessed, or the start of the access if the host does
+    /// not know the exact address.
     pub at: Pa,
 }
 
@@ -129,7 +135,7 @@ impl fmt::Display for AccessFault {
 
 impl core::error::Error for AccessFault {}
 
-// SAFETY: the memory is the referent's.
+// SAFETY: the memory is that of the referent.
 unsafe impl<A: HostAccess + ?Sized> HostAccess for &A {
     fn machine(&self) -> Machine {
         (**self).machine()

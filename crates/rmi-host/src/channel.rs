@@ -1,10 +1,13 @@
-//! Calls in a dialect: from a [`Command`] and its arguments to a decoded reply, with patience for a busy RMM.
+//! Calls in a dialect: from a [`Command`] and its arguments to a decoded reply, with a retry budget
+//! for a busy RMM.
 //!
-//! A [`Channel`] is what a session is before it knows more than its dialect. It puts the arguments of a command in their registers, looks the function
-//! identifier up, and sorts the answers: [`Progress::Done`] with the outputs, [`Progress::Pending`] for a stateful operation, or an [`Error`].
+//! A [`Channel`] is the part of a session that needs only the dialect. It puts the arguments of a
+//! command into registers, looks up the function identifier, and classifies the answers:
+//! [`Progress::Done`] with the outputs, [`Progress::Pending`] for a stateful operation, or an
+//! [`Error`].
 //!
-//! A session has its channel in [`Rmm::commands`](crate::Rmm::commands). An embedder that needs no
-//! session, because it knows the dialect, uses a channel alone:
+//! A session has its channel in [`Rmm::commands`](crate::Rmm::commands). An embedder that knows the
+//! dialect and needs no session uses a channel alone:
 //!
 //! ```
 //! use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
@@ -12,13 +15,13 @@
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! // SAFETY: the parts are the model's, and that speaks this dialect.
+//! // SAFETY: the parts belong to the model, which speaks this dialect.
 //! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, GranuleSize::Size4KiB, Patience::default()) };
 //! let versions = channel.rmi_version(channel.dialect().version())?;
 //! assert_eq!(versions.higher.to_string(), "2.0");
 //! assert!(matches!(channel.rmm_activate()?, Progress::Done(_)));
 //!
-//! // A command that the dialect lacks never reaches the RMM.
+//! // A command that the dialect does not have is not sent to the RMM.
 //! let calls = model.calls();
 //! let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
 //! let error = channel.gpt_info(memory).unwrap_err();
@@ -44,8 +47,8 @@ use crate::granules::Machine;
 use crate::ledger::Ledger;
 use crate::platform::Platform;
 
-/// How long to wait for an RMM that is not ready, or for another thread. Whichever limit is reached first
-/// ends a wait.
+/// The retry budget: how long to wait for an RMM that is not ready, or for another thread. The
+/// limit that is reached first ends the wait.
 ///
 /// ```
 /// # use core::num::NonZeroU32;
@@ -54,7 +57,7 @@ use crate::platform::Platform;
 /// # use rmm_model::{Model, Options};
 /// # let mut machine = Options::new(Dialect::TfRmm2026_07);
 /// # machine.busy_every = NonZeroU32::new(2);
-/// // An RMM that is busy every other time, and a host that may not wait for it.
+/// // An RMM that is busy at every other call, and a host that must not wait for it.
 /// let model = Model::new(machine)?;
 /// let mut options = SessionOptions::default();
 /// options.patience = Patience::NONE;
@@ -63,7 +66,7 @@ use crate::platform::Platform;
 ///
 /// let failed = rmm.delegate(memory.take_front(0x2000).expect("1 GiB")).unwrap_err();
 /// assert_eq!(failed.error.status(), Some(Status::Busy));
-/// // Nothing is lost, and the rest may be tried again later.
+/// // No memory is lost, and the rest can be tried again later.
 /// assert_eq!(failed.delegated.bytes() + failed.host.bytes(), 0x2000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -75,29 +78,30 @@ pub struct Patience {
     pub blocked: u32,
     /// Steps that one stateful operation may take.
     pub steps: u32,
-    /// Calls of [`Platform::relax`] while another thread works on the same part of a Realm's memory.
+    /// Calls of [`Platform::relax`] while another thread works on the same part of a Realm's
+    /// memory.
     pub contended: u32,
-    /// How long one command may be repeated because of `RMI_BUSY` or `RMI_BLOCKED`, and how long another
-    /// thread may be waited for; `None` for as long as the counts allow. It needs a platform with a clock
-    /// ([`Platform::now`]).
+    /// How long one command may be repeated because of `RMI_BUSY` or `RMI_BLOCKED`, and how long
+    /// another thread may be waited for; `None` for as long as the counts allow. It needs a
+    /// platform with a clock ([`Platform::now`]).
     pub time: Option<Duration>,
 }
 
 impl Default for Patience {
-    /// 1000 times busy, 100 times blocked, 100,000 steps, 270,000 times contended (about 1 ms of spinning);
-    /// no limit of time.
+    /// 1000 times busy, 100 times blocked, 100,000 steps, 270,000 times contended (about 1 ms of
+    /// spinning); no limit of time.
     fn default() -> Self {
         Self { busy: 1000, blocked: 100, steps: 100_000, contended: 270_000, time: None }
     }
 }
 
 impl Patience {
-    /// No repetition at all, and no waiting for other threads; stateful operations get 64 steps. For atomic
+    /// No retries, and no waiting for other threads; stateful operations get 64 steps. For atomic
     /// contexts.
     pub const NONE: Self = Self { busy: 0, blocked: 0, steps: 64, contended: 0, time: None };
 }
 
-/// One command with its arguments and what it is about.
+/// One command with its arguments and its subject.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     pub(crate) command: Command,
@@ -115,7 +119,8 @@ impl Call {
     }
 }
 
-/// The outputs of a command that succeeded: X1 to X7. Only those that the command defines mean anything.
+/// The outputs of a command that succeeded: X1 to X7. Only those that the command defines are
+/// meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub(crate) outputs: [u64; 7],
@@ -151,20 +156,21 @@ impl Reply {
     }
 }
 
-/// What an incomplete operation wants next.
+/// What an incomplete operation requests next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// To be continued: `RMI_OP_CONTINUE`.
+    /// To be continued, by `RMI_OP_CONTINUE`.
     Continue,
-    /// Memory: `RMI_OP_MEM_DONATE`.
+    /// To be given memory, by `RMI_OP_MEM_DONATE`.
     Donate(DonateRequest),
-    /// To give memory back: `RMI_OP_MEM_RECLAIM`.
+    /// To give memory back, by `RMI_OP_MEM_RECLAIM`.
     Reclaim,
 }
 
-/// A stateful operation inside the RMM that has not ended. Losing it blocks its objects for good.
+/// A stateful operation inside the RMM that has not ended. If it is dropped, its objects stay
+/// blocked.
 ///
-/// The `sro` crate drives operations to their end. By hand, it goes like this:
+/// The `sro` crate drives operations to their end. To drive one by hand:
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -190,7 +196,7 @@ pub enum Want {
 /// let Want::Donate(request) = pending.want() else { panic!("before anything else") };
 /// assert_eq!(request.bytes(rmm.granule_size()), Some(0x10_000));
 ///
-/// // There is none to spare: cancel, and let the operation end.
+/// // There is no memory for it: cancel the operation, and let it end.
 /// assert!(pending.can_cancel());
 /// let pending = rmm.commands().op_cancel(pending).map_err(|(_, error)| error)?;
 /// assert_eq!(pending.want(), Want::Continue);
@@ -199,7 +205,7 @@ pub enum Want {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An operation is continued once. What comes back is the operation as it then is:
+/// Continuing consumes the operation and returns it in its new state:
 ///
 /// ```compile_fail,E0382
 /// # use rmi_host::{Channel, Pending, Platform};
@@ -216,7 +222,7 @@ pub struct Pending {
     pub(crate) handle: u64,
     pub(crate) want: Want,
     pub(crate) can_cancel: bool,
-    /// Whether the last call about it was answered `RMI_BUSY` or `RMI_BLOCKED`.
+    /// Whether the last call for it was answered `RMI_BUSY` or `RMI_BLOCKED`.
     pub(crate) busy: bool,
 }
 
@@ -227,13 +233,13 @@ impl Pending {
         self.command
     }
 
-    /// The RMM's name for the operation. 0 is a legal handle.
+    /// The RMM's handle of the operation. 0 is a valid handle.
     #[must_use]
     pub const fn handle(&self) -> u64 {
         self.handle
     }
 
-    /// What the operation wants next.
+    /// What the operation requests next.
     #[must_use]
     pub const fn want(&self) -> Want {
         self.want
@@ -245,13 +251,14 @@ impl Pending {
         self.can_cancel
     }
 
-    /// Whether the RMM was busy when the operation was last to go on: nothing happened, and the same may be tried again later.
+    /// Whether the RMM was busy at the last attempt to continue the operation: nothing happened,
+    /// and the same call can be made again later.
     #[must_use]
     pub const fn was_busy(&self) -> bool {
         self.busy
     }
 
-    /// What the operation is about.
+    /// The subject of the operation.
     #[must_use]
     pub const fn subject(&self) -> Subject {
         self.subject
@@ -261,7 +268,8 @@ impl Pending {
 /// Operations whose [`Pending`] was dropped, in this process or image.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many unfinished operations were dropped without a word to any ledger, since the start, over all sessions: each blocks its objects inside an RMM.
+/// How many unfinished operations were dropped without being recorded in a ledger, since the start,
+/// over all sessions: each blocks its objects inside an RMM.
 #[must_use]
 pub fn dropped_operations() -> u64 {
     DROPPED.load(Ordering::Relaxed)
@@ -273,7 +281,7 @@ impl Drop for Pending {
     }
 }
 
-/// How far a command came.
+/// The progress of a command.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -289,7 +297,7 @@ impl Drop for Pending {
 ///     Progress::Done(_) => println!("active"),
 ///     Progress::Pending(pending) => {
 ///         println!("{} wants {:?}", pending.command(), pending.want());
-///         // `sro::drive` would give it that. Giving up is possible, and recorded.
+///         // `sro::drive` would provide it. The operation can also be given up, which is recorded.
 ///         configured.into_active().commands().drop_pending(pending);
 ///     }
 /// }
@@ -305,7 +313,7 @@ pub enum Progress {
     Pending(Pending),
 }
 
-/// A platform and a dialect: enough to issue commands.
+/// A platform and a dialect, which is what issuing commands needs.
 ///
 /// [The module](self) has an example.
 #[derive(Debug)]
@@ -318,11 +326,13 @@ pub struct Channel<P> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// A channel without a session: for an embedder that knows the dialect and what the RMM has been told so far.
+    /// A channel without a session: for an embedder that knows the dialect and the state in which
+    /// earlier calls left the RMM.
     ///
     /// # Safety
     ///
-    /// The conduit and the access of the platform are of one machine, and the RMM speaks this dialect and has granules of this size. Opening a session finds all of it out.
+    /// The conduit and the access of the platform are of one machine, and the RMM speaks this
+    /// dialect and has granules of this size. Opening a session determines all of this.
     pub unsafe fn new(
         platform: P,
         dialect: Dialect,
@@ -371,7 +381,7 @@ impl<P: Platform> Channel<P> {
         self.machine
     }
 
-    /// What the embedder brought.
+    /// The platform.
     #[must_use]
     pub const fn platform(&self) -> &P {
         &self.platform
@@ -381,7 +391,7 @@ impl<P: Platform> Channel<P> {
         self.platform
     }
 
-    /// The dialect spoken.
+    /// The dialect of the calls.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.dialect
@@ -422,10 +432,11 @@ impl<P: Platform> Channel<P> {
         Refusal { command: call.command, dialect: self.dialect, result, subject: call.subject }
     }
 
-    /// Sorts a final status that is not success.
+    /// Classifies a final status that is not success.
     pub(crate) fn failure(&self, call: &Call, result: ResultWord) -> Error {
         match result.status() {
-            // All ones is how an absent function answers; the status byte of that would be 255.
+            // A function that does not exist answers with all ones; the status byte of that would
+            // be 255.
             _ if result.is_not_supported() => Error::Refused(self.refusal(call, result)),
             status @ (Status::Success | Status::Incomplete) => Error::Violation {
                 command: call.command,
@@ -433,13 +444,13 @@ impl<P: Platform> Channel<P> {
                 value: u64::from(u8::from(status)),
                 subject: call.subject,
             },
-            // An unknown status may be a newer error, which changes nothing, or nonsense.
+            // An unknown status may be a newer error, which changes nothing, or an invalid answer.
             Status::Unknown(_) => Error::Unclear(self.refusal(call, result)),
             _ => Error::Refused(self.refusal(call, result)),
         }
     }
 
-    /// Starts a command: repeats it while the RMM is busy, and sorts the answer.
+    /// Starts a command: repeats it while the RMM is busy, and classifies the answer.
     ///
     /// # Safety
     ///
@@ -504,7 +515,8 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Issues one of the four commands that drive an operation. `None` stands for `RMI_BUSY` and `RMI_BLOCKED`: the same again, later.
+    /// Issues one of the four commands that drive an operation. `None` stands for `RMI_BUSY` and
+    /// `RMI_BLOCKED`: the same call is to be made again later.
     ///
     /// # Safety
     ///
@@ -528,27 +540,28 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_OP_CONTINUE`: lets an operation that wants it go on. When the RMM is busy, nothing happens and the operation wants the same again.
+    /// `RMI_OP_CONTINUE`: continues an operation that requests it. When the RMM is busy, nothing
+    /// happens and the operation requests the same again.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_CONTINUE.
     ///
     /// # Errors
     ///
-    /// The outer error leaves the operation as it was. The inner result is the end of the operation, with the final status of the command that
-    /// started it.
+    /// The outer error leaves the operation as it was. The inner result is the end of the
+    /// operation, with the final status of the command that started it.
     pub fn op_continue(&self, mut pending: Pending) -> Result<Progress, Failure> {
         let call = Call::new(
             Command::OpContinue,
             pending.subject,
             [pending.handle, ContinueFlags::empty().bits()],
         );
-        // SAFETY: the command names no memory; what the operation was given, it was given by tokens.
+        // SAFETY: the command names no memory; memory was given to the operation by tokens.
         match unsafe { self.advance(&mut pending, &call) } {
             Ok(None | Some(Step::Again(_))) => Ok(Progress::Pending(pending)),
             Ok(Some(Step::Final(result, reply))) => {
                 let started =
                     Call { command: pending.command, args: [0; 7], subject: pending.subject };
-                // It is over.
+                // The operation has ended.
                 core::mem::forget(pending);
                 match result.status() {
                     Status::Success => Ok(Progress::Done(reply)),
@@ -559,14 +572,14 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_OP_CANCEL`: asks the RMM to undo an operation. It then wants to give memory back or to be continued. An RMM that is busy leaves it as it
-    /// was, with [`Pending::was_busy`] true.
+    /// `RMI_OP_CANCEL`: asks the RMM to undo an operation. It then requests to give memory back or
+    /// to be continued. A busy RMM leaves it unchanged, with [`Pending::was_busy`] true.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_CANCEL.
     ///
     /// # Errors
     ///
-    /// The operation comes back unchanged when the RMM refuses.
+    /// The operation is returned unchanged when the RMM refuses.
     pub fn op_cancel(&self, mut pending: Pending) -> Result<Pending, (Pending, Error)> {
         let call = Call::new(Command::OpCancel, pending.subject, [pending.handle]);
         // SAFETY: the command names no memory.
@@ -605,12 +618,14 @@ impl<P: Platform> Channel<P> {
                 (busy, wait) = (0, None);
             }
             if pending.want != Want::Continue {
-                // There is nobody here to give memory to or take it from. Cancel it if possible; report it either way.
+                // This function has no memory to give and no place for memory that is given back.
+                // Cancel the operation if possible; report it in either case.
                 return Err(self.abandon(pending, Violation::UnexpectedTransfer));
             }
             progress = match self.op_continue(pending) {
                 Ok(progress) => progress,
-                // The operation had begun; whether the status is its result or a refusal to continue is not known.
+                // The operation had begun; whether the status is its result or a refusal to
+                // continue is not known.
                 Err(Failure::Ended(Error::Refused(refusal))) => {
                     return Err(Error::Unclear(refusal));
                 }
@@ -619,7 +634,7 @@ impl<P: Platform> Channel<P> {
                     let (command, handle) = (pending.command, pending.handle);
                     let left = Error::abandoned(command, handle, 0, pending.subject);
                     self.drop_pending(pending);
-                    // The operation had begun: the error must not look as if nothing had happened.
+                    // The operation had begun: the error must not look clean.
                     return Err(if error.is_clean() { left } else { error });
                 }
             };
@@ -652,7 +667,7 @@ impl<P: Platform> Channel<P> {
         error
     }
 
-    /// Gives an operation up and says so in the books.
+    /// Gives an operation up and records that in the ledger.
     pub fn drop_pending(&self, pending: Pending) {
         self.platform.ledger().operation_dropped(pending.command, pending.handle);
         core::mem::forget(pending);
@@ -668,18 +683,18 @@ impl<P: Platform> Channel<P> {
 
 /// The answer to a command that drives an operation.
 pub(crate) enum Step {
-    /// The operation goes on.
+    /// The operation continues.
     Again(Reply),
     /// Any other status.
     Final(ResultWord, Reply),
 }
 
-/// Why an operation did not go on.
+/// Why an operation was not continued.
 #[derive(Debug)]
 #[must_use]
 pub enum Failure {
     /// It has ended with this error.
     Ended(Error),
-    /// It is where it was.
+    /// It is unchanged.
     Stuck(Pending, Error),
 }

@@ -1,30 +1,35 @@
-//! Typed commands: one method for each, on [`Channel`]; a session has them in
+//! Typed commands: one method for each, on [`Channel`]; a session has them by
 //! [`Rmm::commands`](crate::Rmm::commands).
 //!
 //! # Safety
 //!
-//! A method is safe when a token proves what the command demands. There are four things that a command can do to a host's memory:
+//! A method is safe when a token proves what the command requires. A command can do four things to
+//! the host's memory:
 //!
-//! | It can | Proof |
+//! | What it can do | Proof |
 //! |---|---|
 //! | take granules | a [`Delegated`](crate::Delegated) stands for granules that are the RMM's already; delegation consumes an [`Undelegated`] |
-//! | read or write pages that it is shown | an [`Undelegated`] is borrowed for the call; no address in a page is taken from the caller if the RMM writes there |
-//! | map memory so that the Realm may write to it | an [`Undelegated`] is consumed; a [`SharedMemory`] gives it back when the RMM has unmapped it |
+//! | read or write pages that are passed to it | an [`Undelegated`] is borrowed for the call; the SDK takes no address in a page from the caller if the RMM writes to it |
+//! | map memory so that the Realm may write to it | an [`Undelegated`] is consumed; a [`SharedMemory`] returns it when the RMM has unmapped it |
 //! | have an SMMU write messages to an address, or a host bridge programmed | none: [`psmmu_activate`](crate::Channel::psmmu_activate), [`cmem_create`](crate::Channel::cmem_create) and [`pdev_create`](crate::Channel::pdev_create) are unsafe |
 //!
-//! Mapping shared memory in an auxiliary tree as well is unsafe too, because no document says that the RMM unmaps it there when the primary tree loses it.
+//! Mapping shared memory in an auxiliary tree as well is unsafe too, because no document says that
+//! the RMM unmaps it there when it is unmapped in the primary tree.
 //!
 //! # Errors and progress
 //!
-//! Every method returns an [`Error`], or something that contains one: [`Failed`](crate::Failed) gives a token back, [`Halted`] says what the RMM said
-//! beside the status, [`ShareFailed`] and others split the memory into what may be the RMM's or the Realm's and what is not. A command that moves memory
-//! returns [`Progress`](crate::Progress). A command that the dialect lacks is an error before any call.
+//! Every method returns an [`Error`], or something that contains one: [`Failed`](crate::Failed)
+//! returns a token, [`Halted`] contains what the RMM reported besides the status, [`ShareFailed`]
+//! and others split the memory into what may be the RMM's or the Realm's and what is not. A command
+//! that moves memory returns [`Progress`](crate::Progress). A command that the dialect does not
+//! have is an error before any call.
 //!
-//! A range command may stop anywhere and says where. Where a method allows no progress at all, that is an RMM's way to say "not now".
+//! A range command may stop anywhere and reports where. Where a method allows an answer without
+//! progress, it means that the call is to be repeated later.
 //!
 //! # Example
 //!
-//! A Realm without anything in it, from its first command to its last:
+//! An empty Realm, from its first command to its last:
 //!
 //! ```
 //! use rmi_abi::Dialect;

@@ -1,6 +1,6 @@
-//! The one door: everything reaches the RMM through [`Conduit::call`].
+//! The conduit: every call reaches the RMM through [`Conduit::call`].
 //!
-//! A conduit of one's own that keeps a log; like most, it wraps another:
+//! A conduit of the embedder that keeps a log. Like most conduits, it wraps another:
 //!
 //! ```
 //! use core::cell::RefCell;
@@ -10,7 +10,7 @@
 //!
 //! struct Logging<C> { inner: C, log: RefCell<Vec<(u64, u64)>> }
 //!
-//! // SAFETY: the answers are those of the conduit inside.
+//! // SAFETY: the answers are those of the inner conduit.
 //! unsafe impl<C: Conduit> Conduit for Logging<C> {
 //!     fn machine(&self) -> Machine { self.inner.machine() }
 //!
@@ -33,9 +33,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! With several CPUs, the log would be behind a lock: a session is `Sync` only if its conduit is.
+//! With several CPUs, the log needs a lock: a session is `Sync` only if its conduit is.
 //!
-//! A call takes memory away from whoever refers to it, so making one is unsafe:
+//! A call may take memory away to which there are references, so making one is unsafe:
 //!
 //! ```compile_fail,E0133
 //! # use rmi_host::Conduit;
@@ -50,13 +50,13 @@ use crate::granules::Machine;
 /// X0 to X7 of one call. No command of any dialect uses a higher register.
 pub type Registers = [u64; 8];
 
-/// What a conduit returns when it has passed a call on and no answer has come: it is open what the
-/// RMM did. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer), which is not clean.
+/// What a conduit returns when it has forwarded a call and received no answer: it is not known what
+/// the RMM did. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer), which is not clean.
 ///
-/// No RMM answers this: 254 in bits 7:0 of X0 is no status, and bits 63:32 are no SMCCC code. Only
-/// X0 is looked at.
+/// No RMM gives this answer: 254 in bits 7:0 of X0 is no status, and bits 63:32 are no SMCCC code.
+/// Only X0 is compared.
 ///
-/// A conduit over a connection that breaks after the call:
+/// A conduit over a connection that fails after the call:
 ///
 /// ```
 /// # use rmi_abi::{Command, Dialect};
@@ -72,31 +72,34 @@ pub type Registers = [u64; 8];
 /// # let rmm = rmm_model::open(Host::new(&broken, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
 /// assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }));
-/// // It may be the RMM's, and it is.
+/// // The memory may be the RMM's, and here it is.
 /// assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x4000, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub const NO_ANSWER: Registers = [0x6e6f_6e65_0000_00fe, 0, 0, 0, 0, 0, 0, 0];
 
-/// What a conduit returns when it has not passed a call on, and never will: the RMM has not seen
-/// it. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer) with `sent` false, which is
-/// clean.
+/// What a conduit returns when it has not forwarded a call, and never will: the RMM has not
+/// received it. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer) with `sent` false,
+/// which is clean.
 ///
 /// A conduit that is not certain returns [`NO_ANSWER`].
 pub const NOT_SENT: Registers = [0x6e6f_6e65_0000_00fd, 0, 0, 0, 0, 0, 0, 0];
 
 /// The only way to reach the RMM.
 ///
-/// A conduit is an instance, so that a model, a recorder or a counter can keep state; it takes `&self`, because calls are made on many CPUs at once.
+/// A conduit is an instance, so that a model, a recorder or a counter can keep state. Its method
+/// takes `&self`, because calls are made on several CPUs at once.
 ///
 /// [The module](self) has an example.
 ///
 /// # Safety
 ///
-/// All that is said about memory rests on the answers: an implementer promises that they are those of an RMM, so that memory whose undelegation succeeds is the host's again. A conduit
-/// whose answers may be false is sound if it is [`Simulated`].
+/// All knowledge of who owns memory depends on the answers: an implementer promises that they are
+/// those of an RMM, so that memory whose undelegation succeeds is the host's again. A conduit whose
+/// answers may be false is sound if it is [`Simulated`].
 ///
-/// All calls reach the RMM of the machine that [`Conduit::machine`] names, and that never changes. A conduit that wraps another names the machine of that.
+/// All calls reach the RMM of the machine that [`Conduit::machine`] names, and that never changes.
+/// A conduit that wraps another names the machine of the inner one.
 pub unsafe trait Conduit {
     /// The machine whose RMM answers.
     fn machine(&self) -> Machine;
@@ -104,23 +107,29 @@ pub unsafe trait Conduit {
     /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left
     /// them; [`NO_ANSWER`] or [`NOT_SENT`] when it cannot.
     ///
-    /// The call is made on the CPU that the caller is on. `RMI_REC_ENTER` runs the REC there, with the
-    /// virtual interrupts that are in the list registers of that CPU. The SMC instruction cannot do
-    /// otherwise; a conduit to a model or to another thread must see to it when a host has several CPUs.
+    /// The call is made on the CPU that the caller runs on. `RMI_REC_ENTER` runs the REC there,
+    /// with the virtual interrupts that are in the list registers of that CPU. The SMC instruction
+    /// always does so; a conduit to a model or to another thread must ensure it when a host has
+    /// several CPUs.
     ///
     /// # Safety
     ///
-    /// An RMI command may take the host's access to memory away, or have the RMM or a Realm read or write it. The registers name granules, directly or through a page that
-    /// they point to, in one of two ways:
+    /// An RMI command may take the host's access to memory away, or have the RMM or a Realm read or
+    /// write it. The registers name granules, directly or through a page that they point to, in one
+    /// of two ways:
     ///
-    /// * As the host's: pages that the RMM reads or writes, memory to delegate, to donate in the state UNDELEGATED, or to map at unprotected addresses. The caller owns them and holds no reference
-    ///   into any of them; for one that the RMM takes or maps, the caller gives it up for as long.
-    /// * As the RMM's: objects, tables, memory that is delegated. The RMM checks the state of each such granule and refuses the command unless it has it, so a name that is out of date, or
-    ///   wrong, costs a refusal or reaches another object of the RMM. It never touches memory of the host, and the caller need not own it.
+    /// * As the host's: pages that the RMM reads or writes, memory to delegate, to donate in the
+    ///   state UNDELEGATED, or to map at unprotected addresses. The caller owns them and holds no
+    ///   reference into any of them; for one that the RMM takes or maps, the caller gives it up for
+    ///   as long as the RMM has it or maps it.
+    /// * As the RMM's: objects, tables, memory that is delegated. The RMM checks the state of each
+    ///   such granule and refuses the command unless it has it, so an address that is out of date,
+    ///   or wrong, causes a refusal or reaches another object of the RMM. The command never touches
+    ///   memory of the host, and the caller need not own the granule.
     unsafe fn call(&self, registers: Registers) -> Registers;
 }
 
-// SAFETY: the answers are the referent's.
+// SAFETY: the answers are those of the referent.
 unsafe impl<C: Conduit + ?Sized> Conduit for &C {
     fn machine(&self) -> Machine {
         (**self).machine()
@@ -132,13 +141,14 @@ unsafe impl<C: Conduit + ?Sized> Conduit for &C {
     }
 }
 
-/// A conduit to something that only plays the RMM, and never takes memory away from the program: its answers may be false without harm. Only on such a conduit can
-/// [faults be injected](crate::inject).
+/// A conduit to something that only simulates an RMM, and never takes memory away from the program:
+/// false answers do no harm. Only on such a conduit can [faults be injected](crate::inject).
 ///
 /// # Safety
 ///
-/// No call takes the program's access to any memory away, or lets anything else write to memory of the program.
+/// No call takes away the program's access to any memory, or lets anything else write to memory of
+/// the program.
 pub unsafe trait Simulated: Conduit {}
 
-// SAFETY: the calls are the referent's.
+// SAFETY: the calls are those of the referent.
 unsafe impl<C: Simulated + ?Sized> Simulated for &C {}

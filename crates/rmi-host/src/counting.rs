@@ -1,4 +1,4 @@
-//! A conduit that counts: calls by command and outcome, and the memory that changed hands.
+//! A conduit that counts calls, by command and outcome, and the memory that changed its owner.
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect};
@@ -11,13 +11,13 @@
 //! let door = Counting::new(&model);
 //! let call = |command: Command, x1: u64, x2: u64| {
 //!     let fid = command.fid(dialect).map_or(0, |fid| fid.0.into());
-//!     // SAFETY: the model has memory of its own; nothing of this program is at stake.
+//!     // SAFETY: the model has its own memory; no memory of this program is affected.
 //!     unsafe { door.call([fid, x1, x2, 0, 0, 0, 0, 0]) }
 //! };
 //!
 //! call(Command::RmmActivate, 0, 0);
 //! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000);
-//! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000); // refused: it is the RMM's already
+//! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000); // refused: already delegated
 //!
 //! let delegate = door.counts(Command::GranuleRangeDelegate, dialect);
 //! assert_eq!((delegate.issued, delegate.failed, delegate.delegated), (2, 1, 16));
@@ -57,9 +57,11 @@ use moved::OpenRanges;
 const FIRST: u32 = 0x150;
 const NUMBERS: usize = 0x212 - 0x150;
 
-/// Counts calls by function identifier and outcome on their way to another conduit. Lock-free; 16 KiB.
+/// Counts calls by function identifier and outcome, and forwards them to another conduit.
+/// Lock-free; 16 KiB.
 ///
-/// The counts of one call become visible one after the other, so a reader on another CPU may see a call without its outcome.
+/// The counts of one call become visible one after the other, so a reader on another CPU may see a
+/// call without its outcome.
 #[derive(Debug)]
 pub struct Counting<C> {
     inner: C,
@@ -70,11 +72,11 @@ pub struct Counting<C> {
     granule: AtomicU8,
 }
 
-// What the documentation says.
+// As documented.
 const _: () = assert!(size_of::<Counting<()>>().div_ceil(1 << 10) == 16);
 
 impl<C> Counting<C> {
-    /// Counts from zero what goes to `inner`, in granules of 4 KiB.
+    /// Counts the calls to `inner` from zero, and memory in granules of 4 KiB.
     pub const fn new(inner: C) -> Self {
         Self {
             inner,
@@ -86,12 +88,13 @@ impl<C> Counting<C> {
         }
     }
 
-    /// The conduit that the calls go to.
+    /// The conduit that calls are forwarded to.
     pub const fn inner(&self) -> &C {
         &self.inner
     }
 
-    /// Counts memory in granules of this size from now on: for when the session has set it.
+    /// Counts memory in granules of this size from now on: for use when the session has set the
+    /// granule size.
     pub fn set_granule(&self, granule: GranuleSize) {
         self.granule.store(granule.code(), Ordering::Relaxed);
     }
@@ -110,19 +113,20 @@ impl<C> Counting<C> {
         number.and_then(|number| self.counters.get(number)).unwrap_or(&self.others)
     }
 
-    /// The counts of one command of a dialect; zero for a command that the dialect lacks.
+    /// The counts of one command of a dialect; zero for a command that the dialect does not have.
     #[must_use]
     pub fn counts(&self, command: Command, dialect: Dialect) -> Counts {
         command.fid(dialect).map(|fid| self.counters(fid.0.into()).read()).unwrap_or_default()
     }
 
-    /// Calls by which a session has found the dialect out: an `RMI_GPT_INFO` without a range, which
-    /// every RMM refuses, each dialect in its way. They are counted here, and not as failed calls.
+    /// Calls by which a session has determined the dialect: `RMI_GPT_INFO` without a range, which
+    /// every RMM refuses, in a way that depends on the dialect. They are counted here, and not as
+    /// failed calls.
     pub fn probes(&self) -> u64 {
         self.probes.load(Ordering::Relaxed)
     }
 
-    /// The counts of calls that are no commands of a dialect, probes not among them.
+    /// The counts of calls that are not commands of a dialect, without probes.
     #[must_use]
     pub fn others(&self, dialect: Dialect) -> Counts {
         let known =
@@ -140,14 +144,14 @@ impl<C> Counting<C> {
         self.counters.iter().map(Counters::read).fold(first, Counts::plus)
     }
 
-    /// A table of everything that was counted, to be printed.
+    /// A table of all counts, for printing.
     #[must_use]
     pub const fn report(&self, dialect: Dialect) -> Report<'_, C> {
         Report::new(self, dialect)
     }
 }
 
-// SAFETY: the answers are those of the conduit inside.
+// SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit> Conduit for Counting<C> {
     fn machine(&self) -> Machine {
         self.inner.machine()
@@ -168,5 +172,5 @@ unsafe impl<C: Conduit> Conduit for Counting<C> {
     }
 }
 
-// SAFETY: the calls are those of the conduit inside.
+// SAFETY: the calls are those of the inner conduit.
 unsafe impl<C: Simulated> Simulated for Counting<C> {}

@@ -1,12 +1,13 @@
-//! Giving memory to the RMM and taking it back.
+//! Delegating memory to the RMM and undelegating it.
 //!
-//! An RMM may stop in the middle. Then both halves come back, each as what it is:
+//! An RMM may stop in the middle of a range. Then both parts are returned, each with a token for
+//! its owner:
 //!
 //! ```
 //! use rmi_abi::{Dialect, Pa, PaRange, Status};
 //! use rmm_model::{Model, Options};
 //!
-//! // Of these eight granules, the RMM does not keep track of the last four.
+//! // Of these eight granules, the RMM does not track the last four.
 //! let mut machine = Options::new(Dialect::V2_0Bet3);
 //! machine.untracked = vec![PaRange::with_size(Pa::new(0x8000_4000), 0x4000)?];
 //! # let model = Model::new(machine)?;
@@ -17,14 +18,15 @@
 //! assert_eq!(failed.error.status(), Some(Status::ErrorTracking));
 //! assert_eq!(failed.host.range(), PaRange::with_size(Pa::new(0x8000_4000), 0x4000)?);
 //!
-//! // What was delegated can be used, or taken back; then it is one piece again.
+//! // What was delegated can be used, or undelegated; then the memory is one range again.
 //! let mut back = rmm.undelegate(failed.delegated).map_err(|failed| failed.error)?;
 //! back.append(failed.host).expect("the two touch");
 //! assert_eq!(back.bytes(), 0x8000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A token that was delegated is gone. So the memory cannot be delegated twice, and nothing can be written to it:
+//! Delegation consumes the token. So the memory cannot be delegated twice, and the host cannot
+//! write to it:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_host::{Platform, Rmm, Undelegated};
@@ -68,14 +70,16 @@ use crate::session::Rmm;
 pub struct DelegateFailed {
     /// Why it stopped.
     pub error: Error,
-    /// What is delegated, or may be: after an unclear answer that is all that was left.
+    /// What is delegated, or may be: after an unclear answer that includes all the rest of the
+    /// range.
     pub delegated: Delegated,
     /// What is still the host's.
     pub host: Undelegated,
 }
 
 impl DelegateFailed {
-    /// Why [`DelegateFailed::delegated`] may be the host's already, and is to be [recovered](Rmm::recover); `None` when it is delegated for sure.
+    /// Why [`DelegateFailed::delegated`] may be the host's, and is to be [recovered](Rmm::recover);
+    /// `None` when it is certainly delegated.
     #[must_use]
     pub fn doubt(&self) -> Option<QuarantineReason> {
         let command = Command::GranuleRangeDelegate;
@@ -101,7 +105,7 @@ impl DelegateFailed {
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// rmm.commands().realm_create(&rd, &mut page, &params)?;
 ///
-/// // Forgetting that there is a Realm costs a refusal, and no memory.
+/// // Undelegating a granule of a Realm is refused, and no memory is lost.
 /// free.append(rd).expect("neighbours");
 /// let failed = rmm.undelegate(free).unwrap_err();
 /// assert_eq!(failed.error.status(), Some(Status::ErrorInput));
@@ -120,7 +124,8 @@ pub struct UndelegateFailed {
 }
 
 impl<P: Platform> Rmm<P> {
-    /// `RMI_GRANULE_RANGE_DELEGATE`: gives host memory to the RMM, in as few calls as the RMM allows.
+    /// `RMI_GRANULE_RANGE_DELEGATE`: gives host memory to the RMM, in as few calls as the RMM
+    /// allows.
     ///
     /// The content of the memory is lost to the host.
     ///
@@ -128,8 +133,9 @@ impl<P: Platform> Rmm<P> {
     ///
     /// # Errors
     ///
-    /// [`DelegateFailed`]: [`Status::ErrorInput`] when the range is not aligned to granules or a granule is no ordinary memory or not the host's,
-    /// [`Status::ErrorTracking`] when it is not tracked by granule.
+    /// [`DelegateFailed`]: [`Status::ErrorInput`] when the range is not aligned to granules or a
+    /// granule is not ordinary memory or not the host's, [`Status::ErrorTracking`] when it is not
+    /// tracked by granule.
     pub fn delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let command = Command::GranuleRangeDelegate;
         let mut delegated = Delegated::empty();
@@ -154,7 +160,7 @@ impl<P: Platform> Rmm<P> {
                 self.platform().ledger().record(LedgerEvent::Delegated, range);
             }
             if let Some(error) = error {
-                // What is left was refused for certain, so it is the host's as before.
+                // The rest was certainly refused, so it is still the host's.
                 let host = memory.into_undelegated();
                 return Err(DelegateFailed { error, delegated, host });
             }
@@ -162,7 +168,8 @@ impl<P: Platform> Rmm<P> {
         Ok(delegated)
     }
 
-    /// `RMI_GRANULE_RANGE_UNDELEGATE`: takes memory back, in as few calls as the RMM allows. The RMM wipes it.
+    /// `RMI_GRANULE_RANGE_UNDELEGATE`: takes memory back from the RMM, in as few calls as the RMM
+    /// allows. The RMM wipes it.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE.
     ///
@@ -182,13 +189,14 @@ impl<P: Platform> Rmm<P> {
         Ok(host)
     }
 
-    /// `RMI_GRANULE_RANGE_UNDELEGATE`, once: as [`Rmm::undelegate`], for callers that may not stay long. What the RMM returned left the front of `memory`.
+    /// `RMI_GRANULE_RANGE_UNDELEGATE`, once: as [`Rmm::undelegate`], for callers with a bound on
+    /// their run time. What the RMM returned is removed from the front of `memory`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_GRANULE_RANGE_UNDELEGATE.
     ///
     /// # Errors
     ///
-    /// As [`Rmm::undelegate`], about the first granule; `memory` is as it was.
+    /// As [`Rmm::undelegate`], for the first granule; `memory` is unchanged.
     pub fn undelegate_some(&self, memory: &mut Delegated) -> Result<Undelegated, Error> {
         let command = Command::GranuleRangeUndelegate;
         self.check_whole(command, memory)?;
@@ -201,8 +209,8 @@ impl<P: Platform> Rmm<P> {
         Ok(part)
     }
 
-    /// Takes memory back and sends what comes to `home`. What the RMM does not return goes to quarantine, neighbours together with the reason of
-    /// the first.
+    /// Takes memory back from the RMM and passes what it returns to `home`. What the RMM does not
+    /// return goes to quarantine; adjacent granules go together, with the reason of the first.
     ///
     /// ```
     /// # use rmi_abi::Dialect;
@@ -222,8 +230,9 @@ impl<P: Platform> Rmm<P> {
         self.salvage(memory, None, home);
     }
 
-    /// As [`Rmm::return_or_quarantine`], for memory whose state is in doubt. A granule that the RMM refuses to undelegate may be the host's already; if the RMM then agrees to delegate it and to
-    /// undelegate it again, it was. Everything else is quarantined for `reason`.
+    /// As [`Rmm::return_or_quarantine`], for memory whose state is not certain. A granule that the
+    /// RMM refuses to undelegate may be the host's; if the RMM then delegates it and undelegates it
+    /// again, it was. Everything else is quarantined for `reason`.
     pub fn recover(
         &self,
         memory: Delegated,
@@ -257,7 +266,8 @@ impl<P: Platform> Rmm<P> {
             }
             let Some(error) = error else { break };
             let why = reason.unwrap_or_else(|| quarantine_reason(&error));
-            // A refusal is about the first granule; an RMM that does not answer at all is not asked again for each of the others.
+            // A refusal concerns the first granule; an RMM that does not answer at all is not
+            // called again for each of the others.
             let part = match error {
                 Error::Refused(refusal) if refusal.result.is_not_supported() => None,
                 Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_) => {
@@ -273,7 +283,9 @@ impl<P: Platform> Rmm<P> {
                     None => continue,
                 }
             }
-            // Neighbours stay together, under the reason of the first: a refusal in other words for each granule would fill the quarantine with crumbs.
+            // Adjacent granules stay together, with the reason of the first: a refusal with a
+            // different reason for each granule would exhaust the quarantine with single-granule
+            // entries.
             if refused.is_empty() {
                 refused_for = why;
             }
@@ -285,9 +297,10 @@ impl<P: Platform> Rmm<P> {
         self.quarantine(refused, refused_for);
     }
 
-    /// Proves that a granule which the RMM does not undelegate is the host's, because the RMM delegates nothing else, and sends it `home`; or returns it.
+    /// Proves that a granule which the RMM does not undelegate is the host's, because the RMM
+    /// delegates nothing else, and passes it to `home`; otherwise returns it.
     fn prove(&self, granule: Delegated, home: &mut dyn FnMut(Undelegated)) -> Option<Delegated> {
-        // The books have it as delegated all the time, so the delegation goes unrecorded.
+        // The ledger has it as delegated all the time, so the delegation is not recorded.
         if self.range_step(Command::GranuleRangeDelegate, granule.range()).is_err() {
             return Some(granule);
         }
@@ -305,7 +318,7 @@ impl<P: Platform> Rmm<P> {
         }
     }
 
-    /// Puts memory into quarantine; when there is no room it is leaked, and counted.
+    /// Puts memory into quarantine; when the quarantine is full it is leaked, and counted.
     pub fn quarantine(&self, memory: Delegated, reason: QuarantineReason) {
         if memory.is_empty() {
             return;
@@ -334,7 +347,8 @@ impl<P: Platform> Rmm<P> {
         }
     }
 
-    /// One call for the front of a range; the bytes it got through, a whole number of granules.
+    /// One call for the front of a range; returns the bytes it processed, a whole number of
+    /// granules.
     fn range_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
         if command.form(self.dialect()).is_none() {
             return self.granule_step(command, range);
@@ -356,7 +370,7 @@ impl<P: Platform> Rmm<P> {
 }
 
 impl<P: Platform> Rmm<P> {
-    /// What a range command comes to in a dialect that has none: one granule.
+    /// The equivalent of a range command in a dialect that has none: one granule.
     fn granule_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
         let command = match command {
             Command::GranuleRangeDelegate => Command::GranuleDelegate,
@@ -370,7 +384,7 @@ impl<P: Platform> Rmm<P> {
     }
 }
 
-/// Why memory is set aside whose undelegation ended like this.
+/// The reason for the quarantine of memory whose undelegation ended with this error.
 fn quarantine_reason(error: &Error) -> QuarantineReason {
     let command = error.command().unwrap_or(Command::GranuleRangeUndelegate);
     match error {

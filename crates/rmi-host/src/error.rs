@@ -1,6 +1,6 @@
-//! What can go wrong, with everything that is known about it.
+//! Errors, with everything that is known about them.
 //!
-//! An [`Error`] is a line for the log, and data for a program:
+//! An [`Error`] prints as one line for a log, and is data for a program:
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect, Pa, PaRange, Status};
@@ -32,7 +32,7 @@ use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
 
 use crate::access::AccessFault;
 
-/// What a command was about: the address that an operator will ask for.
+/// The subject of a command: the address that an operator needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
@@ -62,7 +62,7 @@ pub struct Refusal {
     pub command: Command,
     /// The dialect of the session.
     pub dialect: Dialect,
-    /// X0 as it came, with status and index.
+    /// X0 as the RMM returned it, with status and index.
     pub result: ResultWord,
     /// What the command was about.
     pub subject: Subject,
@@ -77,7 +77,7 @@ impl Refusal {
 
     /// The level at which a walk stopped, when the status carries one.
     ///
-    /// A walk tells which table is missing:
+    /// The level of a walk says which table is missing:
     ///
     /// ```
     /// # use rmi_abi::{Dialect, Ipa};
@@ -114,12 +114,12 @@ impl Refusal {
     /// ```
     #[must_use]
     pub fn level(&self) -> Option<Level> {
-        // An RMM that reports no level with this status leaves all its data zero.
+        // An RMM that reports no level with this status leaves all the data of the status zero.
         let silent = self.status() == Status::ErrorTracking && self.result.data() == 0;
         if silent { None } else { self.result.level() }
     }
 
-    /// What an operator or a developer may do about it, in a few words.
+    /// What an operator or a developer can do about it, in a few words.
     #[must_use]
     pub fn advice(&self) -> &'static str {
         if self.result.is_not_supported() {
@@ -163,15 +163,16 @@ impl fmt::Display for Refusal {
 
 impl core::error::Error for Refusal {}
 
-/// What an RMM said that its specification does not allow.
+/// An answer of an RMM that its specification does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A range command reported an end outside the range or unaligned, or none where it has to make progress.
+    /// A range command reported an end that is outside the range or unaligned, or no progress where
+    /// it must make progress.
     Progress,
-    /// Memory was reported that was never given, or not at this place.
+    /// The RMM reported memory that it was never given, or not at this address.
     ForeignMemory,
-    /// A command that moves no memory asked for memory or offered some.
+    /// A command that moves no memory requested memory or offered some.
     UnexpectedTransfer,
     /// More was consumed or returned than was offered.
     Count,
@@ -197,11 +198,11 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Why a call to the RMM did not do what it should.
+/// Why a call to the RMM failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The RMM refused; nothing changed.
+    /// The RMM refused the command; nothing changed.
     Refused(Refusal),
     /// The dialect has no such command; nothing was called.
     #[non_exhaustive]
@@ -211,7 +212,8 @@ pub enum Error {
         /// The dialect.
         dialect: Dialect,
     },
-    /// The RMM stayed `RMI_BUSY` or `RMI_BLOCKED` for as many attempts as the caller allows; nothing changed.
+    /// The RMM stayed `RMI_BUSY` or `RMI_BLOCKED` for as many attempts as the caller allows;
+    /// nothing changed.
     #[non_exhaustive]
     Exhausted {
         /// The command.
@@ -221,65 +223,67 @@ pub enum Error {
         /// What the command was about.
         subject: Subject,
     },
-    /// The RMM made way, as it may, and came no further for as many attempts as the caller allows; the last of
-    /// them changed nothing.
+    /// The RMM interrupted the command, as it may, and made no further progress for as many
+    /// attempts as the caller allows; the last of them changed nothing.
     #[non_exhaustive]
     NoProgress {
         /// The command.
         command: Command,
-        /// Where it stands.
+        /// Where it stopped.
         subject: Subject,
     },
-    /// The RMM broke its specification; what became of the command is unclear.
+    /// The RMM violated its specification; the outcome of the command is unclear.
     #[non_exhaustive]
     Violation {
         /// The command.
         command: Command,
-        /// What it said.
+        /// How it violated it.
         violation: Violation,
-        /// The offending register value.
+        /// The invalid register value.
         value: u64,
         /// What the command was about.
         subject: Subject,
     },
-    /// No answer came: the way to the RMM is broken, or what is at its other end.
+    /// No answer was received: the connection to the RMM failed, or the RMM itself.
     #[non_exhaustive]
     NoAnswer {
         /// The command.
         command: Command,
         /// What the command was about.
         subject: Subject,
-        /// Whether the call may have reached the RMM. If so, what became of the command is unclear;
+        /// Whether the call may have reached the RMM. If so, the outcome of the command is unclear;
         /// if not, nothing changed.
         sent: bool,
     },
-    /// A started operation ended in a way that leaves open what was done.
+    /// A started operation ended in a way that leaves unclear what was done.
     Unclear(Refusal),
-    /// An operation could be neither finished nor undone. It stays in the RMM, and what it is about stays blocked.
+    /// An operation could be neither finished nor undone. It stays in the RMM, and its objects stay
+    /// blocked.
     #[non_exhaustive]
     Abandoned {
         /// The command that started it.
         command: Command,
-        /// The RMM's name for it.
+        /// The RMM's handle of it.
         handle: u64,
-        /// Bytes of memory for want of which it could not go on; 0 for another reason.
+        /// Bytes of memory that it needed to continue and did not get; 0 if it stopped for another
+        /// reason.
         missing: u64,
         /// What the command was about.
         subject: Subject,
     },
-    /// Memory is needed that the pool does not have; nothing was called, or the operation was undone.
+    /// The pool does not have the memory needed; nothing was called, or the operation was undone.
     #[non_exhaustive]
     NeedMemory {
         /// The command.
         command: Command,
         /// Bytes that were missing.
         bytes: u64,
-        /// Alignment they need, in bytes.
+        /// The alignment needed, in bytes.
         alignment: u64,
     },
     /// The host cannot reach a page that it shares with the RMM.
     Access(AccessFault),
-    /// A token, or an object, belongs to another machine than the session; nothing was called.
+    /// A token or an object belongs to another machine than the session; nothing was called.
     #[non_exhaustive]
     OtherMachine {
         /// The command.
@@ -314,7 +318,7 @@ impl Error {
         Self::Abandoned { command, handle, missing, subject }
     }
 
-    /// A command comes no further.
+    /// A command makes no further progress.
     #[doc(hidden)]
     #[must_use]
     pub const fn no_progress(command: Command, subject: Subject) -> Self {
@@ -328,7 +332,7 @@ impl Error {
         Self::Argument { command, what, subject }
     }
 
-    /// The RMM broke its specification.
+    /// The RMM violated its specification.
     #[doc(hidden)]
     #[must_use]
     pub const fn violation(
@@ -342,7 +346,8 @@ impl Error {
 
     /// Whether it is certain that the command changed nothing.
     ///
-    /// After a clean error, the host knows what it has. After any other, memory that the command named is treated as the RMM's until the RMM says otherwise:
+    /// After a clean error, the memory concerned has the same owner as before. After any other,
+    /// memory that the command named is treated as the RMM's until an undelegation succeeds:
     ///
     /// ```
     /// # use rmi_abi::{Command, Dialect};
@@ -352,7 +357,7 @@ impl Error {
     /// # let dialect = Dialect::TfRmm2026_07;
     /// # let model = Model::new(Options::new(dialect))?;
     /// # let mut memory = model.take_memory();
-    /// // This RMM delegates, and answers nonsense.
+    /// // This RMM delegates the memory, and returns an invalid answer.
     /// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
     /// let door = Injecting::by_rule(&model, rule, Fault::Scribble { seed: 1 });
     /// # let rmm = rmm_model::open(Host::new(&door, &model), &mut memory)?;
@@ -373,7 +378,8 @@ impl Error {
         )
     }
 
-    /// Whether the RMM, or the dialect, does not have what was asked for. An RMM may say so in two ways: as if the function did not exist, or by a status.
+    /// Whether the RMM, or the dialect, does not have the command or feature. An RMM may report
+    /// that in two ways: as if the function did not exist, or by a status.
     #[must_use]
     pub fn is_not_supported(&self) -> bool {
         match self {
@@ -395,7 +401,7 @@ impl Error {
         }
     }
 
-    /// The command in question, if there is one.
+    /// The command that failed, if there is one.
     #[must_use]
     pub const fn command(&self) -> Option<Command> {
         match self {
@@ -484,7 +490,7 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// A transition was refused; `kept` is the object, still in its old state.
+/// A transition failed; `kept` is the object, still in its old state.
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -497,7 +503,7 @@ impl core::error::Error for Error {}
 /// let failed = Discovered::probe(model.host(), options).unwrap_err();
 /// assert!(matches!(failed.error, SessionError::Version { .. }));
 ///
-/// // The platform came back, for another try.
+/// // The platform is returned, for another attempt.
 /// options.dialect = None;
 /// let found = Discovered::probe(failed.kept, options).map_err(|failed| failed.error)?;
 /// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
@@ -506,19 +512,19 @@ impl core::error::Error for Error {}
 #[must_use = "`kept` still owns what it owned before"]
 #[derive(Debug)]
 pub struct Failed<T, E = Error> {
-    /// Why.
+    /// The reason.
     pub error: E,
     /// The object.
     pub kept: T,
 }
 
 impl<T, E> Failed<T, E> {
-    /// Pairs an object with the reason why it did not change.
+    /// Pairs an object with the reason why its state did not change.
     pub const fn new(kept: T, error: E) -> Self {
         Self { error, kept }
     }
 
-    /// The same failure with the object wrapped into another.
+    /// The same failure with the object wrapped in another.
     pub fn map<U>(self, wrap: impl FnOnce(T) -> U) -> Failed<U, E> {
         Failed { error: self.error, kept: wrap(self.kept) }
     }

@@ -1,17 +1,18 @@
-//! Memory as tokens: who may touch which granules is a matter of types.
+//! Memory as tokens: the type of a token says who may access its granules.
 //!
-//! A [`Granules`] owns a range of physical memory in one of three hands:
+//! A [`Granules`] owns a range of physical memory, whose state is one of three:
 //!
-//! | Token | The memory is | What one does with it |
+//! | Token | Owner of the memory | Use |
 //! |---|---|---|
-//! | [`Undelegated`] | the host's | fill it, share it, or give it to [`Rmm::delegate`](crate::Rmm::delegate) |
-//! | [`Delegated`] | the RMM's, unused | build objects of it, or take it back with [`Rmm::undelegate`](crate::Rmm::undelegate) |
-//! | [`InUse`] | the RMM's, part of an object | wait until the RMM releases it |
+//! | [`Undelegated`] | the host | fill it, share it, or give it to [`Rmm::delegate`](crate::Rmm::delegate) |
+//! | [`Delegated`] | the RMM, no object uses it | create objects from it, or take it back with [`Rmm::undelegate`](crate::Rmm::undelegate) |
+//! | [`InUse`] | the RMM, part of an object | wait until the RMM releases it |
 //!
-//! Only a successful undelegation makes host memory again. The step between [`Delegated`] and [`InUse`] is bookkeeping: the RMM is the
-//! authority, and a token that says the wrong one of the two costs a refused command, never memory.
+//! Only a successful undelegation makes host memory again. The step between [`Delegated`] and
+//! [`InUse`] is safe bookkeeping: the RMM decides, and a token with the wrong one of the two types
+//! causes a refused command, and never loses memory.
 //!
-//! Tokens are split and joined; no granule is ever in two of them:
+//! Tokens are split and joined; no granule is ever in two tokens:
 //!
 //! ```
 //! # use rmi_abi::{Dialect, Pa};
@@ -23,11 +24,11 @@
 //! let back = memory.take_back(0x1000).expect("three granules");
 //! assert_eq!((memory.base(), memory.bytes()), (Pa::new(0x8000_1000), 0x2000));
 //!
-//! // What is not there, or no whole granule, cannot be taken.
+//! // What the token does not have, or is not a whole granule, cannot be taken.
 //! assert!(memory.take_front(0x3000).is_none());
 //! assert!(memory.take_front(0x800).is_none());
 //!
-//! // Pieces that do not touch stay apart. In order or not, neighbours merge.
+//! // Ranges that are not adjacent stay separate. Adjacent ones merge, in either order.
 //! let mut joined = front;
 //! let back = joined.merge(back).expect_err("a gap between them");
 //! joined.merge(memory).expect("neighbours");
@@ -54,7 +55,7 @@
 //! }
 //! ```
 //!
-//! A token is made of bare addresses only by an unsafe promise:
+//! A token is made from addresses only by an unsafe function:
 //!
 //! ```compile_fail,E0133
 //! # use rmi_abi::PaRange;
@@ -64,7 +65,7 @@
 //! }
 //! ```
 //!
-//! and never of memory that the RMM has:
+//! and never for memory that the RMM has:
 //!
 //! ```compile_fail,E0599
 //! # use rmi_abi::PaRange;
@@ -99,19 +100,20 @@ mod sealed {
     }
 }
 
-/// In whose hands memory is. Sealed: [`Host`], [`Free`], [`Busy`], [`Lent`].
+/// Who owns memory. Sealed: [`Host`], [`Free`], [`Busy`], [`Lent`].
 pub trait Hand: sealed::Hand {}
 
-/// The host's: normal memory.
+/// Owned by the host: normal memory.
 #[derive(Debug)]
 pub enum Host {}
-/// The RMM's, in no object: granule state DELEGATED.
+/// Owned by the RMM, in no object: granule state DELEGATED.
 #[derive(Debug)]
 pub enum Free {}
-/// The RMM's, inside an object: RD, REC, RTT, DATA, INTERNAL…
+/// Owned by the RMM, inside an object: RD, REC, RTT, DATA, INTERNAL…
 #[derive(Debug)]
 pub enum Busy {}
-/// The RMM's, inside an object, and the host's until it was donated to it: the RMM may give it back as the host's.
+/// Owned by the RMM, inside an object, and by the host until it was donated to that: the RMM may
+/// return it as host memory.
 #[derive(Debug)]
 pub enum Lent {}
 
@@ -136,9 +138,9 @@ impl Hand for Host {}
 impl Hand for Free {}
 impl Hand for Busy {}
 
-/// Hands from which memory may be donated to a stateful operation. Sealed: [`Host`], [`Free`].
+/// Owners of memory that may be donated to a stateful operation. Sealed: [`Host`], [`Free`].
 pub trait Donatable: Hand + sealed::Donatable {
-    /// Whose hands the memory is in afterwards.
+    /// The owner of the memory afterwards.
     type Donated: Hand;
 }
 
@@ -156,14 +158,14 @@ impl Donatable for Free {
 }
 
 impl<H: Donatable> Granules<H> {
-    /// Whether memory in these hands is donated as the host's.
+    /// Whether memory of this owner is donated as host memory.
     #[must_use]
     pub fn is_donated_undelegated() -> bool {
         donation_state::<H>() == OpMemState::Undelegated
     }
 }
 
-/// The state that a descriptor gives memory in these hands.
+/// The state that a descriptor has for memory of this owner.
 pub(crate) const fn donation_state<H: Donatable>() -> OpMemState {
     <H as sealed::Donatable>::STATE
 }
@@ -174,17 +176,18 @@ pub type Undelegated = Granules<Host>;
 /// Memory that the RMM owns and no object uses.
 #[doc(alias = "DELEGATED")]
 pub type Delegated = Granules<Free>;
-/// Memory that an object of the RMM is made of.
+/// Memory that an object of the RMM consists of.
 #[doc(alias = "INTERNAL")]
 pub type InUse = Granules<Busy>;
 
 /// Granules of 4 KiB whose RMM-owned token was dropped, in this process or image.
 static LEAKED: AtomicU64 = AtomicU64::new(0);
 
-/// How many 4 KiB of memory were lost because an RMM-owned token was dropped, since the start, over all sessions.
+/// How many 4 KiB of memory were lost because an RMM-owned token was dropped, since the start, over
+/// all sessions.
 ///
-/// Dropping such a token frees nothing, calls nobody and never panics; it only counts here. A [`Ledger`](crate::Ledger) tells the exact balance of one
-/// session.
+/// Dropping such a token frees nothing, makes no call and never panics; it only adds to this count.
+/// A [`Ledger`](crate::Ledger) has the exact balance of one session.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -206,12 +209,12 @@ pub fn leaked() -> u64 {
 /// Granules of 4 KiB of host memory whose token was dropped, in this process or image.
 static DROPPED_HOST: AtomicU64 = AtomicU64::new(0);
 
-/// How many 4 KiB of host memory no token stands for any more because it was dropped, not [given
+/// How many 4 KiB of host memory have no token any more because it was dropped, not [given
 /// up](Undelegated::into_raw), since the start, over all sessions.
 ///
 /// The memory is the host's, and nothing of the SDK refers to it: it is lost only to an embedder
-/// that has no other record of it. That happens when a function of the embedder's panics which
-/// was handed the memory, or while a command had some at hand.
+/// that has no other record of it. That happens when a function of the embedder panics after the
+/// memory was passed to it, or while a command owns some.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -228,13 +231,13 @@ pub fn dropped_host_granules() -> u64 {
     DROPPED_HOST.load(Ordering::Relaxed)
 }
 
-/// Host memory that no token stands for any more although something else may reach it: counted as
+/// Host memory that has no token any more although something else may access it: counted as
 /// [`leaked`].
 pub(crate) fn leak(memory: Undelegated) {
     drop(memory.into_delegated());
 }
 
-/// A range of physical memory, owned by this value, in the hands that `H` names. May be empty.
+/// A range of physical memory, owned by this value, in the state that `H` names. May be empty.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -258,26 +261,30 @@ pub struct Granules<H: Hand> {
 }
 
 impl Undelegated {
-    /// Makes a token of memory of the machine that the program runs on, [`Machine::REAL`].
+    /// Makes a token for memory of the machine that the program runs on, [`Machine::REAL`].
     ///
     /// # Safety
     ///
-    /// The range is ordinary host memory, the caller owns all of it, nothing else refers to it or will while the token (or what becomes of it)
-    /// exists, and no other token covers any part of it.
+    /// The range is ordinary host memory, the caller owns all of it, nothing else refers to it or
+    /// will while the token (or what becomes of it) exists, and no other token covers any part of
+    /// it.
     pub const unsafe fn from_raw(range: PaRange) -> Self {
         Self { range, machine: Machine::REAL, hand: PhantomData }
     }
 
-    /// Makes a token of memory of another machine.
+    /// Makes a token for memory of another machine.
     ///
     /// # Safety
     ///
-    /// As [`Undelegated::from_raw`], for the memory of that machine. Where no pointer of any program reaches that memory, what is left of it is that no other token covers any part of it.
+    /// As [`Undelegated::from_raw`], for the memory of that machine. Where no pointer of any
+    /// program reaches that memory, the only condition left is that no other token covers any part
+    /// of it.
     pub const unsafe fn of_machine(machine: Machine, range: PaRange) -> Self {
         Self { range, machine, hand: PhantomData }
     }
 
-    /// Gives the token up: the memory is plain host memory again, and what happens to it is no business of the SDK.
+    /// Gives the token up: the memory is plain host memory again, and the SDK does not account for
+    /// it any more.
     #[must_use]
     pub fn into_raw(self) -> PaRange {
         let range = self.range;
@@ -292,19 +299,19 @@ impl Undelegated {
 }
 
 impl Delegated {
-    /// The RMM has given the memory back; see [`crate::delegate`].
+    /// The RMM has returned the memory; see [`crate::delegate`].
     pub(crate) fn into_undelegated(self) -> Undelegated {
         self.hand_over()
     }
 
-    /// Puts the token away as a machine and a bare range; [`Delegated::from_shelf`] is the only way back.
+    /// Stores the token as a machine and a range; [`Delegated::from_shelf`] is the only inverse.
     pub(crate) fn into_shelf(self) -> (Machine, PaRange) {
         let parts = (self.machine, self.range);
         core::mem::forget(self);
         parts
     }
 
-    /// Takes a token back that [`Delegated::into_shelf`] put away.
+    /// Restores a token that [`Delegated::into_shelf`] stored.
     pub(crate) const fn from_shelf(machine: Machine, range: PaRange) -> Self {
         Self { range, machine, hand: PhantomData }
     }
@@ -315,23 +322,25 @@ impl Delegated {
     }
 }
 
-/// Memory that an object of the RMM is made of, and that was the host's until it was donated.
+/// Memory that an object of the RMM consists of, and that was the host's until it was donated.
 pub type LentToRmm = Granules<Lent>;
 
 impl LentToRmm {
-    /// The RMM has given the memory back as host memory; see [`crate::command`].
+    /// The RMM has returned the memory as host memory; see [`crate::command`].
     pub(crate) fn into_undelegated(self) -> Undelegated {
         self.hand_over()
     }
 
-    /// Marks the memory as released by its object, but not as the host's; as [`InUse::into_released`].
+    /// Marks the memory as released by its object, but not as the host's; as
+    /// [`InUse::into_released`].
     pub fn into_released(self) -> Delegated {
         self.hand_over()
     }
 }
 
 impl InUse {
-    /// Marks the memory as released by its object; whether it really is, the RMM says when it is used or undelegated.
+    /// Marks the memory as released by its object; whether it is, the RMM decides when it is used
+    /// or undelegated.
     pub fn into_released(self) -> Delegated {
         self.hand_over()
     }
@@ -350,7 +359,7 @@ impl<H: Donatable> Granules<H> {
 }
 
 impl<H: Hand> Granules<H> {
-    /// A token for nothing.
+    /// An empty token.
     pub fn empty() -> Self {
         Self { range: PaRange::empty(Pa::new(0)), machine: Machine::REAL, hand: PhantomData }
     }
@@ -367,7 +376,7 @@ impl<H: Hand> Granules<H> {
         self.range
     }
 
-    /// The machine whose memory it is; of an empty token it means nothing.
+    /// The machine whose memory it is; not meaningful for an empty token.
     #[must_use]
     pub const fn machine(&self) -> Machine {
         self.machine
@@ -385,20 +394,22 @@ impl<H: Hand> Granules<H> {
         self.range.bytes()
     }
 
-    /// Whether the token is for nothing.
+    /// Whether the token is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
 
-    /// Takes the first `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
+    /// Takes the first `bytes` out of the token; `None` (and nothing happens) when they are not
+    /// there or not whole 4 KiB.
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
         let (front, rest) = self.range.split_at(bytes)?;
         self.range = rest;
         Some(Self { range: front, machine: self.machine, hand: PhantomData })
     }
 
-    /// Takes the last `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
+    /// Takes the last `bytes` out of the token; `None` (and nothing happens) when they are not
+    /// there or not whole 4 KiB.
     pub fn take_back(&mut self, bytes: u64) -> Option<Self> {
         let (rest, back) = self.range.split_at(self.bytes().checked_sub(bytes)?)?;
         self.range = rest;
@@ -411,11 +422,12 @@ impl<H: Hand> Granules<H> {
         core::mem::replace(self, Self { range, machine: self.machine, hand: PhantomData })
     }
 
-    /// Appends memory of the same machine that begins where this ends (or anything, when this is empty).
+    /// Appends memory of the same machine that begins where this ends (or anything, when this is
+    /// empty).
     ///
     /// # Errors
     ///
-    /// `other` comes back when it does not follow, or belongs to another machine.
+    /// `other` is returned when it does not begin where this ends, or belongs to another machine.
     pub fn append(&mut self, other: Self) -> Result<(), Self> {
         if other.is_empty() {
             core::mem::forget(other);
@@ -438,11 +450,11 @@ impl<H: Hand> Granules<H> {
         }
     }
 
-    /// Joins two tokens of one machine that touch, in either order.
+    /// Joins two adjacent tokens of one machine, in either order.
     ///
     /// # Errors
     ///
-    /// `other` comes back when the two do not touch, or belong to two machines.
+    /// `other` is returned when the two are not adjacent, or belong to two machines.
     pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
         let precedes = other.machine == self.machine && other.range.top() == self.base();
         if !other.is_empty() && !self.is_empty() && precedes {

@@ -1,6 +1,6 @@
-//! A conduit that breaks things, for tests of whatever stands on it.
+//! A conduit that injects faults, for tests of the code above it.
 //!
-//! A [`Fault`] says what happens to a call, a [`Rule`] to which calls.
+//! A [`Fault`] says what happens to a call, a [`Rule`] says to which calls.
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect, Status};
@@ -11,7 +11,7 @@
 //! let dialect = Dialect::TfRmm2026_07;
 //! let model = Model::new(Options::new(dialect))?;
 //!
-//! // The RMM is busy twice whenever it is asked for a feature register: the session does not mind.
+//! // The RMM is busy twice at each read of a feature register; the session opens all the same.
 //! let rule = Rule::command(Command::Features, dialect);
 //! let door = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
 //! let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default());
@@ -35,10 +35,10 @@ use rmi_abi::ResultWord;
 use crate::conduit::{Conduit, Registers, Simulated};
 use crate::granules::Machine;
 
-/// Which calls a [`Rule`] looks at, unless told otherwise.
+/// The calls to which a [`Rule`] applies by default.
 pub type Predicate = fn(&Registers) -> bool;
 
-/// Injects a fault into the calls that a rule names, on their way to another conduit.
+/// Injects a fault into the calls that a rule selects, and forwards the others to another conduit.
 pub struct Injecting<C, P = Predicate> {
     inner: C,
     rule: Rule<P>,
@@ -46,12 +46,12 @@ pub struct Injecting<C, P = Predicate> {
     calls: AtomicU64,
     matches: AtomicU64,
     strikes: AtomicU64,
-    /// What is left of a delay: the calls still to be put off, and the one that then goes on.
+    /// The rest of a delay: the calls still to be delayed, and the one that is then forwarded.
     delayed: AtomicU32,
 }
 
 impl<C> Injecting<C> {
-    /// Lets `inner` do its work, except that call number `at` (from 0) meets `fault`.
+    /// Forwards calls to `inner`, except that call number `at` (from 0) gets `fault`.
     pub const fn once(inner: C, at: u64, fault: Fault) -> Self {
         Self::by_rule(inner, Rule::span(at, at), fault)
     }
@@ -63,7 +63,7 @@ impl<C> Injecting<C> {
 }
 
 impl<C, P> Injecting<C, P> {
-    /// Lets `inner` do its work, except that the calls that `rule` names meet `fault`.
+    /// Forwards calls to `inner`, except that the calls that `rule` selects get `fault`.
     pub const fn by_rule(inner: C, rule: Rule<P>, fault: Fault) -> Self {
         Self {
             inner,
@@ -82,19 +82,20 @@ impl<C, P> Injecting<C, P> {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Calls that met the fault so far; a delay counts once for each call that it put off.
+    /// Calls that got the fault so far; a delay counts once for each call that it delayed.
     #[must_use]
     pub fn strikes(&self) -> u64 {
         self.strikes.load(Ordering::Relaxed)
     }
 
-    /// Whether the fault has struck.
+    /// Whether the fault was injected at least once.
     #[must_use]
     pub fn has_struck(&self) -> bool {
         self.strikes() > 0
     }
 
-    /// Whether a matching call is to be put off; `Some(false)` for the one that goes on after a delay.
+    /// Whether a matching call is to be delayed; `Some(false)` for the one that is forwarded after
+    /// a delay.
     fn delay(&self) -> Option<bool> {
         self.delayed
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
@@ -115,7 +116,7 @@ impl<C: fmt::Debug, P> fmt::Debug for Injecting<C, P> {
     }
 }
 
-/// What becomes of one call.
+/// What happens to one call.
 #[derive(Clone, Copy)]
 enum Verdict {
     Passes,
@@ -138,7 +139,8 @@ impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
             _ if !self.rule.chooses(number) => Verdict::Passes,
             Fault::Delay { times: 0, .. } => Verdict::Passes,
             Fault::Delay { times, .. } => {
-                // This call, the rest of the delay, and the call that goes on: `times` after this one.
+                // This call, the rest of the delay, and the call that is forwarded: `times` after
+                // this one.
                 self.delayed.store(times, Ordering::Relaxed);
                 Verdict::PutOff
             }
@@ -147,7 +149,7 @@ impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
     }
 }
 
-// SAFETY: what is inside takes no memory away, so no answer, true or false, can harm.
+// SAFETY: the inner conduit takes no memory away, so no answer, true or false, can do harm.
 unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P> {
     fn machine(&self) -> Machine {
         self.inner.machine()
@@ -181,5 +183,5 @@ unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P>
     }
 }
 
-// SAFETY: the calls that get through are those of the conduit inside.
+// SAFETY: the calls that are forwarded are those of the inner conduit.
 unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Simulated for Injecting<C, P> {}

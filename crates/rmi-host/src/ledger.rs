@@ -1,10 +1,10 @@
-//! Every change of hands, reported to whoever wants to keep books.
+//! Every change of owner, reported to a ledger of the embedder.
 //!
 //! | Ledger | Knows |
 //! |---|---|
 //! | [`NullLedger`] | nothing |
-//! | [`CountingLedger`] | how much changed hands; lock-free |
-//! | `OwnershipMap`, feature `alloc` | who owns every range, and whether the books agree |
+//! | [`CountingLedger`] | how much changed its owner; lock-free |
+//! | `OwnershipMap`, feature `alloc` | who owns every range, and whether the records agree |
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -27,8 +27,9 @@
 //!
 //! # The text of a map
 //!
-//! An `Ownership` prints itself for the kernel that comes after this one (kdump, kexec), which must not touch what is the RMM's, and parses back. ASCII, one
-//! line each, separated by single spaces:
+//! An `Ownership` is printed for the next kernel (kdump, kexec), which must not touch memory of the
+//! RMM, and parsed there. The text is ASCII, one record in each line, with words separated by
+//! single spaces:
 //!
 //! ```text
 //! rmi-ownership 1
@@ -38,12 +39,14 @@
 //! end 3
 //! ```
 //!
-//! * The first line names the format and its version. Whatever changes the meaning of a line changes the version.
-//! * Then the ranges, by address, without overlap: first address, address after the last, and in whose hands:
-//!   `delegated`, `donated COMMAND`, `leaked`, `homeless` and `exposed` (the host's), or `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
-//!   `not-reclaimed COMMAND`, `object-alive COMMAND` or `pool-full`. Addresses are hexadecimal, in bytes, aligned to 4 KiB; commands are the
-//!   specification's names.
-//! * The last line counts the ranges, in decimal: a text without it was cut short.
+//! * The first line names the format and its version. A change to the meaning of a line changes the
+//!   version.
+//! * Then the ranges, by address, without overlap: first address, address after the last, and the
+//!   holding: `delegated`, `donated COMMAND`, `leaked`, `homeless` and `exposed` (the host's), or
+//!   `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
+//!   `not-reclaimed COMMAND`, `object-alive COMMAND` or `pool-full`. Addresses are hexadecimal, in
+//!   bytes, aligned to 4 KiB; commands are the specification's names.
+//! * The last line counts the ranges, in decimal: a text without it is truncated.
 
 #[cfg(feature = "alloc")]
 mod map;
@@ -67,11 +70,11 @@ use rmi_abi::{Command, PaRange};
 
 use crate::quarantine::QuarantineReason;
 
-/// One change of hands of a range of memory.
+/// One change of the owner of a range of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LedgerEvent {
-    /// Host memory became the RMM's (or may have: an unclear answer counts).
+    /// Host memory became the RMM's, or may have after an unclear answer.
     Delegated,
     /// The RMM's memory became the host's.
     Returned,
@@ -80,29 +83,32 @@ pub enum LedgerEvent {
         /// The command that started the operation.
         command: Command,
     },
-    /// Memory came back from a stateful operation.
+    /// A stateful operation gave memory back.
     Reclaimed {
         /// The command that started the operation.
         command: Command,
     },
-    /// Memory that cannot be returned now was set aside.
+    /// Memory that cannot be returned now was put into quarantine.
     Quarantined {
-        /// Why.
+        /// The reason.
         reason: QuarantineReason,
     },
     /// Memory left quarantine for another attempt to return it.
     Retried,
-    /// The quarantine was full; the memory is the RMM's for good.
+    /// The quarantine was full; the memory stays the RMM's.
     Leaked,
-    /// Host memory found no place in a full pool, and no token stands for it any more: it is the embedder's, who learns of it here.
+    /// Host memory did not fit into a full pool, and has no token any more: it belongs to the
+    /// embedder, which learns of it by this event.
     Homeless,
-    /// Host memory that was shared with a Realm could not be unmapped, and no token stands for it any more. It stays the host's, and nobody takes it into use before that Realm is gone.
+    /// Host memory that was shared with a Realm could not be unmapped, and has no token any more.
+    /// It stays the host's, and must not be used for anything else before that Realm is destroyed.
     Exposed,
 }
 
-/// A keeper of books. Called on any CPU, inside whatever call changed the books; it must not call back into the session.
+/// A ledger: a record of the changes. Called on any CPU, inside the call that made the change; it
+/// must not call into the session.
 ///
-/// Books of one's own:
+/// A ledger of the embedder:
 ///
 /// ```
 /// use core::cell::RefCell;
@@ -128,10 +134,11 @@ pub enum LedgerEvent {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Ledger {
-    /// `memory` changed hands.
+    /// `memory` changed its owner.
     fn record(&self, event: LedgerEvent, memory: PaRange);
 
-    /// A stateful operation was dropped unfinished; the RMM keeps its context and blocks its objects.
+    /// A stateful operation was dropped unfinished; the RMM keeps its context and blocks its
+    /// objects.
     fn operation_dropped(&self, command: Command, handle: u64) {
         let _ = (command, handle);
     }
@@ -147,7 +154,7 @@ impl<L: Ledger + ?Sized> Ledger for &L {
     }
 }
 
-/// Keeps no books.
+/// Records nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NullLedger;
 
@@ -161,7 +168,7 @@ impl Ledger for NullLedger {
 /// use rmi_abi::{Command, Pa, PaRange};
 /// use rmi_host::{CountingLedger, Ledger, LedgerEvent};
 ///
-/// // The session records; this is what it would say of a REC that was made and destroyed.
+/// // The session records events; these are the ones for a REC that is created and destroyed.
 /// let ledger = CountingLedger::new();
 /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x10_000)?;
 /// let command = Command::RecCreate;
@@ -170,7 +177,7 @@ impl Ledger for NullLedger {
 /// ledger.record(LedgerEvent::Reclaimed { command }, memory);
 /// let balance = ledger.balance();
 /// assert_eq!((balance.donated, balance.reclaimed), (16, 16));
-/// // It came back delegated, to be used again.
+/// // It was given back as delegated memory, to be used again.
 /// assert_eq!(balance.outstanding(), 16);
 /// # Ok::<(), rmi_abi::address::RangeError>(())
 /// ```
@@ -188,7 +195,7 @@ pub struct CountingLedger {
 }
 
 impl CountingLedger {
-    /// Books with nothing in them.
+    /// An empty ledger.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -204,7 +211,7 @@ impl CountingLedger {
         }
     }
 
-    /// The books as they stand.
+    /// The current balance.
     #[must_use]
     pub fn balance(&self) -> Balance {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -247,32 +254,34 @@ impl Ledger for CountingLedger {
 
 /// The state of a [`CountingLedger`], in granules of 4 KiB.
 ///
-/// Printed, it is the balance of a session that has ended: what is then neither returned nor in quarantine is called leaked. While Realms live, that is the memory they are made of.
+/// It prints as the balance of a session that has ended: what is then neither returned nor in
+/// quarantine is called leaked. While Realms exist, that is the memory that they consist of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
-    /// Ever delegated.
+    /// Delegated since the start.
     pub delegated: u64,
-    /// Ever returned to the host.
+    /// Returned to the host since the start.
     pub returned: u64,
-    /// Ever donated to stateful operations.
+    /// Donated to stateful operations since the start.
     pub donated: u64,
-    /// Ever taken back from stateful operations.
+    /// Taken back from stateful operations since the start.
     pub reclaimed: u64,
     /// In quarantine now.
     pub quarantined: u64,
     /// Lost because the quarantine was full.
     pub leaked: u64,
-    /// Host memory that found no place in a full pool.
+    /// Host memory that did not fit into a full pool.
     pub homeless: u64,
-    /// Host memory that a Realm may still reach which could not be taken apart.
+    /// Host memory that could not be unmapped from a Realm, which may still access it.
     pub exposed: u64,
     /// Stateful operations dropped unfinished.
     pub dropped_operations: u64,
 }
 
 impl Balance {
-    /// Granules that the RMM owns and that are not in quarantine: those in live objects and pools, plus those that were lost.
+    /// Granules that the RMM owns and that are not in quarantine: those in existing objects and
+    /// pools, plus those that were lost.
     #[must_use]
     pub const fn outstanding(&self) -> u64 {
         self.delegated.saturating_sub(self.returned).saturating_sub(self.quarantined)

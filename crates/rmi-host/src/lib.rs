@@ -1,6 +1,6 @@
-//! The one door to the Realm Management Monitor (RMM).
+//! The interface of a host to the Realm Management Monitor (RMM).
 //!
-//! A session, memory that goes to the RMM and comes back, and the books to prove it, on the model RMM:
+//! A session on the model RMM: memory is delegated and undelegated, and a ledger records it:
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -14,7 +14,7 @@
 //! let mut memory = model.take_memory();
 //! let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
 //!
-//! // What the RMM takes to become active, and later for its objects, comes from a pool.
+//! // What the RMM takes for its activation, and later for its objects, comes from a pool.
 //! let mut places = PoolStorage::<4>::new();
 //! let mut pool = Pool::new(&mut places, pages).expect("two pages");
 //! let ledger = CountingLedger::new();
@@ -32,37 +32,39 @@
 //! # }
 //! ```
 //!
-//! | Module | What it holds |
+//! | Module | Contents |
 //! |---|---|
-//! | [`conduit`] | [`Conduit`], the one unsafe method through which everything goes |
+//! | [`conduit`] | [`Conduit`], the one unsafe method by which every call is made |
 //! | [`access`], [`linear_map`] | the host's view of its own memory |
-//! | [`platform`] | all that an embedder brings |
-//! | [`session`] | finding, configuring and activating an RMM; [`Rmm`] |
-//! | [`granules`], [`delegate`] | memory as tokens; giving it to the RMM and taking it back |
+//! | [`platform`] | what an embedder provides |
+//! | [`session`] | discovering, configuring and activating an RMM; [`Rmm`] |
+//! | [`granules`], [`delegate`] | memory as tokens; delegating and undelegating it |
 //! | [`command`] | typed commands |
-//! | [`channel`] | calls in a dialect, stateful operations, patience |
-//! | [`error`] | what can go wrong |
-//! | [`ledger`], [`quarantine`] | books, and memory that does not come back |
+//! | [`channel`] | calls in a dialect, stateful operations, the retry budget |
+//! | [`error`] | errors |
+//! | [`ledger`], [`quarantine`] | records of who owns memory; memory that the RMM does not return |
 //!
 //! # Conduits
 //!
-//! Everything reaches the RMM through a [`Conduit`]; those that wrap another can be stacked in any order.
+//! Every call reaches the RMM through a [`Conduit`]; conduits that wrap another can be nested in
+//! any order.
 //!
 //! | Conduit | What it does with a call |
 //! |---|---|
-//! | `smc::SmcConduit`, feature `smc` on aarch64 | makes it |
+//! | `smc::SmcConduit`, feature `smc` on aarch64 | makes it, by the SMC instruction |
 //! | [`counting`] | counts it by command and outcome, with the memory that it moved |
 //! | [`tracing`] | prints it, decoded |
-//! | [`recording`] | writes it down, with the memory that it was about |
+//! | [`recording`] | records it, with the memory that it read or wrote |
 //! | `replay`, feature `alloc` | answers it from a recording |
-//! | [`inject`] | breaks it |
+//! | [`inject`] | injects faults into it |
 //! | `remote`, feature `std` | has another thread make it |
 //! | `lines`, feature `std` | has another process make it, over the line protocol |
 //!
 //! # Features
 //!
-//! All are off by default and only add: `smc` (the SMC instruction, through the `smccc` crate), `alloc` (recordings, books and quarantines of any size),
-//! `std` (threads; implies `alloc`), `log` (traces in the `log` crate).
+//! All are off by default and additive: `smc` (the SMC instruction, through the `smccc` crate),
+//! `alloc` (recordings, ledgers and quarantines of any size), `std` (threads; implies `alloc`),
+//! `log` (traces in the `log` crate).
 #![no_std]
 
 #[cfg(feature = "alloc")]

@@ -5,14 +5,14 @@
 //! use rmi_host::HostAccess;
 //! use rmi_host::linear_map::LinearMap;
 //!
-//! // A hypervisor has its memory mapped; here an array stands in for it.
+//! // A hypervisor has its memory mapped; here an array takes its place.
 //! let mut memory = [0u8; 0x1000];
 //! let window = PaRange::with_size(Pa::new(0x8000_0000), 0x1000)?;
-//! // SAFETY: the array is the window; it outlives the map, and is only reached through it.
+//! // SAFETY: the array is the window; it outlives the map, and is only accessed through it.
 //! let map = unsafe { LinearMap::new(window, memory.as_mut_ptr()) };
 //!
 //! let mut back = [0; 5];
-//! // SAFETY: nobody refers into the array.
+//! // SAFETY: there is no reference into the array.
 //! unsafe {
 //!     map.write(Pa::new(0x8000_0800), b"hello")?;
 //!     map.read(Pa::new(0x8000_0800), &mut back)?;
@@ -22,7 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! With a conduit it is a platform: `Host::new(conduit, map)`. Memory in several windows needs a [`HostAccess`] that picks the map.
+//! A conduit and a map make a platform: `Host::new(conduit, map)`. Memory in several windows needs
+//! a [`HostAccess`] that selects the map.
 #![expect(unsafe_code, reason = "turning addresses into pointers is what this module is for")]
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -32,13 +33,14 @@ use rmi_abi::{Pa, PaRange};
 use crate::access::{AccessFault, HostAccess};
 use crate::granules::Machine;
 
-/// A window of physical memory that is mapped at a constant distance from its physical address, as hypervisors map their memory.
+/// A window of physical memory that is mapped at a constant distance from its physical address, as
+/// hypervisors map their memory.
 ///
 /// Memory is copied by aligned words of 8 bytes, each accessed once, and by bytes at unaligned
-/// ends; no reference to plain memory is formed. So the RMM or a Realm may change it meanwhile, and
-/// so may other threads through the map: what is read is then old or new word by word. (Threads
-/// that access parts of the same word at the same time, one of them writing, have to agree among
-/// themselves.)
+/// ends; no reference to plain memory is formed. So the RMM or a Realm may change the memory
+/// meanwhile, and so may other threads through the map: each word that is read is then the old or
+/// the new one. (Threads that access parts of the same word at the same time, where one of them
+/// writes, need synchronization of their own.)
 ///
 /// [The module](self) has an example.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +50,14 @@ pub struct LinearMap {
 }
 
 impl LinearMap {
-    /// Describes the window.
+    /// Makes a map of the window.
     ///
     /// # Safety
     ///
-    /// As long as the value (or a copy) is used, all of `window` is mapped, readable and writable as normal memory, from `virtual_base` on, and pointers
-    /// made from `virtual_base` may access all of it. The window is memory of this machine at these physical addresses, or no conduit reaches an RMM of this machine.
+    /// As long as the value (or a copy) is used, all of `window` is mapped, readable and writable
+    /// as normal memory, from `virtual_base` on, and pointers made from `virtual_base` may access
+    /// all of it. The window is memory of this machine at these physical addresses, or no conduit
+    /// reaches an RMM of this machine.
     #[must_use]
     pub const unsafe fn new(window: PaRange, virtual_base: *mut u8) -> Self {
         Self { window, virtual_base }
@@ -67,18 +71,19 @@ impl LinearMap {
         }
         let offset = at.checked_offset_from(self.window.base()).ok_or(fault)?;
         let offset = usize::try_from(offset).map_err(|_| fault)?;
-        // SAFETY: the offset lies inside the window, all of which `new` was promised to be reachable from this pointer.
+        // SAFETY: the offset lies inside the window, all of which this pointer may access, by the
+        // promise of the caller of `new`.
         Ok(unsafe { self.virtual_base.add(offset) })
     }
 }
 
-// SAFETY: the value is an address range and a pointer that is only used to copy memory that the caller of `read` and `write` owns; nothing about it belongs to
-// one thread.
+// SAFETY: the value is an address range and a pointer that is only used to copy memory that the
+// caller of `read` and `write` owns; nothing about it belongs to one thread.
 unsafe impl Send for LinearMap {}
 // SAFETY: as for `Send`; the value never changes.
 unsafe impl Sync for LinearMap {}
 
-/// Bytes of the words that memory is copied by.
+/// Size of the words in which memory is copied, in bytes.
 const WORD: usize = size_of::<u64>();
 
 /// Bytes before the first whole word, of `len` bytes from `at` on.
@@ -90,10 +95,11 @@ fn head(at: *const u8, len: usize) -> usize {
 ///
 /// # Safety
 ///
-/// `at` is valid for reads, and nothing accesses it at the same time but atomically, or from outside
-/// of this program.
+/// `at` is valid for reads, and every access to it at the same time is atomic, or from outside of
+/// this program.
 unsafe fn load_byte(at: *mut u8) -> u8 {
-    // SAFETY: as promised; a reference to an atomic says nothing about the value, and ends here.
+    // SAFETY: by the caller's promise; a reference to an atomic asserts nothing about the value,
+    // and ends here.
     unsafe { AtomicU8::from_ptr(at) }.load(Ordering::Relaxed)
 }
 
@@ -129,10 +135,10 @@ unsafe fn store_word(at: *mut u8, word: [u8; WORD]) {
 
 // Another agent (the RMM, or the Realm through it) may change a shared page at any time. So each
 // byte is accessed once, as part of an atomic access, which the compiler must neither repeat nor
-// invent: by aligned words, and by bytes where the memory does not begin or end with a whole one.
+// invent: by aligned words, and by bytes where the memory does not begin or end with a whole word.
 //
-// SAFETY: `new` was promised that the window is memory of this machine, and nothing is reached
-// outside it.
+// SAFETY: the caller of `new` promised that the window is memory of this machine, and nothing
+// outside it is accessed.
 unsafe impl HostAccess for LinearMap {
     fn machine(&self) -> Machine {
         Machine::REAL
@@ -143,8 +149,8 @@ unsafe impl HostAccess for LinearMap {
         let (head, rest) = into.split_at_mut(head(from, into.len()));
         let (words, tail) = rest.as_chunks_mut();
         // SAFETY: `locate` has checked that all bytes lie in the window; the caller owns them and
-        // no reference to them is live. Behind the head `from` is aligned, and it moves by words up
-        // to the tail.
+        // no reference to them is live. After the head `from` is aligned, and it advances by words
+        // up to the tail.
         unsafe {
             for byte in head {
                 *byte = load_byte(from);
@@ -214,7 +220,7 @@ mod tests {
         assert_eq!(back, [1, 2, 3]);
     }
 
-    /// However memory and copy are aligned to each other, exactly the bytes asked for are copied.
+    /// For any alignment of memory and copy to each other, exactly the requested bytes are copied.
     #[test]
     fn any_alignment_and_length() {
         const BYTES: usize = 48;
@@ -229,7 +235,7 @@ mod tests {
                     let at = Pa::new(0x8000_0000 + offset as u64);
                     let mut all = [0xff; BYTES];
                     let mut back = [0xff; BYTES];
-                    // SAFETY: the test owns the array and refers to it nowhere else.
+                    // SAFETY: the test owns the array and has no other reference to it.
                     unsafe {
                         map.write(at, &pattern[..len]).unwrap();
                         map.read(Pa::new(0x8000_0000), &mut all).unwrap();
@@ -244,7 +250,8 @@ mod tests {
         }
     }
 
-    /// What another agent changes meanwhile is read by words, each of which was written as a whole.
+    /// Memory that another agent changes meanwhile is read by words, each of which was written as a
+    /// whole.
     #[test]
     fn changes_by_others_are_no_race() {
         const WORDS: usize = 16;
@@ -256,7 +263,8 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for round in 0..rounds {
-                    // SAFETY: nobody refers to the array, and it is only reached through the map.
+                    // SAFETY: there is no reference to the array, and it is only accessed through
+                    // the map.
                     unsafe { map.write(base, &[u8::try_from(round % 251).unwrap(); WORDS * WORD]) }
                         .unwrap();
                 }

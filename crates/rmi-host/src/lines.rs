@@ -1,7 +1,8 @@
-//! An RMM in another process, which is told what to do line by line.
+//! An RMM in another process, over the line protocol.
 //!
-//! `docs/model-protocol.md` of the project describes the lines. The model speaks them (`cargo run -p rmm-model --example rmm_server`), and so can firmware that was built as a
-//! program: what drives the model drives that.
+//! `docs/model-protocol.md` of the project describes the lines. The model implements the protocol
+//! (`cargo run -p rmm-model --example rmm_server`), and so can firmware that was built as a
+//! program: a host for the model then drives that, too.
 //!
 //! ```no_run
 //! use std::process::Command;
@@ -36,19 +37,21 @@ use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::{Machine, Undelegated};
 use crate::platform::Host;
 
-/// Bytes of memory in one line.
+/// The most memory in one line, in bytes.
 const CHUNK: usize = 1 << 10;
-/// The longest line that is read: far more than any answer has.
+/// The longest line that is read, in bytes: far more than any answer has.
 const LONGEST: u64 = 1 << 20;
 /// The most lines of one answer, and the most bytes.
 const MOST: usize = 1 << 16;
 const LARGEST: u64 = 16 << 20;
 
-/// The door to an RMM behind the line protocol, and to the host memory there. Any number of threads may share one; one line is under way at a time.
+/// The conduit to an RMM over the line protocol, and the access to the host memory there. Any
+/// number of threads may share one; one line is in progress at a time.
 ///
-/// A call whose line was sent, if only in part, and that has no answer that makes sense returns
+/// A call whose line was sent, even if only in part, and that has no valid answer returns
 /// [`NO_ANSWER`]: the RMM may have carried it out. From then on calls return [`NOT_SENT`], memory
-/// cannot be reached, and [`Lines::say`] tells why. An other end that never answers is waited for.
+/// cannot be reached, and [`Lines::say`] returns the reason. There is no limit to how long an
+/// answer is waited for.
 pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
@@ -59,26 +62,26 @@ struct Ends {
     lines: Box<dyn Write + Send>,
     answers: Box<dyn BufRead + Send>,
     process: Option<Child>,
-    /// Why nobody answers any more.
+    /// Why there are no answers any more.
     gone: Option<String>,
     memory_taken: bool,
 }
 
-/// What a line was answered with.
+/// The answer to a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// The lines that start with `- `, without that.
+    /// The lines that begin with `- `, without that.
     pub rows: Vec<String>,
-    /// What follows `ok` in the last line.
+    /// The text after `ok` in the last line.
     pub words: String,
 }
 
 impl Lines {
-    /// Talks to whoever reads `lines` and writes `answers`, once that is ready.
+    /// Connects to the process that reads `lines` and writes `answers`, once that is ready.
     ///
     /// # Errors
     ///
-    /// [`LinesError`] when there is no `ok ready` first.
+    /// [`LinesError`] when the first line is not `ok ready`.
     pub fn new(
         answers: impl BufRead + Send + 'static,
         lines: impl Write + Send + 'static,
@@ -86,7 +89,8 @@ impl Lines {
         Self::with(Box::new(answers), Box::new(lines), None)
     }
 
-    /// Starts a program and talks to it through its standard input and output. It ends with this value.
+    /// Starts a program and connects to it through its standard input and output. The program is
+    /// ended when this value is dropped.
     ///
     /// # Errors
     ///
@@ -97,7 +101,7 @@ impl Lines {
             (Some(lines), Some(answers)) => {
                 Self::with(Box::new(BufReader::new(answers)), Box::new(lines), Some(process))
             }
-            // Both were asked for.
+            // Both pipes were requested.
             _ => Err(LinesError::Gone { why: String::from("it cannot be talked to") }),
         }
     }
@@ -122,19 +126,20 @@ impl Lines {
         self.machine
     }
 
-    /// A platform on this machine: calls and memory go through the lines.
+    /// A platform on this machine: calls and memory accesses are sent as lines.
     #[must_use]
     pub const fn host(&self) -> Host<&Self, &Self> {
         Host::new(self, self)
     }
 
-    /// What the RMM calls itself.
+    /// The name that the RMM reports.
     #[must_use]
     pub fn banner(&self) -> &str {
         &self.banner
     }
 
-    /// Says one line, for what is not a call of the host: `guest`, `glog`, `cpu`, the back doors to memory.
+    /// Sends one line, for requests that are not calls of the host: `guest`, `glog`, `cpu`, and
+    /// direct access to memory.
     ///
     /// `reset` and `quit` end the session of a host that has one.
     ///
@@ -145,7 +150,7 @@ impl Lines {
         self.ends().say(line)
     }
 
-    /// Where memory is.
+    /// The range of memory at the other end.
     ///
     /// # Errors
     ///
@@ -160,7 +165,7 @@ impl Lines {
         range.ok_or(LinesError::Nonsense { answer: answer.words })
     }
 
-    /// All memory as one token of host memory; the first time. After that there is none left and the token is empty.
+    /// All memory as one token of host memory, at the first call. After that the token is empty.
     ///
     /// # Errors
     ///
@@ -170,7 +175,8 @@ impl Lines {
         if core::mem::replace(&mut self.ends().memory_taken, true) {
             return Ok(Undelegated::empty());
         }
-        // SAFETY: the memory exists only at the other end, which nothing can refer into, and this is the only token ever made of it here.
+        // SAFETY: the memory exists only at the other end, no reference can point into it, and this
+        // is the only token ever made for it here.
         Ok(unsafe { Undelegated::of_machine(self.machine, range) })
     }
 
@@ -198,7 +204,7 @@ impl Ends {
         let written =
             self.lines.write_all(format!("{words}\n").as_bytes()).and_then(|()| self.lines.flush());
         let answer = written.map_err(LinesError::from).and_then(|()| self.read());
-        // After anything but an answer nobody knows which answer belongs to which line.
+        // After anything but an answer it is not known which answer belongs to which line.
         if let Err(error) = &answer
             && !matches!(error, LinesError::Refused { .. })
         {
@@ -243,7 +249,7 @@ impl Ends {
 impl Drop for Ends {
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
-            // Whether it ended by itself or not, it is gone then.
+            // Whether the program ended by itself or not, it has ended then.
             let _ = process.kill();
             let _ = process.wait();
         }
@@ -254,38 +260,38 @@ impl Drop for Ends {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LinesError {
-    /// Nothing that is answered: empty, a comment, or more than a line.
+    /// It is no line that gets an answer: it is empty, a comment, or more than one line.
     NotALine,
-    /// The other end would not do it: `err`, and why in a word.
+    /// The other end refused it: `err`, and the reason in a word.
     #[non_exhaustive]
     Refused {
-        /// What follows `err`.
+        /// The text after `err`.
         why: String,
     },
-    /// The RMM died of it: `!`.
+    /// The RMM crashed: `!`.
     #[non_exhaustive]
     Dead {
-        /// What follows `!`.
+        /// The text after `!`.
         why: String,
     },
-    /// This is no answer.
+    /// What was received is not an answer.
     #[non_exhaustive]
     Nonsense {
-        /// What came instead.
+        /// What was received.
         answer: String,
     },
-    /// There is nobody at the other end, or what came from there last was no answer.
+    /// The connection is closed, or what was last received was not an answer.
     #[non_exhaustive]
     Gone {
-        /// What happened first.
+        /// The first error.
         why: String,
     },
-    /// The line could not be sent, or the answer not read.
+    /// The line could not be sent, or the answer could not be read.
     Io(io::Error),
 }
 
 impl LinesError {
-    /// What to say from then on.
+    /// The error to return from then on.
     fn why(&self) -> String {
         match self {
             Self::Gone { why } => why.clone(),
@@ -349,12 +355,13 @@ fn hex(digits: &str, into: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// Where the `n`-th chunk is.
+/// The address of the `n`-th chunk.
 fn chunk_at(at: Pa, n: usize) -> Result<Pa, AccessFault> {
     at.checked_add((n * CHUNK) as u64).ok_or(AccessFault { at })
 }
 
-// SAFETY: `Simulated`, see below; what the other end says of its memory is about no memory of this program.
+// SAFETY: `Simulated`, see below; what the other end reports of its memory concerns no memory of
+// this program.
 unsafe impl Conduit for Lines {
     fn machine(&self) -> Machine {
         self.machine
@@ -381,10 +388,10 @@ unsafe impl Conduit for Lines {
     }
 }
 
-// SAFETY: the memory is at the other end of a pipe; nothing there reaches memory of this program.
+// SAFETY: the memory is at the other end of a pipe; nothing there accesses memory of this program.
 unsafe impl Simulated for Lines {}
 
-// SAFETY: all that is reached is memory at the other end.
+// SAFETY: only memory at the other end is accessed.
 unsafe impl HostAccess for Lines {
     fn machine(&self) -> Machine {
         self.machine

@@ -1,6 +1,6 @@
-//! What an embedder brings: a conduit, access to host memory, books, and a quarantine.
+//! What an embedder provides: a conduit, access to host memory, a ledger, and a quarantine.
 //!
-//! A platform of one's own owns its parts, and says what happens while the RMM is busy:
+//! A platform type of the embedder owns its parts, and defines what happens while the RMM is busy:
 //!
 //! ```
 //! # use core::cell::Cell;
@@ -51,58 +51,61 @@ use crate::conduit::Conduit;
 use crate::ledger::{Ledger, NullLedger};
 use crate::quarantine::{NoQuarantine, Quarantine};
 
-/// The lock of a platform that brings none: a spin lock, which does not mask interrupts.
+/// The lock of a platform that defines none: a spin lock, which does not mask interrupts.
 pub type DefaultLock = spin::Mutex<()>;
 
-/// Everything a session needs from its embedder. [`Host`] is a ready implementation.
+/// Everything a session needs from its embedder. [`Host`] is an implementation made of parts.
 ///
 /// [The module](self) has an example of one.
 ///
 /// # Safety
 ///
-/// `conduit` and `access` always return the same parts. That both are parts of one machine is checked when a session is opened.
+/// `conduit` and `access` always return the same parts. That both are parts of one machine is
+/// checked when a session is opened.
 pub unsafe trait Platform {
-    /// The way to the RMM.
+    /// The conduit to the RMM.
     type Conduit: Conduit + ?Sized;
     /// The host's view of its memory.
     type Access: HostAccess + ?Sized;
-    /// The keeper of books.
+    /// The ledger.
     type Ledger: Ledger + ?Sized;
-    /// The place for memory that cannot be returned.
+    /// The storage for memory that cannot be returned.
     type Quarantine: Quarantine + ?Sized;
-    /// The lock of the records that threads share, such as those of a Realm: [`DefaultLock`], or the embedder's own.
+    /// The lock of the records that threads share, such as those of a Realm: [`DefaultLock`], or
+    /// the embedder's own.
     ///
-    /// It is held for bounded work on records in memory only: never during a call to the RMM, and never while
-    /// code of the embedder runs. A lock that masks interrupts while it is held makes every function that
-    /// takes it callable from an interrupt handler; with any other lock, such a function must not be called
-    /// from a handler that may interrupt its holder on the same CPU.
+    /// It is held for bounded work on records in memory only: never during a call to the RMM, and
+    /// never while code of the embedder runs. A lock that masks interrupts while it is held makes
+    /// every function that takes it callable from an interrupt handler; with any other lock, such a
+    /// function must not be called from a handler that may interrupt its holder on the same CPU.
     type Lock: RawMutex;
 
-    /// The way to the RMM from the CPU that the caller is on. Threads that share a session share the
-    /// conduit, so a REC runs on the CPU of the thread that enters it only if each call of the conduit is
-    /// made on the CPU of its caller: see [`Conduit::call`].
+    /// The conduit to the RMM from the CPU that the caller runs on. Threads that share a session
+    /// share the conduit, so a REC runs on the CPU of the thread that enters it only if each call
+    /// of the conduit is made on the CPU of its caller: see [`Conduit::call`].
     fn conduit(&self) -> &Self::Conduit;
     /// The host's view of its memory.
     fn access(&self) -> &Self::Access;
-    /// The keeper of books.
+    /// The ledger.
     fn ledger(&self) -> &Self::Ledger;
-    /// The place for memory that cannot be returned.
+    /// The storage for memory that cannot be returned.
     fn quarantine(&self) -> &Self::Quarantine;
 
-    /// Called between two attempts at a busy RMM, and while another thread works on the same part of a
+    /// Called between two calls to a busy RMM, and while another thread works on the same part of a
     /// Realm's memory. No lock is held then. A host that has a scheduler yields to it.
     fn relax(&self) {
         core::hint::spin_loop();
     }
 
-    /// The time since any fixed moment, by a clock that never goes back; `None` without a clock. With
-    /// one, [`Patience::time`](crate::Patience::time) limits waits. It may be read with interrupts off.
+    /// The time since some fixed moment, by a monotonic clock; `None` without a clock. With a
+    /// clock, [`Patience::time`](crate::Patience::time) limits waits. It may be read with
+    /// interrupts off.
     fn now(&self) -> Option<Duration> {
         None
     }
 }
 
-/// A platform put together from its parts; each may be owned or a reference.
+/// A platform made of its parts; each may be owned or a reference.
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -111,7 +114,7 @@ pub unsafe trait Platform {
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let books = CountingLedger::new();
-/// // The books are looked at elsewhere, so the platform borrows them; the shelf it owns.
+/// // The ledger is also read elsewhere, so the platform borrows it; it owns the quarantine.
 /// let host = model.host().with_ledger(&books).with_quarantine(QuarantineShelf::<8>::new());
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
@@ -126,7 +129,7 @@ pub struct Host<C, A, L = NullLedger, Q = NoQuarantine, K = DefaultLock> {
     lock: PhantomData<fn() -> K>,
 }
 
-// Derived, these would ask the same of the lock.
+// Derived implementations would require the same of the lock.
 impl<C: Clone, A: Clone, L: Clone, Q: Clone, K> Clone for Host<C, A, L, Q, K> {
     fn clone(&self) -> Self {
         Self {
@@ -163,8 +166,9 @@ where
 impl<C: Conduit, A: HostAccess> Host<C, A> {
     /// A platform that keeps no ledger and has no quarantine.
     ///
-    /// No session is opened on parts of two machines ([`SessionError::OtherMachine`](crate::SessionError::OtherMachine)). The model and the line protocol have a platform of their own parts:
-    /// `Model::host`, `Lines::host`.
+    /// A session is not opened on parts of two machines
+    /// ([`SessionError::OtherMachine`](crate::SessionError::OtherMachine)). The model and the line
+    /// protocol return a platform of their own parts: `Model::host`, `Lines::host`.
     pub const fn new(conduit: C, access: A) -> Self {
         Self {
             conduit,
@@ -179,7 +183,7 @@ impl<C: Conduit, A: HostAccess> Host<C, A> {
 }
 
 impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
-    /// The same platform with these books.
+    /// The same platform with this ledger.
     pub fn with_ledger<M: Ledger>(self, ledger: M) -> Host<C, A, M, Q, K> {
         let Self { conduit, access, quarantine, relax, now, lock, .. } = self;
         Host { conduit, access, ledger, quarantine, relax, now, lock }
@@ -205,7 +209,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// # fn mask_interrupts() -> bool { false }
     /// # fn restore_interrupts(_were_masked: bool) {}
     ///
-    /// // SAFETY: whoever finds `held` false and makes it true holds the lock, alone.
+    /// // SAFETY: only the caller that changes `held` from false to true holds the lock.
     /// unsafe impl RawMutex for Masking {
     ///     const INIT: Self = Self { held: AtomicBool::new(false), were_masked: AtomicBool::new(false) };
     ///     type GuardMarker = GuardNoSend; // released on the CPU that took it
@@ -241,7 +245,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
         Host { conduit, access, ledger, quarantine, relax, now, lock: PhantomData }
     }
 
-    /// The same platform, which calls this function while it waits, see [`Platform::relax`].
+    /// The same platform that calls this function while it waits, see [`Platform::relax`].
     #[must_use]
     pub fn with_relax(self, relax: fn()) -> Self {
         Self { relax, ..self }
@@ -263,7 +267,7 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// let host = model.host().with_relax(std::thread::yield_now).with_clock(uptime);
     /// let mut options = SessionOptions::default();
-    /// // Nothing is waited for longer than 20 ms, however often that is.
+    /// // No wait is longer than 20 ms, whatever the number of attempts.
     /// options.patience.time = Some(Duration::from_millis(20));
     /// options.patience.busy = u32::MAX;
     /// options.patience.contended = u32::MAX;

@@ -1,13 +1,14 @@
-//! Where memory waits that the RMM will not give back now.
+//! Quarantine: storage for memory that the RMM does not return now.
 //!
-//! Nothing that was delegated is ever freed on a guess. Memory whose undelegation is refused, or whose fate an unclear answer left open,
-//! goes to a [`Quarantine`] with the reason, and may be tried again later.
+//! Delegated memory is never freed on an assumption. Memory whose undelegation is refused, or whose
+//! owner is not certain after an unclear answer, goes to a [`Quarantine`] with the reason, and can
+//! be tried again later.
 //!
 //! | Quarantine | Keeps memory |
 //! |---|---|
 //! | [`NoQuarantine`] | not at all: it is leaked, and counted |
-//! | [`QuarantineShelf`] | in a fixed number of places, without heap or locks |
-//! | [`CallbackQuarantine`] | where a function of the embedder's puts it |
+//! | [`QuarantineShelf`] | in a fixed number of slots, without heap or locks |
+//! | [`CallbackQuarantine`] | where a function of the embedder stores it |
 //! | `GrowingQuarantine`, feature `alloc` | on the heap |
 //!
 //! ```
@@ -26,7 +27,7 @@
 //! rmm.quarantine(memory, QuarantineReason::ObjectAlive { command: Command::RecDestroy });
 //! assert_eq!(shelf.len(), 1);
 //!
-//! // The object turned out to be gone: the RMM gives the memory back.
+//! // The object does not exist any more: the RMM returns the memory.
 //! let mut bytes = 0;
 //! assert_eq!(shelf.retry(&rmm, |memory| bytes += memory.bytes()), 0);
 //! assert_eq!(bytes, 0x4000);
@@ -59,21 +60,21 @@ pub enum QuarantineReason {
         /// With this status.
         status: Status,
     },
-    /// A command's answer left open what became of it.
+    /// After the answer of a command its owner is not certain.
     Unclear {
         /// The command.
         command: Command,
     },
-    /// A stateful operation ended without giving it back.
+    /// A stateful operation ended without returning it.
     NotReclaimed {
         /// The command that started the operation.
         command: Command,
     },
-    /// The pool that it belongs to has no room for it.
+    /// The pool that it belongs to is full.
     PoolFull,
-    /// The object that is made of it could not be destroyed.
+    /// The object that consists of it could not be destroyed.
     ObjectAlive {
-        /// The command that refused.
+        /// The command that was refused.
         command: Command,
     },
 }
@@ -98,13 +99,13 @@ impl fmt::Display for QuarantineReason {
 pub struct Quarantined {
     /// The memory.
     pub memory: Delegated,
-    /// Why it is here.
+    /// The reason.
     pub reason: QuarantineReason,
 }
 
-/// A place for memory that cannot be returned now. Called on any CPU.
+/// Storage for memory that cannot be returned now. Called on any CPU.
 ///
-/// One that frees what belongs to nobody and keeps the rest, with a lock of the embedder's:
+/// A quarantine of the embedder with a list behind a lock of its own:
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -135,11 +136,11 @@ pub struct Quarantined {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Quarantine {
-    /// Takes memory in.
+    /// Stores memory.
     ///
     /// # Errors
     ///
-    /// Gives it back when there is no room; the SDK then counts it as leaked.
+    /// Returns it when the quarantine is full; the SDK then counts it as leaked.
     fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined>;
 }
 
@@ -149,7 +150,7 @@ impl<Q: Quarantine + ?Sized> Quarantine for &Q {
     }
 }
 
-/// No room for anything: what cannot be returned is leaked, and counted.
+/// Stores nothing: what cannot be returned is leaked, and counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoQuarantine;
 

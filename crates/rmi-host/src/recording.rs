@@ -1,10 +1,12 @@
-//! A conduit that writes down every call and the memory that it was about, so that the session can be played again without an RMM.
+//! A conduit that records every call and the memory that it reads or writes, so that the session
+//! can be replayed without an RMM.
 //!
 //! **A recording holds registers of Realms.** The run page of each `RMI_REC_ENTER` is in it: what a
-//! Realm stores to devices, writes to system registers and says in host calls, and what the host
-//! answers. Whoever passes a recording on passes these on. Memory of Realms is not in it.
+//! Realm stores to devices, writes to system registers and passes in host calls, and what the host
+//! answers. A recording that is passed on discloses these. Memory of Realms is not in it.
 //!
-//! A user attaches the text to a report; whoever looks into it runs the same host code on a `Replay` (feature `alloc`).
+//! A user attaches the text to a report; a developer runs the same host code on a `Replay` (feature
+//! `alloc`).
 //!
 //! ```
 //! use core::cell::RefCell;
@@ -44,36 +46,43 @@
 //!
 //! # The format
 //!
-//! ASCII text, one line for each fact, words separated by single spaces, numbers in hexadecimal without prefix (but the numbers of calls, in decimal). Empty lines
-//! and lines that begin with `#` mean nothing.
+//! ASCII text, one record in each line, words separated by single spaces, numbers in hexadecimal
+//! without prefix (except the numbers of calls, which are decimal). Empty lines and lines that
+//! begin with `#` are ignored.
 //!
 //! | Line | Meaning |
 //! |---|---|
 //! | `rmi-recording 1 DIALECT` | the first line: format, its version, the dialect by its [`Dialect::name`] |
-//! | `dialect DIALECT` | calls are read in another dialect from here on |
+//! | `dialect DIALECT` | calls are decoded in another dialect from here on |
 //! | `call N X0 X1 … = X0 X1 …` | call number N, its registers and those of the answer; zeros at the end are left out, X0 never |
 //! | `in N PA LEN [WORDS]…` | call N made the RMM read LEN bytes of host memory at PA |
-//! | `out N PA LEN [WORDS]…` | after call N this is what host memory is where the RMM may have written |
+//! | `out N PA LEN [WORDS]…` | the content of host memory after call N, where the RMM may have written |
 //!
-//! LEN is a multiple of 8 and at most 1000; the memory lies within one granule of 4 KiB. WORDS is an offset from PA in bytes, a colon, and the 64-bit
-//! little-endian words from there on, with commas between them: `200:2a,0,7`. Words that no WORDS name are 0. A word written `*` was left out on purpose.
+//! LEN is a multiple of 8 and at most 1000; the memory lies within one granule of 4 KiB. WORDS is
+//! an offset from PA in bytes, a colon, and the 64-bit little-endian words from there on, with
+//! commas between them: `200:2a,0,7`. Words that no WORDS name are 0. A word written `*` was
+//! omitted on purpose.
 //!
-//! The lines of one call stand in any order, and among those of others: calls from several CPUs overlap. Numbers are given when calls begin. An `in` without a
-//! `call` belongs to one that had not come back when the recording ended.
+//! The lines of one call are in any order, and may be between those of others: calls from several
+//! CPUs overlap. Numbers are assigned when calls begin. An `in` without a `call` belongs to a call
+//! that had not returned when the recording ended.
 //!
-//! Whatever changes the meaning of a line changes the version.
+//! A change to the meaning of a line changes the version.
 //!
 //! # What is in it
 //!
-//! All registers of all calls. Of host memory: the parameter pages of Realms, RECs, devices and the RMM's configuration, address lists, communication data, and run
-//! pages. Not the memory that a Realm is populated with, nor buffers that communication data point to.
+//! All registers of all calls. Of host memory: the parameter pages of Realms, RECs, devices and the
+//! RMM's configuration, address lists, communication data, and run pages. Not the memory that a
+//! Realm is populated with, nor buffers that communication data point to.
 //!
 //! # Privacy
 //!
-//! Run pages hold X0 to X30 of a Realm whenever it calls its host or is emulated: what it stores to a device, and its arguments. [`Recording::redacted`] leaves these
-//! words out, in both halves of the page. A replay then gives zeros in their place, and so takes another way where the host depends on them. What stays in any
-//! recording: physical and intermediate addresses, exit syndromes, fault addresses, immediates of host calls, and what the host itself put
-//! into parameter pages, such as a personalization value.
+//! Run pages contain X0 to X30 of a Realm whenever it calls its host or is emulated: what it stores
+//! to a device, and its arguments. [`Recording::redacted`] omits these words, in both halves of the
+//! page. A replay then has zeros in their place, and so diverges where the host depends on them.
+//! What is in any recording: physical and intermediate addresses, exit syndromes, fault addresses,
+//! immediates of host calls, and what the host itself put into parameter pages, such as a
+//! personalization value.
 #![expect(unsafe_code, reason = "the one door is an unsafe trait")]
 
 mod line;
@@ -99,14 +108,15 @@ use pages::{Pages, Region};
 const PAGE: usize = 0x1000;
 const _: () = assert!(PAGE as u64 == MIN_GRANULE);
 
-/// Writes calls and their memory to a sink, on their way to another conduit.
+/// Writes calls and their memory to a sink, and forwards the calls to another conduit.
 ///
-/// It reads host memory around each call, needs 4 KiB of stack for that, and takes no lock; record to find out, not to keep. It is also the [`HostAccess`] that it reads
+/// It reads host memory before and after each call, needs 4 KiB of stack for that, and takes no
+/// lock; it is for diagnosis, not for permanent use. It is also the [`HostAccess`] that it reads
 /// through.
 ///
-/// Which memory a call is about follows from its registers and the dialect. In a wrong dialect it
-/// is memory of somebody else, so recording calls to anything but a
-/// [`Simulated`] machine is unsafe:
+/// Which memory a call reads or writes follows from its registers and the dialect. In a wrong
+/// dialect it is memory of another owner, so recording calls to anything but a [`Simulated`]
+/// machine is unsafe:
 ///
 /// ```compile_fail,E0277
 /// # use rmi_abi::Dialect;
@@ -124,15 +134,17 @@ pub struct Recording<C, A, S> {
     sink: S,
     dialect: AtomicU8,
     redacts: bool,
-    /// Whether somebody has promised that the dialect is right.
+    /// Whether the caller has promised that the dialect is right.
     promised: bool,
     calls: AtomicU64,
 }
 
 impl<C: Simulated, A, S: TraceSink> Recording<C, A, S> {
-    /// Records everything that goes to `inner`, and what `access` reads of the memory that calls are about. Writes the first line at once.
+    /// Records all calls to `inner`, and what `access` reads of the memory that they read or write.
+    /// Writes the first line at once.
     ///
-    /// `dialect` is the one that the session will speak: in another, arguments are taken for what they are not, and other memory may be read.
+    /// `dialect` is that of the session: in another, arguments are decoded wrongly, and other
+    /// memory may be read.
     pub fn new(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
         Self::with(inner, access, sink, dialect)
     }
@@ -142,7 +154,7 @@ impl<C: Simulated, A, S: TraceSink> Recording<C, A, S> {
         Self::with(inner, access, sink, dialect).without_registers()
     }
 
-    /// Reads calls in another dialect from now on: for when probing has found it.
+    /// Decodes calls in another dialect from now on: for use when probing has determined it.
     pub fn set_dialect(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
         self.sink.line(format_args!("{}", DialectLine { first: false, dialect }));
@@ -173,7 +185,7 @@ impl<C, A, S: TraceSink> Recording<C, A, S> {
         Self { redacts: true, ..self }
     }
 
-    /// The dialect that calls are read in.
+    /// The dialect in which calls are decoded.
     pub fn dialect(&self) -> Dialect {
         let code = self.dialect.load(Ordering::Relaxed);
         Dialect::ALL.into_iter().find(|dialect| *dialect as u8 == code).unwrap_or(Dialect::V2_0Bet3)
@@ -184,24 +196,24 @@ impl<C, A, S: TraceSink> Recording<C, A, S> {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Where the lines go.
+    /// The sink of the lines.
     pub const fn sink(&self) -> &S {
         &self.sink
     }
 
-    /// Ends the recording and gives the sink back.
+    /// Ends the recording and returns the sink.
     pub fn into_sink(self) -> S {
         self.sink
     }
 }
 
 impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
-    /// Writes what is in `region`. Memory that the host cannot reach is left out.
+    /// Writes the content of `region`. Memory that the host cannot access is omitted.
     ///
     /// # Safety
     ///
     /// As [`HostAccess::read`], for `region`.
-    // The page is on the stack here and nowhere else: not while the call is made.
+    // The page is on the stack only in this function: not while the call is made.
     #[inline(never)]
     unsafe fn page(&self, direction: Direction, number: u64, region: Region) {
         let mut page = [0; PAGE];
@@ -228,7 +240,7 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
     }
 }
 
-// SAFETY: the answers are those of the conduit inside.
+// SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
     fn machine(&self) -> Machine {
         self.inner.machine()
@@ -237,8 +249,8 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut pages = Pages::of(self.dialect(), &registers);
-        // What the caller owns is memory of the conduit's machine. In a wrong dialect it is other
-        // memory that is read, which harms nobody unless the program has it.
+        // What the caller owns is memory of the conduit's machine. In a wrong dialect other memory
+        // is read, which does no harm unless it is memory of the program.
         let machine = self.access.machine();
         let harmless = self.promised || machine != Machine::REAL;
         if machine != self.inner.machine() || !harmless {
@@ -246,7 +258,7 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
         }
         if let Some(region) = pages.reads {
             // SAFETY: the caller owns what the registers name, holds no reference into it, and
-            // shows it to the RMM as host memory; or no pointer of the program reaches it.
+            // passes it to the RMM as host memory; or no pointer of the program reaches it.
             unsafe { self.page(Direction::In, number, region) };
         }
         // SAFETY: the caller's promise is passed on unchanged.
@@ -254,14 +266,14 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
         let line = CallLine { number, call: &registers, answer: &answer };
         self.sink.line(format_args!("{line}"));
         if let Some(region) = pages.writes {
-            // SAFETY: as above; no command takes a page that it writes its results to away.
+            // SAFETY: as above; no command takes away a page to which it writes its results.
             unsafe { self.page(Direction::Out, number, region) };
         }
         answer
     }
 }
 
-// SAFETY: the memory is that of the access inside.
+// SAFETY: the memory is that of the inner access.
 unsafe impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
     fn machine(&self) -> Machine {
         self.access.machine()
@@ -278,5 +290,5 @@ unsafe impl<C, A: HostAccess, S> HostAccess for Recording<C, A, S> {
     }
 }
 
-// SAFETY: the calls are those of the conduit inside.
+// SAFETY: the calls are those of the inner conduit.
 unsafe impl<C: Simulated, A: HostAccess, S: TraceSink> Simulated for Recording<C, A, S> {}

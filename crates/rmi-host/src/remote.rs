@@ -1,7 +1,8 @@
-//! An RMM, a model of one or a replay that lives in another thread.
+//! An RMM, a model of one or a replay in another thread.
 //!
-//! For hosts with many threads and something at the end of the door that must stay in one, or must not be shared: a model behind a pipe, a replay, a debugger's
-//! stub. A [`Model`](https://docs.rs/rmm-model) itself can be shared without this.
+//! For hosts with many threads whose RMM must stay in one thread, or must not be shared: a model
+//! behind a pipe, a replay, a debugger's stub. A [`Model`](https://docs.rs/rmm-model) itself can be
+//! shared without this.
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -13,7 +14,7 @@
 //! std::thread::scope(|scope| {
 //!     scope.spawn(|| server.serve(&model));
 //!
-//!     // The last one to go ends the server.
+//!     // The server ends when the last one is dropped.
 //!     let found = Discovered::probe(remote.into_host(), SessionOptions::default());
 //!     assert!(found.is_ok_and(|found| found.features().max_recs() > 0));
 //! });
@@ -33,7 +34,7 @@ use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
 use crate::granules::Machine;
 use crate::platform::Host;
 
-/// What a host thread wants, and where it waits.
+/// The request of a host thread, and where it waits for the answer.
 #[derive(Debug)]
 enum Request {
     Call { registers: Registers, answer: Sender<Registers> },
@@ -43,27 +44,29 @@ enum Request {
 
 /// Why a request has no answer.
 enum Unanswered {
-    /// Nobody serves, so nobody has seen it.
+    /// There is no server, so nothing has received the request.
     NotSent,
-    /// Whoever had it is gone.
+    /// The server that had the request has ended.
     Lost,
 }
 
-/// Makes both ends: a conduit for the host's threads, and what serves it. What is served is that machine.
+/// Makes both ends: a conduit for the host's threads, and the server for it. The machine served is
+/// `machine`.
 #[must_use]
 pub fn pair(machine: Machine) -> (Remote, Server) {
     let (sender, receiver) = channel();
     (Remote { requests: sender, machine }, Server { requests: Mutex::new(receiver), machine })
 }
 
-/// The door to an RMM in another thread, and to the host memory behind it. Every clone is as good as the first; any number of threads may share one.
+/// The conduit to an RMM in another thread, and the access to the host memory there. All clones are
+/// equivalent; any number of threads may share one.
 ///
-/// Calls are made on the CPU of the conduit that is served, whichever thread asks: a REC gets the virtual
-/// interrupts that are in the list registers of that CPU.
+/// Calls are made on the CPU of the conduit that is served, whichever thread makes them: a REC gets
+/// the virtual interrupts that are in the list registers of that CPU.
 ///
-/// Calls wait until the server has answered. When it goes away before it has answered, also because
-/// its thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When
-/// there is no server any more, calls return [`NOT_SENT`]. In both cases memory cannot be reached.
+/// Calls wait until the server has answered. When it ends before it has answered, also because its
+/// thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When there is no
+/// server any more, calls return [`NOT_SENT`]. In both cases memory cannot be accessed.
 #[derive(Clone, Debug)]
 pub struct Remote {
     requests: Sender<Request>,
@@ -77,7 +80,7 @@ impl Remote {
         Host::new(self.clone(), self)
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a request and waits for the answer.
     fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Unanswered> {
         let (sender, receiver) = channel();
         self.requests.send(request(sender)).map_err(|_| Unanswered::NotSent)?;
@@ -85,14 +88,16 @@ impl Remote {
     }
 }
 
-// SAFETY: the answers are those of the conduit that the other thread serves, and a server serves this machine only.
+// SAFETY: the answers are those of the conduit that the other thread serves, and a server serves
+// this machine only.
 unsafe impl Conduit for Remote {
     fn machine(&self) -> Machine {
         self.machine
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
-        // The promise goes along: the caller waits here until the server has made the call.
+        // The caller's promise is passed on: the caller waits here until the server has made the
+        // call.
         match self.ask(|answer| Request::Call { registers, answer }) {
             Ok(answer) => answer,
             Err(Unanswered::Lost) => NO_ANSWER,
@@ -101,7 +106,8 @@ unsafe impl Conduit for Remote {
     }
 }
 
-// SAFETY: what is reached is memory of the machine that the other thread serves, and a server serves this machine only.
+// SAFETY: the memory is that of the machine that the other thread serves, and a server serves this
+// machine only.
 unsafe impl HostAccess for Remote {
     fn machine(&self) -> Machine {
         self.machine
@@ -125,7 +131,7 @@ unsafe impl HostAccess for Remote {
     }
 }
 
-/// What was to be served is another machine than the one that the server was made for.
+/// The machine to be served is another one than the server was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherMachine {
     served: Machine,
@@ -155,20 +161,22 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves until the last [`Remote`] is gone, one request at a time and in the order of arrival.
+    /// Serves until the last [`Remote`] is dropped, one request at a time and in the order of
+    /// arrival.
     ///
-    /// A REC runs inside its call, so nothing else is served meanwhile. Where that matters, several threads serve the same server, each with a door of its own: one for
-    /// each physical CPU.
+    /// A REC runs inside its call, so nothing else is served meanwhile. Where that matters, several
+    /// threads serve the same server, each with a conduit of its own: one for each physical CPU.
     ///
     /// # Errors
     ///
-    /// [`OtherMachine`], at once and without serving anything, when `served` is another machine than the one that this server was made for.
+    /// [`OtherMachine`], at once and without serving anything, when `served` is another machine
+    /// than the one that this server was made for.
     pub fn serve<D: Conduit + HostAccess + ?Sized>(&self, served: &D) -> Result<(), OtherMachine> {
         if [Conduit::machine(served), HostAccess::machine(served)] != [self.machine; 2] {
             return Err(OtherMachine { served: self.machine });
         }
         while let Some(request) = self.next() {
-            // Whoever asked may be gone; then nobody misses the answer.
+            // The thread that sent the request may have ended; then the answer is not needed.
             let _ = match request {
                 Request::Call { registers, answer } => answer.send(call(served, registers)).is_ok(),
                 Request::Read { at, length, answer } => {
@@ -184,22 +192,25 @@ impl Server {
     }
 
     fn next(&self) -> Option<Request> {
-        // Nothing can be half done when a thread panics here.
+        // Nothing is left incomplete when a thread panics here.
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
     }
 }
 
 fn call(end: &(impl Conduit + ?Sized), registers: Registers) -> Registers {
-    // SAFETY: only `Remote::call` makes this request, and its caller, who waits for the answer, has made the promise.
+    // SAFETY: only `Remote::call` makes this request, and its caller, who waits for the answer, has
+    // made the promise.
     unsafe { end.call(registers) }
 }
 
 fn read(end: &(impl HostAccess + ?Sized), at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
-    // SAFETY: only `Remote::read` makes this request, and its caller, who waits for the answer, has made the promise.
+    // SAFETY: only `Remote::read` makes this request, and its caller, who waits for the answer, has
+    // made the promise.
     unsafe { end.read(at, into) }
 }
 
 fn write(end: &(impl HostAccess + ?Sized), at: Pa, from: &[u8]) -> Result<(), AccessFault> {
-    // SAFETY: only `Remote::write` makes this request, and its caller, who waits for the answer, has made the promise.
+    // SAFETY: only `Remote::write` makes this request, and its caller, who waits for the answer,
+    // has made the promise.
     unsafe { end.write(at, from) }
 }

@@ -1,4 +1,4 @@
-//! Plays a recorded session again, without an RMM.
+//! Replays a recorded session, without an RMM.
 //!
 //! ```
 //! use core::cell::RefCell;
@@ -25,12 +25,12 @@
 //! let recorded = session(&recording, &mut memory)?;
 //! let text = recording.into_sink().into_inner().into_inner();
 //!
-//! // Elsewhere, from the text alone:
+//! // On another machine, from the text alone:
 //! let replay = Replay::new(text.parse::<Transcript>()?);
 //! assert_eq!(session(&replay, &mut replay.take_memory(all))?, recorded);
 //! assert_eq!((replay.divergence(), replay.remaining()), (None, 0));
 //!
-//! // A host that does something else is told what and where.
+//! // For a host that does something else, the first difference is reported.
 //! let text = text.replace("c4000165 2", "c4000165 9");
 //! let replay = Replay::new(text.parse::<Transcript>()?);
 //! assert!(session(&replay, &mut replay.take_memory(all)).is_err());
@@ -62,13 +62,16 @@ use crate::granules::{Machine, Undelegated};
 
 use memory::Memory;
 
-/// A recording as an RMM: it answers the recorded calls in their order, and host memory is what the host and the recorded RMM wrote there, zero before.
+/// A recording as an RMM: it answers the recorded calls in their order, and host memory contains
+/// what the host and the recorded RMM wrote there, and zeros before that.
 ///
-/// The first call that differs from the recorded one, in its registers or in the memory that it shows to the RMM, ends the replay: it and all calls after it are answered
-/// with [`NOT_SENT`], and [`Replay::divergence`] tells what happened.
+/// The first call that differs from the recorded one, in its registers or in the memory that it
+/// passes to the RMM, ends the replay: it and all calls after it are answered with [`NOT_SENT`],
+/// and [`Replay::divergence`] returns the difference.
 ///
-/// A host whose calls came from several CPUs makes them in another order next time; such recordings are to be read rather than replayed. Memory that the RMM
-/// wiped when it gave it back is not wiped here.
+/// A host whose calls come from several CPUs makes them in another order next time; such recordings
+/// are for reading, not for replaying. Memory that the RMM wiped when it returned it is not wiped
+/// here.
 #[derive(Debug)]
 pub struct Replay {
     transcript: Transcript,
@@ -85,7 +88,7 @@ struct State {
 }
 
 impl Replay {
-    /// Plays a transcript from its beginning.
+    /// Replays a transcript from its beginning.
     #[must_use]
     pub fn new(transcript: Transcript) -> Self {
         Self {
@@ -96,27 +99,29 @@ impl Replay {
         }
     }
 
-    /// The machine of the recording, which nobody else plays.
+    /// The machine of the recording, which nothing else simulates.
     #[must_use]
     pub const fn machine(&self) -> Machine {
         self.machine
     }
 
-    /// Memory that the recorded host had, as one token of host memory; the first time. After that there is none left and the token is empty.
+    /// Memory that the recorded host had, as one token of host memory, at the first call. After
+    /// that the token is empty.
     pub fn take_memory(&self, range: PaRange) -> Undelegated {
         if self.memory_taken.swap(true, Ordering::AcqRel) {
             return Undelegated::empty();
         }
-        // SAFETY: the memory exists only in this replay, which nothing can refer into, and this is the only token ever made of it.
+        // SAFETY: the memory exists only in this replay, no reference can point into it, and this
+        // is the only token ever made for it.
         unsafe { Undelegated::of_machine(self.machine, range) }
     }
 
-    /// What is played.
+    /// The transcript that is replayed.
     pub const fn transcript(&self) -> &Transcript {
         &self.transcript
     }
 
-    /// Where the host left the recording; `None` while it has not.
+    /// Where the host diverged from the recording; `None` while it has not.
     #[must_use]
     pub fn divergence(&self) -> Option<Divergence> {
         self.state.lock().divergence
@@ -134,7 +139,7 @@ impl Replay {
         self.transcript.calls().len().saturating_sub(self.played())
     }
 
-    /// The answer to a call; where it differs from the recorded one if it does.
+    /// The answer to a call, or the difference between the call and the recorded one.
     fn answer(&self, state: &mut State, got: &Registers) -> Result<Registers, Divergence> {
         let dialect = self.transcript.dialect();
         let Some(recorded) = self.transcript.calls().get(state.next) else {
@@ -186,7 +191,7 @@ unsafe impl Conduit for Replay {
     }
 }
 
-// SAFETY: all that is reached is the replay's own memory.
+// SAFETY: only the replay's own memory is accessed.
 unsafe impl HostAccess for Replay {
     fn machine(&self) -> Machine {
         self.machine

@@ -1,14 +1,15 @@
-//! Opening a session: find the RMM, agree on a dialect, configure, activate.
+//! Opening a session: find the RMM, negotiate a dialect, configure, activate.
 //!
-//! `sro::open` does all of it in one call, because activation may take memory, and `sro::Session::close` ends it. This module has the states in between:
+//! `sro::open` does all of it in one call, because activation may take memory, and
+//! `sro::Session::close` ends the session. This module has the states in between:
 //!
 //! | State | What is known | What can be done |
 //! |---|---|---|
-//! | [`Discovered`] | dialect, features | look at them, configure |
-//! | [`Configured`] | and the granule size | activate |
+//! | [`Discovered`] | dialect, features | read them, configure |
+//! | [`Configured`] | also the granule size | activate |
 //! | [`Rmm`] | | everything |
 //!
-//! By hand, on an RMM that takes no memory:
+//! Step by step, on an RMM that takes no memory:
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -29,7 +30,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The granule size is part of every descriptor of memory, so nothing is done with an RMM that was not configured:
+//! The granule size is part of every descriptor of memory, so an RMM that was not configured cannot
+//! be used:
 //!
 //! ```compile_fail,E0599
 //! # use rmi_host::{Discovered, Platform, Rmm};
@@ -38,7 +40,7 @@
 //! }
 //! ```
 //!
-//! An RMM that the firmware or another agent has activated is used as it is:
+//! An RMM that the firmware or another agent has activated is used with its configuration:
 //!
 //! ```
 //! use rmi_abi::{Dialect, Status};
@@ -81,17 +83,18 @@ use crate::wait::Wait;
 
 pub use tracked::TrackingError;
 
-/// Whether this call is how a session tells 2.0-bet3 from earlier dialects: `RMI_GPT_INFO` without a
-/// range. Where there is such a command it refuses the range.
+/// Whether this call is how a session distinguishes 2.0-bet3 from earlier dialects: `RMI_GPT_INFO`
+/// without a range. Where the command exists it refuses the range.
 pub(crate) fn is_probe(registers: &Registers) -> bool {
     let [x0, base, top, ..] = *registers;
     let fid = Command::GptInfo.fid(Dialect::V2_0Bet3);
     fid.is_some_and(|fid| u64::from(fid.0) == x0) && base == 0 && top == 0
 }
 
-/// What a session is opened with.
+/// The options for opening a session.
 ///
-/// The betas of 2.0 cannot all be told apart, so an embedder that knows the RMM says so:
+/// The betas of 2.0 cannot all be distinguished, so an embedder that knows the RMM sets the
+/// dialect:
 ///
 /// ```
 /// use rmi_abi::{Dialect, GranuleSize};
@@ -104,7 +107,7 @@ pub(crate) fn is_probe(registers: &Registers) -> bool {
 /// let found = Discovered::probe(model.host(), options).map_err(|failed| failed.error)?;
 /// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
 ///
-/// // What the RMM cannot do is found out before anything is changed.
+/// // What the RMM does not support is refused before anything is changed.
 /// options.granule_size = GranuleSize::Size64KiB;
 /// let failed = Discovered::probe(found.into_platform(), options).unwrap_err();
 /// assert_eq!(failed.error, SessionError::GranuleSize(GranuleSize::Size64KiB));
@@ -113,21 +116,24 @@ pub(crate) fn is_probe(registers: &Registers) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// The dialect to speak; `None` to probe for it.
+    /// The dialect to use; `None` to probe for it.
     pub dialect: Option<Dialect>,
-    /// The granule size wanted. An RMM that another agent has activated keeps its own.
+    /// The requested granule size. An RMM that another agent has activated keeps its own.
     pub granule_size: GranuleSize,
-    /// The tracking region size wanted, as a code of the granule size; `None` to leave it as it is.
+    /// The requested tracking region size, as a code of the granule size; `None` to leave it
+    /// unchanged.
     pub tracking_region: Option<TrackingRegionSize>,
     /// How long commands wait for a busy RMM.
     pub patience: Patience,
-    /// How the host itself runs.
+    /// The exception levels at which the host runs.
     pub host_mode: HostMode,
-    /// Whether a session opens on an RMM whose dialect is not driven whole: 1.0, 2.0-bet0 and 2.0-bet1. Their commands can then be issued one by one; the crates above build no Realm on them.
+    /// Whether a session opens on an RMM whose dialect the SDK does not drive completely: 1.0,
+    /// 2.0-bet0 and 2.0-bet1. Their commands can then be issued one by one; the crates above do not
+    /// build Realms on them.
     pub allow_partial_dialect: bool,
 }
 
-/// How the host runs.
+/// The exception levels at which the host runs.
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -146,8 +152,9 @@ pub enum HostMode {
     /// All at EL2: a type 1 hypervisor, or a kernel with VHE.
     #[default]
     El2,
-    /// A kernel at EL1 with a small part at EL2 (nVHE). What that part does between loading the list registers and the SMC is not in the kernel's hands, so such a host cannot run
-    /// Realms of 2.0, whose virtual GIC lives in those registers.
+    /// A kernel at EL1 with a small part at EL2 (nVHE). What that part does between loading the
+    /// list registers and the SMC is not under the kernel's control, so such a host cannot run
+    /// Realms of 2.0, whose virtual GIC is in those registers.
     SplitEl1El2,
 }
 
@@ -157,23 +164,25 @@ pub enum HostMode {
 pub enum SessionError {
     /// There is no RMM, or it failed to start: `RMI_VERSION` does not exist.
     NoRmm,
-    /// The RMM speaks other versions only.
+    /// The RMM supports other versions only.
     #[non_exhaustive]
     Version {
-        /// Lowest version of the answer.
+        /// The lowest version of the answer.
         lower: InterfaceVersion,
-        /// Highest version of the answer.
+        /// The highest version of the answer.
         higher: InterfaceVersion,
     },
     /// The conduit and the access of the platform are of two machines; nothing was called.
     OtherMachine,
-    /// The RMM speaks a dialect of which this SDK has the commands only; nothing was changed. See [`SessionOptions::allow_partial_dialect`].
+    /// The RMM has a dialect of which this SDK has only the commands; nothing was changed. See
+    /// [`SessionOptions::allow_partial_dialect`].
     PartialDialect(Dialect),
     /// The host would lose the list registers of the virtual GIC, see [`HostMode::SplitEl1El2`].
     ListRegistersLost,
-    /// The RMM does not have the granule size wanted.
+    /// The RMM does not have the requested granule size.
     GranuleSize(GranuleSize),
-    /// The RMM is configured for a granule size that it does not declare or this SDK does not know: the code.
+    /// The RMM is configured for a granule size that it does not declare or this SDK does not know:
+    /// the code.
     GranuleCode(u8),
     /// A call failed.
     Call(Error),
@@ -219,7 +228,7 @@ impl fmt::Display for SessionError {
 
 impl core::error::Error for SessionError {}
 
-/// An RMM that was found and looked at. Nothing about it has changed.
+/// An RMM that was found, with its features. Nothing about it has changed.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -240,16 +249,18 @@ pub struct Discovered<P> {
 }
 
 impl<P: Platform> Discovered<P> {
-    /// Looks for an RMM: agrees on a version, finds the dialect unless it is given, and reads the feature registers.
+    /// Looks for an RMM: negotiates a version, determines the dialect unless it is given, and reads
+    /// the feature registers.
     ///
-    /// No command with a side effect is issued. 2.0 is asked for first, then 1.0. The betas of 2.0 cannot be told apart by their version. 2.0-bet3 is recognised by
-    /// `RMI_GPT_INFO`, whose number no earlier dialect uses; anything else that speaks 2.0 is taken for `tf-rmm-2026-07`.
+    /// No command with a side effect is issued. 2.0 is requested first, then 1.0. The betas of 2.0
+    /// cannot be distinguished by their version. 2.0-bet3 is recognised by `RMI_GPT_INFO`, whose
+    /// number no earlier dialect uses; anything else that speaks 2.0 is taken for `tf-rmm-2026-07`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; the platform comes back.
+    /// [`SessionError`]; the platform is returned.
     pub fn probe(platform: P, options: SessionOptions) -> Result<Self, Failed<P, SessionError>> {
         let dialect = options.dialect.unwrap_or(Dialect::V2_0Bet3);
         let mut channel =
@@ -306,27 +317,29 @@ impl<P: Platform> Discovered<P> {
         &self.features
     }
 
-    /// The dialect that the RMM speaks.
+    /// The dialect of the RMM.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.channel.dialect()
     }
 
-    /// What the embedder brought.
+    /// The platform.
     #[must_use]
     pub const fn platform(&self) -> &P {
         self.channel.platform()
     }
 
-    /// Sets the RMM's granule size to the one wanted, unless it has it already or the dialect knows no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
+    /// Sets the RMM's granule size to the requested one, unless the RMM has it already or the
+    /// dialect has no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
     ///
-    /// When another agent has activated the RMM its configuration cannot change any more; the session then takes the granule size that it has.
+    /// When another agent has activated the RMM its configuration cannot change any more; the
+    /// session then uses the granule size that the RMM has.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; what was found comes back, and can be configured again.
+    /// [`SessionError`]; the `Discovered` is returned, and can be configured again.
     pub fn configure(
         self,
         page: &mut Undelegated,
@@ -343,7 +356,7 @@ impl<P: Platform> Discovered<P> {
     /// The granule size that the RMM has from now on.
     fn agree(&self, page: &mut Undelegated) -> Result<GranuleSize, SessionError> {
         if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
-            // Such a dialect has no other granules.
+            // Such a dialect has no other granule size.
             return match self.granule_size {
                 GranuleSize::Size4KiB => Ok(GranuleSize::Size4KiB),
                 other => Err(SessionError::GranuleSize(other)),
@@ -352,7 +365,8 @@ impl<P: Platform> Discovered<P> {
         let found = self.channel.config(page)?;
         let mut wanted =
             ConfigCodes { rmi_granule_size: self.granule_size.code(), tracking_region_size: 0 };
-        // Region sizes are coded relative to the granule size; 0 is the one that every granule size has.
+        // Region sizes are coded relative to the granule size; 0 is the one that every granule size
+        // has.
         let same_size = found.rmi_granule_size == wanted.rmi_granule_size;
         wanted.tracking_region_size = match self.tracking_region {
             Some(TrackingRegionSize(code)) => code,
@@ -364,7 +378,7 @@ impl<P: Platform> Discovered<P> {
         }
         match self.channel.set_config(page, &wanted) {
             Ok(()) => Ok(self.granule_size),
-            // Another agent has activated it: it stays as it is.
+            // Another agent has activated the RMM: its configuration does not change.
             Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
                 GranuleSize::from_code(found.rmi_granule_size)
                     .ok_or(SessionError::GranuleCode(found.rmi_granule_size))
@@ -373,20 +387,21 @@ impl<P: Platform> Discovered<P> {
         }
     }
 
-    /// Gives the platform back.
+    /// Returns the platform.
     pub fn into_platform(self) -> P {
         self.channel.into_platform()
     }
 }
 
-/// Whether the SDK builds and runs Realms in a dialect. Of the others it has the commands.
+/// Whether the SDK builds and runs Realms in a dialect. Of the other dialects it has only the
+/// commands.
 const fn is_driven_whole(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::TfRmm2026_07 | Dialect::V2_0Bet3)
 }
 
-/// An RMM whose configuration is settled, but which this session has not activated yet.
+/// An RMM that is configured, but which this session has not activated yet.
 ///
-/// A session that is not active yet delegates nothing; the methods for that are those of an [`Rmm`]:
+/// A session that is not active yet delegates nothing; the methods for that belong to [`Rmm`]:
 ///
 /// ```compile_fail,E0599
 /// # use rmi_host::{Configured, Platform, Undelegated};
@@ -414,13 +429,13 @@ impl<P: Platform> Configured<P> {
         self.channel.granule_size()
     }
 
-    /// The dialect that the RMM speaks.
+    /// The dialect of the RMM.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.channel.dialect()
     }
 
-    /// What the embedder brought.
+    /// The platform.
     #[must_use]
     pub const fn platform(&self) -> &P {
         self.channel.platform()
@@ -437,20 +452,23 @@ impl<P: Platform> Configured<P> {
         self.channel.activate()
     }
 
-    /// The session, once the RMM is active: because the activation that was started has ended, or because another agent activated it. Also to drive an activation that has not ended.
+    /// The session, once the RMM is active: because the activation that was started has ended, or
+    /// because another agent activated it. It can also be used to drive an activation that has not
+    /// ended.
     ///
-    /// If neither is so, every command is refused with [`Status::ErrorGlobal`].
+    /// If the RMM is not active, every command is refused with [`Status::ErrorGlobal`].
     pub fn into_active(self) -> Rmm<P> {
         Rmm { channel: self.channel, features: self.features }
     }
 
-    /// Gives the platform back. The RMM keeps its configuration.
+    /// Returns the platform. The RMM keeps its configuration.
     pub fn into_platform(self) -> P {
         self.channel.into_platform()
     }
 }
 
-/// An active RMM. `Sync` if the platform is; all its methods take `&self`, so one handle serves all CPUs.
+/// An active RMM. `Sync` if the platform is; all its methods take `&self`, so all CPUs can use one
+/// handle.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -490,9 +508,9 @@ impl<P> Rmm<P> {
 impl<P: Platform> Rmm<P> {
     /// The RMI commands one by one, for an embedder that drives an object itself.
     ///
-    /// No safe command gives the host a token for memory that the RMM has. But the crates above are
-    /// not told what a command changes. Beside a Realm of `realm-builder` do not, with its RD, its
-    /// RECs or its memory,
+    /// No safe command gives the host a token for memory that the RMM has. But the crates above do
+    /// not know what a command changes. While a Realm of `realm-builder` exists, do not, with its
+    /// RD, its RECs or its memory,
     ///
     /// - map or unmap memory, create, destroy or fold stage 2 tables, or change RIPAS or S2AP: the
     ///   Realm's record of its memory would differ from the RMM's, its later calls would fail or
@@ -500,7 +518,7 @@ impl<P: Platform> Rmm<P> {
     /// - activate, terminate or destroy the Realm, or create, enter or destroy its RECs;
     /// - continue, cancel or drop a stateful operation that another function started.
     ///
-    /// Do not deactivate the RMM while anything of the session is left. Commands that only read
+    /// Do not deactivate the RMM while the session has anything left in it. Commands that only read
     /// ([`feature`](Channel::feature), [`rtt_read_entry`](Channel::rtt_read_entry),
     /// [`gpt_info`](Channel::gpt_info), [`rmm_state_get`](Channel::rmm_state_get)) may be issued at
     /// any time.
@@ -535,13 +553,13 @@ impl<P: Platform> Rmm<P> {
         self.channel.machine()
     }
 
-    /// What the embedder brought.
+    /// The platform.
     #[must_use]
     pub const fn platform(&self) -> &P {
         self.channel.platform()
     }
 
-    /// The dialect that the RMM speaks.
+    /// The dialect of the RMM.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
         self.channel.dialect()
@@ -595,7 +613,7 @@ impl<P: Platform> Rmm<P> {
         self.channel.read_host(memory, offset, into)
     }
 
-    /// Copies `from` into memory that a Realm can reach, `offset` bytes after its base.
+    /// Copies `from` into memory that a Realm can access, `offset` bytes after its base.
     ///
     /// # Errors
     ///
@@ -610,18 +628,20 @@ impl<P: Platform> Rmm<P> {
         self.channel.write_shared(shared, offset, from)
     }
 
-    /// Ends the session on this side; the RMM stays active.
+    /// Ends the session on the host's side; the RMM stays active.
     pub fn into_platform(self) -> P {
         self.channel.into_platform()
     }
 
-    /// `RMI_RMM_DEACTIVATE`: starts to bring the RMM back to where it can be configured. Nothing of the session may be left: no Realm, no delegated memory.
+    /// `RMI_RMM_DEACTIVATE`: starts to return the RMM to the state in which it can be configured.
+    /// The session must have nothing left in it: no Realm, no delegated memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] with [`Status::ErrorGlobal`] while something is left; [`Error::Unsupported`] before 2.0-bet3.
+    /// [`Error::Refused`] with [`Status::ErrorGlobal`] while something is left;
+    /// [`Error::Unsupported`] before 2.0-bet3.
     pub fn start_deactivation(&self) -> Result<Progress, Error> {
         self.channel.rmm_deactivate()
     }

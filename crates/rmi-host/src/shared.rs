@@ -1,4 +1,5 @@
-//! Pages that host and RMM share: copied into and out of, never referred to.
+//! Pages that host and RMM share: they are copied into and out of, and no reference to them is
+//! formed.
 #![expect(unsafe_code, reason = "reaching physical memory is an unsafe method")]
 
 use rmi_abi::{Command, Pa};
@@ -10,7 +11,8 @@ use crate::error::{Error, Subject};
 use crate::granules::{Machine, Undelegated};
 use crate::platform::Platform;
 
-/// The address `offset` bytes into `memory`, if that is memory of `machine` and `len` bytes fit there.
+/// The address `offset` bytes into `memory`, if that is memory of `machine` and `len` bytes fit
+/// there.
 fn locate(
     machine: Machine,
     memory: &Undelegated,
@@ -30,7 +32,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write there.
+    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
+    /// there.
     pub fn write_host(
         &self,
         memory: &mut Undelegated,
@@ -38,7 +41,8 @@ impl<P: Platform> Channel<P> {
         from: &[u8],
     ) -> Result<(), AccessFault> {
         let at = locate(self.machine(), memory, offset, from.len())?;
-        // SAFETY: the token owns the memory, is borrowed exclusively, and never lends a reference to it.
+        // SAFETY: the token owns the memory, is borrowed exclusively, and never lends a reference
+        // to it.
         unsafe { self.platform().access().write(at, from) }
     }
 
@@ -46,7 +50,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`AccessFault`] when it is not all there, is memory of another machine, or the host cannot read it.
+    /// [`AccessFault`] when it is not all there, is memory of another machine, or the host cannot
+    /// read it.
     pub fn read_host(
         &self,
         memory: &Undelegated,
@@ -58,7 +63,7 @@ impl<P: Platform> Channel<P> {
         unsafe { self.platform().access().read(at, into) }
     }
 
-    /// Puts a parameter page into `page`, which must be at least as large.
+    /// Writes a parameter page into `page`, which must be at least as large.
     pub(crate) fn put<T: IntoBytes + Immutable>(
         &self,
         command: Command,
@@ -80,7 +85,7 @@ impl<P: Platform> Channel<P> {
 
     /// Copies a structure out of `page`.
     ///
-    /// With the caller's error: where a structure is large, converting the result copies it.
+    /// Generic in the caller's error: converting a result with a large structure would copy that.
     pub(crate) fn get<T: FromBytes + IntoBytes, E: From<AccessFault>>(
         &self,
         page: &Undelegated,

@@ -1,6 +1,7 @@
 //! The SMC instruction as a conduit.
 //!
-//! What a hypervisor brings: the instruction, its linear map, and the promise that the map holds.
+//! What a hypervisor provides: the instruction, its linear map, and the promise that the map is
+//! correct.
 //!
 #![cfg_attr(target_arch = "aarch64", doc = "```no_run")]
 #![cfg_attr(not(target_arch = "aarch64"), doc = "```ignore")]
@@ -10,7 +11,8 @@
 //! use rmi_host::{Discovered, Host, SessionError, SessionOptions};
 //!
 //! fn find(window: PaRange, mapped_at: *mut u8) -> Result<(), SessionError> {
-//!     // SAFETY: all of the window is mapped from there on, as normal memory, for as long as the hypervisor runs.
+//!     // SAFETY: all of the window is mapped from there on, as normal memory, for as long as the
+//!     // hypervisor runs.
 //!     let map = unsafe { LinearMap::new(window, mapped_at) };
 //!     // SAFETY: this is a hypervisor; maps and tokens are of the machine's memory.
 //!     let platform = Host::new(unsafe { SmcConduit::new() }, map);
@@ -36,8 +38,10 @@ impl SmcConduit {
     ///
     /// # Safety
     ///
-    /// What calls are about is the machine's: every [`LinearMap`](crate::linear_map::LinearMap) of the program shows its memory, and every token made by
-    /// [`Undelegated::from_raw`](crate::Undelegated::from_raw) is of its memory. The program runs where an SMC reaches the RMM.
+    /// Calls concern the memory of this machine: every [`LinearMap`](crate::linear_map::LinearMap)
+    /// of the program maps its memory, and every token made by
+    /// [`Undelegated::from_raw`](crate::Undelegated::from_raw) is of its memory. The program runs
+    /// where an SMC reaches the RMM.
     #[must_use]
     pub const unsafe fn new() -> Self {
         Self(())

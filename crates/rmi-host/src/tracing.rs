@@ -1,4 +1,4 @@
-//! A conduit that tells, one line a call, as strace does.
+//! A conduit that prints one line for each call, as strace does.
 //!
 //! | Sink | For |
 //! |---|---|
@@ -22,13 +22,13 @@
 //! let text = door.into_sink().into_inner().into_inner();
 //! let mut lines = text.lines();
 //! assert_eq!(lines.next(), Some("RMI_VERSION(req=2.0) = RMI_SUCCESS lower=2.0 higher=2.0"));
-//! // A number that the dialect does not have: the session finds the dialect out by it.
+//! // A function that the dialect does not have: the session determines the dialect by it.
 //! assert_eq!(lines.next(), Some("0xc4000211() = NOT_SUPPORTED (no such function)"));
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 //!
-//! With access to memory ([`Tracing::with_exits`]) the line of each `RMI_REC_ENTER` says what the
-//! REC came back with:
+//! With access to memory ([`Tracing::with_exits`]) the line of each `RMI_REC_ENTER` contains the
+//! exit of the REC:
 //!
 //! ```text
 //! RMI_REC_ENTER(rec=0x80015000, run_ptr=0x80041000) = RMI_SUCCESS exit=HOST_CALL{imm=0x5d0}
@@ -54,9 +54,9 @@ use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::Machine;
 
-/// Where the lines of a trace go. Called on any CPU, after each call.
+/// The sink of the lines of a trace. Called on any CPU, after each call.
 pub trait TraceSink {
-    /// Takes one line, without its end.
+    /// Takes one line, without a line end.
     fn line(&self, line: fmt::Arguments<'_>);
 }
 
@@ -70,7 +70,7 @@ impl<F: Fn(fmt::Arguments<'_>)> TraceSink for F {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoExits;
 
-// SAFETY: nothing is reached.
+// SAFETY: no memory is accessed.
 unsafe impl HostAccess for NoExits {
     fn machine(&self) -> Machine {
         Machine::REAL
@@ -85,9 +85,10 @@ unsafe impl HostAccess for NoExits {
     }
 }
 
-/// Prints calls and answers, decoded, on their way to another conduit.
+/// Prints calls and answers, decoded, and forwards the calls to another conduit.
 ///
-/// A line costs time, and what a Realm says to its host is in it; trace to find out, not to keep.
+/// A line costs time, and contains what a Realm passes to its host; it is for diagnosis, not for
+/// permanent use.
 #[derive(Debug)]
 pub struct Tracing<C, S, A = NoExits> {
     inner: C,
@@ -98,7 +99,7 @@ pub struct Tracing<C, S, A = NoExits> {
 }
 
 impl<C, S: TraceSink> Tracing<C, S> {
-    /// Prints what goes to `inner`, as `dialect` reads it.
+    /// Prints the calls to `inner`, decoded in `dialect`.
     pub const fn new(inner: C, sink: S, dialect: Dialect) -> Self {
         Self::with(inner, NoExits, sink, dialect)
     }
@@ -108,7 +109,7 @@ impl<C, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
     /// As [`Tracing::new`]; also prints the exit of a REC after each entry, which it reads from the
     /// run page. That takes 2 KiB of stack after the call.
     ///
-    /// If `access` reaches the memory of another machine than `inner` calls, no exit is printed.
+    /// If `access` is for the memory of another machine than `inner` calls, no exit is printed.
     pub const fn with_exits(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
         Self::with(inner, access, sink, dialect)
     }
@@ -120,27 +121,27 @@ impl<C, S, A> Tracing<C, S, A> {
         Self { inner, sink, access, dialect, silent: AtomicBool::new(false) }
     }
 
-    /// Where the lines go.
+    /// The sink of the lines.
     pub const fn sink(&self) -> &S {
         &self.sink
     }
 
-    /// Ends the tracing and gives the sink back.
+    /// Ends the tracing and returns the sink.
     pub fn into_sink(self) -> S {
         self.sink
     }
 
-    /// Reads calls in another dialect from now on: for when probing has found it.
+    /// Decodes calls in another dialect from now on: for use when probing has determined it.
     pub fn set_dialect(&self, dialect: Dialect) {
         self.dialect.store(dialect as u8, Ordering::Relaxed);
     }
 
-    /// Stops or resumes printing; a silent conduit only passes calls on.
+    /// Stops or resumes printing; while it is stopped, the conduit only forwards calls.
     pub fn silence(&self, silent: bool) {
         self.silent.store(silent, Ordering::Relaxed);
     }
 
-    /// The dialect that calls are read in.
+    /// The dialect in which calls are decoded.
     pub fn dialect(&self) -> Dialect {
         let code = self.dialect.load(Ordering::Relaxed);
         Dialect::ALL.into_iter().find(|dialect| *dialect as u8 == code).unwrap_or(Dialect::V2_0Bet3)
@@ -152,7 +153,7 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
     ///
     /// # Safety
     ///
-    /// Whoever made it has kept the promise of [`Conduit::call`].
+    /// The caller that made it has kept the promise of [`Conduit::call`].
     unsafe fn print(&self, call: &Registers, answer: &Registers) {
         let dialect = self.dialect();
         let shown = CallDisplay::new(dialect, call);
@@ -183,7 +184,7 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
     /// # Safety
     ///
     /// As [`Tracing::print`].
-    // The record is on the stack here and nowhere else.
+    // The record is on the stack only in this function.
     #[inline(never)]
     unsafe fn print_exit(
         &self,
@@ -197,8 +198,9 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
         let at = run.checked_add(offset_of!(RecRun, exit) as u64);
         let read = self.access.machine() == self.inner.machine()
             && at.is_some_and(|at| {
-                // SAFETY: the page was named as the host's by a call, so whoever made it owns it and
-                // refers to it nowhere; and the memory is that of the machine which was called.
+                // SAFETY: the page was named as the host's by a call, so the caller that made it
+                // owns the page and has no reference to it; and the memory is that of the machine
+                // which was called.
                 unsafe { self.access.read(Pa::new(at), exit.as_mut_bytes()) }.is_ok()
             });
         if read {
@@ -210,7 +212,7 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
     }
 }
 
-// SAFETY: the answers are those of the conduit inside.
+// SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit, S: TraceSink, A: HostAccess> Conduit for Tracing<C, S, A> {
     fn machine(&self) -> Machine {
         self.inner.machine()
@@ -227,7 +229,7 @@ unsafe impl<C: Conduit, S: TraceSink, A: HostAccess> Conduit for Tracing<C, S, A
     }
 }
 
-// SAFETY: the calls are those of the conduit inside.
+// SAFETY: the calls are those of the inner conduit.
 unsafe impl<C: Simulated, S: TraceSink, A: HostAccess> Simulated for Tracing<C, S, A> {}
 
 #[cfg(all(test, feature = "alloc"))]
@@ -237,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers every call with X0, and reaches a run page with a `FIQ` exit.
+    /// Answers every call with X0, and has a run page with a `FIQ` exit.
     struct Fake {
         machine: Machine,
         x0: u64,
@@ -254,7 +256,7 @@ mod tests {
         }
     }
 
-    // SAFETY: nothing is reached.
+    // SAFETY: no memory is accessed.
     unsafe impl HostAccess for Fake {
         fn machine(&self) -> Machine {
             self.machine
@@ -295,7 +297,7 @@ mod tests {
         assert_eq!(entry(0, 0x2000, real, other), [call, "RMI_SUCCESS\n"].concat());
         assert_eq!(entry(1, 0x2000, real, real), [call, "RMI_ERROR_INPUT\n"].concat());
         assert_eq!(entry(NO_ANSWER[0], 0x2000, real, real), [call, "no answer\n"].concat());
-        // Out of reach, or beyond all addresses.
+        // An address that cannot be accessed, or is beyond all addresses.
         for run in [0x3000, u64::MAX] {
             assert!(entry(0, run, real, real).ends_with(" = RMI_SUCCESS\n"));
         }

@@ -1,12 +1,12 @@
-//! How long a wait may last by the platform's clock.
+//! Waits limited by the platform's clock.
 
 use core::time::Duration;
 
 use crate::channel::Channel;
 use crate::platform::Platform;
 
-/// A wait that has begun. It ends with [`Patience::time`](crate::Patience::time), if that is set and
-/// the platform has a clock; counts are kept by whoever waits.
+/// A wait that has begun. It ends with [`Patience::time`](crate::Patience::time), if that is set
+/// and the platform has a clock; the caller that waits counts its attempts.
 #[derive(Debug)]
 pub struct Wait<'p, P: ?Sized> {
     platform: &'p P,
@@ -14,8 +14,8 @@ pub struct Wait<'p, P: ?Sized> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Begins a wait. Reads the platform's clock once if [`Patience::time`](crate::Patience::time) is
-    /// set, and does nothing else.
+    /// Begins a wait. Reads the platform's clock once if [`Patience::time`](crate::Patience::time)
+    /// is set, and does nothing else.
     pub fn wait(&self) -> Wait<'_, P> {
         let platform = self.platform();
         let until =
@@ -25,7 +25,7 @@ impl<P: Platform> Channel<P> {
 }
 
 impl<P: Platform + ?Sized> Wait<'_, P> {
-    /// Whether the time is over; never without a limit or without a clock.
+    /// Whether the time is over; always false without a limit or without a clock.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| self.platform.now().is_some_and(|now| now >= until))

@@ -6,29 +6,30 @@ use rmi_abi::{ResultWord, Status};
 
 use crate::conduit::Registers;
 
-/// Calls of one command, or of several together.
+/// Counts of the calls of one command, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// All calls.
     pub issued: u64,
-    /// Calls that were refused, or have no answer.
+    /// Calls that were refused or not answered.
     pub failed: u64,
-    /// Calls answered `RMI_BUSY`, to be made again.
+    /// Calls answered `RMI_BUSY`, which are repeated.
     pub busy: u64,
-    /// Calls answered `RMI_BLOCKED`, to be made again.
+    /// Calls answered `RMI_BLOCKED`, which are repeated.
     pub blocked: u64,
     /// Calls answered `RMI_INCOMPLETE`.
     pub incomplete: u64,
-    /// Calls that let a stateful operation go on: those of `RMI_OP_CONTINUE`.
+    /// Calls that continue a stateful operation: those of `RMI_OP_CONTINUE`.
     pub continued: u64,
-    /// Granules delegated, as far as the answers tell.
+    /// Granules delegated, as far as the answers show.
     pub delegated: u64,
-    /// Granules undelegated, as far as the answers tell.
+    /// Granules undelegated, as far as the answers show.
     pub undelegated: u64,
     /// Granules donated to stateful operations.
     pub donated: u64,
-    /// Runs of granules reclaimed from stateful operations. Their lengths are in a list in memory, which a conduit does not read; a [`Ledger`](crate::Ledger) knows them.
+    /// Runs of granules reclaimed from stateful operations. Their lengths are in a list in memory,
+    /// which a conduit does not read; a [`Ledger`](crate::Ledger) knows them.
     pub reclaimed_runs: u64,
 }
 
@@ -118,7 +119,7 @@ impl Counters {
         outcome.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts what a call moved besides.
+    /// Also counts what a call moved.
     pub(super) fn add(&self, moved: &Counts) {
         for (counter, amount) in [
             (&self.continued, moved.continued),

@@ -1,4 +1,4 @@
-//! What the registers of a call tell about memory that changed hands.
+//! What the registers of a call show about memory that changed its owner.
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -8,7 +8,8 @@ use rmi_abi::{Fid, GranuleSize, ResultWord, Status};
 use super::Counts;
 use crate::conduit::Registers;
 
-/// Unfinished range operations that are remembered at a time. The granules of one more would go uncounted.
+/// The number of unfinished range operations that are tracked at a time. The granules of one more
+/// are not counted.
 const PLACES: usize = 32;
 
 const EMPTY: u8 = 0;
@@ -16,7 +17,8 @@ const CLAIMED: u8 = 1;
 const DELEGATES: u8 = 2;
 const UNDELEGATES: u8 = 3;
 
-/// One operation. The flag says who may write the rest: nobody else while it is `CLAIMED`.
+/// One operation. The flag says who may write the other fields: only the claimer while it is
+/// `CLAIMED`.
 #[derive(Debug)]
 struct Place {
     flag: AtomicU8,
@@ -24,8 +26,8 @@ struct Place {
     base: AtomicU64,
 }
 
-/// Delegations and undelegations that answered `RMI_INCOMPLETE`: how far they came is in the answer to an `RMI_OP_CONTINUE`, which does not say where they
-/// began.
+/// Delegations and undelegations that answered `RMI_INCOMPLETE`: their progress is in the answer to
+/// an `RMI_OP_CONTINUE`, which does not contain where they began.
 #[derive(Debug)]
 pub(super) struct OpenRanges {
     places: [Place; PLACES],
@@ -44,9 +46,10 @@ impl OpenRanges {
         }
     }
 
-    /// What one call moved, in granules; the fields that count outcomes stay zero.
+    /// The memory that one call moved, in granules; the fields that count outcomes stay zero.
     ///
-    /// A command keeps its number in all dialects and no other command has one of these, so no dialect is asked for.
+    /// A command keeps its number in all dialects and no other command has one of these, so the
+    /// dialect is not needed.
     pub(super) fn moved(
         &self,
         call: &Registers,
@@ -106,11 +109,12 @@ impl OpenRanges {
     fn take(&self, handle: u64) -> Option<(u8, u64)> {
         for place in &self.places {
             let kind = place.flag.load(Ordering::Acquire);
-            // Only places with this handle are claimed: one CPU drives an operation, so nobody else wants the place.
+            // Only slots with this handle are claimed: one CPU drives an operation, so no other CPU
+            // claims the slot.
             if kind > CLAIMED && place.handle.load(Ordering::Relaxed) == handle && place.claim(kind)
             {
                 let base = place.base.load(Ordering::Relaxed);
-                // The place may have been emptied and filled again before it was claimed.
+                // The slot may have been emptied and filled again before it was claimed.
                 let same = place.handle.load(Ordering::Relaxed) == handle;
                 place.flag.store(if same { EMPTY } else { kind }, Ordering::Release);
                 if same {
@@ -128,12 +132,12 @@ impl Place {
     }
 }
 
-/// Whether an operation is still there after an answer with this status.
+/// Whether an operation still exists after an answer with this status.
 fn goes_on(status: Status) -> bool {
     matches!(status, Status::Incomplete | Status::Busy | Status::Blocked)
 }
 
-/// Granules from `base` up to `top`; none if the RMM names an address below.
+/// Granules from `base` up to `top`; 0 if the RMM returns an address below `base`.
 fn granules(base: u64, top: u64, granule: GranuleSize) -> u64 {
     top.saturating_sub(base) >> granule.shift()
 }

@@ -6,10 +6,11 @@ use rmi_abi::{Command, Dialect};
 
 use super::{Counting, Counts};
 
-/// Everything that a [`Counting`] has counted, as a table: one line for each command that was called,
-/// one for calls that are no commands of the dialect, one for probes, the total, and the memory moved.
+/// Everything that a [`Counting`] has counted, as a table: one line for each command that was
+/// called, one for calls that are not commands of the dialect, one for probes, the total, and the
+/// memory moved.
 ///
-/// The numbers are read while it is printed.
+/// The counts are read while the table is printed.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'c, C> {
     counting: &'c Counting<C>,
@@ -21,7 +22,8 @@ impl<'c, C> Report<'c, C> {
         Self { counting, dialect }
     }
 
-    /// The lines of the table but probes and the total: a command, or `None` for all that are none, with its counts. Commands that were not called are left out.
+    /// The lines of the table without probes and the total: a command, or `None` for all calls that
+    /// are not commands, with its counts. Commands that were not called are left out.
     pub fn rows(&self) -> impl Iterator<Item = (Option<Command>, Counts)> {
         let commands = self
             .dialect
@@ -75,7 +77,7 @@ mod tests {
 
     struct NotSupported;
 
-    // SAFETY: no call does anything, and none is said to.
+    // SAFETY: no call does anything, and no answer says that one did.
     unsafe impl Conduit for NotSupported {
         fn machine(&self) -> Machine {
             Machine::REAL
@@ -91,10 +93,10 @@ mod tests {
         let counting = Counting::new(NotSupported);
         for registers in [
             [0xc400_0211, 0, 0, 0, 0, 0, 0, 0],
-            // Not a probe: it names a range.
+            // Not a probe: it has a range.
             [0xc400_0211, 0, 0x4000_0000, 0, 0, 0, 0, 0],
         ] {
-            // SAFETY: nothing is done.
+            // SAFETY: the call does nothing.
             let _ = unsafe { counting.call(registers) };
         }
         for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {

@@ -20,18 +20,20 @@ const HIGH_BITS: u32 = 63 - HIGH_SHIFT;
 const BASE: u64 = (1 << HIGH_SHIFT) - 0x1000;
 const _: () = assert!(LOW_BITS + HIGH_BITS == Machine::BITS);
 
-/// A machine in the bits that the rest of a cell leaves.
+/// A machine, in the bits that are not used otherwise.
 const fn place_machine(machine: Machine) -> u64 {
     let code = machine.code() as u64;
     (code & ((1 << LOW_BITS) - 1)) << LOW_SHIFT | (code >> LOW_BITS) << HIGH_SHIFT
 }
 
-/// A block of memory in use, or a number: eight bytes, for those who keep one for every entry of a translation table.
+/// A block of memory in use, or a number, packed into eight bytes: for an owner that has one for
+/// each entry of a translation table.
 ///
-/// A block is 4 KiB, 2 MiB, 1 GiB or 512 GiB, aligned to that. It carries a tag of two bits that means what its keeper wants. A cell is a token like [`InUse`]: memory comes out of it
-/// once, and a cell that is dropped with memory in it leaks that and counts it.
+/// A block is 4 KiB, 2 MiB, 1 GiB or 512 GiB, aligned to that. It has a tag of two bits, whose
+/// meaning is up to its owner. It is a token like [`InUse`]: the memory is taken out once, and a
+/// value that is dropped with memory in it leaks that and counts it.
 ///
-/// Beside that, every cell has a flag for its keeper, which stays when memory comes out.
+/// Each value also has a flag for its owner, which stays when the memory is taken out.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -67,7 +69,8 @@ impl Cell {
     ///
     /// # Errors
     ///
-    /// The memory comes back unless it is one aligned block of a size that translation tables map, at an address below 2^52.
+    /// The memory is returned unless it is one aligned block of a size that translation tables map,
+    /// at an address below 2^52.
     pub fn memory(memory: InUse, tag: u8) -> Result<Self, InUse> {
         let size = [BlockSize::Page, BlockSize::Level2, BlockSize::Level1, BlockSize::Level0]
             .into_iter()
@@ -89,13 +92,13 @@ impl Cell {
         self.0 & MEMORY != 0
     }
 
-    /// The number; `None` when there is memory.
+    /// The number; `None` if the value has memory.
     #[must_use]
     pub fn as_number(&self) -> Option<u32> {
         if self.has_memory() { None } else { u32::try_from((self.0 & !FLAG) >> 1).ok() }
     }
 
-    /// The memory; `None` when there is a number.
+    /// The memory; `None` if the value has a number.
     #[must_use]
     pub fn range(&self) -> Option<PaRange> {
         if !self.has_memory() {
@@ -105,7 +108,7 @@ impl Cell {
         PaRange::with_size(Pa::new(self.0 & BASE), size.bytes(GranuleSize::Size4KiB)).ok()
     }
 
-    /// The machine whose memory it is; `None` when there is a number.
+    /// The machine whose memory it is; `None` if the value has a number.
     #[must_use]
     pub fn machine(&self) -> Option<Machine> {
         let low = self.0 >> LOW_SHIFT & ((1 << LOW_BITS) - 1);
@@ -113,20 +116,20 @@ impl Cell {
         self.has_memory().then_some(Machine::from_code(code))
     }
 
-    /// The tag; 0 when there is a number.
+    /// The tag; 0 if the value has a number.
     #[must_use]
     pub const fn tag(&self) -> u8 {
         if self.has_memory() { (self.0 >> TAG_SHIFT & FIELD) as u8 } else { 0 }
     }
 
-    /// Changes the tag; of a number it does nothing.
+    /// Changes the tag; does nothing if the value has a number.
     pub const fn set_tag(&mut self, tag: u8) {
         if self.has_memory() {
             self.0 = self.0 & !(FIELD << TAG_SHIFT) | (tag as u64 & FIELD) << TAG_SHIFT;
         }
     }
 
-    /// The flag; false in a new cell.
+    /// The flag; false in a new value.
     #[must_use]
     pub const fn flag(&self) -> bool {
         self.0 & FLAG != 0
@@ -137,8 +140,8 @@ impl Cell {
         self.0 = if flag { self.0 | FLAG } else { self.0 & !FLAG };
     }
 
-    /// Takes the memory out and leaves the number 0, with the same flag; `None` (and nothing happens) when
-    /// there is a number.
+    /// Takes the memory out and leaves the number 0, with the same flag; `None` (and nothing
+    /// happens) if the value has a number.
     pub fn take(&mut self) -> Option<InUse> {
         let (range, machine) = (self.range()?, self.machine()?);
         self.0 &= FLAG;
@@ -191,7 +194,7 @@ mod tests {
     }
 
     fn cases() -> ProptestConfig {
-        // Miri is slow, and has no files.
+        // Miri is slow, and has no access to files.
         let cases = if cfg!(miri) { 8 } else { 256 };
         ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
     }

@@ -4,8 +4,10 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// A machine: memory, and an RMM that manages it.
 ///
-/// Every token names the machine whose memory it is, and so does every [`Conduit`](crate::Conduit) and [`HostAccess`](crate::HostAccess). A session is opened on parts of one machine,
-/// and its commands refuse tokens of another with [`Error::OtherMachine`](crate::Error::OtherMachine) before any call.
+/// Every token names the machine whose memory it is, and so does every [`Conduit`](crate::Conduit)
+/// and [`HostAccess`](crate::HostAccess). A session is opened on parts of one machine, and its
+/// commands refuse tokens of another with [`Error::OtherMachine`](crate::Error::OtherMachine)
+/// before any call.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -30,9 +32,11 @@ impl Machine {
     /// Bits of a code.
     pub(crate) const BITS: u32 = 18;
 
-    /// A machine that is only played, by this process or another. No pointer of this program reaches its memory.
+    /// A machine that this process or another simulates. No pointer of this program reaches its
+    /// memory.
     ///
-    /// 262,143 of them have different numbers; after that numbers come again. Simulated memory can be confused without harm to the program's own.
+    /// 262,143 of them have different numbers; after that numbers are reused. If simulated memory
+    /// is confused, the program's own is not affected.
     #[must_use]
     pub fn simulated() -> Self {
         const NUMBERS: u32 = (1 << Machine::BITS) - 1;

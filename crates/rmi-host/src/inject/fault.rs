@@ -8,26 +8,29 @@ use crate::conduit::Registers;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The RMM never sees the call; X0 to X7 are these.
+    /// The RMM does not get the call; it is answered with these X0 to X7.
     Instead(Registers),
     /// The RMM runs the call, and its answer is replaced by these X0 to X7.
     Afterwards(Registers),
-    /// The RMM never sees the call, nor the next `times` - 1 like it; all are answered with `status`. The one after them goes on, whatever the rule says.
+    /// The RMM gets neither the call nor the next `times` - 1 like it; all are answered with
+    /// `status`. The one after them is forwarded, whatever the rule says.
     ///
-    /// "Like it" means any call that the rule's command, address and predicate match: the host is expected to make the same call again. With several threads the
-    /// calls may be different ones.
+    /// "Like it" means any call that the rule's command, address and predicate match: the host is
+    /// expected to make the same call again. With several threads the calls may be different ones.
     Delay {
-        /// [`Status::Busy`] or [`Status::Blocked`]; any other is answered as faithfully.
+        /// [`Status::Busy`] or [`Status::Blocked`]; any other status is returned just the same.
         status: Status,
-        /// Calls that are put off.
+        /// The number of calls that are delayed.
         times: u32,
     },
-    /// The RMM never sees the call; X0 to X7 are random bits, the same for the same seed and number of the call.
+    /// The RMM does not get the call; X0 to X7 are random bits, the same for the same seed and
+    /// number of the call.
     Garbage {
         /// Chooses the bits.
         seed: u64,
     },
-    /// The RMM runs the call and X0 is its own, but X1 to X7 are random bits, the same for the same seed and number of the call.
+    /// The RMM runs the call and X0 is its own, but X1 to X7 are random bits, the same for the same
+    /// seed and number of the call.
     Scribble {
         /// Chooses the bits.
         seed: u64,
@@ -35,14 +38,15 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The RMM never sees the call; it is refused with this status and zeros in the other registers.
+    /// The RMM does not get the call; it is refused with this status and zeros in the other
+    /// registers.
     #[must_use]
     pub fn status(status: Status) -> Self {
         Self::Instead(answer(ResultWord::from_status(status)))
     }
 }
 
-/// X0 and nothing else.
+/// An answer with this X0 and zeros.
 pub(super) const fn answer(word: ResultWord) -> Registers {
     [word.0, 0, 0, 0, 0, 0, 0, 0]
 }
@@ -56,7 +60,8 @@ pub(super) fn garbage(seed: u64, number: u64) -> Registers {
     })
 }
 
-/// The output function of SplitMix64 (Steele, Lea and Flood, 2014): small, without state, and good enough to surprise a host.
+/// The output function of SplitMix64 (Steele, Lea and Flood, 2014): small, without state, and
+/// random enough for this purpose.
 const fn mix(state: u64) -> u64 {
     let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,4 +1,4 @@
-//! Which calls meet a fault.
+//! Which calls get a fault.
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -8,7 +8,8 @@ use rmi_abi::{Command, Dialect, Fid, Pa, PaRange};
 use super::Predicate;
 use crate::conduit::Registers;
 
-/// Chooses calls: first by what they are (command, address, predicate), then by their number among those, from 0.
+/// Selects calls: first by their content (command, address, predicate), then by their number among
+/// those, from 0.
 ///
 /// ```
 /// use core::num::NonZeroU64;
@@ -54,7 +55,7 @@ pub struct Rule<P = Predicate> {
     every: NonZeroU64,
 }
 
-/// Which functions.
+/// The functions to which the rule applies.
 #[derive(Clone, Copy, Debug)]
 enum Selection {
     Any,
@@ -63,13 +64,13 @@ enum Selection {
 }
 
 impl Rule {
-    /// Chooses every call.
+    /// Selects every call.
     #[must_use]
     pub const fn any() -> Self {
         Self::span(0, u64::MAX)
     }
 
-    /// Chooses the calls with these numbers and those between.
+    /// Selects the calls with these numbers and those between.
     pub(super) const fn span(first: u64, last: u64) -> Self {
         Self {
             command: Selection::Any,
@@ -81,7 +82,7 @@ impl Rule {
         }
     }
 
-    /// Chooses the calls of one command; none if the dialect lacks it.
+    /// Selects the calls of one command; none if the dialect does not have it.
     #[must_use]
     pub fn command(command: Command, dialect: Dialect) -> Self {
         let command = command.fid(dialect).map_or(Selection::None, Selection::One);
@@ -102,26 +103,28 @@ impl<P> Rule<P> {
         Self { first: number, last: u64::MAX, ..self }
     }
 
-    /// Of those, only every n-th: with 2 the second, the fourth and so on, counted from the first that [`Rule::from`] allows.
+    /// Of those, only every n-th: with 2 the second, the fourth and so on, counted from the first
+    /// that [`Rule::from`] allows.
     #[must_use]
     pub fn every(self, n: NonZeroU64) -> Self {
         Self { every: n, ..self }
     }
 
-    /// Looks only at calls of which an argument (X1 to X7) is an address in `range`. Numbers that are no addresses may look like one.
+    /// Applies only to calls of which an argument (X1 to X7) is an address in `range`. An argument
+    /// that is not an address may have such a value, too.
     #[must_use]
     pub fn naming(self, range: PaRange) -> Self {
         Self { naming: Some(range), ..self }
     }
 
-    /// Looks only at calls for which `predicate`, given X0 to X7, is true.
+    /// Applies only to calls for which `predicate`, given X0 to X7, is true.
     #[must_use]
     pub fn when<Q: Fn(&Registers) -> bool>(self, predicate: Q) -> Rule<Q> {
         let Self { command, naming, first, last, every, .. } = self;
         Rule { command, naming, predicate, first, last, every }
     }
 
-    /// Whether the call of this number, among those that the rule concerns, is chosen.
+    /// Whether the call of this number, among those to which the rule applies, is selected.
     pub(super) fn chooses(&self, number: u64) -> bool {
         let counted = number.wrapping_sub(self.first).wrapping_add(1);
         (self.first..=self.last).contains(&number) && counted.is_multiple_of(self.every.get())
@@ -129,7 +132,7 @@ impl<P> Rule<P> {
 }
 
 impl<P: Fn(&Registers) -> bool> Rule<P> {
-    /// Whether the rule is about such calls.
+    /// Whether the rule applies to such calls.
     pub(super) fn concerns(&self, registers: &Registers) -> bool {
         let [x0, arguments @ ..] = registers;
         let command = match self.command {

@@ -1,4 +1,4 @@
-//! The full map, shared.
+//! The complete map of owners, shared between threads.
 
 use spin::Mutex;
 
@@ -8,8 +8,9 @@ use super::{Holding, Ledger, LedgerEvent, Ownership};
 
 /// A ledger that knows the owner of every range: [`Ownership`] behind a spin lock.
 ///
-/// The lock is held for one change at a time, which allocates; an embedder that takes interrupts while it calls the SDK must not use the map from them. A crash handler
-/// uses [`OwnershipMap::try_with`], which never waits.
+/// The lock is held for one change at a time, which allocates; an embedder that takes interrupts
+/// while it calls the SDK must not use the map from them. A crash handler uses
+/// [`OwnershipMap::try_with`], which never waits.
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -30,7 +31,7 @@ use super::{Holding, Ledger, LedgerEvent, Ownership};
 /// assert_eq!(text, "rmi-ownership 1\n0x80000000 0x80004000 delegated\nend 1\n");
 /// assert_eq!(text.parse::<Ownership>()?.rmm_owned_bytes(), 0x4000);
 ///
-/// // And at the end of the day:
+/// // At the end:
 /// assert!(!map.is_balanced());
 /// rmm.undelegate(memory).map_err(|failed| failed.error)?;
 /// assert!(map.is_balanced());
@@ -42,43 +43,47 @@ pub struct OwnershipMap {
 }
 
 impl OwnershipMap {
-    /// Books with nothing in them.
+    /// An empty map.
     #[must_use]
     pub const fn new() -> Self {
         Self::resume(Ownership::new())
     }
 
-    /// Goes on with books that another kernel left.
+    /// Continues with the map of a previous kernel.
     #[must_use]
     pub const fn resume(books: Ownership) -> Self {
         Self { books: Mutex::new(books) }
     }
 
-    /// Shows the books to `read`. They are locked meanwhile: `read` must not give commands through a
-    /// session that keeps these books, since a command that moves memory records it here and would
-    /// wait for ever. What gives none, as [`Rmm::memory_removing`](crate::Rmm::memory_removing), may be
-    /// called.
+    /// Passes the records to `read`. They are locked meanwhile: `read` must not issue commands
+    /// through a session with this ledger, since a command that moves memory records it here and
+    /// would wait for ever. A function that issues none, as
+    /// [`Rmm::memory_removing`](crate::Rmm::memory_removing), may be called.
     pub fn with<T>(&self, read: impl FnOnce(&Ownership) -> T) -> T {
         read(&self.books.lock())
     }
 
-    /// As [`OwnershipMap::with`], unless the books are locked: `None` then, without waiting.
+    /// As [`OwnershipMap::with`], unless the records are locked: `None` then, without waiting.
     pub fn try_with<T>(&self, read: impl FnOnce(&Ownership) -> T) -> Option<T> {
         Some(read(&*self.books.try_lock()?))
     }
 
-    /// Whether nothing is the RMM's any more and no book contradicts another: [`Ownership::is_balanced`].
+    /// Whether the RMM has no memory any more and the records do not contradict each other:
+    /// [`Ownership::is_balanced`].
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.with(Ownership::is_balanced)
     }
 
-    /// Takes one range out of the books that is the host's and that no token stands for ([`LedgerEvent::Homeless`]). `None` when there is none.
+    /// Takes one range out of the records that is the host's and has no token
+    /// ([`LedgerEvent::Homeless`]). `None` when there is none.
     pub fn take_homeless(&self) -> Option<PaRange> {
         self.books.lock().take(Holding::Homeless)
     }
 
-    /// Takes one range out of the books that a Realm could reach when it was given up ([`LedgerEvent::Exposed`]), for whoever knows that the Realm is gone by now. `None` when there is none.
+    /// Takes one range out of the records that a Realm could access when it was given up
+    /// ([`LedgerEvent::Exposed`]), for a caller that knows that the Realm has been destroyed.
+    /// `None` when there is none.
     pub fn take_exposed(&self) -> Option<PaRange> {
         self.books.lock().take(Holding::Exposed)
     }

@@ -1,4 +1,4 @@
-//! Who owns which range, and whether the books agree.
+//! Who owns which range, and whether the records agree.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -10,27 +10,28 @@ use rmi_abi::{Command, Pa, PaRange};
 use super::LedgerEvent;
 use crate::quarantine::QuarantineReason;
 
-/// In whose hands a range is that is not plainly the host's.
+/// The owner of a range that is not plain host memory, and what is known about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holding {
-    /// The RMM's: free, or part of an object that was made without donations (RD, table, DATA).
+    /// The RMM's: in no object, or part of an object that was created without donations (RD, table,
+    /// DATA).
     Delegated,
     /// The RMM's, inside the object or operation that a command started.
     Donated {
         /// The command.
         command: Command,
     },
-    /// The RMM's, set aside for another attempt to return it.
+    /// The RMM's, in quarantine for another attempt to return it.
     Quarantined {
-        /// Why.
+        /// The reason.
         reason: QuarantineReason,
     },
-    /// The RMM's for good: no token stands for it.
+    /// The RMM's, without a token: it is not returned.
     Leaked,
-    /// The host's, but no token stands for it.
+    /// The host's, without a token.
     Homeless,
-    /// The host's, but no token stands for it, and a Realm that it was shared with may still reach it.
+    /// The host's, without a token, and a Realm that it was shared with may still access it.
     Exposed,
 }
 
@@ -41,20 +42,21 @@ impl Holding {
         !matches!(self, Self::Homeless | Self::Exposed)
     }
 
-    /// Whether such memory is nobody's to use: the RMM's, or one that a Realm may write to.
+    /// Whether nothing may use such memory: it is the RMM's, or a Realm may write to it.
     #[must_use]
     pub const fn is_in_use(&self) -> bool {
         !matches!(self, Self::Homeless)
     }
 }
 
-/// What one command was given, and what became of it, in granules of 4 KiB.
+/// The memory that one command was given, and what happened to it, in granules of 4 KiB.
 ///
-/// Memory is donated by the commands that make objects and comes back through those that destroy them; it is booked under the command that it was donated to.
+/// Memory is donated to the commands that create objects and reclaimed from those that destroy
+/// them; it is recorded for the command that it was donated to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Donations {
-    /// Ever donated.
+    /// Donated since the start.
     pub donated: u64,
     /// Taken back by `RMI_OP_MEM_RECLAIM`.
     pub reclaimed: u64,
@@ -76,27 +78,27 @@ impl Donations {
     }
 }
 
-/// An event that cannot be true if those before it were.
+/// An event that cannot be true if those before it are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contradiction {
     /// The event.
     pub event: LedgerEvent,
-    /// The part of its range that the books disagree about.
+    /// The part of its range for which the records differ.
     pub range: PaRange,
-    /// What the books said; `None` for host memory.
+    /// The holding recorded before; `None` for host memory.
     pub found: Option<Holding>,
 }
 
-/// Why the books do not balance.
+/// Why the records do not balance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Imbalance {
-    /// An event contradicts those before it; the first of this many.
+    /// An event contradicts those before it.
     #[non_exhaustive]
     Contradicted {
         /// The first.
         first: Contradiction,
-        /// How many there were.
+        /// The number of such events.
         count: u64,
     },
     /// Delegated less returned is not what the map holds, in granules of 4 KiB.
@@ -107,7 +109,8 @@ pub enum Imbalance {
         /// In the map.
         found: u64,
     },
-    /// What a command was given less what came back is not what the map holds for it, in granules of 4 KiB.
+    /// What a command was given less what came back is not what the map holds for it, in granules
+    /// of 4 KiB.
     #[non_exhaustive]
     Donated {
         /// The command.
@@ -120,15 +123,15 @@ pub enum Imbalance {
     /// Operations were dropped unfinished: what they hold is lost.
     #[non_exhaustive]
     Dropped {
-        /// How many.
+        /// The number of operations.
         operations: u64,
     },
-    /// The books agree, and this range is not with the host; the first such.
+    /// The records agree, and this range, the first such, is not the host's.
     #[non_exhaustive]
     Held {
         /// The range.
         range: PaRange,
-        /// In whose hands it is.
+        /// Its holding.
         holding: Holding,
     },
 }
@@ -171,13 +174,16 @@ struct Extent {
     holding: Holding,
 }
 
-/// Who owns every range that is not plainly the host's, built from [`LedgerEvent`]s. Neighbours in the same hands are one range.
+/// The owner of every range that is not plain host memory, derived from [`LedgerEvent`]s. Adjacent
+/// memory with the same holding is one range.
 ///
-/// An event is always believed, because it comes from whoever made the call; one that contradicts the books is remembered, and the books then never balance again.
+/// An event is always accepted, because it comes from the code that made the call; one that
+/// contradicts the records is kept, and the records then never balance again.
 ///
-/// Its text, by [`Display`](fmt::Display) and [`FromStr`](core::str::FromStr), is described in [`super`](crate::ledger#the-text-of-a-map).
+/// Its text, by [`Display`](fmt::Display) and [`FromStr`](core::str::FromStr), is described in
+/// [`super`](crate::ledger#the-text-of-a-map).
 ///
-/// The kernel that comes after this one reads what it must not touch:
+/// The next kernel reads which memory it must not touch:
 ///
 /// ```
 /// use rmi_abi::Pa;
@@ -195,7 +201,7 @@ struct Extent {
 /// assert_eq!(map.holding(Pa::new(0x8002_0000)), None); // the host's
 /// assert_eq!(map.to_string(), text);
 ///
-/// // A text that was cut short is no map.
+/// // A truncated text is not a map.
 /// let cut = text.trim_end_matches("end 2\n").parse::<Ownership>();
 /// assert!(cut.is_err());
 /// # Ok::<(), rmi_host::ledger::OwnershipError>(())
@@ -211,7 +217,7 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Books with nothing in them.
+    /// An empty map.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -224,7 +230,7 @@ impl Ownership {
         }
     }
 
-    /// Books that begin with these ranges. `None` when two overlap or one is empty.
+    /// A map that begins with these ranges. `None` when two overlap or one is empty.
     pub(super) fn from_ranges(
         ranges: impl IntoIterator<Item = (PaRange, Holding)>,
     ) -> Option<Self> {
@@ -257,7 +263,7 @@ impl Ownership {
             .filter_map(|(base, extent)| Some((range(*base, extent.top)?, extent.holding)))
     }
 
-    /// In whose hands an address is; `None` for plain host memory.
+    /// The holding of an address; `None` for plain host memory.
     #[must_use]
     pub fn holding(&self, at: Pa) -> Option<Holding> {
         let (_, extent) = self.extents.range(..=at).next_back()?;
@@ -270,21 +276,23 @@ impl Ownership {
         self.bytes_where(|holding| holding.is_rmm_owned())
     }
 
-    /// Memory in hands that `choose` says yes to, in bytes.
+    /// Memory whose holding `choose` accepts, in bytes.
     pub fn bytes_where(&self, choose: impl Fn(Holding) -> bool) -> u64 {
         let chosen = self.ranges().filter(|(_, holding)| choose(*holding));
         chosen.map(|(range, _)| range.bytes()).sum()
     }
 
-    /// What each command was given and what became of it, for commands that were ever given anything.
+    /// The memory that each command was given and what happened to it, for commands that were given
+    /// any.
     pub fn donations(&self) -> impl Iterator<Item = (Command, Donations)> {
         self.donations.iter().map(|(command, donations)| (*command, *donations))
     }
 
-    /// Checks that the books agree with each other: no event contradicted an earlier one, what was delegated and not returned is in the map, and so is what each
-    /// command was given and did not give back.
+    /// Checks that the records agree with each other: no event contradicted an earlier one, what
+    /// was delegated and not returned is in the map, and so is what each command was given and did
+    /// not give back.
     ///
-    /// True at any time if the host and the SDK keep to the rules, whatever the RMM does.
+    /// True at any time if the host and the SDK follow the rules, whatever the RMM does.
     ///
     /// # Errors
     ///
@@ -309,7 +317,8 @@ impl Ownership {
         Ok(())
     }
 
-    /// Checks that the books agree and that everything is back with the host: what a host shows at the end.
+    /// Checks that the records agree and that all memory is the host's again: what must be true at
+    /// the end.
     ///
     /// # Errors
     ///
@@ -331,7 +340,7 @@ impl Ownership {
         self.check_balance().is_ok()
     }
 
-    /// Notes a change of hands.
+    /// Records a change of owner.
     pub fn apply(&mut self, event: LedgerEvent, memory: PaRange) {
         if memory.is_empty() {
             return;
@@ -344,7 +353,7 @@ impl Ownership {
                 LedgerEvent::Donated { .. } => found == Some(Holding::Delegated),
                 LedgerEvent::Reclaimed { .. } => matches!(found, Some(Holding::Donated { .. })),
                 LedgerEvent::Retried => matches!(found, Some(Holding::Quarantined { .. })),
-                // An object that is gone leaves its donations behind as memory that can be returned.
+                // When an object is destroyed, the memory donated to it can be returned.
                 LedgerEvent::Returned | LedgerEvent::Quarantined { .. } | LedgerEvent::Leaked => {
                     matches!(found, Some(Holding::Delegated | Holding::Donated { .. }))
                 }
@@ -423,10 +432,10 @@ impl Ownership {
         parts
     }
 
-    /// Puts `memory` into other hands, whatever it was in.
+    /// Changes the holding of `memory`, whatever it was before.
     fn set(&mut self, memory: PaRange, holding: Option<Holding>) {
         let (mut base, mut top) = (memory.base(), memory.top());
-        // What sticks out on either side stays as it was.
+        // What lies outside on either side is unchanged.
         for at in [base, top] {
             let Some((_, extent)) = self.extents.range_mut(..at).next_back() else { continue };
             if extent.top > at {
@@ -459,7 +468,8 @@ fn granules(range: PaRange) -> u64 {
     range.bytes() / MIN_GRANULE
 }
 
-/// The range of two ends that came out of ranges, and are therefore aligned; `None` when they are in the wrong order.
+/// The range between two ends that come from ranges, and are therefore aligned; `None` when they
+/// are in the wrong order.
 fn range(base: Pa, top: Pa) -> Option<PaRange> {
     PaRange::new(base, top).ok()
 }

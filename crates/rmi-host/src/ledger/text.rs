@@ -57,21 +57,22 @@ impl fmt::Display for Ownership {
 pub enum OwnershipErrorKind {
     /// The first line is not `rmi-ownership 1`.
     Header,
-    /// The line is no range and no end.
+    /// The line is neither a range nor the end.
     Line,
-    /// The addresses are no granule-aligned range with something in it.
+    /// The addresses are not a non-empty range aligned to granules.
     Range,
-    /// No holding is written like this.
+    /// There is no such holding.
     Holding,
     /// The range overlaps one before it.
     Overlap,
-    /// The text ends without its `end` line, or that counts another number of ranges: something is missing.
+    /// The text ends without its `end` line, or that line has another number of ranges: something
+    /// is missing.
     Truncated,
     /// There is text after the `end` line.
     Trailing,
 }
 
-/// The text of a map that is none, and where.
+/// Why a text is not that of a map, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnershipError {
@@ -105,7 +106,7 @@ impl core::error::Error for OwnershipError {}
 impl FromStr for Ownership {
     type Err = OwnershipError;
 
-    /// Reads the text of a map. The books then begin with these ranges as delegated and donated.
+    /// Reads the text of a map. The records then begin with these ranges as delegated and donated.
     fn from_str(text: &str) -> Result<Self, OwnershipError> {
         let mut last = 1;
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
@@ -124,11 +125,11 @@ impl FromStr for Ownership {
                 if let Some((line, _)) = lines.next() {
                     return Err(OwnershipError { line, kind: OwnershipErrorKind::Trailing });
                 }
-                // Overlaps were refused line by line.
+                // Overlaps were refused at each line.
                 return Ok(Self::from_ranges(ranges).unwrap_or_default());
             }
             let (range, holding) = parse_line(line).map_err(error)?;
-            // Sorted, so that an overlap is one with the line before.
+            // Sorted, so an overlap is with the line before.
             if ranges.last().is_some_and(|(before, _)| range.base() < before.top()) {
                 return Err(error(OwnershipErrorKind::Overlap));
             }
@@ -153,7 +154,7 @@ fn parse_line(line: &str) -> Result<(PaRange, Holding), OwnershipErrorKind> {
 
 fn address(word: &str) -> Option<Pa> {
     let digits = word.strip_prefix("0x")?;
-    // `from_str_radix` takes a sign.
+    // `from_str_radix` accepts a sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u64::from_str_radix(digits, 16).ok().filter(|_| plain).map(Pa::new)
 }

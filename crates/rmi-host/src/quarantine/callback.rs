@@ -1,13 +1,16 @@
-//! A quarantine that is a function of the embedder's.
+//! A quarantine that is a function of the embedder.
 
 use core::fmt;
 
 use super::{Quarantine, Quarantined};
 
-/// Hands what cannot be returned to a function, for embedders that keep such memory in structures of their own.
+/// Passes memory that cannot be returned to a function, for embedders that keep such memory in
+/// structures of their own.
 ///
-/// The function is called on any CPU, inside whatever call found out, and must not call back into the session. It gives back what it will not take. Whoever tries such
-/// memory again first records [`LedgerEvent::Retried`](crate::LedgerEvent::Retried), so that the books know that it is no longer in quarantine.
+/// The function is called on any CPU, inside the call that failed, and must not call into the
+/// session. It returns what it does not accept. An embedder that tries such memory again first
+/// records [`LedgerEvent::Retried`](crate::LedgerEvent::Retried), so that the ledger does not count
+/// it as in quarantine any more.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -32,7 +35,7 @@ use super::{Quarantine, Quarantined};
 /// let kept = bin.lock().unwrap().pop().unwrap();
 /// assert_eq!(kept.reason.to_string(), "unclear outcome of RMI_RTT_DESTROY");
 ///
-/// // Later, when there is hope:
+/// // Later, when the RMM may return it:
 /// rmm.platform().ledger().record(LedgerEvent::Retried, kept.memory.range());
 /// let memory = rmm.undelegate(kept.memory).map_err(|failed| failed.error)?;
 /// assert_eq!(memory.bytes(), 0x1000);
@@ -44,7 +47,7 @@ pub struct CallbackQuarantine<F> {
 }
 
 impl<F: Fn(Quarantined) -> Result<(), Quarantined>> CallbackQuarantine<F> {
-    /// A quarantine that is `put`.
+    /// A quarantine whose method is `put`.
     pub const fn new(put: F) -> Self {
         Self { put }
     }

@@ -8,19 +8,19 @@ use crate::granules::Undelegated;
 use crate::platform::Platform;
 use crate::session::Rmm;
 
-/// How often memory that finds no room looks again while another thread is filling a place: long
-/// enough for the few instructions that this takes, and an end for a handler that has
-/// interrupted just those.
+/// How often a full quarantine is searched again for memory while another thread fills a slot:
+/// enough for the few instructions that filling takes, and a bound for a handler that has
+/// interrupted these.
 const LOOKS: u32 = 10_000;
 
 /// A quarantine of `N` ranges without heap or locks.
 ///
-/// No call waits for another, except for the few instructions in which one fills a place, and then
-/// not for ever: so it may be used with interrupts off and from interrupt
-/// handlers. The ranges lie below 2^52.
+/// No call waits for another, except for the few instructions in which one fills a slot, and that
+/// wait is bounded: so it may be used with interrupts off and from interrupt handlers. The ranges
+/// lie below 2^52.
 ///
-/// A full shelf takes nothing more in except neighbours of what it has for the same reason, and the
-/// books say what that cost:
+/// A full quarantine accepts only memory that is adjacent to a range that it has for the same
+/// reason, and the ledger records what is leaked:
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -46,14 +46,13 @@ pub struct QuarantineShelf<const N: usize> {
 }
 
 impl<const N: usize> QuarantineShelf<N> {
-    /// An empty shelf.
+    /// An empty quarantine.
     #[must_use]
     pub const fn new() -> Self {
         Self { places: [const { Place::new() }; N] }
     }
 
-    /// Number of ranges on the shelf; those that are being tried again at this moment are not
-    /// counted.
+    /// Number of ranges in quarantine, without those that are being tried again at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.iter().filter(|place| place.is_full()).count()
@@ -73,14 +72,14 @@ impl<const N: usize> QuarantineShelf<N> {
     }
 
     /// Tries to undelegate everything once more, each range from both of its ends. What the RMM
-    /// returns goes to `home`, the rest stays: between two granules that it does not return, all. A
-    /// range keeps its place meanwhile, so what `home` itself has quarantined does not take it; it
-    /// takes the place of a range that has come back whole.
+    /// returns goes to `home`. The rest stays: that is everything between two granules that the RMM
+    /// does not return. A range keeps its slot meanwhile, so what `home` itself puts into
+    /// quarantine does not take that; it can take the slot of a range that was returned completely.
     ///
     /// Returns how many ranges are still in quarantine.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
         for place in &self.places {
-            // Memory of another machine waits for a session there.
+            // Memory of another machine stays for a session there.
             if let Some(reserved) = Reserved::take(place, rmm.machine()) {
                 reserved.retry(rmm, &mut home);
             }
@@ -96,7 +95,7 @@ impl<const N: usize> Default for QuarantineShelf<N> {
 }
 
 impl<const N: usize> Drop for QuarantineShelf<N> {
-    /// Counts what is lost with the shelf, as dropped tokens count.
+    /// Counts the memory that is lost with the quarantine, as dropped tokens do.
     fn drop(&mut self) {
         for place in &self.places {
             drop(place.empty());
@@ -109,8 +108,8 @@ impl<const N: usize> Quarantine for QuarantineShelf<N> {
         let Quarantined { mut memory, reason } = quarantined;
         for _ in 0..LOOKS {
             let mut filling = false;
-            // Neighbours that are here for the same reason share a place: what is refused granule
-            // by granule would fill the shelf with crumbs.
+            // Adjacent memory with the same reason shares a slot: memory refused granule by granule
+            // would exhaust the quarantine with single-granule entries.
             for place in &self.places {
                 memory = match place.join(memory, reason) {
                     Joined::Yes => return Ok(()),
@@ -162,7 +161,7 @@ mod tests {
         other.reason = QuarantineReason::PoolFull;
         let _ = shelf.put(other).unwrap_err().memory.into_shelf();
         let _ = back.memory.into_shelf();
-        // Neighbours with the same reason share a place, but not those of another machine.
+        // Adjacent memory with the same reason shares a slot, but not memory of another machine.
         let range = PaRange::with_size(Pa::new(0x2000), 0x1000).unwrap();
         let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
         let foreign = Quarantined { memory: Delegated::from_shelf(Machine::REAL, range), reason };

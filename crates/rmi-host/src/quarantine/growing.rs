@@ -13,8 +13,10 @@ use crate::session::Rmm;
 
 /// A quarantine of any number of ranges.
 ///
-/// When the heap is exhausted it gives memory back, as a full [`QuarantineShelf`](super::QuarantineShelf) does. A spin lock guards it, held for a few
-/// instructions and one allocation; contexts that may not wait for an allocator use a shelf.
+/// When the heap is exhausted it does not accept memory, as a full
+/// [`QuarantineShelf`](super::QuarantineShelf) does. A spin lock protects it, held for a few
+/// instructions and one allocation; contexts that must not wait for an allocator use a quarantine
+/// of a fixed size.
 ///
 /// ```
 /// use rmi_abi::{Command, Dialect};
@@ -67,7 +69,8 @@ impl GrowingQuarantine {
         self.ranges.lock().iter().map(|quarantined| quarantined.memory.bytes()).sum()
     }
 
-    /// Calls `visit` for each range with its reason. Nothing is locked meanwhile, so what others add or take may be missed.
+    /// Calls `visit` for each range with its reason. Nothing is locked meanwhile, so what others
+    /// add or take may be missed.
     pub fn for_each(&self, mut visit: impl FnMut(PaRange, QuarantineReason)) {
         let at = |index: usize| {
             let ranges = self.ranges.lock();
@@ -78,7 +81,8 @@ impl GrowingQuarantine {
         }
     }
 
-    /// Tries to undelegate once more everything that was in quarantine at the start. What the RMM returns goes to `home`, the rest to the session's quarantine.
+    /// Tries to undelegate once more everything that was in quarantine at the start. What the RMM
+    /// returns goes to `home`, the rest to the session's quarantine.
     ///
     /// Returns how many ranges are still, or again, in this one.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
@@ -87,7 +91,7 @@ impl GrowingQuarantine {
         waiting.left.reverse();
         while let Some(Quarantined { memory, reason }) = waiting.left.pop() {
             if memory.machine() != rmm.machine() {
-                // It waits for a session there; there is room where it was.
+                // It stays for a session there; the vector still has the capacity for it.
                 if let Err(lost) = self.put(Quarantined { memory, reason }) {
                     drop(lost);
                 }
@@ -100,7 +104,8 @@ impl GrowingQuarantine {
     }
 }
 
-/// What is still to be tried, the first at the end. It goes back when code of the embedder panics.
+/// What is still to be tried, the first at the end. It is put back when code of the embedder
+/// panics.
 struct Waiting<'q> {
     quarantine: &'q GrowingQuarantine,
     left: Vec<Quarantined>,
@@ -109,7 +114,7 @@ struct Waiting<'q> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         while let Some(quarantined) = self.left.pop() {
-            // Without room for it, it is leaked, and counted.
+            // If it does not fit, it is leaked, and counted.
             drop(self.quarantine.put(quarantined));
         }
     }

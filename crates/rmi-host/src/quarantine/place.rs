@@ -1,16 +1,16 @@
-//! One place of a quarantine of a fixed size: a range and its reason, changed without a lock.
+//! One slot of a quarantine of a fixed size: a range and its reason, changed without a lock.
 //!
-//! A place is three words. The word of the top says what there is:
+//! A slot is three words. The word of the top contains the state:
 //!
 //! ```text
 //! EMPTY ──fill──► FILLING ──► FULL ──reserve──► RESERVED ──► FULL or EMPTY
 //!                              └─┘ join: top or base moves, by one exchange
 //! ```
 //!
-//! Both ends carry the machine, so an end that is exchanged for a farther one is known to be that
-//! of neighbouring memory of the same machine, whatever has become of the place since it was looked
-//! at. The base is invalid unless the place is full, or about to be; what was joined to the base
-//! before it is made invalid goes with the range.
+//! Both ends contain the machine, so an end that is exchanged for a farther one is known to be that
+//! of adjacent memory of the same machine, whatever happened to the slot since it was read. The
+//! base is invalid unless the slot is full, or about to be; what was joined to the base before it
+//! is made invalid goes with the range.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,13 +30,13 @@ const STATE: u64 = 0b11;
 /// The machine: its low bits below the address, the others above it.
 const LOW_SHIFT: u32 = 2;
 const LOW_BITS: u32 = 10;
-/// One more than that of an address: the top of a range may be 2^52.
+/// One more bit than an address has: the top of a range may be 2^52.
 const HIGH_SHIFT: u32 = 53;
 const LIMIT: u64 = 1 << 52;
 const ADDRESS: u64 = (1 << HIGH_SHIFT) - 0x1000;
 const _: () = assert!(LOW_SHIFT + LOW_BITS == 12 && LOW_BITS + (64 - HIGH_SHIFT) >= Machine::BITS);
 
-/// One end of a range of some machine.
+/// One end of a range, with its machine.
 fn end(address: u64, machine: Machine, state: u64) -> u64 {
     let code = u64::from(machine.code());
     let low = code & ((1 << LOW_BITS) - 1);
@@ -55,20 +55,20 @@ fn machine(end: u64) -> Machine {
 /// See [the module](self).
 #[derive(Debug)]
 pub(super) struct Place {
-    /// Top, machine, and state of the place.
+    /// Top, machine, and state of the slot.
     top: AtomicU64,
     /// Base and machine, and [`FULL`] if they are valid.
     base: AtomicU64,
     reason: AtomicU64,
 }
 
-/// What became of memory that was to join a place.
+/// What happened to memory that was to join a slot.
 pub(super) enum Joined {
-    /// It has.
+    /// It was joined.
     Yes,
-    /// It touches nothing there, or the reasons differ.
+    /// It is not adjacent to the range there, or the reasons differ.
     No(Delegated),
-    /// The place is being filled: it may touch what comes there.
+    /// The slot is being filled: the memory may be adjacent to what it will contain.
     NotNow(Delegated),
 }
 
@@ -81,7 +81,7 @@ impl Place {
         self.top.load(Ordering::SeqCst) & STATE == FULL
     }
 
-    /// What is here, without keeping anybody else from it.
+    /// The range and the reason, without a claim on the slot.
     pub(super) fn read(&self) -> Option<(PaRange, QuarantineReason)> {
         loop {
             let top = self.top.load(Ordering::SeqCst);
@@ -90,8 +90,8 @@ impl Place {
             if top & STATE != FULL {
                 return None;
             }
-            // Whoever changed it meanwhile has got on, so this does not go on for ever with nothing
-            // done.
+            // A thread that changed it meanwhile made progress, so this does not repeat for ever
+            // without any.
             let same = self.base.load(Ordering::SeqCst) == base;
             if same && self.top.load(Ordering::SeqCst) == top {
                 let range = PaRange::new(address(base), address(top)).ok()?;
@@ -101,7 +101,7 @@ impl Place {
         }
     }
 
-    /// Adds memory to the range that is here, if it touches it.
+    /// Adds memory to the range that is here, if it is adjacent.
     pub(super) fn join(&self, memory: Delegated, reason: QuarantineReason) -> Joined {
         let (range, of) = (memory.range(), memory.machine());
         if range.top().raw() > LIMIT || range.is_empty() {
@@ -135,7 +135,7 @@ impl Place {
         }
     }
 
-    /// Puts memory here, if there is nothing.
+    /// Puts memory here, if the slot is empty.
     pub(super) fn fill(
         &self,
         memory: Delegated,
@@ -153,7 +153,7 @@ impl Place {
         self.top.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Fills a place that is this caller's.
+    /// Fills a slot that the caller has claimed.
     fn set(&self, memory: Delegated, reason: QuarantineReason) {
         let (of, range) = memory.into_shelf();
         self.reason.store(encode(reason), Ordering::SeqCst);
@@ -161,7 +161,8 @@ impl Place {
         self.top.store(end(range.top().raw(), of, FULL), Ordering::SeqCst);
     }
 
-    /// Takes out what is here, if it is of that machine (of any for `None`), and keeps the place.
+    /// Takes out what is here, if it is of that machine (of any for `None`), and keeps the slot
+    /// reserved.
     fn reserve(&self, of: Option<Machine>) -> Option<Quarantined> {
         loop {
             let top = self.top.load(Ordering::SeqCst);
@@ -180,7 +181,7 @@ impl Place {
         }
     }
 
-    /// Leaves a reserved place to others.
+    /// Makes a reserved slot empty.
     fn release(&self) {
         self.top.store(EMPTY, Ordering::SeqCst);
     }
@@ -195,10 +196,10 @@ impl Place {
     }
 }
 
-/// Memory that is tried again, and the place that is kept for it. When this goes, also because code
-/// of the embedder panicked, what is left of the memory is in its place again.
+/// Memory that is tried again, and the slot that is reserved for it. When this is dropped, also
+/// because code of the embedder panicked, what is left of the memory is put into its slot again.
 pub(super) struct Reserved<'p> {
-    /// `None` when all of the memory came back.
+    /// `None` when all of the memory was returned.
     place: Option<&'p Place>,
     memory: Delegated,
     /// A granule from the back of the memory.
@@ -212,7 +213,7 @@ impl<'p> Reserved<'p> {
         Some(Self { place: Some(place), memory, last: Delegated::empty(), reason })
     }
 
-    /// Sends home what the RMM returns from the front and from the back of the memory.
+    /// Passes what the RMM returns from the front and from the back of the memory to `home`.
     pub(super) fn retry<P: Platform>(mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
         rmm.platform().ledger().record(LedgerEvent::Retried, self.memory.range());
         let mut host = Undelegated::empty();
@@ -226,7 +227,8 @@ impl<'p> Reserved<'p> {
             home(host);
         }
         let granule = rmm.granule_size().bytes();
-        // The first granule was refused; from the back it goes on to the last that is.
+        // The first granule was refused; from the back it continues to the last granule that is
+        // refused.
         while self.memory.bytes() > granule {
             self.last = self.memory.take_back(granule).unwrap_or_default();
             match rmm.undelegate_some(&mut self.last) {
@@ -257,7 +259,7 @@ impl<'p> Reserved<'p> {
 
     /// Puts the granule from the back where it was.
     fn settle(&mut self) {
-        // The two touch: nothing else has been taken from the back.
+        // The two are adjacent: nothing else has been taken from the back.
         if let Err(apart) = self.memory.append(self.last.take()) {
             drop(apart);
         }

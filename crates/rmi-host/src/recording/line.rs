@@ -44,7 +44,7 @@ fn registers(f: &mut Formatter<'_>, registers: &Registers) -> fmt::Result {
     registers.iter().take(used + 1).try_for_each(|value| write!(f, " {value:x}"))
 }
 
-/// Which way memory went.
+/// The direction in which memory was passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// To the RMM.
@@ -62,7 +62,8 @@ impl Direction {
     }
 }
 
-/// Memory that a call was about. `words` gives each word that is not 0, by number and ascending; `None` stands for one that is not told. It is used once.
+/// Memory that a call read or wrote. `words` yields each word that is not 0, by number and
+/// ascending; `None` stands for one that is omitted. It is used once.
 pub(crate) struct PageLine<W> {
     pub(crate) direction: Direction,
     pub(crate) number: u64,

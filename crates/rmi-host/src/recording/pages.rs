@@ -10,7 +10,7 @@ use rmi_abi::{Command, Dialect, Fid, Pa};
 
 use crate::conduit::Registers;
 
-/// Bytes of a word of a list, and of the words that a recording is written in.
+/// Size of a word in a list and in a recording, in bytes.
 const WORD: u64 = 8;
 
 /// Memory inside one granule.
@@ -19,7 +19,7 @@ pub(super) struct Region {
     pub(super) at: Pa,
     /// Length in bytes, a multiple of 8, at most 4 KiB.
     pub(super) bytes: u64,
-    /// Whether this is half of a run page, in which X0 to X30 of a Realm are.
+    /// Whether this is half of a run page, which contains X0 to X30 of a Realm.
     pub(super) run: bool,
 }
 
@@ -39,7 +39,7 @@ impl Region {
 
     /// Whether the 64-bit word of this number is a register of the Realm.
     pub(super) fn is_gpr(&self, word: usize) -> bool {
-        // Both halves of a run page keep them in the same place.
+        // Both halves of a run page have them at the same offset.
         const {
             assert!(offset_of!(RecEnter, gprs) == offset_of!(RecExit, gprs));
         }
@@ -48,7 +48,8 @@ impl Region {
     }
 }
 
-/// The memory of one call. No command reads or writes more than one piece of it, not counting what is copied into a Realm.
+/// The memory of one call. No command reads or writes more than one piece of it, not counting what
+/// is copied into a Realm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pages {
     pub(super) reads: Option<Region>,
@@ -56,7 +57,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// The memory of a call, as far as its registers and the tables of the dialect tell.
+    /// The memory of a call, as far as its registers and the tables of the dialect show.
     pub(super) fn of(dialect: Dialect, registers: &Registers) -> Self {
         let [x0, ..] = *registers;
         let command = Command::from_fid(Fid::from_register(x0), dialect);
@@ -101,7 +102,7 @@ impl Pages {
         Self::default()
     }
 
-    /// The list that a map or unmap call names its output addresses by, if it does.
+    /// The list that has the output addresses of a map or unmap call, if there is one.
     fn of_list(form: &Form, registers: &Registers, at: u64) -> Self {
         let flags = form.inputs().unwrap_or_default().iter().find(|param| {
             matches!(
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(unmap, Pages::written(region(0x3000, 32)));
         let single = pages(Command::RttDataMap, dialect, &[0, 0, 0, 1, 0x3004]);
         assert_eq!(single, Pages::default());
-        // What becomes a Realm's memory is nobody's business.
+        // What becomes memory of a Realm is confidential.
         let init = pages(Command::RttDataMapInit, dialect, &[0x1000, 0x2000, 0, 0x3000, 1]);
         assert_eq!(init, Pages::default());
     }

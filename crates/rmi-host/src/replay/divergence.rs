@@ -1,4 +1,4 @@
-//! Where a host leaves a recording.
+//! Where a host diverges from a recording.
 
 use core::fmt;
 
@@ -23,7 +23,7 @@ pub enum Divergence {
         /// X0 to X7 of the host's.
         got: Registers,
     },
-    /// The host makes the same call, but a page that it shows to the RMM says something else.
+    /// The host makes the same call, but a page that it passes to the RMM has another content.
     #[non_exhaustive]
     Memory {
         /// Number of the call.

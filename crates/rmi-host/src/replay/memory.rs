@@ -1,11 +1,11 @@
-//! Host memory, kept only where someone wrote.
+//! Host memory, stored only where something was written.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 
 use rmi_abi::Pa;
 
-/// Bytes of a piece.
+/// Size of a piece, in bytes.
 const PIECE: usize = 0x1000;
 
 /// Memory that reads as zero until it is written.
@@ -14,7 +14,7 @@ pub(super) struct Memory {
     pieces: BTreeMap<u64, Box<[u8; PIECE]>>,
 }
 
-/// Number of the piece that holds an address, and the offset in it.
+/// Number of the piece that contains an address, and the offset in it.
 fn place(at: u64) -> (u64, usize) {
     let size = PIECE as u64;
     // The offset is below 4096.

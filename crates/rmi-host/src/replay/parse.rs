@@ -21,9 +21,9 @@ pub enum TranscriptErrorKind {
     Dialect,
     /// No line begins with this word.
     Keyword,
-    /// The number of the call is none.
+    /// The number of the call is not a number.
     Number,
-    /// There was a call of this number before.
+    /// There was a call with this number before.
     Repeated,
     /// The registers are not one to eight hexadecimal numbers on both sides of a `=`.
     Registers,
@@ -33,7 +33,7 @@ pub enum TranscriptErrorKind {
     Words,
 }
 
-/// The text of a recording that is none, and where.
+/// Why a text is not that of a recording, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TranscriptError {
@@ -61,7 +61,7 @@ impl fmt::Display for TranscriptError {
 
 impl core::error::Error for TranscriptError {}
 
-/// What is known of a call so far.
+/// The lines of a call so far.
 #[derive(Default)]
 struct Pieces {
     call: Option<(Registers, Registers)>,
@@ -69,9 +69,10 @@ struct Pieces {
     writes: Vec<PageImage>,
 }
 
-/// Reads the text of a recording, as [`crate::recording`] describes it. Any text gives a transcript or an error, in time and memory proportional to its length.
+/// Reads the text of a recording, as [`crate::recording`] describes it. Any text gives a transcript
+/// or an error, in time and memory proportional to its length.
 ///
-/// Memory of calls that never came back is left out.
+/// Memory of calls that did not return is omitted.
 ///
 /// ```
 /// use rmi_host::replay::{TranscriptErrorKind, parse};
@@ -181,7 +182,8 @@ fn page(text: &str) -> Result<PageImage, TranscriptErrorKind> {
     Ok(PageImage { at: Pa::new(at), len, words })
 }
 
-/// Reads an offset and its words, none of them before word `first` nor at or after word `len`. Returns the number of the word after them.
+/// Reads an offset and its words, none of them before word `first` nor at or after word `len`.
+/// Returns the number of the word after them.
 fn chunk(
     text: &str,
     first: usize,

@@ -11,7 +11,8 @@ use super::parse::{TranscriptError, parse};
 use crate::conduit::Registers;
 use crate::recording::{CallLine, DialectLine, Direction, PageLine};
 
-/// A recording that was read: the calls that came back, by number. [`crate::recording`] describes its text.
+/// A recording that was parsed: the calls that returned, by number. [`crate::recording`] describes
+/// its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transcript {
     pub(super) dialect: Dialect,
@@ -41,7 +42,7 @@ impl FromStr for Transcript {
 }
 
 impl fmt::Display for Transcript {
-    /// Writes the text again, in order and without comments.
+    /// Writes the text, in order and without comments.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", DialectLine { first: true, dialect: self.dialect })?;
         for call in &self.calls {
@@ -106,7 +107,7 @@ pub struct PageImage {
     pub(super) at: Pa,
     /// Number of 64-bit words, at most 512.
     pub(super) len: usize,
-    /// The words that are not 0, by number; `None` for one that was left out on purpose.
+    /// The words that are not 0, by number; `None` for one that was omitted on purpose.
     pub(super) words: Vec<(usize, Option<u64>)>,
 }
 
@@ -123,7 +124,8 @@ impl PageImage {
         self.len * 8
     }
 
-    /// All its 64-bit words, little-endian, with their addresses; `None` for one that was left out on purpose.
+    /// All its 64-bit words, little-endian, with their addresses; `None` for one that was omitted
+    /// on purpose.
     pub fn words(&self) -> impl Iterator<Item = (Pa, Option<u64>)> {
         let mut told = self.words.iter().copied().peekable();
         (0..self.len).filter_map(move |index| {

@@ -1,4 +1,4 @@
-//! Memory that comes to the machine, and memory that leaves it.
+//! Memory that is added to the machine or removed from it.
 
 use rmi_abi::PaRange;
 
@@ -8,21 +8,26 @@ use crate::ledger::{Holding, Ownership};
 use crate::platform::Platform;
 
 impl<P: Platform> Rmm<P> {
-    /// To be asked when memory was added, before any of it is delegated: whether all of it can be. As [`Rmm::check_memory`].
+    /// To be called when memory was added, before any of it is delegated: checks that all of it can
+    /// be delegated. As [`Rmm::check_memory`].
     ///
     /// # Errors
     ///
-    /// [`TrackingError`] names the first part that cannot. Such memory is as good as any other for what is not a Realm's.
+    /// [`TrackingError`] names the first part that cannot be delegated. Such memory can be used for
+    /// anything that is not a Realm's.
     pub fn memory_added(&self, memory: PaRange) -> Result<(), TrackingError> {
         self.check_memory(memory)
     }
 
-    /// To be asked before memory is taken out of the machine: whether the RMM has none of it. `books` are those of the [`OwnershipMap`](crate::OwnershipMap) of this session.
+    /// To be called before memory is removed from the machine: checks that the RMM has none of it.
+    /// `books` are the records of the [`OwnershipMap`](crate::OwnershipMap) of this session.
     ///
-    /// Only the books are looked at: no command is given, so this may be called inside
-    /// [`OwnershipMap::with`](crate::OwnershipMap::with). It takes as long as the books have ranges.
+    /// Only the records are read: no command is issued, so this may be called inside
+    /// [`OwnershipMap::with`](crate::OwnershipMap::with). Its time is proportional to the number of
+    /// ranges in them.
     ///
-    /// Memory of running Realms can be taken back; their tables and descriptors, and what was donated, stay where they are as long as the Realms live.
+    /// Memory of running Realms can be reclaimed; their tables and descriptors, and what was
+    /// donated, stay where they are until the Realms are destroyed.
     ///
     /// ```
     /// # use rmi_abi::{Dialect, PaRange};
@@ -47,7 +52,7 @@ impl<P: Platform> Rmm<P> {
     ///
     /// # Errors
     ///
-    /// The first range of it that the RMM has, or a Realm may reach, and how.
+    /// The first range of it that the RMM has, or a Realm may access, with its holding.
     #[cfg(feature = "alloc")]
     pub fn memory_removing(
         &self,

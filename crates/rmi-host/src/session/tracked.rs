@@ -1,7 +1,8 @@
-//! Whether memory can be delegated: how the RMM tracks it, and whether there are granule protection tables for it.
+//! Whether memory can be delegated: how the RMM tracks it, and whether there are granule protection
+//! tables for it.
 //!
-//! Both are asked by range, from wherever it begins, so memory that is not aligned to the RMM's regions is no special case. An embedder asks once for all of its memory, and again for memory that
-//! is added later.
+//! Both are queried by range, from any start, so memory that is not aligned to the RMM's regions is
+//! no special case. An embedder checks all of its memory once, and later any memory that is added.
 
 use core::fmt;
 
@@ -33,7 +34,7 @@ pub enum TrackingError {
     NoGpt {
         /// The part.
         range: PaRange,
-        /// What the RMM says of it.
+        /// The RMM's answer for it.
         state: GptParState,
     },
     /// The call failed.
@@ -63,12 +64,14 @@ impl fmt::Display for TrackingError {
 impl core::error::Error for TrackingError {}
 
 impl<P: Platform> Rmm<P> {
-    /// Checks that every granule of a range of ordinary memory can be delegated: the RMM tracks it finely, and there are granule protection tables.
+    /// Checks that every granule of a range of ordinary memory can be delegated: the RMM tracks it
+    /// by granule, and there are granule protection tables.
     ///
-    /// What a dialect cannot be asked is not checked: 1.0 tracks all memory by granule, and only 2.0-bet3 tells of protection tables.
+    /// What a dialect has no command for is not checked: 1.0 tracks all memory by granule, and only
+    /// 2.0-bet3 reports protection tables.
     ///
-    /// TF-RMM (July 2026) answers for one granule, whatever range it is asked about: that is a call for each
-    /// granule, 262,144 for a GiB. [`Rmm::check_memory_some`] does a part of that.
+    /// TF-RMM (July 2026) answers for one granule, whatever the range of the query: that takes a
+    /// call for each granule, 262,144 for a GiB. [`Rmm::check_memory_some`] does a part of that.
     ///
     /// ```
     /// # use rmi_host::TrackingError;
@@ -99,8 +102,8 @@ impl<P: Platform> Rmm<P> {
         Ok(())
     }
 
-    /// As [`Rmm::check_memory`], with at most `calls` calls, or two. Says which part at the end of the range is
-    /// still to be checked: nothing when all of it is good.
+    /// As [`Rmm::check_memory`], with at most `calls` calls, or two. Returns the part at the end of
+    /// the range that is still to be checked: nothing when all of it can be delegated.
     ///
     /// ```
     /// # use rmi_host::{Discovered, Host, Progress, SessionOptions, TrackingError};
@@ -112,7 +115,7 @@ impl<P: Platform> Rmm<P> {
     /// let mut left = PaRange::with_size(Pa::new(0x8000_0000), 0x10_0000)?;
     /// while !left.is_empty() {
     ///     left = rmm.check_memory_some(left, 100)?;
-    ///     // … something else may have its turn …
+    ///     // … other work can run in between …
     /// }
     /// # Ok(())
     /// # }
@@ -125,7 +128,7 @@ impl<P: Platform> Rmm<P> {
     /// As [`Rmm::check_memory`].
     pub fn check_memory_some(&self, range: PaRange, calls: u32) -> Result<PaRange, TrackingError> {
         let mut left = range;
-        // How far the protection tables are known to be there.
+        // The end of the range for which protection tables are known to exist.
         let mut protected = match Command::GptInfo.form(self.dialect()) {
             Some(_) => range.base(),
             None => range.top(),
@@ -139,7 +142,7 @@ impl<P: Platform> Rmm<P> {
             }
             if protected <= left.base() {
                 protected = self.check_gpt(left)?;
-                // Both are known of what is checked.
+                // Both are known for what is checked.
                 if call + 1 < calls.max(2) {
                     continue;
                 }
@@ -151,15 +154,16 @@ impl<P: Platform> Rmm<P> {
         Ok(left)
     }
 
-    /// Asks once about the protection tables from the start of a range on; says up to where they are there.
+    /// Queries the protection tables once, from the start of a range; returns up to where they
+    /// exist.
     fn check_gpt(&self, range: PaRange) -> Result<Pa, TrackingError> {
-        // Protection tables are asked about in units of what an entry of the level 0 table covers.
+        // Protection tables are queried in units of what an entry of the level 0 table covers.
         let unit = self.features().l0gptsz().and_then(L0Gptsz::bytes).unwrap_or(1 << 30);
         let top = range.top().align_up(unit).unwrap_or(range.top());
         let whole = PaRange::new(range.base().align_down(unit), top).unwrap_or(range);
         let GptPart { top, state } = self.commands().gpt_info(whole)?;
         if top <= range.base() {
-            // It says nothing of what was asked about.
+            // The answer says nothing about the range queried.
             let (violation, subject) = (Violation::Progress, Subject::Pa(range.base()));
             return Err(Error::violation(Command::GptInfo, violation, top.raw(), subject).into());
         }
@@ -169,7 +173,8 @@ impl<P: Platform> Rmm<P> {
         }
     }
 
-    /// Asks once how a range is tracked, from its start on; says up to where that is by granule.
+    /// Queries once how a range is tracked, from its start; returns up to where it is tracked by
+    /// granule.
     fn check_tracking(&self, range: PaRange) -> Result<Pa, TrackingError> {
         let asked = split(range, self.answered_for(range)).0;
         let RegionTracking { category, state, top } =
@@ -181,15 +186,15 @@ impl<P: Platform> Rmm<P> {
         }
     }
 
-    /// How much of a range one answer is true of.
+    /// How much of a range one answer is valid for.
     fn answered_for(&self, range: PaRange) -> Pa {
         let dialect = self.dialect();
         let bytes = match (dialect.tracking_get_tells_extent(), dialect.tracking_get_takes_range())
         {
             (true, _) => return range.top(),
-            // TF-RMM looks at the first granule, and says that all of the range is like it.
+            // TF-RMM checks the first granule, and gives its state as that of the whole range.
             (false, true) => Some(self.granule_size().bytes()),
-            // The tracking region of the address: the smallest that there may be.
+            // The tracking region of the address, of the smallest possible size.
             (false, false) => TrackingRegionSize(0).bytes(self.granule_size()),
         };
         let bytes = bytes.unwrap_or(self.granule_size().bytes());

@@ -1,4 +1,4 @@
-//! Ready-made places for the lines of a trace.
+//! Sinks for the lines of a trace.
 
 use core::cell::RefCell;
 use core::fmt::{self, Write};
@@ -10,23 +10,24 @@ use super::TraceSink;
 
 /// Writes lines to a [`core::fmt::Write`] in a cell of the caller's choice.
 ///
-/// The cell decides who may share the sink: with a [`RefCell`] it is for one thread, and the compiler sees to that; with a `std::sync::Mutex` (feature `std`) it
-/// is for all. A sink for other locks is a closure.
+/// The cell determines which threads can share the sink: with a [`RefCell`] it is for one thread,
+/// which the compiler enforces; with a `std::sync::Mutex` (feature `std`) it is for all. For other
+/// locks, use a closure as the sink.
 ///
-/// A line that cannot be written is left out and counted: because the writer fails, or because it is called from inside a line, by a writer that itself calls the
-/// RMM. A thread that holds the mutex from [`WriteSink::get`] makes no calls: its line would wait
-/// for itself.
+/// A line that cannot be written is omitted and counted: because the writer fails, or because it is
+/// called from inside a line, by a writer that itself calls the RMM. A thread that holds the mutex
+/// from [`WriteSink::get`] must make no calls: writing their lines would deadlock.
 #[derive(Debug)]
 pub struct WriteSink<L> {
     cell: L,
     lost: AtomicU64,
-    /// The thread that is writing a line, as [`this_thread`] tells it; 0 for none.
+    /// The thread that is writing a line, by the number of [`this_thread`]; 0 for none.
     #[cfg(feature = "std")]
     writing: AtomicUsize,
 }
 
 impl<L> WriteSink<L> {
-    /// Writes to what is in `cell`.
+    /// Writes to the writer in `cell`.
     pub const fn new(cell: L) -> Self {
         Self {
             cell,
@@ -41,12 +42,12 @@ impl<L> WriteSink<L> {
         &self.cell
     }
 
-    /// Gives the cell back.
+    /// Returns the cell.
     pub fn into_inner(self) -> L {
         self.cell
     }
 
-    /// Lines that could not be written, or not to their end.
+    /// The number of lines that could not be written, or not completely.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
@@ -69,7 +70,7 @@ impl<W: Write> TraceSink for WriteSink<RefCell<W>> {
 #[cfg(feature = "std")]
 impl<W: Write> TraceSink for WriteSink<std::sync::Mutex<W>> {
     fn line(&self, line: fmt::Arguments<'_>) {
-        /// Says that no thread is writing, also when the writer panicked.
+        /// Records that no thread is writing, also when the writer panicked.
         struct Done<'s>(&'s AtomicUsize);
         impl Drop for Done<'_> {
             fn drop(&mut self) {
@@ -78,21 +79,22 @@ impl<W: Write> TraceSink for WriteSink<std::sync::Mutex<W>> {
         }
 
         let this = this_thread();
-        // Only this thread stores its own number, so what it reads is up to date as far as it
-        // matters. To wait for the lock here would be to wait for ever.
+        // Only this thread stores its own number, so the comparison with it is reliable. Waiting
+        // for the lock here would never end.
         if self.writing.load(Ordering::Relaxed) == this {
             return self.write(None::<&mut W>, line);
         }
         // A writer that panicked has lost at most its own line.
         let mut writer = self.cell.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         self.writing.store(this, Ordering::Relaxed);
-        // Goes before the guard of the lock: afterwards the next thread may have stored its number.
+        // Dropped before the guard of the lock: afterwards the next thread may have stored its
+        // number.
         let _done = Done(&self.writing);
         self.write(Some(&mut *writer), line);
     }
 }
 
-/// A number that no other thread has while this one lives, and that is never 0.
+/// A number that no other thread has while this one exists, and that is never 0.
 #[cfg(feature = "std")]
 fn this_thread() -> usize {
     std::thread_local! {
@@ -103,7 +105,7 @@ fn this_thread() -> usize {
 
 /// Sends lines to the `log` crate, as records of one level and target.
 ///
-/// A line is formatted only if the logger wants that level and target.
+/// A line is formatted only if the logger has that level and target enabled.
 ///
 /// ```
 /// use log::Level;
@@ -216,7 +218,7 @@ mod tests {
         assert!(std::panic::catch_unwind(line).is_err());
         let before = sink.lost();
         assert!(before > 0);
-        // The writer that panicked holds nobody up.
+        // A writer that panicked does not block other threads.
         sink.line(format_args!("one"));
         std::thread::scope(|scope| scope.spawn(|| sink.line(format_args!("two"))).join()).unwrap();
         assert!(sink.lost() >= before + 2);
