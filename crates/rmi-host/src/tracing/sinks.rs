@@ -193,17 +193,17 @@ mod tests {
     #[cfg(feature = "std")]
     #[test]
     fn sound_9_a_line_inside_a_line_of_a_mutex_is_lost_and_counted() {
-        use std::sync::{Arc, Mutex, OnceLock};
+        use std::sync::{Arc, Mutex, OnceLock, Weak};
 
         #[derive(Default)]
         struct Caller {
-            sink: Arc<OnceLock<WriteSink<Mutex<Caller>>>>,
+            sink: Weak<OnceLock<WriteSink<Mutex<Caller>>>>,
             text: String,
             panics: bool,
         }
         impl Write for Caller {
             fn write_str(&mut self, text: &str) -> fmt::Result {
-                if let Some(sink) = self.sink.get() {
+                if let Some(sink) = self.sink.upgrade().as_ref().and_then(|sink| sink.get()) {
                     sink.line(format_args!("inner"));
                 }
                 assert!(!core::mem::take(&mut self.panics), "a panic on purpose");
@@ -212,7 +212,7 @@ mod tests {
             }
         }
         let place = Arc::new(OnceLock::new());
-        let caller = Caller { sink: Arc::clone(&place), panics: true, ..Caller::default() };
+        let caller = Caller { sink: Arc::downgrade(&place), panics: true, ..Caller::default() };
         let sink = place.get_or_init(|| WriteSink::new(Mutex::new(caller)));
         let line = std::panic::AssertUnwindSafe(|| sink.line(format_args!("zero")));
         assert!(std::panic::catch_unwind(line).is_err());
