@@ -1,4 +1,4 @@
-//! Range commands about memory that is kept in [`Cell`]s.
+//! Range commands about memory that is kept in packed blocks ([`Cell`]).
 
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
@@ -14,12 +14,13 @@ use crate::error::{Error, Subject};
 use crate::granules::{Cell, Undelegated};
 use crate::platform::Platform;
 
-/// Words that are collected before they are written to the list.
+/// How many words are collected before they are written to the list.
 const CHUNK: usize = 16;
 
-/// A list of memory for one `RMI_RTT_DATA_MAP`, written to a page of host memory while it is made.
+/// A list of memory for one `RMI_RTT_DATA_MAP`, written to a page of host memory while it is built.
 ///
-/// All blocks are of one size; neighbours share a descriptor, and there is room for 512 descriptors.
+/// All blocks have the same size; adjacent ones share a descriptor, and the list has space for 512
+/// descriptors.
 ///
 /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, "Address list".
 #[doc(hidden)]
@@ -28,25 +29,26 @@ pub struct MapList<'l> {
     page: &'l mut Undelegated,
     size: BlockSize,
     granule: GranuleSize,
-    /// The descriptor that may still grow.
+    /// The descriptor that may still be extended.
     open: Option<PaRange>,
     chunk: [u64; CHUNK],
-    /// Descriptors that are closed.
+    /// Descriptors that are complete.
     closed: usize,
-    /// Those of them that are written.
+    /// How many of them are written.
     written: usize,
     bytes: u64,
 }
 
-/// What became of a cell that was to be listed.
+/// The result of adding a packed block to a list.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// It is in the list.
+    /// The block is in the list.
     Added,
-    /// It is not: the list has to be [flushed](Channel::flush_list) first.
+    /// The block is not in the list: the list has to be [flushed](Channel::flush_list) first.
     Flush,
-    /// It is not, and will not be: the list is full, or the cell holds no block of the list's size.
+    /// The block is not in the list and cannot be added: the list is full, or the packed block is
+    /// empty or of another size.
     Full,
 }
 
@@ -86,7 +88,8 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Adds the memory of a cell to a list, without writing to host memory: a caller may hold a lock of its own meanwhile.
+    /// Adds the memory of a packed block to a list, without writing to host memory: the caller may
+    /// have a lock of its own taken meanwhile.
     ///
     /// # Errors
     ///
@@ -129,7 +132,8 @@ impl<P: Platform> Channel<P> {
         Ok(())
     }
 
-    /// Closes the descriptor that may still grow, if there is one. There must be room for it.
+    /// Completes the descriptor that may still be extended, if there is one. There must be space
+    /// for it.
     fn close(&self, list: &mut MapList<'_>) -> Result<(), Error> {
         let Some(open) = list.open else { return Ok(()) };
         let word = self.word(list, &open)?;
@@ -149,14 +153,15 @@ impl<P: Platform> Channel<P> {
             .ok_or(Error::argument(command, what, subject))
     }
 
-    /// `RMI_RTT_DATA_MAP`: as [`Channel::rtt_data_map`], of memory that stays in cells and was listed by [`Channel::list_cell`]. Says how many bytes were mapped, from the
-    /// front: an RMM may stop anywhere, and none at all stands for "not now".
+    /// `RMI_RTT_DATA_MAP`: as [`Channel::rtt_data_map`], for memory that stays in packed blocks and
+    /// was listed by [`Channel::list_cell`]. Returns how many bytes were mapped, from the front: an
+    /// RMM may stop anywhere, and no progress means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_data_map`]; the memory stays where it is.
+    /// As [`Channel::rtt_data_map`]; the memory stays in place.
     #[doc(hidden)]
     pub fn rtt_data_map_cells(
         &self,
@@ -186,19 +191,23 @@ impl<P: Platform> Channel<P> {
             }
         };
         let call = self.map_call(&into, range, set, oaddr);
-        // SAFETY: everything in the list came out of cells, whose memory is the RMM's, and it reads a page that the list borrows exclusively.
+        // SAFETY: everything in the list is from packed blocks, whose memory is the RMM's, and the
+        // RMM reads a page that the list borrows exclusively.
         let reply = unsafe { self.complete(&call)? };
         self.mapped(&call, range, reply, blocks)
     }
 
-    /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap_list`], with a function that sees how far the command came and each run of memory, and says whether it
-    /// was mapped there.
+    /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap_list`], with a function that
+    /// gets how far the command came and each run of memory, and returns whether that was mapped
+    /// there.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_data_unmap_list`]; and [`Violation::ForeignMemory`](crate::Violation::ForeignMemory) when `run` says no. The command was carried out then.
+    /// As [`Channel::rtt_data_unmap_list`]; and
+    /// [`Violation::ForeignMemory`](crate::Violation::ForeignMemory) when `run` returns that it was
+    /// not. The command was carried out then.
     pub fn rtt_data_unmap_each(
         &self,
         rd: &Rd,

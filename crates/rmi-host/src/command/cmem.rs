@@ -1,4 +1,5 @@
-//! Commands about coherent memory of devices. Only 2.0-bet0 has them, and the registers of those that fill, start, stop and empty it are not public.
+//! Commands about coherent memory of devices. Only 2.0-bet0 has them, and the registers of those
+//! that populate, start, stop and empty it are not public.
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
 use rmi_abi::Command;
@@ -11,8 +12,8 @@ use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_CMEM_CREATE`: starts to create a coherent memory object of a granule that is delegated. `page` is host memory that carries the
-    /// parameters.
+    /// `RMI_CMEM_CREATE`: starts to create a coherent memory object in a delegated granule. `page`
+    /// is host memory for the parameters.
     ///
     /// Source: DEN0137 2.0-bet0, RMI_CMEM_CREATE.
     ///
@@ -22,8 +23,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Safety
     ///
-    /// `chbcr_addr` of `params` is that of a host bridge's component registers: the RMM programs the decoder behind it, and no document says that it knows
-    /// those addresses itself.
+    /// `chbcr_addr` of `params` is the address of a host bridge's component registers: the RMM
+    /// programs the decoder behind it, and no document says that it knows those addresses itself.
     pub unsafe fn cmem_create(
         &self,
         cmem: &Delegated,
@@ -36,7 +37,8 @@ impl<P: Platform> Channel<P> {
         let at = self.put(command, page, params)?;
         let args = [cmem.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(cmem.base()), args);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own; what it programs is the caller's promise.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is the
+        // RMM's already; the caller vouches for what the RMM programs.
         unsafe { self.start(&call) }
     }
 
@@ -50,12 +52,12 @@ impl<P: Platform> Channel<P> {
     pub fn cmem_destroy(&self, cmem: &CmemGranule) -> Result<Progress, Error> {
         self.own(Command::CmemDestroy, cmem)?;
         let call = Call::new(Command::CmemDestroy, Subject::Pa(cmem.pa()), [cmem.pa().raw()]);
-        // SAFETY: the command touches no memory but the object's own.
+        // SAFETY: the command accesses no memory except the object's own.
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_CMEM_ADD_PDEV`: adds a device to a coherent memory object, as its device number `index`. `page` is host memory that carries the
-    /// parameters.
+    /// `RMI_CMEM_ADD_PDEV`: adds a device to a coherent memory object, as its device number
+    /// `index`. `page` is host memory for the parameters.
     ///
     /// Source: DEN0137 2.0-bet0, RMI_CMEM_ADD_PDEV.
     ///
@@ -98,7 +100,7 @@ impl<P: Platform> Channel<P> {
         self.own(Command::CmemRemovePdev, &pdev)?;
         let args = [cmem.pa().raw(), pdev.pa().raw(), index];
         let call = Call::new(Command::CmemRemovePdev, Subject::Pa(cmem.pa()), args);
-        // SAFETY: the command names no memory but the objects'.
+        // SAFETY: the command names no memory except the objects'.
         unsafe { self.complete(&call) }.map(|_| ())
     }
 }

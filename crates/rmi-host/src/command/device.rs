@@ -12,16 +12,19 @@ use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_RTT_DEV_MAP`: maps memory of a device at `ipa`, in blocks. The memory is delegated like any other and lies in the ranges that the virtual
-    /// device was created with. `size` is the size of a block. Says how much was mapped: an RMM may stop anywhere, and none at
-    /// all stands for "not now".
+    /// `RMI_RTT_DEV_MAP`: maps memory of a device at `ipa`, in blocks. The memory is delegated like
+    /// any other and lies in the ranges that the virtual device was created with. `size` is the
+    /// size of a block. Returns how much was mapped: an RMM may stop anywhere, and no progress
+    /// means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_MAP.
     ///
     /// # Errors
     ///
-    /// The memory comes back with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing or the first entry is taken, [`ErrorInput`](rmi_abi::Status::ErrorInput) when it is
-    /// none of the device's or the device none of the Realm's, [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when it is tracked too coarsely,
+    /// The memory is returned with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing
+    /// or the first entry is in use, [`ErrorInput`](rmi_abi::Status::ErrorInput) when the memory
+    /// does not belong to the device or the device does not belong to the Realm,
+    /// [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when it is tracked too coarsely,
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn rtt_dev_map(
         &self,
@@ -44,13 +47,14 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_RTT_DEV_MAP` with a list: as [`Channel::rtt_dev_map`], of several tokens one after the other; as [`Channel::rtt_data_map_list`] in all else.
+    /// `RMI_RTT_DEV_MAP` with a list: as [`Channel::rtt_dev_map`], for several tokens one after the
+    /// other; otherwise as [`Channel::rtt_data_map_list`].
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_dev_map`]; all tokens stay where they are.
+    /// As [`Channel::rtt_dev_map`]; all tokens stay in place.
     pub fn rtt_dev_map_list(
         &self,
         (rd, vdev, ipa): (&Rd, VdevName, Ipa),
@@ -69,8 +73,8 @@ impl<P: Platform> Channel<P> {
         Ok(Ipa::new(ipa.raw() + bytes))
     }
 
-    /// `RMI_RTT_DEV_UNMAP`: unmaps memory of devices from the start of `range` up to where the RMM stops, and says which contiguous run that was. The
-    /// memory is then delegated.
+    /// `RMI_RTT_DEV_UNMAP`: unmaps memory of devices from the start of `range` up to where the RMM
+    /// stops, and returns the contiguous run that was mapped there. The memory is then delegated.
     ///
     /// The caller checks the run against what it mapped.
     ///
@@ -78,15 +82,17 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first live entry is no memory of a device or larger than the range;
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first live entry is not memory of a device
+    /// or is larger than the range; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported)
+    /// without device assignment.
     pub fn rtt_dev_unmap(&self, rd: &Rd, range: IpaRange) -> Result<Unmapped, Error> {
         let granule = self.granule_size();
         self.own(Command::RttDevUnmap, rd)?;
         self.unmap_single(Command::RttDevUnmap, rd.pa(), range, granule)
     }
 
-    /// `RMI_RTT_DEV_UNMAP` with a list: as [`Channel::rtt_dev_unmap`], and as [`Channel::rtt_data_unmap_list`] in all else.
+    /// `RMI_RTT_DEV_UNMAP` with a list: as [`Channel::rtt_dev_unmap`]; otherwise as
+    /// [`Channel::rtt_data_unmap_list`].
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_UNMAP.
     ///
@@ -105,16 +111,18 @@ impl<P: Platform> Channel<P> {
         self.unmap_to(Command::RttDevUnmap, rd, range, list, runs, granule)
     }
 
-    /// `RMI_RTT_DEV_VALIDATE`: completes the request of `rec` to validate a mapping of memory of a device, for a range that starts where the request has
-    /// come to, and says how far it came. Dialects since 2.0-bet1 do not name the devices.
+    /// `RMI_RTT_DEV_VALIDATE`: completes the request of `rec` to validate a mapping of memory of a
+    /// device, for a range that starts at the current position of the request, and returns how far
+    /// it came. Dialects since 2.0-bet1 do not identify the devices.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DEV_VALIDATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC asked for, [`ErrorRec`](rmi_abi::Status::ErrorRec) when it asked for nothing or is of
-    /// another Realm, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when another mapping is there than expected, [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when the virtual device is in
-    /// the wrong state.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC requested,
+    /// [`ErrorRec`](rmi_abi::Status::ErrorRec) when it requested nothing or belongs to another
+    /// Realm, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the mapping is not the expected one,
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when the virtual device is in the wrong state.
     pub fn rtt_dev_validate(
         &self,
         rd: &Rd,
@@ -134,7 +142,7 @@ impl<P: Platform> Channel<P> {
         } else {
             Call::new(command, subject, [rd, rec, base, top])
         };
-        // SAFETY: the command touches no memory but the Realm's own tables.
+        // SAFETY: the command accesses no memory except the Realm's own tables.
         let reply = unsafe { self.complete(&call)? };
         self.reach(&call, range.base(), range.top(), reply.x1())
     }
@@ -148,18 +156,19 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         let args = [rd.pa().raw(), vsmmu.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(command, Subject::Ipa(range.base()), args);
-        // SAFETY: the command maps what the RMM emulates; it names no memory of the host.
+        // SAFETY: the command maps registers that the RMM emulates; it names no memory of the host.
         let reply = unsafe { self.complete(&call)? };
         self.reach(&call, range.base(), range.top(), reply.x1())
     }
 
-    /// `RMI_RTT_ARCH_DEV_MAP`: maps the registers of a virtual SMMU, and says how far it came.
+    /// `RMI_RTT_ARCH_DEV_MAP`: maps the registers of a virtual SMMU, and returns how far it came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_ARCH_DEV_MAP.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU is none of the Realm's, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is taken,
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU does not belong to the
+    /// Realm, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is in use,
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
     pub fn rtt_arch_dev_map(
         &self,
@@ -172,13 +181,15 @@ impl<P: Platform> Channel<P> {
         self.arch_dev(Command::RttArchDevMap, rd, vsmmu, range)
     }
 
-    /// `RMI_RTT_ARCH_DEV_UNMAP`: unmaps the registers of a virtual SMMU, and says how far it came.
+    /// `RMI_RTT_ARCH_DEV_UNMAP`: unmaps the registers of a virtual SMMU, and returns how far it
+    /// came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_ARCH_DEV_UNMAP.
     ///
     /// # Errors
     ///
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the conditions of other statuses are not public.
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the
+    /// conditions of other statuses are not public.
     pub fn rtt_arch_dev_unmap(
         &self,
         rd: &Rd,

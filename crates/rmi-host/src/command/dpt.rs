@@ -13,18 +13,21 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&Call::new(command, Subject::Rmm, [])) }
     }
 
-    /// `RMI_DPT_L0_CREATE`: starts to create the level 0 device permission table, which takes memory.
+    /// `RMI_DPT_L0_CREATE`: starts to create the level 0 device permission table, which takes
+    /// memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_DPT_L0_CREATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without ATS; the conditions of other statuses are not public.
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without ATS; the conditions of
+    /// other statuses are not public.
     pub fn dpt_l0_create(&self) -> Result<Progress, Error> {
         self.dpt_root(Command::DptL0Create)
     }
 
-    /// `RMI_DPT_L0_DESTROY`: starts to destroy the level 0 device permission table, which gives memory back.
+    /// `RMI_DPT_L0_DESTROY`: starts to destroy the level 0 device permission table, which returns
+    /// memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_DPT_L0_DESTROY.
     ///
@@ -35,7 +38,8 @@ impl<P: Platform> Channel<P> {
         self.dpt_root(Command::DptL0Destroy)
     }
 
-    /// `RMI_DPT_L1_CREATE`: starts to create the device permission table of the region at `region`, which takes memory.
+    /// `RMI_DPT_L1_CREATE`: starts to create the device permission table of the region at `region`,
+    /// which takes memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_DPT_L1_CREATE.
     ///
@@ -46,7 +50,8 @@ impl<P: Platform> Channel<P> {
         self.region_command(Command::DptL1Create, region)
     }
 
-    /// `RMI_DPT_L1_DESTROY`: starts to destroy the device permission table of the region at `region`, which gives memory back.
+    /// `RMI_DPT_L1_DESTROY`: starts to destroy the device permission table of the region at
+    /// `region`, which returns memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_DPT_L1_DESTROY.
     ///

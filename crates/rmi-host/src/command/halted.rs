@@ -1,4 +1,4 @@
-//! What a refused command says beside its status: how far it came, or what to skip.
+//! What a refused command reports in addition to its status: how far it came, or what to skip.
 #![expect(unsafe_code, reason = "a conduit hands the caller's promise on")]
 
 use core::cell::Cell;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::granules::Machine;
 use crate::platform::Platform;
 
-/// A command that was refused, and what the RMM said about it in the other registers.
+/// A command that was refused, and what the RMM reported about it in the other registers.
 ///
 /// ```
 /// use rmi_abi::{Dialect, GranuleSize};
@@ -32,9 +32,10 @@ use crate::platform::Platform;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Halted<T> {
-    /// Why.
+    /// The error.
     pub error: Error,
-    /// What the RMM said; `None` when the status is none that says it, or when what it said cannot be.
+    /// What the RMM reported; `None` when the status comes without it, or when the value is
+    /// impossible.
     pub reached: Option<T>,
 }
 
@@ -58,7 +59,7 @@ impl<T> From<Halted<T>> for Error {
     }
 }
 
-/// A platform that remembers the outputs of the last call.
+/// A platform that stores the outputs of the last call.
 struct Noting<'p, P> {
     platform: &'p P,
     last: Cell<[u64; 7]>,
@@ -71,7 +72,7 @@ unsafe impl<P: Platform> Conduit for Noting<'_, P> {
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
-        // SAFETY: the caller's promise is passed on unchanged.
+        // SAFETY: the caller upholds the same contract.
         let answer = unsafe { self.platform.conduit().call(registers) };
         let [_, outputs @ ..] = answer;
         self.last.set(outputs);
@@ -108,7 +109,8 @@ unsafe impl<P: Platform> Platform for Noting<'_, P> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// As [`Channel::complete`]; when the command ends with one of `telling`, `reached` reads the registers of that answer.
+    /// As [`Channel::complete`]; when the command ends with one of the statuses `telling`,
+    /// `reached` reads the registers of that answer.
     ///
     /// # Safety
     ///
@@ -122,7 +124,7 @@ impl<P: Platform> Channel<P> {
         let noting = Noting { platform: self.platform(), last: Cell::new([0; 7]) };
         let channel =
             Channel::of_one_machine(noting, self.dialect(), self.granule_size(), self.patience());
-        // SAFETY: the caller's promise is passed on unchanged.
+        // SAFETY: the caller upholds the same contract.
         unsafe { channel.complete(call) }.map_err(|error| {
             let status = match error {
                 Error::Refused(refusal) | Error::Unclear(refusal) => Some(refusal.status()),
@@ -134,7 +136,7 @@ impl<P: Platform> Channel<P> {
         })
     }
 
-    /// Fails when the dialect lacks a command, for methods that have something to do before they call.
+    /// Fails when the dialect lacks a command, for methods that have work to do before they call.
     pub(crate) fn require(&self, command: rmi_abi::Command) -> Result<(), Error> {
         match command.form(self.dialect()) {
             Some(_) => Ok(()),

@@ -13,16 +13,16 @@ use crate::error::{Error, Subject, Violation};
 use crate::granules::{Delegated, Donatable, Granules, InUse, Undelegated, donation_state};
 use crate::platform::Platform;
 
-/// Entries of an address list: it may not leave the granule that holds it.
+/// Entries of an address list: it may not cross the end of its granule.
 pub(super) const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 
 /// What an unmap command with a list did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnmappedList {
-    /// How far the command came; everything below is unmapped.
+    /// How far the command came; everything below this address is unmapped.
     pub top: Ipa,
-    /// How many runs of memory the RMM reported, from the front of the caller's buffer. TF-RMM joins runs that touch, so their order need not be
-    /// that of the addresses they were mapped at.
+    /// How many runs of memory the RMM reported, from the front of the caller's buffer. TF-RMM
+    /// merges adjacent runs, so their order need not be that of the addresses they were mapped at.
     pub runs: usize,
 }
 
@@ -45,7 +45,8 @@ impl MapInto {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Checks how far a range command says it came: inside the range, 4 KiB aligned. No progress stands for "not now".
+    /// Checks how far a range command reports to have come: inside the range, 4 KiB aligned. No
+    /// progress means "not now".
     pub(super) fn reach<A: Address>(
         &self,
         call: &Call,
@@ -93,7 +94,7 @@ impl<P: Platform> Channel<P> {
             .map_err(|_| argument("the memory has no descriptor in this dialect"))
     }
 
-    /// The addresses that some memory is to be mapped at.
+    /// The addresses at which the given memory is to be mapped.
     pub(super) fn target(&self, into: &MapInto, bytes: u64) -> Result<IpaRange, Error> {
         let argument = |what| Error::argument(into.command, what, Subject::Ipa(into.ipa));
         match IpaRange::with_size(into.ipa, bytes) {
@@ -103,7 +104,7 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// How many bytes a map command says it mapped.
+    /// How many bytes a map command reports to have mapped.
     pub(super) fn mapped(
         &self,
         call: &Call,
@@ -122,11 +123,11 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Maps the memory of one token and says how many bytes of it.
+    /// Maps the memory of one token and returns how many bytes were mapped.
     ///
     /// # Safety
     ///
-    /// Whoever the command gives the memory to may have it.
+    /// Whoever the command gives the memory to must be allowed to access it.
     pub(super) unsafe fn map_single<H: Donatable>(
         &self,
         into: &MapInto,
@@ -138,16 +139,17 @@ impl<P: Platform> Channel<P> {
         let range = self.target(into, memory.bytes())?;
         let word = self.describe(into, memory, blocks)?;
         let call = self.map_call(into, range, AddrSet::Single, word);
-        // SAFETY: the caller's promise is passed on unchanged.
+        // SAFETY: the caller upholds the same contract.
         let reply = unsafe { self.complete(&call)? };
         self.mapped(&call, range, reply, blocks)
     }
 
-    /// Maps the memory of some tokens, one after the other, and says how many bytes of it.
+    /// Maps the memory of several tokens, one after the other, and returns how many bytes were
+    /// mapped.
     ///
     /// # Safety
     ///
-    /// Whoever the command gives the memory to may have it.
+    /// Whoever the command gives the memory to must be allowed to access it.
     pub(super) unsafe fn map_list<'g, H: Donatable + 'g>(
         &self,
         into: &MapInto,
@@ -172,7 +174,8 @@ impl<P: Platform> Channel<P> {
         let at = self.put(into.command, list, &words)?;
         let count = u16::try_from(tokens).unwrap_or(0);
         let call = self.map_call(into, range, AddrSet::List { count }, at.raw());
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the rest is the caller's promise.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the caller vouches
+        // for the rest.
         let reply = unsafe { self.complete(&call)? };
         self.mapped(&call, range, reply, blocks)
     }
@@ -189,7 +192,7 @@ impl<P: Platform> Channel<P> {
         Call::new(command, Subject::Ipa(range.base()), args)
     }
 
-    /// Unmaps from the start of a range and says which run of memory that was.
+    /// Unmaps from the start of a range and returns the run of memory that was mapped there.
     pub(super) fn unmap_single(
         &self,
         command: Command,
@@ -198,7 +201,7 @@ impl<P: Platform> Channel<P> {
         granule: GranuleSize,
     ) -> Result<Unmapped, Error> {
         let call = self.unmap_call(command, rd, range, AddrSet::Single, 0);
-        // SAFETY: the command takes memory away from a Realm; it gives none to anybody.
+        // SAFETY: the command removes memory from a Realm and gives nobody access to any.
         let reply = unsafe { self.complete(&call)? };
         let top = self.reach(&call, range.base(), range.top(), reply.x1())?;
         let run = AddrRangeDesc::decode(reply.x2(), self.dialect(), granule);
@@ -206,8 +209,9 @@ impl<P: Platform> Channel<P> {
         Ok(Unmapped { top, memory })
     }
 
-    /// Unmaps from the start of a range up to where the RMM stops, and shows `run` how far that is and each run of memory that it was. A run that it does
-    /// not accept is foreign memory.
+    /// Unmaps from the start of a range up to where the RMM stops, and passes `run` how far that is
+    /// and each run of memory that was mapped there. A run that it does not accept is foreign
+    /// memory.
     pub(super) fn unmap_list(
         &self,
         command: Command,
@@ -224,11 +228,12 @@ impl<P: Platform> Channel<P> {
             return Err(Error::argument(command, "there is no room for a run", subject));
         }
         let mut words = [0; LIST_ENTRIES];
-        // What the RMM does not write must not be mistaken for something it wrote.
+        // What the RMM does not write must not look like something that it wrote.
         let at = self.put(command, list, &words)?;
         let count = u16::try_from(room).unwrap_or(0);
         let call = self.unmap_call(command, rd.pa(), range, AddrSet::List { count }, at.raw());
-        // SAFETY: the RMM writes to a page that this function borrows exclusively; the command takes memory away from a Realm and gives none to anybody.
+        // SAFETY: the RMM writes to a page that this function borrows exclusively; the command
+        // removes memory from a Realm and gives nobody access to any.
         let reply = unsafe { self.complete(&call)? };
         let top = self.reach(&call, range.base(), range.top(), reply.x1())?;
         let violation = |violation, value| Error::violation(command, violation, value, subject);
@@ -251,7 +256,8 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Unmaps from the start of a range and writes the runs of memory that it was to `runs`.
+    /// Unmaps from the start of a range and writes the runs of memory that were mapped there to
+    /// `runs`.
     pub(super) fn unmap_to(
         &self,
         command: Command,
@@ -272,18 +278,19 @@ impl<P: Platform> Channel<P> {
         Ok(UnmappedList { top, runs: filled })
     }
 
-    /// `RMI_RTT_DATA_MAP` with a list: as [`Channel::rtt_data_map`], of several tokens one after the other. `list` is host memory that carries
-    /// their descriptors, at most 512. `size` is the size of a block, the same for all.
+    /// `RMI_RTT_DATA_MAP` with a list: as [`Channel::rtt_data_map`], for several tokens one after
+    /// the other. `list` is host memory for their descriptors, at most 512. `size` is the size of a
+    /// block, the same for all.
     ///
-    /// What is mapped leaves the front of `memory` and goes to `mapped`. Says how far the command came: an RMM may stop anywhere, and none at all
-    /// stands for "not now".
+    /// What is mapped is split off the front of `memory` and passed to `mapped`. Returns how far
+    /// the command came: an RMM may stop anywhere, and no progress means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_data_map`]; all tokens stay where they are, also when it is unclear what the RMM did: the RMM then refuses to have them used
-    /// again or undelegated while they are mapped.
+    /// As [`Channel::rtt_data_map`]; all tokens stay in place, also when it is unclear what the RMM
+    /// did: the RMM refuses to use or undelegate their memory while it is mapped.
     pub fn rtt_data_map_list(
         &self,
         rd: &Rd,
@@ -302,8 +309,9 @@ impl<P: Platform> Channel<P> {
         Ok(Ipa::new(ipa.raw() + bytes))
     }
 
-    /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap`], and the RMM may go on where memory is not contiguous. The runs, at most as
-    /// many as `runs` has room for and 512, are written to `list`, host memory, and from there to `runs`. The memory is then delegated.
+    /// `RMI_RTT_DATA_UNMAP` with a list: as [`Channel::rtt_data_unmap`], and the RMM may continue
+    /// where memory is not contiguous. The runs, at most 512 and at most as many as fit in `runs`,
+    /// are written to `list`, host memory, and from there to `runs`. The memory is then delegated.
     ///
     /// The caller checks the runs against what it mapped.
     ///
@@ -311,8 +319,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range, or what it maps is no DATA;
-    /// [`ErrorRttAux`](rmi_abi::Status::ErrorRttAux) when an auxiliary tree still maps it.
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range, or
+    /// what it maps is not DATA; [`ErrorRttAux`](rmi_abi::Status::ErrorRttAux) when an auxiliary
+    /// tree still maps it.
     pub fn rtt_data_unmap_list(
         &self,
         rd: &Rd,
@@ -326,7 +335,7 @@ impl<P: Platform> Channel<P> {
     }
 }
 
-/// Moves the first `bytes` of some tokens to `taken`, token by token.
+/// Passes the first `bytes` of the tokens to `taken`, token by token.
 pub(super) fn hand_over<H: Donatable>(
     memory: &mut [Granules<H>],
     mut bytes: u64,

@@ -1,4 +1,4 @@
-//! What a command names: memory or an object, on which machine, and where.
+//! What a command names: memory or an object, with its machine and address.
 
 use rmi_abi::{Command, Pa};
 
@@ -9,7 +9,7 @@ use crate::platform::Platform;
 
 /// Something that commands name by an address.
 pub(crate) trait Named {
-    /// The machine, `None` of something that has no memory, and the address.
+    /// The machine, `None` for something that has no memory, and the address.
     fn place(&self) -> (Option<Machine>, Pa);
 }
 
@@ -26,7 +26,8 @@ impl Named for Cell {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Refuses what is of another machine, and a token for nothing, whose address is not the caller's.
+    /// Refuses what belongs to another machine, and an empty token, whose address is not the
+    /// caller's.
     pub(crate) fn own(&self, command: Command, named: &impl Named) -> Result<(), Error> {
         let (machine, at) = named.place();
         let subject = Subject::Pa(at);

@@ -1,4 +1,5 @@
-//! The objects that commands are about, apart from Realms and RECs: a token that owns the granule, and a name that owns nothing.
+//! The objects that commands operate on, apart from Realms and RECs: a token that owns the granule,
+//! and a name that owns nothing.
 
 use rmi_abi::Pa;
 
@@ -69,24 +70,25 @@ macro_rules! objects {
 pub(super) use objects;
 
 objects! {
-    /// A physical device as the RMM knows it: its granule.
+    /// A physical device, represented by its granule.
     #[doc(alias = "PDEV")]
     PdevGranule,
-    /// The name of a physical device: what other commands call it by. It owns nothing.
+    /// The name of a physical device, by which other commands refer to it. It owns nothing.
     PdevName, "RMI_PDEV_CREATE", "RMI_PDEV_DESTROY";
-    /// A virtual device, an interface of a physical device that a Realm is given, as the RMM knows it: its granule.
+    /// A virtual device, an interface of a physical device that is assigned to a Realm, represented
+    /// by its granule.
     #[doc(alias = "VDEV")]
     VdevGranule,
-    /// The name of a virtual device: what other commands call it by. It owns nothing.
+    /// The name of a virtual device, by which other commands refer to it. It owns nothing.
     VdevName, "RMI_VDEV_CREATE", "RMI_VDEV_DESTROY";
-    /// A virtual SMMU of a Realm as the RMM knows it: its granule.
+    /// A virtual SMMU of a Realm, represented by its granule.
     #[doc(alias = "VSMMU")]
     VsmmuGranule,
-    /// The name of a virtual SMMU: what other commands call it by. It owns nothing.
+    /// The name of a virtual SMMU, by which other commands refer to it. It owns nothing.
     VsmmuName, "RMI_VSMMU_CREATE", "RMI_VSMMU_DESTROY";
-    /// Coherent memory of a device as the RMM knows it: its granule.
+    /// Coherent memory of a device, represented by its granule.
     #[doc(alias = "CMEM")]
     CmemGranule,
-    /// The name of coherent memory: what other commands call it by. It owns nothing.
+    /// The name of coherent memory, by which other commands refer to it. It owns nothing.
     CmemName, "RMI_CMEM_CREATE", "RMI_CMEM_DESTROY";
 }

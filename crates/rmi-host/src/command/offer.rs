@@ -8,9 +8,9 @@ use rmi_abi::Command;
 
 /// Memory that is offered to a stateful operation, and how much of it the operation has.
 ///
-/// While `RMI_OP_MEM_DONATE` runs, all of it is in `taken`: code of the embedder that panics
-/// meanwhile (a conduit, a ledger) leaves no token of host memory for
-/// what the RMM may have. When the command returns, what the RMM did not take is in `rest` again.
+/// While `RMI_OP_MEM_DONATE` runs, all of it is in `taken`: if code of the embedder panics
+/// meanwhile (a conduit, a ledger), no token of host memory exists for what the RMM may have. When
+/// the command returns, what the RMM did not take is in `rest` again.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -57,14 +57,15 @@ impl<H: Donatable> Default for Offer<H> {
     }
 }
 
-/// Makes every offer the RMM's.
+/// Makes all offers the RMM's.
 pub(super) fn expose<H: Donatable>(offers: &mut [Offer<H>]) {
     for offer in offers {
         offer.expose();
     }
 }
 
-/// Takes back what the RMM did not take of offers: it has the first `bytes` of all of them.
+/// Takes back what the RMM did not take of the offers: it has the first `bytes` of all of them
+/// together.
 pub(super) fn settle<H: Donatable>(offers: &mut [Offer<H>], mut bytes: u64) {
     for offer in offers {
         let part = bytes.min(offer.taken.bytes());
@@ -73,7 +74,7 @@ pub(super) fn settle<H: Donatable>(offers: &mut [Offer<H>], mut bytes: u64) {
     }
 }
 
-/// Says in the ledger what an operation has taken of offers.
+/// Records in the ledger what an operation has taken of the offers.
 pub(super) fn record<H: Donatable>(
     ledger: &(impl Ledger + ?Sized),
     command: Command,

@@ -13,25 +13,26 @@ use crate::granules::{Delegated, Donatable, InUse, LentToRmm, Undelegated, donat
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
-/// What a donation came to.
+/// The result of a donation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Donation {
-    /// The RMM took this many bytes, counted from the front of the list; the operation has a new want.
+    /// The RMM took this many bytes, counted from the front of the list; the operation has a new
+    /// request for memory.
     Taken(u64),
     /// The RMM is busy; it took nothing.
     Busy,
-    /// The RMM refused the list; it took nothing and wants the same as before.
+    /// The RMM refused the list; it took nothing and requests the same as before.
     Refused(ResultWord),
 }
 
-/// What a reclaim came to.
+/// The result of a reclaim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Reclaim {
-    /// The RMM gave this many bytes back; the operation has a new want.
+    /// The RMM returned this many bytes; the operation has a new request for memory.
     Given(u64),
-    /// The RMM is busy; it gave nothing.
+    /// The RMM is busy; it returned nothing.
     Busy,
     /// The RMM refused; nothing was lost.
     Refused(ResultWord),
@@ -41,12 +42,13 @@ pub enum Reclaim {
 #[derive(Debug)]
 #[must_use = "dropping it leaks the memory"]
 pub enum Returned {
-    /// As the RMM's, free.
+    /// As delegated memory that the RMM does not use.
     Delegated(Delegated),
-    /// As the host's.
+    /// As host memory.
     Undelegated(Undelegated),
-    /// Allegedly as the host's, although it was donated delegated: an RMM may do that where it asked for memory in either state, and nothing has proved it. To be
-    /// recovered, see [`Rmm::recover`](crate::Rmm::recover).
+    /// As host memory by the RMM's unproved statement, although it was donated delegated: an RMM
+    /// may return it so where it requested memory in either state. It has to be recovered, see
+    /// [`Rmm::recover`](crate::Rmm::recover).
     Claimed(Delegated),
 }
 
@@ -76,30 +78,29 @@ impl Claim {
     }
 }
 
-/// Entries of an address list: it may not leave the granule that holds it.
+/// Entries of an address list: it may not cross the end of its granule.
 const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 
-/// A piece of an empty list.
+/// A part of an empty list.
 const ZEROS: [u8; 256] = [0; 256];
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that wants it. Each offer becomes one
-    /// descriptor of blocks of `size`. `list` is host memory that carries
-    /// the descriptors, at most 512.
+    /// `RMI_OP_MEM_DONATE`: offers memory to an operation that requests it. Each offer becomes one
+    /// descriptor of blocks of `size`. `list` is host memory for the descriptors, at most 512.
     ///
     /// Whatever the RMM takes, it takes from the front; it is in [`Offer::taken`] afterwards.
-    /// Before the call all offers are made the RMM's, and the ledger is told when
-    /// each is settled: a conduit or a ledger that panics leaves no token of host memory for what
-    /// the RMM has.
+    /// Before the call all offers become the RMM's, and the ledger records each when its outcome is
+    /// known: after a panic of a conduit or a ledger no token of host memory exists for what the
+    /// RMM has.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE.
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when an offer is no whole number of blocks or was taken already, or
-    /// there are too many. [`Error::Violation`] when the RMM claims to have
-    /// taken more than was offered, and [`Error::Unclear`] when it answers with an unknown status;
-    /// all of the offers are then taken, because nobody knows.
+    /// [`Error::Argument`] when an offer is not a whole number of blocks or was taken already, or
+    /// there are too many. [`Error::Violation`] when the RMM reports to have taken more than was
+    /// offered, and [`Error::Unclear`] when it answers with an unknown status; all of the offers
+    /// then count as taken, because it is unknown which were.
     pub fn op_mem_donate<H: Donatable>(
         &self,
         pending: &mut Pending,
@@ -119,7 +120,7 @@ impl<P: Platform> Channel<P> {
         }
         let at = self.list_page(list, Command::OpMemDonate)?;
         let mut offered = 0u64;
-        // Word by word into the page: a list of its own on the stack would be another 4 KiB.
+        // Written to the page word by word: a list on the stack would take another 4 KiB.
         for (offset, offer) in (0..).step_by(8).zip(offers.iter()) {
             if !offer.taken.is_empty() {
                 return Err(argument("an offer was taken already"));
@@ -138,8 +139,8 @@ impl<P: Platform> Channel<P> {
         let args = [pending.handle, at, offers.len() as u64, 0];
         let call = Call::new(Command::OpMemDonate, pending.subject, args);
         expose(offers);
-        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory it is
-        // offered belongs to tokens that are the RMM's already.
+        // SAFETY: the RMM reads a page that this function borrows exclusively. The memory that it
+        // is offered belongs to tokens that are the RMM's already.
         let answer = unsafe { self.advance(pending, &call) };
         let (bytes, outcome) = match answer {
             Ok(None) => (0, Ok(Donation::Busy)),
@@ -159,8 +160,8 @@ impl<P: Platform> Channel<P> {
         outcome
     }
 
-    /// What a final status says of a donation: that nothing was taken, if it is a refusal for
-    /// certain.
+    /// What a final status says about a donation: that nothing was taken, if it is certainly a
+    /// refusal.
     fn no_donation(
         &self,
         pending: &Pending,
@@ -168,7 +169,7 @@ impl<P: Platform> Channel<P> {
         result: ResultWord,
     ) -> Result<Donation, Error> {
         if result.status() == Status::Success {
-            // The operation must go on after a donation; one that has "succeeded" may have taken
+            // The operation must continue after a donation; one that has "succeeded" may have taken
             // anything.
             return Err(self.violation(pending, Violation::Status, result.0));
         }
@@ -176,18 +177,21 @@ impl<P: Platform> Channel<P> {
         if error.is_clean() { Ok(Donation::Refused(result)) } else { Err(error) }
     }
 
-    /// Offers one granule in the wrong state to an operation that wants memory, so that the RMM refuses it and ends the operation: the only way out of an operation that wants memory which the
-    /// host does not have and that cannot be cancelled. To one that wants delegated memory the page of the list itself is offered, which is not delegated. One that wants host memory, or one whole block, has no such way
-    /// out, and nothing is offered.
+    /// Offers one granule in the wrong state to an operation that requests memory, so that the RMM
+    /// refuses it and ends the operation: the only way to end an operation that requests memory
+    /// which the host does not have and that cannot be cancelled. If it requests delegated memory,
+    /// the page of the list itself is offered, which is not delegated. If it requests host memory,
+    /// or one whole block, it cannot be ended in this way, and nothing is offered.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE; TF-RMM (July 2026) turns to reclaiming when the first granule is refused.
+    /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_DONATE; TF-RMM (July 2026) starts to return memory when
+    /// it refuses the first granule.
     ///
     /// # Errors
     ///
     /// [`Error::Argument`] when there is nothing that the RMM must refuse; [`Error::Violation`]
-    /// when the RMM takes the granule all the same. After that, and after any other unclear answer,
-    /// the page has left `list` and is in [`Failed::kept`], which is empty otherwise: it may be the
-    /// RMM's, and is used no more.
+    /// when the RMM takes the granule nevertheless. After that, and after any other unclear answer,
+    /// the page is no longer part of `list` and is in [`Failed::kept`], which is empty otherwise:
+    /// it may be the RMM's, and is not used any more.
     pub fn op_mem_donate_nothing(
         &self,
         pending: &mut Pending,
@@ -201,7 +205,7 @@ impl<P: Platform> Channel<P> {
         }
         let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
         let mut page = list.take_front(granule.bytes()).unwrap_or_default().into_delegated();
-        // SAFETY: the RMM reads a page that no other token stands for. The granule offered is that
+        // SAFETY: the RMM reads a page that no other token represents. The granule offered is that
         // page, and its token is the RMM's until the RMM has refused it.
         let outcome = match unsafe { self.advance(pending, &call) } {
             Ok(None) => Ok(Donation::Busy),
@@ -213,8 +217,8 @@ impl<P: Platform> Channel<P> {
             Err(error) => Err(error),
         };
         if !outcome.as_ref().is_err_and(|error| !error.is_clean()) {
-            // Refused, so it is the host's as before. It goes back where it came from, in front of
-            // the rest.
+            // Refused, so it is the host's as before. It is put back at the front of the list's
+            // memory.
             let mut front = page.take().into_undelegated();
             if front.append(list.take()).is_ok() {
                 *list = front;
@@ -267,20 +271,25 @@ impl<P: Platform> Channel<P> {
         Ok((at, word))
     }
 
-    /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that wants to give some. The RMM writes its
-    /// descriptors to `list`, host memory: as many as a granule holds (TF-RMM: at most as many as describe that many granules).
+    /// `RMI_OP_MEM_RECLAIM`: takes memory back from an operation that has some to return. The RMM
+    /// writes its descriptors to `list`, host memory: as many as a granule holds (TF-RMM: at most
+    /// as many as describe that many granules).
     ///
-    /// Memory that was donated as the host's may come back as that. Of memory that was donated delegated the RMM may say the same, but nothing proves it: that is [`Returned::Claimed`].
+    /// Memory that was donated as host memory may be returned as such. The RMM may also report
+    /// memory that was donated delegated as host memory, but nothing proves it: that is
+    /// [`Returned::Claimed`].
     ///
-    /// For each run `claim` is asked for its token. What it has goes to `home`; an address that it does not know is no memory of this operation and is
-    /// ignored, whatever the RMM says.
+    /// `claim` is called for the token of each run. The tokens that it returns are passed to
+    /// `home`; an address that it does not know is not memory of this operation and is ignored,
+    /// whatever the RMM reports.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_RECLAIM.
     ///
     /// # Errors
     ///
-    /// [`Error::Violation`] when the RMM claims to have written more than it was allowed, or returned memory that `claim` does not know; the runs that it
-    /// does know have gone to `home` all the same.
+    /// [`Error::Violation`] when the RMM reports to have written more than it was allowed, or
+    /// returned memory that `claim` does not know; the runs that it does know have been passed to
+    /// `home` nevertheless.
     pub fn op_mem_reclaim(
         &self,
         pending: &mut Pending,
@@ -291,7 +300,7 @@ impl<P: Platform> Channel<P> {
         let granule = self.granule_size();
         let room = LIST_ENTRIES;
         let at = self.list_page(list, Command::OpMemReclaim)?;
-        // What the RMM does not write must not be mistaken for something it wrote.
+        // What the RMM does not write must not look like something that it wrote.
         for offset in (0..MIN_GRANULE).step_by(ZEROS.len()) {
             self.write_host(list, offset, &ZEROS)?;
         }
@@ -318,7 +327,7 @@ impl<P: Platform> Channel<P> {
                 continue;
             };
             if claimed.range() != range {
-                // Not what was asked for: it stays the RMM's until an undelegation says otherwise.
+                // Not what was requested: it stays the RMM's until an undelegation succeeds.
                 foreign = foreign.or(Some(word));
                 home(Returned::Claimed(claimed.into_released()));
                 continue;

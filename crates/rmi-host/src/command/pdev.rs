@@ -1,4 +1,5 @@
-//! Commands about physical devices, their streams, and the communication with devices that the host carries.
+//! Commands about physical devices, their streams, and the messages that the host relays to and
+//! from devices.
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
 use rmi_abi::device::{
@@ -15,10 +16,10 @@ use crate::error::{Error, Subject};
 use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
 
-/// Host memory through which the RMM talks to a device: three different pages.
+/// Host memory for the RMM's communication with a device: three different pages.
 #[derive(Debug)]
 pub struct DevCommBuffers<'m> {
-    /// Carries the record of each call; the RMM writes its half.
+    /// Holds the record of each call; the RMM writes its half.
     pub data: &'m mut Undelegated,
     /// The RMM writes requests to it, for the host to send.
     pub request: &'m mut Undelegated,
@@ -33,18 +34,18 @@ pub struct Stream {
     pub pdev_1: PdevName,
     /// The second device, if the type of stream has one.
     pub pdev_2: Option<PdevName>,
-    /// The RMM's name for it.
+    /// The RMM's identifier of it.
     pub handle: u64,
 }
 
 impl Stream {
-    /// The registers that name its devices; 0 for one that is absent.
+    /// The registers that identify its devices; 0 for one that is absent.
     pub(super) fn devices(self) -> (u64, u64) {
         (self.pdev_1.pa().raw(), optional(self.pdev_2))
     }
 }
 
-/// What `RMI_PDEV_STREAM_INFO` says.
+/// The output of `RMI_PDEV_STREAM_INFO`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
     /// `RmiPdevStreamState`, a code whose meaning is not public.
@@ -57,7 +58,7 @@ pub struct StreamInfo {
     pub purge_count: u64,
 }
 
-/// The register that names a device that may be absent.
+/// The register that identifies a device that may be absent.
 fn optional(pdev: Option<PdevName>) -> u64 {
     pdev.map_or(0, |pdev| pdev.pa().raw())
 }
@@ -65,27 +66,28 @@ fn optional(pdev: Option<PdevName>) -> u64 {
 impl<P: Platform> Channel<P> {
     fn pdev_call(&self, command: Command, pdev: Pa) -> Result<Reply, Error> {
         let call = Call::new(command, Subject::Pa(pdev), [pdev.raw()]);
-        // SAFETY: the command touches no memory but the object's own.
+        // SAFETY: the command accesses no memory except the object's own.
         unsafe { self.complete(&call) }
     }
 
-    /// `RMI_PDEV_CREATE`: starts to create the object of a physical device of a granule that is delegated. `page` is host memory that carries the
-    /// parameters.
+    /// `RMI_PDEV_CREATE`: starts to create the object of a physical device in a delegated granule.
+    /// `page` is host memory for the parameters.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_CREATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does not accept, or an identifier in use;
-    /// [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when the granule is not tracked by granule; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
-    /// assignment. [`Error::Argument`] names the parameter that the dialect cannot express.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does
+    /// not accept, or an identifier in use; [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when
+    /// the granule is not tracked at granule granularity;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`Error::Argument`] identifies the parameter that the dialect cannot express.
     ///
     /// # Safety
     ///
-    /// `hb_base` of `params` is that of the configuration space (ECAM) of a host bridge, from
-    /// 2.0-bet1 on: the RMM reads and writes registers there, and no document says that it knows
-    /// those
-    /// addresses itself.
+    /// `hb_base` of `params` is the base address of the configuration space (ECAM) of a host
+    /// bridge, from 2.0-bet1 on: the RMM reads and writes registers there, and no document says
+    /// that it knows those addresses itself.
     ///
     /// ```compile_fail,E0133
     /// # use rmi_abi::device::PdevParams;
@@ -113,8 +115,8 @@ impl<P: Platform> Channel<P> {
             PdevParamsEncoded::SinceBet1(params) => self.put(command, page, params)?,
         };
         let call = Call::new(command, subject, [pdev.base().raw(), at.raw()]);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is
-        // already its own; what it programs is the caller's promise.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is the
+        // RMM's already; the caller vouches for what the RMM programs.
         unsafe { self.start(&call) }
     }
 
@@ -124,11 +126,12 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless it is stopped; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless it is stopped;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_destroy(&self, pdev: &PdevGranule) -> Result<Progress, Error> {
         self.own(Command::PdevDestroy, pdev)?;
         let call = Call::new(Command::PdevDestroy, Subject::Pa(pdev.pa()), [pdev.pa().raw()]);
-        // SAFETY: the command touches no memory but the object's own.
+        // SAFETY: the command accesses no memory except the object's own.
         unsafe { self.start(&call) }
     }
 
@@ -138,45 +141,50 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `pdev` is no such object; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `pdev` is not such an object;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_get_state(&self, pdev: PdevName) -> Result<PdevState, Error> {
         self.own(Command::PdevGetState, &pdev)?;
         let reply = self.pdev_call(Command::PdevGetState, pdev.pa())?;
         Ok(PdevState::from(code(reply.x1())))
     }
 
-    /// `RMI_PDEV_ABORT`: gives the communication with a device up.
+    /// `RMI_PDEV_ABORT`: aborts the communication with a device.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_ABORT.
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when none is in progress; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when none is in progress;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_abort(&self, pdev: PdevName) -> Result<(), Error> {
         self.own(Command::PdevAbort, &pdev)?;
         self.pdev_call(Command::PdevAbort, pdev.pa()).map(|_| ())
     }
 
-    /// `RMI_PDEV_STOP`: starts to stop a device; communication with it does the rest.
+    /// `RMI_PDEV_STOP`: starts to stop a device; communication with it completes the operation.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_STOP.
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while it communicates, has a connected stream or virtual devices;
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while it communicates, has a connected stream
+    /// or virtual devices; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
+    /// assignment.
     pub fn pdev_stop(&self, pdev: PdevName) -> Result<(), Error> {
         self.own(Command::PdevStop, &pdev)?;
         self.pdev_call(Command::PdevStop, pdev.pa()).map(|_| ())
     }
 
-    /// `RMI_PDEV_SET_PUBKEY`: gives the RMM the public key of a device. `page` is host memory that carries it.
+    /// `RMI_PDEV_SET_PUBKEY`: gives the RMM the public key of a device. `page` is host memory for
+    /// it.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_SET_PUBKEY.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the key is none of the algorithm's; [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless the device waits for it;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the key is not one of the algorithm;
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) unless the device waits for it;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_set_pubkey(
         &self,
@@ -194,7 +202,8 @@ impl<P: Platform> Channel<P> {
         unsafe { self.complete(&call) }.map(|_| ())
     }
 
-    /// Makes one step of a communication: fills the host's half of the record, calls, and copies the RMM's half out.
+    /// Performs one step of a communication: fills the host's half of the record, calls, and copies
+    /// the RMM's half out.
     pub(super) fn communicate<const N: usize>(
         &self,
         command: Command,
@@ -226,20 +235,24 @@ impl<P: Platform> Channel<P> {
             *slot = arg;
         }
         let call = Call { command, args, subject };
-        // SAFETY: the RMM reads and writes two pages that this function borrows exclusively, and reads a third that no reference is lent to.
+        // SAFETY: the RMM reads and writes two pages that this function borrows exclusively, and
+        // reads a third to which no reference exists.
         unsafe { self.complete(&call)? };
         self.get(buffers.data, core::mem::offset_of!(DevCommDataPage, exit) as u64)
     }
 
-    /// `RMI_PDEV_COMMUNICATE`: makes one step of the communication of the RMM with a device, and says what the host is to do next. `answer` is what became of the
-    /// last request, and the length of the response in bytes.
+    /// `RMI_PDEV_COMMUNICATE`: performs one step of the communication of the RMM with a device, and
+    /// returns what the host has to do next. `answer` is the outcome of the last request and the
+    /// length of the response in bytes.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_COMMUNICATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when there is nothing to talk about; [`ErrorInput`](rmi_abi::Status::ErrorInput) when `answer` does not fit what was asked
-    /// for; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment. [`Error::Argument`] when a buffer is too small.
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when no communication is pending;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `answer` does not match the request;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`Error::Argument`] when a buffer is too small.
     pub fn pdev_communicate(
         &self,
         pdev: PdevName,
@@ -251,15 +264,18 @@ impl<P: Platform> Channel<P> {
         self.communicate(Command::PdevCommunicate, pa, [pa.raw()], buffers, answer)
     }
 
-    /// `RMI_PDEV_STREAM_CONNECT`: starts to connect a stream between two devices, which fill in their places in `params`; communication with both does the
-    /// rest. `page` is host memory that carries the parameters.
+    /// `RMI_PDEV_STREAM_CONNECT`: starts to connect a stream between two devices, which fill in
+    /// their fields of `params`; communication with both completes the operation. `page` is host
+    /// memory for the parameters.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_CONNECT.
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device is in the wrong state; [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters that the RMM does not accept;
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) for an unsupported type of stream and without device assignment.
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device is in the wrong state;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters that the RMM does not accept;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) for an unsupported type of stream
+    /// and without device assignment.
     pub fn pdev_stream_connect(
         &self,
         pdev_1: PdevName,
@@ -287,18 +303,19 @@ impl<P: Platform> Channel<P> {
         let (pdev_1, pdev_2) = stream.devices();
         let args = [pdev_1, pdev_2, stream.handle];
         let call = Call::new(command, Subject::Pa(stream.pdev_1.pa()), args);
-        // SAFETY: the command names no memory but the objects'.
+        // SAFETY: the command names no memory except the objects'.
         unsafe { self.complete(&call) }
     }
 
-    /// `RMI_PDEV_STREAM_DISCONNECT`: starts to disconnect a stream; communication with both devices does the rest.
+    /// `RMI_PDEV_STREAM_DISCONNECT`: starts to disconnect a stream; communication with both devices
+    /// completes the operation.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_DISCONNECT.
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when it is in the wrong state or virtual devices use it; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
-    /// stream.
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when it is in the wrong state or virtual
+    /// devices use it; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream.
     pub fn pdev_stream_disconnect(&self, stream: Stream) -> Result<(), Error> {
         self.own(Command::PdevStreamDisconnect, &stream.pdev_1)?;
         if let Some(pdev_2) = &stream.pdev_2 {
@@ -313,7 +330,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while the communication with one of the devices is not finished; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while the communication with one of the
+    /// devices is not finished; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
     /// stream.
     pub fn pdev_stream_complete(&self, stream: Stream) -> Result<(), Error> {
         self.own(Command::PdevStreamComplete, &stream.pdev_1)?;
@@ -329,7 +347,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device or the stream is in the wrong state; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream;
+    /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device or the stream is in the wrong
+    /// state; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_stream_key_refresh(&self, stream: Stream) -> Result<(), Error> {
         self.own(Command::PdevStreamKeyRefresh, &stream.pdev_1)?;
@@ -339,13 +358,14 @@ impl<P: Platform> Channel<P> {
         self.stream_call(Command::PdevStreamKeyRefresh, stream).map(|_| ())
     }
 
-    /// `RMI_PDEV_STREAM_KEY_PURGE`: takes old keys from a stream.
+    /// `RMI_PDEV_STREAM_KEY_PURGE`: removes old keys from a stream.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_KEY_PURGE.
     ///
     /// # Errors
     ///
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported), by TF-RMM (July 2026) always; the conditions of other statuses are not public.
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported), with TF-RMM (July 2026) always;
+    /// the conditions of other statuses are not public.
     pub fn pdev_stream_key_purge(&self, stream: Stream) -> Result<(), Error> {
         self.own(Command::PdevStreamKeyPurge, &stream.pdev_1)?;
         if let Some(pdev_2) = &stream.pdev_2 {
@@ -360,8 +380,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream, or its type needs a second device; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without
-    /// device assignment.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream, or its type needs
+    /// a second device; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
+    /// assignment.
     pub fn pdev_stream_info(&self, stream: Stream) -> Result<StreamInfo, Error> {
         self.own(Command::PdevStreamInfo, &stream.pdev_1)?;
         if let Some(pdev_2) = &stream.pdev_2 {
@@ -377,7 +398,7 @@ impl<P: Platform> Channel<P> {
     }
 }
 
-/// Why a device parameter does not go into a page.
+/// The error for a device parameter that a page cannot hold.
 fn inexpressible(field: &str) -> &'static str {
     match field {
         "category" => "the kind of device has no code",

@@ -9,7 +9,7 @@ use crate::error::{Error, Subject};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
 
-/// The name of a physical SMMU: the address of its first page of registers. It owns nothing.
+/// Identifies a physical SMMU by the address of its first page of registers. It owns nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PsmmuName {
     pa: Pa,
@@ -29,16 +29,16 @@ impl PsmmuName {
     }
 }
 
-/// What `RMI_PSMMU_IRQ_NOTIFY` found. Only what `result` speaks of means anything.
+/// The output of `RMI_PSMMU_IRQ_NOTIFY`. Only the fields that `result` refers to are meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PsmmuEvent {
-    /// What the interrupt was about.
+    /// What caused the interrupt.
     pub result: PsmmuIrqResult,
-    /// Number of the event, as SMMUv3 has it.
+    /// Number of the event, as SMMUv3 defines it.
     pub number: u64,
     /// Stream of the transaction.
     pub sid: u64,
-    /// Where the SMMU fetched a descriptor; the specification leaves the address space open.
+    /// Where the SMMU fetched a descriptor; the specification does not say in which address space.
     pub fetch_addr: u64,
     /// What the device accessed, in the device's address space.
     pub input_addr: u64,
@@ -49,20 +49,22 @@ pub struct PsmmuEvent {
 }
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_PSMMU_ACTIVATE`: starts to hand the Realm side of a physical SMMU to the RMM, which takes memory for its tables and queues. `page` is host memory that
-    /// carries the parameters.
+    /// `RMI_PSMMU_ACTIVATE`: starts to give the RMM control of the Realm state of a physical SMMU,
+    /// which takes memory for its tables and queues. `page` is host memory for the parameters.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSMMU_ACTIVATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU, it is active, or the parameters are not accepted;
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU, it is active, or the
+    /// parameters are not accepted; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported)
+    /// without device assignment.
     ///
     /// # Safety
     ///
-    /// When `params` ask for messages, the SMMU writes to the addresses in them until it is deactivated. They are those of an interrupt controller's
-    /// doorbell: no memory, and no other device.
+    /// When `params` ask for messages, the SMMU writes to the addresses in them until it is
+    /// deactivated. They must be those of an interrupt controller's doorbell register, not of
+    /// memory or of another device.
     pub unsafe fn psmmu_activate(
         &self,
         psmmu: PsmmuName,
@@ -73,22 +75,23 @@ impl<P: Platform> Channel<P> {
         self.require(command)?;
         let at = self.put(command, page, params)?;
         let call = Call::new(command, Subject::Pa(psmmu.pa), [psmmu.pa.raw(), at.raw()]);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; where the SMMU writes is the caller's promise.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the caller vouches
+        // for where the SMMU writes.
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_PSMMU_DEACTIVATE`: starts to take a physical SMMU back, which gives memory back.
+    /// `RMI_PSMMU_DEACTIVATE`: starts to take a physical SMMU back, which returns memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSMMU_DEACTIVATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when it is not active, or has level 2 stream tables; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
-    /// assignment.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when it is not active, or has level 2 stream
+    /// tables; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn psmmu_deactivate(&self, psmmu: PsmmuName) -> Result<Progress, Error> {
         let args = [psmmu.pa.raw()];
         let call = Call::new(Command::PsmmuDeactivate, Subject::Pa(psmmu.pa), args);
-        // SAFETY: the command touches no memory but the object's own.
+        // SAFETY: the command accesses no memory except the object's own.
         unsafe { self.start(&call) }
     }
 
@@ -103,37 +106,45 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_PSMMU_ST_L2_CREATE`: starts to add the level 2 stream table that covers stream `sid`, which takes memory.
+    /// `RMI_PSMMU_ST_L2_CREATE`: starts to add the level 2 stream table that covers stream `sid`,
+    /// which takes memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSMMU_ST_L2_CREATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorPsmmuSt`](rmi_abi::Status::ErrorPsmmuSt), with TF-RMM [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table exists; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no
-    /// such SMMU or stream; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorPsmmuSt`](rmi_abi::Status::ErrorPsmmuSt), with TF-RMM
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table exists;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU or stream;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn psmmu_st_l2_create(&self, psmmu: PsmmuName, sid: u64) -> Result<Progress, Error> {
         self.stream_table(Command::PsmmuStL2Create, psmmu, sid)
     }
 
-    /// `RMI_PSMMU_ST_L2_DESTROY`: starts to remove the level 2 stream table that covers stream `sid`, which gives memory back.
+    /// `RMI_PSMMU_ST_L2_DESTROY`: starts to remove the level 2 stream table that covers stream
+    /// `sid`, which returns memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSMMU_ST_L2_DESTROY.
     ///
     /// # Errors
     ///
-    /// [`ErrorPsmmuSt`](rmi_abi::Status::ErrorPsmmuSt), with TF-RMM [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table is missing or in use;
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU or stream; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorPsmmuSt`](rmi_abi::Status::ErrorPsmmuSt), with TF-RMM
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table is missing or in use;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU or stream;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn psmmu_st_l2_destroy(&self, psmmu: PsmmuName, sid: u64) -> Result<Progress, Error> {
         self.stream_table(Command::PsmmuStL2Destroy, psmmu, sid)
     }
 
-    /// `RMI_PSMMU_IRQ_NOTIFY`: tells the RMM that interrupts of a physical SMMU arrived, and says what they were about.
+    /// `RMI_PSMMU_IRQ_NOTIFY`: tells the RMM that interrupts of a physical SMMU arrived, and
+    /// returns what caused them.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSMMU_IRQ_NOTIFY.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn psmmu_irq_notify(
         &self,
         psmmu: PsmmuName,
@@ -160,7 +171,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU;
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn psmmu_event_consume(&self, psmmu: PsmmuName, irq: PsmmuIrq) -> Result<(), Error> {
         let args = [psmmu.pa.raw(), u8::from(irq).into()];
         let call = Call::new(Command::PsmmuEventConsume, Subject::Pa(psmmu.pa), args);

@@ -10,7 +10,7 @@ use crate::error::{Error, Subject};
 use crate::granules::{Delegated, InUse, Machine, Undelegated};
 use crate::platform::Platform;
 
-/// A Realm as the RMM knows it: its Realm Descriptor granule.
+/// A Realm, represented by its Realm Descriptor granule.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -34,7 +34,8 @@ use crate::platform::Platform;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// The granule cannot be given back, or made another descriptor, while it is one:
+/// While the granule is a descriptor, it can be neither returned to the host nor made another
+/// descriptor:
 ///
 /// ```compile_fail,E0382
 /// # use rmi_host::{Delegated, Platform, Rd, Rmm};
@@ -75,15 +76,16 @@ impl Rd {
 }
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_REALM_CREATE`: starts to create a Realm of a granule and root tables that are delegated. `page` is host memory that carries the parameters;
-    /// it may be used again at once.
+    /// `RMI_REALM_CREATE`: starts to create a Realm from a delegated granule and delegated root
+    /// tables. `page` is host memory for the parameters; it may be reused at once.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REALM_CREATE.
     ///
     /// # Errors
     ///
-    /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or granules that the RMM does not accept,
-    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) when it is out of VMIDs or encryption contexts.
+    /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or granules that the
+    /// RMM does not accept, [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) when no VMID or
+    /// encryption context is free.
     pub fn realm_create(
         &self,
         rd: &Delegated,
@@ -94,7 +96,8 @@ impl<P: Platform> Channel<P> {
         let at = self.put(Command::RealmCreate, page, params)?;
         let call =
             Call::new(Command::RealmCreate, Subject::Pa(rd.base()), [rd.base().raw(), at.raw()]);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules are already its own.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules
+        // are the RMM's already.
         unsafe { self.start(&call) }
     }
 
@@ -110,7 +113,7 @@ impl<P: Platform> Channel<P> {
         self.realm_command(Command::RealmActivate, rd)
     }
 
-    /// `RMI_REALM_TERMINATE`: stops a Realm for good.
+    /// `RMI_REALM_TERMINATE`: stops a Realm permanently.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE.
     ///
@@ -124,7 +127,7 @@ impl<P: Platform> Channel<P> {
 
     fn realm_command(&self, command: Command, rd: &Rd) -> Result<(), Error> {
         let call = Call::new(command, Subject::Pa(rd.pa()), [rd.pa().raw()]);
-        // SAFETY: the command touches no memory but the Realm's own.
+        // SAFETY: the command accesses no memory except the Realm's own.
         unsafe { self.complete(&call) }.map(|_| ())
     }
 
@@ -134,11 +137,12 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it is not terminated, or owns a REC, a table or memory.
+    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it is not terminated, or owns a
+    /// REC, a table or memory.
     pub fn realm_destroy(&self, rd: &Rd) -> Result<Progress, Error> {
         self.own(Command::RealmDestroy, rd)?;
         let call = Call::new(Command::RealmDestroy, Subject::Pa(rd.pa()), [rd.pa().raw()]);
-        // SAFETY: the command touches no memory but the Realm's own.
+        // SAFETY: the command accesses no memory except the Realm's own.
         unsafe { self.start(&call) }
     }
 }

@@ -16,7 +16,7 @@ use crate::granules::{Delegated, InUse, Machine, Undelegated};
 use crate::platform::Platform;
 
 objects! {
-    /// A REC as the RMM knows it: its granule.
+    /// A REC, represented by its granule.
     ///
     /// ```
     /// # use rmi_abi::{Command, Dialect};
@@ -60,9 +60,9 @@ objects! {
     /// ```
     #[doc(alias = "REC")]
     RecGranule,
-    /// The name of a REC: what other commands call it by. It owns nothing.
+    /// The name of a REC, by which other commands refer to it. It owns nothing.
     ///
-    /// A name is copied, and outlives its REC; a REC is not:
+    /// A name can be copied and can outlive its REC; a REC cannot be copied:
     ///
     /// ```
     /// # use rmi_abi::Dialect;
@@ -108,7 +108,8 @@ impl<P: Platform> Channel<P> {
         let at = self.put(Command::RecCreate, page, params)?;
         let args = [rd.pa().raw(), rec.base().raw(), at.raw()];
         let call = Call::new(Command::RecCreate, Subject::Pa(rec.base()), args);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules are already its own.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the other granules
+        // are the RMM's already.
         unsafe { self.start(&call) }
     }
 
@@ -122,18 +123,20 @@ impl<P: Platform> Channel<P> {
     pub fn rec_destroy(&self, rec: &RecGranule) -> Result<Progress, Error> {
         self.own(Command::RecDestroy, rec)?;
         let call = Call::new(Command::RecDestroy, Subject::Pa(rec.pa()), [rec.pa().raw()]);
-        // SAFETY: the command touches no memory but the REC's own.
+        // SAFETY: the command accesses no memory except the REC's own.
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_REC_ENTER`: copies `enter` into the run page, runs the REC, and copies the exit record out.
+    /// `RMI_REC_ENTER`: copies `enter` into the run page, runs the REC, and copies the exit record
+    /// out.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
     /// # Errors
     ///
-    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC
-    /// is running, not runnable, waits for a PSCI completion, or the entry does not fit the last exit.
+    /// [`Error`]: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is active,
+    /// [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is running, not runnable, waits for a
+    /// PSCI completion, or the entry does not fit the last exit.
     pub fn rec_enter(
         &self,
         rec: &RecGranule,
@@ -153,19 +156,20 @@ impl<P: Platform> Channel<P> {
         self.write_host(run, 0, enter.as_bytes())?;
         let args = [rec.pa().raw(), run.base().raw()];
         let call = Call::new(Command::RecEnter, Subject::Pa(rec.pa()), args);
-        // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm runs in its own memory and in what was mapped
-        // for it, which tokens gave up.
+        // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm
+        // accesses its own memory and what was mapped for it, whose tokens were given up.
         unsafe { self.complete(&call)? };
         self.get(run, core::mem::offset_of!(RecRun, exit) as u64)
     }
 
-    /// `RMI_PSCI_COMPLETE`: answers the PSCI request of `calling` that names `target`.
+    /// `RMI_PSCI_COMPLETE`: completes the PSCI request of `calling` that targets `target`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE; earlier dialects also pass the target.
     ///
     /// # Errors
     ///
-    /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) when no request is pending, the target is another than asked for, or the status is not allowed.
+    /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) when no request is pending, the
+    /// target is another than asked for, or the status is not allowed.
     pub fn psci_complete(
         &self,
         calling: RecName,
@@ -181,7 +185,7 @@ impl<P: Platform> Channel<P> {
         } else {
             Call::new(Command::PsciComplete, subject, [calling.pa().raw(), status.to_register()])
         };
-        // SAFETY: the command touches no memory but the two RECs'.
+        // SAFETY: the command accesses no memory except the two RECs'.
         unsafe { self.complete(&call) }.map(|_| ())
     }
 }

@@ -1,4 +1,4 @@
-//! Commands about the RMM as a whole, and the plumbing that other commands use.
+//! Commands about the RMM as a whole, and internal functions that other commands use.
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
 use core::mem::offset_of;
@@ -17,7 +17,7 @@ use crate::error::{Error, Subject, Violation};
 use crate::granules::Undelegated;
 use crate::platform::Platform;
 
-/// What the RMM's configuration consists of, as its page has it.
+/// The fields of the RMM's configuration, as its page lays them out.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConfigCodes {
     pub(crate) rmi_granule_size: u8,
@@ -25,7 +25,8 @@ pub(crate) struct ConfigCodes {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Issues a command that names no memory, again while the RMM is busy, and hands the last answer over as it is.
+    /// Issues a command that names no memory, repeats it while the RMM is busy, and returns the
+    /// last answer unchanged.
     pub(crate) fn ask(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
         let mut patience = self.patience().busy;
         let mut wait = None;
@@ -51,14 +52,15 @@ impl<P: Platform> Channel<P> {
 
     /// Has the RMM write its configuration to `page`.
     fn fetch_config(&self, page: &mut Undelegated) -> Result<(), Error> {
-        // The RMM writes the page; filling it first makes sure that the host reaches it and that it is large enough.
+        // The RMM writes the page; filling it first ensures that the host can access it and that it
+        // is large enough.
         let at = self.put(Command::RmmConfigGet, page, &[0u8; size_of::<RmmConfigPage>()])?;
         let call = Call::new(Command::RmmConfigGet, Subject::Pa(at), [at.raw()]);
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
         unsafe { self.complete(&call) }.map(|_| ())
     }
 
-    /// The RMM's configuration, without a page of it on the stack.
+    /// Reads the RMM's configuration, without a copy of its page on the stack.
     pub(crate) fn config(&self, page: &mut Undelegated) -> Result<ConfigCodes, Error> {
         self.fetch_config(page)?;
         let code = |offset: usize| self.get::<u8, Error>(page, offset as u64);
@@ -68,7 +70,7 @@ impl<P: Platform> Channel<P> {
         })
     }
 
-    /// Changes the RMM's configuration, without a page of it on the stack.
+    /// Changes the RMM's configuration, without a copy of its page on the stack.
     pub(crate) fn set_config(
         &self,
         page: &mut Undelegated,
@@ -97,7 +99,8 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&Call::new(Command::RmmActivate, Subject::Rmm, [])) }
     }
 
-    /// Checks the end that a range command reported: inside the range, past its base, 4 KiB aligned.
+    /// Checks the end that a range command reported: inside the range, past its base, 4 KiB
+    /// aligned.
     pub(crate) fn progress<A: Address>(
         &self,
         call: &Call,
@@ -121,7 +124,7 @@ impl<P: Platform> Channel<P> {
     }
 }
 
-/// The versions of the interface that an RMM speaks.
+/// The versions of the interface that an RMM implements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
     /// The lowest.
@@ -137,15 +140,18 @@ impl Versions {
 }
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_VERSION`: asks for a version of the interface; says which versions the RMM speaks.
+    /// `RMI_VERSION`: requests a version of the interface; returns the versions that the RMM
+    /// implements.
     ///
-    /// All betas of 2.0 answer alike; see [`Discovered::probe`](crate::Discovered::probe) for how a session tells them apart.
+    /// All betas of 2.0 answer alike; see [`Discovered::probe`](crate::Discovered::probe) for how a
+    /// session tells them apart.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VERSION.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](Status::ErrorInput) when the RMM does not speak that version; the versions that it does speak come along.
+    /// [`ErrorInput`](Status::ErrorInput) when the RMM does not implement that version; the
+    /// versions that it implements are included.
     pub fn rmi_version(&self, version: InterfaceVersion) -> Result<Versions, Halted<Versions>> {
         let call = Call::new(Command::Version, Subject::Rmm, [version.0]);
         // SAFETY: the command has no effect on memory.
@@ -155,7 +161,8 @@ impl<P: Platform> Channel<P> {
         answer.map(Versions::of)
     }
 
-    /// `RMI_RMM_CONFIG_GET`: reads the RMM's configuration. `page` is host memory that the RMM writes it to.
+    /// `RMI_RMM_CONFIG_GET`: reads the RMM's configuration. `page` is host memory that the RMM
+    /// writes it to.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET.
     ///
@@ -168,13 +175,15 @@ impl<P: Platform> Channel<P> {
         self.get(page, 0)
     }
 
-    /// `RMI_RMM_CONFIG_SET`: changes the RMM's configuration, before it is activated. `page` is host memory that carries it.
+    /// `RMI_RMM_CONFIG_SET`: changes the RMM's configuration, before it is activated. `page` is
+    /// host memory for it.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_SET.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](Status::ErrorInput) for a value that the RMM does not have, [`ErrorGlobal`](Status::ErrorGlobal) once it is active.
+    /// [`ErrorInput`](Status::ErrorInput) for a value that the RMM does not support,
+    /// [`ErrorGlobal`](Status::ErrorGlobal) once it is active.
     pub fn rmm_config_set(
         &self,
         page: &mut Undelegated,
@@ -201,7 +210,7 @@ impl<P: Platform> Channel<P> {
         Ok(RmmState::from(code(reply.x1())))
     }
 
-    /// `RMI_RMM_ACTIVATE`: starts to bring the RMM to life, which may take memory.
+    /// `RMI_RMM_ACTIVATE`: starts to activate the RMM, which may take memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_ACTIVATE.
     ///
@@ -212,19 +221,21 @@ impl<P: Platform> Channel<P> {
         self.activate()
     }
 
-    /// `RMI_RMM_DEACTIVATE`: starts to bring the RMM back to where it can be configured, which may give memory back.
+    /// `RMI_RMM_DEACTIVATE`: starts to return the RMM to the state in which it can be configured,
+    /// which may return memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorGlobal`](Status::ErrorGlobal) unless it is active and nothing is left in it.
+    /// [`ErrorGlobal`](Status::ErrorGlobal) unless it is active and has no objects left.
     pub fn rmm_deactivate(&self) -> Result<Progress, Error> {
-        // SAFETY: the command names no memory; what the RMM gives back, it was given by tokens.
+        // SAFETY: the command names no memory; tokens represent all memory that the RMM returns.
         unsafe { self.start(&Call::new(Command::RmmDeactivate, Subject::Rmm, [])) }
     }
 
-    /// `RMI_ATTEST_PLAT_TOKEN_REFRESH`: has the RMM fetch the attestation token of the platform again.
+    /// `RMI_ATTEST_PLAT_TOKEN_REFRESH`: has the RMM fetch the attestation token of the platform
+    /// again.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_ATTEST_PLAT_TOKEN_REFRESH.
     ///
@@ -237,11 +248,12 @@ impl<P: Platform> Channel<P> {
     }
 }
 
-/// Issues `RMI_GRANULE_RANGE_DELEGATE` or `RMI_GRANULE_RANGE_UNDELEGATE` to its end.
+/// Issues `RMI_GRANULE_RANGE_DELEGATE` or `RMI_GRANULE_RANGE_UNDELEGATE` until it is complete.
 pub(crate) fn delegate_range<P: Platform>(
     channel: &Channel<P>,
     call: &Call,
 ) -> Result<Reply, Error> {
-    // SAFETY: the only callers hold the token of the whole range and give it up for as much of it as the RMM may have taken.
+    // SAFETY: all callers have the token of the whole range and give it up for as much of it as the
+    // RMM may have taken.
     unsafe { channel.complete(call) }
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
 
-/// How much of some memory `RMI_RTT_DATA_MAP` mapped.
+/// How much of the given memory `RMI_RTT_DATA_MAP` mapped.
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Ipa, IpaRange};
@@ -51,7 +51,7 @@ use crate::platform::Platform;
 #[derive(Debug)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Mapped {
-    /// The part that is mapped now, from the front.
+    /// The part that is now mapped, from the front.
     pub mapped: InUse,
     /// The part that is not.
     pub rest: Delegated,
@@ -60,9 +60,10 @@ pub struct Mapped {
 /// What `RMI_RTT_DATA_UNMAP` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unmapped {
-    /// How far the command came; everything below is unmapped.
+    /// How far the command came; everything below this address is unmapped.
     pub top: Ipa,
-    /// The run of memory that is no longer mapped and now delegated; `None` when nothing was mapped.
+    /// The run of memory that is no longer mapped and now delegated; `None` when nothing was
+    /// mapped.
     pub memory: Option<PaRange>,
 }
 
@@ -97,14 +98,16 @@ pub struct Unmapped {
 pub struct RttDestroyed {
     /// Its granule, now delegated.
     pub table: Pa,
-    /// Where the next live entry may be; the RMM may name an address beyond the Realm's space.
+    /// Where the next live entry may be; the RMM may report an address beyond the Realm's IPA
+    /// space.
     pub top: Ipa,
 }
 
 /// A translation table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RttEntry {
-    /// The level that the walk reached; above the one asked for when a table is missing. `None` for a number that is no level.
+    /// The level that the walk reached, smaller than the requested one when a table is missing.
+    /// `None` for a number that is not a level.
     pub level: Option<Level>,
     /// What the entry is.
     pub state: RttEntryState,
@@ -132,7 +135,7 @@ impl<P: Platform> Channel<P> {
         granule: Delegated,
     ) -> Result<InUse, Failed<Delegated>> {
         let owned = self.own(call.command, rd).and_then(|()| self.own(call.command, &granule));
-        // SAFETY: the caller's promise is passed on unchanged.
+        // SAFETY: the caller upholds the same contract.
         let result = owned.and_then(|()| unsafe { self.complete(call) });
         match result {
             Ok(_) => Ok(granule.into_use()),
@@ -149,18 +152,19 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Reply, Error> {
         let call =
             Call::new(command, Subject::Ipa(ipa), [rd.pa().raw(), ipa.raw(), level.to_register()]);
-        // SAFETY: the command touches no memory but the Realm's own tables.
+        // SAFETY: the command accesses no memory except the Realm's own tables.
         unsafe { self.complete(&call) }
     }
 
-    /// `RMI_RTT_CREATE`: makes `table` the table of `level` that covers `ipa`. A block in its place is split.
+    /// `RMI_RTT_CREATE`: makes `table` the table of `level` that covers `ipa`. A block that is
+    /// mapped there is split.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE.
     ///
     /// # Errors
     ///
-    /// The granule comes back with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the parent table is missing (its level is below `level` minus one) or the
-    /// table exists (`level` minus one).
+    /// The granule is returned with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the parent table
+    /// is missing (its level is below `level` minus one) or the table exists (`level` minus one).
     pub fn rtt_create(
         &self,
         rd: &Rd,
@@ -174,20 +178,23 @@ impl<P: Platform> Channel<P> {
         unsafe { self.put_in_use(&call, rd, table) }
     }
 
-    /// `RMI_RTT_DESTROY`: removes the table of `level` that covers `ipa`. Its granule is then delegated.
+    /// `RMI_RTT_DESTROY`: removes the table of `level` that covers `ipa`. Its granule is then
+    /// delegated.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DESTROY.
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a smaller level) or has live entries (`level`).
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a smaller level) or has
+    /// live entries (`level`).
     pub fn rtt_destroy(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<RttDestroyed, Error> {
         self.own(Command::RttDestroy, rd)?;
         let reply = self.table_call(Command::RttDestroy, rd, ipa, level)?;
         Ok(RttDestroyed { table: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
     }
 
-    /// `RMI_RTT_READ_ENTRY`: reads the entry of `level` that covers `ipa`, or the one above that a shorter walk reaches.
+    /// `RMI_RTT_READ_ENTRY`: reads the entry of `level` that covers `ipa`, or the one above that a
+    /// shorter walk reaches.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_READ_ENTRY.
     ///
@@ -205,48 +212,53 @@ impl<P: Platform> Channel<P> {
         })
     }
 
-    /// `RMI_RTT_INIT_RIPAS`: sets the RIPAS of a range of a new Realm to RAM and says how far it came. Where no table exists the whole entry
-    /// is set at its level.
+    /// `RMI_RTT_INIT_RIPAS`: sets the RIPAS of a range of a new Realm to RAM and returns how far it
+    /// came. Where no table exists, the whole entry is set at its level.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_INIT_RIPAS.
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range: a table of the next level is missing.
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is larger than the range: a
+    /// table of the next level is missing.
     pub fn rtt_init_ripas(&self, rd: &Rd, range: IpaRange) -> Result<Ipa, Error> {
         self.own(Command::RttInitRipas, rd)?;
         let args = [rd.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttInitRipas, Subject::Ipa(range.base()), args);
-        // SAFETY: the command touches no memory but the Realm's own tables.
+        // SAFETY: the command accesses no memory except the Realm's own tables.
         let reply = unsafe { self.complete(&call)? };
         self.progress(&call, range, reply.x1())
     }
 
-    /// `RMI_RTT_SET_RIPAS`: applies the RIPAS change that `rec` asked for to a range that starts where the request has come to, and says how far it came.
+    /// `RMI_RTT_SET_RIPAS`: applies the RIPAS change that `rec` requested to a range that starts at
+    /// the current position of the request, and returns how far it came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_RIPAS.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC asked for, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC requested,
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing.
     pub fn rtt_set_ripas(&self, rd: &Rd, rec: RecName, range: IpaRange) -> Result<Ipa, Error> {
         self.own(Command::RttSetRipas, rd)?;
         self.own(Command::RttSetRipas, &rec)?;
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
-        // SAFETY: the command touches no memory but the Realm's own tables.
+        // SAFETY: the command accesses no memory except the Realm's own tables.
         let reply = unsafe { self.complete(&call)? };
         self.progress(&call, range, reply.x1())
     }
 
-    /// `RMI_RTT_DATA_MAP_INIT`: copies the page at `offset` in `source`, host memory, into `data` and maps it at `ipa` of a new Realm.
+    /// `RMI_RTT_DATA_MAP_INIT`: copies the page at `offset` in `source`, host memory, into `data`
+    /// and maps it at `ipa` of a new Realm.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
     ///
     /// # Errors
     ///
-    /// The granule comes back with [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is
-    /// missing or the entry is taken (3).
+    /// The granule is returned with [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is
+    /// new, [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing or the entry is in use
+    /// (3).
     pub fn rtt_data_map_init(
         &self,
         rd: &Rd,
@@ -263,19 +275,22 @@ impl<P: Platform> Channel<P> {
         };
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
         let call = Call::new(command, subject, args);
-        // SAFETY: the RMM reads the source, which the token owns and lends no reference to; `data` is already the RMM's.
+        // SAFETY: the RMM reads the source, which the token owns and gives no reference to; `data`
+        // is already the RMM's.
         unsafe { self.put_in_use(&call, rd, data) }
     }
 
-    /// `RMI_RTT_DATA_MAP`: maps delegated memory at `ipa`, in blocks of `size`, with content that the Realm must not rely on. Says how much was mapped: an RMM may
-    /// stop anywhere, and none at all stands for "not now".
+    /// `RMI_RTT_DATA_MAP`: maps delegated memory at `ipa`, in blocks of `size`. The Realm must not
+    /// rely on its content. Returns how much was mapped: an RMM may stop anywhere, and no progress
+    /// means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// The memory comes back with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing or the first entry is taken, and with [`Error::Argument`] when it is no
-    /// whole number of blocks or more than one descriptor holds.
+    /// The memory is returned with [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing
+    /// or the first entry is in use, and with [`Error::Argument`] when it is not a whole number of
+    /// blocks or exceeds one descriptor.
     pub fn rtt_data_map(
         &self,
         rd: &Rd,
@@ -304,7 +319,8 @@ impl<P: Platform> Channel<P> {
             Ok(reply) => reply,
             Err(error) => return Err(Failed::new(memory, error)),
         };
-        // A map that yields to an interrupt before its first entry succeeds without progress (TF-RMM, July 2026).
+        // A map command that is interrupted before its first entry succeeds without progress
+        // (TF-RMM, July 2026).
         let bytes = reply.x1().checked_sub(ipa.raw());
         match bytes
             .filter(|bytes| bytes.is_multiple_of(size.bytes(granule)))
@@ -321,7 +337,9 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_RTT_DATA_UNMAP`: unmaps from the start of `range` up to where the RMM stops, and says which contiguous run of memory that was; no progress stands for "not now". The memory is then delegated.
+    /// `RMI_RTT_DATA_UNMAP`: unmaps from the start of `range` up to where the RMM stops, and
+    /// returns the contiguous run of memory that was mapped there; no progress means "not now". The
+    /// memory is then delegated.
     ///
     /// The caller checks the run against what it mapped.
     ///
@@ -336,14 +354,16 @@ impl<P: Platform> Channel<P> {
         self.unmap_single(Command::RttDataUnmap, rd.pa(), range, granule)
     }
 
-    /// `RMI_RTT_DESTROY`: as [`Channel::rtt_destroy`]; a refusal tells where to go on.
+    /// `RMI_RTT_DESTROY`: as [`Channel::rtt_destroy`]; a refusal includes the address to continue
+    /// at.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DESTROY.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_destroy`]. With [`ErrorRtt`](rmi_abi::Status::ErrorRtt) comes the address up to which nothing is live: past the table when it is missing,
-    /// `ipa` itself when the table has live entries or a block is in its place. It may lie beyond the Realm's space.
+    /// As [`Channel::rtt_destroy`]. [`ErrorRtt`](rmi_abi::Status::ErrorRtt) includes the address up
+    /// to which nothing is live: past the table when it is missing, `ipa` itself when the table has
+    /// live entries or a block is in its place. It may lie beyond the Realm's IPA space.
     pub fn rtt_destroy_or_skip(
         &self,
         rd: &Rd,
@@ -359,34 +379,37 @@ impl<P: Platform> Channel<P> {
     pub(super) fn destroy_table(&self, call: &Call, ipa: Ipa) -> Result<RttDestroyed, Halted<Ipa>> {
         let telling = [Status::ErrorRtt, Status::ErrorRttAux];
         let top = |reply: Reply| Some(Ipa::new(reply.x2())).filter(|top| *top >= ipa);
-        // SAFETY: the command touches no memory but the Realm's own tables.
+        // SAFETY: the command accesses no memory except the Realm's own tables.
         let reply = unsafe { self.complete_or_halt(call, &telling, top)? };
         Ok(RttDestroyed { table: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
     }
 
-    /// `RMI_RTT_FOLD`: replaces the table of `level` that covers `ipa` by one entry of its parent, and says which granule it was; that is then
-    /// delegated.
+    /// `RMI_RTT_FOLD`: replaces the table of `level` that covers `ipa` by one entry of its parent,
+    /// and returns the address of its granule, which is then delegated.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for a level or an address that has no table; [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a
-    /// smaller level), its entries are not all alike and contiguous (`level`), or the block would be too large or an auxiliary tree uses the table
-    /// (`level` minus one).
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for a level or an address that has no table;
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the table is missing (a smaller level), its
+    /// entries are not all alike and contiguous (`level`), or the block would be too large or an
+    /// auxiliary tree uses the table (`level` minus one).
     pub fn rtt_fold(&self, rd: &Rd, ipa: Ipa, level: Level) -> Result<Pa, Error> {
         self.own(Command::RttFold, rd)?;
         Ok(Pa::new(self.table_call(Command::RttFold, rd, ipa, level)?.x1()))
     }
 
-    /// `RMI_RTT_SET_RIPAS`: as [`Channel::rtt_set_ripas`]; a refusal because of an auxiliary tree tells how far the command came.
+    /// `RMI_RTT_SET_RIPAS`: as [`Channel::rtt_set_ripas`]; a refusal because of an auxiliary tree
+    /// includes how far the command came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_RIPAS.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_set_ripas`], and [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is running or of another Realm. With
-    /// [`ErrorRttAux`](rmi_abi::Status::ErrorRttAux), an auxiliary tree still maps the memory, TF-RMM says up to where the change was made.
+    /// As [`Channel::rtt_set_ripas`], and [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is
+    /// running or belongs to another Realm. With [`ErrorRttAux`](rmi_abi::Status::ErrorRttAux) (an
+    /// auxiliary tree still maps the memory) TF-RMM reports up to where the change was made.
     pub fn rtt_set_ripas_or_halt(
         &self,
         rd: &Rd,
@@ -398,7 +421,7 @@ impl<P: Platform> Channel<P> {
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
         let call = Call::new(Command::RttSetRipas, Subject::Ipa(range.base()), args);
         let reached = |reply: Reply| self.reach(&call, range.base(), range.top(), reply.x1()).ok();
-        // SAFETY: the command touches no memory but the Realm's own tables.
+        // SAFETY: the command accesses no memory except the Realm's own tables.
         let reply = unsafe { self.complete_or_halt(&call, &[Status::ErrorRttAux], reached)? };
         self.progress(&call, range, reply.x1()).map_err(|error| Halted { error, reached: None })
     }

@@ -15,16 +15,17 @@ pub struct RegionTracking {
     pub category: MemCategory,
     /// How finely it is tracked.
     pub state: TrackingRegionState,
-    /// How far this is true; `None` in a dialect that is asked about one address (2.0-bet0): it is true of the tracking region of that.
+    /// The end of the range that this applies to; `None` in a dialect that takes one address
+    /// (2.0-bet0): it applies to the tracking region of that address.
     pub top: Option<Pa>,
 }
 
-/// Who made the granule protection tables, from an address on.
+/// Who created the granule protection tables, from an address on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GptPart {
-    /// How far this is true.
+    /// The end of the range that this applies to.
     pub top: Pa,
-    /// Who made them.
+    /// Who created them.
     pub state: GptParState,
 }
 
@@ -41,9 +42,10 @@ impl<P: Platform> Channel<P> {
         Ok((call, self.ask_to_the_end(&call)?))
     }
 
-    /// `RMI_GRANULE_TRACKING_GET`: how the RMM tracks `range`, from its start up to where that changes.
+    /// `RMI_GRANULE_TRACKING_GET`: returns how the RMM tracks `range`, from its start up to where
+    /// that changes.
     ///
-    /// 2.0-bet0 is asked about the start only.
+    /// In 2.0-bet0 the command takes the start only.
     ///
     /// ```
     /// # use rmi_abi::{Dialect, Pa, PaRange};
@@ -63,8 +65,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is empty or beyond the physical address space. By the text of 2.0-bet0
-    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) unless the RMM is active; TF-RMM (July 2026) answers in every state.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is empty or beyond the physical
+    /// address space. By the text of 2.0-bet0 [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) unless
+    /// the RMM is active; TF-RMM (July 2026) answers in every state.
     pub fn granule_tracking_get(&self, range: PaRange) -> Result<RegionTracking, Error> {
         let command = Command::GranuleTrackingGet;
         let (reply, top) = if self.dialect().tracking_get_takes_range() {
@@ -78,15 +81,16 @@ impl<P: Platform> Channel<P> {
         Ok(RegionTracking { category, state: TrackingRegionState::from(code(reply.x2())), top })
     }
 
-    /// `RMI_GRANULE_TRACKING_SET`: starts to change how the RMM tracks the tracking region at `region`. Finer tracking takes memory, coarser
-    /// tracking gives it back.
+    /// `RMI_GRANULE_TRACKING_SET`: starts to change how the RMM tracks the tracking region at
+    /// `region`. Finer tracking takes memory, coarser tracking returns it.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_GRANULE_TRACKING_SET.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `region` is not aligned to tracking regions or out of range, the state is not for the host to
-    /// set, or the category is not that of the memory; [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) unless the RMM is active.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `region` is not aligned to tracking regions
+    /// or out of range, the host may not set the state, or the category is not that of the memory;
+    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) unless the RMM is active.
     pub fn granule_tracking_set(
         &self,
         region: Pa,
@@ -99,27 +103,31 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_GPT_L1_CREATE`: starts to create the granule protection table of the region at `region`, which takes memory.
+    /// `RMI_GPT_L1_CREATE`: starts to create the granule protection table of the region at
+    /// `region`, which takes memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_GPT_L1_CREATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `region` is not aligned to what a level 0 entry covers or out of range.
-    /// [`ErrorGpt`](rmi_abi::Status::ErrorGpt), with later TF-RMM [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal): the table exists, for instance because
-    /// the firmware made it.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `region` is not aligned to what a level 0
+    /// entry covers or out of range. [`ErrorGpt`](rmi_abi::Status::ErrorGpt), with later TF-RMM
+    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal): the table exists, for instance because the
+    /// firmware made it.
     pub fn gpt_l1_create(&self, region: Pa) -> Result<Progress, Error> {
         self.region_command(Command::GptL1Create, region)
     }
 
-    /// `RMI_GPT_L1_DESTROY`: starts to destroy a granule protection table that the host created, which gives memory back.
+    /// `RMI_GPT_L1_DESTROY`: starts to destroy a granule protection table that the host created,
+    /// which returns memory.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_GPT_L1_DESTROY.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) as for [`Channel::gpt_l1_create`]; [`ErrorGpt`](rmi_abi::Status::ErrorGpt) or
-    /// [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal) when there is no table that the host created.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) as for [`Channel::gpt_l1_create`];
+    /// [`ErrorGpt`](rmi_abi::Status::ErrorGpt) or [`ErrorGlobal`](rmi_abi::Status::ErrorGlobal)
+    /// when there is no table that the host created.
     pub fn gpt_l1_destroy(&self, region: Pa) -> Result<Progress, Error> {
         self.region_command(Command::GptL1Destroy, region)
     }
@@ -131,7 +139,8 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_GPT_INFO`: who made the granule protection tables of `range`, from its start up to where that changes.
+    /// `RMI_GPT_INFO`: returns who created the granule protection tables of `range`, from its start
+    /// up to where that changes.
     ///
     /// ```
     /// # use rmi_abi::{Dialect, Pa, PaRange};
@@ -149,8 +158,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is empty, beyond the physical address space, or not aligned to what a level 0 entry
-    /// covers.
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is empty, beyond the physical
+    /// address space, or not aligned to what a level 0 entry covers.
     pub fn gpt_info(&self, range: PaRange) -> Result<GptPart, Error> {
         let (call, reply) = self.query(Command::GptInfo, range)?;
         let top = self.progress(&call, range, reply.x1())?;

@@ -15,12 +15,14 @@ use crate::error::{Error, Failed, Subject, Violation};
 use crate::granules::{Undelegated, leak};
 use crate::platform::Platform;
 
-/// Host memory that a Realm can reach, from an address on, all of it contiguous on both sides. May be empty.
+/// Host memory that a Realm can access, from an address on, contiguous both in the Realm and in
+/// physical memory. May be empty.
 ///
-/// The memory stays the host's, but the Realm may write to it at any time. So nothing lends a reference to it and no parameter page is
-/// made of it; the host copies in ([`Channel::write_shared`]) and out ([`Channel::read_host`] on [`SharedMemory::memory`]), and trusts nothing that it reads.
-/// Only unmapping it makes an [`Undelegated`] of it again: a token that is dropped is never reused,
-/// and counts as [leaked](crate::leaked).
+/// The memory stays the host's, but the Realm may write to it at any time. So no reference to it is
+/// given out and it is not used as a parameter page; the host copies in ([`Channel::write_shared`])
+/// and out ([`Channel::read_host`] on [`SharedMemory::memory`]), and trusts nothing that it reads.
+/// Only unmapping it makes it an [`Undelegated`] again: the memory of a token that is dropped is
+/// never reused, and counts as [leaked](crate::leaked).
 ///
 /// ```compile_fail,E0599
 /// # use rmi_host::{SharedMemory, Undelegated};
@@ -29,7 +31,7 @@ use crate::platform::Platform;
 /// }
 /// ```
 ///
-/// A page to talk through, and back:
+/// A page is shared for communication, and taken back:
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Ipa};
@@ -72,7 +74,7 @@ use crate::platform::Platform;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// What is shared can be neither delegated nor shared a second time:
+/// Shared memory can be neither delegated nor shared a second time:
 ///
 /// ```compile_fail,E0308
 /// # use rmi_host::{Platform, Rmm, SharedMemory};
@@ -93,7 +95,7 @@ impl SharedMemory {
         Self { rd: rd.pa(), ipa, memory }
     }
 
-    /// Takes back all but the first `bytes`: the RMM has not mapped the rest.
+    /// Returns all but the first `bytes` to the host: the RMM has not mapped the rest.
     fn take_unmapped(&mut self, bytes: u64) -> Undelegated {
         let rest = self.memory.bytes().saturating_sub(bytes);
         self.memory.take_back(rest).unwrap_or_default()
@@ -105,13 +107,13 @@ impl SharedMemory {
         self.rd
     }
 
-    /// Where it begins in the Realm.
+    /// Where it begins in the Realm's IPA space.
     #[must_use]
     pub const fn ipa(&self) -> Ipa {
         self.ipa
     }
 
-    /// Where it is in the Realm.
+    /// Where it is in the Realm's IPA space.
     #[must_use]
     pub fn ipa_range(&self) -> IpaRange {
         IpaRange::with_size(self.ipa, self.bytes()).unwrap_or(IpaRange::empty(self.ipa))
@@ -129,7 +131,7 @@ impl SharedMemory {
         self.memory.bytes()
     }
 
-    /// Whether the token is for nothing.
+    /// Whether the token is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.memory.is_empty()
@@ -140,7 +142,8 @@ impl SharedMemory {
         &self.memory
     }
 
-    /// Takes the first `bytes` out of the token; `None` (and nothing happens) when they are not there or not whole 4 KiB.
+    /// Splits the first `bytes` off the token; `None`, without a change, when the token is shorter
+    /// or `bytes` is not a multiple of 4 KiB.
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
         let memory = self.memory.take_front(bytes)?;
         let front = Self { rd: self.rd, ipa: self.ipa, memory };
@@ -148,11 +151,12 @@ impl SharedMemory {
         Some(front)
     }
 
-    /// Appends memory of the same Realm that begins where this ends, on both sides.
+    /// Appends memory of the same Realm that begins where this ends, both in the Realm and in
+    /// physical memory.
     ///
     /// # Errors
     ///
-    /// `other` comes back when it does not follow.
+    /// `other` is returned when it does not follow.
     pub fn append(&mut self, other: Self) -> Result<(), Self> {
         let follows = other.rd == self.rd && other.ipa == self.ipa_range().top();
         if !follows || self.is_empty() || other.is_empty() {
@@ -162,16 +166,17 @@ impl SharedMemory {
         self.memory.append(other.unmapped()).map_err(|memory| Self { rd, ipa, memory })
     }
 
-    /// Makes plain host memory of it without a call.
+    /// Turns it into plain host memory without a call.
     ///
     /// # Safety
     ///
-    /// Nothing maps the memory any more: its Realm is destroyed, or `RMI_RTT_DESTROY` removed the tables that mapped it, and no auxiliary tree has it.
+    /// Nothing maps the memory any more: its Realm is destroyed, or `RMI_RTT_DESTROY` removed the
+    /// tables that mapped it, and no auxiliary tree maps it.
     pub unsafe fn into_unmapped(self) -> Undelegated {
         self.unmapped()
     }
 
-    /// Nothing maps the memory any more: the RMM said so.
+    /// Nothing maps the memory any more: the RMM reported that.
     pub(super) fn unmapped(mut self) -> Undelegated {
         self.memory.take()
     }
@@ -183,19 +188,19 @@ impl Drop for SharedMemory {
     }
 }
 
-/// How a Realm may reach memory that the host shares with it.
+/// How a Realm may access memory that the host shares with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SharedAccess {
     /// Memory attributes.
     pub memattr: MemAttr,
     /// Permissions. The Realm can never execute from shared memory.
     pub permissions: S2Access,
-    /// How the Realm's tables encode permissions, as it was created.
+    /// How the Realm's tables encode permissions, chosen when it was created.
     pub encoding: S2apEncoding,
 }
 
 impl SharedAccess {
-    /// Ordinary memory to read and write, for a Realm whose permissions are encoded directly.
+    /// Normal memory, readable and writable, for a Realm whose permissions are encoded directly.
     pub const MEMORY: Self = Self {
         memattr: MemAttr::NormalWriteBack,
         permissions: S2Access::READ_WRITE,
@@ -221,19 +226,20 @@ impl SharedAccess {
 pub struct ShareAt<'r> {
     /// The Realm.
     pub rd: &'r Rd,
-    /// Where it begins in the Realm: an unprotected address.
+    /// Where it begins in the Realm's IPA space: an unprotected address.
     pub ipa: Ipa,
-    /// How the Realm may reach it.
+    /// How the Realm may access it.
     pub access: SharedAccess,
 }
 
-/// How much of some memory is shared now.
+/// How much of the given memory is shared now.
 #[derive(Debug)]
 #[must_use = "it owns memory"]
 pub struct Shared {
-    /// The part that is, from the front; empty when the RMM stopped before its first entry ("not now").
+    /// The part that is shared, from the front; empty when the RMM stopped before its first entry
+    /// ("not now").
     pub shared: SharedMemory,
-    /// The part that is not.
+    /// The remaining part.
     pub rest: Undelegated,
 }
 
@@ -256,16 +262,17 @@ impl Shared {
     }
 }
 
-/// Memory that could not be shared; every granule is in one of the two parts.
+/// Memory that could not be shared; each granule is in one of the two parts.
 #[derive(Debug)]
 #[must_use = "it owns memory"]
 pub struct ShareFailed {
     /// Why.
     pub error: Error,
-    /// What may be mapped: everything, when it is unclear what the RMM did. Unmapping settles it; should other memory turn out to be mapped there, that is
-    /// [`Violation::ForeignMemory`] the first time.
+    /// What may be mapped: everything, when it is unclear what the RMM did. Unmapping resolves
+    /// that; if other memory is found to be mapped there, the first unmap command fails with
+    /// [`Violation::ForeignMemory`].
     pub shared: SharedMemory,
-    /// What is not.
+    /// What is not mapped.
     pub host: Undelegated,
 }
 
@@ -276,18 +283,18 @@ impl ShareFailed {
     }
 }
 
-/// How much of some shared memory is the host's alone again.
+/// How much of the given shared memory is the host's alone again.
 #[derive(Debug)]
 #[must_use = "it owns memory"]
 pub struct Unshared {
-    /// The part that is, from the front.
+    /// The part that is the host's alone, from the front.
     pub host: Undelegated,
-    /// The part that is not.
+    /// The remaining part.
     pub rest: SharedMemory,
 }
 
 impl<P: Platform> Channel<P> {
-    /// Copies `from` into memory that a Realm can reach, `offset` bytes after its base.
+    /// Copies `from` into memory that a Realm can access, `offset` bytes after its base.
     ///
     /// # Errors
     ///
@@ -311,16 +318,20 @@ impl<P: Platform> Channel<P> {
         Ok(MapInto { flags, ..MapInto::new(command, at.rd, at.ipa) })
     }
 
-    /// `RMI_RTT_UNPROT_MAP`: maps host memory at unprotected addresses of a Realm, in blocks. `size` is the size of a block.
-    /// Says how much was mapped: an RMM may stop anywhere, and none at all stands for "not now".
+    /// `RMI_RTT_UNPROT_MAP`: maps host memory at unprotected addresses of a Realm, in blocks.
+    /// `size` is the size of a block. Returns how much was mapped: an RMM may stop anywhere, and no
+    /// progress means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing (a smaller level) or the first entry is taken; [`ErrorInput`](rmi_abi::Status::ErrorInput) when a
-    /// part of the range is protected or the attributes are not allowed; with TF-RMM [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new or
-    /// active. [`Error::Argument`] when the memory is no whole number of blocks or more than one descriptor holds.
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing (a smaller level) or the
+    /// first entry is in use; [`ErrorInput`](rmi_abi::Status::ErrorInput) when a part of the range
+    /// is protected or the attributes are not allowed; with TF-RMM
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new or active.
+    /// [`Error::Argument`] when the memory is not a whole number of blocks or exceeds one
+    /// descriptor.
     pub fn rtt_unprot_map(
         &self,
         at: ShareAt<'_>,
@@ -328,11 +339,11 @@ impl<P: Platform> Channel<P> {
         size: BlockSize,
     ) -> Result<Shared, ShareFailed> {
         let blocks = (size, self.granule_size());
-        // Before the call: code of the embedder that panics meanwhile leaves no token of host
-        // memory for what a Realm may reach.
+        // Before the call: if code of the embedder panics meanwhile, no token of host memory exists
+        // for what a Realm may access.
         let mut shared = SharedMemory::new(at.rd, at.ipa, memory);
         let answer = self.share_into(at).and_then(|into| {
-            // SAFETY: the token is given up already.
+            // SAFETY: the token was given up before.
             unsafe { self.map_single(&into, &shared.memory, blocks) }
         });
         match answer {
@@ -344,12 +355,12 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_RTT_UNPROT_MAP` with a list: as [`Channel::rtt_unprot_map`], of several tokens one after the other. `list` is host memory that carries
-    /// their descriptors, at most 512.
+    /// `RMI_RTT_UNPROT_MAP` with a list: as [`Channel::rtt_unprot_map`], of several tokens one
+    /// after the other. `list` is host memory for their descriptors, at most 512.
     ///
     /// What is mapped is in [`Shared::shared`] afterwards, token by token from the front; all of it
-    /// is there during the call, so that a conduit that panics leaves no
-    /// token of host memory for what a Realm may reach. Says how far the command came.
+    /// is there during the call, so that after a panic of the conduit no token of host memory
+    /// exists for what a Realm may access. Returns how far the command came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
     ///
@@ -377,7 +388,7 @@ impl<P: Platform> Channel<P> {
             part.expose(at.rd, core::mem::replace(&mut top, next));
         }
         let ranges = memory.iter().map(|part| &part.shared.memory);
-        // SAFETY: the tokens are given up already.
+        // SAFETY: the tokens were given up before.
         let answer = unsafe { self.map_list(&into, list, ranges, blocks) };
         let mut left = match &answer {
             Ok(bytes) => *bytes,
@@ -416,8 +427,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is a table, or larger than the range. [`Error::Argument`] when `rd` is not the Realm that it
-    /// is shared with. [`Error::Violation`] when the RMM says that other memory was mapped there; all of it then counts as shared.
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when the first entry is a table, or larger than the
+    /// range. [`Error::Argument`] when `rd` is not the Realm that it is shared with.
+    /// [`Error::Violation`] when the RMM reports that other memory was mapped there; all of it then
+    /// counts as shared.
     pub fn rtt_unprot_unmap(
         &self,
         rd: &Rd,
@@ -429,8 +442,9 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// As [`Channel::rtt_unprot_unmap`], of memory that stays where it is: what is unmapped leaves the front of
-    /// `shared`, after the call. Empty when the RMM stopped before its first entry ("not now").
+    /// As [`Channel::rtt_unprot_unmap`], for a token that stays in place: what is unmapped is split
+    /// off the front of `shared`, after the call. Empty when the RMM stopped before its first entry
+    /// ("not now").
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
     ///
@@ -456,16 +470,18 @@ impl<P: Platform> Channel<P> {
         Ok(shared.take_front(bytes).map(SharedMemory::unmapped).unwrap_or_default())
     }
 
-    /// `RMI_RTT_UNPROT_UNMAP` with a list: takes several pieces of shared memory back, which must follow each other in the Realm. The RMM writes the runs that it
-    /// unmaps to `list`, host memory.
+    /// `RMI_RTT_UNPROT_UNMAP` with a list: takes several pieces of shared memory back, which must
+    /// be adjacent in the Realm's IPA space. The RMM writes the runs that it unmaps to `list`, host
+    /// memory.
     ///
-    /// What is unmapped leaves the front of `shared` and goes to `home`, token by token. Says how far the command came.
+    /// What is unmapped is split off the front of `shared` and passed to `home`, token by token.
+    /// Returns how far the command came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
     ///
     /// # Errors
     ///
-    /// As [`Channel::rtt_unprot_unmap`], and [`Error::Argument`] when the pieces do not follow each other.
+    /// As [`Channel::rtt_unprot_unmap`], and [`Error::Argument`] when the pieces are not adjacent.
     pub fn rtt_unprot_unmap_list(
         &self,
         rd: &Rd,
@@ -511,7 +527,7 @@ impl<P: Platform> Channel<P> {
     }
 }
 
-/// Bytes that `run` has in common with the first `bytes` of some pieces.
+/// Bytes that `run` has in common with the first `bytes` of the given pieces.
 fn common(shared: &[SharedMemory], mut bytes: u64, run: PaRange) -> u64 {
     let mut sum = 0;
     for piece in shared {

@@ -28,11 +28,12 @@ pub struct DataDestroyed {
 #[derive(Debug)]
 #[must_use = "it owns memory"]
 pub struct UnshareFailed {
-    /// Why.
+    /// The error.
     pub error: Error,
     /// All of the memory, still shared.
     pub kept: SharedMemory,
-    /// With [`ErrorRtt`](Status::ErrorRtt): the address up to which nothing is live. It is where the memory begins when a larger block maps it.
+    /// With [`ErrorRtt`](Status::ErrorRtt): the address up to which nothing is live. It is where
+    /// the memory begins when a larger block maps it.
     pub top: Option<Ipa>,
 }
 
@@ -50,17 +51,18 @@ impl<P: Platform> Channel<P> {
 
     /// `RMI_GRANULE_DELEGATE`: gives one granule of 4 KiB to the RMM.
     ///
-    /// The content of the memory is lost to the host.
+    /// The host loses the content of the memory.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_GRANULE_DELEGATE.
     ///
     /// # Errors
     ///
-    /// [`DelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is no ordinary memory or not the host's.
+    /// [`DelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is no ordinary
+    /// memory or not the host's.
     pub fn granule_delegate(&self, memory: Undelegated) -> Result<Delegated, DelegateFailed> {
         let call = self.one_granule(Command::GranuleDelegate, &memory);
-        // Before the call: code of the embedder that panics meanwhile leaves no token of host
-        // memory for what the RMM may have.
+        // Before the call: if code of the embedder panics meanwhile, no token of host memory exists
+        // for what the RMM may have.
         let mut delegated = memory.into_delegated();
         let error = call.and_then(|call| delegate_range(self, &call)).err();
         let host = match error {
@@ -82,7 +84,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`UndelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is still part of an object.
+    /// [`UndelegateFailed`]: [`ErrorInput`](Status::ErrorInput) when the granule is still part of
+    /// an object.
     pub fn granule_undelegate(&self, memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
         let call = self.one_granule(Command::GranuleUndelegate, &memory);
         match call.and_then(|call| delegate_range(self, &call)) {
@@ -95,27 +98,31 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_REC_AUX_COUNT`: how many auxiliary granules a REC of this Realm needs, at most 16; the same for all its life.
+    /// `RMI_REC_AUX_COUNT`: returns how many auxiliary granules a REC of this Realm needs, at
+    /// most 16. The number never changes for a Realm.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_REC_AUX_COUNT.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](Status::ErrorInput) when `rd` is no Realm.
+    /// [`ErrorInput`](Status::ErrorInput) when `rd` is not a Realm.
     pub fn rec_aux_count(&self, rd: &Rd) -> Result<u64, Error> {
         self.own(Command::RecAuxCount, rd)?;
         let call = Call::new(Command::RecAuxCount, Subject::Pa(rd.pa()), [rd.pa().raw()]);
         Ok(self.ask_to_the_end(&call)?.x1())
     }
 
-    /// `RMI_DATA_CREATE`: copies the page at `offset` in `source`, host memory, into `data` and maps it at `ipa` of a new Realm.
+    /// `RMI_DATA_CREATE`: copies the page at `offset` in `source`, host memory, into `data` and
+    /// maps it at `ipa` of a new Realm.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE.
     ///
     /// # Errors
     ///
-    /// The granule comes back with [`ErrorRealm`](Status::ErrorRealm) unless the Realm is new, [`ErrorRtt`](Status::ErrorRtt) when a table is missing or the entry
-    /// is taken (3), [`ErrorInput`](Status::ErrorInput) when the address is not protected or the source cannot be read.
+    /// The granule is returned with [`ErrorRealm`](Status::ErrorRealm) unless the Realm is new,
+    /// [`ErrorRtt`](Status::ErrorRtt) when a table is missing or the entry is in use (3),
+    /// [`ErrorInput`](Status::ErrorInput) when the address is not protected or the source cannot be
+    /// read.
     pub fn data_create(
         &self,
         rd: &Rd,
@@ -134,18 +141,20 @@ impl<P: Platform> Channel<P> {
             Err(error) => return Err(Failed::new(data, error)),
         };
         let args = [rd.pa().raw(), data.base().raw(), ipa.raw(), at.raw(), flags.bits()];
-        // SAFETY: `data` is the RMM's, and the source page is a part of a token that lends no reference to it.
+        // SAFETY: `data` is the RMM's, and the source page is part of a token that gives no
+        // reference to it.
         unsafe { self.put_in_use(&Call::new(command, subject, args), rd, data) }
     }
 
-    /// `RMI_DATA_CREATE_UNKNOWN`: maps delegated memory at `ipa`, with content that the Realm must not rely on.
+    /// `RMI_DATA_CREATE_UNKNOWN`: maps delegated memory at `ipa`. The Realm must not rely on its
+    /// content.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE_UNKNOWN.
     ///
     /// # Errors
     ///
-    /// The granule comes back with [`ErrorRtt`](Status::ErrorRtt) when a table is missing or the entry is taken (3), [`ErrorInput`](Status::ErrorInput) when the
-    /// address is not protected.
+    /// The granule is returned with [`ErrorRtt`](Status::ErrorRtt) when a table is missing or the
+    /// entry is in use (3), [`ErrorInput`](Status::ErrorInput) when the address is not protected.
     pub fn data_create_unknown(
         &self,
         rd: &Rd,
@@ -164,27 +173,31 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there, and the address up to which nothing is live comes along; or when a block is, at its level, and
-    /// that address is `ipa`.
+    /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there; it includes the address up to
+    /// which nothing is live. Also when a block is mapped there, with the level of the block; that
+    /// address is then `ipa`.
     pub fn data_destroy(&self, rd: &Rd, ipa: Ipa) -> Result<DataDestroyed, Halted<Ipa>> {
         self.own(Command::DataDestroy, rd)?;
         let args = [rd.pa().raw(), ipa.raw()];
         let call = Call::new(Command::DataDestroy, Subject::Ipa(ipa), args);
         let top = |reply: Reply| Some(Ipa::new(reply.x2())).filter(|top| *top >= ipa);
-        // SAFETY: the command gives the Realm's own memory back to the RMM.
+        // SAFETY: the command returns the Realm's own memory to the RMM.
         let reply = unsafe { self.complete_or_halt(&call, &[Status::ErrorRtt], top)? };
         Ok(DataDestroyed { data: Pa::new(reply.x1()), top: Ipa::new(reply.x2()) })
     }
 
-    /// `RMI_RTT_MAP_UNPROTECTED`: maps host memory at an unprotected address of a Realm, by one entry of `level`, which the memory must fill. `lpa2` says
-    /// whether the Realm was created with LPA2.
+    /// `RMI_RTT_MAP_UNPROTECTED`: maps host memory at an unprotected address of a Realm, by one
+    /// entry of `level`, which the memory must fill. `lpa2` says whether the Realm was created with
+    /// LPA2.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_RTT_MAP_UNPROTECTED.
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](Status::ErrorRtt) when a table is missing (a smaller level) or the entry is taken (`level`); [`ErrorInput`](Status::ErrorInput) when the address is
-    /// protected or the level is not 1 to 3. [`Error::Argument`] when the memory does not fill one entry, or has no descriptor.
+    /// [`ErrorRtt`](Status::ErrorRtt) when a table is missing (a smaller level) or the entry is in
+    /// use (`level`); [`ErrorInput`](Status::ErrorInput) when the address is protected or the level
+    /// is not 1 to 3. [`Error::Argument`] when the memory does not fill one entry, or has no
+    /// descriptor.
     pub fn rtt_map_unprotected(
         &self,
         at: ShareAt<'_>,
@@ -193,8 +206,8 @@ impl<P: Platform> Channel<P> {
         lpa2: bool,
     ) -> Result<SharedMemory, ShareFailed> {
         let command = Command::RttMapUnprotected;
-        // Before the call: code of the embedder that panics meanwhile leaves no token of host
-        // memory for what a Realm may reach.
+        // Before the call: if code of the embedder panics meanwhile, no token of host memory exists
+        // for what a Realm may access.
         let shared = SharedMemory::new(at.rd, at.ipa, memory);
         let memory = shared.range();
         let argument = |what| Error::argument(command, what, Subject::Ipa(at.ipa));
@@ -211,7 +224,7 @@ impl<P: Platform> Channel<P> {
                 }
                 let args = [at.rd.pa().raw(), at.ipa.raw(), level.to_register(), desc];
                 let call = Call::new(command, Subject::Ipa(at.ipa), args);
-                // SAFETY: the token is given up already.
+                // SAFETY: the token was given up before.
                 unsafe { self.complete(&call) }
             });
         match answer {
@@ -220,14 +233,16 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// `RMI_RTT_UNMAP_UNPROTECTED`: takes shared memory back that is mapped by one entry of `level`, from its start.
+    /// `RMI_RTT_UNMAP_UNPROTECTED`: takes back shared memory that is mapped by one entry of
+    /// `level`, from its start.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_RTT_UNMAP_UNPROTECTED.
     ///
     /// # Errors
     ///
-    /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there (up to `level`), a larger block is (a smaller level), or a table is (`level`).
-    /// [`Error::Argument`] when `rd` is not the Realm that it is shared with, or the memory is less than one entry.
+    /// [`ErrorRtt`](Status::ErrorRtt) when nothing is mapped there (up to `level`), a larger block
+    /// is mapped (a smaller level), or a table is there (`level`). [`Error::Argument`] when `rd` is
+    /// not the Realm that it is shared with, or the memory is less than one entry.
     pub fn rtt_unmap_unprotected(
         &self,
         rd: &Rd,
@@ -245,7 +260,7 @@ impl<P: Platform> Channel<P> {
             let args = [rd.pa().raw(), ipa.raw(), level.to_register()];
             let call = Call::new(command, Subject::Ipa(ipa), args);
             let top = |reply: Reply| Some(Ipa::new(reply.x1())).filter(|top| *top >= ipa);
-            // SAFETY: the command takes memory away from a Realm; it gives none to anybody.
+            // SAFETY: the command removes memory from a Realm and gives nobody access to any.
             unsafe { self.complete_or_halt(&call, &[Status::ErrorRtt], top) }
         });
         match answer {

@@ -13,18 +13,18 @@ use crate::platform::Platform;
 /// A message by which a virtual SMMU interrupts its Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VsmmuMessage {
-    /// The address that the Realm gave; the specification leaves its space open.
+    /// The address that the Realm set; the specification does not say in which address space.
     pub address: u64,
     /// The payload.
     pub data: u64,
 }
 
-/// What an event of a virtual SMMU asks of the host.
+/// What an event of a virtual SMMU requires of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VsmmuEvent {
-    /// What is to be done.
+    /// What the host has to do.
     pub flags: VsmmuEventFlags,
-    /// The message to deliver, if the flags ask for one.
+    /// The message to deliver, if the flags request one.
     pub message: VsmmuMessage,
     /// The faulting address.
     pub fipa: Ipa,
@@ -32,14 +32,14 @@ pub struct VsmmuEvent {
     pub syndrome: u64,
 }
 
-/// A command that a Realm gave to its virtual SMMU.
+/// A command that a Realm issued to its virtual SMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VsmmuCmd {
-    /// How far it is.
+    /// Its state of completion.
     pub flags: VsmmuCmdFlags,
-    /// The virtual stream that it is about.
+    /// The virtual stream that it concerns.
     pub vsid: u64,
-    /// The message to deliver, if the flags ask for one.
+    /// The message to deliver, if the flags request one.
     pub message: VsmmuMessage,
 }
 
@@ -64,7 +64,8 @@ impl VsmmuCmd {
 }
 
 impl<P: Platform> Channel<P> {
-    /// `RMI_VSMMU_FEATURES`: reads what virtual SMMUs offer. `page` is host memory that the RMM writes it to.
+    /// `RMI_VSMMU_FEATURES`: reads the features of virtual SMMUs. `page` is host memory that the
+    /// RMM writes them to.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VSMMU_FEATURES.
     ///
@@ -74,7 +75,8 @@ impl<P: Platform> Channel<P> {
     pub fn vsmmu_features(&self, page: &mut Undelegated) -> Result<VsmmuFeaturesBlock, Error> {
         let command = Command::VsmmuFeatures;
         self.require(command)?;
-        // The RMM writes the page; filling it first makes sure that the host reaches it and that it is large enough.
+        // The RMM writes the page; filling it first ensures that the host can access it and that it
+        // is large enough.
         let at = self.put(command, page, &[0u8; size_of::<VsmmuFeaturesBlock>()])?;
         let call = Call::new(command, Subject::Pa(at), [at.raw()]);
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
@@ -82,14 +84,18 @@ impl<P: Platform> Channel<P> {
         self.get(page, 0)
     }
 
-    /// `RMI_VSMMU_CREATE`: starts to create a virtual SMMU of a new Realm of a granule that is delegated. `page` is host memory that carries the parameters.
+    /// `RMI_VSMMU_CREATE`: starts to create a virtual SMMU of a new Realm in a delegated granule.
+    /// `page` is host memory for the parameters.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VSMMU_CREATE.
     ///
     /// # Errors
     ///
-    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new; [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does not accept;
-    /// [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when the granule is not tracked by granule; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) unless the Realm is new;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters or a granule that the RMM does
+    /// not accept; [`ErrorTracking`](rmi_abi::Status::ErrorTracking) when the granule is not
+    /// tracked at granule granularity; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported)
+    /// without virtual SMMUs.
     pub fn vsmmu_create(
         &self,
         rd: &Rd,
@@ -104,7 +110,8 @@ impl<P: Platform> Channel<P> {
         let at = self.put(command, page, params)?;
         let args = [rd.pa().raw(), vsmmu.base().raw(), at.raw()];
         let call = Call::new(command, Subject::Pa(vsmmu.base()), args);
-        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is already its own.
+        // SAFETY: the RMM reads a page that this function borrows exclusively; the granule is the
+        // RMM's already.
         unsafe { self.start(&call) }
     }
 
@@ -114,23 +121,26 @@ impl<P: Platform> Channel<P> {
     ///
     /// # Errors
     ///
-    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the conditions of other statuses are not public.
+    /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs; the
+    /// conditions of other statuses are not public.
     pub fn vsmmu_destroy(&self, rd: &Rd, vsmmu: &VsmmuGranule) -> Result<Progress, Error> {
         self.own(Command::VsmmuDestroy, rd)?;
         self.own(Command::VsmmuDestroy, vsmmu)?;
         let args = [rd.pa().raw(), vsmmu.pa().raw()];
         let call = Call::new(Command::VsmmuDestroy, Subject::Pa(vsmmu.pa()), args);
-        // SAFETY: the command touches no memory but the object's own.
+        // SAFETY: the command accesses no memory except the object's own.
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_VSMMU_EVENT_NOTIFY`: passes an event of a physical SMMU to the virtual one of a Realm (2.0-bet0 and 2.0-bet1).
+    /// `RMI_VSMMU_EVENT_NOTIFY`: passes an event of a physical SMMU to the virtual one of a Realm
+    /// (2.0-bet0 and 2.0-bet1).
     ///
     /// Source: DEN0137 2.0-bet1, RMI_VSMMU_EVENT_NOTIFY.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the objects do not belong together; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the objects do not belong together;
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
     pub fn vsmmu_event_notify(
         &self,
@@ -181,7 +191,8 @@ impl<P: Platform> Channel<P> {
         Ok(VsmmuEvent::of(&reply))
     }
 
-    /// `RMI_VSMMU_EVENT_COMPLETE`: completes an event of physical stream `psid` that `rec` was told about (2.0-bet0).
+    /// `RMI_VSMMU_EVENT_COMPLETE`: completes an event of physical stream `psid` that was reported
+    /// to `rec` (2.0-bet0).
     ///
     /// Source: DEN0137 2.0-bet0, RMI_VSMMU_EVENT_COMPLETE.
     ///
@@ -202,13 +213,14 @@ impl<P: Platform> Channel<P> {
         self.ask_to_the_end(&call).map(|_| ())
     }
 
-    /// `RMI_VSMMU_CMD_GET`: reads the command that a virtual SMMU waits with.
+    /// `RMI_VSMMU_CMD_GET`: reads the command whose completion a virtual SMMU waits for.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VSMMU_CMD_GET.
     ///
     /// # Errors
     ///
-    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU is none of the Realm's; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
+    /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU does not belong to the
+    /// Realm; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
     pub fn vsmmu_cmd_get(&self, rd: &Rd, vsmmu: VsmmuName) -> Result<VsmmuCmd, Error> {
         self.own(Command::VsmmuCmdGet, rd)?;
@@ -218,7 +230,8 @@ impl<P: Platform> Channel<P> {
         Ok(VsmmuCmd::of(&self.ask_to_the_end(&call)?))
     }
 
-    /// `RMI_VSMMU_CMD_COMPLETE`: completes the command that a virtual SMMU waits with, about a virtual device.
+    /// `RMI_VSMMU_CMD_COMPLETE`: completes the command that a virtual SMMU waits for, which
+    /// concerns a virtual device.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VSMMU_CMD_COMPLETE.
     ///
