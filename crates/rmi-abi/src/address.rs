@@ -1,4 +1,4 @@
-//! Addresses as types: a physical address is never an intermediate physical address.
+//! Address types: a physical address is never an intermediate physical address.
 
 use core::fmt;
 
@@ -6,7 +6,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// An address of one of the two address spaces the interface knows: [`Pa`] or [`Ipa`].
+/// An address of one of the two address spaces of the interface: [`Pa`] or [`Ipa`].
 pub trait Address: Copy + Ord + fmt::Debug + fmt::LowerHex + sealed::Sealed {
     /// Makes an address from its number, in bytes.
     fn from_raw(raw: u64) -> Self;
@@ -61,7 +61,8 @@ macro_rules! address {
                 Self(self.0 & !bytes.wrapping_sub(1))
             }
 
-            /// The address rounded up to a multiple of `bytes`, which must be a power of two; `None` past the end.
+            /// The address rounded up to a multiple of `bytes`, which must be a power of two;
+            /// `None` past the end.
             #[must_use]
             pub const fn align_up(self, bytes: u64) -> Option<Self> {
                 match self.0.checked_add(bytes.wrapping_sub(1)) {
@@ -109,7 +110,8 @@ address! {
 
 /// A half-open range `[base, top)` of addresses, aligned to 4 KiB at both ends.
 ///
-/// 4 KiB is the smallest granule an RMM can be configured for; commands check the session's own granule size on top.
+/// 4 KiB is the smallest granule an RMM can be configured for; commands also check the session's
+/// own granule size.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddressRange<A> {
     base: A,
@@ -129,7 +131,8 @@ impl<A: Address> AddressRange<A> {
     ///
     /// # Errors
     ///
-    /// [`RangeError::Unaligned`] when an end is not 4 KiB aligned, [`RangeError::Backwards`] when `top` is below `base`.
+    /// [`RangeError::Unaligned`] when an end is not 4 KiB aligned, [`RangeError::Backwards`] when
+    /// `top` is below `base`.
     pub fn new(base: A, top: A) -> Result<Self, RangeError> {
         for end in [base, top] {
             if !end.raw().is_multiple_of(MIN_GRANULE) {
@@ -186,7 +189,7 @@ impl<A: Address> AddressRange<A> {
         self.bytes() / size.bytes()
     }
 
-    /// Whether the range holds nothing.
+    /// Whether the range is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.top == self.base
@@ -204,7 +207,8 @@ impl<A: Address> AddressRange<A> {
         self.base <= address && address < self.top
     }
 
-    /// Whether all of `other` lies in the range; an empty `other` does when its base is in or at the end.
+    /// Whether all of `other` lies in the range; an empty `other` does when its base is in or at
+    /// the end.
     #[must_use]
     pub fn contains_range(&self, other: &Self) -> bool {
         self.base <= other.base && other.top <= self.top
@@ -246,7 +250,7 @@ impl<A: Address> fmt::Display for AddressRange<A> {
     }
 }
 
-/// Why two addresses do not make a range.
+/// Why two addresses do not form a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RangeError {
@@ -292,7 +296,7 @@ impl core::error::Error for RangeError {}
 
 /// The size of a granule, as the RMM is configured.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiGranuleSize`. Dialect 1.0 knows 4 KiB only.
+/// Source: DEN0137 2.0-bet3, `RmiGranuleSize`. Dialect 1.0 has 4 KiB only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[doc(alias = "RmiGranuleSize")]
 pub enum GranuleSize {
@@ -335,7 +339,7 @@ impl GranuleSize {
         }
     }
 
-    /// The size of an `RmiGranuleSize` code, if it is a known one.
+    /// The size of an `RmiGranuleSize` code, if the code is known.
     #[must_use]
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {

@@ -1,7 +1,8 @@
 //! Values for fuzzing, behind the feature `arbitrary`.
 //!
-//! What is decoded from bytes or words (wire structs, words, flags, codes) takes any bits. What is encoded (descriptors, parameters) takes values that
-//! its documentation allows, whether or not a dialect can express them.
+//! What is decoded from bytes or words (wire structs, words, flags, codes) can have any bits. What
+//! is encoded (descriptors, parameters) has the values that its documentation allows, whether or
+//! not a dialect can express them.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use zerocopy::{FromZeros, IntoBytes};

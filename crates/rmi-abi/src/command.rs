@@ -1,7 +1,8 @@
 //! Every command of every dialect: function identifier, registers and effects.
 //!
-//! A [`Command`] is the command itself, whatever its number; [`Command::form`] gives its number and registers in one
-//! dialect, and [`Command::from_fid`] finds the command that a dialect gives a number to. All of them are listed in [`index`].
+//! A [`Command`] is the command itself, independent of its number; [`Command::form`] returns its
+//! number and registers in one dialect, and [`Command::from_fid`] finds the command that has a
+//! number in a dialect. All of them are listed in [`index`].
 
 mod cmem;
 mod data;
@@ -29,7 +30,8 @@ macro_rules! commands {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $module:ident::$forms:ident;)*) => {
         /// A command of the Realm Management Interface.
         ///
-        /// The enum holds the commands of all dialects; [`Command::form`] tells whether one has it.
+        /// The enum contains the commands of all dialects; [`Command::form`] tells whether a
+        /// dialect has one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         #[non_exhaustive]
@@ -49,7 +51,8 @@ macro_rules! commands {
                 }
             }
 
-            /// The forms of the command: one for each way in which dialects number it or lay out its registers.
+            /// The forms of the command: one for each number and register layout that it has in the
+            /// dialects.
             #[must_use]
             pub const fn forms(self) -> &'static [Form] {
                 match self {
@@ -60,8 +63,9 @@ macro_rules! commands {
 
         /// The function identifiers as constants.
         ///
-        /// A command keeps its number in all dialects that have it; a number, though, may belong to different commands in
-        /// different dialects. [`Command::fid`] answers only where the dialect has the command.
+        /// A command keeps its number in all dialects that have it; but a number may belong to
+        /// different commands in different dialects. [`Command::fid`] returns a number only where
+        /// the dialect has the command.
         pub mod fid {
             use super::*;
 
@@ -75,7 +79,7 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Agrees on an interface version; answers the range of versions the RMM supports.
+    /// Negotiates an interface version; returns the range of versions that the RMM supports.
     Version = "RMI_VERSION", rmm::VERSION;
     /// Gives one granule of host memory to the RMM (1.0).
     GranuleDelegate = "RMI_GRANULE_DELEGATE", granule::GRANULE_DELEGATE;
@@ -113,17 +117,17 @@ commands! {
     RttUnmapUnprotected = "RMI_RTT_UNMAP_UNPROTECTED", rtt::RTT_UNMAP_UNPROTECTED;
     /// Completes a Realm's request to validate a device mapping.
     RttDevValidate = "RMI_RTT_DEV_VALIDATE", rtt::RTT_DEV_VALIDATE;
-    /// Completes a PSCI request that names another REC.
+    /// Completes a PSCI request that targets another REC.
     PsciComplete = "RMI_PSCI_COMPLETE", rec::PSCI_COMPLETE;
     /// Reads one feature register.
     Features = "RMI_FEATURES", rmm::FEATURES;
     /// Replaces a homogeneous table by one entry of its parent.
     RttFold = "RMI_RTT_FOLD", rtt::RTT_FOLD;
-    /// Tells how many auxiliary granules a REC of this Realm needs (1.0).
+    /// Returns how many auxiliary granules a REC of this Realm needs (1.0).
     RecAuxCount = "RMI_REC_AUX_COUNT", rec::REC_AUX_COUNT;
     /// Sets the RIPAS of a range of a new Realm to RAM.
     RttInitRipas = "RMI_RTT_INIT_RIPAS", rtt::RTT_INIT_RIPAS;
-    /// Applies a RIPAS change that the Realm asked for.
+    /// Applies a RIPAS change that the Realm requested.
     RttSetRipas = "RMI_RTT_SET_RIPAS", rtt::RTT_SET_RIPAS;
     /// Creates a virtual SMMU of a Realm.
     VsmmuCreate = "RMI_VSMMU_CREATE", smmu::VSMMU_CREATE;
@@ -133,9 +137,9 @@ commands! {
     RmmConfigSet = "RMI_RMM_CONFIG_SET", rmm::RMM_CONFIG_SET;
     /// Tells the RMM that an interrupt of a physical SMMU arrived.
     PsmmuIrqNotify = "RMI_PSMMU_IRQ_NOTIFY", smmu::PSMMU_IRQ_NOTIFY;
-    /// Asks the RMM to fetch the platform attestation token again.
+    /// Makes the RMM fetch the platform attestation token again.
     AttestPlatTokenRefresh = "RMI_ATTEST_PLAT_TOKEN_REFRESH", rmm::ATTEST_PLAT_TOKEN_REFRESH;
-    /// Abandons the communication in progress with a physical device.
+    /// Aborts the communication in progress with a physical device.
     PdevAbort = "RMI_PDEV_ABORT", pdev::PDEV_ABORT;
     /// Advances the communication between the RMM and a physical device.
     PdevCommunicate = "RMI_PDEV_COMMUNICATE", pdev::PDEV_COMMUNICATE;
@@ -165,7 +169,7 @@ commands! {
     RttAuxUnmapProtected = "RMI_RTT_AUX_UNMAP_PROTECTED", rtt_aux::RTT_AUX_UNMAP_PROTECTED;
     /// Unmaps an unprotected IPA in an auxiliary tree (1.1 draft form).
     RttAuxUnmapUnprotected = "RMI_RTT_AUX_UNMAP_UNPROTECTED", rtt_aux::RTT_AUX_UNMAP_UNPROTECTED;
-    /// Abandons the communication in progress for a virtual device.
+    /// Aborts the communication in progress for a virtual device.
     VdevAbort = "RMI_VDEV_ABORT", vdev::VDEV_ABORT;
     /// Advances the communication between the RMM and a virtual device.
     VdevCommunicate = "RMI_VDEV_COMMUNICATE", vdev::VDEV_COMMUNICATE;
@@ -177,7 +181,7 @@ commands! {
     VdevGetState = "RMI_VDEV_GET_STATE", vdev::VDEV_GET_STATE;
     /// Starts unlocking a virtual device.
     VdevUnlock = "RMI_VDEV_UNLOCK", vdev::VDEV_UNLOCK;
-    /// Applies a stage 2 permission change that the Realm asked for.
+    /// Applies a stage 2 permission change that the Realm requested.
     RttSetS2ap = "RMI_RTT_SET_S2AP", rtt::RTT_SET_S2AP;
     /// Completes a Realm's request for a virtual device.
     VdevComplete = "RMI_VDEV_COMPLETE", vdev::VDEV_COMPLETE;
@@ -197,7 +201,7 @@ commands! {
     VsmmuEventNotify = "RMI_VSMMU_EVENT_NOTIFY", smmu::VSMMU_EVENT_NOTIFY;
     /// Handles a pending event of a virtual SMMU.
     VsmmuEventHandle = "RMI_VSMMU_EVENT_HANDLE", smmu::VSMMU_EVENT_HANDLE;
-    /// Hands a physical SMMU to the RMM.
+    /// Gives a physical SMMU to the RMM.
     PsmmuActivate = "RMI_PSMMU_ACTIVATE", smmu::PSMMU_ACTIVATE;
     /// Takes a physical SMMU back from the RMM.
     PsmmuDeactivate = "RMI_PSMMU_DEACTIVATE", smmu::PSMMU_DEACTIVATE;
@@ -277,9 +281,9 @@ commands! {
     RttAuxUnprotMap = "RMI_RTT_AUX_UNPROT_MAP", rtt_aux::RTT_AUX_UNPROT_MAP;
     /// Unmaps unprotected IPAs in an auxiliary tree.
     RttAuxUnprotUnmap = "RMI_RTT_AUX_UNPROT_UNMAP", rtt_aux::RTT_AUX_UNPROT_UNMAP;
-    /// Stops a Realm for good; mandatory before it is destroyed.
+    /// Stops a Realm permanently; mandatory before it is destroyed.
     RealmTerminate = "RMI_REALM_TERMINATE", realm::REALM_TERMINATE;
-    /// Brings the RMM from INIT to ACTIVE.
+    /// Changes the RMM's state from INIT to ACTIVE.
     RmmActivate = "RMI_RMM_ACTIVATE", rmm::RMM_ACTIVATE;
     /// Continues an incomplete stateful operation.
     OpContinue = "RMI_OP_CONTINUE", op::OP_CONTINUE;
@@ -307,15 +311,15 @@ commands! {
     VsmmuCmdComplete = "RMI_VSMMU_CMD_COMPLETE", smmu::VSMMU_CMD_COMPLETE;
     /// Describes a physical SMMU; its registers are not public.
     PsmmuInfo = "RMI_PSMMU_INFO", smmu::PSMMU_INFO;
-    /// Brings the RMM from ACTIVE back to INIT.
+    /// Changes the RMM's state from ACTIVE back to INIT.
     RmmDeactivate = "RMI_RMM_DEACTIVATE", rmm::RMM_DEACTIVATE;
     /// Describes a device stream.
     PdevStreamInfo = "RMI_PDEV_STREAM_INFO", pdev::PDEV_STREAM_INFO;
-    /// Tells who created the granule protection tables of a range.
+    /// Returns who created the granule protection tables of a range.
     GptInfo = "RMI_GPT_INFO", granule::GPT_INFO;
 }
 
-/// The function identifier of all forms of a command; a difference is an error at compile time.
+/// The function identifier of all forms of a command; it is a compile-time error if they differ.
 #[expect(clippy::panic, reason = "evaluated at compile time only")]
 const fn only_fid(mut forms: &'static [Form]) -> Fid {
     let [first, ..] = forms else { panic!("a command without forms") };
@@ -327,7 +331,7 @@ const fn only_fid(mut forms: &'static [Form]) -> Fid {
 }
 
 impl Command {
-    /// How `dialect` numbers and lays out the command; `None` when it lacks it.
+    /// The number and registers of the command in `dialect`; `None` when it lacks it.
     #[must_use]
     pub const fn form(self, dialect: Dialect) -> Option<&'static Form> {
         let mut forms = self.forms();
@@ -340,7 +344,7 @@ impl Command {
         None
     }
 
-    /// How `dialect` numbers and lays out the command.
+    /// The number and registers of the command in `dialect`.
     ///
     /// # Errors
     ///
@@ -361,7 +365,8 @@ impl Command {
         }
     }
 
-    /// The command that `dialect` gives this function identifier to. The SVE hint (bit 16) is ignored.
+    /// The command that has this function identifier in `dialect`. The SVE hint (bit 16) is
+    /// ignored.
     #[must_use]
     pub fn from_fid(fid: Fid, dialect: Dialect) -> Option<Self> {
         let fid = fid.without_sve_hint();
@@ -375,7 +380,7 @@ impl fmt::Display for Command {
     }
 }
 
-/// A command that a dialect lacks; found before any call is made.
+/// A command that a dialect lacks; detected before any call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Unsupported {
     /// The command.

@@ -1,11 +1,12 @@
-//! Address range descriptors and donation requests: the words in which host and RMM speak of memory.
+//! Address range descriptors and donation requests: the words by which host and RMM describe memory
+//! to each other.
 
 use core::fmt;
 
 use crate::address::{GranuleSize, Pa, PaRange};
 use crate::dialect::Dialect;
 
-/// In which state memory is handed over, or is to be.
+/// The state in which memory is transferred, or has to be.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiOpMemState`. `CONDITIONAL` does not exist before bet3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,7 +16,7 @@ pub enum OpMemState {
     Delegated,
     /// Still host memory.
     Undelegated,
-    /// Whichever of the two the host prefers.
+    /// Either of the two, at the host's choice.
     Conditional,
     /// The reserved code 3.
     Reserved,
@@ -41,7 +42,8 @@ impl OpMemState {
     }
 }
 
-/// The size of the blocks of a descriptor or request, as a two-bit code relative to the granule size.
+/// The size of the blocks of a descriptor or request, as a two-bit code relative to the granule
+/// size.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiAddrBlockSize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,7 +94,8 @@ impl BlockSize {
         }
     }
 
-    /// Size in bytes for a granule size. Each level adds as many bits as a table has index bits (9, 11 or 13).
+    /// Size in bytes for a granule size. Each level adds as many bits as a table has index bits (9,
+    /// 11 or 13).
     #[must_use]
     pub const fn bytes(self, granule: GranuleSize) -> u64 {
         let index_bits = granule.shift() - 3;
@@ -119,11 +122,12 @@ pub struct AddrRangeDesc {
     pub state: OpMemState,
 }
 
-/// A run of memory that no single descriptor can describe.
+/// Why no single descriptor can describe a run of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DescError {
-    /// The base is not aligned to the granule size, or lies above the 52-bit physical address space.
+    /// The base is not aligned to the granule size, or lies above the 52-bit physical address
+    /// space.
     Address,
     /// The count is too large for the descriptor.
     Count,
@@ -146,7 +150,8 @@ impl core::error::Error for DescError {}
 /// Bytes of one descriptor of a list.
 pub const LIST_ENTRY_BYTES: u64 = 8;
 
-/// Most descriptors that a list at `address` can have: it ends with its granule. `None` when the address is not 8-byte aligned.
+/// Most descriptors that a list at `address` can have: it may not cross the end of its granule.
+/// `None` when the address is not 8-byte aligned.
 ///
 /// Source: DEN0137 2.0-bet3, "Address list".
 #[must_use]
@@ -166,7 +171,8 @@ impl AddrRangeDesc {
         (1 << (granule.shift() - 2)) - 1
     }
 
-    /// Describes `range` by blocks of `size`; `None` when the range is not a whole, representable number of them.
+    /// Describes `range` by blocks of `size`; `None` when the range is not a whole, representable
+    /// number of them.
     #[must_use]
     pub fn from_range(
         range: &PaRange,
@@ -243,7 +249,7 @@ pub struct DonateRequest {
     #[doc(alias = "CONTIG")]
     #[doc(alias = "NON_CONTIG")]
     pub contiguous: bool,
-    /// State in which the memory is wanted.
+    /// The state in which the memory is requested.
     pub state: OpMemState,
 }
 
@@ -263,7 +269,8 @@ impl DonateRequest {
             | self.state.code() << 17
     }
 
-    /// Decodes a register value. Every value decodes; the state takes as many bits as the dialect gives it.
+    /// Decodes a register value. Every value decodes; the state takes as many bits as the dialect
+    /// gives it.
     #[must_use]
     pub fn decode(word: u64, dialect: Dialect) -> Self {
         let width = dialect.donate_state_width();

@@ -1,7 +1,8 @@
 //! Layouts, enumerations and bit fields as data: the names, numbers and positions of every dialect.
 //!
-//! The typed modules say what a word means; these tables say what it is called and where it is. The tracer prints with
-//! them, the `abi_json` example exports them, and the tests hold both against the typed modules and the oracles.
+//! The typed modules define what a word means; these tables contain names and positions. The tracer
+//! prints with them, the `abi_json` example exports them, and the tests compare both with the typed
+//! modules and the oracles.
 
 mod bits;
 mod enums;
@@ -23,12 +24,12 @@ pub struct Structure<S: 'static = DialectSet> {
     pub name: &'static str,
     /// Size in bytes.
     pub size: usize,
-    /// Alignment in memory that RMM and host share, in bytes. The struct itself may have less: it is
-    /// copied there, and a stack frame that is aligned to a page loses most of one.
+    /// Alignment in memory that RMM and host share, in bytes. The struct itself may have less: it
+    /// is copied there, and a stack frame that is aligned to a page wastes most of a page.
     pub align: usize,
     /// The dialects that have this layout.
     pub dialects: S,
-    /// The dialects for which it rests on one weak source.
+    /// The dialects for which it is known from one weak source only.
     pub unsure: S,
     /// Its fields, by offset; a field that dialects name differently has one row for each name.
     pub fields: &'static [Field<S>],
@@ -92,7 +93,7 @@ pub struct Bits {
     pub msb: u8,
     /// The dialects that have it there.
     pub dialects: DialectSet,
-    /// The enumeration that the field holds, if it is not a number or a flag.
+    /// The enumeration that the field's value belongs to, if it is not a number or a flag.
     pub kind: Option<&'static str>,
 }
 
@@ -104,7 +105,7 @@ impl Structure {
 }
 
 impl Enumeration {
-    /// The enumeration of that name.
+    /// The enumeration with that name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         ENUMERATIONS.iter().find(|enumeration| enumeration.name == name)
@@ -115,7 +116,7 @@ impl Enumeration {
         self.values.iter().filter(move |value| value.dialects.contains(dialect))
     }
 
-    /// The name that `dialect` gives to a number.
+    /// The name of a number in `dialect`.
     #[must_use]
     pub fn name_of(&self, number: i64, dialect: Dialect) -> Option<&'static str> {
         self.values(dialect).find(|value| value.number == number).map(|value| value.name)
@@ -123,7 +124,7 @@ impl Enumeration {
 }
 
 impl Register {
-    /// The register of that name.
+    /// The register with that name.
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         REGISTERS.iter().find(|register| register.name == name)
@@ -134,7 +135,7 @@ impl Register {
         self.fields.iter().filter(move |field| field.dialects.contains(dialect))
     }
 
-    /// The bits that `dialect` gives a meaning to.
+    /// The bits that `dialect` defines.
     #[must_use]
     pub fn known(&self, dialect: Dialect) -> u64 {
         self.fields(dialect).fold(0, |mask, field| mask | field.mask())

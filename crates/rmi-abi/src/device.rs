@@ -1,6 +1,7 @@
 //! Device assignment: physical and virtual devices, their streams, keys and communication, SMMUs.
 //!
-//! All of it is 2.0. Parameter pages are written by the host and read by the RMM; the communication page goes both ways.
+//! All of it is 2.0. Parameter pages are written by the host and read by the RMM; the communication
+//! page is written and read by both.
 
 mod cmem;
 mod comm;

@@ -1,8 +1,8 @@
-//! The dialects of the interface and, at a glance, everything in which they differ.
+//! The dialects of the interface, with a table of all their differences.
 //!
-//! All 2.0 betas answer `RMI_VERSION` with 2.0, yet they differ in function identifiers, bit positions, exit reasons and
-//! argument counts. A session therefore fixes one [`Dialect`]; whatever depends on it is answered here or in the tables
-//! of [`crate::command`], and nowhere else.
+//! All 2.0 betas answer `RMI_VERSION` with 2.0, yet they differ in function identifiers, bit
+//! positions, exit reasons and argument counts. A session therefore uses one [`Dialect`]; whatever
+//! depends on it is implemented here or in the tables of [`crate::command`], and nowhere else.
 //!
 //! | | 1.0 | 2.0-bet0 | 2.0-bet1 | tf-rmm-2026-07 | 2.0-bet3 |
 //! |---|---|---|---|---|---|
@@ -61,7 +61,7 @@
 //! | `INIT_RIPAS` is measured | yes | no | no | no | no |
 //! | SHA-384 | no | yes | yes | yes | yes |
 //!
-//! `-` stands for what the dialect does not have. A test holds the table against the code.
+//! `-` means that the dialect does not have it. A test compares the table with the code.
 
 use core::fmt;
 use core::str::FromStr;
@@ -102,7 +102,7 @@ impl Dialect {
         }
     }
 
-    /// The interface version that `RMI_VERSION` is asked for.
+    /// The interface version to request with `RMI_VERSION`.
     #[must_use]
     pub const fn version(self) -> InterfaceVersion {
         match self {
@@ -120,7 +120,8 @@ impl Dialect {
         }
     }
 
-    /// Whether memory is delegated, mapped and unmapped by range, and long commands are stateful operations.
+    /// Whether memory is delegated, mapped and unmapped by range, and long commands are stateful
+    /// operations.
     #[must_use]
     pub const fn is_2_0(self) -> bool {
         !matches!(self, Self::V1_0)
@@ -131,7 +132,8 @@ impl Dialect {
         Command::ALL.iter().copied().filter(move |command| command.form(self).is_some())
     }
 
-    /// Position of the least significant bit of the state field of an address range descriptor, and its width.
+    /// Position of the least significant bit of the state field of an address range descriptor, and
+    /// its width.
     #[must_use]
     #[doc(alias = "RmiAddrRangeDesc4KB")]
     pub const fn range_state_field(self) -> (u32, u32) {
@@ -158,43 +160,49 @@ impl Dialect {
         !matches!(self, Self::V2_0Bet3)
     }
 
-    /// Whether `RMI_RTT_DEV_VALIDATE` names the physical and the virtual device before the range.
+    /// Whether `RMI_RTT_DEV_VALIDATE` takes the physical and the virtual device before the range.
     #[must_use]
     #[doc(alias = "RMI_RTT_DEV_VALIDATE")]
     pub const fn dev_validate_names_devices(self) -> bool {
         matches!(self, Self::V2_0Bet0)
     }
 
-    /// Whether `RMI_GRANULE_TRACKING_GET` takes a range and answers how far it got, or one address.
+    /// Whether `RMI_GRANULE_TRACKING_GET` takes a range and returns how far it came, or takes one
+    /// address.
     #[must_use]
     #[doc(alias = "RMI_GRANULE_TRACKING_GET")]
     pub const fn tracking_get_takes_range(self) -> bool {
         matches!(self, Self::V2_0Bet1 | Self::TfRmm2026_07 | Self::V2_0Bet3)
     }
 
-    /// Whether `RMI_OP_MEM_DONATE` has a fourth argument, flags that are all reserved. A host may always pass 0 in X4.
+    /// Whether `RMI_OP_MEM_DONATE` has a fourth argument, flags that are all reserved. A host may
+    /// always pass 0 in X4.
     #[must_use]
     #[doc(alias = "RMI_OP_MEM_DONATE")]
     pub const fn donate_has_flags(self) -> bool {
         matches!(self, Self::V2_0Bet3)
     }
 
-    /// Whether auxiliary trees are mapped by range (`RMI_RTT_AUX_PROT_MAP`), or by the calls of the 1.1 draft.
+    /// Whether auxiliary trees are mapped by range (`RMI_RTT_AUX_PROT_MAP`), or by the calls of
+    /// the 1.1 draft.
     #[must_use]
     #[doc(alias = "RMI_RTT_AUX_PROT_MAP")]
     pub const fn aux_maps_by_range(self) -> bool {
         matches!(self, Self::V2_0Bet0 | Self::V2_0Bet1 | Self::V2_0Bet3)
     }
 
-    /// Whether `RMI_GRANULE_TRACKING_GET` says how far its answer holds. TF-RMM (July 2026) always names the end of the range asked for, so there it holds for the first granule only.
+    /// Whether `RMI_GRANULE_TRACKING_GET` returns the end of the range that its answer applies to.
+    /// TF-RMM (July 2026) always returns the end of the requested range, so there the answer
+    /// applies to the first granule only.
     #[must_use]
     #[doc(alias = "RMI_GRANULE_TRACKING_GET")]
     pub const fn tracking_get_tells_extent(self) -> bool {
         !matches!(self, Self::V1_0 | Self::V2_0Bet0 | Self::TfRmm2026_07)
     }
 
-    /// Whether the exit of a trapped WFIT or WFET tells it from WFI and WFE, and has the deadline in
-    /// `gprs[0]`. The betas leave the deadline out; TF-RMM (July 2026) shows bit 0 of TI only.
+    /// Whether the exit of a trapped WFIT or WFET distinguishes it from WFI and WFE, and has the
+    /// deadline in `gprs[0]`. The betas omit the deadline; TF-RMM (July 2026) reports bit 0 of TI
+    /// only.
     #[must_use]
     pub const fn tells_wait_deadline(self) -> bool {
         matches!(self, Self::V1_0 | Self::V2_0Bet3)
@@ -214,7 +222,8 @@ impl Dialect {
         !matches!(self, Self::V2_0Bet3)
     }
 
-    /// Whether the list registers of the virtual GIC travel in the run page (1.0) or in the CPU's registers (2.0).
+    /// Whether the list registers of the virtual GIC are passed in the run page (1.0) or in the
+    /// CPU's registers (2.0).
     #[must_use]
     pub const fn gic_in_run_page(self) -> bool {
         matches!(self, Self::V1_0)
@@ -222,7 +231,8 @@ impl Dialect {
 
     /// What `RMI_REALM_CREATE` initialises the Realm Initial Measurement with.
     ///
-    /// The 2.0 texts say zero; 1.0 and TF-RMM (July 2026) hash the measured part of the parameter page.
+    /// The 2.0 texts specify zero; 1.0 and TF-RMM (July 2026) hash the measured part of the
+    /// parameter page.
     #[must_use]
     pub const fn initial_measurement(self) -> InitialMeasurement {
         match self {
@@ -238,7 +248,7 @@ impl Dialect {
     }
 }
 
-/// What a new Realm's measurement starts from.
+/// The initial value of a new Realm's measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InitialMeasurement {
     /// All zeros.
@@ -253,7 +263,7 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// No dialect has that name.
+/// There is no dialect with that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownDialect;
 
@@ -305,7 +315,7 @@ impl DialectSet {
     /// The dialects from 2.0-bet1 on.
     pub const SINCE_BET1: Self = Self::BET1.and(Self::TF_RMM).and(Self::BET3);
 
-    /// The set that holds one dialect.
+    /// The set that contains one dialect.
     #[must_use]
     pub const fn of(dialect: Dialect) -> Self {
         Self(match dialect {
@@ -323,7 +333,7 @@ impl DialectSet {
         Self(self.0 | other.0)
     }
 
-    /// Whether the set holds `dialect`.
+    /// Whether the set contains `dialect`.
     #[must_use]
     pub const fn contains(self, dialect: Dialect) -> bool {
         self.0 & Self::of(dialect).0 != 0

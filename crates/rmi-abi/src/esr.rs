@@ -1,7 +1,8 @@
 //! Exception syndromes as a host sees them in a `SYNC` exit.
 //!
-//! The RMM hides most of `ESR_EL2` from the host; [`Esr::visible`] says what is left. Hidden are, in particular, the register of an access (SRT)
-//! and whether a load sign-extends (SSE): the host hands over the plain value, see [`Access`], and the RMM extends it.
+//! The RMM hides most of `ESR_EL2` from the host; [`Esr::visible`] defines which bits remain. In
+//! particular, the register of an access (SRT) and whether a load sign-extends (SSE) are hidden:
+//! the host passes the value without extension, see [`Access`], and the RMM extends it.
 //!
 //! | Class | What the host sees |
 //! |---|---|
@@ -45,14 +46,15 @@ pub enum ExceptionClass {
     InstructionAbort = 0x20,
     /// Data abort from a lower exception level.
     DataAbort = 0x24,
-    /// System error. Do not rely on it: TF-RMM 0.6 clears the class in a `SERROR` exit, see [`Esr::serror`].
+    /// System error. Do not rely on it: TF-RMM 0.6 clears the class in a `SERROR` exit, see
+    /// [`Esr::serror`].
     SError = 0x2f,
     /// A class this crate does not decode.
     #[num_enum(catch_all)]
     Unknown(u8),
 }
 
-/// `ESR_EL2` as the RMM passes it on.
+/// `ESR_EL2` as the RMM passes it to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 pub struct Esr(pub u64);
@@ -82,13 +84,15 @@ impl Esr {
         self.0 & (1 << 24) != 0
     }
 
-    /// Size of the access of a data abort in bytes (SAS, bits 23:22): 1, 2, 4 or 8. Meaningful only with a valid syndrome.
+    /// Size of the access of a data abort in bytes (SAS, bits 23:22): 1, 2, 4 or 8. Meaningful only
+    /// with a valid syndrome.
     #[must_use]
     pub const fn access_bytes(self) -> u8 {
         1 << ((self.0 >> 22) & 0b11)
     }
 
-    /// Whether the register of the access is 64 bits wide (SF, bit 15). Meaningful only with a valid syndrome.
+    /// Whether the register of the access is 64 bits wide (SF, bit 15). Meaningful only with a
+    /// valid syndrome.
     #[must_use]
     pub const fn is_64_bit_register(self) -> bool {
         self.0 & (1 << 15) != 0
@@ -142,9 +146,11 @@ impl Esr {
         u32::from_le_bytes([a, b, c, d]) & 0x1ff_ffff
     }
 
-    /// The bits that an RMM lets the host see of such a syndrome; a host that masks with it reads the same from a laxer RMM.
+    /// The bits of such a syndrome that an RMM reports to the host; a host that masks with them
+    /// gets the same value from an RMM that reports more.
     ///
-    /// An RMM may hide more: IL of a data abort is shown only for unprotected IPAs, and not by TF-RMM 0.6.
+    /// An RMM may hide more: IL of a data abort is reported only for unprotected IPAs, and not by
+    /// TF-RMM 0.6.
     #[must_use]
     pub fn visible(self) -> Self {
         const EC: u64 = 0x3f << 26;
@@ -171,13 +177,15 @@ impl Esr {
     }
 }
 
-/// The page of a fault: `HPFAR_EL2.FIPA` (bits 43:4) holds IPA bits 51:12. Bit 63 and the low four bits are masked.
+/// The page of a fault: `HPFAR_EL2.FIPA` (bits 43:4) holds IPA bits 51:12. Bit 63 and the low four
+/// bits are masked.
 #[must_use]
 pub const fn fault_page(hpfar: u64) -> Ipa {
     Ipa::new(((hpfar >> 4) & ((1 << 40) - 1)) << 12)
 }
 
-/// The address of a fault: its page plus the low twelve bits of `FAR_EL2`, which are all that the RMM shows of it.
+/// The address of a fault: its page plus the low twelve bits of `FAR_EL2`, which are the only bits
+/// of it that the RMM reports.
 #[must_use]
 pub const fn fault_address(hpfar: u64, far: u64) -> Ipa {
     Ipa::new(fault_page(hpfar).raw() | (far & 0xfff))

@@ -1,7 +1,8 @@
-//! Feature registers, kept whole.
+//! Feature registers, stored completely.
 //!
-//! A [`Features`] holds what `RMI_FEATURES` returned for every index, so that bits newer than this crate survive. The getters hide where a
-//! dialect keeps a field: 1.0 has one register, 2.0 has five.
+//! A [`Features`] holds what `RMI_FEATURES` returned for every index, so that bits newer than this
+//! crate are kept. The getters know where a dialect has a field: 1.0 has one register, 2.0 has
+//! five.
 
 mod fields;
 
@@ -14,7 +15,8 @@ use crate::realm::HashAlgorithm;
 
 /// The feature registers of an RMM.
 ///
-/// Source: DEN0137 1.0-rel0, `RmiFeatureRegister0`; 2.0-bet3, `RmiFeatureRegister0` to `RmiFeatureRegister4`.
+/// Source: DEN0137 1.0-rel0, `RmiFeatureRegister0`; 2.0-bet3, `RmiFeatureRegister0` to
+/// `RmiFeatureRegister4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiFeatureRegister0")]
 #[doc(alias = "RmiFeatureRegister1")]
@@ -42,7 +44,8 @@ impl Features {
     /// Number of feature registers.
     pub const COUNT: usize = 5;
 
-    /// Wraps the registers as `RMI_FEATURES` returned them for the indices 0 to 4. 1.0 defines index 0 only; the others are 0 there.
+    /// Wraps the registers as `RMI_FEATURES` returned them for the indices 0 to 4. 1.0 defines
+    /// index 0 only; the others are 0 there.
     #[must_use]
     pub const fn new(dialect: Dialect, registers: [u64; Self::COUNT]) -> Self {
         Self { dialect, registers }
@@ -74,7 +77,8 @@ impl Features {
         register
     }
 
-    /// The bits of a register that the dialect does not define; for an index above 4, which no dialect has, none are set.
+    /// The bits of a register that the dialect does not define; for an index above 4, which no
+    /// dialect has, none are set.
     #[must_use]
     pub fn unknown(&self, index: usize) -> u64 {
         const NAMES: [&str; Features::COUNT] = [
@@ -187,7 +191,8 @@ impl Features {
         self.dialect.is_2_0().then(|| small(self.register1(), 14, 3).into())
     }
 
-    /// Whether a whole block of the level 0 granule protection table may be delegated at once (2.0-bet3).
+    /// Whether a whole block of the level 0 granule protection table may be delegated at once
+    /// (2.0-bet3).
     #[must_use]
     #[doc(alias = "L0GPT_BLOCK_DELEGATE")]
     pub const fn l0gpt_block_delegate(&self) -> bool {
@@ -216,7 +221,7 @@ impl Features {
         (1 << order) - 1
     }
 
-    /// Number of list registers of the virtual GIC that the run page carries (1.0 only).
+    /// Number of list registers of the virtual GIC in the run page (1.0 only).
     #[must_use]
     #[doc(alias = "GICV3_NUM_LRS")]
     pub const fn gic_num_lrs(&self) -> Option<u8> {
@@ -269,7 +274,7 @@ impl Features {
         self.dialect.is_2_0() && field(self.register2(), 8, 1) != 0
     }
 
-    /// Whether streams may carry traffic outside of Realms (2.0).
+    /// Whether streams may transport traffic outside of Realms (2.0).
     #[must_use]
     #[doc(alias = "NON_TEE_STREAM")]
     pub const fn non_tee_stream(&self) -> bool {
@@ -322,7 +327,7 @@ mod tests {
     use super::*;
     use crate::describe::Bits;
 
-    /// Every field, by the name of the specification and as its getter reads it.
+    /// Every field, by its name in the specification and as its getter reads it.
     fn all(f: &Features) -> Vec<(&'static str, String)> {
         let mut all = std::vec![
             ("S2SZ", format!("{}", f.max_ipa_width())),
@@ -375,11 +380,12 @@ mod tests {
         }
     }
 
-    /// A getter of each field reads exactly the bits that the table gives to it, in every dialect.
+    /// A getter of each field reads exactly the bits that the table lists for it, in every dialect.
     #[test]
     fn each_field_has_a_getter_that_reads_its_bits_and_no_others() {
         for dialect in Dialect::ALL {
-            // All ones but one field, so that fields that need another one (SVE_VL needs SVE) are read too.
+            // All ones except one field, so that fields that depend on another one (SVE_VL on SVE)
+            // are read too.
             let ones = Features::new(dialect, [u64::MAX; Features::COUNT]);
             let mut seen = Vec::new();
             for index in 0..Features::COUNT {
@@ -400,7 +406,7 @@ mod tests {
                 }
                 assert_eq!(ones.unknown(index), !register.known(dialect));
             }
-            // The other getters answer the same whatever the bits are.
+            // The other getters return the same value for any bits.
             let zeros = Features::new(dialect, [0; Features::COUNT]);
             for (a, b) in all(&ones).into_iter().zip(all(&zeros)) {
                 assert_eq!(seen.contains(&a.0), a.1 != b.1, "{dialect} {}", a.0);

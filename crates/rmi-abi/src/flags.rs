@@ -4,9 +4,10 @@ use num_enum::{FromPrimitive, IntoPrimitive};
 
 use crate::address::Pa;
 
-/// How a map or unmap command names output addresses.
+/// How a map or unmap command passes output addresses.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiRttAddrType`; bits 1:0 of the flags, and for a list its length in bits 15:2.
+/// Source: DEN0137 2.0-bet3, `RmiRttAddrType`; bits 1:0 of the flags, and for a list its length in
+/// bits 15:2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttAddrType")]
 #[doc(alias = "oaddr_type")]
@@ -67,7 +68,7 @@ pub enum MemAttr {
     NormalNonCacheable = 5,
     /// Normal, write-back.
     NormalWriteBack = 6,
-    /// The Realm's stage 1 attributes decide.
+    /// The Realm's stage 1 attributes apply.
     Stage1 = 7,
     /// The reserved encoding 4, or more than three bits.
     #[num_enum(catch_all)]
@@ -124,16 +125,16 @@ impl S2Access {
 
 /// `RmiRttUnprotMapFlags`: how to map host memory at unprotected IPAs.
 ///
-/// Attributes are in bits 18:16, permissions in 22:19; bits outside the fields are ignored when decoding. Source: DEN0137 2.0-bet3,
-/// `RmiRttUnprotMapFlags`.
+/// Attributes are in bits 18:16, permissions in 22:19; bits outside the fields are ignored when
+/// decoding. Source: DEN0137 2.0-bet3, `RmiRttUnprotMapFlags`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttUnprotMapFlags")]
 pub struct UnprotMapFlags {
-    /// How output addresses are named.
+    /// How output addresses are passed.
     pub addresses: AddrSet,
     /// Memory attributes.
     pub memattr: MemAttr,
-    /// The four-bit permission field, encoded as the Realm's permission encoding demands.
+    /// The four-bit permission field, in the permission encoding of the Realm.
     pub s2ap: u8,
 }
 
@@ -159,7 +160,8 @@ impl UnprotMapFlags {
 
 /// `RmiRttAuxMapFlags`: how to map in an auxiliary tree.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiRttAuxMapFlags`. Bits outside the fields are ignored when decoding.
+/// Source: DEN0137 2.0-bet3, `RmiRttAuxMapFlags`. Bits outside the fields are ignored when
+/// decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttAuxMapFlags")]
 pub struct AuxMapFlags {
@@ -188,7 +190,8 @@ impl AuxMapFlags {
 
 /// `RmiRttAuxUnmapFlags`: how to unmap in an auxiliary tree.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiRttAuxUnmapFlags`. Bits outside the field are ignored when decoding.
+/// Source: DEN0137 2.0-bet3, `RmiRttAuxUnmapFlags`. Bits outside the field are ignored when
+/// decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "RmiRttAuxUnmapFlags")]
 pub struct AuxUnmapFlags {
@@ -213,8 +216,9 @@ impl AuxUnmapFlags {
 
 /// What `RMI_RTT_MAP_UNPROTECTED` of 1.0 maps: address, attributes and permissions in one word.
 ///
-/// Memory attributes are in bits 4:2, permissions in 7:6 (as [`S2Access::encode_indirect`] has them), the address in 47:12. A Realm with LPA2 has
-/// address bits 49:48 in place and 51:50 in bits 9:8. Source: DEN0137 1.0-rel0, `RMI_RTT_MAP_UNPROTECTED`.
+/// Memory attributes are in bits 4:2, permissions in 7:6 (as [`S2Access::encode_indirect`] encodes
+/// them), the address in 47:12. A Realm with LPA2 has address bits 49:48 in place and 51:50 in bits
+/// 9:8. Source: DEN0137 1.0-rel0, `RMI_RTT_MAP_UNPROTECTED`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "UnprotectedDescriptor")]
 pub struct UnprotectedDesc {
@@ -232,7 +236,8 @@ pub struct UnprotectedDesc {
 impl UnprotectedDesc {
     const LOW: u64 = (1 << 50) - (1 << 12);
 
-    /// The word; `None` when the address is not 4 KiB aligned or too wide (48 bits, or 52 with LPA2).
+    /// The word; `None` when the address is not 4 KiB aligned or too wide (48 bits, or 52 with
+    /// LPA2).
     #[must_use]
     pub fn encode(&self, lpa2: bool) -> Option<u64> {
         let address = self.address.raw();
@@ -271,7 +276,7 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiDataFlags")]
     pub struct DataFlags: u64 {
-        /// The content is measured, not just address and flags.
+        /// The content is measured, in addition to the address and the flags.
         #[doc(alias = "RmiDataMeasureContent")]
         #[doc(alias = "RMI_MEASURE_CONTENT")]
         #[doc(alias = "RMI_NO_MEASURE_CONTENT")]
@@ -280,13 +285,13 @@ bitflags::bitflags! {
         const _ = !0;
     }
 
-    /// `RmiContinueFlags`: how an interrupted range command goes on.
+    /// `RmiContinueFlags`: how an interrupted range command continues.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiContinueFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiContinueFlags")]
     pub struct ContinueFlags: u64 {
-        /// Finish the object in hand and stop there.
+        /// Finish the current object and stop there.
         #[doc(alias = "RmiContinueBeyond")]
         #[doc(alias = "KEEP_GOING")]
         #[doc(alias = "beyond")]

@@ -1,4 +1,5 @@
-//! How the RMM keeps track of physical memory: tracking regions, memory categories, granule protection tables.
+//! How the RMM tracks physical memory: tracking regions, memory categories, granule protection
+//! tables.
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
@@ -6,8 +7,9 @@ use crate::address::GranuleSize;
 
 /// The size of a tracking region, a code whose meaning depends on the granule size.
 ///
-/// 4 KiB granules: 0 is 1 GiB. 16 KiB: 0 is 32 MiB, 1 is 64 GiB. 64 KiB: 0 is 512 MiB, 1 is 4 TiB. 2.0-bet3 adds 2 MiB for 4 KiB granules; its
-/// code is not public, so every code is kept as it is. Source: DEN0137 2.0-bet3, `RmiTrackingRegionSize`.
+/// 4 KiB granules: 0 is 1 GiB. 16 KiB: 0 is 32 MiB, 1 is 64 GiB. 64 KiB: 0 is 512 MiB, 1 is 4
+/// TiB. 2.0-bet3 adds 2 MiB for 4 KiB granules; its code is not public, so every code is kept
+/// unchanged. Source: DEN0137 2.0-bet3, `RmiTrackingRegionSize`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 #[doc(alias = "RmiTrackingRegionSize")]
@@ -44,7 +46,7 @@ impl TrackingRegionSize {
 #[doc(alias = "RmiTrackingRegionState")]
 #[non_exhaustive]
 pub enum TrackingRegionState {
-    /// Not for the host to change.
+    /// The host may not change it.
     #[doc(alias = "RESERVED")]
     Reserved = 0,
     /// Not tracked.
@@ -56,7 +58,7 @@ pub enum TrackingRegionState {
     /// The region as a whole has one state.
     #[doc(alias = "COARSE")]
     Coarse = 3,
-    /// A change is under way (2.0-bet3).
+    /// A change is in progress (2.0-bet3).
     #[doc(alias = "INTERMEDIATE")]
     Intermediate = 4,
     /// A code this crate does not know.
@@ -64,7 +66,7 @@ pub enum TrackingRegionState {
     Unknown(u8),
 }
 
-/// What kind of memory lies behind a physical address.
+/// The kind of memory at a physical address.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiMemCategory`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
@@ -97,13 +99,13 @@ pub enum MemCategory {
 #[doc(alias = "RmiGptParState")]
 #[non_exhaustive]
 pub enum GptParState {
-    /// Not for the host to change.
+    /// The host may not change it.
     #[doc(alias = "RESERVED")]
     Reserved = 0,
     /// The platform.
     #[doc(alias = "PLAT")]
     Plat = 1,
-    /// The host may, and has not.
+    /// Nobody yet; the host may create them.
     #[doc(alias = "HOST_NOT_CREATED")]
     HostNotCreated = 2,
     /// The host.

@@ -1,9 +1,10 @@
 //! The check of a wire struct against the specification's table, row by row, at compile time.
 
-/// Declares the layout of a wire struct: one row for each field, as the specification's table has it.
+/// Declares the layout of a wire struct: one row for each field, as in the specification's table.
 ///
-/// Size, and every offset and width are compared with what the compiler made of the struct, whose alignment is no more than the specification's; the rows become the
-/// struct's `LAYOUT`. A field that dialects name differently has one row for each name.
+/// Size, and every offset and width are compared with the compiler's layout of the struct, whose
+/// alignment is at most the specification's; the rows become the struct's `LAYOUT`. A field that
+/// dialects name differently has one row for each name.
 macro_rules! layout {
     (
         $type:ident: $set:ty = $name:literal, $size:literal bytes, aligned to $align:literal,
@@ -11,7 +12,8 @@ macro_rules! layout {
         $($offset:literal, $width:literal, $field:ident $(as $alias:literal)?, $in:expr;)*
     ) => {
         impl $type {
-            /// The struct with every byte zero, reserved ones included: where an encoder starts.
+            /// The struct with every byte zero, reserved ones included: the initial value for an
+            /// encoder.
             #[must_use]
             pub fn zeroed() -> Self {
                 zerocopy::FromZeros::new_zeroed()
@@ -50,11 +52,11 @@ macro_rules! layout {
 
 pub(crate) use layout;
 
-/// Gives structs that hold a Realm's registers a `Debug` that leaves all of them out.
+/// Implements `Debug` without any content for structs that contain a Realm's registers.
 macro_rules! hides_registers {
     ($($type:ident),+ $(,)?) => {$(
         impl core::fmt::Debug for $type {
-            /// Leaves everything out: there are registers of a Realm in it.
+            /// Omits all fields, because they include registers of a Realm.
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 f.debug_struct(stringify!($type)).finish_non_exhaustive()
             }
@@ -64,7 +66,7 @@ macro_rules! hides_registers {
 
 pub(crate) use hides_registers;
 
-/// Size of the field that a projection names.
+/// Size of the field that a projection selects.
 pub(crate) const fn width<T, F>(_: fn(&T) -> &F) -> usize {
     size_of::<F>()
 }

@@ -1,9 +1,11 @@
-//! The words of the Arm CCA Realm Management Interface (RMI).
+//! The encodings of the Arm CCA Realm Management Interface (RMI).
 //!
-//! This crate says what the bits mean and nothing else: it issues no call, owns no memory and holds no policy. Every
-//! difference between the dialects of the interface lives here, so that no other crate of the family branches on one.
+//! This crate defines what the bits mean and nothing else: it issues no calls, owns no memory and
+//! has no policy. All differences between the dialects of the interface are implemented here, so
+//! that no other crate of the SDK branches on one.
 //!
-//! The words of one call, made on the model RMM by hand (the crate `rmi-host` does it with types):
+//! The registers of one call, made to the model RMM by hand (the crate `rmi-host` does it with
+//! types):
 //!
 //! ```
 //! use rmi_abi::feature::Features;
@@ -53,18 +55,22 @@
 //! | **The Realm's side** | |
 //! | [`rsi`], [`rhi`] | what a Realm asks of the RMM, and of its host |
 //!
-//! # Rules of the house
+//! # Conventions
 //!
-//! - A value that a dialect does not define is kept, never an error: enums have a variant that holds the number, flags keep unknown bits, feature
-//!   registers tell which of their bits are unknown.
-//! - Decoders are total. Encoders refuse what a dialect cannot express, and name it.
-//! - Wire structs hold numbers only, and their layout is compared with the specification's table at compile time.
-//! - Everything has the name that the specification gives to it as an alias: searching this documentation for `RMI_RTT_CREATE`, `RmiRecExit` or
-//!   `ripas_response` finds the item.
+//! - A value that a dialect does not define is kept, never an error: enums have a variant that
+//!   contains the number, flags keep unknown bits, and feature registers report which of their bits
+//!   are unknown.
+//! - Decoders are total. Encoders refuse what a dialect cannot express, and report which field that
+//!   is.
+//! - Wire structs contain numbers only, and their layout is compared with the specification's table
+//!   at compile time.
+//! - Each item has its name in the specification as an alias: searching this documentation for
+//!   `RMI_RTT_CREATE`, `RmiRecExit` or `ripas_response` finds the item.
 //!
 //! # Example
 //!
-//! Creating a REC, word by word, as TF-RMM of July 2026 does it: the call, the answer that asks for memory, and the descriptor that offers it.
+//! Creating a REC, word by word, as TF-RMM of July 2026 does it: the call, the answer that requests
+//! memory, and the descriptor that offers it.
 //!
 //! ```
 //! use rmi_abi::desc::{AddrRangeDesc, DonateRequest};
@@ -121,7 +127,8 @@
 //!
 //! # Features
 //!
-//! `arbitrary` implements [`Arbitrary`](https://docs.rs/arbitrary) for what fuzzers feed to the decoders. Nothing is on by default.
+//! `arbitrary` implements [`Arbitrary`](https://docs.rs/arbitrary) for the inputs that fuzzers pass
+//! to the decoders. No feature is enabled by default.
 #![no_std]
 #![forbid(unsafe_code)]
 

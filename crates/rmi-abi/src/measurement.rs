@@ -1,7 +1,8 @@
-//! What the Realm Initial Measurement (RIM) is computed from.
+//! The descriptors from which the Realm Initial Measurement (RIM) is computed.
 //!
-//! The RMM extends the RIM with 256-byte descriptors: the new value is the hash of the descriptor, which holds the old one.
-//! Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorData`, `RmmMeasurementDescriptorRec`; 1.0-rel0,
+//! The RMM extends the RIM with 256-byte descriptors: the new value is the hash of the descriptor,
+//! which contains the old one. Source: DEN0137 1.0-rel0 and 2.0-bet3,
+//! `RmmMeasurementDescriptorData`, `RmmMeasurementDescriptorRec`; 1.0-rel0,
 //! `RmmMeasurementDescriptorRipas`.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -12,7 +13,8 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// Bytes of a measurement as the RMM keeps it and in descriptors; shorter digests occupy the low bytes, the rest is zero. A Realm reads the digest alone.
+/// Bytes of a measurement as the RMM stores it and in descriptors; shorter digests occupy the low
+/// bytes, the rest is zero. A Realm reads the digest only.
 pub const MEASUREMENT_BYTES: usize = 64;
 
 /// A measurement descriptor of a DATA granule (type 0), 256 bytes.
@@ -142,7 +144,8 @@ impl RecDescriptor {
 }
 
 impl RipasDescriptor {
-    /// The descriptor of one translation table entry's range that `RMI_RTT_INIT_RIPAS` set to RAM, on top of the measurement `rim`.
+    /// The descriptor of one translation table entry's range that `RMI_RTT_INIT_RIPAS` set to RAM,
+    /// on top of the measurement `rim`.
     #[must_use]
     pub fn new(rim: [u8; MEASUREMENT_BYTES], range: &IpaRange) -> Self {
         let (base, top) = (range.base().raw(), range.top().raw());

@@ -1,4 +1,5 @@
-//! PSCI as a host sees it: the functions a Realm calls and the codes it is answered with.
+//! PSCI on the side of the host: the functions that a Realm calls and the codes that it gets as
+//! answers.
 //!
 //! Source: Arm DEN0022 (PSCI); DEN0137 2.0-bet3, `RMI_PSCI_COMPLETE`.
 
@@ -7,7 +8,8 @@ use num_enum::{FromPrimitive, IntoPrimitive};
 use crate::command::Fid;
 use crate::dialect::Dialect;
 
-/// A PSCI function identifier in a `PSCI` exit. The SMC32 forms that a Realm may use are told apart from the SMC64 ones.
+/// A PSCI function identifier in a `PSCI` exit. The SMC32 forms that a Realm may use are distinct
+/// from the SMC64 ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u32)]
 #[non_exhaustive]
@@ -51,7 +53,8 @@ pub enum PsciFunction {
 }
 
 impl PsciFunction {
-    /// The functions that a Realm may call, by the forms the specification lists: SMC64 where an address is passed.
+    /// The functions that a Realm may call, by the forms the specification lists: SMC64 where an
+    /// address is passed.
     pub const ALL: &'static [Self] = &[
         Self::Version,
         Self::CpuSuspend64,
@@ -64,13 +67,14 @@ impl PsciFunction {
     ];
 
     /// The function that a Realm calls with this value in X0, or that a `PSCI` exit holds in
-    /// `gprs[0]`: SMCCC function numbers are 32 bits, and an RMM forwards X0 as it is.
+    /// `gprs[0]`: SMCCC function numbers are 32 bits, and an RMM forwards X0 unchanged.
     #[must_use]
     pub fn from_register(x0: u64) -> Self {
         Self::from(Fid::from_register(x0).0)
     }
 
-    /// The specification's name, the same for both calling conventions; `None` for an unknown function.
+    /// The specification's name, the same for both calling conventions; `None` for an unknown
+    /// function.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
         Some(match self {
@@ -86,9 +90,10 @@ impl PsciFunction {
         })
     }
 
-    /// Whether a call of this function leaves the Realm with a `PSCI` exit. The others are answered by the RMM.
+    /// Whether a call of this function causes a `PSCI` exit. The others are answered by the RMM.
     ///
-    /// `PSCI_AFFINITY_INFO` does so before 2.0-bet3 only, and `PSCI_CPU_ON` and `PSCI_AFFINITY_INFO` only if the target is a REC of the Realm.
+    /// `PSCI_AFFINITY_INFO` does so before 2.0-bet3 only, and `PSCI_CPU_ON` and
+    /// `PSCI_AFFINITY_INFO` only if the target is a REC of the Realm.
     #[must_use]
     pub const fn exits_to_host(self, dialect: Dialect) -> bool {
         match self {
@@ -98,7 +103,8 @@ impl PsciFunction {
         }
     }
 
-    /// Whether the host must answer the exit with `RMI_PSCI_COMPLETE` before it enters the REC again.
+    /// Whether the host must answer the exit with `RMI_PSCI_COMPLETE` before it enters the REC
+    /// again.
     #[must_use]
     #[doc(alias = "RMI_PSCI_COMPLETE")]
     pub const fn needs_complete(self, dialect: Dialect) -> bool {
@@ -124,7 +130,7 @@ pub enum PsciReturnCode {
     /// The CPU does not exist.
     #[doc(alias = "PSCI_NOT_PRESENT")]
     NotPresent = -7,
-    /// Something went wrong inside.
+    /// Internal error.
     #[doc(alias = "PSCI_INTERNAL_FAILURE")]
     InternalFailure = -6,
     /// The CPU is being turned on.

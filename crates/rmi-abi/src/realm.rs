@@ -1,7 +1,8 @@
 //! The Realm parameter page.
 //!
-//! [`RealmParams`] is the logical content; [`RealmParams::encode`] lays it out for a dialect and refuses what the dialect cannot express.
-//! The wire structs are public for those who want the bytes.
+//! [`RealmParams`] is the logical content; [`RealmParams::encode`] lays it out for a dialect and
+//! refuses what the dialect cannot express. The wire structs are public for users who need the
+//! bytes.
 
 mod page;
 
@@ -21,7 +22,7 @@ pub use crate::rmm::RmmConfigPage;
 
 /// The algorithm that measures a Realm. The order of the codes is not by size.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiHashAlgorithm`. 1.0 knows SHA-256 and SHA-512.
+/// Source: DEN0137 2.0-bet3, `RmiHashAlgorithm`. 1.0 has SHA-256 and SHA-512.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u8)]
 #[doc(alias = "RmiHashAlgorithm")]
@@ -79,10 +80,10 @@ impl fmt::Display for HashAlgorithm {
 #[doc(alias = "RmiLfaPolicy")]
 #[non_exhaustive]
 pub enum LfaPolicy {
-    /// It may not.
+    /// It may not be replaced.
     #[doc(alias = "DISALLOW")]
     Disallow = 0,
-    /// It may.
+    /// It may be replaced.
     #[doc(alias = "ALLOW")]
     Allow = 1,
     /// A code this crate does not know.
@@ -129,15 +130,15 @@ pub enum S2apEncoding {
 }
 
 bitflags::bitflags! {
-    /// `RmiRealmFlags0` (1.0: `RmiRealmFlags`): what a Realm is given. The policies are two-bit fields, [`LfaPolicy`] in bits 6:5 and
-    /// [`MecPolicy`] in bits 8:7.
+    /// `RmiRealmFlags0` (1.0: `RmiRealmFlags`): the features of a Realm. The policies are two-bit
+    /// fields, [`LfaPolicy`] in bits 6:5 and [`MecPolicy`] in bits 8:7.
     ///
     /// Source: DEN0137 1.0-rel0, `RmiRealmFlags`; 2.0-bet3, `RmiRealmFlags0`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRealmFlags")]
     #[doc(alias = "RmiRealmFlags0")]
     pub struct RealmFlags0: u64 {
-        /// 52-bit addresses; gone in 2.0-bet3.
+        /// 52-bit addresses; not in 2.0-bet3.
         const LPA2 = 1 << 0;
         /// SVE.
         const SVE = 1 << 1;
@@ -172,7 +173,7 @@ bitflags::bitflags! {
 /// Bytes of the Realm Personalization Value.
 pub const RPV_BYTES: usize = 64;
 
-/// What `RMI_REALM_CREATE` is told about a new Realm.
+/// The parameters of a new Realm for `RMI_REALM_CREATE`.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRealmParams`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,7 +222,8 @@ pub struct RealmParams {
 }
 
 impl RealmParams {
-    /// Parameters of a plain Realm: no SVE, no PMU, no devices, SHA-256, an all-zero personalization value.
+    /// Parameters of a plain Realm: no SVE, no PMU, no devices, SHA-256, an all-zero
+    /// personalization value.
     #[must_use]
     pub const fn new(geometry: Geometry, rtt_base: Pa) -> Self {
         Self {
@@ -296,11 +298,12 @@ impl RealmParams {
         .find_map(|(is_set, exists, field)| (is_set && !exists).then_some(field))
     }
 
-    /// Checks that `dialect` can express the parameters, as [`RealmParams::encode`] does, without a page.
+    /// Checks that `dialect` can express the parameters, as [`RealmParams::encode`] does, without a
+    /// page.
     ///
     /// # Errors
     ///
-    /// [`ParamsError`] names the first field that the dialect cannot express.
+    /// [`ParamsError`] identifies the first field that the dialect cannot express.
     pub fn check(&self, dialect: Dialect) -> Result<(), ParamsError> {
         match self.foreign(dialect) {
             Some(field) => Err(ParamsError { field, dialect }),
@@ -308,11 +311,11 @@ impl RealmParams {
         }
     }
 
-    /// Lays the parameters out as `dialect` has them.
+    /// Lays the parameters out for `dialect`.
     ///
     /// # Errors
     ///
-    /// [`ParamsError`] names the first field that the dialect cannot express.
+    /// [`ParamsError`] identifies the first field that the dialect cannot express.
     pub fn encode(&self, dialect: Dialect) -> Result<RealmParamsPage, ParamsError> {
         self.check(dialect)?;
         let mut page = RealmParamsPage::new_zeroed();
@@ -336,11 +339,11 @@ impl RealmParams {
         Ok(page)
     }
 
-    /// Reads a page as `dialect` has it; what the dialect does not define must be zero.
+    /// Reads a page in the layout of `dialect`; what the dialect does not define must be zero.
     ///
     /// # Errors
     ///
-    /// [`ParamsError`] names the first field that holds what the dialect does not define.
+    /// [`ParamsError`] identifies the first field with a value that the dialect does not define.
     pub fn decode(page: &RealmParamsPage, dialect: Dialect) -> Result<Self, ParamsError> {
         let refuse = |field| ParamsError { field, dialect };
         let flags0 = RealmFlags0::from_bits_retain(page.flags0);

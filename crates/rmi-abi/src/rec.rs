@@ -1,4 +1,4 @@
-//! The REC parameter page and the REC's name, its MPIDR.
+//! The REC parameter page, and the MPIDR, which identifies a REC.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ use DialectSet as D;
 
 /// The MPIDR of a REC: aff0 in bits 3:0, aff1 in 15:8, aff2 in 23:16, aff3 in 31:24.
 ///
-/// Mind that PSCI puts aff3 in bits 39:32; for fewer than 2^20 RECs the two are the same number.
+/// Note that PSCI has aff3 in bits 39:32; for fewer than 2^20 RECs the two are the same number.
 /// Source: DEN0137 2.0-bet3, `RmiRecMpidr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
@@ -86,7 +86,8 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiRecCreateFlags")]
     pub struct RecCreateFlags: u64 {
-        /// The REC may be entered; otherwise it waits for a PSCI `CPU_ON`. Only runnable RECs are measured.
+        /// The REC may be entered; otherwise it waits for a PSCI `CPU_ON`. Only runnable RECs are
+        /// measured.
         #[doc(alias = "RmiRecRunnable")]
         #[doc(alias = "RMI_RUNNABLE")]
         #[doc(alias = "RMI_NOT_RUNNABLE")]
@@ -95,16 +96,16 @@ bitflags::bitflags! {
     }
 }
 
-/// Most auxiliary granules that a 1.0 RMM asks for.
+/// Most auxiliary granules that a 1.0 RMM requests.
 pub const MAX_REC_AUX_GRANULES: usize = 16;
 
-/// What `RMI_REC_CREATE` is told about a new REC.
+/// The parameters of a new REC for `RMI_REC_CREATE`.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecParams`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "RmiRecParams")]
 pub struct RecParams {
-    /// Whether the REC may be entered at once.
+    /// Whether the REC may be entered immediately.
     pub runnable: bool,
     /// Its MPIDR; RECs are created in index order.
     pub mpidr: Mpidr,
@@ -115,7 +116,8 @@ pub struct RecParams {
 }
 
 impl RecParams {
-    /// Lays the parameters out. The layout is the same in all dialects; 1.0 adds the auxiliary granules ([`RecParamsPage::aux`]).
+    /// Lays the parameters out. The layout is the same in all dialects; 1.0 adds the auxiliary
+    /// granules ([`RecParamsPage::aux`]).
     #[must_use]
     pub fn encode(&self) -> RecParamsPage {
         let mut page = RecParamsPage::new_zeroed();
@@ -200,7 +202,8 @@ layout! {
 }
 
 impl RecParamsPage {
-    /// The page whose hash is measured for a runnable REC: only `flags`, `pc` and `gprs` are kept; `mpidr` is zero.
+    /// The page whose hash is measured for a runnable REC: only `flags`, `pc` and `gprs` are kept;
+    /// `mpidr` is zero.
     #[must_use]
     pub fn measured(&self) -> Self {
         let mut page = Self::new_zeroed();

@@ -4,9 +4,10 @@ use num_enum::{FromPrimitive, IntoPrimitive};
 
 use crate::rtt::Level;
 
-/// What the RMM says about a command, bits 7:0 of X0.
+/// The status of a command, bits 7:0 of X0.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiStatusCode`. 1.0 uses 0 to 4. A code that this crate does not know stays a value.
+/// Source: DEN0137 2.0-bet3, `RmiStatusCode`. 1.0 uses 0 to 4. A code that this crate does not know
+/// is kept as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u8)]
 #[doc(alias = "RmiStatusCode")]
@@ -15,7 +16,7 @@ pub enum Status {
     /// Done; for range commands: progress was made.
     #[doc(alias = "RMI_SUCCESS")]
     Success = 0,
-    /// An argument is wrong, or names a granule in the wrong state.
+    /// An argument is wrong, or is the address of a granule in the wrong state.
     #[doc(alias = "RMI_ERROR_INPUT")]
     ErrorInput = 1,
     /// The Realm is in the wrong state.
@@ -24,7 +25,8 @@ pub enum Status {
     /// The REC is in the wrong state.
     #[doc(alias = "RMI_ERROR_REC")]
     ErrorRec = 3,
-    /// A translation table walk ended early or at an entry in the wrong state; the level says where.
+    /// A translation table walk ended early or at an entry in the wrong state; the level tells
+    /// where.
     #[doc(alias = "RMI_ERROR_RTT")]
     ErrorRtt = 4,
     /// The RMM does not have this feature.
@@ -36,7 +38,7 @@ pub enum Status {
     /// As [`Status::ErrorRtt`], in an auxiliary tree.
     #[doc(alias = "RMI_ERROR_RTT_AUX")]
     ErrorRttAux = 7,
-    /// A stream table walk ended early; the level says where.
+    /// A stream table walk ended early; the level tells where.
     #[doc(alias = "RMI_ERROR_PSMMU_ST")]
     ErrorPsmmuSt = 8,
     /// A device permission table walk ended early.
@@ -96,8 +98,8 @@ impl Status {
 
     /// Whether bits 15:8 of the result word hold a level for this status.
     ///
-    /// `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT` carry one in late revisions only, together with an address in higher bits; earlier ones leave
-    /// [`ResultWord::data`] zero.
+    /// `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT` have one in late revisions only, together with an
+    /// address in higher bits; earlier ones leave [`ResultWord::data`] zero.
     #[must_use]
     pub const fn carries_level(self) -> bool {
         matches!(
@@ -111,7 +113,7 @@ impl Status {
     }
 }
 
-/// What an incomplete operation asks of the host, bits 9:8 of its result word.
+/// What an incomplete operation requests from the host, bits 9:8 of its result word.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiOpMemReq`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,7 +141,7 @@ pub enum OpMemReq {
 pub struct ResultWord(pub u64);
 
 impl ResultWord {
-    /// What an unknown function identifier is answered with: SMCCC `NOT_SUPPORTED`, all ones.
+    /// The answer to an unknown function identifier: SMCCC `NOT_SUPPORTED`, all ones.
     pub const NOT_SUPPORTED: Self = Self(u64::MAX);
 
     /// Makes a result word with only a status.
@@ -147,7 +149,7 @@ impl ResultWord {
         Self(u64::from(u8::from(status)))
     }
 
-    /// Makes a result word with a status and a level, as `RMI_ERROR_RTT` has.
+    /// Makes a result word with a status and a level, as for `RMI_ERROR_RTT`.
     pub fn with_level(status: Status, level: Level) -> Self {
         Self(u64::from(u8::from(status)) | u64::from(level.number().cast_unsigned()) << 8)
     }
@@ -176,28 +178,29 @@ impl ResultWord {
         self.0 == u64::MAX
     }
 
-    /// Bits 15:8 as they are; the level is signed, so 0xff stands for -1.
+    /// Bits 15:8 unchanged; the level is signed, so 0xff means -1.
     #[must_use]
     pub const fn index(self) -> u8 {
         self.0.to_le_bytes()[1]
     }
 
-    /// Bits 63:8 as they are: what goes with the status.
+    /// Bits 63:8 unchanged: the data that belongs to the status.
     ///
-    /// Late revisions put a granule number above the level of `RMI_ERROR_TRACKING` and `RMI_ERROR_DPT`; its exact position is not public, so
-    /// these bits are neither interpreted nor required to be zero.
+    /// Late revisions put a granule number above the level of `RMI_ERROR_TRACKING` and
+    /// `RMI_ERROR_DPT`; its exact position is not public, so these bits are neither interpreted nor
+    /// required to be zero.
     #[must_use]
     pub const fn data(self) -> u64 {
         self.0 >> 8
     }
 
-    /// Bits 15:8 as a signed level, when the status carries one and it is a level that exists (-1 to 3).
+    /// Bits 15:8 as a signed level, when the status has one and that level exists (-1 to 3).
     #[must_use]
     pub fn level(self) -> Option<Level> {
         if self.status().carries_level() { Level::new(self.index().cast_signed()) } else { None }
     }
 
-    /// What an `RMI_INCOMPLETE` asks for, bits 9:8.
+    /// What an `RMI_INCOMPLETE` requests, bits 9:8.
     #[must_use]
     pub const fn op_mem_req(self) -> OpMemReq {
         match (self.0 >> 8) & 0b11 {

@@ -1,13 +1,14 @@
-//! The Realm Host Interface (RHI): what a Realm asks of its host with `RSI_HOST_CALL`.
+//! The Realm Host Interface (RHI): the requests of a Realm to its host by `RSI_HOST_CALL`.
 //!
-//! A host sees a host call with the immediate 0, the function in X0 and arguments from X1; it answers in X0 and up, and with all ones in X0 when
-//! it does not know the function. Source: Realm Host Interface 1.0 beta1, as the CCA compliance suite uses it.
+//! A host gets a host call with the immediate 0, the function in X0 and arguments from X1; it
+//! answers in X0 and up, and with all ones in X0 when it does not know the function. Source: Realm
+//! Host Interface 1.0 beta1, as the CCA compliance suite uses it.
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
 use crate::command::Fid;
 
-/// The immediate of `RSI_HOST_CALL` that says the call is one of this interface.
+/// The immediate of `RSI_HOST_CALL` for calls of this interface.
 pub const HOST_CALL_IMMEDIATE: u16 = 0;
 
 /// The answer to an unknown function, in X0.
@@ -69,7 +70,7 @@ pub enum RhiFunction {
     /// Reads the alignment that RIPAS changes should have.
     #[doc(alias = "RHI_HOSTCONF_GET_IPA_CHANGE_ALIGNMENT")]
     HostconfGetIpaChangeAlignment = 0xc500_0050,
-    /// Goes on with a device operation.
+    /// Continues a device operation.
     #[doc(alias = "RHI_DA_VDEV_CONTINUE")]
     DaVdevContinue = 0xc500_0051,
     /// Asks the host to fetch the measurements of a device.
@@ -84,7 +85,7 @@ pub enum RhiFunction {
     /// Asks the host to undo a peer to peer binding.
     #[doc(alias = "RHI_DA_VDEV_P2P_UNBIND")]
     DaVdevP2pUnbind = 0xc500_0055,
-    /// Abandons a device operation.
+    /// Aborts a device operation.
     #[doc(alias = "RHI_DA_VDEV_ABORT")]
     DaVdevAbort = 0xc500_0056,
     /// A function this crate does not know.

@@ -10,7 +10,8 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// The RMM configuration page, 4 KiB, host to RMM (set) and RMM to host (get). Bytes between fields are reserved and zero.
+/// The RMM configuration page, 4 KiB, host to RMM (set) and RMM to host (get). Bytes between fields
+/// are reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|
@@ -75,8 +76,8 @@ impl RmmConfigPage {
 
 /// The activation state of the RMM, as `RMI_RMM_STATE_GET` reports it.
 ///
-/// The numbers are those of TF-RMM (July 2026), which has them inside only; that the command reports the same ones is not confirmed.
-/// Source: DEN0137 2.0-bet3, `RmiRmmState`.
+/// The numbers are those of TF-RMM (July 2026), which uses them internally only; it is not
+/// confirmed that the command reports the same ones. Source: DEN0137 2.0-bet3, `RmiRmmState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u8)]
 #[doc(alias = "RmiRmmState")]
@@ -85,7 +86,7 @@ pub enum RmmState {
     /// Not activated: only configuration commands are accepted.
     #[doc(alias = "INIT")]
     Init = 0,
-    /// An activation or deactivation is under way.
+    /// An activation or deactivation is in progress.
     #[doc(alias = "INTERMEDIATE")]
     Intermediate = 1,
     /// Every command is accepted.

@@ -1,10 +1,13 @@
-//! The Realm Services Interface (RSI): what a Realm asks of the RMM.
+//! The Realm Services Interface (RSI): the requests of a Realm to the RMM.
 //!
-//! A host does not make these calls; it sees some of them as exits, and a model RMM or a guest needs all of them. The table of commands has the
-//! shape of [`crate::command`] and is listed in [`index`], with RSI versions instead of dialects: RSI 1.0 is final, 1.1 and 2.0 are drafts as TF-RMM has them.
+//! A host does not make these calls; it sees some of them as exits, and a model RMM or a guest
+//! needs all of them. The table of commands has the structure of [`crate::command`] and is listed
+//! in [`index`], with RSI versions instead of dialects: RSI 1.0 is final, 1.1 and 2.0 are drafts as
+//! TF-RMM implements them.
 //!
-//! Numbers that TF-RMM reserves without serving are left out of the table: 0xc400019a (`VSMMU_GET_INFO`), 0xc400019b (`VSMMU_ACTIVATE` in 1.1,
-//! `ARCH_DEV_ACTIVATE` in 2.0), 0xc40001bf (`P2P_BIND`). Source: DEN0137 1.0-rel0; TF-RMM 0.8 (1.1) and July 2026 (2.0).
+//! Numbers that TF-RMM reserves but does not implement are not in the table: 0xc400019a
+//! (`VSMMU_GET_INFO`), 0xc400019b (`VSMMU_ACTIVATE` in 1.1, `ARCH_DEV_ACTIVATE` in 2.0), 0xc40001bf
+//! (`P2P_BIND`). Source: DEN0137 1.0-rel0; TF-RMM 0.8 (1.1) and July 2026 (2.0).
 
 mod command;
 mod config;
@@ -35,7 +38,8 @@ pub enum Version {
     V1_0,
     /// 1.1, a draft; TF-RMM 0.8.
     V1_1,
-    /// 2.0, a draft; the RSI of an RMM at the level of the 2.0 betas, whose version word is still that of 1.1.
+    /// 2.0, a draft; the RSI of an RMM at the level of the 2.0 betas, whose version word is still
+    /// that of 1.1.
     V2_0,
 }
 
@@ -78,7 +82,7 @@ impl VersionSet {
     /// Every version.
     pub const EVERY: Self = Self::V1_0.and(Self::SINCE_1_1);
 
-    /// The set that holds one version.
+    /// The set that contains one version.
     #[must_use]
     pub const fn of(version: Version) -> Self {
         Self(match version {
@@ -94,14 +98,14 @@ impl VersionSet {
         Self(self.0 | other.0)
     }
 
-    /// Whether the set holds `version`.
+    /// Whether the set contains `version`.
     #[must_use]
     pub const fn contains(self, version: Version) -> bool {
         self.0 & Self::of(version).0 != 0
     }
 }
 
-/// What the RMM says about an RSI command, all of X0.
+/// The return code of an RSI command, all of X0.
 ///
 /// Source: DEN0137 1.0-rel0, `RsiCommandReturnCode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
@@ -118,13 +122,13 @@ pub enum ReturnCode {
     /// The Realm, REC or device is in the wrong state.
     #[doc(alias = "RSI_ERROR_STATE")]
     ErrorState = 2,
-    /// There is more to come; call again.
+    /// The command is not complete; call again.
     #[doc(alias = "RSI_INCOMPLETE")]
     Incomplete = 3,
-    /// Something went wrong inside.
+    /// Internal error.
     #[doc(alias = "RSI_ERROR_UNKNOWN")]
     ErrorUnknown = 4,
-    /// The device is not as the Realm says (since 1.1).
+    /// The device is not as the Realm described it (since 1.1).
     #[doc(alias = "RSI_ERROR_DEVICE")]
     ErrorDevice = 5,
     /// A code this crate does not know.
@@ -133,7 +137,7 @@ pub enum ReturnCode {
 }
 
 impl ReturnCode {
-    /// What an unknown function identifier is answered with: SMCCC `NOT_SUPPORTED`, all ones.
+    /// The answer to an unknown function identifier: SMCCC `NOT_SUPPORTED`, all ones.
     pub const NOT_SUPPORTED: Self = Self::Unknown(u64::MAX);
 
     /// The specification's spelling; `None` for an unknown code.
@@ -182,16 +186,17 @@ bitflags::bitflags! {
     }
 }
 
-/// The name of a system register in `RSI_PLANE_SYSREG_READ` and `RSI_PLANE_SYSREG_WRITE`.
+/// The identifier of a system register in `RSI_PLANE_SYSREG_READ` and `RSI_PLANE_SYSREG_WRITE`.
 ///
-/// Bits 2:0 Op2, 6:3 CRm, 10:7 CRn, 13:11 Op1, 15:14 Op0, 16 a 128-bit access. Source: RSI 2.0 draft, `RsiSysregAddress`.
+/// Bits 2:0 Op2, 6:3 CRm, 10:7 CRn, 13:11 Op1, 15:14 Op0, 16 a 128-bit access. Source: RSI 2.0
+/// draft, `RsiSysregAddress`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(transparent)]
 #[doc(alias = "RsiSysregAddress")]
 pub struct SysregAddress(pub u64);
 
 impl SysregAddress {
-    /// Names a register; bits that do not fit a part are dropped.
+    /// Makes the identifier of a register; bits that do not fit a field are dropped.
     #[must_use]
     pub const fn new(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> Self {
         Self(

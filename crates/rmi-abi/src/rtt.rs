@@ -1,7 +1,7 @@
 //! Geometry of Realm translation tables (RTTs): levels, block sizes, start levels, walk arithmetic.
 //!
-//! Everything here is a pure function of the IPA width and the 4 KiB granule that Realm translation tables use.
-//! Source: DEN0137 1.0-rel0 and 2.0-bet3, "RTT"; the start levels follow the VMSAv8-64 rules as TF-RMM applies them.
+//! Pure functions of the IPA width and the 4 KiB granule of Realm translation tables. Source:
+//! DEN0137 1.0-rel0 and 2.0-bet3, "RTT"; start levels as TF-RMM applies the VMSAv8-64 rules.
 
 mod shape;
 
@@ -20,18 +20,18 @@ use crate::dialect::Dialect;
 pub struct Level(i8);
 
 impl Level {
-    /// Level -1: 256 TiB an entry.
+    /// Level -1: 256 TiB per entry.
     pub const MINUS_1: Self = Self(-1);
-    /// Level 0: 512 GiB an entry.
+    /// Level 0: 512 GiB per entry.
     pub const L0: Self = Self(0);
-    /// Level 1: 1 GiB an entry.
+    /// Level 1: 1 GiB per entry.
     pub const L1: Self = Self(1);
-    /// Level 2: 2 MiB an entry.
+    /// Level 2: 2 MiB per entry.
     pub const L2: Self = Self(2);
-    /// Level 3: 4 KiB an entry, a page.
+    /// Level 3: 4 KiB per entry, a page.
     pub const L3: Self = Self(3);
 
-    /// The level of that number, -1 to 3.
+    /// The level with that number, -1 to 3.
     #[must_use]
     pub const fn new(number: i8) -> Option<Self> {
         if number >= -1 && number <= 3 { Some(Self(number)) } else { None }
@@ -55,7 +55,7 @@ impl Level {
         i64::from(self.0).cast_unsigned()
     }
 
-    /// Binary logarithm of the bytes that one entry of this level covers: 12 at level 3, 9 more for each level up.
+    /// Binary logarithm of the bytes that one entry covers: 12 at level 3, 9 more per level up.
     #[must_use]
     pub const fn entry_shift(self) -> u32 {
         12 + 9 * (3 - self.0).cast_unsigned() as u32
@@ -85,7 +85,7 @@ impl Level {
         Self::new(self.0 - 1)
     }
 
-    /// Whether a mapping may stand at this level: 1, 2 and 3.
+    /// Whether this level may have mappings: 1, 2 and 3.
     #[must_use]
     pub const fn may_map(self) -> bool {
         self.0 >= 1
@@ -93,7 +93,7 @@ impl Level {
 }
 
 impl Level {
-    /// The level whose entries cover what a block of this size does, with the same granule size.
+    /// The level whose entries cover as much as a block of this size, with the same granule size.
     #[must_use]
     pub const fn of_block(size: BlockSize) -> Self {
         match size {
@@ -140,7 +140,7 @@ pub struct Geometry {
     root_tables: u8,
 }
 
-/// Why an IPA width and a start level do not go together.
+/// Why an IPA width and a start level are not compatible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GeometryError {
@@ -150,7 +150,7 @@ pub enum GeometryError {
         /// The width in bits.
         ipa_width: u8,
     },
-    /// No table of this start level, nor 16 of them side by side, cover the width; or one entry already does.
+    /// Not even 16 concatenated tables of this level cover the width, or one entry already does.
     #[non_exhaustive]
     StartLevel {
         /// The width in bits.
@@ -181,9 +181,9 @@ impl Geometry {
     /// Widest IPA space, in bits; above 48 needs LPA2.
     pub const MAX_IPA_WIDTH: u8 = 52;
 
-    /// The geometry with the deepest walk, hence the fewest root tables: one table, wherever that is possible.
+    /// The geometry with the deepest walk, hence the fewest root tables: one where possible.
     ///
-    /// A start level of 0 needs a physical address size of 44 bits; [`Geometry::with_start_level`] offers the alternative.
+    /// Start level 0 needs 44 physical address bits; see [`Geometry::with_start_level`] otherwise.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl Geometry {
         Self::with_start_level(ipa_width, start_level)
     }
 
-    /// The geometry that starts at the given level, with as many concatenated root tables as that takes (1 to 16).
+    /// The geometry with this start level and the concatenated root tables that it needs (1 to 16).
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl Geometry {
         let table_bits = start_level.entry_shift() + 9;
         let width = ipa_width as u32;
         let extra = width.saturating_sub(table_bits);
-        // At level -1 no concatenation exists, and a table has at most 16 live entries; level 3 never starts a Realm's walk.
+        // Level -1 has no concatenated tables and at most 16 live entries. No walk starts at 3.
         let (max_extra, in_range) = match start_level.number() {
             -1 => (0, width > 48),
             0..=2 => (4, width > start_level.entry_shift()),
@@ -240,7 +240,7 @@ impl Geometry {
         self.start_level
     }
 
-    /// Number of root tables, in granules: 1, 2, 4, 8 or 16. They are contiguous and aligned to their total size.
+    /// Number of root tables: 1, 2, 4, 8 or 16 granules, contiguous, aligned to their total size.
     #[must_use]
     #[doc(alias = "rtt_num_start")]
     pub const fn root_tables(&self) -> u8 {
@@ -293,7 +293,8 @@ impl Geometry {
         range.base() >= self.unprotected_base() && range.top() <= self.end()
     }
 
-    /// Index of the entry that covers `ipa` in the table of `level`; at the start level it runs over all root tables.
+    /// Index of the entry that covers `ipa` in the table of `level`; at the start level it counts
+    /// through all root tables.
     #[must_use]
     pub const fn entry_index(&self, ipa: Ipa, level: Level) -> u64 {
         let index = ipa.raw() >> level.entry_shift();
@@ -304,7 +305,7 @@ impl Geometry {
         }
     }
 
-    /// The tables that a walk to `level` visits, from the root: each level with the index of its entry for `ipa`.
+    /// The tables on a walk to `level`, from the root: each level, with the index of the entry.
     pub fn walk(&self, ipa: Ipa, level: Level) -> impl Iterator<Item = (Level, u64)> + use<> {
         let geometry = *self;
         let mut next = Some(self.start_level).filter(|start| *start <= level);
@@ -338,10 +339,10 @@ impl Geometry {
     }
 }
 
-/// The deepest-reaching level at which `bytes` of contiguous memory at `pa` may be mapped at `ipa` in one block.
+/// The smallest level at which one block may map `ipa` to `pa`, where `bytes` are contiguous.
 ///
-/// The answer is the highest (largest) block level from 1 to 3 for which both addresses are aligned and enough bytes remain; `None` when not
-/// even a page fits.
+/// This is the level of the largest block, from 1 to 3, for which both addresses are aligned and
+/// enough bytes remain; `None` when not even a page fits.
 #[must_use]
 pub fn largest_block(ipa: Ipa, pa: Pa, bytes: u64) -> Option<Level> {
     [Level::L1, Level::L2, Level::L3].into_iter().find(|level| {
@@ -352,7 +353,7 @@ pub fn largest_block(ipa: Ipa, pa: Pa, bytes: u64) -> Option<Level> {
 
 /// The state of a translation table entry, as `RMI_RTT_READ_ENTRY` reports it.
 ///
-/// Source: DEN0137 2.0-bet3, `RmiRttEntryState`. The values 4 and 5 are disputed between sources and stay numbers.
+/// Source: DEN0137 2.0-bet3, `RmiRttEntryState`. Sources disagree on 4 and 5, which stay numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
 #[repr(u8)]
 #[doc(alias = "RmiRttEntryState")]
@@ -381,7 +382,7 @@ pub enum RttEntryState {
 }
 
 impl RttEntryState {
-    /// Whether the entry of an auxiliary tree was lost, a code that sources number differently: 4 in 2.0-bet0, 5 in TF-RMM (July 2026).
+    /// Whether an auxiliary tree's entry was lost: code 4 in 2.0-bet0, 5 in TF-RMM (July 2026).
     #[must_use]
     #[doc(alias = "AUX_DESTROYED")]
     pub const fn is_aux_destroyed(self, dialect: Dialect) -> bool {
@@ -391,7 +392,7 @@ impl RttEntryState {
         )
     }
 
-    /// Whether an architected device is mapped: 5 in 2.0-bet0, no code elsewhere.
+    /// Whether an architected device is mapped: 5 in 2.0-bet0, without a code in other dialects.
     #[must_use]
     #[doc(alias = "ARCH_DEV")]
     pub const fn is_arch_dev(self, dialect: Dialect) -> bool {
@@ -408,7 +409,7 @@ impl RttEntryState {
 #[non_exhaustive]
 #[doc(alias = "RsiRipas")]
 pub enum Ripas {
-    /// Not used by the Realm; an access is an abort that the Realm sees.
+    /// Not used by the Realm; an access causes an abort that the Realm takes.
     #[doc(alias = "RMI_EMPTY")]
     #[doc(alias = "RSI_EMPTY")]
     Empty = 0,
@@ -416,7 +417,7 @@ pub enum Ripas {
     #[doc(alias = "RMI_RAM")]
     #[doc(alias = "RSI_RAM")]
     Ram = 1,
-    /// Memory that the host took away.
+    /// Memory that the host has removed.
     #[doc(alias = "RMI_DESTROYED")]
     #[doc(alias = "RSI_DESTROYED")]
     Destroyed = 2,

@@ -1,7 +1,8 @@
-//! The run page: what host and RMM tell each other at each entry and exit of a REC.
+//! The run page: what host and RMM pass to each other at each entry and exit of a REC.
 //!
-//! The first half, [`RecEnter`], is written by the host; the second, [`RecExit`], by the RMM. Other agents may write the page at any time, so a host
-//! copies the halves in and out and never holds a reference into it.
+//! The first half, [`RecEnter`], is written by the host; the second, [`RecExit`], by the RMM. Other
+//! agents may write the page at any time, so a host copies the halves in and out and never has a
+//! reference into it.
 
 use core::fmt;
 
@@ -208,7 +209,7 @@ layout! {
 }
 
 impl fmt::Debug for RecEnter {
-    /// Leaves out the registers: they hold what the host tells the Realm.
+    /// Omits the registers: they contain what the host passes to the Realm.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecEnter")
             .field("flags", &RecEnterFlags::from_bits_retain(self.flags))
@@ -217,7 +218,7 @@ impl fmt::Debug for RecEnter {
 }
 
 impl fmt::Debug for RecExit {
-    /// Leaves out the registers: they hold what the Realm stores, writes and says.
+    /// Omits the registers: they contain what the Realm stores, writes and passes to the host.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecExit")
             .field("exit_reason", &self.exit_reason)
@@ -272,10 +273,10 @@ pub enum ExitReason {
     /// A fast physical interrupt.
     #[doc(alias = "RMI_EXIT_FIQ")]
     Fiq,
-    /// A PSCI call that the host should know of.
+    /// A PSCI call that the host has to know about.
     #[doc(alias = "RMI_EXIT_PSCI")]
     Psci,
-    /// The Realm asks for a RIPAS change.
+    /// The Realm requests a RIPAS change.
     #[doc(alias = "RMI_EXIT_RIPAS_CHANGE")]
     RipasChange,
     /// The Realm calls the host.
@@ -284,24 +285,24 @@ pub enum ExitReason {
     /// A system error.
     #[doc(alias = "RMI_EXIT_SERROR")]
     SError,
-    /// The Realm asks for a stage 2 permission change (2.0).
+    /// The Realm requests a stage 2 permission change (2.0).
     S2apChange,
-    /// The Realm asks for a virtual device (2.0 up to TF-RMM of July 2026).
+    /// The Realm requests a virtual device (2.0 up to TF-RMM of July 2026).
     VdevRequest,
-    /// The Realm asks for a device mapping to be validated (2.0).
+    /// The Realm requests the validation of a device mapping (2.0).
     #[doc(alias = "VDEV_VALIDATE_MAPPING")]
     #[doc(alias = "DEV_MEM_MAP")]
     VdevValidateMapping,
-    /// The Realm gave a command to a virtual SMMU (2.0).
+    /// The Realm issued a command to a virtual SMMU (2.0).
     VsmmuCommand,
-    /// The Realm asks for a peer to peer binding (2.0-bet0).
+    /// The Realm requests a peer to peer binding (2.0-bet0).
     VdevP2pBinding,
     /// A code that the dialect does not define.
     Unknown(u8),
 }
 
 impl ExitReason {
-    /// The reason that a dialect gives this code to.
+    /// The reason that has this code in a dialect.
     #[must_use]
     pub const fn decode(code: u8, dialect: Dialect) -> Self {
         match (code, dialect) {
@@ -325,14 +326,15 @@ impl ExitReason {
         }
     }
 
-    /// The code that a dialect gives to this reason; `None` when it has none.
+    /// The code of this reason in a dialect; `None` when it has none.
     #[must_use]
     pub fn encode(self, dialect: Dialect) -> Option<u8> {
         (0..=u8::MAX).find(|&code| Self::decode(code, dialect) == self)
     }
 }
 
-/// What a host answers to a request of the Realm: bits 4 to 6 of [`RecEnterFlags`], one for each kind of request.
+/// What a host answers to a request of the Realm: bits 4 to 6 of [`RecEnterFlags`], one for each
+/// kind of request.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiResponse`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]

@@ -1,6 +1,7 @@
 //! Calls, results and exits of RECs, printed decoded, as `strace` does for system calls.
 //!
-//! All types print with [`core::fmt`] alone. What a dialect does not define is printed as a number, never left out.
+//! All types print with [`core::fmt`] alone. What a dialect does not define is printed as a number,
+//! never omitted.
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect, trace};
@@ -37,7 +38,8 @@ use value::BlockDisplay;
 
 /// A call: the command's name and its arguments, each printed by its type.
 ///
-/// A number that the dialect gives to no command is printed as a number, with the arguments up to the last one that is not 0.
+/// A number that no command of the dialect has is printed as a number, with the arguments up to the
+/// last one that is not 0.
 #[derive(Clone, Copy, Debug)]
 pub struct CallDisplay<'a> {
     dialect: Dialect,
@@ -46,13 +48,14 @@ pub struct CallDisplay<'a> {
 }
 
 impl<'a> CallDisplay<'a> {
-    /// Prints a call made with these registers, X0 (the function identifier) first; missing ones count as 0.
+    /// Prints a call made with these registers, X0 (the function identifier) first; missing ones
+    /// count as 0.
     #[must_use]
     pub const fn new(dialect: Dialect, registers: &'a [u64]) -> Self {
         Self { dialect, granule: GranuleSize::Size4KiB, registers }
     }
 
-    /// Sets the granule size that address range descriptors are decoded for; 4 KiB unless told.
+    /// Sets the granule size that address range descriptors are decoded for; 4 KiB unless set.
     #[must_use]
     pub const fn granule(self, granule: GranuleSize) -> Self {
         Self { granule, ..self }
@@ -64,16 +67,17 @@ impl<'a> CallDisplay<'a> {
         Fid::from_register(register(self.registers, 0))
     }
 
-    /// The command, if the dialect has one of that number.
+    /// The command, if the dialect has one with that number.
     #[must_use]
     pub fn command(&self) -> Option<Command> {
         Command::from_fid(self.fid(), self.dialect)
     }
 }
 
-/// A result: the status, what it carries, and the outputs that are valid with it.
+/// A result: the status, the data that belongs to it, and the outputs that are valid with it.
 ///
-/// With `RMI_INCOMPLETE` that is the handle and what the RMM asks for; with `RMI_SUCCESS` the outputs of the command.
+/// With `RMI_INCOMPLETE` that is the handle and what the RMM requests; with `RMI_SUCCESS` the
+/// outputs of the command.
 #[derive(Clone, Copy, Debug)]
 pub struct ResultDisplay<'a> {
     dialect: Dialect,
@@ -85,14 +89,15 @@ pub struct ResultDisplay<'a> {
 }
 
 impl<'a> ResultDisplay<'a> {
-    /// Prints what `command` returned in these registers, X0 (the result word) first; missing ones count as 0.
+    /// Prints what `command` returned in these registers, X0 (the result word) first; missing ones
+    /// count as 0.
     #[must_use]
     pub const fn new(dialect: Dialect, command: Command, registers: &'a [u64]) -> Self {
         let granule = GranuleSize::Size4KiB;
         Self { dialect, granule, command, initiator: None, call: &[], registers }
     }
 
-    /// Sets the granule size that address range descriptors are decoded for; 4 KiB unless told.
+    /// Sets the granule size that address range descriptors are decoded for; 4 KiB unless set.
     #[must_use]
     pub const fn granule(self, granule: GranuleSize) -> Self {
         Self { granule, ..self }
@@ -104,7 +109,7 @@ impl<'a> ResultDisplay<'a> {
         Self { call, ..self }
     }
 
-    /// Names the command that an `RMI_OP_CONTINUE` finishes, so that its outputs are decoded.
+    /// Sets the command that an `RMI_OP_CONTINUE` completes, so that its outputs are decoded.
     #[must_use]
     pub const fn initiated_by(self, initiator: Command) -> Self {
         Self { initiator: Some(initiator), ..self }
@@ -179,7 +184,7 @@ impl fmt::Display for ResultDisplay<'_> {
         match word.status() {
             Status::Success => return self.outputs(f),
             Status::Incomplete => return self.incomplete(f),
-            // Before the late revisions these two carry nothing.
+            // Before the late revisions these two statuses have no data.
             Status::ErrorTracking | Status::ErrorDpt if word.data() == 0 => {}
             status if status.carries_level() => match word.level() {
                 Some(level) => write!(f, "(level {level})")?,
@@ -197,7 +202,7 @@ impl fmt::Display for ResultDisplay<'_> {
         if matches!(word.status(), Status::ErrorRtt | Status::ErrorRttAux) {
             self.skip(f)?;
         }
-        // RMI_VERSION answers the supported range in any case.
+        // RMI_VERSION returns the supported range in any case.
         if self.command == Command::Version { self.outputs(f) } else { Ok(()) }
     }
 }
@@ -235,7 +240,8 @@ impl ResultDisplay<'_> {
         }
     }
 
-    /// Where to go on after an entry that is not live: what commands that remove something answer with a walk's error, too.
+    /// The address at which to continue after an entry that is not live: commands that remove
+    /// something also return it with the error of a walk.
     fn skip(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outputs = self.command.form(self.dialect).and_then(Form::outputs).unwrap_or_default();
         match outputs.iter().find(|param| param.name() == "top") {

@@ -1,4 +1,4 @@
-//! The shape of a table row.
+//! The types of a row of the command tables.
 
 use core::fmt;
 
@@ -7,8 +7,8 @@ use crate::result::Status;
 
 /// A function identifier of a fast SMC64 call.
 ///
-/// Bits 31:24 are 0xc4 (fast, 64-bit, standard secure service), bits 15:0 the function number; bit 16 is the hint that the caller's SVE
-/// state need not be kept. Source: SMCCC; DEN0137.
+/// Bits 31:24 are 0xc4 (fast, 64-bit, standard secure service), bits 15:0 the function number; bit
+/// 16 is the hint that the caller's SVE state need not be preserved. Source: SMCCC; DEN0137.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Fid(pub u32);
@@ -23,8 +23,8 @@ impl Fid {
         Self(0xc400_0000 | number as u32)
     }
 
-    /// The identifier of a call with this value in X0: bits 31:0, as SMCCC has it; the upper half
-    /// does not count.
+    /// The identifier of a call with this value in X0: bits 31:0, as SMCCC defines it; the upper
+    /// half is ignored.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the identifier is W0")]
     pub const fn from_register(x0: u64) -> Self {
@@ -53,11 +53,11 @@ impl fmt::Display for Fid {
 /// Whether a command may become a stateful operation, and whether that operation moves memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// The command is over when the call returns.
+    /// The command is complete when the call returns.
     Immediate,
-    /// The command may answer `RMI_INCOMPLETE`; it asks for no memory and gives none back.
+    /// The command may answer `RMI_INCOMPLETE`; it requests no memory and returns none.
     Stateful,
-    /// The command may answer `RMI_INCOMPLETE`, ask for memory and give memory back.
+    /// The command may answer `RMI_INCOMPLETE`, request memory and return memory.
     Transfer,
 }
 
@@ -68,14 +68,14 @@ impl Effect {
         matches!(self, Self::Stateful | Self::Transfer)
     }
 
-    /// Whether it may then ask for memory or give memory back.
+    /// Whether it may then request memory or return memory.
     #[must_use]
     pub const fn moves_memory(self) -> bool {
         matches!(self, Self::Transfer)
     }
 }
 
-/// What a register of a command holds.
+/// The type of the value in a register of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParamType {
@@ -83,7 +83,7 @@ pub enum ParamType {
     Pa,
     /// An intermediate physical address.
     Ipa,
-    /// An address of a space that the specification leaves open.
+    /// An address of which the specification does not define the address space.
     Address,
     /// A signed translation table level.
     Level,
@@ -215,7 +215,8 @@ impl ParamType {
         Self::VsmmuEventFlags,
     ];
 
-    /// Name of the type, spelled as the specification does; the address types are `PA`, `IPA` and `Address`.
+    /// Name of the type, spelled as the specification does; the address types are `PA`, `IPA` and
+    /// `Address`.
     #[must_use]
     pub const fn spec_name(self) -> &'static str {
         match self {
@@ -257,7 +258,8 @@ impl ParamType {
     }
 }
 
-/// One register of a command, with what it holds: a [`ParamType`], or of an RSI command an [`rsi::ParamType`](crate::rsi::ParamType).
+/// One register of a command, with the type of its value: a [`ParamType`], or for an RSI command an
+/// [`rsi::ParamType`](crate::rsi::ParamType).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Param<K = ParamType> {
     register: u8,
@@ -266,7 +268,7 @@ pub struct Param<K = ParamType> {
 }
 
 impl<K: Copy> Param<K> {
-    /// Number of the register: 1 for X1, up to 7 for X7; of an RSI command, up to 10 for X10.
+    /// Number of the register: 1 for X1, up to 7 for X7; for an RSI command, up to 10 for X10.
     #[must_use]
     pub const fn register(&self) -> u8 {
         self.register
@@ -278,7 +280,7 @@ impl<K: Copy> Param<K> {
         self.name
     }
 
-    /// What the register holds.
+    /// The type of the register's value.
     #[must_use]
     pub const fn kind(&self) -> K {
         self.kind
@@ -290,7 +292,7 @@ pub(crate) const fn p<K: Copy>(register: u8, name: &'static str, kind: K) -> Par
     Param { register, name, kind }
 }
 
-/// How one or more dialects number a command and lay out its registers.
+/// The function identifier and the registers of a command in one or more dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Form {
     dialects: DialectSet,
@@ -341,7 +343,7 @@ impl Form {
         Self { inputs: None, ..form }
     }
 
-    /// Says which statuses are documented for the command.
+    /// Sets the statuses that are documented for the command.
     pub(super) const fn answers(self, statuses: &'static [Status]) -> Self {
         Self { statuses, ..self }
     }
@@ -357,7 +359,8 @@ impl Form {
         self.dialects
     }
 
-    /// The dialects for which only function identifier and name are certain: the registers rest on one weak source.
+    /// The dialects for which only function identifier and name are certain: the registers are
+    /// known from one weak source only.
     #[must_use]
     pub const fn unsure_in(&self) -> DialectSet {
         self.unsure
@@ -381,16 +384,19 @@ impl Form {
         self.inputs
     }
 
-    /// The statuses that are documented for the command, in numeric order; empty when none are public.
+    /// The statuses that are documented for the command, in numeric order; empty when none are
+    /// public.
     ///
-    /// Beside these, any command of 2.0 may answer `RMI_BUSY`, `RMI_BLOCKED`, `RMI_ERROR_NOT_SUPPORTED`, and while the RMM is not
-    /// active `RMI_ERROR_GLOBAL`; `RMI_OP_CONTINUE` answers with any status of the command it finishes.
+    /// In addition to these, any command of 2.0 may answer `RMI_BUSY`, `RMI_BLOCKED`,
+    /// `RMI_ERROR_NOT_SUPPORTED`, and while the RMM is not active `RMI_ERROR_GLOBAL`;
+    /// `RMI_OP_CONTINUE` answers with any status of the command that it completes.
     #[must_use]
     pub const fn statuses(&self) -> &'static [Status] {
         self.statuses
     }
 
-    /// The output registers in order (X0 is always the result word); `None` when they are not public.
+    /// The output registers in order (X0 is always the result word); `None` when they are not
+    /// public.
     #[must_use]
     pub const fn outputs(&self) -> Option<&'static [Param]> {
         self.outputs

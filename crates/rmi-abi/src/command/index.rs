@@ -1,7 +1,8 @@
 //! Every command of the RMI: function identifier, effect, dialects.
 //!
-//! An effect is what [`Effect`](super::Effect) says: a stateful command may answer `RMI_INCOMPLETE`, a transfer also moves memory. A mark in
-//! brackets means that only number and name are certain in that dialect. Registers and statuses are in [`Form`](super::Form).
+//! An effect is what [`Effect`](super::Effect) says: a stateful command may answer
+//! `RMI_INCOMPLETE`, a transfer also moves memory. A mark in brackets means that only the number
+//! and the name are certain in that dialect. Registers and statuses are in [`Form`](super::Form).
 //!
 //! | Identifier | Command | Effect | 1.0 | 2.0-bet0 | 2.0-bet1 | tf-rmm-2026-07 | 2.0-bet3 |
 //! |---|---|---|---|---|---|---|---|

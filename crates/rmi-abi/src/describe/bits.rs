@@ -1,6 +1,7 @@
 //! The bit fields of the interface as data.
 //!
-//! A field that differs between dialects has one row for each position. Bits without a row are reserved.
+//! A field that differs between dialects has one row for each position. Bits without a row are
+//! reserved.
 
 use super::{Bits, Register};
 use crate::dialect::DialectSet;
@@ -18,7 +19,7 @@ const fn f(name: &'static str, lsb: u8, msb: u8, dialects: DialectSet) -> Bits {
 }
 
 impl Bits {
-    /// Says which enumeration the field holds.
+    /// Sets the enumeration that the field's value belongs to.
     const fn of(self, kind: &'static str) -> Self {
         Self { kind: Some(kind), ..self }
     }

@@ -1,6 +1,7 @@
 //! The enumerations of the interface as data.
 //!
-//! A name is spelled as the sources of its dialect spell it: the 1.0 text has the prefix `RMI_`, the 2.0 texts do not.
+//! A name is spelled as the sources of its dialect spell it: the 1.0 text has the prefix `RMI_`,
+//! the 2.0 texts do not.
 
 use super::{Enumeration, Value};
 use crate::dialect::DialectSet;

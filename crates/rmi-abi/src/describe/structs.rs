@@ -12,7 +12,8 @@ use crate::rec::RecParamsPage;
 use crate::rmm::RmmConfigPage;
 use crate::run::{RecEnter, RecExit, RecRun};
 
-/// Every structure of the RMI, in all dialects. A name occurs twice where dialects lay the structure out differently.
+/// Every structure of the RMI, in all dialects. A name occurs twice where dialects lay the
+/// structure out differently.
 pub const STRUCTURES: &[Structure] = &[
     RmmConfigPage::LAYOUT,
     RealmParamsPage::LAYOUT,

@@ -8,7 +8,8 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// The parameter page of `RMI_CMEM_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_CMEM_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes between
+/// fields are reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|
@@ -46,7 +47,8 @@ layout! {
     0x030, 8, ilv_ways, D::BET0;
 }
 
-/// The parameter page of `RMI_CMEM_ADD_PDEV`, 4 KiB; known from the 2.0-bet0 text only. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_CMEM_ADD_PDEV`, 4 KiB; known from the 2.0-bet0 text only. Bytes
+/// between fields are reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|

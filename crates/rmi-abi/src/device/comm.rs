@@ -77,7 +77,7 @@ pub enum DevCommProtocol {
 }
 
 bitflags::bitflags! {
-    /// What the host is to do next.
+    /// What the host has to do next.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiDevCommExitFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,13 +95,13 @@ bitflags::bitflags! {
         /// Wait for a response.
         #[doc(alias = "rsp_wait")]
         const RSP_WAIT = 1 << 3;
-        /// Start the response buffer over.
+        /// Restart the response buffer at its beginning.
         #[doc(alias = "rsp_reset")]
         const RSP_RESET = 1 << 4;
         /// More exchanges will follow.
         #[doc(alias = "multi")]
         const MULTI = 1 << 5;
-        /// Go on with the other device of the stream.
+        /// Continue with the other device of the stream.
         #[doc(alias = "stream_wait")]
         const STREAM_WAIT = 1 << 6;
         const _ = !0;

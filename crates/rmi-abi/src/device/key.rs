@@ -33,7 +33,8 @@ pub enum SignatureAlgorithm {
 }
 
 impl SignatureAlgorithm {
-    /// Length in bytes of the keys that TF-RMM (July 2026) accepts; `None` for an unknown algorithm.
+    /// Length in bytes of the keys that TF-RMM (July 2026) accepts; `None` for an unknown
+    /// algorithm.
     #[must_use]
     pub const fn key_bytes(self) -> Option<usize> {
         match self {
@@ -45,7 +46,8 @@ impl SignatureAlgorithm {
     }
 }
 
-/// The parameter page of `RMI_PDEV_SET_PUBKEY`, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_PDEV_SET_PUBKEY`, 4 KiB, host to RMM. Bytes between fields are
+/// reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|

@@ -69,13 +69,13 @@ pub enum PdevCategory {
 }
 
 bitflags::bitflags! {
-    /// What a PDEV is. [`PdevCategory`] is a field, bits 2:1.
+    /// The properties of a PDEV. [`PdevCategory`] is a field, bits 2:1.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiPdevFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiPdevFlags")]
     pub struct PdevFlags: u64 {
-        /// The device speaks SPDM.
+        /// The device supports SPDM.
         #[doc(alias = "spdm")]
         const SPDM = 1 << 0;
         /// The low bit of the category.
@@ -136,7 +136,8 @@ layout! {
     0x038, 1, hash_algo, D::SINCE_BET1;
 }
 
-/// The PDEV parameter page of 2.0-bet0, 4 KiB; known from its text only. Bytes between fields are reserved and zero.
+/// The PDEV parameter page of 2.0-bet0, 4 KiB; known from its text only. Bytes between fields are
+/// reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|
@@ -182,13 +183,13 @@ layout! {
     0x038, 8, max_vdevs_order, D::BET0;
 }
 
-/// What `RMI_PDEV_CREATE` is told about a physical device, in any dialect of 2.0.
+/// The parameters of a physical device for `RMI_PDEV_CREATE`, in any dialect of 2.0.
 ///
 /// Source: DEN0137 2.0-bet0 and 2.0-bet3, `RmiPdevParams`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(alias = "RmiPdevParams")]
 pub struct PdevParams {
-    /// Whether the device speaks SPDM.
+    /// Whether the device supports SPDM.
     pub spdm: bool,
     /// The kind of device.
     pub category: PdevCategory,
@@ -196,7 +197,7 @@ pub struct PdevParams {
     pub p2p: bool,
     /// Base of the host bridge (since 2.0-bet1).
     pub hb_base: u64,
-    /// The host's name of the device.
+    /// The host's identifier of the device.
     pub pdev_id: u64,
     /// Its routing identifier.
     pub routing_id: u64,
@@ -215,9 +216,9 @@ pub struct PdevParams {
 /// A PDEV parameter page in the layout of some dialect.
 #[derive(Clone, Copy, Debug)]
 pub enum PdevParamsEncoded {
-    /// As 2.0-bet0 has it.
+    /// The layout of 2.0-bet0.
     Bet0(PdevParamsPageBet0),
-    /// As every dialect since has it.
+    /// The layout of all later dialects.
     SinceBet1(PdevParamsPage),
 }
 
@@ -287,11 +288,11 @@ impl PdevParams {
         flags.bits()
     }
 
-    /// Lays the parameters out as `dialect` has them.
+    /// Lays the parameters out for `dialect`.
     ///
     /// # Errors
     ///
-    /// [`PdevParamsError`] names the first field that the dialect cannot express.
+    /// [`PdevParamsError`] identifies the first field that the dialect cannot express.
     pub fn encode(&self, dialect: Dialect) -> Result<PdevParamsEncoded, PdevParamsError> {
         let refuse = |field| PdevParamsError { field, dialect };
         if u8::from(self.category) > 0b11 {

@@ -18,10 +18,10 @@ bitflags::bitflags! {
         /// It signals by message.
         #[doc(alias = "msi")]
         const MSI = 1 << 0;
-        /// It serves address translation requests.
+        /// It handles address translation requests.
         #[doc(alias = "ats")]
         const ATS = 1 << 1;
-        /// It serves page requests.
+        /// It handles page requests.
         #[doc(alias = "pri")]
         const PRI = 1 << 2;
         const _ = !0;
@@ -77,7 +77,7 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// What an interrupt of a physical SMMU was about.
+    /// The cause of an interrupt of a physical SMMU.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiPsmmuIrqResult`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ bitflags::bitflags! {
         /// An event of the SMMU itself.
         #[doc(alias = "smmu_event")]
         const SMMU_EVENT = 1 << 2;
-        /// Nothing was there.
+        /// Nothing was pending.
         #[doc(alias = "empty")]
         const EMPTY = 1 << 3;
         const _ = !0;
@@ -141,7 +141,7 @@ bitflags::bitflags! {
         /// The command is complete.
         #[doc(alias = "cmd_complete")]
         const CMD_COMPLETE = 1 << 1;
-        /// The Realm is to be interrupted.
+        /// The host has to interrupt the Realm.
         #[doc(alias = "irq")]
         const IRQ = 1 << 2;
         const _ = !0;
@@ -149,23 +149,24 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// What an event of a virtual SMMU asks of the host.
+    /// What an event of a virtual SMMU requires of the host.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiVsmmuEventFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiVsmmuEventFlags")]
     pub struct VsmmuEventFlags: u64 {
-        /// The Realm is to be interrupted.
+        /// The host has to interrupt the Realm.
         #[doc(alias = "irq")]
         const IRQ = 1 << 0;
-        /// The access is to be aborted.
+        /// The host has to abort the access.
         #[doc(alias = "abort")]
         const ABORT = 1 << 1;
         const _ = !0;
     }
 }
 
-/// The parameter page of `RMI_PSMMU_ACTIVATE`, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_PSMMU_ACTIVATE`, 4 KiB, host to RMM. Bytes between fields are
+/// reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|
@@ -205,7 +206,8 @@ layout! {
     0x030, 8, priq_data, D::EVERY_2_0;
 }
 
-/// The parameter page of `RMI_VSMMU_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_VSMMU_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes
+/// between fields are reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|
@@ -239,7 +241,8 @@ layout! {
     0x020, 56, idr, D::BET0;
 }
 
-/// What the RMM's virtual SMMU offers, 256 bytes, RMM to host; known from the 2.0-bet0 text only.
+/// The features of the RMM's virtual SMMU, 256 bytes, RMM to host; known from the 2.0-bet0 text
+/// only.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|

@@ -9,7 +9,7 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// What a stream carries.
+/// The traffic of a stream.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiPdevStreamType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
@@ -45,7 +45,8 @@ pub enum PdevStreamType {
     Unknown(u8),
 }
 
-/// The parameter page of `RMI_PDEV_STREAM_CONNECT`, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_PDEV_STREAM_CONNECT`, 4 KiB, host to RMM. Bytes between fields are
+/// reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|

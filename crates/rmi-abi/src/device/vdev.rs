@@ -32,10 +32,10 @@ pub enum VdevState {
     /// Broken.
     #[doc(alias = "ERROR")]
     Error = 4,
-    /// Its stream gets new keys.
+    /// The keys of its stream are being refreshed.
     #[doc(alias = "KEY_REFRESH")]
     KeyRefresh = 5,
-    /// Its stream loses old keys.
+    /// Old keys of its stream are being purged.
     #[doc(alias = "KEY_PURGE")]
     KeyPurge = 6,
     /// A code this crate does not know.
@@ -44,7 +44,7 @@ pub enum VdevState {
 }
 
 bitflags::bitflags! {
-    /// What a VDEV is.
+    /// The properties of a VDEV.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiVdevFlags`.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,14 +106,15 @@ bitflags::bitflags! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     #[doc(alias = "RmiVdevMeasureFlags")]
     pub struct VdevMeasureFlags: u64 {
-        /// Measurements are wanted raw, not hashed.
+        /// Measurements are requested raw, not hashed.
         #[doc(alias = "raw")]
         const RAW = 1 << 0;
         const _ = !0;
     }
 }
 
-/// The parameter page of `RMI_VDEV_GET_MEASUREMENTS`, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+/// The parameter page of `RMI_VDEV_GET_MEASUREMENTS`, 4 KiB, host to RMM. Bytes between fields are
+/// reserved and zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Dialects |
 /// |---|---|---|---|---|

@@ -28,7 +28,8 @@ pub enum AbortSeverity {
 
 /// Why an abort was taken, decoded from the fault status code (bits 5:0).
 ///
-/// Source: Arm ARM, `ESR_EL2`, "ISS encoding for an exception from a Data Abort"; the levels of -1 come with FEAT_LPA2.
+/// Source: Arm ARM, `ESR_EL2`, "ISS encoding for an exception from a Data Abort"; the levels of -1
+/// come with FEAT_LPA2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[doc(alias = "DFSC")]
 #[doc(alias = "IFSC")]
@@ -42,21 +43,22 @@ pub enum FaultStatus {
     AccessFlag(Level),
     /// The access is not permitted, at this level.
     Permission(Level),
-    /// The memory answered with an error.
+    /// The memory returned an error.
     SynchronousExternal,
-    /// The memory of a translation table answered with an error, at this level.
+    /// The memory of a translation table returned an error, at this level.
     SynchronousExternalOnWalk(Level),
-    /// The memory gave data with a parity or ECC error.
+    /// The memory returned data with a parity or ECC error.
     Parity,
-    /// The memory of a translation table gave data with a parity or ECC error, at this level.
+    /// The memory of a translation table returned data with a parity or ECC error, at this level.
     ParityOnWalk(Level),
-    /// The granule belongs to another world.
+    /// The granule belongs to another physical address space (granule protection fault).
     GranuleProtection,
-    /// The granule of a translation table belongs to another world, at this level.
+    /// The granule of a translation table belongs to another physical address space (granule
+    /// protection fault), at this level.
     GranuleProtectionOnWalk(Level),
     /// The address is not aligned.
     Alignment,
-    /// Entries of the TLB contradict each other.
+    /// TLB entries conflict.
     TlbConflict,
     /// A code this crate does not decode, or a level that does not exist.
     Unknown(u8),
@@ -95,7 +97,8 @@ impl FaultStatus {
         }
     }
 
-    /// The code, bits 5:0. The levels of access flag and permission faults are 0 to 3; -1 counts as 0 there.
+    /// The code, bits 5:0. The levels of access flag and permission faults are 0 to 3; -1 counts as
+    /// 0 there.
     #[must_use]
     pub const fn encode(self) -> u8 {
         const fn at(base: u8, minus_1: u8, level: Level) -> u8 {
@@ -124,14 +127,14 @@ impl FaultStatus {
         }
     }
 
-    /// Whether nothing was mapped: what a host answers by mapping memory, by emulating, or not at all.
+    /// Whether nothing was mapped: a host maps memory, emulates the access, or does neither.
     #[must_use]
     pub const fn is_translation(self) -> bool {
         matches!(self, Self::Translation(_))
     }
 
-    /// Whether memory answered with an error, that of the access or that of a translation table.
-    /// No mapping is missing then, and no address is told.
+    /// Whether memory returned an error, that of the access or that of a translation table. No
+    /// mapping is missing then, and no address is reported.
     #[must_use]
     pub const fn is_memory_error(self) -> bool {
         matches!(
@@ -143,15 +146,15 @@ impl FaultStatus {
         )
     }
 
-    /// Whether memory answered a synchronous external abort: the syndrome has a severity then, see
+    /// Whether memory returned a synchronous external abort: the syndrome has a severity then, see
     /// [`AbortSeverity`].
     #[must_use]
     pub const fn is_external(self) -> bool {
         matches!(self, Self::SynchronousExternal | Self::SynchronousExternalOnWalk(_))
     }
 
-    /// Whether `HPFAR_EL2` holds the IPA of such an abort. Otherwise the register holds anything,
-    /// and TF-RMM shows 0 for an external abort.
+    /// Whether `HPFAR_EL2` holds the IPA of such an abort. Otherwise the value of the register is
+    /// arbitrary, and TF-RMM reports 0 for an external abort.
     #[must_use]
     pub const fn has_ipa(self) -> bool {
         matches!(
@@ -216,7 +219,7 @@ mod tests {
         assert_eq!(FaultStatus::decode(0x06).level(), Some(Level::L2));
         assert_eq!(FaultStatus::decode(0x30), FaultStatus::TlbConflict);
         assert_eq!(FaultStatus::decode(0x30).level(), None);
-        // Levels of -2 are of 128-bit descriptors, which no Realm has.
+        // Level -2 exists with 128-bit descriptors only, which no Realm has.
         assert_eq!(FaultStatus::decode(0x2a), FaultStatus::Unknown(0x2a));
         assert!(!FaultStatus::decode(0x30).has_ipa() && !FaultStatus::decode(0x21).has_ipa());
     }

@@ -1,4 +1,4 @@
-//! The registers of the GIC's CPU interface, as a Realm names them.
+//! The registers of the GIC's CPU interface, as a Realm encodes them.
 //!
 //! Source: Arm IHI 0069 (GICv3), "CPU interface registers".
 
@@ -11,11 +11,11 @@ const fn icc(crn: u8, crm: u8, op2: u8) -> SysReg {
 impl SysReg {
     /// `ICC_PMR_EL1`: the priority below which interrupts are signalled.
     pub const ICC_PMR_EL1: Self = icc(4, 6, 0);
-    /// `ICC_IAR0_EL1`: acknowledges the most urgent interrupt of group 0.
+    /// `ICC_IAR0_EL1`: acknowledges the pending interrupt of group 0 with the highest priority.
     pub const ICC_IAR0_EL1: Self = icc(12, 8, 0);
     /// `ICC_EOIR0_EL1`: ends an interrupt of group 0.
     pub const ICC_EOIR0_EL1: Self = icc(12, 8, 1);
-    /// `ICC_HPPIR0_EL1`: the most urgent pending interrupt of group 0.
+    /// `ICC_HPPIR0_EL1`: the pending interrupt of group 0 with the highest priority.
     pub const ICC_HPPIR0_EL1: Self = icc(12, 8, 2);
     /// `ICC_BPR0_EL1`: how priorities of group 0 are split for preemption.
     pub const ICC_BPR0_EL1: Self = icc(12, 8, 3);
@@ -33,11 +33,11 @@ impl SysReg {
     pub const ICC_ASGI1R_EL1: Self = icc(12, 11, 6);
     /// `ICC_SGI0R_EL1`: sends a group 0 SGI.
     pub const ICC_SGI0R_EL1: Self = icc(12, 11, 7);
-    /// `ICC_IAR1_EL1`: acknowledges the most urgent interrupt of group 1.
+    /// `ICC_IAR1_EL1`: acknowledges the pending interrupt of group 1 with the highest priority.
     pub const ICC_IAR1_EL1: Self = icc(12, 12, 0);
     /// `ICC_EOIR1_EL1`: ends an interrupt of group 1.
     pub const ICC_EOIR1_EL1: Self = icc(12, 12, 1);
-    /// `ICC_HPPIR1_EL1`: the most urgent pending interrupt of group 1.
+    /// `ICC_HPPIR1_EL1`: the pending interrupt of group 1 with the highest priority.
     pub const ICC_HPPIR1_EL1: Self = icc(12, 12, 2);
     /// `ICC_BPR1_EL1`: how priorities of group 1 are split for preemption.
     pub const ICC_BPR1_EL1: Self = icc(12, 12, 3);

@@ -3,13 +3,13 @@
 use super::{AbortSeverity, Esr, ExceptionClass, FaultStatus};
 use crate::dialect::Dialect;
 
-/// What a `SYNC` exit was about.
+/// The cause of a `SYNC` exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Syndrome {
-    /// A load or store that stage 2 refused.
+    /// A load or store that stage 2 did not allow.
     DataAbort(DataAbort),
-    /// An instruction fetch that stage 2 refused.
+    /// An instruction fetch that stage 2 did not allow.
     InstructionAbort(InstructionAbort),
     /// A system register access that the host is to emulate.
     SysReg(SysRegAccess),
@@ -32,7 +32,7 @@ pub enum Syndrome {
     /// A class this crate does not decode.
     #[non_exhaustive]
     Unknown {
-        /// All of the syndrome.
+        /// The whole syndrome.
         esr: Esr,
     },
 }
@@ -83,8 +83,8 @@ impl Esr {
         }
     }
 
-    /// How bad a synchronous external abort is (SET, bits 12:11). Of another abort the bits mean
-    /// nothing, see [`FaultStatus::is_external`].
+    /// The severity of a synchronous external abort (SET, bits 12:11). For other aborts the bits
+    /// have no meaning, see [`FaultStatus::is_external`].
     #[must_use]
     #[doc(alias = "SET")]
     pub fn severity(self) -> AbortSeverity {
@@ -111,61 +111,66 @@ impl Esr {
     }
 }
 
-/// A data abort as the host sees it.
+/// A data abort as reported to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DataAbort {
     /// Why it was taken.
     pub fault: FaultStatus,
-    /// Whether an external abort was of the kind that the implementation defines (EA).
+    /// Whether an external abort has an implementation defined type (EA).
     pub external: bool,
-    /// How bad an external abort is (SET), see [`Esr::severity`].
+    /// The severity of an external abort (SET), see [`Esr::severity`].
     pub severity: AbortSeverity,
     /// The access, when it can be emulated.
     ///
-    /// It can when the IPA is unprotected and the instruction is a plain load or store of one register.
+    /// It can be emulated when the IPA is unprotected and the instruction is a plain load or store
+    /// of one register.
     pub access: Option<Access>,
 }
 
-/// A system error as the host sees it.
+/// A system error as reported to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SErrorSyndrome {
     /// Whether the rest of the syndrome is implementation defined (IDS).
     pub implementation_defined: bool,
-    /// How bad it is (AET): 0 uncontainable, 1 unrecoverable, 2 restartable, 3 recoverable, 6 corrected.
+    /// The severity (AET): 0 uncontainable, 1 unrecoverable, 2 restartable, 3 recoverable, 6
+    /// corrected.
     pub severity: u8,
-    /// Whether it is of the kind that the implementation defines (EA).
+    /// Whether it has an implementation defined type (EA).
     pub external: bool,
     /// The fault status code (DFSC): 0 uncategorized, 0x11 asynchronous error.
     pub fault_status: u8,
 }
 
-/// An instruction abort as the host sees it.
+/// An instruction abort as reported to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InstructionAbort {
     /// Why it was taken.
     pub fault: FaultStatus,
-    /// Whether an external abort was of the kind that the implementation defines (EA).
+    /// Whether an external abort has an implementation defined type (EA).
     pub external: bool,
-    /// How bad an external abort is (SET), see [`Esr::severity`].
+    /// The severity of an external abort (SET), see [`Esr::severity`].
     pub severity: AbortSeverity,
 }
 
 /// An access that a host may emulate.
 ///
-/// The host never learns the register, nor whether a load sign-extends. It passes a load's value in `gprs[0]`, not extended: the RMM masks it to
-/// [`Access::bytes`], extends it as the instruction says, and discards it when the register is XZR. A store's value comes masked in `gprs[0]`.
+/// The host never learns the register, nor whether a load sign-extends. It passes a load's value in
+/// `gprs[0]`, not extended: the RMM masks it to [`Access::bytes`], extends it as the instruction
+/// specifies, and discards it when the register is XZR. A store's value is in `gprs[0]`, masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Access {
     /// Size in bytes: 1, 2, 4 or 8 (SAS).
     pub bytes: u8,
     /// Whether it is a store (`WnR`).
     pub write: bool,
-    /// Whether the register is 64 bits wide (SF). The RMM truncates to it after it has extended.
+    /// Whether the register is 64 bits wide (SF). The RMM truncates the value to this width after
+    /// extending it.
     pub register_64: bool,
 }
 
 impl Access {
-    /// The bits of a value that an access of this size carries; more than eight bytes count as eight.
+    /// The bits of a value that an access of this size transfers; more than eight bytes count as
+    /// eight.
     #[must_use]
     pub const fn mask(self) -> u64 {
         match self.bytes {
@@ -175,13 +180,14 @@ impl Access {
         }
     }
 
-    /// A value as it travels in `gprs[0]`: masked to the size, not extended.
+    /// A value as it is passed in `gprs[0]`: masked to the size, not extended.
     #[must_use]
     pub const fn value(self, value: u64) -> u64 {
         value & self.mask()
     }
 
-    /// What the RMM makes of a load's value, given the instruction's sign extension (SSE), which the host does not see.
+    /// The register value that the RMM computes from a load's value and the instruction's sign
+    /// extension (SSE), which is hidden from the host.
     ///
     /// For a model of an RMM; a host must not do this.
     #[must_use]
@@ -198,7 +204,7 @@ impl Access {
     }
 }
 
-/// A system register access as the host sees it. The program counter is already past it.
+/// A system register access as reported to the host. The program counter is already past it.
 ///
 /// The value of a write is in `gprs[0]`; that of a read is expected in `gprs[0]` at the next entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -250,8 +256,9 @@ impl Wfx {
         matches!(self, Self::Wfit | Self::Wfet)
     }
 
-    /// The deadline: a value of the virtual counter, in ticks. `x0` is `gprs[0]` of the exit, where
-    /// the dialects are that tell it; `None` when there is no deadline or the dialect hides it.
+    /// The deadline: a value of the virtual counter, in ticks. `x0` is `gprs[0]` of the exit, in
+    /// the dialects that report it; `None` when there is no deadline or the dialect does not report
+    /// it.
     #[must_use]
     pub const fn deadline(self, x0: u64, dialect: Dialect) -> Option<u64> {
         if self.has_deadline() && dialect.tells_wait_deadline() { Some(x0) } else { None }
@@ -295,10 +302,11 @@ mod tests {
 
     #[test]
     fn what_is_hidden_from_the_host_is_masked() {
-        // All syndrome bits of a data abort with a valid syndrome: SRT, SSE, AR, VNCR, CM and S1PTW go.
+        // All syndrome bits of a data abort with a valid syndrome: SRT, SSE, AR, VNCR, CM and S1PTW
+        // are removed.
         let all = Esr(0x24 << 26 | 0x1ff_ffff).visible();
         assert_eq!(all.0 & (0x1f << 16 | 1 << 21 | 1 << 14 | 1 << 13 | 1 << 8 | 1 << 7), 0);
-        // A write to ICC_SGI1R_EL1 from X5: the register number goes.
+        // A write to ICC_SGI1R_EL1 from X5: the register number is removed.
         let sgi = Esr(0x18 << 26 | 3 << 20 | 5 << 17 | 12 << 10 | 5 << 5 | 11 << 1);
         let Syndrome::SysReg(access) = sgi.visible().decode() else { panic!("{sgi:?}") };
         assert_eq!(access, SysRegAccess { register: SysReg::ICC_SGI1R_EL1, read: false });

@@ -1,4 +1,4 @@
-//! What fields of the feature registers hold.
+//! The values of fields of the feature registers.
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
@@ -10,10 +10,10 @@ use num_enum::{FromPrimitive, IntoPrimitive};
 #[doc(alias = "RmiRttPlaneFeature")]
 #[non_exhaustive]
 pub enum RttPlaneFeature {
-    /// Every plane has a tree of its own.
+    /// Each plane has its own tree.
     #[doc(alias = "AUX")]
     Aux = 0,
-    /// Either way, as the Realm is created.
+    /// Either, chosen when the Realm is created.
     #[doc(alias = "AUX_SINGLE")]
     AuxSingle = 1,
     /// All planes share one tree.
@@ -24,8 +24,8 @@ pub enum RttPlaneFeature {
     Unknown(u8),
 }
 
-/// Size of the memory that one entry of the level 0 granule protection table covers, bits 13:10 of feature register 1; the encoding of
-/// `GPCCR_EL3.L0GPTSZ`.
+/// Size of the memory that one entry of the level 0 granule protection table covers, bits 13:10 of
+/// feature register 1; the encoding of `GPCCR_EL3.L0GPTSZ`.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiL0Gptsz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
@@ -64,7 +64,8 @@ impl L0Gptsz {
     }
 }
 
-/// Size of the protected physical address space, bits 16:14 of feature register 1; the encoding of `GPCCR_EL3.PPS`.
+/// Size of the protected physical address space, bits 16:14 of feature register 1; the encoding of
+/// `GPCCR_EL3.PPS`.
 ///
 /// Source: DEN0137 2.0-bet3, `RmiPps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
@@ -84,7 +85,8 @@ pub enum Pps {
 }
 
 impl Pps {
-    /// Width in bits; `None` for an unknown code. The codes 0 to 4, which only the architecture lists, are known here too.
+    /// Width in bits; `None` for an unknown code. The codes 0 to 4, which only the architecture
+    /// lists, are supported here too.
     #[must_use]
     pub const fn bits(self) -> Option<u8> {
         match self {

@@ -99,8 +99,8 @@ impl RealmParamsPage {
         i8::try_from(self.rtt_level_start).ok().and_then(Level::new)
     }
 
-    /// The page whose hash is the initial measurement: only `flags0`, `s2sz`, `sve_vl`, `num_bps`, `num_wps`, `pmu_num_ctrs` and `hash_algo` are
-    /// kept, the rest is zero.
+    /// The page whose hash is the initial measurement: only `flags0`, `s2sz`, `sve_vl`, `num_bps`,
+    /// `num_wps`, `pmu_num_ctrs` and `hash_algo` are kept, the rest is zero.
     ///
     /// Source: DEN0137 1.0-rel0, "Realm Initial Measurement"; TF-RMM (July 2026) does the same.
     #[must_use]

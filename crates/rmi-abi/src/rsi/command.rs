@@ -1,15 +1,15 @@
-//! RSI commands: function identifier and registers, in the shape of [`crate::command`].
+//! RSI commands: function identifier and registers, in the structure of [`crate::command`].
 
 use core::fmt;
 
 use super::{ReturnCode, Version, VersionSet, table};
 use crate::command::{self, Fid};
 
-/// What a register of an RSI command holds.
+/// The type of the value in a register of an RSI command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParamType {
-    /// An IPA, or where the name says so a PA.
+    /// An IPA, or a PA where the name of the parameter says so.
     Address,
     /// An unsigned number.
     UInt,
@@ -115,7 +115,8 @@ macro_rules! commands {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $form:ident;)*) => {
         /// A command of the Realm Services Interface.
         ///
-        /// The enum holds the commands of all versions; [`Form::versions`] tells which have one.
+        /// The enum contains the commands of all versions; [`Form::versions`] tells which versions
+        /// have one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         #[non_exhaustive]
@@ -160,7 +161,8 @@ macro_rules! commands {
 }
 
 commands! {
-    /// Agrees on an interface version; answers the range of versions the RMM supports, also on failure.
+    /// Negotiates an interface version; returns the range of versions that the RMM supports, also
+    /// on failure.
     Version = "RSI_VERSION", VERSION;
     /// Reads a feature register.
     Features = "RSI_FEATURES", FEATURES;
@@ -174,7 +176,7 @@ commands! {
     AttestationTokenContinue = "RSI_ATTESTATION_TOKEN_CONTINUE", ATTESTATION_TOKEN_CONTINUE;
     /// Reads the Realm's configuration.
     RealmConfig = "RSI_REALM_CONFIG", REALM_CONFIG;
-    /// Asks for a RIPAS change.
+    /// Requests a RIPAS change.
     IpaStateSet = "RSI_IPA_STATE_SET", IPA_STATE_SET;
     /// Reads the RIPAS of a range.
     IpaStateGet = "RSI_IPA_STATE_GET", IPA_STATE_GET;
@@ -184,7 +186,7 @@ commands! {
     RdevGetInstanceId = "RSI_RDEV_GET_INSTANCE_ID", RDEV_GET_INSTANCE_ID;
     /// Lets a device access the Realm's memory.
     VdevDmaEnable = "RSI_VDEV_DMA_ENABLE", VDEV_DMA_ENABLE;
-    /// Reads what the RMM knows of a device.
+    /// Reads what the RMM knows about a device.
     VdevGetInfo = "RSI_VDEV_GET_INFO", VDEV_GET_INFO;
     /// Checks and accepts a mapping of device memory.
     VdevValidateMapping = "RSI_VDEV_VALIDATE_MAPPING", VDEV_VALIDATE_MAPPING;
@@ -196,11 +198,11 @@ commands! {
     MemSetPermValue = "RSI_MEM_SET_PERM_VALUE", MEM_SET_PERM_VALUE;
     /// Runs a plane until its next exit.
     PlaneEnter = "RSI_PLANE_ENTER", PLANE_ENTER;
-    /// Goes on with a device operation (1.1 draft).
+    /// Continues a device operation (1.1 draft).
     RdevContinue = "RSI_RDEV_CONTINUE", RDEV_CONTINUE;
     /// Stops a device from accessing the Realm's memory.
     VdevDmaDisable = "RSI_VDEV_DMA_DISABLE", VDEV_DMA_DISABLE;
-    /// Reads what the RMM knows of a device (1.1 draft).
+    /// Reads what the RMM knows about a device (1.1 draft).
     RdevGetInfo = "RSI_RDEV_GET_INFO", RDEV_GET_INFO;
     /// Fetches the interface report of a device (1.1 draft).
     RdevGetInterfaceReport = "RSI_RDEV_GET_INTERFACE_REPORT", RDEV_GET_INTERFACE_REPORT;
@@ -229,7 +231,8 @@ impl Command {
         if self.form().versions().contains(version) { Some(self.form().fid()) } else { None }
     }
 
-    /// The command that `version` gives this function identifier to. The SVE hint (bit 16) is ignored.
+    /// The command that has this function identifier in `version`. The SVE hint (bit 16) is
+    /// ignored.
     #[must_use]
     pub fn from_fid(fid: Fid, version: Version) -> Option<Self> {
         let fid = fid.without_sve_hint();

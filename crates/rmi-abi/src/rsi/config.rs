@@ -7,7 +7,7 @@ use crate::layout::{hides_registers, layout};
 
 use VersionSet as V;
 
-/// What `RSI_REALM_CONFIG` answers, 4 KiB, RMM to Realm. Bytes between fields are zero.
+/// The output of `RSI_REALM_CONFIG`, 4 KiB, RMM to Realm. Bytes between fields are zero.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Versions |
 /// |---|---|---|---|---|

@@ -1,4 +1,5 @@
-//! Layouts, enumerations and bit fields of the RSI as data, in the shape of [`crate::describe`].
+//! Layouts, enumerations and bit fields of the RSI as data, in the structure of
+//! [`crate::describe`].
 
 use super::{
     DevInfoBlock, DevMeasureParamsBlock, HostCallBlock, PlaneEnter1_1, PlaneEnter2_0, PlaneExit1_1,
@@ -7,7 +8,8 @@ use super::{
 use crate::describe::{Bits, Enumeration, Register, Structure, Value};
 use crate::dialect::DialectSet;
 
-/// Every structure of the RSI, in all versions. A name occurs twice where versions lay the structure out differently.
+/// Every structure of the RSI, in all versions. A name occurs twice where versions lay the
+/// structure out differently.
 pub const STRUCTURES: &[Structure<VersionSet>] = &[
     RealmConfigPage::LAYOUT,
     HostCallBlock::LAYOUT,

@@ -1,6 +1,6 @@
-//! What a Realm learns of its devices.
+//! What the RMM reports to a Realm about its devices.
 //!
-//! Source: RSI 1.1 and 2.0 drafts, as TF-RMM has them.
+//! Source: RSI 1.1 and 2.0 drafts, as TF-RMM implements them.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -9,7 +9,7 @@ use crate::layout::layout;
 
 use VersionSet as V;
 
-/// What `RSI_RDEV_GET_INFO` answers in the 1.1 draft, 512 bytes, RMM to Realm.
+/// The output of `RSI_RDEV_GET_INFO` in the 1.1 draft, 512 bytes, RMM to Realm.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Versions |
 /// |---|---|---|---|---|
@@ -50,7 +50,8 @@ layout! {
     0x0c0, 64, report_digest, V::V1_1;
 }
 
-/// The parameters of `RSI_RDEV_GET_MEASUREMENTS` as TF-RMM 0.8 compiles them. The 1.1 draft means `indices` at 0x100, `nonce` at 0x200 and 0x1000 bytes; a slip in a macro moved them.
+/// The parameters of `RSI_RDEV_GET_MEASUREMENTS` as TF-RMM 0.8 compiles them. The 1.1 draft intends
+/// `indices` at 0x100, `nonce` at 0x200 and a size of 0x1000 bytes; an error in a macro moved them.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Versions |
 /// |---|---|---|---|---|
@@ -79,7 +80,7 @@ layout! {
     0x108, 32, nonce, V::V1_1;
 }
 
-/// What `RSI_VDEV_GET_INFO` answers in the 2.0 draft, 512 bytes, RMM to Realm.
+/// The output of `RSI_VDEV_GET_INFO` in the 2.0 draft, 512 bytes, RMM to Realm.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Versions |
 /// |---|---|---|---|---|

@@ -1,6 +1,7 @@
-//! Planes: what plane 0 passes when it runs another plane, and what it gets back.
+//! Planes: what plane 0 passes when it runs another plane, and what is returned to it.
 //!
-//! The two drafts lay the run page out differently; [`PlaneExit`] is what both say. Source: RSI 1.1 and 2.0 drafts, as TF-RMM has them.
+//! The two drafts lay the run page out differently; [`PlaneExit`] is what both contain. Source:
+//! RSI 1.1 and 2.0 drafts, as TF-RMM implements them.
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -24,7 +25,7 @@ pub enum PlaneExitReason {
     /// An interrupt.
     #[doc(alias = "RSI_EXIT_IRQ")]
     Irq = 1,
-    /// The host asked for plane 0.
+    /// The host requested plane 0.
     #[doc(alias = "RSI_EXIT_HOST")]
     Host = 2,
     /// A code this crate does not know.
@@ -100,7 +101,7 @@ layout! {
     0x208, 128, gicv3_lrs, V::V1_1;
 }
 
-/// What plane 0 gets back in the 1.1 draft, 1280 bytes, at offset 0x800 of the run page.
+/// What is returned to plane 0 in the 1.1 draft, 1280 bytes, at offset 0x800 of the run page.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Versions |
 /// |---|---|---|---|---|
@@ -237,7 +238,7 @@ layout! {
     0x400, 8, elr_el1, V::V2_0;
 }
 
-/// What plane 0 gets back in the 2.0 draft, 2 KiB, at offset 0x800 of the run page.
+/// What is returned to plane 0 in the 2.0 draft, 2 KiB, at offset 0x800 of the run page.
 ///
 /// | Offset | Bytes | Field | Unit, meaning | Versions |
 /// |---|---|---|---|---|
@@ -352,7 +353,7 @@ layout! {
 pub struct PlaneEnter {
     /// How the plane is run.
     pub flags: PlaneEnterFlags,
-    /// Where it goes on.
+    /// The address at which it continues.
     pub pc: u64,
     /// `SPSR_EL2`
     pub pstate: u64,
@@ -383,7 +384,7 @@ macro_rules! plane_enter {
         }
 
         impl $wire {
-            /// What both drafts have. Every value decodes.
+            /// The fields that both drafts have. Every value decodes.
             #[must_use]
             pub const fn decode(&self) -> PlaneEnter {
                 PlaneEnter {
@@ -402,7 +403,7 @@ macro_rules! plane_enter {
 plane_enter!(encode_1_1, PlaneEnter1_1, "1.1");
 plane_enter!(encode_2_0, PlaneEnter2_0, "2.0");
 
-/// What both drafts say of a plane's exit.
+/// What both drafts report about a plane's exit.
 ///
 /// Source: RSI 1.1 and 2.0 drafts, `RsiPlaneExit`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -410,7 +411,7 @@ plane_enter!(encode_2_0, PlaneEnter2_0, "2.0");
 pub struct PlaneExit {
     /// Why the plane exited.
     pub reason: PlaneExitReason,
-    /// `ELR_EL2`, where the plane goes on.
+    /// `ELR_EL2`, the address at which the plane continues.
     pub elr_el2: u64,
     /// `ESR_EL2`
     pub esr_el2: u64,

@@ -5,8 +5,9 @@ use crate::address::{GranuleSize, Ipa};
 
 /// The shape of translation tables made of granules of one size.
 ///
-/// Realm tables use 4 KiB granules today, and [`Geometry`](super::Geometry) is what a host needs for them. The same rules give the block sizes of
-/// address range descriptors, and the tables of an RMM configured for 16 KiB or 64 KiB. Source: Arm ARM, VMSAv8-64 translation tables.
+/// Realm tables use 4 KiB granules today, and [`Geometry`](super::Geometry) is what a host needs
+/// for them. The same rules give the block sizes of address range descriptors, and the tables of an
+/// RMM configured for 16 KiB or 64 KiB. Source: Arm ARM, VMSAv8-64 translation tables.
 ///
 /// | Granule | Entries | Level 3 | Level 2 | Level 1 | Level 0 | Level -1 |
 /// |---|---|---|---|---|---|---|
@@ -19,10 +20,10 @@ pub struct TableShape {
 }
 
 impl TableShape {
-    /// Most root tables that may stand side by side.
+    /// Largest number of concatenated root tables.
     pub const MAX_ROOT_TABLES: u8 = 16;
 
-    /// The shape of tables of this granule size.
+    /// The shape of tables with this granule size.
     #[must_use]
     pub const fn new(granule: GranuleSize) -> Self {
         Self { granule }
@@ -50,7 +51,8 @@ impl TableShape {
         }
     }
 
-    /// Binary logarithm of the bytes that one entry of `level` covers; `None` for a level that does not exist with this granule size.
+    /// Binary logarithm of the bytes that one entry of `level` covers; `None` for a level that does
+    /// not exist with this granule size.
     #[must_use]
     pub const fn entry_shift(self, level: Level) -> Option<u32> {
         if level.number() < self.first_level().number() {
@@ -78,7 +80,8 @@ impl TableShape {
         }
     }
 
-    /// Index of the entry that covers `ipa` in the root tables, which start at `level`; it runs over all of them.
+    /// Index of the entry that covers `ipa` in the root tables, which start at `level`; it counts
+    /// through all of them.
     #[must_use]
     pub const fn root_index(self, ipa: Ipa, level: Level) -> Option<u64> {
         match self.entry_shift(level) {
@@ -87,10 +90,12 @@ impl TableShape {
         }
     }
 
-    /// Number of root tables that an IPA space of `width` bits takes when the walk starts at `level`: 1, 2, 4, 8 or 16.
+    /// Number of root tables that an IPA space of `width` bits needs when the walk starts at
+    /// `level`: 1, 2, 4, 8 or 16.
     ///
-    /// `None` when no number of them fits: the level does not exist, one of its entries already covers the space, or more than 16 would be
-    /// needed; and above level 0 none may stand side by side.
+    /// `None` when no number of them is possible: the level does not exist, one of its entries
+    /// already covers the space, or more than 16 would be needed; tables above level 0 cannot be
+    /// concatenated.
     #[must_use]
     pub const fn root_tables(self, width: u8, level: Level) -> Option<u8> {
         let Some(shift) = self.entry_shift(level) else { return None };

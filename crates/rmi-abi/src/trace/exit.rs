@@ -1,4 +1,4 @@
-//! What `RMI_REC_ENTER` brought back, printed by its reason.
+//! The exit record of `RMI_REC_ENTER`, printed by its reason.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use crate::esr::{Esr, FaultStatus, Syndrome, Wfx, fault_address, fault_page};
 use crate::psci::PsciFunction;
 use crate::run::{ExitReason, RecExit};
 
-/// The exit of a REC: its reason by the name that the dialect has for it, and what belongs to it.
+/// The exit of a REC: its reason by its name in the dialect, and the fields that belong to it.
 ///
 /// | Reason | What is printed |
 /// |---|---|
@@ -20,7 +20,7 @@ use crate::run::{ExitReason, RecExit};
 /// | those of devices | the virtual devices, or the virtual SMMU |
 ///
 /// An index of a plane or a translation tree is printed unless it is 0. What the Realm stores and
-/// its general purpose registers are not printed, but for those that make up a PSCI call.
+/// its general purpose registers are not printed, except those of a PSCI call.
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -86,7 +86,7 @@ impl<'a> ExitDisplay<'a> {
 
     fn psci(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [x0, x1, ..] = self.exit.gprs;
-        // A function number is 32 bits, whatever is above.
+        // A function number is 32 bits; the upper half is ignored.
         let [b0, b1, b2, b3, ..] = x0.to_le_bytes();
         let function = PsciFunction::from(u32::from_le_bytes([b0, b1, b2, b3]));
         match function.name() {
@@ -154,7 +154,7 @@ impl fmt::Display for ExitDisplay<'_> {
     }
 }
 
-// What the Realm stored is in there.
+// It contains what the Realm stored.
 impl fmt::Debug for ExitDisplay<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = ExitReason::decode(self.exit.exit_reason, self.dialect);
@@ -165,7 +165,7 @@ impl fmt::Debug for ExitDisplay<'_> {
     }
 }
 
-/// The words of the architecture for a fault status.
+/// The architecture's description of a fault status.
 struct FaultName(FaultStatus);
 
 impl fmt::Display for FaultName {
@@ -212,7 +212,7 @@ mod tests {
     fn every_reason_is_printed_with_what_belongs_to_it() {
         let tf_rmm = Dialect::TfRmm2026_07;
         let store = text(tf_rmm, |exit| {
-            // What is stored is the Realm's.
+            // The stored value is the Realm's.
             exit.gprs = [0x5ec2e7; 31];
             (exit.esr, exit.hpfar, exit.far) = (0x9380_8047, 0x80_0900_0000 >> 8, 0x18);
         });

@@ -11,7 +11,7 @@ use crate::flags::AddrSet;
 use crate::psci::PsciReturnCode;
 use crate::rtt::Level;
 
-/// A register value, printed as its type demands: an address, a level, the name of a code, named fields.
+/// A register value, printed by its type: an address, a level, the name of a code, named fields.
 ///
 /// Bits and codes that the dialect does not define are printed as numbers.
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +32,20 @@ impl ValueDisplay {
         Self { kind, value, dialect, granule, set: None, feature_register: None }
     }
 
-    /// Sets the granule size that address range descriptors are decoded for; 4 KiB unless told.
+    /// Sets the granule size that address range descriptors are decoded for; 4 KiB unless set.
     #[must_use]
     pub const fn granule(self, granule: GranuleSize) -> Self {
         Self { granule, ..self }
     }
 
-    /// Says how an [`ParamType::AddrSetDesc`] names its addresses; a plain number unless told.
+    /// Sets how an [`ParamType::AddrSetDesc`] passes its addresses; it is printed as a plain number
+    /// unless set.
     #[must_use]
     pub const fn address_set(self, set: Option<AddrSet>) -> Self {
         Self { set, ..self }
     }
 
-    /// Says that the value is the feature register of that index.
+    /// Sets that the value is the feature register with that index.
     #[must_use]
     pub const fn feature_register(self, index: u64) -> Self {
         Self { feature_register: Some(index), ..self }
@@ -94,7 +95,7 @@ impl fmt::Display for ValueDisplay {
             (ParamType::InterfaceVersion, _) if value >> 31 == 0 => {
                 return fmt::Display::fmt(&InterfaceVersion(value), f);
             }
-            // A descriptor of nothing is what an unmap call passes in.
+            // An unmap call passes an empty descriptor.
             (ParamType::AddrRangeDesc, _) | (ParamType::AddrSetDesc, Some(AddrSet::Single))
                 if value != 0 =>
             {
