@@ -1,4 +1,4 @@
-//! What a stateful operation was given, so that nothing else is ever taken back.
+//! What was donated to a stateful operation, so that nothing else is ever taken back.
 //!
 //! ```
 //! # use rmi_abi::Dialect;
@@ -23,7 +23,7 @@
 //! assert_eq!(donated.bytes(), 0x4000);
 //! assert_eq!(donated.iter().count(), 1);
 //!
-//! // The operation that ends the object brings back exactly these.
+//! // The operation that ends the object returns exactly these.
 //! let started = rmm.start_deactivation()?;
 //! drive(&rmm, &mut pool, &mut donated, started)?;
 //! assert!(donated.is_empty());
@@ -31,7 +31,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The record cannot be copied, so nothing is taken back twice; and nobody but the operations takes anything out of it:
+//! The record cannot be copied, so nothing is taken back twice; and only operations take anything
+//! out of it:
 //!
 //! ```compile_fail,E0308
 //! # use sro::Donated;
@@ -57,10 +58,11 @@ use rmi_host::{Platform, QuarantineReason, Rmm};
 use crate::pool::Pool;
 use crate::set::GranuleSet;
 
-/// The memory inside one RMM object: what was donated to it and has not come back.
+/// The memory inside one RMM object: what was donated to it and has not been returned.
 ///
-/// Holds up to [`Donated::RANGES`] separate ranges of memory that was delegated when it was donated, and as many of memory that was the host's. An operation is given no more than that, so a scattered pool may have to be
-/// filled with longer runs.
+/// Holds up to [`Donated::RANGES`] separate ranges of memory that was delegated when it was
+/// donated, and as many of memory that was the host's. No more than that is donated to an
+/// operation, so a fragmented pool may have to be filled with longer runs.
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {
@@ -69,10 +71,10 @@ pub struct Donated {
 }
 
 impl Donated {
-    /// Separate ranges of memory of one kind that an object may be made of.
+    /// How many separate ranges of one kind of memory an object may consist of.
     pub const RANGES: usize = 16;
 
-    /// One more, for what is left when the RMM returns the middle of a range.
+    /// One more, for the remainder when the RMM returns the middle of a range.
     const PLACES: usize = Self::RANGES + 1;
 
     /// Bytes inside the object.
@@ -92,18 +94,19 @@ impl Donated {
         self.delegated.iter().chain(self.host.iter())
     }
 
-    /// How many more separate ranges fit for sure.
+    /// How many more separate ranges fit in any case.
     pub(crate) fn spare<H: Recorded>(&self) -> usize {
         H::spare(self).saturating_sub(1)
     }
 
-    /// The token of a range that the RMM returns; `None` when it was not given all of it.
+    /// The token of a range that the RMM returns; `None` when not all of it was donated.
     pub(crate) fn claim(&mut self, range: PaRange) -> Option<Claim> {
         let delegated = self.delegated.take_range(range).map(Claim::Delegated);
         delegated.or_else(|| self.host.take_range(range).map(Claim::Lent))
     }
 
-    /// Tries to take back by force what an operation kept: what the RMM releases goes to the pool, the rest to quarantine.
+    /// Tries to undelegate what an operation kept: what the RMM releases goes to the pool, the rest
+    /// to quarantine.
     pub fn recover<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool<'_>, command: Command) {
         let reason = QuarantineReason::NotReclaimed { command };
         while let Some(memory) = self.delegated.pop() {
@@ -123,14 +126,14 @@ mod sealed {
 
 /// Memory whose donation a [`Donated`] records: delegated memory, and the host's. Sealed.
 pub trait Recorded: Donatable + sealed::Sealed {
-    /// Records memory; it comes back when there is no room.
+    /// Records memory; it is returned when no slot is free.
     #[doc(hidden)]
     fn record(
         donated: &mut Donated,
         memory: Granules<Self::Donated>,
     ) -> Result<(), Granules<Self::Donated>>;
 
-    /// Places that are free.
+    /// Free slots.
     #[doc(hidden)]
     fn spare(donated: &Donated) -> usize;
 }

@@ -1,4 +1,4 @@
-//! The loop that drives an operation to its end, whatever it wants.
+//! The loop that drives an operation to its end, whatever it asks for.
 //!
 //! ```
 //! # use rmi_abi::{Command, Dialect};
@@ -26,13 +26,14 @@
 //! let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
 //! let mut donated = Donated::default();
 //!
-//! // Seven granules are left, and the REC wants sixteen. The operation is cancelled; nothing stays behind.
+//! // Seven granules are left, and the REC needs sixteen. The operation is cancelled and leaves
+//! // nothing behind.
 //! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! let error = drive(&rmm, &mut pool, &mut donated, started).unwrap_err();
 //! assert!(matches!(error, Error::NeedMemory { bytes: 0x9000, .. }));
 //! assert!(donated.is_empty());
 //!
-//! // With more memory, the same again.
+//! // With more memory the same operation succeeds.
 //! pool.add(memory.take_front(0x9000).expect("1 GiB")).expect("eight places");
 //! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! drive(&rmm, &mut pool, &mut donated, started)?;
@@ -51,34 +52,39 @@ use crate::donated::{Donated, Recorded};
 use crate::operation::{Advance, Need, Next, Operation};
 use crate::pool::Pool;
 
-/// Runs over an operation, with what the loop has to remember.
+/// The state of the loop that drives an operation.
 struct Driver<'d, 'm, P: Platform> {
     rmm: &'d Rmm<P>,
     pool: &'d mut Pool<'m>,
     donated: &'d mut Donated,
     /// Why the operation is being undone, if it is.
     undoing: Option<Error>,
-    /// Memory came back that was never given, or in wrong amounts: reported at the end, so that the rest comes home first.
+    /// Memory was returned that was never donated, or in wrong amounts: reported at the end, so
+    /// that the rest is returned first.
     violation: Option<Error>,
-    /// Steps without progress.
+    /// Steps without progress so far.
     idle: u32,
 }
 
-/// Drives what a command started to its end: continues it, gives it memory from the pool, takes back what it returns.
+/// Drives the operation that a command started to its end: continues it, donates memory from the
+/// pool, and takes back what it returns.
 ///
-/// What it was given and did not give back is in `donated` afterwards, also on error: on success it is inside the object that was made; on failure the caller
-/// recovers it. When the pool is short, or the RMM refuses what it is offered, the operation is cancelled if it can be, and otherwise ended by an offer that the RMM
-/// must refuse.
+/// Memory that was donated and not returned is in `donated` afterwards, also on error: on success
+/// it is part of the object that was created; on failure the caller recovers it. When the pool is
+/// short, or the RMM refuses what it is offered, the operation is cancelled if possible, and
+/// otherwise ended by an offer that the RMM must refuse.
 ///
-/// [The module](self) has an example.
+/// See the example in [the module](self).
 ///
 /// # Errors
 ///
-/// The final status of the command; [`Error::NeedMemory`] when the pool is short, after the operation was undone; [`Error::Violation`] when the RMM broke the rules or did not
-/// come to an end within the session's patience.
+/// The final status of the command; [`Error::NeedMemory`] when the pool is short, after the
+/// operation was undone; [`Error::Violation`] when the RMM violated the protocol or did not finish
+/// within the session's retry budget.
 ///
-/// An operation that does not come to an end, or that is short of memory and has no way out (it cannot be cancelled, and wants host memory or one contiguous run), stays in the RMM; the
-/// ledger records it.
+/// An operation that does not finish, or that is short of memory and cannot be ended (it cannot be
+/// cancelled, and requests host memory or one contiguous run), stays in the RMM; the ledger records
+/// it.
 pub fn drive<P: Platform>(
     rmm: &Rmm<P>,
     pool: &mut Pool<'_>,
@@ -90,7 +96,7 @@ pub fn drive<P: Platform>(
         Advance::Failed(error) => return Err(error),
         Advance::Again(operation) => operation,
     };
-    // It may be gone since an offer of it was interrupted.
+    // It may be missing because an offer of it was interrupted.
     pool.renew_list();
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
     for _ in 0..rmm.patience().steps {
@@ -114,7 +120,7 @@ pub fn drive<P: Platform>(
             },
             Ok(Next::Need(need)) => driver.need(&mut operation, need),
             Ok(Next::Take) => driver.take(&mut operation),
-            // A request that nothing meets: undo the operation, if the RMM lets us.
+            // A request that no memory can meet: undo the operation, if the RMM permits it.
             Err(error) if driver.undoing.is_none() => driver.undo(&mut operation, error),
             Err(error) => Err(error),
         };
@@ -135,18 +141,20 @@ pub fn drive<P: Platform>(
 }
 
 impl<P: Platform> Driver<'_, '_, P> {
-    /// The end of the operation. A failure that was asked for is reported as its cause.
+    /// The end of the operation. A failure that the host caused by undoing it is reported as the
+    /// reason for undoing it.
     fn end(self, result: Result<Reply, Error>) -> Result<Reply, Error> {
         match (result, self.violation) {
             (Ok(_), Some(violation)) => Err(violation),
             (Ok(reply), None) => Ok(reply),
-            // Only an end that is certain may be reported as its cause.
+            // Only a clear end may be replaced by the reason for undoing the operation.
             (Err(error), _) if error.is_clean() => Err(self.undoing.unwrap_or(error)),
             (Err(error), _) => Err(error),
         }
     }
 
-    /// Gives an operation up that can be neither finished nor undone. The error must not look as if nothing had happened.
+    /// Abandons an operation that can be neither finished nor undone. The error must not claim that
+    /// nothing changed.
     fn strand(&self, operation: Operation<'_, P>, error: Error) -> Error {
         let missing = match self.undoing {
             Some(Error::NeedMemory { bytes, .. }) => bytes,
@@ -163,10 +171,10 @@ impl<P: Platform> Driver<'_, '_, P> {
         self.rmm.platform().relax();
     }
 
-    /// Meets a need for memory, or starts to undo the operation.
+    /// Meets a request for memory, or starts to undo the operation.
     fn need(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<(), Error> {
         if let Some(error) = self.undoing {
-            // It was cancelled or refused, and asks again: there is no way out that the RMM accepts.
+            // It was cancelled or refused, and asks again: the RMM accepts no way of ending it.
             return Err(error);
         }
         self.pool.learn(operation.command(), self.donated.bytes() + need.bytes, need);
@@ -193,7 +201,8 @@ impl<P: Platform> Driver<'_, '_, P> {
         }
     }
 
-    /// One donation from the pool: all that is wanted, in as few runs as the pool has it in and as many as the record of the object has room for.
+    /// One donation from the pool: everything that is requested, in as few runs as the pool
+    /// permits, and in no more than the object's record can take.
     fn meet(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<Donation, Error> {
         match need.state {
             OpMemState::Delegated | OpMemState::Conditional => {
@@ -207,7 +216,7 @@ impl<P: Platform> Driver<'_, '_, P> {
         }
     }
 
-    /// Not inlined: the batch is on the stack only while it is needed.
+    /// Not inlined, so that the batch is on the stack only while it is needed.
     #[inline(never)]
     fn meet_from<H: Stock>(
         &mut self,
@@ -222,7 +231,7 @@ impl<P: Platform> Driver<'_, '_, P> {
         }
         let mut batch: [Granules<H>; Donated::RANGES] = core::array::from_fn(|_| Granules::empty());
         let room = self.donated.spare::<H>();
-        // One run is one descriptor, which counts no more blocks than this.
+        // A run is one descriptor, which cannot count more blocks than this.
         let most = need
             .block_bytes
             .saturating_mul(u64::from(AddrRangeDesc::max_count(self.rmm.granule_size())));
@@ -259,7 +268,7 @@ impl<P: Platform> Driver<'_, '_, P> {
         donation
     }
 
-    /// Turns the operation around, because of `error`.
+    /// Starts to undo the operation because of `error`.
     fn undo(&mut self, operation: &mut Operation<'_, P>, error: Error) -> Result<(), Error> {
         self.undoing = Some(error);
         if operation.can_cancel() {
@@ -284,7 +293,7 @@ impl<P: Platform> Driver<'_, '_, P> {
         Err(error)
     }
 
-    /// Takes memory back into the pool.
+    /// Takes returned memory into the pool.
     fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
         let mut lent = LentList::of(self.pool);
         let LentList { pool, list } = &mut lent;
@@ -300,7 +309,7 @@ impl<P: Platform> Driver<'_, '_, P> {
         match outcome {
             Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
             Ok(Reclaim::Given(_)) => self.idle = 0,
-            // Nothing was lost; the same call may be made again.
+            // Nothing was lost; the same call may be repeated.
             Ok(Reclaim::Refused(_)) => self.wait(),
             Err(error @ Error::Violation { violation: Violation::ForeignMemory, .. }) => {
                 self.violation.get_or_insert(error);
@@ -312,8 +321,8 @@ impl<P: Platform> Driver<'_, '_, P> {
     }
 }
 
-/// A pool whose page for address lists is lent out while the pool takes memory in. It goes back
-/// with this, also when code of the embedder panics.
+/// A pool whose page for address lists is in use while the pool takes memory in. Dropping this puts
+/// the page back, also when code of the embedder panics.
 struct LentList<'p, 'm> {
     pool: &'p mut Pool<'m>,
     list: Undelegated,
@@ -332,12 +341,12 @@ impl Drop for LentList<'_, '_> {
     }
 }
 
-/// A part of a pool that donations come from.
+/// One kind of memory in a pool, as a source of donations.
 trait Stock: Recorded + Sized {
-    /// Bytes that are missing of so many bytes in blocks of that size.
+    /// How many of the requested bytes, in blocks of that size, are missing.
     fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64;
 
-    /// A run of at most so many bytes, in blocks of that size.
+    /// A run of at most the given number of bytes, in blocks of that size.
     fn take_run<P: Platform>(
         pool: &mut Pool<'_>,
         rmm: &Rmm<P>,
@@ -346,11 +355,11 @@ trait Stock: Recorded + Sized {
         block: u64,
     ) -> Result<Granules<Self>, Error>;
 
-    /// Puts what was not taken back.
+    /// Puts back what the RMM did not take.
     fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>);
 }
 
-/// Delegated memory; what of it is not delegated yet is delegated now.
+/// Delegated memory; host memory is delegated on demand.
 impl Stock for Free {
     fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64 {
         pool.missing(bytes, block)

@@ -1,7 +1,8 @@
-//! Entering a REC, and what it waits for between its runs.
+//! Entering a REC, and what it waits for between runs.
 //!
-//! After some exits the RMM waits for an answer, which comes with the next entry. Which exit that is
-//! belongs to the [`RecObject`]: whoever holds it, and whatever it was taken apart from in between.
+//! After some exits the RMM waits for an answer, which the next entry supplies. The [`RecObject`]
+//! records which exit that is, regardless of who owns the object and of what it was separated from
+//! in the meantime.
 
 use core::fmt;
 use core::num::NonZeroU64;
@@ -12,7 +13,8 @@ use rmi_host::{Error, Platform, Rmm, Undelegated};
 
 use crate::rec::RecObject;
 
-/// The number of one exit of one REC. No two exits have the same, of whichever RECs and Realms.
+/// The number of one exit of one REC. No two exits have the same number, across all RECs and
+/// Realms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExitNumber(NonZeroU64);
 
@@ -21,7 +23,7 @@ static EXITS: AtomicU64 = AtomicU64::new(0);
 
 impl ExitNumber {
     fn next() -> Self {
-        // 2^64 exits do not happen.
+        // 2^64 exits are never reached.
         let before = EXITS.fetch_add(1, Ordering::Relaxed);
         Self(NonZeroU64::MIN.saturating_add(before))
     }
@@ -35,8 +37,8 @@ pub enum Awaiting {
     Nothing,
     /// The answer to this exit.
     Answer(ExitNumber),
-    /// Nobody knows: the answer of an entry was lost or garbled, so there may have been an exit that
-    /// nobody saw. The REC is not entered again; it can be destroyed.
+    /// Unknown: the answer of an entry was lost or garbled, so there may have been an exit that the
+    /// host did not see. The REC is not entered again; it can be destroyed.
     Unknown,
 }
 
@@ -44,18 +46,19 @@ pub enum Awaiting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnterError {
-    /// The last exit wants an answer and this is none; nothing was called.
+    /// The last exit needs an answer and none was given; no call was made.
     Unanswered,
-    /// The answer belongs to another REC or to an earlier exit; nothing was called.
+    /// The answer belongs to another REC or to an earlier exit; no call was made.
     WrongAnswer,
-    /// An earlier entry ended without a clear answer ([`Awaiting::Unknown`]); nothing was called.
+    /// An earlier entry ended without a clear answer ([`Awaiting::Unknown`]); no call was made.
     Unclear,
     /// The RMM refused, or did not answer clearly.
     Call(Error),
 }
 
 impl EnterError {
-    /// Whether the REC certainly did not run, so that it still waits for what it waited for before.
+    /// Whether it is certain that the REC did not run, so that it still waits for what it waited
+    /// for before.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         match self {
@@ -91,21 +94,20 @@ impl RecObject {
         self.awaiting
     }
 
-    /// Enters the REC and stays in it until its next exit: `RMI_REC_ENTER`. `answers` is the exit
-    /// that `enter` answers, if it answers one.
+    /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`. `answers` is the exit that
+    /// `enter` answers, if any.
     ///
-    /// The new exit gets a number, and `decode` says what it is and whether it wants an answer.
-    /// Should `decode` or anything in the conduit unwind, the REC's state is
-    /// [`Awaiting::Unknown`].
+    /// The new exit gets a number, and `decode` says what it is and whether it needs an answer. If
+    /// `decode` or anything in the conduit unwinds, the REC's state is [`Awaiting::Unknown`].
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
     /// # Errors
     ///
-    /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`] and [`EnterError::Unclear`] before any
-    /// call; otherwise as [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error
-    /// that [is not
-    /// clean](EnterError::is_clean) the REC may have run, and its state is [`Awaiting::Unknown`].
+    /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`] and [`EnterError::Unclear`] before
+    /// any call; otherwise as [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error
+    /// that [is not clean](EnterError::is_clean) the REC may have run, and its state is
+    /// [`Awaiting::Unknown`].
     pub fn enter<P: Platform, T>(
         &mut self,
         rmm: &Rmm<P>,

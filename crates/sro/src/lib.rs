@@ -1,7 +1,8 @@
 //! Stateful RMI operations (SRO) that never allocate and never lose a granule.
 //!
-//! Some commands take longer than a call, or more memory than the host can know beforehand. They answer `RMI_INCOMPLETE`, and the host continues them, gives them memory, and takes memory back until
-//! they end. The memory comes from a [`Pool`] that was filled where filling is allowed:
+//! Some commands take longer than one call, or more memory than the host can know in advance. They
+//! answer `RMI_INCOMPLETE`, and the host continues them, donates memory, and takes memory back
+//! until they end. The memory comes from a [`Pool`] that was filled where allocation is allowed:
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -10,7 +11,7 @@
 //! use sro::{Pool, PoolStorage};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // An RMM that wants four granules before it becomes active.
+//! // An RMM that needs four granules before it becomes active.
 //! let mut options = Options::new(Dialect::V2_0Bet3);
 //! options.rmm_activate_donates = 4;
 //! let model = Model::new(options)?;
@@ -30,7 +31,7 @@
 //! pool.prefill(&session, 0x2000, 0x1000)?;
 //! assert_eq!(pool.bytes(), (0xa000, 0x2000));
 //!
-//! // Closing the session brings everything back.
+//! // Closing the session returns everything.
 //! let closed = session.close(&mut pool).map_err(|failed| failed.error)?;
 //! assert!(closed.deactivated);
 //! assert_eq!((pool.bytes(), ledger.balance().outstanding()), ((0x10_000, 0), 0));
@@ -39,14 +40,14 @@
 //! # }
 //! ```
 //!
-//! | Module | What it holds |
+//! | Module | Contents |
 //! |---|---|
-//! | [`operation`] | [`Operation`]: one operation, one call a step; it can be parked and resumed |
-//! | [`drive`](mod@drive) | the loop over it, with a way out when memory is short |
+//! | [`operation`] | [`Operation`]: one operation, one call per step; it can be parked and resumed |
+//! | [`drive`](mod@drive) | the loop over it, which undoes the operation when memory is short |
 //! | [`pool`], [`set`] | memory for operations, in storage of a fixed size |
-//! | [`donated`] | what an object was given: nothing else is ever taken back |
+//! | [`donated`] | what was donated to an object: nothing else is ever taken back |
 //! | [`rec`] | creating and destroying RECs |
-//! | [`entry`] | entering them, and what they wait for between their runs |
+//! | [`entry`] | entering them, and what they wait for between runs |
 //! | [`session`] | opening a session and closing it |
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]

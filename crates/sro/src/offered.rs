@@ -1,14 +1,14 @@
-//! Memory that is offered to an operation, between its token and the record of what the operation
-//! has.
+//! Memory that is being offered to an operation: no longer in its token, not yet in the record of
+//! what the operation has.
 
 use rmi_host::command::Offer;
 use rmi_host::granules::Granules;
 
 use crate::donated::{Donated, Recorded};
 
-/// The offers of one donation. When it goes, also because a conduit or a ledger panicked, what the
-/// RMM has, or may have, enters the record, and the rest goes back to
-/// the tokens that it came from.
+/// The offers of one donation. When it is dropped, also because a conduit or a ledger panicked,
+/// what the RMM has, or may have, enters the record, and the rest goes back to the tokens that it
+/// came from.
 pub(crate) struct Offered<'d, H: Recorded> {
     offers: [Offer<H>; Donated::RANGES],
     memory: &'d mut [Granules<H>],
@@ -16,7 +16,7 @@ pub(crate) struct Offered<'d, H: Recorded> {
 }
 
 impl<'d, H: Recorded> Offered<'d, H> {
-    /// Offers tokens, of which there are no more than the record has places for.
+    /// Offers tokens: no more than the record has free slots for.
     pub(crate) fn new(memory: &'d mut [Granules<H>], donated: &'d mut Donated) -> Self {
         let mut offers = core::array::from_fn(|_| Offer::default());
         for (offer, token) in offers.iter_mut().zip(memory.iter_mut()) {
@@ -35,7 +35,7 @@ impl<H: Recorded> Drop for Offered<'_, H> {
     fn drop(&mut self) {
         for (offer, token) in self.offers.iter_mut().zip(self.memory.iter_mut()) {
             *token = offer.rest.take();
-            // There is a place for each token offered.
+            // There is a free slot for each token offered.
             drop(H::record(self.donated, offer.taken.take()));
         }
     }

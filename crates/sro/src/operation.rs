@@ -8,10 +8,11 @@
 //!             └──────────┘
 //! ```
 //!
-//! An [`Operation`] makes one call a step and never loops, allocates or waits, so it can be driven from a place that must not: between two steps it may be
-//! parked, stored, moved to another CPU and resumed. [`drive`](crate::drive::drive) is the loop for everybody else.
+//! An [`Operation`] makes one call per step and never loops, allocates or waits, so it can be
+//! driven from a context that must not do so: between two steps it may be parked, stored, moved to
+//! another CPU and resumed. [`drive`](crate::drive::drive) is the loop for all other callers.
 //!
-//! Creating a REC one call at a time, parked in between:
+//! Creates a REC one call at a time, parking the operation in between:
 //!
 //! ```
 //! # use rmi_abi::{Command, Dialect};
@@ -44,7 +45,7 @@
 //! let Next::Need(need) = operation.next()? else { panic!("before anything else") };
 //! assert_eq!(need.bytes, 0x10_000);
 //!
-//! // Ten granules now, and six when there is time for it. What is parked is a value like any other.
+//! // Ten granules now, and six later. A parked operation is an ordinary value.
 //! for bytes in [0xa000, 0x6000] {
 //!     let mut offer = [pool.take(&rmm, Command::RecCreate, bytes, need.block_bytes)?];
 //!     let answer = operation.donate(pool.pages().list, &mut offer, need.block, &mut donated)?;
@@ -62,8 +63,9 @@
 //!
 //! # What a donated range cannot do
 //!
-//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from then on; what it does not take stays, so a real host keeps the tokens that it offers, as above.
-//! A token that was given away cannot be donated twice:
+//! Memory is offered by its token. What the RMM takes leaves the token, and is in [`Donated`] from
+//! then on; what it does not take stays in the token, so a real host keeps the tokens that it
+//! offers, as above. A token that was moved cannot be donated twice:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_abi::desc::BlockSize;
@@ -78,7 +80,7 @@
 //! }
 //! ```
 //!
-//! nor cloned, to donate one and keep the other:
+//! nor can it be cloned, to donate one and keep the other:
 //!
 //! ```compile_fail,E0308
 //! # use rmi_abi::desc::BlockSize;
@@ -93,7 +95,7 @@
 //! }
 //! ```
 //!
-//! nor used, as host memory or otherwise:
+//! nor can it be used, as host memory or otherwise:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_abi::desc::BlockSize;
@@ -144,7 +146,7 @@ use rmi_host::{Error, Failure, Pending, Platform, Progress, Reply, Rmm, Subject,
 use crate::donated::{Donated, Recorded};
 use crate::offered::Offered;
 
-/// What an operation wants next.
+/// What an operation asks for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 #[non_exhaustive]
@@ -153,11 +155,11 @@ pub enum Next {
     Continue,
     /// Memory: [`Operation::donate`].
     Need(Need),
-    /// To give memory back: [`Operation::reclaim`].
+    /// To return memory: [`Operation::reclaim`].
     Take,
 }
 
-/// Memory that an operation wants.
+/// Memory that an operation requests.
 ///
 /// ```
 /// use rmi_abi::GranuleSize;
@@ -168,7 +170,7 @@ pub enum Next {
 /// let need = Need::new(request, GranuleSize::Size4KiB).expect("three blocks");
 /// assert_eq!((need.bytes, need.block_bytes), (6 << 20, 2 << 20));
 ///
-/// // Nothing is no need.
+/// // A request for nothing is not a need.
 /// assert_eq!(Need::new(DonateRequest { count: 0, ..request }, GranuleSize::Size4KiB), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,12 +183,13 @@ pub struct Need {
     pub block_bytes: u64,
     /// Whether all of it must be one run, aligned to its size.
     pub contiguous: bool,
-    /// In which state it is wanted.
+    /// The state that it must be in.
     pub state: OpMemState,
 }
 
 impl Need {
-    /// What a request asks for; `None` for a request for nothing, or for more than 64 bits can count.
+    /// Decodes a request; `None` for a request for nothing, or for more bytes than 64 bits can
+    /// count.
     #[must_use]
     pub fn new(request: DonateRequest, granule: GranuleSize) -> Option<Self> {
         let bytes = request.bytes(granule).filter(|bytes| *bytes > 0)?;
@@ -203,13 +206,13 @@ impl Need {
     }
 }
 
-/// How far a step came.
+/// The outcome of a step.
 #[derive(Debug)]
 #[must_use]
 pub enum Advance<'r, P: Platform> {
-    /// The operation goes on.
+    /// The operation continues.
     Again(Operation<'r, P>),
-    /// It has ended well; these are the outputs of the command that started it.
+    /// It has succeeded; these are the outputs of the command that started it.
     Done(Reply),
     /// It has ended with the status of the command that started it.
     Failed(Error),
@@ -217,7 +220,8 @@ pub enum Advance<'r, P: Platform> {
 
 /// A stateful operation that has not ended.
 ///
-/// Dropping one is a bug that the compiler warns of and the ledger records: the RMM keeps the operation, and whatever object it is about stays blocked.
+/// Dropping one is a bug that the compiler warns about and the ledger records: the RMM keeps the
+/// operation, and the object that it concerns stays blocked.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -245,7 +249,7 @@ pub enum Advance<'r, P: Platform> {
 ///     panic!("a REC takes memory")
 /// };
 ///
-/// // There is none for it: have it undone.
+/// // There is no memory for it: have it undone.
 /// assert!(operation.can_cancel());
 /// operation.cancel()?;
 /// assert_eq!(operation.next()?, Next::Continue);
@@ -255,7 +259,7 @@ pub enum Advance<'r, P: Platform> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// An operation that has gone on is another value, or none:
+/// A step consumes the operation and returns it as a new value, unless it has ended:
 ///
 /// ```compile_fail,E0382
 /// # use rmi_host::Platform;
@@ -272,9 +276,9 @@ pub struct Operation<'r, P: Platform> {
     pending: Option<Pending>,
 }
 
-/// An operation put aside. It holds no reference and may cross to another CPU.
+/// A parked operation. It holds no reference and may move to another CPU.
 ///
-/// It can be sent elsewhere, and is resumed once:
+/// It can be sent to another thread, and is resumed once:
 ///
 /// ```
 /// # use sro::Parked;
@@ -297,7 +301,7 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// The operation again, in the session that it belongs to.
+    /// Resumes the operation, in the session that it belongs to.
     pub fn resume<P: Platform>(self, rmm: &Rmm<P>) -> Operation<'_, P> {
         Operation { rmm, pending: Some(self.pending) }
     }
@@ -310,7 +314,7 @@ impl Parked {
 }
 
 impl<'r, P: Platform> Operation<'r, P> {
-    /// Takes up what a command started.
+    /// Makes the operation that a command started.
     pub fn take_up(rmm: &'r Rmm<P>, progress: Progress) -> Advance<'r, P> {
         match progress {
             Progress::Done(reply) => Advance::Done(reply),
@@ -323,7 +327,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.pending.take()
     }
 
-    /// Puts the operation aside.
+    /// Parks the operation.
     #[must_use]
     pub fn park(mut self) -> Option<Parked> {
         self.take().map(|pending| Parked { pending })
@@ -335,7 +339,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.pending.as_ref().map_or(Command::OpContinue, Pending::command)
     }
 
-    /// What the operation is about.
+    /// The object that the operation concerns.
     #[must_use]
     pub fn subject(&self) -> Subject {
         self.pending.as_ref().map_or(Subject::Rmm, Pending::subject)
@@ -353,13 +357,13 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.pending.as_ref().is_some_and(Pending::was_busy)
     }
 
-    /// Whether the RMM would let the operation be cancelled now.
+    /// Whether the RMM permits the operation to be cancelled now.
     #[must_use]
     pub fn can_cancel(&self) -> bool {
         self.pending.as_ref().is_some_and(Pending::can_cancel)
     }
 
-    /// What the operation wants.
+    /// What the operation asks for.
     ///
     /// # Errors
     ///
@@ -381,7 +385,8 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// # Errors
     ///
-    /// The operation comes back where it was when the call could not be made sense of.
+    /// The operation is returned in its previous state when the answer of the call cannot be
+    /// interpreted.
     pub fn proceed(mut self) -> Result<Advance<'r, P>, (Self, Error)> {
         let Some(pending) = self.take() else { return Ok(Advance::Again(self)) };
         match self.rmm.commands().op_continue(pending) {
@@ -398,12 +403,13 @@ impl<'r, P: Platform> Operation<'r, P> {
         }
     }
 
-    /// Offers memory: one `RMI_OP_MEM_DONATE`. What the RMM takes leaves `memory` from the front and enters `donated`.
+    /// Offers memory: one `RMI_OP_MEM_DONATE`. What the RMM takes is removed from the front of
+    /// `memory` and enters `donated`.
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_mem_donate`](rmi_host::Channel::op_mem_donate); also
-    /// [`Error::NeedMemory`] when `donated` has no room for so many separate ranges, before any call.
+    /// As [`Channel::op_mem_donate`](rmi_host::Channel::op_mem_donate); also [`Error::NeedMemory`]
+    /// when `donated` cannot record that many separate ranges, before any call.
     pub fn donate<H: Recorded>(
         &mut self,
         list: &mut Undelegated,
@@ -420,7 +426,8 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.rmm.commands().op_mem_donate(pending, list, offered.offers(), block)
     }
 
-    /// Offers the RMM something that it must refuse, which ends an operation that wants memory and cannot be cancelled.
+    /// Offers the RMM something that it must refuse, which ends an operation that requests memory
+    /// and cannot be cancelled.
     ///
     /// # Errors
     ///
@@ -435,13 +442,14 @@ impl<'r, P: Platform> Operation<'r, P> {
         let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
         let donation = self.rmm.commands().op_mem_donate_nothing(pending, list);
         donation.map_err(|failed| {
-            // Without a place for it, it is leaked, and counted.
+            // If there is no slot for it, it is leaked, and counted.
             drop(Free::record(donated, failed.kept));
             failed.error
         })
     }
 
-    /// Takes memory back: one `RMI_OP_MEM_RECLAIM`. What comes back leaves `donated` and goes to `home`.
+    /// Takes memory back: one `RMI_OP_MEM_RECLAIM`. What is returned leaves `donated` and is passed
+    /// to `home`.
     ///
     /// ```
     /// # use rmi_abi::Dialect;
@@ -461,7 +469,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # let started = configured.start_activation()?;
     /// # let rmm = configured.into_active();
     /// # let mut donated = Donated::default();
-    /// // The RMM has four granules; its deactivation gives them back.
+    /// // The RMM has four granules; its deactivation returns them.
     /// drive(&rmm, &mut pool, &mut donated, started)?;
     /// let started = rmm.start_deactivation()?;
     /// let Advance::Again(mut operation) = Operation::take_up(&rmm, started) else {
@@ -494,11 +502,12 @@ impl<'r, P: Platform> Operation<'r, P> {
         self.rmm.commands().op_mem_reclaim(pending, list, &mut |range| donated.claim(range), home)
     }
 
-    /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then wants to give back what it has, and to be continued.
+    /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then asks to return what it has,
+    /// and to be continued.
     ///
     /// # Errors
     ///
-    /// As [`Channel::op_cancel`](rmi_host::Channel::op_cancel); the operation goes on as before.
+    /// As [`Channel::op_cancel`](rmi_host::Channel::op_cancel); the operation continues as before.
     pub fn cancel(&mut self) -> Result<(), Error> {
         let Some(pending) = self.take() else { return Ok(()) };
         let (pending, result) = match self.rmm.commands().op_cancel(pending) {
@@ -509,7 +518,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         result
     }
 
-    /// Gives the operation up, knowingly. The ledger records it.
+    /// Abandons the operation deliberately. The ledger records it.
     pub fn abandon(self) {
         drop(self);
     }

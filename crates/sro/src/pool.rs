@@ -1,6 +1,6 @@
-//! Where operations and builders get their memory from: a pool that the caller owns and fills.
+//! A pool of memory for operations and builders, which the caller owns and fills.
 //!
-//! Filled where allocating is allowed, used inside a lock:
+//! A pool is filled where allocation is allowed, and used inside a lock:
 //!
 //! ```
 //! # use rmi_abi::Dialect;
@@ -24,13 +24,13 @@
 //! let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
 //! let pool = Mutex::new(Pool::new(&mut places, pages).expect("two pages"));
 //!
-//! // Inside the lock nothing allocates. A short pool says by how much, before any call.
+//! // Inside the lock nothing allocates. A short pool reports how much is missing, before any call.
 //! let calls = model.calls();
 //! let error = RecObject::create(&rmm, &rd, &mut pool.lock().unwrap(), &params).unwrap_err();
 //! let Error::NeedMemory { bytes, alignment, .. } = error else { panic!("the pool is empty") };
 //! assert_eq!((bytes, alignment, model.calls()), (0x11_000, 0x1000, calls));
 //!
-//! // Outside, allocate; inside, add it, and delegate it while there is time.
+//! // Outside the lock, allocate; inside, add the memory, and delegate it in advance.
 //! let more = memory.take_front(bytes).expect("1 GiB");
 //! pool.lock().unwrap().add(more).expect("eight places");
 //! pool.lock().unwrap().prefill(&rmm, bytes, alignment)?;
@@ -43,7 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What is in a pool is the pool's; it cannot be used, put in twice, or cloned to keep a copy:
+//! The pool owns what is in it: such memory cannot be used, added twice, or cloned to keep a copy:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_host::{Platform, Rmm, Undelegated};
@@ -80,7 +80,7 @@ use crate::donated::Donated;
 use crate::operation::Need;
 use crate::set::{GranuleSet, Places};
 
-/// The places of a [`Pool`]: room for `N` separate ranges of host memory and as many of delegated
+/// The storage of a [`Pool`]: slots for `N` separate ranges of host memory and as many of delegated
 /// memory, in `N` times 48 bytes.
 #[derive(Debug)]
 pub struct PoolStorage<const N: usize> {
@@ -88,11 +88,11 @@ pub struct PoolStorage<const N: usize> {
     free: [Delegated; N],
 }
 
-// What the documentation says.
+// The size that the documentation states.
 const _: () = assert!(size_of::<PoolStorage<10>>() == 10 * 48);
 
 impl<const N: usize> PoolStorage<N> {
-    /// Empty places.
+    /// Empty storage.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -108,7 +108,7 @@ impl<const N: usize> Default for PoolStorage<N> {
     }
 }
 
-/// The places of one kind of memory in a pool.
+/// The storage of one kind of memory in a pool.
 enum PoolPlaces<'m, H: Hand> {
     Lent(&'m mut [Granules<H>]),
     #[cfg(feature = "alloc")]
@@ -145,10 +145,12 @@ impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
     }
 }
 
-/// Memory for RMM objects, host memory and memory that is delegated already, plus two pages to talk through.
+/// Memory for RMM objects: host memory, memory that is already delegated, and two pages for
+/// communication with the RMM.
 ///
-/// A pool never asks anybody for memory: it has what was put in. Fill it where allocating is allowed, use it where it is not. Delegating a run in advance
-/// with [`Pool::prefill`] moves those calls out of the way, too.
+/// A pool never allocates: it has only the memory that was added. Fill it where allocation is
+/// allowed, and use it where it is not. Delegating a run in advance with [`Pool::prefill`] moves
+/// those calls, too, to a time when they do no harm.
 ///
 /// ```
 /// # use rmi_abi::Dialect;
@@ -162,13 +164,14 @@ impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
 /// let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
 /// let mut pool = Pool::new(&mut places, pages).expect("two pages");
 ///
-/// // One place holds one range, however long. A neighbour needs no place of its own; anything else does.
+/// // One slot holds one range of any length. An adjacent range needs no slot of its own; any other
+/// // does.
 /// pool.add(memory.take_front(0x4000).expect("1 GiB")).expect("one place");
 /// pool.add(memory.take_front(0x4000).expect("1 GiB")).expect("a neighbour");
 /// let back = pool.add(memory.take_back(0x1000).expect("1 GiB")).expect_err("no place");
 /// assert_eq!((pool.bytes().0, back.bytes()), (0x8000, 0x1000));
 ///
-/// // What is taken and not delegated yet is delegated now.
+/// // Memory that is not delegated yet is delegated when it is taken.
 /// let delegated = pool.take(&rmm, Command::RecCreate, 0x2000, 0x2000)?;
 /// pool.give_back(&rmm, delegated);
 /// assert_eq!(pool.bytes(), (0x8000, 0));
@@ -176,7 +179,7 @@ impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A pool that was drained is gone:
+/// Draining consumes the pool:
 ///
 /// ```compile_fail,E0382
 /// # use rmi_host::{Platform, Rmm, Undelegated};
@@ -196,10 +199,10 @@ pub struct Pool<'m> {
     learned: [(Command, Reserve); LEARNED],
 }
 
-/// Commands whose needs a pool remembers: few take memory.
+/// How many commands a pool remembers the needs of: few commands take memory.
 const LEARNED: usize = 4;
 
-/// The two pages through which a pool's owner and the RMM talk.
+/// The two pages for communication between a pool's owner and the RMM.
 #[derive(Debug)]
 pub struct Pages<'p> {
     /// For address lists.
@@ -210,11 +213,12 @@ pub struct Pages<'p> {
 
 #[cfg(feature = "alloc")]
 impl Pool<'static> {
-    /// As [`Pool::new`], with places that grow on the heap when they run out. Places are added where memory is put in or split, which a caller that must not allocate has to keep in mind.
+    /// As [`Pool::new`], with storage that grows on the heap when it is full. It grows when memory
+    /// is added or split; a caller that must not allocate has to take that into account.
     ///
     /// # Errors
     ///
-    /// The memory comes back if it is of another size.
+    /// The memory is returned if it has a different size.
     pub fn growing(pages: Undelegated) -> Result<Self, Undelegated> {
         let (host, free) = (alloc::vec::Vec::new(), alloc::vec::Vec::new());
         Self::with_places(PoolPlaces::Owned(host), PoolPlaces::Owned(free), pages)
@@ -222,14 +226,15 @@ impl Pool<'static> {
 }
 
 impl<'m> Pool<'m> {
-    /// Host memory that a pool keeps for itself, in bytes.
+    /// Host memory that a pool reserves for its own pages, in bytes.
     pub const PAGES: u64 = 2 * MIN_GRANULE;
 
-    /// An empty pool that keeps `pages`, [`Pool::PAGES`] bytes of host memory, for address lists and parameters.
+    /// An empty pool that uses `pages`, [`Pool::PAGES`] bytes of host memory, for address lists and
+    /// parameters.
     ///
     /// # Errors
     ///
-    /// The memory comes back if it is of another size.
+    /// The memory is returned if it has a different size.
     pub fn new<const N: usize>(
         storage: &'m mut PoolStorage<N>,
         pages: Undelegated,
@@ -260,11 +265,12 @@ impl<'m> Pool<'m> {
         })
     }
 
-    /// Puts host memory in.
+    /// Adds host memory.
     ///
     /// # Errors
     ///
-    /// The memory comes back when no place is free, or when it belongs to another machine than the pool's pages.
+    /// The memory is returned when no slot is free, or when it belongs to a different machine than
+    /// the pool's pages.
     pub fn add(&mut self, memory: Undelegated) -> Result<(), Undelegated> {
         if self.is_foreign(&memory) {
             return Err(memory);
@@ -272,11 +278,12 @@ impl<'m> Pool<'m> {
         self.host.insert(memory)
     }
 
-    /// Puts delegated memory in.
+    /// Adds delegated memory.
     ///
     /// # Errors
     ///
-    /// The memory comes back when no place is free, or when it belongs to another machine than the pool's pages.
+    /// The memory is returned when no slot is free, or when it belongs to a different machine than
+    /// the pool's pages.
     pub fn add_delegated(&mut self, memory: Delegated) -> Result<(), Delegated> {
         if self.is_foreign(&memory) {
             return Err(memory);
@@ -284,7 +291,8 @@ impl<'m> Pool<'m> {
         self.free.insert(memory)
     }
 
-    /// Whether memory belongs to another machine than the pool, which is that of its two pages.
+    /// Whether memory belongs to a different machine than the pool, whose machine is that of its
+    /// two pages.
     fn is_foreign<H: Hand>(&self, memory: &Granules<H>) -> bool {
         !memory.is_empty() && memory.machine() != self.page.machine()
     }
@@ -295,7 +303,7 @@ impl<'m> Pool<'m> {
         (self.host.bytes(), self.free.bytes())
     }
 
-    /// The pages to talk through.
+    /// The pages for communication with the RMM.
     pub fn pages(&mut self) -> Pages<'_> {
         Pages { list: &mut self.list, page: &mut self.page }
     }
@@ -305,12 +313,14 @@ impl<'m> Pool<'m> {
         self.host.take(bytes, alignment)
     }
 
-    /// Takes delegated memory out: `bytes` of it, contiguous and aligned to `alignment`. What is delegated already goes first; otherwise host memory
-    /// is delegated now.
+    /// Takes delegated memory out: `bytes` of it, contiguous and aligned to `alignment`. Memory
+    /// that is already delegated is preferred; otherwise host memory is delegated on demand.
     ///
     /// # Errors
     ///
-    /// [`Error::NeedMemory`] when the pool has no such run; no call was made then. Otherwise why the RMM refused to take memory; all of it is back in the pool or in quarantine.
+    /// [`Error::NeedMemory`] when the pool has no such run; then no call was made. Otherwise the
+    /// reason why the RMM refused the delegation; all of the memory is back in the pool or in
+    /// quarantine.
     pub fn take<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -328,7 +338,7 @@ impl<'m> Pool<'m> {
         rmm.delegate(memory).map_err(|failed| self.undo(rmm, failed))
     }
 
-    /// Delegates a contiguous run in advance, so that later operations find it ready.
+    /// Delegates a contiguous run in advance, for later operations.
     ///
     /// # Errors
     ///
@@ -353,11 +363,13 @@ impl<'m> Pool<'m> {
         }
     }
 
-    /// Sees to it that `bytes` are delegated, in any number of runs: delegates what is missing in runs as long as possible. For commands that take granule after granule.
+    /// Ensures that `bytes` are delegated, in any number of runs: delegates what is missing, in
+    /// runs as long as possible. For commands that take memory granule by granule.
     ///
     /// # Errors
     ///
-    /// [`Error::NeedMemory`] when the pool has not that much; no call was made then. Otherwise as [`Pool::take`].
+    /// [`Error::NeedMemory`] when the pool does not have that much; then no call was made.
+    /// Otherwise as [`Pool::take`].
     pub fn stock<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -371,7 +383,8 @@ impl<'m> Pool<'m> {
         }
         let have = self.free.iter().map(|range| blocks_in(range, granule)).sum();
         let mut short = bytes.saturating_sub(have);
-        // Without a free place a run would end in quarantine. What is missing then is delegated when it is taken.
+        // Without a free slot a run would end up in quarantine. What is then still missing is
+        // delegated when it is taken.
         while short > 0 && self.free.spare() > 0 {
             let Some(memory) = self.take_host_run(short, granule) else {
                 return Err(Error::need_memory(command, short, granule));
@@ -385,54 +398,58 @@ impl<'m> Pool<'m> {
         Ok(())
     }
 
-    /// Puts the parts of a failed delegation where they belong.
+    /// Puts the parts of a failed delegation back into the pool, by their state.
     fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, failed: DelegateFailed) -> Error {
         let doubt = failed.doubt();
         let DelegateFailed { error, delegated, host } = failed;
         self.restore(rmm, host);
         match doubt {
-            // Which part of it is delegated has to be found out.
+            // Which part of it is delegated is not known yet.
             Some(reason) => self.recover(rmm, delegated, reason),
             None => self.put_back(rmm, delegated),
         }
         error
     }
 
-    /// Undelegates all that is delegated, run by run. What the RMM does not return goes to quarantine.
+    /// Undelegates everything that is delegated, run by run. What the RMM does not return goes to
+    /// quarantine.
     pub fn undelegate<P: Platform>(&mut self, rmm: &Rmm<P>) {
-        // Not into the set that is being emptied, and at most as many runs as it has places.
+        // Nothing is put into the set that is being emptied, and at most as many runs are taken as
+        // it has slots.
         while let Some(memory) = self.free.pop() {
             self.give_back(rmm, memory);
         }
     }
 
-    /// Replaces the page for address lists if the RMM may have taken it. Without host memory in the
-    /// pool there is none, and commands that need a list are refused.
+    /// Replaces the page for address lists if the RMM may have taken it. If the pool has no host
+    /// memory, there is no such page, and commands that need a list are refused.
     pub(crate) fn renew_list(&mut self) {
         if self.list.is_empty() {
             self.list = self.host.take(MIN_GRANULE, MIN_GRANULE).unwrap_or_default();
         }
     }
 
-    /// How much is missing of `bytes` in whole blocks of `block` bytes, aligned to that, in any number of runs, delegated or not.
+    /// How much of `bytes` is missing, in whole blocks of `block` bytes, aligned to their size, in
+    /// any number of runs, delegated or not.
     pub(crate) fn missing(&self, bytes: u64, block: u64) -> u64 {
         let have =
             self.host.iter().chain(self.free.iter()).map(|range| blocks_in(range, block)).sum();
         bytes.saturating_sub(have)
     }
 
-    /// As [`Pool::missing`], of host memory.
+    /// As [`Pool::missing`], for host memory.
     pub(crate) fn missing_host(&self, bytes: u64, block: u64) -> u64 {
         bytes.saturating_sub(self.host.iter().map(|range| blocks_in(range, block)).sum())
     }
 
-    /// Takes up to `bytes` of whole blocks out as one run of host memory: the longest that there is.
+    /// Takes out up to `bytes` in whole blocks as one run of host memory: the longest available.
     pub(crate) fn take_host_run(&mut self, bytes: u64, block: u64) -> Option<Undelegated> {
         let (_, run) = self.host.longest_run(block)?;
         self.host.take(run.min(bytes), block)
     }
 
-    /// Takes up to `bytes` of whole blocks out as one delegated run: the longest that there is, delegated ones first.
+    /// Takes out up to `bytes` in whole blocks as one delegated run: the longest available,
+    /// preferring memory that is already delegated.
     pub(crate) fn take_run<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -451,19 +468,21 @@ impl<'m> Pool<'m> {
         self.take(rmm, command, run, block)
     }
 
-    /// Puts delegated memory back as it is; with no place free it goes to quarantine.
+    /// Puts delegated memory back as it is; if no slot is free, it goes to quarantine.
     pub fn put_back<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Delegated) {
         if let Err(memory) = self.add_delegated(memory) {
             rmm.quarantine(memory, QuarantineReason::PoolFull);
         }
     }
 
-    /// Undelegates memory and puts it back as host memory; what the RMM does not return goes to quarantine.
+    /// Undelegates memory and puts it back as host memory; what the RMM does not return goes to
+    /// quarantine.
     pub fn give_back<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Delegated) {
         rmm.return_or_quarantine(memory, &mut |host| self.restore(rmm, host));
     }
 
-    /// As [`Pool::give_back`], for memory whose state is in doubt: what the RMM does not return is quarantined for `reason`.
+    /// As [`Pool::give_back`], for memory whose state is uncertain: what the RMM does not return is
+    /// quarantined for `reason`.
     pub fn recover<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -473,8 +492,9 @@ impl<'m> Pool<'m> {
         rmm.recover(memory, reason, &mut |host| self.restore(rmm, host));
     }
 
-    /// Puts host memory in that has no other place to go. Should no place be free here either, it is delegated and quarantined; and should the RMM refuse even that,
-    /// the ledger is told that the memory is the embedder's.
+    /// Adds host memory that cannot go anywhere else. If no slot is free here either, it is
+    /// delegated and quarantined; if the RMM refuses that too, the ledger is told that the memory
+    /// is the embedder's.
     pub fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
         if let Err(homeless) = self.add(memory) {
             match rmm.delegate(homeless) {
@@ -487,7 +507,8 @@ impl<'m> Pool<'m> {
         }
     }
 
-    /// Undelegates everything and hands all host memory, the two pages included, to `home`. What the RMM does not return goes to quarantine.
+    /// Undelegates everything and passes all host memory, including the two pages, to `home`. What
+    /// the RMM does not return goes to quarantine.
     pub fn drain<P: Platform>(mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
         while let Some(memory) = self.free.pop() {
             rmm.return_or_quarantine(memory, home);
@@ -495,9 +516,11 @@ impl<'m> Pool<'m> {
         self.drain_host(home);
     }
 
-    /// Hands all host memory, the two pages included, to `home`: the way out when there is no session (any more).
+    /// Passes all host memory, including the two pages, to `home`: for when there is no session
+    /// (any more).
     ///
-    /// Delegated memory, of which there is none without a session, stays in the storage and is leaked with it.
+    /// Delegated memory, of which there is none without a session, stays in the storage and is
+    /// leaked with it.
     pub fn drain_host(mut self, home: &mut dyn FnMut(Undelegated)) {
         while let Some(memory) = self.host.pop() {
             home(memory);
@@ -506,7 +529,8 @@ impl<'m> Pool<'m> {
         home(self.page);
     }
 
-    /// The most that `command` ever asked this pool for, in bytes; before the first time, what TF-RMM asks for.
+    /// The most that `command` has asked this pool for, in bytes; before the first time, what
+    /// TF-RMM asks for.
     #[must_use]
     pub fn reserve_for(&self, command: Command) -> u64 {
         self.reserve(command).bytes
@@ -521,8 +545,10 @@ impl<'m> Pool<'m> {
         })
     }
 
-    /// Why `command` cannot be carried out with what the pool has: `own` bytes for the object itself, and what such an operation is known to ask for, in blocks and in as many runs as
-    /// can be donated. Asked before the first call of an operation that may not be cancellable.
+    /// The error if `command` cannot be carried out with what the pool has: `own` bytes for the
+    /// object itself, and what such an operation is known to ask for, in blocks and in as many runs
+    /// as can be donated. Checked before the first call of an operation that may not be
+    /// cancellable.
     ///
     /// # Errors
     ///
@@ -530,7 +556,7 @@ impl<'m> Pool<'m> {
     pub fn check_reserve(&self, command: Command, own: u64) -> Result<(), Error> {
         let Reserve { bytes, block } = self.reserve(command);
         let block = block.max(MIN_GRANULE);
-        // Of what is missing of blocks, only whole blocks help.
+        // Of the missing blocks, only whole ones are of use.
         let short = bytes
             .saturating_sub(self.longest_runs(block))
             .checked_next_multiple_of(block)
@@ -539,7 +565,7 @@ impl<'m> Pool<'m> {
         if missing > 0 { Err(Error::need_memory(command, missing, block)) } else { Ok(()) }
     }
 
-    /// Bytes of whole blocks in the longest runs, as many as can be donated.
+    /// Bytes in whole blocks in the longest runs, of which as many count as can be donated.
     fn longest_runs(&self, block: u64) -> u64 {
         let mut longest = [0; Donated::RANGES];
         for range in self.host.iter().chain(self.free.iter()) {
@@ -555,7 +581,7 @@ impl<'m> Pool<'m> {
 
     pub(crate) fn learn(&mut self, command: Command, bytes: u64, need: Need) {
         let block = if need.contiguous { need.bytes } else { need.block_bytes };
-        // An unused place is one for `RMI_VERSION`, which takes no memory.
+        // An unused entry names `RMI_VERSION`, which takes no memory.
         let known = self.learned.iter().position(|(known, _)| *known == command);
         let place =
             known.or_else(|| self.learned.iter().position(|(known, _)| *known == Command::Version));
@@ -569,7 +595,7 @@ impl<'m> Pool<'m> {
 /// What a command is known to ask for.
 #[derive(Clone, Copy, Debug)]
 struct Reserve {
-    /// In all, in bytes.
+    /// In total, in bytes.
     bytes: u64,
     /// In blocks of this size, in bytes, aligned to it.
     block: u64,

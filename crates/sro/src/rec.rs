@@ -1,4 +1,4 @@
-//! Creating and destroying RECs, the operations that move memory in every dialect of 2.0.
+//! Creating and destroying RECs: the operations that move memory in every dialect of 2.0.
 //!
 //! ```
 //! # use rmi_abi::Dialect;
@@ -35,7 +35,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A REC is destroyed once:
+//! A REC can be destroyed only once:
 //!
 //! ```compile_fail,E0382
 //! # use rmi_host::{Platform, Rmm};
@@ -57,9 +57,9 @@ use crate::drive::drive;
 use crate::entry::Awaiting;
 use crate::pool::Pool;
 
-/// A REC with all the memory it is made of.
+/// A REC with all the memory that it consists of.
 ///
-/// What cannot be created leaves nothing behind:
+/// A failed creation leaves nothing behind:
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Status};
@@ -82,7 +82,8 @@ use crate::pool::Pool;
 /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 /// let before = pool.bytes();
-/// // The first REC of a Realm has index 0. The RMM looks only when it has taken the memory, and gives it back.
+/// // The first REC of a Realm has index 0. The RMM checks that only after it has taken the memory,
+/// // and returns it.
 /// let params = RecParams { runnable: true, mpidr: Mpidr::from_index(7), pc: 0, gprs: [0; 8] };
 /// let error = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap_err();
 /// assert_eq!(error.status(), Some(Status::ErrorInput));
@@ -106,7 +107,8 @@ pub struct RecObject {
     pub(crate) awaiting: Awaiting,
 }
 
-/// Starts to create a REC. Not inlined: the parameter page is on the stack only while it is needed.
+/// Starts to create a REC. Not inlined, so that the parameter page is on the stack only while it is
+/// needed.
 #[inline(never)]
 fn start<P: Platform>(
     rmm: &Rmm<P>,
@@ -136,22 +138,24 @@ impl RecObject {
         self.realm
     }
 
-    /// Memory that it was given, beyond its granule, in bytes.
+    /// Memory that was donated to it, beyond its granule, in bytes.
     #[must_use]
     pub fn donated_bytes(&self) -> u64 {
         self.donated.bytes()
     }
 
-    /// Creates a REC of a new Realm with memory from the pool. A pool that has one contiguous, delegated run of it all makes this three calls.
+    /// Creates a REC of a new Realm with memory from the pool. This takes three calls if the pool
+    /// has all of it in one contiguous, delegated run.
     ///
-    /// REC_CREATE cannot be cancelled on every RMM. So a pool that does not have what such an operation took before (TF-RMM: 16 granules) is refused before the
-    /// first call.
+    /// Not every RMM lets REC_CREATE be cancelled. So a pool that does not have what such an
+    /// operation took before (TF-RMM: 16 granules) is refused before the first call.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
     ///
     /// # Errors
     ///
-    /// [`Error::NeedMemory`] when the pool is short; otherwise as [`drive`]. All memory is back in the pool or in quarantine.
+    /// [`Error::NeedMemory`] when the pool is short; otherwise as [`drive`]. All memory is back in
+    /// the pool or in quarantine.
     pub fn create<P: Platform>(
         rmm: &Rmm<P>,
         rd: &Rd,
@@ -187,9 +191,9 @@ impl RecObject {
         }
     }
 
-    /// Takes the memory of a REC back whose creation ended with `error`.
+    /// Takes back the memory of a REC whose creation ended with `error`.
     fn undo<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>, error: &Error) {
-        // After an unclear end the REC may exist all the same; then it has to be destroyed first.
+        // After an unclear end the REC may exist nevertheless; then it has to be destroyed first.
         if error.is_clean() {
             self.force(rmm, pool);
         } else if let Err(Failed { kept: Some(still), .. }) = self.destroy(rmm, pool) {
@@ -203,8 +207,9 @@ impl RecObject {
     ///
     /// # Errors
     ///
-    /// The REC comes back if nothing has happened to it: [`ErrorRec`](rmi_abi::Status::ErrorRec) while it is running. After an unclear end it is gone:
-    /// its memory is in the pool or in quarantine, and `kept` is `None`.
+    /// The REC is returned if nothing has happened to it: [`ErrorRec`](rmi_abi::Status::ErrorRec)
+    /// while it is running. After an unclear end it is consumed: its memory is in the pool or in
+    /// quarantine, and `kept` is `None`.
     pub fn destroy<P: Platform>(
         self,
         rmm: &Rmm<P>,
@@ -227,7 +232,8 @@ impl RecObject {
                 Ok(())
             }
             Ok(_) => {
-                // The RMM says that the REC is gone and kept some of its memory: donated must equal reclaimed.
+                // The RMM reports the REC destroyed but kept some of its memory: donated must equal
+                // reclaimed.
                 let missing = donated.bytes();
                 donated.recover(rmm, pool, command);
                 pool.put_back(rmm, granule.into_released());
@@ -247,7 +253,7 @@ impl RecObject {
         }
     }
 
-    /// Gives the REC up: takes back what the RMM returns, and quarantines the rest.
+    /// Abandons the REC: takes back what the RMM returns, and quarantines the rest.
     pub fn force<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>) {
         let command = Command::RecDestroy;
         self.donated.recover(rmm, pool, command);

@@ -1,4 +1,4 @@
-//! Opening and closing a session. Activating the RMM may take memory, which the session then owns.
+//! Opens and closes a session. Activating the RMM may take memory, which the session then owns.
 //!
 //! ```
 //! # use rmi_abi::Dialect;
@@ -9,13 +9,14 @@
 //! # let mut options = Options::new(Dialect::V2_0Bet3);
 //! # options.rmm_activate_donates = 4;
 //! # options.can_cancel = true;
-//! // An RMM that wants four granules before it becomes active, and lets an activation be cancelled.
+//! // An RMM that needs four granules before it becomes active, and lets an activation be
+//! // cancelled.
 //! let model = Model::new(options)?;
 //! # let mut memory = model.take_memory();
 //! let mut places = PoolStorage::<4>::new();
 //! let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).expect("1 GiB")).expect("two pages");
 //!
-//! // The pool is empty: the activation is undone, and the platform comes back.
+//! // The pool is empty: the activation is undone, and the platform is returned.
 //! let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
 //! let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
 //!
@@ -23,10 +24,10 @@
 //! let session = open(failed.kept, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! assert!(!session.was_active());
 //! assert_eq!((session.donated().bytes(), pool.bytes().0), (0x4000, 0));
-//! // All that an `Rmm` can do, a session can.
+//! // A session can do everything that an `Rmm` can.
 //! assert!(session.features().max_recs() > 0);
 //!
-//! // Closing it deactivates the RMM, which gives the memory back.
+//! // Closing it deactivates the RMM, which returns the memory.
 //! let closed = session.close(&mut pool).map_err(|failed| failed.error)?;
 //! assert!(closed.deactivated && closed.kept.is_empty());
 //! assert_eq!(pool.bytes().0, 0x4000);
@@ -46,9 +47,12 @@ use crate::donated::Donated;
 use crate::drive::drive;
 use crate::pool::Pool;
 
-/// A session with an active RMM, and what the RMM was given to become active. It derefs to the [`Rmm`].
+/// A session with an active RMM, and the memory that was donated to activate it. It derefs to the
+/// [`Rmm`].
 ///
-/// [The module](self) has an example. A session that is dropped rather than [closed](Session::close) leaves the RMM active, and what was given to it leaks and is counted.
+/// See the example in [the module](self). A session that is dropped rather than
+/// [closed](Session::close) leaves the RMM active, and the memory that was donated to it is leaked
+/// and counted.
 #[derive(Debug)]
 #[must_use = "close it; the RMM may have memory of this session"]
 pub struct Session<P> {
@@ -61,11 +65,13 @@ pub struct Session<P> {
 #[derive(Debug)]
 #[must_use = "it owns the platform, and what the RMM has kept"]
 pub struct Closed<P> {
-    /// What the embedder brought.
+    /// What the embedder supplied.
     pub platform: P,
-    /// Whether the RMM was deactivated. It was not where the dialect has no command for it, or where another agent had activated it.
+    /// Whether the RMM was deactivated. It is not deactivated where the dialect has no command for
+    /// that, or where another agent had activated it.
     pub deactivated: bool,
-    /// What the RMM was given and has kept: nothing, unless it stays active, or broke its rules.
+    /// Memory that the RMM was given and has kept: nothing, unless it stays active, or violated the
+    /// protocol.
     pub kept: Donated,
 }
 
@@ -84,12 +90,12 @@ impl<P> Session<P> {
         &self.rmm
     }
 
-    /// What the RMM was given to become active.
+    /// Memory that was donated to activate the RMM.
     pub const fn donated(&self) -> &Donated {
         &self.donated
     }
 
-    /// Whether another agent had activated the RMM before; then nothing was given.
+    /// Whether another agent had activated the RMM before; then nothing was donated.
     #[must_use]
     pub const fn was_active(&self) -> bool {
         self.was_active
@@ -97,17 +103,21 @@ impl<P> Session<P> {
 }
 
 impl<P: Platform> Session<P> {
-    /// Ends the session: undelegates what the pool has delegated, and deactivates the RMM, unless another agent activated it or the dialect has no command for it. What activation took comes back to the pool.
+    /// Ends the session: undelegates what the pool has delegated, and deactivates the RMM, unless
+    /// another agent activated it or the dialect has no command for it. The memory that activation
+    /// took is returned to the pool.
     ///
-    /// Nothing of the session may be left, no Realm and no delegated memory. It may take a while, and does not lock.
+    /// Nothing of the session may be left: no Realm and no delegated memory. The call may take
+    /// long, and takes no lock.
     ///
-    /// [The module](self) has an example.
+    /// See the example in [the module](self).
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
     ///
     /// # Errors
     ///
-    /// The session comes back, with what the RMM has not given back yet: [`Status::ErrorGlobal`] while something is left. The same can be tried again.
+    /// The session is returned, with what the RMM has not returned yet: [`Status::ErrorGlobal`]
+    /// while something is left. Closing can be tried again.
     pub fn close(self, pool: &mut Pool<'_>) -> Result<Closed<P>, Failed<Self>> {
         let Self { rmm, mut donated, was_active } = self;
         pool.undelegate(&rmm);
@@ -123,7 +133,8 @@ impl<P: Platform> Session<P> {
     }
 }
 
-/// Opens a session: finds the RMM, configures it, and activates it, with host memory from the pool if it wants some.
+/// Opens a session: finds the RMM, configures it, and activates it, with host memory from the pool
+/// if it requests any.
 ///
 /// An RMM that another agent has activated is taken as it is:
 ///
@@ -144,16 +155,21 @@ impl<P: Platform> Session<P> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Fill the pool with all that the RMM may want. An activation that runs short is cancelled; on an RMM that does not let it be cancelled it can be neither finished nor ended, the ledger
-/// records a dropped operation, and the RMM stays between its states. A later activation is refused; before 2.0-bet3, which has no RMI_RMM_STATE_GET, it looks like one of an RMM that
-/// is active already.
+/// Fill the pool with everything that the RMM may request. An activation that runs out of memory is
+/// cancelled; on an RMM that does not permit that it can be neither finished nor ended, the ledger
+/// records a dropped operation, and the RMM stays between its states. A later activation is
+/// refused; before 2.0-bet3, which has no RMI_RMM_STATE_GET, it looks like one of an RMM that is
+/// active already.
 ///
-/// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET, RMI_RMM_ACTIVATE.
+/// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET,
+/// RMI_RMM_ACTIVATE.
 ///
 /// # Errors
 ///
-/// [`SessionError`]; the platform comes back, and the pool has what it had. What an RMM that breaks its rules was given and keeps goes to quarantine. [`SessionError::PartialDialect`] comes before anything is changed;
-/// [`Status::ErrorGlobal`] is the activation of another agent that is under way.
+/// [`SessionError`]; the platform is returned, and the pool has what it had. What was given to an
+/// RMM that violates the protocol and keeps it goes to quarantine. [`SessionError::PartialDialect`]
+/// comes before anything is changed; [`Status::ErrorGlobal`] is the activation of another agent
+/// that is under way.
 pub fn open<P: Platform>(
     platform: P,
     options: SessionOptions,
@@ -172,11 +188,12 @@ fn activate<P: Platform>(
 ) -> Result<Session<P>, Failed<P, SessionError>> {
     let mut donated = Donated::default();
     if Command::RmmActivate.form(configured.dialect()).is_none() {
-        // An RMM of 1.0 is active from the start.
+        // A 1.0 RMM is active from the start.
         return Ok(Session { rmm: configured.into_active(), donated, was_active: true });
     }
     let start = configured.start_activation();
-    // The driver works on a session; its commands other than those of the operation are refused until the RMM is active.
+    // The driver works on a session; its commands other than those of the operation are refused
+    // until the RMM is active.
     let rmm = configured.into_active();
     let result = match start {
         Ok(progress) => drive(&rmm, pool, &mut donated, progress).map(|_| false),
@@ -194,7 +211,8 @@ fn activate<P: Platform>(
     }
 }
 
-/// Whether an RMM that refuses to be activated is so because it is active. Where it cannot be asked, nothing else is known to refuse it.
+/// Whether an RMM refuses activation because it is already active. Where its state cannot be read,
+/// no other reason for the refusal is known.
 fn is_active<P: Platform>(rmm: &Rmm<P>) -> Result<bool, Error> {
     if Command::RmmStateGet.form(rmm.dialect()).is_none() {
         return Ok(true);

@@ -11,18 +11,18 @@
 //! # let mut memory = model.take_memory();
 //! let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
 //! let last = pieces[4].base();
-//! // Two places, for two separate ranges.
+//! // Two slots, for two separate ranges.
 //! let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
 //! set.insert(pieces[0].take()).expect("two places");
 //! set.insert(pieces[2].take()).expect("one place");
 //! let back = set.insert(pieces[4].take()).expect_err("no place");
 //!
-//! // What closes a gap needs none, and makes room.
+//! // A range that closes a gap needs no slot, and frees one.
 //! set.insert(pieces[1].take()).expect("touches both");
 //! assert_eq!((set.len(), set.spare()), (1, 1));
 //! set.insert(back).expect("one place");
 //!
-//! // From the smallest range that has it, aligned.
+//! // Taken from the smallest range that contains it, aligned.
 //! assert_eq!(set.take(0x1000, 0x1000).map(|one| one.base()), Some(last));
 //! assert!(set.take(0x4000, 0x1000).is_none());
 //! assert_eq!(set.bytes(), 0x3000);
@@ -36,9 +36,10 @@ use rmi_host::granules::{Granules, Hand};
 
 use crate::sort::sort_by_key;
 
-/// Places for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature `alloc`) a vector, which grows.
+/// Slots for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature
+/// `alloc`) a vector, which grows.
 pub trait Places<H: Hand>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
-    /// Adds an empty place at the end; `false` when there can be no more.
+    /// Adds an empty slot at the end; `false` when the storage cannot grow.
     fn grow(&mut self) -> bool {
         false
     }
@@ -58,9 +59,10 @@ impl<H: Hand> Places<H> for alloc::vec::Vec<Granules<H>> {
     }
 }
 
-/// A set of granules in the hands `H`, held as disjoint ranges, sorted by address, in `S`, see [`Places`].
+/// A set of granules whose owner is `H`, stored in `S` as disjoint ranges, sorted by address: see
+/// [`Places`].
 ///
-/// Neighbours merge, so a set needs as many places as the memory has gaps, plus one.
+/// Adjacent ranges merge, so a set needs as many slots as the memory has gaps, plus one.
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Pa, PaRange};
@@ -74,14 +76,14 @@ impl<H: Hand> Places<H> for alloc::vec::Vec<Granules<H>> {
 /// let mut set: GranuleSet<Host, [Undelegated; 4]> = GranuleSet::default();
 /// set.insert(memory.take_front(0x4000).expect("1 GiB")).expect("four places");
 ///
-/// // Out of the middle: two ranges remain. What is not in the set is not given out.
+/// // Taken from the middle: two ranges remain. What is not in the set cannot be taken.
 /// let middle = PaRange::with_size(Pa::new(0x8000_1000), 0x1000)?;
 /// let taken = set.take_range(middle).expect("it is there");
 /// assert_eq!((taken.range(), set.len()), (middle, 2));
 /// assert!(set.take_range(middle).is_none());
 /// assert_eq!(set.longest_run(0x1000), Some((Pa::new(0x8000_2000), 0x2000)));
 ///
-/// // A set is emptied, not dropped.
+/// // A set is to be emptied, not dropped.
 /// while let Some(memory) = set.pop() {
 ///     println!("{memory:?}");
 /// }
@@ -95,7 +97,7 @@ pub struct GranuleSet<H: Hand, S> {
 }
 
 impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
-    /// A set in `places`. Memory that they hold, from a set that was there before, belongs to it.
+    /// A set in `places`. Memory that is stored there, from an earlier set, belongs to the new one.
     pub fn new(mut places: S) -> Self {
         sort_by_key(places.as_mut(), |place| (place.is_empty(), place.base()));
         let len = places.as_ref().iter().take_while(|place| !place.is_empty()).count();
@@ -111,7 +113,7 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         self.ranges().iter().map(Granules::range)
     }
 
-    /// Whether the set holds nothing.
+    /// Whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -129,17 +131,18 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         self.ranges().iter().map(Granules::bytes).sum()
     }
 
-    /// Ranges that are sure to fit, whatever they are.
+    /// How many more ranges fit in any case, whatever they are.
     #[must_use]
     pub fn spare(&self) -> usize {
         self.places.as_ref().len() - self.len
     }
 
-    /// Adds memory, merging it with its neighbours.
+    /// Adds memory, merging it with adjacent ranges.
     ///
     /// # Errors
     ///
-    /// The memory comes back when it touches nothing and no place is free, or belongs to another machine than what is in the set.
+    /// The memory is returned when it is adjacent to nothing in the set and no slot is free, or
+    /// when it belongs to a different machine than what is in the set.
     pub fn insert(&mut self, memory: Granules<H>) -> Result<(), Granules<H>> {
         if memory.is_empty() {
             return Ok(());
@@ -164,7 +167,7 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         self.insert_at(at, memory)
     }
 
-    /// Puts a range where it belongs, or in front of the range there if it touches that.
+    /// Inserts a range at its position, or extends the following range if it is adjacent to that.
     fn insert_at(&mut self, at: usize, memory: Granules<H>) -> Result<(), Granules<H>> {
         let len = self.len;
         let memory = match self.places.as_mut().get_mut(at).filter(|_| at < len) {
@@ -179,7 +182,7 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         }
         match self.places.as_mut().get_mut(at..=len) {
             Some(tail) => {
-                // Up to the place at `len`, which is empty. A rotation would be a panic that is linked.
+                // Up to the slot at `len`, which is empty. A rotation would link a panic.
                 let mut memory = memory;
                 for place in tail {
                     core::mem::swap(place, &mut memory);
@@ -191,7 +194,7 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         }
     }
 
-    /// Takes the place at `at`, which is empty, out of the row.
+    /// Removes the slot at `at`, which is empty, from the sequence.
     fn remove(&mut self, at: usize) {
         let tail = self.places.as_mut().get_mut(at..self.len);
         if let Some(tail) = tail.filter(|tail| !tail.is_empty()) {
@@ -203,7 +206,8 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         }
     }
 
-    /// Takes exactly `range` out, if all of it is in the set and there is a place for what remains on both sides.
+    /// Takes out exactly `range`, if all of it is in the set and there is a slot for what remains
+    /// on both sides.
     pub fn take_range(&mut self, range: PaRange) -> Option<Granules<H>> {
         if range.is_empty() {
             return None;
@@ -224,15 +228,15 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
         if self.places.as_ref().get(at).is_some_and(Granules::is_empty) {
             self.remove(at);
         }
-        // There is a place: either one was spare, or one of the two sides is empty.
+        // There is a slot: either one was free, or one of the two sides is empty.
         if let Err(homeless) = self.insert(after) {
             drop(homeless);
         }
         Some(wanted)
     }
 
-    /// Takes `bytes` of contiguous memory out, aligned to `alignment`, from the smallest range that has them. `None` when there are none, or when no place is free
-    /// for what remains.
+    /// Takes out `bytes` of contiguous memory, aligned to `alignment`, from the smallest range that
+    /// contains them. `None` when no range does, or when no slot is free for what remains.
     pub fn take(&mut self, bytes: u64, alignment: u64) -> Option<Granules<H>> {
         let fit = |range: PaRange| {
             let base = range.base().align_up(alignment)?;
@@ -259,7 +263,7 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
             .max_by_key(|(_, bytes)| *bytes)
     }
 
-    /// Takes any range out.
+    /// Takes out any range.
     pub fn pop(&mut self) -> Option<Granules<H>> {
         let last = self.len.checked_sub(1)?;
         let memory = self.places.as_mut().get_mut(last)?.take();
@@ -291,7 +295,7 @@ mod tests {
 
     fn memory(first: u64, granules: u64) -> Undelegated {
         let range = PaRange::with_size(Pa::new(first * 0x1000), granules * 0x1000).unwrap();
-        // SAFETY: nobody touches the memory.
+        // SAFETY: nothing accesses the memory.
         unsafe { Undelegated::from_raw(range) }
     }
 
@@ -340,7 +344,8 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// Whatever is done to it, a set and what is outside it are all the memory there is, and the set stays sorted and disjoint.
+        /// After any sequence of operations, the set and what is outside it add up to all memory,
+        /// and the set is sorted and disjoint.
         #[test]
         fn nothing_is_lost(ops in proptest::collection::vec((any::<bool>(), 0u64..64, 1u64..6), 0..60)) {
             let mut set: GranuleSet<Host, [Undelegated; 6]> = GranuleSet::default();

@@ -1,15 +1,15 @@
 //! A sort that does not recurse and cannot panic, for lists that an embedder lends.
 
-/// Sorts by a key, in place: heapsort, in O(n log n) steps and with a bounded stack. Elements with
-/// equal keys may change places.
+/// Sorts by a key in place: heapsort, in O(n log n) steps and with a bounded stack. The order of
+/// elements with equal keys may change.
 ///
-/// For the crates of this family. `core`'s `sort_unstable_by_key` recurses.
+/// For the crates of this SDK. `core`'s `sort_unstable_by_key` recurses.
 pub fn sort_by_key<T, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
     for root in (0..list.len() / 2).rev() {
         sift_down(list, root, &key);
     }
     let mut heap = list;
-    // The largest of the heap goes to its end.
+    // Move the largest element of the heap to its end.
     while let Some(last) = heap.len().checked_sub(1) {
         if let Ok([first, last]) = heap.get_disjoint_mut([0, last]) {
             core::mem::swap(first, last);

@@ -1,5 +1,6 @@
-//! What things cost, in SMCs: on an RMM that takes one granule per call (as TF-RMM does) and on one that takes ranges.
-// Against a machine of 1 GiB, which is too much for Miri.
+//! The cost of operations in SMCs: on an RMM that takes one granule per call (as TF-RMM does) and
+//! on one that takes ranges.
+// Uses a machine of 1 GiB, which is too large for Miri.
 #![cfg(not(miri))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -14,7 +15,7 @@ use sro::{Pool, PoolStorage, RecObject, open};
 
 const GRANULE: u64 = 0x1000;
 
-/// Costs of one REC.
+/// The costs of one REC.
 #[derive(Debug, PartialEq, Eq)]
 struct Costs {
     open: u64,
@@ -75,7 +76,7 @@ fn a_rec_costs_what_it_must() {
         assert_eq!(one, Costs { open: 8, create: 20, destroy: 20 }, "{dialect}");
         let ranges = costs(Options::new(dialect).range_capable(), session);
         assert_eq!(ranges, Costs { open: 8, create: 4, destroy: 4 }, "{dialect}");
-        // Probing for the dialect is one call more.
+        // Probing for the dialect takes one more call.
         assert_eq!(costs(Options::new(dialect), SessionOptions::default()).open, 9, "{dialect}");
     }
 }

@@ -1,5 +1,5 @@
-//! Stateful operations against the model in its different moods.
-// Against a machine of 1 GiB, which is too much for Miri.
+//! Stateful operations against the model with various options.
+// Uses a machine of 1 GiB, which is too large for Miri.
 #![cfg(not(miri))]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -24,7 +24,7 @@ fn params(index: u32) -> RecParams {
 
 type Door<'m> = Counting<&'m Model>;
 
-/// What a test plays with.
+/// What a test works with.
 struct Scene<'s, 'p, P> {
     rmm: &'s Rmm<P>,
     rd: &'s Rd,
@@ -34,7 +34,8 @@ struct Scene<'s, 'p, P> {
     ledger: &'s CountingLedger,
 }
 
-/// Opens a session with a new Realm and a pool of runs of so many granules each, and checks afterwards that all memory is back.
+/// Opens a session with a new Realm and a pool of runs with the given numbers of granules, and
+/// checks afterwards that all memory is back.
 fn scene<R>(
     options: Options,
     runs: &[u64],
@@ -49,7 +50,7 @@ fn scene<R>(
     let mut home = |memory: Undelegated| back += memory.bytes();
     let mut places = PoolStorage::<40>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    // What activation may want, and what the Realm is made of, apart from the pool.
+    // Memory that activation may request, and the memory of the Realm, apart from the pool.
     let mut first_places = PoolStorage::<4>::new();
     let mut first = Pool::new(&mut first_places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     first.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
@@ -97,7 +98,8 @@ fn scene<R>(
 #[test]
 fn memory_may_be_scattered() {
     for dialect in DIALECTS {
-        // Seventeen runs of one granule: the most that a REC can be made of. One list carries them all.
+        // Seventeen runs of one granule: the most that a REC can consist of. One list describes
+        // them all.
         scene(Options::new(dialect), &[1; 17], |scene| {
             let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
             assert_eq!(rec.donated_bytes(), 16 * GRANULE);
@@ -116,7 +118,8 @@ fn memory_may_have_to_be_contiguous() {
             let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
             rec.destroy(scene.rmm, scene.pool).unwrap();
         });
-        // Enough memory, but nowhere 16 granules in a row that are aligned to 16: the operation is cancelled, and everything is back.
+        // Enough memory, but no contiguous run of 16 granules that is aligned to 16: the operation
+        // is cancelled, and all memory is returned.
         options.can_cancel = true;
         scene(options, &[8, 8, 8], |scene| {
             let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
@@ -131,8 +134,9 @@ fn memory_may_have_to_be_contiguous() {
     }
 }
 
-/// A contiguous request that can be neither met nor cancelled has no way out: the only offer that an RMM must refuse would have to include memory that is not ours. The operation stays in
-/// the RMM, the books say so, and the REC's granule is in quarantine.
+/// An operation with a contiguous request that can be neither met nor cancelled cannot be ended:
+/// the only offer that an RMM must refuse would have to include memory that the host does not own.
+/// The operation stays in the RMM, the ledger records it, and the REC's granule is in quarantine.
 #[test]
 fn what_has_no_way_out_is_reported() {
     let mut options = Options::new(Dialect::TfRmm2026_07);
@@ -184,7 +188,7 @@ fn an_rmm_that_wants_more_than_ever_is_cancelled_or_refused() {
             options.rec_aux_granules = 24;
             options.can_cancel = can_cancel;
             scene(options, &[20], |scene| {
-                // 16 is what every RMM was known to want.
+                // 16 granules is what RMMs are known to request.
                 assert_eq!(scene.pool.reserve_for(Command::RecCreate), 16 * GRANULE);
                 let error =
                     RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
@@ -204,7 +208,7 @@ fn the_pool_learns_what_is_wanted() {
     scene(options, &[30], |scene| {
         let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
         assert_eq!(scene.pool.reserve_for(Command::RecCreate), 24 * GRANULE);
-        // Now a short pool is refused before the first call.
+        // From now on a short pool is refused before the first call.
         let before = scene.door.total();
         let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(1)).unwrap_err();
         assert_eq!(error, Error::need_memory(Command::RecCreate, 20 * GRANULE, GRANULE));
@@ -239,7 +243,7 @@ fn an_operation_can_be_parked_and_resumed_elsewhere() {
         };
         let mut donated = Donated::default();
         let Next::Need(need) = operation.next().unwrap() else { unreachable!() };
-        // Ten granules now, on one thread; six later, on another.
+        // Ten granules first, on one thread; six later, on another.
         for part in [10, need.bytes / GRANULE - 10] {
             let parked = std::thread::scope(|scope| {
                 scope
@@ -287,7 +291,7 @@ fn a_dropped_operation_is_in_the_books() {
     operation.abandon();
     assert_eq!(ledger.balance().dropped_operations, 1);
     assert_eq!(model.open_operations(), 1);
-    // What is about the operation is lost to the host for good; this test ends here.
+    // The objects of the operation are lost to the host permanently; this test ends here.
     assert_eq!(rmm.undelegate(rec).unwrap_err().error.status(), Some(Status::ErrorInput));
 }
 
@@ -308,18 +312,19 @@ fn activation_takes_host_memory() {
                 assert!(donates <= 8 && !session.was_active());
                 assert_eq!(session.donated().bytes(), u64::from(donates) * GRANULE);
                 assert_eq!(ledger.balance().outstanding(), u64::from(donates));
-                // A second session finds it active.
+                // A second session finds the RMM active.
                 let again = open(*session.platform(), SessionOptions::default(), &mut pool);
                 assert!(again.unwrap().was_active());
                 drop(session);
             }
             Err(failed) => {
                 assert_eq!(donates, 16);
-                // It cannot be cancelled, and nothing can be refused in a way that ends it.
+                // The activation cannot be cancelled, and there is no offer whose refusal would end
+                // it.
                 let abandoned = matches!(failed.error, SessionError::Call(Error::Abandoned { .. }));
                 assert!(abandoned, "{}", failed.error);
                 assert_eq!(pool.bytes(), (8 * GRANULE, 0));
-                // It is between its states, which is not to be taken for active.
+                // The RMM is between its states, which must not be mistaken for active.
                 let again = open(failed.kept, SessionOptions::default(), &mut pool);
                 let SessionError::Call(error) = again.unwrap_err().error else { panic!() };
                 assert_eq!(error.status(), Some(Status::ErrorGlobal), "{error}");
@@ -331,7 +336,7 @@ fn activation_takes_host_memory() {
 
 #[test]
 fn any_platform_will_do() {
-    /// The operations ask no more of a platform than the trait says.
+    /// The operations require no more of a platform than the trait states.
     fn needs_platform<P: Platform>(rmm: &Rmm<P>) -> u64 {
         rmm.granule_size().bytes()
     }
@@ -355,13 +360,13 @@ fn deactivation_gives_everything_back() {
     for _ in 0..3 {
         let session = open(platform, SessionOptions::default(), &mut pool).unwrap();
         assert_eq!(session.donated().bytes(), 6 * GRANULE);
-        // Something is left: refused, and the session goes on.
+        // Something is left: closing is refused, and the session continues.
         let granule = session.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
         let failed = session.close(&mut pool).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorGlobal));
         let session = failed.kept;
         let _ = session.undelegate(granule).unwrap().into_raw();
-        // The pool's own delegated memory goes first.
+        // The pool's delegated memory is undelegated first.
         pool.prefill(&session, 3 * GRANULE, GRANULE).unwrap();
         let closed = session.close(&mut pool).unwrap();
         assert!(closed.deactivated && closed.kept.is_empty());
@@ -384,7 +389,7 @@ fn an_older_dialect_stays_active_and_the_session_says_so() {
     let closed = session.close(&mut pool).unwrap();
     assert_eq!(pool.bytes(), (4 * GRANULE, 0));
     assert!(!closed.deactivated && closed.kept.is_empty());
-    // What another agent activated is left as it is, in any dialect.
+    // What another agent activated stays active, in any dialect.
     let mut options = Options::new(Dialect::V2_0Bet3);
     options.already_active = true;
     let other = Model::new(options).unwrap();

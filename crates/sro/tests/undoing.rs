@@ -1,6 +1,7 @@
-//! Operations that have to be undone, on an RMM that makes it hard.
+//! Operations that have to be undone, on an RMM that obstructs it.
 #![expect(clippy::unwrap_used, reason = "tests")]
-// No memory of this process is at stake that the other tests do not touch, and Miri takes eight minutes for it.
+// These tests access no memory of this process that the other tests do not access, and take eight
+// minutes under Miri.
 #![cfg(not(miri))]
 
 use rmi_abi::realm::RealmParams;
@@ -22,7 +23,8 @@ fn granule(rmm: &Rmm<impl Platform>, memory: &mut Undelegated) -> Delegated {
     rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap()
 }
 
-/// Starts a REC with half of the memory it takes, on an RMM that can cancel, and drives it to its end.
+/// Starts to create a REC with half of the memory that it takes, on an RMM that can cancel, and
+/// drives the operation to its end.
 fn short_rec<D: Conduit + Simulated + core::fmt::Debug>(
     model: &Model,
     door: &D,

@@ -1,5 +1,4 @@
-//! Code of the embedder that panics while memory is donated, and an RMM that takes what it must
-//! refuse.
+//! Code of the embedder that panics during a donation, and an RMM that takes what it must refuse.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +19,7 @@ use sro::{Advance, Donated, Operation, Pool, PoolStorage, drive};
 
 const GRANULE: u64 = 0x1000;
 
-/// Panics at the event of the number that it is given, counted from 1; never at 0.
+/// Panics at the event with the given number, counted from 1; never for 0.
 #[derive(Debug, Default)]
 struct Fuse(AtomicU64);
 
@@ -32,7 +31,7 @@ impl Ledger for Fuse {
     }
 }
 
-/// Every event of a donation panics once; each time the record has what the RMM has.
+/// Each event of a donation panics once; each time the record contains what the RMM has.
 #[test]
 fn sound_1_what_the_rmm_took_is_in_the_record_when_the_ledger_panics() {
     for at in 1..=4 {
@@ -66,7 +65,7 @@ fn sound_1_what_the_rmm_took_is_in_the_record_when_the_ledger_panics() {
         for range in taken {
             assert_eq!(model.granule_state(range.base()), Some(GranuleState::Internal));
         }
-        // The operation is where it was, and goes on.
+        // The operation is in its previous state, and continues.
         assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
     }
 }
@@ -75,8 +74,8 @@ fn granule(rmm: &Rmm<impl Platform>, memory: &mut Undelegated) -> Delegated {
     rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap()
 }
 
-/// A pool that is short has the page of its list offered. An RMM that takes it has it: the pool
-/// uses another, and the page is in the record.
+/// If a pool is short, the page of its address list is offered. If the RMM takes that page, the
+/// pool uses another, and the page is in the record.
 #[test]
 fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     let dialect = Dialect::TfRmm2026_07;
@@ -115,7 +114,7 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     assert_eq!(pool.bytes().0, GRANULE);
 }
 
-/// An unknown status may stand for anything.
+/// An unknown status may mean anything.
 #[test]
 fn sound_1_an_unknown_status_is_no_refusal_of_a_donation() {
     let mut options = Options::new(Dialect::V2_0Bet3);

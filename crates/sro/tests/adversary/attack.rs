@@ -1,7 +1,9 @@
-//! An RMM that answers stateful operations as it pleases, and a host that must lose nothing to it.
+//! An RMM that answers stateful operations arbitrarily, and a host that must not lose memory to it.
 //!
-//! The adversary stands in front of the model: it answers the commands that start and drive operations itself, out of a string of bytes, and lets the others through. So the model knows what is
-//! delegated, and whatever the host believes it has donated can be taken back; what the host holds in the end is compared with that.
+//! The adversary wraps the model: it answers the commands that start and drive operations itself,
+//! from a string of bytes, and forwards the others. So the model knows what is delegated, and
+//! whatever the host believes it has donated can be taken back; what the host owns in the end is
+//! compared with that.
 
 use std::cell::{Cell, RefCell};
 
@@ -16,7 +18,7 @@ use rmi_host::{
 use rmm_model::{GranuleState, Model, Options};
 use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
 
-/// Bytes, one after the other; zeros when they run out.
+/// Bytes in sequence; zeros when they run out.
 #[derive(Debug)]
 pub(crate) struct Bytes<'b>(Cell<&'b [u8]>);
 
@@ -45,13 +47,13 @@ struct Adversary<'b, 'm> {
     model: &'m Model,
     dialect: Dialect,
     bytes: &'b Bytes<'b>,
-    /// The last list that was donated: what a lie about it starts from.
+    /// The last list that was donated: false answers are derived from it.
     donated: RefCell<Vec<u64>>,
     calls: Cell<u64>,
 }
 
 impl Adversary<'_, '_> {
-    /// X0: a status, mostly INCOMPLETE, with anything else around it.
+    /// X0: a status, mostly INCOMPLETE, with arbitrary other bits.
     fn result(&self) -> u64 {
         match self.bytes.byte() {
             0..=159 => 13 | u64::from(self.bytes.byte() & 0b111) << 8,
@@ -139,7 +141,7 @@ unsafe impl Conduit for Adversary<'_, '_> {
     }
 }
 
-/// Books, and the host memory that a full pool could not keep.
+/// A ledger, and the host memory that a full pool could not keep.
 #[derive(Default)]
 struct Books {
     counts: CountingLedger,
@@ -161,7 +163,8 @@ impl Ledger for Books {
 
 const DRAM: u64 = 1 << 20;
 
-/// Lets the adversary answer some REC creations and destructions; panics if a granule is lost, or the host does not come to an end.
+/// Lets the adversary answer some REC creations and destructions; panics if a granule is lost, or
+/// the host does not terminate.
 pub(crate) fn attack(input: &[u8]) {
     let bytes = Bytes::new(input);
     let dialect = if bytes.byte() & 1 == 0 { Dialect::TfRmm2026_07 } else { Dialect::V2_0Bet3 };
@@ -185,7 +188,7 @@ pub(crate) fn attack(input: &[u8]) {
     heap.insert(whole).unwrap();
     let mut places = PoolStorage::<12>::new();
     let mut pool = Pool::new(&mut places, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
-    // Some runs, with gaps between them.
+    // Several runs, with gaps between them.
     for _ in 0..1 + bytes.byte() % 6 {
         let run = heap.take(u64::from(1 + bytes.byte() % 24) * 0x1000, 0x1000);
         let gap = heap.take(0x1000, 0x1000);
@@ -208,7 +211,7 @@ pub(crate) fn attack(input: &[u8]) {
     for index in 0..8 {
         let before = adversary.calls.get();
         act(&rmm, &rd, &mut pool, &mut recs, index, bytes.byte());
-        // Steps, retries, and a call for each granule that goes out or comes back.
+        // Steps, retries, and a call for each granule that is delegated or undelegated.
         assert!(adversary.calls.get() - before < 2000, "the host does not come to an end");
     }
     for rec in recs {

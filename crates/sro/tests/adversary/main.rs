@@ -1,4 +1,6 @@
-//! Random operations, random pools, and an RMM that answers as it pleases: wrong counts, addresses that were never given, operations without end. Always the host comes to an end, and nothing is lost.
+//! Random operations, random pools, and an RMM that answers arbitrarily: wrong counts, addresses
+//! that were never donated, operations that never end. The host always terminates, and no memory is
+//! lost.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod attack;
