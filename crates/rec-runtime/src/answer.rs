@@ -1,4 +1,4 @@
-//! What the host says to a REC at its next entry.
+//! The host's answer to an exit of a REC, given at the next entry.
 
 use core::fmt;
 
@@ -17,7 +17,7 @@ pub(crate) struct Ticket {
 
 /// An answer to one exit, to be given at the next entry of the same REC.
 ///
-/// Made by the exit that it answers. An exit that wants no answer is answered by [`Answer::resume`].
+/// Made by the exit that it answers. After an exit that needs no answer, use [`Answer::resume`].
 #[derive(Clone, PartialEq, Eq)]
 #[must_use = "give it to the next entry of the REC"]
 pub struct Answer {
@@ -25,12 +25,12 @@ pub struct Answer {
     pub(crate) flags: RecEnterFlags,
     pub(crate) gprs: [u64; RUN_GPRS],
     /// If the registers are the reply to a host call, which the RMM may not be able to deliver: the
-    /// lines at the exit that it answers.
+    /// interrupt lines at the exit that it answers.
     pub(crate) reply: Option<InterruptLines>,
 }
 
 impl Answer {
-    /// Nothing to say: for the first entry, and after exits that want no answer.
+    /// No answer: for the first entry, and after exits that need no answer.
     pub const fn resume() -> Self {
         let flags = RecEnterFlags::empty();
         Self { exit: None, flags, gprs: [0; RUN_GPRS], reply: None }
@@ -42,7 +42,7 @@ impl Answer {
         self.exit
     }
 
-    /// Says that the exit is dealt with.
+    /// Answers that the exit has been handled.
     pub(crate) const fn plain(ticket: Ticket) -> Self {
         Self::with_flags(ticket, RecEnterFlags::empty())
     }
@@ -70,7 +70,7 @@ impl Answer {
 }
 
 impl fmt::Debug for Answer {
-    /// Leaves out the registers: they hold what the Realm is told.
+    /// Omits the registers: they contain what is returned to the Realm.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("exit", &self.exit)

@@ -1,7 +1,9 @@
-//! Why a REC came back, and what may be said to it.
+//! The reasons why a REC exited, and the answers to them.
 //!
-//! An [`Exit`] is owned and total: every reason that an RMM may report has a variant, and what this crate does not know arrives raw. An exit that wants an answer is a value
-//! from which only fitting answers can be made, each consuming it. A store, for instance, cannot be answered with a value:
+//! An [`Exit`] is owned and total: every reason that an RMM may report has a variant, and what this
+//! crate does not know is passed on raw. An exit that needs an answer is a value from which only
+//! valid answers can be made, each consuming it. A store, for instance, cannot be answered with a
+//! value:
 //!
 //! ```compile_fail,E0061
 //! # use rec_runtime::exit::MmioStore;
@@ -37,24 +39,26 @@ pub use wait::Wait;
 
 use crate::answer::Ticket;
 
-/// Why a REC came back.
+/// The reason why a REC exited.
 #[derive(Debug)]
 #[must_use = "an exit may want an answer"]
 #[non_exhaustive]
 pub enum Exit {
-    /// The Realm reads a device at an unprotected IPA. Wants an answer.
+    /// The Realm reads a device at an unprotected IPA. Needs an answer.
     MmioLoad(MmioLoad),
-    /// The Realm writes a device at an unprotected IPA. Wants an answer.
+    /// The Realm writes a device at an unprotected IPA. Needs an answer.
     MmioStore(MmioStore),
-    /// The Realm touched memory that it has but that is not mapped: private memory. Map it, then say that it may retry.
+    /// The Realm accessed private memory that it has but that is not mapped. Map it, then let the
+    /// Realm retry.
     Fault(Fault),
-    /// The Realm touched an unprotected IPA in a way that cannot be emulated. Wants an answer.
+    /// The Realm accessed an unprotected IPA in a way that cannot be emulated. Needs an answer.
     SharedFault(SharedFault),
-    /// Memory answered the Realm with an error. Nothing is missing; the severity says what to do.
+    /// Memory reported an error to the Realm. No mapping is missing; the severity determines what
+    /// to do.
     MemoryError(MemoryError),
-    /// Another abort, which neither a mapping nor an answer mends.
+    /// Another abort, which neither a mapping nor an answer can resolve.
     Abort(Abort),
-    /// The Realm reads a trapped system register. Wants an answer.
+    /// The Realm reads a trapped system register. Needs an answer.
     SysRegRead(SysRegRead),
     /// The Realm wrote a trapped system register.
     SysRegWrite(SysRegWrite),
@@ -64,36 +68,36 @@ pub enum Exit {
     Irq,
     /// A fast physical interrupt for the host.
     Fiq,
-    /// The Realm made a PSCI call about another REC. Wants an answer.
+    /// The Realm made a PSCI call about another REC. Needs an answer.
     PsciRequest(PsciRequest),
-    /// The Realm made a PSCI call that the host should know of.
+    /// The Realm made a PSCI call that the host should know about.
     PsciNotice(PsciNotice),
-    /// The Realm asks to change what a range of its memory is. Wants an answer.
+    /// The Realm asks to change the RIPAS of a range of its memory. Needs an answer.
     RipasChange(RipasChange),
-    /// The Realm calls the host. Wants an answer.
+    /// The Realm calls the host. Needs an answer.
     HostCall(HostCall),
-    /// A system error while the Realm ran: memory or a device reported an error, but not for which
-    /// instruction. The RMM waits for nothing.
+    /// An SError while the Realm ran: memory or a device reported an error that is not attributed
+    /// to an instruction. The RMM waits for nothing.
     ///
-    /// By the severity ([`Esr::serror`]), TF-RMM (July 2026) has the Realm take it if it is unrecoverable
-    /// or recoverable (1, 3), does nothing if it is restartable or corrected (2, 6), and does not return
-    /// from any other. The host enters the REC again or stops the Realm; what is in error it learns from
-    /// the platform (RAS).
+    /// Depending on the severity ([`Esr::serror`]), TF-RMM (July 2026) injects it into the Realm if
+    /// it is unrecoverable or recoverable (1, 3), does nothing if it is restartable or corrected
+    /// (2, 6), and does not return from any other. The host enters the REC again or stops the
+    /// Realm; the platform (RAS) reports to it what is in error.
     #[non_exhaustive]
     SError {
         /// The syndrome.
         esr: Esr,
     },
-    /// The Realm asks to change stage 2 permissions of its planes. Wants an answer.
+    /// The Realm asks to change stage 2 permissions of its planes. Needs an answer.
     S2apChange(S2apChange),
-    /// The Realm asks for something about a device. Wants an answer.
+    /// The Realm makes a request about a device. Needs an answer.
     DeviceRequest(DeviceRequest),
     /// A synchronous exception of a class that this version does not decode.
     #[non_exhaustive]
     UnknownSync {
         /// The syndrome.
         esr: Esr,
-        /// The page of the fault, if it is one.
+        /// The page of the fault, if it is a fault.
         page: Ipa,
     },
     /// A reason that the dialect does not define.
@@ -105,13 +109,14 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// Whether the REC waits for an answer: whether the exit is a value from which answers are made.
+    /// Whether the REC waits for an answer, that is, whether the exit is a value from which answers
+    /// are made.
     #[must_use]
     pub const fn wants_answer(&self) -> bool {
         self.ticket().is_some()
     }
 
-    /// The ticket for the answer. Without a wildcard, so that no variant is forgotten.
+    /// The ticket for the answer. No wildcard, so that no variant is forgotten.
     const fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::MmioLoad(exit) => Some(exit.ticket),

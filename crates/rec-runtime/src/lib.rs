@@ -1,6 +1,6 @@
-//! A virtual CPU's life: enter a REC, own its exits, give typed answers.
+//! Running virtual CPUs: enters a REC, and returns exits as owned values with typed answers.
 //!
-//! A Realm that asks a device something and turns itself off, on the model RMM:
+//! A Realm that reads a device and turns itself off, on the model RMM:
 //!
 //! ```
 //! use rec_runtime::exit::{MmioLoad, PsciNotice};
@@ -12,7 +12,7 @@
 //! # use rmm_model::{Action, Model, Options, Script};
 //! # use sro::{Pool, PoolStorage, open};
 //!
-//! /// A host with one device, which says 42 to everybody.
+//! /// A host with one device, which returns 42 for every read.
 //! #[derive(Default)]
 //! struct Board {
 //!     is_off: bool,
@@ -44,7 +44,7 @@
 //! # model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(program)));
 //! # let realm = realm.activate().map_err(|failed| failed.error)?;
 //! # let page = memory.take_front(0x1000).unwrap();
-//! // An active Realm, a REC of it, and a page of host memory are there.
+//! // There are an active Realm, a REC of it, and a page of host memory.
 //! let mut rec = Rec::new(object, page, realm.geometry());
 //! let mut board = Board::default();
 //! let stopped = rec.run(&rmm, Answer::resume(), &mut board, &Kick::new()).map_err(|failed| failed.error)?;
@@ -56,33 +56,33 @@
 //! # }
 //! ```
 //!
-//! | Module | What it holds |
+//! | Module | Contents |
 //! |---|---|
-//! | [`rec`] | [`Rec`]: entering, and what came of it |
-//! | [`exit`] | why a REC came back, and what may be said to it |
+//! | [`rec`] | [`Rec`]: entering a REC, and the outcome of a run |
+//! | [`exit`] | why a REC exited, and the answers to that |
 //! | [`run`] | a run loop with a handler, and a way to stop it from elsewhere |
 //! | [`timer`] | the Realm's timers, whose interrupts the host raises |
 //!
 //! # The CPU across an entry
 //!
-//! A REC runs on the CPU that enters it, with whatever that CPU holds and the RMM does not switch. *RMM*: it
-//! keeps the Realm's value in the REC and gives the host its own back.
+//! A REC runs on the CPU that enters it, with all state of that CPU that the RMM does not switch.
+//! *RMM* means that it keeps the Realm's value in the REC and restores the host's.
 //!
 //! | State | RMI 1.0 | RMI 2.0 | What the host does |
 //! |---|---|---|---|
 //! | `ICH_LR<n>_EL2`, `ICH_HCR_EL2` (controls, `EOIcount`) | host, in the run page | **host**, on the CPU | `vgic_realm::InterfaceState`: `load` before each entry, `save` after it |
-//! | `ICH_HCR_EL2.En` | RMM | **host** sets it, the RMM clears it on exit | the same; `save` tells if nobody cleared it |
+//! | `ICH_HCR_EL2.En` | RMM | **host** sets it, the RMM clears it on exit | the same; `save` reports if it was not cleared |
 //! | `ICH_VMCR_EL2` | RMM; shown in the exit | **host**, on the CPU | the same |
 //! | `ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2` | RMM | **host**, on the CPU | the same |
 //! | `ICH_MISR_EL2` | shown in the exit | read on the CPU | `InterfaceState::misr` |
-//! | the same registers of the host's other guests | changed by a run | changed by a run | loads them before it runs such a guest: `save` leaves the interface off, the registers as they are |
+//! | the same registers of the host's other guests | changed by a run | changed by a run | loads them before it runs such a guest: `save` leaves the interface off and the registers as they are |
 //! | `ICC_PMR_EL1` of the host | kept | kept | unmasks the interrupts that are to end a run: a masked one does not |
 //! | `ICC_SRE_EL2` | RMM | RMM | nothing |
-//! | PSTATE.I, .F of the host | host | host | masks both from loading to saving; a physical interrupt ends the run all the same ([`Exit::Irq`], [`Exit::Fiq`]) and is taken afterwards |
+//! | PSTATE.I, .F of the host | host | host | masks both from loading to saving; a physical interrupt ends the run nevertheless ([`Exit::Irq`], [`Exit::Fiq`]) and is taken afterwards |
 //! | EL1 timers (`CNTP_*`, `CNTV_*`) and their masks (`CNTHCTL_EL2`) | RMM; shown in the exit | RMM; shown in the exit | raises and lowers PPIs 30 and 27 by [`Event::timers`] after every exit, and enables both at its own GIC; its EL2 timers work while a REC runs, its EL1 timers need not |
 //! | counter offsets (`CNTVOFF_EL2`, `CNTPOFF_EL2`) | 0 in a Realm | RMM; the exit's compare values are without them | nothing |
 //! | PMU | RMM, both worlds' counters; overflow in the exit | the same | drives PPI 23 by [`Event::pmu_overflow`]; the host's own counters do not count a Realm's run |
-//! | FP, Advanced SIMD, SVE | RMM, both worlds' registers, when first used | the same | nothing; bit 16 of X0 tells the firmware that the caller's SVE registers hold nothing (SMCCC 1.3), which a conduit may set for a caller that knows |
+//! | FP, Advanced SIMD, SVE | RMM, both worlds' registers, when first used | the same | nothing; bit 16 of X0 tells the firmware that the caller's SVE registers hold no live state (SMCCC 1.3); a conduit may set it for a caller that knows this |
 //! | self-hosted debug: `MDSCR_EL1`, `MDCCINT_EL1` | RMM, both worlds' | the same | nothing |
 //! | breakpoint and watchpoint registers | not the host's | not the host's; in TF-RMM accesses trap, read as zero and are ignored | nothing |
 //! | BRBE: `BRBCR_EL1` | hidden from Realms | RMM; hidden from Realms | nothing |
@@ -91,14 +91,15 @@
 //! | other EL2 registers of the host | EL3 firmware | EL3 firmware | nothing |
 //! | X0 to X17 of the caller | results, or as the conduit says | the same | nothing |
 //!
-//! So in 2.0 the virtual CPU interface is all that a host must swap itself, and a host that does not lets
-//! one Realm mask, or block for good, the interrupts of the next one on that CPU. `vgic-realm` does it; what
-//! drives the PPIs is in the [`Event`].
+//! So in 2.0 the virtual CPU interface is the only state that a host must switch itself, and a host
+//! that does not lets one Realm mask, or block permanently, the interrupts of the next one on that
+//! CPU. `vgic-realm` switches it; what drives the PPIs is in the [`Event`].
 //!
-//! Sources: DEN0137 1.0-rel0, "GICv3 virtual CPU interface", "Timers", "PMU and debug"; DEN0137 2.0-bet3,
-//! `RMI_REC_ENTER`, `RmiRecRun`; DEN0028 1.3 for SVE; for what the specification leaves open, TF-RMM of July 2026:
-//! `runtime/core/run.c` (what it saves), `lib/gic/src/gic.c` (that it only checks list registers and clears
-//! En), `runtime/core/timers.c` (masks), `lib/arch/include/arch.h` (`MDCR_EL2_INIT`).
+//! Sources: DEN0137 1.0-rel0, "GICv3 virtual CPU interface", "Timers", "PMU and debug"; DEN0137
+//! 2.0-bet3, `RMI_REC_ENTER`, `RmiRecRun`; DEN0028 1.3 for SVE; for what the specification does not
+//! define, TF-RMM of July 2026: `runtime/core/run.c` (what it saves), `lib/gic/src/gic.c` (that it
+//! only checks list registers and clears En), `runtime/core/timers.c` (masks),
+//! `lib/arch/include/arch.h` (`MDCR_EL2_INIT`).
 #![no_std]
 #![forbid(unsafe_code)]
 

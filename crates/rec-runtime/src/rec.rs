@@ -13,25 +13,28 @@ use crate::timer::{InterruptLines, Timers};
 
 pub use sro::EnterError;
 
-/// One run of a REC, over.
+/// The outcome of one run of a REC.
 #[derive(Debug)]
 #[must_use = "an exit may want an answer"]
 #[non_exhaustive]
 pub struct Event {
-    /// Why it came back.
+    /// Why the REC exited.
     pub exit: Exit,
-    /// The EL1 timers of the Realm. The host raises and lowers their interrupts by this, after every exit.
+    /// The EL1 timers of the Realm. After every exit the host raises and lowers their interrupts
+    /// accordingly.
     ///
     /// An exit before the REC ran ([`Exit::Fault`] for a reply to a host call that could not be
-    /// written) tells nothing of them; then they are as at the exit before.
+    /// written) does not report them; then they are as at the previous exit.
     pub timers: Timers,
-    /// Whether the PMU's overflow interrupt is raised; as at the exit before where the timers are.
+    /// Whether the PMU's overflow interrupt is raised; as at the previous exit where the timers
+    /// are.
     pub pmu_overflow: bool,
 }
 
 /// A REC together with its run page: a virtual CPU.
 ///
-/// Entering takes `&mut self`: a REC runs on one CPU at a time. It may move from one to another between runs.
+/// Entering takes `&mut self`: a REC runs on one CPU at a time. It may move to another CPU between
+/// runs.
 #[derive(Debug)]
 #[must_use = "take it apart with `into_parts` to destroy the REC"]
 pub struct Rec {
@@ -45,13 +48,13 @@ pub struct Rec {
 impl Rec {
     /// Gives a REC its run page: one granule of host memory. `geometry` is that of its Realm.
     ///
-    /// What the REC waits for belongs to `object`: an exit that it has left behind still wants its
-    /// answer, and only that one.
+    /// What the REC waits for is recorded in `object`: an exit that has not been answered yet still
+    /// needs its answer, and no other is accepted.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
         Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0 }
     }
 
-    /// The REC, to be destroyed, and its run page.
+    /// Returns the REC, to be destroyed, and its run page.
     pub fn into_parts(self) -> (RecObject, Undelegated) {
         (self.object, self.run)
     }
@@ -74,40 +77,41 @@ impl Rec {
         self.object.awaiting()
     }
 
-    /// Runs so far, since [`Rec::new`].
+    /// The number of runs since [`Rec::new`].
     #[must_use]
     pub const fn exits(&self) -> u64 {
         self.exits
     }
 
-    /// Whether the REC comes back when it waits for an interrupt (WFI) or an event (WFE), with a deadline
-    /// or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at the latest.
-    /// At first neither does.
+    /// Sets whether the REC exits when it waits for an interrupt (WFI) or an event (WFE), with a
+    /// deadline or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at
+    /// the latest. By default neither exits.
     pub fn trap_waiting(&mut self, wfi: bool, wfe: bool) {
         self.traps.set(RecEnterFlags::TRAP_WFI, wfi);
         self.traps.set(RecEnterFlags::TRAP_WFE, wfe);
     }
 
-    /// Enters the REC and stays in it until its next exit: `RMI_REC_ENTER`.
+    /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`.
     ///
-    /// The REC runs on the CPU that makes the call, which is the one that this function is called on
-    /// if the session's conduit is the calling CPU's (see [`Conduit::call`](rmi_host::Conduit::call)). The
-    /// host has loaded the REC's virtual CPU interface into that CPU, does not move to another until it
-    /// has saved it, and physical interrupts that are to end the run are enabled: [what else of the
-    /// CPU is whose](crate#the-cpu-across-an-entry). No lock is held or taken.
+    /// The REC runs on the CPU that makes the call, which is the one that this function is called
+    /// on if the session's conduit is the calling CPU's (see
+    /// [`Conduit::call`](rmi_host::Conduit::call)). The host has loaded the REC's virtual CPU
+    /// interface into that CPU, does not migrate to another until it has saved it, and physical
+    /// interrupts that are to end the run are enabled: [who owns which other state of the
+    /// CPU](crate#the-cpu-across-an-entry). No lock is held or taken.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
     /// # Errors
     ///
-    /// The answer comes back, as the REC did not run: [`EnterError::Unanswered`] and
-    /// [`EnterError::WrongAnswer`] before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when
-    /// the Realm is off or not active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is
+    /// The answer is returned, as the REC did not run: [`EnterError::Unanswered`] and
+    /// [`EnterError::WrongAnswer`] before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm)
+    /// when the Realm is off or not active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is
     /// running, turned off, or refuses the virtual GIC's state.
     ///
     /// If it is not certain that the REC did not run, because the RMM's answer was lost or is
-    /// garbled, the answer is used up: `kept` is `None`. What the REC waits for now is not known, and
-    /// every later entry is [`EnterError::Unclear`].
+    /// garbled, the answer is used up: `kept` is `None`. What the REC waits for now is not known,
+    /// and every later entry is [`EnterError::Unclear`].
     pub fn enter<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -122,9 +126,10 @@ impl Rec {
             let mut exit = decode(record, rmm.dialect(), geometry, ticket);
             let mut lines = InterruptLines::new(record);
             if let (Exit::Fault(fault), Some(before)) = (&mut exit, answer.reply) {
-                // Perhaps the REC did not run, for want of the page that a reply goes to. The RMM
-                // tells it by nothing, and ignores the registers if it waits for none. A host that
-                // lowered a timer's line now would not be told of it again: the RMM tells changes.
+                // The REC may not have run because the page for the reply is missing. The RMM does
+                // not report that, and ignores the registers if it waits for no reply. A host that
+                // lowered a timer's line now would not get its state again: the RMM reports only
+                // changes.
                 if lines.is_untold() {
                     lines = before;
                 }

@@ -1,4 +1,4 @@
-//! A run loop with a handler, for those who have none of their own.
+//! A run loop with a handler, for embedders that have no loop of their own.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,11 +13,14 @@ use crate::exit::{
 use crate::rec::{EnterError, Rec};
 use crate::timer::Timers;
 
-/// Asks a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
+/// A request to a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
 ///
-/// It does not end a run that is going on: for that the host sends an interrupt to the CPU, after the request (on the model RMM with `Cpu::interrupt`). The loop looks at the request last thing before it enters, after
-/// [`Handler::before_entry`]. If that masks interrupts (which still end the run, as they are taken by the RMM's world switch), a request followed by an interrupt is never lost: either the loop sees the request, or the interrupt
-/// is pending when the REC is entered and ends the run at once.
+/// It does not end a run that is in progress: for that the host sends an interrupt to the CPU,
+/// after the request (on the model RMM with `Cpu::interrupt`). Checking the request is the last
+/// step of the loop before it enters, after [`Handler::before_entry`]. If that masks interrupts
+/// (which still end the run, as they are taken by the RMM's world switch), a request followed by an
+/// interrupt is never lost: either the loop sees the request, or the interrupt is pending when the
+/// REC is entered and ends the run immediately.
 #[derive(Debug, Default)]
 pub struct Kick(AtomicBool);
 
@@ -33,40 +36,46 @@ impl Kick {
         self.0.store(true, Ordering::Release);
     }
 
-    /// Takes the request, if there is one.
+    /// Clears the request; whether there was one.
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::Acquire)
     }
 }
 
-/// What a handler wants next.
+/// What the run loop does next.
 #[derive(Debug)]
 #[must_use]
 pub enum Flow {
-    /// To enter the REC again, with this answer.
+    /// Enters the REC again, with this answer.
     Enter(Answer),
-    /// To leave the loop. The answer, or another for the same exit, goes to the next entry.
+    /// Leaves the loop. The next entry takes this answer, or another for the same exit.
     Stop(Answer),
-    /// To leave the loop without an answer: the REC will not be entered for this exit.
+    /// Leaves the loop without an answer: this exit stays unanswered.
     Leave,
 }
 
-/// What a host does with a REC's exits.
+/// How a host handles a REC's exits.
 ///
-/// Every method has a default that is safe: accesses abort, requests are refused, what this crate does not know ends the loop.
+/// Every method has a safe default: accesses abort, requests are refused, and exits that this crate
+/// does not know end the loop.
 pub trait Handler<P: Platform> {
-    /// Called just before each entry: mask interrupts and load the REC's virtual CPU interface (`vgic_realm::InterfaceState::load`) here. Either [`Handler::after_exit`] or [`Handler::entry_cancelled`] follows.
+    /// Called just before each entry: mask interrupts and load the REC's virtual CPU interface
+    /// (`vgic_realm::InterfaceState::load`) here. Either [`Handler::after_exit`] or
+    /// [`Handler::entry_cancelled`] follows.
     fn before_entry(&mut self, rec: &Rec) {
         let _ = rec;
     }
 
-    /// Called instead of [`Handler::after_exit`] when there is no exit to handle. After a [`Kick`], or an error that [is clean](rmi_host::Error::is_clean), there was no entry: undo what
-    /// [`Handler::before_entry`] did. After any other error the REC may have run, and the interface may have changed: save it in either case.
+    /// Called instead of [`Handler::after_exit`] when there is no exit to handle. After a [`Kick`],
+    /// or an error that [is clean](rmi_host::Error::is_clean), there was no entry: undo what
+    /// [`Handler::before_entry`] did. After any other error the REC may have run, and the interface
+    /// may have changed: save it in either case.
     fn entry_cancelled(&mut self, rec: &Rec) {
         let _ = rec;
     }
 
-    /// Called after each exit, first of all: save the virtual CPU interface (`vgic_realm::InterfaceState::save`), and follow the timers' lines.
+    /// Called after each exit, before anything else: save the virtual CPU interface
+    /// (`vgic_realm::InterfaceState::save`), and update the lines of the timers' interrupts.
     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
         let _ = (timers, pmu_overflow);
     }
@@ -92,8 +101,8 @@ pub trait Handler<P: Platform> {
         Flow::Enter(fault.abort())
     }
 
-    /// Memory answered with an error. By default the REC is entered again only after an error that
-    /// is recoverable, as the Realm takes an abort then.
+    /// Memory reported an error. By default the REC is entered again only after an error that is
+    /// recoverable, as the Realm takes an abort then.
     fn memory_error(&mut self, error: MemoryError) -> Flow {
         match error.severity() {
             Some(AbortSeverity::Recoverable) => Flow::Enter(Answer::resume()),
@@ -129,7 +138,7 @@ pub trait Handler<P: Platform> {
         Flow::Leave
     }
 
-    /// A PSCI call that the host should know of.
+    /// A PSCI call that the host should know about.
     fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
         match notice {
             PsciNotice::CpuSuspend => Flow::Stop(Answer::resume()),
@@ -137,7 +146,7 @@ pub trait Handler<P: Platform> {
         }
     }
 
-    /// The Realm asks to change what a range of its memory is. By default a change to RAM is
+    /// The Realm asks to change the RIPAS of a range of its memory. By default a change to RAM is
     /// rejected; a change to EMPTY cannot be, and ends the loop.
     fn ripas_change(&mut self, change: RipasChange) -> Flow {
         match change.reject() {
@@ -156,18 +165,18 @@ pub trait Handler<P: Platform> {
         Flow::Enter(call.not_supported())
     }
 
-    /// The Realm asks for something about a device.
+    /// The Realm makes a request about a device.
     fn device_request(&mut self, request: DeviceRequest) -> Flow {
         Flow::Enter(request.reject())
     }
 
-    /// A system error ([`Exit::SError`]). By default the loop ends, however bad it is.
+    /// A system error ([`Exit::SError`]). By default the loop ends, whatever the severity.
     fn system_error(&mut self, esr: Esr) -> Flow {
         let _ = esr;
         Flow::Leave
     }
 
-    /// Any other exit. None of them wants an answer.
+    /// Any other exit. None of them needs an answer.
     fn other(&mut self, exit: &Exit) -> Flow {
         let _ = exit;
         Flow::Leave
@@ -178,16 +187,17 @@ pub trait Handler<P: Platform> {
 #[derive(Debug)]
 #[must_use]
 pub enum Stopped {
-    /// The handler wanted it, and may enter the REC again with this answer.
+    /// The handler requested it, and the REC may be entered again with this answer.
     ByHandler(Answer),
-    /// The handler wanted it, and gave no answer.
+    /// The handler requested it, and gave no answer.
     Left,
-    /// A [`Kick`] asked for it.
+    /// A [`Kick`] requested it.
     Kicked(Answer),
 }
 
 impl Rec {
-    /// Enters the REC again and again, giving its exits to `handler`, until the handler or `kick` ends it.
+    /// Enters the REC repeatedly, passing its exits to `handler`, until the handler or `kick` ends
+    /// the loop.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The EL1 timers of a Realm, as an exit shows them.
+//! The EL1 timers of a Realm, as an exit reports them.
 
 use rmi_abi::run::RecExit;
 
@@ -18,7 +18,7 @@ impl Timer {
         self.ctl & 0b111 == 0b101
     }
 
-    /// The counter value at which it will raise its interrupt, if it is going to.
+    /// The counter value at which it will raise its interrupt, if it will.
     #[must_use]
     pub const fn deadline(self) -> Option<u64> {
         if self.ctl & 0b111 == 0b001 { Some(self.cval) } else { None }
@@ -43,7 +43,7 @@ impl Timers {
     }
 }
 
-/// The lines of a REC's own interrupts, as an exit tells them.
+/// The lines of a REC's own interrupts, as an exit reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InterruptLines {
     pub(crate) timers: Timers,
@@ -55,7 +55,7 @@ impl InterruptLines {
         Self { timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }
     }
 
-    /// Whether the record tells nothing of them: TF-RMM leaves zeros where the REC did not run.
+    /// Whether the record does not report them: TF-RMM leaves zeros where the REC did not run.
     pub(crate) const fn is_untold(self) -> bool {
         let Timers { virtual_timer, physical_timer } = self.timers;
         let told = virtual_timer.ctl

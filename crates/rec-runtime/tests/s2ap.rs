@@ -12,10 +12,11 @@ use sro::{Pool, PoolStorage, open};
 
 const RAM: Ipa = Ipa::new(0x4000_0000);
 
-/// What the Realm sees of its request after the host has applied it and said yes, or said no: X0 to X2.
+/// The result that the Realm sees after the host has applied its request and accepted it, or
+/// rejected it: X0 to X2.
 fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let mut options = Options::new(dialect);
-    // Three auxiliary planes, in a common tree.
+    // Three auxiliary planes with a common tree.
     options.features[3] = 3 | 1 << 4 | 1 << 6;
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();

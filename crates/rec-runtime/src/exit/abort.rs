@@ -40,7 +40,8 @@ impl MmioLoad {
         self.esr.fault()
     }
 
-    /// The load gives this value. Only its low bytes count; the RMM extends the sign where the instruction wants it, and goes on behind the instruction.
+    /// The load returns this value. Only its low bytes count; the RMM extends the sign where the
+    /// instruction requires it, and continues after the instruction.
     pub const fn complete(self, value: u64) -> Answer {
         Answer::with_value(self.ticket, RecEnterFlags::EMUL_MMIO, value)
     }
@@ -50,7 +51,7 @@ impl MmioLoad {
         Answer::with_flags(self.ticket, RecEnterFlags::INJECT_SEA)
     }
 
-    /// The instruction is executed again: something is mapped there now.
+    /// The instruction is executed again: memory is mapped there now.
     pub const fn retry(self) -> Answer {
         Answer::plain(self.ticket)
     }
@@ -80,7 +81,7 @@ impl MmioStore {
         self.bytes
     }
 
-    /// What is stored; bytes beyond the size are zero.
+    /// The value that is stored; bytes beyond the size are zero.
     #[must_use]
     pub const fn value(&self) -> u64 {
         self.value
@@ -93,7 +94,7 @@ impl MmioStore {
         self.esr.fault()
     }
 
-    /// The store is done; the RMM goes on behind the instruction.
+    /// The store is done; the RMM continues after the instruction.
     pub const fn complete(self) -> Answer {
         Answer::with_flags(self.ticket, RecEnterFlags::EMUL_MMIO)
     }
@@ -103,14 +104,14 @@ impl MmioStore {
         Answer::with_flags(self.ticket, RecEnterFlags::INJECT_SEA)
     }
 
-    /// The instruction is executed again: something is mapped there now.
+    /// The instruction is executed again: memory is mapped there now.
     pub const fn retry(self) -> Answer {
         Answer::plain(self.ticket)
     }
 }
 
 impl fmt::Debug for MmioStore {
-    /// Leaves out what the Realm stores.
+    /// Omits what the Realm stores.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MmioStore")
             .field("ticket", &self.ticket)
@@ -122,11 +123,11 @@ impl fmt::Debug for MmioStore {
 
 /// An access to private memory that is not mapped: a translation fault at a protected IPA.
 ///
-/// The exit does not tell whether the memory is RAM (map it) or was destroyed (the Realm cannot go
-/// on); the host knows what it took away, or reads the table entry.
+/// The exit does not report whether the memory is RAM (map it) or was destroyed (the Realm cannot
+/// continue); the host knows what it took away, or reads the table entry.
 ///
-/// The access may be the RMM's: it could not write the reply to a host call, and waits for it still.
-/// [`Fault::retry`] gives the reply again.
+/// The access may be the RMM's: it could not write the reply to a host call, and still waits for
+/// it. [`Fault::retry`] gives the reply again.
 #[derive(PartialEq, Eq)]
 #[must_use = "map the memory and let the Realm retry; the REC cannot be entered before"]
 pub struct Fault {
@@ -136,18 +137,19 @@ pub struct Fault {
     pub(crate) level: Level,
     pub(crate) is_fetch: bool,
     pub(crate) rtt_tree: u64,
-    /// The reply to a host call with which the REC was entered, and the lines to go with it.
+    /// The reply to a host call with which the REC was entered, and the interrupt lines that belong
+    /// to it.
     pub(crate) reply: Option<([u64; RUN_GPRS], InterruptLines)>,
 }
 
 impl Fault {
-    /// The page of the access; more is not known.
+    /// The page of the access; the offset is not known.
     #[must_use]
     pub const fn page(&self) -> Ipa {
         self.page
     }
 
-    /// Whether an instruction was fetched.
+    /// Whether it was an instruction fetch.
     #[must_use]
     pub const fn is_fetch(&self) -> bool {
         self.is_fetch
@@ -159,7 +161,7 @@ impl Fault {
         self.esr
     }
 
-    /// The level of the table entry that is void.
+    /// The level of the invalid table entry.
     #[must_use]
     pub const fn level(&self) -> Level {
         self.level
@@ -181,7 +183,7 @@ impl Fault {
 }
 
 impl fmt::Debug for Fault {
-    /// Leaves out what the Realm is told.
+    /// Omits what is returned to the Realm.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fault")
             .field("ticket", &self.ticket)
@@ -195,7 +197,7 @@ impl fmt::Debug for Fault {
 }
 
 /// A load or store at an unprotected IPA that cannot be emulated: the RMM does not describe the
-/// instruction, or it is not for want of a mapping that stage 2 refused it.
+/// instruction, or stage 2 refused it for a reason other than a missing mapping.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "abort or retry the access; the REC cannot be entered before"]
 pub struct SharedFault {
@@ -205,14 +207,14 @@ pub struct SharedFault {
 }
 
 impl SharedFault {
-    /// The page of the access; more is not known.
+    /// The page of the access; the offset is not known.
     #[must_use]
     pub const fn page(&self) -> Ipa {
         self.page
     }
 
-    /// Why stage 2 refused the access. Only a [translation
-    /// fault](FaultStatus::is_translation) is mended by mapping something.
+    /// Why stage 2 refused the access. Only a [translation fault](FaultStatus::is_translation) is
+    /// resolved by mapping memory.
     #[must_use]
     pub const fn status(&self) -> FaultStatus {
         self.esr.fault()
@@ -229,18 +231,18 @@ impl SharedFault {
         Answer::with_flags(self.ticket, RecEnterFlags::INJECT_SEA)
     }
 
-    /// The instruction is executed again: something is mapped there now.
+    /// The instruction is executed again: memory is mapped there now.
     pub const fn retry(self) -> Answer {
         Answer::plain(self.ticket)
     }
 }
 
-/// An abort that no mapping mends and that the host cannot answer: a permission or access flag
-/// fault, an address that is too wide, a conflict in the TLB, a code that this crate does not know,
-/// at a protected IPA; or the fetch of an instruction at an unprotected one.
+/// An abort that no mapping resolves and that the host cannot answer: a permission or access flag
+/// fault, an address size fault, a TLB conflict or a code that this crate does not know, at a
+/// protected IPA; or an instruction fetch at an unprotected one.
 ///
-/// No RMM should let one leave. The RMM waits for nothing: entered again, the REC executes the
-/// instruction again and comes back with the same, so a host stops the Realm.
+/// No RMM should report one. The RMM waits for nothing: entered again, the REC executes the
+/// instruction again and exits with the same abort, so a host stops the Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abort {
     pub(crate) page: Ipa,
@@ -249,20 +251,19 @@ pub struct Abort {
 }
 
 impl Abort {
-    /// Why it was taken.
+    /// Why the abort was taken.
     #[must_use]
     pub const fn status(&self) -> FaultStatus {
         self.esr.fault()
     }
 
-    /// The page of the access, where the cause is of a kind that [has an
-    /// address](FaultStatus::has_ipa).
+    /// The page of the access, if this kind of fault [has an address](FaultStatus::has_ipa).
     #[must_use]
     pub const fn page(&self) -> Option<Ipa> {
         if self.status().has_ipa() { Some(self.page) } else { None }
     }
 
-    /// Whether an instruction was fetched.
+    /// Whether it was an instruction fetch.
     #[must_use]
     pub const fn is_fetch(&self) -> bool {
         self.is_fetch

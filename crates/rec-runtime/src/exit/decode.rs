@@ -1,4 +1,5 @@
-//! From the exit record to an [`Exit`]. Total: whatever the RMM wrote, something comes out, and nothing panics.
+//! Decodes an exit record into an [`Exit`]. Total: whatever the RMM wrote, the result is an exit,
+//! without a panic.
 
 use rmi_abi::esr::{Esr, ExceptionClass, FaultStatus, fault_address, fault_page};
 use rmi_abi::psci::PsciFunction;
@@ -56,8 +57,8 @@ pub(crate) fn decode(
     }
 }
 
-/// The range of a request; an empty one if that is no range. The RMM waits for an answer all the
-/// same.
+/// The range of a request; an empty one if what was reported is not a range. The RMM waits for an
+/// answer in either case.
 fn range(base: u64, top: u64) -> IpaRange {
     let base = Ipa::new(base);
     IpaRange::new(base, Ipa::new(top)).unwrap_or(IpaRange::empty(base))
@@ -82,8 +83,8 @@ fn sync(record: &RecExit, dialect: Dialect, geometry: Geometry, ticket: Ticket) 
     }
 }
 
-/// An abort, by its fault status. Whether it can be answered is for the address to say: after a data
-/// abort at an unprotected IPA, and after no other, an RMM lets the host inject an abort.
+/// An abort, by its fault status. The address determines whether it can be answered: only after a
+/// data abort at an unprotected IPA does an RMM let the host inject an abort.
 fn abort(record: &RecExit, is_fetch: bool, geometry: Geometry, ticket: Ticket) -> Exit {
     let esr = Esr(record.esr);
     let (status, page) = (esr.fault(), fault_page(record.hpfar));

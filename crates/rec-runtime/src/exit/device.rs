@@ -4,11 +4,10 @@ use rmi_abi::run::{ExitReason, RecEnterFlags};
 
 use crate::answer::{Answer, Ticket};
 
-/// The Realm asks for something about a device. This version assigns no devices, and can only reject
-/// it.
+/// A request of the Realm about a device. This version assigns no devices, and can only reject it.
 ///
-/// What the Realm sees of a rejected request: of a mapping that is to be validated, REJECT without
-/// progress; of a virtual device that is to be named, `RSI_ERROR_INPUT`.
+/// What the Realm sees of a rejected request: for the validation of a mapping, REJECT without
+/// progress; for the identification of a virtual device, `RSI_ERROR_INPUT`.
 ///
 /// Source: DEN0137 2.0-bet3, "REC exit due to device memory mapping"; TF-RMM (July 2026),
 /// `complete_vdev_id_mapping`.
@@ -21,19 +20,19 @@ pub struct DeviceRequest {
 }
 
 impl DeviceRequest {
-    /// What is asked, which is one of the reasons about devices.
+    /// The request: one of the exit reasons that concern devices.
     #[must_use]
     pub const fn reason(&self) -> ExitReason {
         self.reason
     }
 
-    /// The device, as the Realm names it: not to be trusted.
+    /// The device, as the Realm names it: untrusted.
     #[must_use]
     pub const fn vdev_id(&self) -> u64 {
         self.vdev_id
     }
 
-    /// The request is refused.
+    /// Refuses the request.
     pub const fn reject(self) -> Answer {
         Answer::with_flags(self.ticket, RecEnterFlags::DEV_MEM_REJECT)
     }

@@ -26,7 +26,7 @@ impl HostCall {
         self.imm
     }
 
-    /// X0 to X30 as the Realm chose them: not to be trusted.
+    /// X0 to X30 as the Realm set them: untrusted.
     #[must_use]
     pub const fn gprs(&self) -> &[u64; RUN_GPRS] {
         &self.gprs
@@ -40,7 +40,7 @@ impl HostCall {
         (self.imm == HOST_CALL_IMMEDIATE).then(|| RhiFunction::from_register(x0))
     }
 
-    /// The plane that calls.
+    /// The plane that makes the call.
     #[must_use]
     pub const fn plane(&self) -> u64 {
         self.plane
@@ -61,7 +61,7 @@ impl HostCall {
 }
 
 impl fmt::Debug for HostCall {
-    /// Leaves out what the Realm chose.
+    /// Omits what the Realm set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HostCall")
             .field("imm", &self.imm)

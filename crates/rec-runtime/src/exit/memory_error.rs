@@ -1,21 +1,21 @@
-//! Errors of memory.
+//! Memory errors.
 
 use rmi_abi::esr::{AbortSeverity, Esr, FaultStatus};
 
-/// Memory answered an access of the Realm, or a walk of its translation tables, with an error.
+/// Memory reported an error for an access of the Realm, or for a walk of its translation tables.
 ///
-/// Nothing is missing, and no address is told: there is nothing to map. The RMM waits for nothing;
-/// what the host does depends on the severity.
+/// No mapping is missing, and no address is reported: there is nothing to map. The RMM waits for
+/// nothing; what the host does depends on the severity.
 ///
 /// | [`MemoryError::severity`] | What the RMM did | What the host does |
 /// |---|---|---|
-/// | [`Recoverable`](AbortSeverity::Recoverable) | the Realm takes a synchronous external abort | enters the REC again: the Realm deals with it |
-/// | [`Restartable`](AbortSeverity::Restartable) | nothing | enters the REC again, which executes the instruction again; after some times it stops the Realm |
-/// | [`Uncontainable`](AbortSeverity::Uncontainable), unknown | TF-RMM does not return from it | stops the Realm, and trusts its memory no more |
+/// | [`Recoverable`](AbortSeverity::Recoverable) | the Realm takes a synchronous external abort | enters the REC again: the Realm handles it |
+/// | [`Restartable`](AbortSeverity::Restartable) | nothing | enters the REC again, which executes the instruction again; after several attempts it stops the Realm |
+/// | [`Uncontainable`](AbortSeverity::Uncontainable), unknown | TF-RMM does not return from it | stops the Realm, and no longer trusts its memory |
 /// | `None`: a parity or ECC error | nothing | as restartable |
 ///
-/// Which memory it was a host learns from the platform (RAS), not from here. Memory that is in error
-/// does not go back to an allocator.
+/// The platform (RAS), not this exit, reports which memory is affected. Such memory must not go
+/// back to an allocator.
 ///
 /// Source: TF-RMM (July 2026), `handle_sync_external_abort`; DEN0137 2.0-bet3, "REC exit due to
 /// Synchronous exception".
@@ -26,19 +26,19 @@ pub struct MemoryError {
 }
 
 impl MemoryError {
-    /// Which kind of error, and whether the access or a table met it.
+    /// The kind of error, and whether it concerns the access itself or a table.
     #[must_use]
     pub const fn status(&self) -> FaultStatus {
         self.esr.fault()
     }
 
-    /// How bad it is (ESR.SET); `None` of a parity or ECC error, which has no severity.
+    /// The severity (ESR.SET); `None` for a parity or ECC error, which has none.
     #[must_use]
     pub fn severity(&self) -> Option<AbortSeverity> {
         self.status().is_external().then(|| self.esr.severity())
     }
 
-    /// Whether an instruction was fetched.
+    /// Whether it was an instruction fetch.
     #[must_use]
     pub const fn is_fetch(&self) -> bool {
         self.is_fetch

@@ -16,11 +16,11 @@ pub enum PsciRequestKind {
 }
 
 /// A PSCI call about another REC. The host finds that REC by its MPIDR and completes the call; the
-/// RMM checks and does the rest.
+/// RMM checks the call and does the rest.
 ///
-/// Only the affinities of what the Realm named count. The RMM asks about RECs that were created; if
-/// the host has destroyed that one meanwhile, no dialect before 2.0-bet3 lets it complete the call,
-/// and the calling REC cannot be entered again.
+/// Of the MPIDR that the Realm passed, only the affinities count. The RMM asks about RECs that were
+/// created; if the host has destroyed that one in the meantime, no dialect before 2.0-bet3 lets it
+/// complete the call, and the calling REC cannot be entered again.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "complete the request; the REC cannot be entered before"]
 pub struct PsciRequest {
@@ -30,35 +30,35 @@ pub struct PsciRequest {
 }
 
 impl PsciRequest {
-    /// What is asked.
+    /// The requested function.
     #[must_use]
     pub const fn kind(&self) -> PsciRequestKind {
         self.kind
     }
 
-    /// The REC that it is about.
+    /// The MPIDR of the REC that the call concerns.
     #[must_use]
     pub const fn target(&self) -> Mpidr {
         self.target
     }
 
-    /// Lets the RMM do what was asked: `RMI_PSCI_COMPLETE` with success. `target` is the REC that
+    /// Lets the RMM perform the call: `RMI_PSCI_COMPLETE` with success. `target` is the REC that
     /// [`PsciRequest::target`] names. After a `CPU_ON` it may be entered.
     ///
-    /// TF-RMM (July 2026) turns nothing on if the Realm set bits of the upper half of X0: the call
-    /// returns `NOT_SUPPORTED`, this one success, and entering the target is
-    /// [`ErrorRec`](rmi_abi::Status::ErrorRec). TF-RMM with assertions (a debug build) stops there and
-    /// does not return, nor does it from a refusal: a Realm can stop it, and a host cannot prevent it
-    /// but by not completing the request.
+    /// TF-RMM (July 2026) turns nothing on if the Realm set bits of the upper half of X0: the PSCI
+    /// call returns `NOT_SUPPORTED`, this command returns success, and entering the target is
+    /// [`ErrorRec`](rmi_abi::Status::ErrorRec). TF-RMM with assertions (a debug build) stops there
+    /// and does not return, nor does it return from a refusal: a Realm can stop it, and a host can
+    /// only prevent that by not completing the request.
     ///
-    /// Success does not say that the target was off: a Realm that asks for a CPU that is on is told so
-    /// (`ALREADY_ON`), and the host is not. A host keeps for itself which RECs are on.
+    /// Success does not mean that the target was off: if it was on, the Realm gets `ALREADY_ON`,
+    /// and the host is not told. A host has to keep track of which RECs are on.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE.
     ///
     /// # Errors
     ///
-    /// The request comes back when the RMM refuses, for instance because `target` is another REC.
+    /// The request is returned when the RMM refuses, for instance because `target` is another REC.
     pub fn accept<P: Platform>(
         self,
         rmm: &Rmm<P>,
@@ -72,8 +72,8 @@ impl PsciRequest {
     ///
     /// # Errors
     ///
-    /// The request comes back when the RMM refuses. TF-RMM (July 2026) refuses if the target is on, and yet completes the request; after such a refusal
-    /// [`PsciRequest::completed`] says so.
+    /// The request is returned when the RMM refuses. TF-RMM (July 2026) refuses if the target is
+    /// on, but completes the request; after such a refusal use [`PsciRequest::completed`].
     pub fn deny<P: Platform>(self, rmm: &Rmm<P>, target: RecName) -> Result<Answer, Failed<Self>> {
         self.complete(rmm, target, PsciReturnCode::Denied)
     }
@@ -90,23 +90,24 @@ impl PsciRequest {
         }
     }
 
-    /// The request has been completed by other means, and the REC may be entered.
+    /// Marks the request as completed by other means, so that the REC may be entered.
     pub const fn completed(self) -> Answer {
         Answer::plain(self.ticket)
     }
 }
 
-/// A PSCI call that needs nothing done before the next entry, if there is one.
+/// A PSCI call that requires no action before the next entry, if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PsciNotice {
     /// The REC turned itself off. It cannot be entered until another turns it on.
     CpuOff,
-    /// The REC suspended itself; it may be entered when something happens.
+    /// The REC suspended itself; it may be entered on a wake-up event.
     CpuSuspend,
     /// The Realm turned itself off. None of its RECs can be entered any more.
     SystemOff,
-    /// The Realm wants to start anew. None of its RECs can be entered any more; a new Realm has to be built.
+    /// The Realm requests a reset. None of its RECs can be entered any more; a new Realm has to be
+    /// built.
     SystemReset,
     /// Another call.
     Other(PsciFunction),

@@ -9,9 +9,9 @@ use crate::answer::{Answer, Ticket};
 
 /// A Realm's request to change the RIPAS of a range: to RAM, or to EMPTY.
 ///
-/// Between the exit and the next entry the host applies as much of it as it likes, from the front
-/// (`set_ripas` of an active Realm). What the Realm sees then of its `RSI_IPA_STATE_SET`, in every
-/// dialect (`next` is where the changed part ends):
+/// Between the exit and the next entry the host applies as much of it as it chooses, from the start
+/// (`set_ripas` of an active Realm). What the Realm then sees as the result of its
+/// `RSI_IPA_STATE_SET`, in every dialect (`next` is where the changed part ends):
 ///
 /// | Asked for | Applied | The answer | X1 | X2 | What it means to the Realm |
 /// |---|---|---|---|---|---|
@@ -19,11 +19,12 @@ use crate::answer::{Answer, Ticket};
 /// | RAM or EMPTY | a part, or nothing | `accept` | `next` | ACCEPT | it asks again from `next` |
 /// | RAM | a part, or nothing | `reject` | `next` | REJECT | the rest is refused |
 ///
-/// A request for EMPTY cannot be rejected: the RMM would report ACCEPT, and the Realm ask again.
-/// Nor does `accept` refuse anything: a handler that applies nothing and accepts is asked the same
-/// again, for ever if the Realm never gives up. Where a change to RAM cannot be applied any further,
-/// reject it: without RSI_CHANGE_DESTROYED it stops at the first entry of which the RIPAS is
-/// DESTROYED, because the host has taken its memory away, and stops there again when it is repeated.
+/// A request for EMPTY cannot be rejected: the RMM would report ACCEPT, and the Realm would ask
+/// again. Nor does `accept` refuse anything: a handler that applies nothing and accepts gets the
+/// same request again, for ever if the Realm never gives up. Where a change to RAM cannot be
+/// applied any further, reject it: without RSI_CHANGE_DESTROYED it stops at the first entry of
+/// which the RIPAS is DESTROYED, because the host has taken its memory away, and stops there again
+/// when it is repeated.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RSI_IPA_STATE_SET.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,13 +36,13 @@ pub struct RipasChange {
 }
 
 impl RipasChange {
-    /// The range. Empty, so that nothing can be applied, if what the RMM reported is no range.
+    /// The range. Empty, so that nothing can be applied, if what the RMM reported is not a range.
     #[must_use]
     pub const fn range(&self) -> IpaRange {
         self.range
     }
 
-    /// What it is to be.
+    /// The RIPAS that is requested.
     #[must_use]
     pub const fn ripas(&self) -> Ripas {
         self.ripas
@@ -53,24 +54,23 @@ impl RipasChange {
         self.ticket.rec
     }
 
-    /// Whether [`RipasChange::reject`] gives an answer: only a change to RAM can be rejected.
+    /// Whether [`RipasChange::reject`] returns an answer: only a change to RAM can be rejected.
     #[must_use]
     pub const fn can_be_rejected(&self) -> bool {
         matches!(self.ripas, Ripas::Ram)
     }
 
-    /// What was applied, be it all, a part or nothing, is the answer; the Realm may ask for the rest
-    /// again.
+    /// Answers with what was applied: all, a part or nothing. The Realm may ask for the rest again.
     pub const fn accept(self) -> Answer {
         Answer::plain(self.ticket)
     }
 
-    /// What was not applied is refused; what was applied stays so.
+    /// Refuses what was not applied; what was applied stays applied.
     ///
     /// # Errors
     ///
-    /// The request comes back if it is for anything but RAM: no RMM tells a Realm that it was
-    /// rejected. What is left is to apply it, or not to enter the REC again.
+    /// The request is returned if it is for anything but RAM: no RMM reports to a Realm that such a
+    /// request was rejected. The host can only apply it, or not enter the REC again.
     pub const fn reject(self) -> Result<Answer, Self> {
         if self.can_be_rejected() {
             Ok(Answer::with_flags(self.ticket, RecEnterFlags::RIPAS_REJECT))

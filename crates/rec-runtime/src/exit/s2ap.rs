@@ -8,19 +8,20 @@ use crate::answer::{Answer, Ticket};
 
 /// A Realm's request to change what its planes may do with a range of its memory.
 ///
-/// Between the exit and the next entry the host applies as much of it as it likes, from the front
-/// (`set_s2ap` of an active Realm). The RMM tells the Realm how far it came; with a tree for each
-/// plane the Realm asks for one tree after the other. What the Realm sees of its
-/// `RSI_MEM_SET_PERM_INDEX`:
+/// Between the exit and the next entry the host applies as much of it as it chooses, from the start
+/// (`set_s2ap` of an active Realm). The RMM reports to the Realm how much was applied; with a tree
+/// for each plane the Realm asks for one tree after the other. What the Realm sees as the result of
+/// its `RSI_MEM_SET_PERM_INDEX`:
 ///
 /// | Applied | The answer | X1 | X2 | What it means to the Realm |
 /// |---|---|---|---|---|
 /// | all | `accept` | the end | ACCEPT | done, or the next tree is to be asked for |
 /// | a part, or nothing | `accept` | `next` | ACCEPT | it asks again from `next` |
 /// | a part, or nothing | `reject` | `next` | REJECT | the rest is refused |
-/// | all | `reject` | the end | TF-RMM (July 2026): REJECT; 2.0-bet3: ACCEPT | it is done all the same |
+/// | all | `reject` | the end | TF-RMM (July 2026): REJECT; 2.0-bet3: ACCEPT | it is done nevertheless |
 ///
-/// On TF-RMM a rejected request leaves the overlay index as it was; everything else locks its value.
+/// On TF-RMM a rejected request leaves the overlay index as it was; everything else locks its
+/// value.
 ///
 /// Source: DEN0137 2.0-bet3, RSI_MEM_SET_PERM_INDEX.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct S2apChange {
 }
 
 impl S2apChange {
-    /// The range. Empty, so that nothing can be applied, if what the RMM reported is no range.
+    /// The range. Empty, so that nothing can be applied, if what the RMM reported is not a range.
     #[must_use]
     pub const fn range(&self) -> IpaRange {
         self.range
@@ -44,13 +45,12 @@ impl S2apChange {
         self.ticket.rec
     }
 
-    /// What was applied, be it all, a part or nothing, is the answer; the Realm may ask for the rest
-    /// again.
+    /// Answers with what was applied: all, a part or nothing. The Realm may ask for the rest again.
     pub const fn accept(self) -> Answer {
         Answer::plain(self.ticket)
     }
 
-    /// What was not applied is refused; what was applied stays so.
+    /// Refuses what was not applied; what was applied stays applied.
     pub const fn reject(self) -> Answer {
         Answer::with_flags(self.ticket, RecEnterFlags::S2AP_REJECT)
     }

@@ -22,13 +22,13 @@ impl SysRegRead {
         self.esr.sysreg()
     }
 
-    /// The read gives this value.
+    /// The read returns this value.
     pub const fn complete(self, value: u64) -> Answer {
         Answer::with_value(self.ticket, RecEnterFlags::empty(), value)
     }
 }
 
-/// A write of a trapped system register, done as far as the Realm is concerned.
+/// A write of a trapped system register, which for the Realm is complete.
 #[derive(PartialEq, Eq)]
 #[must_use = "emulate the write"]
 pub struct SysRegWrite {
@@ -43,7 +43,7 @@ impl SysRegWrite {
         self.esr.sysreg()
     }
 
-    /// What was written.
+    /// The value that was written.
     #[must_use]
     pub const fn value(&self) -> u64 {
         self.value
@@ -51,7 +51,7 @@ impl SysRegWrite {
 }
 
 impl fmt::Debug for SysRegWrite {
-    /// Leaves out what the Realm wrote.
+    /// Omits what the Realm wrote.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SysRegWrite").field("esr", &self.esr).finish_non_exhaustive()
     }

@@ -1,9 +1,9 @@
-//! WFI, WFE and their forms with a deadline.
+//! WFI, WFE and their variants with a deadline.
 
 use rmi_abi::esr::Wfx;
 
-/// The Realm waits for an interrupt or an event. The program counter is behind the instruction; the
-/// host enters the REC again when there is something, or at the deadline.
+/// The Realm waits for an interrupt or an event. The program counter is past the instruction; the
+/// host enters the REC again when there is an interrupt or event, or at the deadline.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, "REC exit due to WFI or WFE".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,34 +15,34 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Which instruction it was. TF-RMM (July 2026) reports those with a deadline as those without.
+    /// The instruction. TF-RMM (July 2026) reports those with a deadline as those without.
     #[must_use]
     pub const fn kind(&self) -> Wfx {
         self.kind
     }
 
-    /// Whether it is for an event (WFE, WFET), and not for an interrupt.
+    /// Whether it waits for an event (WFE, WFET), and not for an interrupt.
     #[must_use]
     pub const fn is_for_event(&self) -> bool {
         self.kind.is_for_event()
     }
 
-    /// When the wait is over though nothing happened (WFIT, WFET): a value of the virtual counter,
-    /// in ticks, which of a Realm is the physical one.
+    /// The deadline, at which the wait ends even without an interrupt or event (WFIT, WFET): a
+    /// value of the virtual counter, in ticks, which in a Realm is the physical one.
     ///
-    /// `None` also where the dialect does not tell it: see [`Wait::may_hide_deadline`].
+    /// `None` also where the dialect does not report it: see [`Wait::may_hide_deadline`].
     #[must_use]
     pub const fn deadline(&self) -> Option<u64> {
         self.deadline
     }
 
-    /// Whether the wait may have a deadline that the host is not told, because the dialect hides
-    /// deadlines. On TF-RMM (July 2026) every wait may, as WFIT looks like WFI; Linux delays by WFIT
-    /// where the CPU has it.
+    /// Whether the wait may have a deadline that is not reported to the host, because the dialect
+    /// hides deadlines. On TF-RMM (July 2026) every wait may have one, as WFIT looks like WFI;
+    /// Linux uses WFIT for delays where the CPU has it.
     ///
-    /// Then a host that waits until there is an interrupt may wait for too long, or for ever. It waits
-    /// for a bounded time, or does not [trap](crate::Rec::trap_waiting) the instruction. The
-    /// architecture permits to enter the REC again at any time.
+    /// In that case a host that waits until there is an interrupt may wait too long, or for ever.
+    /// It should wait for a bounded time, or not [trap](crate::Rec::trap_waiting) the instruction.
+    /// The architecture permits entering the REC again at any time.
     #[must_use]
     pub const fn may_hide_deadline(&self) -> bool {
         self.hidden

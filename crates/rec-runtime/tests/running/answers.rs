@@ -1,4 +1,4 @@
-//! Which answer belongs to which exit.
+//! Each answer belongs to one exit.
 
 use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Status};
@@ -16,7 +16,8 @@ fn value(exit: Exit, value: u64) -> Answer {
     load.complete(value)
 }
 
-/// Asserts that an answer is refused as one of another exit, before any call, and comes back.
+/// Asserts that an answer is refused as belonging to another exit, before any call, and is
+/// returned.
 fn wrong<P: Platform>(rmm: &Rmm<P>, calls: impl Fn() -> u32, rec: &mut Rec, of: &Answer) {
     let (before, awaited) = (calls(), rec.awaiting());
     let failed = rec.enter(rmm, of.clone()).unwrap_err();
@@ -39,7 +40,7 @@ fn an_answer_fits_one_exit() {
                 assert_ne!(first, second);
                 wrong(bench.rmm, calls, rec, &first);
                 assert!(matches!(bench.enter(rec, second.clone()), Exit::Irq));
-                // Nothing is waited for.
+                // The REC waits for nothing.
                 assert_eq!(rec.awaiting(), Awaiting::Nothing);
                 wrong(bench.rmm, calls, rec, &second);
                 let third = value(bench.enter(rec, Answer::resume()), 3);
@@ -64,7 +65,7 @@ fn an_answer_fits_one_rec() {
             let exit = bench.enter(first, Answer::resume());
             let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
             let answer = request.accept(bench.rmm, second.name()).unwrap();
-            // Both have left once more, with the same.
+            // Both have exited again, for the same reason.
             let of_first = value(bench.enter(first, answer), 1);
             let of_second = value(bench.enter(second, Answer::resume()), 2);
             wrong(bench.rmm, calls, first, &of_second);
@@ -106,11 +107,11 @@ fn sound_5_what_is_waited_for_belongs_to_the_rec() {
             };
             let mut rec = recs.remove(0);
             let first = value(bench.enter(&mut rec, Answer::resume()), 1);
-            // The debt is not forgotten, and the answer still fits.
+            // The REC still waits for the answer, and the answer is still valid.
             let mut rec = anew(rec);
             assert_eq!(bench.refused(&mut rec, Answer::resume()).0, EnterError::Unanswered);
             let second = value(bench.enter(&mut rec, first.clone()), 2);
-            // What is answered is not waited for again: the exits are not counted anew.
+            // An answered exit is not waited for again: the count of exits does not restart.
             let mut rec = anew(rec);
             wrong(bench.rmm, calls, &mut rec, &first);
             let _ = bench.enter(&mut rec, second.clone());
@@ -123,7 +124,7 @@ fn sound_5_what_is_waited_for_belongs_to_the_rec() {
 
 #[test]
 fn sound_5_an_unclear_entry_uses_its_answer_up() {
-    // X0 of an answer that no RMM gives.
+    // X0 of an answer that no RMM returns.
     const GARBAGE: u64 = 0xdead_beef_0000_00fe;
     for twist in [Twist::Afterwards(GARBAGE), Twist::Instead(GARBAGE)] {
         on(Dialect::TfRmm2026_07, |bench| {
@@ -135,7 +136,8 @@ fn sound_5_an_unclear_entry_uses_its_answer_up() {
                 assert!(matches!(error, EnterError::Call(_)) && !error.is_clean(), "{error:?}");
                 assert_eq!(kept, None);
                 assert_eq!(rec.awaiting(), Awaiting::Unknown);
-                // Whatever exit nobody saw: neither the old answer nor none gets in its way.
+                // There may have been an exit that the host did not see: neither the old answer nor
+                // an entry without one is sent.
                 let (object, page) = rec.into_parts();
                 let mut rec = Rec::new(object, page, realm.geometry());
                 let calls = bench.line.entries();

@@ -22,20 +22,20 @@ pub(crate) const RAM: Ipa = Ipa::new(0x4000_0000);
 /// An unprotected IPA: bit 39 of 40.
 pub(crate) const DEVICE: Ipa = Ipa::new(0x80_0900_0000);
 
-/// What becomes of the next entry.
+/// How the next entry is handled.
 #[derive(Clone)]
 pub(crate) enum Twist {
-    /// The RMM never sees it, and the exit record is this one.
+    /// It does not reach the RMM, and this is the exit record.
     Exit(Box<RecExit>),
-    /// The RMM serves it, and X0 of the answer is this.
+    /// The RMM handles it, and this is X0 of the answer.
     Afterwards(u64),
-    /// The RMM never sees it, and X0 of the answer is this.
+    /// It does not reach the RMM, and this is X0 of the answer.
     Instead(u64),
-    /// The RMM serves it, and the conduit unwinds.
+    /// The RMM handles it, and the conduit unwinds.
     Unwind,
 }
 
-/// The model, but for entries that are to go another way.
+/// The model, except for entries that are handled differently.
 pub(crate) struct Line<'m> {
     model: &'m Model,
     dialect: Dialect,
@@ -44,7 +44,7 @@ pub(crate) struct Line<'m> {
 }
 
 impl Line<'_> {
-    /// Says what becomes of the next entry.
+    /// Sets how the next entry is handled.
     pub(crate) fn twist(&self, twist: Twist) {
         *self.twist.borrow_mut() = Some(twist);
     }
@@ -55,7 +55,7 @@ impl Line<'_> {
     }
 }
 
-// SAFETY: there is only simulated memory behind it.
+// SAFETY: the RMM behind it has only simulated memory.
 unsafe impl Conduit for Line<'_> {
     fn machine(&self) -> Machine {
         self.model.machine()
@@ -100,7 +100,7 @@ pub(crate) struct Bench<'b, 'm, 'p> {
     pub(crate) memory: Undelegated,
 }
 
-/// Runs `test` on a fresh model. In the end nothing must be missing.
+/// Runs `test` on a fresh model. In the end no memory may be missing.
 pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
     let model = Model::new(Options::new(dialect)).unwrap();
     let ledger = CountingLedger::new();
@@ -121,7 +121,7 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
 
 impl<'b, 'm> Bench<'b, 'm, '_> {
     /// Runs `test` with an active Realm that has a REC for each program, of which the first can be
-    /// entered; then takes it apart.
+    /// entered; then tears it down.
     pub(crate) fn realm(
         &mut self,
         programs: Vec<Box<dyn Guest>>,
@@ -147,7 +147,7 @@ impl<'b, 'm> Bench<'b, 'm, '_> {
         assert_eq!(realm.tear_down(objects, self.pool, &mut |_| {}), None);
     }
 
-    /// As [`Bench::realm`], with one REC that does these things.
+    /// As [`Bench::realm`], with one REC that performs these actions.
     pub(crate) fn script(
         &mut self,
         actions: Vec<Action>,
@@ -159,23 +159,23 @@ impl<'b, 'm> Bench<'b, 'm, '_> {
         });
     }
 
-    /// Enters the REC; the exit.
+    /// Enters the REC and returns the exit.
     pub(crate) fn enter(&self, rec: &mut Rec, answer: Answer) -> Exit {
         self.event(rec, answer).exit
     }
 
-    /// Enters the REC; all of the exit.
+    /// Enters the REC and returns the complete event.
     pub(crate) fn event(&self, rec: &mut Rec, answer: Answer) -> Event {
         rec.enter(self.rmm, answer).map_err(|failed| failed.error).unwrap()
     }
 
-    /// What an exit record becomes, at a REC that waits for nothing.
+    /// Decodes an exit record, for a REC that waits for nothing.
     pub(crate) fn decode(&self, rec: &mut Rec, answer: Answer, record: RecExit) -> Exit {
         self.line.twist(Twist::Exit(Box::new(record)));
         self.enter(rec, answer)
     }
 
-    /// Why the REC is not entered, and whether the answer comes back.
+    /// The reason why the REC is not entered, and whether the answer is returned.
     pub(crate) fn refused(&self, rec: &mut Rec, answer: Answer) -> (EnterError, Option<Answer>) {
         let failed = rec.enter(self.rmm, answer).unwrap_err();
         (failed.error, failed.kept)

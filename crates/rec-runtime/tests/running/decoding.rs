@@ -1,4 +1,5 @@
-//! Any exit record becomes an exit from which the REC can go on, if the RMM waits for something.
+//! Any exit record decodes to an exit from which the REC can continue, if the RMM waits for
+//! something.
 
 use rec_runtime::exit::{RipasChange, S2apChange};
 use rec_runtime::{Answer, EnterError, Exit};
@@ -19,7 +20,7 @@ fn hpfar(ipa: Ipa) -> u64 {
     ipa.raw() >> 12 << 4
 }
 
-/// What an exit with this syndrome at this address is called, by its status.
+/// The name of the exit with this syndrome at this address, by its status.
 fn name(exit: &Exit) -> &'static str {
     match exit {
         Exit::MmioLoad(_) => "load",
@@ -32,7 +33,7 @@ fn name(exit: &Exit) -> &'static str {
     }
 }
 
-/// The answer that an exit wants, or none.
+/// The answer that an exit needs, or none.
 fn answer(exit: Exit) -> Answer {
     match exit {
         Exit::MmioLoad(load) => load.complete(0),

@@ -1,4 +1,4 @@
-//! Memory that is missing, and memory that is in error.
+//! Missing memory, and memory errors.
 
 use rec_runtime::exit::MemoryError;
 use rec_runtime::{Answer, Exit, Flow, Handler};
@@ -42,7 +42,7 @@ fn a_memory_error_is_no_missing_page() {
                     assert_eq!(error.severity(), Some(AbortSeverity::Restartable));
                     assert!(matches!(bench.enter(rec, Answer::resume()), Exit::PsciNotice(_)));
                 });
-                // The RMM has injected the first, and not the second.
+                // The RMM has injected the first error, and not the second.
                 assert_eq!(seen.lock().unwrap()[1..], [Outcome::Aborted, Outcome::Done]);
             });
         }
@@ -83,7 +83,7 @@ fn all_errors_of_memory_with_their_severity() {
     });
 }
 
-/// A handler that changes nothing of what is done by default, but counts.
+/// A handler with the default behaviour, which counts exits.
 #[derive(Default)]
 struct Defaults(u32);
 
@@ -122,7 +122,7 @@ fn missing_memory_is_mapped_and_the_realm_goes_on() {
             Action::Load { ipa: page, bytes: 8 },
             Action::psci_system_off(),
         ];
-        // With RAM at IPA 0, where an error of memory must not be taken for a fault.
+        // With RAM at IPA 0, where a memory error must not be mistaken for a fault.
         bench.script(actions, |bench, realm, rec| {
             let exit = bench.enter(rec, Answer::resume());
             let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };

@@ -1,4 +1,4 @@
-//! What a Realm stores, writes and says is printed by nobody.
+//! `Debug` never prints the values that a Realm stores, writes and passes.
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn exits_and_answers_hide_registers() {
             let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
             let answer = call.complete([SECRET; 31]);
             hidden(&answer);
-            // The reply could not be written: the exit has it, and hides it.
+            // The reply could not be written: the exit contains it, and hides it.
             let fault = bench.decode(rec, answer, crate::bench::sync(0x24 << 26 | 7, 0x4_0000));
             hidden(&fault);
             let Exit::Fault(fault) = fault else { panic!("{fault:?}") };
@@ -62,7 +62,7 @@ fn exits_and_answers_hide_registers() {
     });
 }
 
-/// The exit of a record, which hides its registers.
+/// The exit that a record decodes to, which hides its registers.
 fn seen(bench: &Bench<'_, '_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
     let exit = bench.decode(rec, Answer::resume(), record);
     hidden(&record);
@@ -70,7 +70,7 @@ fn seen(bench: &Bench<'_, '_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
     exit
 }
 
-/// Structs of this crate with fields of these names print none of them.
+/// Structs of this crate with fields of these names do not print them.
 #[test]
 fn what_holds_registers_derives_no_debug() {
     let mut checked = 0;

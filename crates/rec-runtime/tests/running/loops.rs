@@ -11,7 +11,7 @@ use zerocopy::FromZeros;
 
 use crate::bench::{Action, DEVICE, Platform, Twist, on, sync};
 
-/// A handler that counts, and makes a request while it handles an exit.
+/// A handler that counts, and makes a stop request while it handles an exit.
 struct Counter<'k> {
     kick: Option<&'k Kick>,
     before: u32,
@@ -68,7 +68,7 @@ fn a_kick_is_seen_before_the_first_entry() {
             let Stopped::Kicked(answer) = stopped else { panic!("{stopped:?}") };
             assert_eq!((counter.before, counter.cancelled, counter.after), (1, 1, 0));
             assert_eq!(bench.line.entries(), 0);
-            // It is taken, however often it was made.
+            // The request is cleared, however often it was made.
             assert!(!kick.take());
             let stopped = rec.run(bench.rmm, answer, &mut counter, &kick).unwrap();
             assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
@@ -133,7 +133,7 @@ fn the_handler_sees_a_timer_that_is_raised() {
     });
 }
 
-/// Does what is done by default, and sees the overflow of the PMU.
+/// A handler with the default methods, which records the overflow of the PMU.
 #[derive(Default)]
 struct Defaults {
     overflows: Vec<bool>,
@@ -145,8 +145,8 @@ impl<'m> Handler<Platform<'m>> for Defaults {
     }
 }
 
-/// Runs a REC whose first exit is this one, or that of its first action, and that turns its Realm
-/// off then: how the loop ends, and after how many entries.
+/// Runs a REC whose first exit is this one, or that of its first action, and that then turns its
+/// Realm off: how the loop ends, and after how many entries.
 fn by_default(first: Result<Action, RecExit>) -> (Stopped, u32) {
     let mut end = None;
     let off = Action::psci_system_off();
@@ -169,17 +169,17 @@ fn by_default(first: Result<Action, RecExit>) -> (Stopped, u32) {
 fn what_is_done_by_default() {
     let store = Action::Store { ipa: DEVICE, bytes: 4, value: 1 };
     let sgi = Action::SysRegWrite { register: SysReg::ICC_SGI1R_EL1, value: 1 };
-    // Refused, or of no consequence: the REC is entered again.
+    // Refused, or without effect: the REC is entered again.
     for action in [load(), store, sgi, Action::Interrupt, Action::Fiq] {
         let (stopped, entries) = by_default(Ok(action));
         assert!(matches!(stopped, Stopped::Left) && entries == 2, "{action:?}: {stopped:?}");
     }
-    // It waits: the loop ends, and may be entered again.
+    // The REC waits: the loop ends, and may be entered again.
     for action in [Action::Wfi, Action::Wfe, Action::psci_cpu_suspend()] {
         let (stopped, entries) = by_default(Ok(action));
         assert!(matches!(stopped, Stopped::ByHandler(_)) && entries == 1, "{action:?}");
     }
-    // It cannot go on, or nobody knows.
+    // The REC cannot continue, or that is not known.
     for action in [Action::psci_cpu_off(), Action::SError { esr: 0xbe00_0811 }] {
         let (stopped, entries) = by_default(Ok(action));
         assert!(matches!(stopped, Stopped::Left) && entries == 1, "{action:?}");
@@ -215,7 +215,7 @@ fn what_is_done_by_default_with_exits_that_are_rare() {
         record.exit_reason = reason.encode(dialect).unwrap();
         record
     };
-    // A host call, a request for a device, a change of permissions, a read of a register.
+    // A host call, a device request, a change of permissions, a register read.
     let again = [
         reason(ExitReason::HostCall),
         reason(ExitReason::VdevRequest),
@@ -228,7 +228,7 @@ fn what_is_done_by_default_with_exits_that_are_rare() {
     }
     let mut request = reason(ExitReason::Psci);
     request.gprs[0] = 0xc400_0003;
-    // A request for a CPU, missing memory, an abort and a class that nobody knows, no reason at all.
+    // A PSCI request, missing memory, an abort, an unknown exception class, an unknown exit reason.
     let mut unknown = RecExit::new_zeroed();
     unknown.exit_reason = 0xee;
     let leaves = [

@@ -1,4 +1,4 @@
-//! RECs that run on the model, and what their exits may be answered with.
+//! RECs that run on the model, and the possible answers to their exits.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod answers;

@@ -21,7 +21,7 @@ fn cpu_on(function: u64, target: u64) -> Action {
 fn a_target_is_its_affinities_in_both_conventions() {
     for dialect in DIALECTS {
         for function in [CPU_ON, 0x8400_0003] {
-            // Its whole MPIDR_EL1, as a guest may pass it; and bits that nothing is said about.
+            // A complete MPIDR_EL1, as a guest may pass it; and bits that are not specified.
             for bits in [1 << 31, 1 << 30, 1 << 24, 0xf0, 1 << 40, 1 << 63] {
                 let first = script(vec![cpu_on(function, bits | 1), Action::psci_system_off()]);
                 let second = script(vec![Action::psci_cpu_off()]);
@@ -75,7 +75,7 @@ fn the_function_is_the_lower_half_of_x0() {
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                 assert_eq!(request.target(), second.mpidr());
                 let answer = request.accept(bench.rmm, second.name()).unwrap();
-                // TF-RMM completes it, and turns nothing on.
+                // TF-RMM completes the request, and turns nothing on.
                 let (error, _) = bench.refused(second, Answer::resume());
                 let EnterError::Call(error) = error else { panic!("{error:?}") };
                 assert_eq!(error.status(), Some(Status::ErrorRec));

@@ -1,4 +1,5 @@
-//! What a Realm sees of its requests, by what was applied of them and how they were answered.
+//! What a Realm sees as the results of its requests, depending on what was applied and how they
+//! were answered.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +20,7 @@ enum Reply {
     Reject,
 }
 
-/// Asks for a change of four pages, of which `applied` bytes are made; X0 to X2 in the Realm, or
+/// Requests a change of four pages, of which `applied` bytes are applied; X0 to X2 in the Realm, or
 /// `None` if there is no such answer.
 fn ask(dialect: Dialect, ripas: Ripas, applied: u64, reply: Reply) -> Option<[u64; 3]> {
     let range = IpaRange::with_size(RAM, BYTES).unwrap();
@@ -75,7 +76,7 @@ fn what_a_realm_sees_of_a_ripas_change() {
     }
 }
 
-/// Does what is done by default.
+/// A handler with the default methods.
 struct Defaults;
 
 impl<'m> Handler<Platform<'m>> for Defaults {}
@@ -85,7 +86,7 @@ fn a_request_for_empty_does_not_go_round_for_ever() {
     for (ripas, entries) in [(Ripas::Empty, 1), (Ripas::Ram, 2)] {
         on(Dialect::TfRmm2026_07, |bench| {
             let (base, top) = (RAM, Ipa::new(RAM.raw() + BYTES));
-            // A guest that asks until it has what it wants or is refused.
+            // A guest that repeats its request until it is granted or refused.
             let guest = move |cpu: &GuestCpu| match (cpu.x[0], cpu.x[1], cpu.x[2]) {
                 (_, _, 1) => Action::psci_system_off(),
                 _ => Action::ipa_state_set(base, top, ripas, 0),
@@ -142,7 +143,7 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                 let exit = bench.enter(first, Answer::resume());
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                 let on = request.accept(bench.rmm, second.name()).unwrap();
-                // The other REC makes the page RAM, as often as it is gone.
+                // The other REC sets the page to RAM whenever it is destroyed.
                 let ram = |bench: &mut Bench<'_, '_, '_>, second: &mut Rec, answer| {
                     let exit = bench.enter(second, answer);
                     let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };

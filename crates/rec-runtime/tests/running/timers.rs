@@ -17,7 +17,7 @@ fn a_timer_is_raised_when_it_has_fired_and_is_not_masked() {
         let timer = Timer { ctl, cval: 77 };
         assert_eq!(timer.is_raised(), ctl == ENABLE | ISTATUS, "{ctl}");
         assert_eq!(timer.deadline(), (ctl == ENABLE).then_some(77), "{ctl}");
-        // Reserved bits do not count.
+        // Reserved bits are ignored.
         let timer = Timer { ctl: ctl | 0xfff0, cval: 77 };
         assert_eq!(timer.is_raised(), ctl == ENABLE | ISTATUS, "{ctl}");
     }
@@ -46,7 +46,7 @@ fn each_exit_tells_both_timers() {
                         timers.physical_timer.is_raised(),
                     ));
                 }
-                // The first exit is that of the physical timer.
+                // The first exit is caused by the physical timer.
                 let expected = [(false, true), (true, true), (true, false), (true, false)];
                 assert_eq!(raised, expected);
             });
@@ -54,8 +54,9 @@ fn each_exit_tells_both_timers() {
     }
 }
 
-/// TF-RMM leaves a record of zeros, but for the abort, where it cannot write the reply to a host call.
-/// Whether a timer has fired it tells again only when that changes, so the interrupt would be lost.
+/// Where TF-RMM cannot write the reply to a host call, the record contains only the abort and is
+/// zero otherwise. It reports whether a timer has fired again only when that changes, so the
+/// interrupt would be lost.
 #[test]
 fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
     for dialect in DIALECTS {
@@ -79,7 +80,7 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
                 let _ = realm.reclaim(bench.pool, page, &mut |_| {}).unwrap();
                 let mut answer = call.complete([0; 31]);
                 for _ in 0..3 {
-                    // What the lines were goes with the answer, whatever becomes of the `Rec`.
+                    // The answer carries the state of the lines, whatever happens to the `Rec`.
                     let (object, run) = recs.pop().unwrap().into_parts();
                     recs.push(Rec::new(object, run, realm.geometry()));
                     let [rec] = &mut recs[..] else { panic!() };

@@ -7,7 +7,7 @@ use rmi_abi::esr::Wfx;
 
 use crate::bench::{Action, Platform, on, sync};
 
-/// Keeps the last wait.
+/// Records the last wait.
 struct Waiter(Option<Wait>);
 
 impl<'m> Handler<Platform<'m>> for Waiter {
@@ -48,7 +48,7 @@ fn a_deadline_is_told_where_the_dialect_tells_it() {
     let [wfi, wfe] = [(Wfx::Wfi, None), (Wfx::Wfe, None)];
     let told = [wfi, wfe, (Wfx::Wfit, Some(1000)), (Wfx::Wfet, Some(u64::MAX))];
     assert_eq!(waits(Dialect::V2_0Bet3), told);
-    // TF-RMM shows whether it is for an event, and no more.
+    // TF-RMM reports only whether it is for an event.
     assert_eq!(waits(Dialect::TfRmm2026_07), [wfi, wfe, wfi, wfe]);
 }
 
