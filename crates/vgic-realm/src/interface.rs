@@ -1,6 +1,6 @@
 //! The virtual CPU interface of one physical CPU, as registers.
 
-/// `ICH_VTR_EL2`: what of the virtual GIC the CPU implements.
+/// `ICH_VTR_EL2`: which parts of the virtual GIC the CPU implements.
 ///
 /// Source: Arm IHI 0069 (GICv3), `ICH_VTR_EL2`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -8,9 +8,9 @@
 pub struct Vtr(u64);
 
 impl Vtr {
-    /// Most list registers that the architecture has.
+    /// The maximum number of list registers in the architecture.
     pub const MAX_LIST_REGISTERS: usize = 16;
-    /// Most active priority registers of a group that the architecture has.
+    /// The maximum number of active priority registers of a group in the architecture.
     pub const MAX_ACTIVE_PRIORITY_REGISTERS: usize = 4;
 
     /// The register value.
@@ -25,27 +25,27 @@ impl Vtr {
         self.0
     }
 
-    /// `ListRegs` (bits 4:0): how many list registers there are, 1 to 16.
+    /// `ListRegs` (bits 4:0): the number of list registers, 1 to 16.
     #[must_use]
     pub const fn list_registers(self) -> usize {
         let count = (self.0 & 0x1f) as usize + 1;
         if count > Self::MAX_LIST_REGISTERS { Self::MAX_LIST_REGISTERS } else { count }
     }
 
-    /// `PRIbits` (bits 31:29): bits of a priority, 5 to 8; the others are zero.
+    /// `PRIbits` (bits 31:29): the number of priority bits, 5 to 8; the others are zero.
     #[must_use]
     pub const fn priority_bits(self) -> u32 {
         (self.0 >> 29 & 0b111) as u32 + 1
     }
 
-    /// `PREbits` (bits 28:26): bits of a priority that decide on preemption, 5 to 7.
+    /// `PREbits` (bits 28:26): the number of preemption bits of a priority, 5 to 7.
     #[must_use]
     pub const fn preemption_bits(self) -> u32 {
         (self.0 >> 26 & 0b111) as u32 + 1
     }
 
-    /// How many registers of active priorities (`ICH_AP0R<n>_EL2`, and as many `ICH_AP1R<n>_EL2`) there
-    /// are: one for 5 bits of preemption, two for 6, four for 7.
+    /// The number of active priority registers (`ICH_AP0R<n>_EL2`, and as many `ICH_AP1R<n>_EL2`):
+    /// one for 5 preemption bits, two for 6, four for 7.
     #[must_use]
     pub const fn active_priority_registers(self) -> usize {
         match self.preemption_bits() {
@@ -55,7 +55,8 @@ impl Vtr {
         }
     }
 
-    /// `TDS` (bit 19): whether `ICH_HCR_EL2.TDIR` traps `ICC_DIR_EL1` without other registers.
+    /// `TDS` (bit 19): whether `ICH_HCR_EL2.TDIR` traps `ICC_DIR_EL1` separately from other
+    /// registers.
     #[must_use]
     pub const fn traps_dir(self) -> bool {
         self.0 & 1 << 19 != 0
@@ -64,23 +65,25 @@ impl Vtr {
 
 /// The registers of the virtual CPU interface that the next entry of a REC uses.
 ///
-/// In RMI 2.0 they are those of the calling CPU: an implementation reads and writes the system registers
-/// of the CPU that runs it, which is the one that makes the call to the RMM. The host must not migrate to
-/// another CPU, nor run another guest, between loading and saving. The registers exist at EL2, whether
-/// with E2H = 1 or with E2H = 0; a host kernel at EL1 (Linux in nVHE mode) loses them on its way to the
-/// RMM, as does a host whose EL3 firmware switches them at the world switch: neither can run Realms of
-/// 2.0.
+/// In RMI 2.0 they are those of the calling CPU: an implementation reads and writes the system
+/// registers of the CPU that runs it, which is the one that makes the call to the RMM. The host
+/// must not migrate to another CPU, nor run another guest, between loading and saving. The
+/// registers exist at EL2, with E2H = 1 and with E2H = 0; a host kernel at EL1 (Linux in nVHE mode)
+/// loses them before the call reaches the RMM, as does a host whose EL3 firmware switches them at
+/// the world switch: neither can run Realms of 2.0.
 ///
-/// In RMI 1.0 `ICH_LR<n>_EL2` and `ICH_HCR_EL2` are fields of the run page, which has `ICH_MISR_EL2` and
-/// `ICH_VMCR_EL2` only to be read. The RMM keeps `ICH_VMCR_EL2` and the active priorities in the REC, and
-/// sets `ICH_HCR_EL2.En` itself. There, writes of these do nothing, active priorities read as zero, and
-/// of `ICH_HCR_EL2` only the bits of [`HCR_CONTROLS`](crate::state::HCR_CONTROLS) are written.
+/// In RMI 1.0 `ICH_LR<n>_EL2` and `ICH_HCR_EL2` are fields of the run page, in which `ICH_MISR_EL2`
+/// and `ICH_VMCR_EL2` are read-only. The RMM keeps `ICH_VMCR_EL2` and the active priorities in the
+/// REC, and sets `ICH_HCR_EL2.En` itself. There, writes of these have no effect, active priorities
+/// read as zero, and of `ICH_HCR_EL2` only the bits of [`HCR_CONTROLS`](crate::state::HCR_CONTROLS)
+/// are written.
 ///
-/// Values are those of the registers; `n` of a register that the CPU does not implement reads as zero and
-/// is written in vain. After a write nothing need be synchronised before the call to the RMM, which is an
-/// exception to EL3.
+/// Values are those of the registers; a register whose `n` the CPU does not implement reads as zero
+/// and ignores writes. No synchronisation is needed between a write and the call to the RMM, which
+/// is an exception to EL3.
 ///
-/// Source: DEN0137 2.0-bet3, `RMI_REC_ENTER`; DEN0137 1.0-rel0, "GICv3 virtual CPU interface"; Arm IHI 0069.
+/// Source: DEN0137 2.0-bet3, `RMI_REC_ENTER`; DEN0137 1.0-rel0, "GICv3 virtual CPU interface"; Arm
+/// IHI 0069.
 pub trait VirtualInterface {
     /// Reads `ICH_VTR_EL2`.
     fn vtr(&self) -> Vtr;

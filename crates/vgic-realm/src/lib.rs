@@ -1,8 +1,11 @@
-//! Virtual interrupts for Realms: the state of a virtual CPU interface that belongs to a REC, and list registers that an RMM accepts.
+//! Virtual interrupts for Realms: the state of a virtual CPU interface that belongs to a REC, and
+//! list registers that an RMM accepts.
 //!
-//! In RMI 2.0 the registers of the virtual CPU interface are the host's: list registers, `ICH_HCR_EL2`, `ICH_VMCR_EL2` and the active priorities. The host loads those of a REC
-//! into the CPU before it enters the REC, and saves them afterwards: [`InterfaceState`]. The RMM refuses the entry if a list register stands for a physical interrupt, or
-//! two of them for the same virtual one. A [`ListRegisters`] can hold neither. On the model RMM:
+//! In RMI 2.0 the host owns the registers of the virtual CPU interface: list registers,
+//! `ICH_HCR_EL2`, `ICH_VMCR_EL2` and the active priorities. The host loads those of a REC into the
+//! CPU before it enters the REC, and saves them afterwards: [`InterfaceState`]. The RMM refuses the
+//! entry if a list register represents a physical interrupt, or if two of them represent the same
+//! virtual one. A [`ListRegisters`] can contain neither. On the model RMM:
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -27,14 +30,15 @@
 //! # }
 //! ```
 //!
-//! | Module | What it holds |
+//! | Module | Contents |
 //! |---|---|
 //! | [`interface`] | [`VirtualInterface`]: the registers of a CPU, as a trait; [`Vtr`]: how many it has |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
 //!
-//! What else of a CPU a host has to look after when it enters a REC is a table in the documentation of `rec-runtime`.
+//! A table in the documentation of `rec-runtime` lists what other state of a CPU a host has to
+//! handle when it enters a REC.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -4,7 +4,8 @@ use core::fmt;
 
 /// The number of a virtual interrupt (vINTID).
 ///
-/// Valid are 0 to 1019 (SGIs, PPIs, SPIs), the extended PPIs 1056 to 1119 and SPIs 4096 to 5119, and LPIs from 8192 on, up to 24 bits.
+/// Valid numbers are 0 to 1019 (SGIs, PPIs, SPIs), 1056 to 1119 (extended PPIs), 4096 to 5119
+/// (extended SPIs), and from 8192 up to 24 bits (LPIs).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[doc(alias = "vINTID")]
 pub struct Intid(u32);
@@ -17,7 +18,7 @@ impl Intid {
     /// The PMU's PPI.
     pub const PMU: Self = Self(23);
 
-    /// The interrupt of that number; `None` for one that no interrupt has.
+    /// The interrupt with that number; `None` if no interrupt has it.
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
         match number {
@@ -36,13 +37,13 @@ impl Intid {
 /// Bits 63:62 of a list register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Nothing: the list register is free.
+    /// Inactive: the list register is free.
     Inactive,
-    /// Waiting to be taken.
+    /// Pending: not taken yet.
     Pending,
-    /// Taken, not finished.
+    /// Active: taken, but not finished.
     Active,
-    /// Taken, not finished, and waiting again.
+    /// Active, and pending again.
     PendingActive,
 }
 
@@ -53,7 +54,8 @@ const GROUP1: u64 = 1 << 60;
 const PRIORITY_SHIFT: u32 = 48;
 const EOI: u64 = 1 << 41;
 
-/// The value of one list register (`ICH_LR<n>_EL2`) that an RMM accepts: HW is always zero, because a Realm's interrupt never stands for a physical one.
+/// The value of one list register (`ICH_LR<n>_EL2`) that an RMM accepts: HW is always zero, because
+/// a Realm's interrupt never represents a physical one.
 ///
 /// Source: Arm IHI 0069 (GICv3), `ICH_LR<n>_EL2`; DEN0137 2.0-bet3, RMI_REC_ENTER.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -70,13 +72,15 @@ impl ListRegister {
         Self(PENDING | GROUP1 | (priority as u64) << PRIORITY_SHIFT | intid.0 as u64)
     }
 
-    /// The same, with a maintenance interrupt for the host when the Realm finishes it: for level interrupts.
+    /// The same list register, with a maintenance interrupt for the host when the Realm finishes
+    /// the interrupt: for level interrupts.
     #[must_use]
     pub const fn with_eoi_maintenance(self) -> Self {
         Self(self.0 | EOI)
     }
 
-    /// What a list register held after a run; `None` if the RMM would not accept it back: HW set, or an interrupt number that does not exist.
+    /// Decodes the value of a list register after a run; `None` if the RMM would not accept it
+    /// again: HW set, or an interrupt number that does not exist.
     #[must_use]
     pub const fn from_raw(raw: u64) -> Option<Self> {
         let list_register = Self(raw);
@@ -105,7 +109,7 @@ impl ListRegister {
         }
     }
 
-    /// The same interrupt in the state pending, or pending and active if it is active.
+    /// The same interrupt made pending, or pending and active if it is active.
     #[must_use]
     pub const fn made_pending(self) -> Self {
         Self(self.0 | PENDING)

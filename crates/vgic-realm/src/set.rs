@@ -5,14 +5,14 @@ use core::fmt;
 use crate::interface::Vtr;
 use crate::list_register::{Intid, ListRegister, State};
 
-/// Most list registers that the architecture has.
+/// The maximum number of list registers in the architecture.
 pub const MAX_LIST_REGISTERS: usize = Vtr::MAX_LIST_REGISTERS;
 
 /// No list register is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "the interrupt is not pending; keep it and try after the next exit"]
 pub struct Full {
-    /// The interrupt that found no place.
+    /// The interrupt that was not added.
     pub intid: Intid,
 }
 
@@ -24,9 +24,11 @@ impl fmt::Display for Full {
 
 impl core::error::Error for Full {}
 
-/// The list registers of one REC: never two for the same interrupt, never one that the RMM would refuse.
+/// The list registers of one REC: never two for the same interrupt, and never one that the RMM
+/// would refuse.
 ///
-/// They are a part of the state that a host loads and saves with the REC: [`InterfaceState`](crate::InterfaceState).
+/// They are part of the state that a host loads and saves with the REC:
+/// [`InterfaceState`](crate::InterfaceState).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListRegisters {
     registers: [ListRegister; MAX_LIST_REGISTERS],
@@ -55,13 +57,13 @@ impl ListRegisters {
         self.usable().iter().copied()
     }
 
-    /// What stands for an interrupt, if anything does.
+    /// The list register of an interrupt, if it has one.
     #[must_use]
     pub fn get(&self, intid: Intid) -> Option<ListRegister> {
         self.iter().find(|register| register.intid() == Some(intid))
     }
 
-    /// Makes an interrupt pending. One that is there already keeps its place.
+    /// Makes an interrupt pending. One that already has a list register keeps it.
     ///
     /// # Errors
     ///
@@ -83,7 +85,7 @@ impl ListRegisters {
         }
     }
 
-    /// Takes a pending interrupt back: the line of a level interrupt went down.
+    /// Clears the pending state of an interrupt: the line of a level interrupt went down.
     pub fn clear_pending(&mut self, intid: Intid) {
         for register in self.usable_mut() {
             if register.intid() == Some(intid) {
@@ -92,10 +94,11 @@ impl ListRegisters {
         }
     }
 
-    /// Follows the line of a level interrupt, for example a timer's.
+    /// Updates a level interrupt to the state of its line, for example a timer's.
     ///
-    /// A line that is up makes an active interrupt pending as well. Should the line go down while the
-    /// Realm handles the interrupt, without an exit, the Realm takes it once more and finds no cause.
+    /// A line that is up makes an active interrupt pending as well. If the line goes down while the
+    /// Realm handles the interrupt, without an exit, the Realm takes the interrupt once more and
+    /// finds no cause.
     ///
     /// # Errors
     ///
@@ -109,17 +112,18 @@ impl ListRegisters {
         }
     }
 
-    /// The value of a list register; that of a free one if there is none.
+    /// The value of a list register; that of a free one if it does not exist.
     pub(crate) fn raw(&self, n: usize) -> u64 {
         self.usable().get(n).map_or(0, |register| register.raw())
     }
 
-    /// Takes the first `count` list registers back from a CPU. A value that the RMM would not accept frees its list register.
+    /// Reads the first `count` list registers back from a CPU. A value that the RMM would not
+    /// accept frees its list register.
     pub(crate) fn take_back(&mut self, count: usize, read: impl Fn(usize) -> u64) {
         for (n, register) in self.usable_mut().iter_mut().enumerate().take(count) {
             *register = ListRegister::from_raw(read(n)).unwrap_or(ListRegister::FREE);
         }
-        // Two for the same interrupt cannot come from a sound interface either; the first stays.
+        // A correct interface never contains two for the same interrupt either; the first is kept.
         for at in 1..self.implemented {
             if let Some((before, rest)) = self.registers.split_at_mut_checked(at)
                 && let Some(register) = rest.first_mut()
@@ -160,7 +164,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the interface holds, what is kept of it is acceptable to an RMM: HW clear, numbers valid, no interrupt twice.
+        /// Whatever the interface contains, an RMM accepts what is kept of it: HW clear, numbers
+        /// valid, no interrupt twice.
         #[test]
         fn what_is_saved_can_be_loaded(list: [u64; 16], same in 0usize..16) {
             let mut list = list;

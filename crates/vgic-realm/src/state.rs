@@ -3,8 +3,9 @@
 use crate::interface::{VirtualInterface, Vtr};
 use crate::set::ListRegisters;
 
-/// The bits of `ICH_HCR_EL2` that an RMM leaves to the host: UIE, LRENPIE, NPIE, `VGrp0EIE`, `VGrp0DIE`,
-/// `VGrp1EIE`, `VGrp1DIE` (bits 7:1) and TDIR (bit 14). En is set by [`InterfaceState::load`].
+/// The bits of `ICH_HCR_EL2` that an RMM leaves to the host: UIE, LRENPIE, NPIE, `VGrp0EIE`,
+/// `VGrp0DIE`, `VGrp1EIE`, `VGrp1DIE` (bits 7:1) and TDIR (bit 14). En is set by
+/// [`InterfaceState::load`].
 ///
 /// Source: DEN0137 1.0-rel0, `RmiRecEnter.gicv3_hcr`.
 pub const HCR_CONTROLS: u64 = 0x40fe;
@@ -19,30 +20,30 @@ const HCR_EOI_COUNT: u64 = 0x1f << HCR_EOI_COUNT_SHIFT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use = "if the registers were not used, the REC did not get the interrupts in them"]
 pub enum Saved {
-    /// It did: it turned the interface off, as an RMM does at every exit.
+    /// It did: the interface is off, as an RMM turns it off at every exit.
     Used,
     /// It did not: `ICH_HCR_EL2.En` is as it was loaded.
     ///
-    /// That is so when there was no entry, or a refused one. After an entry that succeeded, the registers
-    /// were not those of the CPU on which the call was made (a conduit of another CPU, a thread that
-    /// moved), or firmware switched them: no interrupt reaches a Realm that way. There is one exception:
-    /// the entry that answers a host call whose structure is not mapped any more leaves as for a data
-    /// abort there, before the REC runs.
+    /// This is the case when there was no entry, or a refused one. After an entry that succeeded,
+    /// it means that the registers were not those of the CPU on which the call was made (a conduit
+    /// of another CPU, a thread that migrated), or that firmware switched them: then no interrupt
+    /// reaches a Realm. There is one exception: the entry that answers a host call whose structure
+    /// is no longer mapped exits as for a data abort there, before the REC runs.
     Unused,
 }
 
-/// The virtual CPU interface of one REC: list registers, `ICH_HCR_EL2`, `ICH_VMCR_EL2`, and the active
-/// priorities (`ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2`).
+/// The virtual CPU interface of one REC: list registers, `ICH_HCR_EL2`, `ICH_VMCR_EL2`, and the
+/// active priorities (`ICH_AP0R<n>_EL2`, `ICH_AP1R<n>_EL2`).
 ///
-/// No RMM of 2.0 keeps these registers: they are the host's, and what one Realm leaves in them is what
-/// the next one on that CPU finds (its priority mask, its group enables, a priority that is active and
-/// blocks all that is less urgent). So each REC has a state of its own, which is loaded into the CPU
-/// before [each entry](https://docs.rs/rec-runtime) and saved after it, also if the entry was refused;
-/// between the two the registers are live, and nothing else may use them. Under 1.0 the same calls fill and
-/// read the run page.
+/// No 2.0 RMM saves these registers: the host owns them, and what one Realm leaves in them is
+/// visible to the next one on that CPU (its priority mask, its group enables, an active priority
+/// that blocks all less urgent interrupts). So each REC has its own state, which is loaded into the
+/// CPU before [each entry](https://docs.rs/rec-runtime) and saved after it, also if the entry was
+/// refused; in between the registers are in use, and nothing else may use them. In 1.0 the same
+/// calls fill and read the run page.
 ///
-/// [The crate](crate) has an example. No call locks or waits; all may be made with interrupts masked, as
-/// loading, entering and saving must be, on one CPU.
+/// See the example in [the crate](crate). No call locks or waits; all may be made with interrupts
+/// masked. Loading, entering and saving must be done with interrupts masked, on one CPU.
 ///
 /// Source: DEN0137 2.0-bet3, `RMI_REC_ENTER`; TF-RMM of July 2026, `lib/gic/src/gic.c`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,8 @@ pub struct InterfaceState {
 }
 
 impl InterfaceState {
-    /// The state of a REC that never ran: no interrupt, priority mask 0, both groups disabled, nothing
-    /// active, no maintenance interrupts. `vtr` is that of the machine's CPUs.
+    /// The state of a REC that never ran: no interrupt, priority mask 0, both groups disabled,
+    /// nothing active, no maintenance interrupts. `vtr` is the value of the machine's CPUs.
     #[must_use]
     pub const fn new(vtr: Vtr) -> Self {
         Self {
@@ -74,11 +75,12 @@ impl InterfaceState {
         }
     }
 
-    /// Starts over, as a CPU that is powered on: for a REC that turned itself off (`CPU_OFF`), before it
-    /// is entered again. What the host set with [`InterfaceState::set_controls`] stays.
+    /// Resets the state to that of a CPU that is powered on: for a REC that turned itself off
+    /// (`CPU_OFF`), before it is entered again. What the host set with
+    /// [`InterfaceState::set_controls`] is kept.
     ///
-    /// Not for each `CPU_ON` that the host completes: the target may have been on all along, and would
-    /// lose its interrupts.
+    /// Do not call it for each `CPU_ON` that the host completes: the target may already have been
+    /// on, and would lose its interrupts.
     pub const fn reset(&mut self) {
         *self = Self { controls: self.controls, ..Self::new(self.vtr) };
     }
@@ -106,7 +108,7 @@ impl InterfaceState {
         self.controls
     }
 
-    /// Sets bits of `ICH_HCR_EL2` for the runs to come; those outside [`HCR_CONTROLS`] are dropped.
+    /// Sets bits of `ICH_HCR_EL2` for subsequent runs; those outside [`HCR_CONTROLS`] are ignored.
     pub const fn set_controls(&mut self, bits: u64) {
         self.controls = bits & HCR_CONTROLS;
     }
@@ -117,19 +119,20 @@ impl InterfaceState {
         self.vmcr
     }
 
-    /// The priority mask, `ICH_VMCR_EL2.VPMR`: the REC is signalled interrupts of smaller priorities only.
+    /// The priority mask, `ICH_VMCR_EL2.VPMR`: only interrupts of smaller priorities are signalled
+    /// to the REC.
     #[must_use]
     pub const fn priority_mask(&self) -> u8 {
         (self.vmcr >> 24).to_le_bytes()[0]
     }
 
-    /// `ICH_AP0R<n>_EL2`, as the REC left it; 0 where there is none.
+    /// `ICH_AP0R<n>_EL2`, as the REC left it; 0 if it does not exist.
     #[must_use]
     pub fn ap0r(&self, n: usize) -> u64 {
         self.ap0r.get(n).copied().unwrap_or(0)
     }
 
-    /// `ICH_AP1R<n>_EL2`, as the REC left it; 0 where there is none.
+    /// `ICH_AP1R<n>_EL2`, as the REC left it; 0 if it does not exist.
     #[must_use]
     pub fn ap1r(&self, n: usize) -> u64 {
         self.ap1r.get(n).copied().unwrap_or(0)
@@ -141,18 +144,18 @@ impl InterfaceState {
         self.misr
     }
 
-    /// Takes `ICH_HCR_EL2.EOIcount`: how many interrupts the REC ended that no list register holds, modulo
-    /// 32. It counts on until it is taken.
+    /// Takes `ICH_HCR_EL2.EOIcount`: how many interrupts the REC ended that have no list register,
+    /// modulo 32. It accumulates until it is taken.
     pub const fn take_eoi_count(&mut self) -> u8 {
         let [count, ..] = (self.eoi_count >> HCR_EOI_COUNT_SHIFT).to_le_bytes();
         self.eoi_count = 0;
         count
     }
 
-    /// Loads the state into the CPU and turns its virtual CPU interface on. To be called before each
-    /// entry, on the CPU that enters: the RMM leaves the interface off.
+    /// Loads the state into the CPU and turns its virtual CPU interface on. To be called before
+    /// each entry, on the CPU that enters: the RMM leaves the interface off.
     ///
-    /// All registers of the CPU are written, so nothing of another guest stays in them.
+    /// All registers of the CPU are written, so no state of another guest stays in them.
     pub fn load(&self, interface: &mut impl VirtualInterface) {
         let vtr = interface.vtr();
         interface.set_hcr(0);
@@ -167,10 +170,10 @@ impl InterfaceState {
         interface.set_hcr(self.controls | self.eoi_count | HCR_EN);
     }
 
-    /// Reads the state back after an entry, and leaves the virtual CPU interface off. A list register
-    /// that the RMM would not accept again (no interface should hold one) becomes free.
+    /// Reads the state back after an entry, and leaves the virtual CPU interface off. A list
+    /// register that the RMM would not accept again (no interface should contain one) becomes free.
     ///
-    /// [`Saved`] says whether the REC ran on these registers at all.
+    /// [`Saved`] reports whether the REC ran on these registers at all.
     pub fn save(&mut self, interface: &mut impl VirtualInterface) -> Saved {
         let vtr = interface.vtr();
         let hcr = interface.hcr();

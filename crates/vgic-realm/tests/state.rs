@@ -1,11 +1,11 @@
-//! A REC's state is loaded whole, saved whole, and nobody else's.
+//! A REC's state is loaded completely, saved completely, and not mixed with another guest's.
 #![expect(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
 use vgic_realm::state::HCR_CONTROLS;
 use vgic_realm::{InterfaceState, Intid, Saved, State, VirtualInterface, Vtr};
 
-/// The registers of a CPU that implements `vtr`; others must not be touched.
+/// The registers of a CPU that implements `vtr`; others must not be accessed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Registers {
     vtr: Vtr,
@@ -15,13 +15,14 @@ struct Registers {
     hcr: u64,
     vmcr: u64,
     misr: u64,
-    /// Writes of `ICH_HCR_EL2`, and whether other registers were written while the interface was on.
+    /// Writes of `ICH_HCR_EL2`, and whether other registers were written while the interface was
+    /// on.
     hcr_writes: Vec<u64>,
     written_while_on: bool,
 }
 
 impl Registers {
-    /// Registers full of what another guest left.
+    /// Registers with the values that another guest left.
     fn dirty(vtr: Vtr) -> Self {
         Self {
             vtr,
@@ -87,7 +88,8 @@ impl VirtualInterface for Registers {
     }
 }
 
-/// `ICH_VTR_EL2` of a CPU with so many list registers and bits of preemption and priority.
+/// `ICH_VTR_EL2` of a CPU with the given numbers of list registers, preemption bits and priority
+/// bits.
 fn vtr(list_registers: u64, bits: u64) -> Vtr {
     Vtr::from_raw((bits - 1) << 29 | (bits - 1) << 26 | (list_registers - 1))
 }
@@ -144,7 +146,7 @@ fn all_that_a_rec_left_is_there_at_its_next_entry() {
     let mut second = InterfaceState::new(vtr);
     first.list_registers_mut().set_pending(Intid::VIRTUAL_TIMER, 0x80).unwrap();
     first.load(&mut cpu);
-    // It sets its mask and takes the interrupt; the RMM turns the interface off.
+    // The Realm sets its mask and takes the interrupt; the RMM turns the interface off.
     cpu.vmcr = 0xf04c_000a;
     cpu.lists[0] ^= 0b11 << 62;
     (cpu.ap0r, cpu.ap1r) = ([1, 2, 3, 4], [5, 6, 7, 8]);
@@ -236,8 +238,8 @@ fn a_smaller_cpu_loses_nothing() {
 }
 
 proptest! {
-    /// Whatever a Realm leaves in the registers is there again when its REC is loaded, and what was
-    /// accepted of its list registers can be loaded.
+    /// Whatever a Realm leaves in the registers is restored when its REC is loaded, and those of
+    /// its list registers that were accepted can be loaded.
     #[test]
     fn saved_is_what_is_loaded(
         lists: [u64; 16], active: ([u64; 4], [u64; 4]), vmcr: u64, hcr: u64, bits in 5..8_u64, count in 1..17_u64,
