@@ -1,4 +1,4 @@
-// Links of the README to files of the project lead to their pages here.
+// Maps links in the README to files of the project to their pages here.
 //! [ARCHITECTURE.md]: crate::project::architecture
 //! [CHANGELOG.md]: crate::project::changelog
 //! [CONTRIBUTING.md]: crate::project::contributing
@@ -10,27 +10,35 @@
 //!
 //! # A guided tour
 //!
-//! Read the crates in the order in which a Realm meets them:
+//! The crates, in the order in which they are used for a Realm:
 //!
-//! 1. [`host`]: bring a [`Platform`](host::Platform) (a conduit to the RMM, access to your memory, a ledger, a quarantine) and open a session:
-//!    [`open`](sro::open) finds the RMM and its dialect, configures it and activates it: a [`Session`](sro::Session), which derefs to [`Rmm`](host::Rmm). [`Session::close`](sro::Session::close) ends it. Host memory is an
-//!    [`Undelegated`](host::Undelegated) token; [`delegate`](host::Rmm::delegate) makes it [`Delegated`](host::Delegated), and only
-//!    [`undelegate`](host::Rmm::undelegate) makes it yours again.
-//! 2. [`sro`]: commands that need memory get it from a [`Pool`](sro::Pool) that you filled. [`drive`](sro::drive()) runs such an operation to its end;
-//!    [`Operation`](sro::Operation) lets you take the steps yourself.
-//! 3. [`builder`]: a [`RealmConfig`](builder::RealmConfig) becomes a [`Realm`](builder::Realm), which you [`populate`](builder::Realm::populate), give RECs
-//!    ([`create_rec`](builder::Realm::create_rec)) and [`activate`](builder::Realm::activate). [`tear_down`](builder::Realm::tear_down) ends it from any state.
-//! 4. [`rec`]: a [`Rec`](rec::Rec) is entered and comes back with an [`Exit`](rec::Exit), from which you make the [`Answer`](rec::Answer) for the next entry; or let [`Rec::run`](rec::Rec::run)
-//!    loop with your [`Handler`](rec::Handler).
-//! 5. [`vgic`]: [`InterfaceState`](vgic::InterfaceState) holds the virtual CPU interface of a REC, with its interrupts, between runs.
-//!    [An example](#a-virtual-cpu-with-interrupts) is below.
-//! 6. [`abi`]: the words of the interface, whenever you need one; [`abi::command`] is the reference of all commands.
+//! 1. [`host`]: provide a [`Platform`](host::Platform) (a conduit to the RMM, access to your
+//!    memory, a ledger, a quarantine) and open a session: [`open`](sro::open) finds the RMM and its
+//!    dialect, configures it, activates it and returns a [`Session`](sro::Session), which derefs to
+//!    [`Rmm`](host::Rmm). [`Session::close`](sro::Session::close) ends it. Host memory is an
+//!    [`Undelegated`](host::Undelegated) token; [`delegate`](host::Rmm::delegate) makes it
+//!    [`Delegated`](host::Delegated), and only [`undelegate`](host::Rmm::undelegate) makes it host
+//!    memory again.
+//! 2. [`sro`]: commands that need memory take it from a [`Pool`](sro::Pool) that you have filled.
+//!    [`drive`](sro::drive()) runs such an operation to its end; [`Operation`](sro::Operation) lets
+//!    you perform the steps yourself.
+//! 3. [`builder`]: a [`RealmConfig`](builder::RealmConfig) describes a [`Realm`](builder::Realm),
+//!    which you [`populate`](builder::Realm::populate), give RECs
+//!    ([`create_rec`](builder::Realm::create_rec)) and [`activate`](builder::Realm::activate).
+//!    [`tear_down`](builder::Realm::tear_down) ends it from any state.
+//! 4. [`rec`]: entering a [`Rec`](rec::Rec) returns an [`Exit`](rec::Exit), from which you make the
+//!    [`Answer`](rec::Answer) for the next entry; or let [`Rec::run`](rec::Rec::run) loop with your
+//!    [`Handler`](rec::Handler).
+//! 5. [`vgic`]: [`InterfaceState`](vgic::InterfaceState) stores the virtual CPU interface of a REC,
+//!    with its interrupts, between runs. [An example](#a-virtual-cpu-with-interrupts) is below.
+//! 6. [`abi`]: the types and constants of the interface, for direct use; [`abi::command`] is the
+//!    reference of all commands.
 //!
 //! # A virtual CPU with interrupts
 //!
-//! The part of a [`Handler`](rec::Handler) that every host has: it swaps the virtual CPU interface with the REC,
-//! and raises and lowers the interrupts that are the REC's own. What else of the CPU is whose is
-//! [a table](rec#the-cpu-across-an-entry).
+//! The part of a [`Handler`](rec::Handler) that every host needs: it switches the virtual CPU
+//! interface with the REC, and raises and lowers the REC's own interrupts. Who owns the other state
+//! of the CPU is listed in [a table](rec#the-cpu-across-an-entry).
 //!
 //! ```
 //! use realm_sdk::host::Platform;
@@ -40,7 +48,7 @@
 //! struct VirtualCpu<I> {
 //!     /// The registers of the CPU that this code runs on.
 //!     cpu: I,
-//!     /// Those of the REC.
+//!     /// The registers of the REC.
 //!     state: InterfaceState,
 //! }
 //!
@@ -59,7 +67,7 @@
 //!         let saved = self.state.save(&mut self.cpu);
 //!         // … to here.
 //!         if saved == Saved::Unused {
-//!             // `cpu` is not the CPU that made the call: a mistake of the host, to be reported.
+//!             // `cpu` is not the CPU that made the call: a bug of the host, to be reported.
 //!         }
 //!         let lines = [
 //!             (Intid::VIRTUAL_TIMER, timers.virtual_timer.is_raised()),
@@ -67,7 +75,7 @@
 //!             (Intid::PMU, pmu_overflow),
 //!         ];
 //!         for (intid, is_up) in lines {
-//!             // If no list register is free, the next exit tells of the line again.
+//!             // If no list register is free, the next exit reports the line again.
 //!             let _ = self.state.list_registers_mut().set_level(intid, 0x80, is_up);
 //!         }
 //!     }
@@ -113,16 +121,16 @@ pub use sro;
 #[doc(inline)]
 pub use vgic_realm as vgic;
 
-/// The project's pages, as far as they are in its repository beside the README.
+/// The project's documents that are in its repository besides the README.
 #[cfg(doc)]
 pub mod project {
-    /// What the crates are, what flows between them, and the decisions behind them.
+    /// The crates, the data flow between them, and the decisions behind both.
     ///
     pub mod architecture {
         #![doc = include_str!("../ARCHITECTURE.md")]
     }
 
-    /// What has changed.
+    /// The changes in each version.
     ///
     pub mod changelog {
         #![doc = include_str!("../CHANGELOG.md")]
@@ -142,7 +150,7 @@ pub mod project {
         #![doc = include_str!("../docs/model-protocol.md")]
     }
 
-    /// Who is trusted with what, and how to report a vulnerability.
+    /// The trust model, and how to report a vulnerability.
     ///
     pub mod security {
         #![doc = include_str!("../SECURITY.md")]
