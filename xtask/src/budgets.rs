@@ -1,6 +1,6 @@
 //! `cargo xtask budgets`: text, stack and panics of the images in `benches/footprint`.
 //!
-//! The images are built with a nightly toolchain, because only that tells the sizes of frames.
+//! The images are built with a nightly toolchain, because only that reports the sizes of frames.
 
 mod a64;
 mod ceilings;
@@ -19,17 +19,18 @@ use crate::output::say;
 
 const TARGET: &str = "aarch64-unknown-none";
 const PACKAGE: &str = "realm-sdk-footprint";
-/// What `.ci/run` installs; `NIGHTLY` names another.
+/// The environment variable that names a toolchain other than the one that `.ci/run` installs.
 const NIGHTLY: &str = "NIGHTLY";
-/// The compiler adds the frames' sizes and the linker keeps the relocations. Symbols are in the
-/// mangling that tells paths.
+/// The compiler emits the sizes of frames and the linker keeps the relocations. Symbols are mangled
+/// so that they contain paths.
 const FLAGS: &str = "-Zemit-stack-sizes -Clink-arg=--emit-relocs -Csymbol-mangling-version=v0";
-/// Has the types of calls through pointers checked, which tells what they may reach. The checks
-/// make the text larger, so it is that of another build; frames have the same size.
+/// Emits checks of the types of calls through pointers, from which the possible targets are read.
+/// The checks make the text larger, so its size is taken from another build; frames have the same
+/// size.
 const TYPES: &str = "-Zsanitizer=kcfi -Cunsafe-allow-abi-mismatch=sanitizer,\
                      sanitizer-cfi-normalize-integers";
 
-/// The images: name, and features of the package.
+/// The images: their names, and the features of the package.
 const IMAGES: [(&str, &str); 3] =
     [("core", ""), ("virtual-cpus", "virtual-cpus"), ("all-dialects", "virtual-cpus,all-dialects")];
 
@@ -56,7 +57,7 @@ pub(crate) fn run(root: &Path, with_paths: bool) -> Result<(), Failure> {
     if above.is_empty() { Ok(()) } else { Err(above.join("; ").into()) }
 }
 
-/// Prints the figures of an image, and says which are above their ceiling.
+/// Prints the figures of an image, and returns those that are above their ceiling.
 fn report(
     name: &str,
     (image, typed): (&Image, &Image),
@@ -109,7 +110,7 @@ fn cycle(name: &str, image: &Image, Recursion(cycle): &Recursion) -> Failure {
     format!("{name}: recursion, so the stack has no bound: {}", names.join(" -> ")).into()
 }
 
-/// The nightly toolchain: of the environment, or the first that rustup has.
+/// The nightly toolchain: from the environment, or the first that rustup lists.
 fn nightly() -> Result<String, Failure> {
     if let Ok(name) = std::env::var(NIGHTLY) {
         return Ok(name);
@@ -125,7 +126,7 @@ fn nightly() -> Result<String, Failure> {
         .ok_or_else(|| "no nightly toolchain, which tells the sizes of frames; install one".into())
 }
 
-/// Builds the image with these features in a directory of that name below `target`, and reads it.
+/// Builds the image with the given features in a directory below `target`, and reads it.
 fn build(
     root: &Path,
     nightly: &str,

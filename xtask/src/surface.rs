@@ -1,7 +1,8 @@
-//! `cargo xtask surface`: how much there is to learn of each library crate.
+//! `cargo xtask surface`: the size of the public interface of each library crate.
 //!
-//! Counted in the sources: what macros make is not seen, and neither is what is hidden from the
-//! documentation. Everything `pub` counts, because the lint `unreachable_pub` refuses the rest.
+//! The count is taken from the sources: it does not include what macros generate, nor what is
+//! hidden from the documentation. Everything `pub` counts, because the lint `unreachable_pub`
+//! rejects items that are `pub` but unreachable.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use syn::{
 use crate::Failure;
 use crate::output::say;
 
-/// A number and what has it.
+/// A number, and the item that it belongs to.
 #[derive(Debug, Default)]
 struct Most {
     number: usize,
@@ -29,7 +30,7 @@ impl Most {
     }
 }
 
-/// What a crate shows.
+/// The public interface of a crate.
 #[derive(Debug, Default)]
 struct Surface {
     /// Types, traits, functions, constants and modules.
@@ -73,7 +74,7 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
 }
 
 impl Surface {
-    /// Counts a file and its modules, which are in `folder`.
+    /// Counts the items of a file and of its modules, which are in `folder`.
     fn read(&mut self, file: &Path, folder: &Path) -> Result<(), Failure> {
         let text = std::fs::read_to_string(file)
             .map_err(|error| format!("{}: {error}", file.display()))?;
@@ -123,7 +124,7 @@ impl Surface {
                     }
                 }
             }
-            // Methods of traits count where the trait is.
+            // Methods of traits are counted with the trait.
             Item::Impl(item) if item.trait_.is_none() && !is_hidden(&item.attrs) => {
                 let name = match &*item.self_ty {
                     syn::Type::Path(path) => path.path.segments.last(),

@@ -1,4 +1,4 @@
-//! `cargo xtask words`: words that do not say what they mean.
+//! `cargo xtask words`: finds words that the project has replaced by plainer ones.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,11 +6,11 @@ use std::process::Command;
 use crate::Failure;
 use crate::output::say;
 
-/// Where the words are listed.
+/// The list of words.
 const LIST: &str = "xtask/words.txt";
-/// Files that are looked at, by the end of their name.
+/// The files that are searched, by the end of their name.
 const ENDS: [&str; 5] = [".rs", ".md", ".toml", ".sh", "run"];
-/// Files that name old words for a reason: what changed, and this chore.
+/// Files that may contain old words: the change log, and the files of this chore.
 const EXEMPT: [&str; 3] = ["CHANGELOG.md", LIST, "xtask/src/words.rs"];
 
 /// An old word.
@@ -18,7 +18,7 @@ const EXEMPT: [&str; 3] = ["CHANGELOG.md", LIST, "xtask/src/words.rs"];
 struct Word<'l> {
     old: &'l str,
     instead: &'l str,
-    /// Lines that have one of these are left alone.
+    /// Lines that contain one of these are ignored.
     unless: Vec<&'l str>,
 }
 
@@ -33,7 +33,7 @@ impl<'l> Word<'l> {
         }
     }
 
-    /// How often the word stands in a line.
+    /// How often the word occurs in a line.
     fn count(&self, line: &str) -> usize {
         if self.unless.iter().any(|exception| line.contains(exception)) {
             return 0;
@@ -47,7 +47,7 @@ impl<'l> Word<'l> {
     }
 }
 
-/// How often `word` stands in `line` and is not part of a longer word.
+/// How often `word` occurs in `line` without being part of a longer word.
 fn occurrences(line: &str, word: &str) -> usize {
     let is_part = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
     let starts_inside = is_part(word.chars().next());
@@ -61,7 +61,7 @@ fn occurrences(line: &str, word: &str) -> usize {
         .count()
 }
 
-/// Looks for old words in the files of the repository, and in their names.
+/// Searches the files of the repository, and their names, for old words.
 ///
 /// # Errors
 ///
@@ -72,7 +72,7 @@ pub(crate) fn run(root: &Path, with_places: bool) -> Result<(), Failure> {
     let mut counts = vec![0; words.len()];
     for name in files(root)? {
         let text = read(root, &name)?;
-        // The file's own name stands for line 0.
+        // Line 0 is the name of the file.
         for (number, line) in (0..).zip([name.as_str()].into_iter().chain(text.lines())) {
             for (word, count) in words.iter().zip(&mut counts) {
                 let found = word.count(line);
@@ -99,7 +99,7 @@ fn read(root: &Path, name: &str) -> Result<String, Failure> {
     std::fs::read_to_string(root.join(name)).map_err(|error| format!("{name}: {error}").into())
 }
 
-/// The files of the repository that are looked at.
+/// The files of the repository that are searched.
 fn files(root: &Path) -> Result<Vec<String>, Failure> {
     let output = Command::new("git").args(["ls-files"]).current_dir(root).output();
     let output = output.map_err(|error| format!("git: {error}"))?;
@@ -110,7 +110,7 @@ fn files(root: &Path) -> Result<Vec<String>, Failure> {
     let wanted = names
         .lines()
         .filter(|name| ENDS.iter().any(|end| name.ends_with(end)) && !EXEMPT.contains(name));
-    // Deleted files are listed until that is committed.
+    // Git lists deleted files until the deletion is committed.
     Ok(wanted.filter(|name| root.join(name).exists()).map(Into::into).collect())
 }
 

@@ -1,8 +1,9 @@
-//! The few A64 instructions that the call graph needs: branches, and what lowers the stack pointer.
+//! The few A64 instructions that the call graph needs: branches, and instructions that lower the
+//! stack pointer.
 //!
 //! Source: DDI0487, section C4.1.
 
-/// An instruction, as far as it matters here.
+/// An instruction, decoded as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instruction {
     /// `BL`: a call, with its offset in bytes.
@@ -13,7 +14,7 @@ pub(crate) enum Instruction {
     CallRegister,
     /// `BR`: a branch through a register, for a table of cases or a tail call.
     BranchRegister(u8),
-    /// Takes bytes from the stack: `SUB SP, SP, #n`, or a store with a pre-indexed stack pointer.
+    /// Allocates bytes on the stack: `SUB SP, SP, #n`, or a store with a pre-indexed stack pointer.
     Push(u64),
     /// Clears low bits of a register, which makes it smaller by this many bytes at most:
     /// `AND Xd, Xn, #mask`.
@@ -22,11 +23,11 @@ pub(crate) enum Instruction {
     SetStack(u8),
     /// Loads a register from memory.
     Load(u8),
-    /// Adds into a register.
+    /// Adds to a register.
     Add(u8),
     /// `MOVK Wn`: replaces the low half of a register, or the high one.
     Move { half: u16, is_high: bool },
-    /// Any other.
+    /// Any other instruction.
     Other,
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn decode(word: u32) -> Instruction {
     decode_data(word)
 }
 
-/// Decodes an instruction that is no branch.
+/// Decodes an instruction that is not a branch.
 fn decode_data(word: u32) -> Instruction {
     const SP: u32 = 31;
     let (to, from) = (word & 31, word >> 5 & 31);

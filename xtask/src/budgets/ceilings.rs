@@ -1,4 +1,4 @@
-//! What the figures of the images may be at most.
+//! The upper limits of the figures of the images.
 
 use crate::Failure;
 
@@ -38,7 +38,7 @@ impl Ceilings {
     ///
     /// # Errors
     ///
-    /// [`Failure`] names the line that is none.
+    /// [`Failure`] names the line that is invalid.
     pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
         let images = lines.filter(|line| !line.is_empty()).map(parse_line);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Index of a function in its [`Graph`].
 pub(crate) type Id = usize;
 
-/// Functions of one vtable, or the one of a function pointer.
+/// The functions of one vtable, or the one that a function pointer points to.
 pub(crate) type Table = BTreeSet<Id>;
 
 /// A function of an image.
@@ -13,15 +13,15 @@ pub(crate) type Table = BTreeSet<Id>;
 pub(crate) struct Function {
     /// Its name, demangled.
     pub(crate) name: String,
-    /// Bytes of stack that it takes itself.
+    /// Bytes of stack of its own frame.
     pub(crate) frame: u64,
-    /// Bytes that it may lose to an alignment of its frame.
+    /// Bytes that an alignment of its frame may cost.
     pub(crate) slack: u64,
-    /// The type by which calls through registers are to reach it; `None` if that is unknown.
+    /// The type by which calls through registers reach it; `None` if that is unknown.
     pub(crate) kind: Option<Kind>,
     /// What it calls.
     pub(crate) calls: BTreeSet<Call>,
-    /// What it makes pointers to.
+    /// The functions that it makes pointers to.
     pub(crate) points_to: BTreeSet<Table>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) type Kind = u32;
 pub(crate) enum Callee {
     /// This function.
     Function(Id),
-    /// What a register points to: a function of this type, or of any if it is `None`.
+    /// The target of a register: a function of this type, or of any type if it is `None`.
     Register(Option<Kind>),
 }
 
@@ -42,25 +42,25 @@ pub(crate) enum Callee {
 pub(crate) struct Call {
     /// What is called.
     pub(crate) to: Callee,
-    /// Whether the caller's frame is gone by then.
+    /// Whether the caller's frame has been released by then.
     pub(crate) is_tail: bool,
 }
 
 /// Functions that call one another.
 ///
-/// Objects of the SDK live on the stack, so whatever a call through a register reaches was pointed
-/// to by a function that is still running: a caller, direct or not. Such a call counts its deepest
-/// implementation among those of its type. One that goes to the embedder has none, and counts
-/// nothing. Below a closure its own vtable does not count any more: what it captured is older than
-/// itself.
+/// Objects of the SDK live on the stack, so the pointer to whatever a call through a register
+/// reaches was made by a function that is still running: a caller, direct or indirect. Such a call
+/// counts as the deepest implementation of its type. A call of the embedder's code has no
+/// implementation, and counts as nothing. In calls below a closure its own vtable is left out: what
+/// it captured is older than itself.
 ///
 /// A function that points to others and makes no call through a register, not even in what it
-/// calls, must have passed them on some other way: they count everywhere.
+/// calls, must have passed them on in another way: they count everywhere.
 #[derive(Debug, Default)]
 pub(crate) struct Graph {
     /// The functions.
     pub(crate) functions: Vec<Function>,
-    /// What constants point to that no function refers to.
+    /// Functions to which constants point that no function refers to.
     pub(crate) constants: BTreeSet<Table>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) struct Depth {
     pub(crate) path: Vec<Id>,
 }
 
-/// Functions that call themselves, in the order of the calls.
+/// A cycle of calls, in the order of the calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recursion(pub(crate) Vec<Id>);
 
@@ -102,8 +102,8 @@ impl Graph {
         walk.depth(of, self.everywhere())
     }
 
-    /// Functions that call one of `targets` directly, or get to one through functions for which
-    /// `is_part` holds.
+    /// Functions that call one of `targets` directly, or reach one through functions for which
+    /// `is_part` is true.
     pub(crate) fn callers(
         &self,
         targets: &BTreeSet<Id>,
@@ -132,7 +132,7 @@ impl Graph {
         })
     }
 
-    /// What any call through a register may reach.
+    /// The functions that any call through a register may reach.
     fn everywhere(&self) -> BTreeSet<Table> {
         let mut calls_pointers: BTreeSet<_> = (0..)
             .zip(&self.functions)
@@ -157,7 +157,7 @@ impl Graph {
 
 struct Walk<'g> {
     graph: &'g Graph,
-    /// By function, and what calls through registers may reach in it.
+    /// Keyed by the function and by what calls through registers in it may reach.
     known: BTreeMap<(Id, BTreeSet<Table>), Depth>,
     running: Vec<Id>,
 }
@@ -198,7 +198,7 @@ impl Walk<'_> {
         Ok(deepest)
     }
 
-    /// The deepest paths from all that a call through a register reaches.
+    /// The deepest path from each function that a call through a register reaches.
     fn implementations(
         &mut self,
         kind: Option<Kind>,
@@ -229,7 +229,7 @@ mod tests {
 
     const THROUGH_REGISTER: Call = Call { to: Callee::Register(None), is_tail: false };
 
-    /// Frame, calls, and what is pointed to.
+    /// Frame, calls, and the functions that it points to.
     type Sketch<'a> = (u64, &'a [Call], &'a [&'a [Id]]);
 
     fn graph(functions: &[Sketch<'_>]) -> Graph {
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_call_through_a_register_counts_its_deepest_implementation() {
-        // 0 points to 2 and 3 and calls 1, which calls what it was given.
+        // 0 points to 2 and 3 and calls 1, which calls what was passed to it.
         let graph = graph(&[
             (16, &[call(1)], &[&[2], &[3]]),
             (32, &[THROUGH_REGISTER], &[]),
@@ -283,7 +283,7 @@ mod tests {
             (500, &[], &[]),
         ]);
         assert_eq!(graph.depth(0), Ok(Depth { bytes: 548, path: vec![0, 1, 3] }));
-        // Nobody gave 1 anything: what it calls is the embedder's.
+        // Nothing was passed to 1: it calls the embedder's code.
         assert_eq!(graph.depth(1), Ok(Depth { bytes: 32, path: vec![1] }));
     }
 
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn closures_that_wrap_one_another_are_no_recursion() {
-        // 0 gives 2 to 1; 2 calls what it captured by way of 1.
+        // 0 passes 2 to 1; 2 calls what it captured through 3.
         let graph = graph(&[
             (16, &[call(1)], &[&[2]]),
             (32, &[THROUGH_REGISTER], &[]),
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_vtable_is_left_out_below_any_of_its_functions() {
-        // 0 gives 2 to 1; 3 stands for 2 in the same vtable.
+        // 0 passes 2 to 1; 3 is in the same vtable as 2.
         let graph = graph(&[
             (16, &[call(1)], &[&[2, 3]]),
             (32, &[THROUGH_REGISTER], &[]),
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_is_passed_on_some_other_way_counts_everywhere() {
-        // 1 makes an object with 3 in it and returns it; 2 calls it.
+        // 1 makes an object with 3 in its vtable and returns it; 2 calls it.
         let graph = graph(&[
             (16, &[call(1), call(2)], &[]),
             (8, &[], &[&[3]]),

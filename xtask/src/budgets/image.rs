@@ -1,4 +1,4 @@
-//! Reads an image: its text, its functions, and what calls what.
+//! Reads an image: its text, its functions, and their calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::Failure;
 /// The end of the name of the panic handler.
 const PANIC_HANDLER: &str = "rust_begin_unwind";
 
-/// An image that was linked with its relocations and the sizes of its frames.
+/// An image that was linked with relocations and the sizes of frames.
 #[derive(Debug)]
 pub(crate) struct Image {
     /// Bytes of code.
@@ -23,7 +23,7 @@ pub(crate) struct Image {
     pub(crate) graph: Graph,
 }
 
-/// Where functions are.
+/// The address ranges of functions.
 struct Extents {
     /// By address: index and size.
     by_address: BTreeMap<u64, (Id, u64)>,
@@ -40,7 +40,7 @@ impl Extents {
     }
 }
 
-/// A place that holds the address of something.
+/// A location that contains an address.
 struct Reference {
     at: u64,
     to: u64,
@@ -51,7 +51,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Failure`] when the file is no such image.
+    /// [`Failure`] when the file is not such an image.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Failure> {
         let file = object::File::parse(bytes).map_err(|error| format!("no ELF file: {error}"))?;
         let mut names = Vec::new();
@@ -113,15 +113,15 @@ impl Image {
             .map_or("?".into(), |function| without_arguments(&function.name))
     }
 
-    /// The exported functions: those that the entry of the image calls.
+    /// The exported functions: those that the entry point of the image calls.
     pub(crate) fn entries(&self) -> BTreeSet<Id> {
         let starts =
             self.graph.functions.iter().filter(|function| function.name.starts_with("_start"));
         starts.flat_map(|start| start.calls.iter().filter_map(Call::function)).collect()
     }
 
-    /// Names of the functions from which `core` gets to the panic handler. A generic function is
-    /// one, however often it is instantiated.
+    /// Names of the functions that reach the panic handler through `core`. A generic function
+    /// counts once, however often it is instantiated.
     pub(crate) fn panicking(&self) -> BTreeSet<String> {
         let handlers = (0..)
             .zip(&self.graph.functions)
@@ -136,7 +136,7 @@ impl Image {
 /// A name without generic arguments: `<a::B<C>>::d::<E>` is `<a::B>::d`.
 fn without_arguments(name: &str) -> String {
     let mut short = String::new();
-    // Open brackets, and how many of them are printed: those that enclose a type with methods.
+    // The number of open brackets, and of those that are printed: they enclose a type with methods.
     let (mut open, mut printed) = (0usize, 0usize);
     let mut before = ' ';
     for letter in name.chars() {
@@ -148,7 +148,7 @@ fn without_arguments(name: &str) -> String {
             if encloses {
                 short.push(letter);
             } else if open == printed + 1 && before == ':' {
-                // The colons before arguments of a function.
+                // Remove the colons before the arguments of a function.
                 short.truncate(short.trim_end_matches("::").len());
             }
         } else if letter == '>' && !is_arrow {
@@ -165,18 +165,18 @@ fn without_arguments(name: &str) -> String {
     short
 }
 
-/// Whether a function is `core`'s own: not one of its generic functions for a type of the SDK.
+/// Whether a function is `core`'s own, and not one of its generic functions for a type of the SDK.
 fn is_core(name: &str) -> bool {
     name.starts_with("core::") && !name.contains("::<")
 }
 
-/// Whether LLVM made the function out of a piece of several: a jump to it leaves the frame as it
-/// is.
+/// Whether LLVM outlined the function from a sequence common to several: a jump to it does not
+/// change the frame.
 fn is_outlined(name: &str) -> bool {
     name.starts_with("OUTLINED_FUNCTION_")
 }
 
-/// Finds the calls of a function, and, until the compiler says better, its frame.
+/// Finds the calls of a function and its frame, which is used unless the compiler reports the size.
 fn read_code(
     body: &[u8],
     start: u64,
@@ -219,8 +219,8 @@ fn read_code(
     function.slack = alignment(&words);
 }
 
-/// Bytes that a function may lose to the alignment of its frame: it clears low bits of the stack
-/// pointer, directly or in another register.
+/// The number of bytes that the alignment of its frame may cost a function: it clears low bits of
+/// the stack pointer, directly or in another register.
 fn alignment(words: &[Instruction]) -> u64 {
     const SP: u8 = 31;
     let stacks: BTreeSet<_> = words
@@ -238,8 +238,8 @@ fn alignment(words: &[Instruction]) -> u64 {
     losses.max().unwrap_or(0)
 }
 
-/// The type of a function, by which `-Zsanitizer=kcfi` lets it be called through a pointer: a hash
-/// in the word before it, which belongs to no function.
+/// The type of a function, which `-Zsanitizer=kcfi` checks when it is called through a pointer: a
+/// hash in the word before it, which belongs to no function.
 fn kind(code: &[u8], from: usize, start: u64, extents: &Extents) -> Option<Kind> {
     let before = from.checked_sub(4)?;
     let kind = code.get(before..).and_then(|word| word.first_chunk()).copied();
@@ -247,9 +247,9 @@ fn kind(code: &[u8], from: usize, start: u64, extents: &Extents) -> Option<Kind>
 }
 
 /// The type that is checked before a call through a register: `-Zsanitizer=kcfi` compares the hash
-/// before the function with one that it puts together of two halves.
+/// before the function with one that it composes of two halves.
 fn checked_kind(before: &[Instruction]) -> Option<Kind> {
-    /// The check has six instructions, and others may come in between.
+    /// The check has six instructions, and others may be between them.
     const NEAR: usize = 12;
     let mut near = before.iter().rev().take(NEAR);
     let half = |high: bool, instruction: &Instruction| match *instruction {
@@ -261,8 +261,8 @@ fn checked_kind(before: &[Instruction]) -> Option<Kind> {
     Some(high << 16 | low)
 }
 
-/// Whether a branch through a register picks a case from a table: its address is a sum. Otherwise
-/// it is loaded from a vtable.
+/// Whether a branch through a register selects a case from a table: then its address is a sum.
+/// Otherwise the address is loaded from a vtable.
 fn is_table(before: &[Instruction], register: u8) -> bool {
     let last = before.iter().rev().find_map(|instruction| match instruction {
         Instruction::Add(to) if *to == register => Some(true),
@@ -290,7 +290,7 @@ fn stack_sizes(file: &object::File<'_>) -> Result<Vec<(u64, u64)>, Failure> {
     Ok(sizes)
 }
 
-/// All references by address, other than branches: those of code, and those of data.
+/// All references other than branches, by address: those in code, and those in data.
 fn references(file: &object::File<'_>) -> Result<(Vec<Reference>, Vec<Reference>), Failure> {
     let (mut from_code, mut from_data) = (Vec::new(), Vec::new());
     for section in file.sections().filter(|section| section.address() != 0) {
@@ -314,11 +314,11 @@ fn references(file: &object::File<'_>) -> Result<(Vec<Reference>, Vec<Reference>
     Ok((from_code, from_data))
 }
 
-/// Data that points to functions, directly or by way of other data.
+/// Data that points to functions, directly or through other data.
 struct Objects {
     /// By address: functions, and data.
     points_to: BTreeMap<u64, (Table, BTreeSet<u64>)>,
-    /// What no code refers to so far.
+    /// Data that no code has referred to so far.
     left: BTreeMap<u64, Table>,
 }
 
@@ -346,7 +346,7 @@ impl Objects {
         Self { points_to, left }
     }
 
-    /// What a reference to `address` leads to.
+    /// The functions that a reference to `address` leads to.
     fn take(&mut self, address: u64, extents: &Extents) -> BTreeSet<Table> {
         if extents.around(address).is_some() {
             return extents.starting_at(address).map(|id| Table::from([id])).into_iter().collect();
@@ -365,7 +365,7 @@ impl Objects {
         found
     }
 
-    /// What no code refers to.
+    /// Data that no code refers to.
     fn left(self) -> BTreeSet<Table> {
         self.left.into_values().filter(|table| !table.is_empty()).collect()
     }
@@ -465,7 +465,7 @@ mod tests {
         let mut objects = Objects::new(&from_code, &from_data, &extents);
         assert_eq!(objects.take(0x1020, &extents), [[0].into()].into());
         assert_eq!(objects.take(0x200, &extents), [[1].into()].into());
-        // Nothing in code leads to the other vtable.
+        // No code refers to the other vtable.
         assert_eq!(objects.left(), [[1].into()].into());
     }
 }
