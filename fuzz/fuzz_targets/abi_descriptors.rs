@@ -1,4 +1,4 @@
-//! Address range descriptors, donation requests, and the flag words that go with them.
+//! Address range descriptors, donation requests, and the related flag words.
 
 #![no_main]
 

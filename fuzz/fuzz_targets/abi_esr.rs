@@ -1,4 +1,4 @@
-//! Syndromes: any bits decode, and masking to what a host may see changes nothing but what is hidden.
+//! Syndromes: any bits decode, and masking to what a host may see changes only the hidden bits.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Feature registers: every getter answers whatever the bits, and none of them is lost.
+//! Feature registers: every getter returns for any bits, and no bit is lost.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Parameter pages: any bytes are refused or read, and what is read is stable.
+//! Parameter pages: any bytes are refused or decoded, and what is decoded is stable.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Result words: decoded whatever the bits, encoded to what decodes the same.
+//! Result words: any bits decode, and the result encodes to a word that decodes to the same.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The run page: any bytes are an exit.
+//! The run page: any bytes decode to an exit.
 
 #![no_main]
 

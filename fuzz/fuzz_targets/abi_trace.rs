@@ -1,4 +1,4 @@
-//! The tables of commands and the tracer: any registers are printed.
+//! The command tables and the tracer: any registers can be printed.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Guest images: any file is refused or gives segments that can be placed.
+//! Guest images: any file is refused or yields segments that can be placed.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! What an RMM behind the line protocol may answer.
+//! Answers of an RMM over the line protocol.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ fuzz_target!(|answers: &[u8]| {
     let lines = Lines::new(Cursor::new(all), sink()).unwrap();
     let mut page = [0; 0x1001];
     for at in [0, 0x1000, u64::MAX - 0x800] {
-        // SAFETY: there is no memory that is named.
+        // SAFETY: the memory that the call names does not exist.
         let _ = unsafe { (lines.call([at; 8]), lines.read(Pa::new(at), &mut page)) };
         let _ = (lines.memory(), lines.say("glog"));
     }

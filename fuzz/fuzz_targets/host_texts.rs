@@ -1,4 +1,4 @@
-//! The texts that a host reads back: recordings of sessions, and maps of who owns what.
+//! The texts that a host parses: recordings of sessions, and maps of memory owners.
 
 #![no_main]
 

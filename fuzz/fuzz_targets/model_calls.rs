@@ -18,7 +18,7 @@ fuzz_target!(|input: (bool, bool, Vec<(u8, [u16; 6])>)| {
     let call = |command: Command, args: [u64; 6]| {
         let Some(fid) = command.fid(dialect) else { return };
         let [a, b, c, d, e, f] = args;
-        // SAFETY: the model has only memory of its own.
+        // SAFETY: the model accesses only its own memory.
         let _ = unsafe { model.call([fid.0.into(), a, b, c, d, e, f, 0]) };
     };
     call(Command::RmmActivate, [0; 6]);
@@ -26,7 +26,7 @@ fuzz_target!(|input: (bool, bool, Vec<(u8, [u16; 6])>)| {
         let Some(command) = Command::ALL.get(usize::from(command) % Command::ALL.len()) else {
             continue;
         };
-        // Mostly pages of the machine, small numbers and levels; now and then anything.
+        // Mostly pages of the machine, small numbers and levels; occasionally arbitrary values.
         let args = args.map(|arg| match arg >> 12 {
             0..=7 => base.raw() + u64::from(arg & 0xff) * 0x1000,
             8..=11 => u64::from(arg & 0xff),

@@ -1,4 +1,4 @@
-//! Any exit record: it is an exit, and what answers it is accepted once.
+//! Any exit record: it decodes to an exit, and the answer to it is accepted once.
 
 #![no_main]
 
@@ -15,14 +15,14 @@ use rmi_host::{Conduit, Host, Machine, Rd, Registers, SessionOptions};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, RecObject, open};
 
-/// The model, except that entering a REC only leaves an exit record behind.
+/// The model, except that entering a REC only writes an exit record.
 struct Door<'m> {
     model: &'m Model,
     dialect: Dialect,
     exit: Cell<[u8; 0x800]>,
 }
 
-// SAFETY: there is only simulated memory behind it.
+// SAFETY: the RMM behind it has only simulated memory.
 unsafe impl Conduit for Door<'_> {
     fn machine(&self) -> Machine {
         self.model.machine()

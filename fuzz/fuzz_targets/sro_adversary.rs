@@ -1,4 +1,5 @@
-//! Stateful operations whose RMM answers as it pleases: the host comes to an end, and loses nothing.
+//! Stateful operations with an RMM that answers arbitrarily: the host terminates, and loses no
+//! memory.
 
 #![no_main]
 

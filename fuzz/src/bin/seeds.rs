@@ -1,7 +1,8 @@
 //! Writes seeds for every target: `cargo run --bin seeds` fills `corpus/`, which is not committed.
 //!
-//! The seeds are words and pages that the interface gives a meaning to, built with the crate itself, so that they never go stale. A target takes
-//! its input through `arbitrary`: numbers first, as little endian bytes, then pages.
+//! The seeds are words and pages that are valid in the interface, built with the crate itself, so
+//! that they are never out of date. A target takes its input through `arbitrary`: numbers first, as
+//! little-endian bytes, then pages.
 
 use std::error::Error;
 use std::fs;
@@ -160,14 +161,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     seeds += corpus.written;
 
-    // Files, after the address that flat images and kernels go to.
+    // Files, preceded by the address at which flat images and kernels are loaded.
     let mut corpus = Corpus::new("builder_image")?;
     let at = Ipa::new(0x8020_0000);
     let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let kernel: Vec<u8> =
         words(&[0x1400_0000, 0x8_0000, 0x3000, 0b1010, 0, 0, 0, 0x644d_5241, 0xd503_207f]);
     let program: Vec<u8> = words(&[
-        // The file header: an executable for AArch64, and two program headers behind it.
+        // The file header: an executable for AArch64, followed by two program headers.
         0x0001_0102_464c_457f,
         0,
         0x0000_0001_00b7_0002,
