@@ -1,4 +1,5 @@
-//! Realms whose state is known only at run time, for tables of Realms; and the end of all of them.
+//! Realms whose state is known only at run time, for tables of Realms; and the shutdown of all of
+//! them.
 
 use core::fmt;
 
@@ -71,7 +72,7 @@ impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Terminated>> for AnyRealm<'r, 'm
     }
 }
 
-/// Does the same with a Realm in any state.
+/// Evaluates the same expression for a Realm in any state.
 macro_rules! each {
     ($any:expr, $realm:ident => $do:expr) => {
         match $any {
@@ -134,7 +135,8 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     ///
     /// # Errors
     ///
-    /// The Realm comes back in its old state; with [`Error::Argument`], and without a call, unless it is new or populated.
+    /// The Realm is returned in its old state; with [`Error::Argument`], and without a call, unless
+    /// it is new or populated.
     pub fn activate(self) -> Result<Self, Failed<Self>> {
         match self {
             Self::New(realm) => match realm.activate() {
@@ -156,7 +158,7 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     ///
     /// # Errors
     ///
-    /// The Realm comes back in its old state.
+    /// The Realm is returned in its old state.
     pub fn terminate(self) -> Result<Self, Failed<Self>> {
         match self {
             Self::New(realm) => {
@@ -184,23 +186,27 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     }
 }
 
-/// How the end of all Realms went.
+/// Result of [`shutdown`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Shutdown {
-    /// Realms there were.
+    /// Number of Realms.
     pub realms: usize,
-    /// Realms that the RMM did not let go in order: what it kept of them is in quarantine.
+    /// Realms of which the RMM did not return everything: what it kept is in quarantine.
     pub stuck: usize,
-    /// Bytes of memory that came home.
+    /// Bytes of memory that were returned to the host.
     pub returned: u64,
 }
 
-/// Ends all Realms of a session, as before a kexec: first none of them may run any more, then each is taken apart, and its memory returned.
+/// Tears down all Realms of a session, as before a kexec: first all of them are terminated, then
+/// each is torn down, and its memory returned.
 ///
-/// `recs` gives the RECs of a Realm, by the address of its descriptor, one after the other; none of them may be running. `report` hears of each Realm how it ended: an error says that something of it is in
-/// quarantine. All places are empty afterwards, whatever happened. To be done with the RMM as a whole, retry the quarantine, [drain](Pool::drain) the pool, and deactivate the RMM
-/// ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what then is outstanding in the ledger cannot be returned before the machine is reset.
+/// `recs` gives the RECs of a Realm, by the address of its descriptor, one after the other; none of
+/// them may be running. `report` is called with the result of each Realm: an error says that some
+/// of its memory is in quarantine. All slots are empty afterwards, whatever happened. To end the
+/// use of the RMM as a whole, retry the quarantine, [drain](Pool::drain) the pool, and deactivate
+/// the RMM ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what is
+/// then outstanding in the ledger cannot be returned before the machine is reset.
 ///
 /// ```
 /// # use realm_builder::{AnyRealm, Realm, RealmConfig, RealmState, RealmStorage, shutdown};
@@ -222,7 +228,7 @@ pub struct Shutdown {
 /// let new = Realm::create(&rmm, &config, &mut one, &mut pool)?;
 /// let other = AnyRealm::from(Realm::create(&rmm, &config, &mut two, &mut pool)?.populated());
 /// let other = other.activate().map_err(|failed| failed.error)?;
-/// // Once is enough; and the Realm is not lost.
+/// // A Realm is activated only once; after the error it is returned.
 /// let failed = other.activate().unwrap_err();
 /// assert_eq!((failed.kept.state(), failed.kept.as_active().is_some()), (RealmState::Active, true));
 /// let mut realms = [Some(new.into()), Some(failed.kept), None];
@@ -246,7 +252,7 @@ pub fn shutdown<P: Platform>(
     report: &mut dyn FnMut(Pa, Option<Error>),
 ) -> Shutdown {
     for place in realms.iter_mut() {
-        // A refusal is met again below, by which time it may have passed.
+        // A refusal recurs below, unless its cause is gone by then.
         *place = place.take().map(|realm| match realm.terminate() {
             Ok(realm) => realm,
             Err(failed) => failed.kept,

@@ -1,7 +1,8 @@
-//! Work on the records of a Realm in pieces, so that its lock is held for a bounded number of entries.
+//! Work on the records of a Realm in pieces, so that its lock is held for a bounded number of
+//! entries.
 //!
-//! What threads do to the same part of the IPA space is kept apart by claims, not by the lock: whoever
-//! holds a claim may let the lock go in between, and finds its part as it left it.
+//! Claims, not the lock, keep threads from working on the same part of the IPA space: the holder of
+//! a claim may release the lock in between, and its part does not change meanwhile.
 
 use core::ops::ControlFlow;
 
@@ -14,14 +15,14 @@ use crate::realm::Realm;
 use crate::shadow::{At, Row, Shadow, Shows};
 use crate::storage::SharedPiece;
 
-/// How many more entries may be looked at before the lock is let go.
+/// How many more entries may be visited before the lock is released.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
     left: u64,
 }
 
 impl Budget {
-    /// A table's worth of entries.
+    /// As many entries as a table has.
     pub(crate) const fn new() -> Self {
         Self { left: ENTRIES_PER_TABLE }
     }
@@ -33,14 +34,15 @@ impl Budget {
         is_left
     }
 
-    /// Spends entries that were looked at already.
+    /// Spends entries that were visited already.
     pub(crate) const fn spend(&mut self, entries: u64) {
         self.left = self.left.saturating_sub(entries);
     }
 }
 
 impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
-    /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the addresses, until a visit breaks. The first may begin before `from`.
+    /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the
+    /// addresses, until a visit breaks. The first may begin before `from`.
     pub(crate) fn each_memory<B>(
         &self,
         mut from: Ipa,
@@ -60,7 +62,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         None
     }
 
-    /// The first entry from `from` on that maps memory, or may, below `top`; it may begin before `from`.
+    /// The first entry from `from` on that maps memory, or may, below `top`; it may begin before
+    /// `from`.
     pub(crate) fn next_memory(&self, from: Ipa, top: Ipa) -> Option<At> {
         self.each_memory(from, top, |_, at| ControlFlow::Break(at))
     }
@@ -77,8 +80,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         row
     }
 
-    /// The first entries of the primary tree from `from` on, and below `top`, that map memory which an auxiliary tree does not surely show: of one size, and one after the other. The first may begin before
-    /// `from`, and the last end after `top`. At most `most` entries.
+    /// The first entries of the primary tree from `from` on, and below `top`, that map memory which
+    /// an auxiliary tree does not certainly show: of one size, and one after the other. The first
+    /// may begin before `from`, and the last end after `top`. At most `most` entries.
     pub(crate) fn hidden_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
         let mut row = None;
         self.each_memory(from, top, |shadow, at| shadow.extend_hidden(tree, at, most, &mut row));
@@ -104,7 +108,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Notes that an auxiliary tree may show all memory in a range after all: the RMM says that it shows some.
+    /// Records that an auxiliary tree may show all memory in a range, contrary to what is recorded:
+    /// the RMM says that it shows some.
     pub(crate) fn doubt_shown(&self, tree: AuxTree, range: IpaRange) {
         self.each_memory(range.base(), range.top(), |shadow, at| {
             shadow.doubt_entry(tree, at);
@@ -153,7 +158,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
 
 #[cfg(test)]
 pub(crate) mod looks {
-    //! How many entries a thread looks at while it holds a lock.
+    //! Counts the entries that a thread visits while it holds a lock.
 
     use core::cell::Cell;
 
@@ -163,18 +168,18 @@ pub(crate) mod looks {
         static LOOKS: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// Entries are looked at.
+    /// Adds visited entries.
     pub(crate) fn add(entries: usize) {
         LOOKS.set(LOOKS.get() + entries as u64);
     }
 
-    /// How many entries were looked at since this was asked last.
+    /// How many entries were visited since the last call.
     pub(crate) fn take() -> u64 {
         LOOKS.replace(0)
     }
 }
 
-/// Counts, in tests, entries that are looked at.
+/// Counts, in tests, visited entries.
 #[inline]
 pub(crate) fn look_at(entries: usize) {
     #[cfg(test)]

@@ -1,13 +1,14 @@
-//! Which parts of a Realm's IPA space somebody is working on.
+//! Which parts of a Realm's IPA space threads are working on.
 //!
-//! Commands are made without a lock. What keeps two threads from the same entries is a claim: a range that one of them has to itself until it is done.
+//! Commands are issued without a lock. A claim keeps two threads from the same entries: a range
+//! that belongs to one of them until it is done.
 
 use rmi_abi::IpaRange;
 
-/// How many threads may work on the memory of one Realm at a time; more of them wait.
+/// How many threads may work on the memory of one Realm at a time; further threads wait.
 pub(crate) const CLAIMS: usize = 32;
 
-/// A claim, to be given back.
+/// A claim, which must be released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     place: usize,
@@ -16,9 +17,9 @@ pub(crate) struct Claim {
 /// What a range is claimed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// To change it: by one alone.
+    /// To change it: exclusive.
     Change,
-    /// To look into it, with others who do.
+    /// To read it: shared with other readers.
     Read,
 }
 
@@ -40,8 +41,8 @@ impl Claims {
         self.claim_for(range, Use::Change)
     }
 
-    /// Claims a range together with others who do the same, unless it overlaps another kind of claim or there are
-    /// too many.
+    /// Claims a range for reading, unless it overlaps a claim of another kind or there are too
+    /// many.
     pub(crate) fn claim_to_read(&mut self, range: IpaRange) -> Option<Claim> {
         self.claim_for(range, Use::Read)
     }
@@ -58,13 +59,13 @@ impl Claims {
         Some(Claim { place })
     }
 
-    /// Whether a part of a range is claimed by somebody else.
+    /// Whether a part of a range is covered by another claim.
     pub(crate) fn is_others(&self, range: &IpaRange, own: Claim) -> bool {
         let others = self.places.iter().enumerate().filter(|(place, _)| *place != own.place);
         others.filter_map(|(_, claimed)| *claimed).any(|(claimed, _)| claimed.overlaps(range))
     }
 
-    /// Gives a claim back.
+    /// Releases a claim.
     pub(crate) fn release(&mut self, claim: Claim) {
         if let Some(place) = self.places.get_mut(claim.place) {
             *place = None;

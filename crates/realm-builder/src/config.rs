@@ -1,7 +1,9 @@
-//! What a Realm is to be: plain data, checked against the RMM before the first call.
+//! The configuration of a Realm: plain data, checked against the RMM before the first call.
 //!
-//! A [`RealmConfig`] has every parameter that any dialect has. What neither the RMM's features nor the dialect can do is refused by
-//! [`RealmConfig::validate`], each parameter by its name ([`Parameter`]). With the feature `serde`, it is read from and written to configuration files (see [`RealmConfig`]).
+//! A [`RealmConfig`] has every parameter that any dialect has. What neither the RMM's features nor
+//! the dialect can do is refused by [`RealmConfig::validate`], each parameter by its name
+//! ([`Parameter`]). With the feature `serde`, it is read from and written to configuration files
+//! (see [`RealmConfig`]).
 
 mod error;
 #[cfg(feature = "serde")]
@@ -29,7 +31,7 @@ pub enum PlaneTables {
     PerPlane,
 }
 
-/// What a Realm is to be.
+/// The configuration of a Realm.
 ///
 /// | Field | Unit, meaning | Without it | Dialects | Must be within |
 /// |---|---|---|---|---|
@@ -55,8 +57,10 @@ pub enum PlaneTables {
 ///
 /// # Configuration files
 ///
-/// With the feature `serde`, the names and units in a file are those of the table. Everything but `ipa_width` may be left out; a name that is not in the table is refused. The
-/// personalization value is a string of hexadecimal digits, two for a byte and at most 64 bytes; zeros follow. Algorithms without a name (unknown codes) cannot be written.
+/// With the feature `serde`, the names and units in a file are those of the table. Everything but
+/// `ipa_width` may be left out; a name that is not in the table is refused. The personalization
+/// value is a string of hexadecimal digits, two for a byte and at most 64 bytes; zeros follow.
+/// Algorithms without a name (unknown codes) cannot be written.
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -70,22 +74,26 @@ pub enum PlaneTables {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RealmConfig {
-    /// Width of the IPA space in bits. The lower half is private to the Realm, the upper half shared with the host.
+    /// Width of the IPA space in bits. The lower half is private to the Realm, the upper half
+    /// shared with the host.
     #[doc(alias = "s2sz")]
     pub ipa_width: u8,
-    /// Whether the Realm's memory may have 52-bit addresses; `None` if the IPA width needs it. 2.0-bet3 has no such flag: there it follows from the width.
+    /// Whether the Realm's memory may have 52-bit addresses; `None` if the IPA width needs it.
+    /// 2.0-bet3 has no such flag: there it follows from the width.
     pub lpa2: Option<bool>,
-    /// Level of the root tables; `None` for the one with the fewest root tables that surely exists: level 0 needs 44-bit physical addresses, which no feature tells, but an IPA space
+    /// Level of the root tables; `None` for the one with the fewest root tables that certainly
+    /// exists: level 0 needs 44-bit physical addresses, which no feature reports, but an IPA space
     /// is never wider than they are.
     #[doc(alias = "rtt_level_start")]
     pub start_level: Option<Level>,
-    /// Number of root tables; `None` for what the width and the start level need. Any other number is refused.
+    /// Number of root tables; `None` for what the width and the start level need. Any other number
+    /// is refused.
     #[doc(alias = "rtt_num_start")]
     pub root_tables: Option<u8>,
     /// The algorithm that measures the Realm.
     #[doc(alias = "hash_algo")]
     pub hash: HashAlgorithm,
-    /// The Realm Personalization Value: in the attestation token, not in the measurement.
+    /// The Realm Personalization Value: part of the attestation token, not of the measurement.
     #[doc(alias = "rpv")]
     pub personalization: [u8; RPV_BYTES],
     /// Number of breakpoints minus one, at least 1.
@@ -94,7 +102,8 @@ pub struct RealmConfig {
     pub num_wps: u8,
     /// SVE vector length in units of 128 bits, minus one; `None` without SVE.
     pub sve_vl: Option<u8>,
-    /// Number of PMU counters; `None` without a PMU. Zero counters need `FEAT_HPMN0`, which no feature tells.
+    /// Number of PMU counters; `None` without a PMU. Zero counters need `FEAT_HPMN0`, which no
+    /// feature reports.
     pub pmu_num_ctrs: Option<u8>,
     /// Whether the Realm has a memory encryption context of its own.
     #[doc(alias = "mec_policy")]
@@ -105,7 +114,7 @@ pub struct RealmConfig {
     /// Whether devices may be assigned to the Realm.
     #[doc(alias = "da")]
     pub device_assignment: bool,
-    /// Most virtual devices of the Realm (2.0-bet3).
+    /// Maximum number of virtual devices of the Realm (2.0-bet3).
     pub max_num_vdevs: u64,
     /// Whether devices use address translation services (2.0-bet0).
     pub ats: bool,
@@ -113,10 +122,12 @@ pub struct RealmConfig {
     pub ats_plane: u8,
     /// Number of auxiliary planes.
     pub num_aux_planes: u8,
-    /// How the planes are translated; `None` for what the RMM offers, preferably one tree for all. Without auxiliary planes it makes no difference.
+    /// How the planes are translated; `None` for what the RMM offers, preferably one tree for all.
+    /// Without auxiliary planes it has no effect.
     #[doc(alias = "rtt_tree_per_plane")]
     pub plane_tables: Option<PlaneTables>,
-    /// How stage 2 permissions are encoded; `None` for what the planes' tables need, and [`S2apEncoding::Direct`] without auxiliary planes.
+    /// How stage 2 permissions are encoded; `None` for what the planes' tables need, and
+    /// [`S2apEncoding::Direct`] without auxiliary planes.
     #[doc(alias = "rtt_s2ap_encoding")]
     pub s2ap: Option<S2apEncoding>,
     /// The virtual machine identifier (1.0); an RMM of 2.0 chooses it itself.
@@ -124,7 +135,8 @@ pub struct RealmConfig {
 }
 
 impl RealmConfig {
-    /// A plain Realm: SHA-256, an all-zero personalization value, two breakpoints and watchpoints, no SVE, no PMU, no devices, one plane.
+    /// A plain Realm: SHA-256, an all-zero personalization value, two breakpoints and watchpoints,
+    /// no SVE, no PMU, no devices, one plane.
     #[must_use]
     pub const fn new(ipa_width: u8) -> Self {
         Self {

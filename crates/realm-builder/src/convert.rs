@@ -1,4 +1,5 @@
-//! Conversions between private and shared memory, and memory that leaves the machine.
+//! Conversions between private and shared memory, and evacuation of memory that is removed from the
+//! machine.
 
 use core::fmt;
 use core::ops::ControlFlow;
@@ -19,27 +20,29 @@ use crate::share::NotShared;
 use crate::stopped::Stopped;
 use crate::storage::SharedPiece;
 
-/// What a conversion came to. Together the two are the range.
+/// Result of a conversion. The two fields add up to the range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use = "what has no memory is not converted"]
 #[non_exhaustive]
 pub struct Converted {
-    /// Bytes of the range that are shared now, or private, whichever was wanted; with those that were so before.
+    /// Bytes of the range that are shared now, or private, depending on the operation; includes
+    /// those that were so before.
     pub bytes: u64,
-    /// Bytes of the range that have no memory in either half, and got none: nothing was done there.
+    /// Bytes of the range that have no memory in either half, and were given none: nothing was done
+    /// there.
     pub without_memory: u64,
 }
 
-/// A conversion that stopped early. Repeating it goes on from there.
+/// A conversion that stopped early. Repeating it continues from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConvertStopped {
-    /// Why.
+    /// The reason.
     pub error: BuildError,
-    /// How far it came, in the protected half. What is above has not changed, or has no memory any more: that
-    /// went to `home`.
+    /// How far it came, in the protected half. What is above has not changed, or has no memory any
+    /// more: that was passed to `home`.
     pub reached: Ipa,
-    /// What it came to up to there.
+    /// The result up to there.
     pub converted: Converted,
 }
 
@@ -51,7 +54,7 @@ impl fmt::Display for ConvertStopped {
 
 impl core::error::Error for ConvertStopped {}
 
-/// How far a conversion has come.
+/// Progress of a conversion.
 struct Course {
     range: IpaRange,
     reached: Ipa,
@@ -79,7 +82,8 @@ impl Course {
         ConvertStopped { error: error.into(), reached: self.reached, converted: self.converted }
     }
 
-    /// After memory was taken back from `part` with this result, and that much of its front came: why not all.
+    /// After memory was taken back from `part` with this result, and that much of its front was
+    /// returned: the reason why not all was.
     fn check(
         &self,
         part: IpaRange,
@@ -97,7 +101,8 @@ impl Course {
     }
 }
 
-/// Collects the front of memory that comes back; what does not follow goes to `home`.
+/// Collects the front of the memory that is returned; what is not contiguous with it goes to
+/// `home`.
 pub(crate) fn collect<'f>(
     front: &'f mut Undelegated,
     base: Pa,
@@ -115,27 +120,29 @@ pub(crate) fn collect<'f>(
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Makes a range shared: takes the private memory of it back, and shares the same memory at the unprotected
-    /// alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY, which has been
-    /// [applied](Realm::set_ripas); the content is lost.
+    /// Makes a range shared: reclaims its private memory, and shares the same memory at the
+    /// unprotected alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY,
+    /// which has been [applied](Realm::set_ripas); the content is lost.
     ///
-    /// Where the range has no memory (a guest shares buffers before it touches them), `supply` is asked for some,
-    /// as for a fault: for a part, of which it gives the front, until it gives nothing. What it gives is shared; what
-    /// it does not give is [`Converted::without_memory`], and nothing is shared there. What is shared already
-    /// stays so and counts.
+    /// Where the range has no memory (a guest shares buffers before it touches them), `supply` is
+    /// asked for some, as for a fault: for a part, of which it returns the front, until it returns
+    /// nothing. What it returns is shared; what it does not return is
+    /// [`Converted::without_memory`], and nothing is shared there. What is shared already stays so
+    /// and counts.
     ///
-    /// What it takes is looked for first: records of shared memory, tables at the alias, and tables that split
-    /// blocks at the ends of the range, all for what is mapped. Then memory moves, run by run.
+    /// What it needs is obtained first: records of shared memory, tables at the alias, and tables
+    /// that split blocks at the ends of the range, all for what is mapped. Then memory is moved,
+    /// run by run.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] before any call, with [`RegionProblem::Overlap`] among others: an address has
-    /// memory in both halves. [`BuildError::Contended`], [`BuildError::Storage`], and a lack of memory for
-    /// tables, before anything is unmapped. Otherwise why it stopped, as [`Realm::reclaim`] and
-    /// [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was taken back and could not be shared goes
-    /// to `home`.
+    /// [`BuildError::Region`] before any call, with [`RegionProblem::Overlap`] among others: an
+    /// address has memory in both halves. [`BuildError::Contended`], [`BuildError::Storage`], and a
+    /// lack of memory for tables, before anything is unmapped. Otherwise the reason why it stopped,
+    /// as [`Realm::reclaim`] and [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was
+    /// reclaimed and could not be shared goes to `home`.
     ///
     /// # Contexts
     ///
@@ -186,8 +193,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(course.converted)
     }
 
-    /// Shares some of a part of a range that has no private memory: goes over what is shared there already, or
-    /// asks for memory.
+    /// Shares some of a part of a range that has no private memory: skips what is shared there
+    /// already, or asks for memory.
     fn share_void(
         &self,
         shared: &mut Held<'_, '_, P::Lock>,
@@ -228,7 +235,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.share_part(shared, pool, (course, gap), (memory, access), home)
     }
 
-    /// Shares memory at the front of a part of the unprotected half, and goes on by as much as is shared.
+    /// Shares memory at the front of a part of the unprotected half, and advances by as much as is
+    /// shared.
     fn share_part(
         &self,
         shared: &mut Held<'_, '_, P::Lock>,
@@ -253,21 +261,23 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Err(course.stop(error))
     }
 
-    /// Makes a range private: takes what is shared at its unprotected alias back, and maps the same memory in the
-    /// range. The Realm sees it, with unspecified content, where it has made the RIPAS RAM.
+    /// Makes a range private: unshares what is shared at its unprotected alias, and maps the same
+    /// memory in the range. The Realm can access it, with unspecified content, where it has made
+    /// the RIPAS RAM.
     ///
-    /// What has no memory in either half gets none, and is [`Converted::without_memory`]: the Realm faults there.
-    /// What is private already stays so and counts.
+    /// A part that has no memory in either half gets none, and is [`Converted::without_memory`]:
+    /// the Realm faults there. What is private already stays so and counts.
     ///
-    /// What it takes is looked for first: tables in the range, places for the records of pieces that it cuts, and
-    /// tables that split blocks at the ends of the alias. Then memory moves, piece by piece.
+    /// What it needs is obtained first: tables in the range, places for the records of pieces that
+    /// it cuts, and tables that split blocks at the ends of the alias. Then memory is moved, piece
+    /// by piece.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Realm::convert_to_shared`]; otherwise why it stopped, as [`Realm::unshare`] and [`Realm::map`].
-    /// Memory that was taken back and could not be mapped goes to `home`.
+    /// As [`Realm::convert_to_shared`]; otherwise the reason why it stopped, as [`Realm::unshare`]
+    /// and [`Realm::map`]. Memory that was unshared and could not be mapped goes to `home`.
     ///
     /// # Contexts
     ///
@@ -328,7 +338,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(course.converted)
     }
 
-    /// Goes on to an address over what is private already, or has no memory.
+    /// Advances to an address past what is private already, or has no memory.
     fn go_over(&self, course: &mut Course, top: Ipa) {
         let part = IpaRange::new(course.reached, top).unwrap_or(IpaRange::empty(top));
         let mut bytes = 0;
@@ -354,8 +364,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             .ok_or(BuildError::Region { range, problem })
     }
 
-    /// How many runs of a range are mapped that are contiguous in both address spaces; an error where the alias of
-    /// one is shared, too.
+    /// How many runs of a range are mapped that are contiguous in both address spaces; an error
+    /// where the alias of one is shared, too.
     fn count_runs(&self, range: IpaRange) -> Result<usize, BuildError> {
         let (mut runs, mut left) = (0, range);
         while let Some((ipas, _)) = self.first_run(left) {
@@ -370,7 +380,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(runs)
     }
 
-    /// Makes the tables for memory that comes to an IPA.
+    /// Makes the tables for memory that is to be mapped at an IPA.
     fn make_for_run(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -423,17 +433,20 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Empties a part of the machine's memory of this Realm, as before that memory is taken out: reclaims every block
-    /// that lies in it, or reaches into it, takes back what is shared of it, and sends all that to `home`. What it
-    /// takes to cut shared memory at the ends is looked for before any memory moves.
+    /// Takes a part of the machine's memory from this Realm, as before that memory is removed:
+    /// reclaims every block that lies in it, or overlaps it, unshares what is shared of it, and
+    /// passes all that to `home`. What is needed to cut shared memory at the ends is obtained
+    /// before any memory is moved.
     ///
     /// The Realm's tables and descriptors are not moved: no command does that.
     ///
     /// # Errors
     ///
-    /// As [`Realm::reclaim`] and [`Realm::unshare`]; where another thread works on a part for longer than
-    /// [`Patience`](rmi_host::Patience) allows, [`BuildError::Contended`]. Below [`Stopped::reached`] nothing of the
-    /// memory is mapped or shared any more, except what others have brought there since. The call can be repeated.
+    /// As [`Realm::reclaim`] and [`Realm::unshare`]; where another thread works on a part for
+    /// longer than the retry budget ([`Patience`](rmi_host::Patience)) allows,
+    /// [`BuildError::Contended`]. Below [`Stopped::reached`] nothing of the memory is mapped or
+    /// shared any more, except what other threads have mapped or shared there since. The call can
+    /// be repeated.
     ///
     /// # Contexts
     ///
@@ -474,7 +487,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             Some(block) if block.overlaps(&memory) => ControlFlow::Break(at),
             _ => ControlFlow::Continue(()),
         };
-        // Others fault meanwhile: the lock is not held from one block to the next.
+        // Other threads serve faults meanwhile: the lock is not held from one block to the next.
         while let Some(at) = self.each_memory(from, top, is_meant) {
             from = at.top();
             self.reclaim_or_wait(pool, at.range(), home)?;
@@ -490,7 +503,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 }
 
-/// What of a range comes after a part of it.
+/// The part of a range that follows another part of it.
 fn after(part: IpaRange, range: IpaRange) -> IpaRange {
     IpaRange::new(part.top(), range.top()).unwrap_or(IpaRange::empty(range.top()))
 }

@@ -1,6 +1,7 @@
-//! What operations on a Realm will cost, in SMCs, before the first of them.
+//! Cost of operations on a Realm, in SMCs, before the first of them is made.
 //!
-//! The figures are exact for an RMM with the given [`Limits`] that neither yields nor is busy, when the pool's host memory is one run.
+//! The figures are exact for an RMM with the given [`Limits`] that neither yields nor is busy, when
+//! the pool's host memory is one run.
 
 use core::ops::ControlFlow;
 
@@ -16,14 +17,14 @@ use crate::region::{Content, Region, merge};
 use crate::shadow::Next;
 use crate::unmap::Span;
 
-/// Calls that delegate granules for tables, of which the pool may have some.
+/// Calls that delegate granules for tables; the pool may have some of the granules already.
 fn table_delegation(pool: &Pool<'_>, tables: u64, limits: Limits) -> u64 {
     let (_, stock) = pool.bytes();
     limits.delegation((tables * MIN_GRANULE).saturating_sub(stock))
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// What [`Realm::map_scattered`] would cost.
+    /// Cost of [`Realm::map_scattered`].
     ///
     /// # Contexts
     ///
@@ -40,7 +41,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 }
 
 impl<P: Platform> Realm<'_, '_, P, New> {
-    /// What [`Realm::populate`] would cost. The regions are sorted and merged, as there.
+    /// Cost of [`Realm::populate`]. The regions are sorted and merged, as there.
     ///
     /// # Contexts
     ///
@@ -79,7 +80,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// What it would cost to take all private memory and all tables away, in all trees, and to undelegate the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules stay delegated, in the pool.
+    /// Cost of unmapping all private memory and destroying all tables, in all trees, and of
+    /// undelegating the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules
+    /// stay delegated, in the pool.
     ///
     /// # Contexts
     ///
@@ -135,7 +138,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         nothing.is_none() && shadow.shared.iter().next().is_none() && self.homeward.is_empty()
     }
 
-    /// Follows memory home: what touches is undelegated together.
+    /// Collects memory that is returned to the host: contiguous memory is undelegated together.
     fn collect(&self, span: &Span, run: &mut PaRange, send: &mut dyn FnMut(u64)) {
         self.each_memory(span.range.base(), span.range.top(), |shadow, at| {
             let memory = shadow.memory(at).unwrap_or(*run);

@@ -16,7 +16,7 @@ use crate::shadow::Shadow;
 use crate::storage::Records;
 use crate::unmap::Homeward;
 
-/// What a Realm is made of.
+/// The granules that a Realm is created with.
 #[derive(Default)]
 struct Foundation {
     rd: Delegated,
@@ -25,7 +25,7 @@ struct Foundation {
 }
 
 impl Foundation {
-    /// Takes all of it from the pool, or nothing.
+    /// Takes all of them from the pool, or none.
     fn take<P: Platform>(
         rmm: &Rmm<P>,
         pool: &mut Pool<'_>,
@@ -60,7 +60,8 @@ impl Foundation {
     }
 }
 
-/// Starts to create a Realm. Not inlined: the parameter page is on the stack only while it is needed.
+/// Starts to create a Realm. Not inlined: the parameter page is on the stack only while it is
+/// needed.
 #[inline(never)]
 fn start<P: Platform>(
     rmm: &Rmm<P>,
@@ -75,14 +76,17 @@ fn start<P: Platform>(
 }
 
 impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
-    /// Creates a Realm: checks the configuration, takes a granule for its descriptor and the root tables of all its trees from the pool, and calls `RMI_REALM_CREATE`.
+    /// Creates a Realm: checks the configuration, takes a granule for its descriptor and the root
+    /// tables of all its trees from the pool, and calls `RMI_REALM_CREATE`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REALM_CREATE.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] when the RMM does not offer what is wanted and [`BuildError::Storage`] when there is no room for the root tables, before any call. Otherwise why the RMM refused; the memory is back in the pool, or in quarantine if an
-    /// unclear answer left open whether the Realm exists.
+    /// [`BuildError::Config`] when the RMM does not offer what is wanted and
+    /// [`BuildError::Storage`] when there is no storage for the root tables, before any call.
+    /// Otherwise the reason why the RMM refused; the memory is back in the pool, or in quarantine
+    /// if an unclear answer left open whether the Realm exists.
     pub fn create(
         rmm: &'r Rmm<P>,
         config: &RealmConfig,
@@ -108,7 +112,7 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
         let mut donated = Donated::default();
         let result = start(rmm, &rd, pool, &params)
             .and_then(|progress| Ok(drive(rmm, pool, &mut donated, progress)?));
-        // Until the RMM says that it exists, all that can be done with it is to end it.
+        // Until the RMM says that it exists, the only possible operation is to destroy it.
         let mut realm = Realm::<_, Terminated> {
             rmm,
             rd: Rd::new(rd),
@@ -136,12 +140,12 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
 }
 
 impl<P: Platform> Realm<'_, '_, P, Terminated> {
-    /// Takes the memory of a Realm back whose creation ended with `error`.
+    /// Takes back the memory of a Realm whose creation ended with `error`.
     #[inline(never)]
     fn undo(&mut self, pool: &mut Pool<'_>, error: &BuildError) {
         let unclear = matches!(error, BuildError::Call(error) if !error.is_clean());
         if unclear && self.rmm.commands().realm_terminate(&self.rd).is_ok() {
-            // It does exist.
+            // The Realm exists.
             self.take_apart(pool, &mut |_| {});
             return;
         }

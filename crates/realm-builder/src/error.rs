@@ -7,13 +7,14 @@ use rmi_host::Error;
 
 use crate::config::ConfigError;
 
-/// Why a step in a Realm's life failed.
+/// Why an operation on a Realm failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The configuration does not fit the RMM; nothing was called.
     Config(ConfigError),
-    /// Something is wrong with a region. An operation that checks it first has called nothing; one that finds out later says what it did.
+    /// Something is wrong with a region. An operation that checks it first has made no call; one
+    /// that detects it later reports what it did.
     #[non_exhaustive]
     Region {
         /// The region.
@@ -21,17 +22,18 @@ pub enum BuildError {
         /// What is wrong with it.
         problem: RegionProblem,
     },
-    /// The storage lent to the Realm has no room for another record. As with [`BuildError::Region`].
+    /// The storage lent to the Realm is full: it cannot hold another record. As to calls, the same
+    /// holds as for [`BuildError::Region`].
     #[non_exhaustive]
     Storage {
         /// Records of what.
         records: &'static str,
-        /// How many places are missing.
+        /// How many records are missing.
         missing: usize,
     },
-    /// Another thread is working on this part of the Realm's memory, and went on for longer than
-    /// [`Patience`](rmi_host::Patience) allows to wait. The operation can be repeated. (Faults are answered
-    /// with [`Served::Contended`](crate::Served::Contended) instead, and
+    /// Another thread is working on this part of the Realm's memory, for longer than the retry
+    /// budget ([`Patience`](rmi_host::Patience)) allows to wait. The operation can be repeated.
+    /// (Faults are answered with [`Served::Contended`](crate::Served::Contended) instead, and
     /// [`Realm::reclaim`](crate::Realm::reclaim) with [`Reclaimed`](crate::Reclaimed).)
     #[non_exhaustive]
     Contended {
@@ -62,7 +64,8 @@ pub enum RegionProblem {
     NotUnprotected,
     /// It reaches outside the IPA space.
     OutOfSpace,
-    /// Some of its memory did not come back from the RMM (it is in quarantine), or is somebody else's by now.
+    /// Some of its memory was not returned by the RMM (it is in quarantine), or has another owner
+    /// by now.
     #[non_exhaustive]
     Withheld {
         /// How much, in bytes.
@@ -75,7 +78,8 @@ pub enum RegionProblem {
         /// First address of the other.
         at: Ipa,
     },
-    /// Populating stopped in it before, and memory that was to be taken in next did not come back. The Realm has to be built anew.
+    /// Populating stopped in it before, and memory that was to be populated next was not returned.
+    /// The Realm has to be built again.
     Lost {
         /// How much, in bytes.
         bytes: u64,
@@ -98,7 +102,8 @@ pub enum RegionProblem {
         /// The address.
         ipa: Ipa,
     },
-    /// It is not certain that the table exists through which it would be shown: making it had an unclear end.
+    /// It is not certain that the table exists through which it would be shown: the answer to its
+    /// creation was unclear.
     NoTable,
     /// The memory for it is longer than what is to be mapped.
     #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Fewer and more tables: folding into blocks, and splitting blocks.
+//! Folding tables into blocks or void entries, and splitting blocks.
 
 use core::fmt;
 
@@ -15,13 +15,13 @@ use crate::shadow::Foldable;
 /// Which tables are folded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FoldPolicy {
-    /// Those that map one aligned run of memory: a block does the same, and walks are shorter.
+    /// Those that map one aligned run of memory: a block maps the same, and walks are shorter.
     Blocks,
     /// Those, and the ones that map nothing: their granules are free again.
     BlocksAndVoid,
 }
 
-/// What folding came to.
+/// Result of folding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Folded {
@@ -31,7 +31,8 @@ pub struct Folded {
     pub void: u64,
     /// Tables of auxiliary trees, which follow those of the primary one.
     pub auxiliary: u64,
-    /// Tables that the RMM kept: their entries differ in what the host does not see, such as the RIPAS.
+    /// Tables that the RMM kept: their entries differ in state that the host does not know, such as
+    /// the RIPAS.
     pub kept: u64,
 }
 
@@ -43,17 +44,17 @@ impl Folded {
     }
 }
 
-/// Folding that stopped early. Repeating it goes on from there.
+/// Folding that stopped early. Repeating it continues from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FoldStopped {
-    /// Why.
+    /// The reason.
     pub error: BuildError,
-    /// How far it came: the base of what the table covers at which it stopped. Of the tables that lie below as a
-    /// whole, none is left that the RMM would fold. A table is folded after those in it, so that to fold the tables
-    /// around this address, too, the same range is to be repeated.
+    /// How far it came: the base of what the table covers at which it stopped. Of the tables that
+    /// lie below as a whole, none is left that the RMM would fold. A table is folded after those in
+    /// it, so that to fold the tables around this address, too, the same range is to be repeated.
     pub reached: Ipa,
-    /// What it came to before. The granules of these tables are in the pool, delegated.
+    /// The result before that. The granules of these tables are in the pool, delegated.
     pub folded: Folded,
 }
 
@@ -67,17 +68,20 @@ impl fmt::Display for FoldStopped {
 impl core::error::Error for FoldStopped {}
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Folds the tables that lie in a range of the protected half as a whole, each after those in it and otherwise in
-    /// the order of their addresses, and says what that gained. Their granules go to the pool, delegated.
+    /// Folds the tables that lie in a range of the protected half as a whole, each after those in
+    /// it and otherwise in the order of their addresses, and returns the result. Their granules go
+    /// to the pool, delegated.
     ///
-    /// Tables of auxiliary trees are folded before those of the primary one, and what they show is hidden: planes fault once, and get a block.
+    /// Tables of auxiliary trees are folded before those of the primary one, and what they show is
+    /// hidden: each plane faults once, and is then given a block.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD, RMI_RTT_AUX_FOLD.
     ///
     /// # Errors
     ///
-    /// [`FoldStopped`], with what it came to: [`BuildError::Region`] and [`BuildError::Contended`] before any call;
-    /// otherwise why it stopped. What was folded stays so. That the RMM finds a table's entries different is no error.
+    /// [`FoldStopped`], with the result so far: [`BuildError::Region`] and
+    /// [`BuildError::Contended`] before any call; otherwise the reason why it stopped. What was
+    /// folded stays so. It is no error if the RMM finds that the entries of a table differ.
     ///
     /// # Contexts
     ///
@@ -94,7 +98,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let _held = self.hold(range, |_| Ok(())).map_err(stop)?;
         let mut next = [Level::L3, Level::L2, Level::L1]
             .map(|level| (level, self.next_whole_table(level, range.base(), range.top())));
-        // In the order of their ends: what is behind is done at every level. At one end, the deepest first.
+        // In the order of their ends: what lies before is finished at every level. Of tables with
+        // the same end, the deepest first.
         while let Some((place, level, table)) = next
             .iter_mut()
             .filter_map(|(level, table)| table.map(|range| (table, *level, range)))
@@ -117,14 +122,15 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(folded)
     }
 
-    /// What the next table of a level covers, from an address on, that may exist and ends below `top`.
+    /// What the next table of a level covers, from an address on, that may exist and ends below
+    /// `top`.
     fn next_whole_table(&self, level: Level, from: Ipa, top: Ipa) -> Option<IpaRange> {
         let bytes = level.table_bytes();
         let base = self.next_table(level, from.align_up(bytes)?, top);
         IpaRange::with_size(base, bytes).ok().filter(|table| table.top() <= top)
     }
 
-    /// Folds a table in all trees, the primary one last, as long as the RMM does it.
+    /// Folds a table in all trees, the primary one last, as long as the RMM accepts it.
     fn fold_trees(
         &self,
         pool: &mut Pool<'_>,

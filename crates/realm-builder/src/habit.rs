@@ -1,11 +1,12 @@
-//! What an RMM is used to do.
+//! Learns whether this RMM ends range commands at table boundaries.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use rmi_abi::IpaRange;
 use rmi_abi::rtt::Level;
 
-/// Whether an RMM ends range commands at the end of the table that they begin in. Then nothing beyond is prepared for it.
+/// Whether an RMM ends range commands at the end of the table that they begin in. If so, nothing
+/// beyond the table is prepared for it.
 #[derive(Debug, Default)]
 pub(crate) struct TableByTable {
     /// Commands, one after the other, that ended there although there was more.
@@ -13,14 +14,15 @@ pub(crate) struct TableByTable {
 }
 
 impl TableByTable {
-    /// One such end may be chance: the RMM may have made way for an interrupt.
+    /// One such end may be a coincidence: the RMM may have yielded to an interrupt.
     const HABIT: u8 = 2;
 
     pub(crate) fn is_habit(&self) -> bool {
         self.stops.load(Ordering::Relaxed) >= Self::HABIT
     }
 
-    /// Notes what a command did: the range that it got through, by entries of `level`, and whether there was more.
+    /// Records what a command did: the range that it processed, by entries of `level`, and whether
+    /// there was more.
     pub(crate) fn note(&self, done: IpaRange, level: Level, more: bool) {
         let table = level.table_bytes();
         let first_end = done.base().align_down(table).checked_add(table);

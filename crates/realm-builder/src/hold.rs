@@ -1,4 +1,4 @@
-//! Having a part of a Realm's IPA space to oneself.
+//! Range locks: claims on a part of a Realm's IPA space.
 
 use lock_api::{Mutex, RawMutex};
 use rmi_abi::rtt::Level;
@@ -11,7 +11,8 @@ use crate::error::BuildError;
 use crate::realm::Realm;
 use crate::shadow::Shadow;
 
-/// A claimed part of the IPA space, until it is dropped. Rooms that are reserved for tables go with it.
+/// A claimed part of the IPA space, until it is dropped. The shadow tables that are reserved for it
+/// are released with it.
 pub(crate) struct Held<'s, 'm, K: RawMutex> {
     shadow: &'s Mutex<K, Shadow<'m>>,
     claim: Claim,
@@ -20,7 +21,7 @@ pub(crate) struct Held<'s, 'm, K: RawMutex> {
 }
 
 impl<K: RawMutex> Held<'_, '_, K> {
-    /// Reserves rooms for tables that are about to be made.
+    /// Reserves shadow tables for tables that are about to be made.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), BuildError> {
         self.shadow
             .lock()
@@ -37,12 +38,12 @@ impl<K: RawMutex> Held<'_, '_, K> {
         Ok(())
     }
 
-    /// Records shared memory: in a place that was reserved, or as a part of the piece beside it. Place and promise
-    /// change hands together.
+    /// Records shared memory: in a place that was reserved, or as a part of the adjacent piece. The
+    /// place is used and its reservation ends in one hold of the lock.
     ///
     /// # Errors
     ///
-    /// The memory comes back when there is no place.
+    /// The memory is returned when there is no place.
     pub(crate) fn add_shared(&mut self, memory: SharedMemory) -> Result<(), SharedMemory> {
         if memory.is_empty() {
             return Ok(());
@@ -55,12 +56,12 @@ impl<K: RawMutex> Held<'_, '_, K> {
         Ok(())
     }
 
-    /// Records memory of which it is unclear whether it is shared, apart from what lies beside it if there is a
-    /// place for that. Says whether there is.
+    /// Records memory of which it is unclear whether it is shared, separately from adjacent pieces
+    /// if there is a place for that. Returns whether there is.
     ///
     /// # Errors
     ///
-    /// The memory comes back when it cannot be recorded at all.
+    /// The memory is returned when it cannot be recorded at all.
     pub(crate) fn add_unclear(&mut self, memory: SharedMemory) -> Result<bool, SharedMemory> {
         if memory.is_empty() {
             return Ok(false);
@@ -76,8 +77,8 @@ impl<K: RawMutex> Held<'_, '_, K> {
         Ok(true)
     }
 
-    /// Makes two records of that of a piece which reaches across an address, if one does: in a place that was
-    /// reserved.
+    /// Splits the record of a piece that contains an address in its middle, if there is one: the
+    /// second record gets a place that was reserved.
     pub(crate) fn cut_shared(&mut self, ipa: Ipa) {
         let mut shadow = self.shadow.lock();
         let used = usize::from(shadow.cut_shared(ipa)).min(self.reserved_shared);
@@ -85,22 +86,24 @@ impl<K: RawMutex> Held<'_, '_, K> {
         shadow.unreserve_shared(used);
     }
 
-    /// Makes one record of two pieces that meet at an address, if they are one.
+    /// Merges the records of two pieces that meet at an address, if they are contiguous.
     pub(crate) fn join_shared(&self, ipa: Ipa) {
         self.shadow.lock().join_shared(ipa, self.claim);
     }
 
-    /// Whether somebody else has claimed a part of a range.
+    /// Whether another thread has claimed a part of a range.
     pub(crate) fn others_are_in(&self, shadow: &Shadow<'_>, range: &IpaRange) -> bool {
         shadow.claims.is_others(range, self.claim)
     }
 
-    /// A place that has just become free was reserved.
+    /// Counts a place that has just become free as reserved.
     pub(crate) const fn keep_shared(&mut self) {
         self.reserved_shared += 1;
     }
 
-    /// Adds a table to the shadow, in a room that was reserved. Room and promise change hands together: in between, somebody else could be promised the same room.
+    /// Adds a table to the shadow, in a shadow table that was reserved. It is used and its
+    /// reservation ends in one hold of the lock; otherwise another thread could reserve the same
+    /// shadow table in between.
     ///
     /// # Errors
     ///
@@ -130,7 +133,8 @@ impl<K: RawMutex> Drop for Held<'_, '_, K> {
 }
 
 impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
-    /// Claims a range, and the whole entries at its ends, once `check` finds nothing against it. Waits a while for whoever is working there.
+    /// Claims a range, and the whole entries at its ends, once `check` raises no objection. Waits
+    /// for a thread that is working there, within the retry budget.
     pub(crate) fn hold(
         &self,
         range: IpaRange,
@@ -139,7 +143,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         self.hold_in(core::iter::empty(), range, check)
     }
 
-    /// As [`Realm::hold`], with the whole entries of auxiliary trees, too: for whoever makes tables there. What auxiliary trees show needs no claim of its own.
+    /// As [`Realm::hold`], with the whole entries of auxiliary trees, too: for operations that make
+    /// tables there. What auxiliary trees show needs no separate claim.
     pub(crate) fn hold_in(
         &self,
         trees: impl Iterator<Item = AuxTree> + Clone,
@@ -153,7 +158,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         self.hold_by(range, claim, check)
     }
 
-    /// Claims a range for looking into what is shared there, together with others who do: what is shared stays.
+    /// Claims a range for reading what is shared there, together with other readers: what is shared
+    /// stays shared.
     pub(crate) fn hold_to_read(
         &self,
         range: IpaRange,
@@ -161,7 +167,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         self.hold_by(range, |shadow| shadow.claims.claim_to_read(range), |_| Ok(()))
     }
 
-    /// Claims a range alone, for changing the bytes of what is shared there.
+    /// Claims a range exclusively, for changing the bytes of what is shared there.
     pub(crate) fn hold_to_write(
         &self,
         range: IpaRange,
@@ -169,7 +175,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         self.hold_by(range, |shadow| shadow.claims.claim(range), |_| Ok(()))
     }
 
-    /// Claims a range in one way or another.
+    /// Claims a range with a claim of either kind.
     fn hold_by(
         &self,
         range: IpaRange,
@@ -184,7 +190,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                 if let Some(claim) = claim(&mut shadow) {
                     let held =
                         Held { shadow: &self.shadow, claim, reserved: 0, reserved_shared: 0 };
-                    // What an earlier claim did there is known by now.
+                    // The result of an earlier claim on the range is known by now.
                     let checked = check(&shadow);
                     drop(shadow);
                     return checked.map(|()| held);
@@ -193,7 +199,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             if spent >= budget || wait.get_or_insert_with(|| self.rmm.wait()).is_over() {
                 return Err(BuildError::Contended { range });
             }
-            // Less and less often, so that the lock is free for those who work there.
+            // At growing intervals, so that the lock is free for the threads that work there.
             let pause = (1u32 << attempt).min(budget - spent);
             for _ in 0..pause {
                 self.rmm.platform().relax();

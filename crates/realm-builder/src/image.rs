@@ -1,9 +1,10 @@
-//! Guest images as data: which bytes go to which IPA, and where the guest starts.
+//! Guest images as data: which bytes are placed at which IPA, and where the guest starts.
 //!
-//! An [`Image`] is made from the bytes of a file that is in memory already, and borrows from them: there is no heap and no I/O, and nothing is placed yet. Its [`Segment`]s
-//! are sorted by IPA, begin at granules, and share none.
+//! An [`Image`] is made from the bytes of a file that is in memory already, and borrows from them:
+//! there is no heap and no I/O, and nothing is copied yet. Its [`Segment`]s are sorted by IPA,
+//! begin at granules, and share none.
 //!
-//! | | Source | Where it goes | Entry |
+//! | | Source | Where it is placed | Entry |
 //! |---|---|---|---|
 //! | [`Image::flat`] | any bytes | where the caller says | its first byte |
 //! | [`Image::arm64`] | Linux `Image` | `text_offset` after a 2 MiB boundary that the caller says | its first byte |
@@ -12,9 +13,12 @@
     doc = "| [`Image::elf`] | ELF, 64 bits, AArch64, little endian | `p_paddr` of each `PT_LOAD` | `e_entry` |"
 )]
 //!
-//! What a segment has beyond its content (BSS) is memory that the guest counts on and that the file does not hold. The part of it in the last granule of the content is
-//! filled with zeros when the content is placed ([`Content`](crate::Content)); the rest are [granules without content](Segment::vacant_granules). Kernels clear
-//! theirs, and [`Content::Unspecified`](crate::Content::Unspecified) is enough for them. A program that does not has to be given zeros as content.
+//! What a segment has beyond its content (BSS) is memory that the guest relies on and that the file
+//! does not contain. The part of it in the last granule of the content is filled with zeros when
+//! the content is placed ([`Content`](crate::Content)); the rest are
+//! [granules without content](Segment::vacant_granules). Kernels clear their BSS, and
+//! [`Content::Unspecified`](crate::Content::Unspecified) is enough for them. For a program that
+//! does not, zeros have to be given as content.
 //!
 //! A kernel of two pages with a BSS of three, in a Realm on the model RMM:
 //!
@@ -37,7 +41,7 @@
 //! # kernel[16..24].copy_from_slice(&0x5000_u64.to_le_bytes());
 //! # kernel[24..32].fill(0);
 //! # kernel[56..60].copy_from_slice(b"ARM\x64");
-//! // `kernel` holds the file.
+//! // `kernel` has the content of the file.
 //! let image = Image::arm64(&kernel, Ipa::new(0x8000_0000))?;
 //!
 //! let mut regions = Vec::new();
@@ -75,14 +79,16 @@ use rmi_abi::{Ipa, IpaRange};
 pub use error::ImageError;
 pub use segment::Segment;
 
-/// Most segments of an image. Kernels and firmware have two to five; more are refused, so that sorting them needs no heap.
+/// Maximum number of segments of an image. Kernels and firmware have two to five; more are refused,
+/// so that sorting them needs no heap.
 pub const MAX_SEGMENTS: usize = 16;
 
-/// An image: what goes where, and where the guest starts. It has at least one segment.
+/// An image: which content is placed where, and where the guest starts. It has at least one
+/// segment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Image<'b> {
     entry: Ipa,
-    /// The first `count` are there, sorted by IPA; the others are empty.
+    /// The first `count` are in use, sorted by IPA; the others are empty.
     segments: [Segment<'b>; MAX_SEGMENTS],
     count: usize,
 }
@@ -92,7 +98,7 @@ impl<'b> Image<'b> {
         Self { entry, segments: [Segment::EMPTY; MAX_SEGMENTS], count: 0 }
     }
 
-    /// Adds a segment at its place in the order, if it fits in with the others.
+    /// Inserts a segment in the order of IPAs, if it shares no granule with the others.
     fn add(&mut self, segment: Segment<'b>) -> Result<(), ImageError> {
         let range = segment.check()?;
         for other in self.segments() {

@@ -1,4 +1,5 @@
-//! Shared memory on its way back to the host: in its record until the RMM has unmapped it.
+//! Shared memory that is being returned to the host: it stays in its record until the RMM has
+//! unmapped it.
 
 use lock_api::{Mutex, RawMutex};
 use rmi_abi::{Command, Ipa, IpaRange};
@@ -7,8 +8,8 @@ use rmi_host::{Error, Platform, SharedMemory, Undelegated};
 use crate::realm::Realm;
 use crate::shadow::Shadow;
 
-/// Shared memory that a command is about to unmap. Its record keeps its place, and has what is left again when
-/// this ends or is dropped, also by a conduit that panics.
+/// Shared memory that a command is about to unmap. Its record keeps its place; what is left is put
+/// back into it when this ends or is dropped, also when a conduit panics.
 struct Leaving<'s, 'm, K: RawMutex> {
     shadow: &'s Mutex<K, Shadow<'m>>,
     base: Ipa,
@@ -16,8 +17,8 @@ struct Leaving<'s, 'm, K: RawMutex> {
 }
 
 impl<K: RawMutex> Leaving<'_, '_, K> {
-    /// Puts what is left back. If that is nothing, its place is free, or reserved if it is to be kept: says
-    /// whether it is.
+    /// Puts what is left back. If nothing is left, its place is free, or reserved if it is to be
+    /// kept: returns whether it is.
     fn end(&mut self, keep_place: bool) -> bool {
         let Some(memory) = self.memory.take() else { return false };
         let mut shadow = self.shadow.lock();
@@ -35,17 +36,17 @@ impl<K: RawMutex> Drop for Leaving<'_, '_, K> {
 /// What one unmap command did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Left {
-    /// It unmapped some, or made way for an interrupt.
+    /// It unmapped some, or yielded to an interrupt.
     Some,
     /// It unmapped the last of a piece, the place of which was to be kept and is.
     Place,
-    /// Nothing is shared there any more, and no command was made.
+    /// Nothing is shared there any more, and no command was issued.
     Nothing,
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// One unmap command, for the first piece that is shared in a range, which is held and cuts no piece. What is
-    /// unmapped goes to `home`, the rest stays in its record.
+    /// One unmap command, for the first piece that is shared in a claimed range that cuts no piece.
+    /// What is unmapped is passed to `home`, the rest stays in its record.
     pub(crate) fn unshare_some(
         &self,
         range: &IpaRange,

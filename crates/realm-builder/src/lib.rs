@@ -1,4 +1,4 @@
-//! A Realm's life: configure, create, populate, activate, tear down.
+//! A Realm from creation to destruction: configure, create, populate, activate, tear down.
 //!
 //! A Realm with measured and unmeasured memory, on the model RMM:
 //!
@@ -18,7 +18,7 @@
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
 //! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
-//! // A session, a pool of granules for tables, and memory for the Realm are there.
+//! // There are a session, a pool of granules for tables, and memory for the Realm.
 //! let mut config = RealmConfig::new(40);
 //! config.personalization[..5].copy_from_slice(b"hello");
 //! let mut storage = RealmStorage::<16, 16>::new();
@@ -45,10 +45,11 @@
 //! # }
 //! ```
 //!
-//! RAM that a Realm gets memory for where it touches it is a [`Region::without_memory`]: it is RAM
-//! at boot, measured and predicted as other regions are, and [`Realm::serve_fault`] maps it.
+//! RAM for which a Realm gets memory only where it touches it is a [`Region::without_memory`]: it
+//! is RAM at boot, measured and predicted as other regions are, and [`Realm::serve_fault`] maps it.
 //!
-//! The memory of a Realm that lives, from as many threads as it has virtual CPUs: every operation takes `&self` and a pool of the thread's own.
+//! Changes to the memory of a live Realm, from as many threads as it has virtual CPUs: every
+//! operation takes `&self` and a pool of the thread's own.
 //!
 //! ```
 //! # use realm_builder::{Realm, RealmConfig, RealmStorage, Reclaimed, Served};
@@ -72,13 +73,14 @@
 //! let realm = realm.activate().map_err(|failed| failed.error)?;
 //! # let mut home = Vec::new();
 //!
-//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call; here the host gives 64 KiB at a time.
+//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call; here
+//! // the host gives 64 KiB at a time.
 //! let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
 //! let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(64 << 10));
 //! let served = realm.serve_fault(&mut pool, Ipa::new(0x8012_3456), ram, &mut supply, &mut |_| {})?;
 //! assert_eq!(served, Served::Mapped(IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?));
 //!
-//! // The Realm turns a part of it into shared memory.
+//! // The Realm converts a part of it to shared memory.
 //! let buffer = IpaRange::with_size(Ipa::new(0x8010_0000), 0x4000)?;
 //! let (supply, keep) = (&mut |_| None, &mut |host| home.push(host));
 //! let converted = realm.convert_to_shared(&mut pool, buffer, SharedAccess::MEMORY, supply, keep)?;
@@ -86,10 +88,10 @@
 //! let alias = realm.geometry().unprotected_alias(buffer.base()).expect("it is private");
 //! assert_eq!(realm.shared_at(alias).map(|piece| piece.bytes()), Some(0x4000));
 //!
-//! // A balloon: memory comes back. What taking the rest apart will cost is known.
+//! // A balloon: memory is reclaimed. The cost of dismantling the rest is known.
 //! let balloon = IpaRange::with_size(Ipa::new(0x8000_0000), 0x8000)?;
 //! let reclaimed = realm.reclaim(&mut pool, balloon, &mut |host| home.push(host))?;
-//! assert_eq!(reclaimed, Reclaimed::Whole); // or another thread works there: again, later
+//! assert_eq!(reclaimed, Reclaimed::Whole); // or another thread works there: repeat it later
 //! assert_eq!(realm.memory_bytes(), (2 << 20) - 0x4000 - 0x8000);
 //! println!("{} calls", realm.dismantle_cost(Limits::ONE_BY_ONE).calls());
 //! assert_eq!(realm.tear_down([], &mut pool, &mut |host| home.push(host)), None);
@@ -99,7 +101,8 @@
 //! # }
 //! ```
 //!
-//! A Realm that was said to be populated, or is active, can get no measured content, and one that is not active cannot change its RIPAS; neither compiles:
+//! A Realm that was declared populated, or is active, cannot get measured content, and one that is
+//! not active cannot change its RIPAS; neither compiles:
 //!
 //! ```compile_fail,E0599
 //! # use realm_builder::{Populated, Realm};
@@ -117,7 +120,8 @@
 //! # }
 //! ```
 //!
-//! One that will never run again gets no memory and shares none; it is taken apart, which one that may still run is not:
+//! A terminated Realm gets no memory and shares none; it can be dismantled, and a Realm that may
+//! still run cannot:
 //!
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
@@ -143,7 +147,7 @@
 //! # }
 //! ```
 //!
-//! And no thread is still at work on its memory when it is:
+//! No thread can still work on the memory of a Realm that is torn down:
 //!
 //! ```compile_fail,E0505
 //! # use realm_builder::{Active, Realm};
@@ -156,27 +160,28 @@
 //! # }
 //! ```
 //!
-//! | Module | What it holds |
+//! | Module | Contents |
 //! |---|---|
-//! | [`config`] | what a Realm is to be, checked against the RMM |
+//! | [`config`] | the configuration of a Realm, checked against the RMM |
 //! | [`realm`], [`create`] | [`Realm`] and its states |
-//! | [`any`] | Realms whose state is known at run time; the end of all of them |
+//! | [`any`] | Realms whose state is known only at run time; the shutdown of all of them |
 //! | [`populate`] | memory and content, in canonical order |
 //! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
-//! | [`plan`], [`table`] | which blocks, tables and calls, and what they cost; pure, and carried out |
+//! | [`plan`], [`table`] | which blocks, tables and calls, and their cost: as pure functions, and carried out |
 //! | [`planes`] | planes with trees of their own |
 //! | [`runtime`] | mapping, faults, reclaiming |
-//! | [`share`], [`shared_access`], [`convert`] | memory that the host shares, how it reaches that, and conversions |
+//! | [`share`], [`shared_access`], [`convert`] | memory that the host shares, how the host accesses it, and conversions |
 //! | [`ripas`], [`s2ap`] | RIPAS changes and permissions that the Realm asks for |
 //! | [`fold`] | fewer tables |
 //! | [`recs`] | virtual CPUs |
-//! | [`teardown`] | the way down, at once or in steps |
-//! | [`storage`], [`error`] | records, and what can go wrong |
+//! | [`teardown`] | teardown, at once or in steps |
+//! | [`storage`], [`error`] | records, and errors |
 //!
 //! # Features
 //!
-//! All are off by default and only add: `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
+//! All are off by default and additive: `elf` (ELF images, through the `elf` crate), `rim` (the
+//! initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
 #![no_std]
 
 pub mod any;

@@ -1,4 +1,5 @@
-//! Mapping memory: delegated by runs, put into the shadow, and mapped with as few commands as descriptors allow.
+//! Mapping memory: it is delegated by runs, put into the shadow, and mapped with as few commands as
+//! descriptors allow.
 
 use core::ops::ControlFlow;
 
@@ -24,13 +25,14 @@ pub(crate) struct Mapping {
     pub(crate) result: Result<(), BuildError>,
 }
 
-/// What mapping calls back.
+/// The callbacks of mapping.
 pub(crate) struct Supply<'f> {
-    /// Gives the next piece of memory for what is left of a range; shorter pieces come in turn, none ends it.
+    /// Returns the next piece of memory for what is left of a range; after a shorter piece it is
+    /// called again, and `None` ends it.
     pub(crate) next: &'f mut dyn FnMut(IpaRange) -> Option<Undelegated>,
     /// Takes memory that was not mapped.
     pub(crate) back: &'f mut dyn FnMut(&mut Pool<'_>, Undelegated),
-    /// Hears how many bytes are mapped, after each call.
+    /// Is called with the number of bytes that are mapped, after each call.
     pub(crate) progress: &'f mut dyn FnMut(u64),
     /// Whether the RIPAS of the memory becomes RAM first.
     pub(crate) init_ripas: bool,
@@ -42,7 +44,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.geometry.start_level().max(Level::L1)
     }
 
-    /// Maps memory at a void range that is held, from its front for as long as there is a supply.
+    /// Maps memory at a claimed void range, from its front for as long as there is a supply.
     pub(crate) fn map_supply(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -51,12 +53,14 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         supply: &mut Supply<'_>,
     ) -> Mapping {
         let (staged, result) = self.stage_supply(held, pool, range, supply);
-        // What is in place is mapped even if more did not follow: a fault that is half served is served.
+        // What is staged is mapped even if the supply ended early: a fault that is served in part
+        // is served.
         let mapping = self.map_all(pool, staged, supply);
         Mapping { taken: mapping.taken, result: mapping.result.and(result) }
     }
 
-    /// Delegates memory for a void range that is held and puts it into the shadow, from the front for as long as there is a supply. Says which part is in place.
+    /// Delegates memory for a claimed void range and puts it into the shadow, from the front for as
+    /// long as there is a supply. Returns the part that is staged.
     pub(crate) fn stage_supply(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -66,7 +70,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ) -> (IpaRange, Result<(), BuildError>) {
         let mut staged = range.base();
         let mut result = Ok(());
-        // Pieces that touch are delegated together.
+        // Contiguous pieces are delegated together.
         let mut hand = Undelegated::empty();
         while result.is_ok() {
             let from = staged.checked_add(hand.bytes()).unwrap_or(range.top());
@@ -99,7 +103,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         (staged, result)
     }
 
-    /// Maps a range that is in the shadow as a whole; what is not mapped comes back.
+    /// Maps a range that is in the shadow as a whole; what is not mapped is returned.
     pub(crate) fn map_all(
         &self,
         pool: &mut Pool<'_>,
@@ -113,7 +117,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Mapping { taken, result }
     }
 
-    /// Delegates memory and puts it into the shadow, all of it or none: tables first, for they are what is most likely missing. Says how many bytes are in place.
+    /// Delegates memory and puts it into the shadow, all of it or none: tables first, because they
+    /// are most likely missing. Returns how many bytes are staged.
     fn stage(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -170,7 +175,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let mut at = run.ipa;
             while at < run.range().top() {
                 let Some(part) = delegated.take_front(block) else { break };
-                // The entry is void and the claim is ours.
+                // The entry is void and this thread holds the claim.
                 let homeless = self.shadow.lock().put(at, part.into_use(), tag::UNSURE);
                 drop(homeless);
                 at = at.checked_add(block).unwrap_or(run.range().top());
@@ -179,7 +184,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         (range.bytes(), Ok(()))
     }
 
-    /// Maps what is in the shadow and not yet mapped, and says how many bytes of it the Realm has, or may have, now.
+    /// Maps what is in the shadow and not yet mapped, and returns how many bytes of it the Realm
+    /// has, or may have, now.
     fn map_staged(
         &self,
         pool: &mut Pool<'_>,
@@ -196,7 +202,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let named = list.bytes();
             match self.rmm.commands().rtt_data_map_cells(&self.rd, at, list) {
                 Ok(0) => {
-                    // The RMM made way for an interrupt.
+                    // The RMM yielded to an interrupt.
                     idle = u32::saturating_add(idle, 1);
                     if let Err(error) = self.still_patient(Command::RttDataMap, idle, at) {
                         return (taken(at), Err(error.into()));
@@ -220,7 +226,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         (taken(at), Ok(()))
     }
 
-    /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at once.
+    /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at
+    /// once.
     fn list<'l>(&self, page: &'l mut Undelegated, at: Ipa, top: Ipa) -> Result<MapList<'l>, Error> {
         let first = self.shadow.lock().walk(at, Level::L3);
         let level = first.map_or(Level::L3, |at| at.level);
@@ -232,7 +239,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         };
         let top = table_end.unwrap_or(top).min(top);
         let mut next = at;
-        // Host memory is written without the lock: how that is done is the embedder's business.
+        // Host memory is written without the lock: the embedder determines how that is done.
         loop {
             match self.list_some(&mut list, level, &mut next, top)? {
                 Listed::Added => {}
@@ -242,7 +249,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Lists what can be listed before something has to be written, or the lock is to be let go.
+    /// Lists what can be listed before something has to be written, or the lock is to be released.
     fn list_some(
         &self,
         list: &mut MapList<'_>,
@@ -268,7 +275,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Ok(Listed::Full)
     }
 
-    /// Notes that the RMM mapped from `at` to `reached`; says at which level.
+    /// Records that the RMM mapped from `at` to `reached`; returns the level.
     fn confirm(&self, at: Ipa, reached: Ipa) -> Level {
         let mut level = Level::L3;
         self.each_memory(at, reached, |shadow, entry| {
@@ -294,7 +301,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.take_back(run, None, back);
     }
 
-    /// Takes memory back from the RMM; `doubt` is why it may be the host's already.
+    /// Takes memory back from the RMM; `doubt` is the reason why it may be the host's already.
     pub(crate) fn take_back(
         &self,
         memory: Delegated,
@@ -307,7 +314,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Adds memory that came back to what came before it. If there is a gap between them, the former goes to the pool.
+    /// Joins memory that was returned to what was returned before it. If there is a gap between
+    /// them, the former goes to the pool.
     pub(crate) fn gather(&self, pool: &mut Pool<'_>, back: &mut Undelegated, host: Undelegated) {
         if let Err(host) = back.append(host) {
             pool.restore(self.rmm, core::mem::replace(back, host));

@@ -1,10 +1,11 @@
 //! Everything that changed a Realm Initial Measurement (RIM), as plain data and as text.
 //!
-//! A [`MeasurementEvent`] holds what went into the measurement, contents as their digests. Who has the events of a Realm can compute its RIM again without
-//! having the contents, and see in which of them two Realms differ. `rim::Rim` (feature `rim`) makes events and applies them; events come one by
-//! one through a function that the embedder lends, so no heap is needed to keep them anywhere.
+//! A [`MeasurementEvent`] contains the input of the measurement, with contents as their digests.
+//! From the events of a Realm its RIM can be computed again without the contents, and it is visible
+//! in which of them two Realms differ. `rim::Rim` (feature `rim`) makes events and applies them;
+//! events are passed one by one to a function of the embedder, so no heap is needed to store them.
 //!
-//! An event is one line of text, and [`str::parse`] reads it back:
+//! An event is one line of text, which [`str::parse`] parses:
 //!
 //! ```text
 //! create dialect=1.0 rim=sha-256:f33498f2…
@@ -36,13 +37,13 @@
 //! let mut regions = [Region::new(Ipa::new(0x8000_0000), place, Content::Measured(&kernel))];
 //! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
 //!
-//! // The host writes down what it expects to be measured …
+//! // The host logs what it expects to be measured …
 //! let mut text = String::new();
 //! let mut log = |event: &MeasurementEvent| text += &format!("{event}\n");
 //! let mut rim = Rim::new(&config.validate(rmm.features(), rmm.dialect())?, rmm.dialect(), &mut log)?;
 //! rim.add_measured(Ipa::new(0x8000_0000), &kernel, &mut log)?;
 //!
-//! // … and somebody else computes the measurement from that.
+//! // … and another party computes the measurement from that.
 //! let events = text.lines().map(str::parse).collect::<Result<Vec<MeasurementEvent>, _>>()?;
 //! assert_eq!(events.len(), 3);
 //! let replayed = Rim::replay(&events)?;
@@ -65,13 +66,13 @@ use rmi_abi::{Dialect, Ipa, IpaRange};
 pub use digest::{Digest, DigestError};
 pub use parse::{ParseEventError, ParseEventErrorKind};
 
-/// What stands for the digest of content that is not measured.
+/// The text in place of the digest of content that is not measured.
 const UNMEASURED: &str = "unmeasured";
 
 /// One change of a Realm Initial Measurement.
 ///
-/// The events of a Realm in their order, [`Create`](Self::Create) first, are all that its RIM depends on. Nothing here is checked for sense; that is done where events are
-/// applied.
+/// The events of a Realm in their order, [`Create`](Self::Create) first, are all that its RIM
+/// depends on. They are not checked for consistency here; that is done where events are applied.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, "Realm Initial Measurement".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -82,7 +83,8 @@ pub enum MeasurementEvent {
     Create {
         /// The dialect of the RMM, which says what is measured.
         dialect: Dialect,
-        /// What the measurement begins with: the digest of the measured parameters, or zero. Its algorithm is the Realm's.
+        /// What the measurement begins with: the digest of the measured parameters, or zero. Its
+        /// algorithm is the Realm's.
         rim: Digest,
     },
     /// A granule was given content.
@@ -90,25 +92,26 @@ pub enum MeasurementEvent {
     #[doc(alias = "RMI_DATA_CREATE")]
     #[doc(alias = "RMI_RTT_DATA_MAP_INIT")]
     Data {
-        /// Where; 4 KiB aligned.
+        /// Its IPA; 4 KiB aligned.
         ipa: Ipa,
-        /// The digest of the granule; `None` when only its place was measured.
+        /// The digest of the granule; `None` when only its IPA was measured.
         content: Option<Digest>,
     },
     /// One call set entries of one translation table to RAM before activation (1.0 only).
     #[doc(alias = "RmmMeasurementDescriptorRipas")]
     #[doc(alias = "RMI_RTT_INIT_RIPAS")]
     Ripas {
-        /// From the base of the call up to where the RMM said it came: whole entries, within one table.
+        /// From the base of the call up to where the RMM said it came: whole entries, within one
+        /// table.
         range: IpaRange,
-        /// Level of the entries. Each is measured by itself.
+        /// Level of the entries. Each is measured separately.
         level: Level,
     },
     /// A runnable REC was created.
     #[doc(alias = "RmmMeasurementDescriptorRec")]
     #[doc(alias = "RMI_REC_CREATE")]
     Rec {
-        /// Which. Not measured, and here for the reader.
+        /// Its MPIDR. Not measured; for the reader only.
         mpidr: Mpidr,
         /// The digest of the measured parameters.
         content: Digest,

@@ -1,6 +1,8 @@
-//! Planning, without a call: which blocks map a run of memory, which tables they need, and what it costs.
+//! Planning, without a call: which blocks map a run of memory, which tables they need, and the
+//! cost.
 //!
-//! Everything here is a pure function of addresses. A Realm plans with it, and an embedder can do so before there is a Realm:
+//! Everything here is a pure function of addresses. A Realm plans with it, and an embedder can do
+//! so before there is a Realm:
 //!
 //! ```
 //! use realm_builder::plan::{self, Limits};
@@ -18,7 +20,7 @@
 //! assert_eq!(runs.clone().map(|run| (run.level, run.bytes)).collect::<Vec<_>>(), [(Level::L2, 1 << 30)]);
 //! assert_eq!(plan::tables_of_runs(geometry, runs).collect::<Vec<_>>(), [(Level::L2, ipa)]);
 //!
-//! // What it takes, on an RMM that takes one granule per call and on one that takes ranges.
+//! // The cost, on an RMM that takes one granule per call and on one that takes ranges.
 //! for (limits, calls) in [(Limits::ONE_BY_ONE, 262_147), (Limits::RANGES, 4)] {
 //!     let cost = plan::map_cost(geometry, ipa, pieces.clone(), nothing, limits);
 //!     assert_eq!(cost.calls(), calls);
@@ -55,7 +57,8 @@ impl Run {
     }
 }
 
-/// The runs that map `memory`, contiguous and 4 KiB aligned, at `ipa`, with the largest blocks that alignment allows at or below `top_level`.
+/// The runs that map `memory`, contiguous and 4 KiB aligned, at `ipa`, with the largest blocks that
+/// alignment allows at or below `top_level`.
 pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item = Run> + Clone {
     let mut done = 0;
     core::iter::from_fn(move || {
@@ -67,7 +70,8 @@ pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item =
         }
         let level = largest_block(ipa, pa, left)?.max(top_level);
         let block = level.entry_bytes();
-        // A run of blocks ends where a larger block becomes possible: both addresses reach its alignment, and it fits.
+        // A run of blocks ends where a larger block becomes possible: both addresses have its
+        // alignment, and it fits.
         let bytes = match level.parent().filter(|parent| parent.may_map() && *parent >= top_level) {
             Some(parent) if pa.raw() % parent.entry_bytes() == ipa.raw() % parent.entry_bytes() => {
                 let until = ipa.align_up(parent.entry_bytes())?.checked_offset_from(ipa)?;
@@ -81,11 +85,11 @@ pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item =
     })
 }
 
-/// Says whether the table of a level that covers an IPA exists.
+/// Returns whether the table of a level that covers an IPA exists.
 pub type Exists<'e> = &'e dyn Fn(Level, Ipa) -> bool;
 
-/// The runs of several pieces of memory, the first mapped at `ipa` and each of the others where the one before it ends. Where tables exist, blocks are as small as these
-/// make them.
+/// The runs of several pieces of memory, the first mapped at `ipa` and each of the others where the
+/// one before it ends. Where tables exist, blocks are no larger than an entry of these tables.
 pub fn runs_of<'e>(
     ipa: Ipa,
     pieces: impl Iterator<Item = PaRange> + Clone + 'e,
@@ -102,7 +106,7 @@ pub fn runs_of<'e>(
         .flat_map(move |run| fit(run, exists))
 }
 
-/// Cuts a run where tables exist below the entries that it would be mapped by.
+/// Splits a run where tables exist below the entries that it would be mapped by.
 fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 'e {
     let mut at = run.ipa;
     let below = move |level: Level, ipa| level.child().is_some_and(|below| exists(below, ipa));
@@ -136,13 +140,14 @@ fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 
     })
 }
 
-/// Names the tables of runs that come in the order of their addresses, each once, and none before its parent.
+/// Names the tables of runs that come in the order of their addresses, each once, and none before
+/// its parent.
 #[derive(Clone, Debug)]
 struct Tables {
     geometry: Geometry,
     /// Of each level, where the tables that were named end.
     named: [Option<Ipa>; 4],
-    /// The run in hand, and the table that is next.
+    /// The current run, and the table that is next.
     hand: Option<(Run, Level, Ipa)>,
 }
 
@@ -155,7 +160,7 @@ impl Tables {
         self.named.get_mut(usize::try_from(level.number()).ok()?)
     }
 
-    /// Takes the next run in hand.
+    /// Begins with the next run.
     fn begin(&mut self, run: Run) {
         let top = run.range().top();
         // Most runs lie in the last table that was named, and so in those above it.
@@ -166,7 +171,7 @@ impl Tables {
         }
     }
 
-    /// Names the next table of the run in hand.
+    /// Names the next table of the current run.
     fn next(&mut self) -> Option<(Level, Ipa)> {
         loop {
             let (run, level, base) =
@@ -187,7 +192,8 @@ impl Tables {
     }
 }
 
-/// The tables that must exist so that runs can be mapped, each once, and none before its parent: level, and base of what it covers.
+/// The tables that must exist so that runs can be mapped, each once, and none before its parent:
+/// level, and base of what it covers.
 ///
 /// The runs are in the order of their addresses.
 pub fn tables_of_runs(
@@ -215,15 +221,17 @@ pub fn tables(
     tables_of_runs(geometry, Some(run).filter(|run| run.bytes > 0).into_iter())
 }
 
-/// How many [`TableRoom`](crate::TableRoom)s a Realm with these ranges needs if they are mapped by pages: private and shared ones, in the order of their addresses. Root tables are included; a Realm with trees of their own for
-/// auxiliary planes needs as many for each of those.
+/// How many [`TableRoom`](crate::TableRoom)s a Realm with these ranges needs if they are mapped by
+/// pages: private and shared ones, in the order of their addresses. Root tables are included; a
+/// Realm with trees of their own for auxiliary planes needs as many for each of those.
 ///
 /// ```
 /// use realm_builder::plan;
 /// use rmi_abi::rtt::Geometry;
 /// use rmi_abi::{Ipa, IpaRange};
 ///
-/// // 1 GiB of RAM, and 16 MiB of it shared at its alias, in an IPA space of 40 bits that begins at level 1.
+/// // 1 GiB of RAM, and 16 MiB of it shared at its alias, in an IPA space of 40 bits that begins at
+/// // level 1.
 /// let geometry = Geometry::with_start_level(40, rmi_abi::rtt::Level::L1)?;
 /// let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
 /// let alias = geometry.unprotected_alias(ram.base()).expect("it is private");
@@ -242,12 +250,13 @@ pub fn rooms(geometry: Geometry, ranges: impl Iterator<Item = IpaRange> + Clone)
     usize::from(geometry.root_tables()) + tables_of_runs(geometry, runs).count()
 }
 
-/// The tables that must exist so that no entry reaches across an end of `range`: where something changes for all of a range and nothing else, as with RIPAS and unmapping.
+/// The tables that must exist so that no entry reaches across an end of `range`: where an operation
+/// changes exactly a range, as with RIPAS and unmapping.
 pub fn edges(geometry: Geometry, range: IpaRange) -> impl Iterator<Item = (Level, Ipa)> + Clone {
     let ends = [range.base(), range.top()];
     let levels = core::iter::successors(geometry.start_level().child(), |level| level.child());
     levels.flat_map(move |level| {
-        // An end inside an entry of the level above makes a table of this one necessary.
+        // An end inside an entry of the level above needs a table of this level.
         let [base, top] = ends.map(|end| {
             let inside = !range.is_empty() && !end.is_aligned(level.table_bytes());
             inside.then(|| geometry.table_base(end, level))

@@ -1,11 +1,18 @@
-//! Planes with translation trees of their own: what the primary tree maps is shown in auxiliary ones, and hidden there before it changes.
+//! Planes with translation trees of their own: what the primary tree maps is shown (mapped) in
+//! auxiliary trees, and hidden (unmapped) there before it changes.
 //!
-//! Where every plane has a tree, plane 0 is translated by tree 1, plane 1 by tree 2 and so on, and the last plane by the primary tree. A Realm's memory is mapped in the primary tree, by all the operations that know
-//! of no planes; an auxiliary tree shows it after [`Realm::map_plane`] or [`Realm::serve_plane_fault`], and as long as it stays as it is: taking memory back, splitting or folding a block and emptying memory
-//! hide it first in all trees. A plane that needs it faults and is served again.
+//! Where every plane has a tree, plane 0 is translated by tree 1, plane 1 by tree 2 and so on, and
+//! the last plane by the primary tree. A Realm's memory is mapped in the primary tree, by all the
+//! operations that are not about planes; an auxiliary tree shows it after [`Realm::map_plane`] or
+//! [`Realm::serve_plane_fault`], and until its mapping changes: reclaiming memory, splitting or
+//! folding a block and changing the RIPAS to EMPTY hide it first in all trees. A plane that needs
+//! it faults and is served again.
 //!
-//! What is shared with the Realm, the unprotected half, is shown by [`Realm::map_plane_shared`]: there an auxiliary tree refers to the primary tree's own tables, one for each root entry (1 GiB, where walks start at
-//! level 1), and from then on has all that is shared there. That is `unsafe`, for what follows when memory is shared no more depends on the RMM: TF-RMM of July 2026 forgets the translations of one plane only.
+//! What is shared with the Realm, the unprotected half, is shown by [`Realm::map_plane_shared`]: in
+//! that half an auxiliary tree refers to the primary tree's own tables, one for each root entry
+//! (1 GiB, where walks start at level 1), and from then on maps all that is shared there. That is
+//! `unsafe`, because the effect of unsharing memory depends on the RMM: TF-RMM of July 2026
+//! invalidates the translations of one plane only.
 //!
 //! ```
 //! # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region};
@@ -54,7 +61,7 @@ use crate::error::BuildError;
 use crate::realm::{Alive, Realm};
 use crate::runtime::Served;
 
-/// What showing memory in an auxiliary tree came to.
+/// Result of showing memory in an auxiliary tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlaneMapped {
@@ -65,16 +72,21 @@ pub struct PlaneMapped {
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Shows, in an auxiliary tree, the memory that the primary tree maps in a range of the protected half; by entries of the same size. Tables come from the pool and are made first. A block that reaches out of the range is
-    /// shown as a whole.
+    /// Shows, in an auxiliary tree, the memory that the primary tree maps in a range of the
+    /// protected half; by entries of the same size. Tables come from the pool and are made first. A
+    /// block that extends beyond the range is shown as a whole.
     ///
-    /// Memory is shown only where its RIPAS is RAM. What is not is stepped over after the RMM has refused it: the host does not keep the RIPAS.
+    /// Memory is shown only where its RIPAS is RAM. Other memory is skipped after the RMM has
+    /// refused it: the host does not keep the RIPAS.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_CREATE, RMI_RTT_AUX_PROT_MAP; TF-RMM (July 2026), RMI_RTT_AUX_MAP_PROTECTED.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_CREATE, RMI_RTT_AUX_PROT_MAP; TF-RMM (July 2026),
+    /// RMI_RTT_AUX_MAP_PROTECTED.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call, and [`BuildError::Storage`] before one that makes a table; otherwise why it stopped. What was shown stays so, and the call can be repeated.
+    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call, and
+    /// [`BuildError::Storage`] before a call that makes a table; otherwise the reason why it
+    /// stopped. What was shown stays shown, and the call can be repeated.
     ///
     /// # Contexts
     ///
@@ -89,7 +101,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let trees = core::iter::once(tree);
         let mut held = self.hold_in(trees.clone(), range, |_| Ok(()))?;
         if self.make_for(&mut held, pool, tree, range)? {
-            // For the tables, whole entries had to be held that cover more than the range. Others may go on there.
+            // For the tables, whole entries had to be claimed that cover more than the range. From
+            // here on other threads may work there.
             drop(held);
             held = self.hold_in(trees, range, |_| Ok(()))?;
             self.make_for(&mut held, pool, tree, range)?;
@@ -97,13 +110,16 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.show(tree, range)
     }
 
-    /// Hides what an auxiliary tree shows in a range of the protected half. A block that reaches out of the range is hidden as a whole. Tables stay until those of the primary tree are [folded](Realm::fold).
+    /// Hides what an auxiliary tree shows in a range of the protected half. A block that extends
+    /// beyond the range is hidden as a whole. Tables stay until those of the primary tree are
+    /// [folded](Realm::fold).
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_PROT_UNMAP; TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_PROTECTED.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_PROT_UNMAP; TF-RMM (July 2026),
+    /// RMI_RTT_AUX_UNMAP_PROTECTED.
     ///
     /// # Errors
     ///
-    /// As [`Realm::map_plane`]. What was not hidden is shown still.
+    /// As [`Realm::map_plane`]. What was not hidden is still shown.
     ///
     /// # Contexts
     ///
@@ -114,8 +130,11 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(self.hide(tree, range)?)
     }
 
-    /// Serves a fault in any tree: as [`Realm::serve_fault`], and shows the memory around the address in the tree that lacked it, up to the leaf table (2 MiB) that covers it and inside `window`. `tree` is the exit's `rtt_tree`; it does
-    /// not matter where planes share a tree. What is shared with the Realm is not served: the host emulates the access, or [shows it](Realm::map_plane_shared).
+    /// Serves a fault in any tree: as [`Realm::serve_fault`], and shows the memory around the
+    /// address in the tree in which it was missing, up to the leaf table (2 MiB) that covers it and
+    /// inside `window`. `tree` is the exit's `rtt_tree`; it has no effect where planes share a
+    /// tree. What is shared with the Realm is not served: the host emulates the access, or
+    /// [shows it](Realm::map_plane_shared).
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP, RMI_RTT_AUX_PROT_MAP.
     ///
@@ -154,7 +173,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(pool, aux, around) {
-            // What is in the way around the address does not concern the plane that waits.
+            // What fails around the address is no reason to refuse the plane that waits.
             Err(_) if around != page => self.map_plane(pool, aux, page),
             shown => shown,
         };
@@ -184,13 +203,14 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Whether the RMM's commands about what auxiliary trees show take ranges: all of them do, or each takes an entry.
+    /// Whether the RMM's commands about what auxiliary trees show take ranges: either all of them
+    /// do, or each takes one entry.
     pub(crate) fn shows_by_range(&self) -> bool {
         Command::RttAuxProtMap.form(self.rmm.dialect()).is_some()
     }
 }
 
-/// What the leaf table covers that covers an address.
+/// The range of the leaf table that covers an address.
 pub(crate) fn leaf(ipa: Ipa) -> IpaRange {
     let bytes = rmi_abi::rtt::Level::L3.table_bytes();
     IpaRange::with_size(ipa.align_down(bytes), bytes).unwrap_or(IpaRange::empty(ipa))

@@ -15,17 +15,17 @@ use crate::realm::{New, Realm};
 use crate::region::{Content, Region, merge};
 use crate::shadow::tag;
 
-/// How far populating has come, for a progress bar.
+/// Progress of populating, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PopulateProgress {
-    /// Bytes taken in so far, over all regions.
+    /// Bytes populated so far, over all regions.
     pub bytes: u64,
-    /// Bytes to take in.
+    /// Bytes to populate in all.
     pub total: u64,
 }
 
-/// What may be taken in at once, spent region by region in their order.
+/// How much may be populated in one part, spent region by region in their order.
 #[derive(Clone, Copy, Debug)]
 struct Budget {
     left: u64,
@@ -46,7 +46,8 @@ impl Budget {
         Self { left: bytes, granule, block, is_whole: true, top_level }
     }
 
-    /// How much of a region is taken in. After one of which something is left nothing more is, so that the order is kept.
+    /// How much of a region is populated. After a region of which a rest is left, no further one
+    /// is, so that the order is kept.
     fn spend(&mut self, region: &Region<'_>) -> u64 {
         let spent = self.spend_some(region);
         self.is_whole &= spent == 0;
@@ -63,7 +64,7 @@ impl Budget {
             return self.spend_unbacked(region);
         }
         let align = match region.content {
-            // Where a block could end; if none ends here, the next part begins with one.
+            // An address where a block could end; if none ends here, the next part begins with one.
             Content::Unspecified => self.block,
             Content::Measured(_) | Content::Unmeasured(_) => self.granule,
         };
@@ -71,7 +72,8 @@ impl Budget {
         end.align_down(align).checked_offset_from(region.ipa).unwrap_or(0)
     }
 
-    /// The same of RAM without memory: as many entries as fit, or one if nothing is taken in otherwise. Smaller ones would take tables that the whole does not.
+    /// The same for RAM without memory: as many entries as fit, or one if nothing is populated
+    /// otherwise. Smaller entries would need tables that the whole does not.
     fn spend_unbacked(&mut self, region: &Region<'_>) -> u64 {
         let (mut bytes, is_first) = (0, self.is_whole);
         let mut left = core::mem::take(&mut self.left);
@@ -94,17 +96,22 @@ impl Budget {
 impl<P: Platform> Realm<'_, '_, P, New> {
     /// Populates the Realm.
     ///
-    /// The regions are sorted by IPA and checked before the first call: alignment, place, overlap, content. They are then taken in in that order, so the same regions give
-    /// the same measurement however they were listed. Content is copied page by page through the pool's parameter page; unspecified memory is mapped with the
-    /// largest blocks that alignment allows, and its RIPAS becomes RAM; where a region has no memory, only that; neighbours in both address spaces are merged for that, and what is left of them after an error is in the first. Tables come from
-    /// the pool and are made before they are needed.
+    /// The regions are sorted by IPA and checked before the first call: alignment, place, overlap,
+    /// content. They are then populated in that order, so the same regions give the same
+    /// measurement in whatever order they were listed. Content is copied page by page through the
+    /// pool's parameter page; unspecified memory is mapped with the largest blocks that alignment
+    /// allows, and its RIPAS becomes RAM; where a region has no memory, only its RIPAS changes.
+    /// Regions of unspecified memory that are neighbours in both address spaces are merged for
+    /// that, and what is left of them after an error is in the first. Tables come from the pool and
+    /// are made before they are needed.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP_INIT, RMI_RTT_INIT_RIPAS, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] and [`BuildError::Storage`] before any call. Any other error stops at the page concerned: what was taken in stays the Realm's, what was not is
-    /// back in its region, or in quarantine if the RMM does not return it.
+    /// [`BuildError::Region`] and [`BuildError::Storage`] before any call. Any other error stops at
+    /// the page concerned: what was populated stays the Realm's, what was not is back in its
+    /// region, or in quarantine if the RMM does not return it.
     ///
     /// # Contexts
     ///
@@ -118,19 +125,23 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         self.populate_some(pool, regions, u64::MAX, progress).map(|_| ())
     }
 
-    /// Populates a part of the Realm, as [`Realm::populate`], from where it has come to: takes at most `bytes` in, or a granule, and says how many bytes are left; none at the end. For hosts that may not stay long, as in a
-    /// preemptible hypercall, or that may be told to stop.
+    /// Populates a part of the Realm, as [`Realm::populate`], from where it stopped: at most
+    /// `bytes`, or a granule. Returns how many bytes are left; none at the end. For hosts with
+    /// limited time in one call, as in a preemptible hypercall, or that may be told to stop.
     ///
-    /// Of a region without memory at least one entry is taken in, which may be more than `bytes`: smaller ones would take tables that the whole does not.
+    /// Of a region without memory at least one entry is populated, which may be more than `bytes`:
+    /// smaller entries would need tables that the whole does not.
     ///
-    /// The measurement is the same. So are the mappings, if `bytes` is no less than the largest block that there could be: memory without content is left where a block of that size does, which makes a part smaller. Parts
-    /// cost more calls than [`Realm::populate_cost`] says, because each delegates for itself. The progress is that of this part alone.
+    /// The measurement is the same. So are the mappings, if `bytes` is no less than the largest
+    /// possible block: a part of memory without content ends where a block of that size does, which
+    /// makes the part smaller. Parts cost more calls than [`Realm::populate_cost`] says, because
+    /// each delegates its own memory. The progress is that of this part alone.
     ///
     /// Source: as for [`Realm::populate`].
     ///
     /// # Errors
     ///
-    /// As [`Realm::populate`]; room for tables is looked for before the part that needs them.
+    /// As [`Realm::populate`]; the storage for tables is checked before the part that needs them.
     ///
     /// # Contexts
     ///
@@ -186,7 +197,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         Ok(so_far.total - so_far.bytes)
     }
 
-    /// Checks sorted regions; those that are taken in already are empty and pass.
+    /// Checks sorted regions; those that are populated already are empty and pass.
     fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let mut last: Option<IpaRange> = None;
@@ -210,7 +221,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         Ok(())
     }
 
-    /// Checks that there is room for the records of some tables.
+    /// Checks that there is storage for the records of some tables.
     fn check_rooms(&self, tables: usize) -> Result<(), BuildError> {
         let mut shadow = self.shadow.lock();
         shadow
@@ -232,7 +243,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
             .count()
     }
 
-    /// The runs that the first `bytes` of a region are mapped by: content goes in by pages, in the order of its addresses.
+    /// The runs that the first `bytes` of a region are mapped by: content is mapped by pages, in
+    /// the order of its addresses.
     pub(crate) fn runs_for<'e>(
         &self,
         region: &Region<'_>,
@@ -246,7 +258,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         plan::runs_of(region.ipa, Some(front).into_iter(), largest, exists)
     }
 
-    /// Makes a range RAM that has no memory.
+    /// Changes the RIPAS of a range without memory to RAM.
     fn make_ram(
         &self,
         pool: &mut Pool<'_>,
@@ -268,7 +280,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         Ok(())
     }
 
-    /// Maps memory without content and makes it RAM.
+    /// Maps memory without content and changes its RIPAS to RAM.
     fn map_ram(
         &self,
         pool: &mut Pool<'_>,
@@ -293,7 +305,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         result
     }
 
-    /// Copies content in, page by page.
+    /// Copies content into the Realm, page by page.
     fn copy_in(
         &self,
         pool: &mut Pool<'_>,
@@ -307,7 +319,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         let mut memory = match self.rmm.delegate(region.memory.take()) {
             Ok(memory) => memory,
             Err(failed) => {
-                // Only the part that is the RMM's has to come back; it lies in front of the rest.
+                // Only the part that the RMM owns has to be taken back; it lies in front of the
+                // rest.
                 let doubt = failed.doubt();
                 region.memory = failed.host;
                 self.return_to(pool, region, failed.delegated, doubt);
@@ -329,7 +342,8 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let whole = memory.bytes();
-        // A page that is not taken in goes back in front of the rest, which it touches.
+        // A page that is not populated is put back in front of the rest, with which it is
+        // contiguous.
         while let Some(page) = memory.take_front(granule) {
             let content = match region.content {
                 Content::Measured(content) | Content::Unmeasured(content) => content,
@@ -352,7 +366,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
                 }
                 Err(Failed { error, kept }) => (kept.into_use(), tag::UNSURE, Err(error)),
             };
-            // The entry is void, and the table is there.
+            // The entry is void, and the table exists.
             let homeless = self.shadow.lock().put(region.ipa, page, tag);
             drop(homeless);
             region.advance(granule);
@@ -362,9 +376,10 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         Ok(())
     }
 
-    /// Gives memory that was delegated for a region back to it. `memory` ends where the region's own begins. Where a gap (something in quarantine) separates a part from that, the part goes to the pool, and the
-    /// region remembers that it cannot go on.
-    /// `doubt` is why the memory may be the host's already.
+    /// Returns memory that was delegated for a region to that region. `memory` ends where the
+    /// memory of the region begins. Where a gap (something in quarantine) separates a part from
+    /// that, the part goes to the pool, and the region records that it cannot continue. `doubt` is
+    /// the reason why the memory may be the host's already.
     fn return_to(
         &self,
         pool: &mut Pool<'_>,

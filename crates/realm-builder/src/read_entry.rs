@@ -1,4 +1,5 @@
-//! Asking the RMM about an entry of which the host is not sure: what it maps, or whether its RIPAS is DESTROYED.
+//! Asking the RMM about an entry of which the host is not sure: what it maps, or whether its RIPAS
+//! is DESTROYED.
 
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
@@ -7,15 +8,17 @@ use rmi_host::{Error, Platform, QuarantineReason, Subject, Undelegated, Violatio
 use crate::realm::Realm;
 use crate::shadow::tag;
 
-/// Address bits of an entry as RMI_RTT_READ_ENTRY returns it, below those that depend on its format.
+/// Address bits of an entry as RMI_RTT_READ_ENTRY returns it, below those that depend on its
+/// format.
 pub(crate) const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Finds out about the entry of a page that is held: with one RMI_RTT_READ_ENTRY if an answer of the RMM
-    /// left open whether it is mapped, or if the host unmapped it and its RIPAS may be DESTROYED since; with no
-    /// call otherwise. Says where the RIPAS is DESTROYED, if it is.
+    /// Determines the state of the entry of a claimed page: with one RMI_RTT_READ_ENTRY if an
+    /// answer of the RMM left open whether it is mapped, or if the host unmapped it and its RIPAS
+    /// may be DESTROYED since; with no call otherwise. Returns where the RIPAS is DESTROYED, if it
+    /// is.
     ///
-    /// Memory that turns out not to be mapped goes to `home`.
+    /// Memory that is found not to be mapped is passed to `home`.
     pub(crate) fn settle_entry(
         &self,
         page: Ipa,
@@ -57,7 +60,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Ok((entry.ripas == Ripas::Destroyed).then(|| at.range()))
     }
 
-    /// Notes that the RMM has changed the RIPAS of a range: it is not DESTROYED there.
+    /// Records that the RMM has changed the RIPAS of a range: it is not DESTROYED there.
     pub(crate) fn trust_ripas(&self, base: Ipa, top: Ipa) {
         let mut from = base;
         while from < top {

@@ -1,4 +1,4 @@
-//! A Realm, and the states of its life.
+//! A Realm, and its states from creation to destruction.
 //!
 //! ```text
 //! RealmConfig ── create ──► Realm<New> ── populated ──► Realm<Populated> ── activate ──► Realm<Active>
@@ -8,7 +8,7 @@
 //!                                                                     Realm<Terminated> ── destroy ──► all memory is the host's
 //! ```
 //!
-//! A transition that the RMM refuses gives the Realm back in its old state, see [`Failed`].
+//! A transition that the RMM refuses returns the Realm in its old state, see [`Failed`].
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -24,16 +24,16 @@ use crate::habit::TableByTable;
 use crate::shadow::Shadow;
 use crate::unmap::Homeward;
 
-/// A Realm that is being built.
+/// State of a Realm that is being built.
 #[derive(Debug)]
 pub enum New {}
-/// A Realm that has all its content, and gets RECs.
+/// State of a Realm that has all its content, and gets RECs.
 #[derive(Debug)]
 pub enum Populated {}
-/// A Realm that may run.
+/// State of a Realm that may run.
 #[derive(Debug)]
 pub enum Active {}
-/// A Realm that will never run again.
+/// State of a Realm that will never run again.
 #[derive(Debug)]
 pub enum Terminated {}
 
@@ -43,7 +43,8 @@ pub trait Building: Alive + sealed::Building {}
 impl Building for New {}
 impl Building for Populated {}
 
-/// States in which a Realm's memory is given and taken: [`New`], [`Populated`], [`Active`]. Sealed.
+/// States in which memory can be added to a Realm and taken from it: [`New`], [`Populated`],
+/// [`Active`]. Sealed.
 pub trait Alive: sealed::Alive {}
 
 impl Alive for New {}
@@ -60,47 +61,50 @@ mod sealed {
     impl Alive for super::Active {}
 }
 
-/// Most auxiliary trees of a Realm.
+/// Maximum number of auxiliary trees of a Realm.
 pub(crate) const AUX_TREES: usize = 3;
 
-/// Most entries of translation tables that are looked at while a Realm's lock is held, see [`Realm`].
+/// Maximum number of entries of translation tables that are visited while a Realm's lock is held,
+/// see [`Realm`].
 pub const ENTRIES_PER_HOLD: u64 = 3 * ENTRIES_PER_TABLE;
 
-/// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory that the Realm is made of.
+/// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory of the Realm.
 ///
 /// # The lock
 ///
-/// What the host knows of the Realm's tables is behind one lock of the kind [`Platform::Lock`]. Every method
-/// takes it that reads or changes the Realm's memory, by `&self` or `&mut self`, unless its documentation
-/// says otherwise: [`Realm::rd`], [`Realm::rmm`], [`Realm::geometry`] and [`Realm::recs`] do not.
+/// The host's records of the Realm's tables are protected by one lock of the type
+/// [`Platform::Lock`]. Every method takes it that reads or changes the Realm's memory, by `&self`
+/// or `&mut self`, unless its documentation says otherwise: [`Realm::rd`], [`Realm::rmm`],
+/// [`Realm::geometry`] and [`Realm::recs`] do not.
 ///
-/// The lock is held for book-keeping only: never during a call to the RMM, and never while code of the
-/// embedder runs (ledger, supply, `home`, progress, `relax`). In one hold at most [`ENTRIES_PER_HOLD`] entries
-/// are looked at, and the records of shared memory that follow the one concerned are moved by a place; what
-/// is more is done in pieces.
+/// The lock is held for bookkeeping only: never during a call to the RMM, and never while code of
+/// the embedder runs (ledger, supply, `home`, progress, `relax`). Each time it is held, at most
+/// [`ENTRIES_PER_HOLD`] entries are visited, and the records of shared memory that follow the one
+/// concerned are moved by one place; longer work is done in pieces.
 ///
-/// A method that takes the lock must not be called where it may interrupt a holder of the same lock on the
-/// same CPU (an interrupt handler, with interrupts not masked elsewhere), unless the platform's lock masks
-/// interrupts.
+/// A method that takes the lock must not be called where it may interrupt a holder of the same lock
+/// on the same CPU (an interrupt handler, with interrupts not masked elsewhere), unless the
+/// platform's lock masks interrupts.
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
 pub struct Realm<'r, 'm, P: Platform, S> {
     pub(crate) rmm: &'r Rmm<P>,
     pub(crate) rd: Rd,
     pub(crate) roots: InUse,
-    /// The root tables of auxiliary trees; empty where there is none.
+    /// The root tables of auxiliary trees; empty where there are none.
     pub(crate) aux_roots: [InUse; AUX_TREES],
     pub(crate) geometry: Geometry,
     /// How the tables encode permissions.
     pub(crate) s2ap: S2apEncoding,
-    /// What the tables hold. Locked for bookkeeping only, never during a call.
+    /// The contents of the tables. Locked for bookkeeping only, never during a call.
     pub(crate) shadow: Mutex<P::Lock, Shadow<'m>>,
-    /// Whether the RMM is known to end a range command at the end of a table. Then nothing beyond is prepared for it.
+    /// Whether the RMM is known to end range commands at table boundaries. If so, nothing beyond
+    /// the table is prepared for it.
     pub(crate) table_by_table: TableByTable,
-    /// Memory that is unmapped and not yet undelegated, while the Realm is taken apart.
+    /// Memory that is unmapped and not yet undelegated, while the Realm is torn down.
     pub(crate) homeward: Homeward,
-    /// Calls that came to nothing, one after the other, while the Realm is taken apart.
+    /// Consecutive calls without progress, while the Realm is torn down.
     pub(crate) idle: u32,
-    /// What REALM_CREATE was given.
+    /// The parameters of REALM_CREATE.
     pub(crate) donated: Donated,
     /// RECs ever created: the index of the next one.
     pub(crate) next_rec: u32,
@@ -111,7 +115,7 @@ pub struct Realm<'r, 'm, P: Platform, S> {
 
 impl<P: Platform, S> fmt::Debug for Realm<'_, '_, P, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What is printed is read before: a formatter may call anything.
+        // What is printed is read first, and the lock released: a formatter may call any code.
         let (bytes, tables) = (self.memory_bytes(), self.tables());
         f.debug_struct("Realm")
             .field("rd", &self.rd)
@@ -197,13 +201,14 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
         }
     }
 
-    /// Stops the Realm for good: `RMI_REALM_TERMINATE`. None of its RECs may be running.
+    /// Stops the Realm permanently: `RMI_REALM_TERMINATE`. None of its RECs may be running.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE.
     ///
     /// # Errors
     ///
-    /// The Realm comes back, as it was: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while a REC is running.
+    /// The Realm is returned in its old state: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while a
+    /// REC is running.
     pub fn terminate(self) -> Result<Realm<'r, 'm, P, Terminated>, Failed<Self>> {
         match self.rmm.commands().realm_terminate(&self.rd) {
             Ok(()) => Ok(self.become_state()),
@@ -211,7 +216,8 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
         }
     }
 
-    /// The first memory in a range of the protected half: a block that may begin before it and end after it.
+    /// The first memory in a range of the protected half: a block that may begin before it and end
+    /// after it.
     pub(crate) fn overlap(&self, range: &IpaRange) -> Option<IpaRange> {
         self.next_memory(range.base(), range.top()).map(|at| at.range())
     }
@@ -230,7 +236,8 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
 }
 
 impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
-    /// Says that the Realm has all its content. Only RECs add to its measurement from here on; no call is made.
+    /// Declares that the Realm has all its content. Only RECs add to its measurement from here on;
+    /// no call is made.
     pub fn populated(self) -> Realm<'r, 'm, P, Populated> {
         self.become_state()
     }
@@ -243,7 +250,7 @@ impl<'r, 'm, P: Platform, S: Building> Realm<'r, 'm, P, S> {
     ///
     /// # Errors
     ///
-    /// The Realm comes back as it was.
+    /// The Realm is returned in its old state.
     pub fn activate(self) -> Result<Realm<'r, 'm, P, Active>, Failed<Self>> {
         match self.rmm.commands().realm_activate(&self.rd) {
             Ok(()) => Ok(self.become_state()),

@@ -10,9 +10,10 @@ use crate::realm::{Building, Realm};
 /// How a REC starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecStart {
-    /// Whether it may be entered at once; otherwise it waits for a `PSCI_CPU_ON`. Only runnable RECs are measured.
+    /// Whether it may be entered at once; otherwise it waits for a `PSCI_CPU_ON`. Only runnable
+    /// RECs are measured.
     pub runnable: bool,
-    /// Where it starts.
+    /// Address of its first instruction.
     pub pc: Ipa,
     /// X0 to X7.
     pub gprs: [u64; 8],
@@ -59,7 +60,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     ///
     /// # Errors
     ///
-    /// As [`RecObject::destroy`]; and [`Error::Argument`] for a REC of another Realm, which comes back.
+    /// As [`RecObject::destroy`]; and [`Error::Argument`] for a REC of another Realm, which is
+    /// returned.
     pub fn destroy_rec(
         &mut self,
         pool: &mut Pool<'_>,

@@ -1,37 +1,40 @@
-//! Memory that a Realm is to start with.
+//! Memory that a Realm starts with.
 
 use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::Undelegated;
 
 use crate::error::RegionProblem;
 
-/// What a region holds when the Realm starts.
+/// Content of a region when the Realm starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Content<'c> {
     /// These bytes, measured. The last granule is filled up with zeros.
     Measured(&'c [u8]),
-    /// These bytes, of which only their place is measured. The last granule is filled up with zeros.
+    /// These bytes, of which only the IPA is measured. The last granule is filled up with zeros.
     Unmeasured(&'c [u8]),
-    /// Nothing that the Realm may rely on; not measured at all.
+    /// No content that the Realm may rely on; not measured at all.
     Unspecified,
 }
 
-/// Memory for a Realm: where, which, and with what content. Or RAM without memory, which the Realm gets where it touches it.
+/// Memory for a Realm: its IPA, the memory, and its content. Or RAM without memory, which is given
+/// to the Realm where it touches it.
 ///
-/// A region is a cursor. As the Realm takes memory in, the region shrinks from the front; when populating stops early, what is left in it has not been touched
-/// and belongs to the host, and populating can go on with the same regions. Only when memory in the middle was lost to quarantine it cannot, and says so.
+/// A region is a cursor. As memory becomes part of the Realm, the region shrinks from the front;
+/// when populating stops early, what is left in it is unchanged and belongs to the host, and
+/// populating can continue with the same regions. Only when memory in the middle was lost to
+/// quarantine it cannot continue, and returns an error that says so.
 #[derive(Debug)]
 pub struct Region<'c> {
     pub(crate) ipa: Ipa,
     pub(crate) memory: Undelegated,
     pub(crate) content: Content<'c>,
-    /// Bytes of RAM without memory that are not taken in.
+    /// Bytes of RAM without memory that are not populated yet.
     pub(crate) unbacked: u64,
-    /// Bytes taken in.
+    /// Bytes populated.
     pub(crate) taken: u64,
     /// Whether its memory became part of the region before it.
     merged: bool,
-    /// Bytes that were to be taken in next and are in quarantine, or elsewhere, instead.
+    /// Bytes that were to be populated next and are in quarantine, or elsewhere, instead.
     pub(crate) lost: u64,
 }
 
@@ -42,10 +45,13 @@ impl<'c> Region<'c> {
         Self { ipa, memory, content, unbacked: 0, taken: 0, merged: false, lost: 0 }
     }
 
-    /// `bytes` of RAM at `ipa` that have no memory yet: their RIPAS is RAM when the Realm starts, and a REC that touches a page there faults. The host gives memory then, with
-    /// [`Realm::serve_fault`](crate::Realm::serve_fault). The content is not measured; where the dialect measures the RIPAS (1.0), that is.
+    /// `bytes` of RAM at `ipa` that have no memory yet: their RIPAS is RAM when the Realm starts,
+    /// and a REC that touches a page there faults. The host then gives memory, with
+    /// [`Realm::serve_fault`](crate::Realm::serve_fault). The content is not measured; where the
+    /// dialect measures the RIPAS (1.0), the RIPAS is.
     ///
-    /// Tables are made for its ends only, down to granules, and down to level 1: RAM that is aligned to 2 MiB or more takes few.
+    /// Tables are made for its ends only, down to granules, and down to level 1: RAM that is
+    /// aligned to 2 MiB or more needs few.
     ///
     /// ```
     /// use realm_builder::Region;
@@ -60,18 +66,19 @@ impl<'c> Region<'c> {
         Self { unbacked: bytes, ..region }
     }
 
-    /// Where the part lies that has not been taken in.
+    /// The IPA range of the part that has not been populated.
     #[must_use]
     pub fn range(&self) -> IpaRange {
         IpaRange::with_size(self.ipa, self.bytes()).unwrap_or(IpaRange::empty(self.ipa))
     }
 
-    /// Bytes that have not been taken in.
+    /// Bytes that have not been populated.
     pub(crate) fn bytes(&self) -> u64 {
         self.memory.bytes().saturating_add(self.unbacked)
     }
 
-    /// Which memory the part that has not been taken in is planned with. RAM without memory is planned as with memory that is aligned as its IPAs are.
+    /// The memory with which the part that has not been populated is planned. RAM without memory is
+    /// planned as if it had memory that is aligned as its IPAs are.
     pub(crate) fn planned(&self) -> PaRange {
         match self.unbacked {
             0 => self.memory.range(),
@@ -82,13 +89,13 @@ impl<'c> Region<'c> {
         }
     }
 
-    /// Which host memory has not been taken in.
+    /// The range of the host memory that has not been populated.
     #[must_use]
     pub fn memory(&self) -> PaRange {
         self.memory.range()
     }
 
-    /// The host memory that has not been taken in.
+    /// The host memory that has not been populated.
     pub fn into_memory(self) -> Undelegated {
         self.memory
     }
@@ -101,7 +108,7 @@ impl<'c> Region<'c> {
         if bytes == 0 {
             return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
         }
-        // Before it is a range: an address that is not aligned begins none.
+        // Checked before a range is made: an address that is not aligned cannot begin one.
         let aligned = self.memory.range().is_aligned(granule) && bytes.is_multiple_of(granule);
         if !self.ipa.is_aligned(granule) || !aligned {
             return Some(RegionProblem::Unaligned);
@@ -119,7 +126,8 @@ impl<'c> Region<'c> {
         }
     }
 
-    /// Takes the memory of the region that follows in, if the two are one: without content, and neighbours in both address spaces.
+    /// Joins the memory of the region that follows, if both are without content and neighbours in
+    /// both address spaces.
     fn absorb(&mut self, next: &mut Region<'_>) -> bool {
         let vacant =
             matches!((self.content, next.content), (Content::Unspecified, Content::Unspecified));
@@ -136,7 +144,7 @@ impl<'c> Region<'c> {
         next.merged
     }
 
-    /// Takes the first `bytes` out, as a region of their own.
+    /// Splits off the first `bytes` as a region of their own.
     pub(crate) fn split_front(&mut self, bytes: u64) -> Self {
         if self.unbacked > 0 {
             let front = bytes.min(self.unbacked);
@@ -155,13 +163,14 @@ impl<'c> Region<'c> {
         Self::new(self.ipa, memory, content)
     }
 
-    /// Takes back what is left of the front that was taken out. Returns what no longer touches the rest; the region cannot go on then.
+    /// Takes back what is left of the front that was split off. Returns what is no longer
+    /// contiguous with the rest; the region cannot continue then.
     pub(crate) fn rejoin(&mut self, front: Self) -> Option<Undelegated> {
         self.advance(front.taken);
         self.lost += front.lost;
         self.unbacked += front.unbacked;
         let rest = core::mem::replace(&mut self.memory, front.memory);
-        // What was not taken in ends where the rest begins, unless its end was lost.
+        // What was not populated ends where the rest begins, unless its end was lost.
         let Err(rest) = self.memory.append(rest) else { return None };
         let apart = core::mem::replace(&mut self.memory, rest);
         self.lost += apart.bytes();
@@ -191,12 +200,12 @@ impl<'c> Region<'c> {
     }
 }
 
-/// Merges sorted regions that are one.
+/// Merges sorted regions that can be joined.
 pub(crate) fn merge(regions: &mut [Region<'_>]) {
     let mut regions = regions.iter_mut();
     let Some(mut last) = regions.next() else { return };
     for region in regions {
-        // What was merged or taken in before is empty, and does not stand between two others.
+        // A region that was merged or populated before is empty, and does not separate two others.
         if !region.memory.is_empty() && !last.absorb(region) {
             last = region;
         }

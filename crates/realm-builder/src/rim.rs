@@ -1,8 +1,9 @@
 //! Prediction of the Realm Initial Measurement (RIM), on the host and without an RMM.
 //!
-//! A [`Rim`] computes what an RMM computes: it begins with the Realm's parameters and is extended by each granule of content, by RIPAS changes
-//! where the dialect measures them, and by each runnable REC, in the order of the calls. Who verifies an attestation token can so say beforehand which
-//! measurement a kernel and a configuration give.
+//! A [`Rim`] computes what an RMM computes: it begins with the Realm's parameters and is extended
+//! by each granule of content, by RIPAS changes where the dialect measures them, and by each
+//! runnable REC, in the order of the calls. So a verifier of attestation tokens can compute
+//! beforehand which measurement a kernel and a configuration give.
 //!
 //! | | 1.0 | 2.0 betas | tf-rmm-2026-07 |
 //! |---|---|---|---|
@@ -12,10 +13,11 @@
 //! | [`add_ripas`](Rim::add_ripas) | base and top of each entry | nothing | nothing |
 //! | [`add_rec`](Rim::add_rec), runnable | hash of flags, PC, X0 to X7 | as 1.0 | as 1.0 |
 //!
-//! Of the parameters flags, IPA width, SVE vector length, numbers of breakpoints, watchpoints and counters, and the algorithm are measured; the personalization value, the VMID
-//! and the root tables are not. Memory without content is not measured. Granules have 4 KiB.
+//! Of the parameters flags, IPA width, SVE vector length, numbers of breakpoints, watchpoints and
+//! counters, and the algorithm are measured; the personalization value, the VMID and the root
+//! tables are not. Memory without content is not measured. Granules have 4 KiB.
 //!
-//! The prediction, and a Realm on the model RMM that it holds for:
+//! A prediction, and a Realm on the model RMM with that measurement:
 //!
 //! ```
 //! use realm_builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region, Rim};
@@ -34,7 +36,7 @@
 //! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! let (config, kernel, at) = (RealmConfig::new(40), [0xd5; 0x4abc], Ipa::new(0x8000_0000));
 //!
-//! // Nobody wants to read the events here; `measurement_log` shows what they are good for.
+//! // The events are not read here; `measurement_log` shows their use.
 //! let mut rim = Rim::new(&config.validate(rmm.features(), rmm.dialect())?, rmm.dialect(), &mut |_| {})?;
 //! rim.add_measured(at, &kernel, &mut |_| {})?;
 //! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: at.raw(), gprs: [0; 8] };
@@ -80,8 +82,8 @@ use hash::{GRANULE, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.
 ///
-/// What changes it tells `log` afterwards, event by event; [`Rim::replay`] of these events gives the same measurement. An error leaves the measurement as it
-/// was.
+/// Each change is reported to `log` afterwards, event by event; [`Rim::replay`] of these events
+/// gives the same measurement. An error leaves the measurement as it was.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, "Realm Initial Measurement".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,14 +96,16 @@ pub struct Rim {
 impl Rim {
     /// The measurement of a Realm that was just created with these parameters.
     ///
-    /// [`RealmConfig::validate`](crate::RealmConfig::validate) gives them, and refuses an algorithm that the RMM does not have; here any
-    /// known one is computed. The address of the root tables does not matter.
+    /// [`RealmConfig::validate`](crate::RealmConfig::validate) gives them, and refuses an algorithm
+    /// that the RMM does not have; here any known one is computed. The address of the root tables
+    /// has no effect.
     ///
     /// Source: DEN0137 1.0-rel0 and 2.0-bet3, RMI_REALM_CREATE.
     ///
     /// # Errors
     ///
-    /// [`RimError::Params`] when the dialect cannot express a parameter, [`RimError::Digest`] for an unknown algorithm.
+    /// [`RimError::Params`] when the dialect cannot express a parameter, [`RimError::Digest`] for
+    /// an unknown algorithm.
     pub fn new(
         params: &RealmParams,
         dialect: Dialect,
@@ -120,7 +124,8 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// [`RimError::NotCreated`] for another event, [`RimError::NotZero`] for a beginning that the dialect does not have.
+    /// [`RimError::NotCreated`] for another event, [`RimError::NotZero`] for an initial value that
+    /// the dialect does not have.
     pub fn start(event: &MeasurementEvent) -> Result<Self, RimError> {
         let MeasurementEvent::Create { dialect, rim } = *event else {
             return Err(RimError::NotCreated);
@@ -150,8 +155,9 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// [`RimError::CreatedAgain`]; [`RimError::Algorithm`] for digests of another algorithm; [`RimError::Range`] for an address of no granule; [`RimError::RipasNotMeasured`] and
-    /// [`RimError::Entries`] for a RIPAS change.
+    /// [`RimError::CreatedAgain`]; [`RimError::Algorithm`] for digests of another algorithm;
+    /// [`RimError::Range`] for an address that is not of a granule; [`RimError::RipasNotMeasured`]
+    /// and [`RimError::Entries`] for a RIPAS change.
     pub fn apply(&mut self, event: &MeasurementEvent) -> Result<(), RimError> {
         match *event {
             MeasurementEvent::Create { .. } => Err(RimError::CreatedAgain),
@@ -164,16 +170,18 @@ impl Rim {
         }
     }
 
-    /// Extends the measurement by content that is measured, granule by granule; the last one is filled up with zeros.
+    /// Extends the measurement by content that is measured, granule by granule; the last one is
+    /// filled up with zeros.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`]. It takes regions in order of their IPAs; the calls here have
-    /// to be in that order, too.
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`]. It
+    /// takes regions in order of their IPAs; the calls here have to be in that order, too.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
     ///
     /// # Errors
     ///
-    /// [`RimError::Range`] when `ipa` is not aligned to granules, or the content leaves the address space.
+    /// [`RimError::Range`] when `ipa` is not aligned to granules, or the content leaves the address
+    /// space.
     pub fn add_measured(
         &mut self,
         ipa: Ipa,
@@ -188,15 +196,16 @@ impl Rim {
         Ok(())
     }
 
-    /// Extends the measurement by content of which only the place is measured, granule by granule.
+    /// Extends the measurement by content of which only the IPA is measured, granule by granule.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`]. Memory without content is not measured at all.
+    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`].
+    /// Memory without content is not measured at all.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
     ///
     /// # Errors
     ///
-    /// None of those there are; a range is aligned already.
+    /// Currently none; a range is aligned already.
     pub fn add_unmeasured(
         &mut self,
         range: IpaRange,
@@ -206,17 +215,21 @@ impl Rim {
             .try_for_each(|ipa| self.add(&MeasurementEvent::Data { ipa, content: None }, log))
     }
 
-    /// Extends the measurement by a RIPAS change before activation, where the dialect measures it (1.0); otherwise does nothing.
+    /// Extends the measurement by a RIPAS change before activation, where the dialect measures it
+    /// (1.0); otherwise does nothing.
     ///
-    /// A call of `RMI_RTT_INIT_RIPAS` changes the entries of the table that its base walks to, from the base up to the address that it answers, and measures each of them. The
-    /// measurement therefore depends on which tables exist: one entry of level 2 is not 512 entries of level 3. `range` is what one call, or several in a row,
-    /// changed; `level` is that of the entries. Entries that were RAM before are measured again.
+    /// A call of `RMI_RTT_INIT_RIPAS` changes the entries of the table that its base walks to, from
+    /// the base up to the address that it answers, and measures each of them. The measurement
+    /// therefore depends on which tables exist: one entry of level 2 is not 512 entries of level 3.
+    /// `range` is what one call, or several in a row, changed; `level` is that of the entries.
+    /// Entries that were RAM before are measured again.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_RTT_INIT_RIPAS.
     ///
     /// # Errors
     ///
-    /// [`RimError::Entries`] when the range is not one or more whole entries of that level; an RMM does not change any other.
+    /// [`RimError::Entries`] when the range is not one or more whole entries of that level; an RMM
+    /// does not change any other.
     #[doc(alias = "RMI_RTT_INIT_RIPAS")]
     pub fn add_ripas(
         &mut self,
@@ -239,8 +252,9 @@ impl Rim {
         Ok(())
     }
 
-    /// Extends the measurement by what [`Realm::populate`](crate::Realm::populate) will do with these regions, which are sorted and merged as there: the measurement of a Realm before it is built. RECs
-    /// follow, with [`Rim::add_rec`].
+    /// Extends the measurement by what [`Realm::populate`](crate::Realm::populate) will do with
+    /// these regions, which are sorted and merged as there: the measurement of a Realm before it is
+    /// built. RECs follow, with [`Rim::add_rec`].
     ///
     /// ```
     /// # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region, Rim};
@@ -276,8 +290,8 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// [`RimError::Range`] when a region is not aligned to granules, or leaves the address space; all of them are
-    /// looked at first.
+    /// [`RimError::Range`] when a region is not aligned to granules, or leaves the address space;
+    /// all of them are checked first.
     pub fn add_regions(
         &mut self,
         regions: &mut [Region<'_>],
@@ -316,7 +330,7 @@ impl Rim {
     ///
     /// # Errors
     ///
-    /// None of those there are; any REC can be measured.
+    /// Currently none; any REC can be measured.
     pub fn add_rec(
         &mut self,
         params: &RecParams,
@@ -337,19 +351,20 @@ impl Rim {
 
     /// The measurement so far as the RMM keeps it: the digest in the low bytes, zeros above.
     ///
-    /// A Realm does not read it like that: see [`Rim::is_read_as`].
+    /// A Realm reads it in another form: see [`Rim::is_read_as`].
     #[must_use]
     pub const fn value(&self) -> [u8; MEASUREMENT_BYTES] {
         self.digest.value()
     }
 
-    /// Whether this is the measurement that a Realm reads: `registers` are X1 to X8 after `RSI_MEASUREMENT_READ`.
+    /// Whether this is the measurement that a Realm reads: `registers` are X1 to X8 after
+    /// `RSI_MEASUREMENT_READ`.
     ///
-    /// Only the registers that the digest fills are compared, four of a SHA-256: TF-RMM leaves the others as
-    /// the Realm had them.
+    /// Only the registers that the digest fills are compared, four of a SHA-256: TF-RMM leaves the
+    /// others unchanged.
     ///
-    /// Source: DEN0137 2.0-bet3, RSI_MEASUREMENT_READ; TF-RMM (July 2026), which writes as many registers as the
-    /// digest has.
+    /// Source: DEN0137 2.0-bet3, RSI_MEASUREMENT_READ; TF-RMM (July 2026), which writes as many
+    /// registers as the digest has.
     #[must_use]
     #[doc(alias = "RSI_MEASUREMENT_READ")]
     pub fn is_read_as(&self, registers: &[u64; MEASUREMENT_BYTES / 8]) -> bool {
@@ -362,7 +377,7 @@ impl Rim {
         self.dialect
     }
 
-    /// Everything goes through the event, so that a log cannot say anything else than what was measured.
+    /// Every change is made from its event, so that a log cannot differ from what was measured.
     fn add(
         &mut self,
         event: &MeasurementEvent,
@@ -374,7 +389,7 @@ impl Rim {
     }
 
     fn extend_data(&mut self, ipa: Ipa, content: Option<Digest>) -> Result<(), RimError> {
-        // What is no granule of the address space, no RMM maps.
+        // No RMM maps an address that is not of a granule of the address space.
         IpaRange::with_size(ipa, GRANULE as u64)?;
         let (flags, content) = match content {
             Some(content) => {
@@ -391,7 +406,7 @@ impl Rim {
             return Err(RimError::RipasNotMeasured(self.dialect));
         }
         check_entries(range, level)?;
-        // Also what bounds the loop, whatever a log says.
+        // This also bounds the loop, whatever a log says.
         let table = range.base().align_down(level.table_bytes());
         if range.top().checked_offset_from(table).is_none_or(|bytes| bytes > level.table_bytes()) {
             return Err(RimError::Entries { range: *range, level });
@@ -405,7 +420,7 @@ impl Rim {
         Ok(())
     }
 
-    /// Replaces the measurement by the hash of a descriptor that is made on top of it.
+    /// Replaces the measurement by the hash of a descriptor that contains it.
     fn extend<D: IntoBytes + zerocopy::Immutable>(
         &mut self,
         descriptor: impl FnOnce([u8; MEASUREMENT_BYTES]) -> D,

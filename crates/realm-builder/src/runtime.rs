@@ -1,6 +1,9 @@
-//! Memory of a Realm that lives: mapped when it faults, taken back, shared; from as many threads as there are.
+//! Memory of a live Realm: mapped when the Realm faults, reclaimed, shared; from any number of
+//! threads.
 //!
-//! Every operation takes the Realm by `&self` and a pool of the thread's own. Two threads never work on the same part of the IPA space: the second waits, and finds done what the first did.
+//! Every operation takes the Realm by `&self` and a pool of the thread's own. Two threads never
+//! work on the same part of the IPA space: the second waits, and then continues with the result of
+//! the first.
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
@@ -19,41 +22,47 @@ use crate::stopped::Stopped;
 /// How a fault was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// By mapping this range, which contains the address, and perhaps more around it; enter the REC again.
+    /// This range was mapped, which contains the address, and possibly more around it; enter the
+    /// REC again.
     Mapped(IpaRange),
-    /// Not at all: memory is mapped there, for another REC faulted there first. Enter the REC again.
+    /// Nothing was done: memory is mapped there already, because another REC faulted there first.
+    /// Enter the REC again.
     Present,
-    /// Not at all: the RIPAS of this entry is DESTROYED, because the host has taken memory away there
-    /// ([`Realm::reclaim`], [`Realm::evacuate`]) that the Realm had not given up. No memory was asked for. The
-    /// Realm cannot go on at this address: a REC that is entered again faults again, until another REC of the
-    /// Realm asks for a change of the RIPAS. A host that gives no such Realm time stops it.
+    /// Nothing was done: the RIPAS of this entry is DESTROYED, because the host has unmapped memory
+    /// there ([`Realm::reclaim`], [`Realm::evacuate`]) that the Realm had not given up. No memory
+    /// was asked for. The Realm cannot continue at this address: a REC that is entered again faults
+    /// again, until another REC of the Realm asks for a change of the RIPAS. A host that gives such
+    /// a Realm no more time stops it.
     Destroyed(IpaRange),
-    /// Not yet: another thread works on the Realm's memory in this range, and went on for longer than
-    /// [`Patience`](rmi_host::Patience) allows to wait. Nothing was done there. Enter the REC again: it
-    /// faults again if it has to.
+    /// Nothing was done yet: another thread works on the Realm's memory in this range, for longer
+    /// than the retry budget ([`Patience`](rmi_host::Patience)) allows to wait. Enter the REC
+    /// again: it faults again if the memory is still missing.
     Contended(IpaRange),
 }
 
-/// What taking memory back came to.
+/// Result of reclaiming memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "nothing was taken back where another thread was at work"]
 pub enum Reclaimed {
     /// Nothing is mapped in the range any more.
     Whole,
-    /// Nothing was taken back yet: another thread works on the Realm's memory in this range, and went on for
-    /// longer than [`Patience`](rmi_host::Patience) allows to wait. No call was made. Enter the REC again, if
-    /// this was done for one, and repeat the call later.
+    /// Nothing was reclaimed yet: another thread works on the Realm's memory in this range, for
+    /// longer than the retry budget ([`Patience`](rmi_host::Patience)) allows to wait. No call was
+    /// made. Enter the REC again, if this was done for one, and repeat the call later.
     Contended(IpaRange),
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Gives memory to a Realm at an IPA where it has none. The RIPAS stays what it is: the Realm sees the memory where it is RAM.
+    /// Maps memory for a Realm at an IPA where it has none. The RIPAS does not change: the Realm
+    /// can access the memory where the RIPAS is RAM.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] before any call; otherwise why it stopped. The memory that was not mapped comes back; should it come back in parts, the last of them, and the others go to the pool.
+    /// [`BuildError::Region`] before any call; otherwise the reason why it stopped. The memory that
+    /// was not mapped is returned; if the RMM returns it in parts, the last of them is returned,
+    /// and the others go to the pool.
     ///
     /// # Contexts
     ///
@@ -70,9 +79,10 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         result.map_err(|error| Failed::new(rest, error))
     }
 
-    /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512 of them and more in one call. Pieces that touch are delegated together.
+    /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512
+    /// of them and more in one call. Contiguous pieces are delegated together.
     ///
-    /// What is mapped has left `memory`; what was not is in it, from the front.
+    /// What is mapped was removed from `memory`; what was not mapped is in it, from the front.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
@@ -141,24 +151,30 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.map_supply(&mut held, pool, range, &mut supply).result
     }
 
-    /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults, around it, up to the leaf table (2 MiB) that covers it and inside `window`.
+    /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults,
+    /// around it, up to the leaf table (2 MiB) that covers it and inside `window`.
     ///
-    /// `supply` is asked for memory for a void range and gives a piece for its front; it is asked again for what is left, until it gives nothing. A piece of 2 MiB that is aligned to that is mapped as a
-    /// block. If the first piece does not reach the address, it is mapped at the address: however little there is, the fault is served. What the RMM does not map comes back to `home`.
+    /// `supply` is asked for memory for a void range and returns a piece for its front; it is
+    /// called again for what is left, until it returns `None`. A piece of 2 MiB that is aligned to
+    /// that is mapped as a block. If the first piece does not reach the address, it is mapped at
+    /// the address: however little there is, the fault is served. What the RMM does not map is
+    /// passed to `home`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as
-    /// [`Patience`](rmi_host::Patience) allows and then answers [`Served::Contended`]: enter the REC again.
+    /// the retry budget ([`Patience`](rmi_host::Patience)) allows and then returns
+    /// [`Served::Contended`]: enter the REC again.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] when the window does not contain the address or is not protected, before any call,
-    /// and when there is no memory for the address; otherwise why the address could not be mapped. What goes
-    /// wrong only around it is no error.
+    /// [`BuildError::Region`] when the window does not contain the address or is not protected,
+    /// before any call, and when there is no memory for the address; otherwise the reason why the
+    /// address could not be mapped. A failure that concerns only memory around it is not an error.
     ///
-    /// An entry that the host has unmapped before, or of which it is unclear whether it is mapped, is read first
-    /// (RMI_RTT_READ_ENTRY), and mapped only for a fault at itself: around a fault such entries are left out.
+    /// An entry that the host has unmapped before, or of which it is unclear whether it is mapped,
+    /// is read first (RMI_RTT_READ_ENTRY), and mapped only for a fault at itself: around a fault
+    /// such entries are left out.
     ///
     /// # Contexts
     ///
@@ -184,7 +200,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             held => held?,
         };
-        // What is not certain would otherwise be faulted at for ever.
+        // A REC would otherwise fault forever at an entry of uncertain state.
         if let Some(destroyed) = self.settle_entry(page, home)? {
             return Ok(Served::Destroyed(destroyed));
         }
@@ -192,7 +208,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let no_memory =
             || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
         let mut first = supply(void).filter(|memory| !memory.is_empty()).ok_or(no_memory())?;
-        // The address itself comes first: memory may be short for the rest.
+        // The address itself is mapped first: the memory may not suffice for the rest.
         let reaches = void.base().checked_add(first.bytes()).is_some_and(|top| top > page);
         let start = if reaches { void.base() } else { page };
         let [front, rest] = [(void.base(), start), (start, void.top())]
@@ -213,7 +229,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         if result.is_ok() && staged == rest {
             (before, result) = self.stage_supply(&mut held, pool, front, &mut supply);
         }
-        // On both sides of the address without a gap: one call for both.
+        // Memory on both sides of the address without a gap: one call for both.
         if before == front {
             staged = IpaRange::new(front.base(), staged.top()).unwrap_or(staged);
             before = IpaRange::empty(front.base());
@@ -224,7 +240,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         if !mapped.contains(page) || !self.is_mapped(page) {
             return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
         }
-        // The fault is served. What fails from here on is met again by another fault.
+        // The fault is served. What fails from here on is detected again by another fault.
         let whole = mapping.result.is_ok() && beside.result.is_ok() && result.is_ok();
         let mut more = whole && mapping.taken + beside.taken == void.bytes();
         let mut from = around.base();
@@ -248,8 +264,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         at.is_some_and(|at| shadow.memory(at).is_some() && shadow.look(at).tag() == tag::SURE)
     }
 
-    /// The run around a page, inside a range, where nothing is mapped and nothing was unmapped; `None` when the
-    /// page is mapped.
+    /// The run around a page, inside a range, where nothing is mapped and nothing was unmapped;
+    /// `None` when the page is mapped.
     fn void_around(&self, page: Ipa, around: IpaRange) -> Option<IpaRange> {
         let shadow = self.shadow.lock();
         let mut from = around.base();
@@ -262,22 +278,24 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         None
     }
 
-    /// Takes memory back from the Realm: unmaps all of a range, in all trees, and sends its memory to `home`. Blocks
-    /// that reach out of the range are split first, with granules from the pool; what that needs at both ends is
-    /// looked for before anything changes. Where the RIPAS was RAM it is DESTROYED now: the Realm cannot go on there
-    /// until it asks for a change.
+    /// Takes memory back from the Realm: unmaps all of a range, in all trees, and passes its memory
+    /// to `home`. Blocks that extend beyond the range are split first, with granules from the pool;
+    /// what that needs at both ends is obtained before anything else changes. Where the RIPAS was
+    /// RAM it is DESTROYED now: the Realm cannot continue there until it asks for a change.
     ///
-    /// Where another thread works on a part of the range, this waits as long as
-    /// [`Patience`](rmi_host::Patience) allows and then answers [`Reclaimed::Contended`]: repeat it later.
+    /// Where another thread works on a part of the range, this waits as long as the retry budget
+    /// ([`Patience`](rmi_host::Patience)) allows and then returns [`Reclaimed::Contended`]: repeat
+    /// it later.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE, RMI_RTT_DATA_UNMAP.
     ///
     /// # Errors
     ///
-    /// [`Stopped`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of memory for tables
-    /// before anything changes; otherwise why it stopped. Below [`Stopped::reached`] nothing is mapped any more: that
-    /// memory is with `home`, or in quarantine if the RMM does not return it. There, memory is mapped still, or may
-    /// be; of what is above, some may have come back, too. The call can be repeated.
+    /// [`Stopped`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
+    /// memory for tables before anything changes; otherwise the reason why it stopped. Below
+    /// [`Stopped::reached`] nothing is mapped any more: that memory was passed to `home`, or is in
+    /// quarantine if the RMM does not return it. At that address, memory is still mapped, or may
+    /// be; of what is above, some may have been returned, too. The call can be repeated.
     ///
     /// # Contexts
     ///
@@ -303,7 +321,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(Reclaimed::Whole)
     }
 
-    /// Takes back what is mapped in a range that is held.
+    /// Reclaims what is mapped in a claimed range.
     pub(crate) fn reclaim_held(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -317,7 +335,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(self.unmap_range(pool.pages().list, range, home)?)
     }
 
-    /// Where `bytes` of memory come to lie that is to be mapped at `ipa`; `aligned` says whether the memory is aligned to granules. A range that leaves the address space is empty.
+    /// The IPA range of `bytes` of memory that are to be mapped at `ipa`; `aligned` says whether
+    /// the memory is aligned to granules. A range that extends beyond the address space is empty.
     pub(crate) fn place(
         &self,
         ipa: Ipa,
@@ -346,7 +365,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_aligned(range)
     }
 
-    /// Whether nothing is mapped in a range, which is held.
+    /// Whether nothing is mapped in a claimed range.
     fn check_void(&self, range: IpaRange) -> Result<(), BuildError> {
         match self.overlap(&range) {
             None => Ok(()),

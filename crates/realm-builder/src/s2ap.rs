@@ -15,9 +15,10 @@ use crate::realm::{Active, Realm};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct S2apStopped {
-    /// Why.
+    /// The reason.
     pub error: BuildError,
-    /// How far it came. Everything below has changed; when the REC is entered again, its Realm learns that.
+    /// How far it came. Everything below has changed; when the REC is entered again, its Realm is
+    /// told so.
     pub reached: Ipa,
     /// The tree in which it stopped, if the RMM said so; 0 is the primary one.
     pub tree: Option<u64>,
@@ -32,20 +33,23 @@ impl fmt::Display for S2apStopped {
 impl core::error::Error for S2apStopped {}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
-    /// Applies a change of permissions that a REC asked for, from where the request stands towards the end of
-    /// `range`, which may be short of the request's, with at most `calls` calls to the RMM that change something
-    /// there. Says up to where the permissions are changed, and in which tree: short of the end when the budget
-    /// is spent. The REC may be answered with a part (its Realm asks again for the rest), or the call be repeated
-    /// from there. The Realm chooses the range: all of its protected half, if it likes.
+    /// Applies a change of permissions that a REC asked for, from where the request stands towards
+    /// the end of `range`, which may end before the request does, with at most `calls` calls to the
+    /// RMM that change entries there. Returns the address up to which the permissions are changed,
+    /// and in which tree: before the end when the budget is spent. The REC may be answered with a
+    /// part (its Realm asks again for the rest), or the call can be repeated from there. The Realm
+    /// chooses the range: possibly all of its protected half.
     ///
-    /// Entries that reach across the ends of the range are split first, with granules from the pool: that is one
-    /// table a level and end at most, in each tree, which `calls` does not count.
+    /// Entries that reach across the ends of the range are split first, with granules from the
+    /// pool: that is at most one table for each level and end, in each tree, which `calls` does not
+    /// count.
     ///
-    /// Where another thread works on a part of the range, this waits as long as
-    /// [`Patience`](rmi_host::Patience) allows, and then has changed nothing: that is the start of the range, and no
-    /// error. No call was made.
+    /// Where another thread works on a part of the range, this waits as long as the retry budget
+    /// ([`Patience`](rmi_host::Patience)) allows, and then has changed nothing: it returns the
+    /// start of the range, and no error. No call was made.
     ///
-    /// With a tree for each plane, the Realm asks for one tree after the other, and which one it is only the RMM knows; so the ends are split in all of them.
+    /// With a tree for each plane, the Realm asks for one tree after the other, and only the RMM
+    /// knows which one it is; so the ends are split in all of them.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_S2AP.
     ///

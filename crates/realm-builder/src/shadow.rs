@@ -1,9 +1,12 @@
-//! The host's copy of a Realm's translation tables: which tables exist, and which memory each entry was given.
+//! The host's copy of a Realm's translation tables: which tables exist, and which memory each entry
+//! was given.
 //!
-//! The RMM is the authority. The shadow is what the host needs so that it never finds out by a refusal which tables are missing, and never takes a page back that it
-//! did not give. It is as large as the tables themselves: a room of [`TableRoom`] for each table, of which 4 KiB are entries, so finding an entry is a walk and not a search.
+//! The state of the RMM is authoritative. The shadow is what the host needs so that it never learns
+//! from a refusal which tables are missing, and never accepts a page back that it did not give. It
+//! is as large as the tables themselves: a [`TableRoom`] for each table, of which 4 KiB are
+//! entries, so finding an entry is a walk and not a search.
 //!
-//! The tables of auxiliary trees are in the same rooms, see [`planes`].
+//! The tables of auxiliary trees are in the same storage, see [`planes`].
 
 mod fold;
 mod planes;
@@ -25,15 +28,15 @@ use crate::storage::{SharedPiece, TableRoom};
 pub(crate) use fold::Foldable;
 pub(crate) use planes::{Row, Shows};
 
-/// What the RMM has said of the memory in a cell.
+/// What the RMM has said about the memory in an entry of the shadow.
 pub(crate) mod tag {
     /// It is mapped.
     pub(crate) const SURE: u8 = 0;
-    /// Nothing certain: it is about to be mapped, or the answer was unclear.
+    /// Unsure: it is about to be mapped, or the answer was unclear.
     pub(crate) const UNSURE: u8 = 1;
     /// It is no longer mapped: an unmap command named it.
     pub(crate) const NAMED: u8 = 2;
-    /// It is no longer mapped, if it ever was: an unmap command came past it and did not name it.
+    /// It is no longer mapped, if it ever was: an unmap command passed it and did not name it.
     pub(crate) const LOST: u8 = 3;
 }
 
@@ -42,7 +45,7 @@ pub(crate) const ENTRIES: usize = 512;
 
 const _: () = assert!(ENTRIES as u64 == ENTRIES_PER_TABLE);
 
-/// No room.
+/// The number that means no shadow table.
 const NOWHERE: u32 = u32::MAX;
 
 /// Number of the primary tree.
@@ -72,12 +75,12 @@ impl At {
     }
 }
 
-/// What is to be taken apart next.
+/// What is to be dismantled next.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Next {
     /// Memory is mapped here.
     Memory(At),
-    /// A table has nothing in it; of an auxiliary tree, or the primary one.
+    /// A table is empty; of an auxiliary tree, or the primary one.
     Table(Option<AuxTree>, Level, Ipa),
     /// An auxiliary tree shows memory here.
     Shown(AuxTree, At),
@@ -91,32 +94,33 @@ pub(crate) struct Shadow<'m> {
     aux_trees: u8,
     /// Entries of auxiliary trees that show memory, or may.
     shown: usize,
-    /// How many of them are in the unprotected half, where they refer to tables of the primary tree.
+    /// How many of them are in the unprotected half, where they refer to tables of the primary
+    /// tree.
     referring: usize,
-    /// First room of those that were used and are free.
+    /// First of the shadow tables that were used and are free.
     free: u32,
-    /// First room of those that were never used.
+    /// First of the shadow tables that were never used.
     fresh: u32,
     /// Tables below the root, of all trees.
     tables: usize,
-    /// Rooms that are promised to tables about to be made.
+    /// Shadow tables that are reserved for tables about to be made.
     reserved: usize,
-    /// Places that are promised to records of shared memory.
+    /// Places that are reserved for records of shared memory.
     reserved_shared: usize,
-    /// Bytes of memory in the cells.
+    /// Bytes of memory in the entries.
     bytes: u64,
-    /// What is mapped in the other half.
+    /// What is mapped in the unprotected half.
     pub(crate) shared: Shelf<'m, SharedPiece>,
-    /// Which parts somebody is working on.
+    /// The parts that threads are working on.
     pub(crate) claims: Claims,
 }
 
 impl<'m> Shadow<'m> {
-    /// Root tables without anything in them.
+    /// A shadow with empty root tables.
     ///
     /// # Errors
     ///
-    /// How many rooms are missing for the root tables alone.
+    /// How many shadow tables are missing for the root tables alone.
     pub(crate) fn new(
         geometry: Geometry,
         aux_trees: u8,
@@ -166,11 +170,11 @@ impl<'m> Shadow<'m> {
         self.bytes
     }
 
-    /// Promises rooms to tables that are about to be made.
+    /// Reserves shadow tables for tables that are about to be made.
     ///
     /// # Errors
     ///
-    /// How many rooms are missing; none is promised then.
+    /// How many shadow tables are missing; none is reserved then.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), usize> {
         let used = self.tables + self.reserved + self.roots();
         let missing = (used + rooms).saturating_sub(self.rooms.len());
@@ -181,7 +185,7 @@ impl<'m> Shadow<'m> {
         Ok(())
     }
 
-    /// Takes promises back that were not needed.
+    /// Releases reservations that were not needed.
     pub(crate) fn unreserve(&mut self, rooms: usize) {
         self.reserved = self.reserved.saturating_sub(rooms);
     }
@@ -194,7 +198,8 @@ impl<'m> Shadow<'m> {
         self.rooms.get_mut(usize::try_from(room).ok()?)
     }
 
-    /// The entry for `ipa` at `level`, or the one above it where the tables end; `None` outside the IPA space.
+    /// The entry for `ipa` at `level`, or the one above it where the tables end; `None` outside the
+    /// IPA space.
     pub(crate) fn walk(&self, ipa: Ipa, level: Level) -> Option<At> {
         self.walk_tree(PRIMARY, ipa, level)
     }
@@ -232,7 +237,7 @@ impl<'m> Shadow<'m> {
         self.room_mut(at.room)?.cells.get_mut(at.index)
     }
 
-    /// The cell of an entry.
+    /// The shadow of an entry.
     pub(crate) fn look(&self, at: At) -> &Cell {
         const NOTHING: &Cell = &Cell::VACANT;
         self.cell(at).unwrap_or(NOTHING)
@@ -248,7 +253,7 @@ impl<'m> Shadow<'m> {
         self.look(at).range()
     }
 
-    /// Changes what is known of the memory of an entry.
+    /// Changes what is known about the memory of an entry.
     pub(crate) fn mark(&mut self, at: At, tag: u8) {
         if let Some(cell) = self.cell_mut(at) {
             cell.set_tag(tag);
@@ -259,7 +264,7 @@ impl<'m> Shadow<'m> {
     ///
     /// # Errors
     ///
-    /// The memory comes back when there is no such entry.
+    /// The memory is returned when there is no such entry.
     pub(crate) fn put(&mut self, ipa: Ipa, memory: InUse, tag: u8) -> Result<(), InUse> {
         let bytes = memory.bytes();
         let level = [Level::L1, Level::L2, Level::L3]
@@ -304,7 +309,8 @@ impl<'m> Shadow<'m> {
         None
     }
 
-    /// As [`Shadow::next_memory`], within a budget. `from` moves along: when it is below `top` still and there is no entry, the budget is spent.
+    /// As [`Shadow::next_memory`], within a budget. `from` moves along: when it is still below
+    /// `top` and there is no entry, the budget is spent.
     pub(crate) fn seek_memory(&self, from: &mut Ipa, top: Ipa, budget: &mut Budget) -> Option<At> {
         while *from < top && budget.spend_one() {
             let Some(at) = self.walk(*from, Level::L3) else {
@@ -319,12 +325,13 @@ impl<'m> Shadow<'m> {
         None
     }
 
-    /// First IPA after an entry and the void ones that follow it in its table; the end of its table if there is nothing else.
+    /// First IPA after an entry and the void ones that follow it in its table; the end of its table
+    /// if there is no other.
     pub(crate) fn skip_void(&self, at: At) -> Ipa {
         self.skip_within(at, &mut Budget::new())
     }
 
-    /// As [`Shadow::skip_void`]; the entries that are looked at for that are spent.
+    /// As [`Shadow::skip_void`]; the entries that are visited for that are spent.
     fn skip_within(&self, at: At, budget: &mut Budget) -> Ipa {
         let Some(room) = self.room(at.room) else { return at.top() };
         let rest = room.cells.get(at.index + 1..).unwrap_or_default();
@@ -353,24 +360,25 @@ impl<'m> Shadow<'m> {
         self.has_table_in(None, level, ipa)
     }
 
-    /// Whether there is a table of `level` that covers `ipa`, in an auxiliary tree or the primary one.
+    /// Whether there is a table of `level` that covers `ipa`, in an auxiliary tree or the primary
+    /// one.
     pub(crate) fn has_table_in(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> bool {
         self.table(tree, level, ipa).is_some()
     }
 
-    /// How the RMM is believed to have made the table of `level` that covers `ipa`.
+    /// Whether the RMM has certainly made the table of `level` that covers `ipa`.
     pub(crate) fn table_is_sure(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> bool {
         self.table(tree, level, ipa).and_then(|room| self.room(room)).is_some_and(|room| room.sure)
     }
 
-    /// The RMM has the table of `level` that covers `ipa`.
+    /// Records that the RMM has the table of `level` that covers `ipa`.
     pub(crate) fn trust_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
         if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
             room.sure = true;
         }
     }
 
-    /// The table's granule answered otherwise than with success when it was to be destroyed.
+    /// Records that destroying the table was answered otherwise than with success.
     pub(crate) fn doubt_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
         if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
             room.sure = false;
@@ -388,11 +396,12 @@ impl<'m> Shadow<'m> {
         Some(room.granule.range()).filter(|range| !range.is_empty())
     }
 
-    /// Adds a table, made of `granule`, in the place of an entry; a block there is split. What an auxiliary tree shows is not: that is hidden first.
+    /// Adds a table, made of `granule`, in the place of an entry; a block there is split. What an
+    /// auxiliary tree shows is not split: it is hidden first.
     ///
     /// # Errors
     ///
-    /// The granule comes back when there is no room, or the parent table is missing.
+    /// The granule is returned when there is no free shadow table, or the parent table is missing.
     pub(crate) fn graft(
         &mut self,
         tree: Option<AuxTree>,
@@ -412,7 +421,7 @@ impl<'m> Shadow<'m> {
         let (tag, was_unmapped) = (self.look(at).tag(), self.look(at).flag());
         let mut block = self.cell_mut(at).and_then(Cell::take);
         let Some(room) = self.room_mut(number) else { return Err(granule) };
-        // A free room remembers the next one where a used one has its parent.
+        // A free shadow table has the number of the next free one where a used one has its parent.
         let following = room.parent;
         room.open(level, at.base, granule, sure, at.room);
         if let Some(block) = &mut block {
@@ -449,7 +458,7 @@ impl<'m> Shadow<'m> {
         self.room(number).map(|_| number)
     }
 
-    /// Removes a table below the root that has nothing in it, and returns its granule.
+    /// Removes an empty table below the root, and returns its granule.
     pub(crate) fn prune(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<InUse> {
         let number = self.table(tree, level, ipa)?;
         let free = self.free;
@@ -473,7 +482,8 @@ impl<'m> Shadow<'m> {
         Some(granule)
     }
 
-    /// What is to be taken apart first: what auxiliary trees show and their tables; then memory, or a table without anything in it, deepest first.
+    /// What is to be dismantled first: what auxiliary trees show and their tables; then memory, or
+    /// an empty table, deepest first.
     pub(crate) fn first(&self) -> Option<Next> {
         let aux = (1..=self.aux_trees).find_map(|tree| self.first_in(tree));
         aux.or_else(|| self.first_in(PRIMARY))

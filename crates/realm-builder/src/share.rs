@@ -23,12 +23,12 @@ use crate::storage::SharedPiece;
 #[derive(Debug)]
 #[must_use = "it owns memory"]
 pub struct NotShared {
-    /// Why.
+    /// The reason.
     pub error: BuildError,
-    /// How far it came. Everything below is shared, or may be: an unclear answer of the RMM leaves that open where
-    /// unmapping what it was about fails, too.
+    /// How far it came. Everything below is shared, or may be: an unclear answer of the RMM leaves
+    /// that open if unmapping the memory that it concerned fails, too.
     pub reached: Ipa,
-    /// What is not shared. Repeating goes on from `reached` with it.
+    /// The memory that is not shared. Repeating the call at `reached` with it continues the work.
     pub host: Undelegated,
 }
 
@@ -41,16 +41,19 @@ impl fmt::Display for NotShared {
 impl core::error::Error for NotShared {}
 
 impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
-    /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that alignment and the tables there allow. Where the host maps the memory for itself, `access` should say the same: the
-    /// attributes and permissions of that mapping. Its permission encoding is the Realm's, whatever it says.
+    /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that
+    /// alignment and the tables there allow. Where the host maps the memory for itself, `access`
+    /// should have the same attributes and permissions as that mapping. The permission encoding is
+    /// always the Realm's, whatever `access` says.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// [`NotShared`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of memory for tables
-    /// before anything is shared; otherwise why it stopped, and how far it came. What is not shared comes back;
-    /// should it come back in parts, the last of them, and the others go to the pool.
+    /// [`NotShared`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
+    /// memory for tables before anything is shared; otherwise the reason why it stopped, and how
+    /// far it came. What is not shared is returned; if it is returned in parts, the last of them is
+    /// in the error, and the others go to the pool.
     ///
     /// # Contexts
     ///
@@ -75,7 +78,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
                 Ok(())
             })
         });
-        // One record, unless the memory follows what is shared already.
+        // One record is needed, unless the memory is contiguous with what is shared already.
         let held = held.and_then(|mut held| held.reserve_shared(1).map(|()| held));
         match held {
             Ok(mut held) => self.share_held(&mut held, pool, ipa, memory, access),
@@ -83,7 +86,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Shares memory where nothing is shared, in a range that is held.
+    /// Shares memory where nothing is shared, in a claimed range.
     pub(crate) fn share_held(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -108,7 +111,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         result.map_err(|error| NotShared { error, reached: self.shared_until(range), host: memory })
     }
 
-    /// Up to where a range, which is held, is shared without a gap.
+    /// The address up to which a claimed range is shared without a gap.
     fn shared_until(&self, range: IpaRange) -> Ipa {
         let mut left = range;
         while let Some((part, _)) = self.first_shared(left) {
@@ -140,7 +143,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
                 Ok(done) => (done.shared, done.rest, Ok(())),
                 Err(failed) => (failed.shared, failed.host, Err(failed.error)),
             };
-            // It was in front of the rest, and touches it.
+            // It was in front of the rest, and is contiguous with it.
             let _ = memory.merge(rest);
             if let Err(error) = result {
                 self.settle_shared(held, pool, shared, memory);
@@ -149,7 +152,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
             let bytes = shared.bytes();
             self.record_shared(held.add_shared(shared));
             if bytes == 0 {
-                // The RMM made way for an interrupt.
+                // The RMM yielded to an interrupt.
                 idle = u32::saturating_add(idle, 1);
                 self.still_patient(Command::RttUnprotMap, idle, ipa)?;
                 self.rmm.platform().relax();
@@ -162,9 +165,9 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         Ok(())
     }
 
-    /// Unmaps memory of which it is unclear whether it was mapped, before anything else comes to lie beside it;
-    /// what comes back joins `rest`, in front of which it was. If that fails too, or there is no place to record it
-    /// apart, the memory counts as shared.
+    /// Unmaps memory of which it is unclear whether it was mapped, before other memory is mapped
+    /// beside it; what is unmapped is joined to `rest`, in front of which it was. If that fails
+    /// too, or there is no place to record it apart, the memory counts as shared.
     fn settle_shared(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -179,7 +182,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         let (mut back, mut idle) = (Undelegated::empty(), 0);
         let mut goes_on = is_apart;
         while goes_on {
-            // It comes back from the front.
+            // It is unmapped from the front.
             let home = &mut |host| self.gather(pool, &mut back, host);
             let left = self.unshare_some(&range, false, &mut idle, home);
             goes_on = matches!(left, Ok(Left::Some | Left::Place));
@@ -188,25 +191,26 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         *rest = back;
     }
 
-    /// Memory that could not be recorded as shared, for which there always is a place, is exposed for good.
+    /// Memory that could not be recorded as shared stays exposed; there always is a place for it.
     fn record_shared(&self, recorded: Result<(), SharedMemory>) {
         if let Err(memory) = recorded {
             self.rmm.platform().ledger().record(LedgerEvent::Exposed, memory.range());
         }
     }
 
-    /// Takes shared memory back: all that is shared in a range, and sends it to `home`. Where a piece begins before the
-    /// range, or a block reaches out of it, that is split first; what that needs at both ends is looked for before
-    /// anything changes.
+    /// Takes back all shared memory in a range, and passes it to `home`. A piece that begins before
+    /// the range, or a block that extends beyond it, is split first; what that needs at both ends
+    /// is obtained before anything else changes.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
     ///
     /// # Errors
     ///
-    /// [`Stopped`]: [`BuildError::Region`] before any call; before anything changes, [`BuildError::Storage`] when the
-    /// range cuts pieces and there is no room to record the parts, and a lack of memory for tables; otherwise why it
-    /// stopped. Below [`Stopped::reached`] nothing is shared any more: that is with `home`. The rest stays shared, and
-    /// the call can be repeated.
+    /// [`Stopped`]: [`BuildError::Region`] before any call; before anything changes,
+    /// [`BuildError::Storage`] when the range cuts pieces and there is no storage to record the
+    /// parts, and a lack of memory for tables; otherwise the reason why it stopped. Below
+    /// [`Stopped::reached`] nothing is shared any more: that memory was passed to `home`. The rest
+    /// stays shared, and the call can be repeated.
     ///
     /// # Contexts
     ///
@@ -227,7 +231,8 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         })
     }
 
-    /// Holds a range in which shared memory is to be unmapped, and reserves places for what that cuts.
+    /// Claims a range in which shared memory is to be unmapped, and reserves places for the pieces
+    /// that it cuts.
     pub(crate) fn hold_to_unshare(
         &self,
         range: IpaRange,
@@ -239,8 +244,8 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         Ok(held)
     }
 
-    /// Takes back what is shared in a range that is held, and keeps the places of its records if they are needed
-    /// again. For what the range cuts, places are reserved.
+    /// Takes back what is shared in a claimed range, and keeps the places of its records if they
+    /// are needed again. For pieces that the range cuts, places are reserved.
     pub(crate) fn unshare_held(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -268,20 +273,21 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         result
     }
 
-    /// Changes how the Realm may reach shared memory, for instance to let it write where the host had mapped for
-    /// reading: unmaps all that is shared in a range and maps it again, piece by piece. Blocks that reach out of the
-    /// range are split first, as by [`Realm::unshare`].
+    /// Changes how the Realm may access shared memory, for instance to let it write where the host
+    /// had mapped for reading: unmaps all that is shared in a range and maps it again, piece by
+    /// piece. Blocks that extend beyond the range are split first, as by [`Realm::unshare`].
     ///
-    /// The Realm faults if it comes in between. With an RMM that takes ranges, auxiliary trees no longer show a root
-    /// entry of which this was all that is shared.
+    /// The Realm faults if it accesses the memory in between. With an RMM that takes ranges,
+    /// auxiliary trees no longer show a root entry in which nothing else is shared.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// As [`Realm::unshare`] before anything changes; otherwise why it stopped. What is shared below
-    /// [`Stopped::reached`] is shared with the new access, and the call can be repeated. Memory that was unmapped and
-    /// could not be mapped again goes to `home`: there nothing is shared any more.
+    /// As [`Realm::unshare`] before anything changes; otherwise the reason why it stopped. What is
+    /// shared below [`Stopped::reached`] is shared with the new access, and the call can be
+    /// repeated. Memory that was unmapped and could not be mapped again goes to `home`: there
+    /// nothing is shared any more.
     ///
     /// # Contexts
     ///
@@ -294,7 +300,8 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
         let stop = |error, reached| Stopped { error, reached };
-        // To the end: if somebody else took a part away in between, the rest would be mapped in its place.
+        // The claim is held to the end: if another thread unshared a part in between, the rest
+        // would be mapped in its place.
         let mut held = self.hold_to_unshare(range).map_err(|error| stop(error, range.base()))?;
         self.split_shared_ends(&mut held, pool, range)
             .map_err(|error| stop(error, range.base()))?;
@@ -307,7 +314,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
                 (piece, true),
                 &mut collect(&mut host, pas.base(), home),
             );
-            // It comes back from the front, so this is where it was.
+            // It is unmapped from the front, so this is where it was.
             let mut reached = piece.base();
             if !host.is_empty() {
                 reached = reached.checked_add(host.bytes()).unwrap_or(piece.top());
@@ -325,7 +332,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         Ok(())
     }
 
-    /// The memory that is shared at an IPA: the part of one piece.
+    /// The memory that is shared at an IPA, as far as it is one piece.
     ///
     /// # Contexts
     ///
@@ -366,14 +373,15 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         sum
     }
 
-    /// Gives the records of shared memory up: the Realm may still reach it.
+    /// Gives up the records of shared memory: the Realm may still access it.
     pub(crate) fn abandon_shared(&mut self) {
         while let Some(piece) = self.shadow.get_mut().shared.pop() {
             self.abandon_piece(&piece);
         }
     }
 
-    /// Such memory never was the RMM's, so no quarantine can try it again: the ledger keeps where it is and why.
+    /// Such memory was never owned by the RMM, so no quarantine can retry it: the ledger records
+    /// where it is and why.
     pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
         self.rmm.platform().ledger().record(LedgerEvent::Exposed, piece.memory());
     }

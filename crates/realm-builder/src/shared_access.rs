@@ -1,4 +1,4 @@
-//! How the host reaches memory that it shares with a Realm: by the Realm's addresses.
+//! Access of the host to memory that it shares with a Realm, by the Realm's addresses.
 //!
 //! A device model copies in and out:
 //!
@@ -28,7 +28,7 @@
 //! realm.read_shared(ipa, &mut back)?;
 //! assert_eq!(&back, b"used");
 //!
-//! // For a device that does DMA: where that is in physical memory.
+//! // For a device that does DMA: the physical addresses.
 //! let mut pieces = Vec::new();
 //! let bytes = realm.shared_pieces(queue, &mut |ipas, memory| pieces.push((ipas, memory)))?;
 //! assert_eq!((bytes, pieces.len()), (0x4000, 1));
@@ -47,19 +47,21 @@ use crate::error::{BuildError, RegionProblem};
 use crate::realm::{Alive, Realm};
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Copies `into.len()` bytes out of memory that is shared with the Realm, from any byte of the unprotected
-    /// half on. The bytes may lie in several pieces of memory. The Realm may write to them at any time: nothing
-    /// that is read can be trusted, or read a second time with the same result.
+    /// Copies `into.len()` bytes out of memory that is shared with the Realm, from any byte of the
+    /// unprotected half on. The bytes may lie in several pieces of memory. The Realm may write to
+    /// them at any time: nothing that is read can be trusted, or read a second time with the same
+    /// result.
     ///
-    /// Nobody unshares the memory meanwhile; others may read it. No call is made, and the lock of the Realm is not
-    /// held while bytes are copied.
+    /// No other thread unshares the memory meanwhile; others may read it. No call is made, and the
+    /// lock of the Realm is not held while bytes are copied.
     ///
     /// # Errors
     ///
     /// Before anything is copied: [`BuildError::Region`] with [`RegionProblem::NotUnprotected`] or
-    /// [`RegionProblem::NotShared`], and [`BuildError::Contended`] where another thread changes or writes the memory
-    /// for longer than [`Patience`](rmi_host::Patience) allows to wait. [`BuildError::Call`] with
-    /// [`Error::Access`] when the host cannot read there; `into` is then unspecified.
+    /// [`RegionProblem::NotShared`], and [`BuildError::Contended`] where another thread changes or
+    /// writes the memory for longer than the retry budget ([`Patience`](rmi_host::Patience)) allows
+    /// to wait. [`BuildError::Call`] with [`Error::Access`] when the host cannot read there; `into`
+    /// is then unspecified.
     ///
     /// # Contexts
     ///
@@ -73,18 +75,19 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.each_part(ipa, left.len(), |at, bytes| {
             let (part, rest) = core::mem::take(&mut left).split_at_mut(bytes);
             left = rest;
-            // SAFETY: the token of the memory is in a record of this Realm, and the session is on its machine. It
-            // stays there while the range is held, for whoever takes it out claims the range alone. Nothing refers
-            // to shared memory.
+            // SAFETY: the token of the memory is in a record of this Realm, and the session is on
+            // its machine. It stays there while the claim is held, because taking it out needs an
+            // exclusive claim on the range. There are no references into shared memory.
             unsafe { access.read(at, part) }.map_err(Error::from)
         })
     }
 
-    /// Copies `from` into memory that is shared with the Realm, from any byte of the unprotected half on. The bytes
-    /// may lie in several pieces of memory. The Realm may see them in any order.
+    /// Copies `from` into memory that is shared with the Realm, from any byte of the unprotected
+    /// half on. The bytes may lie in several pieces of memory. The Realm may see them in any order.
     ///
-    /// Nobody unshares, reads or writes the memory by the Realm's addresses meanwhile, in whole granules. No call
-    /// is made, and the lock of the Realm is not held while bytes are copied.
+    /// No other thread unshares, reads or writes the memory by the Realm's addresses meanwhile;
+    /// this holds for whole granules. No call is made, and the lock of the Realm is not held while
+    /// bytes are copied.
     ///
     /// # Errors
     ///
@@ -102,25 +105,26 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.each_part(ipa, left.len(), |at, bytes| {
             let (part, rest) = left.split_at(bytes);
             left = rest;
-            // SAFETY: as for reading; and nobody else reads or writes it through the Realm, because this claim is
-            // for one alone.
+            // SAFETY: as for reading; and no other thread reads or writes it through the Realm,
+            // because this claim is exclusive.
             unsafe { access.write(at, part) }.map_err(Error::from)
         })
     }
 
-    /// Tells which parts of a range are shared with the Realm, and where they are in physical memory: the pieces in
-    /// the order of their IPAs, each contiguous in both address spaces. Says how many bytes they are together;
-    /// where that is less than the range, there are gaps.
+    /// Visits the parts of a range that are shared with the Realm, with their physical addresses:
+    /// the pieces in the order of their IPAs, each contiguous in both address spaces. Returns how
+    /// many bytes they are together; where that is less than the range, there are gaps.
     ///
-    /// For devices that do DMA, and to see what became of a conversion. Nobody unshares the memory while `each`
-    /// runs; after that it is the host that has to stop a device before it unshares what that reaches. In `each`
-    /// the memory can be read ([`Realm::read_shared`]) and not be changed: that is
-    /// [`BuildError::Contended`]. No call is made, and the lock of the Realm is not held while `each` runs.
+    /// For devices that do DMA, and to see the result of a conversion. No thread unshares the
+    /// memory while `each` runs; after that the host has to stop a device before it unshares memory
+    /// that the device accesses. In `each` the memory can be read ([`Realm::read_shared`]) and not
+    /// be changed: an attempt is [`BuildError::Contended`]. No call is made, and the lock of the
+    /// Realm is not held while `each` runs.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] when the range is empty, unaligned or not in the unprotected half, and
-    /// [`BuildError::Contended`] as [`Realm::read_shared`].
+    /// [`BuildError::Region`] when the range is empty, unaligned or not in the unprotected half,
+    /// and [`BuildError::Contended`] as [`Realm::read_shared`].
     ///
     /// # Contexts
     ///
@@ -187,8 +191,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Ok(())
     }
 
-    /// Visits the parts of some bytes that are contiguous in physical memory. All of their granules are shared, and
-    /// stay so.
+    /// Visits the parts of some bytes that are contiguous in physical memory. All of their granules
+    /// are shared, and stay so.
     fn each_part(
         &self,
         ipa: Ipa,

@@ -1,22 +1,22 @@
-//! Sorted rows of records in storage that the embedder lends.
+//! Sorted slots: records sorted by key, in storage that the embedder lends.
 
 use core::fmt;
 
-/// Something with a place in a row.
+/// A record with a key.
 pub(crate) trait Record {
-    /// What the row is sorted by.
+    /// The key by which the records are sorted.
     type Key: Ord + Copy;
     fn key(&self) -> Self::Key;
 }
 
-/// A row of records, sorted by key, without a heap.
+/// Records, sorted by key, without a heap.
 pub(crate) struct Shelf<'m, T> {
     places: &'m mut [Option<T>],
     len: usize,
 }
 
 impl<'m, T: Record> Shelf<'m, T> {
-    /// An empty row; whatever the places hold is overwritten.
+    /// No records; what the slots contain is overwritten.
     pub(crate) fn new(places: &'m mut [Option<T>]) -> Self {
         Self { places, len: 0 }
     }
@@ -29,10 +29,10 @@ impl<'m, T: Record> Shelf<'m, T> {
         self.places.get(..self.len).unwrap_or_default().iter().flatten()
     }
 
-    /// Where a key is, or would be.
+    /// The index of a key, or where it would be inserted.
     pub(crate) fn find(&self, key: T::Key) -> Result<usize, usize> {
         let row = self.places.get(..self.len).unwrap_or_default();
-        // Places below `len` are all filled.
+        // All slots below `len` are filled.
         row.binary_search_by(|place| place.as_ref().map(T::key).cmp(&Some(key)))
     }
 
@@ -44,14 +44,14 @@ impl<'m, T: Record> Shelf<'m, T> {
         self.places.get_mut(at).and_then(Option::as_mut)
     }
 
-    /// Puts a record in its place; it comes back when the row is full.
+    /// Inserts a record in the order of keys; it is returned when all slots are used.
     pub(crate) fn insert(&mut self, record: T) -> Result<(), T> {
         let at = match self.find(record.key()) {
             Ok(at) | Err(at) => at,
         };
         match self.places.get_mut(at..=self.len) {
             Some(tail) => {
-                // A rotation would be a panic that is linked.
+                // A rotation would link a panic.
                 let mut record = Some(record);
                 for place in tail {
                     core::mem::swap(place, &mut record);
@@ -63,7 +63,7 @@ impl<'m, T: Record> Shelf<'m, T> {
         }
     }
 
-    /// Takes a record out of its place.
+    /// Removes a record.
     pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
         let tail = self.places.get_mut(at..self.len).filter(|tail| !tail.is_empty())?;
         let mut record = None;

@@ -1,4 +1,4 @@
-//! Blocks that reach across the ends of a range: split before anything else changes there.
+//! Splitting blocks that reach across the ends of a range, before anything else changes there.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::Level;
@@ -12,8 +12,8 @@ use crate::plan::{self, Run};
 use crate::realm::Realm;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Splits the blocks of private memory that reach across the ends of a range, down to a level where they end
-    /// there. What both ends need is looked for before either is split.
+    /// Splits the blocks of private memory that reach across the ends of a range, down to a level
+    /// where they end there. What both ends need is obtained before either is split.
     pub(crate) fn split_ends(
         &self,
         held: &mut Held<'_, '_, P::Lock>,

@@ -1,4 +1,4 @@
-//! How far work on a range came that stopped early.
+//! How far work on a range that stopped early came.
 
 use core::fmt;
 
@@ -10,14 +10,15 @@ use crate::fold::FoldStopped;
 use crate::ripas::RipasStopped;
 use crate::s2ap::S2apStopped;
 
-/// Work on a range of IPAs that stopped early. Repeating it goes on from there.
+/// Work on a range of IPAs that stopped early. Repeating it continues from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Why.
+    /// The reason.
     pub error: BuildError,
-    /// How far it came. Everything below is done; what is above has not changed, except where the operation
-    /// says otherwise. The start of the range if what it needs is missing.
+    /// How far it came. Everything below is done; what is above has not changed, except where the
+    /// operation says otherwise. It is the start of the range if something that the work needs is
+    /// missing.
     pub reached: Ipa,
 }
 
@@ -29,7 +30,7 @@ impl fmt::Display for Stopped {
 
 impl core::error::Error for Stopped {}
 
-/// The error alone, for `?` in functions that do not say how far they came.
+/// The error alone, for `?` in functions that do not return how far they came.
 macro_rules! into_error {
     ($($stopped:ty),*) => {$(
         impl From<$stopped> for BuildError {

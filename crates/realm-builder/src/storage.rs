@@ -1,4 +1,4 @@
-//! The records that a Realm keeps, in storage that the embedder lends.
+//! The records of a Realm, in storage that the embedder lends.
 
 use core::fmt;
 
@@ -9,30 +9,36 @@ use rmi_host::{Cell, InUse, SharedMemory};
 use crate::shadow::ENTRIES;
 use crate::shelf::Record;
 
-/// Room for the host's copy of one translation table: 4,096 bytes of entries and less than 100 more.
+/// Storage for the host's copy of one translation table: 4,096 bytes of entries and less than 100
+/// more.
 ///
-/// A Realm needs one for each of its tables, in both halves of its IPA space: its root tables; below a root at level 0, one for each 512 GiB that is used; one for each GiB that is used and not mapped by 1 GiB blocks; and
-/// one for each 2 MiB that is mapped by pages. [`plan::rooms`](crate::plan::rooms) counts them. That makes 2.02 MiB for a GiB mapped by pages, and 4.1 KiB for a GiB mapped by 2 MiB blocks.
+/// A Realm needs one for each of its tables, in both halves of its IPA space: its root tables;
+/// below a root at level 0, one for each 512 GiB that is used; one for each GiB that is used and
+/// not mapped by 1 GiB blocks; and one for each 2 MiB that is mapped by pages.
+/// [`plan::rooms`](crate::plan::rooms) counts them. That makes 2.02 MiB for a GiB mapped by pages,
+/// and 4.1 KiB for a GiB mapped by 2 MiB blocks.
 ///
-/// Where every plane has a tree of its own, each auxiliary tree needs root tables, too, and at most as many others as the primary tree has in the protected half: one for each that covers memory shown there.
+/// Where every plane has a tree of its own, each auxiliary tree needs root tables, too, and at most
+/// as many others as the primary tree has in the protected half: one for each that covers memory
+/// shown there.
 pub struct TableRoom {
     pub(crate) cells: [Cell; ENTRIES],
     pub(crate) granule: InUse,
     pub(crate) base: Ipa,
-    /// The room of the parent; of a free room, the next free one.
+    /// The number of the parent; of a free one, the next free one.
     pub(crate) parent: u32,
-    /// Cells that hold something.
+    /// Number of entries that are not void.
     pub(crate) live: u16,
     pub(crate) level: Level,
     /// Whether the RMM has said that the table exists.
     pub(crate) sure: bool,
 }
 
-// What the documentation says.
+// The size that the documentation says.
 const _: () = assert!(size_of::<TableRoom>() < 4096 + 100);
 
 impl TableRoom {
-    /// An empty room.
+    /// An empty shadow table.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -46,7 +52,8 @@ impl TableRoom {
         }
     }
 
-    /// Makes the room that of a table. What was left in it (by a Realm that was dropped) is leaked, and counted.
+    /// Makes it the shadow of a table. What was left in it (by a Realm that was dropped) is leaked,
+    /// and counted.
     pub(crate) fn open(
         &mut self,
         level: Level,
@@ -65,7 +72,7 @@ impl TableRoom {
     }
 }
 
-// What the page of this module promises.
+// What the documentation of this module says.
 const _: () = assert!(size_of::<TableRoom>() <= 4096 + 100);
 
 impl Default for TableRoom {
@@ -84,23 +91,25 @@ impl fmt::Debug for TableRoom {
     }
 }
 
-/// A place for the record of one piece of shared memory.
+/// Storage for the record of one piece of shared memory.
 pub type SharedRoom = Option<SharedPiece>;
 
-/// Room for the records of a Realm: `TABLES` translation tables, root tables included, and `SHARED` pieces of memory that the host shares with it.
+/// Storage for the records of a Realm: `TABLES` translation tables, root tables included, and
+/// `SHARED` pieces of memory that the host shares with it.
 ///
-/// See [`TableRoom`] for how many tables there are. Shared memory that is contiguous in both address spaces is one piece, of at most 48 bytes.
+/// See [`TableRoom`] for how many tables there are. Shared memory that is contiguous in both
+/// address spaces is one piece, of at most 48 bytes.
 #[derive(Debug)]
 pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
     tables: [TableRoom; TABLES],
     shared: [SharedRoom; SHARED],
 }
 
-// What the documentation says.
+// The size that the documentation says.
 const _: () = assert!(size_of::<SharedRoom>() == 48);
 
 impl<const TABLES: usize, const SHARED: usize> RealmStorage<TABLES, SHARED> {
-    /// Empty room.
+    /// Empty storage.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -116,7 +125,8 @@ impl<const TABLES: usize, const SHARED: usize> Default for RealmStorage<TABLES, 
     }
 }
 
-/// Storage for the records of a Realm, lent by the embedder: a [`RealmStorage`], or slices of any origin.
+/// Storage for the records of a Realm, lent by the embedder: a [`RealmStorage`], or slices of any
+/// origin.
 ///
 /// ```
 /// use realm_builder::{Records, TableRoom};
@@ -129,9 +139,9 @@ impl<const TABLES: usize, const SHARED: usize> Default for RealmStorage<TABLES, 
 /// ```
 #[derive(Debug)]
 pub struct Records<'m> {
-    /// Room for tables.
+    /// Storage for tables.
     pub tables: &'m mut [TableRoom],
-    /// Room for pieces of shared memory.
+    /// Storage for the records of shared memory.
     pub shared: &'m mut [SharedRoom],
 }
 
@@ -153,11 +163,11 @@ pub struct SharedPiece {
 enum Shared {
     /// The token.
     Here(SharedMemory),
-    /// A command is unmapping it, and whoever makes that has the token.
+    /// A command is unmapping it, and the thread that issues the command has the token.
     Leaving(IpaRange, PaRange),
 }
 
-// What `RealmStorage` promises.
+// The size that `RealmStorage` documents.
 const _: () = assert!(size_of::<SharedRoom>() <= 48);
 
 impl SharedPiece {
@@ -180,12 +190,12 @@ impl SharedPiece {
         }
     }
 
-    /// Whether the token is here, and no command is unmapping the memory.
+    /// Whether the token is in the record, and no command is unmapping the memory.
     pub(crate) const fn is_here(&self) -> bool {
         matches!(self.memory, Shared::Here(_))
     }
 
-    /// The token, unless somebody has it.
+    /// The token, unless it was taken out.
     pub(crate) const fn token(&mut self) -> Option<&mut SharedMemory> {
         match &mut self.memory {
             Shared::Here(memory) => Some(memory),
@@ -202,7 +212,7 @@ impl SharedPiece {
         }
     }
 
-    /// Whether another piece follows in both address spaces, and nobody is at work on either.
+    /// Whether another piece follows in both address spaces, and no command is unmapping either.
     pub(crate) fn is_followed_by(&self, next: &Self) -> bool {
         self.is_here()
             && next.is_here()

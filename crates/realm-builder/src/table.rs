@@ -1,4 +1,4 @@
-//! Translation tables: made before they are needed, never found missing by a failing call.
+//! Translation tables: made before they are needed, so that no call fails because one is missing.
 
 use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
@@ -25,14 +25,16 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             .count()
     }
 
-    /// Makes every table that is missing before entries of `level` can be written in `range`, from the top down, with granules from the pool. A block in the place of a table is split.
+    /// Makes every table that is missing before entries of `level` can be written in `range`, from
+    /// the top down, with granules from the pool. A block in the place of a table is split.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Region`] when the range is empty or reaches outside the IPA space, and [`BuildError::Storage`] when there is no room for the records, before any call; otherwise why a table was refused. What was
-    /// made stays.
+    /// [`BuildError::Region`] when the range is empty or reaches outside the IPA space, and
+    /// [`BuildError::Storage`] when there is no storage for the records, before any call; otherwise
+    /// the reason why a table was refused. Tables that were made stay.
     ///
     /// # Contexts
     ///
@@ -97,8 +99,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Ok(())
     }
 
-    /// Settles the tables that a range which is held lies in, from the top down, before anything is taken out of
-    /// them.
+    /// Settles the tables that contain a claimed range, from the top down, before anything is taken
+    /// out of them.
     pub(crate) fn settle_range(
         &self,
         held: &Held<'_, '_, P::Lock>,
@@ -117,9 +119,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Finds out about a table whose creation (or whose folding) had an unclear end: asks the RMM whether it is
-    /// there. If not, it is missing if nothing was put into it, and one block if it would map just that. While
-    /// somebody else works in it, it is left alone.
+    /// Settles a table whose creation (or folding) had an unclear answer: asks the RMM whether it
+    /// exists. If not, its entry is void if nothing was put into it, and a block if the table would
+    /// fold into just that block. While another thread works in it, it is left unchanged.
     fn settle(
         &self,
         held: &Held<'_, '_, P::Lock>,
@@ -166,7 +168,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {
         if tree.is_none() && self.geometry.is_protected(ipa) {
-            // A block that is split changes in the primary tree. In the other half auxiliary trees have the same table.
+            // A block that is split changes in the primary tree. In the unprotected half auxiliary
+            // trees have the same table.
             let whole =
                 IpaRange::with_size(ipa.align_down(level.table_bytes()), level.table_bytes());
             self.hide_everywhere(whole.unwrap_or(IpaRange::empty(ipa)))?;
@@ -183,10 +186,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 pool.put_back(self.rmm, kept);
                 return Err(error.into());
             }
-            // It may exist. Teardown has to know of it.
+            // It may exist. Teardown needs its record.
             Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
         };
-        // There is a room: it was reserved.
+        // There is a shadow table: it was reserved.
         if let Err(homeless) = held.graft(tree, (level, ipa), table, sure) {
             let reason = QuarantineReason::Unclear { command: create(tree) };
             pool.recover(self.rmm, homeless.into_released(), reason);

@@ -1,4 +1,4 @@
-//! The way down: unmap, take the tables apart, destroy, and account for every granule.
+//! Teardown: unmap, destroy the tables, destroy the Realm, and account for every granule.
 
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
@@ -15,25 +15,30 @@ use crate::shadow::{At, Next, Row, Shows, tag};
 use crate::storage::SharedPiece;
 use crate::unmap::Harvest;
 
-/// How far taking a Realm apart has come.
+/// Progress of dismantling a Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// There is more to do.
     More,
-    /// Its memory and its tables are gone; [`Realm::destroy`] takes only the descriptor now.
+    /// Its memory is unmapped and its tables are destroyed; [`Realm::destroy`] has only the
+    /// descriptor left to destroy.
     Empty,
 }
 
 impl<P: Platform> Realm<'_, '_, P, Terminated> {
-    /// Takes the Realm apart for a while: unmaps, destroys tables, returns memory, until it has made about `calls` calls to the RMM. For hosts that may not stay long, as in a preemptible hypercall.
+    /// Dismantles a part of the Realm: unmaps, destroys tables, returns memory, until it has made
+    /// about `calls` calls to the RMM. For hosts with limited time in one call, as in a preemptible
+    /// hypercall.
     ///
-    /// Memory goes to `home`; tables go to the pool, still delegated. The work is where it was left, however it was left.
+    /// Memory is passed to `home`; tables go to the pool, still delegated. The next call continues
+    /// where this one stopped, for whatever reason it stopped.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_UNMAP, RMI_RTT_UNPROT_UNMAP, RMI_RTT_AUX_PROT_UNMAP, RMI_RTT_AUX_DESTROY, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_UNMAP, RMI_RTT_UNPROT_UNMAP,
+    /// RMI_RTT_AUX_PROT_UNMAP, RMI_RTT_AUX_DESTROY, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY.
     ///
     /// # Errors
     ///
-    /// Why the RMM refused a step; the next call begins with the same one.
+    /// The reason why the RMM refused a step; the next call begins with the same step.
     ///
     /// # Contexts
     ///
@@ -44,7 +49,8 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         calls: u32,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Progress, Error> {
-        // Patience lasts from one time to the next: an RMM that makes no progress would otherwise be asked for ever, a few calls at a time.
+        // The retry budget is kept from one call to the next: an RMM that makes no progress would
+        // otherwise be called forever, a few calls at a time.
         let mut idle = core::mem::take(&mut self.idle);
         for _ in 0..calls {
             if let Progress::Empty = self.step(pool, &mut idle, home)? {
@@ -55,7 +61,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         Ok(Progress::More)
     }
 
-    /// One step: a call to the RMM, and the book-keeping around it.
+    /// One step: a call to the RMM, and the bookkeeping around it.
     fn step(
         &mut self,
         pool: &mut Pool<'_>,
@@ -96,7 +102,8 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         result
     }
 
-    /// What an auxiliary tree refers to in the unprotected half: that has to go before what is shared there.
+    /// Hides what an auxiliary tree refers to in the unprotected half: that must be done before
+    /// unmapping what is shared there.
     fn reference(&mut self) -> Option<(AuxTree, Row)> {
         let (base, top) = (self.geometry.unprotected_base(), self.geometry.end());
         self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
@@ -115,7 +122,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         Ok(Progress::More)
     }
 
-    /// Destroys a table that has nothing in it.
+    /// Destroys an empty table.
     fn destroy_table(
         &mut self,
         pool: &mut Pool<'_>,
@@ -147,7 +154,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 let value = destroyed.table.raw();
                 (unclear(command), Err(Error::violation(command, violation, value, subject)))
             }
-            // A table whose creation was unclear was not made, then.
+            // So a table whose creation was unclear was not made.
             Err(Error::Refused(refusal))
                 if !sure
                     && refusal.status() == missing
@@ -162,7 +169,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 } else if let Some(tree) = tree
                     && error.status() == Some(missing)
                 {
-                    // It shows something after all, or it never was made: the next try finds out.
+                    // It does show something, or it was never made: the next attempt shows which.
                     shadow.doubt_table(Some(tree), level, ipa);
                     let range = IpaRange::with_size(ipa, level.table_bytes());
                     shadow.doubt(tree, range.unwrap_or(IpaRange::empty(ipa)));
@@ -179,15 +186,17 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         result
     }
 
-    /// Destroys the Realm. Its memory goes to `home`, its tables and descriptor to the pool (still delegated); what the RMM does not return goes to quarantine.
+    /// Destroys the Realm. Its memory is passed to `home`, its tables and descriptor go to the pool
+    /// (still delegated); what the RMM does not return goes to quarantine.
     ///
-    /// All its RECs must have been destroyed; otherwise the RMM refuses in the end.
+    /// All its RECs must have been destroyed; otherwise the RMM refuses the last step.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY, RMI_REALM_DESTROY.
     ///
     /// # Errors
     ///
-    /// The Realm comes back with what is left of it, and can be destroyed again: [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it has RECs.
+    /// The Realm is returned with what is left of it, and the call can be repeated:
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it has RECs.
     ///
     /// # Contexts
     ///
@@ -210,12 +219,16 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         }
     }
 
-    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns it and quarantined if not, and
-    /// the rest goes on. Nothing of the Realm remains on the host's side.
+    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as
+    /// [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns
+    /// it and quarantined if not, and the rest continues. No record of the Realm remains in the
+    /// host.
     ///
-    /// Shared memory that cannot be unmapped does not come back: the Realm may still reach it. The ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    /// Shared memory that cannot be unmapped is not returned: the Realm may still access it. The
+    /// ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     ///
-    /// After 64 things that were given up, or when the RMM does not know its commands any more, all the rest is.
+    /// After 64 items that were given up, or when the RMM does not know its commands any more, all
+    /// the rest is given up.
     ///
     /// # Contexts
     ///
@@ -228,7 +241,8 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         self.take_apart(pool, home)
     }
 
-    /// As [`Realm::destroy_or_quarantine`]; nothing is left in the Realm. By reference, because a Realm takes 2 KiB of stack wherever it is moved.
+    /// As [`Realm::destroy_or_quarantine`]; nothing is left in the Realm. By reference, because a
+    /// Realm takes 2 KiB of stack wherever it is moved.
     #[inline(never)]
     pub(crate) fn take_apart(
         &mut self,
@@ -236,7 +250,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         const ENOUGH: u32 = 64;
-        /// However they are spread.
+        /// Wherever they are.
         const FAILURES: u32 = 4096;
         let mut first = None;
         let (mut stuck, mut given_up, mut failures) = (None, 0, 0);
@@ -251,7 +265,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
                 || matches!(error, Error::NoAnswer { sent: false, .. })
                 || failures > FAILURES;
             let here = self.next_place();
-            // A second try helps where the first failed for a passing reason.
+            // A second try helps where the first failed for a temporary reason.
             let again = stuck == here;
             stuck = if again { None } else { here };
             if again || is_gone {
@@ -272,7 +286,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         first.or(Some(error))
     }
 
-    /// Where the next step is taken, and of what kind it is.
+    /// The place of the next step, and its kind.
     fn next_place(&mut self) -> Option<(u8, Ipa)> {
         if let Some((tree, row)) = self.reference() {
             return Some((2 + tree.index(), row.range.base()));
@@ -291,10 +305,12 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         })
     }
 
-    /// Takes what cannot be taken apart out of the records, back from the RMM if that returns it.
+    /// Takes what cannot be dismantled out of the records, and back from the RMM if the RMM returns
+    /// it.
     fn give_up_next(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         if let Some((tree, row)) = self.reference() {
-            // Nor are the tables to be destroyed that it refers to: TF-RMM (July 2026) refuses that with one of them left locked, and stands still at the next try.
+            // Nor must the tables be destroyed that it refers to: TF-RMM (July 2026) refuses that
+            // and leaves one of them locked, and hangs at the next attempt.
             let rmm = self.rmm;
             let shadow = self.shadow.get_mut();
             shadow.note(tree, row.range, Shows::Nothing);
@@ -313,13 +329,14 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         }
     }
 
-    /// Destroys the descriptor, and takes all that the Realm was made of out of it.
+    /// Destroys the descriptor, and takes the granules of the Realm out of it.
     #[inline(never)]
     fn destroy_descriptor(&mut self, pool: &mut Pool<'_>) -> Result<(), Error> {
         let rmm = self.rmm;
         let progress = rmm.commands().realm_destroy(&self.rd)?;
         drive(rmm, pool, &mut self.donated, progress)?;
-        // Donated must equal reclaimed. What the RMM kept of a Realm that is gone goes to quarantine, with that reason.
+        // Donated must equal reclaimed. What the RMM kept of a destroyed Realm goes to quarantine,
+        // with that reason.
         core::mem::take(&mut self.donated).recover(rmm, pool, Command::RealmDestroy);
         pool.put_back(rmm, self.take_descriptor());
         for roots in self.all_roots() {
@@ -330,10 +347,12 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Ends the Realm from any state, whatever happens: terminates it, destroys the RECs given, and destroys it. What the RMM does not give back goes to quarantine.
+    /// Tears down the Realm from any state, whatever happens: terminates it, destroys the RECs
+    /// given, and destroys it. What the RMM does not give back goes to quarantine.
     ///
-    /// None of its RECs may be running. Each step that fails for a passing reason is tried twice; the first error that stays is returned, for the record. A REC of another Realm is destroyed, too, for it was given
-    /// away, and that is an error.
+    /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
+    /// the first error that remains is returned, for the record. A REC of another Realm is
+    /// destroyed, too, because it was passed by value, and that is an error.
     ///
     /// # Contexts
     ///
@@ -349,12 +368,14 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             .commands()
             .realm_terminate(&self.rd)
             .or_else(|_| rmm.commands().realm_terminate(&self.rd));
-        // If the RMM refuses, its tables and memory can be taken apart all the same; only the descriptor cannot.
+        // If the RMM refuses, its memory can still be unmapped and its tables destroyed; only the
+        // descriptor cannot be destroyed.
         let mut first = terminated.err();
         let mut realm = self.become_state::<Terminated>();
         for rec in recs {
             if rec.realm() != realm.rd.pa() {
-                // It is not this Realm's, and no reason to take it from its own by force.
+                // It is not a REC of this Realm, and this is no reason to take it from its own
+                // Realm by force.
                 let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.granule().pa()));
                 let what = "the REC belongs to another Realm";
                 first.get_or_insert(Error::argument(command, what, subject));
@@ -382,12 +403,13 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         first.or(error)
     }
 
-    /// Takes what is given up out of the shadow: memory is the caller's to recover, the granule of a table goes to the pool if the RMM returns it.
+    /// Takes what is given up out of the shadow: the caller recovers memory, the granule of a table
+    /// goes to the pool if the RMM returns it.
     fn take_out(&mut self, pool: &mut Pool<'_>, next: Next) -> Delegated {
         let shadow = self.shadow.get_mut();
         match next {
             Next::Memory(at) => return shadow.take(at).unwrap_or_default().into_released(),
-            // What a tree shows goes with its memory.
+            // What a tree shows is removed together with its memory.
             Next::Shown(tree, at) => shadow.note(tree, at.range(), Shows::Nothing),
             Next::Table(tree, level, ipa) => {
                 let granule = shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
@@ -398,8 +420,10 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Delegated::empty()
     }
 
-    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and quarantines the rest. Memory that is shared with it stays reachable for
-    /// the Realm and does not come back; the ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
+    /// quarantines the rest. Memory that is shared with it stays accessible to the Realm and is not
+    /// returned; the ledger is told where it is
+    /// ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     ///
     /// # Contexts
     ///
@@ -408,7 +432,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.abandon_all(pool, home);
     }
 
-    /// The granule of the descriptor, which the Realm has no more.
+    /// Takes the granule of the descriptor out of the Realm.
     pub(crate) fn take_descriptor(&mut self) -> Delegated {
         core::mem::replace(&mut self.rd, Rd::new(Delegated::empty())).into_released()
     }
@@ -441,7 +465,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 }
 
-/// Why memory of an object is in quarantine that a command left alive.
+/// The reason for quarantining memory of an object that a command did not destroy.
 const fn alive(command: Command) -> QuarantineReason {
     QuarantineReason::ObjectAlive { command }
 }

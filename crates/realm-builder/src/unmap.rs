@@ -1,4 +1,5 @@
-//! Unmapping memory of the protected half: as far as one command goes, checked against the shadow, and back to the host by runs.
+//! Unmapping memory of the protected half: with one command at a time, checked against the shadow,
+//! and returned to the host by runs.
 
 use core::ops::ControlFlow;
 
@@ -13,17 +14,18 @@ use rmi_host::{
 use crate::realm::Realm;
 use crate::shadow::{At, tag};
 
-/// Memory on its way home: one run, which grows as long as neighbours come, so that they are undelegated together.
+/// Memory that is being returned to the host: one run, which grows as long as contiguous memory is
+/// added, so that it is undelegated together.
 #[derive(Debug, Default)]
 pub(crate) struct Homeward {
     run: Delegated,
-    /// Whether its state is in doubt: it may be mapped still, or be the host's already.
+    /// Whether its state is uncertain: it may still be mapped, or be the host's already.
     doubt: bool,
-    /// Nothing joins the run any more: it has to go first.
+    /// Nothing can be added to the run any more: it has to be sent first.
     pub(crate) sending: bool,
 }
 
-/// Why memory is in quarantine of which the RMM did not say clearly that it was unmapped.
+/// The reason for quarantining memory of which the RMM did not say clearly that it was unmapped.
 const UNCLEAR: QuarantineReason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
 
 /// Where harvesting ended.
@@ -31,14 +33,14 @@ const UNCLEAR: QuarantineReason = QuarantineReason::Unclear { command: Command::
 pub(crate) enum Harvest {
     /// At the end.
     Done,
-    /// At memory that does not join the run: that has to be sent first.
+    /// At memory that is not contiguous with the run: the run has to be sent first.
     Send,
-    /// After an entry that is mapped still.
+    /// After an entry that is still mapped.
     Mapped,
 }
 
 impl Homeward {
-    /// Whether memory would join the run.
+    /// Whether memory can be added to the run.
     fn takes(&self, memory: PaRange, doubt: bool) -> bool {
         let run = self.run.range();
         let touches = run.top() == memory.base() || memory.top() == run.base();
@@ -59,7 +61,8 @@ impl Homeward {
         (self.doubt, self.sending) = (false, false);
     }
 
-    /// Undelegates what one call returns of the run; of a granule that is refused, a few calls.
+    /// Undelegates what one call returns of the run; for a granule that is refused, a few calls are
+    /// made.
     pub(crate) fn send_some<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -87,17 +90,18 @@ impl Homeward {
     }
 }
 
-/// What one unmap command is asked for.
+/// What one unmap command is to unmap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// From an entry with memory to the end of another; in between there may be void ones.
     pub(crate) range: IpaRange,
-    /// Whether it is one run of memory that one descriptor holds.
+    /// Whether it is one run of memory that one descriptor can describe.
     pub(crate) single: bool,
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// The memory from `first` on, as much as one unmap command and its list describe: up to `top`, and with `table_by_table` to the end of the table.
+    /// The memory from `first` on, as much as one unmap command and its list describe: up to `top`,
+    /// and with `table_by_table` to the end of the table.
     pub(crate) fn span(&self, first: At, top: Ipa, table_by_table: bool) -> Span {
         let table = first.level.table_bytes();
         let end = first.base.align_down(table).checked_add(table).filter(|_| table_by_table);
@@ -131,7 +135,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Span { range, single: descriptors <= 1 && whole }
     }
 
-    /// Unmaps all of a range, whose ends no block reaches across, and sends its memory home.
+    /// Unmaps all of a range, whose ends no block reaches across, and returns its memory to the
+    /// host.
     pub(crate) fn unmap_range(
         &self,
         list: &mut Undelegated,
@@ -145,7 +150,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let next = self.next_memory(from, range.top());
             let Some(at) = next else { break };
             match self.unmap_some(list, at, range.top()) {
-                // An RMM that says it stopped inside an entry is not asked about that entry for ever.
+                // An RMM that says it stopped inside an entry is not called for that entry forever.
                 Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
                     idle = u32::saturating_add(idle, 1);
@@ -166,7 +171,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         result
     }
 
-    /// One unmap command, from an entry that maps memory; says how far it came. What is unmapped stays in the shadow, to be [harvested](Realm::harvest).
+    /// One unmap command, from an entry that maps memory; returns how far it came. What is unmapped
+    /// stays in the shadow, to be [harvested](Realm::harvest).
     pub(crate) fn unmap_some(
         &self,
         list: &mut Undelegated,
@@ -189,16 +195,19 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         };
         let reached = match answer {
             Ok(reached) if reached > range.base() => reached,
-            // The RMM made way for an interrupt; the caller asks again, as often as its patience lasts.
+            // The RMM yielded to an interrupt; the caller repeats the command within its retry
+            // budget.
             Ok(reached) => {
                 self.rmm.platform().relax();
                 return Ok(reached);
             }
-            // Memory whose mapping was unclear is not mapped, then: a missing table or a hole larger than the range is no place where it could be.
+            // So memory whose mapping was unclear is not mapped: it cannot be in a missing table or
+            // in a hole larger than the range.
             Err(Error::Refused(refusal))
                 if refusal.status() == Status::ErrorRtt && !self.is_sure(first) =>
             {
-                // If the walk ended above, nothing of the table is there; otherwise it is about this entry.
+                // If the walk ended above, nothing of the table exists; otherwise the answer is
+                // about this entry.
                 let above = refusal.level().is_some_and(|level| level < first.level);
                 let top = if above { range.top() } else { first.top() };
                 self.unsure_end(first, top)
@@ -226,7 +235,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Whether a command that made way `idle` times in a row is issued again: an RMM that makes no progress would be asked for ever.
+    /// Whether a command that yielded `idle` times in a row is issued again: an RMM that makes no
+    /// progress would be called forever.
     pub(crate) fn still_patient(&self, command: Command, idle: u32, at: Ipa) -> Result<(), Error> {
         match idle <= self.rmm.patience().busy {
             true => Ok(()),
@@ -238,7 +248,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.shadow.lock().look(at).tag() == tag::SURE
     }
 
-    /// Where the entries end, in the table of `first`, whose mapping is unclear.
+    /// The end of the entries whose mapping is unclear, in the table of `first`.
     fn unsure_end(&self, first: At, top: Ipa) -> Ipa {
         let table = first.base.align_down(first.level.table_bytes());
         let end = table.checked_add(first.level.table_bytes()).unwrap_or(top).min(top);
@@ -253,8 +263,9 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         reached
     }
 
-    /// Notes a run of memory that the RMM says it unmapped between two addresses; false if it was not all mapped there, or named before. Runs mostly come in the order of their
-    /// addresses, so the search begins where the last one ended.
+    /// Records a run of memory that the RMM says it unmapped between two addresses; false if it was
+    /// not all mapped there, or was named before. Runs mostly come in the order of their addresses,
+    /// so the search begins where the last one ended.
     fn name(&self, cursor: &mut Ipa, base: Ipa, top: Ipa, run: PaRange) -> bool {
         let mut left = run.bytes();
         for (from, end) in [(*cursor, top), (base, *cursor)] {
@@ -286,7 +297,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         });
     }
 
-    /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along, and puts it into `homeward`. What the RMM did not name is in doubt there.
+    /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along,
+    /// and puts it into `homeward`. What the RMM did not name is marked as uncertain there.
     pub(crate) fn harvest(&self, from: &mut Ipa, top: Ipa, homeward: &mut Homeward) -> Harvest {
         let harvested = self.each_memory(*from, top, |shadow, at| {
             let doubt = match shadow.look(at).tag() {
@@ -304,7 +316,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             let memory = shadow.take(at).unwrap_or_default();
             shadow.flag_unmapped(at, true);
             homeward.doubt = doubt;
-            // It touches the run.
+            // It is contiguous with the run.
             let homeless = homeward.run.merge(memory.into_released());
             drop(homeless);
             ControlFlow::Continue(())

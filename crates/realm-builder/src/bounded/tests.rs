@@ -31,12 +31,12 @@ std::thread_local! {
     static HOLDS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// A lock that notes how many entries its holders look at.
+/// A lock that records how many entries its holders visit.
 struct Counting {
     held: AtomicBool,
 }
 
-// SAFETY: whoever changes `held` from false to true holds the lock, alone.
+// SAFETY: whoever changes `held` from false to true holds the lock exclusively.
 #[expect(unsafe_code, reason = "a lock for tests")]
 unsafe impl RawMutex for Counting {
     const INIT: Self = Self { held: AtomicBool::new(false) };
@@ -62,12 +62,14 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-/// What was looked at in the longest hold since this was asked last, and how many holds there were.
+/// The most entries visited while the lock was held once, since the last call, and how often it was
+/// taken.
 fn most() -> (u64, u64) {
     (MOST.take(), HOLDS.take())
 }
 
-/// Checks a step of the test: it held the lock, and never for more than there may be.
+/// Checks a step of the test: it took the lock, and never visited more entries than allowed while
+/// holding it.
 fn check(step: &str) {
     let (most, holds) = most();
     assert!(holds > 0, "{step}: the lock was not taken");
@@ -98,7 +100,7 @@ fn live(mut options: Options) {
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
     let mut home: Vec<Undelegated> = Vec::new();
 
-    // Not aligned alike: nothing of it is a block.
+    // The addresses differ in alignment: no part of it is a block.
     let base = memory.base().align_up(2 * MIB).unwrap().checked_add(PAGE).unwrap();
     let before = base.checked_offset_from(memory.base()).unwrap();
     let _rest = memory.take_front(before).unwrap();
@@ -110,7 +112,7 @@ fn live(mut options: Options) {
     };
     most();
 
-    // Tables with nothing in them.
+    // Empty tables.
     realm.make_tables(&mut pool, range(RAM + 64 * MIB, 64 * MIB), Level::L3).unwrap();
     check("make_tables");
     let mut regions = [Region::new(Ipa::new(RAM), ram, Content::Unspecified)];
@@ -137,7 +139,7 @@ fn live(mut options: Options) {
     realm.unmap_plane(tree, range(RAM + 2 * MIB, 6 * MIB)).unwrap();
     check("unmap_plane");
 
-    // A block that is split, and is one again.
+    // A block that is split and folded again.
     realm.make_tables(&mut pool, range(RAM + 32 * MIB, 2 * MIB), Level::L3).unwrap();
     check("splitting a block");
     let folded = realm.fold(&mut pool, range(RAM, 128 * MIB), FoldPolicy::BlocksAndVoid).unwrap();
@@ -191,7 +193,7 @@ fn sound_8_the_lock_is_held_for_few_entries_by_ranges() {
 
 #[test]
 fn sound_8_a_hold_is_counted() {
-    // What the counter says of work that is not in pieces: the check would fail.
+    // The count for work that is not done in pieces, with which the check would fail.
     let geometry = rmi_abi::rtt::Geometry::with_start_level(40, Level::L1).unwrap();
     let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(4).collect();
     let lock = lock_api::Mutex::<Counting, _>::new(

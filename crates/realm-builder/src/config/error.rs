@@ -11,7 +11,8 @@ use super::PlaneTables;
 
 macro_rules! parameters {
     ($($variant:ident = $name:ident,)+) => {
-        /// A parameter of a Realm, displayed as the name of its field in [`RealmConfig`](super::RealmConfig).
+        /// A parameter of a Realm, displayed as the name of its field in
+        /// [`RealmConfig`](super::RealmConfig).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Parameter {
@@ -92,10 +93,10 @@ pub enum ConfigError {
     IpaWidth {
         /// Width wanted, in bits.
         wanted: u8,
-        /// Widest supported.
+        /// Largest width supported.
         max: u8,
     },
-    /// The IPA space is wider than 48 bits, and 52-bit addresses were declined.
+    /// The IPA space is wider than 48 bits, and the configuration excludes 52-bit addresses.
     #[non_exhaustive]
     Lpa2Declined {
         /// Width wanted, in bits.
@@ -103,12 +104,12 @@ pub enum ConfigError {
     },
     /// No translation tables cover that width from that level.
     Geometry(GeometryError),
-    /// The width and the start level take another number of root tables.
+    /// The width and the start level need another number of root tables.
     #[non_exhaustive]
     RootTables {
         /// Number wanted.
         wanted: u8,
-        /// Number that it takes.
+        /// Number needed.
         needed: u8,
     },
     /// The RMM does not measure with this algorithm.
@@ -116,7 +117,7 @@ pub enum ConfigError {
     Hash {
         /// Algorithm wanted.
         wanted: HashAlgorithm,
-        /// Algorithms that it has.
+        /// Algorithms that it supports.
         offered: HashOffer,
     },
     /// The dialect has no such parameter, or not this value of it.
@@ -133,32 +134,32 @@ pub enum ConfigError {
         /// The parameter.
         parameter: Parameter,
     },
-    /// A number is not within what the RMM, or another parameter, allows.
+    /// A number is outside what the RMM, or another parameter, allows.
     #[non_exhaustive]
     Range {
         /// The parameter.
         parameter: Parameter,
         /// Number wanted.
         wanted: u64,
-        /// Least that is allowed.
+        /// Minimum.
         min: u64,
-        /// Most that is allowed; less than `min` when nothing is.
+        /// Maximum; less than `min` when nothing is allowed.
         max: u64,
     },
-    /// A parameter makes no sense without another one.
+    /// A parameter has no meaning without another one.
     #[non_exhaustive]
     Needs {
         /// The parameter.
         parameter: Parameter,
-        /// The one that it needs.
+        /// The parameter that it needs.
         needs: Parameter,
     },
     /// The RMM does not translate planes in this way.
     #[non_exhaustive]
     PlaneTables {
-        /// Way wanted.
+        /// The way wanted.
         wanted: PlaneTables,
-        /// Ways that it has.
+        /// The ways that it supports.
         offered: RttPlaneFeature,
     },
     /// These tables need the other encoding of permissions.
@@ -166,10 +167,11 @@ pub enum ConfigError {
     S2ap {
         /// Encoding wanted.
         wanted: S2apEncoding,
-        /// The planes' tables; `None` without auxiliary planes, when only an unknown encoding is refused.
+        /// The planes' tables; `None` without auxiliary planes, when only an unknown encoding is
+        /// refused.
         tables: Option<PlaneTables>,
     },
-    /// The RMM has no private memory encryption context to give.
+    /// The RMM has no private memory encryption context to offer.
     PrivateMec,
     /// The dialect cannot express a parameter.
     Params(ParamsError),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{PlaneTables, RealmConfig};
 
-/// How [`RealmConfig`] looks in a file. The compiler holds it against the original.
+/// The form of [`RealmConfig`] in a file. The compiler checks it against the original.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "RealmConfig", rename = "RealmConfig", deny_unknown_fields)]
 struct File {
@@ -106,7 +106,7 @@ mod level {
 mod hash {
     use super::*;
 
-    /// The names in files. They are those of the algorithms' display.
+    /// The names in files. They are the same as in the display of the algorithms.
     #[derive(Serialize, Deserialize)]
     enum Name {
         #[serde(rename = "sha-256")]
@@ -193,7 +193,7 @@ mod hex {
         value: &[u8; RPV_BYTES],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        // Without a heap there is no string to hand over.
+        // Without a heap no string can be passed.
         serializer.collect_str(&Digits(value))
     }
 

@@ -14,7 +14,8 @@ use rmi_abi::rtt::Level;
 
 use super::{PlaneTables, RealmConfig};
 
-/// An RMM that has everything: 52 bits, SVE to 512 bits, 6 and 4 debug registers, 8 counters, devices, planes in both ways, 1 private context.
+/// An RMM that supports everything: 52 bits, SVE to 512 bits, 6 and 4 debug registers, 8 counters,
+/// devices, planes in both ways, 1 private context.
 fn everything(dialect: Dialect) -> Features {
     let hashes = if dialect == Dialect::V1_0 { 0b11 << 32 } else { 0 };
     let zero = 52 | 1 << 8 | 1 << 9 | 3 << 10 | 5 << 14 | 3 << 20 | 1 << 26 | 8 << 27 | hashes;
@@ -29,7 +30,7 @@ fn with(dialect: Dialect, change: impl FnOnce(&mut [u64; Features::COUNT])) -> F
 }
 
 prop_compose! {
-    /// Configurations that have names for everything, so that a file can say them.
+    /// Configurations in which every value has a name, so that a file can contain them.
     fn nameable()(
         first in (28_u8..=56, any::<Option<bool>>(), prop::option::of(-1_i8..=3), prop::option::of(0_u8..=17)),
         hash in prop::sample::select(&[HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512][..]),
@@ -59,7 +60,8 @@ prop_compose! {
     }
 }
 
-/// Plain configurations with a few parameters from [`nameable`], and at times an extreme or unknown value: few enough that many are accepted.
+/// Plain configurations with a few parameters from [`nameable`], and sometimes an extreme or
+/// unknown value: few enough that many are accepted.
 fn any_config() -> impl Strategy<Value = RealmConfig> {
     (nameable(), any::<[u8; 9]>(), any::<[u8; 2]>(), any::<u64>()).prop_map(
         |(other, dice, bytes, number)| {

@@ -7,7 +7,7 @@ use rmi_abi::{Dialect, Pa};
 
 use super::{ConfigError, HashOffer, Parameter, PlaneTables, RealmConfig};
 
-/// Auxiliary trees that the parameter page has a place for.
+/// Number of auxiliary trees that the parameter page has space for.
 const AUX_TREES: u64 = 3;
 /// Widest IPA space without LPA2.
 const WIDTH_48: u8 = 48;
@@ -31,12 +31,14 @@ struct Translation {
 }
 
 impl RealmConfig {
-    /// The parameters of `RMI_REALM_CREATE` for an RMM with these features, except for the root tables' addresses, which stay 0: one run of
-    /// [`Geometry::root_tables`] granules, and with [`RealmParams::tree_per_plane`] one more for each auxiliary plane.
+    /// The parameters of `RMI_REALM_CREATE` for an RMM with these features, except for the root
+    /// tables' addresses, which stay 0: one run of [`Geometry::root_tables`] granules, and with
+    /// [`RealmParams::tree_per_plane`] one more for each auxiliary plane.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] names the first thing that the RMM does not offer, or the dialect does not have.
+    /// [`ConfigError`] names the first parameter that the RMM does not offer, or that the dialect
+    /// does not have.
     pub fn validate(
         &self,
         features: &Features,
@@ -74,12 +76,13 @@ impl RealmConfig {
         params.tree_per_plane = translation.tree_per_plane;
         params.s2ap_indirect = translation.s2ap_indirect;
         params.vmid = self.vmid;
-        // The codec has the last word on what a dialect can express.
+        // The codec decides what a dialect can express.
         params.check(dialect)?;
         Ok(params)
     }
 
-    /// What the dialect lacks comes before what this RMM lacks: no other RMM of the dialect would do.
+    /// What the dialect lacks comes before what this RMM lacks: no other RMM of the dialect would
+    /// accept it.
     fn check_dialect(&self, dialect: Dialect) -> Result<(), ConfigError> {
         let v2 = dialect.is_2_0();
         for (is_set, exists, parameter) in [
@@ -107,7 +110,8 @@ impl RealmConfig {
         }
         let geometry = match self.start_level {
             Some(level) => Geometry::with_start_level(wanted, level)?,
-            // Level 0 needs 44-bit physical addresses. They are at least as wide as the widest IPA space; below that, level 1 does it everywhere.
+            // Level 0 needs 44-bit physical addresses. They are at least as wide as the widest IPA
+            // space; below that, level 1 suffices everywhere.
             None if max < 44 && wanted >= 40 => Geometry::with_start_level(wanted, Level::L1)?,
             None => Geometry::new(wanted)?,
         };
@@ -201,7 +205,8 @@ impl RealmConfig {
         Ok(Translation { tree_per_plane, s2ap_indirect })
     }
 
-    /// The planes' tables: only a tree per plane goes with direct permissions, only a common tree with indirect ones. `None` for the only plane.
+    /// The planes' tables: only a tree per plane goes with direct permissions, only a common tree
+    /// with indirect ones. `None` for the only plane.
     fn tables(&self, features: &Features) -> Option<PlaneTables> {
         if self.num_aux_planes == 0 {
             return None;
@@ -220,7 +225,7 @@ impl RealmConfig {
     }
 }
 
-/// Whether an RMM has tables of this kind.
+/// Whether an RMM supports tables of this kind.
 const fn offers(offer: RttPlaneFeature, tables: PlaneTables) -> bool {
     match tables {
         PlaneTables::Shared => {

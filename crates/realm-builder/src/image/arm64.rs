@@ -1,11 +1,12 @@
-//! The arm64 `Image` of Linux: a flat image with a header in front that says where it goes and how much memory it needs.
+//! The arm64 `Image` of Linux: a flat image with a header in front that says where it is placed and
+//! how much memory it needs.
 
 use rmi_abi::Ipa;
 use rmi_abi::address::MIN_GRANULE;
 
 use super::{Image, ImageError, Segment};
 
-/// What an image of this format lies `text_offset` bytes after a multiple of, in bytes.
+/// An image of this format is placed `text_offset` bytes after a multiple of this, in bytes.
 pub const PLACE_ALIGNMENT: u64 = 2 << 20;
 
 /// The header of an arm64 `Image`, 64 bytes, little endian.
@@ -36,7 +37,8 @@ impl Arm64Header {
 
     const MAGIC_AT: usize = 56;
     const MAGIC: [u8; 4] = *b"ARM\x64";
-    /// Where kernels before Linux 3.17 go, whose `text_offset` has the byte order of the kernel.
+    /// Where kernels before Linux 3.17 are placed, whose `text_offset` has the byte order of the
+    /// kernel.
     const OLD_TEXT_OFFSET: u64 = 0x8_0000;
 
     /// Whether bytes have the magic of the format.
@@ -89,14 +91,14 @@ impl Arm64Header {
         }
     }
 
-    /// Whether the 2 MiB boundary may be anywhere in RAM; otherwise it has to be as close to the beginning of RAM as possible, because the kernel does not use what
-    /// lies before it.
+    /// Whether the 2 MiB boundary may be anywhere in RAM; otherwise it has to be as close to the
+    /// beginning of RAM as possible, because the kernel does not use what lies before it.
     #[must_use]
     pub const fn goes_anywhere(&self) -> bool {
         self.flags & 1 << 3 != 0
     }
 
-    /// How far behind the 2 MiB boundary the image goes, in bytes.
+    /// How far after the 2 MiB boundary the image is placed, in bytes.
     #[must_use]
     #[doc(alias = "text_offset")]
     pub const fn offset(&self) -> u64 {
@@ -108,14 +110,16 @@ impl Arm64Header {
 }
 
 impl<'b> Image<'b> {
-    /// An arm64 `Image` of Linux, for RAM that begins at the 2 MiB boundary `ram_base` or has it inside.
+    /// An arm64 `Image` of Linux, for RAM that begins at the 2 MiB boundary `ram_base` or has it
+    /// inside.
     ///
-    /// It takes as much memory as `image_size` says, and never less than the file has. A compressed image (`Image.gz`) has to be unpacked first.
+    /// It takes as much memory as `image_size` says, and never less than the size of the file. A
+    /// compressed image (`Image.gz`) has to be unpacked first.
     ///
     /// # Errors
     ///
-    /// As [`Arm64Header::parse`]; [`ImageError::BigEndian`]; [`ImageError::Unaligned`] when `ram_base` is not aligned to 2 MiB or the offset not to granules;
-    /// [`ImageError::Overflow`].
+    /// As [`Arm64Header::parse`]; [`ImageError::BigEndian`]; [`ImageError::Unaligned`] when
+    /// `ram_base` is not aligned to 2 MiB or the offset not to granules; [`ImageError::Overflow`].
     pub fn arm64(bytes: &'b [u8], ram_base: Ipa) -> Result<Self, ImageError> {
         let header = Arm64Header::parse(bytes)?;
         if header.is_big_endian() {

@@ -18,22 +18,27 @@ const PROGRAM_HEADER: u16 = 56;
 const INSTRUCTION: u64 = 4;
 
 impl<'b> Image<'b> {
-    /// A 64-bit little endian ELF file for AArch64, by its program headers; sections are not looked at.
+    /// A 64-bit little endian ELF file for AArch64, by its program headers; sections are ignored.
     ///
-    /// Each `PT_LOAD` goes to its **physical** address (`p_paddr`), because a Realm starts without stage 1 translation and its physical addresses are IPAs. The entry point of
-    /// an ELF file is virtual: it is translated by the segment whose virtual addresses (`p_vaddr`) and content hold it. Linkers make the two addresses equal unless told
-    /// otherwise.
+    /// Each `PT_LOAD` is placed at its **physical** address (`p_paddr`), because a Realm starts
+    /// without stage 1 translation and its physical addresses are IPAs. The entry point of an ELF
+    /// file is virtual: it is translated by the segment whose virtual addresses (`p_vaddr`) and
+    /// content contain it. Linkers make the two addresses equal unless told otherwise.
     ///
-    /// Nothing is relocated. A position independent executable goes where it was linked to, and relocates itself if it has to; one that asks for a dynamic loader
-    /// is refused.
+    /// Nothing is relocated. A position independent executable is placed where it was linked to,
+    /// and relocates itself if it has to; one that asks for a dynamic loader is refused.
     ///
-    /// A segment that begins inside a granule gets the whole granule, and with it what precedes it in the file, as if the file were mapped into memory; in most files that is
-    /// the end of another segment. These bytes are measured as well. Where the linker left no such bytes, because offset and address differ in a granule, the segment
-    /// is refused. Two segments in one granule are, too: then link with `-z separate-loadable-segments`, or align the sections in the linker script.
+    /// A segment that begins inside a granule gets the whole granule, and with it what precedes it
+    /// in the file, as if the file were mapped into memory; in most files that is the end of
+    /// another segment. These bytes are measured as well. Where the file has no such bytes, because
+    /// offset and address differ within a granule, the segment is refused. Two segments in one
+    /// granule are, too: then link with `-z separate-loadable-segments`, or align the sections in
+    /// the linker script.
     ///
     /// # Errors
     ///
-    /// [`ImageError`] says what is wrong. Any bytes give an image or an error, in time proportional to the number of program headers.
+    /// [`ImageError`] says what is wrong. Any bytes give an image or an error, in time proportional
+    /// to the number of program headers.
     pub fn elf(bytes: &'b [u8]) -> Result<Self, ImageError> {
         let header = header(bytes)?;
         let headers = program_headers(bytes, &header)?;
@@ -69,7 +74,7 @@ fn header(bytes: &[u8]) -> Result<FileHeader<LittleEndian>, ImageError> {
     if !bytes.starts_with(&abi::ELFMAGIC) {
         return Err(ImageError::Magic { format: "ELF file" });
     }
-    // The parser of the identification takes its length for granted.
+    // The parser of the identification does not check its length.
     let whole = slice(bytes, 0, HEADER as u64)?;
     let (_, tail) = whole.split_at_checked(abi::EI_NIDENT).unwrap_or_default();
     let refuse = |error| match error {
@@ -98,7 +103,7 @@ fn header(bytes: &[u8]) -> Result<FileHeader<LittleEndian>, ImageError> {
     }
 }
 
-/// The granules of a segment, with what the file holds of them.
+/// The granules of a segment, with the content that the file has for them.
 fn segment<'b>(bytes: &'b [u8], header: &ProgramHeader) -> Result<Segment<'b>, ImageError> {
     let address = Ipa::new(header.p_paddr);
     let ipa = address.align_down(MIN_GRANULE);
@@ -119,7 +124,7 @@ fn segment<'b>(bytes: &'b [u8], header: &ProgramHeader) -> Result<Segment<'b>, I
             slice(bytes, begin, file + lead)?
         }
     };
-    // What leaves the address space is found when the segment is added.
+    // A segment outside the address space is detected when it is added.
     Ok(Segment { ipa, content, bytes: memory.saturating_add(lead) })
 }
 
@@ -142,7 +147,7 @@ fn program_headers<'b>(
     Ok(SegmentTable::new(LittleEndian, Class::ELF64, table))
 }
 
-/// The part of a file that it says is there.
+/// A part of the file, if the file is long enough.
 fn slice(file: &[u8], at: u64, bytes: u64) -> Result<&[u8], ImageError> {
     let end = at.saturating_add(bytes);
     let range = usize::try_from(at).ok().zip(usize::try_from(end).ok());
@@ -150,7 +155,7 @@ fn slice(file: &[u8], at: u64, bytes: u64) -> Result<&[u8], ImageError> {
     part.ok_or(ImageError::Truncated { needed: end, bytes: file.len() as u64 })
 }
 
-/// The IPA of a virtual address, if the content of the segment holds it.
+/// The IPA of a virtual address, if the content of the segment contains it.
 fn translate(address: u64, header: &ProgramHeader) -> Option<Ipa> {
     let offset = address.checked_sub(header.p_vaddr).filter(|offset| *offset < header.p_filesz)?;
     Ipa::new(header.p_paddr).checked_add(offset)

@@ -1,4 +1,4 @@
-//! Why bytes are no image.
+//! Why bytes are not an image.
 
 use core::fmt;
 
@@ -10,37 +10,38 @@ use rmi_abi::Ipa;
 pub enum ImageError {
     /// There are no bytes.
     Empty,
-    /// The bytes do not begin as this format does.
+    /// The bytes do not begin with the magic of this format.
     Magic {
         /// The format.
         format: &'static str,
     },
-    /// The file ends before what it says it holds.
+    /// The file ends before the content that it declares.
     #[non_exhaustive]
     Truncated {
-        /// Bytes that it would have to have.
+        /// Bytes needed.
         needed: u64,
-        /// Bytes that it has.
+        /// Bytes present.
         bytes: u64,
     },
     /// The image is for a big endian CPU; a Realm starts as little endian.
     BigEndian,
-    /// Something that places depend on is not aligned; a segment of an ELF file neither in memory nor as in the file.
+    /// An address or offset that determines where content is placed is not aligned; a segment of an
+    /// ELF file is aligned neither in memory nor as in the file.
     #[non_exhaustive]
     Unaligned {
-        /// What: `place`, `RAM`, `text offset`, `segment` or `entry`.
+        /// What is not aligned: `place`, `RAM`, `text offset`, `segment` or `entry`.
         what: &'static str,
         /// Its address or offset.
         address: u64,
-        /// What it should be a multiple of, in bytes.
+        /// The alignment needed, in bytes.
         to: u64,
     },
-    /// Something would lie beyond the last address.
+    /// Content would extend beyond the last address.
     #[non_exhaustive]
     Overflow {
         /// Where it begins.
         base: Ipa,
-        /// How far it goes from there in bytes.
+        /// Its length in bytes.
         bytes: u64,
     },
     /// Two segments share a granule.
@@ -63,7 +64,7 @@ pub enum ImageError {
     },
     /// There are more segments than an image may have.
     TooManySegments {
-        /// Most that there may be: [`MAX_SEGMENTS`](super::MAX_SEGMENTS).
+        /// Maximum: [`MAX_SEGMENTS`](super::MAX_SEGMENTS).
         max: usize,
     },
     /// Nothing is to be loaded.
@@ -76,7 +77,7 @@ pub enum ImageError {
     },
     /// The ELF class, `EI_CLASS`, is not that of 64 bits, 2.
     Class(u8),
-    /// The byte order, `EI_DATA`, is none.
+    /// The byte order, `EI_DATA`, is not defined.
     ByteOrder(u8),
     /// The version of ELF is not 1.
     Version(u32),

@@ -1,4 +1,4 @@
-//! Flat images: bytes that go as they are.
+//! Flat images: bytes that are placed unchanged.
 
 use rmi_abi::Ipa;
 use rmi_abi::address::MIN_GRANULE;
@@ -10,7 +10,8 @@ impl<'b> Image<'b> {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Empty`]; [`ImageError::Unaligned`] when `at` is not aligned to granules; [`ImageError::Overflow`].
+    /// [`ImageError::Empty`]; [`ImageError::Unaligned`] when `at` is not aligned to granules;
+    /// [`ImageError::Overflow`].
     pub fn flat(bytes: &'b [u8], at: Ipa) -> Result<Self, ImageError> {
         if bytes.is_empty() {
             return Err(ImageError::Empty);

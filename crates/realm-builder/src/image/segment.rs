@@ -9,7 +9,8 @@ use super::error::ImageError;
 
 /// A piece of an image: content from the file, and memory beyond it.
 ///
-/// Those of an [`Image`](super::Image) begin at a granule, have at least one byte, and as much memory as content.
+/// Segments of an [`Image`](super::Image) begin at a granule, have at least one byte, and as much
+/// memory as content.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[doc(alias = "PT_LOAD")]
@@ -17,7 +18,7 @@ pub struct Segment<'b> {
     /// Where it begins.
     #[doc(alias = "p_paddr")]
     pub ipa: Ipa,
-    /// What the file holds of it, from its beginning on.
+    /// The content that the file has for it, from its beginning on.
     #[doc(alias = "p_filesz")]
     pub content: &'b [u8],
     /// How much memory it takes in bytes, content included.
@@ -28,7 +29,7 @@ pub struct Segment<'b> {
 impl Segment<'_> {
     pub(super) const EMPTY: Self = Self { ipa: Ipa::new(0), content: &[], bytes: 0 };
 
-    /// The granules of a segment of an image, which has to begin at one.
+    /// The granules of a segment of an image, which has to begin at a granule.
     pub(super) fn check(&self) -> Result<IpaRange, ImageError> {
         if !self.ipa.is_aligned(MIN_GRANULE) {
             return Err(ImageError::unaligned("segment", self.ipa.raw(), MIN_GRANULE));
@@ -54,7 +55,7 @@ impl Segment<'_> {
         self.first(self.content.len() as u64).unwrap_or(IpaRange::empty(self.ipa))
     }
 
-    /// The granules after those with content: the rest of its BSS. Often none.
+    /// The granules after those with content: the rest of its BSS. Often there are none.
     #[must_use]
     #[doc(alias = "bss")]
     pub fn vacant_granules(&self) -> IpaRange {
@@ -64,7 +65,7 @@ impl Segment<'_> {
 }
 
 impl fmt::Debug for Segment<'_> {
-    /// Not the content: it may have gigabytes.
+    /// The content is not printed: it may have gigabytes.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Segment")
             .field("ipa", &self.ipa)

@@ -1,4 +1,4 @@
-//! Digests that know their algorithm.
+//! Digests with their algorithm.
 
 use core::fmt;
 use core::str::FromStr;
@@ -15,7 +15,7 @@ const NAMES: [(HashAlgorithm, &str); 3] = [
 
 /// A digest, with the algorithm that made it; as text `sha-256:` and lower case hexadecimal digits.
 ///
-/// The algorithm is one that is known, and what a measurement has above the digest is zero.
+/// The algorithm is known, and the bytes of a measurement above the digest are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest {
     algorithm: HashAlgorithm,
@@ -40,8 +40,8 @@ impl Digest {
         Ok(digest)
     }
 
-    /// The digest that a Realm reads: `registers` are X1 to X8 after `RSI_MEASUREMENT_READ`, of which only those count that
-    /// a digest of this algorithm fills.
+    /// The digest that a Realm reads: `registers` are X1 to X8 after `RSI_MEASUREMENT_READ`, of
+    /// which only those count that a digest of this algorithm fills.
     ///
     /// ```
     /// use realm_builder::measurement_log::Digest;
@@ -97,7 +97,7 @@ impl Digest {
         self.value.get(..bytes).unwrap_or(&self.value)
     }
 
-    /// The digest as measurements and descriptors hold it: in the low bytes, zeros above.
+    /// The digest as measurements and descriptors contain it: in the low bytes, zeros above.
     #[must_use]
     pub const fn value(&self) -> [u8; MEASUREMENT_BYTES] {
         self.value
@@ -127,7 +127,7 @@ impl FromStr for Digest {
         let (algorithm, _) = known.ok_or(DigestError::Name)?;
         let mut digest = Self::zero(*algorithm)?;
         let expected = digest.as_bytes().len();
-        // Anything else than a digit is refused below, so a byte is a character here.
+        // Anything but a digit is refused below, so a byte is a character here.
         if hex.len() != 2 * expected {
             return Err(DigestError::Length { expected, bytes: hex.len() / 2 });
         }
@@ -148,7 +148,7 @@ const fn nibble(digit: u8) -> Result<u8, DigestError> {
     }
 }
 
-/// Why something is no digest.
+/// Why bytes or a text are not a digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DigestError {
@@ -164,7 +164,7 @@ pub enum DigestError {
     },
     /// The text does not begin with the name of an algorithm and a colon.
     Name,
-    /// A character is no lower case hexadecimal digit.
+    /// A character is not a lower case hexadecimal digit.
     Digit,
 }
 

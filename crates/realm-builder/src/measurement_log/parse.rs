@@ -11,7 +11,7 @@ use rmi_abi::{Ipa, IpaRange};
 use super::digest::{Digest, DigestError};
 use super::{MeasurementEvent, UNMEASURED};
 
-/// The line of a log that is no event, and where.
+/// The error for a line of a log that is not an event, with its position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ParseEventError {
@@ -142,7 +142,8 @@ impl<'t> Fields<'t> {
 impl FromStr for MeasurementEvent {
     type Err = ParseEventError;
 
-    /// Reads one line, without its end, as [`Display`](fmt::Display) writes it: an event has one text only. Any text gives an event or an error.
+    /// Reads one line, without its end, as [`Display`](fmt::Display) writes it: an event has one
+    /// text only. Any text gives an event or an error.
     fn from_str(line: &str) -> Result<Self, ParseEventError> {
         let mut fields = Fields { line, at: 0 };
         let keyword = fields.word();

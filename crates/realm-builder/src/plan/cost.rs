@@ -1,4 +1,4 @@
-//! What a plan costs.
+//! The cost of a plan.
 
 use core::ops::Add;
 
@@ -9,7 +9,7 @@ use rmi_abi::{GranuleSize, Ipa, PaRange};
 
 use super::{Exists, Run, Tables, runs_of};
 
-/// How far an RMM goes in one call.
+/// How much an RMM does in one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Granules that one delegate or undelegate call handles; `None` for a whole range.
@@ -37,7 +37,7 @@ impl Limits {
     }
 }
 
-/// SMCs, by what they do.
+/// Numbers of SMCs, by command.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cost {
@@ -87,9 +87,11 @@ impl Add for Cost {
     }
 }
 
-/// What it costs to map pieces of host memory one after the other from `ipa` on, where nothing is mapped and `exists` says which tables (level, base) there are.
+/// The cost of mapping pieces of host memory one after the other from `ipa` on, where nothing is
+/// mapped and `exists` says which tables (level, base) there are.
 ///
-/// Granules for new tables count as delegated in one run; those that a pool has delegated before cost less. An RMM that yields takes more calls, and one that is busy too.
+/// Granules for new tables count as delegated in one run; those that a pool has delegated before
+/// cost less. An RMM that yields or is busy needs more calls.
 pub fn map_cost<'e>(
     geometry: Geometry,
     ipa: Ipa,
@@ -125,7 +127,7 @@ struct Filling {
 }
 
 impl Filling {
-    /// As many of `blocks` blocks at `pa` as fit the descriptor in hand, or a new one.
+    /// As many of `blocks` blocks at `pa` as fit the current descriptor, or a new one.
     fn add(&mut self, level: Level, pa: u64, blocks: u64) -> u64 {
         let max = u64::from(AddrRangeDesc::max_count(GranuleSize::Size4KiB));
         if self.level != Some(level) {
@@ -156,7 +158,7 @@ pub(crate) fn map_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 
     filling.calls
 }
 
-/// Calls that change the RIPAS of one range, which runs are to fill.
+/// Calls that change the RIPAS of one range, in which the runs will be mapped.
 pub(crate) fn ripas_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u64 {
     let mut calls = 0;
     let mut table_end = None;
@@ -178,7 +180,7 @@ pub(crate) fn ripas_calls(runs: impl Iterator<Item = Run>, limits: Limits) -> u6
     calls
 }
 
-/// Pieces with those joined that touch, as they are delegated.
+/// Pieces of memory, with contiguous ones joined, as they are delegated.
 pub(crate) fn joined(
     pieces: impl Iterator<Item = PaRange> + Clone,
 ) -> impl Iterator<Item = PaRange> + Clone {
@@ -198,14 +200,14 @@ pub(crate) fn joined(
 }
 
 fn fill(filling: &mut Filling, run: Run, limits: Limits) {
-    // All of these are powers of two; divisions would be half of the time that planning takes.
+    // All of these are powers of two; divisions would take half of the planning time.
     let shift = run.level.entry_shift();
     let in_table = run.level.table_bytes() - 1;
     let (mut ipa, mut pa, mut left) = (run.ipa.raw(), run.pa.raw(), run.bytes >> shift);
     while left > 0 {
         let to_end = if limits.table_by_table {
             if ipa & in_table == 0 {
-                // The call before ended here.
+                // The previous call ended here.
                 filling.level = None;
             }
             (in_table + 1 - (ipa & in_table)) >> shift

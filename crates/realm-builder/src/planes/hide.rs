@@ -1,4 +1,4 @@
-//! Hiding in auxiliary trees what they show: before the primary tree changes, and on the way down.
+//! Hiding in auxiliary trees what they show: before the primary tree changes, and in teardown.
 
 use rmi_abi::flags::AuxUnmapFlags;
 use rmi_abi::rtt::ENTRIES_PER_TABLE;
@@ -10,7 +10,7 @@ use crate::realm::Realm;
 use crate::shadow::{At, Row, Shows};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Hides what any auxiliary tree shows in a range that is held.
+    /// Hides what any auxiliary tree shows in a claimed range.
     pub(crate) fn hide_everywhere(&self, range: IpaRange) -> Result<(), Error> {
         let trees = {
             let shadow = self.shadow.lock();
@@ -19,7 +19,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         trees.into_iter().flatten().try_for_each(|tree| self.hide(tree, range))
     }
 
-    /// Hides what an auxiliary tree shows in a range that is held; entries that reach out of it as a whole.
+    /// Hides what an auxiliary tree shows in a claimed range; entries that extend beyond it as a
+    /// whole.
     pub(crate) fn hide(&self, tree: AuxTree, range: IpaRange) -> Result<(), Error> {
         let (mut from, mut idle) = (range.base(), 0);
         loop {
@@ -29,7 +30,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// After an RMM refused to change a range of the primary tree because of what an auxiliary one shows: what it said before was not so, and all of that is to be hidden once more.
+    /// After an RMM refused to change a range of the primary tree because of what an auxiliary one
+    /// shows: its earlier answers were wrong, and all of it is to be hidden once more.
     pub(crate) fn doubt_hidden(&self, error: &Error, range: IpaRange) {
         if error.status() != Some(Status::ErrorRttAux) || !error.is_clean() {
             return;
@@ -40,14 +42,15 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// One command about the first of what an auxiliary tree shows.
+    /// One command for the first entries that an auxiliary tree shows.
     pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
         let top = self.geometry.unprotected_base();
         let row = self.shown(tree, at.base, top);
         row.map_or(Ok(()), |row| self.hide_row(tree, row, idle).map(|_| ()))
     }
 
-    /// The first entries of a range that any auxiliary tree shows, or may: as many as one command hides.
+    /// The first entries of a range that any auxiliary tree shows, or may: as many as one command
+    /// hides.
     pub(crate) fn first_shown(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
         let trees = {
             let shadow = self.shadow.lock();
@@ -72,14 +75,14 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Learns from where a range command ended whether the RMM ends them at the end of a table.
+    /// Learns from the end of a range command whether the RMM ends them at table boundaries.
     pub(super) fn learn_end(&self, row: &Row, reached: Ipa) {
         if let Ok(done) = IpaRange::new(row.range.base(), reached) {
             self.table_by_table.note(done, row.level, reached < row.range.top());
         }
     }
 
-    /// One command; says up to where nothing of the row is shown any more.
+    /// One command; returns the address up to which nothing of the row is shown any more.
     pub(crate) fn hide_row(&self, tree: AuxTree, row: Row, idle: &mut u32) -> Result<Ipa, Error> {
         let base = row.range.base();
         let by_range = self.shows_by_range();
@@ -92,14 +95,14 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         };
         let reached = match answer {
             Ok(reached) => reached,
-            // What was unclear is clear now: nothing is shown.
+            // What was unclear is now clear: nothing is shown.
             Err(error)
                 if !row.sure && error.status() == Some(Status::ErrorRttAux) && error.is_clean() =>
             {
                 row.range.top()
             }
             Err(error) => {
-                // An RMM that refuses to hide what it said to show may not show it.
+                // An RMM that refuses to hide what it reported as shown may not show it.
                 if !error.is_clean() || error.status() == Some(Status::ErrorRttAux) {
                     self.note_shown(tree, row.range, Shows::Perhaps);
                 }
@@ -111,7 +114,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.note_shown(tree, whole, Shows::Nothing);
         self.note_shown(tree, part, Shows::Perhaps);
         if whole.is_empty() {
-            // The RMM made way for an interrupt.
+            // The RMM yielded to an interrupt.
             *idle += 1;
             self.rmm.platform().relax();
             self.still_patient(Command::RttAuxProtUnmap, *idle, base)?;

@@ -1,7 +1,8 @@
 //! Showing in an auxiliary tree what is shared with the Realm.
 //!
-//! In the unprotected half, auxiliary trees have no tables of their own: a root entry that shows something refers to the table of the primary tree. So what is shared there later is shown at once, and what is unmapped from
-//! that table is unmapped for all trees.
+//! In the unprotected half, auxiliary trees have no tables of their own: a root entry that shows
+//! something refers to the table of the primary tree. So memory that is shared there later is shown
+//! at once, and what is unmapped from that table is unmapped for all trees.
 #![expect(unsafe_code, reason = "no document says that host memory goes from all planes at once")]
 
 use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
@@ -17,23 +18,35 @@ use crate::realm::{Alive, Realm};
 use crate::shadow::{Row, Shows};
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected half, and what will be. What is shown are whole root entries: those that the range touches. The table below each comes from the pool, if it
-    /// is missing.
+    /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected
+    /// half, and what will be shared there. Whole root entries are shown: those that the range
+    /// touches. The table below each comes from the pool, if it is missing.
     ///
-    /// An RMM that takes ranges (2.0-bet3) shows a root entry only while something is shared there: root entries without are passed over, and those that are shown are hidden before the last of what is shared there is unshared.
+    /// An RMM that takes ranges (2.0-bet3) shows a root entry only while something is shared there:
+    /// root entries without shared memory are skipped, and those that are shown are hidden before
+    /// the last memory that is shared there is unshared.
     ///
-    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_MAP_UNPROTECTED; DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_MAP.
+    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_MAP_UNPROTECTED; DEN0137 2.0-bet3,
+    /// RMI_RTT_AUX_UNPROT_MAP.
     ///
     /// # Errors
     ///
-    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call, [`RegionProblem::NoMemory`] among them: nothing is shared in the range's root entries, and the RMM takes ranges. Otherwise why it stopped,
-    /// [`RegionProblem::NoTable`] when it is unclear whether a table exists; what was shown stays so, and the call can be repeated.
+    /// [`BuildError::NoTree`] and [`BuildError::Region`] before any call,
+    /// [`RegionProblem::NoMemory`] among them: nothing is shared in the range's root entries, and
+    /// the RMM takes ranges. Otherwise the reason why it stopped, [`RegionProblem::NoTable`] when
+    /// it is unclear whether a table exists; what was shown stays shown, and the call can be
+    /// repeated.
     ///
     /// # Safety
     ///
-    /// Memory that was shared in these root entries and comes back, however it does ([`Realm::unshare`], [`Realm::reshare`] and [`Realm::convert_to_private`] after an error, the end of the Realm), is not taken into use for anything
-    /// else while a plane of the Realm may have its translation cached: with an RMM that invalidates those of all planes when it unmaps, that is at once. TF-RMM (July 2026) invalidates those of the primary tree's plane only; with it
-    /// there is no such time that the host could know of. (Memory that becomes the Realm's own is delegated before, and no such translation reaches it.)
+    /// Memory that was shared in these root entries and is returned, by whatever operation
+    /// ([`Realm::unshare`], [`Realm::reshare`] and [`Realm::convert_to_private`] after an error,
+    /// the teardown of the Realm), is not used for anything else while a plane of the Realm may
+    /// have its translation cached: with an RMM that invalidates those of all planes when it
+    /// unmaps, it may be used at once. TF-RMM (July 2026) invalidates those of the primary tree's
+    /// plane only; with it there is no time from which on the host could know that none is cached.
+    /// (Memory that becomes the Realm's own is delegated first, and no such translation gives
+    /// access to it.)
     ///
     /// # Contexts
     ///
@@ -47,7 +60,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
-        // A block in the place of a root entry would be copied, and outlive the original.
+        // A block in a root entry would be copied, and the copy would remain after the original is
+        // unmapped.
         let Some(below) = self.geometry.start_level().child().filter(|_| self.halves_meet()) else {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
@@ -73,13 +87,15 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         if found { Ok(()) } else { Err(BuildError::Region { range, problem }) }
     }
 
-    /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half: in the whole root entries that the range touches.
+    /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half:
+    /// in the whole root entries that the range touches.
     ///
-    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_UNPROTECTED; DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_UNMAP.
+    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_UNPROTECTED; DEN0137 2.0-bet3,
+    /// RMI_RTT_AUX_UNPROT_UNMAP.
     ///
     /// # Errors
     ///
-    /// As [`Realm::map_plane_shared`]. What was not hidden is shown still.
+    /// As [`Realm::map_plane_shared`]. What was not hidden is still shown.
     ///
     /// # Contexts
     ///
@@ -116,7 +132,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         IpaRange::new(base, top.min(self.geometry.end())).unwrap_or(range)
     }
 
-    /// Holds a range before memory that is shared there goes; with all around it if an auxiliary tree may have to be told when the last of it goes.
+    /// Claims a range before memory that is shared there is unshared; with the whole root entries
+    /// around it if an auxiliary tree may have to be changed when the last of that memory is
+    /// unshared.
     pub(crate) fn hold_shared(&self, range: IpaRange) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
@@ -129,19 +147,20 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         if wanted.contains_range(&needed()) {
             return Ok(held);
         }
-        // A tree has come to refer to it meanwhile.
+        // A tree refers to it since then.
         drop(held);
         self.hold(whole, |_| Ok(()))
     }
 
-    /// Hides what will have nothing in it when all that is shared in a range, which is held, is gone. An RMM that takes ranges finds an entry to hide by what is mapped there.
+    /// Hides the root entries that will be empty when all that is shared in a claimed range is
+    /// unshared. An RMM that takes ranges finds an entry to hide by what is mapped there.
     pub(crate) fn hide_emptied(&self, range: IpaRange) -> Result<(), Error> {
         if !self.shows_by_range() {
             return Ok(());
         }
         let (mut left, mut idle) = (range, 0);
         loop {
-            // In order: what is passed over here is not come back to.
+            // In order: what is skipped here is not visited again.
             let Some((tree, row)) = self.reference_in(left) else { return Ok(()) };
             let around = [
                 IpaRange::new(row.range.base(), range.base()),
@@ -149,7 +168,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             ];
             let is_shared = |range: &IpaRange| self.shadow.lock().shared_in(range).is_some();
             if around.iter().flatten().any(is_shared) {
-                // Other trees that refer to the same table keep it, too.
+                // Other trees that refer to the same table also keep it.
                 let Ok(rest) = IpaRange::new(row.range.top(), range.top()) else {
                     return Ok(());
                 };
@@ -160,7 +179,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Whether a root entry of an auxiliary tree, which is held, shows nothing. What may show something is hidden first: TF-RMM counts a reference that it is asked for twice as two.
+    /// Whether a claimed root entry of an auxiliary tree shows nothing. An entry that may show
+    /// something is hidden first: TF-RMM counts a reference that is requested twice as two.
     fn certainly_hidden(&self, tree: AuxTree, root: IpaRange) -> Result<bool, Error> {
         let mut idle = 0;
         loop {
@@ -173,7 +193,8 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Where in a root entry, from `from` on, something is shared: the first piece, and from there on to the end of the entry.
+    /// The range in a root entry, at or after `from`, that begins with the first shared piece and
+    /// ends with the entry.
     fn shared_from(&self, root: IpaRange, from: Ipa) -> Option<(IpaRange, IpaRange)> {
         let left = IpaRange::new(from, root.top()).ok().filter(|left| !left.is_empty())?;
         let (_, piece) = self.shadow.lock().shared_in(&left)?;
@@ -181,7 +202,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         Some((piece, IpaRange::new(piece.base(), root.top()).ok()?))
     }
 
-    /// One root entry of an auxiliary tree, which is held, comes to refer to the table of the primary one.
+    /// Makes one claimed root entry of an auxiliary tree refer to the table of the primary tree.
     fn refer(&self, tree: AuxTree, root: IpaRange) -> Result<(), BuildError> {
         let by_range = self.shows_by_range();
         let (mut idle, mut from) = (0, root.base());
@@ -190,9 +211,13 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             let answer = if by_range {
                 let flags =
                     AuxMapFlags { tree_index: tree.index(), block: false, invalid_pri: false };
-                // SAFETY: the root entry leads to a table: it is held, so nobody takes its table away, and nothing is shared by a block in its place while there is one. What the auxiliary tree gets is a
-                // reference to that table, in which everything is mapped and unmapped for both. The table is there until the Realm is taken apart, which begins with hiding what refers to it; and the RMM does not let go
-                // of a table that is referred to. As to what planes remember, whoever wants this has made the promise.
+                // SAFETY: the root entry refers to a table: it is claimed, so no other thread
+                // removes its table, and nothing is shared by a block in its place while the table
+                // exists. What the auxiliary tree gets is a reference to that table, in which
+                // everything is mapped and unmapped for both. The table exists until the Realm is
+                // torn down, which begins with hiding what refers to it; and the RMM does not
+                // release a table that is referred to. As to translations that planes have cached,
+                // the caller of `map_plane_shared` has promised what is needed.
                 unsafe { self.rmm.commands().rtt_aux_unprot_map(&self.rd, range, flags) }
                     .map(|reached| reached > range.base())
             } else {
@@ -213,12 +238,13 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             match answer {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
-                    // The RMM made way for an interrupt.
+                    // The RMM yielded to an interrupt.
                     idle += 1;
                     self.rmm.platform().relax();
                     self.still_patient(Command::RttAuxUnprotMap, idle, root.base())?;
                 }
-                // That memory is not mapped, for sharing it had an unclear end; other memory is.
+                // That memory is not mapped, because the answer to sharing it was unclear; other
+                // memory is.
                 Err(error)
                     if by_range
                         && error.is_clean()
@@ -232,7 +258,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Hides a root entry of the unprotected half, or makes way with the RMM.
+    /// Hides a root entry of the unprotected half, or returns early when the RMM yields.
     pub(crate) fn hide_reference(
         &self,
         tree: AuxTree,
@@ -251,7 +277,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             let (piece, range) = self.shared_from(root, from).unwrap_or((root, root));
             let flags = AuxUnmapFlags { tree_index: tree.index() };
             match self.rmm.commands().rtt_aux_unprot_unmap(&self.rd, range, flags) {
-                // The entry is there; what it is to be found by is not mapped.
+                // The entry exists; the memory by which the RMM finds it is not mapped.
                 Err(error)
                     if is_below(&error, root) && self.shared_from(root, piece.top()).is_some() =>
                 {
@@ -262,10 +288,10 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         };
         let is_hidden = match answer {
             Ok(is_hidden) => is_hidden,
-            // What was unclear is clear now: nothing is shown.
+            // What was unclear is now clear: nothing is shown.
             Err(error) if !row.sure && is_refused(&error) && !is_below(&error, root) => true,
             Err(error) => {
-                // An RMM that refuses to hide what it said to show may not show it.
+                // An RMM that refuses to hide what it reported as shown may not show it.
                 if !error.is_clean() || is_refused(&error) {
                     self.note_shown(tree, root, Shows::Perhaps);
                 }
@@ -288,7 +314,7 @@ fn is_refused(error: &Error) -> bool {
     error.status() == Some(Status::ErrorRttAux) && error.is_clean()
 }
 
-/// Whether that is because of an entry below the root: the auxiliary tree has a table there.
+/// Whether the refusal is because of an entry below the root: the auxiliary tree has a table there.
 fn is_below(error: &Error, root: IpaRange) -> bool {
     let Error::Refused(refusal) = error else { return false };
     let level = refusal.result.level();

@@ -14,7 +14,8 @@ use crate::realm::Realm;
 use crate::shadow::{Row, Shows};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Makes the tables that an auxiliary tree needs to show what the primary one maps in a range that is held in both; says whether any was missing.
+    /// Makes the tables that an auxiliary tree needs to show what the primary one maps in a range
+    /// that is claimed in both; returns whether any was missing.
     pub(super) fn make_for(
         &self,
         held: &mut Held<'_, '_, P::Lock>,
@@ -38,7 +39,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.hidden_row(tree, from, top, most)
     }
 
-    /// Shows in an auxiliary tree what the primary one maps in a range that is held; the tables are there.
+    /// Shows in an auxiliary tree what the primary one maps in a claimed range; the tables exist.
     pub(super) fn show(&self, tree: AuxTree, range: IpaRange) -> Result<PlaneMapped, BuildError> {
         let by_range = self.shows_by_range();
         let mut mapped = PlaneMapped::default();
@@ -52,12 +53,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                     from = reached;
                 }
                 Ok(at) => {
-                    // The RMM made way for an interrupt.
+                    // The RMM yielded to an interrupt.
                     idle += 1;
                     self.still_patient(Command::RttAuxProtMap, idle, at)?;
                     self.rmm.platform().relax();
                 }
-                // The primary tree maps memory there: it is not RAM.
+                // The primary tree maps memory there: the RIPAS is not RAM.
                 Err(error) if error.status() == Some(Status::ErrorRtt) && error.is_clean() => {
                     mapped.not_ram += first.bytes();
                     from = first.top();
@@ -68,7 +69,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Ok(mapped)
     }
 
-    /// One command; says up to where whole entries are shown.
+    /// One command; returns the address up to which whole entries are shown.
     fn show_row(&self, tree: AuxTree, row: &Row, by_range: bool) -> Result<Ipa, Error> {
         let base = row.range.base();
         let answer = if by_range {
@@ -84,7 +85,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 let (whole, part) = row.split(reached);
                 self.learn_end(row, reached);
                 self.note_shown(tree, whole, Shows::Memory);
-                // What is shown in part may be.
+                // An entry that is shown in part may be shown.
                 self.note_shown(tree, part, Shows::Perhaps);
                 Ok(whole.top())
             }

@@ -9,7 +9,7 @@ use rmi_abi::{Dialect, IpaRange};
 
 use crate::measurement_log::DigestError;
 
-/// Why a measurement cannot be computed; it is what it was.
+/// Why a measurement cannot be computed; it is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RimError {
@@ -27,7 +27,8 @@ pub enum RimError {
     },
     /// An address is not aligned to granules, or the content leaves the address space.
     Range(RangeError),
-    /// A RIPAS change is not one or more whole entries of this level, or an event's not of one table.
+    /// A RIPAS change is not one or more whole entries of this level, or an event's not of one
+    /// table.
     #[non_exhaustive]
     Entries {
         /// The range.
@@ -39,9 +40,9 @@ pub enum RimError {
     RipasNotMeasured(Dialect),
     /// The events do not begin with the Realm's creation.
     NotCreated,
-    /// The Realm's creation comes again.
+    /// The Realm's creation occurs again.
     CreatedAgain,
-    /// The measurement begins with something else than zero, but in this dialect it is zero.
+    /// The measurement does not begin with zero, but in this dialect it does.
     NotZero(Dialect),
 }
 

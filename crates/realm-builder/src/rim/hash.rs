@@ -1,4 +1,4 @@
-//! Hashing with whichever algorithm a Realm has.
+//! Hashing with the algorithm of a Realm.
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::realm::HashAlgorithm;
@@ -40,7 +40,8 @@ pub(super) fn hash(algorithm: HashAlgorithm, bytes: &[u8]) -> Result<Digest, Dig
     hash_filled(algorithm, bytes, 0)
 }
 
-/// The digest of a granule that begins with `content`, at most a granule, and is zero from there on.
+/// The digest of a granule that begins with `content`, at most a granule, and is zero from there
+/// on.
 pub(super) fn hash_granule(
     algorithm: HashAlgorithm,
     content: &[u8],

@@ -10,14 +10,14 @@ use crate::bounded::look_at;
 /// A table that could be replaced by one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Foldable {
-    /// By a void one, as far as the host knows.
+    /// By a void entry, as far as the host knows.
     Void,
     /// By a block.
     Block,
 }
 
 impl Shadow<'_> {
-    /// Whether one entry could say the same as the table of `level` that covers `ipa`.
+    /// Whether one entry could map the same as the table of `level` that covers `ipa`.
     pub(crate) fn foldable(&self, level: Level, ipa: Ipa) -> Option<Foldable> {
         let room =
             self.room(self.table(None, level, ipa)?).filter(|room| room.parent != NOWHERE)?;
@@ -50,7 +50,7 @@ impl Shadow<'_> {
             look_at(room.cells.len());
             for cell in &mut room.cells {
                 tag = cell.tag();
-                // The cells are one rising run.
+                // The entries are one ascending run.
                 let _ = cell.take().map(|part| block.append(part));
             }
             room.live = 0;

@@ -1,12 +1,16 @@
-//! The auxiliary trees in the shadow: which of their tables exist, and which of their entries show memory.
+//! The auxiliary trees in the shadow: which of their tables exist, and which of their entries show
+//! memory.
 //!
-//! Their tables have rooms like those of the primary tree: first the root tables of all trees, then the others in any order. An entry owns no memory, so its cell holds a number: that of a room, or that it shows what
-//! the primary tree has.
+//! Their tables have shadow tables like those of the primary tree: first the root tables of all
+//! trees, then the others in any order. An entry owns no memory, so its shadow is a number: that of
+//! a shadow table, or one that says that it shows what the primary tree maps.
 //!
-//! An auxiliary tree has a table only where the primary one has the same, and an entry that shows memory has the size of the primary one. So whoever has claimed an entry of the primary tree
-//! has all that is shown of it.
+//! An auxiliary tree has a table only where the primary one has the same, and an entry that shows
+//! memory has the size of the primary one. So a claim on an entry of the primary tree covers all
+//! that is shown of it.
 //!
-//! In the unprotected half an auxiliary tree has nothing but root entries, and those that show memory refer to the primary tree's own tables.
+//! In the unprotected half an auxiliary tree has only root entries, and those that show memory
+//! refer to the primary tree's own tables.
 
 use core::ops::ControlFlow;
 
@@ -23,12 +27,12 @@ const SHOWN: u32 = u32::MAX - 1;
 /// An entry that may show memory: the answer was unclear.
 const UNSURE: u32 = u32::MAX - 2;
 
-/// Whether a number in a cell is that of a room with a table.
+/// Whether a number in an entry is that of a shadow table.
 pub(super) const fn is_table(number: u32) -> bool {
     number != 0 && number < UNSURE
 }
 
-/// What an entry of an auxiliary tree does, as far as the host knows.
+/// What an entry of an auxiliary tree shows, as far as the host knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shows {
     /// It shows nothing.
@@ -44,7 +48,7 @@ pub(crate) enum Shows {
 pub(crate) struct Row {
     pub(crate) range: IpaRange,
     pub(crate) level: Level,
-    /// Whether the RMM has said what the entries do.
+    /// Whether the RMM has said what the entries show.
     pub(crate) sure: bool,
 }
 
@@ -53,7 +57,7 @@ impl Row {
         Self { range: at.range(), level: at.level, sure }
     }
 
-    /// With another entry that follows.
+    /// The row with another entry that follows.
     fn with(self, at: At) -> Option<Self> {
         let follows = at.level == self.level && at.base == self.range.top();
         let range = IpaRange::new(self.range.base(), at.top()).ok().filter(|_| follows)?;
@@ -64,12 +68,12 @@ impl Row {
         self.range.bytes() / self.level.entry_bytes()
     }
 
-    /// How many pieces of `bytes`, aligned to that, the row lies in.
+    /// How many aligned pieces of `bytes` the row touches.
     pub(crate) fn count(&self, bytes: u64) -> u64 {
         self.range.top().raw().div_ceil(bytes) - self.range.base().raw() / bytes
     }
 
-    /// The whole entries below an address, and the one that it is in the middle of.
+    /// The whole entries below an address, and the entry that has it in its middle, if any.
     pub(crate) fn split(&self, reached: Ipa) -> (IpaRange, IpaRange) {
         let bytes = self.level.entry_bytes();
         let end = reached.align_down(bytes).max(self.range.base()).min(self.range.top());
@@ -105,7 +109,8 @@ impl Shadow<'_> {
         self.referring > 0
     }
 
-    /// The entries, from the one that holds the first address of a range to the one that holds its last, in the primary tree and in some auxiliary ones.
+    /// The entries, from the one that holds the first address of a range to the one that holds its
+    /// last, in the primary tree and in some auxiliary ones.
     pub(crate) fn whole_entries(
         &self,
         range: IpaRange,
@@ -124,7 +129,7 @@ impl Shadow<'_> {
         IpaRange::new(base, top).unwrap_or(range)
     }
 
-    /// What an entry of an auxiliary tree does; an entry with a table shows nothing itself.
+    /// What an entry of an auxiliary tree shows; an entry with a table shows nothing itself.
     fn shows(&self, at: At) -> Shows {
         match self.look(at).as_number() {
             Some(SHOWN) => Shows::Memory,
@@ -133,7 +138,8 @@ impl Shadow<'_> {
         }
     }
 
-    /// Notes what the entries of an auxiliary tree in a range do, where the primary one maps memory of the same size.
+    /// Records what the entries of an auxiliary tree in a range show, where the primary one maps
+    /// memory of the same size.
     pub(crate) fn note(&mut self, tree: AuxTree, range: IpaRange, shows: Shows) {
         let mut from = range.base();
         while from < range.top() {
@@ -162,7 +168,8 @@ impl Shadow<'_> {
         }
     }
 
-    /// Notes that an auxiliary tree may show all memory in a range after all: the RMM says that it shows some.
+    /// Records that an auxiliary tree may show all memory in a range, contrary to what was
+    /// recorded: the RMM says that it shows some.
     pub(crate) fn doubt(&mut self, tree: AuxTree, range: IpaRange) {
         let mut from = range.base();
         while let Some(at) = self.next_memory(from, range.top()) {
@@ -200,7 +207,8 @@ impl Shadow<'_> {
         }
     }
 
-    /// Adds an entry that maps memory to a row of those which an auxiliary tree does not surely show, unless the row ends here, or has `most` entries with it.
+    /// Adds an entry that maps memory to a row of those which an auxiliary tree does not certainly
+    /// show, unless the row ends here, or has `most` entries with it.
     pub(crate) fn extend_hidden(
         &self,
         tree: AuxTree,
@@ -225,7 +233,9 @@ impl Shadow<'_> {
         }
     }
 
-    /// The first entries of an auxiliary tree from `from` on, and below `top`, that show memory: of one size, and one after the other, at most `most`. One that only may show it comes alone.
+    /// The first entries of an auxiliary tree from `from` on, and below `top`, that show memory: of
+    /// one size, and one after the other, at most `most`. One that only may show it is returned
+    /// alone.
     pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
         let (mut from, mut row) = (from, None);
         while from < top
@@ -234,7 +244,8 @@ impl Shadow<'_> {
         row
     }
 
-    /// Adds to such a row from `from` on, which moves along, within a budget; true when the row ends.
+    /// Adds to such a row from `from` on, which moves along, within a budget; true when the row
+    /// ends.
     pub(crate) fn shown_some(
         &self,
         tree: AuxTree,
@@ -272,7 +283,8 @@ impl Shadow<'_> {
         true
     }
 
-    /// The first root entry, in address order, by which any auxiliary tree refers to a table of the primary one for a part of a range of the unprotected half, or may.
+    /// The first root entry, in address order, by which any auxiliary tree refers to a table of the
+    /// primary one for a part of a range of the unprotected half, or may.
     pub(crate) fn reference(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
         if self.referring == 0 {
             return None;
@@ -282,7 +294,8 @@ impl Shadow<'_> {
         rows.min_by_key(|(_, row)| row.range.base())
     }
 
-    /// Takes the tables of the primary tree out that cover parts of a range of the unprotected half, deepest first: what refers to them is not to be had away, so they are not to be destroyed.
+    /// Removes the tables of the primary tree that cover parts of a range of the unprotected half,
+    /// deepest first: the references to them cannot be removed, so they must not be destroyed.
     pub(crate) fn lose_tables(&mut self, range: IpaRange, lost: &mut dyn FnMut(InUse)) {
         for level in [Level::L3, Level::L2, Level::L1] {
             let mut ipa = range.base();
@@ -300,7 +313,8 @@ impl Shadow<'_> {
         }
     }
 
-    /// Whether one entry could say the same as the table of `level` that covers `ipa` in an auxiliary tree.
+    /// Whether one entry could show the same as the table of `level` that covers `ipa` in an
+    /// auxiliary tree.
     pub(crate) fn aux_foldable(&self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<Foldable> {
         let room = self.room(self.table(Some(tree), level, ipa)?);
         let room = room.filter(|room| room.parent != NOWHERE)?;

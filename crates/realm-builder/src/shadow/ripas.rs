@@ -1,8 +1,9 @@
-//! Where the RIPAS may be DESTROYED: the entries that the host unmapped, and those that replaced them.
+//! Where the RIPAS may be DESTROYED: the entries that the host unmapped, and those that replaced
+//! them.
 //!
-//! The host does not keep the RIPAS. It becomes DESTROYED where the host unmaps what was RAM, and stays so until
-//! the Realm asks for a change. So entries that were unmapped are flagged, until the RMM has told their RIPAS or
-//! changed it.
+//! The host does not keep the RIPAS. It becomes DESTROYED where the host unmaps what was RAM, and
+//! stays so until the Realm asks for a change. So entries that were unmapped are flagged, until the
+//! RMM has reported their RIPAS or changed it.
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
@@ -10,7 +11,7 @@ use rmi_abi::{Ipa, IpaRange};
 use super::{At, Shadow, planes};
 
 impl Shadow<'_> {
-    /// Flags an entry that the host has unmapped, or takes the flag away.
+    /// Flags an entry that the host has unmapped, or clears the flag.
     pub(crate) fn flag_unmapped(&mut self, at: At, flag: bool) {
         if let Some(cell) = self.cell_mut(at) {
             cell.set_flag(flag);
@@ -22,8 +23,8 @@ impl Shadow<'_> {
         self.look(at).flag()
     }
 
-    /// Takes the flags of the entries from `from` on away, up to the end of a table or to the next one; says up
-    /// to where. At most 512 entries.
+    /// Clears the flags of the entries from `from` on, up to the end of a table or to the next one;
+    /// returns the address up to which. At most 512 entries.
     pub(crate) fn trust_ripas(&mut self, from: Ipa, top: Ipa) -> Ipa {
         let Some(at) = self.walk(from, Level::L3) else { return top };
         if at.base < from {
@@ -45,7 +46,8 @@ impl Shadow<'_> {
         reached
     }
 
-    /// The first run of a range where nothing is mapped and no RIPAS is in doubt. For ranges of one leaf table.
+    /// The first run of a range where nothing is mapped and no RIPAS is uncertain. For ranges of
+    /// one leaf table.
     pub(crate) fn next_free(&self, from: Ipa, top: Ipa) -> Option<IpaRange> {
         let mut run = IpaRange::empty(from);
         let mut next = from;

@@ -10,7 +10,8 @@ use crate::error::BuildError;
 use crate::storage::SharedPiece;
 
 impl Shadow<'_> {
-    /// The first piece of shared memory that overlaps a range: where it is recorded, and its range.
+    /// The first piece of shared memory that overlaps a range: the index of its record, and its
+    /// range.
     pub(crate) fn shared_in(&self, range: &IpaRange) -> Option<(usize, IpaRange)> {
         let (Ok(at) | Err(at)) = self.shared.find(range.base());
         let first = at.saturating_sub(1);
@@ -18,7 +19,8 @@ impl Shadow<'_> {
         pieces.by_ref().take(2).find(|(_, piece)| piece.overlaps(range))
     }
 
-    /// How many ends of a range lie inside a piece of shared memory: taking the range out makes so many records more.
+    /// How many ends of a range lie inside a piece of shared memory: removing the range adds that
+    /// many records.
     pub(crate) fn shared_cuts(&self, range: &IpaRange) -> usize {
         let is_cut = |end: &Ipa| {
             self.shared_in(&page_at(*end)).is_some_and(|(_, piece)| piece.base() < *end)
@@ -26,11 +28,12 @@ impl Shadow<'_> {
         [range.base(), range.top()].iter().filter(|end| is_cut(end)).count()
     }
 
-    /// Promises places for records of shared memory.
+    /// Reserves places for records of shared memory.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Storage`] when there are none; [`BuildError::Contended`] when others have been promised them and may not need them.
+    /// [`BuildError::Storage`] when there are none; [`BuildError::Contended`] when other threads
+    /// have reserved them and may not need them.
     pub(crate) fn reserve_shared(&mut self, records: usize) -> Result<(), BuildError> {
         let missing = records.saturating_sub(self.shared.spare());
         if missing > 0 {
@@ -45,17 +48,17 @@ impl Shadow<'_> {
         Ok(())
     }
 
-    /// Takes such promises back.
+    /// Releases such reservations.
     pub(crate) fn unreserve_shared(&mut self, records: usize) {
         self.reserved_shared = self.reserved_shared.saturating_sub(records);
     }
 
-    /// Records memory that is, or may be, shared, in a range with this claim. It joins what lies before and
-    /// after it, except where somebody else is at work. Says whether that took a place.
+    /// Records memory that is, or may be, shared, in a range with this claim. It is merged with
+    /// adjacent pieces, except where another thread is at work. Returns whether that took a place.
     ///
     /// # Errors
     ///
-    /// The memory comes back when there is no place.
+    /// The memory is returned when there is no place.
     pub(crate) fn add_shared(
         &mut self,
         memory: SharedMemory,
@@ -81,23 +84,24 @@ impl Shadow<'_> {
     ///
     /// # Errors
     ///
-    /// The memory comes back when there is no place.
+    /// The memory is returned when there is no place.
     pub(crate) fn add_apart(&mut self, memory: SharedMemory) -> Result<(), SharedMemory> {
         if self.shared.spare() == 0 {
             return Err(memory);
         }
-        // There is a place.
+        // There is a free place.
         let homeless = self.shared.insert(SharedPiece::new(memory));
         drop(homeless);
         Ok(())
     }
 
-    /// Whether nobody but the holder of a claim is at work where a piece is.
+    /// Whether no thread but the holder of a claim is at work where a piece is.
     fn is_free(&self, at: usize, claim: Claim) -> bool {
         self.shared.get(at).is_some_and(|piece| !self.claims.is_others(&piece.range(), claim))
     }
 
-    /// Joins the pieces that meet at an address, if they are one and nobody else is at work on them.
+    /// Joins the pieces that meet at an address, if they are contiguous and no other thread is at
+    /// work on them.
     pub(crate) fn join_shared(&mut self, ipa: Ipa, claim: Claim) {
         let Ok(next) = self.shared.find(ipa) else { return };
         let Some(at) = next.checked_sub(1) else { return };
@@ -120,8 +124,8 @@ impl Shadow<'_> {
         }
     }
 
-    /// Makes two pieces of the one that reaches across an address, if one does. Says whether that took a place;
-    /// without one the piece stays whole.
+    /// Splits the piece that reaches across an address, if there is one. Returns whether that took
+    /// a place; without a free place the piece stays whole.
     pub(crate) fn cut_shared(&mut self, ipa: Ipa) -> bool {
         let Some((at, whole)) = self.shared_in(&page_at(ipa)) else { return false };
         let before = ipa.checked_offset_from(whole.base()).filter(|before| *before > 0);
@@ -131,13 +135,14 @@ impl Shadow<'_> {
         };
         let Some(front) = memory.take_front(before) else { return false };
         let rest = core::mem::replace(memory, front);
-        // There is a place.
+        // There is a free place.
         let homeless = self.shared.insert(SharedPiece::new(rest));
         drop(homeless);
         true
     }
 
-    /// Takes the first piece of shared memory that lies in a range out of its record, which keeps its place.
+    /// Takes the token of the first piece of shared memory in a range out of its record, which
+    /// keeps its place.
     pub(crate) fn leave_shared(&mut self, range: &IpaRange) -> Option<SharedMemory> {
         let (at, piece) = self.shared_in(range)?;
         if !range.contains_range(&piece) {
@@ -146,8 +151,8 @@ impl Shadow<'_> {
         self.shared.get_mut(at)?.leave()
     }
 
-    /// Puts what is left of a piece back into its record, which began at `base`; if that is nothing, the record
-    /// goes. Says whether it went.
+    /// Puts what is left of a piece back into its record, which began at `base`; if nothing is
+    /// left, the record is removed. Returns whether it was removed.
     pub(crate) fn return_shared(&mut self, base: Ipa, memory: SharedMemory) -> bool {
         let Ok(at) = self.shared.find(base) else {
             debug_assert!(false, "a record left its place");

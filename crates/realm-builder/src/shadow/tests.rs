@@ -20,7 +20,8 @@ fn rooms(count: usize) -> Vec<TableRoom> {
     std::iter::repeat_with(TableRoom::new).take(count).collect()
 }
 
-/// A session to delegate memory in; the shadow takes only tokens of memory that the RMM owns.
+/// A session in which memory is delegated; the shadow takes only tokens of memory that the RMM
+/// owns.
 fn session<'m>(model: &'m Model, memory: &mut Undelegated) -> Rmm<Host<&'m Model, &'m Model>> {
     rmm_model::open(model.host(), memory).unwrap()
 }
@@ -109,7 +110,7 @@ fn rooms_run_out_and_are_used_again() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
-    /// Pages put anywhere are found again where they were put, and nowhere else.
+    /// Pages that were put at any IPA are found at that IPA, and nowhere else.
     #[test]
     fn it_remembers_what_is_where(pages in proptest::collection::btree_set(0u64..1 << 12, 1..60)) {
         let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();

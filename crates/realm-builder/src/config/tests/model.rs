@@ -1,4 +1,4 @@
-//! What is accepted here, the model RMM accepts, too.
+//! The model RMM accepts what is accepted here.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -10,11 +10,12 @@ use rmm_model::{Model, Options};
 
 use super::{any_config, with};
 
-/// Room for the root tables of one tree, and their alignment.
+/// Memory for the root tables of one tree, and their alignment.
 const ROOTS: u64 = 16 << 12;
 const PAGE: u64 = 1 << 12;
 
-/// Machines with more and less: no devices, which the model has not; S2SZ, LPA2, SVE, planes and private contexts.
+/// Machines with different features: no devices, which the model does not have; S2SZ, LPA2, SVE,
+/// planes and private contexts.
 fn machine() -> impl Strategy<Value = (Dialect, Features)> {
     let dialect = prop::sample::select(&[Dialect::TfRmm2026_07, Dialect::V2_0Bet3][..]);
     (dialect, 32_u64..=52, any::<[bool; 4]>(), 0_u64..=3, 0_u64..=2).prop_map(

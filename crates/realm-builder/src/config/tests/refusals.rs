@@ -1,4 +1,5 @@
-//! Each parameter that cannot be had is refused by name, with what was wanted and what is offered.
+//! Each parameter that is not available is refused by name, with what was wanted and what is
+//! offered.
 
 extern crate std;
 
@@ -12,10 +13,10 @@ use rmi_abi::rtt::Level;
 use super::{everything, with};
 use crate::config::{PlaneTables, RealmConfig};
 
-/// What makes a configuration one that is refused.
+/// A change for which a configuration is refused.
 type Change = fn(&mut RealmConfig);
 
-/// What validating a 40-bit Realm with this change is refused with.
+/// The error of validating a 40-bit Realm with this change.
 fn refusal(features: &Features, dialect: Dialect, change: Change) -> String {
     let mut config = RealmConfig::new(40);
     change(&mut config);
@@ -103,7 +104,7 @@ fn numbers_outside_of_what_is_offered() {
         let text = refusal(&none, dialect, |_| {});
         assert_eq!(text, "`num_bps` is 1, but the RMM offers none");
     }
-    // The place for auxiliary trees ends at three, whatever the feature says.
+    // The parameter page has space for three auxiliary trees, whatever the feature says.
     let many = with(V2_0Bet3, |registers| registers[3] |= 0xf);
     assert!(accepted(&many, V2_0Bet3, |c| c.num_aux_planes = 15));
     let text = refusal(&many, V2_0Bet3, |c| {

@@ -1,4 +1,4 @@
-//! What is left open follows from the rest, and what is accepted is within the features.
+//! Parameters that are left out follow from the rest, and what is accepted is within the features.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -15,7 +15,7 @@ const TF_RMM: Dialect = Dialect::TfRmm2026_07;
 
 #[test]
 fn the_start_level_needs_the_fewest_tables_that_surely_exist() {
-    // From level 0 wherever physical addresses surely have 44 bits, else from level 1.
+    // From level 0 wherever physical addresses certainly have 44 bits, else from level 1.
     for (max, width, level, tables) in [
         (48, 40, Level::L0, 1),
         (44, 43, Level::L0, 1),
@@ -72,13 +72,13 @@ fn lpa2_follows_the_width_unless_it_is_said() {
 #[test]
 fn planes_get_what_the_rmm_has() {
     for (register, s2ap, per_plane) in [
-        // A tree per plane is all there is.
+        // Only a tree per plane is supported.
         (3, None, true),
-        // Both, and a common tree is preferred where permissions can be indirect.
+        // Both are supported, and a common tree is preferred where permissions can be indirect.
         (3 | 1 << 4 | 1 << 6, None, false),
         (3 | 1 << 4, None, true),
         (3 | 1 << 4 | 1 << 6, Some(S2apEncoding::Direct), true),
-        // A common tree is all there is.
+        // Only a common tree is supported.
         (3 | 2 << 4 | 1 << 6, None, false),
     ] {
         let features = with(TF_RMM, |registers| registers[3] = register);
@@ -88,7 +88,7 @@ fn planes_get_what_the_rmm_has() {
         assert_eq!((params.tree_per_plane, params.s2ap_indirect), (per_plane, !per_plane));
         assert_eq!((params.rtt_base, params.aux_rtt_base), (Pa::new(0), [Pa::new(0); 3]));
     }
-    // The only plane may have indirect permissions, and its tables make no difference.
+    // The only plane may have indirect permissions, and the kind of its tables has no effect.
     let mut config = RealmConfig::new(40);
     (config.s2ap, config.plane_tables) =
         (Some(S2apEncoding::Indirect), Some(PlaneTables::PerPlane));
@@ -110,7 +110,8 @@ fn any_features() -> impl Strategy<Value = Features> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4096) })]
 
-    /// Validation never panics, whatever configuration, features and dialect; and what it accepts is within the features and encodes.
+    /// Validation never panics, whatever configuration, features and dialect; and what it accepts
+    /// is within the features and encodes.
     #[test]
     fn what_is_accepted_is_offered(
         config in any_config(),
@@ -147,7 +148,7 @@ proptest! {
     }
 }
 
-/// The property above is not an empty one.
+/// The property above does not hold vacuously.
 #[test]
 fn many_are_accepted() {
     let mut runner = TestRunner::deterministic();
