@@ -10,7 +10,7 @@ use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::{
-    CountingLedger, Host, Patience, Platform, QuarantineShelf, Rmm, SessionOptions, Undelegated,
+    CountingLedger, FixedQuarantine, Host, Platform, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{Pool, PoolStorage, open};
@@ -121,13 +121,13 @@ fn eight_threads_share_a_session() {
         options.busy_every = std::num::NonZeroU32::new(5);
         let model = Model::new(if ranges { options.range_capable() } else { options }).unwrap();
         let door = Counting::new(&model);
-        let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+        let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
         let mut memory = model.take_memory();
         let mut places = PoolStorage::<2>::new();
         let pages = memory.take_front(Pool::PAGES).unwrap();
         let mut pool = Pool::new(&mut places, pages).unwrap();
         let mut session = SessionOptions::default();
-        session.patience = Patience { busy: 100_000, ..Patience::default() };
+        session.retry_budget = RetryBudget { busy: 100_000, ..RetryBudget::default() };
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
         let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
         let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();

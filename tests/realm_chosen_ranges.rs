@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use realm_sdk::abi::rtt::{Level, Ripas};
 use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange};
 use realm_sdk::builder::{
-    Active, Content, PlaneTables, Realm, RealmConfig, RecStart, Records, Region, SharedRoom,
-    TableRoom,
+    Active, Content, PlaneTables, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
+    SharedRecord,
 };
 use realm_sdk::host::command::AuxTree;
 use realm_sdk::host::counting::Counting;
@@ -100,8 +100,8 @@ fn with_realm(
     let mut config = RealmConfig::new(48);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::PerPlane);
-    let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(256).collect();
-    let mut shared: [SharedRoom; 1] = [None];
+    let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(256).collect();
+    let mut shared: [SharedRecord; 1] = [None];
     let records = Records { tables: &mut tables, shared: &mut shared };
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
     // 4 MiB of pages in tables of their own, and 28 MiB of tables after that.

@@ -23,8 +23,8 @@ use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::tracing::Tracing;
 use realm_sdk::host::{
-    AccessFault, Conduit, Host, HostAccess, Ledger, LedgerEvent, Machine, Patience, Platform,
-    Quarantine, QuarantineShelf, Quarantined, Registers, Rmm, SessionOptions, Undelegated,
+    AccessFault, Conduit, FixedQuarantine, Host, HostAccess, Ledger, LedgerEvent, Machine,
+    Platform, Quarantine, Quarantined, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
     dropped_host_granules, leaked,
 };
 use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
@@ -60,7 +60,7 @@ fn turn() {
 /// its work.
 struct Embedder<'m> {
     model: &'m Model,
-    shelf: QuarantineShelf<256>,
+    shelf: FixedQuarantine<256>,
 }
 
 // SAFETY: the answers are the model's.
@@ -207,7 +207,7 @@ fn options(random: &mut Random) -> Options {
 fn live(seed: u64) -> bool {
     let mut random = Random(seed);
     let model = Model::new(options(&mut random)).unwrap();
-    let embedder = Embedder { model: &model, shelf: QuarantineShelf::new() };
+    let embedder = Embedder { model: &model, shelf: FixedQuarantine::new() };
     let whole = model.take_memory();
     let range = whole.range();
     let mut heap = Heap::new((0..512).map(|_| Undelegated::empty()).collect());
@@ -266,8 +266,8 @@ fn session(
         .with_quarantine(embedder)
         .with_relax(turn);
     let mut options = SessionOptions::default();
-    options.patience =
-        Patience { busy: 20, blocked: 20, steps: 200, contended: 20, ..Patience::default() };
+    options.retry_budget =
+        RetryBudget { busy: 20, blocked: 20, steps: 200, contended: 20, ..RetryBudget::default() };
     let opened = life.attempt_one_in(8, |_| open(platform, options, pool).ok());
     let Some(Some(rmm)) = opened else { return 0 };
     let donated = rmm.donated().bytes() / MIN_GRANULE;

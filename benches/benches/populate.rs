@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a bench may fail loudly")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Records, Region, TableRoom};
+use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Records, Region, ShadowTable};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::SessionOptions;
 use rmm_model::{Model, Options};
@@ -66,7 +66,7 @@ fn scattered(c: &mut Criterion) {
             let rmm = open(model.host(), SessionOptions::default(), &mut pool)
                 .map_err(|failed| failed.error)
                 .unwrap();
-            let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(80).collect();
+            let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(80).collect();
             let records = Records { tables: &mut rooms, shared: &mut [] };
             let realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
             let mut pages: Vec<_> = (0..1 << 15)

@@ -8,7 +8,7 @@ use realm_sdk::abi::realm::HashAlgorithm;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    BuildError, Content, New, Realm, RealmConfig, RecStart, Records, Region, TableRoom, plan,
+    BuildError, Content, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
 };
 use realm_sdk::host::{Error, Platform, Rmm, SessionError, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
@@ -236,7 +236,7 @@ fn in_session<P: Platform>(
     let mut config = RealmConfig::new(options.ipa_width);
     config.hash = options.hash;
     config.personalization = options.personalization;
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(plan.tables).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(plan.tables).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let mut realm = Realm::create(rmm, &config, records, pool)?;
     say!(

@@ -7,7 +7,7 @@ use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::tracing::Tracing;
-use realm_sdk::host::{Balance, CountingLedger, Host, QuarantineShelf, Undelegated};
+use realm_sdk::host::{Balance, CountingLedger, FixedQuarantine, Host, Undelegated};
 use realm_sdk::sro::GranuleSet;
 use rmm_model::{Model, Options as ModelOptions};
 
@@ -23,7 +23,7 @@ pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>), &'m Mo
 
 /// The platform of the session.
 pub(crate) type Board<'m> =
-    Host<&'m Door<'m>, &'m Model, &'m CountingLedger, &'m QuarantineShelf<64>>;
+    Host<&'m Door<'m>, &'m Model, &'m CountingLedger, &'m FixedQuarantine<64>>;
 
 const MIB: u64 = 1 << 20;
 
@@ -100,7 +100,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     tracing.silence(!options.trace);
     let door = Counting::new(tracing);
     let ledger = CountingLedger::new();
-    let quarantine = QuarantineShelf::new();
+    let quarantine = FixedQuarantine::new();
     let board = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut heap = HostHeap::new(model.take_memory());
 

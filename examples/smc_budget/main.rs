@@ -11,7 +11,7 @@ mod scenario;
 use std::process::ExitCode;
 
 use output::{complain, say};
-use realm_sdk::builder::TableRoom;
+use realm_sdk::builder::ShadowTable;
 use realm_sdk::builder::plan::Limits;
 use rmm_model::Options;
 use scenario::Row;
@@ -175,7 +175,7 @@ fn run(quick: bool) -> u32 {
             }
         }
     }
-    let table = size_of::<TableRoom>();
+    let table = size_of::<ShadowTable>();
     say!("[1] and 511 exits of the REC more");
     say!("memory of the library per GiB of a Realm, in bytes ({table} a table):");
     say!("    {} mapped by pages", 513 * table);

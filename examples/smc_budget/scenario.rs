@@ -7,7 +7,7 @@ use realm_sdk::abi::rtt::Level;
 use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::plan::Limits;
 use realm_sdk::builder::{
-    Active, Content, New, Progress, Realm, RealmConfig, Records, Region, TableRoom,
+    Active, Content, New, Progress, Realm, RealmConfig, Records, Region, ShadowTable,
 };
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
@@ -121,7 +121,7 @@ fn measure(
     // The root table has 1 GiB entries.
     let mut config = RealmConfig::new(39);
     config.start_level = Some(Level::L1);
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(520).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(520).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
     // What the pool has delegated so far must not serve the measured operation.

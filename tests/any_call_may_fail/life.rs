@@ -10,7 +10,7 @@ use realm_sdk::builder::{
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{
-    CountingLedger, Host, Ledger, LedgerEvent, Patience, Platform, QuarantineShelf, Rmm,
+    CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, Platform, RetryBudget, Rmm,
     SessionOptions, Undelegated,
 };
 use realm_sdk::rec::exit::{PsciNotice, RipasChange};
@@ -169,7 +169,7 @@ impl Life {
             None => Injecting::once(&model, at, fault),
         };
         let books = Books::default();
-        let quarantine = QuarantineShelf::<256>::new();
+        let quarantine = FixedQuarantine::<256>::new();
         let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
 
         let whole = model.take_memory();
@@ -230,7 +230,7 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     // Enough for one busy answer, and small for an RMM that is always busy.
-    options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
+    options.retry_budget = RetryBudget { busy: 3, blocked: 3, steps: 50, ..RetryBudget::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
         return false;

@@ -14,11 +14,13 @@ use std::thread;
 use realm_sdk::abi::address::MIN_GRANULE as PAGE;
 use realm_sdk::abi::rtt::{Level, RttEntryState};
 use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
-use realm_sdk::builder::{Active, BuildError, Realm, RealmConfig, Records, SharedRoom, TableRoom};
+use realm_sdk::builder::{
+    Active, BuildError, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
+};
 use realm_sdk::host::counting::Counting;
 use realm_sdk::host::ledger::OwnershipMap;
 use realm_sdk::host::{
-    Host, Patience, Platform, QuarantineShelf, SessionOptions, Undelegated, leaked,
+    FixedQuarantine, Host, Platform, RetryBudget, SessionOptions, Undelegated, leaked,
 };
 use realm_sdk::sro::{self, Pool, Session};
 use rmm_model::{Model, Options};
@@ -85,8 +87,8 @@ fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Session<P>, Pool
     let mut session = SessionOptions::default();
     // Long enough for an RMM that is in the middle of something else, but not longer than makes
     // sense for waiting for another thread without letting it run.
-    session.patience =
-        Patience { busy: 500, blocked: 1_000_000, steps: 500, ..Patience::default() };
+    session.retry_budget =
+        RetryBudget { busy: 500, blocked: 1_000_000, steps: 500, ..RetryBudget::default() };
     let rmm = sro::open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     (rmm, pool)
 }
@@ -99,7 +101,7 @@ fn soak(options: Options, when: &str) {
     let dialect = options.dialect;
     let model = Model::new(options).unwrap();
     let door = Counting::new(&model);
-    let (ledger, quarantine) = (OwnershipMap::new(), QuarantineShelf::<8>::new());
+    let (ledger, quarantine) = (OwnershipMap::new(), FixedQuarantine::<8>::new());
     let mut memory = model.take_memory();
     let whole = memory.range();
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
@@ -107,8 +109,8 @@ fn soak(options: Options, when: &str) {
     // Whether a table is uniform is only found out by folding it.
     let failed = || door.total().failed - door.counts(Command::RttFold, dialect).failed;
     let failed_before = failed();
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(64).collect();
-    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(2048).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
+    let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(2048).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();
@@ -186,8 +188,8 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u
     let ledger = OwnershipMap::new();
     let mut memory = model.take_memory();
     let (rmm, mut pool) = open(model.host().with_ledger(&ledger), &mut memory);
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(rooms).collect();
-    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(rooms).collect();
+    let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let realm = realm.activate().map_err(|failed| failed.error).unwrap();

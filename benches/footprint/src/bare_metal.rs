@@ -2,7 +2,7 @@
 
 use realm_sdk::builder::Realm;
 use realm_sdk::host::linear_map::LinearMap;
-use realm_sdk::host::{Host, NullLedger, QuarantineShelf, Rmm};
+use realm_sdk::host::{FixedQuarantine, Host, NullLedger, Rmm};
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use realm_sdk::host::smc::SmcConduit;
@@ -29,7 +29,7 @@ mod nowhere {
 }
 
 /// SMC instructions, a linear map, no ledger, and a small quarantine.
-pub(crate) type BareMetal = Host<SmcConduit, LinearMap, NullLedger, QuarantineShelf<16>>;
+pub(crate) type BareMetal = Host<SmcConduit, LinearMap, NullLedger, FixedQuarantine<16>>;
 
 /// A session.
 pub(crate) type Session = Rmm<BareMetal>;

@@ -10,9 +10,9 @@ use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::hold::Held;
 use crate::map::Supply;
 use crate::plan;
+use crate::range_lock::RangeLock;
 use crate::realm::{Alive, Realm};
 use crate::runtime::Reclaimed;
 use crate::shadow::Shadow;
@@ -158,8 +158,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut course = Course::new(range);
         let stop = |error: BuildError| Course::new(range).stop(error);
         let aliases = self.check_conversion(range).map_err(stop)?;
-        let mut private = self.hold(range, |_| Ok(())).map_err(stop)?;
-        let mut shared = self.hold(aliases, |_| Ok(())).map_err(stop)?;
+        let mut private = self.lock_range(range, |_| Ok(())).map_err(stop)?;
+        let mut shared = self.lock_range(aliases, |_| Ok(())).map_err(stop)?;
         let runs = self.count_runs(range).map_err(stop)?;
         shared.reserve_shared(runs).map_err(stop)?;
         self.settle_range(&private, pool, range);
@@ -197,7 +197,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// already, or asks for memory.
     fn share_void(
         &self,
-        shared: &mut Held<'_, '_, P::Lock>,
+        shared: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         (course, void): (&mut Course, IpaRange),
         access: SharedAccess,
@@ -239,7 +239,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// shared.
     fn share_part(
         &self,
-        shared: &mut Held<'_, '_, P::Lock>,
+        shared: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         (course, alias): (&mut Course, IpaRange),
         (memory, access): (Undelegated, SharedAccess),
@@ -291,8 +291,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let mut course = Course::new(range);
         let stop = |error: BuildError| Course::new(range).stop(error);
         let aliases = self.check_conversion(range).map_err(stop)?;
-        let mut private = self.hold(range, |_| Ok(())).map_err(stop)?;
-        let mut shared = self.hold_shared(aliases).map_err(stop)?;
+        let mut private = self.lock_range(range, |_| Ok(())).map_err(stop)?;
+        let mut shared = self.lock_range_shared(aliases).map_err(stop)?;
         self.count_runs(range).map_err(stop)?;
         let cuts = self.shadow.lock().shared_cuts(&aliases);
         shared.reserve_shared(cuts).map_err(stop)?;
@@ -383,7 +383,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Makes the tables for memory that is to be mapped at an IPA.
     fn make_for_run(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         ipa: Ipa,
         memory: PaRange,
@@ -443,7 +443,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::reclaim`] and [`Realm::unshare`]; where another thread works on a part for
-    /// longer than the retry budget ([`Patience`](rmi_host::Patience)) allows,
+    /// longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows,
     /// [`BuildError::Contended`]. Below [`Stopped::reached`] nothing of the memory is mapped or
     /// shared any more, except what other threads have mapped or shared there since. The call can
     /// be repeated.

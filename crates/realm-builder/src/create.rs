@@ -10,11 +10,11 @@ use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
-use crate::habit::TableByTable;
+use crate::range_hint::RangeHint;
 use crate::realm::{AUX_TREES, New, Realm, Terminated};
 use crate::shadow::Shadow;
 use crate::storage::Records;
-use crate::unmap::Homeward;
+use crate::unmap::ReturnedRanges;
 
 /// The granules that a Realm is created with.
 #[derive(Default)]
@@ -121,8 +121,8 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
             geometry: params.geometry,
             s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
             shadow: Mutex::new(shadow),
-            table_by_table: TableByTable::default(),
-            homeward: Homeward::default(),
+            range_hint: RangeHint::default(),
+            homeward: ReturnedRanges::default(),
             idle: 0,
             donated,
             next_rec: 0,

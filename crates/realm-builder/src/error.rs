@@ -32,7 +32,7 @@ pub enum BuildError {
         missing: usize,
     },
     /// Another thread is working on this part of the Realm's memory, for longer than the retry
-    /// budget ([`Patience`](rmi_host::Patience)) allows to wait. The operation can be repeated.
+    /// budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. The operation can be repeated.
     /// (Faults are answered with [`Served::Contended`](crate::Served::Contended) instead, and
     /// [`Realm::reclaim`](crate::Realm::reclaim) with [`Reclaimed`](crate::Reclaimed).)
     #[non_exhaustive]

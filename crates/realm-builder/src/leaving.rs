@@ -66,7 +66,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         if host.is_empty() {
             *idle = idle.saturating_add(1);
             self.rmm.platform().relax();
-            self.still_patient(Command::RttUnprotUnmap, *idle, base)?;
+            self.budget_left(Command::RttUnprotUnmap, *idle, base)?;
         } else {
             *idle = 0;
             home(host);

@@ -12,8 +12,8 @@ use sro::Pool;
 
 use crate::bounded::Budget;
 use crate::error::BuildError;
-use crate::hold::Held;
 use crate::plan;
+use crate::range_lock::RangeLock;
 use crate::realm::Realm;
 use crate::shadow::tag;
 
@@ -47,7 +47,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Maps memory at a claimed void range, from its front for as long as there is a supply.
     pub(crate) fn map_supply(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -63,7 +63,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// long as there is a supply. Returns the part that is staged.
     pub(crate) fn stage_supply(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -121,7 +121,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// are most likely missing. Returns how many bytes are staged.
     fn stage(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         left: IpaRange,
         memory: Undelegated,
@@ -204,7 +204,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(0) => {
                     // The RMM yielded to an interrupt.
                     idle = u32::saturating_add(idle, 1);
-                    if let Err(error) = self.still_patient(Command::RttDataMap, idle, at) {
+                    if let Err(error) = self.budget_left(Command::RttDataMap, idle, at) {
                         return (taken(at), Err(error.into()));
                     }
                     self.rmm.platform().relax();
@@ -214,7 +214,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                     let reached = at.checked_add(bytes).unwrap_or(range.top());
                     let level = self.confirm(at, reached);
                     let done = IpaRange::new(at, reached).unwrap_or(IpaRange::empty(at));
-                    self.table_by_table.note(done, level, bytes < named);
+                    self.range_hint.note(done, level, bytes < named);
                     at = reached;
                     progress(taken(at));
                 }
@@ -233,7 +233,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         let level = first.map_or(Level::L3, |at| at.level);
         let size = level.block_size().unwrap_or(BlockSize::Page);
         let mut list = self.rmm.commands().new_list(page, size);
-        let table_end = match self.table_by_table.is_habit() {
+        let table_end = match self.range_hint.is_set() {
             true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
             false => None,
         };

@@ -99,12 +99,12 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ) -> Result<PlaneMapped, BuildError> {
         self.check_plane(tree, range)?;
         let trees = core::iter::once(tree);
-        let mut held = self.hold_in(trees.clone(), range, |_| Ok(()))?;
+        let mut held = self.lock_range_in(trees.clone(), range, |_| Ok(()))?;
         if self.make_for(&mut held, pool, tree, range)? {
             // For the tables, whole entries had to be claimed that cover more than the range. From
             // here on other threads may work there.
             drop(held);
-            held = self.hold_in(trees, range, |_| Ok(()))?;
+            held = self.lock_range_in(trees, range, |_| Ok(()))?;
             self.make_for(&mut held, pool, tree, range)?;
         }
         self.show(tree, range)
@@ -126,7 +126,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn unmap_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
         self.check_plane(tree, range)?;
-        let _held = self.hold(range, |_| Ok(()))?;
+        let _held = self.lock_range(range, |_| Ok(()))?;
         Ok(self.hide(tree, range)?)
     }
 

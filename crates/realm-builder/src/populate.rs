@@ -8,9 +8,9 @@ use sro::Pool;
 use sro::sort::sort_by_key;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::hold::Held;
 use crate::map::{Mapping, Supply};
 use crate::plan::{self, Exists, Run};
+use crate::range_lock::RangeLock;
 use crate::realm::{New, Realm};
 use crate::region::{Content, Region, merge};
 use crate::shadow::tag;
@@ -266,7 +266,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
         let whole = region.range();
-        let mut held = self.hold(whole, |_| Ok(()))?;
+        let mut held = self.lock_range(whole, |_| Ok(()))?;
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = self.runs_for(region, region.bytes(), &exists);
         self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
@@ -288,7 +288,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
         let range = region.range();
-        let mut held = self.hold(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range, |_| Ok(()))?;
         let expected = region.memory.bytes();
         let mut whole = Some(region.memory.take());
         let mut back = Undelegated::empty();
@@ -314,7 +314,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
         let range = region.range();
-        let mut held = self.hold(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range, |_| Ok(()))?;
         self.make(&mut held, pool, plan::tables(self.geometry, range, Level::L3))?;
         let mut memory = match self.rmm.delegate(region.memory.take()) {
             Ok(memory) => memory,
@@ -334,7 +334,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 
     fn copy_pages(
         &self,
-        _held: &Held<'_, '_, P::Lock>,
+        _held: &RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         region: &mut Region<'_>,
         memory: &mut Delegated,

@@ -20,9 +20,9 @@ use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_host::{Failed, InUse, Platform, Rd, Rmm};
 use sro::Donated;
 
-use crate::habit::TableByTable;
+use crate::range_hint::RangeHint;
 use crate::shadow::Shadow;
-use crate::unmap::Homeward;
+use crate::unmap::ReturnedRanges;
 
 /// State of a Realm that is being built.
 #[derive(Debug)]
@@ -99,9 +99,9 @@ pub struct Realm<'r, 'm, P: Platform, S> {
     pub(crate) shadow: Mutex<P::Lock, Shadow<'m>>,
     /// Whether the RMM is known to end range commands at table boundaries. If so, nothing beyond
     /// the table is prepared for it.
-    pub(crate) table_by_table: TableByTable,
+    pub(crate) range_hint: RangeHint,
     /// Memory that is unmapped and not yet undelegated, while the Realm is torn down.
-    pub(crate) homeward: Homeward,
+    pub(crate) homeward: ReturnedRanges,
     /// Consecutive calls without progress, while the Realm is torn down.
     pub(crate) idle: u32,
     /// The parameters of REALM_CREATE.
@@ -191,7 +191,7 @@ impl<'r, 'm, P: Platform, S> Realm<'r, 'm, P, S> {
             geometry: self.geometry,
             s2ap: self.s2ap,
             shadow: self.shadow,
-            table_by_table: self.table_by_table,
+            range_hint: self.range_hint,
             homeward: self.homeward,
             idle: self.idle,
             donated: self.donated,

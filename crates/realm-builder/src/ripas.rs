@@ -47,7 +47,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     /// leaf table with an RMM like TF-RMM.
     ///
     /// Where another thread works on a part of the range, this waits as long as the retry budget
-    /// ([`Patience`](rmi_host::Patience)) allows, and then has applied nothing: it returns the
+    /// ([`RetryBudget`](rmi_host::RetryBudget)) allows, and then has applied nothing: it returns the
     /// start of the range, and no error. No call was made.
     ///
     /// Entries that reach across the ends of the range are split first, with granules from the
@@ -101,7 +101,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
         if range.is_empty() {
             return Ok(range.base());
         }
-        let mut held = match self.hold(range, |_| Ok(())) {
+        let mut held = match self.lock_range(range, |_| Ok(())) {
             Err(BuildError::Contended { .. }) => return Ok(range.base()),
             held => held.map_err(|error| stop(error, range.base()))?,
         };

@@ -11,10 +11,10 @@ use rmi_host::{Failed, Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::hold::Held;
 use crate::map::{Mapping, Supply};
 use crate::plan;
 use crate::planes::leaf;
+use crate::range_lock::RangeLock;
 use crate::realm::{Alive, Realm};
 use crate::shadow::tag;
 use crate::stopped::Stopped;
@@ -35,7 +35,7 @@ pub enum Served {
     /// a Realm no more time stops it.
     Destroyed(IpaRange),
     /// Nothing was done yet: another thread works on the Realm's memory in this range, for longer
-    /// than the retry budget ([`Patience`](rmi_host::Patience)) allows to wait. Enter the REC
+    /// than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. Enter the REC
     /// again: it faults again if the memory is still missing.
     Contended(IpaRange),
 }
@@ -47,7 +47,7 @@ pub enum Reclaimed {
     /// Nothing is mapped in the range any more.
     Whole,
     /// Nothing was reclaimed yet: another thread works on the Realm's memory in this range, for
-    /// longer than the retry budget ([`Patience`](rmi_host::Patience)) allows to wait. No call was
+    /// longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. No call was
     /// made. Enter the REC again, if this was done for one, and repeat the call later.
     Contended(IpaRange),
 }
@@ -104,7 +104,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let range =
             self.place(ipa, memory.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
         self.check_protected(range, bytes)?;
-        let mut held = self.hold(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range, |_| Ok(()))?;
         self.check_void(range)?;
         let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
@@ -163,7 +163,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as
-    /// the retry budget ([`Patience`](rmi_host::Patience)) allows and then returns
+    /// the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns
     /// [`Served::Contended`]: enter the REC again.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
         let around = leaf(page).intersection(&window).unwrap_or(window);
-        let mut held = match self.hold(around, |_| Ok(())) {
+        let mut held = match self.lock_range(around, |_| Ok(())) {
             Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             held => held?,
         };
@@ -284,7 +284,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// RAM it is DESTROYED now: the Realm cannot continue there until it asks for a change.
     ///
     /// Where another thread works on a part of the range, this waits as long as the retry budget
-    /// ([`Patience`](rmi_host::Patience)) allows and then returns [`Reclaimed::Contended`]: repeat
+    /// ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns [`Reclaimed::Contended`]: repeat
     /// it later.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE, RMI_RTT_DATA_UNMAP.
@@ -309,7 +309,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let stop = |error| Stopped { error, reached: range.base() };
         self.check_protected(range, range.bytes()).map_err(stop)?;
         self.check_aligned(range).map_err(stop)?;
-        let mut held = match self.hold(range, |_| Ok(())) {
+        let mut held = match self.lock_range(range, |_| Ok(())) {
             Err(BuildError::Contended { range }) => return Ok(Reclaimed::Contended(range)),
             held => held.map_err(stop)?,
         };
@@ -324,7 +324,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Reclaims what is mapped in a claimed range.
     pub(crate) fn reclaim_held(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),

@@ -45,7 +45,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
     /// count.
     ///
     /// Where another thread works on a part of the range, this waits as long as the retry budget
-    /// ([`Patience`](rmi_host::Patience)) allows, and then has changed nothing: it returns the
+    /// ([`RetryBudget`](rmi_host::RetryBudget)) allows, and then has changed nothing: it returns the
     /// start of the range, and no error. No call was made.
     ///
     /// With a tree for each plane, the Realm asks for one tree after the other, and only the RMM
@@ -74,7 +74,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
             return Ok(progress);
         }
         let trees = self.shadow.lock().aux_trees();
-        let mut held = match self.hold_in(trees.clone(), range, |_| Ok(())) {
+        let mut held = match self.lock_range_in(trees.clone(), range, |_| Ok(())) {
             Err(BuildError::Contended { .. }) => return Ok(progress),
             held => held.map_err(|error| stop(error, range.base()))?,
         };
@@ -98,7 +98,7 @@ impl<P: Platform> Realm<'_, '_, P, Active> {
                 },
             )?;
             idle = if progress.top > from { 0 } else { idle + 1 };
-            self.still_patient(Command::RttSetS2ap, idle, from)
+            self.budget_left(Command::RttSetS2ap, idle, from)
                 .map_err(|error| stop(error.into(), from))?;
             if idle > 0 {
                 self.rmm.platform().relax();

@@ -3,7 +3,7 @@
 //!
 //! The state of the RMM is authoritative. The shadow is what the host needs so that it never learns
 //! from a refusal which tables are missing, and never accepts a page back that it did not give. It
-//! is as large as the tables themselves: a [`TableRoom`] for each table, of which 4 KiB are
+//! is as large as the tables themselves: a [`ShadowTable`] for each table, of which 4 KiB are
 //! entries, so finding an entry is a walk and not a search.
 //!
 //! The tables of auxiliary trees are in the same storage, see [`planes`].
@@ -22,8 +22,8 @@ use rmi_host::{Cell, InUse};
 
 use crate::bounded::{Budget, look_at};
 use crate::claims::Claims;
-use crate::shelf::Shelf;
-use crate::storage::{SharedPiece, TableRoom};
+use crate::sorted_slots::SortedSlots;
+use crate::storage::{ShadowTable, SharedPiece};
 
 pub(crate) use fold::Foldable;
 pub(crate) use planes::{Row, Shows};
@@ -89,7 +89,7 @@ pub(crate) enum Next {
 /// See the module.
 pub(crate) struct Shadow<'m> {
     geometry: Geometry,
-    rooms: &'m mut [TableRoom],
+    rooms: &'m mut [ShadowTable],
     /// Auxiliary trees.
     aux_trees: u8,
     /// Entries of auxiliary trees that show memory, or may.
@@ -110,7 +110,7 @@ pub(crate) struct Shadow<'m> {
     /// Bytes of memory in the entries.
     bytes: u64,
     /// What is mapped in the unprotected half.
-    pub(crate) shared: Shelf<'m, SharedPiece>,
+    pub(crate) shared: SortedSlots<'m, SharedPiece>,
     /// The parts that threads are working on.
     pub(crate) claims: Claims,
 }
@@ -124,7 +124,7 @@ impl<'m> Shadow<'m> {
     pub(crate) fn new(
         geometry: Geometry,
         aux_trees: u8,
-        rooms: &'m mut [TableRoom],
+        rooms: &'m mut [ShadowTable],
         shared: &'m mut [Option<SharedPiece>],
     ) -> Result<Self, usize> {
         let roots_each = u32::from(geometry.root_tables());
@@ -150,7 +150,7 @@ impl<'m> Shadow<'m> {
             reserved: 0,
             reserved_shared: 0,
             bytes: 0,
-            shared: Shelf::new(shared),
+            shared: SortedSlots::new(shared),
             claims: Claims::default(),
         })
     }
@@ -190,11 +190,11 @@ impl<'m> Shadow<'m> {
         self.reserved = self.reserved.saturating_sub(rooms);
     }
 
-    fn room(&self, room: u32) -> Option<&TableRoom> {
+    fn room(&self, room: u32) -> Option<&ShadowTable> {
         self.rooms.get(usize::try_from(room).ok()?)
     }
 
-    fn room_mut(&mut self, room: u32) -> Option<&mut TableRoom> {
+    fn room_mut(&mut self, room: u32) -> Option<&mut ShadowTable> {
         self.rooms.get_mut(usize::try_from(room).ok()?)
     }
 

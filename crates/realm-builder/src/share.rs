@@ -12,9 +12,9 @@ use sro::Pool;
 
 use crate::convert::collect;
 use crate::error::{BuildError, RegionProblem};
-use crate::hold::Held;
 use crate::leaving::Left;
 use crate::plan::{self, Run};
+use crate::range_lock::RangeLock;
 use crate::realm::{Alive, Realm};
 use crate::stopped::Stopped;
 use crate::storage::SharedPiece;
@@ -70,7 +70,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
             .place(ipa, aligned, memory.bytes())
             .and_then(|range| self.check_unprotected(range, memory.bytes()).map(|()| range));
         let held = checked.and_then(|range| {
-            self.hold(range, |shadow| {
+            self.lock_range(range, |shadow| {
                 if let Some((_, piece)) = shadow.shared_in(&range) {
                     let problem = RegionProblem::Overlap { at: piece.base() };
                     return Err(BuildError::Region { range, problem });
@@ -89,7 +89,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     /// Shares memory where nothing is shared, in a claimed range.
     pub(crate) fn share_held(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         ipa: Ipa,
         mut memory: Undelegated,
@@ -125,7 +125,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
 
     fn share_run(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         run: Run,
         memory: &mut Undelegated,
@@ -154,7 +154,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
             if bytes == 0 {
                 // The RMM yielded to an interrupt.
                 idle = u32::saturating_add(idle, 1);
-                self.still_patient(Command::RttUnprotMap, idle, ipa)?;
+                self.budget_left(Command::RttUnprotMap, idle, ipa)?;
                 self.rmm.platform().relax();
                 continue;
             }
@@ -170,7 +170,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     /// too, or there is no place to record it apart, the memory counts as shared.
     fn settle_shared(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         unclear: SharedMemory,
         rest: &mut Undelegated,
@@ -236,9 +236,9 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     pub(crate) fn hold_to_unshare(
         &self,
         range: IpaRange,
-    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
         self.check_unprotected(range, range.bytes())?;
-        let mut held = self.hold_shared(range)?;
+        let mut held = self.lock_range_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
         held.reserve_shared(cuts)?;
         Ok(held)
@@ -248,7 +248,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     /// are needed again. For pieces that the range cuts, places are reserved.
     pub(crate) fn unshare_held(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         (range, keep_places): (IpaRange, bool),
         home: &mut dyn FnMut(Undelegated),

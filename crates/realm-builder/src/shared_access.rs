@@ -59,7 +59,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// Before anything is copied: [`BuildError::Region`] with [`RegionProblem::NotUnprotected`] or
     /// [`RegionProblem::NotShared`], and [`BuildError::Contended`] where another thread changes or
-    /// writes the memory for longer than the retry budget ([`Patience`](rmi_host::Patience)) allows
+    /// writes the memory for longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows
     /// to wait. [`BuildError::Call`] with [`Error::Access`] when the host cannot read there; `into`
     /// is then unspecified.
     ///

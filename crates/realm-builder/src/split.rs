@@ -7,8 +7,8 @@ use rmi_host::Platform;
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::hold::Held;
 use crate::plan::{self, Run};
+use crate::range_lock::RangeLock;
 use crate::realm::Realm;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
@@ -16,7 +16,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// where they end there. What both ends need is obtained before either is split.
     pub(crate) fn split_ends(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -31,7 +31,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// As [`Realm::split_ends`], of shared memory.
     pub(crate) fn split_shared_ends(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -46,7 +46,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Makes the tables in which an entry begins at each end of a range that is inside memory.
     fn make_ends(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
         is_inside: impl Fn(Ipa) -> bool,

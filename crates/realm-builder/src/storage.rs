@@ -7,7 +7,7 @@ use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::{Cell, InUse, SharedMemory};
 
 use crate::shadow::ENTRIES;
-use crate::shelf::Record;
+use crate::sorted_slots::Record;
 
 /// Storage for the host's copy of one translation table: 4,096 bytes of entries and less than 100
 /// more.
@@ -21,7 +21,7 @@ use crate::shelf::Record;
 /// Where every plane has a tree of its own, each auxiliary tree needs root tables, too, and at most
 /// as many others as the primary tree has in the protected half: one for each that covers memory
 /// shown there.
-pub struct TableRoom {
+pub struct ShadowTable {
     pub(crate) cells: [Cell; ENTRIES],
     pub(crate) granule: InUse,
     pub(crate) base: Ipa,
@@ -35,9 +35,9 @@ pub struct TableRoom {
 }
 
 // The size that the documentation says.
-const _: () = assert!(size_of::<TableRoom>() < 4096 + 100);
+const _: () = assert!(size_of::<ShadowTable>() < 4096 + 100);
 
-impl TableRoom {
+impl ShadowTable {
     /// An empty shadow table.
     #[must_use]
     pub fn new() -> Self {
@@ -73,17 +73,17 @@ impl TableRoom {
 }
 
 // What the documentation of this module says.
-const _: () = assert!(size_of::<TableRoom>() <= 4096 + 100);
+const _: () = assert!(size_of::<ShadowTable>() <= 4096 + 100);
 
-impl Default for TableRoom {
+impl Default for ShadowTable {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for TableRoom {
+impl fmt::Debug for ShadowTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TableRoom")
+        f.debug_struct("ShadowTable")
             .field("level", &self.level)
             .field("base", &self.base)
             .field("live", &self.live)
@@ -92,28 +92,28 @@ impl fmt::Debug for TableRoom {
 }
 
 /// Storage for the record of one piece of shared memory.
-pub type SharedRoom = Option<SharedPiece>;
+pub type SharedRecord = Option<SharedPiece>;
 
 /// Storage for the records of a Realm: `TABLES` translation tables, root tables included, and
 /// `SHARED` pieces of memory that the host shares with it.
 ///
-/// See [`TableRoom`] for how many tables there are. Shared memory that is contiguous in both
+/// See [`ShadowTable`] for how many tables there are. Shared memory that is contiguous in both
 /// address spaces is one piece, of at most 48 bytes.
 #[derive(Debug)]
 pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
-    tables: [TableRoom; TABLES],
-    shared: [SharedRoom; SHARED],
+    tables: [ShadowTable; TABLES],
+    shared: [SharedRecord; SHARED],
 }
 
 // The size that the documentation says.
-const _: () = assert!(size_of::<SharedRoom>() == 48);
+const _: () = assert!(size_of::<SharedRecord>() == 48);
 
 impl<const TABLES: usize, const SHARED: usize> RealmStorage<TABLES, SHARED> {
     /// Empty storage.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            tables: core::array::from_fn(|_| TableRoom::new()),
+            tables: core::array::from_fn(|_| ShadowTable::new()),
             shared: [const { None }; SHARED],
         }
     }
@@ -129,10 +129,10 @@ impl<const TABLES: usize, const SHARED: usize> Default for RealmStorage<TABLES, 
 /// origin.
 ///
 /// ```
-/// use realm_builder::{Records, TableRoom};
+/// use realm_builder::{Records, ShadowTable};
 ///
 /// // As many tables as the Realm will ever have.
-/// let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(600).collect();
+/// let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(600).collect();
 /// let mut shared = [const { None }; 16];
 /// let records = Records { tables: &mut tables, shared: &mut shared };
 /// # drop(records);
@@ -140,9 +140,9 @@ impl<const TABLES: usize, const SHARED: usize> Default for RealmStorage<TABLES, 
 #[derive(Debug)]
 pub struct Records<'m> {
     /// Storage for tables.
-    pub tables: &'m mut [TableRoom],
+    pub tables: &'m mut [ShadowTable],
     /// Storage for the records of shared memory.
-    pub shared: &'m mut [SharedRoom],
+    pub shared: &'m mut [SharedRecord],
 }
 
 impl<'m, const TABLES: usize, const SHARED: usize> From<&'m mut RealmStorage<TABLES, SHARED>>
@@ -168,7 +168,7 @@ enum Shared {
 }
 
 // The size that `RealmStorage` documents.
-const _: () = assert!(size_of::<SharedRoom>() <= 48);
+const _: () = assert!(size_of::<SharedRecord>() <= 48);
 
 impl SharedPiece {
     pub(crate) const fn new(memory: SharedMemory) -> Self {

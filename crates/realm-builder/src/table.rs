@@ -7,8 +7,8 @@ use rmi_host::{Failed, Platform, QuarantineReason};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::hold::Held;
 use crate::plan;
+use crate::range_lock::RangeLock;
 use crate::read_entry::ADDRESS;
 use crate::realm::Realm;
 
@@ -55,7 +55,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         if let Some(problem) = problem {
             return Err(BuildError::Region { range, problem });
         }
-        let mut held = self.hold(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range, |_| Ok(()))?;
         let tables = plan::tables(self.geometry, range, level);
         self.make(&mut held, pool, tables)
     }
@@ -63,7 +63,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Makes the tables of a plan that are missing.
     pub(crate) fn make(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -74,7 +74,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     pub(crate) fn make_in(
         &self,
         tree: Option<AuxTree>,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -103,7 +103,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// out of them.
     pub(crate) fn settle_range(
         &self,
-        held: &Held<'_, '_, P::Lock>,
+        held: &RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         range: IpaRange,
     ) {
@@ -124,7 +124,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// fold into just that block. While another thread works in it, it is left unchanged.
     fn settle(
         &self,
-        held: &Held<'_, '_, P::Lock>,
+        held: &RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         (level, ipa): (Level, Ipa),
     ) {
@@ -163,7 +163,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     fn make_one(
         &self,
         tree: Option<AuxTree>,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {

@@ -118,7 +118,7 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         let top = self.geometry.unprotected_base();
         let reached = self.unmap_some(pool.pages().list, at, top)?;
         *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
-        self.still_patient(Command::RttDataUnmap, *idle, reached)?;
+        self.budget_left(Command::RttDataUnmap, *idle, reached)?;
         Ok(Progress::More)
     }
 

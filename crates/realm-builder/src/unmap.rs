@@ -17,7 +17,7 @@ use crate::shadow::{At, tag};
 /// Memory that is being returned to the host: one run, which grows as long as contiguous memory is
 /// added, so that it is undelegated together.
 #[derive(Debug, Default)]
-pub(crate) struct Homeward {
+pub(crate) struct ReturnedRanges {
     run: Delegated,
     /// Whether its state is uncertain: it may still be mapped, or be the host's already.
     doubt: bool,
@@ -39,7 +39,7 @@ pub(crate) enum Harvest {
     Mapped,
 }
 
-impl Homeward {
+impl ReturnedRanges {
     /// Whether memory can be added to the run.
     fn takes(&self, memory: PaRange, doubt: bool) -> bool {
         let run = self.run.range();
@@ -143,7 +143,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Error> {
-        let mut homeward = Homeward::default();
+        let mut homeward = ReturnedRanges::default();
         let (mut from, mut result) = (range.base(), Ok(()));
         let mut idle = 0;
         while result.is_ok() {
@@ -154,7 +154,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
                     idle = u32::saturating_add(idle, 1);
-                    result = self.still_patient(Command::RttDataUnmap, idle, reached);
+                    result = self.budget_left(Command::RttDataUnmap, idle, reached);
                 }
                 Err(error) => result = Err(error),
             }
@@ -179,7 +179,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         first: At,
         top: Ipa,
     ) -> Result<Ipa, Error> {
-        let by_table = self.table_by_table.is_habit();
+        let by_table = self.range_hint.is_set();
         let Span { range, single } = self.span(first, top, by_table);
         let mut cursor = range.base();
         let mut foreign = None;
@@ -221,7 +221,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             }
         };
         let done = IpaRange::new(range.base(), reached).unwrap_or(IpaRange::empty(range.base()));
-        self.table_by_table.note(done, first.level, reached < range.top());
+        self.range_hint.note(done, first.level, reached < range.top());
         self.retag(done, tag::SURE, tag::LOST);
         self.retag(done, tag::UNSURE, tag::LOST);
         match foreign {
@@ -237,8 +237,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Whether a command that yielded `idle` times in a row is issued again: an RMM that makes no
     /// progress would be called forever.
-    pub(crate) fn still_patient(&self, command: Command, idle: u32, at: Ipa) -> Result<(), Error> {
-        match idle <= self.rmm.patience().busy {
+    pub(crate) fn budget_left(&self, command: Command, idle: u32, at: Ipa) -> Result<(), Error> {
+        match idle <= self.rmm.retry_budget().busy {
             true => Ok(()),
             false => Err(Error::no_progress(command, Subject::Ipa(at))),
         }
@@ -299,7 +299,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along,
     /// and puts it into `homeward`. What the RMM did not name is marked as uncertain there.
-    pub(crate) fn harvest(&self, from: &mut Ipa, top: Ipa, homeward: &mut Homeward) -> Harvest {
+    pub(crate) fn harvest(
+        &self,
+        from: &mut Ipa,
+        top: Ipa,
+        homeward: &mut ReturnedRanges,
+    ) -> Harvest {
         let harvested = self.each_memory(*from, top, |shadow, at| {
             let doubt = match shadow.look(at).tag() {
                 tag::NAMED => false,

@@ -13,7 +13,7 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::command::S2apProgress;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Error, Host, Patience, RecName, Registers, SessionOptions, Undelegated,
+    CountingLedger, Error, Host, RecName, Registers, RetryBudget, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
@@ -47,7 +47,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 
 /// Calls `act` with a Realm that has 2 MiB of pages at 0, two pools and memory.
 fn with_realm(
-    patience: Patience,
+    retry_budget: RetryBudget,
     (rule, fault): (Rule, Fault),
     act: impl FnOnce(
         &Realm<'_, '_, Machine<'_>, Active>,
@@ -69,7 +69,7 @@ fn with_realm(
     let platform =
         Host::new(&door, &model).with_ledger(&ledger).with_relax(pause).with_clock(clock);
     let mut session = SessionOptions::default();
-    session.patience = patience;
+    session.retry_budget = retry_budget;
     let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
@@ -91,8 +91,8 @@ fn never() -> (Rule, Fault) {
 
 #[test]
 fn a_fault_where_another_thread_is_at_work_means_enter_again() {
-    let patience = Patience { contended: 1000, ..Patience::default() };
-    with_realm(patience, never(), |realm, [pool, other], memory, door, _| {
+    let retry_budget = RetryBudget { contended: 1000, ..RetryBudget::default() };
+    with_realm(retry_budget, never(), |realm, [pool, other], memory, door, _| {
         // The range is claimed while the supply is asked for memory.
         let (at, window) = (Ipa::new(PAGE), range(0, BLOCK));
         let mut asked = 0;
@@ -122,8 +122,8 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
 
 #[test]
 fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
-    let patience = Patience { contended: 1000, ..Patience::default() };
-    with_realm(patience, never(), |realm, [pool, other], memory, door, rec| {
+    let retry_budget = RetryBudget { contended: 1000, ..RetryBudget::default() };
+    with_realm(retry_budget, never(), |realm, [pool, other], memory, door, rec| {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let (before, calls) = (PAUSES.get(), door.calls());
@@ -146,7 +146,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
 
 #[test]
 fn who_may_not_wait_does_not() {
-    with_realm(Patience::NONE, never(), |realm, [pool, other], memory, _, _| {
+    with_realm(RetryBudget::NONE, never(), |realm, [pool, other], memory, _, _| {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let before = PAUSES.get();
@@ -162,10 +162,11 @@ fn who_may_not_wait_does_not() {
 #[test]
 fn a_wait_ends_when_its_time_is_over() {
     let time = Some(Duration::from_millis(20));
-    let patience = Patience { busy: u32::MAX, contended: u32::MAX, time, ..Patience::default() };
+    let retry_budget =
+        RetryBudget { busy: u32::MAX, contended: u32::MAX, time, ..RetryBudget::default() };
     let busy = Fault::status(Status::Busy);
     let rule = Rule::command(Command::RttReadEntry, D);
-    with_realm(patience, (rule, busy), |realm, [pool, other], memory, door, _| {
+    with_realm(retry_budget, (rule, busy), |realm, [pool, other], memory, door, _| {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let before = TIME.get();

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use realm_builder::plan::Limits;
-use realm_builder::{Content, Progress, Realm, RealmConfig, Records, Region, TableRoom};
+use realm_builder::{Content, Progress, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::counting::Counting;
@@ -94,7 +94,7 @@ proptest! {
         let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
         let mut config = RealmConfig::new(43);
         config.start_level = Level::new(1 - i8::try_from(start).unwrap());
-        let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(2600).collect();
+        let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
         let records = Records { tables: &mut rooms, shared: &mut [] };
         let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
         let realm = realm.activate().map_err(|failed| failed.error).unwrap();
@@ -147,7 +147,7 @@ proptest! {
         pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
         let platform = Host::new(&door, &model);
         let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
-        let mut rooms: Vec<_> = std::iter::repeat_with(TableRoom::new).take(3000).collect();
+        let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
         let records = Records { tables: &mut rooms, shared: &mut [] };
         let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
         if !stocked {

@@ -7,7 +7,7 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Error, Host, Patience, QuarantineShelf, SessionOptions, Subject, Undelegated,
+    CountingLedger, Error, FixedQuarantine, Host, RetryBudget, SessionOptions, Subject, Undelegated,
 };
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
@@ -19,7 +19,7 @@ const PAGES: u64 = BLOCK;
 const SHARED: u64 = 1 << 39;
 
 type Platform<'a> =
-    Host<&'a Injecting<&'a Model>, &'a Model, &'a CountingLedger, &'a QuarantineShelf<64>>;
+    Host<&'a Injecting<&'a Model>, &'a Model, &'a CountingLedger, &'a FixedQuarantine<64>>;
 type Alive<'r, 'a> = Realm<'r, 'r, Platform<'a>, Active>;
 type Dead<'r, 'a> = Realm<'r, 'r, Platform<'a>, Terminated>;
 
@@ -38,7 +38,7 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let model = Model::new(options).unwrap();
         let lie = Fault::Instead([0, reached, 0, 0, 0, 0, 0, 0]);
         let door = Injecting::by_rule(&model, Rule::command(command, dialect), lie);
-        let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<64>::new());
+        let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
         let mut memory = model.take_memory();
         let whole = memory.bytes();
@@ -49,7 +49,8 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
         pool.add(take(64 * PAGE)).unwrap();
         let mut session = SessionOptions::default();
-        session.patience = Patience { busy: 10, blocked: 10, steps: 50, ..Patience::default() };
+        session.retry_budget =
+            RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
         let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
         let mut storage = RealmStorage::<16, 16>::new();
         let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();

@@ -11,7 +11,7 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Host, Patience, QuarantineShelf, Registers, Rmm, SessionOptions, Undelegated,
+    CountingLedger, FixedQuarantine, Host, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
@@ -22,7 +22,7 @@ const BLOCK: u64 = 2 << 20;
 const SHARED: u64 = 1 << 39;
 
 type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
-type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p QuarantineShelf<8>>;
+type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p FixedQuarantine<8>>;
 
 /// A Realm on an RMM with a fault, its pool, and memory that begins at a multiple of 2 MiB.
 struct Bench<'p> {
@@ -75,14 +75,15 @@ fn never() -> Rule {
 fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
     let door = Injecting::by_rule(&model, rule, fault);
-    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
     let mut places = PoolStorage::<32>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
     let mut session = SessionOptions::default();
-    session.patience = Patience { busy: 10, blocked: 10, steps: 50, ..Patience::default() };
+    session.retry_budget =
+        RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
     let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let mut storage = RealmStorage::<64, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();

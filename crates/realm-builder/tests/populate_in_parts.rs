@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
 use rmi_abi::{Command, Dialect, Ipa, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, Host, QuarantineShelf, Registers, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
@@ -62,7 +62,7 @@ proptest! {
         let number = if command == Command::GranuleRangeDelegate && !ranges { number } else { number % 10 };
         let door: Injecting<_, fn(&Registers) -> bool> =
             Injecting::by_rule(&model, Rule::command(command, D).nth(number), fault);
-        let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<64>::new());
+        let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
         let mut memory = model.take_memory();
         let mut places = PoolStorage::<16>::new();
         let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();

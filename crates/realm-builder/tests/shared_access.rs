@@ -8,7 +8,7 @@ use std::thread;
 use realm_builder::{Active, BuildError, Realm, RealmConfig, RealmStorage, RegionProblem};
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, Patience, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, RetryBudget, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
@@ -21,7 +21,10 @@ fn at(page: u64, pages: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + page * PAGE), pages * PAGE).unwrap()
 }
 
-fn with_realm(patience: Patience, act: impl FnOnce(&Live<'_>, &mut Pool<'_>, &mut Undelegated)) {
+fn with_realm(
+    retry_budget: RetryBudget,
+    act: impl FnOnce(&Live<'_>, &mut Pool<'_>, &mut Undelegated),
+) {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
@@ -29,7 +32,7 @@ fn with_realm(patience: Patience, act: impl FnOnce(&Live<'_>, &mut Pool<'_>, &mu
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
-    session.patience = patience;
+    session.retry_budget = retry_budget;
     let rmm = open(model.host().with_ledger(&ledger), session, &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
@@ -63,7 +66,7 @@ fn problem(result: Result<(), BuildError>) -> RegionProblem {
 
 #[test]
 fn bytes_are_copied_across_pieces_and_not_beyond() {
-    with_realm(Patience::NONE, |realm, pool, memory| {
+    with_realm(RetryBudget::NONE, |realm, pool, memory| {
         share_pages(realm, pool, memory);
         let text: Vec<u8> = (0..2 * PAGE).map(|n| u8::try_from(n % 251).unwrap()).collect();
         let from = Ipa::new(SHARED + PAGE - 50);
@@ -106,7 +109,7 @@ fn bytes_are_copied_across_pieces_and_not_beyond() {
 
 #[test]
 fn pieces_are_told_with_their_gaps() {
-    with_realm(Patience::NONE, |realm, pool, memory| {
+    with_realm(RetryBudget::NONE, |realm, pool, memory| {
         let pages = share_pages(realm, pool, memory);
         let more = memory.take_front(4 * PAGE).unwrap();
         let run = more.range();
@@ -122,7 +125,7 @@ fn pieces_are_told_with_their_gaps() {
 
 #[test]
 fn what_is_looked_at_stays_shared() {
-    with_realm(Patience::NONE, |realm, pool, memory| {
+    with_realm(RetryBudget::NONE, |realm, pool, memory| {
         share_pages(realm, pool, memory);
         let mut pieces = 0;
         let result = realm.shared_pieces(at(0, 3), &mut |ipas, _| {
@@ -150,7 +153,7 @@ fn what_is_looked_at_stays_shared() {
 
 #[test]
 fn nothing_is_read_that_has_become_the_rmms() {
-    with_realm(Patience::default(), |realm, pool, memory| {
+    with_realm(RetryBudget::default(), |realm, pool, memory| {
         let mut page = Some(memory.take_front(PAGE).unwrap());
         let done = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -10,7 +10,7 @@ use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::SharedAccess;
 use rmi_host::inject::{Fault, Injecting};
-use rmi_host::{CountingLedger, Host, QuarantineShelf, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
@@ -23,7 +23,7 @@ const SHARED: u64 = (1 << 39) + RAM;
 const NEVER: u64 = u64::MAX;
 
 type Faulty<'m> = Injecting<&'m Model>;
-type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p QuarantineShelf<8>>;
+type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p FixedQuarantine<8>>;
 
 struct Bench<'p> {
     realm: Realm<'p, 'p, Platform<'p>, Active>,
@@ -99,7 +99,7 @@ fn read_only() -> SharedAccess {
 fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let model = Model::new(Options::new(D)).unwrap();
     let conduit = Injecting::once(&model, at, Fault::status(Status::ErrorInput));
-    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
     let mut places = PoolStorage::<32>::new();

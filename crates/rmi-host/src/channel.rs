@@ -11,12 +11,12 @@
 //!
 //! ```
 //! use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
-//! use rmi_host::{Channel, Error, Patience, Progress};
+//! use rmi_host::{Channel, Error, RetryBudget, Progress};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! // SAFETY: the parts belong to the model, which speaks this dialect.
-//! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, GranuleSize::Size4KiB, Patience::default()) };
+//! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, GranuleSize::Size4KiB, RetryBudget::default()) };
 //! let versions = channel.rmi_version(channel.dialect().version())?;
 //! assert_eq!(versions.higher.to_string(), "2.0");
 //! assert!(matches!(channel.rmm_activate()?, Progress::Done(_)));
@@ -53,14 +53,14 @@ use crate::platform::Platform;
 /// ```
 /// # use core::num::NonZeroU32;
 /// # use rmi_abi::{Dialect, Status};
-/// # use rmi_host::{Patience, SessionOptions};
+/// # use rmi_host::{RetryBudget, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let mut machine = Options::new(Dialect::TfRmm2026_07);
 /// # machine.busy_every = NonZeroU32::new(2);
 /// // An RMM that is busy at every other call, and a host that must not wait for it.
 /// let model = Model::new(machine)?;
 /// let mut options = SessionOptions::default();
-/// options.patience = Patience::NONE;
+/// options.retry_budget = RetryBudget::NONE;
 /// let mut memory = model.take_memory();
 /// let rmm = rmm_model::open_with(model.host(), options, &mut memory)?;
 ///
@@ -71,7 +71,7 @@ use crate::platform::Platform;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct RetryBudget {
     /// Calls that may be repeated because of `RMI_BUSY`, for one command.
     pub busy: u32,
     /// Calls that may be repeated because of `RMI_BLOCKED`, for one command.
@@ -87,7 +87,7 @@ pub struct Patience {
     pub time: Option<Duration>,
 }
 
-impl Default for Patience {
+impl Default for RetryBudget {
     /// 1000 times busy, 100 times blocked, 100,000 steps, 270,000 times contended (about 1 ms of
     /// spinning); no limit of time.
     fn default() -> Self {
@@ -95,7 +95,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetryBudget {
     /// No retries, and no waiting for other threads; stateful operations get 64 steps. For atomic
     /// contexts.
     pub const NONE: Self = Self { busy: 0, blocked: 0, steps: 64, contended: 0, time: None };
@@ -321,7 +321,7 @@ pub struct Channel<P> {
     platform: P,
     dialect: Dialect,
     granule_size: GranuleSize,
-    patience: Patience,
+    retry_budget: RetryBudget,
     machine: Machine,
 }
 
@@ -337,9 +337,9 @@ impl<P: Platform> Channel<P> {
         platform: P,
         dialect: Dialect,
         granule_size: GranuleSize,
-        patience: Patience,
+        retry_budget: RetryBudget,
     ) -> Self {
-        Self::of_one_machine(platform, dialect, granule_size, patience)
+        Self::of_one_machine(platform, dialect, granule_size, retry_budget)
     }
 
     /// As [`Channel::new`], unless the conduit and the access are of two machines.
@@ -347,22 +347,22 @@ impl<P: Platform> Channel<P> {
         platform: P,
         dialect: Dialect,
         granule_size: GranuleSize,
-        patience: Patience,
+        retry_budget: RetryBudget,
     ) -> Result<Self, P> {
         if platform.conduit().machine() != platform.access().machine() {
             return Err(platform);
         }
-        Ok(Self::of_one_machine(platform, dialect, granule_size, patience))
+        Ok(Self::of_one_machine(platform, dialect, granule_size, retry_budget))
     }
 
     pub(crate) fn of_one_machine(
         platform: P,
         dialect: Dialect,
         granule_size: GranuleSize,
-        patience: Patience,
+        retry_budget: RetryBudget,
     ) -> Self {
         let machine = platform.conduit().machine();
-        Self { platform, dialect, granule_size, patience, machine }
+        Self { platform, dialect, granule_size, retry_budget, machine }
     }
 
     /// The size of a granule, which is part of every descriptor of memory.
@@ -403,8 +403,8 @@ impl<P: Platform> Channel<P> {
 
     /// How long commands wait for the RMM.
     #[must_use]
-    pub const fn patience(&self) -> Patience {
-        self.patience
+    pub const fn retry_budget(&self) -> RetryBudget {
+        self.retry_budget
     }
 
     /// Issues a call once and returns X0 and the outputs.
@@ -463,8 +463,8 @@ impl<P: Platform> Channel<P> {
             let (result, reply) = unsafe { self.issue(call)? };
             let (spent, limit) = match result.status() {
                 Status::Success => return Ok(Progress::Done(reply)),
-                Status::Busy => (&mut busy, self.patience.busy),
-                Status::Blocked => (&mut blocked, self.patience.blocked),
+                Status::Busy => (&mut busy, self.retry_budget.busy),
+                Status::Blocked => (&mut blocked, self.retry_budget.blocked),
                 Status::Incomplete if self.may_be_incomplete(call.command) => {
                     let mut pending = Pending {
                         command: call.command,
@@ -602,14 +602,14 @@ impl<P: Platform> Channel<P> {
         // SAFETY: the caller's promise is passed on unchanged.
         let mut progress = unsafe { self.start(call)? };
         let (mut busy, mut wait) = (0, None);
-        for _ in 0..=self.patience.steps {
+        for _ in 0..=self.retry_budget.steps {
             let pending = match progress {
                 Progress::Done(reply) => return Ok(reply),
                 Progress::Pending(pending) => pending,
             };
             if pending.busy {
                 let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
-                if busy >= self.patience.busy || is_over {
+                if busy >= self.retry_budget.busy || is_over {
                     return Err(self.abandon(pending, Violation::Endless));
                 }
                 busy += 1;
@@ -653,7 +653,7 @@ impl<P: Platform> Channel<P> {
             subject: pending.subject,
         };
         let mut pending = pending;
-        for _ in 0..=self.patience.busy {
+        for _ in 0..=self.retry_budget.busy {
             pending = match self.op_cancel(pending) {
                 Ok(busy) if busy.was_busy() => busy,
                 Ok(pending) | Err((pending, _)) => {

@@ -58,7 +58,7 @@ use rmi_abi::{Command, PaRange, Status};
 use crate::channel::Call;
 use crate::command::delegate_range;
 use crate::error::{Error, Subject};
-use crate::granules::{Delegated, Granules, Hand, Undelegated};
+use crate::granules::{Delegated, Granules, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 use crate::quarantine::{Quarantine, QuarantineReason, Quarantined};
@@ -214,9 +214,9 @@ impl<P: Platform> Rmm<P> {
     ///
     /// ```
     /// # use rmi_abi::Dialect;
-    /// # use rmi_host::QuarantineShelf;
+    /// # use rmi_host::FixedQuarantine;
     /// # use rmm_model::{Model, Options};
-    /// # let shelf = QuarantineShelf::<4>::new();
+    /// # let shelf = FixedQuarantine::<4>::new();
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host().with_quarantine(&shelf), &mut memory)?;
@@ -334,7 +334,7 @@ impl<P: Platform> Rmm<P> {
         self.platform().ledger().record(event, range);
     }
 
-    fn check_whole<H: Hand>(&self, command: Command, memory: &Granules<H>) -> Result<(), Error> {
+    fn check_whole<H: Owner>(&self, command: Command, memory: &Granules<H>) -> Result<(), Error> {
         if !memory.is_empty() {
             self.commands().own(command, memory)?;
         }

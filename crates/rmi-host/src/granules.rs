@@ -91,7 +91,7 @@ pub use cell::Cell;
 pub use machine::Machine;
 
 mod sealed {
-    pub trait Hand: Sized {
+    pub trait Owner: Sized {
         const RMM_OWNED: bool;
         const NAME: &'static str;
     }
@@ -101,7 +101,7 @@ mod sealed {
 }
 
 /// Who owns memory. Sealed: [`Host`], [`Free`], [`Busy`], [`Lent`].
-pub trait Hand: sealed::Hand {}
+pub trait Owner: sealed::Owner {}
 
 /// Owned by the host: normal memory.
 #[derive(Debug)]
@@ -117,31 +117,31 @@ pub enum Busy {}
 #[derive(Debug)]
 pub enum Lent {}
 
-impl sealed::Hand for Host {
+impl sealed::Owner for Host {
     const RMM_OWNED: bool = false;
     const NAME: &'static str = "Undelegated";
 }
-impl sealed::Hand for Free {
+impl sealed::Owner for Free {
     const RMM_OWNED: bool = true;
     const NAME: &'static str = "Delegated";
 }
-impl sealed::Hand for Busy {
+impl sealed::Owner for Busy {
     const RMM_OWNED: bool = true;
     const NAME: &'static str = "InUse";
 }
-impl sealed::Hand for Lent {
+impl sealed::Owner for Lent {
     const RMM_OWNED: bool = true;
     const NAME: &'static str = "LentToRmm";
 }
-impl Hand for Lent {}
-impl Hand for Host {}
-impl Hand for Free {}
-impl Hand for Busy {}
+impl Owner for Lent {}
+impl Owner for Host {}
+impl Owner for Free {}
+impl Owner for Busy {}
 
 /// Owners of memory that may be donated to a stateful operation. Sealed: [`Host`], [`Free`].
-pub trait Donatable: Hand + sealed::Donatable {
+pub trait Donatable: Owner + sealed::Donatable {
     /// The owner of the memory afterwards.
-    type Donated: Hand;
+    type Donated: Owner;
 }
 
 impl sealed::Donatable for Host {
@@ -254,7 +254,7 @@ pub(crate) fn leak(memory: Undelegated) {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "dropping memory that the RMM owns leaks it"]
-pub struct Granules<H: Hand> {
+pub struct Granules<H: Owner> {
     range: PaRange,
     machine: Machine,
     hand: PhantomData<H>,
@@ -304,15 +304,15 @@ impl Delegated {
         self.hand_over()
     }
 
-    /// Stores the token as a machine and a range; [`Delegated::from_shelf`] is the only inverse.
-    pub(crate) fn into_shelf(self) -> (Machine, PaRange) {
+    /// Stores the token as a machine and a range; [`Delegated::from_record`] is the only inverse.
+    pub(crate) fn into_record(self) -> (Machine, PaRange) {
         let parts = (self.machine, self.range);
         core::mem::forget(self);
         parts
     }
 
-    /// Restores a token that [`Delegated::into_shelf`] stored.
-    pub(crate) const fn from_shelf(machine: Machine, range: PaRange) -> Self {
+    /// Restores a token that [`Delegated::into_record`] stored.
+    pub(crate) const fn from_record(machine: Machine, range: PaRange) -> Self {
         Self { range, machine, hand: PhantomData }
     }
 
@@ -358,13 +358,13 @@ impl<H: Donatable> Granules<H> {
     }
 }
 
-impl<H: Hand> Granules<H> {
+impl<H: Owner> Granules<H> {
     /// An empty token.
     pub fn empty() -> Self {
         Self { range: PaRange::empty(Pa::new(0)), machine: Machine::REAL, hand: PhantomData }
     }
 
-    fn hand_over<T: Hand>(self) -> Granules<T> {
+    fn hand_over<T: Owner>(self) -> Granules<T> {
         let (range, machine) = (self.range, self.machine);
         core::mem::forget(self);
         Granules { range, machine, hand: PhantomData }
@@ -464,22 +464,22 @@ impl<H: Hand> Granules<H> {
     }
 }
 
-impl<H: Hand> Drop for Granules<H> {
+impl<H: Owner> Drop for Granules<H> {
     fn drop(&mut self) {
         if !self.is_empty() {
-            let count = if <H as sealed::Hand>::RMM_OWNED { &LEAKED } else { &DROPPED_HOST };
+            let count = if <H as sealed::Owner>::RMM_OWNED { &LEAKED } else { &DROPPED_HOST };
             count.fetch_add(self.bytes() / MIN_GRANULE, Ordering::Relaxed);
         }
     }
 }
 
-impl<H: Hand> fmt::Debug for Granules<H> {
+impl<H: Owner> fmt::Debug for Granules<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", <H as sealed::Hand>::NAME, self.range)
+        write!(f, "{}{}", <H as sealed::Owner>::NAME, self.range)
     }
 }
 
-impl<H: Hand> Default for Granules<H> {
+impl<H: Owner> Default for Granules<H> {
     fn default() -> Self {
         Self::empty()
     }

@@ -101,7 +101,9 @@ pub mod tracing;
 mod wait;
 
 pub use access::{AccessFault, HostAccess};
-pub use channel::{Channel, Failure, Patience, Pending, Progress, Reply, Want, dropped_operations};
+pub use channel::{
+    Channel, Failure, Pending, Progress, Reply, RetryBudget, Want, dropped_operations,
+};
 pub use command::{Halted, MapList, Rd, RecGranule, RecName, SharedMemory};
 pub use conduit::{Conduit, Registers, Simulated};
 pub use delegate::{DelegateFailed, UndelegateFailed};
@@ -117,7 +119,7 @@ pub use platform::{DefaultLock, Host, Platform};
 #[cfg(feature = "alloc")]
 pub use quarantine::GrowingQuarantine;
 pub use quarantine::{
-    CallbackQuarantine, NoQuarantine, Quarantine, QuarantineReason, QuarantineShelf, Quarantined,
+    CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, QuarantineReason, Quarantined,
 };
 pub use session::{
     Configured, Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError,

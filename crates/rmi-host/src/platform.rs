@@ -6,30 +6,30 @@
 //! # use core::cell::Cell;
 //! # use core::num::NonZeroU32;
 //! use rmi_abi::Dialect;
-//! use rmi_host::{CountingLedger, DefaultLock, Platform, QuarantineShelf};
+//! use rmi_host::{CountingLedger, DefaultLock, Platform, FixedQuarantine};
 //! use rmm_model::{Model, Options};
 //!
-//! struct Machine { model: Model, books: CountingLedger, shelf: QuarantineShelf<16>, naps: Cell<u32> }
+//! struct Machine { model: Model, books: CountingLedger, shelf: FixedQuarantine<16>, naps: Cell<u32> }
 //!
 //! // SAFETY: the parts never change.
 //! unsafe impl Platform for Machine {
 //!     type Conduit = Model;
 //!     type Access = Model;
 //!     type Ledger = CountingLedger;
-//!     type Quarantine = QuarantineShelf<16>;
+//!     type Quarantine = FixedQuarantine<16>;
 //!     type Lock = DefaultLock;
 //!
 //!     fn conduit(&self) -> &Model { &self.model }
 //!     fn access(&self) -> &Model { &self.model }
 //!     fn ledger(&self) -> &CountingLedger { &self.books }
-//!     fn quarantine(&self) -> &QuarantineShelf<16> { &self.shelf }
+//!     fn quarantine(&self) -> &FixedQuarantine<16> { &self.shelf }
 //!     fn relax(&self) { self.naps.set(self.naps.get() + 1) } // or yield to the scheduler
 //! }
 //!
 //! # let mut options = Options::new(Dialect::TfRmm2026_07);
 //! # options.busy_every = NonZeroU32::new(3);
 //! # let model = Model::new(options)?;
-//! # let machine = Machine { model, books: CountingLedger::new(), shelf: QuarantineShelf::new(), naps: Cell::new(0) };
+//! # let machine = Machine { model, books: CountingLedger::new(), shelf: FixedQuarantine::new(), naps: Cell::new(0) };
 //! let mut memory = machine.model.take_memory();
 //! let rmm = rmm_model::open(machine, &mut memory)?;
 //! let memory = memory.take_front(0x8000).expect("1 GiB");
@@ -98,7 +98,7 @@ pub unsafe trait Platform {
     }
 
     /// The time since some fixed moment, by a monotonic clock; `None` without a clock. With a
-    /// clock, [`Patience::time`](crate::Patience::time) limits waits. It may be read with
+    /// clock, [`RetryBudget::time`](crate::RetryBudget::time) limits waits. It may be read with
     /// interrupts off.
     fn now(&self) -> Option<Duration> {
         None
@@ -109,13 +109,13 @@ pub unsafe trait Platform {
 ///
 /// ```
 /// use rmi_abi::Dialect;
-/// use rmi_host::{CountingLedger, Platform, QuarantineShelf};
+/// use rmi_host::{CountingLedger, Platform, FixedQuarantine};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let books = CountingLedger::new();
 /// // The ledger is also read elsewhere, so the platform borrows it; it owns the quarantine.
-/// let host = model.host().with_ledger(&books).with_quarantine(QuarantineShelf::<8>::new());
+/// let host = model.host().with_ledger(&books).with_quarantine(FixedQuarantine::<8>::new());
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
@@ -268,9 +268,9 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// let host = model.host().with_relax(std::thread::yield_now).with_clock(uptime);
     /// let mut options = SessionOptions::default();
     /// // No wait is longer than 20 ms, whatever the number of attempts.
-    /// options.patience.time = Some(Duration::from_millis(20));
-    /// options.patience.busy = u32::MAX;
-    /// options.patience.contended = u32::MAX;
+    /// options.retry_budget.time = Some(Duration::from_millis(20));
+    /// options.retry_budget.busy = u32::MAX;
+    /// options.retry_budget.contended = u32::MAX;
     /// let found = Discovered::probe(host, options);
     /// # assert!(found.is_ok());
     /// # Ok::<(), rmm_model::OptionsError>(())

@@ -7,17 +7,17 @@
 //! | Quarantine | Keeps memory |
 //! |---|---|
 //! | [`NoQuarantine`] | not at all: it is leaked, and counted |
-//! | [`QuarantineShelf`] | in a fixed number of slots, without heap or locks |
+//! | [`FixedQuarantine`] | in a fixed number of slots, without heap or locks |
 //! | [`CallbackQuarantine`] | where a function of the embedder stores it |
 //! | `GrowingQuarantine`, feature `alloc` | on the heap |
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect};
-//! use rmi_host::{QuarantineReason, QuarantineShelf};
+//! use rmi_host::{QuarantineReason, FixedQuarantine};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let shelf = QuarantineShelf::<8>::new();
+//! let shelf = FixedQuarantine::<8>::new();
 //! let platform = model.host().with_quarantine(&shelf);
 //! let mut memory = model.take_memory();
 //! let rmm = rmm_model::open(platform, &mut memory)?;
@@ -41,7 +41,7 @@ mod growing;
 mod place;
 
 pub use callback::CallbackQuarantine;
-pub use fixed::QuarantineShelf;
+pub use fixed::FixedQuarantine;
 #[cfg(feature = "alloc")]
 pub use growing::GrowingQuarantine;
 

@@ -72,7 +72,7 @@ use rmi_abi::granule::TrackingRegionSize;
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
 
 use crate::access::AccessFault;
-use crate::channel::{Call, Channel, Patience, Progress};
+use crate::channel::{Call, Channel, Progress, RetryBudget};
 use crate::command::SharedMemory;
 use crate::command::rmm::ConfigCodes;
 use crate::conduit::Registers;
@@ -124,7 +124,7 @@ pub struct SessionOptions {
     /// unchanged.
     pub tracking_region: Option<TrackingRegionSize>,
     /// How long commands wait for a busy RMM.
-    pub patience: Patience,
+    pub retry_budget: RetryBudget,
     /// The exception levels at which the host runs.
     pub host_mode: HostMode,
     /// Whether a session opens on an RMM whose dialect the SDK does not drive completely: 1.0,
@@ -264,7 +264,7 @@ impl<P: Platform> Discovered<P> {
     pub fn probe(platform: P, options: SessionOptions) -> Result<Self, Failed<P, SessionError>> {
         let dialect = options.dialect.unwrap_or(Dialect::V2_0Bet3);
         let mut channel =
-            match Channel::join(platform, dialect, options.granule_size, options.patience) {
+            match Channel::join(platform, dialect, options.granule_size, options.retry_budget) {
                 Ok(channel) => channel,
                 Err(platform) => return Err(Failed::new(platform, SessionError::OtherMachine)),
             };
@@ -573,11 +573,11 @@ impl<P: Platform> Rmm<P> {
 
     /// How long commands wait for the RMM.
     #[must_use]
-    pub const fn patience(&self) -> Patience {
-        self.channel.patience()
+    pub const fn retry_budget(&self) -> RetryBudget {
+        self.channel.retry_budget()
     }
 
-    /// Begins a wait. Reads the platform's clock once if [`Patience::time`] is set, and does
+    /// Begins a wait. Reads the platform's clock once if [`RetryBudget::time`] is set, and does
     /// nothing else.
     pub fn wait(&self) -> Wait<'_, P> {
         self.channel.wait()

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::channel::Channel;
 use crate::platform::Platform;
 
-/// A wait that has begun. It ends with [`Patience::time`](crate::Patience::time), if that is set
+/// A wait that has begun. It ends with [`RetryBudget::time`](crate::RetryBudget::time), if that is set
 /// and the platform has a clock; the caller that waits counts its attempts.
 #[derive(Debug)]
 pub struct Wait<'p, P: ?Sized> {
@@ -14,12 +14,12 @@ pub struct Wait<'p, P: ?Sized> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Begins a wait. Reads the platform's clock once if [`Patience::time`](crate::Patience::time)
+    /// Begins a wait. Reads the platform's clock once if [`RetryBudget::time`](crate::RetryBudget::time)
     /// is set, and does nothing else.
     pub fn wait(&self) -> Wait<'_, P> {
         let platform = self.platform();
         let until =
-            self.patience().time.and_then(|time| Some(platform.now()?.saturating_add(time)));
+            self.retry_budget().time.and_then(|time| Some(platform.now()?.saturating_add(time)));
         Wait { platform, until }
     }
 }

@@ -11,8 +11,8 @@ use rmi_abi::{Command, Dialect, PaRange, Status};
 use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::quarantine::GrowingQuarantine;
 use rmi_host::{
-    CountingLedger, Delegated, Host, Patience, Quarantine, QuarantineReason, QuarantineShelf,
-    Quarantined, Rmm, SessionOptions, Undelegated,
+    CountingLedger, Delegated, FixedQuarantine, Host, Quarantine, QuarantineReason, Quarantined,
+    RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -27,7 +27,7 @@ fn what_is_refused_waits_and_comes_back() {
     let (ledger, quarantine) = (CountingLedger::new(), GrowingQuarantine::new());
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut options = SessionOptions::default();
-    options.patience = Patience::NONE;
+    options.retry_budget = RetryBudget::NONE;
     let mut memory = model.take_memory();
     let rmm = rmm_model::open_with(platform, options, &mut memory).unwrap();
 
@@ -54,7 +54,7 @@ fn what_is_refused_waits_and_comes_back() {
 fn a_range_shrinks_from_both_ends() {
     let dialect = Dialect::TfRmm2026_07;
     let model = Model::new(Options::new(dialect)).unwrap();
-    let quarantine = QuarantineShelf::<1>::new();
+    let quarantine = FixedQuarantine::<1>::new();
     let ledger = CountingLedger::new();
     let platform = model.host().with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
@@ -107,7 +107,7 @@ fn sound_7_what_others_look_at_takes_its_neighbours_in() {
     let whole = memory.range();
     let mut below = granules(memory.take_front(each * GRANULE).unwrap());
     let mut above = granules(memory);
-    let shelf = QuarantineShelf::<1>::new();
+    let shelf = FixedQuarantine::<1>::new();
     // From the middle, downwards and upwards.
     shelf.put(below.pop().unwrap()).unwrap();
     above.reverse();
@@ -145,7 +145,7 @@ fn sound_7_what_others_look_at_takes_its_neighbours_in() {
 
 /// The parts of a session with a Realm Descriptor that the RMM keeps.
 struct Kept<'m> {
-    rmm: Rmm<Host<&'m Model, &'m Model, &'m CountingLedger, &'m QuarantineShelf<1>>>,
+    rmm: Rmm<Host<&'m Model, &'m Model, &'m CountingLedger, &'m FixedQuarantine<1>>>,
     memory: Undelegated,
     /// A granule that can be returned, and after it the descriptor.
     range: Delegated,
@@ -154,7 +154,7 @@ struct Kept<'m> {
 fn kept<'m>(
     model: &'m Model,
     ledger: &'m CountingLedger,
-    shelf: &'m QuarantineShelf<1>,
+    shelf: &'m FixedQuarantine<1>,
 ) -> Kept<'m> {
     let platform = Host::new(model, model).with_ledger(ledger).with_quarantine(shelf);
     let mut memory = model.take_memory();
@@ -172,7 +172,7 @@ fn kept<'m>(
 
 #[test]
 fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again() {
-    let (model, ledger, shelf) = (model(), CountingLedger::new(), QuarantineShelf::<1>::new());
+    let (model, ledger, shelf) = (model(), CountingLedger::new(), FixedQuarantine::<1>::new());
     let Kept { rmm, mut memory, range } = kept(&model, &ledger, &shelf);
     let descriptor =
         PaRange::new(range.range().base().checked_add(GRANULE).unwrap(), range.range().top());
@@ -190,7 +190,7 @@ fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again(
     assert_eq!((ledger.balance().quarantined, ledger.balance().leaked), (1, 1));
 
     // A range that is given back completely leaves its slot before `home` is called.
-    let shelf = QuarantineShelf::<1>::new();
+    let shelf = FixedQuarantine::<1>::new();
     let one = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     shelf.put(Quarantined { memory: one, reason: REASON }).unwrap();
     let mut next = Some(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
@@ -203,7 +203,7 @@ fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again(
 
 #[test]
 fn sound_7_what_is_tried_again_is_in_its_place_when_home_panics() {
-    let (model, ledger, shelf) = (model(), CountingLedger::new(), QuarantineShelf::<1>::new());
+    let (model, ledger, shelf) = (model(), CountingLedger::new(), FixedQuarantine::<1>::new());
     let Kept { rmm, range, .. } = kept(&model, &ledger, &shelf);
     let top = range.range().top();
     rmm.quarantine(range, REASON);

@@ -15,9 +15,9 @@ use rmi_host::recording::Recording;
 use rmi_host::remote::{self, OtherMachine};
 use rmi_host::tracing::WriteSink;
 use rmi_host::{
-    Cell, Delegated, Discovered, Error, Host, HostAccess, Machine, Progress, Quarantine,
-    QuarantineReason, QuarantineShelf, Quarantined, Rd, RecGranule, Rmm, SessionError,
-    SessionOptions, Undelegated,
+    Cell, Delegated, Discovered, Error, FixedQuarantine, Host, HostAccess, Machine, Progress,
+    Quarantine, QuarantineReason, Quarantined, Rd, RecGranule, Rmm, SessionError, SessionOptions,
+    Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -198,7 +198,7 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     let (one, two) = (model(), model());
     let (mut mine, mut theirs) = (one.take_memory(), two.take_memory());
     let (here, there) = (open(&one, &mut mine), open(&two, &mut theirs));
-    let shelf = QuarantineShelf::<4>::new();
+    let shelf = FixedQuarantine::<4>::new();
     let reason = QuarantineReason::Unclear { command: Command::RttDestroy };
     let mine = here.delegate(page(&mut mine)).unwrap();
     let theirs = there.delegate(page(&mut theirs)).unwrap();

@@ -143,7 +143,7 @@ mod rsi;
 mod rtt;
 mod session;
 mod syndrome;
-mod unmodelled;
+mod unsupported;
 
 pub use granule::{Census, GranuleState};
 pub use guest::{Action, Guest, GuestCpu, Outcome, Script, SysReg, TimerKind};

@@ -193,7 +193,7 @@ impl Monitor {
     fn execute(&mut self, command: Command, x: &Registers, limit: Option<u64>) -> Answered {
         match command {
             _ if is_of_planes(command) && !self.has_planes() => {
-                Ok(crate::unmodelled::answer(command, self.options.dialect))
+                Ok(crate::unsupported::answer(command, self.options.dialect))
             }
             Command::Version => self.version(x),
             Command::Features => self.feature(x),
@@ -243,7 +243,7 @@ impl Monitor {
             Command::OpMemDonate => self.op_mem_donate(x),
             Command::OpMemReclaim => self.op_mem_reclaim(x),
             Command::OpCancel => self.op_cancel(x),
-            other => Ok(crate::unmodelled::answer(other, self.options.dialect)),
+            other => Ok(crate::unsupported::answer(other, self.options.dialect)),
         }
     }
 

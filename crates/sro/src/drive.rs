@@ -99,7 +99,7 @@ pub fn drive<P: Platform>(
     // It may be missing because an offer of it was interrupted.
     pool.renew_list();
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
-    for _ in 0..rmm.patience().steps {
+    for _ in 0..rmm.retry_budget().steps {
         let step = match operation.next() {
             Ok(Next::Continue) => match operation.proceed() {
                 Ok(Advance::Again(going)) => {
@@ -127,7 +127,7 @@ pub fn drive<P: Platform>(
         if let Err(error) = step {
             return Err(driver.strand(operation, error));
         }
-        if driver.idle > rmm.patience().busy {
+        if driver.idle > rmm.retry_budget().busy {
             break;
         }
     }
@@ -272,7 +272,7 @@ impl<P: Platform> Driver<'_, '_, P> {
     fn undo(&mut self, operation: &mut Operation<'_, P>, error: Error) -> Result<(), Error> {
         self.undoing = Some(error);
         if operation.can_cancel() {
-            for _ in 0..=self.rmm.patience().busy {
+            for _ in 0..=self.rmm.retry_budget().busy {
                 operation.cancel()?;
                 if !operation.was_busy() {
                     return Ok(());
@@ -281,7 +281,7 @@ impl<P: Platform> Driver<'_, '_, P> {
             }
             return Err(error);
         }
-        for _ in 0..=self.rmm.patience().busy {
+        for _ in 0..=self.rmm.retry_budget().busy {
             let donation = operation.donate_nothing(self.pool.pages().list, self.donated);
             self.pool.renew_list();
             match donation? {

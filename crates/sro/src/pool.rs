@@ -73,7 +73,7 @@
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, PaRange};
-use rmi_host::granules::{Delegated, Free, Granules, Hand, Host, Undelegated};
+use rmi_host::granules::{Delegated, Free, Granules, Host, Owner, Undelegated};
 use rmi_host::{DelegateFailed, Error, Ledger, LedgerEvent, Platform, QuarantineReason, Rmm};
 
 use crate::donated::Donated;
@@ -109,13 +109,13 @@ impl<const N: usize> Default for PoolStorage<N> {
 }
 
 /// The storage of one kind of memory in a pool.
-enum PoolPlaces<'m, H: Hand> {
+enum PoolPlaces<'m, H: Owner> {
     Lent(&'m mut [Granules<H>]),
     #[cfg(feature = "alloc")]
     Owned(alloc::vec::Vec<Granules<H>>),
 }
 
-impl<H: Hand> AsRef<[Granules<H>]> for PoolPlaces<'_, H> {
+impl<H: Owner> AsRef<[Granules<H>]> for PoolPlaces<'_, H> {
     fn as_ref(&self) -> &[Granules<H>] {
         match self {
             Self::Lent(places) => places,
@@ -125,7 +125,7 @@ impl<H: Hand> AsRef<[Granules<H>]> for PoolPlaces<'_, H> {
     }
 }
 
-impl<H: Hand> AsMut<[Granules<H>]> for PoolPlaces<'_, H> {
+impl<H: Owner> AsMut<[Granules<H>]> for PoolPlaces<'_, H> {
     fn as_mut(&mut self) -> &mut [Granules<H>] {
         match self {
             Self::Lent(places) => places,
@@ -135,7 +135,7 @@ impl<H: Hand> AsMut<[Granules<H>]> for PoolPlaces<'_, H> {
     }
 }
 
-impl<H: Hand> Places<H> for PoolPlaces<'_, H> {
+impl<H: Owner> Places<H> for PoolPlaces<'_, H> {
     fn grow(&mut self) -> bool {
         match self {
             Self::Lent(_) => false,
@@ -293,7 +293,7 @@ impl<'m> Pool<'m> {
 
     /// Whether memory belongs to a different machine than the pool, whose machine is that of its
     /// two pages.
-    fn is_foreign<H: Hand>(&self, memory: &Granules<H>) -> bool {
+    fn is_foreign<H: Owner>(&self, memory: &Granules<H>) -> bool {
         !memory.is_empty() && memory.machine() != self.page.machine()
     }
 

@@ -32,24 +32,24 @@
 use core::fmt;
 
 use rmi_abi::{Pa, PaRange};
-use rmi_host::granules::{Granules, Hand};
+use rmi_host::granules::{Granules, Owner};
 
 use crate::sort::sort_by_key;
 
 /// Slots for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature
 /// `alloc`) a vector, which grows.
-pub trait Places<H: Hand>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
+pub trait Places<H: Owner>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
     /// Adds an empty slot at the end; `false` when the storage cannot grow.
     fn grow(&mut self) -> bool {
         false
     }
 }
 
-impl<H: Hand, const N: usize> Places<H> for [Granules<H>; N] {}
-impl<H: Hand> Places<H> for &mut [Granules<H>] {}
+impl<H: Owner, const N: usize> Places<H> for [Granules<H>; N] {}
+impl<H: Owner> Places<H> for &mut [Granules<H>] {}
 
 #[cfg(feature = "alloc")]
-impl<H: Hand> Places<H> for alloc::vec::Vec<Granules<H>> {
+impl<H: Owner> Places<H> for alloc::vec::Vec<Granules<H>> {
     fn grow(&mut self) -> bool {
         let room = self.try_reserve(1).is_ok();
         if room {
@@ -90,13 +90,13 @@ impl<H: Hand> Places<H> for alloc::vec::Vec<Granules<H>> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "dropping it leaks the memory"]
-pub struct GranuleSet<H: Hand, S> {
+pub struct GranuleSet<H: Owner, S> {
     places: S,
     len: usize,
     hand: core::marker::PhantomData<H>,
 }
 
-impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
+impl<H: Owner, S: Places<H>> GranuleSet<H, S> {
     /// A set in `places`. Memory that is stored there, from an earlier set, belongs to the new one.
     pub fn new(mut places: S) -> Self {
         sort_by_key(places.as_mut(), |place| (place.is_empty(), place.base()));
@@ -272,13 +272,13 @@ impl<H: Hand, S: Places<H>> GranuleSet<H, S> {
     }
 }
 
-impl<H: Hand, const N: usize> Default for GranuleSet<H, [Granules<H>; N]> {
+impl<H: Owner, const N: usize> Default for GranuleSet<H, [Granules<H>; N]> {
     fn default() -> Self {
         Self::new(core::array::from_fn(|_| Granules::empty()))
     }
 }
 
-impl<H: Hand, S: Places<H>> fmt::Debug for GranuleSet<H, S> {
+impl<H: Owner, S: Places<H>> fmt::Debug for GranuleSet<H, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

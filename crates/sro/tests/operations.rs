@@ -9,7 +9,7 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_host::counting::Counting;
 use rmi_host::{
-    CountingLedger, Error, Host, Platform, Progress, QuarantineReason, QuarantineShelf, Rd, Rmm,
+    CountingLedger, Error, FixedQuarantine, Host, Platform, Progress, QuarantineReason, Rd, Rmm,
     SessionError, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
@@ -39,11 +39,11 @@ struct Scene<'s, 'p, P> {
 fn scene<R>(
     options: Options,
     runs: &[u64],
-    play: impl FnOnce(Scene<'_, '_, Host<&Door<'_>, &Model, &CountingLedger, &QuarantineShelf<8>>>) -> R,
+    play: impl FnOnce(Scene<'_, '_, Host<&Door<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>) -> R,
 ) -> R {
     let model = Model::new(options).unwrap();
     let door = Counting::new(&model);
-    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let mut memory = model.take_memory();
     let total = memory.bytes();
     let mut back = 0;
@@ -142,7 +142,7 @@ fn what_has_no_way_out_is_reported() {
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.contiguous_donations = true;
     let model = Model::new(options).unwrap();
-    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<8>::new());
+    let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let mut memory = model.take_memory();
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();

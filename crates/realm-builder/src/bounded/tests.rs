@@ -16,8 +16,8 @@ use super::*;
 use crate::plan::Limits;
 use crate::realm::ENTRIES_PER_HOLD;
 use crate::{
-    Content, FoldPolicy, PlaneTables, RealmConfig, Reclaimed, Records, Region, SharedRoom,
-    TableRoom,
+    Content, FoldPolicy, PlaneTables, RealmConfig, Reclaimed, Records, Region, ShadowTable,
+    SharedRecord,
 };
 
 const PAGE: u64 = 0x1000;
@@ -94,8 +94,8 @@ fn live(mut options: Options) {
     config.start_level = Some(Level::L1);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::PerPlane);
-    let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(256).collect();
-    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(2048).collect();
+    let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(256).collect();
+    let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(2048).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
     let mut home: Vec<Undelegated> = Vec::new();
@@ -195,7 +195,7 @@ fn sound_8_the_lock_is_held_for_few_entries_by_ranges() {
 fn sound_8_a_hold_is_counted() {
     // The count for work that is not done in pieces, with which the check would fail.
     let geometry = rmi_abi::rtt::Geometry::with_start_level(40, Level::L1).unwrap();
-    let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(4).collect();
+    let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(4).collect();
     let lock = lock_api::Mutex::<Counting, _>::new(
         Shadow::new(geometry, 0, &mut tables, &mut []).unwrap(),
     );

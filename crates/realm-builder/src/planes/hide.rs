@@ -68,7 +68,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
 
     /// How many entries are looked up for one command.
     pub(super) fn at_once(&self, by_range: bool) -> u64 {
-        match (by_range, self.table_by_table.is_habit()) {
+        match (by_range, self.range_hint.is_set()) {
             (false, _) => 1,
             (true, true) => ENTRIES_PER_TABLE,
             (true, false) => u64::MAX,
@@ -78,7 +78,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Learns from the end of a range command whether the RMM ends them at table boundaries.
     pub(super) fn learn_end(&self, row: &Row, reached: Ipa) {
         if let Ok(done) = IpaRange::new(row.range.base(), reached) {
-            self.table_by_table.note(done, row.level, reached < row.range.top());
+            self.range_hint.note(done, row.level, reached < row.range.top());
         }
     }
 
@@ -117,7 +117,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
             // The RMM yielded to an interrupt.
             *idle += 1;
             self.rmm.platform().relax();
-            self.still_patient(Command::RttAuxProtUnmap, *idle, base)?;
+            self.budget_left(Command::RttAuxProtUnmap, *idle, base)?;
         } else {
             *idle = 0;
         }

@@ -12,8 +12,8 @@ use rmi_host::{Error, Platform};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::hold::Held;
 use crate::plan;
+use crate::range_lock::RangeLock;
 use crate::realm::{Alive, Realm};
 use crate::shadow::{Row, Shows};
 
@@ -65,7 +65,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         let Some(below) = self.geometry.start_level().child().filter(|_| self.halves_meet()) else {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
-        let mut held = self.hold(whole, |_| Ok(()))?;
+        let mut held = self.lock_range(whole, |_| Ok(()))?;
         let by_range = self.shows_by_range();
         let (mut found, mut rest) = (false, whole);
         while let Some(root) = first_of(rest, self.root_entry_bytes()) {
@@ -104,7 +104,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
-        let _held = self.hold(whole, |_| Ok(()))?;
+        let _held = self.lock_range(whole, |_| Ok(()))?;
         let mut idle = 0;
         loop {
             let row = self.shown_row(tree, whole.base(), whole.top(), 1);
@@ -135,7 +135,10 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     /// Claims a range before memory that is shared there is unshared; with the whole root entries
     /// around it if an auxiliary tree may have to be changed when the last of that memory is
     /// unshared.
-    pub(crate) fn hold_shared(&self, range: IpaRange) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+    pub(crate) fn lock_range_shared(
+        &self,
+        range: IpaRange,
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {
@@ -143,13 +146,13 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             if refers { whole } else { range }
         };
         let wanted = needed();
-        let held = self.hold(wanted, |_| Ok(()))?;
+        let held = self.lock_range(wanted, |_| Ok(()))?;
         if wanted.contains_range(&needed()) {
             return Ok(held);
         }
         // A tree refers to it since then.
         drop(held);
-        self.hold(whole, |_| Ok(()))
+        self.lock_range(whole, |_| Ok(()))
     }
 
     /// Hides the root entries that will be empty when all that is shared in a claimed range is
@@ -241,7 +244,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
                     // The RMM yielded to an interrupt.
                     idle += 1;
                     self.rmm.platform().relax();
-                    self.still_patient(Command::RttAuxUnprotMap, idle, root.base())?;
+                    self.budget_left(Command::RttAuxUnprotMap, idle, root.base())?;
                 }
                 // That memory is not mapped, because the answer to sharing it was unclear; other
                 // memory is.
@@ -305,7 +308,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         }
         *idle += 1;
         self.rmm.platform().relax();
-        self.still_patient(Command::RttAuxUnprotUnmap, *idle, root.base())
+        self.budget_left(Command::RttAuxUnprotUnmap, *idle, root.base())
     }
 }
 

@@ -8,8 +8,8 @@ use sro::Pool;
 
 use super::PlaneMapped;
 use crate::error::BuildError;
-use crate::hold::Held;
 use crate::plan::{self, Run};
+use crate::range_lock::RangeLock;
 use crate::realm::Realm;
 use crate::shadow::{Row, Shows};
 
@@ -18,7 +18,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// that is claimed in both; returns whether any was missing.
     pub(super) fn make_for(
         &self,
-        held: &mut Held<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool<'_>,
         tree: AuxTree,
         range: IpaRange,
@@ -55,7 +55,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 Ok(at) => {
                     // The RMM yielded to an interrupt.
                     idle += 1;
-                    self.still_patient(Command::RttAuxProtMap, idle, at)?;
+                    self.budget_left(Command::RttAuxProtMap, idle, at)?;
                     self.rmm.platform().relax();
                 }
                 // The primary tree maps memory there: the RIPAS is not RAM.

@@ -10,14 +10,14 @@ use rmm_model::{Model, Options};
 
 use super::*;
 use crate::plan;
-use crate::storage::SharedRoom;
+use crate::storage::SharedRecord;
 
 fn ipa(raw: u64) -> Ipa {
     Ipa::new(raw)
 }
 
-fn rooms(count: usize) -> Vec<TableRoom> {
-    std::iter::repeat_with(TableRoom::new).take(count).collect()
+fn rooms(count: usize) -> Vec<ShadowTable> {
+    std::iter::repeat_with(ShadowTable::new).take(count).collect()
 }
 
 /// A session in which memory is delegated; the shadow takes only tokens of memory that the RMM
@@ -45,7 +45,7 @@ fn a_block_is_split_and_folded_again() {
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
-    let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(3), [None]);
+    let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(3), [None]);
     let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
     let block = take(&rmm, &mut memory, 2 * MIB);
     let pa = block.base();
@@ -93,7 +93,7 @@ fn rooms_run_out_and_are_used_again() {
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
-    let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(2), [None]);
+    let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(2), [None]);
     assert_eq!(Shadow::new(geometry, 0, &mut [], &mut shared).unwrap_err(), 1);
     let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
     assert_eq!(shadow.reserve(2), Err(1));
@@ -117,7 +117,7 @@ proptest! {
         let mut memory = model.take_memory();
         let rmm = session(&model, &mut memory);
         let geometry = Geometry::new(40).unwrap();
-        let (mut rooms, mut shared): (_, [SharedRoom; 1]) = (rooms(24), [None]);
+        let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(24), [None]);
         let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
         let mut expected: BTreeMap<Ipa, Pa> = BTreeMap::new();
         for page in &pages {

@@ -10,7 +10,7 @@ use rmi_host::counting::Counting;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::inject::{Fault, Injecting};
 use rmi_host::{
-    CountingLedger, Host, Ledger, LedgerEvent, Patience, QuarantineShelf, Rmm, SessionOptions,
+    CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, RetryBudget, Rmm, SessionOptions,
     Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
@@ -48,7 +48,7 @@ pub(crate) fn options(dialect: Dialect) -> Options {
 
 pub(crate) type Heap = GranuleSet<HostHand, [Undelegated; 128]>;
 pub(crate) type Door<'d> = Injecting<&'d Counting<&'d Model>>;
-pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d QuarantineShelf<64>>;
+pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d FixedQuarantine<64>>;
 
 /// What a scenario has to work with.
 pub(crate) struct Bench<'b, 'd, 'p> {
@@ -121,7 +121,7 @@ pub(crate) fn live(
     let counting = Counting::new(&model);
     let door = Injecting::once(&counting, at, fault);
     let books = Books::default();
-    let quarantine = QuarantineShelf::<64>::new();
+    let quarantine = FixedQuarantine::<64>::new();
     let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
     let whole = model.take_memory();
     let range = whole.range();
@@ -166,7 +166,7 @@ fn session<'d>(
     pool.add(heap.take(96 * PAGE, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
-    options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
+    options.retry_budget = RetryBudget { busy: 3, blocked: 3, steps: 50, ..RetryBudget::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
         return false;

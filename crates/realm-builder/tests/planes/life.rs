@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use realm_builder::{
-    Active, Content, FoldPolicy, New, Realm, RealmConfig, RecStart, Records, Region, TableRoom,
+    Active, Content, FoldPolicy, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::rtt::{Level, Ripas};
@@ -28,7 +28,7 @@ pub(crate) fn tree(index: u8) -> AuxTree {
 
 /// Creates a Realm, populates it, runs it, and tears it down; says whether all of that succeeded.
 pub(crate) fn whole(b: &mut Bench<'_, '_, '_>, config: &RealmConfig) -> bool {
-    let mut tables: Vec<TableRoom> = std::iter::repeat_with(TableRoom::new).take(48).collect();
+    let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(48).collect();
     let mut shared = [const { None }; 4];
     let records = Records { tables: &mut tables, shared: &mut shared };
     let Ok(mut realm) = Realm::create(b.rmm, config, records, b.pool) else { return false };

@@ -11,7 +11,7 @@ mod rmms;
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
-use realm_builder::{Alive, Realm, RealmConfig, Records, SharedRoom, TableRoom};
+use realm_builder::{Alive, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::{Dialect, PaRange};
 use rmi_host::counting::Counting;
 use rmi_host::granules::Host as HostHand;
@@ -80,8 +80,8 @@ fn live(
     let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(128).collect();
-    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(128).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
+    let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let failed_before = door.total().failed;
     let realm = Realm::create(&rmm, &RealmConfig::new(setting.width), records, &mut pool).unwrap();

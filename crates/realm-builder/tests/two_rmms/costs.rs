@@ -1,7 +1,7 @@
 //! The predicted number of calls equals the counted one, on both RMMs, and no call fails.
 
 use realm_builder::plan::{Cost, Limits};
-use realm_builder::{Content, Realm, RealmConfig, Records, Region, TableRoom};
+use realm_builder::{Content, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::Ipa;
 use rmi_host::counting::Counting;
 use rmi_host::{Host, SessionOptions, Undelegated};
@@ -25,7 +25,7 @@ fn what_is_predicted_is_counted() {
     let rmm = open(platform, SessionOptions::default(), &mut pool)
         .map_err(|failed| failed.error)
         .unwrap();
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(64).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let counted = |expected: Cost, did: &mut dyn FnMut()| {

@@ -12,7 +12,7 @@ mod stays;
 #[path = "../planes/step.rs"]
 mod step;
 
-use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, SharedRoom, TableRoom};
+use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::Host as HostHand;
@@ -54,8 +54,8 @@ fn live(config: &RealmConfig, life: &impl Life) {
         .map_err(|failed| failed.error)
         .unwrap();
 
-    let mut tables: Vec<_> = std::iter::repeat_with(TableRoom::new).take(128).collect();
-    let mut shared: Vec<SharedRoom> = std::iter::repeat_with(|| None).take(32).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
+    let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(32).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let realm = Realm::create(&rmm, config, records, &mut pool).unwrap();
     life.live(&both, realm, &mut pool, &mut heap);

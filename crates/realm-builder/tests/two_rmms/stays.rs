@@ -4,7 +4,7 @@ use realm_builder::{PlaneTables, Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, Host, QuarantineShelf, SessionOptions};
+use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions};
 use sro::{Pool, PoolStorage, open};
 
 use crate::rmms::{Both, D};
@@ -18,7 +18,7 @@ fn a_reference_that_stays() {
     let both = Both::new();
     let rule = Rule::command(Command::RttAuxUnmapUnprotected, D).from(0);
     let door = Injecting::by_rule(&both, rule, Fault::status(Status::ErrorInput));
-    let (ledger, quarantine) = (CountingLedger::new(), QuarantineShelf::<16>::new());
+    let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<16>::new());
     let platform = Host::new(&door, &both).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = both.take_memory(4 * MIB);
     let mut places = PoolStorage::<16>::new();

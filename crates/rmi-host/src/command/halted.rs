@@ -18,13 +18,13 @@ use crate::platform::Platform;
 /// ```
 /// use rmi_abi::{Dialect, GranuleSize};
 /// use rmi_abi::dialect::InterfaceVersion;
-/// use rmi_host::{Channel, Patience};
+/// use rmi_host::{Channel, RetryBudget};
 /// use rmm_model::{Model, Options};
 ///
 /// let dialect = Dialect::TfRmm2026_07;
 /// let model = Model::new(Options::new(dialect))?;
 /// // SAFETY: the parts are the model's, and that speaks this dialect.
-/// let channel = unsafe { Channel::new(model.host(), dialect, GranuleSize::Size4KiB, Patience::default()) };
+/// let channel = unsafe { Channel::new(model.host(), dialect, GranuleSize::Size4KiB, RetryBudget::default()) };
 /// let halted = channel.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
 /// let speaks = halted.reached.expect("an RMM that refuses a version says which it speaks");
 /// assert_eq!(speaks.lower.to_string(), "2.0");
@@ -122,8 +122,12 @@ impl<P: Platform> Channel<P> {
         reached: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<Reply, Halted<T>> {
         let noting = Noting { platform: self.platform(), last: Cell::new([0; 7]) };
-        let channel =
-            Channel::of_one_machine(noting, self.dialect(), self.granule_size(), self.patience());
+        let channel = Channel::of_one_machine(
+            noting,
+            self.dialect(),
+            self.granule_size(),
+            self.retry_budget(),
+        );
         // SAFETY: the caller upholds the same contract.
         unsafe { channel.complete(call) }.map_err(|error| {
             let status = match error {

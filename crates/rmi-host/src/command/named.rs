@@ -4,7 +4,7 @@ use rmi_abi::{Command, Pa};
 
 use crate::channel::Channel;
 use crate::error::{Error, Subject};
-use crate::granules::{Cell, Granules, Hand, Machine};
+use crate::granules::{Cell, Granules, Machine, Owner};
 use crate::platform::Platform;
 
 /// Something that commands name by an address.
@@ -13,7 +13,7 @@ pub(crate) trait Named {
     fn place(&self) -> (Option<Machine>, Pa);
 }
 
-impl<H: Hand> Named for Granules<H> {
+impl<H: Owner> Named for Granules<H> {
     fn place(&self) -> (Option<Machine>, Pa) {
         ((!self.is_empty()).then_some(self.machine()), self.base())
     }

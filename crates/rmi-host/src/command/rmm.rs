@@ -28,18 +28,18 @@ impl<P: Platform> Channel<P> {
     /// Issues a command that names no memory, repeats it while the RMM is busy, and returns the
     /// last answer unchanged.
     pub(crate) fn ask(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
-        let mut patience = self.patience().busy;
+        let mut retry_budget = self.retry_budget().busy;
         let mut wait = None;
         loop {
             // SAFETY: version, feature and table queries have no effect on memory.
             let answer = unsafe { self.issue(call)? };
-            if patience == 0 || !matches!(answer.0.status(), Status::Busy | Status::Blocked) {
+            if retry_budget == 0 || !matches!(answer.0.status(), Status::Busy | Status::Blocked) {
                 return Ok(answer);
             }
             if wait.get_or_insert_with(|| self.wait()).is_over() {
                 return Ok(answer);
             }
-            patience -= 1;
+            retry_budget -= 1;
             self.platform().relax();
         }
     }

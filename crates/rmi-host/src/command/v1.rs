@@ -11,7 +11,7 @@ use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
 use crate::command::{Halted, Rd, delegate_range};
 use crate::delegate::{DelegateFailed, UndelegateFailed};
 use crate::error::{Error, Failed, Subject};
-use crate::granules::{Delegated, Granules, Hand, InUse, Undelegated};
+use crate::granules::{Delegated, Granules, InUse, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
@@ -38,7 +38,7 @@ pub struct UnshareFailed {
 }
 
 impl<P: Platform> Channel<P> {
-    fn one_granule<H: Hand>(&self, command: Command, memory: &Granules<H>) -> Result<Call, Error> {
+    fn one_granule<H: Owner>(&self, command: Command, memory: &Granules<H>) -> Result<Call, Error> {
         self.require(command)?;
         self.own(command, memory)?;
         let subject = Subject::Pa(memory.base());

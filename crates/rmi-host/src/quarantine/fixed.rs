@@ -24,9 +24,9 @@ const LOOKS: u32 = 10_000;
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::{CountingLedger, QuarantineReason, QuarantineShelf};
+/// # use rmi_host::{CountingLedger, QuarantineReason, FixedQuarantine};
 /// # use rmm_model::{Model, Options};
-/// let (shelf, ledger) = (QuarantineShelf::<1>::new(), CountingLedger::new());
+/// let (shelf, ledger) = (FixedQuarantine::<1>::new(), CountingLedger::new());
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_quarantine(&shelf).with_ledger(&ledger), &mut memory)?;
@@ -41,11 +41,11 @@ const LOOKS: u32 = 10_000;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct QuarantineShelf<const N: usize> {
+pub struct FixedQuarantine<const N: usize> {
     places: [Place; N],
 }
 
-impl<const N: usize> QuarantineShelf<N> {
+impl<const N: usize> FixedQuarantine<N> {
     /// An empty quarantine.
     #[must_use]
     pub const fn new() -> Self {
@@ -88,13 +88,13 @@ impl<const N: usize> QuarantineShelf<N> {
     }
 }
 
-impl<const N: usize> Default for QuarantineShelf<N> {
+impl<const N: usize> Default for FixedQuarantine<N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const N: usize> Drop for QuarantineShelf<N> {
+impl<const N: usize> Drop for FixedQuarantine<N> {
     /// Counts the memory that is lost with the quarantine, as dropped tokens do.
     fn drop(&mut self) {
         for place in &self.places {
@@ -103,7 +103,7 @@ impl<const N: usize> Drop for QuarantineShelf<N> {
     }
 }
 
-impl<const N: usize> Quarantine for QuarantineShelf<N> {
+impl<const N: usize> Quarantine for FixedQuarantine<N> {
     fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
         let Quarantined { mut memory, reason } = quarantined;
         for _ in 0..LOOKS {
@@ -146,9 +146,9 @@ mod tests {
 
     #[test]
     fn a_full_shelf_gives_the_memory_back() {
-        let shelf = QuarantineShelf::<1>::new();
+        let shelf = FixedQuarantine::<1>::new();
         let entry = |base| Quarantined {
-            memory: Delegated::from_shelf(
+            memory: Delegated::from_record(
                 MACHINE,
                 PaRange::with_size(Pa::new(base), 0x1000).unwrap(),
             ),
@@ -159,14 +159,14 @@ mod tests {
         assert_eq!(back.memory.base(), Pa::new(0x4000));
         let mut other = entry(0x2000);
         other.reason = QuarantineReason::PoolFull;
-        let _ = shelf.put(other).unwrap_err().memory.into_shelf();
-        let _ = back.memory.into_shelf();
+        let _ = shelf.put(other).unwrap_err().memory.into_record();
+        let _ = back.memory.into_record();
         // Adjacent memory with the same reason shares a slot, but not memory of another machine.
         let range = PaRange::with_size(Pa::new(0x2000), 0x1000).unwrap();
         let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
-        let foreign = Quarantined { memory: Delegated::from_shelf(Machine::REAL, range), reason };
+        let foreign = Quarantined { memory: Delegated::from_record(Machine::REAL, range), reason };
         let foreign = shelf.put(foreign).unwrap_err().memory;
-        assert_eq!(foreign.into_shelf(), (Machine::REAL, range));
+        assert_eq!(foreign.into_record(), (Machine::REAL, range));
         shelf.put(entry(0x2000)).unwrap();
         shelf.put(entry(0)).unwrap();
         assert_eq!(shelf.len(), 1);

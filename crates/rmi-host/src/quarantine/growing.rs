@@ -14,7 +14,7 @@ use crate::session::Rmm;
 /// A quarantine of any number of ranges.
 ///
 /// When the heap is exhausted it does not accept memory, as a full
-/// [`QuarantineShelf`](super::QuarantineShelf) does. A spin lock protects it, held for a few
+/// [`FixedQuarantine`](super::FixedQuarantine) does. A spin lock protects it, held for a few
 /// instructions and one allocation; contexts that must not wait for an allocator use a quarantine
 /// of a fixed size.
 ///

@@ -129,7 +129,7 @@ impl Place {
                 continue;
             };
             if word.compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                let _ = memory.into_shelf();
+                let _ = memory.into_record();
                 return Joined::Yes;
             }
         }
@@ -155,7 +155,7 @@ impl Place {
 
     /// Fills a slot that the caller has claimed.
     fn set(&self, memory: Delegated, reason: QuarantineReason) {
-        let (of, range) = memory.into_shelf();
+        let (of, range) = memory.into_record();
         self.reason.store(encode(reason), Ordering::SeqCst);
         self.base.store(end(range.base().raw(), of, FULL), Ordering::SeqCst);
         self.top.store(end(range.top().raw(), of, FULL), Ordering::SeqCst);
@@ -174,7 +174,7 @@ impl Place {
                 let reason = decode(self.reason.load(Ordering::SeqCst));
                 let range = PaRange::new(address(base), address(top)).ok()?;
                 return Some(Quarantined {
-                    memory: Delegated::from_shelf(machine(top), range),
+                    memory: Delegated::from_record(machine(top), range),
                     reason,
                 });
             }
@@ -334,11 +334,11 @@ mod tests {
     fn what_is_too_far_up_has_no_place() {
         let place = Place::new();
         let range = PaRange::with_size(Pa::new(LIMIT), 0x1000).unwrap();
-        let memory = Delegated::from_shelf(Machine::REAL, range);
+        let memory = Delegated::from_record(Machine::REAL, range);
         let memory = place.fill(memory, QuarantineReason::PoolFull).unwrap_err();
         let Joined::No(memory) = place.join(memory, QuarantineReason::PoolFull) else {
             panic!("there is nothing")
         };
-        let _ = memory.into_shelf();
+        let _ = memory.into_record();
     }
 }

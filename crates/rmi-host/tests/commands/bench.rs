@@ -9,8 +9,8 @@ use std::sync::Mutex;
 
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 use rmi_host::{
-    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, Patience, Rd,
-    RecGranule, RecName, Registers, Rmm, SessionOptions, Undelegated,
+    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, Rd,
+    RecGranule, RecName, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 
 /// A page of the fixture's memory.
@@ -48,7 +48,7 @@ impl Fake {
     /// A channel to an RMM with granules of this size.
     pub(crate) fn channel_of(&self, dialect: Dialect, size: GranuleSize) -> Channel<Platform<'_>> {
         // SAFETY: nothing real is behind a fake.
-        unsafe { Channel::new(Host::new(self, self), dialect, size, Patience::NONE) }
+        unsafe { Channel::new(Host::new(self, self), dialect, size, RetryBudget::NONE) }
     }
 
     /// A session of a 2.0 dialect; the calls that opened it are removed from the record.
@@ -59,7 +59,7 @@ impl Fake {
         let always = core::mem::replace(&mut *self.always.lock().unwrap(), open);
         let mut options = SessionOptions::default();
         options.dialect = Some(dialect);
-        options.patience = Patience::NONE;
+        options.retry_budget = RetryBudget::NONE;
         options.allow_partial_dialect = true;
         let found = Discovered::probe(Host::new(self, self), options).unwrap();
         let configured = found.configure(&mut host(0x7000_0000, PAGE)).unwrap();

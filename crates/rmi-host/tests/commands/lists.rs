@@ -181,7 +181,7 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
 mod writing {
     #![expect(unsafe_code, reason = "a conduit that writes to a map")]
 
-    use rmi_host::{Channel, Conduit, Host, Machine, Patience, Registers};
+    use rmi_host::{Channel, Conduit, Host, Machine, Registers, RetryBudget};
 
     use super::*;
 
@@ -208,7 +208,7 @@ mod writing {
     pub(super) fn channel<'f>(fake: &'f Fake, words: &'f [u64]) -> Chan<'f> {
         // SAFETY: nothing real is behind a fake.
         unsafe {
-            Channel::new(Host::new(Writer { fake, words }, fake), BET3, GRANULE, Patience::NONE)
+            Channel::new(Host::new(Writer { fake, words }, fake), BET3, GRANULE, RetryBudget::NONE)
         }
     }
 }

@@ -13,7 +13,7 @@ use rmi_abi::rtt::{Geometry, Level, Ripas, RttEntryState};
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::command::{ShareAt, Shared, SharedAccess};
 use rmi_host::{
-    Delegated, Host, Patience, Progress, Rd, Rmm, SessionOptions, SharedMemory, Undelegated,
+    Delegated, Host, Progress, Rd, RetryBudget, Rmm, SessionOptions, SharedMemory, Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
 
@@ -48,7 +48,7 @@ fn each(test: impl Fn(&Model)) {
 fn open<'m>(model: &'m Model, memory: &mut Undelegated) -> Session<'m> {
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);
-    options.patience = Patience::default();
+    options.retry_budget = RetryBudget::default();
     rmm_model::open_with(model.host(), options, memory).unwrap()
 }
 

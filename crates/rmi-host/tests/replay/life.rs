@@ -5,7 +5,7 @@ use rec_runtime::exit::PsciNotice;
 use rec_runtime::{Answer, Exit, Rec};
 use rmi_abi::{Ipa, Pa};
 use rmi_host::granules::Host as HostHand;
-use rmi_host::{Patience, Platform, Rmm, SessionOptions, Undelegated};
+use rmi_host::{Platform, RetryBudget, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Action, Model, Script};
 use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
 
@@ -68,7 +68,7 @@ fn session<P: Platform>(
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     // Small budgets for an RMM that is always busy.
-    options.patience = Patience { busy: 3, blocked: 3, steps: 50, ..Patience::default() };
+    options.retry_budget = RetryBudget { busy: 3, blocked: 3, steps: 50, ..RetryBudget::default() };
     let Ok(rmm) = open(platform, options, &mut pool) else {
         return pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
     };

@@ -15,7 +15,7 @@ use crate::answer::{Answer, Answered, require};
 use crate::options::TablesPerCall;
 use crate::realm::{Realm, RealmState};
 use crate::rtt::{Entry, Walk};
-use crate::unmodelled::AUX_DESTROYED;
+use crate::unsupported::AUX_DESTROYED;
 
 /// Why an auxiliary tree cannot show what the primary one has.
 enum Obstacle {

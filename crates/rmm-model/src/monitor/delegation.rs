@@ -9,7 +9,7 @@ use crate::answer::{Answer, Answered};
 use crate::granule::{GranuleState, granules};
 use crate::memory::POISON;
 use crate::regions::{Protection, Tracking};
-use crate::unmodelled;
+use crate::unsupported;
 
 impl Monitor {
     pub(super) fn delegate(&mut self, x: &Registers, limit: Option<u64>) -> Answered {
@@ -95,7 +95,7 @@ impl Monitor {
         } else if self.regions.protection(at) == Protection::Missing {
             Answer::from(Status::ErrorGpt)
         } else {
-            unmodelled::untracked(self.options.dialect, at)
+            unsupported::untracked(self.options.dialect, at)
         }
     }
 

@@ -18,7 +18,7 @@ use crate::realm::Realm;
 use crate::rec::{LastExit, S2apChange};
 use crate::rsi;
 use crate::rtt::Entry;
-use crate::unmodelled::rejects_what_is_done;
+use crate::unsupported::rejects_what_is_done;
 
 /// The part of a handle (TF-RMM's cookie) that is the index of a tree; the rest is an address.
 const TREE: u64 = MIN_GRANULE - 1;

@@ -11,7 +11,7 @@ use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::{GranuleState, granules};
 use crate::options::GIB;
 use crate::regions::{Protection, Tracking};
-use crate::unmodelled;
+use crate::unsupported;
 
 /// First physical address that this machine does not have.
 const PA_END: u64 = 1 << 48;
@@ -128,7 +128,7 @@ impl Monitor {
         let gib = Pa::new(address);
         require(gib.is_aligned(GIB), Status::ErrorInput)?;
         let Some(region) = self.regions.protection_region(gib) else {
-            return refuse(unmodelled::static_gpt(self.options.dialect));
+            return refuse(unsupported::static_gpt(self.options.dialect));
         };
         require(region.state == state, Status::ErrorGpt)?;
         let is_busy = self.operations.any(|work| {
@@ -161,6 +161,6 @@ impl Monitor {
         if self.regions.are_fine(range) {
             return Ok(());
         }
-        Err(unmodelled::untracked(self.options.dialect, range.base()))
+        Err(unsupported::untracked(self.options.dialect, range.base()))
     }
 }

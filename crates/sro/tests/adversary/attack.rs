@@ -12,8 +12,8 @@ use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::command::Rd;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{
-    Conduit, CountingLedger, Failed, Host, Ledger, LedgerEvent, Machine, Patience, QuarantineShelf,
-    Registers, Rmm, SessionOptions, Undelegated,
+    Conduit, CountingLedger, Failed, FixedQuarantine, Host, Ledger, LedgerEvent, Machine,
+    Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
 use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
@@ -179,7 +179,7 @@ pub(crate) fn attack(input: &[u8]) {
         calls: Cell::new(0),
     };
     let books = Books::default();
-    let quarantine = QuarantineShelf::<128>::new();
+    let quarantine = FixedQuarantine::<128>::new();
     let platform = Host::new(&adversary, &model).with_ledger(&books).with_quarantine(&quarantine);
 
     let whole = model.take_memory();
@@ -202,7 +202,7 @@ pub(crate) fn attack(input: &[u8]) {
 
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
-    session.patience = Patience { busy: 4, blocked: 4, steps: 40, ..Patience::default() };
+    session.retry_budget = RetryBudget { busy: 4, blocked: 4, steps: 40, ..RetryBudget::default() };
     let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
     let rd =
         rmm.delegate(heap.take(0x1000, 0x1000).unwrap()).map_err(|failed| failed.error).unwrap();

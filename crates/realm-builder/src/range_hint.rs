@@ -8,17 +8,17 @@ use rmi_abi::rtt::Level;
 /// Whether an RMM ends range commands at the end of the table that they begin in. If so, nothing
 /// beyond the table is prepared for it.
 #[derive(Debug, Default)]
-pub(crate) struct TableByTable {
+pub(crate) struct RangeHint {
     /// Commands, one after the other, that ended there although there was more.
     stops: AtomicU8,
 }
 
-impl TableByTable {
+impl RangeHint {
     /// One such end may be a coincidence: the RMM may have yielded to an interrupt.
-    const HABIT: u8 = 2;
+    const ENOUGH: u8 = 2;
 
-    pub(crate) fn is_habit(&self) -> bool {
-        self.stops.load(Ordering::Relaxed) >= Self::HABIT
+    pub(crate) fn is_set(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) >= Self::ENOUGH
     }
 
     /// Records what a command did: the range that it processed, by entries of `level`, and whether

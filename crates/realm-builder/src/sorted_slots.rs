@@ -10,12 +10,12 @@ pub(crate) trait Record {
 }
 
 /// Records, sorted by key, without a heap.
-pub(crate) struct Shelf<'m, T> {
+pub(crate) struct SortedSlots<'m, T> {
     places: &'m mut [Option<T>],
     len: usize,
 }
 
-impl<'m, T: Record> Shelf<'m, T> {
+impl<'m, T: Record> SortedSlots<'m, T> {
     /// No records; what the slots contain is overwritten.
     pub(crate) fn new(places: &'m mut [Option<T>]) -> Self {
         Self { places, len: 0 }
@@ -83,7 +83,7 @@ impl<'m, T: Record> Shelf<'m, T> {
     }
 }
 
-impl<T: fmt::Debug + Record> fmt::Debug for Shelf<'_, T> {
+impl<T: fmt::Debug + Record> fmt::Debug for SortedSlots<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn stays_sorted_and_refuses_when_full() {
         let mut places = [None; 3];
-        let mut shelf = Shelf::new(&mut places);
+        let mut shelf = SortedSlots::new(&mut places);
         for record in [5, 1, 3] {
             shelf.insert(record).unwrap();
         }

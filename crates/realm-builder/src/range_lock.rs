@@ -13,14 +13,14 @@ use crate::shadow::Shadow;
 
 /// A claimed part of the IPA space, until it is dropped. The shadow tables that are reserved for it
 /// are released with it.
-pub(crate) struct Held<'s, 'm, K: RawMutex> {
+pub(crate) struct RangeLock<'s, 'm, K: RawMutex> {
     shadow: &'s Mutex<K, Shadow<'m>>,
     claim: Claim,
     reserved: usize,
     reserved_shared: usize,
 }
 
-impl<K: RawMutex> Held<'_, '_, K> {
+impl<K: RawMutex> RangeLock<'_, '_, K> {
     /// Reserves shadow tables for tables that are about to be made.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), BuildError> {
         self.shadow
@@ -123,7 +123,7 @@ impl<K: RawMutex> Held<'_, '_, K> {
     }
 }
 
-impl<K: RawMutex> Drop for Held<'_, '_, K> {
+impl<K: RawMutex> Drop for RangeLock<'_, '_, K> {
     fn drop(&mut self) {
         let mut shadow = self.shadow.lock();
         shadow.claims.release(self.claim);
@@ -135,22 +135,22 @@ impl<K: RawMutex> Drop for Held<'_, '_, K> {
 impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     /// Claims a range, and the whole entries at its ends, once `check` raises no objection. Waits
     /// for a thread that is working there, within the retry budget.
-    pub(crate) fn hold(
+    pub(crate) fn lock_range(
         &self,
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
-        self.hold_in(core::iter::empty(), range, check)
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+        self.lock_range_in(core::iter::empty(), range, check)
     }
 
-    /// As [`Realm::hold`], with the whole entries of auxiliary trees, too: for operations that make
+    /// As [`Realm::lock_range`], with the whole entries of auxiliary trees, too: for operations that make
     /// tables there. What auxiliary trees show needs no separate claim.
-    pub(crate) fn hold_in(
+    pub(crate) fn lock_range_in(
         &self,
         trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
         let claim = |shadow: &mut Shadow<'m>| {
             let whole = shadow.whole_entries(range, trees.clone());
             shadow.claims.claim(whole)
@@ -163,7 +163,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     pub(crate) fn hold_to_read(
         &self,
         range: IpaRange,
-    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
         self.hold_by(range, |shadow| shadow.claims.claim_to_read(range), |_| Ok(()))
     }
 
@@ -171,7 +171,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     pub(crate) fn hold_to_write(
         &self,
         range: IpaRange,
-    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
         self.hold_by(range, |shadow| shadow.claims.claim(range), |_| Ok(()))
     }
 
@@ -181,15 +181,15 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
         range: IpaRange,
         claim: impl Fn(&mut Shadow<'m>) -> Option<Claim>,
         check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<Held<'_, 'm, P::Lock>, BuildError> {
-        let budget = self.rmm.patience().contended;
+    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+        let budget = self.rmm.retry_budget().contended;
         let (mut spent, mut attempt, mut wait) = (0, 0, None);
         loop {
             {
                 let mut shadow = self.shadow.lock();
                 if let Some(claim) = claim(&mut shadow) {
                     let held =
-                        Held { shadow: &self.shadow, claim, reserved: 0, reserved_shared: 0 };
+                        RangeLock { shadow: &self.shadow, claim, reserved: 0, reserved_shared: 0 };
                     // The result of an earlier claim on the range is known by now.
                     let checked = check(&shadow);
                     drop(shadow);
