@@ -124,9 +124,9 @@ mod tests {
 
     #[test]
     fn a_word_is_not_part_of_a_longer_one() {
-        assert_eq!(count("shelf | slots", "the shelf of FixedQuarantine, itself"), 1);
+        assert_eq!(count("shelf | slots", "the shelf of QuarantineShelf, itself"), 1);
         assert_eq!(count("shelf | slots", "Shelf: quarantine_shelf"), 2);
-        assert_eq!(count("Owner | Owner", "fn handle(&self, hand: H) where H: Owner {"), 1);
+        assert_eq!(count("Hand | Owner", "fn handle(&self, hand: H) where H: Hand {"), 1);
     }
 
     #[test]

@@ -46,7 +46,15 @@ mod tests {
 
     use super::sort_by_key;
 
+    fn cases() -> ProptestConfig {
+        // Miri is slow, and has no files.
+        let cases = if cfg!(miri) { 8 } else { 256 };
+        ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    }
+
     proptest! {
+        #![proptest_config(cases())]
+
         #[test]
         fn sorts_as_core_does(mut list: Vec<(u8, u32)>) {
             let mut expected = list.clone();
