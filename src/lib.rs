@@ -111,6 +111,8 @@
 #[doc(inline)]
 pub use realm_builder as builder;
 #[doc(inline)]
+pub use realm_measurement as measurement;
+#[doc(inline)]
 pub use rec_runtime as rec;
 #[doc(inline)]
 pub use rmi_abi as abi;

@@ -187,16 +187,13 @@
 pub mod any;
 mod bounded;
 mod claims;
-pub mod config;
 pub mod convert;
 mod cost;
 pub mod create;
 pub mod error;
 pub mod fold;
-pub mod image;
 mod leaving;
 mod map;
-pub mod measurement_log;
 pub mod plan;
 pub mod planes;
 pub mod populate;
@@ -221,6 +218,9 @@ pub mod storage;
 pub mod table;
 pub mod teardown;
 mod unmap;
+
+#[doc(no_inline)]
+pub use realm_measurement::{config, image, measurement_log};
 
 pub use any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use config::{ConfigError, PlaneTables, RealmConfig};

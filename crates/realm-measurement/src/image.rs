@@ -15,27 +15,16 @@
 //!
 //! What a segment has beyond its content (BSS) is memory that the guest relies on and that the file
 //! does not contain. The part of it in the last granule of the content is filled with zeros when
-//! the content is placed ([`Content`](crate::Content)); the rest are
-//! [granules without content](Segment::vacant_granules). Kernels clear their BSS, and
-//! [`Content::Unspecified`](crate::Content::Unspecified) is enough for them. For a program that
-//! does not, zeros have to be given as content.
+//! the content is placed; the rest are [granules without content](Segment::vacant_granules).
+//! Kernels clear their BSS, and memory without content is enough for them. For a program that does
+//! not, zeros have to be given as content.
 //!
-//! A kernel of two pages with a BSS of three, in a Realm on the model RMM:
+//! A kernel of two pages with a BSS of three:
 //!
 //! ```
-//! use realm_builder::{Content, Image, Realm, RealmConfig, RealmStorage, RecStart, Region};
-//! use rmi_abi::{Dialect, Ipa};
-//! # use rmi_host::SessionOptions;
-//! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, open};
+//! use realm_measurement::Image;
+//! use rmi_abi::Ipa;
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
 //! # let mut kernel = vec![0xd5; 0x1800];
 //! # kernel[8..16].fill(0);
 //! # kernel[16..24].copy_from_slice(&0x5000_u64.to_le_bytes());
@@ -43,26 +32,13 @@
 //! # kernel[56..60].copy_from_slice(b"ARM\x64");
 //! // `kernel` has the content of the file.
 //! let image = Image::arm64(&kernel, Ipa::new(0x8000_0000))?;
-//!
-//! let mut regions = Vec::new();
+//! assert_eq!(image.entry(), Ipa::new(0x8000_0000));
 //! for segment in image.segments() {
-//!     let (place, vacant) = (segment.content_granules(), segment.vacant_granules());
-//!     let granules = memory.take_front(place.bytes()).expect("1 GiB");
-//!     regions.push(Region::new(place.base(), granules, Content::Measured(segment.content)));
-//!     if let Some(granules) = memory.take_front(vacant.bytes()).filter(|granules| granules.bytes() > 0) {
-//!         regions.push(Region::new(vacant.base(), granules, Content::Unspecified));
-//!     }
+//!     assert_eq!(segment.content, kernel);
+//!     assert_eq!(segment.content_granules().bytes(), 0x2000);
+//!     assert_eq!(segment.vacant_granules().bytes(), 0x3000);
 //! }
-//! let (config, mut storage) = (RealmConfig::new(40), RealmStorage::<16, 16>::new());
-//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
-//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
-//! let start = RecStart { runnable: true, pc: image.entry(), gprs: [0; 8] };
-//! let rec = realm.create_rec(&mut pool, &start)?;
-//! assert_eq!(realm.memory_bytes(), 0x5000);
-//! # realm.tear_down([rec], &mut pool, &mut |_| {});
-//! # pool.drain(&rmm, &mut |_| {});
-//! # Ok(())
-//! # }
+//! # Ok::<(), realm_measurement::ImageError>(())
 //! ```
 
 pub mod arm64;

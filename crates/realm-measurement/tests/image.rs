@@ -3,8 +3,8 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use realm_builder::image::arm64::Arm64Header;
-use realm_builder::image::{Image, ImageError, MAX_SEGMENTS};
+use realm_measurement::image::arm64::Arm64Header;
+use realm_measurement::image::{Image, ImageError, MAX_SEGMENTS};
 use rmi_abi::Ipa;
 
 fn put(file: &mut [u8], at: usize, bytes: &[u8]) {

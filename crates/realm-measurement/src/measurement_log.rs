@@ -14,45 +14,6 @@
 //! data ipa=0x80201000 content=unmeasured
 //! rec mpidr=0x7 content=sha-256:5e558ecc…
 //! ```
-//!
-//! A log written as text and replayed elsewhere, from a Realm on the model RMM:
-//!
-//! ```
-//! use realm_builder::{Content, MeasurementEvent, Realm, RealmConfig, RealmStorage, Region, Rim};
-//! use rmi_abi::{Dialect, Ipa};
-//! # use rmi_host::{Discovered, Host, SessionOptions};
-//! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, open};
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
-//! let (config, kernel) = (RealmConfig::new(40), [0xd5; 0x1800]);
-//! let mut storage = RealmStorage::<16, 16>::new();
-//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
-//! let place = memory.take_front(0x2000).expect("1 GiB");
-//! let mut regions = [Region::new(Ipa::new(0x8000_0000), place, Content::Measured(&kernel))];
-//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
-//!
-//! // The host logs what it expects to be measured …
-//! let mut text = String::new();
-//! let mut log = |event: &MeasurementEvent| text += &format!("{event}\n");
-//! let mut rim = Rim::new(&config.validate(rmm.features(), rmm.dialect())?, rmm.dialect(), &mut log)?;
-//! rim.add_measured(Ipa::new(0x8000_0000), &kernel, &mut log)?;
-//!
-//! // … and another party computes the measurement from that.
-//! let events = text.lines().map(str::parse).collect::<Result<Vec<MeasurementEvent>, _>>()?;
-//! assert_eq!(events.len(), 3);
-//! let replayed = Rim::replay(&events)?;
-//! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(replayed.value()));
-//! # realm.tear_down([], &mut pool, &mut |_| {});
-//! # pool.drain(&rmm, &mut |_| {});
-//! # Ok(())
-//! # }
-//! ```
 
 mod digest;
 mod parse;

@@ -44,7 +44,7 @@ impl Digest {
     /// which only those count that a digest of this algorithm fills.
     ///
     /// ```
-    /// use realm_builder::measurement_log::Digest;
+    /// use realm_measurement::measurement_log::Digest;
     /// use rmi_abi::realm::HashAlgorithm;
     ///
     /// let garbage = 0xdead_beef;
@@ -52,7 +52,7 @@ impl Digest {
     /// let digest = Digest::from_registers(HashAlgorithm::Sha256, &read)?;
     /// assert_eq!(digest.as_bytes()[..9], [1, 0, 0, 0, 0, 0, 0, 0, 2]);
     /// assert_eq!(digest.value()[32..], [0; 32]);
-    /// # Ok::<(), realm_builder::measurement_log::DigestError>(())
+    /// # Ok::<(), realm_measurement::measurement_log::DigestError>(())
     /// ```
     ///
     /// # Errors
