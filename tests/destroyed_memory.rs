@@ -36,10 +36,7 @@ impl Bench<'_> {
     fn map(&mut self, ipa: u64, bytes: u64) {
         let _ = self.memory.take_front(self.memory.base().raw().wrapping_neg() % bytes);
         let memory = self.memory.take_front(bytes).unwrap();
-        self.realm
-            .map(&mut self.pool, Ipa::new(ipa), memory)
-            .map_err(|failed| failed.error)
-            .unwrap();
+        self.realm.map(&mut self.pool, Ipa::new(ipa), memory).unwrap();
     }
 
     fn reclaim(&mut self, range: IpaRange) {
@@ -91,9 +88,7 @@ fn with_realm(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let page = memory.take_front(PAGE).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     realm.make_tables(&mut pool, range(0, BLOCK), Level::L3).unwrap();
@@ -104,7 +99,7 @@ fn with_realm(
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let rec = realm.create_rec(&mut pool, &start).unwrap();
     model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let rec = Rec::new(rec, page, realm.geometry());
     let mut bench = Bench { realm, rec, pool, memory, model: &model };
     act(&mut bench);

@@ -54,7 +54,7 @@ where
     model.set_guest(rd, 0, Box::new(Script::new(first)));
     model.set_guest(rd, 1, Box::new(Script::new(second)));
 
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let geometry = realm.geometry();
     let [mut one, mut two] = {
         let mut pages = run_pages.into_iter();
@@ -66,11 +66,11 @@ where
         let mut answer = Answer::resume();
         let mut running = None;
         loop {
-            let event = one.enter(rmm, answer).map_err(|failed| failed.error).unwrap();
+            let event = one.enter(rmm, answer).unwrap();
             answer = match event.exit {
                 Exit::MmioStore(store) => store.complete(),
                 Exit::PsciRequest(request) => {
-                    let answer = request.accept(rmm, other).map_err(|failed| failed.error).unwrap();
+                    let answer = request.accept(rmm, other).unwrap();
                     let two = waiting.take().unwrap();
                     running = Some(scope.spawn(move || run_to_its_end(rmm, two)));
                     answer
@@ -100,7 +100,7 @@ where
 fn run_to_its_end<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec) {
     let mut answer = Answer::resume();
     loop {
-        let event = rec.enter(rmm, answer).map_err(|failed| failed.error).unwrap();
+        let event = rec.enter(rmm, answer).unwrap();
         answer = match event.exit {
             Exit::MmioStore(store) => store.complete(),
             Exit::PsciNotice(_) => return,
@@ -129,7 +129,7 @@ fn eight_threads_share_a_session() {
         let mut session = SessionOptions::default();
         session.retry_budget = RetryBudget { busy: 100_000, ..RetryBudget::default() };
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-        let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
+        let rmm = open(platform, session, &mut pool).unwrap();
         let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();
         thread::scope(|scope| {
             for mut share in shares {
@@ -137,8 +137,8 @@ fn eight_threads_share_a_session() {
                 scope.spawn(move || {
                     for _ in 0..lives {
                         share = live(rmm, model, share);
-                        let delegated = rmm.delegate(share).map_err(|failed| failed.error).unwrap();
-                        share = rmm.undelegate(delegated).map_err(|failed| failed.error).unwrap();
+                        let delegated = rmm.delegate(share).unwrap();
+                        share = rmm.undelegate(delegated).unwrap();
                     }
                 });
             }

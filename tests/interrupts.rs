@@ -26,7 +26,7 @@ fn model(dialect: Dialect) -> Model {
 }
 
 fn session<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Session<P> {
-    open(platform, SessionOptions::default(), pool).map_err(|failed| failed.error).unwrap()
+    open(platform, SessionOptions::default(), pool).unwrap()
 }
 
 /// Fills a pool with enough for one Realm and the session.
@@ -59,7 +59,7 @@ fn realm<'r, 'm, P: Platform>(
         action
     };
     model.set_guest(realm.rd().pa(), 0, Box::new(guest));
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let rec = Rec::new(object, run, realm.geometry());
     (realm, rec, values)
 }
@@ -72,7 +72,7 @@ fn enter<P: Platform>(
     mut cpu: Cpu<'_>,
 ) -> (Event, Saved) {
     state.load(&mut cpu);
-    let event = rec.enter(rmm, Answer::resume()).map_err(|failed| failed.error).unwrap();
+    let event = rec.enter(rmm, Answer::resume()).unwrap();
     (event, state.save(&mut cpu))
 }
 
@@ -161,7 +161,7 @@ fn a_host_that_swaps_list_registers_alone_fails_on_the_model() {
             cpu.set_list_register(n, register.map_or(0, |register| register.raw()));
         }
         cpu.set_hcr(1);
-        let _ = rec.enter(rmm, Answer::resume()).map_err(|failed| failed.error).unwrap();
+        let _ = rec.enter(rmm, Answer::resume()).unwrap();
         let _ = state.save(&mut cpu);
     });
     // B finds A's mask and groups, and A's active priority blocks B's timer interrupt; A then finds
@@ -314,7 +314,7 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
             kick.request();
             cpu.interrupt();
         });
-        rec.run(&rmm, Answer::resume(), &mut board, kick).map_err(|failed| failed.error).unwrap()
+        rec.run(&rmm, Answer::resume(), &mut board, kick).unwrap()
     });
     assert!(matches!(stopped, Stopped::Kicked(_)));
     assert_eq!((board.exits, cpu.take_interrupt(), cpu.hcr()), (1, false, 0));

@@ -149,7 +149,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             let mut rec = Rec::new(object, page, realm.geometry());
             let (mut answer, mut faults) = (Answer::resume(), Vec::new());
             loop {
-                let event = rec.enter(rmm, answer).map_err(|failed| failed.error).unwrap();
+                let event = rec.enter(rmm, answer).unwrap();
                 let Exit::Fault(fault) = event.exit else {
                     assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
                     break;

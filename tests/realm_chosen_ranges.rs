@@ -96,7 +96,7 @@ fn with_realm(
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
-    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(platform, session, &mut pool).unwrap();
     let mut config = RealmConfig::new(48);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::PerPlane);

@@ -438,8 +438,8 @@ fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: 
         if base == SHARED { range } else { private_alias(range) }
     }) {
         let unshared = realm.unshare(pool, range, &mut insert);
-        let error = unshared.map_err(|stopped| stopped.error);
-        assert!(!matches!(error, Err(BuildError::Contended { .. })), "{error:?}");
+        let unshared = unshared.map_err(BuildError::from);
+        assert!(!matches!(unshared, Err(BuildError::Contended { .. })), "{unshared:?}");
     }
 }
 

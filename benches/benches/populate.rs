@@ -17,9 +17,7 @@ fn life(options: Options, bytes: u64, content: Content<'_>) {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = model.host();
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<64, 8>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let ram = memory.take_back(bytes).unwrap();
@@ -63,9 +61,7 @@ fn scattered(c: &mut Criterion) {
             let mut places = PoolStorage::<32>::new();
             let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
             pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
-            let rmm = open(model.host(), SessionOptions::default(), &mut pool)
-                .map_err(|failed| failed.error)
-                .unwrap();
+            let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
             let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(80).collect();
             let records = Records { tables: &mut rooms, shared: &mut [] };
             let realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();

@@ -76,7 +76,7 @@ impl<'b, P: Platform> Bench<'b, P> {
     }
 
     fn active(&mut self) -> Realm<'b, 'b, P, Active> {
-        self.new_realm().activate().map_err(|failed| failed.error).unwrap()
+        self.new_realm().activate().unwrap()
     }
 
     /// Starts counting.
@@ -115,9 +115,7 @@ fn measure(
     let mut pool = Pool::new(&mut places, pages).unwrap();
     pool.add(memory.take_back(4 * MIB).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     // The root table has 1 GiB entries.
     let mut config = RealmConfig::new(39);
     config.start_level = Some(Level::L1);
@@ -216,7 +214,7 @@ fn tear_down(
         // The tables' granules are one run again at the end.
         let tables = limits.delegation(cost.destroy * MIN_GRANULE);
         bench.predicted = Some(cost.calls() + tables);
-        let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+        let mut realm = realm.terminate().unwrap();
         bench.start();
         let home = &mut bench.home;
         let mut home = |memory: Undelegated| *home += memory.bytes();

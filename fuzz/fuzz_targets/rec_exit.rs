@@ -48,7 +48,6 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
     let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
         .unwrap();
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
@@ -67,7 +66,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
         let at = usize::from(at) % 0x100 * 8;
         exit[at..at + 8].copy_from_slice(&word.to_le_bytes());
         door.exit.set(exit);
-        let event = rec.enter(&rmm, answer).map_err(|failed| failed.error).unwrap();
+        let event = rec.enter(&rmm, answer).unwrap();
         let (wants, next) = match event.exit {
             Exit::MmioLoad(load) => (true, load.complete(word)),
             Exit::MmioStore(store) => {

@@ -89,7 +89,7 @@ fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Session<P>, Pool
     // sense for waiting for another thread without letting it run.
     session.retry_budget =
         RetryBudget { busy: 500, blocked: 1_000_000, steps: 500, ..RetryBudget::default() };
-    let rmm = sro::open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = sro::open(platform, session, &mut pool).unwrap();
     (rmm, pool)
 }
 
@@ -113,7 +113,7 @@ fn soak(options: Options, when: &str) {
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(2048).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let mut workers: Vec<_> = (0..THREADS)
         .map(|thread| {
             let pages = memory.take_front(Pool::PAGES).unwrap();
@@ -192,7 +192,7 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let mut part = memory.take_front(3 * BLOCK).unwrap();

@@ -232,14 +232,14 @@ impl<P: Platform> Worker<'_, '_, '_, P> {
                 }
             }
         }
-        settle(converted.map(|_| ()).map_err(|stopped| stopped.error))
+        settle(converted.map(|_| ()).map_err(BuildError::from))
     }
 
     fn convert_to_private(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
         let home = &mut |memory| heap.insert(memory).unwrap();
         let converted = self.realm.convert_to_private(&mut self.pool, range, home);
-        settle(converted.map(|_| ()).map_err(|stopped| stopped.error))
+        settle(converted.map(|_| ()).map_err(BuildError::from))
     }
 
     /// Lists the pieces of a range, and reads from each of them.

@@ -25,7 +25,7 @@ fn footprint_open(
     machine: BareMetal,
     pool: &mut Pool<'_>,
 ) -> Result<sro::Session<BareMetal>, SessionError> {
-    sro::open(machine, options(), pool).map_err(|failed| failed.error)
+    Ok(sro::open(machine, options(), pool)?)
 }
 
 #[unsafe(no_mangle)]

@@ -222,12 +222,12 @@ pub struct Shutdown {
 /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 /// # let ledger = CountingLedger::new();
 /// # let platform = model.host().with_ledger(&ledger);
-/// # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+/// # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
 /// # let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
 /// let config = RealmConfig::new(40);
 /// let new = Realm::create(&rmm, &config, &mut one, &mut pool)?;
 /// let other = AnyRealm::from(Realm::create(&rmm, &config, &mut two, &mut pool)?.populated());
-/// let other = other.activate().map_err(|failed| failed.error)?;
+/// let other = other.activate()?;
 /// // A Realm is activated only once; after the error it is returned.
 /// let failed = other.activate().unwrap_err();
 /// assert_eq!((failed.kept.state(), failed.kept.as_active().is_some()), (RealmState::Active, true));

@@ -52,7 +52,11 @@ impl fmt::Display for ConvertStopped {
     }
 }
 
-impl core::error::Error for ConvertStopped {}
+impl core::error::Error for ConvertStopped {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 /// Progress of a conversion.
 struct Course {

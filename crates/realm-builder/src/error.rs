@@ -3,7 +3,7 @@
 use core::fmt;
 
 use rmi_abi::{Ipa, IpaRange};
-use rmi_host::Error;
+use rmi_host::{Error, Failed};
 
 use crate::config::ConfigError;
 
@@ -186,4 +186,19 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl core::error::Error for BuildError {}
+impl core::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Config(error) => Some(error),
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Drops what was kept.
+impl<T> From<Failed<T, Self>> for BuildError {
+    fn from(failed: Failed<T, Self>) -> Self {
+        failed.error
+    }
+}

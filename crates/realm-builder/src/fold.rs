@@ -65,7 +65,11 @@ impl fmt::Display for FoldStopped {
     }
 }
 
-impl core::error::Error for FoldStopped {}
+impl core::error::Error for FoldStopped {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Folds the tables that lie in a range of the protected half as a whole, each after those in

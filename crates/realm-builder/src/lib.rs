@@ -17,7 +17,7 @@
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
-//! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! // There are a session, a pool of granules for tables, and memory for the Realm.
 //! let mut config = RealmConfig::new(40);
 //! config.personalization[..5].copy_from_slice(b"hello");
@@ -36,7 +36,7 @@
 //! let start = RecStart { runnable: true, pc: Ipa::new(0x8000_0000), gprs: [0; 8] };
 //! let mut realm = realm.populated();
 //! let rec = realm.create_rec(&mut pool, &start)?;
-//! let realm = realm.activate().map_err(|failed| failed.error)?;
+//! let realm = realm.activate()?;
 //! // … the `rec-runtime` crate runs it …
 //! assert_eq!(realm.tear_down([rec], &mut pool, &mut |memory| println!("{memory:?} is back")), None);
 //! pool.drain(&rmm, &mut |memory| println!("{memory:?} is back"));
@@ -67,10 +67,10 @@
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
-//! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<16, 16>::new();
 //! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
-//! let realm = realm.activate().map_err(|failed| failed.error)?;
+//! let realm = realm.activate()?;
 //! # let mut home = Vec::new();
 //!
 //! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call; here

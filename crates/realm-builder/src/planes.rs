@@ -29,7 +29,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //!
 //! let mut config = RealmConfig::new(40);
 //! config.num_aux_planes = 1;

@@ -33,7 +33,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //! let (config, kernel, at) = (RealmConfig::new(40), [0xd5; 0x4abc], Ipa::new(0x8000_0000));
 //!
 //! // The events are not read here; `measurement_log` shows their use.
@@ -268,7 +268,7 @@ impl Rim {
     /// # let mut places = PoolStorage::<8>::new();
     /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    /// # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+    /// # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
     /// let config = RealmConfig::new(40);
     /// let params = config.validate(rmm.features(), rmm.dialect())?;
     /// let kernel = [0xd5; 0x1800];

@@ -34,7 +34,11 @@ impl fmt::Display for RipasStopped {
     }
 }
 
-impl core::error::Error for RipasStopped {}
+impl core::error::Error for RipasStopped {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
     /// Applies a RIPAS change that a REC asked for, from where the request stands towards the end

@@ -30,7 +30,11 @@ impl fmt::Display for S2apStopped {
     }
 }
 
-impl core::error::Error for S2apStopped {}
+impl core::error::Error for S2apStopped {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl<P: Platform> Realm<'_, '_, P, Active> {
     /// Applies a change of permissions that a REC asked for, from where the request stands towards

@@ -38,7 +38,11 @@ impl fmt::Display for NotShared {
     }
 }
 
-impl core::error::Error for NotShared {}
+impl core::error::Error for NotShared {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that

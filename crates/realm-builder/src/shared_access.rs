@@ -15,7 +15,7 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let rmm = open(model.host(), SessionOptions::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<16, 16>::new();
 //! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
 //! let queue = IpaRange::with_size(Ipa::new(1 << 39), 0x4000)?;

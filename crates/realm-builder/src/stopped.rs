@@ -9,6 +9,7 @@ use crate::error::BuildError;
 use crate::fold::FoldStopped;
 use crate::ripas::RipasStopped;
 use crate::s2ap::S2apStopped;
+use crate::share::NotShared;
 
 /// Work on a range of IPAs that stopped early. Repeating it continues from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,14 @@ impl fmt::Display for Stopped {
     }
 }
 
-impl core::error::Error for Stopped {}
+impl core::error::Error for Stopped {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
-/// The error alone, for `?` in functions that do not return how far they came.
+/// The error alone, for `?` in functions that do not return how far they came. That of [`NotShared`]
+/// drops the memory, which is then counted as dropped.
 macro_rules! into_error {
     ($($stopped:ty),*) => {$(
         impl From<$stopped> for BuildError {
@@ -41,4 +47,4 @@ macro_rules! into_error {
     )*};
 }
 
-into_error!(Stopped, ConvertStopped, FoldStopped, RipasStopped, S2apStopped);
+into_error!(Stopped, ConvertStopped, FoldStopped, RipasStopped, S2apStopped, NotShared);

@@ -28,17 +28,12 @@ fn a_fault_is_served_with_what_was_shared() {
         pool
     });
     let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 3>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let shared = Ipa::new(1 << 39);
     let pages = memory.take_front(8 * PAGE).unwrap();
-    realm
-        .share(&mut pool, shared, pages, SharedAccess::MEMORY)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    realm.share(&mut pool, shared, pages, SharedAccess::MEMORY).unwrap();
 
     let mut supply = |void: IpaRange| {
         let mut back = None;

@@ -70,14 +70,14 @@ fn with_realm(
         Host::new(&door, &model).with_ledger(&ledger).with_relax(pause).with_clock(clock);
     let mut session = SessionOptions::default();
     session.retry_budget = retry_budget;
-    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(platform, session, &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let mut realm = realm.populated();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let rec = realm.create_rec(&mut pool, &start).unwrap();
     let name = rec.granule().name();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory, &door, name);
     assert_eq!(realm.tear_down([rec], &mut pool, &mut |_| {}), None);
     other.drain(&rmm, &mut |_| {});

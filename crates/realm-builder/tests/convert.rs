@@ -38,7 +38,7 @@ impl Bench<'_> {
     fn map(&mut self, first: u64, count: u64) {
         let memory = self.memory.take_front(count * PAGE).unwrap();
         let ipa = pages(RAM, first, count).base();
-        self.realm.map(&mut self.pool, ipa, memory).map_err(|failed| failed.error).unwrap();
+        self.realm.map(&mut self.pool, ipa, memory).unwrap();
     }
 
     fn share_pages(&mut self, range: IpaRange, supplied: u64) -> Result<Converted, ConvertStopped> {
@@ -79,12 +79,10 @@ fn with_realm<const TABLES: usize, const RECORDS: usize>(
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(stock * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<TABLES, RECORDS>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let mut bench = Bench { realm, pool, memory, home: Vec::new(), door: &door };
     act(&mut bench);
     let Bench { realm, mut pool, .. } = bench;

@@ -91,13 +91,13 @@ proptest! {
         let stock = memory.take_back(16 * MIB).unwrap();
         pool.add(stock).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger);
-        let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
+        let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
         let mut config = RealmConfig::new(43);
         config.start_level = Level::new(1 - i8::try_from(start).unwrap());
         let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
         let records = Records { tables: &mut rooms, shared: &mut [] };
         let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
-        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let realm = realm.activate().unwrap();
         for (page, level) in tables_first {
             let page = IpaRange::with_size(Ipa::new(page << 12), PAGE).unwrap();
             realm.make_tables(&mut pool, page, Level::new(level).unwrap()).unwrap();
@@ -118,7 +118,7 @@ proptest! {
         prop_assert_eq!(realm.memory_bytes(), bytes);
 
         let cost = realm.dismantle_cost(limits);
-        let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+        let mut realm = realm.terminate().unwrap();
         let before = door.total().issued;
         let mut home = 0;
         while realm.dismantle(&mut pool, 1000, &mut |memory| home += memory.bytes()).unwrap() == Progress::More {}
@@ -146,7 +146,7 @@ proptest! {
         let mut pool = Pool::new(&mut places, pages).unwrap();
         pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
         let platform = Host::new(&door, &model);
-        let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
+        let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
         let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
         let records = Records { tables: &mut rooms, shared: &mut [] };
         let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();

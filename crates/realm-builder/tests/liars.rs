@@ -51,16 +51,16 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let mut session = SessionOptions::default();
         session.retry_budget =
             RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
-        let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
+        let rmm = open(platform, session, &mut pool).unwrap();
         let mut storage = RealmStorage::<16, 16>::new();
         let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-        realm.map(&mut pool, Ipa::new(0), block).map_err(|failed| failed.error).unwrap();
+        realm.map(&mut pool, Ipa::new(0), block).unwrap();
         let mut pages = [take(PAGE), take(PAGE), take(PAGE)];
         pages.reverse();
         realm.map_scattered(&mut pool, Ipa::new(PAGES), &mut pages).unwrap();
         let shared = realm.share(&mut pool, Ipa::new(SHARED), take(PAGE), SharedAccess::MEMORY);
-        shared.map_err(|failed| failed.error).unwrap();
-        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        shared.unwrap();
+        let realm = realm.activate().unwrap();
 
         let mut bytes = first.bytes() + memory.bytes();
         let mut home = |memory: Undelegated| bytes += memory.bytes();
@@ -70,7 +70,7 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
                 realm.tear_down([], &mut pool, &mut home)
             }
             Act::Dead(act) => {
-                let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+                let mut realm = realm.terminate().unwrap();
                 act(&mut realm, &mut pool, &mut home);
                 realm.tear_down([], &mut pool, &mut home)
             }

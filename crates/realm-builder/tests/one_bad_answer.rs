@@ -46,14 +46,12 @@ impl<'p> Bench<'p> {
     fn map(&mut self, ipa: u64, bytes: u64) {
         let memory = self.take(bytes);
         let realm = self.realm.as_ref().unwrap();
-        realm.map(&mut self.pool, Ipa::new(ipa), memory).map_err(|failed| failed.error).unwrap();
+        realm.map(&mut self.pool, Ipa::new(ipa), memory).unwrap();
     }
 
     fn share(&mut self, ipa: u64, memory: Undelegated) -> Result<(), BuildError> {
         let realm = self.realm.as_ref().unwrap();
-        realm
-            .share(&mut self.pool, Ipa::new(ipa), memory, SharedAccess::MEMORY)
-            .map_err(|failed| failed.error)
+        Ok(realm.share(&mut self.pool, Ipa::new(ipa), memory, SharedAccess::MEMORY)?)
     }
 
     fn end(&mut self) -> Option<rmi_host::Error> {
@@ -84,10 +82,10 @@ fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let mut session = SessionOptions::default();
     session.retry_budget =
         RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
-    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(platform, session, &mut pool).unwrap();
     let mut storage = RealmStorage::<64, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let mut bench =
         Bench { realm: Some(realm), pool, memory, door: &door, ledger: &ledger, home: 0 };
     job(&mut bench);
@@ -154,7 +152,7 @@ fn an_unclear_table_is_asked_about() {
             let failed = realm.map(pool, Ipa::new(0), page).unwrap_err();
             let page = failed.kept;
             assert_eq!(page.bytes(), PAGE);
-            realm.map(pool, Ipa::new(0), page).map_err(|failed| failed.error).unwrap();
+            realm.map(pool, Ipa::new(0), page).unwrap();
             assert_eq!(realm.memory_bytes(), PAGE, "table made the first time: {exists}");
         });
     }
@@ -236,7 +234,7 @@ fn what_does_not_come_back_is_not_converted() {
         let converted =
             realm.convert_to_shared(pool, all, SharedAccess::MEMORY, &mut |_| None, keep);
         let withheld = matches!(
-            converted.map_err(|stopped| stopped.error),
+            converted.map_err(BuildError::from),
             Err(BuildError::Region { problem: RegionProblem::Withheld { .. }, .. })
         );
         assert!(withheld, "{converted:?}");
@@ -254,7 +252,7 @@ fn dismantling_stays_within_its_calls() {
         with_realm(Rule::command(command, D), fault, |bench| {
             bench.map(0, 8 * BLOCK);
             let realm = bench.realm.take().unwrap().terminate();
-            let mut realm = realm.map_err(|failed| failed.error).unwrap();
+            let mut realm = realm.unwrap();
             for _ in 0..20 {
                 let calls = bench.door.calls();
                 let _ = realm.dismantle(&mut bench.pool, 1, &mut |_| {});
@@ -310,8 +308,8 @@ fn shared_records_are_as_few_as_they_can_be() {
         let Bench { realm, pool, .. } = bench;
         let realm = realm.as_ref().unwrap();
         let cut = realm.unshare(pool, range(SHARED + PAGE, PAGE), &mut |_| {});
-        let error = cut.map_err(|stopped| stopped.error);
-        assert!(matches!(error, Err(BuildError::Storage { .. })), "{error:?}");
+        let cut = cut.map_err(BuildError::from);
+        assert!(matches!(cut, Err(BuildError::Storage { .. })), "{cut:?}");
         realm.reshare(pool, range(SHARED, 8 * PAGE), SharedAccess::MEMORY, &mut |_| {}).unwrap();
         realm.unshare(pool, range(SHARED, BLOCK), &mut |_| {}).unwrap();
         assert_eq!(realm.shared_bytes(), 0);
@@ -362,9 +360,7 @@ fn with_session<const PLACES: usize>(
     let mut places = PoolStorage::<PLACES>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     job(&rmm, &mut pool, &mut memory);
     assert_eq!(ledger.balance().quarantined, 0, "{}", ledger.balance());
     pool.drain(&rmm, &mut |_| {});
@@ -391,7 +387,7 @@ fn a_pool_without_places_is_not_stocked_into_quarantine() {
     with_session::<2>(|rmm, pool, memory| {
         for _ in 0..2 {
             let page = rmm.delegate(memory.take_front(PAGE).unwrap());
-            pool.put_back(rmm, page.map_err(|failed| failed.error).unwrap());
+            pool.put_back(rmm, page.unwrap());
             let _ = memory.take_front(PAGE);
         }
         pool.stock(rmm, Command::RttCreate, 4 * PAGE).unwrap();
@@ -404,7 +400,7 @@ fn dismantling_ends() {
     with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
         bench.map(0, 4 * PAGE);
         let realm = bench.realm.take().unwrap().terminate();
-        let mut realm = realm.map_err(|failed| failed.error).unwrap();
+        let mut realm = realm.unwrap();
         while realm.dismantle(&mut bench.pool, 1, &mut |_| {}).unwrap() == Progress::More {}
         assert!(realm.is_dismantled());
         assert!(realm.destroy(&mut bench.pool, &mut |_| {}).is_ok());

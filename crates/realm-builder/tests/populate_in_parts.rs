@@ -68,7 +68,7 @@ proptest! {
         let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_back(64 * PAGE).unwrap()).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-        let rmm = open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
+        let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
         let mut storage = RealmStorage::<16, 0>::new();
         let Ok(mut realm) = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool) else {
             // The fault was injected early.

@@ -106,8 +106,7 @@ fn on_the_model(
     pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let host = model.host().with_ledger(&ledger);
-    let rmm =
-        open(host, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
     assert_eq!(rmm.dialect(), dialect);
 
     let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
@@ -299,9 +298,7 @@ fn a_realm_reads_no_more_than_the_digest() {
         let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
         let host = model.host();
-        let rmm = open(host, SessionOptions::default(), &mut pool)
-            .map_err(|failed| failed.error)
-            .unwrap();
+        let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
         let mut config = RealmConfig::new(40);
         config.hash = hash;
         let params = config.validate(rmm.features(), rmm.dialect()).unwrap();

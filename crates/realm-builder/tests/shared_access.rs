@@ -33,12 +33,10 @@ fn with_realm(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     session.retry_budget = retry_budget;
-    let rmm = open(model.host().with_ledger(&ledger), session, &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(model.host().with_ledger(&ledger), session, &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 8>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     act(&realm, &mut pool, &mut memory);
     assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
     pool.drain(&rmm, &mut |_| {});
@@ -133,10 +131,10 @@ fn what_is_looked_at_stays_shared() {
             realm.read_shared(ipas.base(), &mut [0; 8]).unwrap();
             let busy = [
                 realm.write_shared(ipas.base(), &[0; 8]),
-                realm.unshare(pool, ipas, &mut |_| unreachable!()).map_err(|stopped| stopped.error),
+                realm.unshare(pool, ipas, &mut |_| unreachable!()).map_err(BuildError::from),
                 realm
                     .reshare(pool, at(0, 5), SharedAccess::MEMORY, &mut |_| unreachable!())
-                    .map_err(|stopped| stopped.error),
+                    .map_err(BuildError::from),
             ];
             for result in busy {
                 assert!(matches!(result, Err(BuildError::Contended { .. })), "{result:?}");
@@ -203,9 +201,8 @@ fn nothing_is_read_that_has_become_the_rmms() {
                 }
                 // The RMM's now, and no access of the host reaches it.
                 let delegated = realm.rmm().delegate(page.take().unwrap());
-                let delegated = delegated.map_err(|failed| failed.error).unwrap();
-                let host =
-                    realm.rmm().undelegate(delegated).map_err(|failed| failed.error).unwrap();
+                let delegated = delegated.unwrap();
+                let host = realm.rmm().undelegate(delegated).unwrap();
                 page = Some(host);
             }
             done.store(true, Ordering::Relaxed);

@@ -59,12 +59,10 @@ fn with_realm<const RECORDS: usize>(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, RECORDS>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory);
     assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
     other.drain(&rmm, &mut |_| {});
@@ -218,9 +216,7 @@ fn sound_6_dropped_shared_memory_is_counted() {
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let rmm = open(model.host(), SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 2>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let pages = memory.take_front(512 * PAGE).unwrap();

@@ -43,7 +43,7 @@ impl Bench<'_> {
     fn map(&mut self, ipa: u64, bytes: u64) {
         let memory = self.memory.take_front(bytes).unwrap();
         let mapped = self.realm.map(&mut self.pool, Ipa::new(ipa), memory);
-        mapped.map_err(|failed| failed.error).unwrap();
+        mapped.unwrap();
     }
 
     fn share(&mut self, ipa: u64, bytes: u64) {
@@ -109,12 +109,10 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let empty = Pool::new(&mut others, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     let to_block = (BLOCK - memory.base().raw() % BLOCK) % BLOCK;
     let _ = memory.take_front(to_block);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<32, 8>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let mut bench = Bench { realm, pool, empty, memory, home: Vec::new(), conduit: &conduit };
     let result = job(&mut bench);
     let Bench { realm, mut pool, empty, .. } = bench;

@@ -35,19 +35,19 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<8, 8>::new();
 //! # let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
 //! # let object = realm.create_rec(&mut pool, &RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] })?;
 //! # let device = Ipa::new(0x80_0900_0000);
 //! # let program = vec![Action::Load { ipa: device, bytes: 4 }, Action::psci_system_off()];
 //! # model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(program)));
-//! # let realm = realm.activate().map_err(|failed| failed.error)?;
+//! # let realm = realm.activate()?;
 //! # let page = memory.take_front(0x1000).unwrap();
 //! // There are an active Realm, a REC of it, and a page of host memory.
 //! let mut rec = Rec::new(object, page, realm.geometry());
 //! let mut board = Board::default();
-//! let stopped = rec.run(&rmm, Answer::resume(), &mut board, &Kick::new()).map_err(|failed| failed.error)?;
+//! let stopped = rec.run(&rmm, Answer::resume(), &mut board, &Kick::new())?;
 //! assert!(matches!(stopped, Stopped::Left) && board.is_off);
 //! # let (object, _page) = rec.into_parts();
 //! # realm.tear_down([object], &mut pool, &mut |_| {});

@@ -25,9 +25,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = model.host().with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut config = RealmConfig::new(40);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::Shared);
@@ -50,10 +48,10 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
         Action::mem_set_perm_index(range.base(), range.top(), 1, 0)
     };
     model.set_guest(realm.rd().pa(), 0, Box::new(guest));
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
     let mut rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
 
-    let event = rec.enter(&rmm, Answer::resume()).map_err(|failed| failed.error).unwrap();
+    let event = rec.enter(&rmm, Answer::resume()).unwrap();
     let Exit::S2apChange(change) = event.exit else { panic!("{event:?}") };
     assert_eq!(change.range(), range);
     let unanswered = rec.enter(&rmm, Answer::resume()).unwrap_err();
@@ -64,7 +62,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     } else {
         change.reject()
     };
-    let event = rec.enter(&rmm, answer).map_err(|failed| failed.error).unwrap();
+    let event = rec.enter(&rmm, answer).unwrap();
     assert!(matches!(event.exit, Exit::PsciNotice(_)), "{event:?}");
     assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
     pool.drain(&rmm, &mut |_| {});

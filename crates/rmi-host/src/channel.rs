@@ -31,6 +31,7 @@
 //! ```
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
@@ -42,7 +43,7 @@ use rmi_abi::{Command, Dialect, GranuleSize, ResultWord, Status};
 
 use crate::access::HostAccess;
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
-use crate::error::{Error, Refusal, Subject, Violation};
+use crate::error::{Error, Failed, Refusal, Subject, Violation};
 use crate::granules::Machine;
 use crate::ledger::Ledger;
 use crate::platform::Platform;
@@ -184,7 +185,7 @@ pub enum Want {
 /// # let model = Model::new(machine)?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -198,7 +199,7 @@ pub enum Want {
 ///
 /// // There is no memory for it: cancel the operation, and let it end.
 /// assert!(pending.can_cancel());
-/// let pending = rmm.commands().op_cancel(pending).map_err(|(_, error)| error)?;
+/// let pending = rmm.commands().op_cancel(pending)?;
 /// assert_eq!(pending.want(), Want::Continue);
 /// assert!(matches!(rmm.commands().op_continue(pending), Err(Failure::Ended(_))));
 /// assert_eq!(model.open_operations(), 0);
@@ -291,8 +292,8 @@ impl Drop for Pending {
 /// # options.rmm_activate_donates = 4;
 /// # let model = Model::new(options)?;
 /// # let mut page = model.take_memory();
-/// # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// # let configured = found.configure(&mut page).map_err(|failed| failed.error)?;
+/// # let found = Discovered::probe(model.host(), SessionOptions::default())?;
+/// # let configured = found.configure(&mut page)?;
 /// match configured.start_activation()? {
 ///     Progress::Done(_) => println!("active"),
 ///     Progress::Pending(pending) => {
@@ -580,16 +581,16 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// The operation is returned unchanged when the RMM refuses.
-    pub fn op_cancel(&self, mut pending: Pending) -> Result<Pending, (Pending, Error)> {
+    pub fn op_cancel(&self, mut pending: Pending) -> Result<Pending, Failed<Pending>> {
         let call = Call::new(Command::OpCancel, pending.subject, [pending.handle]);
         // SAFETY: the command names no memory.
         match unsafe { self.advance(&mut pending, &call) } {
             Ok(None | Some(Step::Again(_))) => Ok(pending),
             Ok(Some(Step::Final(result, _))) => {
                 let error = self.failure(&call, result);
-                Err((pending, error))
+                Err(Failed::new(pending, error))
             }
-            Err(error) => Err((pending, error)),
+            Err(error) => Err(Failed::new(pending, error)),
         }
     }
 
@@ -656,7 +657,7 @@ impl<P: Platform> Channel<P> {
         for _ in 0..=self.retry_budget.busy {
             pending = match self.op_cancel(pending) {
                 Ok(busy) if busy.was_busy() => busy,
-                Ok(pending) | Err((pending, _)) => {
+                Ok(pending) | Err(Failed { kept: pending, .. }) => {
                     self.drop_pending(pending);
                     return error;
                 }
@@ -697,4 +698,26 @@ pub enum Failure {
     Ended(Error),
     /// It is unchanged.
     Stuck(Pending, Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Ended(error) | Self::Stuck(_, error)) = self;
+        error.fmt(f)
+    }
+}
+
+impl core::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        let (Self::Ended(error) | Self::Stuck(_, error)) = self;
+        Some(error)
+    }
+}
+
+/// Drops an operation that has not ended: its objects stay blocked.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let (Failure::Ended(error) | Failure::Stuck(_, error)) = failure;
+        error
+    }
 }

@@ -41,8 +41,8 @@
 //! # let mut memory = model.take_memory();
 //! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! let mut page = memory.take_front(0x1000).expect("1 GiB");
-//! let rd = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
-//! let root = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+//! let rd = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
+//! let root = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
 //!
 //! let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! let started = rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -54,7 +54,7 @@
 //! rmm.commands().realm_terminate(&rd)?;
 //! let Progress::Done(_) = rmm.commands().realm_destroy(&rd)? else { panic!("gives memory back") };
 //! for granule in [rd.into_released(), root] {
-//!     rmm.undelegate(granule).map_err(|failed| failed.error)?;
+//!     rmm.undelegate(granule)?;
 //! }
 //! assert_eq!(model.census().undelegated, model.census().total);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

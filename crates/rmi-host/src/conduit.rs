@@ -25,7 +25,7 @@
 //! let dialect = Dialect::TfRmm2026_07;
 //! let model = Model::new(Options::new(dialect))?;
 //! let door = Logging { inner: &model, log: RefCell::default() };
-//! Discovered::probe(Host::new(&door, &model), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! Discovered::probe(Host::new(&door, &model), SessionOptions::default())?;
 //!
 //! let version = Command::Version.fid(dialect).expect("in every dialect");
 //! assert_eq!(door.log.borrow().first(), Some(&(u64::from(version.0), 0)));

@@ -19,7 +19,7 @@
 //! assert_eq!(failed.host.range(), PaRange::with_size(Pa::new(0x8000_4000), 0x4000)?);
 //!
 //! // What was delegated can be used, or undelegated; then the memory is one range again.
-//! let mut back = rmm.undelegate(failed.delegated).map_err(|failed| failed.error)?;
+//! let mut back = rmm.undelegate(failed.delegated)?;
 //! back.append(failed.host).expect("the two touch");
 //! assert_eq!(back.bytes(), 0x8000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -57,7 +57,7 @@ use rmi_abi::{Command, PaRange, Status};
 
 use crate::channel::Call;
 use crate::command::delegate_range;
-use crate::error::{Error, Subject};
+use crate::error::{Error, Subject, carries_error};
 use crate::granules::{Delegated, Granules, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
@@ -76,6 +76,13 @@ pub struct DelegateFailed {
     /// What is still the host's.
     pub host: Undelegated,
 }
+
+carries_error!(
+    DelegateFailed,
+    "{error}; {delegated:#x} bytes are delegated, {host:#x} bytes are not",
+    delegated,
+    host
+);
 
 impl DelegateFailed {
     /// Why [`DelegateFailed::delegated`] may be the host's, and is to be [recovered](Rmm::recover);
@@ -97,7 +104,7 @@ impl DelegateFailed {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// let mut three = rmm.delegate(memory.take_front(0x3000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let mut three = rmm.delegate(memory.take_front(0x3000).expect("1 GiB"))?;
 /// let mut free = three.take_front(0x1000).expect("three granules");
 /// let rd = three.take_front(0x1000).expect("two granules");
 /// let root = three;
@@ -122,6 +129,13 @@ pub struct UndelegateFailed {
     /// What is still the RMM's.
     pub kept: Delegated,
 }
+
+carries_error!(
+    UndelegateFailed,
+    "{error}; {host:#x} bytes are undelegated, {kept:#x} bytes are not",
+    host,
+    kept
+);
 
 impl<P: Platform> Rmm<P> {
     /// `RMI_GRANULE_RANGE_DELEGATE`: gives host memory to the RMM, in as few calls as the RMM
@@ -220,7 +234,7 @@ impl<P: Platform> Rmm<P> {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host().with_quarantine(&shelf), &mut memory)?;
-    /// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
+    /// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB"))?;
     /// let mut bytes = 0;
     /// rmm.return_or_quarantine(memory, &mut |host| bytes += host.bytes());
     /// assert_eq!((bytes, shelf.len()), (0x4000, 0));

@@ -25,6 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
 use core::fmt;
 
 use rmi_abi::rtt::Level;
@@ -89,7 +91,7 @@ impl Refusal {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
     /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
     /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -103,7 +105,7 @@ impl Refusal {
     ///         Ok(_in_use) if wanted == Level::L3 => break,
     ///         Ok(_in_use) => created.push(core::mem::replace(&mut wanted, Level::L3)),
     ///         Err(Failed { error: Error::Refused(refusal), kept }) => {
-    ///             rmm.undelegate(kept).map_err(|failed| failed.error)?;
+    ///             rmm.undelegate(kept)?;
     ///             wanted = refusal.level().and_then(Level::child).expect("a table is missing");
     ///         }
     ///         Err(failed) => panic!("{failed}"),
@@ -488,9 +490,62 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal),
+            Self::Access(fault) => Some(fault),
+            _ => None,
+        }
+    }
+}
 
 /// A transition failed; `kept` is the object, still in its old state.
+///
+/// # The `?` operator
+///
+/// `?` turns it into its error and drops `kept`. That is right for a program that ends with the
+/// error, and for objects that own no memory. Memory of the RMM that is dropped is lost until the
+/// machine restarts, and [`leaked`](crate::leaked) counts it; host memory that is dropped is
+/// counted by [`dropped_host_granules`](crate::dropped_host_granules), the embedder's allocator
+/// does not get it back. Library code takes `kept` out instead.
+///
+/// ```
+/// # use rmi_abi::{Dialect, Ipa};
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::{Geometry, Level};
+/// # use rmi_host::{Delegated, Error, Failed, InUse, Platform, Rd, Rmm, leaked};
+/// # use rmm_model::{Model, Options};
+/// fn table<P: Platform>(rmm: &Rmm<P>, rd: &Rd, granule: Delegated) -> Result<InUse, Error> {
+///     // The RMM refuses it: there is no table of level 2 yet. `?` drops the granule.
+///     Ok(rmm.commands().rtt_create(rd, granule, Ipa::new(0), Level::L3)?)
+/// }
+///
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let rmm = rmm_model::open(model.host(), &mut memory)?;
+/// # let (rd, root) = (rmm.delegate(memory.take_front(0x1000).unwrap())?, rmm.delegate(memory.take_front(0x1000).unwrap())?);
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.commands().realm_create(&rd, &mut memory.take_front(0x1000).unwrap(), &params)?;
+/// # let rd = Rd::new(rd);
+/// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
+/// let before = leaked();
+/// assert!(table(&rmm, &rd, granule).is_err());
+/// assert_eq!(leaked() - before, 1);
+///
+/// // `kept` loses nothing.
+/// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
+/// let failed = rmm.commands().rtt_create(&rd, granule, Ipa::new(0), Level::L3).unwrap_err();
+/// let granule = rmm.undelegate(failed.kept)?;
+/// assert_eq!(leaked() - before, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// It converts into the type of its error and, with the feature `alloc`, into a `Box<dyn Error>`
+/// that holds its error. It is no [`core::error::Error`] itself: what it keeps often borrows, and
+/// `Box<dyn Error>` takes only errors that do not.
+///
+/// # Example
 ///
 /// ```
 /// use rmi_abi::Dialect;
@@ -505,12 +560,11 @@ impl core::error::Error for Error {}
 ///
 /// // The platform is returned, for another attempt.
 /// options.dialect = None;
-/// let found = Discovered::probe(failed.kept, options).map_err(|failed| failed.error)?;
+/// let found = Discovered::probe(failed.kept, options)?;
 /// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "`kept` still owns what it owned before"]
-#[derive(Debug)]
 pub struct Failed<T, E = Error> {
     /// The reason.
     pub error: E,
@@ -530,8 +584,67 @@ impl<T, E> Failed<T, E> {
     }
 }
 
+/// Without the object, which often cannot be printed: so `unwrap` works for all.
+impl<T, E: fmt::Debug> fmt::Debug for Failed<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failed").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
 impl<T, E: fmt::Display> fmt::Display for Failed<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
+
+/// Drops what was kept.
+impl<T> From<Failed<T>> for Error {
+    fn from(failed: Failed<T>) -> Self {
+        failed.error
+    }
+}
+
+/// Drops what was kept.
+#[cfg(feature = "alloc")]
+impl<T, E: core::error::Error + 'static> From<Failed<T, E>> for Box<dyn core::error::Error> {
+    fn from(failed: Failed<T, E>) -> Self {
+        Box::new(failed.error)
+    }
+}
+
+/// Drops what was kept.
+#[cfg(feature = "alloc")]
+impl<T, E: core::error::Error + Send + Sync + 'static> From<Failed<T, E>>
+    for Box<dyn core::error::Error + Send + Sync>
+{
+    fn from(failed: Failed<T, E>) -> Self {
+        Box::new(failed.error)
+    }
+}
+
+/// Makes an error of a struct that has a field `error`: with that as its source, and `?` takes it
+/// out.
+macro_rules! carries_error {
+    ($failed:ty, $format:literal $(, $field:ident)*) => {
+        impl core::fmt::Display for $failed {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, $format, error = self.error $(, $field = self.$field.bytes())*)
+            }
+        }
+
+        impl core::error::Error for $failed {
+            fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+                Some(&self.error)
+            }
+        }
+
+        /// Drops the memory, which is then counted as lost: see [`Failed`](crate::Failed).
+        impl From<$failed> for crate::error::Error {
+            fn from(failed: $failed) -> Self {
+                failed.error
+            }
+        }
+    };
+}
+
+pub(crate) use carries_error;

@@ -196,7 +196,7 @@ static LEAKED: AtomicU64 = AtomicU64::new(0);
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let before = rmi_host::leaked();
-/// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB"))?;
 /// drop(memory);
 /// assert_eq!(rmi_host::leaked() - before, 4);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -247,9 +247,9 @@ pub(crate) fn leak(memory: Undelegated) {
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let host = memory.take_front(0x2000).expect("1 GiB");
 /// assert_eq!(format!("{host:?}"), "Undelegated[0x80000000, 0x80002000)");
-/// let delegated = rmm.delegate(host).map_err(|failed| failed.error)?;
+/// let delegated = rmm.delegate(host)?;
 /// assert_eq!(format!("{delegated:?}"), "Delegated[0x80000000, 0x80002000)");
-/// let host = rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+/// let host = rmm.undelegate(delegated)?;
 /// assert_eq!(host.into_raw().bytes(), 0x2000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -18,9 +18,9 @@
 //! let rmm = rmm_model::open(platform, &mut memory)?;
 //!
 //! let memory = memory.take_front(0x4000).unwrap();
-//! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+//! let memory = rmm.delegate(memory)?;
 //! assert_eq!(ledger.balance().outstanding(), 4);
-//! rmm.undelegate(memory).map_err(|failed| failed.error)?;
+//! rmm.undelegate(memory)?;
 //! assert_eq!(ledger.balance().outstanding(), 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -128,8 +128,8 @@ pub enum LedgerEvent {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&diary), &mut memory)?;
-/// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
-/// rmm.undelegate(memory).map_err(|failed| failed.error)?;
+/// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
+/// rmm.undelegate(memory)?;
 /// assert_eq!(*diary.0.borrow(), [(LedgerEvent::Delegated, 0x1000), (LedgerEvent::Returned, 0x1000)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

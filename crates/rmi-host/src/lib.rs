@@ -19,13 +19,13 @@
 //! let mut pool = Pool::new(&mut places, pages).expect("two pages");
 //! let ledger = CountingLedger::new();
 //! let platform = model.host().with_ledger(&ledger);
-//! let rmm = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! assert_eq!(rmm.dialect(), Dialect::TfRmm2026_07);
 //!
 //! let four_pages = memory.take_front(0x4000).expect("1 GiB");
-//! let delegated = rmm.delegate(four_pages).map_err(|failed| failed.error)?;
+//! let delegated = rmm.delegate(four_pages)?;
 //! assert_eq!(ledger.balance().outstanding(), 4);
-//! let back = rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+//! let back = rmm.undelegate(delegated)?;
 //! assert_eq!(back.bytes(), 0x4000);
 //! assert_eq!(ledger.balance().outstanding(), 0);
 //! # Ok(())

@@ -33,7 +33,7 @@
 //! let mut memory = machine.model.take_memory();
 //! let rmm = rmm_model::open(machine, &mut memory)?;
 //! let memory = memory.take_front(0x8000).expect("1 GiB");
-//! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+//! let memory = rmm.delegate(memory)?;
 //! assert_eq!(rmm.platform().books.balance().delegated, 8);
 //! assert!(rmm.platform().naps.get() > 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

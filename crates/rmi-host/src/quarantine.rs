@@ -23,7 +23,7 @@
 //! let rmm = rmm_model::open(platform, &mut memory)?;
 //!
 //! let memory = memory.take_front(0x4000).unwrap();
-//! let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+//! let memory = rmm.delegate(memory)?;
 //! rmm.quarantine(memory, QuarantineReason::ObjectAlive { command: Command::RecDestroy });
 //! assert_eq!(shelf.len(), 1);
 //!
@@ -130,7 +130,7 @@ pub struct Quarantined {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_quarantine(&drawer), &mut memory)?;
-/// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+/// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
 /// rmm.quarantine(memory, QuarantineReason::PoolFull);
 /// assert_eq!(drawer.0.lock().unwrap().len(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

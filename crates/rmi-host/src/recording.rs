@@ -21,8 +21,8 @@
 //! let recording = Recording::new(&model, &model, sink, Dialect::TfRmm2026_07);
 //!
 //! let platform = Host::new(&recording, &recording);
-//! let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//! let configured = found.configure(&mut model.take_memory()).map_err(|failed| failed.error)?;
+//! let found = Discovered::probe(platform, SessionOptions::default())?;
+//! let configured = found.configure(&mut model.take_memory())?;
 //! # let _ = configured;
 //!
 //! let text = recording.into_sink().into_inner().into_inner();

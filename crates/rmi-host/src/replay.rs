@@ -12,8 +12,8 @@
 //! /// What is to be found out about: it runs on an RMM, on a model, and on a recording.
 //! fn session(door: &(impl Conduit + HostAccess), page: &mut Undelegated) -> Result<u32, Box<dyn std::error::Error>> {
 //!     let platform = Host::new(door, door);
-//!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
-//!     let configured = found.configure(page).map_err(|failed| failed.error)?;
+//!     let found = Discovered::probe(platform, SessionOptions::default())?;
+//!     let configured = found.configure(page)?;
 //!     Ok(configured.features().max_recs())
 //! }
 //!

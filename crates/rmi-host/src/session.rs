@@ -18,10 +18,10 @@
 //!
 //! let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
 //! let mut page = model.take_memory();
-//! let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+//! let found = Discovered::probe(model.host(), SessionOptions::default())?;
 //! assert_eq!(found.dialect(), Dialect::V2_0Bet3);
 //! assert_eq!(found.features().max_ipa_width(), 48);
-//! let configured = found.configure(&mut page).map_err(|failed| failed.error)?;
+//! let configured = found.configure(&mut page)?;
 //! let Progress::Done(_) = configured.start_activation()? else { panic!("wants memory") };
 //! let rmm = configured.into_active();
 //! // …
@@ -51,13 +51,13 @@
 //! # let model = Model::new(machine)?;
 //! # let mut memory = model.take_memory();
 //! # let mut page = memory.take_front(0x1000).unwrap();
-//! # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! let configured = found.configure(&mut page).map_err(|failed| failed.error)?;
+//! # let found = Discovered::probe(model.host(), SessionOptions::default())?;
+//! let configured = found.configure(&mut page)?;
 //! let error = configured.start_activation().unwrap_err();
 //! assert_eq!(error.status(), Some(Status::ErrorGlobal));
 //! let rmm = configured.into_active();
-//! let delegated = rmm.delegate(page).map_err(|failed| failed.error)?;
-//! # rmm.undelegate(delegated).map_err(|failed| failed.error)?;
+//! let delegated = rmm.delegate(page)?;
+//! # rmm.undelegate(delegated)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -104,7 +104,7 @@ pub(crate) fn is_probe(registers: &Registers) -> bool {
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let mut options = SessionOptions::default();
 /// options.dialect = Some(Dialect::TfRmm2026_07);
-/// let found = Discovered::probe(model.host(), options).map_err(|failed| failed.error)?;
+/// let found = Discovered::probe(model.host(), options)?;
 /// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
 ///
 /// // What the RMM does not support is refused before anything is changed.
@@ -226,7 +226,21 @@ impl fmt::Display for SessionError {
     }
 }
 
-impl core::error::Error for SessionError {}
+impl core::error::Error for SessionError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Drops what was kept: see [`Failed`].
+impl<T> From<Failed<T, Self>> for SessionError {
+    fn from(failed: Failed<T, Self>) -> Self {
+        failed.error
+    }
+}
 
 /// An RMM that was found, with its features. Nothing about it has changed.
 ///
@@ -235,7 +249,7 @@ impl core::error::Error for SessionError {}
 /// # use rmi_host::{Discovered, SessionOptions};
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
-/// let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
+/// let found = Discovered::probe(model.host(), SessionOptions::default())?;
 /// assert!(!found.features().lpa2());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

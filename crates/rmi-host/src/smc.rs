@@ -16,7 +16,7 @@
 //!     let map = unsafe { LinearMap::new(window, mapped_at) };
 //!     // SAFETY: this is a hypervisor; maps and tokens are of the machine's memory.
 //!     let platform = Host::new(unsafe { SmcConduit::new() }, map);
-//!     let found = Discovered::probe(platform, SessionOptions::default()).map_err(|failed| failed.error)?;
+//!     let found = Discovered::probe(platform, SessionOptions::default())?;
 //!     // … or `sro::open`, which also configures and activates
 //!     let _ = found;
 //!     Ok(())

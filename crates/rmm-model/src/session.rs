@@ -38,8 +38,8 @@ pub fn open_with<P: Platform>(
     options: SessionOptions,
     page: &mut Undelegated,
 ) -> Result<Rmm<P>, SessionError> {
-    let found = Discovered::probe(platform, options).map_err(|failed| failed.error)?;
-    let configured = found.configure(page).map_err(|failed| failed.error)?;
+    let found = Discovered::probe(platform, options)?;
+    let configured = found.configure(page)?;
     match configured.start_activation() {
         Ok(Progress::Done(_)) | Err(Error::Unsupported { .. }) => Ok(configured.into_active()),
         Ok(Progress::Pending(pending)) => {

@@ -12,8 +12,8 @@
 //! # let mut places = PoolStorage::<8>::new();
 //! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-//! # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
-//! # let configured = found.configure(pool.pages().page).map_err(|failed| failed.error)?;
+//! # let found = Discovered::probe(model.host(), SessionOptions::default())?;
+//! # let configured = found.configure(pool.pages().page)?;
 //! let started = configured.start_activation()?;
 //! let rmm = configured.into_active();
 //! let mut donated = Donated::default();

@@ -14,7 +14,7 @@
 //! # let model = Model::new(options)?;
 //! # let mut memory = model.take_memory();
 //! # let rmm = rmm_model::open(model.host(), &mut memory)?;
-//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -46,7 +46,7 @@ use rmi_abi::Command;
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Free, Granules, Host, Undelegated};
-use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
+use rmi_host::{Error, Failed, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
 use crate::donated::{Donated, Recorded};
 use crate::operation::{Advance, Need, Next, Operation};
@@ -113,8 +113,8 @@ pub fn drive<P: Platform>(
                 }
                 Ok(Advance::Done(reply)) => return driver.end(Ok(reply)),
                 Ok(Advance::Failed(error)) => return driver.end(Err(error)),
-                Err((stuck, error)) => {
-                    operation = stuck;
+                Err(Failed { error, kept }) => {
+                    operation = kept;
                     Err(error)
                 }
             },

@@ -9,7 +9,7 @@ use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::run::{RecEnter, RecExit};
-use rmi_host::{Error, Platform, Rmm, Undelegated};
+use rmi_host::{Error, Failed, Platform, Rmm, Undelegated};
 
 use crate::rec::RecObject;
 
@@ -85,7 +85,21 @@ impl fmt::Display for EnterError {
     }
 }
 
-impl core::error::Error for EnterError {}
+impl core::error::Error for EnterError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Drops what was kept.
+impl<T> From<Failed<T, Self>> for EnterError {
+    fn from(failed: Failed<T, Self>) -> Self {
+        failed.error
+    }
+}
 
 impl RecObject {
     /// What the REC waits for.

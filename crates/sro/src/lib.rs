@@ -24,7 +24,7 @@
 //!
 //! let ledger = CountingLedger::new();
 //! let platform = model.host().with_ledger(&ledger);
-//! let session = sro::open(platform, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! let session = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! assert_eq!(session.donated().bytes(), 0x4000);
 //!
 //! // From now on the pool can delegate in advance, so that later operations need fewer calls.
@@ -32,7 +32,7 @@
 //! assert_eq!(pool.bytes(), (0xa000, 0x2000));
 //!
 //! // Closing the session returns everything.
-//! let closed = session.close(&mut pool).map_err(|failed| failed.error)?;
+//! let closed = session.close(&mut pool)?;
 //! assert!(closed.deactivated);
 //! assert_eq!((pool.bytes(), ledger.balance().outstanding()), ((0x10_000, 0), 0));
 //! pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));

@@ -27,7 +27,7 @@
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
 //! # let rmm = rmm_model::open(model.host(), &mut memory)?;
-//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -141,7 +141,9 @@ use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Reclaim, Returned};
 use rmi_host::granules::{Free, Granules, Undelegated};
-use rmi_host::{Error, Failure, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want};
+use rmi_host::{
+    Error, Failed, Failure, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want,
+};
 
 use crate::donated::{Donated, Recorded};
 use crate::offered::Offered;
@@ -237,7 +239,7 @@ pub enum Advance<'r, P: Platform> {
 /// # let model = Model::new(options)?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -387,7 +389,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// The operation is returned in its previous state when the answer of the call cannot be
     /// interpreted.
-    pub fn proceed(mut self) -> Result<Advance<'r, P>, (Self, Error)> {
+    pub fn proceed(mut self) -> Result<Advance<'r, P>, Failed<Self>> {
         let Some(pending) = self.take() else { return Ok(Advance::Again(self)) };
         match self.rmm.commands().op_continue(pending) {
             Ok(Progress::Done(reply)) => Ok(Advance::Done(reply)),
@@ -398,7 +400,7 @@ impl<'r, P: Platform> Operation<'r, P> {
             Err(Failure::Ended(error)) => Ok(Advance::Failed(error)),
             Err(Failure::Stuck(pending, error)) => {
                 self.pending = Some(pending);
-                Err((self, error))
+                Err(Failed::new(self, error))
             }
         }
     }
@@ -464,8 +466,8 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # let mut places = PoolStorage::<8>::new();
     /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-    /// # let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
-    /// # let configured = found.configure(pool.pages().page).map_err(|failed| failed.error)?;
+    /// # let found = Discovered::probe(model.host(), SessionOptions::default())?;
+    /// # let configured = found.configure(pool.pages().page)?;
     /// # let started = configured.start_activation()?;
     /// # let rmm = configured.into_active();
     /// # let mut donated = Donated::default();
@@ -512,7 +514,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         let Some(pending) = self.take() else { return Ok(()) };
         let (pending, result) = match self.rmm.commands().op_cancel(pending) {
             Ok(pending) => (pending, Ok(())),
-            Err((pending, error)) => (pending, Err(error)),
+            Err(Failed { error, kept }) => (kept, Err(error)),
         };
         self.pending = Some(pending);
         result

@@ -14,7 +14,7 @@
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
 //! # let rmm = rmm_model::open(model.host(), &mut memory)?;
-//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -38,7 +38,7 @@
 //!
 //! let rec = RecObject::create(&rmm, &rd, &mut pool.lock().unwrap(), &params)?;
 //! assert_eq!(pool.lock().unwrap().bytes(), (0, 0));
-//! rec.destroy(&rmm, &mut pool.lock().unwrap()).map_err(|failed| failed.error)?;
+//! rec.destroy(&rmm, &mut pool.lock().unwrap())?;
 //! pool.into_inner().unwrap().drain(&rmm, &mut |memory| println!("{memory:?} is the host's"));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -13,7 +13,7 @@
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
 //! # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
-//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 //! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -28,7 +28,7 @@
 //! // `rec.granule()` names it to `rec_enter` and other commands.
 //!
 //! let memory = pool.bytes().0 + pool.bytes().1 + 0x11_000;
-//! rec.destroy(&rmm, &mut pool).map_err(|failed| failed.error)?;
+//! rec.destroy(&rmm, &mut pool)?;
 //! assert_eq!(pool.bytes().0 + pool.bytes().1, memory);
 //! assert_eq!((ledger.balance().donated, ledger.balance().reclaimed), (16, 16));
 //! # pool.drain(&rmm, &mut |_| ());
@@ -73,7 +73,7 @@ use crate::pool::Pool;
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;

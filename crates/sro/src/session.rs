@@ -21,14 +21,14 @@
 //! let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
 //!
 //! pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four places");
-//! let session = open(failed.kept, SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+//! let session = open(failed.kept, SessionOptions::default(), &mut pool)?;
 //! assert!(!session.was_active());
 //! assert_eq!((session.donated().bytes(), pool.bytes().0), (0x4000, 0));
 //! // A session can do everything that an `Rmm` can.
 //! assert!(session.features().max_recs() > 0);
 //!
 //! // Closing it deactivates the RMM, which returns the memory.
-//! let closed = session.close(&mut pool).map_err(|failed| failed.error)?;
+//! let closed = session.close(&mut pool)?;
 //! assert!(closed.deactivated && closed.kept.is_empty());
 //! assert_eq!(pool.bytes().0, 0x4000);
 //! pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));
@@ -150,7 +150,7 @@ impl<P: Platform> Session<P> {
 /// # let mut places = PoolStorage::<4>::new();
 /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// // The firmware has activated this RMM.
-/// let session = open(model.host(), SessionOptions::default(), &mut pool).map_err(|failed| failed.error)?;
+/// let session = open(model.host(), SessionOptions::default(), &mut pool)?;
 /// assert!(session.was_active() && session.donated().is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

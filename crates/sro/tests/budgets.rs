@@ -32,8 +32,7 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
     pool.add(take(32 * GRANULE)).unwrap();
 
-    let rmm =
-        open(Host::new(&door, &model), session, &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(Host::new(&door, &model), session, &mut pool).unwrap();
     let open = door.total().issued;
 
     let roots = rmm.delegate(take(GRANULE)).unwrap();

@@ -55,9 +55,7 @@ fn scene<R>(
     let mut first = Pool::new(&mut first_places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     first.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-    let rmm = open(platform, SessionOptions::default(), &mut first)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut first).unwrap();
     let roots = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let page =
@@ -151,9 +149,7 @@ fn what_has_no_way_out_is_reported() {
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
     }
     let platform = model.host().with_ledger(&ledger).with_quarantine(&quarantine);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let rd = Rd::new(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
     let error = RecObject::create(&rmm, &rd, &mut pool, &params(0)).unwrap_err();
     assert!(matches!(error, Error::Abandoned { .. }) && !error.is_clean(), "{error}");
@@ -279,9 +275,7 @@ fn a_dropped_operation_is_in_the_books() {
     let mut places = PoolStorage::<4>::new();
     let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
     let platform = model.host().with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let rec = rmm.delegate(take(GRANULE)).unwrap();
     let rd = Rd::new(rmm.delegate(take(GRANULE)).unwrap());
     let progress =
@@ -412,9 +406,7 @@ fn a_growing_pool_takes_any_number_of_runs() {
         pool.add(memory.take_front(GRANULE).unwrap()).unwrap();
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
     }
-    let rmm = open(model.host(), SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
     for _ in 0..300 {
         pool.prefill(&rmm, GRANULE, GRANULE).unwrap();
     }

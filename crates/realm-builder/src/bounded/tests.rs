@@ -87,8 +87,7 @@ fn live(mut options: Options) {
     pool.add(memory.take_front(256 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let host = model.host().with_ledger(&ledger).with_lock::<Counting>();
-    let rmm =
-        open(host, SessionOptions::default(), &mut pool).map_err(|failed| failed.error).unwrap();
+    let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
 
     let mut config = RealmConfig::new(40);
     config.start_level = Some(Level::L1);

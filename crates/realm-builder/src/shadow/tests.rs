@@ -27,14 +27,11 @@ fn session<'m>(model: &'m Model, memory: &mut Undelegated) -> Rmm<Host<&'m Model
 }
 
 fn take<P: rmi_host::Platform>(rmm: &Rmm<P>, memory: &mut Undelegated, bytes: u64) -> InUse {
-    rmm.delegate(memory.take_front(bytes).unwrap())
-        .map_err(|failed| failed.error)
-        .unwrap()
-        .into_use()
+    rmm.delegate(memory.take_front(bytes).unwrap()).unwrap().into_use()
 }
 
 fn give<P: rmi_host::Platform>(rmm: &Rmm<P>, memory: InUse) {
-    let _ = rmm.undelegate(memory.into_released()).map_err(|failed| failed.error).unwrap();
+    let _ = rmm.undelegate(memory.into_released()).unwrap();
 }
 
 const MIB: u64 = 1 << 20;

@@ -60,7 +60,7 @@ fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_, '_>, at: u64, bytes: u64
     let memory = b.heap.take(bytes, bytes.min(MIB2)).unwrap();
     let pa = memory.base();
     let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
-    shared.map_err(|failed| failed.error).unwrap();
+    shared.unwrap();
     pa.raw()
 }
 
@@ -178,7 +178,7 @@ fn the_whole_block_at_a_root_entry_is_split() {
             let tables = realm.tables();
             let block = b.heap.take(ROOT, ROOT).unwrap();
             let shared = realm.share(b.pool, Ipa::new(SHARED), block, SharedAccess::MEMORY);
-            shared.map_err(|failed| failed.error).unwrap();
+            shared.unwrap();
             assert_eq!(realm.tables(), tables, "one block");
             show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
             assert_eq!(realm.tables(), tables + 1, "a copy of a block would outlive it");
@@ -249,7 +249,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             assert_eq!(memory.base(), unclear.range().top());
             let at = Ipa::new(SHARED + PAGE);
             let shared = realm.share(b.pool, at, memory, SharedAccess::MEMORY);
-            shared.map_err(|failed| failed.error).unwrap();
+            shared.unwrap();
             show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
             // The table exists; this is the call that maps.
             let failed = realm.share(b.pool, Ipa::new(SHARED), unclear, SharedAccess::MEMORY);
@@ -272,7 +272,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
                 number.set(b.door.calls());
                 let memory = b.heap.take(PAGE, PAGE).unwrap();
                 let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
-                shared.map_err(|failed| failed.error).unwrap();
+                shared.unwrap();
                 if at != SHARED {
                     show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
                 }
@@ -297,7 +297,7 @@ fn it_costs_what_is_said_to_take_it_apart() {
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
             let memory = b.heap.take(PAGE, PAGE).unwrap();
             let shared = realm.share(b.pool, Ipa::new(SHARED), memory, SharedAccess::MEMORY);
-            shared.map_err(|failed| failed.error).unwrap();
+            shared.unwrap();
             for index in [1, 2] {
                 show_shared(&realm, b.pool, tree(index), range(SHARED, PAGE)).unwrap();
             }

@@ -77,16 +77,14 @@ fn live(
     let mut heap = Heap::new((0..4096).map(|_| Undelegated::empty()).collect());
     heap.insert(memory).unwrap();
     let platform = Host::new(&door, rmm).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let records = Records { tables: &mut tables, shared: &mut shared };
     let failed_before = door.total().failed;
     let realm = Realm::create(&rmm, &RealmConfig::new(setting.width), records, &mut pool).unwrap();
     let left = if setting.activated {
-        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let realm = realm.activate().unwrap();
         change_all(&realm, &mut pool, &mut heap, changes);
         realm.tear_down([], &mut pool, &mut |memory| heap.insert(memory).unwrap())
     } else {

@@ -76,7 +76,7 @@ impl Life for Brief<'_> {
         let params = RecParams { runnable: true, mpidr, pc: CODE, gprs: start.gprs };
         rim.add_rec(&params, ignore).unwrap();
 
-        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let realm = realm.activate().unwrap();
         let mut bench = Bench { both, realm: &realm, pool, heap, rec: &rec };
         bench.reads_its_measurement(rim.digest().as_bytes());
         let left = realm.tear_down([rec], pool, &mut |memory| heap.insert(memory).unwrap());

@@ -22,9 +22,7 @@ fn what_is_predicted_is_counted() {
     // One run, so that it takes as few calls as possible.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &both);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
@@ -51,7 +49,7 @@ fn what_is_predicted_is_counted() {
     ];
     let cost = realm.populate_cost(&pool, &mut regions, limits);
     counted(cost, &mut || realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap());
-    let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+    let realm = realm.activate().unwrap();
 
     // Scattered pages, by lists.
     let mut pages: Vec<Undelegated> = (0..700)
@@ -68,7 +66,7 @@ fn what_is_predicted_is_counted() {
 
     let cost = realm.dismantle_cost(limits);
     let bytes = realm.memory_bytes();
-    let mut realm = realm.terminate().map_err(|failed| failed.error).unwrap();
+    let mut realm = realm.terminate().unwrap();
     let mut home = 0;
     counted(cost, &mut || {
         let home = &mut |memory: Undelegated| home += memory.bytes();

@@ -101,7 +101,7 @@ impl Life for Whole<'_> {
             rim.add_rec(&rec, ignore).unwrap();
         }
 
-        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let realm = realm.activate().unwrap();
         let mut bench = Bench { both, realm: &realm, pool, heap, rec: recs.first().unwrap() };
         bench.reads_its_measurement(rim.digest().as_bytes());
         bench.faults();
@@ -247,7 +247,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         assert_eq!(self.realm.memory_bytes(), before - balloon.bytes());
         self.changes(balloon, Ripas::Ram);
         let memory = self.heap.take(balloon.bytes(), 2 * MIB).unwrap();
-        self.realm.map(self.pool, balloon.base(), memory).map_err(|failed| failed.error).unwrap();
+        self.realm.map(self.pool, balloon.base(), memory).unwrap();
     }
 
     /// Memory becomes shared at its alias, read-only there, and private again.
@@ -268,10 +268,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         realm.reshare(self.pool, range(alias, 3 * PAGE), access, home).unwrap();
         let block = heap.borrow_mut().take(2 * MIB, 2 * MIB).unwrap();
         let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
-        realm
-            .share(self.pool, window.base(), block, access)
-            .map_err(|failed| failed.error)
-            .unwrap();
+        realm.share(self.pool, window.base(), block, access).unwrap();
         realm.unshare(self.pool, window, home).unwrap();
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
@@ -293,7 +290,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
             self.changes(all, ripas);
         }
         let memory = self.heap.take(4 * MIB, 2 * MIB).unwrap();
-        self.realm.map(self.pool, all.base(), memory).map_err(|failed| failed.error).unwrap();
+        self.realm.map(self.pool, all.base(), memory).unwrap();
         let folded = self.realm.fold(self.pool, all, FoldPolicy::Blocks).unwrap();
         assert_eq!(folded.kept, 0);
         for block in [FREE, FREE + 2 * MIB] {
@@ -413,7 +410,7 @@ impl<P: Platform> Bench<'_, '_, '_, '_, P> {
         for at in [half, half + 4 * MIB] {
             let memory = self.heap.take(2 * PAGE, PAGE).unwrap();
             let shared = realm.share(self.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
-            shared.map_err(|failed| failed.error).unwrap();
+            shared.unwrap();
             show_shared(realm, self.pool, tree, range(at, PAGE)).unwrap();
         }
         realm.unmap_plane_shared(tree, range(half, 1 << 30)).unwrap();

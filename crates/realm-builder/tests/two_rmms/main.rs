@@ -50,9 +50,7 @@ fn live(config: &RealmConfig, life: &impl Life) {
     pool.add(heap.take(256 * PAGE, 16 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let platform = Host::new(&both, &both).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
 
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(32).collect();

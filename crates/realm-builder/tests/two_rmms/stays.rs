@@ -24,9 +24,7 @@ fn a_reference_that_stays() {
     let mut places = PoolStorage::<16>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();
     let mut config = RealmConfig::new(40);
     (config.num_aux_planes, config.plane_tables) = (1, Some(PlaneTables::PerPlane));
@@ -35,7 +33,7 @@ fn a_reference_that_stays() {
     for at in [half, half + 2 * MIB] {
         let page = memory.take_front(PAGE).unwrap();
         let shared = realm.share(&mut pool, Ipa::new(at), page, SharedAccess::MEMORY);
-        shared.map_err(|failed| failed.error).unwrap();
+        shared.unwrap();
     }
     let tables = realm.tables() as u64;
     let page = IpaRange::with_size(Ipa::new(half), PAGE).unwrap();

@@ -110,9 +110,7 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
     let platform = Host::new(&line, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool)
-        .map_err(|failed| failed.error)
-        .unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut bench = Bench { rmm: &rmm, line: &line, model: &model, pool: &mut pool, memory };
     test(&mut bench);
     pool.drain(&rmm, &mut |_| {});
@@ -136,7 +134,7 @@ impl<'b, 'm> Bench<'b, 'm, '_> {
             recs.push(realm.create_rec(self.pool, &start).unwrap());
             self.model.set_guest(realm.rd().pa(), index as u64, program);
         }
-        let realm = realm.activate().map_err(|failed| failed.error).unwrap();
+        let realm = realm.activate().unwrap();
         let geometry = realm.geometry();
         let mut recs: Vec<_> = recs
             .into_iter()
@@ -166,7 +164,7 @@ impl<'b, 'm> Bench<'b, 'm, '_> {
 
     /// Enters the REC and returns the complete event.
     pub(crate) fn event(&self, rec: &mut Rec, answer: Answer) -> Event {
-        rec.enter(self.rmm, answer).map_err(|failed| failed.error).unwrap()
+        rec.enter(self.rmm, answer).unwrap()
     }
 
     /// Decodes an exit record, for a REC that waits for nothing.

@@ -132,7 +132,7 @@ fn missing_memory_is_mapped_and_the_realm_goes_on() {
             let Exit::Fault(fault) = exit else { panic!("{exit:?}") };
             assert_eq!((fault.page(), fault.is_fetch()), (page, false));
             let memory = bench.memory.take_front(0x1000).unwrap();
-            realm.map(bench.pool, page, memory).map_err(|failed| failed.error).unwrap();
+            realm.map(bench.pool, page, memory).unwrap();
             let exit = bench.enter(rec, fault.retry());
             assert!(matches!(exit, Exit::PsciNotice(_)), "{exit:?}");
         });

@@ -152,7 +152,7 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                 };
                 let accepted = ram(bench, second, Answer::resume());
                 let memory = bench.memory.take_front(0x1000).unwrap();
-                realm.map(bench.pool, RAM, memory).map_err(|failed| failed.error).unwrap();
+                realm.map(bench.pool, RAM, memory).unwrap();
                 let exit = bench.enter(first, on);
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
                 let mut memory = None;
@@ -168,7 +168,7 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                     answer = fault.retry();
                 }
                 let memory = memory.unwrap();
-                realm.map(bench.pool, RAM, memory).map_err(|failed| failed.error).unwrap();
+                realm.map(bench.pool, RAM, memory).unwrap();
                 assert!(matches!(bench.enter(first, answer), Exit::PsciNotice(_)));
             });
         });

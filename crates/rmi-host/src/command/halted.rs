@@ -45,7 +45,11 @@ impl<T> fmt::Display for Halted<T> {
     }
 }
 
-impl<T: fmt::Debug> core::error::Error for Halted<T> {}
+impl<T: fmt::Debug> core::error::Error for Halted<T> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 impl<T> From<Error> for Halted<T> {
     fn from(error: Error) -> Self {

@@ -31,7 +31,7 @@ objects! {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+    /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
     /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
     /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -71,10 +71,10 @@ objects! {
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-    /// # let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error)?;
+    /// # let granule = rmm.delegate(memory.take_front(0x1000).unwrap())?;
     /// let rec = RecGranule::new(granule);
     /// let name: RecName = rec.name();
-    /// let back = rmm.undelegate(rec.into_released()).map_err(|failed| failed.error)?;
+    /// let back = rmm.undelegate(rec.into_released())?;
     /// assert_eq!(name.pa(), back.base());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -25,19 +25,18 @@ use crate::platform::Platform;
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
 /// # for level in [Level::L1, Level::L2, Level::L3] {
 /// #     let table = granule(&mut memory)?;
-/// #     rmm.commands().rtt_create(&rd, table, Ipa::new(0), level).map_err(|failed| failed.error)?;
+/// #     rmm.commands().rtt_create(&rd, table, Ipa::new(0), level)?;
 /// # }
 /// let ipa = Ipa::new(0x8000);
-/// let data = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).map_err(|failed| failed.error)?;
-/// let done = rmm.commands().rtt_data_map(&rd, ipa, data, BlockSize::Page);
-/// let done = done.map_err(|failed| failed.error)?;
+/// let data = rmm.delegate(memory.take_front(0x4000).expect("1 GiB"))?;
+/// let done = rmm.commands().rtt_data_map(&rd, ipa, data, BlockSize::Page)?;
 /// assert!(done.rest.is_empty()); // it may stop anywhere; call again for the rest
 ///
 /// let entry = rmm.commands().rtt_read_entry(&rd, ipa, Level::L3)?;
@@ -45,7 +44,7 @@ use crate::platform::Platform;
 ///
 /// let unmapped = rmm.commands().rtt_data_unmap(&rd, IpaRange::with_size(ipa, 0x4000)?)?;
 /// assert_eq!(unmapped.memory, Some(done.mapped.range()));
-/// rmm.undelegate(done.mapped.into_released()).map_err(|failed| failed.error)?;
+/// rmm.undelegate(done.mapped.into_released())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -79,19 +78,18 @@ pub struct Unmapped {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
-/// let table = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
-/// let created = rmm.commands().rtt_create(&rd, table, Ipa::new(0), Level::L1);
-/// let table = created.map_err(|failed| failed.error)?;
+/// let table = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
+/// let table = rmm.commands().rtt_create(&rd, table, Ipa::new(0), Level::L1)?;
 ///
 /// let destroyed = rmm.commands().rtt_destroy(&rd, Ipa::new(0), Level::L1)?;
 /// // The RMM names the granule. Whoever made the table has its token.
 /// assert_eq!(destroyed.table, table.base());
-/// rmm.undelegate(table.into_released()).map_err(|failed| failed.error)?;
+/// rmm.undelegate(table.into_released())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::access::AccessFault;
 use crate::channel::Channel;
 use crate::command::Rd;
 use crate::command::list::{LIST_ENTRIES, MapInto};
-use crate::error::{Error, Failed, Subject, Violation};
+use crate::error::{Error, Failed, Subject, Violation, carries_error};
 use crate::granules::{Undelegated, leak};
 use crate::platform::Platform;
 
@@ -45,7 +45,7 @@ use crate::platform::Platform;
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap()).map_err(|failed| failed.error);
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
 /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
@@ -54,13 +54,12 @@ use crate::platform::Platform;
 /// let ipa = Ipa::new(1 << 39);
 /// # for level in [Level::L1, Level::L2, Level::L3] {
 /// #     let table = granule(&mut memory)?;
-/// #     rmm.commands().rtt_create(&rd, table, ipa, level).map_err(|failed| failed.error)?;
+/// #     rmm.commands().rtt_create(&rd, table, ipa, level)?;
 /// # }
 /// let at = ShareAt { rd: &rd, ipa, access: SharedAccess::MEMORY };
 /// let blocks = BlockSize::Page;
 /// let two_pages = memory.take_front(0x2000).expect("1 GiB");
-/// let answer = rmm.commands().rtt_unprot_map(at, two_pages, blocks);
-/// let answer = answer.map_err(|failed| failed.error)?;
+/// let answer = rmm.commands().rtt_unprot_map(at, two_pages, blocks)?;
 /// assert!(answer.rest.is_empty()); // it may stop anywhere; call again for the rest
 /// let mut shared = answer.shared;
 ///
@@ -69,7 +68,7 @@ use crate::platform::Platform;
 /// rmm.read_host(shared.memory(), 0x1000, &mut word)?;
 /// assert_eq!(&word, b"to the Realm");
 ///
-/// let answer = rmm.commands().rtt_unprot_unmap(&rd, shared).map_err(|failed| failed.error)?;
+/// let answer = rmm.commands().rtt_unprot_unmap(&rd, shared)?;
 /// assert_eq!((answer.host.bytes(), answer.rest.bytes()), (0x2000, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -275,6 +274,8 @@ pub struct ShareFailed {
     /// What is not mapped.
     pub host: Undelegated,
 }
+
+carries_error!(ShareFailed, "{error}");
 
 impl ShareFailed {
     pub(super) fn new(error: Error, mut memory: SharedMemory) -> Self {

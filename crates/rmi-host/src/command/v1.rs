@@ -10,7 +10,7 @@ use crate::channel::{Call, Channel, Reply};
 use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
 use crate::command::{Halted, Rd, delegate_range};
 use crate::delegate::{DelegateFailed, UndelegateFailed};
-use crate::error::{Error, Failed, Subject};
+use crate::error::{Error, Failed, Subject, carries_error};
 use crate::granules::{Delegated, Granules, InUse, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
@@ -36,6 +36,8 @@ pub struct UnshareFailed {
     /// the memory begins when a larger block maps it.
     pub top: Option<Ipa>,
 }
+
+carries_error!(UnshareFailed, "{error}");
 
 impl<P: Platform> Channel<P> {
     fn one_granule<H: Owner>(&self, command: Command, memory: &Granules<H>) -> Result<Call, Error> {

@@ -42,14 +42,14 @@ const fn place_machine(machine: Machine) -> u64 {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// let page = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?.into_use();
+/// let page = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?.into_use();
 /// let range = page.range();
 /// let mut cell = Cell::memory(page, 2).expect("one granule");
 /// assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), 2, None));
 ///
 /// let page = cell.take().expect("it is there");
 /// assert_eq!(cell.as_number(), Some(0));
-/// rmm.undelegate(page.into_released()).map_err(|failed| failed.error)?;
+/// rmm.undelegate(page.into_released())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(hidden)]

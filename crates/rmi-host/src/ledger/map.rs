@@ -24,7 +24,7 @@ use super::{Holding, Ledger, LedgerEvent, Ownership};
 /// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
 /// let memory = memory.take_front(0x4000).unwrap();
-/// let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+/// let memory = rmm.delegate(memory)?;
 ///
 /// // What the next kernel must not touch:
 /// let text = map.with(Ownership::to_string);
@@ -33,7 +33,7 @@ use super::{Holding, Ledger, LedgerEvent, Ownership};
 ///
 /// // At the end:
 /// assert!(!map.is_balanced());
-/// rmm.undelegate(memory).map_err(|failed| failed.error)?;
+/// rmm.undelegate(memory)?;
 /// assert!(map.is_balanced());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -30,14 +30,14 @@ use super::{Quarantine, Quarantined};
 /// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
 /// let granule = memory.take_front(0x1000).unwrap();
-/// let granule = rmm.delegate(granule).map_err(|failed| failed.error)?;
+/// let granule = rmm.delegate(granule)?;
 /// rmm.quarantine(granule, QuarantineReason::Unclear { command: Command::RttDestroy });
 /// let kept = bin.lock().unwrap().pop().unwrap();
 /// assert_eq!(kept.reason.to_string(), "unclear outcome of RMI_RTT_DESTROY");
 ///
 /// // Later, when the RMM may return it:
 /// rmm.platform().ledger().record(LedgerEvent::Retried, kept.memory.range());
-/// let memory = rmm.undelegate(kept.memory).map_err(|failed| failed.error)?;
+/// let memory = rmm.undelegate(kept.memory)?;
 /// assert_eq!(memory.bytes(), 0x1000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -33,7 +33,7 @@ const LOOKS: u32 = 10_000;
 /// let mut take = || memory.take_front(0x1000).expect("1 GiB");
 /// let [first, second, _, third] = [take(), take(), take(), take()];
 /// for memory in [first, second, third] {
-///     let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+///     let memory = rmm.delegate(memory)?;
 ///     rmm.quarantine(memory, QuarantineReason::PoolFull);
 /// }
 /// assert_eq!((shelf.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 2, 1));

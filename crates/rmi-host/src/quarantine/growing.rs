@@ -30,7 +30,7 @@ use crate::session::Rmm;
 /// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
 /// let memory = memory.take_front(0x4000).unwrap();
-/// let memory = rmm.delegate(memory).map_err(|failed| failed.error)?;
+/// let memory = rmm.delegate(memory)?;
 /// rmm.quarantine(memory, QuarantineReason::Unclear { command: Command::RttDestroy });
 /// assert_eq!((quarantine.len(), quarantine.bytes()), (1, 0x4000));
 ///

@@ -40,12 +40,12 @@ impl<P: Platform> Rmm<P> {
     /// # let rmm = rmm_model::open(platform, &mut memory)?;
     /// let module = memory.range();
     /// rmm.memory_added(module)?;
-    /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB")).map_err(|failed| failed.error)?;
+    /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
     ///
     /// let stays = rmm.platform().ledger().with(|books| rmm.memory_removing(books, module));
     /// assert_eq!(stays, Err((granule.range(), Holding::Delegated)));
     ///
-    /// rmm.undelegate(granule).map_err(|failed| failed.error)?;
+    /// rmm.undelegate(granule)?;
     /// assert_eq!(rmm.platform().ledger().with(|books| rmm.memory_removing(books, module)), Ok(()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

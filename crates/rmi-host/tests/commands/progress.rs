@@ -8,7 +8,7 @@ use rmi_host::command::{
     AuxObstacle, AuxTree, DataDestroyed, Donation, Offer, PdevGranule, PsmmuName, Reclaim,
     RttDestroyed, S2apProgress, VdevGranule, Versions,
 };
-use rmi_host::{Error, Failure, Pending, Progress, Violation};
+use rmi_host::{Error, Failed, Failure, Pending, Progress, Violation};
 
 use crate::bench::{Fake, PAGE, delegated, host, rd, rec};
 use crate::cases::{BYTES, IPA, RD, range, shared};
@@ -236,7 +236,7 @@ fn continuing_and_cancelling_at_every_status() {
             match (word.status(), answer) {
                 (Status::Busy | Status::Blocked, Ok(_)) => {}
                 (Status::Incomplete, Ok(_)) => assert_ne!(word.0, 0x30d),
-                (_, Err((kept, error))) => {
+                (_, Err(Failed { error, kept })) => {
                     assert_eq!(kept.handle(), HANDLE);
                     match error {
                         Error::Refused(refusal) | Error::Unclear(refusal) => {

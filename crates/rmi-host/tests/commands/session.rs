@@ -66,9 +66,9 @@ fn sound_4_a_dialect_without_configuration_has_granules_of_4_kib() {
         options.allow_partial_dialect = true;
         options.granule_size = GranuleSize::Size64KiB;
         let found = Discovered::probe(Host::new(&fake, &fake), options);
-        let error = match found.map_err(|failed| failed.error) {
+        let error = match found {
             Ok(found) => found.configure(&mut host(0x7000_0000, PAGE)).unwrap_err().error,
-            Err(error) => error,
+            Err(failed) => failed.error,
         };
         assert_eq!(error, SessionError::GranuleSize(GranuleSize::Size64KiB), "{dialect}");
     }

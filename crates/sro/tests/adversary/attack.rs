@@ -203,9 +203,8 @@ pub(crate) fn attack(input: &[u8]) {
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
     session.retry_budget = RetryBudget { busy: 4, blocked: 4, steps: 40, ..RetryBudget::default() };
-    let rmm = open(platform, session, &mut pool).map_err(|failed| failed.error).unwrap();
-    let rd =
-        rmm.delegate(heap.take(0x1000, 0x1000).unwrap()).map_err(|failed| failed.error).unwrap();
+    let rmm = open(platform, session, &mut pool).unwrap();
+    let rd = rmm.delegate(heap.take(0x1000, 0x1000).unwrap()).unwrap();
     let rd = Rd::new(rd);
     let mut recs = Vec::new();
     for index in 0..8 {
