@@ -163,20 +163,13 @@
 //! | Module | Contents |
 //! |---|---|
 //! | [`config`] | the configuration of a Realm, checked against the RMM |
-//! | [`realm`], [`create`] | [`Realm`] and its states |
-//! | [`any`] | Realms whose state is known only at run time; the shutdown of all of them |
-//! | [`populate`] | memory and content, in canonical order |
+//! | [`lifecycle`] | [`Realm`] and its states: creation, content, virtual CPUs, teardown |
+//! | [`memory`] | what is mapped, shared, converted and taken back; translation tables, RIPAS, permissions |
+//! | [`planes`] | planes with trees of their own |
+//! | [`plan`] | which blocks, tables and calls, and their cost, as pure functions |
 //! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
-//! | [`plan`], [`table`] | which blocks, tables and calls, and their cost: as pure functions, and carried out |
-//! | [`planes`] | planes with trees of their own |
-//! | [`runtime`] | mapping, faults, reclaiming |
-//! | [`share`], [`shared_access`], [`convert`] | memory that the host shares, how the host accesses it, and conversions |
-//! | [`ripas`], [`s2ap`] | RIPAS changes and permissions that the Realm asks for |
-//! | [`fold`] | fewer tables |
-//! | [`recs`] | virtual CPUs |
-//! | [`teardown`] | teardown, at once or in steps |
-//! | [`storage`], [`error`] | records, and errors |
+//! | [`error`] | why something cannot be built as asked |
 //!
 //! # Features
 //!
@@ -184,62 +177,39 @@
 //! initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
 #![no_std]
 
-pub mod any;
-mod bounded;
-mod claims;
-pub mod convert;
-mod cost;
-pub mod create;
 pub mod error;
-pub mod fold;
-mod leaving;
-mod map;
+pub mod lifecycle;
+pub mod memory;
 pub mod plan;
 pub mod planes;
-pub mod populate;
-mod range_hint;
-mod range_lock;
-mod read_entry;
-pub mod realm;
-pub mod recs;
-pub mod region;
 #[cfg(feature = "rim")]
 pub mod rim;
-pub mod ripas;
-pub mod runtime;
-pub mod s2ap;
 mod shadow;
-pub mod share;
-pub mod shared_access;
-mod sorted_slots;
-mod split;
-mod stopped;
-pub mod storage;
-pub mod table;
-pub mod teardown;
-mod unmap;
 
 #[doc(no_inline)]
 pub use realm_measurement::{config, image, measurement_log};
 
-pub use any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use config::{ConfigError, PlaneTables, RealmConfig};
-pub use convert::{ConvertStopped, Converted};
 pub use error::{BuildError, RegionProblem};
-pub use fold::{FoldPolicy, FoldStopped, Folded};
 pub use image::{Image, ImageError, Segment};
+pub use lifecycle::any::{AnyRealm, RealmState, Shutdown, shutdown};
+pub use lifecycle::populate::PopulateProgress;
+pub use lifecycle::realm::{
+    Active, Alive, Building, ENTRIES_PER_HOLD, New, Populated, Realm, Terminated,
+};
+pub use lifecycle::recs::RecStart;
+pub use lifecycle::region::{Content, Region};
+pub use lifecycle::teardown::Progress;
 pub use measurement_log::MeasurementEvent;
+pub use memory::convert::{ConvertStopped, Converted};
+pub use memory::fault::Served;
+pub use memory::fold::{FoldPolicy, FoldStopped, Folded};
+pub use memory::reclaim::Reclaimed;
+pub use memory::ripas::RipasStopped;
+pub use memory::s2ap::S2apStopped;
+pub use memory::share::NotShared;
+pub use memory::stopped::Stopped;
 pub use planes::PlaneMapped;
-pub use populate::PopulateProgress;
-pub use realm::{Active, Alive, Building, ENTRIES_PER_HOLD, New, Populated, Realm, Terminated};
-pub use recs::RecStart;
-pub use region::{Content, Region};
 #[cfg(feature = "rim")]
 pub use rim::Rim;
-pub use ripas::RipasStopped;
-pub use runtime::{Reclaimed, Served};
-pub use s2ap::S2apStopped;
-pub use share::NotShared;
-pub use stopped::Stopped;
-pub use storage::{RealmStorage, Records, ShadowTable, SharedRecord};
-pub use teardown::Progress;
+pub use shadow::storage::{RealmStorage, Records, ShadowTable, SharedPiece, SharedRecord};

@@ -48,18 +48,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod hide;
 mod shared;
 mod show;
 
-use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::realm::{Alive, Realm};
-use crate::runtime::Served;
+use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::fault::Served;
+use crate::plan::leaf;
 
 /// Result of showing memory in an auxiliary tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -200,18 +200,4 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         self.check_protected(range, range.bytes())?;
         self.check_aligned(range)
     }
-}
-
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Whether the RMM's commands about what auxiliary trees show take ranges: either all of them
-    /// do, or each takes one entry.
-    pub(crate) fn shows_by_range(&self) -> bool {
-        Command::RttAuxProtMap.form(self.rmm.dialect()).is_some()
-    }
-}
-
-/// The range of the leaf table that covers an address.
-pub(crate) fn leaf(ipa: Ipa) -> IpaRange {
-    let bytes = rmi_abi::rtt::Level::L3.table_bytes();
-    IpaRange::with_size(ipa.align_down(bytes), bytes).unwrap_or(IpaRange::empty(ipa))
 }

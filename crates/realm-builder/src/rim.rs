@@ -75,9 +75,9 @@ use zerocopy::IntoBytes;
 
 pub use error::RimError;
 
+use crate::lifecycle::region::{Content, Region, merge};
 use crate::measurement_log::{Digest, MeasurementEvent};
 use crate::plan;
-use crate::region::{Content, Region, merge};
 use hash::{GRANULE, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.

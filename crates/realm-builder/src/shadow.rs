@@ -8,10 +8,14 @@
 //!
 //! The tables of auxiliary trees are in the same storage, see [`planes`].
 
+pub(crate) mod budget;
+pub(crate) mod claims;
 mod fold;
 mod planes;
 mod ripas;
 mod shared;
+pub(crate) mod sorted_slots;
+pub(crate) mod storage;
 
 use core::fmt;
 
@@ -20,10 +24,10 @@ use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
-use crate::bounded::{Budget, look_at};
-use crate::claims::Claims;
-use crate::sorted_slots::SortedSlots;
-use crate::storage::{ShadowTable, SharedPiece};
+use crate::shadow::budget::{Budget, look_at};
+use crate::shadow::claims::Claims;
+use crate::shadow::sorted_slots::SortedSlots;
+use crate::shadow::storage::{ShadowTable, SharedPiece};
 
 pub(crate) use fold::Foldable;
 pub(crate) use planes::{Row, Shows};

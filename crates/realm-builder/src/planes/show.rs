@@ -8,9 +8,9 @@ use sro::Pool;
 
 use super::PlaneMapped;
 use crate::error::BuildError;
+use crate::lifecycle::realm::Realm;
+use crate::memory::range_lock::RangeLock;
 use crate::plan::{self, Run};
-use crate::range_lock::RangeLock;
-use crate::realm::Realm;
 use crate::shadow::{Row, Shows};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {

@@ -5,7 +5,7 @@ use rmi_abi::rtt::Level;
 use rmi_host::InUse;
 
 use super::{NOWHERE, Shadow, tag};
-use crate::bounded::look_at;
+use crate::shadow::budget::look_at;
 
 /// A table that could be replaced by one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

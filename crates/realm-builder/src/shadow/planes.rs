@@ -20,7 +20,7 @@ use rmi_host::command::AuxTree;
 use rmi_host::{Cell, InUse};
 
 use super::{At, ENTRIES, Foldable, NOWHERE, PRIMARY, Shadow};
-use crate::bounded::{Budget, look_at};
+use crate::shadow::budget::{Budget, look_at};
 
 /// An entry that shows memory, as the RMM has said.
 const SHOWN: u32 = u32::MAX - 1;

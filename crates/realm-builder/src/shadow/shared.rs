@@ -5,9 +5,9 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::SharedMemory;
 
 use super::Shadow;
-use crate::claims::Claim;
 use crate::error::BuildError;
-use crate::storage::SharedPiece;
+use crate::shadow::claims::Claim;
+use crate::shadow::storage::SharedPiece;
 
 impl Shadow<'_> {
     /// The first piece of shared memory that overlaps a range: the index of its record, and its

@@ -10,7 +10,7 @@ use rmm_model::{Model, Options};
 
 use super::*;
 use crate::plan;
-use crate::storage::SharedRecord;
+use crate::shadow::storage::SharedRecord;
 
 fn ipa(raw: u64) -> Ipa {
     Ipa::new(raw)

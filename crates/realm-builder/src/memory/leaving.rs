@@ -5,7 +5,7 @@ use lock_api::{Mutex, RawMutex};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, SharedMemory, Undelegated};
 
-use crate::realm::Realm;
+use crate::lifecycle::realm::Realm;
 use crate::shadow::Shadow;
 
 /// Shared memory that a command is about to unmap. Its record keeps its place; what is left is put

@@ -7,7 +7,7 @@ use rmi_abi::{Command, Pa};
 use rmi_host::{Error, Failed, Platform, Rd, Subject, Undelegated};
 use sro::{Pool, RecObject};
 
-use crate::realm::{Active, New, Populated, Realm, Terminated};
+use crate::lifecycle::realm::{Active, New, Populated, Realm, Terminated};
 
 /// The state of a Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

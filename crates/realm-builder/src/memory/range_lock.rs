@@ -6,10 +6,10 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{InUse, Platform, SharedMemory};
 
-use crate::claims::Claim;
 use crate::error::BuildError;
-use crate::realm::Realm;
+use crate::lifecycle::realm::Realm;
 use crate::shadow::Shadow;
+use crate::shadow::claims::Claim;
 
 /// A claimed part of the IPA space, until it is dropped. The shadow tables that are reserved for it
 /// are released with it.

@@ -9,7 +9,7 @@ use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::realm::{Alive, Realm};
+use crate::lifecycle::realm::{Alive, Realm};
 use crate::shadow::Foldable;
 
 /// Which tables are folded.

@@ -6,10 +6,16 @@ use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
 
-use crate::realm::Realm;
+use crate::lifecycle::realm::Realm;
 use crate::shadow::{At, Row, Shows};
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
+    /// Whether the RMM's commands about what auxiliary trees show take ranges: either all of them
+    /// do, or each takes one entry.
+    pub(crate) fn shows_by_range(&self) -> bool {
+        Command::RttAuxProtMap.form(self.rmm.dialect()).is_some()
+    }
+
     /// Hides what any auxiliary tree shows in a claimed range.
     pub(crate) fn hide_everywhere(&self, range: IpaRange) -> Result<(), Error> {
         let trees = {
@@ -67,7 +73,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     /// How many entries are looked up for one command.
-    pub(super) fn at_once(&self, by_range: bool) -> u64 {
+    pub(crate) fn at_once(&self, by_range: bool) -> u64 {
         match (by_range, self.range_hint.is_set()) {
             (false, _) => 1,
             (true, true) => ENTRIES_PER_TABLE,
@@ -76,7 +82,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     /// Learns from the end of a range command whether the RMM ends them at table boundaries.
-    pub(super) fn learn_end(&self, row: &Row, reached: Ipa) {
+    pub(crate) fn learn_end(&self, row: &Row, reached: Ipa) {
         if let Ok(done) = IpaRange::new(row.range.base(), reached) {
             self.range_hint.note(done, row.level, reached < row.range.top());
         }

@@ -11,11 +11,11 @@ use rmi_host::Platform;
 use sro::Pool;
 use sro::sort::sort_by_key;
 
+use crate::lifecycle::realm::{Alive, New, Realm};
+use crate::lifecycle::region::{Content, Region, merge};
+use crate::memory::unmap::Span;
 use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
-use crate::realm::{Alive, New, Realm};
-use crate::region::{Content, Region, merge};
 use crate::shadow::Next;
-use crate::unmap::Span;
 
 /// Calls that delegate granules for tables; the pool may have some of the granules already.
 fn table_delegation(pool: &Pool<'_>, tables: u64, limits: Limits) -> u64 {

@@ -10,10 +10,10 @@ use sro::{Pool, RecObject, drive};
 
 use rmi_abi::rtt::Level;
 
-use crate::realm::{Realm, Terminated};
+use crate::lifecycle::realm::{Realm, Terminated};
+use crate::memory::unmap::Harvest;
+use crate::shadow::storage::SharedPiece;
 use crate::shadow::{At, Next, Row, Shows, tag};
-use crate::storage::SharedPiece;
-use crate::unmap::Harvest;
 
 /// Progress of dismantling a Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,19 +5,18 @@ use core::ops::ControlFlow;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
-use rmi_abi::{Command, Ipa, IpaRange};
+use rmi_abi::{Command, Ipa, IpaRange, Pa};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::{Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
 use sro::Pool;
 
-use crate::convert::collect;
 use crate::error::{BuildError, RegionProblem};
-use crate::leaving::Left;
+use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::leaving::Left;
+use crate::memory::range_lock::RangeLock;
+use crate::memory::stopped::Stopped;
 use crate::plan::{self, Run};
-use crate::range_lock::RangeLock;
-use crate::realm::{Alive, Realm};
-use crate::stopped::Stopped;
-use crate::storage::SharedPiece;
+use crate::shadow::storage::SharedPiece;
 
 /// Memory that could not be shared, all of it or in part.
 #[derive(Debug)]
@@ -388,5 +387,23 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// where it is and why.
     pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
         self.rmm.platform().ledger().record(LedgerEvent::Exposed, piece.memory());
+    }
+}
+
+/// Collects the front of the memory that is returned; what is not contiguous with it goes to
+/// `home`.
+pub(crate) fn collect<'f>(
+    front: &'f mut Undelegated,
+    base: Pa,
+    home: &'f mut dyn FnMut(Undelegated),
+) -> impl FnMut(Undelegated) + 'f {
+    move |back| {
+        let next = if front.is_empty() { base } else { front.range().top() };
+        if back.base() != next {
+            return home(back);
+        }
+        if let Err(apart) = front.append(back) {
+            home(apart);
+        }
     }
 }

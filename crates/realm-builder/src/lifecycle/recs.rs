@@ -5,7 +5,7 @@ use rmi_abi::{Command, Ipa};
 use rmi_host::{Error, Failed, Platform, Subject};
 use sro::{Pool, RecObject};
 
-use crate::realm::{Building, Realm};
+use crate::lifecycle::realm::{Building, Realm};
 
 /// How a REC starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

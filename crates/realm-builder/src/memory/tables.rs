@@ -7,10 +7,10 @@ use rmi_host::{Failed, Platform, QuarantineReason};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
+use crate::lifecycle::realm::Realm;
+use crate::memory::range_lock::RangeLock;
+use crate::memory::read_entry::ADDRESS;
 use crate::plan;
-use crate::range_lock::RangeLock;
-use crate::read_entry::ADDRESS;
-use crate::realm::Realm;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Tables that are missing before entries of `level` can be written in `range`.

@@ -20,9 +20,9 @@ use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_host::{Failed, InUse, Platform, Rd, Rmm};
 use sro::Donated;
 
-use crate::range_hint::RangeHint;
+use crate::memory::range_hint::RangeHint;
+use crate::memory::returned::ReturnedRanges;
 use crate::shadow::Shadow;
-use crate::unmap::ReturnedRanges;
 
 /// State of a Realm that is being built.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use rmi_host::Platform;
 use sro::Pool;
 
 use crate::error::BuildError;
+use crate::lifecycle::realm::Realm;
+use crate::memory::range_lock::RangeLock;
 use crate::plan::{self, Run};
-use crate::range_lock::RangeLock;
-use crate::realm::Realm;
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {
     /// Splits the blocks of private memory that reach across the ends of a range, down to a level

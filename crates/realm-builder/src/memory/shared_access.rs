@@ -44,7 +44,7 @@ use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::{Error, HostAccess, Platform};
 
 use crate::error::{BuildError, RegionProblem};
-use crate::realm::{Alive, Realm};
+use crate::lifecycle::realm::{Alive, Realm};
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Copies `into.len()` bytes out of memory that is shared with the Realm, from any byte of the

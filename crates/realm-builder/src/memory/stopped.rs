@@ -4,12 +4,12 @@ use core::fmt;
 
 use rmi_abi::Ipa;
 
-use crate::convert::ConvertStopped;
 use crate::error::BuildError;
-use crate::fold::FoldStopped;
-use crate::ripas::RipasStopped;
-use crate::s2ap::S2apStopped;
-use crate::share::NotShared;
+use crate::memory::convert::ConvertStopped;
+use crate::memory::fold::FoldStopped;
+use crate::memory::ripas::RipasStopped;
+use crate::memory::s2ap::S2apStopped;
+use crate::memory::share::NotShared;
 
 /// Work on a range of IPAs that stopped early. Repeating it continues from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

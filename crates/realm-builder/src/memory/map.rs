@@ -7,14 +7,14 @@ use rmi_abi::desc::BlockSize;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::Listed;
-use rmi_host::{Delegated, Error, MapList, Platform, QuarantineReason, Undelegated};
+use rmi_host::{Delegated, Error, Failed, MapList, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
-use crate::bounded::Budget;
 use crate::error::BuildError;
+use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::range_lock::RangeLock;
 use crate::plan;
-use crate::range_lock::RangeLock;
-use crate::realm::Realm;
+use crate::shadow::budget::Budget;
 use crate::shadow::tag;
 
 /// How mapping ended.
@@ -36,6 +36,106 @@ pub(crate) struct Supply<'f> {
     pub(crate) progress: &'f mut dyn FnMut(u64),
     /// Whether the RIPAS of the memory becomes RAM first.
     pub(crate) init_ripas: bool,
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Maps memory for a Realm at an IPA where it has none. The RIPAS does not change: the Realm
+    /// can access the memory where the RIPAS is RAM.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] before any call; otherwise the reason why it stopped. The memory that
+    /// was not mapped is returned; if the RMM returns it in parts, the last of them is returned,
+    /// and the others go to the pool.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn map(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        memory: Undelegated,
+    ) -> Result<(), Failed<Undelegated, BuildError>> {
+        let mut memory = [memory];
+        let result = self.map_scattered(pool, ipa, &mut memory);
+        let [rest] = memory;
+        result.map_err(|error| Failed::new(rest, error))
+    }
+
+    /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512
+    /// of them and more in one call. Contiguous pieces are delegated together.
+    ///
+    /// What is mapped was removed from `memory`; what was not mapped is in it, from the front.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::map`].
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn map_scattered(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        memory: &mut [Undelegated],
+    ) -> Result<(), BuildError> {
+        let bytes = memory.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
+        let granule = self.rmm.granule_size().bytes();
+        let range =
+            self.place(ipa, memory.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
+        self.check_protected(range, bytes)?;
+        let mut held = self.lock_range(range, |_| Ok(()))?;
+        self.check_void(range)?;
+        let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
+        let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
+        let runs = plan::runs_of(ipa, plan::joined(pieces), self.top_block_level(), &exists);
+        self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
+
+        let slots = core::cell::RefCell::new((memory, 0usize, 0usize));
+        let mut next = |_| {
+            let Ok(mut slots) = slots.try_borrow_mut() else { return None };
+            let (memory, at, _) = &mut *slots;
+            let mut piece = Undelegated::empty();
+            while let Some(slot) = memory.get_mut(*at) {
+                match piece.append(slot.take()) {
+                    Ok(()) => *at += 1,
+                    Err(apart) => {
+                        *slot = apart;
+                        break;
+                    }
+                }
+            }
+            Some(piece)
+        };
+        let rmm = self.rmm;
+        let mut back = |pool: &mut Pool<'_>, host: Undelegated| {
+            let Ok(mut slots) = slots.try_borrow_mut() else { return pool.restore(rmm, host) };
+            let (memory, at, filled) = &mut *slots;
+            let homeless = match memory.get_mut(*filled).filter(|_| *filled < *at) {
+                Some(slot) => match slot.append(host) {
+                    Ok(()) => return,
+                    Err(host) => {
+                        *filled += 1;
+                        match memory.get_mut(*filled).filter(|_| *filled < *at) {
+                            Some(slot) => core::mem::replace(slot, host),
+                            None => host,
+                        }
+                    }
+                },
+                None => host,
+            };
+            pool.restore(rmm, homeless);
+        };
+        let mut supply =
+            Supply { next: &mut next, back: &mut back, progress: &mut |_| {}, init_ripas: false };
+        self.map_supply(&mut held, pool, range, &mut supply).result
+    }
 }
 
 impl<P: Platform, S> Realm<'_, '_, P, S> {

@@ -4,21 +4,21 @@
 use core::fmt;
 use core::ops::ControlFlow;
 
-use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::map::Supply;
+use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::map::Supply;
+use crate::memory::range_lock::RangeLock;
+use crate::memory::reclaim::Reclaimed;
+use crate::memory::share::{NotShared, collect};
+use crate::memory::stopped::Stopped;
 use crate::plan;
-use crate::range_lock::RangeLock;
-use crate::realm::{Alive, Realm};
-use crate::runtime::Reclaimed;
 use crate::shadow::Shadow;
-use crate::share::NotShared;
-use crate::stopped::Stopped;
-use crate::storage::SharedPiece;
+use crate::shadow::storage::SharedPiece;
 
 /// Result of a conversion. The two fields add up to the range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -101,24 +101,6 @@ impl Course {
                 let problem = RegionProblem::Withheld { bytes };
                 Err(self.stop(BuildError::Region { range: part, problem }))
             }
-        }
-    }
-}
-
-/// Collects the front of the memory that is returned; what is not contiguous with it goes to
-/// `home`.
-pub(crate) fn collect<'f>(
-    front: &'f mut Undelegated,
-    base: Pa,
-    home: &'f mut dyn FnMut(Undelegated),
-) -> impl FnMut(Undelegated) + 'f {
-    move |back| {
-        let next = if front.is_empty() { base } else { front.range().top() };
-        if back.base() != next {
-            return home(back);
-        }
-        if let Err(apart) = front.append(back) {
-            home(apart);
         }
     }
 }

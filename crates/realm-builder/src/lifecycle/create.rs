@@ -10,11 +10,11 @@ use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
-use crate::range_hint::RangeHint;
-use crate::realm::{AUX_TREES, New, Realm, Terminated};
+use crate::lifecycle::realm::{AUX_TREES, New, Realm, Terminated};
+use crate::memory::range_hint::RangeHint;
+use crate::memory::returned::ReturnedRanges;
 use crate::shadow::Shadow;
-use crate::storage::Records;
-use crate::unmap::ReturnedRanges;
+use crate::shadow::storage::Records;
 
 /// The granules that a Realm is created with.
 #[derive(Default)]

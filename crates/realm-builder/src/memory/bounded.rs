@@ -6,39 +6,15 @@
 
 use core::ops::ControlFlow;
 
-use rmi_abi::rtt::{ENTRIES_PER_TABLE, Level};
+use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
 use rmi_host::command::AuxTree;
 
-use crate::realm::Realm;
+use crate::lifecycle::realm::Realm;
+use crate::shadow::budget::Budget;
+use crate::shadow::storage::SharedPiece;
 use crate::shadow::{At, Row, Shadow, Shows};
-use crate::storage::SharedPiece;
-
-/// How many more entries may be visited before the lock is released.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Budget {
-    left: u64,
-}
-
-impl Budget {
-    /// As many entries as a table has.
-    pub(crate) const fn new() -> Self {
-        Self { left: ENTRIES_PER_TABLE }
-    }
-
-    /// Spends one entry; false if nothing is left.
-    pub(crate) const fn spend_one(&mut self) -> bool {
-        let is_left = self.left > 0;
-        self.spend(1);
-        is_left
-    }
-
-    /// Spends entries that were visited already.
-    pub(crate) const fn spend(&mut self, entries: u64) {
-        self.left = self.left.saturating_sub(entries);
-    }
-}
 
 impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the
@@ -154,37 +130,6 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
             }
         }
     }
-}
-
-#[cfg(test)]
-pub(crate) mod looks {
-    //! Counts the entries that a thread visits while it holds a lock.
-
-    use core::cell::Cell;
-
-    extern crate std;
-
-    std::thread_local! {
-        static LOOKS: Cell<u64> = const { Cell::new(0) };
-    }
-
-    /// Adds visited entries.
-    pub(crate) fn add(entries: usize) {
-        LOOKS.set(LOOKS.get() + entries as u64);
-    }
-
-    /// How many entries were visited since the last call.
-    pub(crate) fn take() -> u64 {
-        LOOKS.replace(0)
-    }
-}
-
-/// Counts, in tests, visited entries.
-#[inline]
-pub(crate) fn look_at(entries: usize) {
-    #[cfg(test)]
-    looks::add(entries);
-    let _ = entries;
 }
 
 #[cfg(test)]

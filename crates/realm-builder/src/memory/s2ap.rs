@@ -8,8 +8,8 @@ use rmi_host::{Platform, RecName};
 use sro::Pool;
 
 use crate::error::BuildError;
+use crate::lifecycle::realm::{Active, Realm};
 use crate::plan;
-use crate::realm::{Active, Realm};
 
 /// A change of permissions that stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,26 +7,11 @@ use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::Unmapped;
-use rmi_host::{
-    Delegated, Error, Platform, QuarantineReason, Rmm, Subject, Undelegated, Violation,
-};
+use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
 
-use crate::realm::Realm;
+use crate::lifecycle::realm::Realm;
+use crate::memory::returned::ReturnedRanges;
 use crate::shadow::{At, tag};
-
-/// Memory that is being returned to the host: one run, which grows as long as contiguous memory is
-/// added, so that it is undelegated together.
-#[derive(Debug, Default)]
-pub(crate) struct ReturnedRanges {
-    run: Delegated,
-    /// Whether its state is uncertain: it may still be mapped, or be the host's already.
-    doubt: bool,
-    /// Nothing can be added to the run any more: it has to be sent first.
-    pub(crate) sending: bool,
-}
-
-/// The reason for quarantining memory of which the RMM did not say clearly that it was unmapped.
-const UNCLEAR: QuarantineReason = QuarantineReason::Unclear { command: Command::RttDataUnmap };
 
 /// Where harvesting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,57 +22,6 @@ pub(crate) enum Harvest {
     Send,
     /// After an entry that is still mapped.
     Mapped,
-}
-
-impl ReturnedRanges {
-    /// Whether memory can be added to the run.
-    fn takes(&self, memory: PaRange, doubt: bool) -> bool {
-        let run = self.run.range();
-        let touches = run.top() == memory.base() || memory.top() == run.base();
-        run.is_empty() || (touches && doubt == self.doubt)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.run.is_empty()
-    }
-
-    /// Undelegates the run.
-    pub(crate) fn send<P: Platform>(&mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
-        if self.doubt {
-            rmm.recover(self.run.take(), UNCLEAR, home);
-        } else {
-            rmm.return_or_quarantine(self.run.take(), home);
-        }
-        (self.doubt, self.sending) = (false, false);
-    }
-
-    /// Undelegates what one call returns of the run; for a granule that is refused, a few calls are
-    /// made.
-    pub(crate) fn send_some<P: Platform>(
-        &mut self,
-        rmm: &Rmm<P>,
-        home: &mut dyn FnMut(Undelegated),
-    ) {
-        match rmm.undelegate_some(&mut self.run) {
-            Ok(host) if !host.is_empty() => home(host),
-            Ok(_) => {}
-            Err(error) => {
-                // All of it may be the host's already.
-                self.doubt |= !error.is_clean();
-                let granule = rmm.granule_size().bytes();
-                let refused = self.run.take_front(granule).unwrap_or_else(|| self.run.take());
-                if self.doubt {
-                    rmm.recover(refused, UNCLEAR, home);
-                } else {
-                    let status = error.status().unwrap_or(Status::ErrorInput);
-                    rmm.quarantine(refused, QuarantineReason::UndelegateRefused { status });
-                }
-            }
-        }
-        if self.run.is_empty() {
-            (self.doubt, self.sending) = (false, false);
-        }
-    }
 }
 
 /// What one unmap command is to unmap.

@@ -7,7 +7,7 @@ use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::{Cell, InUse, SharedMemory};
 
 use crate::shadow::ENTRIES;
-use crate::sorted_slots::Record;
+use crate::shadow::sorted_slots::Record;
 
 /// Storage for the host's copy of one translation table: 4,096 bytes of entries and less than 100
 /// more.

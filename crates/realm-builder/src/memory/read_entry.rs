@@ -5,7 +5,7 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, QuarantineReason, Subject, Undelegated, Violation};
 
-use crate::realm::Realm;
+use crate::lifecycle::realm::Realm;
 use crate::shadow::tag;
 
 /// Address bits of an entry as RMI_RTT_READ_ENTRY returns it, below those that depend on its

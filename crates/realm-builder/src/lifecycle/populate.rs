@@ -8,11 +8,11 @@ use sro::Pool;
 use sro::sort::sort_by_key;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::map::{Mapping, Supply};
+use crate::lifecycle::realm::{New, Realm};
+use crate::lifecycle::region::{Content, Region, merge};
+use crate::memory::map::{Mapping, Supply};
+use crate::memory::range_lock::RangeLock;
 use crate::plan::{self, Exists, Run};
-use crate::range_lock::RangeLock;
-use crate::realm::{New, Realm};
-use crate::region::{Content, Region, merge};
 use crate::shadow::tag;
 
 /// Progress of populating, for a progress bar.

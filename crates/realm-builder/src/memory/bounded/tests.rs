@@ -11,10 +11,10 @@ use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
-use super::looks;
 use super::*;
+use crate::lifecycle::realm::ENTRIES_PER_HOLD;
 use crate::plan::Limits;
-use crate::realm::ENTRIES_PER_HOLD;
+use crate::shadow::budget::looks;
 use crate::{
     Content, FoldPolicy, PlaneTables, RealmConfig, Reclaimed, Records, Region, ShadowTable,
     SharedRecord,

@@ -1,0 +1,61 @@
+//! What is checked before the first call of an operation.
+
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Platform;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::lifecycle::realm::{Alive, Realm};
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// The IPA range of `bytes` of memory that are to be mapped at `ipa`; `aligned` says whether
+    /// the memory is aligned to granules. A range that extends beyond the address space is empty.
+    pub(crate) fn place(
+        &self,
+        ipa: Ipa,
+        aligned: bool,
+        bytes: u64,
+    ) -> Result<IpaRange, BuildError> {
+        let range = IpaRange::with_size(ipa, bytes).unwrap_or(IpaRange::empty(ipa));
+        match aligned && ipa.is_aligned(self.rmm.granule_size().bytes()) {
+            true => Ok(range),
+            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
+        }
+    }
+
+    pub(crate) fn check_aligned(&self, range: IpaRange) -> Result<(), BuildError> {
+        match range.is_aligned(self.rmm.granule_size().bytes()) {
+            true => Ok(()),
+            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
+        }
+    }
+
+    /// Whether a range, which may be empty, is one that a Realm may ask to change.
+    pub(crate) fn check_change(&self, range: IpaRange) -> Result<(), BuildError> {
+        if !self.geometry.range_is_protected(&range) {
+            return Err(BuildError::Region { range, problem: RegionProblem::NotProtected });
+        }
+        self.check_aligned(range)
+    }
+
+    /// Whether nothing is mapped in a claimed range.
+    pub(crate) fn check_void(&self, range: IpaRange) -> Result<(), BuildError> {
+        match self.overlap(&range) {
+            None => Ok(()),
+            Some(at) => {
+                let problem = RegionProblem::Overlap { at: at.base() };
+                Err(BuildError::Region { range, problem })
+            }
+        }
+    }
+
+    pub(crate) fn check_protected(&self, range: IpaRange, bytes: u64) -> Result<(), BuildError> {
+        let problem = if bytes == 0 {
+            RegionProblem::Empty
+        } else if range.is_empty() || !self.geometry.range_is_protected(&range) {
+            RegionProblem::NotProtected
+        } else {
+            return Ok(());
+        };
+        Err(BuildError::Region { range, problem })
+    }
+}

@@ -1,0 +1,162 @@
+//! Faults of RECs, served by mapping memory.
+
+use rmi_abi::rtt::Level;
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::{Platform, Undelegated};
+use sro::Pool;
+
+use crate::error::{BuildError, RegionProblem};
+use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::map::{Mapping, Supply};
+use crate::plan::leaf;
+use crate::shadow::tag;
+
+/// How a fault was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// This range was mapped, which contains the address, and possibly more around it; enter the
+    /// REC again.
+    Mapped(IpaRange),
+    /// Nothing was done: memory is mapped there already, because another REC faulted there first.
+    /// Enter the REC again.
+    Present,
+    /// Nothing was done: the RIPAS of this entry is DESTROYED, because the host has unmapped memory
+    /// there ([`Realm::reclaim`], [`Realm::evacuate`]) that the Realm had not given up. No memory
+    /// was asked for. The Realm cannot continue at this address: a REC that is entered again faults
+    /// again, until another REC of the Realm asks for a change of the RIPAS. A host that gives such
+    /// a Realm no more time stops it.
+    Destroyed(IpaRange),
+    /// Nothing was done yet: another thread works on the Realm's memory in this range, for longer
+    /// than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. Enter the REC
+    /// again: it faults again if the memory is still missing.
+    Contended(IpaRange),
+}
+
+impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+    /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults,
+    /// around it, up to the leaf table (2 MiB) that covers it and inside `window`.
+    ///
+    /// `supply` is asked for memory for a void range and returns a piece for its front; it is
+    /// called again for what is left, until it returns `None`. A piece of 2 MiB that is aligned to
+    /// that is mapped as a block. If the first piece does not reach the address, it is mapped at
+    /// the address: however little there is, the fault is served. What the RMM does not map is
+    /// passed to `home`.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
+    ///
+    /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as
+    /// the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns
+    /// [`Served::Contended`]: enter the REC again.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Region`] when the window does not contain the address or is not protected,
+    /// before any call, and when there is no memory for the address; otherwise the reason why the
+    /// address could not be mapped. A failure that concerns only memory around it is not an error.
+    ///
+    /// An entry that the host has unmapped before, or of which it is unclear whether it is mapped,
+    /// is read first (RMI_RTT_READ_ENTRY), and mapped only for a fault at itself: around a fault
+    /// such entries are left out.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn serve_fault(
+        &self,
+        pool: &mut Pool<'_>,
+        ipa: Ipa,
+        window: IpaRange,
+        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Served, BuildError> {
+        let granule = self.rmm.granule_size().bytes();
+        let page = ipa.align_down(granule);
+        let refuse = |problem| Err(BuildError::Region { range: window, problem });
+        self.check_protected(window, window.bytes())?;
+        self.check_aligned(window)?;
+        if !window.contains(ipa) {
+            return refuse(RegionProblem::Elsewhere { ipa });
+        }
+        let around = leaf(page).intersection(&window).unwrap_or(window);
+        let mut held = match self.lock_range(around, |_| Ok(())) {
+            Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
+            held => held?,
+        };
+        // A REC would otherwise fault forever at an entry of uncertain state.
+        if let Some(destroyed) = self.settle_entry(page, home)? {
+            return Ok(Served::Destroyed(destroyed));
+        }
+        let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
+        let no_memory =
+            || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
+        let mut first = supply(void).filter(|memory| !memory.is_empty()).ok_or(no_memory())?;
+        // The address itself is mapped first: the memory may not suffice for the rest.
+        let reaches = void.base().checked_add(first.bytes()).is_some_and(|top| top > page);
+        let start = if reaches { void.base() } else { page };
+        let [front, rest] = [(void.base(), start), (start, void.top())]
+            .map(|(base, top)| IpaRange::new(base, top).unwrap_or(IpaRange::empty(base)));
+        if first.bytes() > rest.bytes() {
+            let fits = first.take_front(rest.bytes()).unwrap_or_default();
+            home(core::mem::replace(&mut first, fits));
+        }
+        let mut hand = Some(first);
+        let mut supply = Supply {
+            next: &mut |left| hand.take().or_else(|| supply(left)),
+            back: &mut |_, host| home(host),
+            progress: &mut |_| {},
+            init_ripas: false,
+        };
+        let (mut staged, mut result) = self.stage_supply(&mut held, pool, rest, &mut supply);
+        let mut before = IpaRange::empty(front.base());
+        if result.is_ok() && staged == rest {
+            (before, result) = self.stage_supply(&mut held, pool, front, &mut supply);
+        }
+        // Memory on both sides of the address without a gap: one call for both.
+        if before == front {
+            staged = IpaRange::new(front.base(), staged.top()).unwrap_or(staged);
+            before = IpaRange::empty(front.base());
+        }
+        let mapping = self.map_all(pool, staged, &mut supply);
+        let mapped = IpaRange::with_size(staged.base(), mapping.taken).unwrap_or(staged);
+        let beside = self.map_all(pool, before, &mut supply);
+        if !mapped.contains(page) || !self.is_mapped(page) {
+            return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
+        }
+        // The fault is served. What fails from here on is detected again by another fault.
+        let whole = mapping.result.is_ok() && beside.result.is_ok() && result.is_ok();
+        let mut more = whole && mapping.taken + beside.taken == void.bytes();
+        let mut from = around.base();
+        while more
+            && let Some(void) = {
+                let shadow = self.shadow.lock();
+                shadow.next_free(from, around.top())
+            }
+        {
+            from = void.top();
+            let Mapping { taken, result } = self.map_supply(&mut held, pool, void, &mut supply);
+            more = result.is_ok() && taken == void.bytes();
+        }
+        Ok(Served::Mapped(mapped))
+    }
+
+    /// Whether it is certain that a page is mapped.
+    fn is_mapped(&self, page: Ipa) -> bool {
+        let shadow = self.shadow.lock();
+        let at = shadow.walk(page, Level::L3);
+        at.is_some_and(|at| shadow.memory(at).is_some() && shadow.look(at).tag() == tag::SURE)
+    }
+
+    /// The run around a page, inside a range, where nothing is mapped and nothing was unmapped;
+    /// `None` when the page is mapped.
+    fn void_around(&self, page: Ipa, around: IpaRange) -> Option<IpaRange> {
+        let shadow = self.shadow.lock();
+        let mut from = around.base();
+        while let Some(void) = shadow.next_free(from, around.top()) {
+            if void.contains(page) {
+                return Some(void);
+            }
+            from = void.top();
+        }
+        None
+    }
+}
