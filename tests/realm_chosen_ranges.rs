@@ -45,6 +45,10 @@ unsafe impl Conduit for Slow<'_> {
         self.model.machine()
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        self.model.open_sessions()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         let is = |command: Command| {
             command.fid(self.dialect).is_some_and(|fid| u64::from(fid.0) == registers[0])

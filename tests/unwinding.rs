@@ -69,6 +69,10 @@ unsafe impl Conduit for Embedder<'_> {
         self.model.machine()
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        self.model.open_sessions()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         turn();
         // SAFETY: the caller's promise is passed on unchanged.

@@ -28,6 +28,10 @@ unsafe impl Conduit for Door<'_> {
         self.model.machine()
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        self.model.open_sessions()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         if Some(registers[0]) == Command::RecEnter.fid(self.dialect).map(|fid| fid.0.into()) {
             self.model.poke(Pa::new(registers[2] + 0x800), &self.exit.get());

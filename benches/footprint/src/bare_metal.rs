@@ -15,7 +15,7 @@ pub(crate) enum SmcConduit {}
 mod nowhere {
     #![expect(unsafe_code, reason = "a conduit is an unsafe trait")]
 
-    use realm_sdk::host::{Conduit, Machine, Registers};
+    use realm_sdk::host::{Conduit, Machine, OpenSessions, Registers};
 
     // SAFETY: there is no value of this type, so no call is ever made.
     unsafe impl Conduit for super::SmcConduit {
@@ -23,6 +23,9 @@ mod nowhere {
             match *self {}
         }
         fn machine(&self) -> Machine {
+            match *self {}
+        }
+        fn open_sessions(&self) -> &OpenSessions {
             match *self {}
         }
     }

@@ -324,6 +324,8 @@ pub struct Channel<P> {
     granule_size: GranuleSize,
     retry_budget: RetryBudget,
     machine: Machine,
+    /// Whether this is one of the [open sessions](crate::OpenSessions).
+    is_counted: bool,
 }
 
 impl<P: Platform> Channel<P> {
@@ -333,14 +335,17 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// The conduit and the access of the platform are of one machine, and the RMM speaks this
-    /// dialect and has granules of this size. Opening a session determines all of this.
+    /// dialect and has granules of this size. Opening a session determines all of this. From now on
+    /// no session of this program changes the configuration of the RMM
+    /// ([`OpenSessions`](crate::OpenSessions)).
     pub unsafe fn new(
         platform: P,
         dialect: Dialect,
         granule_size: GranuleSize,
         retry_budget: RetryBudget,
     ) -> Self {
-        Self::of_one_machine(platform, dialect, granule_size, retry_budget)
+        platform.conduit().open_sessions().add();
+        Self::of_one_machine(platform, dialect, granule_size, retry_budget).counted()
     }
 
     /// As [`Channel::new`], unless the conduit and the access are of two machines.
@@ -363,7 +368,12 @@ impl<P: Platform> Channel<P> {
         retry_budget: RetryBudget,
     ) -> Self {
         let machine = platform.conduit().machine();
-        Self { platform, dialect, granule_size, retry_budget, machine }
+        Self { platform, dialect, granule_size, retry_budget, machine, is_counted: false }
+    }
+
+    /// The channel of a session that was [counted](crate::OpenSessions).
+    pub(crate) fn counted(self) -> Self {
+        Self { is_counted: true, ..self }
     }
 
     /// The size of a granule, which is part of every descriptor of memory.
@@ -388,7 +398,11 @@ impl<P: Platform> Channel<P> {
         &self.platform
     }
 
+    /// Ends the session.
     pub(crate) fn into_platform(self) -> P {
+        if self.is_counted {
+            self.platform.conduit().open_sessions().end();
+        }
         self.platform
     }
 

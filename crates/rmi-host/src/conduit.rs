@@ -5,7 +5,9 @@
 //! ```
 //! use core::cell::RefCell;
 //! use rmi_abi::{Command, Dialect};
-//! use rmi_host::{Conduit, Discovered, Host, Machine, Registers, SessionOptions};
+//! use rmi_host::{
+//!     Conduit, Discovered, Host, Machine, OpenSessions, Registers, SessionOptions,
+//! };
 //! use rmm_model::{Model, Options};
 //!
 //! struct Logging<C> { inner: C, log: RefCell<Vec<(u64, u64)>> }
@@ -13,6 +15,8 @@
 //! // SAFETY: the answers are those of the inner conduit.
 //! unsafe impl<C: Conduit> Conduit for Logging<C> {
 //!     fn machine(&self) -> Machine { self.inner.machine() }
+//!
+//!     fn open_sessions(&self) -> &OpenSessions { self.inner.open_sessions() }
 //!
 //!     unsafe fn call(&self, registers: Registers) -> Registers {
 //!         // SAFETY: the caller's promise is passed on unchanged.
@@ -46,6 +50,7 @@
 #![expect(unsafe_code, reason = "the one door is an unsafe method")]
 
 use crate::granules::Machine;
+use crate::session::OpenSessions;
 
 /// X0 to X7 of one call. No command of any dialect uses a higher register.
 pub type Registers = [u64; 8];
@@ -99,10 +104,15 @@ pub const NOT_SENT: Registers = [0x6e6f_6e65_0000_00fd, 0, 0, 0, 0, 0, 0, 0];
 /// answers may be false is sound if it is [`Simulated`].
 ///
 /// All calls reach the RMM of the machine that [`Conduit::machine`] names, and that never changes.
-/// A conduit that wraps another names the machine of the inner one.
+/// All conduits to that RMM return one count of its sessions
+/// ([`OpenSessions::of_this_machine`] for [`Machine::REAL`]). A conduit that wraps another has the
+/// machine and the count of the inner one.
 pub unsafe trait Conduit {
     /// The machine whose RMM answers.
     fn machine(&self) -> Machine;
+
+    /// The sessions that are open on that RMM.
+    fn open_sessions(&self) -> &OpenSessions;
 
     /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left
     /// them; [`NO_ANSWER`] or [`NOT_SENT`] when it cannot.
@@ -133,6 +143,10 @@ pub unsafe trait Conduit {
 unsafe impl<C: Conduit + ?Sized> Conduit for &C {
     fn machine(&self) -> Machine {
         (**self).machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        (**self).open_sessions()
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

@@ -48,6 +48,7 @@ use rmi_abi::{Command, Dialect, Fid, GranuleSize};
 
 use crate::conduit::{Conduit, Registers, Simulated};
 use crate::granules::Machine;
+use crate::session::OpenSessions;
 use crate::session::is_probe;
 
 use counters::Counters;
@@ -155,6 +156,10 @@ impl<C> Counting<C> {
 unsafe impl<C: Conduit> Conduit for Counting<C> {
     fn machine(&self) -> Machine {
         self.inner.machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        self.inner.open_sessions()
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

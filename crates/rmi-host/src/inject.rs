@@ -34,6 +34,7 @@ use rmi_abi::ResultWord;
 
 use crate::conduit::{Conduit, Registers, Simulated};
 use crate::granules::Machine;
+use crate::session::OpenSessions;
 
 /// The calls to which a [`Rule`] applies by default.
 pub type Predicate = fn(&Registers) -> bool;
@@ -153,6 +154,10 @@ impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
 unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P> {
     fn machine(&self) -> Machine {
         self.inner.machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        self.inner.open_sessions()
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

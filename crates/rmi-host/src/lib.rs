@@ -122,6 +122,7 @@ pub use quarantine::{
     CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, QuarantineReason, Quarantined,
 };
 pub use session::{
-    Configured, Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError,
+    Configured, Discovered, HostMode, OpenSessions, Rmm, SessionError, SessionOptions,
+    TrackingError,
 };
 pub use wait::Wait;

@@ -36,6 +36,7 @@ use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::{Machine, Undelegated};
 use crate::platform::Host;
+use crate::session::OpenSessions;
 
 /// The most memory in one line, in bytes.
 const CHUNK: usize = 1 << 10;
@@ -56,6 +57,7 @@ pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
     machine: Machine,
+    sessions: OpenSessions,
 }
 
 struct Ends {
@@ -117,7 +119,12 @@ impl Lines {
             Some(banner) => banner.trim().to_string(),
             None => return Err(LinesError::Nonsense { answer: ready.words }),
         };
-        Ok(Self { ends: Mutex::new(ends), banner, machine: Machine::simulated() })
+        Ok(Self {
+            ends: Mutex::new(ends),
+            banner,
+            machine: Machine::simulated(),
+            sessions: OpenSessions::new(),
+        })
     }
 
     /// The machine at the other end.
@@ -365,6 +372,10 @@ fn chunk_at(at: Pa, n: usize) -> Result<Pa, AccessFault> {
 unsafe impl Conduit for Lines {
     fn machine(&self) -> Machine {
         self.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        &self.sessions
     }
 
     unsafe fn call(&self, call: Registers) -> Registers {

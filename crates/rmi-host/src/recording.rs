@@ -97,6 +97,7 @@ use rmi_abi::{Dialect, Pa};
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, Registers, Simulated};
 use crate::granules::Machine;
+use crate::session::OpenSessions;
 use crate::tracing::TraceSink;
 
 #[cfg(feature = "alloc")]
@@ -244,6 +245,10 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
 unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
     fn machine(&self) -> Machine {
         self.inner.machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        self.inner.open_sessions()
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

@@ -24,7 +24,7 @@
 
 use core::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
 use rmi_abi::Pa;
@@ -33,6 +33,7 @@ use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
 use crate::granules::Machine;
 use crate::platform::Host;
+use crate::session::OpenSessions;
 
 /// The request of a host thread, and where it waits for the answer.
 #[derive(Debug)]
@@ -55,7 +56,9 @@ enum Unanswered {
 #[must_use]
 pub fn pair(machine: Machine) -> (Remote, Server) {
     let (sender, receiver) = channel();
-    (Remote { requests: sender, machine }, Server { requests: Mutex::new(receiver), machine })
+    let sessions = Arc::new(OpenSessions::new());
+    let server = Server { requests: Mutex::new(receiver), machine };
+    (Remote { requests: sender, machine, sessions }, server)
 }
 
 /// The conduit to an RMM in another thread, and the access to the host memory there. All clones are
@@ -71,6 +74,8 @@ pub fn pair(machine: Machine) -> (Remote, Server) {
 pub struct Remote {
     requests: Sender<Request>,
     machine: Machine,
+    /// Unused for the machine of the program, which has one count for all conduits.
+    sessions: Arc<OpenSessions>,
 }
 
 impl Remote {
@@ -93,6 +98,13 @@ impl Remote {
 unsafe impl Conduit for Remote {
     fn machine(&self) -> Machine {
         self.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        match self.machine {
+            Machine::REAL => OpenSessions::of_this_machine(),
+            _ => &self.sessions,
+        }
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

@@ -59,6 +59,7 @@ use spin::Mutex;
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, NOT_SENT, Registers, Simulated};
 use crate::granules::{Machine, Undelegated};
+use crate::session::OpenSessions;
 
 use memory::Memory;
 
@@ -77,6 +78,7 @@ pub struct Replay {
     transcript: Transcript,
     state: Mutex<State>,
     machine: Machine,
+    sessions: OpenSessions,
     memory_taken: AtomicBool,
 }
 
@@ -95,6 +97,7 @@ impl Replay {
             transcript,
             state: Mutex::default(),
             machine: Machine::simulated(),
+            sessions: OpenSessions::new(),
             memory_taken: AtomicBool::new(false),
         }
     }
@@ -177,6 +180,10 @@ impl Replay {
 unsafe impl Conduit for Replay {
     fn machine(&self) -> Machine {
         self.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        &self.sessions
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

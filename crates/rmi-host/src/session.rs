@@ -62,6 +62,7 @@
 //! ```
 
 mod hotplug;
+mod open;
 mod tracked;
 
 use core::fmt;
@@ -75,12 +76,14 @@ use crate::access::AccessFault;
 use crate::channel::{Call, Channel, Progress, RetryBudget};
 use crate::command::SharedMemory;
 use crate::command::rmm::ConfigCodes;
-use crate::conduit::Registers;
+use crate::conduit::{Conduit, Registers};
 use crate::error::{Error, Failed, Subject};
 use crate::granules::{Machine, Undelegated};
 use crate::platform::Platform;
 use crate::wait::Wait;
 
+use open::Configuring;
+pub use open::OpenSessions;
 pub use tracked::TrackingError;
 
 /// Whether this call is how a session distinguishes 2.0-bet3 from earlier dialects: `RMI_GPT_INFO`
@@ -117,8 +120,13 @@ pub(crate) fn is_probe(registers: &Registers) -> bool {
 #[non_exhaustive]
 pub struct SessionOptions {
     /// The dialect to use; `None` to probe for it.
+    ///
+    /// To set it is a promise that the RMM speaks this dialect: the same function identifier and
+    /// the same bits have other meanings in others, so an RMM of another dialect may take memory
+    /// that it was not given. Probing does not confirm a dialect that is set.
     pub dialect: Option<Dialect>,
-    /// The requested granule size. An RMM that another agent has activated keeps its own.
+    /// The requested granule size. An RMM that another agent has activated keeps its own, and so
+    /// does one on which this program has another session open.
     pub granule_size: GranuleSize,
     /// The requested tracking region size, as a code of the granule size; `None` to leave it
     /// unchanged.
@@ -184,6 +192,8 @@ pub enum SessionError {
     /// The RMM is configured for a granule size that it does not declare or this SDK does not know:
     /// the code.
     GranuleCode(u8),
+    /// Another session is being configured: try again. Nothing was called.
+    Configuring,
     /// A call failed.
     Call(Error),
 }
@@ -220,6 +230,9 @@ impl fmt::Display for SessionError {
             }
             Self::GranuleCode(code) => {
                 write!(f, "the RMM is configured for an unknown granule size (code {code})")
+            }
+            Self::Configuring => {
+                f.write_str("another session is configuring the RMM at this moment; try again")
             }
             Self::Call(error) => error.fmt(f),
         }
@@ -346,14 +359,17 @@ impl<P: Platform> Discovered<P> {
     /// Sets the RMM's granule size to the requested one, unless the RMM has it already or the
     /// dialect has no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
     ///
-    /// When another agent has activated the RMM its configuration cannot change any more; the
-    /// session then uses the granule size that the RMM has.
+    /// When another agent has activated the RMM its configuration cannot change any more, and while
+    /// this program has another session open, it is not changed ([`OpenSessions`]): the session
+    /// then uses the granule size that the RMM has, which
+    /// [`Configured::granule_size`] returns.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
     ///
     /// # Errors
     ///
     /// [`SessionError`]; the `Discovered` is returned, and can be configured again.
+    /// [`SessionError::Configuring`] while another thread is in this function.
     pub fn configure(
         self,
         page: &mut Undelegated,
@@ -361,14 +377,28 @@ impl<P: Platform> Discovered<P> {
         match self.agree(page) {
             Ok(granule_size) => {
                 let Self { channel, features, .. } = self;
-                Ok(Configured { channel: channel.with_granule_size(granule_size), features })
+                let channel = channel.with_granule_size(granule_size).counted();
+                Ok(Configured { channel, features })
             }
             Err(error) => Err(Failed::new(self, error)),
         }
     }
 
-    /// The granule size that the RMM has from now on.
+    /// The granule size that the RMM has for as long as this session is open.
     fn agree(&self, page: &mut Undelegated) -> Result<GranuleSize, SessionError> {
+        let sessions = self.channel.platform().conduit().open_sessions();
+        let opening = sessions.begin().map_err(|Configuring| SessionError::Configuring)?;
+        let granule_size = self.negotiate(page, opening.is_alone())?;
+        opening.keep();
+        Ok(granule_size)
+    }
+
+    /// The granule size that the RMM has, after it was changed to the requested one, if it may be.
+    fn negotiate(
+        &self,
+        page: &mut Undelegated,
+        may_change: bool,
+    ) -> Result<GranuleSize, SessionError> {
         if Command::RmmConfigGet.form(self.channel.dialect()).is_none() {
             // Such a dialect has no other granule size.
             return match self.granule_size {
@@ -390,13 +420,17 @@ impl<P: Platform> Discovered<P> {
         if same_size && found.tracking_region_size == wanted.tracking_region_size {
             return Ok(self.granule_size);
         }
+        let as_it_is = || {
+            GranuleSize::from_code(found.rmi_granule_size)
+                .ok_or(SessionError::GranuleCode(found.rmi_granule_size))
+        };
+        if !may_change {
+            return as_it_is();
+        }
         match self.channel.set_config(page, &wanted) {
             Ok(()) => Ok(self.granule_size),
             // Another agent has activated the RMM: its configuration does not change.
-            Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
-                GranuleSize::from_code(found.rmi_granule_size)
-                    .ok_or(SessionError::GranuleCode(found.rmi_granule_size))
-            }
+            Err(Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => as_it_is(),
             Err(error) => Err(error.into()),
         }
     }

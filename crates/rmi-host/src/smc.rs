@@ -26,6 +26,7 @@
 
 use crate::conduit::{Conduit, Registers};
 use crate::granules::Machine;
+use crate::session::OpenSessions;
 
 /// Reaches the RMM by the SMC instruction of the calling CPU, through the `smccc` crate.
 ///
@@ -52,6 +53,10 @@ impl SmcConduit {
 unsafe impl Conduit for SmcConduit {
     fn machine(&self) -> Machine {
         Machine::REAL
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        OpenSessions::of_this_machine()
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

@@ -53,6 +53,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use crate::access::{AccessFault, HostAccess};
 use crate::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use crate::granules::Machine;
+use crate::session::OpenSessions;
 
 /// The sink of the lines of a trace. Called on any CPU, after each call.
 pub trait TraceSink {
@@ -218,6 +219,10 @@ unsafe impl<C: Conduit, S: TraceSink, A: HostAccess> Conduit for Tracing<C, S, A
         self.inner.machine()
     }
 
+    fn open_sessions(&self) -> &OpenSessions {
+        self.inner.open_sessions()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };
@@ -242,6 +247,7 @@ mod tests {
     /// Answers every call with X0, and has a run page with a `FIQ` exit.
     struct Fake {
         machine: Machine,
+        sessions: OpenSessions,
         x0: u64,
     }
 
@@ -249,6 +255,10 @@ mod tests {
     unsafe impl Conduit for Fake {
         fn machine(&self) -> Machine {
             self.machine
+        }
+
+        fn open_sessions(&self) -> &OpenSessions {
+            &self.sessions
         }
 
         unsafe fn call(&self, _: Registers) -> Registers {
@@ -280,8 +290,8 @@ mod tests {
 
     fn entry(x0: u64, run: u64, conduit: Machine, memory: Machine) -> String {
         let sink = WriteSink::new(RefCell::new(String::new()));
-        let conduit = Fake { machine: conduit, x0 };
-        let memory = Fake { machine: memory, x0 };
+        let conduit = Fake { machine: conduit, sessions: OpenSessions::new(), x0 };
+        let memory = Fake { machine: memory, sessions: OpenSessions::new(), x0 };
         let tracing = Tracing::with_exits(conduit, memory, sink, Dialect::TfRmm2026_07);
         // SAFETY: nothing is done.
         let _ = unsafe { tracing.call([0xc400_015c, 0x1000, run, 0, 0, 0, 0, 0]) };

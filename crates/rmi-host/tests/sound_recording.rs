@@ -21,6 +21,10 @@ unsafe impl Conduit for Pretence {
         Machine::REAL
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        rmi_host::OpenSessions::of_this_machine()
+    }
+
     unsafe fn call(&self, _: Registers) -> Registers {
         [0; 8]
     }

@@ -63,6 +63,10 @@ mod door {
             self.model.machine()
         }
 
+        fn open_sessions(&self) -> &rmi_host::OpenSessions {
+            self.model.open_sessions()
+        }
+
         unsafe fn call(&self, registers: Registers) -> Registers {
             // SAFETY: the caller's promise is passed on unchanged.
             let answer = unsafe { self.model.call(registers) };

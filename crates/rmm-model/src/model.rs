@@ -9,7 +9,7 @@ use core::fmt;
 use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Pa;
-use rmi_host::{AccessFault, Host, Machine, Registers};
+use rmi_host::{AccessFault, Host, Machine, OpenSessions, Registers};
 use spin::Mutex;
 
 use crate::granule::{Census, GranuleState};
@@ -36,6 +36,7 @@ pub struct Model {
     /// Whether the token of the host's memory has been handed out.
     memory_taken: AtomicBool,
     machine: Machine,
+    sessions: OpenSessions,
 }
 
 /// Threads of a host share one machine.
@@ -63,6 +64,7 @@ impl Model {
             monitor: Mutex::new(Monitor::new(options)),
             memory_taken: AtomicBool::new(false),
             machine: Machine::simulated(),
+            sessions: OpenSessions::new(),
         })
     }
 

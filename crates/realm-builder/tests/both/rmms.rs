@@ -61,6 +61,10 @@ unsafe impl Conduit for Both {
         self.other.machine()
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        self.other.open_sessions()
+    }
+
     unsafe fn call(&self, call: Registers) -> Registers {
         // SAFETY: neither can reach memory of this program.
         let (model, other) = unsafe { (self.model.call(call), self.other.call(call)) };

@@ -61,6 +61,10 @@ unsafe impl Conduit for Line<'_> {
         self.model.machine()
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        self.model.open_sessions()
+    }
+
     unsafe fn call(&self, call: Registers) -> Registers {
         // SAFETY: the caller's promise is passed on unchanged.
         let pass = || unsafe { self.model.call(call) };

@@ -12,6 +12,7 @@ use crate::conduit::{Conduit, Registers};
 use crate::error::Error;
 use crate::granules::Machine;
 use crate::platform::Platform;
+use crate::session::OpenSessions;
 
 /// A command that was refused, and what the RMM reported about it in the other registers.
 ///
@@ -73,6 +74,10 @@ struct Noting<'p, P> {
 unsafe impl<P: Platform> Conduit for Noting<'_, P> {
     fn machine(&self) -> Machine {
         self.platform.conduit().machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        self.platform.conduit().open_sessions()
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

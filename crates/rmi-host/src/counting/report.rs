@@ -74,6 +74,7 @@ mod tests {
     use super::*;
     use crate::conduit::{Conduit, Registers};
     use crate::granules::Machine;
+    use crate::session::OpenSessions;
 
     struct NotSupported;
 
@@ -81,6 +82,10 @@ mod tests {
     unsafe impl Conduit for NotSupported {
         fn machine(&self) -> Machine {
             Machine::REAL
+        }
+
+        fn open_sessions(&self) -> &OpenSessions {
+            OpenSessions::of_this_machine()
         }
 
         unsafe fn call(&self, _: Registers) -> Registers {

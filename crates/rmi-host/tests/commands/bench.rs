@@ -9,8 +9,8 @@ use std::sync::Mutex;
 
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 use rmi_host::{
-    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, Rd,
-    RecGranule, RecName, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
+    AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, OpenSessions,
+    Rd, RecGranule, RecName, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 
 /// A page of the fixture's memory.
@@ -23,6 +23,7 @@ pub(crate) struct Fake {
     answers: Mutex<VecDeque<Registers>>,
     always: Mutex<Registers>,
     memory: Mutex<BTreeMap<u64, u8>>,
+    sessions: OpenSessions,
 }
 
 pub(crate) type Platform<'f> = Host<&'f Fake, &'f Fake>;
@@ -87,6 +88,10 @@ impl Fake {
 unsafe impl Conduit for Fake {
     fn machine(&self) -> Machine {
         Machine::REAL
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        &self.sessions
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {

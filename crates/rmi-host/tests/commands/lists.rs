@@ -196,6 +196,10 @@ mod writing {
             Conduit::machine(self.fake)
         }
 
+        fn open_sessions(&self) -> &rmi_host::OpenSessions {
+            self.fake.open_sessions()
+        }
+
         unsafe fn call(&self, registers: Registers) -> Registers {
             self.fake.poke(LIST, self.words);
             // SAFETY: the caller's promise is passed on unchanged.

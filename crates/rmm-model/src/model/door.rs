@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "the methods of the door are unsafe by trait")]
 
 use rmi_abi::Pa;
-use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated};
+use rmi_host::{AccessFault, Conduit, HostAccess, Machine, OpenSessions, Registers, Simulated};
 
 use super::{CallingCpu, Cpu, Model};
 
@@ -13,6 +13,10 @@ use super::{CallingCpu, Cpu, Model};
 unsafe impl Conduit for Model {
     fn machine(&self) -> Machine {
         self.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        &self.sessions
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
@@ -39,6 +43,10 @@ unsafe impl HostAccess for Model {
 unsafe impl Conduit for Cpu<'_> {
     fn machine(&self) -> Machine {
         self.model.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        &self.model.sessions
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
@@ -69,6 +77,10 @@ unsafe impl<F: Fn() -> u32> Conduit for CallingCpu<'_, F> {
 
     fn machine(&self) -> Machine {
         self.model.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        &self.model.sessions
     }
 }
 

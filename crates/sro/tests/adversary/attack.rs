@@ -123,6 +123,10 @@ unsafe impl Conduit for Adversary<'_, '_> {
         self.model.machine()
     }
 
+    fn open_sessions(&self) -> &rmi_host::OpenSessions {
+        self.model.open_sessions()
+    }
+
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.calls.set(self.calls.get() + 1);
         let fid = rmi_abi::Fid(u32::try_from(registers[0]).unwrap());
