@@ -33,6 +33,8 @@
 //!    with its interrupts, between runs. [An example](#a-virtual-cpu-with-interrupts) is below.
 //! 6. [`abi`]: the types and constants of the interface, for direct use; [`abi::command`] is the
 //!    reference of all commands.
+//! 7. [`conduits`]: for tests and diagnosis, a [`Conduit`](host::Conduit) that counts, traces,
+//!    records, replays or alters the calls of another.
 //!
 //! # A virtual CPU with interrupts
 //!
@@ -116,6 +118,8 @@ pub use realm_measurement as measurement;
 pub use rec_runtime as rec;
 #[doc(inline)]
 pub use rmi_abi as abi;
+#[doc(inline)]
+pub use rmi_conduits as conduits;
 #[doc(inline)]
 pub use rmi_host as host;
 #[doc(inline)]

@@ -7,7 +7,7 @@ use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Status};
 use realm_sdk::builder::{
     Active, BuildError, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
 };
-use realm_sdk::host::inject::{Fault, Injecting, Rule};
+use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{Pool, PoolStorage, open};

@@ -8,7 +8,7 @@ use std::thread;
 
 use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
-use realm_sdk::host::counting::Counting;
+use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Platform, RetryBudget, Rmm, SessionOptions, Undelegated,
 };

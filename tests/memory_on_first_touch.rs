@@ -13,8 +13,8 @@ use realm_sdk::builder::{
     BuildError, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region, RegionProblem,
     Rim, Served,
 };
-use realm_sdk::host::counting::Counting;
-use realm_sdk::host::inject::{Fault, Injecting, Rule};
+use realm_sdk::conduits::counting::Counting;
+use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{Pool, PoolStorage, open};

@@ -10,8 +10,8 @@ use realm_sdk::builder::{
     Active, Content, PlaneTables, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
     SharedRecord,
 };
+use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::command::AuxTree;
-use realm_sdk::host::counting::Counting;
 use realm_sdk::host::{
     Conduit, CountingLedger, Host, Machine, Registers, SessionOptions, Undelegated,
 };

@@ -19,9 +19,9 @@ use realm_sdk::builder::{
     Active, BuildError, Content, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed,
     Region,
 };
+use realm_sdk::conduits::tracing::Tracing;
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::Host as HostHand;
-use realm_sdk::host::tracing::Tracing;
 use realm_sdk::host::{
     AccessFault, Conduit, FixedQuarantine, Host, HostAccess, Ledger, LedgerEvent, Machine,
     Platform, Quarantine, Quarantined, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,

@@ -4,9 +4,9 @@ use std::fmt::Arguments;
 
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::{Pa, PaRange};
-use realm_sdk::host::counting::Counting;
+use realm_sdk::conduits::counting::Counting;
+use realm_sdk::conduits::tracing::Tracing;
 use realm_sdk::host::granules::Host as HostHand;
-use realm_sdk::host::tracing::Tracing;
 use realm_sdk::host::{Balance, CountingLedger, FixedQuarantine, Host, Undelegated};
 use realm_sdk::sro::GranuleSet;
 use rmm_model::{Model, Options as ModelOptions};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use realm_sdk::abi::{Command, Dialect};
-use realm_sdk::host::counting::Counts;
+use realm_sdk::conduits::counting::Counts;
 
 use crate::machine::Door;
 use crate::output::say;

@@ -9,7 +9,7 @@ use realm_sdk::builder::plan::Limits;
 use realm_sdk::builder::{
     Active, Content, New, Progress, Realm, RealmConfig, Records, Region, ShadowTable,
 };
-use realm_sdk::host::counting::Counting;
+use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
 use realm_sdk::sro::{Pool, PoolStorage, open};
 use rmm_model::{Model, Options};

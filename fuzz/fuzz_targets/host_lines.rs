@@ -6,7 +6,7 @@ use std::io::{Cursor, sink};
 
 use libfuzzer_sys::fuzz_target;
 use rmi_abi::Pa;
-use rmi_host::lines::Lines;
+use rmi_conduits::lines::Lines;
 use rmi_host::{Conduit, HostAccess};
 
 fuzz_target!(|answers: &[u8]| {

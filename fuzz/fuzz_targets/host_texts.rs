@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use rmi_conduits::replay::parse;
 use rmi_host::Ownership;
-use rmi_host::replay::parse;
 
 fuzz_target!(|input: (bool, &str)| {
     let (map, text) = input;

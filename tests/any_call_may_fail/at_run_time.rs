@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::rtt::Level;
 use realm_sdk::abi::{Command, ResultWord, Status};
+use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::conduit::NO_ANSWER;
-use realm_sdk::host::inject::Fault;
 
 use crate::life::{Course, Ending, Life};
 use crate::runtime::{self, Stop};

@@ -7,8 +7,8 @@ use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::{
     Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
+use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::granules::Host as HostHand;
-use realm_sdk::host::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, Platform, RetryBudget, Rmm,
     SessionOptions, Undelegated,

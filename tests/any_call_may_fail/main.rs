@@ -13,9 +13,9 @@ use life::{Ending, Life, Mood};
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::{Dialect, ResultWord, Status};
+use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::Registers;
 use realm_sdk::host::conduit::{NO_ANSWER, NOT_SENT};
-use realm_sdk::host::inject::Fault;
 
 fn word(status: Status) -> u64 {
     ResultWord::from_status(status).0

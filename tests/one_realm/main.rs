@@ -17,7 +17,7 @@ use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::{
     Active, BuildError, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
 };
-use realm_sdk::host::counting::Counting;
+use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::ledger::OwnershipMap;
 use realm_sdk::host::{
     FixedQuarantine, Host, Platform, RetryBudget, SessionOptions, Undelegated, leaked,

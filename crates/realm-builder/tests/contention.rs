@@ -10,8 +10,8 @@ use realm_builder::{
 };
 use rmi_abi::rtt::Ripas;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::S2apProgress;
-use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
     CountingLedger, Error, Host, RecName, Registers, RetryBudget, SessionOptions, Undelegated,
 };

@@ -6,7 +6,7 @@ use realm_builder::plan::Limits;
 use realm_builder::{Content, Progress, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
-use rmi_host::counting::Counting;
+use rmi_conduits::counting::Counting;
 use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
 use rmm_model::{GranulesPerCall, Model, Options};
 use sro::{Pool, PoolStorage, open};

@@ -4,8 +4,8 @@
 
 use realm_builder::{Active, BuildError, Progress, Realm, RealmConfig, RealmStorage, Terminated};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
-use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, RetryBudget, SessionOptions, Subject, Undelegated,
 };

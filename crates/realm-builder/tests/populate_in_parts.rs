@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
 use rmi_abi::{Command, Dialect, Ipa, Status};
-use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};

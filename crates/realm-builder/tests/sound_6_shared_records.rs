@@ -10,8 +10,8 @@ use std::thread;
 
 use realm_builder::{Active, BuildError, NotShared, Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
-use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};

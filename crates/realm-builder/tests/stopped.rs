@@ -8,8 +8,8 @@ use realm_builder::{
 use rmi_abi::flags::S2Access;
 use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange, Status};
+use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::command::SharedAccess;
-use rmi_host::inject::{Fault, Injecting};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};

@@ -65,15 +65,29 @@ pub type Registers = [u64; 8];
 ///
 /// ```
 /// # use rmi_abi::{Command, Dialect};
-/// # use rmi_host::inject::{Fault, Injecting, Rule};
-/// # use rmi_host::{Error, Host};
+/// # use rmi_host::{Conduit, Error, Host, Machine, OpenSessions, Registers};
 /// # use rmm_model::{Model, Options};
 /// use rmi_host::conduit::NO_ANSWER;
+///
+/// struct Broken<'m> { model: &'m Model, at: u64 }
+///
+/// // SAFETY: the model has its own memory; nothing of this program is affected.
+/// unsafe impl Conduit for Broken<'_> {
+///     fn machine(&self) -> Machine { self.model.machine() }
+///     fn open_sessions(&self) -> &OpenSessions { self.model.open_sessions() }
+///
+///     unsafe fn call(&self, registers: Registers) -> Registers {
+///         // SAFETY: the caller's promise is passed on unchanged.
+///         let answer = unsafe { self.model.call(registers) };
+///         if registers[0] == self.at { NO_ANSWER } else { answer }
+///     }
+/// }
+///
 /// # let dialect = Dialect::TfRmm2026_07;
 /// # let model = Model::new(Options::new(dialect))?;
 /// # let mut memory = model.take_memory();
-/// # let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
-/// let broken = Injecting::by_rule(&model, rule, Fault::Afterwards(NO_ANSWER));
+/// # let fid = Command::GranuleRangeDelegate.fid(dialect).expect("in this dialect");
+/// # let broken = Broken { model: &model, at: fid.0.into() };
 /// # let rmm = rmm_model::open(Host::new(&broken, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
 /// assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }));
@@ -156,7 +170,7 @@ unsafe impl<C: Conduit + ?Sized> Conduit for &C {
 }
 
 /// A conduit to something that only simulates an RMM, and never takes memory away from the program:
-/// false answers do no harm. Only on such a conduit can [faults be injected](crate::inject).
+/// false answers do no harm. The crate `rmi-conduits` injects faults into such a conduit only.
 ///
 /// # Safety
 ///

@@ -353,16 +353,27 @@ impl Error {
     ///
     /// ```
     /// # use rmi_abi::{Command, Dialect};
-    /// # use rmi_host::inject::{Fault, Injecting, Rule};
-    /// # use rmi_host::Host;
+    /// # use rmi_host::{Conduit, Host, Machine, OpenSessions, Registers};
     /// # use rmm_model::{Model, Options};
+    /// # struct Invalid<'m> { model: &'m Model, at: u64 }
+    /// # // SAFETY: the model has its own memory; nothing of this program is affected.
+    /// # unsafe impl Conduit for Invalid<'_> {
+    /// #     fn machine(&self) -> Machine { self.model.machine() }
+    /// #     fn open_sessions(&self) -> &OpenSessions { self.model.open_sessions() }
+    /// #     unsafe fn call(&self, registers: Registers) -> Registers {
+    /// #         // SAFETY: the caller's promise is passed on unchanged.
+    /// #         let mut answer = unsafe { self.model.call(registers) };
+    /// #         if registers[0] == self.at { answer[1] = 1 }
+    /// #         answer
+    /// #     }
+    /// # }
     /// # let dialect = Dialect::TfRmm2026_07;
     /// # let model = Model::new(Options::new(dialect))?;
     /// # let mut memory = model.take_memory();
     /// // This RMM delegates the memory, and returns an invalid answer.
-    /// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
-    /// let door = Injecting::by_rule(&model, rule, Fault::Scribble { seed: 1 });
-    /// # let rmm = rmm_model::open(Host::new(&door, &model), &mut memory)?;
+    /// # let fid = Command::GranuleRangeDelegate.fid(dialect).expect("in this dialect");
+    /// # let conduit = Invalid { model: &model, at: fid.0.into() };
+    /// # let rmm = rmm_model::open(Host::new(&conduit, &model), &mut memory)?;
     /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
     /// assert!(!failed.error.is_clean());
     /// assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x4000, 0));

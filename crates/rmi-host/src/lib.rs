@@ -46,58 +46,37 @@
 //!
 //! # Conduits
 //!
-//! Every call reaches the RMM through a [`Conduit`]; conduits that wrap another can be nested in
-//! any order.
-//!
-//! | Conduit | What it does with a call |
-//! |---|---|
-//! | `smc::SmcConduit`, feature `smc` on aarch64 | makes it, by the SMC instruction |
-//! | [`counting`] | counts it by command and outcome, with the memory that it moved |
-//! | [`tracing`] | prints it, decoded |
-//! | [`recording`] | records it, with the memory that it read or wrote |
-//! | `replay`, feature `alloc` | answers it from a recording |
-//! | [`inject`] | injects faults into it |
-//! | `remote`, feature `std` | has another thread make it |
-//! | `lines`, feature `std` | has another process make it, over the line protocol |
+//! Every call reaches the RMM through a [`Conduit`]. On hardware that is `smc::SmcConduit` (feature
+//! `smc`, aarch64). The crate `rmi-conduits` has conduits that wrap another: they count calls,
+//! print, record, replay or alter them, or have another thread or process make them.
 //!
 //! # Features
 //!
-//! All are off by default and additive: `smc` (the SMC instruction, through the `smccc` crate),
-//! `alloc` (recordings, ledgers and quarantines of any size), `std` (threads; implies `alloc`),
-//! `log` (traces in the `log` crate).
+//! All are off by default and additive: `smc` (the SMC instruction, through the `smccc` crate) and
+//! `alloc` (ledgers and quarantines of any size).
 #![no_std]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
-#[cfg(any(feature = "std", test))]
+#[cfg(test)]
 extern crate std;
 
 pub mod access;
 pub mod channel;
 pub mod command;
 pub mod conduit;
-pub mod counting;
 pub mod delegate;
 pub mod error;
 pub mod granules;
-pub mod inject;
 pub mod ledger;
 pub mod linear_map;
-#[cfg(feature = "std")]
-pub mod lines;
 pub mod platform;
 pub mod quarantine;
-pub mod recording;
-#[cfg(feature = "std")]
-pub mod remote;
-#[cfg(feature = "alloc")]
-pub mod replay;
 pub mod session;
 mod shared;
 // Documented on every host.
 #[cfg(all(feature = "smc", any(target_arch = "aarch64", doc)))]
 pub mod smc;
-pub mod tracing;
 mod wait;
 
 pub use access::{AccessFault, HostAccess};

@@ -88,7 +88,10 @@ pub use tracked::TrackingError;
 
 /// Whether this call is how a session distinguishes 2.0-bet3 from earlier dialects: `RMI_GPT_INFO`
 /// without a range. Where the command exists it refuses the range.
-pub(crate) fn is_probe(registers: &Registers) -> bool {
+///
+/// For conduits that count failures: this refusal is expected.
+#[must_use]
+pub fn is_probe(registers: &Registers) -> bool {
     let [x0, base, top, ..] = *registers;
     let fid = Command::GptInfo.fid(Dialect::V2_0Bet3);
     fid.is_some_and(|fid| u64::from(fid.0) == x0) && base == 0 && top == 0

@@ -1,14 +1,16 @@
 //! Memory that the RMM first refuses to give back, and gives back later.
 #![cfg(feature = "alloc")]
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, unsafe_code, reason = "tests, and a conduit to the model")]
+
+#[path = "shared/altered.rs"]
+mod altered;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::{Command, Dialect, PaRange, Status};
-use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_abi::{Command, Dialect, PaRange, ResultWord, Status};
 use rmi_host::quarantine::GrowingQuarantine;
 use rmi_host::{
     CountingLedger, Delegated, FixedQuarantine, Host, Quarantine, QuarantineReason, Quarantined,
@@ -16,16 +18,25 @@ use rmi_host::{
 };
 use rmm_model::{Model, Options};
 
+use altered::Altered;
+
 #[test]
 fn what_is_refused_waits_and_comes_back() {
     let dialect = Dialect::TfRmm2026_07;
     let model = Model::new(Options::new(dialect)).unwrap();
     // Three refusals in a row, then the RMM gives it back.
-    let rule = Rule::command(Command::GranuleRangeUndelegate, dialect);
-    let fault = Fault::Delay { status: Status::ErrorInput, times: 3 };
-    let door = Injecting::by_rule(&model, rule.nth(0), fault);
+    let refusals = AtomicU32::new(3);
+    let undelegate = u64::from(Command::GranuleRangeUndelegate.fid(dialect).unwrap().0);
+    let refused = [ResultWord::from_status(Status::ErrorInput).0, 0, 0, 0, 0, 0, 0, 0];
+    let is_refused = |call: &[u64; 8]| {
+        let left = refusals.load(Ordering::Relaxed);
+        let is_refused = call[0] == undelegate && left > 0;
+        refusals.store(left - u32::from(is_refused), Ordering::Relaxed);
+        is_refused.then_some(refused)
+    };
+    let conduit = Altered { model: &model, instead: is_refused };
     let (ledger, quarantine) = (CountingLedger::new(), GrowingQuarantine::new());
-    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut options = SessionOptions::default();
     options.retry_budget = RetryBudget::NONE;
     let mut memory = model.take_memory();

@@ -1,8 +1,5 @@
 //! Memory, calls and names of one machine never reach another one. All of this is safe code.
-#![cfg(feature = "std")]
 #![expect(clippy::unwrap_used, reason = "tests")]
-
-use std::cell::RefCell;
 
 use rmi_abi::desc::BlockSize;
 use rmi_abi::realm::RealmParams;
@@ -11,9 +8,6 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, PaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::linear_map::LinearMap;
-use rmi_host::recording::Recording;
-use rmi_host::remote::{self, OtherMachine};
-use rmi_host::tracing::WriteSink;
 use rmi_host::{
     Cell, Delegated, Discovered, Error, FixedQuarantine, Host, HostAccess, Machine, Progress,
     Quarantine, QuarantineReason, Quarantined, Rd, RecGranule, Rmm, SessionError, SessionOptions,
@@ -65,21 +59,6 @@ fn sound_3_no_session_opens_on_parts_of_two_machines() {
     let failed = Discovered::probe(Host::new(&one, &two), SessionOptions::default()).unwrap_err();
     assert_eq!(failed.error, SessionError::OtherMachine);
     assert_eq!((one.calls(), two.calls()), (0, 0));
-
-    // A conduit that wraps another belongs to the machine of the wrapped one, whatever else it is
-    // made of.
-    let sink = WriteSink::new(RefCell::new(String::new()));
-    let recording = Recording::new(&one, map, sink, Dialect::TfRmm2026_07);
-    let platform = Host::new(&recording, &recording);
-    let failed = Discovered::probe(platform, SessionOptions::default()).unwrap_err();
-    assert_eq!(failed.error, SessionError::OtherMachine);
-    // This one opens, and the map is never read.
-    let mut memory = one.take_memory();
-    let platform = Host::new(&recording, &one);
-    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
-    let _ = found.configure(&mut memory).unwrap();
-    let text = recording.sink().get().borrow().clone();
-    assert!(text.contains("call ") && !text.contains("out "), "{text}");
     assert!(bytes.iter().all(|byte| *byte == 0xa5));
 }
 
@@ -168,29 +147,6 @@ fn sound_3_the_name_of_an_empty_token_names_nothing() {
     let error = rmm.commands().psci_complete(rec.name(), rec.name(), status).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }), "{error}");
     assert_eq!(model.calls(), calls);
-}
-
-#[test]
-fn sound_3_a_server_serves_one_machine() {
-    let (one, two) = (model(), model());
-    let (remote, server) = remote::pair(one.machine());
-    std::thread::scope(|scope| {
-        let served = scope.spawn(|| server.serve(&one));
-        let refused: OtherMachine = server.serve(&two).unwrap_err();
-        assert_eq!(refused.served(), one.machine());
-        let sink = WriteSink::new(RefCell::new(String::new()));
-        let mixed = Recording::new(&one, &two, sink, Dialect::TfRmm2026_07);
-        assert!(server.serve(&mixed).is_err());
-
-        let mut memory = one.take_memory();
-        let rmm = rmm_model::open(remote.into_host(), &mut memory).unwrap();
-        let delegated = rmm.delegate(page(&mut memory)).unwrap();
-        assert_eq!(rmm.undelegate(delegated).unwrap().machine(), one.machine());
-        assert!(rmm.delegate(two.take_memory()).is_err());
-        drop(rmm);
-        assert_eq!(served.join().unwrap(), Ok(()));
-    });
-    assert_eq!(two.calls(), 0);
 }
 
 #[test]

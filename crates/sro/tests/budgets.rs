@@ -8,7 +8,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Dialect, Ipa};
-use rmi_host::counting::Counting;
+use rmi_conduits::counting::Counting;
 use rmi_host::{Host, Progress, Rd, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, RecObject, open};

@@ -7,7 +7,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
-use rmi_host::counting::Counting;
+use rmi_conduits::counting::Counting;
 use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, Platform, Progress, QuarantineReason, Rd, Rmm,
     SessionError, SessionOptions, Undelegated,

@@ -8,7 +8,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
-use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{
     Conduit, CountingLedger, Delegated, Error, Host, Platform, Progress, Rd, Registers, Reply, Rmm,
     Simulated, Undelegated,

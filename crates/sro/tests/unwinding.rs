@@ -9,7 +9,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, PaRange};
-use rmi_host::inject::{Fault, Injecting, Rule};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{
     CountingLedger, Delegated, Discovered, Error, Host, Ledger, LedgerEvent, Platform, Progress,
     Rd, Rmm, SessionOptions, Undelegated, Violation,

@@ -6,13 +6,13 @@
 #![expect(unsafe_code, reason = "a door to two RMMs")]
 #![allow(dead_code, reason = "not every test has a Realm that says something")]
 
-#[path = "../../../rmi-host/tests/lines/wire.rs"]
+#[path = "../../../rmi-conduits/tests/lines/wire.rs"]
 mod wire;
 
 use std::process;
 
 use rmi_abi::{Command, Dialect, Pa};
-use rmi_host::lines::{Answer, Lines};
+use rmi_conduits::lines::{Answer, Lines};
 use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated, Undelegated};
 use rmm_model::Options;
 

@@ -6,9 +6,9 @@ use realm_builder::{PlaneTables, RealmConfig};
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
-use rmi_host::counting::Counting;
+use rmi_conduits::counting::Counting;
+use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::granules::Host as HostHand;
-use rmi_host::inject::{Fault, Injecting};
 use rmi_host::{
     CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, RetryBudget, Rmm, SessionOptions,
     Undelegated,

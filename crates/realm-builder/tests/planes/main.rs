@@ -18,8 +18,8 @@ use bench::{Bench, DIALECTS, Ending, config, live, options};
 use realm_builder::PlaneTables;
 use rmi_abi::rtt::Level;
 use rmi_abi::{ResultWord, Status};
+use rmi_conduits::inject::Fault;
 use rmi_host::Registers;
-use rmi_host::inject::Fault;
 use rmm_model::Options;
 
 /// The Realms of the tests: number of planes, and which tables translate for them.

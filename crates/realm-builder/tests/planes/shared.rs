@@ -281,7 +281,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             realm.tear_down([], b.pool, home).is_none()
         };
         assert_eq!(live(options(dialect), None, &count).0, Ending::GOOD);
-        let garbage = rmi_host::inject::Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]);
+        let garbage = rmi_conduits::inject::Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]);
         let (mut ending, _) = live(options(dialect), Some((number.get(), garbage)), &life);
         ending.failed = 0;
         assert_eq!(ending, Ending::GOOD, "{dialect}");

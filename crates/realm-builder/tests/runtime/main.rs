@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use proptest::prelude::*;
 use realm_builder::{Alive, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::{Dialect, PaRange};
-use rmi_host::counting::Counting;
+use rmi_conduits::counting::Counting;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{
     CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,

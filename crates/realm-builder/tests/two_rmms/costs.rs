@@ -3,7 +3,7 @@
 use realm_builder::plan::{Cost, Limits};
 use realm_builder::{Content, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::Ipa;
-use rmi_host::counting::Counting;
+use rmi_conduits::counting::Counting;
 use rmi_host::{Host, SessionOptions, Undelegated};
 use sro::{Pool, PoolStorage, open};
 

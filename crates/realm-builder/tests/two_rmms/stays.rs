@@ -2,8 +2,8 @@
 
 use realm_builder::{PlaneTables, Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Command, Ipa, IpaRange, Status};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::{AuxTree, SharedAccess};
-use rmi_host::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions};
 use sro::{Pool, PoolStorage, open};
 

@@ -1,0 +1,192 @@
+//! A conduit that injects faults, for tests of the code above it.
+//!
+//! A [`Fault`] says what happens to a call, a [`Rule`] says to which calls.
+//!
+//! ```
+//! use rmi_abi::{Command, Dialect, Status};
+//! use rmi_host::{Discovered, Host, SessionOptions};
+//! use rmi_conduits::inject::{Fault, Injecting, Rule};
+//! use rmm_model::{Model, Options};
+//!
+//! let dialect = Dialect::TfRmm2026_07;
+//! let model = Model::new(Options::new(dialect))?;
+//!
+//! // The RMM is busy twice at each read of a feature register; the session opens all the same.
+//! let rule = Rule::command(Command::Features, dialect);
+//! let door = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
+//! let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default());
+//! assert!(found.is_ok());
+//! assert_eq!((door.strikes(), door.calls()), (10, 17));
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
+#![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
+
+mod fault;
+mod rule;
+
+pub use fault::Fault;
+pub use rule::Rule;
+
+use core::fmt;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use rmi_abi::ResultWord;
+
+use rmi_host::conduit::{Conduit, Registers, Simulated};
+use rmi_host::granules::Machine;
+use rmi_host::session::OpenSessions;
+
+/// The calls to which a [`Rule`] applies by default.
+pub type Predicate = fn(&Registers) -> bool;
+
+/// Injects a fault into the calls that a rule selects, and forwards the others to another conduit.
+pub struct Injecting<C, P = Predicate> {
+    inner: C,
+    rule: Rule<P>,
+    fault: Fault,
+    calls: AtomicU64,
+    matches: AtomicU64,
+    strikes: AtomicU64,
+    /// The rest of a delay: the calls still to be delayed, and the one that is then forwarded.
+    delayed: AtomicU32,
+}
+
+impl<C> Injecting<C> {
+    /// Forwards calls to `inner`, except that call number `at` (from 0) gets `fault`.
+    pub const fn once(inner: C, at: u64, fault: Fault) -> Self {
+        Self::by_rule(inner, Rule::span(at, at), fault)
+    }
+
+    /// As [`Injecting::once`], for all calls from number `first` on.
+    pub const fn from(inner: C, first: u64, fault: Fault) -> Self {
+        Self::by_rule(inner, Rule::span(first, u64::MAX), fault)
+    }
+}
+
+impl<C, P> Injecting<C, P> {
+    /// Forwards calls to `inner`, except that the calls that `rule` selects get `fault`.
+    pub const fn by_rule(inner: C, rule: Rule<P>, fault: Fault) -> Self {
+        Self {
+            inner,
+            rule,
+            fault,
+            calls: AtomicU64::new(0),
+            matches: AtomicU64::new(0),
+            strikes: AtomicU64::new(0),
+            delayed: AtomicU32::new(0),
+        }
+    }
+
+    /// Calls so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Calls that got the fault so far; a delay counts once for each call that it delayed.
+    #[must_use]
+    pub fn strikes(&self) -> u64 {
+        self.strikes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the fault was injected at least once.
+    #[must_use]
+    pub fn has_struck(&self) -> bool {
+        self.strikes() > 0
+    }
+
+    /// Whether a matching call is to be delayed; `Some(false)` for the one that is forwarded after
+    /// a delay.
+    fn delay(&self) -> Option<bool> {
+        self.delayed
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+            .ok()
+            .map(|left| left > 1)
+    }
+}
+
+impl<C: fmt::Debug, P> fmt::Debug for Injecting<C, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Injecting")
+            .field("inner", &self.inner)
+            .field("rule", &self.rule)
+            .field("fault", &self.fault)
+            .field("calls", &self.calls)
+            .field("strikes", &self.strikes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happens to one call.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Passes,
+    Strikes,
+    PutOff,
+}
+
+impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
+    fn judge(&self, registers: &Registers) -> Verdict {
+        if !self.rule.concerns(registers) {
+            return Verdict::Passes;
+        }
+        match self.delay() {
+            Some(true) => return Verdict::PutOff,
+            Some(false) => return Verdict::Passes,
+            None => {}
+        }
+        let number = self.matches.fetch_add(1, Ordering::Relaxed);
+        match self.fault {
+            _ if !self.rule.chooses(number) => Verdict::Passes,
+            Fault::Delay { times: 0, .. } => Verdict::Passes,
+            Fault::Delay { times, .. } => {
+                // This call, the rest of the delay, and the call that is forwarded: `times` after
+                // this one.
+                self.delayed.store(times, Ordering::Relaxed);
+                Verdict::PutOff
+            }
+            _ => Verdict::Strikes,
+        }
+    }
+}
+
+// SAFETY: the inner conduit takes no memory away, so no answer, true or false, can do harm.
+unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P> {
+    fn machine(&self) -> Machine {
+        self.inner.machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        self.inner.open_sessions()
+    }
+
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let verdict = self.judge(&registers);
+        if !matches!(verdict, Verdict::Passes) {
+            self.strikes.fetch_add(1, Ordering::Relaxed);
+        }
+        match (verdict, self.fault) {
+            (Verdict::Strikes, Fault::Instead(answer)) => return answer,
+            (Verdict::Strikes, Fault::Garbage { seed }) => return fault::garbage(seed, number),
+            (Verdict::PutOff, Fault::Delay { status, .. }) => {
+                return fault::answer(ResultWord::from_status(status));
+            }
+            _ => {}
+        }
+        // SAFETY: the caller's promise is passed on unchanged.
+        let answer = unsafe { self.inner.call(registers) };
+        match (verdict, self.fault) {
+            (Verdict::Strikes, Fault::Afterwards(instead)) => instead,
+            (Verdict::Strikes, Fault::Scribble { seed }) => {
+                let ([x0, ..], [_, outputs @ ..]) = (answer, fault::garbage(seed, number));
+                let [x1, x2, x3, x4, x5, x6, x7] = outputs;
+                [x0, x1, x2, x3, x4, x5, x6, x7]
+            }
+            _ => answer,
+        }
+    }
+}
+
+// SAFETY: the calls that are forwarded are those of the inner conduit.
+unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Simulated for Injecting<C, P> {}

@@ -1,0 +1,229 @@
+//! An RMM, a model of one or a replay in another thread.
+//!
+//! For hosts with many threads whose RMM must stay in one thread, or must not be shared: a model
+//! behind a pipe, a replay, a debugger's stub. A [`Model`](https://docs.rs/rmm-model) itself can be
+//! shared without this.
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmi_conduits::remote;
+//! use rmi_host::{Discovered, SessionOptions};
+//! use rmm_model::{Model, Options};
+//!
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! let (remote, server) = remote::pair(model.machine());
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| server.serve(&model));
+//!
+//!     // The server ends when the last one is dropped.
+//!     let found = Discovered::probe(remote.into_host(), SessionOptions::default());
+//!     assert!(found.is_ok_and(|found| found.features().max_recs() > 0));
+//! });
+//! # Ok::<(), rmm_model::OptionsError>(())
+//! ```
+#![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
+
+use core::fmt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::vec::Vec;
+
+use rmi_abi::Pa;
+
+use rmi_host::access::{AccessFault, HostAccess};
+use rmi_host::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
+use rmi_host::granules::Machine;
+use rmi_host::platform::Host;
+use rmi_host::session::OpenSessions;
+
+/// The request of a host thread, and where it waits for the answer.
+#[derive(Debug)]
+enum Request {
+    Call { registers: Registers, answer: Sender<Registers> },
+    Read { at: Pa, length: usize, answer: Sender<Result<Vec<u8>, AccessFault>> },
+    Write { at: Pa, bytes: Vec<u8>, answer: Sender<Result<(), AccessFault>> },
+}
+
+/// Why a request has no answer.
+enum Unanswered {
+    /// There is no server, so nothing has received the request.
+    NotSent,
+    /// The server that had the request has ended.
+    Lost,
+}
+
+/// Makes both ends: a conduit for the host's threads, and the server for it. The machine served is
+/// `machine`.
+#[must_use]
+pub fn pair(machine: Machine) -> (Remote, Server) {
+    let (sender, receiver) = channel();
+    let sessions = Arc::new(OpenSessions::new());
+    let server = Server { requests: Mutex::new(receiver), machine };
+    (Remote { requests: sender, machine, sessions }, server)
+}
+
+/// The conduit to an RMM in another thread, and the access to the host memory there. All clones are
+/// equivalent; any number of threads may share one.
+///
+/// Calls are made on the CPU of the conduit that is served, whichever thread makes them: a REC gets
+/// the virtual interrupts that are in the list registers of that CPU.
+///
+/// Calls wait until the server has answered. When it ends before it has answered, also because its
+/// thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When there is no
+/// server any more, calls return [`NOT_SENT`]. In both cases memory cannot be accessed.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    requests: Sender<Request>,
+    machine: Machine,
+    /// Unused for the machine of the program, which has one count for all conduits.
+    sessions: Arc<OpenSessions>,
+}
+
+impl Remote {
+    /// A platform on the machine that is served.
+    #[must_use]
+    pub fn into_host(self) -> Host<Self, Self> {
+        Host::new(self.clone(), self)
+    }
+
+    /// Sends a request and waits for the answer.
+    fn ask<T>(&self, request: impl FnOnce(Sender<T>) -> Request) -> Result<T, Unanswered> {
+        let (sender, receiver) = channel();
+        self.requests.send(request(sender)).map_err(|_| Unanswered::NotSent)?;
+        receiver.recv().map_err(|_| Unanswered::Lost)
+    }
+}
+
+// SAFETY: the answers are those of the conduit that the other thread serves, and a server serves
+// this machine only.
+unsafe impl Conduit for Remote {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        match self.machine {
+            Machine::REAL => OpenSessions::of_this_machine(),
+            _ => &self.sessions,
+        }
+    }
+
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        // The caller's promise is passed on: the caller waits here until the server has made the
+        // call.
+        match self.ask(|answer| Request::Call { registers, answer }) {
+            Ok(answer) => answer,
+            Err(Unanswered::Lost) => NO_ANSWER,
+            Err(Unanswered::NotSent) => NOT_SENT,
+        }
+    }
+}
+
+// SAFETY: the memory is that of the machine that the other thread serves, and a server serves this
+// machine only.
+unsafe impl HostAccess for Remote {
+    fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+        let length = into.len();
+        let bytes = self
+            .ask(|answer| Request::Read { at, length, answer })
+            .map_err(|_| AccessFault { at })??;
+        if bytes.len() != length {
+            return Err(AccessFault { at });
+        }
+        into.copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+        let bytes = from.to_vec();
+        self.ask(|answer| Request::Write { at, bytes, answer }).map_err(|_| AccessFault { at })?
+    }
+}
+
+/// The machine to be served is another one than the server was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherMachine {
+    served: Machine,
+}
+
+impl OtherMachine {
+    /// The machine that the server serves.
+    #[must_use]
+    pub const fn served(&self) -> Machine {
+        self.served
+    }
+}
+
+impl fmt::Display for OtherMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is another machine than the one that the server was made for")
+    }
+}
+
+impl core::error::Error for OtherMachine {}
+
+/// The other end of a [`Remote`].
+#[derive(Debug)]
+pub struct Server {
+    requests: Mutex<Receiver<Request>>,
+    machine: Machine,
+}
+
+impl Server {
+    /// Serves until the last [`Remote`] is dropped, one request at a time and in the order of
+    /// arrival.
+    ///
+    /// A REC runs inside its call, so nothing else is served meanwhile. Where that matters, several
+    /// threads serve the same server, each with a conduit of its own: one for each physical CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`OtherMachine`], at once and without serving anything, when `served` is another machine
+    /// than the one that this server was made for.
+    pub fn serve<D: Conduit + HostAccess + ?Sized>(&self, served: &D) -> Result<(), OtherMachine> {
+        if [Conduit::machine(served), HostAccess::machine(served)] != [self.machine; 2] {
+            return Err(OtherMachine { served: self.machine });
+        }
+        while let Some(request) = self.next() {
+            // The thread that sent the request may have ended; then the answer is not needed.
+            let _ = match request {
+                Request::Call { registers, answer } => answer.send(call(served, registers)).is_ok(),
+                Request::Read { at, length, answer } => {
+                    let mut bytes = std::vec![0; length];
+                    answer.send(read(served, at, &mut bytes).map(|()| bytes)).is_ok()
+                }
+                Request::Write { at, bytes, answer } => {
+                    answer.send(write(served, at, &bytes)).is_ok()
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Request> {
+        // Nothing is left incomplete when a thread panics here.
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+    }
+}
+
+fn call(end: &(impl Conduit + ?Sized), registers: Registers) -> Registers {
+    // SAFETY: only `Remote::call` makes this request, and its caller, who waits for the answer, has
+    // made the promise.
+    unsafe { end.call(registers) }
+}
+
+fn read(end: &(impl HostAccess + ?Sized), at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
+    // SAFETY: only `Remote::read` makes this request, and its caller, who waits for the answer, has
+    // made the promise.
+    unsafe { end.read(at, into) }
+}
+
+fn write(end: &(impl HostAccess + ?Sized), at: Pa, from: &[u8]) -> Result<(), AccessFault> {
+    // SAFETY: only `Remote::write` makes this request, and its caller, who waits for the answer,
+    // has made the promise.
+    unsafe { end.write(at, from) }
+}

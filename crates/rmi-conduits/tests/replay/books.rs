@@ -1,0 +1,68 @@
+//! The ledger of a whole session, whatever the outcome of any one call.
+
+use rmi_abi::{Dialect, ResultWord, Status};
+use rmi_conduits::inject::{Fault, Injecting};
+use rmi_host::{GrowingQuarantine, Host, Ownership, OwnershipMap};
+use rmm_model::{Model, Options};
+
+use crate::life::{Life, live, set_guest};
+use crate::{DIALECTS, IMAGE};
+
+/// Runs the host on a small model with a fault at one call; says whether the fault was injected.
+/// The records of the ledger are checked against each other and against the quarantine.
+fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) {
+    let mut options = Options::new(dialect).range_capable();
+    options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 4 << 20).unwrap();
+    let model = Model::new(options).unwrap();
+    let door = Injecting::once(&model, at, fault);
+    let (map, quarantine) = (OwnershipMap::new(), GrowingQuarantine::new());
+    let platform = Host::new(&door, &model).with_ledger(&map).with_quarantine(&quarantine);
+    let life = live(platform, model.take_memory(), &IMAGE, |rd| set_guest(&model, rd));
+    let when = format!("{dialect}, call {at}, {fault:x?}");
+    assert_eq!(map.with(Ownership::check), Ok(()), "{when}");
+    let quarantined = map.with(|books| {
+        books
+            .bytes_where(|holding| matches!(holding, rmi_host::ledger::Holding::Quarantined { .. }))
+    });
+    assert_eq!(quarantined, quarantine.bytes(), "{when}");
+    assert_eq!(map.with(Ownership::rmm_owned_bytes), quarantined, "{when}");
+    (life, map, door.has_struck())
+}
+
+#[test]
+fn a_life_balances_and_what_a_rec_was_given_comes_back() {
+    for dialect in DIALECTS {
+        let (life, map, _) = books(dialect, u64::MAX, Fault::status(Status::ErrorInput));
+        assert!(life.ended);
+        assert_eq!(map.with(Ownership::check_balance), Ok(()));
+        let given: Vec<_> = map.with(|books| books.donations().collect());
+        assert_eq!(given.len(), 1);
+        assert_eq!(given[0].1.donated, 16);
+        assert!(given.iter().all(|(_, donations)| donations.is_even()));
+    }
+}
+
+#[test]
+fn the_books_agree_whatever_happens_to_any_call() {
+    let word = |status| ResultWord::from_status(status).0;
+    for dialect in DIALECTS {
+        for fault in [
+            Fault::status(Status::ErrorInput),
+            Fault::status(Status::Incomplete),
+            Fault::status(Status::Unknown(99)),
+            Fault::Delay { status: Status::Busy, times: 2 },
+            Fault::Delay { status: Status::Blocked, times: 9 },
+            Fault::Garbage { seed: 1 },
+            Fault::Scribble { seed: 2 },
+            Fault::Afterwards([word(Status::Incomplete), 7, 7, 7, 7, 7, 7, 7]),
+            Fault::Afterwards([u64::MAX, 0, 0, 0, 0, 0, 0, 0]),
+        ] {
+            for at in 0.. {
+                let (_, _, struck) = books(dialect, at, fault);
+                if !struck {
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! A conduit to the model that answers some calls in its place.
+
+use std::fmt;
+
+use rmi_host::{Conduit, Machine, OpenSessions, Registers};
+use rmm_model::Model;
+
+/// Forwards calls to the model, except those for which `instead` has an answer.
+pub(crate) struct Altered<'m, F> {
+    pub(crate) model: &'m Model,
+    pub(crate) instead: F,
+}
+
+impl<F> fmt::Debug for Altered<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Altered").finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the model has its own memory; no answer concerns memory of this program.
+unsafe impl<F: Fn(&Registers) -> Option<Registers>> Conduit for Altered<'_, F> {
+    fn machine(&self) -> Machine {
+        self.model.machine()
+    }
+
+    fn open_sessions(&self) -> &OpenSessions {
+        self.model.open_sessions()
+    }
+
+    unsafe fn call(&self, registers: Registers) -> Registers {
+        (self.instead)(&registers).unwrap_or_else(|| {
+            // SAFETY: the caller's promise is passed on unchanged.
+            unsafe { self.model.call(registers) }
+        })
+    }
+}
