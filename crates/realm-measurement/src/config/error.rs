@@ -6,6 +6,7 @@ use rmi_abi::Dialect;
 use rmi_abi::feature::{Features, RttPlaneFeature};
 use rmi_abi::realm::{HashAlgorithm, ParamsError, S2apEncoding};
 use rmi_abi::rtt::GeometryError;
+use thiserror::Error;
 
 use super::PlaneTables;
 
@@ -85,10 +86,11 @@ impl fmt::Display for HashOffer {
 }
 
 /// What an RMM does not offer to a Realm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The IPA space is wider than the RMM supports.
+    #[error("an IPA width of {wanted} bits is more than the {max} bits that the RMM supports")]
     #[non_exhaustive]
     IpaWidth {
         /// Width wanted, in bits.
@@ -97,14 +99,17 @@ pub enum ConfigError {
         max: u8,
     },
     /// The IPA space is wider than 48 bits, and the configuration excludes 52-bit addresses.
+    #[error("an IPA width of {ipa_width} bits needs 52-bit addresses, but `lpa2` is false")]
     #[non_exhaustive]
     Lpa2Declined {
         /// Width wanted, in bits.
         ipa_width: u8,
     },
     /// No translation tables cover that width from that level.
-    Geometry(GeometryError),
+    #[error("{0}")]
+    Geometry(#[from] GeometryError),
     /// The width and the start level need another number of root tables.
+    #[error("`root_tables` is {wanted}, but width and start level need {needed}")]
     #[non_exhaustive]
     RootTables {
         /// Number wanted.
@@ -113,6 +118,7 @@ pub enum ConfigError {
         needed: u8,
     },
     /// The RMM does not measure with this algorithm.
+    #[error("the RMM does not measure with {wanted}; it offers: {offered}")]
     #[non_exhaustive]
     Hash {
         /// Algorithm wanted.
@@ -121,6 +127,7 @@ pub enum ConfigError {
         offered: HashOffer,
     },
     /// The dialect has no such parameter, or not this value of it.
+    #[error("dialect {dialect} does not have `{parameter}`")]
     #[non_exhaustive]
     Foreign {
         /// The parameter.
@@ -129,12 +136,14 @@ pub enum ConfigError {
         dialect: Dialect,
     },
     /// The RMM lacks the feature that the parameter asks for.
+    #[error("the RMM does not offer what `{parameter}` asks for")]
     #[non_exhaustive]
     Unavailable {
         /// The parameter.
         parameter: Parameter,
     },
     /// A number is outside what the RMM, or another parameter, allows.
+    #[error("{}", OutOfRange { parameter: *.parameter, wanted: *.wanted, min: *.min, max: *.max })]
     #[non_exhaustive]
     Range {
         /// The parameter.
@@ -147,6 +156,7 @@ pub enum ConfigError {
         max: u64,
     },
     /// A parameter has no meaning without another one.
+    #[error("`{parameter}` needs `{needs}`")]
     #[non_exhaustive]
     Needs {
         /// The parameter.
@@ -155,6 +165,7 @@ pub enum ConfigError {
         needs: Parameter,
     },
     /// The RMM does not translate planes in this way.
+    #[error("the RMM does not offer {wanted}; it offers: {}", Offered(*.offered))]
     #[non_exhaustive]
     PlaneTables {
         /// The way wanted.
@@ -163,6 +174,7 @@ pub enum ConfigError {
         offered: RttPlaneFeature,
     },
     /// These tables need the other encoding of permissions.
+    #[error("`s2ap` is {wanted:?}: not possible with {}", .tables.map_or("any tables", PlaneTables::name))]
     #[non_exhaustive]
     S2ap {
         /// Encoding wanted.
@@ -172,89 +184,60 @@ pub enum ConfigError {
         tables: Option<PlaneTables>,
     },
     /// The RMM has no private memory encryption context to offer.
+    #[error("the RMM has no private memory encryption context left")]
     PrivateMec,
     /// The dialect cannot express a parameter.
-    Params(ParamsError),
+    #[error("{0}")]
+    Params(#[from] ParamsError),
 }
 
-impl From<GeometryError> for ConfigError {
-    fn from(error: GeometryError) -> Self {
-        Self::Geometry(error)
-    }
-}
-
-impl From<ParamsError> for ConfigError {
-    fn from(error: ParamsError) -> Self {
-        Self::Params(error)
+impl PlaneTables {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "one tree for all planes",
+            Self::PerPlane => "a tree per plane",
+        }
     }
 }
 
 impl fmt::Display for PlaneTables {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Shared => "one tree for all planes",
-            Self::PerPlane => "a tree per plane",
-        })
+        f.pad(self.name())
     }
 }
 
-impl fmt::Display for ConfigError {
+/// The text of [`ConfigError::Range`].
+struct OutOfRange {
+    parameter: Parameter,
+    wanted: u64,
+    min: u64,
+    max: u64,
+}
+
+impl fmt::Display for OutOfRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IpaWidth { wanted, max } => {
-                write!(
-                    f,
-                    "an IPA width of {wanted} bits is more than the {max} bits that the RMM supports"
-                )
-            }
-            Self::Lpa2Declined { ipa_width } => {
-                write!(
-                    f,
-                    "an IPA width of {ipa_width} bits needs 52-bit addresses, but `lpa2` is false"
-                )
-            }
-            Self::Geometry(error) => error.fmt(f),
-            Self::RootTables { wanted, needed } => {
-                write!(f, "`root_tables` is {wanted}, but width and start level need {needed}")
-            }
-            Self::Hash { wanted, offered } => {
-                write!(f, "the RMM does not measure with {wanted}; it offers: {offered}")
-            }
-            Self::Foreign { parameter, dialect } => {
-                write!(f, "dialect {dialect} does not have `{parameter}`")
-            }
-            Self::Unavailable { parameter } => {
-                write!(f, "the RMM does not offer what `{parameter}` asks for")
-            }
-            Self::Range { parameter, wanted, min, max } if max < min => {
-                write!(f, "`{parameter}` is {wanted}, but the RMM offers none")
-            }
-            Self::Range { parameter, wanted, min, max } => {
-                write!(f, "`{parameter}` is {wanted}, which is not within {min} to {max}")
-            }
-            Self::Needs { parameter, needs } => write!(f, "`{parameter}` needs `{needs}`"),
-            Self::PlaneTables { wanted, offered } => {
-                write!(f, "the RMM does not offer {wanted}; it offers: ")?;
-                match offered {
-                    RttPlaneFeature::Aux => PlaneTables::PerPlane.fmt(f),
-                    RttPlaneFeature::Single => PlaneTables::Shared.fmt(f),
-                    RttPlaneFeature::AuxSingle => f.write_str("either"),
-                    other => write!(f, "{other:?}"),
-                }
-            }
-            Self::S2ap { wanted, tables } => {
-                write!(f, "`s2ap` is {wanted:?}, which does not go with ")?;
-                match tables {
-                    Some(tables) => tables.fmt(f),
-                    None => f.write_str("any tables"),
-                }
-            }
-            Self::PrivateMec => {
-                f.write_str("the RMM has no private memory encryption context left")
-            }
-            Self::Params(error) => error.fmt(f),
+        let Self { parameter, wanted, min, max } = self;
+        write!(f, "`{parameter}` is {wanted}: ")?;
+        match (parameter, min) {
+            // Another parameter limits it, not the RMM.
+            (Parameter::AtsPlane, _) => write!(f, "the realm has {max} auxiliary planes"),
+            _ if max < min => f.write_str("not supported by this RMM"),
+            (_, 0) => write!(f, "not supported by this RMM (maximum {max})"),
+            _ => write!(f, "not supported by this RMM (minimum {min}, maximum {max})"),
         }
     }
 }
 
-impl core::error::Error for ConfigError {}
+/// The ways to translate planes that an RMM supports.
+struct Offered(RttPlaneFeature);
+
+impl fmt::Display for Offered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            RttPlaneFeature::Aux => PlaneTables::PerPlane.fmt(f),
+            RttPlaneFeature::Single => PlaneTables::Shared.fmt(f),
+            RttPlaneFeature::AuxSingle => f.write_str("either"),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}

@@ -5,6 +5,7 @@ use core::str::FromStr;
 
 use rmi_abi::measurement::MEASUREMENT_BYTES;
 use rmi_abi::realm::HashAlgorithm;
+use thiserror::Error;
 
 /// The algorithms with a digest, and their names in a log.
 const NAMES: [(HashAlgorithm, &str); 3] = [
@@ -149,12 +150,14 @@ const fn nibble(digit: u8) -> Result<u8, DigestError> {
 }
 
 /// Why bytes or a text are not a digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DigestError {
     /// No digest is known for this algorithm.
+    #[error("no digest is known for {0}")]
     Algorithm(HashAlgorithm),
     /// The length is not that of the algorithm's digests.
+    #[error("a digest of {bytes} bytes where {expected} are expected")]
     #[non_exhaustive]
     Length {
         /// Length of the algorithm's digests in bytes.
@@ -163,22 +166,9 @@ pub enum DigestError {
         bytes: usize,
     },
     /// The text does not begin with the name of an algorithm and a colon.
+    #[error("a digest begins with `sha-256:`, `sha-384:` or `sha-512:`")]
     Name,
     /// A character is not a lower case hexadecimal digit.
+    #[error("a digest is written in lower case hexadecimal digits")]
     Digit,
 }
-
-impl fmt::Display for DigestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Algorithm(algorithm) => write!(f, "no digest is known for {algorithm}"),
-            Self::Length { expected, bytes } => {
-                write!(f, "a digest of {bytes} bytes where {expected} are expected")
-            }
-            Self::Name => f.write_str("a digest begins with `sha-256:`, `sha-384:` or `sha-512:`"),
-            Self::Digit => f.write_str("a digest is written in lower case hexadecimal digits"),
-        }
-    }
-}
-
-impl core::error::Error for DigestError {}

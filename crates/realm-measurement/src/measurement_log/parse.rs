@@ -1,68 +1,60 @@
 //! Reading events back.
 
-use core::fmt;
 use core::str::FromStr;
 
 use rmi_abi::address::RangeError;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
+use thiserror::Error;
 
 use super::digest::{Digest, DigestError};
 use super::{MeasurementEvent, UNMEASURED};
 
 /// The error for a line of a log that is not an event, with its position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("byte {at} of a measurement event: {kind}")]
 #[non_exhaustive]
 pub struct ParseEventError {
     /// Offset in the line, in bytes, of what is wrong.
     pub at: usize,
     /// What is wrong with it.
+    #[source]
     pub kind: ParseEventErrorKind,
 }
 
 /// What is wrong with the line of a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ParseEventErrorKind {
     /// It does not begin with `create`, `data`, `ripas` or `rec`.
+    #[error("not `create`, `data`, `ripas` or `rec`")]
     Keyword,
     /// This field does not follow, after one space.
+    #[error("the field `{0}` is missing")]
     Missing(&'static str),
     /// No dialect has this name.
+    #[error("unknown dialect")]
     Dialect,
     /// Not a digest.
-    Digest(DigestError),
+    #[error("{0}")]
+    Digest(#[source] DigestError),
     /// Not a number of 64 bits: `0x` and lower case hexadecimal digits, without leading zeros.
+    #[error("not a hexadecimal number of 64 bits")]
     Number,
     /// The two addresses do not make a range.
-    Range(RangeError),
+    #[error("{0}")]
+    Range(#[source] RangeError),
     /// Not a level, -1 to 3.
+    #[error("not a level, -1 to 3")]
     Level,
     /// Reserved bits of the MPIDR are set.
+    #[error("reserved bits of an MPIDR are set")]
     Mpidr,
     /// Something follows the last field.
+    #[error("something follows the last field")]
     Trailing,
 }
-
-impl fmt::Display for ParseEventError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "byte {} of a measurement event: ", self.at)?;
-        match self.kind {
-            ParseEventErrorKind::Keyword => f.write_str("not `create`, `data`, `ripas` or `rec`"),
-            ParseEventErrorKind::Missing(field) => write!(f, "the field `{field}` is missing"),
-            ParseEventErrorKind::Dialect => f.write_str("unknown dialect"),
-            ParseEventErrorKind::Digest(error) => error.fmt(f),
-            ParseEventErrorKind::Number => f.write_str("not a hexadecimal number of 64 bits"),
-            ParseEventErrorKind::Range(error) => error.fmt(f),
-            ParseEventErrorKind::Level => f.write_str("not a level, -1 to 3"),
-            ParseEventErrorKind::Mpidr => f.write_str("reserved bits of an MPIDR are set"),
-            ParseEventErrorKind::Trailing => f.write_str("something follows the last field"),
-        }
-    }
-}
-
-impl core::error::Error for ParseEventError {}
 
 /// A value of a field, and where it begins.
 #[derive(Clone, Copy)]

@@ -78,21 +78,24 @@ fn what_the_rmm_lacks() {
 fn numbers_outside_of_what_is_offered() {
     let bet3 = everything(V2_0Bet3);
     let cases: [(Change, &str); 11] = [
-        (|c| c.num_bps = 0, "`num_bps` is 0, which is not within 1 to 5"),
-        (|c| c.num_bps = 6, "`num_bps` is 6, which is not within 1 to 5"),
-        (|c| c.num_wps = 0, "`num_wps` is 0, which is not within 1 to 3"),
-        (|c| c.num_wps = 4, "`num_wps` is 4, which is not within 1 to 3"),
-        (|c| c.sve_vl = Some(4), "`sve_vl` is 4, which is not within 0 to 3"),
-        (|c| c.pmu_num_ctrs = Some(9), "`pmu_num_ctrs` is 9, which is not within 0 to 8"),
-        (|c| c.num_aux_planes = 4, "`num_aux_planes` is 4, which is not within 0 to 3"),
-        (|c| c.ats_plane = 1, "`ats_plane` is 1, which is not within 0 to 0"),
+        (|c| c.num_bps = 0, "`num_bps` is 0: not supported by this RMM (minimum 1, maximum 5)"),
+        (|c| c.num_bps = 6, "`num_bps` is 6: not supported by this RMM (minimum 1, maximum 5)"),
+        (|c| c.num_wps = 0, "`num_wps` is 0: not supported by this RMM (minimum 1, maximum 3)"),
+        (|c| c.num_wps = 4, "`num_wps` is 4: not supported by this RMM (minimum 1, maximum 3)"),
+        (|c| c.sve_vl = Some(4), "`sve_vl` is 4: not supported by this RMM (maximum 3)"),
+        (
+            |c| c.pmu_num_ctrs = Some(9),
+            "`pmu_num_ctrs` is 9: not supported by this RMM (maximum 8)",
+        ),
+        (|c| c.num_aux_planes = 4, "`num_aux_planes` is 4: not supported by this RMM (maximum 3)"),
+        (|c| c.ats_plane = 1, "`ats_plane` is 1: the realm has 0 auxiliary planes"),
         (
             |c| (c.num_aux_planes, c.ats_plane) = (2, 3),
-            "`ats_plane` is 3, which is not within 0 to 2",
+            "`ats_plane` is 3: the realm has 2 auxiliary planes",
         ),
         (
             |c| (c.device_assignment, c.max_num_vdevs) = (true, 5),
-            "`max_num_vdevs` is 5, which is not within 0 to 4",
+            "`max_num_vdevs` is 5: not supported by this RMM (maximum 4)",
         ),
         (|c| c.max_num_vdevs = 1, "`max_num_vdevs` needs `device_assignment`"),
     ];
@@ -102,7 +105,7 @@ fn numbers_outside_of_what_is_offered() {
     for dialect in Dialect::ALL {
         let none = with(dialect, |registers| registers[0] &= !(0x3f << 14));
         let text = refusal(&none, dialect, |_| {});
-        assert_eq!(text, "`num_bps` is 1, but the RMM offers none");
+        assert_eq!(text, "`num_bps` is 1: not supported by this RMM");
     }
     // The parameter page has space for three auxiliary trees, whatever the feature says.
     let many = with(V2_0Bet3, |registers| registers[3] |= 0xf);
@@ -110,7 +113,7 @@ fn numbers_outside_of_what_is_offered() {
     let text = refusal(&many, V2_0Bet3, |c| {
         (c.num_aux_planes, c.plane_tables) = (4, Some(PlaneTables::PerPlane));
     });
-    assert_eq!(text, "`num_aux_planes` is 4, which is not within 0 to 3");
+    assert_eq!(text, "`num_aux_planes` is 4: not supported by this RMM (maximum 3)");
 }
 
 #[test]
@@ -203,19 +206,19 @@ fn tables_and_permissions_of_planes() {
             &both,
             Some(Shared),
             Some(Direct),
-            "`s2ap` is Direct, which does not go with one tree for all planes",
+            "`s2ap` is Direct: not possible with one tree for all planes",
         ),
         (
             &both,
             Some(PerPlane),
             Some(Indirect),
-            "`s2ap` is Indirect, which does not go with a tree per plane",
+            "`s2ap` is Indirect: not possible with a tree per plane",
         ),
         (
             &both,
             Some(PerPlane),
             Some(Unknown(2)),
-            "`s2ap` is Unknown(2), which does not go with a tree per plane",
+            "`s2ap` is Unknown(2): not possible with a tree per plane",
         ),
     ];
     for (features, plane_tables, s2ap, text) in cases {
@@ -225,5 +228,5 @@ fn tables_and_permissions_of_planes() {
         assert_eq!(refused.to_string(), text);
     }
     let refused = refusal(&both, TfRmm2026_07, |c| c.s2ap = Some(Unknown(2)));
-    assert_eq!(refused, "`s2ap` is Unknown(2), which does not go with any tables");
+    assert_eq!(refused, "`s2ap` is Unknown(2): not possible with any tables");
 }
