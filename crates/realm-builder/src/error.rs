@@ -8,13 +8,15 @@ use rmi_host::{Error, Failed};
 use crate::config::ConfigError;
 
 /// Why an operation on a Realm failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The configuration does not fit the RMM; nothing was called.
-    Config(ConfigError),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
     /// Something is wrong with a region. An operation that checks it first has made no call; one
     /// that detects it later reports what it did.
+    #[error("region {range} {problem}")]
     #[non_exhaustive]
     Region {
         /// The region.
@@ -24,6 +26,7 @@ pub enum BuildError {
     },
     /// The storage lent to the Realm is full: it cannot hold another record. As to calls, the same
     /// holds as for [`BuildError::Region`].
+    #[error("the realm's storage is too small: {missing} more records of {records} needed")]
     #[non_exhaustive]
     Storage {
         /// Records of what.
@@ -35,12 +38,14 @@ pub enum BuildError {
     /// budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. The operation can be repeated.
     /// (Faults are answered with [`Served::Contended`](crate::Served::Contended) instead, and
     /// [`Realm::reclaim`](crate::Realm::reclaim) with [`Reclaimed`](crate::Reclaimed).)
+    #[error("another thread is working on the realm's memory at {range}")]
     #[non_exhaustive]
     Contended {
         /// The part.
         range: IpaRange,
     },
     /// The Realm has no such auxiliary tree; nothing was called.
+    #[error("the realm has {trees} auxiliary trees, and none of number {tree}")]
     #[non_exhaustive]
     NoTree {
         /// The tree's number.
@@ -49,7 +54,8 @@ pub enum BuildError {
         trees: usize,
     },
     /// A call failed.
-    Call(Error),
+    #[error("{0}")]
+    Call(#[from] Error),
 }
 
 /// What is wrong with a region.
@@ -122,76 +128,28 @@ impl fmt::Display for RegionProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("is empty"),
-            Self::NotProtected => {
-                f.write_str("reaches outside the protected half of the IPA space")
-            }
+            Self::NotProtected => f.write_str("is not inside the protected half of the IPA space"),
             Self::NotUnprotected => {
-                f.write_str("reaches outside the unprotected half of the IPA space")
+                f.write_str("is not inside the unprotected half of the IPA space")
             }
-            Self::OutOfSpace => f.write_str("reaches outside the IPA space"),
+            Self::OutOfSpace => f.write_str("is not inside the IPA space"),
             Self::Withheld { bytes } => {
-                write!(f, "is short of {bytes:#x} bytes that did not come back")
+                write!(f, "lacks {bytes:#x} bytes that the RMM did not return")
             }
             Self::Unaligned => f.write_str("is not aligned to granules"),
             Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),
-            Self::Lost { bytes } => {
-                write!(
-                    f,
-                    "is short of {bytes:#x} bytes that went to the pool or to quarantine; build the realm anew"
-                )
-            }
+            Self::Lost { bytes } => write!(
+                f,
+                "lacks {bytes:#x} bytes that are in the pool or in quarantine; build the realm again"
+            ),
             Self::Elsewhere { ipa } => write!(f, "does not contain IPA {ipa}"),
-            Self::NoMemory { ipa } => write!(f, "has no memory for IPA {ipa}"),
+            Self::NoMemory { ipa } => write!(f, "has no memory at IPA {ipa}"),
             Self::NotShared { ipa } => write!(f, "is not shared at IPA {ipa}"),
-            Self::NoTable => f.write_str("has no certain table"),
+            Self::NoTable => f.write_str("has a translation table that may not exist"),
             Self::TooLong { bytes } => {
-                write!(f, "is longer than the {bytes:#x} bytes that were to be mapped")
+                write!(f, "is longer than the {bytes:#x} bytes that are to be mapped")
             }
             Self::Content { bytes } => write!(f, "does not match its content of {bytes:#x} bytes"),
-        }
-    }
-}
-
-impl From<ConfigError> for BuildError {
-    fn from(error: ConfigError) -> Self {
-        Self::Config(error)
-    }
-}
-
-impl From<Error> for BuildError {
-    fn from(error: Error) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Config(error) => error.fmt(f),
-            Self::Region { range, problem } => write!(f, "region {range} {problem}"),
-            Self::Storage { records, missing } => {
-                write!(f, "the realm's storage needs {missing} more places for {records}")
-            }
-            Self::Contended { range } => {
-                write!(f, "another thread is working on the realm's memory at {range}")
-            }
-            Self::NoTree { tree, trees } => {
-                write!(
-                    f,
-                    "the realm has {trees} auxiliary translation trees, and none of number {tree}"
-                )
-            }
-            Self::Call(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Config(error) => Some(error),
-            Self::Call(error) => Some(error),
-            _ => None,
         }
     }
 }
@@ -202,3 +160,6 @@ impl<T> From<Failed<T, Self>> for BuildError {
         failed.error
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,7 +195,7 @@ impl fmt::Display for Violation {
             Self::Count => "an impossible count",
             Self::Request => "an impossible donation request",
             Self::Status => "a status that the command does not have",
-            Self::Endless => "no end of its operation",
+            Self::Endless => "an operation without an end",
         })
     }
 }
@@ -449,50 +449,53 @@ impl fmt::Display for Error {
             Self::Exhausted { command, status, subject } => {
                 write!(
                     f,
-                    "{command} for {subject} stayed {} for all attempts allowed",
+                    "{command} for {subject} still answered {} after all attempts that the retry budget allows",
                     status.name()
                 )
             }
             Self::NoProgress { command, subject } => {
                 write!(
                     f,
-                    "{command} for {subject} made no progress in all attempts allowed; try again later"
+                    "{command} for {subject} made no progress within the retry budget; try again later"
+                )
+            }
+            Self::Violation { command, violation: Violation::Endless, value, subject } => {
+                write!(
+                    f,
+                    "{command} for {subject}: operation {value:#x} did not complete within the step budget"
                 )
             }
             Self::Violation { command, violation, value, subject } => {
                 write!(f, "{command} for {subject}: the RMM reported {violation} ({value:#x})")
             }
             Self::NoAnswer { command, subject, sent: true } => {
-                write!(f, "{command} for {subject}: no answer came; what the RMM did is unclear")
+                write!(f, "{command} for {subject}: no answer; what the RMM did is unclear")
             }
             Self::NoAnswer { command, subject, sent: false } => {
-                write!(
-                    f,
-                    "{command} for {subject}: the call could not be made; the RMM is out of reach"
-                )
+                write!(f, "{command} for {subject}: the call could not be made")
             }
-            Self::Unclear(refusal) => write!(f, "operation left in an unclear state: {refusal}"),
+            Self::Unclear(refusal) => write!(f, "what the operation changed is unclear: {refusal}"),
             Self::NeedMemory { command, bytes, alignment } => {
                 write!(
                     f,
-                    "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x}; fill the pool"
+                    "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x} in the pool"
                 )
             }
             Self::Abandoned { command, handle, missing: 0, subject } => {
                 write!(
                     f,
-                    "{command} for {subject}: its operation could not be ended and stays in the RMM (handle {handle:#x}); restart the RMM to be rid of it"
+                    "{command} for {subject}: operation {handle:#x} could not be ended and stays in the RMM until it restarts"
                 )
             }
             Self::Abandoned { command, handle, missing, subject } => {
                 write!(
                     f,
-                    "{command} for {subject}: {missing:#x} bytes short, its operation could not be undone and stays in the RMM (handle {handle:#x}); give the pool more memory beforehand"
+                    "{command} for {subject}: operation {handle:#x} lacked {missing:#x} bytes, could not be undone, and stays in the RMM until it restarts; add more memory to the pool beforehand"
                 )
             }
             Self::Access(fault) => fault.fmt(f),
             Self::OtherMachine { command, subject } => {
-                write!(f, "{command} for {subject}: it belongs to another machine than the session")
+                write!(f, "{command}: {subject} belongs to another machine than the session")
             }
             Self::Argument { command, what, subject } => {
                 write!(f, "{command} for {subject}: {what}")
@@ -659,3 +662,6 @@ macro_rules! carries_error {
 }
 
 pub(crate) use carries_error;
+
+#[cfg(test)]
+mod tests;

@@ -210,20 +210,18 @@ impl From<Error> for SessionError {
 impl fmt::Display for SessionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoRmm => {
-                f.write_str("no RMM answers; the firmware has none, or it failed to start")
-            }
+            Self::NoRmm => f.write_str("no RMM: the firmware has none, or it failed to start"),
             Self::Version { lower, higher } => {
                 write!(
                     f,
-                    "the RMM speaks versions {lower} to {higher} of the interface, not the one asked for"
+                    "the RMM supports interface versions {lower} to {higher}, not the one asked for"
                 )
             }
             Self::OtherMachine => {
-                f.write_str("the platform's conduit and its memory access belong to two machines")
+                f.write_str("the platform's conduit and memory access are of different machines")
             }
             Self::PartialDialect(dialect) => {
-                write!(f, "the RMM speaks {dialect}, on which this SDK builds no Realm yet")
+                write!(f, "the RMM has dialect {dialect}, of which this SDK has only the commands")
             }
             Self::ListRegistersLost => f.write_str(
                 "a host split between EL1 and EL2 loses the list registers; run it with VHE",

@@ -4,7 +4,6 @@
 //! records which exit that is, regardless of who owns the object and of what it was separated from
 //! in the meantime.
 
-use core::fmt;
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,17 +42,21 @@ pub enum Awaiting {
 }
 
 /// Why a REC was not entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnterError {
     /// The last exit needs an answer and none was given; no call was made.
+    #[error("the REC's last exit has not been answered")]
     Unanswered,
     /// The answer belongs to another REC or to an earlier exit; no call was made.
+    #[error("the answer belongs to another exit")]
     WrongAnswer,
     /// An earlier entry ended without a clear answer ([`Awaiting::Unknown`]); no call was made.
+    #[error("an earlier entry of the REC ended without an answer")]
     Unclear,
     /// The RMM refused, or did not answer clearly.
-    Call(Error),
+    #[error("{0}")]
+    Call(#[from] Error),
 }
 
 impl EnterError {
@@ -64,32 +67,6 @@ impl EnterError {
         match self {
             Self::Call(error) => error.is_clean(),
             _ => true,
-        }
-    }
-}
-
-impl From<Error> for EnterError {
-    fn from(error: Error) -> Self {
-        Self::Call(error)
-    }
-}
-
-impl fmt::Display for EnterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unanswered => f.write_str("the REC's last exit has not been answered"),
-            Self::WrongAnswer => f.write_str("the answer belongs to another exit"),
-            Self::Unclear => f.write_str("an earlier entry of the REC ended without an answer"),
-            Self::Call(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for EnterError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Call(error) => Some(error),
-            _ => None,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Conversions between private and shared memory, and evacuation of memory that is removed from the
 //! machine.
 
-use core::fmt;
 use core::ops::ControlFlow;
 
 use rmi_abi::{Ipa, IpaRange, PaRange};
@@ -34,28 +33,18 @@ pub struct Converted {
 }
 
 /// A conversion that stopped early. Repeating it continues from there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the conversion stopped at IPA {reached}: {error}")]
 #[non_exhaustive]
 pub struct ConvertStopped {
     /// The reason.
+    #[source]
     pub error: BuildError,
     /// How far it came, in the protected half. What is above has not changed, or has no memory any
     /// more: that was passed to `home`.
     pub reached: Ipa,
     /// The result up to there.
     pub converted: Converted,
-}
-
-impl fmt::Display for ConvertStopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the conversion stopped at IPA {}: {}", self.reached, self.error)
-    }
-}
-
-impl core::error::Error for ConvertStopped {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 /// Progress of a conversion.

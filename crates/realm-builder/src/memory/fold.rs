@@ -1,7 +1,5 @@
 //! Folding tables into blocks or void entries, and splitting blocks.
 
-use core::fmt;
-
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
@@ -45,10 +43,12 @@ impl Folded {
 }
 
 /// Folding that stopped early. Repeating it continues from there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("folding stopped at IPA {reached} after {} tables: {error}", .folded.granules())]
 #[non_exhaustive]
 pub struct FoldStopped {
     /// The reason.
+    #[source]
     pub error: BuildError,
     /// How far it came: the base of what the table covers at which it stopped. Of the tables that
     /// lie below as a whole, none is left that the RMM would fold. A table is folded after those in
@@ -56,19 +56,6 @@ pub struct FoldStopped {
     pub reached: Ipa,
     /// The result before that. The granules of these tables are in the pool, delegated.
     pub folded: Folded,
-}
-
-impl fmt::Display for FoldStopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { error, reached, folded } = self;
-        write!(f, "folding stopped at IPA {reached} after {} tables: {error}", folded.granules())
-    }
-}
-
-impl core::error::Error for FoldStopped {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {

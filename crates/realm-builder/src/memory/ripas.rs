@@ -1,7 +1,5 @@
 //! RIPAS changes that a running Realm asks for.
 
-use core::fmt;
-
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Platform, RecName};
@@ -19,25 +17,15 @@ use crate::plan;
 /// the start of the request, the request may be accepted up to there, and the Realm asks again from
 /// there. If nothing was applied, it should be rejected: a handler that accepts without progress
 /// gets the same request again, forever if the Realm never stops asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the RIPAS change stopped at IPA {reached}: {error}")]
 #[non_exhaustive]
 pub struct RipasStopped {
     /// The reason.
+    #[source]
     pub error: BuildError,
     /// How far it came. Everything below has changed; the REC may be answered with this address.
     pub reached: Ipa,
-}
-
-impl fmt::Display for RipasStopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the RIPAS change stopped at IPA {}: {}", self.reached, self.error)
-    }
-}
-
-impl core::error::Error for RipasStopped {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 impl<P: Platform> Realm<'_, '_, P, Active> {

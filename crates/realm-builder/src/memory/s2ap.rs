@@ -1,7 +1,5 @@
 //! Changes of stage 2 permissions that a running Realm asks for.
 
-use core::fmt;
-
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{Halted, S2apProgress};
 use rmi_host::{Platform, RecName};
@@ -12,28 +10,18 @@ use crate::lifecycle::realm::{Active, Realm};
 use crate::plan;
 
 /// A change of permissions that stopped early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the change of permissions stopped at IPA {reached}: {error}")]
 #[non_exhaustive]
 pub struct S2apStopped {
     /// The reason.
+    #[source]
     pub error: BuildError,
     /// How far it came. Everything below has changed; when the REC is entered again, its Realm is
     /// told so.
     pub reached: Ipa,
     /// The tree in which it stopped, if the RMM said so; 0 is the primary one.
     pub tree: Option<u64>,
-}
-
-impl fmt::Display for S2apStopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the change of permissions stopped at IPA {}: {}", self.reached, self.error)
-    }
-}
-
-impl core::error::Error for S2apStopped {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 impl<P: Platform> Realm<'_, '_, P, Active> {

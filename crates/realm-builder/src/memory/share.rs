@@ -1,6 +1,5 @@
 //! Memory that the host shares with a Realm: the unprotected half.
 
-use core::fmt;
 use core::ops::ControlFlow;
 
 use rmi_abi::address::MIN_GRANULE;
@@ -19,28 +18,18 @@ use crate::plan::{self, Run};
 use crate::shadow::storage::SharedPiece;
 
 /// Memory that could not be shared, all of it or in part.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("sharing stopped at IPA {reached}: {error}")]
 #[must_use = "it owns memory"]
 pub struct NotShared {
     /// The reason.
+    #[source]
     pub error: BuildError,
     /// How far it came. Everything below is shared, or may be: an unclear answer of the RMM leaves
     /// that open if unmapping the memory that it concerned fails, too.
     pub reached: Ipa,
     /// The memory that is not shared. Repeating the call at `reached` with it continues the work.
     pub host: Undelegated,
-}
-
-impl fmt::Display for NotShared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sharing stopped at IPA {}: {}", self.reached, self.error)
-    }
-}
-
-impl core::error::Error for NotShared {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {

@@ -1,7 +1,5 @@
 //! How far work on a range that stopped early came.
 
-use core::fmt;
-
 use rmi_abi::Ipa;
 
 use crate::error::BuildError;
@@ -12,27 +10,17 @@ use crate::memory::s2ap::S2apStopped;
 use crate::memory::share::NotShared;
 
 /// Work on a range of IPAs that stopped early. Repeating it continues from there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stopped at IPA {reached}: {error}")]
 #[non_exhaustive]
 pub struct Stopped {
     /// The reason.
+    #[source]
     pub error: BuildError,
     /// How far it came. Everything below is done; what is above has not changed, except where the
     /// operation says otherwise. It is the start of the range if something that the work needs is
     /// missing.
     pub reached: Ipa,
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stopped at IPA {}: {}", self.reached, self.error)
-    }
-}
-
-impl core::error::Error for Stopped {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.error)
-    }
 }
 
 /// The error alone, for `?` in functions that do not return how far they came. That of [`NotShared`]

@@ -90,7 +90,7 @@ pub struct SharedMemory {
 }
 
 impl SharedMemory {
-    pub(super) fn new(rd: &Rd, ipa: Ipa, memory: Undelegated) -> Self {
+    pub(crate) fn new(rd: &Rd, ipa: Ipa, memory: Undelegated) -> Self {
         Self { rd: rd.pa(), ipa, memory }
     }
 

@@ -61,7 +61,14 @@ impl fmt::Display for TrackingError {
     }
 }
 
-impl core::error::Error for TrackingError {}
+impl core::error::Error for TrackingError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl<P: Platform> Rmm<P> {
     /// Checks that every granule of a range of ordinary memory can be delegated: the RMM tracks it

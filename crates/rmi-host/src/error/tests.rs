@@ -1,0 +1,114 @@
+//! An error that wraps another has it as its source, its text contains that of the source, and `?`
+//! takes the error out of what carries one.
+
+use core::error::Error as StdError;
+use std::boxed::Box;
+use std::string::ToString;
+
+use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
+
+use super::{Error, Failed, Refusal, Subject};
+use crate::access::AccessFault;
+use crate::channel::{Failure, Pending};
+use crate::command::{Halted, Rd, ShareFailed, SharedMemory, UnshareFailed};
+use crate::delegate::{DelegateFailed, UndelegateFailed};
+use crate::granules::{Delegated, Undelegated};
+use crate::session::{SessionError, TrackingError};
+
+fn refusal() -> Refusal {
+    Refusal {
+        command: Command::RttCreate,
+        dialect: Dialect::V2_0Bet3,
+        result: ResultWord::from_status(Status::ErrorInput),
+        subject: Subject::Pa(Pa::new(0x1000)),
+    }
+}
+
+fn shared() -> SharedMemory {
+    let rd = Rd::new(Delegated::empty());
+    SharedMemory::new(&rd, Ipa::new(0), Undelegated::empty())
+}
+
+/// The number of sources below an error; the text of each is in that of the error.
+fn depth(error: &dyn StdError) -> usize {
+    let Some(source) = error.source() else { return 0 };
+    let (text, inner) = (error.to_string(), source.to_string());
+    assert!(text.contains(&inner), "{text}: {inner}");
+    1 + depth(source)
+}
+
+#[test]
+fn wrapped_errors_are_sources() {
+    let call = Error::Refused(refusal());
+    assert_eq!(depth(&refusal()), 0);
+    assert_eq!(depth(&call), 1);
+    assert_eq!(depth(&Error::Unclear(refusal())), 1);
+    assert_eq!(depth(&Error::Access(AccessFault { at: Pa::new(0) })), 1);
+    assert_eq!(depth(&SessionError::NoRmm), 0);
+    assert_eq!(depth(&SessionError::Call(call)), 2);
+    assert_eq!(depth(&TrackingError::Call(call)), 2);
+    assert_eq!(depth(&Halted::<u64> { error: call, reached: None }), 2);
+    assert_eq!(depth(&Failure::Ended(call)), 2);
+}
+
+#[test]
+fn what_carries_memory_or_progress_has_its_error_as_source() {
+    let error = Error::Refused(refusal());
+    let (delegated, kept) = (Delegated::empty, Delegated::empty());
+    let host = Undelegated::empty;
+    let failed = DelegateFailed { error, delegated: delegated(), host: host() };
+    assert_eq!(depth(&failed), 2);
+    assert_eq!(Error::from(failed), error);
+    let failed = UndelegateFailed { error, host: host(), kept };
+    assert_eq!(depth(&failed), 2);
+    assert_eq!(Error::from(failed), error);
+    let failed = ShareFailed { error, shared: shared(), host: host() };
+    assert_eq!(depth(&failed), 2);
+    assert_eq!(Error::from(failed), error);
+    let failed = UnshareFailed { error, kept: shared(), top: None };
+    assert_eq!(depth(&failed), 2);
+    assert_eq!(Error::from(failed), error);
+    assert_eq!(Error::from(Failure::Ended(error)), error);
+    assert_eq!(Error::from(Halted { error, reached: Some(0_u64) }), error);
+}
+
+/// Neither `Debug` nor `'static`.
+struct Borrowed<'a>(#[expect(dead_code, reason = "what is kept is dropped")] &'a u64);
+
+fn refused<'a, X>(kept: &'a u64, error: X) -> Result<(), Failed<Borrowed<'a>, X>> {
+    Err(Failed::new(Borrowed(kept), error))
+}
+
+#[test]
+fn the_question_mark_works_with_any_object() {
+    let (local, call) = (7, Error::Refused(refusal()));
+    let to_error = || -> Result<(), Error> { Ok(refused(&local, call)?) };
+    assert_eq!(to_error(), Err(call));
+    let to_session = || -> Result<(), SessionError> { Ok(refused(&local, SessionError::NoRmm)?) };
+    assert_eq!(to_session(), Err(SessionError::NoRmm));
+    let failed = refused(&local, call).unwrap_err();
+    assert_eq!(failed.to_string(), call.to_string());
+    assert!(std::format!("{failed:?}").starts_with("Failed { error: Refused("), "{failed:?}");
+}
+
+#[cfg(feature = "alloc")]
+#[test]
+fn the_question_mark_works_with_boxed_errors() {
+    let (local, call) = (7, Error::Refused(refusal()));
+    let boxed = || -> Result<(), Box<dyn StdError>> { Ok(refused(&local, call)?) };
+    assert_eq!(boxed().unwrap_err().downcast_ref(), Some(&call));
+    let sendable = || -> Result<(), Box<dyn StdError + Send + Sync>> { Ok(refused(&local, call)?) };
+    assert_eq!(sendable().unwrap_err().downcast_ref(), Some(&call));
+    let pending = || -> Result<Pending, Box<dyn StdError>> { Err(Failure::Ended(call))? };
+    assert!(pending().unwrap_err().is::<Failure>());
+}
+
+#[test]
+fn texts_are_plain() {
+    let (command, subject) = (Command::RecCreate, Subject::Pa(Pa::new(0x1000)));
+    let endless = Error::violation(command, super::Violation::Endless, 7, subject);
+    assert_eq!(
+        endless.to_string(),
+        "RMI_REC_CREATE for PA 0x1000: operation 0x7 did not complete within the step budget"
+    );
+}
