@@ -22,8 +22,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 /// # let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
 /// # let mut memory = model.take_memory();
 /// let first = rmm_model::open(model.host(), &mut memory)?;
-/// let found = Discovered::probe(model.host(), SessionOptions::default()).map_err(|failed| failed.error)?;
-/// let second = found.configure(&mut memory).map_err(|failed| failed.error)?.into_active();
+/// let found = Discovered::probe(model.host(), SessionOptions::default())?;
+/// let second = found.configure(&mut memory)?.into_active();
 /// assert_eq!(model.open_sessions().count(), 2);
 /// let _ = (first.into_platform(), second.into_platform());
 /// assert_eq!(model.open_sessions().count(), 0);
@@ -147,7 +147,9 @@ mod tests {
         assert!(sessions.begin().is_ok(), "they do not wait for each other");
         second.into_iter().for_each(Opening::keep);
         assert_eq!(sessions.count(), 2);
-        (sessions.end(), sessions.end(), sessions.end());
+        for _ in 0..3 {
+            sessions.end();
+        }
         assert_eq!(sessions.count(), 0);
         // One that fails leaves nothing.
         drop(sessions.begin());
