@@ -45,10 +45,9 @@ pub use report::Report;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi_abi::{Command, Dialect, Fid, GranuleSize};
-
+use rmi_host::OpenSessions;
 use rmi_host::conduit::{Conduit, Registers, Simulated};
 use rmi_host::granules::Machine;
-use rmi_host::session::OpenSessions;
 use rmi_host::session::is_probe;
 
 use counters::Counters;

@@ -31,10 +31,9 @@ use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use rmi_abi::ResultWord;
-
+use rmi_host::OpenSessions;
 use rmi_host::conduit::{Conduit, Registers, Simulated};
 use rmi_host::granules::Machine;
-use rmi_host::session::OpenSessions;
 
 /// The calls to which a [`Rule`] applies by default.
 pub type Predicate = fn(&Registers) -> bool;

@@ -31,12 +31,11 @@ use std::vec::Vec;
 use std::{fmt, format};
 
 use rmi_abi::{Pa, PaRange};
-
+use rmi_host::OpenSessions;
 use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use rmi_host::granules::{Machine, Undelegated};
 use rmi_host::platform::Host;
-use rmi_host::session::OpenSessions;
 
 /// The most memory in one line, in bytes.
 const CHUNK: usize = 1 << 10;

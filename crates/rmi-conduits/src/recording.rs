@@ -93,12 +93,12 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa};
-
-use crate::tracing::TraceSink;
+use rmi_host::OpenSessions;
 use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, Registers, Simulated};
 use rmi_host::granules::Machine;
-use rmi_host::session::OpenSessions;
+
+use crate::tracing::TraceSink;
 
 #[cfg(feature = "alloc")]
 pub(crate) use line::FORMAT;

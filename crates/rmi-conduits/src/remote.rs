@@ -29,12 +29,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
 
 use rmi_abi::Pa;
-
+use rmi_host::OpenSessions;
 use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers};
 use rmi_host::granules::Machine;
 use rmi_host::platform::Host;
-use rmi_host::session::OpenSessions;
 
 /// The request of a host thread, and where it waits for the answer.
 #[derive(Debug)]

@@ -57,12 +57,11 @@ pub use transcript::{PageImage, RecordedCall, Transcript};
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use rmi_abi::{Pa, PaRange};
-use spin::Mutex;
-
+use rmi_host::OpenSessions;
 use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, NOT_SENT, Registers, Simulated};
 use rmi_host::granules::{Machine, Undelegated};
-use rmi_host::session::OpenSessions;
+use spin::Mutex;
 
 use memory::Memory;
 

@@ -48,12 +48,11 @@ use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use rmi_abi::run::{RecExit, RecRun};
 use rmi_abi::trace::{CallDisplay, ExitDisplay, ResultDisplay};
 use rmi_abi::{Command, Dialect, Pa, ResultWord, Status};
-use zerocopy::{FromZeros, IntoBytes};
-
+use rmi_host::OpenSessions;
 use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use rmi_host::granules::Machine;
-use rmi_host::session::OpenSessions;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// The sink of the lines of a trace. Called on any CPU, after each call.
 pub trait TraceSink {

@@ -195,6 +195,7 @@ mod cells;
 mod cmem;
 mod device;
 mod dpt;
+mod granule;
 mod halted;
 mod list;
 pub(crate) mod named;
@@ -215,6 +216,7 @@ mod vdev;
 mod vsmmu;
 
 pub use cells::{Listed, MapList};
+pub use granule::{DelegateFailed, UndelegateFailed};
 pub use halted::Halted;
 pub use list::UnmappedList;
 pub use object::{

@@ -50,7 +50,7 @@
 #![expect(unsafe_code, reason = "the one door is an unsafe method")]
 
 use crate::granules::Machine;
-use crate::session::OpenSessions;
+use crate::open_sessions::OpenSessions;
 
 /// X0 to X7 of one call. No command of any dialect uses a higher register.
 pub type Registers = [u64; 8];

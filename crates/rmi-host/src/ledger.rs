@@ -66,9 +66,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::{Command, PaRange};
-
-use crate::quarantine::QuarantineReason;
+use rmi_abi::{Command, PaRange, Status};
 
 /// One change of the owner of a range of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +101,48 @@ pub enum LedgerEvent {
     /// Host memory that was shared with a Realm could not be unmapped, and has no token any more.
     /// It stays the host's, and must not be used for anything else before that Realm is destroyed.
     Exposed,
+}
+
+/// Why memory is in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// The RMM refused to undelegate it.
+    UndelegateRefused {
+        /// With this status.
+        status: Status,
+    },
+    /// After the answer of a command its owner is not certain.
+    Unclear {
+        /// The command.
+        command: Command,
+    },
+    /// A stateful operation ended without returning it.
+    NotReclaimed {
+        /// The command that started the operation.
+        command: Command,
+    },
+    /// The pool that it belongs to is full.
+    PoolFull,
+    /// The object that consists of it could not be destroyed.
+    ObjectAlive {
+        /// The command that was refused.
+        command: Command,
+    },
+}
+
+impl fmt::Display for QuarantineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UndelegateRefused { status } => {
+                write!(f, "undelegation refused with {}", status.name())
+            }
+            Self::Unclear { command } => write!(f, "unclear outcome of {command}"),
+            Self::NotReclaimed { command } => write!(f, "not given back by {command}"),
+            Self::PoolFull => f.write_str("no room in the pool"),
+            Self::ObjectAlive { command } => write!(f, "object not destroyed by {command}"),
+        }
+    }
 }
 
 /// A ledger: a record of the changes. Called on any CPU, inside the call that made the change; it

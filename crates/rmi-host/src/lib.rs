@@ -70,6 +70,7 @@ pub mod error;
 pub mod granules;
 pub mod ledger;
 pub mod linear_map;
+mod open_sessions;
 pub mod platform;
 pub mod quarantine;
 pub mod session;
@@ -83,25 +84,24 @@ pub use access::{AccessFault, HostAccess};
 pub use channel::{
     Channel, Failure, Pending, Progress, Reply, RetryBudget, Want, dropped_operations,
 };
-pub use command::{Halted, MapList, Rd, RecGranule, RecName, SharedMemory};
+pub use command::{
+    DelegateFailed, Halted, MapList, Rd, RecGranule, RecName, SharedMemory, UndelegateFailed,
+};
 pub use conduit::{Conduit, Registers, Simulated};
-pub use delegate::{DelegateFailed, UndelegateFailed};
 pub use error::{Error, Failed, Refusal, Subject, Violation};
 pub use granules::{
     Cell, Delegated, InUse, LentToRmm, Machine, Undelegated, dropped_host_granules, leaked,
 };
-pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger};
+pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger, QuarantineReason};
 #[cfg(feature = "alloc")]
 pub use ledger::{Ownership, OwnershipMap};
 pub use lock_api;
+pub use open_sessions::OpenSessions;
 pub use platform::{DefaultLock, Host, Platform};
 #[cfg(feature = "alloc")]
 pub use quarantine::GrowingQuarantine;
-pub use quarantine::{
-    CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, QuarantineReason, Quarantined,
-};
+pub use quarantine::{CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, Quarantined};
 pub use session::{
-    Configured, Discovered, HostMode, OpenSessions, Rmm, SessionError, SessionOptions,
-    TrackingError,
+    Configured, Discovered, HostMode, Rmm, SessionError, SessionOptions, TrackingError,
 };
 pub use wait::Wait;

@@ -44,54 +44,10 @@ pub use callback::CallbackQuarantine;
 pub use fixed::FixedQuarantine;
 #[cfg(feature = "alloc")]
 pub use growing::GrowingQuarantine;
-
-use core::fmt;
-
-use rmi_abi::{Command, Status};
+pub(crate) use place::Reserved;
 
 use crate::granules::Delegated;
-
-/// Why memory is in quarantine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum QuarantineReason {
-    /// The RMM refused to undelegate it.
-    UndelegateRefused {
-        /// With this status.
-        status: Status,
-    },
-    /// After the answer of a command its owner is not certain.
-    Unclear {
-        /// The command.
-        command: Command,
-    },
-    /// A stateful operation ended without returning it.
-    NotReclaimed {
-        /// The command that started the operation.
-        command: Command,
-    },
-    /// The pool that it belongs to is full.
-    PoolFull,
-    /// The object that consists of it could not be destroyed.
-    ObjectAlive {
-        /// The command that was refused.
-        command: Command,
-    },
-}
-
-impl fmt::Display for QuarantineReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UndelegateRefused { status } => {
-                write!(f, "undelegation refused with {}", status.name())
-            }
-            Self::Unclear { command } => write!(f, "unclear outcome of {command}"),
-            Self::NotReclaimed { command } => write!(f, "not given back by {command}"),
-            Self::PoolFull => f.write_str("no room in the pool"),
-            Self::ObjectAlive { command } => write!(f, "object not destroyed by {command}"),
-        }
-    }
-}
+use crate::ledger::QuarantineReason;
 
 /// Memory in quarantine.
 #[derive(Debug)]

@@ -62,7 +62,6 @@
 //! ```
 
 mod hotplug;
-mod open;
 mod tracked;
 
 use core::fmt;
@@ -79,11 +78,10 @@ use crate::command::rmm::ConfigCodes;
 use crate::conduit::{Conduit, Registers};
 use crate::error::{Error, Failed, Subject};
 use crate::granules::{Machine, Undelegated};
+use crate::open_sessions::Configuring;
 use crate::platform::Platform;
 use crate::wait::Wait;
 
-use open::Configuring;
-pub use open::OpenSessions;
 pub use tracked::TrackingError;
 
 /// Whether this call is how a session distinguishes 2.0-bet3 from earlier dialects: `RMI_GPT_INFO`
@@ -361,9 +359,9 @@ impl<P: Platform> Discovered<P> {
     /// dialect has no other. `page` is host memory of at least 4 KiB that the RMM reads and writes.
     ///
     /// When another agent has activated the RMM its configuration cannot change any more, and while
-    /// this program has another session open, it is not changed ([`OpenSessions`]): the session
-    /// then uses the granule size that the RMM has, which
-    /// [`Configured::granule_size`] returns.
+    /// this program has another session open, it is not changed
+    /// ([`OpenSessions`](crate::OpenSessions)): the session then uses the granule size that the RMM
+    /// has, which [`Configured::granule_size`] returns.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_CONFIG_GET, RMI_RMM_CONFIG_SET.
     ///

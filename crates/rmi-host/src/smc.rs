@@ -26,7 +26,7 @@
 
 use crate::conduit::{Conduit, Registers};
 use crate::granules::Machine;
-use crate::session::OpenSessions;
+use crate::open_sessions::OpenSessions;
 
 /// Reaches the RMM by the SMC instruction of the calling CPU, through the `smccc` crate.
 ///

@@ -3,7 +3,6 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::{ResultWord, Status};
-
 use rmi_host::conduit::Registers;
 
 /// Counts of the calls of one command, or of several together.

@@ -4,9 +4,9 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use rmi_abi::command::fid;
 use rmi_abi::{Fid, GranuleSize, ResultWord, Status};
+use rmi_host::conduit::Registers;
 
 use super::Counts;
-use rmi_host::conduit::Registers;
 
 /// The number of unfinished range operations that are tracked at a time. The granules of one more
 /// are not counted.

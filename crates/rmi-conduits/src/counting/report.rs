@@ -72,9 +72,9 @@ mod tests {
     use std::string::ToString;
 
     use super::*;
+    use rmi_host::OpenSessions;
     use rmi_host::conduit::{Conduit, Registers};
     use rmi_host::granules::Machine;
-    use rmi_host::session::OpenSessions;
 
     struct NotSupported;
 

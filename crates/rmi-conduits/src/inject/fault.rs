@@ -1,7 +1,6 @@
 //! What happens to a call.
 
 use rmi_abi::{ResultWord, Status};
-
 use rmi_host::conduit::Registers;
 
 /// What happens to the chosen call.

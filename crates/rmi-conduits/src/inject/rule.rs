@@ -4,9 +4,9 @@ use core::fmt;
 use core::num::NonZeroU64;
 
 use rmi_abi::{Command, Dialect, Fid, Pa, PaRange};
+use rmi_host::conduit::Registers;
 
 use super::Predicate;
-use rmi_host::conduit::Registers;
 
 /// Selects calls: first by their content (command, address, predicate), then by their number among
 /// those, from 0.

@@ -4,7 +4,6 @@ use core::cell::Cell;
 use core::fmt::{self, Display, Formatter};
 
 use rmi_abi::{Dialect, Pa};
-
 use rmi_host::conduit::Registers;
 
 /// Name and version of the format, the first two words of a recording.

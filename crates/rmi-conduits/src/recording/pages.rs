@@ -7,7 +7,6 @@ use rmi_abi::command::{Form, ParamType};
 use rmi_abi::flags::AddrSet;
 use rmi_abi::run::{RUN_GPRS, RecEnter, RecExit, RecRun};
 use rmi_abi::{Command, Dialect, Fid, Pa};
-
 use rmi_host::conduit::Registers;
 
 /// Size of a word in a list and in a recording, in bytes.

@@ -4,7 +4,6 @@ use core::fmt;
 
 use rmi_abi::trace::CallDisplay;
 use rmi_abi::{Dialect, Pa};
-
 use rmi_host::conduit::Registers;
 
 /// The first difference between a host and a recording.

@@ -3,13 +3,14 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
+use core::str::FromStr;
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa};
+use rmi_host::conduit::Registers;
 
 use super::transcript::{PageImage, RecordedCall, Transcript};
 use crate::recording::FORMAT;
-use rmi_host::conduit::Registers;
 
 /// What is wrong with the text of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +112,14 @@ pub fn parse(text: &str) -> Result<Transcript, TranscriptError> {
         Some(RecordedCall { number, registers, answer, reads, writes })
     });
     Ok(Transcript { dialect, calls: calls.collect() })
+}
+
+impl FromStr for Transcript {
+    type Err = TranscriptError;
+
+    fn from_str(text: &str) -> Result<Self, TranscriptError> {
+        parse(text)
+    }
 }
 
 fn parse_line(

@@ -3,13 +3,11 @@
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
-use core::str::FromStr;
 
 use rmi_abi::{Dialect, Pa};
-
-use super::parse::{TranscriptError, parse};
-use crate::recording::{CallLine, DialectLine, Direction, PageLine};
 use rmi_host::conduit::Registers;
+
+use crate::recording::{CallLine, DialectLine, Direction, PageLine};
 
 /// A recording that was parsed: the calls that returned, by number. [`crate::recording`] describes
 /// its text.
@@ -30,14 +28,6 @@ impl Transcript {
     #[must_use]
     pub fn calls(&self) -> &[RecordedCall] {
         &self.calls
-    }
-}
-
-impl FromStr for Transcript {
-    type Err = TranscriptError;
-
-    fn from_str(text: &str) -> Result<Self, TranscriptError> {
-        parse(text)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::channel::{Call, Channel, Reply};
 use crate::conduit::{Conduit, Registers};
 use crate::error::Error;
 use crate::granules::Machine;
+use crate::open_sessions::OpenSessions;
 use crate::platform::Platform;
-use crate::session::OpenSessions;
 
 /// A command that was refused, and what the RMM reported about it in the other registers.
 ///

@@ -8,8 +8,7 @@ use rmi_abi::{Command, Ipa, Pa, Status};
 
 use crate::channel::{Call, Channel, Reply};
 use crate::command::unprot::{ShareAt, ShareFailed, SharedMemory, Unshared};
-use crate::command::{Halted, Rd, delegate_range};
-use crate::delegate::{DelegateFailed, UndelegateFailed};
+use crate::command::{DelegateFailed, Halted, Rd, UndelegateFailed, delegate_range};
 use crate::error::{Error, Failed, Subject, carries_error};
 use crate::granules::{Delegated, Granules, InUse, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};

@@ -10,8 +10,8 @@ use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
 use super::{Error, Failed, Refusal, Subject};
 use crate::access::AccessFault;
 use crate::channel::{Failure, Pending};
+use crate::command::{DelegateFailed, UndelegateFailed};
 use crate::command::{Halted, Rd, ShareFailed, SharedMemory, UnshareFailed};
-use crate::delegate::{DelegateFailed, UndelegateFailed};
 use crate::granules::{Delegated, Undelegated};
 use crate::session::{SessionError, TrackingError};
 

@@ -7,8 +7,7 @@ use core::fmt;
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, Pa, PaRange};
 
-use super::LedgerEvent;
-use crate::quarantine::QuarantineReason;
+use super::{LedgerEvent, QuarantineReason};
 
 /// The owner of a range that is not plain host memory, and what is known about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use core::str::FromStr;
 
 use rmi_abi::{Command, Pa, PaRange, Status};
 
-use super::{Holding, Ownership};
-use crate::quarantine::QuarantineReason;
+use super::{Holding, Ownership, QuarantineReason};
 
 const HEADER: &str = "rmi-ownership 1";
 

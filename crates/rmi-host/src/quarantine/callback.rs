@@ -15,8 +15,7 @@ use super::{Quarantine, Quarantined};
 /// ```
 /// use std::sync::Mutex;
 /// use rmi_abi::{Command, Dialect};
-/// use rmi_host::quarantine::{CallbackQuarantine, QuarantineReason};
-/// use rmi_host::{Ledger, LedgerEvent, Platform};
+/// use rmi_host::{CallbackQuarantine, Ledger, LedgerEvent, Platform, QuarantineReason};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;

@@ -3,10 +3,9 @@
 use rmi_abi::PaRange;
 
 use super::place::{Joined, Place, Reserved};
-use super::{Quarantine, QuarantineReason, Quarantined};
-use crate::granules::Undelegated;
-use crate::platform::Platform;
-use crate::session::Rmm;
+use super::{Quarantine, Quarantined};
+use crate::granules::Machine;
+use crate::ledger::QuarantineReason;
 
 /// How often a full quarantine is searched again for memory while another thread fills a slot:
 /// enough for the few instructions that filling takes, and a bound for a handler that has
@@ -71,20 +70,9 @@ impl<const N: usize> FixedQuarantine<N> {
         }
     }
 
-    /// Tries to undelegate everything once more, each range from both of its ends. What the RMM
-    /// returns goes to `home`. The rest stays: that is everything between two granules that the RMM
-    /// does not return. A range keeps its slot meanwhile, so what `home` itself puts into
-    /// quarantine does not take that; it can take the slot of a range that was returned completely.
-    ///
-    /// Returns how many ranges are still in quarantine.
-    pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
-        for place in &self.places {
-            // Memory of another machine stays for a session there.
-            if let Some(reserved) = Reserved::take(place, rmm.machine()) {
-                reserved.retry(rmm, &mut home);
-            }
-        }
-        self.len()
+    /// Takes out the ranges of a machine one after the other, each with a claim on its slot.
+    pub(crate) fn reserve_each(&self, of: Machine) -> impl Iterator<Item = Reserved<'_>> {
+        self.places.iter().filter_map(move |place| Reserved::take(place, of))
     }
 }
 
@@ -140,7 +128,7 @@ mod tests {
     use rmi_abi::{Pa, Status};
 
     use super::*;
-    use crate::granules::{Delegated, Machine};
+    use crate::granules::Delegated;
 
     const MACHINE: Machine = Machine::from_code((1 << Machine::BITS) - 1);
 

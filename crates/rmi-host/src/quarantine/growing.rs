@@ -5,11 +5,8 @@ use alloc::vec::Vec;
 use rmi_abi::PaRange;
 use spin::Mutex;
 
-use super::{Quarantine, QuarantineReason, Quarantined};
-use crate::granules::Undelegated;
-use crate::ledger::{Ledger, LedgerEvent};
-use crate::platform::Platform;
-use crate::session::Rmm;
+use super::{Quarantine, Quarantined};
+use crate::ledger::QuarantineReason;
 
 /// A quarantine of any number of ranges.
 ///
@@ -20,7 +17,7 @@ use crate::session::Rmm;
 ///
 /// ```
 /// use rmi_abi::{Command, Dialect};
-/// use rmi_host::quarantine::{GrowingQuarantine, QuarantineReason};
+/// use rmi_host::{GrowingQuarantine, QuarantineReason};
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -81,34 +78,27 @@ impl GrowingQuarantine {
         }
     }
 
-    /// Tries to undelegate once more everything that was in quarantine at the start. What the RMM
-    /// returns goes to `home`, the rest to the session's quarantine.
-    ///
-    /// Returns how many ranges are still, or again, in this one.
-    pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
-        let mut waiting =
-            Waiting { quarantine: self, left: core::mem::take(&mut *self.ranges.lock()) };
-        waiting.left.reverse();
-        while let Some(Quarantined { memory, reason }) = waiting.left.pop() {
-            if memory.machine() != rmm.machine() {
-                // It stays for a session there; the vector still has the capacity for it.
-                if let Err(lost) = self.put(Quarantined { memory, reason }) {
-                    drop(lost);
-                }
-                continue;
-            }
-            rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
-            rmm.return_or_quarantine(memory, &mut home);
-        }
-        self.len()
+    /// Takes out all ranges, the first one first.
+    pub(crate) fn take_all(&self) -> Waiting<'_> {
+        let mut left = core::mem::take(&mut *self.ranges.lock());
+        left.reverse();
+        Waiting { quarantine: self, left }
     }
 }
 
 /// What is still to be tried, the first at the end. It is put back when code of the embedder
 /// panics.
-struct Waiting<'q> {
+pub(crate) struct Waiting<'q> {
     quarantine: &'q GrowingQuarantine,
     left: Vec<Quarantined>,
+}
+
+impl Iterator for Waiting<'_> {
+    type Item = Quarantined;
+
+    fn next(&mut self) -> Option<Quarantined> {
+        self.left.pop()
+    }
 }
 
 impl Drop for Waiting<'_> {

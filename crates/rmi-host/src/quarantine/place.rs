@@ -16,11 +16,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::{Command, Pa, PaRange, Status};
 
-use super::{QuarantineReason, Quarantined};
-use crate::granules::{Delegated, Machine, Undelegated};
-use crate::ledger::{Ledger, LedgerEvent};
-use crate::platform::Platform;
-use crate::session::Rmm;
+use super::Quarantined;
+use crate::granules::{Delegated, Machine};
+use crate::ledger::QuarantineReason;
 
 const EMPTY: u64 = 0;
 const FILLING: u64 = 1;
@@ -198,12 +196,13 @@ impl Place {
 
 /// Memory that is tried again, and the slot that is reserved for it. When this is dropped, also
 /// because code of the embedder panicked, what is left of the memory is put into its slot again.
-pub(super) struct Reserved<'p> {
+pub(crate) struct Reserved<'p> {
     /// `None` when all of the memory was returned.
     place: Option<&'p Place>,
-    memory: Delegated,
+    /// Parts are taken from the front.
+    pub(crate) memory: Delegated,
     /// A granule from the back of the memory.
-    last: Delegated,
+    pub(crate) last: Delegated,
     reason: QuarantineReason,
 }
 
@@ -213,43 +212,13 @@ impl<'p> Reserved<'p> {
         Some(Self { place: Some(place), memory, last: Delegated::empty(), reason })
     }
 
-    /// Passes what the RMM returns from the front and from the back of the memory to `home`.
-    pub(super) fn retry<P: Platform>(mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
-        rmm.platform().ledger().record(LedgerEvent::Retried, self.memory.range());
-        let mut host = Undelegated::empty();
-        while let Some(part) = self.step(rmm) {
-            if let Err(apart) = host.append(part) {
-                home(core::mem::replace(&mut host, apart));
-            }
-        }
-        self.release_if_empty();
-        if !host.is_empty() {
-            home(host);
-        }
-        let granule = rmm.granule_size().bytes();
-        // The first granule was refused; from the back it continues to the last granule that is
-        // refused.
-        while self.memory.bytes() > granule {
-            self.last = self.memory.take_back(granule).unwrap_or_default();
-            match rmm.undelegate_some(&mut self.last) {
-                Ok(part) if !part.is_empty() => home(part),
-                _ => break,
-            }
-        }
-        self.settle();
-        if !self.memory.is_empty() {
-            let (range, reason) = (self.memory.range(), self.reason);
-            drop(self);
-            rmm.platform().ledger().record(LedgerEvent::Quarantined { reason }, range);
-        }
+    /// Why the memory is in quarantine.
+    pub(crate) const fn reason(&self) -> QuarantineReason {
+        self.reason
     }
 
-    /// What the RMM returns from the front of the memory; `None` when there is no more.
-    fn step<P: Platform>(&mut self, rmm: &Rmm<P>) -> Option<Undelegated> {
-        rmm.undelegate_some(&mut self.memory).ok().filter(|part| !part.is_empty())
-    }
-
-    fn release_if_empty(&mut self) {
+    /// Makes the slot empty if nothing is left of the memory.
+    pub(crate) fn release_if_empty(&mut self) {
         if self.memory.is_empty()
             && let Some(place) = self.place.take()
         {
@@ -258,7 +227,7 @@ impl<'p> Reserved<'p> {
     }
 
     /// Puts the granule from the back where it was.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         // The two are adjacent: nothing else has been taken from the back.
         if let Err(apart) = self.memory.append(self.last.take()) {
             drop(apart);
