@@ -182,10 +182,11 @@ pub mod lifecycle;
 pub mod memory;
 pub mod plan;
 pub mod planes;
-#[cfg(feature = "rim")]
-pub mod rim;
 mod shadow;
 
+#[cfg(feature = "rim")]
+#[doc(no_inline)]
+pub use realm_measurement::{Rim, rim};
 #[doc(no_inline)]
 pub use realm_measurement::{config, image, measurement_log};
 
@@ -210,6 +211,4 @@ pub use memory::s2ap::S2apStopped;
 pub use memory::share::NotShared;
 pub use memory::stopped::Stopped;
 pub use planes::PlaneMapped;
-#[cfg(feature = "rim")]
-pub use rim::Rim;
 pub use shadow::storage::{RealmStorage, Records, ShadowTable, SharedPiece, SharedRecord};

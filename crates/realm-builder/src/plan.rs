@@ -30,60 +30,13 @@
 
 mod cost;
 
-use rmi_abi::rtt::{Geometry, Level, largest_block};
+use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 
 pub use cost::{Cost, Limits, map_cost};
 pub(crate) use cost::{joined, map_calls, ripas_calls};
-
-/// A run of equal blocks: `bytes` of memory mapped by entries of `level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
-    /// Where it is mapped.
-    pub ipa: Ipa,
-    /// Where the memory begins.
-    pub pa: Pa,
-    /// Level of the entries.
-    pub level: Level,
-    /// Length in bytes.
-    pub bytes: u64,
-}
-
-impl Run {
-    /// The IPA range of the run.
-    #[must_use]
-    pub fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.bytes).unwrap_or(IpaRange::empty(self.ipa))
-    }
-}
-
-/// The runs that map `memory`, contiguous and 4 KiB aligned, at `ipa`, with the largest blocks that
-/// alignment allows at or below `top_level`.
-pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item = Run> + Clone {
-    let mut done = 0;
-    core::iter::from_fn(move || {
-        let left = memory.bytes().checked_sub(done).filter(|left| *left > 0)?;
-        let (ipa, pa) = (ipa.checked_add(done)?, memory.base().checked_add(done)?);
-        if left < Level::L2.entry_bytes() && left.is_multiple_of(Level::L3.entry_bytes()) {
-            done += left;
-            return Some(Run { ipa, pa, level: Level::L3, bytes: left });
-        }
-        let level = largest_block(ipa, pa, left)?.max(top_level);
-        let block = level.entry_bytes();
-        // A run of blocks ends where a larger block becomes possible: both addresses have its
-        // alignment, and it fits.
-        let bytes = match level.parent().filter(|parent| parent.may_map() && *parent >= top_level) {
-            Some(parent) if pa.raw() % parent.entry_bytes() == ipa.raw() % parent.entry_bytes() => {
-                let until = ipa.align_up(parent.entry_bytes())?.checked_offset_from(ipa)?;
-                let larger_fits = until > 0 && left >= until + parent.entry_bytes();
-                if larger_fits { until } else { left - left % block }
-            }
-            _ => left - left % block,
-        };
-        done += bytes;
-        Some(Run { ipa, pa, level, bytes })
-    })
-}
+#[doc(inline)]
+pub use realm_measurement::blocks::{Run, runs};
 
 /// Returns whether the table of a level that covers an IPA exists.
 pub type Exists<'e> = &'e dyn Fn(Level, Ipa) -> bool;
@@ -274,34 +227,12 @@ pub(crate) fn leaf(ipa: Ipa) -> IpaRange {
 
 #[cfg(test)]
 mod tests {
-    use rmi_abi::Pa;
-
     use super::*;
 
     extern crate std;
     use std::vec::Vec;
 
-    use proptest::prelude::*;
-
     const MIB: u64 = 1 << 20;
-
-    fn plan(ipa: u64, pa: u64, bytes: u64) -> Vec<(u64, i8, u64)> {
-        let memory = PaRange::with_size(Pa::new(pa), bytes).unwrap();
-        runs(Ipa::new(ipa), memory, Level::L1)
-            .map(|run| (run.ipa.raw(), run.level.number(), run.bytes))
-            .collect()
-    }
-
-    #[test]
-    fn a_run_is_as_large_as_it_can_be() {
-        assert_eq!(plan(0, 0, 2 * MIB), [(0, 2, 2 * MIB)]);
-        assert_eq!(plan(0, 0x1000, 4 * MIB), [(0, 3, 4 * MIB)]);
-        assert_eq!(
-            plan(0x1000, 0x1000, 4 * MIB),
-            [(0x1000, 3, 2 * MIB - 0x1000), (2 * MIB, 2, 2 * MIB), (4 * MIB, 3, 0x1000)]
-        );
-        assert_eq!(plan(0, 1 << 30, (1 << 30) + 2 * MIB), [(0, 1, 1 << 30), (1 << 30, 2, 2 * MIB)]);
-    }
 
     #[test]
     fn tables_come_from_the_top_down() {
@@ -313,22 +244,5 @@ mod tests {
         let got: Vec<_> =
             tables(geometry, range, Level::L2).map(|(l, base)| (l.number(), base.raw())).collect();
         assert_eq!(got, [(1, 0), (2, 0)]);
-    }
-
-    proptest! {
-        #[test]
-        fn runs_cover_the_memory_once_and_are_aligned(ipa in 0u64..1 << 20, pa in 0u64..1 << 20, pages in 1u64..1 << 19) {
-            let memory = PaRange::with_size(Pa::new(pa << 12), pages << 12).unwrap();
-            let mut at = ipa << 12;
-            for run in runs(Ipa::new(ipa << 12), memory, Level::L1) {
-                prop_assert_eq!(run.ipa.raw(), at);
-                let block = run.level.entry_bytes();
-                prop_assert!(run.bytes > 0 && run.bytes % block == 0);
-                prop_assert_eq!(run.ipa.raw() % block, 0);
-                prop_assert_eq!((memory.base().raw() + at - (ipa << 12)) % block, 0);
-                at += run.bytes;
-            }
-            prop_assert_eq!(at, (ipa << 12) + memory.bytes());
-        }
     }
 }

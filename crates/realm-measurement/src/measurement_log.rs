@@ -14,6 +14,29 @@
 //! data ipa=0x80201000 content=unmeasured
 //! rec mpidr=0x7 content=sha-256:5e558ecc…
 //! ```
+//!
+//! A log written as text and replayed elsewhere:
+//!
+#![cfg_attr(feature = "rim", doc = "```")]
+#![cfg_attr(not(feature = "rim"), doc = "```ignore")]
+//! use realm_measurement::{MeasurementEvent, Rim};
+//! use rmi_abi::realm::RealmParams;
+//! use rmi_abi::rtt::Geometry;
+//! use rmi_abi::{Dialect, Ipa, Pa};
+//!
+//! let params = RealmParams::new(Geometry::new(40)?, Pa::new(0));
+//! // The host logs what it expects to be measured …
+//! let mut text = String::new();
+//! let mut log = |event: &MeasurementEvent| text += &format!("{event}\n");
+//! let mut rim = Rim::new(&params, Dialect::TfRmm2026_07, &mut log)?;
+//! rim.add_measured(Ipa::new(0x8000_0000), &[0xd5; 0x1800], &mut log)?;
+//!
+//! // … and another party computes the measurement from that.
+//! let events = text.lines().map(str::parse).collect::<Result<Vec<MeasurementEvent>, _>>()?;
+//! assert_eq!(events.len(), 3);
+//! assert_eq!(Rim::replay(&events)?, rim);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod digest;
 mod parse;

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use realm_builder::{Image, MeasurementEvent, Rim};
+use realm_measurement::{Image, MeasurementEvent, Rim};
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::result::{OpMemReq, ResultWord, Status};
@@ -146,7 +146,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     seeds += corpus.written;
 
-    let mut corpus = Corpus::new("builder_measurement_log")?;
+    let mut corpus = Corpus::new("measurement_log")?;
     for dialect in Dialect::ALL {
         let mut log = String::new();
         let mut write = |event: &MeasurementEvent| log += &format!("{event}\n");
@@ -162,7 +162,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     seeds += corpus.written;
 
     // Files, preceded by the address at which flat images and kernels are loaded.
-    let mut corpus = Corpus::new("builder_image")?;
+    let mut corpus = Corpus::new("measurement_image")?;
     let at = Ipa::new(0x8020_0000);
     let words = |words: &[u64]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let kernel: Vec<u8> =

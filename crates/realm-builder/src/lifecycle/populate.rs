@@ -1,5 +1,6 @@
 //! Populating a new Realm, in canonical order.
 
+use realm_measurement::region::LayoutCheck;
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, IpaRange};
@@ -199,23 +200,13 @@ impl<P: Platform> Realm<'_, '_, P, New> {
 
     /// Checks sorted regions; those that are populated already are empty and pass.
     fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
-        let granule = self.rmm.granule_size().bytes();
-        let mut last: Option<IpaRange> = None;
+        let mut check = LayoutCheck::new(self.geometry, self.rmm.granule_size());
         for region in regions {
             let range = region.range();
-            let refuse = |problem| Err(BuildError::Region { range, problem });
-            if let Some(problem) = region.problem(granule) {
-                return refuse(problem);
-            }
-            if !self.geometry.range_is_protected(&range) {
-                return refuse(RegionProblem::NotProtected);
-            }
-            if let Some(other) = last.filter(|last| last.overlaps(&range)).or(self.overlap(&range))
-            {
-                return refuse(RegionProblem::Overlap { at: other.base() });
-            }
-            if !range.is_empty() {
-                last = Some(range);
+            let taken = |other: IpaRange| RegionProblem::Overlap { at: other.base() };
+            let problem = region.problem(&mut check);
+            if let Some(problem) = problem.or_else(|| self.overlap(&range).map(taken)) {
+                return Err(BuildError::Region { range, problem });
             }
         }
         Ok(())

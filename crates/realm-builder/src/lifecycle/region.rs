@@ -1,20 +1,68 @@
 //! Memory that a Realm starts with.
+//!
+//! Regions have the order and the checks of [`realm_measurement::region`], so their measurement is
+//! known before the Realm is built. A kernel of two pages with a BSS of three, in a Realm on the
+//! model RMM:
+//!
+#![cfg_attr(feature = "rim", doc = "```")]
+#![cfg_attr(not(feature = "rim"), doc = "```ignore")]
+//! use realm_builder::{Content, Image, Realm, RealmConfig, RealmStorage, RecStart, Region, Rim};
+//! use rmi_abi::rec::{Mpidr, RecParams};
+//! use rmi_abi::{Dialect, Ipa};
+//! # use rmi_host::SessionOptions;
+//! # use rmm_model::{Model, Options};
+//! # use sro::{Pool, PoolStorage, open};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! # let mut memory = model.take_memory();
+//! # let mut places = PoolStorage::<8>::new();
+//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
+//! # let mut kernel = vec![0xd5; 0x1800];
+//! # kernel[8..16].fill(0);
+//! # kernel[16..24].copy_from_slice(&0x5000_u64.to_le_bytes());
+//! # kernel[24..32].fill(0);
+//! # kernel[56..60].copy_from_slice(b"ARM\x64");
+//! // `kernel` has the content of the file.
+//! let image = Image::arm64(&kernel, Ipa::new(0x8000_0000))?;
+//! let mut regions = Vec::new();
+//! for region in image.segments().flat_map(|segment| segment.regions()) {
+//!     let granules = memory.take_front(region.bytes).expect("1 GiB");
+//!     regions.push(Region::new(region.ipa, granules, region.content));
+//! }
+//!
+//! // The measurement that they will have …
+//! let config = RealmConfig::new(40);
+//! let params = config.validate(rmm.features(), rmm.dialect())?;
+//! let mut rim = Rim::new(&params, rmm.dialect(), &mut |event| println!("{event}"))?;
+//! rim.add_regions(&mut regions, params.geometry, &mut |event| println!("{event}"))?;
+//! let entry = image.entry();
+//! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: entry.raw(), gprs: [0; 8] };
+//! rim.add_rec(&boot, &mut |event| println!("{event}"))?;
+//!
+//! // … is that of the Realm.
+//! let mut storage = RealmStorage::<16, 16>::new();
+//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
+//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
+//! let rec = realm.create_rec(&mut pool, &RecStart { runnable: true, pc: entry, gprs: [0; 8] })?;
+//! assert_eq!(realm.memory_bytes(), 0x5000);
+//! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
+//! # realm.tear_down([rec], &mut pool, &mut |_| {});
+//! # pool.drain(&rmm, &mut |_| {});
+//! # Ok(())
+//! # }
+//! ```
 
-use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
+use realm_measurement::region::{HasLayout, LayoutCheck, LayoutProblem};
+use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::Undelegated;
 
 use crate::error::RegionProblem;
 
-/// Content of a region when the Realm starts.
-#[derive(Clone, Copy, Debug)]
-pub enum Content<'c> {
-    /// These bytes, measured. The last granule is filled up with zeros.
-    Measured(&'c [u8]),
-    /// These bytes, of which only the IPA is measured. The last granule is filled up with zeros.
-    Unmeasured(&'c [u8]),
-    /// No content that the Realm may rely on; not measured at all.
-    Unspecified,
-}
+#[doc(inline)]
+pub use realm_measurement::region::{Content, RegionLayout};
 
 /// Memory for a Realm: its IPA, the memory, and its content. Or RAM without memory, which is given
 /// to the Realm where it touches it.
@@ -77,16 +125,9 @@ impl<'c> Region<'c> {
         self.memory.bytes().saturating_add(self.unbacked)
     }
 
-    /// The memory with which the part that has not been populated is planned. RAM without memory is
-    /// planned as if it had memory that is aligned as its IPAs are.
+    /// The memory with which the part that has not been populated is planned.
     pub(crate) fn planned(&self) -> PaRange {
-        match self.unbacked {
-            0 => self.memory.range(),
-            bytes => {
-                let base = Pa::new(self.ipa.raw());
-                PaRange::with_size(base, bytes).unwrap_or(PaRange::empty(base))
-            }
-        }
+        self.layout().planned()
     }
 
     /// The range of the host memory that has not been populated.
@@ -100,41 +141,21 @@ impl<'c> Region<'c> {
         self.memory
     }
 
-    pub(crate) fn problem(&self, granule: u64) -> Option<RegionProblem> {
-        let bytes = self.bytes();
+    /// What is wrong with the next region of those that `check` has seen.
+    pub(crate) fn problem(&self, check: &mut LayoutCheck) -> Option<RegionProblem> {
         if self.lost > 0 {
             return Some(RegionProblem::Lost { bytes: self.lost });
         }
-        if bytes == 0 {
-            return (self.taken == 0 && !self.merged).then_some(RegionProblem::Empty);
-        }
-        // Checked before a range is made: an address that is not aligned cannot begin one.
-        let aligned = self.memory.range().is_aligned(granule) && bytes.is_multiple_of(granule);
-        if !self.ipa.is_aligned(granule) || !aligned {
-            return Some(RegionProblem::Unaligned);
-        }
-        if IpaRange::with_size(self.ipa, bytes).is_err() {
-            return Some(RegionProblem::NotProtected);
-        }
-        match self.content {
-            Content::Measured(content) | Content::Unmeasured(content) => {
-                let len = content.len() as u64;
-                (len.checked_next_multiple_of(granule) != Some(bytes))
-                    .then_some(RegionProblem::Content { bytes: len })
-            }
-            Content::Unspecified => None,
+        match check.next(&self.layout()) {
+            // It was populated, or is a part of the region before it.
+            Err(LayoutProblem::Empty) if self.taken > 0 || self.merged => None,
+            result => result.err().map(RegionProblem::from),
         }
     }
 
-    /// Joins the memory of the region that follows, if both are without content and neighbours in
-    /// both address spaces.
+    /// Joins the memory of the region that follows, if the two [can be one](RegionLayout::join).
     fn absorb(&mut self, next: &mut Region<'_>) -> bool {
-        let vacant =
-            matches!((self.content, next.content), (Content::Unspecified, Content::Unspecified));
-        if !vacant || self.memory.is_empty() || next.memory.is_empty() {
-            return false;
-        }
-        if self.range().top() != next.ipa {
+        if self.layout().join(&next.layout()).is_none() {
             return false;
         }
         match self.memory.append(next.memory.take()) {
@@ -197,6 +218,25 @@ impl<'c> Region<'c> {
             }
             Content::Unspecified => Content::Unspecified,
         };
+    }
+}
+
+impl HasLayout for Region<'_> {
+    fn layout(&self) -> RegionLayout<'_> {
+        let memory = (self.unbacked == 0).then(|| self.memory.range().base());
+        RegionLayout { ipa: self.ipa, bytes: self.bytes(), content: self.content, memory }
+    }
+}
+
+impl From<LayoutProblem> for RegionProblem {
+    fn from(problem: LayoutProblem) -> Self {
+        match problem {
+            LayoutProblem::Empty => Self::Empty,
+            LayoutProblem::NotProtected => Self::NotProtected,
+            LayoutProblem::Overlap { at } => Self::Overlap { at },
+            LayoutProblem::Content { bytes } => Self::Content { bytes },
+            LayoutProblem::Unaligned => Self::Unaligned,
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, IpaRange};
 
 use super::error::ImageError;
+use crate::region::RegionLayout;
 
 /// A piece of an image: content from the file, and memory beyond it.
 ///
@@ -61,6 +62,17 @@ impl Segment<'_> {
     pub fn vacant_granules(&self) -> IpaRange {
         let (content, all) = (self.content_granules().top(), self.granules().top());
         IpaRange::new(content, all).unwrap_or(IpaRange::empty(content))
+    }
+}
+
+impl<'b> Segment<'b> {
+    /// The regions of a Realm that starts with it: content that is measured, then RAM without
+    /// content for the rest of its BSS. The RAM has no memory.
+    pub fn regions(&self) -> impl Iterator<Item = RegionLayout<'b>> + use<'b> {
+        let (content, vacant) = (self.content_granules(), self.vacant_granules());
+        let content = RegionLayout::measured(content.base(), self.content);
+        let vacant = RegionLayout::unspecified(vacant.base(), vacant.bytes());
+        [content, vacant].into_iter().filter(|region| region.bytes > 0)
     }
 }
 

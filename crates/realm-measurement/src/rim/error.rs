@@ -8,6 +8,7 @@ use rmi_abi::{Dialect, IpaRange};
 use thiserror::Error;
 
 use crate::measurement_log::DigestError;
+use crate::region::LayoutError;
 
 /// Why a measurement cannot be computed; it is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -31,6 +32,9 @@ pub enum RimError {
     /// An address is not aligned to granules, or the content leaves the address space.
     #[error("{0}")]
     Range(#[from] RangeError),
+    /// A Realm cannot start with a region.
+    #[error("{0}")]
+    Layout(#[from] LayoutError),
     /// A RIPAS change is not one or more whole entries of this level, or an event's not of one
     /// table.
     #[error("{range} is not whole entries of a table of level {}", .level.number())]

@@ -17,53 +17,33 @@
 //! counters, and the algorithm are measured; the personalization value, the VMID and the root
 //! tables are not. Memory without content is not measured. Granules have 4 KiB.
 //!
-//! A prediction, and a Realm on the model RMM with that measurement:
+//! A kernel with a page whose content is not measured, and a runnable REC:
 //!
 //! ```
-//! use realm_builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region, Rim};
+//! use realm_measurement::Rim;
+//! use rmi_abi::realm::RealmParams;
 //! use rmi_abi::rec::{Mpidr, RecParams};
-//! use rmi_abi::{Dialect, Ipa};
-//! # use rmi_host::SessionOptions;
-//! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, open};
+//! use rmi_abi::rtt::Geometry;
+//! use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-//! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
-//! let (config, kernel, at) = (RealmConfig::new(40), [0xd5; 0x4abc], Ipa::new(0x8000_0000));
+//! let params = RealmParams::new(Geometry::new(40)?, Pa::new(0));
+//! let (kernel, at) = ([0xd5; 0x4abc], Ipa::new(0x8000_0000));
+//! let data = IpaRange::with_size(Ipa::new(0x8000_5000), 0x1000)?;
 //!
 //! // The events are not read here; `measurement_log` shows their use.
-//! let mut rim = Rim::new(&config.validate(rmm.features(), rmm.dialect())?, rmm.dialect(), &mut |_| {})?;
+//! let mut rim = Rim::new(&params, Dialect::TfRmm2026_07, &mut |_| {})?;
 //! rim.add_measured(at, &kernel, &mut |_| {})?;
+//! rim.add_unmeasured(data, &mut |_| {})?;
 //! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: at.raw(), gprs: [0; 8] };
 //! rim.add_rec(&boot, &mut |_| {})?;
-//!
-//! let mut storage = RealmStorage::<16, 16>::new();
-//! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
-//! let mut regions = [
-//!     Region::new(at, memory.take_front(0x5000).expect("1 GiB"), Content::Measured(&kernel)),
-//!     Region::new(Ipa::new(0x8000_5000), memory.take_front(0x3000).expect("1 GiB"), Content::Unspecified),
-//! ];
-//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
-//! let start = RecStart { runnable: true, pc: at, gprs: [0; 8] };
-//! let rec = realm.create_rec(&mut pool, &start)?;
-//!
-//! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
 //! println!("{}", rim.digest()); // sha-256:…
-//! # realm.tear_down([rec], &mut pool, &mut |_| {});
-//! # pool.drain(&rmm, &mut |_| {});
-//! # Ok(())
-//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod error;
 mod hash;
 
-use rmi_abi::address::RangeError;
+use rmi_abi::address::{GranuleSize, RangeError};
 use rmi_abi::dialect::InitialMeasurement;
 use rmi_abi::flags::DataFlags;
 use rmi_abi::measurement::{DataDescriptor, MEASUREMENT_BYTES, RecDescriptor, RipasDescriptor};
@@ -75,9 +55,8 @@ use zerocopy::IntoBytes;
 
 pub use error::RimError;
 
-use crate::lifecycle::region::{Content, Region, merge};
 use crate::measurement_log::{Digest, MeasurementEvent};
-use crate::plan;
+use crate::region::{Content, HasLayout, LayoutCheck, LayoutError, joined, sort};
 use hash::{GRANULE, hash, hash_granule};
 
 /// A Realm Initial Measurement that is being computed.
@@ -173,7 +152,7 @@ impl Rim {
     /// Extends the measurement by content that is measured, granule by granule; the last one is
     /// filled up with zeros.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Measured`]. It
+    /// This is what `Realm::populate` of `realm-builder` does with [`Content::Measured`]. It
     /// takes regions in order of their IPAs; the calls here have to be in that order, too.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
@@ -198,7 +177,7 @@ impl Rim {
 
     /// Extends the measurement by content of which only the IPA is measured, granule by granule.
     ///
-    /// This is what [`Realm::populate`](crate::Realm::populate) does with [`Content::Unmeasured`].
+    /// This is what `Realm::populate` of `realm-builder` does with [`Content::Unmeasured`].
     /// Memory without content is not measured at all.
     ///
     /// Source: DEN0137 1.0-rel0, RMI_DATA_CREATE; 2.0-bet3, RMI_RTT_DATA_MAP_INIT.
@@ -252,68 +231,57 @@ impl Rim {
         Ok(())
     }
 
-    /// Extends the measurement by what [`Realm::populate`](crate::Realm::populate) will do with
-    /// these regions, which are sorted and merged as there: the measurement of a Realm before it is
-    /// built. RECs follow, with [`Rim::add_rec`].
+    /// Extends the measurement by regions, in the order and with the blocks in which `Realm::populate`
+    /// of `realm-builder` populates them: the measurement of a Realm before it is built. RECs
+    /// follow, with [`Rim::add_rec`].
+    ///
+    /// The regions are sorted; neighbours are measured as if they were [`joined`]. Empty regions
+    /// (also those that are populated already) are left out.
     ///
     /// ```
-    /// # use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Region, Rim};
-    /// # use rmi_abi::{Dialect, Ipa};
-    /// # use rmi_host::SessionOptions;
-    /// # use rmm_model::{Model, Options};
-    /// # use sro::{Pool, PoolStorage, open};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-    /// # let mut memory = model.take_memory();
-    /// # let mut places = PoolStorage::<8>::new();
-    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
-    /// # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
-    /// let config = RealmConfig::new(40);
-    /// let params = config.validate(rmm.features(), rmm.dialect())?;
-    /// let kernel = [0xd5; 0x1800];
+    /// use realm_measurement::{RegionLayout, Rim};
+    /// # use rmi_abi::realm::RealmParams;
+    /// # use rmi_abi::rtt::Geometry;
+    /// # use rmi_abi::{Dialect, Ipa, Pa};
+    /// # let params = RealmParams::new(Geometry::new(40)?, Pa::new(0));
+    /// # let kernel = [0xd5; 0x1800];
     /// let mut regions = [
-    ///     Region::new(Ipa::new(0x8000_4000), memory.take_front(0x1000).expect("1 GiB"), Content::Unspecified),
-    ///     Region::new(Ipa::new(0x8000_0000), memory.take_front(0x2000).expect("1 GiB"), Content::Measured(&kernel)),
+    ///     RegionLayout::unspecified(Ipa::new(0x8000_2000), 1 << 30),
+    ///     RegionLayout::measured(Ipa::new(0x8000_0000), &kernel),
     /// ];
-    /// let mut rim = Rim::new(&params, rmm.dialect(), &mut |event| println!("{event}"))?;
+    /// let mut rim = Rim::new(&params, Dialect::TfRmm2026_07, &mut |_| {})?;
     /// rim.add_regions(&mut regions, params.geometry, &mut |event| println!("{event}"))?;
-    ///
-    /// let mut storage = RealmStorage::<8, 0>::new();
-    /// let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
-    /// realm.populate(&mut pool, &mut regions, &mut |_| {})?;
-    /// assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
-    /// # realm.tear_down([], &mut pool, &mut |_| {});
-    /// # Ok(())
-    /// # }
+    /// # let mut other = Rim::new(&params, Dialect::TfRmm2026_07, &mut |_| {})?;
+    /// # other.add_measured(Ipa::new(0x8000_0000), &kernel, &mut |_| {})?;
+    /// # assert_eq!(rim, other);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
     /// [`RimError::Range`] when a region is not aligned to granules, or leaves the address space;
-    /// all of them are checked first.
-    pub fn add_regions(
+    /// [`RimError::Layout`] when a Realm cannot start with it for another reason. All of them are
+    /// checked first.
+    pub fn add_regions<R: HasLayout>(
         &mut self,
-        regions: &mut [Region<'_>],
+        regions: &mut [R],
         geometry: Geometry,
         log: &mut dyn FnMut(&MeasurementEvent),
     ) -> Result<(), RimError> {
-        for region in &*regions {
-            IpaRange::with_size(region.ipa, region.bytes())?;
-            if let Content::Measured(content) = region.content {
-                granules_of(region.ipa, content)?;
-            }
+        for region in regions.iter().map(R::layout) {
+            IpaRange::with_size(region.ipa, region.bytes)?;
         }
-        regions.sort_unstable_by_key(|region| region.ipa);
-        merge(regions);
-        for region in regions {
-            let range = IpaRange::with_size(region.ipa, region.bytes())?;
+        sort(regions);
+        let mut check = LayoutCheck::new(geometry, GranuleSize::Size4KiB);
+        for region in regions.iter().map(R::layout).filter(|region| region.bytes > 0) {
+            check.next(&region).map_err(|problem| LayoutError::new(&region, problem))?;
+        }
+        for region in joined(regions) {
             match region.content {
                 Content::Measured(content) => self.add_measured(region.ipa, content, log)?,
-                Content::Unmeasured(_) => self.add_unmeasured(range, log)?,
+                Content::Unmeasured(_) => self.add_unmeasured(region.range(), log)?,
                 Content::Unspecified => {
-                    let top = geometry.start_level().max(Level::L1);
-                    for run in plan::runs(region.ipa, region.planned(), top) {
+                    for run in region.blocks(geometry) {
                         self.add_ripas(run.range(), run.level, log)?;
                     }
                 }

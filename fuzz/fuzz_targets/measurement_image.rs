@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use realm_builder::image::{Image, ImageError, MAX_SEGMENTS};
+use realm_measurement::image::{Image, ImageError, MAX_SEGMENTS};
 use rmi_abi::Ipa;
 
 fn check(image: Result<Image<'_>, ImageError>) {
@@ -22,6 +22,12 @@ fn check(image: Result<Image<'_>, ImageError>) {
         assert!(end <= all.base() && !all.is_empty());
         assert!(segment.content.len() as u64 <= segment.bytes && segment.bytes <= all.bytes());
         assert_eq!(content.bytes() + segment.vacant_granules().bytes(), all.bytes());
+        let mut at = all.base();
+        for region in segment.regions() {
+            assert_eq!(region.ipa, at);
+            at = region.range().top();
+        }
+        assert_eq!(at, all.top());
         end = all.top();
     }
     assert_eq!(end, image.range().top());

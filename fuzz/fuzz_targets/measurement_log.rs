@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use realm_builder::MeasurementEvent;
-use realm_builder::rim::Rim;
+use realm_measurement::MeasurementEvent;
+use realm_measurement::rim::Rim;
 
 fuzz_target!(|text: &str| {
     let mut rim: Option<Rim> = None;

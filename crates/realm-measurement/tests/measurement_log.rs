@@ -3,8 +3,8 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use realm_builder::Rim;
-use realm_builder::measurement_log::{
+use realm_measurement::Rim;
+use realm_measurement::measurement_log::{
     Digest, DigestError, MeasurementEvent, ParseEventError, ParseEventErrorKind,
 };
 use rmi_abi::realm::{HashAlgorithm, RealmParams};
