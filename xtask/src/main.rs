@@ -1,8 +1,13 @@
 //! The project's chores.
 
 mod budgets;
+mod features;
+mod msrv;
+mod mutants;
 #[path = "../../examples/shared/output.rs"]
 mod output;
+mod packages;
+mod release;
 mod surface;
 mod words;
 
@@ -21,6 +26,13 @@ usage: cargo xtask <chore>
 
   budgets [--paths]  text, stack and panics of the images in benches/footprint; fails above a
                      ceiling; --paths: the deepest path of each exported function
+  features           each published package without features, with each one alone, with all
+  msrv               the workspace with its minimum supported Rust version
+  mutants [--base REV] [--limit N] [--seed N] [--results DIR]
+                     tests mutants of what changed since the last release, or REV; with a limit,
+                     some of them; fails if one survives that xtask/mutants.txt does not list;
+                     --results: judges what cargo mutants has left in a directory
+  release            what packages state and contain; their interfaces since the last release
   surface            public items of each library crate, and the largest numbers of parameters
   words [--places]   words that do not say what they mean; fails if there are any;
                      --places: where they are
@@ -48,15 +60,30 @@ fn run() -> Result<(), Failure> {
         Some(other) => return Err(other.unexpected().into()),
     };
     let mut in_detail = false;
+    let mut mutants = mutants::Options::default();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("paths") if chore == "budgets" => in_detail = true,
             Long("places") if chore == "words" => in_detail = true,
+            Long("base") if chore == "mutants" => {
+                mutants.base = Some(arguments.value()?.string()?);
+            }
+            Long("limit") if chore == "mutants" => {
+                mutants.limit = Some(arguments.value()?.parse()?);
+            }
+            Long("seed") if chore == "mutants" => mutants.seed = arguments.value()?.parse()?,
+            Long("results") if chore == "mutants" => {
+                mutants.results = Some(arguments.value()?.into());
+            }
             other => return Err(other.unexpected().into()),
         }
     }
     match chore.as_str() {
         "budgets" => budgets::run(root, in_detail),
+        "features" => features::run(root),
+        "msrv" => msrv::run(root),
+        "mutants" => mutants::run(root, &mutants),
+        "release" => release::run(root),
         "surface" => surface::run(root),
         "words" => words::run(root, in_detail),
         other => Err(format!("no chore `{other}`\n{USAGE}").into()),
