@@ -90,6 +90,18 @@ impl Dialect {
     pub const ALL: [Self; 5] =
         [Self::V1_0, Self::V2_0Bet0, Self::V2_0Bet1, Self::TfRmm2026_07, Self::V2_0Bet3];
 
+    /// Position in [`Dialect::ALL`]. It may change with the version of this crate.
+    #[must_use]
+    pub const fn index(self) -> u8 {
+        self as u8
+    }
+
+    /// The dialect at a position of [`Dialect::ALL`].
+    #[must_use]
+    pub fn from_index(index: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(index)).copied()
+    }
+
     /// The name, as on a command line: `1.0`, `2.0-bet0`, `2.0-bet1`, `tf-rmm-2026-07`, `2.0-bet3`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -48,6 +48,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+mod atomic_dialect;
 pub mod counting;
 pub mod inject;
 #[cfg(feature = "std")]

@@ -89,7 +89,7 @@ mod line;
 mod pages;
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa};
@@ -98,6 +98,7 @@ use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, Registers, Simulated};
 use rmi_host::granules::Machine;
 
+use crate::atomic_dialect::AtomicDialect;
 use crate::tracing::TraceSink;
 
 #[cfg(feature = "alloc")]
@@ -133,7 +134,7 @@ pub struct Recording<C, A, S> {
     inner: C,
     access: A,
     sink: S,
-    dialect: AtomicU8,
+    dialect: AtomicDialect,
     redacts: bool,
     /// Whether the caller has promised that the dialect is right.
     promised: bool,
@@ -157,7 +158,7 @@ impl<C: Simulated, A, S: TraceSink> Recording<C, A, S> {
 
     /// Decodes calls in another dialect from now on: for use when probing has determined it.
     pub fn set_dialect(&self, dialect: Dialect) {
-        self.dialect.store(dialect as u8, Ordering::Relaxed);
+        self.dialect.set(dialect);
         self.sink.line(format_args!("{}", DialectLine { first: false, dialect }));
     }
 }
@@ -176,7 +177,7 @@ impl<C, A, S: TraceSink> Recording<C, A, S> {
 
     fn with(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
         sink.line(format_args!("{}", DialectLine { first: true, dialect }));
-        let (dialect, calls) = (AtomicU8::new(dialect as u8), AtomicU64::new(0));
+        let (dialect, calls) = (AtomicDialect::new(dialect), AtomicU64::new(0));
         Self { inner, access, sink, dialect, redacts: false, promised: false, calls }
     }
 
@@ -188,8 +189,7 @@ impl<C, A, S: TraceSink> Recording<C, A, S> {
 
     /// The dialect in which calls are decoded.
     pub fn dialect(&self) -> Dialect {
-        let code = self.dialect.load(Ordering::Relaxed);
-        Dialect::ALL.into_iter().find(|dialect| *dialect as u8 == code).unwrap_or(Dialect::V2_0Bet3)
+        self.dialect.get()
     }
 
     /// Calls recorded so far.

@@ -43,7 +43,7 @@ pub use sinks::WriteSink;
 
 use core::fmt;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use rmi_abi::run::{RecExit, RecRun};
 use rmi_abi::trace::{CallDisplay, ExitDisplay, ResultDisplay};
@@ -53,6 +53,8 @@ use rmi_host::access::{AccessFault, HostAccess};
 use rmi_host::conduit::{Conduit, NO_ANSWER, NOT_SENT, Registers, Simulated};
 use rmi_host::granules::Machine;
 use zerocopy::{FromZeros, IntoBytes};
+
+use crate::atomic_dialect::AtomicDialect;
 
 /// The sink of the lines of a trace. Called on any CPU, after each call.
 pub trait TraceSink {
@@ -94,7 +96,7 @@ pub struct Tracing<C, S, A = NoExits> {
     inner: C,
     sink: S,
     access: A,
-    dialect: AtomicU8,
+    dialect: AtomicDialect,
     silent: AtomicBool,
 }
 
@@ -117,7 +119,7 @@ impl<C, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
 
 impl<C, S, A> Tracing<C, S, A> {
     const fn with(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
-        let dialect = AtomicU8::new(dialect as u8);
+        let dialect = AtomicDialect::new(dialect);
         Self { inner, sink, access, dialect, silent: AtomicBool::new(false) }
     }
 
@@ -133,7 +135,7 @@ impl<C, S, A> Tracing<C, S, A> {
 
     /// Decodes calls in another dialect from now on: for use when probing has determined it.
     pub fn set_dialect(&self, dialect: Dialect) {
-        self.dialect.store(dialect as u8, Ordering::Relaxed);
+        self.dialect.set(dialect);
     }
 
     /// Stops or resumes printing; while it is stopped, the conduit only forwards calls.
@@ -143,8 +145,7 @@ impl<C, S, A> Tracing<C, S, A> {
 
     /// The dialect in which calls are decoded.
     pub fn dialect(&self) -> Dialect {
-        let code = self.dialect.load(Ordering::Relaxed);
-        Dialect::ALL.into_iter().find(|dialect| *dialect as u8 == code).unwrap_or(Dialect::V2_0Bet3)
+        self.dialect.get()
     }
 }
 
