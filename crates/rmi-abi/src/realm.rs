@@ -4,6 +4,7 @@
 //! refuses what the dialect cannot express. The wire structs are public for users who need the
 //! bytes.
 
+mod optional;
 mod page;
 
 use core::fmt;
@@ -11,6 +12,7 @@ use core::fmt;
 use num_enum::{FromPrimitive, IntoPrimitive};
 use zerocopy::FromZeros;
 
+pub use optional::OptionalParameter;
 pub use page::RealmParamsPage;
 
 use crate::address::Pa;
@@ -260,13 +262,14 @@ impl RealmParams {
         flags.set(RealmFlags0::LPA2, self.lpa2 && dialect.has_lpa2_flag());
         flags.set(RealmFlags0::SVE, self.sve_vl.is_some());
         flags.set(RealmFlags0::PMU, self.pmu_num_ctrs.is_some());
-        for (wanted, flag, field) in [
-            (self.device_assignment, RealmFlags0::DA, "device_assignment"),
-            (self.live_activation, RealmFlags0::LFA_ALLOW, "live_activation"),
-            (self.private_mec, RealmFlags0::MEC_PRIVATE, "private_mec"),
+        for (flag, parameter) in [
+            (RealmFlags0::DA, OptionalParameter::DeviceAssignment),
+            (RealmFlags0::LFA_ALLOW, OptionalParameter::LiveActivation),
+            (RealmFlags0::MEC_PRIVATE, OptionalParameter::PrivateMec),
         ] {
-            if wanted && !dialect.is_2_0() {
-                return Err(ParamsError { field, dialect });
+            let wanted = parameter.is_set(self);
+            if wanted && !parameter.exists_in(dialect) {
+                return Err(ParamsError { field: parameter.name(), dialect });
             }
             flags.set(flag, wanted);
         }
@@ -283,19 +286,10 @@ impl RealmParams {
 
     /// The first parameter that is set but does not exist in `dialect`.
     fn foreign(&self, dialect: Dialect) -> Option<&'static str> {
-        let v2 = dialect.is_2_0();
-        [
-            (self.vmid != 0, !v2, "vmid"),
-            (self.num_aux_planes != 0, v2, "num_aux_planes"),
-            (self.tree_per_plane, v2, "tree_per_plane"),
-            (self.s2ap_indirect, v2, "s2ap_indirect"),
-            (self.ats, dialect == Dialect::V2_0Bet0, "ats"),
-            (self.ats_plane != 0, v2, "ats_plane"),
-            (self.aux_rtt_base != [Pa::new(0); 3], v2, "aux_rtt_base"),
-            (self.max_num_vdevs != 0, dialect == Dialect::V2_0Bet3, "max_num_vdevs"),
-        ]
-        .into_iter()
-        .find_map(|(is_set, exists, field)| (is_set && !exists).then_some(field))
+        let is_foreign = |parameter: &&OptionalParameter| {
+            parameter.is_set(self) && !parameter.exists_in(dialect)
+        };
+        OptionalParameter::ALL.iter().find(is_foreign).map(|parameter| parameter.name())
     }
 
     /// Checks that `dialect` can express the parameters, as [`RealmParams::encode`] does, without a
@@ -307,7 +301,7 @@ impl RealmParams {
     pub fn check(&self, dialect: Dialect) -> Result<(), ParamsError> {
         match self.foreign(dialect) {
             Some(field) => Err(ParamsError { field, dialect }),
-            None => self.flags0(dialect).map(|_| ()),
+            None => Ok(()),
         }
     }
 

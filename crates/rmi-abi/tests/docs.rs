@@ -13,8 +13,10 @@ use rmi_abi::command::Fid;
 use rmi_abi::desc::OpMemState;
 use rmi_abi::describe::{Enumeration, Register, STRUCTURES};
 use rmi_abi::dialect::InitialMeasurement;
+use rmi_abi::realm::{OptionalParameter, RealmParams};
+use rmi_abi::rtt::Geometry;
 use rmi_abi::run::ExitReason;
-use rmi_abi::{Command, Dialect, Status, rsi};
+use rmi_abi::{Command, Dialect, Pa, Status, rsi};
 
 /// The rows of the first table after `heading` in the documentation of a module, cells trimmed.
 fn table(source: &str, heading: &str) -> Vec<Vec<String>> {
@@ -291,4 +293,43 @@ fn documented_statuses_fit_the_effect_of_their_command() {
             }
         }
     }
+}
+
+/// The parameters that not every dialect has, against the tables of fields and flags.
+#[test]
+fn optional_parameters_exist_where_their_field_or_flag_does() {
+    for parameter in OptionalParameter::ALL {
+        let (structure, field) = match parameter.name() {
+            "tree_per_plane" => ("RmiRealmFlags1", "rtt_tree_per_plane"),
+            "s2ap_indirect" => ("RmiRealmFlags1", "rtt_s2ap_encoding"),
+            "ats" => ("RmiRealmFlags1", "ats"),
+            "device_assignment" => ("RmiRealmFlags0", "da"),
+            "live_activation" => ("RmiRealmFlags0", "lfa_policy"),
+            "private_mec" => ("RmiRealmFlags0", "mec_policy"),
+            field => ("RmiRealmParams", field),
+        };
+        for dialect in Dialect::ALL {
+            let is_there = match Register::find(structure) {
+                Some(register) => register.fields(dialect).any(|there| there.name == field),
+                None => STRUCTURES
+                    .iter()
+                    .filter(|there| there.name == structure)
+                    .flat_map(|there| there.fields)
+                    .any(|there| there.name == field && there.dialects.contains(dialect)),
+            };
+            assert_eq!(parameter.exists_in(dialect), is_there, "{parameter} in {dialect}");
+        }
+        // They are fields of `RealmParams`, and a plain Realm needs none of them.
+        let plain = RealmParams::new(Geometry::new(40).unwrap(), Pa::new(0));
+        assert!(!parameter.is_set(&plain));
+        assert!(format!("{plain:?}").contains(&format!(" {parameter}: ")));
+    }
+}
+
+#[test]
+fn dialects_are_found_by_their_index() {
+    for dialect in Dialect::ALL {
+        assert_eq!(Dialect::from_index(dialect.index()), Some(dialect));
+    }
+    assert_eq!(Dialect::from_index(5), None);
 }

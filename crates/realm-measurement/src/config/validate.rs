@@ -1,7 +1,7 @@
 //! A configuration against the features of an RMM and its dialect.
 
 use rmi_abi::feature::{Features, RttPlaneFeature};
-use rmi_abi::realm::{RealmParams, S2apEncoding};
+use rmi_abi::realm::{OptionalParameter, RealmParams, S2apEncoding};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Dialect, Pa};
 
@@ -84,19 +84,20 @@ impl RealmConfig {
     /// What the dialect lacks comes before what this RMM lacks: no other RMM of the dialect would
     /// accept it.
     fn check_dialect(&self, dialect: Dialect) -> Result<(), ConfigError> {
-        let v2 = dialect.is_2_0();
-        for (is_set, exists, parameter) in [
-            (self.private_mec, v2, Parameter::PrivateMec),
-            (self.live_activation, v2, Parameter::LiveActivation),
-            (self.device_assignment, v2, Parameter::DeviceAssignment),
-            (self.max_num_vdevs != 0, dialect == Dialect::V2_0Bet3, Parameter::MaxNumVdevs),
-            (self.ats, dialect == Dialect::V2_0Bet0, Parameter::Ats),
-            (self.ats_plane != 0, v2, Parameter::AtsPlane),
-            (self.num_aux_planes != 0, v2, Parameter::NumAuxPlanes),
-            (self.s2ap == Some(S2apEncoding::Indirect), v2, Parameter::S2ap),
-            (self.vmid != 0, !v2, Parameter::Vmid),
+        use OptionalParameter as Optional;
+        let is_indirect = self.s2ap == Some(S2apEncoding::Indirect);
+        for (is_set, parameter, optional) in [
+            (self.private_mec, Parameter::PrivateMec, Optional::PrivateMec),
+            (self.live_activation, Parameter::LiveActivation, Optional::LiveActivation),
+            (self.device_assignment, Parameter::DeviceAssignment, Optional::DeviceAssignment),
+            (self.max_num_vdevs != 0, Parameter::MaxNumVdevs, Optional::MaxNumVdevs),
+            (self.ats, Parameter::Ats, Optional::Ats),
+            (self.ats_plane != 0, Parameter::AtsPlane, Optional::AtsPlane),
+            (self.num_aux_planes != 0, Parameter::NumAuxPlanes, Optional::NumAuxPlanes),
+            (is_indirect, Parameter::S2ap, Optional::S2apIndirect),
+            (self.vmid != 0, Parameter::Vmid, Optional::Vmid),
         ] {
-            if is_set && !exists {
+            if is_set && !optional.exists_in(dialect) {
                 return Err(ConfigError::Foreign { parameter, dialect });
             }
         }
