@@ -25,7 +25,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 
 /// A Realm of 4 MiB of RAM without memory, whose first half has a table of pages, with a REC.
 struct Bench<'p> {
-    realm: Realm<'p, 'p, Machine<'p>, Active>,
+    realm: Realm<'p, Machine<'p>, Active>,
     rec: Rec,
     pool: Pool<'p>,
     memory: Undelegated,

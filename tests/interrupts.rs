@@ -36,14 +36,14 @@ fn fill(pool: &mut Pool<'_>, memory: &mut Undelegated) {
 
 /// An active Realm with one REC, whose program does these actions; the values that it reads are
 /// sent to the receiver.
-fn realm<'r, 'm, P: Platform>(
+fn realm<'r, P: Platform>(
     rmm: &'r Rmm<P>,
-    storage: &'m mut RealmStorage<8, 8>,
+    storage: &'r mut RealmStorage<8, 8>,
     pool: &mut Pool<'_>,
     model: &Model,
     run: Undelegated,
     actions: Vec<Action>,
-) -> (Realm<'r, 'm, P, Active>, Rec, Receiver<u64>) {
+) -> (Realm<'r, P, Active>, Rec, Receiver<u64>) {
     let mut realm = Realm::create(rmm, &RealmConfig::new(40), storage, pool).unwrap();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let object = realm.create_rec(pool, &start).unwrap();

@@ -31,7 +31,7 @@ type Door<'m> = Counting<Injecting<&'m Model, fn(&Registers) -> bool>>;
 type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 
 struct Bench<'p> {
-    realm: Realm<'p, 'p, Platform<'p>, New>,
+    realm: Realm<'p, Platform<'p>, New>,
     pool: Pool<'p>,
     memory: Undelegated,
     model: &'p Model,
@@ -47,7 +47,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 fn with_realm(
     options: Options,
     rule: Rule,
-    act: impl for<'p> FnOnce(Bench<'p>) -> Option<(Realm<'p, 'p, Platform<'p>, New>, Pool<'p>)>,
+    act: impl for<'p> FnOnce(Bench<'p>) -> Option<(Realm<'p, Platform<'p>, New>, Pool<'p>)>,
 ) {
     let model = Model::new(options).unwrap();
     let fault = Fault::status(Status::ErrorInput);

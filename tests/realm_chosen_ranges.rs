@@ -66,7 +66,7 @@ type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 
 /// A running Realm, and what is needed to run it.
 struct Bench<'p> {
-    realm: Realm<'p, 'p, Platform<'p>, Active>,
+    realm: Realm<'p, Platform<'p>, Active>,
     rec: Rec,
     pool: Pool<'p>,
     door: &'p Door<'p>,

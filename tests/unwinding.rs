@@ -334,7 +334,7 @@ fn private_alias(range: IpaRange) -> IpaRange {
 }
 
 /// Changes the Realm's memory, in any order; afterwards nothing is claimed.
-fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: &mut Pool<'_>) {
+fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut Pool<'_>) {
     for _ in 0..4 + life.random.below(24) {
         let private = life.pages(RAM + 2 * BLOCK);
         let shared = life.pages(SHARED);
@@ -449,7 +449,7 @@ fn change<P: Platform>(realm: &Realm<'_, '_, P, Active>, life: &mut Life, pool: 
 
 /// The end of a Realm in any state: sometimes with a panic, too.
 fn end<P: Platform, S>(
-    realm: Realm<'_, '_, P, S>,
+    realm: Realm<'_, P, S>,
     recs: Vec<RecObject>,
     life: &mut Life,
     pool: &mut Pool<'_>,

@@ -281,7 +281,7 @@ fn build<P: Platform>(
     image: &Image,
     plan: &Plan,
     model: &Model,
-    realm: &mut Realm<'_, '_, P, New>,
+    realm: &mut Realm<'_, P, New>,
     pool: &mut Pool<'_>,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
@@ -349,7 +349,7 @@ fn progress_bar() -> ProgressBar {
 fn run<P: Platform>(
     plan: &Plan,
     model: &Model,
-    realm: &mut Realm<'_, '_, P, realm_sdk::builder::Active>,
+    realm: &mut Realm<'_, P, realm_sdk::builder::Active>,
     pool: &mut Pool<'_>,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,

@@ -63,7 +63,7 @@ struct Bench<'b, P: Platform> {
     pool: Pool<'b>,
     /// It begins at a multiple of 1 GiB.
     memory: Undelegated,
-    realm: Option<Realm<'b, 'b, P, New>>,
+    realm: Option<Realm<'b, P, New>>,
     home: u64,
     predicted: Option<u64>,
     calls: u64,
@@ -71,11 +71,11 @@ struct Bench<'b, P: Platform> {
 }
 
 impl<'b, P: Platform> Bench<'b, P> {
-    fn new_realm(&mut self) -> Realm<'b, 'b, P, New> {
+    fn new_realm(&mut self) -> Realm<'b, P, New> {
         self.realm.take().unwrap()
     }
 
-    fn active(&mut self) -> Realm<'b, 'b, P, Active> {
+    fn active(&mut self) -> Realm<'b, P, Active> {
         self.new_realm().activate().unwrap()
     }
 
@@ -92,7 +92,7 @@ impl<'b, P: Platform> Bench<'b, P> {
     }
 
     /// Tears down what is left of the Realm.
-    fn end<S>(&mut self, realm: Realm<'b, 'b, P, S>) {
+    fn end<S>(&mut self, realm: Realm<'b, P, S>) {
         let home = &mut self.home;
         let ended = realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes());
         assert_eq!(ended, None);

@@ -267,7 +267,7 @@ fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool<'_>, heap: &m
 }
 
 fn build<P: Platform>(
-    realm: &mut Realm<'_, '_, P, New>,
+    realm: &mut Realm<'_, P, New>,
     model: &Model,
     pool: &mut Pool<'_>,
     heap: &mut Heap,
@@ -334,7 +334,7 @@ fn build<P: Platform>(
 
 /// Runs both RECs; says whether the Realm turned itself off.
 fn run<P: Platform>(
-    realm: &mut Realm<'_, '_, P, Active>,
+    realm: &mut Realm<'_, P, Active>,
     pool: &mut Pool<'_>,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
@@ -355,7 +355,7 @@ fn run<P: Platform>(
 
 fn first_cpu<P: Platform>(
     rmm: &Rmm<P>,
-    realm: &mut Realm<'_, '_, P, Active>,
+    realm: &mut Realm<'_, P, Active>,
     pool: &mut Pool<'_>,
     heap: &mut Heap,
     vcpus: &mut [Rec],

@@ -140,18 +140,14 @@ pub(crate) fn realm<P: Platform>(
 }
 
 /// Tears the Realm down, in any state.
-fn end<P: Platform, S>(
-    realm: Realm<'_, '_, P, S>,
-    recs: Vec<RecObject>,
-    means: Means<'_, '_>,
-) -> bool {
+fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Means<'_, '_>) -> bool {
     let Means { pool, heap, well, .. } = means;
     let error = realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
     well && error.is_none()
 }
 
 fn take_apart<P: Platform>(
-    mut realm: Realm<'_, '_, P, Terminated>,
+    mut realm: Realm<'_, P, Terminated>,
     mut recs: Vec<RecObject>,
     mut means: Means<'_, '_>,
     stop: Stop,
@@ -194,7 +190,7 @@ fn take_apart<P: Platform>(
 }
 
 fn populate<P: Platform>(
-    realm: &mut Realm<'_, '_, P, New>,
+    realm: &mut Realm<'_, P, New>,
     model: &Model,
     means: &mut Means<'_, '_>,
     recs: &mut Vec<RecObject>,
@@ -235,7 +231,7 @@ fn populate<P: Platform>(
 }
 
 fn map<P: Platform, S: realm_sdk::builder::Alive>(
-    realm: &Realm<'_, '_, P, S>,
+    realm: &Realm<'_, P, S>,
     means: &mut Means<'_, '_>,
     ipa: u64,
     bytes: u64,
@@ -249,7 +245,7 @@ fn map<P: Platform, S: realm_sdk::builder::Alive>(
 
 /// Shares a block and the pages after it, with a word in them.
 fn share<P: Platform, S: realm_sdk::builder::Alive>(
-    realm: &Realm<'_, '_, P, S>,
+    realm: &Realm<'_, P, S>,
     means: &mut Means<'_, '_>,
 ) {
     let Some(mut memory) = means.heap.take(SHARED_BYTES, BLOCK) else { return means.expect(false) };
@@ -263,7 +259,7 @@ fn share<P: Platform, S: realm_sdk::builder::Alive>(
 
 /// The operations of the scenario.
 fn run<P: Platform>(
-    realm: &Realm<'_, '_, P, Active>,
+    realm: &Realm<'_, P, Active>,
     means: &mut Means<'_, '_>,
     mut vcpu: Option<&mut Rec>,
 ) {
@@ -290,18 +286,14 @@ fn run<P: Platform>(
     reclaim(realm, means, range(CRUMBS, BLOCK));
 }
 
-fn reclaim<P: Platform>(
-    realm: &Realm<'_, '_, P, Active>,
-    means: &mut Means<'_, '_>,
-    range: IpaRange,
-) {
+fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>, range: IpaRange) {
     let heap = &mut *means.heap;
     let result = realm.reclaim(means.pool, range, &mut |memory| heap.insert(memory).unwrap());
     means.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
 }
 
 /// Maps single pages, and reclaims some of them.
-fn scatter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
+fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
     // Every other page of a run, so that no two touch.
     let mut pages = Vec::new();
     if let Some(mut run) = means.heap.take(12 * PAGE, PAGE) {
@@ -319,7 +311,7 @@ fn scatter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, 
 }
 
 /// Unshares a part of the shared block and reads what the Realm wrote there; then shares it again.
-fn read_letter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
+fn read_letter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
     let part = range(MAILBOX, 2 * PAGE);
     let mut letters = Vec::new();
     let result = realm.unshare(means.pool, part, &mut |memory| letters.push(memory));
@@ -337,7 +329,7 @@ fn read_letter<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<
 }
 
 /// Splits a block and folds it again; then folds a table that has become empty.
-fn fold<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>) {
+fn fold<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
     let page = range(FOLDED + 3 * PAGE, PAGE);
     let split = realm.make_tables(means.pool, page, Level::L3);
     means.note(split);
@@ -352,7 +344,7 @@ fn fold<P: Platform>(realm: &Realm<'_, '_, P, Active>, means: &mut Means<'_, '_>
 
 /// Runs the REC until its next host call, or until its end.
 fn enter<P: Platform>(
-    realm: &Realm<'_, '_, P, Active>,
+    realm: &Realm<'_, P, Active>,
     means: &mut Means<'_, '_>,
     vcpu: Option<&mut Rec>,
 ) {
@@ -403,7 +395,7 @@ fn enter<P: Platform>(
 /// Serves a fault: with two pages too few to reach the address and one for the address itself, or
 /// with runs for the whole window.
 fn serve<P: Platform>(
-    realm: &Realm<'_, '_, P, Active>,
+    realm: &Realm<'_, P, Active>,
     means: &mut Means<'_, '_>,
     page: Ipa,
     is_stingy: bool,

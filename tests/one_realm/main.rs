@@ -38,7 +38,7 @@ fn number(name: &str, default: u64) -> u64 {
 }
 
 /// The entries of a half's area that map something: their IPAs and physical addresses.
-fn mapped<P: Platform>(realm: &Realm<'_, '_, P, Active>, base: u64) -> Vec<(IpaRange, Pa)> {
+fn mapped<P: Platform>(realm: &Realm<'_, P, Active>, base: u64) -> Vec<(IpaRange, Pa)> {
     let mut found = Vec::new();
     let mut at = base;
     while at < base + AREA {
@@ -55,7 +55,7 @@ fn mapped<P: Platform>(realm: &Realm<'_, '_, P, Active>, base: u64) -> Vec<(IpaR
 }
 
 /// Compares the shadow with the RMM's tables, while no thread works.
-fn compare<P: Platform>(realm: &Realm<'_, '_, P, Active>, model: &Model, pools: u64, when: &str) {
+fn compare<P: Platform>(realm: &Realm<'_, P, Active>, model: &Model, pools: u64, when: &str) {
     let census = model.census();
     assert_eq!(realm.memory_bytes(), census.data * PAGE, "{when}: memory");
     assert_eq!(realm.tables() as u64, census.rtt, "{when}: tables");
@@ -182,7 +182,7 @@ fn eight_threads_share_a_realm() {
 type Plain<'a> = Host<&'a Model, &'a Model, &'a OwnershipMap>;
 
 /// A Realm with storage for `rooms` tables, and eight threads that act on it. Nothing may be lost.
-fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, '_, Plain<'_>>, u64) + Sync) {
+fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) + Sync) {
     let leaked_before = leaked();
     let model = Model::new(options(Dialect::V2_0Bet3).range_capable()).unwrap();
     let ledger = OwnershipMap::new();

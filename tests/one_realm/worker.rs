@@ -52,8 +52,8 @@ impl Dice {
 }
 
 /// What one thread owns.
-pub(crate) struct Worker<'w, 'r, 'm, P: Platform> {
-    pub(crate) realm: &'w Realm<'r, 'm, P, Active>,
+pub(crate) struct Worker<'w, 'r, P: Platform> {
+    pub(crate) realm: &'w Realm<'r, P, Active>,
     pub(crate) pool: Pool<'static>,
     pub(crate) heap: Heap,
     pub(crate) dice: Dice,
@@ -89,7 +89,7 @@ fn settle(result: Result<(), impl Into<BuildError>>) -> Outcome {
     }
 }
 
-impl<P: Platform> Worker<'_, '_, '_, P> {
+impl<P: Platform> Worker<'_, '_, P> {
     pub(crate) fn work(&mut self, rounds: u64) {
         for _ in 0..rounds {
             let (kind, range) = (self.dice.roll(16), self.dice.range(PROTECTED));

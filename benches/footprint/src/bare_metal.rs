@@ -38,4 +38,4 @@ pub(crate) type BareMetal = Host<SmcConduit, LinearMap, NullLedger, FixedQuarant
 pub(crate) type Session = Rmm<BareMetal>;
 
 /// A Realm in the state `S`.
-pub(crate) type BareMetalRealm<'r, S> = Realm<'r, 'r, BareMetal, S>;
+pub(crate) type BareMetalRealm<'r, S> = Realm<'r, BareMetal, S>;

@@ -107,7 +107,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Populated, Realm};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(mut realm: Realm<'_, '_, P, Populated>, pool: &mut sro::Pool<'_>) {
+//! # fn late<P: Platform>(mut realm: Realm<'_, P, Populated>, pool: &mut sro::Pool<'_>) {
 //! realm.populate(pool, &mut [], &mut |_| {});
 //! # }
 //! ```
@@ -115,7 +115,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{New, Realm};
 //! # use rmi_host::{Platform, RecName};
-//! # fn early<P: Platform>(realm: &Realm<'_, '_, P, New>, pool: &mut sro::Pool<'_>, rec: RecName, range: rmi_abi::IpaRange) {
+//! # fn early<P: Platform>(realm: &Realm<'_, P, New>, pool: &mut sro::Pool<'_>, rec: RecName, range: rmi_abi::IpaRange) {
 //! realm.set_ripas(pool, rec, range, 100);
 //! # }
 //! ```
@@ -126,7 +126,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
 //! # use rmi_host::{Platform, Undelegated};
-//! # fn late<P: Platform>(realm: &Realm<'_, '_, P, Terminated>, pool: &mut sro::Pool<'_>, memory: Undelegated) {
+//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool<'_>, memory: Undelegated) {
 //! realm.map(pool, rmi_abi::Ipa::new(0), memory);
 //! # }
 //! ```
@@ -134,7 +134,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(realm: &Realm<'_, '_, P, Terminated>, pool: &mut sro::Pool<'_>, range: rmi_abi::IpaRange) {
+//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool<'_>, range: rmi_abi::IpaRange) {
 //! realm.unshare(pool, range, &mut |_| {});
 //! # }
 //! ```
@@ -142,7 +142,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Active, Realm};
 //! # use rmi_host::Platform;
-//! # fn early<P: Platform>(mut realm: Realm<'_, '_, P, Active>, pool: &mut sro::Pool<'_>) {
+//! # fn early<P: Platform>(mut realm: Realm<'_, P, Active>, pool: &mut sro::Pool<'_>) {
 //! realm.dismantle(pool, 1, &mut |_| {});
 //! # }
 //! ```
@@ -152,7 +152,7 @@
 //! ```compile_fail,E0505
 //! # use realm_builder::{Active, Realm};
 //! # use rmi_host::Platform;
-//! # fn torn<P: Platform>(realm: Realm<'_, '_, P, Active>, pools: [&mut sro::Pool<'_>; 2], range: rmi_abi::IpaRange) {
+//! # fn torn<P: Platform>(realm: Realm<'_, P, Active>, pools: [&mut sro::Pool<'_>; 2], range: rmi_abi::IpaRange) {
 //! # let [pool, other] = pools;
 //! let mut work = || realm.reclaim(pool, range, &mut |_| {});
 //! realm.tear_down([], other, &mut |_| {});
@@ -170,6 +170,8 @@
 //! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
 //! | [`error`] | why something cannot be built as asked |
+//!
+//! Imports run one way: `planes` → `lifecycle` → `memory` → `shadow` → `plan`, `error`.
 //!
 //! # Features
 //!
@@ -195,9 +197,7 @@ pub use error::{BuildError, RegionProblem};
 pub use image::{Image, ImageError, Segment};
 pub use lifecycle::any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use lifecycle::populate::PopulateProgress;
-pub use lifecycle::realm::{
-    Active, Alive, Building, ENTRIES_PER_HOLD, New, Populated, Realm, Terminated,
-};
+pub use lifecycle::realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
 pub use lifecycle::recs::RecStart;
 pub use lifecycle::region::{Content, Region};
 pub use lifecycle::teardown::Progress;
@@ -205,6 +205,7 @@ pub use measurement_log::MeasurementEvent;
 pub use memory::convert::{ConvertStopped, Converted};
 pub use memory::fault::Served;
 pub use memory::fold::{FoldPolicy, FoldStopped, Folded};
+pub use memory::realm_core::ENTRIES_PER_HOLD;
 pub use memory::reclaim::Reclaimed;
 pub use memory::ripas::RipasStopped;
 pub use memory::s2ap::S2apStopped;

@@ -1,10 +1,28 @@
 //! A Realm from its creation to its end.
 
-pub mod any;
-mod cost;
+// The blocks of methods of `Realm` are documented in the order of these modules.
 pub mod create;
-pub mod populate;
-pub mod realm;
-pub mod recs;
+
 pub mod region;
+
+pub mod populate;
+
+pub mod recs;
+
+mod activate;
+
+mod mapping;
+
+mod sharing;
+
+mod requests;
+
+mod tables;
+
+mod cost;
+
+pub mod realm;
+
 pub mod teardown;
+
+pub mod any;

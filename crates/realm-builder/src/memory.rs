@@ -16,6 +16,7 @@ pub(crate) mod map;
 pub(crate) mod range_hint;
 pub(crate) mod range_lock;
 mod read_entry;
+pub(crate) mod realm_core;
 pub mod reclaim;
 mod references;
 pub(crate) mod returned;

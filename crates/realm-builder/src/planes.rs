@@ -59,6 +59,7 @@ use sro::Pool;
 use crate::error::BuildError;
 use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::fault::Served;
+use crate::memory::realm_core::RealmCore;
 use crate::plan::leaf;
 
 /// Result of showing memory in an auxiliary tree.
@@ -71,7 +72,7 @@ pub struct PlaneMapped {
     pub not_ram: u64,
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Shows, in an auxiliary tree, the memory that the primary tree maps in a range of the
     /// protected half; by entries of the same size. Tables come from the pool and are made first. A
     /// block that extends beyond the range is shown as a whole.
@@ -97,17 +98,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<PlaneMapped, BuildError> {
-        self.check_plane(tree, range)?;
-        let trees = core::iter::once(tree);
-        let mut held = self.lock_range_in(trees.clone(), range, |_| Ok(()))?;
-        if self.make_for(&mut held, pool, tree, range)? {
-            // For the tables, whole entries had to be claimed that cover more than the range. From
-            // here on other threads may work there.
-            drop(held);
-            held = self.lock_range_in(trees, range, |_| Ok(()))?;
-            self.make_for(&mut held, pool, tree, range)?;
-        }
-        self.show(tree, range)
+        self.core.map_plane(pool, tree, range)
     }
 
     /// Hides what an auxiliary tree shows in a range of the protected half. A block that extends
@@ -125,9 +116,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn unmap_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
-        self.check_plane(tree, range)?;
-        let _held = self.lock_range(range, |_| Ok(()))?;
-        Ok(self.hide(tree, range)?)
+        self.core.unmap_plane(tree, range)
     }
 
     /// Serves a fault in any tree: as [`Realm::serve_fault`], and shows the memory around the
@@ -146,6 +135,48 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_plane_fault(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: u64,
+        ipa: Ipa,
+        window: IpaRange,
+        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Served, BuildError> {
+        self.core.serve_plane_fault(pool, tree, ipa, window, supply, home)
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::map_plane`](crate::Realm::map_plane).
+    pub(crate) fn map_plane(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<PlaneMapped, BuildError> {
+        self.check_plane(tree, range)?;
+        let trees = core::iter::once(tree);
+        let mut held = self.lock_range_in(trees.clone(), range, |_| Ok(()))?;
+        if self.make_for(&mut held, pool, tree, range)? {
+            // For the tables, whole entries had to be claimed that cover more than the range. From
+            // here on other threads may work there.
+            drop(held);
+            held = self.lock_range_in(trees, range, |_| Ok(()))?;
+            self.make_for(&mut held, pool, tree, range)?;
+        }
+        self.show(tree, range)
+    }
+
+    /// See [`Realm::unmap_plane`](crate::Realm::unmap_plane).
+    pub(crate) fn unmap_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+        self.check_plane(tree, range)?;
+        let _held = self.lock_range(range, |_| Ok(()))?;
+        Ok(self.hide(tree, range)?)
+    }
+
+    /// See [`Realm::serve_plane_fault`](crate::Realm::serve_plane_fault).
+    pub(crate) fn serve_plane_fault(
         &self,
         pool: &mut Pool<'_>,
         tree: u64,

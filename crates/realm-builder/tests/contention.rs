@@ -50,7 +50,7 @@ fn with_realm(
     retry_budget: RetryBudget,
     (rule, fault): (Rule, Fault),
     act: impl FnOnce(
-        &Realm<'_, '_, Machine<'_>, Active>,
+        &Realm<'_, Machine<'_>, Active>,
         [&mut Pool<'_>; 2],
         &mut Undelegated,
         &Door<'_>,

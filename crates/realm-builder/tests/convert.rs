@@ -27,7 +27,7 @@ fn pages(base: u64, first: u64, count: u64) -> IpaRange {
 }
 
 struct Bench<'p> {
-    realm: Realm<'p, 'p, Machine<'p>, Active>,
+    realm: Realm<'p, Machine<'p>, Active>,
     pool: Pool<'p>,
     memory: Undelegated,
     home: Vec<Undelegated>,

@@ -20,8 +20,8 @@ const SHARED: u64 = 1 << 39;
 
 type Platform<'a> =
     Host<&'a Injecting<&'a Model>, &'a Model, &'a CountingLedger, &'a FixedQuarantine<64>>;
-type Alive<'r, 'a> = Realm<'r, 'r, Platform<'a>, Active>;
-type Dead<'r, 'a> = Realm<'r, 'r, Platform<'a>, Terminated>;
+type Alive<'r, 'a> = Realm<'r, Platform<'a>, Active>;
+type Dead<'r, 'a> = Realm<'r, Platform<'a>, Terminated>;
 
 /// What is done to a Realm that has a block at 0, pages after it and a shared page.
 enum Act {

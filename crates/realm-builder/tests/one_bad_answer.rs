@@ -26,7 +26,7 @@ type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p FixedQ
 
 /// A Realm on an RMM with a fault, its pool, and memory that begins at a multiple of 2 MiB.
 struct Bench<'p> {
-    realm: Option<Realm<'p, 'p, Platform<'p>, Active>>,
+    realm: Option<Realm<'p, Platform<'p>, Active>>,
     pool: Pool<'p>,
     memory: Undelegated,
     door: &'p Door<'p>,
@@ -35,7 +35,7 @@ struct Bench<'p> {
 }
 
 impl<'p> Bench<'p> {
-    fn realm(&self) -> &Realm<'p, 'p, Platform<'p>, Active> {
+    fn realm(&self) -> &Realm<'p, Platform<'p>, Active> {
         self.realm.as_ref().unwrap()
     }
 

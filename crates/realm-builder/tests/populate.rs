@@ -18,7 +18,7 @@ const MIB: u64 = 1 << 20;
 
 type Injected<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
 type Platform<'p> = Host<&'p Injected<'p>, &'p Model, &'p CountingLedger>;
-type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, '_, Platform<'_>, New>, &mut Pool<'_>, Undelegated);
+type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, Platform<'_>, New>, &mut Pool<'_>, Undelegated);
 
 /// Does a job with a new Realm, a pool, and 8 MiB that begin at a multiple of 2 MiB. The call that
 /// `rule` names is refused once. Afterwards all memory must be accounted for.

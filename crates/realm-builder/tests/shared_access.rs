@@ -15,7 +15,7 @@ use sro::{Pool, PoolStorage, open};
 const PAGE: u64 = 0x1000;
 const SHARED: u64 = 1 << 39;
 
-type Live<'p> = Realm<'p, 'p, Host<&'p Model, &'p Model, &'p CountingLedger>, Active>;
+type Live<'p> = Realm<'p, Host<&'p Model, &'p Model, &'p CountingLedger>, Active>;
 
 fn at(page: u64, pages: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + page * PAGE), pages * PAGE).unwrap()

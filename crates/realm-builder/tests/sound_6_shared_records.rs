@@ -23,7 +23,7 @@ const ACCESS: SharedAccess = SharedAccess::MEMORY;
 
 type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
 type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
-type Live<'p> = Realm<'p, 'p, Machine<'p>, Active>;
+type Live<'p> = Realm<'p, Machine<'p>, Active>;
 
 thread_local! {
     /// What this thread does inside the call that the rule names, once.

@@ -26,7 +26,7 @@ type Faulty<'m> = Injecting<&'m Model>;
 type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p FixedQuarantine<8>>;
 
 struct Bench<'p> {
-    realm: Realm<'p, 'p, Platform<'p>, Active>,
+    realm: Realm<'p, Platform<'p>, Active>,
     pool: Pool<'p>,
     /// A pool without granules.
     empty: Pool<'p>,

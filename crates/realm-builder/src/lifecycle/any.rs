@@ -37,37 +37,37 @@ impl fmt::Display for RealmState {
 /// A Realm in any state.
 #[derive(Debug)]
 #[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
-pub enum AnyRealm<'r, 'm, P: Platform> {
+pub enum AnyRealm<'a, P: Platform> {
     /// It is being built.
-    New(Realm<'r, 'm, P, New>),
+    New(Realm<'a, P, New>),
     /// It has its content.
-    Populated(Realm<'r, 'm, P, Populated>),
+    Populated(Realm<'a, P, Populated>),
     /// It may run.
-    Active(Realm<'r, 'm, P, Active>),
+    Active(Realm<'a, P, Active>),
     /// It will never run again.
-    Terminated(Realm<'r, 'm, P, Terminated>),
+    Terminated(Realm<'a, P, Terminated>),
 }
 
-impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, New>> for AnyRealm<'r, 'm, P> {
-    fn from(realm: Realm<'r, 'm, P, New>) -> Self {
+impl<'a, P: Platform> From<Realm<'a, P, New>> for AnyRealm<'a, P> {
+    fn from(realm: Realm<'a, P, New>) -> Self {
         Self::New(realm)
     }
 }
 
-impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Populated>> for AnyRealm<'r, 'm, P> {
-    fn from(realm: Realm<'r, 'm, P, Populated>) -> Self {
+impl<'a, P: Platform> From<Realm<'a, P, Populated>> for AnyRealm<'a, P> {
+    fn from(realm: Realm<'a, P, Populated>) -> Self {
         Self::Populated(realm)
     }
 }
 
-impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Active>> for AnyRealm<'r, 'm, P> {
-    fn from(realm: Realm<'r, 'm, P, Active>) -> Self {
+impl<'a, P: Platform> From<Realm<'a, P, Active>> for AnyRealm<'a, P> {
+    fn from(realm: Realm<'a, P, Active>) -> Self {
         Self::Active(realm)
     }
 }
 
-impl<'r, 'm, P: Platform> From<Realm<'r, 'm, P, Terminated>> for AnyRealm<'r, 'm, P> {
-    fn from(realm: Realm<'r, 'm, P, Terminated>) -> Self {
+impl<'a, P: Platform> From<Realm<'a, P, Terminated>> for AnyRealm<'a, P> {
+    fn from(realm: Realm<'a, P, Terminated>) -> Self {
         Self::Terminated(realm)
     }
 }
@@ -84,7 +84,7 @@ macro_rules! each {
     };
 }
 
-impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
+impl<'a, P: Platform> AnyRealm<'a, P> {
     /// Its state.
     #[must_use]
     pub const fn state(&self) -> RealmState {
@@ -112,7 +112,7 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     }
 
     /// The Realm, if it is new.
-    pub const fn as_new(&mut self) -> Option<&mut Realm<'r, 'm, P, New>> {
+    pub const fn as_new(&mut self) -> Option<&mut Realm<'a, P, New>> {
         match self {
             Self::New(realm) => Some(realm),
             _ => None,
@@ -120,7 +120,7 @@ impl<'r, 'm, P: Platform> AnyRealm<'r, 'm, P> {
     }
 
     /// The Realm, if it is active: what a thread that serves its exits needs.
-    pub const fn as_active(&self) -> Option<&Realm<'r, 'm, P, Active>> {
+    pub const fn as_active(&self) -> Option<&Realm<'a, P, Active>> {
         match self {
             Self::Active(realm) => Some(realm),
             _ => None,
@@ -245,7 +245,7 @@ pub struct Shutdown {
 ///
 /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE, RMI_REC_DESTROY, RMI_REALM_DESTROY.
 pub fn shutdown<P: Platform>(
-    realms: &mut [Option<AnyRealm<'_, '_, P>>],
+    realms: &mut [Option<AnyRealm<'_, P>>],
     recs: &mut dyn FnMut(Pa) -> Option<RecObject>,
     pool: &mut Pool<'_>,
     home: &mut dyn FnMut(Undelegated),

@@ -13,6 +13,7 @@ use sro::sort::sort_by_key;
 
 use crate::lifecycle::realm::{Alive, New, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
+use crate::memory::realm_core::RealmCore;
 use crate::memory::unmap::Span;
 use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
 use crate::shadow::Next;
@@ -23,7 +24,7 @@ fn table_delegation(pool: &Pool<'_>, tables: u64, limits: Limits) -> u64 {
     limits.delegation((tables * MIN_GRANULE).saturating_sub(stock))
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Cost of [`Realm::map_scattered`].
     ///
     /// # Contexts
@@ -31,6 +32,60 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
     pub fn map_cost(&self, pool: &Pool<'_>, ipa: Ipa, pieces: &[PaRange], limits: Limits) -> Cost {
+        self.core.map_cost(pool, ipa, pieces, limits)
+    }
+}
+
+impl<P: Platform> Realm<'_, P, New> {
+    /// Cost of [`Realm::populate`]. The regions are sorted and merged, as there.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    #[must_use]
+    pub fn populate_cost(
+        &self,
+        pool: &Pool<'_>,
+        regions: &mut [Region<'_>],
+        limits: Limits,
+    ) -> Cost {
+        self.core.populate_cost(pool, regions, limits)
+    }
+}
+
+impl<P: Platform, S> Realm<'_, P, S> {
+    /// Cost of unmapping all private memory and destroying all tables, in all trees, and of
+    /// undelegating the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules
+    /// stay delegated, in the pool.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    #[must_use]
+    pub fn dismantle_cost(&self, limits: Limits) -> Cost {
+        self.core.dismantle_cost(limits)
+    }
+
+    /// Whether there is nothing left to dismantle.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    #[must_use]
+    pub fn is_dismantled(&self) -> bool {
+        self.core.is_dismantled()
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::map_cost`](crate::Realm::map_cost).
+    pub(crate) fn map_cost(
+        &self,
+        pool: &Pool<'_>,
+        ipa: Ipa,
+        pieces: &[PaRange],
+        limits: Limits,
+    ) -> Cost {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let pieces = pieces.iter().copied().filter(|piece| !piece.is_empty());
         let cost = plan::map_cost(self.geometry, ipa, joined(pieces), &exists, limits);
@@ -40,14 +95,9 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 }
 
-impl<P: Platform> Realm<'_, '_, P, New> {
-    /// Cost of [`Realm::populate`]. The regions are sorted and merged, as there.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    #[must_use]
-    pub fn populate_cost(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::populate_cost`](crate::Realm::populate_cost).
+    pub(crate) fn populate_cost(
         &self,
         pool: &Pool<'_>,
         regions: &mut [Region<'_>],
@@ -79,16 +129,9 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     }
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Cost of unmapping all private memory and destroying all tables, in all trees, and of
-    /// undelegating the memory: [`Realm::dismantle`] when nothing is shared. The tables' granules
-    /// stay delegated, in the pool.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    #[must_use]
-    pub fn dismantle_cost(&self, limits: Limits) -> Cost {
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::dismantle_cost`](crate::Realm::dismantle_cost).
+    pub(crate) fn dismantle_cost(&self, limits: Limits) -> Cost {
         let (tables, trees) = {
             let shadow = self.shadow.lock();
             (shadow.tables(), shadow.aux_trees())
@@ -126,16 +169,11 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         sum
     }
 
-    /// Whether there is nothing left to dismantle.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    #[must_use]
-    pub fn is_dismantled(&self) -> bool {
+    /// See [`Realm::is_dismantled`](crate::Realm::is_dismantled).
+    pub(crate) fn is_dismantled(&self) -> bool {
         let shadow = self.shadow.lock();
         let nothing: Option<Next> = shadow.first();
-        nothing.is_none() && shadow.shared.iter().next().is_none() && self.homeward.is_empty()
+        nothing.is_none() && shadow.shared.iter().next().is_none() && self.returned.is_empty()
     }
 
     /// Collects memory that is returned to the host: contiguous memory is undelegated together.

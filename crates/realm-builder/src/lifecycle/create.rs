@@ -1,7 +1,5 @@
 //! Creating a Realm.
 
-use core::marker::PhantomData;
-
 use lock_api::Mutex;
 use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, S2apEncoding};
@@ -10,8 +8,9 @@ use sro::{Donated, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
-use crate::lifecycle::realm::{AUX_TREES, New, Realm, Terminated};
+use crate::lifecycle::realm::{New, Realm};
 use crate::memory::range_hint::RangeHint;
+use crate::memory::realm_core::{AUX_TREES, RealmCore};
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::Shadow;
 use crate::shadow::storage::Records;
@@ -75,7 +74,7 @@ fn start<P: Platform>(
     }
 }
 
-impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
+impl<'a, P: Platform> Realm<'a, P, New> {
     /// Creates a Realm: checks the configuration, takes a granule for its descriptor and the root
     /// tables of all its trees from the pool, and calls `RMI_REALM_CREATE`.
     ///
@@ -88,9 +87,9 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
     /// Otherwise the reason why the RMM refused; the memory is back in the pool, or in quarantine
     /// if an unclear answer left open whether the Realm exists.
     pub fn create(
-        rmm: &'r Rmm<P>,
+        rmm: &'a Rmm<P>,
         config: &RealmConfig,
-        storage: impl Into<Records<'m>>,
+        storage: impl Into<Records<'a>>,
         pool: &mut Pool<'_>,
     ) -> Result<Self, BuildError> {
         let command = Command::RealmCreate;
@@ -109,37 +108,48 @@ impl<'r, 'm, P: Platform> Realm<'r, 'm, P, New> {
         for (base, roots) in params.aux_rtt_base.iter_mut().zip(&aux_roots) {
             *base = roots.base();
         }
-        let mut donated = Donated::default();
-        let result = start(rmm, &rd, pool, &params)
-            .and_then(|progress| Ok(drive(rmm, pool, &mut donated, progress)?));
-        // Until the RMM says that it exists, the only possible operation is to destroy it.
-        let mut realm = Realm::<_, Terminated> {
+        // Built in place: a Realm takes much of the stack wherever it is moved.
+        let mut realm = Self::from_core(RealmCore {
             rmm,
-            rd: Rd::new(rd),
+            rd: Rd::new(Delegated::empty()),
             roots: roots.into_use(),
             aux_roots: aux_roots.map(Delegated::into_use),
             geometry: params.geometry,
             s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
             shadow: Mutex::new(shadow),
             range_hint: RangeHint::default(),
-            homeward: ReturnedRanges::default(),
+            returned: ReturnedRanges::default(),
             idle: 0,
-            donated,
+            donated: Donated::default(),
             next_rec: 0,
             recs: 0,
-            state: PhantomData,
-        };
-        match result {
-            Ok(_) => Ok(realm.become_state()),
+        });
+        match realm.core.begin(pool, rd, &params) {
+            Ok(()) => Ok(realm),
             Err(error) => {
-                realm.undo(pool, &error);
+                realm.core.undo(pool, &error);
                 Err(error)
             }
         }
     }
 }
 
-impl<P: Platform> Realm<'_, '_, P, Terminated> {
+impl<P: Platform> RealmCore<'_, P> {
+    /// Has the RMM create the Realm. Until it says that the Realm exists, the only possible
+    /// operation is to destroy it.
+    #[inline(never)]
+    fn begin(
+        &mut self,
+        pool: &mut Pool<'_>,
+        rd: Delegated,
+        params: &RealmParams,
+    ) -> Result<(), BuildError> {
+        let progress = start(self.rmm, &rd, pool, params);
+        self.rd = Rd::new(rd);
+        drive(self.rmm, pool, &mut self.donated, progress?)?;
+        Ok(())
+    }
+
     /// Takes back the memory of a Realm whose creation ended with `error`.
     #[inline(never)]
     fn undo(&mut self, pool: &mut Pool<'_>, error: &BuildError) {

@@ -13,6 +13,7 @@ use crate::lifecycle::realm::{New, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::map::{Mapping, Supply};
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::plan::{self, Exists, Run};
 use crate::shadow::tag;
 
@@ -94,7 +95,7 @@ impl Budget {
     }
 }
 
-impl<P: Platform> Realm<'_, '_, P, New> {
+impl<P: Platform> Realm<'_, P, New> {
     /// Populates the Realm.
     ///
     /// The regions are sorted by IPA and checked before the first call: alignment, place, overlap,
@@ -123,7 +124,7 @@ impl<P: Platform> Realm<'_, '_, P, New> {
         regions: &mut [Region<'_>],
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
-        self.populate_some(pool, regions, u64::MAX, progress).map(|_| ())
+        self.core.populate(pool, regions, progress)
     }
 
     /// Populates a part of the Realm, as [`Realm::populate`], from where it stopped: at most
@@ -148,6 +149,29 @@ impl<P: Platform> Realm<'_, '_, P, New> {
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate_some(
+        &mut self,
+        pool: &mut Pool<'_>,
+        regions: &mut [Region<'_>],
+        bytes: u64,
+        progress: &mut dyn FnMut(PopulateProgress),
+    ) -> Result<u64, BuildError> {
+        self.core.populate_some(pool, regions, bytes, progress)
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::populate`](crate::Realm::populate).
+    pub(crate) fn populate(
+        &mut self,
+        pool: &mut Pool<'_>,
+        regions: &mut [Region<'_>],
+        progress: &mut dyn FnMut(PopulateProgress),
+    ) -> Result<(), BuildError> {
+        self.populate_some(pool, regions, u64::MAX, progress).map(|_| ())
+    }
+
+    /// See [`Realm::populate_some`](crate::Realm::populate_some).
+    pub(crate) fn populate_some(
         &mut self,
         pool: &mut Pool<'_>,
         regions: &mut [Region<'_>],

@@ -6,6 +6,7 @@ use rmi_host::{Error, Failed, Platform, Subject};
 use sro::{Pool, RecObject};
 
 use crate::lifecycle::realm::{Building, Realm};
+use crate::memory::realm_core::RealmCore;
 
 /// How a REC starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct RecStart {
     pub gprs: [u64; 8],
 }
 
-impl<P: Platform, S: Building> Realm<'_, '_, P, S> {
+impl<P: Platform, S: Building> Realm<'_, P, S> {
     /// Creates the next REC. RECs get their MPIDRs in the order in which they are created.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_CREATE.
@@ -28,6 +29,35 @@ impl<P: Platform, S: Building> Realm<'_, '_, P, S> {
     ///
     /// [`Error::Argument`] when the RMM allows no more RECs; otherwise as [`RecObject::create`].
     pub fn create_rec(
+        &mut self,
+        pool: &mut Pool<'_>,
+        start: &RecStart,
+    ) -> Result<RecObject, Error> {
+        self.core.create_rec(pool, start)
+    }
+}
+
+impl<P: Platform, S> Realm<'_, P, S> {
+    /// Destroys a REC of this Realm; its memory goes to the pool.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// As [`RecObject::destroy`]; and [`Error::Argument`] for a REC of another Realm, which is
+    /// returned.
+    pub fn destroy_rec(
+        &mut self,
+        pool: &mut Pool<'_>,
+        rec: RecObject,
+    ) -> Result<(), Failed<Option<RecObject>>> {
+        self.core.destroy_rec(pool, rec)
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::create_rec`](crate::Realm::create_rec).
+    pub(crate) fn create_rec(
         &mut self,
         pool: &mut Pool<'_>,
         start: &RecStart,
@@ -53,16 +83,9 @@ impl<P: Platform, S: Building> Realm<'_, '_, P, S> {
     }
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Destroys a REC of this Realm; its memory goes to the pool.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_REC_DESTROY.
-    ///
-    /// # Errors
-    ///
-    /// As [`RecObject::destroy`]; and [`Error::Argument`] for a REC of another Realm, which is
-    /// returned.
-    pub fn destroy_rec(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::destroy_rec`](crate::Realm::destroy_rec).
+    pub(crate) fn destroy_rec(
         &mut self,
         pool: &mut Pool<'_>,
         rec: RecObject,

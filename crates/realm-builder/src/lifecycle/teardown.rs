@@ -1,5 +1,6 @@
 //! Teardown: unmap, destroy the tables, destroy the Realm, and account for every granule.
 
+use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{
@@ -8,9 +9,8 @@ use rmi_host::{
 };
 use sro::{Pool, RecObject, drive};
 
-use rmi_abi::rtt::Level;
-
 use crate::lifecycle::realm::{Realm, Terminated};
+use crate::memory::realm_core::RealmCore;
 use crate::memory::unmap::Harvest;
 use crate::shadow::storage::SharedPiece;
 use crate::shadow::{At, Next, Row, Shows, tag};
@@ -25,7 +25,7 @@ pub enum Progress {
     Empty,
 }
 
-impl<P: Platform> Realm<'_, '_, P, Terminated> {
+impl<P: Platform> Realm<'_, P, Terminated> {
     /// Dismantles a part of the Realm: unmaps, destroys tables, returns memory, until it has made
     /// about `calls` calls to the RMM. For hosts with limited time in one call, as in a preemptible
     /// hypercall.
@@ -44,6 +44,99 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn dismantle(
+        &mut self,
+        pool: &mut Pool<'_>,
+        calls: u32,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<Progress, Error> {
+        self.core.dismantle(pool, calls, home)
+    }
+
+    /// Destroys the Realm. Its memory is passed to `home`, its tables and descriptor go to the pool
+    /// (still delegated); what the RMM does not return goes to quarantine.
+    ///
+    /// All its RECs must have been destroyed; otherwise the RMM refuses the last step.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY, RMI_REALM_DESTROY.
+    ///
+    /// # Errors
+    ///
+    /// The Realm is returned with what is left of it, and the call can be repeated:
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it has RECs.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn destroy(
+        mut self,
+        pool: &mut Pool<'_>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Result<(), Failed<Self>> {
+        match self.core.destroy(pool, home) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Failed::new(self, error)),
+        }
+    }
+
+    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as
+    /// [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns
+    /// it and quarantined if not, and the rest continues. No record of the Realm remains in the
+    /// host.
+    ///
+    /// Shared memory that cannot be unmapped is not returned: the Realm may still access it. The
+    /// ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    ///
+    /// After 64 items that were given up, or when the RMM does not know its commands any more, all
+    /// the rest is given up.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn destroy_or_quarantine(
+        mut self,
+        pool: &mut Pool<'_>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Option<Error> {
+        self.core.take_apart(pool, home)
+    }
+}
+
+impl<P: Platform, S> Realm<'_, P, S> {
+    /// Tears down the Realm from any state, whatever happens: terminates it, destroys the RECs
+    /// given, and destroys it. What the RMM does not give back goes to quarantine.
+    ///
+    /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
+    /// the first error that remains is returned, for the record. A REC of another Realm is
+    /// destroyed, too, because it was passed by value, and that is an error.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn tear_down(
+        mut self,
+        recs: impl IntoIterator<Item = RecObject>,
+        pool: &mut Pool<'_>,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Option<Error> {
+        self.core.tear_down(&mut recs.into_iter(), pool, home)
+    }
+
+    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
+    /// quarantines the rest. Memory that is shared with it stays accessible to the Realm and is not
+    /// returned; the ledger is told where it is
+    /// ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+        self.core.abandon_all(pool, home);
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::dismantle`](crate::Realm::dismantle).
+    pub(crate) fn dismantle(
         &mut self,
         pool: &mut Pool<'_>,
         calls: u32,
@@ -77,13 +170,13 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             self.unshare_some(&range, false, idle, home)?;
             return Ok(Progress::More);
         }
-        let mut homeward = core::mem::take(&mut self.homeward);
-        let first = if homeward.sending { None } else { self.shadow.get_mut().first() };
+        let mut returned = core::mem::take(&mut self.returned);
+        let first = if returned.sending { None } else { self.shadow.get_mut().first() };
         let result = match first {
             Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
                 let mut from = at.base;
                 let top = self.geometry.unprotected_base();
-                homeward.sending = self.harvest(&mut from, top, &mut homeward) == Harvest::Send;
+                returned.sending = self.harvest(&mut from, top, &mut returned) == Harvest::Send;
                 Ok(Progress::More)
             }
             Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
@@ -91,14 +184,14 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
             Some(Next::Table(tree, level, ipa)) => {
                 self.destroy_table(pool, tree, level, ipa).map(|()| Progress::More)
             }
-            None if homeward.is_empty() => Ok(Progress::Empty),
+            None if returned.is_empty() => Ok(Progress::Empty),
             None => {
-                homeward.sending = true;
-                homeward.send_some(self.rmm, home);
+                returned.sending = true;
+                returned.send_some(self.rmm, home);
                 Ok(Progress::More)
             }
         };
-        self.homeward = homeward;
+        self.returned = returned;
         result
     }
 
@@ -186,63 +279,17 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
         result
     }
 
-    /// Destroys the Realm. Its memory is passed to `home`, its tables and descriptor go to the pool
-    /// (still delegated); what the RMM does not return goes to quarantine.
-    ///
-    /// All its RECs must have been destroyed; otherwise the RMM refuses the last step.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_DESTROY, RMI_REALM_DESTROY.
-    ///
-    /// # Errors
-    ///
-    /// The Realm is returned with what is left of it, and the call can be repeated:
-    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm) while it has RECs.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn destroy(
-        mut self,
+    /// See [`Realm::destroy`].
+    fn destroy(
+        &mut self,
         pool: &mut Pool<'_>,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), Failed<Self>> {
-        loop {
-            match self.dismantle(pool, u32::MAX, home) {
-                Ok(Progress::More) => {}
-                Ok(Progress::Empty) => break,
-                Err(error) => return Err(Failed::new(self, error)),
-            }
-        }
-        match self.destroy_descriptor(pool) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(Failed::new(self, error)),
-        }
+    ) -> Result<(), Error> {
+        while self.dismantle(pool, u32::MAX, home)? == Progress::More {}
+        self.destroy_descriptor(pool)
     }
 
-    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as
-    /// [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns
-    /// it and quarantined if not, and the rest continues. No record of the Realm remains in the
-    /// host.
-    ///
-    /// Shared memory that cannot be unmapped is not returned: the Realm may still access it. The
-    /// ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
-    ///
-    /// After 64 items that were given up, or when the RMM does not know its commands any more, all
-    /// the rest is given up.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn destroy_or_quarantine(
-        mut self,
-        pool: &mut Pool<'_>,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Option<Error> {
-        self.take_apart(pool, home)
-    }
-
-    /// As [`Realm::destroy_or_quarantine`]; nothing is left in the Realm. By reference, because a
-    /// Realm takes 2 KiB of stack wherever it is moved.
+    /// See [`Realm::destroy_or_quarantine`]; nothing is left in the Realm.
     #[inline(never)]
     pub(crate) fn take_apart(
         &mut self,
@@ -346,20 +393,11 @@ impl<P: Platform> Realm<'_, '_, P, Terminated> {
     }
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Tears down the Realm from any state, whatever happens: terminates it, destroys the RECs
-    /// given, and destroys it. What the RMM does not give back goes to quarantine.
-    ///
-    /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
-    /// the first error that remains is returned, for the record. A REC of another Realm is
-    /// destroyed, too, because it was passed by value, and that is an error.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn tear_down(
-        self,
-        recs: impl IntoIterator<Item = RecObject>,
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::tear_down`].
+    pub(crate) fn tear_down(
+        &mut self,
+        recs: &mut dyn Iterator<Item = RecObject>,
         pool: &mut Pool<'_>,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
@@ -371,9 +409,8 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         // If the RMM refuses, its memory can still be unmapped and its tables destroyed; only the
         // descriptor cannot be destroyed.
         let mut first = terminated.err();
-        let mut realm = self.become_state::<Terminated>();
         for rec in recs {
-            if rec.realm() != realm.rd.pa() {
+            if rec.realm() != self.rd.pa() {
                 // It is not a REC of this Realm, and this is no reason to take it from its own
                 // Realm by force.
                 let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.granule().pa()));
@@ -387,19 +424,19 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                 }
                 continue;
             }
-            let result = match realm.destroy_rec(pool, rec) {
-                Err(Failed { kept: Some(rec), .. }) => realm.destroy_rec(pool, rec),
+            let result = match self.destroy_rec(pool, rec) {
+                Err(Failed { kept: Some(rec), .. }) => self.destroy_rec(pool, rec),
                 result => result,
             };
             if let Err(Failed { error, kept }) = result {
                 first.get_or_insert(error);
                 if let Some(rec) = kept {
                     rec.force(rmm, pool);
-                    realm.recs = realm.recs.saturating_sub(1);
+                    self.recs = self.recs.saturating_sub(1);
                 }
             }
         }
-        let error = realm.take_apart(pool, home);
+        let error = self.take_apart(pool, home);
         first.or(error)
     }
 
@@ -420,18 +457,6 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         Delegated::empty()
     }
 
-    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
-    /// quarantines the rest. Memory that is shared with it stays accessible to the Realm and is not
-    /// returned; the ledger is told where it is
-    /// ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
-        self.abandon_all(pool, home);
-    }
-
     /// Takes the granule of the descriptor out of the Realm.
     pub(crate) fn take_descriptor(&mut self) -> Delegated {
         core::mem::replace(&mut self.rd, Rd::new(Delegated::empty())).into_released()
@@ -442,11 +467,11 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         core::iter::once(&mut self.roots).chain(&mut self.aux_roots)
     }
 
-    /// As [`Realm::abandon`]; nothing is left in the Realm.
+    /// See [`Realm::abandon`]; nothing is left in the Realm.
     #[inline(never)]
     fn abandon_all(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
         self.abandon_shared();
-        self.homeward.send(self.rmm, home);
+        self.returned.send(self.rmm, home);
         let mut run = Delegated::empty();
         while let Some(next) = self.shadow.get_mut().first() {
             if let Err(apart) = run.append(self.take_out(pool, next)) {

@@ -11,19 +11,19 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
 use rmi_host::command::AuxTree;
 
-use crate::lifecycle::realm::Realm;
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::budget::Budget;
 use crate::shadow::storage::SharedPiece;
 use crate::shadow::{At, Row, Shadow, Shows};
 
-impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
+impl<'a, P: Platform> RealmCore<'a, P> {
     /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the
     /// addresses, until a visit breaks. The first may begin before `from`.
     pub(crate) fn each_memory<B>(
         &self,
         mut from: Ipa,
         top: Ipa,
-        mut visit: impl FnMut(&mut Shadow<'m>, At) -> ControlFlow<B>,
+        mut visit: impl FnMut(&mut Shadow<'a>, At) -> ControlFlow<B>,
     ) -> Option<B> {
         while from < top {
             let mut budget = Budget::new();

@@ -4,9 +4,9 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::realm_core::RealmCore;
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// The IPA range of `bytes` of memory that are to be mapped at `ipa`; `aligned` says whether
     /// the memory is aligned to granules. A range that extends beyond the address space is empty.
     pub(crate) fn place(

@@ -9,9 +9,9 @@ use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::map::Supply;
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::memory::reclaim::Reclaimed;
 use crate::memory::share::{NotShared, collect};
 use crate::memory::stopped::Stopped;
@@ -94,35 +94,9 @@ impl Course {
     }
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Makes a range shared: reclaims its private memory, and shares the same memory at the
-    /// unprotected alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY,
-    /// which has been [applied](Realm::set_ripas); the content is lost.
-    ///
-    /// Where the range has no memory (a guest shares buffers before it touches them), `supply` is
-    /// asked for some, as for a fault: for a part, of which it returns the front, until it returns
-    /// nothing. What it returns is shared; what it does not return is
-    /// [`Converted::without_memory`], and nothing is shared there. What is shared already stays so
-    /// and counts.
-    ///
-    /// What it needs is obtained first: records of shared memory, tables at the alias, and tables
-    /// that split blocks at the ends of the range, all for what is mapped. Then memory is moved,
-    /// run by run.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_UNMAP, RMI_RTT_UNPROT_MAP.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::Region`] before any call, with [`RegionProblem::Overlap`] among others: an
-    /// address has memory in both halves. [`BuildError::Contended`], [`BuildError::Storage`], and a
-    /// lack of memory for tables, before anything is unmapped. Otherwise the reason why it stopped,
-    /// as [`Realm::reclaim`] and [`Realm::share`], and [`RegionProblem::Withheld`]. Memory that was
-    /// reclaimed and could not be shared goes to `home`.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn convert_to_shared(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::convert_to_shared`](crate::Realm::convert_to_shared).
+    pub(crate) fn convert_to_shared(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
@@ -236,28 +210,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         Err(course.stop(error))
     }
 
-    /// Makes a range private: unshares what is shared at its unprotected alias, and maps the same
-    /// memory in the range. The Realm can access it, with unspecified content, where it has made
-    /// the RIPAS RAM.
-    ///
-    /// A part that has no memory in either half gets none, and is [`Converted::without_memory`]:
-    /// the Realm faults there. What is private already stays so and counts.
-    ///
-    /// What it needs is obtained first: tables in the range, places for the records of pieces that
-    /// it cuts, and tables that split blocks at the ends of the alias. Then memory is moved, piece
-    /// by piece.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_DATA_MAP.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::convert_to_shared`]; otherwise the reason why it stopped, as [`Realm::unshare`]
-    /// and [`Realm::map`]. Memory that was unshared and could not be mapped goes to `home`.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn convert_to_private(
+    /// See [`Realm::convert_to_private`](crate::Realm::convert_to_private).
+    pub(crate) fn convert_to_private(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
@@ -408,25 +362,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         }
     }
 
-    /// Takes a part of the machine's memory from this Realm, as before that memory is removed:
-    /// reclaims every block that lies in it, or overlaps it, unshares what is shared of it, and
-    /// passes all that to `home`. What is needed to cut shared memory at the ends is obtained
-    /// before any memory is moved.
-    ///
-    /// The Realm's tables and descriptors are not moved: no command does that.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::reclaim`] and [`Realm::unshare`]; where another thread works on a part for
-    /// longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows,
-    /// [`BuildError::Contended`]. Below [`Stopped::reached`] nothing of the memory is mapped or
-    /// shared any more, except what other threads have mapped or shared there since. The call can
-    /// be repeated.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn evacuate(
+    /// See [`Realm::evacuate`](crate::Realm::evacuate).
+    pub(crate) fn evacuate(
         &self,
         pool: &mut Pool<'_>,
         memory: PaRange,

@@ -6,8 +6,8 @@ use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::map::{Mapping, Supply};
+use crate::memory::realm_core::RealmCore;
 use crate::plan::leaf;
 use crate::shadow::tag;
 
@@ -21,8 +21,9 @@ pub enum Served {
     /// Enter the REC again.
     Present,
     /// Nothing was done: the RIPAS of this entry is DESTROYED, because the host has unmapped memory
-    /// there ([`Realm::reclaim`], [`Realm::evacuate`]) that the Realm had not given up. No memory
-    /// was asked for. The Realm cannot continue at this address: a REC that is entered again faults
+    /// there ([`Realm::reclaim`](crate::Realm::reclaim),
+    /// [`Realm::evacuate`](crate::Realm::evacuate)) that the Realm had not given up. No memory was
+    /// asked for. The Realm cannot continue at this address: a REC that is entered again faults
     /// again, until another REC of the Realm asks for a change of the RIPAS. A host that gives such
     /// a Realm no more time stops it.
     Destroyed(IpaRange),
@@ -32,36 +33,9 @@ pub enum Served {
     Contended(IpaRange),
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults,
-    /// around it, up to the leaf table (2 MiB) that covers it and inside `window`.
-    ///
-    /// `supply` is asked for memory for a void range and returns a piece for its front; it is
-    /// called again for what is left, until it returns `None`. A piece of 2 MiB that is aligned to
-    /// that is mapped as a block. If the first piece does not reach the address, it is mapped at
-    /// the address: however little there is, the fault is served. What the RMM does not map is
-    /// passed to `home`.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
-    ///
-    /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as
-    /// the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns
-    /// [`Served::Contended`]: enter the REC again.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::Region`] when the window does not contain the address or is not protected,
-    /// before any call, and when there is no memory for the address; otherwise the reason why the
-    /// address could not be mapped. A failure that concerns only memory around it is not an error.
-    ///
-    /// An entry that the host has unmapped before, or of which it is unclear whether it is mapped,
-    /// is read first (RMI_RTT_READ_ENTRY), and mapped only for a fault at itself: around a fault
-    /// such entries are left out.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn serve_fault(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::serve_fault`](crate::Realm::serve_fault).
+    pub(crate) fn serve_fault(
         &self,
         pool: &mut Pool<'_>,
         ipa: Ipa,

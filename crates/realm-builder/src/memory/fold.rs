@@ -7,7 +7,7 @@ use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::Foldable;
 
 /// Which tables are folded.
@@ -58,26 +58,9 @@ pub struct FoldStopped {
     pub folded: Folded,
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Folds the tables that lie in a range of the protected half as a whole, each after those in
-    /// it and otherwise in the order of their addresses, and returns the result. Their granules go
-    /// to the pool, delegated.
-    ///
-    /// Tables of auxiliary trees are folded before those of the primary one, and what they show is
-    /// hidden: each plane faults once, and is then given a block.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_FOLD, RMI_RTT_AUX_FOLD.
-    ///
-    /// # Errors
-    ///
-    /// [`FoldStopped`], with the result so far: [`BuildError::Region`] and
-    /// [`BuildError::Contended`] before any call; otherwise the reason why it stopped. What was
-    /// folded stays so. It is no error if the RMM finds that the entries of a table differ.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn fold(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::fold`](crate::Realm::fold).
+    pub(crate) fn fold(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,

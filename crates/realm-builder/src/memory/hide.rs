@@ -6,10 +6,10 @@ use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
 
-use crate::lifecycle::realm::Realm;
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::{At, Row, Shows};
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Whether the RMM's commands about what auxiliary trees show take ranges: either all of them
     /// do, or each takes one entry.
     pub(crate) fn shows_by_range(&self) -> bool {

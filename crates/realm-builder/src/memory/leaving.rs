@@ -5,7 +5,7 @@ use lock_api::{Mutex, RawMutex};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, SharedMemory, Undelegated};
 
-use crate::lifecycle::realm::Realm;
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::Shadow;
 
 /// Shared memory that a command is about to unmap. Its record keeps its place; what is left is put
@@ -44,7 +44,7 @@ pub(crate) enum Left {
     Nothing,
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// One unmap command, for the first piece that is shared in a claimed range that cuts no piece.
     /// What is unmapped is passed to `home`, the rest stays in its record.
     pub(crate) fn unshare_some(

@@ -11,8 +11,8 @@ use rmi_host::{Delegated, Error, Failed, MapList, Platform, QuarantineReason, Un
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::plan;
 use crate::shadow::budget::Budget;
 use crate::shadow::tag;
@@ -38,22 +38,9 @@ pub(crate) struct Supply<'f> {
     pub(crate) init_ripas: bool,
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Maps memory for a Realm at an IPA where it has none. The RIPAS does not change: the Realm
-    /// can access the memory where the RIPAS is RAM.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::Region`] before any call; otherwise the reason why it stopped. The memory that
-    /// was not mapped is returned; if the RMM returns it in parts, the last of them is returned,
-    /// and the others go to the pool.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn map(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::map`](crate::Realm::map).
+    pub(crate) fn map(
         &self,
         pool: &mut Pool<'_>,
         ipa: Ipa,
@@ -65,21 +52,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         result.map_err(|error| Failed::new(rest, error))
     }
 
-    /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512
-    /// of them and more in one call. Contiguous pieces are delegated together.
-    ///
-    /// What is mapped was removed from `memory`; what was not mapped is in it, from the front.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::map`].
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn map_scattered(
+    /// See [`Realm::map_scattered`](crate::Realm::map_scattered).
+    pub(crate) fn map_scattered(
         &self,
         pool: &mut Pool<'_>,
         ipa: Ipa,
@@ -138,7 +112,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// The level of the largest blocks: none can be larger than an entry of the root tables.
     pub(crate) fn top_block_level(&self) -> Level {
         self.geometry.start_level().max(Level::L1)

@@ -7,7 +7,7 @@ use rmi_host::command::AuxTree;
 use rmi_host::{InUse, Platform, SharedMemory};
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::Realm;
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::Shadow;
 use crate::shadow::claims::Claim;
 
@@ -132,26 +132,26 @@ impl<K: RawMutex> Drop for RangeLock<'_, '_, K> {
     }
 }
 
-impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
+impl<'a, P: Platform> RealmCore<'a, P> {
     /// Claims a range, and the whole entries at its ends, once `check` raises no objection. Waits
     /// for a thread that is working there, within the retry budget.
     pub(crate) fn lock_range(
         &self,
         range: IpaRange,
-        check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+        check: impl Fn(&Shadow<'a>) -> Result<(), BuildError>,
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         self.lock_range_in(core::iter::empty(), range, check)
     }
 
-    /// As [`Realm::lock_range`], with the whole entries of auxiliary trees, too: for operations that make
-    /// tables there. What auxiliary trees show needs no separate claim.
+    /// As [`RealmCore::lock_range`], with the whole entries of auxiliary trees, too: for operations
+    /// that make tables there. What auxiliary trees show needs no separate claim.
     pub(crate) fn lock_range_in(
         &self,
         trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
-        check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
-        let claim = |shadow: &mut Shadow<'m>| {
+        check: impl Fn(&Shadow<'a>) -> Result<(), BuildError>,
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+        let claim = |shadow: &mut Shadow<'a>| {
             let whole = shadow.whole_entries(range, trees.clone());
             shadow.claims.claim(whole)
         };
@@ -163,7 +163,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     pub(crate) fn hold_to_read(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         self.hold_by(range, |shadow| shadow.claims.claim_to_read(range), |_| Ok(()))
     }
 
@@ -171,7 +171,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     pub(crate) fn hold_to_write(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         self.hold_by(range, |shadow| shadow.claims.claim(range), |_| Ok(()))
     }
 
@@ -179,9 +179,9 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     fn hold_by(
         &self,
         range: IpaRange,
-        claim: impl Fn(&mut Shadow<'m>) -> Option<Claim>,
-        check: impl Fn(&Shadow<'m>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+        claim: impl Fn(&mut Shadow<'a>) -> Option<Claim>,
+        check: impl Fn(&Shadow<'a>) -> Result<(), BuildError>,
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         let budget = self.rmm.retry_budget().contended;
         let (mut spent, mut attempt, mut wait) = (0, 0, None);
         loop {

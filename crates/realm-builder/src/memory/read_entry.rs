@@ -5,14 +5,14 @@ use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, QuarantineReason, Subject, Undelegated, Violation};
 
-use crate::lifecycle::realm::Realm;
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::tag;
 
 /// Address bits of an entry as RMI_RTT_READ_ENTRY returns it, below those that depend on its
 /// format.
 pub(crate) const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Determines the state of the entry of a claimed page: with one RMI_RTT_READ_ENTRY if an
     /// answer of the RMM left open whether it is mapped, or if the host unmapped it and its RIPAS
     /// may be DESTROYED since; with no call otherwise. Returns where the RIPAS is DESTROYED, if it

@@ -5,8 +5,8 @@ use rmi_host::{Platform, Undelegated};
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::memory::stopped::Stopped;
 
 /// Result of reclaiming memory.
@@ -16,35 +16,14 @@ pub enum Reclaimed {
     /// Nothing is mapped in the range any more.
     Whole,
     /// Nothing was reclaimed yet: another thread works on the Realm's memory in this range, for
-    /// longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. No call was
-    /// made. Enter the REC again, if this was done for one, and repeat the call later.
+    /// longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. No
+    /// call was made. Enter the REC again, if this was done for one, and repeat the call later.
     Contended(IpaRange),
 }
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Takes memory back from the Realm: unmaps all of a range, in all trees, and passes its memory
-    /// to `home`. Blocks that extend beyond the range are split first, with granules from the pool;
-    /// what that needs at both ends is obtained before anything else changes. Where the RIPAS was
-    /// RAM it is DESTROYED now: the Realm cannot continue there until it asks for a change.
-    ///
-    /// Where another thread works on a part of the range, this waits as long as the retry budget
-    /// ([`RetryBudget`](rmi_host::RetryBudget)) allows and then returns [`Reclaimed::Contended`]: repeat
-    /// it later.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE, RMI_RTT_DATA_UNMAP.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
-    /// memory for tables before anything changes; otherwise the reason why it stopped. Below
-    /// [`Stopped::reached`] nothing is mapped any more: that memory was passed to `home`, or is in
-    /// quarantine if the RMM does not return it. At that address, memory is still mapped, or may
-    /// be; of what is above, some may have been returned, too. The call can be repeated.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn reclaim(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::reclaim`](crate::Realm::reclaim).
+    pub(crate) fn reclaim(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,

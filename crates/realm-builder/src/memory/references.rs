@@ -7,11 +7,11 @@ use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::Realm;
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::shadow::{Row, Shows};
 
-impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
+impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn root_entry_bytes(&self) -> u64 {
         self.geometry.start_level().entry_bytes()
     }
@@ -30,7 +30,7 @@ impl<'m, P: Platform, S> Realm<'_, 'm, P, S> {
     pub(crate) fn lock_range_shared(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {

@@ -6,7 +6,7 @@ use rmi_host::{Platform, RecName};
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Active, Realm};
+use crate::memory::realm_core::RealmCore;
 use crate::plan;
 
 /// A change of permissions that stopped early.
@@ -24,35 +24,9 @@ pub struct S2apStopped {
     pub tree: Option<u64>,
 }
 
-impl<P: Platform> Realm<'_, '_, P, Active> {
-    /// Applies a change of permissions that a REC asked for, from where the request stands towards
-    /// the end of `range`, which may end before the request does, with at most `calls` calls to the
-    /// RMM that change entries there. Returns the address up to which the permissions are changed,
-    /// and in which tree: before the end when the budget is spent. The REC may be answered with a
-    /// part (its Realm asks again for the rest), or the call can be repeated from there. The Realm
-    /// chooses the range: possibly all of its protected half.
-    ///
-    /// Entries that reach across the ends of the range are split first, with granules from the
-    /// pool: that is at most one table for each level and end, in each tree, which `calls` does not
-    /// count.
-    ///
-    /// Where another thread works on a part of the range, this waits as long as the retry budget
-    /// ([`RetryBudget`](rmi_host::RetryBudget)) allows, and then has changed nothing: it returns the
-    /// start of the range, and no error. No call was made.
-    ///
-    /// With a tree for each plane, the Realm asks for one tree after the other, and only the RMM
-    /// knows which one it is; so the ends are split in all of them.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_SET_S2AP.
-    ///
-    /// # Errors
-    ///
-    /// [`S2apStopped`], with the progress made.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn set_s2ap(
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::set_s2ap`](crate::Realm::set_s2ap).
+    pub(crate) fn set_s2ap(
         &self,
         pool: &mut Pool<'_>,
         rec: RecName,

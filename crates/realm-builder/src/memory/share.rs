@@ -10,9 +10,9 @@ use rmi_host::{Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::leaving::Left;
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::memory::stopped::Stopped;
 use crate::plan::{self, Run};
 use crate::shadow::storage::SharedPiece;
@@ -32,25 +32,9 @@ pub struct NotShared {
     pub host: Undelegated,
 }
 
-impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
-    /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that
-    /// alignment and the tables there allow. Where the host maps the memory for itself, `access`
-    /// should have the same attributes and permissions as that mapping. The permission encoding is
-    /// always the Realm's, whatever `access` says.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_MAP.
-    ///
-    /// # Errors
-    ///
-    /// [`NotShared`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
-    /// memory for tables before anything is shared; otherwise the reason why it stopped, and how
-    /// far it came. What is not shared is returned; if it is returned in parts, the last of them is
-    /// in the error, and the others go to the pool.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn share(
+impl<'a, P: Platform> RealmCore<'a, P> {
+    /// See [`Realm::share`](crate::Realm::share).
+    pub(crate) fn share(
         &self,
         pool: &mut Pool<'_>,
         ipa: Ipa,
@@ -190,24 +174,8 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         }
     }
 
-    /// Takes back all shared memory in a range, and passes it to `home`. A piece that begins before
-    /// the range, or a block that extends beyond it, is split first; what that needs at both ends
-    /// is obtained before anything else changes.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
-    ///
-    /// # Errors
-    ///
-    /// [`Stopped`]: [`BuildError::Region`] before any call; before anything changes,
-    /// [`BuildError::Storage`] when the range cuts pieces and there is no storage to record the
-    /// parts, and a lack of memory for tables; otherwise the reason why it stopped. Below
-    /// [`Stopped::reached`] nothing is shared any more: that memory was passed to `home`. The rest
-    /// stays shared, and the call can be repeated.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn unshare(
+    /// See [`Realm::unshare`](crate::Realm::unshare).
+    pub(crate) fn unshare(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
@@ -228,7 +196,7 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     pub(crate) fn hold_to_unshare(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'm, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         self.check_unprotected(range, range.bytes())?;
         let mut held = self.lock_range_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
@@ -265,26 +233,8 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         result
     }
 
-    /// Changes how the Realm may access shared memory, for instance to let it write where the host
-    /// had mapped for reading: unmaps all that is shared in a range and maps it again, piece by
-    /// piece. Blocks that extend beyond the range are split first, as by [`Realm::unshare`].
-    ///
-    /// The Realm faults if it accesses the memory in between. With an RMM that takes ranges,
-    /// auxiliary trees no longer show a root entry in which nothing else is shared.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_UNPROT_MAP.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::unshare`] before anything changes; otherwise the reason why it stopped. What is
-    /// shared below [`Stopped::reached`] is shared with the new access, and the call can be
-    /// repeated. Memory that was unmapped and could not be mapped again goes to `home`: there
-    /// nothing is shared any more.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn reshare(
+    /// See [`Realm::reshare`](crate::Realm::reshare).
+    pub(crate) fn reshare(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
@@ -324,13 +274,8 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
         Ok(())
     }
 
-    /// The memory that is shared at an IPA, as far as it is one piece.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    #[must_use]
-    pub fn shared_at(&self, ipa: Ipa) -> Option<IpaRange> {
+    /// See [`Realm::shared_at`](crate::Realm::shared_at).
+    pub(crate) fn shared_at(&self, ipa: Ipa) -> Option<IpaRange> {
         let page = IpaRange::with_size(ipa.align_down(MIN_GRANULE), MIN_GRANULE).ok()?;
         self.shadow.lock().shared_in(&page).map(|(_, piece)| piece)
     }
@@ -349,14 +294,9 @@ impl<'m, P: Platform, S: Alive> Realm<'_, 'm, P, S> {
     }
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Bytes of host memory that are shared with the Realm, or may be.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    #[must_use]
-    pub fn shared_bytes(&self) -> u64 {
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::shared_bytes`](crate::Realm::shared_bytes).
+    pub(crate) fn shared_bytes(&self) -> u64 {
         let mut sum = 0;
         self.each_shared(|piece| {
             sum += piece.memory().bytes();

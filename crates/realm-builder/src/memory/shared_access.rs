@@ -44,29 +44,11 @@ use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::{Error, HostAccess, Platform};
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::realm_core::RealmCore;
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
-    /// Copies `into.len()` bytes out of memory that is shared with the Realm, from any byte of the
-    /// unprotected half on. The bytes may lie in several pieces of memory. The Realm may write to
-    /// them at any time: nothing that is read can be trusted, or read a second time with the same
-    /// result.
-    ///
-    /// No other thread unshares the memory meanwhile; others may read it. No call is made, and the
-    /// lock of the Realm is not held while bytes are copied.
-    ///
-    /// # Errors
-    ///
-    /// Before anything is copied: [`BuildError::Region`] with [`RegionProblem::NotUnprotected`] or
-    /// [`RegionProblem::NotShared`], and [`BuildError::Contended`] where another thread changes or
-    /// writes the memory for longer than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows
-    /// to wait. [`BuildError::Call`] with [`Error::Access`] when the host cannot read there; `into`
-    /// is then unspecified.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn read_shared(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), BuildError> {
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::read_shared`](crate::Realm::read_shared).
+    pub(crate) fn read_shared(&self, ipa: Ipa, into: &mut [u8]) -> Result<(), BuildError> {
         let Some(pages) = self.pages_of(ipa, into.len())? else { return Ok(()) };
         let _held = self.hold_to_read(pages)?;
         self.check_shared(pages)?;
@@ -82,21 +64,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         })
     }
 
-    /// Copies `from` into memory that is shared with the Realm, from any byte of the unprotected
-    /// half on. The bytes may lie in several pieces of memory. The Realm may see them in any order.
-    ///
-    /// No other thread unshares, reads or writes the memory by the Realm's addresses meanwhile;
-    /// this holds for whole granules. No call is made, and the lock of the Realm is not held while
-    /// bytes are copied.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::read_shared`]; when the host cannot write there, the memory is unspecified.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn write_shared(&self, ipa: Ipa, from: &[u8]) -> Result<(), BuildError> {
+    /// See [`Realm::write_shared`](crate::Realm::write_shared).
+    pub(crate) fn write_shared(&self, ipa: Ipa, from: &[u8]) -> Result<(), BuildError> {
         let Some(pages) = self.pages_of(ipa, from.len())? else { return Ok(()) };
         let _held = self.hold_to_write(pages)?;
         self.check_shared(pages)?;
@@ -111,25 +80,8 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         })
     }
 
-    /// Visits the parts of a range that are shared with the Realm, with their physical addresses:
-    /// the pieces in the order of their IPAs, each contiguous in both address spaces. Returns how
-    /// many bytes they are together; where that is less than the range, there are gaps.
-    ///
-    /// For devices that do DMA, and to see the result of a conversion. No thread unshares the
-    /// memory while `each` runs; after that the host has to stop a device before it unshares memory
-    /// that the device accesses. In `each` the memory can be read ([`Realm::read_shared`]) and not
-    /// be changed: an attempt is [`BuildError::Contended`]. No call is made, and the lock of the
-    /// Realm is not held while `each` runs.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::Region`] when the range is empty, unaligned or not in the unprotected half,
-    /// and [`BuildError::Contended`] as [`Realm::read_shared`].
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn shared_pieces(
+    /// See [`Realm::shared_pieces`](crate::Realm::shared_pieces).
+    pub(crate) fn shared_pieces(
         &self,
         range: IpaRange,
         each: &mut dyn FnMut(IpaRange, PaRange),

@@ -7,11 +7,11 @@ use rmi_host::Platform;
 use sro::Pool;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::Realm;
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::plan::{self, Run};
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Splits the blocks of private memory that reach across the ends of a range, down to a level
     /// where they end there. What both ends need is obtained before either is split.
     pub(crate) fn split_ends(
@@ -28,7 +28,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.make_ends(held, pool, range, is_inside)
     }
 
-    /// As [`Realm::split_ends`], of shared memory.
+    /// As [`RealmCore::split_ends`], of shared memory.
     pub(crate) fn split_shared_ends(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,

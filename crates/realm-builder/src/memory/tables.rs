@@ -7,39 +7,21 @@ use rmi_host::{Failed, Platform, QuarantineReason};
 use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::Realm;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::read_entry::ADDRESS;
+use crate::memory::realm_core::RealmCore;
 use crate::plan;
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
-    /// Tables that are missing before entries of `level` can be written in `range`.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    #[must_use]
-    pub fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::missing_tables`](crate::Realm::missing_tables).
+    pub(crate) fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
         plan::tables(self.geometry, range, level)
             .filter(|(level, ipa)| !self.shadow.lock().has_table(*level, *ipa))
             .count()
     }
 
-    /// Makes every table that is missing before entries of `level` can be written in `range`, from
-    /// the top down, with granules from the pool. A block in the place of a table is split.
-    ///
-    /// Source: DEN0137 2.0-bet3, RMI_RTT_CREATE.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError::Region`] when the range is empty or reaches outside the IPA space, and
-    /// [`BuildError::Storage`] when there is no storage for the records, before any call; otherwise
-    /// the reason why a table was refused. Tables that were made stay.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn make_tables(
+    /// See [`Realm::make_tables`](crate::Realm::make_tables).
+    pub(crate) fn make_tables(
         &self,
         pool: &mut Pool<'_>,
         range: IpaRange,
@@ -70,7 +52,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         self.make_in(None, held, pool, tables)
     }
 
-    /// As [`Realm::make`], in an auxiliary tree or the primary one.
+    /// As [`RealmCore::make`], in an auxiliary tree or the primary one.
     pub(crate) fn make_in(
         &self,
         tree: Option<AuxTree>,

@@ -9,7 +9,7 @@ use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::Unmapped;
 use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
 
-use crate::lifecycle::realm::Realm;
+use crate::memory::realm_core::RealmCore;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::{At, tag};
 
@@ -33,7 +33,7 @@ pub(crate) struct Span {
     pub(crate) single: bool,
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// The memory from `first` on, as much as one unmap command and its list describe: up to `top`,
     /// and with `table_by_table` to the end of the table.
     pub(crate) fn span(&self, first: At, top: Ipa, table_by_table: bool) -> Span {
@@ -77,7 +77,7 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Error> {
-        let mut homeward = ReturnedRanges::default();
+        let mut returned = ReturnedRanges::default();
         let (mut from, mut result) = (range.base(), Ok(()));
         let mut idle = 0;
         while result.is_ok() {
@@ -95,18 +95,18 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
         }
         from = range.base();
         loop {
-            match self.harvest(&mut from, range.top(), &mut homeward) {
+            match self.harvest(&mut from, range.top(), &mut returned) {
                 Harvest::Done => break,
-                Harvest::Send => homeward.send(self.rmm, home),
+                Harvest::Send => returned.send(self.rmm, home),
                 Harvest::Mapped => {}
             }
         }
-        homeward.send(self.rmm, home);
+        returned.send(self.rmm, home);
         result
     }
 
     /// One unmap command, from an entry that maps memory; returns how far it came. What is unmapped
-    /// stays in the shadow, to be [harvested](Realm::harvest).
+    /// stays in the shadow, to be [harvested](crate::Realm::harvest).
     pub(crate) fn unmap_some(
         &self,
         list: &mut Undelegated,
@@ -232,12 +232,12 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
     }
 
     /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along,
-    /// and puts it into `homeward`. What the RMM did not name is marked as uncertain there.
+    /// and puts it into `returned`. What the RMM did not name is marked as uncertain there.
     pub(crate) fn harvest(
         &self,
         from: &mut Ipa,
         top: Ipa,
-        homeward: &mut ReturnedRanges,
+        returned: &mut ReturnedRanges,
     ) -> Harvest {
         let harvested = self.each_memory(*from, top, |shadow, at| {
             let doubt = match shadow.look(at).tag() {
@@ -248,15 +248,15 @@ impl<P: Platform, S> Realm<'_, '_, P, S> {
                     return ControlFlow::Break(Harvest::Mapped);
                 }
             };
-            if shadow.memory(at).is_some_and(|memory| !homeward.takes(memory, doubt)) {
+            if shadow.memory(at).is_some_and(|memory| !returned.takes(memory, doubt)) {
                 return ControlFlow::Break(Harvest::Send);
             }
             *from = at.top();
             let memory = shadow.take(at).unwrap_or_default();
             shadow.flag_unmapped(at, true);
-            homeward.doubt = doubt;
+            returned.doubt = doubt;
             // It is contiguous with the run.
-            let homeless = homeward.run.merge(memory.into_released());
+            let homeless = returned.run.merge(memory.into_released());
             drop(homeless);
             ControlFlow::Continue(())
         });

@@ -13,10 +13,11 @@ use sro::Pool;
 
 use crate::error::{BuildError, RegionProblem};
 use crate::lifecycle::realm::{Alive, Realm};
+use crate::memory::realm_core::RealmCore;
 use crate::plan;
 use crate::shadow::Shows;
 
-impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
+impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected
     /// half, and what will be shared there. Whole root entries are shown: those that the range
     /// touches. The table below each comes from the pool, if it is missing.
@@ -56,6 +57,36 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<(), BuildError> {
+        // SAFETY: what the caller promises.
+        unsafe { self.core.map_plane_shared(pool, tree, range) }
+    }
+
+    /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half:
+    /// in the whole root entries that the range touches.
+    ///
+    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_UNPROTECTED; DEN0137 2.0-bet3,
+    /// RMI_RTT_AUX_UNPROT_UNMAP.
+    ///
+    /// # Errors
+    ///
+    /// As [`Realm::map_plane_shared`]. What was not hidden is still shown.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn unmap_plane_shared(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+        self.core.unmap_plane_shared(tree, range)
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::map_plane_shared`](crate::Realm::map_plane_shared).
+    pub(crate) unsafe fn map_plane_shared(
+        &self,
+        pool: &mut Pool<'_>,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<(), BuildError> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
@@ -86,20 +117,12 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
         if found { Ok(()) } else { Err(BuildError::Region { range, problem }) }
     }
 
-    /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half:
-    /// in the whole root entries that the range touches.
-    ///
-    /// Source: TF-RMM (July 2026), RMI_RTT_AUX_UNMAP_UNPROTECTED; DEN0137 2.0-bet3,
-    /// RMI_RTT_AUX_UNPROT_UNMAP.
-    ///
-    /// # Errors
-    ///
-    /// As [`Realm::map_plane_shared`]. What was not hidden is still shown.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn unmap_plane_shared(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
+    /// See [`Realm::unmap_plane_shared`](crate::Realm::unmap_plane_shared).
+    pub(crate) fn unmap_plane_shared(
+        &self,
+        tree: AuxTree,
+        range: IpaRange,
+    ) -> Result<(), BuildError> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
@@ -113,7 +136,7 @@ impl<P: Platform, S: Alive> Realm<'_, '_, P, S> {
     }
 }
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Whether no root entry is in both halves.
     fn halves_meet(&self) -> bool {
         self.geometry.unprotected_base().is_aligned(self.root_entry_bytes())

@@ -8,12 +8,12 @@ use sro::Pool;
 
 use super::PlaneMapped;
 use crate::error::BuildError;
-use crate::lifecycle::realm::Realm;
 use crate::memory::range_lock::RangeLock;
+use crate::memory::realm_core::RealmCore;
 use crate::plan::{self, Run};
 use crate::shadow::{Row, Shows};
 
-impl<P: Platform, S> Realm<'_, '_, P, S> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Makes the tables that an auxiliary tree needs to show what the primary one maps in a range
     /// that is claimed in both; returns whether any was missing.
     pub(super) fn make_for(

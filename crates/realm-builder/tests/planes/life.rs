@@ -55,7 +55,7 @@ pub(crate) fn whole(b: &mut Bench<'_, '_, '_>, config: &RealmConfig) -> bool {
 }
 
 fn build(
-    realm: &mut Realm<'_, '_, Platform<'_>, New>,
+    realm: &mut Realm<'_, Platform<'_>, New>,
     b: &mut Bench<'_, '_, '_>,
     recs: &mut Vec<RecObject>,
 ) -> Option<()> {
@@ -133,7 +133,7 @@ pub(crate) fn enter(b: &mut Bench<'_, '_, '_>, rec: &RecObject) -> Option<(ExitR
 
 /// Runs the Realm until it turns itself off.
 fn run(
-    realm: &Realm<'_, '_, Platform<'_>, Active>,
+    realm: &Realm<'_, Platform<'_>, Active>,
     b: &mut Bench<'_, '_, '_>,
     recs: &[RecObject],
 ) -> Option<()> {
@@ -175,7 +175,7 @@ fn run(
 
 /// Serves a fault in any tree.
 fn fault(
-    realm: &Realm<'_, '_, Platform<'_>, Active>,
+    realm: &Realm<'_, Platform<'_>, Active>,
     b: &mut Bench<'_, '_, '_>,
     exit: &RecExit,
 ) -> Option<()> {
@@ -191,7 +191,7 @@ fn fault(
 
 /// One more table, of which an auxiliary tree maps a page; then the table is folded into a block
 /// again.
-fn second(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
+fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
     let block = range(BLOCKS + MIB2, MIB2);
     realm.make_tables(b.pool, range(BLOCKS + MIB2, PAGE), Level::L3).ok()?;
     if realm.aux_trees() > 0 {
@@ -206,7 +206,7 @@ fn second(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>
 
 /// Memory that host and Realm share, mapped in an auxiliary tree; some of it, with its mapping, is
 /// left for teardown.
-fn shares(realm: &Realm<'_, '_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
+fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
     let half = realm.geometry().unprotected_base().raw();
     let share = |b: &mut Bench<'_, '_, '_>, at| {
         let memory = b.heap.take(2 * PAGE, PAGE)?;

@@ -18,7 +18,7 @@ use crate::life::{enter, recorded, tree};
 
 /// X0 to X3 after each of a guest's actions.
 type Seen = Arc<Mutex<Vec<[u64; 4]>>>;
-type Running<'r, 'm> = Realm<'r, 'm, Platform<'r>, Active>;
+type Running<'r, 'm> = Realm<'m, Platform<'r>, Active>;
 
 /// Runs a Realm with two blocks at `RAM`, whose guest makes these calls.
 fn with_guest(

@@ -23,7 +23,7 @@ const SHARED: u64 = 1 << 39;
 /// The size that a root entry covers: walks start at level 1.
 const ROOT: u64 = 1 << 30;
 
-type Running<'r, 'm> = Realm<'r, 'm, Platform<'r>, Active>;
+type Running<'r, 'm> = Realm<'m, Platform<'r>, Active>;
 
 /// The outcome of each of the guest's actions.
 type Seen = Arc<Mutex<Vec<Outcome>>>;

@@ -71,7 +71,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
 /// Maps what is shared with a Realm in an auxiliary tree.
 #[expect(unsafe_code, reason = "no plane of these Realms has any translation cached")]
 pub(crate) fn show_shared<P: Platform, S: Alive>(
-    realm: &Realm<'_, '_, P, S>,
+    realm: &Realm<'_, P, S>,
     pool: &mut Pool<'_>,
     tree: AuxTree,
     range: IpaRange,
@@ -83,7 +83,7 @@ pub(crate) fn show_shared<P: Platform, S: Alive>(
 
 /// Makes the change; says how many calls the RMM refuses in it.
 pub(crate) fn take<P: Platform>(
-    realm: &Realm<'_, '_, P, New>,
+    realm: &Realm<'_, P, New>,
     pool: &mut Pool<'_>,
     supply: &mut dyn FnMut(u64) -> Undelegated,
     home: &mut dyn FnMut(Undelegated),

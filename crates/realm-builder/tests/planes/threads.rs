@@ -18,7 +18,7 @@ const ROUNDS: u64 = 12;
 
 /// Maps, unmaps, splits and folds one block in an auxiliary tree, again and again.
 fn work(
-    realm: &Realm<'_, '_, Platform<'_>, New>,
+    realm: &Realm<'_, Platform<'_>, New>,
     memory: Undelegated,
     block: IpaRange,
 ) -> Vec<Undelegated> {

@@ -21,7 +21,7 @@ use crate::life::{BLOCKS, enter, tree};
 type Storage = RealmStorage<48, 4>;
 
 /// Three pages at RAM and two blocks at BLOCKS.
-fn populate(realm: &mut Realm<'_, '_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>) {
+fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>) {
     let pages = b.heap.take(3 * PAGE, PAGE).unwrap();
     let blocks = b.heap.take(2 * MIB2, MIB2).unwrap();
     let mut regions = [
@@ -33,7 +33,7 @@ fn populate(realm: &mut Realm<'_, '_, Platform<'_>, New>, b: &mut Bench<'_, '_, 
 
 /// Does something with a new Realm that has three trees, in both dialects, on RMMs that take ranges
 /// and on RMMs that take tables; no call may fail.
-fn with_realm(test: impl Fn(&mut Realm<'_, '_, Platform<'_>, New>, &mut Bench<'_, '_, '_>)) {
+fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_, '_>)) {
     for dialect in DIALECTS {
         for options in [options(dialect), options(dialect).range_capable()] {
             let life = |b: &mut Bench<'_, '_, '_>| {
@@ -51,7 +51,7 @@ fn with_realm(test: impl Fn(&mut Realm<'_, '_, Platform<'_>, New>, &mut Bench<'_
     }
 }
 
-fn reclaim(realm: &Realm<'_, '_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>, range: IpaRange) {
+fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>, range: IpaRange) {
     let Bench { pool, heap, .. } = b;
     let done = realm.reclaim(pool, range, &mut |memory| heap.insert(memory).unwrap()).unwrap();
     assert_eq!(done, realm_builder::Reclaimed::Whole);

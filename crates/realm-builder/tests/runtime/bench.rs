@@ -13,7 +13,7 @@ use crate::{AREA, BLOCK, GIB, Heap, PAGE};
 
 /// A Realm and what it should map.
 pub(crate) struct Bench<'r, 'm, 'b, P: Platform, S> {
-    pub(crate) realm: &'b Realm<'r, 'm, P, S>,
+    pub(crate) realm: &'b Realm<'r, P, S>,
     pub(crate) pool: &'b mut Pool<'m>,
     pub(crate) heap: &'b mut Heap,
     pub(crate) unprotected: u64,

@@ -101,7 +101,7 @@ fn live(
 }
 
 fn change_all<'m, P: Platform, S: Alive>(
-    realm: &Realm<'_, 'm, P, S>,
+    realm: &Realm<'m, P, S>,
     pool: &mut Pool<'m>,
     heap: &mut Heap,
     changes: &[Change],

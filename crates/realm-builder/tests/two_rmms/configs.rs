@@ -57,7 +57,7 @@ impl Life for Brief<'_> {
     fn live<P: Platform>(
         &self,
         both: &Both,
-        mut realm: Realm<'_, '_, P, New>,
+        mut realm: Realm<'_, P, New>,
         pool: &mut Pool<'_>,
         heap: &mut Heap,
     ) {

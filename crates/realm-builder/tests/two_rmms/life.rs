@@ -39,9 +39,9 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 /// What a scenario has to work with.
-pub(crate) struct Bench<'b, 'p, 'r, 'm, P: Platform> {
+pub(crate) struct Bench<'b, 'p, 'r, P: Platform> {
     pub(crate) both: &'b Both,
-    pub(crate) realm: &'b Realm<'r, 'm, P, Active>,
+    pub(crate) realm: &'b Realm<'r, P, Active>,
     pub(crate) pool: &'b mut Pool<'p>,
     pub(crate) heap: &'b mut Heap,
     pub(crate) rec: &'b RecObject,
@@ -56,7 +56,7 @@ impl Life for Whole<'_> {
     fn live<P: Platform>(
         &self,
         both: &Both,
-        mut realm: Realm<'_, '_, P, New>,
+        mut realm: Realm<'_, P, New>,
         pool: &mut Pool<'_>,
         heap: &mut Heap,
     ) {
@@ -116,7 +116,7 @@ impl Life for Whole<'_> {
     }
 }
 
-impl<P: Platform> Bench<'_, '_, '_, '_, P> {
+impl<P: Platform> Bench<'_, '_, '_, P> {
     /// Enters the REC, which takes the actions that both RMMs were told; returns its exit.
     fn enter(&mut self) -> (ExitReason, RecExit) {
         let rmm = self.realm.rmm();

@@ -33,7 +33,7 @@ trait Life {
     fn live<P: Platform>(
         &self,
         both: &Both,
-        realm: Realm<'_, '_, P, New>,
+        realm: Realm<'_, P, New>,
         pool: &mut Pool<'_>,
         heap: &mut Heap,
     );

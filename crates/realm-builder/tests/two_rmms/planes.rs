@@ -19,7 +19,7 @@ impl Life for Sequence {
     fn live<P: Platform>(
         &self,
         _: &Both,
-        mut realm: Realm<'_, '_, P, New>,
+        mut realm: Realm<'_, P, New>,
         pool: &mut Pool<'_>,
         heap: &mut Heap,
     ) {

@@ -93,7 +93,7 @@ unsafe impl Conduit for Line<'_> {
 }
 
 pub(crate) type Platform<'m> = Host<&'m Line<'m>, &'m Model, &'m CountingLedger>;
-pub(crate) type ActiveRealm<'r, 'm, 's> = Realm<'r, 's, Platform<'m>, Active>;
+pub(crate) type ActiveRealm<'r, 'm> = Realm<'r, Platform<'m>, Active>;
 
 /// An active session, and memory.
 pub(crate) struct Bench<'b, 'm, 'p> {
@@ -121,13 +121,13 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
     assert_eq!(ledger.balance().outstanding(), 0);
 }
 
-impl<'b, 'm> Bench<'b, 'm, '_> {
+impl<'m> Bench<'_, 'm, '_> {
     /// Runs `test` with an active Realm that has a REC for each program, of which the first can be
     /// entered; then tears it down.
     pub(crate) fn realm(
         &mut self,
         programs: Vec<Box<dyn Guest>>,
-        test: impl FnOnce(&mut Self, &ActiveRealm<'b, 'm, '_>, &mut Vec<Rec>),
+        test: impl FnOnce(&mut Self, &ActiveRealm<'_, 'm>, &mut Vec<Rec>),
     ) {
         let mut storage = RealmStorage::<16, 8>::new();
         let mut realm =
@@ -153,7 +153,7 @@ impl<'b, 'm> Bench<'b, 'm, '_> {
     pub(crate) fn script(
         &mut self,
         actions: Vec<Action>,
-        test: impl FnOnce(&mut Self, &ActiveRealm<'b, 'm, '_>, &mut Rec),
+        test: impl FnOnce(&mut Self, &ActiveRealm<'_, 'm>, &mut Rec),
     ) {
         self.realm(vec![script(actions)], |bench, realm, recs| {
             let [rec] = &mut recs[..] else { panic!() };

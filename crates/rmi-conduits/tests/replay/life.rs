@@ -106,7 +106,7 @@ fn realm<P: Platform>(
 }
 
 fn build<P: Platform>(
-    realm: &mut Realm<'_, '_, P, New>,
+    realm: &mut Realm<'_, P, New>,
     pool: &mut Pool<'_>,
     heap: &mut Heap,
     image: &Image,
@@ -127,7 +127,7 @@ fn build<P: Platform>(
 
 /// Runs the REC; says whether the Realm turned itself off.
 fn run<P: Platform>(
-    realm: &Realm<'_, '_, P, Active>,
+    realm: &Realm<'_, P, Active>,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
     life: &mut Life,

@@ -12,11 +12,11 @@ use rmm_model::{Model, Options};
 use sro::{Pool, PoolStorage, open};
 
 use super::*;
-use crate::lifecycle::realm::ENTRIES_PER_HOLD;
+use crate::memory::realm_core::ENTRIES_PER_HOLD;
 use crate::plan::Limits;
 use crate::shadow::budget::looks;
 use crate::{
-    Content, FoldPolicy, PlaneTables, RealmConfig, Reclaimed, Records, Region, ShadowTable,
+    Content, FoldPolicy, PlaneTables, Realm, RealmConfig, Reclaimed, Records, Region, ShadowTable,
     SharedRecord,
 };
 
@@ -118,7 +118,7 @@ fn live(mut options: Options) {
     realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
     check("populate");
     assert_eq!(mapped_entries(&realm), BYTES / PAGE);
-    assert!(realm.next_memory(Ipa::new(RAM + 64 * MIB), Ipa::new(RAM + 128 * MIB)).is_none());
+    assert!(realm.core.next_memory(Ipa::new(RAM + 64 * MIB), Ipa::new(RAM + 128 * MIB)).is_none());
     check("looking at nothing");
 
     let mut blocks = Some(blocks);
@@ -171,9 +171,9 @@ fn live(mut options: Options) {
 }
 
 /// All entries that map memory, visited one by one.
-fn mapped_entries<P: Platform, S>(realm: &Realm<'_, '_, P, S>) -> u64 {
+fn mapped_entries<P: Platform, S>(realm: &Realm<'_, P, S>) -> u64 {
     let mut entries = 0;
-    realm.each_memory(Ipa::new(0), realm.geometry().unprotected_base(), |_, _| {
+    realm.core.each_memory(Ipa::new(0), realm.geometry().unprotected_base(), |_, _| {
         entries += 1;
         ControlFlow::<()>::Continue(())
     });

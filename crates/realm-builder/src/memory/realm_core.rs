@@ -1,0 +1,96 @@
+//! What the host knows of a Realm, whatever its state.
+//!
+//! A [`Realm`](crate::Realm) is this and its state as a type. The functions are here, so that they
+//! are compiled once and not once for each state.
+
+use core::fmt;
+
+use lock_api::Mutex;
+use rmi_abi::realm::S2apEncoding;
+use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
+use rmi_abi::{Ipa, IpaRange};
+use rmi_host::{InUse, Platform, Rd, Rmm};
+use sro::Donated;
+
+use crate::memory::range_hint::RangeHint;
+use crate::memory::returned::ReturnedRanges;
+use crate::shadow::Shadow;
+
+/// Maximum number of auxiliary trees of a Realm.
+pub(crate) const AUX_TREES: usize = 3;
+
+/// Maximum number of entries of translation tables that are visited while a Realm's lock is held,
+/// see [`Realm`](crate::Realm#the-lock).
+pub const ENTRIES_PER_HOLD: u64 = 3 * ENTRIES_PER_TABLE;
+
+/// See the module.
+pub(crate) struct RealmCore<'a, P: Platform> {
+    pub(crate) rmm: &'a Rmm<P>,
+    pub(crate) rd: Rd,
+    pub(crate) roots: InUse,
+    /// The root tables of auxiliary trees; empty where there are none.
+    pub(crate) aux_roots: [InUse; AUX_TREES],
+    pub(crate) geometry: Geometry,
+    /// How the tables encode permissions.
+    pub(crate) s2ap: S2apEncoding,
+    /// The contents of the tables. Locked for bookkeeping only, never during a call.
+    pub(crate) shadow: Mutex<P::Lock, Shadow<'a>>,
+    /// Whether the RMM is known to end range commands at table boundaries. If so, nothing beyond
+    /// the table is prepared for it.
+    pub(crate) range_hint: RangeHint,
+    /// Memory that is unmapped and not yet undelegated, while the Realm is torn down.
+    pub(crate) returned: ReturnedRanges,
+    /// Consecutive calls without progress, while the Realm is torn down.
+    pub(crate) idle: u32,
+    /// The parameters of REALM_CREATE.
+    pub(crate) donated: Donated,
+    /// RECs ever created: the index of the next one.
+    pub(crate) next_rec: u32,
+    /// RECs that exist.
+    pub(crate) recs: u32,
+}
+
+impl<P: Platform> fmt::Debug for RealmCore<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is printed is read first, and the lock released: a formatter may call any code.
+        let (bytes, tables) = (self.memory_bytes(), self.tables());
+        f.debug_struct("Realm")
+            .field("rd", &self.rd)
+            .field("geometry", &self.geometry)
+            .field("memory_bytes", &bytes)
+            .field("tables", &tables)
+            .field("recs", &self.recs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> RealmCore<'_, P> {
+    /// See [`Realm::memory_bytes`](crate::Realm::memory_bytes).
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.shadow.lock().bytes()
+    }
+
+    /// See [`Realm::tables`](crate::Realm::tables).
+    pub(crate) fn tables(&self) -> usize {
+        let shadow = self.shadow.lock();
+        shadow.tables() + shadow.roots()
+    }
+
+    /// See [`Realm::aux_trees`](crate::Realm::aux_trees).
+    pub(crate) fn aux_trees(&self) -> usize {
+        self.shadow.lock().aux_trees().count()
+    }
+
+    /// The first memory in a range of the protected half: a block that may begin before it and end
+    /// after it.
+    pub(crate) fn overlap(&self, range: &IpaRange) -> Option<IpaRange> {
+        self.next_memory(range.base(), range.top()).map(|at| at.range())
+    }
+
+    /// See [`Realm::memory_at`](crate::Realm::memory_at).
+    pub(crate) fn memory_at(&self, ipa: Ipa) -> Option<IpaRange> {
+        let shadow = self.shadow.lock();
+        let at = shadow.walk(ipa, Level::L3)?;
+        shadow.memory(at).map(|_| at.range())
+    }
+}
