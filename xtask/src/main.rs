@@ -4,6 +4,7 @@ mod budgets;
 mod features;
 mod msrv;
 mod mutants;
+mod names;
 #[path = "../../examples/shared/output.rs"]
 mod output;
 mod packages;
@@ -33,7 +34,8 @@ usage: cargo xtask <chore>
                      some of them; fails if one survives that xtask/mutants.txt does not list;
                      --results: judges what cargo mutants has left in a directory
   release            what packages state and contain; their interfaces since the last release
-  surface            public items of each library crate, and the largest numbers of parameters
+  surface            public items of each library crate, and the largest numbers of parameters;
+                     fails if a name stands for two items when the facade is imported with globs
   words [--places]   words that do not say what they mean; fails if there are any;
                      --places: where they are
 ";

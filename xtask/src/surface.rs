@@ -13,6 +13,7 @@ use syn::{
 };
 
 use crate::Failure;
+use crate::names;
 use crate::output::say;
 
 /// A number, and the item that it belongs to.
@@ -46,7 +47,8 @@ struct Surface {
 ///
 /// # Errors
 ///
-/// [`Failure`] when a source file cannot be read.
+/// [`Failure`] when a source file cannot be read, and when a name stands for different items in two
+/// crates of the facade.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let mut crates: Vec<_> = std::fs::read_dir(root.join("crates"))?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -70,7 +72,14 @@ pub(crate) fn run(root: &Path) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    let ambiguous = names::ambiguous(root)?;
+    for name in &ambiguous {
+        say!("ambiguous: {name}");
+    }
+    match ambiguous.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} ambiguous names").into()),
+    }
 }
 
 impl Surface {
