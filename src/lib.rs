@@ -31,7 +31,7 @@
 //!    [`Handler`](rec::Handler).
 //! 5. [`vgic`]: [`InterfaceState`](vgic::InterfaceState) stores the virtual CPU interface of a REC,
 //!    with its interrupts, between runs. [An example](#a-virtual-cpu-with-interrupts) is below.
-//! 6. [`abi`]: the types and constants of the interface, for direct use; [`abi::command`] is the
+//! 6. [`abi`]: the types and constants of the interface, for direct use; [`abi::commands`] is the
 //!    reference of all commands.
 //! 7. [`conduits`]: for tests and diagnosis, a [`Conduit`](host::Conduit) that counts, traces,
 //!    records, replays or alters the calls of another.

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use realm_builder::plan::{self, Limits};
-use rmi_abi::command::Fid;
+use rmi_abi::commands::Fid;
 use rmi_abi::desc::AddrRangeDesc;
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, ResultWord};

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rmi_abi::command::{Fid, ParamType};
+use rmi_abi::commands::{Fid, ParamType};
 use rmi_abi::trace::{CallDisplay, ResultDisplay, ValueDisplay};
 use rmi_abi::{Command, Dialect, GranuleSize};
 

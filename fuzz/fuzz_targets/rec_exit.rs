@@ -51,8 +51,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let mut places = PoolStorage::<8>::new();
     let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
-    let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool)
-        .unwrap();
+    let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool).unwrap();
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let geometry = Geometry::new(40).unwrap();

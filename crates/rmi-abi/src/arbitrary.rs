@@ -8,7 +8,7 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 use zerocopy::{FromZeros, IntoBytes};
 
 use crate::address::{Address, AddressRange, GranuleSize, Ipa, MIN_GRANULE, Pa};
-use crate::command::{Command, Fid, ParamType};
+use crate::commands::{Command, Fid, ParamType};
 use crate::desc::{AddrRangeDesc, BlockSize, DonateRequest, OpMemState};
 use crate::dialect::{Dialect, InterfaceVersion};
 use crate::esr::{Access, Esr, ExceptionClass, FaultStatus};

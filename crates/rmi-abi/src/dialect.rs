@@ -2,7 +2,7 @@
 //!
 //! All 2.0 betas answer `RMI_VERSION` with 2.0, yet they differ in function identifiers, bit
 //! positions, exit reasons and argument counts. A session therefore uses one [`Dialect`]; whatever
-//! depends on it is implemented here or in the tables of [`crate::command`], and nowhere else.
+//! depends on it is implemented here or in the tables of [`crate::commands`], and nowhere else.
 //!
 //! | | 1.0 | 2.0-bet0 | 2.0-bet1 | tf-rmm-2026-07 | 2.0-bet3 |
 //! |---|---|---|---|---|---|
@@ -66,7 +66,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::command::Command;
+use crate::commands::Command;
 use crate::rsi;
 
 /// One dialect of the Realm Management Interface.

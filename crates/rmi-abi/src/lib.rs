@@ -32,8 +32,8 @@
 //! |---|---|
 //! | **Where to start** | |
 //! | [`dialect`] | the dialects and, at a glance, everything in which they differ |
-//! | [`command`] | every command: function identifier, registers, effects, statuses, per dialect |
-//! | [`command::index`] | all commands on one page |
+//! | [`commands`] | every command: function identifier, registers, effects, statuses, per dialect |
+//! | [`commands::index`] | all commands on one page |
 //! | [`trace`] | calls and results, printed decoded |
 //! | [`describe`] | layouts, enumerations and bit fields as data |
 //! | **Words** | |
@@ -135,7 +135,7 @@
 pub mod address;
 #[cfg(feature = "arbitrary")]
 mod arbitrary;
-pub mod command;
+pub mod commands;
 pub mod desc;
 pub mod describe;
 pub mod device;
@@ -158,6 +158,6 @@ pub mod run;
 pub mod trace;
 
 pub use address::{GranuleSize, Ipa, IpaRange, Pa, PaRange};
-pub use command::{Command, Fid, Unsupported};
+pub use commands::{Command, Fid, Unsupported};
 pub use dialect::Dialect;
 pub use result::{ResultWord, Status};

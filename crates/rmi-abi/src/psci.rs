@@ -5,7 +5,7 @@
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
-use crate::command::Fid;
+use crate::commands::Fid;
 use crate::dialect::Dialect;
 
 /// A PSCI function identifier in a `PSCI` exit. The SMC32 forms that a Realm may use are distinct

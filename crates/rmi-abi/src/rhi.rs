@@ -6,7 +6,7 @@
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 
-use crate::command::Fid;
+use crate::commands::Fid;
 
 /// The immediate of `RSI_HOST_CALL` for calls of this interface.
 pub const HOST_CALL_IMMEDIATE: u16 = 0;

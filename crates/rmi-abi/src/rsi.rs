@@ -1,7 +1,7 @@
 //! The Realm Services Interface (RSI): the requests of a Realm to the RMM.
 //!
 //! A host does not make these calls; it sees some of them as exits, and a model RMM or a guest
-//! needs all of them. The table of commands has the structure of [`crate::command`] and is listed
+//! needs all of them. The table of commands has the structure of [`crate::commands`] and is listed
 //! in [`index`], with RSI versions instead of dialects: RSI 1.0 is final, 1.1 and 2.0 are drafts as
 //! TF-RMM implements them.
 //!

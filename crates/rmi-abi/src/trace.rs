@@ -28,7 +28,7 @@ pub use exit::ExitDisplay;
 pub use value::ValueDisplay;
 
 use crate::address::GranuleSize;
-use crate::command::{Command, Fid, Form, ParamType};
+use crate::commands::{Command, Fid, Form, ParamType};
 use crate::desc::DonateRequest;
 use crate::dialect::Dialect;
 use crate::flags::AddrSet;

@@ -5,7 +5,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use proptest::prelude::*;
 use rmi_abi::address::{AddressRange, GranuleSize, Ipa, IpaRange, Pa, PaRange};
-use rmi_abi::command::{Command, Fid, ParamType};
+use rmi_abi::commands::{Command, Fid, ParamType};
 use rmi_abi::desc::{AddrRangeDesc, DonateRequest, OpMemState};
 use rmi_abi::device::{PdevParams, PdevParamsEncoded, PublicKeyParamsPage, SignatureAlgorithm};
 use rmi_abi::dialect::{Dialect, InterfaceVersion};

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use rmi_abi::command::Fid;
+use rmi_abi::commands::Fid;
 use rmi_abi::desc::OpMemState;
 use rmi_abi::describe::{Enumeration, Register, STRUCTURES};
 use rmi_abi::dialect::InitialMeasurement;
@@ -40,7 +40,7 @@ fn difference(what: &str, d: Dialect) -> String {
     let yes_no = |yes| if yes { "yes" } else { "no" }.to_owned();
     let or_dash = |text: Option<String>| text.unwrap_or("-".into());
     let count = |list: Option<&[_]>| {
-        list.map_or("-".into(), |list: &[rmi_abi::command::Param]| list.len().to_string())
+        list.map_or("-".into(), |list: &[rmi_abi::commands::Param]| list.len().to_string())
     };
     let value = |kind, name| {
         let found = Enumeration::find(kind).unwrap().values(d).find(|value| value.name == name);
@@ -223,7 +223,7 @@ fn index(source: &str) -> Vec<Vec<String>> {
 #[test]
 #[cfg_attr(miri, ignore = "tables against text, slow and without bytes to check")]
 fn the_index_page_of_commands_is_the_table() {
-    let rows = index(include_str!("../src/command/index.rs"));
+    let rows = index(include_str!("../src/commands/index.rs"));
     assert_eq!(rows.len(), Command::ALL.len());
     for (row, command) in rows.iter().zip(Command::ALL) {
         let mut effects = Vec::new();

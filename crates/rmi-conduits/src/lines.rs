@@ -70,7 +70,7 @@ struct Ends {
 
 /// The answer to a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct LineAnswer {
     /// The lines that begin with `- `, without that.
     pub rows: Vec<String>,
     /// The text after `ok` in the last line.
@@ -152,7 +152,7 @@ impl Lines {
     /// # Errors
     ///
     /// [`LinesError`].
-    pub fn say(&self, line: &str) -> Result<Answer, LinesError> {
+    pub fn say(&self, line: &str) -> Result<LineAnswer, LinesError> {
         self.ends().say(line)
     }
 
@@ -199,7 +199,7 @@ impl fmt::Debug for Lines {
 }
 
 impl Ends {
-    fn say(&mut self, line: &str) -> Result<Answer, LinesError> {
+    fn say(&mut self, line: &str) -> Result<LineAnswer, LinesError> {
         let words = line.trim();
         if words.is_empty() || words.starts_with('#') || words.contains(['\n', '\r']) {
             return Err(LinesError::NotALine);
@@ -219,7 +219,7 @@ impl Ends {
         answer
     }
 
-    fn read(&mut self) -> Result<Answer, LinesError> {
+    fn read(&mut self) -> Result<LineAnswer, LinesError> {
         let (mut rows, mut left) = (Vec::new(), LARGEST);
         while rows.len() < MOST {
             let line = self.read_line(&mut left)?;
@@ -229,7 +229,7 @@ impl Ends {
             }
             let (first, words) = line.split_once(' ').unwrap_or((&line, ""));
             return match first {
-                "ok" => Ok(Answer { rows, words: words.to_string() }),
+                "ok" => Ok(LineAnswer { rows, words: words.to_string() }),
                 "err" => Err(LinesError::Refused { why: words.to_string() }),
                 "!" => Err(LinesError::Dead { why: words.to_string() }),
                 _ => Err(LinesError::Nonsense { answer: line }),

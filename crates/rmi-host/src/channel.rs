@@ -35,7 +35,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-use rmi_abi::command::Effect;
+use rmi_abi::commands::Effect;
 use rmi_abi::desc::DonateRequest;
 use rmi_abi::flags::ContinueFlags;
 use rmi_abi::result::OpMemReq;

@@ -12,7 +12,7 @@ mod wire;
 use std::process;
 
 use rmi_abi::{Command, Dialect, Pa};
-use rmi_conduits::lines::{Answer, Lines};
+use rmi_conduits::lines::{LineAnswer, Lines};
 use rmi_host::{AccessFault, Conduit, HostAccess, Machine, Registers, Simulated, Undelegated};
 use rmm_model::Options;
 
@@ -47,7 +47,7 @@ impl Both {
     }
 
     /// Says to both a line that is not a call.
-    pub(crate) fn say(&self, line: &str) -> Answer {
+    pub(crate) fn say(&self, line: &str) -> LineAnswer {
         let (model, other) = (self.model.say(line), self.other.say(line));
         let (model, other) = (model.unwrap(), other.unwrap());
         assert_eq!(model, other, "the model and {} differ at {line}", self.other.banner());

@@ -1,6 +1,6 @@
 //! The crate's tables as JSON.
 
-use rmi_abi::command::{Command, Form, Param};
+use rmi_abi::commands::{Command, Form, Param};
 use rmi_abi::describe::{ENUMERATIONS, Enumeration, REGISTERS, Register, STRUCTURES};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rhi::RhiFunction;

@@ -1,9 +1,9 @@
-//! RSI commands: function identifier and registers, in the structure of [`crate::command`].
+//! RSI commands: function identifier and registers, in the structure of [`crate::commands`].
 
 use core::fmt;
 
 use super::{ReturnCode, Version, VersionSet, table};
-use crate::command::{self, Fid};
+use crate::commands::{self, Fid};
 
 /// The type of the value in a register of an RSI command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ impl ParamType {
 }
 
 /// One register of an RSI command: 1 for X1, up to 10 for X10.
-pub type Param = command::Param<ParamType>;
+pub type Param = commands::Param<ParamType>;
 
 /// Number and registers of an RSI command; they are the same in every version that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::command::{
     Form,
     ParamType::{Address, Bits, InterfaceVersion, Response, Ripas, RipasChangeFlags, UInt},
 };
-use crate::command::p;
+use crate::commands::p;
 
 use VersionSet as V;
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::address::GranuleSize;
-use crate::command::ParamType;
+use crate::commands::ParamType;
 use crate::desc::{AddrRangeDesc, BlockSize, DonateRequest, OpMemState};
 use crate::describe::{Enumeration, Register};
 use crate::dialect::{Dialect, InterfaceVersion};

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use rmi_abi::command::fid;
+use rmi_abi::commands::fid;
 use rmi_abi::{Fid, GranuleSize, ResultWord, Status};
 use rmi_host::conduit::Registers;
 

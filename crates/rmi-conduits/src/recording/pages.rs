@@ -3,7 +3,7 @@
 use core::mem::offset_of;
 
 use rmi_abi::address::MIN_GRANULE;
-use rmi_abi::command::{Form, ParamType};
+use rmi_abi::commands::{Form, ParamType};
 use rmi_abi::flags::AddrSet;
 use rmi_abi::run::{RUN_GPRS, RecEnter, RecExit, RecRun};
 use rmi_abi::{Command, Dialect, Fid, Pa};

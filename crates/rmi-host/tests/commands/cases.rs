@@ -1,7 +1,7 @@
 //! One way to call each wrapper, with arguments that show in which register they arrive.
 #![expect(unsafe_code, reason = "some wrappers are unsafe, and nothing is behind the fake")]
 
-use rmi_abi::command::{Param, ParamType};
+use rmi_abi::commands::{Param, ParamType};
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::device::{
     CmemParamsPage, CmemPdevParamsPage, DevCommStatus, PdevCategory, PdevParams,

@@ -1,6 +1,6 @@
 //! Every status as the answer to every command: the exact error that an embedder gets.
 
-use rmi_abi::command::Effect;
+use rmi_abi::commands::Effect;
 use rmi_abi::result::OpMemReq;
 use rmi_abi::{Dialect, ResultWord, Status};
 use rmi_host::{Error, Subject, Violation};
