@@ -87,8 +87,8 @@
 //! # use rmm_model::{Action, Model, Options, Script};
 //! # let model = Model::new(Options::new(realm_sdk::abi::Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = realm_sdk::sro::PoolStorage::<8>::new();
-//! # let mut pool = realm_sdk::sro::Pool::new(&mut places, memory.take_front(0x2000).unwrap()).unwrap();
+//! # let mut pool = realm_sdk::sro::FixedPool::<8>::new();
+//! # pool.add(memory.take_front(0x2000).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let rmm = realm_sdk::sro::open(model.host(), Default::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<8, 8>::new();

@@ -10,7 +10,7 @@ use realm_sdk::builder::{
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, open};
+use realm_sdk::sro::{FixedPool, Pool, open};
 use rmm_model::{Action, Model, Options, Script};
 
 const PAGE: u64 = 0x1000;
@@ -27,7 +27,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 struct Bench<'p> {
     realm: Realm<'p, Machine<'p>, Active>,
     rec: Rec,
-    pool: Pool<'p>,
+    pool: FixedPool<32>,
     memory: Undelegated,
     model: &'p Model,
 }
@@ -83,8 +83,8 @@ fn with_realm(
     let door = Injecting::by_rule(&model, rule, fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let page = memory.take_front(PAGE).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);

@@ -13,7 +13,7 @@ use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Platform, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, open};
+use realm_sdk::sro::{FixedPool, Pool, open};
 use rmm_model::{Action, Model, Options, Script};
 
 const MIB: u64 = 1 << 20;
@@ -27,8 +27,8 @@ where
     let whole = memory.range();
     let mut home = Vec::new();
     let mut take = |bytes| memory.take_front(bytes).unwrap();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(take(Pool::PAGES)).unwrap();
     pool.add(take(64 << 12)).unwrap();
     let run_pages = [take(0x1000), take(0x1000)];
     let mut storage = RealmStorage::<16, 8>::new();
@@ -123,9 +123,9 @@ fn eight_threads_share_a_session() {
         let door = Counting::new(&model);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<2>::new();
         let pages = memory.take_front(Pool::PAGES).unwrap();
-        let mut pool = Pool::new(&mut places, pages).unwrap();
+        let mut pool = FixedPool::<2>::new();
+        pool.add(pages).unwrap();
         let mut session = SessionOptions::default();
         session.retry_budget = RetryBudget { busy: 100_000, ..RetryBudget::default() };
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);

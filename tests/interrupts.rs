@@ -12,7 +12,7 @@ use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use realm_sdk::host::{Host, Platform, Rmm, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, Stopped, Timers};
-use realm_sdk::sro::{Pool, PoolStorage, Session, open};
+use realm_sdk::sro::{FixedPool, Pool, Session, open};
 use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
 
@@ -25,12 +25,12 @@ fn model(dialect: Dialect) -> Model {
     Model::new(options).unwrap()
 }
 
-fn session<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Session<P> {
+fn session<P: Platform>(platform: P, pool: &mut Pool) -> Session<P> {
     open(platform, SessionOptions::default(), pool).unwrap()
 }
 
 /// Fills a pool with enough for one Realm and the session.
-fn fill(pool: &mut Pool<'_>, memory: &mut Undelegated) {
+fn fill(pool: &mut Pool, memory: &mut Undelegated) {
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 }
 
@@ -39,7 +39,7 @@ fn fill(pool: &mut Pool<'_>, memory: &mut Undelegated) {
 fn realm<'r, P: Platform>(
     rmm: &'r Rmm<P>,
     storage: &'r mut RealmStorage<8, 8>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     model: &Model,
     run: Undelegated,
     actions: Vec<Action>,
@@ -89,8 +89,8 @@ fn two_realms_on_one_cpu(
 ) -> [Vec<u64>; 2] {
     let model = model(dialect);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     fill(&mut pool, &mut memory);
     fill(&mut pool, &mut memory);
     let rmm = session(model.host(), &mut pool);
@@ -180,8 +180,8 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
     let model = model(Dialect::TfRmm2026_07);
     let conduit = model.calling_cpu(|| CPU.get());
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     let rmm = {
         fill(&mut pool, &mut memory);
         session(conduit.host(), &mut pool)
@@ -192,9 +192,9 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
             let (rmm, model, conduit) = (&rmm, &model, &conduit);
             scope.spawn(move || {
                 CPU.set(number);
-                let mut places = PoolStorage::<8>::new();
                 let pages = memory.take_front(Pool::PAGES).unwrap();
-                let mut pool = Pool::new(&mut places, pages).unwrap();
+                let mut pool = FixedPool::<8>::new();
+                pool.add(pages).unwrap();
                 fill(&mut pool, &mut memory);
                 let mut storage = RealmStorage::new();
                 let mut actions = vec![Action::enable_group_1(true)];
@@ -234,8 +234,8 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
 fn an_interface_that_the_entry_did_not_use_is_told() {
     let model = model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     fill(&mut pool, &mut memory);
     // The session's calls come from CPU 1, and the host loads the registers of CPU 2.
     let conduit = model.cpu(1);
@@ -284,8 +284,8 @@ impl<P: Platform> Handler<P> for Board<'_> {
 fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     let model = model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     fill(&mut pool, &mut memory);
     let cpu = model.cpu(3);
     let rmm = session(cpu.host(), &mut pool);

@@ -17,7 +17,7 @@ use realm_sdk::conduits::counting::Counting;
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, open};
+use realm_sdk::sro::{FixedPool, Pool, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -32,7 +32,7 @@ type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 
 struct Bench<'p> {
     realm: Realm<'p, Platform<'p>, New>,
-    pool: Pool<'p>,
+    pool: FixedPool<32>,
     memory: Undelegated,
     model: &'p Model,
     door: &'p Door<'p>,
@@ -47,15 +47,15 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 fn with_realm(
     options: Options,
     rule: Rule,
-    act: impl for<'p> FnOnce(Bench<'p>) -> Option<(Realm<'p, Platform<'p>, New>, Pool<'p>)>,
+    act: impl for<'p> FnOnce(Bench<'p>) -> Option<(Realm<'p, Platform<'p>, New>, FixedPool<32>)>,
 ) {
     let model = Model::new(options).unwrap();
     let fault = Fault::status(Status::ErrorInput);
     let door = Counting::new(Injecting::by_rule(&model, rule, fault));
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

@@ -16,7 +16,7 @@ use realm_sdk::host::{
     Conduit, CountingLedger, Host, Machine, Registers, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, PoolStorage, open};
+use realm_sdk::sro::{FixedPool, Pool, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -68,7 +68,7 @@ type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
 struct Bench<'p> {
     realm: Realm<'p, Platform<'p>, Active>,
     rec: Rec,
-    pool: Pool<'p>,
+    pool: FixedPool<32>,
     door: &'p Door<'p>,
     dialect: Dialect,
     /// X0 to X2 after each of the guest's calls.
@@ -94,8 +94,8 @@ fn with_realm(
     let door = Counting::new(Slow { model: &model, dialect, is_slow });
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let mut session = SessionOptions::default();

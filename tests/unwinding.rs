@@ -27,7 +27,7 @@ use realm_sdk::host::{
     Platform, Quarantine, Quarantined, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
     dropped_host_granules, leaked,
 };
-use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
+use realm_sdk::sro::{FixedPool, GranuleSet, Pool, RecObject, open};
 use rmm_model::{GranuleState, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -220,8 +220,8 @@ fn live(seed: u64) -> bool {
     let before = (leaked(), dropped_host_granules(), PANICS.get());
     let mut reached = Vec::new();
     let donated = {
-        let mut places = PoolStorage::<128>::new();
-        let mut pool = Pool::new(&mut places, life.take(Pool::PAGES, PAGE)).unwrap();
+        let mut pool = FixedPool::<128>::new();
+        pool.add(life.take(Pool::PAGES, PAGE)).unwrap();
         pool.add(life.take(96 * PAGE, 16 * PAGE)).unwrap();
         let donated = session(&model, &embedder, &mut life, &mut pool, &mut reached);
         pool.drain_host(&mut |memory| life.heap.insert(memory).unwrap());
@@ -259,7 +259,7 @@ fn session(
     model: &Model,
     embedder: &Embedder<'_>,
     life: &mut Life,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     reached: &mut Vec<Pa>,
 ) -> u64 {
     let dialect = model.options().dialect;
@@ -292,7 +292,7 @@ fn realm<P: Platform>(
     model: &Model,
     rmm: &Rmm<P>,
     life: &mut Life,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     reached: &mut Vec<Pa>,
 ) {
     let mut storage = RealmStorage::<48, 48>::new();
@@ -334,7 +334,7 @@ fn private_alias(range: IpaRange) -> IpaRange {
 }
 
 /// Changes the Realm's memory, in any order; afterwards nothing is claimed.
-fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut Pool<'_>) {
+fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut Pool) {
     for _ in 0..4 + life.random.below(24) {
         let private = life.pages(RAM + 2 * BLOCK);
         let shared = life.pages(SHARED);
@@ -452,7 +452,7 @@ fn end<P: Platform, S>(
     realm: Realm<'_, P, S>,
     recs: Vec<RecObject>,
     life: &mut Life,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
 ) {
     if life.random.one_in(3) {
         let _ = life.attempt(|heap| realm.tear_down(recs, pool, &mut home(heap)));

@@ -7,14 +7,14 @@ use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Records, Region, 
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::SessionOptions;
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 /// Builds a Realm with one region and tears it down.
 fn life(options: Options, bytes: u64, content: Content<'_>) {
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = model.host();
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
@@ -58,8 +58,8 @@ fn scattered(c: &mut Criterion) {
         b.iter(|| {
             let model = Model::new(Options::new(Dialect::TfRmm2026_07).range_capable()).unwrap();
             let mut memory = model.take_memory();
-            let mut places = PoolStorage::<32>::new();
-            let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+            let mut pool = FixedPool::<32>::new();
+            pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
             pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
             let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
             let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(80).collect();

@@ -19,9 +19,9 @@ use crate::guest::{REPORT, THANKS};
 use crate::output::{complain, say};
 
 /// What the two virtual CPUs share.
-pub(crate) struct Devices<'r, 'p, 's, P: Platform> {
+pub(crate) struct Devices<'r, 's, P: Platform> {
     pub(crate) realm: &'s mut Realm<'r, P, Active>,
-    pub(crate) pool: &'s mut Pool<'p>,
+    pub(crate) pool: &'s mut Pool,
     pub(crate) console: Console,
     pub(crate) uart: IpaRange,
     /// The RECs by MPIDR.
@@ -34,14 +34,14 @@ pub(crate) struct Devices<'r, 'p, 's, P: Platform> {
 }
 
 /// One virtual CPU's handler, for as long as it runs.
-pub(crate) struct Vcpu<'a, 'r, 'p, 's, P: Platform> {
-    pub(crate) devices: &'a mut Devices<'r, 'p, 's, P>,
+pub(crate) struct Vcpu<'a, 'r, 's, P: Platform> {
+    pub(crate) devices: &'a mut Devices<'r, 's, P>,
     pub(crate) interface: &'a mut InterfaceState,
     pub(crate) cpu: Cpu<'a>,
     pub(crate) mpidr: Mpidr,
 }
 
-impl<P: Platform> Vcpu<'_, '_, '_, '_, P> {
+impl<P: Platform> Vcpu<'_, '_, '_, P> {
     fn tell(&self, text: &str) {
         say!("      cpu {} | {text}", self.mpidr.index());
     }
@@ -51,7 +51,7 @@ impl<P: Platform> Vcpu<'_, '_, '_, '_, P> {
     }
 }
 
-impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, '_, P> {
+impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
     fn before_entry(&mut self, _: &Rec) {
         self.interface.load(&mut self.cpu);
     }

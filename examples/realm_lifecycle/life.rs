@@ -12,7 +12,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::host::{Error, Platform, Rmm, SessionError, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
-use realm_sdk::sro::{self, Pool, PoolStorage, RecObject, Session};
+use realm_sdk::sro::{self, FixedPool, Pool, RecObject, Session};
 use realm_sdk::vgic::InterfaceState;
 use rmm_model::Model;
 
@@ -147,15 +147,11 @@ pub(crate) fn live(
         plan.image.top()
     );
 
-    let mut storage = PoolStorage::<128>::new();
-    let pages = heap.take(Pool::PAGES, MIN_GRANULE)?;
-    let mut pool = match Pool::new(&mut storage, pages) {
-        Ok(pool) => pool,
-        Err(pages) => {
-            heap.put(pages);
-            return Err(Failure::Broken("the pool's pages have the wrong size".into()));
-        }
-    };
+    let mut pool = FixedPool::<128>::new();
+    if let Err(pages) = pool.add(heap.take(Pool::PAGES, MIN_GRANULE)?) {
+        heap.put(pages);
+        return Err(Failure::Broken("the pool's pages belong to another machine".into()));
+    }
     let granules = options.pool.unwrap_or(plan.pool);
     if granules > 0 {
         let stock =
@@ -198,7 +194,7 @@ pub(crate) fn live(
 fn open<'m>(
     options: &Options,
     platform: Board<'m>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
 ) -> Result<Session<Board<'m>>, Failure> {
     // The session detects the dialect; the option is for the model.
     let session = sro::open(platform, SessionOptions::default(), pool)
@@ -230,7 +226,7 @@ fn in_session<P: Platform>(
     plan: &Plan,
     model: &Model,
     rmm: &Rmm<P>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut HostHeap,
 ) -> Result<(), Failure> {
     let mut config = RealmConfig::new(options.ipa_width);
@@ -282,7 +278,7 @@ fn build<P: Platform>(
     plan: &Plan,
     model: &Model,
     realm: &mut Realm<'_, P, New>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
 ) -> Result<(), Failure> {
@@ -350,7 +346,7 @@ fn run<P: Platform>(
     plan: &Plan,
     model: &Model,
     realm: &mut Realm<'_, P, realm_sdk::builder::Active>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
     measurement: &[u8; 64],

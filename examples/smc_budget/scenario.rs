@@ -11,7 +11,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
-use realm_sdk::sro::{Pool, PoolStorage, open};
+use realm_sdk::sro::{FixedPool, Pool, open};
 use rmm_model::{Model, Options};
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -60,7 +60,7 @@ pub(crate) fn one_by_one() -> Options {
 /// A host with a session, a pool and memory.
 struct Bench<'b, P: Platform> {
     door: &'b Counting<&'b Model>,
-    pool: Pool<'b>,
+    pool: FixedPool<32>,
     /// It begins at a multiple of 1 GiB.
     memory: Undelegated,
     realm: Option<Realm<'b, P, New>>,
@@ -110,9 +110,9 @@ fn measure(
     let door = Counting::new(&model);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
     let pages = memory.take_back(Pool::PAGES).unwrap();
-    let mut pool = Pool::new(&mut places, pages).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(pages).unwrap();
     pool.add(memory.take_back(4 * MIB).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
@@ -128,7 +128,7 @@ fn measure(
     let mut bench =
         Bench { door: &door, pool, memory, realm, home: 0, predicted: None, calls: 0, failed: 0 };
     job(&mut bench);
-    let Bench { pool, predicted, calls, failed, .. } = bench;
+    let Bench { mut pool, predicted, calls, failed, .. } = bench;
     pool.drain(&rmm, &mut |_| {});
     let balanced =
         ledger.balance().outstanding() == 0 && model.census().undelegated == model.census().total;

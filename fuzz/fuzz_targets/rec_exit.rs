@@ -13,7 +13,7 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Pa};
 use rmi_host::{Conduit, Host, Machine, Rd, Registers, SessionOptions};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, RecObject, open};
+use sro::{FixedPool, Pool, RecObject, open};
 
 /// The model, except that entering a REC only writes an exit record.
 struct Door<'m> {
@@ -48,8 +48,8 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let model = Model::new(Options::new(dialect)).unwrap();
     let door = Door { model: &model, dialect, exit: Cell::new([0; 0x800]) };
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
     let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool).unwrap();
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();

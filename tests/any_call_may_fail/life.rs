@@ -15,7 +15,7 @@ use realm_sdk::host::{
 };
 use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
+use realm_sdk::sro::{FixedPool, GranuleSet, Pool, RecObject, open};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
 
 use crate::runtime::{self, Stop};
@@ -225,8 +225,8 @@ fn gaps(whole: PaRange, mut parts: Vec<PaRange>) -> Vec<PaRange> {
 }
 
 fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Course) -> bool {
-    let mut storage = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     // Enough for one busy answer, and small for an RMM that is always busy.
@@ -243,7 +243,7 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
     lived
 }
 
-fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool<'_>, heap: &mut Heap) -> bool {
+fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool, heap: &mut Heap) -> bool {
     let mut storage = RealmStorage::<16, 16>::new();
     let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
         return false;
@@ -269,7 +269,7 @@ fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool<'_>, heap: &m
 fn build<P: Platform>(
     realm: &mut Realm<'_, P, New>,
     model: &Model,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
 ) -> bool {
@@ -335,7 +335,7 @@ fn build<P: Platform>(
 /// Runs both RECs; says whether the Realm turned itself off.
 fn run<P: Platform>(
     realm: &mut Realm<'_, P, Active>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
 ) -> bool {
@@ -356,7 +356,7 @@ fn run<P: Platform>(
 fn first_cpu<P: Platform>(
     rmm: &Rmm<P>,
     realm: &mut Realm<'_, P, Active>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut Heap,
     vcpus: &mut [Rec],
 ) -> bool {

@@ -73,8 +73,8 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 /// What a scenario has to work with.
-struct Means<'l, 'm> {
-    pool: &'l mut Pool<'m>,
+struct Means<'l> {
+    pool: &'l mut Pool,
     heap: &'l mut Heap,
     /// Whether all operations succeeded so far.
     well: bool,
@@ -82,7 +82,7 @@ struct Means<'l, 'm> {
     answer: Answer,
 }
 
-impl Means<'_, '_> {
+impl Means<'_> {
     fn note<E>(&mut self, result: Result<(), E>) {
         self.well &= result.is_ok();
     }
@@ -95,7 +95,7 @@ impl Means<'_, '_> {
 pub(crate) fn realm<P: Platform>(
     rmm: &Rmm<P>,
     model: &Model,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut Heap,
     stop: Stop,
 ) -> bool {
@@ -140,7 +140,7 @@ pub(crate) fn realm<P: Platform>(
 }
 
 /// Tears the Realm down, in any state.
-fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Means<'_, '_>) -> bool {
+fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Means<'_>) -> bool {
     let Means { pool, heap, well, .. } = means;
     let error = realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
     well && error.is_none()
@@ -149,7 +149,7 @@ fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Mean
 fn take_apart<P: Platform>(
     mut realm: Realm<'_, P, Terminated>,
     mut recs: Vec<RecObject>,
-    mut means: Means<'_, '_>,
+    mut means: Means<'_>,
     stop: Stop,
 ) -> bool {
     for rec in core::mem::take(&mut recs) {
@@ -192,7 +192,7 @@ fn take_apart<P: Platform>(
 fn populate<P: Platform>(
     realm: &mut Realm<'_, P, New>,
     model: &Model,
-    means: &mut Means<'_, '_>,
+    means: &mut Means<'_>,
     recs: &mut Vec<RecObject>,
 ) {
     let Some(built) = means.heap.take(BLOCK, BLOCK) else { return };
@@ -232,7 +232,7 @@ fn populate<P: Platform>(
 
 fn map<P: Platform, S: realm_sdk::builder::Alive>(
     realm: &Realm<'_, P, S>,
-    means: &mut Means<'_, '_>,
+    means: &mut Means<'_>,
     ipa: u64,
     bytes: u64,
 ) {
@@ -246,7 +246,7 @@ fn map<P: Platform, S: realm_sdk::builder::Alive>(
 /// Shares a block and the pages after it, with a word in them.
 fn share<P: Platform, S: realm_sdk::builder::Alive>(
     realm: &Realm<'_, P, S>,
-    means: &mut Means<'_, '_>,
+    means: &mut Means<'_>,
 ) {
     let Some(mut memory) = means.heap.take(SHARED_BYTES, BLOCK) else { return means.expect(false) };
     let written = realm.rmm().write_host(&mut memory, MAILBOX - SHARED, &[7; 16]);
@@ -260,7 +260,7 @@ fn share<P: Platform, S: realm_sdk::builder::Alive>(
 /// The operations of the scenario.
 fn run<P: Platform>(
     realm: &Realm<'_, P, Active>,
-    means: &mut Means<'_, '_>,
+    means: &mut Means<'_>,
     mut vcpu: Option<&mut Rec>,
 ) {
     // Faults, and a message in shared memory.
@@ -286,14 +286,14 @@ fn run<P: Platform>(
     reclaim(realm, means, range(CRUMBS, BLOCK));
 }
 
-fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>, range: IpaRange) {
+fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, range: IpaRange) {
     let heap = &mut *means.heap;
     let result = realm.reclaim(means.pool, range, &mut |memory| heap.insert(memory).unwrap());
     means.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
 }
 
 /// Maps single pages, and reclaims some of them.
-fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
+fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
     // Every other page of a run, so that no two touch.
     let mut pages = Vec::new();
     if let Some(mut run) = means.heap.take(12 * PAGE, PAGE) {
@@ -311,7 +311,7 @@ fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>)
 }
 
 /// Unshares a part of the shared block and reads what the Realm wrote there; then shares it again.
-fn read_letter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
+fn read_letter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
     let part = range(MAILBOX, 2 * PAGE);
     let mut letters = Vec::new();
     let result = realm.unshare(means.pool, part, &mut |memory| letters.push(memory));
@@ -329,7 +329,7 @@ fn read_letter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, 
 }
 
 /// Splits a block and folds it again; then folds a table that has become empty.
-fn fold<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
+fn fold<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
     let page = range(FOLDED + 3 * PAGE, PAGE);
     let split = realm.make_tables(means.pool, page, Level::L3);
     means.note(split);
@@ -343,11 +343,7 @@ fn fold<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_, '_>) {
 }
 
 /// Runs the REC until its next host call, or until its end.
-fn enter<P: Platform>(
-    realm: &Realm<'_, P, Active>,
-    means: &mut Means<'_, '_>,
-    vcpu: Option<&mut Rec>,
-) {
+fn enter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, vcpu: Option<&mut Rec>) {
     let Some(rec) = vcpu else { return means.expect(false) };
     let mut faults = 0;
     for _ in 0..20 {
@@ -396,7 +392,7 @@ fn enter<P: Platform>(
 /// with runs for the whole window.
 fn serve<P: Platform>(
     realm: &Realm<'_, P, Active>,
-    means: &mut Means<'_, '_>,
+    means: &mut Means<'_>,
     page: Ipa,
     is_stingy: bool,
 ) {

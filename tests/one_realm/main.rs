@@ -22,7 +22,7 @@ use realm_sdk::host::ledger::OwnershipMap;
 use realm_sdk::host::{
     FixedQuarantine, Host, Platform, RetryBudget, SessionOptions, Undelegated, leaked,
 };
-use realm_sdk::sro::{self, Pool, Session};
+use realm_sdk::sro::{self, GrowingPool, Pool, Session};
 use rmm_model::{Model, Options};
 use worker::{Dice, Outcome, Worker, heap};
 
@@ -81,8 +81,9 @@ fn compare<P: Platform>(realm: &Realm<'_, P, Active>, model: &Model, pools: u64,
     }
 }
 
-fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Session<P>, Pool<'static>) {
-    let mut pool = Pool::growing(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+fn open<P: Platform>(platform: P, memory: &mut Undelegated) -> (Session<P>, GrowingPool) {
+    let mut pool = GrowingPool::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     // Long enough for an RMM that is in the middle of something else, but not longer than makes
@@ -117,7 +118,8 @@ fn soak(options: Options, when: &str) {
     let mut workers: Vec<_> = (0..THREADS)
         .map(|thread| {
             let pages = memory.take_front(Pool::PAGES).unwrap();
-            let mut pool = Pool::growing(pages).unwrap();
+            let mut pool = GrowingPool::new();
+            pool.add(pages).unwrap();
             pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
             let mut heap = heap();
             heap.insert(memory.take_back(2 * BLOCK + BLOCK / 2).unwrap()).unwrap();
@@ -198,7 +200,8 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) 
             let mut part = memory.take_front(3 * BLOCK).unwrap();
             let (realm, rmm, act) = (&realm, &rmm, &act);
             scope.spawn(move || {
-                let mut pool = Pool::growing(part.take_front(Pool::PAGES).unwrap()).unwrap();
+                let mut pool = GrowingPool::new();
+                pool.add(part.take_front(Pool::PAGES).unwrap()).unwrap();
                 pool.add(part.take_front(16 * PAGE).unwrap()).unwrap();
                 let mut heap = heap();
                 heap.insert(part).unwrap();

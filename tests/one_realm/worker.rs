@@ -11,7 +11,7 @@ use realm_sdk::builder::{
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::Host as HostHand;
 use realm_sdk::host::{Platform, Undelegated};
-use realm_sdk::sro::{GranuleSet, Pool};
+use realm_sdk::sro::{GranuleSet, GrowingPool};
 
 use crate::{AREA, BLOCK, PROTECTED, UNPROTECTED};
 
@@ -54,7 +54,7 @@ impl Dice {
 /// What one thread owns.
 pub(crate) struct Worker<'w, 'r, P: Platform> {
     pub(crate) realm: &'w Realm<'r, P, Active>,
-    pub(crate) pool: Pool<'static>,
+    pub(crate) pool: GrowingPool,
     pub(crate) heap: Heap,
     pub(crate) dice: Dice,
     pub(crate) done: u32,

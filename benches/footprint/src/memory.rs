@@ -16,7 +16,7 @@ type ActiveRealm<'r> = BareMetalRealm<'r, Active>;
 #[unsafe(no_mangle)]
 fn footprint_map(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     ipa: Ipa,
     memory: &mut [Undelegated],
 ) -> Result<(), BuildError> {
@@ -26,7 +26,7 @@ fn footprint_map(
 #[unsafe(no_mangle)]
 fn footprint_fault(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     ipa: Ipa,
     window: IpaRange,
     supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
@@ -38,7 +38,7 @@ fn footprint_fault(
 #[unsafe(no_mangle)]
 fn footprint_reclaim(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
 ) -> Result<Reclaimed, Stopped> {
@@ -48,7 +48,7 @@ fn footprint_reclaim(
 #[unsafe(no_mangle)]
 fn footprint_share(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     ipa: Ipa,
     memory: Undelegated,
 ) -> Result<(), NotShared> {
@@ -58,7 +58,7 @@ fn footprint_share(
 #[unsafe(no_mangle)]
 fn footprint_unshare(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
 ) -> Result<(), Stopped> {
@@ -68,7 +68,7 @@ fn footprint_unshare(
 #[unsafe(no_mangle)]
 fn footprint_to_shared(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
 ) -> Result<Converted, ConvertStopped> {
@@ -78,7 +78,7 @@ fn footprint_to_shared(
 #[unsafe(no_mangle)]
 fn footprint_to_private(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     range: IpaRange,
     home: &mut dyn FnMut(Undelegated),
 ) -> Result<Converted, ConvertStopped> {

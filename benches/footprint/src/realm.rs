@@ -14,7 +14,7 @@ fn footprint_create<'r>(
     session: &'r Session,
     config: &RealmConfig,
     storage: &'r mut RealmStorage<64, 16>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
 ) -> Result<BareMetalRealm<'r, New>, BuildError> {
     Realm::create(session, config, storage, pool)
 }
@@ -22,7 +22,7 @@ fn footprint_create<'r>(
 #[unsafe(no_mangle)]
 fn footprint_populate(
     realm: &mut BareMetalRealm<'_, New>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     regions: &mut [Region<'_>],
     progress: &mut dyn FnMut(PopulateProgress),
 ) -> Result<(), BuildError> {
@@ -32,7 +32,7 @@ fn footprint_populate(
 #[unsafe(no_mangle)]
 fn footprint_create_rec(
     realm: &mut BareMetalRealm<'_, New>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     start: &RecStart,
 ) -> Result<RecObject, Error> {
     realm.create_rec(pool, start)
@@ -49,7 +49,7 @@ fn footprint_activate<'r>(
 fn footprint_tear_down(
     realm: BareMetalRealm<'_, Active>,
     recs: [RecObject; 1],
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     home: &mut dyn FnMut(Undelegated),
 ) -> Option<Error> {
     realm.tear_down(recs, pool, home)

@@ -4,7 +4,7 @@
 #[cfg(not(feature = "all-dialects"))]
 use realm_sdk::abi::Dialect;
 use realm_sdk::host::{SessionError, SessionOptions, Undelegated};
-use realm_sdk::sro::{self, Pool, PoolStorage};
+use realm_sdk::sro::{self, FixedPool, Pool};
 
 use crate::bare_metal::{BareMetal, Session};
 
@@ -23,30 +23,27 @@ fn options() -> SessionOptions {
 #[unsafe(no_mangle)]
 fn footprint_open(
     machine: BareMetal,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
 ) -> Result<sro::Session<BareMetal>, SessionError> {
     Ok(sro::open(machine, options(), pool)?)
 }
 
 #[unsafe(no_mangle)]
-fn footprint_close(session: sro::Session<BareMetal>, pool: &mut Pool<'_>) -> bool {
+fn footprint_close(session: sro::Session<BareMetal>, pool: &mut Pool) -> bool {
     session.close(pool).is_ok()
 }
 
 #[unsafe(no_mangle)]
-fn footprint_pool(
-    storage: &'static mut PoolStorage<16>,
-    pages: Undelegated,
-) -> Result<Pool<'static>, Undelegated> {
-    Pool::new(storage, pages)
+fn footprint_pool(pool: &mut FixedPool<16>, pages: Undelegated) -> Result<(), Undelegated> {
+    pool.add(pages)
 }
 
 #[unsafe(no_mangle)]
-fn footprint_add(pool: &mut Pool<'_>, memory: Undelegated) -> Result<(), Undelegated> {
+fn footprint_add(pool: &mut Pool, memory: Undelegated) -> Result<(), Undelegated> {
     pool.add(memory)
 }
 
 #[unsafe(no_mangle)]
-fn footprint_drain(pool: Pool<'_>, session: &Session, home: &mut dyn FnMut(Undelegated)) {
+fn footprint_drain(pool: &mut Pool, session: &Session, home: &mut dyn FnMut(Undelegated)) {
     pool.drain(session, home);
 }

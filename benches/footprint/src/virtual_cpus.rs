@@ -108,7 +108,7 @@ fn footprint_psci(
 #[unsafe(no_mangle)]
 fn footprint_set_ripas(
     realm: &BareMetalRealm<'_, Active>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     rec: RecName,
     range: IpaRange,
 ) -> Result<Ipa, RipasStopped> {

@@ -7,13 +7,13 @@
 //! use rmi_abi::{Dialect, Ipa};
 //! use rmi_host::{CountingLedger, SessionOptions};
 //! use rmm_model::{Model, Options};
-//! use sro::{Pool, PoolStorage, open};
+//! use sro::{FixedPool, Pool, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
@@ -58,12 +58,12 @@
 //! # use rmi_host::command::SharedAccess;
 //! # use rmi_host::{CountingLedger, SessionOptions};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, open};
+//! # use sro::{FixedPool, Pool, open};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
@@ -107,7 +107,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Populated, Realm};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(mut realm: Realm<'_, P, Populated>, pool: &mut sro::Pool<'_>) {
+//! # fn late<P: Platform>(mut realm: Realm<'_, P, Populated>, pool: &mut sro::Pool) {
 //! realm.populate(pool, &mut [], &mut |_| {});
 //! # }
 //! ```
@@ -115,7 +115,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{New, Realm};
 //! # use rmi_host::{Platform, RecName};
-//! # fn early<P: Platform>(realm: &Realm<'_, P, New>, pool: &mut sro::Pool<'_>, rec: RecName, range: rmi_abi::IpaRange) {
+//! # fn early<P: Platform>(realm: &Realm<'_, P, New>, pool: &mut sro::Pool, rec: RecName, range: rmi_abi::IpaRange) {
 //! realm.set_ripas(pool, rec, range, 100);
 //! # }
 //! ```
@@ -126,7 +126,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
 //! # use rmi_host::{Platform, Undelegated};
-//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool<'_>, memory: Undelegated) {
+//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool, memory: Undelegated) {
 //! realm.map(pool, rmi_abi::Ipa::new(0), memory);
 //! # }
 //! ```
@@ -134,7 +134,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool<'_>, range: rmi_abi::IpaRange) {
+//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool, range: rmi_abi::IpaRange) {
 //! realm.unshare(pool, range, &mut |_| {});
 //! # }
 //! ```
@@ -142,7 +142,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Active, Realm};
 //! # use rmi_host::Platform;
-//! # fn early<P: Platform>(mut realm: Realm<'_, P, Active>, pool: &mut sro::Pool<'_>) {
+//! # fn early<P: Platform>(mut realm: Realm<'_, P, Active>, pool: &mut sro::Pool) {
 //! realm.dismantle(pool, 1, &mut |_| {});
 //! # }
 //! ```
@@ -152,7 +152,7 @@
 //! ```compile_fail,E0505
 //! # use realm_builder::{Active, Realm};
 //! # use rmi_host::Platform;
-//! # fn torn<P: Platform>(realm: Realm<'_, P, Active>, pools: [&mut sro::Pool<'_>; 2], range: rmi_abi::IpaRange) {
+//! # fn torn<P: Platform>(realm: Realm<'_, P, Active>, pools: [&mut sro::Pool; 2], range: rmi_abi::IpaRange) {
 //! # let [pool, other] = pools;
 //! let mut work = || realm.reclaim(pool, range, &mut |_| {});
 //! realm.tear_down([], other, &mut |_| {});

@@ -19,15 +19,15 @@
 //! # use rmi_abi::{Dialect, Ipa, IpaRange};
 //! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, open};
+//! # use sro::{FixedPool, Pool, open};
 //! use realm_builder::PlaneTables;
 //! use rmi_host::command::AuxTree;
 //! # let mut options = Options::new(Dialect::TfRmm2026_07);
 //! # options.features[3] = 3;
 //! # let model = Model::new(options)?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //!
@@ -94,7 +94,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map_plane(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<PlaneMapped, BuildError> {
@@ -136,7 +136,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_plane_fault(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: u64,
         ipa: Ipa,
         window: IpaRange,
@@ -151,7 +151,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map_plane`](crate::Realm::map_plane).
     pub(crate) fn map_plane(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<PlaneMapped, BuildError> {
@@ -178,7 +178,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::serve_plane_fault`](crate::Realm::serve_plane_fault).
     pub(crate) fn serve_plane_fault(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: u64,
         ipa: Ipa,
         window: IpaRange,

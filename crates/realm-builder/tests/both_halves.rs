@@ -6,7 +6,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, SessionOptions};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 
@@ -21,9 +21,9 @@ fn a_fault_is_served_with_what_was_shared() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = [PoolStorage::<16>::new(), PoolStorage::<16>::new()];
-    let [mut pool, mut other] = places.each_mut().map(|places| {
-        let mut pool = Pool::new(places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let [mut pool, mut other] = [(); 2].map(|()| {
+        let mut pool = FixedPool::<16>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
         pool
     });
@@ -45,7 +45,7 @@ fn a_fault_is_served_with_what_was_shared() {
     realm.serve_fault(&mut pool, Ipa::new(0x8123), window, &mut supply, &mut |_| {}).unwrap();
     assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (PAGE, 7 * PAGE));
     assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
-    for pool in [pool, other] {
+    for mut pool in [pool, other] {
         pool.drain(&rmm, &mut |_| {});
     }
     assert_eq!(ledger.balance().outstanding(), 0);

@@ -16,7 +16,7 @@ use rmi_host::{
     CountingLedger, Error, Host, RecName, Registers, RetryBudget, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -51,7 +51,7 @@ fn with_realm(
     (rule, fault): (Rule, Fault),
     act: impl FnOnce(
         &Realm<'_, Machine<'_>, Active>,
-        [&mut Pool<'_>; 2],
+        [&mut Pool; 2],
         &mut Undelegated,
         &Door<'_>,
         RecName,
@@ -61,9 +61,9 @@ fn with_realm(
     let door = Injecting::by_rule(&model, rule, fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let (mut one, mut two) = (PoolStorage::<16>::new(), PoolStorage::<16>::new());
-    let mut pool = Pool::new(&mut one, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    let mut other = Pool::new(&mut two, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let (mut pool, mut other) = (FixedPool::<16>::new(), FixedPool::<16>::new());
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    other.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(8 * PAGE).unwrap()).unwrap();
     let platform =

@@ -10,7 +10,7 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -28,7 +28,7 @@ fn pages(base: u64, first: u64, count: u64) -> IpaRange {
 
 struct Bench<'p> {
     realm: Realm<'p, Machine<'p>, Active>,
-    pool: Pool<'p>,
+    pool: FixedPool<32>,
     memory: Undelegated,
     home: Vec<Undelegated>,
     door: &'p Door<'p>,
@@ -75,8 +75,8 @@ fn with_realm<const TABLES: usize, const RECORDS: usize>(
     let door = Injecting::by_rule(&model, rule.when(when), fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(stock * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

@@ -9,7 +9,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
 use rmm_model::{GranulesPerCall, Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
@@ -85,9 +85,9 @@ proptest! {
         let door = Counting::new(&model);
         let ledger = CountingLedger::new();
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<64>::new();
         let pages = memory.take_back(Pool::PAGES).unwrap();
-        let mut pool = Pool::new(&mut places, pages).unwrap();
+        let mut pool = FixedPool::<64>::new();
+        pool.add(pages).unwrap();
         let stock = memory.take_back(16 * MIB).unwrap();
         pool.add(stock).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger);
@@ -141,9 +141,9 @@ proptest! {
         let model = Model::new(options(limits, Dialect::TfRmm2026_07)).unwrap();
         let door = Counting::new(&model);
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<64>::new();
         let pages = memory.take_back(Pool::PAGES).unwrap();
-        let mut pool = Pool::new(&mut places, pages).unwrap();
+        let mut pool = FixedPool::<64>::new();
+        pool.add(pages).unwrap();
         pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
         let platform = Host::new(&door, &model);
         let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

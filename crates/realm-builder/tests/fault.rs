@@ -5,7 +5,7 @@ use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem,
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const RAM: u64 = 0x4000_0000;
 const MIB: u64 = 1 << 20;
@@ -20,8 +20,8 @@ fn a_fault_is_served_however_little_there_is() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
     let ledger = CountingLedger::new();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = model.host().with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

@@ -10,7 +10,7 @@ use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, RetryBudget, SessionOptions, Subject, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
@@ -25,8 +25,8 @@ type Dead<'r, 'a> = Realm<'r, Platform<'a>, Terminated>;
 
 /// What is done to a Realm that has a block at 0, pages after it and a shared page.
 enum Act {
-    Alive(fn(&Alive<'_, '_>, &mut Pool<'_>, &mut dyn FnMut(Undelegated))),
-    Dead(fn(&mut Dead<'_, '_>, &mut Pool<'_>, &mut dyn FnMut(Undelegated))),
+    Alive(fn(&Alive<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
+    Dead(fn(&mut Dead<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
 }
 
 /// Calls `act` while one command does nothing and is answered with success and the address
@@ -45,8 +45,8 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let mut first = memory.take_front(BLOCK).unwrap();
         let block = memory.take_front(BLOCK).unwrap();
         let mut take = |bytes| first.take_front(bytes).unwrap();
-        let mut places = PoolStorage::<32>::new();
-        let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+        let mut pool = FixedPool::<32>::new();
+        pool.add(take(Pool::PAGES)).unwrap();
         pool.add(take(64 * PAGE)).unwrap();
         let mut session = SessionOptions::default();
         session.retry_budget =

@@ -14,7 +14,7 @@ use rmi_host::{
     CountingLedger, FixedQuarantine, Host, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -27,7 +27,7 @@ type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p FixedQ
 /// A Realm on an RMM with a fault, its pool, and memory that begins at a multiple of 2 MiB.
 struct Bench<'p> {
     realm: Option<Realm<'p, Platform<'p>, Active>>,
-    pool: Pool<'p>,
+    pool: FixedPool<32>,
     memory: Undelegated,
     door: &'p Door<'p>,
     ledger: &'p CountingLedger,
@@ -76,8 +76,8 @@ fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     session.retry_budget =
@@ -351,14 +351,14 @@ fn no_tables_outside_the_ipa_space() {
 /// Opens a session on an RMM without faults, with a pool of `PLACES` entries and memory, does the
 /// job, and checks the ledger.
 fn with_session<const PLACES: usize>(
-    job: impl FnOnce(&Rmm<Host<&Model, &Model, &CountingLedger>>, &mut Pool<'_>, &mut Undelegated),
+    job: impl FnOnce(&Rmm<Host<&Model, &Model, &CountingLedger>>, &mut Pool, &mut Undelegated),
 ) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
     let ledger = CountingLedger::new();
     let platform = model.host().with_ledger(&ledger);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<PLACES>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<PLACES>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     job(&rmm, &mut pool, &mut memory);

@@ -11,14 +11,14 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
 
 type Injected<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
 type Platform<'p> = Host<&'p Injected<'p>, &'p Model, &'p CountingLedger>;
-type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, Platform<'_>, New>, &mut Pool<'_>, Undelegated);
+type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, Platform<'_>, New>, &mut Pool, Undelegated);
 
 /// Does a job with a new Realm, a pool, and 8 MiB that begin at a multiple of 2 MiB. The call that
 /// `rule` names is refused once. Afterwards all memory must be accounted for.
@@ -28,8 +28,8 @@ fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let ram = memory.take_front(8 * MIB).unwrap();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

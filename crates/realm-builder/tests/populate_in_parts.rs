@@ -7,7 +7,7 @@ use rmi_abi::{Command, Dialect, Ipa, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -64,8 +64,8 @@ proptest! {
             Injecting::by_rule(&model, Rule::command(command, D).nth(number), fault);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<16>::new();
-        let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
+        let mut pool = FixedPool::<16>::new();
+        pool.add(memory.take_back(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_back(64 * PAGE).unwrap()).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
         let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

@@ -20,7 +20,7 @@ use rmi_abi::run::RecEnter;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
 use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 use zerocopy::FromZeros;
 
 /// The parameters of the vectors; those that are not measured are set as well.
@@ -53,8 +53,8 @@ fn on_the_model(
     options.features[1] |= 1 << 4;
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let host = model.host().with_ledger(&ledger);
@@ -138,8 +138,8 @@ fn a_realm_reads_no_more_than_the_digest() {
     for (hash, words) in [(HashAlgorithm::Sha256, 4), (HashAlgorithm::Sha512, 8)] {
         let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<8>::new();
-        let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        let mut pool = FixedPool::<8>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
         let host = model.host();
         let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
@@ -257,8 +257,8 @@ proptest! {
 
         let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<8>::new();
-        let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        let mut pool = FixedPool::<8>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
         let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
         let config = RealmConfig::new(40);

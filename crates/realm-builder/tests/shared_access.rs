@@ -10,7 +10,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, RetryBudget, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const SHARED: u64 = 1 << 39;
@@ -21,15 +21,12 @@ fn at(page: u64, pages: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + page * PAGE), pages * PAGE).unwrap()
 }
 
-fn with_realm(
-    retry_budget: RetryBudget,
-    act: impl FnOnce(&Live<'_>, &mut Pool<'_>, &mut Undelegated),
-) {
+fn with_realm(retry_budget: RetryBudget, act: impl FnOnce(&Live<'_>, &mut Pool, &mut Undelegated)) {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let mut session = SessionOptions::default();
     session.retry_budget = retry_budget;
@@ -45,7 +42,7 @@ fn with_realm(
 
 /// Shares single pages that do not follow each other in physical memory, with a hole after the
 /// third.
-fn share_pages(realm: &Live<'_>, pool: &mut Pool<'_>, memory: &mut Undelegated) -> Vec<PaRange> {
+fn share_pages(realm: &Live<'_>, pool: &mut Pool, memory: &mut Undelegated) -> Vec<PaRange> {
     let mut pages: Vec<_> = (0..4).map(|_| memory.take_front(PAGE).unwrap()).collect();
     pages.reverse();
     let ranges = pages.iter().map(Undelegated::range).collect();

@@ -14,7 +14,7 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -46,16 +46,16 @@ fn at(page: u64, pages: u64) -> IpaRange {
 fn with_realm<const RECORDS: usize>(
     rule: Rule,
     fault: Fault,
-    act: impl FnOnce(&Live<'_>, [&mut Pool<'_>; 2], &mut Undelegated),
+    act: impl FnOnce(&Live<'_>, [&mut Pool; 2], &mut Undelegated),
 ) {
     let model = Model::new(Options::new(D)).unwrap();
     let when: fn(&Registers) -> bool = inside;
     let door = Injecting::by_rule(&model, rule.when(when), fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let (mut one, mut two) = (PoolStorage::<16>::new(), PoolStorage::<16>::new());
-    let mut pool = Pool::new(&mut one, memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    let mut other = Pool::new(&mut two, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let (mut pool, mut other) = (FixedPool::<16>::new(), FixedPool::<16>::new());
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    other.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
@@ -73,7 +73,7 @@ fn with_realm<const RECORDS: usize>(
 
 fn share(
     realm: &Live<'_>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     page: u64,
     memory: Undelegated,
 ) -> Result<(), NotShared> {
@@ -84,7 +84,7 @@ fn share(
 /// elsewhere; there is no record for that.
 fn meanwhile(
     realm: &Live<'_>,
-    other: &mut Pool<'_>,
+    other: &mut Pool,
     page: Undelegated,
     act: impl FnOnce(),
 ) -> Undelegated {
@@ -213,8 +213,8 @@ fn sound_6_dropped_shared_memory_is_counted() {
     let before = rmi_host::leaked();
     let model = Model::new(Options::new(D)).unwrap();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 2>::new();
@@ -250,8 +250,8 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                     let stock = memory.take_front(16 * PAGE).unwrap();
                     let sum = &sum;
                     scope.spawn(move || {
-                        let mut places = PoolStorage::<16>::new();
-                        let mut pool = Pool::new(&mut places, own.take()).unwrap();
+                        let mut pool = FixedPool::<16>::new();
+                        pool.add(own.take()).unwrap();
                         pool.add(stock).unwrap();
                         let mut state = (seed * 31 + n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
                         let mut heap: Vec<Undelegated> = Vec::new();

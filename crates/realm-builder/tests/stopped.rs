@@ -12,7 +12,7 @@ use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -27,9 +27,9 @@ type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p Fixe
 
 struct Bench<'p> {
     realm: Realm<'p, Platform<'p>, Active>,
-    pool: Pool<'p>,
+    pool: FixedPool<32>,
     /// A pool without granules.
-    empty: Pool<'p>,
+    empty: FixedPool<32>,
     memory: Undelegated,
     home: Vec<Undelegated>,
     conduit: &'p Faulty<'p>,
@@ -102,11 +102,11 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
-    let mut others = PoolStorage::<32>::new();
-    let empty = Pool::new(&mut others, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut empty = FixedPool::<32>::new();
+    empty.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     let to_block = (BLOCK - memory.base().raw() % BLOCK) % BLOCK;
     let _ = memory.take_front(to_block);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
@@ -115,7 +115,7 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let realm = realm.activate().unwrap();
     let mut bench = Bench { realm, pool, empty, memory, home: Vec::new(), conduit: &conduit };
     let result = job(&mut bench);
-    let Bench { realm, mut pool, empty, .. } = bench;
+    let Bench { realm, mut pool, mut empty, .. } = bench;
     assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
     quarantine.retry(&rmm, |_| {});
     pool.drain(&rmm, &mut |_| {});

@@ -10,7 +10,7 @@
 //! # use rmi_abi::{Dialect, Ipa};
 //! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Action, Model, Options, Script};
-//! # use sro::{Pool, PoolStorage, open};
+//! # use sro::{FixedPool, Pool, open};
 //!
 //! /// A host with one device, which returns 42 for every read.
 //! #[derive(Default)]
@@ -32,8 +32,8 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<8, 8>::new();

@@ -8,7 +8,7 @@ use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::{CountingLedger, SessionOptions};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 const RAM: Ipa = Ipa::new(0x4000_0000);
 
@@ -21,8 +21,8 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
     let ledger = CountingLedger::new();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
     let platform = model.host().with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

@@ -126,6 +126,11 @@ pub type IpaRange = AddressRange<Ipa>;
 /// Alignment of both ends of every [`AddressRange`], in bytes.
 pub const MIN_GRANULE: u64 = 0x1000;
 
+impl PaRange {
+    /// The empty range at address 0, for initial values.
+    pub const NONE: Self = Self { base: Pa::new(0), top: Pa::new(0) };
+}
+
 impl<A: Address> AddressRange<A> {
     /// Makes the range `[base, top)`.
     ///

@@ -360,8 +360,8 @@ impl<H: Donatable> Granules<H> {
 
 impl<H: Owner> Granules<H> {
     /// An empty token.
-    pub fn empty() -> Self {
-        Self { range: PaRange::empty(Pa::new(0)), machine: Machine::REAL, hand: PhantomData }
+    pub const fn empty() -> Self {
+        Self { range: PaRange::NONE, machine: Machine::REAL, hand: PhantomData }
     }
 
     fn hand_over<T: Owner>(self) -> Granules<T> {

@@ -139,7 +139,7 @@ impl fmt::Display for QuarantineReason {
             }
             Self::Unclear { command } => write!(f, "unclear outcome of {command}"),
             Self::NotReclaimed { command } => write!(f, "not given back by {command}"),
-            Self::PoolFull => f.write_str("no room in the pool"),
+            Self::PoolFull => f.write_str("the pool is full"),
             Self::ObjectAlive { command } => write!(f, "object not destroyed by {command}"),
         }
     }

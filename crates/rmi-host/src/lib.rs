@@ -6,17 +6,16 @@
 //! use rmi_abi::Dialect;
 //! use rmi_host::{CountingLedger, SessionOptions};
 //! use rmm_model::{Model, Options};
-//! use sro::{Pool, PoolStorage};
+//! use sro::FixedPool;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // On hardware: `SmcConduit`, a `LinearMap`, and tokens of the host's own memory.
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! let mut memory = model.take_memory();
-//! let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
 //!
 //! // What the RMM takes for its activation, and later for its objects, comes from a pool.
-//! let mut places = PoolStorage::<4>::new();
-//! let mut pool = Pool::new(&mut places, pages).expect("two pages");
+//! let mut pool = FixedPool::<4>::new();
+//! pool.add(memory.take_front(0x8000).expect("1 GiB")).expect("four slots");
 //! let ledger = CountingLedger::new();
 //! let platform = model.host().with_ledger(&ledger);
 //! let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;

@@ -70,7 +70,7 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         content: &T,
     ) -> Result<Pa, Error> {
-        self.own(command, page)?;
+        self.own_page(command, page)?;
         if page.bytes() < size_of::<T>() as u64 {
             let subject = Subject::Pa(page.base());
             return Err(Error::Argument {

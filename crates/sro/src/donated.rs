@@ -4,13 +4,13 @@
 //! # use rmi_abi::Dialect;
 //! # use rmi_host::{Discovered, SessionOptions};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Donated, Pool, PoolStorage, drive};
+//! # use sro::{Donated, FixedPool, Pool, drive};
 //! # let mut options = Options::new(Dialect::V2_0Bet3);
 //! # options.rmm_activate_donates = 4;
 //! # let model = Model::new(options)?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 //! # let found = Discovered::probe(model.host(), SessionOptions::default())?;
 //! # let configured = found.configure(pool.pages().page)?;
@@ -66,8 +66,8 @@ use crate::set::GranuleSet;
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {
-    delegated: GranuleSet<Busy, [InUse; Self::PLACES]>,
-    host: GranuleSet<Lent, [LentToRmm; Self::PLACES]>,
+    delegated: GranuleSet<Busy, [InUse; Self::SLOTS]>,
+    host: GranuleSet<Lent, [LentToRmm; Self::SLOTS]>,
 }
 
 impl Donated {
@@ -75,7 +75,7 @@ impl Donated {
     pub const RANGES: usize = 16;
 
     /// One more, for the remainder when the RMM returns the middle of a range.
-    const PLACES: usize = Self::RANGES + 1;
+    const SLOTS: usize = Self::RANGES + 1;
 
     /// Bytes inside the object.
     #[must_use]
@@ -107,7 +107,7 @@ impl Donated {
 
     /// Tries to undelegate what an operation kept: what the RMM releases goes to the pool, the rest
     /// to quarantine.
-    pub fn recover<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool<'_>, command: Command) {
+    pub fn recover<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool, command: Command) {
         let reason = QuarantineReason::NotReclaimed { command };
         while let Some(memory) = self.delegated.pop() {
             pool.recover(rmm, memory.into_released(), reason);

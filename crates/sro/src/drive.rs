@@ -7,7 +7,7 @@
 //! # use rmi_abi::rtt::Geometry;
 //! # use rmi_host::{Error, Rd, Undelegated};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Donated, Pool, PoolStorage};
+//! # use sro::{Donated, FixedPool, Pool};
 //! use sro::drive;
 //! # let mut options = Options::new(Dialect::TfRmm2026_07);
 //! # options.can_cancel = true;
@@ -19,8 +19,8 @@
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x8000).unwrap()).unwrap();
 //! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
@@ -34,7 +34,7 @@
 //! assert!(donated.is_empty());
 //!
 //! // With more memory the same operation succeeds.
-//! pool.add(memory.take_front(0x9000).expect("1 GiB")).expect("eight places");
+//! pool.add(memory.take_front(0x9000).expect("1 GiB")).expect("eight slots");
 //! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! drive(&rmm, &mut pool, &mut donated, started)?;
 //! assert_eq!(donated.bytes(), 0x10_000);
@@ -45,7 +45,7 @@
 use rmi_abi::Command;
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
 use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Free, Granules, Host, Undelegated};
+use rmi_host::granules::{Free, Granules, Host};
 use rmi_host::{Error, Failed, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
 use crate::donated::{Donated, Recorded};
@@ -53,9 +53,9 @@ use crate::operation::{Advance, Need, Next, Operation};
 use crate::pool::Pool;
 
 /// The state of the loop that drives an operation.
-struct Driver<'d, 'm, P: Platform> {
+struct Driver<'d, P: Platform> {
     rmm: &'d Rmm<P>,
-    pool: &'d mut Pool<'m>,
+    pool: &'d mut Pool,
     donated: &'d mut Donated,
     /// Why the operation is being undone, if it is.
     undoing: Option<Error>,
@@ -87,7 +87,7 @@ struct Driver<'d, 'm, P: Platform> {
 /// it.
 pub fn drive<P: Platform>(
     rmm: &Rmm<P>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     donated: &mut Donated,
     progress: Progress,
 ) -> Result<Reply, Error> {
@@ -97,7 +97,7 @@ pub fn drive<P: Platform>(
         Advance::Again(operation) => operation,
     };
     // It may be missing because an offer of it was interrupted.
-    pool.renew_list();
+    pool.renew_pages();
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
     for _ in 0..rmm.retry_budget().steps {
         let step = match operation.next() {
@@ -140,7 +140,7 @@ pub fn drive<P: Platform>(
     Err(driver.strand(operation, endless))
 }
 
-impl<P: Platform> Driver<'_, '_, P> {
+impl<P: Platform> Driver<'_, P> {
     /// The end of the operation. A failure that the host caused by undoing it is reported as the
     /// reason for undoing it.
     fn end(self, result: Result<Reply, Error>) -> Result<Reply, Error> {
@@ -227,17 +227,17 @@ impl<P: Platform> Driver<'_, '_, P> {
         let block = if need.contiguous { need.bytes } else { need.block_bytes };
         let missing = H::missing(self.pool, need.bytes, block);
         if missing > 0 {
-            return Err(Error::need_memory(command, missing, block));
+            return Err(self.pool.need(command, missing, block));
         }
         let mut batch: [Granules<H>; Donated::RANGES] = core::array::from_fn(|_| Granules::empty());
-        let room = self.donated.spare::<H>();
+        let spare = self.donated.spare::<H>();
         // A run is one descriptor, which cannot count more blocks than this.
         let most = need
             .block_bytes
             .saturating_mul(u64::from(AddrRangeDesc::max_count(self.rmm.granule_size())));
         let most = if need.contiguous { need.bytes } else { most };
         let (mut gathered, mut runs, mut refused) = (0, 0, None);
-        for place in batch.iter_mut().take(room) {
+        for slot in batch.iter_mut().take(spare) {
             match H::take_run(
                 self.pool,
                 self.rmm,
@@ -247,7 +247,7 @@ impl<P: Platform> Driver<'_, '_, P> {
             ) {
                 Ok(run) => {
                     gathered += run.bytes();
-                    *place = run;
+                    *slot = run;
                     runs += 1;
                 }
                 Err(error) => refused = Some(error),
@@ -259,8 +259,8 @@ impl<P: Platform> Driver<'_, '_, P> {
         let offer = batch.get_mut(..runs).unwrap_or_default();
         let donation = match refused {
             Some(error) => Err(error),
-            None if runs == 0 => Err(Error::need_memory(command, need.bytes, need.bytes)),
-            None => operation.donate(self.pool.pages().list, offer, need.block, self.donated),
+            None if runs == 0 => Err(self.pool.need(command, need.bytes, need.bytes)),
+            None => operation.donate(&mut self.pool.list, offer, need.block, self.donated),
         };
         for rest in &mut batch {
             H::put_back(self.pool, self.rmm, rest.take());
@@ -282,8 +282,8 @@ impl<P: Platform> Driver<'_, '_, P> {
             return Err(error);
         }
         for _ in 0..=self.rmm.retry_budget().busy {
-            let donation = operation.donate_nothing(self.pool.pages().list, self.donated);
-            self.pool.renew_list();
+            let donation = operation.donate_nothing(&mut self.pool.list, self.donated);
+            self.pool.renew_pages();
             match donation? {
                 Donation::Taken(_) => return Ok(()),
                 Donation::Refused(_) => return Err(error),
@@ -295,17 +295,15 @@ impl<P: Platform> Driver<'_, '_, P> {
 
     /// Takes returned memory into the pool.
     fn take(&mut self, operation: &mut Operation<'_, P>) -> Result<(), Error> {
-        let mut lent = LentList::of(self.pool);
-        let LentList { pool, list } = &mut lent;
+        let Pool { list, contents, .. } = &mut *self.pool;
         let (rmm, command) = (self.rmm, operation.command());
         let outcome = operation.reclaim(list, self.donated, &mut |returned| match returned {
-            Returned::Delegated(memory) => pool.put_back(rmm, memory),
-            Returned::Undelegated(memory) => pool.restore(rmm, memory),
+            Returned::Delegated(memory) => contents.put_back(rmm, memory),
+            Returned::Undelegated(memory) => contents.restore(rmm, memory),
             Returned::Claimed(memory) => {
-                pool.recover(rmm, memory, QuarantineReason::NotReclaimed { command });
+                contents.recover(rmm, memory, QuarantineReason::NotReclaimed { command });
             }
         });
-        drop(lent);
         match outcome {
             Ok(Reclaim::Given(0) | Reclaim::Busy) => self.wait(),
             Ok(Reclaim::Given(_)) => self.idle = 0,
@@ -321,34 +319,14 @@ impl<P: Platform> Driver<'_, '_, P> {
     }
 }
 
-/// A pool whose page for address lists is in use while the pool takes memory in. Dropping this puts
-/// the page back, also when code of the embedder panics.
-struct LentList<'p, 'm> {
-    pool: &'p mut Pool<'m>,
-    list: Undelegated,
-}
-
-impl<'p, 'm> LentList<'p, 'm> {
-    fn of(pool: &'p mut Pool<'m>) -> Self {
-        let list = core::mem::take(pool.pages().list);
-        Self { pool, list }
-    }
-}
-
-impl Drop for LentList<'_, '_> {
-    fn drop(&mut self) {
-        *self.pool.pages().list = self.list.take();
-    }
-}
-
 /// One kind of memory in a pool, as a source of donations.
 trait Stock: Recorded + Sized {
     /// How many of the requested bytes, in blocks of that size, are missing.
-    fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64;
+    fn missing(pool: &Pool, bytes: u64, block: u64) -> u64;
 
     /// A run of at most the given number of bytes, in blocks of that size.
     fn take_run<P: Platform>(
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rmm: &Rmm<P>,
         command: Command,
         bytes: u64,
@@ -356,17 +334,17 @@ trait Stock: Recorded + Sized {
     ) -> Result<Granules<Self>, Error>;
 
     /// Puts back what the RMM did not take.
-    fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>);
+    fn put_back<P: Platform>(pool: &mut Pool, rmm: &Rmm<P>, memory: Granules<Self>);
 }
 
 /// Delegated memory; host memory is delegated on demand.
 impl Stock for Free {
-    fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64 {
+    fn missing(pool: &Pool, bytes: u64, block: u64) -> u64 {
         pool.missing(bytes, block)
     }
 
     fn take_run<P: Platform>(
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rmm: &Rmm<P>,
         command: Command,
         bytes: u64,
@@ -375,28 +353,28 @@ impl Stock for Free {
         pool.take_run(rmm, command, bytes, block)
     }
 
-    fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>) {
+    fn put_back<P: Platform>(pool: &mut Pool, rmm: &Rmm<P>, memory: Granules<Self>) {
         pool.put_back(rmm, memory);
     }
 }
 
 /// Host memory.
 impl Stock for Host {
-    fn missing(pool: &Pool<'_>, bytes: u64, block: u64) -> u64 {
+    fn missing(pool: &Pool, bytes: u64, block: u64) -> u64 {
         pool.missing_host(bytes, block)
     }
 
     fn take_run<P: Platform>(
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         _: &Rmm<P>,
         command: Command,
         bytes: u64,
         block: u64,
     ) -> Result<Granules<Self>, Error> {
-        pool.take_host_run(bytes, block).ok_or(Error::need_memory(command, bytes, block))
+        pool.take_host_run(bytes, block).ok_or_else(|| pool.need(command, bytes, block))
     }
 
-    fn put_back<P: Platform>(pool: &mut Pool<'_>, rmm: &Rmm<P>, memory: Granules<Self>) {
+    fn put_back<P: Platform>(pool: &mut Pool, rmm: &Rmm<P>, memory: Granules<Self>) {
         pool.restore(rmm, memory);
     }
 }

@@ -8,7 +8,7 @@
 //! use rmi_abi::Dialect;
 //! use rmi_host::{CountingLedger, SessionOptions};
 //! use rmm_model::{Model, Options};
-//! use sro::{Pool, PoolStorage};
+//! use sro::FixedPool;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // An RMM that needs four granules before it becomes active.
@@ -17,10 +17,9 @@
 //! let model = Model::new(options)?;
 //! let mut memory = model.take_memory();
 //!
-//! let mut places = PoolStorage::<8>::new();
-//! let pages = memory.take_front(Pool::PAGES).expect("1 GiB");
-//! let mut pool = Pool::new(&mut places, pages).expect("two pages");
-//! pool.add(memory.take_front(0x10_000).expect("1 GiB")).expect("eight places are free");
+//! // Two granules become the pool's own pages for communication with the RMM.
+//! let mut pool = FixedPool::<8>::new();
+//! pool.add(memory.take_front(0x12_000).expect("1 GiB")).expect("eight slots are free");
 //!
 //! let ledger = CountingLedger::new();
 //! let platform = model.host().with_ledger(&ledger);
@@ -45,6 +44,7 @@
 //! | [`operation`] | [`Operation`]: one operation, one call per step; it can be parked and resumed |
 //! | [`drive`](mod@drive) | the loop over it, which undoes the operation when memory is short |
 //! | [`pool`], [`set`] | memory for operations, in storage of a fixed size |
+//! | [`memory`] | where the host memory of Realms comes from, and where it goes |
 //! | [`donated`] | what was donated to an object: nothing else is ever taken back |
 //! | [`rec`] | creating and destroying RECs |
 //! | [`entry`] | entering them, and what they wait for between runs |
@@ -58,9 +58,11 @@ extern crate alloc;
 pub mod donated;
 pub mod drive;
 pub mod entry;
+pub mod memory;
 mod offered;
 pub mod operation;
 pub mod pool;
+mod ranges;
 pub mod rec;
 pub mod session;
 pub mod set;
@@ -70,8 +72,11 @@ pub mod sort;
 pub use donated::Donated;
 pub use drive::drive;
 pub use entry::{Awaiting, EnterError, ExitNumber};
+pub use memory::{CallbackMemory, HostMemory, free_or_quarantine};
 pub use operation::{Advance, Need, Next, Operation, Parked};
-pub use pool::{Pages, Pool, PoolStorage};
+pub use pool::{FixedPool, FixedSlots, Pages, Pool, PoolSlots};
+#[cfg(feature = "alloc")]
+pub use pool::{GrowingPool, GrowingSlots};
 pub use rec::RecObject;
 pub use session::{Closed, Session, open};
-pub use set::{GranuleSet, Places};
+pub use set::{GranuleSet, Slots};

@@ -21,7 +21,7 @@
 //! # use rmi_abi::rtt::Geometry;
 //! # use rmi_host::{Discovered, Host, Rd, RecGranule, SessionOptions, Undelegated};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Donated, Pool, PoolStorage};
+//! # use sro::{Donated, FixedPool, Pool};
 //! use rmi_host::command::Donation;
 //! use sro::{Advance, Next, Operation};
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -32,8 +32,8 @@
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 //! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! # let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
@@ -457,14 +457,14 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// # use rmi_abi::Dialect;
     /// # use rmi_host::{Discovered, SessionOptions};
     /// # use rmm_model::{Model, Options};
-    /// # use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, drive};
+    /// # use sro::{Advance, Donated, FixedPool, Next, Operation, Pool, drive};
     /// use rmi_host::command::{Reclaim, Returned};
     /// # let mut options = Options::new(Dialect::V2_0Bet3);
     /// # options.rmm_activate_donates = 4;
     /// # let model = Model::new(options)?;
     /// # let mut memory = model.take_memory();
-    /// # let mut places = PoolStorage::<8>::new();
-    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    /// # let mut pool = FixedPool::<8>::new();
+    /// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
     /// # let found = Discovered::probe(model.host(), SessionOptions::default())?;
     /// # let configured = found.configure(pool.pages().page)?;

@@ -7,7 +7,7 @@
 //! use rmi_abi::rec::{Mpidr, RecParams};
 //! # use rmi_host::{CountingLedger, Rd, Undelegated};
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage};
+//! # use sro::{FixedPool, Pool};
 //! use sro::RecObject;
 //! # let ledger = CountingLedger::new();
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
@@ -18,8 +18,8 @@
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 //! let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
@@ -40,7 +40,7 @@
 //! ```compile_fail,E0382
 //! # use rmi_host::{Platform, Rmm};
 //! # use sro::{Pool, RecObject};
-//! fn twice<P: Platform>(rmm: &Rmm<P>, pool: &mut Pool<'_>, rec: RecObject) {
+//! fn twice<P: Platform>(rmm: &Rmm<P>, pool: &mut Pool, rec: RecObject) {
 //!     let _ = rec.destroy(rmm, pool);
 //!     let _ = rec.destroy(rmm, pool); // error: use of moved value
 //! }
@@ -68,7 +68,7 @@ use crate::pool::Pool;
 /// # use rmi_abi::rtt::Geometry;
 /// # use rmi_host::{CountingLedger, Rd, Undelegated};
 /// # use rmm_model::{Model, Options};
-/// # use sro::{Pool, PoolStorage, RecObject};
+/// # use sro::{FixedPool, Pool, RecObject};
 /// # let ledger = CountingLedger::new();
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
@@ -78,8 +78,8 @@ use crate::pool::Pool;
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
-/// # let mut places = PoolStorage::<8>::new();
-/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # let mut pool = FixedPool::<8>::new();
+/// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 /// let before = pool.bytes();
 /// // The first REC of a Realm has index 0. The RMM checks that only after it has taken the memory,
@@ -114,7 +114,7 @@ fn start<P: Platform>(
     rmm: &Rmm<P>,
     rd: &Rd,
     rec: &Delegated,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     params: &RecParams,
 ) -> Result<Progress, Error> {
     rmm.commands().rec_create(rd, rec, pool.pages().page, &params.encode())
@@ -159,7 +159,7 @@ impl RecObject {
     pub fn create<P: Platform>(
         rmm: &Rmm<P>,
         rd: &Rd,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         params: &RecParams,
     ) -> Result<Self, Error> {
         let command = Command::RecCreate;
@@ -192,7 +192,7 @@ impl RecObject {
     }
 
     /// Takes back the memory of a REC whose creation ended with `error`.
-    fn undo<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>, error: &Error) {
+    fn undo<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool, error: &Error) {
         // After an unclear end the REC may exist nevertheless; then it has to be destroyed first.
         if error.is_clean() {
             self.force(rmm, pool);
@@ -213,7 +213,7 @@ impl RecObject {
     pub fn destroy<P: Platform>(
         self,
         rmm: &Rmm<P>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
     ) -> Result<(), Failed<Option<Self>>> {
         let command = Command::RecDestroy;
         let progress = match rmm.commands().rec_destroy(&self.granule) {
@@ -254,7 +254,7 @@ impl RecObject {
     }
 
     /// Abandons the REC: takes back what the RMM returns, and quarantines the rest.
-    pub fn force<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool<'_>) {
+    pub fn force<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool) {
         let command = Command::RecDestroy;
         self.donated.recover(rmm, pool, command);
         pool.recover(rmm, self.granule.into_released(), QuarantineReason::ObjectAlive { command });

@@ -4,7 +4,7 @@
 //! # use rmi_abi::Dialect;
 //! use rmi_host::{Error, SessionError, SessionOptions};
 //! # use rmm_model::{Model, Options};
-//! use sro::{Pool, PoolStorage, open};
+//! use sro::{FixedPool, Pool, open};
 //!
 //! # let mut options = Options::new(Dialect::V2_0Bet3);
 //! # options.rmm_activate_donates = 4;
@@ -13,14 +13,14 @@
 //! // cancelled.
 //! let model = Model::new(options)?;
 //! # let mut memory = model.take_memory();
-//! let mut places = PoolStorage::<4>::new();
-//! let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).expect("1 GiB")).expect("two pages");
+//! let mut pool = FixedPool::<4>::new();
+//! pool.add(memory.take_front(Pool::PAGES).expect("1 GiB")).expect("the pages need no slot");
 //!
-//! // The pool is empty: the activation is undone, and the platform is returned.
+//! // The pool has only its own pages: the activation is undone, and the platform is returned.
 //! let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
 //! let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
 //!
-//! pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four places");
+//! pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four slots");
 //! let session = open(failed.kept, SessionOptions::default(), &mut pool)?;
 //! assert!(!session.was_active());
 //! assert_eq!((session.donated().bytes(), pool.bytes().0), (0x4000, 0));
@@ -118,7 +118,7 @@ impl<P: Platform> Session<P> {
     ///
     /// The session is returned, with what the RMM has not returned yet: [`Status::ErrorGlobal`]
     /// while something is left. Closing can be tried again.
-    pub fn close(self, pool: &mut Pool<'_>) -> Result<Closed<P>, Failed<Self>> {
+    pub fn close(self, pool: &mut Pool) -> Result<Closed<P>, Failed<Self>> {
         let Self { rmm, mut donated, was_active } = self;
         pool.undelegate(&rmm);
         let leave = was_active || Command::RmmDeactivate.form(rmm.dialect()).is_none();
@@ -142,13 +142,13 @@ impl<P: Platform> Session<P> {
 /// # use rmi_abi::Dialect;
 /// # use rmi_host::SessionOptions;
 /// # use rmm_model::{Model, Options};
-/// # use sro::{Pool, PoolStorage, open};
+/// # use sro::{FixedPool, Pool, open};
 /// # let mut options = Options::new(Dialect::TfRmm2026_07);
 /// # options.already_active = true;
 /// # let model = Model::new(options)?;
 /// # let mut memory = model.take_memory();
-/// # let mut places = PoolStorage::<4>::new();
-/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # let mut pool = FixedPool::<4>::new();
+/// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// // The firmware has activated this RMM.
 /// let session = open(model.host(), SessionOptions::default(), &mut pool)?;
 /// assert!(session.was_active() && session.donated().is_empty());
@@ -173,8 +173,11 @@ impl<P: Platform> Session<P> {
 pub fn open<P: Platform>(
     platform: P,
     options: SessionOptions,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
 ) -> Result<Session<P>, Failed<P, SessionError>> {
+    if let Err(error) = pool.check_pages(Command::RmmConfigSet) {
+        return Err(Failed::new(platform, error.into()));
+    }
     let found = Discovered::probe(platform, options)?;
     match found.configure(pool.pages().page) {
         Ok(configured) => activate(configured, pool),
@@ -184,7 +187,7 @@ pub fn open<P: Platform>(
 
 fn activate<P: Platform>(
     configured: Configured<P>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
 ) -> Result<Session<P>, Failed<P, SessionError>> {
     let mut donated = Donated::default();
     if Command::RmmActivate.form(configured.dialect()).is_none() {

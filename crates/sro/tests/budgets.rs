@@ -11,7 +11,7 @@ use rmi_abi::{Dialect, Ipa};
 use rmi_conduits::counting::Counting;
 use rmi_host::{Host, Progress, Rd, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, RecObject, open};
+use sro::{FixedPool, Pool, RecObject, open};
 
 const GRANULE: u64 = 0x1000;
 
@@ -28,8 +28,8 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     let door = Counting::new(&model);
     let mut memory = model.take_memory();
     let mut take = |bytes| -> Undelegated { memory.take_front(bytes).unwrap() };
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(take(Pool::PAGES)).unwrap();
     pool.add(take(32 * GRANULE)).unwrap();
 
     let rmm = open(Host::new(&door, &model), session, &mut pool).unwrap();

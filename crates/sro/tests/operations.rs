@@ -13,7 +13,7 @@ use rmi_host::{
     SessionError, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Advance, Donated, Next, Operation, Pool, PoolStorage, RecObject, open};
+use sro::{Advance, Donated, FixedPool, GrowingPool, Next, Operation, Pool, RecObject, open};
 
 const GRANULE: u64 = 0x1000;
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
@@ -25,10 +25,10 @@ fn params(index: u32) -> RecParams {
 type Door<'m> = Counting<&'m Model>;
 
 /// What a test works with.
-struct Scene<'s, 'p, P> {
+struct Scene<'s, P> {
     rmm: &'s Rmm<P>,
     rd: &'s Rd,
-    pool: &'s mut Pool<'p>,
+    pool: &'s mut Pool,
     door: &'s Door<'s>,
     model: &'s Model,
     ledger: &'s CountingLedger,
@@ -39,7 +39,7 @@ struct Scene<'s, 'p, P> {
 fn scene<R>(
     options: Options,
     runs: &[u64],
-    play: impl FnOnce(Scene<'_, '_, Host<&Door<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>) -> R,
+    play: impl FnOnce(Scene<'_, Host<&Door<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>) -> R,
 ) -> R {
     let model = Model::new(options).unwrap();
     let door = Counting::new(&model);
@@ -48,11 +48,11 @@ fn scene<R>(
     let total = memory.bytes();
     let mut back = 0;
     let mut home = |memory: Undelegated| back += memory.bytes();
-    let mut places = PoolStorage::<40>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<40>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     // Memory that activation may request, and the memory of the Realm, apart from the pool.
-    let mut first_places = PoolStorage::<4>::new();
-    let mut first = Pool::new(&mut first_places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut first = FixedPool::<4>::new();
+    first.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     first.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let rmm = open(platform, SessionOptions::default(), &mut first).unwrap();
@@ -142,8 +142,8 @@ fn what_has_no_way_out_is_reported() {
     let model = Model::new(options).unwrap();
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     for _ in 0..3 {
         pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
@@ -272,8 +272,8 @@ fn a_dropped_operation_is_in_the_books() {
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut take = |bytes| memory.take_front(bytes).unwrap();
-    let mut places = PoolStorage::<4>::new();
-    let mut pool = Pool::new(&mut places, take(Pool::PAGES)).unwrap();
+    let mut pool = FixedPool::<4>::new();
+    pool.add(take(Pool::PAGES)).unwrap();
     let platform = model.host().with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let rec = rmm.delegate(take(GRANULE)).unwrap();
@@ -297,8 +297,8 @@ fn activation_takes_host_memory() {
         let model = Model::new(options).unwrap();
         let ledger = CountingLedger::new();
         let mut memory = model.take_memory();
-        let mut places = PoolStorage::<4>::new();
-        let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        let mut pool = FixedPool::<4>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
         let platform = model.host().with_ledger(&ledger);
         match open(platform, SessionOptions::default(), &mut pool) {
@@ -346,8 +346,8 @@ fn deactivation_gives_everything_back() {
     let model = Model::new(options).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<4>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
     let platform = model.host().with_ledger(&ledger);
     let mut platform = platform;
@@ -375,8 +375,8 @@ fn deactivation_gives_everything_back() {
 fn an_older_dialect_stays_active_and_the_session_says_so() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<4>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(4 * GRANULE).unwrap()).unwrap();
     let session = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
     pool.prefill(&session, 3 * GRANULE, GRANULE).unwrap();
@@ -388,8 +388,8 @@ fn an_older_dialect_stays_active_and_the_session_says_so() {
     options.already_active = true;
     let other = Model::new(options).unwrap();
     let mut memory = other.take_memory();
-    let mut places = PoolStorage::<4>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     let session = open(other.host(), SessionOptions::default(), &mut pool).unwrap();
     assert!(session.was_active());
     assert!(!session.close(&mut pool).unwrap().deactivated);
@@ -401,7 +401,8 @@ fn an_older_dialect_stays_active_and_the_session_says_so() {
 fn a_growing_pool_takes_any_number_of_runs() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
-    let mut pool = Pool::growing(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = GrowingPool::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     for _ in 0..500 {
         pool.add(memory.take_front(GRANULE).unwrap()).unwrap();
         let _ = memory.take_front(GRANULE).unwrap().into_raw();

@@ -14,7 +14,7 @@ use rmi_host::{
     Simulated, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Donated, Pool, PoolStorage, drive};
+use sro::{Donated, FixedPool, Pool, drive};
 
 const GRANULE: u64 = 0x1000;
 const DIALECT: Dialect = Dialect::TfRmm2026_07;
@@ -38,8 +38,8 @@ fn short_rec<D: Conduit + Simulated + core::fmt::Debug>(
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(DIALECT).unwrap();
     assert!(matches!(rmm.commands().realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
     let rec = granule(&rmm, &mut memory);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
@@ -94,8 +94,8 @@ fn one_long_run_is_offered_in_pieces() {
         let mut page = memory.take_front(GRANULE).unwrap();
         let params =
             RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
-        let mut places = PoolStorage::<8>::new();
-        let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        let mut pool = FixedPool::<8>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_front(2000 * GRANULE).unwrap()).unwrap();
         let mut donated = Donated::default();
         let started = rmm.commands().realm_create(&rd, &mut page, &params).unwrap();
@@ -109,8 +109,8 @@ fn one_long_run_is_offered_in_pieces() {
 fn what_is_missing_is_told_in_whole_blocks() {
     let model = cancellable();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
     for command in [Command::RecCreate, Command::RealmCreate, Command::Version] {
         if let Err(error) = pool.check_reserve(command, GRANULE) {

@@ -15,7 +15,7 @@ use rmi_host::{
     Rd, Rmm, SessionOptions, Undelegated, Violation,
 };
 use rmm_model::{GranuleState, Model, Options};
-use sro::{Advance, Donated, Operation, Pool, PoolStorage, drive};
+use sro::{Advance, Donated, FixedPool, Operation, Pool, drive};
 
 const GRANULE: u64 = 0x1000;
 
@@ -94,8 +94,8 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     assert!(matches!(rmm.commands().realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
 
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(2 * GRANULE).unwrap()).unwrap();
     let rec = granule(&rmm, &mut memory);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
@@ -127,8 +127,8 @@ fn sound_1_an_unknown_status_is_no_refusal_of_a_donation() {
     let configured = found.configure(&mut memory).unwrap();
     let started = configured.start_activation().unwrap();
     let rmm = configured.into_active();
-    let mut places = PoolStorage::<8>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(4 * GRANULE).unwrap()).unwrap();
     let mut donated = Donated::default();
     let error = drive(&rmm, &mut pool, &mut donated, started).unwrap_err();

@@ -179,7 +179,7 @@ impl<'a, P: Platform> AnyRealm<'a, P> {
     pub fn tear_down(
         self,
         recs: impl IntoIterator<Item = RecObject>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         each!(self, realm => realm.tear_down(recs, pool, home))
@@ -213,12 +213,12 @@ pub struct Shutdown {
 /// # use rmi_abi::Dialect;
 /// # use rmi_host::{CountingLedger, SessionOptions};
 /// # use rmm_model::{Model, Options};
-/// # use sro::{Pool, PoolStorage, open};
+/// # use sro::{FixedPool, Pool, open};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let mut places = PoolStorage::<8>::new();
-/// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # let mut pool = FixedPool::<8>::new();
+/// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 /// # let ledger = CountingLedger::new();
 /// # let platform = model.host().with_ledger(&ledger);
@@ -247,7 +247,7 @@ pub struct Shutdown {
 pub fn shutdown<P: Platform>(
     realms: &mut [Option<AnyRealm<'_, P>>],
     recs: &mut dyn FnMut(Pa) -> Option<RecObject>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     home: &mut dyn FnMut(Undelegated),
     report: &mut dyn FnMut(Pa, Option<Error>),
 ) -> Shutdown {

@@ -19,7 +19,7 @@ use crate::plan::{self, Cost, Limits, joined, map_calls, ripas_calls};
 use crate::shadow::Next;
 
 /// Calls that delegate granules for tables; the pool may have some of the granules already.
-fn table_delegation(pool: &Pool<'_>, tables: u64, limits: Limits) -> u64 {
+fn table_delegation(pool: &Pool, tables: u64, limits: Limits) -> u64 {
     let (_, stock) = pool.bytes();
     limits.delegation((tables * MIN_GRANULE).saturating_sub(stock))
 }
@@ -31,7 +31,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
-    pub fn map_cost(&self, pool: &Pool<'_>, ipa: Ipa, pieces: &[PaRange], limits: Limits) -> Cost {
+    pub fn map_cost(&self, pool: &Pool, ipa: Ipa, pieces: &[PaRange], limits: Limits) -> Cost {
         self.core.map_cost(pool, ipa, pieces, limits)
     }
 }
@@ -43,12 +43,7 @@ impl<P: Platform> Realm<'_, P, New> {
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
-    pub fn populate_cost(
-        &self,
-        pool: &Pool<'_>,
-        regions: &mut [Region<'_>],
-        limits: Limits,
-    ) -> Cost {
+    pub fn populate_cost(&self, pool: &Pool, regions: &mut [Region<'_>], limits: Limits) -> Cost {
         self.core.populate_cost(pool, regions, limits)
     }
 }
@@ -81,7 +76,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map_cost`](crate::Realm::map_cost).
     pub(crate) fn map_cost(
         &self,
-        pool: &Pool<'_>,
+        pool: &Pool,
         ipa: Ipa,
         pieces: &[PaRange],
         limits: Limits,
@@ -99,7 +94,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::populate_cost`](crate::Realm::populate_cost).
     pub(crate) fn populate_cost(
         &self,
-        pool: &Pool<'_>,
+        pool: &Pool,
         regions: &mut [Region<'_>],
         limits: Limits,
     ) -> Cost {

@@ -27,7 +27,7 @@ impl Foundation {
     /// Takes all of them from the pool, or none.
     fn take<P: Platform>(
         rmm: &Rmm<P>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         granule: u64,
         root_bytes: u64,
         aux_trees: u8,
@@ -65,7 +65,7 @@ impl Foundation {
 fn start<P: Platform>(
     rmm: &Rmm<P>,
     rd: &Delegated,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     params: &RealmParams,
 ) -> Result<Progress, BuildError> {
     match params.encode(rmm.dialect()) {
@@ -90,7 +90,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         rmm: &'a Rmm<P>,
         config: &RealmConfig,
         storage: impl Into<Records<'a>>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
     ) -> Result<Self, BuildError> {
         let command = Command::RealmCreate;
         let mut params = config.validate(rmm.features(), rmm.dialect())?;
@@ -140,7 +140,7 @@ impl<P: Platform> RealmCore<'_, P> {
     #[inline(never)]
     fn begin(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rd: Delegated,
         params: &RealmParams,
     ) -> Result<(), BuildError> {
@@ -152,7 +152,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Takes back the memory of a Realm whose creation ended with `error`.
     #[inline(never)]
-    fn undo(&mut self, pool: &mut Pool<'_>, error: &BuildError) {
+    fn undo(&mut self, pool: &mut Pool, error: &BuildError) {
         let unclear = matches!(error, BuildError::Call(error) if !error.is_clean());
         if unclear && self.rmm.commands().realm_terminate(&self.rd).is_ok() {
             // The Realm exists.

@@ -41,7 +41,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_fault(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         window: IpaRange,
         supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
@@ -66,7 +66,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: Undelegated,
     ) -> Result<(), Failed<Undelegated, BuildError>> {
@@ -89,7 +89,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map_scattered(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: &mut [Undelegated],
     ) -> Result<(), BuildError> {
@@ -120,7 +120,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn reclaim(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Reclaimed, Stopped> {
@@ -147,7 +147,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn evacuate(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         memory: PaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {

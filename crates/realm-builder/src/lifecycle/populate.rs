@@ -120,7 +120,7 @@ impl<P: Platform> Realm<'_, P, New> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         regions: &mut [Region<'_>],
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
@@ -150,7 +150,7 @@ impl<P: Platform> Realm<'_, P, New> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate_some(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         regions: &mut [Region<'_>],
         bytes: u64,
         progress: &mut dyn FnMut(PopulateProgress),
@@ -163,7 +163,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::populate`](crate::Realm::populate).
     pub(crate) fn populate(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         regions: &mut [Region<'_>],
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
@@ -173,7 +173,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::populate_some`](crate::Realm::populate_some).
     pub(crate) fn populate_some(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         regions: &mut [Region<'_>],
         bytes: u64,
         progress: &mut dyn FnMut(PopulateProgress),
@@ -276,7 +276,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Changes the RIPAS of a range without memory to RAM.
     fn make_ram(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         region: &mut Region<'_>,
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
@@ -298,7 +298,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps memory without content and changes its RIPAS to RAM.
     fn map_ram(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         region: &mut Region<'_>,
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
@@ -323,7 +323,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Copies content into the Realm, page by page.
     fn copy_in(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         region: &mut Region<'_>,
         flags: DataFlags,
         done: &mut dyn FnMut(u64),
@@ -350,13 +350,14 @@ impl<P: Platform> RealmCore<'_, P> {
     fn copy_pages(
         &self,
         _held: &RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         region: &mut Region<'_>,
         memory: &mut Delegated,
         (flags, done): (DataFlags, &mut dyn FnMut(u64)),
     ) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let whole = memory.bytes();
+        pool.check_pages(Command::RttDataMapInit)?;
         // A page that is not populated is put back in front of the rest, with which it is
         // contiguous.
         while let Some(page) = memory.take_front(granule) {
@@ -397,7 +398,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// the reason why the memory may be the host's already.
     fn return_to(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         region: &mut Region<'_>,
         memory: Delegated,
         doubt: Option<QuarantineReason>,

@@ -28,11 +28,7 @@ impl<P: Platform, S: Building> Realm<'_, P, S> {
     /// # Errors
     ///
     /// [`Error::Argument`] when the RMM allows no more RECs; otherwise as [`RecObject::create`].
-    pub fn create_rec(
-        &mut self,
-        pool: &mut Pool<'_>,
-        start: &RecStart,
-    ) -> Result<RecObject, Error> {
+    pub fn create_rec(&mut self, pool: &mut Pool, start: &RecStart) -> Result<RecObject, Error> {
         self.core.create_rec(pool, start)
     }
 }
@@ -48,7 +44,7 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// returned.
     pub fn destroy_rec(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
         self.core.destroy_rec(pool, rec)
@@ -59,7 +55,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::create_rec`](crate::Realm::create_rec).
     pub(crate) fn create_rec(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         start: &RecStart,
     ) -> Result<RecObject, Error> {
         if self.next_rec >= self.rmm.features().max_recs() {
@@ -87,7 +83,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::destroy_rec`](crate::Realm::destroy_rec).
     pub(crate) fn destroy_rec(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
         if rec.realm() != self.rd.pa() {

@@ -11,13 +11,13 @@
 //! use rmi_abi::{Dialect, Ipa};
 //! # use rmi_host::SessionOptions;
 //! # use rmm_model::{Model, Options};
-//! # use sro::{Pool, PoolStorage, open};
+//! # use sro::{FixedPool, Pool, open};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! # let mut memory = model.take_memory();
-//! # let mut places = PoolStorage::<8>::new();
-//! # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # let mut pool = FixedPool::<8>::new();
+//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 //! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 //! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //! # let mut kernel = vec![0xd5; 0x1800];

@@ -42,7 +42,7 @@ impl<P: Platform> Realm<'_, P, Active> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_ripas(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecName,
         range: IpaRange,
         calls: u32,
@@ -64,7 +64,7 @@ impl<P: Platform> Realm<'_, P, Active> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_ripas_to(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecName,
         range: IpaRange,
         ripas: Ripas,
@@ -102,7 +102,7 @@ impl<P: Platform> Realm<'_, P, Active> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_s2ap(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecName,
         range: IpaRange,
         calls: u32,

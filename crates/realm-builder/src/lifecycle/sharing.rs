@@ -31,7 +31,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn share(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: Undelegated,
         access: SharedAccess,
@@ -58,7 +58,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn unshare(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
@@ -86,7 +86,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn reshare(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         access: SharedAccess,
         home: &mut dyn FnMut(Undelegated),
@@ -124,7 +124,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn convert_to_shared(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         access: SharedAccess,
         supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
@@ -156,7 +156,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn convert_to_private(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Converted, ConvertStopped> {

@@ -36,7 +36,7 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn make_tables(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         level: Level,
     ) -> Result<(), BuildError> {
@@ -65,7 +65,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn fold(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         policy: FoldPolicy,
     ) -> Result<Folded, FoldStopped> {

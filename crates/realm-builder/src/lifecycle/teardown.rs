@@ -45,7 +45,7 @@ impl<P: Platform> Realm<'_, P, Terminated> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn dismantle(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         calls: u32,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Progress, Error> {
@@ -69,7 +69,7 @@ impl<P: Platform> Realm<'_, P, Terminated> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn destroy(
         mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Failed<Self>> {
         match self.core.destroy(pool, home) {
@@ -94,7 +94,7 @@ impl<P: Platform> Realm<'_, P, Terminated> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn destroy_or_quarantine(
         mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         self.core.take_apart(pool, home)
@@ -115,7 +115,7 @@ impl<P: Platform, S> Realm<'_, P, S> {
     pub fn tear_down(
         mut self,
         recs: impl IntoIterator<Item = RecObject>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         self.core.tear_down(&mut recs.into_iter(), pool, home)
@@ -129,7 +129,7 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn abandon(mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+    pub fn abandon(mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) {
         self.core.abandon_all(pool, home);
     }
 }
@@ -138,7 +138,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::dismantle`](crate::Realm::dismantle).
     pub(crate) fn dismantle(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         calls: u32,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Progress, Error> {
@@ -157,7 +157,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// One step: a call to the RMM, and the bookkeeping around it.
     fn step(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         idle: &mut u32,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Progress, Error> {
@@ -202,12 +202,7 @@ impl<P: Platform> RealmCore<'_, P> {
         self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
     }
 
-    fn unmap_first(
-        &mut self,
-        pool: &mut Pool<'_>,
-        at: At,
-        idle: &mut u32,
-    ) -> Result<Progress, Error> {
+    fn unmap_first(&mut self, pool: &mut Pool, at: At, idle: &mut u32) -> Result<Progress, Error> {
         let top = self.geometry.unprotected_base();
         let reached = self.unmap_some(pool.pages().list, at, top)?;
         *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
@@ -218,7 +213,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Destroys an empty table.
     fn destroy_table(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: Option<AuxTree>,
         level: Level,
         ipa: Ipa,
@@ -280,11 +275,7 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// See [`Realm::destroy`].
-    fn destroy(
-        &mut self,
-        pool: &mut Pool<'_>,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), Error> {
+    fn destroy(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) -> Result<(), Error> {
         while self.dismantle(pool, u32::MAX, home)? == Progress::More {}
         self.destroy_descriptor(pool)
     }
@@ -293,7 +284,7 @@ impl<P: Platform> RealmCore<'_, P> {
     #[inline(never)]
     pub(crate) fn take_apart(
         &mut self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         const ENOUGH: u32 = 64;
@@ -354,7 +345,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Takes what cannot be dismantled out of the records, and back from the RMM if the RMM returns
     /// it.
-    fn give_up_next(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+    fn give_up_next(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) {
         if let Some((tree, row)) = self.reference() {
             // Nor must the tables be destroyed that it refers to: TF-RMM (July 2026) refuses that
             // and leaves one of them locked, and hangs at the next attempt.
@@ -378,7 +369,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Destroys the descriptor, and takes the granules of the Realm out of it.
     #[inline(never)]
-    fn destroy_descriptor(&mut self, pool: &mut Pool<'_>) -> Result<(), Error> {
+    fn destroy_descriptor(&mut self, pool: &mut Pool) -> Result<(), Error> {
         let rmm = self.rmm;
         let progress = rmm.commands().realm_destroy(&self.rd)?;
         drive(rmm, pool, &mut self.donated, progress)?;
@@ -398,7 +389,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn tear_down(
         &mut self,
         recs: &mut dyn Iterator<Item = RecObject>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         let rmm = self.rmm;
@@ -442,7 +433,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Takes what is given up out of the shadow: the caller recovers memory, the granule of a table
     /// goes to the pool if the RMM returns it.
-    fn take_out(&mut self, pool: &mut Pool<'_>, next: Next) -> Delegated {
+    fn take_out(&mut self, pool: &mut Pool, next: Next) -> Delegated {
         let shadow = self.shadow.get_mut();
         match next {
             Next::Memory(at) => return shadow.take(at).unwrap_or_default().into_released(),
@@ -469,7 +460,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// See [`Realm::abandon`]; nothing is left in the Realm.
     #[inline(never)]
-    fn abandon_all(&mut self, pool: &mut Pool<'_>, home: &mut dyn FnMut(Undelegated)) {
+    fn abandon_all(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) {
         self.abandon_shared();
         self.returned.send(self.rmm, home);
         let mut run = Delegated::empty();

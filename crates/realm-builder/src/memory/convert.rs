@@ -98,7 +98,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::convert_to_shared`](crate::Realm::convert_to_shared).
     pub(crate) fn convert_to_shared(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         access: SharedAccess,
         supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
@@ -147,7 +147,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn share_void(
         &self,
         shared: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         (course, void): (&mut Course, IpaRange),
         access: SharedAccess,
         supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
@@ -189,7 +189,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn share_part(
         &self,
         shared: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         (course, alias): (&mut Course, IpaRange),
         (memory, access): (Undelegated, SharedAccess),
         home: &mut dyn FnMut(Undelegated),
@@ -213,7 +213,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::convert_to_private`](crate::Realm::convert_to_private).
     pub(crate) fn convert_to_private(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Converted, ConvertStopped> {
@@ -313,7 +313,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn make_for_run(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: PaRange,
     ) -> Result<(), BuildError> {
@@ -350,7 +350,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     fn reclaim_or_wait(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
@@ -365,7 +365,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::evacuate`](crate::Realm::evacuate).
     pub(crate) fn evacuate(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         memory: PaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {

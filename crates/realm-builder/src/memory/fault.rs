@@ -37,7 +37,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::serve_fault`](crate::Realm::serve_fault).
     pub(crate) fn serve_fault(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         window: IpaRange,
         supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,

@@ -62,7 +62,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::fold`](crate::Realm::fold).
     pub(crate) fn fold(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         policy: FoldPolicy,
     ) -> Result<Folded, FoldStopped> {
@@ -107,7 +107,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Folds a table in all trees, the primary one last, as long as the RMM accepts it.
     fn fold_trees(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         level: Level,
         ipa: Ipa,
         what: Foldable,
@@ -140,7 +140,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Folds a table of one tree; false if the RMM keeps it.
     fn fold_table(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: Option<AuxTree>,
         level: Level,
         ipa: Ipa,

@@ -31,7 +31,7 @@ pub(crate) struct Supply<'f> {
     /// called again, and `None` ends it.
     pub(crate) next: &'f mut dyn FnMut(IpaRange) -> Option<Undelegated>,
     /// Takes memory that was not mapped.
-    pub(crate) back: &'f mut dyn FnMut(&mut Pool<'_>, Undelegated),
+    pub(crate) back: &'f mut dyn FnMut(&mut Pool, Undelegated),
     /// Is called with the number of bytes that are mapped, after each call.
     pub(crate) progress: &'f mut dyn FnMut(u64),
     /// Whether the RIPAS of the memory becomes RAM first.
@@ -42,7 +42,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map`](crate::Realm::map).
     pub(crate) fn map(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: Undelegated,
     ) -> Result<(), Failed<Undelegated, BuildError>> {
@@ -55,7 +55,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map_scattered`](crate::Realm::map_scattered).
     pub(crate) fn map_scattered(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: &mut [Undelegated],
     ) -> Result<(), BuildError> {
@@ -88,7 +88,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Some(piece)
         };
         let rmm = self.rmm;
-        let mut back = |pool: &mut Pool<'_>, host: Undelegated| {
+        let mut back = |pool: &mut Pool, host: Undelegated| {
             let Ok(mut slots) = slots.try_borrow_mut() else { return pool.restore(rmm, host) };
             let (memory, at, filled) = &mut *slots;
             let homeless = match memory.get_mut(*filled).filter(|_| *filled < *at) {
@@ -122,7 +122,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn map_supply(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
@@ -138,7 +138,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn stage_supply(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> (IpaRange, Result<(), BuildError>) {
@@ -180,7 +180,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps a range that is in the shadow as a whole; what is not mapped is returned.
     pub(crate) fn map_all(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
@@ -196,7 +196,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn stage(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         left: IpaRange,
         memory: Undelegated,
         supply: &mut Supply<'_>,
@@ -262,7 +262,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// has, or may have, now.
     fn map_staged(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         progress: &mut dyn FnMut(u64),
     ) -> (u64, Result<(), BuildError>) {
@@ -390,7 +390,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Joins memory that was returned to what was returned before it. If there is a gap between
     /// them, the former goes to the pool.
-    pub(crate) fn gather(&self, pool: &mut Pool<'_>, back: &mut Undelegated, host: Undelegated) {
+    pub(crate) fn gather(&self, pool: &mut Pool, back: &mut Undelegated, host: Undelegated) {
         if let Err(host) = back.append(host) {
             pool.restore(self.rmm, core::mem::replace(back, host));
         }

@@ -25,7 +25,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::reclaim`](crate::Realm::reclaim).
     pub(crate) fn reclaim(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<Reclaimed, Stopped> {
@@ -48,7 +48,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn reclaim_held(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {

@@ -32,7 +32,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::set_ripas`](crate::Realm::set_ripas).
     pub(crate) fn set_ripas(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecName,
         range: IpaRange,
         calls: u32,
@@ -43,7 +43,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::set_ripas_to`](crate::Realm::set_ripas_to).
     pub(crate) fn set_ripas_to(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecName,
         range: IpaRange,
         ripas: Ripas,

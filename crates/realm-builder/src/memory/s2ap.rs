@@ -28,7 +28,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::set_s2ap`](crate::Realm::set_s2ap).
     pub(crate) fn set_s2ap(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         rec: RecName,
         range: IpaRange,
         calls: u32,

@@ -36,7 +36,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// See [`Realm::share`](crate::Realm::share).
     pub(crate) fn share(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         memory: Undelegated,
         access: SharedAccess,
@@ -66,7 +66,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn share_held(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         ipa: Ipa,
         mut memory: Undelegated,
         access: SharedAccess,
@@ -102,7 +102,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     fn share_run(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         run: Run,
         memory: &mut Undelegated,
         access: SharedAccess,
@@ -147,7 +147,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     fn settle_shared(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         unclear: SharedMemory,
         rest: &mut Undelegated,
     ) {
@@ -177,7 +177,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// See [`Realm::unshare`](crate::Realm::unshare).
     pub(crate) fn unshare(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
@@ -209,7 +209,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn unshare_held(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         (range, keep_places): (IpaRange, bool),
         home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), BuildError> {
@@ -236,7 +236,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// See [`Realm::reshare`](crate::Realm::reshare).
     pub(crate) fn reshare(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         access: SharedAccess,
         home: &mut dyn FnMut(Undelegated),

@@ -17,7 +17,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn split_ends(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
         let is_inside = |end: Ipa| {
@@ -32,7 +32,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn split_shared_ends(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
         let is_inside = |end: Ipa| {
@@ -47,7 +47,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn make_ends(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         is_inside: impl Fn(Ipa) -> bool,
     ) -> Result<(), BuildError> {

@@ -23,7 +23,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::make_tables`](crate::Realm::make_tables).
     pub(crate) fn make_tables(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
         level: Level,
     ) -> Result<(), BuildError> {
@@ -46,7 +46,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn make(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
         self.make_in(None, held, pool, tables)
@@ -57,7 +57,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         tree: Option<AuxTree>,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
         let command = create(tree);
@@ -86,7 +86,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn settle_range(
         &self,
         held: &RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         range: IpaRange,
     ) {
         for level in [Level::L1, Level::L2, Level::L3] {
@@ -107,7 +107,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn settle(
         &self,
         held: &RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         (level, ipa): (Level, Ipa),
     ) {
         let unsure = {
@@ -146,7 +146,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         tree: Option<AuxTree>,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {
         if tree.is_none() && self.geometry.is_protected(ipa) {

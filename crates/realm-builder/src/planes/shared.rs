@@ -53,7 +53,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub unsafe fn map_plane_shared(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -83,7 +83,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map_plane_shared`](crate::Realm::map_plane_shared).
     pub(crate) unsafe fn map_plane_shared(
         &self,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<(), BuildError> {

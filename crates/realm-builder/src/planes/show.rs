@@ -19,7 +19,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(super) fn make_for(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<bool, BuildError> {

@@ -14,7 +14,7 @@ use rmi_host::{
     Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
-use sro::{GranuleSet, Pool, PoolStorage, open};
+use sro::{FixedPool, GranuleSet, Pool, open};
 
 pub(crate) const PAGE: u64 = MIN_GRANULE;
 pub(crate) const MIB2: u64 = 2 << 20;
@@ -51,11 +51,11 @@ pub(crate) type Door<'d> = Injecting<&'d Counting<&'d Model>>;
 pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d FixedQuarantine<64>>;
 
 /// What a scenario has to work with.
-pub(crate) struct Bench<'b, 'd, 'p> {
+pub(crate) struct Bench<'b, 'd> {
     pub(crate) rmm: &'b Rmm<Platform<'d>>,
     pub(crate) model: &'b Model,
     pub(crate) door: &'b Door<'d>,
-    pub(crate) pool: &'b mut Pool<'p>,
+    pub(crate) pool: &'b mut Pool,
     pub(crate) heap: &'b mut Heap,
 }
 
@@ -114,7 +114,7 @@ impl Ending {
 pub(crate) fn live(
     options: Options,
     fault: Option<(u64, Fault)>,
-    life: &dyn Fn(&mut Bench<'_, '_, '_>) -> bool,
+    life: &dyn Fn(&mut Bench<'_, '_>) -> bool,
 ) -> (Ending, bool) {
     let model = Model::new(options).unwrap();
     let (at, fault) = fault.unwrap_or((u64::MAX, Fault::Instead([0; 8])));
@@ -159,10 +159,10 @@ fn session<'d>(
     model: &'d Model,
     door: &'d Door<'d>,
     heap: &mut Heap,
-    life: &dyn Fn(&mut Bench<'_, '_, '_>) -> bool,
+    life: &dyn Fn(&mut Bench<'_, '_>) -> bool,
 ) -> bool {
-    let mut storage = PoolStorage::<48>::new();
-    let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
+    let mut pool = FixedPool::<48>::new();
+    pool.add(heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
     pool.add(heap.take(96 * PAGE, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     options.dialect = Some(model.options().dialect);

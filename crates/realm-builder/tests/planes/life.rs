@@ -27,7 +27,7 @@ pub(crate) fn tree(index: u8) -> AuxTree {
 }
 
 /// Creates a Realm, populates it, runs it, and tears it down; says whether all of that succeeded.
-pub(crate) fn whole(b: &mut Bench<'_, '_, '_>, config: &RealmConfig) -> bool {
+pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(48).collect();
     let mut shared = [const { None }; 4];
     let records = Records { tables: &mut tables, shared: &mut shared };
@@ -56,7 +56,7 @@ pub(crate) fn whole(b: &mut Bench<'_, '_, '_>, config: &RealmConfig) -> bool {
 
 fn build(
     realm: &mut Realm<'_, Platform<'_>, New>,
-    b: &mut Bench<'_, '_, '_>,
+    b: &mut Bench<'_, '_>,
     recs: &mut Vec<RecObject>,
 ) -> Option<()> {
     let mut regions = [
@@ -104,7 +104,7 @@ fn build(
 /// Makes these actions the guest of a Realm's first REC; keeps what `result` returns after each of
 /// them.
 pub(crate) fn recorded<T: Send + 'static>(
-    b: &Bench<'_, '_, '_>,
+    b: &Bench<'_, '_>,
     rd: Pa,
     actions: &[Action],
     result: fn(&GuestCpu) -> T,
@@ -123,7 +123,7 @@ pub(crate) fn recorded<T: Send + 'static>(
 }
 
 /// Enters a REC; returns its exit.
-pub(crate) fn enter(b: &mut Bench<'_, '_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
+pub(crate) fn enter(b: &mut Bench<'_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
     let mut page = b.heap.take(PAGE, PAGE)?;
     let exit = b.rmm.commands().rec_enter(rec.granule(), &mut page, &RecEnter::new_zeroed());
     b.heap.insert(page).unwrap();
@@ -134,7 +134,7 @@ pub(crate) fn enter(b: &mut Bench<'_, '_, '_>, rec: &RecObject) -> Option<(ExitR
 /// Runs the Realm until it turns itself off.
 fn run(
     realm: &Realm<'_, Platform<'_>, Active>,
-    b: &mut Bench<'_, '_, '_>,
+    b: &mut Bench<'_, '_>,
     recs: &[RecObject],
 ) -> Option<()> {
     let [rec] = recs else { return None };
@@ -176,7 +176,7 @@ fn run(
 /// Serves a fault in any tree.
 fn fault(
     realm: &Realm<'_, Platform<'_>, Active>,
-    b: &mut Bench<'_, '_, '_>,
+    b: &mut Bench<'_, '_>,
     exit: &RecExit,
 ) -> Option<()> {
     let ipa = Ipa::new(fault_page(exit.hpfar).raw());
@@ -191,7 +191,7 @@ fn fault(
 
 /// One more table, of which an auxiliary tree maps a page; then the table is folded into a block
 /// again.
-fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
+fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Option<()> {
     let block = range(BLOCKS + MIB2, MIB2);
     realm.make_tables(b.pool, range(BLOCKS + MIB2, PAGE), Level::L3).ok()?;
     if realm.aux_trees() > 0 {
@@ -206,9 +206,9 @@ fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) ->
 
 /// Memory that host and Realm share, mapped in an auxiliary tree; some of it, with its mapping, is
 /// left for teardown.
-fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_, '_>) -> Option<()> {
+fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Option<()> {
     let half = realm.geometry().unprotected_base().raw();
-    let share = |b: &mut Bench<'_, '_, '_>, at| {
+    let share = |b: &mut Bench<'_, '_>, at| {
         let memory = b.heap.take(2 * PAGE, PAGE)?;
         let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
         shared.map_err(|failed| b.heap.insert(failed.host).unwrap()).ok()

@@ -86,7 +86,7 @@ fn at_every_call_of(tables: PlaneTables, fault: Fault) {
         let config = config(2, tables);
         for at in 0.. {
             let options = options(dialect).range_capable();
-            let life = |bench: &mut Bench<'_, '_, '_>| life::whole(bench, &config);
+            let life = |bench: &mut Bench<'_, '_>| life::whole(bench, &config);
             let (ending, struck) = live(options, Some((at, fault)), &life);
             let when = format!("{dialect}, {tables:?}, call {at}, {fault:x?}");
             ending.check(is_a_lie(fault), &when);

@@ -8,7 +8,7 @@ use crate::bench::{Bench, DIALECTS, Ending, live, options};
 #[test]
 fn as_many_private_contexts_as_the_rmm_has() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let count = b.rmm.features().mec_count();
             assert_eq!(count, 3);
             let mut storages: Vec<_> =
@@ -21,7 +21,7 @@ fn as_many_private_contexts_as_the_rmm_has() {
             let mut realms: Vec<_> = (0..count).map(|_| new(fresh(), b.pool).unwrap()).collect();
 
             // One more is refused; the memory that it was made of is back.
-            let sum = |pool: &sro::Pool<'_>| pool.bytes().0 + pool.bytes().1;
+            let sum = |pool: &sro::Pool| pool.bytes().0 + pool.bytes().1;
             let before = sum(b.pool);
             let error = new(fresh(), b.pool).unwrap_err();
             let BuildError::Call(call) = error else { panic!("{error:?}") };

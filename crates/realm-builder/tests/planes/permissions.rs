@@ -25,9 +25,9 @@ fn with_guest(
     dialect: Dialect,
     tables: PlaneTables,
     actions: &[Action],
-    test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_, '_>, &RecObject, &Seen),
+    test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_>, &RecObject, &Seen),
 ) -> Ending {
-    let life = |b: &mut Bench<'_, '_, '_>| {
+    let life = |b: &mut Bench<'_, '_>| {
         let mut storage = RealmStorage::<48, 4>::new();
         let config = config(2, tables);
         let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();

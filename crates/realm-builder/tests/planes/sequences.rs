@@ -17,7 +17,7 @@ proptest! {
     fn no_call_fails(steps in prop::collection::vec(steps(), 1..24)) {
         for dialect in DIALECTS {
             let refused = Cell::new(0);
-            let life = |b: &mut Bench<'_, '_, '_>| {
+            let life = |b: &mut Bench<'_, '_>| {
                 let mut storage = Box::new(RealmStorage::<48, 32>::new());
                 let config = config(2, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut *storage, b.pool).unwrap();

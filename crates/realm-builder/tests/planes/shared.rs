@@ -32,11 +32,11 @@ type Seen = Arc<Mutex<Vec<Outcome>>>;
 /// may fail except those that the test says.
 fn with_guest(
     actions: &[Action],
-    test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_, '_>, &RecObject, &Seen) -> u64,
+    test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_>, &RecObject, &Seen) -> u64,
 ) {
     for dialect in DIALECTS {
         let refused = std::cell::Cell::new(0);
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = RealmStorage::<48, 4>::new();
             let config = config(2, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -56,7 +56,7 @@ fn with_guest(
     }
 }
 
-fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_, '_>, at: u64, bytes: u64) -> u64 {
+fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) -> u64 {
     let memory = b.heap.take(bytes, bytes.min(MIB2)).unwrap();
     let pa = memory.base();
     let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
@@ -64,7 +64,7 @@ fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_, '_>, at: u64, bytes: u64
     pa.raw()
 }
 
-fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_, '_>, at: u64, bytes: u64) {
+fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) {
     let home = &mut |memory| b.heap.insert(memory).unwrap();
     realm.unshare(b.pool, range(at, bytes), home).unwrap();
 }
@@ -72,7 +72,7 @@ fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_, '_>, at: u64, bytes: u
 /// The Realm faults in its tree; returns how that is served.
 fn faults(
     realm: &Running<'_, '_>,
-    b: &mut Bench<'_, '_, '_>,
+    b: &mut Bench<'_, '_>,
     rec: &RecObject,
 ) -> Result<Served, BuildError> {
     let (reason, exit) = enter(b, rec).unwrap();
@@ -84,7 +84,7 @@ fn faults(
     realm.serve_plane_fault(b.pool, exit.rtt_tree, ipa, page, nothing, home)
 }
 
-fn word(b: &Bench<'_, '_, '_>, pa: u64) -> u64 {
+fn word(b: &Bench<'_, '_>, pa: u64) -> u64 {
     let mut word = [0; 8];
     b.model.peek(rmi_abi::Pa::new(pa), &mut word);
     u64::from_le_bytes(word)
@@ -171,7 +171,7 @@ fn the_whole_block_at_a_root_entry_is_split() {
     for dialect in DIALECTS {
         let mut options = options(dialect).range_capable();
         options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 3 * ROOT).unwrap();
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = RealmStorage::<48, 4>::new();
             let config = config(1, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -239,7 +239,7 @@ fn where_nothing_is_shared() {
 #[test]
 fn what_is_unclear_is_settled_before_it_joins_others() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = RealmStorage::<48, 8>::new();
             let config = config(2, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -264,7 +264,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
         };
         // The call that maps for the second time, the last one before teardown.
         let number = std::cell::Cell::new(0);
-        let count = |b: &mut Bench<'_, '_, '_>| {
+        let count = |b: &mut Bench<'_, '_>| {
             let mut storage = RealmStorage::<48, 8>::new();
             let config = config(2, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -291,7 +291,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
 #[test]
 fn it_costs_what_is_said_to_take_it_apart() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = RealmStorage::<48, 4>::new();
             let config = config(2, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();

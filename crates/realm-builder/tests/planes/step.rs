@@ -72,7 +72,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
 #[expect(unsafe_code, reason = "no plane of these Realms has any translation cached")]
 pub(crate) fn show_shared<P: Platform, S: Alive>(
     realm: &Realm<'_, P, S>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     tree: AuxTree,
     range: IpaRange,
 ) -> Result<(), BuildError> {
@@ -84,7 +84,7 @@ pub(crate) fn show_shared<P: Platform, S: Alive>(
 /// Makes the change; says how many calls the RMM refuses in it.
 pub(crate) fn take<P: Platform>(
     realm: &Realm<'_, P, New>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     supply: &mut dyn FnMut(u64) -> Undelegated,
     home: &mut dyn FnMut(Undelegated),
     step: Step,

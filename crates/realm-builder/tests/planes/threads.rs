@@ -6,7 +6,7 @@ use realm_builder::{
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Undelegated;
-use sro::{Pool, PoolStorage};
+use sro::{FixedPool, Pool};
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
@@ -23,8 +23,8 @@ fn work(
     block: IpaRange,
 ) -> Vec<Undelegated> {
     let mut memory = memory;
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory).unwrap();
     let first = block.base().raw();
     for round in 0..ROUNDS {
@@ -54,7 +54,7 @@ fn work(
 #[test]
 fn each_thread_has_what_it_holds_in_all_trees() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = Box::new(RealmStorage::<48, 4>::new());
             let config = config(2, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut *storage, b.pool).unwrap();

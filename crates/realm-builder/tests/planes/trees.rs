@@ -21,7 +21,7 @@ use crate::life::{BLOCKS, enter, tree};
 type Storage = RealmStorage<48, 4>;
 
 /// Three pages at RAM and two blocks at BLOCKS.
-fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>) {
+fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>) {
     let pages = b.heap.take(3 * PAGE, PAGE).unwrap();
     let blocks = b.heap.take(2 * MIB2, MIB2).unwrap();
     let mut regions = [
@@ -33,10 +33,10 @@ fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>)
 
 /// Does something with a new Realm that has three trees, in both dialects, on RMMs that take ranges
 /// and on RMMs that take tables; no call may fail.
-fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_, '_>)) {
+fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_>)) {
     for dialect in DIALECTS {
         for options in [options(dialect), options(dialect).range_capable()] {
-            let life = |b: &mut Bench<'_, '_, '_>| {
+            let life = |b: &mut Bench<'_, '_>| {
                 let mut storage = Storage::new();
                 let config = config(2, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -51,7 +51,7 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_
     }
 }
 
-fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>, range: IpaRange) {
+fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>, range: IpaRange) {
     let Bench { pool, heap, .. } = b;
     let done = realm.reclaim(pool, range, &mut |memory| heap.insert(memory).unwrap()).unwrap();
     assert_eq!(done, realm_builder::Reclaimed::Whole);
@@ -61,7 +61,7 @@ fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_, '_>, rang
 fn a_plane_faults_in_its_own_tree_and_is_served() {
     for dialect in DIALECTS {
         for planes in 1..=3 {
-            let life = |b: &mut Bench<'_, '_, '_>| {
+            let life = |b: &mut Bench<'_, '_>| {
                 let mut storage = Storage::new();
                 let config = config(planes, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -161,7 +161,7 @@ fn tables_are_folded_in_all_trees() {
 #[test]
 fn memory_that_is_not_ram_is_not_shown() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = Storage::new();
             let config = config(1, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -208,7 +208,7 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
 #[test]
 fn what_is_short_is_said_before_the_realm_is_made() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let config = config(3, PlaneTables::PerPlane);
             // Eight root tables, and a descriptor, for which the pool has no granule.
             let mut few = RealmStorage::<5, 0>::new();
@@ -256,7 +256,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
         .into_iter()
         .flat_map(|dialect| [Limits::ONE_BY_ONE, Limits::RANGES].map(|limits| (dialect, limits)))
     {
-        let life = |b: &mut Bench<'_, '_, '_>| {
+        let life = |b: &mut Bench<'_, '_>| {
             let mut storage = Storage::new();
             let config = config(3, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();

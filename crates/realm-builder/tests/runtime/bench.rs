@@ -12,9 +12,9 @@ use crate::half::{Half, join};
 use crate::{AREA, BLOCK, GIB, Heap, PAGE};
 
 /// A Realm and what it should map.
-pub(crate) struct Bench<'r, 'm, 'b, P: Platform, S> {
+pub(crate) struct Bench<'r, 'b, P: Platform, S> {
     pub(crate) realm: &'b Realm<'r, P, S>,
-    pub(crate) pool: &'b mut Pool<'m>,
+    pub(crate) pool: &'b mut Pool,
     pub(crate) heap: &'b mut Heap,
     pub(crate) unprotected: u64,
     pub(crate) memory: Half,
@@ -25,7 +25,7 @@ fn ipas(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-impl<P: Platform, S: Alive> Bench<'_, '_, '_, P, S> {
+impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
     /// Memory with the wanted alignment, or else from what there is.
     fn take(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
         // A GiB by pages would take too many tables.

@@ -19,7 +19,7 @@ use rmi_host::{
     CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
 };
 use rmm_model::{Model, Options};
-use sro::{GranuleSet, Pool, PoolStorage, open};
+use sro::{FixedPool, GranuleSet, Pool, open};
 
 use bench::Bench;
 use change::{Change, change};
@@ -71,8 +71,8 @@ fn live(
     let (dialect, leaked_before) = (setting.dialect, leaked());
     let (door, ledger) = (Counting::new(rmm), CountingLedger::new());
     let whole = memory.range();
-    let mut places = PoolStorage::<64>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<64>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(254 * PAGE).unwrap()).unwrap();
     let mut heap = Heap::new((0..4096).map(|_| Undelegated::empty()).collect());
     heap.insert(memory).unwrap();
@@ -100,9 +100,9 @@ fn live(
     assert_eq!(leaked(), leaked_before);
 }
 
-fn change_all<'m, P: Platform, S: Alive>(
-    realm: &Realm<'m, P, S>,
-    pool: &mut Pool<'m>,
+fn change_all<P: Platform, S: Alive>(
+    realm: &Realm<'_, P, S>,
+    pool: &mut Pool,
     heap: &mut Heap,
     changes: &[Change],
 ) {

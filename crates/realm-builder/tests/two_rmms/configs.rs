@@ -58,7 +58,7 @@ impl Life for Brief<'_> {
         &self,
         both: &Both,
         mut realm: Realm<'_, P, New>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         heap: &mut Heap,
     ) {
         let content = [0x5a; 0x1000];

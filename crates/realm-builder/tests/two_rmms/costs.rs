@@ -5,7 +5,7 @@ use realm_builder::{Content, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::Ipa;
 use rmi_conduits::counting::Counting;
 use rmi_host::{Host, SessionOptions, Undelegated};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 use crate::rmms::{Both, D};
 use crate::{MIB, PAGE};
@@ -17,8 +17,8 @@ fn what_is_predicted_is_counted() {
     let both = Both::new();
     let door = Counting::new(&both);
     let mut memory = both.take_memory(64 * MIB);
-    let mut places = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut places, memory.take_back(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(memory.take_back(Pool::PAGES).unwrap()).unwrap();
     // One run, so that it takes as few calls as possible.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &both);

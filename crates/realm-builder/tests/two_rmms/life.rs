@@ -39,10 +39,10 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 /// What a scenario has to work with.
-pub(crate) struct Bench<'b, 'p, 'r, P: Platform> {
+pub(crate) struct Bench<'b, 'r, P: Platform> {
     pub(crate) both: &'b Both,
     pub(crate) realm: &'b Realm<'r, P, Active>,
-    pub(crate) pool: &'b mut Pool<'p>,
+    pub(crate) pool: &'b mut Pool,
     pub(crate) heap: &'b mut Heap,
     pub(crate) rec: &'b RecObject,
 }
@@ -57,7 +57,7 @@ impl Life for Whole<'_> {
         &self,
         both: &Both,
         mut realm: Realm<'_, P, New>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         heap: &mut Heap,
     ) {
         let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
@@ -116,7 +116,7 @@ impl Life for Whole<'_> {
     }
 }
 
-impl<P: Platform> Bench<'_, '_, '_, P> {
+impl<P: Platform> Bench<'_, '_, P> {
     /// Enters the REC, which takes the actions that both RMMs were told; returns its exit.
     fn enter(&mut self) -> (ExitReason, RecExit) {
         let rmm = self.realm.rmm();

@@ -17,7 +17,7 @@ use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
-use sro::{GranuleSet, Pool, PoolStorage, open};
+use sro::{FixedPool, GranuleSet, Pool, open};
 
 use life::Whole;
 use rmms::Both;
@@ -34,7 +34,7 @@ trait Life {
         &self,
         both: &Both,
         realm: Realm<'_, P, New>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         heap: &mut Heap,
     );
 }
@@ -45,8 +45,8 @@ fn live(config: &RealmConfig, life: &impl Life) {
     let mut heap = Heap::new((0..128).map(|_| Undelegated::empty()).collect());
     heap.insert(both.take_memory(MEMORY)).unwrap();
     let whole: Vec<_> = heap.iter().collect();
-    let mut places = PoolStorage::<64>::new();
-    let mut pool = Pool::new(&mut places, heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
+    let mut pool = FixedPool::<64>::new();
+    pool.add(heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
     pool.add(heap.take(256 * PAGE, 16 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let platform = Host::new(&both, &both).with_ledger(&ledger);

@@ -20,7 +20,7 @@ impl Life for Sequence {
         &self,
         _: &Both,
         mut realm: Realm<'_, P, New>,
-        pool: &mut Pool<'_>,
+        pool: &mut Pool,
         heap: &mut Heap,
     ) {
         let first = heap.take(4 * MIB, 2 * MIB).unwrap();

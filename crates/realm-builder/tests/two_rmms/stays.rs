@@ -5,7 +5,7 @@ use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 use crate::rmms::{Both, D};
 use crate::step::show_shared;
@@ -21,8 +21,8 @@ fn a_reference_that_stays() {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<16>::new());
     let platform = Host::new(&door, &both).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = both.take_memory(4 * MIB);
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut storage = RealmStorage::<16, 4>::new();

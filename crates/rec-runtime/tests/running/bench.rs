@@ -11,7 +11,7 @@ use rmi_host::{
     Conduit, CountingLedger, Host, Machine, Registers, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Guest, Model, Options, Script};
-use sro::{Pool, PoolStorage, RecObject, open};
+use sro::{FixedPool, Pool, RecObject, open};
 use zerocopy::{FromZeros, IntoBytes};
 
 pub(crate) use rmm_model::Action;
@@ -96,22 +96,22 @@ pub(crate) type Platform<'m> = Host<&'m Line<'m>, &'m Model, &'m CountingLedger>
 pub(crate) type ActiveRealm<'r, 'm> = Realm<'r, Platform<'m>, Active>;
 
 /// An active session, and memory.
-pub(crate) struct Bench<'b, 'm, 'p> {
+pub(crate) struct Bench<'b, 'm> {
     pub(crate) rmm: &'b Rmm<Platform<'m>>,
     pub(crate) line: &'m Line<'m>,
     pub(crate) model: &'m Model,
-    pub(crate) pool: &'b mut Pool<'p>,
+    pub(crate) pool: &'b mut Pool,
     pub(crate) memory: Undelegated,
 }
 
 /// Runs `test` on a fresh model. In the end no memory may be missing.
-pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
+pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_>)) {
     let model = Model::new(Options::new(dialect)).unwrap();
     let ledger = CountingLedger::new();
     let line = Line { model: &model, dialect, twist: RefCell::new(None), entries: Cell::new(0) };
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<16>::new();
-    let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
     let platform = Host::new(&line, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
@@ -121,7 +121,7 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_, '_>)) {
     assert_eq!(ledger.balance().outstanding(), 0);
 }
 
-impl<'m> Bench<'_, 'm, '_> {
+impl<'m> Bench<'_, 'm> {
     /// Runs `test` with an active Realm that has a REC for each program, of which the first can be
     /// entered; then tears it down.
     pub(crate) fn realm(

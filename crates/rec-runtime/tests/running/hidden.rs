@@ -63,7 +63,7 @@ fn exits_and_answers_hide_registers() {
 }
 
 /// The exit that a record decodes to, which hides its registers.
-fn seen(bench: &Bench<'_, '_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
+fn seen(bench: &Bench<'_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
     let exit = bench.decode(rec, Answer::resume(), record);
     hidden(&record);
     hidden(&exit);

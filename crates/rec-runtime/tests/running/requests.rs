@@ -144,7 +144,7 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                 let on = request.accept(bench.rmm, second.name()).unwrap();
                 // The other REC sets the page to RAM whenever it is destroyed.
-                let ram = |bench: &mut Bench<'_, '_, '_>, second: &mut Rec, answer| {
+                let ram = |bench: &mut Bench<'_, '_>, second: &mut Rec, answer| {
                     let exit = bench.enter(second, answer);
                     let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
                     realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();

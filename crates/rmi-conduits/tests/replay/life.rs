@@ -7,7 +7,7 @@ use rmi_abi::{Ipa, Pa};
 use rmi_host::granules::Host as HostHand;
 use rmi_host::{Platform, RetryBudget, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Action, Model, Script};
-use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
+use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
 
 const RAM: u64 = 0x4000_0000;
 
@@ -63,8 +63,8 @@ fn session<P: Platform>(
     life: &mut Life,
     created: impl FnOnce(Pa),
 ) {
-    let mut storage = PoolStorage::<32>::new();
-    let mut pool = Pool::new(&mut storage, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
+    let mut pool = FixedPool::<32>::new();
+    pool.add(heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     pool.add(heap.take(64 * 0x1000, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();
     // Small budgets for an RMM that is always busy.
@@ -78,7 +78,7 @@ fn session<P: Platform>(
 
 fn realm<P: Platform>(
     rmm: &Rmm<P>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut Heap,
     image: &Image,
     life: &mut Life,
@@ -107,7 +107,7 @@ fn realm<P: Platform>(
 
 fn build<P: Platform>(
     realm: &mut Realm<'_, P, New>,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     heap: &mut Heap,
     image: &Image,
     recs: &mut Vec<RecObject>,

@@ -96,7 +96,7 @@ impl<P: Platform> Channel<P> {
     /// [`Error::Argument`] when the memory has no descriptor in this dialect.
     #[doc(hidden)]
     pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<Listed, Error> {
-        self.own(Command::RttDataMap, &*list.page)?;
+        self.own_page(Command::RttDataMap, list.page)?;
         let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
         let Some(block) = cell.range().filter(fits) else { return Ok(Listed::Full) };
         self.own(Command::RttDataMap, cell)?;
@@ -170,7 +170,7 @@ impl<P: Platform> Channel<P> {
         mut list: MapList<'_>,
     ) -> Result<u64, Error> {
         self.own(Command::RttDataMap, rd)?;
-        self.own(Command::RttDataMap, &*list.page)?;
+        self.own_page(Command::RttDataMap, list.page)?;
         if list.granule != self.granule_size() {
             let what = "the list was made in a session with granules of another size";
             return Err(Error::argument(Command::RttDataMap, what, Subject::Ipa(ipa)));

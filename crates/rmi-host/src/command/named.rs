@@ -1,10 +1,11 @@
 //! What a command names: memory or an object, with its machine and address.
 
+use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Command, Pa};
 
 use crate::channel::Channel;
 use crate::error::{Error, Subject};
-use crate::granules::{Cell, Granules, Machine, Owner};
+use crate::granules::{Cell, Granules, Machine, Owner, Undelegated};
 use crate::platform::Platform;
 
 /// Something that commands name by an address.
@@ -35,6 +36,15 @@ impl<P: Platform> Channel<P> {
             Some(machine) if machine == self.machine() => Ok(()),
             Some(_) => Err(Error::OtherMachine { command, subject }),
             None => Err(Error::argument(command, "the token is for no memory at all", subject)),
+        }
+    }
+
+    /// As [`Channel::own`], for a page through which the host and the RMM communicate: an empty
+    /// token is a page that the caller has no memory for.
+    pub(crate) fn own_page(&self, command: Command, page: &Undelegated) -> Result<(), Error> {
+        match page.is_empty() {
+            true => Err(Error::need_memory(command, MIN_GRANULE, MIN_GRANULE)),
+            false => self.own(command, page),
         }
     }
 }

@@ -352,7 +352,7 @@ impl<P: Platform> Channel<P> {
     }
 
     fn list_page(&self, list: &Undelegated, command: Command) -> Result<u64, Error> {
-        self.own(command, list)?;
+        self.own_page(command, list)?;
         if list.bytes() < MIN_GRANULE {
             let subject = Subject::Pa(list.base());
             return Err(Error::Argument {

@@ -26,7 +26,7 @@ objects! {
     /// # use rmi_abi::run::RecEnter;
     /// # use rmi_host::{Rd, RecGranule, Undelegated};
     /// # use rmm_model::{Model, Options};
-    /// # use sro::{Donated, Pool, PoolStorage, drive};
+    /// # use sro::{Donated, FixedPool, Pool, drive};
     /// # use zerocopy::FromZeros;
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
@@ -36,8 +36,8 @@ objects! {
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
     /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
     /// # let rd = Rd::new(rd);
-    /// # let mut places = PoolStorage::<4>::new();
-    /// # let mut pool = Pool::new(&mut places, memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    /// # let mut pool = FixedPool::<4>::new();
+    /// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
     /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     /// // `sro::RecObject` does all of this.

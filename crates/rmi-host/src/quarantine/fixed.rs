@@ -12,11 +12,22 @@ use crate::ledger::QuarantineReason;
 /// interrupted these.
 const LOOKS: u32 = 10_000;
 
-/// A quarantine of `N` ranges without heap or locks.
+/// A quarantine of `N` ranges without heap or locks, in `N` times 24 bytes.
 ///
 /// No call waits for another, except for the few instructions in which one fills a slot, and that
 /// wait is bounded: so it may be used with interrupts off and from interrupt handlers. The ranges
 /// lie below 2^52.
+///
+/// It may be a static:
+///
+/// ```
+/// use rmi_host::FixedQuarantine;
+///
+/// static QUARANTINE: FixedQuarantine<64> = FixedQuarantine::new();
+///
+/// // A platform has it by reference: `host.with_quarantine(&QUARANTINE)`.
+/// assert!(QUARANTINE.is_empty());
+/// ```
 ///
 /// A full quarantine accepts only memory that is adjacent to a range that it has for the same
 /// reason, and the ledger records what is leaked:
@@ -43,6 +54,9 @@ const LOOKS: u32 = 10_000;
 pub struct FixedQuarantine<const N: usize> {
     places: [Place; N],
 }
+
+// The size that the documentation states.
+const _: () = assert!(size_of::<FixedQuarantine<10>>() == 10 * 24);
 
 impl<const N: usize> FixedQuarantine<N> {
     /// An empty quarantine.

@@ -8,7 +8,8 @@ use spin::Mutex;
 use super::{Quarantine, Quarantined};
 use crate::ledger::QuarantineReason;
 
-/// A quarantine of any number of ranges.
+/// A quarantine of any number of ranges, on the heap: 32 bytes for each, and never on a stack. It
+/// may be a static.
 ///
 /// When the heap is exhausted it does not accept memory, as a full
 /// [`FixedQuarantine`](super::FixedQuarantine) does. A spin lock protects it, held for a few
@@ -21,18 +22,18 @@ use crate::ledger::QuarantineReason;
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-/// let quarantine = GrowingQuarantine::new();
-/// let platform = model.host().with_quarantine(&quarantine);
+/// static QUARANTINE: GrowingQuarantine = GrowingQuarantine::new();
+/// let platform = model.host().with_quarantine(&QUARANTINE);
 /// let mut memory = model.take_memory();
 /// let rmm = rmm_model::open(platform, &mut memory)?;
 ///
 /// let memory = memory.take_front(0x4000).unwrap();
 /// let memory = rmm.delegate(memory)?;
 /// rmm.quarantine(memory, QuarantineReason::Unclear { command: Command::RttDestroy });
-/// assert_eq!((quarantine.len(), quarantine.bytes()), (1, 0x4000));
+/// assert_eq!((QUARANTINE.len(), QUARANTINE.bytes()), (1, 0x4000));
 ///
 /// let mut home = Vec::new();
-/// assert_eq!(quarantine.retry(&rmm, |memory| home.push(memory)), 0);
+/// assert_eq!(QUARANTINE.retry(&rmm, |memory| home.push(memory)), 0);
 /// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -40,6 +41,9 @@ use crate::ledger::QuarantineReason;
 pub struct GrowingQuarantine {
     ranges: Mutex<Vec<Quarantined>>,
 }
+
+// The size that the documentation states.
+const _: () = assert!(size_of::<Quarantined>() == 32);
 
 impl GrowingQuarantine {
     /// An empty quarantine.

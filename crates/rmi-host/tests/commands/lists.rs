@@ -343,13 +343,13 @@ fn what_cannot_be_is_refused_before_any_call() {
             })
             .unwrap_err(),
     );
+    // A page for the list that the caller has no memory for.
     let mut small = Undelegated::empty();
     let mut page = [delegated(A, PAGE)];
-    argument(
-        channel
-            .rtt_data_map_list(&realm, ipa, &mut small, &mut page, PAGES, &mut |_| none(()))
-            .unwrap_err(),
-    );
+    let error = channel
+        .rtt_data_map_list(&realm, ipa, &mut small, &mut page, PAGES, &mut |_| none(()))
+        .unwrap_err();
+    assert_eq!(error, Error::need_memory(Command::RttDataMap, PAGE, PAGE));
     assert!(fake.calls().is_empty());
 }
 

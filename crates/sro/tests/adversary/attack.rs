@@ -16,7 +16,7 @@ use rmi_host::{
     Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
-use sro::{GranuleSet, Pool, PoolStorage, RecObject, open};
+use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
 
 /// Bytes in sequence; zeros when they run out.
 #[derive(Debug)]
@@ -190,8 +190,8 @@ pub(crate) fn attack(input: &[u8]) {
     let range = whole.range();
     let mut heap: GranuleSet<HostHand, [Undelegated; 256]> = GranuleSet::default();
     heap.insert(whole).unwrap();
-    let mut places = PoolStorage::<12>::new();
-    let mut pool = Pool::new(&mut places, heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
+    let mut pool = FixedPool::<12>::new();
+    pool.add(heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
     // Several runs, with gaps between them.
     for _ in 0..1 + bytes.byte() % 6 {
         let run = heap.take(u64::from(1 + bytes.byte() % 24) * 0x1000, 0x1000);
@@ -247,7 +247,7 @@ pub(crate) fn attack(input: &[u8]) {
 fn act<P: rmi_host::Platform>(
     rmm: &Rmm<P>,
     rd: &Rd,
-    pool: &mut Pool<'_>,
+    pool: &mut Pool,
     recs: &mut Vec<RecObject>,
     index: u32,
     choice: u8,

@@ -9,7 +9,7 @@ use rmi_abi::{Dialect, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{Pool, PoolStorage, open};
+use sro::{FixedPool, Pool, open};
 
 use super::*;
 use crate::memory::realm_core::ENTRIES_PER_HOLD;
@@ -81,9 +81,9 @@ fn live(mut options: Options) {
     options.dram = PaRange::with_size(options.dram.base(), 64 * MIB).unwrap();
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
-    let mut places = PoolStorage::<16>::new();
     let pages = memory.take_front(Pool::PAGES).unwrap();
-    let mut pool = Pool::new(&mut places, pages).unwrap();
+    let mut pool = FixedPool::<16>::new();
+    pool.add(pages).unwrap();
     pool.add(memory.take_front(256 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let host = model.host().with_ledger(&ledger).with_lock::<Counting>();

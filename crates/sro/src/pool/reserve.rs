@@ -1,0 +1,51 @@
+//! What a pool knows about the memory that commands ask for.
+
+use rmi_abi::Command;
+use rmi_abi::address::MIN_GRANULE;
+
+use crate::operation::Need;
+
+/// How many commands a pool remembers the needs of: few commands take memory.
+const COMMANDS: usize = 4;
+
+/// What a command is known to ask for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reserve {
+    /// In total, in bytes.
+    pub(super) bytes: u64,
+    /// In blocks of this size, in bytes, aligned to it.
+    pub(super) block: u64,
+}
+
+/// The needs of commands, as they have asked for memory before.
+#[derive(Debug)]
+pub(super) struct Reserves([(Command, Reserve); COMMANDS]);
+
+impl Reserves {
+    /// An unused entry names `RMI_VERSION`, which takes no memory.
+    pub(super) const UNKNOWN: Self =
+        Self([(Command::Version, Reserve { bytes: 0, block: 0 }); COMMANDS]);
+
+    /// What a command has asked for; before the first time, what TF-RMM asks for.
+    pub(super) fn of(&self, command: Command) -> Reserve {
+        let known = self.0.iter().find(|(known, _)| *known == command);
+        known.map_or(
+            Reserve {
+                bytes: if command == Command::RecCreate { 16 * MIN_GRANULE } else { 0 },
+                block: MIN_GRANULE,
+            },
+            |(_, reserve)| *reserve,
+        )
+    }
+
+    pub(super) fn learn(&mut self, command: Command, bytes: u64, need: Need) {
+        let block = if need.contiguous { need.bytes } else { need.block_bytes };
+        let known = self.0.iter().position(|(known, _)| *known == command);
+        let slot =
+            known.or_else(|| self.0.iter().position(|(known, _)| *known == Command::Version));
+        if let Some((of, reserve)) = slot.and_then(|slot| self.0.get_mut(slot)) {
+            *of = command;
+            *reserve = Reserve { bytes: bytes.max(reserve.bytes), block: block.max(reserve.block) };
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Where a pool stores its ranges: in itself, or on the heap.
+
+use core::fmt;
+
+use rmi_host::granules::{Delegated, Free, Host, Undelegated};
+
+use crate::ranges::{Ranges, RangesMut};
+use crate::set::GranuleSet;
+
+mod sealed {
+    use super::{Free, Host, Ranges, RangesMut};
+
+    pub trait Sets {
+        fn host(&self) -> Ranges<'_, Host>;
+        fn host_mut(&mut self) -> RangesMut<'_, Host>;
+        fn delegated(&self) -> Ranges<'_, Free>;
+        fn delegated_mut(&mut self) -> RangesMut<'_, Free>;
+    }
+
+    pub trait Empty {
+        const EMPTY: Self;
+    }
+}
+
+pub(super) use sealed::Empty;
+
+/// The slots of a [`Pool`](crate::Pool), for separate ranges of host memory and of delegated
+/// memory. Sealed: [`FixedSlots`], and `GrowingSlots` with the feature `alloc`.
+pub trait PoolSlots: sealed::Sets + fmt::Debug + Send + Sync {}
+
+/// Slots that can be made in a constant. Sealed: those of all pools.
+pub trait ConstSlots: PoolSlots + sealed::Empty {}
+
+/// `N` slots for host memory and as many for delegated memory, in `N` times 48 bytes and 16 more.
+#[derive(Debug)]
+pub struct FixedSlots<const N: usize> {
+    host: GranuleSet<Host, [Undelegated; N]>,
+    delegated: GranuleSet<Free, [Delegated; N]>,
+}
+
+// The size that the documentation states.
+const _: () = assert!(size_of::<FixedSlots<10>>() == 10 * 48 + 16);
+
+impl<const N: usize> PoolSlots for FixedSlots<N> {}
+impl<const N: usize> ConstSlots for FixedSlots<N> {}
+
+impl<const N: usize> sealed::Empty for FixedSlots<N> {
+    const EMPTY: Self = Self { host: GranuleSet::empty(), delegated: GranuleSet::empty() };
+}
+
+impl<const N: usize> sealed::Sets for FixedSlots<N> {
+    fn host(&self) -> Ranges<'_, Host> {
+        self.host.ranges()
+    }
+
+    fn host_mut(&mut self) -> RangesMut<'_, Host> {
+        self.host.ranges_mut()
+    }
+
+    fn delegated(&self) -> Ranges<'_, Free> {
+        self.delegated.ranges()
+    }
+
+    fn delegated_mut(&mut self) -> RangesMut<'_, Free> {
+        self.delegated.ranges_mut()
+    }
+}
+
+/// Slots on the heap, in 64 bytes and 24 for each range. Their number grows when memory is added or
+/// split; an allocation that fails has the effect of a pool that is full.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub struct GrowingSlots {
+    host: GranuleSet<Host, alloc::vec::Vec<Undelegated>>,
+    delegated: GranuleSet<Free, alloc::vec::Vec<Delegated>>,
+}
+
+#[cfg(feature = "alloc")]
+mod growing {
+    use super::{
+        ConstSlots, Free, GranuleSet, GrowingSlots, Host, PoolSlots, Ranges, RangesMut, sealed,
+    };
+
+    // The size that the documentation states.
+    const _: () = assert!(size_of::<GrowingSlots>() == 64);
+
+    impl PoolSlots for GrowingSlots {}
+    impl ConstSlots for GrowingSlots {}
+
+    impl sealed::Empty for GrowingSlots {
+        const EMPTY: Self = Self { host: GranuleSet::growing(), delegated: GranuleSet::growing() };
+    }
+
+    impl sealed::Sets for GrowingSlots {
+        fn host(&self) -> Ranges<'_, Host> {
+            self.host.ranges()
+        }
+
+        fn host_mut(&mut self) -> RangesMut<'_, Host> {
+            self.host.ranges_mut()
+        }
+
+        fn delegated(&self) -> Ranges<'_, Free> {
+            self.delegated.ranges()
+        }
+
+        fn delegated_mut(&mut self) -> RangesMut<'_, Free> {
+            self.delegated.ranges_mut()
+        }
+    }
+}
