@@ -95,7 +95,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             let mut regions = regions(&mut memory, &kernel);
             let params = config.validate(rmm.features(), dialect).unwrap();
             let mut events = Vec::new();
-            let mut log = |event: &realm_sdk::builder::MeasurementEvent| events.push(*event);
+            let mut log = |event: &realm_sdk::measurement::MeasurementEvent| events.push(*event);
             let mut rim = Rim::new(&params, dialect, &mut log).unwrap();
             rim.add_regions(&mut regions, params.geometry, &mut log).unwrap();
             realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();

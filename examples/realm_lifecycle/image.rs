@@ -5,8 +5,8 @@ use std::io::Read;
 use std::path::Path;
 
 use realm_sdk::abi::Ipa;
-use realm_sdk::builder::image;
-use realm_sdk::builder::image::arm64::Arm64Header;
+use realm_sdk::measurement::image;
+use realm_sdk::measurement::image::arm64::Arm64Header;
 
 /// Bytes of a granule.
 const GRANULE: u64 = 0x1000;

@@ -173,6 +173,9 @@
 //!
 //! Imports run one way: `planes` → `lifecycle` → `memory` → `shadow` → `plan`, `error`.
 //!
+//! [`config`], [`image`], `rim` and [`measurement_log`] are modules of [`realm_measurement`], which
+//! needs no host code.
+//!
 //! # Features
 //!
 //! All are off by default and additive: `elf` (ELF images, through the `elf` crate), `rim` (the

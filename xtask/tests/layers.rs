@@ -1,0 +1,110 @@
+//! What ARCHITECTURE.md says of the layers, against manifests and sources.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What may know dialects from each other: the tables, the commands, and the model, which is an RMM
+/// of each of them.
+const KNOW_DIALECTS: [&str; 3] = ["rmi-abi", "rmi-host", "rmm-model"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// The names in a directory, sorted.
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    entries
+}
+
+/// The sources below a directory, without those of tests.
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for path in entries(directory) {
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Whether a line of code makes a difference between dialects. Naming one is no difference.
+fn matches_a_dialect(line: &str) -> bool {
+    let is_named = ["Dialect::V", "Dialect::TfRmm"].iter().any(|name| line.contains(name));
+    let decides = ["==", "!=", "=>", "matches!", " | "].iter().any(|sign| line.contains(sign));
+    let compares = ["dialect ==", "dialect !=", "dialect() ==", "dialect() !=", "dialect as u8"];
+    is_named && decides
+        || line.contains("is_2_0()")
+        || compares.iter().any(|comparison| line.contains(comparison))
+}
+
+/// The lines of a source that make a difference between dialects, by their numbers.
+fn differences(source: &str) -> Vec<usize> {
+    let code = source.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+    (1..)
+        .zip(code)
+        .filter(|(_, line)| !line.trim_start().starts_with("//") && matches_a_dialect(line))
+        .map(|(number, _)| number)
+        .collect()
+}
+
+#[test]
+fn above_rmi_host_no_dialect_is_matched_or_compared() {
+    let crates = entries(&root().join("crates"));
+    let above = crates.iter().filter(|path| !KNOW_DIALECTS.iter().any(|name| path.ends_with(name)));
+    let mut files = Vec::new();
+    above.for_each(|library| sources(&library.join("src"), &mut files));
+    sources(&root().join("src"), &mut files);
+    assert!(files.len() > 50, "{files:?}");
+    for file in files {
+        let lines = differences(&fs::read_to_string(&file).unwrap());
+        assert_eq!(lines, [], "{}", file.display());
+    }
+    // The test finds them where they belong.
+    let table = fs::read_to_string(root().join("crates/rmi-abi/src/rtt.rs")).unwrap();
+    assert!(differences(&table).len() > 1);
+}
+
+#[test]
+fn naming_a_dialect_is_no_difference() {
+    for line in [
+        "let dialect = Dialect::TfRmm2026_07;",
+        "//! match Dialect::V1_0 => 1",
+        "let known = from_index(code).unwrap_or(Dialect::V2_0Bet3);",
+        "dialect.has_lpa2_flag()",
+    ] {
+        assert_eq!(differences(line), [], "{line}");
+    }
+    for line in [
+        "if dialect == wanted {",
+        "matches!(dialect, Dialect::V1_0)",
+        "Dialect::V1_0 => 1,",
+        "let v2 = dialect.is_2_0();",
+        "rmm.dialect() != Dialect::V2_0Bet3",
+    ] {
+        assert_eq!(differences(line), [1], "{line}");
+    }
+    assert_eq!(differences("#[cfg(test)]\nif dialect == wanted {"), []);
+}
+
+#[test]
+fn measurement_needs_no_host_code() {
+    let manifest = root().join("crates/realm-measurement/Cargo.toml");
+    let manifest = fs::read_to_string(manifest).unwrap();
+    let names: Vec<_> = manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty() && !name.starts_with('#'))
+        .collect();
+    assert_eq!(names, ["elf", "rmi-abi", "serde", "sha2", "thiserror", "zerocopy"]);
+}
