@@ -110,6 +110,10 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod error;
+
+pub use error::Error;
+
 #[doc(inline)]
 pub use realm_builder as builder;
 #[doc(inline)]

@@ -8,9 +8,9 @@ use realm_sdk::abi::realm::HashAlgorithm;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    BuildError, Content, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
+    Content, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
 };
-use realm_sdk::host::{Error, Platform, Rmm, SessionError, SessionOptions};
+use realm_sdk::host::{Platform, Rmm, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
 use realm_sdk::sro::{self, FixedPool, Pool, RecObject, Session};
 use realm_sdk::vgic::InterfaceState;
@@ -37,38 +37,6 @@ const REC_GRANULES: u64 = 17;
 /// Times that a virtual CPU may wait or be interrupted before the host gives up.
 const ROUNDS: u32 = 100;
 
-impl From<BuildError> for Failure {
-    fn from(error: BuildError) -> Self {
-        match error {
-            // What the user asked for does not fit the RMM or the pool.
-            BuildError::Config(_) | BuildError::Region { .. } | BuildError::Storage { .. } => {
-                Self::Input(error.to_string())
-            }
-            BuildError::Call(error) => error.into(),
-            error => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        match error {
-            // In granules, the unit of the option.
-            Error::NeedMemory { command, bytes, .. } => Self::Input(format!(
-                "the pool is too small: {command} needs {} granules more (--pool)",
-                bytes.div_ceil(MIN_GRANULE)
-            )),
-            error => Self::Broken(error.to_string()),
-        }
-    }
-}
-
-impl From<SessionError> for Failure {
-    fn from(error: SessionError) -> Self {
-        Self::Broken(error.to_string())
-    }
-}
-
 /// The layout of the Realm.
 pub(crate) struct Plan {
     geometry: Geometry,
@@ -85,9 +53,8 @@ pub(crate) struct Plan {
 impl Plan {
     /// Plans without asking an RMM: what is impossible is refused before there is one.
     pub(crate) fn new(options: &Options, image: &Image, ram: u64) -> Result<Self, Failure> {
-        let input = |error: &dyn std::fmt::Display| Failure::Input(error.to_string());
-        let geometry = Geometry::new(options.ipa_width).map_err(|error| input(&error))?;
-        let ram = IpaRange::with_size(Ipa::new(RAM_BASE), ram).map_err(|error| input(&error))?;
+        let geometry = Geometry::new(options.ipa_width)?;
+        let ram = IpaRange::with_size(Ipa::new(RAM_BASE), ram)?;
         if !geometry.range_is_protected(&ram) {
             let (mib, width) = (options.ram_mib, options.ipa_width);
             return Err(Failure::Input(format!(
@@ -197,8 +164,7 @@ fn open<'m>(
     pool: &mut Pool,
 ) -> Result<Session<Board<'m>>, Failure> {
     // The session detects the dialect; the option is for the model.
-    let session = sro::open(platform, SessionOptions::default(), pool)
-        .map_err(|failed| Failure::from(failed.error))?;
+    let session = sro::open(platform, SessionOptions::default(), pool)?;
     let features = session.features();
     let hashes = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512]
         .into_iter()
@@ -380,7 +346,7 @@ fn run<P: Platform>(
     };
     debug_assert_eq!(plan.layout.uart, devices.uart.base());
     let kick = Kick::new();
-    let mut result = Ok(());
+    let mut result: Result<(), Failure> = Ok(());
     'rounds: for _ in 0..ROUNDS {
         for (rec, interface, next) in &mut vcpus {
             if !devices.on.contains(&rec.mpidr()) {
@@ -393,7 +359,7 @@ fn run<P: Platform>(
                 Ok(Stopped::ByHandler(answer) | Stopped::Kicked(answer)) => *next = Some(answer),
                 Ok(Stopped::Left) => {}
                 Err(failed) => {
-                    result = Err(Failure::Broken(failed.error.to_string()));
+                    result = Err(failed.into());
                     break 'rounds;
                 }
             }

@@ -91,8 +91,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     model_options.busy_every = options.busy_every;
     // RAM, the memory that the host needs in addition, and space to align both.
     let dram = (ram + 64 * MIB).next_multiple_of(1 << 30) + (1 << 30);
-    model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)
-        .map_err(|error| Failure::Input(error.to_string()))?;
+    model_options.dram = PaRange::with_size(Pa::new(0x8000_0000), dram)?;
     let model = Model::new(model_options).map_err(|error| Failure::Input(error.to_string()))?;
 
     let print: fn(Arguments<'_>) = output::print_trace;
@@ -107,7 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let lived = life::live(options, &image, &plan, &model, board, &mut heap);
 
     let balance = ledger.balance();
-    if matches!(lived, Err(Failure::Input(_))) && balance == Balance::default() {
+    if lived.as_ref().is_err_and(Failure::is_input) && balance == Balance::default() {
         // Refused before the RMM was given anything: there is nothing to account for.
         return lived.map(|()| true);
     }

@@ -14,10 +14,15 @@ mod machine;
 mod output;
 mod report;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use cli::Invocation;
 use output::{complain, say};
+use realm_sdk::Error;
+use realm_sdk::abi::address::MIN_GRANULE;
+use realm_sdk::builder::BuildError;
+use realm_sdk::host::Error as CallError;
 
 /// Why the example ends early, and with which status.
 #[derive(Debug)]
@@ -26,6 +31,53 @@ pub(crate) enum Failure {
     Input(String),
     /// Something failed that should not: status 1.
     Broken(String),
+    /// The SDK returned an error: status 2 where the user's input is the cause, else 1.
+    Sdk(realm_sdk::Error),
+}
+
+/// For `?` on whatever the SDK returns.
+impl<E> From<E> for Failure
+where
+    realm_sdk::Error: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Sdk(error.into())
+    }
+}
+
+impl Failure {
+    /// Whether the user asked for something impossible.
+    pub(crate) fn is_input(&self) -> bool {
+        match self {
+            Self::Input(_) => true,
+            Self::Broken(_) => false,
+            Self::Sdk(error) => matches!(
+                error,
+                Error::Config(_)
+                    | Error::Geometry(_)
+                    | Error::Range(_)
+                    | Error::Build(BuildError::Region { .. } | BuildError::Storage { .. })
+                    | Error::Call(CallError::NeedMemory { .. })
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(message) | Self::Broken(message) => f.write_str(message),
+            // In granules, the unit of the option.
+            Self::Sdk(Error::Call(CallError::NeedMemory { command, bytes, .. })) => {
+                let granules = bytes.div_ceil(MIN_GRANULE);
+                write!(
+                    f,
+                    "the pool is too small: {command} needs {granules} granules more (--pool)"
+                )
+            }
+            Self::Sdk(error) => error.fmt(f),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -45,10 +97,6 @@ fn main() -> ExitCode {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    let (message, status) = match failure {
-        Failure::Input(message) => (message, 2),
-        Failure::Broken(message) => (message, 1),
-    };
-    complain!("error: {message}");
-    ExitCode::from(status)
+    complain!("error: {failure}");
+    ExitCode::from(if failure.is_input() { 2 } else { 1 })
 }

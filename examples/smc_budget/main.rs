@@ -2,7 +2,7 @@
 //! budget, and the count of other hosts.
 //!
 //! `cargo run --release --example smc_budget -- --help` lists the options.
-#![expect(clippy::unwrap_used, reason = "the model does what it is asked")]
+#![expect(clippy::unwrap_used, reason = "the machine has the memory that is taken")]
 
 #[path = "../shared/output.rs"]
 mod output;
@@ -11,6 +11,7 @@ mod scenario;
 use std::process::ExitCode;
 
 use output::{complain, say};
+use realm_sdk::Error;
 use realm_sdk::builder::ShadowTable;
 use realm_sdk::builder::plan::Limits;
 use rmm_model::Options;
@@ -19,7 +20,7 @@ use scenario::Row;
 /// An operation, its budgets on the two models, and what the best other host needs.
 struct Job {
     operation: &'static str,
-    run: fn(Options, Limits) -> scenario::Measured,
+    run: fn(Options, Limits) -> Result<scenario::Measured, Error>,
     budgets: [u64; 2],
     best: &'static str,
     slow: bool,
@@ -136,16 +137,20 @@ fn main() -> ExitCode {
         }
     }
     match run(quick) {
-        0 => ExitCode::SUCCESS,
-        missed => {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(missed) => {
             say!("{missed} missed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            complain!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 /// Prints the table and returns how many of its checks failed.
-fn run(quick: bool) -> u32 {
+fn run(quick: bool) -> Result<u32, Error> {
     say!("RMM A takes one granule or table per call, as TF-RMM (July 2026); B takes ranges");
     say!("{}", Row::HEAD);
     let mut missed = 0;
@@ -154,7 +159,7 @@ fn run(quick: bool) -> u32 {
             ('A', scenario::one_by_one(), Limits::ONE_BY_ONE, job.budgets[0]),
             ('B', scenario::one_by_one().range_capable(), Limits::RANGES, job.budgets[1]),
         ] {
-            let measured = (job.run)(options, limits);
+            let measured = (job.run)(options, limits)?;
             let Job { operation, best, .. } = job;
             say!("{}", Row { operation, model, smcs: measured.calls, budget, best });
             if measured.calls > budget {
@@ -180,5 +185,5 @@ fn run(quick: bool) -> u32 {
     say!("memory of the library per GiB of a Realm, in bytes ({table} a table):");
     say!("    {} mapped by pages", 513 * table);
     say!("    {table} mapped by 2 MiB blocks, 0 by a 1 GiB block");
-    missed
+    Ok(missed)
 }

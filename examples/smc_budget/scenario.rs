@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use realm_sdk::Error;
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::rtt::Level;
 use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
@@ -75,8 +76,8 @@ impl<'b, P: Platform> Bench<'b, P> {
         self.realm.take().unwrap()
     }
 
-    fn active(&mut self) -> Realm<'b, P, Active> {
-        self.new_realm().activate().unwrap()
+    fn active(&mut self) -> Result<Realm<'b, P, Active>, Error> {
+        Ok(self.new_realm().activate()?)
     }
 
     /// Starts counting.
@@ -92,10 +93,10 @@ impl<'b, P: Platform> Bench<'b, P> {
     }
 
     /// Tears down what is left of the Realm.
-    fn end<S>(&mut self, realm: Realm<'b, P, S>) {
+    fn end<S>(&mut self, realm: Realm<'b, P, S>) -> Result<(), Error> {
         let home = &mut self.home;
         let ended = realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes());
-        assert_eq!(ended, None);
+        ended.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
@@ -104,8 +105,8 @@ fn measure(
     options: Options,
     job: impl for<'b> FnOnce(
         &mut Bench<'b, Host<&'b Counting<&'b Model>, &'b Model, &'b CountingLedger>>,
-    ),
-) -> Measured {
+    ) -> Result<(), Error>,
+) -> Result<Measured, Error> {
     let model = Model::new(options).unwrap();
     let door = Counting::new(&model);
     let ledger = CountingLedger::new();
@@ -115,24 +116,24 @@ fn measure(
     pool.add(pages).unwrap();
     pool.add(memory.take_back(4 * MIB).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = open(platform, SessionOptions::default(), &mut pool)?;
     // The root table has 1 GiB entries.
     let mut config = RealmConfig::new(39);
     config.start_level = Some(Level::L1);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(520).collect();
     let records = Records { tables: &mut tables, shared: &mut [] };
-    let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
+    let realm = Realm::create(&rmm, &config, records, &mut pool)?;
     // What the pool has delegated so far must not serve the measured operation.
     pool.undelegate(&rmm);
     let realm = Some(realm);
     let mut bench =
         Bench { door: &door, pool, memory, realm, home: 0, predicted: None, calls: 0, failed: 0 };
-    job(&mut bench);
+    job(&mut bench)?;
     let Bench { mut pool, predicted, calls, failed, .. } = bench;
     pool.drain(&rmm, &mut |_| {});
     let balanced =
         ledger.balance().outstanding() == 0 && model.census().undelegated == model.census().total;
-    Measured { calls, failed, predicted, balanced }
+    Ok(Measured { calls, failed, predicted, balanced })
 }
 
 /// Maps pieces of memory into an active Realm.
@@ -140,27 +141,27 @@ fn map(
     options: Options,
     limits: Limits,
     cut: impl FnOnce(&mut Undelegated) -> Vec<Undelegated>,
-) -> Measured {
+) -> Result<Measured, Error> {
     measure(options, |bench| {
-        let realm = bench.active();
+        let realm = bench.active()?;
         let mut pieces = cut(&mut bench.memory);
         let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
         bench.predicted = Some(realm.map_cost(&bench.pool, RAM, &ranges, limits).calls());
         bench.start();
-        realm.map_scattered(&mut bench.pool, RAM, &mut pieces).unwrap();
+        realm.map_scattered(&mut bench.pool, RAM, &mut pieces)?;
         bench.stop();
-        bench.end(realm);
+        bench.end(realm)
     })
 }
 
-pub(crate) fn map_2_mib_backed(options: Options, limits: Limits) -> Measured {
+pub(crate) fn map_2_mib_backed(options: Options, limits: Limits) -> Result<Measured, Error> {
     map(options, limits, |memory| {
         let _ = memory.take_front(2 * MIB).unwrap().into_raw();
         vec![memory.take_front(GIB).unwrap()]
     })
 }
 
-pub(crate) fn map_1_gib_block(options: Options, limits: Limits) -> Measured {
+pub(crate) fn map_1_gib_block(options: Options, limits: Limits) -> Result<Measured, Error> {
     map(options, limits, |memory| vec![memory.take_front(GIB).unwrap()])
 }
 
@@ -177,15 +178,15 @@ fn scattered(memory: &mut Undelegated, run: u64) -> Vec<Undelegated> {
         .collect()
 }
 
-pub(crate) fn map_scattered(options: Options, limits: Limits) -> Measured {
+pub(crate) fn map_scattered(options: Options, limits: Limits) -> Result<Measured, Error> {
     map(options, limits, |memory| scattered(memory, MIN_GRANULE))
 }
 
-pub(crate) fn map_scattered_runs(options: Options, limits: Limits) -> Measured {
+pub(crate) fn map_scattered_runs(options: Options, limits: Limits) -> Result<Measured, Error> {
     map(options, limits, |memory| scattered(memory, 64 << 10))
 }
 
-pub(crate) fn populate_measured(options: Options, limits: Limits) -> Measured {
+pub(crate) fn populate_measured(options: Options, limits: Limits) -> Result<Measured, Error> {
     measure(options, |bench| {
         let mut realm = bench.new_realm();
         let content = vec![0; usize::try_from(GIB).unwrap()];
@@ -194,9 +195,9 @@ pub(crate) fn populate_measured(options: Options, limits: Limits) -> Measured {
         let cost = realm.populate_cost(&bench.pool, &mut regions, limits);
         bench.predicted = Some(cost.calls());
         bench.start();
-        realm.populate(&mut bench.pool, &mut regions, &mut |_| {}).unwrap();
+        realm.populate(&mut bench.pool, &mut regions, &mut |_| {})?;
         bench.stop();
-        bench.end(realm);
+        bench.end(realm)
     })
 }
 
@@ -204,67 +205,67 @@ fn tear_down(
     options: Options,
     limits: Limits,
     cut: impl FnOnce(&mut Undelegated) -> Vec<Undelegated>,
-) -> Measured {
+) -> Result<Measured, Error> {
     measure(options, |bench| {
-        let realm = bench.active();
+        let realm = bench.active()?;
         let rmm = realm.rmm();
-        realm.map_scattered(&mut bench.pool, RAM, &mut cut(&mut bench.memory)).unwrap();
+        realm.map_scattered(&mut bench.pool, RAM, &mut cut(&mut bench.memory))?;
         bench.pool.undelegate(rmm);
         let cost = realm.dismantle_cost(limits);
         // The tables' granules are one run again at the end.
         let tables = limits.delegation(cost.destroy * MIN_GRANULE);
         bench.predicted = Some(cost.calls() + tables);
-        let mut realm = realm.terminate().unwrap();
+        let mut realm = realm.terminate()?;
         bench.start();
         let home = &mut bench.home;
         let mut home = |memory: Undelegated| *home += memory.bytes();
-        while realm.dismantle(&mut bench.pool, 100_000, &mut home).unwrap() == Progress::More {}
+        while realm.dismantle(&mut bench.pool, 100_000, &mut home)? == Progress::More {}
         bench.pool.undelegate(rmm);
         bench.stop();
         assert_eq!(bench.home, GIB);
-        bench.end(realm);
+        bench.end(realm)
     })
 }
 
-pub(crate) fn tear_down_contiguous(options: Options, limits: Limits) -> Measured {
+pub(crate) fn tear_down_contiguous(options: Options, limits: Limits) -> Result<Measured, Error> {
     tear_down(options, limits, |memory| {
         let _ = memory.take_front(2 * MIB).unwrap().into_raw();
         vec![memory.take_front(GIB).unwrap()]
     })
 }
 
-pub(crate) fn tear_down_scattered(options: Options, limits: Limits) -> Measured {
+pub(crate) fn tear_down_scattered(options: Options, limits: Limits) -> Result<Measured, Error> {
     tear_down(options, limits, |memory| scattered(memory, MIN_GRANULE))
 }
 
-pub(crate) fn fault_one_page(options: Options, _: Limits) -> Measured {
+pub(crate) fn fault_one_page(options: Options, _: Limits) -> Result<Measured, Error> {
     measure(options, |bench| {
-        let realm = bench.active();
-        let page = IpaRange::with_size(RAM, MIN_GRANULE).unwrap();
-        realm.make_tables(&mut bench.pool, page, Level::L3).unwrap();
+        let realm = bench.active()?;
+        let page = IpaRange::with_size(RAM, MIN_GRANULE)?;
+        realm.make_tables(&mut bench.pool, page, Level::L3)?;
         let memory = &mut bench.memory;
         let (before, failed) = (bench.door.total().issued, bench.door.total().failed);
         let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
-        realm.serve_fault(&mut bench.pool, RAM, page, &mut supply, &mut |_| {}).unwrap();
+        realm.serve_fault(&mut bench.pool, RAM, page, &mut supply, &mut |_| {})?;
         bench.calls = bench.door.total().issued - before;
         bench.failed = bench.door.total().failed - failed;
-        bench.end(realm);
+        bench.end(realm)
     })
 }
 
-pub(crate) fn fault_around(options: Options, _: Limits) -> Measured {
+pub(crate) fn fault_around(options: Options, _: Limits) -> Result<Measured, Error> {
     measure(options, |bench| {
-        let realm = bench.active();
-        let upper = IpaRange::with_size(RAM, GIB).unwrap();
-        realm.make_tables(&mut bench.pool, upper, Level::L2).unwrap();
+        let realm = bench.active()?;
+        let upper = IpaRange::with_size(RAM, GIB)?;
+        realm.make_tables(&mut bench.pool, upper, Level::L2)?;
         let mut pages = scattered(&mut bench.memory, MIN_GRANULE).into_iter();
-        let window = IpaRange::with_size(RAM, GIB).unwrap();
+        let window = IpaRange::with_size(RAM, GIB)?;
         let (before, failed) = (bench.door.total().issued, bench.door.total().failed);
         let at = Ipa::new(RAM.raw() + 0x12_3000);
-        realm.serve_fault(&mut bench.pool, at, window, &mut |_| pages.next(), &mut |_| {}).unwrap();
+        realm.serve_fault(&mut bench.pool, at, window, &mut |_| pages.next(), &mut |_| {})?;
         bench.calls = bench.door.total().issued - before;
         bench.failed = bench.door.total().failed - failed;
         assert_eq!(realm.memory_bytes(), 2 * MIB);
-        bench.end(realm);
+        bench.end(realm)
     })
 }

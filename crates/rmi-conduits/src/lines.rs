@@ -263,37 +263,43 @@ impl Drop for Ends {
 }
 
 /// Why a line has no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinesError {
     /// It is no line that gets an answer: it is empty, a comment, or more than one line.
+    #[error("not one line that is answered")]
     NotALine,
     /// The other end refused it: `err`, and the reason in a word.
+    #[error("refused: {why}")]
     #[non_exhaustive]
     Refused {
         /// The text after `err`.
         why: String,
     },
     /// The RMM crashed: `!`.
+    #[error("the RMM crashed: {why}")]
     #[non_exhaustive]
     Dead {
         /// The text after `!`.
         why: String,
     },
     /// What was received is not an answer.
+    #[error("not an answer: {answer}")]
     #[non_exhaustive]
     Nonsense {
         /// What was received.
         answer: String,
     },
     /// The connection is closed, or what was last received was not an answer.
+    #[error("no answer: {why}")]
     #[non_exhaustive]
     Gone {
         /// The first error.
         why: String,
     },
     /// The line could not be sent, or the answer could not be read.
-    Io(io::Error),
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
 }
 
 impl LinesError {
@@ -301,36 +307,7 @@ impl LinesError {
     fn why(&self) -> String {
         match self {
             Self::Gone { why } => why.clone(),
-            Self::Io(error) => format!("{self}: {error}"),
             _ => self.to_string(),
-        }
-    }
-}
-
-impl From<io::Error> for LinesError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl fmt::Display for LinesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotALine => write!(f, "this is not one line that is answered"),
-            Self::Refused { why } => write!(f, "refused: {why}"),
-            Self::Dead { why } => write!(f, "the RMM died: {why}"),
-            Self::Nonsense { answer } => write!(f, "not an answer: {answer}"),
-            Self::Gone { why } => write!(f, "nobody answers: {why}"),
-            Self::Io(_) => write!(f, "cannot reach the other end"),
-        }
-    }
-}
-
-impl std::error::Error for LinesError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Io(error) => Some(error),
-            _ => None,
         }
     }
 }

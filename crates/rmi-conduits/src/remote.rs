@@ -23,7 +23,6 @@
 //! ```
 #![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
 
-use core::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::Vec;
@@ -144,7 +143,8 @@ unsafe impl HostAccess for Remote {
 }
 
 /// The machine to be served is another one than the server was made for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the server was made for another machine than this")]
 pub struct OtherMachine {
     served: Machine,
 }
@@ -156,14 +156,6 @@ impl OtherMachine {
         self.served
     }
 }
-
-impl fmt::Display for OtherMachine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this is another machine than the one that the server was made for")
-    }
-}
-
-impl core::error::Error for OtherMachine {}
 
 /// The other end of a [`Remote`].
 #[derive(Debug)]

@@ -64,7 +64,7 @@ fn what_is_missing_includes_the_pages() {
     let create = |pool: &mut Pool| RecObject::create(&rmm, &rd, pool, &params);
     let (rec, times, total) = meet(&mut pool, &mut memory, create);
     assert_eq!((times, total, pool.bytes()), (1, 17 * PAGE + Pool::PAGES, (0, 0)));
-    rec.destroy(&rmm, &mut pool).map_err(|failed| failed.error).unwrap();
+    rec.destroy(&rmm, &mut pool).unwrap();
 
     let mut pool = FixedPool::<4>::new();
     let take = |pool: &mut Pool| pool.take(&rmm, Command::RttCreate, BLOCK, BLOCK);

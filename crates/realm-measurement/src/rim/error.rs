@@ -4,7 +4,6 @@ use rmi_abi::address::RangeError;
 use rmi_abi::realm::{HashAlgorithm, ParamsError};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, IpaRange};
-
 use thiserror::Error;
 
 use crate::measurement_log::DigestError;

@@ -1,16 +1,15 @@
 //! Where a host diverges from a recording.
 
-use core::fmt;
-
 use rmi_abi::trace::CallDisplay;
 use rmi_abi::{Dialect, Pa};
 use rmi_host::conduit::Registers;
 
 /// The first difference between a host and a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Divergence {
     /// The host makes another call.
+    #[error("call {call} is {}, the recording has {}", CallDisplay::new(*.dialect, .got), CallDisplay::new(*.dialect, .expected))]
     #[non_exhaustive]
     Call {
         /// The dialect of the recording.
@@ -23,6 +22,7 @@ pub enum Divergence {
         got: Registers,
     },
     /// The host makes the same call, but a page that it passes to the RMM has another content.
+    #[error("call {call} passes {got:#x} to the RMM at {at}, the recording has {expected:#x}")]
     #[non_exhaustive]
     Memory {
         /// Number of the call.
@@ -35,6 +35,7 @@ pub enum Divergence {
         got: u64,
     },
     /// The host makes a call after the last recorded one.
+    #[error("{} after the end of the recording", CallDisplay::new(*.dialect, .got))]
     #[non_exhaustive]
     End {
         /// The dialect of the recording.
@@ -43,24 +44,3 @@ pub enum Divergence {
         got: Registers,
     },
 }
-
-impl fmt::Display for Divergence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call { dialect, call, expected, got } => {
-                let (got, expected) =
-                    (CallDisplay::new(*dialect, got), CallDisplay::new(*dialect, expected));
-                write!(f, "call {call} is {got}, the recording has {expected}")
-            }
-            Self::Memory { call, at, expected, got } => write!(
-                f,
-                "call {call} shows the RMM {got:#x} at {at}, the recording has {expected:#x}"
-            ),
-            Self::End { dialect, got } => {
-                write!(f, "{} after the end of the recording", CallDisplay::new(*dialect, got))
-            }
-        }
-    }
-}
-
-impl core::error::Error for Divergence {}

@@ -2,7 +2,6 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::fmt;
 use core::str::FromStr;
 
 use rmi_abi::address::MIN_GRANULE;
@@ -13,54 +12,46 @@ use super::transcript::{PageImage, RecordedCall, Transcript};
 use crate::recording::FORMAT;
 
 /// What is wrong with the text of a recording.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TranscriptErrorKind {
     /// The text does not begin with `rmi-recording 1`.
+    #[error("not a recording of version 1")]
     Header,
     /// No dialect has this name.
+    #[error("unknown dialect")]
     Dialect,
     /// No line begins with this word.
+    #[error("unknown keyword")]
     Keyword,
     /// The number of the call is not a number.
+    #[error("not the number of a call")]
     Number,
     /// There was a call with this number before.
+    #[error("a call with this number occurs before")]
     Repeated,
     /// The registers are not one to eight hexadecimal numbers on both sides of a `=`.
+    #[error("not the registers of a call and its answer")]
     Registers,
     /// The memory is not up to 512 words within one granule.
+    #[error("not memory of whole words within a granule")]
     Region,
     /// The words are not ascending offsets and hexadecimal numbers, all within the memory.
+    #[error("not the words of that memory")]
     Words,
 }
 
 /// Why a text is not that of a recording, and where.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line} of a recording: {kind}")]
 #[non_exhaustive]
 pub struct TranscriptError {
     /// Number of the line, from 1.
     pub line: usize,
     /// What is wrong with it.
+    #[source]
     pub kind: TranscriptErrorKind,
 }
-
-impl fmt::Display for TranscriptError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            TranscriptErrorKind::Header => "not a recording of version 1",
-            TranscriptErrorKind::Dialect => "unknown dialect",
-            TranscriptErrorKind::Keyword => "unknown keyword",
-            TranscriptErrorKind::Number => "not the number of a call",
-            TranscriptErrorKind::Repeated => "the call is there twice",
-            TranscriptErrorKind::Registers => "not the registers of a call and its answer",
-            TranscriptErrorKind::Region => "not memory of whole words within a granule",
-            TranscriptErrorKind::Words => "not the words of that memory",
-        };
-        write!(f, "line {} of a recording: {what}", self.line)
-    }
-}
-
-impl core::error::Error for TranscriptError {}
 
 /// The lines of a call so far.
 #[derive(Default)]

@@ -129,7 +129,7 @@ fn a_changed_parameter_is_reported() {
         }
         other => panic!("{other:?}"),
     }
-    assert!(replay.divergence().unwrap().to_string().contains("shows the RMM 0x0 at"));
+    assert!(replay.divergence().unwrap().to_string().contains("passes 0x0 to the RMM at"));
 }
 
 #[test]
