@@ -151,7 +151,7 @@ fn what_the_realm_makes_ram_again_is_served_at_no_extra_cost() {
             let rmm = bench.realm.rmm();
             let event = bench.rec.enter(rmm, Answer::resume()).unwrap();
             let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
-            let (asked, rec) = (change.range(), change.rec());
+            let (asked, rec) = (change.range(), bench.rec.name());
             bench.realm.set_ripas_to(&mut bench.pool, rec, asked, Ripas::Ram, u32::MAX).unwrap();
             let event = bench.rec.enter(rmm, change.accept()).unwrap();
             let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
@@ -181,7 +181,7 @@ fn a_change_to_ram_stops_at_what_was_taken_away() {
                 let event = bench.rec.enter(rmm, answer).unwrap();
                 let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
                 assert_eq!(change.range(), range(asked * PAGE, (3 - asked) * PAGE));
-                let (range, rec) = (change.range(), change.rec());
+                let (range, rec) = (change.range(), bench.rec.name());
                 let changed =
                     bench.realm.set_ripas_to(&mut bench.pool, rec, range, Ripas::Ram, u32::MAX);
                 let stopped = changed.unwrap_err();

@@ -56,12 +56,12 @@ where
 
     let realm = realm.activate().unwrap();
     let geometry = realm.geometry();
-    let [mut one, mut two] = {
+    let [one, two] = {
         let mut pages = run_pages.into_iter();
         objects.map(|object| Rec::new(object, pages.next().unwrap(), geometry))
     };
-    let other = two.name();
-    let mut waiting = Some(&mut two);
+    // It is named while it runs.
+    let mut waiting = Some(&two);
     thread::scope(|scope| {
         let mut answer = Answer::resume();
         let mut running = None;
@@ -70,7 +70,7 @@ where
             answer = match event.exit {
                 Exit::MmioStore(store) => store.complete(),
                 Exit::PsciRequest(request) => {
-                    let answer = request.accept(rmm, other).unwrap();
+                    let answer = request.accept(rmm, &one, &two).unwrap();
                     let two = waiting.take().unwrap();
                     running = Some(scope.spawn(move || run_to_its_end(rmm, two)));
                     answer
@@ -97,7 +97,7 @@ where
     all
 }
 
-fn run_to_its_end<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec) {
+fn run_to_its_end<P: Platform>(rmm: &Rmm<P>, rec: &Rec) {
     let mut answer = Answer::resume();
     loop {
         let event = rec.enter(rmm, answer).unwrap();

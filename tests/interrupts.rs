@@ -291,7 +291,7 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     let rmm = session(cpu.host(), &mut pool);
     let mut storage = RealmStorage::new();
     let page = memory.take_front(0x1000).unwrap();
-    let (realm, mut rec, _) = realm(&rmm, &mut storage, &mut pool, &model, page, Vec::new());
+    let (realm, rec, _) = realm(&rmm, &mut storage, &mut pool, &model, page, Vec::new());
     // It would run for a minute before the model takes it off the CPU.
     let (running, runs) = channel();
     let mut actions = 0_u64;

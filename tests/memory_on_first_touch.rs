@@ -146,7 +146,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             model.set_guest(realm.rd().pa(), 0, Box::new(guest));
             let realm = realm.activate().unwrap();
             let page = memory.take_front(PAGE).unwrap();
-            let mut rec = Rec::new(object, page, realm.geometry());
+            let rec = Rec::new(object, page, realm.geometry());
             let (mut answer, mut faults) = (Answer::resume(), Vec::new());
             loop {
                 let event = rec.enter(rmm, answer).unwrap();

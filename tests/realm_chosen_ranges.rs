@@ -150,7 +150,7 @@ fn sound_9_a_realm_does_not_keep_its_host_busy_with_ripas() {
             for calls in [0, 1, 1000, 0, 7] {
                 let before = bench.door.total().issued;
                 let left = range(from, HALF - from);
-                let (pool, rec) = (&mut bench.pool, change.rec());
+                let (pool, rec) = (&mut bench.pool, bench.rec.name());
                 let reached = bench.realm.set_ripas_to(pool, rec, left, Ripas::Ram, calls).unwrap();
                 from += u64::from(calls) * PAGE;
                 assert_eq!(reached, Ipa::new(from));
@@ -176,7 +176,7 @@ fn sound_9_a_realm_does_not_keep_its_host_busy_with_permissions() {
                 let before = bench.issued(Command::RttSetS2ap);
                 let left = range(from, HALF - from);
                 let done =
-                    bench.realm.set_s2ap(&mut bench.pool, change.rec(), left, calls).unwrap();
+                    bench.realm.set_s2ap(&mut bench.pool, bench.rec.name(), left, calls).unwrap();
                 from += u64::from(calls) * PAGE;
                 assert_eq!(done.top, Ipa::new(from));
                 assert_eq!(bench.issued(Command::RttSetS2ap) - before, u64::from(calls));
@@ -202,7 +202,7 @@ fn sound_9_what_is_changed_in_parts_is_changed() {
                 let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
                 let before = bench.issued(Command::RttSetRipas);
                 let (pool, asked) = (&mut bench.pool, change.range());
-                let reached = bench.realm.set_ripas(pool, change.rec(), asked, 5).unwrap();
+                let reached = bench.realm.set_ripas(pool, bench.rec.name(), asked, 5).unwrap();
                 assert_eq!(reached.raw(), (part * 10 * MIB).min(32 * MIB));
                 assert!(bench.issued(Command::RttSetRipas) - before <= 5);
                 answer = change.accept();
@@ -233,7 +233,7 @@ fn sound_9_hiding_is_within_the_budget() {
                 let before = bench.door.total().issued;
                 let left = range(from, 4 * MIB - from);
                 let reached =
-                    bench.realm.set_ripas(&mut bench.pool, change.rec(), left, 100).unwrap();
+                    bench.realm.set_ripas(&mut bench.pool, bench.rec.name(), left, 100).unwrap();
                 assert!(bench.door.total().issued - before <= 100);
                 from = reached.raw();
                 rounds += 1;

@@ -4,7 +4,7 @@ use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Realm};
-use realm_sdk::host::{Platform, RecName, Rmm};
+use realm_sdk::host::{Platform, Rmm};
 use realm_sdk::rec::exit::{
     Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind, RipasChange,
     Wait,
@@ -24,8 +24,7 @@ pub(crate) struct Devices<'r, 's, P: Platform> {
     pub(crate) pool: &'s mut Pool,
     pub(crate) console: Console,
     pub(crate) uart: IpaRange,
-    /// The RECs by MPIDR.
-    pub(crate) recs: Vec<(Mpidr, RecName)>,
+    pub(crate) recs: &'s [Rec],
     /// RECs that are on.
     pub(crate) on: Vec<Mpidr>,
     /// The measurement that the Realm reports.
@@ -115,14 +114,13 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
         Flow::Stop(Answer::resume())
     }
 
-    fn ripas_change(&mut self, change: RipasChange) -> Flow {
+    fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
         let what = if change.ripas() == Ripas::Ram { "RAM" } else { "empty" };
         self.tell(&format!("wants {} to be {what}", change.range()));
         let devices = &mut *self.devices;
         // The Realm asks again for the part that takes more calls.
         const CALLS: u32 = 4096;
-        let (rec, range) = (change.rec(), change.range());
-        match devices.realm.set_ripas(devices.pool, rec, range, CALLS) {
+        match devices.realm.set_ripas(devices.pool, rec.name(), change.range(), CALLS) {
             Ok(_) => Flow::Enter(change.accept()),
             Err(stopped) => {
                 complain!("RIPAS change stopped at {}: {}", stopped.reached, stopped.error);
@@ -131,15 +129,13 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
         }
     }
 
-    fn psci_request(&mut self, rmm: &Rmm<P>, request: PsciRequest) -> Flow {
+    fn psci_request(&mut self, rmm: &Rmm<P>, rec: &Rec, request: PsciRequest) -> Flow {
         let (kind, target) = (request.kind(), request.target());
         self.tell(&format!("PSCI {kind:?} for cpu {}", target.index()));
-        let Some(name) =
-            self.devices.recs.iter().find(|(mpidr, _)| *mpidr == target).map(|(_, name)| *name)
-        else {
+        let Some(other) = self.devices.recs.iter().find(|rec| rec.mpidr() == target) else {
             return Flow::Leave;
         };
-        match request.accept(rmm, name) {
+        match request.accept(rmm, rec, other) {
             Ok(answer) => {
                 if kind == PsciRequestKind::CpuOn {
                     self.devices.on.push(target);

@@ -318,13 +318,14 @@ fn run<P: Platform>(
     measurement: &[u8; 64],
 ) -> Result<(), Failure> {
     let (rmm, geometry) = (realm.rmm(), realm.geometry());
-    let mut vcpus = Vec::new();
+    let (mut vcpus, mut states) = (Vec::new(), Vec::new());
     while let Some(object) = recs.pop() {
         match heap.take(MIN_GRANULE, MIN_GRANULE) {
             Ok(page) => {
-                let mut rec = Rec::new(object, page, geometry);
+                let rec = Rec::new(object, page, geometry);
                 rec.trap_waiting(true, false);
-                vcpus.push((rec, InterfaceState::new(model.cpu(0).vtr()), Some(Answer::resume())));
+                vcpus.push(rec);
+                states.push((InterfaceState::new(model.cpu(0).vtr()), Some(Answer::resume())));
             }
             Err(failure) => {
                 recs.push(object);
@@ -337,8 +338,8 @@ fn run<P: Platform>(
     let mut devices = Devices {
         console: Console::default(),
         uart: board::uart(geometry.unprotected_base()),
-        recs: vcpus.iter().map(|(rec, ..)| (rec.mpidr(), rec.name())).collect(),
-        on: vcpus.iter().take(1).map(|(rec, ..)| rec.mpidr()).collect(),
+        recs: &vcpus,
+        on: vcpus.iter().take(1).map(Rec::mpidr).collect(),
         reported: None,
         system_off: false,
         realm,
@@ -348,7 +349,7 @@ fn run<P: Platform>(
     let kick = Kick::new();
     let mut result: Result<(), Failure> = Ok(());
     'rounds: for _ in 0..ROUNDS {
-        for (rec, interface, next) in &mut vcpus {
+        for (rec, (interface, next)) in vcpus.iter().zip(&mut states) {
             if !devices.on.contains(&rec.mpidr()) {
                 continue;
             }
@@ -384,12 +385,8 @@ fn run<P: Platform>(
 }
 
 /// Gives run pages back to the host and RECs back to the caller, which destroys them.
-fn take_apart(
-    vcpus: Vec<(Rec, InterfaceState, Option<Answer>)>,
-    recs: &mut Vec<RecObject>,
-    heap: &mut HostHeap,
-) {
-    for (rec, ..) in vcpus {
+fn take_apart(vcpus: Vec<Rec>, recs: &mut Vec<RecObject>, heap: &mut HostHeap) {
+    for rec in vcpus {
         let (object, page) = rec.into_parts();
         recs.push(object);
         heap.put(page);

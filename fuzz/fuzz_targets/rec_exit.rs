@@ -60,8 +60,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let rd = Rd::new(rd);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     let object = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
-    let name = object.granule().name();
-    let mut rec = Rec::new(object, memory.take_front(0x1000).unwrap(), geometry);
+    let rec = Rec::new(object, memory.take_front(0x1000).unwrap(), geometry);
 
     let mut answer = Answer::resume();
     for (at, word) in words {
@@ -79,7 +78,7 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
             Exit::Fault(fault) => (true, fault.retry()),
             Exit::SharedFault(fault) => (true, fault.abort()),
             Exit::SysRegRead(read) => (true, read.complete(word)),
-            Exit::PsciRequest(request) => match request.accept(&rmm, name) {
+            Exit::PsciRequest(request) => match request.accept(&rmm, &rec, &rec) {
                 Ok(answer) => (true, answer),
                 Err(failed) => (true, failed.kept.completed()),
             },

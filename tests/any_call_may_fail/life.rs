@@ -368,7 +368,7 @@ fn first_cpu<P: Platform>(
             Exit::MmioStore(store) => store.complete(),
             Exit::MmioLoad(load) => load.complete(0x55),
             Exit::RipasChange(change) => {
-                match realm.set_ripas(pool, change.rec(), change.range(), u32::MAX) {
+                match realm.set_ripas(pool, first.name(), change.range(), u32::MAX) {
                     Ok(_) => change.accept(),
                     // A change to EMPTY that was accepted is requested again.
                     Err(_) => change.reject().unwrap_or_else(RipasChange::accept),
@@ -387,7 +387,7 @@ fn first_cpu<P: Platform>(
                 }
             }
             Exit::PsciRequest(request) => {
-                let answer = match request.accept(rmm, second.name()) {
+                let answer = match request.accept(rmm, first, second) {
                     Ok(answer) => answer,
                     Err(_) => return false,
                 };

@@ -352,7 +352,7 @@ fn enter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, vcpu:
         means.answer = match event.exit {
             Exit::RipasChange(change) => {
                 let range = change.range();
-                let changed = realm.set_ripas(means.pool, change.rec(), range, u32::MAX);
+                let changed = realm.set_ripas(means.pool, rec.name(), range, u32::MAX);
                 let accepted = changed.is_ok();
                 means.expect(accepted);
                 if change.ripas() == Ripas::Empty {

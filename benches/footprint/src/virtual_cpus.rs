@@ -78,7 +78,7 @@ impl VirtualInterface for SavedRegisters {
 
 #[unsafe(no_mangle)]
 fn footprint_enter(
-    rec: &mut Rec,
+    rec: &Rec,
     session: &Session,
     answer: Answer,
 ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
@@ -87,7 +87,7 @@ fn footprint_enter(
 
 #[unsafe(no_mangle)]
 fn footprint_run(
-    rec: &mut Rec,
+    rec: &Rec,
     session: &Session,
     answer: Answer,
     kick: &Kick,
@@ -99,17 +99,17 @@ fn footprint_run(
 fn footprint_psci(
     session: &Session,
     request: PsciRequest,
-    target: RecName,
+    (rec, target): (&Rec, &Rec),
     allow: bool,
 ) -> Result<Answer, Failed<PsciRequest>> {
-    if allow { request.accept(session, target) } else { request.deny(session, target) }
+    if allow { request.accept(session, rec, target) } else { request.deny(session, rec, target) }
 }
 
 #[unsafe(no_mangle)]
 fn footprint_set_ripas(
     realm: &BareMetalRealm<'_, Active>,
     pool: &mut Pool,
-    rec: RecName,
+    rec: RecName<'_>,
     range: IpaRange,
 ) -> Result<Ipa, RipasStopped> {
     realm.set_ripas(pool, rec, range, 4096)

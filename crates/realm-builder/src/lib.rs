@@ -115,7 +115,7 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{New, Realm};
 //! # use rmi_host::{Platform, RecName};
-//! # fn early<P: Platform>(realm: &Realm<'_, P, New>, pool: &mut sro::Pool, rec: RecName, range: rmi_abi::IpaRange) {
+//! # fn early<P: Platform>(realm: &Realm<'_, P, New>, pool: &mut sro::Pool, rec: RecName<'_>, range: rmi_abi::IpaRange) {
 //! realm.set_ripas(pool, rec, range, 100);
 //! # }
 //! ```

@@ -13,6 +13,7 @@ pub mod fold;
 mod hide;
 mod leaving;
 pub(crate) mod map;
+mod map_list;
 pub(crate) mod range_hint;
 pub(crate) mod range_lock;
 mod read_entry;

@@ -54,7 +54,7 @@ fn with_realm(
         [&mut Pool; 2],
         &mut Undelegated,
         &Door<'_>,
-        RecName,
+        RecName<'_>,
     ),
 ) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
@@ -76,7 +76,7 @@ fn with_realm(
     let mut realm = realm.populated();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let rec = realm.create_rec(&mut pool, &start).unwrap();
-    let name = rec.granule().name();
+    let name = rec.name();
     let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory, &door, name);
     assert_eq!(realm.tear_down([rec], &mut pool, &mut |_| {}), None);

@@ -168,7 +168,7 @@ fn a_realm_reads_no_more_than_the_digest() {
         model.set_guest(realm.rd().pa(), 0, Box::new(guest));
         let realm = realm.activate().unwrap();
         let mut page = memory.take_front(0x1000).unwrap();
-        rmm.commands().rec_enter(object.granule(), &mut page, &RecEnter::new_zeroed()).unwrap();
+        object.enter(&rmm, &mut page, &RecEnter::new_zeroed(), None, |_, _| ((), false)).unwrap();
 
         let mut read = *read.lock().unwrap();
         assert_eq!(read[words..], [BEFORE; 8][words..]);

@@ -3,15 +3,13 @@
 use core::fmt;
 
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
-use rmi_host::RecName;
 use sro::ExitNumber;
 
 use crate::timer::InterruptLines;
 
-/// Which exit an answer belongs to: its number, and the REC.
+/// Which exit an answer belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    pub(crate) rec: RecName,
     pub(crate) exit: ExitNumber,
 }
 

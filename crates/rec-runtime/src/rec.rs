@@ -1,9 +1,11 @@
 //! A REC that can be entered.
 
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::{RecEnter, RecEnterFlags};
-use rmi_host::{Failed, Platform, RecName, Rmm, Undelegated};
+use rmi_host::{DefaultLock, Failed, Platform, RecName, Rmm, Undelegated, lock_api};
 use sro::{Awaiting, RecObject};
 use zerocopy::FromZeros;
 
@@ -33,17 +35,37 @@ pub struct Event {
 
 /// A REC together with its run page: a virtual CPU.
 ///
-/// Entering takes `&mut self`: a REC runs on one CPU at a time. It may move to another CPU between
-/// runs.
+/// Threads may share it: a REC runs on one CPU at a time, and an entry while it runs is refused. It
+/// may move to another CPU between runs. While it runs, the others can name it, as the target of a
+/// [`PsciRequest`](crate::exit::PsciRequest) for instance:
+///
+/// ```
+/// # use rec_runtime::Rec;
+/// # use rmi_abi::rec::Mpidr;
+/// struct Vm {
+///     vcpus: [Rec; 4],
+/// }
+///
+/// impl Vm {
+///     fn find(&self, target: Mpidr) -> Option<&Rec> {
+///         self.vcpus.iter().find(|rec| rec.mpidr() == target)
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "take it apart with `into_parts` to destroy the REC"]
 pub struct Rec {
     object: RecObject,
-    run: Undelegated,
+    /// Locked during an entry. Nothing waits for this lock.
+    run: Mutex<Undelegated>,
     geometry: Geometry,
-    traps: RecEnterFlags,
-    exits: u64,
+    /// A [`RecEnterFlags`].
+    traps: AtomicU64,
+    exits: AtomicU64,
 }
+
+/// A lock that is only ever tried.
+type Mutex<T> = lock_api::Mutex<DefaultLock, T>;
 
 impl Rec {
     /// Gives a REC its run page: one granule of host memory. `geometry` is that of its Realm.
@@ -51,18 +73,19 @@ impl Rec {
     /// What the REC waits for is recorded in `object`: an exit that has not been answered yet still
     /// needs its answer, and no other is accepted.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
-        Self { object, run, geometry, traps: RecEnterFlags::empty(), exits: 0 }
+        let (traps, exits) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { object, run: Mutex::new(run), geometry, traps, exits }
     }
 
     /// Returns the REC, to be destroyed, and its run page.
     pub fn into_parts(self) -> (RecObject, Undelegated) {
-        (self.object, self.run)
+        (self.object, self.run.into_inner())
     }
 
-    /// The REC's name.
+    /// The REC's name, for as long as this is borrowed.
     #[must_use]
-    pub fn name(&self) -> RecName {
-        self.object.granule().name()
+    pub fn name(&self) -> RecName<'_> {
+        self.object.name()
     }
 
     /// The REC's MPIDR.
@@ -73,22 +96,24 @@ impl Rec {
 
     /// What the REC waits for before it can be entered.
     #[must_use]
-    pub const fn awaiting(&self) -> Awaiting {
+    pub fn awaiting(&self) -> Awaiting {
         self.object.awaiting()
     }
 
     /// The number of runs since [`Rec::new`].
     #[must_use]
-    pub const fn exits(&self) -> u64 {
-        self.exits
+    pub fn exits(&self) -> u64 {
+        self.exits.load(Ordering::Relaxed)
     }
 
     /// Sets whether the REC exits when it waits for an interrupt (WFI) or an event (WFE), with a
     /// deadline or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at
-    /// the latest. By default neither exits.
-    pub fn trap_waiting(&mut self, wfi: bool, wfe: bool) {
-        self.traps.set(RecEnterFlags::TRAP_WFI, wfi);
-        self.traps.set(RecEnterFlags::TRAP_WFE, wfe);
+    /// the latest. By default neither exits. It takes effect at the next entry.
+    pub fn trap_waiting(&self, wfi: bool, wfe: bool) {
+        let mut traps = RecEnterFlags::empty();
+        traps.set(RecEnterFlags::TRAP_WFI, wfi);
+        traps.set(RecEnterFlags::TRAP_WFE, wfe);
+        self.traps.store(traps.bits(), Ordering::Relaxed);
     }
 
     /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`.
@@ -98,14 +123,15 @@ impl Rec {
     /// [`Conduit::call`](rmi_host::Conduit::call)). The host has loaded the REC's virtual CPU
     /// interface into that CPU, does not migrate to another until it has saved it, and physical
     /// interrupts that are to end the run are enabled: [who owns which other state of the
-    /// CPU](crate#the-cpu-across-an-entry). No lock is held or taken.
+    /// CPU](crate#the-cpu-across-an-entry). No lock is waited for.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
     /// # Errors
     ///
-    /// The answer is returned, as the REC did not run: [`EnterError::Unanswered`] and
-    /// [`EnterError::WrongAnswer`] before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm)
+    /// The answer is returned, as the REC did not run: [`EnterError::Unanswered`],
+    /// [`EnterError::WrongAnswer`], and [`EnterError::Running`] while another thread has entered
+    /// the REC, before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm)
     /// when the Realm is off or not active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is
     /// running, turned off, or refuses the virtual GIC's state.
     ///
@@ -113,16 +139,19 @@ impl Rec {
     /// garbled, the answer is used up: `kept` is `None`. What the REC waits for now is not known,
     /// and every later entry is [`EnterError::Unclear`].
     pub fn enter<P: Platform>(
-        &mut self,
+        &self,
         rmm: &Rmm<P>,
         answer: Answer,
     ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
+        let Some(mut run) = self.run.try_lock() else {
+            return Err(Failed::new(Some(answer), EnterError::Running));
+        };
         let mut enter = RecEnter::new_zeroed();
-        enter.flags = (answer.flags | self.traps).bits();
+        enter.flags = answer.flags.bits() | self.traps.load(Ordering::Relaxed);
         enter.gprs = answer.gprs;
-        let (rec, geometry) = (self.name(), self.geometry);
-        let entered = self.object.enter(rmm, &mut self.run, &enter, answer.exit, |record, exit| {
-            let ticket = Ticket { rec, exit };
+        let geometry = self.geometry;
+        let entered = self.object.enter(rmm, &mut run, &enter, answer.exit, |record, exit| {
+            let ticket = Ticket { exit };
             let mut exit = decode(record, rmm.dialect(), geometry, ticket);
             let mut lines = InterruptLines::new(record);
             if let (Exit::Fault(fault), Some(before)) = (&mut exit, answer.reply) {
@@ -141,7 +170,7 @@ impl Rec {
         });
         match entered {
             Ok(event) => {
-                self.exits += 1;
+                self.exits.fetch_add(1, Ordering::Relaxed);
                 Ok(event)
             }
             Err(error) => {

@@ -132,9 +132,9 @@ pub trait Handler<P: Platform> {
         Flow::Enter(Answer::resume())
     }
 
-    /// A PSCI call about another REC.
-    fn psci_request(&mut self, rmm: &Rmm<P>, request: PsciRequest) -> Flow {
-        let _ = (rmm, request);
+    /// A PSCI call of `rec` about another REC.
+    fn psci_request(&mut self, rmm: &Rmm<P>, rec: &Rec, request: PsciRequest) -> Flow {
+        let _ = (rmm, rec, request);
         Flow::Leave
     }
 
@@ -146,17 +146,19 @@ pub trait Handler<P: Platform> {
         }
     }
 
-    /// The Realm asks to change the RIPAS of a range of its memory. By default a change to RAM is
+    /// The Realm asks, on `rec`, to change the RIPAS of a range of its memory. By default a change to RAM is
     /// rejected; a change to EMPTY cannot be, and ends the loop.
-    fn ripas_change(&mut self, change: RipasChange) -> Flow {
+    fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
+        let _ = rec;
         match change.reject() {
             Ok(answer) => Flow::Enter(answer),
             Err(_) => Flow::Leave,
         }
     }
 
-    /// A change of stage 2 permissions.
-    fn s2ap_change(&mut self, change: S2apChange) -> Flow {
+    /// The Realm asks, on `rec`, to change stage 2 permissions.
+    fn s2ap_change(&mut self, rec: &Rec, change: S2apChange) -> Flow {
+        let _ = rec;
         Flow::Enter(change.reject())
     }
 
@@ -165,8 +167,9 @@ pub trait Handler<P: Platform> {
         Flow::Enter(call.not_supported())
     }
 
-    /// The Realm makes a request about a device.
-    fn device_request(&mut self, request: DeviceRequest) -> Flow {
+    /// The Realm makes, on `rec`, a request about a device.
+    fn device_request(&mut self, rec: &Rec, request: DeviceRequest) -> Flow {
+        let _ = rec;
         Flow::Enter(request.reject())
     }
 
@@ -203,7 +206,7 @@ impl Rec {
     ///
     /// As [`Rec::enter`].
     pub fn run<P: Platform>(
-        &mut self,
+        &self,
         rmm: &Rmm<P>,
         mut answer: Answer,
         handler: &mut impl Handler<P>,
@@ -233,13 +236,13 @@ impl Rec {
                 Exit::MemoryError(error) => handler.memory_error(error),
                 Exit::Wait(wait) => handler.wait(wait),
                 Exit::Irq | Exit::Fiq => handler.interrupt(),
-                Exit::PsciRequest(request) => handler.psci_request(rmm, request),
+                Exit::PsciRequest(request) => handler.psci_request(rmm, self, request),
                 Exit::PsciNotice(notice) => handler.psci_notice(notice),
-                Exit::RipasChange(change) => handler.ripas_change(change),
-                Exit::S2apChange(change) => handler.s2ap_change(change),
+                Exit::RipasChange(change) => handler.ripas_change(self, change),
+                Exit::S2apChange(change) => handler.s2ap_change(self, change),
                 Exit::HostCall(call) => handler.host_call(call),
                 Exit::SError { esr } => handler.system_error(esr),
-                Exit::DeviceRequest(request) => handler.device_request(request),
+                Exit::DeviceRequest(request) => handler.device_request(self, request),
                 other @ (Exit::Abort(_) | Exit::UnknownSync { .. } | Exit::Unknown { .. }) => {
                     handler.other(&other)
                 }

@@ -49,7 +49,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     };
     model.set_guest(realm.rd().pa(), 0, Box::new(guest));
     let realm = realm.activate().unwrap();
-    let mut rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
+    let rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
 
     let event = rec.enter(&rmm, Answer::resume()).unwrap();
     let Exit::S2apChange(change) = event.exit else { panic!("{event:?}") };
@@ -57,7 +57,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let unanswered = rec.enter(&rmm, Answer::resume()).unwrap_err();
     assert_eq!(unanswered.error, EnterError::Unanswered);
     let answer = if accept {
-        realm.set_s2ap(&mut pool, change.rec(), change.range(), u32::MAX).unwrap();
+        realm.set_s2ap(&mut pool, rec.name(), change.range(), u32::MAX).unwrap();
         change.accept()
     } else {
         change.reject()

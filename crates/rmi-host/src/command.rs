@@ -219,9 +219,7 @@ pub use cells::{Listed, MapList};
 pub use granule::{DelegateFailed, UndelegateFailed};
 pub use halted::Halted;
 pub use list::UnmappedList;
-pub use object::{
-    CmemGranule, CmemName, PdevGranule, PdevName, VdevGranule, VdevName, VsmmuGranule, VsmmuName,
-};
+pub use object::{CmemGranule, PdevGranule, VdevGranule, VsmmuGranule};
 pub use offer::Offer;
 pub use op::{Claim, Donation, Reclaim, Returned};
 pub use pdev::{DevCommBuffers, Stream, StreamInfo};

@@ -144,7 +144,7 @@ fn sound_3_the_name_of_an_empty_token_names_nothing() {
     let error = rmm.commands().rec_destroy(&rec).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }), "{error}");
     let status = rmi_abi::psci::PsciReturnCode::Success;
-    let error = rmm.commands().psci_complete(rec.name(), rec.name(), status).unwrap_err();
+    let error = rmm.commands().psci_complete(rec.name(), Some(rec.name()), status).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }), "{error}");
     assert_eq!(model.calls(), calls);
 }

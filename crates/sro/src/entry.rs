@@ -36,6 +36,8 @@ pub enum Awaiting {
     Nothing,
     /// The answer to this exit.
     Answer(ExitNumber),
+    /// The end of an entry: a thread has entered the REC and it has not exited yet.
+    Exit,
     /// Unknown: the answer of an entry was lost or garbled, so there may have been an exit that the
     /// host did not see. The REC is not entered again; it can be destroyed.
     Unknown,
@@ -51,6 +53,9 @@ pub enum EnterError {
     /// The answer belongs to another REC or to an earlier exit; no call was made.
     #[error("the answer belongs to another exit")]
     WrongAnswer,
+    /// Another thread has entered the REC ([`Awaiting::Exit`]); no call was made.
+    #[error("another thread has entered the REC")]
+    Running,
     /// An earlier entry ended without a clear answer ([`Awaiting::Unknown`]); no call was made.
     #[error("an earlier entry of the REC ended without an answer")]
     Unclear,
@@ -78,11 +83,77 @@ impl<T> From<Failed<T, Self>> for EnterError {
     }
 }
 
+/// What a REC waits for, in one word. Threads may share a REC; one of them enters it at a time.
+#[derive(Debug)]
+pub(crate) struct EntryState(AtomicU64);
+
+const NOTHING: u64 = 0;
+const UNKNOWN: u64 = u64::MAX;
+const ENTERED: u64 = u64::MAX - 1;
+
+impl EntryState {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(NOTHING))
+    }
+
+    /// The state of a REC that may not exist.
+    pub(crate) const fn unknown() -> Self {
+        Self(AtomicU64::new(UNKNOWN))
+    }
+
+    fn get(&self) -> Awaiting {
+        Self::decode(self.0.load(Ordering::Acquire))
+    }
+
+    fn decode(word: u64) -> Awaiting {
+        match (word, NonZeroU64::new(word)) {
+            (UNKNOWN, _) => Awaiting::Unknown,
+            (ENTERED, _) => Awaiting::Exit,
+            (_, Some(number)) => Awaiting::Answer(ExitNumber(number)),
+            (_, None) => Awaiting::Nothing,
+        }
+    }
+
+    /// Begins an entry that answers `answers`, unless the REC waits for something else.
+    fn begin(&self, answers: Option<ExitNumber>) -> Result<Entry<'_>, EnterError> {
+        let mut before = self.0.load(Ordering::Acquire);
+        loop {
+            match (Self::decode(before), answers) {
+                (Awaiting::Unknown, _) => return Err(EnterError::Unclear),
+                (Awaiting::Exit, _) => return Err(EnterError::Running),
+                (Awaiting::Nothing, None) => {}
+                (Awaiting::Answer(due), Some(given)) if due == given => {}
+                (Awaiting::Answer(_), None) => return Err(EnterError::Unanswered),
+                (_, Some(_)) => return Err(EnterError::WrongAnswer),
+            }
+            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+            match self.0.compare_exchange_weak(before, ENTERED, success, failure) {
+                Ok(_) => return Ok(Entry { state: self, before, after: UNKNOWN }),
+                Err(found) => before = found,
+            }
+        }
+    }
+}
+
+/// An entry under way. When it ends, also by unwinding, it is unknown what the REC waits for, unless
+/// that was determined.
+struct Entry<'s> {
+    state: &'s EntryState,
+    before: u64,
+    after: u64,
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        self.state.0.store(self.after, Ordering::Release);
+    }
+}
+
 impl RecObject {
     /// What the REC waits for.
     #[must_use]
-    pub const fn awaiting(&self) -> Awaiting {
-        self.awaiting
+    pub fn awaiting(&self) -> Awaiting {
+        self.entry.get()
     }
 
     /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`. `answers` is the exit that
@@ -91,42 +162,38 @@ impl RecObject {
     /// The new exit gets a number, and `decode` says what it is and whether it needs an answer. If
     /// `decode` or anything in the conduit unwinds, the REC's state is [`Awaiting::Unknown`].
     ///
+    /// Threads may share the REC: while one has entered it, others can name it
+    /// ([`RecObject::name`]), and an entry by another is refused.
+    ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
     /// # Errors
     ///
-    /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`] and [`EnterError::Unclear`] before
-    /// any call; otherwise as [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error
+    /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`], [`EnterError::Running`] and
+    /// [`EnterError::Unclear`] before any call; otherwise as [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error
     /// that [is not clean](EnterError::is_clean) the REC may have run, and its state is
     /// [`Awaiting::Unknown`].
     pub fn enter<P: Platform, T>(
-        &mut self,
+        &self,
         rmm: &Rmm<P>,
         run: &mut Undelegated,
         enter: &RecEnter,
         answers: Option<ExitNumber>,
         decode: impl FnOnce(&RecExit, ExitNumber) -> (T, bool),
     ) -> Result<T, EnterError> {
-        match (self.awaiting, answers) {
-            (Awaiting::Unknown, _) => return Err(EnterError::Unclear),
-            (Awaiting::Nothing, None) => {}
-            (Awaiting::Answer(due), Some(given)) if due == given => {}
-            (Awaiting::Answer(_), None) => return Err(EnterError::Unanswered),
-            (_, Some(_)) => return Err(EnterError::WrongAnswer),
-        }
-        let before = core::mem::replace(&mut self.awaiting, Awaiting::Unknown);
-        let record = match rmm.commands().rec_enter(self.granule(), run, enter) {
+        let mut entry = self.entry.begin(answers)?;
+        let record = match rmm.commands().rec_enter(&self.granule, run, enter) {
             Ok(record) => record,
             Err(error) => {
                 if error.is_clean() {
-                    self.awaiting = before;
+                    entry.after = entry.before;
                 }
                 return Err(error.into());
             }
         };
         let number = ExitNumber::next();
         let (exit, wants_answer) = decode(&record, number);
-        self.awaiting = if wants_answer { Awaiting::Answer(number) } else { Awaiting::Nothing };
+        entry.after = if wants_answer { number.0.get() } else { NOTHING };
         Ok(exit)
     }
 }

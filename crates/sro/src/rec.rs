@@ -25,7 +25,7 @@
 //! let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
 //! assert_eq!(rec.donated_bytes(), 0x10_000);
 //! rmm.commands().realm_activate(&rd)?;
-//! // `rec.granule()` names it to `rec_enter` and other commands.
+//! // `rec.enter` runs it, and `rec.name()` names it to other commands.
 //!
 //! let memory = pool.bytes().0 + pool.bytes().1 + 0x11_000;
 //! rec.destroy(&rmm, &mut pool)?;
@@ -49,12 +49,12 @@
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::{Command, Pa};
 use rmi_host::{
-    Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, RecGranule, Rmm,
+    Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, RecGranule, RecName, Rmm,
 };
 
 use crate::donated::Donated;
 use crate::drive::drive;
-use crate::entry::Awaiting;
+use crate::entry::EntryState;
 use crate::pool::Pool;
 
 /// A REC with all the memory that it consists of.
@@ -98,13 +98,13 @@ use crate::pool::Pool;
 #[derive(Debug)]
 #[must_use = "dropping it leaks its memory; destroy it"]
 pub struct RecObject {
-    granule: RecGranule,
+    pub(crate) granule: RecGranule,
     donated: Donated,
     mpidr: Mpidr,
     /// The Realm that it belongs to.
     realm: Pa,
     /// What it waits for before it can be entered.
-    pub(crate) awaiting: Awaiting,
+    pub(crate) entry: EntryState,
 }
 
 /// Starts to create a REC. Not inlined, so that the parameter page is on the stack only while it is
@@ -121,9 +121,21 @@ fn start<P: Platform>(
 }
 
 impl RecObject {
-    /// The REC, for the commands that name it.
-    pub const fn granule(&self) -> &RecGranule {
-        &self.granule
+    /// Names the REC to commands for as long as it is borrowed. It is entered by
+    /// [`RecObject::enter`], and destroyed by [`RecObject::destroy`] only.
+    ///
+    /// ```compile_fail,E0505
+    /// # use rmi_host::{Platform, Rd, Rmm};
+    /// # use sro::{Pool, RecObject};
+    /// fn stale<P: Platform>(rmm: &Rmm<P>, rd: &Rd, pool: &mut Pool, rec: RecObject) {
+    ///     let name = rec.name();
+    ///     let _ = rec.destroy(rmm, pool); // error: `rec` is borrowed by its name
+    ///     let _ = rmm.commands().rtt_set_ripas(rd, name, rmi_abi::IpaRange::empty(rmi_abi::Ipa::new(0)));
+    /// }
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> RecName<'_> {
+        self.granule.name()
     }
 
     /// Its MPIDR.
@@ -175,7 +187,7 @@ impl RecObject {
                 donated,
                 mpidr: params.mpidr,
                 realm: rd.pa(),
-                awaiting: Awaiting::Nothing,
+                entry: EntryState::new(),
             }),
             Err(error) => {
                 let made = Self {
@@ -183,7 +195,7 @@ impl RecObject {
                     donated,
                     mpidr: params.mpidr,
                     realm: rd.pa(),
-                    awaiting: Awaiting::Unknown,
+                    entry: EntryState::unknown(),
                 };
                 made.undo(rmm, pool, &error);
                 Err(error)

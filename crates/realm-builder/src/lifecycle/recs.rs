@@ -87,7 +87,7 @@ impl<P: Platform> RealmCore<'_, P> {
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
         if rec.realm() != self.rd.pa() {
-            let subject = Subject::Pa(rec.granule().pa());
+            let subject = Subject::Pa(rec.name().pa());
             let error =
                 Error::argument(Command::RecDestroy, "the REC belongs to another Realm", subject);
             return Err(Failed::new(Some(rec), error));

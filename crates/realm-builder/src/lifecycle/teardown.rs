@@ -404,7 +404,7 @@ impl<P: Platform> RealmCore<'_, P> {
             if rec.realm() != self.rd.pa() {
                 // It is not a REC of this Realm, and this is no reason to take it from its own
                 // Realm by force.
-                let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.granule().pa()));
+                let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.name().pa()));
                 let what = "the REC belongs to another Realm";
                 first.get_or_insert(Error::argument(command, what, subject));
                 if let Err(Failed { error, kept }) = rec.destroy(rmm, pool) {

@@ -90,9 +90,9 @@ impl<P: Platform> RealmCore<'_, P> {
             staged = IpaRange::new(front.base(), staged.top()).unwrap_or(staged);
             before = IpaRange::empty(front.base());
         }
-        let mapping = self.map_all(pool, staged, &mut supply);
+        let mapping = self.map_all(&held, pool, staged, &mut supply);
         let mapped = IpaRange::with_size(staged.base(), mapping.taken).unwrap_or(staged);
-        let beside = self.map_all(pool, before, &mut supply);
+        let beside = self.map_all(&held, pool, before, &mut supply);
         if !mapped.contains(page) || !self.is_mapped(page) {
             return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
         }

@@ -3,18 +3,15 @@
 
 use core::ops::ControlFlow;
 
-use rmi_abi::desc::BlockSize;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::command::Listed;
-use rmi_host::{Delegated, Error, Failed, MapList, Platform, QuarantineReason, Undelegated};
+use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
 use sro::Pool;
 
 use crate::error::BuildError;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
 use crate::plan;
-use crate::shadow::budget::Budget;
 use crate::shadow::tag;
 
 /// How mapping ended.
@@ -129,7 +126,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let (staged, result) = self.stage_supply(held, pool, range, supply);
         // What is staged is mapped even if the supply ended early: a fault that is served in part
         // is served.
-        let mapping = self.map_all(pool, staged, supply);
+        let mapping = self.map_all(held, pool, staged, supply);
         Mapping { taken: mapping.taken, result: mapping.result.and(result) }
     }
 
@@ -177,14 +174,15 @@ impl<P: Platform> RealmCore<'_, P> {
         (staged, result)
     }
 
-    /// Maps a range that is in the shadow as a whole; what is not mapped is returned.
+    /// Maps a claimed range that is in the shadow as a whole; what is not mapped is returned.
     pub(crate) fn map_all(
         &self,
+        held: &RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
-        let (taken, result) = self.map_staged(pool, range, supply.progress);
+        let (taken, result) = self.map_staged(held, pool, range, supply.progress);
         let reached = range.base().checked_add(taken).unwrap_or(range.top());
         let rest = IpaRange::new(reached, range.top()).unwrap_or(IpaRange::empty(range.top()));
         self.unstage(rest, &mut |host| (supply.back)(pool, host));
@@ -262,6 +260,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// has, or may have, now.
     fn map_staged(
         &self,
+        held: &RangeLock<'_, '_, P::Lock>,
         pool: &mut Pool,
         range: IpaRange,
         progress: &mut dyn FnMut(u64),
@@ -269,12 +268,8 @@ impl<P: Platform> RealmCore<'_, P> {
         let (mut at, mut idle) = (range.base(), 0);
         let taken = |at: Ipa| at.checked_offset_from(range.base()).unwrap_or(0);
         while at < range.top() {
-            let list = match self.list(pool.pages().list, at, range.top()) {
-                Ok(list) => list,
-                Err(error) => return (taken(at), Err(error.into())),
-            };
-            let named = list.bytes();
-            match self.rmm.commands().rtt_data_map_cells(&self.rd, at, list) {
+            let (named, mapped) = self.map_some(held, pool.pages().list, at, range.top());
+            match mapped {
                 Ok(0) => {
                     // The RMM yielded to an interrupt.
                     idle = u32::saturating_add(idle, 1);
@@ -298,55 +293,6 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         }
         (taken(at), Ok(()))
-    }
-
-    /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at
-    /// once.
-    fn list<'l>(&self, page: &'l mut Undelegated, at: Ipa, top: Ipa) -> Result<MapList<'l>, Error> {
-        let first = self.shadow.lock().walk(at, Level::L3);
-        let level = first.map_or(Level::L3, |at| at.level);
-        let size = level.block_size().unwrap_or(BlockSize::Page);
-        let mut list = self.rmm.commands().new_list(page, size);
-        let table_end = match self.range_hint.is_set() {
-            true => at.align_down(level.table_bytes()).checked_add(level.table_bytes()),
-            false => None,
-        };
-        let top = table_end.unwrap_or(top).min(top);
-        let mut next = at;
-        // Host memory is written without the lock: the embedder determines how that is done.
-        loop {
-            match self.list_some(&mut list, level, &mut next, top)? {
-                Listed::Added => {}
-                Listed::Flush => self.rmm.commands().flush_list(&mut list)?,
-                Listed::Full => return Ok(list),
-            }
-        }
-    }
-
-    /// Lists what can be listed before something has to be written, or the lock is to be released.
-    fn list_some(
-        &self,
-        list: &mut MapList<'_>,
-        level: Level,
-        next: &mut Ipa,
-        top: Ipa,
-    ) -> Result<Listed, Error> {
-        let mut budget = Budget::new();
-        let shadow = self.shadow.lock();
-        while *next < top {
-            if !budget.spend_one() {
-                return Ok(Listed::Added);
-            }
-            let Some(entry) = shadow.walk(*next, level).filter(|entry| entry.base == *next) else {
-                break;
-            };
-            match self.rmm.commands().list_cell(list, shadow.look(entry))? {
-                Listed::Added => *next = entry.top(),
-                Listed::Flush => return Ok(Listed::Flush),
-                Listed::Full => break,
-            }
-        }
-        Ok(Listed::Full)
     }
 
     /// Records that the RMM mapped from `at` to `reached`; returns the level.

@@ -33,7 +33,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn set_ripas(
         &self,
         pool: &mut Pool,
-        rec: RecName,
+        rec: RecName<'_>,
         range: IpaRange,
         calls: u32,
     ) -> Result<Ipa, RipasStopped> {
@@ -44,7 +44,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn set_ripas_to(
         &self,
         pool: &mut Pool,
-        rec: RecName,
+        rec: RecName<'_>,
         range: IpaRange,
         ripas: Ripas,
         calls: u32,

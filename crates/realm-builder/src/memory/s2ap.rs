@@ -29,7 +29,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn set_s2ap(
         &self,
         pool: &mut Pool,
-        rec: RecName,
+        rec: RecName<'_>,
         range: IpaRange,
         calls: u32,
     ) -> Result<S2apProgress, S2apStopped> {

@@ -125,7 +125,7 @@ pub(crate) fn recorded<T: Send + 'static>(
 /// Enters a REC; returns its exit.
 pub(crate) fn enter(b: &mut Bench<'_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
     let mut page = b.heap.take(PAGE, PAGE)?;
-    let exit = b.rmm.commands().rec_enter(rec.granule(), &mut page, &RecEnter::new_zeroed());
+    let exit = rec.enter(b.rmm, &mut page, &RecEnter::new_zeroed(), None, |exit, _| (*exit, false));
     b.heap.insert(page).unwrap();
     let exit = exit.ok()?;
     Some((ExitReason::decode(exit.exit_reason, b.rmm.dialect()), exit))
@@ -145,13 +145,12 @@ fn run(
             ExitReason::Sync => fault(realm, b, &exit)?,
             ExitReason::RipasChange => {
                 let range = IpaRange::new(Ipa::new(exit.ripas_base), Ipa::new(exit.ripas_top));
-                let (name, ripas) = (rec.granule().name(), Ripas::from(exit.ripas_value));
+                let (name, ripas) = (rec.name(), Ripas::from(exit.ripas_value));
                 realm.set_ripas_to(b.pool, name, range.ok()?, ripas, u32::MAX).ok()?;
             }
             ExitReason::S2apChange => {
                 let range = IpaRange::new(Ipa::new(exit.s2ap_base), Ipa::new(exit.s2ap_top));
-                let progress =
-                    realm.set_s2ap(b.pool, rec.granule().name(), range.ok()?, u32::MAX).ok()?;
+                let progress = realm.set_s2ap(b.pool, rec.name(), range.ok()?, u32::MAX).ok()?;
                 assert!(progress.top.raw() == exit.s2ap_top || b.door.has_struck());
             }
             ExitReason::Fiq if pauses == 0 => {

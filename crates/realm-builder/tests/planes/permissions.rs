@@ -64,7 +64,7 @@ fn planes_that_share_a_tree() {
         let ending = with_guest(dialect, PlaneTables::Shared, &actions, |realm, b, rec, seen| {
             let (reason, exit) = enter(b, rec).unwrap();
             assert_eq!((reason, asked(&exit)), (ExitReason::S2apChange, middle));
-            let done = realm.set_s2ap(b.pool, rec.granule().name(), middle, u32::MAX).unwrap();
+            let done = realm.set_s2ap(b.pool, rec.name(), middle, u32::MAX).unwrap();
             assert_eq!((done.top, done.tree), (middle.top(), 0));
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::Fiq);
             assert_eq!(*seen.lock().unwrap(), [[0, middle.top().raw(), 0, 0]]);
@@ -85,7 +85,7 @@ fn one_tree_after_the_other() {
             for round in 0..3 {
                 let (reason, exit) = enter(b, rec).unwrap();
                 assert_eq!((reason, asked(&exit)), (ExitReason::S2apChange, middle));
-                let done = realm.set_s2ap(b.pool, rec.granule().name(), middle, u32::MAX).unwrap();
+                let done = realm.set_s2ap(b.pool, rec.name(), middle, u32::MAX).unwrap();
                 assert_eq!(done.top, middle.top());
                 // The permissions of pages that auxiliary trees map are kept up to date, too.
                 let page = range(RAM + PAGE, PAGE);
@@ -109,7 +109,7 @@ fn a_part_of_what_is_asked_for() {
         let actions = [set_index(pages, 0)];
         let ending = with_guest(dialect, PlaneTables::Shared, &actions, |realm, b, rec, seen| {
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::S2apChange);
-            let name = rec.granule().name();
+            let name = rec.name();
             realm.set_s2ap(b.pool, name, range(RAM, PAGE), u32::MAX).unwrap();
             realm.set_s2ap(b.pool, name, range(RAM + PAGE, PAGE), u32::MAX).unwrap();
             let nothing = realm.set_s2ap(b.pool, name, IpaRange::empty(Ipa::new(RAM)), u32::MAX);
@@ -128,7 +128,7 @@ fn what_was_not_asked_for_is_refused() {
         let actions = [set_index(pages, 0)];
         let mut ending = with_guest(dialect, PlaneTables::Shared, &actions, |realm, b, rec, _| {
             assert_eq!(enter(b, rec).unwrap().0, ExitReason::S2apChange);
-            let name = rec.granule().name();
+            let name = rec.name();
             for bad in [range(1 << 39, PAGE), range((1 << 39) - PAGE, 2 * PAGE)] {
                 let stopped = realm.set_s2ap(b.pool, name, bad, u32::MAX).unwrap_err();
                 assert!(matches!(stopped.error, BuildError::Region { .. }));

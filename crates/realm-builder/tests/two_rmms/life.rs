@@ -121,9 +121,9 @@ impl<P: Platform> Bench<'_, '_, P> {
     fn enter(&mut self) -> (ExitReason, RecExit) {
         let rmm = self.realm.rmm();
         let mut page = self.heap.take(PAGE, PAGE).unwrap();
-        let exit = rmm
-            .commands()
-            .rec_enter(self.rec.granule(), &mut page, &RecEnter::new_zeroed())
+        let exit = self
+            .rec
+            .enter(rmm, &mut page, &RecEnter::new_zeroed(), None, |exit, _| (*exit, false))
             .unwrap();
         self.heap.insert(page).unwrap();
         (ExitReason::decode(exit.exit_reason, rmm.dialect()), exit)
@@ -223,7 +223,7 @@ impl<P: Platform> Bench<'_, '_, P> {
             assert_eq!(reason, ExitReason::RipasChange);
             assert_eq!((exit.ripas_base, exit.ripas_top), (at, range.top().raw()));
             let asked = IpaRange::new(Ipa::new(exit.ripas_base), Ipa::new(exit.ripas_top)).unwrap();
-            let name = self.rec.granule().name();
+            let name = self.rec.name();
             let ripas = Ripas::from(exit.ripas_value);
             let reached = self.realm.set_ripas_to(self.pool, name, asked, ripas, u32::MAX);
             assert_eq!(reached, Ok(asked.top()));
@@ -384,7 +384,7 @@ impl<P: Platform> Bench<'_, '_, P> {
             let (reason, exit) = self.call(Rsi::MemSetPermIndex, &[base, top, index, cookie]);
             assert_eq!(reason, ExitReason::S2apChange);
             assert_eq!((exit.s2ap_base, exit.s2ap_top), (parts.base().raw(), top));
-            let name = self.rec.granule().name();
+            let name = self.rec.name();
             assert_eq!(
                 self.realm.set_s2ap(self.pool, name, parts, u32::MAX).unwrap().top,
                 parts.top()

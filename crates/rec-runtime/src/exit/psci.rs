@@ -1,10 +1,13 @@
 //! PSCI calls.
 
+use rmi_abi::Command;
 use rmi_abi::psci::{PsciFunction, PsciReturnCode};
 use rmi_abi::rec::Mpidr;
-use rmi_host::{Failed, Platform, RecName, Rmm};
+use rmi_host::{Error, Failed, Platform, Rmm, Subject};
+use sro::Awaiting;
 
 use crate::answer::{Answer, Ticket};
+use crate::rec::Rec;
 
 /// What a Realm asks about another REC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +19,7 @@ pub enum PsciRequestKind {
 }
 
 /// A PSCI call about another REC. The host finds that REC by its MPIDR and completes the call; the
-/// RMM checks the call and does the rest.
+/// RMM checks the call and does the rest. That REC may be running: a [`Rec`] is shared by threads.
 ///
 /// Of the MPIDR that the Realm passed, only the affinities count. The RMM asks about RECs that were
 /// created; if the host has destroyed that one in the meantime, no dialect before 2.0-bet3 lets it
@@ -42,8 +45,9 @@ impl PsciRequest {
         self.target
     }
 
-    /// Lets the RMM perform the call: `RMI_PSCI_COMPLETE` with success. `target` is the REC that
-    /// [`PsciRequest::target`] names. After a `CPU_ON` it may be entered.
+    /// Lets the RMM perform the call: `RMI_PSCI_COMPLETE` with success. `rec` is the REC that made
+    /// it, and `target` the one that [`PsciRequest::target`] names. After a `CPU_ON` it may be
+    /// entered.
     ///
     /// TF-RMM (July 2026) turns nothing on if the Realm set bits of the upper half of X0: the PSCI
     /// call returns `NOT_SUPPORTED`, this command returns success, and entering the target is
@@ -58,33 +62,63 @@ impl PsciRequest {
     ///
     /// # Errors
     ///
-    /// The request is returned when the RMM refuses, for instance because `target` is another REC.
+    /// The request is returned when the RMM refuses, for instance because `target` is another REC;
+    /// and with [`Error::Argument`], before any call, unless `rec` waits for the answer to this
+    /// request.
     pub fn accept<P: Platform>(
         self,
         rmm: &Rmm<P>,
-        target: RecName,
+        rec: &Rec,
+        target: &Rec,
     ) -> Result<Answer, Failed<Self>> {
-        self.complete(rmm, target, PsciReturnCode::Success)
+        self.complete(rmm, rec, target, PsciReturnCode::Success)
     }
 
-    /// Refuses a `CPU_ON`: `RMI_PSCI_COMPLETE` with `PSCI_DENIED`. The RMM refuses it for an
-    /// `AFFINITY_INFO`, which can only be accepted.
+    /// Whether [`PsciRequest::deny`] is possible: only a `CPU_ON` can be denied.
+    #[must_use]
+    pub const fn can_be_denied(&self) -> bool {
+        matches!(self.kind, PsciRequestKind::CpuOn)
+    }
+
+    /// Refuses a `CPU_ON`: `RMI_PSCI_COMPLETE` with `PSCI_DENIED`; otherwise as
+    /// [`PsciRequest::accept`].
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE.
     ///
     /// # Errors
     ///
-    /// The request is returned when the RMM refuses. TF-RMM (July 2026) refuses if the target is
-    /// on, but completes the request; after such a refusal use [`PsciRequest::completed`].
-    pub fn deny<P: Platform>(self, rmm: &Rmm<P>, target: RecName) -> Result<Answer, Failed<Self>> {
-        self.complete(rmm, target, PsciReturnCode::Denied)
+    /// As [`PsciRequest::accept`]; and [`Error::Argument`], before any call, for an
+    /// `AFFINITY_INFO`, which can only be accepted. TF-RMM (July 2026) refuses if the target is on,
+    /// but completes the request; after such a refusal use [`PsciRequest::completed`].
+    pub fn deny<P: Platform>(
+        self,
+        rmm: &Rmm<P>,
+        rec: &Rec,
+        target: &Rec,
+    ) -> Result<Answer, Failed<Self>> {
+        if !self.can_be_denied() {
+            let (what, subject) = ("only a CPU_ON can be denied", Subject::Pa(rec.name().pa()));
+            return Err(Failed::new(self, Error::argument(Command::PsciComplete, what, subject)));
+        }
+        self.complete(rmm, rec, target, PsciReturnCode::Denied)
     }
 
     fn complete<P: Platform>(
         self,
         rmm: &Rmm<P>,
-        target: RecName,
+        rec: &Rec,
+        target: &Rec,
         status: PsciReturnCode,
     ) -> Result<Answer, Failed<Self>> {
-        match rmm.commands().psci_complete(self.ticket.rec, target, status) {
+        let (calling, target) = (rec.name(), target.name());
+        // The number of an exit is never used twice. So this is the REC that made the request, and
+        // it waits for nothing else until the answer is given, which only this value can make.
+        if rec.awaiting() != Awaiting::Answer(self.ticket.exit) {
+            let what = "the REC does not wait for the answer to this request";
+            let subject = Subject::Pa(calling.pa());
+            return Err(Failed::new(self, Error::argument(Command::PsciComplete, what, subject)));
+        }
+        match rmm.commands().psci_complete(calling, Some(target), status) {
             Ok(()) => Ok(self.completed()),
             Err(error) => Err(Failed::new(self, error)),
         }

@@ -3,7 +3,6 @@
 use rmi_abi::IpaRange;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::RecEnterFlags;
-use rmi_host::RecName;
 
 use crate::answer::{Answer, Ticket};
 
@@ -46,12 +45,6 @@ impl RipasChange {
     #[must_use]
     pub const fn ripas(&self) -> Ripas {
         self.ripas
-    }
-
-    /// The REC that asks.
-    #[must_use]
-    pub const fn rec(&self) -> RecName {
-        self.ticket.rec
     }
 
     /// Whether [`RipasChange::reject`] returns an answer: only a change to RAM can be rejected.

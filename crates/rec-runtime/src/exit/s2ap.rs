@@ -2,7 +2,6 @@
 
 use rmi_abi::IpaRange;
 use rmi_abi::run::RecEnterFlags;
-use rmi_host::RecName;
 
 use crate::answer::{Answer, Ticket};
 
@@ -37,12 +36,6 @@ impl S2apChange {
     #[must_use]
     pub const fn range(&self) -> IpaRange {
         self.range
-    }
-
-    /// The REC that asks.
-    #[must_use]
-    pub const fn rec(&self) -> RecName {
-        self.ticket.rec
     }
 
     /// Answers with what was applied: all, a part or nothing. The Realm may ask for the rest again.

@@ -64,7 +64,7 @@ fn an_answer_fits_one_rec() {
             let calls = || bench.line.entries();
             let exit = bench.enter(first, Answer::resume());
             let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
-            let answer = request.accept(bench.rmm, second.name()).unwrap();
+            let answer = request.accept(bench.rmm, first, second).unwrap();
             // Both have exited again, for the same reason.
             let of_first = value(bench.enter(first, answer), 1);
             let of_second = value(bench.enter(second, Answer::resume()), 2);
@@ -203,9 +203,12 @@ fn sound_5_no_number_comes_twice() {
 
 #[test]
 fn errors_say_what_is_wrong() {
-    let texts = [EnterError::Unanswered, EnterError::WrongAnswer, EnterError::Unclear]
-        .map(|error| error.to_string());
-    for (text, word) in texts.iter().zip(["not been answered", "another exit", "earlier entry"]) {
-        assert!(text.contains(word), "{text}");
+    for (error, word) in [
+        (EnterError::Unanswered, "not been answered"),
+        (EnterError::WrongAnswer, "another exit"),
+        (EnterError::Running, "another thread"),
+        (EnterError::Unclear, "earlier entry"),
+    ] {
+        assert!(error.to_string().contains(word), "{error}");
     }
 }

@@ -126,7 +126,7 @@ fn missing_memory_is_mapped_and_the_realm_goes_on() {
         bench.script(actions, |bench, realm, rec| {
             let exit = bench.enter(rec, Answer::resume());
             let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-            realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();
+            realm.set_ripas(bench.pool, rec.name(), change.range(), u32::MAX).unwrap();
             memory_error(bench.enter(rec, change.accept()));
             let exit = bench.enter(rec, Answer::resume());
             let Exit::Fault(fault) = exit else { panic!("{exit:?}") };

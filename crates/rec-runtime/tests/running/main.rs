@@ -7,6 +7,7 @@ mod decoding;
 mod faults;
 mod hidden;
 mod loops;
+mod names;
 mod psci;
 mod requests;
 mod timers;

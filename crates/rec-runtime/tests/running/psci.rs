@@ -32,7 +32,7 @@ fn a_target_is_its_affinities_in_both_conventions() {
                         let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                         assert_eq!(request.kind(), PsciRequestKind::CpuOn);
                         assert_eq!(request.target(), Mpidr::from_index(1));
-                        let answer = request.accept(bench.rmm, second.name()).unwrap();
+                        let answer = request.accept(bench.rmm, first, second).unwrap();
                         let exit = bench.enter(second, Answer::resume());
                         assert!(matches!(exit, Exit::PsciNotice(PsciNotice::CpuOff)), "{exit:?}");
                         let exit = bench.enter(first, answer);
@@ -56,7 +56,7 @@ fn affinity_info_is_answered_where_it_exits() {
             assert_eq!(request.kind(), PsciRequestKind::AffinityInfo);
             assert_eq!(request.target(), second.mpidr());
             assert_eq!(bench.refused(first, Answer::resume()).0, EnterError::Unanswered);
-            let answer = request.accept(bench.rmm, second.name()).unwrap();
+            let answer = request.accept(bench.rmm, first, second).unwrap();
             let exit = bench.enter(first, answer);
             assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)), "{exit:?}");
         });
@@ -74,7 +74,7 @@ fn the_function_is_the_lower_half_of_x0() {
                 let exit = bench.enter(first, Answer::resume());
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                 assert_eq!(request.target(), second.mpidr());
-                let answer = request.accept(bench.rmm, second.name()).unwrap();
+                let answer = request.accept(bench.rmm, first, second).unwrap();
                 // TF-RMM completes the request, and turns nothing on.
                 let (error, _) = bench.refused(second, Answer::resume());
                 let EnterError::Call(error) = error else { panic!("{error:?}") };

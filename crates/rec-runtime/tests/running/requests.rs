@@ -42,7 +42,7 @@ fn ask(dialect: Dialect, ripas: Ripas, applied: u64, reply: Reply) -> Option<[u6
             assert_eq!(change.can_be_rejected(), ripas == Ripas::Ram);
             if applied > 0 {
                 let part = IpaRange::with_size(RAM, applied).unwrap();
-                realm.set_ripas(bench.pool, change.rec(), part, u32::MAX).unwrap();
+                realm.set_ripas(bench.pool, rec.name(), part, u32::MAX).unwrap();
             }
             let answer = match reply {
                 Reply::Accept => Ok(change.accept()),
@@ -142,12 +142,12 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                 let [first, second] = &mut recs[..] else { panic!() };
                 let exit = bench.enter(first, Answer::resume());
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
-                let on = request.accept(bench.rmm, second.name()).unwrap();
+                let on = request.accept(bench.rmm, first, second).unwrap();
                 // The other REC sets the page to RAM whenever it is destroyed.
                 let ram = |bench: &mut Bench<'_, '_>, second: &mut Rec, answer| {
                     let exit = bench.enter(second, answer);
                     let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-                    realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();
+                    realm.set_ripas(bench.pool, second.name(), change.range(), u32::MAX).unwrap();
                     change.accept()
                 };
                 let accepted = ram(bench, second, Answer::resume());

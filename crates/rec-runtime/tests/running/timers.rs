@@ -70,7 +70,7 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
                 let [rec] = &mut recs[..] else { panic!() };
                 let exit = bench.enter(rec, Answer::resume());
                 let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-                realm.set_ripas(bench.pool, change.rec(), change.range(), u32::MAX).unwrap();
+                realm.set_ripas(bench.pool, rec.name(), change.range(), u32::MAX).unwrap();
                 let memory = bench.memory.take_front(0x1000).unwrap();
                 realm.map(bench.pool, RAM, memory).unwrap();
                 let raised = bench.event(rec, change.accept()).timers;

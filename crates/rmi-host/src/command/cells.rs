@@ -162,8 +162,23 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// As [`Channel::rtt_data_map`]; the memory stays in place.
+    ///
+    /// # Safety
+    ///
+    /// All memory in the list is still in the packed blocks that it was listed from: a list holds
+    /// addresses, and the memory at an address that is out of date may have another owner.
+    ///
+    /// ```compile_fail,E0133
+    /// # use rmi_abi::Ipa;
+    /// # use rmi_host::{Cell, Channel, MapList, Platform, Rd};
+    /// fn stale<P: Platform>(channel: &Channel<P>, rd: &Rd, mut list: MapList<'_>, mut cell: Cell) {
+    ///     let _ = channel.list_cell(&mut list, &cell);
+    ///     let memory = cell.take();
+    ///     let _ = channel.rtt_data_map_cells(rd, Ipa::new(0), list); // error: call to unsafe function
+    /// }
+    /// ```
     #[doc(hidden)]
-    pub fn rtt_data_map_cells(
+    pub unsafe fn rtt_data_map_cells(
         &self,
         rd: &Rd,
         ipa: Ipa,
@@ -191,8 +206,8 @@ impl<P: Platform> Channel<P> {
             }
         };
         let call = self.map_call(&into, range, set, oaddr);
-        // SAFETY: everything in the list is from packed blocks, whose memory is the RMM's, and the
-        // RMM reads a page that the list borrows exclusively.
+        // SAFETY: everything in the list is in packed blocks, as the caller promises, so it is the
+        // RMM's; and the RMM reads a page that the list borrows exclusively.
         let reply = unsafe { self.complete(&call)? };
         self.mapped(&call, range, reply, blocks)
     }

@@ -6,7 +6,7 @@ use rmi_abi::Command;
 use rmi_abi::device::{CmemParamsPage, CmemPdevParamsPage};
 
 use crate::channel::{Call, Channel, Progress};
-use crate::command::{CmemGranule, CmemName, PdevName};
+use crate::command::{CmemGranule, PdevGranule};
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
@@ -66,14 +66,14 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]; the statuses are not public.
     pub fn cmem_add_pdev(
         &self,
-        cmem: CmemName,
-        pdev: PdevName,
+        cmem: &CmemGranule,
+        pdev: &PdevGranule,
         index: u64,
         page: &mut Undelegated,
         params: &CmemPdevParamsPage,
     ) -> Result<(), Error> {
-        self.own(Command::CmemAddPdev, &cmem)?;
-        self.own(Command::CmemAddPdev, &pdev)?;
+        self.own(Command::CmemAddPdev, cmem)?;
+        self.own(Command::CmemAddPdev, pdev)?;
         let command = Command::CmemAddPdev;
         self.require(command)?;
         let at = self.put(command, page, params)?;
@@ -92,12 +92,12 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]; the statuses are not public.
     pub fn cmem_remove_pdev(
         &self,
-        cmem: CmemName,
-        pdev: PdevName,
+        cmem: &CmemGranule,
+        pdev: &PdevGranule,
         index: u64,
     ) -> Result<(), Error> {
-        self.own(Command::CmemRemovePdev, &cmem)?;
-        self.own(Command::CmemRemovePdev, &pdev)?;
+        self.own(Command::CmemRemovePdev, cmem)?;
+        self.own(Command::CmemRemovePdev, pdev)?;
         let args = [cmem.pa().raw(), pdev.pa().raw(), index];
         let call = Call::new(Command::CmemRemovePdev, Subject::Pa(cmem.pa()), args);
         // SAFETY: the command names no memory except the objects'.

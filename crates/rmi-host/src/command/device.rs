@@ -6,7 +6,9 @@ use rmi_abi::{Command, Ipa, IpaRange, PaRange};
 
 use crate::channel::{Call, Channel};
 use crate::command::list::{MapInto, hand_over};
-use crate::command::{Mapped, PdevName, Rd, RecName, Unmapped, UnmappedList, VdevName, VsmmuName};
+use crate::command::{
+    Mapped, PdevGranule, Rd, RecName, Unmapped, UnmappedList, VdevGranule, VsmmuGranule,
+};
 use crate::error::{Error, Failed, Subject};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::platform::Platform;
@@ -29,14 +31,14 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_dev_map(
         &self,
         rd: &Rd,
-        vdev: VdevName,
+        vdev: &VdevGranule,
         ipa: Ipa,
         mut memory: Delegated,
         size: BlockSize,
     ) -> Result<Mapped, Failed<Delegated>> {
         let blocks = (size, self.granule_size());
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
-        let owned = self.own(into.command, rd).and_then(|()| self.own(into.command, &vdev));
+        let owned = self.own(into.command, rd).and_then(|()| self.own(into.command, vdev));
         // SAFETY: all granules named are the RMM's.
         match owned.and_then(|()| unsafe { self.map_single(&into, &memory, blocks) }) {
             Ok(bytes) => {
@@ -57,7 +59,7 @@ impl<P: Platform> Channel<P> {
     /// As [`Channel::rtt_dev_map`]; all tokens stay in place.
     pub fn rtt_dev_map_list(
         &self,
-        (rd, vdev, ipa): (&Rd, VdevName, Ipa),
+        (rd, vdev, ipa): (&Rd, &VdevGranule, Ipa),
         list: &mut Undelegated,
         memory: &mut [Delegated],
         size: BlockSize,
@@ -65,7 +67,7 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Ipa, Error> {
         let blocks = (size, self.granule_size());
         self.own(Command::RttDevMap, rd)?;
-        self.own(Command::RttDevMap, &vdev)?;
+        self.own(Command::RttDevMap, vdev)?;
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
         // SAFETY: all granules named are the RMM's.
         let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
@@ -126,14 +128,14 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_dev_validate(
         &self,
         rd: &Rd,
-        rec: RecName,
-        (pdev, vdev): (PdevName, VdevName),
+        rec: RecName<'_>,
+        (pdev, vdev): (&PdevGranule, &VdevGranule),
         range: IpaRange,
     ) -> Result<Ipa, Error> {
         self.own(Command::RttDevValidate, rd)?;
         self.own(Command::RttDevValidate, &rec)?;
-        self.own(Command::RttDevValidate, &pdev)?;
-        self.own(Command::RttDevValidate, &vdev)?;
+        self.own(Command::RttDevValidate, pdev)?;
+        self.own(Command::RttDevValidate, vdev)?;
         let (command, subject) = (Command::RttDevValidate, Subject::Ipa(range.base()));
         let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
         let (base, top) = (range.base().raw(), range.top().raw());
@@ -151,7 +153,7 @@ impl<P: Platform> Channel<P> {
         &self,
         command: Command,
         rd: &Rd,
-        vsmmu: VsmmuName,
+        vsmmu: &VsmmuGranule,
         range: IpaRange,
     ) -> Result<Ipa, Error> {
         let args = [rd.pa().raw(), vsmmu.pa().raw(), range.base().raw(), range.top().raw()];
@@ -173,11 +175,11 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_arch_dev_map(
         &self,
         rd: &Rd,
-        vsmmu: VsmmuName,
+        vsmmu: &VsmmuGranule,
         range: IpaRange,
     ) -> Result<Ipa, Error> {
         self.own(Command::RttArchDevMap, rd)?;
-        self.own(Command::RttArchDevMap, &vsmmu)?;
+        self.own(Command::RttArchDevMap, vsmmu)?;
         self.arch_dev(Command::RttArchDevMap, rd, vsmmu, range)
     }
 
@@ -193,11 +195,11 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_arch_dev_unmap(
         &self,
         rd: &Rd,
-        vsmmu: VsmmuName,
+        vsmmu: &VsmmuGranule,
         range: IpaRange,
     ) -> Result<Ipa, Error> {
         self.own(Command::RttArchDevUnmap, rd)?;
-        self.own(Command::RttArchDevUnmap, &vsmmu)?;
+        self.own(Command::RttArchDevUnmap, vsmmu)?;
         self.arch_dev(Command::RttArchDevUnmap, rd, vsmmu, range)
     }
 }

@@ -10,8 +10,8 @@ use rmi_abi::{Command, Pa};
 use zerocopy::FromZeros;
 
 use crate::channel::{Call, Channel, Progress, Reply};
+use crate::command::PdevGranule;
 use crate::command::tracking::code;
-use crate::command::{PdevGranule, PdevName};
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
@@ -28,17 +28,17 @@ pub struct DevCommBuffers<'m> {
 }
 
 /// A protected link between two physical devices, as `RMI_PDEV_STREAM_CONNECT` made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stream {
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'d> {
     /// The first device.
-    pub pdev_1: PdevName,
+    pub pdev_1: &'d PdevGranule,
     /// The second device, if the type of stream has one.
-    pub pdev_2: Option<PdevName>,
+    pub pdev_2: Option<&'d PdevGranule>,
     /// The RMM's identifier of it.
     pub handle: u64,
 }
 
-impl Stream {
+impl Stream<'_> {
     /// The registers that identify its devices; 0 for one that is absent.
     pub(super) fn devices(self) -> (u64, u64) {
         (self.pdev_1.pa().raw(), optional(self.pdev_2))
@@ -59,7 +59,7 @@ pub struct StreamInfo {
 }
 
 /// The register that identifies a device that may be absent.
-fn optional(pdev: Option<PdevName>) -> u64 {
+fn optional(pdev: Option<&PdevGranule>) -> u64 {
     pdev.map_or(0, |pdev| pdev.pa().raw())
 }
 
@@ -143,8 +143,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when `pdev` is not such an object;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn pdev_get_state(&self, pdev: PdevName) -> Result<PdevState, Error> {
-        self.own(Command::PdevGetState, &pdev)?;
+    pub fn pdev_get_state(&self, pdev: &PdevGranule) -> Result<PdevState, Error> {
+        self.own(Command::PdevGetState, pdev)?;
         let reply = self.pdev_call(Command::PdevGetState, pdev.pa())?;
         Ok(PdevState::from(code(reply.x1())))
     }
@@ -157,8 +157,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when none is in progress;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn pdev_abort(&self, pdev: PdevName) -> Result<(), Error> {
-        self.own(Command::PdevAbort, &pdev)?;
+    pub fn pdev_abort(&self, pdev: &PdevGranule) -> Result<(), Error> {
+        self.own(Command::PdevAbort, pdev)?;
         self.pdev_call(Command::PdevAbort, pdev.pa()).map(|_| ())
     }
 
@@ -171,8 +171,8 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while it communicates, has a connected stream
     /// or virtual devices; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
     /// assignment.
-    pub fn pdev_stop(&self, pdev: PdevName) -> Result<(), Error> {
-        self.own(Command::PdevStop, &pdev)?;
+    pub fn pdev_stop(&self, pdev: &PdevGranule) -> Result<(), Error> {
+        self.own(Command::PdevStop, pdev)?;
         self.pdev_call(Command::PdevStop, pdev.pa()).map(|_| ())
     }
 
@@ -188,11 +188,11 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn pdev_set_pubkey(
         &self,
-        pdev: PdevName,
+        pdev: &PdevGranule,
         page: &mut Undelegated,
         key: &PublicKeyParamsPage,
     ) -> Result<(), Error> {
-        self.own(Command::PdevSetPubkey, &pdev)?;
+        self.own(Command::PdevSetPubkey, pdev)?;
         let command = Command::PdevSetPubkey;
         self.require(command)?;
         let at = self.put(command, page, key)?;
@@ -255,11 +255,11 @@ impl<P: Platform> Channel<P> {
     /// [`Error::Argument`] when a buffer is too small.
     pub fn pdev_communicate(
         &self,
-        pdev: PdevName,
+        pdev: &PdevGranule,
         buffers: &mut DevCommBuffers<'_>,
         answer: (DevCommStatus, u64),
     ) -> Result<DevCommExit, Error> {
-        self.own(Command::PdevCommunicate, &pdev)?;
+        self.own(Command::PdevCommunicate, pdev)?;
         let pa = pdev.pa();
         self.communicate(Command::PdevCommunicate, pa, [pa.raw()], buffers, answer)
     }
@@ -276,15 +276,15 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) for parameters that the RMM does not accept;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) for an unsupported type of stream
     /// and without device assignment.
-    pub fn pdev_stream_connect(
+    pub fn pdev_stream_connect<'d>(
         &self,
-        pdev_1: PdevName,
-        pdev_2: Option<PdevName>,
+        pdev_1: &'d PdevGranule,
+        pdev_2: Option<&'d PdevGranule>,
         page: &mut Undelegated,
         params: &PdevStreamParamsPage,
-    ) -> Result<Stream, Error> {
-        self.own(Command::PdevStreamConnect, &pdev_1)?;
-        if let Some(pdev_2) = &pdev_2 {
+    ) -> Result<Stream<'d>, Error> {
+        self.own(Command::PdevStreamConnect, pdev_1)?;
+        if let Some(pdev_2) = pdev_2 {
             self.own(Command::PdevStreamConnect, pdev_2)?;
         }
         let command = Command::PdevStreamConnect;
@@ -299,7 +299,7 @@ impl<P: Platform> Channel<P> {
         Ok(Stream { pdev_1, pdev_2, handle })
     }
 
-    fn stream_call(&self, command: Command, stream: Stream) -> Result<Reply, Error> {
+    fn stream_call(&self, command: Command, stream: Stream<'_>) -> Result<Reply, Error> {
         let (pdev_1, pdev_2) = stream.devices();
         let args = [pdev_1, pdev_2, stream.handle];
         let call = Call::new(command, Subject::Pa(stream.pdev_1.pa()), args);
@@ -316,9 +316,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when it is in the wrong state or virtual
     /// devices use it; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream.
-    pub fn pdev_stream_disconnect(&self, stream: Stream) -> Result<(), Error> {
-        self.own(Command::PdevStreamDisconnect, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+    pub fn pdev_stream_disconnect(&self, stream: Stream<'_>) -> Result<(), Error> {
+        self.own(Command::PdevStreamDisconnect, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::PdevStreamDisconnect, pdev_2)?;
         }
         self.stream_call(Command::PdevStreamDisconnect, stream).map(|_| ())
@@ -333,9 +333,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while the communication with one of the
     /// devices is not finished; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
     /// stream.
-    pub fn pdev_stream_complete(&self, stream: Stream) -> Result<(), Error> {
-        self.own(Command::PdevStreamComplete, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+    pub fn pdev_stream_complete(&self, stream: Stream<'_>) -> Result<(), Error> {
+        self.own(Command::PdevStreamComplete, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::PdevStreamComplete, pdev_2)?;
         }
         self.stream_call(Command::PdevStreamComplete, stream).map(|_| ())
@@ -350,9 +350,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device or the stream is in the wrong
     /// state; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn pdev_stream_key_refresh(&self, stream: Stream) -> Result<(), Error> {
-        self.own(Command::PdevStreamKeyRefresh, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+    pub fn pdev_stream_key_refresh(&self, stream: Stream<'_>) -> Result<(), Error> {
+        self.own(Command::PdevStreamKeyRefresh, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::PdevStreamKeyRefresh, pdev_2)?;
         }
         self.stream_call(Command::PdevStreamKeyRefresh, stream).map(|_| ())
@@ -366,9 +366,9 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported), with TF-RMM (July 2026) always;
     /// the conditions of other statuses are not public.
-    pub fn pdev_stream_key_purge(&self, stream: Stream) -> Result<(), Error> {
-        self.own(Command::PdevStreamKeyPurge, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+    pub fn pdev_stream_key_purge(&self, stream: Stream<'_>) -> Result<(), Error> {
+        self.own(Command::PdevStreamKeyPurge, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::PdevStreamKeyPurge, pdev_2)?;
         }
         self.stream_call(Command::PdevStreamKeyPurge, stream).map(|_| ())
@@ -383,9 +383,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream, or its type needs
     /// a second device; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
     /// assignment.
-    pub fn pdev_stream_info(&self, stream: Stream) -> Result<StreamInfo, Error> {
-        self.own(Command::PdevStreamInfo, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+    pub fn pdev_stream_info(&self, stream: Stream<'_>) -> Result<StreamInfo, Error> {
+        self.own(Command::PdevStreamInfo, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::PdevStreamInfo, pdev_2)?;
         }
         let reply = self.stream_call(Command::PdevStreamInfo, stream)?;

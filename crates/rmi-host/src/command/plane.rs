@@ -375,7 +375,7 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_set_s2ap(
         &self,
         rd: &Rd,
-        rec: RecName,
+        rec: RecName<'_>,
         range: IpaRange,
     ) -> Result<S2apProgress, Halted<S2apProgress>> {
         self.own(Command::RttSetS2ap, rd)?;

@@ -1,6 +1,8 @@
 //! Commands about RECs.
 #![expect(unsafe_code, reason = "calls go through the one door")]
 
+use core::marker::PhantomData;
+
 use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::rec::RecParamsPage;
 use rmi_abi::run::{RecEnter, RecExit, RecRun};
@@ -59,33 +61,49 @@ objects! {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "REC")]
-    RecGranule,
-    /// The name of a REC, by which other commands refer to it. It owns nothing.
-    ///
-    /// A name can be copied and can outlive its REC; a REC cannot be copied:
-    ///
-    /// ```
-    /// # use rmi_abi::Dialect;
-    /// # use rmi_host::{RecGranule, RecName};
-    /// # use rmm_model::{Model, Options};
-    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-    /// # let mut memory = model.take_memory();
-    /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-    /// # let granule = rmm.delegate(memory.take_front(0x1000).unwrap())?;
-    /// let rec = RecGranule::new(granule);
-    /// let name: RecName = rec.name();
-    /// let back = rmm.undelegate(rec.into_released())?;
-    /// assert_eq!(name.pa(), back.base());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// ```compile_fail,E0308
-    /// # use rmi_host::RecGranule;
-    /// fn copy(rec: &RecGranule) -> RecGranule {
-    ///     rec.clone() // error: a REC is not `Clone`, so this is a second reference
-    /// }
-    /// ```
-    RecName, "RMI_REC_CREATE", "RMI_REC_DESTROY";
+    RecGranule, "RMI_REC_CREATE", "RMI_REC_DESTROY";
+}
+
+/// A REC, for the commands that concern it but neither enter nor destroy it. It owns nothing, and
+/// cannot outlive the REC: the granule of a REC that is gone may be any other object, or the host's.
+///
+/// ```compile_fail,E0505
+/// # use rmi_host::{Delegated, RecGranule};
+/// # fn complete(calling: rmi_host::RecName<'_>) {}
+/// fn stale(rec: RecGranule) {
+///     let name = rec.name();
+///     let granule: Delegated = rec.into_released(); // error: `rec` is borrowed by its name
+///     complete(name);
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RecName<'r> {
+    pa: Pa,
+    machine: Option<Machine>,
+    rec: PhantomData<&'r RecGranule>,
+}
+
+impl Named for RecName<'_> {
+    fn place(&self) -> (Option<Machine>, Pa) {
+        (self.machine, self.pa)
+    }
+}
+
+impl RecName<'_> {
+    /// Address of the REC's granule.
+    #[must_use]
+    pub const fn pa(self) -> Pa {
+        self.pa
+    }
+}
+
+impl RecGranule {
+    /// Names the REC for as long as it is borrowed.
+    #[must_use]
+    pub fn name(&self) -> RecName<'_> {
+        let (machine, pa) = self.place();
+        RecName { pa, machine, rec: PhantomData }
+    }
 }
 
 impl<P: Platform> Channel<P> {
@@ -162,24 +180,31 @@ impl<P: Platform> Channel<P> {
         self.get(run, core::mem::offset_of!(RecRun, exit) as u64)
     }
 
-    /// `RMI_PSCI_COMPLETE`: completes the PSCI request of `calling` that targets `target`.
+    /// `RMI_PSCI_COMPLETE`: completes the PSCI request of `calling` that targets `target`. Dialects
+    /// before 2.0-bet3 pass the target to the RMM; 2.0-bet3 knows it, and `None` is allowed, for a
+    /// REC that was destroyed.
     ///
-    /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE; earlier dialects also pass the target.
+    /// Source: DEN0137 2.0-bet3, RMI_PSCI_COMPLETE.
     ///
     /// # Errors
     ///
     /// [`Error`]: [`ErrorInput`](rmi_abi::Status::ErrorInput) when no request is pending, the
-    /// target is another than asked for, or the status is not allowed.
+    /// target is another than asked for, or the status is not allowed. [`Error::Argument`], before
+    /// the call, where a target is needed and none given.
     pub fn psci_complete(
         &self,
-        calling: RecName,
-        target: RecName,
+        calling: RecName<'_>,
+        target: Option<RecName<'_>>,
         status: PsciReturnCode,
     ) -> Result<(), Error> {
         self.own(Command::PsciComplete, &calling)?;
-        self.own(Command::PsciComplete, &target)?;
+        if let Some(target) = &target {
+            self.own(Command::PsciComplete, target)?;
+        }
         let subject = Subject::Pa(calling.pa());
         let call = if self.dialect().psci_complete_names_target() {
+            let what = "the dialect names the target of the request";
+            let target = target.ok_or(Error::argument(Command::PsciComplete, what, subject))?;
             let args = [calling.pa().raw(), target.pa().raw(), status.to_register()];
             Call::new(Command::PsciComplete, subject, args)
         } else {

@@ -237,7 +237,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the range is not what the REC requested,
     /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt) when a table is missing.
-    pub fn rtt_set_ripas(&self, rd: &Rd, rec: RecName, range: IpaRange) -> Result<Ipa, Error> {
+    pub fn rtt_set_ripas(&self, rd: &Rd, rec: RecName<'_>, range: IpaRange) -> Result<Ipa, Error> {
         self.own(Command::RttSetRipas, rd)?;
         self.own(Command::RttSetRipas, &rec)?;
         let args = [rd.pa().raw(), rec.pa().raw(), range.base().raw(), range.top().raw()];
@@ -411,7 +411,7 @@ impl<P: Platform> Channel<P> {
     pub fn rtt_set_ripas_or_halt(
         &self,
         rd: &Rd,
-        rec: RecName,
+        rec: RecName<'_>,
         range: IpaRange,
     ) -> Result<Ipa, Halted<Ipa>> {
         self.own(Command::RttSetRipas, rd)?;

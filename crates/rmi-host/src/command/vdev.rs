@@ -8,24 +8,22 @@ use rmi_abi::{Command, Pa, Status};
 
 use crate::channel::{Call, Channel, Progress, Reply};
 use crate::command::tracking::code;
-use crate::command::{
-    DevCommBuffers, Halted, PdevName, Rd, RecName, Stream, VdevGranule, VdevName,
-};
+use crate::command::{DevCommBuffers, Halted, PdevGranule, Rd, RecName, Stream, VdevGranule};
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
 
 /// The two ends of peer to peer traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Peers {
+#[derive(Clone, Copy, Debug)]
+pub struct Peers<'d> {
     /// The virtual device of the stream's first device.
-    pub vdev_1: VdevName,
+    pub vdev_1: &'d VdevGranule,
     /// The virtual device of the stream's second device.
-    pub vdev_2: VdevName,
+    pub vdev_2: &'d VdevGranule,
 }
 
 impl<P: Platform> Channel<P> {
-    fn vdev_args(command: Command, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Call {
+    fn vdev_args(command: Command, rd: &Rd, pdev: &PdevGranule, vdev: &VdevGranule) -> Call {
         let args = [rd.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
         Call::new(command, Subject::Pa(vdev.pa()), args)
     }
@@ -34,8 +32,8 @@ impl<P: Platform> Channel<P> {
         &self,
         command: Command,
         rd: &Rd,
-        pdev: PdevName,
-        vdev: VdevName,
+        pdev: &PdevGranule,
+        vdev: &VdevGranule,
     ) -> Result<(), Error> {
         // SAFETY: the command names no memory except the objects'.
         unsafe { self.complete(&Self::vdev_args(command, rd, pdev, vdev)) }.map(|_| ())
@@ -57,13 +55,13 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_create(
         &self,
         rd: &Rd,
-        pdev: PdevName,
+        pdev: &PdevGranule,
         vdev: &Delegated,
         page: &mut Undelegated,
         params: &VdevParamsPage,
     ) -> Result<Progress, Error> {
         self.own(Command::VdevCreate, rd)?;
-        self.own(Command::VdevCreate, &pdev)?;
+        self.own(Command::VdevCreate, pdev)?;
         self.own(Command::VdevCreate, vdev)?;
         let command = Command::VdevCreate;
         self.require(command)?;
@@ -86,13 +84,13 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_destroy(
         &self,
         rd: &Rd,
-        pdev: PdevName,
+        pdev: &PdevGranule,
         vdev: &VdevGranule,
     ) -> Result<Progress, Error> {
         self.own(Command::VdevDestroy, rd)?;
-        self.own(Command::VdevDestroy, &pdev)?;
+        self.own(Command::VdevDestroy, pdev)?;
         self.own(Command::VdevDestroy, vdev)?;
-        let call = Self::vdev_args(Command::VdevDestroy, rd, pdev, vdev.name());
+        let call = Self::vdev_args(Command::VdevDestroy, rd, pdev, vdev);
         // SAFETY: the command accesses no memory except the object's own.
         unsafe { self.start(&call) }
     }
@@ -105,8 +103,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](Status::ErrorInput) when `vdev` is not such an object;
     /// [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
-    pub fn vdev_get_state(&self, vdev: VdevName) -> Result<VdevState, Error> {
-        self.own(Command::VdevGetState, &vdev)?;
+    pub fn vdev_get_state(&self, vdev: &VdevGranule) -> Result<VdevState, Error> {
+        self.own(Command::VdevGetState, vdev)?;
         let call = Call::new(Command::VdevGetState, Subject::Pa(vdev.pa()), [vdev.pa().raw()]);
         Ok(VdevState::from(code(self.ask_to_the_end(&call)?.x1())))
     }
@@ -119,10 +117,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](Status::ErrorDevice) when none is in progress, or the objects do not belong
     /// together; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
-    pub fn vdev_abort(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+    pub fn vdev_abort(&self, rd: &Rd, pdev: &PdevGranule, vdev: &VdevGranule) -> Result<(), Error> {
         self.own(Command::VdevAbort, rd)?;
-        self.own(Command::VdevAbort, &pdev)?;
-        self.own(Command::VdevAbort, &vdev)?;
+        self.own(Command::VdevAbort, pdev)?;
+        self.own(Command::VdevAbort, vdev)?;
         self.vdev_call(Command::VdevAbort, rd, pdev, vdev)
     }
 
@@ -137,14 +135,14 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_communicate(
         &self,
         rd: &Rd,
-        pdev: PdevName,
-        vdev: VdevName,
+        pdev: &PdevGranule,
+        vdev: &VdevGranule,
         buffers: &mut DevCommBuffers<'_>,
         answer: (DevCommStatus, u64),
     ) -> Result<DevCommExit, Error> {
         self.own(Command::VdevCommunicate, rd)?;
-        self.own(Command::VdevCommunicate, &pdev)?;
-        self.own(Command::VdevCommunicate, &vdev)?;
+        self.own(Command::VdevCommunicate, pdev)?;
+        self.own(Command::VdevCommunicate, vdev)?;
         let objects = [rd.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
         self.communicate(Command::VdevCommunicate, vdev.pa(), objects, buffers, answer)
     }
@@ -157,10 +155,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](Status::ErrorDevice) unless it is unlocked and idle, and of this physical
     /// device; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
-    pub fn vdev_lock(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+    pub fn vdev_lock(&self, rd: &Rd, pdev: &PdevGranule, vdev: &VdevGranule) -> Result<(), Error> {
         self.own(Command::VdevLock, rd)?;
-        self.own(Command::VdevLock, &pdev)?;
-        self.own(Command::VdevLock, &vdev)?;
+        self.own(Command::VdevLock, pdev)?;
+        self.own(Command::VdevLock, vdev)?;
         self.vdev_call(Command::VdevLock, rd, pdev, vdev)
     }
 
@@ -172,10 +170,10 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](Status::ErrorDevice) unless it is locked and idle, and of this physical
     /// device; [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
-    pub fn vdev_start(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Error> {
+    pub fn vdev_start(&self, rd: &Rd, pdev: &PdevGranule, vdev: &VdevGranule) -> Result<(), Error> {
         self.own(Command::VdevStart, rd)?;
-        self.own(Command::VdevStart, &pdev)?;
-        self.own(Command::VdevStart, &vdev)?;
+        self.own(Command::VdevStart, pdev)?;
+        self.own(Command::VdevStart, vdev)?;
         self.vdev_call(Command::VdevStart, rd, pdev, vdev)
     }
 
@@ -189,10 +187,15 @@ impl<P: Platform> Channel<P> {
     /// address of a granule of that memory. [`ErrorDevice`](Status::ErrorDevice) unless it is
     /// locked, started or broken, and idle; [`ErrorNotSupported`](Status::ErrorNotSupported)
     /// without device assignment.
-    pub fn vdev_unlock(&self, rd: &Rd, pdev: PdevName, vdev: VdevName) -> Result<(), Halted<Pa>> {
+    pub fn vdev_unlock(
+        &self,
+        rd: &Rd,
+        pdev: &PdevGranule,
+        vdev: &VdevGranule,
+    ) -> Result<(), Halted<Pa>> {
         self.own(Command::VdevUnlock, rd)?;
-        self.own(Command::VdevUnlock, &pdev)?;
-        self.own(Command::VdevUnlock, &vdev)?;
+        self.own(Command::VdevUnlock, pdev)?;
+        self.own(Command::VdevUnlock, vdev)?;
         let call = Self::vdev_args(Command::VdevUnlock, rd, pdev, vdev);
         let granule = |reply: Reply| Some(Pa::new(reply.x1()));
         // SAFETY: the command names no memory except the objects'.
@@ -211,12 +214,12 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_get_interface_report(
         &self,
         rd: &Rd,
-        pdev: PdevName,
-        vdev: VdevName,
+        pdev: &PdevGranule,
+        vdev: &VdevGranule,
     ) -> Result<(), Error> {
         self.own(Command::VdevGetInterfaceReport, rd)?;
-        self.own(Command::VdevGetInterfaceReport, &pdev)?;
-        self.own(Command::VdevGetInterfaceReport, &vdev)?;
+        self.own(Command::VdevGetInterfaceReport, pdev)?;
+        self.own(Command::VdevGetInterfaceReport, vdev)?;
         self.vdev_call(Command::VdevGetInterfaceReport, rd, pdev, vdev)
     }
 
@@ -233,14 +236,14 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_get_measurements(
         &self,
         rd: &Rd,
-        pdev: PdevName,
-        vdev: VdevName,
+        pdev: &PdevGranule,
+        vdev: &VdevGranule,
         page: &mut Undelegated,
         params: &VdevMeasureParamsPage,
     ) -> Result<(), Error> {
         self.own(Command::VdevGetMeasurements, rd)?;
-        self.own(Command::VdevGetMeasurements, &pdev)?;
-        self.own(Command::VdevGetMeasurements, &vdev)?;
+        self.own(Command::VdevGetMeasurements, pdev)?;
+        self.own(Command::VdevGetMeasurements, vdev)?;
         let command = Command::VdevGetMeasurements;
         self.require(command)?;
         let at = self.put(command, page, params)?;
@@ -260,9 +263,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](Status::ErrorInput) when no request is pending, or it is for another device;
     /// [`ErrorDevice`](Status::ErrorDevice) while the virtual device communicates;
     /// [`ErrorNotSupported`](Status::ErrorNotSupported) without device assignment.
-    pub fn vdev_complete(&self, rec: RecName, vdev: VdevName) -> Result<(), Error> {
+    pub fn vdev_complete(&self, rec: RecName<'_>, vdev: &VdevGranule) -> Result<(), Error> {
         self.own(Command::VdevComplete, &rec)?;
-        self.own(Command::VdevComplete, &vdev)?;
+        self.own(Command::VdevComplete, vdev)?;
         let args = [rec.pa().raw(), vdev.pa().raw()];
         let call = Call::new(Command::VdevComplete, Subject::Pa(vdev.pa()), args);
         // SAFETY: the command names no memory except the objects'.
@@ -281,18 +284,18 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_p2p_bind(
         &self,
         rd: &Rd,
-        rec: RecName,
-        stream: Stream,
-        peers: Peers,
+        rec: RecName<'_>,
+        stream: Stream<'_>,
+        peers: Peers<'_>,
     ) -> Result<(), Error> {
         self.own(Command::VdevP2pBind, rd)?;
         self.own(Command::VdevP2pBind, &rec)?;
-        self.own(Command::VdevP2pBind, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+        self.own(Command::VdevP2pBind, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::VdevP2pBind, pdev_2)?;
         }
-        self.own(Command::VdevP2pBind, &peers.vdev_1)?;
-        self.own(Command::VdevP2pBind, &peers.vdev_2)?;
+        self.own(Command::VdevP2pBind, peers.vdev_1)?;
+        self.own(Command::VdevP2pBind, peers.vdev_2)?;
         let (pdev_1, pdev_2) = stream.devices();
         let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
         let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
@@ -309,14 +312,19 @@ impl<P: Platform> Channel<P> {
     /// # Errors
     ///
     /// As [`Channel::vdev_p2p_bind`].
-    pub fn vdev_p2p_unbind(&self, rd: &Rd, stream: Stream, peers: Peers) -> Result<(), Error> {
+    pub fn vdev_p2p_unbind(
+        &self,
+        rd: &Rd,
+        stream: Stream<'_>,
+        peers: Peers<'_>,
+    ) -> Result<(), Error> {
         self.own(Command::VdevP2pUnbind, rd)?;
-        self.own(Command::VdevP2pUnbind, &stream.pdev_1)?;
-        if let Some(pdev_2) = &stream.pdev_2 {
+        self.own(Command::VdevP2pUnbind, stream.pdev_1)?;
+        if let Some(pdev_2) = stream.pdev_2 {
             self.own(Command::VdevP2pUnbind, pdev_2)?;
         }
-        self.own(Command::VdevP2pUnbind, &peers.vdev_1)?;
-        self.own(Command::VdevP2pUnbind, &peers.vdev_2)?;
+        self.own(Command::VdevP2pUnbind, peers.vdev_1)?;
+        self.own(Command::VdevP2pUnbind, peers.vdev_2)?;
         let (pdev_1, pdev_2) = stream.devices();
         let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
         let args = [rd.pa().raw(), pdev_1, pdev_2, stream.handle, vdev_1.raw(), vdev_2.raw()];

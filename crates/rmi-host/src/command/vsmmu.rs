@@ -5,7 +5,7 @@ use rmi_abi::device::{VsmmuCmdFlags, VsmmuEventFlags, VsmmuFeaturesBlock, VsmmuP
 use rmi_abi::{Command, Ipa};
 
 use crate::channel::{Call, Channel, Progress, Reply};
-use crate::command::{PdevName, PsmmuName, Rd, RecName, VdevName, VsmmuGranule, VsmmuName};
+use crate::command::{PdevGranule, PsmmuName, Rd, RecName, VdevGranule, VsmmuGranule};
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
@@ -146,13 +146,13 @@ impl<P: Platform> Channel<P> {
         &self,
         psmmu: PsmmuName,
         rd: &Rd,
-        vsmmu: VsmmuName,
-        (pdev, vdev): (PdevName, VdevName),
+        vsmmu: &VsmmuGranule,
+        (pdev, vdev): (&PdevGranule, &VdevGranule),
     ) -> Result<VsmmuEvent, Error> {
         self.own(Command::VsmmuEventNotify, rd)?;
-        self.own(Command::VsmmuEventNotify, &vsmmu)?;
-        self.own(Command::VsmmuEventNotify, &pdev)?;
-        self.own(Command::VsmmuEventNotify, &vdev)?;
+        self.own(Command::VsmmuEventNotify, vsmmu)?;
+        self.own(Command::VsmmuEventNotify, pdev)?;
+        self.own(Command::VsmmuEventNotify, vdev)?;
         let (psmmu, rd) = (psmmu.pa().raw(), rd.pa().raw());
         let args = [psmmu, rd, vsmmu.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
         let call = Call::new(Command::VsmmuEventNotify, Subject::Pa(vsmmu.pa()), args);
@@ -163,8 +163,8 @@ impl<P: Platform> Channel<P> {
         &self,
         command: Command,
         rd: &Rd,
-        vsmmu: VsmmuName,
-        (pdev, vdev): (PdevName, VdevName),
+        vsmmu: &VsmmuGranule,
+        (pdev, vdev): (&PdevGranule, &VdevGranule),
     ) -> Result<Reply, Error> {
         let args = [rd.pa().raw(), vsmmu.pa().raw(), pdev.pa().raw(), vdev.pa().raw()];
         self.ask_to_the_end(&Call::new(command, Subject::Pa(vsmmu.pa()), args))
@@ -180,13 +180,13 @@ impl<P: Platform> Channel<P> {
     pub fn vsmmu_event_handle(
         &self,
         rd: &Rd,
-        vsmmu: VsmmuName,
-        devices: (PdevName, VdevName),
+        vsmmu: &VsmmuGranule,
+        devices: (&PdevGranule, &VdevGranule),
     ) -> Result<VsmmuEvent, Error> {
         self.own(Command::VsmmuEventHandle, rd)?;
-        self.own(Command::VsmmuEventHandle, &vsmmu)?;
-        self.own(Command::VsmmuEventHandle, &devices.0)?;
-        self.own(Command::VsmmuEventHandle, &devices.1)?;
+        self.own(Command::VsmmuEventHandle, vsmmu)?;
+        self.own(Command::VsmmuEventHandle, devices.0)?;
+        self.own(Command::VsmmuEventHandle, devices.1)?;
         let reply = self.vsmmu_call(Command::VsmmuEventHandle, rd, vsmmu, devices)?;
         Ok(VsmmuEvent::of(&reply))
     }
@@ -203,7 +203,7 @@ impl<P: Platform> Channel<P> {
         &self,
         psmmu: PsmmuName,
         rd: &Rd,
-        rec: RecName,
+        rec: RecName<'_>,
         psid: u64,
     ) -> Result<(), Error> {
         self.own(Command::VsmmuEventComplete, rd)?;
@@ -222,9 +222,9 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when the virtual SMMU does not belong to the
     /// Realm; [`ErrorRealm`](rmi_abi::Status::ErrorRealm) when the Realm is in the wrong state;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
-    pub fn vsmmu_cmd_get(&self, rd: &Rd, vsmmu: VsmmuName) -> Result<VsmmuCmd, Error> {
+    pub fn vsmmu_cmd_get(&self, rd: &Rd, vsmmu: &VsmmuGranule) -> Result<VsmmuCmd, Error> {
         self.own(Command::VsmmuCmdGet, rd)?;
-        self.own(Command::VsmmuCmdGet, &vsmmu)?;
+        self.own(Command::VsmmuCmdGet, vsmmu)?;
         let args = [vsmmu.pa().raw(), rd.pa().raw()];
         let call = Call::new(Command::VsmmuCmdGet, Subject::Pa(vsmmu.pa()), args);
         Ok(VsmmuCmd::of(&self.ask_to_the_end(&call)?))
@@ -241,13 +241,13 @@ impl<P: Platform> Channel<P> {
     pub fn vsmmu_cmd_complete(
         &self,
         rd: &Rd,
-        vsmmu: VsmmuName,
-        devices: (PdevName, VdevName),
+        vsmmu: &VsmmuGranule,
+        devices: (&PdevGranule, &VdevGranule),
     ) -> Result<VsmmuCmd, Error> {
         self.own(Command::VsmmuCmdComplete, rd)?;
-        self.own(Command::VsmmuCmdComplete, &vsmmu)?;
-        self.own(Command::VsmmuCmdComplete, &devices.0)?;
-        self.own(Command::VsmmuCmdComplete, &devices.1)?;
+        self.own(Command::VsmmuCmdComplete, vsmmu)?;
+        self.own(Command::VsmmuCmdComplete, devices.0)?;
+        self.own(Command::VsmmuCmdComplete, devices.1)?;
         Ok(VsmmuCmd::of(&self.vsmmu_call(Command::VsmmuCmdComplete, rd, vsmmu, devices)?))
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 use rmi_host::{
     AccessFault, Channel, Conduit, Delegated, Discovered, Host, HostAccess, Machine, OpenSessions,
-    Rd, RecGranule, RecName, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
+    Rd, RecGranule, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 
 /// A page of the fixture's memory.
@@ -147,6 +147,6 @@ pub(crate) fn rd(base: u64) -> Rd {
     Rd::new(delegated(base, PAGE))
 }
 
-pub(crate) fn rec(base: u64) -> RecName {
-    RecGranule::new(delegated(base, PAGE)).name()
+pub(crate) fn rec(base: u64) -> RecGranule {
+    RecGranule::new(delegated(base, PAGE))
 }

@@ -18,9 +18,8 @@ use rmi_abi::rtt::Level;
 use rmi_abi::run::RecEnter;
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::command::{
-    AuxTree, CmemGranule, CmemName, DevCommBuffers, PdevGranule, PdevName, Peers, PsmmuName,
-    ShareAt, Shared, SharedAccess, SharedMemory, Stream, VdevGranule, VdevName, VsmmuGranule,
-    VsmmuName,
+    AuxTree, CmemGranule, DevCommBuffers, PdevGranule, Peers, PsmmuName, ShareAt, Shared,
+    SharedAccess, SharedMemory, Stream, VdevGranule, VsmmuGranule,
 };
 use rmi_host::{Channel, Error, Progress, RecGranule, Subject};
 use zerocopy::FromZeros;
@@ -124,36 +123,40 @@ pub(crate) fn pa_range() -> PaRange {
     PaRange::with_size(Pa::new(MEMORY), BYTES).unwrap()
 }
 
-fn pdev() -> PdevName {
-    PdevGranule::new(delegated(PDEV, PAGE)).name()
+fn pdev() -> PdevGranule {
+    PdevGranule::new(delegated(PDEV, PAGE))
 }
 
-fn pdev_2() -> PdevName {
-    PdevGranule::new(delegated(PDEV_2, PAGE)).name()
+fn pdev_2() -> PdevGranule {
+    PdevGranule::new(delegated(PDEV_2, PAGE))
 }
 
-fn vdev() -> VdevName {
-    VdevGranule::new(delegated(VDEV, PAGE)).name()
+fn vdev() -> VdevGranule {
+    VdevGranule::new(delegated(VDEV, PAGE))
 }
 
-fn vsmmu() -> VsmmuName {
-    VsmmuGranule::new(delegated(VSMMU, PAGE)).name()
+fn vsmmu() -> VsmmuGranule {
+    VsmmuGranule::new(delegated(VSMMU, PAGE))
 }
 
-fn cmem() -> CmemName {
-    CmemGranule::new(delegated(CMEM, PAGE)).name()
+fn cmem() -> CmemGranule {
+    CmemGranule::new(delegated(CMEM, PAGE))
 }
 
 fn psmmu() -> PsmmuName {
     PsmmuName::new(Pa::new(PSMMU))
 }
 
-fn stream() -> Stream {
-    Stream { pdev_1: pdev(), pdev_2: Some(pdev_2()), handle: 0x5743 }
+fn stream<'d>([pdev_1, pdev_2]: [&'d PdevGranule; 2]) -> Stream<'d> {
+    Stream { pdev_1, pdev_2: Some(pdev_2), handle: 0x5743 }
 }
 
-fn peers() -> Peers {
-    Peers { vdev_1: vdev(), vdev_2: VdevGranule::new(delegated(VDEV_2, PAGE)).name() }
+fn vdev_2() -> VdevGranule {
+    VdevGranule::new(delegated(VDEV_2, PAGE))
+}
+
+fn peers<'d>([vdev_1, vdev_2]: [&'d VdevGranule; 2]) -> Peers<'d> {
+    Peers { vdev_1, vdev_2 }
 }
 
 fn tree() -> AuxTree {
@@ -363,7 +366,13 @@ pub(crate) fn cases() -> Vec<Case> {
             f.channel(d).rec_enter(&rec, &mut page(), &RecEnter::new_zeroed()).map(drop).into()
         }),
         case(C::PsciComplete, PA_REC, NONE, |f, d| {
-            f.channel(d).psci_complete(rec(REC), rec(TARGET_REC), PsciReturnCode::Denied).into()
+            f.channel(d)
+                .psci_complete(
+                    rec(REC).name(),
+                    Some(rec(TARGET_REC).name()),
+                    PsciReturnCode::Denied,
+                )
+                .into()
         }),
         // Translation tables.
         case(C::RttCreate, AT_IPA, NONE, |f, d| {
@@ -386,13 +395,13 @@ pub(crate) fn cases() -> Vec<Case> {
             f.channel(d).rtt_init_ripas(&rd(RD), range()).map(drop).into()
         }),
         case(C::RttSetRipas, AT_IPA, TOP, |f, d| {
-            f.channel(d).rtt_set_ripas(&rd(RD), rec(REC), range()).map(drop).into()
+            f.channel(d).rtt_set_ripas(&rd(RD), rec(REC).name(), range()).map(drop).into()
         }),
         case(C::RttSetRipas, AT_IPA, TOP, |f, d| {
-            outcome!(f.channel(d).rtt_set_ripas_or_halt(&rd(RD), rec(REC), range()))
+            outcome!(f.channel(d).rtt_set_ripas_or_halt(&rd(RD), rec(REC).name(), range()))
         }),
         case(C::RttSetS2ap, AT_IPA, TOP, |f, d| {
-            outcome!(f.channel(d).rtt_set_s2ap(&rd(RD), rec(REC), range()))
+            outcome!(f.channel(d).rtt_set_s2ap(&rd(RD), rec(REC).name(), range()))
         }),
         case(C::DataCreate, AT_IPA, NONE, |f, d| {
             let (data, source) = (delegated(DATA, PAGE), host(SOURCE, 2 * PAGE));
@@ -477,20 +486,23 @@ pub(crate) fn cases() -> Vec<Case> {
         // Memory of devices.
         case(C::RttDevMap, AT_IPA, TOP, |f, d| {
             let (rd, memory) = (rd(RD), delegated(MEMORY, BYTES));
-            outcome!(f.channel(d).rtt_dev_map(&rd, vdev(), Ipa::new(IPA), memory, BLOCKS))
+            outcome!(f.channel(d).rtt_dev_map(&rd, &vdev(), Ipa::new(IPA), memory, BLOCKS))
         }),
         case(C::RttDevUnmap, AT_IPA, TOP, |f, d| {
             f.channel(d).rtt_dev_unmap(&rd(RD), range()).map(drop).into()
         }),
         case(C::RttDevValidate, AT_IPA, TOP, |f, d| {
-            let devices = (pdev(), vdev());
-            f.channel(d).rtt_dev_validate(&rd(RD), rec(REC), devices, range()).map(drop).into()
+            let devices = (&pdev(), &vdev());
+            f.channel(d)
+                .rtt_dev_validate(&rd(RD), rec(REC).name(), devices, range())
+                .map(drop)
+                .into()
         }),
         case(C::RttArchDevMap, AT_IPA, TOP, |f, d| {
-            f.channel(d).rtt_arch_dev_map(&rd(RD), vsmmu(), range()).map(drop).into()
+            f.channel(d).rtt_arch_dev_map(&rd(RD), &vsmmu(), range()).map(drop).into()
         }),
         case(C::RttArchDevUnmap, AT_IPA, TOP, |f, d| {
-            f.channel(d).rtt_arch_dev_unmap(&rd(RD), vsmmu(), range()).map(drop).into()
+            f.channel(d).rtt_arch_dev_unmap(&rd(RD), &vsmmu(), range()).map(drop).into()
         }),
         // Physical devices.
         case(C::PdevCreate, PA_PDEV, NONE, |f, d| {
@@ -500,84 +512,93 @@ pub(crate) fn cases() -> Vec<Case> {
             f.channel(d).pdev_destroy(&PdevGranule::new(delegated(PDEV, PAGE))).into()
         }),
         case(C::PdevGetState, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_get_state(pdev()).map(drop).into()
+            f.channel(d).pdev_get_state(&pdev()).map(drop).into()
         }),
-        case(C::PdevAbort, PA_PDEV, NONE, |f, d| f.channel(d).pdev_abort(pdev()).into()),
-        case(C::PdevStop, PA_PDEV, NONE, |f, d| f.channel(d).pdev_stop(pdev()).into()),
+        case(C::PdevAbort, PA_PDEV, NONE, |f, d| f.channel(d).pdev_abort(&pdev()).into()),
+        case(C::PdevStop, PA_PDEV, NONE, |f, d| f.channel(d).pdev_stop(&pdev()).into()),
         case(C::PdevSetPubkey, PA_PDEV, NONE, |f, d| {
             let key = PublicKeyParamsPage::new_zeroed();
-            f.channel(d).pdev_set_pubkey(pdev(), &mut page(), &key).into()
+            f.channel(d).pdev_set_pubkey(&pdev(), &mut page(), &key).into()
         }),
         case(C::PdevCommunicate, PA_PDEV, NONE, |f, d| {
             communicate(|buffers| {
                 let answer = (DevCommStatus::None, 0);
-                f.channel(d).pdev_communicate(pdev(), buffers, answer).map(drop)
+                f.channel(d).pdev_communicate(&pdev(), buffers, answer).map(drop)
             })
         }),
         case(C::PdevStreamConnect, PA_PDEV, NONE, |f, d| {
-            let (params, two) = (PdevStreamParamsPage::new_zeroed(), Some(pdev_2()));
-            f.channel(d).pdev_stream_connect(pdev(), two, &mut page(), &params).map(drop).into()
+            let (params, two) = (PdevStreamParamsPage::new_zeroed(), Some(&pdev_2()));
+            f.channel(d).pdev_stream_connect(&pdev(), two, &mut page(), &params).map(drop).into()
         }),
         case(C::PdevStreamDisconnect, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_disconnect(stream()).into()
+            f.channel(d).pdev_stream_disconnect(stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamComplete, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_complete(stream()).into()
+            f.channel(d).pdev_stream_complete(stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamKeyRefresh, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_key_refresh(stream()).into()
+            f.channel(d).pdev_stream_key_refresh(stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamKeyPurge, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_key_purge(stream()).into()
+            f.channel(d).pdev_stream_key_purge(stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamInfo, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_info(stream()).map(drop).into()
+            f.channel(d).pdev_stream_info(stream([&pdev(), &pdev_2()])).map(drop).into()
         }),
         // Virtual devices.
         case(C::VdevCreate, PA_VDEV, NONE, |f, d| {
             let (vdev, params) = (delegated(VDEV, PAGE), VdevParamsPage::new_zeroed());
-            f.channel(d).vdev_create(&rd(RD), pdev(), &vdev, &mut page(), &params).into()
+            f.channel(d).vdev_create(&rd(RD), &pdev(), &vdev, &mut page(), &params).into()
         }),
         case(C::VdevDestroy, PA_VDEV, NONE, |f, d| {
             let vdev = VdevGranule::new(delegated(VDEV, PAGE));
-            f.channel(d).vdev_destroy(&rd(RD), pdev(), &vdev).into()
+            f.channel(d).vdev_destroy(&rd(RD), &pdev(), &vdev).into()
         }),
         case(C::VdevGetState, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_get_state(vdev()).map(drop).into()
+            f.channel(d).vdev_get_state(&vdev()).map(drop).into()
         }),
         case(C::VdevAbort, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_abort(&rd(RD), pdev(), vdev()).into()
+            f.channel(d).vdev_abort(&rd(RD), &pdev(), &vdev()).into()
         }),
         case(C::VdevCommunicate, PA_VDEV, NONE, |f, d| {
             communicate(|buffers| {
                 let (rd, answer) = (rd(RD), (DevCommStatus::None, 0));
-                f.channel(d).vdev_communicate(&rd, pdev(), vdev(), buffers, answer).map(drop)
+                f.channel(d).vdev_communicate(&rd, &pdev(), &vdev(), buffers, answer).map(drop)
             })
         }),
         case(C::VdevLock, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_lock(&rd(RD), pdev(), vdev()).into()
+            f.channel(d).vdev_lock(&rd(RD), &pdev(), &vdev()).into()
         }),
         case(C::VdevStart, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_start(&rd(RD), pdev(), vdev()).into()
+            f.channel(d).vdev_start(&rd(RD), &pdev(), &vdev()).into()
         }),
         case(C::VdevUnlock, PA_VDEV, NONE, |f, d| {
-            outcome!(f.channel(d).vdev_unlock(&rd(RD), pdev(), vdev()))
+            outcome!(f.channel(d).vdev_unlock(&rd(RD), &pdev(), &vdev()))
         }),
         case(C::VdevGetInterfaceReport, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_get_interface_report(&rd(RD), pdev(), vdev()).into()
+            f.channel(d).vdev_get_interface_report(&rd(RD), &pdev(), &vdev()).into()
         }),
         case(C::VdevGetMeasurements, PA_VDEV, NONE, |f, d| {
             let (rd, params) = (rd(RD), VdevMeasureParamsPage::new_zeroed());
-            f.channel(d).vdev_get_measurements(&rd, pdev(), vdev(), &mut page(), &params).into()
+            f.channel(d).vdev_get_measurements(&rd, &pdev(), &vdev(), &mut page(), &params).into()
         }),
         case(C::VdevComplete, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_complete(rec(REC), vdev()).into()
+            f.channel(d).vdev_complete(rec(REC).name(), &vdev()).into()
         }),
         case(C::VdevP2pBind, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_p2p_bind(&rd(RD), rec(REC), stream(), peers()).into()
+            f.channel(d)
+                .vdev_p2p_bind(
+                    &rd(RD),
+                    rec(REC).name(),
+                    stream([&pdev(), &pdev_2()]),
+                    peers([&vdev(), &vdev_2()]),
+                )
+                .into()
         }),
         case(C::VdevP2pUnbind, PA_VDEV, NONE, |f, d| {
-            f.channel(d).vdev_p2p_unbind(&rd(RD), stream(), peers()).into()
+            f.channel(d)
+                .vdev_p2p_unbind(&rd(RD), stream([&pdev(), &pdev_2()]), peers([&vdev(), &vdev_2()]))
+                .into()
         }),
         // SMMUs.
         case(C::PsmmuActivate, PA_PSMMU, NONE, |f, d| {
@@ -613,20 +634,20 @@ pub(crate) fn cases() -> Vec<Case> {
             f.channel(d).vsmmu_destroy(&rd(RD), &vsmmu).into()
         }),
         case(C::VsmmuEventNotify, PA_VSMMU, NONE, |f, d| {
-            let (rd, devices) = (rd(RD), (pdev(), vdev()));
-            f.channel(d).vsmmu_event_notify(psmmu(), &rd, vsmmu(), devices).map(drop).into()
+            let (rd, devices) = (rd(RD), (&pdev(), &vdev()));
+            f.channel(d).vsmmu_event_notify(psmmu(), &rd, &vsmmu(), devices).map(drop).into()
         }),
         case(C::VsmmuEventHandle, PA_VSMMU, NONE, |f, d| {
-            f.channel(d).vsmmu_event_handle(&rd(RD), vsmmu(), (pdev(), vdev())).map(drop).into()
+            f.channel(d).vsmmu_event_handle(&rd(RD), &vsmmu(), (&pdev(), &vdev())).map(drop).into()
         }),
         case(C::VsmmuEventComplete, PA_PSMMU, NONE, |f, d| {
-            f.channel(d).vsmmu_event_complete(psmmu(), &rd(RD), rec(REC), 0x51d).into()
+            f.channel(d).vsmmu_event_complete(psmmu(), &rd(RD), rec(REC).name(), 0x51d).into()
         }),
         case(C::VsmmuCmdGet, PA_VSMMU, NONE, |f, d| {
-            f.channel(d).vsmmu_cmd_get(&rd(RD), vsmmu()).map(drop).into()
+            f.channel(d).vsmmu_cmd_get(&rd(RD), &vsmmu()).map(drop).into()
         }),
         case(C::VsmmuCmdComplete, PA_VSMMU, NONE, |f, d| {
-            f.channel(d).vsmmu_cmd_complete(&rd(RD), vsmmu(), (pdev(), vdev())).map(drop).into()
+            f.channel(d).vsmmu_cmd_complete(&rd(RD), &vsmmu(), (&pdev(), &vdev())).map(drop).into()
         }),
         // Coherent memory.
         case(C::CmemCreate, PA_CMEM, NONE, |f, d| {
@@ -639,10 +660,10 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         case(C::CmemAddPdev, PA_CMEM, NONE, |f, d| {
             let params = CmemPdevParamsPage::new_zeroed();
-            f.channel(d).cmem_add_pdev(cmem(), pdev(), 5, &mut page(), &params).into()
+            f.channel(d).cmem_add_pdev(&cmem(), &pdev(), 5, &mut page(), &params).into()
         }),
         case(C::CmemRemovePdev, PA_CMEM, NONE, |f, d| {
-            f.channel(d).cmem_remove_pdev(cmem(), pdev(), 5).into()
+            f.channel(d).cmem_remove_pdev(&cmem(), &pdev(), 5).into()
         }),
     ]
 }

@@ -377,26 +377,26 @@ fn shared_memory_is_written_by_copying_and_cut_on_both_sides() {
 fn a_step_of_a_communication_names_only_the_buffers_lent() {
     let fake = Fake::default();
     let channel = fake.channel(BET3);
-    let pdev = PdevGranule::new(delegated(0x8000_4000, PAGE)).name();
-    let vdev = VdevGranule::new(delegated(0x8000_6000, PAGE)).name();
+    let pdev = PdevGranule::new(delegated(0x8000_4000, PAGE));
+    let vdev = VdevGranule::new(delegated(0x8000_6000, PAGE));
     let (mut data, mut request) = (host(LIST, PAGE), host(A, PAGE));
     let response = host(B, PAGE);
     let mut buffers =
         DevCommBuffers { data: &mut data, request: &mut request, response: &response };
     let answer = (DevCommStatus::Response, 0x123);
-    channel.pdev_communicate(pdev, &mut buffers, answer).unwrap();
+    channel.pdev_communicate(&pdev, &mut buffers, answer).unwrap();
     let record = [0, 8, 0x10, 0x18].map(|offset| fake.peek(LIST + offset));
     assert_eq!(record, [1, A, B, 0x123]);
     let long = (DevCommStatus::Response, PAGE + 1);
-    let error = channel.vdev_communicate(&rd(RD), pdev, vdev, &mut buffers, long).unwrap_err();
+    let error = channel.vdev_communicate(&rd(RD), &pdev, &vdev, &mut buffers, long).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }));
     let channel = fake.channel_of(BET3, GranuleSize::Size16KiB);
-    let error = channel.pdev_communicate(pdev, &mut buffers, answer).unwrap_err();
+    let error = channel.pdev_communicate(&pdev, &mut buffers, answer).unwrap_err();
     assert!(matches!(error, Error::Argument { .. }));
     assert_eq!(fake.calls().len(), 1);
 
     fake.always([0, 3, 0, 0, 0, 0, 0, 0]);
-    assert_eq!(channel.pdev_get_state(pdev), Ok(PdevState::Ready));
+    assert_eq!(channel.pdev_get_state(&pdev), Ok(PdevState::Ready));
 }
 
 /// A descriptor counts granules: on this RMM, one page would be read as blocks from another

@@ -400,7 +400,7 @@ fn planes_and_devices_are_refused_like_an_rmm_without_them() {
             .unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorInput));
         let pdev = rmi_host::command::PdevGranule::new(failed.kept);
-        let error = bench.rmm.commands().pdev_get_state(pdev.name()).unwrap_err();
+        let error = bench.rmm.commands().pdev_get_state(&pdev).unwrap_err();
         assert!(error.is_clean() && error.to_string().contains("RMI_PDEV_GET_STATE"));
     });
 }

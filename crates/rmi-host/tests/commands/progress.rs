@@ -73,7 +73,8 @@ fn a_refusal_at_the_end_of_an_operation_says_it_too() {
 fn ripas_and_permissions_say_how_far_they_came() {
     let ripas = |x0, x1| {
         let fake = answers(x0, [x1, 0, 0, 0]);
-        let halted = fake.channel(BET3).rtt_set_ripas_or_halt(&rd(RD), rec(RD + PAGE), range());
+        let halted =
+            fake.channel(BET3).rtt_set_ripas_or_halt(&rd(RD), rec(RD + PAGE).name(), range());
         halted.unwrap_err().reached
     };
     assert_eq!(ripas(RTT_AUX_2, IPA + PAGE), Some(Ipa::new(IPA + PAGE)));
@@ -83,7 +84,7 @@ fn ripas_and_permissions_say_how_far_they_came() {
 
     let s2ap = |x0, x1| {
         let fake = answers(x0, [x1, 2, 0, 0]);
-        fake.channel(BET3).rtt_set_s2ap(&rd(RD), rec(RD + PAGE), range())
+        fake.channel(BET3).rtt_set_s2ap(&rd(RD), rec(RD + PAGE).name(), range())
     };
     let at = |ipa| S2apProgress { top: Ipa::new(ipa), tree: 2 };
     assert_eq!(s2ap(0, IPA + PAGE), Ok(at(IPA + PAGE)));
@@ -95,10 +96,10 @@ fn ripas_and_permissions_say_how_far_they_came() {
 
 #[test]
 fn a_device_that_is_mapped_says_where() {
-    let pdev = PdevGranule::new(delegated(0x8000_4000, PAGE)).name();
-    let vdev = VdevGranule::new(delegated(0x8000_6000, PAGE)).name();
+    let pdev = PdevGranule::new(delegated(0x8000_4000, PAGE));
+    let vdev = VdevGranule::new(delegated(0x8000_6000, PAGE));
     let unlock =
-        |x0| answers(x0, [0x5000_0000, 0, 0, 0]).channel(BET3).vdev_unlock(&rd(RD), pdev, vdev);
+        |x0| answers(x0, [0x5000_0000, 0, 0, 0]).channel(BET3).vdev_unlock(&rd(RD), &pdev, &vdev);
     assert_eq!(unlock(16).unwrap_err().reached, Some(Pa::new(0x5000_0000)));
     assert_eq!(unlock(6).unwrap_err().reached, None);
     assert_eq!(unlock(0), Ok(()));
