@@ -18,7 +18,7 @@ use sro::EnterError;
 /// use realm_sdk::sro::{self, Pool};
 /// use realm_sdk::{abi, builder};
 ///
-/// fn run<P: Platform>(platform: P, pool: &mut Pool<'_>) -> Result<(), realm_sdk::Error> {
+/// fn run<P: Platform>(platform: P, pool: &mut Pool) -> Result<(), realm_sdk::Error> {
 ///     let width = abi::rtt::Geometry::new(40)?.ipa_width();
 ///     let rmm = sro::open(platform, SessionOptions::default(), pool)?;
 ///     let mut storage = builder::RealmStorage::<8, 0>::new();

@@ -143,7 +143,7 @@ fn operations_that_return_an_object_or_progress() {
     ];
     for error in all {
         assert!(matches!(error, Error::Build(BuildError::Region { .. })), "{error:?}");
-        assert_eq!(depth(&error), 1);
+        assert_eq!(depth(&error), 2);
     }
     realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {});
     assert!(rmm.close(&mut pool).unwrap().kept.is_empty());

@@ -1,7 +1,5 @@
 //! Why a Realm cannot be built as asked.
 
-use core::fmt;
-
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Error, Failed};
 
@@ -22,6 +20,7 @@ pub enum BuildError {
         /// The region.
         range: IpaRange,
         /// What is wrong with it.
+        #[source]
         problem: RegionProblem,
     },
     /// The storage lent to the Realm is full: it cannot hold another record. As to calls, the same
@@ -59,50 +58,61 @@ pub enum BuildError {
 }
 
 /// What is wrong with a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegionProblem {
     /// It is empty.
+    #[error("is empty")]
     Empty,
     /// It reaches outside the protected half of the IPA space.
+    #[error("is not inside the protected half of the IPA space")]
     NotProtected,
     /// It reaches outside the unprotected half of the IPA space.
+    #[error("is not inside the unprotected half of the IPA space")]
     NotUnprotected,
     /// It reaches outside the IPA space.
+    #[error("is not inside the IPA space")]
     OutOfSpace,
     /// Some of its memory was not returned by the RMM (it is in quarantine), or has another owner
     /// by now.
+    #[error("lacks {bytes:#x} bytes that the RMM did not return")]
     #[non_exhaustive]
     Withheld {
         /// How much, in bytes.
         bytes: u64,
     },
     /// It is not aligned to the RMM's granule size.
+    #[error("is not aligned to granules")]
     Unaligned,
     /// It overlaps memory that the Realm has, or another region.
+    #[error("overlaps the memory at IPA {at}")]
     Overlap {
         /// First address of the other.
         at: Ipa,
     },
     /// Populating stopped in it before, and memory that was to be populated next was not returned.
     /// The Realm has to be built again.
+    #[error("lacks {bytes:#x} bytes that are in the pool or in quarantine; build the realm again")]
     Lost {
         /// How much, in bytes.
         bytes: u64,
     },
     /// It does not contain the address that is asked about.
+    #[error("does not contain IPA {ipa}")]
     #[non_exhaustive]
     Elsewhere {
         /// The address.
         ipa: Ipa,
     },
     /// There is no memory for this address.
+    #[error("has no memory at IPA {ipa}")]
     #[non_exhaustive]
     NoMemory {
         /// The address.
         ipa: Ipa,
     },
     /// Nothing is shared with the Realm at this address.
+    #[error("is not shared at IPA {ipa}")]
     #[non_exhaustive]
     NotShared {
         /// The address.
@@ -110,48 +120,21 @@ pub enum RegionProblem {
     },
     /// It is not certain that the table exists through which it would be shown: the answer to its
     /// creation was unclear.
+    #[error("has a translation table that may not exist")]
     NoTable,
     /// The memory for it is longer than what is to be mapped.
+    #[error("is longer than the {bytes:#x} bytes that are to be mapped")]
     #[non_exhaustive]
     TooLong {
         /// Bytes to be mapped.
         bytes: u64,
     },
     /// Its content does not fill it up to the last granule, or is longer.
+    #[error("does not match its content of {bytes:#x} bytes")]
     Content {
         /// Length of the content in bytes.
         bytes: u64,
     },
-}
-
-impl fmt::Display for RegionProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::NotProtected => f.write_str("is not inside the protected half of the IPA space"),
-            Self::NotUnprotected => {
-                f.write_str("is not inside the unprotected half of the IPA space")
-            }
-            Self::OutOfSpace => f.write_str("is not inside the IPA space"),
-            Self::Withheld { bytes } => {
-                write!(f, "lacks {bytes:#x} bytes that the RMM did not return")
-            }
-            Self::Unaligned => f.write_str("is not aligned to granules"),
-            Self::Overlap { at } => write!(f, "overlaps the memory at IPA {at}"),
-            Self::Lost { bytes } => write!(
-                f,
-                "lacks {bytes:#x} bytes that are in the pool or in quarantine; build the realm again"
-            ),
-            Self::Elsewhere { ipa } => write!(f, "does not contain IPA {ipa}"),
-            Self::NoMemory { ipa } => write!(f, "has no memory at IPA {ipa}"),
-            Self::NotShared { ipa } => write!(f, "is not shared at IPA {ipa}"),
-            Self::NoTable => f.write_str("has a translation table that may not exist"),
-            Self::TooLong { bytes } => {
-                write!(f, "is longer than the {bytes:#x} bytes that are to be mapped")
-            }
-            Self::Content { bytes } => write!(f, "does not match its content of {bytes:#x} bytes"),
-        }
-    }
 }
 
 /// Drops what was kept.
