@@ -117,7 +117,7 @@ fn operations_that_return_an_object_or_progress() {
     let (config, mut storage) = (RealmConfig::new(40), RealmStorage::<32, 4>::new());
     let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
-    let mut rec =
+    let rec =
         Rec::new(realm.create_rec(&mut pool, &start).unwrap(), take(0x1000), realm.geometry());
     let entered = error(|| {
         // The Realm is not active; the answer is kept.

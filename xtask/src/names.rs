@@ -41,7 +41,12 @@ impl fmt::Display for Ambiguous {
 /// [`Failure`] when a source file cannot be read, or when a crate has a glob at its root.
 pub(crate) fn ambiguous(root: &Path) -> Result<Vec<Ambiguous>, Failure> {
     let mut roots = Vec::new();
-    for (_, (name, _)) in Root::read("realm_sdk", &root.join("src/lib.rs"))?.0 {
+    let facade = "realm_sdk";
+    for (_, (name, _)) in Root::read(facade, &root.join("src/lib.rs"))?.0 {
+        // What the facade defines itself is not a crate.
+        if name == facade {
+            continue;
+        }
         let file = root.join("crates").join(name.replace('_', "-")).join("src/lib.rs");
         roots.push((Root::read(&name, &file)?, name));
     }
