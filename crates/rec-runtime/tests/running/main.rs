@@ -1,6 +1,7 @@
 //! RECs that run on the model, and the possible answers to their exits.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod accesses;
 mod answers;
 mod bench;
 mod decoding;
