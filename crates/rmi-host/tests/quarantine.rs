@@ -13,8 +13,8 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, PaRange, ResultWord, Status};
 use rmi_host::quarantine::GrowingQuarantine;
 use rmi_host::{
-    CountingLedger, Delegated, FixedQuarantine, Host, Quarantine, QuarantineReason, Quarantined,
-    RetryBudget, Rmm, SessionOptions, Undelegated,
+    CountingLedger, Delegated, Discovered, FixedQuarantine, Host, Ledger, LedgerEvent, Quarantine,
+    QuarantineReason, Quarantined, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -244,4 +244,45 @@ fn sound_7_what_was_not_tried_yet_is_still_there_when_home_panics() {
     let mut bytes = 0;
     assert_eq!(quarantine.retry(&rmm, |host| bytes += host.bytes()), 0);
     assert_eq!(bytes, 2 * GRANULE);
+}
+
+/// A ledger that panics when memory is tried again.
+struct Fragile;
+
+impl Ledger for Fragile {
+    fn record(&self, event: LedgerEvent, _: PaRange) {
+        assert_ne!(event, LedgerEvent::Retried, "a panic on purpose");
+    }
+}
+
+#[test]
+fn sound_7_what_is_tried_again_is_still_there_when_the_ledger_panics() {
+    let (model, fixed, growing) = (model(), FixedQuarantine::<2>::new(), GrowingQuarantine::new());
+    let mut memory = model.take_memory();
+    let mut page = memory.take_front(GRANULE).unwrap();
+    let rmm = rmm_model::open(model.host(), &mut page).unwrap();
+    // Another session with the same RMM.
+    let platform = model.host().with_ledger(Fragile);
+    let found = Discovered::probe(platform, SessionOptions::default()).unwrap();
+    let fragile = found.configure(&mut page).unwrap().into_active();
+    for quarantine in [&fixed as &dyn Quarantine, &growing] {
+        let mut memory = rmm.delegate(memory.take_front(3 * GRANULE).unwrap()).unwrap();
+        // Two ranges, between which there is other memory.
+        let [first, middle, last] = [(); 3].map(|()| memory.take_front(GRANULE).unwrap());
+        for memory in [first, last] {
+            quarantine.put(Quarantined { memory, reason: REASON }).unwrap();
+        }
+        let _ = rmm.undelegate(middle).unwrap();
+    }
+
+    let mut bytes = 0;
+    let retry = AssertUnwindSafe(|| fixed.retry(&fragile, |_| ()));
+    assert!(catch_unwind(retry).is_err());
+    assert_eq!(fixed.len(), 2);
+    assert_eq!(fixed.retry(&rmm, |host| bytes += host.bytes()), 0);
+    let retry = AssertUnwindSafe(|| growing.retry(&fragile, |_| ()));
+    assert!(catch_unwind(retry).is_err());
+    assert_eq!(growing.len(), 2);
+    assert_eq!(growing.retry(&rmm, |host| bytes += host.bytes()), 0);
+    assert_eq!(bytes, 4 * GRANULE);
 }

@@ -67,16 +67,20 @@ impl GrowingQuarantine {
     ///
     /// Returns how many ranges are still, or again, in this one.
     pub fn retry<P: Platform>(&self, rmm: &Rmm<P>, mut home: impl FnMut(Undelegated)) -> usize {
-        for Quarantined { memory, reason } in self.take_all() {
-            if memory.machine() != rmm.machine() {
-                // It stays for a session there; the vector still has the capacity for it.
-                if let Err(lost) = self.put(Quarantined { memory, reason }) {
-                    drop(lost);
-                }
-                continue;
+        let mut waiting = self.take_all();
+        while let Some(next) = waiting.peek() {
+            let is_own = next.memory.machine() == rmm.machine();
+            if is_own {
+                // Before it is taken out: if the ledger panics, it is still there.
+                rmm.platform().ledger().record(LedgerEvent::Retried, next.memory.range());
             }
-            rmm.platform().ledger().record(LedgerEvent::Retried, memory.range());
-            rmm.return_or_quarantine(memory, &mut home);
+            let Some(Quarantined { memory, reason }) = waiting.next() else { break };
+            if is_own {
+                rmm.return_or_quarantine(memory, &mut home);
+            } else if let Err(lost) = self.put(Quarantined { memory, reason }) {
+                // It stays for a session there; the vector still has the capacity for it.
+                drop(lost);
+            }
         }
         self.len()
     }

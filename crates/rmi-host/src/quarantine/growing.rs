@@ -97,6 +97,13 @@ pub(crate) struct Waiting<'q> {
     left: Vec<Quarantined>,
 }
 
+impl Waiting<'_> {
+    /// The next one, which stays where it is.
+    pub(crate) fn peek(&self) -> Option<&Quarantined> {
+        self.left.last()
+    }
+}
+
 impl Iterator for Waiting<'_> {
     type Item = Quarantined;
 
