@@ -34,9 +34,14 @@ pub enum BuildError {
         missing: usize,
     },
     /// Another thread is working on this part of the Realm's memory, for longer than the retry
-    /// budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. The operation can be repeated.
-    /// (Faults are answered with [`Served::Contended`](crate::Served::Contended) instead, and
-    /// [`Realm::reclaim`](crate::Realm::reclaim) with [`Reclaimed`](crate::Reclaimed).)
+    /// budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. Nothing was called for this
+    /// part, and the operation can be repeated.
+    ///
+    /// Mapping, sharing, folding and conversions return this error. What a Realm causes, and where
+    /// waiting is part of the result, has no error: a fault is answered with
+    /// [`Served::Contended`](crate::Served::Contended), [`Realm::reclaim`](crate::Realm::reclaim)
+    /// returns [`Reclaimed`](crate::Reclaimed), and a change of RIPAS or permissions has made no
+    /// progress.
     #[error("another thread is working on the realm's memory at {range}")]
     #[non_exhaustive]
     Contended {

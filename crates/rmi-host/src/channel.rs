@@ -625,7 +625,7 @@ impl<P: Platform> Channel<P> {
             if pending.busy {
                 let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
                 if busy >= self.retry_budget.busy || is_over {
-                    return Err(self.abandon(pending, Violation::Endless));
+                    return Err(self.unfinished(pending));
                 }
                 busy += 1;
                 self.platform.relax();
@@ -656,18 +656,24 @@ impl<P: Platform> Channel<P> {
         }
         match progress {
             Progress::Done(reply) => Ok(reply),
-            Progress::Pending(pending) => Err(self.abandon(pending, Violation::Endless)),
+            Progress::Pending(pending) => Err(self.unfinished(pending)),
         }
     }
 
+    /// Gives up an operation that did not end within the retry budget.
+    fn unfinished(&self, pending: Pending) -> Error {
+        let error = Error::unfinished(pending.command, pending.handle, pending.subject);
+        self.give_up(pending, error)
+    }
+
+    /// Gives up an operation because of a violation.
     fn abandon(&self, pending: Pending, violation: Violation) -> Error {
-        let error = Error::Violation {
-            command: pending.command,
-            violation,
-            value: pending.handle,
-            subject: pending.subject,
-        };
-        let mut pending = pending;
+        let error = self.violation(&pending, violation, pending.handle);
+        self.give_up(pending, error)
+    }
+
+    /// Cancels an operation, if the RMM accepts that, and gives it up because of `error`.
+    fn give_up(&self, mut pending: Pending, error: Error) -> Error {
         for _ in 0..=self.retry_budget.busy {
             pending = match self.op_cancel(pending) {
                 Ok(busy) if busy.was_busy() => busy,

@@ -182,8 +182,6 @@ pub enum Violation {
     Request,
     /// A status that this command cannot have.
     Status,
-    /// A stateful operation did not end within the budget of steps.
-    Endless,
 }
 
 impl fmt::Display for Violation {
@@ -195,7 +193,6 @@ impl fmt::Display for Violation {
             Self::Count => "an impossible count",
             Self::Request => "an impossible donation request",
             Self::Status => "a status that the command does not have",
-            Self::Endless => "an operation without an end",
         })
     }
 }
@@ -259,6 +256,18 @@ pub enum Error {
     },
     /// A started operation ended in a way that leaves unclear what was done.
     Unclear(Refusal),
+    /// An operation did not end within the steps and the waiting that the retry budget allows, as it
+    /// may: the RMM was busy, or yields often. It was cancelled where the RMM accepts that, and given
+    /// up: its objects may stay blocked. A larger budget lets it end.
+    #[non_exhaustive]
+    Unfinished {
+        /// The command that started it.
+        command: Command,
+        /// The RMM's handle of it.
+        handle: u64,
+        /// What the command was about.
+        subject: Subject,
+    },
     /// An operation could be neither finished nor undone. It stays in the RMM, and its objects stay
     /// blocked.
     #[non_exhaustive]
@@ -318,6 +327,13 @@ impl Error {
     #[must_use]
     pub const fn abandoned(command: Command, handle: u64, missing: u64, subject: Subject) -> Self {
         Self::Abandoned { command, handle, missing, subject }
+    }
+
+    /// An operation did not end within the retry budget.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn unfinished(command: Command, handle: u64, subject: Subject) -> Self {
+        Self::Unfinished { command, handle, subject }
     }
 
     /// A command makes no further progress.
@@ -386,6 +402,7 @@ impl Error {
             Self::Violation { .. }
                 | Self::Unclear(_)
                 | Self::NoAnswer { sent: true, .. }
+                | Self::Unfinished { .. }
                 | Self::Abandoned { .. }
                 | Self::Access(_)
         )
@@ -425,6 +442,7 @@ impl Error {
             | Self::Violation { command, .. }
             | Self::NoAnswer { command, .. }
             | Self::NeedMemory { command, .. }
+            | Self::Unfinished { command, .. }
             | Self::Abandoned { command, .. }
             | Self::OtherMachine { command, .. }
             | Self::Argument { command, .. } => Some(*command),
@@ -459,10 +477,10 @@ impl fmt::Display for Error {
                     "{command} for {subject} made no progress within the retry budget; try again later"
                 )
             }
-            Self::Violation { command, violation: Violation::Endless, value, subject } => {
+            Self::Unfinished { command, handle, subject } => {
                 write!(
                     f,
-                    "{command} for {subject}: operation {value:#x} did not complete within the step budget"
+                    "{command} for {subject}: operation {handle:#x} did not complete within the retry budget"
                 )
             }
             Self::Violation { command, violation, value, subject } => {

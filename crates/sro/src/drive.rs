@@ -131,13 +131,9 @@ pub fn drive<P: Platform>(
             break;
         }
     }
-    let endless = Error::violation(
-        operation.command(),
-        Violation::Endless,
-        operation.handle(),
-        operation.subject(),
-    );
-    Err(driver.strand(operation, endless))
+    let unfinished =
+        Error::unfinished(operation.command(), operation.handle(), operation.subject());
+    Err(driver.strand(operation, unfinished))
 }
 
 impl<P: Platform> Driver<'_, P> {

@@ -106,9 +106,12 @@ fn the_question_mark_works_with_boxed_errors() {
 #[test]
 fn texts_are_plain() {
     let (command, subject) = (Command::RecCreate, Subject::Pa(Pa::new(0x1000)));
-    let endless = Error::violation(command, super::Violation::Endless, 7, subject);
+    let unfinished = Error::unfinished(command, 7, subject);
     assert_eq!(
-        endless.to_string(),
-        "RMI_REC_CREATE for PA 0x1000: operation 0x7 did not complete within the step budget"
+        unfinished.to_string(),
+        "RMI_REC_CREATE for PA 0x1000: operation 0x7 did not complete within the retry budget"
     );
+    // It had begun.
+    assert!(!unfinished.is_clean());
+    assert_eq!(unfinished.command(), Some(command));
 }

@@ -43,7 +43,9 @@ fn expected(case: &Case, effect: Effect, word: ResultWord) -> Expected {
         }
         (Status::Incomplete, Effect::Transfer) => Expected::Pending,
         (Status::Incomplete, Effect::Stateful) => match word.op_mem_req() {
-            OpMemReq::None => violation(Violation::Endless, HANDLE),
+            OpMemReq::None => {
+                Expected::Error(Error::unfinished(case.command, HANDLE, case.subject))
+            }
             _ => violation(Violation::UnexpectedTransfer, HANDLE),
         },
         (Status::Unknown(_), _) => Expected::Unclear,
