@@ -8,6 +8,7 @@ mod names;
 #[path = "../../examples/shared/output.rs"]
 mod output;
 mod packages;
+mod pictures;
 mod release;
 mod surface;
 mod words;
@@ -33,6 +34,8 @@ usage: cargo xtask <chore>
                      tests mutants of what changed since the last release, or REV; with a limit,
                      some of them; fails if one survives that xtask/mutants.txt does not list;
                      --results: judges what cargo mutants has left in a directory
+  pictures [--check] draws the pictures of the documentation from the texts in docs/pictures;
+                     --check: fails if one differs from its text
   release            what packages state and contain; their interfaces since the last release
   surface            public items of each library crate, and the largest numbers of parameters;
                      fails if a name stands for two items when the facade is imported with globs
@@ -66,6 +69,7 @@ fn run() -> Result<(), Failure> {
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("paths") if chore == "budgets" => in_detail = true,
+            Long("check") if chore == "pictures" => in_detail = true,
             Long("places") if chore == "words" => in_detail = true,
             Long("base") if chore == "mutants" => {
                 mutants.base = Some(arguments.value()?.string()?);
@@ -85,6 +89,7 @@ fn run() -> Result<(), Failure> {
         "features" => features::run(root),
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),
+        "pictures" => pictures::run(root, in_detail),
         "release" => release::run(root),
         "surface" => surface::run(root),
         "words" => words::run(root, in_detail),

@@ -1,4 +1,6 @@
 //! A run loop with a handler, for embedders that have no loop of their own.
+//!
+#![doc = include_str!("../pictures/run_loop.svg")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -201,6 +203,8 @@ pub enum Stopped {
 impl Rec {
     /// Enters the REC repeatedly, passing its exits to `handler`, until the handler or `kick` ends
     /// the loop.
+    ///
+    #[doc = include_str!("../pictures/run_loop.svg")]
     ///
     /// # Errors
     ///

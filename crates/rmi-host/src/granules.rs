@@ -8,6 +8,8 @@
 //! | [`Delegated`] | the RMM, no object uses it | create objects from it, or take it back with [`Rmm::undelegate`](crate::Rmm::undelegate) |
 //! | [`InUse`] | the RMM, part of an object | wait until the RMM releases it |
 //!
+#![doc = include_str!("../pictures/granule.svg")]
+//!
 //! Only a successful undelegation makes host memory again. The step between [`Delegated`] and
 //! [`InUse`] is safe bookkeeping: the RMM decides, and a token with the wrong one of the two types
 //! causes a refused command, and never loses memory.

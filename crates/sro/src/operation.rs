@@ -1,12 +1,6 @@
 //! One stateful operation, step by step.
 //!
-//! ```text
-//! start ──► Continue ──► … ──► Done
-//!             ▲   │
-//!             │   ├──► Need { bytes, block, contiguous, state }   donate, or cancel
-//!             │   └──► Take                                       reclaim
-//!             └──────────┘
-//! ```
+#![doc = include_str!("../pictures/operation.svg")]
 //!
 //! An [`Operation`] makes one call per step and never loops, allocates or waits, so it can be
 //! driven from a context that must not do so: between two steps it may be parked, stored, moved to

@@ -1,12 +1,8 @@
 //! A Realm, and its states from creation to destruction.
 //!
-//! ```text
-//! RealmConfig ── create ──► Realm<New> ── populated ──► Realm<Populated> ── activate ──► Realm<Active>
-//!                               │                             │                              │
-//!                               └──────── terminate ──────────┴───────────────┬──────────────┘
-//!                                                                             ▼
-//!                                                                     Realm<Terminated> ── destroy ──► all memory is the host's
-//! ```
+#![doc = include_str!("../../pictures/realm.svg")]
+//!
+//! A Realm may also be activated without being declared populated.
 //!
 //! A transition that the RMM refuses returns the Realm in its old state, see
 //! [`Failed`](rmi_host::Failed).
@@ -58,6 +54,10 @@ mod sealed {
 }
 
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory of the Realm.
+///
+#[doc = include_str!("../../pictures/realm.svg")]
+///
+/// [`tear_down`](Realm::tear_down) leads from any state to the end.
 ///
 /// # The lock
 ///
