@@ -242,22 +242,21 @@ impl<P: Platform> Rmm<P> {
 
     /// Proves that a granule which the RMM does not undelegate is the host's, because the RMM
     /// delegates nothing else, and passes it to `home`; otherwise returns it.
-    fn prove(&self, granule: Delegated, home: &mut dyn FnMut(Undelegated)) -> Option<Delegated> {
+    fn prove(
+        &self,
+        mut granule: Delegated,
+        home: &mut dyn FnMut(Undelegated),
+    ) -> Option<Delegated> {
         // The ledger has it as delegated all the time, so the delegation is not recorded.
         if self.range_step(Command::GranuleRangeDelegate, granule.range()).is_err() {
             return Some(granule);
         }
-        match self.undelegate(granule) {
+        match self.undelegate_some(&mut granule) {
             Ok(host) => {
                 home(host);
                 None
             }
-            Err(UndelegateFailed { host, kept, .. }) => {
-                if !host.is_empty() {
-                    home(host);
-                }
-                (!kept.is_empty()).then_some(kept)
-            }
+            Err(_) => Some(granule),
         }
     }
 

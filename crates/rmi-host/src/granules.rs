@@ -458,8 +458,7 @@ impl<H: Owner> Granules<H> {
     ///
     /// `other` is returned when the two are not adjacent, or belong to two machines.
     pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
-        let precedes = other.machine == self.machine && other.range.top() == self.base();
-        if !other.is_empty() && !self.is_empty() && precedes {
+        if other.machine == self.machine && other.range.top() == self.base() {
             core::mem::swap(self, &mut other);
         }
         self.append(other)
@@ -488,8 +487,17 @@ impl<H: Owner> Default for Granules<H> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use std::format;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
     use super::*;
+
+    /// For a test that counts what is dropped, or drops memory: all threads share the counts.
+    pub(crate) fn counting() -> MutexGuard<'static, ()> {
+        static COUNTS: Mutex<()> = Mutex::new(());
+        COUNTS.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn host(base: u64, bytes: u64) -> Undelegated {
         // SAFETY: no test touches the memory.
@@ -498,6 +506,7 @@ mod tests {
 
     #[test]
     fn splitting_and_joining_loses_nothing() {
+        let _alone = counting();
         let mut memory = host(0x1000, 0x4000);
         let front = memory.take_front(0x1000).unwrap();
         let back = memory.take_back(0x1000).unwrap();
@@ -511,11 +520,57 @@ mod tests {
 
     #[test]
     fn only_what_the_rmm_owns_is_counted_as_leaked() {
-        let before = leaked();
-        drop(host(0x1000, 0x1000));
-        assert_eq!(leaked(), before);
+        let _alone = counting();
+        let (before, host_before) = (leaked(), dropped_host_granules());
+        let counts = || (leaked() - before, dropped_host_granules() - host_before);
+        drop(host(0x1000, 0x3000));
+        assert_eq!(counts(), (0, 3));
         drop(host(0x1000, 0x2000).into_delegated());
-        assert_eq!(leaked(), before + 2);
+        assert_eq!(counts(), (2, 3));
         assert_eq!(host(0x1000, 0x1000).into_raw().bytes(), 0x1000);
+        assert_eq!(counts(), (2, 3));
+        leak(host(0x1000, 0x1000));
+        assert_eq!(counts(), (3, 3));
+    }
+
+    #[test]
+    fn a_range_keeps_its_place_and_machine_whoever_owns_it() {
+        let machine = Machine::simulated();
+        let range = PaRange::with_size(Pa::new(0x4000), 0x2000).unwrap();
+        // SAFETY: no test touches the memory.
+        let host = unsafe { Undelegated::of_machine(machine, range) };
+        assert!(Undelegated::is_donated_undelegated() && !Delegated::is_donated_undelegated());
+        let lent = host.into_donated();
+        assert_eq!(format!("{lent:?}"), "LentToRmm[0x4000, 0x6000)");
+        let host = lent.into_undelegated();
+        assert_eq!(format!("{host:?}"), "Undelegated[0x4000, 0x6000)");
+        let delegated = host.into_donated().into_released();
+        assert_eq!(format!("{delegated:?}"), "Delegated[0x4000, 0x6000)");
+        let in_use = delegated.into_use();
+        assert_eq!(format!("{in_use:?}"), "InUse[0x4000, 0x6000)");
+        let (of, range) = in_use.into_released().into_record();
+        assert_eq!((of, range.base().raw(), range.bytes()), (machine, 0x4000, 0x2000));
+    }
+
+    #[test]
+    fn nothing_merges_with_anything() {
+        // The empty token lies at either end, or elsewhere.
+        for at in [0x1000, 0x3000, 0x8000] {
+            let mut memory = host(0x1000, 0x2000);
+            memory.merge(host(at, 0)).unwrap();
+            let mut nothing = host(at, 0);
+            nothing.merge(memory).unwrap();
+            assert_eq!(nothing.into_raw(), PaRange::with_size(Pa::new(0x1000), 0x2000).unwrap());
+        }
+        // The right place on another machine is not adjacent.
+        let range = PaRange::with_size(Pa::new(0x3000), 0x1000).unwrap();
+        // SAFETY: no test touches the memory.
+        let mut other = unsafe { Undelegated::of_machine(Machine::simulated(), range) };
+        for mut memory in [host(0x1000, 0x2000), host(0x4000, 0x1000)] {
+            let before = memory.range();
+            other = memory.merge(other).unwrap_err();
+            assert_eq!((memory.into_raw(), other.range()), (before, range));
+        }
+        let _ = other.into_raw();
     }
 }

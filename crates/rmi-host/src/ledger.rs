@@ -179,9 +179,8 @@ pub trait Ledger {
 
     /// A stateful operation was dropped unfinished; the RMM keeps its context and blocks its
     /// objects.
-    fn operation_dropped(&self, command: Command, handle: u64) {
-        let _ = (command, handle);
-    }
+    #[expect(unused_variables, reason = "their names are documentation")]
+    fn operation_dropped(&self, command: Command, handle: u64) {}
 }
 
 impl<L: Ledger + ?Sized> Ledger for &L {

@@ -179,6 +179,59 @@ fn bad_texts_are_refused_by_line() {
         let error = text.parse::<Ownership>().unwrap_err();
         assert_eq!((error.line, error.kind), (line, kind), "{text}");
     }
+    let error = "rmi-ownership 1\nx\n".parse::<Ownership>().unwrap_err();
+    assert_eq!(error.to_string(), "line 2 of an ownership map: neither a range nor the end");
+}
+
+/// What a map begins with counts as delegated and donated, as if the events were known.
+#[test]
+fn a_map_from_a_text_goes_on() {
+    let text = "\
+rmi-ownership 1
+0x1000 0x3000 delegated
+0x3000 0x5000 donated RMI_REC_CREATE
+0x8000 0x9000 homeless
+end 3
+";
+    let map = OwnershipMap::resume(text.parse().unwrap());
+    assert_eq!((map.with(Ownership::check), map.is_balanced()), (Ok(()), false));
+    let (_, donations) = map.with(|map| map.donations().next().unwrap());
+    assert_eq!((donations.donated, donations.held()), (2, 2));
+    map.record(LedgerEvent::Reclaimed { command: DESTROY }, range(3, 2));
+    map.record(LedgerEvent::Returned, range(1, 4));
+    assert_eq!(map.take_homeless(), Some(range(8, 1)));
+    assert!(map.is_balanced());
+}
+
+#[test]
+fn a_dropped_operation_is_counted_through_a_reference() {
+    let (map, counts) = (OwnershipMap::new(), CountingLedger::new());
+    let ledgers: [&dyn Ledger; 2] = [&&map, &&counts];
+    for ledger in ledgers {
+        ledger.operation_dropped(CREATE, 7);
+    }
+    let imbalance = map.with(Ownership::check_balance);
+    assert!(matches!(imbalance, Err(Imbalance::Dropped { operations: 1, .. })), "{imbalance:?}");
+    assert_eq!(counts.balance().dropped_operations, 1);
+}
+
+#[test]
+fn a_balance_and_a_reason_are_printed() {
+    let counts = CountingLedger::new();
+    counts.record(LedgerEvent::Delegated, range(0, 9));
+    counts.record(LedgerEvent::Returned, range(0, 4));
+    counts.record(LedgerEvent::Quarantined { reason: QuarantineReason::PoolFull }, range(4, 2));
+    let text = "delegated 9, returned 4, quarantined 2, leaked 3";
+    assert_eq!(counts.balance().to_string(), text);
+    let texts = reasons().into_iter().map(|reason| reason.to_string()).collect::<Vec<_>>();
+    let expected = [
+        "no room in the pool",
+        "undelegation refused with UNKNOWN",
+        "unclear outcome of RMI_REC_CREATE",
+        "not given back by RMI_REC_DESTROY",
+        "object not destroyed by RMI_REC_CREATE",
+    ];
+    assert_eq!(texts, expected);
 }
 
 #[test]

@@ -43,11 +43,13 @@ fn what_is_refused_waits_and_comes_back() {
     let rmm = rmm_model::open_with(platform, options, &mut memory).unwrap();
 
     let mut home = Vec::new();
+    assert!(quarantine.is_empty());
     for _ in 0..3 {
         let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
         rmm.return_or_quarantine(granule, &mut |memory| home.push(memory));
     }
     assert_eq!((home.len(), quarantine.len(), quarantine.bytes()), (0, 3, 0x3000));
+    assert!(!quarantine.is_empty());
     let mut seen = Vec::new();
     quarantine.for_each(|range, reason| seen.push((range.base().raw(), reason)));
     let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };

@@ -9,9 +9,9 @@ use rmi_abi::{Command, Dialect, Ipa, PaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::linear_map::LinearMap;
 use rmi_host::{
-    Cell, Delegated, Discovered, Error, FixedQuarantine, Host, HostAccess, Machine, Progress,
-    Quarantine, QuarantineReason, Quarantined, Rd, RecGranule, Rmm, SessionError, SessionOptions,
-    Undelegated,
+    Cell, CountingLedger, Delegated, Discovered, Error, FixedQuarantine, Host, HostAccess, Machine,
+    Progress, Quarantine, QuarantineReason, Quarantined, Rd, RecGranule, Rmm, SessionError,
+    SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -153,7 +153,9 @@ fn sound_3_the_name_of_an_empty_token_names_nothing() {
 fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     let (one, two) = (model(), model());
     let (mut mine, mut theirs) = (one.take_memory(), two.take_memory());
-    let (here, there) = (open(&one, &mut mine), open(&two, &mut theirs));
+    let ledger = CountingLedger::new();
+    let here = rmm_model::open(one.host().with_ledger(&ledger), &mut mine).unwrap();
+    let there = open(&two, &mut theirs);
     let shelf = FixedQuarantine::<4>::new();
     let reason = QuarantineReason::Unclear { command: Command::RttDestroy };
     let mine = here.delegate(page(&mut mine)).unwrap();
@@ -167,8 +169,12 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     assert_eq!(shelf.len(), 2);
     // Each session gets back its own memory and leaves the other's.
     let mut back = Vec::new();
+    let returned = ledger.balance().returned;
     assert_eq!(shelf.retry(&here, |memory| back.push(memory.machine())), 1);
     assert_eq!(back, [one.machine()]);
+    // Its ledger learns only of its own: of one granule that left a quarantine it had not entered.
+    let balance = ledger.balance();
+    assert_eq!((balance.returned - returned, balance.quarantined), (1, 1u64.wrapping_neg()));
 }
 
 #[test]

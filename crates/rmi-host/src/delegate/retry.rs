@@ -41,11 +41,10 @@ fn retry<P: Platform>(mut reserved: Reserved, rmm: &Rmm<P>, home: &mut dyn FnMut
     // The first granule was refused; from the back it continues to the last granule that is
     // refused.
     while reserved.memory.bytes() > granule {
-        reserved.last = reserved.memory.take_back(granule).unwrap_or_default();
-        match rmm.undelegate_some(&mut reserved.last) {
-            Ok(part) if !part.is_empty() => home(part),
-            _ => break,
-        }
+        let Some(last) = reserved.memory.take_back(granule) else { break };
+        reserved.last = last;
+        let Ok(part) = rmm.undelegate_some(&mut reserved.last) else { break };
+        home(part);
     }
     reserved.settle();
     if !reserved.memory.is_empty() {

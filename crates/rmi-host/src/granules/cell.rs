@@ -173,8 +173,11 @@ impl fmt::Debug for Cell {
 
 #[cfg(test)]
 mod tests {
+    use std::format;
+
     use proptest::prelude::*;
 
+    use super::super::tests::counting;
     use super::super::{Undelegated, leaked};
     use super::*;
 
@@ -240,8 +243,17 @@ mod tests {
             assert_eq!((memory.base().raw(), memory.bytes()), (base, bytes));
             free(memory);
         }
+        let _alone = counting();
         let before = leaked();
         drop(Cell::memory(block(0x20_0000, 0x20_0000), 0).unwrap());
-        assert!(leaked() >= before + 512);
+        assert_eq!(leaked(), before + 512);
+    }
+
+    #[test]
+    fn a_cell_prints_what_it_has() {
+        let mut cell = Cell::memory(block(0x20_0000, 0x20_0000), 1).unwrap();
+        assert_eq!(format!("{cell:?}"), "Cell[0x200000, 0x400000)");
+        free(cell.take().unwrap());
+        assert_eq!(format!("{:?} {:?}", cell, Cell::number(7)), "Cell(0) Cell(7)");
     }
 }

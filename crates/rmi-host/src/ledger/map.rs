@@ -94,8 +94,7 @@ impl Ledger for OwnershipMap {
         self.books.lock().apply(event, memory);
     }
 
-    fn operation_dropped(&self, command: Command, handle: u64) {
-        let _ = (command, handle);
+    fn operation_dropped(&self, _command: Command, _handle: u64) {
         self.books.lock().drop_operation();
     }
 }

@@ -229,22 +229,8 @@ impl Ownership {
         }
     }
 
-    /// A map that begins with these ranges. `None` when two overlap or one is empty.
-    pub(super) fn from_ranges(
-        ranges: impl IntoIterator<Item = (PaRange, Holding)>,
-    ) -> Option<Self> {
-        let mut books = Self::new();
-        for (range, holding) in ranges {
-            if range.is_empty() || books.overlapping(range).next().is_some() {
-                return None;
-            }
-            books.book(range, holding);
-            books.set(range, Some(holding));
-        }
-        Some(books)
-    }
-
-    fn book(&mut self, range: PaRange, holding: Holding) {
+    /// Adds a range, not empty and not in the map yet, that was held before the first event.
+    pub(super) fn begin_with(&mut self, range: PaRange, holding: Holding) {
         let granules = granules(range);
         if holding.is_rmm_owned() {
             self.delegated = self.delegated.saturating_add(granules);
@@ -253,6 +239,7 @@ impl Ownership {
             let donations = self.donations.entry(command).or_default();
             donations.donated = donations.donated.saturating_add(granules);
         }
+        self.set(range, Some(holding));
     }
 
     /// Every range in the map, by address.

@@ -1,6 +1,5 @@
 //! The text of a map.
 
-use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
@@ -113,26 +112,27 @@ impl FromStr for Ownership {
             Some((_, HEADER)) => {}
             _ => return Err(OwnershipError { line: 1, kind: OwnershipErrorKind::Header }),
         }
-        let mut ranges: Vec<(PaRange, Holding)> = Vec::new();
+        let (mut map, mut count, mut end) = (Self::new(), 0u64, Pa::new(0));
         for (number, line) in &mut lines {
             last = number;
             let error = |kind| OwnershipError { line: number, kind };
-            if let Some(count) = line.strip_prefix("end ") {
-                if count.parse() != Ok(ranges.len()) {
+            if let Some(expected) = line.strip_prefix("end ") {
+                if expected.parse() != Ok(count) {
                     return Err(error(OwnershipErrorKind::Truncated));
                 }
                 if let Some((line, _)) = lines.next() {
                     return Err(OwnershipError { line, kind: OwnershipErrorKind::Trailing });
                 }
-                // Overlaps were refused at each line.
-                return Ok(Self::from_ranges(ranges).unwrap_or_default());
+                return Ok(map);
             }
             let (range, holding) = parse_line(line).map_err(error)?;
             // Sorted, so an overlap is with the line before.
-            if ranges.last().is_some_and(|(before, _)| range.base() < before.top()) {
+            if range.base() < end {
                 return Err(error(OwnershipErrorKind::Overlap));
             }
-            ranges.push((range, holding));
+            end = range.top();
+            count += 1;
+            map.begin_with(range, holding);
         }
         Err(OwnershipError { line: last + 1, kind: OwnershipErrorKind::Truncated })
     }

@@ -8,6 +8,7 @@ mod cases;
 mod lists;
 mod model;
 mod progress;
+mod ranges;
 mod registers;
 mod session;
 mod statuses;

@@ -6,7 +6,7 @@ use rmi_host::{Conduit, Discovered, Host, Rmm, SessionError, SessionOptions, Und
 use crate::bench::{Fake, PAGE, Platform, host};
 
 /// An RMM with all features that answers every call with success.
-fn willing() -> Fake {
+pub(crate) fn willing() -> Fake {
     let fake = Fake::default();
     fake.always([0, u64::MAX, 0, 0, 0, 0, 0, 0]);
     fake
@@ -76,7 +76,7 @@ fn sound_4_a_dialect_without_configuration_has_granules_of_4_kib() {
 
 /// Opens a session that requests granules of a size, on an RMM that accepts every configuration.
 /// Its configuration page is zero: it has granules of 4 KiB.
-fn open(fake: &Fake, granule_size: GranuleSize) -> Rmm<Platform<'_>> {
+pub(crate) fn open(fake: &Fake, granule_size: GranuleSize) -> Rmm<Platform<'_>> {
     let found = find(fake, granule_size);
     found.configure(&mut host(0x7000_0000, PAGE)).unwrap().into_active()
 }
