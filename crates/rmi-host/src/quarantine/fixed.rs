@@ -107,6 +107,17 @@ impl<const N: usize> Drop for FixedQuarantine<N> {
 
 impl<const N: usize> Quarantine for FixedQuarantine<N> {
     fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
+        self.put_while(quarantined, core::hint::spin_loop)
+    }
+}
+
+impl<const N: usize> FixedQuarantine<N> {
+    /// Stores memory, and calls `pause` as often as another thread is found filling a slot.
+    fn put_while(
+        &self,
+        quarantined: Quarantined,
+        mut pause: impl FnMut(),
+    ) -> Result<(), Quarantined> {
         let Quarantined { mut memory, reason } = quarantined;
         for _ in 0..LOOKS {
             let mut filling = false;
@@ -131,7 +142,7 @@ impl<const N: usize> Quarantine for FixedQuarantine<N> {
             if !filling {
                 break;
             }
-            core::hint::spin_loop();
+            pause();
         }
         Err(Quarantined { memory, reason })
     }
@@ -142,13 +153,14 @@ mod tests {
     use rmi_abi::{Pa, Status};
 
     use super::*;
-    use crate::granules::Delegated;
+    use crate::granules::{Delegated, leaked, tests::counting};
 
     const MACHINE: Machine = Machine::from_code((1 << Machine::BITS) - 1);
 
     #[test]
-    fn a_full_shelf_gives_the_memory_back() {
-        let shelf = FixedQuarantine::<1>::new();
+    fn a_full_quarantine_gives_the_memory_back() {
+        let _alone = counting();
+        let quarantine = FixedQuarantine::<1>::new();
         let entry = |base| Quarantined {
             memory: Delegated::from_record(
                 MACHINE,
@@ -156,27 +168,76 @@ mod tests {
             ),
             reason: QuarantineReason::UndelegateRefused { status: Status::ErrorInput },
         };
-        shelf.put(entry(0x1000)).unwrap();
-        let back = shelf.put(entry(0x4000)).unwrap_err();
+        quarantine.put(entry(0x1000)).unwrap();
+        let back = quarantine.put(entry(0x4000)).unwrap_err();
         assert_eq!(back.memory.base(), Pa::new(0x4000));
         let mut other = entry(0x2000);
         other.reason = QuarantineReason::PoolFull;
-        let _ = shelf.put(other).unwrap_err().memory.into_record();
+        let _ = quarantine.put(other).unwrap_err().memory.into_record();
         let _ = back.memory.into_record();
         // Adjacent memory with the same reason shares a slot, but not memory of another machine.
         let range = PaRange::with_size(Pa::new(0x2000), 0x1000).unwrap();
         let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
         let foreign = Quarantined { memory: Delegated::from_record(Machine::REAL, range), reason };
-        let foreign = shelf.put(foreign).unwrap_err().memory;
+        let foreign = quarantine.put(foreign).unwrap_err().memory;
         assert_eq!(foreign.into_record(), (Machine::REAL, range));
-        shelf.put(entry(0x2000)).unwrap();
-        shelf.put(entry(0)).unwrap();
-        assert_eq!(shelf.len(), 1);
+        quarantine.put(entry(0x2000)).unwrap();
+        quarantine.put(entry(0)).unwrap();
+        assert_eq!(quarantine.len(), 1);
         let mut seen = 0;
-        shelf.for_each(|range, _| {
+        quarantine.for_each(|range, _| {
             assert_eq!(range, PaRange::with_size(Pa::new(0), 0x3000).unwrap());
             seen += 1;
         });
-        assert_eq!((seen, shelf.len()), (1, 1));
+        assert_eq!((seen, quarantine.len()), (1, 1));
+    }
+
+    fn granule(base: u64) -> Quarantined {
+        let range = PaRange::with_size(Pa::new(base), 0x1000).unwrap();
+        let reason = QuarantineReason::PoolFull;
+        Quarantined { memory: Delegated::from_record(MACHINE, range), reason }
+    }
+
+    #[test]
+    fn sound_7_what_is_put_beside_a_slot_that_is_being_filled_joins_it() {
+        let _alone = counting();
+        let quarantine = FixedQuarantine::<1>::new();
+        let [place] = &quarantine.places;
+        assert!(place.claim());
+        let mut first = Some(granule(0x1000));
+        let fill = || {
+            let Quarantined { memory, reason } = first.take().unwrap();
+            place.set(memory, reason);
+        };
+        quarantine.put_while(granule(0x2000), fill).unwrap();
+        let whole = PaRange::with_size(Pa::new(0x1000), 0x2000).unwrap();
+        assert_eq!(place.read(), Some((whole, QuarantineReason::PoolFull)));
+        // A full slot is not looked at again.
+        let back = quarantine.put_while(granule(0x8000), || panic!("it is full")).unwrap_err();
+        let _ = back.memory.into_record();
+    }
+
+    #[test]
+    fn sound_7_nobody_waits_for_ever_for_a_slot_to_be_filled() {
+        let _alone = counting();
+        let quarantine = FixedQuarantine::<1>::new();
+        assert!(quarantine.places.iter().all(Place::claim));
+        let mut pauses = 0;
+        let back = quarantine.put_while(granule(0x1000), || pauses += 1).unwrap_err();
+        assert_eq!((back.memory.into_record().1.bytes(), pauses), (0x1000, LOOKS));
+    }
+
+    #[test]
+    fn what_is_in_a_dropped_quarantine_counts_as_leaked() {
+        let _alone = counting();
+        let before = leaked();
+        let quarantine = FixedQuarantine::<2>::new();
+        assert!(quarantine.is_empty());
+        for base in [0x1000, 0x2000, 0x8000] {
+            quarantine.put(granule(base)).unwrap();
+        }
+        assert_eq!((quarantine.len(), quarantine.is_empty(), leaked() - before), (2, false, 0));
+        drop(quarantine);
+        assert_eq!(leaked() - before, 3);
     }
 }

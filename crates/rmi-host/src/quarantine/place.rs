@@ -32,6 +32,8 @@ const LOW_BITS: u32 = 10;
 const HIGH_SHIFT: u32 = 53;
 const LIMIT: u64 = 1 << 52;
 const ADDRESS: u64 = (1 << HIGH_SHIFT) - 0x1000;
+/// A reason.
+const REASON: u64 = 0xffff;
 const _: () = assert!(LOW_SHIFT + LOW_BITS == 12 && LOW_BITS + (64 - HIGH_SHIFT) >= Machine::BITS);
 
 /// One end of a range, with its machine.
@@ -57,6 +59,8 @@ pub(super) struct Place {
     top: AtomicU64,
     /// Base and machine, and [`FULL`] if they are valid.
     base: AtomicU64,
+    /// The reason in the bits of [`REASON`], and above them how often the slot was filled: so a
+    /// reader notices that it was filled again meanwhile, even with the same top.
     reason: AtomicU64,
 }
 
@@ -81,21 +85,28 @@ impl Place {
 
     /// The range and the reason, without a claim on the slot.
     pub(super) fn read(&self) -> Option<(PaRange, QuarantineReason)> {
+        self.read_while(core::hint::spin_loop)
+    }
+
+    /// As [`Place::read`]; calls `pause` before and after it reads the base.
+    fn read_while(&self, mut pause: impl FnMut()) -> Option<(PaRange, QuarantineReason)> {
         loop {
-            let top = self.top.load(Ordering::SeqCst);
-            let base = self.base.load(Ordering::SeqCst);
             let reason = self.reason.load(Ordering::SeqCst);
+            let top = self.top.load(Ordering::SeqCst);
             if top & STATE != FULL {
                 return None;
             }
+            pause();
+            let base = self.base.load(Ordering::SeqCst);
+            pause();
             // A thread that changed it meanwhile made progress, so this does not repeat for ever
-            // without any.
-            let same = self.base.load(Ordering::SeqCst) == base;
-            if same && self.top.load(Ordering::SeqCst) == top {
+            // without any. A top that is there again without a new filling was there all the time,
+            // and so was the base.
+            let same = self.top.load(Ordering::SeqCst) == top;
+            if same && self.reason.load(Ordering::SeqCst) == reason {
                 let range = PaRange::new(address(base), address(top)).ok()?;
                 return Some((range, decode(reason)));
             }
-            core::hint::spin_loop();
         }
     }
 
@@ -113,7 +124,7 @@ impl Place {
                 FILLING => return Joined::NotNow(memory),
                 _ => return Joined::No(memory),
             }
-            if self.reason.load(Ordering::SeqCst) != encode(reason) {
+            if self.reason.load(Ordering::SeqCst) & REASON != encode(reason) {
                 return Joined::No(memory);
             }
             let base = self.base.load(Ordering::SeqCst);
@@ -140,11 +151,16 @@ impl Place {
         reason: QuarantineReason,
     ) -> Result<(), Delegated> {
         let fits = memory.range().top().raw() <= LIMIT && !memory.is_empty();
-        if fits && self.exchange(EMPTY, FILLING) {
+        if fits && self.claim() {
             self.set(memory, reason);
             return Ok(());
         }
         Err(memory)
+    }
+
+    /// Claims the slot for a caller that fills it, if it is empty.
+    pub(super) fn claim(&self) -> bool {
+        self.exchange(EMPTY, FILLING)
     }
 
     fn exchange(&self, from: u64, to: u64) -> bool {
@@ -152,9 +168,10 @@ impl Place {
     }
 
     /// Fills a slot that the caller has claimed.
-    fn set(&self, memory: Delegated, reason: QuarantineReason) {
+    pub(super) fn set(&self, memory: Delegated, reason: QuarantineReason) {
         let (of, range) = memory.into_record();
-        self.reason.store(encode(reason), Ordering::SeqCst);
+        let fillings = (self.reason.load(Ordering::SeqCst) | REASON).wrapping_add(1);
+        self.reason.store(fillings | encode(reason), Ordering::SeqCst);
         self.base.store(end(range.base().raw(), of, FULL), Ordering::SeqCst);
         self.top.store(end(range.top().raw(), of, FULL), Ordering::SeqCst);
     }
@@ -299,15 +316,95 @@ mod tests {
         }
     }
 
+    const FULL_POOL: QuarantineReason = QuarantineReason::PoolFull;
+    const OTHER: QuarantineReason = QuarantineReason::Unclear { command: Command::RecDestroy };
+
+    fn range(base: u64, top: u64) -> PaRange {
+        PaRange::new(Pa::new(base), Pa::new(top)).unwrap()
+    }
+
+    fn memory(base: u64, top: u64) -> Delegated {
+        Delegated::from_record(Machine::REAL, range(base, top))
+    }
+
+    fn fill(place: &Place, base: u64, top: u64, reason: QuarantineReason) {
+        place.fill(memory(base, top), reason).unwrap();
+    }
+
+    /// Empties a slot without counting its memory as lost.
+    fn clear(place: &Place) {
+        let Quarantined { memory, .. } = place.empty().unwrap();
+        let _ = memory.into_record();
+    }
+
     #[test]
     fn what_is_too_far_up_has_no_place() {
         let place = Place::new();
-        let range = PaRange::with_size(Pa::new(LIMIT), 0x1000).unwrap();
-        let memory = Delegated::from_record(Machine::REAL, range);
-        let memory = place.fill(memory, QuarantineReason::PoolFull).unwrap_err();
-        let Joined::No(memory) = place.join(memory, QuarantineReason::PoolFull) else {
-            panic!("there is nothing")
+        let far = memory(LIMIT, LIMIT + 0x1000);
+        let far = place.fill(far, FULL_POOL).unwrap_err();
+        let Joined::No(far) = place.join(far, FULL_POOL) else { panic!("there is nothing") };
+        // What ends at the limit has one, and what begins there does not join it.
+        fill(&place, LIMIT - 0x2000, LIMIT - 0x1000, FULL_POOL);
+        let last = memory(LIMIT - 0x1000, LIMIT);
+        assert!(matches!(place.join(last, FULL_POOL), Joined::Yes));
+        let Joined::No(far) = place.join(far, FULL_POOL) else { panic!("above the limit") };
+        let _ = far.into_record();
+        assert_eq!(place.read(), Some((range(LIMIT - 0x2000, LIMIT), FULL_POOL)));
+        clear(&place);
+    }
+
+    #[test]
+    fn nothing_takes_no_place() {
+        let place = Place::new();
+        assert!(place.fill(memory(0x2000, 0x2000), FULL_POOL).is_err());
+        fill(&place, 0x1000, 0x2000, FULL_POOL);
+        assert!(matches!(place.join(memory(0x2000, 0x2000), FULL_POOL), Joined::No(_)));
+        clear(&place);
+    }
+
+    #[test]
+    fn what_is_to_join_a_slot_that_is_being_filled_is_to_look_again() {
+        let place = Place::new();
+        assert!(place.claim() && !place.claim());
+        let Joined::NotNow(next) = place.join(memory(0x2000, 0x3000), FULL_POOL) else {
+            panic!("the range is not known yet")
         };
-        let _ = memory.into_record();
+        assert_eq!((place.read(), place.empty().is_none()), (None, true));
+        place.set(memory(0x1000, 0x2000), FULL_POOL);
+        assert!(matches!(place.join(next, FULL_POOL), Joined::Yes));
+        assert_eq!(place.read(), Some((range(0x1000, 0x3000), FULL_POOL)));
+        clear(&place);
+        assert_eq!(place.read(), None);
+    }
+
+    /// What a reader returns was there, whatever happens before and after it reads the base.
+    #[test]
+    fn sound_7_a_range_is_read_whole() {
+        let place = Place::new();
+        fill(&place, 0x1000, 0x4000, FULL_POOL);
+        let read_between = |before: &dyn Fn(), after: &dyn Fn()| {
+            let mut changes = [before, after].into_iter();
+            place.read_while(|| changes.next().into_iter().for_each(|change| change()))
+        };
+        let seen = read_between(
+            &|| assert!(matches!(place.join(memory(0, 0x1000), FULL_POOL), Joined::Yes)),
+            &|| assert!(matches!(place.join(memory(0x4000, 0x5000), FULL_POOL), Joined::Yes)),
+        );
+        assert_eq!(seen, Some((range(0, 0x5000), FULL_POOL)));
+        let again = |base, top| {
+            clear(&place);
+            fill(&place, base, top, OTHER);
+        };
+        // The slot is filled again: with another top, and with the same one.
+        for base in [0x7000, 0x8000] {
+            let seen = read_between(&|| again(base, 0x9000), &|| {});
+            assert_eq!(seen, Some((range(base, 0x9000), OTHER)));
+        }
+        // It is filled twice, and in the end has the same top again, for the same reason.
+        for (base, top) in [(0xa000, 0xc000), (0x4000, 0x6000)] {
+            let seen = read_between(&|| again(base, top), &|| again(0x8000, 0x9000));
+            assert_eq!(seen, Some((range(0x8000, 0x9000), OTHER)));
+        }
+        assert_eq!(read_between(&|| clear(&place), &|| {}), None);
     }
 }
