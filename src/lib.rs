@@ -82,7 +82,7 @@
 //!         }
 //!     }
 //! }
-//! # use realm_sdk::rec::{Answer, Kick, Stopped};
+//! # use realm_sdk::rec::{Answer, Kick, RunEnd};
 //! # use realm_sdk::builder::{Realm, RealmConfig, RealmStorage, RecStart};
 //! # use rmm_model::{Action, Model, Options, Script};
 //! # let model = Model::new(Options::new(realm_sdk::abi::Dialect::TfRmm2026_07))?;
@@ -102,7 +102,7 @@
 //! # let cpu = model.cpu(0);
 //! # let mut vcpu = VirtualCpu { state: InterfaceState::new(cpu.vtr()), cpu };
 //! # let stopped = rec.run(&rmm, Answer::resume(), &mut vcpu, &Kick::new())?;
-//! # assert!(matches!(stopped, Stopped::Left));
+//! # assert!(matches!(stopped, RunEnd::Left));
 //! # assert!(vcpu.state.list_registers().get(Intid::VIRTUAL_TIMER).is_some());
 //! # realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {});
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -11,7 +11,7 @@ use realm_sdk::abi::esr::SysReg;
 use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use realm_sdk::host::{Host, Platform, Rmm, SessionOptions, Undelegated};
-use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, Stopped, Timers};
+use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, RunEnd, Timers};
 use realm_sdk::sro::{FixedPool, Pool, Session, open};
 use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
@@ -316,7 +316,7 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
         });
         rec.run(&rmm, Answer::resume(), &mut board, kick).unwrap()
     });
-    assert!(matches!(stopped, Stopped::Kicked(_)));
+    assert!(matches!(stopped, RunEnd::Kicked(_)));
     assert_eq!((board.exits, cpu.take_interrupt(), cpu.hcr()), (1, false, 0));
     assert!(started.elapsed() < Duration::from_secs(30));
     let (object, _page) = rec.into_parts();

@@ -11,7 +11,7 @@ use realm_sdk::builder::{
     Content, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
 };
 use realm_sdk::host::{Platform, Rmm, SessionOptions};
-use realm_sdk::rec::{Answer, Kick, Rec, Stopped};
+use realm_sdk::rec::{Answer, Kick, Rec, RunEnd};
 use realm_sdk::sro::{self, FixedPool, Pool, RecObject, Session};
 use realm_sdk::vgic::InterfaceState;
 use rmm_model::Model;
@@ -357,8 +357,8 @@ fn run<P: Platform>(
             let mpidr = rec.mpidr();
             let mut vcpu = Vcpu { devices: &mut devices, interface, cpu: model.cpu(0), mpidr };
             match rec.run(rmm, answer, &mut vcpu, &kick) {
-                Ok(Stopped::ByHandler(answer) | Stopped::Kicked(answer)) => *next = Some(answer),
-                Ok(Stopped::Left) => {}
+                Ok(RunEnd::ByHandler(answer) | RunEnd::Kicked(answer)) => *next = Some(answer),
+                Ok(RunEnd::Left) => {}
                 Err(failed) => {
                     result = Err(failed.into());
                     break 'rounds;

@@ -8,7 +8,7 @@ use realm_sdk::abi::rtt::Level;
 use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::plan::Limits;
 use realm_sdk::builder::{
-    Active, Content, New, Progress, Realm, RealmConfig, Records, Region, ShadowTable,
+    Active, Content, DismantleProgress, New, Realm, RealmConfig, Records, Region, ShadowTable,
 };
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
@@ -219,7 +219,7 @@ fn tear_down(
         bench.start();
         let home = &mut bench.home;
         let mut home = |memory: Undelegated| *home += memory.bytes();
-        while realm.dismantle(&mut bench.pool, 100_000, &mut home)? == Progress::More {}
+        while realm.dismantle(&mut bench.pool, 100_000, &mut home)? == DismantleProgress::More {}
         bench.pool.undelegate(rmm);
         bench.stop();
         assert_eq!(bench.home, GIB);

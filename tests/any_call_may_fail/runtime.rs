@@ -5,8 +5,8 @@
 use realm_sdk::abi::rtt::{Level, Ripas};
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    Active, Content, FoldPolicy, New, Progress, Realm, RealmConfig, RealmStorage, RecStart,
-    Reclaimed, Region, Terminated,
+    Active, Content, DismantleProgress, FoldPolicy, New, Realm, RealmConfig, RealmStorage,
+    RecStart, Reclaimed, Region, Terminated,
 };
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::{Platform, Rmm, Undelegated};
@@ -166,8 +166,8 @@ fn take_apart<P: Platform>(
         }
         let heap = &mut *means.heap;
         match realm.dismantle(means.pool, 1, &mut |memory| heap.insert(memory).unwrap()) {
-            Ok(Progress::More) => {}
-            Ok(Progress::Empty) => {
+            Ok(DismantleProgress::More) => {}
+            Ok(DismantleProgress::Empty) => {
                 if !recs.is_empty() {
                     return end(realm, recs, means);
                 }

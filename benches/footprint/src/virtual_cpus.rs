@@ -5,7 +5,7 @@ use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, RipasStopped};
 use realm_sdk::host::{Failed, RecName};
 use realm_sdk::rec::exit::PsciRequest;
-use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, Stopped};
+use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, RunEnd};
 use realm_sdk::sro::Pool;
 use realm_sdk::vgic::{InterfaceState, Saved, VirtualInterface, Vtr};
 
@@ -91,7 +91,7 @@ fn footprint_run(
     session: &Session,
     answer: Answer,
     kick: &Kick,
-) -> Result<Stopped, Failed<Option<Answer>, EnterError>> {
+) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
     rec.run(session, answer, &mut Defaults, kick)
 }
 

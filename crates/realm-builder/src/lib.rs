@@ -160,7 +160,7 @@
 //! # }
 //! ```
 //!
-//! | Module | Contents |
+//! | Module, item | Contents |
 //! |---|---|
 //! | [`config`] | the configuration of a Realm, checked against the RMM |
 //! | [`lifecycle`] | [`Realm`] and its states: creation, content, virtual CPUs, teardown |
@@ -169,7 +169,7 @@
 //! | [`plan`] | which blocks, tables and calls, and their cost, as pure functions |
 //! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
-//! | [`error`] | why something cannot be built as asked |
+//! | [`BuildError`] | why something cannot be built as asked |
 //!
 //! Imports run one way: `planes` → `lifecycle` → `memory` → `shadow` → `plan`, `error`.
 //!
@@ -182,7 +182,7 @@
 //! initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
 #![no_std]
 
-pub mod error;
+mod error;
 pub mod lifecycle;
 pub mod memory;
 pub mod plan;
@@ -202,8 +202,8 @@ pub use lifecycle::any::{AnyRealm, RealmState, Shutdown, shutdown};
 pub use lifecycle::populate::PopulateProgress;
 pub use lifecycle::realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
 pub use lifecycle::recs::RecStart;
-pub use lifecycle::region::{Content, Region};
-pub use lifecycle::teardown::Progress;
+pub use lifecycle::region::Region;
+pub use lifecycle::teardown::DismantleProgress;
 pub use measurement_log::MeasurementEvent;
 pub use memory::convert::{ConvertStopped, Converted};
 pub use memory::fault::Served;
@@ -215,4 +215,5 @@ pub use memory::s2ap::S2apStopped;
 pub use memory::share::NotShared;
 pub use memory::stopped::Stopped;
 pub use planes::PlaneMapped;
+pub use realm_measurement::Content;
 pub use shadow::storage::{RealmStorage, Records, ShadowTable, SharedPiece, SharedRecord};

@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use realm_builder::plan::Limits;
-use realm_builder::{Content, Progress, Realm, RealmConfig, Records, Region, ShadowTable};
+use realm_builder::{Content, DismantleProgress, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
@@ -121,7 +121,7 @@ proptest! {
         let mut realm = realm.terminate().unwrap();
         let before = door.total().issued;
         let mut home = 0;
-        while realm.dismantle(&mut pool, 1000, &mut |memory| home += memory.bytes()).unwrap() == Progress::More {}
+        while realm.dismantle(&mut pool, 1000, &mut |memory| home += memory.bytes()).unwrap() == DismantleProgress::More {}
         prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
         prop_assert_eq!(home, bytes);
         prop_assert_eq!(door.total().failed, failed);

@@ -2,7 +2,9 @@
 //! end, and all memory is accounted for.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use realm_builder::{Active, BuildError, Progress, Realm, RealmConfig, RealmStorage, Terminated};
+use realm_builder::{
+    Active, BuildError, DismantleProgress, Realm, RealmConfig, RealmStorage, Terminated,
+};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, PaRange};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
@@ -146,7 +148,8 @@ fn unsharing_that_makes_no_progress() {
 #[test]
 fn taking_apart_that_makes_no_progress() {
     let act = Act::Dead(|realm, pool, home| {
-        let ended = (0..1000).any(|_| realm.dismantle(pool, 1, home) != Ok(Progress::More));
+        let ended =
+            (0..1000).any(|_| realm.dismantle(pool, 1, home) != Ok(DismantleProgress::More));
         assert!(ended);
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);

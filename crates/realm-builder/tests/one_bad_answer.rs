@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{
-    Active, BuildError, FoldPolicy, Progress, Realm, RealmConfig, RealmStorage, RecStart,
+    Active, BuildError, DismantleProgress, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart,
     Reclaimed, RegionProblem, Served,
 };
 use rmi_abi::rtt::Level;
@@ -401,7 +401,8 @@ fn dismantling_ends() {
         bench.map(0, 4 * PAGE);
         let realm = bench.realm.take().unwrap().terminate();
         let mut realm = realm.unwrap();
-        while realm.dismantle(&mut bench.pool, 1, &mut |_| {}).unwrap() == Progress::More {}
+        while realm.dismantle(&mut bench.pool, 1, &mut |_| {}).unwrap() == DismantleProgress::More {
+        }
         assert!(realm.is_dismantled());
         assert!(realm.destroy(&mut bench.pool, &mut |_| {}).is_ok());
     });

@@ -4,7 +4,7 @@
 //!
 //! ```
 //! use rec_runtime::exit::{MmioLoad, PsciNotice};
-//! use rec_runtime::{Answer, Flow, Handler, Kick, Rec, Stopped};
+//! use rec_runtime::{Answer, Flow, Handler, Kick, Rec, RunEnd};
 //! use rmi_host::Platform;
 //! # use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 //! # use rmi_abi::{Dialect, Ipa};
@@ -48,7 +48,7 @@
 //! let mut rec = Rec::new(object, page, realm.geometry());
 //! let mut board = Board::default();
 //! let stopped = rec.run(&rmm, Answer::resume(), &mut board, &Kick::new())?;
-//! assert!(matches!(stopped, Stopped::Left) && board.is_off);
+//! assert!(matches!(stopped, RunEnd::Left) && board.is_off);
 //! # let (object, _page) = rec.into_parts();
 //! # realm.tear_down([object], &mut pool, &mut |_| {});
 //! # pool.drain(&rmm, &mut |_| {});
@@ -56,11 +56,11 @@
 //! # }
 //! ```
 //!
-//! | Module | Contents |
+//! | Item, module | Contents |
 //! |---|---|
-//! | [`rec`] | [`Rec`]: entering a REC, and the outcome of a run |
+//! | [`Rec`] | entering a REC, and the outcome of a run |
 //! | [`exit`] | why a REC exited, and the answers to that |
-//! | [`run`] | a run loop with a handler, and a way to stop it from elsewhere |
+//! | [`Handler`] | a run loop with a handler, and a way to stop it from elsewhere |
 //! | [`timer`] | the Realm's timers, whose interrupts the host raises |
 //!
 //! # The CPU across an entry
@@ -105,12 +105,13 @@
 
 mod answer;
 pub mod exit;
-pub mod rec;
-pub mod run;
+mod rec;
+mod run;
 pub mod timer;
 
 pub use answer::Answer;
 pub use exit::Exit;
-pub use rec::{EnterError, Event, Rec};
-pub use run::{Flow, Handler, Kick, Stopped};
+pub use rec::{Event, Rec};
+pub use run::{Flow, Handler, Kick, RunEnd};
+pub use sro::EnterError;
 pub use timer::{Timer, Timers};

@@ -6,14 +6,12 @@ use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::{RecEnter, RecEnterFlags};
 use rmi_host::{DefaultLock, Failed, Platform, RecName, Rmm, Undelegated, lock_api};
-use sro::{Awaiting, RecObject};
+use sro::{Awaiting, EnterError, RecObject};
 use zerocopy::FromZeros;
 
 use crate::answer::{Answer, Ticket};
 use crate::exit::{Exit, decode};
 use crate::timer::{InterruptLines, Timers};
-
-pub use sro::EnterError;
 
 /// The outcome of one run of a REC.
 #[derive(Debug)]

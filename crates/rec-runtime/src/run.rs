@@ -6,13 +6,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use rmi_abi::esr::{AbortSeverity, Esr};
 use rmi_host::{Failed, Platform, Rmm};
+use sro::EnterError;
 
 use crate::answer::Answer;
 use crate::exit::{
     DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciNotice,
     PsciRequest, RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, Wait,
 };
-use crate::rec::{EnterError, Rec};
+use crate::rec::Rec;
 use crate::timer::Timers;
 
 /// A request to a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
@@ -191,7 +192,7 @@ pub trait Handler<P: Platform> {
 /// Why a run loop ended.
 #[derive(Debug)]
 #[must_use]
-pub enum Stopped {
+pub enum RunEnd {
     /// The handler requested it, and the REC may be entered again with this answer.
     ByHandler(Answer),
     /// The handler requested it, and gave no answer.
@@ -215,12 +216,12 @@ impl Rec {
         mut answer: Answer,
         handler: &mut impl Handler<P>,
         kick: &Kick,
-    ) -> Result<Stopped, Failed<Option<Answer>, EnterError>> {
+    ) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
         loop {
             handler.before_entry(self);
             if kick.take() {
                 handler.entry_cancelled(self);
-                return Ok(Stopped::Kicked(answer));
+                return Ok(RunEnd::Kicked(answer));
             }
             let event = match self.enter(rmm, answer) {
                 Ok(event) => event,
@@ -253,8 +254,8 @@ impl Rec {
             };
             answer = match flow {
                 Flow::Enter(answer) => answer,
-                Flow::Stop(answer) => return Ok(Stopped::ByHandler(answer)),
-                Flow::Leave => return Ok(Stopped::Left),
+                Flow::Stop(answer) => return Ok(RunEnd::ByHandler(answer)),
+                Flow::Leave => return Ok(RunEnd::Left),
             };
         }
     }

@@ -39,16 +39,16 @@
 //! # }
 //! ```
 //!
-//! | Module | Contents |
+//! | Item, module | Contents |
 //! |---|---|
 //! | [`operation`] | [`Operation`]: one operation, one call per step; it can be parked and resumed |
 //! | [`drive`](mod@drive) | the loop over it, which undoes the operation when memory is short |
-//! | [`pool`], [`set`] | memory for operations, in storage of a fixed size |
-//! | [`memory`] | where the host memory of Realms comes from, and where it goes |
+//! | [`pool`], [`GranuleSet`] | memory for operations, in storage of a fixed size |
+//! | [`HostMemory`] | where the host memory of Realms comes from, and where it goes |
 //! | [`donated`] | what was donated to an object: nothing else is ever taken back |
-//! | [`rec`] | creating and destroying RECs |
+//! | [`RecObject`] | creating and destroying RECs |
 //! | [`entry`] | entering them, and what they wait for between runs |
-//! | [`session`] | opening a session and closing it |
+//! | [`open`], [`Session`] | opening a session and closing it |
 #![no_std]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 
@@ -58,14 +58,14 @@ extern crate alloc;
 pub mod donated;
 pub mod drive;
 pub mod entry;
-pub mod memory;
+mod memory;
 mod offered;
 pub mod operation;
 pub mod pool;
 mod ranges;
-pub mod rec;
-pub mod session;
-pub mod set;
+mod rec;
+mod session;
+mod set;
 #[doc(hidden)]
 pub mod sort;
 

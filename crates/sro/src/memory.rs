@@ -1,73 +1,4 @@
 //! Where the memory of Realms comes from, and where it goes: one value of the embedder.
-//!
-//! A [`FixedPool`](crate::FixedPool) alone is enough: host memory for a Realm then comes from the
-//! pool and goes back to it. An embedder with an allocator implements [`HostMemory`]:
-//!
-//! ```
-//! # use rmi_abi::{Dialect, Ipa, IpaRange};
-//! # use rmm_model::{Model, Options};
-//! use rmi_host::Undelegated;
-//! use sro::{FixedPool, HostMemory, Pool};
-//! use std::sync::Mutex;
-//!
-//! /// The page allocator of this VMM, which all its threads share.
-//! #[derive(Default)]
-//! struct Frames(Mutex<Vec<Undelegated>>);
-//!
-//! impl Frames {
-//!     /// The first 2 MiB of free memory, or what there is.
-//!     fn allocate(&self, bytes: u64) -> Option<Undelegated> {
-//!         let mut free = self.0.lock().ok()?;
-//!         let memory = free.last_mut()?;
-//!         let bytes = bytes.min(2 << 20).min(memory.bytes());
-//!         let front = memory.take_front(bytes);
-//!         free.retain(|memory| !memory.is_empty());
-//!         front
-//!     }
-//!
-//!     fn free(&self, memory: Undelegated) -> Result<(), Undelegated> {
-//!         match self.0.lock() {
-//!             Ok(mut free) => Ok(free.push(memory)),
-//!             Err(_) => Err(memory), // the SDK keeps it: in the pool or in quarantine
-//!         }
-//!     }
-//! }
-//!
-//! /// The memory of one thread: a pool of its own, and the allocator of all.
-//! struct ThreadMemory<'a> {
-//!     pool: FixedPool<8>,
-//!     frames: &'a Frames,
-//! }
-//!
-//! impl HostMemory for ThreadMemory<'_> {
-//!     fn pool(&mut self) -> &mut Pool {
-//!         &mut self.pool
-//!     }
-//!     fn allocate(&mut self, range: IpaRange) -> Option<Undelegated> {
-//!         self.frames.allocate(range.bytes())
-//!     }
-//!     fn free(&mut self, memory: Undelegated) -> Result<(), Undelegated> {
-//!         self.frames.free(memory)
-//!     }
-//! }
-//!
-//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut all = model.take_memory();
-//! # let rmm = rmm_model::open(model.host(), &mut all)?;
-//! let frames = Frames::default();
-//! frames.free(all).expect("not poisoned");
-//! let mut memory = ThreadMemory { pool: Pool::new(), frames: &frames };
-//! memory.pool.add(frames.allocate(0x10_000).expect("1 GiB")).expect("eight slots");
-//!
-//! // Functions of the SDK take one argument for memory.
-//! fn serve(memory: &mut dyn HostMemory) -> Option<Undelegated> {
-//!     memory.allocate(IpaRange::with_size(Ipa::new(0x4000_0000), 0x40_0000).ok()?)
-//! }
-//! let front = serve(&mut memory).expect("1 GiB");
-//! assert_eq!(front.bytes(), 2 << 20);
-//! sro::free_or_quarantine(&rmm, &mut memory, front);
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 use core::fmt;
 
@@ -82,8 +13,76 @@ use crate::pool::{Pool, PoolSlots};
 /// holds no lock of a Realm meanwhile. They must not call into the session. None of them needs a
 /// heap, and a context that must not allocate has one that does not.
 ///
-/// See the example in [the module](self), [`CallbackMemory`] for closures, and [`Pool`], which is
-/// the plainest one.
+/// A [`FixedPool`](crate::FixedPool) alone is enough: host memory for a Realm then comes from the
+/// pool and goes back to it. An embedder with an allocator implements this trait:
+///
+/// ```
+/// # use rmi_abi::{Dialect, Ipa, IpaRange};
+/// # use rmm_model::{Model, Options};
+/// use rmi_host::Undelegated;
+/// use sro::{FixedPool, HostMemory, Pool};
+/// use std::sync::Mutex;
+///
+/// /// The page allocator of this VMM, which all its threads share.
+/// #[derive(Default)]
+/// struct Frames(Mutex<Vec<Undelegated>>);
+///
+/// impl Frames {
+///     /// The first 2 MiB of free memory, or what there is.
+///     fn allocate(&self, bytes: u64) -> Option<Undelegated> {
+///         let mut free = self.0.lock().ok()?;
+///         let memory = free.last_mut()?;
+///         let bytes = bytes.min(2 << 20).min(memory.bytes());
+///         let front = memory.take_front(bytes);
+///         free.retain(|memory| !memory.is_empty());
+///         front
+///     }
+///
+///     fn free(&self, memory: Undelegated) -> Result<(), Undelegated> {
+///         match self.0.lock() {
+///             Ok(mut free) => Ok(free.push(memory)),
+///             Err(_) => Err(memory), // the SDK keeps it: in the pool or in quarantine
+///         }
+///     }
+/// }
+///
+/// /// The memory of one thread: a pool of its own, and the allocator of all.
+/// struct ThreadMemory<'a> {
+///     pool: FixedPool<8>,
+///     frames: &'a Frames,
+/// }
+///
+/// impl HostMemory for ThreadMemory<'_> {
+///     fn pool(&mut self) -> &mut Pool {
+///         &mut self.pool
+///     }
+///     fn allocate(&mut self, range: IpaRange) -> Option<Undelegated> {
+///         self.frames.allocate(range.bytes())
+///     }
+///     fn free(&mut self, memory: Undelegated) -> Result<(), Undelegated> {
+///         self.frames.free(memory)
+///     }
+/// }
+///
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut all = model.take_memory();
+/// # let rmm = rmm_model::open(model.host(), &mut all)?;
+/// let frames = Frames::default();
+/// frames.free(all).expect("not poisoned");
+/// let mut memory = ThreadMemory { pool: Pool::new(), frames: &frames };
+/// memory.pool.add(frames.allocate(0x10_000).expect("1 GiB")).expect("eight slots");
+///
+/// // Functions of the SDK take one argument for memory.
+/// fn serve(memory: &mut dyn HostMemory) -> Option<Undelegated> {
+///     memory.allocate(IpaRange::with_size(Ipa::new(0x4000_0000), 0x40_0000).ok()?)
+/// }
+/// let front = serve(&mut memory).expect("1 GiB");
+/// assert_eq!(front.bytes(), 2 << 20);
+/// sro::free_or_quarantine(&rmm, &mut memory, front);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// [`CallbackMemory`] implements it with closures, and a [`Pool`] alone is the plainest one.
 pub trait HostMemory {
     /// The pool from which the RMM gets granules for its objects and tables, and to which these
     /// return. It is the same pool each time.

@@ -1,50 +1,4 @@
 //! Creating and destroying RECs: the operations that move memory in every dialect of 2.0.
-//!
-//! ```
-//! # use rmi_abi::Dialect;
-//! # use rmi_abi::realm::RealmParams;
-//! # use rmi_abi::rtt::Geometry;
-//! use rmi_abi::rec::{Mpidr, RecParams};
-//! # use rmi_host::{CountingLedger, Rd, Undelegated};
-//! # use rmm_model::{Model, Options};
-//! # use sro::{FixedPool, Pool};
-//! use sro::RecObject;
-//! # let ledger = CountingLedger::new();
-//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut memory = model.take_memory();
-//! # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
-//! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-//! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
-//! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
-//! # rmm.commands().realm_create(&rd, &mut page, &params)?;
-//! # let rd = Rd::new(rd);
-//! # let mut pool = FixedPool::<8>::new();
-//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-//! # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-//! let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
-//! let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
-//! assert_eq!(rec.donated_bytes(), 0x10_000);
-//! rmm.commands().realm_activate(&rd)?;
-//! // `rec.enter` runs it, and `rec.name()` names it to other commands.
-//!
-//! let memory = pool.bytes().0 + pool.bytes().1 + 0x11_000;
-//! rec.destroy(&rmm, &mut pool)?;
-//! assert_eq!(pool.bytes().0 + pool.bytes().1, memory);
-//! assert_eq!((ledger.balance().donated, ledger.balance().reclaimed), (16, 16));
-//! # pool.drain(&rmm, &mut |_| ());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
-//!
-//! A REC can be destroyed only once:
-//!
-//! ```compile_fail,E0382
-//! # use rmi_host::{Platform, Rmm};
-//! # use sro::{Pool, RecObject};
-//! fn twice<P: Platform>(rmm: &Rmm<P>, pool: &mut Pool, rec: RecObject) {
-//!     let _ = rec.destroy(rmm, pool);
-//!     let _ = rec.destroy(rmm, pool); // error: use of moved value
-//! }
-//! ```
 
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::{Command, Pa};
@@ -58,6 +12,52 @@ use crate::entry::EntryState;
 use crate::pool::Pool;
 
 /// A REC with all the memory that it consists of.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// # use rmi_abi::realm::RealmParams;
+/// # use rmi_abi::rtt::Geometry;
+/// use rmi_abi::rec::{Mpidr, RecParams};
+/// # use rmi_host::{CountingLedger, Rd, Undelegated};
+/// # use rmm_model::{Model, Options};
+/// # use sro::{FixedPool, Pool};
+/// use sro::RecObject;
+/// # let ledger = CountingLedger::new();
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
+/// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
+/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
+/// # rmm.commands().realm_create(&rd, &mut page, &params)?;
+/// # let rd = Rd::new(rd);
+/// # let mut pool = FixedPool::<8>::new();
+/// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+/// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+/// let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+/// let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
+/// assert_eq!(rec.donated_bytes(), 0x10_000);
+/// rmm.commands().realm_activate(&rd)?;
+/// // `rec.enter` runs it, and `rec.name()` names it to other commands.
+///
+/// let memory = pool.bytes().0 + pool.bytes().1 + 0x11_000;
+/// rec.destroy(&rmm, &mut pool)?;
+/// assert_eq!(pool.bytes().0 + pool.bytes().1, memory);
+/// assert_eq!((ledger.balance().donated, ledger.balance().reclaimed), (16, 16));
+/// # pool.drain(&rmm, &mut |_| ());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A REC can be destroyed only once:
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::{Platform, Rmm};
+/// # use sro::{Pool, RecObject};
+/// fn twice<P: Platform>(rmm: &Rmm<P>, pool: &mut Pool, rec: RecObject) {
+///     let _ = rec.destroy(rmm, pool);
+///     let _ = rec.destroy(rmm, pool); // error: use of moved value
+/// }
+/// ```
 ///
 /// A failed creation leaves nothing behind:
 ///

@@ -1,39 +1,4 @@
 //! Opens and closes a session. Activating the RMM may take memory, which the session then owns.
-//!
-//! ```
-//! # use rmi_abi::Dialect;
-//! use rmi_host::{Error, SessionError, SessionOptions};
-//! # use rmm_model::{Model, Options};
-//! use sro::{FixedPool, Pool, open};
-//!
-//! # let mut options = Options::new(Dialect::V2_0Bet3);
-//! # options.rmm_activate_donates = 4;
-//! # options.can_cancel = true;
-//! // An RMM that needs four granules before it becomes active, and lets an activation be
-//! // cancelled.
-//! let model = Model::new(options)?;
-//! # let mut memory = model.take_memory();
-//! let mut pool = FixedPool::<4>::new();
-//! pool.add(memory.take_front(Pool::PAGES).expect("1 GiB")).expect("the pages need no slot");
-//!
-//! // The pool has only its own pages: the activation is undone, and the platform is returned.
-//! let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
-//! let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
-//!
-//! pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four slots");
-//! let session = open(failed.kept, SessionOptions::default(), &mut pool)?;
-//! assert!(!session.was_active());
-//! assert_eq!((session.donated().bytes(), pool.bytes().0), (0x4000, 0));
-//! // A session can do everything that an `Rmm` can.
-//! assert!(session.features().max_recs() > 0);
-//!
-//! // Closing it deactivates the RMM, which returns the memory.
-//! let closed = session.close(&mut pool)?;
-//! assert!(closed.deactivated && closed.kept.is_empty());
-//! assert_eq!(pool.bytes().0, 0x4000);
-//! pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 use core::ops::Deref;
 
@@ -50,9 +15,43 @@ use crate::pool::Pool;
 /// A session with an active RMM, and the memory that was donated to activate it. It derefs to the
 /// [`Rmm`].
 ///
-/// See the example in [the module](self). A session that is dropped rather than
-/// [closed](Session::close) leaves the RMM active, and the memory that was donated to it is leaked
-/// and counted.
+/// ```
+/// # use rmi_abi::Dialect;
+/// use rmi_host::{Error, SessionError, SessionOptions};
+/// # use rmm_model::{Model, Options};
+/// use sro::{FixedPool, Pool, open};
+///
+/// # let mut options = Options::new(Dialect::V2_0Bet3);
+/// # options.rmm_activate_donates = 4;
+/// # options.can_cancel = true;
+/// // An RMM that needs four granules before it becomes active, and lets an activation be
+/// // cancelled.
+/// let model = Model::new(options)?;
+/// # let mut memory = model.take_memory();
+/// let mut pool = FixedPool::<4>::new();
+/// pool.add(memory.take_front(Pool::PAGES).expect("1 GiB")).expect("the pages need no slot");
+///
+/// // The pool has only its own pages: the activation is undone, and the platform is returned.
+/// let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
+/// let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
+///
+/// pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four slots");
+/// let session = open(failed.kept, SessionOptions::default(), &mut pool)?;
+/// assert!(!session.was_active());
+/// assert_eq!((session.donated().bytes(), pool.bytes().0), (0x4000, 0));
+/// // A session can do everything that an `Rmm` can.
+/// assert!(session.features().max_recs() > 0);
+///
+/// // Closing it deactivates the RMM, which returns the memory.
+/// let closed = session.close(&mut pool)?;
+/// assert!(closed.deactivated && closed.kept.is_empty());
+/// assert_eq!(pool.bytes().0, 0x4000);
+/// pool.drain_host(&mut |memory| println!("{memory:?} is the host's"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A session that is dropped rather than [closed](Session::close) leaves the RMM active, and the
+/// memory that was donated to it is leaked and counted.
 #[derive(Debug)]
 #[must_use = "close it; the RMM may have memory of this session"]
 pub struct Session<P> {
@@ -110,7 +109,7 @@ impl<P: Platform> Session<P> {
     /// Nothing of the session may be left: no Realm and no delegated memory. The call may take
     /// long, and takes no lock.
     ///
-    /// See the example in [the module](self).
+    /// See the example of [`Session`].
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RMM_DEACTIVATE.
     ///

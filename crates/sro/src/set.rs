@@ -1,33 +1,4 @@
 //! Sets of granules without a heap: sorted, disjoint ranges in storage of a fixed size.
-//!
-//! ```
-//! # use rmi_abi::Dialect;
-//! use rmi_host::Undelegated;
-//! use rmi_host::granules::Host;
-//! # use rmm_model::{Model, Options};
-//! use sro::GranuleSet;
-//!
-//! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut memory = model.take_memory();
-//! let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
-//! let last = pieces[4].base();
-//! // Two slots, for two separate ranges.
-//! let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
-//! set.insert(pieces[0].take()).expect("two slots");
-//! set.insert(pieces[2].take()).expect("one slot");
-//! let back = set.insert(pieces[4].take()).expect_err("no slot");
-//!
-//! // A range that closes a gap needs no slot, and frees one.
-//! set.insert(pieces[1].take()).expect("touches both");
-//! assert_eq!((set.len(), set.spare()), (1, 1));
-//! set.insert(back).expect("one slot");
-//!
-//! // Taken from the smallest range that contains it, aligned.
-//! assert_eq!(set.take(0x1000, 0x1000).map(|one| one.base()), Some(last));
-//! assert!(set.take(0x4000, 0x1000).is_none());
-//! assert_eq!(set.bytes(), 0x3000);
-//! # Ok::<(), rmm_model::OptionsError>(())
-//! ```
 
 use core::fmt;
 
@@ -64,6 +35,37 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 /// [`Slots`].
 ///
 /// Adjacent ranges merge, so a set needs as many slots as the memory has gaps, plus one.
+///
+/// ```
+/// # use rmi_abi::Dialect;
+/// use rmi_host::Undelegated;
+/// use rmi_host::granules::Host;
+/// # use rmm_model::{Model, Options};
+/// use sro::GranuleSet;
+///
+/// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
+/// let last = pieces[4].base();
+/// // Two slots, for two separate ranges.
+/// let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
+/// set.insert(pieces[0].take()).expect("two slots");
+/// set.insert(pieces[2].take()).expect("one slot");
+/// let back = set.insert(pieces[4].take()).expect_err("no slot");
+///
+/// // A range that closes a gap needs no slot, and frees one.
+/// set.insert(pieces[1].take()).expect("touches both");
+/// assert_eq!((set.len(), set.spare()), (1, 1));
+/// set.insert(back).expect("one slot");
+///
+/// // Taken from the smallest range that contains it, aligned.
+/// assert_eq!(set.take(0x1000, 0x1000).map(|one| one.base()), Some(last));
+/// assert!(set.take(0x4000, 0x1000).is_none());
+/// assert_eq!(set.bytes(), 0x3000);
+/// # Ok::<(), rmm_model::OptionsError>(())
+/// ```
+///
+/// A given range can be taken, too, from the middle of another one:
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Pa, PaRange};

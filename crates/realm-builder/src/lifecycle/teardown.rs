@@ -17,7 +17,7 @@ use crate::shadow::{At, Next, Row, Shows, tag};
 
 /// Progress of dismantling a Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
+pub enum DismantleProgress {
     /// There is more to do.
     More,
     /// Its memory is unmapped and its tables are destroyed; [`Realm::destroy`] has only the
@@ -48,7 +48,7 @@ impl<P: Platform> Realm<'_, P, Terminated> {
         pool: &mut Pool,
         calls: u32,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<Progress, Error> {
+    ) -> Result<DismantleProgress, Error> {
         self.core.dismantle(pool, calls, home)
     }
 
@@ -141,17 +141,17 @@ impl<P: Platform> RealmCore<'_, P> {
         pool: &mut Pool,
         calls: u32,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<Progress, Error> {
+    ) -> Result<DismantleProgress, Error> {
         // The retry budget is kept from one call to the next: an RMM that makes no progress would
         // otherwise be called forever, a few calls at a time.
         let mut idle = core::mem::take(&mut self.idle);
         for _ in 0..calls {
-            if let Progress::Empty = self.step(pool, &mut idle, home)? {
-                return Ok(Progress::Empty);
+            if let DismantleProgress::Empty = self.step(pool, &mut idle, home)? {
+                return Ok(DismantleProgress::Empty);
             }
         }
         self.idle = idle;
-        Ok(Progress::More)
+        Ok(DismantleProgress::More)
     }
 
     /// One step: a call to the RMM, and the bookkeeping around it.
@@ -160,15 +160,15 @@ impl<P: Platform> RealmCore<'_, P> {
         pool: &mut Pool,
         idle: &mut u32,
         home: &mut dyn FnMut(Undelegated),
-    ) -> Result<Progress, Error> {
+    ) -> Result<DismantleProgress, Error> {
         if let Some((tree, row)) = self.reference() {
             self.hide_reference(tree, row, idle)?;
-            return Ok(Progress::More);
+            return Ok(DismantleProgress::More);
         }
         let shared = self.shadow.get_mut().shared.iter().next_back().map(SharedPiece::range);
         if let Some(range) = shared {
             self.unshare_some(&range, false, idle, home)?;
-            return Ok(Progress::More);
+            return Ok(DismantleProgress::More);
         }
         let mut returned = core::mem::take(&mut self.returned);
         let first = if returned.sending { None } else { self.shadow.get_mut().first() };
@@ -177,18 +177,20 @@ impl<P: Platform> RealmCore<'_, P> {
                 let mut from = at.base;
                 let top = self.geometry.unprotected_base();
                 returned.sending = self.harvest(&mut from, top, &mut returned) == Harvest::Send;
-                Ok(Progress::More)
+                Ok(DismantleProgress::More)
             }
             Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
-            Some(Next::Shown(tree, at)) => self.hide_first(tree, at, idle).map(|()| Progress::More),
-            Some(Next::Table(tree, level, ipa)) => {
-                self.destroy_table(pool, tree, level, ipa).map(|()| Progress::More)
+            Some(Next::Shown(tree, at)) => {
+                self.hide_first(tree, at, idle).map(|()| DismantleProgress::More)
             }
-            None if returned.is_empty() => Ok(Progress::Empty),
+            Some(Next::Table(tree, level, ipa)) => {
+                self.destroy_table(pool, tree, level, ipa).map(|()| DismantleProgress::More)
+            }
+            None if returned.is_empty() => Ok(DismantleProgress::Empty),
             None => {
                 returned.sending = true;
                 returned.send_some(self.rmm, home);
-                Ok(Progress::More)
+                Ok(DismantleProgress::More)
             }
         };
         self.returned = returned;
@@ -202,12 +204,17 @@ impl<P: Platform> RealmCore<'_, P> {
         self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
     }
 
-    fn unmap_first(&mut self, pool: &mut Pool, at: At, idle: &mut u32) -> Result<Progress, Error> {
+    fn unmap_first(
+        &mut self,
+        pool: &mut Pool,
+        at: At,
+        idle: &mut u32,
+    ) -> Result<DismantleProgress, Error> {
         let top = self.geometry.unprotected_base();
         let reached = self.unmap_some(pool.pages().list, at, top)?;
         *idle = if reached > at.base { 0 } else { idle.saturating_add(1) };
         self.budget_left(Command::RttDataUnmap, *idle, reached)?;
-        Ok(Progress::More)
+        Ok(DismantleProgress::More)
     }
 
     /// Destroys an empty table.
@@ -276,7 +283,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// See [`Realm::destroy`].
     fn destroy(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) -> Result<(), Error> {
-        while self.dismantle(pool, u32::MAX, home)? == Progress::More {}
+        while self.dismantle(pool, u32::MAX, home)? == DismantleProgress::More {}
         self.destroy_descriptor(pool)
     }
 
@@ -294,8 +301,8 @@ impl<P: Platform> RealmCore<'_, P> {
         let (mut stuck, mut given_up, mut failures) = (None, 0, 0);
         loop {
             let error = match self.dismantle(pool, u32::MAX, home) {
-                Ok(Progress::More) => continue,
-                Ok(Progress::Empty) => break,
+                Ok(DismantleProgress::More) => continue,
+                Ok(DismantleProgress::Empty) => break,
                 Err(error) => error,
             };
             failures += 1;

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use realm_builder::plan::Limits;
 use realm_builder::{
-    Active, BuildError, PlaneTables, Progress, Realm, RealmStorage, RecStart, RegionProblem, Served,
+    Active, BuildError, DismantleProgress, PlaneTables, Realm, RealmStorage, RecStart,
+    RegionProblem, Served,
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::run::ExitReason;
@@ -305,7 +306,7 @@ fn it_costs_what_is_said_to_take_it_apart() {
             let mut realm = realm.terminate().unwrap();
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             let before = b.door.calls();
-            while realm.dismantle(b.pool, 1, home).unwrap() == Progress::More {}
+            while realm.dismantle(b.pool, 1, home).unwrap() == DismantleProgress::More {}
             // What is shared is not part of the cost: one more call.
             assert_eq!(b.door.calls() - before, cost.calls() + 1);
             realm.destroy(b.pool, home).is_ok()

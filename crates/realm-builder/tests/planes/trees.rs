@@ -2,8 +2,8 @@
 
 use realm_builder::plan::Limits;
 use realm_builder::{
-    BuildError, Content, FoldPolicy, New, PlaneTables, Progress, Realm, RealmStorage, RecStart,
-    Region, RegionProblem, Served,
+    BuildError, Content, DismantleProgress, FoldPolicy, New, PlaneTables, Realm, RealmStorage,
+    RecStart, Region, RegionProblem, Served,
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::rtt::Level;
@@ -274,7 +274,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
                 let progress = realm.dismantle(b.pool, 1, home).unwrap();
                 most = most.max(b.model.calls() - calls);
                 steps += 1;
-                if progress == Progress::Empty {
+                if progress == DismantleProgress::Empty {
                     break;
                 }
             }

@@ -70,7 +70,9 @@ fn what_is_predicted_is_counted() {
     let mut home = 0;
     counted(cost, &mut || {
         let home = &mut |memory: Undelegated| home += memory.bytes();
-        while realm.dismantle(&mut pool, 100, home).unwrap() == realm_builder::Progress::More {}
+        while realm.dismantle(&mut pool, 100, home).unwrap()
+            == realm_builder::DismantleProgress::More
+        {}
     });
     assert_eq!(home, bytes);
     assert!(realm.destroy(&mut pool, &mut |_| {}).is_ok());

@@ -106,7 +106,7 @@ fn by_default_only_a_recoverable_error_goes_on() {
             let mut handler = Defaults::default();
             let kick = rec_runtime::Kick::new();
             let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &kick).unwrap();
-            assert!(matches!(stopped, rec_runtime::Stopped::Left), "{stopped:?}");
+            assert!(matches!(stopped, rec_runtime::RunEnd::Left), "{stopped:?}");
             assert_eq!(handler.0, 2);
         });
     });

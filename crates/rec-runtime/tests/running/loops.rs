@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use rec_runtime::exit::{MmioLoad, PsciNotice};
-use rec_runtime::{Answer, EnterError, Flow, Handler, Kick, Rec, Stopped, Timers};
+use rec_runtime::{Answer, EnterError, Flow, Handler, Kick, Rec, RunEnd, Timers};
 use rmi_abi::Dialect;
 use rmi_abi::run::{ExitReason, RecExit};
 use rmm_model::{GuestCpu, Outcome, SysReg};
@@ -65,13 +65,13 @@ fn a_kick_is_seen_before_the_first_entry() {
             kick.request();
             kick.request();
             let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &kick).unwrap();
-            let Stopped::Kicked(answer) = stopped else { panic!("{stopped:?}") };
+            let RunEnd::Kicked(answer) = stopped else { panic!("{stopped:?}") };
             assert_eq!((counter.before, counter.cancelled, counter.after), (1, 1, 0));
             assert_eq!(bench.line.entries(), 0);
             // The request is cleared, however often it was made.
             assert!(!kick.take());
             let stopped = rec.run(bench.rmm, answer, &mut counter, &kick).unwrap();
-            assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+            assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!((counter.before, counter.cancelled, counter.after), (3, 1, 2));
         });
     });
@@ -84,14 +84,14 @@ fn a_kick_while_an_exit_is_handled_is_seen_before_the_next_entry() {
             let kick = Kick::new();
             let mut counter = Counter::new(Some(&kick));
             let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &kick).unwrap();
-            let Stopped::Kicked(answer) = stopped else { panic!("{stopped:?}") };
+            let RunEnd::Kicked(answer) = stopped else { panic!("{stopped:?}") };
             assert_eq!((counter.before, counter.cancelled, counter.after), (2, 1, 1));
             assert_eq!(bench.line.entries(), 1);
             // The answer of the handler has not been given yet, and is not lost.
             assert!(answer.exit().is_some());
             assert_eq!(bench.refused(rec, Answer::resume()).0, EnterError::Unanswered);
             let stopped = rec.run(bench.rmm, answer, &mut counter, &kick).unwrap();
-            assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+            assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
         });
     });
 }
@@ -127,7 +127,7 @@ fn the_handler_sees_a_timer_that_is_raised() {
         bench.script(actions, |bench, _, rec| {
             let mut counter = Counter::new(None);
             let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &Kick::new()).unwrap();
-            assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+            assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!(counter.raised, [false, true, false, false]);
         });
     });
@@ -147,7 +147,7 @@ impl<'m> Handler<Platform<'m>> for Defaults {
 
 /// Runs a REC whose first exit is this one, or that of its first action, and that then turns its
 /// Realm off: how the loop ends, and after how many entries.
-fn by_default(first: Result<Action, RecExit>) -> (Stopped, u32) {
+fn by_default(first: Result<Action, RecExit>) -> (RunEnd, u32) {
     let mut end = None;
     let off = Action::psci_system_off();
     let actions = first.as_ref().map_or(vec![off], |action| vec![*action, off]);
@@ -172,17 +172,17 @@ fn what_is_done_by_default() {
     // Refused, or without effect: the REC is entered again.
     for action in [load(), store, sgi, Action::Interrupt, Action::Fiq] {
         let (stopped, entries) = by_default(Ok(action));
-        assert!(matches!(stopped, Stopped::Left) && entries == 2, "{action:?}: {stopped:?}");
+        assert!(matches!(stopped, RunEnd::Left) && entries == 2, "{action:?}: {stopped:?}");
     }
     // The REC waits: the loop ends, and may be entered again.
     for action in [Action::Wfi, Action::Wfe, Action::psci_cpu_suspend()] {
         let (stopped, entries) = by_default(Ok(action));
-        assert!(matches!(stopped, Stopped::ByHandler(_)) && entries == 1, "{action:?}");
+        assert!(matches!(stopped, RunEnd::ByHandler(_)) && entries == 1, "{action:?}");
     }
     // The REC cannot continue, or that is not known.
     for action in [Action::psci_cpu_off(), Action::SError { esr: 0xbe00_0811 }] {
         let (stopped, entries) = by_default(Ok(action));
-        assert!(matches!(stopped, Stopped::Left) && entries == 1, "{action:?}");
+        assert!(matches!(stopped, RunEnd::Left) && entries == 1, "{action:?}");
     }
 }
 
@@ -200,7 +200,7 @@ fn accesses_abort_by_default() {
                 let [rec] = &mut recs[..] else { panic!() };
                 let mut handler = Defaults::default();
                 let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new());
-                assert!(matches!(stopped.unwrap(), Stopped::Left));
+                assert!(matches!(stopped.unwrap(), RunEnd::Left));
             });
         });
         assert_eq!(seen.lock().unwrap()[1..], [Outcome::Aborted]);
@@ -224,7 +224,7 @@ fn what_is_done_by_default_with_exits_that_are_rare() {
     ];
     for record in again {
         let (stopped, entries) = by_default(Err(record));
-        assert!(matches!(stopped, Stopped::Left) && entries == 2, "{record:?}");
+        assert!(matches!(stopped, RunEnd::Left) && entries == 2, "{record:?}");
     }
     let mut request = reason(ExitReason::Psci);
     request.gprs[0] = 0xc400_0003;
@@ -240,7 +240,7 @@ fn what_is_done_by_default_with_exits_that_are_rare() {
     ];
     for record in leaves {
         let (stopped, entries) = by_default(Err(record));
-        assert!(matches!(stopped, Stopped::Left) && entries == 1, "{record:?}");
+        assert!(matches!(stopped, RunEnd::Left) && entries == 1, "{record:?}");
     }
 }
 
@@ -254,7 +254,7 @@ fn an_overflow_of_the_pmu_is_told() {
             bench.line.twist(Twist::Exit(Box::new(record)));
             let mut handler = Defaults::default();
             let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
-            assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+            assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!(handler.overflows, [true, false]);
         });
     });

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use rec_runtime::exit::RipasChange;
-use rec_runtime::{Answer, Exit, Handler, Kick, Rec, Stopped};
+use rec_runtime::{Answer, Exit, Handler, Kick, Rec, RunEnd};
 use rmi_abi::rtt::Ripas;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmm_model::{GuestCpu, Outcome, Script};
@@ -95,7 +95,7 @@ fn a_request_for_empty_does_not_go_round_for_ever() {
                 let [rec] = &mut recs[..] else { panic!() };
                 let stopped =
                     rec.run(bench.rmm, Answer::resume(), &mut Defaults, &Kick::new()).unwrap();
-                assert!(matches!(stopped, Stopped::Left), "{stopped:?}");
+                assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
                 assert_eq!(bench.line.entries(), entries);
             });
         });

@@ -1,7 +1,7 @@
 //! WFI, WFE, WFIT and WFET.
 
 use rec_runtime::exit::Wait;
-use rec_runtime::{Answer, Exit, Flow, Handler, Kick, Stopped};
+use rec_runtime::{Answer, Exit, Flow, Handler, Kick, RunEnd};
 use rmi_abi::Dialect;
 use rmi_abi::esr::Wfx;
 
@@ -32,7 +32,7 @@ fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
                 let mut waiter = Waiter(None);
                 let stopped =
                     rec.run(bench.rmm, Answer::resume(), &mut waiter, &Kick::new()).unwrap();
-                assert!(matches!(stopped, Stopped::ByHandler(_)));
+                assert!(matches!(stopped, RunEnd::ByHandler(_)));
                 let wait = waiter.0.unwrap();
                 assert_eq!(wait.is_for_event(), wait.kind().is_for_event());
                 assert_eq!(wait.may_hide_deadline(), dialect == Dialect::TfRmm2026_07);
