@@ -515,9 +515,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     }
 
     /// Abandons the operation deliberately. The ledger records it.
-    pub fn abandon(self) {
-        drop(self);
-    }
+    pub fn abandon(self) {}
 }
 
 impl<P: Platform> Drop for Operation<'_, P> {

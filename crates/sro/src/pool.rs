@@ -525,9 +525,9 @@ impl Pool {
         for range in self.contents.iter() {
             let mut run = blocks_in(range, block);
             for slot in &mut longest {
-                if run > *slot {
-                    core::mem::swap(slot, &mut run);
-                }
+                let shorter = run.min(*slot);
+                *slot = run.max(*slot);
+                run = shorter;
             }
         }
         longest.iter().sum()

@@ -86,8 +86,8 @@ impl<'s, H: Owner> RangesMut<'s, H> {
         if used.first().is_some_and(|have| have.machine() != memory.machine()) {
             return Err(memory);
         }
-        let at = used.partition_point(|range| range.base() < memory.base());
         // A set of tokens cannot overlap: each of them is the only owner of its range.
+        let (Ok(at) | Err(at)) = used.binary_search_by_key(&memory.base(), Granules::base);
         let memory = match at.checked_sub(1).and_then(|before| self.slot(before)) {
             Some(before) => match before.append(memory) {
                 Ok(()) => {
@@ -112,8 +112,8 @@ impl<'s, H: Owner> RangesMut<'s, H> {
             },
             None => memory,
         };
-        if self.ranges().spare() == 0 && !self.slots.grow() {
-            return Err(memory);
+        if self.ranges().spare() == 0 {
+            self.slots.grow();
         }
         match (*self.slots).as_mut().get_mut(at..=len) {
             Some(tail) => {

@@ -11,10 +11,8 @@ use crate::sort::sort_by_key;
 /// Slots for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature
 /// `alloc`) a vector, which grows.
 pub trait Slots<H: Owner>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
-    /// Adds an empty slot at the end; `false` when the storage cannot grow.
-    fn grow(&mut self) -> bool {
-        false
-    }
+    /// Adds an empty slot at the end, if the storage can grow.
+    fn grow(&mut self) {}
 }
 
 impl<H: Owner, const N: usize> Slots<H> for [Granules<H>; N] {}
@@ -22,12 +20,10 @@ impl<H: Owner> Slots<H> for &mut [Granules<H>] {}
 
 #[cfg(feature = "alloc")]
 impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
-    fn grow(&mut self) -> bool {
-        let grows = self.try_reserve(1).is_ok();
-        if grows {
+    fn grow(&mut self) {
+        if self.try_reserve(1).is_ok() {
             self.push(Granules::empty());
         }
-        grows
     }
 }
 

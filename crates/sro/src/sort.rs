@@ -5,7 +5,7 @@
 ///
 /// For the crates of this SDK. `core`'s `sort_unstable_by_key` recurses.
 pub fn sort_by_key<T, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
-    for root in (0..list.len() / 2).rev() {
+    for root in (0..list.len()).rev() {
         sift_down(list, root, &key);
     }
     let mut heap = list;
@@ -23,15 +23,12 @@ pub fn sort_by_key<T, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
 /// Moves the element at `at` down until neither of its children, at 2n + 1 and 2n + 2, is larger.
 fn sift_down<T, K: Ord>(heap: &mut [T], mut at: usize, key: &impl Fn(&T) -> K) {
     loop {
-        let child = |n: usize| {
-            let index = at.checked_mul(2)?.checked_add(n)?;
-            heap.get(index).map(|element| (key(element), index))
-        };
-        let Some((_, largest)) = child(1).max(child(2)) else { return };
-        match heap.get_disjoint_mut([at, largest]) {
-            Ok([parent, child]) if key(parent) < key(child) => core::mem::swap(parent, child),
-            _ => return,
-        }
+        let element = |index: usize| heap.get(index).map(|element| (key(element), index));
+        let child = |n: usize| element(at.checked_mul(2)?.checked_add(n)?);
+        let Some((_, largest)) = element(at).max(child(1)).max(child(2)) else { return };
+        // Not two elements if the parent is the largest.
+        let Ok([parent, child]) = heap.get_disjoint_mut([at, largest]) else { return };
+        core::mem::swap(parent, child);
         at = largest;
     }
 }
