@@ -248,6 +248,74 @@ mod tests {
         set.insert(back).unwrap();
     }
 
+    fn bases<const N: usize>(
+        set: &GranuleSet<Host, [Undelegated; N]>,
+    ) -> impl Iterator<Item = u64> {
+        set.iter().map(|range| range.base().raw() / 0x1000)
+    }
+
+    /// A part that leaves something on both sides needs one slot more.
+    #[test]
+    fn a_full_set_is_not_split() {
+        let part = |first: u64, granules: u64| {
+            PaRange::with_size(Pa::new(first * 0x1000), granules * 0x1000).unwrap()
+        };
+        let full = || {
+            let mut set: GranuleSet<Host, [Undelegated; 1]> = GranuleSet::default();
+            set.insert(memory(1, 4)).unwrap();
+            set
+        };
+        let mut set = full();
+        assert!(set.take_range(part(2, 1)).is_none());
+        assert!(set.take_range(part(4, 2)).is_none(), "the second granule is not in the set");
+        assert!(set.take_range(part(2, 0)).is_none());
+        assert_eq!(set.bytes(), 0x4000);
+        assert_eq!(set.take_range(part(1, 1)).unwrap().range(), part(1, 1));
+        assert_eq!(set.take_range(part(4, 1)).unwrap().range(), part(4, 1));
+        assert_eq!((set.len(), set.bytes()), (1, 0x2000));
+        assert_eq!(set.take_range(part(2, 2)).unwrap().range(), part(2, 2));
+        assert!(set.is_empty());
+
+        let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
+        set.insert(memory(1, 4)).unwrap();
+        assert_eq!(set.take_range(part(2, 1)).unwrap().range(), part(2, 1));
+        assert!(bases(&set).eq([1, 3]));
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn a_growing_set_grows_when_it_is_split() {
+        let mut set = GranuleSet::<Host, _>::growing();
+        set.insert(memory(1, 3)).unwrap();
+        assert_eq!(set.spare(), 0);
+        assert_eq!(set.take(0x1000, 0x2000).unwrap().base(), Pa::new(0x2000));
+        assert_eq!((set.len(), set.spare(), set.bytes()), (2, 0, 0x2000));
+    }
+
+    #[test]
+    fn a_run_is_at_least_one_block() {
+        let mut set = Set::default();
+        set.insert(memory(1, 1)).unwrap();
+        assert_eq!(set.longest_run(0x2000), None);
+        set.insert(memory(2, 2)).unwrap();
+        assert_eq!(set.longest_run(0x2000), Some((Pa::new(0x2000), 0x2000)));
+    }
+
+    #[test]
+    fn a_set_is_printed_as_its_ranges() {
+        extern crate std;
+        use std::format;
+        use std::vec::Vec;
+
+        let mut set = Set::default();
+        assert_eq!(format!("{set:?}"), "[]");
+        set.insert(memory(1, 1)).unwrap();
+        set.insert(memory(3, 1)).unwrap();
+        let ranges: Vec<PaRange> = set.iter().collect();
+        assert_eq!(format!("{set:?}"), format!("{ranges:?}"));
+        assert_eq!(format!("{:?}", set.ranges_mut()), format!("{ranges:?}"));
+    }
+
     #[test]
     fn takes_from_the_smallest_range_that_fits() {
         let mut set = Set::default();

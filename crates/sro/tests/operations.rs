@@ -8,9 +8,10 @@ use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_conduits::counting::Counting;
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{
-    CountingLedger, Error, FixedQuarantine, Host, Platform, Progress, QuarantineReason, Rd, Rmm,
-    SessionError, SessionOptions, Undelegated,
+    CountingLedger, Error, Failed, FixedQuarantine, Host, Platform, Progress, QuarantineReason, Rd,
+    Rmm, SessionError, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 use sro::{Advance, Donated, FixedPool, GrowingPool, Next, Operation, Pool, RecObject, open};
@@ -152,7 +153,9 @@ fn what_has_no_way_out_is_reported() {
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let rd = Rd::new(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
     let error = RecObject::create(&rmm, &rd, &mut pool, &params(0)).unwrap_err();
-    assert!(matches!(error, Error::Abandoned { .. }) && !error.is_clean(), "{error}");
+    assert!(!error.is_clean(), "{error}");
+    let Error::Abandoned { missing, .. } = error else { panic!("{error}") };
+    assert_eq!(missing, 16 * GRANULE);
     assert_eq!((model.open_operations(), ledger.balance().dropped_operations), (1, 1));
     let mut reasons = Vec::new();
     quarantine.for_each(|range, reason| reasons.push((range.bytes(), reason)));
@@ -325,6 +328,27 @@ fn activation_takes_host_memory() {
             }
         }
         pool.drain_host(&mut |_| {});
+    }
+}
+
+/// "Another agent has activated it" is one status, and no other.
+#[test]
+fn a_refused_activation_opens_no_session() {
+    let dialect = Dialect::TfRmm2026_07;
+    for (refusal, opens) in [(Status::ErrorInput, false), (Status::ErrorGlobal, true)] {
+        let model = Model::new(Options::new(dialect)).unwrap();
+        let rule = Rule::command(Command::RmmActivate, dialect);
+        let line = Injecting::by_rule(&model, rule, Fault::status(refusal));
+        let mut memory = model.take_memory();
+        let mut pool = FixedPool::<4>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        match open(Host::new(&line, &model), SessionOptions::default(), &mut pool) {
+            Ok(session) => assert!(opens && session.was_active()),
+            Err(Failed { error: SessionError::Call(error), .. }) => {
+                assert_eq!((error.status(), opens), (Some(refusal), false));
+            }
+            Err(Failed { error, .. }) => panic!("{error}"),
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use rmi_host::{
 };
 use rmm_model::{Model, Options};
 use sro::{
-    FixedPool, FixedSlots, GrowingPool, HostMemory, Pool, RecObject, free_or_quarantine, open,
+    CallbackMemory, FixedPool, FixedSlots, GrowingPool, HostMemory, Pool, RecObject,
+    free_or_quarantine, open,
 };
 
 const PAGE: u64 = 0x1000;
@@ -213,4 +214,175 @@ fn a_pool_allocates_for_the_front_of_a_range() {
     let all = core::iter::from_fn(|| ask(0x4000_1000, 4 * BLOCK)).map(|(_, bytes)| bytes);
     assert_eq!(all.sum::<u64>(), rest);
     assert_eq!(ask(0x4000_0000, 0), None);
+}
+
+fn machine() -> (Model, Undelegated) {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let memory = model.take_memory();
+    (model, memory)
+}
+
+/// The front of `memory`, which does not touch what was taken before.
+fn apart(memory: &mut Undelegated, granules: u64) -> Undelegated {
+    drop(memory.take_front(PAGE));
+    memory.take_front(granules * PAGE).unwrap()
+}
+
+/// All memory in a pool is of one machine, whichever kind it is.
+#[test]
+fn sound_3_a_pool_refuses_memory_of_another_machine() {
+    let ((own, mut memory), (other, mut foreign)) = (machine(), machine());
+    let rmm = rmm_model::open(own.host(), &mut memory).unwrap();
+    let other = rmm_model::open(other.host(), &mut foreign).unwrap();
+    let mut pool = FixedPool::<4>::new();
+    // First it has nothing but its pages, then only delegated memory, then only host memory.
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    for step in 0..3 {
+        let before = pool.bytes();
+        let host = pool.add(apart(&mut foreign, 1)).unwrap_err();
+        assert_eq!(host.bytes(), PAGE, "{step}");
+        let delegated = pool.add_delegated(other.delegate(host).unwrap()).unwrap_err();
+        assert_eq!((delegated.bytes(), pool.bytes()), (PAGE, before), "{step}");
+        let _ = other.undelegate(delegated).unwrap().into_raw();
+        assert!(pool.add(Undelegated::empty()).is_ok(), "nothing is of any machine");
+        match step {
+            0 => pool.add_delegated(rmm.delegate(apart(&mut memory, 2)).unwrap()).unwrap(),
+            _ => pool.undelegate(&rmm),
+        }
+    }
+    assert_eq!(pool.bytes(), (2 * PAGE, 0));
+}
+
+#[test]
+fn a_full_pool_returns_delegated_memory() {
+    let (model, mut memory) = machine();
+    let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
+    let mut pool = FixedPool::<1>::new();
+    let mut delegated = || rmm.delegate(apart(&mut memory, 1)).unwrap();
+    let (first, second) = (delegated(), delegated());
+    let place = second.range();
+    pool.add_delegated(first).unwrap();
+    assert_eq!(pool.add_delegated(second).unwrap_err().range(), place);
+    assert_eq!(pool.bytes(), (0, PAGE));
+}
+
+/// Stocking what the pool does not have is refused before any call.
+#[test]
+fn stocking_more_than_there_is_makes_no_call() {
+    let (model, mut memory) = machine();
+    let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES + 4 * PAGE).unwrap()).unwrap();
+    let calls = model.calls();
+    let error = pool.stock(&rmm, Command::RttCreate, 7 * PAGE).unwrap_err();
+    assert_eq!(error, Error::need_memory(Command::RttCreate, 3 * PAGE, PAGE));
+    assert_eq!((pool.bytes(), model.calls()), ((4 * PAGE, 0), calls));
+}
+
+/// What has no slot would go to quarantine, so it stays host memory.
+#[test]
+fn stocking_stops_when_no_slot_is_free() {
+    let (model, mut memory) = machine();
+    let quarantine = FixedQuarantine::<4>::new();
+    let host = model.host().with_quarantine(&quarantine);
+    let rmm = rmm_model::open(host, &mut memory).unwrap();
+    let mut pool = FixedPool::<1>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add_delegated(rmm.delegate(apart(&mut memory, 1)).unwrap()).unwrap();
+    pool.add(apart(&mut memory, 4)).unwrap();
+    pool.stock(&rmm, Command::RttCreate, 3 * PAGE).unwrap();
+    assert_eq!((pool.bytes(), quarantine.is_empty()), ((4 * PAGE, PAGE), true));
+}
+
+/// A pool without its pages is short of them, whatever the command itself takes.
+#[test]
+fn a_reserve_includes_the_pages() {
+    let (_model, mut memory) = machine();
+    let mut pool = FixedPool::<4>::new();
+    let error = pool.check_reserve(Command::RealmCreate, 0).unwrap_err();
+    assert_eq!(error, Error::need_memory(Command::RealmCreate, Pool::PAGES, PAGE));
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    assert_eq!(pool.check_reserve(Command::RealmCreate, 0), Ok(()));
+}
+
+/// Delegated memory that is too short for a REC is used first, and the rest delegated.
+#[test]
+fn a_rec_takes_delegated_and_host_memory() {
+    let (model, mut memory) = machine();
+    let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
+    let rd = realm(&rmm, &mut memory);
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(apart(&mut memory, 6)).unwrap();
+    pool.add(apart(&mut memory, 11)).unwrap();
+    pool.prefill(&rmm, 6 * PAGE, PAGE).unwrap();
+    let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+    let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
+    assert_eq!((rec.donated_bytes(), pool.bytes()), (16 * PAGE, (0, 0)));
+    rec.destroy(&rmm, &mut pool).map_err(|failed| failed.error).unwrap();
+}
+
+/// A run that is longer than what is missing is split.
+#[test]
+fn a_rec_takes_no_more_than_it_needs() {
+    let (model, mut memory) = machine();
+    let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
+    let rd = realm(&rmm, &mut memory);
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES + 20 * PAGE).unwrap()).unwrap();
+    pool.prefill(&rmm, 20 * PAGE, PAGE).unwrap();
+    let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+    let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
+    assert_eq!((rec.donated_bytes(), pool.bytes()), (16 * PAGE, (0, 3 * PAGE)));
+    rec.destroy(&rmm, &mut pool).map_err(|failed| failed.error).unwrap();
+}
+
+/// By default memory comes from the pool and goes back to it, also through a reference.
+#[test]
+fn memory_of_a_pool_alone() {
+    struct Alone(FixedPool<4>);
+    impl HostMemory for Alone {
+        fn pool(&mut self) -> &mut Pool {
+            &mut self.0
+        }
+    }
+    fn pass<M: HostMemory>(mut memory: M, range: IpaRange) {
+        let front = memory.allocate(range).unwrap();
+        assert_eq!((front.bytes(), memory.pool().bytes().0), (2 * PAGE, 0));
+        memory.free(front).unwrap();
+        assert_eq!(memory.pool().bytes().0, 2 * PAGE);
+    }
+    let (_model, mut memory) = machine();
+    let mut alone = Alone(FixedPool::new());
+    alone.0.add(memory.take_front(Pool::PAGES + 2 * PAGE).unwrap()).unwrap();
+    let range = IpaRange::with_size(Ipa::new(PAGE), 2 * PAGE).unwrap();
+    pass(&mut alone, range);
+    pass(alone, range);
+}
+
+/// Memory of two functions: neither is replaced by the pool.
+#[test]
+fn memory_of_two_functions() {
+    let (_model, mut memory) = machine();
+    let mut pool = FixedPool::<4>::new();
+    pool.add(memory.take_front(Pool::PAGES + 2 * PAGE).unwrap()).unwrap();
+    let mut freed = 0;
+    let mut callbacks = CallbackMemory::new(
+        &mut pool,
+        |range| memory.take_front(range.bytes()),
+        |memory| {
+            freed += memory.bytes();
+            Err(memory)
+        },
+    );
+    let range = IpaRange::with_size(Ipa::new(PAGE), 3 * PAGE).unwrap();
+    // As a function of the SDK that has a reference to a value calls it.
+    let mut passed = &mut callbacks;
+    let front = HostMemory::allocate(&mut passed, range).unwrap();
+    assert_eq!(front.bytes(), 3 * PAGE);
+    let refused = HostMemory::free(&mut passed, front).unwrap_err();
+    assert_eq!((refused.bytes(), callbacks.pool().bytes().0), (3 * PAGE, 2 * PAGE));
+    let text = format!("{callbacks:?}");
+    assert!(text.starts_with("CallbackMemory") && text.contains("Pool"), "{text}");
+    assert_eq!(freed, 3 * PAGE);
 }

@@ -49,3 +49,41 @@ impl Reserves {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmi_abi::GranuleSize;
+    use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
+
+    use super::*;
+
+    #[test]
+    fn each_command_keeps_the_most_that_it_asked_for() {
+        let request = |count, contiguous| {
+            let state = OpMemState::Delegated;
+            let request = DonateRequest { size: BlockSize::Page, count, contiguous, state };
+            Need::new(request, GranuleSize::Size4KiB).unwrap()
+        };
+        let mut reserves = Reserves::UNKNOWN;
+        let of = |reserves: &Reserves, command| {
+            let Reserve { bytes, block } = reserves.of(command);
+            (bytes / MIN_GRANULE, block / MIN_GRANULE)
+        };
+        assert_eq!(of(&reserves, Command::RecCreate), (16, 1));
+        assert_eq!(of(&reserves, Command::RealmCreate), (0, 1));
+        reserves.learn(Command::RecCreate, 24 * MIN_GRANULE, request(8, false));
+        reserves.learn(Command::RealmCreate, 4 * MIN_GRANULE, request(4, true));
+        reserves.learn(Command::RecCreate, 32 * MIN_GRANULE, request(2, true));
+        reserves.learn(Command::RecCreate, 8 * MIN_GRANULE, request(8, false));
+        reserves.learn(Command::RealmCreate, MIN_GRANULE, request(1, false));
+        assert_eq!(of(&reserves, Command::RecCreate), (32, 2));
+        assert_eq!(of(&reserves, Command::RealmCreate), (4, 4));
+        // There is space for two more commands, and a fifth is not remembered.
+        for command in [Command::RttCreate, Command::VsmmuCreate, Command::PdevCreate] {
+            reserves.learn(command, MIN_GRANULE, request(1, false));
+        }
+        let rest = [Command::RttCreate, Command::VsmmuCreate, Command::PdevCreate];
+        assert_eq!(rest.map(|command| of(&reserves, command)), [(1, 1), (1, 1), (0, 1)]);
+        assert_eq!(of(&reserves, Command::RecCreate), (32, 2));
+    }
+}
