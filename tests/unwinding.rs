@@ -21,7 +21,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::conduits::tracing::Tracing;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::host::granules::Host as HostHand;
+use realm_sdk::host::granules::HostOwned;
 use realm_sdk::host::{
     AccessFault, Conduit, FixedQuarantine, Host, HostAccess, Ledger, LedgerEvent, Machine,
     Platform, Quarantine, Quarantined, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
@@ -136,7 +136,7 @@ impl Random {
     }
 }
 
-type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
 
 /// What the embedder owns.
 struct Life {

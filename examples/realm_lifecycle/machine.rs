@@ -6,7 +6,7 @@ use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::conduits::tracing::Tracing;
-use realm_sdk::host::granules::Host as HostHand;
+use realm_sdk::host::granules::HostOwned;
 use realm_sdk::host::{Balance, CountingLedger, FixedQuarantine, Host, Undelegated};
 use realm_sdk::sro::GranuleSet;
 use rmm_model::{Model, Options as ModelOptions};
@@ -19,17 +19,17 @@ use crate::output::{complain, say};
 use crate::{output, report};
 
 /// How calls reach the model: counted, and printed if wanted.
-pub(crate) type Door<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>), &'m Model>>;
+pub(crate) type TracedConduit<'m> = Counting<Tracing<&'m Model, fn(Arguments<'_>), &'m Model>>;
 
 /// The platform of the session.
 pub(crate) type Board<'m> =
-    Host<&'m Door<'m>, &'m Model, &'m CountingLedger, &'m FixedQuarantine<64>>;
+    Host<&'m TracedConduit<'m>, &'m Model, &'m CountingLedger, &'m FixedQuarantine<64>>;
 
 const MIB: u64 = 1 << 20;
 
 /// The host's memory that is free now.
 pub(crate) struct HostHeap {
-    free: GranuleSet<HostHand, Vec<Undelegated>>,
+    free: GranuleSet<HostOwned, Vec<Undelegated>>,
     whole: PaRange,
 }
 
@@ -97,10 +97,10 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let print: fn(Arguments<'_>) = output::print_trace;
     let tracing = Tracing::with_exits(&model, &model, print, options.dialect);
     tracing.silence(!options.trace);
-    let door = Counting::new(tracing);
+    let conduit = Counting::new(tracing);
     let ledger = CountingLedger::new();
     let quarantine = FixedQuarantine::new();
-    let board = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let board = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut heap = HostHeap::new(model.take_memory());
 
     let lived = life::live(options, &image, &plan, &model, board, &mut heap);
@@ -110,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         // Refused before the RMM was given anything: there is nothing to account for.
         return lived.map(|()| true);
     }
-    report::calls(&door, options.dialect);
+    report::calls(&conduit, options.dialect);
     quarantine.for_each(|range, reason| say!("quarantined {range}: {reason}"));
     say!("balance: {balance}");
     let census = model.census();

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use realm_sdk::abi::{Command, Dialect};
 use realm_sdk::conduits::counting::Counts;
 
-use crate::machine::Door;
+use crate::machine::TracedConduit;
 use crate::output::say;
 
 /// Prints the calls by command.
-pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
+pub(crate) fn calls(conduit: &TracedConduit<'_>, dialect: Dialect) {
     let row = |name: &str, counts: Counts| {
         let Counts { issued, failed, incomplete, .. } = counts;
         let retried = counts.retried();
@@ -17,16 +17,16 @@ pub(crate) fn calls(door: &Door<'_>, dialect: Dialect) {
     };
     say!("{:<30} {:>9} {:>7} {:>8} {:>11}", "SMCs", "issued", "failed", "retried", "incomplete");
     for command in Command::ALL.iter().copied() {
-        let counts = door.counts(command, dialect);
+        let counts = conduit.counts(command, dialect);
         if counts != Counts::default() {
             row(command.name(), counts);
         }
     }
     // Calls that the session makes to detect the dialect.
     let mut probes = Counts::default();
-    probes.issued = door.probes();
+    probes.issued = conduit.probes();
     row("(probe for the dialect)", probes);
-    row("total", door.total());
+    row("total", conduit.total());
 }
 
 /// The digest part of a measurement as hex digits.

@@ -60,7 +60,7 @@ pub(crate) fn one_by_one() -> Options {
 
 /// A host with a session, a pool and memory.
 struct Bench<'b, P: Platform> {
-    door: &'b Counting<&'b Model>,
+    conduit: &'b Counting<&'b Model>,
     pool: FixedPool<32>,
     /// It begins at a multiple of 1 GiB.
     memory: Undelegated,
@@ -82,14 +82,14 @@ impl<'b, P: Platform> Bench<'b, P> {
 
     /// Starts counting.
     fn start(&mut self) {
-        self.calls = self.door.total().issued;
-        self.failed = self.door.total().failed;
+        self.calls = self.conduit.total().issued;
+        self.failed = self.conduit.total().failed;
     }
 
     /// Stops counting.
     fn stop(&mut self) {
-        self.calls = self.door.total().issued - self.calls;
-        self.failed = self.door.total().failed - self.failed;
+        self.calls = self.conduit.total().issued - self.calls;
+        self.failed = self.conduit.total().failed - self.failed;
     }
 
     /// Tears down what is left of the Realm.
@@ -108,14 +108,14 @@ fn measure(
     ) -> Result<(), Error>,
 ) -> Result<Measured, Error> {
     let model = Model::new(options).unwrap();
-    let door = Counting::new(&model);
+    let conduit = Counting::new(&model);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let pages = memory.take_back(Pool::PAGES).unwrap();
     let mut pool = FixedPool::<32>::new();
     pool.add(pages).unwrap();
     pool.add(memory.take_back(4 * MIB).unwrap()).unwrap();
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool)?;
     // The root table has 1 GiB entries.
     let mut config = RealmConfig::new(39);
@@ -126,8 +126,16 @@ fn measure(
     // What the pool has delegated so far must not serve the measured operation.
     pool.undelegate(&rmm);
     let realm = Some(realm);
-    let mut bench =
-        Bench { door: &door, pool, memory, realm, home: 0, predicted: None, calls: 0, failed: 0 };
+    let mut bench = Bench {
+        conduit: &conduit,
+        pool,
+        memory,
+        realm,
+        home: 0,
+        predicted: None,
+        calls: 0,
+        failed: 0,
+    };
     job(&mut bench)?;
     let Bench { mut pool, predicted, calls, failed, .. } = bench;
     pool.drain(&rmm, &mut |_| {});
@@ -244,11 +252,11 @@ pub(crate) fn fault_one_page(options: Options, _: Limits) -> Result<Measured, Er
         let page = IpaRange::with_size(RAM, MIN_GRANULE)?;
         realm.make_tables(&mut bench.pool, page, Level::L3)?;
         let memory = &mut bench.memory;
-        let (before, failed) = (bench.door.total().issued, bench.door.total().failed);
+        let (before, failed) = (bench.conduit.total().issued, bench.conduit.total().failed);
         let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
         realm.serve_fault(&mut bench.pool, RAM, page, &mut supply, &mut |_| {})?;
-        bench.calls = bench.door.total().issued - before;
-        bench.failed = bench.door.total().failed - failed;
+        bench.calls = bench.conduit.total().issued - before;
+        bench.failed = bench.conduit.total().failed - failed;
         bench.end(realm)
     })
 }
@@ -260,11 +268,11 @@ pub(crate) fn fault_around(options: Options, _: Limits) -> Result<Measured, Erro
         realm.make_tables(&mut bench.pool, upper, Level::L2)?;
         let mut pages = scattered(&mut bench.memory, MIN_GRANULE).into_iter();
         let window = IpaRange::with_size(RAM, GIB)?;
-        let (before, failed) = (bench.door.total().issued, bench.door.total().failed);
+        let (before, failed) = (bench.conduit.total().issued, bench.conduit.total().failed);
         let at = Ipa::new(RAM.raw() + 0x12_3000);
         realm.serve_fault(&mut bench.pool, at, window, &mut |_| pages.next(), &mut |_| {})?;
-        bench.calls = bench.door.total().issued - before;
-        bench.failed = bench.door.total().failed - failed;
+        bench.calls = bench.conduit.total().issued - before;
+        bench.failed = bench.conduit.total().failed - failed;
         assert_eq!(realm.memory_bytes(), 2 * MIB);
         bench.end(realm)
     })

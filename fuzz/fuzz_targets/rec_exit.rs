@@ -16,14 +16,14 @@ use rmm_model::{Model, Options};
 use sro::{FixedPool, Pool, RecObject, open};
 
 /// The model, except that entering a REC only writes an exit record.
-struct Door<'m> {
+struct ExitConduit<'m> {
     model: &'m Model,
     dialect: Dialect,
     exit: Cell<[u8; 0x800]>,
 }
 
 // SAFETY: the RMM behind it has only simulated memory.
-unsafe impl Conduit for Door<'_> {
+unsafe impl Conduit for ExitConduit<'_> {
     fn machine(&self) -> Machine {
         self.model.machine()
     }
@@ -46,12 +46,12 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
     let (bet3, words) = input;
     let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
     let model = Model::new(Options::new(dialect)).unwrap();
-    let door = Door { model: &model, dialect, exit: Cell::new([0; 0x800]) };
+    let conduit = ExitConduit { model: &model, dialect, exit: Cell::new([0; 0x800]) };
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(32 << 12).unwrap()).unwrap();
-    let rmm = open(Host::new(&door, &model), SessionOptions::default(), &mut pool).unwrap();
+    let rmm = open(Host::new(&conduit, &model), SessionOptions::default(), &mut pool).unwrap();
     let roots = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
     let geometry = Geometry::new(40).unwrap();
@@ -64,10 +64,10 @@ fuzz_target!(|input: (bool, Vec<(u16, u64)>)| {
 
     let mut answer = Answer::resume();
     for (at, word) in words {
-        let mut exit = door.exit.get();
+        let mut exit = conduit.exit.get();
         let at = usize::from(at) % 0x100 * 8;
         exit[at..at + 8].copy_from_slice(&word.to_le_bytes());
-        door.exit.set(exit);
+        conduit.exit.set(exit);
         let event = rec.enter(&rmm, answer).unwrap();
         let (wants, next) = match event.exit {
             Exit::MmioLoad(load) => (true, load.complete(word)),

@@ -8,7 +8,7 @@ use realm_sdk::builder::{
     Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
-use realm_sdk::host::granules::Host as HostHand;
+use realm_sdk::host::granules::HostOwned;
 use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, Platform, RetryBudget, Rmm,
     SessionOptions, Undelegated,
@@ -90,7 +90,7 @@ impl Ending {
     }
 }
 
-pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+pub(crate) type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
 
 /// The ledger, and host memory that no token stands for: what a full pool could not keep, and what
 /// a Realm may still reach.

@@ -8,21 +8,21 @@
 //!
 //! let dialect = Dialect::TfRmm2026_07;
 //! let model = Model::new(Options::new(dialect).range_capable())?;
-//! let door = Counting::new(&model);
+//! let conduit = Counting::new(&model);
 //! let call = |command: Command, x1: u64, x2: u64| {
 //!     let fid = command.fid(dialect).map_or(0, |fid| fid.0.into());
 //!     // SAFETY: the model has its own memory; no memory of this program is affected.
-//!     unsafe { door.call([fid, x1, x2, 0, 0, 0, 0, 0]) }
+//!     unsafe { conduit.call([fid, x1, x2, 0, 0, 0, 0, 0]) }
 //! };
 //!
 //! call(Command::RmmActivate, 0, 0);
 //! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000);
 //! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000); // refused: already delegated
 //!
-//! let delegate = door.counts(Command::GranuleRangeDelegate, dialect);
+//! let delegate = conduit.counts(Command::GranuleRangeDelegate, dialect);
 //! assert_eq!((delegate.issued, delegate.failed, delegate.delegated), (2, 1, 16));
 //! assert_eq!(
-//!     door.report(dialect).to_string(),
+//!     conduit.report(dialect).to_string(),
 //!     "\
 //! command                            issued   failed     busy  blocked  incomplete
 //! RMI_GRANULE_RANGE_DELEGATE              2        1        0        0           0

@@ -13,10 +13,10 @@
 //!
 //! // The RMM is busy twice at each read of a feature register; the session opens all the same.
 //! let rule = Rule::command(Command::Features, dialect);
-//! let door = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
-//! let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default());
+//! let conduit = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
+//! let found = Discovered::probe(Host::new(&conduit, &model), SessionOptions::default());
 //! assert!(found.is_ok());
-//! assert_eq!((door.strikes(), door.calls()), (10, 17));
+//! assert_eq!((conduit.strikes(), conduit.calls()), (10, 17));
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 #![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]

@@ -69,9 +69,9 @@ fn a_replay_can_be_at_the_other_end() {
 }
 
 #[expect(unsafe_code, reason = "a call to what has no memory of this program")]
-fn call(door: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
+fn call(conduit: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
     // SAFETY: nothing of this program is affected.
-    unsafe { door.call([x0, x1, 0, 0, 0, 0, 0, 0]) }
+    unsafe { conduit.call([x0, x1, 0, 0, 0, 0, 0, 0]) }
 }
 
 #[expect(unsafe_code, reason = "memory that is not of this program")]

@@ -29,7 +29,7 @@
 //! assert_eq!(model.calls(), calls);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -28,12 +28,12 @@
 //!
 //! let dialect = Dialect::TfRmm2026_07;
 //! let model = Model::new(Options::new(dialect))?;
-//! let door = Logging { inner: &model, log: RefCell::default() };
-//! Discovered::probe(Host::new(&door, &model), SessionOptions::default())?;
+//! let conduit = Logging { inner: &model, log: RefCell::default() };
+//! Discovered::probe(Host::new(&conduit, &model), SessionOptions::default())?;
 //!
 //! let version = Command::Version.fid(dialect).expect("in every dialect");
-//! assert_eq!(door.log.borrow().first(), Some(&(u64::from(version.0), 0)));
-//! assert_eq!(door.log.borrow().len(), 7);
+//! assert_eq!(conduit.log.borrow().first(), Some(&(u64::from(version.0), 0)));
+//! assert_eq!(conduit.log.borrow().len(), 7);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -43,11 +43,11 @@
 //!
 //! ```compile_fail,E0133
 //! # use rmi_host::Conduit;
-//! fn delegate(door: &impl Conduit) {
-//!     door.call([0xc400_0151, 0x8000_0000, 0, 0, 0, 0, 0, 0]); // error: call to unsafe function
+//! fn delegate(conduit: &impl Conduit) {
+//!     conduit.call([0xc400_0151, 0x8000_0000, 0, 0, 0, 0, 0, 0]); // error: call to unsafe function
 //! }
 //! ```
-#![expect(unsafe_code, reason = "the one door is an unsafe method")]
+#![expect(unsafe_code, reason = "the call of a conduit is an unsafe method")]
 
 use crate::granules::Machine;
 use crate::open_sessions::OpenSessions;

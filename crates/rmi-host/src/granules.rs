@@ -102,12 +102,12 @@ mod sealed {
     }
 }
 
-/// Who owns memory. Sealed: [`Host`], [`Free`], [`Busy`], [`Lent`].
+/// Who owns memory. Sealed: [`HostOwned`], [`Free`], [`Busy`], [`Lent`].
 pub trait Owner: sealed::Owner {}
 
 /// Owned by the host: normal memory.
 #[derive(Debug)]
-pub enum Host {}
+pub enum HostOwned {}
 /// Owned by the RMM, in no object: granule state DELEGATED.
 #[derive(Debug)]
 pub enum Free {}
@@ -119,7 +119,7 @@ pub enum Busy {}
 #[derive(Debug)]
 pub enum Lent {}
 
-impl sealed::Owner for Host {
+impl sealed::Owner for HostOwned {
     const RMM_OWNED: bool = false;
     const NAME: &'static str = "Undelegated";
 }
@@ -136,23 +136,23 @@ impl sealed::Owner for Lent {
     const NAME: &'static str = "LentToRmm";
 }
 impl Owner for Lent {}
-impl Owner for Host {}
+impl Owner for HostOwned {}
 impl Owner for Free {}
 impl Owner for Busy {}
 
-/// Owners of memory that may be donated to a stateful operation. Sealed: [`Host`], [`Free`].
+/// Owners of memory that may be donated to a stateful operation. Sealed: [`HostOwned`], [`Free`].
 pub trait Donatable: Owner + sealed::Donatable {
     /// The owner of the memory afterwards.
     type Donated: Owner;
 }
 
-impl sealed::Donatable for Host {
+impl sealed::Donatable for HostOwned {
     const STATE: OpMemState = OpMemState::Undelegated;
 }
 impl sealed::Donatable for Free {
     const STATE: OpMemState = OpMemState::Delegated;
 }
-impl Donatable for Host {
+impl Donatable for HostOwned {
     type Donated = Lent;
 }
 impl Donatable for Free {
@@ -174,7 +174,7 @@ pub(crate) const fn donation_state<H: Donatable>() -> OpMemState {
 
 /// Host memory that may be delegated.
 #[doc(alias = "UNDELEGATED")]
-pub type Undelegated = Granules<Host>;
+pub type Undelegated = Granules<HostOwned>;
 /// Memory that the RMM owns and no object uses.
 #[doc(alias = "DELEGATED")]
 pub type Delegated = Granules<Free>;
@@ -259,7 +259,7 @@ pub(crate) fn leak(memory: Undelegated) {
 pub struct Granules<H: Owner> {
     range: PaRange,
     machine: Machine,
-    hand: PhantomData<H>,
+    owner: PhantomData<H>,
 }
 
 impl Undelegated {
@@ -271,7 +271,7 @@ impl Undelegated {
     /// will while the token (or what becomes of it) exists, and no other token covers any part of
     /// it.
     pub const unsafe fn from_raw(range: PaRange) -> Self {
-        Self { range, machine: Machine::REAL, hand: PhantomData }
+        Self { range, machine: Machine::REAL, owner: PhantomData }
     }
 
     /// Makes a token for memory of another machine.
@@ -282,7 +282,7 @@ impl Undelegated {
     /// program reaches that memory, the only condition left is that no other token covers any part
     /// of it.
     pub const unsafe fn of_machine(machine: Machine, range: PaRange) -> Self {
-        Self { range, machine, hand: PhantomData }
+        Self { range, machine, owner: PhantomData }
     }
 
     /// Gives the token up: the memory is plain host memory again, and the SDK does not account for
@@ -296,14 +296,14 @@ impl Undelegated {
 
     /// The host has given the memory up; see [`crate::delegate`].
     pub(crate) fn into_delegated(self) -> Delegated {
-        self.hand_over()
+        self.change_owner()
     }
 }
 
 impl Delegated {
     /// The RMM has returned the memory; see [`crate::delegate`].
     pub(crate) fn into_undelegated(self) -> Undelegated {
-        self.hand_over()
+        self.change_owner()
     }
 
     /// Stores the token as a machine and a range; [`Delegated::from_record`] is the only inverse.
@@ -315,12 +315,12 @@ impl Delegated {
 
     /// Restores a token that [`Delegated::into_record`] stored.
     pub(crate) const fn from_record(machine: Machine, range: PaRange) -> Self {
-        Self { range, machine, hand: PhantomData }
+        Self { range, machine, owner: PhantomData }
     }
 
     /// Marks the memory as part of an object.
     pub fn into_use(self) -> InUse {
-        self.hand_over()
+        self.change_owner()
     }
 }
 
@@ -330,13 +330,13 @@ pub type LentToRmm = Granules<Lent>;
 impl LentToRmm {
     /// The RMM has returned the memory as host memory; see [`crate::command`].
     pub(crate) fn into_undelegated(self) -> Undelegated {
-        self.hand_over()
+        self.change_owner()
     }
 
     /// Marks the memory as released by its object, but not as the host's; as
     /// [`InUse::into_released`].
     pub fn into_released(self) -> Delegated {
-        self.hand_over()
+        self.change_owner()
     }
 }
 
@@ -344,32 +344,32 @@ impl InUse {
     /// Marks the memory as released by its object; whether it is, the RMM decides when it is used
     /// or undelegated.
     pub fn into_released(self) -> Delegated {
-        self.hand_over()
+        self.change_owner()
     }
 }
 
 impl<H: Donatable> Granules<H> {
     /// A stateful operation has taken the memory; see [`crate::command`].
     pub(crate) fn into_donated(self) -> Granules<H::Donated> {
-        self.hand_over()
+        self.change_owner()
     }
 
     /// A stateful operation has refused memory that was offered to it; see [`crate::command`].
     pub(crate) fn from_refused(memory: Granules<H::Donated>) -> Self {
-        memory.hand_over()
+        memory.change_owner()
     }
 }
 
 impl<H: Owner> Granules<H> {
     /// An empty token.
     pub const fn empty() -> Self {
-        Self { range: PaRange::NONE, machine: Machine::REAL, hand: PhantomData }
+        Self { range: PaRange::NONE, machine: Machine::REAL, owner: PhantomData }
     }
 
-    fn hand_over<T: Owner>(self) -> Granules<T> {
+    fn change_owner<T: Owner>(self) -> Granules<T> {
         let (range, machine) = (self.range, self.machine);
         core::mem::forget(self);
-        Granules { range, machine, hand: PhantomData }
+        Granules { range, machine, owner: PhantomData }
     }
 
     /// The memory.
@@ -407,7 +407,7 @@ impl<H: Owner> Granules<H> {
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
         let (front, rest) = self.range.split_at(bytes)?;
         self.range = rest;
-        Some(Self { range: front, machine: self.machine, hand: PhantomData })
+        Some(Self { range: front, machine: self.machine, owner: PhantomData })
     }
 
     /// Takes the last `bytes` out of the token; `None` (and nothing happens) when they are not
@@ -415,13 +415,13 @@ impl<H: Owner> Granules<H> {
     pub fn take_back(&mut self, bytes: u64) -> Option<Self> {
         let (rest, back) = self.range.split_at(self.bytes().checked_sub(bytes)?)?;
         self.range = rest;
-        Some(Self { range: back, machine: self.machine, hand: PhantomData })
+        Some(Self { range: back, machine: self.machine, owner: PhantomData })
     }
 
     /// Takes everything, leaving the token empty.
     pub fn take(&mut self) -> Self {
         let range = PaRange::empty(self.range.top());
-        core::mem::replace(self, Self { range, machine: self.machine, hand: PhantomData })
+        core::mem::replace(self, Self { range, machine: self.machine, owner: PhantomData })
     }
 
     /// Appends memory of the same machine that begins where this ends (or anything, when this is

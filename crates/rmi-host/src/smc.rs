@@ -22,7 +22,7 @@
 //!     Ok(())
 //! }
 //! ```
-#![expect(unsafe_code, reason = "the one door is an unsafe trait")]
+#![expect(unsafe_code, reason = "a conduit is an unsafe trait")]
 
 use crate::conduit::{Conduit, Registers};
 use crate::granules::Machine;

@@ -54,7 +54,7 @@ struct Layer<'m> {
 }
 
 #[expect(unsafe_code, reason = "a conduit passes the caller's promise on")]
-mod door {
+mod conduit {
     use super::*;
 
     // SAFETY: the answers are the model's.

@@ -1,7 +1,7 @@
 //! The public type of the model.
 
+mod conduit;
 mod cpu;
-mod door;
 mod host_memory;
 
 use alloc::boxed::Box;

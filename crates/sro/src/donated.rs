@@ -52,7 +52,7 @@
 
 use rmi_abi::{Command, PaRange};
 use rmi_host::command::Claim;
-use rmi_host::granules::{Busy, Donatable, Free, Granules, Host, InUse, Lent, LentToRmm};
+use rmi_host::granules::{Busy, Donatable, Free, Granules, HostOwned, InUse, Lent, LentToRmm};
 use rmi_host::{Platform, QuarantineReason, Rmm};
 
 use crate::pool::Pool;
@@ -121,7 +121,7 @@ impl Donated {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for rmi_host::granules::Free {}
-    impl Sealed for rmi_host::granules::Host {}
+    impl Sealed for rmi_host::granules::HostOwned {}
 }
 
 /// Memory whose donation a [`Donated`] records: delegated memory, and the host's. Sealed.
@@ -148,7 +148,7 @@ impl Recorded for Free {
     }
 }
 
-impl Recorded for Host {
+impl Recorded for HostOwned {
     fn record(donated: &mut Donated, memory: LentToRmm) -> Result<(), LentToRmm> {
         donated.host.insert(memory)
     }

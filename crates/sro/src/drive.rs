@@ -45,7 +45,7 @@
 use rmi_abi::Command;
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
 use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Free, Granules, Host};
+use rmi_host::granules::{Free, Granules, HostOwned};
 use rmi_host::{Error, Failed, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
 use crate::donated::{Donated, Recorded};
@@ -204,7 +204,7 @@ impl<P: Platform> Driver<'_, P> {
             OpMemState::Delegated | OpMemState::Conditional => {
                 self.meet_from::<Free>(operation, need)
             }
-            OpMemState::Undelegated => self.meet_from::<Host>(operation, need),
+            OpMemState::Undelegated => self.meet_from::<HostOwned>(operation, need),
             OpMemState::Reserved => {
                 let subject = operation.subject();
                 Err(Error::violation(operation.command(), Violation::Request, 3, subject))
@@ -355,7 +355,7 @@ impl Stock for Free {
 }
 
 /// Host memory.
-impl Stock for Host {
+impl Stock for HostOwned {
     fn missing(pool: &Pool, bytes: u64, block: u64) -> u64 {
         pool.missing_host(bytes, block)
     }

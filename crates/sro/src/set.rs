@@ -35,7 +35,7 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 /// ```
 /// # use rmi_abi::Dialect;
 /// use rmi_host::Undelegated;
-/// use rmi_host::granules::Host;
+/// use rmi_host::granules::HostOwned;
 /// # use rmm_model::{Model, Options};
 /// use sro::GranuleSet;
 ///
@@ -44,7 +44,7 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 /// let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
 /// let last = pieces[4].base();
 /// // Two slots, for two separate ranges.
-/// let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
+/// let mut set: GranuleSet<HostOwned, [Undelegated; 2]> = GranuleSet::default();
 /// set.insert(pieces[0].take()).expect("two slots");
 /// set.insert(pieces[2].take()).expect("one slot");
 /// let back = set.insert(pieces[4].take()).expect_err("no slot");
@@ -66,13 +66,13 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 /// ```
 /// # use rmi_abi::{Dialect, Pa, PaRange};
 /// use rmi_host::Undelegated;
-/// use rmi_host::granules::Host;
+/// use rmi_host::granules::HostOwned;
 /// # use rmm_model::{Model, Options};
 /// use sro::GranuleSet;
 ///
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// let mut set: GranuleSet<Host, [Undelegated; 4]> = GranuleSet::default();
+/// let mut set: GranuleSet<HostOwned, [Undelegated; 4]> = GranuleSet::default();
 /// set.insert(memory.take_front(0x4000).expect("1 GiB")).expect("four slots");
 ///
 /// // Taken from the middle: two ranges remain. What is not in the set cannot be taken.
@@ -211,7 +211,7 @@ mod tests {
     #![expect(unsafe_code, reason = "tokens of made-up memory that nobody touches")]
 
     use proptest::prelude::*;
-    use rmi_host::granules::{Host, Undelegated};
+    use rmi_host::granules::{HostOwned, Undelegated};
 
     use super::*;
 
@@ -221,7 +221,7 @@ mod tests {
         unsafe { Undelegated::from_raw(range) }
     }
 
-    type Set = GranuleSet<Host, [Undelegated; 4]>;
+    type Set = GranuleSet<HostOwned, [Undelegated; 4]>;
 
     #[test]
     fn neighbours_merge_from_both_sides() {
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn bases<const N: usize>(
-        set: &GranuleSet<Host, [Undelegated; N]>,
+        set: &GranuleSet<HostOwned, [Undelegated; N]>,
     ) -> impl Iterator<Item = u64> {
         set.iter().map(|range| range.base().raw() / 0x1000)
     }
@@ -261,7 +261,7 @@ mod tests {
             PaRange::with_size(Pa::new(first * 0x1000), granules * 0x1000).unwrap()
         };
         let full = || {
-            let mut set: GranuleSet<Host, [Undelegated; 1]> = GranuleSet::default();
+            let mut set: GranuleSet<HostOwned, [Undelegated; 1]> = GranuleSet::default();
             set.insert(memory(1, 4)).unwrap();
             set
         };
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(set.take_range(part(2, 2)).unwrap().range(), part(2, 2));
         assert!(set.is_empty());
 
-        let mut set: GranuleSet<Host, [Undelegated; 2]> = GranuleSet::default();
+        let mut set: GranuleSet<HostOwned, [Undelegated; 2]> = GranuleSet::default();
         set.insert(memory(1, 4)).unwrap();
         assert_eq!(set.take_range(part(2, 1)).unwrap().range(), part(2, 1));
         assert!(bases(&set).eq([1, 3]));
@@ -285,7 +285,7 @@ mod tests {
     #[cfg(feature = "alloc")]
     #[test]
     fn a_growing_set_grows_when_it_is_split() {
-        let mut set = GranuleSet::<Host, _>::growing();
+        let mut set = GranuleSet::<HostOwned, _>::growing();
         set.insert(memory(1, 3)).unwrap();
         assert_eq!(set.spare(), 0);
         assert_eq!(set.take(0x1000, 0x2000).unwrap().base(), Pa::new(0x2000));
@@ -338,7 +338,7 @@ mod tests {
         /// and the set is sorted and disjoint.
         #[test]
         fn nothing_is_lost(ops in proptest::collection::vec((any::<bool>(), 0u64..64, 1u64..6), 0..60)) {
-            let mut set: GranuleSet<Host, [Undelegated; 6]> = GranuleSet::default();
+            let mut set: GranuleSet<HostOwned, [Undelegated; 6]> = GranuleSet::default();
             let mut outside: [Option<Undelegated>; 64] = core::array::from_fn(|i| Some(memory(i as u64, 1)));
             for (put, first, count) in ops {
                 if put {

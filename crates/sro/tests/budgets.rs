@@ -25,15 +25,15 @@ struct Costs {
 
 fn costs(options: Options, session: SessionOptions) -> Costs {
     let model = Model::new(options).unwrap();
-    let door = Counting::new(&model);
+    let conduit = Counting::new(&model);
     let mut memory = model.take_memory();
     let mut take = |bytes| -> Undelegated { memory.take_front(bytes).unwrap() };
     let mut pool = FixedPool::<8>::new();
     pool.add(take(Pool::PAGES)).unwrap();
     pool.add(take(32 * GRANULE)).unwrap();
 
-    let rmm = open(Host::new(&door, &model), session, &mut pool).unwrap();
-    let open = door.total().issued;
+    let rmm = open(Host::new(&conduit, &model), session, &mut pool).unwrap();
+    let open = conduit.total().issued;
 
     let roots = rmm.delegate(take(GRANULE)).unwrap();
     let rd = rmm.delegate(take(GRANULE)).unwrap();
@@ -45,7 +45,7 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
     ));
     let rd = Rd::new(rd);
 
-    let before = door.total();
+    let before = conduit.total();
     pool.prefill(&rmm, 17 * GRANULE, GRANULE).unwrap();
     let params = RecParams {
         runnable: true,
@@ -54,13 +54,13 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
         gprs: [0; 8],
     };
     let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
-    let create = door.total().issued - before.issued;
+    let create = conduit.total().issued - before.issued;
 
-    let before_destroy = door.total();
+    let before_destroy = conduit.total();
     rec.destroy(&rmm, &mut pool).unwrap();
     pool.undelegate(&rmm);
-    let destroy = door.total().issued - before_destroy.issued;
-    assert_eq!(door.total().failed, before.failed, "a call failed");
+    let destroy = conduit.total().issued - before_destroy.issued;
+    assert_eq!(conduit.total().failed, before.failed, "a call failed");
     assert_eq!(pool.bytes(), (32 * GRANULE, 0));
     Costs { open, create, destroy }
 }

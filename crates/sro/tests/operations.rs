@@ -23,14 +23,14 @@ fn params(index: u32) -> RecParams {
     RecParams { runnable: true, mpidr: Mpidr::from_index(index), pc: 0, gprs: [0; 8] }
 }
 
-type Door<'m> = Counting<&'m Model>;
+type TestConduit<'m> = Counting<&'m Model>;
 
 /// What a test works with.
 struct Scene<'s, P> {
     rmm: &'s Rmm<P>,
     rd: &'s Rd,
     pool: &'s mut Pool,
-    door: &'s Door<'s>,
+    conduit: &'s TestConduit<'s>,
     model: &'s Model,
     ledger: &'s CountingLedger,
 }
@@ -40,10 +40,12 @@ struct Scene<'s, P> {
 fn scene<R>(
     options: Options,
     runs: &[u64],
-    play: impl FnOnce(Scene<'_, Host<&Door<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>) -> R,
+    play: impl FnOnce(
+        Scene<'_, Host<&TestConduit<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>,
+    ) -> R,
 ) -> R {
     let model = Model::new(options).unwrap();
-    let door = Counting::new(&model);
+    let conduit = Counting::new(&model);
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let mut memory = model.take_memory();
     let total = memory.bytes();
@@ -55,7 +57,7 @@ fn scene<R>(
     let mut first = FixedPool::<4>::new();
     first.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     first.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
-    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let rmm = open(platform, SessionOptions::default(), &mut first).unwrap();
     let roots = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
     let rd = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
@@ -73,7 +75,7 @@ fn scene<R>(
         rmm: &rmm,
         rd: &rd,
         pool: &mut pool,
-        door: &door,
+        conduit: &conduit,
         model: &model,
         ledger: &ledger,
     });
@@ -102,7 +104,7 @@ fn memory_may_be_scattered() {
         scene(Options::new(dialect), &[1; 17], |scene| {
             let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
             assert_eq!(rec.donated_bytes(), 16 * GRANULE);
-            assert_eq!(scene.door.counts(Command::OpMemDonate, dialect).issued, 1);
+            assert_eq!(scene.conduit.counts(Command::OpMemDonate, dialect).issued, 1);
             rec.destroy(scene.rmm, scene.pool).unwrap();
         });
     }
@@ -171,10 +173,10 @@ fn what_has_no_way_out_is_reported() {
 fn a_short_pool_is_refused_before_the_first_call() {
     for dialect in DIALECTS {
         scene(Options::new(dialect), &[10, 6], |scene| {
-            let before = scene.door.total();
+            let before = scene.conduit.total();
             let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
             assert_eq!(error, Error::need_memory(Command::RecCreate, GRANULE, GRANULE));
-            assert_eq!(scene.door.total(), before, "no call was made");
+            assert_eq!(scene.conduit.total(), before, "no call was made");
         });
     }
 }
@@ -192,7 +194,7 @@ fn an_rmm_that_wants_more_than_ever_is_cancelled_or_refused() {
                 let error =
                     RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
                 assert_eq!(error, Error::need_memory(Command::RecCreate, 5 * GRANULE, GRANULE));
-                let cancelled = scene.door.counts(Command::OpCancel, dialect).issued;
+                let cancelled = scene.conduit.counts(Command::OpCancel, dialect).issued;
                 assert_eq!(cancelled, u64::from(can_cancel), "{dialect}");
                 assert_eq!(scene.model.open_operations(), 0);
             });
@@ -208,10 +210,10 @@ fn the_pool_learns_what_is_wanted() {
         let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
         assert_eq!(scene.pool.reserve_for(Command::RecCreate), 24 * GRANULE);
         // From now on a short pool is refused before the first call.
-        let before = scene.door.total();
+        let before = scene.conduit.total();
         let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(1)).unwrap_err();
         assert_eq!(error, Error::need_memory(Command::RecCreate, 20 * GRANULE, GRANULE));
-        assert_eq!(scene.door.total(), before);
+        assert_eq!(scene.conduit.total(), before);
         rec.destroy(scene.rmm, scene.pool).unwrap();
     });
 }

@@ -27,11 +27,11 @@ fn granule(rmm: &Rmm<impl Platform>, memory: &mut Undelegated) -> Delegated {
 /// drives the operation to its end.
 fn short_rec<D: Conduit + Simulated + core::fmt::Debug>(
     model: &Model,
-    door: &D,
+    conduit: &D,
     ledger: &CountingLedger,
 ) -> Result<Reply, Error> {
     let mut memory = model.take_memory();
-    let platform = Host::new(door, model).with_ledger(ledger);
+    let platform = Host::new(conduit, model).with_ledger(ledger);
     let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
     let mut page = memory.take_front(GRANULE).unwrap();
@@ -62,8 +62,8 @@ fn an_rmm_too_busy_to_cancel_is_asked_again() {
         let (model, ledger) = (cancellable(), CountingLedger::new());
         let fault = Fault::Delay { status: Status::Busy, times };
         let rule = Rule::command(Command::OpCancel, DIALECT);
-        let door = Injecting::by_rule(&model, rule, fault);
-        let error = short_rec(&model, &door, &ledger).unwrap_err();
+        let conduit = Injecting::by_rule(&model, rule, fault);
+        let error = short_rec(&model, &conduit, &ledger).unwrap_err();
         assert_eq!(matches!(error, Error::NeedMemory { .. }), undone, "{times}: {error}");
         assert_eq!(error.is_clean(), undone, "{times}: {error}");
         assert_eq!(model.open_operations(), usize::from(!undone), "{times}: {error}");
@@ -76,8 +76,8 @@ fn an_unclear_end_is_not_called_a_shortage() {
     let (model, ledger) = (cancellable(), CountingLedger::new());
     let unknown: Registers = [99, 0, 0, 0, 0, 0, 0, 0];
     let rule = Rule::command(Command::OpContinue, DIALECT);
-    let door = Injecting::by_rule(&model, rule, Fault::Instead(unknown));
-    let error = short_rec(&model, &door, &ledger).unwrap_err();
+    let conduit = Injecting::by_rule(&model, rule, Fault::Instead(unknown));
+    let error = short_rec(&model, &conduit, &ledger).unwrap_err();
     assert!(matches!(error, Error::Unclear(_)) && !error.is_clean(), "{error}");
 }
 

@@ -83,10 +83,10 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     // "Go on, I took one granule."
     let taken = [0xd, 1, 0, 0, 0, 0, 0, 0];
     let rule = Rule::command(Command::OpMemDonate, dialect);
-    let door = Injecting::by_rule(&model, rule, Fault::Instead(taken));
+    let conduit = Injecting::by_rule(&model, rule, Fault::Instead(taken));
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let (rd, root) = (granule(&rmm, &mut memory), granule(&rmm, &mut memory));
     let mut page = memory.take_front(GRANULE).unwrap();
@@ -121,9 +121,9 @@ fn sound_1_an_unknown_status_is_no_refusal_of_a_donation() {
     options.rmm_activate_donates = 4;
     let model = Model::new(options).unwrap();
     let rule = Rule::command(Command::OpMemDonate, Dialect::V2_0Bet3);
-    let door = Injecting::by_rule(&model, rule, Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]));
+    let conduit = Injecting::by_rule(&model, rule, Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]));
     let mut memory = model.take_memory();
-    let found = Discovered::probe(Host::new(&door, &model), SessionOptions::default()).unwrap();
+    let found = Discovered::probe(Host::new(&conduit, &model), SessionOptions::default()).unwrap();
     let configured = found.configure(&mut memory).unwrap();
     let started = configured.start_activation().unwrap();
     let rmm = configured.into_active();

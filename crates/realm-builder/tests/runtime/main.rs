@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use realm_builder::{Alive, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::{Dialect, PaRange};
 use rmi_conduits::counting::Counting;
-use rmi_host::granules::Host as HostHand;
+use rmi_host::granules::HostOwned;
 use rmi_host::{
     CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
 };
@@ -32,7 +32,7 @@ const GIB: u64 = 1 << 30;
 /// The part of each half of the IPA space that is used.
 const AREA: u64 = 3 * GIB;
 
-type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
 
 /// Which RMM, and which Realm.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ mod step;
 use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
-use rmi_host::granules::Host as HostHand;
+use rmi_host::granules::HostOwned;
 use rmi_host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
 use sro::{FixedPool, GranuleSet, Pool, open};
 
@@ -26,7 +26,7 @@ pub(crate) const PAGE: u64 = 0x1000;
 pub(crate) const MIB: u64 = 1 << 20;
 const MEMORY: u64 = 64 * MIB;
 
-pub(crate) type Heap = GranuleSet<HostHand, Vec<Undelegated>>;
+pub(crate) type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
 
 /// What happens to a Realm from its creation to its destruction.
 trait Life {

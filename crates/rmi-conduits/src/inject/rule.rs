@@ -38,11 +38,11 @@ use super::Predicate;
 /// # let mut memory = model.take_memory();
 /// // Delegations are refused, whatever the memory.
 /// let rule = Rule::command(Command::GranuleRangeDelegate, dialect);
-/// let door = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
-/// # let rmm = rmm_model::open(Host::new(&door, &model), &mut memory)?;
+/// let conduit = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
+/// # let rmm = rmm_model::open(Host::new(&conduit, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
 /// assert_eq!(failed.error.status(), Some(Status::ErrorInput));
-/// assert_eq!((failed.host.bytes(), door.strikes()), (0x4000, 1));
+/// assert_eq!((failed.host.bytes(), conduit.strikes()), (0x4000, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]

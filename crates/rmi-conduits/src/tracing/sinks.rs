@@ -115,8 +115,8 @@ fn this_thread() -> usize {
 ///
 /// let dialect = Dialect::TfRmm2026_07;
 /// let model = Model::new(Options::new(dialect))?;
-/// let door = Tracing::new(&model, LogSink::new(Level::Trace, "rmi"), dialect);
-/// # let _ = door;
+/// let conduit = Tracing::new(&model, LogSink::new(Level::Trace, "rmi"), dialect);
+/// # let _ = conduit;
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
 #[cfg(feature = "log")]

@@ -1,6 +1,6 @@
 //! An RMM behind the line protocol, and peers that do not implement the protocol.
 #![cfg(feature = "std")]
-#![expect(unsafe_code, reason = "the door and its memory are reached without a session, too")]
+#![expect(unsafe_code, reason = "the conduit and its memory are also reached without a session")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod wire;

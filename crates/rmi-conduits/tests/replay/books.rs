@@ -14,9 +14,9 @@ fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) 
     let mut options = Options::new(dialect).range_capable();
     options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 4 << 20).unwrap();
     let model = Model::new(options).unwrap();
-    let door = Injecting::once(&model, at, fault);
+    let conduit = Injecting::once(&model, at, fault);
     let (map, quarantine) = (OwnershipMap::new(), GrowingQuarantine::new());
-    let platform = Host::new(&door, &model).with_ledger(&map).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &model).with_ledger(&map).with_quarantine(&quarantine);
     let life = live(platform, model.take_memory(), &IMAGE, |rd| set_guest(&model, rd));
     let when = format!("{dialect}, call {at}, {fault:x?}");
     assert_eq!(map.with(Ownership::check), Ok(()), "{when}");
@@ -26,7 +26,7 @@ fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) 
     });
     assert_eq!(quarantined, quarantine.bytes(), "{when}");
     assert_eq!(map.with(Ownership::rmm_owned_bytes), quarantined, "{when}");
-    (life, map, door.has_struck())
+    (life, map, conduit.has_struck())
 }
 
 #[test]

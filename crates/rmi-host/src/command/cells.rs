@@ -1,6 +1,6 @@
 //! Range commands about memory that is kept in packed blocks ([`Cell`]).
 
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::flags::AddrSet;

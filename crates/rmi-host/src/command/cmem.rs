@@ -1,6 +1,6 @@
 //! Commands about coherent memory of devices. Only 2.0-bet0 has them, and the registers of those
 //! that populate, start, stop and empty it are not public.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::Command;
 use rmi_abi::device::{CmemParamsPage, CmemPdevParamsPage};

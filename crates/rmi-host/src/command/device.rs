@@ -1,11 +1,11 @@
 //! Commands about the memory of devices in a Realm's tables.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::desc::BlockSize;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange};
 
 use crate::channel::{Call, Channel};
-use crate::command::list::{MapInto, hand_over};
+use crate::command::list::{MapInto, pass_front};
 use crate::command::{
     Mapped, PdevGranule, Rd, RecName, Unmapped, UnmappedList, VdevGranule, VsmmuGranule,
 };
@@ -71,7 +71,7 @@ impl<P: Platform> Channel<P> {
         let into = MapInto { vdev: Some(vdev.pa()), ..MapInto::new(Command::RttDevMap, rd, ipa) };
         // SAFETY: all granules named are the RMM's.
         let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
-        hand_over(memory, bytes, &mut |part| mapped(part.into_use()));
+        pass_front(memory, bytes, &mut |part| mapped(part.into_use()));
         Ok(Ipa::new(ipa.raw() + bytes))
     }
 

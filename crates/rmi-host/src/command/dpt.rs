@@ -1,5 +1,5 @@
 //! Commands about the device permission tables, which an RMM with ATS has.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::{Command, Pa};
 

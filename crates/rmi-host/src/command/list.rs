@@ -1,5 +1,5 @@
 //! Range commands: memory named by one descriptor or by a list of them.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::address::{Address, MIN_GRANULE};
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
@@ -305,7 +305,7 @@ impl<P: Platform> Channel<P> {
         let into = MapInto::new(Command::RttDataMap, rd, ipa);
         // SAFETY: all granules named are the RMM's.
         let bytes = unsafe { self.map_list(&into, list, memory.iter(), blocks)? };
-        hand_over(memory, bytes, &mut |part| mapped(part.into_use()));
+        pass_front(memory, bytes, &mut |part| mapped(part.into_use()));
         Ok(Ipa::new(ipa.raw() + bytes))
     }
 
@@ -336,7 +336,7 @@ impl<P: Platform> Channel<P> {
 }
 
 /// Passes the first `bytes` of the tokens to `taken`, token by token.
-pub(super) fn hand_over<H: Donatable>(
+pub(super) fn pass_front<H: Donatable>(
     memory: &mut [Granules<H>],
     mut bytes: u64,
     taken: &mut dyn FnMut(Granules<H>),

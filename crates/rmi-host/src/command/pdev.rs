@@ -1,6 +1,6 @@
 //! Commands about physical devices, their streams, and the messages that the host relays to and
 //! from devices.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::device::{
     DevCommDataPage, DevCommExit, DevCommStatus, PdevParams, PdevParamsEncoded, PdevState,

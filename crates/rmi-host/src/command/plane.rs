@@ -3,7 +3,7 @@
 //! Tree 0 is the primary one, on which all other commands operate; a Realm with a tree per plane
 //! has up to three more. A mapping in an auxiliary tree maps what the primary one maps, so it needs
 //! no further memory; it is removed before the mapping in the primary tree is.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::flags::{AuxMapFlags, AuxUnmapFlags};
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};

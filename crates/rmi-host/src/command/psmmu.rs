@@ -1,5 +1,5 @@
 //! Commands about physical SMMUs.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::device::{PsmmuEventSyndrome, PsmmuIrq, PsmmuIrqResult, PsmmuIrqSet, PsmmuParamsPage};
 use rmi_abi::{Command, Ipa, Pa};

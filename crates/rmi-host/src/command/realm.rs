@@ -1,5 +1,5 @@
 //! Commands about a Realm.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::{Command, Pa};

@@ -1,5 +1,5 @@
 //! Commands about RECs.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use core::marker::PhantomData;
 

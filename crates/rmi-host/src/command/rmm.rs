@@ -1,5 +1,5 @@
 //! Commands about the RMM as a whole, and internal functions that other commands use.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use core::mem::offset_of;
 

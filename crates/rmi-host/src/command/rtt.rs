@@ -1,5 +1,5 @@
 //! Commands about translation tables and the memory that they map.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::flags::{AddrSet, DataFlags};

@@ -1,5 +1,5 @@
 //! Commands about how the RMM tracks memory, and about the granule protection tables.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::granule::{GptParState, MemCategory, TrackingRegionState};
 use rmi_abi::{Command, Pa, PaRange};

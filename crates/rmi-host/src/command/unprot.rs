@@ -1,5 +1,5 @@
 //! Memory that host and Realm share: host memory mapped at unprotected addresses of the Realm.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::address::Address;
 use rmi_abi::desc::BlockSize;

@@ -1,5 +1,5 @@
 //! Commands that only 1.0 has: one granule or one entry per call.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::flags::{DataFlags, UnprotectedDesc};

@@ -1,5 +1,5 @@
 //! Commands about virtual devices: interfaces of physical devices that are assigned to Realms.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::device::{
     DevCommExit, DevCommStatus, VdevMeasureParamsPage, VdevParamsPage, VdevState,

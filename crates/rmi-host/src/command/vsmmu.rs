@@ -1,5 +1,5 @@
 //! Commands about virtual SMMUs.
-#![expect(unsafe_code, reason = "calls go through the one door")]
+#![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use rmi_abi::device::{VsmmuCmdFlags, VsmmuEventFlags, VsmmuFeaturesBlock, VsmmuParamsPage};
 use rmi_abi::{Command, Ipa};

@@ -145,7 +145,7 @@ impl Cell {
     pub fn take(&mut self) -> Option<InUse> {
         let (range, machine) = (self.range()?, self.machine()?);
         self.0 &= FLAG;
-        Some(Granules { range, machine, hand: PhantomData::<Busy> })
+        Some(Granules { range, machine, owner: PhantomData::<Busy> })
     }
 }
 

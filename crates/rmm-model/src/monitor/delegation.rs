@@ -100,7 +100,7 @@ impl Monitor {
     }
 
     /// Puts every granule of the list into `state`, with content `byte`.
-    pub(super) fn hand_over(&mut self, list: &[Pa], state: GranuleState, byte: u8) {
+    pub(super) fn set_granules(&mut self, list: &[Pa], state: GranuleState, byte: u8) {
         for pa in list {
             self.granules.set(*pa, state);
             self.memory.refill(*pa, byte);

@@ -184,8 +184,8 @@ impl Monitor {
         };
         let trees = core::iter::once(&realm.tree).chain(realm.planes.trees());
         let roots: Vec<Pa> = trees.flat_map(Tree::roots).collect();
-        self.hand_over(&roots, GranuleState::Delegated, 0);
-        self.hand_over(&[rd], GranuleState::Delegated, 0);
+        self.set_granules(&roots, GranuleState::Delegated, 0);
+        self.set_granules(&[rd], GranuleState::Delegated, 0);
         self.guests.retain(|(of, _), _| *of != rd);
         Ok(Answer::success())
     }

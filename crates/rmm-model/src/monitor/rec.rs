@@ -70,7 +70,7 @@ impl Monitor {
         {
             realm.recs = realm.recs.saturating_sub(1);
         }
-        self.hand_over(&[rec], GranuleState::Delegated, 0);
+        self.set_granules(&[rec], GranuleState::Delegated, 0);
         Ok(Answer::success())
     }
 

@@ -143,7 +143,7 @@ impl Monitor {
         };
         tree.prune(&parent, remains);
         let top = tree.next_live(&parent);
-        self.hand_over(&[rtt], GranuleState::Delegated, 0);
+        self.set_granules(&[rtt], GranuleState::Delegated, 0);
         Ok(Answer::success().x1(rtt.raw()).x2(top))
     }
 
@@ -175,7 +175,7 @@ impl Monitor {
             FoldError::NoBlocks => Answer::rtt(table.parent),
         })?;
         tree.prune(&parent, entry);
-        self.hand_over(&[rtt], GranuleState::Delegated, 0);
+        self.set_granules(&[rtt], GranuleState::Delegated, 0);
         Ok(Answer::success().x1(rtt.raw()))
     }
 

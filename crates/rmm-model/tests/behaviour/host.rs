@@ -1,5 +1,5 @@
 //! A small host: it calls by command name, allocates pages and checks the answers.
-#![expect(unsafe_code, reason = "calling the model goes through the door of a real RMM")]
+#![expect(unsafe_code, reason = "the model is called as a real RMM is")]
 
 use std::cell::Cell;
 

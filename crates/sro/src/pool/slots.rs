@@ -2,17 +2,17 @@
 
 use core::fmt;
 
-use rmi_host::granules::{Delegated, Free, Host, Undelegated};
+use rmi_host::granules::{Delegated, Free, HostOwned, Undelegated};
 
 use crate::ranges::{Ranges, RangesMut};
 use crate::set::GranuleSet;
 
 mod sealed {
-    use super::{Free, Host, Ranges, RangesMut};
+    use super::{Free, HostOwned, Ranges, RangesMut};
 
     pub trait Sets {
-        fn host(&self) -> Ranges<'_, Host>;
-        fn host_mut(&mut self) -> RangesMut<'_, Host>;
+        fn host(&self) -> Ranges<'_, HostOwned>;
+        fn host_mut(&mut self) -> RangesMut<'_, HostOwned>;
         fn delegated(&self) -> Ranges<'_, Free>;
         fn delegated_mut(&mut self) -> RangesMut<'_, Free>;
     }
@@ -34,7 +34,7 @@ pub trait ConstSlots: PoolSlots + sealed::Empty {}
 /// `N` slots for host memory and as many for delegated memory, in `N` times 48 bytes and 16 more.
 #[derive(Debug)]
 pub struct FixedSlots<const N: usize> {
-    host: GranuleSet<Host, [Undelegated; N]>,
+    host: GranuleSet<HostOwned, [Undelegated; N]>,
     delegated: GranuleSet<Free, [Delegated; N]>,
 }
 
@@ -49,11 +49,11 @@ impl<const N: usize> sealed::Empty for FixedSlots<N> {
 }
 
 impl<const N: usize> sealed::Sets for FixedSlots<N> {
-    fn host(&self) -> Ranges<'_, Host> {
+    fn host(&self) -> Ranges<'_, HostOwned> {
         self.host.ranges()
     }
 
-    fn host_mut(&mut self) -> RangesMut<'_, Host> {
+    fn host_mut(&mut self) -> RangesMut<'_, HostOwned> {
         self.host.ranges_mut()
     }
 
@@ -71,14 +71,14 @@ impl<const N: usize> sealed::Sets for FixedSlots<N> {
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct GrowingSlots {
-    host: GranuleSet<Host, alloc::vec::Vec<Undelegated>>,
+    host: GranuleSet<HostOwned, alloc::vec::Vec<Undelegated>>,
     delegated: GranuleSet<Free, alloc::vec::Vec<Delegated>>,
 }
 
 #[cfg(feature = "alloc")]
 mod growing {
     use super::{
-        ConstSlots, Free, GranuleSet, GrowingSlots, Host, PoolSlots, Ranges, RangesMut, sealed,
+        ConstSlots, Free, GranuleSet, GrowingSlots, HostOwned, PoolSlots, Ranges, RangesMut, sealed,
     };
 
     // The size that the documentation states.
@@ -92,11 +92,11 @@ mod growing {
     }
 
     impl sealed::Sets for GrowingSlots {
-        fn host(&self) -> Ranges<'_, Host> {
+        fn host(&self) -> Ranges<'_, HostOwned> {
             self.host.ranges()
         }
 
-        fn host_mut(&mut self) -> RangesMut<'_, Host> {
+        fn host_mut(&mut self) -> RangesMut<'_, HostOwned> {
             self.host.ranges_mut()
         }
 

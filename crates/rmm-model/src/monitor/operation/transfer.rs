@@ -38,7 +38,7 @@ impl Monitor {
             if !is_there(self, granule) {
                 break;
             }
-            self.hand_over(&[granule.0], GranuleState::Internal, 0);
+            self.set_granules(&[granule.0], GranuleState::Internal, 0);
             taken.push(granule.0);
         }
         let operation = self.operations.get(handle)?;
@@ -107,7 +107,7 @@ impl Monitor {
             let most = slots.min(operation.memory.len());
             let returned: Vec<Pa> = operation.memory.drain(..most).collect();
             operation.untold = runs(&returned, said);
-            self.hand_over(&returned, granule_state(said), 0);
+            self.set_granules(&returned, granule_state(said), 0);
         }
         let operation = self.operations.get(handle)?;
         let told = slots.min(operation.untold.len());

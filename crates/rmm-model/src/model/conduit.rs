@@ -2,7 +2,7 @@
 //!
 //! The traits are unsafe to use because a real RMM can take memory away from the program that calls
 //! it. This one has only memory of its own, so no call made here can do that.
-#![expect(unsafe_code, reason = "the methods of the door are unsafe by trait")]
+#![expect(unsafe_code, reason = "the methods of a conduit are unsafe")]
 
 use rmi_abi::Pa;
 use rmi_host::{AccessFault, Conduit, HostAccess, Machine, OpenSessions, Registers, Simulated};
