@@ -225,7 +225,7 @@ fn a_balance_and_a_reason_are_printed() {
     assert_eq!(counts.balance().to_string(), text);
     let texts = reasons().into_iter().map(|reason| reason.to_string()).collect::<Vec<_>>();
     let expected = [
-        "no room in the pool",
+        "the pool is full",
         "undelegation refused with UNKNOWN",
         "unclear outcome of RMI_REC_CREATE",
         "not given back by RMI_REC_DESTROY",

@@ -214,6 +214,8 @@ mod tests {
             prop_assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), tag, None));
             cell.set_tag(other);
             prop_assert_eq!((cell.range(), cell.tag(), cell.machine()), (Some(range), other, Some(machine)));
+            // Twice: it is set, not changed.
+            cell.set_flag(flag);
             cell.set_flag(flag);
             prop_assert_eq!((cell.range(), cell.machine(), cell.flag()), (Some(range), Some(machine), flag));
             let memory = cell.take().unwrap();
