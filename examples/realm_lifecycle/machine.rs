@@ -57,9 +57,9 @@ impl HostHeap {
 
     /// Takes memory back.
     pub(crate) fn put(&mut self, memory: Undelegated) {
-        if let Err(homeless) = self.free.insert(memory) {
+        if let Err(refused) = self.free.insert(memory) {
             // More than 256 gaps: the final check reports it.
-            complain!("host heap full, {} dropped", homeless.range());
+            complain!("host heap full, {} dropped", refused.range());
         }
     }
 

@@ -97,14 +97,14 @@ pub(crate) type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
 #[derive(Default)]
 struct Books {
     counts: CountingLedger,
-    homeless: std::sync::Mutex<Vec<PaRange>>,
+    untracked: std::sync::Mutex<Vec<PaRange>>,
 }
 
 impl Ledger for Books {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
-        if matches!(event, LedgerEvent::Homeless | LedgerEvent::Exposed) {
-            self.homeless.lock().unwrap().push(memory);
+        if matches!(event, LedgerEvent::Untracked | LedgerEvent::Exposed) {
+            self.untracked.lock().unwrap().push(memory);
         }
     }
 }
@@ -180,7 +180,7 @@ impl Life {
 
         let mut known: Vec<PaRange> = heap.iter().collect();
         let mut quarantined = 0;
-        known.append(&mut books.homeless.lock().unwrap());
+        known.append(&mut books.untracked.lock().unwrap());
         let host: Vec<_> = known.clone();
         quarantine.for_each(|range, _| {
             quarantined += range.bytes() / MIN_GRANULE;

@@ -22,7 +22,7 @@ use core::fmt;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
-use rmi_host::{Cell, InUse};
+use rmi_host::{InUse, PackedBlock};
 
 use crate::shadow::budget::{Budget, look_at};
 use crate::shadow::claims::Claims;
@@ -233,17 +233,17 @@ impl<'m> Shadow<'m> {
         }
     }
 
-    fn cell(&self, at: At) -> Option<&Cell> {
+    fn cell(&self, at: At) -> Option<&PackedBlock> {
         self.room(at.room)?.cells.get(at.index)
     }
 
-    fn cell_mut(&mut self, at: At) -> Option<&mut Cell> {
+    fn cell_mut(&mut self, at: At) -> Option<&mut PackedBlock> {
         self.room_mut(at.room)?.cells.get_mut(at.index)
     }
 
     /// The shadow of an entry.
-    pub(crate) fn look(&self, at: At) -> &Cell {
-        const NOTHING: &Cell = &Cell::VACANT;
+    pub(crate) fn look(&self, at: At) -> &PackedBlock {
+        const NOTHING: &PackedBlock = &PackedBlock::VACANT;
         self.cell(at).unwrap_or(NOTHING)
     }
 
@@ -278,7 +278,7 @@ impl<'m> Shadow<'m> {
             .and_then(|level| self.walk(ipa, level).filter(|at| at.level == level))
             .filter(|at| at.base == ipa && self.is_void(*at));
         let Some(at) = at else { return Err(memory) };
-        let cell = Cell::memory(memory, tag)?;
+        let cell = PackedBlock::memory(memory, tag)?;
         if let Some(room) = self.room_mut(at.room) {
             room.live += 1;
             if let Some(place) = room.cells.get_mut(at.index) {
@@ -342,7 +342,7 @@ impl<'m> Shadow<'m> {
         let void = if room.live == 0 {
             rest.len()
         } else {
-            let is_void = |cell: &&Cell| cell.as_number() == Some(0);
+            let is_void = |cell: &&PackedBlock| cell.as_number() == Some(0);
             let void = rest.iter().take_while(is_void).count();
             budget.spend(void as u64);
             look_at(void);
@@ -423,7 +423,7 @@ impl<'m> Shadow<'m> {
             .filter(|at| !matches!(self.look(*at).as_number(), Some(child) if child != 0));
         let (Some(at), Some(number)) = (parent, self.vacant_room()) else { return Err(granule) };
         let (tag, was_unmapped) = (self.look(at).tag(), self.look(at).flag());
-        let mut block = self.cell_mut(at).and_then(Cell::take);
+        let mut block = self.cell_mut(at).and_then(PackedBlock::take);
         let Some(room) = self.room_mut(number) else { return Err(granule) };
         // A free shadow table has the number of the next free one where a used one has its parent.
         let following = room.parent;
@@ -432,7 +432,7 @@ impl<'m> Shadow<'m> {
             look_at(room.cells.len());
             for place in &mut room.cells {
                 let part = block.take_front(level.entry_bytes()).unwrap_or_default();
-                if let Ok(cell) = Cell::memory(part, tag) {
+                if let Ok(cell) = PackedBlock::memory(part, tag) {
                     *place = cell;
                     room.live += 1;
                 }
@@ -451,7 +451,7 @@ impl<'m> Shadow<'m> {
         if let Some(parent) = self.room_mut(at.room) {
             parent.live += u16::from(was_void);
             if let Some(place) = parent.cells.get_mut(at.index) {
-                *place = Cell::number(number);
+                *place = PackedBlock::number(number);
             }
         }
         Ok(())
@@ -472,7 +472,7 @@ impl<'m> Shadow<'m> {
         }
         let parent = room.parent;
         let granule = room.granule.take();
-        let was_unmapped = room.cells.iter().any(Cell::flag);
+        let was_unmapped = room.cells.iter().any(PackedBlock::flag);
         room.parent = free;
         self.free = number;
         self.tables -= 1;
@@ -481,7 +481,7 @@ impl<'m> Shadow<'m> {
         let parent = self.room_mut(parent)?;
         parent.live -= 1;
         let place = parent.cells.get_mut(index)?;
-        *place = Cell::VACANT;
+        *place = PackedBlock::VACANT;
         place.set_flag(was_unmapped);
         Some(granule)
     }

@@ -82,7 +82,7 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let balance = ledger.balance();
         assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{balance}");
         assert_eq!(
-            bytes + (balance.quarantined + balance.homeless + balance.exposed) * PAGE,
+            bytes + (balance.quarantined + balance.untracked + balance.exposed) * PAGE,
             whole
         );
     }

@@ -268,8 +268,8 @@ impl<P: Platform> Rmm<P> {
         let range = memory.range();
         let event = match self.platform().quarantine().put(Quarantined { memory, reason }) {
             Ok(()) => LedgerEvent::Quarantined { reason },
-            Err(homeless) => {
-                drop(homeless);
+            Err(refused) => {
+                drop(refused);
                 LedgerEvent::Leaked
             }
         };

@@ -78,8 +78,8 @@
 //! ```
 #![expect(unsafe_code, reason = "making a token out of a bare range is an unsafe promise")]
 
-mod cell;
 mod machine;
+mod packed_block;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -89,8 +89,8 @@ use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange};
 
-pub use cell::Cell;
 pub use machine::Machine;
+pub use packed_block::PackedBlock;
 
 mod sealed {
     pub trait Owner: Sized {

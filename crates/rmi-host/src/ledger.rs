@@ -42,7 +42,7 @@
 //! * The first line names the format and its version. A change to the meaning of a line changes the
 //!   version.
 //! * Then the ranges, by address, without overlap: first address, address after the last, and the
-//!   holding: `delegated`, `donated COMMAND`, `leaked`, `homeless` and `exposed` (the host's), or
+//!   holding: `delegated`, `donated COMMAND`, `leaked`, `untracked` and `exposed` (the host's), or
 //!   `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
 //!   `not-reclaimed COMMAND`, `object-alive COMMAND` or `pool-full`. Addresses are hexadecimal, in
 //!   bytes, aligned to 4 KiB; commands are the specification's names.
@@ -97,7 +97,7 @@ pub enum LedgerEvent {
     Leaked,
     /// Host memory did not fit into a full pool, and has no token any more: it belongs to the
     /// embedder, which learns of it by this event.
-    Homeless,
+    Untracked,
     /// Host memory that was shared with a Realm could not be unmapped, and has no token any more.
     /// It stays the host's, and must not be used for anything else before that Realm is destroyed.
     Exposed,
@@ -228,7 +228,7 @@ pub struct CountingLedger {
     reclaimed: AtomicU64,
     quarantined: AtomicU64,
     leaked: AtomicU64,
-    homeless: AtomicU64,
+    untracked: AtomicU64,
     exposed: AtomicU64,
     dropped_operations: AtomicU64,
 }
@@ -244,7 +244,7 @@ impl CountingLedger {
             reclaimed: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             leaked: AtomicU64::new(0),
-            homeless: AtomicU64::new(0),
+            untracked: AtomicU64::new(0),
             exposed: AtomicU64::new(0),
             dropped_operations: AtomicU64::new(0),
         }
@@ -261,7 +261,7 @@ impl CountingLedger {
             reclaimed: read(&self.reclaimed),
             quarantined: read(&self.quarantined),
             leaked: read(&self.leaked),
-            homeless: read(&self.homeless),
+            untracked: read(&self.untracked),
             exposed: read(&self.exposed),
             dropped_operations: read(&self.dropped_operations),
         }
@@ -281,7 +281,7 @@ impl Ledger for CountingLedger {
             }
             LedgerEvent::Retried => self.quarantined.fetch_sub(granules, Ordering::Relaxed),
             LedgerEvent::Leaked => self.leaked.fetch_add(granules, Ordering::Relaxed),
-            LedgerEvent::Homeless => self.homeless.fetch_add(granules, Ordering::Relaxed),
+            LedgerEvent::Untracked => self.untracked.fetch_add(granules, Ordering::Relaxed),
             LedgerEvent::Exposed => self.exposed.fetch_add(granules, Ordering::Relaxed),
         };
     }
@@ -311,7 +311,7 @@ pub struct Balance {
     /// Lost because the quarantine was full.
     pub leaked: u64,
     /// Host memory that did not fit into a full pool.
-    pub homeless: u64,
+    pub untracked: u64,
     /// Host memory that could not be unmapped from a Realm, which may still access it.
     pub exposed: u64,
     /// Stateful operations dropped unfinished.

@@ -36,7 +36,7 @@ fn events() -> impl Strategy<Value = LedgerEvent> {
         prop::sample::select(reasons()).prop_map(|reason| LedgerEvent::Quarantined { reason }),
         Just(LedgerEvent::Retried),
         Just(LedgerEvent::Leaked),
-        Just(LedgerEvent::Homeless),
+        Just(LedgerEvent::Untracked),
         Just(LedgerEvent::Exposed),
     ]
 }
@@ -48,7 +48,7 @@ fn after(event: LedgerEvent) -> Option<Holding> {
         LedgerEvent::Donated { command } => Holding::Donated { command },
         LedgerEvent::Quarantined { reason } => Holding::Quarantined { reason },
         LedgerEvent::Leaked => Holding::Leaked,
-        LedgerEvent::Homeless => Holding::Homeless,
+        LedgerEvent::Untracked => Holding::Untracked,
         LedgerEvent::Exposed => Holding::Exposed,
         _ => Holding::Delegated,
     })
@@ -58,8 +58,8 @@ fn after(event: LedgerEvent) -> Option<Holding> {
 fn fits(event: LedgerEvent, found: Option<Holding>) -> bool {
     match (event, found) {
         (
-            LedgerEvent::Delegated | LedgerEvent::Homeless | LedgerEvent::Exposed,
-            None | Some(Holding::Homeless),
+            LedgerEvent::Delegated | LedgerEvent::Untracked | LedgerEvent::Exposed,
+            None | Some(Holding::Untracked),
         )
         | (LedgerEvent::Donated { .. }, Some(Holding::Delegated))
         | (LedgerEvent::Reclaimed { .. }, Some(Holding::Donated { .. }))
@@ -123,14 +123,14 @@ fn every_holding_has_a_text_that_parses_back() {
         LedgerEvent::Delegated,
         LedgerEvent::Donated { command: CREATE },
         LedgerEvent::Leaked,
-        LedgerEvent::Homeless,
+        LedgerEvent::Untracked,
         LedgerEvent::Exposed,
     ];
     events.extend(reasons().into_iter().map(|reason| LedgerEvent::Quarantined { reason }));
     for (number, event) in events.into_iter().enumerate() {
         let memory = range(number as u64, 1);
         let begins =
-            matches!(event, LedgerEvent::Delegated | LedgerEvent::Homeless | LedgerEvent::Exposed);
+            matches!(event, LedgerEvent::Delegated | LedgerEvent::Untracked | LedgerEvent::Exposed);
         if !begins {
             books.apply(LedgerEvent::Delegated, memory);
         }
@@ -141,7 +141,7 @@ rmi-ownership 1
 0x0 0x1000 delegated
 0x1000 0x2000 donated RMI_REC_CREATE
 0x2000 0x3000 leaked
-0x3000 0x4000 homeless
+0x3000 0x4000 untracked
 0x4000 0x5000 exposed
 0x5000 0x6000 quarantined pool-full
 0x6000 0x7000 quarantined undelegate-refused 200
@@ -190,7 +190,7 @@ fn a_map_from_a_text_goes_on() {
 rmi-ownership 1
 0x1000 0x3000 delegated
 0x3000 0x5000 donated RMI_REC_CREATE
-0x8000 0x9000 homeless
+0x8000 0x9000 untracked
 end 3
 ";
     let map = OwnershipMap::resume(text.parse().unwrap());
@@ -199,7 +199,7 @@ end 3
     assert_eq!((donations.donated, donations.held()), (2, 2));
     map.record(LedgerEvent::Reclaimed { command: DESTROY }, range(3, 2));
     map.record(LedgerEvent::Returned, range(1, 4));
-    assert_eq!(map.take_homeless(), Some(range(8, 1)));
+    assert_eq!(map.take_untracked(), Some(range(8, 1)));
     assert!(map.is_balanced());
 }
 
@@ -263,7 +263,7 @@ fn donations_are_booked_under_the_command_that_got_them() {
 }
 
 #[test]
-fn a_dropped_operation_and_a_homeless_range_are_found() {
+fn a_dropped_operation_and_an_untracked_range_are_found() {
     let map = OwnershipMap::new();
     map.operation_dropped(CREATE, 7);
     assert!(matches!(
@@ -271,14 +271,14 @@ fn a_dropped_operation_and_a_homeless_range_are_found() {
         Err(Imbalance::Dropped { operations: 1, .. })
     ));
     let map = OwnershipMap::new();
-    map.record(LedgerEvent::Homeless, range(4, 2));
+    map.record(LedgerEvent::Untracked, range(4, 2));
     assert!(!map.is_balanced());
-    assert_eq!(map.take_homeless(), Some(range(4, 2)));
-    assert_eq!(map.take_homeless(), None);
+    assert_eq!(map.take_untracked(), Some(range(4, 2)));
+    assert_eq!(map.take_untracked(), None);
     assert!(map.is_balanced());
     // Memory that a Realm may still reach cannot be taken.
     map.record(LedgerEvent::Exposed, range(4, 2));
-    assert_eq!(map.take_homeless(), None);
+    assert_eq!(map.take_untracked(), None);
     let (exposed, there) = (map.with(|books| books.holding(Pa::new(0x4000))), Holding::Exposed);
     assert_eq!(exposed, Some(there));
     assert!(!map.is_balanced() && there.is_in_use() && !there.is_rmm_owned());
@@ -286,12 +286,12 @@ fn a_dropped_operation_and_a_homeless_range_are_found() {
     assert_eq!((map.take_exposed(), map.take_exposed()), (Some(range(4, 2)), None));
     assert!(map.is_balanced());
     // Host memory that no token stands for may have been shared again.
-    for event in [LedgerEvent::Homeless, LedgerEvent::Exposed] {
+    for event in [LedgerEvent::Untracked, LedgerEvent::Exposed] {
         map.record(event, range(4, 2));
     }
     assert_eq!(map.with(Ownership::check), Ok(()));
     assert_eq!(map.take_exposed(), Some(range(4, 2)));
-    assert!(!Holding::Homeless.is_in_use() && Holding::Leaked.is_in_use());
+    assert!(!Holding::Untracked.is_in_use() && Holding::Leaked.is_in_use());
     assert_eq!(map.try_with(|_| map.try_with(|_| ())), Some(None));
 }
 

@@ -9,9 +9,9 @@ use rmi_abi::{Command, Dialect, Ipa, PaRange};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::linear_map::LinearMap;
 use rmi_host::{
-    Cell, CountingLedger, Delegated, Discovered, Error, FixedQuarantine, Host, HostAccess, Machine,
-    Progress, Quarantine, QuarantineReason, Quarantined, Rd, RecGranule, Rmm, SessionError,
-    SessionOptions, Undelegated,
+    CountingLedger, Delegated, Discovered, Error, FixedQuarantine, Host, HostAccess, Machine,
+    PackedBlock, Progress, Quarantine, QuarantineReason, Quarantined, Rd, RecGranule, Rmm,
+    SessionError, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
 
@@ -160,9 +160,9 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     let reason = QuarantineReason::Unclear { command: Command::RttDestroy };
     let mine = here.delegate(page(&mut mine)).unwrap();
     let theirs = there.delegate(page(&mut theirs)).unwrap();
-    let mut cell = Cell::memory(theirs.into_use(), 0).unwrap();
-    assert_eq!(cell.machine(), Some(two.machine()));
-    let theirs = cell.take().unwrap().into_released();
+    let mut packed = PackedBlock::memory(theirs.into_use(), 0).unwrap();
+    assert_eq!(packed.machine(), Some(two.machine()));
+    let theirs = packed.take().unwrap().into_released();
     for memory in [mine, theirs] {
         assert!(shelf.put(Quarantined { memory, reason }).is_ok());
     }

@@ -33,7 +33,7 @@ impl<P: Platform> RealmCore<'_, P> {
         // SAFETY: all memory in the list is in entries of a range that this thread has claimed, and
         // another thread takes nothing out of a claimed entry. The claim outlives this call, and
         // this thread has taken nothing out since it was listed.
-        (named, unsafe { self.rmm.commands().rtt_data_map_cells(&self.rd, at, list) })
+        (named, unsafe { self.rmm.commands().rtt_data_map_packed(&self.rd, at, list) })
     }
 
     /// Lists what is to be mapped from `at` on: blocks of one size, as many as the RMM will take at
@@ -76,7 +76,7 @@ impl<P: Platform> RealmCore<'_, P> {
             let Some(entry) = shadow.walk(*next, level).filter(|entry| entry.base == *next) else {
                 break;
             };
-            match self.rmm.commands().list_cell(list, shadow.look(entry))? {
+            match self.rmm.commands().list_packed(list, shadow.look(entry))? {
                 Listed::Added => *next = entry.top(),
                 Listed::Flush => return Ok(Listed::Flush),
                 Listed::Full => break,

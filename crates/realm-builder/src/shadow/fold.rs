@@ -60,8 +60,8 @@ impl Shadow<'_> {
         if !block.is_empty() {
             // The bytes are counted already.
             self.bytes -= block.bytes();
-            let homeless = self.put(base, block, tag);
-            drop(homeless);
+            let refused = self.put(base, block, tag);
+            drop(refused);
         }
         granule
     }

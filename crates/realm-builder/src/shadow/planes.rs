@@ -17,7 +17,7 @@ use core::ops::ControlFlow;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
-use rmi_host::{Cell, InUse};
+use rmi_host::{InUse, PackedBlock};
 
 use super::{At, ENTRIES, Foldable, NOWHERE, PRIMARY, Shadow};
 use crate::shadow::budget::{Budget, look_at};
@@ -199,7 +199,7 @@ impl Shadow<'_> {
         if cell.as_number().is_none_or(is_table) {
             return;
         }
-        *cell = Cell::number(number);
+        *cell = PackedBlock::number(number);
         room.live = room.live + u16::from(is) - u16::from(was);
         self.shown = self.shown + usize::from(is) - usize::from(was);
         if self.geometry.is_unprotected(at.base) {
@@ -318,7 +318,7 @@ impl Shadow<'_> {
     pub(crate) fn aux_foldable(&self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<Foldable> {
         let room = self.room(self.table(Some(tree), level, ipa)?);
         let room = room.filter(|room| room.parent != NOWHERE)?;
-        let shows = |cell: &Cell| cell.as_number() == Some(SHOWN);
+        let shows = |cell: &PackedBlock| cell.as_number() == Some(SHOWN);
         look_at(room.cells.len());
         match usize::from(room.live) {
             0 => Some(Foldable::Void),

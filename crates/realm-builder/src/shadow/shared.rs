@@ -90,8 +90,8 @@ impl Shadow<'_> {
             return Err(memory);
         }
         // There is a free place.
-        let homeless = self.shared.insert(SharedPiece::new(memory));
-        drop(homeless);
+        let refused = self.shared.insert(SharedPiece::new(memory));
+        drop(refused);
         Ok(())
     }
 
@@ -119,8 +119,8 @@ impl Shadow<'_> {
         };
         if let Err(memory) = apart {
             // Its place has just become free.
-            let homeless = self.shared.insert(SharedPiece::new(memory));
-            drop(homeless);
+            let refused = self.shared.insert(SharedPiece::new(memory));
+            drop(refused);
         }
     }
 
@@ -136,8 +136,8 @@ impl Shadow<'_> {
         let Some(front) = memory.take_front(before) else { return false };
         let rest = core::mem::replace(memory, front);
         // There is a free place.
-        let homeless = self.shared.insert(SharedPiece::new(rest));
-        drop(homeless);
+        let refused = self.shared.insert(SharedPiece::new(rest));
+        drop(refused);
         true
     }
 

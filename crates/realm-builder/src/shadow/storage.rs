@@ -4,7 +4,7 @@ use core::fmt;
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, PaRange};
-use rmi_host::{Cell, InUse, SharedMemory};
+use rmi_host::{InUse, PackedBlock, SharedMemory};
 
 use crate::shadow::ENTRIES;
 use crate::shadow::sorted_slots::Record;
@@ -22,7 +22,7 @@ use crate::shadow::sorted_slots::Record;
 /// as many others as the primary tree has in the protected half: one for each that covers memory
 /// shown there.
 pub struct ShadowTable {
-    pub(crate) cells: [Cell; ENTRIES],
+    pub(crate) cells: [PackedBlock; ENTRIES],
     pub(crate) granule: InUse,
     pub(crate) base: Ipa,
     /// The number of the parent; of a free one, the next free one.
@@ -42,7 +42,7 @@ impl ShadowTable {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            cells: [const { Cell::VACANT }; ENTRIES],
+            cells: [const { PackedBlock::VACANT }; ENTRIES],
             granule: InUse::empty(),
             base: Ipa::new(0),
             parent: 0,
@@ -62,7 +62,7 @@ impl ShadowTable {
         sure: bool,
         parent: u32,
     ) {
-        self.cells = [const { Cell::VACANT }; ENTRIES];
+        self.cells = [const { PackedBlock::VACANT }; ENTRIES];
         self.granule = granule;
         self.base = base;
         self.parent = parent;

@@ -64,14 +64,14 @@ pub(crate) struct Bench<'b, 'd> {
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     counts: CountingLedger,
-    homeless: Mutex<Vec<PaRange>>,
+    untracked: Mutex<Vec<PaRange>>,
 }
 
 impl Ledger for Books {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
-        if matches!(event, LedgerEvent::Homeless | LedgerEvent::Exposed) {
-            self.homeless.lock().unwrap().push(memory);
+        if matches!(event, LedgerEvent::Untracked | LedgerEvent::Exposed) {
+            self.untracked.lock().unwrap().push(memory);
         }
     }
 }
@@ -130,7 +130,7 @@ pub(crate) fn live(
     let lived = session(platform, &model, &door, &mut heap, life);
 
     let mut known: Vec<PaRange> = heap.iter().collect();
-    known.append(&mut books.homeless.lock().unwrap());
+    known.append(&mut books.untracked.lock().unwrap());
     let stolen = known
         .iter()
         .flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000).map(Pa::new))

@@ -96,7 +96,7 @@ fn live(
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
     assert_eq!(heap.iter().collect::<Vec<_>>(), [whole]);
     let balance = ledger.balance();
-    assert_eq!((balance.outstanding(), balance.quarantined, balance.homeless), (0, 0, 0));
+    assert_eq!((balance.outstanding(), balance.quarantined, balance.untracked), (0, 0, 0));
     assert_eq!(leaked(), leaked_before);
 }
 

@@ -5,7 +5,7 @@ use rmi_abi::{Command, Pa};
 
 use crate::channel::Channel;
 use crate::error::{Error, Subject};
-use crate::granules::{Cell, Granules, Machine, Owner, Undelegated};
+use crate::granules::{Granules, Machine, Owner, PackedBlock, Undelegated};
 use crate::platform::Platform;
 
 /// Something that commands name by an address.
@@ -20,7 +20,7 @@ impl<H: Owner> Named for Granules<H> {
     }
 }
 
-impl Named for Cell {
+impl Named for PackedBlock {
     fn place(&self) -> (Option<Machine>, Pa) {
         (self.machine(), self.range().map_or(Pa::new(0), |range| range.base()))
     }

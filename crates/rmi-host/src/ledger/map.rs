@@ -76,9 +76,9 @@ impl OwnershipMap {
     }
 
     /// Takes one range out of the records that is the host's and has no token
-    /// ([`LedgerEvent::Homeless`]). `None` when there is none.
-    pub fn take_homeless(&self) -> Option<PaRange> {
-        self.books.lock().take(Holding::Homeless)
+    /// ([`LedgerEvent::Untracked`]). `None` when there is none.
+    pub fn take_untracked(&self) -> Option<PaRange> {
+        self.books.lock().take(Holding::Untracked)
     }
 
     /// Takes one range out of the records that a Realm could access when it was given up

@@ -29,7 +29,7 @@ pub enum Holding {
     /// The RMM's, without a token: it is not returned.
     Leaked,
     /// The host's, without a token.
-    Homeless,
+    Untracked,
     /// The host's, without a token, and a Realm that it was shared with may still access it.
     Exposed,
 }
@@ -38,13 +38,13 @@ impl Holding {
     /// Whether the host must not touch such memory.
     #[must_use]
     pub const fn is_rmm_owned(&self) -> bool {
-        !matches!(self, Self::Homeless | Self::Exposed)
+        !matches!(self, Self::Untracked | Self::Exposed)
     }
 
     /// Whether nothing may use such memory: it is the RMM's, or a Realm may write to it.
     #[must_use]
     pub const fn is_in_use(&self) -> bool {
-        !matches!(self, Self::Homeless)
+        !matches!(self, Self::Untracked)
     }
 }
 
@@ -333,8 +333,8 @@ impl Ownership {
         }
         for (part, found) in self.parts(memory) {
             let may_be = match event {
-                LedgerEvent::Delegated | LedgerEvent::Homeless | LedgerEvent::Exposed => {
-                    matches!(found, None | Some(Holding::Homeless))
+                LedgerEvent::Delegated | LedgerEvent::Untracked | LedgerEvent::Exposed => {
+                    matches!(found, None | Some(Holding::Untracked))
                 }
                 LedgerEvent::Donated { .. } => found == Some(Holding::Delegated),
                 LedgerEvent::Reclaimed { .. } => matches!(found, Some(Holding::Donated { .. })),
@@ -374,7 +374,7 @@ impl Ownership {
             LedgerEvent::Reclaimed { .. } | LedgerEvent::Retried => Some(Holding::Delegated),
             LedgerEvent::Quarantined { reason } => Some(Holding::Quarantined { reason }),
             LedgerEvent::Leaked => Some(Holding::Leaked),
-            LedgerEvent::Homeless => Some(Holding::Homeless),
+            LedgerEvent::Untracked => Some(Holding::Untracked),
             LedgerEvent::Exposed => Some(Holding::Exposed),
         };
         self.set(memory, now);

@@ -15,7 +15,7 @@ impl fmt::Display for Holding {
             Self::Delegated => f.write_str("delegated"),
             Self::Donated { command } => write!(f, "donated {command}"),
             Self::Leaked => f.write_str("leaked"),
-            Self::Homeless => f.write_str("homeless"),
+            Self::Untracked => f.write_str("untracked"),
             Self::Exposed => f.write_str("exposed"),
             Self::Quarantined { reason } => {
                 f.write_str("quarantined ")?;
@@ -167,7 +167,7 @@ fn parse_holding(text: &str) -> Option<Holding> {
     match (word, rest) {
         ("delegated", "") => Some(Holding::Delegated),
         ("leaked", "") => Some(Holding::Leaked),
-        ("homeless", "") => Some(Holding::Homeless),
+        ("untracked", "") => Some(Holding::Untracked),
         ("exposed", "") => Some(Holding::Exposed),
         ("donated", name) => Some(Holding::Donated { command: command(name)? }),
         ("quarantined", reason) => Some(Holding::Quarantined { reason: parse_reason(reason)? }),

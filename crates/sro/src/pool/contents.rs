@@ -115,7 +115,7 @@ impl Contents {
                 Ok(memory) => rmm.quarantine(memory, QuarantineReason::PoolFull),
                 Err(DelegateFailed { delegated, host, .. }) => {
                     rmm.quarantine(delegated, QuarantineReason::PoolFull);
-                    rmm.platform().ledger().record(LedgerEvent::Homeless, host.into_raw());
+                    rmm.platform().ledger().record(LedgerEvent::Untracked, host.into_raw());
                 }
             }
         }

@@ -149,14 +149,14 @@ unsafe impl Conduit for Adversary<'_, '_> {
 #[derive(Default)]
 struct Books {
     counts: CountingLedger,
-    homeless: RefCell<Vec<PaRange>>,
+    untracked: RefCell<Vec<PaRange>>,
 }
 
 impl Ledger for Books {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
-        if event == LedgerEvent::Homeless {
-            self.homeless.borrow_mut().push(memory);
+        if event == LedgerEvent::Untracked {
+            self.untracked.borrow_mut().push(memory);
         }
     }
 
@@ -224,7 +224,7 @@ pub(crate) fn attack(input: &[u8]) {
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
 
     let mut known: Vec<PaRange> =
-        heap.iter().chain(books.homeless.borrow().iter().copied()).collect();
+        heap.iter().chain(books.untracked.borrow().iter().copied()).collect();
     for pa in known.iter().flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000))
     {
         assert_eq!(

@@ -37,25 +37,25 @@ const fn place_machine(machine: Machine) -> u64 {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// # use rmi_host::Cell;
+/// # use rmi_host::PackedBlock;
 /// # use rmm_model::{Model, Options};
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let page = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?.into_use();
 /// let range = page.range();
-/// let mut cell = Cell::memory(page, 2).expect("one granule");
-/// assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), 2, None));
+/// let mut packed = PackedBlock::memory(page, 2).expect("one granule");
+/// assert_eq!((packed.range(), packed.tag(), packed.as_number()), (Some(range), 2, None));
 ///
-/// let page = cell.take().expect("it is there");
-/// assert_eq!(cell.as_number(), Some(0));
+/// let page = packed.take().expect("it is there");
+/// assert_eq!(packed.as_number(), Some(0));
 /// rmm.undelegate(page.into_released())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(hidden)]
-pub struct Cell(u64);
+pub struct PackedBlock(u64);
 
-impl Cell {
+impl PackedBlock {
     /// The number 0.
     pub const VACANT: Self = Self(0);
 
@@ -149,24 +149,24 @@ impl Cell {
     }
 }
 
-impl Default for Cell {
+impl Default for PackedBlock {
     fn default() -> Self {
         Self::VACANT
     }
 }
 
-impl Drop for Cell {
+impl Drop for PackedBlock {
     fn drop(&mut self) {
         // A token that is dropped counts itself.
         drop(self.take());
     }
 }
 
-impl fmt::Debug for Cell {
+impl fmt::Debug for PackedBlock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.range(), self.as_number()) {
-            (Some(range), _) => write!(f, "Cell{range}"),
-            (None, number) => write!(f, "Cell({})", number.unwrap_or(0)),
+            (Some(range), _) => write!(f, "PackedBlock{range}"),
+            (None, number) => write!(f, "PackedBlock({})", number.unwrap_or(0)),
         }
     }
 }
@@ -209,53 +209,56 @@ mod tests {
             let machine = Machine::from_code(machine);
             let bytes = 0x1000u64 << (9 * level);
             let base = (page << 12) & !(bytes - 1);
-            let mut cell = Cell::memory(block_of(machine, base, bytes), tag).unwrap();
+            let mut packed = PackedBlock::memory(block_of(machine, base, bytes), tag).unwrap();
             let range = PaRange::with_size(Pa::new(base), bytes).unwrap();
-            prop_assert_eq!((cell.range(), cell.tag(), cell.as_number()), (Some(range), tag, None));
-            cell.set_tag(other);
-            prop_assert_eq!((cell.range(), cell.tag(), cell.machine()), (Some(range), other, Some(machine)));
+            prop_assert_eq!((packed.range(), packed.tag(), packed.as_number()), (Some(range), tag, None));
+            packed.set_tag(other);
+            prop_assert_eq!((packed.range(), packed.tag(), packed.machine()), (Some(range), other, Some(machine)));
             // Twice: it is set, not changed.
-            cell.set_flag(flag);
-            cell.set_flag(flag);
-            prop_assert_eq!((cell.range(), cell.machine(), cell.flag()), (Some(range), Some(machine), flag));
-            let memory = cell.take().unwrap();
+            packed.set_flag(flag);
+            packed.set_flag(flag);
+            prop_assert_eq!((packed.range(), packed.machine(), packed.flag()), (Some(range), Some(machine), flag));
+            let memory = packed.take().unwrap();
             prop_assert_eq!((memory.range(), memory.machine()), (range, machine));
             free(memory);
-            prop_assert_eq!((cell.as_number(), cell.range(), cell.take().is_none()), (Some(0), None, true));
-            prop_assert_eq!(cell.flag(), flag);
-            cell.set_flag(false);
-            prop_assert!(!cell.flag());
+            prop_assert_eq!((packed.as_number(), packed.range(), packed.take().is_none()), (Some(0), None, true));
+            prop_assert_eq!(packed.flag(), flag);
+            packed.set_flag(false);
+            prop_assert!(!packed.flag());
         }
 
         #[test]
         fn a_number_is_no_memory(number: u32, tag: u8) {
-            let mut cell = Cell::number(number);
-            cell.set_tag(tag);
-            cell.set_flag(tag & 1 == 0);
-            prop_assert_eq!((cell.as_number(), cell.range(), cell.tag()), (Some(number), None, 0));
-            prop_assert_eq!(cell.flag(), tag & 1 == 0);
-            prop_assert!(cell.take().is_none());
+            let mut packed = PackedBlock::number(number);
+            packed.set_tag(tag);
+            packed.set_flag(tag & 1 == 0);
+            prop_assert_eq!((packed.as_number(), packed.range(), packed.tag()), (Some(number), None, 0));
+            prop_assert_eq!(packed.flag(), tag & 1 == 0);
+            prop_assert!(packed.take().is_none());
         }
     }
 
     #[test]
     fn what_is_no_block_comes_back() {
         for (base, bytes) in [(0x1000, 0x2000), (0x1000, 0x20_0000), (1 << 52, 0x1000)] {
-            let memory = Cell::memory(block(base, bytes), 0).unwrap_err();
+            let memory = PackedBlock::memory(block(base, bytes), 0).unwrap_err();
             assert_eq!((memory.base().raw(), memory.bytes()), (base, bytes));
             free(memory);
         }
         let _alone = counting();
         let before = leaked();
-        drop(Cell::memory(block(0x20_0000, 0x20_0000), 0).unwrap());
+        drop(PackedBlock::memory(block(0x20_0000, 0x20_0000), 0).unwrap());
         assert_eq!(leaked(), before + 512);
     }
 
     #[test]
-    fn a_cell_prints_what_it_has() {
-        let mut cell = Cell::memory(block(0x20_0000, 0x20_0000), 1).unwrap();
-        assert_eq!(format!("{cell:?}"), "Cell[0x200000, 0x400000)");
-        free(cell.take().unwrap());
-        assert_eq!(format!("{:?} {:?}", cell, Cell::number(7)), "Cell(0) Cell(7)");
+    fn a_block_prints_what_it_has() {
+        let mut packed = PackedBlock::memory(block(0x20_0000, 0x20_0000), 1).unwrap();
+        assert_eq!(format!("{packed:?}"), "PackedBlock[0x200000, 0x400000)");
+        free(packed.take().unwrap());
+        assert_eq!(
+            format!("{:?} {:?}", packed, PackedBlock::number(7)),
+            "PackedBlock(0) PackedBlock(7)"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Range commands about memory that is kept in packed blocks ([`Cell`]).
+//! Range commands about memory that is kept in packed blocks ([`PackedBlock`]).
 
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
@@ -11,7 +11,7 @@ use super::Rd;
 use super::list::{LIST_ENTRIES, MapInto};
 use crate::channel::Channel;
 use crate::error::{Error, Subject};
-use crate::granules::{Cell, Undelegated};
+use crate::granules::{PackedBlock, Undelegated};
 use crate::platform::Platform;
 
 /// How many words are collected before they are written to the list.
@@ -95,11 +95,15 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error::Argument`] when the memory has no descriptor in this dialect.
     #[doc(hidden)]
-    pub fn list_cell(&self, list: &mut MapList<'_>, cell: &Cell) -> Result<Listed, Error> {
+    pub fn list_packed(
+        &self,
+        list: &mut MapList<'_>,
+        packed: &PackedBlock,
+    ) -> Result<Listed, Error> {
         self.own_page(Command::RttDataMap, list.page)?;
         let fits = |range: &PaRange| range.bytes() == list.size.bytes(list.granule);
-        let Some(block) = cell.range().filter(fits) else { return Ok(Listed::Full) };
-        self.own(Command::RttDataMap, cell)?;
+        let Some(block) = packed.range().filter(fits) else { return Ok(Listed::Full) };
+        self.own(Command::RttDataMap, packed)?;
         let grown = list
             .open
             .filter(|open| open.top() == block.base())
@@ -154,7 +158,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_RTT_DATA_MAP`: as [`Channel::rtt_data_map`], for memory that stays in packed blocks and
-    /// was listed by [`Channel::list_cell`]. Returns how many bytes were mapped, from the front: an
+    /// was listed by [`Channel::list_packed`]. Returns how many bytes were mapped, from the front: an
     /// RMM may stop anywhere, and no progress means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
@@ -170,15 +174,15 @@ impl<P: Platform> Channel<P> {
     ///
     /// ```compile_fail,E0133
     /// # use rmi_abi::Ipa;
-    /// # use rmi_host::{Cell, Channel, MapList, Platform, Rd};
-    /// fn stale<P: Platform>(channel: &Channel<P>, rd: &Rd, mut list: MapList<'_>, mut cell: Cell) {
-    ///     let _ = channel.list_cell(&mut list, &cell);
-    ///     let memory = cell.take();
-    ///     let _ = channel.rtt_data_map_cells(rd, Ipa::new(0), list); // error: call to unsafe function
+    /// # use rmi_host::{PackedBlock, Channel, MapList, Platform, Rd};
+    /// fn stale<P: Platform>(channel: &Channel<P>, rd: &Rd, mut list: MapList<'_>, mut packed: PackedBlock) {
+    ///     let _ = channel.list_packed(&mut list, &packed);
+    ///     let memory = packed.take();
+    ///     let _ = channel.rtt_data_map_packed(rd, Ipa::new(0), list); // error: call to unsafe function
     /// }
     /// ```
     #[doc(hidden)]
-    pub unsafe fn rtt_data_map_cells(
+    pub unsafe fn rtt_data_map_packed(
         &self,
         rd: &Rd,
         ipa: Ipa,
