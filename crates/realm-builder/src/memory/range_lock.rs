@@ -208,3 +208,6 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

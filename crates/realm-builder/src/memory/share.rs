@@ -336,3 +336,6 @@ pub(crate) fn collect<'f>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

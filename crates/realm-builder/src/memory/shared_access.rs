@@ -163,7 +163,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 let bytes = usize::try_from(ipas.bytes().checked_sub(offset)?).unwrap_or(left);
                 Some((memory.base().checked_add(offset)?, bytes.min(left)))
             });
-            let Some((memory, bytes)) = part.filter(|(_, bytes)| *bytes > 0) else {
+            // It has the byte at `at`, so it is not empty.
+            let Some((memory, bytes)) = part else {
                 let range = IpaRange::empty(at);
                 let problem = RegionProblem::NotShared { ipa: at };
                 return Err(BuildError::Region { range, problem });

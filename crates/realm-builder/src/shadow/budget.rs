@@ -57,3 +57,21 @@ pub(crate) mod looks {
         LOOKS.replace(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_as_many_entries_as_a_table_has_and_no_more() {
+        let mut budget = Budget::new();
+        for _ in 0..ENTRIES_PER_TABLE - 3 {
+            assert!(budget.spend_one());
+        }
+        budget.spend(2);
+        assert!(budget.spend_one());
+        assert!(!budget.spend_one());
+        budget.spend(5);
+        assert!(!budget.spend_one());
+    }
+}

@@ -109,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn only_claims_of_others_are_reported() {
+        let mut claims = Claims::default();
+        let own = claims.claim(range(0x2000, 0x2000)).unwrap();
+        let other = claims.claim_to_read(range(0x4000, 0x1000)).unwrap();
+        assert!(!claims.is_others(&range(0x2000, 0x2000), own));
+        assert!(claims.is_others(&range(0x2000, 0x2000), other));
+        assert!(claims.is_others(&range(0x3000, 0x2000), own));
+        assert!(!claims.is_others(&range(0x5000, 0x1000), own));
+        claims.release(other);
+        assert!(!claims.is_others(&range(0x3000, 0x2000), own));
+    }
+
+    #[test]
     fn there_is_an_end_to_them() {
         let mut claims = Claims::default();
         for n in 0..CLAIMS as u64 {

@@ -23,9 +23,9 @@ use super::{At, ENTRIES, Foldable, NOWHERE, PRIMARY, Shadow};
 use crate::shadow::budget::{Budget, look_at};
 
 /// An entry that shows memory, as the RMM has said.
-const SHOWN: u32 = u32::MAX - 1;
+const SHOWN: u32 = 0xffff_fffe;
 /// An entry that may show memory: the answer was unclear.
-const UNSURE: u32 = u32::MAX - 2;
+const UNSURE: u32 = 0xffff_fffd;
 
 /// Whether a number in an entry is that of a shadow table.
 pub(super) const fn is_table(number: u32) -> bool {
@@ -340,3 +340,6 @@ impl Shadow<'_> {
         granule
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,6 +91,8 @@ impl<T: fmt::Debug + Record> fmt::Debug for SortedSlots<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     impl Record for u32 {
@@ -108,6 +110,7 @@ mod tests {
             shelf.insert(record).unwrap();
         }
         assert!(shelf.iter().eq([1, 3, 5].iter()));
+        assert_eq!(std::format!("{shelf:?}"), "[1, 3, 5]");
         assert_eq!(shelf.insert(4), Err(4));
         assert_eq!(shelf.find(3), Ok(1));
         assert_eq!(shelf.find(4), Err(2));

@@ -105,6 +105,186 @@ fn rooms_run_out_and_are_used_again() {
     assert!(shadow.prune(None, Level::L1, ipa(0)).is_none());
 }
 
+/// A shadow of a Realm with 39-bit addresses and one root table for each tree.
+fn shadow<'s>(
+    aux_trees: u8,
+    rooms: &'s mut [ShadowTable],
+    shared: &'s mut [SharedRecord],
+) -> Shadow<'s> {
+    let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
+    Shadow::new(geometry, aux_trees, rooms, shared).unwrap()
+}
+
+#[test]
+fn what_is_reserved_is_not_reserved_again() {
+    let mut rooms = rooms(4);
+    let mut shadow = shadow(0, &mut rooms, &mut []);
+    shadow.reserve(2).unwrap();
+    assert_eq!(shadow.reserve(2), Err(1));
+    shadow.unreserve(1);
+    shadow.reserve(2).unwrap();
+    assert_eq!(shadow.reserve(1), Err(1));
+}
+
+#[test]
+fn a_walk_stays_within_the_tables_of_the_realm() {
+    let mut rooms = rooms(2);
+    let shadow = shadow(0, &mut rooms, &mut []);
+    assert!(shadow.walk(ipa((1 << 39) - 1), Level::L3).is_some());
+    assert_eq!(shadow.walk(ipa(1 << 39), Level::L3), None);
+    assert_eq!(shadow.walk(ipa(0), Level::L0), None);
+}
+
+#[test]
+fn memory_is_put_into_a_void_entry_that_begins_at_its_address() {
+    let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
+    let mut rooms = rooms(2);
+    let mut shadow = shadow(0, &mut rooms, &mut []);
+    // Before the table: a block is aligned.
+    let [first, second] = [(); 2].map(|()| take(&rmm, &mut memory, 2 * MIB));
+    let table = take(&rmm, &mut memory, 0x1000);
+    assert_eq!(shadow.table_granule(None, Level::L2, ipa(0)), None);
+    let granule = table.range();
+    shadow.graft(None, Level::L2, ipa(0), table, false).unwrap();
+    assert_eq!(shadow.table_granule(None, Level::L2, ipa(0)), Some(granule));
+    shadow.put(ipa(2 * MIB), first, tag::SURE).unwrap();
+    let second = shadow.put(ipa(2 * MIB), second, tag::SURE).unwrap_err();
+    let second = shadow.put(ipa(4 * MIB + 0x1000), second, tag::SURE).unwrap_err();
+    assert_eq!((shadow.bytes(), shadow.next_memory(ipa(4 * MIB), ipa(1 << 30))), (2 * MIB, None));
+
+    // Memory that begins at the end of a range is not in it.
+    assert_eq!(shadow.next_memory(ipa(0), ipa(2 * MIB)), None);
+    assert_eq!(shadow.next_memory(ipa(2 * MIB), ipa(2 * MIB)), None);
+
+    // A table is as sure as the RMM's last answer about it.
+    assert!(!shadow.table_is_sure(None, Level::L2, ipa(0)));
+    shadow.trust_table(None, Level::L2, ipa(0));
+    assert!(shadow.table_is_sure(None, Level::L2, ipa(0)));
+    shadow.doubt_table(None, Level::L2, ipa(0));
+    assert!(!shadow.table_is_sure(None, Level::L2, ipa(0)));
+
+    let text = std::format!("{shadow:?}");
+    assert!(text.contains("tables: 1") && text.contains("bytes: 2097152"), "{text}");
+    let text = std::format!("{:?}", shadow.rooms[1]);
+    assert!(text.contains("Level(2)") && text.contains("live: 1"), "{text}");
+
+    let at = shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap();
+    for memory in [shadow.take(at).unwrap(), second] {
+        give(&rmm, memory);
+    }
+    give(&rmm, shadow.prune(None, Level::L2, ipa(0)).unwrap());
+    assert_eq!(model.census().undelegated, model.census().total);
+}
+
+#[test]
+fn an_entry_is_free_when_it_maps_nothing_and_its_ripas_is_known() {
+    let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
+    let mut rooms = rooms(3);
+    let mut shadow = shadow(0, &mut rooms, &mut []);
+    for level in [Level::L2, Level::L3] {
+        let table = take(&rmm, &mut memory, 0x1000);
+        shadow.graft(None, level, ipa(2 * MIB), table, true).unwrap();
+    }
+    let page = |n: u64| ipa(2 * MIB + n * 0x1000);
+    let pages = |first, top| IpaRange::new(page(first), page(top)).unwrap();
+    let flag = |shadow: &mut Shadow<'_>, n: u64| {
+        let at = shadow.walk(page(n), Level::L3).unwrap();
+        shadow.flag_unmapped(at, true);
+    };
+    shadow.put(page(2), take(&rmm, &mut memory, 0x1000), tag::SURE).unwrap();
+    flag(&mut shadow, 4);
+    flag(&mut shadow, 5);
+    for (from, top, expected) in [
+        (0, 9, Some((0, 2))),
+        (1, 2, Some((1, 2))),
+        (2, 9, Some((3, 4))),
+        (4, 9, Some((6, 9))),
+        (2, 3, None),
+        (4, 6, None),
+        (7, 7, None),
+    ] {
+        let expected = expected.map(|(first, top)| pages(first, top));
+        assert_eq!(shadow.next_free(page(from), page(top)), expected, "{from}, {top}");
+    }
+
+    // The flags of whole entries are cleared, up to a table or the end.
+    let flags = |shadow: &Shadow<'_>| {
+        let is_flagged = |n: &u64| {
+            let at = shadow.walk(page(*n), Level::L3).unwrap();
+            shadow.may_be_destroyed(at)
+        };
+        (0..512).filter(is_flagged).collect::<Vec<_>>()
+    };
+    assert_eq!(flags(&shadow), [4, 5]);
+    assert_eq!(shadow.trust_ripas(page(0), page(4)), page(4));
+    assert_eq!(flags(&shadow), [4, 5]);
+    let middle = page(4).checked_add(0x800).unwrap();
+    assert_eq!(shadow.trust_ripas(middle, page(9)), page(5));
+    assert_eq!(
+        shadow.trust_ripas(page(5), page(5).checked_add(0x800).unwrap()),
+        page(5).checked_add(0x800).unwrap()
+    );
+    assert_eq!(flags(&shadow), [4, 5]);
+    assert_eq!(shadow.trust_ripas(page(4), page(5)), page(5));
+    assert_eq!(flags(&shadow), [5]);
+    assert_eq!(shadow.trust_ripas(page(0), ipa(1 << 30)), ipa(4 * MIB));
+    assert_eq!(flags(&shadow), []);
+    // A flagged entry without memory, and one that a table follows.
+    let at = shadow.walk(ipa(0), Level::L3).unwrap();
+    shadow.flag_unmapped(at, true);
+    assert_eq!(shadow.trust_ripas(ipa(0), ipa(1 << 30)), ipa(2 * MIB));
+    assert!(!shadow.may_be_destroyed(at));
+    assert_eq!(shadow.trust_ripas(ipa(1 << 39), ipa(1 << 40)), ipa(1 << 40));
+
+    give(&rmm, shadow.take(shadow.walk(page(2), Level::L3).unwrap()).unwrap());
+    for level in [Level::L3, Level::L2] {
+        give(&rmm, shadow.prune(None, level, ipa(2 * MIB)).unwrap());
+    }
+    assert_eq!(model.census().undelegated, model.census().total);
+}
+
+#[test]
+fn pages_in_another_order_are_not_a_block() {
+    let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
+    let mut rooms = rooms(3);
+    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let block = take(&rmm, &mut memory, 2 * MIB);
+    for level in [Level::L2, Level::L3] {
+        let table = take(&rmm, &mut memory, 0x1000);
+        shadow.graft(None, level, ipa(0), table, true).unwrap();
+        if level == Level::L2 {
+            let foldable = shadow.foldable(Level::L2, ipa(0));
+            assert_eq!(foldable, Some(Foldable::Void));
+        }
+    }
+    let mut block = block;
+    for page in 0..512 {
+        shadow.put(ipa(page << 12), block.take_front(0x1000).unwrap(), tag::SURE).unwrap();
+    }
+    assert_eq!(shadow.foldable(Level::L3, ipa(0)), Some(Foldable::Block));
+    let pages = [5, 6].map(|page| {
+        let at = shadow.walk(ipa(page << 12), Level::L3).unwrap();
+        shadow.take(at).unwrap()
+    });
+    let [five, six] = pages;
+    shadow.put(ipa(6 << 12), five, tag::SURE).unwrap();
+    shadow.put(ipa(5 << 12), six, tag::SURE).unwrap();
+    assert_eq!(shadow.foldable(Level::L3, ipa(0)), None);
+    while let Some(at) = shadow.next_memory(ipa(0), ipa(2 * MIB)) {
+        give(&rmm, shadow.take(at).unwrap());
+    }
+    assert_eq!(shadow.foldable(Level::L3, ipa(0)), Some(Foldable::Void));
+    give(&rmm, shadow.prune(None, Level::L3, ipa(0)).unwrap());
+    give(&rmm, shadow.prune(None, Level::L2, ipa(0)).unwrap());
+    assert_eq!(model.census().undelegated, model.census().total);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     /// Pages that were put at any IPA are found at that IPA, and nowhere else.

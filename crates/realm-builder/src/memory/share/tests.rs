@@ -1,0 +1,45 @@
+extern crate std;
+
+use rmi_abi::Dialect;
+use rmi_host::{CountingLedger, SessionOptions};
+use rmm_model::{Model, Options};
+use sro::{FixedPool, open};
+
+use super::*;
+use crate::{Realm, RealmConfig, RealmStorage};
+
+const PAGE: u64 = 0x1000;
+
+fn pages(first: u64, count: u64) -> IpaRange {
+    IpaRange::with_size(Ipa::new((1 << 39) + first * PAGE), count * PAGE).unwrap()
+}
+
+#[test]
+fn what_is_shared_ends_at_the_first_gap_and_what_has_no_record_is_exposed() {
+    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let mut memory = model.take_memory();
+    let mut pool = FixedPool::<8>::new();
+    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let ledger = CountingLedger::new();
+    let host = model.host().with_ledger(&ledger);
+    let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
+    let mut storage = RealmStorage::<8, 4>::new();
+    let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    for (first, count) in [(0, 1), (1, 2), (4, 1)] {
+        let memory = memory.take_front(count * PAGE).unwrap();
+        let ipa = pages(first, count).base();
+        realm.share(&mut pool, ipa, memory, SharedAccess::MEMORY).unwrap();
+    }
+    for (first, count, expected) in [(0, 6, 3), (0, 2, 2), (3, 2, 3), (4, 1, 5), (4, 2, 5)] {
+        let until = realm.core.shared_until(pages(first, count));
+        assert_eq!(until, pages(expected, 1).base(), "{first}, {count}");
+    }
+
+    let piece = realm.core.shadow.lock().leave_shared(&pages(4, 1)).unwrap();
+    assert_eq!(ledger.balance().exposed, 0);
+    realm.core.record_shared(Err(piece));
+    assert_eq!(ledger.balance().exposed, 1);
+    realm.core.record_shared(Ok(()));
+    assert_eq!(ledger.balance().exposed, 1);
+}
