@@ -198,6 +198,7 @@ end 3
     let (_, donations) = map.with(|map| map.donations().next().unwrap());
     assert_eq!((donations.donated, donations.held()), (2, 2));
     map.record(LedgerEvent::Reclaimed { command: DESTROY }, range(3, 2));
+    assert!(map.with(|map| map.donations().all(|(_, donations)| donations.is_even())));
     map.record(LedgerEvent::Returned, range(1, 4));
     assert_eq!(map.take_untracked(), Some(range(8, 1)));
     assert!(map.is_balanced());

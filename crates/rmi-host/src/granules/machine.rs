@@ -53,3 +53,18 @@ impl Machine {
         Self(code)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "slow")]
+    fn the_number_of_a_simulated_machine_fits_and_is_not_that_of_the_real_one() {
+        // Past the last number, where they begin again.
+        for _ in 0..(1 << Machine::BITS) + 2 {
+            let code = Machine::simulated().code();
+            assert!((1..1 << Machine::BITS).contains(&code), "{code}");
+        }
+    }
+}
