@@ -55,8 +55,8 @@ use sro::EnterError;
 /// ```
 ///
 /// Where an operation returns an object beside its error, `?` drops that object: see
-/// [`Failed`](rmi_host::Failed). That is right for a program that ends with the error; it loses memory
-/// in one that goes on.
+/// [`Failed`](rmi_host::Failed). That is right for a program that ends with the error; it loses
+/// memory in one that goes on.
 ///
 /// Its text is that of the error in it, which is its [`source`](core::error::Error::source).
 #[derive(Debug, thiserror::Error)]

@@ -59,19 +59,19 @@ pub(crate) fn one_by_one() -> Options {
 }
 
 /// A host with a session, a pool and memory.
-struct Bench<'b, P: Platform> {
+struct Fixture<'b, P: Platform> {
     conduit: &'b Counting<&'b Model>,
     pool: FixedPool<32>,
     /// It begins at a multiple of 1 GiB.
     memory: Undelegated,
     realm: Option<Realm<'b, P, New>>,
-    home: u64,
+    returned: u64,
     predicted: Option<u64>,
     calls: u64,
     failed: u64,
 }
 
-impl<'b, P: Platform> Bench<'b, P> {
+impl<'b, P: Platform> Fixture<'b, P> {
     fn new_realm(&mut self) -> Realm<'b, P, New> {
         self.realm.take().unwrap()
     }
@@ -94,8 +94,8 @@ impl<'b, P: Platform> Bench<'b, P> {
 
     /// Tears down what is left of the Realm.
     fn end<S>(&mut self, realm: Realm<'b, P, S>) -> Result<(), Error> {
-        let home = &mut self.home;
-        let ended = realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes());
+        let returned = &mut self.returned;
+        let ended = realm.tear_down([], &mut self.pool, &mut |memory| *returned += memory.bytes());
         ended.map_or(Ok(()), |error| Err(error.into()))
     }
 }
@@ -104,7 +104,7 @@ impl<'b, P: Platform> Bench<'b, P> {
 fn measure(
     options: Options,
     job: impl for<'b> FnOnce(
-        &mut Bench<'b, Host<&'b Counting<&'b Model>, &'b Model, &'b CountingLedger>>,
+        &mut Fixture<'b, Host<&'b Counting<&'b Model>, &'b Model, &'b CountingLedger>>,
     ) -> Result<(), Error>,
 ) -> Result<Measured, Error> {
     let model = Model::new(options).unwrap();
@@ -126,18 +126,18 @@ fn measure(
     // What the pool has delegated so far must not serve the measured operation.
     pool.undelegate(&rmm);
     let realm = Some(realm);
-    let mut bench = Bench {
+    let mut fixture = Fixture {
         conduit: &conduit,
         pool,
         memory,
         realm,
-        home: 0,
+        returned: 0,
         predicted: None,
         calls: 0,
         failed: 0,
     };
-    job(&mut bench)?;
-    let Bench { mut pool, predicted, calls, failed, .. } = bench;
+    job(&mut fixture)?;
+    let Fixture { mut pool, predicted, calls, failed, .. } = fixture;
     pool.drain(&rmm, &mut |_| {});
     let balanced =
         ledger.balance().outstanding() == 0 && model.census().undelegated == model.census().total;
@@ -150,15 +150,15 @@ fn map(
     limits: Limits,
     cut: impl FnOnce(&mut Undelegated) -> Vec<Undelegated>,
 ) -> Result<Measured, Error> {
-    measure(options, |bench| {
-        let realm = bench.active()?;
-        let mut pieces = cut(&mut bench.memory);
+    measure(options, |fixture| {
+        let realm = fixture.active()?;
+        let mut pieces = cut(&mut fixture.memory);
         let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
-        bench.predicted = Some(realm.map_cost(&bench.pool, RAM, &ranges, limits).calls());
-        bench.start();
-        realm.map_scattered(&mut bench.pool, RAM, &mut pieces)?;
-        bench.stop();
-        bench.end(realm)
+        fixture.predicted = Some(realm.map_cost(&fixture.pool, RAM, &ranges, limits).calls());
+        fixture.start();
+        realm.map_scattered(&mut fixture.pool, RAM, &mut pieces)?;
+        fixture.stop();
+        fixture.end(realm)
     })
 }
 
@@ -195,17 +195,17 @@ pub(crate) fn map_scattered_runs(options: Options, limits: Limits) -> Result<Mea
 }
 
 pub(crate) fn populate_measured(options: Options, limits: Limits) -> Result<Measured, Error> {
-    measure(options, |bench| {
-        let mut realm = bench.new_realm();
+    measure(options, |fixture| {
+        let mut realm = fixture.new_realm();
         let content = vec![0; usize::try_from(GIB).unwrap()];
-        let memory = bench.memory.take_front(GIB).unwrap();
+        let memory = fixture.memory.take_front(GIB).unwrap();
         let mut regions = [Region::new(RAM, memory, Content::Measured(&content))];
-        let cost = realm.populate_cost(&bench.pool, &mut regions, limits);
-        bench.predicted = Some(cost.calls());
-        bench.start();
-        realm.populate(&mut bench.pool, &mut regions, &mut |_| {})?;
-        bench.stop();
-        bench.end(realm)
+        let cost = realm.populate_cost(&fixture.pool, &mut regions, limits);
+        fixture.predicted = Some(cost.calls());
+        fixture.start();
+        realm.populate(&mut fixture.pool, &mut regions, &mut |_| {})?;
+        fixture.stop();
+        fixture.end(realm)
     })
 }
 
@@ -214,24 +214,26 @@ fn tear_down(
     limits: Limits,
     cut: impl FnOnce(&mut Undelegated) -> Vec<Undelegated>,
 ) -> Result<Measured, Error> {
-    measure(options, |bench| {
-        let realm = bench.active()?;
+    measure(options, |fixture| {
+        let realm = fixture.active()?;
         let rmm = realm.rmm();
-        realm.map_scattered(&mut bench.pool, RAM, &mut cut(&mut bench.memory))?;
-        bench.pool.undelegate(rmm);
+        realm.map_scattered(&mut fixture.pool, RAM, &mut cut(&mut fixture.memory))?;
+        fixture.pool.undelegate(rmm);
         let cost = realm.dismantle_cost(limits);
         // The tables' granules are one run again at the end.
         let tables = limits.delegation(cost.destroy * MIN_GRANULE);
-        bench.predicted = Some(cost.calls() + tables);
+        fixture.predicted = Some(cost.calls() + tables);
         let mut realm = realm.terminate()?;
-        bench.start();
-        let home = &mut bench.home;
-        let mut home = |memory: Undelegated| *home += memory.bytes();
-        while realm.dismantle(&mut bench.pool, 100_000, &mut home)? == DismantleProgress::More {}
-        bench.pool.undelegate(rmm);
-        bench.stop();
-        assert_eq!(bench.home, GIB);
-        bench.end(realm)
+        fixture.start();
+        let returned = &mut fixture.returned;
+        let mut returned = |memory: Undelegated| *returned += memory.bytes();
+        while realm.dismantle(&mut fixture.pool, 100_000, &mut returned)? == DismantleProgress::More
+        {
+        }
+        fixture.pool.undelegate(rmm);
+        fixture.stop();
+        assert_eq!(fixture.returned, GIB);
+        fixture.end(realm)
     })
 }
 
@@ -247,33 +249,33 @@ pub(crate) fn tear_down_scattered(options: Options, limits: Limits) -> Result<Me
 }
 
 pub(crate) fn fault_one_page(options: Options, _: Limits) -> Result<Measured, Error> {
-    measure(options, |bench| {
-        let realm = bench.active()?;
+    measure(options, |fixture| {
+        let realm = fixture.active()?;
         let page = IpaRange::with_size(RAM, MIN_GRANULE)?;
-        realm.make_tables(&mut bench.pool, page, Level::L3)?;
-        let memory = &mut bench.memory;
-        let (before, failed) = (bench.conduit.total().issued, bench.conduit.total().failed);
+        realm.make_tables(&mut fixture.pool, page, Level::L3)?;
+        let memory = &mut fixture.memory;
+        let (before, failed) = (fixture.conduit.total().issued, fixture.conduit.total().failed);
         let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
-        realm.serve_fault(&mut bench.pool, RAM, page, &mut supply, &mut |_| {})?;
-        bench.calls = bench.conduit.total().issued - before;
-        bench.failed = bench.conduit.total().failed - failed;
-        bench.end(realm)
+        realm.serve_fault(&mut fixture.pool, RAM, page, &mut supply, &mut |_| {})?;
+        fixture.calls = fixture.conduit.total().issued - before;
+        fixture.failed = fixture.conduit.total().failed - failed;
+        fixture.end(realm)
     })
 }
 
 pub(crate) fn fault_around(options: Options, _: Limits) -> Result<Measured, Error> {
-    measure(options, |bench| {
-        let realm = bench.active()?;
+    measure(options, |fixture| {
+        let realm = fixture.active()?;
         let upper = IpaRange::with_size(RAM, GIB)?;
-        realm.make_tables(&mut bench.pool, upper, Level::L2)?;
-        let mut pages = scattered(&mut bench.memory, MIN_GRANULE).into_iter();
+        realm.make_tables(&mut fixture.pool, upper, Level::L2)?;
+        let mut pages = scattered(&mut fixture.memory, MIN_GRANULE).into_iter();
         let window = IpaRange::with_size(RAM, GIB)?;
-        let (before, failed) = (bench.conduit.total().issued, bench.conduit.total().failed);
+        let (before, failed) = (fixture.conduit.total().issued, fixture.conduit.total().failed);
         let at = Ipa::new(RAM.raw() + 0x12_3000);
-        realm.serve_fault(&mut bench.pool, at, window, &mut |_| pages.next(), &mut |_| {})?;
-        bench.calls = bench.conduit.total().issued - before;
-        bench.failed = bench.conduit.total().failed - failed;
+        realm.serve_fault(&mut fixture.pool, at, window, &mut |_| pages.next(), &mut |_| {})?;
+        fixture.calls = fixture.conduit.total().issued - before;
+        fixture.failed = fixture.conduit.total().failed - failed;
         assert_eq!(realm.memory_bytes(), 2 * MIB);
-        bench.end(realm)
+        fixture.end(realm)
     })
 }

@@ -30,9 +30,9 @@ fn footprint_fault(
     ipa: Ipa,
     window: IpaRange,
     supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Served, BuildError> {
-    realm.serve_fault(pool, ipa, window, supply, home)
+    realm.serve_fault(pool, ipa, window, supply, give_back)
 }
 
 #[unsafe(no_mangle)]
@@ -40,9 +40,9 @@ fn footprint_reclaim(
     realm: &ActiveRealm<'_>,
     pool: &mut Pool,
     range: IpaRange,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Reclaimed, Stopped> {
-    realm.reclaim(pool, range, home)
+    realm.reclaim(pool, range, give_back)
 }
 
 #[unsafe(no_mangle)]
@@ -60,9 +60,9 @@ fn footprint_unshare(
     realm: &ActiveRealm<'_>,
     pool: &mut Pool,
     range: IpaRange,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<(), Stopped> {
-    realm.unshare(pool, range, home)
+    realm.unshare(pool, range, give_back)
 }
 
 #[unsafe(no_mangle)]
@@ -70,9 +70,9 @@ fn footprint_to_shared(
     realm: &ActiveRealm<'_>,
     pool: &mut Pool,
     range: IpaRange,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Converted, ConvertStopped> {
-    realm.convert_to_shared(pool, range, SharedAccess::MEMORY, &mut |_| None, home)
+    realm.convert_to_shared(pool, range, SharedAccess::MEMORY, &mut |_| None, give_back)
 }
 
 #[unsafe(no_mangle)]
@@ -80,7 +80,7 @@ fn footprint_to_private(
     realm: &ActiveRealm<'_>,
     pool: &mut Pool,
     range: IpaRange,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Converted, ConvertStopped> {
-    realm.convert_to_private(pool, range, home)
+    realm.convert_to_private(pool, range, give_back)
 }

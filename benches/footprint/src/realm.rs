@@ -50,7 +50,7 @@ fn footprint_tear_down(
     realm: BareMetalRealm<'_, Active>,
     recs: [RecObject; 1],
     pool: &mut Pool,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
 ) -> Option<Error> {
-    realm.tear_down(recs, pool, home)
+    realm.tear_down(recs, pool, give_back)
 }

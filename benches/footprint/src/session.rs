@@ -44,6 +44,6 @@ fn footprint_add(pool: &mut Pool, memory: Undelegated) -> Result<(), Undelegated
 }
 
 #[unsafe(no_mangle)]
-fn footprint_drain(pool: &mut Pool, session: &Session, home: &mut dyn FnMut(Undelegated)) {
-    pool.drain(session, home);
+fn footprint_drain(pool: &mut Pool, session: &Session, give_back: &mut dyn FnMut(Undelegated)) {
+    pool.drain(session, give_back);
 }

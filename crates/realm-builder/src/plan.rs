@@ -174,8 +174,8 @@ pub fn tables(
     tables_of_runs(geometry, Some(run).filter(|run| run.bytes > 0).into_iter())
 }
 
-/// How many [`ShadowTable`](crate::ShadowTable)s a Realm with these ranges needs if they are mapped by
-/// pages: private and shared ones, in the order of their addresses. Root tables are included; a
+/// How many [`ShadowTable`](crate::ShadowTable)s a Realm with these ranges needs if they are mapped
+/// by pages: private and shared ones, in the order of their addresses. Root tables are included; a
 /// Realm with trees of their own for auxiliary planes needs as many for each of those.
 ///
 /// ```

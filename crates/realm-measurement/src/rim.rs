@@ -231,9 +231,9 @@ impl Rim {
         Ok(())
     }
 
-    /// Extends the measurement by regions, in the order and with the blocks in which `Realm::populate`
-    /// of `realm-builder` populates them: the measurement of a Realm before it is built. RECs
-    /// follow, with [`Rim::add_rec`].
+    /// Extends the measurement by regions, in the order and with the blocks in which
+    /// `Realm::populate` of `realm-builder` populates them: the measurement of a Realm before it is
+    /// built. RECs follow, with [`Rim::add_rec`].
     ///
     /// The regions are sorted; neighbours are measured as if they were [`joined`]. Empty regions
     /// (also those that are populated already) are left out.

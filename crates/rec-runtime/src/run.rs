@@ -149,8 +149,8 @@ pub trait Handler<P: Platform> {
         }
     }
 
-    /// The Realm asks, on `rec`, to change the RIPAS of a range of its memory. By default a change to RAM is
-    /// rejected; a change to EMPTY cannot be, and ends the loop.
+    /// The Realm asks, on `rec`, to change the RIPAS of a range of its memory. By default a change
+    /// to RAM is rejected; a change to EMPTY cannot be, and ends the loop.
     fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
         let _ = rec;
         match change.reject() {

@@ -1,4 +1,5 @@
-//! Round trips: what is encoded is decoded to the same, and what is decoded is stable, whatever the bits.
+//! Round trips: what is encoded is decoded to the same, and what is decoded is stable, whatever the
+//! bits.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -25,7 +26,8 @@ use rmi_abi::trace::{CallDisplay, ResultDisplay, ValueDisplay};
 use rmi_abi::{rsi, trace};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Values of a type, made from random bytes. A short supply is filled with zeros, so every draw makes one.
+/// Values of a type, made from random bytes. A short supply is filled with zeros, so every draw
+/// makes one.
 fn any_of<T: for<'a> Arbitrary<'a> + std::fmt::Debug>() -> impl Strategy<Value = T> {
     prop::collection::vec(any::<u8>(), 0..256)
         .prop_map(|bytes| T::arbitrary(&mut Unstructured::new(&bytes)).unwrap())

@@ -1,7 +1,8 @@
-//! The crate's tables against the oracles: what public sources of each dialect say, resolved into one file per dialect.
+//! The crate's tables against the oracles: what public sources of each dialect say, resolved into
+//! one file per dialect.
 //!
-//! An oracle marks what rests on one weak source as not `sure`: there only identifier and name must agree. What is compared is what the
-//! `abi_json` example prints, so the example is covered too.
+//! An oracle marks what rests on one weak source as not `sure`: there only identifier and name must
+//! agree. What is compared is what the `abi_json` example prints, so the example is covered too.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -195,7 +196,8 @@ fn the_rsi_is_as_its_oracle_says() {
     }
 }
 
-/// Offsets that a list of structures fixes: one for each field, and in arrays of registers one for each element.
+/// Offsets that a list of structures fixes: one for each field, and in arrays of registers one for
+/// each element.
 fn offsets(structures: &[&Value]) -> u64 {
     let fields = structures.iter().flat_map(|s| s["fields"].as_array().unwrap());
     let elements = |f: &Value| match f["name"].as_str().unwrap() {

@@ -1,10 +1,12 @@
-//! The house rules of the crate, checked on its sources.
+//! The rules of the crate, checked on its sources.
 //!
-//! - A wire struct holds numbers, arrays of numbers and other wire structs: no enum, no `bool`, no reference. It has a `repr`, its reserved bytes
-//!   are private, and every other field is public and has a row in its documentation and in its `layout!`.
+//! - A wire struct holds numbers, arrays of numbers and other wire structs: no enum, no `bool`, no
+//!   reference. It has a `repr`, its reserved bytes are private, and every other field is public
+//!   and has a row in its documentation and in its `layout!`.
 //! - What holds a Realm's registers prints none of them: it derives no `Debug`.
 //! - Enums with codes and words wrapped in a struct have a `repr`.
-//! - Every public item is documented; every name of the specification finds the item that stands for it.
+//! - Every public item is documented; every name of the specification finds the item that stands
+//!   for it.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -404,7 +406,8 @@ fn dialects(set: &str) -> &'static str {
     }
 }
 
-/// The rows of the table in a wire struct's documentation: offset, bytes, field, dialects. Every row says what the field means.
+/// The rows of the table in a wire struct's documentation: offset, bytes, field, dialects. Every
+/// row says what the field means.
 fn documented_rows(lines: &[String]) -> Vec<(u64, u64, String, String)> {
     let rows = lines.iter().filter(|line| line.starts_with("| 0x"));
     let parse = |line: &String| {
@@ -449,7 +452,8 @@ fn the_sources_keep_the_rules() {
     println!("{structs} wire structs, {} public items", rules.items);
 }
 
-/// Types, codes and fields of the specification that a search must find; a name in the tables alone is not enough.
+/// Types, codes and fields of the specification that a search must find; a name in the tables alone
+/// is not enough.
 #[test]
 #[cfg_attr(miri, ignore = "reads the sources")]
 fn every_name_of_the_specification_is_found() {

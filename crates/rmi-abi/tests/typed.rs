@@ -1,4 +1,5 @@
-//! The typed enums and flags against the tables of names, codes and fields: two statements of the same facts.
+//! The typed enums and flags against the tables of names, codes and fields: two statements of the
+//! same facts.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -63,7 +64,8 @@ const CODES: &[Codes] = codes! {
     rsi::PlaneExitReason: u8 = "RsiPlaneExitReason";
 };
 
-/// Enumerations that are one bit or a part of another type; each has its own check below, or says where it is.
+/// Enumerations that are one bit or a part of another type; each has its own check below, or says
+/// where it is.
 const ELSEWHERE: &[&str] = &[
     // Flags.
     "RmiDataMeasureContent",
@@ -390,7 +392,8 @@ fn fields_of_words_are_where_the_tables_say() {
     assert!(part("sysreg128").is_128_bit());
 }
 
-/// Every bit field of the tables is checked by one of the tests: here, or in the feature register's own.
+/// Every bit field of the tables is checked by one of the tests: here, or in the feature register's
+/// own.
 #[test]
 fn no_bit_field_is_left_out() {
     let source = include_str!("typed.rs");

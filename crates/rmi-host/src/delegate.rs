@@ -152,25 +152,25 @@ impl<P: Platform> Rmm<P> {
         Ok(part)
     }
 
-    /// Takes memory back from the RMM and passes what it returns to `home`. What the RMM does not
-    /// return goes to quarantine; adjacent granules go together, with the reason of the first.
+    /// Takes memory back from the RMM and passes what it returns to `give_back`. What the RMM does
+    /// not return goes to quarantine; adjacent granules go together, with the reason of the first.
     ///
     /// ```
     /// # use rmi_abi::Dialect;
     /// # use rmi_host::FixedQuarantine;
     /// # use rmm_model::{Model, Options};
-    /// # let shelf = FixedQuarantine::<4>::new();
+    /// # let quarantine = FixedQuarantine::<4>::new();
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
-    /// # let rmm = rmm_model::open(model.host().with_quarantine(&shelf), &mut memory)?;
+    /// # let rmm = rmm_model::open(model.host().with_quarantine(&quarantine), &mut memory)?;
     /// let memory = rmm.delegate(memory.take_front(0x4000).expect("1 GiB"))?;
     /// let mut bytes = 0;
     /// rmm.return_or_quarantine(memory, &mut |host| bytes += host.bytes());
-    /// assert_eq!((bytes, shelf.len()), (0x4000, 0));
+    /// assert_eq!((bytes, quarantine.len()), (0x4000, 0));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn return_or_quarantine(&self, memory: Delegated, home: &mut dyn FnMut(Undelegated)) {
-        self.salvage(memory, None, home);
+    pub fn return_or_quarantine(&self, memory: Delegated, give_back: &mut dyn FnMut(Undelegated)) {
+        self.salvage(memory, None, give_back);
     }
 
     /// As [`Rmm::return_or_quarantine`], for memory whose state is not certain. A granule that the
@@ -180,16 +180,16 @@ impl<P: Platform> Rmm<P> {
         &self,
         memory: Delegated,
         reason: QuarantineReason,
-        home: &mut dyn FnMut(Undelegated),
+        give_back: &mut dyn FnMut(Undelegated),
     ) {
-        self.salvage(memory, Some(reason), home);
+        self.salvage(memory, Some(reason), give_back);
     }
 
     fn salvage(
         &self,
         mut memory: Delegated,
         reason: Option<QuarantineReason>,
-        home: &mut dyn FnMut(Undelegated),
+        give_back: &mut dyn FnMut(Undelegated),
     ) {
         let mut refused = Delegated::empty();
         let mut refused_for = QuarantineReason::PoolFull;
@@ -205,7 +205,7 @@ impl<P: Platform> Rmm<P> {
                 }
             };
             if !host.is_empty() {
-                home(host);
+                give_back(host);
             }
             let Some(error) = error else { break };
             let why = reason.unwrap_or_else(|| quarantine_reason(&error));
@@ -221,7 +221,7 @@ impl<P: Platform> Rmm<P> {
             let may_be_proved = part.is_some() && reason.is_some();
             let mut part = part.unwrap_or_else(|| memory.take());
             if may_be_proved {
-                match self.prove(part, home) {
+                match self.prove(part, give_back) {
                     Some(kept) => part = kept,
                     None => continue,
                 }
@@ -241,11 +241,11 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// Proves that a granule which the RMM does not undelegate is the host's, because the RMM
-    /// delegates nothing else, and passes it to `home`; otherwise returns it.
+    /// delegates nothing else, and passes it to `give_back`; otherwise returns it.
     fn prove(
         &self,
         mut granule: Delegated,
-        home: &mut dyn FnMut(Undelegated),
+        give_back: &mut dyn FnMut(Undelegated),
     ) -> Option<Delegated> {
         // The ledger has it as delegated all the time, so the delegation is not recorded.
         if self.range_step(Command::GranuleRangeDelegate, granule.range()).is_err() {
@@ -253,7 +253,7 @@ impl<P: Platform> Rmm<P> {
         }
         match self.undelegate_some(&mut granule) {
             Ok(host) => {
-                home(host);
+                give_back(host);
                 None
             }
             Err(_) => Some(granule),

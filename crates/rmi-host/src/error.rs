@@ -256,9 +256,9 @@ pub enum Error {
     },
     /// A started operation ended in a way that leaves unclear what was done.
     Unclear(Refusal),
-    /// An operation did not end within the steps and the waiting that the retry budget allows, as it
-    /// may: the RMM was busy, or yields often. It was cancelled where the RMM accepts that, and given
-    /// up: its objects may stay blocked. A larger budget lets it end.
+    /// An operation did not end within the steps and the waiting that the retry budget allows, as
+    /// it may: the RMM was busy, or yields often. It was cancelled where the RMM accepts that, and
+    /// given up: its objects may stay blocked. A larger budget lets it end.
     #[non_exhaustive]
     Unfinished {
         /// The command that started it.

@@ -11,9 +11,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 ///
 /// A session is counted from [`Discovered::configure`](crate::Discovered::configure) until
 /// [`Configured::into_platform`](crate::Configured::into_platform),
-/// [`Rmm::into_platform`](crate::Rmm::into_platform), or the functions of the crates above that call
-/// them. One that is dropped, and a channel made by [`Channel::new`](crate::Channel::new), count for
-/// as long as the program runs.
+/// [`Rmm::into_platform`](crate::Rmm::into_platform), or the functions of the crates above that
+/// call them. One that is dropped, and a channel made by [`Channel::new`](crate::Channel::new),
+/// count for as long as the program runs.
 ///
 /// ```
 /// # use rmi_abi::Dialect;

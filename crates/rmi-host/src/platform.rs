@@ -9,7 +9,7 @@
 //! use rmi_host::{CountingLedger, DefaultLock, Platform, FixedQuarantine};
 //! use rmm_model::{Model, Options};
 //!
-//! struct Machine { model: Model, books: CountingLedger, shelf: FixedQuarantine<16>, naps: Cell<u32> }
+//! struct Machine { model: Model, ledger: CountingLedger, quarantine: FixedQuarantine<16>, naps: Cell<u32> }
 //!
 //! // SAFETY: the parts never change.
 //! unsafe impl Platform for Machine {
@@ -21,20 +21,20 @@
 //!
 //!     fn conduit(&self) -> &Model { &self.model }
 //!     fn access(&self) -> &Model { &self.model }
-//!     fn ledger(&self) -> &CountingLedger { &self.books }
-//!     fn quarantine(&self) -> &FixedQuarantine<16> { &self.shelf }
+//!     fn ledger(&self) -> &CountingLedger { &self.ledger }
+//!     fn quarantine(&self) -> &FixedQuarantine<16> { &self.quarantine }
 //!     fn relax(&self) { self.naps.set(self.naps.get() + 1) } // or yield to the scheduler
 //! }
 //!
 //! # let mut options = Options::new(Dialect::TfRmm2026_07);
 //! # options.busy_every = NonZeroU32::new(3);
 //! # let model = Model::new(options)?;
-//! # let machine = Machine { model, books: CountingLedger::new(), shelf: FixedQuarantine::new(), naps: Cell::new(0) };
+//! # let machine = Machine { model, ledger: CountingLedger::new(), quarantine: FixedQuarantine::new(), naps: Cell::new(0) };
 //! let mut memory = machine.model.take_memory();
 //! let rmm = rmm_model::open(machine, &mut memory)?;
 //! let memory = memory.take_front(0x8000).expect("1 GiB");
 //! let memory = rmm.delegate(memory)?;
-//! assert_eq!(rmm.platform().books.balance().delegated, 8);
+//! assert_eq!(rmm.platform().ledger.balance().delegated, 8);
 //! assert!(rmm.platform().naps.get() > 0);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -113,9 +113,9 @@ pub unsafe trait Platform {
 /// use rmm_model::{Model, Options};
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-/// let books = CountingLedger::new();
+/// let ledger = CountingLedger::new();
 /// // The ledger is also read elsewhere, so the platform borrows it; it owns the quarantine.
-/// let host = model.host().with_ledger(&books).with_quarantine(FixedQuarantine::<8>::new());
+/// let host = model.host().with_ledger(&ledger).with_quarantine(FixedQuarantine::<8>::new());
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```

@@ -17,19 +17,19 @@
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let shelf = FixedQuarantine::<8>::new();
-//! let platform = model.host().with_quarantine(&shelf);
+//! let quarantine = FixedQuarantine::<8>::new();
+//! let platform = model.host().with_quarantine(&quarantine);
 //! let mut memory = model.take_memory();
 //! let rmm = rmm_model::open(platform, &mut memory)?;
 //!
 //! let memory = memory.take_front(0x4000).unwrap();
 //! let memory = rmm.delegate(memory)?;
 //! rmm.quarantine(memory, QuarantineReason::ObjectAlive { command: Command::RecDestroy });
-//! assert_eq!(shelf.len(), 1);
+//! assert_eq!(quarantine.len(), 1);
 //!
 //! // The object does not exist any more: the RMM returns the memory.
 //! let mut bytes = 0;
-//! assert_eq!(shelf.retry(&rmm, |memory| bytes += memory.bytes()), 0);
+//! assert_eq!(quarantine.retry(&rmm, |memory| bytes += memory.bytes()), 0);
 //! assert_eq!(bytes, 0x4000);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -5,8 +5,8 @@ use core::time::Duration;
 use crate::channel::Channel;
 use crate::platform::Platform;
 
-/// A wait that has begun. It ends with [`RetryBudget::time`](crate::RetryBudget::time), if that is set
-/// and the platform has a clock; the caller that waits counts its attempts.
+/// A wait that has begun. It ends with [`RetryBudget::time`](crate::RetryBudget::time), if that is
+/// set and the platform has a clock; the caller that waits counts its attempts.
 #[derive(Debug)]
 pub struct Wait<'p, P: ?Sized> {
     platform: &'p P,
@@ -14,8 +14,8 @@ pub struct Wait<'p, P: ?Sized> {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Begins a wait. Reads the platform's clock once if [`RetryBudget::time`](crate::RetryBudget::time)
-    /// is set, and does nothing else.
+    /// Begins a wait. Reads the platform's clock once if
+    /// [`RetryBudget::time`](crate::RetryBudget::time) is set, and does nothing else.
     pub fn wait(&self) -> Wait<'_, P> {
         let platform = self.platform();
         let until =

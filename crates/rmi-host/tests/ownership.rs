@@ -83,29 +83,29 @@ proptest! {
     fn the_map_is_the_simple_map(
         steps in prop::collection::vec((events(), 0..GRANULES, 0..8usize), 0..60),
     ) {
-        let mut books = Ownership::new();
+        let mut ownership = Ownership::new();
         let mut simple = [None; GRANULES];
         let mut sound = true;
         for (event, first, count) in steps {
             let top = (first + count).min(GRANULES);
             sound &= simple[first..top].iter().all(|found| fits(event, *found));
             simple[first..top].fill(after(event));
-            books.apply(event, range(first as u64, (top - first) as u64));
-            prop_assert_eq!(books.check().is_ok(), sound);
+            ownership.apply(event, range(first as u64, (top - first) as u64));
+            prop_assert_eq!(ownership.check().is_ok(), sound);
         }
         for (number, holding) in simple.iter().enumerate() {
-            prop_assert_eq!(books.holding(Pa::new(number as u64 * 0x1000)), *holding);
+            prop_assert_eq!(ownership.holding(Pa::new(number as u64 * 0x1000)), *holding);
         }
-        let ranges: Vec<_> = books.ranges().collect();
+        let ranges: Vec<_> = ownership.ranges().collect();
         let apart = |pair: &[(PaRange, Holding)]| {
             let ((before, holding), (after, next)) = (pair[0], pair[1]);
             before.top() < after.base() || (before.top() == after.base() && holding != next)
         };
         prop_assert!(ranges.windows(2).all(apart));
 
-        let back: Ownership = books.to_string().parse().unwrap();
+        let back: Ownership = ownership.to_string().parse().unwrap();
         prop_assert_eq!(back.ranges().collect::<Vec<_>>(), ranges);
-        prop_assert_eq!(back.to_string(), books.to_string());
+        prop_assert_eq!(back.to_string(), ownership.to_string());
         prop_assert_eq!(back.check(), Ok(()));
     }
 
@@ -118,7 +118,7 @@ proptest! {
 
 #[test]
 fn every_holding_has_a_text_that_parses_back() {
-    let mut books = Ownership::new();
+    let mut ownership = Ownership::new();
     let mut events = vec![
         LedgerEvent::Delegated,
         LedgerEvent::Donated { command: CREATE },
@@ -132,9 +132,9 @@ fn every_holding_has_a_text_that_parses_back() {
         let begins =
             matches!(event, LedgerEvent::Delegated | LedgerEvent::Untracked | LedgerEvent::Exposed);
         if !begins {
-            books.apply(LedgerEvent::Delegated, memory);
+            ownership.apply(LedgerEvent::Delegated, memory);
         }
-        books.apply(event, memory);
+        ownership.apply(event, memory);
     }
     let text = "\
 rmi-ownership 1
@@ -150,9 +150,9 @@ rmi-ownership 1
 0x9000 0xa000 quarantined object-alive RMI_REC_CREATE
 end 10
 ";
-    assert_eq!(books.to_string(), text);
+    assert_eq!(ownership.to_string(), text);
     assert_eq!(text.parse::<Ownership>().unwrap().to_string(), text);
-    assert_eq!(books.check(), Ok(()));
+    assert_eq!(ownership.check(), Ok(()));
 }
 
 #[test]
@@ -237,29 +237,29 @@ fn a_balance_and_a_reason_are_printed() {
 
 #[test]
 fn donations_are_booked_under_the_command_that_got_them() {
-    let mut books = Ownership::new();
-    books.apply(LedgerEvent::Delegated, range(0, 16));
-    books.apply(LedgerEvent::Donated { command: CREATE }, range(0, 16));
-    books.apply(LedgerEvent::Reclaimed { command: DESTROY }, range(0, 12));
-    let (_, donations) = books.donations().next().unwrap();
+    let mut ownership = Ownership::new();
+    ownership.apply(LedgerEvent::Delegated, range(0, 16));
+    ownership.apply(LedgerEvent::Donated { command: CREATE }, range(0, 16));
+    ownership.apply(LedgerEvent::Reclaimed { command: DESTROY }, range(0, 12));
+    let (_, donations) = ownership.donations().next().unwrap();
     assert_eq!((donations.donated, donations.reclaimed, donations.held()), (16, 12, 4));
     assert!(!donations.is_even());
-    books.apply(LedgerEvent::Returned, range(0, 12));
-    assert_eq!(books.check(), Ok(()));
-    let held = books.check_balance().unwrap_err();
+    ownership.apply(LedgerEvent::Returned, range(0, 12));
+    assert_eq!(ownership.check(), Ok(()));
+    let held = ownership.check_balance().unwrap_err();
     assert_eq!(held.to_string(), "[0xc000, 0x10000) is still donated RMI_REC_CREATE");
 
     // The object is destroyed although its memory was never reclaimed.
-    books.apply(LedgerEvent::Returned, range(12, 4));
-    let (_, donations) = books.donations().next().unwrap();
+    ownership.apply(LedgerEvent::Returned, range(12, 4));
+    let (_, donations) = ownership.donations().next().unwrap();
     assert_eq!((donations.recovered, donations.is_even()), (4, false));
-    assert!(books.is_balanced());
+    assert!(ownership.is_balanced());
 
-    books.apply(LedgerEvent::Returned, range(3, 1));
-    assert!(matches!(books.check(), Err(Imbalance::Contradicted { count: 1, .. })));
+    ownership.apply(LedgerEvent::Returned, range(3, 1));
+    assert!(matches!(ownership.check(), Err(Imbalance::Contradicted { count: 1, .. })));
     assert_eq!(
-        books.check().unwrap_err().to_string(),
-        "1 events contradict the books, first Returned of [0x3000, 0x4000), which was the host's"
+        ownership.check().unwrap_err().to_string(),
+        "1 events contradict the ledger, first Returned of [0x3000, 0x4000), which was the host's"
     );
 }
 
@@ -280,7 +280,8 @@ fn a_dropped_operation_and_an_untracked_range_are_found() {
     // Memory that a Realm may still reach cannot be taken.
     map.record(LedgerEvent::Exposed, range(4, 2));
     assert_eq!(map.take_untracked(), None);
-    let (exposed, there) = (map.with(|books| books.holding(Pa::new(0x4000))), Holding::Exposed);
+    let (exposed, there) =
+        (map.with(|ownership| ownership.holding(Pa::new(0x4000))), Holding::Exposed);
     assert_eq!(exposed, Some(there));
     assert!(!map.is_balanced() && there.is_in_use() && !there.is_rmm_owned());
     // It can be taken when its Realm is known to be destroyed.
@@ -328,7 +329,7 @@ fn eight_threads_share_a_map() {
     });
     assert_eq!(map.with(Ownership::check), Ok(()));
     assert_eq!(map.with(Ownership::rmm_owned_bytes), 8 * 0x4000);
-    assert_eq!(map.with(|books| books.ranges().count()), 1);
+    assert_eq!(map.with(|ownership| ownership.ranges().count()), 1);
     assert_eq!(counts.balance().outstanding(), 32);
     assert_eq!(model.census().delegated, 32);
 }

@@ -42,21 +42,21 @@ fn what_is_refused_waits_and_comes_back() {
     let mut memory = model.take_memory();
     let rmm = rmm_model::open_with(platform, options, &mut memory).unwrap();
 
-    let mut home = Vec::new();
+    let mut returned = Vec::new();
     assert!(quarantine.is_empty());
     for _ in 0..3 {
         let granule = rmm.delegate(memory.take_front(0x1000).unwrap()).unwrap();
-        rmm.return_or_quarantine(granule, &mut |memory| home.push(memory));
+        rmm.return_or_quarantine(granule, &mut |memory| returned.push(memory));
     }
-    assert_eq!((home.len(), quarantine.len(), quarantine.bytes()), (0, 3, 0x3000));
+    assert_eq!((returned.len(), quarantine.len(), quarantine.bytes()), (0, 3, 0x3000));
     assert!(!quarantine.is_empty());
     let mut seen = Vec::new();
     quarantine.for_each(|range, reason| seen.push((range.base().raw(), reason)));
     let reason = QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
     assert_eq!(seen, [0x8000_0000, 0x8000_1000, 0x8000_2000].map(|base| (base, reason)));
 
-    assert_eq!(quarantine.retry(&rmm, |memory| home.push(memory)), 0);
-    assert_eq!(home.len(), 3);
+    assert_eq!(quarantine.retry(&rmm, |memory| returned.push(memory)), 0);
+    assert_eq!(returned.len(), 3);
     let balance = ledger.balance();
     assert_eq!((balance.delegated, balance.returned, balance.quarantined), (3, 3, 0));
 }
@@ -120,16 +120,16 @@ fn sound_7_what_others_look_at_takes_its_neighbours_in() {
     let whole = memory.range();
     let mut below = granules(memory.take_front(each * GRANULE).unwrap());
     let mut above = granules(memory);
-    let shelf = FixedQuarantine::<1>::new();
+    let quarantine = FixedQuarantine::<1>::new();
     // From the middle, downwards and upwards.
-    shelf.put(below.pop().unwrap()).unwrap();
+    quarantine.put(below.pop().unwrap()).unwrap();
     above.reverse();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    shelf.for_each(|range, reason| {
+                    quarantine.for_each(|range, reason| {
                         assert!(whole.contains_range(&range) && !range.is_empty());
                         assert_eq!(reason, REASON);
                     });
@@ -138,9 +138,9 @@ fn sound_7_what_others_look_at_takes_its_neighbours_in() {
             });
         }
         let puts = [&mut below, &mut above].map(|parts| {
-            let shelf = &shelf;
+            let quarantine = &quarantine;
             scope.spawn(move || {
-                let refused = |part: Quarantined| shelf.put(part).err();
+                let refused = |part: Quarantined| quarantine.put(part).err();
                 core::iter::from_fn(|| parts.pop()).filter_map(refused).count()
             })
         });
@@ -149,10 +149,10 @@ fn sound_7_what_others_look_at_takes_its_neighbours_in() {
         assert_eq!(refused, 0);
     });
     let mut seen = Vec::new();
-    shelf.for_each(|range, _| seen.push(range));
+    quarantine.for_each(|range, _| seen.push(range));
     assert_eq!(seen, [whole]);
     let mut bytes = 0;
-    assert_eq!(shelf.retry(&rmm, |host| bytes += host.bytes()), 0);
+    assert_eq!(quarantine.retry(&rmm, |host| bytes += host.bytes()), 0);
     assert_eq!(bytes, whole.bytes());
 }
 
@@ -167,9 +167,9 @@ struct Kept<'m> {
 fn kept<'m>(
     model: &'m Model,
     ledger: &'m CountingLedger,
-    shelf: &'m FixedQuarantine<1>,
+    quarantine: &'m FixedQuarantine<1>,
 ) -> Kept<'m> {
-    let platform = Host::new(model, model).with_ledger(ledger).with_quarantine(shelf);
+    let platform = Host::new(model, model).with_ledger(ledger).with_quarantine(quarantine);
     let mut memory = model.take_memory();
     let rmm = rmm_model::open(platform, &mut memory).unwrap();
     let mut page = memory.take_front(GRANULE).unwrap();
@@ -184,51 +184,51 @@ fn kept<'m>(
 }
 
 #[test]
-fn sound_7_what_home_quarantines_does_not_take_the_place_of_what_is_tried_again() {
-    let (model, ledger, shelf) = (model(), CountingLedger::new(), FixedQuarantine::<1>::new());
-    let Kept { rmm, mut memory, range } = kept(&model, &ledger, &shelf);
+fn sound_7_what_the_closure_quarantines_does_not_take_the_place_of_what_is_tried_again() {
+    let (model, ledger, quarantine) = (model(), CountingLedger::new(), FixedQuarantine::<1>::new());
+    let Kept { rmm, mut memory, range } = kept(&model, &ledger, &quarantine);
     let descriptor =
         PaRange::new(range.range().base().checked_add(GRANULE).unwrap(), range.range().top());
     rmm.quarantine(range, REASON);
     // The first granule is given back, and the callback puts memory of its own into the quarantine.
-    let left = shelf.retry(&rmm, |_| {
+    let left = quarantine.retry(&rmm, |_| {
         let other = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
         rmm.quarantine(other, REASON);
     });
     assert_eq!(left, 1);
     let mut seen = Vec::new();
-    shelf.for_each(|range, _| seen.push(range));
+    quarantine.for_each(|range, _| seen.push(range));
     assert_eq!(seen, [descriptor.unwrap()]);
     // There was no slot for the other one.
     assert_eq!((ledger.balance().quarantined, ledger.balance().leaked), (1, 1));
 
-    // A range that is given back completely leaves its slot before `home` is called.
-    let shelf = FixedQuarantine::<1>::new();
+    // A range that is given back completely leaves its slot before the closure is called.
+    let quarantine = FixedQuarantine::<1>::new();
     let one = rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
-    shelf.put(Quarantined { memory: one, reason: REASON }).unwrap();
+    quarantine.put(Quarantined { memory: one, reason: REASON }).unwrap();
     let mut next = Some(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
-    let left = shelf.retry(&rmm, |_| {
+    let left = quarantine.retry(&rmm, |_| {
         let memory = next.take().unwrap();
-        shelf.put(Quarantined { memory, reason: REASON }).unwrap();
+        quarantine.put(Quarantined { memory, reason: REASON }).unwrap();
     });
     assert_eq!(left, 1);
 }
 
 #[test]
-fn sound_7_what_is_tried_again_is_in_its_place_when_home_panics() {
-    let (model, ledger, shelf) = (model(), CountingLedger::new(), FixedQuarantine::<1>::new());
-    let Kept { rmm, range, .. } = kept(&model, &ledger, &shelf);
+fn sound_7_what_is_tried_again_is_in_its_place_when_the_closure_panics() {
+    let (model, ledger, quarantine) = (model(), CountingLedger::new(), FixedQuarantine::<1>::new());
+    let Kept { rmm, range, .. } = kept(&model, &ledger, &quarantine);
     let top = range.range().top();
     rmm.quarantine(range, REASON);
-    let retry = AssertUnwindSafe(|| shelf.retry(&rmm, |_| panic!("a panic on purpose")));
+    let retry = AssertUnwindSafe(|| quarantine.retry(&rmm, |_| panic!("a panic on purpose")));
     assert!(catch_unwind(retry).is_err());
     let mut seen = Vec::new();
-    shelf.for_each(|range, reason| seen.push((range.top(), range.bytes(), reason)));
+    quarantine.for_each(|range, reason| seen.push((range.top(), range.bytes(), reason)));
     assert_eq!(seen, [(top, GRANULE, REASON)]);
 }
 
 #[test]
-fn sound_7_what_was_not_tried_yet_is_still_there_when_home_panics() {
+fn sound_7_what_was_not_tried_yet_is_still_there_when_the_closure_panics() {
     let (model, quarantine) = (model(), GrowingQuarantine::new());
     let platform = model.host().with_quarantine(&quarantine);
     let mut memory = model.take_memory();

@@ -156,7 +156,7 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     let ledger = CountingLedger::new();
     let here = rmm_model::open(one.host().with_ledger(&ledger), &mut mine).unwrap();
     let there = open(&two, &mut theirs);
-    let shelf = FixedQuarantine::<4>::new();
+    let quarantine = FixedQuarantine::<4>::new();
     let reason = QuarantineReason::Unclear { command: Command::RttDestroy };
     let mine = here.delegate(page(&mut mine)).unwrap();
     let theirs = there.delegate(page(&mut theirs)).unwrap();
@@ -164,13 +164,13 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
     assert_eq!(packed.machine(), Some(two.machine()));
     let theirs = packed.take().unwrap().into_released();
     for memory in [mine, theirs] {
-        assert!(shelf.put(Quarantined { memory, reason }).is_ok());
+        assert!(quarantine.put(Quarantined { memory, reason }).is_ok());
     }
-    assert_eq!(shelf.len(), 2);
+    assert_eq!(quarantine.len(), 2);
     // Each session gets back its own memory and leaves the other's.
     let mut back = Vec::new();
     let returned = ledger.balance().returned;
-    assert_eq!(shelf.retry(&here, |memory| back.push(memory.machine())), 1);
+    assert_eq!(quarantine.retry(&here, |memory| back.push(memory.machine())), 1);
     assert_eq!(back, [one.machine()]);
     // Its ledger learns only of its own: of one granule that left a quarantine it had not entered.
     let balance = ledger.balance();

@@ -14,14 +14,14 @@ use rmm_model::{GranuleState, Model, Options};
 
 const PAGE: u64 = 0x1000;
 
-struct Bench<'m> {
+struct Fixture<'m> {
     rmm: Rmm<Host<&'m Model, &'m Model>>,
     memory: Undelegated,
     rd: Rd,
     tree: AuxTree,
 }
 
-impl<'m> Bench<'m> {
+impl<'m> Fixture<'m> {
     /// A Realm with one auxiliary plane, tables at address 0, and one page of RAM there.
     fn new(model: &'m Model) -> Self {
         let mut session = SessionOptions::default();
@@ -42,21 +42,23 @@ impl<'m> Bench<'m> {
         ));
         drop((root.into_use(), aux.into_use(), page));
         let tree = AuxTree::new(1).unwrap();
-        let mut bench = Self { rmm, memory, rd: Rd::new(rd), tree };
+        let mut fixture = Self { rmm, memory, rd: Rd::new(rd), tree };
         for level in [Level::L1, Level::L2, Level::L3] {
-            let table = bench.delegated();
-            drop(bench.rmm.commands().rtt_create(&bench.rd, table, Ipa::new(0), level).unwrap());
+            let table = fixture.delegated();
+            drop(
+                fixture.rmm.commands().rtt_create(&fixture.rd, table, Ipa::new(0), level).unwrap(),
+            );
         }
-        bench.rmm.commands().rtt_init_ripas(&bench.rd, range(0, 1)).unwrap();
-        let data = bench.delegated();
+        fixture.rmm.commands().rtt_init_ripas(&fixture.rd, range(0, 1)).unwrap();
+        let data = fixture.delegated();
         drop(
-            bench
+            fixture
                 .rmm
                 .commands()
-                .rtt_data_map(&bench.rd, Ipa::new(0), data, BlockSize::Page)
+                .rtt_data_map(&fixture.rd, Ipa::new(0), data, BlockSize::Page)
                 .unwrap(),
         );
-        bench
+        fixture
     }
 
     fn delegated(&mut self) -> Delegated {
@@ -99,20 +101,20 @@ fn model(dialect: Dialect) -> Model {
 fn tables_come_back_delegated() {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         let model = model(dialect);
-        let mut bench = Bench::new(&model);
-        let table = bench.delegated();
-        let (rd, tree, zero) = (&bench.rd, bench.tree, Ipa::new(0));
+        let mut fixture = Fixture::new(&model);
+        let table = fixture.delegated();
+        let (rd, tree, zero) = (&fixture.rd, fixture.tree, Ipa::new(0));
         let failed =
-            bench.rmm.commands().rtt_aux_create(rd, tree, table, zero, Level::L2).unwrap_err();
+            fixture.rmm.commands().rtt_aux_create(rd, tree, table, zero, Level::L2).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRttAux));
         assert_eq!(level_of(&failed.error), Some(Level::L0));
-        let tables = bench.aux_tables();
-        let (rd, tree) = (&bench.rd, bench.tree);
-        let folded = bench.rmm.commands().rtt_aux_fold(rd, tree, zero, Level::L3).unwrap();
+        let tables = fixture.aux_tables();
+        let (rd, tree) = (&fixture.rd, fixture.tree);
+        let folded = fixture.rmm.commands().rtt_aux_fold(rd, tree, zero, Level::L3).unwrap();
         assert_eq!(folded, tables[2]);
-        let live = bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L1).unwrap_err();
+        let live = fixture.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L1).unwrap_err();
         assert_eq!((level_of(&live.error), live.reached), (Some(Level::L1), Some(zero)));
-        let gone = bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L2).unwrap();
+        let gone = fixture.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L2).unwrap();
         assert_eq!((gone.table, gone.top), (tables[1], Ipa::new(1 << 39)));
         for table in [tables[1], tables[2]] {
             assert_eq!(model.granule_state(table), Some(GranuleState::Delegated));
@@ -123,80 +125,81 @@ fn tables_come_back_delegated() {
 #[test]
 fn entries_and_what_is_in_their_way() {
     let model = model(Dialect::TfRmm2026_07);
-    let mut bench = Bench::new(&model);
-    let obstacle = |bench: &Bench<'_>, page: u64| {
+    let mut fixture = Fixture::new(&model);
+    let obstacle = |fixture: &Fixture<'_>, page: u64| {
         let ipa = Ipa::new(page * PAGE);
-        bench
+        fixture
             .rmm
             .commands()
-            .rtt_aux_map_protected(&bench.rd, bench.tree, ipa)
+            .rtt_aux_map_protected(&fixture.rd, fixture.tree, ipa)
             .unwrap_err()
             .reached
             .unwrap()
     };
     let (void, level) = (RttEntryState::Void, Some(Level::L3));
     assert_eq!(
-        obstacle(&bench, 1),
+        obstacle(&fixture, 1),
         AuxObstacle { tree: 0, level, state: void, ripas: Some(Ripas::Empty) }
     );
     assert_eq!(
-        obstacle(&bench, 0),
+        obstacle(&fixture, 0),
         AuxObstacle { tree: 1, level, state: void, ripas: Some(Ripas::Ram) }
     );
-    bench.aux_tables();
-    let (rd, tree, zero) = (&bench.rd, bench.tree, Ipa::new(0));
-    bench.rmm.commands().rtt_aux_map_protected(rd, tree, zero).unwrap();
-    let kept = bench.rmm.commands().rtt_data_unmap(rd, range(0, 1)).unwrap_err();
+    fixture.aux_tables();
+    let (rd, tree, zero) = (&fixture.rd, fixture.tree, Ipa::new(0));
+    fixture.rmm.commands().rtt_aux_map_protected(rd, tree, zero).unwrap();
+    let kept = fixture.rmm.commands().rtt_data_unmap(rd, range(0, 1)).unwrap_err();
     assert_eq!(kept.status(), Some(Status::ErrorRttAux));
-    let unmapped = bench.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap();
+    let unmapped = fixture.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap();
     assert_eq!((unmapped.top, unmapped.level), (Ipa::new(512 * PAGE), None));
-    let absent = bench.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap_err();
+    let absent = fixture.rmm.commands().rtt_aux_unmap_protected(rd, tree, zero).unwrap_err();
     assert_eq!(absent.reached, Some(Ipa::new(512 * PAGE)));
     // A table that was destroyed: TF-RMM returns the entry's index where the interface has the
     // tree's.
-    bench.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L3).unwrap();
-    bench.aux_table(Level::L3);
-    let lost = obstacle(&bench, 0);
+    fixture.rmm.commands().rtt_aux_destroy(rd, tree, zero, Level::L3).unwrap();
+    fixture.aux_table(Level::L3);
+    let lost = obstacle(&fixture, 0);
     assert!(lost.state.is_aux_destroyed(Dialect::TfRmm2026_07));
     assert_eq!(lost.tree, 0);
 
     let shared = Ipa::new(1 << 39);
-    let (rd, tree) = (&bench.rd, bench.tree);
+    let (rd, tree) = (&fixture.rd, fixture.tree);
     // SAFETY: nothing is shared.
     let nothing =
-        unsafe { bench.rmm.commands().rtt_aux_map_unprotected(rd, tree, shared) }.unwrap_err();
+        unsafe { fixture.rmm.commands().rtt_aux_map_unprotected(rd, tree, shared) }.unwrap_err();
     assert_eq!(level_of(&nothing.error), Some(Level::L0));
-    let unmapped = bench.rmm.commands().rtt_aux_unmap_unprotected(rd, tree, shared).unwrap();
+    let unmapped = fixture.rmm.commands().rtt_aux_unmap_unprotected(rd, tree, shared).unwrap();
     assert_eq!(unmapped.top, Ipa::new(1 << 48));
 }
 
 #[test]
 fn ranges() {
     let model = model(Dialect::V2_0Bet3);
-    let mut bench = Bench::new(&model);
+    let mut fixture = Fixture::new(&model);
     let map = |block, invalid_pri| AuxMapFlags { tree_index: 1, block, invalid_pri };
     let unmap = AuxUnmapFlags { tree_index: 1 };
-    let rd = &bench.rd;
+    let rd = &fixture.rd;
     let refused =
-        bench.rmm.commands().rtt_aux_prot_map(rd, range(0, 1), map(true, false)).unwrap_err();
+        fixture.rmm.commands().rtt_aux_prot_map(rd, range(0, 1), map(true, false)).unwrap_err();
     assert_eq!(
         (refused.status(), level_of(&refused)),
         (Some(Status::ErrorRttAux), Some(Level::L0))
     );
-    bench.aux_tables();
-    let rd = &bench.rd;
+    fixture.aux_tables();
+    let rd = &fixture.rd;
     let reached =
-        bench.rmm.commands().rtt_aux_prot_map(rd, range(0, 2), map(false, false)).unwrap();
+        fixture.rmm.commands().rtt_aux_prot_map(rd, range(0, 2), map(false, false)).unwrap();
     assert_eq!(reached, Ipa::new(PAGE));
-    let reached = bench.rmm.commands().rtt_aux_prot_map(rd, range(0, 2), map(false, true)).unwrap();
+    let reached =
+        fixture.rmm.commands().rtt_aux_prot_map(rd, range(0, 2), map(false, true)).unwrap();
     assert_eq!(reached, Ipa::new(2 * PAGE));
-    let reached = bench.rmm.commands().rtt_aux_prot_unmap(rd, range(0, 2), unmap).unwrap();
+    let reached = fixture.rmm.commands().rtt_aux_prot_unmap(rd, range(0, 2), unmap).unwrap();
     assert_eq!(reached, Ipa::new(PAGE));
     let half = IpaRange::new(Ipa::new(1 << 39), Ipa::new(1 << 40)).unwrap();
     // SAFETY: nothing is shared.
-    let nothing = unsafe { bench.rmm.commands().rtt_aux_unprot_map(rd, half, map(false, false)) }
+    let nothing = unsafe { fixture.rmm.commands().rtt_aux_unprot_map(rd, half, map(false, false)) }
         .unwrap_err();
     assert_eq!((nothing.status(), level_of(&nothing)), (Some(Status::ErrorRtt), Some(Level::L0)));
-    let nothing = bench.rmm.commands().rtt_aux_unprot_unmap(rd, half, unmap).unwrap_err();
+    let nothing = fixture.rmm.commands().rtt_aux_unprot_unmap(rd, half, unmap).unwrap_err();
     assert_eq!(nothing.status(), Some(Status::ErrorRttAux));
 }

@@ -135,8 +135,8 @@ impl EntryState {
     }
 }
 
-/// An entry under way. When it ends, also by unwinding, it is unknown what the REC waits for, unless
-/// that was determined.
+/// An entry under way. When it ends, also by unwinding, it is unknown what the REC waits for,
+/// unless that was determined.
 struct Entry<'s> {
     state: &'s EntryState,
     before: u64,
@@ -170,9 +170,9 @@ impl RecObject {
     /// # Errors
     ///
     /// [`EnterError::Unanswered`], [`EnterError::WrongAnswer`], [`EnterError::Running`] and
-    /// [`EnterError::Unclear`] before any call; otherwise as [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error
-    /// that [is not clean](EnterError::is_clean) the REC may have run, and its state is
-    /// [`Awaiting::Unknown`].
+    /// [`EnterError::Unclear`] before any call; otherwise as
+    /// [`Channel::rec_enter`](rmi_host::Channel::rec_enter). After an error that [is not
+    /// clean](EnterError::is_clean) the REC may have run, and its state is [`Awaiting::Unknown`].
     pub fn enter<P: Platform, T>(
         &self,
         rmm: &Rmm<P>,

@@ -445,7 +445,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     }
 
     /// Takes memory back: one `RMI_OP_MEM_RECLAIM`. What is returned leaves `donated` and is passed
-    /// to `home`.
+    /// to `give_back`.
     ///
     /// ```
     /// # use rmi_abi::Dialect;
@@ -472,13 +472,13 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///     panic!("gives memory back")
     /// };
     /// assert_eq!(operation.next()?, Next::Take);
-    /// let (mut list, mut home) = (memory.take_front(0x1000).expect("1 GiB"), Vec::new());
+    /// let (mut list, mut returned) = (memory.take_front(0x1000).expect("1 GiB"), Vec::new());
     /// let answer = operation.reclaim(&mut list, &mut donated, &mut |memory| match memory {
-    ///     Returned::Undelegated(memory) => home.push(memory),
+    ///     Returned::Undelegated(memory) => returned.push(memory),
     ///     Returned::Delegated(_) | Returned::Claimed(_) => panic!("it was the host's when it was donated"),
     /// })?;
     /// assert_eq!(answer, Reclaim::Given(0x4000));
-    /// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
+    /// assert_eq!(returned.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
     /// assert!(donated.is_empty());
     /// assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
     /// # pool.drain_host(&mut |_| ());
@@ -492,10 +492,15 @@ impl<'r, P: Platform> Operation<'r, P> {
         &mut self,
         list: &mut Undelegated,
         donated: &mut Donated,
-        home: &mut dyn FnMut(Returned),
+        give_back: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
         let Some(pending) = &mut self.pending else { return Ok(Reclaim::Busy) };
-        self.rmm.commands().op_mem_reclaim(pending, list, &mut |range| donated.claim(range), home)
+        self.rmm.commands().op_mem_reclaim(
+            pending,
+            list,
+            &mut |range| donated.claim(range),
+            give_back,
+        )
     }
 
     /// Asks the RMM to undo the operation: one `RMI_OP_CANCEL`. It then asks to return what it has,

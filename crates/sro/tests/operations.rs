@@ -50,7 +50,7 @@ fn scene<R>(
     let mut memory = model.take_memory();
     let total = memory.bytes();
     let mut back = 0;
-    let mut home = |memory: Undelegated| back += memory.bytes();
+    let mut give_back = |memory: Undelegated| back += memory.bytes();
     let mut pool = FixedPool::<40>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     // Memory that activation may request, and the memory of the Realm, apart from the pool.
@@ -69,7 +69,7 @@ fn scene<R>(
 
     for run in runs {
         pool.add(memory.take_front(run * GRANULE).unwrap()).unwrap();
-        home(memory.take_front(GRANULE).unwrap());
+        give_back(memory.take_front(GRANULE).unwrap());
     }
     let result = play(Scene {
         rmm: &rmm,
@@ -83,11 +83,11 @@ fn scene<R>(
     rmm.commands().realm_terminate(&rd).unwrap();
     assert!(matches!(rmm.commands().realm_destroy(&rd).unwrap(), Progress::Done(_)));
     for memory in [rd.into_released(), roots] {
-        home(rmm.undelegate(memory).unwrap());
+        give_back(rmm.undelegate(memory).unwrap());
     }
-    pool.drain(&rmm, &mut home);
-    first.drain(&rmm, &mut home);
-    home(memory);
+    pool.drain(&rmm, &mut give_back);
+    first.drain(&rmm, &mut give_back);
+    give_back(memory);
     assert_eq!(back, total);
     assert_eq!(ledger.balance().outstanding(), 0);
     assert!(quarantine.is_empty());
@@ -272,7 +272,7 @@ fn an_operation_can_be_parked_and_resumed_elsewhere() {
 }
 
 #[test]
-fn a_dropped_operation_is_in_the_books() {
+fn a_dropped_operation_is_in_the_ledger() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();

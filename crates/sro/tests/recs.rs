@@ -24,7 +24,7 @@ type Line<'m> = Injecting<&'m Model>;
 type Platform<'m> = Host<&'m Line<'m>, &'m Model, &'m CountingLedger, &'m FixedQuarantine<4>>;
 
 /// What a test works with.
-struct Bench<'b, 'm> {
+struct Fixture<'b, 'm> {
     rmm: &'b Rmm<Platform<'m>>,
     rd: &'b Rd,
     pool: &'b mut Pool,
@@ -34,7 +34,7 @@ struct Bench<'b, 'm> {
     run: &'b mut Undelegated,
 }
 
-impl Bench<'_, '_> {
+impl Fixture<'_, '_> {
     fn create(&mut self, index: u32) -> RecObject {
         let params =
             RecParams { runnable: true, mpidr: Mpidr::from_index(index), pc: 0, gprs: [0; 8] };
@@ -57,7 +57,7 @@ impl Bench<'_, '_> {
 }
 
 /// Runs `test` with a new Realm, on a model whose calls of one kind get a fault.
-fn with(rule: Rule, fault: Fault, test: impl FnOnce(&mut Bench<'_, '_>)) {
+fn with(rule: Rule, fault: Fault, test: impl FnOnce(&mut Fixture<'_, '_>)) {
     let model = Model::new(Options::new(DIALECT)).unwrap();
     let line = Injecting::by_rule(&model, rule, fault);
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<4>::new());
@@ -72,7 +72,7 @@ fn with(rule: Rule, fault: Fault, test: impl FnOnce(&mut Bench<'_, '_>)) {
     let rd = Rd::new(rd);
     let mut pool = FixedPool::<8>::new();
     pool.add(memory.take_front(64 * GRANULE).unwrap()).unwrap();
-    test(&mut Bench {
+    test(&mut Fixture {
         rmm: &rmm,
         rd: &rd,
         pool: &mut pool,
@@ -89,29 +89,29 @@ fn no_fault() -> (Rule, Fault) {
 #[test]
 fn sound_5_an_answer_fits_one_exit_of_one_rec() {
     let (rule, fault) = no_fault();
-    with(rule, fault, |bench| {
-        let (rec, other) = (bench.create(0), bench.create(1));
+    with(rule, fault, |fixture| {
+        let (rec, other) = (fixture.create(0), fixture.create(1));
         assert_eq!((rec.mpidr(), other.mpidr()), (Mpidr::from_index(0), Mpidr::from_index(1)));
-        assert_eq!((rec.realm(), rec.awaiting()), (bench.rd.pa(), Awaiting::Nothing));
-        bench.activate();
-        let first = bench.enter(&rec, None).unwrap();
+        assert_eq!((rec.realm(), rec.awaiting()), (fixture.rd.pa(), Awaiting::Nothing));
+        fixture.activate();
+        let first = fixture.enter(&rec, None).unwrap();
         assert_eq!(rec.awaiting(), Awaiting::Answer(first));
-        let foreign = bench.enter(&other, None).unwrap();
+        let foreign = fixture.enter(&other, None).unwrap();
         let wrong = |result: Result<ExitNumber, EnterError>| result.unwrap_err();
         // Nothing is sent for these, and the REC waits for the same as before.
-        assert_eq!(wrong(bench.enter(&rec, None)), EnterError::Unanswered);
-        assert_eq!(wrong(bench.enter(&rec, Some(foreign))), EnterError::WrongAnswer);
+        assert_eq!(wrong(fixture.enter(&rec, None)), EnterError::Unanswered);
+        assert_eq!(wrong(fixture.enter(&rec, Some(foreign))), EnterError::WrongAnswer);
         assert_eq!(rec.awaiting(), Awaiting::Answer(first));
-        let second = bench.enter(&rec, Some(first)).unwrap();
-        assert_eq!(wrong(bench.enter(&rec, Some(first))), EnterError::WrongAnswer);
+        let second = fixture.enter(&rec, Some(first)).unwrap();
+        assert_eq!(wrong(fixture.enter(&rec, Some(first))), EnterError::WrongAnswer);
         assert_eq!(rec.awaiting(), Awaiting::Answer(second));
         // A REC that waits for nothing takes no answer.
         let enter = RecEnter::zeroed();
-        rec.enter(bench.rmm, bench.run, &enter, Some(second), |_, _| ((), false)).unwrap();
+        rec.enter(fixture.rmm, fixture.run, &enter, Some(second), |_, _| ((), false)).unwrap();
         assert_eq!(rec.awaiting(), Awaiting::Nothing);
-        assert_eq!(wrong(bench.enter(&rec, Some(second))), EnterError::WrongAnswer);
+        assert_eq!(wrong(fixture.enter(&rec, Some(second))), EnterError::WrongAnswer);
         for rec in [rec, other] {
-            rec.destroy(bench.rmm, bench.pool).map_err(|failed| failed.error).unwrap();
+            rec.destroy(fixture.rmm, fixture.pool).map_err(|failed| failed.error).unwrap();
         }
     });
 }
@@ -119,31 +119,31 @@ fn sound_5_an_answer_fits_one_exit_of_one_rec() {
 #[test]
 fn sound_5_a_rec_is_not_entered_after_an_unclear_entry() {
     let rule = Rule::command(Command::RecEnter, DIALECT).nth(0);
-    with(rule, Fault::status(UNKNOWN), |bench| {
-        let rec = bench.create(0);
-        bench.activate();
-        let error = bench.enter(&rec, None).unwrap_err();
+    with(rule, Fault::status(UNKNOWN), |fixture| {
+        let rec = fixture.create(0);
+        fixture.activate();
+        let error = fixture.enter(&rec, None).unwrap_err();
         assert!(matches!(error, EnterError::Call(Error::Unclear(_))), "{error}");
         assert_eq!((error.is_clean(), rec.awaiting()), (false, Awaiting::Unknown));
-        assert_eq!(bench.enter(&rec, None), Err(EnterError::Unclear));
-        rec.destroy(bench.rmm, bench.pool).map_err(|failed| failed.error).unwrap();
+        assert_eq!(fixture.enter(&rec, None), Err(EnterError::Unclear));
+        rec.destroy(fixture.rmm, fixture.pool).map_err(|failed| failed.error).unwrap();
     });
 }
 
 #[test]
 fn a_refused_entry_changes_nothing() {
     let rule = Rule::command(Command::RecEnter, DIALECT).nth(1);
-    with(rule, Fault::status(Status::ErrorRec), |bench| {
-        let rec = bench.create(0);
-        bench.activate();
-        let exit = bench.enter(&rec, None).unwrap();
-        let error = bench.enter(&rec, Some(exit)).unwrap_err();
+    with(rule, Fault::status(Status::ErrorRec), |fixture| {
+        let rec = fixture.create(0);
+        fixture.activate();
+        let exit = fixture.enter(&rec, None).unwrap();
+        let error = fixture.enter(&rec, Some(exit)).unwrap_err();
         let EnterError::Call(refused) = error else { panic!("{error}") };
         assert_eq!((refused.status(), error.is_clean()), (Some(Status::ErrorRec), true));
         assert_eq!(error.to_string(), refused.to_string());
         assert_eq!(rec.awaiting(), Awaiting::Answer(exit));
-        assert!(bench.enter(&rec, Some(exit)).is_ok());
-        rec.destroy(bench.rmm, bench.pool).map_err(|failed| failed.error).unwrap();
+        assert!(fixture.enter(&rec, Some(exit)).is_ok());
+        rec.destroy(fixture.rmm, fixture.pool).map_err(|failed| failed.error).unwrap();
     });
 }
 
@@ -160,16 +160,16 @@ fn an_entry_that_was_not_made_is_clean() {
 #[test]
 fn a_rec_whose_destruction_is_refused_is_kept() {
     let rule = Rule::command(Command::RecDestroy, DIALECT).nth(0);
-    with(rule, Fault::status(Status::ErrorRec), |bench| {
-        let rec = bench.create(0);
-        let before = bench.pool.bytes();
-        let Failed { kept, error } = rec.destroy(bench.rmm, bench.pool).unwrap_err();
+    with(rule, Fault::status(Status::ErrorRec), |fixture| {
+        let rec = fixture.create(0);
+        let before = fixture.pool.bytes();
+        let Failed { kept, error } = rec.destroy(fixture.rmm, fixture.pool).unwrap_err();
         assert_eq!(error.status(), Some(Status::ErrorRec));
         let rec = kept.unwrap();
-        assert_eq!((rec.donated_bytes(), bench.pool.bytes()), (16 * GRANULE, before));
-        rec.destroy(bench.rmm, bench.pool).map_err(|failed| failed.error).unwrap();
-        assert_eq!(bench.pool.bytes(), (before.0, 17 * GRANULE));
-        assert_eq!((bench.quarantine.len(), bench.ledger.balance().leaked), (0, 0));
+        assert_eq!((rec.donated_bytes(), fixture.pool.bytes()), (16 * GRANULE, before));
+        rec.destroy(fixture.rmm, fixture.pool).map_err(|failed| failed.error).unwrap();
+        assert_eq!(fixture.pool.bytes(), (before.0, 17 * GRANULE));
+        assert_eq!((fixture.quarantine.len(), fixture.ledger.balance().leaked), (0, 0));
     });
 }
 
@@ -180,20 +180,20 @@ fn a_rec_whose_destruction_is_unclear_is_given_up() {
         let rule = Rule::command(Command::RecDestroy, DIALECT).nth(0);
         let answer = [99, 0, 0, 0, 0, 0, 0, 0];
         let fault = if happened { Fault::Afterwards(answer) } else { Fault::Instead(answer) };
-        with(rule, fault, |bench| {
-            let rec = bench.create(0);
-            let Failed { kept, error } = rec.destroy(bench.rmm, bench.pool).unwrap_err();
+        with(rule, fault, |fixture| {
+            let rec = fixture.create(0);
+            let Failed { kept, error } = rec.destroy(fixture.rmm, fixture.pool).unwrap_err();
             assert!(matches!(error, Error::Unclear(_)), "{error}");
             assert!(kept.is_none());
             let mut quarantined = Vec::new();
-            bench.quarantine.for_each(|range, reason| quarantined.push((range.bytes(), reason)));
+            fixture.quarantine.for_each(|range, reason| quarantined.push((range.bytes(), reason)));
             let command = Command::RecDestroy;
             let of = |reason: fn(Command) -> QuarantineReason| reason(command);
             let donated = of(|command| QuarantineReason::NotReclaimed { command });
             let object = of(|command| QuarantineReason::ObjectAlive { command });
             quarantined.sort_by_key(|(bytes, _)| *bytes);
             assert_eq!(quarantined, [(GRANULE, object), (16 * GRANULE, donated)], "{happened}");
-            assert_eq!(bench.ledger.balance().leaked, 0);
+            assert_eq!(fixture.ledger.balance().leaked, 0);
         });
     }
 }
@@ -203,16 +203,16 @@ fn a_rec_whose_destruction_is_unclear_is_given_up() {
 #[test]
 fn a_destroyed_rec_without_its_memory_is_reported() {
     let rule = Rule::command(Command::RecDestroy, DIALECT);
-    with(rule, Fault::status(Status::Success), |bench| {
-        let rec = bench.create(0);
-        let Failed { kept, error } = rec.destroy(bench.rmm, bench.pool).unwrap_err();
+    with(rule, Fault::status(Status::Success), |fixture| {
+        let rec = fixture.create(0);
+        let Failed { kept, error } = rec.destroy(fixture.rmm, fixture.pool).unwrap_err();
         let Error::Violation { violation: Violation::Count, value, .. } = error else {
             panic!("{error}")
         };
         assert_eq!(value, 16 * GRANULE);
         assert!(kept.is_none());
         let mut quarantined = Vec::new();
-        bench.quarantine.for_each(|range, reason| quarantined.push((range.bytes(), reason)));
+        fixture.quarantine.for_each(|range, reason| quarantined.push((range.bytes(), reason)));
         let reason = QuarantineReason::NotReclaimed { command: Command::RecDestroy };
         assert_eq!(quarantined, [(16 * GRANULE, reason)]);
     });

@@ -39,8 +39,8 @@
 //! let mut rim = Rim::new(&params, rmm.dialect(), &mut |event| println!("{event}"))?;
 //! rim.add_regions(&mut regions, params.geometry, &mut |event| println!("{event}"))?;
 //! let entry = image.entry();
-//! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: entry.raw(), gprs: [0; 8] };
-//! rim.add_rec(&boot, &mut |event| println!("{event}"))?;
+//! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: entry.raw(), gprs: [0;
+//! 8] }; rim.add_rec(&boot, &mut |event| println!("{event}"))?;
 //!
 //! // … is that of the Realm.
 //! let mut storage = RealmStorage::<16, 16>::new();

@@ -1,7 +1,8 @@
 //! Mapping by lists: what is in the shadow is listed, and the list is given to the RMM.
 //!
-//! A list has the addresses of memory whose tokens stay in the shadow, so that no array of tokens is
-//! on a stack. It is made and used in one function, while a range lock keeps the tokens in place.
+//! A list has the addresses of memory whose tokens stay in the shadow, so that no array of tokens
+//! is on a stack. It is made and used in one function, while a range lock keeps the tokens in
+//! place.
 #![expect(unsafe_code, reason = "a list can outlive the tokens of its memory")]
 
 use rmi_abi::Ipa;
@@ -15,9 +16,9 @@ use crate::memory::realm_core::RealmCore;
 use crate::shadow::budget::Budget;
 
 impl<P: Platform> RealmCore<'_, P> {
-    /// Maps memory that is in the shadow, from `at` to `top` at most, which is in the claimed range:
-    /// as much as one call can name. Returns how many bytes the call named, and how many of them
-    /// were mapped.
+    /// Maps memory that is in the shadow, from `at` to `top` at most, which is in the claimed
+    /// range: as much as one call can name. Returns how many bytes the call named, and how many of
+    /// them were mapped.
     pub(super) fn map_some(
         &self,
         _held: &RangeLock<'_, '_, P::Lock>,

@@ -1,5 +1,5 @@
-//! Root entries of auxiliary trees that refer to tables of the primary one, in the unprotected half:
-//! hidden before the last memory that is shared there is unshared.
+//! Root entries of auxiliary trees that refer to tables of the primary one, in the unprotected
+//! half: hidden before the last memory that is shared there is unshared.
 
 use rmi_abi::flags::AuxUnmapFlags;
 use rmi_abi::{Command, Ipa, IpaRange, Status};

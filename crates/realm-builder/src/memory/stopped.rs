@@ -23,8 +23,8 @@ pub struct Stopped {
     pub reached: Ipa,
 }
 
-/// The error alone, for `?` in functions that do not return how far they came. That of [`NotShared`]
-/// drops the memory, which is then counted as dropped.
+/// The error alone, for `?` in functions that do not return how far they came. That of
+/// [`NotShared`] drops the memory, which is then counted as dropped.
 macro_rules! into_error {
     ($($stopped:ty),*) => {$(
         impl From<$stopped> for BuildError {

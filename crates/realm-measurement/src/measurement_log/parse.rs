@@ -134,8 +134,8 @@ impl<'t> Fields<'t> {
 impl FromStr for MeasurementEvent {
     type Err = ParseEventError;
 
-    /// Reads one line, without its end, as [`Display`](core::fmt::Display) writes it: an event has one
-    /// text only. Any text gives an event or an error.
+    /// Reads one line, without its end, as [`Display`](core::fmt::Display) writes it: an event has
+    /// one text only. Any text gives an event or an error.
     fn from_str(line: &str) -> Result<Self, ParseEventError> {
         let mut fields = Fields { line, at: 0 };
         let keyword = fields.word();

@@ -4,7 +4,7 @@ use rec_runtime::{Answer, Exit};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa};
 
-use crate::bench::{DEVICE, RAM, on, sync};
+use crate::fixture::{DEVICE, RAM, on, sync};
 
 const DATA: u64 = 0x24 << 26;
 /// ISV: the syndrome describes the instruction.
@@ -19,19 +19,20 @@ fn hpfar(ipa: Ipa) -> u64 {
 
 #[test]
 fn loads_and_stores_have_the_size_of_the_access() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut last = Answer::resume();
             // SAS is the binary logarithm of the size.
             for (sas, bytes) in [(0, 1), (1, 2), (2, 4), (3, 8)] {
                 let esr = DATA | VALID | sas << 22 | MISSING;
-                let Exit::MmioLoad(load) = bench.decode(rec, last, sync(esr, hpfar(DEVICE))) else {
+                let Exit::MmioLoad(load) = fixture.decode(rec, last, sync(esr, hpfar(DEVICE)))
+                else {
                     panic!("no load")
                 };
                 assert_eq!((load.ipa(), load.bytes()), (DEVICE, bytes));
                 let mut record = sync(esr | STORE, hpfar(DEVICE));
                 record.gprs[0] = u64::MAX;
-                let Exit::MmioStore(store) = bench.decode(rec, load.complete(0), record) else {
+                let Exit::MmioStore(store) = fixture.decode(rec, load.complete(0), record) else {
                     panic!("no store")
                 };
                 assert_eq!((store.ipa(), store.bytes()), (DEVICE, bytes));
@@ -44,13 +45,13 @@ fn loads_and_stores_have_the_size_of_the_access() {
 
 #[test]
 fn a_fault_names_the_tree_that_lacks_the_page() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut last = Answer::resume();
             for tree in [0, 1, 2, 3] {
                 let mut record = sync(DATA | MISSING, hpfar(RAM));
                 record.rtt_tree = tree;
-                let Exit::Fault(fault) = bench.decode(rec, last, record) else {
+                let Exit::Fault(fault) = fixture.decode(rec, last, record) else {
                     panic!("no fault")
                 };
                 assert_eq!((fault.rtt_tree(), fault.page()), (tree, RAM));
@@ -63,11 +64,11 @@ fn a_fault_names_the_tree_that_lacks_the_page() {
 
 #[test]
 fn debug_prints_all_of_a_store_except_its_value() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut record = sync(DATA | VALID | STORE | 2 << 22 | MISSING, hpfar(DEVICE));
             record.gprs[0] = 0x5ec2_e7ed;
-            let exit = bench.decode(rec, Answer::resume(), record);
+            let exit = fixture.decode(rec, Answer::resume(), record);
             let text = format!("{exit:?}");
             for part in ["MmioStore", "ticket: Ticket", "ipa: ", "bytes: 4", ".."] {
                 assert!(text.contains(part), "{text}");
@@ -80,11 +81,11 @@ fn debug_prints_all_of_a_store_except_its_value() {
 
 #[test]
 fn debug_prints_all_of_a_fault_except_the_reply() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut record = sync(DATA | MISSING, hpfar(RAM));
             record.rtt_tree = 2;
-            let exit = bench.decode(rec, Answer::resume(), record);
+            let exit = fixture.decode(rec, Answer::resume(), record);
             let text = format!("{exit:?}");
             let esr = rmi_abi::esr::Esr(DATA | MISSING);
             for part in [

@@ -10,7 +10,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Ipa};
 use zerocopy::FromZeros;
 
-use crate::bench::{DEVICE, DIALECTS, RAM, on, sync};
+use crate::fixture::{DEVICE, DIALECTS, RAM, on, sync};
 
 const DATA: u64 = 0x24 << 26;
 const FETCH: u64 = 0x20 << 26;
@@ -52,8 +52,8 @@ fn answer(exit: Exit) -> Answer {
 
 #[test]
 fn every_fault_status_is_told_from_a_missing_page() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut last = Answer::resume();
             for code in 0..=0x3f {
                 let status = FaultStatus::decode(code);
@@ -67,7 +67,7 @@ fn every_fault_status_is_told_from_a_missing_page() {
                     sync(DATA | VALID | 1 << 6 | esr, hpfar(DEVICE)),
                     sync(FETCH | esr, hpfar(DEVICE)),
                 ] {
-                    let exit = bench.decode(rec, last, record);
+                    let exit = fixture.decode(rec, last, record);
                     seen.push(name(&exit));
                     last = answer(exit);
                 }
@@ -92,15 +92,15 @@ fn every_fault_status_is_told_from_a_missing_page() {
 
 #[test]
 fn an_address_is_told_where_it_is_valid() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             for (code, page) in [(0x0f, Some(RAM)), (0x09, Some(RAM)), (0x30, None), (0x35, None)] {
                 let record = sync(DATA | code, hpfar(RAM));
-                let exit = bench.decode(rec, Answer::resume(), record);
+                let exit = fixture.decode(rec, Answer::resume(), record);
                 let Exit::Abort(abort) = exit else { panic!("{exit:?}") };
                 assert_eq!((abort.page(), abort.is_fetch()), (page, false));
             }
-            let exit = bench.decode(rec, Answer::resume(), sync(FETCH | 0x2b, hpfar(RAM)));
+            let exit = fixture.decode(rec, Answer::resume(), sync(FETCH | 0x2b, hpfar(RAM)));
             let Exit::Fault(fault) = exit else { panic!("{exit:?}") };
             assert_eq!((fault.level(), fault.is_fetch()), (Level::MINUS_1, true));
         });
@@ -110,25 +110,25 @@ fn an_address_is_told_where_it_is_valid() {
 #[test]
 fn a_request_about_no_range_can_be_answered() {
     for dialect in DIALECTS {
-        on(dialect, |bench| {
-            bench.script(vec![], |bench, _, rec| {
+        on(dialect, |fixture| {
+            fixture.script(vec![], |fixture, _, rec| {
                 let mut record = RecExit::new_zeroed();
                 record.exit_reason = ExitReason::RipasChange.encode(dialect).unwrap();
                 (record.ripas_base, record.ripas_top) = (0x8000, 0x4000);
                 record.ripas_value = Ripas::Ram.into();
-                let exit = bench.decode(rec, Answer::resume(), record);
+                let exit = fixture.decode(rec, Answer::resume(), record);
                 let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
                 assert!(change.range().is_empty());
-                assert_eq!(bench.refused(rec, Answer::resume()).0, EnterError::Unanswered);
+                assert_eq!(fixture.refused(rec, Answer::resume()).0, EnterError::Unanswered);
                 let rejected = change.reject().unwrap();
 
                 record.exit_reason = ExitReason::S2apChange.encode(dialect).unwrap();
                 (record.s2ap_base, record.s2ap_top) = (u64::MAX, 0);
-                let exit = bench.decode(rec, rejected, record);
+                let exit = fixture.decode(rec, rejected, record);
                 let Exit::S2apChange(change) = exit else { panic!("{exit:?}") };
                 assert!(change.range().is_empty());
-                assert_eq!(bench.refused(rec, Answer::resume()).0, EnterError::Unanswered);
-                let _ = bench.enter(rec, S2apChange::reject(change));
+                assert_eq!(fixture.refused(rec, Answer::resume()).0, EnterError::Unanswered);
+                let _ = fixture.enter(rec, S2apChange::reject(change));
             });
         });
     }
@@ -137,8 +137,8 @@ fn a_request_about_no_range_can_be_answered() {
 #[test]
 fn every_reason_of_every_dialect_goes_on() {
     for dialect in DIALECTS {
-        on(dialect, |bench| {
-            bench.script(vec![], |bench, _, rec| {
+        on(dialect, |fixture| {
+            fixture.script(vec![], |fixture, _, rec| {
                 let mut last = Answer::resume();
                 for code in 0..=u8::MAX {
                     for gpr in [0, 0xc400_0003, u64::MAX] {
@@ -146,17 +146,17 @@ fn every_reason_of_every_dialect_goes_on() {
                         record.exit_reason = code;
                         record.gprs = [gpr; 31];
                         record.ripas_value = code;
-                        let exit = bench.decode(rec, last, record);
+                        let exit = fixture.decode(rec, last, record);
                         let wants = exit.wants_answer();
                         last = answer(exit);
                         assert_eq!(last.exit().is_some(), wants, "{code}");
                         if wants {
-                            let refused = bench.refused(rec, Answer::resume());
+                            let refused = fixture.refused(rec, Answer::resume());
                             assert_eq!(refused.0, EnterError::Unanswered, "{code}");
                         }
                     }
                 }
-                let _ = bench.enter(rec, last);
+                let _ = fixture.enter(rec, last);
             });
         });
     }
@@ -165,16 +165,16 @@ fn every_reason_of_every_dialect_goes_on() {
 #[test]
 fn devices_are_rejected() {
     let dialect = Dialect::V2_0Bet3;
-    on(dialect, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(dialect, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut record = RecExit::new_zeroed();
             record.exit_reason = ExitReason::VdevValidateMapping.encode(dialect).unwrap();
             record.vdev_id_1 = 77;
-            let exit = bench.decode(rec, Answer::resume(), record);
+            let exit = fixture.decode(rec, Answer::resume(), record);
             let Exit::DeviceRequest(request) = exit else { panic!("{exit:?}") };
             assert_eq!(request.reason(), ExitReason::VdevValidateMapping);
             assert_eq!(request.vdev_id(), 77);
-            let _ = bench.enter(rec, request.reject());
+            let _ = fixture.enter(rec, request.reject());
         });
     });
 }
@@ -182,12 +182,12 @@ fn devices_are_rejected() {
 #[test]
 fn interrupts_errors_and_registers() {
     let dialect = Dialect::TfRmm2026_07;
-    on(dialect, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(dialect, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut record = sync(0xbc00_0811, 0);
             let mut decode = |reason: ExitReason| {
                 record.exit_reason = reason.encode(dialect).unwrap();
-                bench.decode(rec, Answer::resume(), record)
+                fixture.decode(rec, Answer::resume(), record)
             };
             assert!(matches!(decode(ExitReason::Irq), Exit::Irq));
             assert!(matches!(decode(ExitReason::Fiq), Exit::Fiq));
@@ -198,13 +198,13 @@ fn interrupts_errors_and_registers() {
             let sgi = 0x18 << 26 | 3 << 20 | 5 << 17 | 12 << 10 | 11 << 1;
             let mut record = sync(sgi, 0);
             record.gprs[0] = 7;
-            let exit = bench.decode(rec, Answer::resume(), record);
+            let exit = fixture.decode(rec, Answer::resume(), record);
             let Exit::SysRegWrite(write) = exit else { panic!("{exit:?}") };
             assert_eq!((write.register(), write.value()), ((3, 0, 12, 11, 5), 7));
-            let exit = bench.decode(rec, Answer::resume(), sync(sgi | 1, 0));
+            let exit = fixture.decode(rec, Answer::resume(), sync(sgi | 1, 0));
             let Exit::SysRegRead(read) = exit else { panic!("{exit:?}") };
             assert_eq!(read.register(), (3, 0, 12, 11, 5));
-            let _ = bench.enter(rec, read.complete(1));
+            let _ = fixture.enter(rec, read.complete(1));
         });
     });
 }
@@ -212,8 +212,8 @@ fn interrupts_errors_and_registers() {
 #[test]
 fn the_function_of_a_host_call_is_the_lower_half_of_x0() {
     let dialect = Dialect::TfRmm2026_07;
-    on(dialect, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(dialect, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut record = RecExit::new_zeroed();
             record.exit_reason = ExitReason::HostCall.encode(dialect).unwrap();
             record.plane = 2;
@@ -226,14 +226,14 @@ fn the_function_of_a_host_call_is_the_lower_half_of_x0() {
                 (9, 0xc500_004b, None),
             ] {
                 (record.imm, record.gprs[0]) = (imm, x0);
-                let exit = bench.decode(rec, last, record);
+                let exit = fixture.decode(rec, last, record);
                 assert!(format!("{exit:?}").contains("imm"));
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
                 assert_eq!((call.imm(), call.plane(), call.rhi()), (imm, 2, rhi));
                 assert_eq!(call.gprs()[0], x0);
                 last = call.not_supported();
             }
-            let exit = bench.decode(rec, last, sync(FETCH | 0x30, 0));
+            let exit = fixture.decode(rec, last, sync(FETCH | 0x30, 0));
             assert!(matches!(exit, Exit::Abort(abort) if abort.is_fetch()), "{exit:?}");
         });
     });

@@ -8,7 +8,7 @@ use rmi_abi::{Dialect, Ipa};
 use rmm_model::{GuestCpu, Outcome};
 use std::sync::{Arc, Mutex};
 
-use crate::bench::{Action, DIALECTS, Platform, on, sync};
+use crate::fixture::{Action, DIALECTS, Platform, on, sync};
 
 fn memory_error(exit: Exit) -> MemoryError {
     let Exit::MemoryError(error) = exit else { panic!("{exit:?}") };
@@ -19,7 +19,7 @@ fn memory_error(exit: Exit) -> MemoryError {
 fn a_memory_error_is_no_missing_page() {
     for dialect in DIALECTS {
         for is_fetch in [false, true] {
-            on(dialect, |bench| {
+            on(dialect, |fixture| {
                 let seen = Arc::new(Mutex::new(Vec::new()));
                 let log = Arc::clone(&seen);
                 let mut actions = vec![
@@ -32,15 +32,15 @@ fn a_memory_error_is_no_missing_page() {
                     log.lock().unwrap().push(cpu.last);
                     actions.next().unwrap()
                 };
-                bench.realm(vec![Box::new(guest)], |bench, _, recs| {
+                fixture.realm(vec![Box::new(guest)], |fixture, _, recs| {
                     let [rec] = &mut recs[..] else { panic!() };
-                    let error = memory_error(bench.enter(rec, Answer::resume()));
+                    let error = memory_error(fixture.enter(rec, Answer::resume()));
                     assert_eq!(error.severity(), Some(AbortSeverity::Recoverable));
                     assert_eq!(error.status(), FaultStatus::SynchronousExternal);
                     assert_eq!(error.is_fetch(), is_fetch);
-                    let error = memory_error(bench.enter(rec, Answer::resume()));
+                    let error = memory_error(fixture.enter(rec, Answer::resume()));
                     assert_eq!(error.severity(), Some(AbortSeverity::Restartable));
-                    assert!(matches!(bench.enter(rec, Answer::resume()), Exit::PsciNotice(_)));
+                    assert!(matches!(fixture.enter(rec, Answer::resume()), Exit::PsciNotice(_)));
                 });
                 // The RMM has injected the first error, and not the second.
                 assert_eq!(seen.lock().unwrap()[1..], [Outcome::Aborted, Outcome::Done]);
@@ -51,8 +51,8 @@ fn a_memory_error_is_no_missing_page() {
 
 #[test]
 fn all_errors_of_memory_with_their_severity() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             for class in [0x20 << 26, 0x24 << 26] {
                 for code in [0x10, 0x13, 0x14, 0x15, 0x16, 0x17] {
                     for (set, severity) in [
@@ -62,7 +62,7 @@ fn all_errors_of_memory_with_their_severity() {
                         (3, AbortSeverity::Restartable),
                     ] {
                         let record = sync(class | set << 11 | code, 0);
-                        let error = memory_error(bench.decode(rec, Answer::resume(), record));
+                        let error = memory_error(fixture.decode(rec, Answer::resume(), record));
                         assert_eq!(error.severity(), Some(severity));
                         let level = match code {
                             0x10 => None,
@@ -75,7 +75,7 @@ fn all_errors_of_memory_with_their_severity() {
                 // Parity and ECC errors have no severity.
                 for code in [0x18, 0x1b, 0x1c, 0x1f] {
                     let error =
-                        memory_error(bench.decode(rec, Answer::resume(), sync(class | code, 0)));
+                        memory_error(fixture.decode(rec, Answer::resume(), sync(class | code, 0)));
                     assert_eq!(error.severity(), None);
                 }
             }
@@ -99,13 +99,13 @@ impl<'m> Handler<Platform<'m>> for Defaults {
 
 #[test]
 fn by_default_only_a_recoverable_error_goes_on() {
-    on(Dialect::TfRmm2026_07, |bench| {
+    on(Dialect::TfRmm2026_07, |fixture| {
         let error = |severity| Action::memory_error(false, severity);
         let actions = vec![error(AbortSeverity::Recoverable), error(AbortSeverity::Restartable)];
-        bench.script(actions, |bench, _, rec| {
+        fixture.script(actions, |fixture, _, rec| {
             let mut handler = Defaults::default();
             let kick = rec_runtime::Kick::new();
-            let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &kick).unwrap();
+            let stopped = rec.run(fixture.rmm, Answer::resume(), &mut handler, &kick).unwrap();
             assert!(matches!(stopped, rec_runtime::RunEnd::Left), "{stopped:?}");
             assert_eq!(handler.0, 2);
         });
@@ -115,7 +115,7 @@ fn by_default_only_a_recoverable_error_goes_on() {
 #[test]
 fn missing_memory_is_mapped_and_the_realm_goes_on() {
     let page = Ipa::new(0);
-    on(Dialect::TfRmm2026_07, |bench| {
+    on(Dialect::TfRmm2026_07, |fixture| {
         let actions = vec![
             Action::ipa_state_set(page, Ipa::new(0x1000), Ripas::Ram, 0),
             Action::memory_error(false, AbortSeverity::Recoverable),
@@ -123,17 +123,17 @@ fn missing_memory_is_mapped_and_the_realm_goes_on() {
             Action::psci_system_off(),
         ];
         // With RAM at IPA 0, where a memory error must not be mistaken for a fault.
-        bench.script(actions, |bench, realm, rec| {
-            let exit = bench.enter(rec, Answer::resume());
+        fixture.script(actions, |fixture, realm, rec| {
+            let exit = fixture.enter(rec, Answer::resume());
             let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-            realm.set_ripas(bench.pool, rec.name(), change.range(), u32::MAX).unwrap();
-            memory_error(bench.enter(rec, change.accept()));
-            let exit = bench.enter(rec, Answer::resume());
+            realm.set_ripas(fixture.pool, rec.name(), change.range(), u32::MAX).unwrap();
+            memory_error(fixture.enter(rec, change.accept()));
+            let exit = fixture.enter(rec, Answer::resume());
             let Exit::Fault(fault) = exit else { panic!("{exit:?}") };
             assert_eq!((fault.page(), fault.is_fetch()), (page, false));
-            let memory = bench.memory.take_front(0x1000).unwrap();
-            realm.map(bench.pool, page, memory).unwrap();
-            let exit = bench.enter(rec, fault.retry());
+            let memory = fixture.memory.take_front(0x1000).unwrap();
+            realm.map(fixture.pool, page, memory).unwrap();
+            let exit = fixture.enter(rec, fault.retry());
             assert!(matches!(exit, Exit::PsciNotice(_)), "{exit:?}");
         });
     });

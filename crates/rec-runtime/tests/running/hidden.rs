@@ -8,7 +8,7 @@ use rmi_abi::Dialect;
 use rmi_abi::run::{ExitReason, RecExit};
 use zerocopy::FromZeros;
 
-use crate::bench::{Bench, on};
+use crate::fixture::{Fixture, on};
 
 const SECRET: u64 = 0x5ec2_e7ed;
 
@@ -23,15 +23,15 @@ fn hidden(what: &impl core::fmt::Debug) {
 
 #[test]
 fn exits_and_answers_hide_registers() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             let mut record = RecExit::new_zeroed();
             record.gprs = [SECRET; 31];
             // A store, a write of ICC_SGI1R_EL1, a read of it.
             for esr in [0x24 << 26 | 1 << 24 | 1 << 22 | 1 << 6 | 7, 0x6030_3016, 0x6030_3017] {
                 record.esr = esr;
                 record.hpfar = 0x80_0900_0000 >> 12 << 4;
-                let exit = seen(bench, rec, record);
+                let exit = seen(fixture, rec, record);
                 let answer = match exit {
                     Exit::MmioStore(store) => {
                         assert_eq!(store.value(), SECRET & 0xffff);
@@ -46,25 +46,25 @@ fn exits_and_answers_hide_registers() {
                 };
                 hidden(&answer);
                 record.esr = 1 << 26;
-                assert!(!bench.decode(rec, answer, record).wants_answer());
+                assert!(!fixture.decode(rec, answer, record).wants_answer());
             }
             record.exit_reason = ExitReason::HostCall.encode(Dialect::TfRmm2026_07).unwrap();
-            let exit = seen(bench, rec, record);
+            let exit = seen(fixture, rec, record);
             let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
             let answer = call.complete([SECRET; 31]);
             hidden(&answer);
             // The reply could not be written: the exit contains it, and hides it.
-            let fault = bench.decode(rec, answer, crate::bench::sync(0x24 << 26 | 7, 0x4_0000));
+            let fault = fixture.decode(rec, answer, crate::fixture::sync(0x24 << 26 | 7, 0x4_0000));
             hidden(&fault);
             let Exit::Fault(fault) = fault else { panic!("{fault:?}") };
-            hidden(&bench.event(rec, fault.retry()));
+            hidden(&fixture.event(rec, fault.retry()));
         });
     });
 }
 
 /// The exit that a record decodes to, which hides its registers.
-fn seen(bench: &Bench<'_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
-    let exit = bench.decode(rec, Answer::resume(), record);
+fn seen(fixture: &Fixture<'_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
+    let exit = fixture.decode(rec, Answer::resume(), record);
     hidden(&record);
     hidden(&exit);
     exit

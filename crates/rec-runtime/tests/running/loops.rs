@@ -9,7 +9,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmm_model::{GuestCpu, Outcome, SysReg};
 use zerocopy::FromZeros;
 
-use crate::bench::{Action, DEVICE, Platform, Twist, on, sync};
+use crate::fixture::{Action, DEVICE, Platform, Twist, on, sync};
 
 /// A handler that counts, and makes a stop request while it handles an exit.
 struct Counter<'k> {
@@ -59,18 +59,18 @@ fn load() -> Action {
 
 #[test]
 fn a_kick_is_seen_before_the_first_entry() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![load(), Action::psci_system_off()], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![load(), Action::psci_system_off()], |fixture, _, rec| {
             let (kick, mut counter) = (Kick::new(), Counter::new(None));
             kick.request();
             kick.request();
-            let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &kick).unwrap();
+            let stopped = rec.run(fixture.rmm, Answer::resume(), &mut counter, &kick).unwrap();
             let RunEnd::Kicked(answer) = stopped else { panic!("{stopped:?}") };
             assert_eq!((counter.before, counter.cancelled, counter.after), (1, 1, 0));
-            assert_eq!(bench.line.entries(), 0);
+            assert_eq!(fixture.line.entries(), 0);
             // The request is cleared, however often it was made.
             assert!(!kick.take());
-            let stopped = rec.run(bench.rmm, answer, &mut counter, &kick).unwrap();
+            let stopped = rec.run(fixture.rmm, answer, &mut counter, &kick).unwrap();
             assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!((counter.before, counter.cancelled, counter.after), (3, 1, 2));
         });
@@ -79,18 +79,18 @@ fn a_kick_is_seen_before_the_first_entry() {
 
 #[test]
 fn a_kick_while_an_exit_is_handled_is_seen_before_the_next_entry() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![load(), Action::psci_system_off()], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![load(), Action::psci_system_off()], |fixture, _, rec| {
             let kick = Kick::new();
             let mut counter = Counter::new(Some(&kick));
-            let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &kick).unwrap();
+            let stopped = rec.run(fixture.rmm, Answer::resume(), &mut counter, &kick).unwrap();
             let RunEnd::Kicked(answer) = stopped else { panic!("{stopped:?}") };
             assert_eq!((counter.before, counter.cancelled, counter.after), (2, 1, 1));
-            assert_eq!(bench.line.entries(), 1);
+            assert_eq!(fixture.line.entries(), 1);
             // The answer of the handler has not been given yet, and is not lost.
             assert!(answer.exit().is_some());
-            assert_eq!(bench.refused(rec, Answer::resume()).0, EnterError::Unanswered);
-            let stopped = rec.run(bench.rmm, answer, &mut counter, &kick).unwrap();
+            assert_eq!(fixture.refused(rec, Answer::resume()).0, EnterError::Unanswered);
+            let stopped = rec.run(fixture.rmm, answer, &mut counter, &kick).unwrap();
             assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
         });
     });
@@ -106,12 +106,12 @@ fn a_request_is_taken_once() {
 
 #[test]
 fn a_refused_entry_is_cancelled() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![load()], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![load()], |fixture, _, rec| {
             let mut counter = Counter::new(None);
-            let exit = bench.enter(rec, Answer::resume());
+            let exit = fixture.enter(rec, Answer::resume());
             let failed =
-                rec.run(bench.rmm, Answer::resume(), &mut counter, &Kick::new()).unwrap_err();
+                rec.run(fixture.rmm, Answer::resume(), &mut counter, &Kick::new()).unwrap_err();
             assert_eq!(failed.error, EnterError::Unanswered);
             assert_eq!((counter.before, counter.cancelled, counter.after), (1, 1, 0));
             assert!(exit.wants_answer());
@@ -121,12 +121,13 @@ fn a_refused_entry_is_cancelled() {
 
 #[test]
 fn the_handler_sees_a_timer_that_is_raised() {
-    on(Dialect::TfRmm2026_07, |bench| {
+    on(Dialect::TfRmm2026_07, |fixture| {
         let timer = |ctl| Action::Timer { kind: rmm_model::TimerKind::Virtual, ctl, cval: 9 };
         let actions = vec![timer(1), load(), timer(5), timer(7), Action::psci_system_off()];
-        bench.script(actions, |bench, _, rec| {
+        fixture.script(actions, |fixture, _, rec| {
             let mut counter = Counter::new(None);
-            let stopped = rec.run(bench.rmm, Answer::resume(), &mut counter, &Kick::new()).unwrap();
+            let stopped =
+                rec.run(fixture.rmm, Answer::resume(), &mut counter, &Kick::new()).unwrap();
             assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!(counter.raised, [false, true, false, false]);
         });
@@ -151,15 +152,16 @@ fn by_default(first: Result<Action, RecExit>) -> (RunEnd, u32) {
     let mut end = None;
     let off = Action::psci_system_off();
     let actions = first.as_ref().map_or(vec![off], |action| vec![*action, off]);
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(actions, |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(actions, |fixture, _, rec| {
             rec.trap_waiting(true, true);
             if let Err(record) = first {
-                bench.line.twist(Twist::Exit(Box::new(record)));
+                fixture.line.twist(Twist::Exit(Box::new(record)));
             }
             let mut handler = Defaults::default();
-            let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
-            end = Some((stopped, bench.line.entries()));
+            let stopped =
+                rec.run(fixture.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
+            end = Some((stopped, fixture.line.entries()));
         });
     });
     end.unwrap()
@@ -195,11 +197,11 @@ fn accesses_abort_by_default() {
             log.lock().unwrap().push(cpu.last);
             if std::mem::replace(&mut done, true) { Action::psci_system_off() } else { access }
         };
-        on(Dialect::TfRmm2026_07, |bench| {
-            bench.realm(vec![Box::new(guest)], |bench, _, recs| {
+        on(Dialect::TfRmm2026_07, |fixture| {
+            fixture.realm(vec![Box::new(guest)], |fixture, _, recs| {
                 let [rec] = &mut recs[..] else { panic!() };
                 let mut handler = Defaults::default();
-                let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new());
+                let stopped = rec.run(fixture.rmm, Answer::resume(), &mut handler, &Kick::new());
                 assert!(matches!(stopped.unwrap(), RunEnd::Left));
             });
         });
@@ -246,14 +248,15 @@ fn what_is_done_by_default_with_exits_that_are_rare() {
 
 #[test]
 fn an_overflow_of_the_pmu_is_told() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![Action::psci_system_off()], |bench, _, rec| {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![Action::psci_system_off()], |fixture, _, rec| {
             let mut record = RecExit::new_zeroed();
             record.exit_reason = 1;
             record.pmu_ovf_status = 1;
-            bench.line.twist(Twist::Exit(Box::new(record)));
+            fixture.line.twist(Twist::Exit(Box::new(record)));
             let mut handler = Defaults::default();
-            let stopped = rec.run(bench.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
+            let stopped =
+                rec.run(fixture.rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
             assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!(handler.overflows, [true, false]);
         });

@@ -3,9 +3,9 @@
 
 mod accesses;
 mod answers;
-mod bench;
 mod decoding;
 mod faults;
+mod fixture;
 mod hidden;
 mod loops;
 mod names;

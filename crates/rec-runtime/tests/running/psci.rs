@@ -7,7 +7,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Status};
 use zerocopy::FromZeros;
 
-use crate::bench::{Action, DIALECTS, RAM, on, script};
+use crate::fixture::{Action, DIALECTS, RAM, on, script};
 
 const UPPER: u64 = 0xdead_beef << 32;
 const CPU_ON: u64 = 0xc400_0003;
@@ -25,17 +25,17 @@ fn a_target_is_its_affinities_in_both_conventions() {
             for bits in [1 << 31, 1 << 30, 1 << 24, 0xf0, 1 << 40, 1 << 63] {
                 let first = script(vec![cpu_on(function, bits | 1), Action::psci_system_off()]);
                 let second = script(vec![Action::psci_cpu_off()]);
-                on(dialect, |bench| {
-                    bench.realm(vec![first, second], |bench, _, recs| {
+                on(dialect, |fixture| {
+                    fixture.realm(vec![first, second], |fixture, _, recs| {
                         let [first, second] = &mut recs[..] else { panic!() };
-                        let exit = bench.enter(first, Answer::resume());
+                        let exit = fixture.enter(first, Answer::resume());
                         let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                         assert_eq!(request.kind(), PsciRequestKind::CpuOn);
                         assert_eq!(request.target(), Mpidr::from_index(1));
-                        let answer = request.accept(bench.rmm, first, second).unwrap();
-                        let exit = bench.enter(second, Answer::resume());
+                        let answer = request.accept(fixture.rmm, first, second).unwrap();
+                        let exit = fixture.enter(second, Answer::resume());
                         assert!(matches!(exit, Exit::PsciNotice(PsciNotice::CpuOff)), "{exit:?}");
-                        let exit = bench.enter(first, answer);
+                        let exit = fixture.enter(first, answer);
                         assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)));
                     });
                 });
@@ -46,18 +46,18 @@ fn a_target_is_its_affinities_in_both_conventions() {
 
 #[test]
 fn affinity_info_is_answered_where_it_exits() {
-    on(Dialect::TfRmm2026_07, |bench| {
+    on(Dialect::TfRmm2026_07, |fixture| {
         let asks = Action::smc(0xc400_0004, &[1 << 31 | 1, 0]);
         let programs = vec![script(vec![asks, Action::psci_system_off()]), script(vec![])];
-        bench.realm(programs, |bench, _, recs| {
+        fixture.realm(programs, |fixture, _, recs| {
             let [first, second] = &mut recs[..] else { panic!() };
-            let exit = bench.enter(first, Answer::resume());
+            let exit = fixture.enter(first, Answer::resume());
             let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
             assert_eq!(request.kind(), PsciRequestKind::AffinityInfo);
             assert_eq!(request.target(), second.mpidr());
-            assert_eq!(bench.refused(first, Answer::resume()).0, EnterError::Unanswered);
-            let answer = request.accept(bench.rmm, first, second).unwrap();
-            let exit = bench.enter(first, answer);
+            assert_eq!(fixture.refused(first, Answer::resume()).0, EnterError::Unanswered);
+            let answer = request.accept(fixture.rmm, first, second).unwrap();
+            let exit = fixture.enter(first, answer);
             assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)), "{exit:?}");
         });
     });
@@ -66,20 +66,20 @@ fn affinity_info_is_answered_where_it_exits() {
 #[test]
 fn the_function_is_the_lower_half_of_x0() {
     for dialect in DIALECTS {
-        on(dialect, |bench| {
+        on(dialect, |fixture| {
             let actions = vec![cpu_on(UPPER | CPU_ON, 1), Action::smc(UPPER | SYSTEM_OFF, &[])];
             let programs = vec![script(actions), script(vec![Action::psci_cpu_off()])];
-            bench.realm(programs, |bench, _, recs| {
+            fixture.realm(programs, |fixture, _, recs| {
                 let [first, second] = &mut recs[..] else { panic!() };
-                let exit = bench.enter(first, Answer::resume());
+                let exit = fixture.enter(first, Answer::resume());
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
                 assert_eq!(request.target(), second.mpidr());
-                let answer = request.accept(bench.rmm, first, second).unwrap();
+                let answer = request.accept(fixture.rmm, first, second).unwrap();
                 // TF-RMM completes the request, and turns nothing on.
-                let (error, _) = bench.refused(second, Answer::resume());
+                let (error, _) = fixture.refused(second, Answer::resume());
                 let EnterError::Call(error) = error else { panic!("{error:?}") };
                 assert_eq!(error.status(), Some(Status::ErrorRec));
-                let exit = bench.enter(first, answer);
+                let exit = fixture.enter(first, answer);
                 assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)), "{exit:?}");
             });
         });
@@ -89,8 +89,8 @@ fn the_function_is_the_lower_half_of_x0() {
 #[test]
 fn notices_whatever_the_upper_half() {
     let dialect = Dialect::TfRmm2026_07;
-    on(dialect, |bench| {
-        bench.script(vec![], |bench, _, rec| {
+    on(dialect, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
             for (function, expected) in [
                 (0x8400_0001, PsciNotice::CpuSuspend),
                 (0xc400_0001, PsciNotice::CpuSuspend),
@@ -102,7 +102,7 @@ fn notices_whatever_the_upper_half() {
                     let mut record = RecExit::new_zeroed();
                     record.exit_reason = ExitReason::Psci.encode(dialect).unwrap();
                     record.gprs[0] = upper | function;
-                    let exit = bench.decode(rec, Answer::resume(), record);
+                    let exit = fixture.decode(rec, Answer::resume(), record);
                     let Exit::PsciNotice(notice) = exit else { panic!("{exit:?}") };
                     assert_eq!(notice, expected);
                 }

@@ -9,7 +9,7 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmm_model::{GuestCpu, Outcome, Script};
 
-use crate::bench::{Action, Bench, DIALECTS, Platform, RAM, on};
+use crate::fixture::{Action, DIALECTS, Fixture, Platform, RAM, on};
 
 const BYTES: u64 = 0x4000;
 
@@ -33,23 +33,23 @@ fn ask(dialect: Dialect, ripas: Ripas, applied: u64, reply: Reply) -> Option<[u6
         }
         Action::ipa_state_set(range.base(), range.top(), ripas, 0)
     };
-    on(dialect, |bench| {
-        bench.realm(vec![Box::new(guest)], |bench, realm, recs| {
+    on(dialect, |fixture| {
+        fixture.realm(vec![Box::new(guest)], |fixture, realm, recs| {
             let [rec] = &mut recs[..] else { panic!() };
-            let exit = bench.enter(rec, Answer::resume());
+            let exit = fixture.enter(rec, Answer::resume());
             let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
             assert_eq!((change.range(), change.ripas()), (range, ripas));
             assert_eq!(change.can_be_rejected(), ripas == Ripas::Ram);
             if applied > 0 {
                 let part = IpaRange::with_size(RAM, applied).unwrap();
-                realm.set_ripas(bench.pool, rec.name(), part, u32::MAX).unwrap();
+                realm.set_ripas(fixture.pool, rec.name(), part, u32::MAX).unwrap();
             }
             let answer = match reply {
                 Reply::Accept => Ok(change.accept()),
                 Reply::Reject => change.reject(),
             };
             match answer {
-                Ok(answer) => drop(bench.enter(rec, answer)),
+                Ok(answer) => drop(fixture.enter(rec, answer)),
                 Err(change) => assert_eq!(change.ripas(), Ripas::Empty),
             }
         });
@@ -84,19 +84,19 @@ impl<'m> Handler<Platform<'m>> for Defaults {}
 #[test]
 fn a_request_for_empty_does_not_go_round_for_ever() {
     for (ripas, entries) in [(Ripas::Empty, 1), (Ripas::Ram, 2)] {
-        on(Dialect::TfRmm2026_07, |bench| {
+        on(Dialect::TfRmm2026_07, |fixture| {
             let (base, top) = (RAM, Ipa::new(RAM.raw() + BYTES));
             // A guest that repeats its request until it is granted or refused.
             let guest = move |cpu: &GuestCpu| match (cpu.x[0], cpu.x[1], cpu.x[2]) {
                 (_, _, 1) => Action::psci_system_off(),
                 _ => Action::ipa_state_set(base, top, ripas, 0),
             };
-            bench.realm(vec![Box::new(guest)], |bench, _, recs| {
+            fixture.realm(vec![Box::new(guest)], |fixture, _, recs| {
                 let [rec] = &mut recs[..] else { panic!() };
                 let stopped =
-                    rec.run(bench.rmm, Answer::resume(), &mut Defaults, &Kick::new()).unwrap();
+                    rec.run(fixture.rmm, Answer::resume(), &mut Defaults, &Kick::new()).unwrap();
                 assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
-                assert_eq!(bench.line.entries(), entries);
+                assert_eq!(fixture.line.entries(), entries);
             });
         });
     }
@@ -104,15 +104,15 @@ fn a_request_for_empty_does_not_go_round_for_ever() {
 
 #[test]
 fn accepting_is_what_is_left_of_an_empty_range() {
-    on(Dialect::V2_0Bet3, |bench| {
+    on(Dialect::V2_0Bet3, |fixture| {
         let (base, top) = (RAM, Ipa::new(RAM.raw() + BYTES));
         let actions =
             vec![Action::ipa_state_set(base, top, Ripas::Empty, 0), Action::psci_system_off()];
-        bench.script(actions, |bench, _, rec| {
-            let exit = bench.enter(rec, Answer::resume());
+        fixture.script(actions, |fixture, _, rec| {
+            let exit = fixture.enter(rec, Answer::resume());
             let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
             let answer = change.reject().unwrap_or_else(RipasChange::accept);
-            assert!(matches!(bench.enter(rec, answer), Exit::PsciNotice(_)));
+            assert!(matches!(fixture.enter(rec, answer), Exit::PsciNotice(_)));
         });
     });
 }
@@ -137,39 +137,39 @@ fn a_reply_whose_page_is_gone_is_given_again() {
         let page = IpaRange::with_size(RAM, 0x1000).unwrap();
         let asks = Action::ipa_state_set(page.base(), page.top(), Ripas::Ram, 1);
         let second = Script::new(vec![asks, asks, Action::psci_cpu_off()]);
-        on(dialect, |bench| {
-            bench.realm(vec![Box::new(first), Box::new(second)], |bench, realm, recs| {
+        on(dialect, |fixture| {
+            fixture.realm(vec![Box::new(first), Box::new(second)], |fixture, realm, recs| {
                 let [first, second] = &mut recs[..] else { panic!() };
-                let exit = bench.enter(first, Answer::resume());
+                let exit = fixture.enter(first, Answer::resume());
                 let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
-                let on = request.accept(bench.rmm, first, second).unwrap();
+                let on = request.accept(fixture.rmm, first, second).unwrap();
                 // The other REC sets the page to RAM whenever it is destroyed.
-                let ram = |bench: &mut Bench<'_, '_>, second: &mut Rec, answer| {
-                    let exit = bench.enter(second, answer);
+                let ram = |fixture: &mut Fixture<'_, '_>, second: &mut Rec, answer| {
+                    let exit = fixture.enter(second, answer);
                     let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-                    realm.set_ripas(bench.pool, second.name(), change.range(), u32::MAX).unwrap();
+                    realm.set_ripas(fixture.pool, second.name(), change.range(), u32::MAX).unwrap();
                     change.accept()
                 };
-                let accepted = ram(bench, second, Answer::resume());
-                let memory = bench.memory.take_front(0x1000).unwrap();
-                realm.map(bench.pool, RAM, memory).unwrap();
-                let exit = bench.enter(first, on);
+                let accepted = ram(fixture, second, Answer::resume());
+                let memory = fixture.memory.take_front(0x1000).unwrap();
+                realm.map(fixture.pool, RAM, memory).unwrap();
+                let exit = fixture.enter(first, on);
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
                 let mut memory = None;
-                let _ = realm.reclaim(bench.pool, page, &mut |host| memory = Some(host)).unwrap();
-                let again = ram(bench, second, accepted);
-                assert!(matches!(bench.enter(second, again), Exit::PsciNotice(_)));
+                let _ = realm.reclaim(fixture.pool, page, &mut |host| memory = Some(host)).unwrap();
+                let again = ram(fixture, second, accepted);
+                assert!(matches!(fixture.enter(second, again), Exit::PsciNotice(_)));
 
                 let mut answer = call.complete([42; 31]);
                 for _ in 0..2 {
-                    let exit = bench.enter(first, answer);
+                    let exit = fixture.enter(first, answer);
                     let Exit::Fault(fault) = exit else { panic!("{exit:?}") };
                     assert_eq!(fault.page(), RAM);
                     answer = fault.retry();
                 }
                 let memory = memory.unwrap();
-                realm.map(bench.pool, RAM, memory).unwrap();
-                assert!(matches!(bench.enter(first, answer), Exit::PsciNotice(_)));
+                realm.map(fixture.pool, RAM, memory).unwrap();
+                assert!(matches!(fixture.enter(first, answer), Exit::PsciNotice(_)));
             });
         });
         assert_eq!(*seen.lock().unwrap(), Some(Outcome::Loaded(42)));

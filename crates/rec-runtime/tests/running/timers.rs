@@ -5,7 +5,7 @@ use rmi_abi::IpaRange;
 use rmi_abi::rtt::Ripas;
 use rmm_model::TimerKind;
 
-use crate::bench::{Action, DIALECTS, RAM, on, script};
+use crate::fixture::{Action, DIALECTS, RAM, on, script};
 
 const ENABLE: u64 = 1;
 const IMASK: u64 = 2;
@@ -26,7 +26,7 @@ fn a_timer_is_raised_when_it_has_fired_and_is_not_masked() {
 #[test]
 fn each_exit_tells_both_timers() {
     for dialect in DIALECTS {
-        on(dialect, |bench| {
+        on(dialect, |fixture| {
             let set = |kind, ctl, cval| Action::Timer { kind, ctl, cval };
             let actions = vec![
                 set(TimerKind::Virtual, ENABLE, 1000),
@@ -35,10 +35,10 @@ fn each_exit_tells_both_timers() {
                 set(TimerKind::Physical, ENABLE | ISTATUS | IMASK, 2000),
                 Action::Interrupt,
             ];
-            bench.script(actions, |bench, _, rec| {
+            fixture.script(actions, |fixture, _, rec| {
                 let mut raised = Vec::new();
                 for _ in 0..4 {
-                    let timers = bench.event(rec, Answer::resume()).timers;
+                    let timers = fixture.event(rec, Answer::resume()).timers;
                     assert_eq!(timers.virtual_timer.cval, 1000);
                     assert_eq!(timers.physical_timer.cval, 2000);
                     raised.push((
@@ -60,31 +60,31 @@ fn each_exit_tells_both_timers() {
 #[test]
 fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
     for dialect in DIALECTS {
-        on(dialect, |bench| {
+        on(dialect, |fixture| {
             let page = IpaRange::with_size(RAM, 0x1000).unwrap();
             let ram = Action::ipa_state_set(page.base(), page.top(), Ripas::Ram, 0);
             let (kind, ctl) = (TimerKind::Virtual, ENABLE | ISTATUS);
             let timer = Action::Timer { kind, ctl, cval: 1000 };
             let program = script(vec![ram, timer, Action::host_call(RAM)]);
-            bench.realm(vec![program], |bench, realm, recs| {
+            fixture.realm(vec![program], |fixture, realm, recs| {
                 let [rec] = &mut recs[..] else { panic!() };
-                let exit = bench.enter(rec, Answer::resume());
+                let exit = fixture.enter(rec, Answer::resume());
                 let Exit::RipasChange(change) = exit else { panic!("{exit:?}") };
-                realm.set_ripas(bench.pool, rec.name(), change.range(), u32::MAX).unwrap();
-                let memory = bench.memory.take_front(0x1000).unwrap();
-                realm.map(bench.pool, RAM, memory).unwrap();
-                let raised = bench.event(rec, change.accept()).timers;
+                realm.set_ripas(fixture.pool, rec.name(), change.range(), u32::MAX).unwrap();
+                let memory = fixture.memory.take_front(0x1000).unwrap();
+                realm.map(fixture.pool, RAM, memory).unwrap();
+                let raised = fixture.event(rec, change.accept()).timers;
                 assert!(raised.virtual_timer.is_raised());
-                let exit = bench.enter(rec, Answer::resume());
+                let exit = fixture.enter(rec, Answer::resume());
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
-                let _ = realm.reclaim(bench.pool, page, &mut |_| {}).unwrap();
+                let _ = realm.reclaim(fixture.pool, page, &mut |_| {}).unwrap();
                 let mut answer = call.complete([0; 31]);
                 for _ in 0..3 {
                     // The answer carries the state of the lines, whatever happens to the `Rec`.
                     let (object, run) = recs.pop().unwrap().into_parts();
                     recs.push(Rec::new(object, run, realm.geometry()));
                     let [rec] = &mut recs[..] else { panic!() };
-                    let event = bench.event(rec, answer);
+                    let event = fixture.event(rec, answer);
                     let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
                     assert_eq!(event.timers, raised);
                     answer = fault.retry();

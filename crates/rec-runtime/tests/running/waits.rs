@@ -5,7 +5,7 @@ use rec_runtime::{Answer, Exit, Flow, Handler, Kick, RunEnd};
 use rmi_abi::Dialect;
 use rmi_abi::esr::Wfx;
 
-use crate::bench::{Action, Platform, on, sync};
+use crate::fixture::{Action, Platform, on, sync};
 
 /// Records the last wait.
 struct Waiter(Option<Wait>);
@@ -19,19 +19,19 @@ impl<'m> Handler<Platform<'m>> for Waiter {
 
 fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
     let mut waits = Vec::new();
-    on(dialect, |bench| {
+    on(dialect, |fixture| {
         let actions = vec![
             Action::Wfi,
             Action::Wfe,
             Action::Wfit { deadline: 1000 },
             Action::Wfet { deadline: u64::MAX },
         ];
-        bench.script(actions, |bench, _, rec| {
+        fixture.script(actions, |fixture, _, rec| {
             rec.trap_waiting(true, true);
             for _ in 0..4 {
                 let mut waiter = Waiter(None);
                 let stopped =
-                    rec.run(bench.rmm, Answer::resume(), &mut waiter, &Kick::new()).unwrap();
+                    rec.run(fixture.rmm, Answer::resume(), &mut waiter, &Kick::new()).unwrap();
                 assert!(matches!(stopped, RunEnd::ByHandler(_)));
                 let wait = waiter.0.unwrap();
                 assert_eq!(wait.is_for_event(), wait.kind().is_for_event());
@@ -54,9 +54,9 @@ fn a_deadline_is_told_where_the_dialect_tells_it() {
 
 #[test]
 fn a_deadline_that_is_not_told_is_none() {
-    on(Dialect::TfRmm2026_07, |bench| {
-        bench.script(vec![], |bench, _, rec| {
-            let exit = bench.decode(rec, Answer::resume(), sync(1 << 26 | 0b10, 0));
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
+            let exit = fixture.decode(rec, Answer::resume(), sync(1 << 26 | 0b10, 0));
             let Exit::Wait(wait) = exit else { panic!("{exit:?}") };
             assert!(wait.kind().has_deadline() && !wait.is_for_event());
             assert_eq!((wait.deadline(), wait.may_hide_deadline()), (None, true));
@@ -67,11 +67,11 @@ fn a_deadline_that_is_not_told_is_none() {
 #[test]
 fn waits_are_trapped_one_by_one() {
     for (wfi, wfe) in [(true, false), (false, true)] {
-        on(Dialect::TfRmm2026_07, |bench| {
+        on(Dialect::TfRmm2026_07, |fixture| {
             let actions = vec![Action::Wfe, Action::Wfi, Action::Wfe];
-            bench.script(actions, |bench, _, rec| {
+            fixture.script(actions, |fixture, _, rec| {
                 rec.trap_waiting(wfi, wfe);
-                let exit = bench.enter(rec, Answer::resume());
+                let exit = fixture.enter(rec, Answer::resume());
                 let Exit::Wait(wait) = exit else { panic!("{exit:?}") };
                 assert_eq!(wait.kind(), if wfi { Wfx::Wfi } else { Wfx::Wfe });
             });

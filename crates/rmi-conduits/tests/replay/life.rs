@@ -24,7 +24,7 @@ pub(crate) struct Life {
     /// Every exit.
     pub(crate) exits: Vec<String>,
     /// The memory that the host had at the end.
-    pub(crate) home: Vec<(u64, u64)>,
+    pub(crate) returned: Vec<(u64, u64)>,
 }
 
 /// Sets what the Realm does, on a model that has it.
@@ -52,7 +52,7 @@ pub(crate) fn live<P: Platform>(
     heap.insert(memory).unwrap();
     let mut life = Life::default();
     session(platform, &mut heap, image, &mut life, created);
-    life.home = heap.iter().map(|range| (range.base().raw(), range.top().raw())).collect();
+    life.returned = heap.iter().map(|range| (range.base().raw(), range.top().raw())).collect();
     life
 }
 

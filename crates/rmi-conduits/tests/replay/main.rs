@@ -2,7 +2,7 @@
 #![cfg(feature = "alloc")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-mod books;
+mod ledger;
 mod life;
 mod text;
 

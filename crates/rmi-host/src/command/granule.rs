@@ -27,8 +27,8 @@ carries_error!(
 );
 
 impl DelegateFailed {
-    /// Why [`DelegateFailed::delegated`] may be the host's, and is to be [recovered](crate::Rmm::recover);
-    /// `None` when it is certainly delegated.
+    /// Why [`DelegateFailed::delegated`] may be the host's, and is to be
+    /// [recovered](crate::Rmm::recover); `None` when it is certainly delegated.
     #[must_use]
     pub fn doubt(&self) -> Option<QuarantineReason> {
         let command = Command::GranuleRangeDelegate;

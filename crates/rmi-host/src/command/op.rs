@@ -280,8 +280,8 @@ impl<P: Platform> Channel<P> {
     /// [`Returned::Claimed`].
     ///
     /// `claim` is called for the token of each run. The tokens that it returns are passed to
-    /// `home`; an address that it does not know is not memory of this operation and is ignored,
-    /// whatever the RMM reports.
+    /// `give_back`; an address that it does not know is not memory of this operation and is
+    /// ignored, whatever the RMM reports.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_OP_MEM_RECLAIM.
     ///
@@ -289,13 +289,13 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`Error::Violation`] when the RMM reports to have written more than it was allowed, or
     /// returned memory that `claim` does not know; the runs that it does know have been passed to
-    /// `home` nevertheless.
+    /// `give_back` nevertheless.
     pub fn op_mem_reclaim(
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
         claim: &mut dyn FnMut(PaRange) -> Option<Claim>,
-        home: &mut dyn FnMut(Returned),
+        give_back: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
         let granule = self.granule_size();
         let room = LIST_ENTRIES;
@@ -329,12 +329,12 @@ impl<P: Platform> Channel<P> {
             if claimed.range() != range {
                 // Not what was requested: it stays the RMM's until an undelegation succeeds.
                 foreign = foreign.or(Some(word));
-                home(Returned::Claimed(claimed.into_released()));
+                give_back(Returned::Claimed(claimed.into_released()));
                 continue;
             }
             given += range.bytes();
             ledger.record(LedgerEvent::Reclaimed { command: pending.command }, range);
-            home(match (desc.state, claimed) {
+            give_back(match (desc.state, claimed) {
                 (OpMemState::Undelegated, Claim::Lent(token)) => {
                     ledger.record(LedgerEvent::Returned, range);
                     Returned::Undelegated(token.into_undelegated())

@@ -158,8 +158,8 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_RTT_DATA_MAP`: as [`Channel::rtt_data_map`], for memory that stays in packed blocks and
-    /// was listed by [`Channel::list_packed`]. Returns how many bytes were mapped, from the front: an
-    /// RMM may stop anywhere, and no progress means "not now".
+    /// was listed by [`Channel::list_packed`]. Returns how many bytes were mapped, from the front:
+    /// an RMM may stop anywhere, and no progress means "not now".
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///

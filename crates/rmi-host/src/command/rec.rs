@@ -65,7 +65,8 @@ objects! {
 }
 
 /// A REC, for the commands that concern it but neither enter nor destroy it. It owns nothing, and
-/// cannot outlive the REC: the granule of a REC that is gone may be any other object, or the host's.
+/// cannot outlive the REC: the granule of a REC that is gone may be any other object, or the
+/// host's.
 ///
 /// ```compile_fail,E0505
 /// # use rmi_host::{Delegated, RecGranule};

@@ -475,8 +475,8 @@ impl<P: Platform> Channel<P> {
     /// be adjacent in the Realm's IPA space. The RMM writes the runs that it unmaps to `list`, host
     /// memory.
     ///
-    /// What is unmapped is split off the front of `shared` and passed to `home`, token by token.
-    /// Returns how far the command came.
+    /// What is unmapped is split off the front of `shared` and passed to `give_back`, token by
+    /// token. Returns how far the command came.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP.
     ///
@@ -488,7 +488,7 @@ impl<P: Platform> Channel<P> {
         rd: &Rd,
         shared: &mut [SharedMemory],
         list: &mut Undelegated,
-        home: &mut dyn FnMut(Undelegated),
+        give_back: &mut dyn FnMut(Undelegated),
     ) -> Result<Ipa, Error> {
         let granule = self.granule_size();
         self.own(Command::RttUnprotUnmap, rd)?;
@@ -522,7 +522,7 @@ impl<P: Platform> Channel<P> {
                 break;
             };
             left -= part;
-            home(front.unmapped());
+            give_back(front.unmapped());
         }
         Ok(top)
     }

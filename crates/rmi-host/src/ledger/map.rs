@@ -39,7 +39,7 @@ use super::{Holding, Ledger, LedgerEvent, Ownership};
 /// ```
 #[derive(Debug, Default)]
 pub struct OwnershipMap {
-    books: Mutex<Ownership>,
+    ownership: Mutex<Ownership>,
 }
 
 impl OwnershipMap {
@@ -51,8 +51,8 @@ impl OwnershipMap {
 
     /// Continues with the map of a previous kernel.
     #[must_use]
-    pub const fn resume(books: Ownership) -> Self {
-        Self { books: Mutex::new(books) }
+    pub const fn resume(ownership: Ownership) -> Self {
+        Self { ownership: Mutex::new(ownership) }
     }
 
     /// Passes the records to `read`. They are locked meanwhile: `read` must not issue commands
@@ -60,12 +60,12 @@ impl OwnershipMap {
     /// would wait for ever. A function that issues none, as
     /// [`Rmm::memory_removing`](crate::Rmm::memory_removing), may be called.
     pub fn with<T>(&self, read: impl FnOnce(&Ownership) -> T) -> T {
-        read(&self.books.lock())
+        read(&self.ownership.lock())
     }
 
     /// As [`OwnershipMap::with`], unless the records are locked: `None` then, without waiting.
     pub fn try_with<T>(&self, read: impl FnOnce(&Ownership) -> T) -> Option<T> {
-        Some(read(&*self.books.try_lock()?))
+        Some(read(&*self.ownership.try_lock()?))
     }
 
     /// Whether the RMM has no memory any more and the records do not contradict each other:
@@ -78,23 +78,23 @@ impl OwnershipMap {
     /// Takes one range out of the records that is the host's and has no token
     /// ([`LedgerEvent::Untracked`]). `None` when there is none.
     pub fn take_untracked(&self) -> Option<PaRange> {
-        self.books.lock().take(Holding::Untracked)
+        self.ownership.lock().take(Holding::Untracked)
     }
 
     /// Takes one range out of the records that a Realm could access when it was given up
     /// ([`LedgerEvent::Exposed`]), for a caller that knows that the Realm has been destroyed.
     /// `None` when there is none.
     pub fn take_exposed(&self) -> Option<PaRange> {
-        self.books.lock().take(Holding::Exposed)
+        self.ownership.lock().take(Holding::Exposed)
     }
 }
 
 impl Ledger for OwnershipMap {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
-        self.books.lock().apply(event, memory);
+        self.ownership.lock().apply(event, memory);
     }
 
     fn operation_dropped(&self, _command: Command, _handle: u64) {
-        self.books.lock().drop_operation();
+        self.ownership.lock().drop_operation();
     }
 }

@@ -141,7 +141,7 @@ impl fmt::Display for Imbalance {
             Self::Contradicted { first: Contradiction { event, range, found }, count } => {
                 write!(
                     f,
-                    "{count} events contradict the books, first {event:?} of {range}, which was "
+                    "{count} events contradict the ledger, first {event:?} of {range}, which was "
                 )?;
                 match found {
                     Some(holding) => write!(f, "{holding}"),

@@ -32,9 +32,9 @@ use crate::ledger::QuarantineReason;
 /// rmm.quarantine(memory, QuarantineReason::Unclear { command: Command::RttDestroy });
 /// assert_eq!((QUARANTINE.len(), QUARANTINE.bytes()), (1, 0x4000));
 ///
-/// let mut home = Vec::new();
-/// assert_eq!(QUARANTINE.retry(&rmm, |memory| home.push(memory)), 0);
-/// assert_eq!(home.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
+/// let mut returned = Vec::new();
+/// assert_eq!(QUARANTINE.retry(&rmm, |memory| returned.push(memory)), 0);
+/// assert_eq!(returned.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// To be called before memory is removed from the machine: checks that the RMM has none of it.
-    /// `books` are the records of the [`OwnershipMap`](crate::OwnershipMap) of this session.
+    /// `ownership` has the records of the [`OwnershipMap`](crate::OwnershipMap) of this session.
     ///
     /// Only the records are read: no command is issued, so this may be called inside
     /// [`OwnershipMap::with`](crate::OwnershipMap::with). Its time is proportional to the number of
@@ -42,11 +42,11 @@ impl<P: Platform> Rmm<P> {
     /// rmm.memory_added(module)?;
     /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
     ///
-    /// let stays = rmm.platform().ledger().with(|books| rmm.memory_removing(books, module));
+    /// let stays = rmm.platform().ledger().with(|ownership| rmm.memory_removing(ownership, module));
     /// assert_eq!(stays, Err((granule.range(), Holding::Delegated)));
     ///
     /// rmm.undelegate(granule)?;
-    /// assert_eq!(rmm.platform().ledger().with(|books| rmm.memory_removing(books, module)), Ok(()));
+    /// assert_eq!(rmm.platform().ledger().with(|ownership| rmm.memory_removing(ownership, module)), Ok(()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -56,12 +56,12 @@ impl<P: Platform> Rmm<P> {
     #[cfg(feature = "alloc")]
     pub fn memory_removing(
         &self,
-        books: &Ownership,
+        ownership: &Ownership,
         memory: PaRange,
     ) -> Result<(), (PaRange, Holding)> {
         let stays =
             |(range, holding): &(PaRange, Holding)| holding.is_in_use() && range.overlaps(&memory);
-        match books.ranges().find(stays) {
+        match ownership.ranges().find(stays) {
             Some((range, holding)) => Err((range.intersection(&memory).unwrap_or(range), holding)),
             None => Ok(()),
         }

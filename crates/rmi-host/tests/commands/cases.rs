@@ -24,7 +24,7 @@ use rmi_host::command::{
 use rmi_host::{Channel, Error, Progress, RecGranule, Subject};
 use zerocopy::FromZeros;
 
-use crate::bench::{Fake, PAGE, Platform, delegated, host, rd, rec};
+use crate::fixture::{Fake, PAGE, Platform, delegated, host, rd, rec};
 
 pub(crate) const RD: u64 = 0x8000_1000;
 const REC: u64 = 0x8000_2000;

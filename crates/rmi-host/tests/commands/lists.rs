@@ -8,8 +8,8 @@ use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status}
 use rmi_host::command::{DevCommBuffers, PdevGranule, ShareAt, Shared, SharedAccess, VdevGranule};
 use rmi_host::{Error, Failed, SharedMemory, Undelegated, Violation};
 
-use crate::bench::{Fake, PAGE, delegated, host, rd};
 use crate::cases::{BLOCKS, BYTES, IPA, MEMORY, RD, create_pdev, range, share_at, shared};
+use crate::fixture::{Fake, PAGE, delegated, host, rd};
 
 const GRANULE: GranuleSize = GranuleSize::Size4KiB;
 const PAGES: BlockSize = BlockSize::Page;
@@ -159,15 +159,15 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
 
         // The RMM gives back three of the four pages; it may list them in any order, and merged.
         fake.always([0, IPA + 3 * PAGE, 0, 0, 0, 0, 0, 0]);
-        let mut home = Vec::new();
+        let mut returned = Vec::new();
         let top = fake.channel(dialect).rtt_unprot_unmap_list(
             &rd,
             &mut shared,
             &mut host(LIST, PAGE),
-            &mut |memory| home.push((memory.base().raw(), memory.bytes())),
+            &mut |memory| returned.push((memory.base().raw(), memory.bytes())),
         );
         assert_eq!(top, Ok(Ipa::new(IPA + 3 * PAGE)));
-        assert_eq!(home, [(A, 3 * PAGE)]);
+        assert_eq!(returned, [(A, 3 * PAGE)]);
         assert!(shared[0].is_empty());
         assert_eq!((shared[1].ipa().raw(), shared[1].bytes()), (IPA + 3 * PAGE, PAGE));
         let fid = Command::RttUnprotUnmap.fid(dialect).unwrap().0.into();
@@ -234,19 +234,19 @@ fn runs_of_an_unmap_are_checked_against_what_was_shared() {
         let fake = Fake::default();
         fake.always([0, IPA + 5 * PAGE, 0, words.len() as u64, 0, 0, 0, 0]);
         let mut pieces = two_pieces();
-        let mut home = 0;
+        let mut returned = 0;
         let answer = writing::channel(&fake, words).rtt_unprot_unmap_list(
             &rd(RD),
             &mut pieces,
             &mut host(LIST, PAGE),
-            &mut |memory| home += memory.bytes(),
+            &mut |memory| returned += memory.bytes(),
         );
         if *ours {
-            assert_eq!((answer, home), (Ok(Ipa::new(IPA + 5 * PAGE)), 5 * PAGE));
+            assert_eq!((answer, returned), (Ok(Ipa::new(IPA + 5 * PAGE)), 5 * PAGE));
         } else {
             let violation = Violation::ForeignMemory;
             assert!(matches!(answer, Err(Error::Violation { violation: v, .. }) if v == violation));
-            assert_eq!(home, 0, "nothing comes back from an RMM that talks nonsense");
+            assert_eq!(returned, 0, "nothing comes back from an RMM that talks nonsense");
             assert_eq!(pieces.map(|piece| piece.bytes()), [3 * PAGE, 2 * PAGE]);
         }
     }

@@ -3,8 +3,8 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod bench;
 mod cases;
+mod fixture;
 mod lists;
 mod model;
 mod progress;

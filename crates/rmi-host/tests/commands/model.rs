@@ -17,7 +17,7 @@ use rmi_host::{
 };
 use rmm_model::{GranuleState, Model, Options};
 
-use crate::bench::PAGE;
+use crate::fixture::PAGE;
 
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 const PAGES: BlockSize = BlockSize::Page;
@@ -27,7 +27,7 @@ const SHARED: u64 = 1 << 39;
 
 type Session<'m> = Rmm<Host<&'m Model, &'m Model>>;
 
-struct Bench<'m> {
+struct Fixture<'m> {
     rmm: Session<'m>,
     memory: Undelegated,
     rd: Rd,
@@ -52,7 +52,7 @@ fn open<'m>(model: &'m Model, memory: &mut Undelegated) -> Session<'m> {
     rmm_model::open_with(model.host(), options, memory).unwrap()
 }
 
-impl<'m> Bench<'m> {
+impl<'m> Fixture<'m> {
     /// A Realm with tables down to level 3 at both ends.
     fn new(model: &'m Model) -> Self {
         let mut memory = model.take_memory();
@@ -66,14 +66,14 @@ impl<'m> Bench<'m> {
             rmm.commands().realm_create(&rd, &mut page, &params),
             Ok(Progress::Done(_))
         ));
-        let mut bench = Self { rmm, memory, rd: Rd::new(rd) };
+        let mut fixture = Self { rmm, memory, rd: Rd::new(rd) };
         for base in [0, SHARED] {
             for level in [Level::L1, Level::L2, Level::L3] {
-                bench.table(base, level);
+                fixture.table(base, level);
             }
         }
         drop((root.into_use(), page));
-        bench
+        fixture
     }
 
     fn host(&mut self, bytes: u64) -> Undelegated {
@@ -142,24 +142,24 @@ fn what_the_rmm_says_of_itself() {
 #[test]
 fn data_by_list_and_back() {
     each(|model| {
-        let mut bench = Bench::new(model);
-        let (mut list, base) = (bench.host(PAGE), 16 * PAGE);
+        let mut fixture = Fixture::new(model);
+        let (mut list, base) = (fixture.host(PAGE), 16 * PAGE);
         // Runs of 3, 1 and 4 pages, the last first in memory.
-        let last = bench.delegated(4 * PAGE);
-        drop(bench.host(PAGE));
-        let first = bench.delegated(3 * PAGE);
-        drop(bench.host(PAGE));
-        let mut memory = [first, bench.delegated(PAGE), last];
+        let last = fixture.delegated(4 * PAGE);
+        drop(fixture.host(PAGE));
+        let first = fixture.delegated(3 * PAGE);
+        drop(fixture.host(PAGE));
+        let mut memory = [first, fixture.delegated(PAGE), last];
         let before: Vec<_> = memory.iter().map(|token| token.range()).collect();
         let mut mapped = Vec::new();
         let mut at = Ipa::new(base);
         while memory.iter().any(|token| !token.is_empty()) {
             let left: Vec<usize> = (0..3).filter(|&n| !memory[n].is_empty()).collect();
-            at = bench
+            at = fixture
                 .rmm
                 .commands()
                 .rtt_data_map_list(
-                    &bench.rd,
+                    &fixture.rd,
                     at,
                     &mut list,
                     &mut memory[left[0]..],
@@ -181,10 +181,10 @@ fn data_by_list_and_back() {
         let (mut at, mut back) = (range.base(), Vec::new());
         while at < range.top() {
             let rest = IpaRange::new(at, range.top()).unwrap();
-            let unmapped = bench
+            let unmapped = fixture
                 .rmm
                 .commands()
-                .rtt_data_unmap_list(&bench.rd, rest, &mut list, &mut runs)
+                .rtt_data_unmap_list(&fixture.rd, rest, &mut list, &mut runs)
                 .unwrap();
             back.extend_from_slice(&runs[..unmapped.runs]);
             assert!(unmapped.top > at);
@@ -192,9 +192,9 @@ fn data_by_list_and_back() {
         }
         assert_eq!(back.iter().map(|run| run.bytes()).sum::<u64>(), 8 * PAGE);
         for token in mapped {
-            let home = back.iter().any(|run| run.contains_range(&token.range()));
-            assert!(home, "{token:?} of {back:?}");
-            drop(bench.rmm.undelegate(token.into_released()).unwrap());
+            let is_back = back.iter().any(|run| run.contains_range(&token.range()));
+            assert!(is_back, "{token:?} of {back:?}");
+            drop(fixture.rmm.undelegate(token.into_released()).unwrap());
         }
     });
 }
@@ -202,31 +202,35 @@ fn data_by_list_and_back() {
 #[test]
 fn a_table_is_folded_and_its_loss_skipped() {
     each(|model| {
-        let mut bench = Bench::new(model);
-        let block = bench.block();
-        let block = bench.rmm.delegate(block).unwrap();
-        bench.table(MIB2, Level::L3);
+        let mut fixture = Fixture::new(model);
+        let block = fixture.block();
+        let block = fixture.rmm.delegate(block).unwrap();
+        fixture.table(MIB2, Level::L3);
         let (mut at, mut rest) = (MIB2, block);
         while !rest.is_empty() {
-            let done =
-                bench.rmm.commands().rtt_data_map(&bench.rd, Ipa::new(at), rest, PAGES).unwrap();
+            let done = fixture
+                .rmm
+                .commands()
+                .rtt_data_map(&fixture.rd, Ipa::new(at), rest, PAGES)
+                .unwrap();
             at += done.mapped.bytes();
             drop(done.mapped);
             rest = done.rest;
         }
-        let table = bench.rmm.commands().rtt_fold(&bench.rd, Ipa::new(MIB2), Level::L3).unwrap();
+        let table =
+            fixture.rmm.commands().rtt_fold(&fixture.rd, Ipa::new(MIB2), Level::L3).unwrap();
         assert_eq!(model.granule_state(table), Some(GranuleState::Delegated));
         let entry =
-            bench.rmm.commands().rtt_read_entry(&bench.rd, Ipa::new(MIB2), Level::L2).unwrap();
+            fixture.rmm.commands().rtt_read_entry(&fixture.rd, Ipa::new(MIB2), Level::L2).unwrap();
         assert_eq!((entry.level, entry.state), (Some(Level::L2), RttEntryState::Data));
         assert_eq!(entry.ripas, Ripas::Empty);
 
         // There is no table any more: a block replaces it.
         let skip = |ipa| {
-            let halted = bench
+            let halted = fixture
                 .rmm
                 .commands()
-                .rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), Level::L3)
+                .rtt_destroy_or_skip(&fixture.rd, Ipa::new(ipa), Level::L3)
                 .unwrap_err();
             (halted.error.status(), halted.reached)
         };
@@ -241,13 +245,18 @@ fn a_table_is_folded_and_its_loss_skipped() {
 }
 
 /// Shares memory until it is all shared.
-fn share(bench: &Bench<'_>, ipa: u64, mut memory: Undelegated, blocks: BlockSize) -> SharedMemory {
-    let done = bench.rmm.commands().rtt_unprot_map(bench.at(ipa), memory, blocks).unwrap();
+fn share(
+    fixture: &Fixture<'_>,
+    ipa: u64,
+    mut memory: Undelegated,
+    blocks: BlockSize,
+) -> SharedMemory {
+    let done = fixture.rmm.commands().rtt_unprot_map(fixture.at(ipa), memory, blocks).unwrap();
     let mut all = done.shared;
     memory = done.rest;
     while !memory.is_empty() {
-        let at = bench.at(all.ipa_range().top().raw());
-        let done = bench.rmm.commands().rtt_unprot_map(at, memory, blocks).unwrap();
+        let at = fixture.at(all.ipa_range().top().raw());
+        let done = fixture.rmm.commands().rtt_unprot_map(at, memory, blocks).unwrap();
         memory = done.rest;
         all.append(done.shared).unwrap();
     }
@@ -257,62 +266,63 @@ fn share(bench: &Bench<'_>, ipa: u64, mut memory: Undelegated, blocks: BlockSize
 #[test]
 fn memory_is_shared_and_comes_back() {
     each(|model| {
-        let mut bench = Bench::new(model);
-        let memory = bench.host(5 * PAGE);
+        let mut fixture = Fixture::new(model);
+        let memory = fixture.host(5 * PAGE);
         let range = memory.range();
-        let mut shared = share(&bench, SHARED, memory, PAGES);
+        let mut shared = share(&fixture, SHARED, memory, PAGES);
         assert_eq!(shared.range(), range);
-        bench.rmm.commands().write_shared(&mut shared, PAGE, b"to the Realm").unwrap();
+        fixture.rmm.commands().write_shared(&mut shared, PAGE, b"to the Realm").unwrap();
         let mut word = [0; 12];
-        bench.rmm.read_host(shared.memory(), PAGE, &mut word).unwrap();
+        fixture.rmm.read_host(shared.memory(), PAGE, &mut word).unwrap();
         assert_eq!(&word, b"to the Realm");
-        let entry = bench
+        let entry = fixture
             .rmm
             .commands()
-            .rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3)
+            .rtt_read_entry(&fixture.rd, Ipa::new(SHARED + PAGE), Level::L3)
             .unwrap();
         assert_eq!(entry.state, RttEntryState::Data);
         assert_eq!(entry.desc & !0xfff & ((1 << 48) - 1), range.base().raw() + PAGE);
 
         // Mapped already: the memory stays the host's, unless the refusal ended an operation and
         // might refer to continuing that.
-        let other = bench.host(PAGE);
+        let other = fixture.host(PAGE);
         let failed =
-            bench.rmm.commands().rtt_unprot_map(bench.at(SHARED), other, PAGES).unwrap_err();
+            fixture.rmm.commands().rtt_unprot_map(fixture.at(SHARED), other, PAGES).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
         assert_eq!(failed.error.is_clean(), failed.shared.is_empty());
         assert_eq!(failed.shared.bytes() + failed.host.bytes(), PAGE);
         // Protected addresses are only for private memory.
-        let other = bench.host(PAGE);
-        let failed = bench.rmm.commands().rtt_unprot_map(bench.at(0), other, PAGES).unwrap_err();
+        let other = fixture.host(PAGE);
+        let failed =
+            fixture.rmm.commands().rtt_unprot_map(fixture.at(0), other, PAGES).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorInput));
 
         let mut back = Undelegated::empty();
         while !shared.is_empty() {
-            let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, shared).unwrap();
+            let unshared = fixture.rmm.commands().rtt_unprot_unmap(&fixture.rd, shared).unwrap();
             back.append(unshared.host).unwrap();
             shared = unshared.rest;
         }
         assert_eq!(back.range(), range);
-        let entry = bench
+        let entry = fixture
             .rmm
             .commands()
-            .rtt_read_entry(&bench.rd, Ipa::new(SHARED + PAGE), Level::L3)
+            .rtt_read_entry(&fixture.rd, Ipa::new(SHARED + PAGE), Level::L3)
             .unwrap();
         assert_eq!(entry.state, RttEntryState::Void);
         // It may be delegated again.
-        drop(bench.rmm.delegate(back).unwrap());
+        drop(fixture.rmm.delegate(back).unwrap());
     });
 }
 
 #[test]
 fn scattered_memory_is_shared_by_list() {
     each(|model| {
-        let mut bench = Bench::new(model);
-        let mut list = bench.host(PAGE);
-        let last = bench.host(4 * PAGE);
-        drop(bench.host(PAGE));
-        let mut memory = [bench.host(2 * PAGE), last];
+        let mut fixture = Fixture::new(model);
+        let mut list = fixture.host(PAGE);
+        let last = fixture.host(4 * PAGE);
+        drop(fixture.host(PAGE));
+        let mut memory = [fixture.host(2 * PAGE), last];
         let before = [memory[0].range(), memory[1].range()];
         let mut shared: Vec<SharedMemory> = Vec::new();
         let mut at = SHARED;
@@ -322,7 +332,7 @@ fn scattered_memory_is_shared_by_list() {
                 memory[skip..].iter_mut().map(|token| Shared::new(token.take())).collect();
             let list = &mut list;
             let map =
-                bench.rmm.commands().rtt_unprot_map_list(bench.at(at), list, &mut parts, PAGES);
+                fixture.rmm.commands().rtt_unprot_map_list(fixture.at(at), list, &mut parts, PAGES);
             at = map.unwrap().raw();
             for (token, part) in memory[skip..].iter_mut().zip(parts) {
                 *token = part.rest;
@@ -334,55 +344,58 @@ fn scattered_memory_is_shared_by_list() {
         assert_eq!(at, SHARED + 6 * PAGE);
         assert_eq!(shared.iter().map(SharedMemory::range).collect::<Vec<_>>(), before);
 
-        let mut home = Vec::new();
+        let mut returned = Vec::new();
         while shared.iter().any(|piece| !piece.is_empty()) {
             let skip = usize::from(shared[0].is_empty());
             let pieces = &mut shared[skip..];
-            bench
+            fixture
                 .rmm
                 .commands()
-                .rtt_unprot_unmap_list(&bench.rd, pieces, &mut list, &mut |part| {
-                    home.push(part.range());
+                .rtt_unprot_unmap_list(&fixture.rd, pieces, &mut list, &mut |part| {
+                    returned.push(part.range());
                 })
                 .unwrap();
         }
-        assert_eq!(home, before);
+        assert_eq!(returned, before);
     });
 }
 
 #[test]
 fn a_block_may_be_read_only_and_vanish_with_its_table() {
     each(|model| {
-        let mut bench = Bench::new(model);
-        let block = bench.block();
+        let mut fixture = Fixture::new(model);
+        let block = fixture.block();
         let range = block.range();
         let access = SharedAccess {
             memattr: MemAttr::NormalNonCacheable,
             permissions: S2Access::READ_ONLY,
             ..SharedAccess::MEMORY
         };
-        let at = ShareAt { access, ..bench.at(SHARED + MIB2) };
+        let at = ShareAt { access, ..fixture.at(SHARED + MIB2) };
         let blocks = BlockSize::Level2;
-        let mut done = bench.rmm.commands().rtt_unprot_map(at, block, blocks).unwrap();
+        let mut done = fixture.rmm.commands().rtt_unprot_map(at, block, blocks).unwrap();
         assert!(done.rest.is_empty());
         // A part of a block cannot be unmapped.
         let front = done.shared.take_front(PAGE).unwrap();
-        let failed = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, front).unwrap_err();
+        let failed = fixture.rmm.commands().rtt_unprot_unmap(&fixture.rd, front).unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorRtt));
         let mut whole = failed.kept;
         whole.append(done.shared).unwrap();
-        let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, whole).unwrap();
+        let unshared = fixture.rmm.commands().rtt_unprot_unmap(&fixture.rd, whole).unwrap();
         assert_eq!(unshared.host.range(), range);
         // The table above it is destroyed, and the mapping with it: the RMM has nothing to report,
         // which is correct.
-        let again = share(&bench, SHARED + MIB2, unshared.host, blocks);
+        let again = share(&fixture, SHARED + MIB2, unshared.host, blocks);
         for (ipa, level) in [(SHARED, Level::L3), (SHARED, Level::L2)] {
-            let gone =
-                bench.rmm.commands().rtt_destroy_or_skip(&bench.rd, Ipa::new(ipa), level).unwrap();
+            let gone = fixture
+                .rmm
+                .commands()
+                .rtt_destroy_or_skip(&fixture.rd, Ipa::new(ipa), level)
+                .unwrap();
             assert_eq!(model.granule_state(gone.table), Some(GranuleState::Delegated));
         }
-        bench.table(SHARED, Level::L2);
-        let unshared = bench.rmm.commands().rtt_unprot_unmap(&bench.rd, again).unwrap();
+        fixture.table(SHARED, Level::L2);
+        let unshared = fixture.rmm.commands().rtt_unprot_unmap(&fixture.rd, again).unwrap();
         assert_eq!(unshared.host.range(), range);
     });
 }
@@ -390,17 +403,17 @@ fn a_block_may_be_read_only_and_vanish_with_its_table() {
 #[test]
 fn planes_and_devices_are_refused_like_an_rmm_without_them() {
     each(|model| {
-        let mut bench = Bench::new(model);
+        let mut fixture = Fixture::new(model);
         let tree = rmi_host::command::AuxTree::new(1).unwrap();
-        let table = bench.delegated(PAGE);
-        let failed = bench
+        let table = fixture.delegated(PAGE);
+        let failed = fixture
             .rmm
             .commands()
-            .rtt_aux_create(&bench.rd, tree, table, Ipa::new(0), Level::L2)
+            .rtt_aux_create(&fixture.rd, tree, table, Ipa::new(0), Level::L2)
             .unwrap_err();
         assert_eq!(failed.error.status(), Some(Status::ErrorInput));
         let pdev = rmi_host::command::PdevGranule::new(failed.kept);
-        let error = bench.rmm.commands().pdev_get_state(&pdev).unwrap_err();
+        let error = fixture.rmm.commands().pdev_get_state(&pdev).unwrap_err();
         assert!(error.is_clean() && error.to_string().contains("RMI_PDEV_GET_STATE"));
     });
 }

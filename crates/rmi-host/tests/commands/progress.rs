@@ -10,8 +10,8 @@ use rmi_host::command::{
 };
 use rmi_host::{Error, Failed, Failure, Pending, Progress, Violation};
 
-use crate::bench::{Fake, PAGE, delegated, host, rd, rec};
 use crate::cases::{BYTES, IPA, RD, range, shared};
+use crate::fixture::{Fake, PAGE, delegated, host, rd, rec};
 
 const HANDLE: u64 = 0x4a4d;
 const BET3: Dialect = Dialect::V2_0Bet3;

@@ -3,7 +3,7 @@
 use rmi_abi::{Command, Dialect, GranuleSize, Status};
 use rmi_host::{Error, Violation};
 
-use crate::bench::{Fake, PAGE, delegated, host};
+use crate::fixture::{Fake, PAGE, delegated, host};
 use crate::session::{open, willing};
 
 const A: u64 = 0x8000_0000;

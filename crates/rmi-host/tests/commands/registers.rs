@@ -4,8 +4,8 @@
 use rmi_abi::{Command, Dialect};
 use rmi_host::{Error, Registers};
 
-use crate::bench::Fake;
 use crate::cases::{Outcome, cases, value};
+use crate::fixture::Fake;
 
 /// Operations are driven by handles; see `progress`.
 pub(crate) fn drives_operations(command: Command) -> bool {

@@ -3,7 +3,7 @@
 use rmi_abi::{Command, Dialect, GranuleSize};
 use rmi_host::{Conduit, Discovered, Host, Rmm, SessionError, SessionOptions, Undelegated};
 
-use crate::bench::{Fake, PAGE, Platform, host};
+use crate::fixture::{Fake, PAGE, Platform, host};
 
 /// An RMM with all features that answers every call with success.
 pub(crate) fn willing() -> Fake {

@@ -5,8 +5,8 @@ use rmi_abi::result::OpMemReq;
 use rmi_abi::{Dialect, ResultWord, Status};
 use rmi_host::{Error, Subject, Violation};
 
-use crate::bench::Fake;
 use crate::cases::{Case, Outcome, cases};
+use crate::fixture::Fake;
 
 const HANDLE: u64 = 0x4a4d;
 

@@ -194,9 +194,9 @@ impl Monitor {
         // As TF-RMM, the answer ends with the table.
         let table =
             |monitor: &Self, ipa| Some(monitor.realms.get(&rd)?.tree.walk(ipa, Level::L3)?.table);
-        let home = table(self, range.base());
+        let expected = table(self, range.base());
         let (first, mut reached) = self.ripas(rd, range.base())?;
-        while reached < top && table(self, Ipa::new(reached)) == home {
+        while reached < top && table(self, Ipa::new(reached)) == expected {
             match self.ripas(rd, Ipa::new(reached)) {
                 Some((ripas, next)) if ripas == first => reached = next,
                 _ => break,

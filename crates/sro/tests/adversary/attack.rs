@@ -147,12 +147,12 @@ unsafe impl Conduit for Adversary<'_, '_> {
 
 /// A ledger, and the host memory that a full pool could not keep.
 #[derive(Default)]
-struct Books {
+struct TestLedger {
     counts: CountingLedger,
     untracked: RefCell<Vec<PaRange>>,
 }
 
-impl Ledger for Books {
+impl Ledger for TestLedger {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
         if event == LedgerEvent::Untracked {
@@ -182,9 +182,9 @@ pub(crate) fn attack(input: &[u8]) {
         donated: RefCell::default(),
         calls: Cell::new(0),
     };
-    let books = Books::default();
+    let ledger = TestLedger::default();
     let quarantine = FixedQuarantine::<128>::new();
-    let platform = Host::new(&adversary, &model).with_ledger(&books).with_quarantine(&quarantine);
+    let platform = Host::new(&adversary, &model).with_ledger(&ledger).with_quarantine(&quarantine);
 
     let whole = model.take_memory();
     let range = whole.range();
@@ -224,7 +224,7 @@ pub(crate) fn attack(input: &[u8]) {
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
 
     let mut known: Vec<PaRange> =
-        heap.iter().chain(books.untracked.borrow().iter().copied()).collect();
+        heap.iter().chain(ledger.untracked.borrow().iter().copied()).collect();
     for pa in known.iter().flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000))
     {
         assert_eq!(
@@ -241,7 +241,7 @@ pub(crate) fn attack(input: &[u8]) {
         at = part.top();
     }
     assert_eq!(at, range.top(), "lost");
-    assert_eq!(books.counts.balance().outstanding(), 0, "the books are wrong");
+    assert_eq!(ledger.counts.balance().outstanding(), 0, "the ledger is wrong");
 }
 
 fn act<P: rmi_host::Platform>(

@@ -10,7 +10,7 @@ use crate::{DIALECTS, IMAGE};
 
 /// Runs the host on a small model with a fault at one call; says whether the fault was injected.
 /// The records of the ledger are checked against each other and against the quarantine.
-fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) {
+fn run(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) {
     let mut options = Options::new(dialect).range_capable();
     options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 4 << 20).unwrap();
     let model = Model::new(options).unwrap();
@@ -20,8 +20,8 @@ fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) 
     let life = live(platform, model.take_memory(), &IMAGE, |rd| set_guest(&model, rd));
     let when = format!("{dialect}, call {at}, {fault:x?}");
     assert_eq!(map.with(Ownership::check), Ok(()), "{when}");
-    let quarantined = map.with(|books| {
-        books
+    let quarantined = map.with(|ownership| {
+        ownership
             .bytes_where(|holding| matches!(holding, rmi_host::ledger::Holding::Quarantined { .. }))
     });
     assert_eq!(quarantined, quarantine.bytes(), "{when}");
@@ -32,10 +32,10 @@ fn books(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) 
 #[test]
 fn a_life_balances_and_what_a_rec_was_given_comes_back() {
     for dialect in DIALECTS {
-        let (life, map, _) = books(dialect, u64::MAX, Fault::status(Status::ErrorInput));
+        let (life, map, _) = run(dialect, u64::MAX, Fault::status(Status::ErrorInput));
         assert!(life.ended);
         assert_eq!(map.with(Ownership::check_balance), Ok(()));
-        let given: Vec<_> = map.with(|books| books.donations().collect());
+        let given: Vec<_> = map.with(|ownership| ownership.donations().collect());
         assert_eq!(given.len(), 1);
         assert_eq!(given[0].1.donated, 16);
         assert!(given.iter().all(|(_, donations)| donations.is_even()));
@@ -43,7 +43,7 @@ fn a_life_balances_and_what_a_rec_was_given_comes_back() {
 }
 
 #[test]
-fn the_books_agree_whatever_happens_to_any_call() {
+fn the_ledger_agrees_whatever_happens_to_any_call() {
     let word = |status| ResultWord::from_status(status).0;
     for dialect in DIALECTS {
         for fault in [
@@ -58,7 +58,7 @@ fn the_books_agree_whatever_happens_to_any_call() {
             Fault::Afterwards([u64::MAX, 0, 0, 0, 0, 0, 0, 0]),
         ] {
             for at in 0.. {
-                let (_, _, struck) = books(dialect, at, fault);
+                let (_, _, struck) = run(dialect, at, fault);
                 if !struck {
                     break;
                 }

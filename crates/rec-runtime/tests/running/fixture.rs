@@ -96,7 +96,7 @@ pub(crate) type Platform<'m> = Host<&'m Line<'m>, &'m Model, &'m CountingLedger>
 pub(crate) type ActiveRealm<'r, 'm> = Realm<'r, Platform<'m>, Active>;
 
 /// An active session, and memory.
-pub(crate) struct Bench<'b, 'm> {
+pub(crate) struct Fixture<'b, 'm> {
     pub(crate) rmm: &'b Rmm<Platform<'m>>,
     pub(crate) line: &'m Line<'m>,
     pub(crate) model: &'m Model,
@@ -105,7 +105,7 @@ pub(crate) struct Bench<'b, 'm> {
 }
 
 /// Runs `test` on a fresh model. In the end no memory may be missing.
-pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_>)) {
+pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Fixture<'_, '_>)) {
     let model = Model::new(Options::new(dialect)).unwrap();
     let ledger = CountingLedger::new();
     let line = Line { model: &model, dialect, twist: RefCell::new(None), entries: Cell::new(0) };
@@ -115,13 +115,13 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Bench<'_, '_>)) {
     pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
     let platform = Host::new(&line, &model).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
-    let mut bench = Bench { rmm: &rmm, line: &line, model: &model, pool: &mut pool, memory };
-    test(&mut bench);
+    let mut fixture = Fixture { rmm: &rmm, line: &line, model: &model, pool: &mut pool, memory };
+    test(&mut fixture);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }
 
-impl<'m> Bench<'_, 'm> {
+impl<'m> Fixture<'_, 'm> {
     /// Runs `test` with an active Realm that has a REC for each program, of which the first can be
     /// entered; then tears it down.
     pub(crate) fn realm(
@@ -149,15 +149,15 @@ impl<'m> Bench<'_, 'm> {
         assert_eq!(realm.tear_down(objects, self.pool, &mut |_| {}), None);
     }
 
-    /// As [`Bench::realm`], with one REC that performs these actions.
+    /// As [`Fixture::realm`], with one REC that performs these actions.
     pub(crate) fn script(
         &mut self,
         actions: Vec<Action>,
         test: impl FnOnce(&mut Self, &ActiveRealm<'_, 'm>, &mut Rec),
     ) {
-        self.realm(vec![script(actions)], |bench, realm, recs| {
+        self.realm(vec![script(actions)], |fixture, realm, recs| {
             let [rec] = &mut recs[..] else { panic!() };
-            test(bench, realm, rec);
+            test(fixture, realm, rec);
         });
     }
 
