@@ -21,7 +21,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::conduits::tracing::Tracing;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::host::granules::HostOwned;
+use realm_sdk::host::granules::{AnyGranules, HostOwned};
 use realm_sdk::host::{
     AccessFault, Conduit, FixedQuarantine, Host, HostAccess, Ledger, LedgerEvent, Machine,
     Platform, Quarantine, Quarantined, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
@@ -136,7 +136,7 @@ impl Random {
     }
 }
 
-type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
+type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// What the embedder owns.
 struct Life {
@@ -214,7 +214,7 @@ fn live(seed: u64) -> bool {
     let embedder = Embedder { model: &model, shelf: FixedQuarantine::new() };
     let whole = model.take_memory();
     let range = whole.range();
-    let mut heap = Heap::new((0..512).map(|_| Undelegated::empty()).collect());
+    let mut heap = Heap::new((0..512).map(|_| AnyGranules::empty()).collect());
     heap.insert(whole).unwrap();
     let mut life = Life { random, heap };
     let before = (leaked(), dropped_host_granules(), PANICS.get());

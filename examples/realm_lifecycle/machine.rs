@@ -6,7 +6,7 @@ use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::{Pa, PaRange};
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::conduits::tracing::Tracing;
-use realm_sdk::host::granules::HostOwned;
+use realm_sdk::host::granules::{AnyGranules, HostOwned};
 use realm_sdk::host::{Balance, CountingLedger, FixedQuarantine, Host, Undelegated};
 use realm_sdk::sro::GranuleSet;
 use rmm_model::{Model, Options as ModelOptions};
@@ -29,14 +29,14 @@ const MIB: u64 = 1 << 20;
 
 /// The host's memory that is free now.
 pub(crate) struct HostHeap {
-    free: GranuleSet<HostOwned, Vec<Undelegated>>,
+    free: GranuleSet<HostOwned, Vec<AnyGranules>>,
     whole: PaRange,
 }
 
 impl HostHeap {
     fn new(memory: Undelegated) -> Self {
         let whole = memory.range();
-        let mut free = GranuleSet::new((0..256).map(|_| Undelegated::empty()).collect::<Vec<_>>());
+        let mut free = GranuleSet::new((0..256).map(|_| AnyGranules::empty()).collect::<Vec<_>>());
         if free.insert(memory).is_err() {
             unreachable!("the set is empty");
         }

@@ -8,10 +8,10 @@ use realm_sdk::builder::{
     Active, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
-use realm_sdk::host::granules::HostOwned;
+use realm_sdk::host::granules::{AnyGranules, HostOwned};
 use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, Platform, RetryBudget, Rmm,
-    SessionOptions, Undelegated,
+    SessionOptions,
 };
 use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
@@ -90,7 +90,7 @@ impl Ending {
     }
 }
 
-pub(crate) type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
+pub(crate) type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// The ledger, and host memory that no token stands for: what a full pool could not keep, and what
 /// a Realm may still reach.
@@ -174,7 +174,7 @@ impl Life {
 
         let whole = model.take_memory();
         let range = whole.range();
-        let mut heap = Heap::new((0..256).map(|_| Undelegated::empty()).collect());
+        let mut heap = Heap::new((0..256).map(|_| AnyGranules::empty()).collect());
         heap.insert(whole).unwrap();
         let lived = session(platform, &model, &mut heap, self.course);
 

@@ -9,16 +9,16 @@ use realm_sdk::builder::{
     Active, BuildError, ConvertStopped, FoldPolicy, Realm, Reclaimed, RegionProblem, Served,
 };
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::host::granules::HostOwned;
+use realm_sdk::host::granules::{AnyGranules, HostOwned};
 use realm_sdk::host::{Platform, Undelegated};
 use realm_sdk::sro::{GranuleSet, GrowingPool};
 
 use crate::{AREA, BLOCK, PROTECTED, UNPROTECTED};
 
-pub(crate) type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
+pub(crate) type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 pub(crate) fn heap() -> Heap {
-    Heap::new((0..8192).map(|_| Undelegated::empty()).collect())
+    Heap::new((0..8192).map(|_| AnyGranules::empty()).collect())
 }
 
 /// Random numbers: xorshift64.

@@ -10,7 +10,6 @@ mod page;
 use core::fmt;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
-use zerocopy::FromZeros;
 
 pub use optional::OptionalParameter;
 pub use page::RealmParamsPage;
@@ -311,8 +310,22 @@ impl RealmParams {
     ///
     /// [`ParamsError`] identifies the first field that the dialect cannot express.
     pub fn encode(&self, dialect: Dialect) -> Result<RealmParamsPage, ParamsError> {
+        let mut page = RealmParamsPage::zeros();
+        self.encode_into(&mut page, dialect)?;
+        Ok(page)
+    }
+
+    /// As [`RealmParams::encode`], into a page that is all zeros: for callers with a small stack.
+    ///
+    /// # Errors
+    ///
+    /// As [`RealmParams::encode`]; the page is then unchanged.
+    pub fn encode_into(
+        &self,
+        page: &mut RealmParamsPage,
+        dialect: Dialect,
+    ) -> Result<(), ParamsError> {
         self.check(dialect)?;
-        let mut page = RealmParamsPage::new_zeroed();
         page.flags0 = self.flags0(dialect)?.bits();
         page.s2sz = self.geometry.ipa_width();
         page.sve_vl = self.sve_vl.unwrap_or(0);
@@ -330,7 +343,7 @@ impl RealmParams {
         page.flags1 = self.flags1().bits();
         page.max_num_vdevs = self.max_num_vdevs;
         page.aux_rtt_base = self.aux_rtt_base.map(Pa::raw);
-        Ok(page)
+        Ok(())
     }
 
     /// Reads a page in the layout of `dialect`; what the dialect does not define must be zero.

@@ -471,11 +471,18 @@ impl<P: Platform> Channel<P> {
     ///
     /// As [`Conduit::call`].
     pub(crate) unsafe fn start(&self, call: &Call) -> Result<Progress, Error> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.start_noting(call, &mut Reply { outputs: [0; 7] }) }
+    }
+
+    /// As [`Channel::start`]; `last` is the outputs of the last answer.
+    unsafe fn start_noting(&self, call: &Call, last: &mut Reply) -> Result<Progress, Error> {
         let (mut busy, mut blocked) = (0, 0);
         let mut wait = None;
         loop {
             // SAFETY: the caller's promise is passed on unchanged.
             let (result, reply) = unsafe { self.issue(call)? };
+            *last = reply;
             let (spent, limit) = match result.status() {
                 Status::Success => return Ok(Progress::Done(reply)),
                 Status::Busy => (&mut busy, self.retry_budget.busy),
@@ -564,7 +571,12 @@ impl<P: Platform> Channel<P> {
     ///
     /// The outer error leaves the operation as it was. The inner result is the end of the
     /// operation, with the final status of the command that started it.
-    pub fn op_continue(&self, mut pending: Pending) -> Result<Progress, Failure> {
+    pub fn op_continue(&self, pending: Pending) -> Result<Progress, Failure> {
+        self.continue_noting(pending, &mut Reply { outputs: [0; 7] })
+    }
+
+    /// As [`Channel::op_continue`]; `last` is the outputs of the final answer, if there is one.
+    fn continue_noting(&self, mut pending: Pending, last: &mut Reply) -> Result<Progress, Failure> {
         let call = Call::new(
             Command::OpContinue,
             pending.subject,
@@ -574,6 +586,7 @@ impl<P: Platform> Channel<P> {
         match unsafe { self.advance(&mut pending, &call) } {
             Ok(None | Some(Step::Again(_))) => Ok(Progress::Pending(pending)),
             Ok(Some(Step::Final(result, reply))) => {
+                *last = reply;
                 let started =
                     Call { command: pending.command, args: [0; 7], subject: pending.subject };
                 // The operation has ended.
@@ -615,7 +628,22 @@ impl<P: Platform> Channel<P> {
     /// As [`Conduit::call`].
     pub(crate) unsafe fn complete(&self, call: &Call) -> Result<Reply, Error> {
         // SAFETY: the caller's promise is passed on unchanged.
-        let mut progress = unsafe { self.start(call)? };
+        unsafe { self.complete_noting(call, &mut Reply { outputs: [0; 7] }) }
+    }
+
+    /// As [`Channel::complete`]; `last` is the outputs of the final answer.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    #[inline(never)]
+    pub(crate) unsafe fn complete_noting(
+        &self,
+        call: &Call,
+        last: &mut Reply,
+    ) -> Result<Reply, Error> {
+        // SAFETY: the caller's promise is passed on unchanged.
+        let mut progress = unsafe { self.start_noting(call, last)? };
         let (mut busy, mut wait) = (0, None);
         for _ in 0..=self.retry_budget.steps {
             let pending = match progress {
@@ -637,7 +665,7 @@ impl<P: Platform> Channel<P> {
                 // Cancel the operation if possible; report it in either case.
                 return Err(self.abandon(pending, Violation::UnexpectedTransfer));
             }
-            progress = match self.op_continue(pending) {
+            progress = match self.continue_noting(pending, last) {
                 Ok(progress) => progress,
                 // The operation had begun; whether the status is its result or a refusal to
                 // continue is not known.

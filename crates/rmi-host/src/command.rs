@@ -220,7 +220,7 @@ pub use halted::Halted;
 pub use list::UnmappedList;
 pub use object::{CmemGranule, PdevGranule, VdevGranule, VsmmuGranule};
 pub use offer::Offer;
-pub use op::{Claim, Donation, Reclaim, Returned};
+pub use op::{Donation, Reclaim, Returned};
 pub use packed_blocks::{Listed, MapList};
 pub use pdev::{DevCommBuffers, Stream, StreamInfo};
 pub use plane::{AuxObstacle, AuxTree, AuxUnmapped, S2apProgress};

@@ -78,6 +78,7 @@
 //! ```
 #![expect(unsafe_code, reason = "making a token out of a bare range is an unsafe promise")]
 
+mod any;
 mod machine;
 mod packed_block;
 
@@ -85,24 +86,23 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::OpMemState;
 use rmi_abi::{Pa, PaRange};
 
+pub use any::AnyGranules;
 pub use machine::Machine;
 pub use packed_block::PackedBlock;
 
 mod sealed {
     pub trait Owner: Sized {
-        const RMM_OWNED: bool;
-        const NAME: &'static str;
+        const CODE: u32;
     }
     pub trait Donatable {
         const STATE: rmi_abi::desc::OpMemState;
     }
 }
 
-/// Who owns memory. Sealed: [`HostOwned`], [`Free`], [`Busy`], [`Lent`].
+/// Who owns memory. Sealed: [`HostOwned`], [`Free`], [`Busy`].
 pub trait Owner: sealed::Owner {}
 
 /// Owned by the host: normal memory.
@@ -114,37 +114,22 @@ pub enum Free {}
 /// Owned by the RMM, inside an object: RD, REC, RTT, DATA, INTERNAL…
 #[derive(Debug)]
 pub enum Busy {}
-/// Owned by the RMM, inside an object, and by the host until it was donated to that: the RMM may
-/// return it as host memory.
-#[derive(Debug)]
-pub enum Lent {}
 
 impl sealed::Owner for HostOwned {
-    const RMM_OWNED: bool = false;
-    const NAME: &'static str = "Undelegated";
+    const CODE: u32 = any::HOST;
 }
 impl sealed::Owner for Free {
-    const RMM_OWNED: bool = true;
-    const NAME: &'static str = "Delegated";
+    const CODE: u32 = any::FREE;
 }
 impl sealed::Owner for Busy {
-    const RMM_OWNED: bool = true;
-    const NAME: &'static str = "InUse";
+    const CODE: u32 = any::BUSY;
 }
-impl sealed::Owner for Lent {
-    const RMM_OWNED: bool = true;
-    const NAME: &'static str = "LentToRmm";
-}
-impl Owner for Lent {}
 impl Owner for HostOwned {}
 impl Owner for Free {}
 impl Owner for Busy {}
 
 /// Owners of memory that may be donated to a stateful operation. Sealed: [`HostOwned`], [`Free`].
-pub trait Donatable: Owner + sealed::Donatable {
-    /// The owner of the memory afterwards.
-    type Donated: Owner;
-}
+pub trait Donatable: Owner + sealed::Donatable {}
 
 impl sealed::Donatable for HostOwned {
     const STATE: OpMemState = OpMemState::Undelegated;
@@ -152,12 +137,8 @@ impl sealed::Donatable for HostOwned {
 impl sealed::Donatable for Free {
     const STATE: OpMemState = OpMemState::Delegated;
 }
-impl Donatable for HostOwned {
-    type Donated = Lent;
-}
-impl Donatable for Free {
-    type Donated = Busy;
-}
+impl Donatable for HostOwned {}
+impl Donatable for Free {}
 
 impl<H: Donatable> Granules<H> {
     /// Whether memory of this owner is donated as host memory.
@@ -257,8 +238,8 @@ pub(crate) fn leak(memory: Undelegated) {
 /// ```
 #[must_use = "dropping memory that the RMM owns leaks it"]
 pub struct Granules<H: Owner> {
-    range: PaRange,
-    machine: Machine,
+    /// Its owner is `H`.
+    any: AnyGranules,
     owner: PhantomData<H>,
 }
 
@@ -271,7 +252,7 @@ impl Undelegated {
     /// will while the token (or what becomes of it) exists, and no other token covers any part of
     /// it.
     pub const unsafe fn from_raw(range: PaRange) -> Self {
-        Self { range, machine: Machine::REAL, owner: PhantomData }
+        Self { any: AnyGranules::new(range, Machine::REAL, any::HOST), owner: PhantomData }
     }
 
     /// Makes a token for memory of another machine.
@@ -282,16 +263,14 @@ impl Undelegated {
     /// program reaches that memory, the only condition left is that no other token covers any part
     /// of it.
     pub const unsafe fn of_machine(machine: Machine, range: PaRange) -> Self {
-        Self { range, machine, owner: PhantomData }
+        Self { any: AnyGranules::new(range, machine, any::HOST), owner: PhantomData }
     }
 
     /// Gives the token up: the memory is plain host memory again, and the SDK does not account for
     /// it any more.
     #[must_use]
     pub fn into_raw(self) -> PaRange {
-        let range = self.range;
-        core::mem::forget(self);
-        range
+        self.any.into_parts().1
     }
 
     /// The host has given the memory up; see [`crate::delegate`].
@@ -308,14 +287,12 @@ impl Delegated {
 
     /// Stores the token as a machine and a range; [`Delegated::from_record`] is the only inverse.
     pub(crate) fn into_record(self) -> (Machine, PaRange) {
-        let parts = (self.machine, self.range);
-        core::mem::forget(self);
-        parts
+        self.any.into_parts()
     }
 
     /// Restores a token that [`Delegated::into_record`] stored.
     pub(crate) const fn from_record(machine: Machine, range: PaRange) -> Self {
-        Self { range, machine, owner: PhantomData }
+        Self { any: AnyGranules::new(range, machine, any::FREE), owner: PhantomData }
     }
 
     /// Marks the memory as part of an object.
@@ -324,23 +301,28 @@ impl Delegated {
     }
 }
 
-/// Memory that an object of the RMM consists of, and that was the host's until it was donated.
-pub type LentToRmm = Granules<Lent>;
-
-impl LentToRmm {
-    /// The RMM has returned the memory as host memory; see [`crate::command`].
-    pub(crate) fn into_undelegated(self) -> Undelegated {
-        self.change_owner()
-    }
-
-    /// Marks the memory as released by its object, but not as the host's; as
-    /// [`InUse::into_released`].
-    pub fn into_released(self) -> Delegated {
-        self.change_owner()
-    }
-}
-
 impl InUse {
+    /// Whether the memory was the host's until it was donated to the object that it is part of: the
+    /// RMM may return it as host memory.
+    #[must_use]
+    pub const fn was_host(&self) -> bool {
+        self.any.was_host()
+    }
+
+    /// The RMM has returned the memory as host memory; see [`crate::command`].
+    pub(crate) fn into_undelegated(self) -> Result<Undelegated, Self> {
+        if self.was_host() { Ok(self.change_owner()) } else { Err(self) }
+    }
+
+    /// A stateful operation has refused memory that was offered to it; see [`crate::command`].
+    pub(crate) fn into_refused<H: Donatable>(self) -> Result<Granules<H>, Self> {
+        if self.was_host() == Granules::<H>::is_donated_undelegated() {
+            Ok(self.change_owner())
+        } else {
+            Err(self)
+        }
+    }
+
     /// Marks the memory as released by its object; whether it is, the RMM decides when it is used
     /// or undelegated.
     pub fn into_released(self) -> Delegated {
@@ -350,78 +332,69 @@ impl InUse {
 
 impl<H: Donatable> Granules<H> {
     /// A stateful operation has taken the memory; see [`crate::command`].
-    pub(crate) fn into_donated(self) -> Granules<H::Donated> {
-        self.change_owner()
-    }
-
-    /// A stateful operation has refused memory that was offered to it; see [`crate::command`].
-    pub(crate) fn from_refused(memory: Granules<H::Donated>) -> Self {
-        memory.change_owner()
+    pub(crate) fn into_donated(self) -> InUse {
+        Granules { any: self.any.donated(), owner: PhantomData }
     }
 }
 
 impl<H: Owner> Granules<H> {
     /// An empty token.
     pub const fn empty() -> Self {
-        Self { range: PaRange::NONE, machine: Machine::REAL, owner: PhantomData }
+        Self {
+            any: AnyGranules::new(PaRange::NONE, Machine::REAL, <H as sealed::Owner>::CODE),
+            owner: PhantomData,
+        }
     }
 
     fn change_owner<T: Owner>(self) -> Granules<T> {
-        let (range, machine) = (self.range, self.machine);
-        core::mem::forget(self);
-        Granules { range, machine, owner: PhantomData }
+        Granules { any: self.any.owned_by(<T as sealed::Owner>::CODE), owner: PhantomData }
     }
 
     /// The memory.
     #[must_use]
     pub fn range(&self) -> PaRange {
-        self.range
+        self.any.range()
     }
 
     /// The machine whose memory it is; not meaningful for an empty token.
     #[must_use]
     pub const fn machine(&self) -> Machine {
-        self.machine
+        self.any.machine()
     }
 
     /// First address.
     #[must_use]
     pub fn base(&self) -> Pa {
-        self.range.base()
+        self.range().base()
     }
 
     /// Length in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.range.bytes()
+        self.range().bytes()
     }
 
     /// Whether the token is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
+        self.any.is_empty()
     }
 
     /// Takes the first `bytes` out of the token; `None` (and nothing happens) when they are not
     /// there or not whole 4 KiB.
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
-        let (front, rest) = self.range.split_at(bytes)?;
-        self.range = rest;
-        Some(Self { range: front, machine: self.machine, owner: PhantomData })
+        self.any.take_front(bytes).map(|any| Self { any, owner: PhantomData })
     }
 
     /// Takes the last `bytes` out of the token; `None` (and nothing happens) when they are not
     /// there or not whole 4 KiB.
     pub fn take_back(&mut self, bytes: u64) -> Option<Self> {
-        let (rest, back) = self.range.split_at(self.bytes().checked_sub(bytes)?)?;
-        self.range = rest;
-        Some(Self { range: back, machine: self.machine, owner: PhantomData })
+        self.any.take_back(bytes).map(|any| Self { any, owner: PhantomData })
     }
 
     /// Takes everything, leaving the token empty.
     pub fn take(&mut self) -> Self {
-        let range = PaRange::empty(self.range.top());
-        core::mem::replace(self, Self { range, machine: self.machine, owner: PhantomData })
+        Self { any: self.any.take(), owner: PhantomData }
     }
 
     /// Appends memory of the same machine that begins where this ends (or anything, when this is
@@ -429,54 +402,26 @@ impl<H: Owner> Granules<H> {
     ///
     /// # Errors
     ///
-    /// `other` is returned when it does not begin where this ends, or belongs to another machine.
+    /// `other` is returned when it does not begin where this ends, belongs to another machine, or
+    /// (inside an object) only one of the two was the host's.
     pub fn append(&mut self, other: Self) -> Result<(), Self> {
-        if other.is_empty() {
-            core::mem::forget(other);
-            return Ok(());
-        }
-        if self.is_empty() {
-            core::mem::forget(core::mem::replace(self, other));
-            return Ok(());
-        }
-        if other.machine != self.machine || other.base() != self.range.top() {
-            return Err(other);
-        }
-        match PaRange::new(self.base(), other.range.top()) {
-            Ok(joined) => {
-                core::mem::forget(other);
-                self.range = joined;
-                Ok(())
-            }
-            Err(_) => Err(other),
-        }
+        self.any.append(other.any).map_err(|any| Self { any, owner: PhantomData })
     }
 
     /// Joins two adjacent tokens of one machine, in either order.
     ///
     /// # Errors
     ///
-    /// `other` is returned when the two are not adjacent, or belong to two machines.
-    pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
-        if other.machine == self.machine && other.range.top() == self.base() {
-            core::mem::swap(self, &mut other);
-        }
-        self.append(other)
-    }
-}
-
-impl<H: Owner> Drop for Granules<H> {
-    fn drop(&mut self) {
-        if !self.is_empty() {
-            let count = if <H as sealed::Owner>::RMM_OWNED { &LEAKED } else { &DROPPED_HOST };
-            count.fetch_add(self.bytes() / MIN_GRANULE, Ordering::Relaxed);
-        }
+    /// `other` is returned when the two are not adjacent, or for the other reasons of
+    /// [`append`](Self::append).
+    pub fn merge(&mut self, other: Self) -> Result<(), Self> {
+        self.any.merge(other.any).map_err(|any| Self { any, owner: PhantomData })
     }
 }
 
 impl<H: Owner> fmt::Debug for Granules<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", <H as sealed::Owner>::NAME, self.range)
+        self.any.fmt(f)
     }
 }
 
@@ -542,7 +487,7 @@ pub(crate) mod tests {
         assert!(Undelegated::is_donated_undelegated() && !Delegated::is_donated_undelegated());
         let lent = host.into_donated();
         assert_eq!(format!("{lent:?}"), "LentToRmm[0x4000, 0x6000)");
-        let host = lent.into_undelegated();
+        let host = lent.into_undelegated().unwrap();
         assert_eq!(format!("{host:?}"), "Undelegated[0x4000, 0x6000)");
         let delegated = host.into_donated().into_released();
         assert_eq!(format!("{delegated:?}"), "Delegated[0x4000, 0x6000)");
@@ -572,5 +517,26 @@ pub(crate) mod tests {
             assert_eq!((memory.into_raw(), other.range()), (before, range));
         }
         let _ = other.into_raw();
+    }
+
+    #[test]
+    fn a_token_of_any_owner_keeps_what_it_is() {
+        let lent: InUse = host(0x1000, 0x2000).into_donated();
+        let other = host(0x3000, 0x1000).into_delegated().into_donated();
+        assert!(lent.was_host() && !other.was_host());
+        let mut any = AnyGranules::from(lent);
+        // What was the host's is not joined with what was not, and is found again after storage.
+        let other = any.append(other.into()).unwrap_err().into_granules::<Busy>().unwrap();
+        let _ = other.into_undelegated().unwrap_err().into_released().into_record();
+        let any =
+            any.into_granules::<Free>().unwrap_err().into_granules::<HostOwned>().unwrap_err();
+        let lent = any.into_granules::<Busy>().unwrap();
+        assert_eq!(lent.into_undelegated().unwrap().into_raw().bytes(), 0x2000);
+        assert!(AnyGranules::empty().into_granules::<Busy>().is_ok());
+        let _alone = counting();
+        let (before, host_before) = (leaked(), dropped_host_granules());
+        drop(AnyGranules::from(host(0x1000, 0x1000).into_delegated()));
+        drop(AnyGranules::from(host(0x1000, 0x2000)));
+        assert_eq!((leaked() - before, dropped_host_granules() - host_before), (1, 2));
     }
 }

@@ -89,7 +89,7 @@ pub use command::{
 pub use conduit::{Conduit, Registers, Simulated};
 pub use error::{Error, Failed, Refusal, Subject, Violation};
 pub use granules::{
-    Delegated, InUse, LentToRmm, Machine, PackedBlock, Undelegated, dropped_host_granules, leaked,
+    Delegated, InUse, Machine, PackedBlock, Undelegated, dropped_host_granules, leaked,
 };
 pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger, QuarantineReason};
 #[cfg(feature = "alloc")]

@@ -146,15 +146,15 @@ fn donate(in_ledger: bool, at: u64) {
         let _ = memory.take_front(PAGE).unwrap().into_raw();
         Offer::new(memory.take_front(2 * PAGE).unwrap())
     });
-    let ranges = [0, 1].map(|n: usize| pair[n].rest.range());
+    let ranges = [0, 1].map(|n: usize| pair[n].rest());
     let before = leaked();
     if in_ledger { &ledger } else { &layer.fuse }.0.store(at, Ordering::Relaxed);
     let rmm = found.into_active();
     caught(|| rmm.commands().op_mem_donate(&mut pending, &mut list, &mut pair, PAGES));
     for (offer, range) in pair.iter().zip(ranges) {
         assert!(all_are(&model, range, GranuleState::Internal));
-        assert!(offer.rest.is_empty(), "a token of host memory for what the RMM has");
-        assert_eq!(offer.taken.range(), range);
+        assert!(offer.rest().is_empty(), "a token of host memory for what the RMM has");
+        assert_eq!(offer.taken(), range);
     }
     drop(pair);
     assert_eq!(leaked() - before, 4);

@@ -51,8 +51,7 @@
 //! ```
 
 use rmi_abi::{Command, PaRange};
-use rmi_host::command::Claim;
-use rmi_host::granules::{Busy, Donatable, Free, Granules, HostOwned, InUse, Lent, LentToRmm};
+use rmi_host::granules::{AnyGranules, Busy, InUse};
 use rmi_host::{Platform, QuarantineReason, Rmm};
 
 use crate::pool::Pool;
@@ -60,18 +59,19 @@ use crate::set::GranuleSet;
 
 /// The memory inside one RMM object: what was donated to it and has not been returned.
 ///
-/// Holds up to [`Donated::RANGES`] separate ranges of memory that was delegated when it was
-/// donated, and as many of memory that was the host's. No more than that is donated to an
+/// Holds up to [`Donated::RANGES`] separate ranges, in 416 bytes. No more than that is donated to an
 /// operation, so a fragmented pool may have to be filled with longer runs.
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {
-    delegated: GranuleSet<Busy, [InUse; Self::SLOTS]>,
-    host: GranuleSet<Lent, [LentToRmm; Self::SLOTS]>,
+    ranges: GranuleSet<Busy, [AnyGranules; Self::SLOTS]>,
 }
 
+// The size that the documentation states.
+const _: () = assert!(size_of::<Donated>() == 416);
+
 impl Donated {
-    /// How many separate ranges of one kind of memory an object may consist of.
+    /// How many separate ranges an object may consist of.
     pub const RANGES: usize = 16;
 
     /// One more, for the remainder when the RMM returns the middle of a range.
@@ -80,80 +80,41 @@ impl Donated {
     /// Bytes inside the object.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.delegated.bytes() + self.host.bytes()
+        self.ranges.bytes()
     }
 
     /// Whether nothing is inside.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.delegated.is_empty() && self.host.is_empty()
+        self.ranges.is_empty()
     }
 
     /// The ranges inside.
     pub fn iter(&self) -> impl Iterator<Item = PaRange> + '_ {
-        self.delegated.iter().chain(self.host.iter())
+        self.ranges.iter()
     }
 
     /// How many more separate ranges fit in any case.
-    pub(crate) fn spare<H: Recorded>(&self) -> usize {
-        H::spare(self).saturating_sub(1)
+    pub(crate) fn spare(&self) -> usize {
+        self.ranges.spare().saturating_sub(1)
+    }
+
+    /// Records memory; it is returned when no slot is free.
+    pub(crate) fn record(&mut self, memory: InUse) -> Result<(), InUse> {
+        self.ranges.insert(memory)
     }
 
     /// The token of a range that the RMM returns; `None` when not all of it was donated.
-    pub(crate) fn claim(&mut self, range: PaRange) -> Option<Claim> {
-        let delegated = self.delegated.take_range(range).map(Claim::Delegated);
-        delegated.or_else(|| self.host.take_range(range).map(Claim::Lent))
+    pub(crate) fn claim(&mut self, range: PaRange) -> Option<InUse> {
+        self.ranges.take_range(range)
     }
 
     /// Tries to undelegate what an operation kept: what the RMM releases goes to the pool, the rest
     /// to quarantine.
-    pub fn recover<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool, command: Command) {
+    pub fn recover<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool, command: Command) {
         let reason = QuarantineReason::NotReclaimed { command };
-        while let Some(memory) = self.delegated.pop() {
+        while let Some(memory) = self.ranges.pop() {
             pool.recover(rmm, memory.into_released(), reason);
         }
-        while let Some(memory) = self.host.pop() {
-            pool.recover(rmm, memory.into_released(), reason);
-        }
-    }
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for rmi_host::granules::Free {}
-    impl Sealed for rmi_host::granules::HostOwned {}
-}
-
-/// Memory whose donation a [`Donated`] records: delegated memory, and the host's. Sealed.
-pub trait Recorded: Donatable + sealed::Sealed {
-    /// Records memory; it is returned when no slot is free.
-    #[doc(hidden)]
-    fn record(
-        donated: &mut Donated,
-        memory: Granules<Self::Donated>,
-    ) -> Result<(), Granules<Self::Donated>>;
-
-    /// Free slots.
-    #[doc(hidden)]
-    fn spare(donated: &Donated) -> usize;
-}
-
-impl Recorded for Free {
-    fn record(donated: &mut Donated, memory: InUse) -> Result<(), InUse> {
-        donated.delegated.insert(memory)
-    }
-
-    fn spare(donated: &Donated) -> usize {
-        donated.delegated.spare()
-    }
-}
-
-impl Recorded for HostOwned {
-    fn record(donated: &mut Donated, memory: LentToRmm) -> Result<(), LentToRmm> {
-        donated.host.insert(memory)
-    }
-
-    fn spare(donated: &Donated) -> usize {
-        donated.host.spare()
     }
 }

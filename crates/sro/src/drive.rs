@@ -42,13 +42,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use rmi_abi::Command;
 use rmi_abi::desc::{AddrRangeDesc, OpMemState};
-use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Free, Granules, HostOwned};
-use rmi_host::{Error, Failed, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
+use rmi_host::command::{Donation, Offer, Reclaim, Returned};
+use rmi_host::{Error, Platform, Progress, QuarantineReason, Reply, Rmm, Violation};
 
-use crate::donated::{Donated, Recorded};
+use crate::donated::Donated;
 use crate::operation::{Advance, Need, Next, Operation};
 use crate::pool::Pool;
 
@@ -101,22 +99,17 @@ pub fn drive<P: Platform>(
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
     for _ in 0..rmm.retry_budget().steps {
         let step = match operation.next() {
-            Ok(Next::Continue) => match operation.proceed() {
-                Ok(Advance::Again(going)) => {
-                    operation = going;
-                    if operation.was_busy() {
-                        driver.wait();
-                    } else {
-                        driver.idle = 0;
-                    }
+            Ok(Next::Continue) => match operation.step() {
+                Ok(None) if operation.was_busy() => {
+                    driver.wait();
                     Ok(())
                 }
-                Ok(Advance::Done(reply)) => return driver.end(Ok(reply)),
-                Ok(Advance::Failed(error)) => return driver.end(Err(error)),
-                Err(Failed { error, kept }) => {
-                    operation = kept;
-                    Err(error)
+                Ok(None) => {
+                    driver.idle = 0;
+                    Ok(())
                 }
+                Ok(Some(result)) => return driver.end(result),
+                Err(error) => Err(error),
             },
             Ok(Next::Need(need)) => driver.need(&mut operation, need),
             Ok(Next::Take) => driver.take(&mut operation),
@@ -199,67 +192,70 @@ impl<P: Platform> Driver<'_, P> {
 
     /// One donation from the pool: everything that is requested, in as few runs as the pool
     /// permits, and in no more than the object's record can take.
-    fn meet(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<Donation, Error> {
-        match need.state {
-            OpMemState::Delegated | OpMemState::Conditional => {
-                self.meet_from::<Free>(operation, need)
-            }
-            OpMemState::Undelegated => self.meet_from::<HostOwned>(operation, need),
-            OpMemState::Reserved => {
-                let subject = operation.subject();
-                Err(Error::violation(operation.command(), Violation::Request, 3, subject))
-            }
-        }
-    }
-
-    /// Not inlined, so that the batch is on the stack only while it is needed.
+    ///
+    /// Not inlined, so that the offers are on the stack only while they are needed.
     #[inline(never)]
-    fn meet_from<H: Stock>(
-        &mut self,
-        operation: &mut Operation<'_, P>,
-        need: Need,
-    ) -> Result<Donation, Error> {
+    fn meet(&mut self, operation: &mut Operation<'_, P>, need: Need) -> Result<Donation, Error> {
         let command = operation.command();
         let block = if need.contiguous { need.bytes } else { need.block_bytes };
-        let missing = H::missing(self.pool, need.bytes, block);
+        let from_host = match need.state {
+            OpMemState::Delegated | OpMemState::Conditional => false,
+            OpMemState::Undelegated => true,
+            OpMemState::Reserved => {
+                let subject = operation.subject();
+                return Err(Error::violation(command, Violation::Request, 3, subject));
+            }
+        };
+        let missing = match from_host {
+            true => self.pool.missing_host(need.bytes, block),
+            false => self.pool.missing(need.bytes, block),
+        };
         if missing > 0 {
             return Err(self.pool.need(command, missing, block));
         }
-        let mut batch: [Granules<H>; Donated::RANGES] = core::array::from_fn(|_| Granules::empty());
-        let spare = self.donated.spare::<H>();
+        let mut batch = [const { Offer::empty() }; Donated::RANGES];
         // A run is one descriptor, which cannot count more blocks than this.
         let most = need
             .block_bytes
             .saturating_mul(u64::from(AddrRangeDesc::max_count(self.rmm.granule_size())));
         let most = if need.contiguous { need.bytes } else { most };
         let (mut gathered, mut runs, mut refused) = (0, 0, None);
-        for slot in batch.iter_mut().take(spare) {
-            match H::take_run(
-                self.pool,
-                self.rmm,
-                command,
-                (need.bytes - gathered).min(most),
-                block,
-            ) {
-                Ok(run) => {
-                    gathered += run.bytes();
-                    *slot = run;
-                    runs += 1;
-                }
-                Err(error) => refused = Some(error),
-            }
-            if gathered == need.bytes || refused.is_some() {
+        for slot in batch.iter_mut().take(self.donated.spare()) {
+            let bytes = (need.bytes - gathered).min(most);
+            let run = match from_host {
+                true => self.pool.take_host_run(bytes, block).map(Offer::new),
+                false => match self.pool.take_run(self.rmm, command, bytes, block) {
+                    Ok(run) => Some(Offer::new(run)),
+                    Err(error) => {
+                        refused = Some(error);
+                        break;
+                    }
+                },
+            };
+            let Some(run) = run else {
+                refused = Some(self.pool.need(command, bytes, block));
+                break;
+            };
+            gathered += run.rest().bytes();
+            *slot = run;
+            runs += 1;
+            if gathered == need.bytes {
                 break;
             }
         }
-        let offer = batch.get_mut(..runs).unwrap_or_default();
+        let offers = batch.get_mut(..runs).unwrap_or_default();
         let donation = match refused {
             Some(error) => Err(error),
             None if runs == 0 => Err(self.pool.need(command, need.bytes, need.bytes)),
-            None => operation.donate(&mut self.pool.list, offer, need.block, self.donated),
+            None => {
+                let Pool { list, .. } = &mut *self.pool;
+                operation.donate_offers(list, offers, need.block, self.donated)
+            }
         };
+        // One of the two is empty.
         for rest in &mut batch {
-            H::put_back(self.pool, self.rmm, rest.take());
+            self.pool.put_back(self.rmm, rest.take_rest());
+            self.pool.restore(self.rmm, rest.take_rest());
         }
         donation
     }
@@ -312,65 +308,5 @@ impl<P: Platform> Driver<'_, P> {
             Err(error) => return Err(error),
         }
         Ok(())
-    }
-}
-
-/// One kind of memory in a pool, as a source of donations.
-trait Stock: Recorded + Sized {
-    /// How many of the requested bytes, in blocks of that size, are missing.
-    fn missing(pool: &Pool, bytes: u64, block: u64) -> u64;
-
-    /// A run of at most the given number of bytes, in blocks of that size.
-    fn take_run<P: Platform>(
-        pool: &mut Pool,
-        rmm: &Rmm<P>,
-        command: Command,
-        bytes: u64,
-        block: u64,
-    ) -> Result<Granules<Self>, Error>;
-
-    /// Puts back what the RMM did not take.
-    fn put_back<P: Platform>(pool: &mut Pool, rmm: &Rmm<P>, memory: Granules<Self>);
-}
-
-/// Delegated memory; host memory is delegated on demand.
-impl Stock for Free {
-    fn missing(pool: &Pool, bytes: u64, block: u64) -> u64 {
-        pool.missing(bytes, block)
-    }
-
-    fn take_run<P: Platform>(
-        pool: &mut Pool,
-        rmm: &Rmm<P>,
-        command: Command,
-        bytes: u64,
-        block: u64,
-    ) -> Result<Granules<Self>, Error> {
-        pool.take_run(rmm, command, bytes, block)
-    }
-
-    fn put_back<P: Platform>(pool: &mut Pool, rmm: &Rmm<P>, memory: Granules<Self>) {
-        pool.put_back(rmm, memory);
-    }
-}
-
-/// Host memory.
-impl Stock for HostOwned {
-    fn missing(pool: &Pool, bytes: u64, block: u64) -> u64 {
-        pool.missing_host(bytes, block)
-    }
-
-    fn take_run<P: Platform>(
-        pool: &mut Pool,
-        _: &Rmm<P>,
-        command: Command,
-        bytes: u64,
-        block: u64,
-    ) -> Result<Granules<Self>, Error> {
-        pool.take_host_run(bytes, block).ok_or_else(|| pool.need(command, bytes, block))
-    }
-
-    fn put_back<P: Platform>(pool: &mut Pool, rmm: &Rmm<P>, memory: Granules<Self>) {
-        pool.restore(rmm, memory);
     }
 }

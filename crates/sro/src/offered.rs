@@ -2,41 +2,58 @@
 //! what the operation has.
 
 use rmi_host::command::Offer;
-use rmi_host::granules::Granules;
+use rmi_host::granules::{Donatable, Granules};
 
-use crate::donated::{Donated, Recorded};
+use crate::donated::Donated;
 
 /// The offers of one donation. When it is dropped, also because a conduit or a ledger panicked,
-/// what the RMM has, or may have, enters the record, and the rest goes back to the tokens that it
-/// came from.
-pub(crate) struct Offered<'d, H: Recorded> {
-    offers: [Offer<H>; Donated::RANGES],
-    memory: &'d mut [Granules<H>],
+/// what the RMM has, or may have, enters the record.
+pub(crate) struct Offered<'d> {
+    pub(crate) offers: &'d mut [Offer],
+    /// It has a free slot for each offer.
     donated: &'d mut Donated,
 }
 
-impl<'d, H: Recorded> Offered<'d, H> {
-    /// Offers tokens: no more than the record has free slots for.
-    pub(crate) fn new(memory: &'d mut [Granules<H>], donated: &'d mut Donated) -> Self {
-        let mut offers = core::array::from_fn(|_| Offer::default());
+impl<'d> Offered<'d> {
+    /// Offers no more than the record has free slots for.
+    pub(crate) fn new(offers: &'d mut [Offer], donated: &'d mut Donated) -> Self {
+        Self { offers, donated }
+    }
+}
+
+impl Drop for Offered<'_> {
+    fn drop(&mut self) {
+        for offer in self.offers.iter_mut() {
+            drop(self.donated.record(offer.take_taken()));
+        }
+    }
+}
+
+/// Offers made from tokens. When it is dropped, what is left goes back to these.
+pub(crate) struct FromTokens<'d, H: Donatable> {
+    offers: [Offer; Donated::RANGES],
+    memory: &'d mut [Granules<H>],
+}
+
+impl<'d, H: Donatable> FromTokens<'d, H> {
+    pub(crate) fn new(memory: &'d mut [Granules<H>]) -> Self {
+        let mut offers = core::array::from_fn(|_| Offer::empty());
         for (offer, token) in offers.iter_mut().zip(memory.iter_mut()) {
             *offer = Offer::new(token.take());
         }
-        Self { offers, memory, donated }
+        Self { offers, memory }
     }
 
     /// One offer for each token.
-    pub(crate) fn offers(&mut self) -> &mut [Offer<H>] {
+    pub(crate) fn offers(&mut self) -> &mut [Offer] {
         self.offers.get_mut(..self.memory.len()).unwrap_or_default()
     }
 }
 
-impl<H: Recorded> Drop for Offered<'_, H> {
+impl<H: Donatable> Drop for FromTokens<'_, H> {
     fn drop(&mut self) {
         for (offer, token) in self.offers.iter_mut().zip(self.memory.iter_mut()) {
-            *token = offer.rest.take();
-            // There is a free slot for each token offered.
-            drop(H::record(self.donated, offer.taken.take()));
+            *token = offer.take_rest();
         }
     }
 }

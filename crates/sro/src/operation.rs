@@ -133,14 +133,14 @@
 
 use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
-use rmi_host::command::{Donation, Reclaim, Returned};
-use rmi_host::granules::{Free, Granules, Undelegated};
+use rmi_host::command::{Donation, Offer, Reclaim, Returned};
+use rmi_host::granules::{Donatable, Granules, Undelegated};
 use rmi_host::{
     Error, Failed, Failure, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want,
 };
 
-use crate::donated::{Donated, Recorded};
-use crate::offered::Offered;
+use crate::donated::Donated;
+use crate::offered::{FromTokens, Offered};
 
 /// What an operation asks for next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,17 +384,27 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// The operation is returned in its previous state when the answer of the call cannot be
     /// interpreted.
     pub fn proceed(mut self) -> Result<Advance<'r, P>, Failed<Self>> {
-        let Some(pending) = self.take() else { return Ok(Advance::Again(self)) };
+        match self.step() {
+            Ok(None) => Ok(Advance::Again(self)),
+            Ok(Some(Ok(reply))) => Ok(Advance::Done(reply)),
+            Ok(Some(Err(error))) => Ok(Advance::Failed(error)),
+            Err(error) => Err(Failed::new(self, error)),
+        }
+    }
+
+    /// As [`Operation::proceed`]; returns how the operation has ended, if it has.
+    pub(crate) fn step(&mut self) -> Result<Option<Result<Reply, Error>>, Error> {
+        let Some(pending) = self.take() else { return Ok(None) };
         match self.rmm.commands().op_continue(pending) {
-            Ok(Progress::Done(reply)) => Ok(Advance::Done(reply)),
+            Ok(Progress::Done(reply)) => Ok(Some(Ok(reply))),
             Ok(Progress::Pending(pending)) => {
                 self.pending = Some(pending);
-                Ok(Advance::Again(self))
+                Ok(None)
             }
-            Err(Failure::Ended(error)) => Ok(Advance::Failed(error)),
+            Err(Failure::Ended(error)) => Ok(Some(Err(error))),
             Err(Failure::Stuck(pending, error)) => {
                 self.pending = Some(pending);
-                Err(Failed::new(self, error))
+                Err(error)
             }
         }
     }
@@ -406,20 +416,31 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// As [`Channel::op_mem_donate`](rmi_host::Channel::op_mem_donate); also [`Error::NeedMemory`]
     /// when `donated` cannot record that many separate ranges, before any call.
-    pub fn donate<H: Recorded>(
+    pub fn donate<H: Donatable>(
         &mut self,
         list: &mut Undelegated,
         memory: &mut [Granules<H>],
         block: BlockSize,
         donated: &mut Donated,
     ) -> Result<Donation, Error> {
-        let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
-        if memory.len() > donated.spare::<H>() {
+        if memory.len() > donated.spare() {
             let bytes = memory.iter().map(Granules::bytes).sum();
-            return Err(Error::need_memory(pending.command(), bytes, bytes));
+            return Err(Error::need_memory(self.command(), bytes, bytes));
         }
-        let mut offered = Offered::new(memory, donated);
-        self.rmm.commands().op_mem_donate(pending, list, offered.offers(), block)
+        self.donate_offers(list, FromTokens::new(memory).offers(), block, donated)
+    }
+
+    /// As [`Operation::donate`], of no more offers than `donated` has free slots for.
+    pub(crate) fn donate_offers(
+        &mut self,
+        list: &mut Undelegated,
+        offers: &mut [Offer],
+        block: BlockSize,
+        donated: &mut Donated,
+    ) -> Result<Donation, Error> {
+        let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
+        let offered = Offered::new(offers, donated);
+        self.rmm.commands().op_mem_donate(pending, list, offered.offers, block)
     }
 
     /// Offers the RMM something that it must refuse, which ends an operation that requests memory
@@ -439,7 +460,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         let donation = self.rmm.commands().op_mem_donate_nothing(pending, list);
         donation.map_err(|failed| {
             // If there is no slot for it, it is leaked, and counted.
-            drop(Free::record(donated, failed.kept));
+            drop(donated.record(failed.kept));
             failed.error
         })
     }

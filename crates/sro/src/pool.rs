@@ -83,6 +83,7 @@ use rmi_host::{Error, Platform, QuarantineReason, Rmm};
 
 use crate::donated::Donated;
 use crate::operation::Need;
+use crate::set::typed;
 
 pub(crate) use contents::Contents;
 use reserve::{Reserve, Reserves};
@@ -261,7 +262,7 @@ impl Pool {
         for page in [&mut self.page, &mut self.list] {
             if page.is_empty() {
                 let own = self.contents.slots.host_mut().take(MIN_GRANULE, MIN_GRANULE);
-                *page = own.unwrap_or_default();
+                *page = own.map(typed).unwrap_or_default();
             }
         }
     }
@@ -292,7 +293,7 @@ impl Pool {
 
     /// Takes host memory out: `bytes` of it, contiguous and aligned to `alignment`.
     pub fn take_host(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
-        self.contents.slots.host_mut().take(bytes, alignment)
+        self.contents.slots.host_mut().take(bytes, alignment).map(typed)
     }
 
     /// Takes host memory out for the front of an IPA range: as many blocks of 2 MiB as are
@@ -392,7 +393,7 @@ impl Pool {
         // Nothing is put into the set that is being emptied, and at most as many runs are taken as
         // it has slots.
         while let Some(memory) = self.contents.slots.delegated_mut().pop() {
-            self.give_back(rmm, memory);
+            self.give_back(rmm, typed(memory));
         }
     }
 
@@ -467,7 +468,7 @@ impl Pool {
     /// pages, to `free`. What the RMM does not return goes to quarantine.
     pub fn drain<P: Platform>(&mut self, rmm: &Rmm<P>, free: &mut dyn FnMut(Undelegated)) {
         while let Some(memory) = self.contents.slots.delegated_mut().pop() {
-            rmm.return_or_quarantine(memory, free);
+            rmm.return_or_quarantine(typed(memory), free);
         }
         self.drain_host(free);
     }
@@ -476,7 +477,7 @@ impl Pool {
     /// (any more). Delegated memory, of which there is none without a session, stays in the pool.
     pub fn drain_host(&mut self, free: &mut dyn FnMut(Undelegated)) {
         while let Some(memory) = self.contents.slots.host_mut().pop() {
-            free(memory);
+            free(typed(memory));
         }
         for page in [&mut self.list, &mut self.page] {
             if !page.is_empty() {

@@ -1,31 +1,31 @@
-//! The ranges of a set of granules, whatever stores them: the algorithms, once for each owner.
+//! The ranges of a set of granules: the algorithms, once for all owners and all storage.
 
 use core::fmt;
 
 use rmi_abi::{Pa, PaRange};
-use rmi_host::granules::{Granules, Owner};
+use rmi_host::granules::AnyGranules;
 
 use crate::set::Slots;
 
 /// The ranges of a set, sorted and disjoint, whatever stores them.
-pub struct Ranges<'s, H: Owner> {
-    used: &'s [Granules<H>],
+pub struct Ranges<'s> {
+    used: &'s [AnyGranules],
     /// Number of slots, used or not.
     slots: usize,
 }
 
-impl<'s, H: Owner> Ranges<'s, H> {
+impl<'s> Ranges<'s> {
     /// The ranges in the first `used` of these slots.
-    pub fn new(slots: &'s [Granules<H>], used: usize) -> Self {
+    pub fn new(slots: &'s [AnyGranules], used: usize) -> Self {
         Self { used: slots.get(..used).unwrap_or_default(), slots: slots.len() }
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = PaRange> + use<'s, H> {
-        self.used.iter().map(Granules::range)
+    pub fn iter(&self) -> impl Iterator<Item = PaRange> + use<'s> {
+        self.used.iter().map(AnyGranules::range)
     }
 
     pub fn bytes(&self) -> u64 {
-        self.used.iter().map(Granules::bytes).sum()
+        self.used.iter().map(|slot| slot.range().bytes()).sum()
     }
 
     pub fn spare(&self) -> usize {
@@ -58,27 +58,27 @@ impl<'s, H: Owner> Ranges<'s, H> {
 }
 
 /// The ranges of a set, which are changed here: once for all kinds of slots.
-pub struct RangesMut<'s, H: Owner> {
-    slots: &'s mut dyn Slots<H>,
+pub struct RangesMut<'s> {
+    slots: &'s mut dyn Slots,
     len: &'s mut usize,
 }
 
-impl<'s, H: Owner> RangesMut<'s, H> {
+impl<'s> RangesMut<'s> {
     /// The ranges in the first `len` of these slots.
-    pub fn new(slots: &'s mut dyn Slots<H>, len: &'s mut usize) -> Self {
+    pub fn new(slots: &'s mut dyn Slots, len: &'s mut usize) -> Self {
         Self { slots, len }
     }
 
-    fn ranges(&self) -> Ranges<'_, H> {
+    fn ranges(&self) -> Ranges<'_> {
         Ranges::new((*self.slots).as_ref(), *self.len)
     }
 
-    fn slot(&mut self, at: usize) -> Option<&mut Granules<H>> {
+    fn slot(&mut self, at: usize) -> Option<&mut AnyGranules> {
         (*self.slots).as_mut().get_mut(at)
     }
 
     /// As [`GranuleSet::insert`].
-    pub fn insert(&mut self, memory: Granules<H>) -> Result<(), Granules<H>> {
+    pub fn insert(&mut self, memory: AnyGranules) -> Result<(), AnyGranules> {
         if memory.is_empty() {
             return Ok(());
         }
@@ -87,7 +87,8 @@ impl<'s, H: Owner> RangesMut<'s, H> {
             return Err(memory);
         }
         // A set of tokens cannot overlap: each of them is the only owner of its range.
-        let (Ok(at) | Err(at)) = used.binary_search_by_key(&memory.base(), Granules::base);
+        let (Ok(at) | Err(at)) =
+            used.binary_search_by_key(&memory.range().base(), |slot| slot.range().base());
         let memory = match at.checked_sub(1).and_then(|before| self.slot(before)) {
             Some(before) => match before.append(memory) {
                 Ok(()) => {
@@ -103,7 +104,7 @@ impl<'s, H: Owner> RangesMut<'s, H> {
     }
 
     /// Inserts a range at its position, or extends the following range if it is adjacent to that.
-    fn insert_at(&mut self, at: usize, memory: Granules<H>) -> Result<(), Granules<H>> {
+    fn insert_at(&mut self, at: usize, memory: AnyGranules) -> Result<(), AnyGranules> {
         let len = *self.len;
         let memory = match self.slot(at).filter(|_| at < len) {
             Some(after) => match after.merge(memory) {
@@ -133,7 +134,7 @@ impl<'s, H: Owner> RangesMut<'s, H> {
     fn remove(&mut self, at: usize) {
         let tail = (*self.slots).as_mut().get_mut(at..*self.len);
         if let Some(tail) = tail.filter(|tail| !tail.is_empty()) {
-            let mut empty = Granules::empty();
+            let mut empty = AnyGranules::empty();
             for slot in tail.iter_mut().rev() {
                 core::mem::swap(slot, &mut empty);
             }
@@ -142,7 +143,7 @@ impl<'s, H: Owner> RangesMut<'s, H> {
     }
 
     /// As [`GranuleSet::take_range`].
-    pub fn take_range(&mut self, range: PaRange) -> Option<Granules<H>> {
+    pub fn take_range(&mut self, range: PaRange) -> Option<AnyGranules> {
         if range.is_empty() {
             return None;
         }
@@ -152,7 +153,8 @@ impl<'s, H: Owner> RangesMut<'s, H> {
         }
         let spare = self.ranges().spare();
         let slot = self.slot(at)?;
-        let (whole, front) = (slot.range(), range.base().checked_offset_from(slot.base())?);
+        let whole = slot.range();
+        let front = range.base().checked_offset_from(whole.base())?;
         if front != 0 && range.top() != whole.top() && spare == 0 {
             return None;
         }
@@ -170,13 +172,13 @@ impl<'s, H: Owner> RangesMut<'s, H> {
     }
 
     /// As [`GranuleSet::take`].
-    pub fn take(&mut self, bytes: u64, alignment: u64) -> Option<Granules<H>> {
+    pub fn take(&mut self, bytes: u64, alignment: u64) -> Option<AnyGranules> {
         let wanted = self.ranges().find(bytes, alignment)?;
         self.take_range(wanted)
     }
 
     /// As [`GranuleSet::pop`].
-    pub fn pop(&mut self) -> Option<Granules<H>> {
+    pub fn pop(&mut self) -> Option<AnyGranules> {
         let last = self.len.checked_sub(1)?;
         let memory = self.slot(last)?.take();
         *self.len = last;
@@ -184,13 +186,13 @@ impl<'s, H: Owner> RangesMut<'s, H> {
     }
 }
 
-impl<H: Owner> fmt::Debug for Ranges<'_, H> {
+impl fmt::Debug for Ranges<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
 
-impl<H: Owner> fmt::Debug for RangesMut<'_, H> {
+impl fmt::Debug for RangesMut<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ranges().fmt(f)
     }

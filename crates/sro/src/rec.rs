@@ -178,25 +178,19 @@ impl RecObject {
         let granule = rmm.granule_size().bytes();
         pool.check_reserve(command, granule)?;
         let rec = pool.take(rmm, command, granule, granule)?;
-        let mut donated = Donated::default();
-        let result = start(rmm, rd, &rec, pool, params)
-            .and_then(|progress| drive(rmm, pool, &mut donated, progress));
-        match result {
-            Ok(_) => Ok(Self {
-                granule: RecGranule::new(rec),
-                donated,
-                mpidr: params.mpidr,
-                realm: rd.pa(),
-                entry: EntryState::new(),
-            }),
+        let progress = start(rmm, rd, &rec, pool, params);
+        let mut made = Self {
+            granule: RecGranule::new(rec),
+            donated: Donated::default(),
+            mpidr: params.mpidr,
+            realm: rd.pa(),
+            entry: EntryState::new(),
+        };
+        let done = progress.and_then(|progress| drive(rmm, pool, &mut made.donated, progress));
+        match done {
+            Ok(_) => Ok(made),
             Err(error) => {
-                let made = Self {
-                    granule: RecGranule::new(rec),
-                    donated,
-                    mpidr: params.mpidr,
-                    realm: rd.pa(),
-                    entry: EntryState::unknown(),
-                };
+                made.entry = EntryState::unknown();
                 made.undo(rmm, pool, &error);
                 Err(error)
             }
@@ -223,7 +217,7 @@ impl RecObject {
     /// while it is running. After an unclear end it is consumed: its memory is in the pool or in
     /// quarantine, and `kept` is `None`.
     pub fn destroy<P: Platform>(
-        self,
+        mut self,
         rmm: &Rmm<P>,
         pool: &mut Pool,
     ) -> Result<(), Failed<Option<Self>>> {
@@ -236,37 +230,31 @@ impl RecObject {
                 return Err(Failed::new(None, error));
             }
         };
-        let Self { granule, mut donated, .. } = self;
-        let result = drive(rmm, pool, &mut donated, progress);
-        match result {
-            Ok(_) if donated.is_empty() => {
-                pool.put_back(rmm, granule.into_released());
-                Ok(())
+        let done = drive(rmm, pool, &mut self.donated, progress);
+        let missing = self.donated.bytes();
+        self.donated.recover(rmm, pool, command);
+        let granule = self.granule.into_released();
+        let error = match done {
+            Err(error) => {
+                pool.recover(rmm, granule, QuarantineReason::ObjectAlive { command });
+                error
             }
             Ok(_) => {
+                pool.put_back(rmm, granule);
+                if missing == 0 {
+                    return Ok(());
+                }
                 // The RMM reports the REC destroyed but kept some of its memory: donated must equal
                 // reclaimed.
-                let missing = donated.bytes();
-                donated.recover(rmm, pool, command);
-                pool.put_back(rmm, granule.into_released());
                 let subject = rmi_host::Subject::Rmm;
-                let error = Error::violation(command, rmi_host::Violation::Count, missing, subject);
-                Err(Failed::new(None, error))
+                Error::violation(command, rmi_host::Violation::Count, missing, subject)
             }
-            Err(error) => {
-                donated.recover(rmm, pool, command);
-                pool.recover(
-                    rmm,
-                    granule.into_released(),
-                    QuarantineReason::ObjectAlive { command },
-                );
-                Err(Failed::new(None, error))
-            }
-        }
+        };
+        Err(Failed::new(None, error))
     }
 
     /// Abandons the REC: takes back what the RMM returns, and quarantines the rest.
-    pub fn force<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool) {
+    pub fn force<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool) {
         let command = Command::RecDestroy;
         self.donated.recover(rmm, pool, command);
         pool.recover(rmm, self.granule.into_released(), QuarantineReason::ObjectAlive { command });

@@ -5,7 +5,7 @@ use core::ops::Deref;
 use rmi_abi::rmm::RmmState;
 use rmi_abi::{Command, Status};
 use rmi_host::{
-    Configured, Discovered, Error, Failed, Platform, Rmm, SessionError, SessionOptions,
+    Configured, Discovered, Error, Failed, Platform, Progress, Rmm, SessionError, SessionOptions,
 };
 
 use crate::donated::Donated;
@@ -117,18 +117,49 @@ impl<P: Platform> Session<P> {
     ///
     /// The session is returned, with what the RMM has not returned yet: [`Status::ErrorGlobal`]
     /// while something is left. Closing can be tried again.
-    pub fn close(self, pool: &mut Pool) -> Result<Closed<P>, Failed<Self>> {
-        let Self { rmm, mut donated, was_active } = self;
-        pool.undelegate(&rmm);
-        let leave = was_active || Command::RmmDeactivate.form(rmm.dialect()).is_none();
-        if !leave {
-            let started = rmm.start_deactivation();
-            let ended = started.and_then(|progress| drive(&rmm, pool, &mut donated, progress));
-            if let Err(error) = ended {
-                return Err(Failed::new(Self { rmm, donated, was_active }, error));
+    pub fn close(mut self, pool: &mut Pool) -> Result<Closed<P>, Failed<Self>> {
+        match self.end(pool) {
+            Ok(deactivated) => {
+                let Self { rmm, donated, .. } = self;
+                Ok(Closed { platform: rmm.into_platform(), deactivated, kept: donated })
+            }
+            Err(error) => Err(Failed::new(self, error)),
+        }
+    }
+
+    /// Returns what the pool has delegated, and deactivates the RMM if that is to be done; whether
+    /// it was. Not inlined: a session is large, and this works on it in place.
+    #[inline(never)]
+    fn end(&mut self, pool: &mut Pool) -> Result<bool, Error> {
+        pool.undelegate(&self.rmm);
+        if self.was_active || Command::RmmDeactivate.form(self.rmm.dialect()).is_none() {
+            return Ok(false);
+        }
+        let progress = self.rmm.start_deactivation()?;
+        drive(&self.rmm, pool, &mut self.donated, progress)?;
+        Ok(true)
+    }
+
+    /// Follows a start of the activation to its end; on failure nothing is donated.
+    #[inline(never)]
+    fn activate(&mut self, start: Result<Progress, Error>, pool: &mut Pool) -> Result<(), Error> {
+        let done = match start {
+            Ok(progress) => drive(&self.rmm, pool, &mut self.donated, progress).map(|_| false),
+            Err(error @ Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
+                is_active(&self.rmm).and_then(|active| if active { Ok(true) } else { Err(error) })
+            }
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(was_active) => {
+                self.was_active = was_active;
+                Ok(())
+            }
+            Err(error) => {
+                self.donated.recover(&self.rmm, pool, Command::RmmActivate);
+                Err(error)
             }
         }
-        Ok(Closed { platform: rmm.into_platform(), deactivated: !leave, kept: donated })
     }
 }
 
@@ -174,43 +205,33 @@ pub fn open<P: Platform>(
     options: SessionOptions,
     pool: &mut Pool,
 ) -> Result<Session<P>, Failed<P, SessionError>> {
+    let configured = configure(platform, options, pool)?;
+    // A 1.0 RMM is active from the start.
+    let is_active = Command::RmmActivate.form(configured.dialect()).is_none();
+    let start = (!is_active).then(|| configured.start_activation());
+    // The driver works on a session; its commands other than those of the operation are refused
+    // until the RMM is active.
+    let rmm = configured.into_active();
+    let mut session = Session { rmm, donated: Donated::default(), was_active: is_active };
+    match start.map_or(Ok(()), |start| session.activate(start, pool)) {
+        Ok(()) => Ok(session),
+        Err(error) => Err(Failed::new(session.rmm.into_platform(), error.into())),
+    }
+}
+
+/// Finds and configures the RMM. Not inlined, so that its states are not on the stack later.
+#[inline(never)]
+fn configure<P: Platform>(
+    platform: P,
+    options: SessionOptions,
+    pool: &mut Pool,
+) -> Result<Configured<P>, Failed<P, SessionError>> {
     if let Err(error) = pool.check_pages(Command::RmmConfigSet) {
         return Err(Failed::new(platform, error.into()));
     }
     let found = Discovered::probe(platform, options)?;
-    match found.configure(pool.pages().page) {
-        Ok(configured) => activate(configured, pool),
-        Err(Failed { error, kept }) => Err(Failed::new(kept.into_platform(), error)),
-    }
-}
-
-fn activate<P: Platform>(
-    configured: Configured<P>,
-    pool: &mut Pool,
-) -> Result<Session<P>, Failed<P, SessionError>> {
-    let mut donated = Donated::default();
-    if Command::RmmActivate.form(configured.dialect()).is_none() {
-        // A 1.0 RMM is active from the start.
-        return Ok(Session { rmm: configured.into_active(), donated, was_active: true });
-    }
-    let start = configured.start_activation();
-    // The driver works on a session; its commands other than those of the operation are refused
-    // until the RMM is active.
-    let rmm = configured.into_active();
-    let result = match start {
-        Ok(progress) => drive(&rmm, pool, &mut donated, progress).map(|_| false),
-        Err(error @ Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
-            is_active(&rmm).and_then(|active| if active { Ok(true) } else { Err(error) })
-        }
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(was_active) => Ok(Session { rmm, donated, was_active }),
-        Err(error) => {
-            donated.recover(&rmm, pool, Command::RmmActivate);
-            Err(Failed::new(rmm.into_platform(), error.into()))
-        }
-    }
+    let configured = found.configure(pool.pages().page);
+    configured.map_err(|failed| Failed::new(failed.kept.into_platform(), failed.error))
 }
 
 /// Whether an RMM refuses activation because it is already active. Where its state cannot be read,

@@ -3,26 +3,26 @@
 use core::fmt;
 
 use rmi_abi::{Pa, PaRange};
-use rmi_host::granules::{Granules, Owner};
+use rmi_host::granules::{AnyGranules, Granules, Owner};
 
 use crate::ranges::{Ranges, RangesMut};
 use crate::sort::sort_by_key;
 
 /// Slots for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature
 /// `alloc`) a vector, which grows.
-pub trait Slots<H: Owner>: AsRef<[Granules<H>]> + AsMut<[Granules<H>]> {
+pub trait Slots: AsRef<[AnyGranules]> + AsMut<[AnyGranules]> {
     /// Adds an empty slot at the end, if the storage can grow.
     fn grow(&mut self) {}
 }
 
-impl<H: Owner, const N: usize> Slots<H> for [Granules<H>; N] {}
-impl<H: Owner> Slots<H> for &mut [Granules<H>] {}
+impl<const N: usize> Slots for [AnyGranules; N] {}
+impl Slots for &mut [AnyGranules] {}
 
 #[cfg(feature = "alloc")]
-impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
+impl Slots for alloc::vec::Vec<AnyGranules> {
     fn grow(&mut self) {
         if self.try_reserve(1).is_ok() {
-            self.push(Granules::empty());
+            self.push(AnyGranules::empty());
         }
     }
 }
@@ -34,8 +34,7 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 ///
 /// ```
 /// # use rmi_abi::Dialect;
-/// use rmi_host::Undelegated;
-/// use rmi_host::granules::HostOwned;
+/// use rmi_host::granules::{AnyGranules, HostOwned};
 /// # use rmm_model::{Model, Options};
 /// use sro::GranuleSet;
 ///
@@ -44,7 +43,7 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 /// let mut pieces = [(); 5].map(|()| memory.take_front(0x1000).expect("1 GiB"));
 /// let last = pieces[4].base();
 /// // Two slots, for two separate ranges.
-/// let mut set: GranuleSet<HostOwned, [Undelegated; 2]> = GranuleSet::default();
+/// let mut set: GranuleSet<HostOwned, [AnyGranules; 2]> = GranuleSet::default();
 /// set.insert(pieces[0].take()).expect("two slots");
 /// set.insert(pieces[2].take()).expect("one slot");
 /// let back = set.insert(pieces[4].take()).expect_err("no slot");
@@ -65,14 +64,13 @@ impl<H: Owner> Slots<H> for alloc::vec::Vec<Granules<H>> {
 ///
 /// ```
 /// # use rmi_abi::{Dialect, Pa, PaRange};
-/// use rmi_host::Undelegated;
-/// use rmi_host::granules::HostOwned;
+/// use rmi_host::granules::{AnyGranules, HostOwned};
 /// # use rmm_model::{Model, Options};
 /// use sro::GranuleSet;
 ///
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// let mut set: GranuleSet<HostOwned, [Undelegated; 4]> = GranuleSet::default();
+/// let mut set: GranuleSet<HostOwned, [AnyGranules; 4]> = GranuleSet::default();
 /// set.insert(memory.take_front(0x4000).expect("1 GiB")).expect("four slots");
 ///
 /// // Taken from the middle: two ranges remain. What is not in the set cannot be taken.
@@ -95,16 +93,16 @@ pub struct GranuleSet<H: Owner, S> {
     owner: core::marker::PhantomData<H>,
 }
 
-impl<H: Owner, const N: usize> GranuleSet<H, [Granules<H>; N]> {
+impl<H: Owner, const N: usize> GranuleSet<H, [AnyGranules; N]> {
     /// An empty set of at most `N` ranges.
     pub const fn empty() -> Self {
-        let slots = [const { Granules::empty() }; N];
+        let slots = [const { AnyGranules::empty() }; N];
         Self { len: 0, slots, owner: core::marker::PhantomData }
     }
 }
 
 #[cfg(feature = "alloc")]
-impl<H: Owner> GranuleSet<H, alloc::vec::Vec<Granules<H>>> {
+impl<H: Owner> GranuleSet<H, alloc::vec::Vec<AnyGranules>> {
     /// An empty set on the heap, which grows when memory is added or split.
     pub const fn growing() -> Self {
         let slots = alloc::vec::Vec::new();
@@ -112,22 +110,28 @@ impl<H: Owner> GranuleSet<H, alloc::vec::Vec<Granules<H>>> {
     }
 }
 
-impl<H: Owner, S: Slots<H>> GranuleSet<H, S> {
-    /// A set in `slots`. Memory that is stored there, from an earlier set, belongs to the new one.
+impl<H: Owner, S: Slots> GranuleSet<H, S> {
+    /// A set in `slots`. Memory that is stored there, from an earlier set of the same owner, belongs
+    /// to the new one; that of another owner is dropped.
     pub fn new(mut slots: S) -> Self {
-        sort_by_key(slots.as_mut(), |slot| (slot.is_empty(), slot.base()));
+        for slot in slots.as_mut() {
+            if let Ok(granules) = slot.take().into_granules::<H>() {
+                *slot = granules.into();
+            }
+        }
+        sort_by_key(slots.as_mut(), |slot| (slot.is_empty(), slot.range().base()));
         let len = slots.as_ref().iter().take_while(|slot| !slot.is_empty()).count();
         Self { len, slots, owner: core::marker::PhantomData }
     }
 
     /// The ranges of the set, for reading.
-    pub(crate) fn ranges(&self) -> Ranges<'_, H> {
+    pub(crate) fn ranges(&self) -> Ranges<'_> {
         let slots = self.slots.as_ref();
         Ranges::new(slots, self.len)
     }
 
     /// The ranges of the set, for changing.
-    pub(crate) fn ranges_mut(&mut self) -> RangesMut<'_, H> {
+    pub(crate) fn ranges_mut(&mut self) -> RangesMut<'_> {
         RangesMut::new(&mut self.slots, &mut self.len)
     }
 
@@ -167,19 +171,19 @@ impl<H: Owner, S: Slots<H>> GranuleSet<H, S> {
     /// The memory is returned when it is adjacent to nothing in the set and no slot is free, or
     /// when it belongs to a different machine than what is in the set.
     pub fn insert(&mut self, memory: Granules<H>) -> Result<(), Granules<H>> {
-        self.ranges_mut().insert(memory)
+        self.ranges_mut().insert(memory.into()).map_err(typed)
     }
 
     /// Takes out exactly `range`, if all of it is in the set and there is a slot for what remains
     /// on both sides.
     pub fn take_range(&mut self, range: PaRange) -> Option<Granules<H>> {
-        self.ranges_mut().take_range(range)
+        self.ranges_mut().take_range(range).map(typed)
     }
 
     /// Takes out `bytes` of contiguous memory, aligned to `alignment`, from the smallest range that
     /// contains them. `None` when no range does, or when no slot is free for what remains.
     pub fn take(&mut self, bytes: u64, alignment: u64) -> Option<Granules<H>> {
-        self.ranges_mut().take(bytes, alignment)
+        self.ranges_mut().take(bytes, alignment).map(typed)
     }
 
     /// The longest run of whole blocks of `block` bytes, aligned to their size, as base and bytes.
@@ -190,17 +194,22 @@ impl<H: Owner, S: Slots<H>> GranuleSet<H, S> {
 
     /// Takes out any range.
     pub fn pop(&mut self) -> Option<Granules<H>> {
-        self.ranges_mut().pop()
+        self.ranges_mut().pop().map(typed)
     }
 }
 
-impl<H: Owner, const N: usize> Default for GranuleSet<H, [Granules<H>; N]> {
+/// A token of a set whose owner is `H`: all of them are of that owner.
+pub(crate) fn typed<H: Owner>(memory: AnyGranules) -> Granules<H> {
+    memory.into_granules().unwrap_or_default()
+}
+
+impl<H: Owner, const N: usize> Default for GranuleSet<H, [AnyGranules; N]> {
     fn default() -> Self {
         Self::empty()
     }
 }
 
-impl<H: Owner, S: Slots<H>> fmt::Debug for GranuleSet<H, S> {
+impl<H: Owner, S: Slots> fmt::Debug for GranuleSet<H, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ranges().fmt(f)
     }
@@ -221,7 +230,7 @@ mod tests {
         unsafe { Undelegated::from_raw(range) }
     }
 
-    type Set = GranuleSet<HostOwned, [Undelegated; 4]>;
+    type Set = GranuleSet<HostOwned, [AnyGranules; 4]>;
 
     #[test]
     fn neighbours_merge_from_both_sides() {
@@ -249,7 +258,7 @@ mod tests {
     }
 
     fn bases<const N: usize>(
-        set: &GranuleSet<HostOwned, [Undelegated; N]>,
+        set: &GranuleSet<HostOwned, [AnyGranules; N]>,
     ) -> impl Iterator<Item = u64> {
         set.iter().map(|range| range.base().raw() / 0x1000)
     }
@@ -261,7 +270,7 @@ mod tests {
             PaRange::with_size(Pa::new(first * 0x1000), granules * 0x1000).unwrap()
         };
         let full = || {
-            let mut set: GranuleSet<HostOwned, [Undelegated; 1]> = GranuleSet::default();
+            let mut set: GranuleSet<HostOwned, [AnyGranules; 1]> = GranuleSet::default();
             set.insert(memory(1, 4)).unwrap();
             set
         };
@@ -276,7 +285,7 @@ mod tests {
         assert_eq!(set.take_range(part(2, 2)).unwrap().range(), part(2, 2));
         assert!(set.is_empty());
 
-        let mut set: GranuleSet<HostOwned, [Undelegated; 2]> = GranuleSet::default();
+        let mut set: GranuleSet<HostOwned, [AnyGranules; 2]> = GranuleSet::default();
         set.insert(memory(1, 4)).unwrap();
         assert_eq!(set.take_range(part(2, 1)).unwrap().range(), part(2, 1));
         assert!(bases(&set).eq([1, 3]));
@@ -338,7 +347,7 @@ mod tests {
         /// and the set is sorted and disjoint.
         #[test]
         fn nothing_is_lost(ops in proptest::collection::vec((any::<bool>(), 0u64..64, 1u64..6), 0..60)) {
-            let mut set: GranuleSet<HostOwned, [Undelegated; 6]> = GranuleSet::default();
+            let mut set: GranuleSet<HostOwned, [AnyGranules; 6]> = GranuleSet::default();
             let mut outside: [Option<Undelegated>; 64] = core::array::from_fn(|i| Some(memory(i as u64, 1)));
             for (put, first, count) in ops {
                 if put {

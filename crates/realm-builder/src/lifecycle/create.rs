@@ -2,7 +2,7 @@
 
 use lock_api::Mutex;
 use rmi_abi::Command;
-use rmi_abi::realm::{RealmParams, S2apEncoding};
+use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
 use rmi_host::{Delegated, Error, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{Donated, Pool, drive};
 
@@ -68,8 +68,9 @@ fn start<P: Platform>(
     pool: &mut Pool,
     params: &RealmParams,
 ) -> Result<Progress, BuildError> {
-    match params.encode(rmm.dialect()) {
-        Ok(ref page) => Ok(rmm.commands().realm_create(rd, pool.pages().page, page)?),
+    let mut page = RealmParamsPage::zeros();
+    match params.encode_into(&mut page, rmm.dialect()) {
+        Ok(()) => Ok(rmm.commands().realm_create(rd, pool.pages().page, &page)?),
         Err(error) => Err(BuildError::Config(error.into())),
     }
 }

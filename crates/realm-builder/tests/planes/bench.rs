@@ -8,10 +8,9 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_conduits::inject::{Fault, Injecting};
-use rmi_host::granules::HostOwned;
+use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
     CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, RetryBudget, Rmm, SessionOptions,
-    Undelegated,
 };
 use rmm_model::{GranuleState, Model, Options};
 use sro::{FixedPool, GranuleSet, Pool, open};
@@ -46,7 +45,7 @@ pub(crate) fn options(dialect: Dialect) -> Options {
     options
 }
 
-pub(crate) type Heap = GranuleSet<HostOwned, [Undelegated; 128]>;
+pub(crate) type Heap = GranuleSet<HostOwned, [AnyGranules; 128]>;
 pub(crate) type Door<'d> = Injecting<&'d Counting<&'d Model>>;
 pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d FixedQuarantine<64>>;
 

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use realm_builder::{Alive, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::{Dialect, PaRange};
 use rmi_conduits::counting::Counting;
-use rmi_host::granules::HostOwned;
+use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
     CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
 };
@@ -32,7 +32,7 @@ const GIB: u64 = 1 << 30;
 /// The part of each half of the IPA space that is used.
 const AREA: u64 = 3 * GIB;
 
-type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
+type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// Which RMM, and which Realm.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,7 @@ fn live(
     let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(254 * PAGE).unwrap()).unwrap();
-    let mut heap = Heap::new((0..4096).map(|_| Undelegated::empty()).collect());
+    let mut heap = Heap::new((0..4096).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
     let platform = Host::new(&door, rmm).with_ledger(&ledger);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();

@@ -15,8 +15,8 @@ mod step;
 use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
-use rmi_host::granules::HostOwned;
-use rmi_host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
+use rmi_host::granules::{AnyGranules, HostOwned};
+use rmi_host::{CountingLedger, Host, Platform, SessionOptions};
 use sro::{FixedPool, GranuleSet, Pool, open};
 
 use life::Whole;
@@ -26,7 +26,7 @@ pub(crate) const PAGE: u64 = 0x1000;
 pub(crate) const MIB: u64 = 1 << 20;
 const MEMORY: u64 = 64 * MIB;
 
-pub(crate) type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
+pub(crate) type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// What happens to a Realm from its creation to its destruction.
 trait Life {
@@ -42,7 +42,7 @@ trait Life {
 /// Runs a scenario with this configuration. In the end all memory is back.
 fn live(config: &RealmConfig, life: &impl Life) {
     let both = Both::new();
-    let mut heap = Heap::new((0..128).map(|_| Undelegated::empty()).collect());
+    let mut heap = Heap::new((0..128).map(|_| AnyGranules::empty()).collect());
     heap.insert(both.take_memory(MEMORY)).unwrap();
     let whole: Vec<_> = heap.iter().collect();
     let mut pool = FixedPool::<64>::new();

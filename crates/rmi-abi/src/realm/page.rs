@@ -92,6 +92,12 @@ layout! {
 }
 
 impl RealmParamsPage {
+    /// A page that is all zeros.
+    #[must_use]
+    pub fn zeros() -> Self {
+        zerocopy::FromZeros::new_zeroed()
+    }
+
     /// The start level, if it is one that exists.
     #[must_use]
     #[doc(alias = "rtt_level_start")]

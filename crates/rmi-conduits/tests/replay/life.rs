@@ -4,7 +4,7 @@ use realm_builder::{Active, Content, New, Realm, RealmConfig, RealmStorage, RecS
 use rec_runtime::exit::PsciNotice;
 use rec_runtime::{Answer, Exit, Rec};
 use rmi_abi::{Ipa, Pa};
-use rmi_host::granules::HostOwned;
+use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{Platform, RetryBudget, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Action, Model, Script};
 use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
@@ -12,7 +12,7 @@ use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
 const RAM: u64 = 0x4000_0000;
 
 pub(crate) type Image = [u8; 0x2800];
-type Heap = GranuleSet<HostOwned, Vec<Undelegated>>;
+type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// What the host observed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub(crate) fn live<P: Platform>(
     image: &Image,
     created: impl FnOnce(Pa),
 ) -> Life {
-    let mut heap = Heap::new((0..64).map(|_| Undelegated::empty()).collect());
+    let mut heap = Heap::new((0..64).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
     let mut life = Life::default();
     session(platform, &mut heap, image, &mut life, created);

@@ -1,17 +1,12 @@
 //! What a refused command reports in addition to its status: how far it came, or what to skip.
 #![expect(unsafe_code, reason = "a conduit hands the caller's promise on")]
 
-use core::cell::Cell;
 use core::fmt;
-use core::time::Duration;
 
 use rmi_abi::Status;
 
 use crate::channel::{Call, Channel, Reply};
-use crate::conduit::{Conduit, Registers};
 use crate::error::Error;
-use crate::granules::Machine;
-use crate::open_sessions::OpenSessions;
 use crate::platform::Platform;
 
 /// A command that was refused, and what the RMM reported about it in the other registers.
@@ -64,88 +59,28 @@ impl<T> From<Halted<T>> for Error {
     }
 }
 
-/// A platform that stores the outputs of the last call.
-struct Noting<'p, P> {
-    platform: &'p P,
-    last: Cell<[u64; 7]>,
-}
-
-// SAFETY: the answers are those of the platform's conduit.
-unsafe impl<P: Platform> Conduit for Noting<'_, P> {
-    fn machine(&self) -> Machine {
-        self.platform.conduit().machine()
-    }
-
-    fn open_sessions(&self) -> &OpenSessions {
-        self.platform.conduit().open_sessions()
-    }
-
-    unsafe fn call(&self, registers: Registers) -> Registers {
-        // SAFETY: the caller upholds the same contract.
-        let answer = unsafe { self.platform.conduit().call(registers) };
-        let [_, outputs @ ..] = answer;
-        self.last.set(outputs);
-        answer
-    }
-}
-
-// SAFETY: the parts are the platform's.
-unsafe impl<P: Platform> Platform for Noting<'_, P> {
-    type Conduit = Self;
-    type Access = P::Access;
-    type Ledger = P::Ledger;
-    type Quarantine = P::Quarantine;
-    type Lock = P::Lock;
-
-    fn conduit(&self) -> &Self {
-        self
-    }
-    fn access(&self) -> &P::Access {
-        self.platform.access()
-    }
-    fn ledger(&self) -> &P::Ledger {
-        self.platform.ledger()
-    }
-    fn quarantine(&self) -> &P::Quarantine {
-        self.platform.quarantine()
-    }
-    fn relax(&self) {
-        self.platform.relax();
-    }
-    fn now(&self) -> Option<Duration> {
-        self.platform.now()
-    }
-}
-
 impl<P: Platform> Channel<P> {
     /// As [`Channel::complete`]; when the command ends with one of the statuses `telling`,
     /// `reached` reads the registers of that answer.
     ///
     /// # Safety
     ///
-    /// As [`Conduit::call`].
+    /// As [`Conduit::call`](crate::Conduit::call).
     pub(crate) unsafe fn complete_or_halt<T>(
         &self,
         call: &Call,
         telling: &[Status],
         reached: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<Reply, Halted<T>> {
-        let noting = Noting { platform: self.platform(), last: Cell::new([0; 7]) };
-        let channel = Channel::of_one_machine(
-            noting,
-            self.dialect(),
-            self.granule_size(),
-            self.retry_budget(),
-        );
+        let mut last = Reply { outputs: [0; 7] };
         // SAFETY: the caller upholds the same contract.
-        unsafe { channel.complete(call) }.map_err(|error| {
+        unsafe { self.complete_noting(call, &mut last) }.map_err(|error| {
             let status = match error {
                 Error::Refused(refusal) | Error::Unclear(refusal) => Some(refusal.status()),
                 _ => None,
             };
             let tells = status.is_some_and(|status| telling.contains(&status));
-            let reply = Reply { outputs: channel.platform().last.get() };
-            Halted { error, reached: if tells { reached(reply) } else { None } }
+            Halted { error, reached: if tells { reached(last) } else { None } }
         })
     }
 

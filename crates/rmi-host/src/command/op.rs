@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 use crate::channel::{Call, Channel, Pending, Step, Want};
 use crate::command::offer::{Offer, expose, record, settle};
 use crate::error::{Error, Failed, Subject, Violation};
-use crate::granules::{Delegated, Donatable, InUse, LentToRmm, Undelegated, donation_state};
+use crate::granules::{Delegated, InUse, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
 
@@ -52,32 +52,6 @@ pub enum Returned {
     Claimed(Delegated),
 }
 
-/// The token of memory that an RMM returns.
-#[derive(Debug)]
-#[must_use = "dropping it leaks the memory"]
-pub enum Claim {
-    /// It was delegated when it was donated.
-    Delegated(InUse),
-    /// It was the host's when it was donated.
-    Lent(LentToRmm),
-}
-
-impl Claim {
-    fn range(&self) -> PaRange {
-        match self {
-            Self::Delegated(token) => token.range(),
-            Self::Lent(token) => token.range(),
-        }
-    }
-
-    fn into_released(self) -> Delegated {
-        match self {
-            Self::Delegated(token) => token.into_released(),
-            Self::Lent(token) => token.into_released(),
-        }
-    }
-}
-
 /// Entries of an address list: it may not cross the end of its granule.
 const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
 
@@ -101,11 +75,11 @@ impl<P: Platform> Channel<P> {
     /// there are too many. [`Error::Violation`] when the RMM reports to have taken more than was
     /// offered, and [`Error::Unclear`] when it answers with an unknown status; all of the offers
     /// then count as taken, because it is unknown which were.
-    pub fn op_mem_donate<H: Donatable>(
+    pub fn op_mem_donate(
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        offers: &mut [Offer<H>],
+        offers: &mut [Offer],
         size: BlockSize,
     ) -> Result<Donation, Error> {
         let blocks = (size, self.granule_size());
@@ -122,12 +96,17 @@ impl<P: Platform> Channel<P> {
         let mut offered = 0u64;
         // Written to the page word by word: a list on the stack would take another 4 KiB.
         for (offset, offer) in (0..).step_by(8).zip(offers.iter()) {
-            if !offer.taken.is_empty() {
+            if !offer.taken().is_empty() {
                 return Err(argument("an offer was taken already"));
             }
-            self.own(Command::OpMemDonate, &offer.rest)?;
-            let range = offer.rest.range();
-            let desc = AddrRangeDesc::from_range(&range, size, donation_state::<H>(), granule)
+            let memory = offer.memory();
+            self.own(Command::OpMemDonate, memory)?;
+            let range = memory.range();
+            let state = match memory.was_host() {
+                true => OpMemState::Undelegated,
+                false => OpMemState::Delegated,
+            };
+            let desc = AddrRangeDesc::from_range(&range, size, state, granule)
                 .ok_or(argument("the memory is no whole number of blocks"))?;
             let word = desc
                 .encode(self.dialect(), granule)
@@ -294,7 +273,7 @@ impl<P: Platform> Channel<P> {
         &self,
         pending: &mut Pending,
         list: &mut Undelegated,
-        claim: &mut dyn FnMut(PaRange) -> Option<Claim>,
+        claim: &mut dyn FnMut(PaRange) -> Option<InUse>,
         give_back: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
         let granule = self.granule_size();
@@ -334,15 +313,16 @@ impl<P: Platform> Channel<P> {
             }
             given += range.bytes();
             ledger.record(LedgerEvent::Reclaimed { command: pending.command }, range);
-            give_back(match (desc.state, claimed) {
-                (OpMemState::Undelegated, Claim::Lent(token)) => {
+            if desc.state != OpMemState::Undelegated {
+                give_back(Returned::Delegated(claimed.into_released()));
+                continue;
+            }
+            give_back(match claimed.into_undelegated() {
+                Ok(memory) => {
                     ledger.record(LedgerEvent::Returned, range);
-                    Returned::Undelegated(token.into_undelegated())
+                    Returned::Undelegated(memory)
                 }
-                (OpMemState::Undelegated, Claim::Delegated(token)) => {
-                    Returned::Claimed(token.into_released())
-                }
-                (_, claimed) => Returned::Delegated(claimed.into_released()),
+                Err(claimed) => Returned::Claimed(claimed.into_released()),
             });
         }
         match foreign {

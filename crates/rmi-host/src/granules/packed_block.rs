@@ -5,7 +5,7 @@ use core::fmt;
 use rmi_abi::desc::BlockSize;
 use rmi_abi::{GranuleSize, Pa, PaRange};
 
-use super::{Busy, Granules, InUse, Machine, PhantomData};
+use super::{AnyGranules, Busy, Granules, InUse, Machine, PhantomData};
 
 const MEMORY: u64 = 1;
 const SIZE_SHIFT: u32 = 1;
@@ -145,7 +145,10 @@ impl PackedBlock {
     pub fn take(&mut self) -> Option<InUse> {
         let (range, machine) = (self.range()?, self.machine()?);
         self.0 &= FLAG;
-        Some(Granules { range, machine, owner: PhantomData::<Busy> })
+        Some(Granules {
+            any: AnyGranules::new(range, machine, super::any::BUSY),
+            owner: PhantomData::<Busy>,
+        })
     }
 }
 

@@ -271,8 +271,8 @@ fn donating_and_reclaiming_at_every_status() {
             let blocks = rmi_abi::desc::BlockSize::Page;
             let answer =
                 fake.channel(dialect).op_mem_donate(&mut operation, &mut list, &mut offers, blocks);
-            let taken = offers[0].taken.bytes();
-            assert_eq!(offers[0].rest.bytes() + taken, PAGE);
+            let taken = offers[0].taken().bytes();
+            assert_eq!(offers[0].rest().bytes() + taken, PAGE);
             let donate = fid(Command::OpMemDonate, dialect);
             assert_eq!(fake.calls()[1], [donate, HANDLE, 0x9000_0000, 1, 0, 0, 0, 0]);
             assert_eq!(fake.peek(0x9000_0000), 0xa000_0000 | 1 << 2);

@@ -6,6 +6,7 @@ use rmi_host::granules::{Delegated, Granules, Machine, Owner, Undelegated};
 use rmi_host::{DelegateFailed, Error, Ledger, LedgerEvent, Platform, QuarantineReason, Rmm};
 
 use super::slots::{Empty, PoolSlots};
+use crate::set::typed;
 
 #[derive(Debug)]
 pub(crate) struct Contents<S: ?Sized = dyn PoolSlots> {
@@ -32,7 +33,7 @@ impl Contents {
             return Err(memory);
         }
         let machine = memory.machine();
-        self.slots.host_mut().insert(memory)?;
+        self.slots.host_mut().insert(memory.into()).map_err(typed)?;
         self.machine = Some(machine);
         Ok(())
     }
@@ -45,7 +46,7 @@ impl Contents {
             return Err(memory);
         }
         let machine = memory.machine();
-        self.slots.delegated_mut().insert(memory)?;
+        self.slots.delegated_mut().insert(memory.into()).map_err(typed)?;
         self.machine = Some(machine);
         Ok(())
     }
@@ -63,10 +64,10 @@ impl Contents {
         alignment: u64,
     ) -> Option<Result<Delegated, Error>> {
         if let Some(memory) = self.slots.delegated_mut().take(bytes, alignment) {
-            return Some(Ok(memory));
+            return Some(Ok(typed(memory)));
         }
         let memory = self.slots.host_mut().take(bytes, alignment)?;
-        Some(self.delegate(rmm, memory))
+        Some(self.delegate(rmm, typed(memory)))
     }
 
     /// Delegates memory from the pool; what is not delegated is put back.

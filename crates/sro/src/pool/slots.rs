@@ -2,19 +2,19 @@
 
 use core::fmt;
 
-use rmi_host::granules::{Delegated, Free, HostOwned, Undelegated};
+use rmi_host::granules::{AnyGranules, Free, HostOwned};
 
 use crate::ranges::{Ranges, RangesMut};
 use crate::set::GranuleSet;
 
 mod sealed {
-    use super::{Free, HostOwned, Ranges, RangesMut};
+    use super::{Ranges, RangesMut};
 
     pub trait Sets {
-        fn host(&self) -> Ranges<'_, HostOwned>;
-        fn host_mut(&mut self) -> RangesMut<'_, HostOwned>;
-        fn delegated(&self) -> Ranges<'_, Free>;
-        fn delegated_mut(&mut self) -> RangesMut<'_, Free>;
+        fn host(&self) -> Ranges<'_>;
+        fn host_mut(&mut self) -> RangesMut<'_>;
+        fn delegated(&self) -> Ranges<'_>;
+        fn delegated_mut(&mut self) -> RangesMut<'_>;
     }
 
     pub trait Empty {
@@ -34,8 +34,8 @@ pub trait ConstSlots: PoolSlots + sealed::Empty {}
 /// `N` slots for host memory and as many for delegated memory, in `N` times 48 bytes and 16 more.
 #[derive(Debug)]
 pub struct FixedSlots<const N: usize> {
-    host: GranuleSet<HostOwned, [Undelegated; N]>,
-    delegated: GranuleSet<Free, [Delegated; N]>,
+    host: GranuleSet<HostOwned, [AnyGranules; N]>,
+    delegated: GranuleSet<Free, [AnyGranules; N]>,
 }
 
 // The size that the documentation states.
@@ -49,19 +49,19 @@ impl<const N: usize> sealed::Empty for FixedSlots<N> {
 }
 
 impl<const N: usize> sealed::Sets for FixedSlots<N> {
-    fn host(&self) -> Ranges<'_, HostOwned> {
+    fn host(&self) -> Ranges<'_> {
         self.host.ranges()
     }
 
-    fn host_mut(&mut self) -> RangesMut<'_, HostOwned> {
+    fn host_mut(&mut self) -> RangesMut<'_> {
         self.host.ranges_mut()
     }
 
-    fn delegated(&self) -> Ranges<'_, Free> {
+    fn delegated(&self) -> Ranges<'_> {
         self.delegated.ranges()
     }
 
-    fn delegated_mut(&mut self) -> RangesMut<'_, Free> {
+    fn delegated_mut(&mut self) -> RangesMut<'_> {
         self.delegated.ranges_mut()
     }
 }
@@ -71,15 +71,13 @@ impl<const N: usize> sealed::Sets for FixedSlots<N> {
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct GrowingSlots {
-    host: GranuleSet<HostOwned, alloc::vec::Vec<Undelegated>>,
-    delegated: GranuleSet<Free, alloc::vec::Vec<Delegated>>,
+    host: GranuleSet<HostOwned, alloc::vec::Vec<AnyGranules>>,
+    delegated: GranuleSet<Free, alloc::vec::Vec<AnyGranules>>,
 }
 
 #[cfg(feature = "alloc")]
 mod growing {
-    use super::{
-        ConstSlots, Free, GranuleSet, GrowingSlots, HostOwned, PoolSlots, Ranges, RangesMut, sealed,
-    };
+    use super::{ConstSlots, GranuleSet, GrowingSlots, PoolSlots, Ranges, RangesMut, sealed};
 
     // The size that the documentation states.
     const _: () = assert!(size_of::<GrowingSlots>() == 64);
@@ -92,19 +90,19 @@ mod growing {
     }
 
     impl sealed::Sets for GrowingSlots {
-        fn host(&self) -> Ranges<'_, HostOwned> {
+        fn host(&self) -> Ranges<'_> {
             self.host.ranges()
         }
 
-        fn host_mut(&mut self) -> RangesMut<'_, HostOwned> {
+        fn host_mut(&mut self) -> RangesMut<'_> {
             self.host.ranges_mut()
         }
 
-        fn delegated(&self) -> Ranges<'_, Free> {
+        fn delegated(&self) -> Ranges<'_> {
             self.delegated.ranges()
         }
 
-        fn delegated_mut(&mut self) -> RangesMut<'_, Free> {
+        fn delegated_mut(&mut self) -> RangesMut<'_> {
             self.delegated.ranges_mut()
         }
     }

@@ -10,10 +10,10 @@ use std::cell::{Cell, RefCell};
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::command::Rd;
-use rmi_host::granules::HostOwned;
+use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
     Conduit, CountingLedger, Failed, FixedQuarantine, Host, Ledger, LedgerEvent, Machine,
-    Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
+    Registers, RetryBudget, Rmm, SessionOptions,
 };
 use rmm_model::{GranuleState, Model, Options};
 use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
@@ -188,7 +188,7 @@ pub(crate) fn attack(input: &[u8]) {
 
     let whole = model.take_memory();
     let range = whole.range();
-    let mut heap: GranuleSet<HostOwned, [Undelegated; 256]> = GranuleSet::default();
+    let mut heap: GranuleSet<HostOwned, [AnyGranules; 256]> = GranuleSet::default();
     heap.insert(whole).unwrap();
     let mut pool = FixedPool::<12>::new();
     pool.add(heap.take(Pool::PAGES, 0x1000).unwrap()).unwrap();
