@@ -1,7 +1,12 @@
 extern crate std;
 
+use std::cell::Cell;
+
 use rmi_abi::Dialect;
-use rmi_host::{CountingLedger, SessionOptions};
+use rmi_abi::flags::{S2Access, UnprotMapFlags};
+use rmi_abi::realm::S2apEncoding;
+use rmi_conduits::inject::{Fault, Injecting, Rule};
+use rmi_host::{CountingLedger, Host, Registers, SessionOptions};
 use rmm_model::{Model, Options};
 use sro::{FixedPool, open};
 
@@ -42,4 +47,48 @@ fn what_is_shared_ends_at_the_first_gap_and_what_has_no_record_is_exposed() {
     assert_eq!(ledger.balance().exposed, 1);
     realm.core.record_shared(Ok(()));
     assert_eq!(ledger.balance().exposed, 1);
+}
+
+std::thread_local! {
+    /// The flags of the last RMI_RTT_UNPROT_MAP.
+    static FLAGS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Permissions are encoded as the tables of the Realm encode them, whatever the caller says.
+#[test]
+fn permissions_are_encoded_as_in_the_tables_of_the_realm() {
+    for encoding in [S2apEncoding::Direct, S2apEncoding::Indirect] {
+        let mut options = Options::new(Dialect::TfRmm2026_07);
+        options.features[3] |= 1 << 6;
+        let model = Model::new(options).unwrap();
+        let seen: fn(&Registers) -> bool = |registers| {
+            FLAGS.set(registers[4]);
+            false
+        };
+        let rule = Rule::command(Command::RttUnprotMap, Dialect::TfRmm2026_07).when(seen);
+        let fault = Fault::status(rmi_abi::Status::ErrorInput);
+        let conduit = Injecting::by_rule(&model, rule, fault);
+        let mut memory = model.take_memory();
+        let mut pool = FixedPool::<8>::new();
+        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
+        pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+        let host = Host::new(&conduit, &model);
+        let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
+        let mut storage = RealmStorage::<8, 4>::new();
+        let mut config = RealmConfig::new(40);
+        config.s2ap = Some(encoding);
+        let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
+        let permissions = S2Access::READ_ONLY;
+        let field = match encoding {
+            S2apEncoding::Indirect => permissions.encode_indirect(),
+            _ => permissions.encode_direct(),
+        };
+        for (page, said) in [(0, S2apEncoding::Direct), (1, S2apEncoding::Indirect)] {
+            let access = SharedAccess { permissions, encoding: said, ..SharedAccess::MEMORY };
+            let memory = memory.take_front(PAGE).unwrap();
+            realm.share(&mut pool, pages(page, 1).base(), memory, access).unwrap();
+            let flags = UnprotMapFlags::decode(FLAGS.take()).unwrap();
+            assert_eq!(u64::from(flags.s2ap), field, "{encoding:?}, {said:?}");
+        }
+    }
 }
