@@ -1,6 +1,4 @@
 //! A run loop with a handler, for embedders that have no loop of their own.
-//!
-#![doc = include_str!("../pictures/run_loop.svg")]
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -58,6 +56,8 @@ pub enum Flow {
 }
 
 /// How a host handles a REC's exits.
+///
+#[doc = include_str!("../pictures/run_loop.svg")]
 ///
 /// Every method has a safe default: accesses abort, requests are refused, and exits that this crate
 /// does not know end the loop.
