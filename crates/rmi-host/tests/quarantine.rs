@@ -1,9 +1,6 @@
 //! Memory that the RMM first refuses to give back, and gives back later.
 #![cfg(feature = "alloc")]
-#![expect(clippy::unwrap_used, unsafe_code, reason = "tests, and a conduit to the model")]
-
-#[path = "shared/altered.rs"]
-mod altered;
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -17,8 +14,7 @@ use rmi_host::{
     QuarantineReason, Quarantined, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-
-use altered::Altered;
+use test_support::Altered;
 
 #[test]
 fn what_is_refused_waits_and_comes_back() {

@@ -1,9 +1,6 @@
 //! Memory whose delegation or undelegation ends in an unusual way: who owns it then, how it comes
 //! back, and how often the RMM is called.
-#![expect(clippy::unwrap_used, unsafe_code, reason = "tests, and a conduit to the model")]
-
-#[path = "shared/altered.rs"]
-mod altered;
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Mutex;
 
@@ -16,8 +13,7 @@ use rmi_host::{
     Undelegated, Violation,
 };
 use rmm_model::{Model, Options};
-
-use altered::Altered;
+use test_support::Altered;
 
 const GRANULE: u64 = 0x1000;
 const DIALECT: Dialect = Dialect::TfRmm2026_07;

@@ -1,9 +1,6 @@
 //! Whether memory can be delegated: the host asks about every granule that the dialect reports on,
 //! in parts.
-#![expect(clippy::unwrap_used, unsafe_code, reason = "tests, and a conduit to the model")]
-
-#[path = "shared/altered.rs"]
-mod altered;
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Debug;
 
@@ -11,8 +8,7 @@ use rmi_abi::granule::TrackingRegionState;
 use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::{Conduit, Error, Host, Registers, Rmm, SessionOptions, TrackingError, Violation};
 use rmm_model::{Model, Options};
-
-use altered::Altered;
+use test_support::Altered;
 
 const RAM: u64 = 0x8000_0000;
 const PAGE: u64 = 0x1000;

@@ -1,4 +1,5 @@
 //! A conduit to the model that answers some calls in its place.
+#![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
 
 use std::fmt;
 
@@ -6,9 +7,11 @@ use rmi_host::{Conduit, Machine, OpenSessions, Registers};
 use rmm_model::Model;
 
 /// Forwards calls to the model, except those for which `instead` has an answer.
-pub(crate) struct Altered<'m, F> {
-    pub(crate) model: &'m Model,
-    pub(crate) instead: F,
+pub struct Altered<'m, F> {
+    /// The model.
+    pub model: &'m Model,
+    /// Answers a call, or not.
+    pub instead: F,
 }
 
 impl<F> fmt::Debug for Altered<'_, F> {
