@@ -29,7 +29,8 @@ use sro::EnterError;
 ///     rmm.close(pool)?;
 ///     Ok(())
 /// }
-/// # let model = rmm_model::Model::new(rmm_model::Options::new(abi::Dialect::TfRmm2026_07)).unwrap();
+/// # let model =
+/// #     rmm_model::Model::new(rmm_model::Options::new(abi::Dialect::TfRmm2026_07)).unwrap();
 /// # let mut memory = model.take_memory();
 /// # let mut pool = sro::FixedPool::<8>::new();
 /// # pool.add(memory.take_front(66 << 12).unwrap()).unwrap();

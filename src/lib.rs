@@ -96,7 +96,11 @@
 //! # let start = RecStart { runnable: true, pc: realm_sdk::abi::Ipa::new(0), gprs: [0; 8] };
 //! # let object = realm.create_rec(&mut pool, &start)?;
 //! # let timer = Action::Timer { kind: rmm_model::TimerKind::Virtual, ctl: 5, cval: 1 };
-//! # model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(vec![timer, Action::psci_system_off()])));
+//! # model.set_guest(
+//! #     realm.rd().pa(),
+//! #     0,
+//! #     Box::new(Script::new(vec![timer, Action::psci_system_off()])),
+//! # );
 //! # let realm = realm.activate()?;
 //! # let mut rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
 //! # let cpu = model.cpu(0);

@@ -87,7 +87,8 @@ impl Image {
         let image = image.map_err(|error| format!("image {name}: {error}"))?;
         if !is_kernel && !pad && !len.is_multiple_of(GRANULE) {
             return Err(format!(
-                "image {name}: unaligned: its {len} bytes are no whole number of 4 KiB granules (--pad fills it up)"
+                "image {name}: unaligned: its {len} bytes are no whole number of 4 KiB granules \
+                 (--pad fills it up)"
             ));
         }
         let kind = if is_kernel { "arm64 Image" } else { "flat" };

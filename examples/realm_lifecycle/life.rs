@@ -64,7 +64,8 @@ impl Plan {
         let too_large = || {
             let need = (image.offset + image.footprint).div_ceil(1 << 20);
             Failure::Input(format!(
-                "image {}: too large: it needs {need} MiB of RAM and {} MiB beside it, and the realm has {}",
+                "image {}: too large: it needs {need} MiB of RAM and {} MiB beside it, and the \
+                 realm has {}",
                 image.name,
                 EXPERIMENTS >> 20,
                 options.ram_mib

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod features;
+mod lines;
 mod msrv;
 mod mutants;
 mod names;
@@ -29,6 +30,7 @@ usage: cargo xtask <chore>
   budgets [--paths]  text, stack and panics of the images in benches/footprint; fails above a
                      ceiling; --paths: the deepest path of each exported function
   features           each published package without features, with each one alone, with all
+  lines              lines of source files of more than 100 columns; fails if there are any
   msrv               the workspace with its minimum supported Rust version
   mutants [--base REV] [--limit N] [--seed N] [--results DIR]
                      tests mutants of what changed since the last release, or REV; with a limit,
@@ -87,6 +89,7 @@ fn run() -> Result<(), Failure> {
     match chore.as_str() {
         "budgets" => budgets::run(root, in_detail),
         "features" => features::run(root),
+        "lines" => lines::run(root),
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),
         "pictures" => pictures::run(root, in_detail),

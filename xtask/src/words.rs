@@ -100,7 +100,7 @@ fn read(root: &Path, name: &str) -> Result<String, Failure> {
 }
 
 /// The files of the repository that are searched.
-fn files(root: &Path) -> Result<Vec<String>, Failure> {
+pub(crate) fn files(root: &Path) -> Result<Vec<String>, Failure> {
     let output = Command::new("git").args(["ls-files"]).current_dir(root).output();
     let output = output.map_err(|error| format!("git: {error}"))?;
     if !output.status.success() {

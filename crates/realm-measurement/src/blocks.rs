@@ -86,7 +86,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_cover_the_memory_once_and_are_aligned(ipa in 0u64..1 << 20, pa in 0u64..1 << 20, pages in 1u64..1 << 19) {
+        fn runs_cover_the_memory_once_and_are_aligned(
+            ipa in 0u64..1 << 20, pa in 0u64..1 << 20, pages in 1u64..1 << 19,
+        ) {
             let memory = PaRange::with_size(Pa::new(pa << 12), pages << 12).unwrap();
             let mut at = ipa << 12;
             for run in runs(Ipa::new(ipa << 12), memory, Level::L1) {

@@ -64,7 +64,8 @@ pub enum PlaneTables {
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
-/// let file = r#"{ "ipa_width": 40, "hash": "sha-512", "personalization": "c0ffee", "num_aux_planes": 1 }"#;
+/// let file = r#"{ "ipa_width": 40, "hash": "sha-512", "personalization": "c0ffee",
+///                "num_aux_planes": 1 }"#;
 /// let config: realm_measurement::RealmConfig = serde_json::from_str(file).unwrap();
 /// assert_eq!(config.personalization[..4], [0xc0, 0xff, 0xee, 0]);
 /// # }

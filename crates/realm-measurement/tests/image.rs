@@ -87,7 +87,8 @@ fn a_flat_image_is_one_segment() {
     assert_eq!(image.range(), image.segments().next().unwrap().granules());
     assert_eq!(
         format!("{image:?}"),
-        "Image { entry: Ipa(0x40000000), segments: [Segment { ipa: Ipa(0x40000000), content: [6145 bytes], bytes: 6145 }] }"
+        "Image { entry: Ipa(0x40000000), segments: [Segment { ipa: Ipa(0x40000000), content: \
+         [6145 bytes], bytes: 6145 }] }"
     );
 
     assert_eq!(Image::flat(&[], Ipa::new(0)), Err(ImageError::Empty));
@@ -313,8 +314,14 @@ proptest! {
     }
 
     #[test]
-    fn any_header_gives_an_arm64_image_or_an_error(words in any::<[u64; 3]>(), small in any::<bool>(), ram in any::<u64>(), len in 0usize..0x3000) {
-        let [offset, size, flags] = words.map(|word| if small { (word % 0x40) << 12 } else { word });
+    fn any_header_gives_an_arm64_image_or_an_error(
+        words in any::<[u64; 3]>(),
+        small in any::<bool>(),
+        ram in any::<u64>(),
+        len in 0usize..0x3000,
+    ) {
+        let [offset, size, flags] =
+            words.map(|word| if small { (word % 0x40) << 12 } else { word });
         let mut file = arm64(0x3000, offset, size, flags);
         file.truncate(len);
         for ram in [ram, ram & 0x7fff_ffff_ffe0_0000] {

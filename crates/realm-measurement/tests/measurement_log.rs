@@ -86,7 +86,11 @@ proptest! {
     }
 
     #[test]
-    fn a_line_with_a_character_changed_is_another_event_or_none(event in event(), at in any::<prop::sample::Index>(), to in any::<char>()) {
+    fn a_line_with_a_character_changed_is_another_event_or_none(
+        event in event(),
+        at in any::<prop::sample::Index>(),
+        to in any::<char>(),
+    ) {
         let line = event.to_string();
         let mut other: Vec<char> = line.chars().collect();
         let at = at.index(other.len());

@@ -154,9 +154,10 @@ fn what_cannot_be_measured_leaves_the_measurement_alone() {
         MeasurementEvent::Rec { mpidr: Mpidr::from_index(0), content: other },
     ] {
         let (realm, found) = (HashAlgorithm::Sha256, HashAlgorithm::Sha384);
-        assert!(
-            matches!(rim.apply(&event), Err(RimError::Algorithm { realm: r, event: e, .. }) if (r, e) == (realm, found))
-        );
+        assert!(matches!(
+            rim.apply(&event),
+            Err(RimError::Algorithm { realm: r, event: e, .. }) if (r, e) == (realm, found)
+        ));
     }
     assert_eq!(rim.apply(&create.unwrap()), Err(RimError::CreatedAgain));
     assert_eq!(rim, before);
@@ -181,9 +182,11 @@ fn the_log_of_the_vectors() {
     let expected = format!(
         "create dialect=1.0 rim=sha-256:{}\n\
          ripas base=0x80000000 top=0x80200000 level=2\n\
-         data ipa=0x80200000 content=sha-256:f600eca824e84a43f0691b267bd620e462c50da165c5b80e17aecb7a924f1fa8\n\
+         data ipa=0x80200000 content=\
+         sha-256:f600eca824e84a43f0691b267bd620e462c50da165c5b80e17aecb7a924f1fa8\n\
          data ipa=0x80201000 content=unmeasured\n\
-         rec mpidr=0x7 content=sha-256:5e558ecc93e2c098a4c2b6e9420bd08b368ecf52b7f33c4bd073f9daba7ab50e\n",
+         rec mpidr=0x7 content=\
+         sha-256:5e558ecc93e2c098a4c2b6e9420bd08b368ecf52b7f33c4bd073f9daba7ab50e\n",
         SHA_256[0]
     );
     assert_eq!(text, expected);

@@ -38,7 +38,8 @@
 //! # let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<8, 8>::new();
 //! # let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
-//! # let object = realm.create_rec(&mut pool, &RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] })?;
+//! # let object = realm
+//! #     .create_rec(&mut pool, &RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] })?;
 //! # let device = Ipa::new(0x80_0900_0000);
 //! # let program = vec![Action::Load { ipa: device, bytes: 4 }, Action::psci_system_off()];
 //! # model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(program)));

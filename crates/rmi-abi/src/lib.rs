@@ -88,7 +88,8 @@
 //! assert!(form.effect().moves_memory());
 //!
 //! // The parameter page, to be written to host memory that the RMM can read.
-//! let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0x4000_0000, gprs: [0; 8] };
+//! let params =
+//!     RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0x4000_0000, gprs: [0; 8] };
 //! assert_eq!(params.encode().mpidr, 0);
 //!
 //! // The call: RD, REC and parameter page.

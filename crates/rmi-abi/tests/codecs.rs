@@ -52,7 +52,12 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn result_words(raw in word(), level in any_of::<Level>(), req in any_of::<OpMemReq>(), cancel: bool) {
+    fn result_words(
+        raw in word(),
+        level in any_of::<Level>(),
+        req in any_of::<OpMemReq>(),
+        cancel: bool,
+    ) {
         let result = ResultWord(raw);
         let [status, index, ..] = raw.to_le_bytes();
         prop_assert_eq!(u8::from(result.status()), status);
@@ -86,7 +91,10 @@ proptest! {
         valid.base = Pa::new(desc.base.raw() & ((1 << 52) - 1)).align_down(granule.bytes());
         valid.count &= AddrRangeDesc::max_count(granule);
         valid.state = OpMemState::Undelegated;
-        prop_assert_eq!(AddrRangeDesc::decode(valid.encode(dialect, granule).unwrap(), dialect, granule), valid);
+        prop_assert_eq!(
+            AddrRangeDesc::decode(valid.encode(dialect, granule).unwrap(), dialect, granule),
+            valid
+        );
         let decoded = AddrRangeDesc::decode(raw, dialect, granule);
         let _ = decoded.range(granule);
         match decoded.encode(dialect, granule) {
@@ -118,7 +126,11 @@ proptest! {
     }
 
     #[test]
-    fn donation_requests(request in any_of::<DonateRequest>(), raw in word(), dialect in any_of::<Dialect>()) {
+    fn donation_requests(
+        request in any_of::<DonateRequest>(),
+        raw in word(),
+        dialect in any_of::<Dialect>(),
+    ) {
         let decoded = DonateRequest::decode(raw, dialect);
         prop_assert_eq!(DonateRequest::decode(decoded.encode(), dialect), decoded);
         let read = DonateRequest::decode(request.encode(), Dialect::V2_0Bet3);
@@ -201,7 +213,10 @@ proptest! {
         let mut plain = RealmParams::new(params.geometry, params.rtt_base);
         (plain.sve_vl, plain.pmu_num_ctrs) = (params.sve_vl, params.pmu_num_ctrs);
         for dialect in Dialect::ALL {
-            prop_assert_eq!(RealmParams::decode(&plain.encode(dialect).unwrap(), dialect), Ok(plain));
+            prop_assert_eq!(
+                RealmParams::decode(&plain.encode(dialect).unwrap(), dialect),
+                Ok(plain)
+            );
         }
     }
 
@@ -221,7 +236,8 @@ proptest! {
         for dialect in Dialect::ALL {
             let mut pdev = pdev;
             if dialect == Dialect::V2_0Bet0 {
-                (pdev.hb_base, pdev.rid_base, pdev.rid_top) = (0, pdev.rid_base & 0xffff, pdev.rid_top & 0xffff);
+                (pdev.hb_base, pdev.rid_base, pdev.rid_top) =
+                    (0, pdev.rid_base & 0xffff, pdev.rid_top & 0xffff);
             } else {
                 (pdev.p2p, pdev.max_vdevs_order) = (false, 0);
             }
@@ -264,7 +280,12 @@ proptest! {
     }
 
     #[test]
-    fn syndromes(raw in word(), class in any_of::<ExceptionClass>(), access in any_of::<Access>(), value in word()) {
+    fn syndromes(
+        raw in word(),
+        class in any_of::<ExceptionClass>(),
+        access in any_of::<Access>(),
+        value in word(),
+    ) {
         let esr = Esr(raw & !(0x3f << 26) | u64::from(u8::from(class) & 0x3f) << 26);
         let visible = esr.visible();
         prop_assert_eq!(visible.visible(), visible);
@@ -296,15 +317,24 @@ proptest! {
     }
 
     #[test]
-    fn geometries(geometry in any_of::<Geometry>(), raw in word(), level in any_of::<Level>(), range in any_of::<IpaRange>()) {
+    fn geometries(
+        geometry in any_of::<Geometry>(),
+        raw in word(),
+        level in any_of::<Level>(),
+        range in any_of::<IpaRange>(),
+    ) {
         let ipa = Ipa::new(raw % geometry.end().raw());
         prop_assert!(geometry.is_protected(ipa) != geometry.is_unprotected(ipa));
         if let Some(alias) = geometry.unprotected_alias(ipa) {
             prop_assert!(geometry.is_unprotected(alias));
         }
-        prop_assert!(!(geometry.range_is_protected(&range) && geometry.range_is_unprotected(&range)));
+        prop_assert!(
+            !(geometry.range_is_protected(&range) && geometry.range_is_unprotected(&range))
+        );
         // The indices of a walk put the address together again.
-        let page = geometry.walk(ipa, Level::L3).fold(0, |sum, (level, index)| sum + (index << level.entry_shift()));
+        let page = geometry
+            .walk(ipa, Level::L3)
+            .fold(0, |sum, (level, index)| sum + (index << level.entry_shift()));
         prop_assert_eq!(page, ipa.raw() & !0xfff);
         let last = u64::from(geometry.root_tables()) * 512;
         let entries = |level| if level == geometry.start_level() { last } else { 512 };
@@ -316,18 +346,32 @@ proptest! {
     }
 
     #[test]
-    fn tables_of_any_granule(granule in any_of::<GranuleSize>(), level in any_of::<Level>(), raw in word(), width: u8) {
+    fn tables_of_any_granule(
+        granule in any_of::<GranuleSize>(),
+        level in any_of::<Level>(),
+        raw in word(),
+        width: u8,
+    ) {
         let shape = TableShape::new(granule);
         if let Some(tables) = shape.root_tables(width, level) {
             prop_assert!(tables.is_power_of_two() && tables <= TableShape::MAX_ROOT_TABLES);
             let top = Ipa::new((1 << width) - 1);
-            prop_assert!(shape.root_index(top, level).unwrap() < u64::from(tables) * shape.entries());
+            prop_assert!(
+                shape.root_index(top, level).unwrap() < u64::from(tables) * shape.entries()
+            );
         }
-        prop_assert!(shape.entry_index(Ipa::new(raw), level).is_none_or(|index| index < shape.entries()));
+        prop_assert!(
+            shape.entry_index(Ipa::new(raw), level).is_none_or(|index| index < shape.entries())
+        );
     }
 
     #[test]
-    fn levels_versions_and_codes(raw in word(), level in any_of::<Level>(), major in 0..0x8000u16, minor: u16) {
+    fn levels_versions_and_codes(
+        raw in word(),
+        level in any_of::<Level>(),
+        major in 0..0x8000u16,
+        minor: u16,
+    ) {
         prop_assert_eq!(Level::from_register(level.to_register()), Some(level));
         if let Some(level) = Level::from_register(raw) {
             prop_assert_eq!(level.to_register(), raw);
@@ -392,7 +436,12 @@ proptest! {
             prop_assert!(!result.to_string().is_empty());
             let more = result.of_call(&named).initiated_by(command);
             prop_assert!(!more.to_string().is_empty());
-            prop_assert!(!ResultDisplay::new(dialect, Command::OpContinue, &registers).initiated_by(command).to_string().is_empty());
+            prop_assert!(
+                !ResultDisplay::new(dialect, Command::OpContinue, &registers)
+                    .initiated_by(command)
+                    .to_string()
+                    .is_empty()
+            );
         }
         let value = ValueDisplay::new(kind, raw, dialect).granule(granule);
         prop_assert!(!value.to_string().is_empty());

@@ -16,11 +16,13 @@ use serde_json::Value;
 const DELIBERATE: &[(&str, &str)] = &[
     (
         "ExitReason: 10 is VDEV_P2P_BINDING in tf-rmm-2026-07",
-        "a constant of TF-RMM's header that its code never writes; the oracle lists what is written",
+        "a constant of TF-RMM's header that its code never writes; the oracle lists what is \
+         written",
     ),
     (
         "RttEntryState: 4 and 5 have no variant",
-        "bet0 and TF-RMM disagree on them; `describe` names them by dialect, the type keeps the number",
+        "bet0 and TF-RMM disagree on them; `describe` names them by dialect, the type keeps the \
+         number",
     ),
     (
         "RmmState: typed, though no oracle lists it",

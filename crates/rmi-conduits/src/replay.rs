@@ -10,7 +10,10 @@
 //! use rmm_model::{Model, Options};
 //!
 //! /// What is to be found out about: it runs on an RMM, on a model, and on a recording.
-//! fn session(conduit: &(impl Conduit + HostAccess), page: &mut Undelegated) -> Result<u32, Box<dyn std::error::Error>> {
+//! fn session(
+//!     conduit: &(impl Conduit + HostAccess),
+//!     page: &mut Undelegated,
+//! ) -> Result<u32, Box<dyn std::error::Error>> {
 //!     let platform = Host::new(conduit, conduit);
 //!     let found = Discovered::probe(platform, SessionOptions::default())?;
 //!     let configured = found.configure(page)?;

@@ -68,7 +68,8 @@ use crate::granules::Machine;
 /// #     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
 /// #         let offset = at.checked_offset_from(self.base).ok_or(AccessFault { at })?;
 /// #         let mut bytes = self.bytes.borrow_mut();
-/// #         let into = bytes.get_mut(offset as usize..).and_then(|into| into.get_mut(..from.len()));
+/// #         let into =
+/// #             bytes.get_mut(offset as usize..).and_then(|into| into.get_mut(..from.len()));
 /// #         into.ok_or(AccessFault { at })?.copy_from_slice(from);
 /// #         Ok(())
 /// #     }

@@ -16,7 +16,14 @@
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 //! // SAFETY: the parts belong to the model, which speaks this dialect.
-//! let channel = unsafe { Channel::new(model.host(), Dialect::TfRmm2026_07, GranuleSize::Size4KiB, RetryBudget::default()) };
+//! let channel = unsafe {
+//!     Channel::new(
+//!         model.host(),
+//!         Dialect::TfRmm2026_07,
+//!         GranuleSize::Size4KiB,
+//!         RetryBudget::default(),
+//!     )
+//! };
 //! let versions = channel.rmi_version(channel.dialect().version())?;
 //! assert_eq!(versions.higher.to_string(), "2.0");
 //! assert!(matches!(channel.rmm_activate()?, Progress::Done(_)));
@@ -186,7 +193,8 @@ pub enum Want {
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let (rd, root, mut page) =
+/// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);

@@ -44,7 +44,8 @@
 //! ```compile_fail,E0133
 //! # use rmi_host::Conduit;
 //! fn delegate(conduit: &impl Conduit) {
-//!     conduit.call([0xc400_0151, 0x8000_0000, 0, 0, 0, 0, 0, 0]); // error: call to unsafe function
+//!     // error: call to unsafe function
+//!     conduit.call([0xc400_0151, 0x8000_0000, 0, 0, 0, 0, 0, 0]);
 //! }
 //! ```
 #![expect(unsafe_code, reason = "the call of a conduit is an unsafe method")]

@@ -92,11 +92,13 @@ impl Refusal {
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
     /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-    /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+    /// # let (rd, root, mut page) =
+    /// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
     /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
     /// # let rd = Rd::new(rd);
-    /// // A new Realm with 40-bit addresses has a root table of level 0 only. Which tables are missing above level 3?
+    /// // A new Realm with 40-bit addresses has a root table of level 0 only. Which tables are
+    /// // missing above level 3?
     /// let mut wanted = Level::L3;
     /// let mut created = Vec::new();
     /// loop {
@@ -467,20 +469,23 @@ impl fmt::Display for Error {
             Self::Exhausted { command, status, subject } => {
                 write!(
                     f,
-                    "{command} for {subject} still answered {} after all attempts that the retry budget allows",
+                    "{command} for {subject} still answered {} after all attempts that the retry \
+                     budget allows",
                     status.name()
                 )
             }
             Self::NoProgress { command, subject } => {
                 write!(
                     f,
-                    "{command} for {subject} made no progress within the retry budget; try again later"
+                    "{command} for {subject} made no progress within the retry budget; try again \
+                     later"
                 )
             }
             Self::Unfinished { command, handle, subject } => {
                 write!(
                     f,
-                    "{command} for {subject}: operation {handle:#x} did not complete within the retry budget"
+                    "{command} for {subject}: operation {handle:#x} did not complete within the \
+                     retry budget"
                 )
             }
             Self::Violation { command, violation, value, subject } => {
@@ -496,19 +501,23 @@ impl fmt::Display for Error {
             Self::NeedMemory { command, bytes, alignment } => {
                 write!(
                     f,
-                    "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x} in the pool"
+                    "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x} in \
+                     the pool"
                 )
             }
             Self::Abandoned { command, handle, missing: 0, subject } => {
                 write!(
                     f,
-                    "{command} for {subject}: operation {handle:#x} could not be ended and stays in the RMM until it restarts"
+                    "{command} for {subject}: operation {handle:#x} could not be ended and stays \
+                     in the RMM until it restarts"
                 )
             }
             Self::Abandoned { command, handle, missing, subject } => {
                 write!(
                     f,
-                    "{command} for {subject}: operation {handle:#x} lacked {missing:#x} bytes, could not be undone, and stays in the RMM until it restarts; add more memory to the pool beforehand"
+                    "{command} for {subject}: operation {handle:#x} lacked {missing:#x} bytes, \
+                     could not be undone, and stays in the RMM until it restarts; add more memory \
+                     to the pool beforehand"
                 )
             }
             Self::Access(fault) => fault.fmt(f),
@@ -556,7 +565,10 @@ impl core::error::Error for Error {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
-/// # let (rd, root) = (rmm.delegate(memory.take_front(0x1000).unwrap())?, rmm.delegate(memory.take_front(0x1000).unwrap())?);
+/// # let (rd, root) = (
+/// #     rmm.delegate(memory.take_front(0x1000).unwrap())?,
+/// #     rmm.delegate(memory.take_front(0x1000).unwrap())?,
+/// # );
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut memory.take_front(0x1000).unwrap(), &params)?;
 /// # let rd = Rd::new(rd);

@@ -170,7 +170,10 @@ impl fmt::Display for QuarantineReason {
 /// # let rmm = rmm_model::open(model.host().with_ledger(&diary), &mut memory)?;
 /// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
 /// rmm.undelegate(memory)?;
-/// assert_eq!(*diary.0.borrow(), [(LedgerEvent::Delegated, 0x1000), (LedgerEvent::Returned, 0x1000)]);
+/// assert_eq!(
+///     *diary.0.borrow(),
+///     [(LedgerEvent::Delegated, 0x1000), (LedgerEvent::Returned, 0x1000)]
+/// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Ledger {

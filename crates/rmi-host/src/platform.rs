@@ -9,7 +9,12 @@
 //! use rmi_host::{CountingLedger, DefaultLock, Platform, FixedQuarantine};
 //! use rmm_model::{Model, Options};
 //!
-//! struct Machine { model: Model, ledger: CountingLedger, quarantine: FixedQuarantine<16>, naps: Cell<u32> }
+//! struct Machine {
+//!     model: Model,
+//!     ledger: CountingLedger,
+//!     quarantine: FixedQuarantine<16>,
+//!     naps: Cell<u32>,
+//! }
 //!
 //! // SAFETY: the parts never change.
 //! unsafe impl Platform for Machine {
@@ -29,7 +34,12 @@
 //! # let mut options = Options::new(Dialect::TfRmm2026_07);
 //! # options.busy_every = NonZeroU32::new(3);
 //! # let model = Model::new(options)?;
-//! # let machine = Machine { model, ledger: CountingLedger::new(), quarantine: FixedQuarantine::new(), naps: Cell::new(0) };
+//! # let machine = Machine {
+//! #     model,
+//! #     ledger: CountingLedger::new(),
+//! #     quarantine: FixedQuarantine::new(),
+//! #     naps: Cell::new(0),
+//! # };
 //! let mut memory = machine.model.take_memory();
 //! let rmm = rmm_model::open(machine, &mut memory)?;
 //! let memory = memory.take_front(0x8000).expect("1 GiB");
@@ -211,7 +221,8 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     ///
     /// // SAFETY: only the caller that changes `held` from false to true holds the lock.
     /// unsafe impl RawMutex for Masking {
-    ///     const INIT: Self = Self { held: AtomicBool::new(false), were_masked: AtomicBool::new(false) };
+    ///     const INIT: Self =
+    ///         Self { held: AtomicBool::new(false), were_masked: AtomicBool::new(false) };
     ///     type GuardMarker = GuardNoSend; // released on the CPU that took it
     ///
     ///     fn lock(&self) {

@@ -111,7 +111,10 @@ proptest! {
 
     /// Any text is either read or refused.
     #[test]
-    fn no_text_is_too_strange(text in "(rmi-ownership 1\n)?((0x[0-9a-f]{0,17}|[ -~]{0,9}|end|delegated|donated|RMI_REC_CREATE|quarantined|[0-9])[ \n]){0,20}") {
+    fn no_text_is_too_strange(
+        text in "(rmi-ownership 1\n)?((0x[0-9a-f]{0,17}|[ -~]{0,9}|end|delegated|donated|\
+            RMI_REC_CREATE|quarantined|[0-9])[ \n]){0,20}",
+    ) {
         let _ = text.parse::<Ownership>();
     }
 }

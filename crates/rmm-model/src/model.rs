@@ -190,8 +190,9 @@ impl Model {
         let other = self.monitor.lock().other_cpu_programmed(&registers);
         if let Some(other) = other {
             panic!(
-                "a REC is entered on physical CPU 0, but CPU {other} has the virtual CPU interface that \
-                 the host loaded: the conduit must be the calling CPU's (Model::cpu, Model::calling_cpu)"
+                "a REC is entered on physical CPU 0, but CPU {other} has the virtual CPU \
+                 interface that the host loaded: the conduit must be the calling \
+                 CPU's (Model::cpu, Model::calling_cpu)"
             );
         }
         self.call_from(0, registers)

@@ -22,7 +22,8 @@
 //! # let mut memory = model.take_memory();
 //! # let rmm = rmm_model::open(model.host(), &mut memory)?;
 //! # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-//! # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+//! # let (rd, root, mut page) =
+//! #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 //! # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 //! # rmm.commands().realm_create(&rd, &mut page, &params)?;
 //! # let rd = Rd::new(rd);
@@ -66,10 +67,14 @@
 //! # use rmi_host::{Delegated, Error, Platform, Undelegated};
 //! # use sro::{Donated, Operation};
 //! fn twice<P: Platform>(
-//!     operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: Delegated, donated: &mut Donated,
+//!     operation: &mut Operation<'_, P>,
+//!     list: &mut Undelegated,
+//!     memory: Delegated,
+//!     donated: &mut Donated,
 //! ) -> Result<(), Error> {
 //!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
-//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?; // error: use of moved value
+//!     // error: use of moved value
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
 //!     Ok(())
 //! }
 //! ```
@@ -81,7 +86,10 @@
 //! # use rmi_host::{Delegated, Error, Platform, Undelegated};
 //! # use sro::{Donated, Operation};
 //! fn keep<P: Platform>(
-//!     operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: &Delegated, donated: &mut Donated,
+//!     operation: &mut Operation<'_, P>,
+//!     list: &mut Undelegated,
+//!     memory: &Delegated,
+//!     donated: &mut Donated,
 //! ) -> Result<(), Error> {
 //!     let mut offer: [Delegated; 1] = [memory.clone()]; // error: a token is not `Clone`
 //!     let _ = operation.donate(list, &mut offer, BlockSize::Page, donated)?;
@@ -96,7 +104,11 @@
 //! # use rmi_host::{Error, Platform, Rmm, Undelegated};
 //! # use sro::{Donated, Operation};
 //! fn write<P: Platform>(
-//!     rmm: &Rmm<P>, operation: &mut Operation<'_, P>, list: &mut Undelegated, mut memory: Undelegated, donated: &mut Donated,
+//!     rmm: &Rmm<P>,
+//!     operation: &mut Operation<'_, P>,
+//!     list: &mut Undelegated,
+//!     mut memory: Undelegated,
+//!     donated: &mut Donated,
 //! ) -> Result<(), Error> {
 //!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
 //!     rmm.write_host(&mut memory, 0, b"mine")?; // error: borrow of moved value
@@ -109,7 +121,11 @@
 //! # use rmi_host::{Delegated, Error, Platform, Rmm, Undelegated};
 //! # use sro::{Donated, Operation};
 //! fn pull<P: Platform>(
-//!     rmm: &Rmm<P>, operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: Delegated, donated: &mut Donated,
+//!     rmm: &Rmm<P>,
+//!     operation: &mut Operation<'_, P>,
+//!     list: &mut Undelegated,
+//!     memory: Delegated,
+//!     donated: &mut Donated,
 //! ) -> Result<(), Error> {
 //!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
 //!     let _ = rmm.undelegate(memory); // error: use of moved value
@@ -124,9 +140,13 @@
 //! # use rmi_host::{Error, InUse, Platform, Undelegated};
 //! # use sro::{Donated, Operation};
 //! fn again<P: Platform>(
-//!     operation: &mut Operation<'_, P>, list: &mut Undelegated, memory: InUse, donated: &mut Donated,
+//!     operation: &mut Operation<'_, P>,
+//!     list: &mut Undelegated,
+//!     memory: InUse,
+//!     donated: &mut Donated,
 //! ) -> Result<(), Error> {
-//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?; // error: not `Donatable`
+//!     // error: not `Donatable`
+//!     let _ = operation.donate(list, &mut [memory], BlockSize::Page, donated)?;
 //!     Ok(())
 //! }
 //! ```
@@ -162,7 +182,12 @@ pub enum Next {
 /// use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 /// use sro::Need;
 ///
-/// let request = DonateRequest { size: BlockSize::Level2, count: 3, contiguous: false, state: OpMemState::Delegated };
+/// let request = DonateRequest {
+///     size: BlockSize::Level2,
+///     count: 3,
+///     contiguous: false,
+///     state: OpMemState::Delegated,
+/// };
 /// let need = Need::new(request, GranuleSize::Size4KiB).expect("three blocks");
 /// assert_eq!((need.bytes, need.block_bytes), (6 << 20, 2 << 20));
 ///
@@ -234,7 +259,8 @@ pub enum Advance<'r, P: Platform> {
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let (rd, root, mut page) =
+/// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
@@ -496,7 +522,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// let (mut list, mut returned) = (memory.take_front(0x1000).expect("1 GiB"), Vec::new());
     /// let answer = operation.reclaim(&mut list, &mut donated, &mut |memory| match memory {
     ///     Returned::Undelegated(memory) => returned.push(memory),
-    ///     Returned::Delegated(_) | Returned::Claimed(_) => panic!("it was the host's when it was donated"),
+    ///     Returned::Delegated(_) | Returned::Claimed(_) => panic!("it was the host's"),
     /// })?;
     /// assert_eq!(answer, Reclaim::Given(0x4000));
     /// assert_eq!(returned.iter().map(|memory| memory.bytes()).sum::<u64>(), 0x4000);

@@ -27,7 +27,8 @@ use crate::pool::Pool;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let (rd, root, mut page) =
+/// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
@@ -74,7 +75,8 @@ use crate::pool::Pool;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let (rd, root, mut page) =
+/// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
@@ -130,7 +132,11 @@ impl RecObject {
     /// fn stale<P: Platform>(rmm: &Rmm<P>, rd: &Rd, pool: &mut Pool, rec: RecObject) {
     ///     let name = rec.name();
     ///     let _ = rec.destroy(rmm, pool); // error: `rec` is borrowed by its name
-    ///     let _ = rmm.commands().rtt_set_ripas(rd, name, rmi_abi::IpaRange::empty(rmi_abi::Ipa::new(0)));
+    ///     let _ = rmm.commands().rtt_set_ripas(
+    ///         rd,
+    ///         name,
+    ///         rmi_abi::IpaRange::empty(rmi_abi::Ipa::new(0)),
+    ///     );
     /// }
     /// ```
     #[must_use]

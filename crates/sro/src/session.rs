@@ -33,7 +33,9 @@ use crate::pool::Pool;
 ///
 /// // The pool has only its own pages: the activation is undone, and the platform is returned.
 /// let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
-/// let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else { panic!("it wants memory") };
+/// let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else {
+///     panic!("it wants memory")
+/// };
 ///
 /// pool.add(memory.take_front(bytes).expect("1 GiB")).expect("four slots");
 /// let session = open(failed.kept, SessionOptions::default(), &mut pool)?;

@@ -346,9 +346,12 @@ mod tests {
         /// After any sequence of operations, the set and what is outside it add up to all memory,
         /// and the set is sorted and disjoint.
         #[test]
-        fn nothing_is_lost(ops in proptest::collection::vec((any::<bool>(), 0u64..64, 1u64..6), 0..60)) {
+        fn nothing_is_lost(
+            ops in proptest::collection::vec((any::<bool>(), 0u64..64, 1u64..6), 0..60),
+        ) {
             let mut set: GranuleSet<HostOwned, [AnyGranules; 6]> = GranuleSet::default();
-            let mut outside: [Option<Undelegated>; 64] = core::array::from_fn(|i| Some(memory(i as u64, 1)));
+            let mut outside: [Option<Undelegated>; 64] =
+                core::array::from_fn(|i| Some(memory(i as u64, 1)));
             for (put, first, count) in ops {
                 if put {
                     if let Some(token) = outside[usize::try_from(first).unwrap()].take()
@@ -364,7 +367,10 @@ mod tests {
                 }
                 let held = outside.iter().flatten().count() as u64;
                 prop_assert_eq!(set.bytes() / 0x1000 + held, 64);
-                let ranges: [Option<PaRange>; 6] = { let mut it = set.iter(); core::array::from_fn(|_| it.next()) };
+                let ranges: [Option<PaRange>; 6] = {
+                    let mut it = set.iter();
+                    core::array::from_fn(|_| it.next())
+                };
                 for pair in ranges.windows(2) {
                     if let [Some(a), Some(b)] = pair {
                         prop_assert!(a.top() < b.base());

@@ -242,7 +242,12 @@ proptest! {
     /// its list registers that were accepted can be loaded.
     #[test]
     fn saved_is_what_is_loaded(
-        lists: [u64; 16], active: ([u64; 4], [u64; 4]), vmcr: u64, hcr: u64, bits in 5..8_u64, count in 1..17_u64,
+        lists: [u64; 16],
+        active: ([u64; 4], [u64; 4]),
+        vmcr: u64,
+        hcr: u64,
+        bits in 5..8_u64,
+        count in 1..17_u64,
     ) {
         let mut cpu = Registers::dirty(vtr(count, bits));
         (cpu.lists, cpu.ap0r, cpu.ap1r) = (lists, active.0, active.1);

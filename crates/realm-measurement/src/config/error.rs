@@ -18,7 +18,13 @@ macro_rules! parameters {
         #[non_exhaustive]
         pub enum Parameter {
             $(
-                #[doc = concat!("[`RealmConfig::", stringify!($name), "`](super::RealmConfig::", stringify!($name), ").")]
+                #[doc = concat!(
+                    "[`RealmConfig::",
+                    stringify!($name),
+                    "`](super::RealmConfig::",
+                    stringify!($name),
+                    ")."
+                )]
                 $variant,
             )+
         }
@@ -174,7 +180,10 @@ pub enum ConfigError {
         offered: RttPlaneFeature,
     },
     /// These tables need the other encoding of permissions.
-    #[error("`s2ap` is {wanted:?}: not possible with {}", .tables.map_or("any tables", PlaneTables::name))]
+    #[error(
+        "`s2ap` is {wanted:?}: not possible with {}",
+        .tables.map_or("any tables", PlaneTables::name)
+    )]
     #[non_exhaustive]
     S2ap {
         /// Encoding wanted.

@@ -32,16 +32,27 @@ fn with(dialect: Dialect, change: impl FnOnce(&mut [u64; Features::COUNT])) -> F
 prop_compose! {
     /// Configurations in which every value has a name, so that a file can contain them.
     fn nameable()(
-        first in (28_u8..=56, any::<Option<bool>>(), prop::option::of(-1_i8..=3), prop::option::of(0_u8..=17)),
-        hash in prop::sample::select(&[HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512][..]),
+        first in (
+                28_u8..=56,
+                any::<Option<bool>>(),
+                prop::option::of(-1_i8..=3),
+                prop::option::of(0_u8..=17),
+            ),
+        hash in prop::sample::select(
+                &[HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512][..]
+            ),
         personalization in prop::collection::vec(any::<u8>(), 0..=RPV_BYTES),
         cpu in (0_u8..12, 0_u8..12, prop::option::of(0_u8..12), prop::option::of(0_u8..12)),
         flags in any::<[bool; 4]>(),
         devices in (0_u64..4, 0_u8..4),
         planes in (
             0_u8..5,
-            prop::option::of(prop::sample::select(&[PlaneTables::Shared, PlaneTables::PerPlane][..])),
-            prop::option::of(prop::sample::select(&[S2apEncoding::Direct, S2apEncoding::Indirect][..])),
+            prop::option::of(prop::sample::select(
+                    &[PlaneTables::Shared, PlaneTables::PerPlane][..]
+                )),
+            prop::option::of(prop::sample::select(
+                    &[S2apEncoding::Direct, S2apEncoding::Indirect][..]
+                )),
         ),
         vmid in 0_u16..3,
     ) -> RealmConfig {

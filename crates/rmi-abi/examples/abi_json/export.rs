@@ -14,7 +14,10 @@ pub(crate) fn rmi(dialect: Dialect) -> Value {
         "dialect": dialect.name(),
         "commands": dialect
             .commands()
-            .filter_map(|command| command.form(dialect).map(|form| rmi_command(command, form, dialect)))
+            .filter_map(|command| {
+                let form = command.form(dialect)?;
+                Some(rmi_command(command, form, dialect))
+            })
             .collect::<Value>(),
         "structs": STRUCTURES
             .iter()
@@ -120,7 +123,9 @@ pub(crate) fn rsi() -> Value {
         let values = enumeration.values.iter();
         json!({
             "name": enumeration.name,
-            "values": values.map(|v| json!({ "value": v.number, "name": v.name })).collect::<Value>(),
+            "values": values
+                .map(|v| json!({ "value": v.number, "name": v.name }))
+                .collect::<Value>(),
         })
     });
     let bit_fields = rsi::REGISTERS.iter().map(|register| {

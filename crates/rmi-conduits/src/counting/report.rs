@@ -52,7 +52,8 @@ impl<C> fmt::Display for Report<'_, C> {
         row(f, "total", &total)?;
         writeln!(
             f,
-            "granules delegated {}, undelegated {}, donated {}; runs reclaimed {}; operations continued {}",
+            "granules delegated {}, undelegated {}, donated {}; runs reclaimed {}; operations \
+             continued {}",
             total.delegated,
             total.undelegated,
             total.donated,

@@ -9,7 +9,11 @@ use rmi_host::conduit::Registers;
 #[non_exhaustive]
 pub enum Divergence {
     /// The host makes another call.
-    #[error("call {call} is {}, the recording has {}", CallDisplay::new(*.dialect, .got), CallDisplay::new(*.dialect, .expected))]
+    #[error(
+        "call {call} is {}, the recording has {}",
+        CallDisplay::new(*.dialect, .got),
+        CallDisplay::new(*.dialect, .expected)
+    )]
     #[non_exhaustive]
     Call {
         /// The dialect of the recording.

@@ -132,7 +132,15 @@ fn what_is_no_answer() {
 
 proptest! {
     #[test]
-    fn no_answer_does_harm(text in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"ok err- !\n0123456789abcdef".to_vec())], 0..200)) {
+    fn no_answer_does_harm(
+        text in prop::collection::vec(
+            prop_oneof![
+                any::<u8>(),
+                prop::sample::select(b"ok err- !\n0123456789abcdef".to_vec()),
+            ],
+            0..200,
+        ),
+    ) {
         let mut all = b"ok ready\n".to_vec();
         all.extend(text);
         let lines = says(all).unwrap();

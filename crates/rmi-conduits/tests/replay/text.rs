@@ -9,7 +9,11 @@ use rmi_conduits::replay::{Transcript, TranscriptErrorKind, parse};
 
 /// The part of a page line after its keyword and number, in the only form that a recorder writes.
 fn page() -> impl Strategy<Value = String> {
-    let word = prop_oneof![2 => Just(None), 1 => Just(Some(None)), 3 => (1..=u64::MAX).prop_map(|w| Some(Some(w)))];
+    let word = prop_oneof![
+        2 => Just(None),
+        1 => Just(Some(None)),
+        3 => (1..=u64::MAX).prop_map(|w| Some(Some(w))),
+    ];
     (any::<u64>(), 0..512u64, prop::collection::vec(word, 0..40)).prop_map(|(at, first, words)| {
         let at = (at & !0xfff) + first * 8;
         let words = &words[..words.len().min(512 - usize::try_from(first).unwrap())];
@@ -94,7 +98,8 @@ proptest! {
 
     #[test]
     fn any_text_is_read_or_refused(
-        text in "(rmi-recording 1 2.0-bet3\n)?((call|in|out|dialect|=|[0-9a-f]{1,17}|[0-9a-f]{1,3}:[0-9a-f]{1,4}|\\*|:|,|[ -~])[ \n]){0,30}",
+        text in "(rmi-recording 1 2.0-bet3\n)?((call|in|out|dialect|=|\
+            [0-9a-f]{1,17}|[0-9a-f]{1,3}:[0-9a-f]{1,4}|\\*|:|,|[ -~])[ \n]){0,30}",
     ) {
         if let Ok(transcript) = parse(&text) {
             prop_assert_eq!(parse(&transcript.to_string()), Ok(transcript));

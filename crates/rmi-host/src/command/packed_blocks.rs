@@ -175,10 +175,16 @@ impl<P: Platform> Channel<P> {
     /// ```compile_fail,E0133
     /// # use rmi_abi::Ipa;
     /// # use rmi_host::{PackedBlock, Channel, MapList, Platform, Rd};
-    /// fn stale<P: Platform>(channel: &Channel<P>, rd: &Rd, mut list: MapList<'_>, mut packed: PackedBlock) {
+    /// fn stale<P: Platform>(
+    ///     channel: &Channel<P>,
+    ///     rd: &Rd,
+    ///     mut list: MapList<'_>,
+    ///     mut packed: PackedBlock,
+    /// ) {
     ///     let _ = channel.list_packed(&mut list, &packed);
     ///     let memory = packed.take();
-    ///     let _ = channel.rtt_data_map_packed(rd, Ipa::new(0), list); // error: call to unsafe function
+    ///     // error: call to unsafe function
+    ///     let _ = channel.rtt_data_map_packed(rd, Ipa::new(0), list);
     /// }
     /// ```
     #[doc(hidden)]

@@ -34,14 +34,16 @@ objects! {
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
     /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-    /// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+    /// # let (rd, root, mut page) =
+    /// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
     /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
     /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
     /// # let rd = Rd::new(rd);
     /// # let mut pool = FixedPool::<4>::new();
     /// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-    /// # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+    /// # let params =
+    /// #     RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     /// // `sro::RecObject` does all of this.
     /// let granule = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
     /// let started = rmm.commands().rec_create(&rd, &granule, &mut page, &params.encode())?;

@@ -46,11 +46,13 @@ use crate::platform::Platform;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// # let granule = |memory: &mut Undelegated| rmm.delegate(memory.take_front(0x1000).unwrap());
-/// # let (rd, root, mut page) = (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
+/// # let (rd, root, mut page) =
+/// #     (granule(&mut memory)?, granule(&mut memory)?, memory.take_front(0x1000).unwrap());
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
-/// // The unprotected half of a Realm with 40-bit addresses begins at bit 39. Its tables exist already.
+/// // The unprotected half of a Realm with 40-bit addresses begins at bit 39. Its tables exist
+/// // already.
 /// let ipa = Ipa::new(1 << 39);
 /// # for level in [Level::L1, Level::L2, Level::L3] {
 /// #     let table = granule(&mut memory)?;

@@ -208,23 +208,42 @@ mod tests {
     proptest! {
         #![proptest_config(cases())]
         #[test]
-        fn what_goes_in_comes_out(page in 0u64..1 << 40, level in 0u32..4, tag in 0u8..4, other in 0u8..4, machine in 0u32..1 << 18, flag: bool) {
+        fn what_goes_in_comes_out(
+            page in 0u64..1 << 40,
+            level in 0u32..4,
+            tag in 0u8..4,
+            other in 0u8..4,
+            machine in 0u32..1 << 18,
+            flag: bool,
+        ) {
             let machine = Machine::from_code(machine);
             let bytes = 0x1000u64 << (9 * level);
             let base = (page << 12) & !(bytes - 1);
             let mut packed = PackedBlock::memory(block_of(machine, base, bytes), tag).unwrap();
             let range = PaRange::with_size(Pa::new(base), bytes).unwrap();
-            prop_assert_eq!((packed.range(), packed.tag(), packed.as_number()), (Some(range), tag, None));
+            prop_assert_eq!(
+                (packed.range(), packed.tag(), packed.as_number()),
+                (Some(range), tag, None)
+            );
             packed.set_tag(other);
-            prop_assert_eq!((packed.range(), packed.tag(), packed.machine()), (Some(range), other, Some(machine)));
+            prop_assert_eq!(
+                (packed.range(), packed.tag(), packed.machine()),
+                (Some(range), other, Some(machine))
+            );
             // Twice: it is set, not changed.
             packed.set_flag(flag);
             packed.set_flag(flag);
-            prop_assert_eq!((packed.range(), packed.machine(), packed.flag()), (Some(range), Some(machine), flag));
+            prop_assert_eq!(
+                (packed.range(), packed.machine(), packed.flag()),
+                (Some(range), Some(machine), flag)
+            );
             let memory = packed.take().unwrap();
             prop_assert_eq!((memory.range(), memory.machine()), (range, machine));
             free(memory);
-            prop_assert_eq!((packed.as_number(), packed.range(), packed.take().is_none()), (Some(0), None, true));
+            prop_assert_eq!(
+                (packed.as_number(), packed.range(), packed.take().is_none()),
+                (Some(0), None, true)
+            );
             prop_assert_eq!(packed.flag(), flag);
             packed.set_flag(false);
             prop_assert!(!packed.flag());
@@ -235,7 +254,10 @@ mod tests {
             let mut packed = PackedBlock::number(number);
             packed.set_tag(tag);
             packed.set_flag(tag & 1 == 0);
-            prop_assert_eq!((packed.as_number(), packed.range(), packed.tag()), (Some(number), None, 0));
+            prop_assert_eq!(
+                (packed.as_number(), packed.range(), packed.tag()),
+                (Some(number), None, 0)
+            );
             prop_assert_eq!(packed.flag(), tag & 1 == 0);
             prop_assert!(packed.take().is_none());
         }

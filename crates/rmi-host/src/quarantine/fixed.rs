@@ -39,14 +39,20 @@ const LOOKS: u32 = 10_000;
 /// let (quarantine, ledger) = (FixedQuarantine::<1>::new(), CountingLedger::new());
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let rmm = rmm_model::open(model.host().with_quarantine(&quarantine).with_ledger(&ledger), &mut memory)?;
+/// # let rmm = rmm_model::open(
+/// #     model.host().with_quarantine(&quarantine).with_ledger(&ledger),
+/// #     &mut memory,
+/// # )?;
 /// let mut take = || memory.take_front(0x1000).expect("1 GiB");
 /// let [first, second, _, third] = [take(), take(), take(), take()];
 /// for memory in [first, second, third] {
 ///     let memory = rmm.delegate(memory)?;
 ///     rmm.quarantine(memory, QuarantineReason::PoolFull);
 /// }
-/// assert_eq!((quarantine.len(), ledger.balance().quarantined, ledger.balance().leaked), (1, 2, 1));
+/// assert_eq!(
+///     (quarantine.len(), ledger.balance().quarantined, ledger.balance().leaked),
+///     (1, 2, 1)
+/// );
 /// quarantine.for_each(|range, reason| println!("{range}: {reason}"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

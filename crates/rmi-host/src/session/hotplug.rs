@@ -42,11 +42,15 @@ impl<P: Platform> Rmm<P> {
     /// rmm.memory_added(module)?;
     /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
     ///
-    /// let stays = rmm.platform().ledger().with(|ownership| rmm.memory_removing(ownership, module));
+    /// let stays =
+    ///     rmm.platform().ledger().with(|ownership| rmm.memory_removing(ownership, module));
     /// assert_eq!(stays, Err((granule.range(), Holding::Delegated)));
     ///
     /// rmm.undelegate(granule)?;
-    /// assert_eq!(rmm.platform().ledger().with(|ownership| rmm.memory_removing(ownership, module)), Ok(()));
+    /// assert_eq!(
+    ///     rmm.platform().ledger().with(|ownership| rmm.memory_removing(ownership, module)),
+    ///     Ok(())
+    /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -91,7 +91,10 @@ impl<P: Platform> Rmm<P> {
     /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x4000_0000)?;
     /// rmm.check_memory(memory)?;
     /// let more = PaRange::with_size(Pa::new(0x8000_1000), 0x4000_0000)?;
-    /// assert!(matches!(rmm.check_memory(more), Err(TrackingError::NotTracked { .. } | TrackingError::NoGpt { .. })));
+    /// assert!(matches!(
+    ///     rmm.check_memory(more),
+    ///     Err(TrackingError::NotTracked { .. } | TrackingError::NoGpt { .. })
+    /// ));
     /// # Ok(())
     /// # }
     /// ```

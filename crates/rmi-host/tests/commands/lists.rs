@@ -91,9 +91,10 @@ fn impossible_progress_of_a_map_leaves_the_tokens() {
             )
             .unwrap_err();
         let violation = Violation::Progress;
-        assert!(
-            matches!(error, Error::Violation { violation: v, value, .. } if v == violation && value == top)
-        );
+        assert!(matches!(
+            error,
+            Error::Violation { violation: v, value, .. } if v == violation && value == top
+        ));
         assert_eq!(memory[0].bytes(), BYTES);
     }
 }

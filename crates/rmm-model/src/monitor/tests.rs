@@ -351,7 +351,10 @@ fn options() -> impl Strategy<Value = Options> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(96)
+    })]
 
     #[test]
     fn every_granule_has_one_owner_whatever_is_called(
@@ -381,7 +384,10 @@ proptest! {
     }
 
     #[test]
-    fn any_registers_are_answered(options in options(), calls in prop::collection::vec(any::<[u64; 8]>(), 1..50)) {
+    fn any_registers_are_answered(
+        options in options(),
+        calls in prop::collection::vec(any::<[u64; 8]>(), 1..50),
+    ) {
         let mut machine = Machine::new(options);
         for mut x in calls {
             // A function number in the range that EL3 passes on.

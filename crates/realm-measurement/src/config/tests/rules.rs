@@ -108,7 +108,10 @@ fn any_features() -> impl Strategy<Value = Features> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4096) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(4096)
+    })]
 
     /// Validation never panics, whatever configuration, features and dialect; and what it accepts
     /// is within the features and encodes.
@@ -129,7 +132,9 @@ proptest! {
         prop_assert!((1..=f.num_bps()).contains(&params.num_bps));
         prop_assert!((1..=f.num_wps()).contains(&params.num_wps));
         prop_assert!(params.sve_vl.is_none_or(|vl| f.sve_vl().is_some_and(|max| vl <= max)));
-        prop_assert!(params.pmu_num_ctrs.is_none_or(|n| f.pmu_num_ctrs().is_some_and(|max| n <= max)));
+        prop_assert!(
+            params.pmu_num_ctrs.is_none_or(|n| f.pmu_num_ctrs().is_some_and(|max| n <= max))
+        );
         prop_assert!(!params.private_mec || f.mec_count() > 0);
         prop_assert!(!params.device_assignment || f.device_assignment());
         prop_assert!(!params.ats || f.ats());
@@ -140,7 +145,8 @@ proptest! {
         prop_assert!(!params.s2ap_indirect || f.s2ap_indirect());
         if params.num_aux_planes > 0 {
             prop_assert!(params.tree_per_plane != params.s2ap_indirect);
-            let other = if params.tree_per_plane { RttPlaneFeature::Single } else { RttPlaneFeature::Aux };
+            let other =
+                if params.tree_per_plane { RttPlaneFeature::Single } else { RttPlaneFeature::Aux };
             prop_assert!(f.rtt_plane() != Some(other));
         }
         prop_assert_eq!(params.rpv, config.personalization);

@@ -53,8 +53,10 @@ fn a_file_is_written_with_every_name() {
     assert_eq!(
         serde_json::to_string(&config).unwrap(),
         concat!(
-            r#"{"ipa_width":40,"lpa2":null,"start_level":null,"root_tables":null,"hash":"sha-256","personalization":"00ab","#,
-            r#""num_bps":1,"num_wps":1,"sve_vl":null,"pmu_num_ctrs":null,"private_mec":false,"live_activation":false,"#,
+            r#"{"ipa_width":40,"lpa2":null,"start_level":null,"root_tables":null,"#,
+            r#""hash":"sha-256","personalization":"00ab","#,
+            r#""num_bps":1,"num_wps":1,"sve_vl":null,"pmu_num_ctrs":null,"#,
+            r#""private_mec":false,"live_activation":false,"#,
             r#""device_assignment":false,"max_num_vdevs":0,"ats":false,"ats_plane":0,"#,
             r#""num_aux_planes":0,"plane_tables":null,"s2ap":null,"vmid":0}"#,
         )
@@ -118,6 +120,9 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in ".{0,200}") {
-        let _ = read(&std::format!(r#"{{ "ipa_width": 40, "personalization": {} }}"#, serde_json::Value::from(text)));
+        let _ = read(&std::format!(
+            r#"{{ "ipa_width": 40, "personalization": {} }}"#,
+            serde_json::Value::from(text)
+        ));
     }
 }
