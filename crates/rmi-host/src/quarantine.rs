@@ -38,13 +38,13 @@ mod callback;
 mod fixed;
 #[cfg(feature = "alloc")]
 mod growing;
-mod place;
+mod slot;
 
 pub use callback::CallbackQuarantine;
 pub use fixed::FixedQuarantine;
 #[cfg(feature = "alloc")]
 pub use growing::GrowingQuarantine;
-pub(crate) use place::Reserved;
+pub(crate) use slot::Reserved;
 
 use crate::granules::Delegated;
 use crate::ledger::QuarantineReason;

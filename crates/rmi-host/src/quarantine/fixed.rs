@@ -2,7 +2,7 @@
 
 use rmi_abi::PaRange;
 
-use super::place::{Joined, Place, Reserved};
+use super::slot::{Joined, Reserved, Slot};
 use super::{Quarantine, Quarantined};
 use crate::granules::Machine;
 use crate::ledger::QuarantineReason;
@@ -58,7 +58,7 @@ const LOOKS: u32 = 10_000;
 /// ```
 #[derive(Debug)]
 pub struct FixedQuarantine<const N: usize> {
-    places: [Place; N],
+    slots: [Slot; N],
 }
 
 // The size that the documentation states.
@@ -68,13 +68,13 @@ impl<const N: usize> FixedQuarantine<N> {
     /// An empty quarantine.
     #[must_use]
     pub const fn new() -> Self {
-        Self { places: [const { Place::new() }; N] }
+        Self { slots: [const { Slot::new() }; N] }
     }
 
     /// Number of ranges in quarantine, without those that are being tried again at this moment.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.places.iter().filter(|place| place.is_full()).count()
+        self.slots.iter().filter(|slot| slot.is_full()).count()
     }
 
     /// Whether nothing is in quarantine.
@@ -85,14 +85,14 @@ impl<const N: usize> FixedQuarantine<N> {
 
     /// Calls `visit` for each range with its reason.
     pub fn for_each(&self, mut visit: impl FnMut(PaRange, QuarantineReason)) {
-        for (range, reason) in self.places.iter().filter_map(Place::read) {
+        for (range, reason) in self.slots.iter().filter_map(Slot::read) {
             visit(range, reason);
         }
     }
 
     /// Takes out the ranges of a machine one after the other, each with a claim on its slot.
     pub(crate) fn reserve_each(&self, of: Machine) -> impl Iterator<Item = Reserved<'_>> {
-        self.places.iter().filter_map(move |place| Reserved::take(place, of))
+        self.slots.iter().filter_map(move |slot| Reserved::take(slot, of))
     }
 }
 
@@ -105,8 +105,8 @@ impl<const N: usize> Default for FixedQuarantine<N> {
 impl<const N: usize> Drop for FixedQuarantine<N> {
     /// Counts the memory that is lost with the quarantine, as dropped tokens do.
     fn drop(&mut self) {
-        for place in &self.places {
-            drop(place.empty());
+        for slot in &self.slots {
+            drop(slot.empty());
         }
     }
 }
@@ -129,8 +129,8 @@ impl<const N: usize> FixedQuarantine<N> {
             let mut filling = false;
             // Adjacent memory with the same reason shares a slot: memory refused granule by granule
             // would exhaust the quarantine with single-granule entries.
-            for place in &self.places {
-                memory = match place.join(memory, reason) {
+            for slot in &self.slots {
+                memory = match slot.join(memory, reason) {
                     Joined::Yes => return Ok(()),
                     Joined::No(memory) => memory,
                     Joined::NotNow(memory) => {
@@ -139,8 +139,8 @@ impl<const N: usize> FixedQuarantine<N> {
                     }
                 };
             }
-            for place in &self.places {
-                memory = match place.fill(memory, reason) {
+            for slot in &self.slots {
+                memory = match slot.fill(memory, reason) {
                     Ok(()) => return Ok(()),
                     Err(memory) => memory,
                 };
@@ -208,16 +208,16 @@ mod tests {
     fn sound_7_what_is_put_beside_a_slot_that_is_being_filled_joins_it() {
         let _alone = counting();
         let quarantine = FixedQuarantine::<1>::new();
-        let [place] = &quarantine.places;
-        assert!(place.claim());
+        let [slot] = &quarantine.slots;
+        assert!(slot.claim());
         let mut first = Some(granule(0x1000));
         let fill = || {
             let Quarantined { memory, reason } = first.take().unwrap();
-            place.set(memory, reason);
+            slot.set(memory, reason);
         };
         quarantine.put_while(granule(0x2000), fill).unwrap();
         let whole = PaRange::with_size(Pa::new(0x1000), 0x2000).unwrap();
-        assert_eq!(place.read(), Some((whole, QuarantineReason::PoolFull)));
+        assert_eq!(slot.read(), Some((whole, QuarantineReason::PoolFull)));
         // A full slot is not looked at again.
         let back = quarantine.put_while(granule(0x8000), || panic!("it is full")).unwrap_err();
         let _ = back.memory.into_record();
@@ -227,7 +227,7 @@ mod tests {
     fn sound_7_nobody_waits_for_ever_for_a_slot_to_be_filled() {
         let _alone = counting();
         let quarantine = FixedQuarantine::<1>::new();
-        assert!(quarantine.places.iter().all(Place::claim));
+        assert!(quarantine.slots.iter().all(Slot::claim));
         let mut pauses = 0;
         let back = quarantine.put_while(granule(0x1000), || pauses += 1).unwrap_err();
         assert_eq!((back.memory.into_record().1.bytes(), pauses), (0x1000, LOOKS));

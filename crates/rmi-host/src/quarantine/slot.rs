@@ -54,7 +54,7 @@ fn machine(end: u64) -> Machine {
 
 /// See [the module](self).
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     /// Top, machine, and state of the slot.
     top: AtomicU64,
     /// Base and machine, and [`FULL`] if they are valid.
@@ -74,7 +74,7 @@ pub(super) enum Joined {
     NotNow(Delegated),
 }
 
-impl Place {
+impl Slot {
     pub(super) const fn new() -> Self {
         Self { top: AtomicU64::new(EMPTY), base: AtomicU64::new(EMPTY), reason: AtomicU64::new(0) }
     }
@@ -88,7 +88,7 @@ impl Place {
         self.read_while(core::hint::spin_loop)
     }
 
-    /// As [`Place::read`]; calls `pause` before and after it reads the base.
+    /// As [`Slot::read`]; calls `pause` before and after it reads the base.
     fn read_while(&self, mut pause: impl FnMut()) -> Option<(PaRange, QuarantineReason)> {
         loop {
             let reason = self.reason.load(Ordering::SeqCst);
@@ -215,7 +215,7 @@ impl Place {
 /// because code of the embedder panicked, what is left of the memory is put into its slot again.
 pub(crate) struct Reserved<'p> {
     /// `None` when all of the memory was returned.
-    place: Option<&'p Place>,
+    slot: Option<&'p Slot>,
     /// Parts are taken from the front.
     pub(crate) memory: Delegated,
     /// A granule from the back of the memory.
@@ -224,9 +224,9 @@ pub(crate) struct Reserved<'p> {
 }
 
 impl<'p> Reserved<'p> {
-    pub(super) fn take(place: &'p Place, of: Machine) -> Option<Self> {
-        let Quarantined { memory, reason } = place.reserve(Some(of))?;
-        Some(Self { place: Some(place), memory, last: Delegated::empty(), reason })
+    pub(super) fn take(slot: &'p Slot, of: Machine) -> Option<Self> {
+        let Quarantined { memory, reason } = slot.reserve(Some(of))?;
+        Some(Self { slot: Some(slot), memory, last: Delegated::empty(), reason })
     }
 
     /// Why the memory is in quarantine.
@@ -237,9 +237,9 @@ impl<'p> Reserved<'p> {
     /// Makes the slot empty if nothing is left of the memory.
     pub(crate) fn release_if_empty(&mut self) {
         if self.memory.is_empty()
-            && let Some(place) = self.place.take()
+            && let Some(slot) = self.slot.take()
         {
-            place.release();
+            slot.release();
         }
     }
 
@@ -256,8 +256,8 @@ impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         self.settle();
         self.release_if_empty();
-        if let Some(place) = self.place.take() {
-            place.set(self.memory.take(), self.reason);
+        if let Some(slot) = self.slot.take() {
+            slot.set(self.memory.take(), self.reason);
         }
     }
 }
@@ -327,73 +327,73 @@ mod tests {
         Delegated::from_record(Machine::REAL, range(base, top))
     }
 
-    fn fill(place: &Place, base: u64, top: u64, reason: QuarantineReason) {
-        place.fill(memory(base, top), reason).unwrap();
+    fn fill(slot: &Slot, base: u64, top: u64, reason: QuarantineReason) {
+        slot.fill(memory(base, top), reason).unwrap();
     }
 
     /// Empties a slot without counting its memory as lost.
-    fn clear(place: &Place) {
-        let Quarantined { memory, .. } = place.empty().unwrap();
+    fn clear(slot: &Slot) {
+        let Quarantined { memory, .. } = slot.empty().unwrap();
         let _ = memory.into_record();
     }
 
     #[test]
     fn what_is_too_far_up_has_no_place() {
-        let place = Place::new();
+        let slot = Slot::new();
         let far = memory(LIMIT, LIMIT + 0x1000);
-        let far = place.fill(far, FULL_POOL).unwrap_err();
-        let Joined::No(far) = place.join(far, FULL_POOL) else { panic!("there is nothing") };
+        let far = slot.fill(far, FULL_POOL).unwrap_err();
+        let Joined::No(far) = slot.join(far, FULL_POOL) else { panic!("there is nothing") };
         // What ends at the limit has one, and what begins there does not join it.
-        fill(&place, LIMIT - 0x2000, LIMIT - 0x1000, FULL_POOL);
+        fill(&slot, LIMIT - 0x2000, LIMIT - 0x1000, FULL_POOL);
         let last = memory(LIMIT - 0x1000, LIMIT);
-        assert!(matches!(place.join(last, FULL_POOL), Joined::Yes));
-        let Joined::No(far) = place.join(far, FULL_POOL) else { panic!("above the limit") };
+        assert!(matches!(slot.join(last, FULL_POOL), Joined::Yes));
+        let Joined::No(far) = slot.join(far, FULL_POOL) else { panic!("above the limit") };
         let _ = far.into_record();
-        assert_eq!(place.read(), Some((range(LIMIT - 0x2000, LIMIT), FULL_POOL)));
-        clear(&place);
+        assert_eq!(slot.read(), Some((range(LIMIT - 0x2000, LIMIT), FULL_POOL)));
+        clear(&slot);
     }
 
     #[test]
     fn nothing_takes_no_place() {
-        let place = Place::new();
-        assert!(place.fill(memory(0x2000, 0x2000), FULL_POOL).is_err());
-        fill(&place, 0x1000, 0x2000, FULL_POOL);
-        assert!(matches!(place.join(memory(0x2000, 0x2000), FULL_POOL), Joined::No(_)));
-        clear(&place);
+        let slot = Slot::new();
+        assert!(slot.fill(memory(0x2000, 0x2000), FULL_POOL).is_err());
+        fill(&slot, 0x1000, 0x2000, FULL_POOL);
+        assert!(matches!(slot.join(memory(0x2000, 0x2000), FULL_POOL), Joined::No(_)));
+        clear(&slot);
     }
 
     #[test]
     fn what_is_to_join_a_slot_that_is_being_filled_is_to_look_again() {
-        let place = Place::new();
-        assert!(place.claim() && !place.claim());
-        let Joined::NotNow(next) = place.join(memory(0x2000, 0x3000), FULL_POOL) else {
+        let slot = Slot::new();
+        assert!(slot.claim() && !slot.claim());
+        let Joined::NotNow(next) = slot.join(memory(0x2000, 0x3000), FULL_POOL) else {
             panic!("the range is not known yet")
         };
-        assert_eq!((place.read(), place.empty().is_none()), (None, true));
-        place.set(memory(0x1000, 0x2000), FULL_POOL);
-        assert!(matches!(place.join(next, FULL_POOL), Joined::Yes));
-        assert_eq!(place.read(), Some((range(0x1000, 0x3000), FULL_POOL)));
-        clear(&place);
-        assert_eq!(place.read(), None);
+        assert_eq!((slot.read(), slot.empty().is_none()), (None, true));
+        slot.set(memory(0x1000, 0x2000), FULL_POOL);
+        assert!(matches!(slot.join(next, FULL_POOL), Joined::Yes));
+        assert_eq!(slot.read(), Some((range(0x1000, 0x3000), FULL_POOL)));
+        clear(&slot);
+        assert_eq!(slot.read(), None);
     }
 
     /// What a reader returns was there, whatever happens before and after it reads the base.
     #[test]
     fn sound_7_a_range_is_read_whole() {
-        let place = Place::new();
-        fill(&place, 0x1000, 0x4000, FULL_POOL);
+        let slot = Slot::new();
+        fill(&slot, 0x1000, 0x4000, FULL_POOL);
         let read_between = |before: &dyn Fn(), after: &dyn Fn()| {
             let mut changes = [before, after].into_iter();
-            place.read_while(|| changes.next().into_iter().for_each(|change| change()))
+            slot.read_while(|| changes.next().into_iter().for_each(|change| change()))
         };
         let seen = read_between(
-            &|| assert!(matches!(place.join(memory(0, 0x1000), FULL_POOL), Joined::Yes)),
-            &|| assert!(matches!(place.join(memory(0x4000, 0x5000), FULL_POOL), Joined::Yes)),
+            &|| assert!(matches!(slot.join(memory(0, 0x1000), FULL_POOL), Joined::Yes)),
+            &|| assert!(matches!(slot.join(memory(0x4000, 0x5000), FULL_POOL), Joined::Yes)),
         );
         assert_eq!(seen, Some((range(0, 0x5000), FULL_POOL)));
         let again = |base, top| {
-            clear(&place);
-            fill(&place, base, top, OTHER);
+            clear(&slot);
+            fill(&slot, base, top, OTHER);
         };
         // The slot is filled again: with another top, and with the same one.
         for base in [0x7000, 0x8000] {
@@ -405,6 +405,6 @@ mod tests {
             let seen = read_between(&|| again(base, top), &|| again(0x8000, 0x9000));
             assert_eq!(seen, Some((range(0x8000, 0x9000), OTHER)));
         }
-        assert_eq!(read_between(&|| clear(&place), &|| {}), None);
+        assert_eq!(read_between(&|| clear(&slot), &|| {}), None);
     }
 }
