@@ -59,8 +59,8 @@ use crate::set::GranuleSet;
 
 /// The memory inside one RMM object: what was donated to it and has not been returned.
 ///
-/// Holds up to [`Donated::RANGES`] separate ranges, in 416 bytes. No more than that is donated to an
-/// operation, so a fragmented pool may have to be filled with longer runs.
+/// Holds up to [`Donated::RANGES`] separate ranges, in 416 bytes. No more than that is donated to
+/// an operation, so a fragmented pool may have to be filled with longer runs.
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
 pub struct Donated {

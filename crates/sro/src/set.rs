@@ -111,8 +111,8 @@ impl<H: Owner> GranuleSet<H, alloc::vec::Vec<AnyGranules>> {
 }
 
 impl<H: Owner, S: Slots> GranuleSet<H, S> {
-    /// A set in `slots`. Memory that is stored there, from an earlier set of the same owner, belongs
-    /// to the new one; that of another owner is dropped.
+    /// A set in `slots`. Memory that is stored there, from an earlier set of the same owner,
+    /// belongs to the new one; that of another owner is dropped.
     pub fn new(mut slots: S) -> Self {
         for slot in slots.as_mut() {
             if let Ok(granules) = slot.take().into_granules::<H>() {
