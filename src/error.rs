@@ -15,18 +15,18 @@ use sro::EnterError;
 ///
 /// ```
 /// use realm_sdk::host::{Platform, SessionOptions};
-/// use realm_sdk::sro::{self, Pool};
+/// use realm_sdk::sro::{self, HostMemory};
 /// use realm_sdk::{abi, builder};
 ///
-/// fn run<P: Platform>(platform: P, pool: &mut Pool) -> Result<(), realm_sdk::Error> {
+/// fn run<P: Platform>(platform: P, memory: &mut dyn HostMemory) -> Result<(), realm_sdk::Error> {
 ///     let width = abi::rtt::Geometry::new(40)?.ipa_width();
-///     let rmm = sro::open(platform, SessionOptions::default(), pool)?;
+///     let rmm = sro::open(platform, SessionOptions::default(), memory.pool())?;
 ///     let mut storage = builder::RealmStorage::<8, 0>::new();
 ///     let config = builder::RealmConfig::new(width);
-///     let realm = builder::Realm::create(&rmm, &config, &mut storage, pool)?;
+///     let realm = builder::Realm::create(&rmm, &config, &mut storage, memory)?;
 ///     // … see the README.
-///     realm.tear_down([], pool, &mut |_| {});
-///     rmm.close(pool)?;
+///     assert!(realm.tear_down(memory, []).error.is_none());
+///     rmm.close(memory.pool())?;
 ///     Ok(())
 /// }
 /// # let model =

@@ -108,7 +108,7 @@
 //! # let stopped = rec.run(&rmm, Answer::resume(), &mut vcpu, &Kick::new())?;
 //! # assert!(matches!(stopped, RunEnd::Left));
 //! # assert!(vcpu.state.list_registers().get(Intid::VIRTUAL_TIMER).is_some());
-//! # realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {});
+//! # assert!(realm.tear_down(&mut pool, [rec.into_parts().0]).error.is_none());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]

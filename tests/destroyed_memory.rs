@@ -10,7 +10,7 @@ use realm_sdk::builder::{
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
 use rmm_model::{Action, Model, Options, Script};
 
 const PAGE: u64 = 0x1000;
@@ -40,7 +40,10 @@ impl Bench<'_> {
     }
 
     fn reclaim(&mut self, range: IpaRange) {
-        let done = self.realm.reclaim(&mut self.pool, range, &mut |_| {}).unwrap();
+        let done = self
+            .realm
+            .reclaim(&mut CallbackMemory::new(&mut self.pool, |_| None, |_| Ok(())), range)
+            .unwrap();
         assert_eq!(done, Reclaimed::Whole);
     }
 
@@ -52,7 +55,11 @@ impl Bench<'_> {
         let window = range(0, 2 * BLOCK);
         let served = self
             .realm
-            .serve_fault(&mut self.pool, Ipa::new(ipa), window, &mut supply, &mut |_| {})
+            .serve_fault(
+                &mut CallbackMemory::new(&mut self.pool, |range| supply(range), |_| Ok(())),
+                Ipa::new(ipa),
+                window,
+            )
             .unwrap();
         (served, self.model.calls() - before)
     }
@@ -104,7 +111,15 @@ fn with_realm(
     let mut bench = Bench { realm, rec, pool, memory, model: &model };
     act(&mut bench);
     let Bench { realm, rec, mut pool, .. } = bench;
-    assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                [rec.into_parts().0]
+            )
+            .error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
 }
@@ -244,7 +259,11 @@ fn a_mapping_that_was_unclear_and_made_is_not_destroyed() {
             let mut fault = |home: &mut u64| {
                 let mut supply = |_: IpaRange| memory.take_front(PAGE);
                 let keep = &mut |memory: Undelegated| *home += memory.bytes();
-                realm.serve_fault(pool, Ipa::new(PAGE), range(PAGE, PAGE), &mut supply, keep)
+                realm.serve_fault(
+                    &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(keep(host))),
+                    Ipa::new(PAGE),
+                    range(PAGE, PAGE),
+                )
             };
             assert!(fault(&mut home).is_err());
             let served = if made { Served::Present } else { Served::Mapped(range(PAGE, PAGE)) };

@@ -13,7 +13,7 @@ use realm_sdk::host::{
     CountingLedger, FixedQuarantine, Host, Platform, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
 use rmm_model::{Action, Model, Options, Script};
 
 const MIB: u64 = 1 << 20;
@@ -86,7 +86,22 @@ where
         home.push(page);
         object
     });
-    assert_eq!(realm.tear_down(recs, &mut pool, &mut |memory| home.push(memory)), None);
+    assert_eq!(
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |memory| {
+                        home.push(memory);
+                        Ok(())
+                    }
+                ),
+                recs
+            )
+            .error,
+        None
+    );
     pool.drain(rmm, &mut |memory| home.push(memory));
     home.sort_by_key(|memory| memory.base());
     let mut all = Undelegated::empty();

@@ -16,7 +16,7 @@ use realm_sdk::host::{SessionError, SessionOptions};
 use realm_sdk::measurement::measurement_log::{Digest, MeasurementEvent};
 use realm_sdk::measurement::{ConfigError, Image};
 use realm_sdk::rec::{Answer, Rec};
-use realm_sdk::sro::{self, EnterError, FixedPool};
+use realm_sdk::sro::{self, CallbackMemory, EnterError, FixedPool};
 use realm_sdk::vgic::{Intid, ListRegisters};
 use rmm_model::{Model, Options};
 
@@ -130,13 +130,21 @@ fn operations_that_return_an_object_or_progress() {
     let page = take(0x1000);
     let all = [
         error(|| Ok(realm.share(&mut pool, Ipa::new(0), page, access)?)),
-        error(|| Ok(realm.unshare(&mut pool, range(0, 0x1000), &mut |_| {})?)),
+        error(|| {
+            Ok(realm.unshare(
+                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                range(0, 0x1000),
+            )?)
+        }),
         error(|| Ok(realm.fold(&mut pool, alias, FoldPolicy::Blocks)?)),
         error(|| Ok(realm.set_ripas(&mut pool, rec.name(), alias, 1)?)),
         error(|| Ok(realm.set_s2ap(&mut pool, rec.name(), alias, 1)?)),
         error(|| {
-            let _ =
-                realm.convert_to_shared(&mut pool, alias, access, &mut |_| None, &mut |_| {})?;
+            let _ = realm.convert_to_shared(
+                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                alias,
+                access,
+            )?;
             Ok(())
         }),
         error(|| Ok(realm.map(&mut pool, Ipa::new(1), take(0x1000))?)),
@@ -145,7 +153,9 @@ fn operations_that_return_an_object_or_progress() {
         assert!(matches!(error, Error::Build(BuildError::Region { .. })), "{error:?}");
         assert_eq!(depth(&error), 2);
     }
-    realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {});
+    realm
+        .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [rec.into_parts().0])
+        .error;
     assert!(rmm.close(&mut pool).unwrap().kept.is_empty());
     assert_eq!(model.open_operations(), 0);
 }

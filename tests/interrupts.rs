@@ -12,7 +12,7 @@ use realm_sdk::abi::{Dialect, Ipa};
 use realm_sdk::builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use realm_sdk::host::{Host, Platform, Rmm, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Event, Exit, Handler, Kick, Rec, RunEnd, Timers};
-use realm_sdk::sro::{FixedPool, Pool, Session, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, Session, open};
 use realm_sdk::vgic::{InterfaceState, Intid, Saved, State};
 use rmm_model::{Action, Cpu, GuestCpu, Model, Options, Outcome};
 
@@ -25,12 +25,12 @@ fn model(dialect: Dialect) -> Model {
     Model::new(options).unwrap()
 }
 
-fn session<P: Platform>(platform: P, pool: &mut Pool) -> Session<P> {
+fn session<P: Platform>(platform: P, pool: &mut FixedPool<8>) -> Session<P> {
     open(platform, SessionOptions::default(), pool).unwrap()
 }
 
 /// Fills a pool with enough for one Realm and the session.
-fn fill(pool: &mut Pool, memory: &mut Undelegated) {
+fn fill(pool: &mut FixedPool<8>, memory: &mut Undelegated) {
     pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
 }
 
@@ -39,7 +39,7 @@ fn fill(pool: &mut Pool, memory: &mut Undelegated) {
 fn realm<'r, P: Platform>(
     rmm: &'r Rmm<P>,
     storage: &'r mut RealmStorage<8, 8>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<8>,
     model: &Model,
     run: Undelegated,
     actions: Vec<Action>,
@@ -135,7 +135,12 @@ fn two_realms_on_one_cpu(
 
     for (realm, rec) in [(a_realm, a), (b_realm, b)] {
         let (object, _page) = rec.into_parts();
-        assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+        assert_eq!(
+            realm
+                .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object])
+                .error,
+            None
+        );
     }
     read
 }
@@ -224,7 +229,15 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
                 let pending = state.list_registers().get(intid).unwrap();
                 assert_eq!(pending.state(), State::Pending);
                 let (object, _page) = rec.into_parts();
-                assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+                assert_eq!(
+                    realm
+                        .tear_down(
+                            &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                            [object]
+                        )
+                        .error,
+                    None
+                );
             });
         }
     });
@@ -255,7 +268,10 @@ fn an_interface_that_the_entry_did_not_use_is_told() {
     let (_, saved) = enter(&rmm, &mut rec, &mut state, conduit);
     assert_eq!(saved, Saved::Used);
     let (object, _page) = rec.into_parts();
-    assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object]).error,
+        None
+    );
 }
 
 /// A host that only runs a REC with its interface, on one CPU.
@@ -320,5 +336,8 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     assert_eq!((board.exits, cpu.take_interrupt(), cpu.hcr()), (1, false, 0));
     assert!(started.elapsed() < Duration::from_secs(30));
     let (object, _page) = rec.into_parts();
-    assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object]).error,
+        None
+    );
 }

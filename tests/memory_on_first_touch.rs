@@ -17,7 +17,7 @@ use realm_sdk::conduits::counting::Counting;
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
 use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -64,7 +64,10 @@ fn with_realm(
     let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
     let bench = Bench { realm, pool, memory, model: &model, door: &door, config };
     if let Some((realm, mut pool)) = act(bench) {
-        assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+        assert_eq!(
+            realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+            None
+        );
         pool.drain(&rmm, &mut |_| {});
         assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
     }
@@ -156,11 +159,9 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
                 };
                 let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(PAGE));
                 let served = realm.serve_fault(
-                    &mut pool,
+                    &mut CallbackMemory::new(&mut pool, |range| supply(range), |_| Ok(())),
                     fault.page(),
                     range(RAM, BYTES),
-                    &mut supply,
-                    &mut |_| {},
                 );
                 assert!(matches!(served, Ok(Served::Mapped(at)) if at.contains(fault.page())));
                 faults.push(fault.page().raw());
@@ -171,7 +172,15 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             let loads = [1, 2, 3].map(rmm_model::Outcome::Loaded);
             assert_eq!(outcomes[1..], loads);
             assert!(rim.is_read_as(&read));
-            assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
+            assert_eq!(
+                realm
+                    .tear_down(
+                        &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                        [rec.into_parts().0]
+                    )
+                    .error,
+                None
+            );
             pool.drain(rmm, &mut |_| {});
             None
         });

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use realm_sdk::abi::rtt::{Level, Ripas};
 use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange};
 use realm_sdk::builder::{
-    Active, Content, PlaneTables, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
-    SharedRecord,
+    Active, Content, FixedRecords, PlaneTables, Realm, RealmConfig, RecStart, Records, Region,
+    ShadowTable, SharedRecord,
 };
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::command::AuxTree;
@@ -16,7 +16,7 @@ use realm_sdk::host::{
     Conduit, CountingLedger, Host, Machine, Registers, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -106,7 +106,8 @@ fn with_realm(
     config.plane_tables = Some(PlaneTables::PerPlane);
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(256).collect();
     let mut shared: [SharedRecord; 1] = [None];
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
     // 4 MiB of pages in tables of their own, and 28 MiB of tables after that.
     let _unaligned = memory.take_front(PAGE).map(Undelegated::into_raw);
@@ -131,7 +132,15 @@ fn with_realm(
     let mut bench = Bench { realm, rec, pool, door: &door, dialect, seen };
     act(&mut bench);
     let Bench { realm, rec, mut pool, .. } = bench;
-    assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                [rec.into_parts().0]
+            )
+            .error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
 }

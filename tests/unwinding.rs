@@ -27,7 +27,7 @@ use realm_sdk::host::{
     Platform, Quarantine, Quarantined, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
     dropped_host_granules, leaked,
 };
-use realm_sdk::sro::{FixedPool, GranuleSet, Pool, RecObject, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, GranuleSet, HostMemory, Pool, RecObject, open};
 use rmm_model::{GranuleState, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -180,8 +180,50 @@ impl Life {
     }
 }
 
+/// The memory object of the embedder, each function of which may panic before and after its work. It
+/// refuses some of what it is to take back.
+struct Store<'l> {
+    pool: &'l mut FixedPool<128>,
+    heap: &'l mut Heap,
+    /// Pages that it gives away.
+    pages: u32,
+    freed: u32,
+}
+
+impl<'l> Store<'l> {
+    fn new(pool: &'l mut FixedPool<128>, heap: &'l mut Heap, pages: u32) -> Self {
+        Self { pool, heap, pages, freed: 0 }
+    }
+}
+
+impl HostMemory for Store<'_> {
+    fn pool(&mut self) -> &mut Pool {
+        turn();
+        self.pool
+    }
+
+    fn allocate(&mut self, _: IpaRange) -> Option<Undelegated> {
+        turn();
+        self.pages = self.pages.checked_sub(1)?;
+        let page = self.heap.take(PAGE, PAGE);
+        turn();
+        page
+    }
+
+    fn free(&mut self, granules: Undelegated) -> Result<(), Undelegated> {
+        turn();
+        self.freed += 1;
+        if self.freed.is_multiple_of(5) {
+            return Err(granules);
+        }
+        self.heap.insert(granules).unwrap();
+        turn();
+        Ok(())
+    }
+}
+
 /// Memory is given back to the host.
-fn home(heap: &mut Heap) -> impl FnMut(Undelegated) {
+fn insert(heap: &mut Heap) -> impl FnMut(Undelegated) {
     move |memory| {
         turn();
         heap.insert(memory).unwrap();
@@ -259,7 +301,7 @@ fn session(
     model: &Model,
     embedder: &Embedder<'_>,
     life: &mut Life,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
     reached: &mut Vec<Pa>,
 ) -> u64 {
     let dialect = model.options().dialect;
@@ -277,7 +319,7 @@ fn session(
     let donated = rmm.donated().bytes() / MIN_GRANULE;
     realm(model, &rmm, life, pool, reached);
     let _ = life.attempt(|_| pool.undelegate(&rmm));
-    let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, home(heap)));
+    let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, insert(heap)));
     // What the pool lends is given back to it; but where an operation cannot be cancelled, the page
     // of the list may have been offered to the RMM.
     let (offers, pages) = (!model.options().can_cancel, pool.pages());
@@ -292,14 +334,14 @@ fn realm<P: Platform>(
     model: &Model,
     rmm: &Rmm<P>,
     life: &mut Life,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
     reached: &mut Vec<Pa>,
 ) {
     let mut storage = RealmStorage::<48, 48>::new();
     let config = RealmConfig::new(36);
-    let Some(Ok(mut realm)) =
-        life.attempt_one_in(6, |_| Realm::create(rmm, &config, &mut storage, pool))
-    else {
+    let Some(Ok(mut realm)) = life.attempt_one_in(6, |heap| {
+        Realm::create(rmm, &config, &mut storage, &mut Store::new(pool, heap, 0))
+    }) else {
         return;
     };
     let rd = realm.rd().pa();
@@ -308,13 +350,17 @@ fn realm<P: Platform>(
         Region::new(Ipa::new(RAM), life.take(4 * PAGE, PAGE), Content::Measured(&image)),
         Region::new(Ipa::new(RAM + BLOCK), life.take(BLOCK, BLOCK), Content::Unspecified),
     ];
-    let _ = life.attempt(|_| realm.populate(pool, &mut regions, &mut |_| turn()));
+    let _ = life.attempt(|heap| {
+        realm.populate(&mut Store::new(pool, heap, 0), &mut regions, &mut |_| turn())
+    });
     for region in regions {
         life.heap.insert(region.into_memory()).unwrap();
     }
     let mut recs = Vec::new();
     let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
-    if let Some(Ok(rec)) = life.attempt(|_| realm.create_rec(pool, &start)) {
+    if let Some(Ok(rec)) =
+        life.attempt(|heap| realm.create_rec(&mut Store::new(pool, heap, 0), &start))
+    {
         recs.push(rec);
     }
     match life.attempt_one_in(6, |_| realm.activate()) {
@@ -334,14 +380,16 @@ fn private_alias(range: IpaRange) -> IpaRange {
 }
 
 /// Changes the Realm's memory, in any order; afterwards nothing is claimed.
-fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut Pool) {
+fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut FixedPool<128>) {
     for _ in 0..4 + life.random.below(24) {
         let private = life.pages(RAM + 2 * BLOCK);
         let shared = life.pages(SHARED);
         match life.random.below(13) {
             0 | 1 => {
                 let mut memory = life.take(private.bytes(), PAGE);
-                let mapped = life.attempt(|_| realm.map(pool, private.base(), memory.take()));
+                let mapped = life.attempt(|heap| {
+                    realm.map(&mut Store::new(pool, heap, 0), private.base(), memory.take())
+                });
                 if let Some(Err(failed)) = mapped {
                     life.heap.insert(failed.kept).unwrap();
                 }
@@ -349,57 +397,42 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
             2 | 3 => {
                 let mut memory = life.take(shared.bytes(), PAGE);
                 let access = SharedAccess::MEMORY;
-                let given =
-                    life.attempt(|_| realm.share(pool, shared.base(), memory.take(), access));
+                let given = life.attempt(|heap| {
+                    realm.share(
+                        &mut Store::new(pool, heap, 0),
+                        shared.base(),
+                        memory.take(),
+                        access,
+                    )
+                });
                 if let Some(Err(failed)) = given {
                     life.heap.insert(failed.host).unwrap();
                 }
             }
             4 => {
-                let _ = life.attempt(|heap| realm.reclaim(pool, private, &mut home(heap)).is_ok());
+                let _ = life
+                    .attempt(|heap| realm.reclaim(&mut Store::new(pool, heap, 0), private).is_ok());
             }
             5 => {
-                let _ = life.attempt(|heap| realm.unshare(pool, shared, &mut home(heap)).is_ok());
+                let _ = life
+                    .attempt(|heap| realm.unshare(&mut Store::new(pool, heap, 0), shared).is_ok());
             }
             6 => {
                 let access = SharedAccess::MEMORY;
                 let _ = life.attempt(|heap| {
-                    let mut stock: Vec<_> = (0..2).filter_map(|_| heap.take(PAGE, PAGE)).collect();
-                    let mut supply = |_| {
-                        turn();
-                        stock.pop()
-                    };
-                    let supply = &mut supply;
-                    let converted = realm
-                        .convert_to_shared(pool, private, access, supply, &mut home(heap))
-                        .is_ok();
-                    for memory in stock {
-                        heap.insert(memory).unwrap();
-                    }
-                    converted
+                    realm.convert_to_shared(&mut Store::new(pool, heap, 2), private, access).is_ok()
                 });
             }
             7 => {
                 let window = IpaRange::with_size(Ipa::new(RAM + 2 * BLOCK), BLOCK).unwrap();
                 let _ = life.attempt(|heap| {
-                    // Both callbacks need the heap: what is supplied is taken before.
-                    let mut stock: Vec<_> = (0..3).filter_map(|_| heap.take(PAGE, PAGE)).collect();
-                    let mut supply = |_| {
-                        turn();
-                        stock.pop()
-                    };
                     let page = private.base();
-                    let served =
-                        realm.serve_fault(pool, page, window, &mut supply, &mut home(heap)).is_ok();
-                    for memory in stock {
-                        heap.insert(memory).unwrap();
-                    }
-                    served
+                    realm.serve_fault(&mut Store::new(pool, heap, 3), page, window).is_ok()
                 });
             }
             8 => {
                 let _ = life.attempt(|heap| {
-                    realm.convert_to_private(pool, private, &mut home(heap)).is_ok()
+                    realm.convert_to_private(&mut Store::new(pool, heap, 0), private).is_ok()
                 });
             }
             9 => {
@@ -407,27 +440,37 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
                 let bytes = 16 * PAGE;
                 let base = 0x8000_0000 + life.random.below(DRAM / bytes) * bytes;
                 let leaving = PaRange::with_size(Pa::new(base), bytes).unwrap();
-                let _ = life.attempt(|heap| realm.evacuate(pool, leaving, &mut home(heap)).is_ok());
+                let _ = life.attempt(|heap| {
+                    realm.evacuate(&mut Store::new(pool, heap, 0), leaving).is_ok()
+                });
             }
             10 => {
                 let mut crumbs: Vec<_> = (0..4).map(|_| life.take(PAGE, PAGE)).collect();
-                let _ = life
-                    .attempt(|_| realm.map_scattered(pool, private.base(), &mut crumbs).is_ok());
+                let _ = life.attempt(|heap| {
+                    realm
+                        .map_scattered(&mut Store::new(pool, heap, 0), private.base(), &mut crumbs)
+                        .is_ok()
+                });
                 for memory in crumbs {
                     life.heap.insert(memory).unwrap();
                 }
             }
             11 => {
                 let access = SharedAccess::MEMORY;
-                let _ = life
-                    .attempt(|heap| realm.reshare(pool, shared, access, &mut home(heap)).is_ok());
+                let _ = life.attempt(|heap| {
+                    realm.reshare(&mut Store::new(pool, heap, 0), shared, access).is_ok()
+                });
             }
             _ => {
                 let block = IpaRange::with_size(Ipa::new(RAM + BLOCK), BLOCK).unwrap();
                 let page = IpaRange::with_size(block.base(), PAGE).unwrap();
                 let policy = FoldPolicy::BlocksAndVoid;
-                let _ = life.attempt(|_| realm.make_tables(pool, page, Level::L3).is_ok());
-                let _ = life.attempt(|_| realm.fold(pool, block, policy).is_ok());
+                let _ = life.attempt(|heap| {
+                    realm.make_tables(&mut Store::new(pool, heap, 0), page, Level::L3).is_ok()
+                });
+                let _ = life.attempt(|heap| {
+                    realm.fold(&mut Store::new(pool, heap, 0), block, policy).is_ok()
+                });
             }
         }
     }
@@ -435,13 +478,15 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
     let heap = &mut life.heap;
     let mut insert = |memory| heap.insert(memory).unwrap();
     let everything = IpaRange::with_size(Ipa::new(RAM), 4 * BLOCK).unwrap();
-    let reclaimed = realm.reclaim(pool, everything, &mut insert);
+    let reclaimed = realm
+        .reclaim(&mut CallbackMemory::new(pool, |_| None, |host| Ok(insert(host))), everything);
     assert!(!matches!(reclaimed, Ok(Reclaimed::Contended(_))), "{reclaimed:?}");
     for range in [SHARED, RAM + 2 * BLOCK].map(|base| {
         let range = IpaRange::with_size(Ipa::new(base), 16 * PAGE).unwrap();
         if base == SHARED { range } else { private_alias(range) }
     }) {
-        let unshared = realm.unshare(pool, range, &mut insert);
+        let unshared =
+            realm.unshare(&mut CallbackMemory::new(pool, |_| None, |host| Ok(insert(host))), range);
         let unshared = unshared.map_err(BuildError::from);
         assert!(!matches!(unshared, Err(BuildError::Contended { .. })), "{unshared:?}");
     }
@@ -452,12 +497,24 @@ fn end<P: Platform, S>(
     realm: Realm<'_, P, S>,
     recs: Vec<RecObject>,
     life: &mut Life,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
 ) {
     if life.random.one_in(3) {
-        let _ = life.attempt(|heap| realm.tear_down(recs, pool, &mut home(heap)));
+        let _ = life.attempt(|heap| realm.tear_down(&mut Store::new(pool, heap, 0), recs).error);
     } else {
-        realm.tear_down(recs, pool, &mut |memory| life.heap.insert(memory).unwrap());
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        life.heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                recs,
+            )
+            .error;
     }
 }
 

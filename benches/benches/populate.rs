@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a bench may fail loudly")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use realm_builder::{Content, Realm, RealmConfig, RealmStorage, Records, Region, ShadowTable};
+use realm_builder::{
+    Content, FixedRecords, Realm, RealmConfig, RealmStorage, Records, Region, ShadowTable,
+};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::SessionOptions;
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 /// Builds a Realm with one region and tears it down.
 fn life(options: Options, bytes: u64, content: Content<'_>) {
@@ -23,7 +25,10 @@ fn life(options: Options, bytes: u64, content: Content<'_>) {
     let ram = memory.take_back(bytes).unwrap();
     let mut regions = [Region::new(Ipa::new(0x8000_0000), ram, content)];
     realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
 }
 
@@ -63,7 +68,8 @@ fn scattered(c: &mut Criterion) {
             pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
             let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
             let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(80).collect();
-            let records = Records { tables: &mut rooms, shared: &mut [] };
+            let mut fixed = FixedRecords::new();
+            let records = Records::new(&mut fixed, &mut rooms, &mut []);
             let realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
             let mut pages: Vec<_> = (0..1 << 15)
                 .map(|_| {
@@ -75,9 +81,16 @@ fn scattered(c: &mut Criterion) {
             let ipa = Ipa::new(0x8000_0000);
             realm.map_scattered(&mut pool, ipa, &mut pages).unwrap();
             let range = IpaRange::with_size(ipa, 128 << 20).unwrap();
-            let done = realm.reclaim(&mut pool, range, &mut |_| {}).unwrap();
+            let done = realm
+                .reclaim(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), range)
+                .unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
-            assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+            assert_eq!(
+                realm
+                    .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [])
+                    .error,
+                None
+            );
             pool.drain(&rmm, &mut |_| {});
         });
     });

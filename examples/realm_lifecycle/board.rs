@@ -10,7 +10,7 @@ use realm_sdk::rec::exit::{
     Wait,
 };
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
-use realm_sdk::sro::Pool;
+use realm_sdk::sro::FixedPool;
 use realm_sdk::vgic::{InterfaceState, Intid, Saved};
 use rmm_model::Cpu;
 
@@ -21,7 +21,7 @@ use crate::output::{complain, say};
 /// What the two virtual CPUs share.
 pub(crate) struct Devices<'r, 's, P: Platform> {
     pub(crate) realm: &'s mut Realm<'r, P, Active>,
-    pub(crate) pool: &'s mut Pool,
+    pub(crate) pool: &'s mut FixedPool<128>,
     pub(crate) console: Console,
     pub(crate) uart: IpaRange,
     pub(crate) recs: &'s [Rec],

@@ -8,11 +8,11 @@ use realm_sdk::abi::realm::HashAlgorithm;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    Content, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
+    Content, FixedRecords, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
 };
 use realm_sdk::host::{Platform, Rmm, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, RunEnd};
-use realm_sdk::sro::{self, FixedPool, Pool, RecObject, Session};
+use realm_sdk::sro::{self, CallbackMemory, FixedPool, Pool, RecObject, Session};
 use realm_sdk::vgic::InterfaceState;
 use rmm_model::Model;
 
@@ -162,7 +162,7 @@ pub(crate) fn live(
 fn open<'m>(
     options: &Options,
     platform: Board<'m>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
 ) -> Result<Session<Board<'m>>, Failure> {
     // The session detects the dialect; the option is for the model.
     let session = sro::open(platform, SessionOptions::default(), pool)?;
@@ -193,14 +193,15 @@ fn in_session<P: Platform>(
     plan: &Plan,
     model: &Model,
     rmm: &Rmm<P>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
     heap: &mut HostHeap,
 ) -> Result<(), Failure> {
     let mut config = RealmConfig::new(options.ipa_width);
     config.hash = options.hash;
     config.personalization = options.personalization;
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(plan.tables).collect();
-    let records = Records { tables: &mut tables, shared: &mut [] };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut []);
     let mut realm = Realm::create(rmm, &config, records, pool)?;
     say!(
         "realm    created: IPA space of {} bits, {}, walk from level {} with {} root tables",
@@ -214,10 +215,38 @@ fn in_session<P: Platform>(
     let built = build(image, plan, model, &mut realm, pool, heap, &mut recs);
     let rd = realm.rd().pa();
     let (ended, mut lived) = match built {
-        Err(failure) => (realm.tear_down(recs, pool, &mut |memory| heap.put(memory)), Err(failure)),
+        Err(failure) => (
+            realm
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            heap.put(memory);
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
+                .error,
+            Err(failure),
+        ),
         Ok(()) => match realm.activate() {
             Err(failed) => {
-                let ended = failed.kept.tear_down(recs, pool, &mut |memory| heap.put(memory));
+                let ended = failed
+                    .kept
+                    .tear_down(
+                        &mut CallbackMemory::new(
+                            pool,
+                            |_| None,
+                            |memory| {
+                                heap.put(memory);
+                                Ok(())
+                            },
+                        ),
+                        recs,
+                    )
+                    .error;
                 (ended, Err(failed.error.into()))
             }
             Ok(mut active) => {
@@ -228,7 +257,22 @@ fn in_session<P: Platform>(
                 say!("realm    active");
                 say!("RIM      {}", report::hex(digest));
                 let lived = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
-                (active.tear_down(recs, pool, &mut |memory| heap.put(memory)), lived)
+                (
+                    active
+                        .tear_down(
+                            &mut CallbackMemory::new(
+                                pool,
+                                |_| None,
+                                |memory| {
+                                    heap.put(memory);
+                                    Ok(())
+                                },
+                            ),
+                            recs,
+                        )
+                        .error,
+                    lived,
+                )
             }
         },
     };
@@ -245,7 +289,7 @@ fn build<P: Platform>(
     plan: &Plan,
     model: &Model,
     realm: &mut Realm<'_, P, New>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
 ) -> Result<(), Failure> {
@@ -313,7 +357,7 @@ fn run<P: Platform>(
     plan: &Plan,
     model: &Model,
     realm: &mut Realm<'_, P, realm_sdk::builder::Active>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<128>,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
     measurement: &[u8; 64],

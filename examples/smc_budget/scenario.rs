@@ -8,11 +8,12 @@ use realm_sdk::abi::rtt::Level;
 use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::plan::Limits;
 use realm_sdk::builder::{
-    Active, Content, DismantleProgress, New, Realm, RealmConfig, Records, Region, ShadowTable,
+    Active, Content, DismantleProgress, FixedRecords, New, Realm, RealmConfig, Records, Region,
+    ShadowTable,
 };
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::{CountingLedger, Host, Platform, SessionOptions, Undelegated};
-use realm_sdk::sro::{FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
 use rmm_model::{Model, Options};
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -95,7 +96,19 @@ impl<'b, P: Platform> Fixture<'b, P> {
     /// Tears down what is left of the Realm.
     fn end<S>(&mut self, realm: Realm<'b, P, S>) -> Result<(), Error> {
         let returned = &mut self.returned;
-        let ended = realm.tear_down([], &mut self.pool, &mut |memory| *returned += memory.bytes());
+        let ended = realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut self.pool,
+                    |_| None,
+                    |memory| {
+                        *returned += memory.bytes();
+                        Ok(())
+                    },
+                ),
+                [],
+            )
+            .error;
         ended.map_or(Ok(()), |error| Err(error.into()))
     }
 }
@@ -121,7 +134,8 @@ fn measure(
     let mut config = RealmConfig::new(39);
     config.start_level = Some(Level::L1);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(520).collect();
-    let records = Records { tables: &mut tables, shared: &mut [] };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut []);
     let realm = Realm::create(&rmm, &config, records, &mut pool)?;
     // What the pool has delegated so far must not serve the measured operation.
     pool.undelegate(&rmm);
@@ -226,10 +240,12 @@ fn tear_down(
         let mut realm = realm.terminate()?;
         fixture.start();
         let returned = &mut fixture.returned;
-        let mut returned = |memory: Undelegated| *returned += memory.bytes();
-        while realm.dismantle(&mut fixture.pool, 100_000, &mut returned)? == DismantleProgress::More
-        {
-        }
+        let mut give_back = |memory: Undelegated| *returned += memory.bytes();
+        while realm.dismantle(
+            &mut CallbackMemory::new(&mut fixture.pool, |_| None, |host| Ok(give_back(host))),
+            100_000,
+        )? == DismantleProgress::More
+        {}
         fixture.pool.undelegate(rmm);
         fixture.stop();
         assert_eq!(fixture.returned, GIB);
@@ -256,7 +272,11 @@ pub(crate) fn fault_one_page(options: Options, _: Limits) -> Result<Measured, Er
         let memory = &mut fixture.memory;
         let (before, failed) = (fixture.conduit.total().issued, fixture.conduit.total().failed);
         let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
-        realm.serve_fault(&mut fixture.pool, RAM, page, &mut supply, &mut |_| {})?;
+        realm.serve_fault(
+            &mut CallbackMemory::new(&mut fixture.pool, |range| supply(range), |_| Ok(())),
+            RAM,
+            page,
+        )?;
         fixture.calls = fixture.conduit.total().issued - before;
         fixture.failed = fixture.conduit.total().failed - failed;
         fixture.end(realm)
@@ -272,7 +292,11 @@ pub(crate) fn fault_around(options: Options, _: Limits) -> Result<Measured, Erro
         let window = IpaRange::with_size(RAM, GIB)?;
         let (before, failed) = (fixture.conduit.total().issued, fixture.conduit.total().failed);
         let at = Ipa::new(RAM.raw() + 0x12_3000);
-        realm.serve_fault(&mut fixture.pool, at, window, &mut |_| pages.next(), &mut |_| {})?;
+        realm.serve_fault(
+            &mut CallbackMemory::new(&mut fixture.pool, |_| pages.next(), |_| Ok(())),
+            at,
+            window,
+        )?;
         fixture.calls = fixture.conduit.total().issued - before;
         fixture.failed = fixture.conduit.total().failed - failed;
         assert_eq!(realm.memory_bytes(), 2 * MIB);

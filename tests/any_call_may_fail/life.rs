@@ -15,7 +15,7 @@ use realm_sdk::host::{
 };
 use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{FixedPool, GranuleSet, Pool, RecObject, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, GranuleSet, Pool, RecObject, open};
 use rmm_model::{Action, GranuleState, Model, Options, Script};
 
 use crate::runtime::{self, Stop};
@@ -243,24 +243,66 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
     lived
 }
 
-fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool, heap: &mut Heap) -> bool {
+fn realm<P: Platform>(
+    rmm: &Rmm<P>,
+    model: &Model,
+    pool: &mut FixedPool<32>,
+    heap: &mut Heap,
+) -> bool {
     let mut storage = RealmStorage::<16, 16>::new();
     let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
         return false;
     };
     let mut recs = Vec::new();
     if !build(&mut realm, model, pool, heap, &mut recs) {
-        realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                recs,
+            )
+            .error;
         return false;
     }
     match realm.activate() {
         Ok(mut active) => {
             let lived = run(&mut active, pool, heap, &mut recs);
-            active.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+            active
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            heap.insert(memory).unwrap();
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
+                .error;
             lived
         }
         Err(failed) => {
-            failed.kept.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+            failed
+                .kept
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            heap.insert(memory).unwrap();
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
+                .error;
             false
         }
     }
@@ -269,7 +311,7 @@ fn realm<P: Platform>(rmm: &Rmm<P>, model: &Model, pool: &mut Pool, heap: &mut H
 fn build<P: Platform>(
     realm: &mut Realm<'_, P, New>,
     model: &Model,
-    pool: &mut Pool,
+    pool: &mut FixedPool<32>,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
 ) -> bool {
@@ -335,7 +377,7 @@ fn build<P: Platform>(
 /// Runs both RECs; says whether the Realm turned itself off.
 fn run<P: Platform>(
     realm: &mut Realm<'_, P, Active>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<32>,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
 ) -> bool {
@@ -356,7 +398,7 @@ fn run<P: Platform>(
 fn first_cpu<P: Platform>(
     rmm: &Rmm<P>,
     realm: &mut Realm<'_, P, Active>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<32>,
     heap: &mut Heap,
     vcpus: &mut [Rec],
 ) -> bool {

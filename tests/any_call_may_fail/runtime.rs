@@ -12,7 +12,7 @@ use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::{Platform, Rmm, Undelegated};
 use realm_sdk::rec::exit::{PsciNotice, RipasChange};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{Pool, RecObject};
+use realm_sdk::sro::{CallbackMemory, FixedPool, RecObject};
 use rmm_model::{Action, Model, Script};
 
 use crate::life::{Heap, RAM};
@@ -74,7 +74,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 
 /// What a scenario has to work with.
 struct Means<'l> {
-    pool: &'l mut Pool,
+    pool: &'l mut FixedPool<32>,
     heap: &'l mut Heap,
     /// Whether all operations succeeded so far.
     well: bool,
@@ -95,7 +95,7 @@ impl Means<'_> {
 pub(crate) fn realm<P: Platform>(
     rmm: &Rmm<P>,
     model: &Model,
-    pool: &mut Pool,
+    pool: &mut FixedPool<32>,
     heap: &mut Heap,
     stop: Stop,
 ) -> bool {
@@ -142,7 +142,19 @@ pub(crate) fn realm<P: Platform>(
 /// Tears the Realm down, in any state.
 fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Means<'_>) -> bool {
     let Means { pool, heap, well, .. } = means;
-    let error = realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+    let error = realm
+        .tear_down(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            recs,
+        )
+        .error;
     well && error.is_none()
 }
 
@@ -165,15 +177,32 @@ fn take_apart<P: Platform>(
             return end(realm, recs, means);
         }
         let heap = &mut *means.heap;
-        match realm.dismantle(means.pool, 1, &mut |memory| heap.insert(memory).unwrap()) {
+        match realm.dismantle(
+            &mut CallbackMemory::new(
+                means.pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            1,
+        ) {
             Ok(DismantleProgress::More) => {}
             Ok(DismantleProgress::Empty) => {
                 if !recs.is_empty() {
                     return end(realm, recs, means);
                 }
                 assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (0, 0));
-                return match realm.destroy(means.pool, &mut |memory| heap.insert(memory).unwrap()) {
-                    Ok(()) => means.well,
+                return match realm.destroy(&mut CallbackMemory::new(
+                    means.pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                )) {
+                    Ok(_) => means.well,
                     Err(failed) => {
                         means.well = false;
                         end(failed.kept, recs, means)
@@ -272,7 +301,11 @@ fn run<P: Platform>(
     access.permissions.write = false;
     let heap = &mut *means.heap;
     let home = &mut |memory: Undelegated| heap.insert(memory).unwrap();
-    let reshared = realm.reshare(means.pool, range(SHARED + PAGE, 8 * PAGE), access, home);
+    let reshared = realm.reshare(
+        &mut CallbackMemory::new(means.pool, |_| None, |host| Ok(home(host))),
+        range(SHARED + PAGE, 8 * PAGE),
+        access,
+    );
     means.note(reshared);
     // A RIPAS change in the middle of a block.
     enter(realm, means, vcpu.as_deref_mut());
@@ -288,7 +321,17 @@ fn run<P: Platform>(
 
 fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, range: IpaRange) {
     let heap = &mut *means.heap;
-    let result = realm.reclaim(means.pool, range, &mut |memory| heap.insert(memory).unwrap());
+    let result = realm.reclaim(
+        &mut CallbackMemory::new(
+            means.pool,
+            |_| None,
+            |memory| {
+                heap.insert(memory).unwrap();
+                Ok(())
+            },
+        ),
+        range,
+    );
     means.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
 }
 
@@ -314,7 +357,17 @@ fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
 fn read_letter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
     let part = range(MAILBOX, 2 * PAGE);
     let mut letters = Vec::new();
-    let result = realm.unshare(means.pool, part, &mut |memory| letters.push(memory));
+    let result = realm.unshare(
+        &mut CallbackMemory::new(
+            means.pool,
+            |_| None,
+            |memory| {
+                letters.push(memory);
+                Ok(())
+            },
+        ),
+        part,
+    );
     means.note(result);
     let mut word = [0; 8];
     for letter in letters {
@@ -406,8 +459,18 @@ fn serve<P: Platform>(
         }
     };
     let window = range(FAULTS, BLOCK);
-    let served =
-        realm.serve_fault(means.pool, page, window, &mut supply, &mut |host| back.push(host));
+    let served = realm.serve_fault(
+        &mut CallbackMemory::new(
+            means.pool,
+            |range| supply(range),
+            |host| {
+                back.push(host);
+                Ok(())
+            },
+        ),
+        page,
+        window,
+    );
     means.expect(served.is_ok());
     for memory in back {
         means.heap.insert(memory).unwrap();

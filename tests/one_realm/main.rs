@@ -15,14 +15,14 @@ use realm_sdk::abi::address::MIN_GRANULE as PAGE;
 use realm_sdk::abi::rtt::{Level, RttEntryState};
 use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::{
-    Active, BuildError, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
+    Active, BuildError, FixedRecords, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
 };
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::ledger::OwnershipMap;
 use realm_sdk::host::{
     FixedQuarantine, Host, Platform, RetryBudget, SessionOptions, Undelegated, leaked,
 };
-use realm_sdk::sro::{self, GrowingPool, Pool, Session};
+use realm_sdk::sro::{self, CallbackMemory, GrowingPool, Pool, Session};
 use rmm_model::{Model, Options};
 use worker::{Dice, Outcome, Worker, heap};
 
@@ -112,7 +112,8 @@ fn soak(options: Options, when: &str) {
     let failed_before = failed();
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(2048).collect();
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     let mut workers: Vec<_> = (0..THREADS)
@@ -146,7 +147,22 @@ fn soak(options: Options, when: &str) {
         }
         worker.pool.drain(&rmm, &mut |memory| all.insert(memory).unwrap());
     }
-    assert_eq!(realm.tear_down([], &mut pool, &mut |memory| all.insert(memory).unwrap()), None);
+    assert_eq!(
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |memory| {
+                        all.insert(memory).unwrap();
+                        Ok(())
+                    }
+                ),
+                []
+            )
+            .error,
+        None
+    );
     pool.drain(&rmm, &mut |memory| all.insert(memory).unwrap());
     all.insert(memory).unwrap();
     assert_eq!(all.iter().collect::<Vec<_>>(), [whole], "{when}");
@@ -192,7 +208,8 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) 
     let (rmm, mut pool) = open(model.host().with_ledger(&ledger), &mut memory);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(rooms).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     thread::scope(|scope| {
@@ -220,7 +237,10 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) 
             assert_eq!(place(&word), range.base().raw() + offset, "shared memory moved");
         }
     }
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(leaked(), leaked_before);
     ledger.with(|books| books.check_balance()).unwrap();

@@ -11,7 +11,7 @@ use realm_sdk::builder::{
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::host::granules::{AnyGranules, HostOwned};
 use realm_sdk::host::{Platform, Undelegated};
-use realm_sdk::sro::{GranuleSet, GrowingPool};
+use realm_sdk::sro::{CallbackMemory, GranuleSet, GrowingPool};
 
 use crate::{AREA, BLOCK, PROTECTED, UNPROTECTED};
 
@@ -125,9 +125,18 @@ impl<P: Platform> Worker<'_, '_, P> {
             let bytes = if dice.roll(2) == 0 { PAGE } else { void.bytes() };
             take_up_to(heap, bytes)
         };
-        let served = realm.serve_fault(pool, Ipa::new(at), window, &mut supply, &mut |memory| {
-            back.push(memory);
-        });
+        let served = realm.serve_fault(
+            &mut CallbackMemory::new(
+                pool,
+                |range| supply(range),
+                |memory| {
+                    back.push(memory);
+                    Ok(())
+                },
+            ),
+            Ipa::new(at),
+            window,
+        );
         for memory in back {
             self.heap.insert(memory).unwrap();
         }
@@ -167,9 +176,17 @@ impl<P: Platform> Worker<'_, '_, P> {
 
     fn reclaim(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
-        let reclaimed = self.realm.reclaim(&mut self.pool, range, &mut |memory| {
-            heap.insert(memory).unwrap();
-        });
+        let reclaimed = self.realm.reclaim(
+            &mut CallbackMemory::new(
+                &mut self.pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            range,
+        );
         match reclaimed {
             Ok(Reclaimed::Contended(_)) => Outcome::Contended,
             done => settle(done.map(|_| ())),
@@ -213,7 +230,11 @@ impl<P: Platform> Worker<'_, '_, P> {
         };
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let access = SharedAccess::MEMORY;
-        let converted = realm.convert_to_shared(pool, range, access, &mut supply, home);
+        let converted = realm.convert_to_shared(
+            &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(home(host))),
+            range,
+            access,
+        );
         let (top, bytes) = match converted {
             Ok(converted) => (range.top(), converted.bytes + converted.without_memory),
             Err(stopped) => {
@@ -238,7 +259,10 @@ impl<P: Platform> Worker<'_, '_, P> {
     fn convert_to_private(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
         let home = &mut |memory| heap.insert(memory).unwrap();
-        let converted = self.realm.convert_to_private(&mut self.pool, range, home);
+        let converted = self.realm.convert_to_private(
+            &mut CallbackMemory::new(&mut self.pool, |_| None, |host| Ok(home(host))),
+            range,
+        );
         settle(converted.map(|_| ()).map_err(BuildError::from))
     }
 
@@ -256,16 +280,33 @@ impl<P: Platform> Worker<'_, '_, P> {
 
     pub(crate) fn unshare(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
-        settle(self.realm.unshare(&mut self.pool, range, &mut |memory| {
-            heap.insert(memory).unwrap();
-        }))
+        settle(self.realm.unshare(
+            &mut CallbackMemory::new(
+                &mut self.pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            range,
+        ))
     }
 
     pub(crate) fn reshare(&mut self, range: IpaRange) -> Outcome {
         let (heap, mut access) = (&mut self.heap, SharedAccess::MEMORY);
         access.permissions.write = self.dice.roll(2) == 0;
-        settle(self.realm.reshare(&mut self.pool, range, access, &mut |memory| {
-            heap.insert(memory).unwrap();
-        }))
+        settle(self.realm.reshare(
+            &mut CallbackMemory::new(
+                &mut self.pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            range,
+            access,
+        ))
     }
 }

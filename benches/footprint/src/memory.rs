@@ -7,7 +7,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::host::Undelegated;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::sro::Pool;
+use realm_sdk::sro::HostMemory;
 
 use crate::bare_metal::BareMetalRealm;
 
@@ -16,71 +16,65 @@ type ActiveRealm<'r> = BareMetalRealm<'r, Active>;
 #[unsafe(no_mangle)]
 fn footprint_map(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     ipa: Ipa,
-    memory: &mut [Undelegated],
+    pieces: &mut [Undelegated],
 ) -> Result<(), BuildError> {
-    realm.map_scattered(pool, ipa, memory)
+    realm.map_scattered(memory, ipa, pieces)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_fault(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     ipa: Ipa,
     window: IpaRange,
-    supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Served, BuildError> {
-    realm.serve_fault(pool, ipa, window, supply, give_back)
+    realm.serve_fault(memory, ipa, window)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_reclaim(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     range: IpaRange,
-    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Reclaimed, Stopped> {
-    realm.reclaim(pool, range, give_back)
+    realm.reclaim(memory, range)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_share(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     ipa: Ipa,
-    memory: Undelegated,
+    granules: Undelegated,
 ) -> Result<(), NotShared> {
-    realm.share(pool, ipa, memory, SharedAccess::MEMORY)
+    realm.share(memory, ipa, granules, SharedAccess::MEMORY)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_unshare(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     range: IpaRange,
-    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<(), Stopped> {
-    realm.unshare(pool, range, give_back)
+    realm.unshare(memory, range)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_to_shared(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     range: IpaRange,
-    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Converted, ConvertStopped> {
-    realm.convert_to_shared(pool, range, SharedAccess::MEMORY, &mut |_| None, give_back)
+    realm.convert_to_shared(memory, range, SharedAccess::MEMORY)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_to_private(
     realm: &ActiveRealm<'_>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     range: IpaRange,
-    give_back: &mut dyn FnMut(Undelegated),
 ) -> Result<Converted, ConvertStopped> {
-    realm.convert_to_private(pool, range, give_back)
+    realm.convert_to_private(memory, range)
 }

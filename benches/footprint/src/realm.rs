@@ -4,8 +4,8 @@
 use realm_sdk::builder::{
     Active, BuildError, New, PopulateProgress, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
-use realm_sdk::host::{Error, Failed, Undelegated};
-use realm_sdk::sro::{Pool, RecObject};
+use realm_sdk::host::{Error, Failed};
+use realm_sdk::sro::{HostMemory, RecObject};
 
 use crate::bare_metal::{BareMetalRealm, Session};
 
@@ -14,28 +14,28 @@ fn footprint_create<'r>(
     session: &'r Session,
     config: &RealmConfig,
     storage: &'r mut RealmStorage<64, 16>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
 ) -> Result<BareMetalRealm<'r, New>, BuildError> {
-    Realm::create(session, config, storage, pool)
+    Ok(Realm::create(session, config, storage, memory)?)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_populate(
     realm: &mut BareMetalRealm<'_, New>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     regions: &mut [Region<'_>],
     progress: &mut dyn FnMut(PopulateProgress),
 ) -> Result<(), BuildError> {
-    realm.populate(pool, regions, progress)
+    realm.populate(memory, regions, progress)
 }
 
 #[unsafe(no_mangle)]
 fn footprint_create_rec(
     realm: &mut BareMetalRealm<'_, New>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     start: &RecStart,
 ) -> Result<RecObject, Error> {
-    realm.create_rec(pool, start)
+    realm.create_rec(memory, start)
 }
 
 #[unsafe(no_mangle)]
@@ -49,8 +49,7 @@ fn footprint_activate<'r>(
 fn footprint_tear_down(
     realm: BareMetalRealm<'_, Active>,
     recs: [RecObject; 1],
-    pool: &mut Pool,
-    give_back: &mut dyn FnMut(Undelegated),
+    memory: &mut dyn HostMemory,
 ) -> Option<Error> {
-    realm.tear_down(recs, pool, give_back)
+    realm.tear_down(memory, recs).error
 }

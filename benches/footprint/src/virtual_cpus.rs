@@ -6,7 +6,7 @@ use realm_sdk::builder::{Active, RipasStopped};
 use realm_sdk::host::{Failed, RecName};
 use realm_sdk::rec::exit::PsciRequest;
 use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, RunEnd};
-use realm_sdk::sro::Pool;
+use realm_sdk::sro::HostMemory;
 use realm_sdk::vgic::{InterfaceState, Saved, VirtualInterface, Vtr};
 
 use crate::bare_metal::{BareMetal, BareMetalRealm, Session};
@@ -108,11 +108,11 @@ fn footprint_psci(
 #[unsafe(no_mangle)]
 fn footprint_set_ripas(
     realm: &BareMetalRealm<'_, Active>,
-    pool: &mut Pool,
+    memory: &mut dyn HostMemory,
     rec: RecName<'_>,
     range: IpaRange,
 ) -> Result<Ipa, RipasStopped> {
-    realm.set_ripas(pool, rec, range, 4096)
+    realm.set_ripas(memory, rec, range, 4096)
 }
 
 #[unsafe(no_mangle)]

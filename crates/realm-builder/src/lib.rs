@@ -18,18 +18,23 @@
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
 //! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
-//! // There are a session, a pool of granules for tables, and memory for the Realm.
+//! // There are a session, a pool of granules for tables, and memory for the Realm. Host memory
+//! // that a Realm returns goes to the pool, too, unless the embedder brings a `HostMemory` of its
+//! // own.
 //! let mut config = RealmConfig::new(40);
 //! config.personalization[..5].copy_from_slice(b"hello");
 //! let mut storage = RealmStorage::<16, 16>::new();
 //! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
 //!
 //! let kernel = vec![0xd5; 0x5000];
+//! let mut take = |bytes| memory.take_front(bytes).expect("1 GiB");
 //! let mut regions = [
-//!     Region::new(Ipa::new(0x8000_0000), memory.take_front(0x5000).expect("1 GiB"), Content::Measured(&kernel)),
-//!     Region::new(Ipa::new(0x8000_5000), memory.take_front(0x3000).expect("1 GiB"), Content::Unspecified),
+//!     Region::new(Ipa::new(0x8000_0000), take(0x5000), Content::Measured(&kernel)),
+//!     Region::new(Ipa::new(0x8000_5000), take(0x3000), Content::Unspecified),
 //! ];
-//! realm.populate(&mut pool, &mut regions, &mut |so_far| println!("{} of {}", so_far.bytes, so_far.total))?;
+//! realm.populate(&mut pool, &mut regions, &mut |so_far| {
+//!     println!("{} of {}", so_far.bytes, so_far.total);
+//! })?;
 //! assert_eq!(realm.memory_bytes(), 0x8000);
 //! assert!(model.measurement(realm.rd().pa(), 0).is_some());
 //!
@@ -38,7 +43,7 @@
 //! let rec = realm.create_rec(&mut pool, &start)?;
 //! let realm = realm.activate()?;
 //! // … the `rec-runtime` crate runs it …
-//! assert_eq!(realm.tear_down([rec], &mut pool, &mut |memory| println!("{memory:?} is back")), None);
+//! assert!(realm.tear_down(&mut pool, [rec]).error.is_none());
 //! pool.drain(&rmm, &mut |memory| println!("{memory:?} is back"));
 //! assert_eq!(ledger.balance().outstanding(), 0);
 //! # Ok(())
@@ -49,7 +54,7 @@
 //! is RAM at boot, measured and predicted as other regions are, and [`Realm::serve_fault`] maps it.
 //!
 //! Changes to the memory of a live Realm, from as many threads as it has virtual CPUs: every
-//! operation takes `&self` and a pool of the thread's own.
+//! operation takes `&self` and a memory object of the thread's own.
 //!
 //! ```
 //! # use realm_builder::{Realm, RealmConfig, RealmStorage, Reclaimed, Served};
@@ -59,43 +64,47 @@
 //! # use rmi_host::{CountingLedger, SessionOptions};
 //! # use rmm_model::{Model, Options};
 //! # use sro::{FixedPool, Pool, open};
+//! use sro::CallbackMemory;
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! # let mut memory = model.take_memory();
+//! # let mut ram = model.take_memory();
 //! # let mut pool = FixedPool::<8>::new();
-//! # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-//! # pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+//! # pool.add(ram.take_front(Pool::PAGES).unwrap()).unwrap();
+//! # pool.add(ram.take_front(64 << 12).unwrap()).unwrap();
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
 //! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! # let mut storage = RealmStorage::<16, 16>::new();
 //! # let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool)?;
 //! let realm = realm.activate()?;
-//! # let mut home = Vec::new();
+//! // The host gives 64 KiB at a time, and keeps a list of what it gets back.
+//! let mut freed = Vec::new();
+//! let mut memory = CallbackMemory::new(
+//!     &mut pool,
+//!     |range| ram.take_front(range.bytes().min(64 << 10)),
+//!     |granules| Ok(freed.push(granules)),
+//! );
 //!
-//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call; here
-//! // the host gives 64 KiB at a time.
-//! let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
-//! let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(64 << 10));
-//! let served = realm.serve_fault(&mut pool, Ipa::new(0x8012_3456), ram, &mut supply, &mut |_| {})?;
+//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call.
+//! let window = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
+//! let served = realm.serve_fault(&mut memory, Ipa::new(0x8012_3456), window)?;
 //! assert_eq!(served, Served::Mapped(IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?));
 //!
 //! // The Realm converts a part of it to shared memory.
 //! let buffer = IpaRange::with_size(Ipa::new(0x8010_0000), 0x4000)?;
-//! let (supply, keep) = (&mut |_| None, &mut |host| home.push(host));
-//! let converted = realm.convert_to_shared(&mut pool, buffer, SharedAccess::MEMORY, supply, keep)?;
+//! let converted = realm.convert_to_shared(&mut memory, buffer, SharedAccess::MEMORY)?;
 //! assert_eq!((converted.bytes, converted.without_memory), (0x4000, 0));
 //! let alias = realm.geometry().unprotected_alias(buffer.base()).expect("it is private");
 //! assert_eq!(realm.shared_at(alias).map(|piece| piece.bytes()), Some(0x4000));
 //!
 //! // A balloon: memory is reclaimed. The cost of dismantling the rest is known.
 //! let balloon = IpaRange::with_size(Ipa::new(0x8000_0000), 0x8000)?;
-//! let reclaimed = realm.reclaim(&mut pool, balloon, &mut |host| home.push(host))?;
+//! let reclaimed = realm.reclaim(&mut memory, balloon)?;
 //! assert_eq!(reclaimed, Reclaimed::Whole); // or another thread works there: repeat it later
 //! assert_eq!(realm.memory_bytes(), (2 << 20) - 0x4000 - 0x8000);
 //! println!("{} calls", realm.dismantle_cost(Limits::ONE_BY_ONE).calls());
-//! assert_eq!(realm.tear_down([], &mut pool, &mut |host| home.push(host)), None);
-//! pool.drain(&rmm, &mut |host| home.push(host));
+//! assert!(realm.tear_down(&mut memory, []).error.is_none());
+//! pool.drain(&rmm, &mut |granules| freed.push(granules));
 //! assert_eq!(ledger.balance().outstanding(), 0);
 //! # Ok(())
 //! # }
@@ -107,16 +116,21 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Populated, Realm};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(mut realm: Realm<'_, P, Populated>, pool: &mut sro::Pool) {
-//! realm.populate(pool, &mut [], &mut |_| {});
+//! # fn late<P: Platform>(mut realm: Realm<'_, P, Populated>, memory: &mut dyn sro::HostMemory) {
+//! realm.populate(memory, &mut [], &mut |_| {});
 //! # }
 //! ```
 //!
 //! ```compile_fail,E0599
 //! # use realm_builder::{New, Realm};
 //! # use rmi_host::{Platform, RecName};
-//! # fn early<P: Platform>(realm: &Realm<'_, P, New>, pool: &mut sro::Pool, rec: RecName<'_>, range: rmi_abi::IpaRange) {
-//! realm.set_ripas(pool, rec, range, 100);
+//! # fn early<P: Platform>(
+//! #     realm: &Realm<'_, P, New>,
+//! #     memory: &mut dyn sro::HostMemory,
+//! #     rec: RecName<'_>,
+//! #     range: rmi_abi::IpaRange,
+//! # ) {
+//! realm.set_ripas(memory, rec, range, 100);
 //! # }
 //! ```
 //!
@@ -126,24 +140,32 @@
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
 //! # use rmi_host::{Platform, Undelegated};
-//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool, memory: Undelegated) {
-//! realm.map(pool, rmi_abi::Ipa::new(0), memory);
+//! # fn late<P: Platform>(
+//! #     realm: &Realm<'_, P, Terminated>,
+//! #     memory: &mut dyn sro::HostMemory,
+//! #     granules: Undelegated,
+//! # ) {
+//! realm.map(memory, rmi_abi::Ipa::new(0), granules);
 //! # }
 //! ```
 //!
 //! ```compile_fail,E0599
 //! # use realm_builder::{Realm, Terminated};
 //! # use rmi_host::Platform;
-//! # fn late<P: Platform>(realm: &Realm<'_, P, Terminated>, pool: &mut sro::Pool, range: rmi_abi::IpaRange) {
-//! realm.unshare(pool, range, &mut |_| {});
+//! # fn late<P: Platform>(
+//! #     realm: &Realm<'_, P, Terminated>,
+//! #     memory: &mut dyn sro::HostMemory,
+//! #     range: rmi_abi::IpaRange,
+//! # ) {
+//! realm.unshare(memory, range);
 //! # }
 //! ```
 //!
 //! ```compile_fail,E0599
 //! # use realm_builder::{Active, Realm};
 //! # use rmi_host::Platform;
-//! # fn early<P: Platform>(mut realm: Realm<'_, P, Active>, pool: &mut sro::Pool) {
-//! realm.dismantle(pool, 1, &mut |_| {});
+//! # fn early<P: Platform>(mut realm: Realm<'_, P, Active>, memory: &mut dyn sro::HostMemory) {
+//! realm.dismantle(memory, 1);
 //! # }
 //! ```
 //!
@@ -152,10 +174,14 @@
 //! ```compile_fail,E0505
 //! # use realm_builder::{Active, Realm};
 //! # use rmi_host::Platform;
-//! # fn torn<P: Platform>(realm: Realm<'_, P, Active>, pools: [&mut sro::Pool; 2], range: rmi_abi::IpaRange) {
-//! # let [pool, other] = pools;
-//! let mut work = || realm.reclaim(pool, range, &mut |_| {});
-//! realm.tear_down([], other, &mut |_| {});
+//! # fn torn<P: Platform>(
+//! #     realm: Realm<'_, P, Active>,
+//! #     pools: [&mut dyn sro::HostMemory; 2],
+//! #     range: rmi_abi::IpaRange,
+//! # ) {
+//! # let [memory, other] = pools;
+//! let mut work = || realm.reclaim(memory, range);
+//! realm.tear_down(other, []);
 //! work();
 //! # }
 //! ```
@@ -164,7 +190,7 @@
 //! |---|---|
 //! | [`config`] | the configuration of a Realm, checked against the RMM |
 //! | [`lifecycle`] | [`Realm`] and its states: creation, content, virtual CPUs, teardown |
-//! | [`memory`] | what is mapped, shared, converted and taken back; translation tables, RIPAS, permissions |
+//! | [`memory`] | what is mapped, shared, converted, taken back; translation tables, RIPAS |
 //! | [`planes`] | planes with trees of their own |
 //! | [`plan`] | which blocks, tables and calls, and their cost, as pure functions |
 //! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
@@ -203,7 +229,7 @@ pub use lifecycle::populate::PopulateProgress;
 pub use lifecycle::realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
 pub use lifecycle::recs::RecStart;
 pub use lifecycle::region::Region;
-pub use lifecycle::teardown::DismantleProgress;
+pub use lifecycle::teardown::{DismantleProgress, TornDown};
 pub use measurement_log::MeasurementEvent;
 pub use memory::convert::{ConvertStopped, Converted};
 pub use memory::fault::Served;
@@ -216,4 +242,6 @@ pub use memory::share::NotShared;
 pub use memory::stopped::Stopped;
 pub use planes::PlaneMapped;
 pub use realm_measurement::Content;
-pub use shadow::storage::{RealmStorage, Records, ShadowTable, SharedPiece, SharedRecord};
+pub use shadow::storage::{
+    FixedRecords, RealmStorage, Records, ShadowTable, SharedPiece, SharedRecord,
+};

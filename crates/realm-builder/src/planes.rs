@@ -43,7 +43,7 @@
 //! let tree = AuxTree::new(1).expect("1 to 3");
 //! let all = IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?;
 //! assert_eq!(realm.map_plane(&mut pool, tree, all)?.bytes, 0x3000);
-//! # assert_eq!(realm.tear_down([], &mut pool, &mut drop), None);
+//! # assert!(realm.tear_down(&mut pool, []).error.is_none());
 //! # pool.drain(&rmm, &mut drop);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -52,9 +52,9 @@ mod shared;
 mod show;
 
 use rmi_abi::{Ipa, IpaRange};
+use rmi_host::Platform;
 use rmi_host::command::AuxTree;
-use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::lifecycle::realm::{Alive, Realm};
@@ -72,6 +72,7 @@ pub struct PlaneMapped {
     pub not_ram: u64,
 }
 
+/// # Planes
 impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Shows, in an auxiliary tree, the memory that the primary tree maps in a range of the
     /// protected half; by entries of the same size. Tables come from the pool and are made first. A
@@ -94,11 +95,11 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map_plane(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<PlaneMapped, BuildError> {
-        self.core.map_plane(pool, tree, range)
+        self.core.map_plane(memory, tree, range)
     }
 
     /// Hides what an auxiliary tree shows in a range of the protected half. A block that extends
@@ -136,14 +137,12 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_plane_fault(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         tree: u64,
         ipa: Ipa,
         window: IpaRange,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Served, BuildError> {
-        self.core.serve_plane_fault(pool, tree, ipa, window, supply, home)
+        self.core.serve_plane_fault(memory, tree, ipa, window)
     }
 }
 
@@ -151,19 +150,19 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map_plane`](crate::Realm::map_plane).
     pub(crate) fn map_plane(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<PlaneMapped, BuildError> {
         self.check_plane(tree, range)?;
         let trees = core::iter::once(tree);
         let mut held = self.lock_range_in(trees.clone(), range, |_| Ok(()))?;
-        if self.make_for(&mut held, pool, tree, range)? {
+        if self.make_for(&mut held, memory.pool(), tree, range)? {
             // For the tables, whole entries had to be claimed that cover more than the range. From
             // here on other threads may work there.
             drop(held);
             held = self.lock_range_in(trees, range, |_| Ok(()))?;
-            self.make_for(&mut held, pool, tree, range)?;
+            self.make_for(&mut held, memory.pool(), tree, range)?;
         }
         self.show(tree, range)
     }
@@ -178,12 +177,10 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::serve_plane_fault`](crate::Realm::serve_plane_fault).
     pub(crate) fn serve_plane_fault(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         tree: u64,
         ipa: Ipa,
         window: IpaRange,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Served, BuildError> {
         let aux_trees = self.aux_trees();
         let aux = match tree {
@@ -195,7 +192,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 Some(aux.ok_or(BuildError::NoTree { tree, trees: aux_trees })?)
             }
         };
-        let served = self.serve_fault(pool, ipa, window, supply, home)?;
+        let served = self.serve_fault(memory, ipa, window)?;
         let is_served = matches!(served, Served::Mapped(_) | Served::Present);
         let Some(aux) = aux.filter(|_| is_served) else {
             return Ok(served);
@@ -203,9 +200,9 @@ impl<P: Platform> RealmCore<'_, P> {
         let granule = self.rmm.granule_size().bytes();
         let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
-        let shown = match self.map_plane(pool, aux, around) {
+        let shown = match self.map_plane(memory, aux, around) {
             // What fails around the address is no reason to refuse the plane that waits.
-            Err(_) if around != page => self.map_plane(pool, aux, page),
+            Err(_) if around != page => self.map_plane(memory, aux, page),
             shown => shown,
         };
         let shown = match shown {

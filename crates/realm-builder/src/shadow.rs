@@ -22,12 +22,12 @@ use core::fmt;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
-use rmi_host::{InUse, PackedBlock};
+use rmi_host::{Failed, InUse, PackedBlock};
 
+use crate::error::BuildError;
 use crate::shadow::budget::{Budget, look_at};
-use crate::shadow::claims::Claims;
 use crate::shadow::sorted_slots::SortedSlots;
-use crate::shadow::storage::{ShadowTable, SharedPiece};
+use crate::shadow::storage::{FixedRecords, Records, ShadowTable, SharedPiece};
 
 pub(crate) use fold::Foldable;
 pub(crate) use planes::{Row, Shows};
@@ -115,8 +115,9 @@ pub(crate) struct Shadow<'m> {
     bytes: u64,
     /// What is mapped in the unprotected half.
     pub(crate) shared: SortedSlots<'m, SharedPiece>,
-    /// The parts that threads are working on.
-    pub(crate) claims: Claims,
+    /// What does not grow with the Realm: the parts that threads are working on, and what the RMM
+    /// got when it created the Realm.
+    pub(crate) fixed: &'m mut FixedRecords,
 }
 
 impl<'m> Shadow<'m> {
@@ -124,18 +125,21 @@ impl<'m> Shadow<'m> {
     ///
     /// # Errors
     ///
-    /// How many shadow tables are missing for the root tables alone.
+    /// [`BuildError::Storage`] when there are not enough shadow tables for the root tables alone.
     pub(crate) fn new(
         geometry: Geometry,
         aux_trees: u8,
-        rooms: &'m mut [ShadowTable],
-        shared: &'m mut [Option<SharedPiece>],
-    ) -> Result<Self, usize> {
+        storage: Records<'m>,
+    ) -> Result<Self, Failed<Records<'m>, BuildError>> {
+        let Records { fixed, tables: rooms, shared } = storage;
+        // What a Realm that was dropped left is leaked, and counted.
+        *fixed = FixedRecords::new();
         let roots_each = u32::from(geometry.root_tables());
         let roots = roots_each * (1 + u32::from(aux_trees));
         let missing = usize::try_from(roots).unwrap_or(usize::MAX).saturating_sub(rooms.len());
         if missing > 0 {
-            return Err(missing);
+            let error = BuildError::Storage { records: "translation tables", missing };
+            return Err(Failed::new(Records { fixed, tables: rooms, shared }, error));
         }
         let bytes = geometry.start_level().table_bytes();
         for (room, number) in rooms.iter_mut().zip(0..roots) {
@@ -155,8 +159,13 @@ impl<'m> Shadow<'m> {
             reserved_shared: 0,
             bytes: 0,
             shared: SortedSlots::new(shared),
-            claims: Claims::default(),
+            fixed,
         })
+    }
+
+    /// The storage of a Realm of which nothing is left.
+    pub(crate) fn into_records(self) -> Records<'m> {
+        Records { fixed: self.fixed, tables: self.rooms, shared: self.shared.into_slots() }
     }
 
     /// Tables below the root, of all trees.
@@ -531,7 +540,7 @@ impl fmt::Debug for Shadow<'_> {
             .field("tables", &self.tables)
             .field("bytes", &self.bytes)
             .field("shared", &self.shared)
-            .field("claims", &self.claims)
+            .field("claims", &self.fixed.claims)
             .finish_non_exhaustive()
     }
 }

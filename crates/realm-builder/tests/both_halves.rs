@@ -6,7 +6,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, SessionOptions};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 
@@ -38,13 +38,34 @@ fn a_fault_is_served_with_what_was_shared() {
     let mut supply = |void: IpaRange| {
         let mut back = None;
         let out = range(shared.raw() + 3 * PAGE, void.bytes());
-        realm.unshare(&mut other, out, &mut |memory| back = Some(memory)).unwrap();
+        realm
+            .unshare(
+                &mut CallbackMemory::new(
+                    &mut other,
+                    |_| None,
+                    |memory| {
+                        back = Some(memory);
+                        Ok(())
+                    },
+                ),
+                out,
+            )
+            .unwrap();
         back
     };
     let window = range(0x8000, PAGE);
-    realm.serve_fault(&mut pool, Ipa::new(0x8123), window, &mut supply, &mut |_| {}).unwrap();
+    realm
+        .serve_fault(
+            &mut CallbackMemory::new(&mut pool, |range| supply(range), |_| Ok(())),
+            Ipa::new(0x8123),
+            window,
+        )
+        .unwrap();
     assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (PAGE, 7 * PAGE));
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     for mut pool in [pool, other] {
         pool.drain(&rmm, &mut |_| {});
     }

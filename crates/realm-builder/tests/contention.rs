@@ -16,7 +16,7 @@ use rmi_host::{
     CountingLedger, Error, Host, RecName, Registers, RetryBudget, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -51,7 +51,7 @@ fn with_realm(
     (rule, fault): (Rule, Fault),
     act: impl FnOnce(
         &Realm<'_, Machine<'_>, Active>,
-        [&mut Pool; 2],
+        [&mut FixedPool<16>; 2],
         &mut Undelegated,
         &Door<'_>,
         RecName<'_>,
@@ -79,7 +79,10 @@ fn with_realm(
     let name = rec.name();
     let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory, &door, name);
-    assert_eq!(realm.tear_down([rec], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [rec]).error,
+        None
+    );
     other.drain(&rmm, &mut |_| {});
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
@@ -101,21 +104,35 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
             if asked == 1 {
                 let (before, calls) = (PAUSES.get(), door.calls());
                 let page = Ipa::new(7 * PAGE);
-                let served =
-                    realm.serve_fault(other, page, window, &mut |_| unreachable!(), &mut |_| {});
+                let served = realm.serve_fault(
+                    &mut CallbackMemory::new(other, |_| unreachable!(), |_| Ok(())),
+                    page,
+                    window,
+                );
                 assert_eq!(served, Ok(Served::Contended(window)));
                 assert_eq!(PAUSES.get() - before, 1000);
-                let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
+                let back = realm.reclaim(
+                    &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
+                    range(0, PAGE),
+                );
                 assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
                 assert_eq!(PAUSES.get() - before, 2000);
                 assert_eq!(door.calls(), calls, "a call was made");
             }
             memory.take_front(void.bytes())
         };
-        let served = realm.serve_fault(pool, at, window, &mut supply, &mut |_| {});
+        let served = realm.serve_fault(
+            &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
+            at,
+            window,
+        );
         assert_eq!(served, Ok(Served::Mapped(window)));
         // Once the other thread is done, the second fault is served.
-        let served = realm.serve_fault(other, at, window, &mut |_| unreachable!(), &mut |_| {});
+        let served = realm.serve_fault(
+            &mut CallbackMemory::new(other, |_| unreachable!(), |_| Ok(())),
+            at,
+            window,
+        );
         assert_eq!(served, Ok(Served::Present));
     });
 }
@@ -137,7 +154,13 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
             assert_eq!((PAUSES.get() - before, door.calls() - calls), (3000, 0));
             memory.take_front(void.bytes())
         };
-        realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
+        realm
+            .serve_fault(
+                &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
+                Ipa::new(0),
+                window,
+            )
+            .unwrap();
         // Now the RMM says that no REC has asked for that.
         let stopped = realm.set_ripas(other, rec, range(0, PAGE), 1).unwrap_err();
         assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
@@ -150,12 +173,21 @@ fn who_may_not_wait_does_not() {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let before = PAUSES.get();
-            let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
+            let back = realm.reclaim(
+                &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
+                range(0, PAGE),
+            );
             assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
             assert_eq!(PAUSES.get(), before);
             memory.take_front(void.bytes())
         };
-        realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
+        realm
+            .serve_fault(
+                &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
+                Ipa::new(0),
+                window,
+            )
+            .unwrap();
     });
 }
 
@@ -170,13 +202,22 @@ fn a_wait_ends_when_its_time_is_over() {
         let window = range(0, BLOCK);
         let mut supply = |void: IpaRange| {
             let before = TIME.get();
-            let back = realm.reclaim(other, range(0, PAGE), &mut |_| unreachable!());
+            let back = realm.reclaim(
+                &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
+                range(0, PAGE),
+            );
             assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
             // Read once at the start, and then until 20 ms have passed.
             assert_eq!(TIME.get() - before, 21);
             memory.take_front(void.bytes())
         };
-        realm.serve_fault(pool, Ipa::new(0), window, &mut supply, &mut |_| {}).unwrap();
+        realm
+            .serve_fault(
+                &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
+                Ipa::new(0),
+                window,
+            )
+            .unwrap();
         // A busy RMM is waited for as long.
         let (before, calls) = (TIME.get(), door.calls());
         let read =

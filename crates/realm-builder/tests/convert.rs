@@ -10,7 +10,7 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -48,12 +48,33 @@ impl Bench<'_> {
             left = left.checked_sub(1)?;
             memory.take_front(PAGE)
         };
-        realm.convert_to_shared(pool, range, ACCESS, &mut supply, &mut |host| home.push(host))
+        realm.convert_to_shared(
+            &mut CallbackMemory::new(
+                pool,
+                |range| supply(range),
+                |host| {
+                    home.push(host);
+                    Ok(())
+                },
+            ),
+            range,
+            ACCESS,
+        )
     }
 
     fn privatize(&mut self, range: IpaRange) -> Result<Converted, ConvertStopped> {
         let Self { realm, pool, home, .. } = self;
-        realm.convert_to_private(pool, range, &mut |host| home.push(host))
+        realm.convert_to_private(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |host| {
+                    home.push(host);
+                    Ok(())
+                },
+            ),
+            range,
+        )
     }
 
     fn home(&self) -> u64 {
@@ -86,7 +107,10 @@ fn with_realm<const TABLES: usize, const RECORDS: usize>(
     let mut bench = Bench { realm, pool, memory, home: Vec::new(), door: &door };
     act(&mut bench);
     let Bench { realm, mut pool, .. } = bench;
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
 }
@@ -133,7 +157,13 @@ fn memory_of_the_wrong_size_is_cut() {
         };
         let all = pages(RAM, 0, 3);
         let keep = &mut |host| home.push(host);
-        let converted = realm.convert_to_shared(pool, all, ACCESS, &mut supply, keep).unwrap();
+        let converted = realm
+            .convert_to_shared(
+                &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(keep(host))),
+                all,
+                ACCESS,
+            )
+            .unwrap();
         assert_eq!((converted.bytes, &wanted[..]), (3 * PAGE, &[all][..]));
         assert_eq!(bench.home(), 5 * PAGE);
     });

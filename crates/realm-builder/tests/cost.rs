@@ -3,13 +3,15 @@
 
 use proptest::prelude::*;
 use realm_builder::plan::Limits;
-use realm_builder::{Content, DismantleProgress, Realm, RealmConfig, Records, Region, ShadowTable};
+use realm_builder::{
+    Content, DismantleProgress, FixedRecords, Realm, RealmConfig, Records, Region, ShadowTable,
+};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
 use rmm_model::{GranulesPerCall, Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
@@ -95,7 +97,8 @@ proptest! {
         let mut config = RealmConfig::new(43);
         config.start_level = Level::new(1 - i8::try_from(start).unwrap());
         let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
-        let records = Records { tables: &mut rooms, shared: &mut [] };
+        let mut fixed = FixedRecords::new();
+        let records = Records::new(&mut fixed, &mut rooms, &mut []);
         let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
         let realm = realm.activate().unwrap();
         for (page, level) in tables_first {
@@ -121,12 +124,12 @@ proptest! {
         let mut realm = realm.terminate().unwrap();
         let before = door.total().issued;
         let mut home = 0;
-        while realm.dismantle(&mut pool, 1000, &mut |memory| home += memory.bytes()).unwrap() == DismantleProgress::More {}
+        while realm.dismantle(&mut CallbackMemory::new(&mut pool, |_| None, |memory| { home += memory.bytes(); Ok(()) }), 1000).unwrap() == DismantleProgress::More {}
         prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
         prop_assert_eq!(home, bytes);
         prop_assert_eq!(door.total().failed, failed);
         prop_assert!(realm.is_dismantled());
-        let destroyed = realm.destroy(&mut pool, &mut |_| {}).is_ok();
+        let destroyed = realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok();
         prop_assert!(destroyed);
         pool.drain(&rmm, &mut |_| {});
         prop_assert_eq!(ledger.balance().outstanding(), 0);
@@ -148,7 +151,8 @@ proptest! {
         let platform = Host::new(&door, &model);
         let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
         let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
-        let records = Records { tables: &mut rooms, shared: &mut [] };
+        let mut fixed = FixedRecords::new();
+        let records = Records::new(&mut fixed, &mut rooms, &mut []);
         let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
         if !stocked {
             pool.undelegate(&rmm);
@@ -174,7 +178,7 @@ proptest! {
         realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
         prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
         prop_assert_eq!(door.total().failed, failed);
-        prop_assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+        prop_assert_eq!(realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error, None);
         pool.drain(&rmm, &mut |_| {});
     }
 }

@@ -5,7 +5,7 @@ use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem,
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const RAM: u64 = 0x4000_0000;
 const MIB: u64 = 1 << 20;
@@ -33,7 +33,8 @@ fn a_fault_is_served_however_little_there_is() {
     let mut home = Vec::new();
 
     // No memory at all.
-    let served = realm.serve_fault(&mut pool, fault, window, &mut |_| None, &mut |_| {});
+    let served =
+        realm.serve_fault(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), fault, window);
     let Err(BuildError::Region { problem: RegionProblem::NoMemory { ipa, .. }, .. }) = served
     else {
         panic!("{served:?}");
@@ -47,36 +48,65 @@ fn a_fault_is_served_however_little_there_is() {
         left -= 1;
         (left >= 0).then(|| memory.take_front(PAGE).unwrap())
     };
-    let served = realm.serve_fault(&mut pool, fault, window, &mut pages, &mut |_| {}).unwrap();
+    let served = realm
+        .serve_fault(
+            &mut CallbackMemory::new(&mut pool, |range| pages(range), |_| Ok(())),
+            fault,
+            window,
+        )
+        .unwrap();
     assert_eq!(served, Served::Mapped(range(RAM + 0x5000, 3 * PAGE)));
     assert_eq!(realm.memory_bytes(), 3 * PAGE);
 
     // The address is mapped now; no memory is asked for.
-    let served = realm.serve_fault(&mut pool, fault, window, &mut |_| unreachable!(), &mut |_| {});
+    let served = realm.serve_fault(
+        &mut CallbackMemory::new(&mut pool, |_| unreachable!(), |_| Ok(())),
+        fault,
+        window,
+    );
     assert_eq!(served.unwrap(), Served::Present);
 
     // Enough memory: the rest of the 2 MiB is mapped, on both sides, and no more.
     let mut plenty = |void: IpaRange| memory.take_front(void.bytes());
     let next = Ipa::new(RAM + 0x9000);
-    realm.serve_fault(&mut pool, next, window, &mut plenty, &mut |_| {}).unwrap();
+    realm
+        .serve_fault(
+            &mut CallbackMemory::new(&mut pool, |range| plenty(range), |_| Ok(())),
+            next,
+            window,
+        )
+        .unwrap();
     assert_eq!(realm.memory_bytes(), 2 * MIB);
 
     // What exceeds the request is given back.
     let mut much = |_: IpaRange| memory.take_front(4 * MIB);
     let keep = &mut |host: Undelegated| home.push(host);
     let far = Ipa::new(RAM + 2 * MIB + 0x1f_f000);
-    realm.serve_fault(&mut pool, far, window, &mut much, keep).unwrap();
+    realm
+        .serve_fault(
+            &mut CallbackMemory::new(&mut pool, |range| much(range), |host| Ok(keep(host))),
+            far,
+            window,
+        )
+        .unwrap();
     assert_eq!(realm.memory_bytes(), 4 * MIB);
     assert_eq!(home.iter().map(Undelegated::bytes).sum::<u64>(), 2 * MIB);
 
     // Outside the window there is no fault to serve.
     let outside = Ipa::new(RAM + 8 * MIB);
-    let served = realm.serve_fault(&mut pool, outside, window, &mut |_| None, &mut |_| {});
+    let served = realm.serve_fault(
+        &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+        outside,
+        window,
+    );
     let problem =
         matches!(served, Err(BuildError::Region { problem: RegionProblem::Elsewhere { .. }, .. }));
     assert!(problem, "{served:?}");
 
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }

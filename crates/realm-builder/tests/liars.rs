@@ -12,7 +12,7 @@ use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, RetryBudget, SessionOptions, Subject, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
@@ -69,12 +69,22 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let left = match act {
             Act::Alive(act) => {
                 act(&realm, &mut pool, &mut home);
-                realm.tear_down([], &mut pool, &mut home)
+                realm
+                    .tear_down(
+                        &mut CallbackMemory::new(&mut pool, |_| None, |host| Ok(home(host))),
+                        [],
+                    )
+                    .error
             }
             Act::Dead(act) => {
                 let mut realm = realm.terminate().unwrap();
                 act(&mut realm, &mut pool, &mut home);
-                realm.tear_down([], &mut pool, &mut home)
+                realm
+                    .tear_down(
+                        &mut CallbackMemory::new(&mut pool, |_| None, |host| Ok(home(host))),
+                        [],
+                    )
+                    .error
             }
         };
         assert!(left.is_some());
@@ -96,7 +106,10 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 fn a_block_that_is_always_unmapped_in_part() {
     for reached in [PAGE, BLOCK / 2, BLOCK - PAGE, BLOCK + PAGE] {
         let act = Act::Alive(|realm, pool, home| {
-            let _ = realm.reclaim(pool, range(0, 2 * BLOCK), home);
+            let _ = realm.reclaim(
+                &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                range(0, 2 * BLOCK),
+            );
         });
         with_liar(Command::RttDataUnmap, reached, &act);
     }
@@ -106,13 +119,25 @@ fn a_block_that_is_always_unmapped_in_part() {
 fn reclaiming_that_makes_no_progress() {
     for reached in [0, PAGES, PAGES + PAGE] {
         let act = Act::Alive(|realm, pool, home| {
-            assert!(realm.reclaim(pool, range(PAGES, BLOCK), home).is_err());
+            assert!(
+                realm
+                    .reclaim(
+                        &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                        range(PAGES, BLOCK)
+                    )
+                    .is_err()
+            );
         });
         with_liar(Command::RttDataUnmap, reached, &act);
     }
     // An RMM is allowed to stop where it began.
     let act = Act::Alive(|realm, pool, home| {
-        let error = realm.reclaim(pool, range(PAGES, BLOCK), home).unwrap_err();
+        let error = realm
+            .reclaim(
+                &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                range(PAGES, BLOCK),
+            )
+            .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
             (no_progress(Command::RttDataUnmap, PAGES), Ipa::new(PAGES))
@@ -131,14 +156,19 @@ fn no_progress(command: Command, ipa: u64) -> BuildError {
 #[test]
 fn unsharing_that_makes_no_progress() {
     let act = Act::Alive(|realm, pool, home| {
-        let error = realm.unshare(pool, range(SHARED, BLOCK), home).unwrap_err();
+        let error = realm
+            .unshare(
+                &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                range(SHARED, BLOCK),
+            )
+            .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
             (no_progress(Command::RttUnprotUnmap, SHARED), Ipa::new(SHARED))
         );
         assert_eq!(
             error.error.to_string(),
-            "RMI_RTT_UNPROT_UNMAP for IPA 0x8000000000 made no progress in all attempts allowed; try again later"
+            "RMI_RTT_UNPROT_UNMAP for IPA 0x8000000000 made no progress within the retry budget; try again later"
         );
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
@@ -148,13 +178,17 @@ fn unsharing_that_makes_no_progress() {
 #[test]
 fn taking_apart_that_makes_no_progress() {
     let act = Act::Dead(|realm, pool, home| {
-        let ended =
-            (0..1000).any(|_| realm.dismantle(pool, 1, home) != Ok(DismantleProgress::More));
+        let ended = (0..1000).any(|_| {
+            realm.dismantle(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), 1)
+                != Ok(DismantleProgress::More)
+        });
         assert!(ended);
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
     let shared = Act::Dead(|realm, pool, home| {
-        let error = realm.dismantle(pool, 1000, home).unwrap_err();
+        let error = realm
+            .dismantle(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), 1000)
+            .unwrap_err();
         assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &shared);

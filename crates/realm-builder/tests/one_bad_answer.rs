@@ -14,7 +14,7 @@ use rmi_host::{
     CountingLedger, FixedQuarantine, Host, Registers, RetryBudget, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -57,7 +57,19 @@ impl<'p> Bench<'p> {
     fn end(&mut self) -> Option<rmi_host::Error> {
         let home = &mut self.home;
         let realm = self.realm.take().unwrap();
-        realm.tear_down([], &mut self.pool, &mut |memory| *home += memory.bytes())
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut self.pool,
+                    |_| None,
+                    |memory| {
+                        *home += memory.bytes();
+                        Ok(())
+                    },
+                ),
+                [],
+            )
+            .error
     }
 }
 
@@ -130,7 +142,11 @@ fn an_unclear_mapping_is_no_served_fault() {
         let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(PAGE));
         let mut fault = || {
             let keep = &mut |memory: Undelegated| *home += memory.bytes();
-            realm.serve_fault(pool, Ipa::new(0), range(0, PAGE), &mut supply, keep)
+            realm.serve_fault(
+                &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(keep(host))),
+                Ipa::new(0),
+                range(0, PAGE),
+            )
         };
         assert!(fault().is_err());
         assert_eq!(fault(), Ok(Served::Mapped(range(0, PAGE))));
@@ -180,17 +196,30 @@ fn an_unclear_block_is_asked_about() {
                     realm.fold(pool, range(0, BLOCK), FoldPolicy::Blocks).unwrap_err();
                 } else {
                     let middle = range(BLOCK / 2, PAGE);
-                    let failed = realm.reclaim(pool, middle, &mut |_| {}).unwrap_err();
+                    let failed = realm
+                        .reclaim(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), middle)
+                        .unwrap_err();
                     assert!(matches!(failed.error, BuildError::Call(_)), "{failed}");
                 }
                 let (page, keep) = (range(0, PAGE), &mut |host: Undelegated| *home += host.bytes());
                 if shared {
                     let access = SharedAccess::MEMORY;
-                    let converted =
-                        realm.convert_to_shared(pool, page, access, &mut |_| None, keep).unwrap();
+                    let converted = realm
+                        .convert_to_shared(
+                            &mut CallbackMemory::new(pool, |_| None, |host| Ok(keep(host))),
+                            page,
+                            access,
+                        )
+                        .unwrap();
                     assert_eq!((converted.bytes, realm.shared_bytes()), (PAGE, PAGE));
                 } else {
-                    assert_eq!(realm.reclaim(pool, page, keep), Ok(Reclaimed::Whole));
+                    assert_eq!(
+                        realm.reclaim(
+                            &mut CallbackMemory::new(pool, |_| None, |host| Ok(keep(host))),
+                            page
+                        ),
+                        Ok(Reclaimed::Whole)
+                    );
                     assert_eq!(*home, PAGE);
                 }
                 assert_eq!(realm.memory_bytes(), BLOCK - PAGE, "{command}: {unclear:?}");
@@ -214,7 +243,17 @@ fn an_unmap_may_be_not_now() {
             let realm = realm.as_ref().unwrap();
             realm.map_scattered(pool, Ipa::new(0), &mut pages).unwrap();
             let done = realm
-                .reclaim(pool, range(0, 2 * PAGE), &mut |memory| *home += memory.bytes())
+                .reclaim(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            *home += memory.bytes();
+                            Ok(())
+                        },
+                    ),
+                    range(0, 2 * PAGE),
+                )
                 .unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
             assert_eq!(*home, 2 * PAGE);
@@ -231,8 +270,11 @@ fn what_does_not_come_back_is_not_converted() {
         let realm = realm.as_ref().unwrap();
         let keep = &mut |memory: Undelegated| *home += memory.bytes();
         let all = range(0, 4 * PAGE);
-        let converted =
-            realm.convert_to_shared(pool, all, SharedAccess::MEMORY, &mut |_| None, keep);
+        let converted = realm.convert_to_shared(
+            &mut CallbackMemory::new(pool, |_| None, |host| Ok(keep(host))),
+            all,
+            SharedAccess::MEMORY,
+        );
         let withheld = matches!(
             converted.map_err(BuildError::from),
             Err(BuildError::Region { problem: RegionProblem::Withheld { .. }, .. })
@@ -255,11 +297,14 @@ fn dismantling_stays_within_its_calls() {
             let mut realm = realm.unwrap();
             for _ in 0..20 {
                 let calls = bench.door.calls();
-                let _ = realm.dismantle(&mut bench.pool, 1, &mut |_| {});
+                let _ = realm
+                    .dismantle(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(())), 1);
                 let calls = bench.door.calls() - calls;
                 assert!(calls <= 4, "{command}: {calls} calls");
             }
-            realm.tear_down([], &mut bench.pool, &mut |_| {});
+            realm
+                .tear_down(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(())), [])
+                .error;
         });
     }
 }
@@ -307,11 +352,22 @@ fn shared_records_are_as_few_as_they_can_be() {
         assert!(matches!(full, Err(BuildError::Storage { .. })), "{full:?}");
         let Bench { realm, pool, .. } = bench;
         let realm = realm.as_ref().unwrap();
-        let cut = realm.unshare(pool, range(SHARED + PAGE, PAGE), &mut |_| {});
+        let cut = realm.unshare(
+            &mut CallbackMemory::new(pool, |_| None, |_| Ok(())),
+            range(SHARED + PAGE, PAGE),
+        );
         let cut = cut.map_err(BuildError::from);
         assert!(matches!(cut, Err(BuildError::Storage { .. })), "{cut:?}");
-        realm.reshare(pool, range(SHARED, 8 * PAGE), SharedAccess::MEMORY, &mut |_| {}).unwrap();
-        realm.unshare(pool, range(SHARED, BLOCK), &mut |_| {}).unwrap();
+        realm
+            .reshare(
+                &mut CallbackMemory::new(pool, |_| None, |_| Ok(())),
+                range(SHARED, 8 * PAGE),
+                SharedAccess::MEMORY,
+            )
+            .unwrap();
+        realm
+            .unshare(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), range(SHARED, BLOCK))
+            .unwrap();
         assert_eq!(realm.shared_bytes(), 0);
     });
 }
@@ -326,7 +382,19 @@ fn memory_that_leaves_the_machine_is_not_shared_either() {
         bench.share(SHARED, shared).unwrap();
         let Bench { realm, pool, home, .. } = bench;
         let realm = realm.as_ref().unwrap();
-        realm.evacuate(pool, module, &mut |memory| *home += memory.bytes()).unwrap();
+        realm
+            .evacuate(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        *home += memory.bytes();
+                        Ok(())
+                    },
+                ),
+                module,
+            )
+            .unwrap();
         assert_eq!((realm.memory_bytes(), realm.shared_bytes(), *home), (BLOCK, 0, 6 * PAGE));
     });
 }
@@ -351,7 +419,11 @@ fn no_tables_outside_the_ipa_space() {
 /// Opens a session on an RMM without faults, with a pool of `PLACES` entries and memory, does the
 /// job, and checks the ledger.
 fn with_session<const PLACES: usize>(
-    job: impl FnOnce(&Rmm<Host<&Model, &Model, &CountingLedger>>, &mut Pool, &mut Undelegated),
+    job: impl FnOnce(
+        &Rmm<Host<&Model, &Model, &CountingLedger>>,
+        &mut FixedPool<PLACES>,
+        &mut Undelegated,
+    ),
 ) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
     let ledger = CountingLedger::new();
@@ -377,8 +449,16 @@ fn a_rec_of_another_realm_is_not_taken_by_force() {
         let second = Realm::create(rmm, &config, &mut two, pool).unwrap();
         let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
         let rec = first.create_rec(pool, &start).unwrap();
-        assert!(second.tear_down([rec], pool, &mut |_| {}).is_some());
-        assert_eq!(first.tear_down([], pool, &mut |_| {}), None);
+        assert!(
+            second
+                .tear_down(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), [rec])
+                .error
+                .is_some()
+        );
+        assert_eq!(
+            first.tear_down(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), []).error,
+            None
+        );
     });
 }
 
@@ -401,9 +481,14 @@ fn dismantling_ends() {
         bench.map(0, 4 * PAGE);
         let realm = bench.realm.take().unwrap().terminate();
         let mut realm = realm.unwrap();
-        while realm.dismantle(&mut bench.pool, 1, &mut |_| {}).unwrap() == DismantleProgress::More {
-        }
+        while realm
+            .dismantle(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(())), 1)
+            .unwrap()
+            == DismantleProgress::More
+        {}
         assert!(realm.is_dismantled());
-        assert!(realm.destroy(&mut bench.pool, &mut |_| {}).is_ok());
+        assert!(
+            realm.destroy(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(()))).is_ok()
+        );
     });
 }

@@ -11,14 +11,15 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
 
 type Injected<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
 type Platform<'p> = Host<&'p Injected<'p>, &'p Model, &'p CountingLedger>;
-type Job<'j> = &'j mut dyn FnMut(&mut Realm<'_, Platform<'_>, New>, &mut Pool, Undelegated);
+type Job<'j> =
+    &'j mut dyn FnMut(&mut Realm<'_, Platform<'_>, New>, &mut FixedPool<16>, Undelegated);
 
 /// Does a job with a new Realm, a pool, and 8 MiB that begin at a multiple of 2 MiB. The call that
 /// `rule` names is refused once. Afterwards all memory must be accounted for.
@@ -36,7 +37,10 @@ fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let mut storage = RealmStorage::<8, 0>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     job(&mut realm, &mut pool, ram);
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }

@@ -7,7 +7,7 @@ use rmi_abi::{Command, Dialect, Ipa, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -129,7 +129,7 @@ proptest! {
         for region in regions {
             let _ = region.into_memory().into_raw();
         }
-        realm.tear_down([], &mut pool, &mut |_| {});
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error;
         pool.drain(&rmm, &mut |_| {});
         let balance = ledger.balance();
         prop_assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{}", balance);

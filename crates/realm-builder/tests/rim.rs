@@ -20,7 +20,7 @@ use rmi_abi::run::RecEnter;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
 use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 use zerocopy::FromZeros;
 
 /// The parameters of the vectors; those that are not measured are set as well.
@@ -97,7 +97,10 @@ fn on_the_model(
         let rec = RecParams { runnable, mpidr, pc: at.raw(), gprs };
         rim.add_rec(&rec, ignore).unwrap();
     }
-    assert_eq!(realm.tear_down(recs, &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), recs).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
     (measured, rim.value())
@@ -176,7 +179,12 @@ fn a_realm_reads_no_more_than_the_digest() {
         assert_eq!(Digest::from_registers(hash, &read), Ok(rim.digest()));
         read[words - 1] ^= 1 << 63;
         assert!(!rim.is_read_as(&read));
-        assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+        assert_eq!(
+            realm
+                .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object])
+                .error,
+            None
+        );
         pool.drain(&rmm, &mut |_| {});
         let _ = page.into_raw();
     }
@@ -286,7 +294,7 @@ proptest! {
                 prop_assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
             }
         }
-        prop_assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+        prop_assert_eq!(realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error, None);
         pool.drain(&rmm, &mut |_| {});
         for region in regions {
             let _ = region.into_memory().into_raw();

@@ -10,7 +10,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, RetryBudget, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const SHARED: u64 = 1 << 39;
@@ -21,7 +21,10 @@ fn at(page: u64, pages: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + page * PAGE), pages * PAGE).unwrap()
 }
 
-fn with_realm(retry_budget: RetryBudget, act: impl FnOnce(&Live<'_>, &mut Pool, &mut Undelegated)) {
+fn with_realm(
+    retry_budget: RetryBudget,
+    act: impl FnOnce(&Live<'_>, &mut FixedPool<16>, &mut Undelegated),
+) {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
@@ -35,14 +38,21 @@ fn with_realm(retry_budget: RetryBudget, act: impl FnOnce(&Live<'_>, &mut Pool, 
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     act(&realm, &mut pool, &mut memory);
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }
 
 /// Shares single pages that do not follow each other in physical memory, with a hole after the
 /// third.
-fn share_pages(realm: &Live<'_>, pool: &mut Pool, memory: &mut Undelegated) -> Vec<PaRange> {
+fn share_pages(
+    realm: &Live<'_>,
+    pool: &mut FixedPool<16>,
+    memory: &mut Undelegated,
+) -> Vec<PaRange> {
     let mut pages: Vec<_> = (0..4).map(|_| memory.take_front(PAGE).unwrap()).collect();
     pages.reverse();
     let ranges = pages.iter().map(Undelegated::range).collect();
@@ -128,9 +138,15 @@ fn what_is_looked_at_stays_shared() {
             realm.read_shared(ipas.base(), &mut [0; 8]).unwrap();
             let busy = [
                 realm.write_shared(ipas.base(), &[0; 8]),
-                realm.unshare(pool, ipas, &mut |_| unreachable!()).map_err(BuildError::from),
                 realm
-                    .reshare(pool, at(0, 5), SharedAccess::MEMORY, &mut |_| unreachable!())
+                    .unshare(&mut CallbackMemory::new(pool, |_| None, |_| unreachable!()), ipas)
+                    .map_err(BuildError::from),
+                realm
+                    .reshare(
+                        &mut CallbackMemory::new(pool, |_| None, |_| unreachable!()),
+                        at(0, 5),
+                        SharedAccess::MEMORY,
+                    )
                     .map_err(BuildError::from),
             ];
             for result in busy {
@@ -141,7 +157,19 @@ fn what_is_looked_at_stays_shared() {
         });
         assert_eq!((result, pieces), (Ok(3 * PAGE), 3));
         let mut back = 0;
-        realm.unshare(pool, at(0, 5), &mut |host| back += host.bytes()).unwrap();
+        realm
+            .unshare(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        back += host.bytes();
+                        Ok(())
+                    },
+                ),
+                at(0, 5),
+            )
+            .unwrap();
         assert_eq!(back, 4 * PAGE);
     });
 }
@@ -191,8 +219,17 @@ fn nothing_is_read_that_has_become_the_rmms() {
                     thread::yield_now();
                 }
                 thread::yield_now();
-                while let Err(error) = realm.unshare(pool, at(0, 1), &mut |host| page = Some(host))
-                {
+                while let Err(error) = realm.unshare(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |host| {
+                            page = Some(host);
+                            Ok(())
+                        },
+                    ),
+                    at(0, 1),
+                ) {
                     assert!(matches!(error.error, BuildError::Contended { .. }), "{error}");
                     thread::yield_now();
                 }

@@ -14,7 +14,7 @@ use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -46,7 +46,7 @@ fn at(page: u64, pages: u64) -> IpaRange {
 fn with_realm<const RECORDS: usize>(
     rule: Rule,
     fault: Fault,
-    act: impl FnOnce(&Live<'_>, [&mut Pool; 2], &mut Undelegated),
+    act: impl FnOnce(&Live<'_>, [&mut FixedPool<16>; 2], &mut Undelegated),
 ) {
     let model = Model::new(Options::new(D)).unwrap();
     let when: fn(&Registers) -> bool = inside;
@@ -64,7 +64,10 @@ fn with_realm<const RECORDS: usize>(
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory);
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     other.drain(&rmm, &mut |_| {});
     pool.drain(&rmm, &mut |_| {});
     let balance = ledger.balance();
@@ -73,7 +76,7 @@ fn with_realm<const RECORDS: usize>(
 
 fn share(
     realm: &Live<'_>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<16>,
     page: u64,
     memory: Undelegated,
 ) -> Result<(), NotShared> {
@@ -84,7 +87,7 @@ fn share(
 /// elsewhere; there is no record for that.
 fn meanwhile(
     realm: &Live<'_>,
-    other: &mut Pool,
+    other: &mut FixedPool<16>,
     page: Undelegated,
     act: impl FnOnce(),
 ) -> Undelegated {
@@ -119,11 +122,27 @@ fn sound_6_the_place_of_memory_that_stays_shared_is_not_given_away() {
         share(realm, pool, 0, memory.take_front(4 * PAGE).unwrap()).unwrap();
         let page = memory.take_front(PAGE).unwrap();
         let _page = meanwhile(realm, other, page, || {
-            assert!(realm.unshare(pool, at(0, 4), &mut |_| unreachable!()).is_err());
+            assert!(
+                realm
+                    .unshare(&mut CallbackMemory::new(pool, |_| None, |_| unreachable!()), at(0, 4))
+                    .is_err()
+            );
         });
         assert_eq!(realm.shared_bytes(), 4 * PAGE);
         let mut back = 0;
-        realm.unshare(pool, at(0, 4), &mut |host| back += host.bytes()).unwrap();
+        realm
+            .unshare(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        back += host.bytes();
+                        Ok(())
+                    },
+                ),
+                at(0, 4),
+            )
+            .unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
 }
@@ -136,15 +155,40 @@ fn sound_6_nor_to_what_is_shared_from_home() {
         share(realm, pool, 510, memory.take_front(4 * PAGE).unwrap()).unwrap();
         let mut back = 0;
         let mut refused = 0;
-        let result = realm.unshare(pool, at(510, 4), &mut |host| {
-            back += host.bytes();
-            let failed = share(realm, other, 100, memory.take_front(PAGE).unwrap()).unwrap_err();
-            assert!(matches!(failed.error, BuildError::Storage { .. }), "{:?}", failed.error);
-            refused += 1;
-        });
+        let result = realm.unshare(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |host| {
+                    back += host.bytes();
+                    let failed =
+                        share(realm, other, 100, memory.take_front(PAGE).unwrap()).unwrap_err();
+                    assert!(
+                        matches!(failed.error, BuildError::Storage { .. }),
+                        "{:?}",
+                        failed.error
+                    );
+                    refused += 1;
+                    Ok(())
+                },
+            ),
+            at(510, 4),
+        );
         assert!(result.is_err());
         assert_eq!((back, refused, realm.shared_bytes()), (2 * PAGE, 1, 2 * PAGE));
-        realm.unshare(pool, at(510, 4), &mut |host| back += host.bytes()).unwrap();
+        realm
+            .unshare(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        back += host.bytes();
+                        Ok(())
+                    },
+                ),
+                at(510, 4),
+            )
+            .unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
 }
@@ -159,7 +203,13 @@ fn sound_6_nor_while_it_is_shared_anew() {
             share(realm, pool, 0, memory.take_front(PAGE).unwrap()).unwrap();
             let page = memory.take_front(PAGE).unwrap();
             let _page = meanwhile(realm, other, page, || {
-                realm.reshare(pool, at(0, 1), ACCESS, &mut |_| unreachable!()).unwrap();
+                realm
+                    .reshare(
+                        &mut CallbackMemory::new(pool, |_| None, |_| unreachable!()),
+                        at(0, 1),
+                        ACCESS,
+                    )
+                    .unwrap();
             });
             assert_eq!(realm.shared_bytes(), PAGE);
         });
@@ -175,22 +225,41 @@ fn sound_6_unwinding_leaves_it_in_its_record() {
         // In `home`, with the memory of the first of two tables.
         let mut back = 0;
         let unwound = catch_unwind(AssertUnwindSafe(|| {
-            realm.unshare(pool, at(510, 4), &mut |host| {
-                back += host.bytes();
-                panic!("in home");
-            })
+            realm.unshare(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        back += host.bytes();
+                        panic!("in home")
+                    },
+                ),
+                at(510, 4),
+            )
         }));
         assert!(unwound.is_err());
         assert_eq!((back, realm.shared_bytes()), (2 * PAGE, 2 * PAGE));
         // In the conduit, before the call.
         INSIDE.set(Some(Box::new(|| panic!("in the conduit"))));
         let unwound = catch_unwind(AssertUnwindSafe(|| {
-            realm.unshare(pool, at(510, 4), &mut |_| unreachable!())
+            realm.unshare(&mut CallbackMemory::new(pool, |_| None, |_| unreachable!()), at(510, 4))
         }));
         assert!(unwound.is_err());
         assert_eq!(realm.shared_bytes(), 2 * PAGE);
         // Nothing stays claimed either.
-        realm.unshare(pool, at(510, 4), &mut |host| back += host.bytes()).unwrap();
+        realm
+            .unshare(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        back += host.bytes();
+                        Ok(())
+                    },
+                ),
+                at(510, 4),
+            )
+            .unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
 }
@@ -278,11 +347,26 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                                 }
                                 3 => {
                                     let keep = &mut |host| heap.push(host);
-                                    let _ = realm.unshare(&mut pool, range, keep);
+                                    let _ = realm.unshare(
+                                        &mut CallbackMemory::new(
+                                            &mut pool,
+                                            |_| None,
+                                            |host| Ok(keep(host)),
+                                        ),
+                                        range,
+                                    );
                                 }
                                 _ => {
                                     let keep = &mut |host| heap.push(host);
-                                    let _ = realm.reshare(&mut pool, range, ACCESS, keep);
+                                    let _ = realm.reshare(
+                                        &mut CallbackMemory::new(
+                                            &mut pool,
+                                            |_| None,
+                                            |host| Ok(keep(host)),
+                                        ),
+                                        range,
+                                        ACCESS,
+                                    );
                                 }
                             }
                         }
@@ -296,7 +380,19 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
             let whole = THREADS * EACH * PAGE;
             assert_eq!(home + realm.shared_bytes(), whole, "lost in round {seed}");
             let mut back = 0;
-            realm.unshare(pool, at(0, 64), &mut |host| back += host.bytes()).unwrap();
+            realm
+                .unshare(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |host| {
+                            back += host.bytes();
+                            Ok(())
+                        },
+                    ),
+                    at(0, 64),
+                )
+                .unwrap();
             assert_eq!((home + back, realm.shared_bytes()), (whole, 0), "round {seed}");
         });
     }

@@ -12,7 +12,7 @@ use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -53,24 +53,65 @@ impl Bench<'_> {
 
     fn reclaim(&mut self, range: IpaRange) -> Result<(), Stopped> {
         let Self { realm, pool, home, .. } = self;
-        let done = realm.reclaim(pool, range, &mut |host| home.push(host))?;
+        let done = realm.reclaim(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |host| {
+                    home.push(host);
+                    Ok(())
+                },
+            ),
+            range,
+        )?;
         assert_eq!(done, Reclaimed::Whole);
         Ok(())
     }
 
     fn unshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
         let Self { realm, pool, home, .. } = self;
-        realm.unshare(pool, range, &mut |host| home.push(host))
+        realm.unshare(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |host| {
+                    home.push(host);
+                    Ok(())
+                },
+            ),
+            range,
+        )
     }
 
     fn reshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
         let Self { realm, pool, home, .. } = self;
-        realm.reshare(pool, range, read_only(), &mut |host| home.push(host))
+        realm.reshare(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |host| {
+                    home.push(host);
+                    Ok(())
+                },
+            ),
+            range,
+            read_only(),
+        )
     }
 
     fn evacuate(&mut self, memory: PaRange) -> Result<(), Stopped> {
         let Self { realm, pool, home, .. } = self;
-        realm.evacuate(pool, memory, &mut |host| home.push(host))
+        realm.evacuate(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |host| {
+                    home.push(host);
+                    Ok(())
+                },
+            ),
+            memory,
+        )
     }
 
     /// The descriptor in the RMM's table for a page, if it is mapped.
@@ -116,7 +157,10 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let mut bench = Bench { realm, pool, empty, memory, home: Vec::new(), conduit: &conduit };
     let result = job(&mut bench);
     let Bench { realm, mut pool, mut empty, .. } = bench;
-    assert_eq!(realm.tear_down([], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+        None
+    );
     quarantine.retry(&rmm, |_| {});
     pool.drain(&rmm, &mut |_| {});
     empty.drain(&rmm, &mut |_| {});

@@ -51,7 +51,7 @@
 //! let stopped = rec.run(&rmm, Answer::resume(), &mut board, &Kick::new())?;
 //! assert!(matches!(stopped, RunEnd::Left) && board.is_off);
 //! # let (object, _page) = rec.into_parts();
-//! # realm.tear_down([object], &mut pool, &mut |_| {});
+//! # assert!(realm.tear_down(&mut pool, [object]).error.is_none());
 //! # pool.drain(&rmm, &mut |_| {});
 //! # Ok(())
 //! # }

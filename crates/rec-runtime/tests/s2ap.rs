@@ -8,7 +8,7 @@ use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::{CountingLedger, SessionOptions};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const RAM: Ipa = Ipa::new(0x4000_0000);
 
@@ -64,7 +64,15 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     };
     let event = rec.enter(&rmm, answer).unwrap();
     assert!(matches!(event.exit, Exit::PsciNotice(_)), "{event:?}");
-    assert_eq!(realm.tear_down([rec.into_parts().0], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                [rec.into_parts().0]
+            )
+            .error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
     seen.lock().unwrap().unwrap()

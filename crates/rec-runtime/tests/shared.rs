@@ -8,7 +8,7 @@ use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Ipa};
 use rmi_host::SessionOptions;
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{Awaiting, FixedPool, Pool, open};
+use sro::{Awaiting, CallbackMemory, FixedPool, Pool, open};
 
 #[test]
 fn sound_3_a_rec_that_runs_is_named_and_not_entered_twice() {
@@ -49,6 +49,9 @@ fn sound_3_a_rec_that_runs_is_named_and_not_entered_twice() {
     });
     assert_eq!((rec.awaiting(), rec.exits()), (Awaiting::Nothing, 1));
     let (object, _) = rec.into_parts();
-    assert_eq!(realm.tear_down([object], &mut pool, &mut |_| {}), None);
+    assert_eq!(
+        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object]).error,
+        None
+    );
     pool.drain(&rmm, &mut |_| {});
 }

@@ -71,6 +71,11 @@ pub struct Donated {
 const _: () = assert!(size_of::<Donated>() == 416);
 
 impl Donated {
+    /// Nothing.
+    pub const fn new() -> Self {
+        Self { ranges: GranuleSet::empty() }
+    }
+
     /// How many separate ranges an object may consist of.
     pub const RANGES: usize = 16;
 

@@ -4,6 +4,7 @@ use rmi_host::{Failed, Platform};
 
 use crate::lifecycle::realm::{Active, Building, New, Populated, Realm, Terminated};
 
+/// # Activation and the end of running
 impl<'a, P: Platform> Realm<'a, P, New> {
     /// Declares that the Realm has all its content. Only RECs add to its measurement from here on;
     /// no call is made.

@@ -3,11 +3,12 @@
 
 use core::fmt;
 
-use rmi_abi::{Command, Pa};
+use rmi_abi::{Command, IpaRange, Pa};
 use rmi_host::{Error, Failed, Platform, Rd, Subject, Undelegated};
-use sro::{Pool, RecObject};
+use sro::{HostMemory, Pool, RecObject};
 
 use crate::lifecycle::realm::{Active, New, Populated, Realm, Terminated};
+use crate::lifecycle::teardown::TornDown;
 
 /// The state of a Realm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,11 +179,10 @@ impl<'a, P: Platform> AnyRealm<'a, P> {
     /// [`Realm::tear_down`].
     pub fn tear_down(
         self,
+        memory: &mut dyn HostMemory,
         recs: impl IntoIterator<Item = RecObject>,
-        pool: &mut Pool,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Option<Error> {
-        each!(self, realm => realm.tear_down(recs, pool, home))
+    ) -> TornDown<'a> {
+        each!(self, realm => realm.tear_down(memory, recs))
     }
 }
 
@@ -233,7 +233,7 @@ pub struct Shutdown {
 /// assert_eq!((failed.kept.state(), failed.kept.as_active().is_some()), (RealmState::Active, true));
 /// let mut realms = [Some(new.into()), Some(failed.kept), None];
 ///
-/// let ended = shutdown(&mut realms, &mut |_| None, &mut pool, &mut |_| {}, &mut |rd, error| {
+/// let ended = shutdown(&mut realms, &mut |_| None, &mut pool, &mut |rd, error| {
 ///     println!("realm {rd}: {error:?}");
 /// });
 /// assert_eq!((ended.realms, ended.stuck), (2, 0));
@@ -247,8 +247,7 @@ pub struct Shutdown {
 pub fn shutdown<P: Platform>(
     realms: &mut [Option<AnyRealm<'_, P>>],
     recs: &mut dyn FnMut(Pa) -> Option<RecObject>,
-    pool: &mut Pool,
-    home: &mut dyn FnMut(Undelegated),
+    memory: &mut dyn HostMemory,
     report: &mut dyn FnMut(Pa, Option<Error>),
 ) -> Shutdown {
     for place in realms.iter_mut() {
@@ -261,14 +260,35 @@ pub fn shutdown<P: Platform>(
     let mut ended = Shutdown::default();
     for realm in realms.iter_mut().filter_map(Option::take) {
         let rd = realm.rd().pa();
-        let mut home = |memory: Undelegated| {
-            ended.returned += memory.bytes();
-            home(memory);
-        };
-        let error = realm.tear_down(core::iter::from_fn(|| recs(rd)), pool, &mut home);
+        let mut counted = Counted { memory: &mut *memory, freed: 0 };
+        let error = realm.tear_down(&mut counted, core::iter::from_fn(|| recs(rd))).error;
+        ended.returned += counted.freed;
         ended.realms += 1;
         ended.stuck += usize::from(error.is_some());
         report(rd, error);
     }
     ended
+}
+
+/// Counts the memory that is freed.
+struct Counted<'m> {
+    memory: &'m mut dyn HostMemory,
+    freed: u64,
+}
+
+impl HostMemory for Counted<'_> {
+    fn pool(&mut self) -> &mut Pool {
+        self.memory.pool()
+    }
+
+    fn allocate(&mut self, range: IpaRange) -> Option<Undelegated> {
+        self.memory.allocate(range)
+    }
+
+    fn free(&mut self, granules: Undelegated) -> Result<(), Undelegated> {
+        let bytes = granules.bytes();
+        self.memory.free(granules)?;
+        self.freed += bytes;
+        Ok(())
+    }
 }

@@ -24,6 +24,7 @@ fn table_delegation(pool: &Pool, tables: u64, limits: Limits) -> u64 {
     limits.delegation((tables * MIN_GRANULE).saturating_sub(stock))
 }
 
+/// # Costs, in calls
 impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Cost of [`Realm::map_scattered`].
     ///

@@ -3,8 +3,8 @@
 use lock_api::Mutex;
 use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
-use rmi_host::{Delegated, Error, Platform, Progress, QuarantineReason, Rd, Rmm};
-use sro::{Donated, Pool, drive};
+use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
+use sro::{HostMemory, Pool, drive};
 
 use crate::config::RealmConfig;
 use crate::error::BuildError;
@@ -32,6 +32,8 @@ impl Foundation {
         root_bytes: u64,
         aux_trees: u8,
     ) -> Result<Self, Error> {
+        let command = Command::RealmCreate;
+        pool.check_reserve(command, root_bytes * (1 + u64::from(aux_trees)) + granule)?;
         let mut all = Self::default();
         let Self { rd, roots, aux_roots } = &mut all;
         // The root tables first: they have the stricter alignment.
@@ -40,7 +42,7 @@ impl Foundation {
             .chain([(rd, granule)]);
         let mut result = Ok(());
         for (place, bytes) in wanted {
-            match pool.take(rmm, Command::RealmCreate, bytes, bytes) {
+            match pool.take(rmm, command, bytes, bytes) {
                 Ok(memory) => *place = memory,
                 Err(error) => {
                     result = Err(error);
@@ -75,6 +77,7 @@ fn start<P: Platform>(
     }
 }
 
+/// # Creation
 impl<'a, P: Platform> Realm<'a, P, New> {
     /// Creates a Realm: checks the configuration, takes a granule for its descriptor and the root
     /// tables of all its trees from the pool, and calls `RMI_REALM_CREATE`.
@@ -91,20 +94,24 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         rmm: &'a Rmm<P>,
         config: &RealmConfig,
         storage: impl Into<Records<'a>>,
-        pool: &mut Pool,
-    ) -> Result<Self, BuildError> {
-        let command = Command::RealmCreate;
-        let mut params = config.validate(rmm.features(), rmm.dialect())?;
-        let Records { tables, shared } = storage.into();
+        memory: &mut dyn HostMemory,
+    ) -> Result<Self, Failed<Records<'a>, BuildError>> {
+        let storage = storage.into();
+        let mut params = match config.validate(rmm.features(), rmm.dialect()) {
+            Ok(params) => params,
+            Err(error) => return Err(Failed::new(storage, error.into())),
+        };
         let aux_trees = if params.tree_per_plane { params.num_aux_planes } else { 0 };
-        let shadow = Shadow::new(params.geometry, aux_trees, tables, shared)
-            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
+        let shadow = Shadow::new(params.geometry, aux_trees, storage)?;
         let granule = rmm.granule_size().bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
-        pool.check_reserve(command, root_bytes * (1 + u64::from(aux_trees)) + granule)?;
-        let Foundation { rd, roots, aux_roots } =
-            Foundation::take(rmm, pool, granule, root_bytes, aux_trees)?;
+        let pool = memory.pool();
+        let taken = Foundation::take(rmm, pool, granule, root_bytes, aux_trees);
+        let Foundation { rd, roots, aux_roots } = match taken {
+            Ok(taken) => taken,
+            Err(error) => return Err(Failed::new(shadow.into_records(), error.into())),
+        };
         params.rtt_base = roots.base();
         for (base, roots) in params.aux_rtt_base.iter_mut().zip(&aux_roots) {
             *base = roots.base();
@@ -121,15 +128,14 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             range_hint: RangeHint::default(),
             returned: ReturnedRanges::default(),
             idle: 0,
-            donated: Donated::default(),
             next_rec: 0,
             recs: 0,
         });
         match realm.core.begin(pool, rd, &params) {
             Ok(()) => Ok(realm),
             Err(error) => {
-                realm.core.undo(pool, &error);
-                Err(error)
+                realm.core.undo(memory, &error);
+                Err(Failed::new(realm.core.into_records(), error))
             }
         }
     }
@@ -147,27 +153,26 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         let progress = start(self.rmm, &rd, pool, params);
         self.rd = Rd::new(rd);
-        drive(self.rmm, pool, &mut self.donated, progress?)?;
+        drive(self.rmm, pool, &mut self.shadow.get_mut().fixed.donated, progress?)?;
         Ok(())
     }
 
     /// Takes back the memory of a Realm whose creation ended with `error`.
     #[inline(never)]
-    fn undo(&mut self, pool: &mut Pool, error: &BuildError) {
+    fn undo(&mut self, memory: &mut dyn HostMemory, error: &BuildError) {
         let unclear = matches!(error, BuildError::Call(error) if !error.is_clean());
         if unclear && self.rmm.commands().realm_terminate(&self.rd).is_ok() {
             // The Realm exists.
-            self.take_apart(pool, &mut |_| {});
+            self.take_apart(memory);
             return;
         }
-        let command = Command::RealmCreate;
-        let rmm = self.rmm;
-        core::mem::take(&mut self.donated).recover(rmm, pool, command);
-        let mut give_back = |memory| {
+        let (command, rmm, pool) = (Command::RealmCreate, self.rmm, memory.pool());
+        core::mem::take(&mut self.shadow.get_mut().fixed.donated).recover(rmm, pool, command);
+        let mut give_back = |granules| {
             if unclear {
-                pool.recover(rmm, memory, QuarantineReason::Unclear { command });
+                pool.recover(rmm, granules, QuarantineReason::Unclear { command });
             } else {
-                pool.put_back(rmm, memory);
+                pool.put_back(rmm, granules);
             }
         };
         give_back(self.take_descriptor());

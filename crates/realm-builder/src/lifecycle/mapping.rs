@@ -2,7 +2,7 @@
 
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::{Failed, Platform, Undelegated};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::lifecycle::realm::{Alive, Realm};
@@ -10,15 +10,16 @@ use crate::memory::fault::Served;
 use crate::memory::reclaim::Reclaimed;
 use crate::memory::stopped::Stopped;
 
+/// # Memory: mapped, served where it faults, taken back
 impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults,
     /// around it, up to the leaf table (2 MiB) that covers it and inside `window`.
     ///
-    /// `supply` is asked for memory for a void range and returns a piece for its front; it is
-    /// called again for what is left, until it returns `None`. A piece of 2 MiB that is aligned to
-    /// that is mapped as a block. If the first piece does not reach the address, it is mapped at
-    /// the address: however little there is, the fault is served. What the RMM does not map is
-    /// passed to `home`.
+    /// [`HostMemory::allocate`] is asked for memory for a void range and returns a piece for its
+    /// front; it is called again for what is left, until it returns `None`. A piece of 2 MiB that
+    /// is aligned to that is mapped as a block. If the first piece does not reach the address, it
+    /// is mapped at the address: however little there is, the fault is served. What the RMM does
+    /// not map is freed.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
@@ -41,13 +42,11 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn serve_fault(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
         window: IpaRange,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Served, BuildError> {
-        self.core.serve_fault(pool, ipa, window, supply, home)
+        self.core.serve_fault(memory, ipa, window)
     }
 
     /// Maps memory for a Realm at an IPA where it has none. The RIPAS does not change: the Realm
@@ -59,18 +58,18 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     ///
     /// [`BuildError::Region`] before any call; otherwise the reason why it stopped. The memory that
     /// was not mapped is returned; if the RMM returns it in parts, the last of them is returned,
-    /// and the others go to the pool.
+    /// and the others are freed.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        memory: Undelegated,
+        granules: Undelegated,
     ) -> Result<(), Failed<Undelegated, BuildError>> {
-        self.core.map(pool, ipa, memory)
+        self.core.map(memory, ipa, granules)
     }
 
     /// As [`Realm::map`], of several pieces of memory that follow each other in the IPA space: 512
@@ -89,15 +88,15 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn map_scattered(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        memory: &mut [Undelegated],
+        pieces: &mut [Undelegated],
     ) -> Result<(), BuildError> {
-        self.core.map_scattered(pool, ipa, memory)
+        self.core.map_scattered(memory, ipa, pieces)
     }
 
     /// Takes memory back from the Realm: unmaps all of a range, in all trees, and passes its memory
-    /// to `home`. Blocks that extend beyond the range are split first, with granules from the pool;
+    /// back. Blocks that extend beyond the range are split first, with granules from the pool;
     /// what that needs at both ends is obtained before anything else changes. Where the RIPAS was
     /// RAM it is DESTROYED now: the Realm cannot continue there until it asks for a change.
     ///
@@ -111,7 +110,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     ///
     /// [`Stopped`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
     /// memory for tables before anything changes; otherwise the reason why it stopped. Below
-    /// [`Stopped::reached`] nothing is mapped any more: that memory was passed to `home`, or is in
+    /// [`Stopped::reached`] nothing is mapped any more: that memory was freed, or is in
     /// quarantine if the RMM does not return it. At that address, memory is still mapped, or may
     /// be; of what is above, some may have been returned, too. The call can be repeated.
     ///
@@ -120,16 +119,15 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn reclaim(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Reclaimed, Stopped> {
-        self.core.reclaim(pool, range, home)
+        self.core.reclaim(memory, range)
     }
 
     /// Takes a part of the machine's memory from this Realm, as before that memory is removed:
     /// reclaims every block that lies in it, or overlaps it, unshares what is shared of it, and
-    /// passes all that to `home`. What is needed to cut shared memory at the ends is obtained
+    /// frees all that. What is needed to cut shared memory at the ends is obtained
     /// before any memory is moved.
     ///
     /// The Realm's tables and descriptors are not moved: no command does that.
@@ -145,12 +143,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn evacuate(
-        &self,
-        pool: &mut Pool,
-        memory: PaRange,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), Stopped> {
-        self.core.evacuate(pool, memory, home)
+    pub fn evacuate(&self, memory: &mut dyn HostMemory, pas: PaRange) -> Result<(), Stopped> {
+        self.core.evacuate(memory, pas)
     }
 }

@@ -5,8 +5,8 @@ use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
-use sro::Pool;
 use sro::sort::sort_by_key;
+use sro::{HostMemory, Pool, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::lifecycle::realm::{New, Realm};
@@ -95,6 +95,7 @@ impl Budget {
     }
 }
 
+/// # Content
 impl<P: Platform> Realm<'_, P, New> {
     /// Populates the Realm.
     ///
@@ -120,11 +121,11 @@ impl<P: Platform> Realm<'_, P, New> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
-        self.core.populate(pool, regions, progress)
+        self.core.populate(memory, regions, progress)
     }
 
     /// Populates a part of the Realm, as [`Realm::populate`], from where it stopped: at most
@@ -150,12 +151,12 @@ impl<P: Platform> Realm<'_, P, New> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn populate_some(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
         bytes: u64,
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<u64, BuildError> {
-        self.core.populate_some(pool, regions, bytes, progress)
+        self.core.populate_some(memory, regions, bytes, progress)
     }
 }
 
@@ -163,17 +164,17 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::populate`](crate::Realm::populate).
     pub(crate) fn populate(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
-        self.populate_some(pool, regions, u64::MAX, progress).map(|_| ())
+        self.populate_some(memory, regions, u64::MAX, progress).map(|_| ())
     }
 
     /// See [`Realm::populate_some`](crate::Realm::populate_some).
     pub(crate) fn populate_some(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
         bytes: u64,
         progress: &mut dyn FnMut(PopulateProgress),
@@ -185,7 +186,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut budget = Budget::new(bytes, granule, self.top_block_level());
         let missing = self.missing_for(regions, bytes);
         self.check_rooms(missing)?;
-        pool.stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
+        memory.pool().stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
             bytes: 0,
             total: regions.iter().fold(0, |sum: u64, region| sum.saturating_add(region.bytes())),
@@ -203,18 +204,18 @@ impl<P: Platform> RealmCore<'_, P> {
             let mut front = region.split_front(part);
             let result = match front.content {
                 Content::Measured(_) => {
-                    self.copy_in(pool, &mut front, DataFlags::MEASURE, &mut done)
+                    self.copy_in(memory, &mut front, DataFlags::MEASURE, &mut done)
                 }
                 Content::Unmeasured(_) => {
-                    self.copy_in(pool, &mut front, DataFlags::empty(), &mut done)
+                    self.copy_in(memory, &mut front, DataFlags::empty(), &mut done)
                 }
                 Content::Unspecified if front.unbacked > 0 => {
-                    self.make_ram(pool, &mut front, &mut done)
+                    self.make_ram(memory.pool(), &mut front, &mut done)
                 }
-                Content::Unspecified => self.map_ram(pool, &mut front, &mut done),
+                Content::Unspecified => self.map_ram(memory, &mut front, &mut done),
             };
             if let Some(apart) = region.rejoin(front) {
-                pool.restore(self.rmm, apart);
+                free_or_quarantine(self.rmm, memory, apart);
             }
             result?;
             so_far.bytes = before + part;
@@ -298,7 +299,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps memory without content and changes its RIPAS to RAM.
     fn map_ram(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         region: &mut Region<'_>,
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
@@ -308,12 +309,12 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut whole = Some(region.memory.take());
         let mut back = Undelegated::empty();
         let mut supply = Supply {
-            next: &mut |_| whole.take(),
-            back: &mut |pool, host| self.gather(pool, &mut back, host),
+            next: &mut |_, _| whole.take(),
+            back: &mut |memory, host| self.gather(memory, &mut back, host),
             progress: done,
             init_ripas: true,
         };
-        let Mapping { taken, result } = self.map_supply(&mut held, pool, range, &mut supply);
+        let Mapping { taken, result } = self.map_supply(&mut held, memory, range, &mut supply);
         region.advance(taken);
         region.memory = back;
         region.lost += expected - taken - region.memory.bytes();
@@ -323,27 +324,27 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Copies content into the Realm, page by page.
     fn copy_in(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         region: &mut Region<'_>,
         flags: DataFlags,
         done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
         let range = region.range();
         let mut held = self.lock_range(range, |_| Ok(()))?;
-        self.make(&mut held, pool, plan::tables(self.geometry, range, Level::L3))?;
-        let mut memory = match self.rmm.delegate(region.memory.take()) {
-            Ok(memory) => memory,
+        self.make(&mut held, memory.pool(), plan::tables(self.geometry, range, Level::L3))?;
+        let mut delegated = match self.rmm.delegate(region.memory.take()) {
+            Ok(delegated) => delegated,
             Err(failed) => {
                 // Only the part that the RMM owns has to be taken back; it lies in front of the
                 // rest.
                 let doubt = failed.doubt();
                 region.memory = failed.host;
-                self.return_to(pool, region, failed.delegated, doubt);
+                self.return_to(memory, region, failed.delegated, doubt);
                 return Err(failed.error.into());
             }
         };
-        let result = self.copy_pages(&held, pool, region, &mut memory, (flags, done));
-        self.return_to(pool, region, memory, None);
+        let result = self.copy_pages(&held, memory.pool(), region, &mut delegated, (flags, done));
+        self.return_to(memory, region, delegated, None);
         result
     }
 
@@ -383,8 +384,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 Err(Failed { error, kept }) => (kept.into_use(), tag::UNSURE, Err(error)),
             };
             // The entry is void, and the table exists.
-            let homeless = self.shadow.lock().put(region.ipa, page, tag);
-            drop(homeless);
+            let refused = self.shadow.lock().put(region.ipa, page, tag);
+            drop(refused);
             region.advance(granule);
             result?;
             done(whole - memory.bytes());
@@ -392,21 +393,22 @@ impl<P: Platform> RealmCore<'_, P> {
         Ok(())
     }
 
-    /// Returns memory that was delegated for a region to that region. `memory` ends where the
+    /// Returns memory that was delegated for a region to that region. `delegated` ends where the
     /// memory of the region begins. Where a gap (something in quarantine) separates a part from
-    /// that, the part goes to the pool, and the region records that it cannot continue. `doubt` is
+    /// that, the part is freed, and the region records that it cannot continue. `doubt` is
     /// the reason why the memory may be the host's already.
     fn return_to(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         region: &mut Region<'_>,
-        memory: Delegated,
+        delegated: Delegated,
         doubt: Option<QuarantineReason>,
     ) {
-        let expected = memory.bytes() + region.memory.bytes();
+        let expected = delegated.bytes() + region.memory.bytes();
         let mut back = Undelegated::empty();
-        self.take_back(memory, doubt, &mut |host| self.gather(pool, &mut back, host));
-        self.gather(pool, &mut back, region.memory.take());
+        let free = &mut |host| self.gather(memory, &mut back, host);
+        self.take_back(delegated, doubt, free);
+        self.gather(memory, &mut back, region.memory.take());
         region.memory = back;
         region.lost += expected - region.memory.bytes();
     }

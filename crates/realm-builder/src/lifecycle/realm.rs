@@ -67,7 +67,7 @@ mod sealed {
 /// [`Realm::geometry`] and [`Realm::recs`] do not.
 ///
 /// The lock is held for bookkeeping only: never during a call to the RMM, and never while code of
-/// the embedder runs (ledger, supply, `home`, progress, `relax`). Each time it is held, at most
+/// the embedder runs (ledger, host memory, progress, `relax`). Each time it is held, at most
 /// [`ENTRIES_PER_HOLD`](crate::ENTRIES_PER_HOLD) entries are visited, and the records of shared
 /// memory that follow the one concerned are moved by one place; longer work is done in pieces.
 ///
@@ -86,6 +86,7 @@ impl<P: Platform, S> fmt::Debug for Realm<'_, P, S> {
     }
 }
 
+/// # What it is and what it has
 impl<'a, P: Platform, S> Realm<'a, P, S> {
     /// A Realm of which something else says that it is in the state `S`.
     pub(crate) const fn from_core(core: RealmCore<'a, P>) -> Self {

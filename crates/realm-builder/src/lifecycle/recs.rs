@@ -3,7 +3,7 @@
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::{Command, Ipa};
 use rmi_host::{Error, Failed, Platform, Subject};
-use sro::{Pool, RecObject};
+use sro::{HostMemory, RecObject};
 
 use crate::lifecycle::realm::{Building, Realm};
 use crate::memory::realm_core::RealmCore;
@@ -20,6 +20,7 @@ pub struct RecStart {
     pub gprs: [u64; 8],
 }
 
+/// # Virtual CPUs
 impl<P: Platform, S: Building> Realm<'_, P, S> {
     /// Creates the next REC. RECs get their MPIDRs in the order in which they are created.
     ///
@@ -28,8 +29,12 @@ impl<P: Platform, S: Building> Realm<'_, P, S> {
     /// # Errors
     ///
     /// [`Error::Argument`] when the RMM allows no more RECs; otherwise as [`RecObject::create`].
-    pub fn create_rec(&mut self, pool: &mut Pool, start: &RecStart) -> Result<RecObject, Error> {
-        self.core.create_rec(pool, start)
+    pub fn create_rec(
+        &mut self,
+        memory: &mut dyn HostMemory,
+        start: &RecStart,
+    ) -> Result<RecObject, Error> {
+        self.core.create_rec(memory, start)
     }
 }
 
@@ -44,10 +49,10 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// returned.
     pub fn destroy_rec(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
-        self.core.destroy_rec(pool, rec)
+        self.core.destroy_rec(memory, rec)
     }
 }
 
@@ -55,7 +60,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::create_rec`](crate::Realm::create_rec).
     pub(crate) fn create_rec(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         start: &RecStart,
     ) -> Result<RecObject, Error> {
         if self.next_rec >= self.rmm.features().max_recs() {
@@ -72,7 +77,7 @@ impl<P: Platform> RealmCore<'_, P> {
             pc: start.pc.raw(),
             gprs: start.gprs,
         };
-        let rec = RecObject::create(self.rmm, &self.rd, pool, &params)?;
+        let rec = RecObject::create(self.rmm, &self.rd, memory.pool(), &params)?;
         self.next_rec += 1;
         self.recs += 1;
         Ok(rec)
@@ -83,7 +88,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::destroy_rec`](crate::Realm::destroy_rec).
     pub(crate) fn destroy_rec(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
         if rec.realm() != self.rd.pa() {
@@ -92,7 +97,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 Error::argument(Command::RecDestroy, "the REC belongs to another Realm", subject);
             return Err(Failed::new(Some(rec), error));
         }
-        let result = rec.destroy(self.rmm, pool);
+        let result = rec.destroy(self.rmm, memory.pool());
         if !matches!(result, Err(Failed { kept: Some(_), .. })) {
             self.recs = self.recs.saturating_sub(1);
         }

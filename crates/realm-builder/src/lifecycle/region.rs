@@ -49,7 +49,7 @@
 //! let rec = realm.create_rec(&mut pool, &RecStart { runnable: true, pc: entry, gprs: [0; 8] })?;
 //! assert_eq!(realm.memory_bytes(), 0x5000);
 //! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
-//! # realm.tear_down([rec], &mut pool, &mut |_| {});
+//! # assert!(realm.tear_down(&mut pool, [rec]).error.is_none());
 //! # pool.drain(&rmm, &mut |_| {});
 //! # Ok(())
 //! # }

@@ -4,12 +4,13 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::S2apProgress;
 use rmi_host::{Platform, RecName};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::lifecycle::realm::{Active, Realm};
 use crate::memory::ripas::RipasStopped;
 use crate::memory::s2ap::S2apStopped;
 
+/// # What the Realm asks for
 impl<P: Platform> Realm<'_, P, Active> {
     /// Applies a RIPAS change that a REC asked for, from where the request stands towards the end
     /// of `range`, which may end before the request does, with at most `calls` calls to the RMM
@@ -42,12 +43,12 @@ impl<P: Platform> Realm<'_, P, Active> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_ripas(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecName,
         range: IpaRange,
         calls: u32,
     ) -> Result<Ipa, RipasStopped> {
-        self.core.set_ripas(pool, rec, range, calls)
+        self.core.set_ripas(memory, rec, range, calls)
     }
 
     /// As [`Realm::set_ripas`], with the value that the REC asked for. The RMM knows it, too; the
@@ -64,13 +65,13 @@ impl<P: Platform> Realm<'_, P, Active> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_ripas_to(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecName,
         range: IpaRange,
         ripas: Ripas,
         calls: u32,
     ) -> Result<Ipa, RipasStopped> {
-        self.core.set_ripas_to(pool, rec, range, ripas, calls)
+        self.core.set_ripas_to(memory, rec, range, ripas, calls)
     }
 
     /// Applies a change of permissions that a REC asked for, from where the request stands towards
@@ -102,11 +103,11 @@ impl<P: Platform> Realm<'_, P, Active> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn set_s2ap(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecName,
         range: IpaRange,
         calls: u32,
     ) -> Result<S2apProgress, S2apStopped> {
-        self.core.set_s2ap(pool, rec, range, calls)
+        self.core.set_s2ap(memory, rec, range, calls)
     }
 }

@@ -3,7 +3,7 @@
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::lifecycle::realm::{Alive, Realm};
@@ -11,6 +11,7 @@ use crate::memory::convert::{ConvertStopped, Converted};
 use crate::memory::share::NotShared;
 use crate::memory::stopped::Stopped;
 
+/// # Memory that the host shares
 impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that
     /// alignment and the tables there allow. Where the host maps the memory for itself, `access`
@@ -24,22 +25,22 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// [`NotShared`]: [`BuildError::Region`] before any call, [`BuildError::Storage`] and a lack of
     /// memory for tables before anything is shared; otherwise the reason why it stopped, and how
     /// far it came. What is not shared is returned; if it is returned in parts, the last of them is
-    /// in the error, and the others go to the pool.
+    /// in the error, and the others are freed.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn share(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        memory: Undelegated,
+        granules: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
-        self.core.share(pool, ipa, memory, access)
+        self.core.share(memory, ipa, granules, access)
     }
 
-    /// Takes back all shared memory in a range, and passes it to `home`. A piece that begins before
+    /// Takes back all shared memory in a range, and frees it. A piece that begins before
     /// the range, or a block that extends beyond it, is split first; what that needs at both ends
     /// is obtained before anything else changes.
     ///
@@ -50,19 +51,14 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// [`Stopped`]: [`BuildError::Region`] before any call; before anything changes,
     /// [`BuildError::Storage`] when the range cuts pieces and there is no storage to record the
     /// parts, and a lack of memory for tables; otherwise the reason why it stopped. Below
-    /// [`Stopped::reached`] nothing is shared any more: that memory was passed to `home`. The rest
+    /// [`Stopped::reached`] nothing is shared any more: that memory was freed. The rest
     /// stays shared, and the call can be repeated.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn unshare(
-        &self,
-        pool: &mut Pool,
-        range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), Stopped> {
-        self.core.unshare(pool, range, home)
+    pub fn unshare(&self, memory: &mut dyn HostMemory, range: IpaRange) -> Result<(), Stopped> {
+        self.core.unshare(memory, range)
     }
 
     /// Changes how the Realm may access shared memory, for instance to let it write where the host
@@ -78,7 +74,7 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     ///
     /// As [`Realm::unshare`] before anything changes; otherwise the reason why it stopped. What is
     /// shared below [`Stopped::reached`] is shared with the new access, and the call can be
-    /// repeated. Memory that was unmapped and could not be mapped again goes to `home`: there
+    /// repeated. Memory that was unmapped and could not be mapped again is freed: there
     /// nothing is shared any more.
     ///
     /// # Contexts
@@ -86,21 +82,20 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn reshare(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         access: SharedAccess,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
-        self.core.reshare(pool, range, access, home)
+        self.core.reshare(memory, range, access)
     }
 
     /// Makes a range shared: reclaims its private memory, and shares the same memory at the
     /// unprotected alias of its IPA. The Realm asked for that by a change of the RIPAS to EMPTY,
     /// which has been [applied](Realm::set_ripas); the content is lost.
     ///
-    /// Where the range has no memory (a guest shares buffers before it touches them), `supply` is
-    /// asked for some, as for a fault: for a part, of which it returns the front, until it returns
-    /// nothing. What it returns is shared; what it does not return is
+    /// Where the range has no memory (a guest shares buffers before it touches them),
+    /// [`HostMemory::allocate`] is asked for some, as for a fault: for a part, of which it returns
+    /// the front, until it returns nothing. What it returns is shared; what it does not return is
     /// [`Converted::without_memory`], and nothing is shared there. What is shared already stays so
     /// and counts.
     ///
@@ -117,20 +112,18 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// [`BuildError::Storage`], and a lack of memory for tables, before anything is unmapped.
     /// Otherwise the reason why it stopped, as [`Realm::reclaim`] and [`Realm::share`], and
     /// [`Withheld`](crate::RegionProblem::Withheld). Memory that was reclaimed and could not be
-    /// shared goes to `home`.
+    /// shared is freed.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn convert_to_shared(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         access: SharedAccess,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Converted, ConvertStopped> {
-        self.core.convert_to_shared(pool, range, access, supply, home)
+        self.core.convert_to_shared(memory, range, access)
     }
 
     /// Makes a range private: unshares what is shared at its unprotected alias, and maps the same
@@ -149,18 +142,17 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// # Errors
     ///
     /// As [`Realm::convert_to_shared`]; otherwise the reason why it stopped, as [`Realm::unshare`]
-    /// and [`Realm::map`]. Memory that was unshared and could not be mapped goes to `home`.
+    /// and [`Realm::map`]. Memory that was unshared and could not be mapped is freed.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn convert_to_private(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Converted, ConvertStopped> {
-        self.core.convert_to_private(pool, range, home)
+        self.core.convert_to_private(memory, range)
     }
 
     /// Copies `into.len()` bytes out of memory that is shared with the Realm, from any byte of the

@@ -3,12 +3,13 @@
 use rmi_abi::IpaRange;
 use rmi_abi::rtt::Level;
 use rmi_host::Platform;
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::lifecycle::realm::{Alive, Realm};
 use crate::memory::fold::{FoldPolicy, FoldStopped, Folded};
 
+/// # Translation tables
 impl<P: Platform, S> Realm<'_, P, S> {
     /// Tables that are missing before entries of `level` can be written in `range`.
     ///
@@ -36,11 +37,11 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn make_tables(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         level: Level,
     ) -> Result<(), BuildError> {
-        self.core.make_tables(pool, range, level)
+        self.core.make_tables(memory, range, level)
     }
 }
 
@@ -65,10 +66,10 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn fold(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         policy: FoldPolicy,
     ) -> Result<Folded, FoldStopped> {
-        self.core.fold(pool, range, policy)
+        self.core.fold(memory, range, policy)
     }
 }

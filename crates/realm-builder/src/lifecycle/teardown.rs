@@ -4,15 +4,15 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{
-    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject, Undelegated,
-    Violation,
+    Delegated, Error, Failed, InUse, Platform, QuarantineReason, Rd, Subject, Violation,
 };
-use sro::{Pool, RecObject, drive};
+use sro::{HostMemory, Pool, RecObject, drive, free_or_quarantine};
 
 use crate::lifecycle::realm::{Realm, Terminated};
+use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
 use crate::memory::unmap::Harvest;
-use crate::shadow::storage::SharedPiece;
+use crate::shadow::storage::{Records, SharedPiece};
 use crate::shadow::{At, Next, Row, Shows, tag};
 
 /// Progress of dismantling a Realm.
@@ -25,12 +25,24 @@ pub enum DismantleProgress {
     Empty,
 }
 
-impl<P: Platform> Realm<'_, P, Terminated> {
+/// Result of a teardown that ends whatever happens.
+#[derive(Debug)]
+#[must_use = "the error says whether the RMM returned everything"]
+#[non_exhaustive]
+pub struct TornDown<'a> {
+    /// The storage of the Realm's records, for another Realm.
+    pub storage: Records<'a>,
+    /// The first error that remained. What the RMM did not return is in quarantine then.
+    pub error: Option<Error>,
+}
+
+/// # Teardown
+impl<'a, P: Platform> Realm<'a, P, Terminated> {
     /// Dismantles a part of the Realm: unmaps, destroys tables, returns memory, until it has made
     /// about `calls` calls to the RMM. For hosts with limited time in one call, as in a preemptible
     /// hypercall.
     ///
-    /// Memory is passed to `home`; tables go to the pool, still delegated. The next call continues
+    /// Memory is freed; tables go to the pool, still delegated. The next call continues
     /// where this one stopped, for whatever reason it stopped.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_AUX_UNPROT_UNMAP, RMI_RTT_UNPROT_UNMAP,
@@ -45,14 +57,13 @@ impl<P: Platform> Realm<'_, P, Terminated> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn dismantle(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         calls: u32,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<DismantleProgress, Error> {
-        self.core.dismantle(pool, calls, home)
+        self.core.dismantle(memory, calls)
     }
 
-    /// Destroys the Realm. Its memory is passed to `home`, its tables and descriptor go to the pool
+    /// Destroys the Realm. Its memory is freed, its tables and descriptor go to the pool
     /// (still delegated); what the RMM does not return goes to quarantine.
     ///
     /// All its RECs must have been destroyed; otherwise the RMM refuses the last step.
@@ -67,13 +78,9 @@ impl<P: Platform> Realm<'_, P, Terminated> {
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn destroy(
-        mut self,
-        pool: &mut Pool,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), Failed<Self>> {
-        match self.core.destroy(pool, home) {
-            Ok(()) => Ok(()),
+    pub fn destroy(mut self, memory: &mut dyn HostMemory) -> Result<Records<'a>, Failed<Self>> {
+        match self.core.destroy(memory) {
+            Ok(()) => Ok(self.core.into_records()),
             Err(error) => Err(Failed::new(self, error)),
         }
     }
@@ -92,16 +99,13 @@ impl<P: Platform> Realm<'_, P, Terminated> {
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn destroy_or_quarantine(
-        mut self,
-        pool: &mut Pool,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Option<Error> {
-        self.core.take_apart(pool, home)
+    pub fn destroy_or_quarantine(mut self, memory: &mut dyn HostMemory) -> TornDown<'a> {
+        let error = self.core.take_apart(memory);
+        TornDown { storage: self.core.into_records(), error }
     }
 }
 
-impl<P: Platform, S> Realm<'_, P, S> {
+impl<'a, P: Platform, S> Realm<'a, P, S> {
     /// Tears down the Realm from any state, whatever happens: terminates it, destroys the RECs
     /// given, and destroys it. What the RMM does not give back goes to quarantine.
     ///
@@ -114,11 +118,11 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn tear_down(
         mut self,
+        memory: &mut dyn HostMemory,
         recs: impl IntoIterator<Item = RecObject>,
-        pool: &mut Pool,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Option<Error> {
-        self.core.tear_down(&mut recs.into_iter(), pool, home)
+    ) -> TornDown<'a> {
+        let error = self.core.tear_down(memory, &mut recs.into_iter());
+        TornDown { storage: self.core.into_records(), error }
     }
 
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
@@ -129,8 +133,9 @@ impl<P: Platform, S> Realm<'_, P, S> {
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn abandon(mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) {
-        self.core.abandon_all(pool, home);
+    pub fn abandon(mut self, memory: &mut dyn HostMemory) -> Records<'a> {
+        self.core.abandon_all(memory);
+        self.core.into_records()
     }
 }
 
@@ -138,15 +143,14 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::dismantle`](crate::Realm::dismantle).
     pub(crate) fn dismantle(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         calls: u32,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<DismantleProgress, Error> {
         // The retry budget is kept from one call to the next: an RMM that makes no progress would
         // otherwise be called forever, a few calls at a time.
         let mut idle = core::mem::take(&mut self.idle);
         for _ in 0..calls {
-            if let DismantleProgress::Empty = self.step(pool, &mut idle, home)? {
+            if let DismantleProgress::Empty = self.step(memory, &mut idle)? {
                 return Ok(DismantleProgress::Empty);
             }
         }
@@ -157,9 +161,8 @@ impl<P: Platform> RealmCore<'_, P> {
     /// One step: a call to the RMM, and the bookkeeping around it.
     fn step(
         &mut self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         idle: &mut u32,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<DismantleProgress, Error> {
         if let Some((tree, row)) = self.reference() {
             self.hide_reference(tree, row, idle)?;
@@ -167,7 +170,9 @@ impl<P: Platform> RealmCore<'_, P> {
         }
         let shared = self.shadow.get_mut().shared.iter().next_back().map(SharedPiece::range);
         if let Some(range) = shared {
-            self.unshare_some(&range, false, idle, home)?;
+            let rmm = self.rmm;
+            let free: Free<'_> = &mut |memory, host| free_or_quarantine(rmm, memory, host);
+            self.unshare_some(&range, false, idle, memory, free)?;
             return Ok(DismantleProgress::More);
         }
         let mut returned = core::mem::take(&mut self.returned);
@@ -179,17 +184,18 @@ impl<P: Platform> RealmCore<'_, P> {
                 returned.sending = self.harvest(&mut from, top, &mut returned) == Harvest::Send;
                 Ok(DismantleProgress::More)
             }
-            Some(Next::Memory(at)) => self.unmap_first(pool, at, idle),
+            Some(Next::Memory(at)) => self.unmap_first(memory.pool(), at, idle),
             Some(Next::Shown(tree, at)) => {
                 self.hide_first(tree, at, idle).map(|()| DismantleProgress::More)
             }
-            Some(Next::Table(tree, level, ipa)) => {
-                self.destroy_table(pool, tree, level, ipa).map(|()| DismantleProgress::More)
-            }
+            Some(Next::Table(tree, level, ipa)) => self
+                .destroy_table(memory.pool(), tree, level, ipa)
+                .map(|()| DismantleProgress::More),
             None if returned.is_empty() => Ok(DismantleProgress::Empty),
             None => {
                 returned.sending = true;
-                returned.send_some(self.rmm, home);
+                let rmm = self.rmm;
+                returned.send_some(rmm, &mut |host| free_or_quarantine(rmm, memory, host));
                 Ok(DismantleProgress::More)
             }
         };
@@ -282,25 +288,21 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// See [`Realm::destroy`].
-    fn destroy(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) -> Result<(), Error> {
-        while self.dismantle(pool, u32::MAX, home)? == DismantleProgress::More {}
-        self.destroy_descriptor(pool)
+    fn destroy(&mut self, memory: &mut dyn HostMemory) -> Result<(), Error> {
+        while self.dismantle(memory, u32::MAX)? == DismantleProgress::More {}
+        self.destroy_descriptor(memory.pool())
     }
 
     /// See [`Realm::destroy_or_quarantine`]; nothing is left in the Realm.
     #[inline(never)]
-    pub(crate) fn take_apart(
-        &mut self,
-        pool: &mut Pool,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Option<Error> {
+    pub(crate) fn take_apart(&mut self, memory: &mut dyn HostMemory) -> Option<Error> {
         const ENOUGH: u32 = 64;
         /// Wherever they are.
         const FAILURES: u32 = 4096;
         let mut first = None;
         let (mut stuck, mut given_up, mut failures) = (None, 0, 0);
         loop {
-            let error = match self.dismantle(pool, u32::MAX, home) {
+            let error = match self.dismantle(memory, u32::MAX) {
                 Ok(DismantleProgress::More) => continue,
                 Ok(DismantleProgress::Empty) => break,
                 Err(error) => error,
@@ -317,17 +319,17 @@ impl<P: Platform> RealmCore<'_, P> {
                 first.get_or_insert(error);
                 given_up += 1;
                 if is_gone || given_up > ENOUGH {
-                    self.abandon_all(pool, home);
+                    self.abandon_all(memory);
                     return first;
                 }
-                self.give_up_next(pool, home);
+                self.give_up_next(memory);
             }
         }
-        let Err(error) = self.destroy_descriptor(pool) else { return first };
-        if self.destroy_descriptor(pool).is_ok() {
+        let Err(error) = self.destroy_descriptor(memory.pool()) else { return first };
+        if self.destroy_descriptor(memory.pool()).is_ok() {
             return first;
         }
-        self.abandon_all(pool, home);
+        self.abandon_all(memory);
         first.or(Some(error))
     }
 
@@ -352,7 +354,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Takes what cannot be dismantled out of the records, and back from the RMM if the RMM returns
     /// it.
-    fn give_up_next(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) {
+    fn give_up_next(&mut self, memory: &mut dyn HostMemory) {
         if let Some((tree, row)) = self.reference() {
             // Nor must the tables be destroyed that it refers to: TF-RMM (July 2026) refuses that
             // and leaves one of them locked, and hangs at the next attempt.
@@ -369,8 +371,9 @@ impl<P: Platform> RealmCore<'_, P> {
             return;
         }
         if let Some(next) = self.shadow.get_mut().first() {
-            let memory = self.take_out(pool, next);
-            self.rmm.recover(memory, alive(Command::RttDataUnmap), home);
+            let (rmm, taken) = (self.rmm, self.take_out(memory.pool(), next));
+            let free = &mut |host| free_or_quarantine(rmm, memory, host);
+            rmm.recover(taken, alive(Command::RttDataUnmap), free);
         }
     }
 
@@ -379,10 +382,14 @@ impl<P: Platform> RealmCore<'_, P> {
     fn destroy_descriptor(&mut self, pool: &mut Pool) -> Result<(), Error> {
         let rmm = self.rmm;
         let progress = rmm.commands().realm_destroy(&self.rd)?;
-        drive(rmm, pool, &mut self.donated, progress)?;
+        drive(rmm, pool, &mut self.shadow.get_mut().fixed.donated, progress)?;
         // Donated must equal reclaimed. What the RMM kept of a destroyed Realm goes to quarantine,
         // with that reason.
-        core::mem::take(&mut self.donated).recover(rmm, pool, Command::RealmDestroy);
+        core::mem::take(&mut self.shadow.get_mut().fixed.donated).recover(
+            rmm,
+            pool,
+            Command::RealmDestroy,
+        );
         pool.put_back(rmm, self.take_descriptor());
         for roots in self.all_roots() {
             pool.put_back(rmm, core::mem::take(roots).into_released());
@@ -395,9 +402,8 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::tear_down`].
     pub(crate) fn tear_down(
         &mut self,
+        memory: &mut dyn HostMemory,
         recs: &mut dyn Iterator<Item = RecObject>,
-        pool: &mut Pool,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Option<Error> {
         let rmm = self.rmm;
         let terminated = rmm
@@ -414,27 +420,27 @@ impl<P: Platform> RealmCore<'_, P> {
                 let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.name().pa()));
                 let what = "the REC belongs to another Realm";
                 first.get_or_insert(Error::argument(command, what, subject));
-                if let Err(Failed { error, kept }) = rec.destroy(rmm, pool) {
+                if let Err(Failed { error, kept }) = rec.destroy(rmm, memory.pool()) {
                     first.get_or_insert(error);
                     if let Some(rec) = kept {
-                        rec.force(rmm, pool);
+                        rec.force(rmm, memory.pool());
                     }
                 }
                 continue;
             }
-            let result = match self.destroy_rec(pool, rec) {
-                Err(Failed { kept: Some(rec), .. }) => self.destroy_rec(pool, rec),
+            let result = match self.destroy_rec(memory, rec) {
+                Err(Failed { kept: Some(rec), .. }) => self.destroy_rec(memory, rec),
                 result => result,
             };
             if let Err(Failed { error, kept }) = result {
                 first.get_or_insert(error);
                 if let Some(rec) = kept {
-                    rec.force(rmm, pool);
+                    rec.force(rmm, memory.pool());
                     self.recs = self.recs.saturating_sub(1);
                 }
             }
         }
-        let error = self.take_apart(pool, home);
+        let error = self.take_apart(memory);
         first.or(error)
     }
 
@@ -467,23 +473,30 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// See [`Realm::abandon`]; nothing is left in the Realm.
     #[inline(never)]
-    fn abandon_all(&mut self, pool: &mut Pool, home: &mut dyn FnMut(Undelegated)) {
+    fn abandon_all(&mut self, memory: &mut dyn HostMemory) {
         self.abandon_shared();
-        self.returned.send(self.rmm, home);
+        let rmm = self.rmm;
+        self.returned.send(rmm, &mut |host| free_or_quarantine(rmm, memory, host));
         let mut run = Delegated::empty();
         while let Some(next) = self.shadow.get_mut().first() {
-            if let Err(apart) = run.append(self.take_out(pool, next)) {
+            if let Err(apart) = run.append(self.take_out(memory.pool(), next)) {
                 let whole = core::mem::replace(&mut run, apart);
-                self.rmm.recover(whole, alive(Command::RttDataUnmap), home);
+                let free = &mut |host| free_or_quarantine(rmm, memory, host);
+                rmm.recover(whole, alive(Command::RttDataUnmap), free);
             }
         }
-        self.rmm.recover(run, alive(Command::RttDataUnmap), home);
-        let rmm = self.rmm;
-        core::mem::take(&mut self.donated).recover(rmm, pool, Command::RealmCreate);
+        let free = &mut |host| free_or_quarantine(rmm, memory, host);
+        rmm.recover(run, alive(Command::RttDataUnmap), free);
+        let pool = memory.pool();
+        core::mem::take(&mut self.shadow.get_mut().fixed.donated).recover(
+            rmm,
+            pool,
+            Command::RealmCreate,
+        );
         pool.recover(rmm, self.take_descriptor(), alive(Command::RealmDestroy));
         for roots in self.all_roots() {
-            let memory = core::mem::take(roots).into_released();
-            pool.recover(rmm, memory, alive(Command::RealmDestroy));
+            let roots = core::mem::take(roots).into_released();
+            pool.recover(rmm, roots, alive(Command::RealmDestroy));
         }
     }
 }

@@ -6,14 +6,14 @@ use core::ops::ControlFlow;
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use sro::{HostMemory, Pool, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::map::Supply;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
 use crate::memory::reclaim::Reclaimed;
-use crate::memory::share::{NotShared, collect};
+use crate::memory::share::NotShared;
 use crate::memory::stopped::Stopped;
 use crate::plan;
 use crate::shadow::Shadow;
@@ -41,7 +41,7 @@ pub struct ConvertStopped {
     #[source]
     pub error: BuildError,
     /// How far it came, in the protected half. What is above has not changed, or has no memory any
-    /// more: that was passed to `home`.
+    /// more: that was freed.
     pub reached: Ipa,
     /// The result up to there.
     pub converted: Converted,
@@ -98,11 +98,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::convert_to_shared`](crate::Realm::convert_to_shared).
     pub(crate) fn convert_to_shared(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         access: SharedAccess,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Converted, ConvertStopped> {
         let mut course = Course::new(range);
         let stop = |error: BuildError| Course::new(range).stop(error);
@@ -111,32 +109,32 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut shared = self.lock_range(aliases, |_| Ok(())).map_err(stop)?;
         let runs = self.count_runs(range).map_err(stop)?;
         shared.reserve_shared(runs).map_err(stop)?;
-        self.settle_range(&private, pool, range);
-        self.split_ends(&mut private, pool, range).map_err(stop)?;
+        self.settle_range(&private, memory.pool(), range);
+        self.split_ends(&mut private, memory.pool(), range).map_err(stop)?;
         let mut left = range;
         while let Some((ipas, pas)) = self.first_run(left) {
             left = after(ipas, range);
             let alias = self.alias(ipas, range).map_err(stop)?;
-            self.make_for_run(&mut shared, pool, alias.base(), pas).map_err(stop)?;
+            self.make_for_run(&mut shared, memory.pool(), alias.base(), pas).map_err(stop)?;
         }
         while !course.left().is_empty() {
             let run = self.first_run(course.left());
             let top = run.map_or(range.top(), |(ipas, _)| ipas.base());
             while course.reached < top {
                 let void = IpaRange::new(course.reached, top).unwrap_or(course.left());
-                self.share_void(&mut shared, pool, (&mut course, void), access, supply, home)?;
+                self.share_void(&mut shared, memory, (&mut course, void), access)?;
             }
             let Some((ipas, pas)) = run else { break };
             let alias = self.alias(ipas, range).map_err(|error| course.stop(error))?;
             let mut host = Undelegated::empty();
             let taken = self.reclaim_held(
                 &mut private,
-                pool,
+                memory,
                 ipas,
-                &mut collect(&mut host, pas.base(), home),
+                &mut self.collect_front(&mut host, pas.base()),
             );
             let came = host.bytes();
-            self.share_part(&mut shared, pool, (&mut course, alias), (host, access), home)?;
+            self.share_part(&mut shared, memory, (&mut course, alias), (host, access))?;
             course.check(ipas, came, taken)?;
         }
         Ok(course.converted)
@@ -147,11 +145,9 @@ impl<P: Platform> RealmCore<'_, P> {
     fn share_void(
         &self,
         shared: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         (course, void): (&mut Course, IpaRange),
         access: SharedAccess,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), ConvertStopped> {
         let alias = self.alias(void, course.range).map_err(|error| course.stop(error))?;
         let next = self.first_shared(alias).map(|(part, _)| part);
@@ -162,15 +158,16 @@ impl<P: Platform> RealmCore<'_, P> {
         let top = next.map_or(alias.top(), |part| part.base());
         let gap = IpaRange::new(alias.base(), top).unwrap_or(alias);
         let wanted = IpaRange::with_size(void.base(), gap.bytes()).unwrap_or(void);
-        let Some(mut memory) = supply(wanted).filter(|memory| !memory.is_empty()) else {
+        let granules = memory.allocate(wanted).filter(|granules| !granules.is_empty());
+        let Some(mut granules) = granules else {
             course.go_on(0, gap.bytes());
             return Ok(());
         };
-        if memory.bytes() > gap.bytes() {
-            let fits = memory.take_front(gap.bytes()).unwrap_or_default();
-            home(core::mem::replace(&mut memory, fits));
+        if granules.bytes() > gap.bytes() {
+            let fits = granules.take_front(gap.bytes()).unwrap_or_default();
+            free_or_quarantine(self.rmm, memory, core::mem::replace(&mut granules, fits));
         }
-        let prepared = match memory.range().is_aligned(self.rmm.granule_size().bytes()) {
+        let prepared = match granules.range().is_aligned(self.rmm.granule_size().bytes()) {
             true => shared.reserve_shared(1),
             false => {
                 let problem = RegionProblem::Unaligned;
@@ -178,10 +175,10 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         };
         if let Err(error) = prepared {
-            home(memory);
+            free_or_quarantine(self.rmm, memory, granules);
             return Err(course.stop(error));
         }
-        self.share_part(shared, pool, (course, gap), (memory, access), home)
+        self.share_part(shared, memory, (course, gap), (granules, access))
     }
 
     /// Shares memory at the front of a part of the unprotected half, and advances by as much as is
@@ -189,33 +186,29 @@ impl<P: Platform> RealmCore<'_, P> {
     fn share_part(
         &self,
         shared: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         (course, alias): (&mut Course, IpaRange),
-        (memory, access): (Undelegated, SharedAccess),
-        home: &mut dyn FnMut(Undelegated),
+        (granules, access): (Undelegated, SharedAccess),
     ) -> Result<(), ConvertStopped> {
-        if memory.is_empty() {
+        if granules.is_empty() {
             return Ok(());
         }
-        let bytes = memory.bytes();
-        let result = self.share_held(shared, pool, alias.base(), memory, access);
+        let bytes = granules.bytes();
+        let result = self.share_held(shared, memory, alias.base(), granules, access);
         let Err(NotShared { error, reached, host }) = result else {
             course.go_on(bytes, 0);
             return Ok(());
         };
         course.go_on(reached.checked_offset_from(alias.base()).unwrap_or(0), 0);
-        if !host.is_empty() {
-            home(host);
-        }
+        free_or_quarantine(self.rmm, memory, host);
         Err(course.stop(error))
     }
 
     /// See [`Realm::convert_to_private`](crate::Realm::convert_to_private).
     pub(crate) fn convert_to_private(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Converted, ConvertStopped> {
         let mut course = Course::new(range);
         let stop = |error: BuildError| Course::new(range).stop(error);
@@ -225,7 +218,7 @@ impl<P: Platform> RealmCore<'_, P> {
         self.count_runs(range).map_err(stop)?;
         let cuts = self.shadow.lock().shared_cuts(&aliases);
         shared.reserve_shared(cuts).map_err(stop)?;
-        self.split_shared_ends(&mut shared, pool, aliases).map_err(stop)?;
+        self.split_shared_ends(&mut shared, memory.pool(), aliases).map_err(stop)?;
         let at = |alias: Ipa| {
             let offset = alias.checked_offset_from(aliases.base()).unwrap_or(0);
             range.base().checked_add(offset).unwrap_or(range.top())
@@ -233,7 +226,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut left = aliases;
         while let Some((piece, pas)) = self.first_shared(left) {
             left = after(piece, aliases);
-            self.make_for_run(&mut private, pool, at(piece.base()), pas).map_err(stop)?;
+            self.make_for_run(&mut private, memory.pool(), at(piece.base()), pas).map_err(stop)?;
         }
         let mut left = aliases;
         while let Some((piece, pas)) = self.first_shared(left) {
@@ -242,22 +235,22 @@ impl<P: Platform> RealmCore<'_, P> {
             let mut host = Undelegated::empty();
             let taken = self.unshare_held(
                 &mut shared,
-                pool,
+                memory,
                 (piece, false),
-                &mut collect(&mut host, pas.base(), home),
+                &mut self.collect_front(&mut host, pas.base()),
             );
             let (came, part) = (host.bytes(), IpaRange::with_size(at(piece.base()), piece.bytes()));
             let part = part.unwrap_or(range);
             if came > 0 {
                 let mut given = Some(host);
                 let mut supply = Supply {
-                    next: &mut |_| given.take(),
-                    back: &mut |_, host| home(host),
+                    next: &mut |_, _| given.take(),
+                    back: &mut |memory, host| free_or_quarantine(self.rmm, memory, host),
                     progress: &mut |_| {},
                     init_ripas: false,
                 };
                 let front = IpaRange::with_size(part.base(), came).unwrap_or(part);
-                let mapping = self.map_supply(&mut private, pool, front, &mut supply);
+                let mapping = self.map_supply(&mut private, memory, front, &mut supply);
                 course.go_on(mapping.taken, 0);
                 mapping.result.map_err(|error| course.stop(error))?;
             }
@@ -348,13 +341,8 @@ impl<P: Platform> RealmCore<'_, P> {
         Some((part, memory.ok()?))
     }
 
-    fn reclaim_or_wait(
-        &self,
-        pool: &mut Pool,
-        range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
-    ) -> Result<(), Stopped> {
-        match self.reclaim(pool, range, home)? {
+    fn reclaim_or_wait(&self, memory: &mut dyn HostMemory, range: IpaRange) -> Result<(), Stopped> {
+        match self.reclaim(memory, range)? {
             Reclaimed::Whole => Ok(()),
             Reclaimed::Contended(part) => {
                 Err(Stopped { error: BuildError::Contended { range: part }, reached: range.base() })
@@ -365,15 +353,14 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::evacuate`](crate::Realm::evacuate).
     pub(crate) fn evacuate(
         &self,
-        pool: &mut Pool,
-        memory: PaRange,
-        home: &mut dyn FnMut(Undelegated),
+        memory: &mut dyn HostMemory,
+        pas: PaRange,
     ) -> Result<(), Stopped> {
         let granule = self.rmm.granule_size().bytes();
-        let end = memory.top().align_up(granule).unwrap_or(memory.top());
-        let memory = PaRange::new(memory.base().align_down(granule), end).unwrap_or(memory);
+        let end = pas.top().align_up(granule).unwrap_or(pas.top());
+        let pas = PaRange::new(pas.base().align_down(granule), end).unwrap_or(pas);
         let part = |piece: &SharedPiece| {
-            let part = piece.memory().intersection(&memory).filter(|part| !part.is_empty())?;
+            let part = piece.memory().intersection(&pas).filter(|part| !part.is_empty())?;
             let offset = part.base().checked_offset_from(piece.memory().base())?;
             let base = piece.range().base().checked_add(offset)?;
             IpaRange::with_size(base, part.bytes()).ok()
@@ -390,26 +377,26 @@ impl<P: Platform> RealmCore<'_, P> {
         while let Some(part) = self.each_shared(is_cut(from)) {
             from = part.top();
             self.hold_to_unshare(part)
-                .and_then(|mut held| self.split_shared_ends(&mut held, pool, part))
+                .and_then(|mut held| self.split_shared_ends(&mut held, memory.pool(), part))
                 .map_err(|error| Stopped { error, reached: Ipa::new(0) })?;
         }
         let top = self.geometry.unprotected_base();
         let mut from = Ipa::new(0);
         let is_meant = |shadow: &mut Shadow<'_>, at| match shadow.memory(at) {
-            Some(block) if block.overlaps(&memory) => ControlFlow::Break(at),
+            Some(block) if block.overlaps(&pas) => ControlFlow::Break(at),
             _ => ControlFlow::Continue(()),
         };
         // Other threads serve faults meanwhile: the lock is not held from one block to the next.
         while let Some(at) = self.each_memory(from, top, is_meant) {
             from = at.top();
-            self.reclaim_or_wait(pool, at.range(), home)?;
+            self.reclaim_or_wait(memory, at.range())?;
         }
         let is_meant = |piece: &SharedPiece| match part(piece) {
             Some(part) => ControlFlow::Break(part),
             None => ControlFlow::Continue(()),
         };
         while let Some(piece) = self.each_shared(is_meant) {
-            self.unshare(pool, piece, home)?;
+            self.unshare(memory, piece)?;
         }
         Ok(())
     }

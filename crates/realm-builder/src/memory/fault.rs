@@ -2,8 +2,8 @@
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
-use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use rmi_host::Platform;
+use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::map::{Mapping, Supply};
@@ -37,11 +37,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::serve_fault`](crate::Realm::serve_fault).
     pub(crate) fn serve_fault(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
         window: IpaRange,
-        supply: &mut dyn FnMut(IpaRange) -> Option<Undelegated>,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Served, BuildError> {
         let granule = self.rmm.granule_size().bytes();
         let page = ipa.align_down(granule);
@@ -57,13 +55,14 @@ impl<P: Platform> RealmCore<'_, P> {
             held => held?,
         };
         // A REC would otherwise fault forever at an entry of uncertain state.
-        if let Some(destroyed) = self.settle_entry(page, home)? {
+        if let Some(destroyed) = self.settle_entry(memory, page)? {
             return Ok(Served::Destroyed(destroyed));
         }
         let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
         let no_memory =
             || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
-        let mut first = supply(void).filter(|memory| !memory.is_empty()).ok_or(no_memory())?;
+        let first = memory.allocate(void).filter(|granules| !granules.is_empty());
+        let mut first = first.ok_or(no_memory())?;
         // The address itself is mapped first: the memory may not suffice for the rest.
         let reaches = void.base().checked_add(first.bytes()).is_some_and(|top| top > page);
         let start = if reaches { void.base() } else { page };
@@ -71,28 +70,28 @@ impl<P: Platform> RealmCore<'_, P> {
             .map(|(base, top)| IpaRange::new(base, top).unwrap_or(IpaRange::empty(base)));
         if first.bytes() > rest.bytes() {
             let fits = first.take_front(rest.bytes()).unwrap_or_default();
-            home(core::mem::replace(&mut first, fits));
+            free_or_quarantine(self.rmm, memory, core::mem::replace(&mut first, fits));
         }
-        let mut hand = Some(first);
+        let mut first = Some(first);
         let mut supply = Supply {
-            next: &mut |left| hand.take().or_else(|| supply(left)),
-            back: &mut |_, host| home(host),
+            next: &mut |memory, left| first.take().or_else(|| memory.allocate(left)),
+            back: &mut |memory, host| free_or_quarantine(self.rmm, memory, host),
             progress: &mut |_| {},
             init_ripas: false,
         };
-        let (mut staged, mut result) = self.stage_supply(&mut held, pool, rest, &mut supply);
+        let (mut staged, mut result) = self.stage_supply(&mut held, memory, rest, &mut supply);
         let mut before = IpaRange::empty(front.base());
         if result.is_ok() && staged == rest {
-            (before, result) = self.stage_supply(&mut held, pool, front, &mut supply);
+            (before, result) = self.stage_supply(&mut held, memory, front, &mut supply);
         }
         // Memory on both sides of the address without a gap: one call for both.
         if before == front {
             staged = IpaRange::new(front.base(), staged.top()).unwrap_or(staged);
             before = IpaRange::empty(front.base());
         }
-        let mapping = self.map_all(&held, pool, staged, &mut supply);
+        let mapping = self.map_all(&held, memory, staged, &mut supply);
         let mapped = IpaRange::with_size(staged.base(), mapping.taken).unwrap_or(staged);
-        let beside = self.map_all(&held, pool, before, &mut supply);
+        let beside = self.map_all(&held, memory, before, &mut supply);
         if !mapped.contains(page) || !self.is_mapped(page) {
             return Err(mapping.result.and(result).err().unwrap_or(no_memory()));
         }
@@ -107,7 +106,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
         {
             from = void.top();
-            let Mapping { taken, result } = self.map_supply(&mut held, pool, void, &mut supply);
+            let Mapping { taken, result } = self.map_supply(&mut held, memory, void, &mut supply);
             more = result.is_ok() && taken == void.bytes();
         }
         Ok(Served::Mapped(mapped))

@@ -4,7 +4,7 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
-use sro::Pool;
+use sro::{HostMemory, Pool};
 
 use crate::error::BuildError;
 use crate::memory::realm_core::RealmCore;
@@ -62,10 +62,11 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::fold`](crate::Realm::fold).
     pub(crate) fn fold(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         policy: FoldPolicy,
     ) -> Result<Folded, FoldStopped> {
+        let pool = memory.pool();
         let mut folded = Folded::default();
         let stop = |error| FoldStopped { error, reached: range.base(), folded };
         self.check_protected(range, range.bytes()).map_err(stop)?;

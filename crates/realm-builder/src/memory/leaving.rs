@@ -4,7 +4,9 @@
 use lock_api::{Mutex, RawMutex};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, SharedMemory, Undelegated};
+use sro::HostMemory;
 
+use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
 use crate::shadow::Shadow;
 
@@ -46,19 +48,20 @@ pub(crate) enum Left {
 
 impl<P: Platform> RealmCore<'_, P> {
     /// One unmap command, for the first piece that is shared in a claimed range that cuts no piece.
-    /// What is unmapped is passed to `home`, the rest stays in its record.
+    /// What is unmapped is freed, the rest stays in its record.
     pub(crate) fn unshare_some(
         &self,
         range: &IpaRange,
         keep_place: bool,
         idle: &mut u32,
-        home: &mut dyn FnMut(Undelegated),
+        memory: &mut dyn HostMemory,
+        free: Free<'_>,
     ) -> Result<Left, Error> {
-        let Some(memory) = self.shadow.lock().leave_shared(range) else { return Ok(Left::Nothing) };
-        let base = memory.ipa();
-        let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(memory) };
+        let Some(piece) = self.shadow.lock().leave_shared(range) else { return Ok(Left::Nothing) };
+        let base = piece.ipa();
+        let mut leaving = Leaving { shadow: &self.shadow, base, memory: Some(piece) };
         let answer = match &mut leaving.memory {
-            Some(memory) => self.rmm.commands().rtt_unprot_unmap_some(&self.rd, memory),
+            Some(piece) => self.rmm.commands().rtt_unprot_unmap_some(&self.rd, piece),
             None => Ok(Undelegated::empty()),
         };
         let is_kept = leaving.end(keep_place);
@@ -69,7 +72,7 @@ impl<P: Platform> RealmCore<'_, P> {
             self.budget_left(Command::RttUnprotUnmap, *idle, base)?;
         } else {
             *idle = 0;
-            home(host);
+            free(memory, host);
         }
         Ok(if is_kept { Left::Place } else { Left::Some })
     }

@@ -6,7 +6,7 @@ use core::ops::ControlFlow;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
-use sro::Pool;
+use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::BuildError;
 use crate::memory::range_lock::RangeLock;
@@ -22,13 +22,16 @@ pub(crate) struct Mapping {
     pub(crate) result: Result<(), BuildError>,
 }
 
-/// The callbacks of mapping.
+/// Takes host memory back: the memory object is that of the operation.
+pub(crate) type Free<'f> = &'f mut dyn FnMut(&mut dyn HostMemory, Undelegated);
+
+/// Where the memory that is mapped comes from.
 pub(crate) struct Supply<'f> {
     /// Returns the next piece of memory for what is left of a range; after a shorter piece it is
     /// called again, and `None` ends it.
-    pub(crate) next: &'f mut dyn FnMut(IpaRange) -> Option<Undelegated>,
+    pub(crate) next: &'f mut dyn FnMut(&mut dyn HostMemory, IpaRange) -> Option<Undelegated>,
     /// Takes memory that was not mapped.
-    pub(crate) back: &'f mut dyn FnMut(&mut Pool, Undelegated),
+    pub(crate) back: Free<'f>,
     /// Is called with the number of bytes that are mapped, after each call.
     pub(crate) progress: &'f mut dyn FnMut(u64),
     /// Whether the RIPAS of the memory becomes RAM first.
@@ -39,41 +42,41 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map`](crate::Realm::map).
     pub(crate) fn map(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        memory: Undelegated,
+        granules: Undelegated,
     ) -> Result<(), Failed<Undelegated, BuildError>> {
-        let mut memory = [memory];
-        let result = self.map_scattered(pool, ipa, &mut memory);
-        let [rest] = memory;
+        let mut pieces = [granules];
+        let result = self.map_scattered(memory, ipa, &mut pieces);
+        let [rest] = pieces;
         result.map_err(|error| Failed::new(rest, error))
     }
 
     /// See [`Realm::map_scattered`](crate::Realm::map_scattered).
     pub(crate) fn map_scattered(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        memory: &mut [Undelegated],
+        pieces: &mut [Undelegated],
     ) -> Result<(), BuildError> {
-        let bytes = memory.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
+        let bytes = pieces.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
         let granule = self.rmm.granule_size().bytes();
         let range =
-            self.place(ipa, memory.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
+            self.place(ipa, pieces.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
         self.check_protected(range, bytes)?;
         let mut held = self.lock_range(range, |_| Ok(()))?;
         self.check_void(range)?;
-        let pieces = memory.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
+        let ranges = pieces.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, plan::joined(pieces), self.top_block_level(), &exists);
-        self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
+        let runs = plan::runs_of(ipa, plan::joined(ranges), self.top_block_level(), &exists);
+        self.make(&mut held, memory.pool(), plan::tables_of_runs(self.geometry, runs))?;
 
-        let slots = core::cell::RefCell::new((memory, 0usize, 0usize));
-        let mut next = |_| {
+        let slots = core::cell::RefCell::new((pieces, 0usize, 0usize));
+        let mut next = |_: &mut dyn HostMemory, _| {
             let Ok(mut slots) = slots.try_borrow_mut() else { return None };
-            let (memory, at, _) = &mut *slots;
+            let (pieces, at, _) = &mut *slots;
             let mut piece = Undelegated::empty();
-            while let Some(slot) = memory.get_mut(*at) {
+            while let Some(slot) = pieces.get_mut(*at) {
                 match piece.append(slot.take()) {
                     Ok(()) => *at += 1,
                     Err(apart) => {
@@ -85,15 +88,17 @@ impl<P: Platform> RealmCore<'_, P> {
             Some(piece)
         };
         let rmm = self.rmm;
-        let mut back = |pool: &mut Pool, host: Undelegated| {
-            let Ok(mut slots) = slots.try_borrow_mut() else { return pool.restore(rmm, host) };
-            let (memory, at, filled) = &mut *slots;
-            let homeless = match memory.get_mut(*filled).filter(|_| *filled < *at) {
+        let mut back = |memory: &mut dyn HostMemory, host: Undelegated| {
+            let Ok(mut slots) = slots.try_borrow_mut() else {
+                return free_or_quarantine(rmm, memory, host);
+            };
+            let (pieces, at, filled) = &mut *slots;
+            let apart = match pieces.get_mut(*filled).filter(|_| *filled < *at) {
                 Some(slot) => match slot.append(host) {
                     Ok(()) => return,
                     Err(host) => {
                         *filled += 1;
-                        match memory.get_mut(*filled).filter(|_| *filled < *at) {
+                        match pieces.get_mut(*filled).filter(|_| *filled < *at) {
                             Some(slot) => core::mem::replace(slot, host),
                             None => host,
                         }
@@ -101,11 +106,12 @@ impl<P: Platform> RealmCore<'_, P> {
                 },
                 None => host,
             };
-            pool.restore(rmm, homeless);
+            drop(slots);
+            free_or_quarantine(rmm, memory, apart);
         };
         let mut supply =
             Supply { next: &mut next, back: &mut back, progress: &mut |_| {}, init_ripas: false };
-        self.map_supply(&mut held, pool, range, &mut supply).result
+        self.map_supply(&mut held, memory, range, &mut supply).result
     }
 }
 
@@ -119,14 +125,14 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn map_supply(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
-        let (staged, result) = self.stage_supply(held, pool, range, supply);
+        let (staged, result) = self.stage_supply(held, memory, range, supply);
         // What is staged is mapped even if the supply ended early: a fault that is served in part
         // is served.
-        let mapping = self.map_all(held, pool, staged, supply);
+        let mapping = self.map_all(held, memory, staged, supply);
         Mapping { taken: mapping.taken, result: mapping.result.and(result) }
     }
 
@@ -135,31 +141,31 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn stage_supply(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> (IpaRange, Result<(), BuildError>) {
         let mut staged = range.base();
         let mut result = Ok(());
         // Contiguous pieces are delegated together.
-        let mut hand = Undelegated::empty();
+        let mut run = Undelegated::empty();
         while result.is_ok() {
-            let from = staged.checked_add(hand.bytes()).unwrap_or(range.top());
+            let from = staged.checked_add(run.bytes()).unwrap_or(range.top());
             let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(range.top()));
-            let next = if left.is_empty() { None } else { (supply.next)(left) };
-            let next = next.filter(|memory| !memory.is_empty());
+            let next = if left.is_empty() { None } else { (supply.next)(memory, left) };
+            let next = next.filter(|granules| !granules.is_empty());
             let is_last = next.is_none();
             let apart = match next {
-                Some(memory) if memory.bytes() <= left.bytes() => hand.append(memory).err(),
+                Some(granules) if granules.bytes() <= left.bytes() => run.append(granules).err(),
                 other => other,
             };
             if apart.is_none() && !is_last {
                 continue;
             }
-            let memory = core::mem::replace(&mut hand, apart.unwrap_or_default());
-            if !memory.is_empty() {
+            let granules = core::mem::replace(&mut run, apart.unwrap_or_default());
+            if !granules.is_empty() {
                 let left = IpaRange::new(staged, range.top()).unwrap_or(IpaRange::empty(staged));
-                let (bytes, staging) = self.stage(held, pool, left, memory, supply);
+                let (bytes, staging) = self.stage(held, memory, left, granules, supply);
                 staged = staged.checked_add(bytes).unwrap_or(range.top());
                 result = staging;
             }
@@ -167,8 +173,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 break;
             }
         }
-        if !hand.is_empty() {
-            (supply.back)(pool, hand);
+        if !run.is_empty() {
+            (supply.back)(memory, run);
         }
         let staged = IpaRange::new(range.base(), staged).unwrap_or(IpaRange::empty(range.base()));
         (staged, result)
@@ -178,14 +184,14 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn map_all(
         &self,
         held: &RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
-        let (taken, result) = self.map_staged(held, pool, range, supply.progress);
+        let (taken, result) = self.map_staged(held, memory, range, supply.progress);
         let reached = range.base().checked_add(taken).unwrap_or(range.top());
         let rest = IpaRange::new(reached, range.top()).unwrap_or(IpaRange::empty(range.top()));
-        self.unstage(rest, &mut |host| (supply.back)(pool, host));
+        self.unstage(rest, &mut |host| (supply.back)(memory, host));
         Mapping { taken, result }
     }
 
@@ -194,12 +200,12 @@ impl<P: Platform> RealmCore<'_, P> {
     fn stage(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         left: IpaRange,
-        memory: Undelegated,
+        granules: Undelegated,
         supply: &mut Supply<'_>,
     ) -> (u64, Result<(), BuildError>) {
-        let (ipa, range) = (left.base(), memory.range());
+        let (ipa, range) = (left.base(), granules.range());
         let top = self.top_block_level();
         let refuse = |problem| {
             let range = IpaRange::with_size(ipa, range.bytes()).unwrap_or(left);
@@ -213,28 +219,28 @@ impl<P: Platform> RealmCore<'_, P> {
             None
         };
         if let Some(problem) = problem {
-            (supply.back)(pool, memory);
+            (supply.back)(memory, granules);
             return (0, Err(refuse(problem)));
         }
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(range).into_iter(), top, &exists);
         let tables = plan::tables_of_runs(self.geometry, runs.clone());
-        if let Err(error) = self.make(held, pool, tables) {
-            (supply.back)(pool, memory);
+        if let Err(error) = self.make(held, memory.pool(), tables) {
+            (supply.back)(memory, granules);
             return (0, Err(error));
         }
         if supply.init_ripas
             && let Err(error) = self
                 .init_ripas(IpaRange::with_size(ipa, range.bytes()).unwrap_or(IpaRange::empty(ipa)))
         {
-            (supply.back)(pool, memory);
+            (supply.back)(memory, granules);
             return (0, Err(error.into()));
         }
-        let mut delegated = match self.rmm.delegate(memory) {
-            Ok(memory) => memory,
+        let mut delegated = match self.rmm.delegate(granules) {
+            Ok(delegated) => delegated,
             Err(failed) => {
                 let doubt = failed.doubt();
-                let back = &mut |host| (supply.back)(pool, host);
+                let back = &mut |host| (supply.back)(memory, host);
                 self.take_back(failed.delegated, doubt, back);
                 if !failed.host.is_empty() {
                     back(failed.host);
@@ -248,8 +254,8 @@ impl<P: Platform> RealmCore<'_, P> {
             while at < run.range().top() {
                 let Some(part) = delegated.take_front(block) else { break };
                 // The entry is void and this thread holds the claim.
-                let homeless = self.shadow.lock().put(at, part.into_use(), tag::UNSURE);
-                drop(homeless);
+                let refused = self.shadow.lock().put(at, part.into_use(), tag::UNSURE);
+                drop(refused);
                 at = at.checked_add(block).unwrap_or(run.range().top());
             }
         }
@@ -261,14 +267,14 @@ impl<P: Platform> RealmCore<'_, P> {
     fn map_staged(
         &self,
         held: &RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         progress: &mut dyn FnMut(u64),
     ) -> (u64, Result<(), BuildError>) {
         let (mut at, mut idle) = (range.base(), 0);
         let taken = |at: Ipa| at.checked_offset_from(range.base()).unwrap_or(0);
         while at < range.top() {
-            let (named, mapped) = self.map_some(held, pool.pages().list, at, range.top());
+            let (named, mapped) = self.map_some(held, memory.pool().pages().list, at, range.top());
             match mapped {
                 Ok(0) => {
                     // The RMM yielded to an interrupt.
@@ -326,19 +332,24 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         memory: Delegated,
         doubt: Option<QuarantineReason>,
-        home: &mut dyn FnMut(Undelegated),
+        free: &mut dyn FnMut(Undelegated),
     ) {
         match doubt {
-            Some(reason) => self.rmm.recover(memory, reason, home),
-            None => self.rmm.return_or_quarantine(memory, home),
+            Some(reason) => self.rmm.recover(memory, reason, free),
+            None => self.rmm.return_or_quarantine(memory, free),
         }
     }
 
     /// Joins memory that was returned to what was returned before it. If there is a gap between
-    /// them, the former goes to the pool.
-    pub(crate) fn gather(&self, pool: &mut Pool, back: &mut Undelegated, host: Undelegated) {
+    /// them, the former is freed.
+    pub(crate) fn gather(
+        &self,
+        memory: &mut dyn HostMemory,
+        back: &mut Undelegated,
+        host: Undelegated,
+    ) {
         if let Err(host) = back.append(host) {
-            pool.restore(self.rmm, core::mem::replace(back, host));
+            free_or_quarantine(self.rmm, memory, core::mem::replace(back, host));
         }
     }
 

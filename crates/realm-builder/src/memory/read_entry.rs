@@ -3,7 +3,8 @@
 
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
-use rmi_host::{Error, Platform, QuarantineReason, Subject, Undelegated, Violation};
+use rmi_host::{Error, Platform, QuarantineReason, Subject, Violation};
+use sro::{HostMemory, free_or_quarantine};
 
 use crate::memory::realm_core::RealmCore;
 use crate::shadow::tag;
@@ -18,29 +19,29 @@ impl<P: Platform> RealmCore<'_, P> {
     /// may be DESTROYED since; with no call otherwise. Returns where the RIPAS is DESTROYED, if it
     /// is.
     ///
-    /// Memory that is found not to be mapped is passed to `home`.
+    /// Memory that is found not to be mapped is freed.
     pub(crate) fn settle_entry(
         &self,
+        memory: &mut dyn HostMemory,
         page: Ipa,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Option<IpaRange>, Error> {
-        let (at, memory, state) = {
+        let (at, mapped, state) = {
             let shadow = self.shadow.lock();
             let Some(at) = shadow.walk(page, Level::L3) else { return Ok(None) };
-            let memory = shadow.memory(at);
-            let state = memory.map_or(tag::SURE, |_| shadow.look(at).tag());
+            let mapped = shadow.memory(at);
+            let state = mapped.map_or(tag::SURE, |_| shadow.look(at).tag());
             if state == tag::SURE && !shadow.may_be_destroyed(at) {
                 return Ok(None);
             }
-            (at, memory, state)
+            (at, mapped, state)
         };
         let entry = self.rmm.commands().rtt_read_entry(&self.rd, at.base, at.level)?;
-        let mapped = entry.state == RttEntryState::Data && entry.level == Some(at.level);
-        let same = memory.is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
+        let is_mapped = entry.state == RttEntryState::Data && entry.level == Some(at.level);
+        let same = mapped.is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
         let mut lost = None;
         {
             let mut shadow = self.shadow.lock();
-            match (memory, mapped, entry.state) {
+            match (mapped, is_mapped, entry.state) {
                 (Some(_), true, _) if same => shadow.mark(at, tag::SURE),
                 (Some(_), _, RttEntryState::Void) if state != tag::SURE => lost = shadow.take(at),
                 (None, _, RttEntryState::Void) => {}
@@ -52,10 +53,11 @@ impl<P: Platform> RealmCore<'_, P> {
             }
             shadow.flag_unmapped(at, entry.ripas == Ripas::Destroyed);
         }
-        if let Some(memory) = lost {
+        if let Some(lost) = lost {
             let unclear = QuarantineReason::Unclear { command: Command::RttDataMap };
             let doubt = Some(unclear).filter(|_| state != tag::NAMED);
-            self.take_back(memory.into_released(), doubt, home);
+            let free = &mut |host| free_or_quarantine(self.rmm, memory, host);
+            self.take_back(lost.into_released(), doubt, free);
         }
         Ok((entry.ripas == Ripas::Destroyed).then(|| at.range()))
     }

@@ -10,11 +10,11 @@ use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{InUse, Platform, Rd, Rmm};
-use sro::Donated;
 
 use crate::memory::range_hint::RangeHint;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::Shadow;
+use crate::shadow::storage::Records;
 
 /// Maximum number of auxiliary trees of a Realm.
 pub(crate) const AUX_TREES: usize = 3;
@@ -42,8 +42,6 @@ pub(crate) struct RealmCore<'a, P: Platform> {
     pub(crate) returned: ReturnedRanges,
     /// Consecutive calls without progress, while the Realm is torn down.
     pub(crate) idle: u32,
-    /// The parameters of REALM_CREATE.
-    pub(crate) donated: Donated,
     /// RECs ever created: the index of the next one.
     pub(crate) next_rec: u32,
     /// RECs that exist.
@@ -64,7 +62,12 @@ impl<P: Platform> fmt::Debug for RealmCore<'_, P> {
     }
 }
 
-impl<P: Platform> RealmCore<'_, P> {
+impl<'a, P: Platform> RealmCore<'a, P> {
+    /// The storage of the records of a Realm of which nothing is left.
+    pub(crate) fn into_records(self) -> Records<'a> {
+        self.shadow.into_inner().into_records()
+    }
+
     /// See [`Realm::memory_bytes`](crate::Realm::memory_bytes).
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.shadow.lock().bytes()

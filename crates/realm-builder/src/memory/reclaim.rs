@@ -1,10 +1,11 @@
 //! Taking memory back from a Realm.
 
 use rmi_abi::IpaRange;
-use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use rmi_host::Platform;
+use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::BuildError;
+use crate::memory::map::Free;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
 use crate::memory::stopped::Stopped;
@@ -25,9 +26,8 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::reclaim`](crate::Realm::reclaim).
     pub(crate) fn reclaim(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<Reclaimed, Stopped> {
         let stop = |error| Stopped { error, reached: range.base() };
         self.check_protected(range, range.bytes()).map_err(stop)?;
@@ -36,7 +36,8 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(BuildError::Contended { range }) => return Ok(Reclaimed::Contended(range)),
             held => held.map_err(stop)?,
         };
-        self.reclaim_held(&mut held, pool, range, home).map_err(|error| {
+        let free: Free<'_> = &mut |memory, host| free_or_quarantine(self.rmm, memory, host);
+        self.reclaim_held(&mut held, memory, range, free).map_err(|error| {
             let left = self.next_memory(range.base(), range.top());
             let reached = left.map_or(range.top(), |at| at.base.max(range.base()));
             Stopped { error, reached }
@@ -48,13 +49,13 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn reclaim_held(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
+        free: Free<'_>,
     ) -> Result<(), BuildError> {
-        self.settle_range(held, pool, range);
-        self.split_ends(held, pool, range)?;
+        self.settle_range(held, memory.pool(), range);
+        self.split_ends(held, memory.pool(), range)?;
         self.hide_everywhere(range)?;
-        Ok(self.unmap_range(pool.pages().list, range, home)?)
+        Ok(self.unmap_range(memory, range, free)?)
     }
 }

@@ -30,11 +30,11 @@ impl ReturnedRanges {
     }
 
     /// Undelegates the run.
-    pub(crate) fn send<P: Platform>(&mut self, rmm: &Rmm<P>, home: &mut dyn FnMut(Undelegated)) {
+    pub(crate) fn send<P: Platform>(&mut self, rmm: &Rmm<P>, free: &mut dyn FnMut(Undelegated)) {
         if self.doubt {
-            rmm.recover(self.run.take(), UNCLEAR, home);
+            rmm.recover(self.run.take(), UNCLEAR, free);
         } else {
-            rmm.return_or_quarantine(self.run.take(), home);
+            rmm.return_or_quarantine(self.run.take(), free);
         }
         (self.doubt, self.sending) = (false, false);
     }
@@ -44,10 +44,10 @@ impl ReturnedRanges {
     pub(crate) fn send_some<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
-        home: &mut dyn FnMut(Undelegated),
+        free: &mut dyn FnMut(Undelegated),
     ) {
         match rmm.undelegate_some(&mut self.run) {
-            Ok(host) if !host.is_empty() => home(host),
+            Ok(host) if !host.is_empty() => free(host),
             Ok(_) => {}
             Err(error) => {
                 // All of it may be the host's already.
@@ -55,7 +55,7 @@ impl ReturnedRanges {
                 let granule = rmm.granule_size().bytes();
                 let refused = self.run.take_front(granule).unwrap_or_else(|| self.run.take());
                 if self.doubt {
-                    rmm.recover(refused, UNCLEAR, home);
+                    rmm.recover(refused, UNCLEAR, free);
                 } else {
                     let status = error.status().unwrap_or(Status::ErrorInput);
                     rmm.quarantine(refused, QuarantineReason::UndelegateRefused { status });

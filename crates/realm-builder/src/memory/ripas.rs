@@ -3,7 +3,7 @@
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{Platform, RecName};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::memory::realm_core::RealmCore;
@@ -32,18 +32,18 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::set_ripas`](crate::Realm::set_ripas).
     pub(crate) fn set_ripas(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecName<'_>,
         range: IpaRange,
         calls: u32,
     ) -> Result<Ipa, RipasStopped> {
-        self.set_ripas_to(pool, rec, range, Ripas::Empty, calls)
+        self.set_ripas_to(memory, rec, range, Ripas::Empty, calls)
     }
 
     /// See [`Realm::set_ripas_to`](crate::Realm::set_ripas_to).
     pub(crate) fn set_ripas_to(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecName<'_>,
         range: IpaRange,
         ripas: Ripas,
@@ -58,7 +58,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(BuildError::Contended { .. }) => return Ok(range.base()),
             held => held.map_err(|error| stop(error, range.base()))?,
         };
-        self.make(&mut held, pool, plan::edges(self.geometry, range))
+        self.make(&mut held, memory.pool(), plan::edges(self.geometry, range))
             .map_err(|error| stop(error, range.base()))?;
         let (mut from, mut idle) = (range.base(), 0);
         for _ in 0..calls {

@@ -3,7 +3,7 @@
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::{Halted, S2apProgress};
 use rmi_host::{Platform, RecName};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::memory::realm_core::RealmCore;
@@ -28,7 +28,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::set_s2ap`](crate::Realm::set_s2ap).
     pub(crate) fn set_s2ap(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         rec: RecName<'_>,
         range: IpaRange,
         calls: u32,
@@ -46,7 +46,7 @@ impl<P: Platform> RealmCore<'_, P> {
         };
         // The primary tree first: the others have no table that it does not have.
         for tree in core::iter::once(None).chain(trees.map(Some)) {
-            self.make_in(tree, &mut held, pool, plan::edges(self.geometry, range))
+            self.make_in(tree, &mut held, memory.pool(), plan::edges(self.geometry, range))
                 .map_err(|error| stop(error, range.base()))?;
         }
         let mut idle = 0;

@@ -7,10 +7,11 @@ use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::{Command, Ipa, IpaRange, Pa};
 use rmi_host::command::{ShareAt, SharedAccess};
 use rmi_host::{Ledger, LedgerEvent, Platform, SharedMemory, Undelegated};
-use sro::Pool;
+use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::leaving::Left;
+use crate::memory::map::Free;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
 use crate::memory::stopped::Stopped;
@@ -36,15 +37,15 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// See [`Realm::share`](crate::Realm::share).
     pub(crate) fn share(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        memory: Undelegated,
+        granules: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
-        let aligned = memory.range().is_aligned(self.rmm.granule_size().bytes());
+        let aligned = granules.range().is_aligned(self.rmm.granule_size().bytes());
         let checked = self
-            .place(ipa, aligned, memory.bytes())
-            .and_then(|range| self.check_unprotected(range, memory.bytes()).map(|()| range));
+            .place(ipa, aligned, granules.bytes())
+            .and_then(|range| self.check_unprotected(range, granules.bytes()).map(|()| range));
         let held = checked.and_then(|range| {
             self.lock_range(range, |shadow| {
                 if let Some((_, piece)) = shadow.shared_in(&range) {
@@ -57,8 +58,8 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         // One record is needed, unless the memory is contiguous with what is shared already.
         let held = held.and_then(|mut held| held.reserve_shared(1).map(|()| held));
         match held {
-            Ok(mut held) => self.share_held(&mut held, pool, ipa, memory, access),
-            Err(error) => Err(NotShared { error, reached: ipa, host: memory }),
+            Ok(mut held) => self.share_held(&mut held, memory, ipa, granules, access),
+            Err(error) => Err(NotShared { error, reached: ipa, host: granules }),
         }
     }
 
@@ -66,25 +67,30 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn share_held(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         ipa: Ipa,
-        mut memory: Undelegated,
+        mut granules: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
-        let range = IpaRange::with_size(ipa, memory.bytes()).unwrap_or(IpaRange::empty(ipa));
+        let range = IpaRange::with_size(ipa, granules.bytes()).unwrap_or(IpaRange::empty(ipa));
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let runs = plan::runs_of(ipa, Some(memory.range()).into_iter(), top, &exists);
-        let mut result = self.make(held, pool, plan::tables_of_runs(self.geometry, runs.clone()));
+        let runs = plan::runs_of(ipa, Some(granules.range()).into_iter(), top, &exists);
+        let mut result =
+            self.make(held, memory.pool(), plan::tables_of_runs(self.geometry, runs.clone()));
         if result.is_ok() {
             for run in runs {
-                result = self.share_run(held, pool, run, &mut memory, access);
+                result = self.share_run(held, memory, run, &mut granules, access);
                 if result.is_err() {
                     break;
                 }
             }
         }
-        result.map_err(|error| NotShared { error, reached: self.shared_until(range), host: memory })
+        result.map_err(|error| NotShared {
+            error,
+            reached: self.shared_until(range),
+            host: granules,
+        })
     }
 
     /// The address up to which a claimed range is shared without a gap.
@@ -102,9 +108,9 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     fn share_run(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         run: Run,
-        memory: &mut Undelegated,
+        granules: &mut Undelegated,
         access: SharedAccess,
     ) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size();
@@ -114,15 +120,15 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         while left > 0 {
             let access = SharedAccess { encoding: self.s2ap, ..access };
             let at = ShareAt { rd: &self.rd, ipa, access };
-            let part = memory.take_front(left.min(at_once)).unwrap_or_default();
+            let part = granules.take_front(left.min(at_once)).unwrap_or_default();
             let (shared, rest, result) = match self.rmm.commands().rtt_unprot_map(at, part, size) {
                 Ok(done) => (done.shared, done.rest, Ok(())),
                 Err(failed) => (failed.shared, failed.host, Err(failed.error)),
             };
             // It was in front of the rest, and is contiguous with it.
-            let _ = memory.merge(rest);
+            let _ = granules.merge(rest);
             if let Err(error) = result {
-                self.settle_shared(held, pool, shared, memory);
+                self.settle_shared(held, memory, shared, granules);
                 return Err(error.into());
             }
             let bytes = shared.bytes();
@@ -147,7 +153,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     fn settle_shared(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         unclear: SharedMemory,
         rest: &mut Undelegated,
     ) {
@@ -159,11 +165,11 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let mut goes_on = is_apart;
         while goes_on {
             // It is unmapped from the front.
-            let home = &mut |host| self.gather(pool, &mut back, host);
-            let left = self.unshare_some(&range, false, &mut idle, home);
+            let free: Free<'_> = &mut |memory, host| self.gather(memory, &mut back, host);
+            let left = self.unshare_some(&range, false, &mut idle, memory, free);
             goes_on = matches!(left, Ok(Left::Some | Left::Place));
         }
-        self.gather(pool, &mut back, rest.take());
+        self.gather(memory, &mut back, rest.take());
         *rest = back;
     }
 
@@ -177,14 +183,14 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// See [`Realm::unshare`](crate::Realm::unshare).
     pub(crate) fn unshare(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
         let mut held = self
             .hold_to_unshare(range)
             .map_err(|error| Stopped { error, reached: range.base() })?;
-        self.unshare_held(&mut held, pool, (range, false), home).map_err(|error| {
+        let free: Free<'_> = &mut |memory, host| free_or_quarantine(self.rmm, memory, host);
+        self.unshare_held(&mut held, memory, (range, false), free).map_err(|error| {
             let left = self.first_shared(range);
             let reached = left.map_or(range.top(), |(part, _)| part.base());
             Stopped { error, reached }
@@ -209,18 +215,18 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn unshare_held(
         &self,
         held: &mut RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         (range, keep_places): (IpaRange, bool),
-        home: &mut dyn FnMut(Undelegated),
+        free: Free<'_>,
     ) -> Result<(), BuildError> {
-        self.split_shared_ends(held, pool, range)?;
+        self.split_shared_ends(held, memory.pool(), range)?;
         self.hide_emptied(range)?;
         for end in [range.base(), range.top()] {
             held.cut_shared(end);
         }
         let mut idle = 0;
         let result = loop {
-            match self.unshare_some(&range, keep_places, &mut idle, home) {
+            match self.unshare_some(&range, keep_places, &mut idle, memory, free) {
                 Ok(Left::Nothing) => break Ok(()),
                 Ok(Left::Place) => held.keep_shared(),
                 Ok(Left::Some) => {}
@@ -236,35 +242,32 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// See [`Realm::reshare`](crate::Realm::reshare).
     pub(crate) fn reshare(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         access: SharedAccess,
-        home: &mut dyn FnMut(Undelegated),
     ) -> Result<(), Stopped> {
         let stop = |error, reached| Stopped { error, reached };
         // The claim is held to the end: if another thread unshared a part in between, the rest
         // would be mapped in its place.
         let mut held = self.hold_to_unshare(range).map_err(|error| stop(error, range.base()))?;
-        self.split_shared_ends(&mut held, pool, range)
+        self.split_shared_ends(&mut held, memory.pool(), range)
             .map_err(|error| stop(error, range.base()))?;
         let mut left = range;
         while let Some((piece, pas)) = self.first_shared(left) {
             let mut host = Undelegated::empty();
             let unshared = self.unshare_held(
                 &mut held,
-                pool,
+                memory,
                 (piece, true),
-                &mut collect(&mut host, pas.base(), home),
+                &mut self.collect_front(&mut host, pas.base()),
             );
             // It is unmapped from the front, so this is where it was.
             let mut reached = piece.base();
             if !host.is_empty() {
                 reached = reached.checked_add(host.bytes()).unwrap_or(piece.top());
-                let shared = self.share_held(&mut held, pool, piece.base(), host, access);
+                let shared = self.share_held(&mut held, memory, piece.base(), host, access);
                 if let Err(NotShared { error, reached, host }) = shared {
-                    if !host.is_empty() {
-                        home(host);
-                    }
+                    free_or_quarantine(self.rmm, memory, host);
                     return Err(stop(error, reached));
                 }
             }
@@ -317,22 +320,22 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn abandon_piece(&self, piece: &SharedPiece) {
         self.rmm.platform().ledger().record(LedgerEvent::Exposed, piece.memory());
     }
-}
 
-/// Collects the front of the memory that is returned; what is not contiguous with it goes to
-/// `home`.
-pub(crate) fn collect<'f>(
-    front: &'f mut Undelegated,
-    base: Pa,
-    home: &'f mut dyn FnMut(Undelegated),
-) -> impl FnMut(Undelegated) + 'f {
-    move |back| {
-        let next = if front.is_empty() { base } else { front.range().top() };
-        if back.base() != next {
-            return home(back);
-        }
-        if let Err(apart) = front.append(back) {
-            home(apart);
+    /// Collects the front of the memory that is returned, which was at `base`; what is not
+    /// contiguous with it is freed.
+    pub(crate) fn collect_front(
+        &self,
+        front: &mut Undelegated,
+        base: Pa,
+    ) -> impl FnMut(&mut dyn HostMemory, Undelegated) {
+        move |memory, back| {
+            let next = if front.is_empty() { base } else { front.range().top() };
+            if back.base() != next {
+                return free_or_quarantine(self.rmm, memory, back);
+            }
+            if let Err(apart) = front.append(back) {
+                free_or_quarantine(self.rmm, memory, apart);
+            }
         }
     }
 }

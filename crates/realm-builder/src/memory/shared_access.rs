@@ -32,7 +32,7 @@
 //! let mut pieces = Vec::new();
 //! let bytes = realm.shared_pieces(queue, &mut |ipas, memory| pieces.push((ipas, memory)))?;
 //! assert_eq!((bytes, pieces.len()), (0x4000, 1));
-//! # assert_eq!(realm.tear_down([], &mut pool, &mut drop), None);
+//! # assert!(realm.tear_down(&mut pool, []).error.is_none());
 //! # pool.drain(&rmm, &mut drop);
 //! # Ok(())
 //! # }

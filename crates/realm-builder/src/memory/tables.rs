@@ -4,7 +4,7 @@ use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Failed, Platform, QuarantineReason};
-use sro::Pool;
+use sro::{HostMemory, Pool};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::range_lock::RangeLock;
@@ -23,7 +23,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::make_tables`](crate::Realm::make_tables).
     pub(crate) fn make_tables(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
         level: Level,
     ) -> Result<(), BuildError> {
@@ -39,7 +39,7 @@ impl<P: Platform> RealmCore<'_, P> {
         }
         let mut held = self.lock_range(range, |_| Ok(()))?;
         let tables = plan::tables(self.geometry, range, level);
-        self.make(&mut held, pool, tables)
+        self.make(&mut held, memory.pool(), tables)
     }
 
     /// Makes the tables of a plan that are missing.
@@ -172,9 +172,9 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
         };
         // There is a shadow table: it was reserved.
-        if let Err(homeless) = held.graft(tree, (level, ipa), table, sure) {
+        if let Err(refused) = held.graft(tree, (level, ipa), table, sure) {
             let reason = QuarantineReason::Unclear { command: create(tree) };
-            pool.recover(self.rmm, homeless.into_released(), reason);
+            pool.recover(self.rmm, refused.into_released(), reason);
         }
         Ok(result?)
     }

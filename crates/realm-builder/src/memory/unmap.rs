@@ -8,7 +8,9 @@ use rmi_abi::rtt::ENTRIES_PER_TABLE;
 use rmi_abi::{Command, Ipa, IpaRange, PaRange, Status};
 use rmi_host::command::Unmapped;
 use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
+use sro::HostMemory;
 
+use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::{At, tag};
@@ -73,9 +75,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// host.
     pub(crate) fn unmap_range(
         &self,
-        list: &mut Undelegated,
+        memory: &mut dyn HostMemory,
         range: IpaRange,
-        home: &mut dyn FnMut(Undelegated),
+        free: Free<'_>,
     ) -> Result<(), Error> {
         let mut returned = ReturnedRanges::default();
         let (mut from, mut result) = (range.base(), Ok(()));
@@ -83,7 +85,7 @@ impl<P: Platform> RealmCore<'_, P> {
         while result.is_ok() {
             let next = self.next_memory(from, range.top());
             let Some(at) = next else { break };
-            match self.unmap_some(list, at, range.top()) {
+            match self.unmap_some(memory.pool().pages().list, at, range.top()) {
                 // An RMM that says it stopped inside an entry is not called for that entry forever.
                 Ok(reached) if reached > at.base => (from, idle) = (reached.max(at.top()), 0),
                 Ok(reached) => {
@@ -97,11 +99,11 @@ impl<P: Platform> RealmCore<'_, P> {
         loop {
             match self.harvest(&mut from, range.top(), &mut returned) {
                 Harvest::Done => break,
-                Harvest::Send => returned.send(self.rmm, home),
+                Harvest::Send => returned.send(self.rmm, &mut |host| free(memory, host)),
                 Harvest::Mapped => {}
             }
         }
-        returned.send(self.rmm, home);
+        returned.send(self.rmm, &mut |host| free(memory, host));
         result
     }
 
@@ -256,8 +258,8 @@ impl<P: Platform> RealmCore<'_, P> {
             shadow.flag_unmapped(at, true);
             returned.doubt = doubt;
             // It is contiguous with the run.
-            let homeless = returned.run.merge(memory.into_released());
-            drop(homeless);
+            let refused = returned.run.merge(memory.into_released());
+            drop(refused);
             ControlFlow::Continue(())
         });
         harvested.unwrap_or(Harvest::Done)

@@ -9,7 +9,7 @@ use rmi_abi::flags::AuxMapFlags;
 use rmi_abi::{Command, IpaRange, Status};
 use rmi_host::command::AuxTree;
 use rmi_host::{Error, Platform};
-use sro::Pool;
+use sro::HostMemory;
 
 use crate::error::{BuildError, RegionProblem};
 use crate::lifecycle::realm::{Alive, Realm};
@@ -53,12 +53,12 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub unsafe fn map_plane_shared(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<(), BuildError> {
         // SAFETY: what the caller promises.
-        unsafe { self.core.map_plane_shared(pool, tree, range) }
+        unsafe { self.core.map_plane_shared(memory, tree, range) }
     }
 
     /// Hides in an auxiliary tree what is shared with the Realm in a range of the unprotected half:
@@ -83,7 +83,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::map_plane_shared`](crate::Realm::map_plane_shared).
     pub(crate) unsafe fn map_plane_shared(
         &self,
-        pool: &mut Pool,
+        memory: &mut dyn HostMemory,
         tree: AuxTree,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -104,7 +104,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 continue;
             }
             found = true;
-            self.make(&mut held, pool, plan::tables(self.geometry, root, below))?;
+            self.make(&mut held, memory.pool(), plan::tables(self.geometry, root, below))?;
             if !self.certainly_hidden(tree, root)? {
                 continue;
             }

@@ -29,13 +29,12 @@ pub(crate) struct Claims {
     places: [Option<(IpaRange, Use)>; CLAIMS],
 }
 
-impl Default for Claims {
-    fn default() -> Self {
+impl Claims {
+    /// No claims.
+    pub(crate) const fn new() -> Self {
         Self { places: [None; CLAIMS] }
     }
-}
 
-impl Claims {
     /// Claims a range, unless it overlaps another claim or there are too many.
     pub(crate) fn claim(&mut self, range: IpaRange) -> Option<Claim> {
         self.claim_for(range, Use::Change)
@@ -85,7 +84,7 @@ mod tests {
 
     #[test]
     fn claims_exclude_what_overlaps_and_nothing_else() {
-        let mut claims = Claims::default();
+        let mut claims = Claims::new();
         let first = claims.claim(range(0x2000, 0x2000)).unwrap();
         assert_eq!(claims.claim(range(0x3000, 0x1000)), None);
         assert_eq!(claims.claim(range(0, 0x3000)), None);
@@ -97,7 +96,7 @@ mod tests {
 
     #[test]
     fn readers_exclude_changes_and_not_each_other() {
-        let mut claims = Claims::default();
+        let mut claims = Claims::new();
         let first = claims.claim_to_read(range(0x2000, 0x2000)).unwrap();
         let second = claims.claim_to_read(range(0x3000, 0x2000)).unwrap();
         assert_eq!(claims.claim(range(0x3000, 0x1000)), None);
@@ -110,7 +109,7 @@ mod tests {
 
     #[test]
     fn only_claims_of_others_are_reported() {
-        let mut claims = Claims::default();
+        let mut claims = Claims::new();
         let own = claims.claim(range(0x2000, 0x2000)).unwrap();
         let other = claims.claim_to_read(range(0x4000, 0x1000)).unwrap();
         assert!(!claims.is_others(&range(0x2000, 0x2000), own));
@@ -123,7 +122,7 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_them() {
-        let mut claims = Claims::default();
+        let mut claims = Claims::new();
         for n in 0..CLAIMS as u64 {
             assert!(claims.claim(range(n << 12, 0x1000)).is_some());
         }

@@ -21,6 +21,11 @@ impl<'m, T: Record> SortedSlots<'m, T> {
         Self { places, len: 0 }
     }
 
+    /// The slots; records that are left in them are dropped with the next use.
+    pub(crate) fn into_slots(self) -> &'m mut [Option<T>] {
+        self.places
+    }
+
     pub(crate) fn spare(&self) -> usize {
         self.places.len() - self.len
     }

@@ -5,8 +5,10 @@ use core::fmt;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::{InUse, PackedBlock, SharedMemory};
+use sro::Donated;
 
 use crate::shadow::ENTRIES;
+use crate::shadow::claims::Claims;
 use crate::shadow::sorted_slots::Record;
 
 /// Storage for the host's copy of one translation table: 4,096 bytes of entries and less than 100
@@ -40,7 +42,7 @@ const _: () = assert!(size_of::<ShadowTable>() < 4096 + 100);
 impl ShadowTable {
     /// An empty shadow table.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             cells: [const { PackedBlock::VACANT }; ENTRIES],
             granule: InUse::empty(),
@@ -101,6 +103,7 @@ pub type SharedRecord = Option<SharedPiece>;
 /// address spaces is one piece, of at most 48 bytes.
 #[derive(Debug)]
 pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
+    fixed: FixedRecords,
     tables: [ShadowTable; TABLES],
     shared: [SharedRecord; SHARED],
 }
@@ -111,9 +114,10 @@ const _: () = assert!(size_of::<SharedRecord>() == 48);
 impl<const TABLES: usize, const SHARED: usize> RealmStorage<TABLES, SHARED> {
     /// Empty storage.
     #[must_use]
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
-            tables: core::array::from_fn(|_| ShadowTable::new()),
+            fixed: FixedRecords::new(),
+            tables: [const { ShadowTable::new() }; TABLES],
             shared: [const { None }; SHARED],
         }
     }
@@ -125,31 +129,89 @@ impl<const TABLES: usize, const SHARED: usize> Default for RealmStorage<TABLES, 
     }
 }
 
+/// Storage for the records of which every Realm has the same number: the ranges that threads work
+/// on, and the granules that the RMM got beside the tables.
+#[derive(Debug)]
+pub struct FixedRecords {
+    pub(crate) claims: Claims,
+    pub(crate) donated: Donated,
+}
+
+impl FixedRecords {
+    /// Empty storage.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { claims: Claims::new(), donated: Donated::new() }
+    }
+}
+
+impl Default for FixedRecords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Storage for the records of a Realm, lent by the embedder: a [`RealmStorage`], or slices of any
-/// origin.
+/// origin. A Realm gives it back at its end, see [`Realm::tear_down`](crate::Realm::tear_down) and
+/// [`Realm::destroy`](crate::Realm::destroy), and when it cannot be created.
 ///
 /// ```
-/// use realm_builder::{Records, ShadowTable};
+/// use realm_builder::{FixedRecords, Records, ShadowTable};
 ///
 /// // As many tables as the Realm will ever have.
 /// let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(600).collect();
 /// let mut shared = [const { None }; 16];
-/// let records = Records { tables: &mut tables, shared: &mut shared };
+/// let mut fixed = FixedRecords::new();
+/// let records = Records::new(&mut fixed, &mut tables, &mut shared);
 /// # drop(records);
+/// ```
+///
+/// Storage can be a `static`: its lock is taken once and never released. Another Realm takes over
+/// what the first one gives back.
+///
+/// ```
+/// # use realm_builder::{Realm, RealmConfig, RealmStorage};
+/// # use rmm_model::{Model, Options};
+/// # use sro::FixedPool;
+/// use std::sync::Mutex;
+///
+/// static STORAGE: Mutex<Option<RealmStorage<16, 16>>> = Mutex::new(Some(RealmStorage::new()));
+/// # let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let mut pool = FixedPool::<8>::new();
+/// # pool.add(memory.take_front(66 << 12).unwrap()).unwrap();
+/// # let rmm = sro::open(model.host(), Default::default(), &mut pool)?;
+/// let mut guard = STORAGE.lock()?;
+/// let storage = guard.as_mut().expect("nothing took it");
+/// let realm = Realm::create(&rmm, &RealmConfig::new(40), storage, &mut pool)?;
+/// let ended = realm.tear_down(&mut pool, []);
+/// let next = Realm::create(&rmm, &RealmConfig::new(36), ended.storage, &mut pool)?;
+/// assert!(next.tear_down(&mut pool, []).error.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Records<'m> {
-    /// Storage for tables.
-    pub tables: &'m mut [ShadowTable],
-    /// Storage for the records of shared memory.
-    pub shared: &'m mut [SharedRecord],
+    pub(crate) fixed: &'m mut FixedRecords,
+    pub(crate) tables: &'m mut [ShadowTable],
+    pub(crate) shared: &'m mut [SharedRecord],
+}
+
+impl<'m> Records<'m> {
+    /// Storage for tables and for the records of shared memory, as many as there are slots.
+    pub const fn new(
+        fixed: &'m mut FixedRecords,
+        tables: &'m mut [ShadowTable],
+        shared: &'m mut [SharedRecord],
+    ) -> Self {
+        Self { fixed, tables, shared }
+    }
 }
 
 impl<'m, const TABLES: usize, const SHARED: usize> From<&'m mut RealmStorage<TABLES, SHARED>>
     for Records<'m>
 {
     fn from(storage: &'m mut RealmStorage<TABLES, SHARED>) -> Self {
-        Self { tables: &mut storage.tables, shared: &mut storage.shared }
+        Self::new(&mut storage.fixed, &mut storage.tables, &mut storage.shared)
     }
 }
 

@@ -16,6 +16,14 @@ fn ipa(raw: u64) -> Ipa {
     Ipa::new(raw)
 }
 
+fn records<'s>(
+    fixed: &'s mut FixedRecords,
+    tables: &'s mut [ShadowTable],
+    shared: &'s mut [SharedRecord],
+) -> Records<'s> {
+    Records::new(fixed, tables, shared)
+}
+
 fn rooms(count: usize) -> Vec<ShadowTable> {
     std::iter::repeat_with(ShadowTable::new).take(count).collect()
 }
@@ -42,8 +50,10 @@ fn a_block_is_split_and_folded_again() {
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
+    let mut fixed = FixedRecords::new();
     let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(3), [None]);
-    let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
+    let mut shadow =
+        Shadow::new(geometry, 0, records(&mut fixed, &mut rooms, &mut shared)).unwrap();
     let block = take(&rmm, &mut memory, 2 * MIB);
     let pa = block.base();
     let tables = [take(&rmm, &mut memory, 0x1000), take(&rmm, &mut memory, 0x1000)];
@@ -90,9 +100,13 @@ fn rooms_run_out_and_are_used_again() {
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
+    let mut fixed = FixedRecords::new();
     let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(2), [None]);
-    assert_eq!(Shadow::new(geometry, 0, &mut [], &mut shared).unwrap_err(), 1);
-    let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
+    let refused = Shadow::new(geometry, 0, records(&mut fixed, &mut [], &mut shared)).unwrap_err();
+    assert_eq!(refused.error, BuildError::Storage { records: "translation tables", missing: 1 });
+    assert_eq!(refused.kept.shared.len(), 1);
+    let mut shadow =
+        Shadow::new(geometry, 0, records(&mut fixed, &mut rooms, &mut shared)).unwrap();
     assert_eq!(shadow.reserve(2), Err(1));
     let table = take(&rmm, &mut memory, 0x1000);
     shadow.graft(None, Level::L2, ipa(0), table, true).unwrap();
@@ -112,7 +126,8 @@ fn shadow<'s>(
     shared: &'s mut [SharedRecord],
 ) -> Shadow<'s> {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
-    Shadow::new(geometry, aux_trees, rooms, shared).unwrap()
+    let fixed = std::boxed::Box::leak(std::boxed::Box::new(FixedRecords::new()));
+    Shadow::new(geometry, aux_trees, records(fixed, rooms, shared)).unwrap()
 }
 
 #[test]
@@ -294,8 +309,9 @@ proptest! {
         let mut memory = model.take_memory();
         let rmm = session(&model, &mut memory);
         let geometry = Geometry::new(40).unwrap();
+        let mut fixed = FixedRecords::new();
         let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(24), [None]);
-        let mut shadow = Shadow::new(geometry, 0, &mut rooms, &mut shared).unwrap();
+        let mut shadow = Shadow::new(geometry, 0, records(&mut fixed, &mut rooms, &mut shared)).unwrap();
         let mut expected: BTreeMap<Ipa, Pa> = BTreeMap::new();
         for page in &pages {
             let at = ipa(page << 12);

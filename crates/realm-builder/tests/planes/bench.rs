@@ -54,7 +54,7 @@ pub(crate) struct Bench<'b, 'd> {
     pub(crate) rmm: &'b Rmm<Platform<'d>>,
     pub(crate) model: &'b Model,
     pub(crate) door: &'b Door<'d>,
-    pub(crate) pool: &'b mut Pool,
+    pub(crate) pool: &'b mut FixedPool<64>,
     pub(crate) heap: &'b mut Heap,
 }
 
@@ -160,7 +160,7 @@ fn session<'d>(
     heap: &mut Heap,
     life: &dyn Fn(&mut Bench<'_, '_>) -> bool,
 ) -> bool {
-    let mut pool = FixedPool::<48>::new();
+    let mut pool = FixedPool::<64>::new();
     pool.add(heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
     pool.add(heap.take(96 * PAGE, 0x10000).unwrap()).unwrap();
     let mut options = SessionOptions::default();

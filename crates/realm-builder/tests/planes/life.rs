@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use realm_builder::{
-    Active, Content, FoldPolicy, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable,
+    Active, Content, FixedRecords, FoldPolicy, New, Realm, RealmConfig, RecStart, Records, Region,
+    ShadowTable,
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::rtt::{Level, Ripas};
@@ -11,7 +12,7 @@ use rmi_abi::run::{ExitReason, RecEnter, RecExit};
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmm_model::{Action, GuestCpu, Script};
-use sro::RecObject;
+use sro::{CallbackMemory, RecObject};
 use zerocopy::FromZeros;
 
 use crate::bench::{Bench, MIB2, PAGE, Platform, RAM, range};
@@ -30,14 +31,17 @@ pub(crate) fn tree(index: u8) -> AuxTree {
 pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(48).collect();
     let mut shared = [const { None }; 4];
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let Ok(mut realm) = Realm::create(b.rmm, config, records, b.pool) else { return false };
     let mut recs = Vec::new();
     let built = build(&mut realm, b, &mut recs).is_some();
     let Bench { pool, heap, .. } = b;
     let mut home = |memory| heap.insert(memory).unwrap();
     if !built {
-        realm.tear_down(recs, pool, &mut home);
+        realm
+            .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), recs)
+            .error;
         return false;
     }
     match realm.activate() {
@@ -45,10 +49,17 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
             let lived = run(&active, b, &recs).is_some();
             let Bench { pool, heap, .. } = b;
             let home = &mut |memory| heap.insert(memory).unwrap();
-            active.tear_down(recs, pool, home).is_none() && lived
+            active
+                .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), recs)
+                .error
+                .is_none()
+                && lived
         }
         Err(failed) => {
-            failed.kept.tear_down(recs, pool, &mut home);
+            failed
+                .kept
+                .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), recs)
+                .error;
             false
         }
     }
@@ -157,7 +168,12 @@ fn run(
                 pauses += 1;
                 // The middle of a block that two auxiliary trees map.
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
-                let done = realm.reclaim(b.pool, range(BLOCKS + PAGE, PAGE), home).ok()?;
+                let done = realm
+                    .reclaim(
+                        &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                        range(BLOCKS + PAGE, PAGE),
+                    )
+                    .ok()?;
                 assert_eq!(done, realm_builder::Reclaimed::Whole);
             }
             ExitReason::Fiq if pauses == 1 => {
@@ -184,7 +200,14 @@ fn fault(
     let heap = core::cell::RefCell::new(&mut *b.heap);
     let supply = &mut |_: IpaRange| heap.borrow_mut().take(PAGE, PAGE);
     let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-    realm.serve_plane_fault(b.pool, exit.rtt_tree, ipa, window, supply, home).ok()?;
+    realm
+        .serve_plane_fault(
+            &mut CallbackMemory::new(b.pool, |range| supply(range), |host| Ok(home(host))),
+            exit.rtt_tree,
+            ipa,
+            window,
+        )
+        .ok()?;
     Some(())
 }
 
@@ -223,7 +246,12 @@ fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Opt
     share(b, half + 4 * MIB2)?;
     for at in [half, half + 4 * MIB2] {
         let home = &mut |memory| b.heap.insert(memory).unwrap();
-        realm.unshare(b.pool, range(at, PAGE), home).ok()?;
+        realm
+            .unshare(
+                &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                range(at, PAGE),
+            )
+            .ok()?;
     }
     Some(())
 }

@@ -2,6 +2,7 @@
 
 use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage};
 use rmi_abi::Status;
+use sro::{CallbackMemory, FixedPool};
 
 use crate::bench::{Bench, DIALECTS, Ending, live, options};
 
@@ -17,13 +18,14 @@ fn as_many_private_contexts_as_the_rmm_has() {
             let mut fresh = || storages.next().unwrap();
             let mut private = RealmConfig::new(36);
             private.private_mec = true;
-            let new = |storage, pool: &mut _| Realm::create(b.rmm, &private, storage, pool);
+            let new =
+                |storage, pool: &mut FixedPool<64>| Realm::create(b.rmm, &private, storage, pool);
             let mut realms: Vec<_> = (0..count).map(|_| new(fresh(), b.pool).unwrap()).collect();
 
             // One more is refused; the memory that it was made of is back.
             let sum = |pool: &sro::Pool| pool.bytes().0 + pool.bytes().1;
             let before = sum(b.pool);
-            let error = new(fresh(), b.pool).unwrap_err();
+            let error = new(fresh(), b.pool).unwrap_err().error;
             let BuildError::Call(call) = error else { panic!("{error:?}") };
             assert_eq!((call.status(), call.is_clean()), (Some(Status::ErrorGlobal), true));
             assert_eq!(sum(b.pool), before);
@@ -31,11 +33,23 @@ fn as_many_private_contexts_as_the_rmm_has() {
             let shared = RealmConfig::new(36);
             let mut storage = RealmStorage::<4, 0>::new();
             let realm = Realm::create(b.rmm, &shared, &mut storage, b.pool).unwrap();
-            assert_eq!(realm.tear_down([], b.pool, &mut |_| ()), None);
+            assert_eq!(
+                realm.tear_down(&mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())), []).error,
+                None
+            );
             // After one is destroyed, another can be created.
-            assert_eq!(realms.pop().unwrap().tear_down([], b.pool, &mut |_| ()), None);
+            assert_eq!(
+                realms
+                    .pop()
+                    .unwrap()
+                    .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())), [])
+                    .error,
+                None
+            );
             realms.push(new(fresh(), b.pool).unwrap());
-            let torn = realms.into_iter().map(|realm| realm.tear_down([], b.pool, &mut |_| ()));
+            let torn = realms.into_iter().map(|realm| {
+                realm.tear_down(&mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())), []).error
+            });
             torn.into_iter().all(|error| error.is_none())
         };
         let mut options = options(dialect);

@@ -12,7 +12,7 @@ use rmi_abi::run::ExitReason;
 use rmi_abi::{Dialect, Ipa};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmm_model::{Action, Outcome};
-use sro::RecObject;
+use sro::{CallbackMemory, RecObject};
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
@@ -48,7 +48,10 @@ fn with_guest(
             let realm = realm.activate().unwrap();
             refused.set(test(&realm, b, &rec, &seen));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down([rec], b.pool, home).is_none()
+            realm
+                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [rec])
+                .error
+                .is_none()
         };
         let (mut ending, _) = live(options(dialect), None, &life);
         assert_eq!(ending.failed, refused.get(), "{dialect}");
@@ -67,7 +70,12 @@ fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) ->
 
 fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) {
     let home = &mut |memory| b.heap.insert(memory).unwrap();
-    realm.unshare(b.pool, range(at, bytes), home).unwrap();
+    realm
+        .unshare(
+            &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+            range(at, bytes),
+        )
+        .unwrap();
 }
 
 /// The Realm faults in its tree; returns how that is served.
@@ -82,7 +90,12 @@ fn faults(
     let nothing = &mut |_| unreachable!("nothing is to be mapped");
     let home = &mut |_| unreachable!("nothing is taken away");
     let page = range(ipa.raw(), PAGE);
-    realm.serve_plane_fault(b.pool, exit.rtt_tree, ipa, page, nothing, home)
+    realm.serve_plane_fault(
+        &mut CallbackMemory::new(b.pool, |range| nothing(range), |host| Ok(home(host))),
+        exit.rtt_tree,
+        ipa,
+        page,
+    )
 }
 
 fn word(b: &Bench<'_, '_>, pa: u64) -> u64 {
@@ -184,8 +197,16 @@ fn the_whole_block_at_a_root_entry_is_split() {
             show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
             assert_eq!(realm.tables(), tables + 1, "a copy of a block would outlive it");
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.unshare(b.pool, range(SHARED, ROOT), home).unwrap();
-            realm.tear_down([], b.pool, home).is_none()
+            realm
+                .unshare(
+                    &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                    range(SHARED, ROOT),
+                )
+                .unwrap();
+            realm
+                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .error
+                .is_none()
         };
         assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}");
     }
@@ -261,7 +282,10 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             show_shared(&realm, b.pool, tree(2), range(SHARED, PAGE)).unwrap();
             realm.unmap_plane_shared(tree(1), range(SHARED, PAGE)).unwrap();
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down([], b.pool, home).is_none()
+            realm
+                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .error
+                .is_none()
         };
         // The call that maps for the second time, the last one before teardown.
         let number = std::cell::Cell::new(0);
@@ -279,7 +303,10 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
                 }
             }
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down([], b.pool, home).is_none()
+            realm
+                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .error
+                .is_none()
         };
         assert_eq!(live(options(dialect), None, &count).0, Ending::GOOD);
         let garbage = rmi_conduits::inject::Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]);
@@ -306,10 +333,14 @@ fn it_costs_what_is_said_to_take_it_apart() {
             let mut realm = realm.terminate().unwrap();
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             let before = b.door.calls();
-            while realm.dismantle(b.pool, 1, home).unwrap() == DismantleProgress::More {}
+            while realm
+                .dismantle(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), 1)
+                .unwrap()
+                == DismantleProgress::More
+            {}
             // What is shared is not part of the cost: one more call.
             assert_eq!(b.door.calls() - before, cost.calls() + 1);
-            realm.destroy(b.pool, home).is_ok()
+            realm.destroy(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host)))).is_ok()
         };
         assert_eq!(live(options(dialect), None, &life).0, Ending::GOOD, "{dialect}");
     }

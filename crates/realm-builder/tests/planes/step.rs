@@ -6,7 +6,7 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use sro::{CallbackMemory, FixedPool};
 
 /// Where the Realm has its memory: three blocks.
 pub(crate) const RAM: u64 = 0x4000_0000;
@@ -72,7 +72,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
 #[expect(unsafe_code, reason = "no plane of these Realms has any translation cached")]
 pub(crate) fn show_shared<P: Platform, S: Alive>(
     realm: &Realm<'_, P, S>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<64>,
     tree: AuxTree,
     range: IpaRange,
 ) -> Result<(), BuildError> {
@@ -84,7 +84,7 @@ pub(crate) fn show_shared<P: Platform, S: Alive>(
 /// Makes the change; says how many calls the RMM refuses in it.
 pub(crate) fn take<P: Platform>(
     realm: &Realm<'_, P, New>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<64>,
     supply: &mut dyn FnMut(u64) -> Undelegated,
     home: &mut dyn FnMut(Undelegated),
     step: Step,
@@ -100,7 +100,9 @@ pub(crate) fn take<P: Platform>(
         Step::Split(range) => realm.make_tables(pool, range, Level::L3).unwrap(),
         Step::Fold(range, policy) => return realm.fold(pool, range, policy).unwrap().kept,
         Step::Reclaim(range) => {
-            let done = realm.reclaim(pool, range, home).unwrap();
+            let done = realm
+                .reclaim(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), range)
+                .unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
         }
         Step::Share(range) => {
@@ -115,7 +117,9 @@ pub(crate) fn take<P: Platform>(
                 home(failed.host);
             }
         }
-        Step::Unshare(range) => realm.unshare(pool, range, home).unwrap(),
+        Step::Unshare(range) => realm
+            .unshare(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), range)
+            .unwrap(),
         Step::ShowShared(index, range) => {
             if let Err(error) = show_shared(realm, pool, tree(index), range) {
                 let problem = matches!(

@@ -6,7 +6,7 @@ use realm_builder::{
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Undelegated;
-use sro::{FixedPool, Pool};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
@@ -23,7 +23,7 @@ fn work(
     block: IpaRange,
 ) -> Vec<Undelegated> {
     let mut memory = memory;
-    let mut pool = FixedPool::<16>::new();
+    let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory).unwrap();
     let first = block.base().raw();
@@ -83,7 +83,10 @@ fn each_thread_has_what_it_holds_in_all_trees() {
                 b.heap.insert(memory).unwrap();
             }
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down([], b.pool, home).is_none()
+            realm
+                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .error
+                .is_none()
         };
         let (ending, _) = live(options(dialect).range_capable(), None, &life);
         assert_eq!(ending, Ending::GOOD, "{dialect}");

@@ -12,6 +12,7 @@ use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::Error;
 use rmi_host::command::AuxTree;
 use rmm_model::{Action, Script};
+use sro::CallbackMemory;
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
@@ -44,7 +45,13 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_
                 populate(&mut realm, b);
                 test(&mut realm, b);
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
-                realm.tear_down([], b.pool, home).is_none()
+                realm
+                    .tear_down(
+                        &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                        [],
+                    )
+                    .error
+                    .is_none()
             };
             assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}");
         }
@@ -53,7 +60,19 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_
 
 fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>, range: IpaRange) {
     let Bench { pool, heap, .. } = b;
-    let done = realm.reclaim(pool, range, &mut |memory| heap.insert(memory).unwrap()).unwrap();
+    let done = realm
+        .reclaim(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            range,
+        )
+        .unwrap();
     assert_eq!(done, realm_builder::Reclaimed::Whole);
 }
 
@@ -88,14 +107,38 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                     // Nothing is missing in the primary tree.
                     let (supply, home) = (&mut |_| None, &mut |_| ());
                     let tree = exit.rtt_tree;
-                    let served = realm.serve_plane_fault(b.pool, tree, ipa, window, supply, home);
+                    let served = realm.serve_plane_fault(
+                        &mut CallbackMemory::new(
+                            b.pool,
+                            |range| supply(range),
+                            |host| Ok(home(host)),
+                        ),
+                        tree,
+                        ipa,
+                        window,
+                    );
                     assert_eq!(served, Ok(Served::Mapped(memory)));
-                    let again = realm.serve_plane_fault(b.pool, tree, ipa, window, supply, home);
+                    let again = realm.serve_plane_fault(
+                        &mut CallbackMemory::new(
+                            b.pool,
+                            |range| supply(range),
+                            |host| Ok(home(host)),
+                        ),
+                        tree,
+                        ipa,
+                        window,
+                    );
                     assert_eq!(again, Ok(Served::Present));
                 }
                 assert_eq!(enter(b, &rec).unwrap().0, ExitReason::Fiq);
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
-                realm.tear_down([rec], b.pool, home).is_none()
+                realm
+                    .tear_down(
+                        &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                        [rec],
+                    )
+                    .error
+                    .is_none()
             };
             let options = options(dialect).range_capable();
             assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}, {planes}");
@@ -171,7 +214,10 @@ fn memory_that_is_not_ram_is_not_shown() {
             let shown = realm.map_plane(b.pool, tree(1), range(RAM, 4 * PAGE)).unwrap();
             assert_eq!((shown.bytes, shown.not_ram), (3 * PAGE, PAGE));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down([], b.pool, home).is_none()
+            realm
+                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .error
+                .is_none()
         };
         let (mut ending, _) = live(options(dialect), None, &life);
         assert_eq!(core::mem::take(&mut ending.failed), 1);
@@ -189,8 +235,14 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
         assert!(realm.unmap_plane(tree(3), page).is_err());
         for far in [3, 4, u64::MAX] {
             let (supply, home) = (&mut |_| None, &mut |_| ());
-            let served =
-                realm.serve_plane_fault(b.pool, far, page.base(), page, supply, home).unwrap_err();
+            let served = realm
+                .serve_plane_fault(
+                    &mut CallbackMemory::new(b.pool, |range| supply(range), |host| Ok(home(host))),
+                    far,
+                    page.base(),
+                    page,
+                )
+                .unwrap_err();
             assert!(matches!(served, BuildError::NoTree { trees: 2, .. }), "{served:?}");
         }
         for (range, expected) in [
@@ -212,13 +264,13 @@ fn what_is_short_is_said_before_the_realm_is_made() {
             let config = config(3, PlaneTables::PerPlane);
             // Eight root tables, and a descriptor, for which the pool has no granule.
             let mut few = RealmStorage::<5, 0>::new();
-            let error = Realm::create(b.rmm, &config, &mut few, b.pool).unwrap_err();
+            let error = Realm::create(b.rmm, &config, &mut few, b.pool).unwrap_err().error;
             assert!(matches!(error, BuildError::Storage { missing: 3, .. }), "{error:?}");
             let (host, free) = b.pool.bytes();
             let rest = b.pool.take_host(host - 8 * PAGE, PAGE).unwrap();
             assert_eq!((b.pool.bytes(), free), ((8 * PAGE, 0), 0));
             let mut storage = Storage::new();
-            let error = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap_err();
+            let error = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap_err().error;
             let BuildError::Call(Error::NeedMemory { command, bytes, .. }) = error else {
                 panic!("{error:?}");
             };
@@ -240,7 +292,7 @@ fn what_is_short_is_said_before_the_realm_is_made() {
             }
             b.pool.add(b.heap.take(6 * PAGE, 2 * PAGE).unwrap()).unwrap();
             let before = b.pool.bytes();
-            let error = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap_err();
+            let error = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap_err().error;
             assert!(matches!(error, BuildError::Call(Error::NeedMemory { .. })), "{error:?}");
             let after = b.pool.bytes();
             assert_eq!(before.0 + before.1, after.0 + after.1);
@@ -271,7 +323,9 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             let (mut steps, mut most) = (0, 0);
             loop {
                 let calls = b.model.calls();
-                let progress = realm.dismantle(b.pool, 1, home).unwrap();
+                let progress = realm
+                    .dismantle(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), 1)
+                    .unwrap();
                 most = most.max(b.model.calls() - calls);
                 steps += 1;
                 if progress == DismantleProgress::Empty {
@@ -281,7 +335,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             assert_eq!((realm.memory_bytes(), realm.tables(), most), (0, 8, 1));
             assert!(steps > 12, "{steps}");
             assert_eq!(b.model.calls() - before, expected, "{dialect}, {limits:?}");
-            realm.destroy(b.pool, home).is_ok()
+            realm.destroy(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host)))).is_ok()
         };
         let mut options = options(dialect);
         if limits == Limits::RANGES {

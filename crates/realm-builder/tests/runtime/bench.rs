@@ -5,7 +5,7 @@ use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{Platform, Undelegated};
-use sro::Pool;
+use sro::{CallbackMemory, FixedPool};
 
 use crate::change::Change;
 use crate::half::{Half, join};
@@ -14,7 +14,7 @@ use crate::{AREA, BLOCK, GIB, Heap, PAGE};
 /// A Realm and what it should map.
 pub(crate) struct Bench<'r, 'b, P: Platform, S> {
     pub(crate) realm: &'b Realm<'r, P, S>,
-    pub(crate) pool: &'b mut Pool,
+    pub(crate) pool: &'b mut FixedPool<64>,
     pub(crate) heap: &'b mut Heap,
     pub(crate) unprotected: u64,
     pub(crate) memory: Half,
@@ -89,8 +89,20 @@ impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
             }
             Change::Reclaim { at, bytes } => {
                 let (range, mut back) = (ipas(at, bytes), Vec::new());
-                let done =
-                    self.realm.reclaim(self.pool, range, &mut |memory| back.push(memory)).unwrap();
+                let done = self
+                    .realm
+                    .reclaim(
+                        &mut CallbackMemory::new(
+                            self.pool,
+                            |_| None,
+                            |memory| {
+                                back.push(memory);
+                                Ok(())
+                            },
+                        ),
+                        range,
+                    )
+                    .unwrap();
                 assert_eq!(done, realm_builder::Reclaimed::Whole);
                 let was = self.memory.cut(range);
                 self.home(back, &was);
@@ -120,7 +132,19 @@ impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
             }
             Change::Unshare { at, bytes } => {
                 let (range, mut back) = (ipas(up(at), bytes), Vec::new());
-                self.realm.unshare(self.pool, range, &mut |memory| back.push(memory)).unwrap();
+                self.realm
+                    .unshare(
+                        &mut CallbackMemory::new(
+                            self.pool,
+                            |_| None,
+                            |memory| {
+                                back.push(memory);
+                                Ok(())
+                            },
+                        ),
+                        range,
+                    )
+                    .unwrap();
                 let was = self.shared.cut(range);
                 self.home(back, &was);
             }
@@ -128,7 +152,15 @@ impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
                 let (range, mut access) = (ipas(up(at), bytes), SharedAccess::MEMORY);
                 access.permissions.write = write;
                 self.realm
-                    .reshare(self.pool, range, access, &mut |memory| panic!("{memory:?}"))
+                    .reshare(
+                        &mut CallbackMemory::new(
+                            self.pool,
+                            |_| None,
+                            |memory| panic!("{memory:?}"),
+                        ),
+                        range,
+                        access,
+                    )
                     .unwrap();
             }
         }

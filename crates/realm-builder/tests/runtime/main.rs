@@ -11,7 +11,7 @@ mod rmms;
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
-use realm_builder::{Alive, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
+use realm_builder::{Alive, FixedRecords, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
 use rmi_abi::{Dialect, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::granules::{AnyGranules, HostOwned};
@@ -19,7 +19,7 @@ use rmi_host::{
     CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
 };
 use rmm_model::{Model, Options};
-use sro::{FixedPool, GranuleSet, Pool, open};
+use sro::{CallbackMemory, FixedPool, GranuleSet, Pool, open};
 
 use bench::Bench;
 use change::{Change, change};
@@ -80,16 +80,41 @@ fn live(
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let failed_before = door.total().failed;
     let realm = Realm::create(&rmm, &RealmConfig::new(setting.width), records, &mut pool).unwrap();
     let left = if setting.activated {
         let realm = realm.activate().unwrap();
         change_all(&realm, &mut pool, &mut heap, changes);
-        realm.tear_down([], &mut pool, &mut |memory| heap.insert(memory).unwrap())
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                [],
+            )
+            .error
     } else {
         change_all(&realm, &mut pool, &mut heap, changes);
-        realm.tear_down([], &mut pool, &mut |memory| heap.insert(memory).unwrap())
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                [],
+            )
+            .error
     };
     assert_eq!(left, None);
     assert_eq!(door.total().failed, failed_before, "{}", door.report(dialect));
@@ -102,7 +127,7 @@ fn live(
 
 fn change_all<P: Platform, S: Alive>(
     realm: &Realm<'_, P, S>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<64>,
     heap: &mut Heap,
     changes: &[Change],
 ) {

@@ -10,7 +10,7 @@ use rmi_abi::realm::{HashAlgorithm, S2apEncoding};
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Level;
 use rmi_host::{Discovered, Host, Platform, SessionOptions};
-use sro::Pool;
+use sro::{CallbackMemory, FixedPool};
 
 use crate::life::Bench;
 use crate::rmms::Both;
@@ -58,7 +58,7 @@ impl Life for Brief<'_> {
         &self,
         both: &Both,
         mut realm: Realm<'_, P, New>,
-        pool: &mut Pool,
+        pool: &mut FixedPool<64>,
         heap: &mut Heap,
     ) {
         let content = [0x5a; 0x1000];
@@ -79,7 +79,19 @@ impl Life for Brief<'_> {
         let realm = realm.activate().unwrap();
         let mut bench = Bench { both, realm: &realm, pool, heap, rec: &rec };
         bench.reads_its_measurement(rim.digest().as_bytes());
-        let left = realm.tear_down([rec], pool, &mut |memory| heap.insert(memory).unwrap());
+        let left = realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                [rec],
+            )
+            .error;
         assert_eq!(left, None);
     }
 }

@@ -1,11 +1,11 @@
 //! The predicted number of calls equals the counted one, on both RMMs, and no call fails.
 
 use realm_builder::plan::{Cost, Limits};
-use realm_builder::{Content, Realm, RealmConfig, Records, Region, ShadowTable};
+use realm_builder::{Content, FixedRecords, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::Ipa;
 use rmi_conduits::counting::Counting;
 use rmi_host::{Host, SessionOptions, Undelegated};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 use crate::rmms::{Both, D};
 use crate::{MIB, PAGE};
@@ -17,14 +17,15 @@ fn what_is_predicted_is_counted() {
     let both = Both::new();
     let door = Counting::new(&both);
     let mut memory = both.take_memory(64 * MIB);
-    let mut pool = FixedPool::<32>::new();
+    let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_back(Pool::PAGES).unwrap()).unwrap();
     // One run, so that it takes as few calls as possible.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &both);
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
-    let records = Records { tables: &mut tables, shared: &mut [] };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut []);
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let counted = |expected: Cost, did: &mut dyn FnMut()| {
         let before = door.total();
@@ -70,11 +71,13 @@ fn what_is_predicted_is_counted() {
     let mut home = 0;
     counted(cost, &mut || {
         let home = &mut |memory: Undelegated| home += memory.bytes();
-        while realm.dismantle(&mut pool, 100, home).unwrap()
+        while realm
+            .dismantle(&mut CallbackMemory::new(&mut pool, |_| None, |host| Ok(home(host))), 100)
+            .unwrap()
             == realm_builder::DismantleProgress::More
         {}
     });
     assert_eq!(home, bytes);
-    assert!(realm.destroy(&mut pool, &mut |_| {}).is_ok());
+    assert!(realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok());
     pool.drain(&rmm, &mut |_| {});
 }

@@ -15,7 +15,7 @@ use rmi_abi::run::{ExitReason, RecEnter, RecExit};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
 use rmi_host::command::{AuxTree, SharedAccess};
-use sro::{Pool, RecObject};
+use sro::{CallbackMemory, FixedPool, RecObject};
 use zerocopy::FromZeros;
 
 use crate::rmms::Both;
@@ -42,7 +42,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 pub(crate) struct Bench<'b, 'r, P: Platform> {
     pub(crate) both: &'b Both,
     pub(crate) realm: &'b Realm<'r, P, Active>,
-    pub(crate) pool: &'b mut Pool,
+    pub(crate) pool: &'b mut FixedPool<64>,
     pub(crate) heap: &'b mut Heap,
     pub(crate) rec: &'b RecObject,
 }
@@ -57,7 +57,7 @@ impl Life for Whole<'_> {
         &self,
         both: &Both,
         mut realm: Realm<'_, P, New>,
-        pool: &mut Pool,
+        pool: &mut FixedPool<64>,
         heap: &mut Heap,
     ) {
         let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
@@ -112,7 +112,22 @@ impl Life for Whole<'_> {
         bench.shares_what_it_never_touched();
         bench.permits();
         bench.turns_itself_off();
-        assert_eq!(realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap()), None);
+        assert_eq!(
+            realm
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            heap.insert(memory).unwrap();
+                            Ok(())
+                        }
+                    ),
+                    recs
+                )
+                .error,
+            None
+        );
     }
 }
 
@@ -181,7 +196,20 @@ impl<P: Platform> Bench<'_, '_, P> {
     /// RAM that the host reclaims, and what is mapped by faults around it.
     fn faults(&mut self) {
         let (taken, mut back) = (range(FREE + 3 * PAGE, 20 * PAGE), Vec::new());
-        let done = self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
+        let done = self
+            .realm
+            .reclaim(
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |memory| {
+                        back.push(memory);
+                        Ok(())
+                    },
+                ),
+                taken,
+            )
+            .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), taken.bytes());
         // The content of those pages is lost, and the Realm is told: it faults only after it has
@@ -193,11 +221,16 @@ impl<P: Platform> Bench<'_, '_, P> {
         let window = range(FREE, 2 * MIB);
         let heap = RefCell::new(&mut *self.heap);
         let served = self.realm.serve_fault(
-            self.pool,
+            &mut CallbackMemory::new(
+                self.pool,
+                |hole| heap.borrow_mut().take(hole.bytes().min(8 * PAGE), PAGE),
+                |memory| {
+                    heap.borrow_mut().insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
             Ipa::new(fault_page(exit.hpfar).raw()),
             window,
-            &mut |hole| heap.borrow_mut().take(hole.bytes().min(8 * PAGE), PAGE),
-            &mut |memory| heap.borrow_mut().insert(memory).unwrap(),
         );
         let Served::Mapped(mapped) = served.unwrap() else { unreachable!("nothing was mapped") };
         assert!(mapped.contains(Ipa::new(FREE + 5 * PAGE)) && taken.contains_range(&mapped));
@@ -241,7 +274,20 @@ impl<P: Platform> Bench<'_, '_, P> {
         let before = self.realm.memory_bytes();
         self.changes(balloon, Ripas::Empty);
         let mut back = Vec::new();
-        let done = self.realm.reclaim(self.pool, balloon, &mut |memory| back.push(memory)).unwrap();
+        let done = self
+            .realm
+            .reclaim(
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |memory| {
+                        back.push(memory);
+                        Ok(())
+                    },
+                ),
+                balloon,
+            )
+            .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), balloon.bytes());
         assert_eq!(self.realm.memory_bytes(), before - balloon.bytes());
@@ -257,23 +303,47 @@ impl<P: Platform> Bench<'_, '_, P> {
         self.changes(swiotlb, Ripas::Empty);
         let heap = RefCell::new(&mut *self.heap);
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-        let converted =
-            realm.convert_to_shared(self.pool, swiotlb, access, &mut |_| None, home).unwrap();
+        let converted = realm
+            .convert_to_shared(
+                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                swiotlb,
+                access,
+            )
+            .unwrap();
         assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!(realm.shared_bytes(), swiotlb.bytes());
         let alias = swiotlb.base().raw() + realm.geometry().unprotected_base().raw();
         let mut read_only = access;
         read_only.permissions.write = false;
-        realm.reshare(self.pool, range(alias, 3 * PAGE), read_only, home).unwrap();
-        realm.reshare(self.pool, range(alias, 3 * PAGE), access, home).unwrap();
+        realm
+            .reshare(
+                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                range(alias, 3 * PAGE),
+                read_only,
+            )
+            .unwrap();
+        realm
+            .reshare(
+                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                range(alias, 3 * PAGE),
+                access,
+            )
+            .unwrap();
         let block = heap.borrow_mut().take(2 * MIB, 2 * MIB).unwrap();
         let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
         realm.share(self.pool, window.base(), block, access).unwrap();
-        realm.unshare(self.pool, window, home).unwrap();
+        realm
+            .unshare(&mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))), window)
+            .unwrap();
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-        let converted = realm.convert_to_private(self.pool, swiotlb, home).unwrap();
+        let converted = realm
+            .convert_to_private(
+                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                swiotlb,
+            )
+            .unwrap();
         assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
     }
@@ -283,7 +353,20 @@ impl<P: Platform> Bench<'_, '_, P> {
     fn is_moved(&mut self) {
         let all = range(FREE, 4 * MIB);
         let mut back = Vec::new();
-        let done = self.realm.reclaim(self.pool, all, &mut |memory| back.push(memory)).unwrap();
+        let done = self
+            .realm
+            .reclaim(
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |memory| {
+                        back.push(memory);
+                        Ok(())
+                    },
+                ),
+                all,
+            )
+            .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.home(back), all.bytes());
         for ripas in [Ripas::Empty, Ripas::Ram] {
@@ -309,11 +392,16 @@ impl<P: Platform> Bench<'_, '_, P> {
             let at = fault_page(exit.hpfar);
             let heap = RefCell::new(&mut *self.heap);
             let served = self.realm.serve_fault(
-                self.pool,
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |hole| heap.borrow_mut().take(hole.bytes(), alignment),
+                    |memory| {
+                        heap.borrow_mut().insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
                 at,
                 window,
-                &mut |hole| heap.borrow_mut().take(hole.bytes(), alignment),
-                &mut |memory| heap.borrow_mut().insert(memory).unwrap(),
             );
             let Served::Mapped(mapped) = served.unwrap() else {
                 unreachable!("nothing was mapped")
@@ -322,12 +410,29 @@ impl<P: Platform> Bench<'_, '_, P> {
             assert_eq!(mapped.bytes(), bytes);
         }
         let (taken, mut back) = (range(UNBACKED + MIB, PAGE), Vec::new());
-        let done = self.realm.reclaim(self.pool, taken, &mut |memory| back.push(memory)).unwrap();
+        let done = self
+            .realm
+            .reclaim(
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |memory| {
+                        back.push(memory);
+                        Ok(())
+                    },
+                ),
+                taken,
+            )
+            .unwrap();
         assert_eq!((done, self.home(back)), (realm_builder::Reclaimed::Whole, PAGE));
         for _ in 0..2 {
             let at = fault_page(self.store(UNBACKED + MIB).hpfar);
             let supply = &mut |_: IpaRange| unreachable!("no memory is of use");
-            let served = self.realm.serve_fault(self.pool, at, window, supply, &mut |_| {});
+            let served = self.realm.serve_fault(
+                &mut CallbackMemory::new(self.pool, |range| supply(range), |_| Ok(())),
+                at,
+                window,
+            );
             assert_eq!(served, Ok(Served::Destroyed(taken)));
         }
     }
@@ -346,8 +451,17 @@ impl<P: Platform> Bench<'_, '_, P> {
                 (asked <= given).then(|| heap.borrow_mut().take(PAGE, PAGE)).flatten()
             };
             let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-            let converted =
-                realm.convert_to_shared(self.pool, buffer, access, supply, home).unwrap();
+            let converted = realm
+                .convert_to_shared(
+                    &mut CallbackMemory::new(
+                        self.pool,
+                        |range| supply(range),
+                        |host| Ok(home(host)),
+                    ),
+                    buffer,
+                    access,
+                )
+                .unwrap();
             assert_eq!(converted.without_memory, without * PAGE);
             assert_eq!(converted.bytes, buffer.bytes() - without * PAGE);
             asked = 3;
@@ -361,7 +475,12 @@ impl<P: Platform> Bench<'_, '_, P> {
         self.changes(buffer, Ripas::Ram);
         let mut back = Vec::new();
         let home = &mut |memory| back.push(memory);
-        let converted = realm.convert_to_private(self.pool, buffer, home).unwrap();
+        let converted = realm
+            .convert_to_private(
+                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                buffer,
+            )
+            .unwrap();
         assert_eq!((converted.bytes, back.len()), (buffer.bytes(), 0));
     }
 
@@ -417,7 +536,12 @@ impl<P: Platform> Bench<'_, '_, P> {
         show_shared(realm, self.pool, tree, range(half, 1 << 30)).unwrap();
         for at in [half + PAGE, half + 4 * MIB] {
             let home = &mut |memory| self.heap.insert(memory).unwrap();
-            realm.unshare(self.pool, range(at, PAGE), home).unwrap();
+            realm
+                .unshare(
+                    &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                    range(at, PAGE),
+                )
+                .unwrap();
         }
     }
 

@@ -12,7 +12,9 @@ mod stays;
 #[path = "../planes/step.rs"]
 mod step;
 
-use realm_builder::{New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
+use realm_builder::{
+    FixedRecords, New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
+};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::{AnyGranules, HostOwned};
@@ -34,7 +36,7 @@ trait Life {
         &self,
         both: &Both,
         realm: Realm<'_, P, New>,
-        pool: &mut Pool,
+        pool: &mut FixedPool<64>,
         heap: &mut Heap,
     );
 }
@@ -54,7 +56,8 @@ fn live(config: &RealmConfig, life: &impl Life) {
 
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(32).collect();
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let realm = Realm::create(&rmm, config, records, &mut pool).unwrap();
     life.live(&both, realm, &mut pool, &mut heap);
 

@@ -7,7 +7,7 @@ use realm_builder::{Content, New, PlaneTables, Realm, RealmConfig, Region};
 use rmi_abi::Ipa;
 use rmi_abi::rtt::Level;
 use rmi_host::Platform;
-use sro::Pool;
+use sro::{CallbackMemory, FixedPool};
 
 use crate::rmms::Both;
 use crate::step::{RAM, Step, steps, take};
@@ -20,7 +20,7 @@ impl Life for Sequence {
         &self,
         _: &Both,
         mut realm: Realm<'_, P, New>,
-        pool: &mut Pool,
+        pool: &mut FixedPool<64>,
         heap: &mut Heap,
     ) {
         let first = heap.take(4 * MIB, 2 * MIB).unwrap();
@@ -36,7 +36,12 @@ impl Life for Sequence {
         for step in &self.0 {
             take(&realm, pool, supply, home, *step);
         }
-        assert_eq!(realm.tear_down([], pool, home), None);
+        assert_eq!(
+            realm
+                .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), [])
+                .error,
+            None
+        );
     }
 }
 

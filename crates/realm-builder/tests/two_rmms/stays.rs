@@ -5,7 +5,7 @@ use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 use crate::rmms::{Both, D};
 use crate::step::show_shared;
@@ -21,7 +21,7 @@ fn a_reference_that_stays() {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<16>::new());
     let platform = Host::new(&door, &both).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = both.take_memory(4 * MIB);
-    let mut pool = FixedPool::<16>::new();
+    let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
@@ -40,7 +40,19 @@ fn a_reference_that_stays() {
     show_shared(&realm, &mut pool, AuxTree::new(1).unwrap(), page).unwrap();
 
     let mut home = 0;
-    let left = realm.tear_down([], &mut pool, &mut |memory| home += memory.bytes());
+    let left = realm
+        .tear_down(
+            &mut CallbackMemory::new(
+                &mut pool,
+                |_| None,
+                |memory| {
+                    home += memory.bytes();
+                    Ok(())
+                },
+            ),
+            [],
+        )
+        .error;
     assert_eq!(left.and_then(|error| error.status()), Some(Status::ErrorInput));
     // Shared memory is returned: it was unmapped from the table for both trees.
     assert_eq!(home, 2 * PAGE);

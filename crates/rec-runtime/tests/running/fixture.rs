@@ -11,7 +11,7 @@ use rmi_host::{
     Conduit, CountingLedger, Host, Machine, Registers, Rmm, SessionOptions, Undelegated,
 };
 use rmm_model::{Guest, Model, Options, Script};
-use sro::{FixedPool, Pool, RecObject, open};
+use sro::{CallbackMemory, FixedPool, Pool, RecObject, open};
 use zerocopy::{FromZeros, IntoBytes};
 
 pub(crate) use rmm_model::Action;
@@ -100,7 +100,7 @@ pub(crate) struct Fixture<'b, 'm> {
     pub(crate) rmm: &'b Rmm<Platform<'m>>,
     pub(crate) line: &'m Line<'m>,
     pub(crate) model: &'m Model,
-    pub(crate) pool: &'b mut Pool,
+    pub(crate) pool: &'b mut FixedPool<16>,
     pub(crate) memory: Undelegated,
 }
 
@@ -146,7 +146,12 @@ impl<'m> Fixture<'_, 'm> {
             .collect();
         test(self, &realm, &mut recs);
         let objects: Vec<RecObject> = recs.into_iter().map(|rec| rec.into_parts().0).collect();
-        assert_eq!(realm.tear_down(objects, self.pool, &mut |_| {}), None);
+        assert_eq!(
+            realm
+                .tear_down(&mut CallbackMemory::new(self.pool, |_| None, |_| Ok(())), objects)
+                .error,
+            None
+        );
     }
 
     /// As [`Fixture::realm`], with one REC that performs these actions.

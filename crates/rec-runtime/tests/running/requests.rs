@@ -1,6 +1,7 @@
 //! What a Realm sees as the results of its requests, depending on what was applied and how they
 //! were answered.
 
+use sro::CallbackMemory;
 use std::sync::{Arc, Mutex};
 
 use rec_runtime::exit::RipasChange;
@@ -156,7 +157,19 @@ fn a_reply_whose_page_is_gone_is_given_again() {
                 let exit = fixture.enter(first, on);
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
                 let mut memory = None;
-                let _ = realm.reclaim(fixture.pool, page, &mut |host| memory = Some(host)).unwrap();
+                let _ = realm
+                    .reclaim(
+                        &mut CallbackMemory::new(
+                            fixture.pool,
+                            |_| None,
+                            |host| {
+                                memory = Some(host);
+                                Ok(())
+                            },
+                        ),
+                        page,
+                    )
+                    .unwrap();
                 let again = ram(fixture, second, accepted);
                 assert!(matches!(fixture.enter(second, again), Exit::PsciNotice(_)));
 

@@ -4,6 +4,7 @@ use rec_runtime::{Answer, Exit, Rec, Timer};
 use rmi_abi::IpaRange;
 use rmi_abi::rtt::Ripas;
 use rmm_model::TimerKind;
+use sro::CallbackMemory;
 
 use crate::fixture::{Action, DIALECTS, RAM, on, script};
 
@@ -77,7 +78,9 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
                 assert!(raised.virtual_timer.is_raised());
                 let exit = fixture.enter(rec, Answer::resume());
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
-                let _ = realm.reclaim(fixture.pool, page, &mut |_| {}).unwrap();
+                let _ = realm
+                    .reclaim(&mut CallbackMemory::new(fixture.pool, |_| None, |_| Ok(())), page)
+                    .unwrap();
                 let mut answer = call.complete([0; 31]);
                 for _ in 0..3 {
                     // The answer carries the state of the lines, whatever happens to the `Rec`.

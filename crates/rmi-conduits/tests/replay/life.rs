@@ -7,7 +7,7 @@ use rmi_abi::{Ipa, Pa};
 use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{Platform, RetryBudget, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Action, Model, Script};
-use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
+use sro::{CallbackMemory, FixedPool, GranuleSet, Pool, RecObject, open};
 
 const RAM: u64 = 0x4000_0000;
 
@@ -78,7 +78,7 @@ fn session<P: Platform>(
 
 fn realm<P: Platform>(
     rmm: &Rmm<P>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<32>,
     heap: &mut Heap,
     image: &Image,
     life: &mut Life,
@@ -91,23 +91,60 @@ fn realm<P: Platform>(
     created(realm.rd().pa());
     let mut recs = Vec::new();
     if !build(&mut realm, pool, heap, image, &mut recs) {
-        realm.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                recs,
+            )
+            .error;
         return;
     }
     match realm.activate() {
         Ok(active) => {
             life.ended = run(&active, heap, &mut recs, life);
-            active.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+            active
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            heap.insert(memory).unwrap();
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
+                .error;
         }
         Err(failed) => {
-            failed.kept.tear_down(recs, pool, &mut |memory| heap.insert(memory).unwrap());
+            failed
+                .kept
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |memory| {
+                            heap.insert(memory).unwrap();
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
+                .error;
         }
     }
 }
 
 fn build<P: Platform>(
     realm: &mut Realm<'_, P, New>,
-    pool: &mut Pool,
+    pool: &mut FixedPool<32>,
     heap: &mut Heap,
     image: &Image,
     recs: &mut Vec<RecObject>,

@@ -9,15 +9,15 @@ use rmi_abi::{Dialect, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 use super::*;
 use crate::memory::realm_core::ENTRIES_PER_HOLD;
 use crate::plan::Limits;
 use crate::shadow::budget::looks;
 use crate::{
-    Content, FoldPolicy, PlaneTables, Realm, RealmConfig, Reclaimed, Records, Region, ShadowTable,
-    SharedRecord,
+    Content, FixedRecords, FoldPolicy, PlaneTables, Realm, RealmConfig, Reclaimed, Records, Region,
+    ShadowTable, SharedRecord,
 };
 
 const PAGE: u64 = 0x1000;
@@ -95,7 +95,8 @@ fn live(mut options: Options) {
     config.plane_tables = Some(PlaneTables::PerPlane);
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(256).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(2048).collect();
-    let records = Records { tables: &mut tables, shared: &mut shared };
+    let mut fixed = FixedRecords::new();
+    let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
     let mut home: Vec<Undelegated> = Vec::new();
 
@@ -153,17 +154,68 @@ fn live(mut options: Options) {
     }
     assert_eq!(realm.shared_bytes(), 1200 * PAGE);
     check("share");
-    realm.unshare(&mut pool, range(alias.raw(), 1000 * PAGE), &mut |back| home.push(back)).unwrap();
+    realm
+        .unshare(
+            &mut CallbackMemory::new(
+                &mut pool,
+                |_| None,
+                |back| {
+                    home.push(back);
+                    Ok(())
+                },
+            ),
+            range(alias.raw(), 1000 * PAGE),
+        )
+        .unwrap();
     check("unshare");
 
-    let back = realm.reclaim(&mut pool, range(RAM, 10 * MIB), &mut |back| home.push(back)).unwrap();
+    let back = realm
+        .reclaim(
+            &mut CallbackMemory::new(
+                &mut pool,
+                |_| None,
+                |back| {
+                    home.push(back);
+                    Ok(())
+                },
+            ),
+            range(RAM, 10 * MIB),
+        )
+        .unwrap();
     assert_eq!(back, Reclaimed::Whole);
     check("reclaim");
     let machine = model.options().dram;
-    realm.evacuate(&mut pool, machine, &mut |back| home.push(back)).unwrap();
+    realm
+        .evacuate(
+            &mut CallbackMemory::new(
+                &mut pool,
+                |_| None,
+                |back| {
+                    home.push(back);
+                    Ok(())
+                },
+            ),
+            machine,
+        )
+        .unwrap();
     assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (0, 0));
     check("evacuate");
-    assert_eq!(realm.tear_down([], &mut pool, &mut |back| home.push(back)), None);
+    assert_eq!(
+        realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |back| {
+                        home.push(back);
+                        Ok(())
+                    }
+                ),
+                []
+            )
+            .error,
+        None
+    );
     let (most, _) = most();
     assert!(most <= ENTRIES_PER_HOLD, "tear_down: {most} entries in one hold");
     pool.drain(&rmm, &mut |back| home.push(back));
@@ -195,8 +247,9 @@ fn sound_8_a_hold_is_counted() {
     // The count for work that is not done in pieces, with which the check would fail.
     let geometry = rmi_abi::rtt::Geometry::with_start_level(40, Level::L1).unwrap();
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(4).collect();
+    let mut fixed = FixedRecords::new();
     let lock = lock_api::Mutex::<Counting, _>::new(
-        Shadow::new(geometry, 0, &mut tables, &mut []).unwrap(),
+        Shadow::new(geometry, 0, Records::new(&mut fixed, &mut tables, &mut [])).unwrap(),
     );
     most();
     {

@@ -13,7 +13,7 @@ use rmm_model::{Model, Options};
 use sro::{FixedPool, Pool};
 
 use super::*;
-use crate::{Realm, RealmConfig, RealmStorage, ShadowTable, SharedRecord};
+use crate::{FixedRecords, Realm, RealmConfig, RealmStorage, Records, ShadowTable, SharedRecord};
 
 const PAGE: u64 = 0x1000;
 /// Where the unprotected half begins.
@@ -30,7 +30,7 @@ fn pages(first: u64, count: u64) -> IpaRange {
 
 /// A claim on some pages.
 fn claim<'s, 'm>(shadow: &'s Locked<'m>, first: u64, count: u64) -> RangeLock<'s, 'm, DefaultLock> {
-    let claim = shadow.lock().claims.claim(pages(first, count)).unwrap();
+    let claim = shadow.lock().fixed.claims.claim(pages(first, count)).unwrap();
     RangeLock { shadow, claim, reserved: 0, reserved_shared: 0 }
 }
 
@@ -78,7 +78,9 @@ fn with_shadow<const RECORDS: usize>(
     }
     let mut tables = [(); 4].map(|()| ShadowTable::new());
     let mut records: [SharedRecord; RECORDS] = [const { None }; RECORDS];
-    let shadow = Shadow::new(geometry, 0, &mut tables, &mut records).unwrap();
+    let mut fixed = FixedRecords::new();
+    let storage = Records::new(&mut fixed, &mut tables, &mut records);
+    let shadow = Shadow::new(geometry, 0, storage).unwrap();
     test(&Mutex::new(shadow), answer.shared, &mut || delegate(&rmm, &mut memory).into_use());
 }
 

@@ -8,7 +8,7 @@ use rmi_abi::realm::S2apEncoding;
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{CountingLedger, Host, Registers, SessionOptions};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, open};
+use sro::{FixedPool, Pool, open};
 
 use super::*;
 use crate::{Realm, RealmConfig, RealmStorage};

@@ -7,7 +7,7 @@ use rmi_host::Platform;
 use rmm_model::{Model, Options};
 
 use super::*;
-use crate::shadow::storage::ShadowTable;
+use crate::shadow::storage::{FixedRecords, Records, ShadowTable};
 use crate::shadow::{NOWHERE, tag};
 
 const GIB: u64 = 1 << 30;
@@ -34,7 +34,8 @@ fn rooms(count: usize) -> Vec<ShadowTable> {
 /// A shadow with one root table for each tree, the entries of which are of 1 GiB.
 fn shadow(aux_trees: u8, rooms: &mut [ShadowTable]) -> Shadow<'_> {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
-    Shadow::new(geometry, aux_trees, rooms, &mut []).unwrap()
+    let fixed = std::boxed::Box::leak(std::boxed::Box::new(FixedRecords::new()));
+    Shadow::new(geometry, aux_trees, Records::new(fixed, rooms, &mut [])).unwrap()
 }
 
 #[test]
