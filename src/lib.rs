@@ -3,6 +3,7 @@
 //! [CHANGELOG.md]: crate::project::changelog
 //! [CONTRIBUTING.md]: crate::project::contributing
 //! [SECURITY.md]: crate::project::security
+//! [guide]: crate::guide
 //! [Apache License 2.0]: https://www.apache.org/licenses/LICENSE-2.0
 //! [MIT]: https://opensource.org/license/mit
 //!
@@ -134,6 +135,9 @@ pub use rmi_host as host;
 pub use sro;
 #[doc(inline)]
 pub use vgic_realm as vgic;
+
+#[cfg(doc)]
+pub mod guide;
 
 /// The project's documents that are in its repository besides the README.
 #[cfg(doc)]

@@ -1,0 +1,37 @@
+//! How to do it: chapters with programs that are compiled and run.
+//!
+//! The programs use the model RMM (`rmm-model`) where hardware has the SMC instruction and memory.
+//! `examples/vmm` in the repository puts all of it together: four virtual CPUs on threads, an
+//! allocator, devices, unplugging, a reset and a shutdown.
+
+pub mod start {
+    #![doc = include_str!("guide/start.md")]
+}
+
+pub mod share {
+    #![doc = include_str!("guide/share.md")]
+}
+
+pub mod mmio {
+    #![doc = include_str!("guide/mmio.md")]
+}
+
+pub mod out_of_memory {
+    #![doc = include_str!("guide/out_of_memory.md")]
+}
+
+pub mod kexec {
+    #![doc = include_str!("guide/kexec.md")]
+}
+
+pub mod unplug {
+    #![doc = include_str!("guide/unplug.md")]
+}
+
+pub mod report {
+    #![doc = include_str!("guide/report.md")]
+}
+
+pub mod port {
+    #![doc = include_str!("guide/port.md")]
+}
