@@ -8,9 +8,9 @@ use realm_sdk::builder::{
     Active, BuildError, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart, Reclaimed, Served,
 };
 use realm_sdk::conduits::inject::{Fault, Injecting, Rule};
-use realm_sdk::host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
+use realm_sdk::host::{CountingLedger, Host, Registers, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool};
 use rmm_model::{Action, Model, Options, Script};
 
 const PAGE: u64 = 0x1000;
@@ -90,12 +90,10 @@ fn with_realm(
     let door = Injecting::by_rule(&model, rule, fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<32>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<32>(&mut memory, 64 * PAGE);
     let page = memory.take_front(PAGE).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     realm.make_tables(&mut pool, range(0, BLOCK), Level::L3).unwrap();

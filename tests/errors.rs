@@ -103,7 +103,7 @@ fn operations_that_return_an_object_or_progress() {
     });
     assert!(matches!(session, Error::Session(SessionError::Version { .. })), "{session:?}");
 
-    let rmm = sro::open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(model.host(), &mut pool);
     let delegation = error(|| Ok(rmm.delegate(untracked)?));
     assert!(matches!(delegation, Error::Call(host::Error::Refused(_))), "{delegation:?}");
     assert_eq!(depth(&delegation), 2);

@@ -16,7 +16,7 @@ use realm_sdk::host::{
     Conduit, CountingLedger, Host, Machine, Registers, SessionOptions, Undelegated,
 };
 use realm_sdk::rec::{Answer, Exit, Rec};
-use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
+use realm_sdk::sro::{CallbackMemory, FixedPool, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -94,9 +94,7 @@ fn with_realm(
     let door = Counting::new(Slow { model: &model, dialect, is_slow });
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<32>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(256 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<32>(&mut memory, 256 * PAGE);
     let platform = Host::new(&door, &model).with_ledger(&ledger);
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);

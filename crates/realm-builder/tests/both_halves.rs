@@ -4,9 +4,9 @@
 use realm_builder::{Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, SessionOptions};
+use rmi_host::{CountingLedger, Host};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::CallbackMemory;
 
 const PAGE: u64 = 0x1000;
 
@@ -22,13 +22,11 @@ fn a_fault_is_served_with_what_was_shared() {
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let [mut pool, mut other] = [(); 2].map(|()| {
-        let mut pool = FixedPool::<16>::new();
-        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-        pool.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
+        let pool = test_support::pool::<16>(&mut memory, 16 * PAGE);
         pool
     });
     let platform = Host::new(&model, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 3>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let shared = Ipa::new(1 << 39);

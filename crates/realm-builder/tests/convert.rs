@@ -8,9 +8,9 @@ use realm_builder::{
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Registers, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -96,11 +96,9 @@ fn with_realm<const TABLES: usize, const RECORDS: usize>(
     let door = Injecting::by_rule(&model, rule.when(when), fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<32>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(stock * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<32>(&mut memory, stock * PAGE);
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<TABLES, RECORDS>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();

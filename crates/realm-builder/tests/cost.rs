@@ -9,9 +9,9 @@ use realm_builder::{
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
-use rmi_host::{CountingLedger, Host, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Undelegated};
 use rmm_model::{GranulesPerCall, Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
@@ -93,7 +93,7 @@ proptest! {
         let stock = memory.take_back(16 * MIB).unwrap();
         pool.add(stock).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger);
-        let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+        let rmm = test_support::open(platform, &mut pool);
         let mut config = RealmConfig::new(43);
         config.start_level = Level::new(1 - i8::try_from(start).unwrap());
         let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
@@ -149,7 +149,7 @@ proptest! {
         pool.add(pages).unwrap();
         pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
         let platform = Host::new(&door, &model);
-        let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+        let rmm = test_support::open(platform, &mut pool);
         let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
         let mut fixed = FixedRecords::new();
         let records = Records::new(&mut fixed, &mut rooms, &mut []);

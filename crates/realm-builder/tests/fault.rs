@@ -3,9 +3,9 @@
 
 use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem, Served};
 use rmi_abi::{Dialect, Ipa, IpaRange};
-use rmi_host::{CountingLedger, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::CallbackMemory;
 
 const RAM: u64 = 0x4000_0000;
 const MIB: u64 = 1 << 20;
@@ -20,11 +20,9 @@ fn a_fault_is_served_however_little_there_is() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
     let ledger = CountingLedger::new();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 64 << 12);
     let platform = model.host().with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 0>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();

@@ -88,9 +88,7 @@ fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<32>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
+    let mut pool = test_support::pool::<32>(&mut memory, BLOCK - Pool::PAGES);
     let mut session = SessionOptions::default();
     session.retry_budget =
         RetryBudget { busy: 10, blocked: 10, steps: 50, ..RetryBudget::default() };
@@ -432,7 +430,7 @@ fn with_session<const PLACES: usize>(
     let mut pool = FixedPool::<PLACES>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     job(&rmm, &mut pool, &mut memory);
     assert_eq!(ledger.balance().quarantined, 0, "{}", ledger.balance());
     pool.drain(&rmm, &mut |_| {});

@@ -9,9 +9,9 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Registers, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool};
 
 const PAGE: u64 = 0x1000;
 const MIB: u64 = 1 << 20;
@@ -29,11 +29,9 @@ fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let ram = memory.take_front(8 * MIB).unwrap();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 64 << 12);
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<8, 0>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     job(&mut realm, &mut pool, ram);

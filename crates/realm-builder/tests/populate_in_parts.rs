@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
 use rmi_abi::{Command, Dialect, Ipa, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
-use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, FixedQuarantine, Host, Registers, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -68,7 +68,7 @@ proptest! {
         pool.add(memory.take_back(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_back(64 * PAGE).unwrap()).unwrap();
         let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
-        let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+        let rmm = test_support::open(platform, &mut pool);
         let mut storage = RealmStorage::<16, 0>::new();
         let Ok(mut realm) = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool) else {
             // The fault was injected early.

@@ -18,9 +18,9 @@ use rmi_abi::rsi::{Command as Rsi, Version};
 use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::run::RecEnter;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
-use rmi_host::{CountingLedger, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Undelegated};
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::CallbackMemory;
 use zerocopy::FromZeros;
 
 /// The parameters of the vectors; those that are not measured are set as well.
@@ -53,12 +53,10 @@ fn on_the_model(
     options.features[1] |= 1 << 4;
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<8>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
+    let mut pool = test_support::pool::<8>(&mut memory, 80 << 12);
     let ledger = CountingLedger::new();
     let host = model.host().with_ledger(&ledger);
-    let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(host, &mut pool);
     assert_eq!(rmm.dialect(), dialect);
 
     let kernel: Vec<u8> = (0..=250).cycle().take(0x5123).collect();
@@ -141,11 +139,9 @@ fn a_realm_reads_no_more_than_the_digest() {
     for (hash, words) in [(HashAlgorithm::Sha256, 4), (HashAlgorithm::Sha512, 8)] {
         let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
         let mut memory = model.take_memory();
-        let mut pool = FixedPool::<8>::new();
-        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-        pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
+        let mut pool = test_support::pool::<8>(&mut memory, 80 << 12);
         let host = model.host();
-        let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
+        let rmm = test_support::open(host, &mut pool);
         let mut config = RealmConfig::new(40);
         config.hash = hash;
         let params = config.validate(rmm.features(), rmm.dialect()).unwrap();
@@ -265,10 +261,8 @@ proptest! {
 
         let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
         let mut memory = model.take_memory();
-        let mut pool = FixedPool::<8>::new();
-        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-        pool.add(memory.take_front(80 << 12).unwrap()).unwrap();
-        let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+        let mut pool = test_support::pool::<8>(&mut memory, 80 << 12);
+        let rmm = test_support::open(model.host(), &mut pool);
         let config = RealmConfig::new(40);
         let params = config.validate(rmm.features(), rmm.dialect()).unwrap();
         let mut storage = RealmStorage::<16, 16>::new();

@@ -10,7 +10,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, RetryBudget, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, open};
 
 const PAGE: u64 = 0x1000;
 const SHARED: u64 = 1 << 39;
@@ -28,9 +28,7 @@ fn with_realm(
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 64 * PAGE);
     let mut session = SessionOptions::default();
     session.retry_budget = retry_budget;
     let rmm = open(model.host().with_ledger(&ledger), session, &mut pool).unwrap();

@@ -12,9 +12,9 @@ use realm_builder::{Active, BuildError, NotShared, Realm, RealmConfig, RealmStor
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, Registers, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Registers, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -59,7 +59,7 @@ fn with_realm<const RECORDS: usize>(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, RECORDS>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
@@ -282,10 +282,8 @@ fn sound_6_dropped_shared_memory_is_counted() {
     let before = rmi_host::leaked();
     let model = Model::new(Options::new(D)).unwrap();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 64 * PAGE);
+    let rmm = test_support::open(model.host(), &mut pool);
     let mut storage = RealmStorage::<16, 2>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let pages = memory.take_front(512 * PAGE).unwrap();

@@ -10,9 +10,9 @@ use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, FixedQuarantine, Host, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -143,14 +143,12 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<32>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(BLOCK - Pool::PAGES).unwrap()).unwrap();
+    let mut pool = test_support::pool::<32>(&mut memory, BLOCK - Pool::PAGES);
     let mut empty = FixedPool::<32>::new();
     empty.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     let to_block = (BLOCK - memory.base().raw() % BLOCK) % BLOCK;
     let _ = memory.take_front(to_block);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<32, 8>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();

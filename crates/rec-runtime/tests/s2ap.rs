@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use realm_builder::{Content, PlaneTables, Realm, RealmConfig, RealmStorage, RecStart, Region};
 use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Ipa, IpaRange};
-use rmi_host::{CountingLedger, SessionOptions};
+use rmi_host::CountingLedger;
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::CallbackMemory;
 
 const RAM: Ipa = Ipa::new(0x4000_0000);
 
@@ -21,11 +21,9 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
     let ledger = CountingLedger::new();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 << 12).unwrap()).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 64 << 12);
     let platform = model.host().with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut config = RealmConfig::new(40);
     config.num_aux_planes = 1;
     config.plane_tables = Some(PlaneTables::Shared);

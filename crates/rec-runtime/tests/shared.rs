@@ -6,18 +6,15 @@ use std::thread;
 use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 use rec_runtime::{Answer, EnterError, Exit, Rec};
 use rmi_abi::{Dialect, Ipa};
-use rmi_host::SessionOptions;
 use rmm_model::{Action, GuestCpu, Model, Options};
-use sro::{Awaiting, CallbackMemory, FixedPool, Pool, open};
+use sro::{Awaiting, CallbackMemory};
 
 #[test]
 fn sound_3_a_rec_that_runs_is_named_and_not_entered_twice() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
-    let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 128 << 12);
+    let rmm = test_support::open(model.host(), &mut pool);
     let mut storage = RealmStorage::<16, 8>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };

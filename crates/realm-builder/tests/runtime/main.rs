@@ -15,11 +15,9 @@ use realm_builder::{Alive, FixedRecords, Realm, RealmConfig, Records, ShadowTabl
 use rmi_abi::{Dialect, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::granules::{AnyGranules, HostOwned};
-use rmi_host::{
-    CountingLedger, Host, HostAccess, Platform, SessionOptions, Simulated, Undelegated, leaked,
-};
+use rmi_host::{CountingLedger, Host, HostAccess, Platform, Simulated, Undelegated, leaked};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, GranuleSet, Pool, open};
+use sro::{CallbackMemory, FixedPool, GranuleSet};
 
 use bench::Bench;
 use change::{Change, change};
@@ -71,13 +69,11 @@ fn live(
     let (dialect, leaked_before) = (setting.dialect, leaked());
     let (door, ledger) = (Counting::new(rmm), CountingLedger::new());
     let whole = memory.range();
-    let mut pool = FixedPool::<64>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(254 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<64>(&mut memory, 254 * PAGE);
     let mut heap = Heap::new((0..4096).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
     let platform = Host::new(&door, rmm).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let mut fixed = FixedRecords::new();

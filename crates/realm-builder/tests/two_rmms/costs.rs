@@ -4,8 +4,8 @@ use realm_builder::plan::{Cost, Limits};
 use realm_builder::{Content, FixedRecords, Realm, RealmConfig, Records, Region, ShadowTable};
 use rmi_abi::Ipa;
 use rmi_conduits::counting::Counting;
-use rmi_host::{Host, SessionOptions, Undelegated};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use rmi_host::{Host, Undelegated};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 use crate::rmms::{Both, D};
 use crate::{MIB, PAGE};
@@ -22,7 +22,7 @@ fn what_is_predicted_is_counted() {
     // One run, so that it takes as few calls as possible.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&door, &both);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut []);

@@ -18,8 +18,8 @@ use realm_builder::{
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_host::granules::{AnyGranules, HostOwned};
-use rmi_host::{CountingLedger, Host, Platform, SessionOptions};
-use sro::{FixedPool, GranuleSet, Pool, open};
+use rmi_host::{CountingLedger, Host, Platform};
+use sro::{FixedPool, GranuleSet, Pool};
 
 use life::Whole;
 use rmms::Both;
@@ -52,7 +52,7 @@ fn live(config: &RealmConfig, life: &impl Life) {
     pool.add(heap.take(256 * PAGE, 16 * PAGE).unwrap()).unwrap();
     let ledger = CountingLedger::new();
     let platform = Host::new(&both, &both).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
 
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(32).collect();

@@ -4,8 +4,8 @@ use realm_builder::{PlaneTables, Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Command, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::{AuxTree, SharedAccess};
-use rmi_host::{CountingLedger, FixedQuarantine, Host, SessionOptions};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use rmi_host::{CountingLedger, FixedQuarantine, Host};
+use sro::CallbackMemory;
 
 use crate::rmms::{Both, D};
 use crate::step::show_shared;
@@ -21,10 +21,8 @@ fn a_reference_that_stays() {
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<16>::new());
     let platform = Host::new(&door, &both).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = both.take_memory(4 * MIB);
-    let mut pool = FixedPool::<64>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let mut pool = test_support::pool::<64>(&mut memory, 64 * PAGE);
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 4>::new();
     let mut config = RealmConfig::new(40);
     (config.num_aux_planes, config.plane_tables) = (1, Some(PlaneTables::PerPlane));

@@ -7,11 +7,9 @@ use realm_builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use rec_runtime::{Answer, EnterError, Event, Exit, Rec};
 use rmi_abi::run::RecExit;
 use rmi_abi::{Command, Dialect, Ipa, Pa};
-use rmi_host::{
-    Conduit, CountingLedger, Host, Machine, Registers, Rmm, SessionOptions, Undelegated,
-};
+use rmi_host::{Conduit, CountingLedger, Host, Machine, Registers, Rmm, Undelegated};
 use rmm_model::{Guest, Model, Options, Script};
-use sro::{CallbackMemory, FixedPool, Pool, RecObject, open};
+use sro::{CallbackMemory, FixedPool, RecObject};
 use zerocopy::{FromZeros, IntoBytes};
 
 pub(crate) use rmm_model::Action;
@@ -110,11 +108,9 @@ pub(crate) fn on(dialect: Dialect, test: impl FnOnce(&mut Fixture<'_, '_>)) {
     let ledger = CountingLedger::new();
     let line = Line { model: &model, dialect, twist: RefCell::new(None), entries: Cell::new(0) };
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<16>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
+    let mut pool = test_support::pool::<16>(&mut memory, 128 << 12);
     let platform = Host::new(&line, &model).with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut fixture = Fixture { rmm: &rmm, line: &line, model: &model, pool: &mut pool, memory };
     test(&mut fixture);
     pool.drain(&rmm, &mut |_| {});
