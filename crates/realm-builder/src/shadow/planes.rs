@@ -238,9 +238,7 @@ impl Shadow<'_> {
     /// alone.
     pub(crate) fn shown_row(&self, tree: AuxTree, from: Ipa, top: Ipa, most: u64) -> Option<Row> {
         let (mut from, mut row) = (from, None);
-        while from < top
-            && !self.shown_some(tree, &mut from, top, most, &mut row, &mut Budget::new())
-        {}
+        while !self.shown_some(tree, &mut from, top, most, &mut row, &mut Budget::new()) {}
         row
     }
 

@@ -194,6 +194,32 @@ fn memory_is_put_into_a_void_entry_that_begins_at_its_address() {
 }
 
 #[test]
+fn pages_from_an_unaligned_address_are_not_a_block() {
+    let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
+    let mut rooms = rooms(3);
+    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let mut pages = take(&rmm, &mut memory, 513 * 0x1000);
+    give(&rmm, pages.take_front(0x1000).unwrap());
+    for level in [Level::L2, Level::L3] {
+        let table = take(&rmm, &mut memory, 0x1000);
+        shadow.graft(None, level, ipa(0), table, true).unwrap();
+    }
+    for page in 0..512 {
+        shadow.put(ipa(page << 12), pages.take_front(0x1000).unwrap(), tag::SURE).unwrap();
+    }
+    assert_eq!(shadow.foldable(Level::L3, ipa(0)), None);
+    while let Some(at) = shadow.next_memory(ipa(0), ipa(2 * MIB)) {
+        give(&rmm, shadow.take(at).unwrap());
+    }
+    for level in [Level::L3, Level::L2] {
+        give(&rmm, shadow.prune(None, level, ipa(0)).unwrap());
+    }
+    assert_eq!(model.census().undelegated, model.census().total);
+}
+
+#[test]
 fn an_entry_is_free_when_it_maps_nothing_and_its_ripas_is_known() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();

@@ -13,6 +13,7 @@ use rmm_model::{Model, Options};
 use sro::{FixedPool, Pool};
 
 use super::*;
+use crate::shadow::storage::SharedPiece;
 use crate::{FixedRecords, Realm, RealmConfig, RealmStorage, Records, ShadowTable, SharedRecord};
 
 const PAGE: u64 = 0x1000;
@@ -149,6 +150,18 @@ fn unclear_memory_is_recorded_apart_while_there_is_a_place() {
 }
 
 #[test]
+fn a_piece_stays_whole_without_a_place_for_its_second_part() {
+    with_shadow::<1>(|shadow, mut shared, _| {
+        let mut own = claim(shadow, 0, 4);
+        own.add_shared(shared.take_front(3 * PAGE).unwrap()).unwrap();
+        own.cut_shared(pages(1, 1).base());
+        assert_eq!(pieces(shadow), [(0, 3)]);
+        assert!(!shadow.lock().cut_shared(pages(2, 1).base()));
+        assert_eq!(pieces(shadow), [(0, 3)]);
+    });
+}
+
+#[test]
 fn pieces_of_other_threads_are_not_joined() {
     with_shadow::<4>(|shadow, mut shared, _| {
         let (own, mut other) = (claim(shadow, 0, 1), claim(shadow, 1, 1));
@@ -183,6 +196,21 @@ fn pieces_of_other_threads_are_not_joined() {
         // At the end of a piece: no place is needed.
         other.add_shared(shared.take_front(PAGE).unwrap()).unwrap();
         assert_eq!((pieces(shadow), other.reserved_shared), ([(0, 5)].into(), 1));
+    });
+}
+
+#[test]
+fn a_piece_that_is_being_unmapped_follows_none_and_is_followed_by_none() {
+    with_shadow::<1>(|_, mut shared, _| {
+        let mut piece = || SharedPiece::new(shared.take_front(PAGE).unwrap());
+        let [mut first, mut second, third] = [piece(), piece(), piece()];
+        assert!(first.is_followed_by(&second) && second.is_followed_by(&third));
+        assert!(!first.is_followed_by(&third) && !second.is_followed_by(&first));
+        let _memory = second.leave().unwrap();
+        assert!(!first.is_followed_by(&second) && !second.is_followed_by(&third));
+        let _memory = first.leave().unwrap();
+        assert!(!first.is_followed_by(&second));
+        assert!(first.leave().is_none());
     });
 }
 
