@@ -5,6 +5,9 @@
 //! Realm stores to devices, writes to system registers and passes in host calls, and what the host
 //! answers. A recording that is passed on discloses these. Memory of Realms is not in it.
 //!
+//! The text itself says so, before the first of these pages, in a line that begins with
+//! [`REGISTERS_FOLLOW`].
+//!
 //! A user attaches the text to a report; a developer runs the same host code on a `Replay` (feature
 //! `alloc`).
 //!
@@ -89,7 +92,7 @@ mod line;
 mod pages;
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Dialect, Pa};
@@ -105,6 +108,9 @@ use crate::tracing::TraceSink;
 pub(crate) use line::FORMAT;
 pub(crate) use line::{CallLine, DialectLine, Direction, PageLine};
 use pages::{Pages, Region};
+
+/// The line before the first page in a recording that has registers of a Realm.
+pub const REGISTERS_FOLLOW: &str = "# registers of Realms follow: what they store and send";
 
 /// The most memory of one call, in bytes.
 const PAGE: usize = 0x1000;
@@ -136,6 +142,8 @@ pub struct Recording<C, A, S> {
     sink: S,
     dialect: AtomicDialect,
     redacts: bool,
+    /// Whether the recording has said that it holds registers of Realms.
+    warned: AtomicBool,
     /// Whether the caller has promised that the dialect is right.
     promised: bool,
     calls: AtomicU64,
@@ -178,7 +186,16 @@ impl<C, A, S: TraceSink> Recording<C, A, S> {
     fn with(inner: C, access: A, sink: S, dialect: Dialect) -> Self {
         sink.line(format_args!("{}", DialectLine { first: true, dialect }));
         let (dialect, calls) = (AtomicDialect::new(dialect), AtomicU64::new(0));
-        Self { inner, access, sink, dialect, redacts: false, promised: false, calls }
+        Self {
+            inner,
+            access,
+            sink,
+            dialect,
+            redacts: false,
+            warned: AtomicBool::new(false),
+            promised: false,
+            calls,
+        }
     }
 
     /// The same recording without the registers of Realms.
@@ -223,6 +240,9 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
         // SAFETY: the caller's promise is passed on unchanged.
         if unsafe { self.access.read(region.at, bytes) }.is_err() {
             return;
+        }
+        if !self.redacts && region.is_run_page() && !self.warned.swap(true, Ordering::Relaxed) {
+            self.sink.line(format_args!("{REGISTERS_FOLLOW}"));
         }
         let (words, _) = bytes.as_chunks();
         let words = words.iter().map(|word| u64::from_le_bytes(*word)).enumerate();

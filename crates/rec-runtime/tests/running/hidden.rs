@@ -22,7 +22,7 @@ fn hidden(what: &impl core::fmt::Debug) {
 }
 
 #[test]
-fn exits_and_answers_hide_registers() {
+fn sound_9_exits_and_answers_hide_registers() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![], |fixture, _, rec| {
             let mut record = RecExit::new_zeroed();
@@ -72,7 +72,7 @@ fn seen(fixture: &Fixture<'_, '_>, rec: &mut Rec, record: RecExit) -> Exit {
 
 /// Structs of this crate with fields of these names do not print them.
 #[test]
-fn what_holds_registers_derives_no_debug() {
+fn sound_9_what_holds_registers_derives_no_debug() {
     let mut checked = 0;
     let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(directory) = directories.pop() {

@@ -36,6 +36,11 @@ impl Region {
         Self::new(at, bytes as u64).map(|region| Self { run: true, ..region })
     }
 
+    /// Whether it is half of a run page.
+    pub(super) const fn is_run_page(&self) -> bool {
+        self.run
+    }
+
     /// Whether the 64-bit word of this number is a register of the Realm.
     pub(super) fn is_gpr(&self, word: usize) -> bool {
         // Both halves of a run page have them at the same offset.
