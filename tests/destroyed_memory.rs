@@ -51,12 +51,12 @@ impl Bench<'_> {
     fn serve(&mut self, ipa: u64) -> (Served, u64) {
         let before = self.model.calls();
         let memory = &mut self.memory;
-        let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(4 * PAGE));
+        let supply = |void: IpaRange| memory.take_front(void.bytes().min(4 * PAGE));
         let window = range(0, 2 * BLOCK);
         let served = self
             .realm
             .serve_fault(
-                &mut CallbackMemory::new(&mut self.pool, |range| supply(range), |_| Ok(())),
+                &mut CallbackMemory::new(&mut self.pool, supply, |_| Ok(())),
                 Ipa::new(ipa),
                 window,
             )
@@ -255,10 +255,13 @@ fn a_mapping_that_was_unclear_and_made_is_not_destroyed() {
             let Bench { realm, pool, memory, .. } = bench;
             let mut home = 0;
             let mut fault = |home: &mut u64| {
-                let mut supply = |_: IpaRange| memory.take_front(PAGE);
+                let supply = |_: IpaRange| memory.take_front(PAGE);
                 let keep = &mut |memory: Undelegated| *home += memory.bytes();
                 realm.serve_fault(
-                    &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(keep(host))),
+                    &mut CallbackMemory::new(pool, supply, |host| {
+                        keep(host);
+                        Ok(())
+                    }),
                     Ipa::new(PAGE),
                     range(PAGE, PAGE),
                 )

@@ -155,9 +155,9 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
                     assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
                     break;
                 };
-                let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(PAGE));
+                let supply = |void: IpaRange| memory.take_front(void.bytes().min(PAGE));
                 let served = realm.serve_fault(
-                    &mut CallbackMemory::new(&mut pool, |range| supply(range), |_| Ok(())),
+                    &mut CallbackMemory::new(&mut pool, supply, |_| Ok(())),
                     fault.page(),
                     range(RAM, BYTES),
                 );

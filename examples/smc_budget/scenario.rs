@@ -242,7 +242,14 @@ fn tear_down(
         let returned = &mut fixture.returned;
         let mut give_back = |memory: Undelegated| *returned += memory.bytes();
         while realm.dismantle(
-            &mut CallbackMemory::new(&mut fixture.pool, |_| None, |host| Ok(give_back(host))),
+            &mut CallbackMemory::new(
+                &mut fixture.pool,
+                |_| None,
+                |host| {
+                    let _: () = give_back(host);
+                    Ok(())
+                },
+            ),
             100_000,
         )? == DismantleProgress::More
         {}
@@ -271,9 +278,9 @@ pub(crate) fn fault_one_page(options: Options, _: Limits) -> Result<Measured, Er
         realm.make_tables(&mut fixture.pool, page, Level::L3)?;
         let memory = &mut fixture.memory;
         let (before, failed) = (fixture.conduit.total().issued, fixture.conduit.total().failed);
-        let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
+        let supply = |void: IpaRange| memory.take_front(void.bytes().min(MIN_GRANULE));
         realm.serve_fault(
-            &mut CallbackMemory::new(&mut fixture.pool, |range| supply(range), |_| Ok(())),
+            &mut CallbackMemory::new(&mut fixture.pool, supply, |_| Ok(())),
             RAM,
             page,
         )?;

@@ -255,8 +255,23 @@ fn realm<P: Platform>(
     };
     let mut recs = Vec::new();
     if !build(&mut realm, model, pool, heap, &mut recs) {
-        realm
-            .tear_down(
+        let _ = realm.tear_down(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            recs,
+        );
+        return false;
+    }
+    match realm.activate() {
+        Ok(mut active) => {
+            let lived = run(&mut active, pool, heap, &mut recs);
+            let _ = active.tear_down(
                 &mut CallbackMemory::new(
                     pool,
                     |_| None,
@@ -266,43 +281,21 @@ fn realm<P: Platform>(
                     },
                 ),
                 recs,
-            )
-            .error;
-        return false;
-    }
-    match realm.activate() {
-        Ok(mut active) => {
-            let lived = run(&mut active, pool, heap, &mut recs);
-            active
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            heap.insert(memory).unwrap();
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error;
+            );
             lived
         }
         Err(failed) => {
-            failed
-                .kept
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            heap.insert(memory).unwrap();
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error;
+            let _ = failed.kept.tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                recs,
+            );
             false
         }
     }

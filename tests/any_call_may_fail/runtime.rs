@@ -302,7 +302,14 @@ fn run<P: Platform>(
     let heap = &mut *means.heap;
     let home = &mut |memory: Undelegated| heap.insert(memory).unwrap();
     let reshared = realm.reshare(
-        &mut CallbackMemory::new(means.pool, |_| None, |host| Ok(home(host))),
+        &mut CallbackMemory::new(
+            means.pool,
+            |_| None,
+            |host| {
+                home(host);
+                Ok(())
+            },
+        ),
         range(SHARED + PAGE, 8 * PAGE),
         access,
     );
@@ -450,7 +457,7 @@ fn serve<P: Platform>(
     is_stingy: bool,
 ) {
     let (mut asked, mut back, heap) = (0, Vec::new(), &mut *means.heap);
-    let mut supply = |void: IpaRange| {
+    let supply = |void: IpaRange| {
         asked += 1;
         match (is_stingy, asked) {
             (true, 3) => None,
@@ -460,14 +467,10 @@ fn serve<P: Platform>(
     };
     let window = range(FAULTS, BLOCK);
     let served = realm.serve_fault(
-        &mut CallbackMemory::new(
-            means.pool,
-            |range| supply(range),
-            |host| {
-                back.push(host);
-                Ok(())
-            },
-        ),
+        &mut CallbackMemory::new(means.pool, supply, |host| {
+            back.push(host);
+            Ok(())
+        }),
         page,
         window,
     );

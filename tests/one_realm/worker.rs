@@ -120,20 +120,16 @@ impl<P: Platform> Worker<'_, '_, P> {
         let Self { realm, pool, heap, dice, .. } = self;
         let at = window.base().raw() + dice.roll(window.bytes());
         let (mut back, mut generous) = (Vec::new(), dice.roll(6));
-        let mut supply = |void: IpaRange| {
+        let supply = |void: IpaRange| {
             generous = generous.checked_sub(1)?;
             let bytes = if dice.roll(2) == 0 { PAGE } else { void.bytes() };
             take_up_to(heap, bytes)
         };
         let served = realm.serve_fault(
-            &mut CallbackMemory::new(
-                pool,
-                |range| supply(range),
-                |memory| {
-                    back.push(memory);
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::new(pool, supply, |memory| {
+                back.push(memory);
+                Ok(())
+            }),
             Ipa::new(at),
             window,
         );
@@ -224,14 +220,17 @@ impl<P: Platform> Worker<'_, '_, P> {
         let Self { realm, pool, heap, dice, .. } = self;
         let heap = RefCell::new(heap);
         let mut generous = dice.roll(3);
-        let mut supply = |void: IpaRange| {
+        let supply = |void: IpaRange| {
             generous = generous.checked_sub(1)?;
             take_up_to(&mut heap.borrow_mut(), void.bytes())
         };
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let access = SharedAccess::MEMORY;
         let converted = realm.convert_to_shared(
-            &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(home(host))),
+            &mut CallbackMemory::new(pool, supply, |host| {
+                home(host);
+                Ok(())
+            }),
             range,
             access,
         );
@@ -260,7 +259,14 @@ impl<P: Platform> Worker<'_, '_, P> {
         let heap = &mut self.heap;
         let home = &mut |memory| heap.insert(memory).unwrap();
         let converted = self.realm.convert_to_private(
-            &mut CallbackMemory::new(&mut self.pool, |_| None, |host| Ok(home(host))),
+            &mut CallbackMemory::new(
+                &mut self.pool,
+                |_| None,
+                |host| {
+                    home(host);
+                    Ok(())
+                },
+            ),
             range,
         );
         settle(converted.map(|_| ()).map_err(BuildError::from))

@@ -21,10 +21,7 @@ fn a_fault_is_served_with_what_was_shared() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let [mut pool, mut other] = [(); 2].map(|()| {
-        let pool = test_support::pool::<16>(&mut memory, 16 * PAGE);
-        pool
-    });
+    let [mut pool, mut other] = [(); 2].map(|()| test_support::pool::<16>(&mut memory, 16 * PAGE));
     let platform = Host::new(&model, &model).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 3>::new();
@@ -33,7 +30,7 @@ fn a_fault_is_served_with_what_was_shared() {
     let pages = memory.take_front(8 * PAGE).unwrap();
     realm.share(&mut pool, shared, pages, SharedAccess::MEMORY).unwrap();
 
-    let mut supply = |void: IpaRange| {
+    let supply = |void: IpaRange| {
         let mut back = None;
         let out = range(shared.raw() + 3 * PAGE, void.bytes());
         realm
@@ -54,7 +51,7 @@ fn a_fault_is_served_with_what_was_shared() {
     let window = range(0x8000, PAGE);
     realm
         .serve_fault(
-            &mut CallbackMemory::new(&mut pool, |range| supply(range), |_| Ok(())),
+            &mut CallbackMemory::new(&mut pool, supply, |_| Ok(())),
             Ipa::new(0x8123),
             window,
         )

@@ -99,7 +99,7 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
         // The range is claimed while the supply is asked for memory.
         let (at, window) = (Ipa::new(PAGE), range(0, BLOCK));
         let mut asked = 0;
-        let mut supply = |void: IpaRange| {
+        let supply = |void: IpaRange| {
             asked += 1;
             if asked == 1 {
                 let (before, calls) = (PAUSES.get(), door.calls());
@@ -121,11 +121,8 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
             }
             memory.take_front(void.bytes())
         };
-        let served = realm.serve_fault(
-            &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
-            at,
-            window,
-        );
+        let served =
+            realm.serve_fault(&mut CallbackMemory::new(pool, supply, |_| Ok(())), at, window);
         assert_eq!(served, Ok(Served::Mapped(window)));
         // Once the other thread is done, the second fault is served.
         let served = realm.serve_fault(
@@ -142,7 +139,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
     let retry_budget = RetryBudget { contended: 1000, ..RetryBudget::default() };
     with_realm(retry_budget, never(), |realm, [pool, other], memory, door, rec| {
         let window = range(0, BLOCK);
-        let mut supply = |void: IpaRange| {
+        let supply = |void: IpaRange| {
             let (before, calls) = (PAUSES.get(), door.calls());
             // Partly in the range that the other thread has claimed: all of it waits.
             let asked = range(PAGE, 2 * BLOCK);
@@ -155,11 +152,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
             memory.take_front(void.bytes())
         };
         realm
-            .serve_fault(
-                &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
-                Ipa::new(0),
-                window,
-            )
+            .serve_fault(&mut CallbackMemory::new(pool, supply, |_| Ok(())), Ipa::new(0), window)
             .unwrap();
         // Now the RMM says that no REC has asked for that.
         let stopped = realm.set_ripas(other, rec, range(0, PAGE), 1).unwrap_err();
@@ -171,7 +164,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
 fn who_may_not_wait_does_not() {
     with_realm(RetryBudget::NONE, never(), |realm, [pool, other], memory, _, _| {
         let window = range(0, BLOCK);
-        let mut supply = |void: IpaRange| {
+        let supply = |void: IpaRange| {
             let before = PAUSES.get();
             let back = realm.reclaim(
                 &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
@@ -182,11 +175,7 @@ fn who_may_not_wait_does_not() {
             memory.take_front(void.bytes())
         };
         realm
-            .serve_fault(
-                &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
-                Ipa::new(0),
-                window,
-            )
+            .serve_fault(&mut CallbackMemory::new(pool, supply, |_| Ok(())), Ipa::new(0), window)
             .unwrap();
     });
 }
@@ -200,7 +189,7 @@ fn a_wait_ends_when_its_time_is_over() {
     let rule = Rule::command(Command::RttReadEntry, D);
     with_realm(retry_budget, (rule, busy), |realm, [pool, other], memory, door, _| {
         let window = range(0, BLOCK);
-        let mut supply = |void: IpaRange| {
+        let supply = |void: IpaRange| {
             let before = TIME.get();
             let back = realm.reclaim(
                 &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
@@ -212,11 +201,7 @@ fn a_wait_ends_when_its_time_is_over() {
             memory.take_front(void.bytes())
         };
         realm
-            .serve_fault(
-                &mut CallbackMemory::new(pool, |range| supply(range), |_| Ok(())),
-                Ipa::new(0),
-                window,
-            )
+            .serve_fault(&mut CallbackMemory::new(pool, supply, |_| Ok(())), Ipa::new(0), window)
             .unwrap();
         // A busy RMM is waited for as long.
         let (before, calls) = (TIME.get(), door.calls());

@@ -44,19 +44,15 @@ impl Bench<'_> {
     fn share_pages(&mut self, range: IpaRange, supplied: u64) -> Result<Converted, ConvertStopped> {
         let Self { realm, pool, memory, home, .. } = self;
         let mut left = supplied;
-        let mut supply = |_: IpaRange| {
+        let supply = |_: IpaRange| {
             left = left.checked_sub(1)?;
             memory.take_front(PAGE)
         };
         realm.convert_to_shared(
-            &mut CallbackMemory::new(
-                pool,
-                |range| supply(range),
-                |host| {
-                    home.push(host);
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::new(pool, supply, |host| {
+                home.push(host);
+                Ok(())
+            }),
             range,
             ACCESS,
         )
@@ -149,7 +145,7 @@ fn memory_of_the_wrong_size_is_cut() {
     with_realm::<16, 8>(64, never(), |bench| {
         let Bench { realm, pool, memory, home, .. } = bench;
         let mut wanted = Vec::new();
-        let mut supply = |part: IpaRange| {
+        let supply = |part: IpaRange| {
             wanted.push(part);
             memory.take_front(8 * PAGE)
         };
@@ -157,7 +153,10 @@ fn memory_of_the_wrong_size_is_cut() {
         let keep = &mut |host| home.push(host);
         let converted = realm
             .convert_to_shared(
-                &mut CallbackMemory::new(pool, |range| supply(range), |host| Ok(keep(host))),
+                &mut CallbackMemory::new(pool, supply, |host| {
+                    keep(host);
+                    Ok(())
+                }),
                 all,
                 ACCESS,
             )

@@ -42,16 +42,12 @@ fn a_fault_is_served_however_little_there_is() {
     // Three pages, which do not reach from the start of the hole to the address: they are mapped at
     // the address.
     let mut left = 3;
-    let mut pages = |_: IpaRange| {
+    let pages = |_: IpaRange| {
         left -= 1;
         (left >= 0).then(|| memory.take_front(PAGE).unwrap())
     };
     let served = realm
-        .serve_fault(
-            &mut CallbackMemory::new(&mut pool, |range| pages(range), |_| Ok(())),
-            fault,
-            window,
-        )
+        .serve_fault(&mut CallbackMemory::new(&mut pool, pages, |_| Ok(())), fault, window)
         .unwrap();
     assert_eq!(served, Served::Mapped(range(RAM + 0x5000, 3 * PAGE)));
     assert_eq!(realm.memory_bytes(), 3 * PAGE);
@@ -65,24 +61,23 @@ fn a_fault_is_served_however_little_there_is() {
     assert_eq!(served.unwrap(), Served::Present);
 
     // Enough memory: the rest of the 2 MiB is mapped, on both sides, and no more.
-    let mut plenty = |void: IpaRange| memory.take_front(void.bytes());
+    let plenty = |void: IpaRange| memory.take_front(void.bytes());
     let next = Ipa::new(RAM + 0x9000);
     realm
-        .serve_fault(
-            &mut CallbackMemory::new(&mut pool, |range| plenty(range), |_| Ok(())),
-            next,
-            window,
-        )
+        .serve_fault(&mut CallbackMemory::new(&mut pool, plenty, |_| Ok(())), next, window)
         .unwrap();
     assert_eq!(realm.memory_bytes(), 2 * MIB);
 
     // What exceeds the request is given back.
-    let mut much = |_: IpaRange| memory.take_front(4 * MIB);
+    let much = |_: IpaRange| memory.take_front(4 * MIB);
     let keep = &mut |host: Undelegated| home.push(host);
     let far = Ipa::new(RAM + 2 * MIB + 0x1f_f000);
     realm
         .serve_fault(
-            &mut CallbackMemory::new(&mut pool, |range| much(range), |host| Ok(keep(host))),
+            &mut CallbackMemory::new(&mut pool, much, |host| {
+                keep(host);
+                Ok(())
+            }),
             far,
             window,
         )

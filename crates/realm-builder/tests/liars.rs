@@ -71,7 +71,14 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
                 act(&realm, &mut pool, &mut home);
                 realm
                     .tear_down(
-                        &mut CallbackMemory::new(&mut pool, |_| None, |host| Ok(home(host))),
+                        &mut CallbackMemory::new(
+                            &mut pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            },
+                        ),
                         [],
                     )
                     .error
@@ -81,7 +88,14 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
                 act(&mut realm, &mut pool, &mut home);
                 realm
                     .tear_down(
-                        &mut CallbackMemory::new(&mut pool, |_| None, |host| Ok(home(host))),
+                        &mut CallbackMemory::new(
+                            &mut pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            },
+                        ),
                         [],
                     )
                     .error
@@ -107,7 +121,14 @@ fn a_block_that_is_always_unmapped_in_part() {
     for reached in [PAGE, BLOCK / 2, BLOCK - PAGE, BLOCK + PAGE] {
         let act = Act::Alive(|realm, pool, home| {
             let _ = realm.reclaim(
-                &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 range(0, 2 * BLOCK),
             );
         });
@@ -122,7 +143,14 @@ fn reclaiming_that_makes_no_progress() {
             assert!(
                 realm
                     .reclaim(
-                        &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                        &mut CallbackMemory::new(
+                            pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            }
+                        ),
                         range(PAGES, BLOCK)
                     )
                     .is_err()
@@ -134,7 +162,14 @@ fn reclaiming_that_makes_no_progress() {
     let act = Act::Alive(|realm, pool, home| {
         let error = realm
             .reclaim(
-                &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 range(PAGES, BLOCK),
             )
             .unwrap_err();
@@ -158,7 +193,14 @@ fn unsharing_that_makes_no_progress() {
     let act = Act::Alive(|realm, pool, home| {
         let error = realm
             .unshare(
-                &mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 range(SHARED, BLOCK),
             )
             .unwrap_err();
@@ -179,15 +221,34 @@ fn unsharing_that_makes_no_progress() {
 fn taking_apart_that_makes_no_progress() {
     let act = Act::Dead(|realm, pool, home| {
         let ended = (0..1000).any(|_| {
-            realm.dismantle(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), 1)
-                != Ok(DismantleProgress::More)
+            realm.dismantle(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                1,
+            ) != Ok(DismantleProgress::More)
         });
         assert!(ended);
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
     let shared = Act::Dead(|realm, pool, home| {
         let error = realm
-            .dismantle(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), 1000)
+            .dismantle(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                1000,
+            )
             .unwrap_err();
         assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
     });

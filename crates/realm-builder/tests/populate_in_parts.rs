@@ -129,7 +129,7 @@ proptest! {
         for region in regions {
             let _ = region.into_memory().into_raw();
         }
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error;
+        let _ = realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []);
         pool.drain(&rmm, &mut |_| {});
         let balance = ledger.balance();
         prop_assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{}", balance);

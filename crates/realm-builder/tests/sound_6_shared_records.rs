@@ -349,7 +349,10 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                                         &mut CallbackMemory::new(
                                             &mut pool,
                                             |_| None,
-                                            |host| Ok(keep(host)),
+                                            |host| {
+                                                keep(host);
+                                                Ok(())
+                                            },
                                         ),
                                         range,
                                     );
@@ -360,7 +363,10 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                                         &mut CallbackMemory::new(
                                             &mut pool,
                                             |_| None,
-                                            |host| Ok(keep(host)),
+                                            |host| {
+                                                keep(host);
+                                                Ok(())
+                                            },
                                         ),
                                         range,
                                         ACCESS,

@@ -1,6 +1,5 @@
 //! The lock of a Realm is the platform's, and is held for records only.
 #![expect(unsafe_code, reason = "a lock of the embedder")]
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};

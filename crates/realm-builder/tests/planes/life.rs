@@ -39,8 +39,18 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
     let Bench { pool, heap, .. } = b;
     let mut home = |memory| heap.insert(memory).unwrap();
     if !built {
-        realm
-            .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), recs)
+        let _ = realm
+            .tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                recs,
+            )
             .error;
         return false;
     }
@@ -50,15 +60,35 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
             let Bench { pool, heap, .. } = b;
             let home = &mut |memory| heap.insert(memory).unwrap();
             active
-                .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), recs)
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
                 .error
                 .is_none()
                 && lived
         }
         Err(failed) => {
-            failed
+            let _ = failed
                 .kept
-                .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), recs)
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    recs,
+                )
                 .error;
             false
         }
@@ -170,7 +200,14 @@ fn run(
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 let done = realm
                     .reclaim(
-                        &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                        &mut CallbackMemory::new(
+                            b.pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            },
+                        ),
                         range(BLOCKS + PAGE, PAGE),
                     )
                     .ok()?;
@@ -202,7 +239,10 @@ fn fault(
     let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
     realm
         .serve_plane_fault(
-            &mut CallbackMemory::new(b.pool, |range| supply(range), |host| Ok(home(host))),
+            &mut CallbackMemory::new(b.pool, supply, |host| {
+                home(host);
+                Ok(())
+            }),
             exit.rtt_tree,
             ipa,
             window,
@@ -248,7 +288,14 @@ fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Opt
         let home = &mut |memory| b.heap.insert(memory).unwrap();
         realm
             .unshare(
-                &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    b.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 range(at, PAGE),
             )
             .ok()?;

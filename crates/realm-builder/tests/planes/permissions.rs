@@ -43,7 +43,17 @@ fn with_guest(
         test(&realm, b, &rec, &seen);
         let home = &mut |memory| b.heap.insert(memory).unwrap();
         realm
-            .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [rec])
+            .tear_down(
+                &mut CallbackMemory::new(
+                    b.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                [rec],
+            )
             .error
             .is_none()
     };

@@ -49,7 +49,17 @@ fn with_guest(
             refused.set(test(&realm, b, &rec, &seen));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [rec])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    [rec],
+                )
                 .error
                 .is_none()
         };
@@ -72,7 +82,14 @@ fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) 
     let home = &mut |memory| b.heap.insert(memory).unwrap();
     realm
         .unshare(
-            &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+            &mut CallbackMemory::new(
+                b.pool,
+                |_| None,
+                |host| {
+                    home(host);
+                    Ok(())
+                },
+            ),
             range(at, bytes),
         )
         .unwrap();
@@ -91,7 +108,10 @@ fn faults(
     let home = &mut |_| unreachable!("nothing is taken away");
     let page = range(ipa.raw(), PAGE);
     realm.serve_plane_fault(
-        &mut CallbackMemory::new(b.pool, |range| nothing(range), |host| Ok(home(host))),
+        &mut CallbackMemory::new(b.pool, nothing, |host| {
+            home(host);
+            Ok(())
+        }),
         exit.rtt_tree,
         ipa,
         page,
@@ -199,12 +219,29 @@ fn the_whole_block_at_a_root_entry_is_split() {
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
                 .unshare(
-                    &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
                     range(SHARED, ROOT),
                 )
                 .unwrap();
             realm
-                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    [],
+                )
                 .error
                 .is_none()
         };
@@ -283,7 +320,17 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             realm.unmap_plane_shared(tree(1), range(SHARED, PAGE)).unwrap();
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    [],
+                )
                 .error
                 .is_none()
         };
@@ -304,7 +351,17 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             }
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    [],
+                )
                 .error
                 .is_none()
         };
@@ -334,13 +391,32 @@ fn it_costs_what_is_said_to_take_it_apart() {
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             let before = b.door.calls();
             while realm
-                .dismantle(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), 1)
+                .dismantle(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    1,
+                )
                 .unwrap()
                 == DismantleProgress::More
             {}
             // What is shared is not part of the cost: one more call.
             assert_eq!(b.door.calls() - before, cost.calls() + 1);
-            realm.destroy(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host)))).is_ok()
+            realm
+                .destroy(&mut CallbackMemory::new(
+                    b.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ))
+                .is_ok()
         };
         assert_eq!(live(options(dialect), None, &life).0, Ending::GOOD, "{dialect}");
     }

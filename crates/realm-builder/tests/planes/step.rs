@@ -101,7 +101,17 @@ pub(crate) fn take<P: Platform>(
         Step::Fold(range, policy) => return realm.fold(pool, range, policy).unwrap().kept,
         Step::Reclaim(range) => {
             let done = realm
-                .reclaim(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), range)
+                .reclaim(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    range,
+                )
                 .unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
         }
@@ -118,7 +128,17 @@ pub(crate) fn take<P: Platform>(
             }
         }
         Step::Unshare(range) => realm
-            .unshare(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), range)
+            .unshare(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                range,
+            )
             .unwrap(),
         Step::ShowShared(index, range) => {
             if let Err(error) = show_shared(realm, pool, tree(index), range) {

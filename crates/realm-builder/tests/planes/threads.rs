@@ -84,7 +84,17 @@ fn each_thread_has_what_it_holds_in_all_trees() {
             }
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    [],
+                )
                 .error
                 .is_none()
         };

@@ -47,7 +47,14 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
                     .tear_down(
-                        &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                        &mut CallbackMemory::new(
+                            b.pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            },
+                        ),
                         [],
                     )
                     .error
@@ -105,25 +112,16 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                         at => range(at, PAGE),
                     };
                     // Nothing is missing in the primary tree.
-                    let (supply, home) = (&mut |_| None, &mut |_| ());
                     let tree = exit.rtt_tree;
                     let served = realm.serve_plane_fault(
-                        &mut CallbackMemory::new(
-                            b.pool,
-                            |range| supply(range),
-                            |host| Ok(home(host)),
-                        ),
+                        &mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())),
                         tree,
                         ipa,
                         window,
                     );
                     assert_eq!(served, Ok(Served::Mapped(memory)));
                     let again = realm.serve_plane_fault(
-                        &mut CallbackMemory::new(
-                            b.pool,
-                            |range| supply(range),
-                            |host| Ok(home(host)),
-                        ),
+                        &mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())),
                         tree,
                         ipa,
                         window,
@@ -134,7 +132,14 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
                     .tear_down(
-                        &mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))),
+                        &mut CallbackMemory::new(
+                            b.pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            },
+                        ),
                         [rec],
                     )
                     .error
@@ -215,7 +220,17 @@ fn memory_that_is_not_ram_is_not_shown() {
             assert_eq!((shown.bytes, shown.not_ram), (3 * PAGE, PAGE));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), [])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        b.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
+                    [],
+                )
                 .error
                 .is_none()
         };
@@ -234,10 +249,9 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
         assert!(matches!(no_tree, BuildError::NoTree { tree: 3, trees: 2, .. }), "{no_tree:?}");
         assert!(realm.unmap_plane(tree(3), page).is_err());
         for far in [3, 4, u64::MAX] {
-            let (supply, home) = (&mut |_| None, &mut |_| ());
             let served = realm
                 .serve_plane_fault(
-                    &mut CallbackMemory::new(b.pool, |range| supply(range), |host| Ok(home(host))),
+                    &mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())),
                     far,
                     page.base(),
                     page,
@@ -324,7 +338,17 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             loop {
                 let calls = b.model.calls();
                 let progress = realm
-                    .dismantle(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host))), 1)
+                    .dismantle(
+                        &mut CallbackMemory::new(
+                            b.pool,
+                            |_| None,
+                            |host| {
+                                home(host);
+                                Ok(())
+                            },
+                        ),
+                        1,
+                    )
                     .unwrap();
                 most = most.max(b.model.calls() - calls);
                 steps += 1;
@@ -335,7 +359,16 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             assert_eq!((realm.memory_bytes(), realm.tables(), most), (0, 8, 1));
             assert!(steps > 12, "{steps}");
             assert_eq!(b.model.calls() - before, expected, "{dialect}, {limits:?}");
-            realm.destroy(&mut CallbackMemory::new(b.pool, |_| None, |host| Ok(home(host)))).is_ok()
+            realm
+                .destroy(&mut CallbackMemory::new(
+                    b.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ))
+                .is_ok()
         };
         let mut options = options(dialect);
         if limits == Limits::RANGES {

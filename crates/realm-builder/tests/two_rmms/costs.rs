@@ -72,7 +72,17 @@ fn what_is_predicted_is_counted() {
     counted(cost, &mut || {
         let home = &mut |memory: Undelegated| home += memory.bytes();
         while realm
-            .dismantle(&mut CallbackMemory::new(&mut pool, |_| None, |host| Ok(home(host))), 100)
+            .dismantle(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                100,
+            )
             .unwrap()
             == realm_builder::DismantleProgress::More
         {}

@@ -305,7 +305,14 @@ impl<P: Platform> Bench<'_, '_, P> {
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
             .convert_to_shared(
-                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 swiotlb,
                 access,
             )
@@ -317,14 +324,28 @@ impl<P: Platform> Bench<'_, '_, P> {
         read_only.permissions.write = false;
         realm
             .reshare(
-                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 range(alias, 3 * PAGE),
                 read_only,
             )
             .unwrap();
         realm
             .reshare(
-                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 range(alias, 3 * PAGE),
                 access,
             )
@@ -333,14 +354,31 @@ impl<P: Platform> Bench<'_, '_, P> {
         let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
         realm.share(self.pool, window.base(), block, access).unwrap();
         realm
-            .unshare(&mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))), window)
+            .unshare(
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
+                window,
+            )
             .unwrap();
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
             .convert_to_private(
-                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 swiotlb,
             )
             .unwrap();
@@ -429,7 +467,7 @@ impl<P: Platform> Bench<'_, '_, P> {
             let at = fault_page(self.store(UNBACKED + MIB).hpfar);
             let supply = &mut |_: IpaRange| unreachable!("no memory is of use");
             let served = self.realm.serve_fault(
-                &mut CallbackMemory::new(self.pool, |range| supply(range), |_| Ok(())),
+                &mut CallbackMemory::new(self.pool, supply, |_| Ok(())),
                 at,
                 window,
             );
@@ -453,11 +491,10 @@ impl<P: Platform> Bench<'_, '_, P> {
             let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
             let converted = realm
                 .convert_to_shared(
-                    &mut CallbackMemory::new(
-                        self.pool,
-                        |range| supply(range),
-                        |host| Ok(home(host)),
-                    ),
+                    &mut CallbackMemory::new(self.pool, supply, |host| {
+                        home(host);
+                        Ok(())
+                    }),
                     buffer,
                     access,
                 )
@@ -477,7 +514,14 @@ impl<P: Platform> Bench<'_, '_, P> {
         let home = &mut |memory| back.push(memory);
         let converted = realm
             .convert_to_private(
-                &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                &mut CallbackMemory::new(
+                    self.pool,
+                    |_| None,
+                    |host| {
+                        home(host);
+                        Ok(())
+                    },
+                ),
                 buffer,
             )
             .unwrap();
@@ -538,7 +582,14 @@ impl<P: Platform> Bench<'_, '_, P> {
             let home = &mut |memory| self.heap.insert(memory).unwrap();
             realm
                 .unshare(
-                    &mut CallbackMemory::new(self.pool, |_| None, |host| Ok(home(host))),
+                    &mut CallbackMemory::new(
+                        self.pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        },
+                    ),
                     range(at, PAGE),
                 )
                 .unwrap();

@@ -38,7 +38,17 @@ impl Life for Sequence {
         }
         assert_eq!(
             realm
-                .tear_down(&mut CallbackMemory::new(pool, |_| None, |host| Ok(home(host))), [])
+                .tear_down(
+                    &mut CallbackMemory::new(
+                        pool,
+                        |_| None,
+                        |host| {
+                            home(host);
+                            Ok(())
+                        }
+                    ),
+                    []
+                )
                 .error,
             None
         );

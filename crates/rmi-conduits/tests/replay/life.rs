@@ -91,8 +91,23 @@ fn realm<P: Platform>(
     created(realm.rd().pa());
     let mut recs = Vec::new();
     if !build(&mut realm, pool, heap, image, &mut recs) {
-        realm
-            .tear_down(
+        let _ = realm.tear_down(
+            &mut CallbackMemory::new(
+                pool,
+                |_| None,
+                |memory| {
+                    heap.insert(memory).unwrap();
+                    Ok(())
+                },
+            ),
+            recs,
+        );
+        return;
+    }
+    match realm.activate() {
+        Ok(active) => {
+            life.ended = run(&active, heap, &mut recs, life);
+            let _ = active.tear_down(
                 &mut CallbackMemory::new(
                     pool,
                     |_| None,
@@ -102,42 +117,20 @@ fn realm<P: Platform>(
                     },
                 ),
                 recs,
-            )
-            .error;
-        return;
-    }
-    match realm.activate() {
-        Ok(active) => {
-            life.ended = run(&active, heap, &mut recs, life);
-            active
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            heap.insert(memory).unwrap();
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error;
+            );
         }
         Err(failed) => {
-            failed
-                .kept
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            heap.insert(memory).unwrap();
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error;
+            let _ = failed.kept.tear_down(
+                &mut CallbackMemory::new(
+                    pool,
+                    |_| None,
+                    |memory| {
+                        heap.insert(memory).unwrap();
+                        Ok(())
+                    },
+                ),
+                recs,
+            );
         }
     }
 }
