@@ -38,7 +38,9 @@ usage: cargo xtask <chore>
                      --results: judges what cargo mutants has left in a directory
   pictures [--check] draws the pictures of the documentation from the texts in docs/pictures;
                      --check: fails if one differs from its text
-  release            what packages state and contain; their interfaces since the last release
+  interface          what differs from the last release, with cargo-semver-checks; a break needs
+                     a new version and an entry in the change log
+  release            what packages state and contain
   surface            public items of each library crate, and the largest numbers of parameters;
                      fails if a name stands for two items when the facade is imported with globs
   words [--places]   words that do not say what they mean; fails if there are any;
@@ -93,6 +95,7 @@ fn run() -> Result<(), Failure> {
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),
         "pictures" => pictures::run(root, in_detail),
+        "interface" => release::interface(root),
         "release" => release::run(root),
         "surface" => surface::run(root),
         "words" => words::run(root, in_detail),
