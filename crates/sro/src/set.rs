@@ -235,7 +235,9 @@ mod tests {
     #[test]
     fn neighbours_merge_from_both_sides() {
         let mut set = Set::default();
+        assert!(set.is_empty());
         set.insert(memory(1, 1)).unwrap();
+        assert!(!set.is_empty());
         set.insert(memory(3, 1)).unwrap();
         assert_eq!(set.len(), 2);
         set.insert(memory(2, 1)).unwrap();

@@ -9,6 +9,7 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_conduits::counting::Counting;
 use rmi_conduits::inject::{Fault, Injecting, Rule};
+use rmi_host::command::Donation;
 use rmi_host::{
     CountingLedger, Error, Failed, FixedQuarantine, Host, Platform, Progress, QuarantineReason, Rd,
     Rmm, SessionError, SessionOptions, Undelegated,
@@ -263,6 +264,59 @@ fn an_operation_can_be_parked_and_resumed_elsewhere() {
             operation = parked.resume(rmm);
         }
         assert_eq!(operation.next().unwrap(), Next::Continue);
+        assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
+        let rec = rmi_host::RecGranule::new(rec);
+        let progress = rmm.commands().rec_destroy(&rec).unwrap();
+        sro::drive(rmm, pool, &mut donated, progress).unwrap();
+        pool.put_back(rmm, rec.into_released());
+    });
+}
+
+/// Tokens that are offered stay with their owner as far as the RMM does not take them, and no more
+/// of them are offered than the record has slots for.
+#[test]
+fn what_is_offered_and_not_taken_stays_in_its_token() {
+    scene(Options::new(Dialect::TfRmm2026_07), &[40], |scene| {
+        let Scene { rmm, rd, pool, model, .. } = scene;
+        let rec = pool.take(rmm, Command::RecCreate, GRANULE, GRANULE).unwrap();
+        let progress =
+            rmm.commands().rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
+        let Advance::Again(mut operation) = Operation::take_up(rmm, progress) else {
+            unreachable!()
+        };
+        let Next::Need(need) = operation.next().unwrap() else { unreachable!() };
+        assert_eq!(need.bytes, 16 * GRANULE);
+        let mut donated = Donated::default();
+        let take = |pool: &mut Pool, granules: u64| {
+            pool.take(rmm, Command::RecCreate, granules * GRANULE, GRANULE).unwrap()
+        };
+
+        let mut many = [(); Donated::RANGES + 1].map(|()| take(pool, 1));
+        let calls = model.calls();
+        let refused = operation.donate(pool.pages().list, &mut many, need.block, &mut donated);
+        let bytes = many.len() as u64 * GRANULE;
+        assert!(
+            matches!(refused, Err(Error::NeedMemory { bytes: missing, .. }) if missing == bytes)
+        );
+        assert_eq!(model.calls(), calls);
+        assert!(many.iter().all(|token| token.bytes() == GRANULE) && donated.is_empty());
+
+        // As many as it has slots for, but more memory than was asked for: the RMM refuses all.
+        let [first, rest @ ..] = &mut many;
+        pool.put_back(rmm, core::mem::take(first));
+        let [.., last] = rest;
+        let one = core::mem::replace(last, take(pool, 5));
+        let refused = operation.donate(pool.pages().list, rest, need.block, &mut donated).unwrap();
+        assert!(matches!(refused, Donation::Refused(_)), "{refused:?}");
+        assert_eq!(rest.iter().map(|token| token.bytes()).sum::<u64>(), 20 * GRANULE);
+        let [.., last] = rest;
+        pool.put_back(rmm, core::mem::replace(last, one));
+
+        let taken = operation.donate(pool.pages().list, rest, need.block, &mut donated).unwrap();
+        assert_eq!(taken, Donation::Taken(16 * GRANULE));
+        assert!(!donated.is_empty() && rest.iter().all(|token| token.is_empty()));
+        assert_eq!(donated.bytes(), 16 * GRANULE);
+
         assert!(matches!(operation.proceed(), Ok(Advance::Done(_))));
         let rec = rmi_host::RecGranule::new(rec);
         let progress = rmm.commands().rec_destroy(&rec).unwrap();
