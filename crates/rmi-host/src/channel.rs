@@ -226,6 +226,9 @@ pub enum Want {
 #[derive(Debug)]
 #[must_use = "an abandoned operation keeps its objects blocked inside the RMM"]
 pub struct Pending {
+    /// The machine whose RMM has the operation: a handle is a small number, and another RMM has
+    /// another operation of that number.
+    pub(crate) machine: Machine,
     pub(crate) command: Command,
     pub(crate) subject: Subject,
     pub(crate) handle: u64,
@@ -497,6 +500,7 @@ impl<P: Platform> Channel<P> {
                 Status::Blocked => (&mut blocked, self.retry_budget.blocked),
                 Status::Incomplete if self.may_be_incomplete(call.command) => {
                     let mut pending = Pending {
+                        machine: self.machine(),
                         command: call.command,
                         subject: call.subject,
                         handle: reply.x1(),
@@ -556,6 +560,9 @@ impl<P: Platform> Channel<P> {
         pending: &mut Pending,
         call: &Call,
     ) -> Result<Option<Step>, Error> {
+        if pending.machine != self.machine() {
+            return Err(Error::OtherMachine { command: call.command, subject: call.subject });
+        }
         // SAFETY: the caller's promise is passed on unchanged.
         let (result, reply) = unsafe { self.issue(call)? };
         pending.busy = matches!(result.status(), Status::Busy | Status::Blocked);

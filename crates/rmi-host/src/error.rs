@@ -324,6 +324,13 @@ impl Error {
         Self::NeedMemory { command, bytes, alignment }
     }
 
+    /// Something belongs to another machine than the session.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn other_machine(command: Command, subject: Subject) -> Self {
+        Self::OtherMachine { command, subject }
+    }
+
     /// An operation could be neither finished nor undone.
     #[doc(hidden)]
     #[must_use]

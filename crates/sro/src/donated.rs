@@ -51,7 +51,7 @@
 //! ```
 
 use rmi_abi::{Command, PaRange};
-use rmi_host::granules::{AnyGranules, Busy, InUse};
+use rmi_host::granules::{AnyGranules, Busy, InUse, Machine};
 use rmi_host::{Platform, QuarantineReason, Rmm};
 
 use crate::pool::Pool;
@@ -97,6 +97,11 @@ impl Donated {
     /// The ranges inside.
     pub fn iter(&self) -> impl Iterator<Item = PaRange> + '_ {
         self.ranges.iter()
+    }
+
+    /// Whether all of it was donated to the RMM of this machine.
+    pub(crate) fn is_of(&self, machine: Machine) -> bool {
+        self.ranges.ranges().are_of(machine)
     }
 
     /// How many more separate ranges fit in any case.

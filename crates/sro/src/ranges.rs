@@ -3,7 +3,7 @@
 use core::fmt;
 
 use rmi_abi::{Pa, PaRange};
-use rmi_host::granules::AnyGranules;
+use rmi_host::granules::{AnyGranules, Machine};
 
 use crate::set::Slots;
 
@@ -22,6 +22,11 @@ impl<'s> Ranges<'s> {
 
     pub fn iter(&self) -> impl Iterator<Item = PaRange> + use<'s> {
         self.used.iter().map(AnyGranules::range)
+    }
+
+    /// Whether all of it is memory of this machine.
+    pub fn are_of(&self, machine: Machine) -> bool {
+        self.used.iter().all(|slot| slot.machine() == machine)
     }
 
     pub fn bytes(&self) -> u64 {

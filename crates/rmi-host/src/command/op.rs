@@ -305,8 +305,9 @@ impl<P: Platform> Channel<P> {
                 foreign = foreign.or(Some(word));
                 continue;
             };
-            if claimed.range() != range {
-                // Not what was requested: it stays the RMM's until an undelegation succeeds.
+            if claimed.range() != range || claimed.machine() != self.machine() {
+                // Not what was requested, or memory that another RMM has: it stays the RMM's until
+                // an undelegation succeeds.
                 foreign = foreign.or(Some(word));
                 give_back(Returned::Claimed(claimed.into_released()));
                 continue;
