@@ -1,6 +1,7 @@
 //! Operations of two machines: neither handles nor records of one are of use in the other.
 // Uses machines of 1 GiB, which are too large for Miri.
 #![cfg(not(miri))]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use rmi_abi::desc::BlockSize;
 use rmi_abi::{Dialect, Pa};
