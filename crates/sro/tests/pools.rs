@@ -1,5 +1,7 @@
 //! Pools of memory: where they get their pages, what they report as missing, and that they can be
 //! used again.
+// Uses machines of 1 GiB, which are too large for Miri.
+#![cfg(not(miri))]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use rmi_abi::rec::{Mpidr, RecParams};
