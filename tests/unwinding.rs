@@ -478,33 +478,13 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
     let heap = &mut life.heap;
     let mut insert = |memory| heap.insert(memory).unwrap();
     let everything = IpaRange::with_size(Ipa::new(RAM), 4 * BLOCK).unwrap();
-    let reclaimed = realm.reclaim(
-        &mut CallbackMemory::new(
-            pool,
-            |_| None,
-            |host| {
-                insert(host);
-                Ok(())
-            },
-        ),
-        everything,
-    );
+    let reclaimed = realm.reclaim(&mut test_support::giving_back(pool, &mut insert), everything);
     assert!(!matches!(reclaimed, Ok(Reclaimed::Contended(_))), "{reclaimed:?}");
     for range in [SHARED, RAM + 2 * BLOCK].map(|base| {
         let range = IpaRange::with_size(Ipa::new(base), 16 * PAGE).unwrap();
         if base == SHARED { range } else { private_alias(range) }
     }) {
-        let unshared = realm.unshare(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    insert(host);
-                    Ok(())
-                },
-            ),
-            range,
-        );
+        let unshared = realm.unshare(&mut test_support::giving_back(pool, &mut insert), range);
         let unshared = unshared.map_err(BuildError::from);
         assert!(!matches!(unshared, Err(BuildError::Contended { .. })), "{unshared:?}");
     }

@@ -302,14 +302,7 @@ fn run<P: Platform>(
     let heap = &mut *means.heap;
     let home = &mut |memory: Undelegated| heap.insert(memory).unwrap();
     let reshared = realm.reshare(
-        &mut CallbackMemory::new(
-            means.pool,
-            |_| None,
-            |host| {
-                home(host);
-                Ok(())
-            },
-        ),
+        &mut test_support::giving_back(means.pool, &mut *home),
         range(SHARED + PAGE, 8 * PAGE),
         access,
     );

@@ -258,17 +258,9 @@ impl<P: Platform> Worker<'_, '_, P> {
     fn convert_to_private(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
         let home = &mut |memory| heap.insert(memory).unwrap();
-        let converted = self.realm.convert_to_private(
-            &mut CallbackMemory::new(
-                &mut self.pool,
-                |_| None,
-                |host| {
-                    home(host);
-                    Ok(())
-                },
-            ),
-            range,
-        );
+        let converted = self
+            .realm
+            .convert_to_private(&mut test_support::giving_back(&mut self.pool, &mut *home), range);
         settle(converted.map(|_| ()).map_err(BuildError::from))
     }
 

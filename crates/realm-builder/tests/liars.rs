@@ -12,7 +12,7 @@ use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, RetryBudget, SessionOptions, Subject, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, Pool, open};
+use sro::{FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
@@ -69,36 +69,12 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let left = match act {
             Act::Alive(act) => {
                 act(&realm, &mut pool, &mut home);
-                realm
-                    .tear_down(
-                        &mut CallbackMemory::new(
-                            &mut pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            },
-                        ),
-                        [],
-                    )
-                    .error
+                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut home), []).error
             }
             Act::Dead(act) => {
                 let mut realm = realm.terminate().unwrap();
                 act(&mut realm, &mut pool, &mut home);
-                realm
-                    .tear_down(
-                        &mut CallbackMemory::new(
-                            &mut pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            },
-                        ),
-                        [],
-                    )
-                    .error
+                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut home), []).error
             }
         };
         assert!(left.is_some());
@@ -120,17 +96,8 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 fn a_block_that_is_always_unmapped_in_part() {
     for reached in [PAGE, BLOCK / 2, BLOCK - PAGE, BLOCK + PAGE] {
         let act = Act::Alive(|realm, pool, home| {
-            let _ = realm.reclaim(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                range(0, 2 * BLOCK),
-            );
+            let _ = realm
+                .reclaim(&mut test_support::giving_back(pool, &mut *home), range(0, 2 * BLOCK));
         });
         with_liar(Command::RttDataUnmap, reached, &act);
     }
@@ -142,17 +109,7 @@ fn reclaiming_that_makes_no_progress() {
         let act = Act::Alive(|realm, pool, home| {
             assert!(
                 realm
-                    .reclaim(
-                        &mut CallbackMemory::new(
-                            pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            }
-                        ),
-                        range(PAGES, BLOCK)
-                    )
+                    .reclaim(&mut test_support::giving_back(pool, &mut *home), range(PAGES, BLOCK))
                     .is_err()
             );
         });
@@ -161,17 +118,7 @@ fn reclaiming_that_makes_no_progress() {
     // An RMM is allowed to stop where it began.
     let act = Act::Alive(|realm, pool, home| {
         let error = realm
-            .reclaim(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                range(PAGES, BLOCK),
-            )
+            .reclaim(&mut test_support::giving_back(pool, &mut *home), range(PAGES, BLOCK))
             .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
@@ -192,17 +139,7 @@ fn no_progress(command: Command, ipa: u64) -> BuildError {
 fn unsharing_that_makes_no_progress() {
     let act = Act::Alive(|realm, pool, home| {
         let error = realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                range(SHARED, BLOCK),
-            )
+            .unshare(&mut test_support::giving_back(pool, &mut *home), range(SHARED, BLOCK))
             .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
@@ -221,35 +158,15 @@ fn unsharing_that_makes_no_progress() {
 fn taking_apart_that_makes_no_progress() {
     let act = Act::Dead(|realm, pool, home| {
         let ended = (0..1000).any(|_| {
-            realm.dismantle(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                1,
-            ) != Ok(DismantleProgress::More)
+            realm.dismantle(&mut test_support::giving_back(pool, &mut *home), 1)
+                != Ok(DismantleProgress::More)
         });
         assert!(ended);
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &act);
     let shared = Act::Dead(|realm, pool, home| {
-        let error = realm
-            .dismantle(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                1000,
-            )
-            .unwrap_err();
+        let error =
+            realm.dismantle(&mut test_support::giving_back(pool, &mut *home), 1000).unwrap_err();
         assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
     });
     with_liar(Command::RttUnprotUnmap, SHARED, &shared);

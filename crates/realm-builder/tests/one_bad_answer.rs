@@ -207,14 +207,7 @@ fn an_unclear_block_is_asked_about() {
                     let access = SharedAccess::MEMORY;
                     let converted = realm
                         .convert_to_shared(
-                            &mut CallbackMemory::new(
-                                pool,
-                                |_| None,
-                                |host| {
-                                    keep(host);
-                                    Ok(())
-                                },
-                            ),
+                            &mut test_support::giving_back(pool, &mut *keep),
                             page,
                             access,
                         )
@@ -222,17 +215,7 @@ fn an_unclear_block_is_asked_about() {
                     assert_eq!((converted.bytes, realm.shared_bytes()), (PAGE, PAGE));
                 } else {
                     assert_eq!(
-                        realm.reclaim(
-                            &mut CallbackMemory::new(
-                                pool,
-                                |_| None,
-                                |host| {
-                                    keep(host);
-                                    Ok(())
-                                }
-                            ),
-                            page
-                        ),
+                        realm.reclaim(&mut test_support::giving_back(pool, &mut *keep), page),
                         Ok(Reclaimed::Whole)
                     );
                     assert_eq!(*home, PAGE);
@@ -286,14 +269,7 @@ fn what_does_not_come_back_is_not_converted() {
         let keep = &mut |memory: Undelegated| *home += memory.bytes();
         let all = range(0, 4 * PAGE);
         let converted = realm.convert_to_shared(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    keep(host);
-                    Ok(())
-                },
-            ),
+            &mut test_support::giving_back(pool, &mut *keep),
             all,
             SharedAccess::MEMORY,
         );

@@ -346,28 +346,14 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                                 3 => {
                                     let keep = &mut |host| heap.push(host);
                                     let _ = realm.unshare(
-                                        &mut CallbackMemory::new(
-                                            &mut pool,
-                                            |_| None,
-                                            |host| {
-                                                keep(host);
-                                                Ok(())
-                                            },
-                                        ),
+                                        &mut test_support::giving_back(&mut pool, &mut *keep),
                                         range,
                                     );
                                 }
                                 _ => {
                                     let keep = &mut |host| heap.push(host);
                                     let _ = realm.reshare(
-                                        &mut CallbackMemory::new(
-                                            &mut pool,
-                                            |_| None,
-                                            |host| {
-                                                keep(host);
-                                                Ok(())
-                                            },
-                                        ),
+                                        &mut test_support::giving_back(&mut pool, &mut *keep),
                                         range,
                                         ACCESS,
                                     );

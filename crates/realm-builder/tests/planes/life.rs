@@ -39,19 +39,7 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
     let Bench { pool, heap, .. } = b;
     let mut home = |memory| heap.insert(memory).unwrap();
     if !built {
-        let _ = realm
-            .tear_down(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                recs,
-            )
-            .error;
+        let _ = realm.tear_down(&mut test_support::giving_back(pool, &mut home), recs).error;
         return false;
     }
     match realm.activate() {
@@ -59,37 +47,12 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
             let lived = run(&active, b, &recs).is_some();
             let Bench { pool, heap, .. } = b;
             let home = &mut |memory| heap.insert(memory).unwrap();
-            active
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error
-                .is_none()
+            active.tear_down(&mut test_support::giving_back(pool, &mut *home), recs).error.is_none()
                 && lived
         }
         Err(failed) => {
-            let _ = failed
-                .kept
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error;
+            let _ =
+                failed.kept.tear_down(&mut test_support::giving_back(pool, &mut home), recs).error;
             false
         }
     }
@@ -200,14 +163,7 @@ fn run(
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 let done = realm
                     .reclaim(
-                        &mut CallbackMemory::new(
-                            b.pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            },
-                        ),
+                        &mut test_support::giving_back(b.pool, &mut *home),
                         range(BLOCKS + PAGE, PAGE),
                     )
                     .ok()?;
@@ -286,19 +242,7 @@ fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Opt
     share(b, half + 4 * MIB2)?;
     for at in [half, half + 4 * MIB2] {
         let home = &mut |memory| b.heap.insert(memory).unwrap();
-        realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    b.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                range(at, PAGE),
-            )
-            .ok()?;
+        realm.unshare(&mut test_support::giving_back(b.pool, &mut *home), range(at, PAGE)).ok()?;
     }
     Some(())
 }

@@ -9,7 +9,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Ipa, IpaRange, Status};
 use rmi_host::Error;
 use rmm_model::{Action, GuestCpu};
-use sro::{CallbackMemory, RecObject};
+use sro::RecObject;
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
@@ -42,20 +42,7 @@ fn with_guest(
         let realm = realm.activate().unwrap();
         test(&realm, b, &rec, &seen);
         let home = &mut |memory| b.heap.insert(memory).unwrap();
-        realm
-            .tear_down(
-                &mut CallbackMemory::new(
-                    b.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                [rec],
-            )
-            .error
-            .is_none()
+        realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), [rec]).error.is_none()
     };
     live(options(dialect), None, &life).0
 }

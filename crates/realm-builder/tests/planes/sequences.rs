@@ -1,6 +1,5 @@
 //! Any sequence of changes to what the trees of a Realm map.
 
-use sro::CallbackMemory;
 use std::cell::{Cell, RefCell};
 
 use proptest::prelude::*;
@@ -36,10 +35,7 @@ proptest! {
                     refused.set(refused.get() + take(&realm, b.pool, supply, home, *step));
                 }
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
-                realm.tear_down(&mut CallbackMemory::new(b.pool, |_| None, |host| {
-home(host);
-Ok(())
-}), []).error.is_none()
+                realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
             };
             let (mut ending, _) = live(options(dialect).range_capable(), None, &life);
             prop_assert_eq!(core::mem::take(&mut ending.failed), refused.get());

@@ -49,17 +49,7 @@ fn with_guest(
             refused.set(test(&realm, b, &rec, &seen));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    [rec],
-                )
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *home), [rec])
                 .error
                 .is_none()
         };
@@ -80,19 +70,7 @@ fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) ->
 
 fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) {
     let home = &mut |memory| b.heap.insert(memory).unwrap();
-    realm
-        .unshare(
-            &mut CallbackMemory::new(
-                b.pool,
-                |_| None,
-                |host| {
-                    home(host);
-                    Ok(())
-                },
-            ),
-            range(at, bytes),
-        )
-        .unwrap();
+    realm.unshare(&mut test_support::giving_back(b.pool, &mut *home), range(at, bytes)).unwrap();
 }
 
 /// The Realm faults in its tree; returns how that is served.
@@ -218,32 +196,9 @@ fn the_whole_block_at_a_root_entry_is_split() {
             assert_eq!(realm.tables(), tables + 1, "a copy of a block would outlive it");
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .unshare(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    range(SHARED, ROOT),
-                )
+                .unshare(&mut test_support::giving_back(b.pool, &mut *home), range(SHARED, ROOT))
                 .unwrap();
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    [],
-                )
-                .error
-                .is_none()
+            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
         };
         assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}");
     }
@@ -319,20 +274,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             show_shared(&realm, b.pool, tree(2), range(SHARED, PAGE)).unwrap();
             realm.unmap_plane_shared(tree(1), range(SHARED, PAGE)).unwrap();
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    [],
-                )
-                .error
-                .is_none()
+            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
         };
         // The call that maps for the second time, the last one before teardown.
         let number = std::cell::Cell::new(0);
@@ -350,20 +292,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
                 }
             }
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    [],
-                )
-                .error
-                .is_none()
+            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
         };
         assert_eq!(live(options(dialect), None, &count).0, Ending::GOOD);
         let garbage = rmi_conduits::inject::Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]);
@@ -390,33 +319,12 @@ fn it_costs_what_is_said_to_take_it_apart() {
             let mut realm = realm.terminate().unwrap();
             let home = &mut |memory| b.heap.insert(memory).unwrap();
             let before = b.door.calls();
-            while realm
-                .dismantle(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    1,
-                )
-                .unwrap()
+            while realm.dismantle(&mut test_support::giving_back(b.pool, &mut *home), 1).unwrap()
                 == DismantleProgress::More
             {}
             // What is shared is not part of the cost: one more call.
             assert_eq!(b.door.calls() - before, cost.calls() + 1);
-            realm
-                .destroy(&mut CallbackMemory::new(
-                    b.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ))
-                .is_ok()
+            realm.destroy(&mut test_support::giving_back(b.pool, &mut *home)).is_ok()
         };
         assert_eq!(live(options(dialect), None, &life).0, Ending::GOOD, "{dialect}");
     }

@@ -6,7 +6,7 @@ use realm_builder::{
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Undelegated;
-use sro::{CallbackMemory, FixedPool, Pool};
+use sro::{FixedPool, Pool};
 
 use crate::bench::{
     Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
@@ -83,20 +83,7 @@ fn each_thread_has_what_it_holds_in_all_trees() {
                 b.heap.insert(memory).unwrap();
             }
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    [],
-                )
-                .error
-                .is_none()
+            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
         };
         let (ending, _) = live(options(dialect).range_capable(), None, &life);
         assert_eq!(ending, Ending::GOOD, "{dialect}");

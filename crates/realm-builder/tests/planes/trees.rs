@@ -46,17 +46,7 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_
                 test(&mut realm, b);
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(
-                        &mut CallbackMemory::new(
-                            b.pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            },
-                        ),
-                        [],
-                    )
+                    .tear_down(&mut test_support::giving_back(b.pool, &mut *home), [])
                     .error
                     .is_none()
             };
@@ -131,17 +121,7 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                 assert_eq!(enter(b, &rec).unwrap().0, ExitReason::Fiq);
                 let home = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(
-                        &mut CallbackMemory::new(
-                            b.pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            },
-                        ),
-                        [rec],
-                    )
+                    .tear_down(&mut test_support::giving_back(b.pool, &mut *home), [rec])
                     .error
                     .is_none()
             };
@@ -219,20 +199,7 @@ fn memory_that_is_not_ram_is_not_shown() {
             let shown = realm.map_plane(b.pool, tree(1), range(RAM, 4 * PAGE)).unwrap();
             assert_eq!((shown.bytes, shown.not_ram), (3 * PAGE, PAGE));
             let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        b.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    [],
-                )
-                .error
-                .is_none()
+            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
         };
         let (mut ending, _) = live(options(dialect), None, &life);
         assert_eq!(core::mem::take(&mut ending.failed), 1);
@@ -337,19 +304,8 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             let (mut steps, mut most) = (0, 0);
             loop {
                 let calls = b.model.calls();
-                let progress = realm
-                    .dismantle(
-                        &mut CallbackMemory::new(
-                            b.pool,
-                            |_| None,
-                            |host| {
-                                home(host);
-                                Ok(())
-                            },
-                        ),
-                        1,
-                    )
-                    .unwrap();
+                let progress =
+                    realm.dismantle(&mut test_support::giving_back(b.pool, &mut *home), 1).unwrap();
                 most = most.max(b.model.calls() - calls);
                 steps += 1;
                 if progress == DismantleProgress::Empty {
@@ -359,16 +315,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             assert_eq!((realm.memory_bytes(), realm.tables(), most), (0, 8, 1));
             assert!(steps > 12, "{steps}");
             assert_eq!(b.model.calls() - before, expected, "{dialect}, {limits:?}");
-            realm
-                .destroy(&mut CallbackMemory::new(
-                    b.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ))
-                .is_ok()
+            realm.destroy(&mut test_support::giving_back(b.pool, &mut *home)).is_ok()
         };
         let mut options = options(dialect);
         if limits == Limits::RANGES {

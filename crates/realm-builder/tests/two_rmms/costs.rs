@@ -71,19 +71,7 @@ fn what_is_predicted_is_counted() {
     let mut home = 0;
     counted(cost, &mut || {
         let home = &mut |memory: Undelegated| home += memory.bytes();
-        while realm
-            .dismantle(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                100,
-            )
-            .unwrap()
+        while realm.dismantle(&mut test_support::giving_back(&mut pool, &mut *home), 100).unwrap()
             == realm_builder::DismantleProgress::More
         {}
     });

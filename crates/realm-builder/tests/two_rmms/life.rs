@@ -305,14 +305,7 @@ impl<P: Platform> Bench<'_, '_, P> {
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
             .convert_to_shared(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
+                &mut test_support::giving_back(self.pool, &mut *home),
                 swiotlb,
                 access,
             )
@@ -324,28 +317,14 @@ impl<P: Platform> Bench<'_, '_, P> {
         read_only.permissions.write = false;
         realm
             .reshare(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
+                &mut test_support::giving_back(self.pool, &mut *home),
                 range(alias, 3 * PAGE),
                 read_only,
             )
             .unwrap();
         realm
             .reshare(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
+                &mut test_support::giving_back(self.pool, &mut *home),
                 range(alias, 3 * PAGE),
                 access,
             )
@@ -353,34 +332,12 @@ impl<P: Platform> Bench<'_, '_, P> {
         let block = heap.borrow_mut().take(2 * MIB, 2 * MIB).unwrap();
         let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
         realm.share(self.pool, window.base(), block, access).unwrap();
-        realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                window,
-            )
-            .unwrap();
+        realm.unshare(&mut test_support::giving_back(self.pool, &mut *home), window).unwrap();
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
         let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
-            .convert_to_private(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                swiotlb,
-            )
+            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *home), swiotlb)
             .unwrap();
         assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
@@ -513,17 +470,7 @@ impl<P: Platform> Bench<'_, '_, P> {
         let mut back = Vec::new();
         let home = &mut |memory| back.push(memory);
         let converted = realm
-            .convert_to_private(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |host| {
-                        home(host);
-                        Ok(())
-                    },
-                ),
-                buffer,
-            )
+            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *home), buffer)
             .unwrap();
         assert_eq!((converted.bytes, back.len()), (buffer.bytes(), 0));
     }
@@ -581,17 +528,7 @@ impl<P: Platform> Bench<'_, '_, P> {
         for at in [half + PAGE, half + 4 * MIB] {
             let home = &mut |memory| self.heap.insert(memory).unwrap();
             realm
-                .unshare(
-                    &mut CallbackMemory::new(
-                        self.pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        },
-                    ),
-                    range(at, PAGE),
-                )
+                .unshare(&mut test_support::giving_back(self.pool, &mut *home), range(at, PAGE))
                 .unwrap();
         }
     }

@@ -7,7 +7,7 @@ use realm_builder::{Content, New, PlaneTables, Realm, RealmConfig, Region};
 use rmi_abi::Ipa;
 use rmi_abi::rtt::Level;
 use rmi_host::Platform;
-use sro::{CallbackMemory, FixedPool};
+use sro::FixedPool;
 
 use crate::rmms::Both;
 use crate::step::{RAM, Step, steps, take};
@@ -37,19 +37,7 @@ impl Life for Sequence {
             take(&realm, pool, supply, home, *step);
         }
         assert_eq!(
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |host| {
-                            home(host);
-                            Ok(())
-                        }
-                    ),
-                    []
-                )
-                .error,
+            realm.tear_down(&mut test_support::giving_back(pool, &mut *home), []).error,
             None
         );
     }
