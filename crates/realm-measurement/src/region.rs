@@ -33,6 +33,7 @@ pub use check::{LayoutCheck, LayoutError, LayoutProblem, check};
 
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::{Geometry, Level};
+use rmi_abi::sort::sort_by_key;
 use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 
 use crate::blocks::{Run, runs};
@@ -149,9 +150,13 @@ impl HasLayout for RegionLayout<'_> {
     }
 }
 
-/// Sorts regions into the order in which they are populated and measured: that of their IPAs.
+/// Sorts regions into the order in which they are populated and measured: that of their IPAs, and
+/// of their lengths where IPAs are equal.
 pub fn sort<R: HasLayout>(regions: &mut [R]) {
-    regions.sort_unstable_by_key(|region| region.layout().ipa);
+    sort_by_key(regions, |region| {
+        let region = region.layout();
+        (region.ipa, region.bytes)
+    });
 }
 
 /// Sorted regions as they are populated: [joined](RegionLayout::join), and without empty ones.

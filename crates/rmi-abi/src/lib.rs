@@ -156,6 +156,8 @@ pub mod rmm;
 pub mod rsi;
 pub mod rtt;
 pub mod run;
+#[doc(hidden)]
+pub mod sort;
 pub mod trace;
 
 pub use address::{GranuleSize, Ipa, IpaRange, Pa, PaRange};

@@ -66,8 +66,6 @@ mod ranges;
 mod rec;
 mod session;
 mod set;
-#[doc(hidden)]
-pub mod sort;
 
 pub use donated::Donated;
 pub use drive::drive;

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
+use rmi_abi::sort::sort_by_key;
 use rmi_abi::{Pa, PaRange};
 use rmi_host::granules::{AnyGranules, Granules, Owner};
 
 use crate::ranges::{Ranges, RangesMut};
-use crate::sort::sort_by_key;
 
 /// Slots for the ranges of a [`GranuleSet`]: an array, a mutable slice, or (with the feature
 /// `alloc`) a vector, which grows.

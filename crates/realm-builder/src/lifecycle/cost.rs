@@ -5,11 +5,11 @@
 
 use core::ops::ControlFlow;
 
+use realm_measurement::region;
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, PaRange};
 use rmi_host::Platform;
 use sro::Pool;
-use sro::sort::sort_by_key;
 
 use crate::lifecycle::realm::{Alive, New, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
@@ -99,7 +99,7 @@ impl<P: Platform> RealmCore<'_, P> {
         regions: &mut [Region<'_>],
         limits: Limits,
     ) -> Cost {
-        sort_by_key(regions, |region| region.ipa);
+        region::sort(regions);
         merge(regions);
         let create = self.missing_for(regions, u64::MAX) as u64;
         let delegate = table_delegation(pool, create, limits);

@@ -1,11 +1,10 @@
 //! Populating a new Realm, in canonical order.
 
-use realm_measurement::region::LayoutCheck;
+use realm_measurement::region::{self, LayoutCheck};
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
-use sro::sort::sort_by_key;
 use sro::{HostMemory, Pool, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
@@ -179,7 +178,7 @@ impl<P: Platform> RealmCore<'_, P> {
         bytes: u64,
         progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<u64, BuildError> {
-        sort_by_key(regions, |region| region.ipa);
+        region::sort(regions);
         self.check(regions)?;
         merge(regions);
         let granule = self.rmm.granule_size().bytes();
