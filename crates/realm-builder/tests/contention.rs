@@ -1,5 +1,5 @@
-//! Two threads that want the same memory: the second waits as long as its budget allows, and is
-//! then told so in a way that no handler takes for a failure.
+//! Two threads that want the same memory: the second waits as long as its budget allows, and then
+//! gets a result that no handler treats as a failure.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::cell::Cell;
@@ -22,8 +22,8 @@ const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
 
-type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
-type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+type TestConduit<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Machine<'p> = Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger>;
 
 thread_local! {
     /// Calls of `relax`.
@@ -53,12 +53,12 @@ fn with_realm(
         &Realm<'_, Machine<'_>, Active>,
         [&mut FixedPool<16>; 2],
         &mut Undelegated,
-        &Door<'_>,
+        &TestConduit<'_>,
         RecName<'_>,
     ),
 ) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
-    let door = Injecting::by_rule(&model, rule, fault);
+    let conduit = Injecting::by_rule(&model, rule, fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let (mut pool, mut other) = (FixedPool::<16>::new(), FixedPool::<16>::new());
@@ -67,7 +67,7 @@ fn with_realm(
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(8 * PAGE).unwrap()).unwrap();
     let platform =
-        Host::new(&door, &model).with_ledger(&ledger).with_relax(pause).with_clock(clock);
+        Host::new(&conduit, &model).with_ledger(&ledger).with_relax(pause).with_clock(clock);
     let mut session = SessionOptions::default();
     session.retry_budget = retry_budget;
     let rmm = open(platform, session, &mut pool).unwrap();
@@ -78,7 +78,7 @@ fn with_realm(
     let rec = realm.create_rec(&mut pool, &start).unwrap();
     let name = rec.name();
     let realm = realm.activate().unwrap();
-    act(&realm, [&mut pool, &mut other], &mut memory, &door, name);
+    act(&realm, [&mut pool, &mut other], &mut memory, &conduit, name);
     assert_eq!(
         realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [rec]).error,
         None
@@ -95,14 +95,14 @@ fn never() -> (Rule, Fault) {
 #[test]
 fn a_fault_where_another_thread_is_at_work_means_enter_again() {
     let retry_budget = RetryBudget { contended: 1000, ..RetryBudget::default() };
-    with_realm(retry_budget, never(), |realm, [pool, other], memory, door, _| {
+    with_realm(retry_budget, never(), |realm, [pool, other], memory, conduit, _| {
         // The range is claimed while the supply is asked for memory.
         let (at, window) = (Ipa::new(PAGE), range(0, BLOCK));
         let mut asked = 0;
         let supply = |void: IpaRange| {
             asked += 1;
             if asked == 1 {
-                let (before, calls) = (PAUSES.get(), door.calls());
+                let (before, calls) = (PAUSES.get(), conduit.calls());
                 let page = Ipa::new(7 * PAGE);
                 let served = realm.serve_fault(
                     &mut CallbackMemory::new(other, |_| unreachable!(), |_| Ok(())),
@@ -117,7 +117,7 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
                 );
                 assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
                 assert_eq!(PAUSES.get() - before, 2000);
-                assert_eq!(door.calls(), calls, "a call was made");
+                assert_eq!(conduit.calls(), calls, "a call was made");
             }
             memory.take_front(void.bytes())
         };
@@ -135,12 +135,12 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
 }
 
 #[test]
-fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
+fn a_change_where_another_thread_is_at_work_changes_nothing() {
     let retry_budget = RetryBudget { contended: 1000, ..RetryBudget::default() };
-    with_realm(retry_budget, never(), |realm, [pool, other], memory, door, rec| {
+    with_realm(retry_budget, never(), |realm, [pool, other], memory, conduit, rec| {
         let window = range(0, BLOCK);
         let supply = |void: IpaRange| {
-            let (before, calls) = (PAUSES.get(), door.calls());
+            let (before, calls) = (PAUSES.get(), conduit.calls());
             // Partly in the range that the other thread has claimed: all of it waits.
             let asked = range(PAGE, 2 * BLOCK);
             let reached = realm.set_ripas_to(other, rec, asked, Ripas::Ram, u32::MAX);
@@ -148,7 +148,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
             assert_eq!(realm.set_ripas(other, rec, asked, u32::MAX), Ok(asked.base()));
             let changed = realm.set_s2ap(other, rec, asked, u32::MAX);
             assert_eq!(changed, Ok(S2apProgress { top: asked.base(), tree: 0 }));
-            assert_eq!((PAUSES.get() - before, door.calls() - calls), (3000, 0));
+            assert_eq!((PAUSES.get() - before, conduit.calls() - calls), (3000, 0));
             memory.take_front(void.bytes())
         };
         realm
@@ -161,7 +161,7 @@ fn a_change_where_another_thread_is_at_work_is_one_of_nothing() {
 }
 
 #[test]
-fn who_may_not_wait_does_not() {
+fn a_caller_that_may_not_wait_does_not() {
     with_realm(RetryBudget::NONE, never(), |realm, [pool, other], memory, _, _| {
         let window = range(0, BLOCK);
         let supply = |void: IpaRange| {
@@ -187,7 +187,7 @@ fn a_wait_ends_when_its_time_is_over() {
         RetryBudget { busy: u32::MAX, contended: u32::MAX, time, ..RetryBudget::default() };
     let busy = Fault::status(Status::Busy);
     let rule = Rule::command(Command::RttReadEntry, D);
-    with_realm(retry_budget, (rule, busy), |realm, [pool, other], memory, door, _| {
+    with_realm(retry_budget, (rule, busy), |realm, [pool, other], memory, conduit, _| {
         let window = range(0, BLOCK);
         let supply = |void: IpaRange| {
             let before = TIME.get();
@@ -204,10 +204,10 @@ fn a_wait_ends_when_its_time_is_over() {
             .serve_fault(&mut CallbackMemory::new(pool, supply, |_| Ok(())), Ipa::new(0), window)
             .unwrap();
         // A busy RMM is waited for as long.
-        let (before, calls) = (TIME.get(), door.calls());
+        let (before, calls) = (TIME.get(), conduit.calls());
         let read =
             realm.rmm().commands().rtt_read_entry(realm.rd(), Ipa::new(0), rmi_abi::rtt::Level::L3);
         assert!(matches!(read, Err(Error::Exhausted { status: Status::Busy, .. })), "{read:?}");
-        assert_eq!((TIME.get() - before, door.calls() - calls), (21, 20));
+        assert_eq!((TIME.get() - before, conduit.calls() - calls), (21, 20));
     });
 }

@@ -73,9 +73,13 @@ fn cut(memory: &mut Undelegated, pieces: &[Piece]) -> Vec<Undelegated> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn mapping_and_dismantling_cost_what_they_should(
+    fn mapping_and_dismantling_take_the_predicted_calls(
         pieces in proptest::collection::vec(piece(), 1..10),
-        at in prop_oneof![0u64..1 << 20, (0u64..2048).prop_map(|block| block << 9), Just(1u64 << 18)],
+        at in prop_oneof![
+            0u64..1 << 20,
+            (0u64..2048).prop_map(|block| block << 9),
+            Just(1u64 << 18),
+        ],
         start in 0u8..2,
         tables_first in proptest::collection::vec((0u64..1 << 20, 2i8..4), 0..4),
         limits in limits(),
@@ -84,7 +88,7 @@ proptest! {
     ) {
         let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
         let model = Model::new(options(limits, dialect)).unwrap();
-        let door = Counting::new(&model);
+        let conduit = Counting::new(&model);
         let ledger = CountingLedger::new();
         let mut memory = model.take_memory();
         let pages = memory.take_back(Pool::PAGES).unwrap();
@@ -92,13 +96,13 @@ proptest! {
         pool.add(pages).unwrap();
         let stock = memory.take_back(16 * MIB).unwrap();
         pool.add(stock).unwrap();
-        let platform = Host::new(&door, &model).with_ledger(&ledger);
+        let platform = Host::new(&conduit, &model).with_ledger(&ledger);
         let rmm = test_support::open(platform, &mut pool);
         let mut config = RealmConfig::new(43);
         config.start_level = Level::new(1 - i8::try_from(start).unwrap());
-        let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
+        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(2600).collect();
         let mut fixed = FixedRecords::new();
-        let records = Records::new(&mut fixed, &mut rooms, &mut []);
+        let records = Records::new(&mut fixed, &mut tables, &mut []);
         let realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
         let realm = realm.activate().unwrap();
         for (page, level) in tables_first {
@@ -108,51 +112,66 @@ proptest! {
         if !stocked {
             pool.undelegate(&rmm);
         }
-        let failed = door.total().failed;
+        let failed = conduit.total().failed;
         let ipa = Ipa::new(at << 12);
 
         let mut pieces = cut(&mut memory, &pieces);
         let bytes: u64 = pieces.iter().map(Undelegated::bytes).sum();
         let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
         let cost = realm.map_cost(&pool, ipa, &ranges, limits);
-        let before = door.total().issued;
+        let before = conduit.total().issued;
         realm.map_scattered(&mut pool, ipa, &mut pieces).unwrap();
-        prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
+        prop_assert_eq!(conduit.total().issued - before, cost.calls(), "{:?}", cost);
         prop_assert_eq!(realm.memory_bytes(), bytes);
 
         let cost = realm.dismantle_cost(limits);
         let mut realm = realm.terminate().unwrap();
-        let before = door.total().issued;
-        let mut home = 0;
-        while realm.dismantle(&mut CallbackMemory::new(&mut pool, |_| None, |memory| { home += memory.bytes(); Ok(()) }), 1000).unwrap() == DismantleProgress::More {}
-        prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
-        prop_assert_eq!(home, bytes);
-        prop_assert_eq!(door.total().failed, failed);
+        let before = conduit.total().issued;
+        let mut returned = 0;
+        while realm
+            .dismantle(
+                &mut CallbackMemory::new(
+                    &mut pool,
+                    |_| None,
+                    |memory| {
+                        returned += memory.bytes();
+                        Ok(())
+                    },
+                ),
+                1000,
+            )
+            .unwrap()
+            == DismantleProgress::More
+        {}
+        prop_assert_eq!(conduit.total().issued - before, cost.calls(), "{:?}", cost);
+        prop_assert_eq!(returned, bytes);
+        prop_assert_eq!(conduit.total().failed, failed);
         prop_assert!(realm.is_dismantled());
-        let destroyed = realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok();
+        let destroyed =
+            realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok();
         prop_assert!(destroyed);
         pool.drain(&rmm, &mut |_| {});
         prop_assert_eq!(ledger.balance().outstanding(), 0);
     }
 
     #[test]
-    fn populating_costs_what_it_should(
+    fn populating_takes_the_predicted_calls(
         layout in proptest::collection::vec((piece(), 0u64..5, 0u8..3), 1..6),
         limits in limits(),
         stocked in any::<bool>(),
     ) {
         let model = Model::new(options(limits, Dialect::TfRmm2026_07)).unwrap();
-        let door = Counting::new(&model);
+        let conduit = Counting::new(&model);
         let mut memory = model.take_memory();
         let pages = memory.take_back(Pool::PAGES).unwrap();
         let mut pool = FixedPool::<64>::new();
         pool.add(pages).unwrap();
         pool.add(memory.take_back(16 * MIB).unwrap()).unwrap();
-        let platform = Host::new(&door, &model);
+        let platform = Host::new(&conduit, &model);
         let rmm = test_support::open(platform, &mut pool);
-        let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
+        let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(3000).collect();
         let mut fixed = FixedRecords::new();
-        let records = Records::new(&mut fixed, &mut rooms, &mut []);
+        let records = Records::new(&mut fixed, &mut tables, &mut []);
         let mut realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
         if !stocked {
             pool.undelegate(&rmm);
@@ -163,7 +182,9 @@ proptest! {
         for (piece, gap, kind) in layout {
             ipa = (ipa + gap * 3 * PAGE).next_multiple_of(piece.align);
             let whole = if kind == 2 { piece.bytes } else { piece.bytes.min(4 * MIB) };
-            let Some(memory) = cut(&mut memory, &[Piece { bytes: whole, ..piece }]).pop() else { continue };
+            let Some(memory) = cut(&mut memory, &[Piece { bytes: whole, ..piece }]).pop() else {
+                continue;
+            };
             let bytes = usize::try_from(whole).unwrap();
             let content = match kind {
                 0 => Content::Measured(&content[..bytes]),
@@ -174,11 +195,14 @@ proptest! {
             ipa += whole;
         }
         let cost = realm.populate_cost(&pool, &mut regions, limits);
-        let (before, failed) = (door.total().issued, door.total().failed);
+        let (before, failed) = (conduit.total().issued, conduit.total().failed);
         realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
-        prop_assert_eq!(door.total().issued - before, cost.calls(), "{:?}", cost);
-        prop_assert_eq!(door.total().failed, failed);
-        prop_assert_eq!(realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error, None);
+        prop_assert_eq!(conduit.total().issued - before, cost.calls(), "{:?}", cost);
+        prop_assert_eq!(conduit.total().failed, failed);
+        prop_assert_eq!(
+            realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+            None
+        );
         pool.drain(&rmm, &mut |_| {});
     }
 }

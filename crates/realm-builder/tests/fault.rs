@@ -28,7 +28,7 @@ fn a_fault_is_served_however_little_there_is() {
     let realm = realm.activate().unwrap();
     let window = range(RAM, 8 * MIB);
     let fault = Ipa::new(RAM + 0x5123);
-    let mut home = Vec::new();
+    let mut returned = Vec::new();
 
     // No memory at all.
     let served =
@@ -70,7 +70,7 @@ fn a_fault_is_served_however_little_there_is() {
 
     // What exceeds the request is given back.
     let much = |_: IpaRange| memory.take_front(4 * MIB);
-    let keep = &mut |host: Undelegated| home.push(host);
+    let keep = &mut |host: Undelegated| returned.push(host);
     let far = Ipa::new(RAM + 2 * MIB + 0x1f_f000);
     realm
         .serve_fault(
@@ -83,7 +83,7 @@ fn a_fault_is_served_however_little_there_is() {
         )
         .unwrap();
     assert_eq!(realm.memory_bytes(), 4 * MIB);
-    assert_eq!(home.iter().map(Undelegated::bytes).sum::<u64>(), 2 * MIB);
+    assert_eq!(returned.iter().map(Undelegated::bytes).sum::<u64>(), 2 * MIB);
 
     // Outside the window there is no fault to serve.
     let outside = Ipa::new(RAM + 8 * MIB);

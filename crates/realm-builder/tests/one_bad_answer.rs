@@ -21,20 +21,21 @@ const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
 const SHARED: u64 = 1 << 39;
 
-type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
-type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger, &'p FixedQuarantine<8>>;
+type TestConduit<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Platform<'p> =
+    Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger, &'p FixedQuarantine<8>>;
 
 /// A Realm on an RMM with a fault, its pool, and memory that begins at a multiple of 2 MiB.
-struct Bench<'p> {
+struct Fixture<'p> {
     realm: Option<Realm<'p, Platform<'p>, Active>>,
     pool: FixedPool<32>,
     memory: Undelegated,
-    door: &'p Door<'p>,
+    conduit: &'p TestConduit<'p>,
     ledger: &'p CountingLedger,
-    home: u64,
+    returned: u64,
 }
 
-impl<'p> Bench<'p> {
+impl<'p> Fixture<'p> {
     fn realm(&self) -> &Realm<'p, Platform<'p>, Active> {
         self.realm.as_ref().unwrap()
     }
@@ -55,7 +56,7 @@ impl<'p> Bench<'p> {
     }
 
     fn end(&mut self) -> Option<rmi_host::Error> {
-        let home = &mut self.home;
+        let returned = &mut self.returned;
         let realm = self.realm.take().unwrap();
         realm
             .tear_down(
@@ -63,7 +64,7 @@ impl<'p> Bench<'p> {
                     &mut self.pool,
                     |_| None,
                     |memory| {
-                        *home += memory.bytes();
+                        *returned += memory.bytes();
                         Ok(())
                     },
                 ),
@@ -82,11 +83,11 @@ fn never() -> Rule {
 }
 
 /// Sets up, does the job, and tears down what is left; all memory must be accounted for.
-fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
+fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Fixture<'_>)) {
     let model = Model::new(Options::new(D).range_capable()).unwrap();
-    let door = Injecting::by_rule(&model, rule, fault);
+    let conduit = Injecting::by_rule(&model, rule, fault);
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
-    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<32>(&mut memory, BLOCK - Pool::PAGES);
     let mut session = SessionOptions::default();
@@ -96,36 +97,42 @@ fn with_realm(rule: Rule, fault: Fault, job: impl FnOnce(&mut Bench<'_>)) {
     let mut storage = RealmStorage::<64, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
-    let mut bench =
-        Bench { realm: Some(realm), pool, memory, door: &door, ledger: &ledger, home: 0 };
-    job(&mut bench);
-    if bench.realm.is_some() {
-        bench.end();
+    let mut fixture = Fixture {
+        realm: Some(realm),
+        pool,
+        memory,
+        conduit: &conduit,
+        ledger: &ledger,
+        returned: 0,
+    };
+    job(&mut fixture);
+    if fixture.realm.is_some() {
+        fixture.end();
     }
-    bench.pool.drain(&rmm, &mut |_| {});
+    fixture.pool.drain(&rmm, &mut |_| {});
     let balance = ledger.balance();
     assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{balance}");
 }
 
 #[test]
-fn what_is_stuck_is_given_up_alone() {
+fn only_what_is_stuck_is_given_up() {
     let always: fn(&Registers) -> bool = |_| true;
     let at_zero: fn(&Registers) -> bool = |call| call[2] == 0;
     for (command, when) in [(Command::RttUnprotUnmap, always), (Command::RttDataUnmap, at_zero)] {
         let rule = Rule::command(command, D).when(when);
-        with_realm(rule, Fault::status(Status::ErrorInput), |bench| {
-            let memory = bench.take(PAGE);
-            bench.share(SHARED, memory).unwrap();
-            bench.map(0, PAGE);
-            let _ = bench.take(BLOCK - 2 * PAGE);
-            bench.map(1 << 30, 16 * BLOCK);
-            let calls = bench.door.calls();
-            assert!(bench.end().is_some());
-            assert!(bench.home >= 16 * BLOCK, "{:#x}", bench.home);
-            assert!(bench.door.calls() - calls < 64, "{}", bench.door.calls() - calls);
+        with_realm(rule, Fault::status(Status::ErrorInput), |fixture| {
+            let memory = fixture.take(PAGE);
+            fixture.share(SHARED, memory).unwrap();
+            fixture.map(0, PAGE);
+            let _ = fixture.take(BLOCK - 2 * PAGE);
+            fixture.map(1 << 30, 16 * BLOCK);
+            let calls = fixture.conduit.calls();
+            assert!(fixture.end().is_some());
+            assert!(fixture.returned >= 16 * BLOCK, "{:#x}", fixture.returned);
+            assert!(fixture.conduit.calls() - calls < 64, "{}", fixture.conduit.calls() - calls);
             // The ledger says what the Realm may still reach.
             let exposed = u64::from(command == Command::RttUnprotUnmap);
-            assert_eq!(bench.ledger.balance().exposed, exposed);
+            assert_eq!(fixture.ledger.balance().exposed, exposed);
         });
     }
 }
@@ -134,12 +141,12 @@ fn what_is_stuck_is_given_up_alone() {
 fn an_unclear_mapping_is_no_served_fault() {
     let rule = Rule::command(Command::RttDataMap, D).nth(0);
     let garbage = Fault::Instead([0, 0xdead_beef_f001, 0, 0, 0, 0, 0, 0]);
-    with_realm(rule, garbage, |bench| {
-        let Bench { realm, pool, memory, home, .. } = bench;
+    with_realm(rule, garbage, |fixture| {
+        let Fixture { realm, pool, memory, returned, .. } = fixture;
         let realm = realm.as_ref().unwrap();
         let mut supply = |void: IpaRange| memory.take_front(void.bytes().min(PAGE));
         let mut fault = || {
-            let keep = &mut |memory: Undelegated| *home += memory.bytes();
+            let keep = &mut |memory: Undelegated| *returned += memory.bytes();
             realm.serve_fault(
                 &mut CallbackMemory::new(pool, &mut supply, |host| {
                     keep(host);
@@ -152,18 +159,18 @@ fn an_unclear_mapping_is_no_served_fault() {
         assert!(fault().is_err());
         assert_eq!(fault(), Ok(Served::Mapped(range(0, PAGE))));
         assert_eq!(fault(), Ok(Served::Present));
-        assert_eq!((*home, realm.memory_bytes()), (PAGE, PAGE));
+        assert_eq!((*returned, realm.memory_bytes()), (PAGE, PAGE));
     });
 }
 
 #[test]
-fn an_unclear_table_is_asked_about() {
+fn whether_an_unclear_table_exists_is_found_out() {
     for (unclear, exists) in
         [(Fault::Instead([0xff; 8]), false), (Fault::Afterwards([0xff; 8]), true)]
     {
         let rule = Rule::command(Command::RttCreate, D).nth(2);
-        with_realm(rule, unclear, |bench| {
-            let Bench { realm, pool, memory, .. } = bench;
+        with_realm(rule, unclear, |fixture| {
+            let Fixture { realm, pool, memory, .. } = fixture;
             let realm = realm.as_ref().unwrap();
             let page = memory.take_front(PAGE).unwrap();
             let failed = realm.map(pool, Ipa::new(0), page).unwrap_err();
@@ -178,7 +185,7 @@ fn an_unclear_table_is_asked_about() {
 /// If it is unclear whether a block was split, or whether pages were folded into one, its entry is
 /// read before a part of it is reclaimed.
 #[test]
-fn an_unclear_block_is_asked_about() {
+fn whether_an_unclear_block_exists_is_found_out() {
     let cases = [
         (Command::RttCreate, 2, Fault::Instead([0xff; 8])),
         (Command::RttCreate, 2, Fault::Afterwards([0xff; 8])),
@@ -188,9 +195,9 @@ fn an_unclear_block_is_asked_about() {
     for (command, nth, unclear) in cases {
         for shared in [false, true] {
             let rule = Rule::command(command, D).nth(nth);
-            with_realm(rule, unclear, |bench| {
-                bench.map(0, BLOCK);
-                let Bench { realm, pool, home, .. } = bench;
+            with_realm(rule, unclear, |fixture| {
+                fixture.map(0, BLOCK);
+                let Fixture { realm, pool, returned, .. } = fixture;
                 let realm = realm.as_ref().unwrap();
                 if command == Command::RttFold {
                     realm.make_tables(pool, range(0, PAGE), Level::L3).unwrap();
@@ -202,7 +209,8 @@ fn an_unclear_block_is_asked_about() {
                         .unwrap_err();
                     assert!(matches!(failed.error, BuildError::Call(_)), "{failed}");
                 }
-                let (page, keep) = (range(0, PAGE), &mut |host: Undelegated| *home += host.bytes());
+                let (page, keep) =
+                    (range(0, PAGE), &mut |host: Undelegated| *returned += host.bytes());
                 if shared {
                     let access = SharedAccess::MEMORY;
                     let converted = realm
@@ -218,26 +226,26 @@ fn an_unclear_block_is_asked_about() {
                         realm.reclaim(&mut test_support::giving_back(pool, &mut *keep), page),
                         Ok(Reclaimed::Whole)
                     );
-                    assert_eq!(*home, PAGE);
+                    assert_eq!(*returned, PAGE);
                 }
                 assert_eq!(realm.memory_bytes(), BLOCK - PAGE, "{command}: {unclear:?}");
                 assert_eq!(realm.memory_at(Ipa::new(PAGE)), Some(range(PAGE, PAGE)));
-                assert_eq!(bench.end(), None);
+                assert_eq!(fixture.end(), None);
             });
         }
     }
 }
 
 #[test]
-fn an_unmap_may_be_not_now() {
+fn an_unmap_may_be_deferred() {
     for reverse in [false, true] {
         let rule = Rule::command(Command::RttDataUnmap, D).nth(0);
-        with_realm(rule, Fault::Instead([0; 8]), |bench| {
-            let mut pages = [bench.take(PAGE), bench.take(PAGE)];
+        with_realm(rule, Fault::Instead([0; 8]), |fixture| {
+            let mut pages = [fixture.take(PAGE), fixture.take(PAGE)];
             if reverse {
                 pages.reverse();
             }
-            let Bench { realm, pool, home, .. } = bench;
+            let Fixture { realm, pool, returned, .. } = fixture;
             let realm = realm.as_ref().unwrap();
             realm.map_scattered(pool, Ipa::new(0), &mut pages).unwrap();
             let done = realm
@@ -246,7 +254,7 @@ fn an_unmap_may_be_not_now() {
                         pool,
                         |_| None,
                         |memory| {
-                            *home += memory.bytes();
+                            *returned += memory.bytes();
                             Ok(())
                         },
                     ),
@@ -254,7 +262,7 @@ fn an_unmap_may_be_not_now() {
                 )
                 .unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
-            assert_eq!(*home, 2 * PAGE);
+            assert_eq!(*returned, 2 * PAGE);
         });
     }
 }
@@ -262,11 +270,11 @@ fn an_unmap_may_be_not_now() {
 #[test]
 fn what_does_not_come_back_is_not_converted() {
     let rule = Rule::command(Command::GranuleRangeUndelegate, D).nth(0);
-    with_realm(rule, Fault::status(Status::ErrorInput), |bench| {
-        bench.map(0, 4 * PAGE);
-        let Bench { realm, pool, home, ledger, .. } = bench;
+    with_realm(rule, Fault::status(Status::ErrorInput), |fixture| {
+        fixture.map(0, 4 * PAGE);
+        let Fixture { realm, pool, returned, ledger, .. } = fixture;
         let realm = realm.as_ref().unwrap();
-        let keep = &mut |memory: Undelegated| *home += memory.bytes();
+        let keep = &mut |memory: Undelegated| *returned += memory.bytes();
         let all = range(0, 4 * PAGE);
         let converted = realm.convert_to_shared(
             &mut test_support::giving_back(pool, &mut *keep),
@@ -278,76 +286,78 @@ fn what_does_not_come_back_is_not_converted() {
             Err(BuildError::Region { problem: RegionProblem::Withheld { .. }, .. })
         );
         assert!(withheld, "{converted:?}");
-        assert_eq!((*home, ledger.balance().quarantined), (3 * PAGE, 1));
+        assert_eq!((*returned, ledger.balance().quarantined), (3 * PAGE, 1));
     });
 }
 
 #[test]
-fn dismantling_stays_within_its_calls() {
+fn dismantling_makes_no_more_calls_than_allowed() {
     let refusal = Fault::status(Status::ErrorInput);
-    let lie = Fault::Afterwards([0, 8 * BLOCK, 0, 0, 0, 0, 0, 0]);
+    let false_answer = Fault::Afterwards([0, 8 * BLOCK, 0, 0, 0, 0, 0, 0]);
     for (command, fault) in
-        [(Command::GranuleRangeUndelegate, refusal), (Command::RttDataUnmap, lie)]
+        [(Command::GranuleRangeUndelegate, refusal), (Command::RttDataUnmap, false_answer)]
     {
-        with_realm(Rule::command(command, D), fault, |bench| {
-            bench.map(0, 8 * BLOCK);
-            let realm = bench.realm.take().unwrap().terminate();
+        with_realm(Rule::command(command, D), fault, |fixture| {
+            fixture.map(0, 8 * BLOCK);
+            let realm = fixture.realm.take().unwrap().terminate();
             let mut realm = realm.unwrap();
             for _ in 0..20 {
-                let calls = bench.door.calls();
-                let _ = realm
-                    .dismantle(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(())), 1);
-                let calls = bench.door.calls() - calls;
+                let calls = fixture.conduit.calls();
+                let _ = realm.dismantle(
+                    &mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())),
+                    1,
+                );
+                let calls = fixture.conduit.calls() - calls;
                 assert!(calls <= 4, "{command}: {calls} calls");
             }
             let _ = realm
-                .tear_down(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(())), []);
+                .tear_down(&mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())), []);
         });
     }
 }
 
 #[test]
-fn folding_that_stops_says_what_it_came_to() {
+fn folding_that_stops_says_what_it_has_done() {
     // The second of three tables.
     let rule = Rule::command(Command::RttFold, D).nth(1);
-    with_realm(rule, Fault::status(Status::ErrorInput), |bench| {
-        bench.map(0, 3 * BLOCK);
-        let realm = bench.realm.as_ref().unwrap();
+    with_realm(rule, Fault::status(Status::ErrorInput), |fixture| {
+        fixture.map(0, 3 * BLOCK);
+        let realm = fixture.realm.as_ref().unwrap();
         for block in 0..3 {
             let page = range(block * BLOCK, PAGE);
-            realm.make_tables(&mut bench.pool, page, Level::L3).unwrap();
+            realm.make_tables(&mut fixture.pool, page, Level::L3).unwrap();
         }
         let (tables, all) = (realm.tables(), range(0, 3 * BLOCK));
-        let stopped = realm.fold(&mut bench.pool, all, FoldPolicy::Blocks).unwrap_err();
+        let stopped = realm.fold(&mut fixture.pool, all, FoldPolicy::Blocks).unwrap_err();
         assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
         assert_eq!((stopped.folded.blocks, stopped.folded.granules()), (1, 1));
         assert_eq!(realm.tables(), tables - 1);
-        let folded = realm.fold(&mut bench.pool, all, FoldPolicy::Blocks).unwrap();
+        let folded = realm.fold(&mut fixture.pool, all, FoldPolicy::Blocks).unwrap();
         assert_eq!((folded.blocks, realm.tables()), (2, tables - 3));
-        assert_eq!(bench.end(), None);
+        assert_eq!(fixture.end(), None);
     });
 }
 
 #[test]
 fn shared_records_are_as_few_as_they_can_be() {
-    with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
+    with_realm(never(), Fault::status(Status::ErrorInput), |fixture| {
         // In descending order, contiguous on both sides: still one piece.
-        let mut pages: Vec<_> = (0..8).map(|_| bench.take(PAGE)).collect();
+        let mut pages: Vec<_> = (0..8).map(|_| fixture.take(PAGE)).collect();
         for n in (0..8).rev() {
             let page = pages.pop().unwrap();
-            bench.share(SHARED + n * PAGE, page).unwrap();
+            fixture.share(SHARED + n * PAGE, page).unwrap();
         }
-        assert_eq!(bench.realm().shared_at(Ipa::new(SHARED)), Some(range(SHARED, 8 * PAGE)));
+        assert_eq!(fixture.realm().shared_at(Ipa::new(SHARED)), Some(range(SHARED, 8 * PAGE)));
         // Three more fill the records. What is there can still be reclaimed, but not split.
         for n in 1..=3 {
-            let page = bench.take(PAGE);
-            let _ = bench.take(PAGE);
-            bench.share(SHARED + (10 + 2 * n) * PAGE, page).unwrap();
+            let page = fixture.take(PAGE);
+            let _ = fixture.take(PAGE);
+            fixture.share(SHARED + (10 + 2 * n) * PAGE, page).unwrap();
         }
-        let page = bench.take(PAGE);
-        let full = bench.share(SHARED + BLOCK, page);
+        let page = fixture.take(PAGE);
+        let full = fixture.share(SHARED + BLOCK, page);
         assert!(matches!(full, Err(BuildError::Storage { .. })), "{full:?}");
-        let Bench { realm, pool, .. } = bench;
+        let Fixture { realm, pool, .. } = fixture;
         let realm = realm.as_ref().unwrap();
         let cut = realm.unshare(
             &mut CallbackMemory::new(pool, |_| None, |_| Ok(())),
@@ -371,13 +381,13 @@ fn shared_records_are_as_few_as_they_can_be() {
 
 #[test]
 fn memory_that_leaves_the_machine_is_not_shared_either() {
-    with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
-        bench.map(0, BLOCK);
-        let module = bench.memory.range();
-        bench.map(BLOCK, 2 * PAGE);
-        let shared = bench.take(4 * PAGE);
-        bench.share(SHARED, shared).unwrap();
-        let Bench { realm, pool, home, .. } = bench;
+    with_realm(never(), Fault::status(Status::ErrorInput), |fixture| {
+        fixture.map(0, BLOCK);
+        let module = fixture.memory.range();
+        fixture.map(BLOCK, 2 * PAGE);
+        let shared = fixture.take(4 * PAGE);
+        fixture.share(SHARED, shared).unwrap();
+        let Fixture { realm, pool, returned, .. } = fixture;
         let realm = realm.as_ref().unwrap();
         realm
             .evacuate(
@@ -385,14 +395,14 @@ fn memory_that_leaves_the_machine_is_not_shared_either() {
                     pool,
                     |_| None,
                     |memory| {
-                        *home += memory.bytes();
+                        *returned += memory.bytes();
                         Ok(())
                     },
                 ),
                 module,
             )
             .unwrap();
-        assert_eq!((realm.memory_bytes(), realm.shared_bytes(), *home), (BLOCK, 0, 6 * PAGE));
+        assert_eq!((realm.memory_bytes(), realm.shared_bytes(), *returned), (BLOCK, 0, 6 * PAGE));
     });
 }
 
@@ -400,25 +410,25 @@ fn memory_that_leaves_the_machine_is_not_shared_either() {
 fn no_tables_outside_the_ipa_space() {
     for answer in [[0; 8], [0xff; 8]] {
         let rule = Rule::command(Command::RttCreate, D);
-        with_realm(rule, Fault::Instead(answer), |bench| {
-            let Bench { realm, pool, door, .. } = bench;
-            let calls = door.calls();
+        with_realm(rule, Fault::Instead(answer), |fixture| {
+            let Fixture { realm, pool, conduit, .. } = fixture;
+            let calls = conduit.calls();
             let made = realm.as_ref().unwrap().make_tables(pool, range(1 << 41, PAGE), Level::L3);
             let outside = RegionProblem::OutOfSpace;
             let refused =
                 matches!(made, Err(BuildError::Region { problem, .. }) if problem == outside);
             assert!(refused, "{made:?}");
-            assert_eq!(door.calls(), calls);
+            assert_eq!(conduit.calls(), calls);
         });
     }
 }
 
-/// Opens a session on an RMM without faults, with a pool of `PLACES` entries and memory, does the
+/// Opens a session on an RMM without faults, with a pool of `ENTRIES` entries and memory, does the
 /// job, and checks the ledger.
-fn with_session<const PLACES: usize>(
+fn with_session<const ENTRIES: usize>(
     job: impl FnOnce(
         &Rmm<Host<&Model, &Model, &CountingLedger>>,
-        &mut FixedPool<PLACES>,
+        &mut FixedPool<ENTRIES>,
         &mut Undelegated,
     ),
 ) {
@@ -426,7 +436,7 @@ fn with_session<const PLACES: usize>(
     let ledger = CountingLedger::new();
     let platform = model.host().with_ledger(&ledger);
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<PLACES>::new();
+    let mut pool = FixedPool::<ENTRIES>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     let rmm = test_support::open(platform, &mut pool);
@@ -438,7 +448,7 @@ fn with_session<const PLACES: usize>(
 }
 
 #[test]
-fn a_rec_of_another_realm_is_not_taken_by_force() {
+fn a_rec_of_another_realm_is_refused() {
     with_session::<32>(|rmm, pool, _| {
         let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
         let config = RealmConfig::new(40);
@@ -460,7 +470,7 @@ fn a_rec_of_another_realm_is_not_taken_by_force() {
 }
 
 #[test]
-fn a_pool_without_places_is_not_stocked_into_quarantine() {
+fn a_pool_without_free_entries_takes_no_more_granules() {
     with_session::<2>(|rmm, pool, memory| {
         for _ in 0..2 {
             let page = rmm.delegate(memory.take_front(PAGE).unwrap());
@@ -474,18 +484,20 @@ fn a_pool_without_places_is_not_stocked_into_quarantine() {
 
 #[test]
 fn dismantling_ends() {
-    with_realm(never(), Fault::status(Status::ErrorInput), |bench| {
-        bench.map(0, 4 * PAGE);
-        let realm = bench.realm.take().unwrap().terminate();
+    with_realm(never(), Fault::status(Status::ErrorInput), |fixture| {
+        fixture.map(0, 4 * PAGE);
+        let realm = fixture.realm.take().unwrap().terminate();
         let mut realm = realm.unwrap();
         while realm
-            .dismantle(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(())), 1)
+            .dismantle(&mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())), 1)
             .unwrap()
             == DismantleProgress::More
         {}
         assert!(realm.is_dismantled());
         assert!(
-            realm.destroy(&mut CallbackMemory::new(&mut bench.pool, |_| None, |_| Ok(()))).is_ok()
+            realm
+                .destroy(&mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())))
+                .is_ok()
         );
     });
 }

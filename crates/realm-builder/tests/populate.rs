@@ -25,12 +25,12 @@ type Job<'j> =
 /// `rule` names is refused once. Afterwards all memory must be accounted for.
 fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let model = Model::new(options).unwrap();
-    let door: Injected<'_> = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
+    let conduit: Injected<'_> = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let ram = memory.take_front(8 * MIB).unwrap();
     let mut pool = test_support::pool::<16>(&mut memory, 64 << 12);
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<8, 0>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();

@@ -41,12 +41,19 @@ fn specs() -> impl Strategy<Value = Vec<Spec>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn all_is_taken_in_or_left(
+    fn everything_is_populated_or_left(
         specs in specs(),
-        budgets in prop::collection::vec(prop_oneof![Just(0), Just(1), 0..0x4_0000u64, 0..0x40_0000u64, Just(u64::MAX)], 1..6),
+        budgets in prop::collection::vec(
+            prop_oneof![Just(0), Just(1), 0..0x4_0000u64, 0..0x40_0000u64, Just(u64::MAX)],
+            1..6,
+        ),
         command in prop::sample::select(COMMANDS.to_vec()),
         number in 10..60u64,
         refused in any::<bool>(),
@@ -59,20 +66,23 @@ proptest! {
             false => Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]),
         };
         // The first delegations are those for the Realm itself.
-        let number = if command == Command::GranuleRangeDelegate && !ranges { number } else { number % 10 };
-        let door: Injecting<_, fn(&Registers) -> bool> =
+        let number =
+            if command == Command::GranuleRangeDelegate && !ranges { number } else { number % 10 };
+        let conduit: Injecting<_, fn(&Registers) -> bool> =
             Injecting::by_rule(&model, Rule::command(command, D).nth(number), fault);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
         let mut memory = model.take_memory();
         let mut pool = FixedPool::<16>::new();
         pool.add(memory.take_back(Pool::PAGES).unwrap()).unwrap();
         pool.add(memory.take_back(64 * PAGE).unwrap()).unwrap();
-        let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let platform =
+            Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
         let rmm = test_support::open(platform, &mut pool);
         let mut storage = RealmStorage::<16, 0>::new();
-        let Ok(mut realm) = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool) else {
+        let created = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool);
+        let Ok(mut realm) = created else {
             // The fault was injected early.
-            prop_assert!(door.has_struck());
+            prop_assert!(conduit.has_struck());
             return Ok(());
         };
 
@@ -123,7 +133,7 @@ proptest! {
             prop_assert!(realm.memory_bytes() + apart <= total);
             left = apart;
         }
-        prop_assert!(failures <= 1 && (failures == 0 || door.has_struck()));
+        prop_assert!(failures <= 1 && (failures == 0 || conduit.has_struck()));
         prop_assert!(lost || realm.memory_bytes() == total);
 
         for region in regions {

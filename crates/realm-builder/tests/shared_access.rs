@@ -111,7 +111,7 @@ fn bytes_are_copied_across_pieces_and_not_beyond() {
 }
 
 #[test]
-fn pieces_are_told_with_their_gaps() {
+fn pieces_are_reported_with_their_gaps() {
     with_realm(RetryBudget::NONE, |realm, pool, memory| {
         let pages = share_pages(realm, pool, memory);
         let more = memory.take_front(4 * PAGE).unwrap();

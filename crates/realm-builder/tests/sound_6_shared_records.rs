@@ -21,8 +21,8 @@ const PAGE: u64 = 0x1000;
 const SHARED: u64 = 1 << 39;
 const ACCESS: SharedAccess = SharedAccess::MEMORY;
 
-type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
-type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+type TestConduit<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Machine<'p> = Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger>;
 type Live<'p> = Realm<'p, Machine<'p>, Active>;
 
 thread_local! {
@@ -50,7 +50,7 @@ fn with_realm<const RECORDS: usize>(
 ) {
     let model = Model::new(Options::new(D)).unwrap();
     let when: fn(&Registers) -> bool = inside;
-    let door = Injecting::by_rule(&model, rule.when(when), fault);
+    let conduit = Injecting::by_rule(&model, rule.when(when), fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let (mut pool, mut other) = (FixedPool::<16>::new(), FixedPool::<16>::new());
@@ -58,7 +58,7 @@ fn with_realm<const RECORDS: usize>(
     other.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
     pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
     other.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, RECORDS>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
@@ -116,7 +116,7 @@ fn meanwhile(
 }
 
 #[test]
-fn sound_6_the_place_of_memory_that_stays_shared_is_not_given_away() {
+fn sound_6_the_record_of_memory_that_stays_shared_is_not_reused() {
     let rule = Rule::command(Command::RttUnprotUnmap, D).nth(0);
     with_realm::<1>(rule, Fault::status(Status::ErrorInput), |realm, [pool, other], memory| {
         share(realm, pool, 0, memory.take_front(4 * PAGE).unwrap()).unwrap();
@@ -148,7 +148,7 @@ fn sound_6_the_place_of_memory_that_stays_shared_is_not_given_away() {
 }
 
 #[test]
-fn sound_6_nor_to_what_is_shared_from_home() {
+fn sound_6_nor_by_what_is_shared_while_memory_is_given_back() {
     // They are in two tables, of which a command unmaps one. The second is refused.
     let rule = Rule::command(Command::RttUnprotUnmap, D).nth(1);
     with_realm::<1>(rule, Fault::status(Status::ErrorInput), |realm, [pool, other], memory| {
@@ -194,7 +194,7 @@ fn sound_6_nor_to_what_is_shared_from_home() {
 }
 
 #[test]
-fn sound_6_nor_while_it_is_shared_anew() {
+fn sound_6_nor_while_it_is_shared_again() {
     for command in [Command::RttUnprotUnmap, Command::RttUnprotMap] {
         // The answer is the RMM's own; the test is about what happens inside the call.
         let rule = Rule::command(command, D);
@@ -222,7 +222,7 @@ fn sound_6_unwinding_leaves_it_in_its_record() {
     let none = Fault::Delay { status: Status::Busy, times: 0 };
     with_realm::<1>(rule, none, |realm, [pool, _], memory| {
         share(realm, pool, 510, memory.take_front(4 * PAGE).unwrap()).unwrap();
-        // In `home`, with the memory of the first of two tables.
+        // In the callback that gets the memory of the first of two tables.
         let mut back = 0;
         let unwound = catch_unwind(AssertUnwindSafe(|| {
             realm.unshare(
@@ -231,7 +231,7 @@ fn sound_6_unwinding_leaves_it_in_its_record() {
                     |_| None,
                     |host| {
                         back += host.bytes();
-                        panic!("in home")
+                        panic!("in the callback")
                     },
                 ),
                 at(510, 4),
@@ -366,9 +366,9 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                     });
                 }
             });
-            let home = sum.into_inner();
+            let returned = sum.into_inner();
             let whole = THREADS * EACH * PAGE;
-            assert_eq!(home + realm.shared_bytes(), whole, "lost in round {seed}");
+            assert_eq!(returned + realm.shared_bytes(), whole, "lost in round {seed}");
             let mut back = 0;
             realm
                 .unshare(
@@ -383,7 +383,7 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                     at(0, 64),
                 )
                 .unwrap();
-            assert_eq!((home + back, realm.shared_bytes()), (whole, 0), "round {seed}");
+            assert_eq!((returned + back, realm.shared_bytes()), (whole, 0), "round {seed}");
         });
     }
 }

@@ -25,13 +25,13 @@ const NEVER: u64 = u64::MAX;
 type Faulty<'m> = Injecting<&'m Model>;
 type Platform<'p> = Host<&'p Faulty<'p>, &'p Model, &'p CountingLedger, &'p FixedQuarantine<8>>;
 
-struct Bench<'p> {
+struct Fixture<'p> {
     realm: Realm<'p, Platform<'p>, Active>,
     pool: FixedPool<32>,
     /// A pool without granules.
     empty: FixedPool<32>,
     memory: Undelegated,
-    home: Vec<Undelegated>,
+    returned: Vec<Undelegated>,
     conduit: &'p Faulty<'p>,
 }
 
@@ -39,7 +39,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-impl Bench<'_> {
+impl Fixture<'_> {
     fn map(&mut self, ipa: u64, bytes: u64) {
         let memory = self.memory.take_front(bytes).unwrap();
         let mapped = self.realm.map(&mut self.pool, Ipa::new(ipa), memory);
@@ -52,13 +52,13 @@ impl Bench<'_> {
     }
 
     fn reclaim(&mut self, range: IpaRange) -> Result<(), Stopped> {
-        let Self { realm, pool, home, .. } = self;
+        let Self { realm, pool, returned, .. } = self;
         let done = realm.reclaim(
             &mut CallbackMemory::new(
                 pool,
                 |_| None,
                 |host| {
-                    home.push(host);
+                    returned.push(host);
                     Ok(())
                 },
             ),
@@ -69,13 +69,13 @@ impl Bench<'_> {
     }
 
     fn unshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
-        let Self { realm, pool, home, .. } = self;
+        let Self { realm, pool, returned, .. } = self;
         realm.unshare(
             &mut CallbackMemory::new(
                 pool,
                 |_| None,
                 |host| {
-                    home.push(host);
+                    returned.push(host);
                     Ok(())
                 },
             ),
@@ -84,13 +84,13 @@ impl Bench<'_> {
     }
 
     fn reshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
-        let Self { realm, pool, home, .. } = self;
+        let Self { realm, pool, returned, .. } = self;
         realm.reshare(
             &mut CallbackMemory::new(
                 pool,
                 |_| None,
                 |host| {
-                    home.push(host);
+                    returned.push(host);
                     Ok(())
                 },
             ),
@@ -100,13 +100,13 @@ impl Bench<'_> {
     }
 
     fn evacuate(&mut self, memory: PaRange) -> Result<(), Stopped> {
-        let Self { realm, pool, home, .. } = self;
+        let Self { realm, pool, returned, .. } = self;
         realm.evacuate(
             &mut CallbackMemory::new(
                 pool,
                 |_| None,
                 |host| {
-                    home.push(host);
+                    returned.push(host);
                     Ok(())
                 },
             ),
@@ -137,7 +137,7 @@ fn read_only() -> SharedAccess {
 }
 
 /// Builds a Realm and does the job, with call number `at` refused.
-fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
+fn with_realm<R>(at: u64, job: impl FnOnce(&mut Fixture<'_>) -> R) -> R {
     let model = Model::new(Options::new(D)).unwrap();
     let conduit = Injecting::once(&model, at, Fault::status(Status::ErrorInput));
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
@@ -152,9 +152,10 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
     let mut storage = RealmStorage::<32, 8>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
-    let mut bench = Bench { realm, pool, empty, memory, home: Vec::new(), conduit: &conduit };
-    let result = job(&mut bench);
-    let Bench { realm, mut pool, mut empty, .. } = bench;
+    let mut fixture =
+        Fixture { realm, pool, empty, memory, returned: Vec::new(), conduit: &conduit };
+    let result = job(&mut fixture);
+    let Fixture { realm, mut pool, mut empty, .. } = fixture;
     assert_eq!(
         realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
         None
@@ -169,17 +170,17 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Bench<'_>) -> R) -> R {
 /// Does a job once for each of its calls, with that call refused, and checks the result. Says how
 /// often it stopped.
 fn at_each_call<R>(
-    prepare: impl Fn(&mut Bench<'_>),
-    job: impl Fn(&mut Bench<'_>) -> R,
-    stops: impl Fn(&mut Bench<'_>, R) -> bool,
+    prepare: impl Fn(&mut Fixture<'_>),
+    job: impl Fn(&mut Fixture<'_>) -> R,
+    stops: impl Fn(&mut Fixture<'_>, R) -> bool,
 ) -> usize {
     let once = |at| {
-        with_realm(at, |bench| {
-            prepare(bench);
-            let first = bench.conduit.calls();
-            let result = job(bench);
-            let end = bench.conduit.calls();
-            (first..end, stops(bench, result))
+        with_realm(at, |fixture| {
+            prepare(fixture);
+            let first = fixture.conduit.calls();
+            let result = job(fixture);
+            let end = fixture.conduit.calls();
+            (first..end, stops(fixture, result))
         })
     };
     let (calls, stopped) = once(NEVER);
@@ -204,17 +205,17 @@ fn part_of(base: u64) -> IpaRange {
 fn reclaiming_that_stops_says_how_far_it_came() {
     let all = part_of(RAM);
     let stops = at_each_call(
-        |bench| {
-            scattered(RAM, |ipa, bytes| bench.map(ipa, bytes));
+        |fixture| {
+            scattered(RAM, |ipa, bytes| fixture.map(ipa, bytes));
         },
-        |bench| (bench.realm.memory_bytes(), bench.reclaim(all)),
-        |bench, (before, result)| {
-            let left = bench.first(all, |page| bench.entry(page).is_some());
+        |fixture| (fixture.realm.memory_bytes(), fixture.reclaim(all)),
+        |fixture, (before, result)| {
+            let left = fixture.first(all, |page| fixture.entry(page).is_some());
             let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
             assert_eq!(reached, left, "{result:?}");
-            bench.reclaim(all).unwrap();
-            assert_eq!(bench.first(all, |page| bench.entry(page).is_some()), all.top());
-            assert_eq!(bench.realm.memory_bytes(), before - 7 * PAGE);
+            fixture.reclaim(all).unwrap();
+            assert_eq!(fixture.first(all, |page| fixture.entry(page).is_some()), all.top());
+            assert_eq!(fixture.realm.memory_bytes(), before - 7 * PAGE);
             result.is_err()
         },
     );
@@ -225,19 +226,19 @@ fn reclaiming_that_stops_says_how_far_it_came() {
 fn unsharing_that_stops_says_how_far_it_came() {
     let all = part_of(SHARED);
     let stops = at_each_call(
-        |bench| {
-            scattered(SHARED, |ipa, bytes| bench.share(ipa, bytes));
+        |fixture| {
+            scattered(SHARED, |ipa, bytes| fixture.share(ipa, bytes));
         },
-        |bench| (bench.realm.shared_bytes(), bench.unshare(all)),
-        |bench, (before, result)| {
-            let left = bench.first(all, |page| bench.entry(page).is_some());
+        |fixture| (fixture.realm.shared_bytes(), fixture.unshare(all)),
+        |fixture, (before, result)| {
+            let left = fixture.first(all, |page| fixture.entry(page).is_some());
             let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
             assert_eq!(reached, left, "{result:?}");
-            bench.unshare(all).unwrap();
-            assert_eq!(bench.first(all, |page| bench.entry(page).is_some()), all.top());
-            assert_eq!(bench.realm.shared_bytes(), before - 7 * PAGE);
-            let home: u64 = bench.home.iter().map(Undelegated::bytes).sum();
-            assert_eq!(home, 7 * PAGE);
+            fixture.unshare(all).unwrap();
+            assert_eq!(fixture.first(all, |page| fixture.entry(page).is_some()), all.top());
+            assert_eq!(fixture.realm.shared_bytes(), before - 7 * PAGE);
+            let returned: u64 = fixture.returned.iter().map(Undelegated::bytes).sum();
+            assert_eq!(returned, 7 * PAGE);
             result.is_err()
         },
     );
@@ -248,28 +249,28 @@ fn unsharing_that_stops_says_how_far_it_came() {
 fn resharing_that_stops_says_how_far_it_came() {
     let all = part_of(SHARED);
     let stops = at_each_call(
-        |bench| {
-            scattered(SHARED, |ipa, bytes| bench.share(ipa, bytes));
+        |fixture| {
+            scattered(SHARED, |ipa, bytes| fixture.share(ipa, bytes));
         },
-        |bench| bench.reshare(all),
-        |bench, result| {
+        |fixture| fixture.reshare(all),
+        |fixture, result| {
             let was = |page: Ipa| {
                 let page = page.raw() - SHARED;
                 !(BLOCK..2 * BLOCK).contains(&page) || [1, 3, 4].contains(&((page - BLOCK) / PAGE))
             };
             // Bits 7:6 of the descriptor: what a Realm may do.
-            let may = |bench: &Bench<'_>, page| bench.entry(page).map(|desc| desc >> 6 & 3);
-            let old = may(bench, Ipa::new(SHARED));
-            let left = bench.first(all, |page| {
-                was(page) && may(bench, page).is_none_or(|now| Some(now) == old)
+            let may = |fixture: &Fixture<'_>, page| fixture.entry(page).map(|desc| desc >> 6 & 3);
+            let old = may(fixture, Ipa::new(SHARED));
+            let left = fixture.first(all, |page| {
+                was(page) && may(fixture, page).is_none_or(|now| Some(now) == old)
             });
             let reached = result.map_or_else(|stopped| stopped.reached, |()| all.top());
             assert_eq!(reached, left, "{result:?}");
             // What was unmapped and not mapped again was given back.
-            bench.reshare(all).unwrap();
-            let gone = bench.home.iter().map(Undelegated::bytes).sum::<u64>() / PAGE;
+            fixture.reshare(all).unwrap();
+            let gone = fixture.returned.iter().map(Undelegated::bytes).sum::<u64>() / PAGE;
             let pages = (all.base().raw()..all.top().raw()).step_by(0x1000).map(Ipa::new);
-            let now: Vec<_> = pages.filter_map(|page| may(bench, page)).collect();
+            let now: Vec<_> = pages.filter_map(|page| may(fixture, page)).collect();
             assert_eq!(now.len() as u64 + gone, 7);
             assert!(now.iter().all(|now| Some(*now) != old), "{now:?}");
             result.is_err()
@@ -283,24 +284,24 @@ fn sharing_that_stops_says_how_far_it_came() {
     let all = range(SHARED + BLOCK - 3 * PAGE, BLOCK + 6 * PAGE);
     let access = SharedAccess::MEMORY;
     let stops = at_each_call(
-        |bench| {
+        |fixture| {
             // The memory is aligned like the range.
-            let _ = bench.memory.take_front(BLOCK - 3 * PAGE);
+            let _ = fixture.memory.take_front(BLOCK - 3 * PAGE);
         },
-        |bench| {
-            let memory = bench.memory.take_front(all.bytes()).unwrap();
-            bench.realm.share(&mut bench.pool, all.base(), memory, access)
+        |fixture| {
+            let memory = fixture.memory.take_front(all.bytes()).unwrap();
+            fixture.realm.share(&mut fixture.pool, all.base(), memory, access)
         },
-        |bench, result| {
-            let left = bench.first(all, |page| bench.entry(page).is_none());
+        |fixture, result| {
+            let left = fixture.first(all, |page| fixture.entry(page).is_none());
             let Err(stopped) = result else {
                 assert_eq!(left, all.top());
                 return false;
             };
             assert_eq!(stopped.reached, left, "{stopped}");
             assert_eq!(stopped.host.bytes(), all.top().raw() - left.raw(), "{stopped}");
-            bench.realm.share(&mut bench.pool, stopped.reached, stopped.host, access).unwrap();
-            assert_eq!(bench.first(all, |page| bench.entry(page).is_none()), all.top());
+            fixture.realm.share(&mut fixture.pool, stopped.reached, stopped.host, access).unwrap();
+            assert_eq!(fixture.first(all, |page| fixture.entry(page).is_none()), all.top());
             true
         },
     );
@@ -317,18 +318,18 @@ fn folding_that_stops_says_how_far_it_came() {
     // In the order of their ends; the second table of level 2 contains a block and stays.
     let tables = void.into_iter().chain([(Level::L2, RAM)]).chain(others);
     let stops = at_each_call(
-        |bench| {
-            bench.map(mapped, BLOCK);
+        |fixture| {
+            fixture.map(mapped, BLOCK);
             for (_, base) in void.into_iter().chain(others) {
-                bench.realm.make_tables(&mut bench.pool, range(base, PAGE), Level::L3).unwrap();
+                fixture.realm.make_tables(&mut fixture.pool, range(base, PAGE), Level::L3).unwrap();
             }
         },
-        |bench| bench.realm.fold(&mut bench.pool, all, policy),
-        |bench, result| {
+        |fixture| fixture.realm.fold(&mut fixture.pool, all, policy),
+        |fixture, result| {
             let is_table = |(level, base): &(Level, u64)| {
-                let (rd, parent) = (bench.realm.rd(), level.parent().unwrap());
+                let (rd, parent) = (fixture.realm.rd(), level.parent().unwrap());
                 let entry =
-                    bench.realm.rmm().commands().rtt_read_entry(rd, Ipa::new(*base), parent);
+                    fixture.realm.rmm().commands().rtt_read_entry(rd, Ipa::new(*base), parent);
                 entry.is_ok_and(|entry| {
                     entry.level == Some(parent) && entry.state == RttEntryState::Table
                 })
@@ -337,7 +338,7 @@ fn folding_that_stops_says_how_far_it_came() {
             let reached = result.map_or_else(|stopped| stopped.reached, |_| all.top());
             assert_eq!(reached, left, "{result:?}");
             let before = result.unwrap_or_else(|stopped| stopped.folded);
-            let again = bench.realm.fold(&mut bench.pool, all, policy).unwrap();
+            let again = fixture.realm.fold(&mut fixture.pool, all, policy).unwrap();
             assert_eq!((before.blocks + again.blocks, before.void + again.void), (1, 6));
             assert!(!tables.clone().any(|table| is_table(&table)));
             result.is_err()
@@ -348,25 +349,25 @@ fn folding_that_stops_says_how_far_it_came() {
 
 /// Does a job with too few granules in the pool, until there are enough: says how many are needed.
 fn with_few_granules(
-    prepare: impl Fn(&mut Bench<'_>),
-    job: impl Fn(&mut Bench<'_>) -> Result<(), Stopped>,
-    unchanged: impl Fn(&Bench<'_>) -> (u64, u64, usize),
+    prepare: impl Fn(&mut Fixture<'_>),
+    job: impl Fn(&mut Fixture<'_>) -> Result<(), Stopped>,
+    unchanged: impl Fn(&Fixture<'_>) -> (u64, u64, usize),
 ) -> u64 {
     let is_enough = |granules: &u64| {
-        with_realm(NEVER, |bench| {
-            prepare(bench);
-            core::mem::swap(&mut bench.pool, &mut bench.empty);
+        with_realm(NEVER, |fixture| {
+            prepare(fixture);
+            core::mem::swap(&mut fixture.pool, &mut fixture.empty);
             if *granules > 0 {
-                bench.pool.add(bench.memory.take_front(*granules * PAGE).unwrap()).unwrap();
+                fixture.pool.add(fixture.memory.take_front(*granules * PAGE).unwrap()).unwrap();
             }
-            let before = unchanged(bench);
-            let result = job(bench);
+            let before = unchanged(fixture);
+            let result = job(fixture);
             if let Err(stopped) = result {
                 assert!(matches!(stopped.error, BuildError::Call(_)), "{stopped}");
-                assert_eq!(unchanged(bench), before, "{granules} granules: {stopped}");
-                assert!(bench.home.is_empty());
-                bench.pool.add(bench.memory.take_front(16 * PAGE).unwrap()).unwrap();
-                job(bench).unwrap();
+                assert_eq!(unchanged(fixture), before, "{granules} granules: {stopped}");
+                assert!(fixture.returned.is_empty());
+                fixture.pool.add(fixture.memory.take_front(16 * PAGE).unwrap()).unwrap();
+                job(fixture).unwrap();
             }
             result.is_ok()
         })
@@ -376,55 +377,56 @@ fn with_few_granules(
 
 #[test]
 fn tables_for_both_ends_are_looked_for_before_anything_changes() {
-    let private = |bench: &mut Bench<'_>| {
-        scattered(RAM, |ipa, bytes| bench.map(ipa, bytes));
+    let private = |fixture: &mut Fixture<'_>| {
+        scattered(RAM, |ipa, bytes| fixture.map(ipa, bytes));
     };
-    let shared = |bench: &mut Bench<'_>| {
-        scattered(SHARED, |ipa, bytes| bench.share(ipa, bytes));
+    let shared = |fixture: &mut Fixture<'_>| {
+        scattered(SHARED, |ipa, bytes| fixture.share(ipa, bytes));
     };
     // One for each end.
-    let all = |bench: &Bench<'_>| bench.bytes();
-    let reclaim = |bench: &mut Bench<'_>| bench.reclaim(part_of(RAM));
+    let all = |fixture: &Fixture<'_>| fixture.bytes();
+    let reclaim = |fixture: &mut Fixture<'_>| fixture.reclaim(part_of(RAM));
     assert_eq!(with_few_granules(private, reclaim, all), 2);
-    let unshare = |bench: &mut Bench<'_>| bench.unshare(part_of(SHARED));
+    let unshare = |fixture: &mut Fixture<'_>| fixture.unshare(part_of(SHARED));
     assert_eq!(with_few_granules(shared, unshare, all), 2);
-    let reshare = |bench: &mut Bench<'_>| bench.reshare(part_of(SHARED));
+    let reshare = |fixture: &mut Fixture<'_>| fixture.reshare(part_of(SHARED));
     assert_eq!(with_few_granules(shared, reshare, all), 2);
     // Both ends in one block: one table is enough.
-    let middle = |bench: &mut Bench<'_>| bench.reclaim(range(RAM + PAGE, PAGE));
+    let middle = |fixture: &mut Fixture<'_>| fixture.reclaim(range(RAM + PAGE, PAGE));
     assert_eq!(with_few_granules(private, middle, all), 1);
 }
 
 #[test]
 fn a_machine_is_evacuated_only_with_tables_for_both_ends() {
     let memory = std::cell::Cell::new(PaRange::empty(rmi_abi::Pa::new(0)));
-    let prepare = |bench: &mut Bench<'_>| {
-        let base = bench.memory.base().checked_add(BLOCK - PAGE).unwrap();
+    let prepare = |fixture: &mut Fixture<'_>| {
+        let base = fixture.memory.base().checked_add(BLOCK - PAGE).unwrap();
         memory.set(PaRange::with_size(base, BLOCK + 2 * PAGE).unwrap());
-        bench.share(SHARED, BLOCK);
-        bench.map(RAM, BLOCK);
-        bench.share(SHARED + 2 * BLOCK, BLOCK);
+        fixture.share(SHARED, BLOCK);
+        fixture.map(RAM, BLOCK);
+        fixture.share(SHARED + 2 * BLOCK, BLOCK);
     };
-    let evacuate = |bench: &mut Bench<'_>| bench.evacuate(memory.get());
+    let evacuate = |fixture: &mut Fixture<'_>| fixture.evacuate(memory.get());
     // A table may have been created, but all memory is still there.
-    let moved = |bench: &Bench<'_>| (bench.realm.memory_bytes(), bench.realm.shared_bytes(), 0);
+    let moved =
+        |fixture: &Fixture<'_>| (fixture.realm.memory_bytes(), fixture.realm.shared_bytes(), 0);
     assert_eq!(with_few_granules(prepare, evacuate, moved), 2);
 }
 
 #[test]
 fn records_are_looked_for_before_anything_changes() {
-    with_realm(NEVER, |bench| {
+    with_realm(NEVER, |fixture| {
         for n in 0..8 {
-            bench.share(SHARED + n * BLOCK, 3 * PAGE);
-            let _ = bench.memory.take_front(PAGE);
+            fixture.share(SHARED + n * BLOCK, 3 * PAGE);
+            let _ = fixture.memory.take_front(PAGE);
         }
-        let (calls, before) = (bench.conduit.calls(), bench.bytes());
+        let (calls, before) = (fixture.conduit.calls(), fixture.bytes());
         let middle = range(SHARED + PAGE, PAGE);
-        for stopped in [bench.unshare(middle), bench.reshare(middle)] {
+        for stopped in [fixture.unshare(middle), fixture.reshare(middle)] {
             let Stopped { error, reached, .. } = stopped.unwrap_err();
             assert!(matches!(error, BuildError::Storage { missing: 2, .. }), "{error}");
             assert_eq!(reached, middle.base());
         }
-        assert_eq!((bench.conduit.calls(), bench.bytes()), (calls, before));
+        assert_eq!((fixture.conduit.calls(), fixture.bytes()), (calls, before));
     });
 }

@@ -3,7 +3,7 @@
 //!
 //! `REALM_SDK_RMM` names the other one, a program and its arguments, for example firmware built as
 //! a program. Without it, the other one is the model too.
-#![expect(unsafe_code, reason = "a door to two RMMs")]
+#![expect(unsafe_code, reason = "a conduit to two RMMs")]
 #![allow(dead_code, reason = "not every test has a Realm that says something")]
 
 #[path = "../../../rmi-conduits/tests/lines/wire.rs"]

@@ -2,8 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod bench;
-mod life;
+mod fixture;
+mod lifecycle;
 mod mec;
 mod permissions;
 mod sequences;
@@ -14,7 +14,7 @@ mod trees;
 
 use core::num::NonZeroU32;
 
-use bench::{Bench, DIALECTS, Ending, config, live, options};
+use fixture::{DIALECTS, Ending, Fixture, config, options, run_scenario};
 use realm_builder::PlaneTables;
 use rmi_abi::rtt::Level;
 use rmi_abi::{ResultWord, Status};
@@ -32,12 +32,13 @@ const REALMS: [(u8, PlaneTables); 5] = [
 ];
 
 #[test]
-fn a_life_without_faults_ends_well_and_no_call_fails() {
+fn a_scenario_without_faults_ends_well_and_no_call_fails() {
     for dialect in DIALECTS {
         for (planes, tables) in REALMS {
             for options in [options(dialect), options(dialect).range_capable()] {
                 let config = config(planes, tables);
-                let (ending, _) = live(options, None, &|bench| life::whole(bench, &config));
+                let (ending, _) =
+                    run_scenario(options, None, &|fixture| lifecycle::whole(fixture, &config));
                 assert_eq!(ending, Ending::GOOD, "{dialect}, {planes} {tables:?}");
             }
         }
@@ -45,18 +46,19 @@ fn a_life_without_faults_ends_well_and_no_call_fails() {
 }
 
 #[test]
-fn a_rmm_that_makes_way_or_is_busy_only_costs_calls() {
-    let moods: [fn(&mut Options); 3] = [
+fn an_rmm_that_yields_or_is_busy_only_costs_calls() {
+    let setups: [fn(&mut Options); 3] = [
         |options| options.busy_every = NonZeroU32::new(5),
         |options| options.blocked_every = NonZeroU32::new(5),
         |options| options.yield_every = NonZeroU32::new(3),
     ];
     for dialect in DIALECTS {
-        for mood in moods {
+        for setup in setups {
             let config = config(2, PlaneTables::PerPlane);
             let mut options = options(dialect).range_capable();
-            mood(&mut options);
-            let (mut ending, _) = live(options, None, &|bench| life::whole(bench, &config));
+            setup(&mut options);
+            let (mut ending, _) =
+                run_scenario(options, None, &|fixture| lifecycle::whole(fixture, &config));
             ending.failed = 0;
             assert_eq!(ending, Ending::GOOD, "{dialect}");
         }
@@ -73,7 +75,7 @@ fn answer(x0: u64, rest: u64) -> Registers {
 }
 
 /// Whether a fault makes the RMM execute the command and then deny it unambiguously.
-fn is_a_lie(fault: Fault) -> bool {
+fn is_false_answer(fault: Fault) -> bool {
     let Fault::Afterwards([x0, ..]) = fault else { return false };
     !matches!(ResultWord(x0).status(), Status::Success | Status::Incomplete | Status::Unknown(_))
         || x0 == u64::MAX
@@ -86,12 +88,12 @@ fn at_every_call_of(tables: PlaneTables, fault: Fault) {
         let config = config(2, tables);
         for at in 0.. {
             let options = options(dialect).range_capable();
-            let life = |bench: &mut Bench<'_, '_>| life::whole(bench, &config);
-            let (ending, struck) = live(options, Some((at, fault)), &life);
+            let scenario = |fixture: &mut Fixture<'_, '_>| lifecycle::whole(fixture, &config);
+            let (ending, struck) = run_scenario(options, Some((at, fault)), &scenario);
             let when = format!("{dialect}, {tables:?}, call {at}, {fault:x?}");
-            ending.check(is_a_lie(fault), &when);
+            ending.check(is_false_answer(fault), &when);
             if !struck {
-                assert_eq!(ending, Ending::GOOD, "a life without a fault");
+                assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
                 break;
             }
         }
@@ -124,7 +126,7 @@ fn every_call_is_answered_with_garbage_in_turn() {
 }
 
 #[test]
-fn every_call_works_and_is_lied_about_in_turn() {
+fn every_call_is_executed_and_answered_falsely_in_turn() {
     for garbage in [0, 0x1000, u64::MAX] {
         at_every_call(Fault::Afterwards(answer(word(Status::Success), garbage)));
     }

@@ -4,12 +4,12 @@ use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage};
 use rmi_abi::Status;
 use sro::{CallbackMemory, FixedPool};
 
-use crate::bench::{Bench, DIALECTS, Ending, live, options};
+use crate::fixture::{DIALECTS, Ending, Fixture, options, run_scenario};
 
 #[test]
 fn as_many_private_contexts_as_the_rmm_has() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let count = b.rmm.features().mec_count();
             assert_eq!(count, 3);
             let mut storages: Vec<_> =
@@ -54,7 +54,7 @@ fn as_many_private_contexts_as_the_rmm_has() {
         };
         let mut options = options(dialect);
         options.features[4] = 3;
-        let (mut ending, _) = live(options, None, &life);
+        let (mut ending, _) = run_scenario(options, None, &scenario);
         assert_eq!(core::mem::take(&mut ending.failed), 1);
         assert_eq!(ending, Ending::GOOD, "{dialect}");
     }

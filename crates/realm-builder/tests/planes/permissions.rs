@@ -11,10 +11,10 @@ use rmi_host::Error;
 use rmm_model::{Action, GuestCpu};
 use sro::RecObject;
 
-use crate::bench::{
-    Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
+use crate::fixture::{
+    DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
 };
-use crate::life::{enter, recorded, tree};
+use crate::lifecycle::{enter, recorded, tree};
 
 /// X0 to X3 after each of a guest's actions.
 type Seen = Arc<Mutex<Vec<[u64; 4]>>>;
@@ -25,9 +25,9 @@ fn with_guest(
     dialect: Dialect,
     tables: PlaneTables,
     actions: &[Action],
-    test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_>, &RecObject, &Seen),
+    test: impl Fn(&Running<'_, '_>, &mut Fixture<'_, '_>, &RecObject, &Seen),
 ) -> Ending {
-    let life = |b: &mut Bench<'_, '_>| {
+    let scenario = |b: &mut Fixture<'_, '_>| {
         let mut storage = RealmStorage::<48, 4>::new();
         let config = config(2, tables);
         let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -41,10 +41,13 @@ fn with_guest(
         let seen = recorded(b, realm.rd().pa(), actions, results);
         let realm = realm.activate().unwrap();
         test(&realm, b, &rec, &seen);
-        let home = &mut |memory| b.heap.insert(memory).unwrap();
-        realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), [rec]).error.is_none()
+        let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+        realm
+            .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [rec])
+            .error
+            .is_none()
     };
-    live(options(dialect), None, &life).0
+    run_scenario(options(dialect), None, &scenario).0
 }
 
 fn set_index(range: IpaRange, handle: u64) -> Action {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use realm_builder::{Content, PlaneTables, Realm, RealmStorage, Region};
 use rmi_abi::Ipa;
 
-use crate::bench::{Bench, DIALECTS, Ending, MIB2, PAGE, config, live, options};
+use crate::fixture::{DIALECTS, Ending, Fixture, MIB2, PAGE, config, options, run_scenario};
 use crate::step::{RAM, steps, take};
 
 proptest! {
@@ -17,7 +17,7 @@ proptest! {
     fn no_call_fails(steps in prop::collection::vec(steps(), 1..24)) {
         for dialect in DIALECTS {
             let refused = Cell::new(0);
-            let life = |b: &mut Bench<'_, '_>| {
+            let scenario = |b: &mut Fixture<'_, '_>| {
                 let mut storage = Box::new(RealmStorage::<48, 32>::new());
                 let config = config(2, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut *storage, b.pool).unwrap();
@@ -31,13 +31,16 @@ proptest! {
                 for step in &steps {
                     let heap = RefCell::new(&mut *b.heap);
                     let supply = &mut |bytes| heap.borrow_mut().take(bytes, PAGE).unwrap();
-                    let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
-                    refused.set(refused.get() + take(&realm, b.pool, supply, home, *step));
+                    let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+                    refused.set(refused.get() + take(&realm, b.pool, supply, give_back, *step));
                 }
-                let home = &mut |memory| b.heap.insert(memory).unwrap();
-                realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
+                let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+                realm
+                    .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                    .error
+                    .is_none()
             };
-            let (mut ending, _) = live(options(dialect).range_capable(), None, &life);
+            let (mut ending, _) = run_scenario(options(dialect).range_capable(), None, &scenario);
             prop_assert_eq!(core::mem::take(&mut ending.failed), refused.get());
             prop_assert_eq!(ending, Ending::GOOD);
         }

@@ -14,10 +14,10 @@ use rmi_host::command::{AuxTree, SharedAccess};
 use rmm_model::{Action, Outcome};
 use sro::{CallbackMemory, RecObject};
 
-use crate::bench::{
-    Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
+use crate::fixture::{
+    DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
 };
-use crate::life::{enter, recorded, tree};
+use crate::lifecycle::{enter, recorded, tree};
 use crate::step::show_shared;
 
 const SHARED: u64 = 1 << 39;
@@ -33,11 +33,11 @@ type Seen = Arc<Mutex<Vec<Outcome>>>;
 /// may fail except those that the test says.
 fn with_guest(
     actions: &[Action],
-    test: impl Fn(&Running<'_, '_>, &mut Bench<'_, '_>, &RecObject, &Seen) -> u64,
+    test: impl Fn(&Running<'_, '_>, &mut Fixture<'_, '_>, &RecObject, &Seen) -> u64,
 ) {
     for dialect in DIALECTS {
         let refused = std::cell::Cell::new(0);
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = RealmStorage::<48, 4>::new();
             let config = config(2, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -47,20 +47,20 @@ fn with_guest(
             let seen = recorded(b, realm.rd().pa(), actions, |cpu| cpu.last);
             let realm = realm.activate().unwrap();
             refused.set(test(&realm, b, &rec, &seen));
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *home), [rec])
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [rec])
                 .error
                 .is_none()
         };
-        let (mut ending, _) = live(options(dialect), None, &life);
+        let (mut ending, _) = run_scenario(options(dialect), None, &scenario);
         assert_eq!(ending.failed, refused.get(), "{dialect}");
         ending.failed = 0;
         assert_eq!(ending, Ending::GOOD, "{dialect}");
     }
 }
 
-fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) -> u64 {
+fn share(realm: &Running<'_, '_>, b: &mut Fixture<'_, '_>, at: u64, bytes: u64) -> u64 {
     let memory = b.heap.take(bytes, bytes.min(MIB2)).unwrap();
     let pa = memory.base();
     let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
@@ -68,26 +68,28 @@ fn share(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) ->
     pa.raw()
 }
 
-fn unshare(realm: &Running<'_, '_>, b: &mut Bench<'_, '_>, at: u64, bytes: u64) {
-    let home = &mut |memory| b.heap.insert(memory).unwrap();
-    realm.unshare(&mut test_support::giving_back(b.pool, &mut *home), range(at, bytes)).unwrap();
+fn unshare(realm: &Running<'_, '_>, b: &mut Fixture<'_, '_>, at: u64, bytes: u64) {
+    let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+    realm
+        .unshare(&mut test_support::giving_back(b.pool, &mut *give_back), range(at, bytes))
+        .unwrap();
 }
 
 /// The Realm faults in its tree; returns how that is served.
 fn faults(
     realm: &Running<'_, '_>,
-    b: &mut Bench<'_, '_>,
+    b: &mut Fixture<'_, '_>,
     rec: &RecObject,
 ) -> Result<Served, BuildError> {
     let (reason, exit) = enter(b, rec).unwrap();
     assert_eq!((reason, exit.rtt_tree), (ExitReason::Sync, 1));
     let ipa = Ipa::new(fault_page(exit.hpfar).raw());
     let nothing = &mut |_| unreachable!("nothing is to be mapped");
-    let home = &mut |_| unreachable!("nothing is taken away");
+    let give_back = &mut |_| unreachable!("nothing is taken away");
     let page = range(ipa.raw(), PAGE);
     realm.serve_plane_fault(
         &mut CallbackMemory::new(b.pool, nothing, |host| {
-            home(host);
+            give_back(host);
             Ok(())
         }),
         exit.rtt_tree,
@@ -96,7 +98,7 @@ fn faults(
     )
 }
 
-fn word(b: &Bench<'_, '_>, pa: u64) -> u64 {
+fn word(b: &Fixture<'_, '_>, pa: u64) -> u64 {
     let mut word = [0; 8];
     b.model.peek(rmi_abi::Pa::new(pa), &mut word);
     u64::from_le_bytes(word)
@@ -115,10 +117,10 @@ fn plane_0_reaches_what_is_shared() {
         let page = share(realm, b, SHARED, PAGE);
         // As at any unprotected address, the host may emulate the access, whether or not memory is
         // shared there.
-        let before = b.door.calls();
+        let before = b.conduit.calls();
         let refused = faults(realm, b, rec).unwrap_err();
         let BuildError::Region { problem, .. } = refused else { panic!("{refused}") };
-        assert_eq!((problem, b.door.calls() - before), (RegionProblem::NotProtected, 1));
+        assert_eq!((problem, b.conduit.calls() - before), (RegionProblem::NotProtected, 1));
         show_shared(realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
         // Memory that is shared from now on is mapped there, too.
         let other = share(realm, b, far, MIB2);
@@ -142,10 +144,10 @@ fn a_tree_has_root_entries_and_no_tables() {
         // The tables of the primary tree: two for the page, one for the blocks.
         let tables = realm.tables();
         for tree in trees {
-            let before = b.door.calls();
+            let before = b.conduit.calls();
             show_shared(realm, b.pool, tree, range(SHARED, ROOT + PAGE)).unwrap();
             show_shared(realm, b.pool, tree, range(SHARED, PAGE)).unwrap();
-            assert_eq!(b.door.calls() - before, 2);
+            assert_eq!(b.conduit.calls() - before, 2);
         }
         assert_eq!(realm.tables(), tables);
         // Other tables are created below the one that is referred to; those that exist cannot be
@@ -154,14 +156,14 @@ fn a_tree_has_root_entries_and_no_tables() {
         assert_eq!(realm.tables(), tables + 1);
         let [first, second] = trees;
         realm.unmap_plane_shared(first, range(SHARED, 2 * ROOT)).unwrap();
-        let before = b.door.calls();
+        let before = b.conduit.calls();
         realm.unmap_plane_shared(first, range(SHARED, 2 * ROOT)).unwrap();
-        assert_eq!(b.door.calls(), before);
+        assert_eq!(b.conduit.calls(), before);
         // All shared memory is removed; the references to it may have to be removed before.
         for (at, bytes) in [(SHARED, 5 * MIB2), (SHARED + ROOT, 2 * MIB2)] {
-            let before = b.door.calls();
+            let before = b.conduit.calls();
             unshare(realm, b, at, bytes);
-            let calls = b.door.calls() - before;
+            let calls = b.conduit.calls() - before;
             let pieces = if at == SHARED { 2 } else { 1 };
             let by_range = b.rmm.dialect() == Dialect::V2_0Bet3;
             assert_eq!(calls, pieces + u64::from(by_range));
@@ -183,7 +185,7 @@ fn the_whole_block_at_a_root_entry_is_split() {
     for dialect in DIALECTS {
         let mut options = options(dialect).range_capable();
         options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 3 * ROOT).unwrap();
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = RealmStorage::<48, 4>::new();
             let config = config(1, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -194,13 +196,19 @@ fn the_whole_block_at_a_root_entry_is_split() {
             assert_eq!(realm.tables(), tables, "one block");
             show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
             assert_eq!(realm.tables(), tables + 1, "a copy of a block would outlive it");
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .unshare(&mut test_support::giving_back(b.pool, &mut *home), range(SHARED, ROOT))
+                .unshare(
+                    &mut test_support::giving_back(b.pool, &mut *give_back),
+                    range(SHARED, ROOT),
+                )
                 .unwrap();
-            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
+            realm
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .error
+                .is_none()
         };
-        assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}");
+        assert_eq!(run_scenario(options, None, &scenario).0, Ending::GOOD, "{dialect}");
     }
 }
 
@@ -232,18 +240,18 @@ fn where_nothing_is_shared() {
         if b.rmm.dialect() == Dialect::TfRmm2026_07 {
             return 0;
         }
-        let (before, tables) = (b.door.calls(), realm.tables());
+        let (before, tables) = (b.conduit.calls(), realm.tables());
         let nothing = show_shared(realm, b.pool, tree(1), range(SHARED, 8 * ROOT));
         let no_memory = matches!(
             nothing,
             Err(BuildError::Region { problem: RegionProblem::NoMemory { .. }, .. })
         );
         assert!(no_memory, "{nothing:?}");
-        assert_eq!((b.door.calls(), realm.tables()), (before, tables));
+        assert_eq!((b.conduit.calls(), realm.tables()), (before, tables));
         share(realm, b, SHARED + ROOT, PAGE);
-        let (before, tables) = (b.door.calls(), realm.tables());
+        let (before, tables) = (b.conduit.calls(), realm.tables());
         show_shared(realm, b.pool, tree(1), range(SHARED, 8 * ROOT)).unwrap();
-        assert_eq!((b.door.calls() - before, realm.tables()), (1, tables));
+        assert_eq!((b.conduit.calls() - before, realm.tables()), (1, tables));
         0
     });
 }
@@ -253,7 +261,7 @@ fn where_nothing_is_shared() {
 #[test]
 fn what_is_unclear_is_settled_before_it_joins_others() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = RealmStorage::<48, 8>::new();
             let config = config(2, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -268,22 +276,25 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             // The table exists; this is the call that maps.
             let failed = realm.share(b.pool, Ipa::new(SHARED), unclear, SharedAccess::MEMORY);
             let host = failed.unwrap_err().host;
-            assert!(b.door.has_struck());
+            assert!(b.conduit.has_struck());
             assert_eq!((host.bytes(), realm.shared_bytes()), (PAGE, PAGE));
             b.heap.insert(host).unwrap();
             show_shared(&realm, b.pool, tree(2), range(SHARED, PAGE)).unwrap();
             realm.unmap_plane_shared(tree(1), range(SHARED, PAGE)).unwrap();
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+            realm
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .error
+                .is_none()
         };
         // The call that maps for the second time, the last one before teardown.
         let number = std::cell::Cell::new(0);
-        let count = |b: &mut Bench<'_, '_>| {
+        let count = |b: &mut Fixture<'_, '_>| {
             let mut storage = RealmStorage::<48, 8>::new();
             let config = config(2, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
             for at in [SHARED + PAGE, SHARED] {
-                number.set(b.door.calls());
+                number.set(b.conduit.calls());
                 let memory = b.heap.take(PAGE, PAGE).unwrap();
                 let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
                 shared.unwrap();
@@ -291,21 +302,25 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
                     show_shared(&realm, b.pool, tree(1), range(SHARED, PAGE)).unwrap();
                 }
             }
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+            realm
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .error
+                .is_none()
         };
-        assert_eq!(live(options(dialect), None, &count).0, Ending::GOOD);
+        assert_eq!(run_scenario(options(dialect), None, &count).0, Ending::GOOD);
         let garbage = rmi_conduits::inject::Fault::Instead([99, 0, 0, 0, 0, 0, 0, 0]);
-        let (mut ending, _) = live(options(dialect), Some((number.get(), garbage)), &life);
+        let (mut ending, _) =
+            run_scenario(options(dialect), Some((number.get(), garbage)), &scenario);
         ending.failed = 0;
         assert_eq!(ending, Ending::GOOD, "{dialect}");
     }
 }
 
 #[test]
-fn it_costs_what_is_said_to_take_it_apart() {
+fn dismantling_takes_the_predicted_calls() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = RealmStorage::<48, 4>::new();
             let config = config(2, PlaneTables::PerPlane);
             let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -317,16 +332,18 @@ fn it_costs_what_is_said_to_take_it_apart() {
             }
             let cost = realm.dismantle_cost(Limits::ONE_BY_ONE);
             let mut realm = realm.terminate().unwrap();
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
-            let before = b.door.calls();
-            while realm.dismantle(&mut test_support::giving_back(b.pool, &mut *home), 1).unwrap()
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+            let before = b.conduit.calls();
+            while realm
+                .dismantle(&mut test_support::giving_back(b.pool, &mut *give_back), 1)
+                .unwrap()
                 == DismantleProgress::More
             {}
             // What is shared is not part of the cost: one more call.
-            assert_eq!(b.door.calls() - before, cost.calls() + 1);
-            realm.destroy(&mut test_support::giving_back(b.pool, &mut *home)).is_ok()
+            assert_eq!(b.conduit.calls() - before, cost.calls() + 1);
+            realm.destroy(&mut test_support::giving_back(b.pool, &mut *give_back)).is_ok()
         };
-        assert_eq!(live(options(dialect), None, &life).0, Ending::GOOD, "{dialect}");
+        assert_eq!(run_scenario(options(dialect), None, &scenario).0, Ending::GOOD, "{dialect}");
     }
 }
 
@@ -334,7 +351,7 @@ fn it_costs_what_is_said_to_take_it_apart() {
 fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
     with_guest(&[], |realm, b, _, _| {
         share(realm, b, SHARED, PAGE);
-        let before = b.door.calls();
+        let before = b.conduit.calls();
         let third = AuxTree::new(3).unwrap();
         let page = range(SHARED, PAGE);
         assert!(matches!(
@@ -346,7 +363,7 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
             assert!(show_shared(realm, b.pool, tree(1), range).is_err());
             assert!(realm.unmap_plane_shared(tree(1), range).is_err());
         }
-        assert_eq!(b.door.calls(), before);
+        assert_eq!(b.conduit.calls(), before);
         0
     });
 }

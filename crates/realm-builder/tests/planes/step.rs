@@ -86,7 +86,7 @@ pub(crate) fn take<P: Platform>(
     realm: &Realm<'_, P, New>,
     pool: &mut FixedPool<64>,
     supply: &mut dyn FnMut(u64) -> Undelegated,
-    home: &mut dyn FnMut(Undelegated),
+    give_back: &mut dyn FnMut(Undelegated),
     step: Step,
 ) -> u64 {
     let tree = |index| AuxTree::new(index).unwrap();
@@ -100,8 +100,9 @@ pub(crate) fn take<P: Platform>(
         Step::Split(range) => realm.make_tables(pool, range, Level::L3).unwrap(),
         Step::Fold(range, policy) => return realm.fold(pool, range, policy).unwrap().kept,
         Step::Reclaim(range) => {
-            let done =
-                realm.reclaim(&mut test_support::giving_back(pool, &mut *home), range).unwrap();
+            let done = realm
+                .reclaim(&mut test_support::giving_back(pool, &mut *give_back), range)
+                .unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
         }
         Step::Share(range) => {
@@ -113,11 +114,11 @@ pub(crate) fn take<P: Platform>(
                     BuildError::Region { problem: RegionProblem::Overlap { .. }, .. }
                 );
                 assert!(problem, "{failed}");
-                home(failed.host);
+                give_back(failed.host);
             }
         }
         Step::Unshare(range) => {
-            realm.unshare(&mut test_support::giving_back(pool, &mut *home), range).unwrap()
+            realm.unshare(&mut test_support::giving_back(pool, &mut *give_back), range).unwrap()
         }
         Step::ShowShared(index, range) => {
             if let Err(error) = show_shared(realm, pool, tree(index), range) {

@@ -8,10 +8,10 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Undelegated;
 use sro::{FixedPool, Pool};
 
-use crate::bench::{
-    Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
+use crate::fixture::{
+    DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
 };
-use crate::life::tree;
+use crate::lifecycle::tree;
 
 const THREADS: u64 = 3;
 const ROUNDS: u64 = 12;
@@ -52,9 +52,9 @@ fn work(
 }
 
 #[test]
-fn each_thread_has_what_it_holds_in_all_trees() {
+fn a_thread_claims_a_range_in_all_trees() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = Box::new(RealmStorage::<48, 4>::new());
             let config = config(2, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut *storage, b.pool).unwrap();
@@ -82,10 +82,13 @@ fn each_thread_has_what_it_holds_in_all_trees() {
             for memory in back {
                 b.heap.insert(memory).unwrap();
             }
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+            realm
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .error
+                .is_none()
         };
-        let (ending, _) = live(options(dialect).range_capable(), None, &life);
+        let (ending, _) = run_scenario(options(dialect).range_capable(), None, &scenario);
         assert_eq!(ending, Ending::GOOD, "{dialect}");
     }
 }

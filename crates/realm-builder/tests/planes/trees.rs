@@ -14,15 +14,15 @@ use rmi_host::command::AuxTree;
 use rmm_model::{Action, Script};
 use sro::CallbackMemory;
 
-use crate::bench::{
-    Bench, DIALECTS, Ending, MIB2, PAGE, Platform, RAM, config, live, options, range,
+use crate::fixture::{
+    DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
 };
-use crate::life::{BLOCKS, enter, tree};
+use crate::lifecycle::{BLOCKS, enter, tree};
 
 type Storage = RealmStorage<48, 4>;
 
 /// Three pages at RAM and two blocks at BLOCKS.
-fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>) {
+fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Fixture<'_, '_>) {
     let pages = b.heap.take(3 * PAGE, PAGE).unwrap();
     let blocks = b.heap.take(2 * MIB2, MIB2).unwrap();
     let mut regions = [
@@ -34,29 +34,29 @@ fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>) {
 
 /// Does something with a new Realm that has three trees, in both dialects, on RMMs that take ranges
 /// and on RMMs that take tables; no call may fail.
-fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Bench<'_, '_>)) {
+fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Fixture<'_, '_>)) {
     for dialect in DIALECTS {
         for options in [options(dialect), options(dialect).range_capable()] {
-            let life = |b: &mut Bench<'_, '_>| {
+            let scenario = |b: &mut Fixture<'_, '_>| {
                 let mut storage = Storage::new();
                 let config = config(2, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
                 assert_eq!((realm.aux_trees(), realm.tables()), (2, 6));
                 populate(&mut realm, b);
                 test(&mut realm, b);
-                let home = &mut |memory| b.heap.insert(memory).unwrap();
+                let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(&mut test_support::giving_back(b.pool, &mut *home), [])
+                    .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
                     .error
                     .is_none()
             };
-            assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}");
+            assert_eq!(run_scenario(options, None, &scenario).0, Ending::GOOD, "{dialect}");
         }
     }
 }
 
-fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>, range: IpaRange) {
-    let Bench { pool, heap, .. } = b;
+fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Fixture<'_, '_>, range: IpaRange) {
+    let Fixture { pool, heap, .. } = b;
     let done = realm
         .reclaim(
             &mut CallbackMemory::new(
@@ -77,7 +77,7 @@ fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Bench<'_, '_>, range: I
 fn a_plane_faults_in_its_own_tree_and_is_served() {
     for dialect in DIALECTS {
         for planes in 1..=3 {
-            let life = |b: &mut Bench<'_, '_>| {
+            let scenario = |b: &mut Fixture<'_, '_>| {
                 let mut storage = Storage::new();
                 let config = config(planes, PlaneTables::PerPlane);
                 let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -119,14 +119,18 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                     assert_eq!(again, Ok(Served::Present));
                 }
                 assert_eq!(enter(b, &rec).unwrap().0, ExitReason::Fiq);
-                let home = &mut |memory| b.heap.insert(memory).unwrap();
+                let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(&mut test_support::giving_back(b.pool, &mut *home), [rec])
+                    .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [rec])
                     .error
                     .is_none()
             };
             let options = options(dialect).range_capable();
-            assert_eq!(live(options, None, &life).0, Ending::GOOD, "{dialect}, {planes}");
+            assert_eq!(
+                run_scenario(options, None, &scenario).0,
+                Ending::GOOD,
+                "{dialect}, {planes}"
+            );
         }
     }
 }
@@ -189,7 +193,7 @@ fn tables_are_folded_in_all_trees() {
 #[test]
 fn memory_that_is_not_ram_is_not_shown() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = Storage::new();
             let config = config(1, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -198,10 +202,13 @@ fn memory_that_is_not_ram_is_not_shown() {
             realm.map(b.pool, Ipa::new(RAM + 3 * PAGE), page).unwrap();
             let shown = realm.map_plane(b.pool, tree(1), range(RAM, 4 * PAGE)).unwrap();
             assert_eq!((shown.bytes, shown.not_ram), (3 * PAGE, PAGE));
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
-            realm.tear_down(&mut test_support::giving_back(b.pool, &mut *home), []).error.is_none()
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+            realm
+                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .error
+                .is_none()
         };
-        let (mut ending, _) = live(options(dialect), None, &life);
+        let (mut ending, _) = run_scenario(options(dialect), None, &scenario);
         assert_eq!(core::mem::take(&mut ending.failed), 1);
         assert_eq!(ending, Ending::GOOD);
     }
@@ -239,9 +246,9 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
 }
 
 #[test]
-fn what_is_short_is_said_before_the_realm_is_made() {
+fn a_lack_of_memory_is_reported_before_the_realm_is_created() {
     for dialect in DIALECTS {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let config = config(3, PlaneTables::PerPlane);
             // Eight root tables, and a descriptor, for which the pool has no granule.
             let mut few = RealmStorage::<5, 0>::new();
@@ -279,7 +286,7 @@ fn what_is_short_is_said_before_the_realm_is_made() {
             assert_eq!(before.0 + before.1, after.0 + after.1);
             true
         };
-        assert_eq!(live(options(dialect), None, &life).0, Ending::GOOD);
+        assert_eq!(run_scenario(options(dialect), None, &scenario).0, Ending::GOOD);
     }
 }
 
@@ -289,7 +296,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
         .into_iter()
         .flat_map(|dialect| [Limits::ONE_BY_ONE, Limits::RANGES].map(|limits| (dialect, limits)))
     {
-        let life = |b: &mut Bench<'_, '_>| {
+        let scenario = |b: &mut Fixture<'_, '_>| {
             let mut storage = Storage::new();
             let config = config(3, PlaneTables::PerPlane);
             let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
@@ -300,12 +307,13 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             }
             let mut realm = realm.terminate().unwrap();
             let (expected, before) = (realm.dismantle_cost(limits).calls(), b.model.calls());
-            let home = &mut |memory| b.heap.insert(memory).unwrap();
+            let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             let (mut steps, mut most) = (0, 0);
             loop {
                 let calls = b.model.calls();
-                let progress =
-                    realm.dismantle(&mut test_support::giving_back(b.pool, &mut *home), 1).unwrap();
+                let progress = realm
+                    .dismantle(&mut test_support::giving_back(b.pool, &mut *give_back), 1)
+                    .unwrap();
                 most = most.max(b.model.calls() - calls);
                 steps += 1;
                 if progress == DismantleProgress::Empty {
@@ -315,12 +323,12 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             assert_eq!((realm.memory_bytes(), realm.tables(), most), (0, 8, 1));
             assert!(steps > 12, "{steps}");
             assert_eq!(b.model.calls() - before, expected, "{dialect}, {limits:?}");
-            realm.destroy(&mut test_support::giving_back(b.pool, &mut *home)).is_ok()
+            realm.destroy(&mut test_support::giving_back(b.pool, &mut *give_back)).is_ok()
         };
         let mut options = options(dialect);
         if limits == Limits::RANGES {
             options = options.range_capable();
         }
-        assert_eq!(live(options, None, &life).0, Ending::GOOD);
+        assert_eq!(run_scenario(options, None, &scenario).0, Ending::GOOD);
     }
 }

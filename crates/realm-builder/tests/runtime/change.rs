@@ -40,13 +40,17 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
     let pieces = prop::collection::vec(prop_oneof![6 => 1u64..5, 1 => Just(512u64)], 1..12);
     let level = prop_oneof![Just(Level::L2), Just(Level::L3)];
     prop_oneof![
-        5 => (range(), alignment.clone()).prop_map(|((at, bytes), alignment)| Change::Map { at, bytes, alignment }),
+        5 => (range(), alignment.clone())
+            .prop_map(|((at, bytes), alignment)| Change::Map { at, bytes, alignment }),
         2 => (range(), pieces).prop_map(|((at, _), pieces)| Change::Scattered { at, pieces }),
         4 => range().prop_map(|(at, bytes)| Change::Reclaim { at, bytes }),
         1 => (range(), level).prop_map(|((at, _), level)| Change::Split { at, level }),
-        2 => (range(), any::<bool>()).prop_map(|((at, bytes), void)| Change::Fold { at, bytes, void }),
-        4 => (range(), alignment).prop_map(|((at, bytes), alignment)| Change::Share { at, bytes, alignment }),
+        2 => (range(), any::<bool>())
+            .prop_map(|((at, bytes), void)| Change::Fold { at, bytes, void }),
+        4 => (range(), alignment)
+            .prop_map(|((at, bytes), alignment)| Change::Share { at, bytes, alignment }),
         3 => range().prop_map(|(at, bytes)| Change::Unshare { at, bytes }),
-        2 => (range(), any::<bool>()).prop_map(|((at, bytes), write)| Change::Reshare { at, bytes, write }),
+        2 => (range(), any::<bool>())
+            .prop_map(|((at, bytes), write)| Change::Reshare { at, bytes, write }),
     ]
 }

@@ -2,8 +2,8 @@
 //! refuses nothing, and in the end all memory is back.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod bench;
 mod change;
+mod fixture;
 mod half;
 #[path = "../both/rmms.rs"]
 mod rmms;
@@ -19,8 +19,8 @@ use rmi_host::{CountingLedger, Host, HostAccess, Platform, Simulated, Undelegate
 use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, GranuleSet};
 
-use bench::Bench;
 use change::{Change, change};
+use fixture::Fixture;
 use half::Half;
 use rmms::Both;
 
@@ -38,47 +38,54 @@ struct Setting {
     dialect: Dialect,
     width: u8,
     activated: bool,
-    moody: bool,
+    /// Whether the model is busy at every fifth call, and yields at every third.
+    interrupted: bool,
 }
 
 fn setting() -> impl Strategy<Value = Setting> {
     let dialect = prop::sample::select(vec![Dialect::TfRmm2026_07, Dialect::V2_0Bet3]);
-    (dialect, prop::sample::select(vec![36u8, 40]), any::<bool>(), any::<bool>())
-        .prop_map(|(dialect, width, activated, moody)| Setting { dialect, width, activated, moody })
+    (dialect, prop::sample::select(vec![36u8, 40]), any::<bool>(), any::<bool>()).prop_map(
+        |(dialect, width, activated, interrupted)| Setting {
+            dialect,
+            width,
+            activated,
+            interrupted,
+        },
+    )
 }
 
 /// Runs the changes on the model.
-fn live_here(setting: Setting, mut options: Options, changes: &[Change]) {
-    if setting.moody {
+fn run_on_model(setting: Setting, mut options: Options, changes: &[Change]) {
+    if setting.interrupted {
         options.busy_every = NonZeroU32::new(5);
         options.yield_every = NonZeroU32::new(3);
     }
     let model = Model::new(options).unwrap();
-    live(setting, &model, model.take_memory(), changes);
+    run_on(setting, &model, model.take_memory(), changes);
     let census = model.census();
     assert_eq!(census.undelegated, census.total);
 }
 
 /// Runs the changes on the RMM behind `rmm`, with this memory.
-fn live(
+fn run_on(
     setting: Setting,
     rmm: &(impl Simulated + HostAccess),
     mut memory: Undelegated,
     changes: &[Change],
 ) {
     let (dialect, leaked_before) = (setting.dialect, leaked());
-    let (door, ledger) = (Counting::new(rmm), CountingLedger::new());
+    let (conduit, ledger) = (Counting::new(rmm), CountingLedger::new());
     let whole = memory.range();
     let mut pool = test_support::pool::<64>(&mut memory, 254 * PAGE);
     let mut heap = Heap::new((0..4096).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
-    let platform = Host::new(&door, rmm).with_ledger(&ledger);
+    let platform = Host::new(&conduit, rmm).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(128).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
-    let failed_before = door.total().failed;
+    let failed_before = conduit.total().failed;
     let realm = Realm::create(&rmm, &RealmConfig::new(setting.width), records, &mut pool).unwrap();
     let left = if setting.activated {
         let realm = realm.activate().unwrap();
@@ -113,7 +120,7 @@ fn live(
             .error
     };
     assert_eq!(left, None);
-    assert_eq!(door.total().failed, failed_before, "{}", door.report(dialect));
+    assert_eq!(conduit.total().failed, failed_before, "{}", conduit.report(dialect));
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
     assert_eq!(heap.iter().collect::<Vec<_>>(), [whole]);
     let balance = ledger.balance();
@@ -129,39 +136,57 @@ fn change_all<P: Platform, S: Alive>(
 ) {
     let unprotected = realm.geometry().unprotected_base().raw();
     let (memory, shared) = (Half::default(), Half::default());
-    let mut bench = Bench { realm, pool, heap, unprotected, memory, shared };
+    let mut fixture = Fixture { realm, pool, heap, unprotected, memory, shared };
     for (number, change) in changes.iter().enumerate() {
-        bench.change(change);
-        assert_eq!(realm.memory_bytes(), bench.memory.bytes(), "{change:x?}");
-        assert_eq!(realm.shared_bytes(), bench.shared.bytes(), "{change:x?}");
+        fixture.change(change);
+        assert_eq!(realm.memory_bytes(), fixture.memory.bytes(), "{change:x?}");
+        assert_eq!(realm.shared_bytes(), fixture.shared.bytes(), "{change:x?}");
         if number % 8 == 7 {
-            bench.compare();
+            fixture.compare();
         }
     }
-    bench.compare();
+    fixture.compare();
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn any_sequence_of_changes_by_ranges(setting in setting(), changes in prop::collection::vec(change(), 1..48)) {
+    fn any_sequence_of_changes_by_ranges(
+        setting in setting(),
+        changes in prop::collection::vec(change(), 1..48),
+    ) {
         let mut options = Options::new(setting.dialect).range_capable();
         options.dram = PaRange::with_size(options.dram.base(), 4 * GIB).unwrap();
-        live_here(setting, options, &changes);
+        run_on_model(setting, options, &changes);
     }
 
     #[test]
-    fn any_sequence_of_changes_one_by_one(setting in setting(), changes in prop::collection::vec(change(), 1..32)) {
+    fn any_sequence_of_changes_one_by_one(
+        setting in setting(),
+        changes in prop::collection::vec(change(), 1..32),
+    ) {
         // Too little for blocks of 1 GiB, which would take a million calls.
         let mut options = Options::new(setting.dialect);
         options.dram = PaRange::with_size(options.dram.base(), 24 << 20).unwrap();
-        live_here(setting, options, &changes);
+        run_on_model(setting, options, &changes);
     }
 
     #[test]
-    fn any_sequence_of_changes_on_another_rmm(setting in setting(), changes in prop::collection::vec(change(), 1..32)) {
+    fn any_sequence_of_changes_on_another_rmm(
+        setting in setting(),
+        changes in prop::collection::vec(change(), 1..32),
+    ) {
         let both = Both::new();
-        live(Setting { dialect: rmms::D, ..setting }, &both, both.take_memory(24 << 20), &changes);
+        run_on(
+            Setting { dialect: rmms::D, ..setting },
+            &both,
+            both.take_memory(24 << 20),
+            &changes,
+        );
     }
 }

@@ -12,9 +12,9 @@ use rmi_abi::rtt::Level;
 use rmi_host::{Discovered, Host, Platform, SessionOptions};
 use sro::{CallbackMemory, FixedPool};
 
-use crate::life::Bench;
+use crate::lifecycle::Fixture;
 use crate::rmms::Both;
-use crate::{Heap, Life, PAGE, live};
+use crate::{Heap, PAGE, Scenario, run_scenario};
 
 /// The address of the Realm's only page.
 const CODE: u64 = 0x4000_0000;
@@ -53,8 +53,8 @@ struct Brief<'c> {
     config: &'c RealmConfig,
 }
 
-impl Life for Brief<'_> {
-    fn live<P: Platform>(
+impl Scenario for Brief<'_> {
+    fn run<P: Platform>(
         &self,
         both: &Both,
         mut realm: Realm<'_, P, New>,
@@ -77,8 +77,8 @@ impl Life for Brief<'_> {
         rim.add_rec(&params, ignore).unwrap();
 
         let realm = realm.activate().unwrap();
-        let mut bench = Bench { both, realm: &realm, pool, heap, rec: &rec };
-        bench.reads_its_measurement(rim.digest().as_bytes());
+        let mut fixture = Fixture { both, realm: &realm, pool, heap, rec: &rec };
+        fixture.reads_its_measurement(rim.digest().as_bytes());
         let left = realm
             .tear_down(
                 &mut CallbackMemory::new(
@@ -103,12 +103,17 @@ fn is_accepted(config: &RealmConfig) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, max_global_rejects: 65536, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        max_global_rejects: 65536,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_is_accepted_works(config in configs()) {
         // Checked before the first call about the Realm.
         prop_assume!(is_accepted(&config));
-        live(&config, &Brief { config: &config });
+        run_scenario(&config, &Brief { config: &config });
     }
 }

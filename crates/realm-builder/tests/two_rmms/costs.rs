@@ -15,23 +15,23 @@ const RAM: u64 = 0x8000_0000;
 #[test]
 fn what_is_predicted_is_counted() {
     let both = Both::new();
-    let door = Counting::new(&both);
+    let conduit = Counting::new(&both);
     let mut memory = both.take_memory(64 * MIB);
     let mut pool = FixedPool::<64>::new();
     pool.add(memory.take_back(Pool::PAGES).unwrap()).unwrap();
     // One run, so that it takes as few calls as possible.
     pool.add(memory.take_back(256 * PAGE).unwrap()).unwrap();
-    let platform = Host::new(&door, &both);
+    let platform = Host::new(&conduit, &both);
     let rmm = test_support::open(platform, &mut pool);
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut []);
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool).unwrap();
     let counted = |expected: Cost, did: &mut dyn FnMut()| {
-        let before = door.total();
+        let before = conduit.total();
         did();
-        let after = door.total();
-        assert_eq!(after.failed, before.failed, "{}", door.report(D));
+        let after = conduit.total();
+        assert_eq!(after.failed, before.failed, "{}", conduit.report(D));
         assert_eq!(after.issued - before.issued, expected.calls(), "{expected:?}");
     };
     let limits = Limits::ONE_BY_ONE;
@@ -68,14 +68,16 @@ fn what_is_predicted_is_counted() {
     let cost = realm.dismantle_cost(limits);
     let bytes = realm.memory_bytes();
     let mut realm = realm.terminate().unwrap();
-    let mut home = 0;
+    let mut returned = 0;
     counted(cost, &mut || {
-        let home = &mut |memory: Undelegated| home += memory.bytes();
-        while realm.dismantle(&mut test_support::giving_back(&mut pool, &mut *home), 100).unwrap()
+        let give_back = &mut |memory: Undelegated| returned += memory.bytes();
+        while realm
+            .dismantle(&mut test_support::giving_back(&mut pool, &mut *give_back), 100)
+            .unwrap()
             == realm_builder::DismantleProgress::More
         {}
     });
-    assert_eq!(home, bytes);
+    assert_eq!(returned, bytes);
     assert!(realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok());
     pool.drain(&rmm, &mut |_| {});
 }

@@ -4,13 +4,13 @@
 
 mod configs;
 mod costs;
-mod life;
+mod lifecycle;
 mod planes;
 #[path = "../both/rmms.rs"]
 mod rmms;
-mod stays;
 #[path = "../planes/step.rs"]
 mod step;
+mod tables_not_released;
 
 use realm_builder::{
     FixedRecords, New, PlaneTables, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
@@ -21,7 +21,7 @@ use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{CountingLedger, Host, Platform};
 use sro::{FixedPool, GranuleSet, Pool};
 
-use life::Whole;
+use lifecycle::Whole;
 use rmms::Both;
 
 pub(crate) const PAGE: u64 = 0x1000;
@@ -31,8 +31,8 @@ const MEMORY: u64 = 64 * MIB;
 pub(crate) type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// What happens to a Realm from its creation to its destruction.
-trait Life {
-    fn live<P: Platform>(
+trait Scenario {
+    fn run<P: Platform>(
         &self,
         both: &Both,
         realm: Realm<'_, P, New>,
@@ -42,7 +42,7 @@ trait Life {
 }
 
 /// Runs a scenario with this configuration. In the end all memory is back.
-fn live(config: &RealmConfig, life: &impl Life) {
+fn run_scenario(config: &RealmConfig, scenario: &impl Scenario) {
     let both = Both::new();
     let mut heap = Heap::new((0..128).map(|_| AnyGranules::empty()).collect());
     heap.insert(both.take_memory(MEMORY)).unwrap();
@@ -59,7 +59,7 @@ fn live(config: &RealmConfig, life: &impl Life) {
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let realm = Realm::create(&rmm, config, records, &mut pool).unwrap();
-    life.live(&both, realm, &mut pool, &mut heap);
+    scenario.run(&both, realm, &mut pool, &mut heap);
 
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
     assert_eq!(heap.iter().collect::<Vec<_>>(), whole);
@@ -84,7 +84,7 @@ fn realms_of_all_kinds() {
             config.personalization = [width; 64];
             config.num_aux_planes = planes;
             config.plane_tables = (planes > 0).then_some(PlaneTables::PerPlane);
-            live(&config, &Whole { config: &config });
+            run_scenario(&config, &Whole { config: &config });
         }
     }
 }

@@ -11,12 +11,12 @@ use sro::FixedPool;
 
 use crate::rmms::Both;
 use crate::step::{RAM, Step, steps, take};
-use crate::{Heap, Life, MIB, PAGE, live};
+use crate::{Heap, MIB, PAGE, Scenario, run_scenario};
 
 struct Sequence(Vec<Step>);
 
-impl Life for Sequence {
-    fn live<P: Platform>(
+impl Scenario for Sequence {
+    fn run<P: Platform>(
         &self,
         _: &Both,
         mut realm: Realm<'_, P, New>,
@@ -32,25 +32,29 @@ impl Life for Sequence {
         realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
         let heap = RefCell::new(heap);
         let supply = &mut |bytes| heap.borrow_mut().take(bytes, PAGE).unwrap();
-        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         for step in &self.0 {
-            take(&realm, pool, supply, home, *step);
+            take(&realm, pool, supply, give_back, *step);
         }
         assert_eq!(
-            realm.tear_down(&mut test_support::giving_back(pool, &mut *home), []).error,
+            realm.tear_down(&mut test_support::giving_back(pool, &mut *give_back), []).error,
             None
         );
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn both_rmms_show_the_same(steps in prop::collection::vec(steps(), 1..24)) {
         let mut config = RealmConfig::new(40);
         config.start_level = Some(Level::L1);
         (config.num_aux_planes, config.plane_tables) = (2, Some(PlaneTables::PerPlane));
-        live(&config, &Sequence(steps));
+        run_scenario(&config, &Sequence(steps));
     }
 }

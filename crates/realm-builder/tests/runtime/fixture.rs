@@ -12,7 +12,7 @@ use crate::half::{Half, join};
 use crate::{AREA, BLOCK, GIB, Heap, PAGE};
 
 /// A Realm and what it should map.
-pub(crate) struct Bench<'r, 'b, P: Platform, S> {
+pub(crate) struct Fixture<'r, 'b, P: Platform, S> {
     pub(crate) realm: &'b Realm<'r, P, S>,
     pub(crate) pool: &'b mut FixedPool<64>,
     pub(crate) heap: &'b mut Heap,
@@ -25,7 +25,7 @@ fn ipas(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
+impl<P: Platform, S: Alive> Fixture<'_, '_, P, S> {
     /// Memory with the wanted alignment, or else from what there is.
     fn take(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
         // A GiB by pages would take too many tables.
@@ -34,7 +34,7 @@ impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
     }
 
     /// Checks that the memory that was given back is what was mapped there.
-    fn home(&mut self, back: Vec<Undelegated>, was: &Half) {
+    fn take_back(&mut self, back: Vec<Undelegated>, was: &Half) {
         assert_eq!(join(back.iter().map(Undelegated::range)), was.memory());
         for memory in back {
             self.heap.insert(memory).unwrap();
@@ -105,7 +105,7 @@ impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
                     .unwrap();
                 assert_eq!(done, realm_builder::Reclaimed::Whole);
                 let was = self.memory.cut(range);
-                self.home(back, &was);
+                self.take_back(back, &was);
             }
             Change::Split { at, level } => {
                 self.realm.make_tables(self.pool, ipas(at, PAGE), level).unwrap();
@@ -146,7 +146,7 @@ impl<P: Platform, S: Alive> Bench<'_, '_, P, S> {
                     )
                     .unwrap();
                 let was = self.shared.cut(range);
-                self.home(back, &was);
+                self.take_back(back, &was);
             }
             Change::Reshare { at, bytes, write } => {
                 let (range, mut access) = (ipas(up(at), bytes), SharedAccess::MEMORY);

@@ -20,7 +20,7 @@ use zerocopy::FromZeros;
 
 use crate::rmms::Both;
 use crate::step::show_shared;
-use crate::{Heap, Life, MIB, PAGE};
+use crate::{Heap, MIB, PAGE, Scenario};
 
 /// The addresses of the Realm's memory: content, then unspecified RAM.
 const CODE: u64 = 0x8000_0000;
@@ -39,7 +39,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 /// What a scenario has to work with.
-pub(crate) struct Bench<'b, 'r, P: Platform> {
+pub(crate) struct Fixture<'b, 'r, P: Platform> {
     pub(crate) both: &'b Both,
     pub(crate) realm: &'b Realm<'r, P, Active>,
     pub(crate) pool: &'b mut FixedPool<64>,
@@ -52,8 +52,8 @@ pub(crate) struct Whole<'c> {
     pub(crate) config: &'c RealmConfig,
 }
 
-impl Life for Whole<'_> {
-    fn live<P: Platform>(
+impl Scenario for Whole<'_> {
+    fn run<P: Platform>(
         &self,
         both: &Both,
         mut realm: Realm<'_, P, New>,
@@ -102,16 +102,16 @@ impl Life for Whole<'_> {
         }
 
         let realm = realm.activate().unwrap();
-        let mut bench = Bench { both, realm: &realm, pool, heap, rec: recs.first().unwrap() };
-        bench.reads_its_measurement(rim.digest().as_bytes());
-        bench.faults();
-        bench.gives_memory_back();
-        bench.shares();
-        bench.is_moved();
-        bench.touches_ram_without_memory();
-        bench.shares_what_it_never_touched();
-        bench.permits();
-        bench.turns_itself_off();
+        let mut fixture = Fixture { both, realm: &realm, pool, heap, rec: recs.first().unwrap() };
+        fixture.reads_its_measurement(rim.digest().as_bytes());
+        fixture.faults();
+        fixture.gives_memory_back();
+        fixture.shares();
+        fixture.is_moved();
+        fixture.touches_ram_without_memory();
+        fixture.shares_what_it_never_touched();
+        fixture.permits();
+        fixture.turns_itself_off();
         assert_eq!(
             realm
                 .tear_down(
@@ -131,7 +131,7 @@ impl Life for Whole<'_> {
     }
 }
 
-impl<P: Platform> Bench<'_, '_, P> {
+impl<P: Platform> Fixture<'_, '_, P> {
     /// Enters the REC, which takes the actions that both RMMs were told; returns its exit.
     fn enter(&mut self) -> (ExitReason, RecExit) {
         let rmm = self.realm.rmm();
@@ -176,7 +176,7 @@ impl<P: Platform> Bench<'_, '_, P> {
         [(); 9].map(|()| words.next().unwrap())
     }
 
-    fn home(&mut self, memory: Vec<rmi_host::Undelegated>) -> u64 {
+    fn take_back(&mut self, memory: Vec<rmi_host::Undelegated>) -> u64 {
         let bytes = memory.iter().map(rmi_host::Undelegated::bytes).sum();
         memory.into_iter().for_each(|memory| self.heap.insert(memory).unwrap());
         bytes
@@ -211,7 +211,7 @@ impl<P: Platform> Bench<'_, '_, P> {
             )
             .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
-        assert_eq!(self.home(back), taken.bytes());
+        assert_eq!(self.take_back(back), taken.bytes());
         // The content of those pages is lost, and the Realm is told: it faults only after it has
         // made them RAM again.
         for ripas in [Ripas::Empty, Ripas::Ram] {
@@ -289,7 +289,7 @@ impl<P: Platform> Bench<'_, '_, P> {
             )
             .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
-        assert_eq!(self.home(back), balloon.bytes());
+        assert_eq!(self.take_back(back), balloon.bytes());
         assert_eq!(self.realm.memory_bytes(), before - balloon.bytes());
         self.changes(balloon, Ripas::Ram);
         let memory = self.heap.take(balloon.bytes(), 2 * MIB).unwrap();
@@ -302,10 +302,10 @@ impl<P: Platform> Bench<'_, '_, P> {
         let swiotlb = range(FREE + 2 * MIB - 8 * PAGE, 16 * PAGE);
         self.changes(swiotlb, Ripas::Empty);
         let heap = RefCell::new(&mut *self.heap);
-        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
             .convert_to_shared(
-                &mut test_support::giving_back(self.pool, &mut *home),
+                &mut test_support::giving_back(self.pool, &mut *give_back),
                 swiotlb,
                 access,
             )
@@ -317,14 +317,14 @@ impl<P: Platform> Bench<'_, '_, P> {
         read_only.permissions.write = false;
         realm
             .reshare(
-                &mut test_support::giving_back(self.pool, &mut *home),
+                &mut test_support::giving_back(self.pool, &mut *give_back),
                 range(alias, 3 * PAGE),
                 read_only,
             )
             .unwrap();
         realm
             .reshare(
-                &mut test_support::giving_back(self.pool, &mut *home),
+                &mut test_support::giving_back(self.pool, &mut *give_back),
                 range(alias, 3 * PAGE),
                 access,
             )
@@ -332,12 +332,12 @@ impl<P: Platform> Bench<'_, '_, P> {
         let block = heap.borrow_mut().take(2 * MIB, 2 * MIB).unwrap();
         let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
         realm.share(self.pool, window.base(), block, access).unwrap();
-        realm.unshare(&mut test_support::giving_back(self.pool, &mut *home), window).unwrap();
+        realm.unshare(&mut test_support::giving_back(self.pool, &mut *give_back), window).unwrap();
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
-        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
-            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *home), swiotlb)
+            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *give_back), swiotlb)
             .unwrap();
         assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
@@ -363,7 +363,7 @@ impl<P: Platform> Bench<'_, '_, P> {
             )
             .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
-        assert_eq!(self.home(back), all.bytes());
+        assert_eq!(self.take_back(back), all.bytes());
         for ripas in [Ripas::Empty, Ripas::Ram] {
             self.changes(all, ripas);
         }
@@ -419,7 +419,7 @@ impl<P: Platform> Bench<'_, '_, P> {
                 taken,
             )
             .unwrap();
-        assert_eq!((done, self.home(back)), (realm_builder::Reclaimed::Whole, PAGE));
+        assert_eq!((done, self.take_back(back)), (realm_builder::Reclaimed::Whole, PAGE));
         for _ in 0..2 {
             let at = fault_page(self.store(UNBACKED + MIB).hpfar);
             let supply = &mut |_: IpaRange| unreachable!("no memory is of use");
@@ -445,11 +445,11 @@ impl<P: Platform> Bench<'_, '_, P> {
                 asked += 1;
                 (asked <= given).then(|| heap.borrow_mut().take(PAGE, PAGE)).flatten()
             };
-            let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+            let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
             let converted = realm
                 .convert_to_shared(
                     &mut CallbackMemory::new(self.pool, supply, |host| {
-                        home(host);
+                        give_back(host);
                         Ok(())
                     }),
                     buffer,
@@ -468,9 +468,9 @@ impl<P: Platform> Bench<'_, '_, P> {
         assert_eq!(&read, b"letter");
         self.changes(buffer, Ripas::Ram);
         let mut back = Vec::new();
-        let home = &mut |memory| back.push(memory);
+        let give_back = &mut |memory| back.push(memory);
         let converted = realm
-            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *home), buffer)
+            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *give_back), buffer)
             .unwrap();
         assert_eq!((converted.bytes, back.len()), (buffer.bytes(), 0));
     }
@@ -526,9 +526,12 @@ impl<P: Platform> Bench<'_, '_, P> {
         realm.unmap_plane_shared(tree, range(half, 1 << 30)).unwrap();
         show_shared(realm, self.pool, tree, range(half, 1 << 30)).unwrap();
         for at in [half + PAGE, half + 4 * MIB] {
-            let home = &mut |memory| self.heap.insert(memory).unwrap();
+            let give_back = &mut |memory| self.heap.insert(memory).unwrap();
             realm
-                .unshare(&mut test_support::giving_back(self.pool, &mut *home), range(at, PAGE))
+                .unshare(
+                    &mut test_support::giving_back(self.pool, &mut *give_back),
+                    range(at, PAGE),
+                )
                 .unwrap();
         }
     }

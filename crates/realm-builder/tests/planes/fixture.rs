@@ -46,14 +46,15 @@ pub(crate) fn options(dialect: Dialect) -> Options {
 }
 
 pub(crate) type Heap = GranuleSet<HostOwned, [AnyGranules; 128]>;
-pub(crate) type Door<'d> = Injecting<&'d Counting<&'d Model>>;
-pub(crate) type Platform<'d> = Host<&'d Door<'d>, &'d Model, &'d Books, &'d FixedQuarantine<64>>;
+pub(crate) type TestConduit<'d> = Injecting<&'d Counting<&'d Model>>;
+pub(crate) type Platform<'d> =
+    Host<&'d TestConduit<'d>, &'d Model, &'d TestLedger, &'d FixedQuarantine<64>>;
 
 /// What a scenario has to work with.
-pub(crate) struct Bench<'b, 'd> {
+pub(crate) struct Fixture<'b, 'd> {
     pub(crate) rmm: &'b Rmm<Platform<'d>>,
     pub(crate) model: &'b Model,
-    pub(crate) door: &'b Door<'d>,
+    pub(crate) conduit: &'b TestConduit<'d>,
     pub(crate) pool: &'b mut FixedPool<64>,
     pub(crate) heap: &'b mut Heap,
 }
@@ -61,12 +62,12 @@ pub(crate) struct Bench<'b, 'd> {
 /// The ledger, and host memory that no token stands for: what a full pool could not keep, and what
 /// a Realm may still reach.
 #[derive(Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct TestLedger {
     counts: CountingLedger,
     untracked: Mutex<Vec<PaRange>>,
 }
 
-impl Ledger for Books {
+impl Ledger for TestLedger {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
         if matches!(event, LedgerEvent::Untracked | LedgerEvent::Exposed) {
@@ -81,10 +82,11 @@ pub(crate) struct Ending {
     quarantined: u64,
     /// Granules that no record has, or more than one.
     lost: Vec<PaRange>,
-    /// Granules that the host believes it has and that the RMM does not give back.
-    stolen: Vec<Pa>,
-    lived: bool,
-    books: bool,
+    /// Granules that the host has a token for and that the RMM has not undelegated.
+    not_undelegated: Vec<Pa>,
+    succeeded: bool,
+    /// Whether the ledger agrees with the quarantine.
+    balanced: bool,
     /// Calls that the RMM refused.
     pub(crate) failed: u64,
 }
@@ -94,43 +96,43 @@ impl Ending {
     pub(crate) const GOOD: Self = Self {
         quarantined: 0,
         lost: Vec::new(),
-        stolen: Vec::new(),
-        lived: true,
-        books: true,
+        not_undelegated: Vec::new(),
+        succeeded: true,
+        balanced: true,
         failed: 0,
     };
 
-    /// Checks that every granule is accounted for; after a false answer, the host may believe that
-    /// it has a granule that it does not have.
-    pub(crate) fn check(&self, lie: bool, when: &str) {
-        assert!(self.lost.is_empty() && self.books, "{when}: {self:?}");
-        assert!(lie || self.stolen.is_empty(), "{when}: {self:?}");
+    /// Checks that every granule is accounted for; after a false answer, the host may have a
+    /// token for a granule that is still delegated.
+    pub(crate) fn check(&self, false_answer: bool, when: &str) {
+        assert!(self.lost.is_empty() && self.balanced, "{when}: {self:?}");
+        assert!(false_answer || self.not_undelegated.is_empty(), "{when}: {self:?}");
     }
 }
 
 /// Runs the scenario on the model, with a fault at one call; says how it ended and whether the
 /// fault was injected.
-pub(crate) fn live(
+pub(crate) fn run_scenario(
     options: Options,
     fault: Option<(u64, Fault)>,
-    life: &dyn Fn(&mut Bench<'_, '_>) -> bool,
+    scenario: &dyn Fn(&mut Fixture<'_, '_>) -> bool,
 ) -> (Ending, bool) {
     let model = Model::new(options).unwrap();
     let (at, fault) = fault.unwrap_or((u64::MAX, Fault::Instead([0; 8])));
     let counting = Counting::new(&model);
-    let door = Injecting::once(&counting, at, fault);
-    let books = Books::default();
+    let conduit = Injecting::once(&counting, at, fault);
+    let ledger = TestLedger::default();
     let quarantine = FixedQuarantine::<64>::new();
-    let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let whole = model.take_memory();
     let range = whole.range();
     let mut heap = Heap::default();
     heap.insert(whole).unwrap();
-    let lived = session(platform, &model, &door, &mut heap, life);
+    let succeeded = session(platform, &model, &conduit, &mut heap, scenario);
 
     let mut known: Vec<PaRange> = heap.iter().collect();
-    known.append(&mut books.untracked.lock().unwrap());
-    let stolen = known
+    known.append(&mut ledger.untracked.lock().unwrap());
+    let not_undelegated = known
         .iter()
         .flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000).map(Pa::new))
         .filter(|pa| model.granule_state(*pa) != Some(GranuleState::Undelegated))
@@ -141,24 +143,24 @@ pub(crate) fn live(
         known.push(range);
     });
     while heap.pop().is_some() {}
-    let balance = books.counts.balance();
+    let balance = ledger.counts.balance();
     let ending = Ending {
         quarantined,
         lost: gaps(range, known),
-        stolen,
-        lived,
-        books: balance.quarantined == quarantined && balance.outstanding() == 0,
+        not_undelegated,
+        succeeded,
+        balanced: balance.quarantined == quarantined && balance.outstanding() == 0,
         failed: counting.total().failed,
     };
-    (ending, door.has_struck())
+    (ending, conduit.has_struck())
 }
 
 fn session<'d>(
     platform: Platform<'d>,
     model: &'d Model,
-    door: &'d Door<'d>,
+    conduit: &'d TestConduit<'d>,
     heap: &mut Heap,
-    life: &dyn Fn(&mut Bench<'_, '_>) -> bool,
+    scenario: &dyn Fn(&mut Fixture<'_, '_>) -> bool,
 ) -> bool {
     let mut pool = FixedPool::<64>::new();
     pool.add(heap.take(Pool::PAGES, PAGE).unwrap()).unwrap();
@@ -170,9 +172,9 @@ fn session<'d>(
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
         return false;
     };
-    let lived = life(&mut Bench { rmm: &rmm, model, door, pool: &mut pool, heap });
+    let succeeded = scenario(&mut Fixture { rmm: &rmm, model, conduit, pool: &mut pool, heap });
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
-    lived
+    succeeded
 }
 
 /// The parts of `whole` that are in none of `parts`, and those that are in two of them.

@@ -22,26 +22,27 @@ const SHARED: u64 = 1 << 39;
 
 type Platform<'a> =
     Host<&'a Injecting<&'a Model>, &'a Model, &'a CountingLedger, &'a FixedQuarantine<64>>;
-type Alive<'r, 'a> = Realm<'r, Platform<'a>, Active>;
-type Dead<'r, 'a> = Realm<'r, Platform<'a>, Terminated>;
+type ActiveRealm<'r, 'a> = Realm<'r, Platform<'a>, Active>;
+type TerminatedRealm<'r, 'a> = Realm<'r, Platform<'a>, Terminated>;
 
 /// What is done to a Realm that has a block at 0, pages after it and a shared page.
 enum Act {
-    Alive(fn(&Alive<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
-    Dead(fn(&mut Dead<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
+    Active(fn(&ActiveRealm<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
+    Terminated(fn(&mut TerminatedRealm<'_, '_>, &mut Pool, &mut dyn FnMut(Undelegated))),
 }
 
 /// Calls `act` while one command does nothing and is answered with success and the address
 /// `reached`; then tears the Realm down.
-fn with_liar(command: Command, reached: u64, act: &Act) {
+fn with_false_answer(command: Command, reached: u64, act: &Act) {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         let mut options = Options::new(dialect).range_capable();
         options.dram = PaRange::with_size(options.dram.base(), 8 * BLOCK).unwrap();
         let model = Model::new(options).unwrap();
-        let lie = Fault::Instead([0, reached, 0, 0, 0, 0, 0, 0]);
-        let door = Injecting::by_rule(&model, Rule::command(command, dialect), lie);
+        let answer = Fault::Instead([0, reached, 0, 0, 0, 0, 0, 0]);
+        let conduit = Injecting::by_rule(&model, Rule::command(command, dialect), answer);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<64>::new());
-        let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let platform =
+            Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
         let mut memory = model.take_memory();
         let whole = memory.bytes();
         let mut first = memory.take_front(BLOCK).unwrap();
@@ -65,20 +66,20 @@ fn with_liar(command: Command, reached: u64, act: &Act) {
         let realm = realm.activate().unwrap();
 
         let mut bytes = first.bytes() + memory.bytes();
-        let mut home = |memory: Undelegated| bytes += memory.bytes();
+        let mut give_back = |memory: Undelegated| bytes += memory.bytes();
         let left = match act {
-            Act::Alive(act) => {
-                act(&realm, &mut pool, &mut home);
-                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut home), []).error
+            Act::Active(act) => {
+                act(&realm, &mut pool, &mut give_back);
+                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut give_back), []).error
             }
-            Act::Dead(act) => {
+            Act::Terminated(act) => {
                 let mut realm = realm.terminate().unwrap();
-                act(&mut realm, &mut pool, &mut home);
-                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut home), []).error
+                act(&mut realm, &mut pool, &mut give_back);
+                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut give_back), []).error
             }
         };
         assert!(left.is_some());
-        pool.drain(&rmm, &mut home);
+        pool.drain(&rmm, &mut give_back);
         let balance = ledger.balance();
         assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{balance}");
         assert_eq!(
@@ -95,37 +96,42 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 #[test]
 fn a_block_that_is_always_unmapped_in_part() {
     for reached in [PAGE, BLOCK / 2, BLOCK - PAGE, BLOCK + PAGE] {
-        let act = Act::Alive(|realm, pool, home| {
-            let _ = realm
-                .reclaim(&mut test_support::giving_back(pool, &mut *home), range(0, 2 * BLOCK));
+        let act = Act::Active(|realm, pool, give_back| {
+            let _ = realm.reclaim(
+                &mut test_support::giving_back(pool, &mut *give_back),
+                range(0, 2 * BLOCK),
+            );
         });
-        with_liar(Command::RttDataUnmap, reached, &act);
+        with_false_answer(Command::RttDataUnmap, reached, &act);
     }
 }
 
 #[test]
 fn reclaiming_that_makes_no_progress() {
     for reached in [0, PAGES, PAGES + PAGE] {
-        let act = Act::Alive(|realm, pool, home| {
+        let act = Act::Active(|realm, pool, give_back| {
             assert!(
                 realm
-                    .reclaim(&mut test_support::giving_back(pool, &mut *home), range(PAGES, BLOCK))
+                    .reclaim(
+                        &mut test_support::giving_back(pool, &mut *give_back),
+                        range(PAGES, BLOCK)
+                    )
                     .is_err()
             );
         });
-        with_liar(Command::RttDataUnmap, reached, &act);
+        with_false_answer(Command::RttDataUnmap, reached, &act);
     }
     // An RMM is allowed to stop where it began.
-    let act = Act::Alive(|realm, pool, home| {
+    let act = Act::Active(|realm, pool, give_back| {
         let error = realm
-            .reclaim(&mut test_support::giving_back(pool, &mut *home), range(PAGES, BLOCK))
+            .reclaim(&mut test_support::giving_back(pool, &mut *give_back), range(PAGES, BLOCK))
             .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
             (no_progress(Command::RttDataUnmap, PAGES), Ipa::new(PAGES))
         );
     });
-    with_liar(Command::RttDataUnmap, PAGES, &act);
+    with_false_answer(Command::RttDataUnmap, PAGES, &act);
 }
 
 /// The error for an RMM that makes no progress: the command that was issued, and no violation.
@@ -137,9 +143,9 @@ fn no_progress(command: Command, ipa: u64) -> BuildError {
 
 #[test]
 fn unsharing_that_makes_no_progress() {
-    let act = Act::Alive(|realm, pool, home| {
+    let act = Act::Active(|realm, pool, give_back| {
         let error = realm
-            .unshare(&mut test_support::giving_back(pool, &mut *home), range(SHARED, BLOCK))
+            .unshare(&mut test_support::giving_back(pool, &mut *give_back), range(SHARED, BLOCK))
             .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
@@ -147,28 +153,30 @@ fn unsharing_that_makes_no_progress() {
         );
         assert_eq!(
             error.error.to_string(),
-            "RMI_RTT_UNPROT_UNMAP for IPA 0x8000000000 made no progress within the retry budget; try again later"
+            "RMI_RTT_UNPROT_UNMAP for IPA 0x8000000000 made no progress within the retry budget; \
+             try again later"
         );
     });
-    with_liar(Command::RttUnprotUnmap, SHARED, &act);
+    with_false_answer(Command::RttUnprotUnmap, SHARED, &act);
 }
 
-/// A host that takes a Realm apart call by call is told, too, that there is no progress.
+/// A host that dismantles a Realm call by call also gets the error for no progress.
 #[test]
-fn taking_apart_that_makes_no_progress() {
-    let act = Act::Dead(|realm, pool, home| {
+fn dismantling_that_makes_no_progress() {
+    let act = Act::Terminated(|realm, pool, give_back| {
         let ended = (0..1000).any(|_| {
-            realm.dismantle(&mut test_support::giving_back(pool, &mut *home), 1)
+            realm.dismantle(&mut test_support::giving_back(pool, &mut *give_back), 1)
                 != Ok(DismantleProgress::More)
         });
         assert!(ended);
     });
-    with_liar(Command::RttUnprotUnmap, SHARED, &act);
-    let shared = Act::Dead(|realm, pool, home| {
-        let error =
-            realm.dismantle(&mut test_support::giving_back(pool, &mut *home), 1000).unwrap_err();
+    with_false_answer(Command::RttUnprotUnmap, SHARED, &act);
+    let shared = Act::Terminated(|realm, pool, give_back| {
+        let error = realm
+            .dismantle(&mut test_support::giving_back(pool, &mut *give_back), 1000)
+            .unwrap_err();
         assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
     });
-    with_liar(Command::RttUnprotUnmap, SHARED, &shared);
-    with_liar(Command::RttDataUnmap, 0, &act);
+    with_false_answer(Command::RttUnprotUnmap, SHARED, &shared);
+    with_false_answer(Command::RttDataUnmap, 0, &act);
 }

@@ -14,12 +14,12 @@ use crate::{MIB, PAGE};
 /// Tables that an auxiliary tree refers to cannot be destroyed: TF-RMM refuses that, leaves one of
 /// them locked, and hangs the next time.
 #[test]
-fn a_reference_that_stays() {
+fn a_table_that_an_auxiliary_tree_still_refers_to() {
     let both = Both::new();
     let rule = Rule::command(Command::RttAuxUnmapUnprotected, D).from(0);
-    let door = Injecting::by_rule(&both, rule, Fault::status(Status::ErrorInput));
+    let conduit = Injecting::by_rule(&both, rule, Fault::status(Status::ErrorInput));
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<16>::new());
-    let platform = Host::new(&door, &both).with_ledger(&ledger).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &both).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = both.take_memory(4 * MIB);
     let mut pool = test_support::pool::<64>(&mut memory, 64 * PAGE);
     let rmm = test_support::open(platform, &mut pool);
@@ -37,14 +37,14 @@ fn a_reference_that_stays() {
     let page = IpaRange::with_size(Ipa::new(half), PAGE).unwrap();
     show_shared(&realm, &mut pool, AuxTree::new(1).unwrap(), page).unwrap();
 
-    let mut home = 0;
+    let mut returned = 0;
     let left = realm
         .tear_down(
             &mut CallbackMemory::new(
                 &mut pool,
                 |_| None,
                 |memory| {
-                    home += memory.bytes();
+                    returned += memory.bytes();
                     Ok(())
                 },
             ),
@@ -53,7 +53,7 @@ fn a_reference_that_stays() {
         .error;
     assert_eq!(left.and_then(|error| error.status()), Some(Status::ErrorInput));
     // Shared memory is returned: it was unmapped from the table for both trees.
-    assert_eq!(home, 2 * PAGE);
+    assert_eq!(returned, 2 * PAGE);
     pool.drain(&rmm, &mut |_| {});
     let balance = ledger.balance();
     // The descriptor and all tables.

@@ -15,7 +15,7 @@ use rmm_model::{Action, GuestCpu, Script};
 use sro::{CallbackMemory, RecObject};
 use zerocopy::FromZeros;
 
-use crate::bench::{Bench, MIB2, PAGE, Platform, RAM, range};
+use crate::fixture::{Fixture, MIB2, PAGE, Platform, RAM, range};
 use crate::step::show_shared;
 
 /// Two blocks.
@@ -28,7 +28,7 @@ pub(crate) fn tree(index: u8) -> AuxTree {
 }
 
 /// Creates a Realm, populates it, runs it, and tears it down; says whether all of that succeeded.
-pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
+pub(crate) fn whole(b: &mut Fixture<'_, '_>, config: &RealmConfig) -> bool {
     let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(48).collect();
     let mut shared = [const { None }; 4];
     let mut fixed = FixedRecords::new();
@@ -36,23 +36,28 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
     let Ok(mut realm) = Realm::create(b.rmm, config, records, b.pool) else { return false };
     let mut recs = Vec::new();
     let built = build(&mut realm, b, &mut recs).is_some();
-    let Bench { pool, heap, .. } = b;
-    let mut home = |memory| heap.insert(memory).unwrap();
+    let Fixture { pool, heap, .. } = b;
+    let mut give_back = |memory| heap.insert(memory).unwrap();
     if !built {
-        let _ = realm.tear_down(&mut test_support::giving_back(pool, &mut home), recs).error;
+        let _ = realm.tear_down(&mut test_support::giving_back(pool, &mut give_back), recs).error;
         return false;
     }
     match realm.activate() {
         Ok(active) => {
-            let lived = run(&active, b, &recs).is_some();
-            let Bench { pool, heap, .. } = b;
-            let home = &mut |memory| heap.insert(memory).unwrap();
-            active.tear_down(&mut test_support::giving_back(pool, &mut *home), recs).error.is_none()
-                && lived
+            let succeeded = run(&active, b, &recs).is_some();
+            let Fixture { pool, heap, .. } = b;
+            let give_back = &mut |memory| heap.insert(memory).unwrap();
+            active
+                .tear_down(&mut test_support::giving_back(pool, &mut *give_back), recs)
+                .error
+                .is_none()
+                && succeeded
         }
         Err(failed) => {
-            let _ =
-                failed.kept.tear_down(&mut test_support::giving_back(pool, &mut home), recs).error;
+            let _ = failed
+                .kept
+                .tear_down(&mut test_support::giving_back(pool, &mut give_back), recs)
+                .error;
             false
         }
     }
@@ -60,7 +65,7 @@ pub(crate) fn whole(b: &mut Bench<'_, '_>, config: &RealmConfig) -> bool {
 
 fn build(
     realm: &mut Realm<'_, Platform<'_>, New>,
-    b: &mut Bench<'_, '_>,
+    b: &mut Fixture<'_, '_>,
     recs: &mut Vec<RecObject>,
 ) -> Option<()> {
     let mut regions = [
@@ -108,7 +113,7 @@ fn build(
 /// Makes these actions the guest of a Realm's first REC; keeps what `result` returns after each of
 /// them.
 pub(crate) fn recorded<T: Send + 'static>(
-    b: &Bench<'_, '_>,
+    b: &Fixture<'_, '_>,
     rd: Pa,
     actions: &[Action],
     result: fn(&GuestCpu) -> T,
@@ -127,7 +132,7 @@ pub(crate) fn recorded<T: Send + 'static>(
 }
 
 /// Enters a REC; returns its exit.
-pub(crate) fn enter(b: &mut Bench<'_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
+pub(crate) fn enter(b: &mut Fixture<'_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
     let mut page = b.heap.take(PAGE, PAGE)?;
     let exit = rec.enter(b.rmm, &mut page, &RecEnter::new_zeroed(), None, |exit, _| (*exit, false));
     b.heap.insert(page).unwrap();
@@ -138,7 +143,7 @@ pub(crate) fn enter(b: &mut Bench<'_, '_>, rec: &RecObject) -> Option<(ExitReaso
 /// Runs the Realm until it turns itself off.
 fn run(
     realm: &Realm<'_, Platform<'_>, Active>,
-    b: &mut Bench<'_, '_>,
+    b: &mut Fixture<'_, '_>,
     recs: &[RecObject],
 ) -> Option<()> {
     let [rec] = recs else { return None };
@@ -155,15 +160,15 @@ fn run(
             ExitReason::S2apChange => {
                 let range = IpaRange::new(Ipa::new(exit.s2ap_base), Ipa::new(exit.s2ap_top));
                 let progress = realm.set_s2ap(b.pool, rec.name(), range.ok()?, u32::MAX).ok()?;
-                assert!(progress.top.raw() == exit.s2ap_top || b.door.has_struck());
+                assert!(progress.top.raw() == exit.s2ap_top || b.conduit.has_struck());
             }
             ExitReason::Fiq if pauses == 0 => {
                 pauses += 1;
                 // The middle of a block that two auxiliary trees map.
-                let home = &mut |memory| b.heap.insert(memory).unwrap();
+                let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 let done = realm
                     .reclaim(
-                        &mut test_support::giving_back(b.pool, &mut *home),
+                        &mut test_support::giving_back(b.pool, &mut *give_back),
                         range(BLOCKS + PAGE, PAGE),
                     )
                     .ok()?;
@@ -184,7 +189,7 @@ fn run(
 /// Serves a fault in any tree.
 fn fault(
     realm: &Realm<'_, Platform<'_>, Active>,
-    b: &mut Bench<'_, '_>,
+    b: &mut Fixture<'_, '_>,
     exit: &RecExit,
 ) -> Option<()> {
     let ipa = Ipa::new(fault_page(exit.hpfar).raw());
@@ -192,11 +197,11 @@ fn fault(
     // Both callbacks use the heap, never at the same time.
     let heap = core::cell::RefCell::new(&mut *b.heap);
     let supply = &mut |_: IpaRange| heap.borrow_mut().take(PAGE, PAGE);
-    let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+    let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
     realm
         .serve_plane_fault(
             &mut CallbackMemory::new(b.pool, supply, |host| {
-                home(host);
+                give_back(host);
                 Ok(())
             }),
             exit.rtt_tree,
@@ -209,7 +214,7 @@ fn fault(
 
 /// One more table, of which an auxiliary tree maps a page; then the table is folded into a block
 /// again.
-fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Option<()> {
+fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Fixture<'_, '_>) -> Option<()> {
     let block = range(BLOCKS + MIB2, MIB2);
     realm.make_tables(b.pool, range(BLOCKS + MIB2, PAGE), Level::L3).ok()?;
     if realm.aux_trees() > 0 {
@@ -218,15 +223,15 @@ fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Opt
     }
     let folded = realm.fold(b.pool, block, FoldPolicy::Blocks).ok()?;
     let aux = u64::from(realm.aux_trees() > 0);
-    assert!(folded.auxiliary == aux && folded.blocks == 1 || b.door.has_struck(), "{folded:?}");
+    assert!(folded.auxiliary == aux && folded.blocks == 1 || b.conduit.has_struck(), "{folded:?}");
     Some(())
 }
 
 /// Memory that host and Realm share, mapped in an auxiliary tree; some of it, with its mapping, is
 /// left for teardown.
-fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Option<()> {
+fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Fixture<'_, '_>) -> Option<()> {
     let half = realm.geometry().unprotected_base().raw();
-    let share = |b: &mut Bench<'_, '_>, at| {
+    let share = |b: &mut Fixture<'_, '_>, at| {
         let memory = b.heap.take(2 * PAGE, PAGE)?;
         let shared = realm.share(b.pool, Ipa::new(at), memory, SharedAccess::MEMORY);
         shared.map_err(|failed| b.heap.insert(failed.host).unwrap()).ok()
@@ -241,8 +246,10 @@ fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Bench<'_, '_>) -> Opt
     }
     share(b, half + 4 * MIB2)?;
     for at in [half, half + 4 * MIB2] {
-        let home = &mut |memory| b.heap.insert(memory).unwrap();
-        realm.unshare(&mut test_support::giving_back(b.pool, &mut *home), range(at, PAGE)).ok()?;
+        let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+        realm
+            .unshare(&mut test_support::giving_back(b.pool, &mut *give_back), range(at, PAGE))
+            .ok()?;
     }
     Some(())
 }
