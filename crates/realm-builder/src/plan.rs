@@ -222,7 +222,7 @@ pub fn edges(geometry: Geometry, range: IpaRange) -> impl Iterator<Item = (Level
 /// The range of the leaf table that covers an address.
 pub(crate) fn leaf(ipa: Ipa) -> IpaRange {
     let bytes = Level::L3.table_bytes();
-    IpaRange::with_size(ipa.align_down(bytes), bytes).unwrap_or(IpaRange::empty(ipa))
+    IpaRange::with_size_or_empty(ipa.align_down(bytes), bytes)
 }
 
 #[cfg(test)]

@@ -69,8 +69,7 @@ pub(crate) struct At {
 impl At {
     /// The IPAs that the entry covers.
     pub(crate) fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.base, self.level.entry_bytes())
-            .unwrap_or(IpaRange::empty(self.base))
+        IpaRange::with_size_or_empty(self.base, self.level.entry_bytes())
     }
 
     /// First IPA after the entry.

@@ -22,7 +22,7 @@ impl Run {
     /// The IPA range of the run.
     #[must_use]
     pub fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.bytes).unwrap_or(IpaRange::empty(self.ipa))
+        IpaRange::with_size_or_empty(self.ipa, self.bytes)
     }
 }
 

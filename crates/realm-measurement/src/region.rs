@@ -97,7 +97,7 @@ impl<'c> RegionLayout<'c> {
     /// Its IPA range; empty where it is not aligned or leaves the address space.
     #[must_use]
     pub fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.bytes).unwrap_or(IpaRange::empty(self.ipa))
+        IpaRange::with_size_or_empty(self.ipa, self.bytes)
     }
 
     /// The memory that its blocks are planned with: RAM without memory is planned as if it had
@@ -105,7 +105,7 @@ impl<'c> RegionLayout<'c> {
     #[must_use]
     pub fn planned(&self) -> PaRange {
         let base = self.memory.unwrap_or(Pa::new(self.ipa.raw()));
-        PaRange::with_size(base, self.bytes).unwrap_or(PaRange::empty(base))
+        PaRange::with_size_or_empty(base, self.bytes)
     }
 
     /// The blocks that it is mapped by if it has no content, in a Realm without further tables.

@@ -170,6 +170,20 @@ impl<A: Address> AddressRange<A> {
         Self { base: at, top: at }
     }
 
+    /// Makes the range `[base, top)`, or an empty one at `base` where [`AddressRange::new`] makes
+    /// none.
+    #[must_use]
+    pub fn new_or_empty(base: A, top: A) -> Self {
+        Self::new(base, top).unwrap_or_else(|_| Self::empty(base))
+    }
+
+    /// Makes the range of `bytes` bytes that starts at `base`, or an empty one at `base` where
+    /// [`AddressRange::with_size`] makes none.
+    #[must_use]
+    pub fn with_size_or_empty(base: A, bytes: u64) -> Self {
+        Self::with_size(base, bytes).unwrap_or_else(|_| Self::empty(base))
+    }
+
     /// First address of the range.
     #[must_use]
     pub fn base(&self) -> A {
@@ -230,6 +244,20 @@ impl<A: Address> AddressRange<A> {
     pub fn intersection(&self, other: &Self) -> Option<Self> {
         let (base, top) = (self.base.max(other.base), self.top.min(other.top));
         (base < top).then_some(Self { base, top })
+    }
+
+    /// The part below `at`, rounded down to 4 KiB: empty when `at` is not above the base.
+    #[must_use]
+    pub fn before(&self, at: A) -> Self {
+        let at = Self::empty(at).base;
+        Self { base: self.base, top: at.max(self.base).min(self.top) }
+    }
+
+    /// The part from `at`, rounded up to 4 KiB, to the top: empty when `at` is not below the top.
+    #[must_use]
+    pub fn after(&self, at: A) -> Self {
+        let at = at.raw().checked_next_multiple_of(MIN_GRANULE).map_or(self.top, A::from_raw);
+        Self { base: at.max(self.base).min(self.top), top: self.top }
     }
 
     /// Splits the range `bytes` after its base; `None` when that is unaligned or outside.

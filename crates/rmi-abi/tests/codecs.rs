@@ -5,7 +5,7 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use proptest::prelude::*;
-use rmi_abi::address::{AddressRange, GranuleSize, Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::address::{AddressRange, GranuleSize, Ipa, IpaRange, MIN_GRANULE, Pa, PaRange};
 use rmi_abi::commands::{Command, Fid, ParamType};
 use rmi_abi::desc::{AddrRangeDesc, DonateRequest, OpMemState};
 use rmi_abi::device::{PdevParams, PdevParamsEncoded, PublicKeyParamsPage, SignatureAlgorithm};
@@ -118,7 +118,27 @@ proptest! {
             prop_assert_eq!(low.bytes() + high.bytes(), range.bytes());
             prop_assert_eq!(AddressRange::new(low.base(), high.top()), Ok(range));
         }
-        prop_assert!(!range.overlaps(&PaRange::empty(Pa::new(at))));
+        let (below, above) = (range.before(Pa::new(at)), range.after(Pa::new(at)));
+        prop_assert_eq!((below.base(), above.top()), (range.base(), range.top()));
+        prop_assert!(range.contains_range(&below) && range.contains_range(&above));
+        if at % MIN_GRANULE == 0 {
+            prop_assert_eq!(below.top(), above.base());
+            prop_assert!(below.is_empty() || below.top() <= Pa::new(at));
+            prop_assert!(above.is_empty() || above.base() >= Pa::new(at));
+        } else if range.contains(Pa::new(at)) {
+            prop_assert_eq!(below.top().checked_add(MIN_GRANULE), Some(above.base()));
+        }
+        let (base, top) = (range.base(), range.top());
+        prop_assert_eq!(AddressRange::new_or_empty(base, top), range);
+        prop_assert_eq!(AddressRange::with_size_or_empty(base, range.bytes()), range);
+        let empty = PaRange::empty(Pa::new(at));
+        for (made, whole) in [
+            (PaRange::new(Pa::new(at), top), PaRange::new_or_empty(Pa::new(at), top)),
+            (PaRange::with_size(Pa::new(at), at), PaRange::with_size_or_empty(Pa::new(at), at)),
+        ] {
+            prop_assert_eq!(whole, made.unwrap_or(empty));
+        }
+        prop_assert!(!range.overlaps(&empty));
         prop_assert_eq!(range.overlaps(&range), !range.is_empty());
         let capacity = rmi_abi::desc::list_capacity(Pa::new(at), granule);
         prop_assert_eq!(capacity.is_some(), at % 8 == 0);

@@ -151,7 +151,7 @@ impl Options {
         };
         Self {
             dialect,
-            dram: PaRange::with_size(base, 1 << 30).unwrap_or(PaRange::empty(base)),
+            dram: PaRange::with_size_or_empty(base, 1 << 30),
             features: [feature_0, FEATURE_1, 0, 0, FEATURE_4],
             granules_per_call: GranulesPerCall::One,
             tables_per_call: TablesPerCall::One,

@@ -289,7 +289,7 @@ impl<P: Platform> RealmCore<'_, P> {
         while !left.is_empty() {
             let top = self.rmm.commands().rtt_init_ripas(&self.rd, left)?;
             region.advance_unbacked(top.checked_offset_from(left.base()).unwrap_or(0));
-            left = IpaRange::new(top, left.top()).unwrap_or(IpaRange::empty(top));
+            left = left.after(top);
             done(region.taken);
         }
         Ok(())

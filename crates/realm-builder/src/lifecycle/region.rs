@@ -117,7 +117,7 @@ impl<'c> Region<'c> {
     /// The IPA range of the part that has not been populated.
     #[must_use]
     pub fn range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+        IpaRange::with_size_or_empty(self.ipa, self.bytes())
     }
 
     /// Bytes that have not been populated.

@@ -272,8 +272,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 {
                     // It does show something, or it was never made: the next attempt shows which.
                     shadow.doubt_table(Some(tree), level, ipa);
-                    let range = IpaRange::with_size(ipa, level.table_bytes());
-                    shadow.doubt(tree, range.unwrap_or(IpaRange::empty(ipa)));
+                    let range = IpaRange::with_size_or_empty(ipa, level.table_bytes());
+                    shadow.doubt(tree, range);
                 }
                 return Err(error);
             }

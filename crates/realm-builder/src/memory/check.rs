@@ -15,7 +15,7 @@ impl<P: Platform> RealmCore<'_, P> {
         aligned: bool,
         bytes: u64,
     ) -> Result<IpaRange, BuildError> {
-        let range = IpaRange::with_size(ipa, bytes).unwrap_or(IpaRange::empty(ipa));
+        let range = IpaRange::with_size_or_empty(ipa, bytes);
         match aligned && ipa.is_aligned(self.rmm.granule_size().bytes()) {
             true => Ok(range),
             false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),

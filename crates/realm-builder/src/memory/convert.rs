@@ -61,7 +61,7 @@ impl Course {
     }
 
     fn left(&self) -> IpaRange {
-        IpaRange::new(self.reached, self.range.top()).unwrap_or(IpaRange::empty(self.range.top()))
+        self.range.after(self.reached)
     }
 
     fn go_on(&mut self, bytes: u64, without_memory: u64) {
@@ -404,5 +404,5 @@ impl<P: Platform> RealmCore<'_, P> {
 
 /// The part of a range that follows another part of it.
 fn after(part: IpaRange, range: IpaRange) -> IpaRange {
-    IpaRange::new(part.top(), range.top()).unwrap_or(IpaRange::empty(range.top()))
+    range.after(part.top())
 }

@@ -67,7 +67,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let reaches = void.base().checked_add(first.bytes()).is_some_and(|top| top > page);
         let start = if reaches { void.base() } else { page };
         let [front, rest] = [(void.base(), start), (start, void.top())]
-            .map(|(base, top)| IpaRange::new(base, top).unwrap_or(IpaRange::empty(base)));
+            .map(|(base, top)| IpaRange::new_or_empty(base, top));
         if first.bytes() > rest.bytes() {
             let fits = first.take_front(rest.bytes()).unwrap_or_default();
             free_or_quarantine(self.rmm, memory, core::mem::replace(&mut first, fits));

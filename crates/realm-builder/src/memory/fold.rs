@@ -114,7 +114,7 @@ impl<P: Platform> RealmCore<'_, P> {
         what: Foldable,
         folded: &mut Folded,
     ) -> Result<(), BuildError> {
-        let range = IpaRange::with_size(ipa, level.table_bytes()).unwrap_or(IpaRange::empty(ipa));
+        let range = IpaRange::with_size_or_empty(ipa, level.table_bytes());
         let trees = self.shadow.lock().aux_trees();
         for tree in trees {
             if !self.shadow.lock().has_table_in(Some(tree), level, ipa) {

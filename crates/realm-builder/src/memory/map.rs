@@ -151,7 +151,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut run = Undelegated::empty();
         while result.is_ok() {
             let from = staged.checked_add(run.bytes()).unwrap_or(range.top());
-            let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(range.top()));
+            let left = range.after(from);
             let next = if left.is_empty() { None } else { (supply.next)(memory, left) };
             let next = next.filter(|granules| !granules.is_empty());
             let is_last = next.is_none();
@@ -164,7 +164,7 @@ impl<P: Platform> RealmCore<'_, P> {
             }
             let granules = core::mem::replace(&mut run, apart.unwrap_or_default());
             if !granules.is_empty() {
-                let left = IpaRange::new(staged, range.top()).unwrap_or(IpaRange::empty(staged));
+                let left = range.after(staged);
                 let (bytes, staging) = self.stage(held, memory, left, granules, supply);
                 staged = staged.checked_add(bytes).unwrap_or(range.top());
                 result = staging;
@@ -176,7 +176,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if !run.is_empty() {
             (supply.back)(memory, run);
         }
-        let staged = IpaRange::new(range.base(), staged).unwrap_or(IpaRange::empty(range.base()));
+        let staged = range.before(staged);
         (staged, result)
     }
 
@@ -190,7 +190,7 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Mapping {
         let (taken, result) = self.map_staged(held, memory, range, supply.progress);
         let reached = range.base().checked_add(taken).unwrap_or(range.top());
-        let rest = IpaRange::new(reached, range.top()).unwrap_or(IpaRange::empty(range.top()));
+        let rest = range.after(reached);
         self.unstage(rest, &mut |host| (supply.back)(memory, host));
         Mapping { taken, result }
     }
@@ -230,8 +230,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return (0, Err(error));
         }
         if supply.init_ripas
-            && let Err(error) = self
-                .init_ripas(IpaRange::with_size(ipa, range.bytes()).unwrap_or(IpaRange::empty(ipa)))
+            && let Err(error) = self.init_ripas(IpaRange::with_size_or_empty(ipa, range.bytes()))
         {
             (supply.back)(memory, granules);
             return (0, Err(error.into()));
@@ -288,7 +287,7 @@ impl<P: Platform> RealmCore<'_, P> {
                     idle = 0;
                     let reached = at.checked_add(bytes).unwrap_or(range.top());
                     let level = self.confirm(at, reached);
-                    let done = IpaRange::new(at, reached).unwrap_or(IpaRange::empty(at));
+                    let done = IpaRange::new_or_empty(at, reached);
                     self.range_hint.note(done, level, bytes < named);
                     at = reached;
                     progress(taken(at));
@@ -356,7 +355,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn init_ripas(&self, mut range: IpaRange) -> Result<(), Error> {
         while !range.is_empty() {
             let top = self.rmm.commands().rtt_init_ripas(&self.rd, range)?;
-            range = IpaRange::new(top, range.top()).unwrap_or(IpaRange::empty(top));
+            range = range.after(top);
         }
         Ok(())
     }

@@ -62,7 +62,7 @@ impl<P: Platform> RealmCore<'_, P> {
             .map_err(|error| stop(error, range.base()))?;
         let (mut from, mut idle) = (range.base(), 0);
         for _ in 0..calls {
-            let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(from));
+            let left = range.after(from);
             if left.is_empty() {
                 break;
             }

@@ -55,7 +55,7 @@ impl<P: Platform> RealmCore<'_, P> {
             if from >= range.top() {
                 break;
             }
-            let left = IpaRange::new(from, range.top()).unwrap_or(IpaRange::empty(from));
+            let left = range.after(from);
             progress = self.rmm.commands().rtt_set_s2ap(&self.rd, rec, left).map_err(
                 |Halted { error, reached }| S2apStopped {
                     error: error.into(),

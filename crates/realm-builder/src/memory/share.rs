@@ -72,7 +72,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         mut granules: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
-        let range = IpaRange::with_size(ipa, granules.bytes()).unwrap_or(IpaRange::empty(ipa));
+        let range = IpaRange::with_size_or_empty(ipa, granules.bytes());
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(granules.range()).into_iter(), top, &exists);
@@ -100,7 +100,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             if part.base() > left.base() {
                 break;
             }
-            left = IpaRange::new(part.top(), range.top()).unwrap_or(IpaRange::empty(range.top()));
+            left = range.after(part.top());
         }
         left.base()
     }
@@ -272,7 +272,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
                 }
             }
             unshared.map_err(|error| stop(error, reached))?;
-            left = IpaRange::new(piece.top(), range.top()).unwrap_or(IpaRange::empty(piece.top()));
+            left = range.after(piece.top());
         }
         Ok(())
     }

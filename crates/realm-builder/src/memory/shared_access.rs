@@ -91,7 +91,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let (mut left, mut sum) = (range, 0);
         while let Some((ipas, memory)) = self.first_shared(left) {
             sum += ipas.bytes();
-            left = IpaRange::new(ipas.top(), range.top()).unwrap_or(IpaRange::empty(ipas.top()));
+            left = range.after(ipas.top());
             each(ipas, memory);
         }
         Ok(sum)
@@ -131,8 +131,7 @@ impl<P: Platform> RealmCore<'_, P> {
         while !left.is_empty() {
             match self.first_shared(left).filter(|(part, _)| part.base() == left.base()) {
                 Some((part, _)) => {
-                    left = IpaRange::new(part.top(), range.top())
-                        .unwrap_or(IpaRange::empty(part.top()));
+                    left = range.after(part.top());
                 }
                 None => {
                     let problem = RegionProblem::NotShared { ipa: left.base() };

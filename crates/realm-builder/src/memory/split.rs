@@ -36,7 +36,7 @@ impl<P: Platform> RealmCore<'_, P> {
         range: IpaRange,
     ) -> Result<(), BuildError> {
         let is_inside = |end: Ipa| {
-            let page = IpaRange::with_size(end, MIN_GRANULE).unwrap_or(IpaRange::empty(end));
+            let page = IpaRange::with_size_or_empty(end, MIN_GRANULE);
             let piece = self.shadow.lock().shared_in(&page);
             piece.is_some_and(|(_, piece)| piece.base() < end)
         };

@@ -152,9 +152,8 @@ impl<P: Platform> RealmCore<'_, P> {
         if tree.is_none() && self.geometry.is_protected(ipa) {
             // A block that is split changes in the primary tree. In the unprotected half auxiliary
             // trees have the same table.
-            let whole =
-                IpaRange::with_size(ipa.align_down(level.table_bytes()), level.table_bytes());
-            self.hide_everywhere(whole.unwrap_or(IpaRange::empty(ipa)))?;
+            let bytes = level.table_bytes();
+            self.hide_everywhere(IpaRange::with_size_or_empty(ipa.align_down(bytes), bytes))?;
         }
         let granule = self.rmm.granule_size().bytes();
         let table = pool.take(self.rmm, create(tree), granule, granule)?;

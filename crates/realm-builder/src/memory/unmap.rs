@@ -67,7 +67,7 @@ impl<P: Platform> RealmCore<'_, P> {
             reached = at.top();
             ControlFlow::Continue(())
         });
-        let range = IpaRange::new(first.base, reached).unwrap_or(IpaRange::empty(first.base));
+        let range = IpaRange::new_or_empty(first.base, reached);
         Span { range, single: descriptors <= 1 && whole }
     }
 
@@ -156,7 +156,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 return Err(error);
             }
         };
-        let done = IpaRange::new(range.base(), reached).unwrap_or(IpaRange::empty(range.base()));
+        let done = range.before(reached);
         self.range_hint.note(done, first.level, reached < range.top());
         self.retag(done, tag::SURE, tag::LOST);
         self.retag(done, tag::UNSURE, tag::LOST);

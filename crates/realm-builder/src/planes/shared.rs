@@ -99,7 +99,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let by_range = self.shows_by_range();
         let (mut found, mut rest) = (false, whole);
         while let Some(root) = first_of(rest, self.root_entry_bytes()) {
-            rest = IpaRange::new(root.top(), whole.top()).unwrap_or(IpaRange::empty(root.top()));
+            rest = whole.after(root.top());
             if by_range && self.shared_from(root, root.base()).is_none() {
                 continue;
             }

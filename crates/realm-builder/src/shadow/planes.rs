@@ -77,9 +77,9 @@ impl Row {
     pub(crate) fn split(&self, reached: Ipa) -> (IpaRange, IpaRange) {
         let bytes = self.level.entry_bytes();
         let end = reached.align_down(bytes).max(self.range.base()).min(self.range.top());
-        let whole = IpaRange::new(self.range.base(), end).unwrap_or(IpaRange::empty(end));
+        let whole = self.range.before(end);
         let part = match reached > end && end < self.range.top() {
-            true => IpaRange::with_size(end, bytes).unwrap_or(IpaRange::empty(end)),
+            true => IpaRange::with_size_or_empty(end, bytes),
             false => IpaRange::empty(end),
         };
         (whole, part)

@@ -41,7 +41,7 @@ impl Shadow<'_> {
         }
         if self.reserved_shared + records > self.shared.spare() {
             let base = self.geometry.unprotected_base();
-            let range = IpaRange::new(base, self.geometry.end()).unwrap_or(IpaRange::empty(base));
+            let range = IpaRange::new_or_empty(base, self.geometry.end());
             return Err(BuildError::Contended { range });
         }
         self.reserved_shared += records;
@@ -169,5 +169,5 @@ impl Shadow<'_> {
 }
 
 fn page_at(ipa: Ipa) -> IpaRange {
-    IpaRange::with_size(ipa, MIN_GRANULE).unwrap_or(IpaRange::empty(ipa))
+    IpaRange::with_size_or_empty(ipa, MIN_GRANULE)
 }

@@ -61,7 +61,7 @@ impl Segment<'_> {
     #[doc(alias = "bss")]
     pub fn vacant_granules(&self) -> IpaRange {
         let (content, all) = (self.content_granules().top(), self.granules().top());
-        IpaRange::new(content, all).unwrap_or(IpaRange::empty(content))
+        IpaRange::new_or_empty(content, all)
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn decode(
 /// answer in either case.
 fn range(base: u64, top: u64) -> IpaRange {
     let base = Ipa::new(base);
-    IpaRange::new(base, Ipa::new(top)).unwrap_or(IpaRange::empty(base))
+    IpaRange::new_or_empty(base, Ipa::new(top))
 }
 
 fn sync(record: &RecExit, dialect: Dialect, geometry: Geometry, ticket: Ticket) -> Exit {

@@ -117,7 +117,7 @@ impl SharedMemory {
     /// Where it is in the Realm's IPA space.
     #[must_use]
     pub fn ipa_range(&self) -> IpaRange {
-        IpaRange::with_size(self.ipa, self.bytes()).unwrap_or(IpaRange::empty(self.ipa))
+        IpaRange::with_size_or_empty(self.ipa, self.bytes())
     }
 
     /// Where it is in physical memory.
