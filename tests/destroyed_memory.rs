@@ -1,5 +1,6 @@
 //! Memory that the host takes from a Realm that had not given it up: the RIPAS becomes DESTROYED,
-//! and the host that serves faults there is told so, instead of entering the REC again without end.
+//! and the host that serves faults there gets that result, instead of entering the REC again
+//! without end.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_sdk::abi::rtt::{Level, Ripas, RttEntryState};
@@ -16,15 +17,15 @@ use rmm_model::{Action, Model, Options, Script};
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
 
-type Door<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
-type Machine<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+type TestConduit<'m> = Injecting<&'m Model, fn(&Registers) -> bool>;
+type Machine<'p> = Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger>;
 
 fn range(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
 /// A Realm of 4 MiB of RAM without memory, whose first half has a table of pages, with a REC.
-struct Bench<'p> {
+struct Fixture<'p> {
     realm: Realm<'p, Machine<'p>, Active>,
     rec: Rec,
     pool: FixedPool<32>,
@@ -32,7 +33,7 @@ struct Bench<'p> {
     model: &'p Model,
 }
 
-impl Bench<'_> {
+impl Fixture<'_> {
     fn map(&mut self, ipa: u64, bytes: u64) {
         let _ = self.memory.take_front(self.memory.base().raw().wrapping_neg() % bytes);
         let memory = self.memory.take_front(bytes).unwrap();
@@ -84,15 +85,15 @@ fn with_realm(
     dialect: Dialect,
     script: Vec<Action>,
     (rule, fault): (Rule, Fault),
-    act: impl FnOnce(&mut Bench<'_>),
+    act: impl FnOnce(&mut Fixture<'_>),
 ) {
     let model = Model::new(Options::new(dialect).range_capable()).unwrap();
-    let door = Injecting::by_rule(&model, rule, fault);
+    let conduit = Injecting::by_rule(&model, rule, fault);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<32>(&mut memory, 64 * PAGE);
     let page = memory.take_front(PAGE).unwrap();
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
@@ -106,9 +107,9 @@ fn with_realm(
     model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
     let realm = realm.activate().unwrap();
     let rec = Rec::new(rec, page, realm.geometry());
-    let mut bench = Bench { realm, rec, pool, memory, model: &model };
-    act(&mut bench);
-    let Bench { realm, rec, mut pool, .. } = bench;
+    let mut fixture = Fixture { realm, rec, pool, memory, model: &model };
+    act(&mut fixture);
+    let Fixture { realm, rec, mut pool, .. } = fixture;
     assert_eq!(
         realm
             .tear_down(
@@ -132,20 +133,20 @@ const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 fn a_load_of_a_page_that_was_taken_away_is_not_served_for_ever() {
     let load = Action::Load { ipa: Ipa::new(PAGE), bytes: 8 };
     for dialect in DIALECTS {
-        with_realm(dialect, vec![load], never(), |bench| {
-            bench.map(0, 4 * PAGE);
-            bench.reclaim(range(PAGE, PAGE));
+        with_realm(dialect, vec![load], never(), |fixture| {
+            fixture.map(0, 4 * PAGE);
+            fixture.reclaim(range(PAGE, PAGE));
             let mut answer = Answer::resume();
             for _ in 0..2 {
-                let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
+                let event = fixture.rec.enter(fixture.realm.rmm(), answer).unwrap();
                 let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
                 let page = fault.page().raw();
                 // One call, which reads the RIPAS.
                 let destroyed = Served::Destroyed(range(PAGE, PAGE));
-                assert_eq!(bench.serve_without_memory(page), (destroyed, 1));
+                assert_eq!(fixture.serve_without_memory(page), (destroyed, 1));
                 answer = fault.retry();
             }
-            assert_eq!(bench.ripas(PAGE), (RttEntryState::Void, Ripas::Destroyed));
+            assert_eq!(fixture.ripas(PAGE), (RttEntryState::Void, Ripas::Destroyed));
         });
     }
 }
@@ -158,21 +159,24 @@ fn what_the_realm_makes_ram_again_is_served_at_no_extra_cost() {
         Action::psci_system_off(),
     ];
     for dialect in DIALECTS {
-        with_realm(dialect, script.clone(), never(), |bench| {
-            bench.map(0, 8 * PAGE);
-            bench.reclaim(range(PAGE, 2 * PAGE));
-            let rmm = bench.realm.rmm();
-            let event = bench.rec.enter(rmm, Answer::resume()).unwrap();
+        with_realm(dialect, script.clone(), never(), |fixture| {
+            fixture.map(0, 8 * PAGE);
+            fixture.reclaim(range(PAGE, 2 * PAGE));
+            let rmm = fixture.realm.rmm();
+            let event = fixture.rec.enter(rmm, Answer::resume()).unwrap();
             let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
-            let (asked, rec) = (change.range(), bench.rec.name());
-            bench.realm.set_ripas_to(&mut bench.pool, rec, asked, Ripas::Ram, u32::MAX).unwrap();
-            let event = bench.rec.enter(rmm, change.accept()).unwrap();
+            let (asked, rec) = (change.range(), fixture.rec.name());
+            fixture
+                .realm
+                .set_ripas_to(&mut fixture.pool, rec, asked, Ripas::Ram, u32::MAX)
+                .unwrap();
+            let event = fixture.rec.enter(rmm, change.accept()).unwrap();
             let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
             // Both pages and the rest of the table, each delegated and mapped by two calls: no call
             // was made to read entries.
             let mapped = Served::Mapped(range(PAGE, 2 * PAGE));
-            assert_eq!(bench.serve(fault.page().raw()), (mapped, 4));
-            let event = bench.rec.enter(rmm, fault.retry()).unwrap();
+            assert_eq!(fixture.serve(fault.page().raw()), (mapped, 4));
+            let event = fixture.rec.enter(rmm, fault.retry()).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
         });
     }
@@ -185,64 +189,66 @@ fn a_change_to_ram_stops_at_what_was_taken_away() {
         |first| Action::ipa_state_set(Ipa::new(first * PAGE), Ipa::new(3 * PAGE), Ripas::Ram, 0);
     let script = vec![ask(0), ask(1), ask(1), Action::psci_system_off()];
     for dialect in DIALECTS {
-        with_realm(dialect, script.clone(), never(), |bench| {
-            bench.map(0, 8 * PAGE);
-            bench.reclaim(range(PAGE, PAGE));
-            let rmm = bench.realm.rmm();
+        with_realm(dialect, script.clone(), never(), |fixture| {
+            fixture.map(0, 8 * PAGE);
+            fixture.reclaim(range(PAGE, PAGE));
+            let rmm = fixture.realm.rmm();
             let mut answer = Answer::resume();
             for (asked, rejects) in [(0, false), (1, false), (1, true)] {
-                let event = bench.rec.enter(rmm, answer).unwrap();
+                let event = fixture.rec.enter(rmm, answer).unwrap();
                 let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
                 assert_eq!(change.range(), range(asked * PAGE, (3 - asked) * PAGE));
-                let (range, rec) = (change.range(), bench.rec.name());
+                let (range, rec) = (change.range(), fixture.rec.name());
                 let changed =
-                    bench.realm.set_ripas_to(&mut bench.pool, rec, range, Ripas::Ram, u32::MAX);
+                    fixture.realm.set_ripas_to(&mut fixture.pool, rec, range, Ripas::Ram, u32::MAX);
                 let stopped = changed.unwrap_err();
                 assert_eq!(stopped.reached, Ipa::new(PAGE));
                 let BuildError::Call(error) = stopped.error else { panic!("{stopped}") };
                 assert_eq!(error.status(), Some(Status::ErrorRtt));
                 answer = if rejects { change.reject().unwrap() } else { change.accept() };
             }
-            let event = bench.rec.enter(rmm, answer).unwrap();
+            let event = fixture.rec.enter(rmm, answer).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
-            assert_eq!(bench.ripas(PAGE), (RttEntryState::Void, Ripas::Destroyed));
+            assert_eq!(fixture.ripas(PAGE), (RttEntryState::Void, Ripas::Destroyed));
         });
     }
 }
 
 #[test]
 fn memory_is_not_mapped_around_a_fault_where_it_was_taken_away() {
-    with_realm(Dialect::TfRmm2026_07, vec![], never(), |bench| {
-        bench.map(0, 4 * PAGE);
-        bench.reclaim(range(PAGE, PAGE));
-        bench.reclaim(range(3 * PAGE, PAGE));
-        let (served, _) = bench.serve(5 * PAGE);
+    with_realm(Dialect::TfRmm2026_07, vec![], never(), |fixture| {
+        fixture.map(0, 4 * PAGE);
+        fixture.reclaim(range(PAGE, PAGE));
+        fixture.reclaim(range(3 * PAGE, PAGE));
+        let (served, _) = fixture.serve(5 * PAGE);
         assert_eq!(served, Served::Mapped(range(4 * PAGE, BLOCK - 4 * PAGE)));
-        assert_eq!(bench.realm.memory_at(Ipa::new(3 * PAGE)), None);
+        assert_eq!(fixture.realm.memory_at(Ipa::new(3 * PAGE)), None);
         // Mapping memory there does not help the Realm.
-        bench.map(PAGE, PAGE);
+        fixture.map(PAGE, PAGE);
         let destroyed = Served::Destroyed(range(PAGE, PAGE));
-        assert_eq!(bench.serve_without_memory(PAGE), (destroyed, 1));
+        assert_eq!(fixture.serve_without_memory(PAGE), (destroyed, 1));
     });
 }
 
 #[test]
 fn what_was_taken_away_is_known_through_folding_and_splitting() {
-    with_realm(Dialect::TfRmm2026_07, vec![], never(), |bench| {
-        bench.map(0, BLOCK);
-        bench.map(BLOCK, BLOCK);
-        bench.reclaim(range(0, BLOCK));
-        bench.reclaim(range(BLOCK, BLOCK));
+    with_realm(Dialect::TfRmm2026_07, vec![], never(), |fixture| {
+        fixture.map(0, BLOCK);
+        fixture.map(BLOCK, BLOCK);
+        fixture.reclaim(range(0, BLOCK));
+        fixture.reclaim(range(BLOCK, BLOCK));
         // The table of pages is folded into one entry, and the entry of a block is split into
         // pages.
-        let folded =
-            bench.realm.fold(&mut bench.pool, range(0, BLOCK), FoldPolicy::BlocksAndVoid).unwrap();
+        let folded = fixture
+            .realm
+            .fold(&mut fixture.pool, range(0, BLOCK), FoldPolicy::BlocksAndVoid)
+            .unwrap();
         assert_eq!(folded.void, 1);
-        bench.realm.make_tables(&mut bench.pool, range(BLOCK, PAGE), Level::L3).unwrap();
+        fixture.realm.make_tables(&mut fixture.pool, range(BLOCK, PAGE), Level::L3).unwrap();
         let whole = Served::Destroyed(range(0, BLOCK));
-        assert_eq!(bench.serve_without_memory(7 * PAGE), (whole, 1));
+        assert_eq!(fixture.serve_without_memory(7 * PAGE), (whole, 1));
         let page = Served::Destroyed(range(BLOCK + 7 * PAGE, PAGE));
-        assert_eq!(bench.serve_without_memory(BLOCK + 7 * PAGE), (page, 1));
+        assert_eq!(fixture.serve_without_memory(BLOCK + 7 * PAGE), (page, 1));
     });
 }
 
@@ -251,12 +257,12 @@ fn a_mapping_that_was_unclear_and_made_is_not_destroyed() {
     let unclear = [0, 0xdead_beef_f001, 0, 0, 0, 0, 0, 0];
     for (fault, made) in [(Fault::Afterwards(unclear), true), (Fault::Instead(unclear), false)] {
         let rule = Rule::command(Command::RttDataMap, Dialect::TfRmm2026_07).nth(0);
-        with_realm(Dialect::TfRmm2026_07, vec![], (rule, fault), |bench| {
-            let Bench { realm, pool, memory, .. } = bench;
-            let mut home = 0;
-            let mut fault = |home: &mut u64| {
+        with_realm(Dialect::TfRmm2026_07, vec![], (rule, fault), |fixture| {
+            let Fixture { realm, pool, memory, .. } = fixture;
+            let mut returned = 0;
+            let mut fault = |returned: &mut u64| {
                 let supply = |_: IpaRange| memory.take_front(PAGE);
-                let keep = &mut |memory: Undelegated| *home += memory.bytes();
+                let keep = &mut |memory: Undelegated| *returned += memory.bytes();
                 realm.serve_fault(
                     &mut CallbackMemory::new(pool, supply, |host| {
                         keep(host);
@@ -266,12 +272,12 @@ fn a_mapping_that_was_unclear_and_made_is_not_destroyed() {
                     range(PAGE, PAGE),
                 )
             };
-            assert!(fault(&mut home).is_err());
+            assert!(fault(&mut returned).is_err());
             let served = if made { Served::Present } else { Served::Mapped(range(PAGE, PAGE)) };
-            assert_eq!(fault(&mut home), Ok(served));
-            assert_eq!(fault(&mut home), Ok(Served::Present));
-            assert_eq!(home, if made { 0 } else { PAGE });
-            assert_eq!(bench.ripas(PAGE), (RttEntryState::Data, Ripas::Ram));
+            assert_eq!(fault(&mut returned), Ok(served));
+            assert_eq!(fault(&mut returned), Ok(Served::Present));
+            assert_eq!(returned, if made { 0 } else { PAGE });
+            assert_eq!(fixture.ripas(PAGE), (RttEntryState::Data, Ripas::Ram));
         });
     }
 }

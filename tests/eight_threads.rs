@@ -1,7 +1,7 @@
 //! Eight threads, one session: each builds, runs and tears down Realms of its own, and delegates
 //! and undelegates between them. All memory comes back to the host.
 //!
-//! `REALM_SDK_SOAK_LIVES` sets how many Realms each thread builds and tears down (6 by default).
+//! `REALM_SDK_SOAK_REALMS` sets how many Realms each thread builds and tears down (6 by default).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::thread;
@@ -19,13 +19,13 @@ use rmm_model::{Action, Model, Options, Script};
 const MIB: u64 = 1 << 20;
 
 /// Builds, runs and tears down one Realm with two RECs, which run at the same time.
-fn live<P: Platform + Sync>(rmm: &Rmm<P>, model: &Model, memory: Undelegated) -> Undelegated
+fn run_realm<P: Platform + Sync>(rmm: &Rmm<P>, model: &Model, memory: Undelegated) -> Undelegated
 where
     P::Conduit: Sync,
 {
     let mut memory = memory;
     let whole = memory.range();
-    let mut home = Vec::new();
+    let mut returned = Vec::new();
     let mut take = |bytes| memory.take_front(bytes).unwrap();
     let mut pool = FixedPool::<16>::new();
     pool.add(take(Pool::PAGES)).unwrap();
@@ -83,7 +83,7 @@ where
     });
     let recs = [one, two].map(|rec| {
         let (object, page) = rec.into_parts();
-        home.push(page);
+        returned.push(page);
         object
     });
     assert_eq!(
@@ -93,7 +93,7 @@ where
                     &mut pool,
                     |_| None,
                     |memory| {
-                        home.push(memory);
+                        returned.push(memory);
                         Ok(())
                     }
                 ),
@@ -102,10 +102,10 @@ where
             .error,
         None
     );
-    pool.drain(rmm, &mut |memory| home.push(memory));
-    home.sort_by_key(|memory| memory.base());
+    pool.drain(rmm, &mut |memory| returned.push(memory));
+    returned.sort_by_key(|memory| memory.base());
     let mut all = Undelegated::empty();
-    for part in home {
+    for part in returned {
         all.append(part).unwrap();
     }
     assert_eq!(all.range(), whole);
@@ -126,16 +126,16 @@ fn run_to_its_end<P: Platform>(rmm: &Rmm<P>, rec: &Rec) {
 
 #[test]
 fn eight_threads_share_a_session() {
-    let lives = std::env::var("REALM_SDK_SOAK_LIVES")
+    let realms = std::env::var("REALM_SDK_SOAK_REALMS")
         .ok()
-        .and_then(|lives| lives.parse().ok())
+        .and_then(|realms| realms.parse().ok())
         .unwrap_or(6);
     for (dialect, ranges) in [(Dialect::TfRmm2026_07, false), (Dialect::V2_0Bet3, true)] {
         let mut options = Options::new(dialect);
         options.yield_every = std::num::NonZeroU32::new(7);
         options.busy_every = std::num::NonZeroU32::new(5);
         let model = Model::new(if ranges { options.range_capable() } else { options }).unwrap();
-        let door = Counting::new(&model);
+        let conduit = Counting::new(&model);
         let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
         let mut memory = model.take_memory();
         let pages = memory.take_front(Pool::PAGES).unwrap();
@@ -143,15 +143,16 @@ fn eight_threads_share_a_session() {
         pool.add(pages).unwrap();
         let mut session = SessionOptions::default();
         session.retry_budget = RetryBudget { busy: 100_000, ..RetryBudget::default() };
-        let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+        let platform =
+            Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
         let rmm = open(platform, session, &mut pool).unwrap();
         let shares: Vec<_> = (0..8).map(|_| memory.take_back(4 * MIB).unwrap()).collect();
         thread::scope(|scope| {
             for mut share in shares {
                 let (rmm, model) = (&rmm, &model);
                 scope.spawn(move || {
-                    for _ in 0..lives {
-                        share = live(rmm, model, share);
+                    for _ in 0..realms {
+                        share = run_realm(rmm, model, share);
                         let delegated = rmm.delegate(share).unwrap();
                         share = rmm.undelegate(delegated).unwrap();
                     }

@@ -244,7 +244,7 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
 }
 
 #[test]
-fn an_interface_that_the_entry_did_not_use_is_told() {
+fn an_interface_that_the_entry_did_not_use_is_reported() {
     let model = model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();

@@ -27,15 +27,15 @@ const RAM: u64 = 0x8000_0000;
 const BYTES: u64 = 64 * MIB + 3 * PAGE;
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 
-type Door<'m> = Counting<Injecting<&'m Model, fn(&Registers) -> bool>>;
-type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+type TestConduit<'m> = Counting<Injecting<&'m Model, fn(&Registers) -> bool>>;
+type Platform<'p> = Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger>;
 
-struct Bench<'p> {
+struct Fixture<'p> {
     realm: Realm<'p, Platform<'p>, New>,
     pool: FixedPool<32>,
     memory: Undelegated,
     model: &'p Model,
-    door: &'p Door<'p>,
+    conduit: &'p TestConduit<'p>,
     config: RealmConfig,
 }
 
@@ -47,21 +47,21 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 fn with_realm(
     options: Options,
     rule: Rule,
-    act: impl for<'p> FnOnce(Bench<'p>) -> Option<(Realm<'p, Platform<'p>, New>, FixedPool<32>)>,
+    act: impl for<'p> FnOnce(Fixture<'p>) -> Option<(Realm<'p, Platform<'p>, New>, FixedPool<32>)>,
 ) {
     let model = Model::new(options).unwrap();
     let fault = Fault::status(Status::ErrorInput);
-    let door = Counting::new(Injecting::by_rule(&model, rule, fault));
+    let conduit = Counting::new(Injecting::by_rule(&model, rule, fault));
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<32>(&mut memory, 64 * PAGE);
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<24, 0>::new();
     let config = RealmConfig::new(40);
     let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
-    let bench = Bench { realm, pool, memory, model: &model, door: &door, config };
-    if let Some((realm, mut pool)) = act(bench) {
+    let fixture = Fixture { realm, pool, memory, model: &model, conduit: &conduit, config };
+    if let Some((realm, mut pool)) = act(fixture) {
         assert_eq!(
             realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
             None
@@ -90,8 +90,8 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
     let kernel = [0xd5; 4 * 0x1000];
     let touched = [RAM + 4 * PAGE, RAM + 40 * MIB + 8, RAM + BYTES - 8];
     for dialect in DIALECTS {
-        with_realm(Options::new(dialect), never(), |bench| {
-            let Bench { mut realm, mut pool, mut memory, model, config, .. } = bench;
+        with_realm(Options::new(dialect), never(), |fixture| {
+            let Fixture { mut realm, mut pool, mut memory, model, config, .. } = fixture;
             let rmm = realm.rmm();
             let mut regions = regions(&mut memory, &kernel);
             let params = config.validate(rmm.features(), dialect).unwrap();
@@ -186,7 +186,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
 }
 
 #[test]
-fn what_it_costs_is_predicted() {
+fn the_number_of_calls_is_predicted() {
     let kernel = [0xd5; 4 * 0x1000];
     for dialect in DIALECTS {
         for limits in [Limits::ONE_BY_ONE, Limits::RANGES] {
@@ -194,11 +194,11 @@ fn what_it_costs_is_predicted() {
                 true => Options::new(dialect).range_capable(),
                 false => Options::new(dialect),
             };
-            with_realm(options, never(), |bench| {
-                let Bench { mut realm, mut pool, mut memory, door, .. } = bench;
+            with_realm(options, never(), |fixture| {
+                let Fixture { mut realm, mut pool, mut memory, conduit, .. } = fixture;
                 let mut regions = regions(&mut memory, &kernel);
                 let cost = realm.populate_cost(&pool, &mut regions, limits);
-                let issued = |command| door.counts(command, dialect).issued;
+                let issued = |command| conduit.counts(command, dialect).issued;
                 let before = [
                     Command::GranuleRangeDelegate,
                     Command::RttCreate,
@@ -206,13 +206,13 @@ fn what_it_costs_is_predicted() {
                     Command::RttDataMapInit,
                 ]
                 .map(|command| (command, issued(command)));
-                let total = door.total().issued;
+                let total = conduit.total().issued;
                 realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
                 let [delegate, create, ripas, map] =
                     before.map(|(command, before)| issued(command) - before);
                 assert_eq!((cost.delegate, cost.create), (delegate, create));
                 assert_eq!((cost.ripas, cost.map), (ripas, map));
-                assert_eq!(cost.calls(), door.total().issued - total);
+                assert_eq!(cost.calls(), conduit.total().issued - total);
                 // Nothing is left of the regions; the second time there is nothing to do.
                 assert!(regions.iter().all(|region| region.range().is_empty()));
                 realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
@@ -225,7 +225,7 @@ fn what_it_costs_is_predicted() {
 /// In parts of any size, and with a refusal in the middle, the result is the same, with no more
 /// tables.
 #[test]
-fn it_is_taken_in_in_parts_and_goes_on() {
+fn it_is_populated_in_parts_and_continues() {
     let kernel = [0xd5; 4 * 0x1000];
     for dialect in DIALECTS {
         let mut tables = None;
@@ -240,8 +240,8 @@ fn it_is_taken_in_in_parts_and_goes_on() {
             (5 * MIB + PAGE, 4),
         ] {
             let rule = Rule::command(Command::RttInitRipas, dialect).nth(refused);
-            with_realm(Options::new(dialect), rule, |bench| {
-                let Bench { mut realm, mut pool, mut memory, model, .. } = bench;
+            with_realm(Options::new(dialect), rule, |fixture| {
+                let Fixture { mut realm, mut pool, mut memory, model, .. } = fixture;
                 let mut regions = regions(&mut memory, &kernel);
                 let (mut left, mut failures) = (BYTES, 0);
                 while left > 0 {
@@ -278,11 +278,11 @@ fn it_is_taken_in_in_parts_and_goes_on() {
 }
 
 #[test]
-fn what_is_wrong_with_it_is_said_before_any_call() {
-    with_realm(Options::new(DIALECTS[0]), never(), |bench| {
-        let Bench { mut realm, mut pool, mut memory, door, .. } = bench;
+fn what_is_not_valid_is_refused_before_any_call() {
+    with_realm(Options::new(DIALECTS[0]), never(), |fixture| {
+        let Fixture { mut realm, mut pool, mut memory, conduit, .. } = fixture;
         let half = 1 << 39;
-        let before = door.total().issued;
+        let before = conduit.total().issued;
         for (ipa, bytes, expected) in [
             (RAM, 0, RegionProblem::Empty),
             (RAM + 1, PAGE, RegionProblem::Unaligned),
@@ -306,7 +306,7 @@ fn what_is_wrong_with_it_is_said_before_any_call() {
                 let _ = region.into_memory().into_raw();
             }
         }
-        assert_eq!(door.total().issued, before);
+        assert_eq!(conduit.total().issued, before);
         Some((realm, pool))
     });
 }

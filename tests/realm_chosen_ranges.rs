@@ -61,23 +61,23 @@ unsafe impl Conduit for Slow<'_> {
     }
 }
 
-type Door<'m> = Counting<Slow<'m>>;
-type Platform<'p> = Host<&'p Door<'p>, &'p Model, &'p CountingLedger>;
+type TestConduit<'m> = Counting<Slow<'m>>;
+type Platform<'p> = Host<&'p TestConduit<'p>, &'p Model, &'p CountingLedger>;
 
 /// A running Realm, and what is needed to run it.
-struct Bench<'p> {
+struct Fixture<'p> {
     realm: Realm<'p, Platform<'p>, Active>,
     rec: Rec,
     pool: FixedPool<32>,
-    door: &'p Door<'p>,
+    conduit: &'p TestConduit<'p>,
     dialect: Dialect,
     /// X0 to X2 after each of the guest's calls.
     seen: Arc<Mutex<Vec<[u64; 3]>>>,
 }
 
-impl Bench<'_> {
+impl Fixture<'_> {
     fn issued(&self, command: Command) -> u64 {
-        self.door.counts(command, self.dialect).issued
+        self.conduit.counts(command, self.dialect).issued
     }
 }
 
@@ -86,16 +86,16 @@ fn with_realm(
     dialect: Dialect,
     is_slow: bool,
     asks: Vec<Action>,
-    act: impl FnOnce(&mut Bench<'_>),
+    act: impl FnOnce(&mut Fixture<'_>),
 ) {
     let mut options = Options::new(dialect);
     options.features[3] = 3 | 1 << 4 | 1 << 6;
     let model = Model::new(options).unwrap();
-    let door = Counting::new(Slow { model: &model, dialect, is_slow });
+    let conduit = Counting::new(Slow { model: &model, dialect, is_slow });
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<32>(&mut memory, 256 * PAGE);
-    let platform = Host::new(&door, &model).with_ledger(&ledger);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger);
     let mut session = SessionOptions::default();
     session.dialect = Some(dialect);
     let rmm = open(platform, session, &mut pool).unwrap();
@@ -127,9 +127,9 @@ fn with_realm(
     model.set_guest(realm.rd().pa(), 0, Box::new(guest));
     let realm = realm.activate().unwrap();
     let rec = Rec::new(object, memory.take_front(PAGE).unwrap(), realm.geometry());
-    let mut bench = Bench { realm, rec, pool, door: &door, dialect, seen };
-    act(&mut bench);
-    let Bench { realm, rec, mut pool, .. } = bench;
+    let mut fixture = Fixture { realm, rec, pool, conduit: &conduit, dialect, seen };
+    act(&mut fixture);
+    let Fixture { realm, rec, mut pool, .. } = fixture;
     assert_eq!(
         realm
             .tear_down(
@@ -149,22 +149,23 @@ fn with_realm(
 fn sound_9_a_realm_does_not_keep_its_host_busy_with_ripas() {
     for dialect in DIALECTS {
         let all = Action::ipa_state_set(Ipa::new(0), Ipa::new(HALF), Ripas::Ram, 1);
-        with_realm(dialect, true, vec![all], |bench| {
-            let event = bench.rec.enter(bench.realm.rmm(), Answer::resume()).unwrap();
+        with_realm(dialect, true, vec![all], |fixture| {
+            let event = fixture.rec.enter(fixture.realm.rmm(), Answer::resume()).unwrap();
             let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
             assert_eq!(change.range(), range(0, HALF));
             let mut from = 0;
             for calls in [0, 1, 1000, 0, 7] {
-                let before = bench.door.total().issued;
+                let before = fixture.conduit.total().issued;
                 let left = range(from, HALF - from);
-                let (pool, rec) = (&mut bench.pool, bench.rec.name());
-                let reached = bench.realm.set_ripas_to(pool, rec, left, Ripas::Ram, calls).unwrap();
+                let (pool, rec) = (&mut fixture.pool, fixture.rec.name());
+                let reached =
+                    fixture.realm.set_ripas_to(pool, rec, left, Ripas::Ram, calls).unwrap();
                 from += u64::from(calls) * PAGE;
                 assert_eq!(reached, Ipa::new(from));
-                assert_eq!(bench.door.total().issued - before, u64::from(calls));
+                assert_eq!(fixture.conduit.total().issued - before, u64::from(calls));
             }
             // The Realm is refused what the host did not change; for the RMM nothing was changed.
-            let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
+            let event = fixture.rec.enter(fixture.realm.rmm(), change.accept()).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
         });
     }
@@ -174,21 +175,23 @@ fn sound_9_a_realm_does_not_keep_its_host_busy_with_ripas() {
 fn sound_9_a_realm_does_not_keep_its_host_busy_with_permissions() {
     for dialect in DIALECTS {
         let all = Action::mem_set_perm_index(Ipa::new(0), Ipa::new(HALF), 1, 0);
-        with_realm(dialect, true, vec![all], |bench| {
-            let event = bench.rec.enter(bench.realm.rmm(), Answer::resume()).unwrap();
+        with_realm(dialect, true, vec![all], |fixture| {
+            let event = fixture.rec.enter(fixture.realm.rmm(), Answer::resume()).unwrap();
             let Exit::S2apChange(change) = event.exit else { panic!("{:?}", event.exit) };
             assert_eq!(change.range(), range(0, HALF));
             let mut from = 0;
             for calls in [0, 1, 1000, 0, 7] {
-                let before = bench.issued(Command::RttSetS2ap);
+                let before = fixture.issued(Command::RttSetS2ap);
                 let left = range(from, HALF - from);
-                let done =
-                    bench.realm.set_s2ap(&mut bench.pool, bench.rec.name(), left, calls).unwrap();
+                let done = fixture
+                    .realm
+                    .set_s2ap(&mut fixture.pool, fixture.rec.name(), left, calls)
+                    .unwrap();
                 from += u64::from(calls) * PAGE;
                 assert_eq!(done.top, Ipa::new(from));
-                assert_eq!(bench.issued(Command::RttSetS2ap) - before, u64::from(calls));
+                assert_eq!(fixture.issued(Command::RttSetS2ap) - before, u64::from(calls));
             }
-            let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
+            let event = fixture.rec.enter(fixture.realm.rmm(), change.accept()).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
         });
     }
@@ -202,22 +205,22 @@ fn sound_9_what_is_changed_in_parts_is_changed() {
         // One table per call: 16 calls, of which 5 are made for each exit.
         let ask = |base: u64| Action::ipa_state_set(Ipa::new(base), whole.top(), Ripas::Ram, 1);
         let asks = [0, 10 * MIB, 20 * MIB, 30 * MIB].map(ask).to_vec();
-        with_realm(dialect, false, asks, |bench| {
+        with_realm(dialect, false, asks, |fixture| {
             let mut answer = Answer::resume();
             for part in 1..=4 {
-                let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
+                let event = fixture.rec.enter(fixture.realm.rmm(), answer).unwrap();
                 let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
-                let before = bench.issued(Command::RttSetRipas);
-                let (pool, asked) = (&mut bench.pool, change.range());
-                let reached = bench.realm.set_ripas(pool, bench.rec.name(), asked, 5).unwrap();
+                let before = fixture.issued(Command::RttSetRipas);
+                let (pool, asked) = (&mut fixture.pool, change.range());
+                let reached = fixture.realm.set_ripas(pool, fixture.rec.name(), asked, 5).unwrap();
                 assert_eq!(reached.raw(), (part * 10 * MIB).min(32 * MIB));
-                assert!(bench.issued(Command::RttSetRipas) - before <= 5);
+                assert!(fixture.issued(Command::RttSetRipas) - before <= 5);
                 answer = change.accept();
             }
-            let event = bench.rec.enter(bench.realm.rmm(), answer).unwrap();
+            let event = fixture.rec.enter(fixture.realm.rmm(), answer).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
             let reached =
-                bench.seen.lock().unwrap().iter().map(|x| (x[0], x[1])).collect::<Vec<_>>();
+                fixture.seen.lock().unwrap().iter().map(|x| (x[0], x[1])).collect::<Vec<_>>();
             assert_eq!(reached, [10, 20, 30, 32].map(|mib| (0, mib * MIB)));
         });
     }
@@ -229,30 +232,32 @@ fn sound_9_hiding_is_within_the_budget() {
     let commands = [Command::RttSetRipas, Command::RttAuxUnmapProtected, Command::RttAuxProtUnmap];
     for dialect in DIALECTS {
         let ask = Action::ipa_state_set(Ipa::new(0), Ipa::new(4 * MIB), Ripas::Empty, 1);
-        with_realm(dialect, false, vec![ask], |bench| {
+        with_realm(dialect, false, vec![ask], |fixture| {
             let (tree, shown) = (AuxTree::new(1).unwrap(), range(0, 4 * MIB));
-            let shown = bench.realm.map_plane(&mut bench.pool, tree, shown).unwrap();
+            let shown = fixture.realm.map_plane(&mut fixture.pool, tree, shown).unwrap();
             assert_eq!(shown.bytes, 4 * MIB);
-            let event = bench.rec.enter(bench.realm.rmm(), Answer::resume()).unwrap();
+            let event = fixture.rec.enter(fixture.realm.rmm(), Answer::resume()).unwrap();
             let Exit::RipasChange(change) = event.exit else { panic!("{:?}", event.exit) };
             let (mut from, mut rounds) = (0, 0);
             while from < 4 * MIB {
-                let before = bench.door.total().issued;
+                let before = fixture.conduit.total().issued;
                 let left = range(from, 4 * MIB - from);
-                let reached =
-                    bench.realm.set_ripas(&mut bench.pool, bench.rec.name(), left, 100).unwrap();
-                assert!(bench.door.total().issued - before <= 100);
+                let reached = fixture
+                    .realm
+                    .set_ripas(&mut fixture.pool, fixture.rec.name(), left, 100)
+                    .unwrap();
+                assert!(fixture.conduit.total().issued - before <= 100);
                 from = reached.raw();
                 rounds += 1;
                 assert!(rounds <= 12, "no end to it");
             }
-            let counts = commands.map(|command| bench.issued(command));
+            let counts = commands.map(|command| fixture.issued(command));
             // By entry, or by table; the RIPAS by table.
             let expected = if dialect == DIALECTS[0] { [2, 1024, 0] } else { [2, 0, 2] };
             assert_eq!(counts, expected);
-            let event = bench.rec.enter(bench.realm.rmm(), change.accept()).unwrap();
+            let event = fixture.rec.enter(fixture.realm.rmm(), change.accept()).unwrap();
             assert!(matches!(event.exit, Exit::PsciNotice(_)), "{:?}", event.exit);
-            assert_eq!(bench.seen.lock().unwrap()[0][..2], [0, 4 * MIB]);
+            assert_eq!(fixture.seen.lock().unwrap()[0][..2], [0, 4 * MIB]);
         });
     }
 }

@@ -39,7 +39,7 @@ const SHARED: u64 = 1 << 35;
 
 thread_local! {
     /// Calls into the embedder's code up to the one that panics; 0 for never.
-    static FUSE: Cell<u64> = const { Cell::new(0) };
+    static COUNTDOWN: Cell<u64> = const { Cell::new(0) };
     /// Panics so far.
     static PANICS: Cell<u64> = const { Cell::new(0) };
 }
@@ -47,9 +47,9 @@ thread_local! {
 const ON_PURPOSE: &str = "a panic on purpose";
 
 /// Counts a call into the embedder's code, and panics if it is the one.
-fn turn() {
-    let left = FUSE.get();
-    FUSE.set(left.saturating_sub(1));
+fn may_panic() {
+    let left = COUNTDOWN.get();
+    COUNTDOWN.set(left.saturating_sub(1));
     if left == 1 {
         PANICS.set(PANICS.get() + 1);
         panic!("{ON_PURPOSE}");
@@ -60,7 +60,7 @@ fn turn() {
 /// its work.
 struct Embedder<'m> {
     model: &'m Model,
-    shelf: FixedQuarantine<256>,
+    quarantine: FixedQuarantine<256>,
 }
 
 // SAFETY: the answers are the model's.
@@ -74,10 +74,10 @@ unsafe impl Conduit for Embedder<'_> {
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
-        turn();
+        may_panic();
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.model.call(registers) };
-        turn();
+        may_panic();
         answer
     }
 }
@@ -89,13 +89,13 @@ unsafe impl HostAccess for Embedder<'_> {
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
-        turn();
+        may_panic();
         // SAFETY: the caller's promise is passed on unchanged.
         unsafe { self.model.read(at, into) }
     }
 
     unsafe fn write(&self, at: Pa, from: &[u8]) -> Result<(), AccessFault> {
-        turn();
+        may_panic();
         // SAFETY: the caller's promise is passed on unchanged.
         unsafe { self.model.write(at, from) }
     }
@@ -103,15 +103,15 @@ unsafe impl HostAccess for Embedder<'_> {
 
 impl Ledger for Embedder<'_> {
     fn record(&self, _: LedgerEvent, _: PaRange) {
-        turn();
+        may_panic();
     }
 }
 
 impl Quarantine for Embedder<'_> {
     fn put(&self, quarantined: Quarantined) -> Result<(), Quarantined> {
-        turn();
-        let put = self.shelf.put(quarantined);
-        turn();
+        may_panic();
+        let put = self.quarantine.put(quarantined);
+        may_panic();
         put
     }
 }
@@ -138,27 +138,28 @@ impl Random {
 
 type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
-/// What the embedder owns.
-struct Life {
+/// The random numbers of a run, and the host memory of the embedder.
+struct Runner {
     random: Random,
     heap: Heap,
 }
 
-impl Life {
+impl Runner {
     /// Does something that may panic on purpose; returns `None` if it does.
     fn attempt<T>(&mut self, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
         self.attempt_one_in(1, body)
     }
 
-    /// As [`Life::attempt`], for something without which little can be done: it panics less often.
+    /// As [`Runner::attempt`], for something without which little can be done: it panics less
+    /// often.
     fn attempt_one_in<T>(&mut self, n: u64, body: impl FnOnce(&mut Heap) -> T) -> Option<T> {
         // Early and late calls are equally likely.
         let reach = 1 << self.random.below(9);
-        let armed = self.random.one_in(n) && !self.random.one_in(3);
-        let turns = if armed { 1 + self.random.below(reach) } else { 0 };
-        FUSE.set(turns);
+        let panics = self.random.one_in(n) && !self.random.one_in(3);
+        let countdown = if panics { 1 + self.random.below(reach) } else { 0 };
+        COUNTDOWN.set(countdown);
         let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut self.heap)));
-        FUSE.set(0);
+        COUNTDOWN.set(0);
         match outcome {
             Ok(done) => Some(done),
             Err(panic) => {
@@ -180,8 +181,8 @@ impl Life {
     }
 }
 
-/// The memory object of the embedder, each function of which may panic before and after its work. It
-/// refuses some of what it is to take back.
+/// The memory object of the embedder, each function of which may panic before and after its
+/// work. It refuses some of what it is to take back.
 struct Store<'l> {
     pool: &'l mut FixedPool<128>,
     heap: &'l mut Heap,
@@ -198,26 +199,26 @@ impl<'l> Store<'l> {
 
 impl HostMemory for Store<'_> {
     fn pool(&mut self) -> &mut Pool {
-        turn();
+        may_panic();
         self.pool
     }
 
     fn allocate(&mut self, _: IpaRange) -> Option<Undelegated> {
-        turn();
+        may_panic();
         self.pages = self.pages.checked_sub(1)?;
         let page = self.heap.take(PAGE, PAGE);
-        turn();
+        may_panic();
         page
     }
 
     fn free(&mut self, granules: Undelegated) -> Result<(), Undelegated> {
-        turn();
+        may_panic();
         self.freed += 1;
         if self.freed.is_multiple_of(5) {
             return Err(granules);
         }
         self.heap.insert(granules).unwrap();
-        turn();
+        may_panic();
         Ok(())
     }
 }
@@ -225,7 +226,7 @@ impl HostMemory for Store<'_> {
 /// Memory is given back to the host.
 fn insert(heap: &mut Heap) -> impl FnMut(Undelegated) {
     move |memory| {
-        turn();
+        may_panic();
         heap.insert(memory).unwrap();
     }
 }
@@ -250,28 +251,28 @@ fn options(random: &mut Random) -> Options {
 }
 
 /// One Realm, from the first call to the last. Returns whether anything panicked.
-fn live(seed: u64) -> bool {
+fn run(seed: u64) -> bool {
     let mut random = Random(seed);
     let model = Model::new(options(&mut random)).unwrap();
-    let embedder = Embedder { model: &model, shelf: FixedQuarantine::new() };
+    let embedder = Embedder { model: &model, quarantine: FixedQuarantine::new() };
     let whole = model.take_memory();
     let range = whole.range();
     let mut heap = Heap::new((0..512).map(|_| AnyGranules::empty()).collect());
     heap.insert(whole).unwrap();
-    let mut life = Life { random, heap };
+    let mut runner = Runner { random, heap };
     let before = (leaked(), dropped_host_granules(), PANICS.get());
     let mut reached = Vec::new();
     let donated = {
         let mut pool = FixedPool::<128>::new();
-        pool.add(life.take(Pool::PAGES, PAGE)).unwrap();
-        pool.add(life.take(96 * PAGE, 16 * PAGE)).unwrap();
-        let donated = session(&model, &embedder, &mut life, &mut pool, &mut reached);
-        pool.drain_host(&mut |memory| life.heap.insert(memory).unwrap());
+        pool.add(runner.take(Pool::PAGES, PAGE)).unwrap();
+        pool.add(runner.take(96 * PAGE, 16 * PAGE)).unwrap();
+        let donated = session(&model, &embedder, &mut runner, &mut pool, &mut reached);
+        pool.drain_host(&mut |memory| runner.heap.insert(memory).unwrap());
         donated
     };
 
     // No memory twice, and none that the RMM or a Realm has.
-    let mut known: Vec<PaRange> = life.heap.iter().collect();
+    let mut known: Vec<PaRange> = runner.heap.iter().collect();
     for range in &known {
         let states = (range.base().raw()..range.top().raw()).step_by(0x1000);
         for pa in states.map(Pa::new) {
@@ -280,7 +281,7 @@ fn live(seed: u64) -> bool {
             assert!(!reached.contains(&pa), "seed {seed}: a Realm reaches {pa}");
         }
     }
-    embedder.shelf.for_each(|range, _| known.push(range));
+    embedder.quarantine.for_each(|range, _| known.push(range));
     known.sort();
     for (one, next) in known.iter().zip(known.iter().skip(1)) {
         assert!(one.top() <= next.base(), "seed {seed}: twice: {one} and {next}");
@@ -300,46 +301,46 @@ fn live(seed: u64) -> bool {
 fn session(
     model: &Model,
     embedder: &Embedder<'_>,
-    life: &mut Life,
+    runner: &mut Runner,
     pool: &mut FixedPool<128>,
     reached: &mut Vec<Pa>,
 ) -> u64 {
     let dialect = model.options().dialect;
     // The sink of a trace is called after each call.
-    let traced = Tracing::new(embedder, |_: core::fmt::Arguments<'_>| turn(), dialect);
+    let traced = Tracing::new(embedder, |_: core::fmt::Arguments<'_>| may_panic(), dialect);
     let platform = Host::new(traced, embedder)
         .with_ledger(embedder)
         .with_quarantine(embedder)
-        .with_relax(turn);
+        .with_relax(may_panic);
     let mut options = SessionOptions::default();
     options.retry_budget =
         RetryBudget { busy: 20, blocked: 20, steps: 200, contended: 20, ..RetryBudget::default() };
-    let opened = life.attempt_one_in(8, |_| open(platform, options, pool).ok());
+    let opened = runner.attempt_one_in(8, |_| open(platform, options, pool).ok());
     let Some(Some(rmm)) = opened else { return 0 };
     let donated = rmm.donated().bytes() / MIN_GRANULE;
-    realm(model, &rmm, life, pool, reached);
-    let _ = life.attempt(|_| pool.undelegate(&rmm));
-    let _ = life.attempt(|heap| embedder.shelf.retry(&rmm, insert(heap)));
+    realm(model, &rmm, runner, pool, reached);
+    let _ = runner.attempt(|_| pool.undelegate(&rmm));
+    let _ = runner.attempt(|heap| embedder.quarantine.retry(&rmm, insert(heap)));
     // What the pool lends is given back to it; but where an operation cannot be cancelled, the page
     // of the list may have been offered to the RMM.
     let (offers, pages) = (!model.options().can_cancel, pool.pages());
     assert!(pages.page.bytes() == PAGE && (offers || pages.list.bytes() == PAGE));
     // Without panics, so that what is left is what was lost.
     pool.undelegate(&rmm);
-    embedder.shelf.retry(&rmm, |memory| life.heap.insert(memory).unwrap());
+    embedder.quarantine.retry(&rmm, |memory| runner.heap.insert(memory).unwrap());
     donated
 }
 
 fn realm<P: Platform>(
     model: &Model,
     rmm: &Rmm<P>,
-    life: &mut Life,
+    runner: &mut Runner,
     pool: &mut FixedPool<128>,
     reached: &mut Vec<Pa>,
 ) {
     let mut storage = RealmStorage::<48, 48>::new();
     let config = RealmConfig::new(36);
-    let Some(Ok(mut realm)) = life.attempt_one_in(6, |heap| {
+    let Some(Ok(mut realm)) = runner.attempt_one_in(6, |heap| {
         Realm::create(rmm, &config, &mut storage, &mut Store::new(pool, heap, 0))
     }) else {
         return;
@@ -347,28 +348,28 @@ fn realm<P: Platform>(
     let rd = realm.rd().pa();
     let image = [0xa5; 0x2800];
     let mut regions = [
-        Region::new(Ipa::new(RAM), life.take(4 * PAGE, PAGE), Content::Measured(&image)),
-        Region::new(Ipa::new(RAM + BLOCK), life.take(BLOCK, BLOCK), Content::Unspecified),
+        Region::new(Ipa::new(RAM), runner.take(4 * PAGE, PAGE), Content::Measured(&image)),
+        Region::new(Ipa::new(RAM + BLOCK), runner.take(BLOCK, BLOCK), Content::Unspecified),
     ];
-    let _ = life.attempt(|heap| {
-        realm.populate(&mut Store::new(pool, heap, 0), &mut regions, &mut |_| turn())
+    let _ = runner.attempt(|heap| {
+        realm.populate(&mut Store::new(pool, heap, 0), &mut regions, &mut |_| may_panic())
     });
     for region in regions {
-        life.heap.insert(region.into_memory()).unwrap();
+        runner.heap.insert(region.into_memory()).unwrap();
     }
     let mut recs = Vec::new();
     let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
     if let Some(Ok(rec)) =
-        life.attempt(|heap| realm.create_rec(&mut Store::new(pool, heap, 0), &start))
+        runner.attempt(|heap| realm.create_rec(&mut Store::new(pool, heap, 0), &start))
     {
         recs.push(rec);
     }
-    match life.attempt_one_in(6, |_| realm.activate()) {
+    match runner.attempt_one_in(6, |_| realm.activate()) {
         Some(Ok(realm)) => {
-            change(&realm, life, pool);
-            end(realm, recs, life, pool);
+            change(&realm, runner, pool);
+            end(realm, recs, runner, pool);
         }
-        Some(Err(failed)) => end(failed.kept, recs, life, pool),
+        Some(Err(failed)) => end(failed.kept, recs, runner, pool),
         None => {}
     }
     *reached = reachable(model, rd);
@@ -380,24 +381,28 @@ fn private_alias(range: IpaRange) -> IpaRange {
 }
 
 /// Changes the Realm's memory, in any order; afterwards nothing is claimed.
-fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut FixedPool<128>) {
-    for _ in 0..4 + life.random.below(24) {
-        let private = life.pages(RAM + 2 * BLOCK);
-        let shared = life.pages(SHARED);
-        match life.random.below(13) {
+fn change<P: Platform>(
+    realm: &Realm<'_, P, Active>,
+    runner: &mut Runner,
+    pool: &mut FixedPool<128>,
+) {
+    for _ in 0..4 + runner.random.below(24) {
+        let private = runner.pages(RAM + 2 * BLOCK);
+        let shared = runner.pages(SHARED);
+        match runner.random.below(13) {
             0 | 1 => {
-                let mut memory = life.take(private.bytes(), PAGE);
-                let mapped = life.attempt(|heap| {
+                let mut memory = runner.take(private.bytes(), PAGE);
+                let mapped = runner.attempt(|heap| {
                     realm.map(&mut Store::new(pool, heap, 0), private.base(), memory.take())
                 });
                 if let Some(Err(failed)) = mapped {
-                    life.heap.insert(failed.kept).unwrap();
+                    runner.heap.insert(failed.kept).unwrap();
                 }
             }
             2 | 3 => {
-                let mut memory = life.take(shared.bytes(), PAGE);
+                let mut memory = runner.take(shared.bytes(), PAGE);
                 let access = SharedAccess::MEMORY;
-                let given = life.attempt(|heap| {
+                let given = runner.attempt(|heap| {
                     realm.share(
                         &mut Store::new(pool, heap, 0),
                         shared.base(),
@@ -406,58 +411,58 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
                     )
                 });
                 if let Some(Err(failed)) = given {
-                    life.heap.insert(failed.host).unwrap();
+                    runner.heap.insert(failed.host).unwrap();
                 }
             }
             4 => {
-                let _ = life
+                let _ = runner
                     .attempt(|heap| realm.reclaim(&mut Store::new(pool, heap, 0), private).is_ok());
             }
             5 => {
-                let _ = life
+                let _ = runner
                     .attempt(|heap| realm.unshare(&mut Store::new(pool, heap, 0), shared).is_ok());
             }
             6 => {
                 let access = SharedAccess::MEMORY;
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     realm.convert_to_shared(&mut Store::new(pool, heap, 2), private, access).is_ok()
                 });
             }
             7 => {
                 let window = IpaRange::with_size(Ipa::new(RAM + 2 * BLOCK), BLOCK).unwrap();
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     let page = private.base();
                     realm.serve_fault(&mut Store::new(pool, heap, 3), page, window).is_ok()
                 });
             }
             8 => {
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     realm.convert_to_private(&mut Store::new(pool, heap, 0), private).is_ok()
                 });
             }
             9 => {
                 // Some of the machine's memory is removed from it.
                 let bytes = 16 * PAGE;
-                let base = 0x8000_0000 + life.random.below(DRAM / bytes) * bytes;
+                let base = 0x8000_0000 + runner.random.below(DRAM / bytes) * bytes;
                 let leaving = PaRange::with_size(Pa::new(base), bytes).unwrap();
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     realm.evacuate(&mut Store::new(pool, heap, 0), leaving).is_ok()
                 });
             }
             10 => {
-                let mut crumbs: Vec<_> = (0..4).map(|_| life.take(PAGE, PAGE)).collect();
-                let _ = life.attempt(|heap| {
+                let mut pages: Vec<_> = (0..4).map(|_| runner.take(PAGE, PAGE)).collect();
+                let _ = runner.attempt(|heap| {
                     realm
-                        .map_scattered(&mut Store::new(pool, heap, 0), private.base(), &mut crumbs)
+                        .map_scattered(&mut Store::new(pool, heap, 0), private.base(), &mut pages)
                         .is_ok()
                 });
-                for memory in crumbs {
-                    life.heap.insert(memory).unwrap();
+                for memory in pages {
+                    runner.heap.insert(memory).unwrap();
                 }
             }
             11 => {
                 let access = SharedAccess::MEMORY;
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     realm.reshare(&mut Store::new(pool, heap, 0), shared, access).is_ok()
                 });
             }
@@ -465,17 +470,17 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
                 let block = IpaRange::with_size(Ipa::new(RAM + BLOCK), BLOCK).unwrap();
                 let page = IpaRange::with_size(block.base(), PAGE).unwrap();
                 let policy = FoldPolicy::BlocksAndVoid;
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     realm.make_tables(&mut Store::new(pool, heap, 0), page, Level::L3).is_ok()
                 });
-                let _ = life.attempt(|heap| {
+                let _ = runner.attempt(|heap| {
                     realm.fold(&mut Store::new(pool, heap, 0), block, policy).is_ok()
                 });
             }
         }
     }
     // Whatever panicked, every part of the Realm can be worked on.
-    let heap = &mut life.heap;
+    let heap = &mut runner.heap;
     let mut insert = |memory| heap.insert(memory).unwrap();
     let everything = IpaRange::with_size(Ipa::new(RAM), 4 * BLOCK).unwrap();
     let reclaimed = realm.reclaim(&mut test_support::giving_back(pool, &mut insert), everything);
@@ -494,18 +499,18 @@ fn change<P: Platform>(realm: &Realm<'_, P, Active>, life: &mut Life, pool: &mut
 fn end<P: Platform, S>(
     realm: Realm<'_, P, S>,
     recs: Vec<RecObject>,
-    life: &mut Life,
+    runner: &mut Runner,
     pool: &mut FixedPool<128>,
 ) {
-    if life.random.one_in(3) {
-        let _ = life.attempt(|heap| realm.tear_down(&mut Store::new(pool, heap, 0), recs).error);
+    if runner.random.one_in(3) {
+        let _ = runner.attempt(|heap| realm.tear_down(&mut Store::new(pool, heap, 0), recs).error);
     } else {
         let _ = realm.tear_down(
             &mut CallbackMemory::new(
                 pool,
                 |_| None,
                 |memory| {
-                    life.heap.insert(memory).unwrap();
+                    runner.heap.insert(memory).unwrap();
                     Ok(())
                 },
             ),
@@ -535,7 +540,7 @@ fn reachable(model: &Model, rd: Pa) -> Vec<Pa> {
 }
 
 #[test]
-fn sound_1_whatever_panics_memory_is_somebodys_or_counted() {
+fn sound_1_whatever_panics_memory_has_an_owner_or_is_counted() {
     let number = |name, otherwise| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
     };
@@ -548,7 +553,7 @@ fn sound_1_whatever_panics_memory_is_somebodys_or_counted() {
             quiet(info);
         }
     }));
-    let panicked = (seed..seed + cases).filter(|seed| live(*seed)).count();
-    println!("{panicked} of {cases} Realms were disturbed");
+    let panicked = (seed..seed + cases).filter(|seed| run(*seed)).count();
+    println!("{panicked} of {cases} Realms had a panic");
     assert!(panicked as u64 > cases / 2);
 }

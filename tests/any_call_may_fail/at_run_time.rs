@@ -8,24 +8,24 @@ use realm_sdk::abi::{Command, ResultWord, Status};
 use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::conduit::NO_ANSWER;
 
-use crate::life::{Course, Ending, Life};
 use crate::runtime::{self, Stop};
-use crate::{DIALECTS, MOODS, answer, check, word};
+use crate::scenario::{Course, Ending, Scenario};
+use crate::{DIALECTS, SETUPS, answer, check, word};
 
 /// Runs the scenario with each fault at every `stride`th call, where the first call is another one
 /// for each fault, dialect and end of the scenario.
-fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Life) -> Life) {
+fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Scenario) -> Scenario) {
     let mut first = 0;
     for dialect in DIALECTS {
         for stop in Stop::ALL {
             for fault in faults.iter().copied() {
                 first = (first + 1) % stride;
                 for at in (first as u64..).step_by(stride) {
-                    let life = change(Life::new(dialect).of(Course::Runtime(stop)));
-                    let (ending, struck) = life.with_fault(at, fault).live();
+                    let scenario = change(Scenario::new(dialect).of(Course::Runtime(stop)));
+                    let (ending, struck) = scenario.with_fault(at, fault).run();
                     check(&ending, fault, &format!("{dialect}, {stop:?}, call {at}, {fault:x?}"));
                     if !struck {
-                        assert_eq!(ending, Ending::GOOD, "a life without a fault");
+                        assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
                         break;
                     }
                 }
@@ -35,16 +35,16 @@ fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Life) -> Life
 }
 
 #[test]
-fn a_life_without_faults_ends_well() {
+fn a_scenario_without_faults_ends_well() {
     for dialect in DIALECTS {
         for stop in Stop::ALL {
-            let life = Life::new(dialect).of(Course::Runtime(stop));
-            assert_eq!(life.live().0, Ending::GOOD, "{dialect}, {stop:?}");
-            let life = Life::new(dialect).of(Course::Runtime(stop)).one_by_one();
-            assert_eq!(life.live().0, Ending::GOOD, "{dialect}, {stop:?}, one by one");
-            for (name, mood) in MOODS {
-                let life = Life::new(dialect).of(Course::Runtime(stop)).in_mood(mood);
-                assert_eq!(life.live().0, Ending::GOOD, "{dialect}, {stop:?}, {name}");
+            let scenario = Scenario::new(dialect).of(Course::Runtime(stop));
+            assert_eq!(scenario.run().0, Ending::GOOD, "{dialect}, {stop:?}");
+            let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).one_by_one();
+            assert_eq!(scenario.run().0, Ending::GOOD, "{dialect}, {stop:?}, one by one");
+            for (name, setup) in SETUPS {
+                let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).with_setup(setup);
+                assert_eq!(scenario.run().0, Ending::GOOD, "{dialect}, {stop:?}, {name}");
             }
         }
     }
@@ -62,7 +62,7 @@ fn refusals() {
         let refusal = ResultWord::with_level(Status::ErrorRtt, level).0;
         faults.push(Fault::Instead(answer(refusal, 0)));
     }
-    here_and_there(&faults, 29, |life| life);
+    here_and_there(&faults, 29, |scenario| scenario);
 }
 
 #[test]
@@ -73,8 +73,9 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
                 // The answer to RMI_VERSION is the only one after which the call is not made again.
                 for at in (1 + first as u64..).step_by(5) {
                     let fault = Fault::Instead(answer(word(status), 0));
-                    let life = Life::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
-                    let (ending, struck) = life.live();
+                    let scenario =
+                        Scenario::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
+                    let (ending, struck) = scenario.run();
                     let when = format!("{dialect}, {stop:?}, call {at}, {status:?}");
                     assert_eq!(ending, Ending::GOOD, "{when}");
                     if !struck {
@@ -99,11 +100,11 @@ fn operations_and_garbage() {
         faults.push(Fault::Instead(answer(word(Status::Success), garbage)));
         faults.push(Fault::Instead(answer(garbage, garbage)));
     }
-    here_and_there(&faults, 31, |life| life);
+    here_and_there(&faults, 31, |scenario| scenario);
 }
 
 #[test]
-fn lies() {
+fn false_answers() {
     let mut faults: Vec<_> = [0, 0x1000, 0x4000_1000, u64::MAX]
         .map(|garbage| Fault::Afterwards(answer(word(Status::Success), garbage)))
         .into();
@@ -118,11 +119,11 @@ fn lies() {
     }
     faults.push(Fault::Scribble { seed: 7 });
     faults.push(Fault::Afterwards(NO_ANSWER));
-    here_and_there(&faults, 13, |life| life);
+    here_and_there(&faults, 13, |scenario| scenario);
 }
 
 #[test]
-fn in_every_mood() {
+fn with_every_setup() {
     let faults = [
         Fault::Instead(answer(u64::MAX, 0)),
         Fault::Instead(answer(word(Status::ErrorInput), 0)),
@@ -130,8 +131,8 @@ fn in_every_mood() {
         Fault::Afterwards(answer(word(Status::Success), 0x8000_0000)),
         Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
     ];
-    for (_, mood) in MOODS {
-        here_and_there(&faults, 97, |life| life.in_mood(mood));
+    for (_, setup) in SETUPS {
+        here_and_there(&faults, 97, |scenario| scenario.with_setup(setup));
     }
 }
 
@@ -142,12 +143,12 @@ fn granule_by_granule() {
         Fault::Instead(answer(word(Status::Success), 0)),
         Fault::Afterwards(answer(word(Status::Success), u64::MAX)),
     ];
-    here_and_there(&faults, 2503, Life::one_by_one);
+    here_and_there(&faults, 2503, Scenario::one_by_one);
 }
 
 /// From some call on, this is the only answer of the RMM.
 #[test]
-fn the_rmm_dies() {
+fn the_rmm_gives_only_one_answer() {
     for (first, x0) in [
         u64::MAX,
         word(Status::ErrorInput),
@@ -165,10 +166,10 @@ fn the_rmm_dies() {
         for stop in Stop::ALL {
             for at in (first as u64..220).step_by(23) {
                 for rest in [0, 0x4000_1000] {
-                    let dead = Fault::Instead(answer(x0, rest));
-                    let life = Life::new(DIALECTS[first % 2]).of(Course::Runtime(stop));
-                    let (ending, _) = life.dying(at, dead).live();
-                    ending.check(&format!("{stop:?}, dead from call {at} with {dead:x?}"));
+                    let only = Fault::Instead(answer(x0, rest));
+                    let scenario = Scenario::new(DIALECTS[first % 2]).of(Course::Runtime(stop));
+                    let (ending, _) = scenario.with_fault_from(at, only).run();
+                    ending.check(&format!("{stop:?}, only {only:x?} from call {at}"));
                 }
             }
         }
@@ -215,26 +216,36 @@ fn a_command_that_never_works() {
             // Each dialect and each end of the scenario in turn.
             turn += 1;
             let (dialect, stop) = (DIALECTS[turn % 2], Stop::ALL[turn % Stop::ALL.len()]);
-            let life = Life::new(dialect).of(Course::Runtime(stop)).without(command, fault);
+            let scenario = Scenario::new(dialect).of(Course::Runtime(stop)).without(command, fault);
             let when = format!("{dialect}, {stop:?}, {command:?}, {fault:x?}");
-            check(&life.live().0, fault, &when);
+            check(&scenario.run().0, fault, &when);
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn anything_at_any_call(
         at in 0u64..300,
         stop in prop::sample::select(&Stop::ALL[..]),
-        registers in prop::array::uniform8(prop_oneof![0u64..32, 0x4000_0000u64..0x4200_0000, 0x8000_0000u64..0x8200_0000, any::<u64>()]),
+        registers in prop::array::uniform8(prop_oneof![
+            0u64..32,
+            0x4000_0000u64..0x4200_0000,
+            0x8000_0000u64..0x8200_0000,
+            any::<u64>(),
+        ]),
         afterwards: bool,
         bet3: bool,
     ) {
-        let fault = if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
-        let life = Life::new(DIALECTS[usize::from(bet3)]).of(Course::Runtime(stop));
-        check(&life.with_fault(at, fault).live().0, fault, "a random fault");
+        let fault =
+            if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
+        let scenario = Scenario::new(DIALECTS[usize::from(bet3)]).of(Course::Runtime(stop));
+        check(&scenario.with_fault(at, fault).run().0, fault, "a random fault");
     }
 }

@@ -4,18 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod at_run_time;
-mod life;
 mod runtime;
+mod scenario;
 
 use std::num::NonZeroU32;
 
-use life::{Ending, Life, Mood};
 use proptest::prelude::*;
 use realm_sdk::abi::result::OpMemReq;
 use realm_sdk::abi::{Dialect, ResultWord, Status};
 use realm_sdk::conduits::inject::Fault;
 use realm_sdk::host::Registers;
 use realm_sdk::host::conduit::{NO_ANSWER, NOT_SENT};
+use scenario::{Ending, Scenario, Setup};
 
 fn word(status: Status) -> u64 {
     ResultWord::from_status(status).0
@@ -29,15 +29,15 @@ fn answer(x0: u64, rest: u64) -> Registers {
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 
 /// Whether a fault makes the RMM execute the command and then deny it unambiguously.
-fn is_a_lie(fault: Fault) -> bool {
+fn is_false_answer(fault: Fault) -> bool {
     let Fault::Afterwards([x0, ..]) = fault else { return false };
     !matches!(ResultWord(x0).status(), Status::Success | Status::Incomplete | Status::Unknown(_))
         || x0 == u64::MAX
 }
 
 fn check(ending: &Ending, fault: Fault, when: &str) {
-    if is_a_lie(fault) {
-        ending.check_after_a_lie(when);
+    if is_false_answer(fault) {
+        ending.check_after_false_answer(when);
     } else {
         ending.check(when);
     }
@@ -47,19 +47,19 @@ fn check(ending: &Ending, fault: Fault, when: &str) {
 /// call.
 fn at_every_call(dialect: Dialect, fault: Fault) {
     for at in 0.. {
-        let (ending, struck) = Life::new(dialect).with_fault(at, fault).live();
+        let (ending, struck) = Scenario::new(dialect).with_fault(at, fault).run();
         check(&ending, fault, &format!("{dialect}, call {at}, {fault:x?}"));
         if !struck {
-            assert_eq!(ending, Ending::GOOD, "a life without a fault");
+            assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
             return;
         }
     }
 }
 
 #[test]
-fn a_life_without_faults_ends_well() {
+fn a_scenario_without_faults_ends_well() {
     for dialect in DIALECTS {
-        let (ending, _) = Life::new(dialect).live();
+        let (ending, _) = Scenario::new(dialect).run();
         assert_eq!(ending, Ending::GOOD);
     }
 }
@@ -90,7 +90,7 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
         for status in [Status::Busy, Status::Blocked] {
             for at in 0.. {
                 let fault = Fault::Instead(answer(word(status), 0));
-                let (ending, struck) = Life::new(dialect).with_fault(at, fault).live();
+                let (ending, struck) = Scenario::new(dialect).with_fault(at, fault).run();
                 ending.check(&format!("{dialect}, call {at}, {status:?}"));
                 // The answer to RMI_VERSION is the only one after which the call is not made again.
                 assert!(
@@ -130,7 +130,7 @@ fn garbage_instead_of_an_answer() {
 
 /// The RMM executes the command and gives another answer: the host knows less than it assumes.
 #[test]
-fn the_call_works_and_the_answer_lies() {
+fn the_call_works_and_the_answer_is_false() {
     for dialect in DIALECTS {
         for garbage in [0, 0x1000, u64::MAX] {
             at_every_call(dialect, Fault::Afterwards(answer(word(Status::Success), garbage)));
@@ -157,8 +157,9 @@ fn sound_2_no_answer_at_any_call() {
     }
     for [x0, ..] in [NO_ANSWER, NOT_SENT] {
         for at in (0..120).step_by(5) {
-            let life = Life::new(Dialect::TfRmm2026_07).dying(at, Fault::Instead(answer(x0, 0)));
-            life.live().0.check(&format!("no answers from call {at} on, {x0:#x}"));
+            let scenario = Scenario::new(Dialect::TfRmm2026_07)
+                .with_fault_from(at, Fault::Instead(answer(x0, 0)));
+            scenario.run().0.check(&format!("no answers from call {at} on, {x0:#x}"));
         }
     }
 }
@@ -166,7 +167,7 @@ fn sound_2_no_answer_at_any_call() {
 /// A range that is processed granule by granule can fail in the middle. At some calls only, because
 /// there are thousands.
 #[test]
-fn a_long_life_granule_by_granule() {
+fn granule_by_granule() {
     let faults = [
         Fault::Instead(answer(word(Status::ErrorInput), 0)),
         Fault::Instead(answer(word(Status::Success), 0)),
@@ -175,16 +176,16 @@ fn a_long_life_granule_by_granule() {
     ];
     for (fault, first) in faults.into_iter().zip([0, 17, 31, 53]) {
         for at in (first..3600).step_by(89) {
-            let life = Life::new(Dialect::TfRmm2026_07).one_by_one().with_fault(at, fault);
-            check(&life.live().0, fault, &format!("granule by granule, call {at}, {fault:x?}"));
+            let scenario = Scenario::new(Dialect::TfRmm2026_07).one_by_one().with_fault(at, fault);
+            check(&scenario.run().0, fault, &format!("granule by granule, call {at}, {fault:x?}"));
         }
     }
-    assert_eq!(Life::new(Dialect::TfRmm2026_07).one_by_one().live().0, Ending::GOOD);
+    assert_eq!(Scenario::new(Dialect::TfRmm2026_07).one_by_one().run().0, Ending::GOOD);
 }
 
 /// What else an RMM is allowed to do: yield and be continued, ask for more memory, ask for it in
 /// one piece, allow cancelling, be busy.
-const MOODS: [(&str, Mood); 5] = [
+const SETUPS: [(&str, Setup); 5] = [
     ("yields", |options| options.yield_every = NonZeroU32::new(1)),
     ("takes memory for the Realm", |options| options.realm_create_donates = 3),
     ("wants it in one piece", |options| options.contiguous_donations = true),
@@ -198,7 +199,7 @@ const MOODS: [(&str, Mood); 5] = [
 ];
 
 #[test]
-fn in_every_mood() {
+fn with_every_setup() {
     let faults = [
         Fault::Instead(answer(u64::MAX, 0)),
         Fault::Instead(answer(word(Status::ErrorInput), 0)),
@@ -208,11 +209,11 @@ fn in_every_mood() {
         Fault::Afterwards(answer(word(Status::Unknown(99)), 0)),
     ];
     for dialect in DIALECTS {
-        for (name, mood) in MOODS {
+        for (name, setup) in SETUPS {
             for fault in faults {
                 for at in 0.. {
-                    let life = Life::new(dialect).in_mood(mood).with_fault(at, fault);
-                    let (ending, struck) = life.live();
+                    let scenario = Scenario::new(dialect).with_setup(setup).with_fault(at, fault);
+                    let (ending, struck) = scenario.run();
                     check(&ending, fault, &format!("{dialect}, {name}, call {at}, {fault:x?}"));
                     if !struck {
                         assert_eq!(ending, Ending::GOOD, "{dialect}, {name}");
@@ -226,7 +227,7 @@ fn in_every_mood() {
 
 /// From some call on, this is the only answer of the RMM.
 #[test]
-fn the_rmm_dies() {
+fn the_rmm_gives_only_one_answer() {
     for x0 in [
         u64::MAX,
         word(Status::ErrorInput),
@@ -236,24 +237,34 @@ fn the_rmm_dies() {
         0x20d,
     ] {
         for at in (0..120).step_by(3) {
-            let life = Life::new(Dialect::TfRmm2026_07).dying(at, Fault::Instead(answer(x0, 0)));
-            life.live().0.check(&format!("dead from call {at} with {x0:#x}"));
+            let scenario = Scenario::new(Dialect::TfRmm2026_07)
+                .with_fault_from(at, Fault::Instead(answer(x0, 0)));
+            scenario.run().0.check(&format!("only {x0:#x} from call {at}"));
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn anything_at_any_call(
         at in 0u64..400,
-        registers in prop::array::uniform8(prop_oneof![0u64..32, 0x8000_0000u64..0x8200_0000, any::<u64>()]),
+        registers in prop::array::uniform8(prop_oneof![
+            0u64..32,
+            0x8000_0000u64..0x8200_0000,
+            any::<u64>(),
+        ]),
         afterwards: bool,
         bet3: bool,
     ) {
-        let fault = if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
+        let fault =
+            if afterwards { Fault::Afterwards(registers) } else { Fault::Instead(registers) };
         let dialect = if bet3 { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
-        check(&Life::new(dialect).with_fault(at, fault).live().0, fault, "a random fault");
+        check(&Scenario::new(dialect).with_fault(at, fault).run().0, fault, "a random fault");
     }
 }

@@ -15,7 +15,7 @@ use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{CallbackMemory, FixedPool, RecObject};
 use rmm_model::{Action, Model, Script};
 
-use crate::life::{Heap, RAM};
+use crate::scenario::{Heap, RAM};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
@@ -57,9 +57,9 @@ pub(crate) enum Stop {
     Populated,
     /// When it has run.
     Active,
-    /// Partly taken apart.
+    /// Partly dismantled.
     HalfDismantled,
-    /// Taken apart call by call.
+    /// Dismantled call by call.
     Dismantled,
 }
 
@@ -131,7 +131,7 @@ pub(crate) fn realm<P: Platform>(
         return end(realm, recs, means);
     }
     match realm.terminate() {
-        Ok(realm) => take_apart(realm, recs, means, stop),
+        Ok(realm) => dismantle(realm, recs, means, stop),
         Err(failed) => {
             means.well = false;
             end(failed.kept, recs, means)
@@ -158,7 +158,7 @@ fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Mean
     well && error.is_none()
 }
 
-fn take_apart<P: Platform>(
+fn dismantle<P: Platform>(
     mut realm: Realm<'_, P, Terminated>,
     mut recs: Vec<RecObject>,
     mut means: Means<'_>,
@@ -295,14 +295,14 @@ fn run<P: Platform>(
     // Faults, and a message in shared memory.
     enter(realm, means, vcpu.as_deref_mut());
     scatter(realm, means);
-    read_letter(realm, means);
+    read_message(realm, means);
     // What was unshared is shared again, read-only now, and all of it is mapped anew.
     let mut access = SharedAccess::MEMORY;
     access.permissions.write = false;
     let heap = &mut *means.heap;
-    let home = &mut |memory: Undelegated| heap.insert(memory).unwrap();
+    let give_back = &mut |memory: Undelegated| heap.insert(memory).unwrap();
     let reshared = realm.reshare(
-        &mut test_support::giving_back(means.pool, &mut *home),
+        &mut test_support::giving_back(means.pool, &mut *give_back),
         range(SHARED + PAGE, 8 * PAGE),
         access,
     );
@@ -354,7 +354,7 @@ fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
 }
 
 /// Unshares a part of the shared block and reads what the Realm wrote there; then shares it again.
-fn read_letter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
+fn read_message<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
     let part = range(MAILBOX, 2 * PAGE);
     let mut letters = Vec::new();
     let result = realm.unshare(

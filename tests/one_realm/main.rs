@@ -101,14 +101,14 @@ fn soak(options: Options, when: &str) {
     let leaked_before = leaked();
     let dialect = options.dialect;
     let model = Model::new(options).unwrap();
-    let door = Counting::new(&model);
+    let conduit = Counting::new(&model);
     let (ledger, quarantine) = (OwnershipMap::new(), FixedQuarantine::<8>::new());
     let mut memory = model.take_memory();
     let whole = memory.range();
-    let platform = Host::new(&door, &model).with_ledger(&ledger).with_quarantine(&quarantine);
+    let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let (rmm, mut pool) = open(platform, &mut memory);
     // Whether a table is uniform is only found out by folding it.
-    let failed = || door.total().failed - door.counts(Command::RttFold, dialect).failed;
+    let failed = || conduit.total().failed - conduit.counts(Command::RttFold, dialect).failed;
     let failed_before = failed();
     let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(64).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(2048).collect();
@@ -166,11 +166,11 @@ fn soak(options: Options, when: &str) {
     pool.drain(&rmm, &mut |memory| all.insert(memory).unwrap());
     all.insert(memory).unwrap();
     assert_eq!(all.iter().collect::<Vec<_>>(), [whole], "{when}");
-    ledger.with(|books| books.check_balance()).unwrap();
+    ledger.with(|ownership| ownership.check_balance()).unwrap();
     let census = model.census();
     assert_eq!((census.undelegated, model.open_operations()), (census.total, 0), "{when}");
     assert_eq!((quarantine.len(), leaked()), (0, leaked_before), "{when}");
-    assert_eq!(failed(), failed_before, "{when}: refused\n{}", door.report(dialect));
+    assert_eq!(failed(), failed_before, "{when}: refused\n{}", conduit.report(dialect));
 }
 
 fn options(dialect: Dialect) -> Options {
@@ -180,7 +180,7 @@ fn options(dialect: Dialect) -> Options {
 }
 
 /// An RMM that yields, is busy, and says that the objects that it works on are blocked.
-fn moody(mut options: Options) -> Options {
+fn busy(mut options: Options) -> Options {
     options.yield_every = NonZeroU32::new(7);
     options.busy_every = NonZeroU32::new(5);
     options.blocked_objects = true;
@@ -192,21 +192,22 @@ fn eight_threads_share_a_realm() {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         soak(options(dialect), &format!("{dialect}, one by one"));
         soak(options(dialect).range_capable(), &format!("{dialect}, ranges"));
-        soak(moody(options(dialect)), &format!("{dialect}, one by one, moody"));
-        soak(moody(options(dialect).range_capable()), &format!("{dialect}, ranges, moody"));
+        soak(busy(options(dialect)), &format!("{dialect}, one by one, busy"));
+        soak(busy(options(dialect).range_capable()), &format!("{dialect}, ranges, busy"));
     }
 }
 
 type Plain<'a> = Host<&'a Model, &'a Model, &'a OwnershipMap>;
 
-/// A Realm with storage for `rooms` tables, and eight threads that act on it. Nothing may be lost.
-fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) + Sync) {
+/// A Realm with `tables` shadow tables, and eight threads that act on it. Nothing may
+/// be lost.
+fn with_threads(tables: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) + Sync) {
     let leaked_before = leaked();
     let model = Model::new(options(Dialect::V2_0Bet3).range_capable()).unwrap();
     let ledger = OwnershipMap::new();
     let mut memory = model.take_memory();
     let (rmm, mut pool) = open(model.host().with_ledger(&ledger), &mut memory);
-    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(rooms).collect();
+    let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(tables).collect();
     let mut shared: Vec<SharedRecord> = std::iter::repeat_with(|| None).take(128).collect();
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
@@ -243,12 +244,12 @@ fn with_threads(rooms: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64) 
     );
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(leaked(), leaked_before);
-    ledger.with(|books| books.check_balance()).unwrap();
+    ledger.with(|ownership| ownership.check_balance()).unwrap();
 }
 
-/// All threads want the last storage for tables at the same time.
+/// All threads need the last shadow table at the same time.
 #[test]
-fn the_last_room_goes_to_one_of_them() {
+fn the_last_shadow_table_goes_to_one_of_them() {
     for _ in 0..200 {
         // The root, a table of level 1 and one of level 2, and three for leaves.
         with_threads(6, |worker, thread| {
@@ -269,7 +270,7 @@ fn the_last_room_goes_to_one_of_them() {
 /// One thread unshares a part of a shared block, which has to be split for that, while others
 /// change the access to the whole block.
 #[test]
-fn shared_memory_stays_where_it_was_put() {
+fn shared_memory_stays_mapped_at_its_address() {
     let whole = IpaRange::with_size(Ipa::new(UNPROTECTED), BLOCK).unwrap();
     let part = IpaRange::with_size(Ipa::new(UNPROTECTED), 3 * PAGE).unwrap();
     for _ in 0..60 {

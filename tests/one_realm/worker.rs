@@ -119,9 +119,9 @@ impl<P: Platform> Worker<'_, '_, P> {
     fn serve(&mut self, window: IpaRange) -> Outcome {
         let Self { realm, pool, heap, dice, .. } = self;
         let at = window.base().raw() + dice.roll(window.bytes());
-        let (mut back, mut generous) = (Vec::new(), dice.roll(6));
+        let (mut back, mut allowance) = (Vec::new(), dice.roll(6));
         let supply = |void: IpaRange| {
-            generous = generous.checked_sub(1)?;
+            allowance = allowance.checked_sub(1)?;
             let bytes = if dice.roll(2) == 0 { PAGE } else { void.bytes() };
             take_up_to(heap, bytes)
         };
@@ -219,16 +219,16 @@ impl<P: Platform> Worker<'_, '_, P> {
     fn convert_to_shared(&mut self, range: IpaRange) -> Outcome {
         let Self { realm, pool, heap, dice, .. } = self;
         let heap = RefCell::new(heap);
-        let mut generous = dice.roll(3);
+        let mut allowance = dice.roll(3);
         let supply = |void: IpaRange| {
-            generous = generous.checked_sub(1)?;
+            allowance = allowance.checked_sub(1)?;
             take_up_to(&mut heap.borrow_mut(), void.bytes())
         };
-        let home = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
+        let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let access = SharedAccess::MEMORY;
         let converted = realm.convert_to_shared(
             &mut CallbackMemory::new(pool, supply, |host| {
-                home(host);
+                give_back(host);
                 Ok(())
             }),
             range,
@@ -257,10 +257,11 @@ impl<P: Platform> Worker<'_, '_, P> {
 
     fn convert_to_private(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
-        let home = &mut |memory| heap.insert(memory).unwrap();
-        let converted = self
-            .realm
-            .convert_to_private(&mut test_support::giving_back(&mut self.pool, &mut *home), range);
+        let give_back = &mut |memory| heap.insert(memory).unwrap();
+        let converted = self.realm.convert_to_private(
+            &mut test_support::giving_back(&mut self.pool, &mut *give_back),
+            range,
+        );
         settle(converted.map(|_| ()).map_err(BuildError::from))
     }
 

@@ -24,14 +24,14 @@ const DRAM: u64 = 16 << 20;
 pub(crate) const RAM: u64 = 0x4000_0000;
 
 /// A scenario, with the RMM and the fault that it runs with.
-pub(crate) struct Life {
+pub(crate) struct Scenario {
     dialect: Dialect,
     fault: Option<(u64, Fault)>,
-    dies: bool,
+    persists: bool,
     /// A command that meets the fault at each of its calls.
     never: Option<Command>,
     one_by_one: bool,
-    mood: Mood,
+    setup: Setup,
     course: Course,
 }
 
@@ -45,7 +45,7 @@ pub(crate) enum Course {
 }
 
 /// Changes the model's options.
-pub(crate) type Mood = fn(&mut Options);
+pub(crate) type Setup = fn(&mut Options);
 
 /// The state of memory at the end of a scenario.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,12 +56,12 @@ pub(crate) struct Ending {
     quarantined: u64,
     /// Granules that no record has, or more than one.
     lost: Vec<PaRange>,
-    /// Granules that the host believes it has and that the RMM does not give back.
-    stolen: Vec<Pa>,
+    /// Granules that the host has a token for and that the RMM has not undelegated.
+    not_undelegated: Vec<Pa>,
     /// Whether the Realm turned itself off in the end.
-    lived: bool,
+    succeeded: bool,
     /// Whether the ledger agrees with what was found.
-    books: bool,
+    balanced: bool,
 }
 
 impl Ending {
@@ -70,23 +70,23 @@ impl Ending {
         host: DRAM / MIN_GRANULE,
         quarantined: 0,
         lost: Vec::new(),
-        stolen: Vec::new(),
-        lived: true,
-        books: true,
+        not_undelegated: Vec::new(),
+        succeeded: true,
+        balanced: true,
     };
 
-    /// Panics if a granule is lost, or if the host believes that it has one that it does not have.
+    /// Panics if a granule is lost, or if the host has a token for one that is not undelegated.
     pub(crate) fn check(&self, when: &str) {
-        self.check_after_a_lie(when);
-        assert!(self.stolen.is_empty(), "{when}: {self:?}");
+        self.check_after_false_answer(when);
+        assert!(self.not_undelegated.is_empty(), "{when}: {self:?}");
     }
 
     /// As [`Ending::check`], after the RMM executed a command and said explicitly that it did not:
-    /// such an RMM cannot be told from an honest one, and a host that believes it may hold memory
-    /// that it cannot reach.
-    pub(crate) fn check_after_a_lie(&self, when: &str) {
+    /// the host cannot tell that the answer is false, and may have a token for memory that it
+    /// cannot access.
+    pub(crate) fn check_after_false_answer(&self, when: &str) {
         assert!(self.lost.is_empty(), "{when}: lost {:?} in {self:?}", self.lost);
-        assert!(self.books, "{when}: {self:?}");
+        assert!(self.balanced, "{when}: {self:?}");
     }
 }
 
@@ -95,12 +95,12 @@ pub(crate) type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 /// The ledger, and host memory that no token stands for: what a full pool could not keep, and what
 /// a Realm may still reach.
 #[derive(Default)]
-struct Books {
+struct TestLedger {
     counts: CountingLedger,
     untracked: std::sync::Mutex<Vec<PaRange>>,
 }
 
-impl Ledger for Books {
+impl Ledger for TestLedger {
     fn record(&self, event: LedgerEvent, memory: PaRange) {
         self.counts.record(event, memory);
         if matches!(event, LedgerEvent::Untracked | LedgerEvent::Exposed) {
@@ -109,15 +109,15 @@ impl Ledger for Books {
     }
 }
 
-impl Life {
+impl Scenario {
     pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
             fault: None,
-            dies: false,
+            persists: false,
             never: None,
             one_by_one: false,
-            mood: |_| {},
+            setup: |_| {},
             course: Course::Boot,
         }
     }
@@ -137,12 +137,12 @@ impl Life {
     }
 
     /// With an RMM that has other options.
-    pub(crate) fn in_mood(self, mood: Mood) -> Self {
-        Self { mood, ..self }
+    pub(crate) fn with_setup(self, setup: Setup) -> Self {
+        Self { setup, ..self }
     }
 
-    pub(crate) fn dying(self, at: u64, fault: Fault) -> Self {
-        Self { fault: Some((at, fault)), dies: true, ..self }
+    pub(crate) fn with_fault_from(self, at: u64, fault: Fault) -> Self {
+        Self { fault: Some((at, fault)), persists: true, ..self }
     }
 
     /// On an RMM that answers every call of one command with this fault.
@@ -151,59 +151,60 @@ impl Life {
     }
 
     /// Runs the scenario; says how it ended and whether the fault was injected.
-    pub(crate) fn live(&self) -> (Ending, bool) {
+    pub(crate) fn run(&self) -> (Ending, bool) {
         let mut options = Options::new(self.dialect);
         options.dram = PaRange::with_size(options.dram.base(), DRAM).unwrap();
         if !self.one_by_one {
             options = options.range_capable();
         }
-        (self.mood)(&mut options);
+        (self.setup)(&mut options);
         let model = Model::new(options).unwrap();
         let fault = self.fault.map_or(Fault::Instead([0; 8]), |(_, fault)| fault);
         let at = self.fault.map_or(u64::MAX, |(at, _)| at);
-        let door = match self.never {
+        let conduit = match self.never {
             Some(command) => {
                 Injecting::by_rule(&model, Rule::command(command, self.dialect), fault)
             }
-            None if self.dies => Injecting::from(&model, at, fault),
+            None if self.persists => Injecting::from(&model, at, fault),
             None => Injecting::once(&model, at, fault),
         };
-        let books = Books::default();
+        let ledger = TestLedger::default();
         let quarantine = FixedQuarantine::<256>::new();
-        let platform = Host::new(&door, &model).with_ledger(&books).with_quarantine(&quarantine);
+        let platform =
+            Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
 
         let whole = model.take_memory();
         let range = whole.range();
         let mut heap = Heap::new((0..256).map(|_| AnyGranules::empty()).collect());
         heap.insert(whole).unwrap();
-        let lived = session(platform, &model, &mut heap, self.course);
+        let succeeded = session(platform, &model, &mut heap, self.course);
 
         let mut known: Vec<PaRange> = heap.iter().collect();
         let mut quarantined = 0;
-        known.append(&mut books.untracked.lock().unwrap());
+        known.append(&mut ledger.untracked.lock().unwrap());
         let host: Vec<_> = known.clone();
         quarantine.for_each(|range, _| {
             quarantined += range.bytes() / MIN_GRANULE;
             known.push(range);
         });
         let census = model.census();
-        let stolen = host
+        let not_undelegated = host
             .iter()
             // Granule by granule only where it is necessary: it takes longer than the scenario.
             .filter(|_| census.undelegated != census.total)
             .flat_map(|range| (range.base().raw()..range.top().raw()).step_by(0x1000).map(Pa::new))
             .filter(|pa| model.granule_state(*pa) != Some(GranuleState::Undelegated))
             .collect();
-        let balance = books.counts.balance();
+        let balance = ledger.counts.balance();
         let ending = Ending {
             host: host.iter().map(|range| range.bytes() / MIN_GRANULE).sum(),
             quarantined,
             lost: gaps(range, known),
-            stolen,
-            lived,
-            books: balance.quarantined == quarantined && balance.outstanding() == 0,
+            not_undelegated,
+            succeeded,
+            balanced: balance.quarantined == quarantined && balance.outstanding() == 0,
         };
-        (ending, door.has_struck())
+        (ending, conduit.has_struck())
     }
 }
 
@@ -235,12 +236,12 @@ fn session<P: Platform>(platform: P, model: &Model, heap: &mut Heap, course: Cou
         pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
         return false;
     };
-    let lived = match course {
+    let succeeded = match course {
         Course::Boot => realm(&rmm, model, &mut pool, heap),
         Course::Runtime(stop) => runtime::realm(&rmm, model, &mut pool, heap, stop),
     };
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
-    lived
+    succeeded
 }
 
 fn realm<P: Platform>(
@@ -270,7 +271,7 @@ fn realm<P: Platform>(
     }
     match realm.activate() {
         Ok(mut active) => {
-            let lived = run(&mut active, pool, heap, &mut recs);
+            let succeeded = run(&mut active, pool, heap, &mut recs);
             let _ = active.tear_down(
                 &mut CallbackMemory::new(
                     pool,
@@ -282,7 +283,7 @@ fn realm<P: Platform>(
                 ),
                 recs,
             );
-            lived
+            succeeded
         }
         Err(failed) => {
             let _ = failed.kept.tear_down(
