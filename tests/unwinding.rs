@@ -136,6 +136,7 @@ impl Random {
     }
 }
 
+type Storage = RealmStorage<48, 48>;
 type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// The random numbers of a run, and the host memory of the embedder.
@@ -262,11 +263,14 @@ fn run(seed: u64) -> bool {
     let mut runner = Runner { random, heap };
     let before = (leaked(), dropped_host_granules(), PANICS.get());
     let mut reached = Vec::new();
+    // It is here until all is counted: what a Realm leaves must not stay in it.
+    let mut storage = Storage::new();
     let donated = {
         let mut pool = FixedPool::<128>::new();
         pool.add(runner.take(Pool::PAGES, PAGE)).unwrap();
         pool.add(runner.take(96 * PAGE, 16 * PAGE)).unwrap();
-        let donated = session(&model, &embedder, &mut runner, &mut pool, &mut reached);
+        let donated =
+            session(&model, &embedder, &mut runner, &mut pool, (&mut storage, &mut reached));
         pool.drain_host(&mut |memory| runner.heap.insert(memory).unwrap());
         donated
     };
@@ -303,7 +307,7 @@ fn session(
     embedder: &Embedder<'_>,
     runner: &mut Runner,
     pool: &mut FixedPool<128>,
-    reached: &mut Vec<Pa>,
+    (storage, reached): (&mut Storage, &mut Vec<Pa>),
 ) -> u64 {
     let dialect = model.options().dialect;
     // The sink of a trace is called after each call.
@@ -318,7 +322,7 @@ fn session(
     let opened = runner.attempt_one_in(8, |_| open(platform, options, pool).ok());
     let Some(Some(rmm)) = opened else { return 0 };
     let donated = rmm.donated().bytes() / MIN_GRANULE;
-    realm(model, &rmm, runner, pool, reached);
+    realm(model, &rmm, runner, pool, (storage, reached));
     let _ = runner.attempt(|_| pool.undelegate(&rmm));
     let _ = runner.attempt(|heap| embedder.quarantine.retry(&rmm, insert(heap)));
     // What the pool lends is given back to it; but where an operation cannot be cancelled, the page
@@ -336,12 +340,11 @@ fn realm<P: Platform>(
     rmm: &Rmm<P>,
     runner: &mut Runner,
     pool: &mut FixedPool<128>,
-    reached: &mut Vec<Pa>,
+    (storage, reached): (&mut Storage, &mut Vec<Pa>),
 ) {
-    let mut storage = RealmStorage::<48, 48>::new();
     let config = RealmConfig::new(36);
     let Some(Ok(mut realm)) = runner.attempt_one_in(6, |heap| {
-        Realm::create(rmm, &config, &mut storage, &mut Store::new(pool, heap, 0))
+        Realm::create(rmm, &config, storage, &mut Store::new(pool, heap, 0))
     }) else {
         return;
     };

@@ -16,6 +16,7 @@ mod ripas;
 mod shared;
 pub(crate) mod sorted_slots;
 pub(crate) mod storage;
+pub(crate) mod table_slots;
 
 use core::fmt;
 
@@ -23,11 +24,14 @@ use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange, PaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{Failed, InUse, PackedBlock};
+use sro::Donated;
 
 use crate::error::BuildError;
 use crate::shadow::budget::{Budget, look_at};
+use crate::shadow::claims::Claim;
 use crate::shadow::sorted_slots::SortedSlots;
-use crate::shadow::storage::{FixedRecords, Records, ShadowTable, SharedPiece};
+use crate::shadow::storage::{FixedSlot, Records, ShadowTable, SharedPiece};
+use crate::shadow::table_slots::TableSlots;
 
 pub(crate) use fold::Foldable;
 pub(crate) use planes::{Row, Shows};
@@ -92,7 +96,7 @@ pub(crate) enum Next {
 /// See the module.
 pub(crate) struct Shadow<'m> {
     geometry: Geometry,
-    rooms: &'m mut [ShadowTable],
+    slots: TableSlots<'m>,
     /// Auxiliary trees.
     aux_trees: u8,
     /// Entries of auxiliary trees that show memory, or may.
@@ -102,8 +106,6 @@ pub(crate) struct Shadow<'m> {
     referring: usize,
     /// First of the shadow tables that were used and are free.
     free: u32,
-    /// First of the shadow tables that were never used.
-    fresh: u32,
     /// Tables below the root, of all trees.
     tables: usize,
     /// Shadow tables that are reserved for tables about to be made.
@@ -116,11 +118,12 @@ pub(crate) struct Shadow<'m> {
     pub(crate) shared: SortedSlots<'m, SharedPiece>,
     /// What does not grow with the Realm: the parts that threads are working on, and what the RMM
     /// got when it created the Realm.
-    pub(crate) fixed: &'m mut FixedRecords,
+    fixed: FixedSlot<'m>,
 }
 
 impl<'m> Shadow<'m> {
-    /// A shadow with empty root tables.
+    /// A shadow with empty root tables. What another Realm left in the storage (one that was
+    /// forgotten) is leaked, and counted.
     ///
     /// # Errors
     ///
@@ -130,41 +133,71 @@ impl<'m> Shadow<'m> {
         aux_trees: u8,
         storage: Records<'m>,
     ) -> Result<Self, Failed<Records<'m>, BuildError>> {
-        let Records { fixed, tables: rooms, shared } = storage;
-        // What a Realm that was dropped left is leaked, and counted.
-        *fixed = FixedRecords::new();
+        let Records { fixed, tables, shared } = storage;
+        let slots = TableSlots::new(tables);
+        let (fixed, shared) = (FixedSlot::new(fixed), SortedSlots::new(shared));
         let roots_each = u32::from(geometry.root_tables());
         let roots = roots_each * (1 + u32::from(aux_trees));
-        let missing = usize::try_from(roots).unwrap_or(usize::MAX).saturating_sub(rooms.len());
-        if missing > 0 {
-            let error = BuildError::Storage { records: "translation tables", missing };
-            return Err(Failed::new(Records { fixed, tables: rooms, shared }, error));
-        }
-        let bytes = geometry.start_level().table_bytes();
-        for (room, number) in rooms.iter_mut().zip(0..roots) {
-            let base = Ipa::new(u64::from(number % roots_each).saturating_mul(bytes));
-            room.open(geometry.start_level(), base, InUse::empty(), true, NOWHERE);
-        }
-        Ok(Self {
+        let missing = usize::try_from(roots).unwrap_or(usize::MAX).saturating_sub(slots.len());
+        let mut shadow = Self {
             geometry,
-            rooms,
+            slots,
             aux_trees,
             shown: 0,
             referring: 0,
             free: NOWHERE,
-            fresh: roots,
             tables: 0,
             reserved: 0,
             reserved_shared: 0,
             bytes: 0,
-            shared: SortedSlots::new(shared),
+            shared,
             fixed,
-        })
+        };
+        if missing > 0 {
+            let error = BuildError::Storage { records: "translation tables", missing };
+            return Err(Failed::new(shadow.take_records(), error));
+        }
+        let bytes = geometry.start_level().table_bytes();
+        for number in 0..roots {
+            let base = Ipa::new(u64::from(number % roots_each).saturating_mul(bytes));
+            if let Some(root) = shadow.slots.get_mut(number) {
+                root.open(geometry.start_level(), base, InUse::empty(), true, NOWHERE);
+            }
+            shadow.slots.use_next();
+        }
+        Ok(shadow)
     }
 
-    /// The storage of a Realm of which nothing is left.
-    pub(crate) fn into_records(self) -> Records<'m> {
-        Records { fixed: self.fixed, tables: self.rooms, shared: self.shared.into_slots() }
+    /// Takes the storage out, of a Realm of which nothing is left.
+    pub(crate) fn take_records(&mut self) -> Records<'m> {
+        Records { fixed: self.fixed.take(), tables: self.slots.take(), shared: self.shared.take() }
+    }
+
+    /// Claims a range, see [`Claims::claim`](claims::Claims::claim).
+    pub(crate) fn claim(&mut self, range: IpaRange) -> Option<Claim> {
+        self.fixed.get_mut()?.claims.claim(range)
+    }
+
+    /// Claims a range for reading, see [`Claims::claim_to_read`](claims::Claims::claim_to_read).
+    pub(crate) fn claim_to_read(&mut self, range: IpaRange) -> Option<Claim> {
+        self.fixed.get_mut()?.claims.claim_to_read(range)
+    }
+
+    /// Releases a claim.
+    pub(crate) fn release(&mut self, claim: Claim) {
+        if let Some(fixed) = self.fixed.get_mut() {
+            fixed.claims.release(claim);
+        }
+    }
+
+    /// Whether a part of a range is covered by another claim.
+    pub(crate) fn is_others(&self, range: &IpaRange, own: Claim) -> bool {
+        self.fixed.get().is_some_and(|fixed| fixed.claims.is_others(range, own))
+    }
+
+    /// What the RMM got when it created the Realm; `None` once the storage was taken out.
+    pub(crate) fn donated(&mut self) -> Option<&mut Donated> {
+        self.fixed.get_mut().map(|fixed| &mut fixed.donated)
     }
 
     /// Tables below the root, of all trees.
@@ -189,7 +222,7 @@ impl<'m> Shadow<'m> {
     /// How many shadow tables are missing; none is reserved then.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), usize> {
         let used = self.tables + self.reserved + self.roots();
-        let missing = (used + rooms).saturating_sub(self.rooms.len());
+        let missing = (used + rooms).saturating_sub(self.slots.len());
         if missing > 0 {
             return Err(missing);
         }
@@ -203,11 +236,11 @@ impl<'m> Shadow<'m> {
     }
 
     fn room(&self, room: u32) -> Option<&ShadowTable> {
-        self.rooms.get(usize::try_from(room).ok()?)
+        self.slots.get(room)
     }
 
     fn room_mut(&mut self, room: u32) -> Option<&mut ShadowTable> {
-        self.rooms.get_mut(usize::try_from(room).ok()?)
+        self.slots.get_mut(room)
     }
 
     /// The entry for `ipa` at `level`, or the one above it where the tables end; `None` outside the
@@ -449,8 +482,8 @@ impl<'m> Shadow<'m> {
         if was_unmapped {
             room.cells.iter_mut().for_each(|cell| cell.set_flag(true));
         }
-        if number == self.fresh {
-            self.fresh += 1;
+        if self.free == NOWHERE {
+            self.slots.use_next();
         } else {
             self.free = following;
         }
@@ -466,8 +499,7 @@ impl<'m> Shadow<'m> {
     }
 
     fn vacant_room(&self) -> Option<u32> {
-        let number = if self.free == NOWHERE { self.fresh } else { self.free };
-        self.room(number).map(|_| number)
+        if self.free == NOWHERE { self.slots.unused() } else { Some(self.free) }
     }
 
     /// Removes an empty table below the root, and returns its granule.
@@ -539,7 +571,7 @@ impl fmt::Debug for Shadow<'_> {
             .field("tables", &self.tables)
             .field("bytes", &self.bytes)
             .field("shared", &self.shared)
-            .field("claims", &self.fixed.claims)
+            .field("claims", &self.fixed.get().map(|fixed| &fixed.claims))
             .finish_non_exhaustive()
     }
 }

@@ -37,7 +37,7 @@ impl fmt::Display for RealmState {
 
 /// A Realm in any state.
 #[derive(Debug)]
-#[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
+#[must_use = "a Realm that is dropped leaks all its memory, which is counted; tear it down"]
 pub enum AnyRealm<'a, P: Platform> {
     /// It is being built.
     New(Realm<'a, P, New>),

@@ -102,7 +102,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             Err(error) => return Err(Failed::new(storage, error.into())),
         };
         let aux_trees = if params.tree_per_plane { params.num_aux_planes } else { 0 };
-        let shadow = Shadow::new(params.geometry, aux_trees, storage)?;
+        let mut shadow = Shadow::new(params.geometry, aux_trees, storage)?;
         let granule = rmm.granule_size().bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
@@ -110,7 +110,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         let taken = Foundation::take(rmm, pool, granule, root_bytes, aux_trees);
         let Foundation { rd, roots, aux_roots } = match taken {
             Ok(taken) => taken,
-            Err(error) => return Err(Failed::new(shadow.into_records(), error.into())),
+            Err(error) => return Err(Failed::new(shadow.take_records(), error.into())),
         };
         params.rtt_base = roots.base();
         for (base, roots) in params.aux_rtt_base.iter_mut().zip(&aux_roots) {
@@ -153,7 +153,9 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         let progress = start(self.rmm, &rd, pool, params);
         self.rd = Rd::new(rd);
-        drive(self.rmm, pool, &mut self.shadow.get_mut().fixed.donated, progress?)?;
+        if let Some(donated) = self.shadow.get_mut().donated() {
+            drive(self.rmm, pool, donated, progress?)?;
+        }
         Ok(())
     }
 
@@ -167,7 +169,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return;
         }
         let (command, rmm, pool) = (Command::RealmCreate, self.rmm, memory.pool());
-        core::mem::take(&mut self.shadow.get_mut().fixed.donated).recover(rmm, pool, command);
+        self.recover_donated(pool, command);
         let mut give_back = |granules| {
             if unclear {
                 pool.recover(rmm, granules, QuarantineReason::Unclear { command });

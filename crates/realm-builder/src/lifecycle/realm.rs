@@ -59,6 +59,18 @@ mod sealed {
 ///
 /// [`tear_down`](Realm::tear_down) leads from any state to the end.
 ///
+/// # Dropping a Realm
+///
+/// A Realm that is dropped, also on unwinding, makes no call: the RMM keeps the Realm and its
+/// memory. All that memory, tables and shared memory included, counts as
+/// [`leaked`](rmi_host::leaked) at once, and the ledger records shared memory as
+/// [`Exposed`](rmi_host::LedgerEvent::Exposed). The storage of the records is empty, and another
+/// Realm can use it. As any code that a destructor runs, a ledger that panics there while the
+/// thread is unwinding aborts the program.
+///
+/// The memory of a Realm that is forgotten ([`core::mem::forget`]) is counted when another Realm
+/// is created in its storage, except for its descriptor and root tables.
+///
 /// # The lock
 ///
 /// The host's records of the Realm's tables are protected by one lock of the type
@@ -74,7 +86,7 @@ mod sealed {
 /// A method that takes the lock must not be called where it may interrupt a holder of the same lock
 /// on the same CPU (an interrupt handler, with interrupts not masked elsewhere), unless the
 /// platform's lock masks interrupts.
-#[must_use = "a Realm that is dropped leaks all its memory; terminate and destroy it"]
+#[must_use = "a Realm that is dropped leaks all its memory, which is counted; tear it down"]
 pub struct Realm<'a, P: Platform, S> {
     pub(crate) core: RealmCore<'a, P>,
     state: PhantomData<fn() -> S>,

@@ -382,14 +382,12 @@ impl<P: Platform> RealmCore<'_, P> {
     fn destroy_descriptor(&mut self, pool: &mut Pool) -> Result<(), Error> {
         let rmm = self.rmm;
         let progress = rmm.commands().realm_destroy(&self.rd)?;
-        drive(rmm, pool, &mut self.shadow.get_mut().fixed.donated, progress)?;
+        if let Some(donated) = self.shadow.get_mut().donated() {
+            drive(rmm, pool, donated, progress)?;
+        }
         // Donated must equal reclaimed. What the RMM kept of a destroyed Realm goes to quarantine,
         // with that reason.
-        core::mem::take(&mut self.shadow.get_mut().fixed.donated).recover(
-            rmm,
-            pool,
-            Command::RealmDestroy,
-        );
+        self.recover_donated(pool, Command::RealmDestroy);
         pool.put_back(rmm, self.take_descriptor());
         for roots in self.all_roots() {
             pool.put_back(rmm, core::mem::take(roots).into_released());
@@ -461,6 +459,14 @@ impl<P: Platform> RealmCore<'_, P> {
         Delegated::empty()
     }
 
+    /// Takes back what was donated to the Realm and is still recorded, if the RMM returns it.
+    pub(crate) fn recover_donated(&mut self, pool: &mut Pool, command: Command) {
+        let rmm = self.rmm;
+        if let Some(donated) = self.shadow.get_mut().donated() {
+            donated.recover(rmm, pool, command);
+        }
+    }
+
     /// Takes the granule of the descriptor out of the Realm.
     pub(crate) fn take_descriptor(&mut self) -> Delegated {
         core::mem::replace(&mut self.rd, Rd::new(Delegated::empty())).into_released()
@@ -488,11 +494,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let free = &mut |host| free_or_quarantine(rmm, memory, host);
         rmm.recover(run, alive(Command::RttDataUnmap), free);
         let pool = memory.pool();
-        core::mem::take(&mut self.shadow.get_mut().fixed.donated).recover(
-            rmm,
-            pool,
-            Command::RealmCreate,
-        );
+        self.recover_donated(pool, Command::RealmCreate);
         pool.recover(rmm, self.take_descriptor(), alive(Command::RealmDestroy));
         for roots in self.all_roots() {
             let roots = core::mem::take(roots).into_released();

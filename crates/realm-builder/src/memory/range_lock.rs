@@ -93,7 +93,7 @@ impl<K: RawMutex> RangeLock<'_, '_, K> {
 
     /// Whether another thread has claimed a part of a range.
     pub(crate) fn others_are_in(&self, shadow: &Shadow<'_>, range: &IpaRange) -> bool {
-        shadow.fixed.claims.is_others(range, self.claim)
+        shadow.is_others(range, self.claim)
     }
 
     /// Counts a place that has just become free as reserved.
@@ -126,7 +126,7 @@ impl<K: RawMutex> RangeLock<'_, '_, K> {
 impl<K: RawMutex> Drop for RangeLock<'_, '_, K> {
     fn drop(&mut self) {
         let mut shadow = self.shadow.lock();
-        shadow.fixed.claims.release(self.claim);
+        shadow.release(self.claim);
         shadow.unreserve(self.reserved);
         shadow.unreserve_shared(self.reserved_shared);
     }
@@ -153,7 +153,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
         let claim = |shadow: &mut Shadow<'a>| {
             let whole = shadow.whole_entries(range, trees.clone());
-            shadow.fixed.claims.claim(whole)
+            shadow.claim(whole)
         };
         self.hold_by(range, claim, check)
     }
@@ -164,7 +164,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         &self,
         range: IpaRange,
     ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
-        self.hold_by(range, |shadow| shadow.fixed.claims.claim_to_read(range), |_| Ok(()))
+        self.hold_by(range, |shadow| shadow.claim_to_read(range), |_| Ok(()))
     }
 
     /// Claims a range exclusively, for changing the bytes of what is shared there.
@@ -172,7 +172,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         &self,
         range: IpaRange,
     ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
-        self.hold_by(range, |shadow| shadow.fixed.claims.claim(range), |_| Ok(()))
+        self.hold_by(range, |shadow| shadow.claim(range), |_| Ok(()))
     }
 
     /// Claims a range with a claim of either kind.

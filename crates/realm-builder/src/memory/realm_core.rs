@@ -24,6 +24,9 @@ pub(crate) const AUX_TREES: usize = 3;
 pub const ENTRIES_PER_HOLD: u64 = 3 * ENTRIES_PER_TABLE;
 
 /// See the module.
+///
+/// What the Realm has when this is dropped is leaked, and counted: the tokens count themselves, and
+/// so do those in the records, which are emptied. Shared memory is exposed.
 pub(crate) struct RealmCore<'a, P: Platform> {
     pub(crate) rmm: &'a Rmm<P>,
     pub(crate) rd: Rd,
@@ -48,6 +51,12 @@ pub(crate) struct RealmCore<'a, P: Platform> {
     pub(crate) recs: u32,
 }
 
+impl<P: Platform> Drop for RealmCore<'_, P> {
+    fn drop(&mut self) {
+        self.abandon_shared();
+    }
+}
+
 impl<P: Platform> fmt::Debug for RealmCore<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // What is printed is read first, and the lock released: a formatter may call any code.
@@ -64,8 +73,8 @@ impl<P: Platform> fmt::Debug for RealmCore<'_, P> {
 
 impl<'a, P: Platform> RealmCore<'a, P> {
     /// The storage of the records of a Realm of which nothing is left.
-    pub(crate) fn into_records(self) -> Records<'a> {
-        self.shadow.into_inner().into_records()
+    pub(crate) fn into_records(mut self) -> Records<'a> {
+        self.shadow.get_mut().take_records()
     }
 
     /// See [`Realm::memory_bytes`](crate::Realm::memory_bytes).

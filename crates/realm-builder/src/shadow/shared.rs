@@ -97,7 +97,7 @@ impl Shadow<'_> {
 
     /// Whether no thread but the holder of a claim is at work where a piece is.
     fn is_free(&self, at: usize, claim: Claim) -> bool {
-        self.shared.get(at).is_some_and(|piece| !self.fixed.claims.is_others(&piece.range(), claim))
+        self.shared.get(at).is_some_and(|piece| !self.is_others(&piece.range(), claim))
     }
 
     /// Joins the pieces that meet at an address, if they are contiguous and no other thread is at

@@ -9,23 +9,39 @@ pub(crate) trait Record {
     fn key(&self) -> Self::Key;
 }
 
-/// Records, sorted by key, without a heap.
+/// Records, sorted by key, without a heap. Those that are left when this is dropped are dropped with
+/// it.
 pub(crate) struct SortedSlots<'m, T> {
     places: &'m mut [Option<T>],
     len: usize,
 }
 
-impl<'m, T: Record> SortedSlots<'m, T> {
-    /// No records; what the slots contain is overwritten.
+impl<'m, T> SortedSlots<'m, T> {
+    /// No records: what the slots contain is dropped.
     pub(crate) fn new(places: &'m mut [Option<T>]) -> Self {
+        places.iter_mut().for_each(|place| *place = None);
         Self { places, len: 0 }
     }
 
-    /// The slots; records that are left in them are dropped with the next use.
-    pub(crate) fn into_slots(self) -> &'m mut [Option<T>] {
-        self.places
+    fn clear(&mut self) {
+        self.places.iter_mut().take(self.len).for_each(|place| *place = None);
+        self.len = 0;
     }
 
+    /// Drops the records, and takes the slots out.
+    pub(crate) fn take(&mut self) -> &'m mut [Option<T>] {
+        self.clear();
+        core::mem::take(&mut self.places)
+    }
+}
+
+impl<T> Drop for SortedSlots<'_, T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl<T: Record> SortedSlots<'_, T> {
     pub(crate) fn spare(&self) -> usize {
         self.places.len() - self.len
     }

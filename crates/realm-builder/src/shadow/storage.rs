@@ -54,8 +54,17 @@ impl ShadowTable {
         }
     }
 
-    /// Makes it the shadow of a table. What was left in it (by a Realm that was dropped) is leaked,
-    /// and counted.
+    /// Makes it vacant. What a Realm left in it is leaked, and counted.
+    pub(crate) fn clear(&mut self) {
+        if self.live == 0 && self.granule.is_empty() {
+            return;
+        }
+        self.cells = [const { PackedBlock::VACANT }; ENTRIES];
+        self.granule = InUse::empty();
+        self.live = 0;
+    }
+
+    /// Makes a vacant one the shadow of a table.
     pub(crate) fn open(
         &mut self,
         level: Level,
@@ -145,6 +154,45 @@ impl FixedRecords {
     }
 }
 
+/// The [`FixedRecords`] of a Realm. What the RMM got, and is left when this is dropped, is leaked
+/// and counted.
+pub(crate) struct FixedSlot<'m>(Option<&'m mut FixedRecords>);
+
+impl<'m> FixedSlot<'m> {
+    /// Empties the records: what a Realm left in them is leaked, and counted.
+    pub(crate) fn new(records: Option<&'m mut FixedRecords>) -> Self {
+        let mut slot = Self(records);
+        slot.clear();
+        slot
+    }
+
+    fn clear(&mut self) {
+        if let Some(fixed) = self.get_mut() {
+            *fixed = FixedRecords::new();
+        }
+    }
+
+    /// Empties the records, and takes them out.
+    pub(crate) fn take(&mut self) -> Option<&'m mut FixedRecords> {
+        self.clear();
+        self.0.take()
+    }
+
+    pub(crate) fn get(&self) -> Option<&FixedRecords> {
+        self.0.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self) -> Option<&mut FixedRecords> {
+        self.0.as_deref_mut()
+    }
+}
+
+impl Drop for FixedSlot<'_> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
 impl Default for FixedRecords {
     fn default() -> Self {
         Self::new()
@@ -153,7 +201,8 @@ impl Default for FixedRecords {
 
 /// Storage for the records of a Realm, lent by the embedder: a [`RealmStorage`], or slices of any
 /// origin. A Realm gives it back at its end, see [`Realm::tear_down`](crate::Realm::tear_down) and
-/// [`Realm::destroy`](crate::Realm::destroy), and when it cannot be created.
+/// [`Realm::destroy`](crate::Realm::destroy), and when it cannot be created. It is empty then, and
+/// also when the Realm is [dropped](crate::Realm#dropping-a-realm).
 ///
 /// ```
 /// use realm_builder::{FixedRecords, Records, ShadowTable};
@@ -191,7 +240,8 @@ impl Default for FixedRecords {
 /// ```
 #[derive(Debug)]
 pub struct Records<'m> {
-    pub(crate) fixed: &'m mut FixedRecords,
+    /// `None` only in a Realm that has given its storage back.
+    pub(crate) fixed: Option<&'m mut FixedRecords>,
     pub(crate) tables: &'m mut [ShadowTable],
     pub(crate) shared: &'m mut [SharedRecord],
 }
@@ -203,7 +253,7 @@ impl<'m> Records<'m> {
         tables: &'m mut [ShadowTable],
         shared: &'m mut [SharedRecord],
     ) -> Self {
-        Self { fixed, tables, shared }
+        Self { fixed: Some(fixed), tables, shared }
     }
 }
 

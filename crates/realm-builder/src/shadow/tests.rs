@@ -10,7 +10,7 @@ use rmm_model::{Model, Options};
 
 use super::*;
 use crate::plan;
-use crate::shadow::storage::SharedRecord;
+use crate::shadow::storage::{FixedRecords, SharedRecord};
 
 fn ipa(raw: u64) -> Ipa {
     Ipa::new(raw)
@@ -182,7 +182,7 @@ fn memory_is_put_into_a_void_entry_that_begins_at_its_address() {
 
     let text = std::format!("{shadow:?}");
     assert!(text.contains("tables: 1") && text.contains("bytes: 2097152"), "{text}");
-    let text = std::format!("{:?}", shadow.rooms[1]);
+    let text = std::format!("{:?}", shadow.room(1).unwrap());
     assert!(text.contains("Level(2)") && text.contains("live: 1"), "{text}");
 
     let at = shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap();

@@ -31,7 +31,7 @@ fn pages(first: u64, count: u64) -> IpaRange {
 
 /// A claim on some pages.
 fn claim<'s, 'm>(shadow: &'s Locked<'m>, first: u64, count: u64) -> RangeLock<'s, 'm, DefaultLock> {
-    let claim = shadow.lock().fixed.claims.claim(pages(first, count)).unwrap();
+    let claim = shadow.lock().claim(pages(first, count)).unwrap();
     RangeLock { shadow, claim, reserved: 0, reserved_shared: 0 }
 }
 
