@@ -12,9 +12,7 @@ use realm_sdk::builder::{
 };
 use realm_sdk::conduits::counting::Counting;
 use realm_sdk::host::command::AuxTree;
-use realm_sdk::host::{
-    Conduit, CountingLedger, Host, Machine, Registers, SessionOptions, Undelegated,
-};
+use realm_sdk::host::{Conduit, CountingLedger, Host, Registers, SessionOptions, Undelegated};
 use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{CallbackMemory, FixedPool, open};
 use rmm_model::{Action, GuestCpu, Model, Options};
@@ -41,10 +39,6 @@ struct Slow<'m> {
 // memory.
 #[expect(unsafe_code, reason = "a conduit")]
 unsafe impl Conduit for Slow<'_> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         self.model.open_sessions()
     }

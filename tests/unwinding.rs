@@ -65,10 +65,6 @@ struct Embedder<'m> {
 
 // SAFETY: the answers are the model's.
 unsafe impl Conduit for Embedder<'_> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         self.model.open_sessions()
     }

@@ -11,7 +11,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Command, Dialect, Pa};
-use rmi_host::{Conduit, Host, Machine, Rd, Registers, SessionOptions};
+use rmi_host::{Conduit, Host, Rd, Registers, SessionOptions};
 use rmm_model::{Model, Options};
 use sro::{FixedPool, Pool, RecObject, open};
 
@@ -24,10 +24,6 @@ struct ExitConduit<'m> {
 
 // SAFETY: the RMM behind it has only simulated memory.
 unsafe impl Conduit for ExitConduit<'_> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         self.model.open_sessions()
     }

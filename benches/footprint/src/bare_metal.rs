@@ -15,14 +15,11 @@ pub(crate) enum SmcConduit {}
 mod nowhere {
     #![expect(unsafe_code, reason = "a conduit is an unsafe trait")]
 
-    use realm_sdk::host::{Conduit, Machine, OpenSessions, Registers};
+    use realm_sdk::host::{Conduit, OpenSessions, Registers};
 
     // SAFETY: there is no value of this type, so no call is ever made.
     unsafe impl Conduit for super::SmcConduit {
         unsafe fn call(&self, _: Registers) -> Registers {
-            match *self {}
-        }
-        fn machine(&self) -> Machine {
             match *self {}
         }
         fn open_sessions(&self) -> &OpenSessions {

@@ -47,7 +47,6 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use rmi_abi::{Command, Dialect, Fid, GranuleSize};
 use rmi_host::OpenSessions;
 use rmi_host::conduit::{Conduit, Registers, Simulated};
-use rmi_host::granules::Machine;
 use rmi_host::session::is_probe;
 
 use counters::Counters;
@@ -153,10 +152,6 @@ impl<C> Counting<C> {
 
 // SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit> Conduit for Counting<C> {
-    fn machine(&self) -> Machine {
-        self.inner.machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         self.inner.open_sessions()
     }

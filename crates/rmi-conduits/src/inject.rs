@@ -33,7 +33,6 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rmi_abi::ResultWord;
 use rmi_host::OpenSessions;
 use rmi_host::conduit::{Conduit, Registers, Simulated};
-use rmi_host::granules::Machine;
 
 /// The calls to which a [`Rule`] applies by default.
 pub type Predicate = fn(&Registers) -> bool;
@@ -151,10 +150,6 @@ impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
 
 // SAFETY: the inner conduit takes no memory away, so no answer, true or false, can do harm.
 unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P> {
-    fn machine(&self) -> Machine {
-        self.inner.machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         self.inner.open_sessions()
     }

@@ -55,7 +55,6 @@ const LARGEST: u64 = 16 << 20;
 pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
-    machine: Machine,
     sessions: OpenSessions,
 }
 
@@ -121,15 +120,14 @@ impl Lines {
         Ok(Self {
             ends: Mutex::new(ends),
             banner,
-            machine: Machine::simulated(),
-            sessions: OpenSessions::new(),
+            sessions: OpenSessions::new(Machine::simulated()),
         })
     }
 
     /// The machine at the other end.
     #[must_use]
     pub const fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     /// A platform on this machine: calls and memory accesses are sent as lines.
@@ -183,7 +181,7 @@ impl Lines {
         }
         // SAFETY: the memory exists only at the other end, no reference can point into it, and this
         // is the only token ever made for it here.
-        Ok(unsafe { Undelegated::of_machine(self.machine, range) })
+        Ok(unsafe { Undelegated::of_machine(self.machine(), range) })
     }
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
@@ -346,10 +344,6 @@ fn chunk_at(at: Pa, n: usize) -> Result<Pa, AccessFault> {
 // SAFETY: `Simulated`, see below; what the other end reports of its memory concerns no memory of
 // this program.
 unsafe impl Conduit for Lines {
-    fn machine(&self) -> Machine {
-        self.machine
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         &self.sessions
     }
@@ -381,7 +375,7 @@ unsafe impl Simulated for Lines {}
 // SAFETY: only memory at the other end is accessed.
 unsafe impl HostAccess for Lines {
     fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {

@@ -263,10 +263,6 @@ impl<C, A: HostAccess, S: TraceSink> Recording<C, A, S> {
 
 // SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A, S> {
-    fn machine(&self) -> Machine {
-        self.inner.machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         self.inner.open_sessions()
     }
@@ -278,7 +274,7 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
         // is read, which does no harm unless it is memory of the program.
         let machine = self.access.machine();
         let harmless = self.promised || machine != Machine::REAL;
-        if machine != self.inner.machine() || !harmless {
+        if machine != self.inner.open_sessions().machine() || !harmless {
             pages = Pages::default();
         }
         if let Some(region) = pages.reads {

@@ -7,11 +7,11 @@
 //! ```
 //! use rmi_abi::Dialect;
 //! use rmi_conduits::remote;
-//! use rmi_host::{Discovered, SessionOptions};
+//! use rmi_host::{Conduit, Discovered, SessionOptions};
 //! use rmm_model::{Model, Options};
 //!
 //! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
-//! let (remote, server) = remote::pair(model.machine());
+//! let (remote, server) = remote::pair(model.open_sessions());
 //! std::thread::scope(|scope| {
 //!     scope.spawn(|| server.serve(&model));
 //!
@@ -24,7 +24,7 @@
 #![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::vec::Vec;
 
 use rmi_abi::Pa;
@@ -51,13 +51,25 @@ enum Unanswered {
 }
 
 /// Makes both ends: a conduit for the host's threads, and the server for it. The machine served is
-/// `machine`.
+/// the one whose sessions these are: `sessions` is what [`Conduit::open_sessions`] of the conduit
+/// returns that will be served. So the sessions that are opened through this pair, through other
+/// pairs and without one are counted together, and none changes the configuration of the RMM under
+/// another.
+///
+/// ```
+/// use rmi_conduits::remote;
+/// use rmi_host::OpenSessions;
+///
+/// // For the RMM of this machine, both ends may be moved to any thread.
+/// let (remote, server) = remote::pair(OpenSessions::of_this_machine());
+/// # fn is_static<T: Send + 'static>(_: T) {}
+/// # is_static((remote, server));
+/// ```
 #[must_use]
-pub fn pair(machine: Machine) -> (Remote, Server) {
+pub fn pair(sessions: &OpenSessions) -> (Remote<'_>, Server<'_>) {
     let (sender, receiver) = channel();
-    let sessions = Arc::new(OpenSessions::new());
-    let server = Server { requests: Mutex::new(receiver), machine };
-    (Remote { requests: sender, machine, sessions }, server)
+    let server = Server { requests: Mutex::new(receiver), sessions };
+    (Remote { requests: sender, sessions }, server)
 }
 
 /// The conduit to an RMM in another thread, and the access to the host memory there. All clones are
@@ -70,14 +82,12 @@ pub fn pair(machine: Machine) -> (Remote, Server) {
 /// thread panics, a call returns [`NO_ANSWER`]: the RMM may have carried it out. When there is no
 /// server any more, calls return [`NOT_SENT`]. In both cases memory cannot be accessed.
 #[derive(Clone, Debug)]
-pub struct Remote {
+pub struct Remote<'s> {
     requests: Sender<Request>,
-    machine: Machine,
-    /// Unused for the machine of the program, which has one count for all conduits.
-    sessions: Arc<OpenSessions>,
+    sessions: &'s OpenSessions,
 }
 
-impl Remote {
+impl Remote<'_> {
     /// A platform on the machine that is served.
     #[must_use]
     pub fn into_host(self) -> Host<Self, Self> {
@@ -93,17 +103,10 @@ impl Remote {
 }
 
 // SAFETY: the answers are those of the conduit that the other thread serves, and a server serves
-// this machine only.
-unsafe impl Conduit for Remote {
-    fn machine(&self) -> Machine {
-        self.machine
-    }
-
+// conduits only that return this very object.
+unsafe impl Conduit for Remote<'_> {
     fn open_sessions(&self) -> &OpenSessions {
-        match self.machine {
-            Machine::REAL => OpenSessions::of_this_machine(),
-            _ => &self.sessions,
-        }
+        self.sessions
     }
 
     unsafe fn call(&self, registers: Registers) -> Registers {
@@ -119,9 +122,9 @@ unsafe impl Conduit for Remote {
 
 // SAFETY: the memory is that of the machine that the other thread serves, and a server serves this
 // machine only.
-unsafe impl HostAccess for Remote {
+unsafe impl HostAccess for Remote<'_> {
     fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
@@ -159,12 +162,12 @@ impl OtherMachine {
 
 /// The other end of a [`Remote`].
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<'s> {
     requests: Mutex<Receiver<Request>>,
-    machine: Machine,
+    sessions: &'s OpenSessions,
 }
 
-impl Server {
+impl Server<'_> {
     /// Serves until the last [`Remote`] is dropped, one request at a time and in the order of
     /// arrival.
     ///
@@ -174,10 +177,14 @@ impl Server {
     /// # Errors
     ///
     /// [`OtherMachine`], at once and without serving anything, when `served` is another machine
-    /// than the one that this server was made for.
+    /// than the one that this server was made for: its sessions are not counted by the same object,
+    /// or its memory is that of another machine.
     pub fn serve<D: Conduit + HostAccess + ?Sized>(&self, served: &D) -> Result<(), OtherMachine> {
-        if [Conduit::machine(served), HostAccess::machine(served)] != [self.machine; 2] {
-            return Err(OtherMachine { served: self.machine });
+        // The same number is not enough: what it is to be counted with must be the same, and
+        // numbers of simulated machines are used again.
+        let machine = self.sessions.machine();
+        if !core::ptr::eq(served.open_sessions(), self.sessions) || served.machine() != machine {
+            return Err(OtherMachine { served: machine });
         }
         while let Some(request) = self.next() {
             // The thread that sent the request may have ended; then the answer is not needed.

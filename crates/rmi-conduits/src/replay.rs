@@ -82,7 +82,6 @@ use memory::Memory;
 pub struct Replay {
     transcript: Transcript,
     state: Mutex<State>,
-    machine: Machine,
     sessions: OpenSessions,
     memory_taken: AtomicBool,
 }
@@ -101,8 +100,7 @@ impl Replay {
         Self {
             transcript,
             state: Mutex::default(),
-            machine: Machine::simulated(),
-            sessions: OpenSessions::new(),
+            sessions: OpenSessions::new(Machine::simulated()),
             memory_taken: AtomicBool::new(false),
         }
     }
@@ -110,7 +108,7 @@ impl Replay {
     /// The machine of the recording, which nothing else simulates.
     #[must_use]
     pub const fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     /// Memory that the recorded host had, as one token of host memory, at the first call. After
@@ -121,7 +119,7 @@ impl Replay {
         }
         // SAFETY: the memory exists only in this replay, no reference can point into it, and this
         // is the only token ever made for it.
-        unsafe { Undelegated::of_machine(self.machine, range) }
+        unsafe { Undelegated::of_machine(self.machine(), range) }
     }
 
     /// The transcript that is replayed.
@@ -183,10 +181,6 @@ impl Replay {
 
 // SAFETY: a replay takes no memory away, whatever it answers; see `Simulated` below.
 unsafe impl Conduit for Replay {
-    fn machine(&self) -> Machine {
-        self.machine
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         &self.sessions
     }
@@ -206,7 +200,7 @@ unsafe impl Conduit for Replay {
 // SAFETY: only the replay's own memory is accessed.
 unsafe impl HostAccess for Replay {
     fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {

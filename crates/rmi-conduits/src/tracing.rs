@@ -197,7 +197,7 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
         let [_, _, run, ..] = *call;
         let mut exit = RecExit::new_zeroed();
         let at = run.checked_add(offset_of!(RecRun, exit) as u64);
-        let read = self.access.machine() == self.inner.machine()
+        let read = self.access.machine() == self.inner.open_sessions().machine()
             && at.is_some_and(|at| {
                 // SAFETY: the page was named as the host's by a call, so the caller that made it
                 // owns the page and has no reference to it; and the memory is that of the machine
@@ -215,10 +215,6 @@ impl<C: Conduit, S: TraceSink, A: HostAccess> Tracing<C, S, A> {
 
 // SAFETY: the answers are those of the inner conduit.
 unsafe impl<C: Conduit, S: TraceSink, A: HostAccess> Conduit for Tracing<C, S, A> {
-    fn machine(&self) -> Machine {
-        self.inner.machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         self.inner.open_sessions()
     }
@@ -246,17 +242,12 @@ mod tests {
 
     /// Answers every call with X0, and has a run page with a `FIQ` exit.
     struct Fake {
-        machine: Machine,
         sessions: OpenSessions,
         x0: u64,
     }
 
     // SAFETY: nothing is done.
     unsafe impl Conduit for Fake {
-        fn machine(&self) -> Machine {
-            self.machine
-        }
-
         fn open_sessions(&self) -> &OpenSessions {
             &self.sessions
         }
@@ -269,7 +260,7 @@ mod tests {
     // SAFETY: no memory is accessed.
     unsafe impl HostAccess for Fake {
         fn machine(&self) -> Machine {
-            self.machine
+            self.sessions.machine()
         }
 
         unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
@@ -290,8 +281,8 @@ mod tests {
 
     fn entry(x0: u64, run: u64, conduit: Machine, memory: Machine) -> String {
         let sink = WriteSink::new(RefCell::new(String::new()));
-        let conduit = Fake { machine: conduit, sessions: OpenSessions::new(), x0 };
-        let memory = Fake { machine: memory, sessions: OpenSessions::new(), x0 };
+        let conduit = Fake { sessions: OpenSessions::new(conduit), x0 };
+        let memory = Fake { sessions: OpenSessions::new(memory), x0 };
         let tracing = Tracing::with_exits(conduit, memory, sink, Dialect::TfRmm2026_07);
         // SAFETY: nothing is done.
         let _ = unsafe { tracing.call([0xc400_015c, 0x1000, run, 0, 0, 0, 0, 0]) };

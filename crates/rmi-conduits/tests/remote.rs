@@ -6,7 +6,9 @@ use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_conduits::remote;
 use rmi_conduits::replay::{Replay, Transcript};
 use rmi_host::conduit::NOT_SENT;
-use rmi_host::{AccessFault, Conduit, CountingLedger, Error, HostAccess, Machine, Registers};
+use rmi_host::{
+    AccessFault, Conduit, CountingLedger, Error, HostAccess, Machine, OpenSessions, Registers,
+};
 use rmm_model::{GranuleState, Model, Options};
 
 const ROUNDS: usize = if cfg!(miri) { 2 } else { 100 };
@@ -16,7 +18,7 @@ fn eight_threads(servers: u32) {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let (remote, server) = remote::pair(model.machine());
+    let (remote, server) = remote::pair(model.open_sessions());
     std::thread::scope(|scope| {
         for number in 0..servers {
             let (server, model) = (&server, &model);
@@ -59,7 +61,7 @@ fn eight_threads_use_three() {
 fn a_replay_can_be_at_the_other_end() {
     let text = "rmi-recording 1 2.0-bet3\ncall 0 c4000150 20000 = 0 1 2\n";
     let replay = Replay::new(text.parse::<Transcript>().unwrap());
-    let (remote, server) = remote::pair(replay.machine());
+    let (remote, server) = remote::pair(replay.open_sessions());
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve(&replay));
         assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), [0, 1, 2, 0, 0, 0, 0, 0]);
@@ -77,7 +79,8 @@ fn call(conduit: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
 #[expect(unsafe_code, reason = "memory that is not of this program")]
 #[test]
 fn sound_2_a_call_to_nobody_was_not_sent() {
-    let (remote, server) = remote::pair(Machine::simulated());
+    let sessions = OpenSessions::new(Machine::simulated());
+    let (remote, server) = remote::pair(&sessions);
     drop(server);
     assert_eq!(call(&remote, 0xc400_0150, 0x2_0000), NOT_SENT);
     let at = Pa::new(0x8000_0000);
@@ -100,10 +103,6 @@ mod dying {
 
     // SAFETY: the answers are the model's.
     unsafe impl Conduit for Dying<'_> {
-        fn machine(&self) -> Machine {
-            self.model.machine()
-        }
-
         fn open_sessions(&self) -> &rmi_host::OpenSessions {
             self.model.open_sessions()
         }
@@ -139,7 +138,7 @@ fn sound_2_memory_is_the_rmms_when_its_server_dies_after_the_call() {
     let dialect = Dialect::TfRmm2026_07;
     let model = Model::new(Options::new(dialect)).unwrap();
     let mut memory = model.take_memory();
-    let (remote, server) = remote::pair(model.machine());
+    let (remote, server) = remote::pair(model.open_sessions());
     let fid = Command::GranuleRangeDelegate.fid(dialect).unwrap().0.into();
     let dying = Dying { model: &model, fid };
     std::thread::scope(|scope| {
@@ -167,7 +166,7 @@ fn sound_2_memory_is_the_rmms_when_its_server_dies_after_the_call() {
 fn faults_come_back_through_the_channel() {
     let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
     let beyond = PaRange::with_size(model.options().dram.top(), 0x1000).unwrap();
-    let (remote, server) = remote::pair(model.machine());
+    let (remote, server) = remote::pair(model.open_sessions());
     std::thread::scope(|scope| {
         scope.spawn(|| server.serve(&model));
         let at = beyond.base();

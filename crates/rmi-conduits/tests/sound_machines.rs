@@ -10,7 +10,7 @@ use rmi_conduits::recording::Recording;
 use rmi_conduits::remote::{self, OtherMachine};
 use rmi_conduits::tracing::WriteSink;
 use rmi_host::linear_map::LinearMap;
-use rmi_host::{Discovered, Host, SessionError, SessionOptions, Undelegated};
+use rmi_host::{Conduit, Discovered, Host, SessionError, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
 
 const PAGE: u64 = 0x1000;
@@ -59,7 +59,7 @@ fn sound_3_no_session_opens_on_a_recording_of_parts_of_two_machines() {
 #[test]
 fn sound_3_a_server_serves_one_machine() {
     let (one, two) = (model(), model());
-    let (remote, server) = remote::pair(one.machine());
+    let (remote, server) = remote::pair(one.open_sessions());
     std::thread::scope(|scope| {
         let served = scope.spawn(|| server.serve(&one));
         let refused: OtherMachine = server.serve(&two).unwrap_err();

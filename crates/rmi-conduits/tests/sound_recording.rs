@@ -17,10 +17,6 @@ struct Pretence {
 
 // SAFETY: it takes no memory away; see `Simulated` below.
 unsafe impl Conduit for Pretence {
-    fn machine(&self) -> Machine {
-        Machine::REAL
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         rmi_host::OpenSessions::of_this_machine()
     }

@@ -366,7 +366,7 @@ impl<P: Platform> Channel<P> {
         granule_size: GranuleSize,
         retry_budget: RetryBudget,
     ) -> Result<Self, P> {
-        if platform.conduit().machine() != platform.access().machine() {
+        if platform.conduit().open_sessions().machine() != platform.access().machine() {
             return Err(platform);
         }
         Ok(Self::of_one_machine(platform, dialect, granule_size, retry_budget))
@@ -378,7 +378,7 @@ impl<P: Platform> Channel<P> {
         granule_size: GranuleSize,
         retry_budget: RetryBudget,
     ) -> Self {
-        let machine = platform.conduit().machine();
+        let machine = platform.conduit().open_sessions().machine();
         Self { platform, dialect, granule_size, retry_budget, machine, is_counted: false }
     }
 

@@ -6,7 +6,7 @@
 //! use core::cell::RefCell;
 //! use rmi_abi::{Command, Dialect};
 //! use rmi_host::{
-//!     Conduit, Discovered, Host, Machine, OpenSessions, Registers, SessionOptions,
+//!     Conduit, Discovered, Host, OpenSessions, Registers, SessionOptions,
 //! };
 //! use rmm_model::{Model, Options};
 //!
@@ -14,8 +14,6 @@
 //!
 //! // SAFETY: the answers are those of the inner conduit.
 //! unsafe impl<C: Conduit> Conduit for Logging<C> {
-//!     fn machine(&self) -> Machine { self.inner.machine() }
-//!
 //!     fn open_sessions(&self) -> &OpenSessions { self.inner.open_sessions() }
 //!
 //!     unsafe fn call(&self, registers: Registers) -> Registers {
@@ -50,7 +48,6 @@
 //! ```
 #![expect(unsafe_code, reason = "the call of a conduit is an unsafe method")]
 
-use crate::granules::Machine;
 use crate::open_sessions::OpenSessions;
 
 /// X0 to X7 of one call. No command of any dialect uses a higher register.
@@ -66,7 +63,7 @@ pub type Registers = [u64; 8];
 ///
 /// ```
 /// # use rmi_abi::{Command, Dialect};
-/// # use rmi_host::{Conduit, Error, Host, Machine, OpenSessions, Registers};
+/// # use rmi_host::{Conduit, Error, Host, OpenSessions, Registers};
 /// # use rmm_model::{Model, Options};
 /// use rmi_host::conduit::NO_ANSWER;
 ///
@@ -74,7 +71,6 @@ pub type Registers = [u64; 8];
 ///
 /// // SAFETY: the model has its own memory; nothing of this program is affected.
 /// unsafe impl Conduit for Broken<'_> {
-///     fn machine(&self) -> Machine { self.model.machine() }
 ///     fn open_sessions(&self) -> &OpenSessions { self.model.open_sessions() }
 ///
 ///     unsafe fn call(&self, registers: Registers) -> Registers {
@@ -118,15 +114,12 @@ pub const NOT_SENT: Registers = [0x6e6f_6e65_0000_00fd, 0, 0, 0, 0, 0, 0, 0];
 /// those of an RMM, so that memory whose undelegation succeeds is the host's again. A conduit whose
 /// answers may be false is sound if it is [`Simulated`].
 ///
-/// All calls reach the RMM of the machine that [`Conduit::machine`] names, and that never changes.
-/// All conduits to that RMM return one count of its sessions
-/// ([`OpenSessions::of_this_machine`] for [`Machine::REAL`]). A conduit that wraps another has the
-/// machine and the count of the inner one.
+/// All calls reach the RMM of the machine that [`Conduit::open_sessions`] names, and that never
+/// changes. All conduits to that RMM return the same object
+/// ([`OpenSessions::of_this_machine`] for [`Machine::REAL`](crate::Machine::REAL)). A conduit that
+/// wraps another has that of the inner one.
 pub unsafe trait Conduit {
-    /// The machine whose RMM answers.
-    fn machine(&self) -> Machine;
-
-    /// The sessions that are open on that RMM.
+    /// The machine whose RMM answers, with the sessions that are open on it.
     fn open_sessions(&self) -> &OpenSessions;
 
     /// Issues one fast SMC64 call with `registers` as X0 to X7 and returns X0 to X7 as the RMM left
@@ -156,10 +149,6 @@ pub unsafe trait Conduit {
 
 // SAFETY: the answers are those of the referent.
 unsafe impl<C: Conduit + ?Sized> Conduit for &C {
-    fn machine(&self) -> Machine {
-        (**self).machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         (**self).open_sessions()
     }

@@ -378,12 +378,11 @@ impl Error {
     ///
     /// ```
     /// # use rmi_abi::{Command, Dialect};
-    /// # use rmi_host::{Conduit, Host, Machine, OpenSessions, Registers};
+    /// # use rmi_host::{Conduit, Host, OpenSessions, Registers};
     /// # use rmm_model::{Model, Options};
     /// # struct Invalid<'m> { model: &'m Model, at: u64 }
     /// # // SAFETY: the model has its own memory; nothing of this program is affected.
     /// # unsafe impl Conduit for Invalid<'_> {
-    /// #     fn machine(&self) -> Machine { self.model.machine() }
     /// #     fn open_sessions(&self) -> &OpenSessions { self.model.open_sessions() }
     /// #     unsafe fn call(&self, registers: Registers) -> Registers {
     /// #         // SAFETY: the caller's promise is passed on unchanged.

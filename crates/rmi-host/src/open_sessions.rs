@@ -2,8 +2,11 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// The number of sessions that this program has open on one RMM. A
-/// [`Conduit`](crate::Conduit::open_sessions) has it.
+use crate::granules::Machine;
+
+/// A machine, and the number of sessions that this program has open on its RMM. A
+/// [`Conduit`](crate::Conduit::open_sessions) has it, and says with it which machine it leads to:
+/// so no two conduits lead to one machine by different counts.
 ///
 /// The granule size is part of every descriptor of memory. So the RMM's configuration is changed
 /// only while no session is open: a session that is opened while another is open uses the
@@ -29,25 +32,29 @@ use core::sync::atomic::{AtomicU32, Ordering};
 /// assert_eq!(model.open_sessions().count(), 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
-pub struct OpenSessions(AtomicU32);
+#[derive(Debug)]
+pub struct OpenSessions {
+    machine: Machine,
+    state: AtomicU32,
+}
 
 /// Set while a session is being configured and no other is open.
 const CONFIGURING: u32 = 1 << 31;
 /// Where counting stops: that many sessions were dropped, and the configuration stays.
 const MOST: u32 = CONFIGURING - 1;
 
-static OF_THIS_MACHINE: OpenSessions = OpenSessions::new();
+static OF_THIS_MACHINE: OpenSessions = OpenSessions::new(Machine::REAL);
 
 /// Another session is being configured.
 #[derive(Debug)]
 pub(crate) struct Configuring;
 
 impl OpenSessions {
-    /// No session.
+    /// No session on the RMM of this machine, which has no other count: whatever simulates a
+    /// machine makes it, with a new number ([`Machine::simulated`]).
     #[must_use]
-    pub const fn new() -> Self {
-        Self(AtomicU32::new(0))
+    pub const fn new(machine: Machine) -> Self {
+        Self { machine, state: AtomicU32::new(0) }
     }
 
     /// The sessions on the RMM of the machine that this program runs on
@@ -57,10 +64,16 @@ impl OpenSessions {
         &OF_THIS_MACHINE
     }
 
+    /// The machine whose RMM they are on.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.machine
+    }
+
     /// How many sessions are open.
     #[must_use]
     pub fn count(&self) -> u32 {
-        self.0.load(Ordering::Acquire) & MOST
+        self.state.load(Ordering::Acquire) & MOST
     }
 
     /// Begins to configure a session.
@@ -71,7 +84,7 @@ impl OpenSessions {
             open if open & CONFIGURING == 0 => Some(open + 1),
             _ => None,
         };
-        match self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
+        match self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) {
             Ok(before) => Ok(Opening { sessions: self, is_alone: before == 0, is_kept: false }),
             Err(_) => Err(Configuring),
         }
@@ -80,7 +93,7 @@ impl OpenSessions {
     /// Counts a session whose configuration is not determined here.
     pub(crate) fn add(&self) {
         let next = |state| (state & MOST != MOST).then_some(state + 1);
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 
     /// One session has ended.
@@ -89,7 +102,7 @@ impl OpenSessions {
             0 | MOST => None,
             _ => Some(state - 1),
         };
-        let _ = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        let _ = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
     }
 }
 
@@ -121,7 +134,7 @@ impl Drop for Opening<'_> {
             if self.is_kept {
                 self.sessions.add();
             }
-            self.sessions.0.fetch_and(!CONFIGURING, Ordering::AcqRel);
+            self.sessions.state.fetch_and(!CONFIGURING, Ordering::AcqRel);
         } else if !self.is_kept {
             self.sessions.end();
         }
@@ -134,7 +147,7 @@ mod tests {
 
     #[test]
     fn only_a_session_that_is_alone_may_configure() {
-        let sessions = OpenSessions::new();
+        let sessions = OpenSessions::new(Machine::REAL);
         let first = sessions.begin().ok();
         assert!(first.as_ref().is_some_and(Opening::is_alone));
         // Another has to wait until the configuration is known.
@@ -158,7 +171,7 @@ mod tests {
 
     #[test]
     fn sessions_that_nobody_ended_keep_the_configuration() {
-        let sessions = OpenSessions(AtomicU32::new(MOST - 1));
+        let sessions = OpenSessions { machine: Machine::REAL, state: AtomicU32::new(MOST - 1) };
         sessions.add();
         sessions.add();
         sessions.end();
@@ -166,7 +179,7 @@ mod tests {
         assert!(sessions.begin().is_ok_and(|opening| !opening.is_alone()));
         assert_eq!(sessions.count(), MOST);
         // A channel without a session, made while one is being configured.
-        let sessions = OpenSessions::new();
+        let sessions = OpenSessions::new(Machine::REAL);
         let opening = sessions.begin().ok();
         sessions.add();
         drop(opening);

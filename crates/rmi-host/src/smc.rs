@@ -51,10 +51,6 @@ impl SmcConduit {
 
 // SAFETY: the answers are those of the RMM behind the SMC instruction.
 unsafe impl Conduit for SmcConduit {
-    fn machine(&self) -> Machine {
-        Machine::REAL
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         OpenSessions::of_this_machine()
     }

@@ -12,8 +12,8 @@ use rmi_abi::rtt::{Geometry, Level};
 use rmi_abi::{Dialect, Ipa, PaRange};
 use rmi_host::command::{Offer, ShareAt, Shared, SharedAccess};
 use rmi_host::{
-    Conduit, Configured, Discovered, Host, Ledger, LedgerEvent, Machine, Progress, Rd, Registers,
-    Rmm, SessionOptions, Undelegated, leaked,
+    Conduit, Configured, Discovered, Host, Ledger, LedgerEvent, Progress, Rd, Registers, Rmm,
+    SessionOptions, Undelegated, leaked,
 };
 use rmm_model::{GranuleState, Model, Options};
 
@@ -59,10 +59,6 @@ mod conduit {
 
     // SAFETY: the answers are the model's.
     unsafe impl Conduit for Layer<'_> {
-        fn machine(&self) -> Machine {
-            self.model.machine()
-        }
-
         fn open_sessions(&self) -> &rmi_host::OpenSessions {
             self.model.open_sessions()
         }

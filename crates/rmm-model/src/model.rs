@@ -35,7 +35,6 @@ pub struct Model {
     monitor: Mutex<Monitor>,
     /// Whether the token of the host's memory has been handed out.
     memory_taken: AtomicBool,
-    machine: Machine,
     sessions: OpenSessions,
 }
 
@@ -63,15 +62,14 @@ impl Model {
         Ok(Self {
             monitor: Mutex::new(Monitor::new(options)),
             memory_taken: AtomicBool::new(false),
-            machine: Machine::simulated(),
-            sessions: OpenSessions::new(),
+            sessions: OpenSessions::new(Machine::simulated()),
         })
     }
 
     /// The identity of the machine, which no other model and no other machine has.
     #[must_use]
     pub const fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     /// A platform on this machine. Calls come from CPU 0; [`Cpu::host`] is for the others, and

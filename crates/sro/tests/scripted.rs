@@ -12,7 +12,7 @@ use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::result::OpMemReq;
 use rmi_abi::{Command, Dialect, Fid, ResultWord, Status};
 use rmi_host::{
-    Conduit, CountingLedger, Error, Host, Machine, OpenSessions, Rd, Registers, Reply, RetryBudget,
+    Conduit, CountingLedger, Error, Host, OpenSessions, Rd, Registers, Reply, RetryBudget,
     SessionOptions, Violation,
 };
 use rmm_model::{Model, Options};
@@ -37,10 +37,6 @@ struct Scripted<'m> {
 #[expect(unsafe_code, reason = "a conduit that answers itself")]
 // SAFETY: there is only simulated memory behind it.
 unsafe impl Conduit for Scripted<'_> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         self.model.open_sessions()
     }

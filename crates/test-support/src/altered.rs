@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use rmi_host::{Conduit, Machine, OpenSessions, Registers};
+use rmi_host::{Conduit, OpenSessions, Registers};
 use rmm_model::Model;
 
 /// Forwards calls to the model, except those for which `instead` has an answer.
@@ -22,10 +22,6 @@ impl<F> fmt::Debug for Altered<'_, F> {
 
 // SAFETY: the model has its own memory; no answer concerns memory of this program.
 unsafe impl<F: Fn(&Registers) -> Option<Registers>> Conduit for Altered<'_, F> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         self.model.open_sessions()
     }

@@ -57,10 +57,6 @@ impl Both {
 
 // SAFETY: both only play the RMM, with memory of their own.
 unsafe impl Conduit for Both {
-    fn machine(&self) -> Machine {
-        self.other.machine()
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         self.other.open_sessions()
     }

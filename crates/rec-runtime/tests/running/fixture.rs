@@ -7,7 +7,7 @@ use realm_builder::{Active, Realm, RealmConfig, RealmStorage, RecStart};
 use rec_runtime::{Answer, EnterError, Event, Exit, Rec};
 use rmi_abi::run::RecExit;
 use rmi_abi::{Command, Dialect, Ipa, Pa};
-use rmi_host::{Conduit, CountingLedger, Host, Machine, Registers, Rmm, Undelegated};
+use rmi_host::{Conduit, CountingLedger, Host, Registers, Rmm, Undelegated};
 use rmm_model::{Guest, Model, Options, Script};
 use sro::{CallbackMemory, FixedPool, RecObject};
 use zerocopy::{FromZeros, IntoBytes};
@@ -55,10 +55,6 @@ impl Line<'_> {
 
 // SAFETY: the RMM behind it has only simulated memory.
 unsafe impl Conduit for Line<'_> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         self.model.open_sessions()
     }

@@ -75,16 +75,11 @@ mod tests {
     use super::*;
     use rmi_host::OpenSessions;
     use rmi_host::conduit::{Conduit, Registers};
-    use rmi_host::granules::Machine;
 
     struct NotSupported;
 
     // SAFETY: no call does anything, and no answer says that one did.
     unsafe impl Conduit for NotSupported {
-        fn machine(&self) -> Machine {
-            Machine::REAL
-        }
-
         fn open_sessions(&self) -> &OpenSessions {
             OpenSessions::of_this_machine()
         }

@@ -17,13 +17,26 @@ use rmi_host::{
 pub(crate) const PAGE: u64 = 0x1000;
 
 /// The RMM's side: first the queued answers in order, then always the same one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Fake {
     calls: Mutex<Vec<Registers>>,
     answers: Mutex<VecDeque<Registers>>,
     always: Mutex<Registers>,
     memory: Mutex<BTreeMap<u64, u8>>,
     sessions: OpenSessions,
+}
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self {
+            calls: Mutex::default(),
+            answers: Mutex::default(),
+            always: Mutex::default(),
+            memory: Mutex::default(),
+            // The tokens of the tests are of this machine; each fake counts for itself.
+            sessions: OpenSessions::new(Machine::REAL),
+        }
+    }
 }
 
 pub(crate) type Platform<'f> = Host<&'f Fake, &'f Fake>;
@@ -86,10 +99,6 @@ impl Fake {
 
 // SAFETY: only simulated memory is behind it.
 unsafe impl Conduit for Fake {
-    fn machine(&self) -> Machine {
-        Machine::REAL
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         &self.sessions
     }

@@ -182,7 +182,7 @@ fn a_list_of_shared_memory_is_mapped_and_unmapped_piece_by_piece() {
 mod writing {
     #![expect(unsafe_code, reason = "a conduit that writes to a map")]
 
-    use rmi_host::{Channel, Conduit, Host, Machine, Registers, RetryBudget};
+    use rmi_host::{Channel, Conduit, Host, Registers, RetryBudget};
 
     use super::*;
 
@@ -193,10 +193,6 @@ mod writing {
 
     // SAFETY: only simulated memory is behind it.
     unsafe impl Conduit for Writer<'_> {
-        fn machine(&self) -> Machine {
-            Conduit::machine(self.fake)
-        }
-
         fn open_sessions(&self) -> &rmi_host::OpenSessions {
             self.fake.open_sessions()
         }

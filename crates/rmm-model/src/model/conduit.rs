@@ -11,10 +11,6 @@ use super::{CallingCpu, Cpu, Model};
 
 // SAFETY: the answers are the model's, about memory that only the model has.
 unsafe impl Conduit for Model {
-    fn machine(&self) -> Machine {
-        self.machine
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         &self.sessions
     }
@@ -27,7 +23,7 @@ unsafe impl Conduit for Model {
 // SAFETY: only the model's memory is accessed.
 unsafe impl HostAccess for Model {
     fn machine(&self) -> Machine {
-        self.machine
+        self.sessions.machine()
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
@@ -41,10 +37,6 @@ unsafe impl HostAccess for Model {
 
 // SAFETY: as for the model.
 unsafe impl Conduit for Cpu<'_> {
-    fn machine(&self) -> Machine {
-        self.model.machine
-    }
-
     fn open_sessions(&self) -> &OpenSessions {
         &self.model.sessions
     }
@@ -57,7 +49,7 @@ unsafe impl Conduit for Cpu<'_> {
 // SAFETY: as for the model.
 unsafe impl HostAccess for Cpu<'_> {
     fn machine(&self) -> Machine {
-        self.model.machine
+        self.model.machine()
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {
@@ -73,10 +65,6 @@ unsafe impl HostAccess for Cpu<'_> {
 unsafe impl<F: Fn() -> u32> Conduit for CallingCpu<'_, F> {
     unsafe fn call(&self, registers: Registers) -> Registers {
         self.cpu().call_from_here(registers)
-    }
-
-    fn machine(&self) -> Machine {
-        self.model.machine
     }
 
     fn open_sessions(&self) -> &OpenSessions {
@@ -95,7 +83,7 @@ unsafe impl<F: Fn() -> u32> HostAccess for CallingCpu<'_, F> {
     }
 
     fn machine(&self) -> Machine {
-        self.model.machine
+        self.model.machine()
     }
 }
 

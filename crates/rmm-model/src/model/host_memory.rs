@@ -16,6 +16,6 @@ impl Model {
         }
         // SAFETY: the memory exists only inside this model, nothing can refer into it, and this is
         // the only token that is ever made of it here.
-        unsafe { Undelegated::of_machine(self.machine, self.options().dram) }
+        unsafe { Undelegated::of_machine(self.machine(), self.options().dram) }
     }
 }

@@ -12,8 +12,8 @@ use rmi_abi::{Command, Dialect, Pa, PaRange};
 use rmi_host::command::Rd;
 use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
-    Conduit, CountingLedger, Failed, FixedQuarantine, Host, Ledger, LedgerEvent, Machine,
-    Registers, RetryBudget, Rmm, SessionOptions,
+    Conduit, CountingLedger, Failed, FixedQuarantine, Host, Ledger, LedgerEvent, Registers,
+    RetryBudget, Rmm, SessionOptions,
 };
 use rmm_model::{GranuleState, Model, Options};
 use sro::{FixedPool, GranuleSet, Pool, RecObject, open};
@@ -119,10 +119,6 @@ impl Adversary<'_, '_> {
 #[expect(unsafe_code, reason = "a conduit that lies")]
 // SAFETY: there is only simulated memory behind it.
 unsafe impl Conduit for Adversary<'_, '_> {
-    fn machine(&self) -> Machine {
-        self.model.machine()
-    }
-
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
         self.model.open_sessions()
     }
