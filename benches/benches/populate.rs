@@ -12,7 +12,7 @@ use rmm_model::{Model, Options};
 use sro::{CallbackMemory, FixedPool, Pool, open};
 
 /// Builds a Realm with one region and tears it down.
-fn life(options: Options, bytes: u64, content: Content<'_>) {
+fn build_and_tear_down(options: Options, bytes: u64, content: Content<'_>) {
     let model = Model::new(options).unwrap();
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<32>::new();
@@ -43,11 +43,11 @@ fn populate(c: &mut Criterion) {
     ] {
         group.throughput(Throughput::Bytes(8 << 20));
         group.bench_function(format!("8 MiB measured, {name}"), |b| {
-            b.iter(|| life(options.clone(), 8 << 20, Content::Measured(&image)));
+            b.iter(|| build_and_tear_down(options.clone(), 8 << 20, Content::Measured(&image)));
         });
         group.throughput(Throughput::Bytes(64 << 20));
         group.bench_function(format!("64 MiB unmeasured, {name}"), |b| {
-            b.iter(|| life(options.clone(), 64 << 20, Content::Unspecified));
+            b.iter(|| build_and_tear_down(options.clone(), 64 << 20, Content::Unspecified));
         });
     }
     group.finish();
@@ -67,9 +67,9 @@ fn scattered(c: &mut Criterion) {
             pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
             pool.add(memory.take_front(128 << 12).unwrap()).unwrap();
             let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
-            let mut rooms: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(80).collect();
+            let mut tables: Vec<_> = std::iter::repeat_with(ShadowTable::new).take(80).collect();
             let mut fixed = FixedRecords::new();
-            let records = Records::new(&mut fixed, &mut rooms, &mut []);
+            let records = Records::new(&mut fixed, &mut tables, &mut []);
             let realm = Realm::create(&rmm, &RealmConfig::new(39), records, &mut pool).unwrap();
             let mut pages: Vec<_> = (0..1 << 15)
                 .map(|_| {

@@ -11,7 +11,7 @@ use rmm_model::Options as ModelOptions;
 
 /// Help, as `--help` prints it.
 const HELP: &str = "\
-Takes a guest image through the whole life of an Arm CCA Realm, on the model RMM.
+Takes a guest image through the whole lifecycle of an Arm CCA Realm, on the model RMM.
 
 Usage: realm_lifecycle [OPTIONS] [IMAGE]
 

@@ -14,7 +14,7 @@ use rmm_model::{Model, Options as ModelOptions};
 use crate::Failure;
 use crate::cli::Options;
 use crate::image::Image;
-use crate::life::{self, Plan};
+use crate::lifecycle::{self, Plan};
 use crate::output::{complain, say};
 use crate::{output, report};
 
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         let mib = options.ram_mib;
         return Err(Failure::Input(format!("{mib} MiB of RAM are not within 1 to 32768")));
     };
-    let most = ram.saturating_sub(life::EXPERIMENTS);
+    let most = ram.saturating_sub(lifecycle::EXPERIMENTS);
     let image = Image::load(options.image.as_deref(), options.pad, most).map_err(Failure::Input)?;
     let plan = Plan::new(options, &image, ram)?;
 
@@ -103,12 +103,12 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
     let board = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);
     let mut heap = HostHeap::new(model.take_memory());
 
-    let lived = life::live(options, &image, &plan, &model, board, &mut heap);
+    let result = lifecycle::run_realm(options, &image, &plan, &model, board, &mut heap);
 
     let balance = ledger.balance();
-    if lived.as_ref().is_err_and(Failure::is_input) && balance == Balance::default() {
+    if result.as_ref().is_err_and(Failure::is_input) && balance == Balance::default() {
         // Refused before the RMM was given anything: there is nothing to account for.
-        return lived.map(|()| true);
+        return result.map(|()| true);
     }
     report::calls(&conduit, options.dialect);
     quarantine.for_each(|range, reason| say!("quarantined {range}: {reason}"));
@@ -127,5 +127,5 @@ pub(crate) fn run(options: &Options) -> Result<bool, Failure> {
         MIN_GRANULE >> 10,
         if exact { "exact" } else { "not exact" }
     );
-    lived.map(|()| exact)
+    result.map(|()| exact)
 }

@@ -8,7 +8,7 @@ mod cli;
 mod console;
 mod guest;
 mod image;
-mod life;
+mod lifecycle;
 mod machine;
 #[path = "../shared/output.rs"]
 mod output;

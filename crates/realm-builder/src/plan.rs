@@ -17,7 +17,8 @@
 //! let ipa = Ipa::new(0x8000_0000);
 //! let nothing = &|_, _| false;
 //! let runs = plan::runs_of(ipa, pieces.clone(), Level::L1, nothing);
-//! assert_eq!(runs.clone().map(|run| (run.level, run.bytes)).collect::<Vec<_>>(), [(Level::L2, 1 << 30)]);
+//! let blocks: Vec<_> = runs.clone().map(|run| (run.level, run.bytes)).collect();
+//! assert_eq!(blocks, [(Level::L2, 1 << 30)]);
 //! assert_eq!(plan::tables_of_runs(geometry, runs).collect::<Vec<_>>(), [(Level::L2, ipa)]);
 //!
 //! // The cost, on an RMM that takes one granule per call and on one that takes ranges.
@@ -101,12 +102,12 @@ struct Tables {
     /// Of each level, where the tables that were named end.
     named: [Option<Ipa>; 4],
     /// The current run, and the table that is next.
-    hand: Option<(Run, Level, Ipa)>,
+    current: Option<(Run, Level, Ipa)>,
 }
 
 impl Tables {
     const fn new(geometry: Geometry) -> Self {
-        Self { geometry, named: [None; 4], hand: None }
+        Self { geometry, named: [None; 4], current: None }
     }
 
     fn named(&mut self, level: Level) -> Option<&mut Option<Ipa>> {
@@ -120,7 +121,8 @@ impl Tables {
         let covers = |end: &mut Option<Ipa>| end.is_some_and(|end| end >= top);
         if !self.named(run.level).is_some_and(covers) {
             let first = self.geometry.start_level().child();
-            self.hand = first.map(|level| (run, level, self.geometry.table_base(run.ipa, level)));
+            self.current =
+                first.map(|level| (run, level, self.geometry.table_base(run.ipa, level)));
         }
     }
 
@@ -128,9 +130,9 @@ impl Tables {
     fn next(&mut self) -> Option<(Level, Ipa)> {
         loop {
             let (run, level, base) =
-                self.hand.take().filter(|(run, level, _)| *level <= run.level)?;
+                self.current.take().filter(|(run, level, _)| *level <= run.level)?;
             let following = base.checked_add(level.table_bytes());
-            self.hand = match following.filter(|next| *next < run.range().top()) {
+            self.current = match following.filter(|next| *next < run.range().top()) {
                 Some(next) => Some((run, level, next)),
                 None => level
                     .child()
@@ -189,11 +191,11 @@ pub fn tables(
 /// let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
 /// let alias = geometry.unprotected_alias(ram.base()).expect("it is private");
 /// let shared = IpaRange::with_size(alias, 16 << 20)?;
-/// assert_eq!(plan::rooms(geometry, [ram, shared].into_iter()), 2 + 513 + 9);
+/// assert_eq!(plan::shadow_tables(geometry, [ram, shared].into_iter()), 2 + 513 + 9);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use]
-pub fn rooms(geometry: Geometry, ranges: impl Iterator<Item = IpaRange> + Clone) -> usize {
+pub fn shadow_tables(geometry: Geometry, ranges: impl Iterator<Item = IpaRange> + Clone) -> usize {
     let runs = ranges.filter(|range| !range.is_empty()).map(|range| Run {
         ipa: range.base(),
         pa: Pa::new(0),

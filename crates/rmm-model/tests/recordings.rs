@@ -129,17 +129,17 @@ fn boot() {
 
 #[test]
 fn life_sha256() {
-    play(include_str!("recordings/2-life-sha256.txt"), "", &[]);
+    play(include_str!("recordings/2-lifecycle-sha256.txt"), "", &[]);
 }
 
 #[test]
 fn life_sha384() {
-    play(include_str!("recordings/2-life-sha384.txt"), "", &[]);
+    play(include_str!("recordings/2-lifecycle-sha384.txt"), "", &[]);
 }
 
 #[test]
 fn life_sha512() {
-    play(include_str!("recordings/2-life-sha512.txt"), "", &[]);
+    play(include_str!("recordings/2-lifecycle-sha512.txt"), "", &[]);
 }
 
 #[test]

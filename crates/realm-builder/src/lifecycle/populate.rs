@@ -184,7 +184,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let granule = self.rmm.granule_size().bytes();
         let mut budget = Budget::new(bytes, granule, self.top_block_level());
         let missing = self.missing_for(regions, bytes);
-        self.check_rooms(missing)?;
+        self.check_shadow_tables(missing)?;
         memory.pool().stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
         let mut so_far = PopulateProgress {
             bytes: 0,
@@ -237,7 +237,7 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// Checks that there is storage for the records of some tables.
-    fn check_rooms(&self, tables: usize) -> Result<(), BuildError> {
+    fn check_shadow_tables(&self, tables: usize) -> Result<(), BuildError> {
         let mut shadow = self.shadow.lock();
         shadow
             .reserve(tables)

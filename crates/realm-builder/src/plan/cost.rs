@@ -185,14 +185,14 @@ pub(crate) fn joined(
     pieces: impl Iterator<Item = PaRange> + Clone,
 ) -> impl Iterator<Item = PaRange> + Clone {
     let mut pieces = pieces;
-    let mut hand: Option<PaRange> = None;
+    let mut pending: Option<PaRange> = None;
     core::iter::from_fn(move || {
         loop {
             let next = pieces.next();
-            let Some(piece) = next else { return hand.take() };
-            let Some(before) = hand.replace(piece) else { continue };
+            let Some(piece) = next else { return pending.take() };
+            let Some(before) = pending.replace(piece) else { continue };
             match PaRange::new(before.base(), piece.top()).ok() {
-                Some(both) if before.top() == piece.base() => hand = Some(both),
+                Some(both) if before.top() == piece.base() => pending = Some(both),
                 _ => return Some(before),
             }
         }

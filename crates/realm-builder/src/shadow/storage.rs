@@ -17,8 +17,8 @@ use crate::shadow::sorted_slots::Record;
 /// A Realm needs one for each of its tables, in both halves of its IPA space: its root tables;
 /// below a root at level 0, one for each 512 GiB that is used; one for each GiB that is used and
 /// not mapped by 1 GiB blocks; and one for each 2 MiB that is mapped by pages.
-/// [`plan::rooms`](crate::plan::rooms) counts them. That makes 2.02 MiB for a GiB mapped by pages,
-/// and 4.1 KiB for a GiB mapped by 2 MiB blocks.
+/// [`plan::shadow_tables`](crate::plan::shadow_tables) counts them. That makes 2.02 MiB for a GiB
+/// mapped by pages, and 4.1 KiB for a GiB mapped by 2 MiB blocks.
 ///
 /// Where every plane has a tree of its own, each auxiliary tree needs root tables, too, and at most
 /// as many others as the primary tree has in the protected half: one for each that covers memory

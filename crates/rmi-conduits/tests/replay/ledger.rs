@@ -5,19 +5,19 @@ use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::{GrowingQuarantine, Host, Ownership, OwnershipMap};
 use rmm_model::{Model, Options};
 
-use crate::life::{Life, live, set_guest};
+use crate::lifecycle::{Observed, run_host, set_guest};
 use crate::{DIALECTS, IMAGE};
 
 /// Runs the host on a small model with a fault at one call; says whether the fault was injected.
 /// The records of the ledger are checked against each other and against the quarantine.
-fn run(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) {
+fn run(dialect: Dialect, at: u64, fault: Fault) -> (Observed, OwnershipMap, bool) {
     let mut options = Options::new(dialect).range_capable();
     options.dram = rmi_abi::PaRange::with_size(options.dram.base(), 4 << 20).unwrap();
     let model = Model::new(options).unwrap();
     let conduit = Injecting::once(&model, at, fault);
     let (map, quarantine) = (OwnershipMap::new(), GrowingQuarantine::new());
     let platform = Host::new(&conduit, &model).with_ledger(&map).with_quarantine(&quarantine);
-    let life = live(platform, model.take_memory(), &IMAGE, |rd| set_guest(&model, rd));
+    let observed = run_host(platform, model.take_memory(), &IMAGE, |rd| set_guest(&model, rd));
     let when = format!("{dialect}, call {at}, {fault:x?}");
     assert_eq!(map.with(Ownership::check), Ok(()), "{when}");
     let quarantined = map.with(|ownership| {
@@ -26,14 +26,14 @@ fn run(dialect: Dialect, at: u64, fault: Fault) -> (Life, OwnershipMap, bool) {
     });
     assert_eq!(quarantined, quarantine.bytes(), "{when}");
     assert_eq!(map.with(Ownership::rmm_owned_bytes), quarantined, "{when}");
-    (life, map, conduit.has_struck())
+    (observed, map, conduit.has_struck())
 }
 
 #[test]
-fn a_life_balances_and_what_a_rec_was_given_comes_back() {
+fn the_ledger_balances_and_what_a_rec_was_given_comes_back() {
     for dialect in DIALECTS {
-        let (life, map, _) = run(dialect, u64::MAX, Fault::status(Status::ErrorInput));
-        assert!(life.ended);
+        let (observed, map, _) = run(dialect, u64::MAX, Fault::status(Status::ErrorInput));
+        assert!(observed.ended);
         assert_eq!(map.with(Ownership::check_balance), Ok(()));
         let given: Vec<_> = map.with(|ownership| ownership.donations().collect());
         assert_eq!(given.len(), 1);

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod ledger;
-mod life;
+mod lifecycle;
 mod text;
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use rmi_conduits::tracing::{TraceSink, WriteSink};
 use rmi_host::Host;
 use rmm_model::{Model, Options};
 
-use life::{Image, Life, live};
+use lifecycle::{Image, Observed, run_host};
 
 const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
 const IMAGE: Image = [0xa5; 0x2800];
@@ -31,7 +31,7 @@ fn model(dialect: Dialect) -> Model {
 }
 
 /// Records a run of the host on a model: what the host observed, and the text.
-fn record(dialect: Dialect, redacted: bool) -> (Life, String) {
+fn record(dialect: Dialect, redacted: bool) -> (Observed, String) {
     let model = model(dialect);
     let recording = if redacted {
         Recording::redacted(&model, &model, sink(), dialect)
@@ -39,19 +39,20 @@ fn record(dialect: Dialect, redacted: bool) -> (Life, String) {
         Recording::new(&model, &model, sink(), dialect)
     };
     let memory = model.take_memory();
-    let life =
-        live(Host::new(&recording, &recording), memory, &IMAGE, |rd| life::set_guest(&model, rd));
+    let observed = run_host(Host::new(&recording, &recording), memory, &IMAGE, |rd| {
+        lifecycle::set_guest(&model, rd)
+    });
     assert_eq!(model.census().undelegated, model.census().total);
     assert_eq!(recording.sink().lost(), 0);
-    (life, recording.into_sink().into_inner().into_inner())
+    (observed, recording.into_sink().into_inner().into_inner())
 }
 
 /// Runs the host again on a recording.
-fn replay(text: &str, image: &Image) -> (Life, Replay) {
+fn replay(text: &str, image: &Image) -> (Observed, Replay) {
     let replay = Replay::new(text.parse().unwrap());
     let memory = replay.take_memory(model(replay.transcript().dialect()).options().dram);
-    let life = live(Host::new(&replay, &replay), memory, image, |_| {});
-    (life, replay)
+    let observed = run_host(Host::new(&replay, &replay), memory, image, |_| {});
+    (observed, replay)
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn recording_a_replay_gives_the_recording() {
     let replay = Replay::new(text.parse().unwrap());
     let again = Recording::new(&replay, &replay, sink(), dialect);
     let memory = replay.take_memory(model(dialect).options().dram);
-    live(Host::new(&again, &again), memory, &IMAGE, |_| {});
+    run_host(Host::new(&again, &again), memory, &IMAGE, |_| {});
     assert_eq!(again.into_sink().into_inner().into_inner(), text);
 }
 

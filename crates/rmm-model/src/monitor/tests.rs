@@ -213,7 +213,8 @@ fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
     let unmap = || select(vec![(0, 0), (1, 0), (2 | 3 << 2, LIST)]);
     let delegation = select(vec![Command::GranuleRangeDelegate, Command::GranuleRangeUndelegate]);
     let table = select(vec![Command::RttDestroy, Command::RttFold]);
-    let life = select(vec![Command::RealmActivate, Command::RealmTerminate, Command::RealmDestroy]);
+    let lifecycle =
+        select(vec![Command::RealmActivate, Command::RealmTerminate, Command::RealmDestroy]);
     prop_oneof![
         6 => (protected(), pages(), page()).prop_map(move |(ipa, n, page)| {
             (Command::RttDataMap, vec![RD, ipa, ipa + n * PAGE, 1, desc(page, n)])
@@ -251,7 +252,7 @@ fn plausible() -> impl Strategy<Value = (Command, Vec<u64>)> {
             (Command::RecCreate, vec![RD, page, REC_PARAMS[n]])
         }),
         1 => Just((Command::RealmCreate, vec![RD, PARAMS])),
-        1 => life.prop_map(|command| (command, vec![RD])),
+        1 => lifecycle.prop_map(|command| (command, vec![RD])),
         1 => (select(vec![0x70_u64, 0x90, 0xa0]), 1..4_u64).prop_map(|(region, state)| {
             (Command::GranuleTrackingSet, vec![DRAM + region * PAGE, 0, state])
         }),

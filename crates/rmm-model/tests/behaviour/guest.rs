@@ -111,13 +111,14 @@ fn mapped_host_memory_is_shared() {
         Action::Fetch { ipa: Ipa::new(SHARED) },
     ]);
     let running = host.running(guest);
-    let (page, read_only, stolen) = (host.page(), host.page(), host.page());
-    for (n, flags, pa) in [(0, 0x1e_0001, page), (1, 0x16_0001, read_only), (2, 0x1e_0001, stolen)]
+    let (page, read_only, delegated) = (host.page(), host.page(), host.page());
+    for (n, flags, pa) in
+        [(0, 0x1e_0001, page), (1, 0x16_0001, read_only), (2, 0x1e_0001, delegated)]
     {
         let ipa = SHARED + n * PAGE;
         host.done(Command::RttUnprotMap, &[running.realm.rd, ipa, ipa + PAGE, flags, pa | 4]);
     }
-    host.delegate(stolen, PAGE);
+    host.delegate(delegated, PAGE);
     let (_, exit) = running.enter(0, &[]);
     assert_eq!(host.words(page, 1), [0x77]);
     assert_eq!((Esr(exit.esr).fault_status(), Esr(exit.esr).is_write()), (0x0f, true));

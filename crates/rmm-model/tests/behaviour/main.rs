@@ -6,7 +6,7 @@ mod faults;
 mod guest;
 mod host;
 mod interrupts;
-mod life;
+mod lifecycle;
 mod operations;
 mod planes;
 mod ranges;

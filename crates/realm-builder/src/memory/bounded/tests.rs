@@ -76,7 +76,7 @@ fn check(step: &str) {
     assert!(most <= ENTRIES_PER_HOLD, "{step}: {most} entries in one hold");
 }
 
-fn live(mut options: Options) {
+fn run(mut options: Options) {
     options.features[3] = 3 | 1 << 4 | 1 << 6;
     options.dram = PaRange::with_size(options.dram.base(), 64 * MIB).unwrap();
     let model = Model::new(options).unwrap();
@@ -98,7 +98,7 @@ fn live(mut options: Options) {
     let mut fixed = FixedRecords::new();
     let records = Records::new(&mut fixed, &mut tables, &mut shared);
     let mut realm = Realm::create(&rmm, &config, records, &mut pool).unwrap();
-    let mut home: Vec<Undelegated> = Vec::new();
+    let mut returned: Vec<Undelegated> = Vec::new();
 
     // The addresses differ in alignment: no part of it is a block.
     let base = memory.base().align_up(2 * MIB).unwrap().checked_add(PAGE).unwrap();
@@ -127,7 +127,7 @@ fn live(mut options: Options) {
     check("map");
     let refused =
         realm.map(&mut pool, Ipa::new(RAM + BYTES - PAGE), memory.take_front(PAGE).unwrap());
-    home.push(refused.unwrap_err().kept);
+    returned.push(refused.unwrap_err().kept);
     check("map where memory is");
 
     let tree = AuxTree::new(1).unwrap();
@@ -160,7 +160,7 @@ fn live(mut options: Options) {
                 &mut pool,
                 |_| None,
                 |back| {
-                    home.push(back);
+                    returned.push(back);
                     Ok(())
                 },
             ),
@@ -175,7 +175,7 @@ fn live(mut options: Options) {
                 &mut pool,
                 |_| None,
                 |back| {
-                    home.push(back);
+                    returned.push(back);
                     Ok(())
                 },
             ),
@@ -191,7 +191,7 @@ fn live(mut options: Options) {
                 &mut pool,
                 |_| None,
                 |back| {
-                    home.push(back);
+                    returned.push(back);
                     Ok(())
                 },
             ),
@@ -207,7 +207,7 @@ fn live(mut options: Options) {
                     &mut pool,
                     |_| None,
                     |back| {
-                        home.push(back);
+                        returned.push(back);
                         Ok(())
                     }
                 ),
@@ -218,7 +218,7 @@ fn live(mut options: Options) {
     );
     let (most, _) = most();
     assert!(most <= ENTRIES_PER_HOLD, "tear_down: {most} entries in one hold");
-    pool.drain(&rmm, &mut |back| home.push(back));
+    pool.drain(&rmm, &mut |back| returned.push(back));
     assert_eq!(ledger.balance().outstanding(), 0);
 }
 
@@ -234,12 +234,12 @@ fn mapped_entries<P: Platform, S>(realm: &Realm<'_, P, S>) -> u64 {
 
 #[test]
 fn sound_8_the_lock_is_held_for_few_entries_one_by_one() {
-    live(Options::new(Dialect::TfRmm2026_07));
+    run(Options::new(Dialect::TfRmm2026_07));
 }
 
 #[test]
 fn sound_8_the_lock_is_held_for_few_entries_by_ranges() {
-    live(Options::new(Dialect::V2_0Bet3).range_capable());
+    run(Options::new(Dialect::V2_0Bet3).range_capable());
 }
 
 #[test]

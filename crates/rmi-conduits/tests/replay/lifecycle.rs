@@ -16,7 +16,7 @@ type Heap = GranuleSet<HostOwned, Vec<AnyGranules>>;
 
 /// What the host observed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct Observed {
     /// Whether the Realm turned itself off.
     pub(crate) ended: bool,
     /// The values that the Realm stored to a device.
@@ -42,25 +42,25 @@ pub(crate) fn set_guest(model: &Model, rd: Pa) {
 
 /// Runs the host. `created` is called with the address of the Realm's descriptor before its REC
 /// runs.
-pub(crate) fn live<P: Platform>(
+pub(crate) fn run_host<P: Platform>(
     platform: P,
     memory: Undelegated,
     image: &Image,
     created: impl FnOnce(Pa),
-) -> Life {
+) -> Observed {
     let mut heap = Heap::new((0..64).map(|_| AnyGranules::empty()).collect());
     heap.insert(memory).unwrap();
-    let mut life = Life::default();
-    session(platform, &mut heap, image, &mut life, created);
-    life.returned = heap.iter().map(|range| (range.base().raw(), range.top().raw())).collect();
-    life
+    let mut observed = Observed::default();
+    session(platform, &mut heap, image, &mut observed, created);
+    observed.returned = heap.iter().map(|range| (range.base().raw(), range.top().raw())).collect();
+    observed
 }
 
 fn session<P: Platform>(
     platform: P,
     heap: &mut Heap,
     image: &Image,
-    life: &mut Life,
+    observed: &mut Observed,
     created: impl FnOnce(Pa),
 ) {
     let mut pool = FixedPool::<32>::new();
@@ -72,7 +72,7 @@ fn session<P: Platform>(
     let Ok(rmm) = open(platform, options, &mut pool) else {
         return pool.drain_host(&mut |memory| heap.insert(memory).unwrap());
     };
-    realm(&rmm, &mut pool, heap, image, life, created);
+    realm(&rmm, &mut pool, heap, image, observed, created);
     pool.drain(&rmm, &mut |memory| heap.insert(memory).unwrap());
 }
 
@@ -81,7 +81,7 @@ fn realm<P: Platform>(
     pool: &mut FixedPool<32>,
     heap: &mut Heap,
     image: &Image,
-    life: &mut Life,
+    observed: &mut Observed,
     created: impl FnOnce(Pa),
 ) {
     let mut storage = RealmStorage::<16, 16>::new();
@@ -106,7 +106,7 @@ fn realm<P: Platform>(
     }
     match realm.activate() {
         Ok(active) => {
-            life.ended = run(&active, heap, &mut recs, life);
+            observed.ended = run(&active, heap, &mut recs, observed);
             let _ = active.tear_down(
                 &mut CallbackMemory::new(
                     pool,
@@ -160,28 +160,28 @@ fn run<P: Platform>(
     realm: &Realm<'_, P, Active>,
     heap: &mut Heap,
     recs: &mut Vec<RecObject>,
-    life: &mut Life,
+    observed: &mut Observed,
 ) -> bool {
     let Some(object) = recs.pop() else { return false };
     let page = heap.take(0x1000, 0x1000).unwrap();
     let mut rec = Rec::new(object, page, realm.geometry());
-    let ended = exits(realm.rmm(), &mut rec, life);
+    let ended = exits(realm.rmm(), &mut rec, observed);
     let (object, page) = rec.into_parts();
     heap.insert(page).unwrap();
     recs.push(object);
     ended
 }
 
-fn exits<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec, life: &mut Life) -> bool {
+fn exits<P: Platform>(rmm: &Rmm<P>, rec: &mut Rec, observed: &mut Observed) -> bool {
     let mut answer = Answer::resume();
     for _ in 0..40 {
         let Ok(event) = rec.enter(rmm, answer) else { return false };
         // The name of the exit, without the values that the Realm chose.
         let name = format!("{:?}", event.exit);
-        life.exits.push(name.split([' ', '(', '{']).next().unwrap_or_default().into());
+        observed.exits.push(name.split([' ', '(', '{']).next().unwrap_or_default().into());
         answer = match event.exit {
             Exit::MmioStore(store) => {
-                life.stored.push(store.value());
+                observed.stored.push(store.value());
                 store.complete()
             }
             Exit::MmioLoad(load) => load.complete(0x55),

@@ -53,7 +53,7 @@ fn unknown_functions_are_answered_as_smccc_says() {
 }
 
 #[test]
-fn a_whole_life() {
+fn a_whole_lifecycle() {
     for dialect in DIALECTS {
         let host = Host::new(Options::new(dialect));
         let before = host.model.census();

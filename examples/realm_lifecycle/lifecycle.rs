@@ -98,7 +98,7 @@ impl Plan {
 
 /// Runs a Realm from creation to destruction. After any failure, what can be reclaimed is
 /// reclaimed.
-pub(crate) fn live(
+pub(crate) fn run_realm(
     options: &Options,
     image: &Image,
     plan: &Plan,
@@ -129,7 +129,7 @@ pub(crate) fn live(
                 _ => {
                     pool.drain_host(&mut |memory| heap.put(memory));
                     return Err(Failure::Input(format!(
-                        "the machine has not {granules} granules for the pool (--pool)"
+                        "the machine does not have {granules} granules for the pool (--pool)"
                     )));
                 }
             };
@@ -173,14 +173,16 @@ fn open<'m>(
         .map(|hash| hash.to_string())
         .collect::<Vec<_>>();
     say!(
-        "rmm      speaks {}: IPA spaces up to {} bits, {}, up to {} RECs",
+        "rmm      dialect {}: IPA spaces up to {} bits, {}, up to {} RECs",
         session.dialect(),
         features.max_ipa_width(),
         hashes.join(" "),
         features.max_recs()
     );
     if session.dialect() != options.dialect {
-        return Err(Failure::Broken("the session took the RMM's dialect for another".into()));
+        return Err(Failure::Broken(
+            "the session detected another dialect than that of the RMM".into(),
+        ));
     }
     say!("rmm      {}", if session.was_active() { "was active" } else { "activated" });
     Ok(session)
@@ -214,7 +216,7 @@ fn in_session<P: Platform>(
     let mut recs = Vec::new();
     let built = build(image, plan, model, &mut realm, pool, heap, &mut recs);
     let rd = realm.rd().pa();
-    let (ended, mut lived) = match built {
+    let (ended, mut result) = match built {
         Err(failure) => (
             realm
                 .tear_down(
@@ -256,7 +258,7 @@ fn in_session<P: Platform>(
                     .unwrap_or(&measurement);
                 say!("realm    active");
                 say!("RIM      {}", report::hex(digest));
-                let lived = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
+                let result = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
                 (
                     active
                         .tear_down(
@@ -271,16 +273,16 @@ fn in_session<P: Platform>(
                             recs,
                         )
                         .error,
-                    lived,
+                    result,
                 )
             }
         },
     };
     match ended {
-        None => say!("realm    terminated, destroyed, gone"),
-        Some(error) => lived = lived.and(Err(error.into())),
+        None => say!("realm    terminated and destroyed"),
+        Some(error) => result = result.and(Err(error.into())),
     }
-    lived
+    result
 }
 
 /// Populates the Realm and creates its RECs.
@@ -374,7 +376,7 @@ fn run<P: Platform>(
             }
             Err(failure) => {
                 recs.push(object);
-                take_apart(vcpus, recs, heap);
+                take_back(vcpus, recs, heap);
                 return Err(failure);
             }
         }
@@ -415,22 +417,20 @@ fn run<P: Platform>(
         }
     }
     let (off, reported) = (devices.system_off, devices.reported);
-    take_apart(vcpus, recs, heap);
+    take_back(vcpus, recs, heap);
     result?;
     if !off {
         return Err(Failure::Broken("the realm did not turn itself off".into()));
     }
     if reported.as_ref() != Some(measurement) {
-        return Err(Failure::Broken(
-            "the realm knows another measurement of itself than the model".into(),
-        ));
+        return Err(Failure::Broken("the realm reports another measurement than the model".into()));
     }
     say!("realm    off; it read the same RIM through RSI");
     Ok(())
 }
 
 /// Gives run pages back to the host and RECs back to the caller, which destroys them.
-fn take_apart(vcpus: Vec<Rec>, recs: &mut Vec<RecObject>, heap: &mut HostHeap) {
+fn take_back(vcpus: Vec<Rec>, recs: &mut Vec<RecObject>, heap: &mut HostHeap) {
     for rec in vcpus {
         let (object, page) = rec.into_parts();
         recs.push(object);
