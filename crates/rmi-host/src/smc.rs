@@ -25,7 +25,6 @@
 #![expect(unsafe_code, reason = "a conduit is an unsafe trait")]
 
 use crate::conduit::{Conduit, Registers};
-use crate::granules::Machine;
 use crate::open_sessions::OpenSessions;
 
 /// Reaches the RMM by the SMC instruction of the calling CPU, through the `smccc` crate.
