@@ -44,7 +44,6 @@
 //! of the CPU is listed in [a table](rec#the-cpu-across-an-entry).
 //!
 //! ```
-//! use realm_sdk::host::Platform;
 //! use realm_sdk::rec::{Handler, Rec, Timers};
 //! use realm_sdk::vgic::{InterfaceState, Intid, Saved, VirtualInterface};
 //!
@@ -55,7 +54,7 @@
 //!     state: InterfaceState,
 //! }
 //!
-//! impl<P: Platform, I: VirtualInterface> Handler<P> for VirtualCpu<I> {
+//! impl<I: VirtualInterface> Handler for VirtualCpu<I> {
 //!     fn before_entry(&mut self, _: &Rec) {
 //!         // Interrupts and preemption of the host are masked from here …
 //!         self.state.load(&mut self.cpu);

@@ -281,7 +281,7 @@ struct Board<'m> {
     exits: u32,
 }
 
-impl<P: Platform> Handler<P> for Board<'_> {
+impl Handler for Board<'_> {
     fn before_entry(&mut self, _: &Rec) {
         self.state.load(&mut self.cpu);
     }

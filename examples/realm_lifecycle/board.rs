@@ -4,10 +4,9 @@ use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Realm};
-use realm_sdk::host::{Platform, Rmm};
+use realm_sdk::host::Platform;
 use realm_sdk::rec::exit::{
-    Fault, HostCall, MmioLoad, MmioStore, PsciNotice, PsciRequest, PsciRequestKind, RipasChange,
-    Wait,
+    Fault, HostCall, MmioLoad, MmioStore, PsciCall, PsciNotice, PsciRequestKind, RipasChange, Wait,
 };
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
 use realm_sdk::sro::FixedPool;
@@ -18,13 +17,18 @@ use crate::console::{self, Console};
 use crate::guest::{REPORT, THANKS};
 use crate::output::{complain, say};
 
-/// What the two virtual CPUs share.
-pub(crate) struct Devices<'r, 's, P: Platform> {
-    pub(crate) realm: &'s mut Realm<'r, P, Active>,
-    pub(crate) pool: &'s mut FixedPool<128>,
+/// The handler of all virtual CPUs, which run in turns.
+pub(crate) struct Vcpus<'r, P: Platform> {
+    pub(crate) realm: &'r Realm<'r, P, Active>,
+    pub(crate) pool: &'r mut FixedPool<128>,
     pub(crate) console: Console,
     pub(crate) uart: IpaRange,
-    pub(crate) recs: &'s [Rec],
+    pub(crate) recs: &'r [Rec],
+    /// The CPU that they run on.
+    pub(crate) cpu: Cpu<'r>,
+    /// The REC whose turn it is, and its virtual CPU interface.
+    pub(crate) current: Mpidr,
+    pub(crate) interface: InterfaceState,
     /// RECs that are on.
     pub(crate) on: Vec<Mpidr>,
     /// The measurement that the Realm reports.
@@ -32,25 +36,17 @@ pub(crate) struct Devices<'r, 's, P: Platform> {
     pub(crate) system_off: bool,
 }
 
-/// One virtual CPU's handler, for as long as it runs.
-pub(crate) struct Vcpu<'a, 'r, 's, P: Platform> {
-    pub(crate) devices: &'a mut Devices<'r, 's, P>,
-    pub(crate) interface: &'a mut InterfaceState,
-    pub(crate) cpu: Cpu<'a>,
-    pub(crate) mpidr: Mpidr,
-}
-
-impl<P: Platform> Vcpu<'_, '_, '_, P> {
+impl<P: Platform> Vcpus<'_, P> {
     fn tell(&self, text: &str) {
-        say!("      cpu {} | {text}", self.mpidr.index());
+        say!("      cpu {} | {text}", self.current.index());
     }
 
     fn register(&self, ipa: Ipa) -> Option<u64> {
-        self.devices.uart.contains(ipa).then(|| ipa.raw() - self.devices.uart.base().raw())
+        self.uart.contains(ipa).then(|| ipa.raw() - self.uart.base().raw())
     }
 }
 
-impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
+impl<P: Platform> Handler for Vcpus<'_, P> {
     fn before_entry(&mut self, _: &Rec) {
         self.interface.load(&mut self.cpu);
     }
@@ -78,7 +74,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
 
     fn mmio_load(&mut self, load: MmioLoad) -> Flow {
         Flow::Enter(match self.register(load.ipa()) {
-            Some(offset) => load.complete(self.devices.console.read(offset)),
+            Some(offset) => load.complete(self.console.read(offset)),
             None => load.abort(),
         })
     }
@@ -86,7 +82,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
     fn mmio_store(&mut self, store: MmioStore) -> Flow {
         Flow::Enter(match self.register(store.ipa()) {
             Some(offset) => {
-                self.devices.console.write(offset, store.value());
+                self.console.write(offset, store.value());
                 store.complete()
             }
             None => store.abort(),
@@ -117,10 +113,9 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
     fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
         let what = if change.ripas() == Ripas::Ram { "RAM" } else { "empty" };
         self.tell(&format!("wants {} to be {what}", change.range()));
-        let devices = &mut *self.devices;
         // The Realm asks again for the part that takes more calls.
         const CALLS: u32 = 4096;
-        match devices.realm.set_ripas(devices.pool, rec.name(), change.range(), CALLS) {
+        match self.realm.set_ripas(self.pool, rec.name(), change.range(), CALLS) {
             Ok(_) => Flow::Enter(change.accept()),
             Err(stopped) => {
                 complain!("RIPAS change stopped at {}: {}", stopped.reached, stopped.error);
@@ -129,16 +124,16 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
         }
     }
 
-    fn psci_request(&mut self, rmm: &Rmm<P>, rec: &Rec, request: PsciRequest) -> Flow {
-        let (kind, target) = (request.kind(), request.target());
+    fn psci_request(&mut self, _: &Rec, call: PsciCall<'_>) -> Flow {
+        let (kind, target) = (call.kind(), call.target());
         self.tell(&format!("PSCI {kind:?} for cpu {}", target.index()));
-        let Some(other) = self.devices.recs.iter().find(|rec| rec.mpidr() == target) else {
+        let Some(other) = self.recs.iter().find(|rec| rec.mpidr() == target) else {
             return Flow::Leave;
         };
-        match request.accept(rmm, rec, other) {
+        match call.accept(other) {
             Ok(answer) => {
                 if kind == PsciRequestKind::CpuOn {
-                    self.devices.on.push(target);
+                    self.on.push(target);
                 }
                 Flow::Enter(answer)
             }
@@ -153,10 +148,10 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
         self.tell(&format!("PSCI {notice:?}"));
         match notice {
             PsciNotice::CpuSuspend => return Flow::Stop(Answer::resume()),
-            PsciNotice::CpuOff => self.devices.on.retain(|mpidr| *mpidr != self.mpidr),
+            PsciNotice::CpuOff => self.on.retain(|mpidr| *mpidr != self.current),
             _ => {
-                self.devices.on.clear();
-                self.devices.system_off = true;
+                self.on.clear();
+                self.system_off = true;
             }
         }
         Flow::Leave
@@ -171,7 +166,7 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, '_, P> {
         for (bytes, word) in rim.chunks_mut(8).zip(call.gprs()) {
             bytes.copy_from_slice(&word.to_le_bytes());
         }
-        self.devices.reported = Some(rim);
+        self.reported = Some(rim);
         let mut gprs = [0; 31];
         gprs[0] = THANKS;
         Flow::Enter(call.complete(gprs))

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::abi::realm::HashAlgorithm;
+use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
@@ -17,7 +18,7 @@ use realm_sdk::vgic::InterfaceState;
 use rmm_model::Model;
 
 use crate::Failure;
-use crate::board::{self, Devices, Vcpu};
+use crate::board::{self, Vcpus};
 use crate::cli::Options;
 use crate::console::Console;
 use crate::guest::{First, Layout, Second};
@@ -251,14 +252,14 @@ fn in_session<P: Platform>(
                     .error;
                 (ended, Err(failed.error.into()))
             }
-            Ok(mut active) => {
+            Ok(active) => {
                 let measurement = model.measurement(rd, 0).unwrap_or([0; 64]);
                 let digest = measurement
                     .get(..options.hash.digest_bytes().unwrap_or(64))
                     .unwrap_or(&measurement);
                 say!("realm    active");
                 say!("RIM      {}", report::hex(digest));
-                let result = run(plan, model, &mut active, pool, heap, &mut recs, &measurement);
+                let result = run(plan, model, &active, pool, heap, &mut recs, &measurement);
                 (
                     active
                         .tear_down(
@@ -358,7 +359,7 @@ fn progress_bar() -> ProgressBar {
 fn run<P: Platform>(
     plan: &Plan,
     model: &Model,
-    realm: &mut Realm<'_, P, realm_sdk::builder::Active>,
+    realm: &Realm<'_, P, realm_sdk::builder::Active>,
     pool: &mut FixedPool<128>,
     heap: &mut HostHeap,
     recs: &mut Vec<RecObject>,
@@ -366,13 +367,14 @@ fn run<P: Platform>(
 ) -> Result<(), Failure> {
     let (rmm, geometry) = (realm.rmm(), realm.geometry());
     let (mut vcpus, mut states) = (Vec::new(), Vec::new());
+    let interface = InterfaceState::new(model.cpu(0).vtr());
     while let Some(object) = recs.pop() {
         match heap.take(MIN_GRANULE, MIN_GRANULE) {
             Ok(page) => {
                 let rec = Rec::new(object, page, geometry);
                 rec.trap_waiting(true, false);
                 vcpus.push(rec);
-                states.push((InterfaceState::new(model.cpu(0).vtr()), Some(Answer::resume())));
+                states.push((interface, Some(Answer::resume())));
             }
             Err(failure) => {
                 recs.push(object);
@@ -382,7 +384,7 @@ fn run<P: Platform>(
         }
     }
     vcpus.reverse();
-    let mut devices = Devices {
+    let mut board = Vcpus {
         console: Console::default(),
         uart: board::uart(geometry.unprotected_base()),
         recs: &vcpus,
@@ -391,19 +393,23 @@ fn run<P: Platform>(
         system_off: false,
         realm,
         pool,
+        cpu: model.cpu(0),
+        current: Mpidr::from_index(0),
+        interface,
     };
-    debug_assert_eq!(plan.layout.uart, devices.uart.base());
+    debug_assert_eq!(plan.layout.uart, board.uart.base());
     let kick = Kick::new();
     let mut result: Result<(), Failure> = Ok(());
     'rounds: for _ in 0..ROUNDS {
         for (rec, (interface, next)) in vcpus.iter().zip(&mut states) {
-            if !devices.on.contains(&rec.mpidr()) {
+            if !board.on.contains(&rec.mpidr()) {
                 continue;
             }
             let answer = next.take().unwrap_or(Answer::resume());
-            let mpidr = rec.mpidr();
-            let mut vcpu = Vcpu { devices: &mut devices, interface, cpu: model.cpu(0), mpidr };
-            match rec.run(rmm, answer, &mut vcpu, &kick) {
+            (board.current, board.interface) = (rec.mpidr(), *interface);
+            let ended = rec.run(rmm, answer, &mut board, &kick);
+            *interface = board.interface;
+            match ended {
                 Ok(RunEnd::ByHandler(answer) | RunEnd::Kicked(answer)) => *next = Some(answer),
                 Ok(RunEnd::Left) => {}
                 Err(failed) => {
@@ -411,12 +417,12 @@ fn run<P: Platform>(
                     break 'rounds;
                 }
             }
-            if devices.system_off {
+            if board.system_off {
                 break 'rounds;
             }
         }
     }
-    let (off, reported) = (devices.system_off, devices.reported);
+    let (off, reported) = (board.system_off, board.reported);
     take_back(vcpus, recs, heap);
     result?;
     if !off {

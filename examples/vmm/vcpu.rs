@@ -4,11 +4,9 @@ use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{BuildError, Reclaimed};
+use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::host::{Platform, Rmm};
-use realm_sdk::rec::exit::{
-    Fault, MmioStore, PsciNotice, PsciRequest, PsciRequestKind, RipasChange,
-};
+use realm_sdk::rec::exit::{Fault, MmioStore, PsciCall, PsciNotice, PsciRequestKind, RipasChange};
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
 use realm_sdk::vgic::InterfaceState;
 use rmm_model::Cpu;
@@ -22,8 +20,8 @@ use crate::vmm::{self, Ended, Vmm};
 const RIPAS_CALLS: u32 = 1000;
 
 /// A virtual CPU on its thread.
-pub(crate) struct Vcpu<'v, 'r, P: Platform> {
-    pub(crate) vmm: &'v Vmm<'r, P>,
+pub(crate) struct Vcpu<'v, P: Platform> {
+    pub(crate) vmm: &'v Vmm<'v, P>,
     pub(crate) mpidr: Mpidr,
     pub(crate) memory: ThreadMemory<'v>,
     pub(crate) uart: Uart,
@@ -32,7 +30,7 @@ pub(crate) struct Vcpu<'v, 'r, P: Platform> {
     pub(crate) interface: InterfaceState,
 }
 
-impl<P: Platform> Vcpu<'_, '_, P> {
+impl<P: Platform> Vcpu<'_, P> {
     /// A store to a device; false if there is none.
     fn store(&mut self, ipa: Ipa, value: u64) -> Result<bool, BuildError> {
         let vmm = self.vmm;
@@ -70,7 +68,7 @@ impl<P: Platform> Vcpu<'_, '_, P> {
     }
 }
 
-impl<P: Platform> Handler<P> for Vcpu<'_, '_, P> {
+impl<P: Platform> Handler for Vcpu<'_, P> {
     fn before_entry(&mut self, _: &Rec) {
         self.interface.load(&mut self.cpu);
     }
@@ -119,12 +117,12 @@ impl<P: Platform> Handler<P> for Vcpu<'_, '_, P> {
         Flow::Enter(change.accept())
     }
 
-    fn psci_request(&mut self, rmm: &Rmm<P>, rec: &Rec, request: PsciRequest) -> Flow {
-        let (kind, target) = (request.kind(), request.target());
+    fn psci_request(&mut self, _: &Rec, call: PsciCall<'_>) -> Flow {
+        let (kind, target) = (call.kind(), call.target());
         let Some(other) = self.vmm.recs.iter().find(|rec| rec.mpidr() == target) else {
             return Flow::Leave;
         };
-        match request.accept(rmm, rec, other) {
+        match call.accept(other) {
             Ok(answer) => {
                 if kind == PsciRequestKind::CpuOn {
                     self.vmm.set_power(target, true);

@@ -9,12 +9,12 @@ use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, RunEnd};
 use realm_sdk::sro::HostMemory;
 use realm_sdk::vgic::{InterfaceState, Saved, VirtualInterface, Vtr};
 
-use crate::bare_metal::{BareMetal, BareMetalRealm, Session};
+use crate::bare_metal::{BareMetalRealm, Session};
 
 /// The exits that the SDK handles itself.
 struct Defaults;
 
-impl Handler<BareMetal> for Defaults {}
+impl Handler for Defaults {}
 
 /// The virtual CPU interface of a CPU, in memory.
 struct SavedRegisters {

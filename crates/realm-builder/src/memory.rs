@@ -12,6 +12,7 @@ pub mod fault;
 pub mod fold;
 mod hide;
 mod leaving;
+pub(crate) mod lent_shadow;
 pub(crate) mod map;
 mod map_list;
 pub(crate) mod range_hint;

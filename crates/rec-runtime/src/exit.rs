@@ -31,7 +31,7 @@ pub(crate) use decode::decode;
 pub use device::DeviceRequest;
 pub use host_call::HostCall;
 pub use memory_error::MemoryError;
-pub use psci::{PsciNotice, PsciRequest, PsciRequestKind};
+pub use psci::{PsciCall, PsciNotice, PsciRequest, PsciRequestKind};
 pub use ripas::RipasChange;
 pub use s2ap::S2apChange;
 pub use sysreg::{SysRegRead, SysRegWrite};

@@ -5,7 +5,6 @@
 //! ```
 //! use rec_runtime::exit::{MmioLoad, PsciNotice};
 //! use rec_runtime::{Answer, Flow, Handler, Kick, Rec, RunEnd};
-//! use rmi_host::Platform;
 //! # use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 //! # use rmi_abi::{Dialect, Ipa};
 //! # use rmi_host::SessionOptions;
@@ -18,7 +17,7 @@
 //!     is_off: bool,
 //! }
 //!
-//! impl<P: Platform> Handler<P> for Board {
+//! impl Handler for Board {
 //!     fn mmio_load(&mut self, load: MmioLoad) -> Flow {
 //!         Flow::Enter(load.complete(42))
 //!     }

@@ -8,8 +8,8 @@ use sro::EnterError;
 
 use crate::answer::Answer;
 use crate::exit::{
-    DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciNotice,
-    PsciRequest, RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, Wait,
+    DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciCall, PsciNotice,
+    RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, Wait,
 };
 use crate::rec::Rec;
 use crate::timer::Timers;
@@ -61,7 +61,7 @@ pub enum Flow {
 ///
 /// Every method has a safe default: accesses abort, requests are refused, and exits that this crate
 /// does not know end the loop.
-pub trait Handler<P: Platform> {
+pub trait Handler {
     /// Called just before each entry: mask interrupts and load the REC's virtual CPU interface
     /// (`vgic_realm::InterfaceState::load`) here. Either [`Handler::after_exit`] or
     /// [`Handler::entry_cancelled`] follows.
@@ -135,9 +135,10 @@ pub trait Handler<P: Platform> {
         Flow::Enter(Answer::resume())
     }
 
-    /// A PSCI call of `rec` about another REC.
-    fn psci_request(&mut self, rmm: &Rmm<P>, rec: &Rec, request: PsciRequest) -> Flow {
-        let _ = (rmm, rec, request);
+    /// A PSCI call of `rec` about another REC. What is not completed here can be completed after
+    /// the loop, see [`PsciCall::into_request`].
+    fn psci_request(&mut self, rec: &Rec, call: PsciCall<'_>) -> Flow {
+        let _ = (rec, call);
         Flow::Leave
     }
 
@@ -214,7 +215,7 @@ impl Rec {
         &self,
         rmm: &Rmm<P>,
         mut answer: Answer,
-        handler: &mut impl Handler<P>,
+        handler: &mut (impl Handler + ?Sized),
         kick: &Kick,
     ) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
         loop {
@@ -241,7 +242,9 @@ impl Rec {
                 Exit::MemoryError(error) => handler.memory_error(error),
                 Exit::Wait(wait) => handler.wait(wait),
                 Exit::Irq | Exit::Fiq => handler.interrupt(),
-                Exit::PsciRequest(request) => handler.psci_request(rmm, self, request),
+                Exit::PsciRequest(request) => {
+                    PsciCall::pass(request, rmm, self, |call| handler.psci_request(self, call))
+                }
                 Exit::PsciNotice(notice) => handler.psci_notice(notice),
                 Exit::RipasChange(change) => handler.ripas_change(self, change),
                 Exit::S2apChange(change) => handler.s2ap_change(self, change),

@@ -1,6 +1,5 @@
 //! Creating a Realm.
 
-use lock_api::Mutex;
 use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
 use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
@@ -9,6 +8,7 @@ use sro::{HostMemory, Pool, drive};
 use crate::config::RealmConfig;
 use crate::error::BuildError;
 use crate::lifecycle::realm::{New, Realm};
+use crate::memory::lent_shadow::LentShadow;
 use crate::memory::range_hint::RangeHint;
 use crate::memory::realm_core::{AUX_TREES, RealmCore};
 use crate::memory::returned::ReturnedRanges;
@@ -124,7 +124,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             aux_roots: aux_roots.map(Delegated::into_use),
             geometry: params.geometry,
             s2ap: if params.s2ap_indirect { S2apEncoding::Indirect } else { S2apEncoding::Direct },
-            shadow: Mutex::new(shadow),
+            shadow: LentShadow::new(shadow),
             range_hint: RangeHint::default(),
             returned: ReturnedRanges::default(),
             idle: 0,

@@ -349,7 +349,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     fn copy_pages(
         &self,
-        _held: &RangeLock<'_, '_, P::Lock>,
+        _held: &RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         region: &mut Region<'_>,
         memory: &mut Delegated,

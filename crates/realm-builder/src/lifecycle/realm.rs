@@ -71,6 +71,30 @@ mod sealed {
 /// The memory of a Realm that is forgotten ([`core::mem::forget`]) is counted when another Realm
 /// is created in its storage, except for its descriptor and root tables.
 ///
+/// # The lifetime
+///
+/// A Realm borrows the session, and the storage of its records, for `'a`. A value that borrows the
+/// Realm, such as a device or a handler of exits, needs no lifetime beside its own:
+///
+/// ```
+/// use realm_builder::{Active, Realm};
+/// use rmi_host::Platform;
+///
+/// struct Vm<'a, P: Platform> {
+///     realm: Realm<'a, P, Active>,
+/// }
+///
+/// struct Device<'a, P: Platform> {
+///     vm: &'a Vm<'a, P>,
+/// }
+///
+/// impl<P: Platform> Vm<'_, P> {
+///     fn device(&self) -> Device<'_, P> {
+///         Device { vm: self }
+///     }
+/// }
+/// ```
+///
 /// # The lock
 ///
 /// The host's records of the Realm's tables are protected by one lock of the type

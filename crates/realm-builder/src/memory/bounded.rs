@@ -16,14 +16,14 @@ use crate::shadow::budget::Budget;
 use crate::shadow::storage::SharedPiece;
 use crate::shadow::{At, Row, Shadow, Shows};
 
-impl<'a, P: Platform> RealmCore<'a, P> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the
     /// addresses, until a visit breaks. The first may begin before `from`.
     pub(crate) fn each_memory<B>(
         &self,
         mut from: Ipa,
         top: Ipa,
-        mut visit: impl FnMut(&mut Shadow<'a>, At) -> ControlFlow<B>,
+        mut visit: impl FnMut(&mut Shadow<'_>, At) -> ControlFlow<B>,
     ) -> Option<B> {
         while from < top {
             let mut budget = Budget::new();

@@ -144,7 +144,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// already, or asks for memory.
     fn share_void(
         &self,
-        shared: &mut RangeLock<'_, '_, P::Lock>,
+        shared: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         (course, void): (&mut Course, IpaRange),
         access: SharedAccess,
@@ -185,7 +185,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// shared.
     fn share_part(
         &self,
-        shared: &mut RangeLock<'_, '_, P::Lock>,
+        shared: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         (course, alias): (&mut Course, IpaRange),
         (granules, access): (Undelegated, SharedAccess),
@@ -305,7 +305,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Makes the tables for memory that is to be mapped at an IPA.
     fn make_for_run(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         ipa: Ipa,
         memory: PaRange,

@@ -1,24 +1,24 @@
 //! Shared memory that is being returned to the host: it stays in its record until the RMM has
 //! unmapped it.
 
-use lock_api::{Mutex, RawMutex};
+use lock_api::RawMutex;
 use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Error, Platform, SharedMemory, Undelegated};
 use sro::HostMemory;
 
+use crate::memory::lent_shadow::LentShadow;
 use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
-use crate::shadow::Shadow;
 
 /// Shared memory that a command is about to unmap. Its record keeps its place; what is left is put
 /// back into it when this ends or is dropped, also when a conduit panics.
-struct Leaving<'s, 'm, K: RawMutex> {
-    shadow: &'s Mutex<K, Shadow<'m>>,
+struct Leaving<'s, K: RawMutex> {
+    shadow: &'s LentShadow<'s, K>,
     base: Ipa,
     memory: Option<SharedMemory>,
 }
 
-impl<K: RawMutex> Leaving<'_, '_, K> {
+impl<K: RawMutex> Leaving<'_, K> {
     /// Puts what is left back. If nothing is left, its place is free, or reserved if it is to be
     /// kept: returns whether it is.
     fn end(&mut self, keep_place: bool) -> bool {
@@ -29,7 +29,7 @@ impl<K: RawMutex> Leaving<'_, '_, K> {
     }
 }
 
-impl<K: RawMutex> Drop for Leaving<'_, '_, K> {
+impl<K: RawMutex> Drop for Leaving<'_, K> {
     fn drop(&mut self) {
         self.end(false);
     }

@@ -124,7 +124,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps memory at a claimed void range, from its front for as long as there is a supply.
     pub(crate) fn map_supply(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -140,7 +140,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// long as there is a supply. Returns the part that is staged.
     pub(crate) fn stage_supply(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -183,7 +183,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Maps a claimed range that is in the shadow as a whole; what is not mapped is returned.
     pub(crate) fn map_all(
         &self,
-        held: &RangeLock<'_, '_, P::Lock>,
+        held: &RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         supply: &mut Supply<'_>,
@@ -199,7 +199,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// are most likely missing. Returns how many bytes are staged.
     fn stage(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         left: IpaRange,
         granules: Undelegated,
@@ -265,7 +265,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// has, or may have, now.
     fn map_staged(
         &self,
-        held: &RangeLock<'_, '_, P::Lock>,
+        held: &RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         progress: &mut dyn FnMut(u64),

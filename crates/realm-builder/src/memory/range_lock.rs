@@ -1,26 +1,27 @@
 //! Range locks: claims on a part of a Realm's IPA space.
 
-use lock_api::{Mutex, RawMutex};
+use lock_api::RawMutex;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{InUse, Platform, SharedMemory};
 
 use crate::error::BuildError;
+use crate::memory::lent_shadow::LentShadow;
 use crate::memory::realm_core::RealmCore;
 use crate::shadow::Shadow;
 use crate::shadow::claims::Claim;
 
 /// A claimed part of the IPA space, until it is dropped. The shadow tables that are reserved for it
 /// are released with it.
-pub(crate) struct RangeLock<'s, 'm, K: RawMutex> {
-    shadow: &'s Mutex<K, Shadow<'m>>,
+pub(crate) struct RangeLock<'s, K: RawMutex> {
+    shadow: &'s LentShadow<'s, K>,
     claim: Claim,
     reserved: usize,
     reserved_shared: usize,
 }
 
-impl<K: RawMutex> RangeLock<'_, '_, K> {
+impl<K: RawMutex> RangeLock<'_, K> {
     /// Reserves shadow tables for tables that are about to be made.
     pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), BuildError> {
         self.shadow
@@ -123,7 +124,7 @@ impl<K: RawMutex> RangeLock<'_, '_, K> {
     }
 }
 
-impl<K: RawMutex> Drop for RangeLock<'_, '_, K> {
+impl<K: RawMutex> Drop for RangeLock<'_, K> {
     fn drop(&mut self) {
         let mut shadow = self.shadow.lock();
         shadow.release(self.claim);
@@ -132,14 +133,14 @@ impl<K: RawMutex> Drop for RangeLock<'_, '_, K> {
     }
 }
 
-impl<'a, P: Platform> RealmCore<'a, P> {
+impl<P: Platform> RealmCore<'_, P> {
     /// Claims a range, and the whole entries at its ends, once `check` raises no objection. Waits
     /// for a thread that is working there, within the retry budget.
     pub(crate) fn lock_range(
         &self,
         range: IpaRange,
-        check: impl Fn(&Shadow<'a>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+        check: impl Fn(&Shadow<'_>) -> Result<(), BuildError>,
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         self.lock_range_in(core::iter::empty(), range, check)
     }
 
@@ -149,9 +150,9 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         &self,
         trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
-        check: impl Fn(&Shadow<'a>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
-        let claim = |shadow: &mut Shadow<'a>| {
+        check: impl Fn(&Shadow<'_>) -> Result<(), BuildError>,
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+        let claim = |shadow: &mut Shadow<'_>| {
             let whole = shadow.whole_entries(range, trees.clone());
             shadow.claim(whole)
         };
@@ -163,7 +164,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn hold_to_read(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         self.hold_by(range, |shadow| shadow.claim_to_read(range), |_| Ok(()))
     }
 
@@ -171,7 +172,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn hold_to_write(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         self.hold_by(range, |shadow| shadow.claim(range), |_| Ok(()))
     }
 
@@ -179,9 +180,9 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     fn hold_by(
         &self,
         range: IpaRange,
-        claim: impl Fn(&mut Shadow<'a>) -> Option<Claim>,
-        check: impl Fn(&Shadow<'a>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+        claim: impl Fn(&mut Shadow<'_>) -> Option<Claim>,
+        check: impl Fn(&Shadow<'_>) -> Result<(), BuildError>,
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         let budget = self.rmm.retry_budget().contended;
         let (mut spent, mut attempt, mut wait) = (0, 0, None);
         loop {

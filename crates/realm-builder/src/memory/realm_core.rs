@@ -5,15 +5,14 @@
 
 use core::fmt;
 
-use lock_api::Mutex;
 use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::{InUse, Platform, Rd, Rmm};
 
+use crate::memory::lent_shadow::LentShadow;
 use crate::memory::range_hint::RangeHint;
 use crate::memory::returned::ReturnedRanges;
-use crate::shadow::Shadow;
 use crate::shadow::storage::Records;
 
 /// Maximum number of auxiliary trees of a Realm.
@@ -37,7 +36,7 @@ pub(crate) struct RealmCore<'a, P: Platform> {
     /// How the tables encode permissions.
     pub(crate) s2ap: S2apEncoding,
     /// The contents of the tables. Locked for bookkeeping only, never during a call.
-    pub(crate) shadow: Mutex<P::Lock, Shadow<'a>>,
+    pub(crate) shadow: LentShadow<'a, P::Lock>,
     /// Whether the RMM is known to end range commands at table boundaries. If so, nothing beyond
     /// the table is prepared for it.
     pub(crate) range_hint: RangeHint,
@@ -74,7 +73,7 @@ impl<P: Platform> fmt::Debug for RealmCore<'_, P> {
 impl<'a, P: Platform> RealmCore<'a, P> {
     /// The storage of the records of a Realm of which nothing is left.
     pub(crate) fn into_records(mut self) -> Records<'a> {
-        self.shadow.get_mut().take_records()
+        self.shadow.take_records()
     }
 
     /// See [`Realm::memory_bytes`](crate::Realm::memory_bytes).

@@ -48,7 +48,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Reclaims what is mapped in a claimed range.
     pub(crate) fn reclaim_held(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
         free: Free<'_>,

@@ -30,7 +30,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn lock_range_shared(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         let by_range = self.shows_by_range();
         let whole = self.root_entries(range);
         let needed = || {

@@ -66,7 +66,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// Shares memory where nothing is shared, in a claimed range.
     pub(crate) fn share_held(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         ipa: Ipa,
         mut granules: Undelegated,
@@ -107,7 +107,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
 
     fn share_run(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         run: Run,
         granules: &mut Undelegated,
@@ -152,7 +152,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// too, or there is no place to record it apart, the memory counts as shared.
     fn settle_shared(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         unclear: SharedMemory,
         rest: &mut Undelegated,
@@ -202,7 +202,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     pub(crate) fn hold_to_unshare(
         &self,
         range: IpaRange,
-    ) -> Result<RangeLock<'_, 'a, P::Lock>, BuildError> {
+    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         self.check_unprotected(range, range.bytes())?;
         let mut held = self.lock_range_shared(range)?;
         let cuts = self.shadow.lock().shared_cuts(&range);
@@ -214,7 +214,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
     /// are needed again. For pieces that the range cuts, places are reserved.
     pub(crate) fn unshare_held(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         (range, keep_places): (IpaRange, bool),
         free: Free<'_>,

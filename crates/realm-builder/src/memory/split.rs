@@ -16,7 +16,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// where they end there. What both ends need is obtained before either is split.
     pub(crate) fn split_ends(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -31,7 +31,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// As [`RealmCore::split_ends`], of shared memory.
     pub(crate) fn split_shared_ends(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         range: IpaRange,
     ) -> Result<(), BuildError> {
@@ -46,7 +46,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Makes the tables in which an entry begins at each end of a range that is inside memory.
     fn make_ends(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         range: IpaRange,
         is_inside: impl Fn(Ipa) -> bool,

@@ -45,7 +45,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Makes the tables of a plan that are missing.
     pub(crate) fn make(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -56,7 +56,7 @@ impl<P: Platform> RealmCore<'_, P> {
     pub(crate) fn make_in(
         &self,
         tree: Option<AuxTree>,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
@@ -85,7 +85,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// out of them.
     pub(crate) fn settle_range(
         &self,
-        held: &RangeLock<'_, '_, P::Lock>,
+        held: &RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         range: IpaRange,
     ) {
@@ -104,12 +104,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Settles a table whose creation (or folding) had an unclear answer: asks the RMM whether it
     /// exists. If not, its entry is void if nothing was put into it, and a block if the table would
     /// fold into just that block. While another thread works in it, it is left unchanged.
-    fn settle(
-        &self,
-        held: &RangeLock<'_, '_, P::Lock>,
-        pool: &mut Pool,
-        (level, ipa): (Level, Ipa),
-    ) {
+    fn settle(&self, held: &RangeLock<'_, P::Lock>, pool: &mut Pool, (level, ipa): (Level, Ipa)) {
         let unsure = {
             let shadow = self.shadow.lock();
             shadow.has_table(level, ipa) && !shadow.table_is_sure(None, level, ipa)
@@ -145,7 +140,7 @@ impl<P: Platform> RealmCore<'_, P> {
     fn make_one(
         &self,
         tree: Option<AuxTree>,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         (level, ipa): (Level, Ipa),
     ) -> Result<(), BuildError> {

@@ -18,7 +18,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// that is claimed in both; returns whether any was missing.
     pub(super) fn make_for(
         &self,
-        held: &mut RangeLock<'_, '_, P::Lock>,
+        held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
         tree: AuxTree,
         range: IpaRange,

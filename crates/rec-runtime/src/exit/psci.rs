@@ -1,9 +1,11 @@
 //! PSCI calls.
 
+use core::fmt;
+
 use rmi_abi::Command;
 use rmi_abi::psci::{PsciFunction, PsciReturnCode};
 use rmi_abi::rec::Mpidr;
-use rmi_host::{Error, Failed, Platform, Rmm, Subject};
+use rmi_host::{Error, Failed, Platform, RecName, Rmm, Subject};
 use sro::Awaiting;
 
 use crate::answer::{Answer, Ticket};
@@ -71,7 +73,7 @@ impl PsciRequest {
         rec: &Rec,
         target: &Rec,
     ) -> Result<Answer, Failed<Self>> {
-        self.complete(rmm, rec, target, PsciReturnCode::Success)
+        self.complete(&completion(rmm), rec, target, PsciReturnCode::Success)
     }
 
     /// Whether [`PsciRequest::deny`] is possible: only a `CPU_ON` can be denied.
@@ -96,21 +98,21 @@ impl PsciRequest {
         rec: &Rec,
         target: &Rec,
     ) -> Result<Answer, Failed<Self>> {
-        if !self.can_be_denied() {
-            let (what, subject) = ("only a CPU_ON can be denied", Subject::Pa(rec.name().pa()));
-            return Err(Failed::new(self, Error::argument(Command::PsciComplete, what, subject)));
-        }
-        self.complete(rmm, rec, target, PsciReturnCode::Denied)
+        self.complete(&completion(rmm), rec, target, PsciReturnCode::Denied)
     }
 
-    fn complete<P: Platform>(
+    fn complete(
         self,
-        rmm: &Rmm<P>,
+        completion: &Completion<'_>,
         rec: &Rec,
         target: &Rec,
         status: PsciReturnCode,
     ) -> Result<Answer, Failed<Self>> {
         let (calling, target) = (rec.name(), target.name());
+        if status == PsciReturnCode::Denied && !self.can_be_denied() {
+            let (what, subject) = ("only a CPU_ON can be denied", Subject::Pa(calling.pa()));
+            return Err(Failed::new(self, Error::argument(Command::PsciComplete, what, subject)));
+        }
         // The number of an exit is never used twice. So this is the REC that made the request, and
         // it waits for nothing else until the answer is given, which only this value can make.
         if rec.awaiting() != Awaiting::Answer(self.ticket.exit) {
@@ -118,7 +120,7 @@ impl PsciRequest {
             let subject = Subject::Pa(calling.pa());
             return Err(Failed::new(self, Error::argument(Command::PsciComplete, what, subject)));
         }
-        match rmm.commands().psci_complete(calling, Some(target), status) {
+        match completion(calling, target, status) {
             Ok(()) => Ok(self.completed()),
             Err(error) => Err(Failed::new(self, error)),
         }
@@ -127,6 +129,89 @@ impl PsciRequest {
     /// Marks the request as completed by other means, so that the REC may be entered.
     pub const fn completed(self) -> Answer {
         Answer::plain(self.ticket)
+    }
+}
+
+/// Calls `RMI_PSCI_COMPLETE` in a session: for the calling REC and the target, with a status.
+type Completion<'s> = dyn Fn(RecName<'_>, RecName<'_>, PsciReturnCode) -> Result<(), Error> + 's;
+
+/// The call in the session of `rmm`.
+const fn completion<P: Platform>(
+    rmm: &Rmm<P>,
+) -> impl Fn(RecName<'_>, RecName<'_>, PsciReturnCode) -> Result<(), Error> {
+    move |calling, target, status| rmm.commands().psci_complete(calling, Some(target), status)
+}
+
+/// A [`PsciRequest`] in a run loop, see [`Handler::psci_request`](crate::Handler::psci_request): it
+/// is completed in the session of the loop, for the REC that the loop runs.
+#[must_use = "complete the request; the REC cannot be entered before"]
+pub struct PsciCall<'r> {
+    request: PsciRequest,
+    rec: &'r Rec,
+    completion: &'r Completion<'r>,
+}
+
+impl PsciCall<'_> {
+    /// Passes a request that `rec` made to `handle`, which may complete it in the session of `rmm`.
+    pub(crate) fn pass<P: Platform, R>(
+        request: PsciRequest,
+        rmm: &Rmm<P>,
+        rec: &Rec,
+        handle: impl FnOnce(PsciCall<'_>) -> R,
+    ) -> R {
+        handle(PsciCall { request, rec, completion: &completion(rmm) })
+    }
+
+    /// The requested function.
+    #[must_use]
+    pub const fn kind(&self) -> PsciRequestKind {
+        self.request.kind
+    }
+
+    /// The MPIDR of the REC that the call concerns.
+    #[must_use]
+    pub const fn target(&self) -> Mpidr {
+        self.request.target
+    }
+
+    /// Lets the RMM perform the call: [`PsciRequest::accept`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PsciRequest::accept`].
+    pub fn accept(self, target: &Rec) -> Result<Answer, Failed<PsciRequest>> {
+        let Self { request, rec, completion } = self;
+        request.complete(completion, rec, target, PsciReturnCode::Success)
+    }
+
+    /// Whether [`PsciCall::deny`] is possible: only a `CPU_ON` can be denied.
+    #[must_use]
+    pub const fn can_be_denied(&self) -> bool {
+        self.request.can_be_denied()
+    }
+
+    /// Refuses a `CPU_ON`: [`PsciRequest::deny`].
+    ///
+    /// # Errors
+    ///
+    /// As [`PsciRequest::deny`].
+    pub fn deny(self, target: &Rec) -> Result<Answer, Failed<PsciRequest>> {
+        let Self { request, rec, completion } = self;
+        request.complete(completion, rec, target, PsciReturnCode::Denied)
+    }
+
+    /// The request, to be completed after the loop has ended.
+    pub fn into_request(self) -> PsciRequest {
+        self.request
+    }
+}
+
+impl fmt::Debug for PsciCall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PsciCall")
+            .field("request", &self.request)
+            .field("rec", self.rec)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@ use rmi_abi::{Dialect, Ipa};
 use rmm_model::{GuestCpu, Outcome};
 use std::sync::{Arc, Mutex};
 
-use crate::fixture::{Action, DIALECTS, Platform, on, sync};
+use crate::fixture::{Action, DIALECTS, on, sync};
 
 fn memory_error(exit: Exit) -> MemoryError {
     let Exit::MemoryError(error) = exit else { panic!("{exit:?}") };
@@ -87,7 +87,7 @@ fn all_errors_of_memory_with_their_severity() {
 #[derive(Default)]
 struct Defaults(u32);
 
-impl<'m> Handler<Platform<'m>> for Defaults {
+impl Handler for Defaults {
     fn after_exit(&mut self, _: rec_runtime::Timers, _: bool) {
         self.0 += 1;
     }

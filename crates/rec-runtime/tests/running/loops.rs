@@ -9,7 +9,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmm_model::{GuestCpu, Outcome, SysReg};
 use zerocopy::FromZeros;
 
-use crate::fixture::{Action, DEVICE, Platform, Twist, on, sync};
+use crate::fixture::{Action, DEVICE, Twist, on, sync};
 
 /// A handler that counts, and makes a stop request while it handles an exit.
 struct Counter<'k> {
@@ -26,7 +26,7 @@ impl<'k> Counter<'k> {
     }
 }
 
-impl<'m> Handler<Platform<'m>> for Counter<'_> {
+impl Handler for Counter<'_> {
     fn before_entry(&mut self, _: &Rec) {
         self.before += 1;
     }
@@ -140,7 +140,7 @@ struct Defaults {
     overflows: Vec<bool>,
 }
 
-impl<'m> Handler<Platform<'m>> for Defaults {
+impl Handler for Defaults {
     fn after_exit(&mut self, _: Timers, pmu_overflow: bool) {
         self.overflows.push(pmu_overflow);
     }

@@ -1,7 +1,7 @@
 //! PSCI calls can be answered, whatever the Realm puts in its registers.
 
-use rec_runtime::exit::{PsciNotice, PsciRequestKind};
-use rec_runtime::{Answer, EnterError, Exit};
+use rec_runtime::exit::{PsciCall, PsciNotice, PsciRequest, PsciRequestKind};
+use rec_runtime::{Answer, EnterError, Exit, Flow, Handler, Kick, Rec, RunEnd};
 use rmi_abi::rec::Mpidr;
 use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Status};
@@ -107,6 +107,115 @@ fn notices_whatever_the_upper_half() {
                     assert_eq!(notice, expected);
                 }
             }
+        });
+    });
+}
+
+/// What a handler does with PSCI calls.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Accept,
+    Deny,
+    /// It names the calling REC as the target.
+    WrongTarget,
+    Keep,
+}
+
+/// Replies to each PSCI call.
+struct Power<'r> {
+    target: &'r Rec,
+    reply: Reply,
+    calls: Vec<(PsciRequestKind, Mpidr)>,
+    refused: u32,
+    kept: Option<PsciRequest>,
+    notices: Vec<PsciNotice>,
+}
+
+impl<'r> Power<'r> {
+    const fn new(target: &'r Rec, reply: Reply) -> Self {
+        Self { target, reply, calls: Vec::new(), refused: 0, kept: None, notices: Vec::new() }
+    }
+}
+
+impl Handler for Power<'_> {
+    fn psci_request(&mut self, rec: &Rec, call: PsciCall<'_>) -> Flow {
+        self.calls.push((call.kind(), call.target()));
+        let completed = match self.reply {
+            Reply::Accept => call.accept(self.target),
+            Reply::Deny => call.deny(self.target),
+            Reply::WrongTarget => call.accept(rec),
+            Reply::Keep => {
+                self.kept = Some(call.into_request());
+                return Flow::Leave;
+            }
+        };
+        match completed {
+            Ok(answer) => Flow::Enter(answer),
+            Err(failed) => {
+                self.refused += 1;
+                self.kept = Some(failed.kept);
+                Flow::Leave
+            }
+        }
+    }
+
+    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+        self.notices.push(notice);
+        Flow::Leave
+    }
+}
+
+#[test]
+fn a_handler_completes_calls_in_the_session_of_the_loop() {
+    for dialect in DIALECTS {
+        for reply in [Reply::Accept, Reply::Deny, Reply::WrongTarget, Reply::Keep] {
+            on(dialect, |fixture| {
+                let first = script(vec![cpu_on(CPU_ON, 1), Action::psci_system_off()]);
+                let second = script(vec![Action::psci_cpu_off()]);
+                fixture.realm(vec![first, second], |fixture, _, recs| {
+                    let [first, second] = &mut recs[..] else { panic!() };
+                    let kick = Kick::new();
+                    let mut power = Power::new(second, reply);
+                    // A handler is a trait object, too.
+                    let handler: &mut dyn Handler = &mut power;
+                    let stopped = first.run(fixture.rmm, Answer::resume(), handler, &kick).unwrap();
+                    assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
+                    assert_eq!(power.calls, [(PsciRequestKind::CpuOn, second.mpidr())]);
+                    // 2.0-bet3 knows the target itself.
+                    let is_wrong = reply == Reply::WrongTarget && dialect != Dialect::V2_0Bet3;
+                    assert_eq!(power.refused, u32::from(is_wrong));
+                    let is_done = !is_wrong && reply != Reply::Keep;
+                    assert_eq!(power.notices.len(), usize::from(is_done), "{:?}", power.notices);
+                    let kept = power.kept.take();
+                    assert_eq!(kept.is_some(), !is_done);
+                    // What was not completed in the loop is completed after it.
+                    if let Some(request) = kept {
+                        let answer = request.accept(fixture.rmm, first, second).unwrap();
+                        let exit = fixture.enter(first, answer);
+                        assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)));
+                    }
+                });
+            });
+        }
+    }
+}
+
+#[test]
+fn a_handler_cannot_deny_what_cannot_be_denied() {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        let asks = Action::smc(0xc400_0004, &[1, 0]);
+        let programs = vec![script(vec![asks, Action::psci_system_off()]), script(vec![])];
+        fixture.realm(programs, |fixture, _, recs| {
+            let [first, second] = &mut recs[..] else { panic!() };
+            let mut power = Power::new(second, Reply::Deny);
+            let stopped = first.run(fixture.rmm, Answer::resume(), &mut power, &Kick::new());
+            assert!(matches!(stopped, Ok(RunEnd::Left)), "{stopped:?}");
+            assert_eq!(power.calls, [(PsciRequestKind::AffinityInfo, second.mpidr())]);
+            let request = power.kept.take().expect("it was refused before the call");
+            assert!(!request.can_be_denied());
+            let answer = request.accept(fixture.rmm, first, second).unwrap();
+            let exit = fixture.enter(first, answer);
+            assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)), "{exit:?}");
         });
     });
 }

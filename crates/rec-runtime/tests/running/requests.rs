@@ -10,7 +10,7 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmm_model::{GuestCpu, Outcome, Script};
 
-use crate::fixture::{Action, DIALECTS, Fixture, Platform, RAM, on};
+use crate::fixture::{Action, DIALECTS, Fixture, RAM, on};
 
 const BYTES: u64 = 0x4000;
 
@@ -80,7 +80,7 @@ fn what_a_realm_sees_of_a_ripas_change() {
 /// A handler with the default methods.
 struct Defaults;
 
-impl<'m> Handler<Platform<'m>> for Defaults {}
+impl Handler for Defaults {}
 
 #[test]
 fn a_request_for_empty_does_not_go_round_for_ever() {

@@ -5,12 +5,12 @@ use rec_runtime::{Answer, Exit, Flow, Handler, Kick, RunEnd};
 use rmi_abi::Dialect;
 use rmi_abi::esr::Wfx;
 
-use crate::fixture::{Action, Platform, on, sync};
+use crate::fixture::{Action, on, sync};
 
 /// Records the last wait.
 struct Waiter(Option<Wait>);
 
-impl<'m> Handler<Platform<'m>> for Waiter {
+impl Handler for Waiter {
     fn wait(&mut self, wait: Wait) -> Flow {
         self.0 = Some(wait);
         Flow::Stop(Answer::resume())

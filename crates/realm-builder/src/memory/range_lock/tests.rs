@@ -23,14 +23,14 @@ const SHARED: u64 = 1 << 38;
 const PAGES: u64 = 16;
 
 type Machine<'m> = Host<&'m Model, &'m Model>;
-type Locked<'m> = Mutex<DefaultLock, Shadow<'m>>;
+type Locked<'m> = LentShadow<'m, DefaultLock>;
 
 fn pages(first: u64, count: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(SHARED + first * PAGE), count * PAGE).unwrap()
 }
 
 /// A claim on some pages.
-fn claim<'s, 'm>(shadow: &'s Locked<'m>, first: u64, count: u64) -> RangeLock<'s, 'm, DefaultLock> {
+fn claim<'s>(shadow: &'s Locked<'s>, first: u64, count: u64) -> RangeLock<'s, DefaultLock> {
     let claim = shadow.lock().claim(pages(first, count)).unwrap();
     RangeLock { shadow, claim, reserved: 0, reserved_shared: 0 }
 }
@@ -82,7 +82,7 @@ fn with_shadow<const RECORDS: usize>(
     let mut fixed = FixedRecords::new();
     let storage = Records::new(&mut fixed, &mut tables, &mut records);
     let shadow = Shadow::new(geometry, 0, storage).unwrap();
-    test(&Mutex::new(shadow), answer.shared, &mut || delegate(&rmm, &mut memory).into_use());
+    test(&LentShadow::new(shadow), answer.shared, &mut || delegate(&rmm, &mut memory).into_use());
 }
 
 /// Whether a place for a record is left that nobody has reserved.
