@@ -54,7 +54,7 @@ pub(crate) const ENTRIES: usize = 512;
 const _: () = assert!(ENTRIES as u64 == ENTRIES_PER_TABLE);
 
 /// The number that means no shadow table.
-const NOWHERE: u32 = u32::MAX;
+const NO_TABLE: u32 = u32::MAX;
 
 /// Number of the primary tree.
 const PRIMARY: u8 = 0;
@@ -62,7 +62,7 @@ const PRIMARY: u8 = 0;
 /// An entry of the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct At {
-    room: u32,
+    table: u32,
     index: usize,
     /// Level of the entry.
     pub(crate) level: Level,
@@ -145,7 +145,7 @@ impl<'m> Shadow<'m> {
             aux_trees,
             shown: 0,
             referring: 0,
-            free: NOWHERE,
+            free: NO_TABLE,
             tables: 0,
             reserved: 0,
             reserved_shared: 0,
@@ -161,7 +161,7 @@ impl<'m> Shadow<'m> {
         for number in 0..roots {
             let base = Ipa::new(u64::from(number % roots_each).saturating_mul(bytes));
             if let Some(root) = shadow.slots.get_mut(number) {
-                root.open(geometry.start_level(), base, InUse::empty(), true, NOWHERE);
+                root.open(geometry.start_level(), base, InUse::empty(), true, NO_TABLE);
             }
             shadow.slots.use_next();
         }
@@ -220,27 +220,27 @@ impl<'m> Shadow<'m> {
     /// # Errors
     ///
     /// How many shadow tables are missing; none is reserved then.
-    pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), usize> {
+    pub(crate) fn reserve(&mut self, tables: usize) -> Result<(), usize> {
         let used = self.tables + self.reserved + self.roots();
-        let missing = (used + rooms).saturating_sub(self.slots.len());
+        let missing = (used + tables).saturating_sub(self.slots.len());
         if missing > 0 {
             return Err(missing);
         }
-        self.reserved += rooms;
+        self.reserved += tables;
         Ok(())
     }
 
     /// Releases reservations that were not needed.
-    pub(crate) fn unreserve(&mut self, rooms: usize) {
-        self.reserved = self.reserved.saturating_sub(rooms);
+    pub(crate) fn unreserve(&mut self, tables: usize) {
+        self.reserved = self.reserved.saturating_sub(tables);
     }
 
-    fn room(&self, room: u32) -> Option<&ShadowTable> {
-        self.slots.get(room)
+    fn slot(&self, number: u32) -> Option<&ShadowTable> {
+        self.slots.get(number)
     }
 
-    fn room_mut(&mut self, room: u32) -> Option<&mut ShadowTable> {
-        self.slots.get_mut(room)
+    fn slot_mut(&mut self, number: u32) -> Option<&mut ShadowTable> {
+        self.slots.get_mut(number)
     }
 
     /// The entry for `ipa` at `level`, or the one above it where the tables end; `None` outside the
@@ -257,16 +257,16 @@ impl<'m> Shadow<'m> {
         look_at(1);
         let number = self.geometry.entry_index(ipa, start);
         let first = u32::from(tree) * u32::from(self.geometry.root_tables());
-        let mut room = first + u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
+        let mut table = first + u32::try_from(number / ENTRIES_PER_TABLE).ok()?;
         let mut at_level = start;
         loop {
             let index = self.geometry.entry_index(ipa, at_level) % ENTRIES_PER_TABLE;
             let index = usize::try_from(index).ok()?;
             let base = ipa.align_down(at_level.entry_bytes());
-            let at = At { room, index, level: at_level, base };
-            match self.cell(at)?.as_number() {
+            let at = At { table, index, level: at_level, base };
+            match self.entry(at)?.as_number() {
                 Some(child) if planes::is_table(child) && at_level < level => {
-                    room = child;
+                    table = child;
                     at_level = at_level.child()?;
                 }
                 _ => return Some(at),
@@ -274,18 +274,18 @@ impl<'m> Shadow<'m> {
         }
     }
 
-    fn cell(&self, at: At) -> Option<&PackedBlock> {
-        self.room(at.room)?.cells.get(at.index)
+    fn entry(&self, at: At) -> Option<&PackedBlock> {
+        self.slot(at.table)?.entries.get(at.index)
     }
 
-    fn cell_mut(&mut self, at: At) -> Option<&mut PackedBlock> {
-        self.room_mut(at.room)?.cells.get_mut(at.index)
+    fn entry_mut(&mut self, at: At) -> Option<&mut PackedBlock> {
+        self.slot_mut(at.table)?.entries.get_mut(at.index)
     }
 
     /// The shadow of an entry.
     pub(crate) fn look(&self, at: At) -> &PackedBlock {
         const NOTHING: &PackedBlock = &PackedBlock::VACANT;
-        self.cell(at).unwrap_or(NOTHING)
+        self.entry(at).unwrap_or(NOTHING)
     }
 
     /// Whether an entry neither maps memory nor leads to a table.
@@ -300,8 +300,8 @@ impl<'m> Shadow<'m> {
 
     /// Changes what is known about the memory of an entry.
     pub(crate) fn mark(&mut self, at: At, tag: u8) {
-        if let Some(cell) = self.cell_mut(at) {
-            cell.set_tag(tag);
+        if let Some(entry) = self.entry_mut(at) {
+            entry.set_tag(tag);
         }
     }
 
@@ -319,13 +319,13 @@ impl<'m> Shadow<'m> {
             .and_then(|level| self.walk(ipa, level).filter(|at| at.level == level))
             .filter(|at| at.base == ipa && self.is_void(*at));
         let Some(at) = at else { return Err(memory) };
-        let cell = PackedBlock::memory(memory, tag)?;
-        if let Some(room) = self.room_mut(at.room) {
-            room.live += 1;
-            if let Some(place) = room.cells.get_mut(at.index) {
-                let was_unmapped = place.flag();
-                *place = cell;
-                place.set_flag(was_unmapped);
+        let packed = PackedBlock::memory(memory, tag)?;
+        if let Some(table) = self.slot_mut(at.table) {
+            table.live += 1;
+            if let Some(entry) = table.entries.get_mut(at.index) {
+                let was_unmapped = entry.flag();
+                *entry = packed;
+                entry.set_flag(was_unmapped);
             }
             self.bytes += bytes;
         }
@@ -334,9 +334,9 @@ impl<'m> Shadow<'m> {
 
     /// Takes the memory out of an entry.
     pub(crate) fn take(&mut self, at: At) -> Option<InUse> {
-        let room = self.room_mut(at.room)?;
-        let memory = room.cells.get_mut(at.index)?.take()?;
-        room.live -= 1;
+        let table = self.slot_mut(at.table)?;
+        let memory = table.entries.get_mut(at.index)?.take()?;
+        table.live -= 1;
         self.bytes -= memory.bytes();
         Some(memory)
     }
@@ -378,12 +378,12 @@ impl<'m> Shadow<'m> {
 
     /// As [`Shadow::skip_void`]; the entries that are visited for that are spent.
     fn skip_within(&self, at: At, budget: &mut Budget) -> Ipa {
-        let Some(room) = self.room(at.room) else { return at.top() };
-        let rest = room.cells.get(at.index + 1..).unwrap_or_default();
-        let void = if room.live == 0 {
+        let Some(table) = self.slot(at.table) else { return at.top() };
+        let rest = table.entries.get(at.index + 1..).unwrap_or_default();
+        let void = if table.live == 0 {
             rest.len()
         } else {
-            let is_void = |cell: &&PackedBlock| cell.as_number() == Some(0);
+            let is_void = |entry: &&PackedBlock| entry.as_number() == Some(0);
             let void = rest.iter().take_while(is_void).count();
             budget.spend(void as u64);
             look_at(void);
@@ -394,10 +394,10 @@ impl<'m> Shadow<'m> {
     }
 
     /// The table of `level` that covers `ipa`.
-    fn table(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<u32> {
+    fn table_number(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<u32> {
         let tree = tree.map_or(PRIMARY, AuxTree::index);
         let at = self.walk_tree(tree, ipa, level).filter(|at| at.level == level)?;
-        Some(at.room)
+        Some(at.table)
     }
 
     /// Whether there is a table of `level` that covers `ipa`, in the primary tree.
@@ -408,25 +408,31 @@ impl<'m> Shadow<'m> {
     /// Whether there is a table of `level` that covers `ipa`, in an auxiliary tree or the primary
     /// one.
     pub(crate) fn has_table_in(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> bool {
-        self.table(tree, level, ipa).is_some()
+        self.table_number(tree, level, ipa).is_some()
     }
 
     /// Whether the RMM has certainly made the table of `level` that covers `ipa`.
     pub(crate) fn table_is_sure(&self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> bool {
-        self.table(tree, level, ipa).and_then(|room| self.room(room)).is_some_and(|room| room.sure)
+        self.table_number(tree, level, ipa)
+            .and_then(|number| self.slot(number))
+            .is_some_and(|table| table.sure)
     }
 
     /// Records that the RMM has the table of `level` that covers `ipa`.
     pub(crate) fn trust_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
-        if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
-            room.sure = true;
+        if let Some(table) =
+            self.table_number(tree, level, ipa).and_then(|number| self.slot_mut(number))
+        {
+            table.sure = true;
         }
     }
 
     /// Records that destroying the table was answered otherwise than with success.
     pub(crate) fn doubt_table(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) {
-        if let Some(room) = self.table(tree, level, ipa).and_then(|room| self.room_mut(room)) {
-            room.sure = false;
+        if let Some(table) =
+            self.table_number(tree, level, ipa).and_then(|number| self.slot_mut(number))
+        {
+            table.sure = false;
         }
     }
 
@@ -437,8 +443,8 @@ impl<'m> Shadow<'m> {
         level: Level,
         ipa: Ipa,
     ) -> Option<PaRange> {
-        let room = self.table(tree, level, ipa).and_then(|room| self.room(room))?;
-        Some(room.granule.range()).filter(|range| !range.is_empty())
+        let table = self.table_number(tree, level, ipa).and_then(|number| self.slot(number))?;
+        Some(table.granule.range()).filter(|range| !range.is_empty())
     }
 
     /// Adds a table, made of `granule`, in the place of an entry; a block there is split. What an
@@ -447,7 +453,7 @@ impl<'m> Shadow<'m> {
     /// # Errors
     ///
     /// The granule is returned when there is no free shadow table, or the parent table is missing.
-    pub(crate) fn graft(
+    pub(crate) fn add_table(
         &mut self,
         tree: Option<AuxTree>,
         level: Level,
@@ -462,67 +468,72 @@ impl<'m> Shadow<'m> {
                 self.walk_tree(tree, ipa, parent).filter(|at| at.level == parent)
             })
             .filter(|at| !matches!(self.look(*at).as_number(), Some(child) if child != 0));
-        let (Some(at), Some(number)) = (parent, self.vacant_room()) else { return Err(granule) };
+        let (Some(at), Some(number)) = (parent, self.vacant_slot()) else { return Err(granule) };
         let (tag, was_unmapped) = (self.look(at).tag(), self.look(at).flag());
-        let mut block = self.cell_mut(at).and_then(PackedBlock::take);
-        let Some(room) = self.room_mut(number) else { return Err(granule) };
+        let mut block = self.entry_mut(at).and_then(PackedBlock::take);
+        let Some(table) = self.slot_mut(number) else { return Err(granule) };
         // A free shadow table has the number of the next free one where a used one has its parent.
-        let following = room.parent;
-        room.open(level, at.base, granule, sure, at.room);
+        let following = table.parent;
+        table.open(level, at.base, granule, sure, at.table);
         if let Some(block) = &mut block {
-            look_at(room.cells.len());
-            for place in &mut room.cells {
+            look_at(table.entries.len());
+            for entry in &mut table.entries {
                 let part = block.take_front(level.entry_bytes()).unwrap_or_default();
-                if let Ok(cell) = PackedBlock::memory(part, tag) {
-                    *place = cell;
-                    room.live += 1;
+                if let Ok(packed) = PackedBlock::memory(part, tag) {
+                    *entry = packed;
+                    table.live += 1;
                 }
             }
         }
         if was_unmapped {
-            room.cells.iter_mut().for_each(|cell| cell.set_flag(true));
+            table.entries.iter_mut().for_each(|entry| entry.set_flag(true));
         }
-        if self.free == NOWHERE {
+        if self.free == NO_TABLE {
             self.slots.use_next();
         } else {
             self.free = following;
         }
         self.tables += 1;
         let was_void = block.is_none();
-        if let Some(parent) = self.room_mut(at.room) {
+        if let Some(parent) = self.slot_mut(at.table) {
             parent.live += u16::from(was_void);
-            if let Some(place) = parent.cells.get_mut(at.index) {
-                *place = PackedBlock::number(number);
+            if let Some(entry) = parent.entries.get_mut(at.index) {
+                *entry = PackedBlock::number(number);
             }
         }
         Ok(())
     }
 
-    fn vacant_room(&self) -> Option<u32> {
-        if self.free == NOWHERE { self.slots.unused() } else { Some(self.free) }
+    fn vacant_slot(&self) -> Option<u32> {
+        if self.free == NO_TABLE { self.slots.unused() } else { Some(self.free) }
     }
 
     /// Removes an empty table below the root, and returns its granule.
-    pub(crate) fn prune(&mut self, tree: Option<AuxTree>, level: Level, ipa: Ipa) -> Option<InUse> {
-        let number = self.table(tree, level, ipa)?;
+    pub(crate) fn remove_table(
+        &mut self,
+        tree: Option<AuxTree>,
+        level: Level,
+        ipa: Ipa,
+    ) -> Option<InUse> {
+        let number = self.table_number(tree, level, ipa)?;
         let free = self.free;
-        let room = self.room_mut(number)?;
-        if room.parent == NOWHERE || room.live != 0 {
+        let table = self.slot_mut(number)?;
+        if table.parent == NO_TABLE || table.live != 0 {
             return None;
         }
-        let parent = room.parent;
-        let granule = room.granule.take();
-        let was_unmapped = room.cells.iter().any(PackedBlock::flag);
-        room.parent = free;
+        let parent = table.parent;
+        let granule = table.granule.take();
+        let was_unmapped = table.entries.iter().any(PackedBlock::flag);
+        table.parent = free;
         self.free = number;
         self.tables -= 1;
         let index = level.parent().map(|above| self.geometry.entry_index(ipa, above))?;
         let index = usize::try_from(index % ENTRIES_PER_TABLE).ok()?;
-        let parent = self.room_mut(parent)?;
+        let parent = self.slot_mut(parent)?;
         parent.live -= 1;
-        let place = parent.cells.get_mut(index)?;
-        *place = PackedBlock::VACANT;
-        place.set_flag(was_unmapped);
+        let entry = parent.entries.get_mut(index)?;
+        *entry = PackedBlock::VACANT;
+        entry.set_flag(was_unmapped);
         Some(granule)
     }
 
@@ -539,21 +550,21 @@ impl<'m> Shadow<'m> {
         let first = u32::from(tree) * roots;
         for root in first..first + roots {
             let mut number = root;
-            while let Some(room) = self.room(number).filter(|room| room.live != 0) {
-                let used = room.cells.iter().zip(0u64..);
-                let (cell, index) =
-                    used.into_iter().find(|(cell, _)| cell.as_number() != Some(0))?;
-                let base = room.base.checked_add(index * room.level.entry_bytes())?;
+            while let Some(table) = self.slot(number).filter(|table| table.live != 0) {
+                let used = table.entries.iter().zip(0u64..);
+                let (entry, index) =
+                    used.into_iter().find(|(entry, _)| entry.as_number() != Some(0))?;
+                let base = table.base.checked_add(index * table.level.entry_bytes())?;
                 let index = usize::try_from(index).ok()?;
-                let at = At { room: number, index, level: room.level, base };
-                match (cell.as_number(), aux) {
+                let at = At { table: number, index, level: table.level, base };
+                match (entry.as_number(), aux) {
                     (None, _) => return Some(Next::Memory(at)),
                     (Some(shows), Some(tree)) if !planes::is_table(shows) => {
                         return Some(Next::Shown(tree, at));
                     }
                     (Some(child), _) => {
                         number = child;
-                        if let Some(table) = self.room(child).filter(|table| table.live == 0) {
+                        if let Some(table) = self.slot(child).filter(|table| table.live == 0) {
                             return Some(Next::Table(aux, table.level, table.base));
                         }
                     }

@@ -278,8 +278,12 @@ impl<P: Platform> RealmCore<'_, P> {
                 return Err(error);
             }
         };
-        let granule =
-            self.shadow.get_mut().prune(tree, level, ipa).unwrap_or_default().into_released();
+        let granule = self
+            .shadow
+            .get_mut()
+            .remove_table(tree, level, ipa)
+            .unwrap_or_default()
+            .into_released();
         match doubt {
             None => pool.put_back(self.rmm, granule),
             Some(reason) => pool.recover(self.rmm, granule, reason),
@@ -451,7 +455,8 @@ impl<P: Platform> RealmCore<'_, P> {
             // What a tree shows is removed together with its memory.
             Next::Shown(tree, at) => shadow.note(tree, at.range(), Shows::Nothing),
             Next::Table(tree, level, ipa) => {
-                let granule = shadow.prune(tree, level, ipa).unwrap_or_default().into_released();
+                let granule =
+                    shadow.remove_table(tree, level, ipa).unwrap_or_default().into_released();
                 let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
                 pool.recover(self.rmm, granule, alive(command));
             }

@@ -23,12 +23,12 @@ pub(crate) struct RangeLock<'s, K: RawMutex> {
 
 impl<K: RawMutex> RangeLock<'_, K> {
     /// Reserves shadow tables for tables that are about to be made.
-    pub(crate) fn reserve(&mut self, rooms: usize) -> Result<(), BuildError> {
+    pub(crate) fn reserve(&mut self, tables: usize) -> Result<(), BuildError> {
         self.shadow
             .lock()
-            .reserve(rooms)
+            .reserve(tables)
             .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
-        self.reserved += rooms;
+        self.reserved += tables;
         Ok(())
     }
 
@@ -108,8 +108,8 @@ impl<K: RawMutex> RangeLock<'_, K> {
     ///
     /// # Errors
     ///
-    /// As [`Shadow::graft`].
-    pub(crate) fn graft(
+    /// As [`Shadow::add_table`].
+    pub(crate) fn add_table(
         &mut self,
         tree: Option<AuxTree>,
         (level, ipa): (Level, Ipa),
@@ -120,7 +120,7 @@ impl<K: RawMutex> RangeLock<'_, K> {
         let promised = self.reserved.min(1);
         self.reserved -= promised;
         shadow.unreserve(promised);
-        shadow.graft(tree, level, ipa, granule, sure)
+        shadow.add_table(tree, level, ipa, granule, sure)
     }
 }
 

@@ -128,7 +128,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 .is_some_and(|memory| (entry.desc ^ memory.base().raw()) & ADDRESS == 0);
         let granule = match is_block {
             true => shadow.fold(level, ipa),
-            false => shadow.prune(None, level, ipa),
+            false => shadow.remove_table(None, level, ipa),
         };
         drop(shadow);
         if let Some(granule) = granule {
@@ -166,7 +166,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(Failed { error, kept }) => (kept.into_use(), false, Err(error)),
         };
         // There is a shadow table: it was reserved.
-        if let Err(refused) = held.graft(tree, (level, ipa), table, sure) {
+        if let Err(refused) = held.add_table(tree, (level, ipa), table, sure) {
             let reason = QuarantineReason::Unclear { command: create(tree) };
             pool.recover(self.rmm, refused.into_released(), reason);
         }

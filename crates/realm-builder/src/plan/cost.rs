@@ -133,8 +133,8 @@ impl Filling {
         if self.level != Some(level) {
             *self = Self { calls: self.calls + 1, level: Some(level), ..Self::default() };
         }
-        let room = match self.open {
-            Some((end, room)) if end == pa && room > 0 => room,
+        let free = match self.open {
+            Some((end, free)) if end == pa && free > 0 => free,
             _ => {
                 if self.descriptors == ENTRIES_PER_TABLE {
                     *self = Self { calls: self.calls + 1, level: Some(level), ..Self::default() };
@@ -143,8 +143,8 @@ impl Filling {
                 max
             }
         };
-        let taken = blocks.min(room);
-        self.open = Some((pa + taken * level.entry_bytes(), room - taken));
+        let taken = blocks.min(free);
+        self.open = Some((pa + taken * level.entry_bytes(), free - taken));
         taken
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const CLAIMS: usize = 32;
 /// A claim, which must be released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
-    place: usize,
+    slot: usize,
 }
 
 /// What a range is claimed for.
@@ -26,13 +26,13 @@ enum Use {
 /// The claims on one Realm.
 #[derive(Debug)]
 pub(crate) struct Claims {
-    places: [Option<(IpaRange, Use)>; CLAIMS],
+    slots: [Option<(IpaRange, Use)>; CLAIMS],
 }
 
 impl Claims {
     /// No claims.
     pub(crate) const fn new() -> Self {
-        Self { places: [None; CLAIMS] }
+        Self { slots: [None; CLAIMS] }
     }
 
     /// Claims a range, unless it overlaps another claim or there are too many.
@@ -50,24 +50,24 @@ impl Claims {
         let excludes = |(claimed, kind): &(IpaRange, Use)| {
             claimed.overlaps(&range) && (*kind, wanted) != (Use::Read, Use::Read)
         };
-        if self.places.iter().flatten().any(excludes) {
+        if self.slots.iter().flatten().any(excludes) {
             return None;
         }
-        let place = self.places.iter().position(Option::is_none)?;
-        *self.places.get_mut(place)? = Some((range, wanted));
-        Some(Claim { place })
+        let slot = self.slots.iter().position(Option::is_none)?;
+        *self.slots.get_mut(slot)? = Some((range, wanted));
+        Some(Claim { slot })
     }
 
     /// Whether a part of a range is covered by another claim.
     pub(crate) fn is_others(&self, range: &IpaRange, own: Claim) -> bool {
-        let others = self.places.iter().enumerate().filter(|(place, _)| *place != own.place);
+        let others = self.slots.iter().enumerate().filter(|(slot, _)| *slot != own.slot);
         others.filter_map(|(_, claimed)| *claimed).any(|(claimed, _)| claimed.overlaps(range))
     }
 
     /// Releases a claim.
     pub(crate) fn release(&mut self, claim: Claim) {
-        if let Some(place) = self.places.get_mut(claim.place) {
-            *place = None;
+        if let Some(slot) = self.slots.get_mut(claim.slot) {
+            *slot = None;
         }
     }
 }

@@ -19,7 +19,7 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::AuxTree;
 use rmi_host::{InUse, PackedBlock};
 
-use super::{At, ENTRIES, Foldable, NOWHERE, PRIMARY, Shadow};
+use super::{At, ENTRIES, Foldable, NO_TABLE, PRIMARY, Shadow};
 use crate::shadow::budget::{Budget, look_at};
 
 /// An entry that shows memory, as the RMM has said.
@@ -194,13 +194,13 @@ impl Shadow<'_> {
             Shows::Memory => SHOWN,
         };
         let is = number != 0;
-        let Some(room) = self.room_mut(at.room) else { return };
-        let Some(cell) = room.cells.get_mut(at.index) else { return };
-        if cell.as_number().is_none_or(is_table) {
+        let Some(table) = self.slot_mut(at.table) else { return };
+        let Some(entry) = table.entries.get_mut(at.index) else { return };
+        if entry.as_number().is_none_or(is_table) {
             return;
         }
-        *cell = PackedBlock::number(number);
-        room.live = room.live + u16::from(is) - u16::from(was);
+        *entry = PackedBlock::number(number);
+        table.live = table.live + u16::from(is) - u16::from(was);
         self.shown = self.shown + usize::from(is) - usize::from(was);
         if self.geometry.is_unprotected(at.base) {
             self.referring = self.referring + usize::from(is) - usize::from(was);
@@ -302,7 +302,7 @@ impl Shadow<'_> {
             {
                 ipa = if at.level == level {
                     let base = at.base.align_down(level.table_bytes());
-                    self.prune(None, level, base).into_iter().for_each(&mut *lost);
+                    self.remove_table(None, level, base).into_iter().for_each(&mut *lost);
                     base.checked_add(level.table_bytes()).unwrap_or(range.top())
                 } else {
                     self.skip_void(at)
@@ -314,13 +314,13 @@ impl Shadow<'_> {
     /// Whether one entry could show the same as the table of `level` that covers `ipa` in an
     /// auxiliary tree.
     pub(crate) fn aux_foldable(&self, tree: AuxTree, level: Level, ipa: Ipa) -> Option<Foldable> {
-        let room = self.room(self.table(Some(tree), level, ipa)?);
-        let room = room.filter(|room| room.parent != NOWHERE)?;
-        let shows = |cell: &PackedBlock| cell.as_number() == Some(SHOWN);
-        look_at(room.cells.len());
-        match usize::from(room.live) {
+        let table = self.slot(self.table_number(Some(tree), level, ipa)?);
+        let table = table.filter(|table| table.parent != NO_TABLE)?;
+        let shows = |entry: &PackedBlock| entry.as_number() == Some(SHOWN);
+        look_at(table.entries.len());
+        match usize::from(table.live) {
             0 => Some(Foldable::Void),
-            ENTRIES if room.cells.iter().all(shows) => Some(Foldable::Block),
+            ENTRIES if table.entries.iter().all(shows) => Some(Foldable::Block),
             _ => None,
         }
     }
@@ -331,7 +331,7 @@ impl Shadow<'_> {
         let base = self.geometry.table_base(ipa, level);
         let range = IpaRange::with_size(base, level.table_bytes()).ok()?;
         self.note(tree, range, Shows::Nothing);
-        let granule = self.prune(Some(tree), level, ipa);
+        let granule = self.remove_table(Some(tree), level, ipa);
         if folded == Foldable::Block {
             self.note(tree, range, Shows::Memory);
         }

@@ -13,8 +13,8 @@ use super::{At, Shadow, planes};
 impl Shadow<'_> {
     /// Flags an entry that the host has unmapped, or clears the flag.
     pub(crate) fn flag_unmapped(&mut self, at: At, flag: bool) {
-        if let Some(cell) = self.cell_mut(at) {
-            cell.set_flag(flag);
+        if let Some(entry) = self.entry_mut(at) {
+            entry.set_flag(flag);
         }
     }
 
@@ -31,16 +31,16 @@ impl Shadow<'_> {
             return at.top();
         }
         let bytes = at.level.entry_bytes();
-        let Some(room) = self.room_mut(at.room) else { return top };
+        let Some(table) = self.slot_mut(at.table) else { return top };
         let mut reached = at.base;
-        for cell in room.cells.get_mut(at.index..).unwrap_or_default() {
+        for entry in table.entries.get_mut(at.index..).unwrap_or_default() {
             let Some(end) = reached.checked_add(bytes).filter(|end| *end <= top) else {
                 return top;
             };
-            if cell.as_number().is_some_and(planes::is_table) {
+            if entry.as_number().is_some_and(planes::is_table) {
                 break;
             }
-            cell.set_flag(false);
+            entry.set_flag(false);
             reached = end;
         }
         reached

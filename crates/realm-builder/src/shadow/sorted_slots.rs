@@ -9,29 +9,29 @@ pub(crate) trait Record {
     fn key(&self) -> Self::Key;
 }
 
-/// Records, sorted by key, without a heap. Those that are left when this is dropped are dropped with
-/// it.
+/// Records, sorted by key, without a heap. Those that are left when this is dropped are dropped
+/// with it.
 pub(crate) struct SortedSlots<'m, T> {
-    places: &'m mut [Option<T>],
+    slots: &'m mut [Option<T>],
     len: usize,
 }
 
 impl<'m, T> SortedSlots<'m, T> {
     /// No records: what the slots contain is dropped.
-    pub(crate) fn new(places: &'m mut [Option<T>]) -> Self {
-        places.iter_mut().for_each(|place| *place = None);
-        Self { places, len: 0 }
+    pub(crate) fn new(slots: &'m mut [Option<T>]) -> Self {
+        slots.iter_mut().for_each(|slot| *slot = None);
+        Self { slots, len: 0 }
     }
 
     fn clear(&mut self) {
-        self.places.iter_mut().take(self.len).for_each(|place| *place = None);
+        self.slots.iter_mut().take(self.len).for_each(|slot| *slot = None);
         self.len = 0;
     }
 
     /// Drops the records, and takes the slots out.
     pub(crate) fn take(&mut self) -> &'m mut [Option<T>] {
         self.clear();
-        core::mem::take(&mut self.places)
+        core::mem::take(&mut self.slots)
     }
 }
 
@@ -43,26 +43,26 @@ impl<T> Drop for SortedSlots<'_, T> {
 
 impl<T: Record> SortedSlots<'_, T> {
     pub(crate) fn spare(&self) -> usize {
-        self.places.len() - self.len
+        self.slots.len() - self.len
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.places.get(..self.len).unwrap_or_default().iter().flatten()
+        self.slots.get(..self.len).unwrap_or_default().iter().flatten()
     }
 
     /// The index of a key, or where it would be inserted.
     pub(crate) fn find(&self, key: T::Key) -> Result<usize, usize> {
-        let row = self.places.get(..self.len).unwrap_or_default();
+        let row = self.slots.get(..self.len).unwrap_or_default();
         // All slots below `len` are filled.
-        row.binary_search_by(|place| place.as_ref().map(T::key).cmp(&Some(key)))
+        row.binary_search_by(|slot| slot.as_ref().map(T::key).cmp(&Some(key)))
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        self.places.get(at).and_then(Option::as_ref)
+        self.slots.get(at).and_then(Option::as_ref)
     }
 
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        self.places.get_mut(at).and_then(Option::as_mut)
+        self.slots.get_mut(at).and_then(Option::as_mut)
     }
 
     /// Inserts a record in the order of keys; it is returned when all slots are used.
@@ -70,12 +70,12 @@ impl<T: Record> SortedSlots<'_, T> {
         let at = match self.find(record.key()) {
             Ok(at) | Err(at) => at,
         };
-        match self.places.get_mut(at..=self.len) {
+        match self.slots.get_mut(at..=self.len) {
             Some(tail) => {
                 // A rotation would link a panic.
                 let mut record = Some(record);
-                for place in tail {
-                    core::mem::swap(place, &mut record);
+                for slot in tail {
+                    core::mem::swap(slot, &mut record);
                 }
                 self.len += 1;
                 Ok(())
@@ -86,10 +86,10 @@ impl<T: Record> SortedSlots<'_, T> {
 
     /// Removes a record.
     pub(crate) fn remove(&mut self, at: usize) -> Option<T> {
-        let tail = self.places.get_mut(at..self.len).filter(|tail| !tail.is_empty())?;
+        let tail = self.slots.get_mut(at..self.len).filter(|tail| !tail.is_empty())?;
         let mut record = None;
-        for place in tail.iter_mut().rev() {
-            core::mem::swap(place, &mut record);
+        for slot in tail.iter_mut().rev() {
+            core::mem::swap(slot, &mut record);
         }
         self.len -= 1;
         record
@@ -98,7 +98,7 @@ impl<T: Record> SortedSlots<'_, T> {
     /// The record with the largest key.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let last = self.len.checked_sub(1)?;
-        let record = self.places.get_mut(last)?.take();
+        let record = self.slots.get_mut(last)?.take();
         self.len = last;
         record
     }
@@ -125,20 +125,20 @@ mod tests {
 
     #[test]
     fn stays_sorted_and_refuses_when_full() {
-        let mut places = [None; 3];
-        let mut shelf = SortedSlots::new(&mut places);
+        let mut slots = [None; 3];
+        let mut sorted = SortedSlots::new(&mut slots);
         for record in [5, 1, 3] {
-            shelf.insert(record).unwrap();
+            sorted.insert(record).unwrap();
         }
-        assert!(shelf.iter().eq([1, 3, 5].iter()));
-        assert_eq!(std::format!("{shelf:?}"), "[1, 3, 5]");
-        assert_eq!(shelf.insert(4), Err(4));
-        assert_eq!(shelf.find(3), Ok(1));
-        assert_eq!(shelf.find(4), Err(2));
-        assert_eq!((shelf.remove(1), shelf.remove(2), shelf.spare()), (Some(3), None, 1));
-        shelf.insert(3).unwrap();
+        assert!(sorted.iter().eq([1, 3, 5].iter()));
+        assert_eq!(std::format!("{sorted:?}"), "[1, 3, 5]");
+        assert_eq!(sorted.insert(4), Err(4));
+        assert_eq!(sorted.find(3), Ok(1));
+        assert_eq!(sorted.find(4), Err(2));
+        assert_eq!((sorted.remove(1), sorted.remove(2), sorted.spare()), (Some(3), None, 1));
+        sorted.insert(3).unwrap();
         assert_eq!(
-            (shelf.pop(), shelf.pop(), shelf.pop(), shelf.pop()),
+            (sorted.pop(), sorted.pop(), sorted.pop(), sorted.pop()),
             (Some(5), Some(3), Some(1), None)
         );
     }

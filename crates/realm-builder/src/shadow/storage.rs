@@ -24,7 +24,7 @@ use crate::shadow::sorted_slots::Record;
 /// as many others as the primary tree has in the protected half: one for each that covers memory
 /// shown there.
 pub struct ShadowTable {
-    pub(crate) cells: [PackedBlock; ENTRIES],
+    pub(crate) entries: [PackedBlock; ENTRIES],
     pub(crate) granule: InUse,
     pub(crate) base: Ipa,
     /// The number of the parent; of a free one, the next free one.
@@ -44,7 +44,7 @@ impl ShadowTable {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            cells: [const { PackedBlock::VACANT }; ENTRIES],
+            entries: [const { PackedBlock::VACANT }; ENTRIES],
             granule: InUse::empty(),
             base: Ipa::new(0),
             parent: 0,
@@ -59,7 +59,7 @@ impl ShadowTable {
         if self.live == 0 && self.granule.is_empty() {
             return;
         }
-        self.cells = [const { PackedBlock::VACANT }; ENTRIES];
+        self.entries = [const { PackedBlock::VACANT }; ENTRIES];
         self.granule = InUse::empty();
         self.live = 0;
     }
@@ -73,7 +73,7 @@ impl ShadowTable {
         sure: bool,
         parent: u32,
     ) {
-        self.cells = [const { PackedBlock::VACANT }; ENTRIES];
+        self.entries = [const { PackedBlock::VACANT }; ENTRIES];
         self.granule = granule;
         self.base = base;
         self.parent = parent;

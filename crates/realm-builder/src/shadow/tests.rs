@@ -24,7 +24,7 @@ fn records<'s>(
     Records::new(fixed, tables, shared)
 }
 
-fn rooms(count: usize) -> Vec<ShadowTable> {
+fn shadow_tables(count: usize) -> Vec<ShadowTable> {
     std::iter::repeat_with(ShadowTable::new).take(count).collect()
 }
 
@@ -51,9 +51,9 @@ fn a_block_is_split_and_folded_again() {
     let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let mut fixed = FixedRecords::new();
-    let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(3), [None]);
+    let (mut tables, mut shared): (_, [SharedRecord; 1]) = (shadow_tables(3), [None]);
     let mut shadow =
-        Shadow::new(geometry, 0, records(&mut fixed, &mut rooms, &mut shared)).unwrap();
+        Shadow::new(geometry, 0, records(&mut fixed, &mut tables, &mut shared)).unwrap();
     let block = take(&rmm, &mut memory, 2 * MIB);
     let pa = block.base();
     let tables = [take(&rmm, &mut memory, 0x1000), take(&rmm, &mut memory, 0x1000)];
@@ -61,13 +61,13 @@ fn a_block_is_split_and_folded_again() {
 
     // No table, no entry; and no table without its parent.
     let block = shadow.put(ipa(2 * MIB), block, tag::SURE).unwrap_err();
-    let l3 = shadow.graft(None, Level::L3, ipa(2 * MIB), l3, true).unwrap_err();
-    shadow.graft(None, Level::L2, ipa(0), l2, true).unwrap();
+    let l3 = shadow.add_table(None, Level::L3, ipa(2 * MIB), l3, true).unwrap_err();
+    shadow.add_table(None, Level::L2, ipa(0), l2, true).unwrap();
     shadow.put(ipa(2 * MIB), block, tag::SURE).unwrap();
     assert_eq!((shadow.tables(), shadow.bytes()), (1, 2 * MIB));
     assert_eq!(shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap().base, ipa(2 * MIB));
 
-    shadow.graft(None, Level::L3, ipa(2 * MIB), l3, true).unwrap();
+    shadow.add_table(None, Level::L3, ipa(2 * MIB), l3, true).unwrap();
     assert_eq!(shadow.bytes(), 2 * MIB);
     let at = shadow.walk(ipa(2 * MIB + 0x5000), Level::L3).unwrap();
     assert_eq!((at.level, at.base), (Level::L3, ipa(2 * MIB + 0x5000)));
@@ -86,7 +86,7 @@ fn a_block_is_split_and_folded_again() {
     let block = shadow.take(at).unwrap();
     assert_eq!(block.range(), PaRange::with_size(pa, 2 * MIB).unwrap());
     let Some(Next::Table(None, Level::L2, base)) = shadow.first() else { panic!("then the table") };
-    let l2 = shadow.prune(None, Level::L2, base).unwrap();
+    let l2 = shadow.remove_table(None, Level::L2, base).unwrap();
     assert!(shadow.first().is_none());
     for memory in [l2, l3, block] {
         give(&rmm, memory);
@@ -95,45 +95,45 @@ fn a_block_is_split_and_folded_again() {
 }
 
 #[test]
-fn rooms_run_out_and_are_used_again() {
+fn shadow_tables_run_out_and_are_used_again() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let mut fixed = FixedRecords::new();
-    let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(2), [None]);
+    let (mut tables, mut shared): (_, [SharedRecord; 1]) = (shadow_tables(2), [None]);
     let refused = Shadow::new(geometry, 0, records(&mut fixed, &mut [], &mut shared)).unwrap_err();
     assert_eq!(refused.error, BuildError::Storage { records: "translation tables", missing: 1 });
     assert_eq!(refused.kept.shared.len(), 1);
     let mut shadow =
-        Shadow::new(geometry, 0, records(&mut fixed, &mut rooms, &mut shared)).unwrap();
+        Shadow::new(geometry, 0, records(&mut fixed, &mut tables, &mut shared)).unwrap();
     assert_eq!(shadow.reserve(2), Err(1));
     let table = take(&rmm, &mut memory, 0x1000);
-    shadow.graft(None, Level::L2, ipa(0), table, true).unwrap();
+    shadow.add_table(None, Level::L2, ipa(0), table, true).unwrap();
     let other = take(&rmm, &mut memory, 0x1000);
-    let other = shadow.graft(None, Level::L2, ipa(1 << 30), other, true).unwrap_err();
-    give(&rmm, shadow.prune(None, Level::L2, ipa(0)).unwrap());
-    shadow.graft(None, Level::L2, ipa(1 << 30), other, true).unwrap();
-    give(&rmm, shadow.prune(None, Level::L2, ipa(1 << 30)).unwrap());
+    let other = shadow.add_table(None, Level::L2, ipa(1 << 30), other, true).unwrap_err();
+    give(&rmm, shadow.remove_table(None, Level::L2, ipa(0)).unwrap());
+    shadow.add_table(None, Level::L2, ipa(1 << 30), other, true).unwrap();
+    give(&rmm, shadow.remove_table(None, Level::L2, ipa(1 << 30)).unwrap());
     // Root tables stay.
-    assert!(shadow.prune(None, Level::L1, ipa(0)).is_none());
+    assert!(shadow.remove_table(None, Level::L1, ipa(0)).is_none());
 }
 
 /// A shadow of a Realm with 39-bit addresses and one root table for each tree.
 fn shadow<'s>(
     aux_trees: u8,
-    rooms: &'s mut [ShadowTable],
+    tables: &'s mut [ShadowTable],
     shared: &'s mut [SharedRecord],
 ) -> Shadow<'s> {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let fixed = std::boxed::Box::leak(std::boxed::Box::new(FixedRecords::new()));
-    Shadow::new(geometry, aux_trees, records(fixed, rooms, shared)).unwrap()
+    Shadow::new(geometry, aux_trees, records(fixed, tables, shared)).unwrap()
 }
 
 #[test]
 fn what_is_reserved_is_not_reserved_again() {
-    let mut rooms = rooms(4);
-    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let mut tables = shadow_tables(4);
+    let mut shadow = shadow(0, &mut tables, &mut []);
     shadow.reserve(2).unwrap();
     assert_eq!(shadow.reserve(2), Err(1));
     shadow.unreserve(1);
@@ -143,8 +143,8 @@ fn what_is_reserved_is_not_reserved_again() {
 
 #[test]
 fn a_walk_stays_within_the_tables_of_the_realm() {
-    let mut rooms = rooms(2);
-    let shadow = shadow(0, &mut rooms, &mut []);
+    let mut tables = shadow_tables(2);
+    let shadow = shadow(0, &mut tables, &mut []);
     assert!(shadow.walk(ipa((1 << 39) - 1), Level::L3).is_some());
     assert_eq!(shadow.walk(ipa(1 << 39), Level::L3), None);
     assert_eq!(shadow.walk(ipa(0), Level::L0), None);
@@ -155,14 +155,14 @@ fn memory_is_put_into_a_void_entry_that_begins_at_its_address() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
-    let mut rooms = rooms(2);
-    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let mut tables = shadow_tables(2);
+    let mut shadow = shadow(0, &mut tables, &mut []);
     // Before the table: a block is aligned.
     let [first, second] = [(); 2].map(|()| take(&rmm, &mut memory, 2 * MIB));
     let table = take(&rmm, &mut memory, 0x1000);
     assert_eq!(shadow.table_granule(None, Level::L2, ipa(0)), None);
     let granule = table.range();
-    shadow.graft(None, Level::L2, ipa(0), table, false).unwrap();
+    shadow.add_table(None, Level::L2, ipa(0), table, false).unwrap();
     assert_eq!(shadow.table_granule(None, Level::L2, ipa(0)), Some(granule));
     shadow.put(ipa(2 * MIB), first, tag::SURE).unwrap();
     let second = shadow.put(ipa(2 * MIB), second, tag::SURE).unwrap_err();
@@ -182,14 +182,14 @@ fn memory_is_put_into_a_void_entry_that_begins_at_its_address() {
 
     let text = std::format!("{shadow:?}");
     assert!(text.contains("tables: 1") && text.contains("bytes: 2097152"), "{text}");
-    let text = std::format!("{:?}", shadow.room(1).unwrap());
+    let text = std::format!("{:?}", shadow.slot(1).unwrap());
     assert!(text.contains("Level(2)") && text.contains("live: 1"), "{text}");
 
     let at = shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap();
     for memory in [shadow.take(at).unwrap(), second] {
         give(&rmm, memory);
     }
-    give(&rmm, shadow.prune(None, Level::L2, ipa(0)).unwrap());
+    give(&rmm, shadow.remove_table(None, Level::L2, ipa(0)).unwrap());
     assert_eq!(model.census().undelegated, model.census().total);
 }
 
@@ -198,13 +198,13 @@ fn pages_from_an_unaligned_address_are_not_a_block() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
-    let mut rooms = rooms(3);
-    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let mut tables = shadow_tables(3);
+    let mut shadow = shadow(0, &mut tables, &mut []);
     let mut pages = take(&rmm, &mut memory, 513 * 0x1000);
     give(&rmm, pages.take_front(0x1000).unwrap());
     for level in [Level::L2, Level::L3] {
         let table = take(&rmm, &mut memory, 0x1000);
-        shadow.graft(None, level, ipa(0), table, true).unwrap();
+        shadow.add_table(None, level, ipa(0), table, true).unwrap();
     }
     for page in 0..512 {
         shadow.put(ipa(page << 12), pages.take_front(0x1000).unwrap(), tag::SURE).unwrap();
@@ -214,7 +214,7 @@ fn pages_from_an_unaligned_address_are_not_a_block() {
         give(&rmm, shadow.take(at).unwrap());
     }
     for level in [Level::L3, Level::L2] {
-        give(&rmm, shadow.prune(None, level, ipa(0)).unwrap());
+        give(&rmm, shadow.remove_table(None, level, ipa(0)).unwrap());
     }
     assert_eq!(model.census().undelegated, model.census().total);
 }
@@ -224,11 +224,11 @@ fn an_entry_is_free_when_it_maps_nothing_and_its_ripas_is_known() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
-    let mut rooms = rooms(3);
-    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let mut tables = shadow_tables(3);
+    let mut shadow = shadow(0, &mut tables, &mut []);
     for level in [Level::L2, Level::L3] {
         let table = take(&rmm, &mut memory, 0x1000);
-        shadow.graft(None, level, ipa(2 * MIB), table, true).unwrap();
+        shadow.add_table(None, level, ipa(2 * MIB), table, true).unwrap();
     }
     let page = |n: u64| ipa(2 * MIB + n * 0x1000);
     let pages = |first, top| IpaRange::new(page(first), page(top)).unwrap();
@@ -283,7 +283,7 @@ fn an_entry_is_free_when_it_maps_nothing_and_its_ripas_is_known() {
 
     give(&rmm, shadow.take(shadow.walk(page(2), Level::L3).unwrap()).unwrap());
     for level in [Level::L3, Level::L2] {
-        give(&rmm, shadow.prune(None, level, ipa(2 * MIB)).unwrap());
+        give(&rmm, shadow.remove_table(None, level, ipa(2 * MIB)).unwrap());
     }
     assert_eq!(model.census().undelegated, model.census().total);
 }
@@ -293,12 +293,12 @@ fn pages_in_another_order_are_not_a_block() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
     let mut memory = model.take_memory();
     let rmm = session(&model, &mut memory);
-    let mut rooms = rooms(3);
-    let mut shadow = shadow(0, &mut rooms, &mut []);
+    let mut tables = shadow_tables(3);
+    let mut shadow = shadow(0, &mut tables, &mut []);
     let block = take(&rmm, &mut memory, 2 * MIB);
     for level in [Level::L2, Level::L3] {
         let table = take(&rmm, &mut memory, 0x1000);
-        shadow.graft(None, level, ipa(0), table, true).unwrap();
+        shadow.add_table(None, level, ipa(0), table, true).unwrap();
         if level == Level::L2 {
             let foldable = shadow.foldable(Level::L2, ipa(0));
             assert_eq!(foldable, Some(Foldable::Void));
@@ -321,8 +321,8 @@ fn pages_in_another_order_are_not_a_block() {
         give(&rmm, shadow.take(at).unwrap());
     }
     assert_eq!(shadow.foldable(Level::L3, ipa(0)), Some(Foldable::Void));
-    give(&rmm, shadow.prune(None, Level::L3, ipa(0)).unwrap());
-    give(&rmm, shadow.prune(None, Level::L2, ipa(0)).unwrap());
+    give(&rmm, shadow.remove_table(None, Level::L3, ipa(0)).unwrap());
+    give(&rmm, shadow.remove_table(None, Level::L2, ipa(0)).unwrap());
     assert_eq!(model.census().undelegated, model.census().total);
 }
 
@@ -336,8 +336,9 @@ proptest! {
         let rmm = session(&model, &mut memory);
         let geometry = Geometry::new(40).unwrap();
         let mut fixed = FixedRecords::new();
-        let (mut rooms, mut shared): (_, [SharedRecord; 1]) = (rooms(24), [None]);
-        let mut shadow = Shadow::new(geometry, 0, records(&mut fixed, &mut rooms, &mut shared)).unwrap();
+        let (mut tables, mut shared): (_, [SharedRecord; 1]) = (shadow_tables(24), [None]);
+        let storage = records(&mut fixed, &mut tables, &mut shared);
+        let mut shadow = Shadow::new(geometry, 0, storage).unwrap();
         let mut expected: BTreeMap<Ipa, Pa> = BTreeMap::new();
         for page in &pages {
             let at = ipa(page << 12);
@@ -345,7 +346,7 @@ proptest! {
             for (level, base) in plan::tables(geometry, page, Level::L3) {
                 if !shadow.has_table(level, base) {
                     let table = take(&rmm, &mut memory, 0x1000);
-                    shadow.graft(None, level, base, table, true).unwrap();
+                    shadow.add_table(None, level, base, table, true).unwrap();
                 }
             }
             let page = take(&rmm, &mut memory, 0x1000);
@@ -364,7 +365,7 @@ proptest! {
             let memory = match next {
                 Next::Memory(at) => shadow.take(at).unwrap(),
                 Next::Shown(..) => panic!("there are no auxiliary trees"),
-                Next::Table(_, level, base) => shadow.prune(None, level, base).unwrap(),
+                Next::Table(_, level, base) => shadow.remove_table(None, level, base).unwrap(),
             };
             give(&rmm, memory);
         }

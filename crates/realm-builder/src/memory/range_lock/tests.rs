@@ -263,7 +263,7 @@ fn a_shadow_table_that_is_used_is_no_longer_reserved() {
         other.reserve(2).unwrap();
         let full = Err(BuildError::Storage { records: "translation tables", missing: 1 });
         assert_eq!(other.reserve(1), full);
-        own.graft(None, (Level::L2, Ipa::new(0)), granule(), true).unwrap();
+        own.add_table(None, (Level::L2, Ipa::new(0)), granule(), true).unwrap();
         assert_eq!(own.reserved, 0);
         drop(own);
         assert_eq!(other.reserve(1), full);

@@ -8,7 +8,7 @@ use rmm_model::{Model, Options};
 
 use super::*;
 use crate::shadow::storage::{FixedRecords, Records, ShadowTable};
-use crate::shadow::{NOWHERE, tag};
+use crate::shadow::{NO_TABLE, tag};
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
@@ -20,22 +20,22 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 fn at(level: Level, base: u64) -> At {
-    At { room: 0, index: 0, level, base: Ipa::new(base) }
+    At { table: 0, index: 0, level, base: Ipa::new(base) }
 }
 
 fn tree(number: u8) -> AuxTree {
     AuxTree::new(number).unwrap()
 }
 
-fn rooms(count: usize) -> Vec<ShadowTable> {
+fn shadow_tables(count: usize) -> Vec<ShadowTable> {
     std::iter::repeat_with(ShadowTable::new).take(count).collect()
 }
 
 /// A shadow with one root table for each tree, the entries of which are of 1 GiB.
-fn shadow(aux_trees: u8, rooms: &mut [ShadowTable]) -> Shadow<'_> {
+fn shadow(aux_trees: u8, tables: &mut [ShadowTable]) -> Shadow<'_> {
     let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
     let fixed = std::boxed::Box::leak(std::boxed::Box::new(FixedRecords::new()));
-    Shadow::new(geometry, aux_trees, Records::new(fixed, rooms, &mut [])).unwrap()
+    Shadow::new(geometry, aux_trees, Records::new(fixed, tables, &mut [])).unwrap()
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_number_is_that_of_a_table_or_says_what_an_entry_shows() {
         (UNSURE - 1, true),
         (UNSURE, false),
         (SHOWN, false),
-        (NOWHERE, false),
+        (NO_TABLE, false),
     ] {
         assert_eq!(is_table(number), expected, "{number:#x}");
     }
@@ -91,8 +91,8 @@ fn a_row_is_split_at_any_address() {
 
 #[test]
 fn what_trees_show_is_counted() {
-    let mut rooms = rooms(3);
-    let mut shadow = shadow(2, &mut rooms);
+    let mut tables = shadow_tables(3);
+    let mut shadow = shadow(2, &mut tables);
     assert!(shadow.aux_trees().eq([tree(1), tree(2)]));
     assert_eq!((shadow.shows_anything(), shadow.refers()), (false, false));
     // Twice the same, in both trees and both halves.
@@ -118,8 +118,8 @@ fn what_trees_show_is_counted() {
 
 #[test]
 fn entries_that_a_range_cuts_are_not_noted() {
-    let mut rooms = rooms(2);
-    let mut shadow = shadow(1, &mut rooms);
+    let mut tables = shadow_tables(2);
+    let mut shadow = shadow(1, &mut tables);
     shadow.note(tree(1), range(GIB / 2, 2 * GIB), Shows::Memory);
     let row = shadow.shown_row(tree(1), Ipa::new(0), Ipa::new(4 * GIB), 9).unwrap();
     assert_eq!(row.range, range(GIB, GIB));
@@ -140,8 +140,8 @@ fn entries_that_a_range_cuts_are_not_noted() {
 
 #[test]
 fn the_row_of_what_is_shown_ends_at_a_gap_and_at_a_doubt() {
-    let mut rooms = rooms(2);
-    let mut shadow = shadow(1, &mut rooms);
+    let mut tables = shadow_tables(2);
+    let mut shadow = shadow(1, &mut tables);
     let row = |shadow: &Shadow<'_>, from: u64, top: u64, most| {
         shadow.shown_row(tree(1), Ipa::new(from * GIB), Ipa::new(top * GIB), most)
     };
@@ -173,8 +173,8 @@ fn the_row_of_what_is_shown_ends_at_a_gap_and_at_a_doubt() {
 
 #[test]
 fn a_row_goes_on_with_the_next_budget() {
-    let mut rooms = rooms(2);
-    let mut shadow = shadow(1, &mut rooms);
+    let mut tables = shadow_tables(2);
+    let mut shadow = shadow(1, &mut tables);
     shadow.note(tree(1), range(0, 3 * GIB), Shows::Memory);
     let (mut from, mut row) = (Ipa::new(0), None);
     let mut some = |row: &mut Option<Row>, budget: u64| {
@@ -194,8 +194,8 @@ fn a_row_goes_on_with_the_next_budget() {
 
 #[test]
 fn a_row_of_what_is_hidden_ends_at_what_is_shown() {
-    let mut rooms = rooms(2);
-    let mut shadow = shadow(1, &mut rooms);
+    let mut tables = shadow_tables(2);
+    let mut shadow = shadow(1, &mut tables);
     shadow.note(tree(1), range(2 * GIB, GIB), Shows::Memory);
     shadow.note(tree(1), range(GIB, GIB), Shows::Perhaps);
     let entry = |n: u64| at(Level::L1, n * GIB);
@@ -217,8 +217,8 @@ fn a_row_of_what_is_hidden_ends_at_what_is_shown() {
 
 #[test]
 fn the_first_reference_is_that_with_the_lowest_address() {
-    let mut rooms = rooms(3);
-    let mut shadow = shadow(2, &mut rooms);
+    let mut tables = shadow_tables(3);
+    let mut shadow = shadow(2, &mut tables);
     let half = range(SHARED, SHARED);
     assert_eq!(shadow.reference(half), None);
     shadow.note(tree(1), range(SHARED + 3 * GIB, GIB), Shows::Memory);
@@ -247,9 +247,9 @@ fn only_what_the_primary_tree_maps_is_doubted() {
     let mut granule = |bytes| take(&rmm, &mut memory, bytes);
     // Before the tables: a block is aligned.
     let block = granule(2 * MIB);
-    let mut rooms = rooms(4);
-    let mut shadow = shadow(1, &mut rooms);
-    shadow.graft(None, Level::L2, Ipa::new(0), granule(0x1000), true).unwrap();
+    let mut tables = shadow_tables(4);
+    let mut shadow = shadow(1, &mut tables);
+    shadow.add_table(None, Level::L2, Ipa::new(0), granule(0x1000), true).unwrap();
     let doubted = |shadow: &mut Shadow<'_>| {
         shadow.doubt(tree(1), range(0, GIB));
         shadow.shown_row(tree(1), Ipa::new(0), Ipa::new(GIB), 9).map(|row| (row.range, row.sure))
@@ -258,7 +258,7 @@ fn only_what_the_primary_tree_maps_is_doubted() {
     assert_eq!(doubted(&mut shadow), None);
     shadow.put(Ipa::new(4 * MIB), block, tag::SURE).unwrap();
     assert_eq!(doubted(&mut shadow), None);
-    shadow.graft(Some(tree(1)), Level::L2, Ipa::new(0), granule(0x1000), true).unwrap();
+    shadow.add_table(Some(tree(1)), Level::L2, Ipa::new(0), granule(0x1000), true).unwrap();
     assert_eq!(doubted(&mut shadow), Some((range(4 * MIB, 2 * MIB), false)));
     shadow.note(tree(1), range(4 * MIB, 2 * MIB), Shows::Nothing);
     let at = shadow.next_memory(Ipa::new(0), Ipa::new(GIB)).unwrap();
@@ -268,7 +268,8 @@ fn only_what_the_primary_tree_maps_is_doubted() {
 
     // The tables: empty, and what they own comes back.
     let taken = shadow.take(at).unwrap();
-    let tables = [Some(tree(1)), None].map(|tree| shadow.prune(tree, Level::L2, Ipa::new(0)));
+    let tables =
+        [Some(tree(1)), None].map(|tree| shadow.remove_table(tree, Level::L2, Ipa::new(0)));
     for granule in tables.into_iter().flatten().chain([taken]) {
         let _ = rmm.undelegate(granule.into_released()).unwrap();
     }
@@ -280,13 +281,13 @@ fn a_table_of_an_auxiliary_tree_is_folded_when_it_shows_all_or_nothing() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
     let mut memory = model.take_memory();
     let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
-    let mut rooms = rooms(3);
-    let mut shadow = shadow(1, &mut rooms);
+    let mut tables = shadow_tables(3);
+    let mut shadow = shadow(1, &mut tables);
     let (level, base) = (Level::L2, Ipa::new(0));
     assert_eq!(shadow.aux_foldable(tree(1), Level::L1, base), None);
     let mut fold = |shadow: &mut Shadow<'_>, noted: &[(IpaRange, Shows)]| {
         let table = take(&rmm, &mut memory, 0x1000);
-        shadow.graft(Some(tree(1)), level, base, table, true).unwrap();
+        shadow.add_table(Some(tree(1)), level, base, table, true).unwrap();
         for (range, shows) in noted {
             shadow.note(tree(1), *range, *shows);
         }
@@ -296,7 +297,7 @@ fn a_table_of_an_auxiliary_tree_is_folded_when_it_shows_all_or_nothing() {
         if granule.is_none() {
             shadow.note(tree(1), range(0, GIB), Shows::Nothing);
         }
-        let granule = granule.or_else(|| shadow.prune(Some(tree(1)), level, base)).unwrap();
+        let granule = granule.or_else(|| shadow.remove_table(Some(tree(1)), level, base)).unwrap();
         let _ = rmm.undelegate(granule.into_released()).unwrap();
         let shown = shadow.shown_row(tree(1), base, Ipa::new(GIB), 1);
         shadow.note(tree(1), range(0, GIB), Shows::Nothing);
@@ -318,8 +319,8 @@ fn lost_tables_are_those_that_cover_the_range() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
     let mut memory = model.take_memory();
     let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
-    let mut rooms = rooms(8);
-    let mut shadow = shadow(0, &mut rooms);
+    let mut tables = shadow_tables(8);
+    let mut shadow = shadow(0, &mut tables);
     let mut granules = Vec::new();
     for (level, base) in [
         (Level::L2, SHARED),
@@ -331,7 +332,7 @@ fn lost_tables_are_those_that_cover_the_range() {
     ] {
         let table = take(&rmm, &mut memory, 0x1000);
         granules.push(table.range());
-        shadow.graft(None, level, Ipa::new(base), table, true).unwrap();
+        shadow.add_table(None, level, Ipa::new(base), table, true).unwrap();
     }
     let lose = |shadow: &mut Shadow<'_>, range| {
         let mut lost = Vec::new();
