@@ -158,12 +158,16 @@ impl<'m> Shadow<'m> {
             return Err(Failed::new(shadow.take_records(), error));
         }
         let bytes = geometry.start_level().table_bytes();
-        for number in 0..roots {
-            let base = Ipa::new(u64::from(number % roots_each).saturating_mul(bytes));
-            if let Some(root) = shadow.slots.get_mut(number) {
-                root.open(geometry.start_level(), base, InUse::empty(), true, NO_TABLE);
+        let mut numbers = 0..roots;
+        for _tree in 0..=aux_trees {
+            // A remainder of the number would be a division by a number that may be zero.
+            for (part, number) in (0..u64::from(roots_each)).zip(numbers.by_ref()) {
+                let base = Ipa::new(part.saturating_mul(bytes));
+                if let Some(root) = shadow.slots.get_mut(number) {
+                    root.open(geometry.start_level(), base, InUse::empty(), true, NO_TABLE);
+                }
+                shadow.slots.use_next();
             }
-            shadow.slots.use_next();
         }
         Ok(shadow)
     }
