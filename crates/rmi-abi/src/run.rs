@@ -257,6 +257,14 @@ layout! {
     0x800, 2048, exit, D::EVERY;
 }
 
+impl RecExit {
+    /// A record that is all zeros, for [`RMI_REC_ENTER`](crate::Command::RecEnter) to fill.
+    #[must_use]
+    pub fn zeros() -> Self {
+        zerocopy::FromZeros::new_zeroed()
+    }
+}
+
 /// Why a REC exited, the same name for the same event in every dialect.
 ///
 /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExitReason`.

@@ -135,6 +135,9 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Before the first answer.
+    pub(crate) const EMPTY: Self = Self { outputs: [0; 7] };
+
     /// X1.
     #[must_use]
     pub const fn x1(&self) -> u64 {
@@ -433,14 +436,14 @@ impl<P: Platform> Channel<P> {
         self.retry_budget
     }
 
-    /// Issues a call once and returns X0 and the outputs.
+    /// Issues a call once and returns X0; the outputs are in `reply` then.
     ///
     /// # Safety
     ///
     /// As [`Conduit::call`].
-    pub(crate) unsafe fn issue(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
-        let Some(fid) = call.command.fid(self.dialect) else {
-            return Err(Error::Unsupported { command: call.command, dialect: self.dialect });
+    pub(crate) unsafe fn issue(&self, call: &Call, reply: &mut Reply) -> Result<ResultWord, Error> {
+        let Some(fid) = call.command.fid(self.dialect()) else {
+            return Err(Error::Unsupported { command: call.command, dialect: self.dialect() });
         };
         let [a1, a2, a3, a4, a5, a6, a7] = call.args;
         let registers: Registers = [u64::from(fid.0), a1, a2, a3, a4, a5, a6, a7];
@@ -451,14 +454,16 @@ impl<P: Platform> Channel<P> {
             let (command, subject) = (call.command, call.subject);
             return Err(Error::NoAnswer { command, subject, sent: x0 == no_answer });
         }
-        Ok((ResultWord(x0), Reply { outputs }))
+        reply.outputs = outputs;
+        Ok(ResultWord(x0))
     }
 
     fn refusal(&self, call: &Call, result: ResultWord) -> Refusal {
-        Refusal { command: call.command, dialect: self.dialect, result, subject: call.subject }
+        Refusal { command: call.command, dialect: self.dialect(), result, subject: call.subject }
     }
 
     /// Classifies a final status that is not success.
+    #[inline(never)]
     pub(crate) fn failure(&self, call: &Call, result: ResultWord) -> Error {
         match result.status() {
             // A function that does not exist answers with all ones; the status byte of that would
@@ -482,20 +487,25 @@ impl<P: Platform> Channel<P> {
     ///
     /// As [`Conduit::call`].
     pub(crate) unsafe fn start(&self, call: &Call) -> Result<Progress, Error> {
+        let mut reply = Reply::EMPTY;
         // SAFETY: the caller's promise is passed on unchanged.
-        unsafe { self.start_noting(call, &mut Reply { outputs: [0; 7] }) }
+        match unsafe { self.start_into(call, &mut reply)? } {
+            None => Ok(Progress::Done(reply)),
+            Some(pending) => Ok(Progress::Pending(pending)),
+        }
     }
 
-    /// As [`Channel::start`]; `last` is the outputs of the last answer.
-    unsafe fn start_noting(&self, call: &Call, last: &mut Reply) -> Result<Progress, Error> {
+    /// As [`Channel::start`]; `None` for a command that has succeeded. The outputs of the last
+    /// answer are in `last`.
+    #[inline(never)]
+    unsafe fn start_into(&self, call: &Call, last: &mut Reply) -> Result<Option<Pending>, Error> {
         let (mut busy, mut blocked) = (0, 0);
         let mut wait = None;
         loop {
             // SAFETY: the caller's promise is passed on unchanged.
-            let (result, reply) = unsafe { self.issue(call)? };
-            *last = reply;
+            let result = unsafe { self.issue(call, last)? };
             let (spent, limit) = match result.status() {
-                Status::Success => return Ok(Progress::Done(reply)),
+                Status::Success => return Ok(None),
                 Status::Busy => (&mut busy, self.retry_budget.busy),
                 Status::Blocked => (&mut blocked, self.retry_budget.blocked),
                 Status::Incomplete if self.may_be_incomplete(call.command) => {
@@ -503,19 +513,16 @@ impl<P: Platform> Channel<P> {
                         machine: self.machine(),
                         command: call.command,
                         subject: call.subject,
-                        handle: reply.x1(),
+                        handle: last.x1(),
                         want: Want::Continue,
                         can_cancel: result.can_cancel(),
                         busy: false,
                     };
-                    match self.want(call, result, &reply) {
+                    match self.want(call, result, last) {
                         Ok(want) => pending.want = want,
-                        Err(error) => {
-                            let _ = self.abandon(pending, Violation::Status);
-                            return Err(error);
-                        }
+                        Err(error) => return Err(self.give_up(pending, error)),
                     }
-                    return Ok(Progress::Pending(pending));
+                    return Ok(Some(pending));
                 }
                 _ => return Err(self.failure(call, result)),
             };
@@ -532,13 +539,13 @@ impl<P: Platform> Channel<P> {
     }
 
     fn may_be_incomplete(&self, command: Command) -> bool {
-        command.form(self.dialect).is_some_and(|form| form.effect() != Effect::Immediate)
+        command.form(self.dialect()).is_some_and(|form| form.effect() != Effect::Immediate)
     }
 
     fn want(&self, call: &Call, result: ResultWord, reply: &Reply) -> Result<Want, Error> {
         match result.op_mem_req() {
             OpMemReq::None => Ok(Want::Continue),
-            OpMemReq::Donate => Ok(Want::Donate(DonateRequest::decode(reply.x2(), self.dialect))),
+            OpMemReq::Donate => Ok(Want::Donate(DonateRequest::decode(reply.x2(), self.dialect()))),
             OpMemReq::Reclaim => Ok(Want::Reclaim),
             OpMemReq::Reserved => Err(Error::Violation {
                 command: call.command,
@@ -549,8 +556,8 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Issues one of the four commands that drive an operation. `None` stands for `RMI_BUSY` and
-    /// `RMI_BLOCKED`: the same call is to be made again later.
+    /// Issues one of the four commands that drive an operation; the outputs are in `reply` then.
+    /// `None` stands for `RMI_BUSY` and `RMI_BLOCKED`: the same call is to be made again later.
     ///
     /// # Safety
     ///
@@ -559,21 +566,22 @@ impl<P: Platform> Channel<P> {
         &self,
         pending: &mut Pending,
         call: &Call,
+        reply: &mut Reply,
     ) -> Result<Option<Step>, Error> {
         if pending.machine != self.machine() {
             return Err(Error::OtherMachine { command: call.command, subject: call.subject });
         }
         // SAFETY: the caller's promise is passed on unchanged.
-        let (result, reply) = unsafe { self.issue(call)? };
+        let result = unsafe { self.issue(call, reply)? };
         pending.busy = matches!(result.status(), Status::Busy | Status::Blocked);
         match result.status() {
             Status::Busy | Status::Blocked => Ok(None),
             Status::Incomplete => {
-                pending.want = self.want(call, result, &reply)?;
+                pending.want = self.want(call, result, reply)?;
                 pending.can_cancel = result.can_cancel();
-                Ok(Some(Step::Again(reply)))
+                Ok(Some(Step::Again))
             }
-            _ => Ok(Some(Step::Final(result, reply))),
+            _ => Ok(Some(Step::Final(result))),
         }
     }
 
@@ -586,32 +594,45 @@ impl<P: Platform> Channel<P> {
     ///
     /// The outer error leaves the operation as it was. The inner result is the end of the
     /// operation, with the final status of the command that started it.
-    pub fn op_continue(&self, pending: Pending) -> Result<Progress, Failure> {
-        self.continue_noting(pending, &mut Reply { outputs: [0; 7] })
+    pub fn op_continue(&self, mut pending: Pending) -> Result<Progress, Failure> {
+        let mut reply = Reply::EMPTY;
+        match self.continue_once(&mut pending, &mut reply) {
+            Ok(None) => Ok(Progress::Pending(pending)),
+            Ok(Some(result)) => match self.ended(pending, result) {
+                Ok(()) => Ok(Progress::Done(reply)),
+                Err(error) => Err(Failure::Ended(error)),
+            },
+            Err(error) => Err(Failure::Stuck(pending, error)),
+        }
     }
 
-    /// As [`Channel::op_continue`]; `last` is the outputs of the final answer, if there is one.
-    fn continue_noting(&self, mut pending: Pending, last: &mut Reply) -> Result<Progress, Failure> {
-        let call = Call::new(
-            Command::OpContinue,
-            pending.subject,
-            [pending.handle, ContinueFlags::empty().bits()],
-        );
+    /// Continues an operation once. Returns the final result word if it has ended; its outputs are
+    /// in `last` then.
+    fn continue_once(
+        &self,
+        pending: &mut Pending,
+        last: &mut Reply,
+    ) -> Result<Option<ResultWord>, Error> {
+        let args = [pending.handle, ContinueFlags::empty().bits()];
+        let call = Call::new(Command::OpContinue, pending.subject, args);
+        let mut reply = Reply::EMPTY;
         // SAFETY: the command names no memory; memory was given to the operation by tokens.
-        match unsafe { self.advance(&mut pending, &call) } {
-            Ok(None | Some(Step::Again(_))) => Ok(Progress::Pending(pending)),
-            Ok(Some(Step::Final(result, reply))) => {
+        match unsafe { self.advance(pending, &call, &mut reply)? } {
+            None | Some(Step::Again) => Ok(None),
+            Some(Step::Final(result)) => {
                 *last = reply;
-                let started =
-                    Call { command: pending.command, args: [0; 7], subject: pending.subject };
-                // The operation has ended.
-                core::mem::forget(pending);
-                match result.status() {
-                    Status::Success => Ok(Progress::Done(reply)),
-                    _ => Err(Failure::Ended(self.failure(&started, result))),
-                }
+                Ok(Some(result))
             }
-            Err(error) => Err(Failure::Stuck(pending, error)),
+        }
+    }
+
+    /// How an operation has ended.
+    fn ended(&self, pending: Pending, result: ResultWord) -> Result<(), Error> {
+        let started = Call { command: pending.command, args: [0; 7], subject: pending.subject };
+        core::mem::forget(pending);
+        match result.status() {
+            Status::Success => Ok(()),
+            _ => Err(self.failure(&started, result)),
         }
     }
 
@@ -624,15 +645,19 @@ impl<P: Platform> Channel<P> {
     ///
     /// The operation is returned unchanged when the RMM refuses.
     pub fn op_cancel(&self, mut pending: Pending) -> Result<Pending, Failed<Pending>> {
+        match self.cancel(&mut pending) {
+            Ok(()) => Ok(pending),
+            Err(error) => Err(Failed::new(pending, error)),
+        }
+    }
+
+    /// As [`Channel::op_cancel`].
+    fn cancel(&self, pending: &mut Pending) -> Result<(), Error> {
         let call = Call::new(Command::OpCancel, pending.subject, [pending.handle]);
         // SAFETY: the command names no memory.
-        match unsafe { self.advance(&mut pending, &call) } {
-            Ok(None | Some(Step::Again(_))) => Ok(pending),
-            Ok(Some(Step::Final(result, _))) => {
-                let error = self.failure(&call, result);
-                Err(Failed::new(pending, error))
-            }
-            Err(error) => Err(Failed::new(pending, error)),
+        match unsafe { self.advance(pending, &call, &mut { Reply::EMPTY })? } {
+            None | Some(Step::Again) => Ok(()),
+            Some(Step::Final(result)) => Err(self.failure(&call, result)),
         }
     }
 
@@ -641,34 +666,39 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// As [`Conduit::call`].
+    #[inline(never)]
     pub(crate) unsafe fn complete(&self, call: &Call) -> Result<Reply, Error> {
+        let mut reply = Reply::EMPTY;
         // SAFETY: the caller's promise is passed on unchanged.
-        unsafe { self.complete_noting(call, &mut Reply { outputs: [0; 7] }) }
+        unsafe { self.complete_into(call, &mut reply)? };
+        Ok(reply)
     }
 
-    /// As [`Channel::complete`]; `last` is the outputs of the final answer.
+    /// As [`Channel::complete`]; the outputs of the last final answer are in `last`, also when it
+    /// is an error.
     ///
     /// # Safety
     ///
     /// As [`Conduit::call`].
     #[inline(never)]
-    pub(crate) unsafe fn complete_noting(
-        &self,
-        call: &Call,
-        last: &mut Reply,
-    ) -> Result<Reply, Error> {
+    pub(crate) unsafe fn complete_into(&self, call: &Call, last: &mut Reply) -> Result<(), Error> {
         // SAFETY: the caller's promise is passed on unchanged.
-        let mut progress = unsafe { self.start_noting(call, last)? };
+        match unsafe { self.start_into(call, last)? } {
+            None => Ok(()),
+            Some(pending) => self.continue_to_end(pending, last),
+        }
+    }
+
+    /// Continues an operation that moves no memory until it ends. Not inlined: most commands are
+    /// no operations and need no stack for this.
+    #[inline(never)]
+    fn continue_to_end(&self, mut pending: Pending, last: &mut Reply) -> Result<(), Error> {
         let (mut busy, mut wait) = (0, None);
         for _ in 0..=self.retry_budget.steps {
-            let pending = match progress {
-                Progress::Done(reply) => return Ok(reply),
-                Progress::Pending(pending) => pending,
-            };
             if pending.busy {
                 let is_over = wait.get_or_insert_with(|| self.wait()).is_over();
                 if busy >= self.retry_budget.busy || is_over {
-                    return Err(self.unfinished(pending));
+                    break;
                 }
                 busy += 1;
                 self.platform.relax();
@@ -678,53 +708,41 @@ impl<P: Platform> Channel<P> {
             if pending.want != Want::Continue {
                 // This function has no memory to give and no place for memory that is given back.
                 // Cancel the operation if possible; report it in either case.
-                return Err(self.abandon(pending, Violation::UnexpectedTransfer));
+                let violation = Violation::UnexpectedTransfer;
+                let error = self.violation(&pending, violation, pending.handle);
+                return Err(self.give_up(pending, error));
             }
-            progress = match self.continue_noting(pending, last) {
-                Ok(progress) => progress,
+            match self.continue_once(&mut pending, last) {
+                Ok(None) => {}
                 // The operation had begun; whether the status is its result or a refusal to
                 // continue is not known.
-                Err(Failure::Ended(Error::Refused(refusal))) => {
-                    return Err(Error::Unclear(refusal));
+                Ok(Some(result)) => {
+                    return self.ended(pending, result).map_err(|error| match error {
+                        Error::Refused(refusal) => Error::Unclear(refusal),
+                        error => error,
+                    });
                 }
-                Err(Failure::Ended(error)) => return Err(error),
-                Err(Failure::Stuck(pending, error)) => {
+                Err(error) => {
                     let (command, handle) = (pending.command, pending.handle);
                     let left = Error::abandoned(command, handle, 0, pending.subject);
                     self.drop_pending(pending);
                     // The operation had begun: the error must not look clean.
                     return Err(if error.is_clean() { left } else { error });
                 }
-            };
+            }
         }
-        match progress {
-            Progress::Done(reply) => Ok(reply),
-            Progress::Pending(pending) => Err(self.unfinished(pending)),
-        }
-    }
-
-    /// Gives up an operation that did not end within the retry budget.
-    fn unfinished(&self, pending: Pending) -> Error {
         let error = Error::unfinished(pending.command, pending.handle, pending.subject);
-        self.give_up(pending, error)
-    }
-
-    /// Gives up an operation because of a violation.
-    fn abandon(&self, pending: Pending, violation: Violation) -> Error {
-        let error = self.violation(&pending, violation, pending.handle);
-        self.give_up(pending, error)
+        Err(self.give_up(pending, error))
     }
 
     /// Cancels an operation, if the RMM accepts that, and gives it up because of `error`.
+    #[cold]
+    #[inline(never)]
     fn give_up(&self, mut pending: Pending, error: Error) -> Error {
         for _ in 0..=self.retry_budget.busy {
-            pending = match self.op_cancel(pending) {
-                Ok(busy) if busy.was_busy() => busy,
-                Ok(pending) | Err(Failed { kept: pending, .. }) => {
-                    self.drop_pending(pending);
-                    return error;
-                }
-            };
+            if self.cancel(&mut pending).is_err() || !pending.was_busy() {
+                break;
+            }
             self.platform.relax();
         }
         self.drop_pending(pending);
@@ -748,9 +766,9 @@ impl<P: Platform> Channel<P> {
 /// The answer to a command that drives an operation.
 pub(crate) enum Step {
     /// The operation continues.
-    Again(Reply),
+    Again,
     /// Any other status.
-    Final(ResultWord, Reply),
+    Final(ResultWord),
 }
 
 /// Why an operation was not continued.

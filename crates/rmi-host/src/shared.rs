@@ -70,16 +70,35 @@ impl<P: Platform> Channel<P> {
         page: &mut Undelegated,
         content: &T,
     ) -> Result<Pa, Error> {
+        self.put_bytes(command, page, content.as_bytes())
+    }
+
+    /// As [`Channel::put`]; not inlined, because the pages of all commands are written alike.
+    #[inline(never)]
+    fn put_bytes(
+        &self,
+        command: Command,
+        page: &mut Undelegated,
+        content: &[u8],
+    ) -> Result<Pa, Error> {
+        let at = self.page_for(command, page, content.len())?;
+        self.write_host(page, 0, content)?;
+        Ok(at)
+    }
+
+    /// The address of a page through which the host and the RMM communicate, which has to be of
+    /// `bytes` at least.
+    pub(crate) fn page_for(
+        &self,
+        command: Command,
+        page: &Undelegated,
+        bytes: usize,
+    ) -> Result<Pa, Error> {
         self.own_page(command, page)?;
-        if page.bytes() < size_of::<T>() as u64 {
+        if page.bytes() < bytes as u64 {
             let subject = Subject::Pa(page.base());
-            return Err(Error::Argument {
-                command,
-                what: "the page for its parameters is too small",
-                subject,
-            });
+            return Err(Error::argument(command, "the page is too small", subject));
         }
-        self.write_host(page, 0, content.as_bytes())?;
         Ok(page.base())
     }
 

@@ -182,15 +182,13 @@ impl RecObject {
         decode: impl FnOnce(&RecExit, ExitNumber) -> (T, bool),
     ) -> Result<T, EnterError> {
         let mut entry = self.entry.begin(answers)?;
-        let record = match rmm.commands().rec_enter(&self.granule, run, enter) {
-            Ok(record) => record,
-            Err(error) => {
-                if error.is_clean() {
-                    entry.after = entry.before;
-                }
-                return Err(error.into());
+        let mut record = RecExit::zeros();
+        if let Err(error) = rmm.commands().rec_enter(&self.granule, run, enter, &mut record) {
+            if error.is_clean() {
+                entry.after = entry.before;
             }
-        };
+            return Err(error.into());
+        }
         let number = ExitNumber::next();
         let (exit, wants_answer) = decode(&record, number);
         entry.after = if wants_answer { number.0.get() } else { NOTHING };

@@ -74,16 +74,15 @@ impl<P: Platform> Channel<P> {
         telling: &[Status],
         reached: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<Reply, Halted<T>> {
-        let mut last = Reply { outputs: [0; 7] };
+        let mut last = Reply::EMPTY;
         // SAFETY: the caller upholds the same contract.
-        unsafe { self.complete_noting(call, &mut last) }.map_err(|error| {
-            let status = match error {
-                Error::Refused(refusal) | Error::Unclear(refusal) => Some(refusal.status()),
-                _ => None,
-            };
-            let tells = status.is_some_and(|status| telling.contains(&status));
-            Halted { error, reached: if tells { reached(last) } else { None } }
-        })
+        match unsafe { self.complete_into(call, &mut last) } {
+            Ok(()) => Ok(last),
+            Err(error) => {
+                let tells = error.status().is_some_and(|status| telling.contains(&status));
+                Err(Halted { error, reached: if tells { reached(last) } else { None } })
+            }
+        }
     }
 
     /// Fails when the dialect lacks a command, for methods that have work to do before they call.

@@ -5,7 +5,6 @@ use rmi_abi::address::{Address, MIN_GRANULE};
 use rmi_abi::desc::{AddrRangeDesc, BlockSize};
 use rmi_abi::flags::AddrSet;
 use rmi_abi::{Command, GranuleSize, Ipa, IpaRange, Pa, PaRange};
-use zerocopy::IntoBytes;
 
 use crate::channel::{Call, Channel, Reply};
 use crate::command::{Rd, Unmapped};
@@ -180,6 +179,20 @@ impl<P: Platform> Channel<P> {
         self.mapped(&call, range, reply, blocks)
     }
 
+    /// Clears a page of host memory for a list that the RMM writes, and returns its address: what
+    /// the RMM does not write must not look like something that it wrote.
+    #[inline(never)]
+    pub(super) fn clear_list(&self, command: Command, list: &mut Undelegated) -> Result<Pa, Error> {
+        /// A part of an empty list.
+        const ZEROS: [u8; 256] = [0; 256];
+
+        let at = self.page_for(command, list, LIST_ENTRIES * 8)?;
+        for offset in (0..MIN_GRANULE).step_by(ZEROS.len()) {
+            self.write_host(list, offset, &ZEROS)?;
+        }
+        Ok(at)
+    }
+
     fn unmap_call(
         &self,
         command: Command,
@@ -227,9 +240,7 @@ impl<P: Platform> Channel<P> {
         if room == 0 {
             return Err(Error::argument(command, "there is no room for a run", subject));
         }
-        let mut words = [0; LIST_ENTRIES];
-        // What the RMM does not write must not look like something that it wrote.
-        let at = self.put(command, list, &words)?;
+        let at = self.clear_list(command, list)?;
         let count = u16::try_from(room).unwrap_or(0);
         let call = self.unmap_call(command, rd.pa(), range, AddrSet::List { count }, at.raw());
         // SAFETY: the RMM writes to a page that this function borrows exclusively; the command
@@ -241,13 +252,14 @@ impl<P: Platform> Channel<P> {
             .ok()
             .filter(|filled| *filled <= room)
             .ok_or(violation(Violation::Count, reply.x3()))?;
-        self.read_host(list, 0, words.as_mut_bytes())?;
         let mut foreign = None;
-        for word in words.iter().take(filled) {
-            let memory = AddrRangeDesc::decode(*word, self.dialect(), granule).range(granule);
+        // Read word by word: a list on the stack would take another 4 KiB.
+        for offset in (0..).step_by(8).take(filled) {
+            let word: u64 = self.get::<_, Error>(list, offset)?;
+            let memory = AddrRangeDesc::decode(word, self.dialect(), granule).range(granule);
             let accepted = memory.is_some_and(|memory| memory.is_empty() || run(top, memory));
             if !accepted {
-                foreign = foreign.or(Some(*word));
+                foreign = foreign.or(Some(word));
             }
         }
         match foreign {

@@ -30,7 +30,15 @@ impl<P: Platform> Channel<P> {
     /// Refuses what belongs to another machine, and an empty token, whose address is not the
     /// caller's.
     pub(crate) fn own(&self, command: Command, named: &impl Named) -> Result<(), Error> {
-        let (machine, at) = named.place();
+        self.own_place(command, named.place())
+    }
+
+    /// As [`Channel::own`]; not inlined, because every command does it.
+    fn own_place(
+        &self,
+        command: Command,
+        (machine, at): (Option<Machine>, Pa),
+    ) -> Result<(), Error> {
         let subject = Subject::Pa(at);
         match machine {
             Some(machine) if machine == self.machine() => Ok(()),

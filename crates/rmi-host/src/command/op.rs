@@ -1,14 +1,14 @@
 //! The commands that move memory into and out of a stateful operation.
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
-use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::{Command, GranuleSize, PaRange, ResultWord, Status};
 use zerocopy::IntoBytes;
 
-use crate::channel::{Call, Channel, Pending, Step, Want};
+use crate::channel::{Call, Channel, Pending, Reply, Step, Want};
+use crate::command::list::LIST_ENTRIES;
 use crate::command::offer::{Offer, expose, record, settle};
-use crate::error::{Error, Failed, Subject, Violation};
+use crate::error::{Error, Failed, Violation};
 use crate::granules::{Delegated, InUse, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent};
 use crate::platform::Platform;
@@ -52,12 +52,6 @@ pub enum Returned {
     Claimed(Delegated),
 }
 
-/// Entries of an address list: it may not cross the end of its granule.
-const LIST_ENTRIES: usize = (MIN_GRANULE / 8) as usize;
-
-/// A part of an empty list.
-const ZEROS: [u8; 256] = [0; 256];
-
 impl<P: Platform> Channel<P> {
     /// `RMI_OP_MEM_DONATE`: offers memory to an operation that requests it. Each offer becomes one
     /// descriptor of blocks of `size`. `list` is host memory for the descriptors, at most 512.
@@ -92,7 +86,7 @@ impl<P: Platform> Channel<P> {
         if offers.len() > LIST_ENTRIES {
             return Err(argument("too many ranges for one list"));
         }
-        let at = self.list_page(list, Command::OpMemDonate)?;
+        let at = self.page_for(Command::OpMemDonate, list, LIST_ENTRIES * 8)?.raw();
         let mut offered = 0u64;
         // Written to the page word by word: a list on the stack would take another 4 KiB.
         for (offset, offer) in (0..).step_by(8).zip(offers.iter()) {
@@ -118,16 +112,17 @@ impl<P: Platform> Channel<P> {
         let args = [pending.handle, at, offers.len() as u64, 0];
         let call = Call::new(Command::OpMemDonate, pending.subject, args);
         expose(offers);
+        let mut reply = Reply::EMPTY;
         // SAFETY: the RMM reads a page that this function borrows exclusively. The memory that it
         // is offered belongs to tokens that are the RMM's already.
-        let answer = unsafe { self.advance(pending, &call) };
+        let answer = unsafe { self.advance(pending, &call, &mut reply) };
         let (bytes, outcome) = match answer {
             Ok(None) => (0, Ok(Donation::Busy)),
-            Ok(Some(Step::Again(reply))) => match reply.x1().checked_mul(granule.bytes()) {
+            Ok(Some(Step::Again)) => match reply.x1().checked_mul(granule.bytes()) {
                 Some(bytes) if bytes <= offered => (bytes, Ok(Donation::Taken(bytes))),
                 _ => (offered, Err(self.violation(pending, Violation::Count, reply.x1()))),
             },
-            Ok(Some(Step::Final(result, _))) => match self.no_donation(pending, &call, result) {
+            Ok(Some(Step::Final(result))) => match self.no_donation(pending, &call, result) {
                 Ok(refused) => (0, Ok(refused)),
                 Err(error) => (offered, Err(error)),
             },
@@ -184,15 +179,14 @@ impl<P: Platform> Channel<P> {
         }
         let call = Call::new(Command::OpMemDonate, pending.subject, [pending.handle, at, 1, 0]);
         let mut page = list.take_front(granule.bytes()).unwrap_or_default().into_delegated();
+        let mut reply = Reply::EMPTY;
         // SAFETY: the RMM reads a page that no other token represents. The granule offered is that
         // page, and its token is the RMM's until the RMM has refused it.
-        let outcome = match unsafe { self.advance(pending, &call) } {
+        let outcome = match unsafe { self.advance(pending, &call, &mut reply) } {
             Ok(None) => Ok(Donation::Busy),
-            Ok(Some(Step::Final(result, _))) => self.no_donation(pending, &call, result),
-            Ok(Some(Step::Again(reply))) if reply.x1() == 0 => Ok(Donation::Taken(0)),
-            Ok(Some(Step::Again(reply))) => {
-                Err(self.violation(pending, Violation::Count, reply.x1()))
-            }
+            Ok(Some(Step::Final(result))) => self.no_donation(pending, &call, result),
+            Ok(Some(Step::Again)) if reply.x1() == 0 => Ok(Donation::Taken(0)),
+            Ok(Some(Step::Again)) => Err(self.violation(pending, Violation::Count, reply.x1())),
             Err(error) => Err(error),
         };
         if !outcome.as_ref().is_err_and(|error| !error.is_clean()) {
@@ -234,7 +228,7 @@ impl<P: Platform> Channel<P> {
                 ));
             }
         }
-        let at = self.list_page(list, Command::OpMemDonate)?;
+        let at = self.page_for(Command::OpMemDonate, list, LIST_ENTRIES * 8)?.raw();
         if list.bytes() < granule.bytes() {
             return Err(argument("the page for the address list is less than a granule"));
         }
@@ -278,19 +272,16 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Reclaim, Error> {
         let granule = self.granule_size();
         let room = LIST_ENTRIES;
-        let at = self.list_page(list, Command::OpMemReclaim)?;
-        // What the RMM does not write must not look like something that it wrote.
-        for offset in (0..MIN_GRANULE).step_by(ZEROS.len()) {
-            self.write_host(list, offset, &ZEROS)?;
-        }
+        let at = self.clear_list(Command::OpMemReclaim, list)?.raw();
         let call =
             Call::new(Command::OpMemReclaim, pending.subject, [pending.handle, at, room as u64]);
+        let mut reply = Reply::EMPTY;
         // SAFETY: the RMM writes to a page that this function borrows exclusively.
-        let reply = match unsafe { self.advance(pending, &call)? } {
+        match unsafe { self.advance(pending, &call, &mut reply)? } {
             None => return Ok(Reclaim::Busy),
-            Some(Step::Final(result, _)) => return Ok(Reclaim::Refused(result)),
-            Some(Step::Again(reply)) => reply,
-        };
+            Some(Step::Final(result)) => return Ok(Reclaim::Refused(result)),
+            Some(Step::Again) => {}
+        }
         let Some(filled) = usize::try_from(reply.x1()).ok().filter(|filled| *filled <= room) else {
             return Err(self.violation(pending, Violation::Count, reply.x1()));
         };
@@ -330,18 +321,5 @@ impl<P: Platform> Channel<P> {
             None => Ok(Reclaim::Given(given)),
             Some(word) => Err(self.violation(pending, Violation::ForeignMemory, word)),
         }
-    }
-
-    fn list_page(&self, list: &Undelegated, command: Command) -> Result<u64, Error> {
-        self.own_page(command, list)?;
-        if list.bytes() < MIN_GRANULE {
-            let subject = Subject::Pa(list.base());
-            return Err(Error::Argument {
-                command,
-                what: "the page for the address list is too small",
-                subject,
-            });
-        }
-        Ok(list.base().raw())
     }
 }

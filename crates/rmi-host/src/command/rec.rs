@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
 use core::marker::PhantomData;
+use core::mem::offset_of;
 
 use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::rec::RecParamsPage;
@@ -149,7 +150,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_REC_ENTER`: copies `enter` into the run page, runs the REC, and copies the exit record
-    /// out.
+    /// into `exit`, which an error leaves as it was unless the page could not be read.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
@@ -163,7 +164,8 @@ impl<P: Platform> Channel<P> {
         rec: &RecGranule,
         run: &mut Undelegated,
         enter: &RecEnter,
-    ) -> Result<RecExit, Error> {
+        exit: &mut RecExit,
+    ) -> Result<(), Error> {
         self.own(Command::RecEnter, rec)?;
         self.own(Command::RecEnter, run)?;
         if run.bytes() < size_of::<RecRun>() as u64 {
@@ -180,7 +182,7 @@ impl<P: Platform> Channel<P> {
         // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm
         // accesses its own memory and what was mapped for it, whose tokens were given up.
         unsafe { self.complete(&call)? };
-        self.get(run, core::mem::offset_of!(RecRun, exit) as u64)
+        Ok(self.read_host(run, offset_of!(RecRun, exit) as u64, exit.as_mut_bytes())?)
     }
 
     /// `RMI_PSCI_COMPLETE`: completes the PSCI request of `calling` that targets `target`. Dialects

@@ -29,15 +29,15 @@ impl<P: Platform> Channel<P> {
     /// last answer unchanged.
     pub(crate) fn ask(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
         let mut retry_budget = self.retry_budget().busy;
-        let mut wait = None;
+        let (mut wait, mut reply) = (None, Reply::EMPTY);
         loop {
             // SAFETY: version, feature and table queries have no effect on memory.
-            let answer = unsafe { self.issue(call)? };
-            if retry_budget == 0 || !matches!(answer.0.status(), Status::Busy | Status::Blocked) {
-                return Ok(answer);
+            let result = unsafe { self.issue(call, &mut reply)? };
+            if retry_budget == 0 || !matches!(result.status(), Status::Busy | Status::Blocked) {
+                return Ok((result, reply));
             }
             if wait.get_or_insert_with(|| self.wait()).is_over() {
-                return Ok(answer);
+                return Ok((result, reply));
             }
             retry_budget -= 1;
             self.platform().relax();
