@@ -237,7 +237,8 @@ pub use vdev::Peers;
 pub use vsmmu::{VsmmuCmd, VsmmuEvent, VsmmuMessage};
 
 impl<P: Platform> Channel<P> {
-    /// The address of `bytes` at `offset` in host memory that a command reads.
+    /// The address of a granule at `offset` in host memory that a command reads, for `bytes` of
+    /// memory: the RMM reads a whole granule, whatever the size of the tokens.
     fn source_page(
         &self,
         command: Command,
@@ -246,6 +247,7 @@ impl<P: Platform> Channel<P> {
         offset: u64,
         bytes: u64,
     ) -> Result<Pa, Error> {
+        let bytes = bytes.max(self.granule_size().bytes());
         self.own(command, source)?;
         let end = offset.checked_add(bytes).filter(|end| *end <= source.bytes());
         let at = end.and_then(|_| source.base().checked_add(offset));

@@ -212,7 +212,8 @@ impl<S: PoolSlots + 'static> DerefMut for Pool<S> {
 }
 
 impl Pool {
-    /// Host memory that a pool reserves for its own pages, in bytes.
+    /// Host memory that a pool reserves for its own pages, in bytes: 4 KiB for each, whatever the
+    /// RMM's granule size. A command that has the RMM read or write more than that refuses them.
     pub const PAGES: u64 = 2 * MIN_GRANULE;
 
     /// Adds host memory.

@@ -1,7 +1,7 @@
 //! Creating a Realm.
 
-use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
+use rmi_abi::{Command, GranuleSize};
 use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{HostMemory, Pool, drive};
 
@@ -86,8 +86,9 @@ impl<'a, P: Platform> Realm<'a, P, New> {
     ///
     /// # Errors
     ///
-    /// [`BuildError::Config`] when the RMM does not offer what is wanted and
-    /// [`BuildError::Storage`] when there is no storage for the root tables, before any call.
+    /// [`BuildError::GranuleSize`] when the RMM is configured for granules of more than 4 KiB,
+    /// [`BuildError::Config`] when it does not offer what is wanted and [`BuildError::Storage`] when
+    /// there is no storage for the root tables, before any call.
     /// Otherwise the reason why the RMM refused; the memory is back in the pool, or in quarantine
     /// if an unclear answer left open whether the Realm exists.
     pub fn create(
@@ -97,6 +98,12 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         memory: &mut dyn HostMemory,
     ) -> Result<Self, Failed<Records<'a>, BuildError>> {
         let storage = storage.into();
+        // The shape of the tables, in the shadow and in the plan, is that of 4 KiB granules; and so
+        // is the page that a pool lends for content.
+        let size = rmm.granule_size();
+        if size != GranuleSize::Size4KiB {
+            return Err(Failed::new(storage, BuildError::GranuleSize(size)));
+        }
         let mut params = match config.validate(rmm.features(), rmm.dialect()) {
             Ok(params) => params,
             Err(error) => return Err(Failed::new(storage, error.into())),

@@ -123,7 +123,8 @@ fn byte(register: u64) -> u8 {
 }
 
 impl<P: Platform> Channel<P> {
-    /// Carries out a command that makes a delegated granule part of an object.
+    /// Carries out a command that makes a delegated granule part of an object. Less than a granule
+    /// is refused before the call: the RMM would take more than the token.
     ///
     /// # Safety
     ///
@@ -134,7 +135,13 @@ impl<P: Platform> Channel<P> {
         rd: &Rd,
         granule: Delegated,
     ) -> Result<InUse, Failed<Delegated>> {
+        let is_whole = granule.bytes() >= self.granule_size().bytes();
+        let what = "the token is for less than a granule";
         let owned = self.own(call.command, rd).and_then(|()| self.own(call.command, &granule));
+        let owned = match owned {
+            Ok(()) if !is_whole => Err(Error::argument(call.command, what, call.subject)),
+            owned => owned,
+        };
         // SAFETY: the caller upholds the same contract.
         let result = owned.and_then(|()| unsafe { self.complete(call) });
         match result {

@@ -2,6 +2,7 @@
 
 use rmi_abi::desc::{AddrRangeDesc, BlockSize, OpMemState};
 use rmi_abi::device::{DevCommStatus, PdevCategory, PdevParams, PdevState};
+use rmi_abi::flags::DataFlags;
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange, Status};
@@ -417,6 +418,37 @@ fn sound_4_less_than_a_granule_is_offered_to_no_rmm() {
     // 0x1_0000 bytes are one granule of this size.
     let mapped = channel.rtt_data_map(&rd, Ipa::new(IPA), delegated(A, 0x1_0000), size).unwrap();
     assert_eq!(mapped.mapped.bytes(), 0x1_0000);
+}
+
+/// The RMM reads a whole granule of the source, and maps a whole granule.
+#[test]
+fn sound_4_no_rmm_reads_or_takes_more_than_the_token() {
+    const GRANULE: u64 = 0x1_0000;
+    let fake = reaches(IPA + GRANULE);
+    let channel = fake.channel_of(BET3, GranuleSize::Size64KiB);
+    let (rd, ipa, flags) = (rd(RD), Ipa::new(IPA), DataFlags::MEASURE);
+    let mut data = delegated(A, GRANULE);
+    for (bytes, source, offset) in [
+        (GRANULE, PAGE, 0),
+        (PAGE, PAGE, 0),
+        (PAGE, GRANULE, 0),
+        (GRANULE, GRANULE, PAGE),
+        (GRANULE, 2 * GRANULE - PAGE, GRANULE),
+    ] {
+        let part = data.take_front(bytes).unwrap();
+        let source = host(B, source);
+        let failed = channel.rtt_data_map_init(&rd, part, ipa, &source, offset, flags).unwrap_err();
+        assert!(matches!(failed.error, Error::Argument { .. }), "{}", failed.error);
+        assert_eq!(failed.kept.bytes(), bytes);
+        data.merge(failed.kept).unwrap();
+    }
+    let table = channel.rtt_create(&rd, delegated(B, PAGE), ipa, Level::L3).unwrap_err();
+    assert!(matches!(table.error, Error::Argument { .. }), "{}", table.error);
+    assert!(fake.calls().is_empty());
+    let source = host(B, 2 * GRANULE);
+    let mapped = channel.rtt_data_map_init(&rd, data, ipa, &source, GRANULE, flags).unwrap();
+    assert_eq!((mapped.bytes(), fake.calls().len()), (GRANULE, 1));
+    assert_eq!(fake.calls()[0][4], B + GRANULE);
 }
 
 #[test]
