@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs every target for a number of seconds (60 unless told), from fresh seeds, two at a time.
 #
-# With cargo-fuzz installed, `cargo +nightly fuzz run <target>` does the same for one. This needs a nightly compiler only; NIGHTLY names another one than `nightly`.
+# With cargo-fuzz installed, `cargo +nightly fuzz run <target>` does the same for one. This needs a
+# nightly compiler only; NIGHTLY names another one than `nightly`.
 set -eu
 cd "$(dirname "$0")"
 seconds=${1:-60}
@@ -19,10 +20,12 @@ for target in $targets; do
 done
 # shellcheck disable=SC2016
 echo "$targets" | xargs -P 2 -I '{}' sh -c '
-    if "target/'"$host"'/release/{}" -max_total_time='"$seconds"' -max_len=8192 -artifact_prefix="artifacts/{}/" "corpus/{}" >"artifacts/{}.log" 2>&1; then
-        echo "{}: $(grep -c . "artifacts/{}.log") lines, $(sed -n "s/^Done \([0-9]* runs.*\)/\1/p" "artifacts/{}.log")"
+    log="artifacts/{}.log"
+    if "target/'"$host"'/release/{}" -max_total_time='"$seconds"' -max_len=8192 \
+        -artifact_prefix="artifacts/{}/" "corpus/{}" >"$log" 2>&1; then
+        echo "{}: $(grep -c . "$log") lines, $(sed -n "s/^Done \([0-9]* runs.*\)/\1/p" "$log")"
     else
-        tail -n 40 "artifacts/{}.log"
+        tail -n 40 "$log"
         echo "{}: failed"
         exit 255
     fi'

@@ -1,4 +1,4 @@
-//! `cargo xtask lines`: finds lines of source files that are longer than 100 columns.
+//! `cargo xtask lines`: finds lines of source files and scripts that are longer than 100 columns.
 //!
 //! rustfmt leaves comments, strings and the arguments of macros as they are.
 
@@ -18,7 +18,8 @@ const COLUMNS: usize = 100;
 /// [`Failure`] when there are any, or the files cannot be read.
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let mut count = 0;
-    for name in files(root)?.iter().filter(|name| name.ends_with(".rs")) {
+    let is_code = |name: &&String| [".rs", ".sh", "run"].iter().any(|end| name.ends_with(end));
+    for name in files(root)?.iter().filter(is_code) {
         let text =
             std::fs::read_to_string(root.join(name)).map_err(|error| format!("{name}: {error}"))?;
         for (number, line) in (1..).zip(text.lines()) {

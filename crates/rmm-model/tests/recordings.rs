@@ -128,17 +128,17 @@ fn boot() {
 }
 
 #[test]
-fn life_sha256() {
+fn lifecycle_sha256() {
     play(include_str!("recordings/2-lifecycle-sha256.txt"), "", &[]);
 }
 
 #[test]
-fn life_sha384() {
+fn lifecycle_sha384() {
     play(include_str!("recordings/2-lifecycle-sha384.txt"), "", &[]);
 }
 
 #[test]
-fn life_sha512() {
+fn lifecycle_sha512() {
     play(include_str!("recordings/2-lifecycle-sha512.txt"), "", &[]);
 }
 

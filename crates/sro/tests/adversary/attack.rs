@@ -116,7 +116,7 @@ impl Adversary<'_, '_> {
     }
 }
 
-#[expect(unsafe_code, reason = "a conduit that lies")]
+#[expect(unsafe_code, reason = "a conduit that answers falsely")]
 // SAFETY: there is only simulated memory behind it.
 unsafe impl Conduit for Adversary<'_, '_> {
     fn open_sessions(&self) -> &rmi_host::OpenSessions {
