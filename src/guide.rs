@@ -1,7 +1,7 @@
-//! How to do it: chapters with programs that are compiled and run.
+//! A guide: chapters with programs that are compiled and run.
 //!
 //! The programs use the model RMM (`rmm-model`) where hardware has the SMC instruction and memory.
-//! `examples/vmm` in the repository puts all of it together: four virtual CPUs on threads, an
+//! `examples/vmm` in the repository combines them: four virtual CPUs on threads, an
 //! allocator, devices, unplugging, a reset and a shutdown.
 
 pub mod start {

@@ -1,4 +1,4 @@
-// Maps links in the README to files of the project to their pages here.
+// Maps the README's links to files of the project to their pages here.
 //! [ARCHITECTURE.md]: crate::project::architecture
 //! [CHANGELOG.md]: crate::project::changelog
 //! [CONTRIBUTING.md]: crate::project::contributing
@@ -9,7 +9,7 @@
 //!
 #![doc = include_str!("../README.md")]
 //!
-//! # A guided tour
+//! # Overview
 //!
 //! The crates, in the order in which they are used for a Realm:
 //!
