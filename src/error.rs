@@ -1,7 +1,6 @@
 //! One error for all of the SDK.
 
-use realm_builder::{BuildError, ConvertStopped, FoldStopped, NotShared, RipasStopped};
-use realm_builder::{S2apStopped, Stopped};
+use realm_builder::{BuildError, ConvertStopped, FoldStopped, NotShared, S2apStopped, Stopped};
 use realm_measurement::{ConfigError, ImageError, measurement_log};
 use rmi_host::access::AccessFault;
 use rmi_host::command::{Halted, ShareFailed, UnshareFailed};
@@ -230,4 +229,4 @@ macro_rules! through {
 }
 
 through!(rmi_host::Error: DelegateFailed, UndelegateFailed, ShareFailed, UnshareFailed, Failure);
-through!(BuildError: Stopped, ConvertStopped, FoldStopped, RipasStopped, S2apStopped, NotShared);
+through!(BuildError: Stopped, ConvertStopped, FoldStopped, S2apStopped, NotShared);

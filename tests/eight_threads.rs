@@ -38,7 +38,7 @@ where
         Region::new(Ipa::new(0x4000_0000), take(0x3000), Content::Measured(&image)),
         Region::new(Ipa::new(0x4020_0000), memory.take(), Content::Unspecified),
     ];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(&mut pool, &mut regions).unwrap();
     let objects = [true, false].map(|runnable| {
         let start = RecStart { runnable, pc: Ipa::new(0x4000_0000), gprs: [0; 8] };
         realm.create_rec(&mut pool, &start).unwrap()

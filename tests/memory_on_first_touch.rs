@@ -99,7 +99,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             let mut log = |event: &realm_sdk::measurement::MeasurementEvent| events.push(*event);
             let mut rim = Rim::new(&params, dialect, &mut log).unwrap();
             rim.add_regions(&mut regions, params.geometry, &mut log).unwrap();
-            realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+            realm.populate(&mut pool, &mut regions).unwrap();
             // It has no memory except the kernel's, and few tables: those at its ends.
             assert_eq!(realm.memory_bytes(), 4 * PAGE);
             let entry = rmm
@@ -197,7 +197,7 @@ fn the_number_of_calls_is_predicted() {
             with_realm(options, never(), |fixture| {
                 let Fixture { mut realm, mut pool, mut memory, conduit, .. } = fixture;
                 let mut regions = regions(&mut memory, &kernel);
-                let cost = realm.populate_cost(&pool, &mut regions, limits);
+                let cost = realm.populate_cost(&mut pool, &mut regions, limits);
                 let issued = |command| conduit.counts(command, dialect).issued;
                 let before = [
                     Command::GranuleRangeDelegate,
@@ -207,7 +207,7 @@ fn the_number_of_calls_is_predicted() {
                 ]
                 .map(|command| (command, issued(command)));
                 let total = conduit.total().issued;
-                realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+                realm.populate(&mut pool, &mut regions).unwrap();
                 let [delegate, create, ripas, map] =
                     before.map(|(command, before)| issued(command) - before);
                 assert_eq!((cost.delegate, cost.create), (delegate, create));
@@ -215,7 +215,7 @@ fn the_number_of_calls_is_predicted() {
                 assert_eq!(cost.calls(), conduit.total().issued - total);
                 // Nothing is left of the regions; the second time there is nothing to do.
                 assert!(regions.iter().all(|region| region.range().is_empty()));
-                realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+                realm.populate(&mut pool, &mut regions).unwrap();
                 Some((realm, pool))
             });
         }
@@ -245,12 +245,7 @@ fn it_is_populated_in_parts_and_continues() {
                 let mut regions = regions(&mut memory, &kernel);
                 let (mut left, mut failures) = (BYTES, 0);
                 while left > 0 {
-                    let mut heard = 0;
-                    let done =
-                        realm.populate_some(&mut pool, &mut regions, at_once, &mut |so_far| {
-                            assert!(so_far.bytes > heard && so_far.bytes <= so_far.total);
-                            heard = so_far.bytes;
-                        });
+                    let done = realm.populate_some(&mut pool, &mut regions, at_once);
                     let now = regions.iter().map(|region| region.range().bytes()).sum();
                     match done {
                         Ok(rest) => assert!(rest == now && rest < left, "{rest:#x} of {left:#x}"),
@@ -297,7 +292,7 @@ fn what_is_not_valid_is_refused_before_any_call() {
                 Region::without_memory(Ipa::new(ipa), bytes),
                 Region::new(Ipa::new(other), page, Content::Unspecified),
             ];
-            let refused = realm.populate(&mut pool, &mut regions, &mut |_| {});
+            let refused = realm.populate(&mut pool, &mut regions);
             let Err(BuildError::Region { problem, .. }) = refused else {
                 unreachable!("{refused:?}")
             };

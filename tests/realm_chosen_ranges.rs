@@ -106,7 +106,7 @@ fn with_realm(
     let ram = memory.take_front(4 * MIB).unwrap();
     realm.make_tables(&mut pool, range(0, 32 * MIB), Level::L3).unwrap();
     let mut regions = [Region::new(Ipa::new(0), ram, Content::Unspecified)];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(&mut pool, &mut regions).unwrap();
     let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
     let object = realm.create_rec(&mut pool, &start).unwrap();
 

@@ -350,9 +350,7 @@ fn realm<P: Platform>(
         Region::new(Ipa::new(RAM), runner.take(4 * PAGE, PAGE), Content::Measured(&image)),
         Region::new(Ipa::new(RAM + BLOCK), runner.take(BLOCK, BLOCK), Content::Unspecified),
     ];
-    let _ = runner.attempt(|heap| {
-        realm.populate(&mut Store::new(pool, heap, 0), &mut regions, &mut |_| may_panic())
-    });
+    let _ = runner.attempt(|heap| realm.populate(&mut Store::new(pool, heap, 0), &mut regions));
     for region in regions {
         runner.heap.insert(region.into_memory()).unwrap();
     }

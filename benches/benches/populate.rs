@@ -24,7 +24,7 @@ fn build_and_tear_down(options: Options, bytes: u64, content: Content<'_>) {
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let ram = memory.take_back(bytes).unwrap();
     let mut regions = [Region::new(Ipa::new(0x8000_0000), ram, content)];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(&mut pool, &mut regions).unwrap();
     assert_eq!(
         realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
         None

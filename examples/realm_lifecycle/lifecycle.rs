@@ -33,6 +33,8 @@ const RAM_BASE: u64 = 0x4000_0000;
 pub(crate) const EXPERIMENTS: u64 = 4 << 20;
 /// RECs of the Realm.
 const RECS: u32 = 2;
+/// Bytes that are populated before the progress bar moves. Smaller parts would take more calls.
+const PART: u64 = 1 << 30;
 /// Granules of a REC: its own, and what TF-RMM asks for.
 const REC_GRANULES: u64 = 17;
 /// Times that a virtual CPU may wait or be interrupted before the host gives up.
@@ -312,10 +314,15 @@ fn build<P: Platform>(
         regions.push(Region::new(range.base(), memory, Content::Unspecified));
     }
     let bar = progress_bar();
-    let populated = realm.populate(pool, &mut regions, &mut |progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.bytes);
-    });
+    let total = regions.iter().map(|region| region.range().bytes()).sum();
+    bar.set_length(total);
+    let populated = loop {
+        match realm.populate_some(pool, &mut regions, PART) {
+            Ok(0) => break Ok(()),
+            Ok(left) => bar.set_position(total - left),
+            Err(error) => break Err(error),
+        }
+    };
     bar.finish_and_clear();
     for region in regions {
         heap.put(region.into_memory());

@@ -168,7 +168,7 @@ fn map(
         let realm = fixture.active()?;
         let mut pieces = cut(&mut fixture.memory);
         let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
-        fixture.predicted = Some(realm.map_cost(&fixture.pool, RAM, &ranges, limits).calls());
+        fixture.predicted = Some(realm.map_cost(&mut fixture.pool, RAM, &ranges, limits).calls());
         fixture.start();
         realm.map_scattered(&mut fixture.pool, RAM, &mut pieces)?;
         fixture.stop();
@@ -214,10 +214,10 @@ pub(crate) fn populate_measured(options: Options, limits: Limits) -> Result<Meas
         let content = vec![0; usize::try_from(GIB).unwrap()];
         let memory = fixture.memory.take_front(GIB).unwrap();
         let mut regions = [Region::new(RAM, memory, Content::Measured(&content))];
-        let cost = realm.populate_cost(&fixture.pool, &mut regions, limits);
+        let cost = realm.populate_cost(&mut fixture.pool, &mut regions, limits);
         fixture.predicted = Some(cost.calls());
         fixture.start();
-        realm.populate(&mut fixture.pool, &mut regions, &mut |_| {})?;
+        realm.populate(&mut fixture.pool, &mut regions)?;
         fixture.stop();
         fixture.end(realm)
     })

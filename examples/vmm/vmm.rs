@@ -80,7 +80,7 @@ impl<'r, P: Platform> Vmm<'r, P> {
             Region::new(IMAGE, memory.take(IMAGE_CONTENT.len() as u64), content),
             Region::without_memory(ram().base(), ram().bytes()),
         ];
-        realm.populate(memory, &mut regions, &mut |_| {})?;
+        realm.populate(memory, &mut regions)?;
         let mut recs = Vec::new();
         for number in 0..VCPUS {
             let start = RecStart { runnable: number == 0, pc: IMAGE, gprs: [0; 8] };

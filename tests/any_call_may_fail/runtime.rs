@@ -226,7 +226,7 @@ fn populate<P: Platform>(
 ) {
     let Some(built) = means.heap.take(BLOCK, BLOCK) else { return };
     let mut regions = [Region::new(Ipa::new(BUILT), built, Content::Unspecified)];
-    let populated = realm.populate(means.pool, &mut regions, &mut |_| {});
+    let populated = realm.populate(means.pool, &mut regions);
     means.note(populated);
     for region in regions {
         means.heap.insert(region.into_memory()).unwrap();

@@ -326,7 +326,7 @@ fn build<P: Platform>(
     // In one call, or in parts that end inside regions.
     let at_once = if realm.rmm().dialect() == Dialect::V2_0Bet3 { 0x21_0000 } else { u64::MAX };
     let populated = loop {
-        match realm.populate_some(pool, &mut regions, at_once, &mut |_| {}) {
+        match realm.populate_some(pool, &mut regions, at_once) {
             Ok(0) => break Ok(()),
             Ok(_) => {}
             Err(error) => break Err(error),

@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "exported names")]
 
 use realm_sdk::builder::{
-    Active, BuildError, New, PopulateProgress, Realm, RealmConfig, RealmStorage, RecStart, Region,
+    Active, BuildError, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
 };
 use realm_sdk::host::{Error, Failed};
 use realm_sdk::sro::{HostMemory, RecObject};
@@ -24,9 +24,8 @@ fn footprint_populate(
     realm: &mut BareMetalRealm<'_, New>,
     memory: &mut dyn HostMemory,
     regions: &mut [Region<'_>],
-    progress: &mut dyn FnMut(PopulateProgress),
 ) -> Result<(), BuildError> {
-    realm.populate(memory, regions, progress)
+    realm.populate(memory, regions)
 }
 
 #[unsafe(no_mangle)]

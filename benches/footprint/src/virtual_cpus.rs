@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "exported names")]
 
 use realm_sdk::abi::{Ipa, IpaRange};
-use realm_sdk::builder::{Active, RipasStopped};
+use realm_sdk::builder::{Active, Stopped};
 use realm_sdk::host::{Failed, RecName};
 use realm_sdk::rec::exit::PsciRequest;
 use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, RunEnd};
@@ -111,7 +111,7 @@ fn footprint_set_ripas(
     memory: &mut dyn HostMemory,
     rec: RecName<'_>,
     range: IpaRange,
-) -> Result<Ipa, RipasStopped> {
+) -> Result<Ipa, Stopped> {
     realm.set_ripas(memory, rec, range, 4096)
 }
 

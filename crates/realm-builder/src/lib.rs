@@ -32,9 +32,7 @@
 //!     Region::new(Ipa::new(0x8000_0000), take(0x5000), Content::Measured(&kernel)),
 //!     Region::new(Ipa::new(0x8000_5000), take(0x3000), Content::Unspecified),
 //! ];
-//! realm.populate(&mut pool, &mut regions, &mut |so_far| {
-//!     println!("{} of {}", so_far.bytes, so_far.total);
-//! })?;
+//! realm.populate(&mut pool, &mut regions)?;
 //! assert_eq!(realm.memory_bytes(), 0x8000);
 //! assert!(model.measurement(realm.rd().pa(), 0).is_some());
 //!
@@ -117,7 +115,7 @@
 //! # use realm_builder::{Populated, Realm};
 //! # use rmi_host::Platform;
 //! # fn late<P: Platform>(mut realm: Realm<'_, P, Populated>, memory: &mut dyn sro::HostMemory) {
-//! realm.populate(memory, &mut [], &mut |_| {});
+//! realm.populate(memory, &mut []);
 //! # }
 //! ```
 //!
@@ -225,7 +223,6 @@ pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use image::{Image, ImageError, Segment};
 pub use lifecycle::any::{AnyRealm, RealmState, Shutdown, shutdown};
-pub use lifecycle::populate::PopulateProgress;
 pub use lifecycle::realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
 pub use lifecycle::recs::RecStart;
 pub use lifecycle::region::Region;
@@ -236,7 +233,6 @@ pub use memory::fault::Served;
 pub use memory::fold::{FoldPolicy, FoldStopped, Folded};
 pub use memory::realm_core::ENTRIES_PER_HOLD;
 pub use memory::reclaim::Reclaimed;
-pub use memory::ripas::RipasStopped;
 pub use memory::s2ap::S2apStopped;
 pub use memory::share::NotShared;
 pub use memory::stopped::Stopped;

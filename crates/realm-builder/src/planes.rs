@@ -38,7 +38,7 @@
 //! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
 //! let pages = memory.take_front(0x3000).expect("1 GiB");
 //! let region = Region::new(Ipa::new(0x8000_0000), pages, Content::Unspecified);
-//! realm.populate(&mut pool, &mut [region], &mut |_| {})?;
+//! realm.populate(&mut pool, &mut [region])?;
 //!
 //! // The auxiliary plane is the last one and has the primary tree; plane 0 has tree 1.
 //! let tree = AuxTree::new(1).expect("1 to 3");

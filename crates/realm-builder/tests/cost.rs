@@ -118,7 +118,7 @@ proptest! {
         let mut pieces = cut(&mut memory, &pieces);
         let bytes: u64 = pieces.iter().map(Undelegated::bytes).sum();
         let ranges: Vec<_> = pieces.iter().map(Undelegated::range).collect();
-        let cost = realm.map_cost(&pool, ipa, &ranges, limits);
+        let cost = realm.map_cost(&mut pool, ipa, &ranges, limits);
         let before = conduit.total().issued;
         realm.map_scattered(&mut pool, ipa, &mut pieces).unwrap();
         prop_assert_eq!(conduit.total().issued - before, cost.calls(), "{:?}", cost);
@@ -194,9 +194,9 @@ proptest! {
             regions.push(Region::new(Ipa::new(ipa), memory, content));
             ipa += whole;
         }
-        let cost = realm.populate_cost(&pool, &mut regions, limits);
+        let cost = realm.populate_cost(&mut pool, &mut regions, limits);
         let (before, failed) = (conduit.total().issued, conduit.total().failed);
-        realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+        realm.populate(&mut pool, &mut regions).unwrap();
         prop_assert_eq!(conduit.total().issued - before, cost.calls(), "{:?}", cost);
         prop_assert_eq!(conduit.total().failed, failed);
         prop_assert_eq!(

@@ -65,12 +65,12 @@ fn neighbours_without_content_become_one_block() {
         // Predicting the cost merges them too.
         let cost = realm.populate_cost(pool, &mut regions, Limits::RANGES);
         assert_eq!((cost.map, cost.ripas), (513, 1));
-        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+        realm.populate(pool, &mut regions).unwrap();
         assert_eq!(realm.memory_at(Ipa::new(base)).unwrap().bytes(), Level::L2.entry_bytes());
         assert_eq!(realm.memory_at(Ipa::new(base + 2 * MIB)).unwrap().bytes(), PAGE);
         assert_eq!(realm.memory_bytes(), 4 * MIB);
         // All of it is populated; the second time there is nothing to do.
-        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+        realm.populate(pool, &mut regions).unwrap();
     });
 }
 
@@ -91,11 +91,11 @@ fn neighbours_go_on_together() {
                 ipa = region.range().top().raw();
                 region
             });
-            realm.populate(pool, &mut regions, &mut |_| {}).unwrap_err();
+            realm.populate(pool, &mut regions).unwrap_err();
             assert_eq!(realm.memory_bytes(), refused * 2 * MIB);
             let left: u64 = regions.iter().map(|region| region.range().bytes()).sum();
             assert_eq!(left, 4 * MIB - realm.memory_bytes());
-            realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+            realm.populate(pool, &mut regions).unwrap();
             assert_eq!(realm.memory_bytes(), 4 * MIB);
         });
     }
@@ -129,7 +129,7 @@ fn parts_go_on_after_an_error() {
                 while left > 0 {
                     // Three pages at first, which end inside regions; then more.
                     let most = if left > 3 * MIB { 3 * PAGE } else { 300 * PAGE };
-                    match realm.populate_some(pool, &mut regions, most, &mut |_| {}) {
+                    match realm.populate_some(pool, &mut regions, most) {
                         Ok(now) => assert!(now < left && now + most >= left, "{now:#x}"),
                         Err(_) => failures += 1,
                     }
@@ -158,7 +158,7 @@ fn blocks_that_fit_into_parts_are_made() {
             let base = 0x8000_0000 + MIB;
             let mut regions = [Region::new(Ipa::new(base), memory, Content::Unspecified)];
             let mut count = 1;
-            while realm.populate_some(pool, &mut regions, most, &mut |_| {}).unwrap() > 0 {
+            while realm.populate_some(pool, &mut regions, most).unwrap() > 0 {
                 count += 1;
             }
             assert_eq!(count, parts);
@@ -199,7 +199,7 @@ fn parts_map_what_the_whole_does() {
                     regions.push(Region::new(Ipa::new(base + at), memory, what));
                 }
                 let all: Vec<_> = regions.iter().map(Region::range).collect();
-                while realm.populate_some(pool, &mut regions, most, &mut |_| {}).unwrap() > 0 {
+                while realm.populate_some(pool, &mut regions, most).unwrap() > 0 {
                     // Each part after the previous one.
                     let begun =
                         |(region, whole): (&Region<'_>, &IpaRange)| region.range() != *whole;
@@ -239,7 +239,7 @@ fn an_unaligned_ipa_is_called_unaligned() {
             for content in [Content::Unspecified, Content::Measured(&[1; 0x1000])] {
                 let page = ram.take_front(PAGE).unwrap();
                 let mut regions = [Region::new(Ipa::new(base), page, content)];
-                let error = realm.populate(pool, &mut regions, &mut |_| {}).unwrap_err();
+                let error = realm.populate(pool, &mut regions).unwrap_err();
                 assert_eq!(unaligned(error), !is_aligned, "{error}");
                 let [region] = regions;
                 let page = region.into_memory();

@@ -69,7 +69,7 @@ fn on_the_model(
         Region::new(at, memory.take_front(0x6000).unwrap(), Content::Measured(&kernel)),
     ];
     let [_, data_pages, kernel_pages] = regions.each_ref().map(Region::memory);
-    while realm.populate_some(&mut pool, &mut regions, at_once, &mut |_| {}).unwrap() > 0 {}
+    while realm.populate_some(&mut pool, &mut regions, at_once).unwrap() > 0 {}
     for (pages, content) in [(data_pages, [7; 0x2801].as_slice()), (kernel_pages, &kernel)] {
         let mut there = vec![1; usize::try_from(pages.bytes()).unwrap()];
         model.peek(pages.base(), &mut there);
@@ -263,7 +263,7 @@ fn predict(pieces: &[Piece], order: u64, faulty: bool, at_once: u64) -> Result<(
     let mut regions = with_memory(&layouts, &mut memory);
     let mut result = Ok(1);
     while let Ok(1..) = result {
-        result = realm.populate_some(&mut pool, &mut regions, at_once, &mut |_| {});
+        result = realm.populate_some(&mut pool, &mut regions, at_once);
     }
 
     sort(&mut layouts);

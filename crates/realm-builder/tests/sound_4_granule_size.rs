@@ -47,7 +47,7 @@ fn populate(size: GranuleSize) -> Result<(), BuildError> {
         region(0x8000_0000, Content::Measured(&content)),
         region(0x8010_0000, Content::Unmeasured(&content)),
     ];
-    let result = realm.populate(&mut pool, &mut regions, &mut |_| {});
+    let result = realm.populate(&mut pool, &mut regions);
     for region in regions {
         pool.add(region.into_memory()).unwrap();
     }

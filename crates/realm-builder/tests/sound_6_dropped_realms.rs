@@ -68,7 +68,7 @@ fn build<'p>(
     let mut realm = Realm::create(rmm, &RealmConfig::new(40), storage, pool).unwrap();
     let memory = pool.take_host(5 * PAGE, PAGE).unwrap();
     let mut regions = [Region::new(Ipa::new(0x8000_0000), memory, Content::Unspecified)];
-    realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(pool, &mut regions).unwrap();
     let realm = realm.activate().unwrap();
     for (at, bytes) in [(SHARED, 2 * PAGE), (Ipa::new(SHARED.raw() + 8 * PAGE), PAGE)] {
         let granules = pool.take_host(bytes, PAGE).unwrap();

@@ -31,7 +31,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
     let ram = memory.take_front(0x4000).unwrap();
     let mut regions = [Region::new(RAM, ram, Content::Unspecified)];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(&mut pool, &mut regions).unwrap();
     let start = RecStart { runnable: true, pc: RAM, gprs: [0; 8] };
     let object = realm.create_rec(&mut pool, &start).unwrap();
 

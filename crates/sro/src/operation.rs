@@ -464,7 +464,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         block: BlockSize,
         donated: &mut Donated,
     ) -> Result<Donation, Error> {
-        self.own(Command::OpMemDonate, donated)?;
+        self.check_record(Command::OpMemDonate, donated)?;
         let Some(pending) = &mut self.pending else { return Ok(Donation::Busy) };
         let offered = Offered::new(offers, donated);
         self.rmm.commands().op_mem_donate(pending, list, offered.offers, block)
@@ -542,7 +542,7 @@ impl<'r, P: Platform> Operation<'r, P> {
         donated: &mut Donated,
         give_back: &mut dyn FnMut(Returned),
     ) -> Result<Reclaim, Error> {
-        self.own(Command::OpMemReclaim, donated)?;
+        self.check_record(Command::OpMemReclaim, donated)?;
         let Some(pending) = &mut self.pending else { return Ok(Reclaim::Busy) };
         self.rmm.commands().op_mem_reclaim(
             pending,
@@ -553,7 +553,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     }
 
     /// Refuses the record of what another machine's RMM has, before a call.
-    fn own(&self, command: Command, donated: &Donated) -> Result<(), Error> {
+    fn check_record(&self, command: Command, donated: &Donated) -> Result<(), Error> {
         match donated.is_of(self.rmm.machine()) {
             true => Ok(()),
             false => Err(Error::other_machine(command, self.subject())),

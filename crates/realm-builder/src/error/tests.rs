@@ -12,9 +12,7 @@ use rmi_host::{Error, Failed, Subject, Undelegated};
 
 use super::BuildError;
 use crate::config::ConfigError;
-use crate::{
-    ConvertStopped, Converted, FoldStopped, Folded, NotShared, RipasStopped, S2apStopped, Stopped,
-};
+use crate::{ConvertStopped, Converted, FoldStopped, Folded, NotShared, S2apStopped, Stopped};
 
 /// The number of sources below an error; the text of each is in that of the error.
 fn depth(error: &dyn StdError) -> usize {
@@ -50,8 +48,6 @@ fn what_carries_progress_has_its_error_as_source() {
     let stopped = ConvertStopped { error, reached, converted: Converted::default() };
     assert_eq!((depth(&stopped), BuildError::from(stopped)), (2, error));
     let stopped = FoldStopped { error, reached, folded: Folded::default() };
-    assert_eq!((depth(&stopped), BuildError::from(stopped)), (2, error));
-    let stopped = RipasStopped { error, reached };
     assert_eq!((depth(&stopped), BuildError::from(stopped)), (2, error));
     let stopped = S2apStopped { error, reached, tree: None };
     assert_eq!((depth(&stopped), BuildError::from(stopped)), (2, error));

@@ -9,7 +9,7 @@ use realm_measurement::region;
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::{Ipa, PaRange};
 use rmi_host::Platform;
-use sro::Pool;
+use sro::{HostMemory, Pool};
 
 use crate::lifecycle::realm::{Alive, New, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
@@ -26,26 +26,38 @@ fn table_delegation(pool: &Pool, tables: u64, limits: Limits) -> u64 {
 
 /// # Costs, in calls
 impl<P: Platform, S: Alive> Realm<'_, P, S> {
-    /// Cost of [`Realm::map_scattered`].
+    /// Cost of [`Realm::map_scattered`] with this memory: what its pool has delegated already is
+    /// not delegated again.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
-    pub fn map_cost(&self, pool: &Pool, ipa: Ipa, pieces: &[PaRange], limits: Limits) -> Cost {
-        self.core.map_cost(pool, ipa, pieces, limits)
+    pub fn map_cost(
+        &self,
+        memory: &mut dyn HostMemory,
+        ipa: Ipa,
+        pieces: &[PaRange],
+        limits: Limits,
+    ) -> Cost {
+        self.core.map_cost(memory.pool(), ipa, pieces, limits)
     }
 }
 
 impl<P: Platform> Realm<'_, P, New> {
-    /// Cost of [`Realm::populate`]. The regions are sorted and merged, as there.
+    /// Cost of [`Realm::populate`] with this memory, as for [`Realm::map_cost`]. The regions are sorted and merged, as there.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     #[must_use]
-    pub fn populate_cost(&self, pool: &Pool, regions: &mut [Region<'_>], limits: Limits) -> Cost {
-        self.core.populate_cost(pool, regions, limits)
+    pub fn populate_cost(
+        &self,
+        memory: &mut dyn HostMemory,
+        regions: &mut [Region<'_>],
+        limits: Limits,
+    ) -> Cost {
+        self.core.populate_cost(memory.pool(), regions, limits)
     }
 }
 

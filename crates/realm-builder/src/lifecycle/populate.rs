@@ -16,16 +16,6 @@ use crate::memory::realm_core::RealmCore;
 use crate::plan::{self, Exists, Run};
 use crate::shadow::tag;
 
-/// Progress of populating, for a progress bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PopulateProgress {
-    /// Bytes populated so far, over all regions.
-    pub bytes: u64,
-    /// Bytes to populate in all.
-    pub total: u64,
-}
-
 /// How much may be populated in one part, spent region by region in their order.
 #[derive(Clone, Copy, Debug)]
 struct Budget {
@@ -122,14 +112,14 @@ impl<P: Platform> Realm<'_, P, New> {
         &mut self,
         memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
-        progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
-        self.core.populate(memory, regions, progress)
+        self.core.populate(memory, regions)
     }
 
     /// Populates a part of the Realm, as [`Realm::populate`], from where it stopped: at most
     /// `bytes`, or a granule. Returns how many bytes are left; none at the end. For hosts with
-    /// limited time in one call, as in a preemptible hypercall, or that may be told to stop.
+    /// limited time in one call, as in a preemptible hypercall, that may be told to stop, or that
+    /// show progress.
     ///
     /// Of a region without memory at least one entry is populated, which may be more than `bytes`:
     /// smaller entries would need tables that the whole does not.
@@ -137,7 +127,7 @@ impl<P: Platform> Realm<'_, P, New> {
     /// The measurement is the same. So are the mappings, if `bytes` is no less than the largest
     /// possible block: a part of memory without content ends where a block of that size does, which
     /// makes the part smaller. Parts cost more calls than [`Realm::populate_cost`] says, because
-    /// each delegates its own memory. The progress is that of this part alone.
+    /// each delegates its own memory.
     ///
     /// Source: as for [`Realm::populate`].
     ///
@@ -153,9 +143,8 @@ impl<P: Platform> Realm<'_, P, New> {
         memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
         bytes: u64,
-        progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<u64, BuildError> {
-        self.core.populate_some(memory, regions, bytes, progress)
+        self.core.populate_some(memory, regions, bytes)
     }
 }
 
@@ -165,9 +154,8 @@ impl<P: Platform> RealmCore<'_, P> {
         &mut self,
         memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
-        progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<(), BuildError> {
-        self.populate_some(memory, regions, u64::MAX, progress).map(|_| ())
+        self.populate_some(memory, regions, u64::MAX).map(|_| ())
     }
 
     /// See [`Realm::populate_some`](crate::Realm::populate_some).
@@ -176,7 +164,6 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut dyn HostMemory,
         regions: &mut [Region<'_>],
         bytes: u64,
-        progress: &mut dyn FnMut(PopulateProgress),
     ) -> Result<u64, BuildError> {
         region::sort(regions);
         self.check(regions)?;
@@ -186,40 +173,26 @@ impl<P: Platform> RealmCore<'_, P> {
         let missing = self.missing_for(regions, bytes);
         self.check_shadow_tables(missing)?;
         memory.pool().stock(self.rmm, Command::RttCreate, missing as u64 * granule)?;
-        let mut so_far = PopulateProgress {
-            bytes: 0,
-            total: regions.iter().fold(0, |sum: u64, region| sum.saturating_add(region.bytes())),
-        };
         for region in regions.iter_mut() {
             let part = budget.spend(region);
             if part == 0 {
                 continue;
             }
-            let before = so_far.bytes;
-            let mut done = |taken: u64| {
-                so_far.bytes = before + taken;
-                progress(so_far);
-            };
             let mut front = region.split_front(part);
             let result = match front.content {
-                Content::Measured(_) => {
-                    self.copy_in(memory, &mut front, DataFlags::MEASURE, &mut done)
-                }
-                Content::Unmeasured(_) => {
-                    self.copy_in(memory, &mut front, DataFlags::empty(), &mut done)
-                }
+                Content::Measured(_) => self.copy_in(memory, &mut front, DataFlags::MEASURE),
+                Content::Unmeasured(_) => self.copy_in(memory, &mut front, DataFlags::empty()),
                 Content::Unspecified if front.unbacked > 0 => {
-                    self.make_ram(memory.pool(), &mut front, &mut done)
+                    self.make_ram(memory.pool(), &mut front)
                 }
-                Content::Unspecified => self.map_ram(memory, &mut front, &mut done),
+                Content::Unspecified => self.map_ram(memory, &mut front),
             };
             if let Some(apart) = region.rejoin(front) {
                 free_or_quarantine(self.rmm, memory, apart);
             }
             result?;
-            so_far.bytes = before + part;
         }
-        Ok(so_far.total - so_far.bytes)
+        Ok(regions.iter().fold(0, |sum, region| sum.saturating_add(region.bytes())))
     }
 
     /// Checks sorted regions; those that are populated already are empty and pass.
@@ -274,12 +247,7 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// Changes the RIPAS of a range without memory to RAM.
-    fn make_ram(
-        &self,
-        pool: &mut Pool,
-        region: &mut Region<'_>,
-        done: &mut dyn FnMut(u64),
-    ) -> Result<(), BuildError> {
+    fn make_ram(&self, pool: &mut Pool, region: &mut Region<'_>) -> Result<(), BuildError> {
         let whole = region.range();
         let mut held = self.lock_range(whole, |_| Ok(()))?;
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
@@ -290,7 +258,6 @@ impl<P: Platform> RealmCore<'_, P> {
             let top = self.rmm.commands().rtt_init_ripas(&self.rd, left)?;
             region.advance_unbacked(top.checked_offset_from(left.base()).unwrap_or(0));
             left = left.after(top);
-            done(region.taken);
         }
         Ok(())
     }
@@ -300,7 +267,6 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         memory: &mut dyn HostMemory,
         region: &mut Region<'_>,
-        done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
         let range = region.range();
         let mut held = self.lock_range(range, |_| Ok(()))?;
@@ -310,7 +276,6 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut supply = Supply {
             next: &mut |_, _| whole.take(),
             back: &mut |memory, host| self.gather(memory, &mut back, host),
-            progress: done,
             init_ripas: true,
         };
         let Mapping { taken, result } = self.map_supply(&mut held, memory, range, &mut supply);
@@ -326,7 +291,6 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut dyn HostMemory,
         region: &mut Region<'_>,
         flags: DataFlags,
-        done: &mut dyn FnMut(u64),
     ) -> Result<(), BuildError> {
         let range = region.range();
         let mut held = self.lock_range(range, |_| Ok(()))?;
@@ -342,7 +306,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 return Err(failed.error.into());
             }
         };
-        let result = self.copy_pages(&held, memory.pool(), region, &mut delegated, (flags, done));
+        let result = self.copy_pages(&held, memory.pool(), region, &mut delegated, flags);
         self.return_to(memory, region, delegated, None);
         result
     }
@@ -353,10 +317,9 @@ impl<P: Platform> RealmCore<'_, P> {
         pool: &mut Pool,
         region: &mut Region<'_>,
         memory: &mut Delegated,
-        (flags, done): (DataFlags, &mut dyn FnMut(u64)),
+        flags: DataFlags,
     ) -> Result<(), BuildError> {
         let granule = self.rmm.granule_size().bytes();
-        let whole = memory.bytes();
         pool.check_pages(Command::RttDataMapInit)?;
         // A page that is not populated is put back in front of the rest, with which it is
         // contiguous.
@@ -387,7 +350,6 @@ impl<P: Platform> RealmCore<'_, P> {
             drop(refused);
             region.advance(granule);
             result?;
-            done(whole - memory.bytes());
         }
         Ok(())
     }

@@ -45,7 +45,7 @@
 //! // … is that of the Realm.
 //! let mut storage = RealmStorage::<16, 16>::new();
 //! let mut realm = Realm::create(&rmm, &config, &mut storage, &mut pool)?;
-//! realm.populate(&mut pool, &mut regions, &mut |_| {})?;
+//! realm.populate(&mut pool, &mut regions)?;
 //! let rec = realm.create_rec(&mut pool, &RecStart { runnable: true, pc: entry, gprs: [0; 8] })?;
 //! assert_eq!(realm.memory_bytes(), 0x5000);
 //! assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));

@@ -7,8 +7,8 @@ use rmi_host::{Platform, RecName};
 use sro::HostMemory;
 
 use crate::lifecycle::realm::{Active, Realm};
-use crate::memory::ripas::RipasStopped;
 use crate::memory::s2ap::S2apStopped;
+use crate::memory::stopped::Stopped;
 
 /// # What the Realm asks for
 impl<P: Platform> Realm<'_, P, Active> {
@@ -35,8 +35,16 @@ impl<P: Platform> Realm<'_, P, Active> {
     ///
     /// # Errors
     ///
-    /// [`RipasStopped`], with the progress made; among others where the host has unmapped memory
-    /// that the Realm did not give up, and the Realm asks for RAM without RSI_CHANGE_DESTROYED.
+    /// [`Stopped`], with the progress made: everything below `reached` has changed, and the REC may
+    /// be answered with this address.
+    ///
+    /// A change to RAM for which the Realm did not set RSI_CHANGE_DESTROYED stops at the first
+    /// entry of which the RIPAS is DESTROYED, because the host has unmapped memory that the Realm
+    /// did not give up: `reached` is its base, and `error` a refusal with
+    /// [`ErrorRtt`](rmi_abi::Status::ErrorRtt). Repeating it stops there again. If `reached` is
+    /// above the start of the request, the request may be accepted up to there, and the Realm asks
+    /// again from there. If nothing was applied, it should be rejected: a handler that accepts
+    /// without progress gets the same request again, forever if the Realm never stops asking.
     ///
     /// # Contexts
     ///
@@ -47,7 +55,7 @@ impl<P: Platform> Realm<'_, P, Active> {
         rec: RecName,
         range: IpaRange,
         calls: u32,
-    ) -> Result<Ipa, RipasStopped> {
+    ) -> Result<Ipa, Stopped> {
         self.core.set_ripas(memory, rec, range, calls)
     }
 
@@ -70,7 +78,7 @@ impl<P: Platform> Realm<'_, P, Active> {
         range: IpaRange,
         ripas: Ripas,
         calls: u32,
-    ) -> Result<Ipa, RipasStopped> {
+    ) -> Result<Ipa, Stopped> {
         self.core.set_ripas_to(memory, rec, range, ripas, calls)
     }
 

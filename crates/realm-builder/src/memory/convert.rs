@@ -246,7 +246,6 @@ impl<P: Platform> RealmCore<'_, P> {
                 let mut supply = Supply {
                     next: &mut |_, _| given.take(),
                     back: &mut |memory, host| free_or_quarantine(self.rmm, memory, host),
-                    progress: &mut |_| {},
                     init_ripas: false,
                 };
                 let front = IpaRange::with_size(part.base(), came).unwrap_or(part);

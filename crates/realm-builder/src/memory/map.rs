@@ -32,8 +32,6 @@ pub(crate) struct Supply<'f> {
     pub(crate) next: &'f mut dyn FnMut(&mut dyn HostMemory, IpaRange) -> Option<Undelegated>,
     /// Takes memory that was not mapped.
     pub(crate) back: Free<'f>,
-    /// Is called with the number of bytes that are mapped, after each call.
-    pub(crate) progress: &'f mut dyn FnMut(u64),
     /// Whether the RIPAS of the memory becomes RAM first.
     pub(crate) init_ripas: bool,
 }
@@ -109,8 +107,7 @@ impl<P: Platform> RealmCore<'_, P> {
             drop(slots);
             free_or_quarantine(rmm, memory, apart);
         };
-        let mut supply =
-            Supply { next: &mut next, back: &mut back, progress: &mut |_| {}, init_ripas: false };
+        let mut supply = Supply { next: &mut next, back: &mut back, init_ripas: false };
         self.map_supply(&mut held, memory, range, &mut supply).result
     }
 }
@@ -188,7 +185,7 @@ impl<P: Platform> RealmCore<'_, P> {
         range: IpaRange,
         supply: &mut Supply<'_>,
     ) -> Mapping {
-        let (taken, result) = self.map_staged(held, memory, range, supply.progress);
+        let (taken, result) = self.map_staged(held, memory, range);
         let reached = range.base().checked_add(taken).unwrap_or(range.top());
         let rest = range.after(reached);
         self.unstage(rest, &mut |host| (supply.back)(memory, host));
@@ -268,7 +265,6 @@ impl<P: Platform> RealmCore<'_, P> {
         held: &RangeLock<'_, P::Lock>,
         memory: &mut dyn HostMemory,
         range: IpaRange,
-        progress: &mut dyn FnMut(u64),
     ) -> (u64, Result<(), BuildError>) {
         let (mut at, mut idle) = (range.base(), 0);
         let taken = |at: Ipa| at.checked_offset_from(range.base()).unwrap_or(0);
@@ -290,7 +286,6 @@ impl<P: Platform> RealmCore<'_, P> {
                     let done = IpaRange::new_or_empty(at, reached);
                     self.range_hint.note(done, level, bytes < named);
                     at = reached;
-                    progress(taken(at));
                 }
                 Err(error) if error.is_clean() => return (taken(at), Err(error.into())),
                 // All that the call named may be mapped.

@@ -7,26 +7,8 @@ use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::memory::realm_core::RealmCore;
+use crate::memory::stopped::Stopped;
 use crate::plan;
-
-/// A RIPAS change that stopped early.
-///
-/// A change to RAM for which the Realm did not set RSI_CHANGE_DESTROYED stops at the first entry of
-/// which the RIPAS is DESTROYED: `reached` is its base, and `error` a refusal with
-/// [`ErrorRtt`](rmi_abi::Status::ErrorRtt). Repeating it stops there again. If `reached` is above
-/// the start of the request, the request may be accepted up to there, and the Realm asks again from
-/// there. If nothing was applied, it should be rejected: a handler that accepts without progress
-/// gets the same request again, forever if the Realm never stops asking.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the RIPAS change stopped at IPA {reached}: {error}")]
-#[non_exhaustive]
-pub struct RipasStopped {
-    /// The reason.
-    #[source]
-    pub error: BuildError,
-    /// How far it came. Everything below has changed; the REC may be answered with this address.
-    pub reached: Ipa,
-}
 
 impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::set_ripas`](crate::Realm::set_ripas).
@@ -36,7 +18,7 @@ impl<P: Platform> RealmCore<'_, P> {
         rec: RecName<'_>,
         range: IpaRange,
         calls: u32,
-    ) -> Result<Ipa, RipasStopped> {
+    ) -> Result<Ipa, Stopped> {
         self.set_ripas_to(memory, rec, range, Ripas::Empty, calls)
     }
 
@@ -48,8 +30,8 @@ impl<P: Platform> RealmCore<'_, P> {
         range: IpaRange,
         ripas: Ripas,
         calls: u32,
-    ) -> Result<Ipa, RipasStopped> {
-        let stop = |error, reached| RipasStopped { error, reached };
+    ) -> Result<Ipa, Stopped> {
+        let stop = |error, reached| Stopped { error, reached };
         self.check_change(range).map_err(|error| stop(error, range.base()))?;
         if range.is_empty() {
             return Ok(range.base());

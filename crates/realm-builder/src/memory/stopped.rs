@@ -5,7 +5,6 @@ use rmi_abi::Ipa;
 use crate::error::BuildError;
 use crate::memory::convert::ConvertStopped;
 use crate::memory::fold::FoldStopped;
-use crate::memory::ripas::RipasStopped;
 use crate::memory::s2ap::S2apStopped;
 use crate::memory::share::NotShared;
 
@@ -35,4 +34,4 @@ macro_rules! into_error {
     )*};
 }
 
-into_error!(Stopped, ConvertStopped, FoldStopped, RipasStopped, S2apStopped, NotShared);
+into_error!(Stopped, ConvertStopped, FoldStopped, S2apStopped, NotShared);

@@ -72,7 +72,7 @@ fn build(
         Region::new(Ipa::new(RAM), b.heap.take(3 * PAGE, PAGE)?, Content::Measured(&[7; 0x2800])),
         Region::new(Ipa::new(BLOCKS), b.heap.take(2 * MIB2, MIB2)?, Content::Unspecified),
     ];
-    let populated = realm.populate(b.pool, &mut regions, &mut |_| {});
+    let populated = realm.populate(b.pool, &mut regions);
     for region in regions {
         b.heap.insert(region.into_memory()).unwrap();
     }

@@ -33,7 +33,7 @@ fn with_guest(
         let mut realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
         let blocks = b.heap.take(2 * MIB2, MIB2).unwrap();
         let mut regions = [Region::new(Ipa::new(RAM), blocks, Content::Unspecified)];
-        realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
+        realm.populate(b.pool, &mut regions).unwrap();
         b.pool.prefill(b.rmm, 17 * PAGE, PAGE).unwrap();
         let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
         let rec = realm.create_rec(b.pool, &start).unwrap();

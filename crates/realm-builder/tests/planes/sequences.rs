@@ -27,7 +27,7 @@ proptest! {
                     Region::new(Ipa::new(RAM), first, Content::Unspecified),
                     Region::new(Ipa::new(RAM + 2 * MIB2), last, Content::Unspecified),
                 ];
-                realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
+                realm.populate(b.pool, &mut regions).unwrap();
                 for step in &steps {
                     let heap = RefCell::new(&mut *b.heap);
                     let supply = &mut |bytes| heap.borrow_mut().take(bytes, PAGE).unwrap();

@@ -64,7 +64,7 @@ fn a_thread_claims_a_range_in_all_trees() {
                 Region::new(Ipa::new(RAM), blocks, Content::Unspecified),
                 Region::new(Ipa::new(RAM + 2 * MIB2), last, Content::Unspecified),
             ];
-            realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
+            realm.populate(b.pool, &mut regions).unwrap();
             let mut back = Vec::new();
             std::thread::scope(|scope| {
                 let realm = &realm;

@@ -29,7 +29,7 @@ fn populate(realm: &mut Realm<'_, Platform<'_>, New>, b: &mut Fixture<'_, '_>) {
         Region::new(Ipa::new(RAM), pages, Content::Unspecified),
         Region::new(Ipa::new(BLOCKS), blocks, Content::Unspecified),
     ];
-    realm.populate(b.pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(b.pool, &mut regions).unwrap();
 }
 
 /// Does something with a new Realm that has three trees, in both dialects, on RMMs that take ranges

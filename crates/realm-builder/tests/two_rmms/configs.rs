@@ -64,7 +64,7 @@ impl Scenario for Brief<'_> {
         let content = [0x5a; 0x1000];
         let page = heap.take(PAGE, PAGE).unwrap();
         let region = Region::new(Ipa::new(CODE), page, Content::Measured(&content));
-        realm.populate(pool, &mut [region], &mut |_| {}).unwrap();
+        realm.populate(pool, &mut [region]).unwrap();
         let start = RecStart { runnable: true, pc: Ipa::new(CODE), gprs: [0; 8] };
         let rec = realm.create_rec(pool, &start).unwrap();
 

@@ -48,8 +48,8 @@ fn what_is_predicted_is_counted() {
         // RAM without memory, between pages at its ends.
         Region::without_memory(Ipa::new(RAM + 16 * MIB - PAGE), 40 * MIB + 3 * PAGE),
     ];
-    let cost = realm.populate_cost(&pool, &mut regions, limits);
-    counted(cost, &mut || realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap());
+    let cost = realm.populate_cost(&mut pool, &mut regions, limits);
+    counted(cost, &mut || realm.populate(&mut pool, &mut regions).unwrap());
     let realm = realm.activate().unwrap();
 
     // Scattered pages, by lists.
@@ -62,7 +62,7 @@ fn what_is_predicted_is_counted() {
         .collect();
     let ranges: Vec<_> = pages.iter().map(Undelegated::range).collect();
     let at = Ipa::new(RAM + 32 * MIB);
-    let cost = realm.map_cost(&pool, at, &ranges, limits);
+    let cost = realm.map_cost(&mut pool, at, &ranges, limits);
     counted(cost, &mut || realm.map_scattered(&mut pool, at, &mut pages).unwrap());
 
     let cost = realm.dismantle_cost(limits);

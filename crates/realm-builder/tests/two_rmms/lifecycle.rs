@@ -79,7 +79,7 @@ impl Scenario for Whole<'_> {
         let at = regions.each_ref().map(|region| region.range().base());
         assert_eq!(at, [UNBACKED, FREE, DATA, CODE].map(Ipa::new));
         // In parts, which makes no difference to the measurement.
-        while realm.populate_some(pool, &mut regions, 2 * MIB, &mut |_| {}).unwrap() > 0 {}
+        while realm.populate_some(pool, &mut regions, 2 * MIB).unwrap() > 0 {}
         let start = RecStart { runnable: true, pc: Ipa::new(CODE), gprs: [1, 2, 3, 4, 5, 6, 7, 8] };
         let recs = vec![
             realm.create_rec(pool, &start).unwrap(),

@@ -29,7 +29,7 @@ impl Scenario for Sequence {
             Region::new(Ipa::new(RAM), first, Content::Unspecified),
             Region::new(Ipa::new(RAM + 4 * MIB), last, Content::Unspecified),
         ];
-        realm.populate(pool, &mut regions, &mut |_| {}).unwrap();
+        realm.populate(pool, &mut regions).unwrap();
         let heap = RefCell::new(heap);
         let supply = &mut |bytes| heap.borrow_mut().take(bytes, PAGE).unwrap();
         let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();

@@ -144,7 +144,7 @@ fn build<P: Platform>(
 ) -> bool {
     let memory = heap.take(0x3000, 0x1000).unwrap();
     let mut regions = [Region::new(Ipa::new(RAM), memory, Content::Measured(image))];
-    let populated = realm.populate(pool, &mut regions, &mut |_| {});
+    let populated = realm.populate(pool, &mut regions);
     for region in regions {
         heap.insert(region.into_memory()).unwrap();
     }

@@ -116,7 +116,7 @@ fn run(mut options: Options) {
     realm.make_tables(&mut pool, range(RAM + 64 * MIB, 64 * MIB), Level::L3).unwrap();
     check("make_tables");
     let mut regions = [Region::new(Ipa::new(RAM), ram, Content::Unspecified)];
-    realm.populate(&mut pool, &mut regions, &mut |_| {}).unwrap();
+    realm.populate(&mut pool, &mut regions).unwrap();
     check("populate");
     assert_eq!(mapped_entries(&realm), BYTES / PAGE);
     assert!(realm.core.next_memory(Ipa::new(RAM + 64 * MIB), Ipa::new(RAM + 128 * MIB)).is_none());
