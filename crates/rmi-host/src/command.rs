@@ -225,7 +225,7 @@ pub use packed_blocks::{Listed, MapList};
 pub use pdev::{DevCommBuffers, Stream, StreamInfo};
 pub use plane::{AuxObstacle, AuxTree, AuxUnmapped, S2apProgress};
 pub use psmmu::{PsmmuEvent, PsmmuName};
-pub use realm::Rd;
+pub use realm::{Rd, RealmNumber};
 pub use rec::{RecGranule, RecName};
 pub use rmm::Versions;
 pub(crate) use rmm::delegate_range;

@@ -261,11 +261,14 @@ impl<P: Platform> Rmm<P> {
     }
 
     /// Puts memory into quarantine; when the quarantine is full it is leaked, and counted.
+    ///
+    /// Memory of another machine goes there as well, for a session there, but the ledger of this
+    /// machine is not told about it.
     pub fn quarantine(&self, memory: Delegated, reason: QuarantineReason) {
         if memory.is_empty() {
             return;
         }
-        let range = memory.range();
+        let (range, is_own) = (memory.range(), memory.machine() == self.machine());
         let event = match self.platform().quarantine().put(Quarantined { memory, reason }) {
             Ok(()) => LedgerEvent::Quarantined { reason },
             Err(refused) => {
@@ -273,7 +276,9 @@ impl<P: Platform> Rmm<P> {
                 LedgerEvent::Leaked
             }
         };
-        self.platform().ledger().record(event, range);
+        if is_own {
+            self.platform().ledger().record(event, range);
+        }
     }
 
     fn check_whole<H: Owner>(&self, command: Command, memory: &Granules<H>) -> Result<(), Error> {

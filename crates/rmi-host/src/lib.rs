@@ -84,7 +84,8 @@ pub use channel::{
     Channel, Failure, Pending, Progress, Reply, RetryBudget, Want, dropped_operations,
 };
 pub use command::{
-    DelegateFailed, Halted, MapList, Rd, RecGranule, RecName, SharedMemory, UndelegateFailed,
+    DelegateFailed, Halted, MapList, Rd, RealmNumber, RecGranule, RecName, SharedMemory,
+    UndelegateFailed,
 };
 pub use conduit::{Conduit, Registers, Simulated};
 pub use error::{Error, Failed, Refusal, Subject, Violation};

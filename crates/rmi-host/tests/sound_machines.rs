@@ -183,3 +183,52 @@ fn sound_3_a_fresh_machine_is_none_that_there_is() {
     assert!(one.machine() != two && two != Machine::REAL && one.machine() != Machine::REAL);
     assert_eq!(HostAccess::machine(&one), one.machine());
 }
+
+#[test]
+fn sound_3_shared_memory_is_not_taken_from_a_realm_that_has_the_descriptor_next() {
+    let model = model();
+    let mut memory = model.take_memory();
+    let rmm = open(&model, &mut memory);
+    let commands = rmm.commands();
+    let ipa = Ipa::new(1 << 39);
+    let levels = [Level::L1, Level::L2, Level::L3];
+    let tables: Vec<Delegated> =
+        levels.iter().map(|_| rmm.delegate(page(&mut memory)).unwrap()).collect();
+    let [rd, root] = [(), ()].map(|()| rmm.delegate(page(&mut memory)).unwrap());
+    let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(rmm.dialect());
+    let params = params.unwrap();
+
+    let realm = |rd: Delegated, tables: Vec<Delegated>, memory: Undelegated, page: &mut _| {
+        let created = commands.realm_create(&rd, page, &params);
+        assert!(matches!(created, Ok(Progress::Done(_))));
+        let rd = Rd::new(rd);
+        let made: Vec<_> = levels
+            .into_iter()
+            .zip(tables)
+            .map(|(level, table)| commands.rtt_create(&rd, table, ipa, level).unwrap())
+            .collect();
+        let at = ShareAt { rd: &rd, ipa, access: SharedAccess::MEMORY };
+        let shared = commands.rtt_unprot_map(at, memory, BlockSize::Page).unwrap().shared;
+        assert_eq!(shared.realm(), Some(rd.number()));
+        (rd, made, shared)
+    };
+    let (first, made, stale) = realm(rd, tables, page(&mut memory), &mut memory);
+    // The Realm is destroyed with its tables; the RMM does not mind what is shared.
+    for level in levels.into_iter().rev() {
+        let _ = commands.rtt_destroy(&first, ipa, level).unwrap();
+    }
+    let tables = made.into_iter().map(rmi_host::granules::Granules::into_released).collect();
+    commands.realm_terminate(&first).unwrap();
+    assert!(matches!(commands.realm_destroy(&first), Ok(Progress::Done(_))));
+    let number = first.number();
+    let (second, _made, live) =
+        realm(first.into_released(), tables, page(&mut memory), &mut memory);
+    assert_ne!(second.number(), number);
+
+    // Its name reaches no call, so the memory of the second Realm stays mapped.
+    let calls = model.calls();
+    let failed = commands.rtt_unprot_unmap(&second, stale).unwrap_err();
+    assert!(matches!(failed.error, Error::Argument { .. }), "{}", failed.error);
+    assert_eq!((failed.kept.bytes(), model.calls()), (PAGE, calls));
+    assert_eq!(commands.rtt_unprot_unmap(&second, live).unwrap().host.bytes(), PAGE);
+}

@@ -1,9 +1,10 @@
 //! Creating and destroying RECs: the operations that move memory in every dialect of 2.0.
 
+use rmi_abi::Command;
 use rmi_abi::rec::{Mpidr, RecParams};
-use rmi_abi::{Command, Pa};
 use rmi_host::{
-    Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, RecGranule, RecName, Rmm,
+    Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, RealmNumber, RecGranule,
+    RecName, Rmm,
 };
 
 use crate::donated::Donated;
@@ -104,7 +105,7 @@ pub struct RecObject {
     donated: Donated,
     mpidr: Mpidr,
     /// The Realm that it belongs to.
-    realm: Pa,
+    realm: RealmNumber,
     /// What it waits for before it can be entered.
     pub(crate) entry: EntryState,
 }
@@ -150,9 +151,9 @@ impl RecObject {
         self.mpidr
     }
 
-    /// Address of the descriptor of the Realm that it belongs to.
+    /// The Realm that it belongs to.
     #[must_use]
-    pub const fn realm(&self) -> Pa {
+    pub const fn realm(&self) -> RealmNumber {
         self.realm
     }
 
@@ -189,7 +190,7 @@ impl RecObject {
             granule: RecGranule::new(rec),
             donated: Donated::default(),
             mpidr: params.mpidr,
-            realm: rd.pa(),
+            realm: rd.number(),
             entry: EntryState::new(),
         };
         let done = progress.and_then(|progress| drive(rmm, pool, &mut made.donated, progress));

@@ -92,7 +92,7 @@ fn sound_5_an_answer_fits_one_exit_of_one_rec() {
     with(rule, fault, |fixture| {
         let (rec, other) = (fixture.create(0), fixture.create(1));
         assert_eq!((rec.mpidr(), other.mpidr()), (Mpidr::from_index(0), Mpidr::from_index(1)));
-        assert_eq!((rec.realm(), rec.awaiting()), (fixture.rd.pa(), Awaiting::Nothing));
+        assert_eq!((rec.realm(), rec.awaiting()), (fixture.rd.number(), Awaiting::Nothing));
         fixture.activate();
         let first = fixture.enter(&rec, None).unwrap();
         assert_eq!(rec.awaiting(), Awaiting::Answer(first));

@@ -4,7 +4,7 @@
 use core::fmt;
 
 use rmi_abi::{Command, IpaRange, Pa};
-use rmi_host::{Error, Failed, Platform, Rd, Subject, Undelegated};
+use rmi_host::{Error, Failed, Platform, Rd, RealmNumber, Subject, Undelegated};
 use sro::{HostMemory, Pool, RecObject};
 
 use crate::lifecycle::realm::{Active, New, Populated, Realm, Terminated};
@@ -201,8 +201,9 @@ pub struct Shutdown {
 /// Tears down all Realms of a session, as before a kexec: first all of them are terminated, then
 /// each is torn down, and its memory returned.
 ///
-/// `recs` gives the RECs of a Realm, by the address of its descriptor, one after the other; none of
-/// them may be running. `report` is called with the result of each Realm: an error says that some
+/// `recs` gives the RECs of a Realm, by its number ([`RecObject::realm`]), one after the other; none
+/// of them may be running. `report` is called with the address of each Realm's descriptor and its
+/// result: an error says that some
 /// of its memory is in quarantine. All slots are empty afterwards, whatever happened. To end the
 /// use of the RMM as a whole, retry the quarantine, [drain](Pool::drain) the pool, and deactivate
 /// the RMM ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what is
@@ -247,7 +248,7 @@ pub struct Shutdown {
 /// Source: DEN0137 2.0-bet3, RMI_REALM_TERMINATE, RMI_REC_DESTROY, RMI_REALM_DESTROY.
 pub fn shutdown<P: Platform>(
     realms: &mut [Option<AnyRealm<'_, P>>],
-    recs: &mut dyn FnMut(Pa) -> Option<RecObject>,
+    recs: &mut dyn FnMut(RealmNumber) -> Option<RecObject>,
     memory: &mut dyn HostMemory,
     report: &mut dyn FnMut(Pa, Option<Error>),
 ) -> Shutdown {
@@ -260,9 +261,9 @@ pub fn shutdown<P: Platform>(
     }
     let mut ended = Shutdown::default();
     for realm in realms.iter_mut().filter_map(Option::take) {
-        let rd = realm.rd().pa();
+        let (rd, number) = (realm.rd().pa(), realm.rd().number());
         let mut counted = Counted { memory: &mut *memory, freed: 0 };
-        let error = realm.tear_down(&mut counted, core::iter::from_fn(|| recs(rd))).error;
+        let error = realm.tear_down(&mut counted, core::iter::from_fn(|| recs(number))).error;
         ended.returned += counted.freed;
         ended.realms += 1;
         ended.stuck += usize::from(error.is_some());

@@ -91,7 +91,7 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut dyn HostMemory,
         rec: RecObject,
     ) -> Result<(), Failed<Option<RecObject>>> {
-        if rec.realm() != self.rd.pa() {
+        if rec.realm() != self.rd.number() {
             let subject = Subject::Pa(rec.name().pa());
             let error =
                 Error::argument(Command::RecDestroy, "the REC belongs to another Realm", subject);

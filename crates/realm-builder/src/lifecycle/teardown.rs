@@ -111,7 +111,8 @@ impl<'a, P: Platform, S> Realm<'a, P, S> {
     ///
     /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
     /// the first error that remains is returned, for the record. A REC of another Realm is
-    /// destroyed, too, because it was passed by value, and that is an error.
+    /// destroyed, too, because it was passed by value, and that is an error. One of another machine
+    /// cannot be destroyed from here: its memory is in quarantine for a session there.
     ///
     /// # Contexts
     ///
@@ -416,7 +417,7 @@ impl<P: Platform> RealmCore<'_, P> {
         // descriptor cannot be destroyed.
         let mut first = terminated.err();
         for rec in recs {
-            if rec.realm() != self.rd.pa() {
+            if rec.realm() != self.rd.number() {
                 // It is not a REC of this Realm, and this is no reason to take it from its own
                 // Realm by force.
                 let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.name().pa()));

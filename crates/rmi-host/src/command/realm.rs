@@ -1,6 +1,10 @@
 //! Commands about a Realm.
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
+use core::fmt;
+use core::num::NonZeroU64;
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use rmi_abi::realm::RealmParamsPage;
 use rmi_abi::{Command, Pa};
 
@@ -9,6 +13,30 @@ use crate::command::named::Named;
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, InUse, Machine, Undelegated};
 use crate::platform::Platform;
+
+/// The number of one Realm of the host. No two Realms have the same number, on any machine and at
+/// any time, while their descriptors may have the same address.
+///
+/// What belongs to a Realm is compared by it: a REC, and memory that is shared with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RealmNumber(NonZeroU64);
+
+/// How many numbers were given out.
+static REALMS: AtomicU64 = AtomicU64::new(0);
+
+impl RealmNumber {
+    fn next() -> Self {
+        // 2^64 Realms are never reached.
+        let before = REALMS.fetch_add(1, Ordering::Relaxed);
+        Self(NonZeroU64::MIN.saturating_add(before))
+    }
+}
+
+impl fmt::Display for RealmNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A Realm, represented by its Realm Descriptor granule.
 ///
@@ -50,6 +78,7 @@ use crate::platform::Platform;
 #[must_use = "dropping it leaks the granule"]
 pub struct Rd {
     granule: InUse,
+    number: RealmNumber,
 }
 
 impl Named for Rd {
@@ -59,9 +88,16 @@ impl Named for Rd {
 }
 
 impl Rd {
-    /// Names a Realm by the granule that `RMI_REALM_CREATE` made its descriptor.
+    /// Names a Realm by the granule that `RMI_REALM_CREATE` made its descriptor. It is a new Realm:
+    /// what belonged to one that had this descriptor before is refused.
     pub fn new(granule: Delegated) -> Self {
-        Self { granule: granule.into_use() }
+        Self { granule: granule.into_use(), number: RealmNumber::next() }
+    }
+
+    /// The number of the Realm.
+    #[must_use]
+    pub const fn number(&self) -> RealmNumber {
+        self.number
     }
 
     /// Address of the granule.

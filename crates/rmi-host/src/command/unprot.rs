@@ -5,12 +5,12 @@ use rmi_abi::address::Address;
 use rmi_abi::desc::BlockSize;
 use rmi_abi::flags::{AddrSet, MemAttr, S2Access, UnprotMapFlags};
 use rmi_abi::realm::S2apEncoding;
-use rmi_abi::{Command, Ipa, IpaRange, Pa, PaRange};
+use rmi_abi::{Command, Ipa, IpaRange, PaRange};
 
 use crate::access::AccessFault;
 use crate::channel::Channel;
-use crate::command::Rd;
 use crate::command::list::{LIST_ENTRIES, MapInto};
+use crate::command::{Rd, RealmNumber};
 use crate::error::{Error, Failed, Subject, Violation, carries_error};
 use crate::granules::{Undelegated, leak};
 use crate::platform::Platform;
@@ -86,14 +86,15 @@ use crate::platform::Platform;
 #[derive(Debug)]
 #[must_use = "dropping it loses the memory, which stays mapped"]
 pub struct SharedMemory {
-    rd: Pa,
+    /// `None` for no memory at all.
+    realm: Option<RealmNumber>,
     ipa: Ipa,
     memory: Undelegated,
 }
 
 impl SharedMemory {
     pub(crate) fn new(rd: &Rd, ipa: Ipa, memory: Undelegated) -> Self {
-        Self { rd: rd.pa(), ipa, memory }
+        Self { realm: Some(rd.number()), ipa, memory }
     }
 
     /// Returns all but the first `bytes` to the host: the RMM has not mapped the rest.
@@ -102,10 +103,10 @@ impl SharedMemory {
         self.memory.take_back(rest).unwrap_or_default()
     }
 
-    /// Address of the descriptor of the Realm that it is mapped in.
+    /// The Realm that it is mapped in; `None` for an empty token that was never mapped.
     #[must_use]
-    pub const fn rd(&self) -> Pa {
-        self.rd
+    pub const fn realm(&self) -> Option<RealmNumber> {
+        self.realm
     }
 
     /// Where it begins in the Realm's IPA space.
@@ -147,7 +148,7 @@ impl SharedMemory {
     /// or `bytes` is not a multiple of 4 KiB.
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
         let memory = self.memory.take_front(bytes)?;
-        let front = Self { rd: self.rd, ipa: self.ipa, memory };
+        let front = Self { realm: self.realm, ipa: self.ipa, memory };
         self.ipa = Ipa::from_raw(self.ipa.raw().saturating_add(bytes));
         Some(front)
     }
@@ -159,12 +160,12 @@ impl SharedMemory {
     ///
     /// `other` is returned when it does not follow.
     pub fn append(&mut self, other: Self) -> Result<(), Self> {
-        let follows = other.rd == self.rd && other.ipa == self.ipa_range().top();
+        let follows = other.realm == self.realm && other.ipa == self.ipa_range().top();
         if !follows || self.is_empty() || other.is_empty() {
             return Err(other);
         }
-        let (rd, ipa) = (other.rd, other.ipa);
-        self.memory.append(other.unmapped()).map_err(|memory| Self { rd, ipa, memory })
+        let (realm, ipa) = (other.realm, other.ipa);
+        self.memory.append(other.unmapped()).map_err(|memory| Self { realm, ipa, memory })
     }
 
     /// Turns it into plain host memory without a call.
@@ -247,8 +248,8 @@ pub struct Shared {
 impl Shared {
     /// Memory of which nothing is shared yet.
     pub fn new(memory: Undelegated) -> Self {
-        let (rd, ipa) = (Pa::new(0), Ipa::new(0));
-        let shared = SharedMemory { rd, ipa, memory: Undelegated::empty() };
+        let nothing = Undelegated::empty();
+        let shared = SharedMemory { realm: None, ipa: Ipa::new(0), memory: nothing };
         Self { shared, rest: memory }
     }
 
@@ -415,7 +416,7 @@ impl<P: Platform> Channel<P> {
         let argument = |what| Err(Error::argument(command, what, Subject::Ipa(shared.ipa)));
         self.require(command)?;
         self.own(command, rd)?;
-        if shared.rd != rd.pa() {
+        if shared.realm != Some(rd.number()) {
             return argument("the memory is shared with another Realm");
         }
         if shared.is_empty() {

@@ -166,14 +166,13 @@ fn tree() -> AuxTree {
 const AUX_MAP: AuxMapFlags = AuxMapFlags { tree_index: 2, block: true, invalid_pri: true };
 const AUX_UNMAP: AuxUnmapFlags = AuxUnmapFlags { tree_index: 2 };
 
-/// Memory shared by an RMM that answers every call with success.
-pub(crate) fn shared() -> SharedMemory {
+/// Memory shared with the Realm by an RMM that answers every call with success.
+pub(crate) fn shared(rd: &rmi_host::Rd) -> SharedMemory {
     let yes = Fake::default();
     yes.always([0, IPA + BYTES, 0, 0, 0, 0, 0, 0]);
-    let rd = rd(RD);
     let channel = yes.channel(Dialect::V2_0Bet3);
     let Shared { shared, rest } =
-        channel.rtt_unprot_map(share_at(&rd), host(MEMORY, BYTES), BLOCKS).unwrap();
+        channel.rtt_unprot_map(share_at(rd), host(MEMORY, BYTES), BLOCKS).unwrap();
     assert!(rest.is_empty());
     shared
 }
@@ -436,14 +435,16 @@ pub(crate) fn cases() -> Vec<Case> {
             outcome!(f.channel(d).rtt_unprot_map(share_at(&rd(RD)), host(MEMORY, BYTES), BLOCKS))
         }),
         case(C::RttUnprotUnmap, AT_IPA, TOP, |f, d| {
-            outcome!(f.channel(d).rtt_unprot_unmap(&rd(RD), shared()))
+            let rd = rd(RD);
+            outcome!(f.channel(d).rtt_unprot_unmap(&rd, shared(&rd)))
         }),
         case(C::RttMapUnprotected, AT_IPA, NONE, |f, d| {
             let (rd, memory) = (rd(RD), host(MEMORY, BYTES / 2));
             outcome!(f.channel(d).rtt_map_unprotected(share_at(&rd), Level::L2, memory, false))
         }),
         case(C::RttUnmapUnprotected, AT_IPA, NONE, |f, d| {
-            outcome!(f.channel(d).rtt_unmap_unprotected(&rd(RD), shared(), Level::L2))
+            let rd = rd(RD);
+            outcome!(f.channel(d).rtt_unmap_unprotected(&rd, shared(&rd), Level::L2))
         }),
         // Planes.
         case(C::RttAuxCreate, AT_IPA, NONE, |f, d| {

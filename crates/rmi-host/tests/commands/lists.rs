@@ -32,11 +32,10 @@ fn reaches(top: u64) -> Fake {
 }
 
 /// Two pieces of shared memory, one after the other in the Realm: three pages at `A`, two at `B`.
-fn two_pieces() -> [SharedMemory; 2] {
-    let rd = rd(RD);
+fn two_pieces(rd: &rmi_host::Rd) -> [SharedMemory; 2] {
     [(A, 3, 0), (B, 2, 3)].map(|(base, pages, before)| {
         let ipa = Ipa::new(IPA + before * PAGE);
-        let at = ShareAt { rd: &rd, ipa, access: SharedAccess::MEMORY };
+        let at = ShareAt { rd, ipa, access: SharedAccess::MEMORY };
         let fake = reaches(ipa.raw() + pages * PAGE);
         fake.channel(BET3).rtt_unprot_map(at, host(base, pages * PAGE), PAGES).unwrap().shared
     })
@@ -231,10 +230,11 @@ fn runs_of_an_unmap_are_checked_against_what_was_shared() {
     for (words, ours) in cases {
         let fake = Fake::default();
         fake.always([0, IPA + 5 * PAGE, 0, words.len() as u64, 0, 0, 0, 0]);
-        let mut pieces = two_pieces();
+        let rd = rd(RD);
+        let mut pieces = two_pieces(&rd);
         let mut returned = 0;
         let answer = writing::channel(&fake, words).rtt_unprot_unmap_list(
-            &rd(RD),
+            &rd,
             &mut pieces,
             &mut host(LIST, PAGE),
             &mut |memory| returned += memory.bytes(),
@@ -257,8 +257,9 @@ fn runs_of_an_unmap_are_checked_against_what_was_shared() {
     ] {
         let fake = Fake::default();
         fake.always([0, IPA + 3 * PAGE, word, 0, 0, 0, 0, 0]);
-        let [piece, _] = two_pieces();
-        match fake.channel(BET3).rtt_unprot_unmap(&rd(RD), piece) {
+        let rd = rd(RD);
+        let [piece, _] = two_pieces(&rd);
+        match fake.channel(BET3).rtt_unprot_unmap(&rd, piece) {
             Ok(unshared) => assert!(ours && unshared.host.bytes() == 3 * PAGE),
             Err(Failed { kept, .. }) => assert!(!ours && kept.bytes() == 3 * PAGE),
         }
@@ -300,10 +301,10 @@ fn what_cannot_be_is_refused_before_any_call() {
     let none = |()| panic!("nothing moves");
     let ipa = Ipa::new(IPA);
 
-    argument(channel.rtt_unprot_unmap(&other, shared()).unwrap_err().error);
+    argument(channel.rtt_unprot_unmap(&other, shared(&realm)).unwrap_err().error);
     let v1 = fake.channel(Dialect::V1_0);
-    argument(v1.rtt_unmap_unprotected(&other, shared(), Level::L2).unwrap_err().error);
-    argument(v1.rtt_unmap_unprotected(&realm, shared(), Level::L1).unwrap_err().error);
+    argument(v1.rtt_unmap_unprotected(&other, shared(&realm), Level::L2).unwrap_err().error);
+    argument(v1.rtt_unmap_unprotected(&realm, shared(&realm), Level::L1).unwrap_err().error);
     argument(v1.granule_delegate(host(A, 2 * PAGE)).unwrap_err().error);
     let memory = host(A, PAGE);
     argument(v1.rtt_map_unprotected(share_at(&realm), Level::L2, memory, false).unwrap_err().error);
@@ -331,12 +332,12 @@ fn what_cannot_be_is_refused_before_any_call() {
     let at = share_at(&realm);
     argument(channel.rtt_unprot_map_list(at, &mut list, &mut many, PAGES).unwrap_err());
     assert_eq!(many.iter().map(|part| part.rest.bytes()).sum::<u64>(), 513 * PAGE);
-    let mut twice = [Shared { shared: shared(), rest: host(B, PAGE) }];
+    let mut twice = [Shared { shared: shared(&realm), rest: host(B, PAGE) }];
     argument(channel.rtt_unprot_map_list(at, &mut list, &mut twice, PAGES).unwrap_err());
-    let [first, _] = two_pieces();
+    let [first, _] = two_pieces(&realm);
     argument(
         channel
-            .rtt_unprot_unmap_list(&realm, &mut [first, shared()], &mut list, &mut |_| {
+            .rtt_unprot_unmap_list(&realm, &mut [first, shared(&realm)], &mut list, &mut |_| {
                 none(());
             })
             .unwrap_err(),
@@ -355,7 +356,7 @@ fn what_cannot_be_is_refused_before_any_call() {
 fn shared_memory_is_written_by_copying_and_cut_on_both_sides() {
     let fake = Fake::default();
     let channel = fake.channel(BET3);
-    let mut memory = shared();
+    let mut memory = shared(&rd(RD));
     channel.write_shared(&mut memory, BYTES - 8, &7u64.to_le_bytes()).unwrap();
     assert_eq!(fake.peek(MEMORY + BYTES - 8), 7);
     assert!(channel.write_shared(&mut memory, BYTES - 7, &[0; 8]).is_err());

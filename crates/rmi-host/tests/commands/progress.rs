@@ -117,7 +117,8 @@ fn the_commands_of_1_0_say_what_to_skip() {
 
     let unmap = |x0, x1| {
         let fake = answers(x0, [x1, 0, 0, 0]);
-        fake.channel(Dialect::V1_0).rtt_unmap_unprotected(&rd(RD), shared(), Level::L2)
+        let rd = rd(RD);
+        fake.channel(Dialect::V1_0).rtt_unmap_unprotected(&rd, shared(&rd), Level::L2)
     };
     let failed = unmap(RTT_2, IPA).unwrap_err();
     assert_eq!((failed.top, failed.kept.bytes()), (Some(ipa), BYTES));
