@@ -55,7 +55,7 @@ fn run() -> Result<bool, realm_sdk::Error> {
     let platform = Host::new(&machine, &machine).with_ledger(&ledger);
     let mut memory = ThreadMemory::new(&frames);
     let session = open(platform, SessionOptions::default(), &mut memory.pool)?;
-    say!("vmm  | the RMM speaks {}", session.dialect());
+    say!("vmm  | the RMM has dialect {}", session.dialect());
 
     // Each Realm gets the storage of the one before it.
     let mut storage = RealmStorage::<{ vmm::TABLES }, 4>::new();

@@ -19,8 +19,7 @@
 //! # let platform = model.host().with_ledger(&ledger);
 //! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! // There are a session, a pool of granules for tables, and memory for the Realm. Host memory
-//! // that a Realm returns goes to the pool, too, unless the embedder brings a `HostMemory` of its
-//! // own.
+//! // that a Realm returns also goes to the pool, unless the embedder implements `HostMemory`.
 //! let mut config = RealmConfig::new(40);
 //! config.personalization[..5].copy_from_slice(b"hello");
 //! let mut storage = RealmStorage::<16, 16>::new();
@@ -48,8 +47,8 @@
 //! # }
 //! ```
 //!
-//! RAM for which a Realm gets memory only where it touches it is a [`Region::without_memory`]: it
-//! is RAM at boot, measured and predicted as other regions are, and [`Realm::serve_fault`] maps it.
+//! A [`Region::without_memory`] is RAM that gets memory at the Realm's first access: it is RAM at
+//! boot, measured and predicted as other regions are, and [`Realm::serve_fault`] maps it.
 //!
 //! Changes to the memory of a live Realm, from as many threads as it has virtual CPUs: every
 //! operation takes `&self` and a memory object of the thread's own.
@@ -188,12 +187,12 @@
 //! |---|---|
 //! | [`config`] | the configuration of a Realm, checked against the RMM |
 //! | [`lifecycle`] | [`Realm`] and its states: creation, content, virtual CPUs, teardown |
-//! | [`memory`] | what is mapped, shared, converted, taken back; translation tables, RIPAS |
-//! | [`planes`] | planes with trees of their own |
+//! | [`memory`] | mapping, sharing, converting and reclaiming memory; translation tables, RIPAS |
+//! | [`planes`] | planes with their own translation tables |
 //! | [`plan`] | which blocks, tables and calls, and their cost, as pure functions |
-//! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
+//! | [`image`] | guest images: flat, arm64 `Image`, ELF |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
-//! | [`BuildError`] | why something cannot be built as asked |
+//! | [`BuildError`] | the errors of this crate |
 //!
 //! Imports run one way: `planes` → `lifecycle` → `memory` → `shadow` → `plan`, `error`.
 //!

@@ -1,5 +1,5 @@
-//! The tables of a Realm, and the page through which its content is copied, are those of an RMM with
-//! granules of 4 KiB: no Realm is created on another one.
+//! The tables of a Realm, and the page through which its content is copied, are those of an RMM
+//! with granules of 4 KiB: no Realm is created on another one.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_builder::{BuildError, Content, Realm, RealmConfig, RealmStorage, Region};
@@ -11,8 +11,8 @@ use test_support::Altered;
 
 const D: Dialect = Dialect::V2_0Bet3;
 
-/// Opens a session on an RMM that says that it has granules of a size, and tries to populate a Realm
-/// with measured and unmeasured content.
+/// Opens a session on an RMM that says that it has granules of a size, and tries to populate a
+/// Realm with measured and unmeasured content.
 fn populate(size: GranuleSize) -> Result<(), BuildError> {
     let mut options = Options::new(D);
     // All three sizes.

@@ -49,8 +49,8 @@
 //! | Module | Contents |
 //! |---|---|
 //! | [`config`] | the configuration of a Realm, checked against the RMM's features |
-//! | [`image`] | guests as data: flat, arm64 `Image`, ELF |
-//! | [`region`], [`blocks`] | regions, their order, what is wrong with them; the blocks they are mapped by |
+//! | [`image`] | guest images: flat, arm64 `Image`, ELF |
+//! | [`region`], [`blocks`] | regions, their order and checks; the blocks that map them |
 //! | `rim`, [`measurement_log`] | the initial measurement, predicted and logged |
 //!
 //! # Features

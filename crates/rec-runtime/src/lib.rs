@@ -44,7 +44,7 @@
 //! # model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(program)));
 //! # let realm = realm.activate()?;
 //! # let page = memory.take_front(0x1000).unwrap();
-//! // There are an active Realm, a REC of it, and a page of host memory.
+//! // There is an active Realm with a REC, and a page of host memory.
 //! let mut rec = Rec::new(object, page, realm.geometry());
 //! let mut board = Board::default();
 //! let stopped = rec.run(&rmm, Answer::resume(), &mut board, &Kick::new())?;
@@ -59,14 +59,15 @@
 //! | Item, module | Contents |
 //! |---|---|
 //! | [`Rec`] | entering a REC, and the outcome of a run |
-//! | [`exit`] | why a REC exited, and the answers to that |
-//! | [`Handler`] | a run loop with a handler, and a way to stop it from elsewhere |
+//! | [`exit`] | the reasons of exits, and their answers |
+//! | [`Handler`] | the handler of the run loop; a [`Kick`] stops the loop from another thread |
 //! | [`timer`] | the Realm's timers, whose interrupts the host raises |
 //!
 //! # The CPU across an entry
 //!
 //! A REC runs on the CPU that enters it, with all state of that CPU that the RMM does not switch.
-//! *RMM* means that it keeps the Realm's value in the REC and restores the host's.
+//! In the table, *RMM* means that the RMM keeps the Realm's value in the REC and restores the
+//! host's.
 //!
 //! | State | RMI 1.0 | RMI 2.0 | What the host does |
 //! |---|---|---|---|

@@ -28,10 +28,10 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
-//! | Module | What it holds |
+//! | Module | Contents |
 //! |---|---|
 //! | **Where to start** | |
-//! | [`dialect`] | the dialects and, at a glance, everything in which they differ |
+//! | [`dialect`] | the dialects, and a table of all their differences |
 //! | [`commands`] | every command: function identifier, registers, effects, statuses, per dialect |
 //! | [`commands::index`] | all commands on one page |
 //! | [`trace`] | calls and results, printed decoded |
@@ -46,14 +46,14 @@
 //! | [`psci`] | PSCI functions and return codes |
 //! | **Pages** | |
 //! | [`realm`], [`rec`] | what a Realm and its RECs are created from |
-//! | [`run`] | the run page, in which host and RMM talk at each entry and exit |
+//! | [`run`] | the run page, by which host and RMM pass values at each entry and exit |
 //! | [`rmm`], [`granule`] | configuration of the RMM, tracking of physical memory |
 //! | [`device`] | device assignment: parameter pages, states, communication |
 //! | [`measurement`] | what the Realm Initial Measurement is computed from |
 //! | **Arithmetic** | |
 //! | [`rtt`] | translation tables: levels, block sizes, start levels, walks |
 //! | **The Realm's side** | |
-//! | [`rsi`], [`rhi`] | what a Realm asks of the RMM, and of its host |
+//! | [`rsi`], [`rhi`] | calls of a Realm to the RMM, and to its host |
 //!
 //! # Conventions
 //!
@@ -82,7 +82,7 @@
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! let dialect: Dialect = "tf-rmm-2026-07".parse()?;
 //!
-//! // What a dialect lacks is an error before any call.
+//! // A command that the dialect does not have is an error before any call.
 //! assert!(Command::GptInfo.require(dialect).is_err());
 //! let form = Command::RecCreate.require(dialect)?;
 //! assert!(form.effect().moves_memory());
@@ -99,7 +99,7 @@
 //!     "RMI_REC_CREATE(rd=0x88000000, rec=0x88001000, params_ptr=0x89000000)",
 //! );
 //!
-//! // The answer: an operation was started, and wants sixteen granules.
+//! // The answer: an operation was started, and requests sixteen granules.
 //! let answer = [0x10d, 7, 0x40, 0, 0, 0, 0, 0];
 //! assert_eq!(
 //!     ResultDisplay::new(dialect, Command::RecCreate, &answer).to_string(),

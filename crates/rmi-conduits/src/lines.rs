@@ -265,7 +265,7 @@ impl Drop for Ends {
 #[non_exhaustive]
 pub enum LinesError {
     /// It is no line that gets an answer: it is empty, a comment, or more than one line.
-    #[error("not one line that is answered")]
+    #[error("not exactly one command")]
     NotALine,
     /// The other end refused it: `err`, and the reason in a word.
     #[error("refused: {why}")]

@@ -147,7 +147,7 @@ unsafe impl HostAccess for Remote<'_> {
 
 /// The machine to be served is another one than the server was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the server was made for another machine than this")]
+#[error("the server belongs to another machine")]
 pub struct OtherMachine {
     served: Machine,
 }

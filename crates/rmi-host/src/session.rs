@@ -122,7 +122,7 @@ pub fn is_probe(registers: &Registers) -> bool {
 pub struct SessionOptions {
     /// The dialect to use; `None` to probe for it.
     ///
-    /// To set it is a promise that the RMM speaks this dialect: the same function identifier and
+    /// To set it is a promise that the RMM has this dialect: the same function identifier and
     /// the same bits have other meanings in others, so an RMM of another dialect may take memory
     /// that it was not given. Probing does not confirm a dialect that is set.
     pub dialect: Option<Dialect>,
@@ -280,7 +280,7 @@ impl<P: Platform> Discovered<P> {
     ///
     /// No command with a side effect is issued. 2.0 is requested first, then 1.0. The betas of 2.0
     /// cannot be distinguished by their version. 2.0-bet3 is recognised by `RMI_GPT_INFO`, whose
-    /// number no earlier dialect uses; anything else that speaks 2.0 is taken for `tf-rmm-2026-07`.
+    /// number no earlier dialect uses; any other 2.0 RMM is taken for `tf-rmm-2026-07`.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_VERSION, RMI_FEATURES, RMI_GPT_INFO.
     ///

@@ -3,7 +3,7 @@
 //! The model is a machine: DRAM, physical CPUs, and an RMM that a host reaches by calls. It keeps a
 //! state for every granule, refuses what an RMM refuses, poisons memory that is delegated, measures
 //! Realms, and runs their programs ([`Guest`]) against real translation tables. The reference is
-//! TF-RMM, never the model: `tests/recordings` holds what TF-RMM answered.
+//! TF-RMM, never the model: `tests/recordings` has answers of TF-RMM.
 //!
 //! | Part | Contents |
 //! |---|---|
@@ -11,11 +11,11 @@
 //! | [`Options`] | which RMM it models: dialect, features, how much one call does, how often it yields, is busy or blocked |
 //! | [`Guest`], [`Action`], [`Script`] | what a virtual CPU of a Realm does |
 //! | [`Census`], [`GranuleState`] | the states of granules, for tests |
-//! | [`protocol`] | the line protocol of the model as a process, for hosts in any language |
+//! | [`protocol`] | the line protocol of the model in a process, for hosts in any language |
 //!
 //! # Example
 //!
-//! A host activates the RMM, delegates a granule and finds that it cannot read it any more.
+//! A host activates the RMM and delegates a granule, which it cannot read afterwards.
 //!
 //! ```
 //! use rmi_abi::{Command, Dialect, Pa};
@@ -26,7 +26,7 @@
 //! let rmm = Model::new(Options::new(dialect))?;
 //! let call = |command: Command, x1: u64, x2: u64| {
 //!     let fid = command.fid(dialect).map_or(0, |fid| fid.0.into());
-//!     // SAFETY: the model has memory of its own; nothing of this program is at stake.
+//!     // SAFETY: the model has its own memory, and reaches none of this program.
 //!     unsafe { rmm.call([fid, x1, x2, 0, 0, 0, 0, 0]) }
 //! };
 //!
@@ -107,9 +107,9 @@
 //!   `RMI_RTT_DATA_MAP_INIT` then refuses.
 //! * Of `sve_vl` of a Realm's parameters TF-RMM measures 32 bits, the model 8.
 //! * TF-RMM uses bit 32 of the output address of mapped host memory as a mark of its own: an unmap
-//!   in the same table clears it, and the RMM may crash afterwards. The model does not.
+//!   in the same table clears it, and the RMM may crash afterwards. The model does not do that.
 //! * An interrupt that arrives during an unmap: TF-RMM, if built to check for one, stops half way,
-//!   and entries that await cleaning answer `RMI_BUSY`. The model yields before it starts
+//!   and entries that are not yet cleaned answer `RMI_BUSY`. The model yields before it starts
 //!   ([`Options::yield_every`]), and has no such entries.
 //! * Where the primary tree maps a block, TF-RMM shows its first page at every page of an auxiliary
 //!   tree; the model shows the page itself.

@@ -297,8 +297,10 @@ impl fmt::Display for OptionsError {
             }
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
-            Self::NeverServes(name) => write!(f, "with {name} = 1 no call is ever served"),
-            Self::Region(range) => write!(f, "region {range} is no region of its own in memory"),
+            Self::NeverServes(name) => write!(f, "with {name} = 1 no call completes"),
+            Self::Region(range) => {
+                write!(f, "region {range} is empty, overlaps another, or is misplaced")
+            }
             Self::NotInDialect(name) => write!(f, "{name} is not in the dialect"),
             Self::Gic => f.write_str("list_registers must be 1 to 16, priority_bits 5 to 8"),
             Self::Donation(name) => write!(f, "{name} cannot be asked for in one request"),

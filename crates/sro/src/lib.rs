@@ -41,7 +41,7 @@
 //!
 //! | Item, module | Contents |
 //! |---|---|
-//! | [`operation`] | [`Operation`]: one operation, one call per step; it can be parked and resumed |
+//! | [`operation`] | [`Operation`]: one operation, one call per step; it can be suspended and resumed |
 //! | [`drive`](mod@drive) | the loop over it, which undoes the operation when memory is short |
 //! | [`pool`], [`GranuleSet`] | memory for operations, in storage of a fixed size |
 //! | [`HostMemory`] | where the host memory of Realms comes from, and where it goes |

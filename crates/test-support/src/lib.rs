@@ -1,7 +1,7 @@
-//! What tests of several crates share: set-ups of sessions on the model, and conduits.
+//! What tests of several crates share: sessions on the model, and conduits.
 //!
-//! A dev-dependency by path only, so a published crate does not depend on it. What fails here fails
-//! the test that calls it, by a panic.
+//! A dev-dependency by path only, so a published crate does not depend on it. A failure
+//! here panics, and so fails the test.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod altered;

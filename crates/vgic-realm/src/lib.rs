@@ -32,7 +32,7 @@
 //!
 //! | Module | Contents |
 //! |---|---|
-//! | [`interface`] | [`VirtualInterface`]: the registers of a CPU, as a trait; [`Vtr`]: how many it has |
+//! | [`interface`] | [`VirtualInterface`]: a trait for the registers of a CPU; [`Vtr`]: how many there are |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |

@@ -116,7 +116,7 @@ pub struct KeyError;
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a public key and its metadata have 1024 bytes of room each")
+        f.write_str("a public key and its metadata have at most 1024 bytes each")
     }
 }
 

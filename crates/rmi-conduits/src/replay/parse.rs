@@ -28,7 +28,7 @@ pub enum TranscriptErrorKind {
     #[error("not the number of a call")]
     Number,
     /// There was a call with this number before.
-    #[error("a call with this number occurs before")]
+    #[error("an earlier call has this number")]
     Repeated,
     /// The registers are not one to eight hexadecimal numbers on both sides of a `=`.
     #[error("not the registers of a call and its answer")]

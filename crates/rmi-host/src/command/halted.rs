@@ -19,13 +19,13 @@ use crate::platform::Platform;
 ///
 /// let dialect = Dialect::TfRmm2026_07;
 /// let model = Model::new(Options::new(dialect))?;
-/// // SAFETY: the parts are the model's, and that speaks this dialect.
+/// // SAFETY: the parts are the model's, which has this dialect.
 /// let channel = unsafe {
 ///     Channel::new(model.host(), dialect, GranuleSize::Size4KiB, RetryBudget::default())
 /// };
 /// let halted = channel.rmi_version(InterfaceVersion::new(1, 0)).unwrap_err();
-/// let speaks = halted.reached.expect("an RMM that refuses a version says which it speaks");
-/// assert_eq!(speaks.lower.to_string(), "2.0");
+/// let versions = halted.reached.expect("an RMM that refuses a version reports its own");
+/// assert_eq!(versions.lower.to_string(), "2.0");
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,7 +79,7 @@ impl Start {
                     let [first, second] = Options::DIALECTS;
                     dialect = value.parse().map_err(|_| {
                         wrong(format_args!(
-                            "{value:?} is no dialect; the model speaks {first} and {second}"
+                            "{value:?} is not a dialect of the model; it has {first} and {second}"
                         ))
                     })?;
                 }

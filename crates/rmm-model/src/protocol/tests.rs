@@ -163,7 +163,10 @@ fn wrong_arguments_are_named_in_one_line() {
     for (arguments, why) in [
         ("--fast", "unknown argument \"--fast\""),
         ("--dialect", "--dialect needs a value"),
-        ("--dialect 3.0", "\"3.0\" is no dialect; the model speaks tf-rmm-2026-07 and 2.0-bet3"),
+        (
+            "--dialect 3.0",
+            "\"3.0\" is not a dialect of the model; it has tf-rmm-2026-07 and 2.0-bet3",
+        ),
         ("--dialect 1.0", "dialect 1.0 is not modelled; tf-rmm-2026-07 and 2.0-bet3 are"),
         ("--dram 80000000", "--dram needs a value"),
         ("--dram 80000000 0x1000", "--dram: \"0x1000\" is no hexadecimal number"),
