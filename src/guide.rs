@@ -24,6 +24,10 @@ pub mod kexec {
     #![doc = include_str!("guide/kexec.md")]
 }
 
+pub mod storage {
+    #![doc = include_str!("guide/storage.md")]
+}
+
 pub mod unplug {
     #![doc = include_str!("guide/unplug.md")]
 }

@@ -27,8 +27,9 @@ pub enum BuildError {
         #[source]
         problem: RegionProblem,
     },
-    /// The storage lent to the Realm is full: it cannot hold another record. As to calls, the same
-    /// holds as for [`BuildError::Region`].
+    /// The storage of the Realm is full: it cannot hold another record. Storage on the heap is full
+    /// when there is no memory to make it grow. As to calls, the same holds as for
+    /// [`BuildError::Region`].
     #[error("the realm's storage is too small: {missing} more records of {records} needed")]
     #[non_exhaustive]
     Storage {

@@ -201,9 +201,13 @@
 //!
 //! # Features
 //!
-//! All are off by default and additive: `elf` (ELF images, through the `elf` crate), `rim` (the
-//! initial measurement on the host, through the `sha2` crate), `serde` (configurations in files).
+//! All are off by default and additive: `alloc` (storage of a Realm on the heap, which grows, see
+//! [`Records`]), `elf` (ELF images, through the `elf` crate), `rim` (the initial measurement on the
+//! host, through the `sha2` crate), `serde` (configurations in files).
 #![no_std]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
 
 mod error;
 pub mod lifecycle;

@@ -21,6 +21,7 @@ mod read_entry;
 pub(crate) mod realm_core;
 pub mod reclaim;
 mod references;
+mod reserve;
 pub(crate) mod returned;
 pub mod ripas;
 pub mod s2ap;

@@ -11,9 +11,12 @@
 pub(crate) mod budget;
 pub(crate) mod claims;
 mod fold;
+#[cfg(feature = "alloc")]
+pub(crate) mod growth;
 mod planes;
 mod ripas;
 mod shared;
+pub(crate) mod slots;
 pub(crate) mod sorted_slots;
 pub(crate) mod storage;
 pub(crate) mod table_slots;
@@ -138,7 +141,6 @@ impl<'m> Shadow<'m> {
         let (fixed, shared) = (FixedSlot::new(fixed), SortedSlots::new(shared));
         let roots_each = u32::from(geometry.root_tables());
         let roots = roots_each * (1 + u32::from(aux_trees));
-        let missing = usize::try_from(roots).unwrap_or(usize::MAX).saturating_sub(slots.len());
         let mut shadow = Self {
             geometry,
             slots,
@@ -153,8 +155,9 @@ impl<'m> Shadow<'m> {
             shared,
             fixed,
         };
-        if missing > 0 {
-            let error = BuildError::Storage { records: "translation tables", missing };
+        #[cfg(feature = "alloc")]
+        shadow.allocate();
+        if let Err(error) = shadow.check_storage() {
             return Err(Failed::new(shadow.take_records(), error));
         }
         let bytes = geometry.start_level().table_bytes();
@@ -170,6 +173,18 @@ impl<'m> Shadow<'m> {
             }
         }
         Ok(shadow)
+    }
+
+    /// Refuses storage that does not even have the records that every Realm needs.
+    fn check_storage(&self) -> Result<(), BuildError> {
+        let missing = |records, missing| Err(BuildError::Storage { records, missing });
+        if self.fixed.get().is_none() {
+            return missing("the realm itself", 1);
+        }
+        match self.roots().saturating_sub(self.slots.len()) {
+            0 => Ok(()),
+            tables => missing("translation tables", tables),
+        }
     }
 
     /// Takes the storage out, of a Realm of which nothing is left.

@@ -211,11 +211,9 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Checks that there is storage for the records of some tables.
     fn check_shadow_tables(&self, tables: usize) -> Result<(), BuildError> {
-        let mut shadow = self.shadow.lock();
-        shadow
-            .reserve(tables)
-            .map(|()| shadow.unreserve(tables))
-            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })
+        self.shadow.reserve(tables)?;
+        self.shadow.lock().unreserve(tables);
+        Ok(())
     }
 
     /// How many tables are missing for the first `bytes` of sorted regions.

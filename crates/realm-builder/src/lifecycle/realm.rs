@@ -106,6 +106,8 @@ mod sealed {
 /// the embedder runs (ledger, host memory, progress, `relax`). Each time it is held, at most
 /// [`ENTRIES_PER_HOLD`](crate::ENTRIES_PER_HOLD) entries are visited, and the records of shared
 /// memory that follow the one concerned are moved by one place; longer work is done in pieces.
+/// Nothing is allocated or freed meanwhile; when [storage that grows](crate::Records) has grown,
+/// the records of shared memory, or the list of chunks of tables, are moved once.
 ///
 /// A method that takes the lock must not be called where it may interrupt a holder of the same lock
 /// on the same CPU (an interrupt handler, with interrupts not masked elsewhere), unless the

@@ -24,17 +24,14 @@ pub(crate) struct RangeLock<'s, K: RawMutex> {
 impl<K: RawMutex> RangeLock<'_, K> {
     /// Reserves shadow tables for tables that are about to be made.
     pub(crate) fn reserve(&mut self, tables: usize) -> Result<(), BuildError> {
-        self.shadow
-            .lock()
-            .reserve(tables)
-            .map_err(|missing| BuildError::Storage { records: "translation tables", missing })?;
+        self.shadow.reserve(tables)?;
         self.reserved += tables;
         Ok(())
     }
 
     /// Reserves places for the records of shared memory.
     pub(crate) fn reserve_shared(&mut self, records: usize) -> Result<(), BuildError> {
-        self.shadow.lock().reserve_shared(records)?;
+        self.shadow.reserve_shared(records)?;
         self.reserved_shared += records;
         Ok(())
     }

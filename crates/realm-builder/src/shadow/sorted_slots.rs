@@ -1,6 +1,10 @@
-//! Sorted slots: records sorted by key, in storage that the embedder lends.
+//! Sorted slots: records sorted by key.
 
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
 use core::fmt;
+
+use crate::shadow::slots::Slots;
 
 /// A record with a key.
 pub(crate) trait Record {
@@ -9,16 +13,15 @@ pub(crate) trait Record {
     fn key(&self) -> Self::Key;
 }
 
-/// Records, sorted by key, without a heap. Those that are left when this is dropped are dropped
-/// with it.
+/// Records, sorted by key. Those that are left when this is dropped are dropped with it.
 pub(crate) struct SortedSlots<'m, T> {
-    slots: &'m mut [Option<T>],
+    slots: Slots<'m, Option<T>>,
     len: usize,
 }
 
 impl<'m, T> SortedSlots<'m, T> {
     /// No records: what the slots contain is dropped.
-    pub(crate) fn new(slots: &'m mut [Option<T>]) -> Self {
+    pub(crate) fn new(mut slots: Slots<'m, Option<T>>) -> Self {
         slots.iter_mut().for_each(|slot| *slot = None);
         Self { slots, len: 0 }
     }
@@ -29,9 +32,32 @@ impl<'m, T> SortedSlots<'m, T> {
     }
 
     /// Drops the records, and takes the slots out.
-    pub(crate) fn take(&mut self) -> &'m mut [Option<T>] {
+    pub(crate) fn take(&mut self) -> Slots<'m, Option<T>> {
         self.clear();
         core::mem::take(&mut self.slots)
+    }
+
+    /// How many slots there are, if their number grows.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn growing(&self) -> Option<usize> {
+        match &self.slots {
+            Slots::Lent(_) => None,
+            Slots::Heap(slots) => Some(slots.len()),
+        }
+    }
+
+    /// Moves the records into more slots, if these are more, and returns what is no longer needed.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn replace(&mut self, mut larger: Vec<Option<T>>) -> Vec<Option<T>> {
+        if let Slots::Heap(slots) = &mut self.slots
+            && larger.len() > slots.len()
+        {
+            for (slot, new) in slots.iter_mut().zip(&mut larger) {
+                core::mem::swap(slot, new);
+            }
+            core::mem::swap(slots, &mut larger);
+        }
+        larger
     }
 }
 
@@ -126,7 +152,7 @@ mod tests {
     #[test]
     fn stays_sorted_and_refuses_when_full() {
         let mut slots = [None; 3];
-        let mut sorted = SortedSlots::new(&mut slots);
+        let mut sorted = SortedSlots::new(Slots::Lent(&mut slots));
         for record in [5, 1, 3] {
             sorted.insert(record).unwrap();
         }

@@ -1,6 +1,8 @@
-//! The records of a Realm, in storage that the embedder lends.
+//! Storage for the records of a Realm: lent by the embedder, or on the heap.
 
-use core::fmt;
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+use core::{fmt, slice};
 
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange, PaRange};
@@ -9,7 +11,11 @@ use sro::Donated;
 
 use crate::shadow::ENTRIES;
 use crate::shadow::claims::Claims;
+#[cfg(feature = "alloc")]
+use crate::shadow::growth::{TableChunks, try_vec};
+use crate::shadow::slots::Slots;
 use crate::shadow::sorted_slots::Record;
+use crate::shadow::table_slots::TableStorage;
 
 /// Storage for the host's copy of one translation table: 4,096 bytes of entries and less than 100
 /// more.
@@ -154,13 +160,13 @@ impl FixedRecords {
     }
 }
 
-/// The [`FixedRecords`] of a Realm. What the RMM got, and is left when this is dropped, is leaked
-/// and counted.
-pub(crate) struct FixedSlot<'m>(Option<&'m mut FixedRecords>);
+/// The [`FixedRecords`] of a Realm; none once they were taken out. What the RMM got, and is left
+/// when this is dropped, is leaked and counted.
+pub(crate) struct FixedSlot<'m>(Slots<'m, FixedRecords>);
 
 impl<'m> FixedSlot<'m> {
     /// Empties the records: what a Realm left in them is leaked, and counted.
-    pub(crate) fn new(records: Option<&'m mut FixedRecords>) -> Self {
+    pub(crate) fn new(records: Slots<'m, FixedRecords>) -> Self {
         let mut slot = Self(records);
         slot.clear();
         slot
@@ -168,22 +174,35 @@ impl<'m> FixedSlot<'m> {
 
     fn clear(&mut self) {
         if let Some(fixed) = self.get_mut() {
-            *fixed = FixedRecords::new();
+            fixed.claims = Claims::new();
+            if !fixed.donated.is_empty() {
+                fixed.donated = Donated::new();
+            }
         }
     }
 
     /// Empties the records, and takes them out.
-    pub(crate) fn take(&mut self) -> Option<&'m mut FixedRecords> {
+    pub(crate) fn take(&mut self) -> Slots<'m, FixedRecords> {
         self.clear();
-        self.0.take()
+        core::mem::take(&mut self.0)
+    }
+
+    /// Allocates the records, if they are on the heap. What could not be allocated is missing.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn allocate(&mut self) {
+        if let Slots::Heap(records) = &mut self.0
+            && records.is_empty()
+        {
+            *records = try_vec(1, FixedRecords::new).unwrap_or_default();
+        }
     }
 
     pub(crate) fn get(&self) -> Option<&FixedRecords> {
-        self.0.as_deref()
+        self.0.first()
     }
 
     pub(crate) fn get_mut(&mut self) -> Option<&mut FixedRecords> {
-        self.0.as_deref_mut()
+        self.0.first_mut()
     }
 }
 
@@ -199,10 +218,54 @@ impl Default for FixedRecords {
     }
 }
 
-/// Storage for the records of a Realm, lent by the embedder: a [`RealmStorage`], or slices of any
-/// origin. A Realm gives it back at its end, see [`Realm::tear_down`](crate::Realm::tear_down) and
+/// Storage for the records of a Realm: lent by the embedder (a [`RealmStorage`], or slices of any
+/// origin), or on the heap.
+///
+/// A Realm gives it back at its end, see [`Realm::tear_down`](crate::Realm::tear_down) and
 /// [`Realm::destroy`](crate::Realm::destroy), and when it cannot be created. It is empty then, and
 /// also when the Realm is [dropped](crate::Realm#dropping-a-realm).
+///
+/// | Storage | Size | Lifetime of the Realm |
+/// |---|---|---|
+/// | a [`RealmStorage`] in a `static` | fixed | that of the session |
+/// | a [`RealmStorage`] or slices, lent | fixed | that of the session and of the storage |
+/// | on the heap, `Records::growing` with the feature `alloc` | grows | that of the session |
+///
+/// When lent storage is full, an operation that needs more is refused with
+/// [`BuildError::Storage`](crate::BuildError::Storage) before it changes anything.
+///
+/// # In a static
+///
+/// The lock of the `static` is taken once and never released. Another Realm takes over what the
+/// first one gives back.
+///
+/// ```
+/// # use rmm_model::{Model, Options};
+/// # use sro::FixedPool;
+/// use realm_builder::{Realm, RealmConfig, RealmStorage, Records};
+/// use spin::{Mutex, MutexGuard};
+///
+/// /// For two Realms of 16 tables, 66 KiB each.
+/// static STORAGE: [Mutex<RealmStorage<16, 16>>; 2] =
+///     [const { Mutex::new(RealmStorage::new()) }; 2];
+///
+/// # let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07))?;
+/// # let mut memory = model.take_memory();
+/// # let mut pool = FixedPool::<8>::new();
+/// # pool.add(memory.take_front(66 << 12).unwrap()).unwrap();
+/// # let rmm = sro::open(model.host(), Default::default(), &mut pool)?;
+/// let [first, second] =
+///     STORAGE.each_ref().map(|storage| Records::from(MutexGuard::leak(storage.lock())));
+/// let realm = Realm::create(&rmm, &RealmConfig::new(40), first, &mut pool)?;
+/// let other = Realm::create(&rmm, &RealmConfig::new(40), second, &mut pool)?;
+/// let ended = realm.tear_down(&mut pool, []);
+/// let next = Realm::create(&rmm, &RealmConfig::new(36), ended.storage, &mut pool)?;
+/// assert!(next.tear_down(&mut pool, []).error.is_none());
+/// assert!(other.tear_down(&mut pool, []).error.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Lent
 ///
 /// ```
 /// use realm_builder::{FixedRecords, Records, ShadowTable};
@@ -215,35 +278,47 @@ impl Default for FixedRecords {
 /// # drop(records);
 /// ```
 ///
-/// Storage can be a `static`: its lock is taken once and never released. Another Realm takes over
-/// what the first one gives back.
-///
-/// ```
-/// # use realm_builder::{Realm, RealmConfig, RealmStorage};
-/// # use rmm_model::{Model, Options};
-/// # use sro::FixedPool;
-/// use std::sync::Mutex;
-///
-/// static STORAGE: Mutex<Option<RealmStorage<16, 16>>> = Mutex::new(Some(RealmStorage::new()));
-/// # let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07))?;
-/// # let mut memory = model.take_memory();
-/// # let mut pool = FixedPool::<8>::new();
-/// # pool.add(memory.take_front(66 << 12).unwrap()).unwrap();
-/// # let rmm = sro::open(model.host(), Default::default(), &mut pool)?;
-/// let mut guard = STORAGE.lock()?;
-/// let storage = guard.as_mut().expect("nothing took it");
-/// let realm = Realm::create(&rmm, &RealmConfig::new(40), storage, &mut pool)?;
-/// let ended = realm.tear_down(&mut pool, []);
-/// let next = Realm::create(&rmm, &RealmConfig::new(36), ended.storage, &mut pool)?;
-/// assert!(next.tear_down(&mut pool, []).error.is_none());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+#[cfg_attr(
+    feature = "alloc",
+    doc = r#"# On the heap
+
+Storage that grows allocates nothing before a Realm is created in it. Then it is allocated in pieces
+of at most 16.5 KiB for shadow tables, when an operation reserves what it needs: before it changes
+anything, and not while the Realm's lock is held. Tables do not move; the records of shared memory,
+and a list of 24 bytes for each four tables, do when their space is doubled or grows by an eighth.
+An allocation that fails is not a panic: the operation is refused as with lent storage that is full.
+In a context that may not allocate (an interrupt handler), lend storage.
+
+```
+# use rmi_abi::{Dialect, Ipa};
+# use rmm_model::{Model, Options};
+# use sro::FixedPool;
+use realm_builder::{Realm, RealmConfig, Records};
+# let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+# let mut memory = model.take_memory();
+# let mut pool = FixedPool::<8>::new();
+# pool.add(memory.take_front(1 << 20).unwrap()).unwrap();
+# let rmm = sro::open(model.host(), Default::default(), &mut pool)?;
+let realm = Realm::create(&rmm, &RealmConfig::new(40), Records::growing(), &mut pool)?;
+// 40 pages, for each of which there is a table.
+for page in 0..40 {
+    let granule = pool.take_host(0x1000, 0x1000).expect("1 MiB");
+    realm.map(&mut pool, Ipa::new(0x8000_0000 + page * 0x20_0000), granule)?;
+}
+assert!(realm.tables() > 40);
+// What was allocated is given back: drop it, or use it for another Realm.
+let records = realm.tear_down(&mut pool, []).storage;
+let next = Realm::create(&rmm, &RealmConfig::new(40), records, &mut pool)?;
+assert!(next.tear_down(&mut pool, []).error.is_none());
+# Ok::<(), Box<dyn std::error::Error>>(())
+```
+"#
+)]
 #[derive(Debug)]
 pub struct Records<'m> {
-    /// `None` only in a Realm that has given its storage back.
-    pub(crate) fixed: Option<&'m mut FixedRecords>,
-    pub(crate) tables: &'m mut [ShadowTable],
-    pub(crate) shared: &'m mut [SharedRecord],
+    pub(crate) fixed: Slots<'m, FixedRecords>,
+    pub(crate) tables: TableStorage<'m>,
+    pub(crate) shared: Slots<'m, SharedRecord>,
 }
 
 impl<'m> Records<'m> {
@@ -253,7 +328,25 @@ impl<'m> Records<'m> {
         tables: &'m mut [ShadowTable],
         shared: &'m mut [SharedRecord],
     ) -> Self {
-        Self { fixed: Some(fixed), tables, shared }
+        Self {
+            fixed: Slots::Lent(slice::from_mut(fixed)),
+            tables: TableStorage::Lent(tables),
+            shared: Slots::Lent(shared),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Records<'static> {
+    /// Storage on the heap, which grows: see [there](Records#on-the-heap). It allocates when a
+    /// Realm is created in it.
+    #[must_use]
+    pub const fn growing() -> Self {
+        Self {
+            fixed: Slots::Heap(Vec::new()),
+            tables: TableStorage::Heap(TableChunks::new()),
+            shared: Slots::Heap(Vec::new()),
+        }
     }
 }
 

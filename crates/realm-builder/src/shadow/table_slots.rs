@@ -1,31 +1,97 @@
-//! The shadow tables that a Realm may use, in storage that the embedder lends.
+//! The shadow tables that a Realm may use.
 
 use crate::shadow::storage::ShadowTable;
+
+#[cfg(feature = "alloc")]
+use crate::shadow::growth::TableChunks;
+
+/// Storage for shadow tables.
+#[derive(Debug)]
+pub(crate) enum TableStorage<'m> {
+    /// Lent.
+    Lent(&'m mut [ShadowTable]),
+    /// On the heap, where their number grows.
+    #[cfg(feature = "alloc")]
+    Heap(TableChunks),
+}
+
+impl Default for TableStorage<'_> {
+    fn default() -> Self {
+        Self::Lent(&mut [])
+    }
+}
+
+impl TableStorage<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Lent(tables) => tables.len(),
+            #[cfg(feature = "alloc")]
+            Self::Heap(tables) => tables.len(),
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<&ShadowTable> {
+        let number = usize::try_from(number).ok()?;
+        match self {
+            Self::Lent(tables) => tables.get(number),
+            #[cfg(feature = "alloc")]
+            Self::Heap(tables) => tables.get(number),
+        }
+    }
+
+    fn get_mut(&mut self, number: u32) -> Option<&mut ShadowTable> {
+        let number = usize::try_from(number).ok()?;
+        match self {
+            Self::Lent(tables) => tables.get_mut(number),
+            #[cfg(feature = "alloc")]
+            Self::Heap(tables) => tables.get_mut(number),
+        }
+    }
+
+    /// Makes the first tables vacant.
+    fn clear(&mut self, tables: usize) {
+        let clear = ShadowTable::clear;
+        match self {
+            Self::Lent(all) => all.iter_mut().take(tables).for_each(clear),
+            #[cfg(feature = "alloc")]
+            Self::Heap(all) => all.iter_mut().take(tables).for_each(clear),
+        }
+    }
+}
 
 /// Shadow tables, by number. Memory that is left in them when this is dropped is leaked, and
 /// counted.
 pub(crate) struct TableSlots<'m> {
-    tables: &'m mut [ShadowTable],
+    tables: TableStorage<'m>,
     /// How many of the first ones have been used.
     used: usize,
 }
 
 impl<'m> TableSlots<'m> {
     /// Makes all of them vacant and unused: what a Realm left in them is leaked, and counted.
-    pub(crate) fn new(tables: &'m mut [ShadowTable]) -> Self {
-        tables.iter_mut().for_each(ShadowTable::clear);
+    pub(crate) fn new(mut tables: TableStorage<'m>) -> Self {
+        tables.clear(usize::MAX);
         Self { tables, used: 0 }
     }
 
     fn clear(&mut self) {
-        self.tables.iter_mut().take(self.used).for_each(ShadowTable::clear);
+        self.tables.clear(self.used);
         self.used = 0;
     }
 
     /// Makes all of them vacant, and takes them out.
-    pub(crate) fn take(&mut self) -> &'m mut [ShadowTable] {
+    pub(crate) fn take(&mut self) -> TableStorage<'m> {
         self.clear();
         core::mem::take(&mut self.tables)
+    }
+
+    /// The tables that grow, if they do.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn growing(&mut self) -> Option<&mut TableChunks> {
+        match &mut self.tables {
+            TableStorage::Lent(_) => None,
+            TableStorage::Heap(tables) => Some(tables),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -33,11 +99,11 @@ impl<'m> TableSlots<'m> {
     }
 
     pub(crate) fn get(&self, number: u32) -> Option<&ShadowTable> {
-        self.tables.get(usize::try_from(number).ok()?)
+        self.tables.get(number)
     }
 
     pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut ShadowTable> {
-        self.tables.get_mut(usize::try_from(number).ok()?)
+        self.tables.get_mut(number)
     }
 
     /// The first one that has never been used, if there is one.

@@ -1,0 +1,83 @@
+//! Reserving places in the records of a Realm, before anything is done that needs them.
+//!
+//! Storage on the heap grows here, and nowhere else: what is missing is allocated while the lock is
+//! not held, and what it replaces is freed then, too.
+
+use lock_api::RawMutex;
+
+use crate::error::BuildError;
+use crate::memory::lent_shadow::LentShadow;
+#[cfg(feature = "alloc")]
+use crate::shadow::claims::CLAIMS;
+#[cfg(feature = "alloc")]
+use crate::shadow::growth::{TableChunks, try_vec};
+
+impl<K: RawMutex> LentShadow<'_, K> {
+    /// Reserves shadow tables for tables that are about to be made.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Storage`] when there are too few, and cannot be more.
+    pub(crate) fn reserve(&self, tables: usize) -> Result<(), BuildError> {
+        let reserved = self.lock().reserve(tables);
+        #[cfg(feature = "alloc")]
+        let reserved = reserved.or_else(|missing| self.grow_and_reserve(tables, missing));
+        reserved.map_err(|missing| BuildError::Storage { records: "translation tables", missing })
+    }
+
+    /// Reserves places for the records of shared memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shadow::reserve_shared`](crate::shadow::Shadow::reserve_shared), when there cannot be
+    /// more.
+    pub(crate) fn reserve_shared(&self, records: usize) -> Result<(), BuildError> {
+        let reserved = self.lock().reserve_shared(records);
+        #[cfg(feature = "alloc")]
+        let reserved = reserved.or_else(|error| self.grow_and_reserve_shared(records, error));
+        reserved
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<K: RawMutex> LentShadow<'_, K> {
+    fn grow_and_reserve(&self, tables: usize, mut missing: usize) -> Result<(), usize> {
+        // Each attempt but the last fails because another thread has made the storage grow, or has
+        // reserved what was added.
+        for _ in 0..CLAIMS {
+            let Some(chunks) = self.lock().chunks() else { break };
+            let Some(larger) = TableChunks::allocate(chunks, missing) else { break };
+            let mut shadow = self.lock();
+            let unneeded = shadow.add_chunks(larger);
+            let reserved = shadow.reserve(tables);
+            drop(shadow);
+            drop(unneeded);
+            match reserved {
+                Ok(()) => return Ok(()),
+                Err(still) => missing = still,
+            }
+        }
+        Err(missing)
+    }
+
+    fn grow_and_reserve_shared(
+        &self,
+        records: usize,
+        mut error: BuildError,
+    ) -> Result<(), BuildError> {
+        for _ in 0..CLAIMS {
+            let Some(slots) = self.lock().shared_slots_for(records) else { break };
+            let Some(larger) = try_vec(slots, || None) else { break };
+            let mut shadow = self.lock();
+            let unneeded = shadow.add_shared_slots(larger);
+            let reserved = shadow.reserve_shared(records);
+            drop(shadow);
+            drop(unneeded);
+            match reserved {
+                Ok(()) => return Ok(()),
+                Err(still) => error = still,
+            }
+        }
+        Err(error)
+    }
+}
