@@ -12,7 +12,7 @@ use zerocopy::FromZeros;
 use crate::channel::{Call, Channel, Progress, Reply};
 use crate::command::PdevGranule;
 use crate::command::tracking::code;
-use crate::error::{Error, Subject};
+use crate::error::{Error, Failed, Subject};
 use crate::granules::{Delegated, Undelegated};
 use crate::platform::Platform;
 
@@ -27,20 +27,58 @@ pub struct DevCommBuffers<'m> {
     pub response: &'m Undelegated,
 }
 
-/// A protected link between two physical devices, as `RMI_PDEV_STREAM_CONNECT` made it.
-#[derive(Clone, Copy, Debug)]
+/// A protected link between two physical devices, as `RMI_PDEV_STREAM_CONNECT` made it. The devices
+/// cannot be released while it exists, and what is disconnected cannot be named:
+///
+/// ```compile_fail,E0382
+/// # use rmi_host::{Platform, Rmm};
+/// # use rmi_host::command::Stream;
+/// fn late<P: Platform>(rmm: &Rmm<P>, mut stream: Stream<'_>) {
+///     let _ = rmm.commands().pdev_stream_disconnect(&mut stream);
+///     let _ = rmm.commands().pdev_stream_complete(stream);
+///     let _ = rmm.commands().pdev_stream_info(&stream); // error: use of moved value
+/// }
+/// ```
+///
+/// Only the RMM makes one:
+///
+/// ```compile_fail,E0451
+/// # use rmi_host::command::{PdevGranule, Stream};
+/// fn forge(pdev_1: &PdevGranule) -> Stream<'_> {
+///     // error: fields are private
+///     Stream { pdev_1, pdev_2: None, handle: 7, disconnects: false }
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "it can be disconnected by this only"]
 pub struct Stream<'d> {
-    /// The first device.
-    pub pdev_1: &'d PdevGranule,
-    /// The second device, if the type of stream has one.
-    pub pdev_2: Option<&'d PdevGranule>,
-    /// The RMM's identifier of it.
-    pub handle: u64,
+    pdev_1: &'d PdevGranule,
+    pdev_2: Option<&'d PdevGranule>,
+    handle: u64,
+    /// Whether it does not exist any more once the operation on it is complete.
+    disconnects: bool,
 }
 
-impl Stream<'_> {
+impl<'d> Stream<'d> {
+    /// The first device.
+    pub const fn pdev_1(&self) -> &'d PdevGranule {
+        self.pdev_1
+    }
+
+    /// The second device, if the type of stream has one.
+    #[must_use]
+    pub const fn pdev_2(&self) -> Option<&'d PdevGranule> {
+        self.pdev_2
+    }
+
+    /// The RMM's identifier of it.
+    #[must_use]
+    pub const fn handle(&self) -> u64 {
+        self.handle
+    }
+
     /// The registers that identify its devices; 0 for one that is absent.
-    pub(super) fn devices(self) -> (u64, u64) {
+    pub(super) fn devices(&self) -> (u64, u64) {
         (self.pdev_1.pa().raw(), optional(self.pdev_2))
     }
 }
@@ -296,10 +334,17 @@ impl<P: Platform> Channel<P> {
         let call = Call::new(command, Subject::Pa(pdev_1.pa()), [at.raw()]);
         // SAFETY: the RMM reads a page that this function borrows exclusively.
         let handle = unsafe { self.complete(&call)? }.x1();
-        Ok(Stream { pdev_1, pdev_2, handle })
+        Ok(Stream { pdev_1, pdev_2, handle, disconnects: false })
     }
 
-    fn stream_call(&self, command: Command, stream: Stream<'_>) -> Result<Reply, Error> {
+    /// Refuses a stream between devices of another machine.
+    pub(super) fn own_stream(&self, command: Command, stream: &Stream<'_>) -> Result<(), Error> {
+        self.own(command, stream.pdev_1)?;
+        stream.pdev_2.map_or(Ok(()), |pdev_2| self.own(command, pdev_2))
+    }
+
+    fn stream_call(&self, command: Command, stream: &Stream<'_>) -> Result<Reply, Error> {
+        self.own_stream(command, stream)?;
         let (pdev_1, pdev_2) = stream.devices();
         let args = [pdev_1, pdev_2, stream.handle];
         let call = Call::new(command, Subject::Pa(stream.pdev_1.pa()), args);
@@ -308,7 +353,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// `RMI_PDEV_STREAM_DISCONNECT`: starts to disconnect a stream; communication with both devices
-    /// completes the operation.
+    /// and [`Channel::pdev_stream_complete`] complete the operation.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_DISCONNECT.
     ///
@@ -316,15 +361,15 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when it is in the wrong state or virtual
     /// devices use it; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream.
-    pub fn pdev_stream_disconnect(&self, stream: Stream<'_>) -> Result<(), Error> {
-        self.own(Command::PdevStreamDisconnect, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::PdevStreamDisconnect, pdev_2)?;
-        }
-        self.stream_call(Command::PdevStreamDisconnect, stream).map(|_| ())
+    pub fn pdev_stream_disconnect(&self, stream: &mut Stream<'_>) -> Result<(), Error> {
+        let answer = self.stream_call(Command::PdevStreamDisconnect, stream);
+        // After an unclear answer it may be about to end.
+        stream.disconnects |= answer.as_ref().map_or_else(|error| !error.is_clean(), |_| true);
+        answer.map(|_| ())
     }
 
     /// `RMI_PDEV_STREAM_COMPLETE`: completes a connection, refresh or disconnection of a stream.
+    /// Returns the stream, and `None` when it was disconnected.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_PDEV_STREAM_COMPLETE.
     ///
@@ -333,12 +378,20 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) while the communication with one of the
     /// devices is not finished; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such
     /// stream.
-    pub fn pdev_stream_complete(&self, stream: Stream<'_>) -> Result<(), Error> {
-        self.own(Command::PdevStreamComplete, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::PdevStreamComplete, pdev_2)?;
+    ///
+    /// The stream is returned, unless it was about to end and it is unclear whether it has: then
+    /// `kept` is `None`.
+    pub fn pdev_stream_complete<'d>(
+        &self,
+        stream: Stream<'d>,
+    ) -> Result<Option<Stream<'d>>, Failed<Option<Stream<'d>>>> {
+        match self.stream_call(Command::PdevStreamComplete, &stream) {
+            Ok(_) => Ok((!stream.disconnects).then_some(stream)),
+            Err(error) => {
+                let exists = !stream.disconnects || error.is_clean();
+                Err(Failed::new(exists.then_some(stream), error))
+            }
         }
-        self.stream_call(Command::PdevStreamComplete, stream).map(|_| ())
     }
 
     /// `RMI_PDEV_STREAM_KEY_REFRESH`: starts to give a stream new keys.
@@ -350,11 +403,7 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorDevice`](rmi_abi::Status::ErrorDevice) when a device or the stream is in the wrong
     /// state; [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn pdev_stream_key_refresh(&self, stream: Stream<'_>) -> Result<(), Error> {
-        self.own(Command::PdevStreamKeyRefresh, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::PdevStreamKeyRefresh, pdev_2)?;
-        }
+    pub fn pdev_stream_key_refresh(&self, stream: &Stream<'_>) -> Result<(), Error> {
         self.stream_call(Command::PdevStreamKeyRefresh, stream).map(|_| ())
     }
 
@@ -366,11 +415,7 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported), with TF-RMM (July 2026) always;
     /// the conditions of other statuses are not public.
-    pub fn pdev_stream_key_purge(&self, stream: Stream<'_>) -> Result<(), Error> {
-        self.own(Command::PdevStreamKeyPurge, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::PdevStreamKeyPurge, pdev_2)?;
-        }
+    pub fn pdev_stream_key_purge(&self, stream: &Stream<'_>) -> Result<(), Error> {
         self.stream_call(Command::PdevStreamKeyPurge, stream).map(|_| ())
     }
 
@@ -383,11 +428,7 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such stream, or its type needs
     /// a second device; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device
     /// assignment.
-    pub fn pdev_stream_info(&self, stream: Stream<'_>) -> Result<StreamInfo, Error> {
-        self.own(Command::PdevStreamInfo, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::PdevStreamInfo, pdev_2)?;
-        }
+    pub fn pdev_stream_info(&self, stream: &Stream<'_>) -> Result<StreamInfo, Error> {
         let reply = self.stream_call(Command::PdevStreamInfo, stream)?;
         Ok(StreamInfo {
             state: reply.x1(),

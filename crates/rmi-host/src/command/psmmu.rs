@@ -1,27 +1,44 @@
 //! Commands about physical SMMUs.
 #![expect(unsafe_code, reason = "calls go through the conduit")]
 
+use core::marker::PhantomData;
+
 use rmi_abi::device::{PsmmuEventSyndrome, PsmmuIrq, PsmmuIrqResult, PsmmuIrqSet, PsmmuParamsPage};
 use rmi_abi::{Command, Ipa, Pa};
 
 use crate::channel::{Call, Channel, Progress};
+use crate::command::named::Named;
 use crate::error::{Error, Subject};
-use crate::granules::Undelegated;
+use crate::granules::{Machine, Undelegated};
 use crate::platform::Platform;
 
-/// Identifies a physical SMMU by the address of its first page of registers. It owns nothing.
+/// A physical SMMU of the machine of a session ([`Channel::psmmu`]), identified by the address of
+/// its first page of registers. It owns nothing, and cannot outlive the session:
+///
+/// ```compile_fail,E0505
+/// # use rmi_abi::Pa;
+/// # use rmi_host::{Platform, Rmm};
+/// # fn handle(psmmu: rmi_host::command::PsmmuName<'_>) {}
+/// fn late<P: Platform>(rmm: Rmm<P>, registers: Pa) {
+///     let psmmu = rmm.commands().psmmu(registers);
+///     let platform = rmm.into_platform(); // error: `rmm` is borrowed by the name
+///     handle(psmmu);
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct PsmmuName {
+pub struct PsmmuName<'s> {
     pa: Pa,
+    machine: Machine,
+    session: PhantomData<&'s ()>,
 }
 
-impl PsmmuName {
-    /// The SMMU whose registers begin there.
-    #[must_use]
-    pub const fn new(pa: Pa) -> Self {
-        Self { pa }
+impl Named for PsmmuName<'_> {
+    fn place(&self) -> (Option<Machine>, Pa) {
+        (Some(self.machine), self.pa)
     }
+}
 
+impl PsmmuName<'_> {
     /// Address of its first page of registers.
     #[must_use]
     pub const fn pa(self) -> Pa {
@@ -49,6 +66,13 @@ pub struct PsmmuEvent {
 }
 
 impl<P: Platform> Channel<P> {
+    /// The physical SMMU of this machine whose registers begin there. The RMM knows which there
+    /// are, and refuses others.
+    #[must_use]
+    pub const fn psmmu(&self, pa: Pa) -> PsmmuName<'_> {
+        PsmmuName { pa, machine: self.machine(), session: PhantomData }
+    }
+
     /// `RMI_PSMMU_ACTIVATE`: starts to give the RMM control of the Realm state of a physical SMMU,
     /// which takes memory for its tables and queues. `page` is host memory for the parameters.
     ///
@@ -67,12 +91,13 @@ impl<P: Platform> Channel<P> {
     /// memory or of another device.
     pub unsafe fn psmmu_activate(
         &self,
-        psmmu: PsmmuName,
+        psmmu: PsmmuName<'_>,
         page: &mut Undelegated,
         params: &PsmmuParamsPage,
     ) -> Result<Progress, Error> {
         let command = Command::PsmmuActivate;
         self.require(command)?;
+        self.own(command, &psmmu)?;
         let at = self.put(command, page, params)?;
         let call = Call::new(command, Subject::Pa(psmmu.pa), [psmmu.pa.raw(), at.raw()]);
         // SAFETY: the RMM reads a page that this function borrows exclusively; the caller vouches
@@ -88,7 +113,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when it is not active, or has level 2 stream
     /// tables; [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn psmmu_deactivate(&self, psmmu: PsmmuName) -> Result<Progress, Error> {
+    pub fn psmmu_deactivate(&self, psmmu: PsmmuName<'_>) -> Result<Progress, Error> {
+        self.own(Command::PsmmuDeactivate, &psmmu)?;
         let args = [psmmu.pa.raw()];
         let call = Call::new(Command::PsmmuDeactivate, Subject::Pa(psmmu.pa), args);
         // SAFETY: the command accesses no memory except the object's own.
@@ -98,9 +124,10 @@ impl<P: Platform> Channel<P> {
     fn stream_table(
         &self,
         command: Command,
-        psmmu: PsmmuName,
+        psmmu: PsmmuName<'_>,
         sid: u64,
     ) -> Result<Progress, Error> {
+        self.own(command, &psmmu)?;
         let call = Call::new(command, Subject::Pa(psmmu.pa), [psmmu.pa.raw(), sid]);
         // SAFETY: the command names no memory; what the operation wants is donated by tokens.
         unsafe { self.start(&call) }
@@ -117,7 +144,7 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table exists;
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU or stream;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn psmmu_st_l2_create(&self, psmmu: PsmmuName, sid: u64) -> Result<Progress, Error> {
+    pub fn psmmu_st_l2_create(&self, psmmu: PsmmuName<'_>, sid: u64) -> Result<Progress, Error> {
         self.stream_table(Command::PsmmuStL2Create, psmmu, sid)
     }
 
@@ -132,7 +159,7 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput), when the table is missing or in use;
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such SMMU or stream;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn psmmu_st_l2_destroy(&self, psmmu: PsmmuName, sid: u64) -> Result<Progress, Error> {
+    pub fn psmmu_st_l2_destroy(&self, psmmu: PsmmuName<'_>, sid: u64) -> Result<Progress, Error> {
         self.stream_table(Command::PsmmuStL2Destroy, psmmu, sid)
     }
 
@@ -147,10 +174,11 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
     pub fn psmmu_irq_notify(
         &self,
-        psmmu: PsmmuName,
+        psmmu: PsmmuName<'_>,
         irqs: PsmmuIrqSet,
     ) -> Result<PsmmuEvent, Error> {
         let command = Command::PsmmuIrqNotify;
+        self.own(command, &psmmu)?;
         let args = [psmmu.pa.raw(), irqs.bits()];
         let reply = self.ask_to_the_end(&Call::new(command, Subject::Pa(psmmu.pa), args))?;
         let output = |name| self.output(command, &reply, name);
@@ -173,7 +201,8 @@ impl<P: Platform> Channel<P> {
     ///
     /// [`ErrorInput`](rmi_abi::Status::ErrorInput) when there is no such active SMMU;
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without device assignment.
-    pub fn psmmu_event_consume(&self, psmmu: PsmmuName, irq: PsmmuIrq) -> Result<(), Error> {
+    pub fn psmmu_event_consume(&self, psmmu: PsmmuName<'_>, irq: PsmmuIrq) -> Result<(), Error> {
+        self.own(Command::PsmmuEventConsume, &psmmu)?;
         let args = [psmmu.pa.raw(), u8::from(irq).into()];
         let call = Call::new(Command::PsmmuEventConsume, Subject::Pa(psmmu.pa), args);
         self.ask_to_the_end(&call).map(|_| ())

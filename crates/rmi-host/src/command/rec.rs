@@ -26,7 +26,7 @@ objects! {
     /// # use rmi_abi::realm::RealmParams;
     /// # use rmi_abi::rtt::Geometry;
     /// # use rmi_abi::rec::{Mpidr, RecParams};
-    /// # use rmi_abi::run::RecEnter;
+    /// # use rmi_abi::run::{RecEnter, RecExit};
     /// # use rmi_host::{Rd, RecGranule, Undelegated};
     /// # use rmm_model::{Model, Options};
     /// # use sro::{Donated, FixedPool, Pool, drive};
@@ -53,8 +53,8 @@ objects! {
     /// let rec = RecGranule::new(granule);
     ///
     /// rmm.commands().realm_activate(&rd)?;
-    /// let exit = rmm.commands().rec_enter(&rec, &mut page, &RecEnter::new_zeroed())?;
-    /// # let _ = exit;
+    /// let mut exit = RecExit::new_zeroed();
+    /// rmm.commands().rec_enter(&rec, &mut page, &RecEnter::new_zeroed(), &mut exit)?;
     ///
     /// let started = rmm.commands().rec_destroy(&rec)?;
     /// drive(&rmm, &mut pool, &mut donated, started)?;

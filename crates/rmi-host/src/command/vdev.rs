@@ -285,21 +285,18 @@ impl<P: Platform> Channel<P> {
         &self,
         rd: &Rd,
         rec: RecName<'_>,
-        stream: Stream<'_>,
+        stream: &Stream<'_>,
         peers: Peers<'_>,
     ) -> Result<(), Error> {
         self.own(Command::VdevP2pBind, rd)?;
         self.own(Command::VdevP2pBind, &rec)?;
-        self.own(Command::VdevP2pBind, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::VdevP2pBind, pdev_2)?;
-        }
+        self.own_stream(Command::VdevP2pBind, stream)?;
         self.own(Command::VdevP2pBind, peers.vdev_1)?;
         self.own(Command::VdevP2pBind, peers.vdev_2)?;
         let (pdev_1, pdev_2) = stream.devices();
         let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
         let (rd, rec) = (rd.pa().raw(), rec.pa().raw());
-        let args = [rd, rec, pdev_1, stream.handle, pdev_2, vdev_1.raw(), vdev_2.raw()];
+        let args = [rd, rec, pdev_1, stream.handle(), pdev_2, vdev_1.raw(), vdev_2.raw()];
         let call = Call::new(Command::VdevP2pBind, Subject::Pa(vdev_1), args);
         // SAFETY: the command names no memory except the objects'.
         unsafe { self.complete(&call) }.map(|_| ())
@@ -315,19 +312,16 @@ impl<P: Platform> Channel<P> {
     pub fn vdev_p2p_unbind(
         &self,
         rd: &Rd,
-        stream: Stream<'_>,
+        stream: &Stream<'_>,
         peers: Peers<'_>,
     ) -> Result<(), Error> {
         self.own(Command::VdevP2pUnbind, rd)?;
-        self.own(Command::VdevP2pUnbind, stream.pdev_1)?;
-        if let Some(pdev_2) = stream.pdev_2 {
-            self.own(Command::VdevP2pUnbind, pdev_2)?;
-        }
+        self.own_stream(Command::VdevP2pUnbind, stream)?;
         self.own(Command::VdevP2pUnbind, peers.vdev_1)?;
         self.own(Command::VdevP2pUnbind, peers.vdev_2)?;
         let (pdev_1, pdev_2) = stream.devices();
         let (vdev_1, vdev_2) = (peers.vdev_1.pa(), peers.vdev_2.pa());
-        let args = [rd.pa().raw(), pdev_1, pdev_2, stream.handle, vdev_1.raw(), vdev_2.raw()];
+        let args = [rd.pa().raw(), pdev_1, pdev_2, stream.handle(), vdev_1.raw(), vdev_2.raw()];
         let call = Call::new(Command::VdevP2pUnbind, Subject::Pa(vdev_1), args);
         // SAFETY: the command names no memory except the objects'.
         unsafe { self.complete(&call) }.map(|_| ())

@@ -144,11 +144,12 @@ impl<P: Platform> Channel<P> {
     /// [`ErrorNotSupported`](rmi_abi::Status::ErrorNotSupported) without virtual SMMUs.
     pub fn vsmmu_event_notify(
         &self,
-        psmmu: PsmmuName,
+        psmmu: PsmmuName<'_>,
         rd: &Rd,
         vsmmu: &VsmmuGranule,
         (pdev, vdev): (&PdevGranule, &VdevGranule),
     ) -> Result<VsmmuEvent, Error> {
+        self.own(Command::VsmmuEventNotify, &psmmu)?;
         self.own(Command::VsmmuEventNotify, rd)?;
         self.own(Command::VsmmuEventNotify, vsmmu)?;
         self.own(Command::VsmmuEventNotify, pdev)?;
@@ -201,11 +202,12 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]; the statuses are not public.
     pub fn vsmmu_event_complete(
         &self,
-        psmmu: PsmmuName,
+        psmmu: PsmmuName<'_>,
         rd: &Rd,
         rec: RecName<'_>,
         psid: u64,
     ) -> Result<(), Error> {
+        self.own(Command::VsmmuEventComplete, &psmmu)?;
         self.own(Command::VsmmuEventComplete, rd)?;
         self.own(Command::VsmmuEventComplete, &rec)?;
         let args = [psmmu.pa().raw(), rd.pa().raw(), rec.pa().raw(), psid];

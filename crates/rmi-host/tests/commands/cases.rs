@@ -143,12 +143,16 @@ fn cmem() -> CmemGranule {
     CmemGranule::new(delegated(CMEM, PAGE))
 }
 
-fn psmmu() -> PsmmuName {
-    PsmmuName::new(Pa::new(PSMMU))
+fn psmmu<'c>(channel: &'c Channel<Platform<'_>>) -> PsmmuName<'c> {
+    channel.psmmu(Pa::new(PSMMU))
 }
 
 fn stream<'d>([pdev_1, pdev_2]: [&'d PdevGranule; 2]) -> Stream<'d> {
-    Stream { pdev_1, pdev_2: Some(pdev_2), handle: 0x5743 }
+    let yes = Fake::default();
+    yes.always([0, 0x5743, 0, 0, 0, 0, 0, 0]);
+    let params = PdevStreamParamsPage::new_zeroed();
+    let channel = yes.channel(Dialect::V2_0Bet3);
+    channel.pdev_stream_connect(pdev_1, Some(pdev_2), &mut page(), &params).unwrap()
 }
 
 fn vdev_2() -> VdevGranule {
@@ -533,19 +537,19 @@ pub(crate) fn cases() -> Vec<Case> {
             f.channel(d).pdev_stream_connect(&pdev(), two, &mut page(), &params).map(drop).into()
         }),
         case(C::PdevStreamDisconnect, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_disconnect(stream([&pdev(), &pdev_2()])).into()
+            f.channel(d).pdev_stream_disconnect(&mut stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamComplete, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_complete(stream([&pdev(), &pdev_2()])).into()
+            outcome!(f.channel(d).pdev_stream_complete(stream([&pdev(), &pdev_2()])))
         }),
         case(C::PdevStreamKeyRefresh, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_key_refresh(stream([&pdev(), &pdev_2()])).into()
+            f.channel(d).pdev_stream_key_refresh(&stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamKeyPurge, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_key_purge(stream([&pdev(), &pdev_2()])).into()
+            f.channel(d).pdev_stream_key_purge(&stream([&pdev(), &pdev_2()])).into()
         }),
         case(C::PdevStreamInfo, PA_PDEV, NONE, |f, d| {
-            f.channel(d).pdev_stream_info(stream([&pdev(), &pdev_2()])).map(drop).into()
+            f.channel(d).pdev_stream_info(&stream([&pdev(), &pdev_2()])).map(drop).into()
         }),
         // Virtual devices.
         case(C::VdevCreate, PA_VDEV, NONE, |f, d| {
@@ -592,37 +596,46 @@ pub(crate) fn cases() -> Vec<Case> {
                 .vdev_p2p_bind(
                     &rd(RD),
                     rec(REC).name(),
-                    stream([&pdev(), &pdev_2()]),
+                    &stream([&pdev(), &pdev_2()]),
                     peers([&vdev(), &vdev_2()]),
                 )
                 .into()
         }),
         case(C::VdevP2pUnbind, PA_VDEV, NONE, |f, d| {
             f.channel(d)
-                .vdev_p2p_unbind(&rd(RD), stream([&pdev(), &pdev_2()]), peers([&vdev(), &vdev_2()]))
+                .vdev_p2p_unbind(
+                    &rd(RD),
+                    &stream([&pdev(), &pdev_2()]),
+                    peers([&vdev(), &vdev_2()]),
+                )
                 .into()
         }),
         // SMMUs.
         case(C::PsmmuActivate, PA_PSMMU, NONE, |f, d| {
-            let params = PsmmuParamsPage::new_zeroed();
+            let (channel, params) = (f.channel(d), PsmmuParamsPage::new_zeroed());
             // SAFETY: nothing is behind the fake.
-            unsafe { f.channel(d).psmmu_activate(psmmu(), &mut page(), &params) }.into()
+            unsafe { channel.psmmu_activate(psmmu(&channel), &mut page(), &params) }.into()
         }),
         case(C::PsmmuDeactivate, PA_PSMMU, NONE, |f, d| {
-            f.channel(d).psmmu_deactivate(psmmu()).into()
+            let channel = f.channel(d);
+            channel.psmmu_deactivate(psmmu(&channel)).into()
         }),
         case(C::PsmmuStL2Create, PA_PSMMU, NONE, |f, d| {
-            f.channel(d).psmmu_st_l2_create(psmmu(), 0x51d).into()
+            let channel = f.channel(d);
+            channel.psmmu_st_l2_create(psmmu(&channel), 0x51d).into()
         }),
         case(C::PsmmuStL2Destroy, PA_PSMMU, NONE, |f, d| {
-            f.channel(d).psmmu_st_l2_destroy(psmmu(), 0x51d).into()
+            let channel = f.channel(d);
+            channel.psmmu_st_l2_destroy(psmmu(&channel), 0x51d).into()
         }),
         case(C::PsmmuIrqNotify, PA_PSMMU, NONE, |f, d| {
             let irqs = PsmmuIrqSet::EVENTQ | PsmmuIrqSet::CMDQ;
-            f.channel(d).psmmu_irq_notify(psmmu(), irqs).map(drop).into()
+            let channel = f.channel(d);
+            channel.psmmu_irq_notify(psmmu(&channel), irqs).map(drop).into()
         }),
         case(C::PsmmuEventConsume, PA_PSMMU, NONE, |f, d| {
-            f.channel(d).psmmu_event_consume(psmmu(), PsmmuIrq::Priq).into()
+            let channel = f.channel(d);
+            channel.psmmu_event_consume(psmmu(&channel), PsmmuIrq::Priq).into()
         }),
         case(C::VsmmuFeatures, PA_PAGE, NONE, |f, d| {
             f.channel(d).vsmmu_features(&mut page()).map(drop).into()
@@ -637,13 +650,15 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         case(C::VsmmuEventNotify, PA_VSMMU, NONE, |f, d| {
             let (rd, devices) = (rd(RD), (&pdev(), &vdev()));
-            f.channel(d).vsmmu_event_notify(psmmu(), &rd, &vsmmu(), devices).map(drop).into()
+            let channel = f.channel(d);
+            channel.vsmmu_event_notify(psmmu(&channel), &rd, &vsmmu(), devices).map(drop).into()
         }),
         case(C::VsmmuEventHandle, PA_VSMMU, NONE, |f, d| {
             f.channel(d).vsmmu_event_handle(&rd(RD), &vsmmu(), (&pdev(), &vdev())).map(drop).into()
         }),
         case(C::VsmmuEventComplete, PA_PSMMU, NONE, |f, d| {
-            f.channel(d).vsmmu_event_complete(psmmu(), &rd(RD), rec(REC).name(), 0x51d).into()
+            let channel = f.channel(d);
+            channel.vsmmu_event_complete(psmmu(&channel), &rd(RD), rec(REC).name(), 0x51d).into()
         }),
         case(C::VsmmuCmdGet, PA_VSMMU, NONE, |f, d| {
             f.channel(d).vsmmu_cmd_get(&rd(RD), &vsmmu()).map(drop).into()

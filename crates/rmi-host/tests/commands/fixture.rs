@@ -28,13 +28,20 @@ pub(crate) struct Fake {
 
 impl Default for Fake {
     fn default() -> Self {
+        Self::of(Machine::REAL)
+    }
+}
+
+impl Fake {
+    /// The RMM of a machine.
+    pub(crate) fn of(machine: Machine) -> Self {
         Self {
             calls: Mutex::default(),
             answers: Mutex::default(),
             always: Mutex::default(),
             memory: Mutex::default(),
             // The tokens of the tests are of this machine; each fake counts for itself.
-            sessions: OpenSessions::new(Machine::REAL),
+            sessions: OpenSessions::new(machine),
         }
     }
 }
@@ -112,7 +119,7 @@ unsafe impl Conduit for Fake {
 // SAFETY: as for the calls.
 unsafe impl HostAccess for Fake {
     fn machine(&self) -> Machine {
-        Machine::REAL
+        self.sessions.machine()
     }
 
     unsafe fn read(&self, at: Pa, into: &mut [u8]) -> Result<(), AccessFault> {

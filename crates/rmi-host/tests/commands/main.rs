@@ -4,6 +4,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cases;
+mod devices;
 mod fixture;
 mod lists;
 mod model;

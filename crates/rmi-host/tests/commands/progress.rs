@@ -5,8 +5,8 @@ use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::rtt::{Level, Ripas, RttEntryState};
 use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
 use rmi_host::command::{
-    AuxObstacle, AuxTree, DataDestroyed, Donation, Offer, PdevGranule, PsmmuName, Reclaim,
-    RttDestroyed, S2apProgress, VdevGranule, Versions,
+    AuxObstacle, AuxTree, DataDestroyed, Donation, Offer, PdevGranule, Reclaim, RttDestroyed,
+    S2apProgress, VdevGranule, Versions,
 };
 use rmi_host::{Error, Failed, Failure, Pending, Progress, Violation};
 
@@ -170,8 +170,9 @@ fn outputs_of_an_smmu_interrupt_move_between_dialects() {
     for dialect in [Dialect::V2_0Bet0, Dialect::V2_0Bet1, BET3] {
         let fake = Fake::default();
         fake.always([0, 2, 0x10, 0x20, 0x30, 0x40, 0x50, 0x60]);
-        let psmmu = PsmmuName::new(Pa::new(0x2b40_0000));
-        let event = fake.channel(dialect).psmmu_irq_notify(psmmu, PsmmuIrqSet::EVENTQ).unwrap();
+        let channel = fake.channel(dialect);
+        let psmmu = channel.psmmu(Pa::new(0x2b40_0000));
+        let event = channel.psmmu_irq_notify(psmmu, PsmmuIrqSet::EVENTQ).unwrap();
         assert_eq!(event.result, PsmmuIrqResult::VSMMU_EVENT);
         assert_eq!((event.number, event.sid), (0x10, 0x20));
         assert_eq!((event.fetch_addr, event.input_addr), (0x30, 0x40));
