@@ -14,74 +14,63 @@ mod vmm;
 use std::cell::Cell;
 use std::process::ExitCode;
 
+use realm_sdk::Error;
 use realm_sdk::abi::{Dialect, PaRange};
 use realm_sdk::builder::{RealmStorage, Records};
 use realm_sdk::host::{CountingLedger, Host, SessionOptions};
-use realm_sdk::sro::open;
+use realm_sdk::rec::exit::PsciNotice;
+use realm_sdk::sro::{HostAllocator, HostMemory, open};
 use rmm_model::{Model, Options};
 
-use memory::{Frames, ThreadMemory};
-use output::{complain, say};
-use vmm::{Ended, Vmm};
+use memory::{Frames, STOCK, ThreadMemory};
+use output::say;
+use vmm::Vmm;
 
 thread_local! {
     /// The physical CPU that this thread is on.
     static CPU: Cell<u32> = const { Cell::new(0) };
 }
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            complain!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Runs one Realm, and the next one after a reset, until one turns itself off. Returns whether all
-/// memory is back.
-fn run() -> Result<bool, realm_sdk::Error> {
+/// Runs one Realm, and the next one after a reset, until one turns itself off.
+fn main() -> Result<ExitCode, Error> {
     // On hardware: the SMC instruction, and memory of the host's allocator.
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.dram = PaRange::with_size(options.dram.base(), 64 << 20)?;
     let Ok(model) = Model::new(options) else { unreachable!("a valid model") };
     let machine = model.calling_cpu(|| CPU.get());
-    let frames = Frames::new(model.take_memory());
+    let frames = Frames::new();
+    drop(frames.free(model.take_memory()));
     let total = frames.bytes();
 
     let ledger = CountingLedger::new();
     let platform = Host::new(&machine, &machine).with_ledger(&ledger);
-    let mut memory = ThreadMemory::new(&frames);
-    let session = open(platform, SessionOptions::default(), &mut memory.pool)?;
+    let mut memory = ThreadMemory::new(&frames, STOCK);
+    let session = open(platform, SessionOptions::default(), memory.pool())?;
     say!("vmm  | the RMM has dialect {}", session.dialect());
 
     // Each Realm gets the storage of the one before it.
     let mut storage = RealmStorage::<{ vmm::TABLES }, 4>::new();
     let mut storage = Records::from(&mut storage);
-    let mut first_rim = None;
+    let mut rims = Vec::new();
     loop {
-        let is_first = first_rim.is_none();
-        let vmm = Vmm::build(&session, &model, storage, &mut memory, is_first)?;
-        let rim = vmm.rim();
-        say!("vmm  | RIM {rim}");
-        if first_rim.get_or_insert_with(|| rim.clone()) != &rim {
-            complain!("after a reset the Realm has another measurement");
-        }
+        let vmm = Vmm::build(&session, &model, storage, &mut memory, rims.is_empty())?;
+        rims.push(vmm.rim());
+        say!("vmm  | RIM {}", vmm.rim());
         let ended = vmm.run(&frames);
         storage = vmm.tear_down(&mut memory);
         match ended? {
-            Ended::Reset => say!("vmm  | reset: the same Realm again"),
-            Ended::Off => break,
+            PsciNotice::SystemReset => say!("vmm  | reset: the same Realm again"),
+            _ => break,
         }
     }
+    rims.dedup();
 
-    let closed = session.close(&mut memory.pool)?;
+    let closed = session.close(memory.pool())?;
     say!("vmm  | the RMM is {}", if closed.deactivated { "inactive" } else { "still active" });
-    memory.close();
+    memory.drain_host();
     let balance = ledger.balance();
     say!("vmm  | {} of {} KiB are free", frames.bytes() >> 10, total >> 10);
     say!("balance: {balance}");
-    Ok(balance.outstanding() == 0 && frames.bytes() == total)
+    let is_right = rims.len() == 1 && balance.outstanding() == 0 && frames.bytes() == total;
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

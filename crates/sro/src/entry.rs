@@ -7,6 +7,7 @@
 use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use rmi_abi::Status;
 use rmi_abi::run::{RecEnter, RecExit};
 use rmi_host::{Error, Failed, Platform, Rmm, Undelegated};
 
@@ -73,6 +74,20 @@ impl EnterError {
             Self::Call(error) => error.is_clean(),
             _ => true,
         }
+    }
+
+    /// Whether the RMM refused because the REC cannot run now: it is off
+    /// ([`ErrorRec`](rmi_abi::Status::ErrorRec)), or its Realm is
+    /// ([`ErrorRealm`](rmi_abi::Status::ErrorRealm)). A host that does not keep track of which RECs
+    /// are on waits then until another REC turns this one on, and enters it again.
+    ///
+    /// An RMM uses the same status for a REC whose registers of the virtual GIC it refuses.
+    ///
+    /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        let Self::Call(error) = self else { return false };
+        matches!(error.status(), Some(Status::ErrorRec | Status::ErrorRealm))
     }
 }
 

@@ -45,6 +45,7 @@
 //! | [`drive`](mod@drive) | the loop over it, which undoes the operation when memory is short |
 //! | [`pool`], [`GranuleSet`] | memory for operations, in storage of a fixed size |
 //! | [`HostMemory`] | where the host memory of Realms comes from, and where it goes |
+//! | [`AllocatorMemory`] | that of a thread: the host's allocator, and a pool |
 //! | [`donated`] | what was donated to an object: nothing else is ever taken back |
 //! | [`RecObject`] | creating and destroying RECs |
 //! | [`entry`] | entering them, and what they wait for between runs |
@@ -55,6 +56,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+mod allocator;
 pub mod donated;
 pub mod drive;
 pub mod entry;
@@ -67,6 +69,7 @@ mod rec;
 mod session;
 mod set;
 
+pub use allocator::{AllocatorMemory, HostAllocator};
 pub use donated::Donated;
 pub use drive::drive;
 pub use entry::{Awaiting, EnterError, ExitNumber};

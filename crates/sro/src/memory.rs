@@ -82,7 +82,8 @@ use crate::pool::{Pool, PoolSlots};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// [`CallbackMemory`] implements it with closures, and a [`Pool`] alone is the plainest one.
+/// [`AllocatorMemory`](crate::AllocatorMemory) is such a memory for any allocator,
+/// [`CallbackMemory`] implements the trait with closures, and a [`Pool`] alone is the plainest one.
 pub trait HostMemory {
     /// The pool from which the RMM gets granules for its objects and tables, and to which these
     /// return. It is the same pool each time.

@@ -284,7 +284,7 @@ impl Pool {
     }
 
     /// Bytes that become pages of the pool before any other use.
-    fn missing_pages(&self) -> u64 {
+    pub(crate) fn missing_pages(&self) -> u64 {
         [&self.page, &self.list].into_iter().filter(|page| page.is_empty()).count() as u64
             * MIN_GRANULE
     }
@@ -488,6 +488,30 @@ impl Pool {
             }
         }
         if self.bytes() == (0, 0) {
+            self.contents.machine = None;
+        }
+    }
+
+    /// As [`Pool::drain_host`]; what `free` returns stays in the pool.
+    pub(crate) fn free_host(
+        &mut self,
+        free: &mut dyn FnMut(Undelegated) -> Result<(), Undelegated>,
+    ) {
+        for page in [&mut self.list, &mut self.page] {
+            if let Some(own) = Some(page.take()).filter(|page| !page.is_empty()) {
+                *page = free(own).err().unwrap_or_default();
+            }
+        }
+        let mut kept = 0;
+        while let Some(range) = { self.contents.slots.host().iter().nth(kept) } {
+            let Some(memory) = self.contents.slots.host_mut().take_range(range) else { return };
+            if let Err(refused) = free(typed(memory)) {
+                // It has the slot that it had.
+                drop(self.contents.slots.host_mut().insert(refused.into()));
+                kept += 1;
+            }
+        }
+        if self.bytes() == (0, 0) && self.missing_pages() == Self::PAGES {
             self.contents.machine = None;
         }
     }

@@ -45,6 +45,33 @@ fn a_target_is_its_affinities_in_both_conventions() {
 }
 
 #[test]
+fn a_rec_is_off_until_another_turns_it_on() {
+    for dialect in DIALECTS {
+        on(dialect, |fixture| {
+            let first = script(vec![cpu_on(CPU_ON, 1), Action::psci_system_off()]);
+            let second = script(vec![Action::psci_cpu_off()]);
+            fixture.realm(vec![first, second], |fixture, _, recs| {
+                let [first, second] = &mut recs[..] else { panic!() };
+                let is_off = |rec: &mut Rec| fixture.refused(rec, Answer::resume()).0.is_off();
+                assert!(is_off(second));
+                let exit = fixture.enter(first, Answer::resume());
+                let Exit::PsciRequest(request) = exit else { panic!("{exit:?}") };
+                // It waits for an answer, which says nothing about its power.
+                assert!(!is_off(first));
+                let answer = request.accept(fixture.rmm, first, second).unwrap();
+                let exit = fixture.enter(second, Answer::resume());
+                assert!(matches!(exit, Exit::PsciNotice(PsciNotice::CpuOff)), "{exit:?}");
+                assert!(is_off(second));
+                let exit = fixture.enter(first, answer);
+                assert!(matches!(exit, Exit::PsciNotice(PsciNotice::SystemOff)));
+                // The Realm is off.
+                assert!(is_off(first) && is_off(second));
+            });
+        });
+    }
+}
+
+#[test]
 fn affinity_info_is_answered_where_it_exits() {
     on(Dialect::TfRmm2026_07, |fixture| {
         let asks = Action::smc(0xc400_0004, &[1 << 31 | 1, 0]);
