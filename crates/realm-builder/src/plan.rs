@@ -46,30 +46,58 @@ pub type Exists<'e> = &'e dyn Fn(Level, Ipa) -> bool;
 /// one before it ends. Where tables exist, blocks are no larger than an entry of these tables.
 pub fn runs_of<'e>(
     ipa: Ipa,
-    pieces: impl Iterator<Item = PaRange> + Clone + 'e,
+    mut pieces: impl Iterator<Item = PaRange> + Clone + 'e,
     top_level: Level,
     exists: Exists<'e>,
 ) -> impl Iterator<Item = Run> + Clone + 'e {
-    pieces
-        .scan(Some(ipa), |next, piece| {
-            let at = (*next)?;
-            *next = at.checked_add(piece.bytes());
-            Some((at, piece))
-        })
-        .flat_map(move |(at, piece)| runs(at, piece, top_level))
-        .flat_map(move |run| fit(run, exists))
+    let mut fitting = Fitting { piece: (ipa, PaRange::NONE), run: None, top_level, exists };
+    let mut following = Some(ipa);
+    core::iter::from_fn(move || {
+        loop {
+            if let Some(run) = fitting.next() {
+                return Some(run);
+            }
+            let piece = pieces.next()?;
+            let at = following?;
+            following = at.checked_add(piece.bytes());
+            fitting.piece = (at, piece);
+        }
+    })
 }
 
-/// Splits a run where tables exist below the entries that it would be mapped by.
-fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 'e {
-    let mut at = run.ipa;
-    let below = move |level: Level, ipa| level.child().is_some_and(|below| exists(below, ipa));
-    core::iter::from_fn(move || {
-        let top = run.range().top();
-        let offset = at.checked_offset_from(run.ipa).filter(|_| at < top)?;
-        if run.level == Level::L3 {
-            at = top;
-            return Some(run);
+/// The runs of one piece of memory, split where tables exist below the entries that it would be
+/// mapped by.
+#[derive(Clone)]
+struct Fitting<'e> {
+    /// What is left of the piece, after the run.
+    piece: (Ipa, PaRange),
+    /// What is left of the current run.
+    run: Option<Run>,
+    top_level: Level,
+    exists: Exists<'e>,
+}
+
+impl Fitting<'_> {
+    /// The next part of a run; `None` at the end of the piece.
+    fn next(&mut self) -> Option<Run> {
+        loop {
+            if let Some(part) = self.run.take().and_then(|run| self.fit(run)) {
+                return Some(part);
+            }
+            let (ipa, memory) = self.piece;
+            let run = Run::first(ipa, memory, self.top_level)?;
+            self.piece = (ipa.checked_add(run.bytes)?, memory.split_at(run.bytes)?.1);
+            self.run = Some(run);
+        }
+    }
+
+    /// Takes the first part off a run.
+    fn fit(&mut self, run: Run) -> Option<Run> {
+        let exists = self.exists;
+        let below = |level: Level, ipa| level.child().is_some_and(|below| exists(below, ipa));
+        let (at, top) = (run.ipa, run.range().top());
+        if at >= top || run.level == Level::L3 {
+            return Some(run).filter(|run| run.bytes > 0);
         }
         let mut level = run.level;
         while below(level, at) {
@@ -88,10 +116,12 @@ fn fit<'e>(run: Run, exists: Exists<'e>) -> impl Iterator<Item = Run> + Clone + 
             until = until.checked_add(level.entry_bytes())?;
         }
         let bytes = until.checked_offset_from(at)?;
-        let cut = Run { ipa: at, pa: run.pa.checked_add(offset)?, level, bytes };
-        at = until;
-        Some(cut)
-    })
+        let rest = run.bytes.checked_sub(bytes).filter(|rest| *rest > 0);
+        self.run = rest.and_then(|rest| {
+            Some(Run { ipa: until, pa: run.pa.checked_add(bytes)?, level: run.level, bytes: rest })
+        });
+        Some(Run { ipa: at, pa: run.pa, level, bytes })
+    }
 }
 
 /// Names the tables of runs that come in the order of their addresses, each once, and none before

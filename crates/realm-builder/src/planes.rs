@@ -157,12 +157,12 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<PlaneMapped, BuildError> {
         self.check_plane(tree, range)?;
         let trees = core::iter::once(tree);
-        let mut held = self.lock_range_in(trees.clone(), range, |_| Ok(()))?;
+        let mut held = self.lock_range_in(trees.clone(), range)?;
         if self.make_for(&mut held, memory.pool(), tree, range)? {
             // For the tables, whole entries had to be claimed that cover more than the range. From
             // here on other threads may work there.
             drop(held);
-            held = self.lock_range_in(trees, range, |_| Ok(()))?;
+            held = self.lock_range_in(trees, range)?;
             self.make_for(&mut held, memory.pool(), tree, range)?;
         }
         self.show(tree, range)
@@ -171,7 +171,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::unmap_plane`](crate::Realm::unmap_plane).
     pub(crate) fn unmap_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
         self.check_plane(tree, range)?;
-        let _held = self.lock_range(range, |_| Ok(()))?;
+        let _held = self.lock_range(range)?;
         Ok(self.hide(tree, range)?)
     }
 

@@ -24,18 +24,14 @@ impl Run {
     pub fn range(&self) -> IpaRange {
         IpaRange::with_size_or_empty(self.ipa, self.bytes)
     }
-}
 
-/// The runs that map `memory`, contiguous and 4 KiB aligned, at `ipa`, with the largest blocks that
-/// alignment allows at or below `top_level`.
-pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item = Run> + Clone {
-    let mut done = 0;
-    core::iter::from_fn(move || {
-        let left = memory.bytes().checked_sub(done).filter(|left| *left > 0)?;
-        let (ipa, pa) = (ipa.checked_add(done)?, memory.base().checked_add(done)?);
+    /// The first of the [`runs`] that map memory; `None` for no memory.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn first(ipa: Ipa, memory: PaRange, top_level: Level) -> Option<Self> {
+        let (pa, left) = (memory.base(), Some(memory.bytes()).filter(|left| *left > 0)?);
         if left < Level::L2.entry_bytes() && left.is_multiple_of(Level::L3.entry_bytes()) {
-            done += left;
-            return Some(Run { ipa, pa, level: Level::L3, bytes: left });
+            return Some(Self { ipa, pa, level: Level::L3, bytes: left });
         }
         let level = largest_block(ipa, pa, left)?.max(top_level);
         let block = level.entry_bytes();
@@ -49,8 +45,18 @@ pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item =
             }
             _ => left - left % block,
         };
-        done += bytes;
-        Some(Run { ipa, pa, level, bytes })
+        Some(Self { ipa, pa, level, bytes })
+    }
+}
+
+/// The runs that map `memory`, contiguous and 4 KiB aligned, at `ipa`, with the largest blocks that
+/// alignment allows at or below `top_level`.
+pub fn runs(ipa: Ipa, memory: PaRange, top_level: Level) -> impl Iterator<Item = Run> + Clone {
+    let (mut ipa, mut left) = (Some(ipa), memory);
+    core::iter::from_fn(move || {
+        let run = Run::first(ipa?, left, top_level)?;
+        (ipa, left) = (run.ipa.checked_add(run.bytes), left.split_at(run.bytes)?.1);
+        Some(run)
     })
 }
 

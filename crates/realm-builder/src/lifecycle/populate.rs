@@ -247,7 +247,7 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Changes the RIPAS of a range without memory to RAM.
     fn make_ram(&self, pool: &mut Pool, region: &mut Region<'_>) -> Result<(), BuildError> {
         let whole = region.range();
-        let mut held = self.lock_range(whole, |_| Ok(()))?;
+        let mut held = self.lock_range(whole)?;
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = self.runs_for(region, region.bytes(), &exists);
         self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
@@ -267,7 +267,7 @@ impl<P: Platform> RealmCore<'_, P> {
         region: &mut Region<'_>,
     ) -> Result<(), BuildError> {
         let range = region.range();
-        let mut held = self.lock_range(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range)?;
         let expected = region.memory.bytes();
         let mut whole = Some(region.memory.take());
         let mut back = Undelegated::empty();
@@ -291,7 +291,7 @@ impl<P: Platform> RealmCore<'_, P> {
         flags: DataFlags,
     ) -> Result<(), BuildError> {
         let range = region.range();
-        let mut held = self.lock_range(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range)?;
         self.make(&mut held, memory.pool(), plan::tables(self.geometry, range, Level::L3))?;
         let mut delegated = match self.rmm.delegate(region.memory.take()) {
             Ok(delegated) => delegated,

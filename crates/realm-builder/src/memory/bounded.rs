@@ -21,21 +21,38 @@ impl<P: Platform> RealmCore<'_, P> {
     /// addresses, until a visit breaks. The first may begin before `from`.
     pub(crate) fn each_memory<B>(
         &self,
-        mut from: Ipa,
+        from: Ipa,
         top: Ipa,
         mut visit: impl FnMut(&mut Shadow<'_>, At) -> ControlFlow<B>,
     ) -> Option<B> {
+        let mut end = None;
+        self.visit_memory(from, top, &mut |shadow, at| match visit(shadow, at) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(with) => {
+                end = Some(with);
+                ControlFlow::Break(())
+            }
+        });
+        end
+    }
+
+    /// As [`RealmCore::each_memory`]; compiled once, not for each kind of visit.
+    fn visit_memory(
+        &self,
+        mut from: Ipa,
+        top: Ipa,
+        visit: &mut dyn FnMut(&mut Shadow<'_>, At) -> ControlFlow<()>,
+    ) {
         while from < top {
             let mut budget = Budget::new();
             let mut shadow = self.shadow.lock();
             while let Some(at) = shadow.seek_memory(&mut from, top, &mut budget) {
                 from = at.top();
-                if let ControlFlow::Break(end) = visit(&mut shadow, at) {
-                    return Some(end);
+                if visit(&mut shadow, at).is_break() {
+                    return;
                 }
             }
         }
-        None
     }
 
     /// The first entry from `from` on that maps memory, or may, below `top`; it may begin before

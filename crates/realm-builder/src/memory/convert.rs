@@ -105,8 +105,8 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut course = Course::new(range);
         let stop = |error: BuildError| Course::new(range).stop(error);
         let aliases = self.check_conversion(range).map_err(stop)?;
-        let mut private = self.lock_range(range, |_| Ok(())).map_err(stop)?;
-        let mut shared = self.lock_range(aliases, |_| Ok(())).map_err(stop)?;
+        let mut private = self.lock_range(range).map_err(stop)?;
+        let mut shared = self.lock_range(aliases).map_err(stop)?;
         let runs = self.count_runs(range).map_err(stop)?;
         shared.reserve_shared(runs).map_err(stop)?;
         self.settle_range(&private, memory.pool(), range);
@@ -213,7 +213,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut course = Course::new(range);
         let stop = |error: BuildError| Course::new(range).stop(error);
         let aliases = self.check_conversion(range).map_err(stop)?;
-        let mut private = self.lock_range(range, |_| Ok(())).map_err(stop)?;
+        let mut private = self.lock_range(range).map_err(stop)?;
         let mut shared = self.lock_range_shared(aliases).map_err(stop)?;
         self.count_runs(range).map_err(stop)?;
         let cuts = self.shadow.lock().shared_cuts(&aliases);

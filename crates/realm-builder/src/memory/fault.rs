@@ -50,7 +50,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return refuse(RegionProblem::Elsewhere { ipa });
         }
         let around = leaf(page).intersection(&window).unwrap_or(window);
-        let mut held = match self.lock_range(around, |_| Ok(())) {
+        let mut held = match self.lock_range(around) {
             Err(BuildError::Contended { range }) => return Ok(Served::Contended(range)),
             held => held?,
         };

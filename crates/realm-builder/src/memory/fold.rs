@@ -70,7 +70,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut folded = Folded::default();
         let stop = |error| FoldStopped { error, reached: range.base(), folded };
         self.check_protected(range, range.bytes()).map_err(stop)?;
-        let _held = self.lock_range(range, |_| Ok(())).map_err(stop)?;
+        let _held = self.lock_range(range).map_err(stop)?;
         let mut next = [Level::L3, Level::L2, Level::L1]
             .map(|level| (level, self.next_whole_table(level, range.base(), range.top())));
         // In the order of their ends: what lies before is finished at every level. Of tables with

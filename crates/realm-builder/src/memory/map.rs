@@ -62,7 +62,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let range =
             self.place(ipa, pieces.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
         self.check_protected(range, bytes)?;
-        let mut held = self.lock_range(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range)?;
         self.check_void(range)?;
         let ranges = pieces.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);

@@ -131,14 +131,10 @@ impl<K: RawMutex> Drop for RangeLock<'_, K> {
 }
 
 impl<P: Platform> RealmCore<'_, P> {
-    /// Claims a range, and the whole entries at its ends, once `check` raises no objection. Waits
-    /// for a thread that is working there, within the retry budget.
-    pub(crate) fn lock_range(
-        &self,
-        range: IpaRange,
-        check: impl Fn(&Shadow<'_>) -> Result<(), BuildError>,
-    ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
-        self.lock_range_in(core::iter::empty(), range, check)
+    /// Claims a range, and the whole entries at its ends. Waits for a thread that is working there,
+    /// within the retry budget.
+    pub(crate) fn lock_range(&self, range: IpaRange) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+        self.lock_range_in(core::iter::empty(), range)
     }
 
     /// As [`RealmCore::lock_range`], with the whole entries of auxiliary trees, too: for operations
@@ -147,13 +143,11 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         trees: impl Iterator<Item = AuxTree> + Clone,
         range: IpaRange,
-        check: impl Fn(&Shadow<'_>) -> Result<(), BuildError>,
     ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
-        let claim = |shadow: &mut Shadow<'_>| {
-            let whole = shadow.whole_entries(range, trees.clone());
+        self.hold_by(range, &|shadow| {
+            let whole = shadow.whole_entries(range, &mut trees.clone());
             shadow.claim(whole)
-        };
-        self.hold_by(range, claim, check)
+        })
     }
 
     /// Claims a range for reading what is shared there, together with other readers: what is shared
@@ -162,7 +156,7 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         range: IpaRange,
     ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
-        self.hold_by(range, |shadow| shadow.claim_to_read(range), |_| Ok(()))
+        self.hold_by(range, &|shadow| shadow.claim_to_read(range))
     }
 
     /// Claims a range exclusively, for changing the bytes of what is shared there.
@@ -170,29 +164,22 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         range: IpaRange,
     ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
-        self.hold_by(range, |shadow| shadow.claim(range), |_| Ok(()))
+        self.hold_by(range, &|shadow| shadow.claim(range))
     }
 
     /// Claims a range with a claim of either kind.
     fn hold_by(
         &self,
         range: IpaRange,
-        claim: impl Fn(&mut Shadow<'_>) -> Option<Claim>,
-        check: impl Fn(&Shadow<'_>) -> Result<(), BuildError>,
+        claim: &dyn Fn(&mut Shadow<'_>) -> Option<Claim>,
     ) -> Result<RangeLock<'_, P::Lock>, BuildError> {
         let budget = self.rmm.retry_budget().contended;
         let (mut spent, mut attempt, mut wait) = (0, 0, None);
         loop {
-            {
-                let mut shadow = self.shadow.lock();
-                if let Some(claim) = claim(&mut shadow) {
-                    let held =
-                        RangeLock { shadow: &self.shadow, claim, reserved: 0, reserved_shared: 0 };
-                    // The result of an earlier claim on the range is known by now.
-                    let checked = check(&shadow);
-                    drop(shadow);
-                    return checked.map(|()| held);
-                }
+            let claimed = claim(&mut self.shadow.lock());
+            if let Some(claim) = claimed {
+                let (reserved, reserved_shared) = (0, 0);
+                return Ok(RangeLock { shadow: &self.shadow, claim, reserved, reserved_shared });
             }
             if spent >= budget || wait.get_or_insert_with(|| self.rmm.wait()).is_over() {
                 return Err(BuildError::Contended { range });

@@ -38,13 +38,13 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             if refers { whole } else { range }
         };
         let wanted = needed();
-        let held = self.lock_range(wanted, |_| Ok(()))?;
+        let held = self.lock_range(wanted)?;
         if wanted.contains_range(&needed()) {
             return Ok(held);
         }
         // A tree refers to it since then.
         drop(held);
-        self.lock_range(whole, |_| Ok(()))
+        self.lock_range(whole)
     }
 
     /// Hides the root entries that will be empty when all that is shared in a claimed range is

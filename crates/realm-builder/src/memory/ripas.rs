@@ -36,7 +36,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if range.is_empty() {
             return Ok(range.base());
         }
-        let mut held = match self.lock_range(range, |_| Ok(())) {
+        let mut held = match self.lock_range(range) {
             Err(BuildError::Contended { .. }) => return Ok(range.base()),
             held => held.map_err(|error| stop(error, range.base()))?,
         };

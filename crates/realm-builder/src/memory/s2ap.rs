@@ -40,7 +40,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return Ok(progress);
         }
         let trees = self.shadow.lock().aux_trees();
-        let mut held = match self.lock_range_in(trees.clone(), range, |_| Ok(())) {
+        let mut held = match self.lock_range_in(trees.clone(), range) {
             Err(BuildError::Contended { .. }) => return Ok(progress),
             held => held.map_err(|error| stop(error, range.base()))?,
         };

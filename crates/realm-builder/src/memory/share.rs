@@ -46,21 +46,23 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let checked = self
             .place(ipa, aligned, granules.bytes())
             .and_then(|range| self.check_unprotected(range, granules.bytes()).map(|()| range));
-        let held = checked.and_then(|range| {
-            self.lock_range(range, |shadow| {
-                if let Some((_, piece)) = shadow.shared_in(&range) {
-                    let problem = RegionProblem::Overlap { at: piece.base() };
-                    return Err(BuildError::Region { range, problem });
-                }
-                Ok(())
-            })
-        });
-        // One record is needed, unless the memory is contiguous with what is shared already.
-        let held = held.and_then(|mut held| held.reserve_shared(1).map(|()| held));
-        match held {
+        match checked.and_then(|range| self.hold_to_share(range)) {
             Ok(mut held) => self.share_held(&mut held, memory, ipa, granules, access),
             Err(error) => Err(NotShared { error, reached: ipa, host: granules }),
         }
+    }
+
+    /// Claims a range in which nothing is shared, and reserves a place for a record: one is needed,
+    /// unless the memory is contiguous with what is shared already.
+    fn hold_to_share(&self, range: IpaRange) -> Result<RangeLock<'_, P::Lock>, BuildError> {
+        let mut held = self.lock_range(range)?;
+        let shared = self.shadow.lock().shared_in(&range);
+        if let Some((_, piece)) = shared {
+            let problem = RegionProblem::Overlap { at: piece.base() };
+            return Err(BuildError::Region { range, problem });
+        }
+        held.reserve_shared(1)?;
+        Ok(held)
     }
 
     /// Shares memory where nothing is shared, in a claimed range.

@@ -12,6 +12,9 @@ use crate::memory::read_entry::ADDRESS;
 use crate::memory::realm_core::RealmCore;
 use crate::plan;
 
+/// Is called for each table of a plan.
+type Visit<'v> = &'v mut dyn FnMut(Level, Ipa) -> Result<(), BuildError>;
+
 impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::missing_tables`](crate::Realm::missing_tables).
     pub(crate) fn missing_tables(&self, range: IpaRange, level: Level) -> usize {
@@ -37,7 +40,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if let Some(problem) = problem {
             return Err(BuildError::Region { range, problem });
         }
-        let mut held = self.lock_range(range, |_| Ok(()))?;
+        let mut held = self.lock_range(range)?;
         let tables = plan::tables(self.geometry, range, level);
         self.make(&mut held, memory.pool(), tables)
     }
@@ -60,25 +63,42 @@ impl<P: Platform> RealmCore<'_, P> {
         pool: &mut Pool,
         tables: impl Iterator<Item = (Level, Ipa)> + Clone,
     ) -> Result<(), BuildError> {
-        let command = create(tree);
-        let missing =
-            |(level, ipa): &(Level, Ipa)| !self.shadow.lock().has_table_in(tree, *level, *ipa);
-        if tree.is_none() {
-            for (level, ipa) in tables.clone() {
+        self.make_each(tree, held, pool, &|visit| {
+            tables.clone().try_for_each(|(level, ipa)| visit(level, ipa))
+        })
+    }
+
+    /// As [`RealmCore::make_in`]; compiled once, not for each kind of plan. `tables` passes each
+    /// table of the plan to a function, until that fails.
+    fn make_each(
+        &self,
+        tree: Option<AuxTree>,
+        held: &mut RangeLock<'_, P::Lock>,
+        pool: &mut Pool,
+        tables: &dyn Fn(Visit<'_>) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        let is_missing = |level, ipa| !self.shadow.lock().has_table_in(tree, level, ipa);
+        let mut count = 0;
+        tables(&mut |level, ipa| {
+            if tree.is_none() {
                 self.settle(held, pool, (level, ipa));
             }
-        }
-        let count = tables.clone().filter(missing).count();
+            Ok(())
+        })?;
+        tables(&mut |level, ipa| {
+            count += usize::from(is_missing(level, ipa));
+            Ok(())
+        })?;
         if count == 0 {
             return Ok(());
         }
         held.reserve(count)?;
         let granule = self.rmm.granule_size().bytes();
-        pool.stock(self.rmm, command, count as u64 * granule)?;
-        for (level, ipa) in tables.filter(missing) {
-            self.make_one(tree, held, pool, (level, ipa))?;
-        }
-        Ok(())
+        pool.stock(self.rmm, create(tree), count as u64 * granule)?;
+        tables(&mut |level, ipa| match is_missing(level, ipa) {
+            true => self.make_one(tree, held, pool, (level, ipa)),
+            false => Ok(()),
+        })
     }
 
     /// Settles the tables that contain a claimed range, from the top down, before anything is taken

@@ -95,7 +95,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let Some(below) = self.geometry.start_level().child().filter(|_| self.halves_meet()) else {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
-        let mut held = self.lock_range(whole, |_| Ok(()))?;
+        let mut held = self.lock_range(whole)?;
         let by_range = self.shows_by_range();
         let (mut found, mut rest) = (false, whole);
         while let Some(root) = first_of(rest, self.root_entry_bytes()) {
@@ -126,7 +126,7 @@ impl<P: Platform> RealmCore<'_, P> {
         self.check_tree(tree)?;
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
-        let _held = self.lock_range(whole, |_| Ok(()))?;
+        let _held = self.lock_range(whole)?;
         let mut idle = 0;
         loop {
             let row = self.shown_row(tree, whole.base(), whole.top(), 1);

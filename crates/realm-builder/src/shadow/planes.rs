@@ -114,7 +114,7 @@ impl Shadow<'_> {
     pub(crate) fn whole_entries(
         &self,
         range: IpaRange,
-        trees: impl Iterator<Item = AuxTree>,
+        trees: &mut dyn Iterator<Item = AuxTree>,
     ) -> IpaRange {
         let last = Ipa::new(range.top().raw().saturating_sub(1));
         let (mut base, mut top) = (range.base(), range.top());

@@ -290,7 +290,7 @@ fn a_range_that_stays_claimed_is_tried_at_growing_intervals() {
         attempts.set(attempts.get() + 1);
         None
     };
-    let refused = realm.core.hold_by(pages(0, 1), refuse, |_| Ok(())).err();
+    let refused = realm.core.hold_by(pages(0, 1), &refuse).err();
     assert_eq!(refused, Some(BuildError::Contended { range: pages(0, 1) }));
     // After 0, 1, 3, 7, 15, 31, 63, 127, 255, 511 and 600 calls of `relax`.
     assert_eq!(attempts.get(), 11);
