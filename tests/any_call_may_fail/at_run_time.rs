@@ -22,9 +22,9 @@ fn here_and_there(faults: &[Fault], stride: usize, change: impl Fn(Scenario) -> 
                 first = (first + 1) % stride;
                 for at in (first as u64..).step_by(stride) {
                     let scenario = change(Scenario::new(dialect).of(Course::Runtime(stop)));
-                    let (ending, struck) = scenario.with_fault(at, fault).run();
+                    let (ending, injected) = scenario.with_fault(at, fault).run();
                     check(&ending, fault, &format!("{dialect}, {stop:?}, call {at}, {fault:x?}"));
-                    if !struck {
+                    if !injected {
                         assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
                         break;
                     }
@@ -75,10 +75,10 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
                     let fault = Fault::Instead(answer(word(status), 0));
                     let scenario =
                         Scenario::new(dialect).of(Course::Runtime(stop)).with_fault(at, fault);
-                    let (ending, struck) = scenario.run();
+                    let (ending, injected) = scenario.run();
                     let when = format!("{dialect}, {stop:?}, call {at}, {status:?}");
                     assert_eq!(ending, Ending::GOOD, "{when}");
-                    if !struck {
+                    if !injected {
                         break;
                     }
                 }

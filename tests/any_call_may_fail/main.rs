@@ -47,9 +47,9 @@ fn check(ending: &Ending, fault: Fault, when: &str) {
 /// call.
 fn at_every_call(dialect: Dialect, fault: Fault) {
     for at in 0.. {
-        let (ending, struck) = Scenario::new(dialect).with_fault(at, fault).run();
+        let (ending, injected) = Scenario::new(dialect).with_fault(at, fault).run();
         check(&ending, fault, &format!("{dialect}, call {at}, {fault:x?}"));
-        if !struck {
+        if !injected {
             assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
             return;
         }
@@ -90,14 +90,14 @@ fn a_busy_or_blocked_rmm_only_costs_calls() {
         for status in [Status::Busy, Status::Blocked] {
             for at in 0.. {
                 let fault = Fault::Instead(answer(word(status), 0));
-                let (ending, struck) = Scenario::new(dialect).with_fault(at, fault).run();
+                let (ending, injected) = Scenario::new(dialect).with_fault(at, fault).run();
                 ending.check(&format!("{dialect}, call {at}, {status:?}"));
                 // The answer to RMI_VERSION is the only one after which the call is not made again.
                 assert!(
                     at == 0 || ending == Ending::GOOD,
                     "{dialect}, call {at}, {status:?}: {ending:?}"
                 );
-                if !struck {
+                if !injected {
                     break;
                 }
             }
@@ -213,9 +213,9 @@ fn with_every_setup() {
             for fault in faults {
                 for at in 0.. {
                     let scenario = Scenario::new(dialect).with_setup(setup).with_fault(at, fault);
-                    let (ending, struck) = scenario.run();
+                    let (ending, injected) = scenario.run();
                     check(&ending, fault, &format!("{dialect}, {name}, call {at}, {fault:x?}"));
-                    if !struck {
+                    if !injected {
                         assert_eq!(ending, Ending::GOOD, "{dialect}, {name}");
                         break;
                     }

@@ -73,22 +73,22 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 }
 
 /// What a scenario has to work with.
-struct Means<'l> {
+struct Fixture<'l> {
     pool: &'l mut FixedPool<32>,
     heap: &'l mut Heap,
     /// Whether all operations succeeded so far.
-    well: bool,
+    ok: bool,
     /// The answer with which the REC is entered next.
     answer: Answer,
 }
 
-impl Means<'_> {
+impl Fixture<'_> {
     fn note<E>(&mut self, result: Result<(), E>) {
-        self.well &= result.is_ok();
+        self.ok &= result.is_ok();
     }
 
     fn expect(&mut self, so: bool) {
-        self.well &= so;
+        self.ok &= so;
     }
 }
 
@@ -103,45 +103,45 @@ pub(crate) fn realm<P: Platform>(
     let Ok(mut realm) = Realm::create(rmm, &RealmConfig::new(36), &mut storage, pool) else {
         return false;
     };
-    let mut means = Means { pool, heap, well: true, answer: Answer::resume() };
+    let mut fixture = Fixture { pool, heap, ok: true, answer: Answer::resume() };
     let mut recs = Vec::new();
     if stop != Stop::Bare {
-        populate(&mut realm, model, &mut means, &mut recs);
+        populate(&mut realm, model, &mut fixture, &mut recs);
     }
     if matches!(stop, Stop::Bare | Stop::Populated) {
-        return end(realm, recs, means);
+        return end(realm, recs, fixture);
     }
     let realm = match realm.activate() {
         Ok(realm) => realm,
         Err(failed) => {
-            means.well = false;
-            return end(failed.kept, recs, means);
+            fixture.ok = false;
+            return end(failed.kept, recs, fixture);
         }
     };
     let mut vcpu = recs.pop().and_then(|object| {
-        let page = means.heap.take(PAGE, PAGE)?;
+        let page = fixture.heap.take(PAGE, PAGE)?;
         Some(Rec::new(object, page, realm.geometry()))
     });
-    run(&realm, &mut means, vcpu.as_mut());
+    run(&realm, &mut fixture, vcpu.as_mut());
     if let Some((object, page)) = vcpu.map(Rec::into_parts) {
         recs.push(object);
-        means.heap.insert(page).unwrap();
+        fixture.heap.insert(page).unwrap();
     }
     if stop == Stop::Active {
-        return end(realm, recs, means);
+        return end(realm, recs, fixture);
     }
     match realm.terminate() {
-        Ok(realm) => dismantle(realm, recs, means, stop),
+        Ok(realm) => dismantle(realm, recs, fixture, stop),
         Err(failed) => {
-            means.well = false;
-            end(failed.kept, recs, means)
+            fixture.ok = false;
+            end(failed.kept, recs, fixture)
         }
     }
 }
 
 /// Tears the Realm down, in any state.
-fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Means<'_>) -> bool {
-    let Means { pool, heap, well, .. } = means;
+fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, fixture: Fixture<'_>) -> bool {
+    let Fixture { pool, heap, ok, .. } = fixture;
     let error = realm
         .tear_down(
             &mut CallbackMemory::new(
@@ -155,18 +155,18 @@ fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, means: Mean
             recs,
         )
         .error;
-    well && error.is_none()
+    ok && error.is_none()
 }
 
 fn dismantle<P: Platform>(
     mut realm: Realm<'_, P, Terminated>,
     mut recs: Vec<RecObject>,
-    mut means: Means<'_>,
+    mut fixture: Fixture<'_>,
     stop: Stop,
 ) -> bool {
     for rec in core::mem::take(&mut recs) {
-        if let Err(failed) = realm.destroy_rec(means.pool, rec) {
-            means.well = false;
+        if let Err(failed) = realm.destroy_rec(fixture.pool, rec) {
+            fixture.ok = false;
             recs.extend(failed.kept);
         }
     }
@@ -174,12 +174,12 @@ fn dismantle<P: Platform>(
     // An RMM without faults needs a tenth of these.
     for calls in 0..2000 {
         if stop == Stop::HalfDismantled && calls == 9 || errors > 3 {
-            return end(realm, recs, means);
+            return end(realm, recs, fixture);
         }
-        let heap = &mut *means.heap;
+        let heap = &mut *fixture.heap;
         match realm.dismantle(
             &mut CallbackMemory::new(
-                means.pool,
+                fixture.pool,
                 |_| None,
                 |memory| {
                     heap.insert(memory).unwrap();
@@ -191,27 +191,27 @@ fn dismantle<P: Platform>(
             Ok(DismantleProgress::More) => {}
             Ok(DismantleProgress::Empty) => {
                 if !recs.is_empty() {
-                    return end(realm, recs, means);
+                    return end(realm, recs, fixture);
                 }
                 assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (0, 0));
                 return match realm.destroy(&mut CallbackMemory::new(
-                    means.pool,
+                    fixture.pool,
                     |_| None,
                     |memory| {
                         heap.insert(memory).unwrap();
                         Ok(())
                     },
                 )) {
-                    Ok(_) => means.well,
+                    Ok(_) => fixture.ok,
                     Err(failed) => {
-                        means.well = false;
-                        end(failed.kept, recs, means)
+                        fixture.ok = false;
+                        end(failed.kept, recs, fixture)
                     }
                 };
             }
             Err(_) => {
                 errors += 1;
-                means.well = false;
+                fixture.ok = false;
             }
         }
     }
@@ -221,25 +221,25 @@ fn dismantle<P: Platform>(
 fn populate<P: Platform>(
     realm: &mut Realm<'_, P, New>,
     model: &Model,
-    means: &mut Means<'_>,
+    fixture: &mut Fixture<'_>,
     recs: &mut Vec<RecObject>,
 ) {
-    let Some(built) = means.heap.take(BLOCK, BLOCK) else { return };
+    let Some(built) = fixture.heap.take(BLOCK, BLOCK) else { return };
     let mut regions = [Region::new(Ipa::new(BUILT), built, Content::Unspecified)];
-    let populated = realm.populate(means.pool, &mut regions);
-    means.note(populated);
+    let populated = realm.populate(fixture.pool, &mut regions);
+    fixture.note(populated);
     for region in regions {
-        means.heap.insert(region.into_memory()).unwrap();
+        fixture.heap.insert(region.into_memory()).unwrap();
     }
     // Memory and shared memory can be mapped before the Realm runs.
-    map(realm, means, FOLDED, BLOCK);
-    share(realm, means);
+    map(realm, fixture, FOLDED, BLOCK);
+    share(realm, fixture);
     let start = RecStart { runnable: true, pc: Ipa::new(RAM), gprs: [0; 8] };
-    let ready = means.pool.prefill(realm.rmm(), 17 * PAGE, PAGE);
-    means.note(ready);
-    match realm.create_rec(means.pool, &start) {
+    let ready = fixture.pool.prefill(realm.rmm(), 17 * PAGE, PAGE);
+    fixture.note(ready);
+    match realm.create_rec(fixture.pool, &start) {
         Ok(rec) => recs.push(rec),
-        Err(_) => means.well = false,
+        Err(_) => fixture.ok = false,
     }
     let page = Ipa::new(RAM + 0x10_0000);
     let ripas = |base, bytes, ripas| {
@@ -261,69 +261,71 @@ fn populate<P: Platform>(
 
 fn map<P: Platform, S: realm_sdk::builder::Alive>(
     realm: &Realm<'_, P, S>,
-    means: &mut Means<'_>,
+    fixture: &mut Fixture<'_>,
     ipa: u64,
     bytes: u64,
 ) {
-    let Some(memory) = means.heap.take(bytes, bytes) else { return means.expect(false) };
-    if let Err(failed) = realm.map(means.pool, Ipa::new(ipa), memory) {
-        means.heap.insert(failed.kept).unwrap();
-        means.well = false;
+    let Some(memory) = fixture.heap.take(bytes, bytes) else { return fixture.expect(false) };
+    if let Err(failed) = realm.map(fixture.pool, Ipa::new(ipa), memory) {
+        fixture.heap.insert(failed.kept).unwrap();
+        fixture.ok = false;
     }
 }
 
 /// Shares a block and the pages after it, with a word in them.
 fn share<P: Platform, S: realm_sdk::builder::Alive>(
     realm: &Realm<'_, P, S>,
-    means: &mut Means<'_>,
+    fixture: &mut Fixture<'_>,
 ) {
-    let Some(mut memory) = means.heap.take(SHARED_BYTES, BLOCK) else { return means.expect(false) };
+    let Some(mut memory) = fixture.heap.take(SHARED_BYTES, BLOCK) else {
+        return fixture.expect(false);
+    };
     let written = realm.rmm().write_host(&mut memory, MAILBOX - SHARED, &[7; 16]);
-    means.note(written);
-    if let Err(failed) = realm.share(means.pool, Ipa::new(SHARED), memory, SharedAccess::MEMORY) {
-        means.heap.insert(failed.host).unwrap();
-        means.well = false;
+    fixture.note(written);
+    if let Err(failed) = realm.share(fixture.pool, Ipa::new(SHARED), memory, SharedAccess::MEMORY) {
+        fixture.heap.insert(failed.host).unwrap();
+        fixture.ok = false;
     }
 }
 
 /// The operations of the scenario.
 fn run<P: Platform>(
     realm: &Realm<'_, P, Active>,
-    means: &mut Means<'_>,
+    fixture: &mut Fixture<'_>,
     mut vcpu: Option<&mut Rec>,
 ) {
     // Faults, and a message in shared memory.
-    enter(realm, means, vcpu.as_deref_mut());
-    scatter(realm, means);
-    read_message(realm, means);
+    enter(realm, fixture, vcpu.as_deref_mut());
+    scatter(realm, fixture);
+    read_message(realm, fixture);
     // What was unshared is shared again, read-only now, and all of it is mapped anew.
     let mut access = SharedAccess::MEMORY;
     access.permissions.write = false;
-    let heap = &mut *means.heap;
+    let heap = &mut *fixture.heap;
     let give_back = &mut |memory: Undelegated| heap.insert(memory).unwrap();
     let reshared = realm.reshare(
-        &mut test_support::giving_back(means.pool, &mut *give_back),
+        &mut test_support::giving_back(fixture.pool, &mut *give_back),
         range(SHARED + PAGE, 8 * PAGE),
         access,
     );
-    means.note(reshared);
+    fixture.note(reshared);
     // A RIPAS change in the middle of a block.
-    enter(realm, means, vcpu.as_deref_mut());
+    enter(realm, fixture, vcpu.as_deref_mut());
     // From the middle of what is left of the block, across its end, and where nothing is mapped.
     for (base, bytes) in [(BUILT + 0x1_0000, 0x3000), (BUILT + BLOCK - PAGE, 3 * PAGE)] {
-        reclaim(realm, means, range(base, bytes));
+        reclaim(realm, fixture, range(base, bytes));
     }
-    fold(realm, means);
+    fold(realm, fixture);
     // The last request of the Realm.
-    enter(realm, means, vcpu);
-    reclaim(realm, means, range(CRUMBS, BLOCK));
+    enter(realm, fixture, vcpu);
+    reclaim(realm, fixture, range(CRUMBS, BLOCK));
 }
 
-fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, range: IpaRange) {
-    let heap = &mut *means.heap;
+fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>, range: IpaRange) {
+    let heap = &mut *fixture.heap;
     let result = realm.reclaim(
         &mut CallbackMemory::new(
-            means.pool,
+            fixture.pool,
             |_| None,
             |memory| {
                 heap.insert(memory).unwrap();
@@ -332,84 +334,88 @@ fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, ran
         ),
         range,
     );
-    means.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
+    fixture.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
 }
 
 /// Maps single pages, and reclaims some of them.
-fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
+fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>) {
     // Every other page of a run, so that no two touch.
     let mut pages = Vec::new();
-    if let Some(mut run) = means.heap.take(12 * PAGE, PAGE) {
+    if let Some(mut run) = fixture.heap.take(12 * PAGE, PAGE) {
         while let Some(page) = run.take_back(PAGE).filter(|page| !page.is_empty()) {
             pages.push(page);
         }
     }
     let mut kept: Vec<_> = pages.iter_mut().step_by(2).map(Undelegated::take).collect();
-    let result = realm.map_scattered(means.pool, Ipa::new(CRUMBS), &mut kept);
-    means.note(result);
+    let result = realm.map_scattered(fixture.pool, Ipa::new(CRUMBS), &mut kept);
+    fixture.note(result);
     for memory in pages.into_iter().chain(kept) {
-        means.heap.insert(memory).unwrap();
+        fixture.heap.insert(memory).unwrap();
     }
-    reclaim(realm, means, range(CRUMBS + PAGE, 2 * PAGE));
+    reclaim(realm, fixture, range(CRUMBS + PAGE, 2 * PAGE));
 }
 
 /// Unshares a part of the shared block and reads what the Realm wrote there; then shares it again.
-fn read_message<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
+fn read_message<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>) {
     let part = range(MAILBOX, 2 * PAGE);
-    let mut letters = Vec::new();
+    let mut messages = Vec::new();
     let result = realm.unshare(
         &mut CallbackMemory::new(
-            means.pool,
+            fixture.pool,
             |_| None,
             |memory| {
-                letters.push(memory);
+                messages.push(memory);
                 Ok(())
             },
         ),
         part,
     );
-    means.note(result);
+    fixture.note(result);
     let mut word = [0; 8];
-    for letter in letters {
-        let read = realm.rmm().read_host(&letter, 0, &mut word);
-        means.note(read);
-        if let Err(failed) = realm.share(means.pool, part.base(), letter, SharedAccess::MEMORY) {
-            means.heap.insert(failed.host).unwrap();
-            means.well = false;
+    for message in messages {
+        let read = realm.rmm().read_host(&message, 0, &mut word);
+        fixture.note(read);
+        if let Err(failed) = realm.share(fixture.pool, part.base(), message, SharedAccess::MEMORY) {
+            fixture.heap.insert(failed.host).unwrap();
+            fixture.ok = false;
         }
     }
-    means.expect(u64::from_le_bytes(word) == 0x6c65_7474_6572);
+    fixture.expect(u64::from_le_bytes(word) == 0x6c65_7474_6572);
 }
 
 /// Splits a block and folds it again; then folds a table that has become empty.
-fn fold<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>) {
+fn fold<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>) {
     let page = range(FOLDED + 3 * PAGE, PAGE);
-    let split = realm.make_tables(means.pool, page, Level::L3);
-    means.note(split);
-    let folded = realm.fold(means.pool, range(FOLDED, BLOCK), FoldPolicy::Blocks);
-    means.expect(folded.is_ok_and(|folded| folded.blocks == 1));
-    reclaim(realm, means, range(FOLDED, BLOCK / 2));
-    reclaim(realm, means, range(FOLDED, BLOCK));
-    let folded = realm.fold(means.pool, range(FOLDED, BLOCK), FoldPolicy::BlocksAndVoid);
-    means.expect(folded.is_ok_and(|folded| folded.void == 1));
-    map(realm, means, FOLDED, BLOCK);
+    let split = realm.make_tables(fixture.pool, page, Level::L3);
+    fixture.note(split);
+    let folded = realm.fold(fixture.pool, range(FOLDED, BLOCK), FoldPolicy::Blocks);
+    fixture.expect(folded.is_ok_and(|folded| folded.blocks == 1));
+    reclaim(realm, fixture, range(FOLDED, BLOCK / 2));
+    reclaim(realm, fixture, range(FOLDED, BLOCK));
+    let folded = realm.fold(fixture.pool, range(FOLDED, BLOCK), FoldPolicy::BlocksAndVoid);
+    fixture.expect(folded.is_ok_and(|folded| folded.void == 1));
+    map(realm, fixture, FOLDED, BLOCK);
 }
 
 /// Runs the REC until its next host call, or until its end.
-fn enter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, vcpu: Option<&mut Rec>) {
-    let Some(rec) = vcpu else { return means.expect(false) };
+fn enter<P: Platform>(
+    realm: &Realm<'_, P, Active>,
+    fixture: &mut Fixture<'_>,
+    vcpu: Option<&mut Rec>,
+) {
+    let Some(rec) = vcpu else { return fixture.expect(false) };
     let mut faults = 0;
     for _ in 0..20 {
-        let answer = core::mem::replace(&mut means.answer, Answer::resume());
-        let Ok(event) = rec.enter(realm.rmm(), answer) else { return means.expect(false) };
-        means.answer = match event.exit {
+        let answer = core::mem::replace(&mut fixture.answer, Answer::resume());
+        let Ok(event) = rec.enter(realm.rmm(), answer) else { return fixture.expect(false) };
+        fixture.answer = match event.exit {
             Exit::RipasChange(change) => {
                 let range = change.range();
-                let changed = realm.set_ripas(means.pool, rec.name(), range, u32::MAX);
+                let changed = realm.set_ripas(fixture.pool, rec.name(), range, u32::MAX);
                 let accepted = changed.is_ok();
-                means.expect(accepted);
+                fixture.expect(accepted);
                 if change.ripas() == Ripas::Empty {
-                    reclaim(realm, means, range);
+                    reclaim(realm, fixture, range);
                 }
                 match accepted {
                     true => change.accept(),
@@ -421,35 +427,35 @@ fn enter<P: Platform>(realm: &Realm<'_, P, Active>, means: &mut Means<'_>, vcpu:
                 faults += 1;
                 if faults > 3 {
                     // The RMM's answer cannot be true.
-                    return means.expect(false);
+                    return fixture.expect(false);
                 }
-                serve(realm, means, fault.page(), faults == 1);
+                serve(realm, fixture, fault.page(), faults == 1);
                 fault.retry()
             }
             // The address that the Realm accesses is not shared, because something failed before.
             Exit::MmioLoad(load) => load.complete(0),
             Exit::MmioStore(store) => store.complete(),
             Exit::HostCall(call) => {
-                means.answer = call.not_supported();
+                fixture.answer = call.not_supported();
                 return;
             }
             Exit::PsciNotice(PsciNotice::SystemOff) => return,
             Exit::Irq | Exit::Fiq => Answer::resume(),
-            _ => return means.expect(false),
+            _ => return fixture.expect(false),
         };
     }
-    means.expect(false);
+    fixture.expect(false);
 }
 
 /// Serves a fault: with two pages too few to reach the address and one for the address itself, or
 /// with runs for the whole window.
 fn serve<P: Platform>(
     realm: &Realm<'_, P, Active>,
-    means: &mut Means<'_>,
+    fixture: &mut Fixture<'_>,
     page: Ipa,
     is_stingy: bool,
 ) {
-    let (mut asked, mut back, heap) = (0, Vec::new(), &mut *means.heap);
+    let (mut asked, mut back, heap) = (0, Vec::new(), &mut *fixture.heap);
     let supply = |void: IpaRange| {
         asked += 1;
         match (is_stingy, asked) {
@@ -460,15 +466,15 @@ fn serve<P: Platform>(
     };
     let window = range(FAULTS, BLOCK);
     let served = realm.serve_fault(
-        &mut CallbackMemory::new(means.pool, supply, |host| {
+        &mut CallbackMemory::new(fixture.pool, supply, |host| {
             back.push(host);
             Ok(())
         }),
         page,
         window,
     );
-    means.expect(served.is_ok());
+    fixture.expect(served.is_ok());
     for memory in back {
-        means.heap.insert(memory).unwrap();
+        fixture.heap.insert(memory).unwrap();
     }
 }

@@ -204,7 +204,7 @@ impl Scenario {
             succeeded,
             balanced: balance.quarantined == quarantined && balance.outstanding() == 0,
         };
-        (ending, conduit.has_struck())
+        (ending, conduit.has_injected())
     }
 }
 

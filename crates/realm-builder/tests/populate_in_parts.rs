@@ -82,7 +82,7 @@ proptest! {
         let created = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool);
         let Ok(mut realm) = created else {
             // The fault was injected early.
-            prop_assert!(conduit.has_struck());
+            prop_assert!(conduit.has_injected());
             return Ok(());
         };
 
@@ -129,7 +129,7 @@ proptest! {
             prop_assert!(realm.memory_bytes() + apart <= total);
             left = apart;
         }
-        prop_assert!(failures <= 1 && (failures == 0 || conduit.has_struck()));
+        prop_assert!(failures <= 1 && (failures == 0 || conduit.has_injected()));
         prop_assert!(lost || realm.memory_bytes() == total);
 
         for region in regions {

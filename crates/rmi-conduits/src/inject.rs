@@ -11,12 +11,12 @@
 //! let dialect = Dialect::TfRmm2026_07;
 //! let model = Model::new(Options::new(dialect))?;
 //!
-//! // The RMM is busy twice at each read of a feature register; the session opens all the same.
+//! // The RMM is busy twice at each read of a feature register; the session still opens.
 //! let rule = Rule::command(Command::Features, dialect);
 //! let conduit = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
 //! let found = Discovered::probe(Host::new(&conduit, &model), SessionOptions::default());
 //! assert!(found.is_ok());
-//! assert_eq!((conduit.strikes(), conduit.calls()), (10, 17));
+//! assert_eq!((conduit.injections(), conduit.calls()), (10, 17));
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 #![expect(unsafe_code, reason = "`Conduit` is an unsafe trait")]
@@ -44,7 +44,7 @@ pub struct Injecting<C, P = Predicate> {
     fault: Fault,
     calls: AtomicU64,
     matches: AtomicU64,
-    strikes: AtomicU64,
+    injections: AtomicU64,
     /// The rest of a delay: the calls still to be delayed, and the one that is then forwarded.
     delayed: AtomicU32,
 }
@@ -70,7 +70,7 @@ impl<C, P> Injecting<C, P> {
             fault,
             calls: AtomicU64::new(0),
             matches: AtomicU64::new(0),
-            strikes: AtomicU64::new(0),
+            injections: AtomicU64::new(0),
             delayed: AtomicU32::new(0),
         }
     }
@@ -83,14 +83,14 @@ impl<C, P> Injecting<C, P> {
 
     /// Calls that got the fault so far; a delay counts once for each call that it delayed.
     #[must_use]
-    pub fn strikes(&self) -> u64 {
-        self.strikes.load(Ordering::Relaxed)
+    pub fn injections(&self) -> u64 {
+        self.injections.load(Ordering::Relaxed)
     }
 
     /// Whether the fault was injected at least once.
     #[must_use]
-    pub fn has_struck(&self) -> bool {
-        self.strikes() > 0
+    pub fn has_injected(&self) -> bool {
+        self.injections() > 0
     }
 
     /// Whether a matching call is to be delayed; `Some(false)` for the one that is forwarded after
@@ -110,40 +110,40 @@ impl<C: fmt::Debug, P> fmt::Debug for Injecting<C, P> {
             .field("rule", &self.rule)
             .field("fault", &self.fault)
             .field("calls", &self.calls)
-            .field("strikes", &self.strikes)
+            .field("injections", &self.injections)
             .finish_non_exhaustive()
     }
 }
 
 /// What happens to one call.
 #[derive(Clone, Copy)]
-enum Verdict {
-    Passes,
-    Strikes,
-    PutOff,
+enum Decision {
+    Forward,
+    Inject,
+    Delay,
 }
 
 impl<C, P: Fn(&Registers) -> bool> Injecting<C, P> {
-    fn judge(&self, registers: &Registers) -> Verdict {
+    fn decide(&self, registers: &Registers) -> Decision {
         if !self.rule.concerns(registers) {
-            return Verdict::Passes;
+            return Decision::Forward;
         }
         match self.delay() {
-            Some(true) => return Verdict::PutOff,
-            Some(false) => return Verdict::Passes,
+            Some(true) => return Decision::Delay,
+            Some(false) => return Decision::Forward,
             None => {}
         }
         let number = self.matches.fetch_add(1, Ordering::Relaxed);
         match self.fault {
-            _ if !self.rule.chooses(number) => Verdict::Passes,
-            Fault::Delay { times: 0, .. } => Verdict::Passes,
+            _ if !self.rule.chooses(number) => Decision::Forward,
+            Fault::Delay { times: 0, .. } => Decision::Forward,
             Fault::Delay { times, .. } => {
                 // This call, the rest of the delay, and the call that is forwarded: `times` after
                 // this one.
                 self.delayed.store(times, Ordering::Relaxed);
-                Verdict::PutOff
+                Decision::Delay
             }
-            _ => Verdict::Strikes,
+            _ => Decision::Inject,
         }
     }
 }
@@ -156,23 +156,23 @@ unsafe impl<C: Simulated, P: Fn(&Registers) -> bool> Conduit for Injecting<C, P>
 
     unsafe fn call(&self, registers: Registers) -> Registers {
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        let verdict = self.judge(&registers);
-        if !matches!(verdict, Verdict::Passes) {
-            self.strikes.fetch_add(1, Ordering::Relaxed);
+        let decision = self.decide(&registers);
+        if !matches!(decision, Decision::Forward) {
+            self.injections.fetch_add(1, Ordering::Relaxed);
         }
-        match (verdict, self.fault) {
-            (Verdict::Strikes, Fault::Instead(answer)) => return answer,
-            (Verdict::Strikes, Fault::Garbage { seed }) => return fault::garbage(seed, number),
-            (Verdict::PutOff, Fault::Delay { status, .. }) => {
+        match (decision, self.fault) {
+            (Decision::Inject, Fault::Instead(answer)) => return answer,
+            (Decision::Inject, Fault::Garbage { seed }) => return fault::garbage(seed, number),
+            (Decision::Delay, Fault::Delay { status, .. }) => {
                 return fault::answer(ResultWord::from_status(status));
             }
             _ => {}
         }
         // SAFETY: the caller's promise is passed on unchanged.
         let answer = unsafe { self.inner.call(registers) };
-        match (verdict, self.fault) {
-            (Verdict::Strikes, Fault::Afterwards(instead)) => instead,
-            (Verdict::Strikes, Fault::Scribble { seed }) => {
+        match (decision, self.fault) {
+            (Decision::Inject, Fault::Afterwards(instead)) => instead,
+            (Decision::Inject, Fault::Scribble { seed }) => {
                 let ([x0, ..], [_, outputs @ ..]) = (answer, fault::garbage(seed, number));
                 let [x1, x2, x3, x4, x5, x6, x7] = outputs;
                 [x0, x1, x2, x3, x4, x5, x6, x7]

@@ -39,8 +39,8 @@ fn only_the_named_command_is_struck() {
     let conduit = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
     assert_eq!(feature(&conduit, 0), 0);
     assert_eq!((0..4).map(|n| delegate(&conduit, n)).collect::<Vec<_>>(), [0, 1, 0, 0]);
-    assert_eq!((conduit.strikes(), conduit.calls()), (1, 5));
-    assert!(conduit.has_struck());
+    assert_eq!((conduit.injections(), conduit.calls()), (1, 5));
+    assert!(conduit.has_injected());
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn a_command_that_the_dialect_lacks_is_never_struck() {
     let rule = Rule::command(Command::GptInfo, DIALECT);
     let conduit = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
     assert_eq!(feature(&conduit, 0), 0);
-    assert!(!conduit.has_struck());
+    assert!(!conduit.has_injected());
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl<P: Platform> Rmm<P> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn return_or_quarantine(&self, memory: Delegated, give_back: &mut dyn FnMut(Undelegated)) {
-        self.salvage(memory, None, give_back);
+        self.undelegate_or_quarantine(memory, None, give_back);
     }
 
     /// As [`Rmm::return_or_quarantine`], for memory whose state is not certain. A granule that the
@@ -182,10 +182,10 @@ impl<P: Platform> Rmm<P> {
         reason: QuarantineReason,
         give_back: &mut dyn FnMut(Undelegated),
     ) {
-        self.salvage(memory, Some(reason), give_back);
+        self.undelegate_or_quarantine(memory, Some(reason), give_back);
     }
 
-    fn salvage(
+    fn undelegate_or_quarantine(
         &self,
         mut memory: Delegated,
         reason: Option<QuarantineReason>,

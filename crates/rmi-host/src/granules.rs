@@ -62,7 +62,7 @@
 //! ```compile_fail,E0133
 //! # use rmi_abi::PaRange;
 //! # use rmi_host::Undelegated;
-//! fn invent(range: PaRange) -> Undelegated {
+//! fn make(range: PaRange) -> Undelegated {
 //!     Undelegated::from_raw(range) // error: call to unsafe function
 //! }
 //! ```
@@ -72,7 +72,7 @@
 //! ```compile_fail,E0599
 //! # use rmi_abi::PaRange;
 //! # use rmi_host::Delegated;
-//! fn invent(range: PaRange) -> Delegated {
+//! fn make(range: PaRange) -> Delegated {
 //!     unsafe { Delegated::from_raw(range) } // error: no such function
 //! }
 //! ```

@@ -156,22 +156,22 @@ impl fmt::Display for QuarantineReason {
 /// use rmi_host::{Ledger, LedgerEvent};
 /// # use rmm_model::{Model, Options};
 ///
-/// struct Diary(RefCell<Vec<(LedgerEvent, u64)>>);
+/// struct EventLog(RefCell<Vec<(LedgerEvent, u64)>>);
 ///
-/// impl Ledger for Diary {
+/// impl Ledger for EventLog {
 ///     fn record(&self, event: LedgerEvent, memory: PaRange) {
 ///         self.0.borrow_mut().push((event, memory.bytes()));
 ///     }
 /// }
 ///
-/// let diary = Diary(RefCell::default());
+/// let log = EventLog(RefCell::default());
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
-/// # let rmm = rmm_model::open(model.host().with_ledger(&diary), &mut memory)?;
+/// # let rmm = rmm_model::open(model.host().with_ledger(&log), &mut memory)?;
 /// let memory = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
 /// rmm.undelegate(memory)?;
 /// assert_eq!(
-///     *diary.0.borrow(),
+///     *log.0.borrow(),
 ///     [(LedgerEvent::Delegated, 0x1000), (LedgerEvent::Returned, 0x1000)]
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -89,7 +89,7 @@ impl Planes {
     }
 
     /// Gives the Realm its auxiliary trees.
-    pub(crate) fn plant(&mut self, geometry: Geometry, roots: &[Pa]) {
+    pub(crate) fn set_trees(&mut self, geometry: Geometry, roots: &[Pa]) {
         self.trees = (1..)
             .zip(roots)
             .map(|(tree, root)| Tree::new(geometry, *root, self.perm(tree, 0)))

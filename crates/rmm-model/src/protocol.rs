@@ -21,8 +21,8 @@
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 
+mod actions;
 mod arguments;
-mod stage;
 #[cfg(test)]
 mod tests;
 
@@ -39,8 +39,8 @@ use spin::Mutex;
 use crate::memory::GRANULE;
 use crate::model::Model;
 use crate::options::{Options, OptionsError};
+use actions::{Actions, QueuedGuest};
 pub use arguments::{ArgumentError, Start, USAGE};
-use stage::{Actor, Stage};
 
 /// The answer to a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Reply {
 pub struct Session {
     options: Options,
     model: Model,
-    stage: Arc<Mutex<Stage>>,
+    actions: Arc<Mutex<Actions>>,
     cpu: u32,
 }
 
@@ -83,11 +83,11 @@ impl Session {
     ///
     /// [`OptionsError`] when that RMM cannot be modelled.
     pub fn new(options: Options) -> Result<Self, OptionsError> {
-        let stage = Arc::new(Mutex::new(Stage::default()));
+        let actions = Arc::new(Mutex::new(Actions::default()));
         let model = Model::new(options.clone())?;
-        let actors = Arc::clone(&stage);
-        model.set_default_guest(Box::new(move || Box::new(Actor::new(Arc::clone(&actors)))));
-        Ok(Self { options, model, stage, cpu: 0 })
+        let shared = Arc::clone(&actions);
+        model.set_default_guest(Box::new(move || Box::new(QueuedGuest::new(Arc::clone(&shared)))));
+        Ok(Self { options, model, actions, cpu: 0 })
     }
 
     /// The first line, sent before any is received.
@@ -140,19 +140,19 @@ impl Session {
             }
             ("smc", words) => self.smc(words),
             ("guest", ["clear"]) => {
-                self.stage.lock().clear();
+                self.actions.lock().clear();
                 done()
             }
             ("guest", ["default", exit]) => {
-                self.stage.lock().set_default(exit)?;
+                self.actions.lock().set_default(exit)?;
                 done()
             }
             ("guest", [action, words @ ..]) => {
-                self.stage.lock().queue(action, words)?;
+                self.actions.lock().queue(action, words)?;
                 done()
             }
             ("glog", []) => {
-                let mut text = self.stage.lock().take_log();
+                let mut text = self.actions.lock().take_log();
                 text.push_str("ok\n");
                 Ok(text)
             }
@@ -232,7 +232,7 @@ impl Session {
         for (to, word) in x.iter_mut().zip(words) {
             *to = number(word)?;
         }
-        self.stage.lock().cpu = self.cpu;
+        self.actions.lock().cpu = self.cpu;
         let mut text = String::from("ok");
         for x in self.model.call_from(self.cpu, x) {
             // Writing to a string does not fail.

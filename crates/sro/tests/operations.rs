@@ -27,7 +27,7 @@ fn params(index: u32) -> RecParams {
 type TestConduit<'m> = Counting<&'m Model>;
 
 /// What a test works with.
-struct Scene<'s, P> {
+struct Fixture<'s, P> {
     rmm: &'s Rmm<P>,
     rd: &'s Rd,
     pool: &'s mut Pool,
@@ -38,11 +38,11 @@ struct Scene<'s, P> {
 
 /// Opens a session with a new Realm and a pool of runs with the given numbers of granules, and
 /// checks afterwards that all memory is back.
-fn scene<R>(
+fn with_fixture<R>(
     options: Options,
     runs: &[u64],
-    play: impl FnOnce(
-        Scene<'_, Host<&TestConduit<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>,
+    test: impl FnOnce(
+        Fixture<'_, Host<&TestConduit<'_>, &Model, &CountingLedger, &FixedQuarantine<8>>>,
     ) -> R,
 ) -> R {
     let model = Model::new(options).unwrap();
@@ -72,7 +72,7 @@ fn scene<R>(
         pool.add(memory.take_front(run * GRANULE).unwrap()).unwrap();
         give_back(memory.take_front(GRANULE).unwrap());
     }
-    let result = play(Scene {
+    let result = test(Fixture {
         rmm: &rmm,
         rd: &rd,
         pool: &mut pool,
@@ -102,11 +102,11 @@ fn memory_may_be_scattered() {
     for dialect in DIALECTS {
         // Seventeen runs of one granule: the most that a REC can consist of. One list describes
         // them all.
-        scene(Options::new(dialect), &[1; 17], |scene| {
-            let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
+        with_fixture(Options::new(dialect), &[1; 17], |fixture| {
+            let rec = RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(0)).unwrap();
             assert_eq!(rec.donated_bytes(), 16 * GRANULE);
-            assert_eq!(scene.conduit.counts(Command::OpMemDonate, dialect).issued, 1);
-            rec.destroy(scene.rmm, scene.pool).unwrap();
+            assert_eq!(fixture.conduit.counts(Command::OpMemDonate, dialect).issued, 1);
+            rec.destroy(fixture.rmm, fixture.pool).unwrap();
         });
     }
 }
@@ -116,15 +116,16 @@ fn memory_may_have_to_be_contiguous() {
     for dialect in DIALECTS {
         let mut options = Options::new(dialect);
         options.contiguous_donations = true;
-        scene(options.clone(), &[3, 48], |scene| {
-            let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
-            rec.destroy(scene.rmm, scene.pool).unwrap();
+        with_fixture(options.clone(), &[3, 48], |fixture| {
+            let rec = RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(0)).unwrap();
+            rec.destroy(fixture.rmm, fixture.pool).unwrap();
         });
         // Enough memory, but no contiguous run of 16 granules that is aligned to 16: the operation
         // is cancelled, and all memory is returned.
         options.can_cancel = true;
-        scene(options, &[8, 8, 8], |scene| {
-            let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
+        with_fixture(options, &[8, 8, 8], |fixture| {
+            let error =
+                RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(0)).unwrap_err();
             assert!(
                 matches!(
                     error,
@@ -173,11 +174,12 @@ fn what_has_no_way_out_is_reported() {
 #[test]
 fn a_short_pool_is_refused_before_the_first_call() {
     for dialect in DIALECTS {
-        scene(Options::new(dialect), &[10, 6], |scene| {
-            let before = scene.conduit.total();
-            let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
+        with_fixture(Options::new(dialect), &[10, 6], |fixture| {
+            let before = fixture.conduit.total();
+            let error =
+                RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(0)).unwrap_err();
             assert_eq!(error, Error::need_memory(Command::RecCreate, GRANULE, GRANULE));
-            assert_eq!(scene.conduit.total(), before, "no call was made");
+            assert_eq!(fixture.conduit.total(), before, "no call was made");
         });
     }
 }
@@ -189,15 +191,15 @@ fn an_rmm_that_wants_more_than_ever_is_cancelled_or_refused() {
             let mut options = Options::new(dialect);
             options.rec_aux_granules = 24;
             options.can_cancel = can_cancel;
-            scene(options, &[20], |scene| {
+            with_fixture(options, &[20], |fixture| {
                 // 16 granules is what RMMs are known to request.
-                assert_eq!(scene.pool.reserve_for(Command::RecCreate), 16 * GRANULE);
-                let error =
-                    RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap_err();
+                assert_eq!(fixture.pool.reserve_for(Command::RecCreate), 16 * GRANULE);
+                let error = RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(0))
+                    .unwrap_err();
                 assert_eq!(error, Error::need_memory(Command::RecCreate, 5 * GRANULE, GRANULE));
-                let cancelled = scene.conduit.counts(Command::OpCancel, dialect).issued;
+                let cancelled = fixture.conduit.counts(Command::OpCancel, dialect).issued;
                 assert_eq!(cancelled, u64::from(can_cancel), "{dialect}");
-                assert_eq!(scene.model.open_operations(), 0);
+                assert_eq!(fixture.model.open_operations(), 0);
             });
         }
     }
@@ -207,27 +209,29 @@ fn an_rmm_that_wants_more_than_ever_is_cancelled_or_refused() {
 fn the_pool_learns_what_is_wanted() {
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.rec_aux_granules = 24;
-    scene(options, &[30], |scene| {
-        let rec = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(0)).unwrap();
-        assert_eq!(scene.pool.reserve_for(Command::RecCreate), 24 * GRANULE);
+    with_fixture(options, &[30], |fixture| {
+        let rec = RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(0)).unwrap();
+        assert_eq!(fixture.pool.reserve_for(Command::RecCreate), 24 * GRANULE);
         // From now on a short pool is refused before the first call.
-        let before = scene.conduit.total();
-        let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(1)).unwrap_err();
+        let before = fixture.conduit.total();
+        let error =
+            RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(1)).unwrap_err();
         assert_eq!(error, Error::need_memory(Command::RecCreate, 20 * GRANULE, GRANULE));
-        assert_eq!(scene.conduit.total(), before);
-        rec.destroy(scene.rmm, scene.pool).unwrap();
+        assert_eq!(fixture.conduit.total(), before);
+        rec.destroy(fixture.rmm, fixture.pool).unwrap();
     });
 }
 
 #[test]
 fn a_creation_that_fails_late_gives_its_memory_back() {
     for dialect in DIALECTS {
-        scene(Options::new(dialect), &[40], |scene| {
+        with_fixture(Options::new(dialect), &[40], |fixture| {
             // TF-RMM checks the MPIDR only after it has taken the memory.
-            let error = RecObject::create(scene.rmm, scene.rd, scene.pool, &params(7)).unwrap_err();
+            let error =
+                RecObject::create(fixture.rmm, fixture.rd, fixture.pool, &params(7)).unwrap_err();
             assert_eq!(error.status(), Some(Status::ErrorInput));
             assert!(error.is_clean());
-            let balance = scene.ledger.balance();
+            let balance = fixture.ledger.balance();
             assert_eq!((balance.donated, balance.reclaimed), (16, 16));
         });
     }
@@ -235,8 +239,8 @@ fn a_creation_that_fails_late_gives_its_memory_back() {
 
 #[test]
 fn an_operation_can_be_parked_and_resumed_elsewhere() {
-    scene(Options::new(Dialect::TfRmm2026_07), &[40], |scene| {
-        let Scene { rmm, rd, pool, .. } = scene;
+    with_fixture(Options::new(Dialect::TfRmm2026_07), &[40], |fixture| {
+        let Fixture { rmm, rd, pool, .. } = fixture;
         let rec = pool.take(rmm, Command::RecCreate, GRANULE, GRANULE).unwrap();
         let progress =
             rmm.commands().rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
@@ -276,8 +280,8 @@ fn an_operation_can_be_parked_and_resumed_elsewhere() {
 /// of them are offered than the record has slots for.
 #[test]
 fn what_is_offered_and_not_taken_stays_in_its_token() {
-    scene(Options::new(Dialect::TfRmm2026_07), &[40], |scene| {
-        let Scene { rmm, rd, pool, model, .. } = scene;
+    with_fixture(Options::new(Dialect::TfRmm2026_07), &[40], |fixture| {
+        let Fixture { rmm, rd, pool, model, .. } = fixture;
         let rec = pool.take(rmm, Command::RecCreate, GRANULE, GRANULE).unwrap();
         let progress =
             rmm.commands().rec_create(rd, &rec, pool.pages().page, &params(0).encode()).unwrap();
@@ -414,8 +418,8 @@ fn any_platform_will_do() {
     fn needs_platform<P: Platform>(rmm: &Rmm<P>) -> u64 {
         rmm.granule_size().bytes()
     }
-    scene(Options::new(Dialect::V2_0Bet3), &[1], |scene| {
-        assert_eq!(needs_platform(scene.rmm), GRANULE)
+    with_fixture(Options::new(Dialect::V2_0Bet3), &[1], |fixture| {
+        assert_eq!(needs_platform(fixture.rmm), GRANULE)
     });
 }
 
@@ -500,8 +504,8 @@ fn a_growing_pool_takes_any_number_of_runs() {
 #[test]
 fn a_session_serves_all_cpus() {
     fn all_cpus<T: Sync + Send>(_: &T) {}
-    scene(Options::new(Dialect::V2_0Bet3), &[1], |scene| {
-        all_cpus(scene.rmm);
-        all_cpus(scene.rd);
+    with_fixture(Options::new(Dialect::V2_0Bet3), &[1], |fixture| {
+        all_cpus(fixture.rmm);
+        all_cpus(fixture.rd);
     });
 }

@@ -201,13 +201,13 @@ pub struct Shutdown {
 /// Tears down all Realms of a session, as before a kexec: first all of them are terminated, then
 /// each is torn down, and its memory returned.
 ///
-/// `recs` gives the RECs of a Realm, by its number ([`RecObject::realm`]), one after the other; none
-/// of them may be running. `report` is called with the address of each Realm's descriptor and its
-/// result: an error says that some
-/// of its memory is in quarantine. All slots are empty afterwards, whatever happened. To end the
-/// use of the RMM as a whole, retry the quarantine, [drain](Pool::drain) the pool, and deactivate
-/// the RMM ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what is
-/// then outstanding in the ledger cannot be returned before the machine is reset.
+/// `recs` gives the RECs of a Realm, by its number ([`RecObject::realm`]), one after the other;
+/// none of them may be running. `report` is called with the address of each Realm's descriptor and
+/// its result: an error says that some of its memory is in quarantine. All slots are empty
+/// afterwards, whatever happened. To end the use of the RMM as a whole, retry the quarantine,
+/// [drain](Pool::drain) the pool, and deactivate the RMM
+/// ([`start_deactivation`](rmi_host::Rmm::start_deactivation)) where it can be; what is then
+/// outstanding in the ledger cannot be returned before the machine is reset.
 ///
 /// ```
 /// # use realm_builder::{AnyRealm, Realm, RealmConfig, RealmState, RealmStorage, shutdown};

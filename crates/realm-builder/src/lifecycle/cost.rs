@@ -45,7 +45,8 @@ impl<P: Platform, S: Alive> Realm<'_, P, S> {
 }
 
 impl<P: Platform> Realm<'_, P, New> {
-    /// Cost of [`Realm::populate`] with this memory, as for [`Realm::map_cost`]. The regions are sorted and merged, as there.
+    /// Cost of [`Realm::populate`] with this memory, as for [`Realm::map_cost`]. The regions are
+    /// sorted and merged, as there.
     ///
     /// # Contexts
     ///

@@ -17,13 +17,13 @@ use crate::shadow::storage::Records;
 
 /// The granules that a Realm is created with.
 #[derive(Default)]
-struct Foundation {
+struct InitialGranules {
     rd: Delegated,
     roots: Delegated,
     aux_roots: [Delegated; AUX_TREES],
 }
 
-impl Foundation {
+impl InitialGranules {
     /// Takes all of them from the pool, or none.
     fn take<P: Platform>(
         rmm: &Rmm<P>,
@@ -114,8 +114,8 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
         let pool = memory.pool();
-        let taken = Foundation::take(rmm, pool, granule, root_bytes, aux_trees);
-        let Foundation { rd, roots, aux_roots } = match taken {
+        let taken = InitialGranules::take(rmm, pool, granule, root_bytes, aux_trees);
+        let InitialGranules { rd, roots, aux_roots } = match taken {
             Ok(taken) => taken,
             Err(error) => return Err(Failed::new(shadow.take_records(), error.into())),
         };

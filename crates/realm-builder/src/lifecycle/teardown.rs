@@ -11,7 +11,7 @@ use sro::{HostMemory, Pool, RecObject, drive, free_or_quarantine};
 use crate::lifecycle::realm::{Realm, Terminated};
 use crate::memory::map::Free;
 use crate::memory::realm_core::RealmCore;
-use crate::memory::unmap::Harvest;
+use crate::memory::unmap::Collected;
 use crate::shadow::storage::{Records, SharedPiece};
 use crate::shadow::{At, Next, Row, Shows, tag};
 
@@ -182,7 +182,8 @@ impl<P: Platform> RealmCore<'_, P> {
             Some(Next::Memory(at)) if self.shadow.get_mut().look(at).tag() >= tag::NAMED => {
                 let mut from = at.base;
                 let top = self.geometry.unprotected_base();
-                returned.sending = self.harvest(&mut from, top, &mut returned) == Harvest::Send;
+                returned.sending =
+                    self.collect_unmapped(&mut from, top, &mut returned) == Collected::Send;
                 Ok(DismantleProgress::More)
             }
             Some(Next::Memory(at)) => self.unmap_first(memory.pool(), at, idle),

@@ -15,9 +15,9 @@ use crate::memory::realm_core::RealmCore;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::{At, tag};
 
-/// Where harvesting ended.
+/// Where collecting unmapped memory ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Harvest {
+pub(crate) enum Collected {
     /// At the end.
     Done,
     /// At memory that is not contiguous with the run: the run has to be sent first.
@@ -97,10 +97,10 @@ impl<P: Platform> RealmCore<'_, P> {
         }
         from = range.base();
         loop {
-            match self.harvest(&mut from, range.top(), &mut returned) {
-                Harvest::Done => break,
-                Harvest::Send => returned.send(self.rmm, &mut |host| free(memory, host)),
-                Harvest::Mapped => {}
+            match self.collect_unmapped(&mut from, range.top(), &mut returned) {
+                Collected::Done => break,
+                Collected::Send => returned.send(self.rmm, &mut |host| free(memory, host)),
+                Collected::Mapped => {}
             }
         }
         returned.send(self.rmm, &mut |host| free(memory, host));
@@ -108,7 +108,7 @@ impl<P: Platform> RealmCore<'_, P> {
     }
 
     /// One unmap command, from an entry that maps memory; returns how far it came. What is unmapped
-    /// stays in the shadow, to be [harvested](crate::Realm::harvest).
+    /// stays in the shadow, to be [collected](crate::Realm::collect_unmapped).
     pub(crate) fn unmap_some(
         &self,
         list: &mut Undelegated,
@@ -235,23 +235,23 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Takes memory out of the shadow that is no longer mapped, from `from` on, which moves along,
     /// and puts it into `returned`. What the RMM did not name is marked as uncertain there.
-    pub(crate) fn harvest(
+    pub(crate) fn collect_unmapped(
         &self,
         from: &mut Ipa,
         top: Ipa,
         returned: &mut ReturnedRanges,
-    ) -> Harvest {
-        let harvested = self.each_memory(*from, top, |shadow, at| {
+    ) -> Collected {
+        let ended = self.each_memory(*from, top, |shadow, at| {
             let doubt = match shadow.look(at).tag() {
                 tag::NAMED => false,
                 tag::LOST => true,
                 _ => {
                     *from = at.top();
-                    return ControlFlow::Break(Harvest::Mapped);
+                    return ControlFlow::Break(Collected::Mapped);
                 }
             };
             if shadow.memory(at).is_some_and(|memory| !returned.takes(memory, doubt)) {
-                return ControlFlow::Break(Harvest::Send);
+                return ControlFlow::Break(Collected::Send);
             }
             *from = at.top();
             let memory = shadow.take(at).unwrap_or_default();
@@ -262,6 +262,6 @@ impl<P: Platform> RealmCore<'_, P> {
             drop(refused);
             ControlFlow::Continue(())
         });
-        harvested.unwrap_or(Harvest::Done)
+        ended.unwrap_or(Collected::Done)
     }
 }

@@ -152,7 +152,7 @@ pub(crate) fn run_scenario(
         balanced: balance.quarantined == quarantined && balance.outstanding() == 0,
         failed: counting.total().failed,
     };
-    (ending, conduit.has_struck())
+    (ending, conduit.has_injected())
 }
 
 fn session<'d>(

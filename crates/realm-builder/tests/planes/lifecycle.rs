@@ -160,7 +160,7 @@ fn run(
             ExitReason::S2apChange => {
                 let range = IpaRange::new(Ipa::new(exit.s2ap_base), Ipa::new(exit.s2ap_top));
                 let progress = realm.set_s2ap(b.pool, rec.name(), range.ok()?, u32::MAX).ok()?;
-                assert!(progress.top.raw() == exit.s2ap_top || b.conduit.has_struck());
+                assert!(progress.top.raw() == exit.s2ap_top || b.conduit.has_injected());
             }
             ExitReason::Fiq if pauses == 0 => {
                 pauses += 1;
@@ -223,7 +223,10 @@ fn second(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Fixture<'_, '_>) -> O
     }
     let folded = realm.fold(b.pool, block, FoldPolicy::Blocks).ok()?;
     let aux = u64::from(realm.aux_trees() > 0);
-    assert!(folded.auxiliary == aux && folded.blocks == 1 || b.conduit.has_struck(), "{folded:?}");
+    assert!(
+        folded.auxiliary == aux && folded.blocks == 1 || b.conduit.has_injected(),
+        "{folded:?}"
+    );
     Some(())
 }
 

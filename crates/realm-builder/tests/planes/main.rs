@@ -89,10 +89,10 @@ fn at_every_call_of(tables: PlaneTables, fault: Fault) {
         for at in 0.. {
             let options = options(dialect).range_capable();
             let scenario = |fixture: &mut Fixture<'_, '_>| lifecycle::whole(fixture, &config);
-            let (ending, struck) = run_scenario(options, Some((at, fault)), &scenario);
+            let (ending, injected) = run_scenario(options, Some((at, fault)), &scenario);
             let when = format!("{dialect}, {tables:?}, call {at}, {fault:x?}");
             ending.check(is_false_answer(fault), &when);
-            if !struck {
+            if !injected {
                 assert_eq!(ending, Ending::GOOD, "a scenario without a fault");
                 break;
             }

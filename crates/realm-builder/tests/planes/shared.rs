@@ -276,7 +276,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             // The table exists; this is the call that maps.
             let failed = realm.share(b.pool, Ipa::new(SHARED), unclear, SharedAccess::MEMORY);
             let host = failed.unwrap_err().host;
-            assert!(b.conduit.has_struck());
+            assert!(b.conduit.has_injected());
             assert_eq!((host.bytes(), realm.shared_bytes()), (PAGE, PAGE));
             b.heap.insert(host).unwrap();
             show_shared(&realm, b.pool, tree(2), range(SHARED, PAGE)).unwrap();

@@ -462,10 +462,10 @@ impl<P: Platform> Fixture<'_, '_, P> {
         }
         let half = realm.geometry().unprotected_base().raw();
         let at = Ipa::new(half + buffer.base().raw() + PAGE - 3);
-        realm.write_shared(at, b"letter").unwrap();
+        realm.write_shared(at, b"buffer").unwrap();
         let mut read = [0; 6];
         realm.read_shared(at, &mut read).unwrap();
-        assert_eq!(&read, b"letter");
+        assert_eq!(&read, b"buffer");
         self.changes(buffer, Ripas::Ram);
         let mut back = Vec::new();
         let give_back = &mut |memory| back.push(memory);

@@ -42,7 +42,7 @@ use super::Predicate;
 /// # let rmm = rmm_model::open(Host::new(&conduit, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
 /// assert_eq!(failed.error.status(), Some(Status::ErrorInput));
-/// assert_eq!((failed.host.bytes(), conduit.strikes()), (0x4000, 1));
+/// assert_eq!((failed.host.bytes(), conduit.injections()), (0x4000, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy)]

@@ -231,8 +231,8 @@ mod tests {
         use std::sync::Mutex;
 
         static SEEN: Mutex<String> = Mutex::new(String::new());
-        struct Keeper;
-        impl log::Log for Keeper {
+        struct Collector;
+        impl log::Log for Collector {
             fn enabled(&self, _: &log::Metadata<'_>) -> bool {
                 true
             }
@@ -242,7 +242,7 @@ mod tests {
             }
             fn flush(&self) {}
         }
-        log::set_logger(&Keeper).unwrap();
+        log::set_logger(&Collector).unwrap();
         log::set_max_level(log::LevelFilter::Debug);
         LogSink::new(log::Level::Trace, "rmi").line(format_args!("unwanted"));
         LogSink::new(log::Level::Debug, "rmi").line(format_args!("wanted"));

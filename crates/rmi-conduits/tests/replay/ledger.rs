@@ -26,7 +26,7 @@ fn run(dialect: Dialect, at: u64, fault: Fault) -> (Observed, OwnershipMap, bool
     });
     assert_eq!(quarantined, quarantine.bytes(), "{when}");
     assert_eq!(map.with(Ownership::rmm_owned_bytes), quarantined, "{when}");
-    (observed, map, conduit.has_struck())
+    (observed, map, conduit.has_injected())
 }
 
 #[test]
@@ -58,8 +58,8 @@ fn the_ledger_agrees_whatever_happens_to_any_call() {
             Fault::Afterwards([u64::MAX, 0, 0, 0, 0, 0, 0, 0]),
         ] {
             for at in 0.. {
-                let (_, _, struck) = run(dialect, at, fault);
-                if !struck {
+                let (_, _, injected) = run(dialect, at, fault);
+                if !injected {
                     break;
                 }
             }

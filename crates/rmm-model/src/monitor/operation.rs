@@ -174,10 +174,10 @@ pub(crate) struct Operation {
     terms: Terms,
     /// Granules donated, or to be given back.
     memory: Vec<Pa>,
-    /// Memory given back that the host has not been told of yet.
-    untold: Vec<AddrRangeDesc>,
+    /// Memory given back that is not yet reported to the host.
+    unreported: Vec<AddrRangeDesc>,
     /// The final answer, where it is known before the last call.
-    verdict: Option<Answer>,
+    failure: Option<Answer>,
     can_cancel: bool,
 }
 
@@ -194,16 +194,16 @@ impl Operation {
     }
 
     /// Continues with the next request for memory, if there is one.
-    fn ask_on(&mut self) {
+    fn request_more(&mut self) {
         self.stage = match self.requests.pop() {
             Some(missing) => Stage::Donate { missing },
             None => Stage::Continue,
         };
     }
 
-    /// From now on the operation can only fail with `verdict`: memory is given back first.
-    fn fail(&mut self, verdict: Answer, stage: Stage) {
-        self.verdict = Some(verdict);
+    /// From now on the operation can only fail with `failure`: memory is given back first.
+    fn fail(&mut self, failure: Answer, stage: Stage) {
+        self.failure = Some(failure);
         self.stage = stage;
         self.can_cancel = false;
     }
@@ -294,8 +294,8 @@ impl Monitor {
             requests: Vec::new(),
             terms: Terms { state, returns, contiguous, blocks },
             memory,
-            untold: Vec::new(),
-            verdict: None,
+            unreported: Vec::new(),
+            failure: None,
             can_cancel: options.can_cancel,
         }
     }
@@ -314,7 +314,7 @@ impl Monitor {
         let mut operation = self.operation(work, Vec::new());
         let rounds = self.options.donation_rounds.get().into();
         operation.requests = operation.terms.divide(count, rounds);
-        operation.ask_on();
+        operation.request_more();
         self.open(operation)
     }
 
@@ -339,9 +339,9 @@ impl Monitor {
         let Some(mut operation) = self.operations.take(handle) else {
             return refuse(Status::ErrorInput);
         };
-        if let Some(verdict) = operation.verdict {
+        if let Some(failure) = operation.failure {
             self.release(operation.work);
-            return Ok(verdict);
+            return Ok(failure);
         }
         let memory = mem::take(&mut operation.memory);
         let [.., failing] = &mut self.periods;
@@ -373,16 +373,16 @@ impl Monitor {
             Work::GptDestroy { gib } => self.finish_gpt(gib, Protection::Missing, Vec::new()),
         };
         match done {
-            Err(verdict) if !memory.is_empty() => {
+            Err(failure) if !memory.is_empty() => {
                 operation.memory = memory;
-                operation.fail(verdict, Stage::Reclaim);
+                operation.fail(failure, Stage::Reclaim);
                 let answer = operation.incomplete();
                 self.operations.put_back(handle, operation);
                 Ok(answer)
             }
-            Err(verdict) => {
+            Err(failure) => {
                 self.release(operation.work);
-                Err(verdict)
+                Err(failure)
             }
             done => done,
         }

@@ -67,7 +67,7 @@ impl Monitor {
         for table in tables.iter().flat_map(granules) {
             self.granules.set(table, GranuleState::Rtt);
         }
-        planes.plant(geometry, &aux);
+        planes.set_trees(geometry, &aux);
         self.granules.set(rd, GranuleState::Rd);
         let realm = Realm {
             state: RealmState::New,

@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use crate::host::{DIALECTS, Host, MIB2, PAGE, Realm, SHARED, status};
 
 /// A host with a Realm that has a REC, and one granule of each other kind.
-struct Scene {
+struct Fixture {
     host: Host,
     realm: Realm,
     rec: u64,
@@ -17,7 +17,7 @@ struct Scene {
     mine: u64,
 }
 
-impl Scene {
+impl Fixture {
     fn new(dialect: Dialect) -> Self {
         let host = Host::new(Options::new(dialect));
         let realm = host.realm();
@@ -60,11 +60,11 @@ impl Scene {
 #[test]
 fn realm_commands() {
     for dialect in DIALECTS {
-        let scene = Scene::new(dialect);
-        let host = &scene.host;
-        let rd = scene.realm.rd;
+        let fixture = Fixture::new(dialect);
+        let host = &fixture.host;
+        let rd = fixture.realm.rd;
         for command in [Command::RealmActivate, Command::RealmTerminate, Command::RealmDestroy] {
-            scene.object(command, &[rd], 0);
+            fixture.object(command, &[rd], 0);
         }
         host.fails(Status::ErrorRealm, Command::RealmDestroy, &[rd]);
         host.done(Command::RealmActivate, &[rd]);
@@ -73,7 +73,7 @@ fn realm_commands() {
         host.done(Command::RealmTerminate, &[rd]);
         host.fails(Status::ErrorRealm, Command::RealmActivate, &[rd]);
         host.fails(Status::ErrorRealm, Command::RealmDestroy, &[rd]);
-        let map = [rd, 2 * PAGE, 3 * PAGE, 1, scene.fresh | 4];
+        let map = [rd, 2 * PAGE, 3 * PAGE, 1, fixture.fresh | 4];
         host.fails(Status::ErrorRealm, Command::RttDataMap, &map);
     }
 }
@@ -134,17 +134,17 @@ fn realm_parameters() {
 #[test]
 fn delegation() {
     for dialect in DIALECTS {
-        let scene = Scene::new(dialect);
-        let host = &scene.host;
-        let (mine, fresh) = (scene.mine, scene.fresh);
+        let fixture = Fixture::new(dialect);
+        let host = &fixture.host;
+        let (mine, fresh) = (fixture.mine, fixture.fresh);
         for (base, top) in [(mine, mine), (mine, mine - PAGE), (mine + 8, mine + PAGE), (mine, 0)] {
             host.fails(Status::ErrorInput, Command::GranuleRangeDelegate, &[base, top]);
             host.fails(Status::ErrorInput, Command::GranuleRangeUndelegate, &[base, top]);
         }
-        for used in [fresh, scene.realm.rd, scene.realm.root, scene.rec, scene.data] {
+        for used in [fresh, fixture.realm.rd, fixture.realm.root, fixture.rec, fixture.data] {
             host.fails(Status::ErrorInput, Command::GranuleRangeDelegate, &[used, used + PAGE]);
         }
-        for used in [mine, scene.realm.rd, scene.realm.root, scene.rec, scene.data] {
+        for used in [mine, fixture.realm.rd, fixture.realm.root, fixture.rec, fixture.data] {
             host.fails(Status::ErrorInput, Command::GranuleRangeUndelegate, &[used, used + PAGE]);
         }
         let outside = match dialect {
@@ -158,82 +158,89 @@ fn delegation() {
 #[test]
 fn tables() {
     for dialect in DIALECTS {
-        let scene = Scene::new(dialect);
-        let rd = scene.realm.rd;
-        let create = [rd, scene.fresh, MIB2, 3];
-        scene.object(Command::RttCreate, &create, 0);
-        scene.object(Command::RttCreate, &create, 1);
+        let fixture = Fixture::new(dialect);
+        let rd = fixture.realm.rd;
+        let create = [rd, fixture.fresh, MIB2, 3];
+        fixture.object(Command::RttCreate, &create, 0);
+        fixture.object(Command::RttCreate, &create, 1);
         let ipas = [MIB2 + 8, MIB2 + PAGE, 1 << 40, u64::MAX << 21];
-        scene.values(Command::RttCreate, &create, 2, &ipas, Status::ErrorInput);
-        scene.values(Command::RttCreate, &create, 3, &[0, 4, u64::MAX], Status::ErrorInput);
+        fixture.values(Command::RttCreate, &create, 2, &ipas, Status::ErrorInput);
+        fixture.values(Command::RttCreate, &create, 3, &[0, 4, u64::MAX], Status::ErrorInput);
         let taken = [0, 1 << 30, SHARED];
-        scene.values(Command::RttCreate, &create, 2, &taken, Status::ErrorRtt);
+        fixture.values(Command::RttCreate, &create, 2, &taken, Status::ErrorRtt);
         for command in [Command::RttDestroy, Command::RttFold] {
             let table = [rd, 0, 3];
-            scene.object(command, &table, 0);
-            scene.values(command, &table, 1, &ipas, Status::ErrorInput);
-            scene.values(command, &table, 2, &[0, 4, u64::MAX], Status::ErrorInput);
-            scene.values(command, &table, 1, &[0, MIB2], Status::ErrorRtt);
+            fixture.object(command, &table, 0);
+            fixture.values(command, &table, 1, &ipas, Status::ErrorInput);
+            fixture.values(command, &table, 2, &[0, 4, u64::MAX], Status::ErrorInput);
+            fixture.values(command, &table, 1, &[0, MIB2], Status::ErrorRtt);
         }
         let read = [rd, 0, 3];
-        scene.object(Command::RttReadEntry, &read, 0);
-        scene.values(Command::RttReadEntry, &read, 1, &[8, 1 << 40], Status::ErrorInput);
-        scene.values(Command::RttReadEntry, &read, 2, &[4, u64::MAX], Status::ErrorInput);
+        fixture.object(Command::RttReadEntry, &read, 0);
+        fixture.values(Command::RttReadEntry, &read, 1, &[8, 1 << 40], Status::ErrorInput);
+        fixture.values(Command::RttReadEntry, &read, 2, &[4, u64::MAX], Status::ErrorInput);
     }
 }
 
 #[test]
 fn mappings() {
     for dialect in DIALECTS {
-        let scene = Scene::new(dialect);
-        let host = &scene.host;
-        let (rd, fresh, mine) = (scene.realm.rd, scene.fresh, scene.mine);
+        let fixture = Fixture::new(dialect);
+        let host = &fixture.host;
+        let (rd, fresh, mine) = (fixture.realm.rd, fixture.fresh, fixture.mine);
         let undelegated = 1 << dialect.range_state_field().0;
         let (base, top) = (2 * PAGE, 3 * PAGE);
         let map = [rd, base, top, 1, fresh | 4];
-        scene.object(Command::RttDataMap, &map, 0);
+        fixture.object(Command::RttDataMap, &map, 0);
         let unit = Status::ErrorInput;
-        scene.values(Command::RttDataMap, &map, 1, &[base + 8, top, SHARED], unit);
-        scene.values(Command::RttDataMap, &map, 2, &[base, top + 8, SHARED + PAGE, 1 << 50], unit);
-        scene.values(Command::RttDataMap, &map, 3, &[0, 2, 3], unit);
-        let pages = [fresh, mine | 4, rd | 4, scene.data | 4, fresh | 4 | undelegated, 1 << 48 | 4];
-        scene.values(Command::RttDataMap, &map, 4, &pages, unit);
-        scene.values(Command::RttDataMap, &map, 4, &[fresh | 7], unit);
+        fixture.values(Command::RttDataMap, &map, 1, &[base + 8, top, SHARED], unit);
+        fixture.values(
+            Command::RttDataMap,
+            &map,
+            2,
+            &[base, top + 8, SHARED + PAGE, 1 << 50],
+            unit,
+        );
+        fixture.values(Command::RttDataMap, &map, 3, &[0, 2, 3], unit);
+        let pages =
+            [fresh, mine | 4, rd | 4, fixture.data | 4, fresh | 4 | undelegated, 1 << 48 | 4];
+        fixture.values(Command::RttDataMap, &map, 4, &pages, unit);
+        fixture.values(Command::RttDataMap, &map, 4, &[fresh | 7], unit);
         host.fails(Status::ErrorRtt, Command::RttDataMap, &[rd, 0, PAGE, 1, fresh | 4]);
         host.fails(Status::ErrorRtt, Command::RttDataMap, &[rd, MIB2, MIB2 + PAGE, 1, fresh | 4]);
 
         let init = [rd, fresh, base, mine, 1];
-        scene.object(Command::RttDataMapInit, &init, 0);
-        scene.object(Command::RttDataMapInit, &init, 1);
-        scene.values(Command::RttDataMapInit, &init, 2, &[base + 8, SHARED, 1 << 40], unit);
-        scene.values(Command::RttDataMapInit, &init, 3, &[mine + 8, fresh, 0x1000], unit);
-        scene.values(Command::RttDataMapInit, &init, 4, &[2, 3, 1 << 63], unit);
-        scene.values(Command::RttDataMapInit, &init, 2, &[0, MIB2], Status::ErrorRtt);
+        fixture.object(Command::RttDataMapInit, &init, 0);
+        fixture.object(Command::RttDataMapInit, &init, 1);
+        fixture.values(Command::RttDataMapInit, &init, 2, &[base + 8, SHARED, 1 << 40], unit);
+        fixture.values(Command::RttDataMapInit, &init, 3, &[mine + 8, fresh, 0x1000], unit);
+        fixture.values(Command::RttDataMapInit, &init, 4, &[2, 3, 1 << 63], unit);
+        fixture.values(Command::RttDataMapInit, &init, 2, &[0, MIB2], Status::ErrorRtt);
 
         let ripas = [rd, base, top];
-        scene.object(Command::RttInitRipas, &ripas, 0);
-        scene.values(Command::RttInitRipas, &ripas, 1, &[base + 8, top, SHARED], unit);
-        scene.values(Command::RttInitRipas, &ripas, 2, &[base, top + 8, SHARED + PAGE], unit);
+        fixture.object(Command::RttInitRipas, &ripas, 0);
+        fixture.values(Command::RttInitRipas, &ripas, 1, &[base + 8, top, SHARED], unit);
+        fixture.values(Command::RttInitRipas, &ripas, 2, &[base, top + 8, SHARED + PAGE], unit);
 
         let unmap = [rd, 0, PAGE, 1, 0];
-        scene.object(Command::RttDataUnmap, &unmap, 0);
-        scene.values(Command::RttDataUnmap, &unmap, 1, &[8, PAGE, SHARED], unit);
-        scene.values(Command::RttDataUnmap, &unmap, 2, &[0, 8, SHARED + PAGE], unit);
-        scene.values(Command::RttDataUnmap, &unmap, 3, &[2, 3, 4, 5, 6], unit);
-        scene.values(Command::RttDataUnmap, &unmap, 4, &[8, mine], unit);
+        fixture.object(Command::RttDataUnmap, &unmap, 0);
+        fixture.values(Command::RttDataUnmap, &unmap, 1, &[8, PAGE, SHARED], unit);
+        fixture.values(Command::RttDataUnmap, &unmap, 2, &[0, 8, SHARED + PAGE], unit);
+        fixture.values(Command::RttDataUnmap, &unmap, 3, &[2, 3, 4, 5, 6], unit);
+        fixture.values(Command::RttDataUnmap, &unmap, 4, &[8, mine], unit);
         for list in [mine + 4, fresh, 0x1000] {
             host.fails(unit, Command::RttDataUnmap, &[rd, 0, PAGE, 6, list]);
         }
 
         let share = [rd, SHARED, SHARED + PAGE, 0x1e_0001, mine | 4 | undelegated];
-        scene.object(Command::RttUnprotMap, &share, 0);
-        scene.values(Command::RttUnprotMap, &share, 2, &[SHARED, (1 << 40) + PAGE], unit);
+        fixture.object(Command::RttUnprotMap, &share, 0);
+        fixture.values(Command::RttUnprotMap, &share, 2, &[SHARED, (1 << 40) + PAGE], unit);
         let flags = [0x1e_0000, 0x1e_0003, 0x1c_0001, 0x26_0001];
-        scene.values(Command::RttUnprotMap, &share, 3, &flags, unit);
-        scene.values(Command::RttUnprotMap, &share, 4, &[mine, 1 << 48 | 4], unit);
+        fixture.values(Command::RttUnprotMap, &share, 3, &flags, unit);
+        fixture.values(Command::RttUnprotMap, &share, 4, &[mine, 1 << 48 | 4], unit);
         host.fails(unit, Command::RttUnprotMap, &[rd, base, top, 0x1e_0001, mine | 4]);
         let unshare = [rd, SHARED, SHARED + PAGE, 1, 0];
-        scene.object(Command::RttUnprotUnmap, &unshare, 0);
+        fixture.object(Command::RttUnprotUnmap, &unshare, 0);
         host.fails(unit, Command::RttUnprotUnmap, &[rd, base, top, 1, 0]);
         // Nothing of this has changed anything: the valid calls still work.
         host.done(Command::RttUnprotMap, &share);
@@ -249,13 +256,13 @@ fn mappings() {
 #[test]
 fn recs() {
     for dialect in DIALECTS {
-        let scene = Scene::new(dialect);
-        let host = &scene.host;
-        let (rd, rec, run) = (scene.realm.rd, scene.rec, scene.mine);
-        scene.object(Command::RecCreate, &[rd, scene.fresh, run], 1);
-        scene.object(Command::RecDestroy, &[rec], 0);
-        scene.object(Command::RecEnter, &[rec, run], 0);
-        scene.object(Command::RecEnter, &[rec, run], 1);
+        let fixture = Fixture::new(dialect);
+        let host = &fixture.host;
+        let (rd, rec, run) = (fixture.realm.rd, fixture.rec, fixture.mine);
+        fixture.object(Command::RecCreate, &[rd, fixture.fresh, run], 1);
+        fixture.object(Command::RecDestroy, &[rec], 0);
+        fixture.object(Command::RecEnter, &[rec, run], 0);
+        fixture.object(Command::RecEnter, &[rec, run], 1);
         host.fails(Status::ErrorRealm, Command::RecEnter, &[rec, run]);
         host.done(Command::RealmActivate, &[rd]);
         host.write(run, &1_u64.to_le_bytes());
@@ -266,11 +273,11 @@ fn recs() {
         host.done(Command::RecEnter, &[rec, run]);
         let complete =
             if dialect.psci_complete_names_target() { vec![rec, rec, 0] } else { vec![rec, 0] };
-        scene.object(Command::PsciComplete, &complete, 0);
+        fixture.object(Command::PsciComplete, &complete, 0);
         host.fails(Status::ErrorInput, Command::PsciComplete, &complete);
         let ripas = [rd, rec, 0, PAGE];
-        scene.object(Command::RttSetRipas, &ripas, 0);
-        scene.object(Command::RttSetRipas, &ripas, 1);
+        fixture.object(Command::RttSetRipas, &ripas, 0);
+        fixture.object(Command::RttSetRipas, &ripas, 1);
         let other = host.realm();
         host.fails(Status::ErrorRec, Command::RttSetRipas, &[other.rd, rec, 0, PAGE]);
     }

@@ -44,7 +44,7 @@ impl Monitor {
         let operation = self.operations.get(handle)?;
         operation.memory.extend_from_slice(&taken);
         match missing.saturating_sub(u16::try_from(taken.len()).unwrap_or(u16::MAX)) {
-            0 => operation.ask_on(),
+            0 => operation.request_more(),
             missing => operation.stage = Stage::Donate { missing },
         }
         if taken.is_empty() && !offered.is_empty() {
@@ -102,26 +102,26 @@ impl Monitor {
         if slots == 0 {
             return Ok(operation.incomplete());
         }
-        if operation.untold.is_empty() {
+        if operation.unreported.is_empty() {
             let said = operation.terms.returns;
             let most = slots.min(operation.memory.len());
             let returned: Vec<Pa> = operation.memory.drain(..most).collect();
-            operation.untold = runs(&returned, said);
+            operation.unreported = runs(&returned, said);
             self.set_granules(&returned, granule_state(said), 0);
         }
         let operation = self.operations.get(handle)?;
-        let told = slots.min(operation.untold.len());
-        if told != 0 {
+        let reported = slots.min(operation.unreported.len());
+        if reported != 0 {
             self.list_slots(list, count)?;
         }
         let operation = self.operations.get(handle)?;
-        let told: Vec<AddrRangeDesc> = operation.untold.drain(..told).collect();
-        if operation.memory.is_empty() && operation.untold.is_empty() {
+        let reported: Vec<AddrRangeDesc> = operation.unreported.drain(..reported).collect();
+        if operation.memory.is_empty() && operation.unreported.is_empty() {
             operation.stage = Stage::Continue;
         }
         let answer = operation.incomplete();
-        self.write_list(list, &told);
-        Ok(answer.x1(told.len() as u64))
+        self.write_list(list, &reported);
+        Ok(answer.x1(reported.len() as u64))
     }
 
     /// Writes descriptors to an address list that was checked to have places for them.

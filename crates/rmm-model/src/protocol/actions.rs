@@ -24,13 +24,13 @@ const ESR_WFI: u64 = 1 << 26 | 1 << 25;
 
 /// One entry of a Realm: registers to set, then the action to exit with.
 #[derive(Debug)]
-struct Scene {
+struct Entry {
     set: Vec<(u8, u64)>,
     pc: Option<u64>,
     action: Action,
 }
 
-impl Scene {
+impl Entry {
     fn new(action: Action) -> Self {
         Self { set: Vec::new(), pc: None, action }
     }
@@ -45,15 +45,15 @@ struct Seen {
 
 /// The queue, and the log of entries.
 #[derive(Default)]
-pub(super) struct Stage {
-    queue: VecDeque<Scene>,
+pub(super) struct Actions {
+    queue: VecDeque<Entry>,
     leaves_with_irq: bool,
     log: Vec<Seen>,
     /// The physical CPU that calls.
     pub(super) cpu: u32,
 }
 
-impl Stage {
+impl Actions {
     pub(super) fn clear(&mut self) {
         self.queue.clear();
     }
@@ -73,12 +73,12 @@ impl Stage {
             return Err(BAD_GUEST);
         }
         let (mut esr, mut far, mut hpfar) = (None, 0, 0);
-        let mut scene = Scene::new(Action::Fiq);
+        let mut entry = Entry::new(Action::Fiq);
         let mut register = 0..;
         for word in words {
             let Some((name, value)) = word.split_once('=') else {
                 let register = register.next().filter(|n| usize::from(*n) < RUN_GPRS);
-                scene.set.push((register.ok_or(BAD_GUEST)?, number(word)?));
+                entry.set.push((register.ok_or(BAD_GUEST)?, number(word)?));
                 continue;
             };
             let value = number(value)?;
@@ -86,7 +86,7 @@ impl Stage {
                 "esr" => esr = Some(value),
                 "far" => far = value,
                 "hpfar" => hpfar = value,
-                "pc" => scene.pc = Some(value),
+                "pc" => entry.pc = Some(value),
                 // The model's programs have no processor state.
                 "spsr" => {}
                 _ => {
@@ -95,12 +95,12 @@ impl Stage {
                     if usize::from(register) >= RUN_GPRS {
                         return Err(BAD_NUMBER);
                     }
-                    scene.set.push((register, value));
+                    entry.set.push((register, value));
                 }
             }
         }
         let sync = |esr| Action::Sync { esr, far, hpfar };
-        scene.action = match action {
+        entry.action = match action {
             "smc" => Action::Smc([0; 18]),
             "hvc" => Action::Hvc,
             "wfi" => sync(esr.unwrap_or(ESR_WFI)),
@@ -111,7 +111,7 @@ impl Stage {
             "serror" => Action::SError { esr: esr.unwrap_or(0) },
             _ => return Err(BAD_GUEST),
         };
-        self.queue.push_back(scene);
+        self.queue.push_back(entry);
         Ok(())
     }
 
@@ -130,41 +130,41 @@ impl Stage {
     }
 
     /// Logs what an entry sees; returns what it is going to do.
-    fn enter(&mut self, cpu: &GuestCpu) -> Scene {
+    fn enter(&mut self, cpu: &GuestCpu) -> Entry {
         if self.log.len() < LOG {
             self.log.push(Seen { cpu: self.cpu, pc: cpu.pc, x: cpu.x });
         }
         self.queue.pop_front().unwrap_or_else(|| {
-            Scene::new(if self.leaves_with_irq { Action::Interrupt } else { Action::Fiq })
+            Entry::new(if self.leaves_with_irq { Action::Interrupt } else { Action::Fiq })
         })
     }
 }
 
 /// The program of a REC: it does what the queue says.
-pub(super) struct Actor {
-    stage: Arc<Mutex<Stage>>,
+pub(super) struct QueuedGuest {
+    actions: Arc<Mutex<Actions>>,
     /// The entry in progress.
-    scene: Option<Scene>,
+    entry: Option<Entry>,
 }
 
-impl Actor {
-    pub(super) fn new(stage: Arc<Mutex<Stage>>) -> Self {
-        Self { stage, scene: None }
+impl QueuedGuest {
+    pub(super) fn new(actions: Arc<Mutex<Actions>>) -> Self {
+        Self { actions, entry: None }
     }
 }
 
-impl Guest for Actor {
+impl Guest for QueuedGuest {
     fn next(&mut self, cpu: &GuestCpu) -> Action {
-        let mut scene = self.scene.take().unwrap_or_else(|| self.stage.lock().enter(cpu));
-        let direction = match scene.set.pop() {
+        let mut entry = self.entry.take().unwrap_or_else(|| self.actions.lock().enter(cpu));
+        let direction = match entry.set.pop() {
             Some((register, value)) => Some(Action::Set { register, value }),
-            None => scene.pc.take().map(|pc| Action::Jump { pc }),
+            None => entry.pc.take().map(|pc| Action::Jump { pc }),
         };
         if let Some(direction) = direction {
-            self.scene = Some(scene);
+            self.entry = Some(entry);
             return direction;
         }
-        match scene.action {
+        match entry.action {
             // Registers that the line does not set keep their values for the call.
             Action::Smc(_) => {
                 Action::Smc(core::array::from_fn(|n| cpu.x.get(n).copied().unwrap_or(0)))
