@@ -25,10 +25,7 @@ fn build_and_tear_down(options: Options, bytes: u64, content: Content<'_>) {
     let ram = memory.take_back(bytes).unwrap();
     let mut regions = [Region::new(Ipa::new(0x8000_0000), ram, content)];
     realm.populate(&mut pool, &mut regions).unwrap();
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
 }
 
@@ -81,14 +78,10 @@ fn scattered(c: &mut Criterion) {
             let ipa = Ipa::new(0x8000_0000);
             realm.map_scattered(&mut pool, ipa, &mut pages).unwrap();
             let range = IpaRange::with_size(ipa, 128 << 20).unwrap();
-            let done = realm
-                .reclaim(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), range)
-                .unwrap();
+            let done = realm.reclaim(&mut CallbackMemory::freeing(&mut pool, drop), range).unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
             assert_eq!(
-                realm
-                    .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [])
-                    .error,
+                realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error,
                 None
             );
             pool.drain(&rmm, &mut |_| {});

@@ -9,7 +9,8 @@ use realm_sdk::abi::rec::Mpidr;
 use realm_sdk::abi::rtt::Geometry;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{
-    Content, FixedRecords, New, Realm, RealmConfig, RecStart, Records, Region, ShadowTable, plan,
+    AnyRealm, Content, FixedRecords, New, Realm, RealmConfig, RecStart, Records, Region,
+    ShadowTable, plan,
 };
 use realm_sdk::host::{Platform, Rmm, SessionOptions};
 use realm_sdk::rec::{Answer, Kick, Rec, RunEnd};
@@ -219,41 +220,10 @@ fn in_session<P: Platform>(
     let mut recs = Vec::new();
     let built = build(image, plan, model, &mut realm, pool, heap, &mut recs);
     let rd = realm.rd().pa();
-    let (ended, mut result) = match built {
-        Err(failure) => (
-            realm
-                .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            heap.put(memory);
-                            Ok(())
-                        },
-                    ),
-                    recs,
-                )
-                .error,
-            Err(failure),
-        ),
+    let (realm, mut result): (AnyRealm<'_, P>, _) = match built {
+        Err(failure) => (realm.into(), Err(failure)),
         Ok(()) => match realm.activate() {
-            Err(failed) => {
-                let ended = failed
-                    .kept
-                    .tear_down(
-                        &mut CallbackMemory::new(
-                            pool,
-                            |_| None,
-                            |memory| {
-                                heap.put(memory);
-                                Ok(())
-                            },
-                        ),
-                        recs,
-                    )
-                    .error;
-                (ended, Err(failed.error.into()))
-            }
+            Err(failed) => (failed.kept.into(), Err(failed.error.into())),
             Ok(active) => {
                 let measurement = model.measurement(rd, 0).unwrap_or([0; 64]);
                 let digest = measurement
@@ -262,25 +232,12 @@ fn in_session<P: Platform>(
                 say!("realm    active");
                 say!("RIM      {}", report::hex(digest));
                 let result = run(plan, model, &active, pool, heap, &mut recs, &measurement);
-                (
-                    active
-                        .tear_down(
-                            &mut CallbackMemory::new(
-                                pool,
-                                |_| None,
-                                |memory| {
-                                    heap.put(memory);
-                                    Ok(())
-                                },
-                            ),
-                            recs,
-                        )
-                        .error,
-                    result,
-                )
+                (active.into(), result)
             }
         },
     };
+    let mut memory = CallbackMemory::freeing(pool, |memory| heap.put(memory));
+    let ended = realm.tear_down(&mut memory, recs).error;
     match ended {
         None => say!("realm    terminated and destroyed"),
         Some(error) => result = result.and(Err(error.into())),

@@ -98,14 +98,7 @@ impl<'b, P: Platform> Fixture<'b, P> {
         let returned = &mut self.returned;
         let ended = realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    &mut self.pool,
-                    |_| None,
-                    |memory| {
-                        *returned += memory.bytes();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(&mut self.pool, |host| *returned += host.bytes()),
                 [],
             )
             .error;
@@ -240,19 +233,10 @@ fn tear_down(
         let mut realm = realm.terminate()?;
         fixture.start();
         let returned = &mut fixture.returned;
-        let mut give_back = |memory: Undelegated| *returned += memory.bytes();
-        while realm.dismantle(
-            &mut CallbackMemory::new(
-                &mut fixture.pool,
-                |_| None,
-                |host| {
-                    let _: () = give_back(host);
-                    Ok(())
-                },
-            ),
-            100_000,
-        )? == DismantleProgress::More
-        {}
+        let mut memory =
+            CallbackMemory::freeing(&mut fixture.pool, |host| *returned += host.bytes());
+        while realm.dismantle(&mut memory, 100_000)? == DismantleProgress::More {}
+        drop(memory);
         fixture.pool.undelegate(rmm);
         fixture.stop();
         assert_eq!(fixture.returned, GIB);

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use realm_sdk::Error;
 use realm_sdk::abi::{Dialect, PaRange};
-use realm_sdk::builder::{RealmStorage, Records};
+use realm_sdk::builder::Records;
 use realm_sdk::host::{CountingLedger, Host, SessionOptions};
 use realm_sdk::rec::exit::PsciNotice;
 use realm_sdk::sro::{HostAllocator, HostMemory, open};
@@ -49,8 +49,7 @@ fn main() -> Result<ExitCode, Error> {
     say!("vmm  | the RMM has dialect {}", session.dialect());
 
     // Each Realm gets the storage of the one before it.
-    let mut storage = RealmStorage::<{ vmm::TABLES }, 4>::new();
-    let mut storage = Records::from(&mut storage);
+    let mut storage = Records::growing();
     let mut rims = Vec::new();
     loop {
         let vmm = Vmm::build(&session, &model, storage, &mut memory, rims.is_empty())?;

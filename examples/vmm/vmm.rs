@@ -22,8 +22,6 @@ use crate::vcpu::Vcpu;
 
 /// Virtual CPUs.
 pub(crate) const VCPUS: usize = 4;
-/// Translation tables that the Realm needs at most.
-pub(crate) const TABLES: usize = 32;
 /// Where the image is, and where the virtual CPUs start.
 const IMAGE: Ipa = Ipa::new(0x4000_0000);
 /// The image: the guest of the model does not execute it, but it is measured.

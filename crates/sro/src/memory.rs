@@ -176,6 +176,40 @@ where
     }
 }
 
+impl<'p> CallbackMemory<'p, (), ()> {
+    /// A memory with this pool that passes host memory to `free`, and has none for a Realm: for
+    /// operations that only return memory.
+    ///
+    /// ```
+    /// # use rmi_abi::{Dialect, Ipa, IpaRange};
+    /// # use rmm_model::{Model, Options};
+    /// use sro::{CallbackMemory, FixedPool, HostMemory, Pool};
+    /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// # let mut all = model.take_memory();
+    /// let mut pool: FixedPool<8> = Pool::new();
+    /// let mut freed = Vec::new();
+    /// let mut memory = CallbackMemory::freeing(&mut pool, |memory| freed.push(memory));
+    /// assert!(memory.allocate(IpaRange::with_size(Ipa::new(0), 0x1000)?).is_none());
+    /// memory.free(all.take_front(0x1000).expect("1 GiB")).expect("it never refuses");
+    /// drop(memory);
+    /// assert_eq!(freed.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn freeing<F: FnMut(Undelegated)>(
+        pool: &'p mut Pool,
+        mut free: F,
+    ) -> impl HostMemory + use<'p, F> {
+        CallbackMemory::new(
+            pool,
+            |_| None,
+            move |memory| {
+                free(memory);
+                Ok(())
+            },
+        )
+    }
+}
+
 impl<A, F> HostMemory for CallbackMemory<'_, A, F>
 where
     A: FnMut(IpaRange) -> Option<Undelegated>,

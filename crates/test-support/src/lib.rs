@@ -37,12 +37,5 @@ pub fn giving_back<'p>(
     pool: &'p mut Pool,
     keep: &'p mut dyn FnMut(Undelegated),
 ) -> impl HostMemory + use<'p> {
-    CallbackMemory::new(
-        pool,
-        |_| None,
-        |memory| {
-            keep(memory);
-            Ok(())
-        },
-    )
+    CallbackMemory::freeing(pool, keep)
 }

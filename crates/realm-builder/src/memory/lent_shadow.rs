@@ -35,7 +35,8 @@ impl<'a, K: RawMutex> LentShadow<'a, K> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, K, Shadow<'_>> {
         // SAFETY: the types differ in a lifetime only. The loan lasts for at least as long as the
         // borrow of `self`. Nothing that is lent for a shorter time is put in: the fields of a
-        // shadow that borrow are set where it is made, and one is made only for a new Realm.
+        // shadow that borrow are set where it is made, and one is made only for a new Realm; what
+        // storage grows by is owned.
         let shadow = unsafe { &*ptr::from_ref(&self.shadow).cast::<Mutex<K, Shadow<'_>>>() };
         shadow.lock()
     }
