@@ -35,7 +35,7 @@ fn closed() -> Stdio {
 }
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn a_closed_pipe_ends_it_without_a_message() {
     for (name, args) in RUNS {
         let output = run(name, args, closed(), Stdio::piped());
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{name} {args:?}");
@@ -45,7 +45,7 @@ fn a_closed_pipe_ends_quietly() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_one_line_and_a_status_of_its_own() {
+fn a_full_disk_gives_one_line_and_its_own_status() {
     for (name, args) in RUNS {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = run(name, args, full.into(), Stdio::piped());
@@ -57,7 +57,7 @@ fn a_full_disk_is_one_line_and_a_status_of_its_own() {
 }
 
 #[test]
-fn a_trace_and_messages_that_nobody_reads_panic_nothing() {
+fn a_trace_and_messages_that_no_one_reads_cause_no_panic() {
     let output = run("realm_lifecycle", &["--ram", "8", "--trace"], Stdio::piped(), closed());
     assert_eq!(output.status.code(), Some(141));
     for name in ["realm_lifecycle", "smc_budget"] {

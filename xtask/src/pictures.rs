@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_refused_with_its_line() {
+    fn an_error_is_reported_with_its_line() {
         for (more, reason) in [
             ("arrow a x: no\n", "line 5: no box `x`"),
             ("arrow a a: no\n", "line 5: an arrow from a box to itself"),

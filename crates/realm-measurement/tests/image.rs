@@ -103,7 +103,7 @@ fn a_flat_image_is_one_segment() {
 }
 
 #[test]
-fn an_arm64_image_goes_where_its_header_says_and_has_room_for_its_bss() {
+fn an_arm64_image_is_placed_by_its_header_with_space_for_its_bss() {
     let ram = Ipa::new(0x4000_0000);
     let file = arm64(0x2100, 0x8_0000, 0x9000, 0b1010);
     let image = Image::arm64(&file, ram).unwrap();
@@ -122,7 +122,7 @@ fn an_arm64_image_goes_where_its_header_says_and_has_room_for_its_bss() {
 }
 
 #[test]
-fn what_is_wrong_with_an_arm64_image_is_said() {
+fn errors_in_an_arm64_image_are_reported() {
     let ram = Ipa::new(0x4000_0000);
     let file = arm64(0x1000, 0, 0x1000, 0);
     assert_eq!(Image::arm64(&[], ram), Err(ImageError::Empty));
@@ -174,7 +174,7 @@ fn an_elf_file_goes_to_its_physical_addresses() {
 /// What linkers write by default: segments one after the other in the file, each at the same offset
 /// in its page in memory.
 #[test]
-fn an_elf_segment_inside_a_granule_brings_what_precedes_it() {
+fn an_elf_segment_inside_a_granule_includes_what_precedes_it() {
     let base = 0x20_0000;
     let file = elf(
         base + 0x1_01d8,
@@ -205,7 +205,7 @@ fn an_elf_segment_inside_a_granule_brings_what_precedes_it() {
 }
 
 #[test]
-fn what_is_wrong_with_an_elf_file_is_said() {
+fn errors_in_an_elf_file_are_reported() {
     let good = elf(0x8000_0000, &[load(0x1000, 0x8000_0000, 0x100, 0x100)]);
     assert!(Image::elf(&good).is_ok());
     let with = |at: usize, bytes: &[u8]| {

@@ -146,7 +146,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_is_said_with_its_place() {
+fn an_error_in_a_line_is_reported_with_its_place() {
     let hex = "0".repeat(64);
     for (line, at, kind) in [
         (String::new(), 0, ParseEventErrorKind::Keyword),

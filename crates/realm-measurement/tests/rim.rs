@@ -122,7 +122,7 @@ fn in_2_0_ripas_changes_are_not_measured() {
 }
 
 #[test]
-fn what_cannot_be_measured_leaves_the_measurement_alone() {
+fn what_cannot_be_measured_does_not_change_the_measurement() {
     let ignore = &mut |_: &MeasurementEvent| {};
     let unknown = HashAlgorithm::Unknown(9);
     let refused = Rim::new(&params(unknown), Dialect::V2_0Bet3, ignore);

@@ -77,7 +77,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
 }
 
 #[test]
-fn the_realm_hears_what_became_of_its_request() {
+fn the_realm_gets_the_result_of_its_request() {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         let [status, reached, response] = ask(dialect, true);
         assert_eq!((status, reached, response), (0, RAM.raw() + 0x2000, 0));

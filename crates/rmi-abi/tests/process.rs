@@ -21,7 +21,7 @@ fn run(arguments: &[&str], stdout: Stdio) -> Output {
 const RUNS: [&[&str]; 3] = [&["--dialect", "2.0-bet3"], &["--interface", "rsi"], &["--help"]];
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn a_closed_pipe_ends_it_without_a_message() {
     for arguments in RUNS {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -33,7 +33,7 @@ fn a_closed_pipe_ends_quietly() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_one_line_and_a_status_of_its_own() {
+fn a_full_disk_gives_one_line_and_its_own_status() {
     for arguments in RUNS {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let output = run(arguments, full.into());
@@ -44,7 +44,7 @@ fn a_full_disk_is_one_line_and_a_status_of_its_own() {
 }
 
 #[test]
-fn what_it_is_told_wrongly_is_one_line_and_status_2() {
+fn wrong_arguments_give_one_line_and_status_2() {
     for arguments in [&["--dialect", "foo"][..], &["--what"], &["--dialect"], &[]] {
         let output = run(arguments, Stdio::piped());
         let err = String::from_utf8(output.stderr).unwrap();

@@ -33,7 +33,7 @@ fn feature(conduit: &impl Conduit, index: u64) -> u64 {
 }
 
 #[test]
-fn only_the_named_command_is_struck() {
+fn only_the_named_command_gets_the_fault() {
     let model = model();
     let rule = Rule::command(Command::GranuleRangeDelegate, DIALECT).nth(1);
     let conduit = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));
@@ -71,7 +71,7 @@ fn a_predicate_sees_the_registers() {
 }
 
 #[test]
-fn a_command_that_the_dialect_lacks_is_never_struck() {
+fn a_command_that_the_dialect_lacks_gets_no_fault() {
     let model = model();
     let rule = Rule::command(Command::GptInfo, DIALECT);
     let conduit = Injecting::by_rule(&model, rule, Fault::status(Status::ErrorInput));

@@ -78,7 +78,7 @@ fn call(conduit: &impl Conduit, x0: u64, x1: u64) -> [u64; 8] {
 
 #[expect(unsafe_code, reason = "memory that is not of this program")]
 #[test]
-fn sound_2_a_call_to_nobody_was_not_sent() {
+fn sound_2_a_call_without_a_server_was_not_sent() {
     let sessions = OpenSessions::new(Machine::simulated());
     let (remote, server) = remote::pair(&sessions);
     drop(server);
@@ -134,7 +134,7 @@ mod dying {
 }
 
 #[test]
-fn sound_2_memory_is_the_rmms_when_its_server_dies_after_the_call() {
+fn sound_2_memory_is_the_rmms_when_its_server_ends_after_the_call() {
     let dialect = Dialect::TfRmm2026_07;
     let model = Model::new(Options::new(dialect)).unwrap();
     let mut memory = model.take_memory();

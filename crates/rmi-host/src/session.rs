@@ -319,7 +319,7 @@ impl<P: Platform> Discovered<P> {
             }
             Err(error) => return Err(error),
         }
-        if !options.allow_partial_dialect && !is_driven_whole(channel.dialect()) {
+        if !options.allow_partial_dialect && !is_fully_supported(channel.dialect()) {
             return Err(SessionError::PartialDialect(channel.dialect()));
         }
         if options.host_mode == HostMode::SplitEl1El2 && !channel.dialect().gic_in_run_page() {
@@ -442,7 +442,7 @@ impl<P: Platform> Discovered<P> {
 
 /// Whether the SDK builds and runs Realms in a dialect. Of the other dialects it has only the
 /// commands.
-const fn is_driven_whole(dialect: Dialect) -> bool {
+const fn is_fully_supported(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::TfRmm2026_07 | Dialect::V2_0Bet3)
 }
 

@@ -111,7 +111,7 @@ proptest! {
 
     /// Any text is either read or refused.
     #[test]
-    fn no_text_is_too_strange(
+    fn any_text_is_parsed_or_refused(
         text in "(rmi-ownership 1\n)?((0x[0-9a-f]{0,17}|[ -~]{0,9}|end|delegated|donated|\
             RMI_REC_CREATE|quarantined|[0-9])[ \n]){0,20}",
     ) {
@@ -239,7 +239,7 @@ fn a_balance_and_a_reason_are_printed() {
 }
 
 #[test]
-fn donations_are_booked_under_the_command_that_got_them() {
+fn donations_are_recorded_under_the_command_that_took_them() {
     let mut ownership = Ownership::new();
     ownership.apply(LedgerEvent::Delegated, range(0, 16));
     ownership.apply(LedgerEvent::Donated { command: CREATE }, range(0, 16));

@@ -107,7 +107,7 @@ fn granules(mut memory: Delegated) -> Vec<Quarantined> {
 /// One slot with one range, which grows at both ends while other threads look at it. There is
 /// always space.
 #[test]
-fn sound_7_what_others_look_at_takes_its_neighbours_in() {
+fn sound_7_a_range_that_others_read_merges_with_its_neighbours() {
     let each = if cfg!(miri) { 12 } else { 10_000 };
     let model = model();
     let mut memory = model.take_memory();

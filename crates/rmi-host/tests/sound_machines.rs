@@ -150,7 +150,7 @@ fn sound_3_the_name_of_an_empty_token_names_nothing() {
 }
 
 #[test]
-fn sound_3_what_is_put_away_comes_back_with_its_machine() {
+fn sound_3_stored_tokens_keep_their_machine() {
     let (one, two) = (model(), model());
     let (mut mine, mut theirs) = (one.take_memory(), two.take_memory());
     let ledger = CountingLedger::new();
@@ -178,7 +178,7 @@ fn sound_3_what_is_put_away_comes_back_with_its_machine() {
 }
 
 #[test]
-fn sound_3_a_fresh_machine_is_none_that_there_is() {
+fn sound_3_a_new_machine_has_a_new_number() {
     let (one, two) = (model(), Machine::simulated());
     assert!(one.machine() != two && two != Machine::REAL && one.machine() != Machine::REAL);
     assert_eq!(HostAccess::machine(&one), one.machine());

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_dram_reads_zero_and_swallows_writes() {
+    fn outside_dram_reads_are_zero_and_writes_are_dropped() {
         let dram = PaRange::with_size(Pa::new(0x8000_0000), 0x1000).unwrap();
         let mut memory = Memory::new(dram);
         memory.write(Pa::new(0x8000_0fff), &[7, 7]);

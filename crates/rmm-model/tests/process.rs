@@ -75,7 +75,7 @@ fn bad_options_are_one_line_and_status_2() {
 }
 
 #[test]
-fn a_line_without_an_end_is_not_read_for_ever() {
+fn a_line_without_an_end_is_not_read_without_limit() {
     let mut child = server()
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -94,7 +94,7 @@ fn a_line_without_an_end_is_not_read_for_ever() {
 }
 
 #[test]
-fn answers_that_nobody_reads_end_it_quietly() {
+fn answers_that_no_one_reads_end_it_without_a_message() {
     for arguments in [&[][..], &["--help"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

@@ -66,7 +66,7 @@ fn costs(options: Options, session: SessionOptions) -> Costs {
 }
 
 #[test]
-fn a_rec_costs_what_it_must() {
+fn a_rec_takes_the_fewest_calls() {
     for dialect in [Dialect::TfRmm2026_07, Dialect::V2_0Bet3] {
         let mut session = SessionOptions::default();
         session.dialect = Some(dialect);

@@ -141,7 +141,7 @@ fn memory_may_have_to_be_contiguous() {
 /// the only offer that an RMM must refuse would have to include memory that the host does not own.
 /// The operation stays in the RMM, the ledger records it, and the REC's granule is in quarantine.
 #[test]
-fn what_has_no_way_out_is_reported() {
+fn an_operation_that_cannot_be_ended_is_reported() {
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.contiguous_donations = true;
     let model = Model::new(options).unwrap();
@@ -206,7 +206,7 @@ fn an_rmm_that_wants_more_than_ever_is_cancelled_or_refused() {
 }
 
 #[test]
-fn the_pool_learns_what_is_wanted() {
+fn the_pool_records_what_is_requested() {
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.rec_aux_granules = 24;
     with_fixture(options, &[30], |fixture| {
@@ -413,7 +413,7 @@ fn a_refused_activation_opens_no_session() {
 }
 
 #[test]
-fn any_platform_will_do() {
+fn any_platform_is_accepted() {
     /// The operations require no more of a platform than the trait states.
     fn needs_platform<P: Platform>(rmm: &Rmm<P>) -> u64 {
         rmm.granule_size().bytes()

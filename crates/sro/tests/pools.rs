@@ -160,7 +160,7 @@ fn a_static_pool_is_used_again() {
 
 /// A pool that `free` is called on without a slot keeps nothing and loses nothing.
 #[test]
-fn what_nobody_accepts_is_quarantined() {
+fn memory_that_no_one_accepts_is_quarantined() {
     struct Refusing<'p>(&'p mut Pool);
     impl HostMemory for Refusing<'_> {
         fn pool(&mut self) -> &mut Pool {

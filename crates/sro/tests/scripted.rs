@@ -204,7 +204,7 @@ fn an_impossible_request_after_a_cancel_is_the_end() {
 /// What the RMM did with the memory is unknown, so nothing is known about the operation either: it
 /// is not cancelled.
 #[test]
-fn an_operation_is_left_alone_after_an_unclear_donation() {
+fn an_operation_is_not_continued_after_an_unclear_donation() {
     let lines = [
         (Command::RecCreate, wants(true, HANDLE, granules(4, OpMemState::Delegated))),
         (Command::OpMemDonate, status(Status::from(99))),

@@ -72,7 +72,7 @@ fn an_rmm_too_busy_to_cancel_is_asked_again() {
 }
 
 #[test]
-fn an_unclear_end_is_not_called_a_shortage() {
+fn an_unclear_end_is_not_reported_as_a_shortage() {
     let (model, ledger) = (cancellable(), CountingLedger::new());
     let unknown: Registers = [99, 0, 0, 0, 0, 0, 0, 0];
     let rule = Rule::command(Command::OpContinue, DIALECT);
@@ -106,7 +106,7 @@ fn one_long_run_is_offered_in_pieces() {
 }
 
 #[test]
-fn what_is_missing_is_told_in_whole_blocks() {
+fn what_is_missing_is_reported_in_whole_blocks() {
     let model = cancellable();
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();

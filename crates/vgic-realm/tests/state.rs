@@ -170,7 +170,7 @@ fn all_that_a_rec_left_is_there_at_its_next_entry() {
 }
 
 #[test]
-fn registers_that_were_not_used_are_told() {
+fn registers_that_were_not_used_are_reported() {
     let mut cpu = Registers::dirty(vtr(4, 5));
     let mut state = InterfaceState::new(cpu.vtr);
     state.list_registers_mut().set_pending(Intid::PMU, 0).unwrap();

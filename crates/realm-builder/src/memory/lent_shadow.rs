@@ -62,7 +62,7 @@ mod tests {
 
     /// Compiles because the type is covariant.
     #[test]
-    fn a_loan_can_be_passed_on_as_a_shorter_one() {
+    fn a_borrow_can_be_passed_on_as_a_shorter_one() {
         const fn shorter<'s>(
             longer: &'s LentShadow<'static, DefaultLock>,
         ) -> &'s LentShadow<'s, DefaultLock> {

@@ -77,7 +77,7 @@ fn an_answer_fits_one_rec() {
 }
 
 #[test]
-fn sound_5_an_answer_dies_with_its_realm() {
+fn sound_5_an_answer_is_refused_after_its_realm_is_destroyed() {
     for dialect in DIALECTS {
         on(dialect, |fixture| {
             let (mut granule, mut of_first) = (None, None);
@@ -183,7 +183,7 @@ fn sound_5_a_refused_entry_gives_its_answer_back() {
 }
 
 #[test]
-fn sound_5_no_number_comes_twice() {
+fn sound_5_no_number_is_used_twice() {
     let mut seen = std::collections::HashSet::new();
     for dialect in DIALECTS {
         on(dialect, |fixture| {

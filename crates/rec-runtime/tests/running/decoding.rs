@@ -51,7 +51,7 @@ fn answer(exit: Exit) -> Answer {
 }
 
 #[test]
-fn every_fault_status_is_told_from_a_missing_page() {
+fn every_fault_status_is_distinguished_from_a_missing_page() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![], |fixture, _, rec| {
             let mut last = Answer::resume();
@@ -91,7 +91,7 @@ fn every_fault_status_is_told_from_a_missing_page() {
 }
 
 #[test]
-fn an_address_is_told_where_it_is_valid() {
+fn an_address_is_reported_where_it_is_valid() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![], |fixture, _, rec| {
             for (code, page) in [(0x0f, Some(RAM)), (0x09, Some(RAM)), (0x30, None), (0x35, None)] {

@@ -98,7 +98,7 @@ impl Handler for Defaults {
 }
 
 #[test]
-fn by_default_only_a_recoverable_error_goes_on() {
+fn by_default_a_run_continues_only_after_a_recoverable_error() {
     on(Dialect::TfRmm2026_07, |fixture| {
         let error = |severity| Action::memory_error(false, severity);
         let actions = vec![error(AbortSeverity::Recoverable), error(AbortSeverity::Restartable)];

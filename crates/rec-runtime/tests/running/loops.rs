@@ -247,7 +247,7 @@ fn what_is_done_by_default_with_exits_that_are_rare() {
 }
 
 #[test]
-fn an_overflow_of_the_pmu_is_told() {
+fn an_overflow_of_the_pmu_is_reported() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![Action::psci_system_off()], |fixture, _, rec| {
             let mut record = RecExit::new_zeroed();

@@ -83,7 +83,7 @@ struct Defaults;
 impl Handler for Defaults {}
 
 #[test]
-fn a_request_for_empty_does_not_go_round_for_ever() {
+fn a_request_for_empty_is_not_repeated_without_end() {
     for (ripas, entries) in [(Ripas::Empty, 1), (Ripas::Ram, 2)] {
         on(Dialect::TfRmm2026_07, |fixture| {
             let (base, top) = (RAM, Ipa::new(RAM.raw() + BYTES));
@@ -119,7 +119,7 @@ fn accepting_is_what_is_left_of_an_empty_range() {
 }
 
 #[test]
-fn a_reply_whose_page_is_gone_is_given_again() {
+fn a_reply_whose_page_is_not_mapped_is_passed_again() {
     for dialect in DIALECTS {
         let seen = Arc::new(Mutex::new(None));
         let (told, mut step) = (Arc::clone(&seen), 0);

@@ -25,7 +25,7 @@ fn a_timer_is_raised_when_it_has_fired_and_is_not_masked() {
 }
 
 #[test]
-fn each_exit_tells_both_timers() {
+fn each_exit_reports_both_timers() {
     for dialect in DIALECTS {
         on(dialect, |fixture| {
             let set = |kind, ctl, cval| Action::Timer { kind, ctl, cval };

@@ -44,7 +44,7 @@ fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
 }
 
 #[test]
-fn a_deadline_is_told_where_the_dialect_tells_it() {
+fn a_deadline_is_reported_where_the_dialect_has_it() {
     let [wfi, wfe] = [(Wfx::Wfi, None), (Wfx::Wfe, None)];
     let told = [wfi, wfe, (Wfx::Wfit, Some(1000)), (Wfx::Wfet, Some(u64::MAX))];
     assert_eq!(waits(Dialect::V2_0Bet3), told);
@@ -53,7 +53,7 @@ fn a_deadline_is_told_where_the_dialect_tells_it() {
 }
 
 #[test]
-fn a_deadline_that_is_not_told_is_none() {
+fn a_deadline_that_is_not_reported_is_none() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![], |fixture, _, rec| {
             let exit = fixture.decode(rec, Answer::resume(), sync(1 << 26 | 0b10, 0));

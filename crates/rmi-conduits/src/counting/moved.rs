@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_makes_the_numbers_run_backwards() {
+    fn no_answer_makes_the_numbers_decrease() {
         let open = OpenRanges::new();
         let start = call(fid::GRANULE_RANGE_DELEGATE, 0x8000);
         assert_eq!(open.moved(&start, &answer(0, 0x1000), GRANULE), Counts::default());

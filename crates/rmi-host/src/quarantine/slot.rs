@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_far_up_has_no_place() {
+    fn what_is_too_high_has_no_slot() {
         let slot = Slot::new();
         let far = memory(LIMIT, LIMIT + 0x1000);
         let far = slot.fill(far, FULL_POOL).unwrap_err();
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_join_a_slot_that_is_being_filled_is_to_look_again() {
+    fn merging_with_a_slot_that_is_being_filled_is_retried() {
         let slot = Slot::new();
         assert!(slot.claim() && !slot.claim());
         let Joined::NotNow(next) = slot.join(memory(0x2000, 0x3000), FULL_POOL) else {

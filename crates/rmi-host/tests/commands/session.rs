@@ -13,7 +13,7 @@ pub(crate) fn willing() -> Fake {
 }
 
 #[test]
-fn a_dialect_that_is_not_driven_whole_is_refused_before_anything_is_changed() {
+fn a_dialect_without_full_support_is_refused_before_anything_changes() {
     for (dialect, whole) in [
         (Dialect::V1_0, false),
         (Dialect::V2_0Bet0, false),

@@ -56,7 +56,7 @@ fn only_software_interrupts_and_each_but_once() {
 }
 
 #[test]
-fn an_interrupt_from_pending_to_gone() {
+fn an_interrupt_from_pending_to_inactive() {
     let mut cpu = enabled();
     cpu.set_list(2, pending(27, 0x80));
     cpu.leave();

@@ -57,7 +57,7 @@ fn memory_as_the_host_sees_it_and_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_and_nothing_else() {
+fn what_cannot_be_done_is_one_error_and_no_output() {
     let mut s = session();
     for (line, answer) in [
         ("", ""),

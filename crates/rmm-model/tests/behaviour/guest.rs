@@ -199,7 +199,7 @@ fn the_realm_changes_its_ripas() {
 }
 
 #[test]
-fn destroyed_memory_comes_back_only_if_the_realm_says_so() {
+fn destroyed_memory_becomes_ram_only_if_the_realm_asks() {
     let host = Host::tf_rmm();
     let (base, top) = (Ipa::new(0x4000), Ipa::new(0x5000));
     let script = [0, 1].map(|flags| Action::ipa_state_set(base, top, Ripas::Ram, flags));
@@ -319,7 +319,7 @@ fn cpu_on_with_both_forms_of_psci_complete() {
 }
 
 #[test]
-fn a_realm_that_goes_off() {
+fn a_realm_that_turns_itself_off() {
     for action in [Action::psci_system_off(), Action::psci_system_reset()] {
         let host = Host::tf_rmm();
         let running = host.script(vec![Action::psci_cpu_suspend(), action]);
@@ -373,7 +373,7 @@ fn a_wait_with_a_deadline_shows_what_the_dialect_has() {
 }
 
 #[test]
-fn external_aborts_tell_no_address() {
+fn external_aborts_report_no_address() {
     for dialect in DIALECTS {
         let host = Host::new(Options::new(dialect));
         let sync = |esr| Action::Sync { esr, far: 0x1234, hpfar: 0x560 };
@@ -473,7 +473,7 @@ fn software_generated_interrupts_are_the_hosts() {
 }
 
 #[test]
-fn a_program_that_never_leaves_is_taken_off() {
+fn a_program_that_never_exits_is_interrupted() {
     let host = Host::tf_rmm();
     let running = host.running(|_: &GuestCpu| Action::smc(0xc400_0191, &[0]));
     assert_eq!(running.enter(0, &[]).0, ExitReason::Fiq);

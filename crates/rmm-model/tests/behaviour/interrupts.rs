@@ -215,7 +215,7 @@ fn answering_a_host_call_without_its_page_leaves_the_interface_on() {
 
 #[test]
 #[should_panic(expected = "CPU 3 has the virtual CPU interface")]
-fn list_registers_of_another_cpu_are_not_lost_in_silence() {
+fn the_loss_of_list_registers_of_another_cpu_is_reported() {
     let host = Host::tf_rmm();
     let running = host.script(vec![]);
     host.model.cpu(3).set_list_register(0, TIMER);

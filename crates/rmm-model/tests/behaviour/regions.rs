@@ -30,7 +30,7 @@ fn patchy(dialect: Dialect) -> Options {
 }
 
 #[test]
-fn tracking_is_told_by_stretches() {
+fn tracking_is_reported_by_ranges() {
     let host = Host::new(patchy(Dialect::V2_0Bet3));
     let end = 1 << 48;
     for (base, state, top) in [
@@ -54,7 +54,7 @@ fn tracking_is_told_by_stretches() {
 }
 
 #[test]
-fn coarse_regions_change_hands_as_a_whole() {
+fn coarse_regions_change_their_owner_as_a_whole() {
     for (dialect, status) in
         [(Dialect::TfRmm2026_07, Status::ErrorInput), (Dialect::V2_0Bet3, Status::ErrorTracking)]
     {
@@ -82,7 +82,7 @@ fn coarse_regions_change_hands_as_a_whole() {
 }
 
 #[test]
-fn what_is_not_fine_is_good_for_nothing_else() {
+fn memory_that_is_not_fine_is_refused() {
     for (dialect, status) in
         [(Dialect::TfRmm2026_07, Status::ErrorInput), (Dialect::V2_0Bet3, Status::ErrorTracking)]
     {

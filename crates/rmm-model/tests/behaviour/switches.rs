@@ -178,7 +178,7 @@ fn lists_of_reclaimed_memory_may_be_short() {
 }
 
 #[test]
-fn a_list_that_cannot_be_written_is_told_again() {
+fn a_list_that_cannot_be_written_is_reported_again() {
     let host = Host::tf_rmm();
     let realm = host.bare_realm();
     let rec = host.rec(realm, 0, true);
@@ -241,7 +241,7 @@ fn objects_inside_an_operation_block_or_do_not_exist() {
 }
 
 #[test]
-fn somebody_else_may_have_activated_it() {
+fn another_agent_may_have_activated_it() {
     for dialect in DIALECTS {
         let mut options = Options::new(dialect);
         options.already_active = true;

@@ -42,7 +42,7 @@ fn what_the_primary_tree_maps_is_shown() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told() {
+fn what_is_in_the_way_is_reported() {
     let host = tf_rmm();
     let (realm, _) = realm(&host, 1);
     let map = |ipa| marked(&host, Command::RttAuxMapProtected, [realm.rd, ipa, 1]);
@@ -100,7 +100,7 @@ fn host_memory_is_shown_by_root_entries() {
 }
 
 #[test]
-fn a_reference_that_is_asked_for_twice_keeps_the_realm_for_ever() {
+fn a_reference_that_is_made_twice_prevents_destruction() {
     for times in 1..=2 {
         let host = tf_rmm();
         let (realm, _) = realm(&host, 1);

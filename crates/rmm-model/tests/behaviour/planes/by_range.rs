@@ -52,7 +52,7 @@ fn a_range_is_shown_as_far_as_it_goes() {
 }
 
 #[test]
-fn what_is_in_the_way_is_told() {
+fn what_is_in_the_way_is_reported() {
     let host = bet3();
     let (realm, _) = realm(&host, 1);
     host.map(realm, 0);

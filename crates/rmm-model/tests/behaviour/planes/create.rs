@@ -154,7 +154,7 @@ fn without_auxiliary_planes_their_trees_do_not_matter() {
 }
 
 #[test]
-fn a_realm_goes_after_its_auxiliary_trees() {
+fn a_realm_is_destroyed_after_its_auxiliary_trees() {
     for dialect in DIALECTS {
         let host = host(dialect);
         let (realm, _) = realm(&host, 2);

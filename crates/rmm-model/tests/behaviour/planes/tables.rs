@@ -72,7 +72,7 @@ fn arguments_that_name_no_table() {
 }
 
 #[test]
-fn folding_is_each_trees_own_affair() {
+fn each_tree_is_folded_separately() {
     for dialect in DIALECTS {
         let host = host(dialect);
         let (realm, _) = realm(&host, 1);
