@@ -11,13 +11,13 @@ use rmm_model::Options as ModelOptions;
 
 /// Help, as `--help` prints it.
 const HELP: &str = "\
-Takes a guest image through the whole lifecycle of an Arm CCA Realm, on the model RMM.
+Runs a guest image in an Arm CCA Realm on the model RMM, from creation to destruction.
 
 Usage: realm_lifecycle [OPTIONS] [IMAGE]
 
 Arguments:
   [IMAGE]             A flat image (whole 4 KiB granules) or an arm64 `Image`;
-                      without one, a small image that comes with the example
+                      without one, a small built-in image
 
 Realm:
   --ipa-width BITS    Width of the IPA space [default: 40]
@@ -29,7 +29,7 @@ Realm:
 
 Host:
   --pool GRANULES     Granules of 4 KiB for tables, RECs and the Realm
-                      Descriptor [default: what it takes]
+                      Descriptor [default: as many as needed]
   --trace             Print each RMI call and each exit of a REC, decoded, to
                       standard error
 
@@ -45,7 +45,7 @@ RMM:
 
 Exit status: 0 if every granule is back with the host; 1 if one is not, or
 something else went wrong; 2 for bad input; 3 if the output cannot be written;
-141 if the reader of the output has gone.";
+141 if standard output is closed.";
 
 /// What to do.
 #[derive(Debug)]

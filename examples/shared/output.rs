@@ -1,6 +1,6 @@
 //! Standard output that may be closed early. A closed pipe (`| head`) ends the program without a
 //! message, as SIGPIPE ends other programs; anything else, a full disk for instance, ends it with
-//! one line on standard error and a status of its own.
+//! one line on standard error and its own status.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -8,7 +8,7 @@ use std::process;
 
 /// Exit status when standard output cannot be written.
 pub(crate) const NOT_WRITTEN: i32 = 3;
-/// Exit status when standard output has no reader any more: what shells report for SIGPIPE.
+/// Exit status when standard output is closed: what shells report for SIGPIPE.
 pub(crate) const NOT_READ: i32 = 141;
 
 /// Prints one line to standard output.

@@ -1,5 +1,5 @@
-//! How many SMCs the memory of a Realm costs: counted on the model RMM, next to the prediction, the
-//! budget, and the count of other hosts.
+//! The number of SMCs for the memory of a Realm: counted on the model RMM, next to the prediction,
+//! the budget, and the count of other hosts.
 //!
 //! `cargo run --release --example smc_budget -- --help` lists the options.
 #![expect(clippy::unwrap_used, reason = "the machine has the memory that is taken")]
@@ -168,7 +168,7 @@ fn run(quick: bool) -> Result<u32, Error> {
             }
             if let Some(predicted) = measured.predicted.filter(|it| *it != measured.calls) {
                 missed += 1;
-                say!("^ predicted were {predicted}");
+                say!("^ {predicted} were predicted");
             }
             if measured.failed > 0 {
                 missed += 1;
@@ -181,7 +181,7 @@ fn run(quick: bool) -> Result<u32, Error> {
         }
     }
     let table = size_of::<ShadowTable>();
-    say!("[1] and 511 exits of the REC more");
+    say!("[1] and 511 more exits of the REC");
     say!("memory of the library per GiB of a Realm, in bytes ({table} a table):");
     say!("    {} mapped by pages", 513 * table);
     say!("    {table} mapped by 2 MiB blocks, 0 by a 1 GiB block");

@@ -202,8 +202,8 @@ impl fmt::Display for Violation {
 /// Why a call to the RMM failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-// A tag of four bytes, so that an error is moved by words; with one of a byte the compiler moves the
-// bytes next to it one by one, which is a tenth of the text of small code.
+// A tag of four bytes, so that an error is moved by words; with one of a byte the compiler moves
+// the bytes next to it one by one, which is a tenth of the text of small code.
 #[repr(u32)]
 pub enum Error {
     /// The RMM refused the command; nothing changed.

@@ -330,7 +330,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     /// Pages that were put at any IPA are found at that IPA, and nowhere else.
     #[test]
-    fn it_records_the_owner_of_each_range(pages in proptest::collection::btree_set(0u64..1 << 12, 1..60)) {
+    fn it_records_the_owner_of_each_range(
+        pages in proptest::collection::btree_set(0u64..1 << 12, 1..60),
+    ) {
         let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07)).unwrap();
         let mut memory = model.take_memory();
         let rmm = session(&model, &mut memory);

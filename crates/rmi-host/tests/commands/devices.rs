@@ -50,8 +50,8 @@ fn sound_3_a_stream_ends_with_its_disconnection() {
     let mut page = host(B, PAGE);
     let stream = channel.pdev_stream_connect(&pdev, None, &mut page, &params).unwrap();
 
-    // A connection is complete, and so is a refresh: the stream is there. So it is when one of these
-    // is refused or ends without a clear answer.
+    // A connection is complete, and so is a refresh: the stream is there. So it is when one of
+    // these is refused or ends without a clear answer.
     let stream = channel.pdev_stream_complete(stream).unwrap().unwrap();
     channel.pdev_stream_key_refresh(&stream).unwrap();
     let stream = channel.pdev_stream_complete(stream).unwrap().unwrap();
