@@ -40,7 +40,7 @@ fn planning(c: &mut Criterion) {
             runs + plan::tables(geometry, black_box(range), Level::L3).count()
         });
     });
-    // No two pages are adjacent: each is a descriptor of its own.
+    // No two pages are adjacent: each has its own descriptor.
     let pages: Vec<_> = (0..1u64 << 18)
         .map(|n| PaRange::with_size(Pa::new(0x1000 + n * 0x2000), 0x1000).unwrap())
         .collect();

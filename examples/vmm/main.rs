@@ -1,4 +1,4 @@
-//! A small VMM on the model RMM: a page allocator of its own, four virtual CPUs on four threads, a
+//! A small VMM on the model RMM: its own page allocator, four virtual CPUs on four threads, a
 //! UART, a block device behind a shared buffer, memory that is unplugged, a reset and a shutdown.
 //!
 //! `cargo run --release --example vmm`

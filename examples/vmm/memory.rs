@@ -40,5 +40,5 @@ impl HostAllocator for Frames {
     }
 }
 
-/// The memory of one thread: a pool of its own, and the allocator of all.
+/// The memory of one thread: its own pool, and the allocator of all.
 pub(crate) type ThreadMemory<'f> = AllocatorMemory<'f, Frames, 16>;

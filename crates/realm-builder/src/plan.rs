@@ -208,7 +208,7 @@ pub fn tables(
 
 /// How many [`ShadowTable`](crate::ShadowTable)s a Realm with these ranges needs if they are mapped
 /// by pages: private and shared ones, in the order of their addresses. Root tables are included; a
-/// Realm with trees of their own for auxiliary planes needs as many for each of those.
+/// Realm with separate trees for auxiliary planes needs as many for each of those.
 ///
 /// ```
 /// use realm_builder::plan;

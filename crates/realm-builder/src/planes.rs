@@ -1,4 +1,4 @@
-//! Planes with translation trees of their own: what the primary tree maps is shown (mapped) in
+//! Planes with their own translation tables: what the primary tree maps is shown (mapped) in
 //! auxiliary trees, and hidden (unmapped) there before it changes.
 //!
 //! Where every plane has a tree, plane 0 is translated by tree 1, plane 1 by tree 2 and so on, and

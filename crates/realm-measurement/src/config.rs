@@ -25,7 +25,7 @@ pub enum PlaneTables {
     /// All planes share one tree; needs indirect permissions.
     #[doc(alias = "SINGLE")]
     Shared,
-    /// Every plane has a tree of its own; needs direct permissions.
+    /// Every plane has its own tree; needs direct permissions.
     #[doc(alias = "AUX")]
     #[doc(alias = "rtt_tree_per_plane")]
     PerPlane,
@@ -106,7 +106,7 @@ pub struct RealmConfig {
     /// Number of PMU counters; `None` without a PMU. Zero counters need `FEAT_HPMN0`, which no
     /// feature reports.
     pub pmu_num_ctrs: Option<u8>,
-    /// Whether the Realm has a memory encryption context of its own.
+    /// Whether the Realm has its own memory encryption context.
     #[doc(alias = "mec_policy")]
     pub private_mec: bool,
     /// Whether live firmware activation is allowed.

@@ -1,4 +1,4 @@
-//! A run loop with a handler, for embedders that have no loop of their own.
+//! A run loop with a handler, for embedders without their own loop.
 
 use core::sync::atomic::{AtomicBool, Ordering};
 

@@ -52,7 +52,7 @@ pub enum TrackingRegionState {
     /// Not tracked.
     #[doc(alias = "NONE")]
     None = 1,
-    /// Each granule has a state of its own.
+    /// Each granule has its own state.
     #[doc(alias = "FINE")]
     Fine = 2,
     /// The region as a whole has one state.

@@ -19,7 +19,7 @@
 //! let fid = Command::Features.require(dialect)?.fid();
 //! let call = [fid.0.into(), 0, 0, 0, 0, 0, 0, 0];
 //! assert_eq!(CallDisplay::new(dialect, &call).to_string(), "RMI_FEATURES(index=0)");
-//! // SAFETY: the model has memory of its own, and the command names none.
+//! // SAFETY: the model has its own memory, and the command names none.
 //! let answer = unsafe { rmm.call(call) };
 //! assert_eq!(ResultWord(answer[0]).status(), Status::Success);
 //! let features = Features::new(dialect, [answer[1], 0, 0, 0, 0]);

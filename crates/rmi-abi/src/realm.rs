@@ -190,7 +190,7 @@ pub struct RealmParams {
     pub device_assignment: bool,
     /// Whether live firmware activation is allowed (2.0).
     pub live_activation: bool,
-    /// Whether the Realm has a memory encryption context of its own (2.0).
+    /// Whether the Realm has its own memory encryption context (2.0).
     pub private_mec: bool,
     /// Number of breakpoints minus one; 0 is reserved.
     pub num_bps: u8,
@@ -200,7 +200,7 @@ pub struct RealmParams {
     pub hash: HashAlgorithm,
     /// Number of auxiliary planes (2.0).
     pub num_aux_planes: u8,
-    /// Whether every plane has a translation tree of its own (2.0).
+    /// Whether every plane has its own translation tree (2.0).
     pub tree_per_plane: bool,
     /// Whether stage 2 permissions are encoded indirectly (2.0).
     pub s2ap_indirect: bool,

@@ -48,7 +48,7 @@ const LARGEST: u64 = 16 << 20;
 /// The conduit to an RMM over the line protocol, and the access to the host memory there. Any
 /// number of threads may share one; one line is in progress at a time.
 ///
-/// Each is a machine of its own to this program. So an RMM has one: a second connection to it has
+/// Each is a separate machine to this program. So an RMM has one: a second connection to it has
 /// another token of the same memory, and its sessions are not counted with those of the first.
 ///
 /// A call whose line was sent, even if only in part, and that has no valid answer returns

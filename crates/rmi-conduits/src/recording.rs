@@ -271,7 +271,7 @@ unsafe impl<C: Conduit, A: HostAccess, S: TraceSink> Conduit for Recording<C, A,
         let number = self.calls.fetch_add(1, Ordering::Relaxed);
         let mut pages = Pages::of(self.dialect(), &registers);
         // What the caller owns is memory of the conduit's machine. In a wrong dialect other memory
-        // is read, which does no harm unless it is memory of the program.
+        // is read, which is safe unless it is memory of the program.
         let machine = self.access.machine();
         let harmless = self.promised || machine != Machine::REAL;
         if machine != self.inner.open_sessions().machine() || !harmless {

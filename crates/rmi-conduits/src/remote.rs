@@ -172,7 +172,7 @@ impl Server<'_> {
     /// arrival.
     ///
     /// A REC runs inside its call, so nothing else is served meanwhile. Where that matters, several
-    /// threads serve the same server, each with a conduit of its own: one for each physical CPU.
+    /// threads serve the same server, each with its own conduit: one for each physical CPU.
     ///
     /// # Errors
     ///

@@ -160,7 +160,7 @@ unsafe impl<C: Conduit + ?Sized> Conduit for &C {
 }
 
 /// A conduit to something that only simulates an RMM, and never takes memory away from the program:
-/// false answers do no harm. The crate `rmi-conduits` injects faults into such a conduit only.
+/// false answers are safe. The crate `rmi-conduits` injects faults into such a conduit only.
 ///
 /// # Safety
 ///

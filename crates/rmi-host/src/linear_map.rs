@@ -40,7 +40,7 @@ use crate::granules::Machine;
 /// ends; no reference to plain memory is formed. So the RMM or a Realm may change the memory
 /// meanwhile, and so may other threads through the map: each word that is read is then the old or
 /// the new one. (Threads that access parts of the same word at the same time, where one of them
-/// writes, need synchronization of their own.)
+/// writes, need their own synchronization.)
 ///
 /// [The module](self) has an example.
 #[derive(Clone, Copy, Debug)]

@@ -61,7 +61,7 @@ pub struct Quarantined {
 
 /// Storage for memory that cannot be returned now. Called on any CPU.
 ///
-/// A quarantine of the embedder with a list behind a lock of its own:
+/// A quarantine of the embedder with a list behind its own lock:
 ///
 /// ```
 /// use std::sync::Mutex;

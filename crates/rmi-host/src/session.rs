@@ -525,7 +525,7 @@ impl<P: Platform> Configured<P> {
 /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// # let mut memory = model.take_memory();
 /// # let rmm = rmm_model::open(model.host().with_ledger(&ledger), &mut memory)?;
-/// // Four CPUs at once, each with memory of its own.
+/// // Four CPUs at the same time, each with its own memory.
 /// std::thread::scope(|cpus| {
 ///     for _ in 0..4 {
 ///         let (rmm, part) = (&rmm, memory.take_front(0x8000).expect("1 GiB"));

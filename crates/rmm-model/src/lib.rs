@@ -106,7 +106,7 @@
 //!   content in delegated memory, and writes to memory that a `RMI_RTT_DATA_MAP` or
 //!   `RMI_RTT_DATA_MAP_INIT` then refuses.
 //! * Of `sve_vl` of a Realm's parameters TF-RMM measures 32 bits, the model 8.
-//! * TF-RMM uses bit 32 of the output address of mapped host memory as a mark of its own: an unmap
+//! * TF-RMM uses bit 32 of the output address of mapped host memory as its own mark: an unmap
 //!   in the same table clears it, and the RMM may crash afterwards. The model does not do that.
 //! * An interrupt that arrives during an unmap: TF-RMM, if built to check for one, stops half way,
 //!   and entries that are not yet cleaned answer `RMI_BUSY`. The model yields before it starts

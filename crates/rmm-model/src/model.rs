@@ -26,7 +26,7 @@ pub use cpu::{CallingCpu, Cpu};
 ///
 /// As a conduit, the model is physical CPU 0. A host with several threads, or with list registers
 /// on other CPUs, calls through [`Model::cpu`] or, with one session for all threads, through
-/// [`Model::calling_cpu`]: each CPU has a virtual CPU interface of its own, and a REC gets the
+/// [`Model::calling_cpu`]: each CPU has its own virtual CPU interface, and a REC gets the
 /// interrupts of the CPU that it is entered on. The model panics if a host names a wrong CPU: if it
 /// enters a REC through the model itself after it wrote to the interface of another CPU, or if it
 /// enters two RECs on the same CPU at once while the host or a Realm uses the interface of that

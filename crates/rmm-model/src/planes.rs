@@ -106,7 +106,7 @@ impl Planes {
         self.count
     }
 
-    /// Whether every plane has a tree of its own.
+    /// Whether every plane has its own tree.
     pub(crate) fn tree_per_plane(&self) -> bool {
         !self.trees.is_empty()
     }

@@ -11,7 +11,7 @@ use rmi_abi::{Ipa, Pa};
 /// Entries of one table.
 pub(crate) const ENTRIES: usize = 512;
 
-/// One entry. The two halves of the IPA space have entries of their own, so that no mapping of one
+/// One entry. The two halves of the IPA space have separate entries, so that no mapping of one
 /// half can get into the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {

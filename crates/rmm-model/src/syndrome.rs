@@ -46,7 +46,7 @@ pub(crate) fn fault_status(level: Level, permission: bool) -> u64 {
     match (u64::try_from(level.number()), permission) {
         (Ok(level), false) => 0x04 + level,
         (Ok(level), true) => 0x0c + level,
-        // Level -1 has codes of its own.
+        // Level -1 has separate codes.
         (Err(_), _) => 0x2b,
     }
 }

@@ -39,7 +39,7 @@ impl<A: HostAllocator + ?Sized> HostAllocator for &A {
     }
 }
 
-/// The [`HostMemory`] of one thread: the host's allocator, and a pool of its own that is filled
+/// The [`HostMemory`] of one thread: the host's allocator, and its own pool, which is filled
 /// from there.
 ///
 /// Memory for a Realm is allocated by blocks of 1 GiB or 2 MiB, where one fits at the IPA and is

@@ -46,7 +46,7 @@ use crate::pool::{Pool, PoolSlots};
 ///     }
 /// }
 ///
-/// /// The memory of one thread: a pool of its own, and the allocator of all.
+/// /// The memory of one thread: its own pool, and the allocator of all.
 /// struct ThreadMemory<'a> {
 ///     pool: FixedPool<8>,
 ///     frames: &'a Frames,
@@ -83,7 +83,7 @@ use crate::pool::{Pool, PoolSlots};
 /// ```
 ///
 /// [`AllocatorMemory`](crate::AllocatorMemory) is such a memory for any allocator,
-/// [`CallbackMemory`] implements the trait with closures, and a [`Pool`] alone is the plainest one.
+/// [`CallbackMemory`] implements the trait with closures, and a [`Pool`] alone is the simplest one.
 pub trait HostMemory {
     /// The pool from which the RMM gets granules for its objects and tables, and to which these
     /// return. It is the same pool each time.

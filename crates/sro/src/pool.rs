@@ -98,7 +98,7 @@ pub use slots::{ConstSlots, FixedSlots, PoolSlots};
 ///
 /// A pool never allocates: it has only the memory that was added. Fill it where allocation is
 /// allowed, and use it where it is not. Delegating a run in advance with [`Pool::prefill`] moves
-/// those calls, too, to a time when they do no harm.
+/// those calls, too, to a context where they are allowed.
 ///
 /// The first two granules that are added become the pool's [pages](Pool::pages), and are not
 /// counted in [`Pool::bytes`]. They are taken from the back of what is added, so its front keeps

@@ -172,7 +172,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let unclear = matches!(error, BuildError::Call(error) if !error.is_clean());
         if unclear && self.rmm.commands().realm_terminate(&self.rd).is_ok() {
             // The Realm exists.
-            self.take_apart(memory);
+            self.dismantle_all(memory);
             return;
         }
         let (command, rmm, pool) = (Command::RealmCreate, self.rmm, memory.pool());

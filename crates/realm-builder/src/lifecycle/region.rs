@@ -39,8 +39,9 @@
 //! let mut rim = Rim::new(&params, rmm.dialect(), &mut |event| println!("{event}"))?;
 //! rim.add_regions(&mut regions, params.geometry, &mut |event| println!("{event}"))?;
 //! let entry = image.entry();
-//! let boot = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: entry.raw(), gprs: [0;
-//! 8] }; rim.add_rec(&boot, &mut |event| println!("{event}"))?;
+//! let mpidr = Mpidr::from_index(0);
+//! let boot = RecParams { runnable: true, mpidr, pc: entry.raw(), gprs: [0; 8] };
+//! rim.add_rec(&boot, &mut |event| println!("{event}"))?;
 //!
 //! // … is that of the Realm.
 //! let mut storage = RealmStorage::<16, 16>::new();
@@ -165,7 +166,7 @@ impl<'c> Region<'c> {
         next.merged
     }
 
-    /// Splits off the first `bytes` as a region of their own.
+    /// Splits off the first `bytes` as a separate region.
     pub(crate) fn split_front(&mut self, bytes: u64) -> Self {
         if self.unbacked > 0 {
             let front = bytes.min(self.unbacked);

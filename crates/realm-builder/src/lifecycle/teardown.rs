@@ -25,7 +25,7 @@ pub enum DismantleProgress {
     Empty,
 }
 
-/// Result of a teardown that ends whatever happens.
+/// Result of a teardown, which always ends.
 #[derive(Debug)]
 #[must_use = "the error says whether the RMM returned everything"]
 #[non_exhaustive]
@@ -85,32 +85,31 @@ impl<'a, P: Platform> Realm<'a, P, Terminated> {
         }
     }
 
-    /// Destroys the Realm as far as the RMM lets it be destroyed, whatever happens: as
-    /// [`Realm::destroy`], except that what fails twice is given up, taken back if the RMM returns
-    /// it and quarantined if not, and the rest continues. No record of the Realm remains in the
-    /// host.
+    /// Destroys the Realm as far as the RMM allows: as [`Realm::destroy`], except that what fails
+    /// twice is given up: it is returned to the host if the RMM undelegates it, and quarantined if
+    /// not; then the rest is destroyed. No record of the Realm remains in the host.
     ///
     /// Shared memory that cannot be unmapped is not returned: the Realm may still access it. The
-    /// ledger is told where it is ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    /// ledger records it ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     ///
-    /// After 64 items that were given up, or when the RMM does not know its commands any more, all
-    /// the rest is given up.
+    /// After 64 items that were given up, or when the RMM no longer has the commands, all the rest
+    /// is given up.
     ///
     /// # Contexts
     ///
     /// Takes [the lock of the Realm](crate::Realm#the-lock).
     pub fn destroy_or_quarantine(mut self, memory: &mut dyn HostMemory) -> TornDown<'a> {
-        let error = self.core.take_apart(memory);
+        let error = self.core.dismantle_all(memory);
         TornDown { storage: self.core.into_records(), error }
     }
 }
 
 impl<'a, P: Platform, S> Realm<'a, P, S> {
-    /// Tears down the Realm from any state, whatever happens: terminates it, destroys the RECs
-    /// given, and destroys it. What the RMM does not give back goes to quarantine.
+    /// Tears down the Realm from any state: terminates it, destroys the RECs given, and destroys
+    /// it. What the RMM does not give back goes to quarantine.
     ///
     /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
-    /// the first error that remains is returned, for the record. A REC of another Realm is
+    /// the first error that remains is returned. A REC of another Realm is
     /// destroyed, too, because it was passed by value, and that is an error. One of another machine
     /// cannot be destroyed from here: its memory is in quarantine for a session there.
     ///
@@ -128,7 +127,7 @@ impl<'a, P: Platform, S> Realm<'a, P, S> {
 
     /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
     /// quarantines the rest. Memory that is shared with it stays accessible to the Realm and is not
-    /// returned; the ledger is told where it is
+    /// returned; the ledger records it
     /// ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
     ///
     /// # Contexts
@@ -301,7 +300,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// See [`Realm::destroy_or_quarantine`]; nothing is left in the Realm.
     #[inline(never)]
-    pub(crate) fn take_apart(&mut self, memory: &mut dyn HostMemory) -> Option<Error> {
+    pub(crate) fn dismantle_all(&mut self, memory: &mut dyn HostMemory) -> Option<Error> {
         const ENOUGH: u32 = 64;
         /// Wherever they are.
         const FAILURES: u32 = 4096;
@@ -419,8 +418,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut first = terminated.err();
         for rec in recs {
             if rec.realm() != self.rd.number() {
-                // It is not a REC of this Realm, and this is no reason to take it from its own
-                // Realm by force.
+                // It is not a REC of this Realm. It was passed by value, so it is destroyed, too.
                 let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.name().pa()));
                 let what = "the REC belongs to another Realm";
                 first.get_or_insert(Error::argument(command, what, subject));
@@ -444,7 +442,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 }
             }
         }
-        let error = self.take_apart(memory);
+        let error = self.dismantle_all(memory);
         first.or(error)
     }
 

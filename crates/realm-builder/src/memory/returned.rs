@@ -1,4 +1,4 @@
-//! Memory on its way back to the host: undelegated in runs.
+//! Memory that is returned to the host, undelegated in runs.
 
 use rmi_abi::{Command, PaRange, Status};
 use rmi_host::{Delegated, Platform, QuarantineReason, Rmm, Undelegated};

@@ -1,6 +1,6 @@
 //! Showing in an auxiliary tree what is shared with the Realm.
 //!
-//! In the unprotected half, auxiliary trees have no tables of their own: a root entry that shows
+//! In the unprotected half, auxiliary trees have only root tables: a root entry that shows
 //! something refers to the table of the primary tree. So memory that is shared there later is shown
 //! at once, and what is unmapped from that table is unmapped for all trees.
 #![expect(unsafe_code, reason = "no document says that host memory goes from all planes at once")]

@@ -80,7 +80,7 @@ impl Shadow<'_> {
         Ok(self.shared.spare() < spare)
     }
 
-    /// Records memory that is, or may be, shared, as a piece of its own.
+    /// Records memory that is, or may be, shared, as a separate piece.
     ///
     /// # Errors
     ///

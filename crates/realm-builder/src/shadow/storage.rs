@@ -26,7 +26,7 @@ use crate::shadow::table_slots::TableStorage;
 /// [`plan::shadow_tables`](crate::plan::shadow_tables) counts them. That makes 2.02 MiB for a GiB
 /// mapped by pages, and 4.1 KiB for a GiB mapped by 2 MiB blocks.
 ///
-/// Where every plane has a tree of its own, each auxiliary tree needs root tables, too, and at most
+/// Where every plane has its own tree, each auxiliary tree needs root tables, too, and at most
 /// as many others as the primary tree has in the protected half: one for each that covers memory
 /// shown there.
 pub struct ShadowTable {

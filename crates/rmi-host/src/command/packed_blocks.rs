@@ -89,7 +89,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// Adds the memory of a packed block to a list, without writing to host memory: the caller may
-    /// have a lock of its own taken meanwhile.
+    /// have its own lock taken meanwhile.
     ///
     /// # Errors
     ///

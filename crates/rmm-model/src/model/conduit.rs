@@ -1,7 +1,7 @@
 //! The interface of the host: calls, and the host's view of memory.
 //!
 //! The traits are unsafe to use because a real RMM can take memory away from the program that calls
-//! it. This one has only memory of its own, so no call made here can do that.
+//! it. This one has only its own memory, so no call made here can do that.
 #![expect(unsafe_code, reason = "the methods of a conduit are unsafe")]
 
 use rmi_abi::Pa;
