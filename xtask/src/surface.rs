@@ -1,7 +1,7 @@
 //! `cargo xtask surface`: the size of the public interface of each library crate.
 //!
-//! The count is taken from the sources: it does not include what macros generate, nor what is
-//! hidden from the documentation. Everything `pub` counts, because the lint `unreachable_pub`
+//! The count is taken from the sources: it does not include what macros generate, except for the
+//! wire structs that `layout!` defines, nor what is hidden from the documentation. Everything `pub` counts, because the lint `unreachable_pub`
 //! rejects items that are `pub` but unreachable.
 
 use std::path::{Path, PathBuf};
@@ -119,6 +119,11 @@ impl Surface {
                 self.items += 1;
                 self.signature("", &item.sig);
             }
+            // The wire structs of `rmi-abi`, each with its layout.
+            Item::Macro(item) if item.mac.path.is_ident("layout") => {
+                let text = item.mac.tokens.to_string();
+                self.items += text.matches("pub struct ").count();
+            }
             Item::Macro(item) => {
                 let is_exported =
                     item.attrs.iter().any(|attribute| attribute.path().is_ident("macro_export"));
@@ -229,6 +234,16 @@ mod tests {
         let mut surface = Surface::default();
         surface.count(&syn::parse_file(text).unwrap().items, Path::new("")).unwrap();
         surface
+    }
+
+    #[test]
+    fn a_struct_with_a_layout_counts() {
+        let surface = surface(
+            "layout! { /// A page. table #[repr(C)] pub struct Page { pub a: u8, _b: u8 }
+             DialectSet = \"Page\", 2 bytes; 0x0, 1, a, D::EVERY, \"a\"; }
+             bitflags! { pub struct Flags: u64 { const A = 1; } }",
+        );
+        assert_eq!((surface.items, surface.members), (1, 0));
     }
 
     #[test]

@@ -36,28 +36,24 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// A range of physical addresses in a parameter page, 16 bytes.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `base` | PA, first | 2.0 |
-/// | 0x008 | 8 | `top` | PA, end | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiAddrRange`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiAddrRange")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct AddrRange {
-    pub base: u64,
-    pub top: u64,
-}
-
 layout! {
-    AddrRange: DialectSet = "RmiAddrRange", 0x10 bytes, aligned to 8,
-    in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 8, base, D::EVERY_2_0;
-    0x008, 8, top, D::EVERY_2_0;
+    /// A range of physical addresses in a parameter page, 16 bytes.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiAddrRange`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiAddrRange")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct AddrRange {
+        pub base: u64,
+        pub top: u64,
+    }
+
+    DialectSet = "RmiAddrRange", 0x10 bytes, aligned to 8, in D::EVERY_2_0, unsure in D::NONE;
+    0x000, 8, base, D::EVERY_2_0, "PA, first";
+    0x008, 8, top, D::EVERY_2_0, "PA, end";
 }
 
 impl AddrRange {

@@ -17,109 +17,92 @@ use DialectSet as D;
 /// bytes, the rest is zero. A Realm reads the digest only.
 pub const MEASUREMENT_BYTES: usize = 64;
 
-/// A measurement descriptor of a DATA granule (type 0), 256 bytes.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `desc_type` | 0 | all |
-/// | 0x008 | 8 | `len` | bytes of the descriptor, 0x100 | all |
-/// | 0x010 | 64 | `rim` | the measurement so far | all |
-/// | 0x050 | 8 | `ipa` | IPA where the page is mapped | all |
-/// | 0x058 | 8 | `flags` | [`DataFlags`](crate::flags::DataFlags) of the command | all |
-/// | 0x060 | 64 | `content` | hash of the page if its content is measured, else zero | all |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorData`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmmMeasurementDescriptorData")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct DataDescriptor {
-    pub desc_type: u8,
-    _sbz0: [u8; 7],
-    pub len: u64,
-    pub rim: [u8; MEASUREMENT_BYTES],
-    pub ipa: u64,
-    pub flags: u64,
-    pub content: [u8; MEASUREMENT_BYTES],
-    _sbz1: [u8; 0x100 - 0xa0],
-}
-
 layout! {
-    DataDescriptor: DialectSet = "RmmMeasurementDescriptorData", 0x100 bytes, aligned to 8,
+    /// A measurement descriptor of a DATA granule (type 0), 256 bytes.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorData`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmmMeasurementDescriptorData")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct DataDescriptor {
+        pub desc_type: u8,
+        _sbz0: [u8; 7],
+        pub len: u64,
+        pub rim: [u8; MEASUREMENT_BYTES],
+        pub ipa: u64,
+        pub flags: u64,
+        pub content: [u8; MEASUREMENT_BYTES],
+        _sbz1: [u8; 0x100 - 0xa0],
+    }
+
+    DialectSet = "RmmMeasurementDescriptorData", 0x100 bytes, aligned to 8,
     in D::EVERY, unsure in D::NONE;
-    0x000, 1, desc_type, D::EVERY;
-    0x008, 8, len, D::EVERY;
-    0x010, 64, rim, D::EVERY;
-    0x050, 8, ipa, D::EVERY;
-    0x058, 8, flags, D::EVERY;
-    0x060, 64, content, D::EVERY;
-}
-
-/// A measurement descriptor of a REC (type 1), 256 bytes.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `desc_type` | 1 | all |
-/// | 0x008 | 8 | `len` | bytes of the descriptor, 0x100 | all |
-/// | 0x010 | 64 | `rim` | the measurement so far | all |
-/// | 0x050 | 64 | `content` | hash of [`RecParamsPage::measured`](crate::rec::RecParamsPage::measured) | all |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorRec`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmmMeasurementDescriptorRec")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RecDescriptor {
-    pub desc_type: u8,
-    _sbz0: [u8; 7],
-    pub len: u64,
-    pub rim: [u8; MEASUREMENT_BYTES],
-    pub content: [u8; MEASUREMENT_BYTES],
-    _sbz1: [u8; 0x100 - 0x90],
+    0x000, 1, desc_type, D::EVERY, "0";
+    0x008, 8, len, D::EVERY, "bytes of the descriptor, 0x100";
+    0x010, 64, rim, D::EVERY, "the measurement so far";
+    0x050, 8, ipa, D::EVERY, "IPA where the page is mapped";
+    0x058, 8, flags, D::EVERY, "[`DataFlags`](crate::flags::DataFlags) of the command";
+    0x060, 64, content, D::EVERY, "hash of the page if its content is measured, else zero";
 }
 
 layout! {
-    RecDescriptor: DialectSet = "RmmMeasurementDescriptorRec", 0x100 bytes, aligned to 8,
+    /// A measurement descriptor of a REC (type 1), 256 bytes.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmmMeasurementDescriptorRec`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmmMeasurementDescriptorRec")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RecDescriptor {
+        pub desc_type: u8,
+        _sbz0: [u8; 7],
+        pub len: u64,
+        pub rim: [u8; MEASUREMENT_BYTES],
+        pub content: [u8; MEASUREMENT_BYTES],
+        _sbz1: [u8; 0x100 - 0x90],
+    }
+
+    DialectSet = "RmmMeasurementDescriptorRec", 0x100 bytes, aligned to 8,
     in D::EVERY, unsure in D::NONE;
-    0x000, 1, desc_type, D::EVERY;
-    0x008, 8, len, D::EVERY;
-    0x010, 64, rim, D::EVERY;
-    0x050, 64, content, D::EVERY;
-}
-
-/// A measurement descriptor of a RIPAS change before activation (type 2), 256 bytes; 1.0 only.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `desc_type` | 2 | 1.0 |
-/// | 0x008 | 8 | `len` | bytes of the descriptor, 0x100 | 1.0 |
-/// | 0x010 | 64 | `rim` | the measurement so far | 1.0 |
-/// | 0x050 | 8 | `base` | IPA, first of the range | 1.0 |
-/// | 0x058 | 8 | `top` | IPA, end of the range | 1.0 |
-///
-/// Source: DEN0137 1.0-rel0, `RmmMeasurementDescriptorRipas`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmmMeasurementDescriptorRipas")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RipasDescriptor {
-    pub desc_type: u8,
-    _sbz0: [u8; 7],
-    pub len: u64,
-    pub rim: [u8; MEASUREMENT_BYTES],
-    pub base: u64,
-    pub top: u64,
-    _sbz1: [u8; 0x100 - 0x60],
+    0x000, 1, desc_type, D::EVERY, "1";
+    0x008, 8, len, D::EVERY, "bytes of the descriptor, 0x100";
+    0x010, 64, rim, D::EVERY, "the measurement so far";
+    0x050, 64, content, D::EVERY,
+        "hash of [`RecParamsPage::measured`](crate::rec::RecParamsPage::measured)";
 }
 
 layout! {
-    RipasDescriptor: DialectSet = "RmmMeasurementDescriptorRipas", 0x100 bytes, aligned to 8,
+    /// A measurement descriptor of a RIPAS change before activation (type 2), 256 bytes; 1.0 only.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0, `RmmMeasurementDescriptorRipas`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmmMeasurementDescriptorRipas")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RipasDescriptor {
+        pub desc_type: u8,
+        _sbz0: [u8; 7],
+        pub len: u64,
+        pub rim: [u8; MEASUREMENT_BYTES],
+        pub base: u64,
+        pub top: u64,
+        _sbz1: [u8; 0x100 - 0x60],
+    }
+
+    DialectSet = "RmmMeasurementDescriptorRipas", 0x100 bytes, aligned to 8,
     in D::V1_0, unsure in D::NONE;
-    0x000, 1, desc_type, D::V1_0;
-    0x008, 8, len, D::V1_0;
-    0x010, 64, rim, D::V1_0;
-    0x050, 8, base, D::V1_0;
-    0x058, 8, top, D::V1_0;
+    0x000, 1, desc_type, D::V1_0, "2";
+    0x008, 8, len, D::V1_0, "bytes of the descriptor, 0x100";
+    0x010, 64, rim, D::V1_0, "the measurement so far";
+    0x050, 8, base, D::V1_0, "IPA, first of the range";
+    0x058, 8, top, D::V1_0, "IPA, end of the range";
 }
 
 impl DataDescriptor {

@@ -160,45 +160,37 @@ impl fmt::Display for RecParamsError {
 
 impl core::error::Error for RecParamsError {}
 
-/// The REC parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`RecCreateFlags`] | all |
-/// | 0x100 | 8 | `mpidr` | [`Mpidr`] | all |
-/// | 0x200 | 8 | `pc` | program counter | all |
-/// | 0x300 | 64 | `gprs` | X0 to X7 | all |
-/// | 0x800 | 8 | `num_aux` | auxiliary granules | 1.0 |
-/// | 0x808 | 128 | `aux` | PAs of the auxiliary granules, up to 16 | 1.0 |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiRecParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RecParamsPage {
-    pub flags: u64,
-    _sbz0: [u8; 0x100 - 0x008],
-    pub mpidr: u64,
-    _sbz1: [u8; 0x200 - 0x108],
-    pub pc: u64,
-    _sbz2: [u8; 0x300 - 0x208],
-    pub gprs: [u64; 8],
-    _sbz3: [u8; 0x800 - 0x340],
-    pub num_aux: u64,
-    pub aux: [u64; MAX_REC_AUX_GRANULES],
-    _sbz4: [u8; 0x1000 - 0x888],
-}
-
 layout! {
-    RecParamsPage: DialectSet = "RmiRecParams", 0x1000 bytes, aligned to 0x1000,
-    in D::EVERY, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY;
-    0x100, 8, mpidr, D::EVERY;
-    0x200, 8, pc, D::EVERY;
-    0x300, 64, gprs, D::EVERY;
-    0x800, 8, num_aux, D::V1_0;
-    0x808, 128, aux, D::V1_0;
+    /// The REC parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiRecParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RecParamsPage {
+        pub flags: u64,
+        _sbz0: [u8; 0x100 - 0x008],
+        pub mpidr: u64,
+        _sbz1: [u8; 0x200 - 0x108],
+        pub pc: u64,
+        _sbz2: [u8; 0x300 - 0x208],
+        pub gprs: [u64; 8],
+        _sbz3: [u8; 0x800 - 0x340],
+        pub num_aux: u64,
+        pub aux: [u64; MAX_REC_AUX_GRANULES],
+        _sbz4: [u8; 0x1000 - 0x888],
+    }
+
+    DialectSet = "RmiRecParams", 0x1000 bytes, aligned to 0x1000, in D::EVERY, unsure in D::NONE;
+    0x000, 8, flags, D::EVERY, "[`RecCreateFlags`]";
+    0x100, 8, mpidr, D::EVERY, "[`Mpidr`]";
+    0x200, 8, pc, D::EVERY, "program counter";
+    0x300, 64, gprs, D::EVERY, "X0 to X7";
+    0x800, 8, num_aux, D::V1_0, "auxiliary granules";
+    0x808, 128, aux, D::V1_0, "PAs of the auxiliary granules, up to 16";
 }
 
 impl RecParamsPage {

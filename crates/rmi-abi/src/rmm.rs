@@ -10,31 +10,29 @@ use crate::layout::layout;
 
 use DialectSet as D;
 
-/// The RMM configuration page, 4 KiB, host to RMM (set) and RMM to host (get). Bytes between fields
-/// are reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `tracking_region_size` | [`TrackingRegionSize`], a code whose meaning depends on the granule size | 2.0 |
-/// | 0x008 | 1 | `rmi_granule_size` | `RmiGranuleSize`, see [`GranuleSize::from_code`] | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiRmmConfig`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiRmmConfig")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RmmConfigPage {
-    pub tracking_region_size: u8,
-    _sbz0: [u8; 7],
-    pub rmi_granule_size: u8,
-    _sbz1: [u8; 0x1000 - 9],
-}
-
 layout! {
-    RmmConfigPage: DialectSet = "RmiRmmConfig", 0x1000 bytes, aligned to 0x1000,
+    /// The RMM configuration page, 4 KiB, host to RMM (set) and RMM to host (get). Bytes between fields
+    /// are reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiRmmConfig`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiRmmConfig")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RmmConfigPage {
+        pub tracking_region_size: u8,
+        _sbz0: [u8; 7],
+        pub rmi_granule_size: u8,
+        _sbz1: [u8; 0x1000 - 9],
+    }
+
+    DialectSet = "RmiRmmConfig", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 1, tracking_region_size, D::EVERY_2_0;
-    0x008, 1, rmi_granule_size, D::EVERY_2_0;
+    0x000, 1, tracking_region_size, D::EVERY_2_0,
+        "[`TrackingRegionSize`], a code whose meaning depends on the granule size";
+    0x008, 1, rmi_granule_size, D::EVERY_2_0, "`RmiGranuleSize`, see [`GranuleSize::from_code`]";
 }
 
 /// What `RMI_RMM_CONFIG_SET` sets and `RMI_RMM_CONFIG_GET` reads.

@@ -59,153 +59,116 @@ bitflags::bitflags! {
 /// Number of general purpose registers in each half of the run page: X0 to X30.
 pub const RUN_GPRS: usize = 31;
 
-/// The host's half of the run page, 2 KiB, at offset 0 of it.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`RecEnterFlags`] | all |
-/// | 0x200 | 248 | `gprs` | X0 to X30 | all |
-/// | 0x300 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 1.0 |
-/// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.0 |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecEnter`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiRecEnter")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RecEnter {
-    pub flags: u64,
-    _sbz0: [u8; 0x200 - 0x008],
-    pub gprs: [u64; RUN_GPRS],
-    _sbz1: [u8; 0x300 - 0x2f8],
-    pub gicv3_hcr: u64,
-    pub gicv3_lrs: [u64; 16],
-    _sbz2: [u8; 0x800 - 0x388],
+layout! {
+    /// The host's half of the run page, 2 KiB, at offset 0 of it.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecEnter`.
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiRecEnter")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RecEnter {
+        pub flags: u64,
+        _sbz0: [u8; 0x200 - 0x008],
+        pub gprs: [u64; RUN_GPRS],
+        _sbz1: [u8; 0x300 - 0x2f8],
+        pub gicv3_hcr: u64,
+        pub gicv3_lrs: [u64; 16],
+        _sbz2: [u8; 0x800 - 0x388],
+    }
+
+    DialectSet = "RmiRecEnter", 0x800 bytes, aligned to 8, in D::EVERY, unsure in D::NONE;
+    0x000, 8, flags, D::EVERY, "[`RecEnterFlags`]";
+    0x200, 248, gprs, D::EVERY, "X0 to X30";
+    0x300, 8, gicv3_hcr, D::V1_0, "`ICH_HCR_EL2`";
+    0x308, 128, gicv3_lrs, D::V1_0, "`ICH_LR<n>_EL2`, 16 list registers";
 }
 
 layout! {
-    RecEnter: DialectSet = "RmiRecEnter", 0x800 bytes, aligned to 8,
-    in D::EVERY, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY;
-    0x200, 248, gprs, D::EVERY;
-    0x300, 8, gicv3_hcr, D::V1_0;
-    0x308, 128, gicv3_lrs, D::V1_0;
-}
+    /// The RMM's half of the run page, 2 KiB, at offset 0x800 of it.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExit`.
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiRecExit")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RecExit {
+        pub exit_reason: u8,
+        _unread0: [u8; 0x100 - 0x001],
+        pub esr: u64,
+        pub far: u64,
+        pub hpfar: u64,
+        pub rtt_tree: u64,
+        pub rtt_level: i64,
+        _unread1: [u8; 0x200 - 0x128],
+        pub gprs: [u64; RUN_GPRS],
+        _unread2: [u8; 0x300 - 0x2f8],
+        pub gicv3_hcr: u64,
+        pub gicv3_lrs: [u64; 16],
+        pub gicv3_misr: u64,
+        pub gicv3_vmcr: u64,
+        _unread3: [u8; 0x400 - 0x398],
+        pub cntp_ctl: u64,
+        pub cntp_cval: u64,
+        pub cntv_ctl: u64,
+        pub cntv_cval: u64,
+        _unread4: [u8; 0x500 - 0x420],
+        pub ripas_base: u64,
+        pub ripas_top: u64,
+        pub ripas_value: u8,
+        _unread5: [u8; 15],
+        pub s2ap_base: u64,
+        pub s2ap_top: u64,
+        pub vdev_id_1: u64,
+        pub vdev_id_2: u64,
+        pub dev_mem_base: u64,
+        pub dev_mem_top: u64,
+        pub dev_mem_pa: u64,
+        _unread6: [u8; 0x600 - 0x558],
+        pub imm: u16,
+        _unread7: [u8; 6],
+        pub plane: u64,
+        _unread8: [u8; 0x700 - 0x610],
+        pub pmu_ovf_status: u8,
+        _unread9: [u8; 15],
+        pub vsmmu: u64,
+        _unread10: [u8; 0x800 - 0x718],
+    }
 
-/// The RMM's half of the run page, 2 KiB, at offset 0x800 of it.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `exit_reason` | see [`ExitReason::decode`] | all |
-/// | 0x100 | 8 | `esr` | `ESR_EL2`, masked, see [`crate::esr`] | all |
-/// | 0x108 | 8 | `far` | `FAR_EL2`, masked | all |
-/// | 0x110 | 8 | `hpfar` | `HPFAR_EL2`, masked | all |
-/// | 0x118 | 8 | `rtt_tree` | index of the translation tree that faulted | 2.0 |
-/// | 0x120 | 8 | `rtt_level` | signed level; TF-RMM leaves it 0 | tf-rmm-2026-07 |
-/// | 0x200 | 248 | `gprs` | X0 to X30 | all |
-/// | 0x300 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 1.0 |
-/// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.0 |
-/// | 0x388 | 8 | `gicv3_misr` | `ICH_MISR_EL2` | 1.0 |
-/// | 0x390 | 8 | `gicv3_vmcr` | `ICH_VMCR_EL2` | 1.0 |
-/// | 0x400 | 8 | `cntp_ctl` | `CNTP_CTL_EL0` | all |
-/// | 0x408 | 8 | `cntp_cval` | `CNTP_CVAL_EL0`, ticks | all |
-/// | 0x410 | 8 | `cntv_ctl` | `CNTV_CTL_EL0` | all |
-/// | 0x418 | 8 | `cntv_cval` | `CNTV_CVAL_EL0`, ticks | all |
-/// | 0x500 | 8 | `ripas_base` | IPA, first of a RIPAS change | all |
-/// | 0x508 | 8 | `ripas_top` | IPA, end of a RIPAS change | all |
-/// | 0x510 | 1 | `ripas_value` | [`Ripas`](crate::rtt::Ripas) wanted | all |
-/// | 0x520 | 8 | `s2ap_base` | IPA, first of a permission change | 2.0 |
-/// | 0x528 | 8 | `s2ap_top` | IPA, end of a permission change | 2.0 |
-/// | 0x530 | 8 | `vdev_id_1` | virtual device | 2.0 |
-/// | 0x538 | 8 | `vdev_id_2` | second virtual device | 2.0 |
-/// | 0x540 | 8 | `dev_mem_base` | IPA, first of a device mapping | 2.0 |
-/// | 0x548 | 8 | `dev_mem_top` | IPA, end of a device mapping | 2.0 |
-/// | 0x550 | 8 | `dev_mem_pa` | PA of the device memory | 2.0 |
-/// | 0x600 | 2 | `imm` | immediate of the host call | all |
-/// | 0x608 | 8 | `plane` | index of the plane that exited | 2.0 |
-/// | 0x700 | 1 | `pmu_ovf_status` | [`PmuOverflowStatus`] | all |
-/// | 0x710 | 8 | `vsmmu` | PA of the virtual SMMU | 2.0 but TF-RMM |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecExit`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiRecExit")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RecExit {
-    pub exit_reason: u8,
-    _unread0: [u8; 0x100 - 0x001],
-    pub esr: u64,
-    pub far: u64,
-    pub hpfar: u64,
-    pub rtt_tree: u64,
-    pub rtt_level: i64,
-    _unread1: [u8; 0x200 - 0x128],
-    pub gprs: [u64; RUN_GPRS],
-    _unread2: [u8; 0x300 - 0x2f8],
-    pub gicv3_hcr: u64,
-    pub gicv3_lrs: [u64; 16],
-    pub gicv3_misr: u64,
-    pub gicv3_vmcr: u64,
-    _unread3: [u8; 0x400 - 0x398],
-    pub cntp_ctl: u64,
-    pub cntp_cval: u64,
-    pub cntv_ctl: u64,
-    pub cntv_cval: u64,
-    _unread4: [u8; 0x500 - 0x420],
-    pub ripas_base: u64,
-    pub ripas_top: u64,
-    pub ripas_value: u8,
-    _unread5: [u8; 15],
-    pub s2ap_base: u64,
-    pub s2ap_top: u64,
-    pub vdev_id_1: u64,
-    pub vdev_id_2: u64,
-    pub dev_mem_base: u64,
-    pub dev_mem_top: u64,
-    pub dev_mem_pa: u64,
-    _unread6: [u8; 0x600 - 0x558],
-    pub imm: u16,
-    _unread7: [u8; 6],
-    pub plane: u64,
-    _unread8: [u8; 0x700 - 0x610],
-    pub pmu_ovf_status: u8,
-    _unread9: [u8; 15],
-    pub vsmmu: u64,
-    _unread10: [u8; 0x800 - 0x718],
-}
-
-layout! {
-    RecExit: DialectSet = "RmiRecExit", 0x800 bytes, aligned to 8,
-    in D::EVERY, unsure in D::NONE;
-    0x000, 1, exit_reason, D::EVERY;
-    0x100, 8, esr, D::EVERY;
-    0x108, 8, far, D::EVERY;
-    0x110, 8, hpfar, D::EVERY;
-    0x118, 8, rtt_tree, D::EVERY_2_0;
-    0x120, 8, rtt_level, D::TF_RMM;
-    0x200, 248, gprs, D::EVERY;
-    0x300, 8, gicv3_hcr, D::V1_0;
-    0x308, 128, gicv3_lrs, D::V1_0;
-    0x388, 8, gicv3_misr, D::V1_0;
-    0x390, 8, gicv3_vmcr, D::V1_0;
-    0x400, 8, cntp_ctl, D::EVERY;
-    0x408, 8, cntp_cval, D::EVERY;
-    0x410, 8, cntv_ctl, D::EVERY;
-    0x418, 8, cntv_cval, D::EVERY;
-    0x500, 8, ripas_base, D::EVERY;
-    0x508, 8, ripas_top, D::EVERY;
-    0x510, 1, ripas_value, D::EVERY;
-    0x520, 8, s2ap_base, D::EVERY_2_0;
-    0x528, 8, s2ap_top, D::EVERY_2_0;
-    0x530, 8, vdev_id_1, D::EVERY_2_0;
-    0x538, 8, vdev_id_2, D::EVERY_2_0;
-    0x540, 8, dev_mem_base, D::EVERY_2_0;
-    0x548, 8, dev_mem_top, D::EVERY_2_0;
-    0x550, 8, dev_mem_pa, D::EVERY_2_0;
-    0x600, 2, imm, D::EVERY;
-    0x608, 8, plane, D::EVERY_2_0;
-    0x700, 1, pmu_ovf_status, D::EVERY;
-    0x710, 8, vsmmu, D::BETAS;
+    DialectSet = "RmiRecExit", 0x800 bytes, aligned to 8, in D::EVERY, unsure in D::NONE;
+    0x000, 1, exit_reason, D::EVERY, "see [`ExitReason::decode`]";
+    0x100, 8, esr, D::EVERY, "`ESR_EL2`, masked, see [`crate::esr`]";
+    0x108, 8, far, D::EVERY, "`FAR_EL2`, masked";
+    0x110, 8, hpfar, D::EVERY, "`HPFAR_EL2`, masked";
+    0x118, 8, rtt_tree, D::EVERY_2_0, "index of the translation tree that faulted";
+    0x120, 8, rtt_level, D::TF_RMM, "signed level; TF-RMM leaves it 0";
+    0x200, 248, gprs, D::EVERY, "X0 to X30";
+    0x300, 8, gicv3_hcr, D::V1_0, "`ICH_HCR_EL2`";
+    0x308, 128, gicv3_lrs, D::V1_0, "`ICH_LR<n>_EL2`, 16 list registers";
+    0x388, 8, gicv3_misr, D::V1_0, "`ICH_MISR_EL2`";
+    0x390, 8, gicv3_vmcr, D::V1_0, "`ICH_VMCR_EL2`";
+    0x400, 8, cntp_ctl, D::EVERY, "`CNTP_CTL_EL0`";
+    0x408, 8, cntp_cval, D::EVERY, "`CNTP_CVAL_EL0`, ticks";
+    0x410, 8, cntv_ctl, D::EVERY, "`CNTV_CTL_EL0`";
+    0x418, 8, cntv_cval, D::EVERY, "`CNTV_CVAL_EL0`, ticks";
+    0x500, 8, ripas_base, D::EVERY, "IPA, first of a RIPAS change";
+    0x508, 8, ripas_top, D::EVERY, "IPA, end of a RIPAS change";
+    0x510, 1, ripas_value, D::EVERY, "[`Ripas`](crate::rtt::Ripas) wanted";
+    0x520, 8, s2ap_base, D::EVERY_2_0, "IPA, first of a permission change";
+    0x528, 8, s2ap_top, D::EVERY_2_0, "IPA, end of a permission change";
+    0x530, 8, vdev_id_1, D::EVERY_2_0, "virtual device";
+    0x538, 8, vdev_id_2, D::EVERY_2_0, "second virtual device";
+    0x540, 8, dev_mem_base, D::EVERY_2_0, "IPA, first of a device mapping";
+    0x548, 8, dev_mem_top, D::EVERY_2_0, "IPA, end of a device mapping";
+    0x550, 8, dev_mem_pa, D::EVERY_2_0, "PA of the device memory";
+    0x600, 2, imm, D::EVERY, "immediate of the host call";
+    0x608, 8, plane, D::EVERY_2_0, "index of the plane that exited";
+    0x700, 1, pmu_ovf_status, D::EVERY, "[`PmuOverflowStatus`]";
+    0x710, 8, vsmmu, D::BETAS, "PA of the virtual SMMU";
 }
 
 impl fmt::Debug for RecEnter {
@@ -232,29 +195,25 @@ impl fmt::Debug for RecExit {
     }
 }
 
-/// The run page, 4 KiB, shared by host and RMM.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 2048 | `enter` | the host's half | all |
-/// | 0x800 | 2048 | `exit` | the RMM's half | all |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecRun`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiRecRun")]
-pub struct RecRun {
-    /// The host's half.
-    pub enter: RecEnter,
-    /// The RMM's half.
-    pub exit: RecExit,
-}
-
 layout! {
-    RecRun: DialectSet = "RmiRecRun", 0x1000 bytes, aligned to 0x1000,
-    in D::EVERY, unsure in D::NONE;
-    0x000, 2048, enter, D::EVERY;
-    0x800, 2048, exit, D::EVERY;
+    /// The run page, 4 KiB, shared by host and RMM.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRecRun`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiRecRun")]
+    pub struct RecRun {
+        /// The host's half.
+        pub enter: RecEnter,
+        /// The RMM's half.
+        pub exit: RecExit,
+    }
+
+    DialectSet = "RmiRecRun", 0x1000 bytes, aligned to 0x1000, in D::EVERY, unsure in D::NONE;
+    0x000, 2048, enter, D::EVERY, "the host's half";
+    0x800, 2048, exit, D::EVERY, "the RMM's half";
 }
 
 impl RecExit {

@@ -108,111 +108,92 @@ bitflags::bitflags! {
     }
 }
 
-/// The host's half of the communication page, 256 bytes, at offset 0 of it.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `status` | [`DevCommStatus`] | 2.0 |
-/// | 0x008 | 8 | `req_addr` | PA of the request buffer | 2.0 |
-/// | 0x010 | 8 | `rsp_addr` | PA of the response buffer | 2.0 |
-/// | 0x018 | 8 | `rsp_len` | bytes of the response | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiDevCommEnter`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiDevCommEnter")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct DevCommEnter {
-    pub status: u8,
-    _sbz0: [u8; 7],
-    pub req_addr: u64,
-    pub rsp_addr: u64,
-    pub rsp_len: u64,
-    _sbz1: [u8; 0x100 - 0x020],
+layout! {
+    /// The host's half of the communication page, 256 bytes, at offset 0 of it.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiDevCommEnter`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiDevCommEnter")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct DevCommEnter {
+        pub status: u8,
+        _sbz0: [u8; 7],
+        pub req_addr: u64,
+        pub rsp_addr: u64,
+        pub rsp_len: u64,
+        _sbz1: [u8; 0x100 - 0x020],
+    }
+
+    DialectSet = "RmiDevCommEnter", 0x100 bytes, aligned to 8, in D::EVERY_2_0, unsure in D::NONE;
+    0x000, 1, status, D::EVERY_2_0, "[`DevCommStatus`]";
+    0x008, 8, req_addr, D::EVERY_2_0, "PA of the request buffer";
+    0x010, 8, rsp_addr, D::EVERY_2_0, "PA of the response buffer";
+    0x018, 8, rsp_len, D::EVERY_2_0, "bytes of the response";
 }
 
 layout! {
-    DevCommEnter: DialectSet = "RmiDevCommEnter", 0x100 bytes, aligned to 8,
-    in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 1, status, D::EVERY_2_0;
-    0x008, 8, req_addr, D::EVERY_2_0;
-    0x010, 8, rsp_addr, D::EVERY_2_0;
-    0x018, 8, rsp_len, D::EVERY_2_0;
-}
+    /// The RMM's half of the communication page, 256 bytes, at offset 0x800 of it.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiDevCommExit`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiDevCommExit")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct DevCommExit {
+        pub flags: u64,
+        pub req_cache_offset: u64,
+        pub req_cache_len: u64,
+        pub rsp_cache_offset: u64,
+        pub rsp_cache_len: u64,
+        pub object_id: u8,
+        _unread0: [u8; 7],
+        pub protocol: u8,
+        _unread1: [u8; 7],
+        pub req_delay: u64,
+        pub req_len: u64,
+        pub rsp_timeout: u64,
+        _unread2: [u8; 0x100 - 0x050],
+    }
 
-/// The RMM's half of the communication page, 256 bytes, at offset 0x800 of it.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`DevCommExitFlags`] | 2.0 |
-/// | 0x008 | 8 | `req_cache_offset` | bytes into the request | 2.0 |
-/// | 0x010 | 8 | `req_cache_len` | bytes | 2.0 |
-/// | 0x018 | 8 | `rsp_cache_offset` | bytes into the response | 2.0 |
-/// | 0x020 | 8 | `rsp_cache_len` | bytes | 2.0 |
-/// | 0x028 | 1 | `object_id` | [`DevCommObject`] | 2.0 |
-/// | 0x030 | 1 | `protocol` | [`DevCommProtocol`] | 2.0 |
-/// | 0x038 | 8 | `req_delay` | microseconds to wait before sending; TF-RMM writes one byte | 2.0 |
-/// | 0x040 | 8 | `req_len` | bytes of the request | 2.0 |
-/// | 0x048 | 8 | `rsp_timeout` | microseconds (2.0-bet0 text) or milliseconds (TF-RMM) to wait for a response | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiDevCommExit`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiDevCommExit")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct DevCommExit {
-    pub flags: u64,
-    pub req_cache_offset: u64,
-    pub req_cache_len: u64,
-    pub rsp_cache_offset: u64,
-    pub rsp_cache_len: u64,
-    pub object_id: u8,
-    _unread0: [u8; 7],
-    pub protocol: u8,
-    _unread1: [u8; 7],
-    pub req_delay: u64,
-    pub req_len: u64,
-    pub rsp_timeout: u64,
-    _unread2: [u8; 0x100 - 0x050],
+    DialectSet = "RmiDevCommExit", 0x100 bytes, aligned to 8, in D::EVERY_2_0, unsure in D::NONE;
+    0x000, 8, flags, D::EVERY_2_0, "[`DevCommExitFlags`]";
+    0x008, 8, req_cache_offset, D::EVERY_2_0, "bytes into the request";
+    0x010, 8, req_cache_len, D::EVERY_2_0, "bytes";
+    0x018, 8, rsp_cache_offset, D::EVERY_2_0, "bytes into the response";
+    0x020, 8, rsp_cache_len, D::EVERY_2_0, "bytes";
+    0x028, 1, object_id, D::EVERY_2_0, "[`DevCommObject`]";
+    0x030, 1, protocol, D::EVERY_2_0, "[`DevCommProtocol`]";
+    0x038, 8, req_delay, D::EVERY_2_0,
+        "microseconds to wait before sending; TF-RMM writes one byte";
+    0x040, 8, req_len, D::EVERY_2_0, "bytes of the request";
+    0x048, 8, rsp_timeout, D::EVERY_2_0,
+        "microseconds (2.0-bet0 text) or milliseconds (TF-RMM) to wait for a response";
 }
 
 layout! {
-    DevCommExit: DialectSet = "RmiDevCommExit", 0x100 bytes, aligned to 8,
-    in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY_2_0;
-    0x008, 8, req_cache_offset, D::EVERY_2_0;
-    0x010, 8, req_cache_len, D::EVERY_2_0;
-    0x018, 8, rsp_cache_offset, D::EVERY_2_0;
-    0x020, 8, rsp_cache_len, D::EVERY_2_0;
-    0x028, 1, object_id, D::EVERY_2_0;
-    0x030, 1, protocol, D::EVERY_2_0;
-    0x038, 8, req_delay, D::EVERY_2_0;
-    0x040, 8, req_len, D::EVERY_2_0;
-    0x048, 8, rsp_timeout, D::EVERY_2_0;
-}
+    /// The communication page, 4 KiB, shared by host and RMM.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiDevCommData`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiDevCommData")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct DevCommDataPage {
+        pub enter: DevCommEnter,
+        _sbz0: [u8; 0x800 - 0x100],
+        pub exit: DevCommExit,
+        _sbz1: [u8; 0x1000 - 0x900],
+    }
 
-/// The communication page, 4 KiB, shared by host and RMM.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 256 | `enter` | the host's half | 2.0 |
-/// | 0x800 | 256 | `exit` | the RMM's half | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiDevCommData`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiDevCommData")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct DevCommDataPage {
-    pub enter: DevCommEnter,
-    _sbz0: [u8; 0x800 - 0x100],
-    pub exit: DevCommExit,
-    _sbz1: [u8; 0x1000 - 0x900],
-}
-
-layout! {
-    DevCommDataPage: DialectSet = "RmiDevCommData", 0x1000 bytes, aligned to 0x1000,
+    DialectSet = "RmiDevCommData", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 256, enter, D::EVERY_2_0;
-    0x800, 256, exit, D::EVERY_2_0;
+    0x000, 256, enter, D::EVERY_2_0, "the host's half";
+    0x800, 256, exit, D::EVERY_2_0, "the RMM's half";
 }

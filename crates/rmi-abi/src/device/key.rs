@@ -46,39 +46,34 @@ impl SignatureAlgorithm {
     }
 }
 
-/// The parameter page of `RMI_PDEV_SET_PUBKEY`, 4 KiB, host to RMM. Bytes between fields are
-/// reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 1024 | `key` | the key, in its first `key_len` bytes | 2.0 |
-/// | 0x400 | 1024 | `metadata` | what goes with the key (RSA: the exponent), in its first `metadata_len` bytes | 2.0 |
-/// | 0x800 | 8 | `key_len` | bytes | 2.0 |
-/// | 0x808 | 8 | `metadata_len` | bytes | 2.0 |
-/// | 0x810 | 1 | `algo` | [`SignatureAlgorithm`] | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiPublicKeyParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiPublicKeyParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PublicKeyParamsPage {
-    pub key: [u8; 1024],
-    pub metadata: [u8; 1024],
-    pub key_len: u64,
-    pub metadata_len: u64,
-    pub algo: u8,
-    _sbz0: [u8; 0x1000 - 0x811],
-}
-
 layout! {
-    PublicKeyParamsPage: DialectSet = "RmiPublicKeyParams", 0x1000 bytes, aligned to 0x1000,
+    /// The parameter page of `RMI_PDEV_SET_PUBKEY`, 4 KiB, host to RMM. Bytes between fields are
+    /// reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiPublicKeyParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiPublicKeyParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PublicKeyParamsPage {
+        pub key: [u8; 1024],
+        pub metadata: [u8; 1024],
+        pub key_len: u64,
+        pub metadata_len: u64,
+        pub algo: u8,
+        _sbz0: [u8; 0x1000 - 0x811],
+    }
+
+    DialectSet = "RmiPublicKeyParams", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 1024, key, D::EVERY_2_0;
-    0x400, 1024, metadata, D::EVERY_2_0;
-    0x800, 8, key_len, D::EVERY_2_0;
-    0x808, 8, metadata_len, D::EVERY_2_0;
-    0x810, 1, algo, D::EVERY_2_0;
+    0x000, 1024, key, D::EVERY_2_0, "the key, in its first `key_len` bytes";
+    0x400, 1024, metadata, D::EVERY_2_0,
+        "what goes with the key (RSA: the exponent), in its first `metadata_len` bytes";
+    0x800, 8, key_len, D::EVERY_2_0, "bytes";
+    0x808, 8, metadata_len, D::EVERY_2_0, "bytes";
+    0x810, 1, algo, D::EVERY_2_0, "[`SignatureAlgorithm`]";
 }
 
 impl PublicKeyParamsPage {

@@ -91,96 +91,77 @@ bitflags::bitflags! {
     }
 }
 
-/// The PDEV parameter page since 2.0-bet1, 4 KiB. Bytes between fields are reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`PdevFlags`] | 2.0 since bet1 |
-/// | 0x008 | 8 | `hb_base` | base of the host bridge (ECAM) | 2.0 since bet1 |
-/// | 0x010 | 8 | `pdev_id` | the host's name of the device | 2.0 since bet1 |
-/// | 0x018 | 8 | `routing_id` | routing identifier | 2.0 since bet1 |
-/// | 0x020 | 8 | `id_index` | certificate slot | 2.0 since bet1 |
-/// | 0x028 | 4 | `rid_base` | routing identifiers of the device, first | 2.0 since bet1 |
-/// | 0x030 | 4 | `rid_top` | routing identifiers of the device, end | 2.0 since bet1 |
-/// | 0x038 | 1 | `hash_algo` | [`HashAlgorithm`] | 2.0 since bet1 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiPdevParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiPdevParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PdevParamsPage {
-    pub flags: u64,
-    pub hb_base: u64,
-    pub pdev_id: u64,
-    pub routing_id: u64,
-    pub id_index: u64,
-    pub rid_base: u32,
-    _sbz0: [u8; 4],
-    pub rid_top: u32,
-    _sbz1: [u8; 4],
-    pub hash_algo: u8,
-    _sbz2: [u8; 0x1000 - 0x039],
-}
-
 layout! {
-    PdevParamsPage: DialectSet = "RmiPdevParams", 0x1000 bytes, aligned to 0x1000,
+    /// The PDEV parameter page since 2.0-bet1, 4 KiB. Bytes between fields are reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiPdevParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiPdevParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PdevParamsPage {
+        pub flags: u64,
+        pub hb_base: u64,
+        pub pdev_id: u64,
+        pub routing_id: u64,
+        pub id_index: u64,
+        pub rid_base: u32,
+        _sbz0: [u8; 4],
+        pub rid_top: u32,
+        _sbz1: [u8; 4],
+        pub hash_algo: u8,
+        _sbz2: [u8; 0x1000 - 0x039],
+    }
+
+    DialectSet = "RmiPdevParams", 0x1000 bytes, aligned to 0x1000,
     in D::SINCE_BET1, unsure in D::NONE;
-    0x000, 8, flags, D::SINCE_BET1;
-    0x008, 8, hb_base, D::SINCE_BET1;
-    0x010, 8, pdev_id, D::SINCE_BET1;
-    0x018, 8, routing_id, D::SINCE_BET1;
-    0x020, 8, id_index, D::SINCE_BET1;
-    0x028, 4, rid_base, D::SINCE_BET1;
-    0x030, 4, rid_top, D::SINCE_BET1;
-    0x038, 1, hash_algo, D::SINCE_BET1;
-}
-
-/// The PDEV parameter page of 2.0-bet0, 4 KiB; known from its text only. Bytes between fields are
-/// reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`PdevFlags`] | 2.0-bet0 |
-/// | 0x008 | 8 | `pdev_id` | the host's name of the device | 2.0-bet0 |
-/// | 0x010 | 8 | `routing_id` | routing identifier | 2.0-bet0 |
-/// | 0x018 | 8 | `id_index` | certificate slot | 2.0-bet0 |
-/// | 0x020 | 2 | `rid_base` | routing identifiers of the device, first | 2.0-bet0 |
-/// | 0x028 | 2 | `rid_top` | routing identifiers of the device, end | 2.0-bet0 |
-/// | 0x030 | 1 | `hash_algo` | [`HashAlgorithm`] | 2.0-bet0 |
-/// | 0x038 | 8 | `max_vdevs_order` | binary logarithm of the most virtual devices | 2.0-bet0 |
-///
-/// Source: DEN0137 2.0-bet0, `RmiPdevParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiPdevParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PdevParamsPageBet0 {
-    pub flags: u64,
-    pub pdev_id: u64,
-    pub routing_id: u64,
-    pub id_index: u64,
-    pub rid_base: u16,
-    _sbz0: [u8; 6],
-    pub rid_top: u16,
-    _sbz1: [u8; 6],
-    pub hash_algo: u8,
-    _sbz2: [u8; 7],
-    pub max_vdevs_order: u64,
-    _sbz3: [u8; 0x1000 - 0x040],
+    0x000, 8, flags, D::SINCE_BET1, "[`PdevFlags`]";
+    0x008, 8, hb_base, D::SINCE_BET1, "base of the host bridge (ECAM)";
+    0x010, 8, pdev_id, D::SINCE_BET1, "the host's name of the device";
+    0x018, 8, routing_id, D::SINCE_BET1, "routing identifier";
+    0x020, 8, id_index, D::SINCE_BET1, "certificate slot";
+    0x028, 4, rid_base, D::SINCE_BET1, "routing identifiers of the device, first";
+    0x030, 4, rid_top, D::SINCE_BET1, "routing identifiers of the device, end";
+    0x038, 1, hash_algo, D::SINCE_BET1, "[`HashAlgorithm`]";
 }
 
 layout! {
-    PdevParamsPageBet0: DialectSet = "RmiPdevParams", 0x1000 bytes, aligned to 0x1000,
-    in D::BET0, unsure in D::BET0;
-    0x000, 8, flags, D::BET0;
-    0x008, 8, pdev_id, D::BET0;
-    0x010, 8, routing_id, D::BET0;
-    0x018, 8, id_index, D::BET0;
-    0x020, 2, rid_base, D::BET0;
-    0x028, 2, rid_top, D::BET0;
-    0x030, 1, hash_algo, D::BET0;
-    0x038, 8, max_vdevs_order, D::BET0;
+    /// The PDEV parameter page of 2.0-bet0, 4 KiB; known from its text only. Bytes between fields are
+    /// reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet0, `RmiPdevParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiPdevParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PdevParamsPageBet0 {
+        pub flags: u64,
+        pub pdev_id: u64,
+        pub routing_id: u64,
+        pub id_index: u64,
+        pub rid_base: u16,
+        _sbz0: [u8; 6],
+        pub rid_top: u16,
+        _sbz1: [u8; 6],
+        pub hash_algo: u8,
+        _sbz2: [u8; 7],
+        pub max_vdevs_order: u64,
+        _sbz3: [u8; 0x1000 - 0x040],
+    }
+
+    DialectSet = "RmiPdevParams", 0x1000 bytes, aligned to 0x1000, in D::BET0, unsure in D::BET0;
+    0x000, 8, flags, D::BET0, "[`PdevFlags`]";
+    0x008, 8, pdev_id, D::BET0, "the host's name of the device";
+    0x010, 8, routing_id, D::BET0, "routing identifier";
+    0x018, 8, id_index, D::BET0, "certificate slot";
+    0x020, 2, rid_base, D::BET0, "routing identifiers of the device, first";
+    0x028, 2, rid_top, D::BET0, "routing identifiers of the device, end";
+    0x030, 1, hash_algo, D::BET0, "[`HashAlgorithm`]";
+    0x038, 8, max_vdevs_order, D::BET0, "binary logarithm of the most virtual devices";
 }
 
 /// The parameters of a physical device for `RMI_PDEV_CREATE`, in any dialect of 2.0.

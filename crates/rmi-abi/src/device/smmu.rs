@@ -165,104 +165,85 @@ bitflags::bitflags! {
     }
 }
 
-/// The parameter page of `RMI_PSMMU_ACTIVATE`, 4 KiB, host to RMM. Bytes between fields are
-/// reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`PsmmuFlags`] | 2.0 |
-/// | 0x008 | 8 | `gerr_addr` | PA of the global error message | 2.0 |
-/// | 0x010 | 8 | `gerr_data` | payload of the global error message | 2.0 |
-/// | 0x018 | 8 | `eventq_addr` | PA of the event queue message | 2.0 |
-/// | 0x020 | 8 | `eventq_data` | payload of the event queue message | 2.0 |
-/// | 0x028 | 8 | `priq_addr` | PA of the page request queue message | 2.0 |
-/// | 0x030 | 8 | `priq_data` | payload of the page request queue message | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiPsmmuParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiPsmmuParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PsmmuParamsPage {
-    pub flags: u64,
-    pub gerr_addr: u64,
-    pub gerr_data: u64,
-    pub eventq_addr: u64,
-    pub eventq_data: u64,
-    pub priq_addr: u64,
-    pub priq_data: u64,
-    _sbz0: [u8; 0x1000 - 0x038],
-}
-
 layout! {
-    PsmmuParamsPage: DialectSet = "RmiPsmmuParams", 0x1000 bytes, aligned to 0x1000,
+    /// The parameter page of `RMI_PSMMU_ACTIVATE`, 4 KiB, host to RMM. Bytes between fields are
+    /// reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiPsmmuParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiPsmmuParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PsmmuParamsPage {
+        pub flags: u64,
+        pub gerr_addr: u64,
+        pub gerr_data: u64,
+        pub eventq_addr: u64,
+        pub eventq_data: u64,
+        pub priq_addr: u64,
+        pub priq_data: u64,
+        _sbz0: [u8; 0x1000 - 0x038],
+    }
+
+    DialectSet = "RmiPsmmuParams", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY_2_0;
-    0x008, 8, gerr_addr, D::EVERY_2_0;
-    0x010, 8, gerr_data, D::EVERY_2_0;
-    0x018, 8, eventq_addr, D::EVERY_2_0;
-    0x020, 8, eventq_data, D::EVERY_2_0;
-    0x028, 8, priq_addr, D::EVERY_2_0;
-    0x030, 8, priq_data, D::EVERY_2_0;
-}
-
-/// The parameter page of `RMI_VSMMU_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes
-/// between fields are reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | all bits reserved | 2.0-bet0 |
-/// | 0x008 | 8 | `reg_base` | IPA of the register frame, first | 2.0-bet0 |
-/// | 0x010 | 8 | `reg_top` | IPA of the register frame, end | 2.0-bet0 |
-/// | 0x018 | 8 | `aidr` | `SMMU_AIDR` | 2.0-bet0 |
-/// | 0x020 | 56 | `idr` | `SMMU_IDR0` to `SMMU_IDR6` | 2.0-bet0 |
-///
-/// Source: DEN0137 2.0-bet0, `RmiVsmmuParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiVsmmuParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct VsmmuParamsPage {
-    pub flags: u64,
-    pub reg_base: u64,
-    pub reg_top: u64,
-    pub aidr: u64,
-    pub idr: [u64; 7],
-    _sbz0: [u8; 0x1000 - 0x058],
+    0x000, 8, flags, D::EVERY_2_0, "[`PsmmuFlags`]";
+    0x008, 8, gerr_addr, D::EVERY_2_0, "PA of the global error message";
+    0x010, 8, gerr_data, D::EVERY_2_0, "payload of the global error message";
+    0x018, 8, eventq_addr, D::EVERY_2_0, "PA of the event queue message";
+    0x020, 8, eventq_data, D::EVERY_2_0, "payload of the event queue message";
+    0x028, 8, priq_addr, D::EVERY_2_0, "PA of the page request queue message";
+    0x030, 8, priq_data, D::EVERY_2_0, "payload of the page request queue message";
 }
 
 layout! {
-    VsmmuParamsPage: DialectSet = "RmiVsmmuParams", 0x1000 bytes, aligned to 0x1000,
-    in D::BET0, unsure in D::BET0;
-    0x000, 8, flags, D::BET0;
-    0x008, 8, reg_base, D::BET0;
-    0x010, 8, reg_top, D::BET0;
-    0x018, 8, aidr, D::BET0;
-    0x020, 56, idr, D::BET0;
-}
+    /// The parameter page of `RMI_VSMMU_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes
+    /// between fields are reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet0, `RmiVsmmuParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiVsmmuParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct VsmmuParamsPage {
+        pub flags: u64,
+        pub reg_base: u64,
+        pub reg_top: u64,
+        pub aidr: u64,
+        pub idr: [u64; 7],
+        _sbz0: [u8; 0x1000 - 0x058],
+    }
 
-/// The features of the RMM's virtual SMMU, 256 bytes, RMM to host; known from the 2.0-bet0 text
-/// only.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `aidr` | `SMMU_AIDR` | 2.0-bet0 |
-/// | 0x008 | 56 | `idr` | `SMMU_IDR0` to `SMMU_IDR6` | 2.0-bet0 |
-///
-/// Source: DEN0137 2.0-bet0, `RmiVsmmuFeatures`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(256))]
-#[doc(alias = "RmiVsmmuFeatures")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct VsmmuFeaturesBlock {
-    pub aidr: u64,
-    pub idr: [u64; 7],
-    _unread0: [u8; 0x100 - 0x040],
+    DialectSet = "RmiVsmmuParams", 0x1000 bytes, aligned to 0x1000, in D::BET0, unsure in D::BET0;
+    0x000, 8, flags, D::BET0, "all bits reserved";
+    0x008, 8, reg_base, D::BET0, "IPA of the register frame, first";
+    0x010, 8, reg_top, D::BET0, "IPA of the register frame, end";
+    0x018, 8, aidr, D::BET0, "`SMMU_AIDR`";
+    0x020, 56, idr, D::BET0, "`SMMU_IDR0` to `SMMU_IDR6`";
 }
 
 layout! {
-    VsmmuFeaturesBlock: DialectSet = "RmiVsmmuFeatures", 0x100 bytes, aligned to 0x100,
-    in D::BET0, unsure in D::BET0;
-    0x000, 8, aidr, D::BET0;
-    0x008, 56, idr, D::BET0;
+    /// The features of the RMM's virtual SMMU, 256 bytes, RMM to host; known from the 2.0-bet0 text
+    /// only.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet0, `RmiVsmmuFeatures`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C, align(256))]
+    #[doc(alias = "RmiVsmmuFeatures")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct VsmmuFeaturesBlock {
+        pub aidr: u64,
+        pub idr: [u64; 7],
+        _unread0: [u8; 0x100 - 0x040],
+    }
+
+    DialectSet = "RmiVsmmuFeatures", 0x100 bytes, aligned to 0x100, in D::BET0, unsure in D::BET0;
+    0x000, 8, aidr, D::BET0, "`SMMU_AIDR`";
+    0x008, 56, idr, D::BET0, "`SMMU_IDR0` to `SMMU_IDR6`";
 }

@@ -45,45 +45,37 @@ pub enum PdevStreamType {
     Unknown(u8),
 }
 
-/// The parameter page of `RMI_PDEV_STREAM_CONNECT`, 4 KiB, host to RMM. Bytes between fields are
-/// reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | all bits reserved | 2.0 |
-/// | 0x008 | 1 | `stream_type` | [`PdevStreamType`] | 2.0 |
-/// | 0x010 | 8 | `pdev_1` | PA of the first PDEV | 2.0 |
-/// | 0x018 | 8 | `pdev_2` | PA of the second PDEV | 2.0 |
-/// | 0x020 | 8 | `ide_sid` | IDE stream identifier | 2.0 |
-/// | 0x028 | 8 | `num_addr_range` | ranges, at most 16 | 2.0 |
-/// | 0x100 | 256 | `addr_range` | [`AddrRange`] each, PAs that the stream covers | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiPdevStreamParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiPdevStreamParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PdevStreamParamsPage {
-    pub flags: u64,
-    pub stream_type: u8,
-    _sbz0: [u8; 7],
-    pub pdev_1: u64,
-    pub pdev_2: u64,
-    pub ide_sid: u64,
-    pub num_addr_range: u64,
-    _sbz1: [u8; 0x100 - 0x030],
-    pub addr_range: [AddrRange; 16],
-    _sbz2: [u8; 0x1000 - 0x200],
-}
-
 layout! {
-    PdevStreamParamsPage: DialectSet = "RmiPdevStreamParams", 0x1000 bytes, aligned to 0x1000,
+    /// The parameter page of `RMI_PDEV_STREAM_CONNECT`, 4 KiB, host to RMM. Bytes between fields are
+    /// reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiPdevStreamParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiPdevStreamParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PdevStreamParamsPage {
+        pub flags: u64,
+        pub stream_type: u8,
+        _sbz0: [u8; 7],
+        pub pdev_1: u64,
+        pub pdev_2: u64,
+        pub ide_sid: u64,
+        pub num_addr_range: u64,
+        _sbz1: [u8; 0x100 - 0x030],
+        pub addr_range: [AddrRange; 16],
+        _sbz2: [u8; 0x1000 - 0x200],
+    }
+
+    DialectSet = "RmiPdevStreamParams", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY_2_0;
-    0x008, 1, stream_type, D::EVERY_2_0;
-    0x010, 8, pdev_1, D::EVERY_2_0;
-    0x018, 8, pdev_2, D::EVERY_2_0;
-    0x020, 8, ide_sid, D::EVERY_2_0;
-    0x028, 8, num_addr_range, D::EVERY_2_0;
-    0x100, 256, addr_range, D::EVERY_2_0;
+    0x000, 8, flags, D::EVERY_2_0, "all bits reserved";
+    0x008, 1, stream_type, D::EVERY_2_0, "[`PdevStreamType`]";
+    0x010, 8, pdev_1, D::EVERY_2_0, "PA of the first PDEV";
+    0x018, 8, pdev_2, D::EVERY_2_0, "PA of the second PDEV";
+    0x020, 8, ide_sid, D::EVERY_2_0, "IDE stream identifier";
+    0x028, 8, num_addr_range, D::EVERY_2_0, "ranges, at most 16";
+    0x100, 256, addr_range, D::EVERY_2_0, "[`AddrRange`] each, PAs that the stream covers";
 }

@@ -57,46 +57,38 @@ bitflags::bitflags! {
     }
 }
 
-/// The VDEV parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`VdevFlags`] | 2.0 |
-/// | 0x008 | 8 | `vdev_id` | the Realm's name of the device | 2.0 |
-/// | 0x010 | 8 | `tdi_id` | identifier of the device interface | 2.0 |
-/// | 0x020 | 8 | `vsmmu_addr` | PA of the virtual SMMU | 2.0 |
-/// | 0x028 | 8 | `vsid` | virtual stream identifier | 2.0 |
-/// | 0x030 | 8 | `num_addr_range` | ranges, at most 8 | 2.0 |
-/// | 0x200 | 128 | `addr_range` | [`AddrRange`] each, PAs of the device memory | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiVdevParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiVdevParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct VdevParamsPage {
-    pub flags: u64,
-    pub vdev_id: u64,
-    pub tdi_id: u64,
-    _sbz0: [u8; 8],
-    pub vsmmu_addr: u64,
-    pub vsid: u64,
-    pub num_addr_range: u64,
-    _sbz1: [u8; 0x200 - 0x038],
-    pub addr_range: [AddrRange; 8],
-    _sbz2: [u8; 0x1000 - 0x280],
-}
-
 layout! {
-    VdevParamsPage: DialectSet = "RmiVdevParams", 0x1000 bytes, aligned to 0x1000,
+    /// The VDEV parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiVdevParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiVdevParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct VdevParamsPage {
+        pub flags: u64,
+        pub vdev_id: u64,
+        pub tdi_id: u64,
+        _sbz0: [u8; 8],
+        pub vsmmu_addr: u64,
+        pub vsid: u64,
+        pub num_addr_range: u64,
+        _sbz1: [u8; 0x200 - 0x038],
+        pub addr_range: [AddrRange; 8],
+        _sbz2: [u8; 0x1000 - 0x280],
+    }
+
+    DialectSet = "RmiVdevParams", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY_2_0;
-    0x008, 8, vdev_id, D::EVERY_2_0;
-    0x010, 8, tdi_id, D::EVERY_2_0;
-    0x020, 8, vsmmu_addr, D::EVERY_2_0;
-    0x028, 8, vsid, D::EVERY_2_0;
-    0x030, 8, num_addr_range, D::EVERY_2_0;
-    0x200, 128, addr_range, D::EVERY_2_0;
+    0x000, 8, flags, D::EVERY_2_0, "[`VdevFlags`]";
+    0x008, 8, vdev_id, D::EVERY_2_0, "the Realm's name of the device";
+    0x010, 8, tdi_id, D::EVERY_2_0, "identifier of the device interface";
+    0x020, 8, vsmmu_addr, D::EVERY_2_0, "PA of the virtual SMMU";
+    0x028, 8, vsid, D::EVERY_2_0, "virtual stream identifier";
+    0x030, 8, num_addr_range, D::EVERY_2_0, "ranges, at most 8";
+    0x200, 128, addr_range, D::EVERY_2_0, "[`AddrRange`] each, PAs of the device memory";
 }
 
 bitflags::bitflags! {
@@ -113,29 +105,26 @@ bitflags::bitflags! {
     }
 }
 
-/// The parameter page of `RMI_VDEV_GET_MEASUREMENTS`, 4 KiB, host to RMM. Bytes between fields are
-/// reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`VdevMeasureFlags`] | 2.0 |
-/// | 0x100 | 32 | `nonce` | freshness of the measurement | 2.0 |
-///
-/// Source: DEN0137 2.0-bet3, `RmiVdevMeasureParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiVdevMeasureParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct VdevMeasureParamsPage {
-    pub flags: u64,
-    _sbz0: [u8; 0x100 - 0x008],
-    pub nonce: [u8; 32],
-    _sbz1: [u8; 0x1000 - 0x120],
-}
-
 layout! {
-    VdevMeasureParamsPage: DialectSet = "RmiVdevMeasureParams", 0x1000 bytes, aligned to 0x1000,
+    /// The parameter page of `RMI_VDEV_GET_MEASUREMENTS`, 4 KiB, host to RMM. Bytes between fields are
+    /// reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiVdevMeasureParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiVdevMeasureParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct VdevMeasureParamsPage {
+        pub flags: u64,
+        _sbz0: [u8; 0x100 - 0x008],
+        pub nonce: [u8; 32],
+        _sbz1: [u8; 0x1000 - 0x120],
+    }
+
+    DialectSet = "RmiVdevMeasureParams", 0x1000 bytes, aligned to 0x1000,
     in D::EVERY_2_0, unsure in D::NONE;
-    0x000, 8, flags, D::EVERY_2_0;
-    0x100, 32, nonce, D::EVERY_2_0;
+    0x000, 8, flags, D::EVERY_2_0, "[`VdevMeasureFlags`]";
+    0x100, 32, nonce, D::EVERY_2_0, "freshness of the measurement";
 }

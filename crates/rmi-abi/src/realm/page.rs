@@ -9,86 +9,68 @@ use crate::rtt::Level;
 
 use DialectSet as D;
 
-/// The Realm parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Dialects |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags0` | [`RealmFlags0`](super::RealmFlags0); `flags` in 1.0 | all |
-/// | 0x008 | 1 | `s2sz` | IPA width in bits | all |
-/// | 0x010 | 1 | `sve_vl` | vector length in units of 128 bits, minus one | all |
-/// | 0x018 | 1 | `num_bps` | breakpoints minus one; 0 is reserved | all |
-/// | 0x020 | 1 | `num_wps` | watchpoints minus one; 0 is reserved | all |
-/// | 0x028 | 1 | `pmu_num_ctrs` | PMU counters | all |
-/// | 0x030 | 1 | `hash_algo` | [`HashAlgorithm`](super::HashAlgorithm) | all |
-/// | 0x038 | 8 | `num_aux_planes` | planes beside plane 0 | 2.0 |
-/// | 0x400 | 64 | `rpv` | Realm Personalization Value | all |
-/// | 0x440 | 8 | `ats_plane` | plane that translates for devices | 2.0 |
-/// | 0x800 | 2 | `vmid` | virtual machine identifier | 1.0 |
-/// | 0x808 | 8 | `rtt_base` | PA of the first root table | all |
-/// | 0x810 | 8 | `rtt_level_start` | signed level | all |
-/// | 0x818 | 4 | `rtt_num_start` | root tables, in granules | all |
-/// | 0x820 | 8 | `flags1` | [`RealmFlags1`](super::RealmFlags1) | 2.0 |
-/// | 0x828 | 8 | `max_num_vdevs` | virtual devices | 2.0-bet3 |
-/// | 0xf80 | 24 | `aux_rtt_base` | PA of the first root table of each auxiliary tree, three | 2.0 |
-///
-/// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRealmParams`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RmiRealmParams")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct RealmParamsPage {
-    pub flags0: u64,
-    pub s2sz: u8,
-    _sbz0: [u8; 7],
-    pub sve_vl: u8,
-    _sbz1: [u8; 7],
-    pub num_bps: u8,
-    _sbz2: [u8; 7],
-    pub num_wps: u8,
-    _sbz3: [u8; 7],
-    pub pmu_num_ctrs: u8,
-    _sbz4: [u8; 7],
-    pub hash_algo: u8,
-    _sbz5: [u8; 7],
-    pub num_aux_planes: u64,
-    _sbz6: [u8; 0x400 - 0x040],
-    pub rpv: [u8; RPV_BYTES],
-    pub ats_plane: u64,
-    _sbz7: [u8; 0x800 - 0x448],
-    pub vmid: u16,
-    _sbz8: [u8; 6],
-    pub rtt_base: u64,
-    pub rtt_level_start: i64,
-    pub rtt_num_start: u32,
-    _sbz9: [u8; 4],
-    pub flags1: u64,
-    pub max_num_vdevs: u64,
-    _sbz10: [u8; 0xf80 - 0x830],
-    pub aux_rtt_base: [u64; 3],
-    _sbz11: [u8; 0x1000 - 0xf98],
-}
-
 layout! {
-    RealmParamsPage: DialectSet = "RmiRealmParams", 0x1000 bytes, aligned to 0x1000,
-    in D::EVERY, unsure in D::NONE;
-    0x000, 8, flags0 as "flags", D::V1_0;
-    0x000, 8, flags0, D::EVERY_2_0;
-    0x008, 1, s2sz, D::EVERY;
-    0x010, 1, sve_vl, D::EVERY;
-    0x018, 1, num_bps, D::EVERY;
-    0x020, 1, num_wps, D::EVERY;
-    0x028, 1, pmu_num_ctrs, D::EVERY;
-    0x030, 1, hash_algo, D::EVERY;
-    0x038, 8, num_aux_planes, D::EVERY_2_0;
-    0x400, 64, rpv, D::EVERY;
-    0x440, 8, ats_plane, D::EVERY_2_0;
-    0x800, 2, vmid, D::V1_0;
-    0x808, 8, rtt_base, D::EVERY;
-    0x810, 8, rtt_level_start, D::EVERY;
-    0x818, 4, rtt_num_start, D::EVERY;
-    0x820, 8, flags1, D::EVERY_2_0;
-    0x828, 8, max_num_vdevs, D::BET3;
-    0xf80, 24, aux_rtt_base, D::EVERY_2_0;
+    /// The Realm parameter page, 4 KiB, host to RMM. Bytes between fields are reserved and zero.
+    ///
+    table
+    ///
+    /// Source: DEN0137 1.0-rel0 and 2.0-bet3, `RmiRealmParams`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RmiRealmParams")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct RealmParamsPage {
+        pub flags0: u64,
+        pub s2sz: u8,
+        _sbz0: [u8; 7],
+        pub sve_vl: u8,
+        _sbz1: [u8; 7],
+        pub num_bps: u8,
+        _sbz2: [u8; 7],
+        pub num_wps: u8,
+        _sbz3: [u8; 7],
+        pub pmu_num_ctrs: u8,
+        _sbz4: [u8; 7],
+        pub hash_algo: u8,
+        _sbz5: [u8; 7],
+        pub num_aux_planes: u64,
+        _sbz6: [u8; 0x400 - 0x040],
+        pub rpv: [u8; RPV_BYTES],
+        pub ats_plane: u64,
+        _sbz7: [u8; 0x800 - 0x448],
+        pub vmid: u16,
+        _sbz8: [u8; 6],
+        pub rtt_base: u64,
+        pub rtt_level_start: i64,
+        pub rtt_num_start: u32,
+        _sbz9: [u8; 4],
+        pub flags1: u64,
+        pub max_num_vdevs: u64,
+        _sbz10: [u8; 0xf80 - 0x830],
+        pub aux_rtt_base: [u64; 3],
+        _sbz11: [u8; 0x1000 - 0xf98],
+    }
+
+    DialectSet = "RmiRealmParams", 0x1000 bytes, aligned to 0x1000, in D::EVERY, unsure in D::NONE;
+    0x000, 8, flags0 as "flags", D::V1_0, "[`RealmFlags0`](super::RealmFlags0)";
+    0x000, 8, flags0, D::EVERY_2_0, "[`RealmFlags0`](super::RealmFlags0)";
+    0x008, 1, s2sz, D::EVERY, "IPA width in bits";
+    0x010, 1, sve_vl, D::EVERY, "vector length in units of 128 bits, minus one";
+    0x018, 1, num_bps, D::EVERY, "breakpoints minus one; 0 is reserved";
+    0x020, 1, num_wps, D::EVERY, "watchpoints minus one; 0 is reserved";
+    0x028, 1, pmu_num_ctrs, D::EVERY, "PMU counters";
+    0x030, 1, hash_algo, D::EVERY, "[`HashAlgorithm`](super::HashAlgorithm)";
+    0x038, 8, num_aux_planes, D::EVERY_2_0, "planes beside plane 0";
+    0x400, 64, rpv, D::EVERY, "Realm Personalization Value";
+    0x440, 8, ats_plane, D::EVERY_2_0, "plane that translates for devices";
+    0x800, 2, vmid, D::V1_0, "virtual machine identifier";
+    0x808, 8, rtt_base, D::EVERY, "PA of the first root table";
+    0x810, 8, rtt_level_start, D::EVERY, "signed level";
+    0x818, 4, rtt_num_start, D::EVERY, "root tables, in granules";
+    0x820, 8, flags1, D::EVERY_2_0, "[`RealmFlags1`](super::RealmFlags1)";
+    0x828, 8, max_num_vdevs, D::BET3, "virtual devices";
+    0xf80, 24, aux_rtt_base, D::EVERY_2_0,
+        "PA of the first root table of each auxiliary tree, three";
 }
 
 impl RealmParamsPage {

@@ -62,287 +62,224 @@ bitflags::bitflags! {
     }
 }
 
-/// What plane 0 passes in the 1.1 draft, 768 bytes, at offset 0 of the run page.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Versions |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`PlaneEnterFlags`] | 1.1 |
-/// | 0x008 | 8 | `pc` | program counter | 1.1 |
-/// | 0x010 | 8 | `pstate` | `SPSR_EL2` | 1.1 |
-/// | 0x100 | 248 | `gprs` | X0 to X30 | 1.1 |
-/// | 0x200 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 1.1 |
-/// | 0x208 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.1 |
-///
-/// Source: RSI 1.1 draft, `RsiPlaneEnter`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RsiPlaneEnter")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PlaneEnter1_1 {
-    pub flags: u64,
-    pub pc: u64,
-    pub pstate: u64,
-    _sbz0: [u8; 0x100 - 0x018],
-    pub gprs: [u64; 31],
-    _sbz1: [u8; 8],
-    pub gicv3_hcr: u64,
-    pub gicv3_lrs: [u64; 16],
-    _sbz2: [u8; 0x300 - 0x288],
+layout! {
+    /// What plane 0 passes in the 1.1 draft, 768 bytes, at offset 0 of the run page.
+    ///
+    table
+    ///
+    /// Source: RSI 1.1 draft, `RsiPlaneEnter`.
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RsiPlaneEnter")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PlaneEnter1_1 {
+        pub flags: u64,
+        pub pc: u64,
+        pub pstate: u64,
+        _sbz0: [u8; 0x100 - 0x018],
+        pub gprs: [u64; 31],
+        _sbz1: [u8; 8],
+        pub gicv3_hcr: u64,
+        pub gicv3_lrs: [u64; 16],
+        _sbz2: [u8; 0x300 - 0x288],
+    }
+
+    VersionSet = "RsiPlaneEnter", 0x300 bytes, aligned to 8, in V::V1_1, unsure in V::NONE;
+    0x000, 8, flags, V::V1_1, "[`PlaneEnterFlags`]";
+    0x008, 8, pc, V::V1_1, "program counter";
+    0x010, 8, pstate, V::V1_1, "`SPSR_EL2`";
+    0x100, 248, gprs, V::V1_1, "X0 to X30";
+    0x200, 8, gicv3_hcr, V::V1_1, "`ICH_HCR_EL2`";
+    0x208, 128, gicv3_lrs, V::V1_1, "`ICH_LR<n>_EL2`, 16 list registers";
 }
 
 layout! {
-    PlaneEnter1_1: VersionSet = "RsiPlaneEnter", 0x300 bytes, aligned to 8,
-    in V::V1_1, unsure in V::NONE;
-    0x000, 8, flags, V::V1_1;
-    0x008, 8, pc, V::V1_1;
-    0x010, 8, pstate, V::V1_1;
-    0x100, 248, gprs, V::V1_1;
-    0x200, 8, gicv3_hcr, V::V1_1;
-    0x208, 128, gicv3_lrs, V::V1_1;
-}
+    /// What is returned to plane 0 in the 1.1 draft, 1280 bytes, at offset 0x800 of the run page.
+    ///
+    table
+    ///
+    /// Source: RSI 1.1 draft, `RsiPlaneExit`.
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RsiPlaneExit")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PlaneExit1_1 {
+        pub exit_reason: u64,
+        _unread0: [u8; 0x100 - 0x008],
+        pub elr_el2: u64,
+        pub esr_el2: u64,
+        pub far_el2: u64,
+        pub hpfar_el2: u64,
+        pub pstate: u64,
+        _unread1: [u8; 0x200 - 0x128],
+        pub gprs: [u64; 31],
+        _unread2: [u8; 8],
+        pub gicv3_hcr: u64,
+        pub gicv3_lrs: [u64; 16],
+        pub gicv3_misr: u64,
+        pub gicv3_vmcr: u64,
+        _unread3: [u8; 0x400 - 0x398],
+        pub cntp_ctl: u64,
+        pub cntp_cval: u64,
+        pub cntv_ctl: u64,
+        pub cntv_cval: u64,
+        _unread4: [u8; 0x500 - 0x420],
+    }
 
-/// What is returned to plane 0 in the 1.1 draft, 1280 bytes, at offset 0x800 of the run page.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Versions |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `exit_reason` | [`PlaneExitReason`] | 1.1 |
-/// | 0x100 | 8 | `elr_el2` | `ELR_EL2` | 1.1 |
-/// | 0x108 | 8 | `esr_el2` | `ESR_EL2` | 1.1 |
-/// | 0x110 | 8 | `far_el2` | `FAR_EL2` | 1.1 |
-/// | 0x118 | 8 | `hpfar_el2` | `HPFAR_EL2` | 1.1 |
-/// | 0x120 | 8 | `pstate` | `SPSR_EL2` | 1.1 |
-/// | 0x200 | 248 | `gprs` | X0 to X30 | 1.1 |
-/// | 0x300 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 1.1 |
-/// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 1.1 |
-/// | 0x388 | 8 | `gicv3_misr` | `ICH_MISR_EL2` | 1.1 |
-/// | 0x390 | 8 | `gicv3_vmcr` | `ICH_VMCR_EL2` | 1.1 |
-/// | 0x400 | 8 | `cntp_ctl` | `CNTP_CTL_EL0` | 1.1 |
-/// | 0x408 | 8 | `cntp_cval` | `CNTP_CVAL_EL0`, ticks | 1.1 |
-/// | 0x410 | 8 | `cntv_ctl` | `CNTV_CTL_EL0` | 1.1 |
-/// | 0x418 | 8 | `cntv_cval` | `CNTV_CVAL_EL0`, ticks | 1.1 |
-///
-/// Source: RSI 1.1 draft, `RsiPlaneExit`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RsiPlaneExit")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PlaneExit1_1 {
-    pub exit_reason: u64,
-    _unread0: [u8; 0x100 - 0x008],
-    pub elr_el2: u64,
-    pub esr_el2: u64,
-    pub far_el2: u64,
-    pub hpfar_el2: u64,
-    pub pstate: u64,
-    _unread1: [u8; 0x200 - 0x128],
-    pub gprs: [u64; 31],
-    _unread2: [u8; 8],
-    pub gicv3_hcr: u64,
-    pub gicv3_lrs: [u64; 16],
-    pub gicv3_misr: u64,
-    pub gicv3_vmcr: u64,
-    _unread3: [u8; 0x400 - 0x398],
-    pub cntp_ctl: u64,
-    pub cntp_cval: u64,
-    pub cntv_ctl: u64,
-    pub cntv_cval: u64,
-    _unread4: [u8; 0x500 - 0x420],
+    VersionSet = "RsiPlaneExit", 0x500 bytes, aligned to 8, in V::V1_1, unsure in V::NONE;
+    0x000, 8, exit_reason, V::V1_1, "[`PlaneExitReason`]";
+    0x100, 8, elr_el2, V::V1_1, "`ELR_EL2`";
+    0x108, 8, esr_el2, V::V1_1, "`ESR_EL2`";
+    0x110, 8, far_el2, V::V1_1, "`FAR_EL2`";
+    0x118, 8, hpfar_el2, V::V1_1, "`HPFAR_EL2`";
+    0x120, 8, pstate, V::V1_1, "`SPSR_EL2`";
+    0x200, 248, gprs, V::V1_1, "X0 to X30";
+    0x300, 8, gicv3_hcr, V::V1_1, "`ICH_HCR_EL2`";
+    0x308, 128, gicv3_lrs, V::V1_1, "`ICH_LR<n>_EL2`, 16 list registers";
+    0x388, 8, gicv3_misr, V::V1_1, "`ICH_MISR_EL2`";
+    0x390, 8, gicv3_vmcr, V::V1_1, "`ICH_VMCR_EL2`";
+    0x400, 8, cntp_ctl, V::V1_1, "`CNTP_CTL_EL0`";
+    0x408, 8, cntp_cval, V::V1_1, "`CNTP_CVAL_EL0`, ticks";
+    0x410, 8, cntv_ctl, V::V1_1, "`CNTV_CTL_EL0`";
+    0x418, 8, cntv_cval, V::V1_1, "`CNTV_CVAL_EL0`, ticks";
 }
 
 layout! {
-    PlaneExit1_1: VersionSet = "RsiPlaneExit", 0x500 bytes, aligned to 8,
-    in V::V1_1, unsure in V::NONE;
-    0x000, 8, exit_reason, V::V1_1;
-    0x100, 8, elr_el2, V::V1_1;
-    0x108, 8, esr_el2, V::V1_1;
-    0x110, 8, far_el2, V::V1_1;
-    0x118, 8, hpfar_el2, V::V1_1;
-    0x120, 8, pstate, V::V1_1;
-    0x200, 248, gprs, V::V1_1;
-    0x300, 8, gicv3_hcr, V::V1_1;
-    0x308, 128, gicv3_lrs, V::V1_1;
-    0x388, 8, gicv3_misr, V::V1_1;
-    0x390, 8, gicv3_vmcr, V::V1_1;
-    0x400, 8, cntp_ctl, V::V1_1;
-    0x408, 8, cntp_cval, V::V1_1;
-    0x410, 8, cntv_ctl, V::V1_1;
-    0x418, 8, cntv_cval, V::V1_1;
-}
+    /// The run page of a plane in the 1.1 draft, 4 KiB, Realm to RMM and back.
+    ///
+    table
+    ///
+    /// Source: RSI 1.1 draft, `RsiPlaneRun`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C, align(4096))]
+    #[doc(alias = "RsiPlaneRun")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PlaneRunPage1_1 {
+        pub enter: PlaneEnter1_1,
+        _sbz0: [u8; 0x800 - 0x300],
+        pub exit: PlaneExit1_1,
+        _sbz1: [u8; 0x1000 - 0xd00],
+    }
 
-/// The run page of a plane in the 1.1 draft, 4 KiB, Realm to RMM and back.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Versions |
-/// |---|---|---|---|---|
-/// | 0x000 | 768 | `enter` | what plane 0 passes | 1.1 |
-/// | 0x800 | 1280 | `exit` | what it gets back | 1.1 |
-///
-/// Source: RSI 1.1 draft, `RsiPlaneRun`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
-#[doc(alias = "RsiPlaneRun")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PlaneRunPage1_1 {
-    pub enter: PlaneEnter1_1,
-    _sbz0: [u8; 0x800 - 0x300],
-    pub exit: PlaneExit1_1,
-    _sbz1: [u8; 0x1000 - 0xd00],
+    VersionSet = "RsiPlaneRun", 0x1000 bytes, aligned to 0x1000, in V::V1_1, unsure in V::NONE;
+    0x000, 768, enter, V::V1_1, "what plane 0 passes";
+    0x800, 1280, exit, V::V1_1, "what it gets back";
 }
 
 layout! {
-    PlaneRunPage1_1: VersionSet = "RsiPlaneRun", 0x1000 bytes, aligned to 0x1000,
-    in V::V1_1, unsure in V::NONE;
-    0x000, 768, enter, V::V1_1;
-    0x800, 1280, exit, V::V1_1;
-}
+    /// What plane 0 passes in the 2.0 draft, 2 KiB, at offset 0 of the run page.
+    ///
+    table
+    ///
+    /// Source: RSI 2.0 draft, `RsiPlaneEnter`.
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RsiPlaneEnter")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PlaneEnter2_0 {
+        pub flags: u64,
+        pub pc: u64,
+        pub pstate: u64,
+        _sbz0: [u8; 0x100 - 0x018],
+        pub gprs: [u64; 31],
+        _sbz1: [u8; 8],
+        pub gicv3_hcr: u64,
+        pub gicv3_lrs: [u64; 16],
+        _sbz2: [u8; 0x400 - 0x288],
+        pub elr_el1: u64,
+        _sbz3: [u8; 0x800 - 0x408],
+    }
 
-/// What plane 0 passes in the 2.0 draft, 2 KiB, at offset 0 of the run page.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Versions |
-/// |---|---|---|---|---|
-/// | 0x000 | 8 | `flags` | [`PlaneEnterFlags`] | 2.0 |
-/// | 0x008 | 8 | `pc` | program counter | 2.0 |
-/// | 0x010 | 8 | `pstate` | `SPSR_EL2` | 2.0 |
-/// | 0x100 | 248 | `gprs` | X0 to X30 | 2.0 |
-/// | 0x200 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 2.0 |
-/// | 0x208 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 2.0 |
-/// | 0x400 | 8 | `elr_el1` | `ELR_EL1` | 2.0 |
-///
-/// Source: RSI 2.0 draft, `RsiPlaneEnter`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RsiPlaneEnter")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PlaneEnter2_0 {
-    pub flags: u64,
-    pub pc: u64,
-    pub pstate: u64,
-    _sbz0: [u8; 0x100 - 0x018],
-    pub gprs: [u64; 31],
-    _sbz1: [u8; 8],
-    pub gicv3_hcr: u64,
-    pub gicv3_lrs: [u64; 16],
-    _sbz2: [u8; 0x400 - 0x288],
-    pub elr_el1: u64,
-    _sbz3: [u8; 0x800 - 0x408],
+    VersionSet = "RsiPlaneEnter", 0x800 bytes, aligned to 8, in V::V2_0, unsure in V::NONE;
+    0x000, 8, flags, V::V2_0, "[`PlaneEnterFlags`]";
+    0x008, 8, pc, V::V2_0, "program counter";
+    0x010, 8, pstate, V::V2_0, "`SPSR_EL2`";
+    0x100, 248, gprs, V::V2_0, "X0 to X30";
+    0x200, 8, gicv3_hcr, V::V2_0, "`ICH_HCR_EL2`";
+    0x208, 128, gicv3_lrs, V::V2_0, "`ICH_LR<n>_EL2`, 16 list registers";
+    0x400, 8, elr_el1, V::V2_0, "`ELR_EL1`";
 }
 
 layout! {
-    PlaneEnter2_0: VersionSet = "RsiPlaneEnter", 0x800 bytes, aligned to 8,
-    in V::V2_0, unsure in V::NONE;
-    0x000, 8, flags, V::V2_0;
-    0x008, 8, pc, V::V2_0;
-    0x010, 8, pstate, V::V2_0;
-    0x100, 248, gprs, V::V2_0;
-    0x200, 8, gicv3_hcr, V::V2_0;
-    0x208, 128, gicv3_lrs, V::V2_0;
-    0x400, 8, elr_el1, V::V2_0;
-}
+    /// What is returned to plane 0 in the 2.0 draft, 2 KiB, at offset 0x800 of the run page.
+    ///
+    table
+    ///
+    /// Source: RSI 2.0 draft, `RsiPlaneExit`.
+    #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C)]
+    #[doc(alias = "RsiPlaneExit")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PlaneExit2_0 {
+        pub exit_reason: u8,
+        _unread0: [u8; 7],
+        pub elr_el2: u64,
+        pub pstate: u64,
+        _unread1: [u8; 0x100 - 0x018],
+        pub gprs: [u64; 31],
+        _unread2: [u8; 8],
+        pub esr_el2: u64,
+        pub far_el2: u64,
+        pub hpfar_el2: u64,
+        _unread3: [u8; 0x300 - 0x218],
+        pub gicv3_hcr: u64,
+        pub gicv3_lrs: [u64; 16],
+        pub gicv3_misr: u64,
+        pub gicv3_vmcr: u64,
+        _unread4: [u8; 0x400 - 0x398],
+        pub cntp_ctl: u64,
+        pub cntp_cval: u64,
+        pub cntv_ctl: u64,
+        pub cntv_cval: u64,
+        _unread5: [u8; 0x500 - 0x420],
+        pub sctlr_el1: u64,
+        pub vbar_el1: u64,
+        pub elr_el1: u64,
+        _unread6: [u8; 0x600 - 0x518],
+        pub pmu_ovf_status: u8,
+        _unread7: [u8; 0x800 - 0x601],
+    }
 
-/// What is returned to plane 0 in the 2.0 draft, 2 KiB, at offset 0x800 of the run page.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Versions |
-/// |---|---|---|---|---|
-/// | 0x000 | 1 | `exit_reason` | [`PlaneExitReason`] | 2.0 |
-/// | 0x008 | 8 | `elr_el2` | `ELR_EL2` | 2.0 |
-/// | 0x010 | 8 | `pstate` | `SPSR_EL2` | 2.0 |
-/// | 0x100 | 248 | `gprs` | X0 to X30 | 2.0 |
-/// | 0x200 | 8 | `esr_el2` | `ESR_EL2` | 2.0 |
-/// | 0x208 | 8 | `far_el2` | `FAR_EL2` | 2.0 |
-/// | 0x210 | 8 | `hpfar_el2` | `HPFAR_EL2` | 2.0 |
-/// | 0x300 | 8 | `gicv3_hcr` | `ICH_HCR_EL2` | 2.0 |
-/// | 0x308 | 128 | `gicv3_lrs` | `ICH_LR<n>_EL2`, 16 list registers | 2.0 |
-/// | 0x388 | 8 | `gicv3_misr` | `ICH_MISR_EL2` | 2.0 |
-/// | 0x390 | 8 | `gicv3_vmcr` | `ICH_VMCR_EL2` | 2.0 |
-/// | 0x400 | 8 | `cntp_ctl` | `CNTP_CTL_EL0` | 2.0 |
-/// | 0x408 | 8 | `cntp_cval` | `CNTP_CVAL_EL0`, ticks | 2.0 |
-/// | 0x410 | 8 | `cntv_ctl` | `CNTV_CTL_EL0` | 2.0 |
-/// | 0x418 | 8 | `cntv_cval` | `CNTV_CVAL_EL0`, ticks | 2.0 |
-/// | 0x500 | 8 | `sctlr_el1` | `SCTLR_EL1` | 2.0 |
-/// | 0x508 | 8 | `vbar_el1` | `VBAR_EL1` | 2.0 |
-/// | 0x510 | 8 | `elr_el1` | `ELR_EL1` | 2.0 |
-/// | 0x600 | 1 | `pmu_ovf_status` | [`PmuOverflowStatus`](crate::run::PmuOverflowStatus) | 2.0 |
-///
-/// Source: RSI 2.0 draft, `RsiPlaneExit`.
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-#[doc(alias = "RsiPlaneExit")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PlaneExit2_0 {
-    pub exit_reason: u8,
-    _unread0: [u8; 7],
-    pub elr_el2: u64,
-    pub pstate: u64,
-    _unread1: [u8; 0x100 - 0x018],
-    pub gprs: [u64; 31],
-    _unread2: [u8; 8],
-    pub esr_el2: u64,
-    pub far_el2: u64,
-    pub hpfar_el2: u64,
-    _unread3: [u8; 0x300 - 0x218],
-    pub gicv3_hcr: u64,
-    pub gicv3_lrs: [u64; 16],
-    pub gicv3_misr: u64,
-    pub gicv3_vmcr: u64,
-    _unread4: [u8; 0x400 - 0x398],
-    pub cntp_ctl: u64,
-    pub cntp_cval: u64,
-    pub cntv_ctl: u64,
-    pub cntv_cval: u64,
-    _unread5: [u8; 0x500 - 0x420],
-    pub sctlr_el1: u64,
-    pub vbar_el1: u64,
-    pub elr_el1: u64,
-    _unread6: [u8; 0x600 - 0x518],
-    pub pmu_ovf_status: u8,
-    _unread7: [u8; 0x800 - 0x601],
+    VersionSet = "RsiPlaneExit", 0x800 bytes, aligned to 8, in V::V2_0, unsure in V::NONE;
+    0x000, 1, exit_reason, V::V2_0, "[`PlaneExitReason`]";
+    0x008, 8, elr_el2, V::V2_0, "`ELR_EL2`";
+    0x010, 8, pstate, V::V2_0, "`SPSR_EL2`";
+    0x100, 248, gprs, V::V2_0, "X0 to X30";
+    0x200, 8, esr_el2, V::V2_0, "`ESR_EL2`";
+    0x208, 8, far_el2, V::V2_0, "`FAR_EL2`";
+    0x210, 8, hpfar_el2, V::V2_0, "`HPFAR_EL2`";
+    0x300, 8, gicv3_hcr, V::V2_0, "`ICH_HCR_EL2`";
+    0x308, 128, gicv3_lrs, V::V2_0, "`ICH_LR<n>_EL2`, 16 list registers";
+    0x388, 8, gicv3_misr, V::V2_0, "`ICH_MISR_EL2`";
+    0x390, 8, gicv3_vmcr, V::V2_0, "`ICH_VMCR_EL2`";
+    0x400, 8, cntp_ctl, V::V2_0, "`CNTP_CTL_EL0`";
+    0x408, 8, cntp_cval, V::V2_0, "`CNTP_CVAL_EL0`, ticks";
+    0x410, 8, cntv_ctl, V::V2_0, "`CNTV_CTL_EL0`";
+    0x418, 8, cntv_cval, V::V2_0, "`CNTV_CVAL_EL0`, ticks";
+    0x500, 8, sctlr_el1, V::V2_0, "`SCTLR_EL1`";
+    0x508, 8, vbar_el1, V::V2_0, "`VBAR_EL1`";
+    0x510, 8, elr_el1, V::V2_0, "`ELR_EL1`";
+    0x600, 1, pmu_ovf_status, V::V2_0, "[`PmuOverflowStatus`](crate::run::PmuOverflowStatus)";
 }
 
 layout! {
-    PlaneExit2_0: VersionSet = "RsiPlaneExit", 0x800 bytes, aligned to 8,
-    in V::V2_0, unsure in V::NONE;
-    0x000, 1, exit_reason, V::V2_0;
-    0x008, 8, elr_el2, V::V2_0;
-    0x010, 8, pstate, V::V2_0;
-    0x100, 248, gprs, V::V2_0;
-    0x200, 8, esr_el2, V::V2_0;
-    0x208, 8, far_el2, V::V2_0;
-    0x210, 8, hpfar_el2, V::V2_0;
-    0x300, 8, gicv3_hcr, V::V2_0;
-    0x308, 128, gicv3_lrs, V::V2_0;
-    0x388, 8, gicv3_misr, V::V2_0;
-    0x390, 8, gicv3_vmcr, V::V2_0;
-    0x400, 8, cntp_ctl, V::V2_0;
-    0x408, 8, cntp_cval, V::V2_0;
-    0x410, 8, cntv_ctl, V::V2_0;
-    0x418, 8, cntv_cval, V::V2_0;
-    0x500, 8, sctlr_el1, V::V2_0;
-    0x508, 8, vbar_el1, V::V2_0;
-    0x510, 8, elr_el1, V::V2_0;
-    0x600, 1, pmu_ovf_status, V::V2_0;
-}
+    /// The run page of a plane in the 2.0 draft, 4 KiB, Realm to RMM and back.
+    ///
+    table
+    ///
+    /// Source: RSI 2.0 draft, `RsiPlaneRun`.
+    #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+    #[repr(C, align(4096))]
+    #[doc(alias = "RsiPlaneRun")]
+    #[expect(missing_docs, reason = "the table above documents every field")]
+    pub struct PlaneRunPage2_0 {
+        pub enter: PlaneEnter2_0,
+        pub exit: PlaneExit2_0,
+    }
 
-/// The run page of a plane in the 2.0 draft, 4 KiB, Realm to RMM and back.
-///
-/// | Offset | Bytes | Field | Unit, meaning | Versions |
-/// |---|---|---|---|---|
-/// | 0x000 | 2048 | `enter` | what plane 0 passes | 2.0 |
-/// | 0x800 | 2048 | `exit` | what it gets back | 2.0 |
-///
-/// Source: RSI 2.0 draft, `RsiPlaneRun`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(4096))]
-#[doc(alias = "RsiPlaneRun")]
-#[expect(missing_docs, reason = "the table above documents every field")]
-pub struct PlaneRunPage2_0 {
-    pub enter: PlaneEnter2_0,
-    pub exit: PlaneExit2_0,
-}
-
-layout! {
-    PlaneRunPage2_0: VersionSet = "RsiPlaneRun", 0x1000 bytes, aligned to 0x1000,
-    in V::V2_0, unsure in V::NONE;
-    0x000, 2048, enter, V::V2_0;
-    0x800, 2048, exit, V::V2_0;
+    VersionSet = "RsiPlaneRun", 0x1000 bytes, aligned to 0x1000, in V::V2_0, unsure in V::NONE;
+    0x000, 2048, enter, V::V2_0, "what plane 0 passes";
+    0x800, 2048, exit, V::V2_0, "what it gets back";
 }
 
 /// What both drafts pass when a plane is run.
