@@ -12,7 +12,7 @@ use realm_builder::{
     Active, BuildError, Content, Realm, RealmConfig, RealmStorage, Records, Region, ShadowTable,
     SharedRecord,
 };
-use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Platform, Rmm, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
@@ -102,6 +102,13 @@ type Frames = FixedPool<512>;
 type Machine<'m> = Host<&'m Model, &'m Model, &'m CountingLedger, rmi_host::NoQuarantine, Watched>;
 type Running<'r> = Realm<'r, Machine<'r>, Active>;
 
+/// A machine with 16 MiB.
+fn model() -> Model {
+    let mut options = Options::new(Dialect::TfRmm2026_07);
+    options.dram = PaRange::with_size(options.dram.base(), 16 << 20).unwrap();
+    Model::new(options).unwrap()
+}
+
 fn frames(memory: &mut Undelegated, bytes: u64) -> Frames {
     let mut pool = Frames::new();
     pool.add(memory.take_front(bytes).unwrap()).unwrap();
@@ -111,7 +118,7 @@ fn frames(memory: &mut Undelegated, bytes: u64) -> Frames {
 /// Runs `act` with a session and 4 MiB of memory, and checks that all of it came back.
 #[track_caller]
 fn with_session(act: impl FnOnce(&Model, &Session<Machine<'_>>, &mut Frames)) {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = model();
     let ledger = CountingLedger::new();
     let mut pool = frames(&mut model.take_memory(), 4 << 20);
     let host = model.host().with_ledger(&ledger).with_lock::<Watched>();
@@ -270,7 +277,7 @@ fn storage_that_has_grown_is_used_again() {
 fn threads_grow_one_storage() {
     const THREADS: u64 = 4;
     const COUNT: u64 = 40;
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = model();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut pool = frames(&mut memory, 1 << 20);

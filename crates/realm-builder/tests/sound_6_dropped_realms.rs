@@ -9,7 +9,7 @@ use realm_builder::{
     Active, AnyRealm, BuildError, Content, Realm, RealmConfig, RealmStorage, Region,
 };
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, Ipa};
+use rmi_abi::{Dialect, Ipa, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, leaked};
 use rmm_model::{Model, Options};
@@ -37,6 +37,8 @@ impl Setting {
         let mut options = Options::new(dialect);
         // A Realm owns what the RMM asked for, too.
         options.realm_create_donates = 3;
+        // Miri is slow.
+        options.dram = PaRange::with_size(options.dram.base(), 2 << 20).unwrap();
         Self {
             model: Model::new(options).unwrap(),
             ledger: CountingLedger::new(),

@@ -128,3 +128,81 @@ impl Shadow<'_> {
         self.shared.replace(larger)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rmi_abi::rtt::{Geometry, Level};
+
+    use super::*;
+    use crate::shadow::storage::Records;
+
+    /// The addresses of tables; a chunk that is a place for others has none.
+    fn addresses(tables: &TableChunks) -> Vec<*const ShadowTable> {
+        (0..tables.len()).filter_map(|number| tables.get(number).map(core::ptr::from_ref)).collect()
+    }
+
+    fn add(tables: &mut TableChunks, count: usize) -> usize {
+        let before = tables.chunks();
+        let unneeded = tables.replace(TableChunks::allocate(before, count).unwrap());
+        assert_eq!((unneeded.chunks(), addresses(&unneeded).len()), (before, 0));
+        tables.chunks() - before
+    }
+
+    #[test]
+    fn tables_stay_where_they_are_when_there_are_more() {
+        let mut tables = TableChunks::new();
+        assert_eq!((tables.len(), tables.get(0).is_none()), (0, true));
+        assert_eq!(add(&mut tables, 1), 1);
+        assert_eq!(tables.len(), TABLES_PER_CHUNK);
+        assert!(tables.get(3).is_some() && tables.get(4).is_none());
+        let before = addresses(&tables);
+        // Nothing but zeros would show whose tables they are.
+        tables.get_mut(2).unwrap().base = rmi_abi::Ipa::new(0x5000);
+        assert_eq!(add(&mut tables, 5), 2);
+        assert_eq!(addresses(&tables)[..4], before);
+        assert_eq!(tables.get(2).unwrap().base.raw(), 0x5000);
+        assert_eq!((addresses(&tables).len(), tables.iter_mut().count()), (12, 12));
+        // An eighth, where that is more than what is needed.
+        assert_eq!(add(&mut tables, 4 * 13), 13);
+        assert_eq!(add(&mut tables, 1), 2);
+    }
+
+    /// Another thread was faster: both have a place for as many chunks as there were.
+    #[test]
+    fn what_was_allocated_for_fewer_tables_is_returned() {
+        let mut tables = TableChunks::new();
+        let [first, second] = [1, 1].map(|count| TableChunks::allocate(0, count).unwrap());
+        assert_eq!(tables.replace(first).chunks(), 0);
+        let before = addresses(&tables);
+        let unneeded = tables.replace(second);
+        assert_eq!((unneeded.chunks(), addresses(&unneeded).len()), (1, TABLES_PER_CHUNK));
+        assert_eq!((tables.chunks(), addresses(&tables)), (1, before));
+    }
+
+    #[test]
+    fn places_for_shared_memory_grow_by_half_or_as_much_as_needed() {
+        let geometry = Geometry::with_start_level(39, Level::L1).unwrap();
+        let mut shadow = Shadow::new(geometry, 0, Records::growing()).unwrap();
+        assert_eq!((shadow.chunks(), shadow.slots.len()), (Some(1), TABLES_PER_CHUNK));
+        assert_eq!(shadow.shared_slots_for(1), Some(8));
+        assert_eq!(shadow.shared_slots_for(9), Some(9));
+        assert!(shadow.reserve_shared(1).is_err());
+        let unneeded = shadow.add_shared_slots(try_vec(20, || None).unwrap());
+        assert!(unneeded.is_empty());
+        shadow.reserve_shared(15).unwrap();
+        assert_eq!(shadow.shared_slots_for(6), Some(30));
+        assert_eq!(shadow.shared_slots_for(25), Some(40));
+        // There are more by now.
+        let unneeded = shadow.add_shared_slots(try_vec(20, || None).unwrap());
+        assert_eq!((unneeded.len(), shadow.shared.growing()), (20, Some(20)));
+        // Lent storage does not grow.
+        let (mut fixed, mut tables) = (crate::FixedRecords::new(), [ShadowTable::new()]);
+        let records = Records::new(&mut fixed, &mut tables, &mut []);
+        let mut lent = Shadow::new(geometry, 0, records).unwrap();
+        assert_eq!((lent.chunks(), lent.shared_slots_for(1)), (None, None));
+        let larger = TableChunks::allocate(0, 1).unwrap();
+        assert_eq!(lent.add_chunks(larger).chunks(), 1);
+        assert_eq!(lent.add_shared_slots(try_vec(4, || None).unwrap()).len(), 4);
+        assert_eq!((lent.slots.len(), lent.shared.spare()), (1, 0));
+    }
+}

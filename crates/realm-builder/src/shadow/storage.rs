@@ -285,7 +285,7 @@ impl Default for FixedRecords {
 Storage that grows allocates nothing before a Realm is created in it. Then it is allocated in pieces
 of at most 16.5 KiB for shadow tables, when an operation reserves what it needs: before it changes
 anything, and not while the Realm's lock is held. Tables do not move; the records of shared memory,
-and a list of 24 bytes for each four tables, do when their space is doubled or grows by an eighth.
+and a list of 24 bytes for each four tables, do when their space grows by half, or an eighth.
 An allocation that fails is not a panic: the operation is refused as with lent storage that is full.
 In a context that may not allocate (an interrupt handler), lend storage.
 
