@@ -9,7 +9,7 @@
 //! - Every public item is documented; every name of the specification finds the item that stands
 //!   for it.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
