@@ -136,7 +136,8 @@ pub struct Reply {
 
 impl Reply {
     /// Before the first answer.
-    pub(crate) const EMPTY: Self = Self { outputs: [0; 7] };
+    #[doc(hidden)]
+    pub const EMPTY: Self = Self { outputs: [0; 7] };
 
     /// X1.
     #[must_use]
@@ -606,9 +607,11 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// Continues an operation once. Returns the final result word if it has ended; its outputs are
+    /// As [`Channel::op_continue`], for an operation that stays in its place. Returns the final
+    /// result word if it has ended, of which [`Channel::ended`] makes the result; its outputs are
     /// in `last` then.
-    fn continue_once(
+    #[doc(hidden)]
+    pub fn continue_once(
         &self,
         pending: &mut Pending,
         last: &mut Reply,
@@ -627,7 +630,8 @@ impl<P: Platform> Channel<P> {
     }
 
     /// How an operation has ended.
-    fn ended(&self, pending: Pending, result: ResultWord) -> Result<(), Error> {
+    #[doc(hidden)]
+    pub fn ended(&self, pending: Pending, result: ResultWord) -> Result<(), Error> {
         let started = Call { command: pending.command, args: [0; 7], subject: pending.subject };
         core::mem::forget(pending);
         match result.status() {
@@ -651,8 +655,9 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// As [`Channel::op_cancel`].
-    fn cancel(&self, pending: &mut Pending) -> Result<(), Error> {
+    /// As [`Channel::op_cancel`], for an operation that stays in its place.
+    #[doc(hidden)]
+    pub fn cancel(&self, pending: &mut Pending) -> Result<(), Error> {
         let call = Call::new(Command::OpCancel, pending.subject, [pending.handle]);
         // SAFETY: the command names no memory.
         match unsafe { self.advance(pending, &call, &mut { Reply::EMPTY })? } {

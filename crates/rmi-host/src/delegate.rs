@@ -57,7 +57,7 @@ mod retry;
 
 use rmi_abi::{Command, PaRange, Status};
 
-use crate::channel::Call;
+use crate::channel::{Call, Reply};
 use crate::command::{DelegateFailed, UndelegateFailed, delegate_range};
 use crate::error::{Error, Subject};
 use crate::granules::{Delegated, Granules, Owner, Undelegated};
@@ -121,15 +121,19 @@ impl<P: Platform> Rmm<P> {
     /// [`UndelegateFailed`]: [`Status::ErrorInput`] when a granule is still part of an object.
     pub fn undelegate(&self, mut memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
         let mut host = Undelegated::empty();
-        while !memory.is_empty() {
-            match self.undelegate_some(&mut memory) {
-                Ok(part) => {
-                    let Ok(()) = host.append(part) else { break };
-                }
-                Err(error) => return Err(UndelegateFailed { error, host, kept: memory }),
-            }
+        match self.undelegate_into(&mut host, &mut memory) {
+            Ok(()) => Ok(host),
+            Err(error) => Err(UndelegateFailed { error, host, kept: memory }),
         }
-        Ok(host)
+    }
+
+    /// As [`Rmm::undelegate`], in place: what the RMM returns moves from `memory` to `host`.
+    fn undelegate_into(&self, host: &mut Undelegated, memory: &mut Delegated) -> Result<(), Error> {
+        while !memory.is_empty() {
+            let part = self.undelegate_some(memory)?;
+            let Ok(()) = host.append(part) else { break };
+        }
+        Ok(())
     }
 
     /// `RMI_GRANULE_RANGE_UNDELEGATE`, once: as [`Rmm::undelegate`], for callers with a bound on
@@ -194,20 +198,12 @@ impl<P: Platform> Rmm<P> {
         let mut refused = Delegated::empty();
         let mut refused_for = QuarantineReason::PoolFull;
         while !memory.is_empty() {
-            let (host, error) = match self.undelegate(memory) {
-                Ok(host) => {
-                    memory = Delegated::empty();
-                    (host, None)
-                }
-                Err(UndelegateFailed { error, host, kept }) => {
-                    memory = kept;
-                    (host, Some(error))
-                }
-            };
+            let mut host = Undelegated::empty();
+            let result = self.undelegate_into(&mut host, &mut memory);
             if !host.is_empty() {
                 give_back(host);
             }
-            let Some(error) = error else { break };
+            let Err(error) = result else { break };
             let why = reason.unwrap_or_else(|| quarantine_reason(&error));
             // A refusal concerns the first granule; an RMM that does not answer at all is not
             // called again for each of the others.
@@ -302,7 +298,8 @@ impl<P: Platform> Rmm<P> {
         }
         let call =
             Call::new(command, Subject::Pa(range.base()), [range.base().raw(), range.top().raw()]);
-        let reply = delegate_range(self.commands(), &call)?;
+        let mut reply = Reply::EMPTY;
+        delegate_range(self.commands(), &call, &mut reply)?;
         let top = self.commands().progress(&call, range, reply.x1())?;
         match top.checked_offset_from(range.base()) {
             Some(bytes) if bytes.is_multiple_of(self.granule_size().bytes()) => Ok(bytes),
@@ -326,6 +323,7 @@ impl<P: Platform> Rmm<P> {
         delegate_range(
             self.commands(),
             &Call::new(command, Subject::Pa(range.base()), [range.base().raw()]),
+            &mut { Reply::EMPTY },
         )?;
         Ok(self.granule_size().bytes())
     }

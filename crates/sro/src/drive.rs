@@ -98,9 +98,10 @@ pub fn drive<P: Platform>(
     // It may be missing because an offer of it was interrupted.
     pool.renew_pages();
     let mut driver = Driver { rmm, pool, donated, undoing: None, violation: None, idle: 0 };
+    let mut reply = Reply::EMPTY;
     for _ in 0..rmm.retry_budget().steps {
         let step = match operation.next() {
-            Ok(Next::Continue) => match operation.step() {
+            Ok(Next::Continue) => match operation.step(&mut reply) {
                 Ok(None) if operation.was_busy() => {
                     driver.wait();
                     Ok(())
@@ -109,7 +110,7 @@ pub fn drive<P: Platform>(
                     driver.idle = 0;
                     Ok(())
                 }
-                Ok(Some(result)) => return driver.end(result),
+                Ok(Some(result)) => return driver.end(result).map(|()| reply),
                 Err(error) => Err(error),
             },
             Ok(Next::Need(need)) => driver.need(&mut operation, need),
@@ -133,10 +134,10 @@ pub fn drive<P: Platform>(
 impl<P: Platform> Driver<'_, P> {
     /// The end of the operation. A failure that the host caused by undoing it is reported as the
     /// reason for undoing it.
-    fn end(self, result: Result<Reply, Error>) -> Result<Reply, Error> {
+    fn end(self, result: Result<(), Error>) -> Result<(), Error> {
         match (result, self.violation) {
-            (Ok(_), Some(violation)) => Err(violation),
-            (Ok(reply), None) => Ok(reply),
+            (Ok(()), Some(violation)) => Err(violation),
+            (Ok(()), None) => Ok(()),
             // Only a clear end may be replaced by the reason for undoing the operation.
             (Err(error), _) if error.is_clean() => Err(self.undoing.unwrap_or(error)),
             (Err(error), _) => Err(error),

@@ -155,9 +155,7 @@ use rmi_abi::desc::{BlockSize, DonateRequest, OpMemState};
 use rmi_abi::{Command, GranuleSize};
 use rmi_host::command::{Donation, Offer, Reclaim, Returned};
 use rmi_host::granules::{Donatable, Granules, Undelegated};
-use rmi_host::{
-    Error, Failed, Failure, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want,
-};
+use rmi_host::{Error, Failed, Pending, Platform, Progress, Reply, Rmm, Subject, Violation, Want};
 
 use crate::donated::Donated;
 use crate::offered::{FromTokens, Offered};
@@ -410,29 +408,22 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// The operation is returned in its previous state when the answer of the call cannot be
     /// interpreted.
     pub fn proceed(mut self) -> Result<Advance<'r, P>, Failed<Self>> {
-        match self.step() {
+        let mut reply = Reply::EMPTY;
+        match self.step(&mut reply) {
             Ok(None) => Ok(Advance::Again(self)),
-            Ok(Some(Ok(reply))) => Ok(Advance::Done(reply)),
+            Ok(Some(Ok(()))) => Ok(Advance::Done(reply)),
             Ok(Some(Err(error))) => Ok(Advance::Failed(error)),
             Err(error) => Err(Failed::new(self, error)),
         }
     }
 
-    /// As [`Operation::proceed`]; returns how the operation has ended, if it has.
-    pub(crate) fn step(&mut self) -> Result<Option<Result<Reply, Error>>, Error> {
-        let Some(pending) = self.take() else { return Ok(None) };
-        match self.rmm.commands().op_continue(pending) {
-            Ok(Progress::Done(reply)) => Ok(Some(Ok(reply))),
-            Ok(Progress::Pending(pending)) => {
-                self.pending = Some(pending);
-                Ok(None)
-            }
-            Err(Failure::Ended(error)) => Ok(Some(Err(error))),
-            Err(Failure::Stuck(pending, error)) => {
-                self.pending = Some(pending);
-                Err(error)
-            }
-        }
+    /// As [`Operation::proceed`], in its place: the result of the operation if it has ended. The
+    /// outputs are in `reply` then.
+    pub(crate) fn step(&mut self, reply: &mut Reply) -> Result<Option<Result<(), Error>>, Error> {
+        let Some(pending) = &mut self.pending else { return Ok(None) };
+        let result = self.rmm.commands().continue_once(pending, reply)?;
+        let ended = result.and_then(|result| Some((result, self.take()?)));
+        Ok(ended.map(|(result, pending)| self.rmm.commands().ended(pending, result)))
     }
 
     /// Offers memory: one `RMI_OP_MEM_DONATE`. What the RMM takes is removed from the front of
@@ -567,13 +558,10 @@ impl<'r, P: Platform> Operation<'r, P> {
     ///
     /// As [`Channel::op_cancel`](rmi_host::Channel::op_cancel); the operation continues as before.
     pub fn cancel(&mut self) -> Result<(), Error> {
-        let Some(pending) = self.take() else { return Ok(()) };
-        let (pending, result) = match self.rmm.commands().op_cancel(pending) {
-            Ok(pending) => (pending, Ok(())),
-            Err(Failed { error, kept }) => (kept, Err(error)),
-        };
-        self.pending = Some(pending);
-        result
+        match &mut self.pending {
+            Some(pending) => self.rmm.commands().cancel(pending),
+            None => Ok(()),
+        }
     }
 
     /// Abandons the operation deliberately. The ledger records it.

@@ -205,12 +205,12 @@ impl RecObject {
     }
 
     /// Takes back the memory of a REC whose creation ended with `error`.
-    fn undo<P: Platform>(self, rmm: &Rmm<P>, pool: &mut Pool, error: &Error) {
+    fn undo<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool, error: &Error) {
         // After an unclear end the REC may exist nevertheless; then it has to be destroyed first.
-        if error.is_clean() {
-            self.force(rmm, pool);
-        } else if let Err(Failed { kept: Some(still), .. }) = self.destroy(rmm, pool) {
-            still.force(rmm, pool);
+        let exists = error.is_clean()
+            || matches!(self.destroy_in_place(rmm, pool), Err(Failed { kept: true, .. }));
+        if exists {
+            self.force_in_place(rmm, pool);
         }
     }
 
@@ -228,19 +228,34 @@ impl RecObject {
         rmm: &Rmm<P>,
         pool: &mut Pool,
     ) -> Result<(), Failed<Option<Self>>> {
+        match self.destroy_in_place(rmm, pool) {
+            Ok(()) => Ok(()),
+            Err(Failed { kept, error }) => Err(Failed::new(kept.then_some(self), error)),
+        }
+    }
+
+    /// As [`RecObject::destroy`], without moving the object: on failure `kept` is whether the REC
+    /// is still there. If it is not, nothing is left in the object.
+    #[doc(hidden)]
+    #[inline(never)]
+    pub fn destroy_in_place<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        pool: &mut Pool,
+    ) -> Result<(), Failed<bool>> {
         let command = Command::RecDestroy;
         let progress = match rmm.commands().rec_destroy(&self.granule) {
             Ok(progress) => progress,
-            Err(error) if error.is_clean() => return Err(Failed::new(Some(self), error)),
+            Err(error) if error.is_clean() => return Err(Failed::new(true, error)),
             Err(error) => {
-                self.force(rmm, pool);
-                return Err(Failed::new(None, error));
+                self.force_in_place(rmm, pool);
+                return Err(Failed::new(false, error));
             }
         };
         let done = drive(rmm, pool, &mut self.donated, progress);
         let missing = self.donated.bytes();
         self.donated.recover(rmm, pool, command);
-        let granule = self.granule.into_released();
+        let granule = self.take_granule();
         let error = match done {
             Err(error) => {
                 pool.recover(rmm, granule, QuarantineReason::ObjectAlive { command });
@@ -257,13 +272,25 @@ impl RecObject {
                 Error::violation(command, rmi_host::Violation::Count, missing, subject)
             }
         };
-        Err(Failed::new(None, error))
+        Err(Failed::new(false, error))
+    }
+
+    fn take_granule(&mut self) -> Delegated {
+        let nothing = RecGranule::new(Delegated::empty());
+        core::mem::replace(&mut self.granule, nothing).into_released()
     }
 
     /// Abandons the REC: takes back what the RMM returns, and quarantines the rest.
     pub fn force<P: Platform>(mut self, rmm: &Rmm<P>, pool: &mut Pool) {
+        self.force_in_place(rmm, pool);
+    }
+
+    /// As [`RecObject::force`]; nothing is left in the object.
+    #[doc(hidden)]
+    pub fn force_in_place<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool) {
         let command = Command::RecDestroy;
         self.donated.recover(rmm, pool, command);
-        pool.recover(rmm, self.granule.into_released(), QuarantineReason::ObjectAlive { command });
+        let reason = QuarantineReason::ObjectAlive { command };
+        pool.recover(rmm, self.take_granule(), reason);
     }
 }

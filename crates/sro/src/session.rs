@@ -4,9 +4,7 @@ use core::ops::Deref;
 
 use rmi_abi::rmm::RmmState;
 use rmi_abi::{Command, Status};
-use rmi_host::{
-    Configured, Discovered, Error, Failed, Platform, Progress, Rmm, SessionError, SessionOptions,
-};
+use rmi_host::{Discovered, Error, Failed, Platform, Rmm, SessionError, SessionOptions};
 
 use crate::donated::Donated;
 use crate::drive::drive;
@@ -141,28 +139,6 @@ impl<P: Platform> Session<P> {
         drive(&self.rmm, pool, &mut self.donated, progress)?;
         Ok(true)
     }
-
-    /// Follows a start of the activation to its end; on failure nothing is donated.
-    #[inline(never)]
-    fn activate(&mut self, start: Result<Progress, Error>, pool: &mut Pool) -> Result<(), Error> {
-        let done = match start {
-            Ok(progress) => drive(&self.rmm, pool, &mut self.donated, progress).map(|_| false),
-            Err(error @ Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
-                is_active(&self.rmm).and_then(|active| if active { Ok(true) } else { Err(error) })
-            }
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(was_active) => {
-                self.was_active = was_active;
-                Ok(())
-            }
-            Err(error) => {
-                self.donated.recover(&self.rmm, pool, Command::RmmActivate);
-                Err(error)
-            }
-        }
-    }
 }
 
 /// Opens a session: finds the RMM, configures it, and activates it, with host memory from the pool
@@ -207,18 +183,14 @@ pub fn open<P: Platform>(
     options: SessionOptions,
     pool: &mut Pool,
 ) -> Result<Session<P>, Failed<P, SessionError>> {
-    let configured = configure(platform, options, pool)?;
-    // A 1.0 RMM is active from the start.
-    let is_active = Command::RmmActivate.form(configured.dialect()).is_none();
-    let start = (!is_active).then(|| configured.start_activation());
-    // The driver works on a session; its commands other than those of the operation are refused
-    // until the RMM is active.
-    let rmm = configured.into_active();
-    let mut session = Session { rmm, donated: Donated::default(), was_active: is_active };
-    match start.map_or(Ok(()), |start| session.activate(start, pool)) {
-        Ok(()) => Ok(session),
-        Err(error) => Err(Failed::new(session.rmm.into_platform(), error.into())),
-    }
+    // Each of the three steps works in place, on what is on the stack once.
+    let found = configure(platform, options, pool);
+    let mut donated = Donated::default();
+    let was_active = match &found {
+        Ok(rmm) => activate(rmm, &mut donated, pool),
+        Err(_) => Ok(false),
+    };
+    session(found, donated, was_active)
 }
 
 /// Finds and configures the RMM. Not inlined, so that its states are not on the stack later.
@@ -227,13 +199,56 @@ fn configure<P: Platform>(
     platform: P,
     options: SessionOptions,
     pool: &mut Pool,
-) -> Result<Configured<P>, Failed<P, SessionError>> {
+) -> Result<Rmm<P>, Failed<P, SessionError>> {
     if let Err(error) = pool.check_pages(Command::RmmConfigSet) {
         return Err(Failed::new(platform, error.into()));
     }
     let found = Discovered::probe(platform, options)?;
-    let configured = found.configure(pool.pages().page);
-    configured.map_err(|failed| Failed::new(failed.kept.into_platform(), failed.error))
+    match found.configure(pool.pages().page) {
+        // The driver works on a session; its commands other than those of the operation are refused
+        // until the RMM is active.
+        Ok(configured) => Ok(configured.into_active()),
+        Err(failed) => Err(Failed::new(failed.kept.into_platform(), failed.error)),
+    }
+}
+
+/// Activates an RMM; returns whether another agent had done so before. On failure nothing is
+/// donated.
+#[inline(never)]
+fn activate<P: Platform>(
+    rmm: &Rmm<P>,
+    donated: &mut Donated,
+    pool: &mut Pool,
+) -> Result<bool, Error> {
+    // A 1.0 RMM is active from the start.
+    if Command::RmmActivate.form(rmm.dialect()).is_none() {
+        return Ok(true);
+    }
+    let done = match rmm.commands().rmm_activate() {
+        Ok(progress) => drive(rmm, pool, donated, progress).map(|_| false),
+        Err(error @ Error::Refused(refusal)) if refusal.status() == Status::ErrorGlobal => {
+            is_active(rmm).and_then(|active| if active { Ok(true) } else { Err(error) })
+        }
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        donated.recover(rmm, pool, Command::RmmActivate);
+    }
+    done
+}
+
+/// What opening a session returns.
+#[inline(never)]
+fn session<P: Platform>(
+    found: Result<Rmm<P>, Failed<P, SessionError>>,
+    donated: Donated,
+    was_active: Result<bool, Error>,
+) -> Result<Session<P>, Failed<P, SessionError>> {
+    match (found, was_active) {
+        (Ok(rmm), Ok(was_active)) => Ok(Session { rmm, donated, was_active }),
+        (Ok(rmm), Err(error)) => Err(Failed::new(rmm.into_platform(), error.into())),
+        (Err(failed), _) => Err(failed),
+    }
 }
 
 /// Whether an RMM refuses activation because it is already active. Where its state cannot be read,

@@ -416,31 +416,25 @@ impl<P: Platform> RealmCore<'_, P> {
         // If the RMM refuses, its memory can still be unmapped and its tables destroyed; only the
         // descriptor cannot be destroyed.
         let mut first = terminated.err();
-        for rec in recs {
-            if rec.realm() != self.rd.number() {
+        for mut rec in recs {
+            let is_own = rec.realm() == self.rd.number();
+            if !is_own {
                 // It is not a REC of this Realm. It was passed by value, so it is destroyed, too.
                 let (command, subject) = (Command::RecDestroy, Subject::Pa(rec.name().pa()));
                 let what = "the REC belongs to another Realm";
                 first.get_or_insert(Error::argument(command, what, subject));
-                if let Err(Failed { error, kept }) = rec.destroy(rmm, memory.pool()) {
-                    first.get_or_insert(error);
-                    if let Some(rec) = kept {
-                        rec.force(rmm, memory.pool());
-                    }
-                }
-                continue;
             }
-            let result = match self.destroy_rec(memory, rec) {
-                Err(Failed { kept: Some(rec), .. }) => self.destroy_rec(memory, rec),
-                result => result,
-            };
+            let mut result = rec.destroy_in_place(rmm, memory.pool());
+            if is_own && matches!(result, Err(Failed { kept: true, .. })) {
+                result = rec.destroy_in_place(rmm, memory.pool());
+            }
             if let Err(Failed { error, kept }) = result {
                 first.get_or_insert(error);
-                if let Some(rec) = kept {
-                    rec.force(rmm, memory.pool());
-                    self.recs = self.recs.saturating_sub(1);
+                if kept {
+                    rec.force_in_place(rmm, memory.pool());
                 }
             }
+            self.recs = self.recs.saturating_sub(is_own.into());
         }
         let error = self.dismantle_all(memory);
         first.or(error)

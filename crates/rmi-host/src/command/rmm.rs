@@ -252,8 +252,9 @@ impl<P: Platform> Channel<P> {
 pub(crate) fn delegate_range<P: Platform>(
     channel: &Channel<P>,
     call: &Call,
-) -> Result<Reply, Error> {
+    reply: &mut Reply,
+) -> Result<(), Error> {
     // SAFETY: all callers have the token of the whole range and give it up for as much of it as the
     // RMM may have taken.
-    unsafe { channel.complete(call) }
+    unsafe { channel.complete_into(call, reply) }
 }

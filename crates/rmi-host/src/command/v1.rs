@@ -65,7 +65,7 @@ impl<P: Platform> Channel<P> {
         // Before the call: if code of the embedder panics meanwhile, no token of host memory exists
         // for what the RMM may have.
         let mut delegated = memory.into_delegated();
-        let error = call.and_then(|call| delegate_range(self, &call)).err();
+        let error = call.and_then(|call| delegate_range(self, &call, &mut { Reply::EMPTY })).err();
         let host = match error {
             Some(error) if error.is_clean() => delegated.take().into_undelegated(),
             _ => Undelegated::empty(),
@@ -89,7 +89,7 @@ impl<P: Platform> Channel<P> {
     /// an object.
     pub fn granule_undelegate(&self, memory: Delegated) -> Result<Undelegated, UndelegateFailed> {
         let call = self.one_granule(Command::GranuleUndelegate, &memory);
-        match call.and_then(|call| delegate_range(self, &call)) {
+        match call.and_then(|call| delegate_range(self, &call, &mut { Reply::EMPTY })) {
             Ok(_) => {
                 let memory = memory.into_undelegated();
                 self.platform().ledger().record(LedgerEvent::Returned, memory.range());
