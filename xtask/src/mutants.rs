@@ -4,8 +4,9 @@
 //! Which files are mutated is in `.cargo/mutants.toml`; which mutants may survive, and why, in
 //! `xtask/mutants.txt`. A mutant is named there without line and column, so that a change
 //! elsewhere in the file does not hide it; two mutants of one function that differ in their place
-//! only have one name, and one entry.
+//! only have one name, and one entry. A name that no mutant has is an error.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -33,6 +34,9 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
     let list = fs::read_to_string(root.join(LIST))?;
     let accepted = parse(&list)?;
+    let mut command = Command::new("cargo");
+    let every = output(root, command.args(["mutants", "--workspace", "--list"]))?;
+    check_names(&accepted, &every)?;
     if let Some(results) = &options.results {
         let tally = Tally::read(results)?;
         return tally.judge(&accepted, tally.tested());
@@ -180,6 +184,20 @@ fn parse(list: &str) -> Result<Vec<Accepted<'_>>, Failure> {
     Ok(accepted)
 }
 
+/// Fails if a listed mutant is not one of `every`, which are named with line and column: the code
+/// that it changed has changed or moved.
+fn check_names(accepted: &[Accepted<'_>], every: &str) -> Result<(), Failure> {
+    let every: HashSet<String> = every.lines().map(without_place).collect();
+    let gone: Vec<_> = accepted.iter().filter(|known| !every.contains(known.mutant)).collect();
+    for known in &gone {
+        say!("listed, but there is no such mutant: {}", known.mutant);
+    }
+    match gone.len() {
+        0 => Ok(()),
+        count => Err(format!("{count} mutants in {LIST} do not exist").into()),
+    }
+}
+
 /// The name of a mutant without its line and column: `src/a.rs:12:5: delete !` is
 /// `src/a.rs: delete !`.
 fn without_place(line: &str) -> String {
@@ -219,6 +237,16 @@ mod tests {
         assert!(parse("# Why.\na\nb\n\n# And why.\nc\n").is_ok());
         assert!(parse("# Why.\na\n\nb\n").is_err());
         assert!(parse("a\n").is_err());
+    }
+
+    #[test]
+    fn a_listed_mutant_exists() {
+        let list = "# It changes nothing.\nsrc/a.rs: replace < with <= in f\n";
+        let accepted = parse(list).unwrap();
+        let other = "src/b.rs:3:7: replace < with <= in f\n";
+        let known = "src/a.rs:3:7: replace < with <= in f\n";
+        assert!(check_names(&accepted, &format!("{other}{known}")).is_ok());
+        assert!(check_names(&accepted, other).is_err());
     }
 
     #[test]
