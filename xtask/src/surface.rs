@@ -1,8 +1,8 @@
 //! `cargo xtask surface`: the size of the public interface of each library crate.
 //!
 //! The count is taken from the sources: it does not include what macros generate, except for the
-//! wire structs that `layout!` defines, nor what is hidden from the documentation. Everything `pub` counts, because the lint `unreachable_pub`
-//! rejects items that are `pub` but unreachable.
+//! wire structs that `layout!` defines, nor what is hidden from the documentation. Everything `pub`
+//! counts, because the lint `unreachable_pub` rejects items that are `pub` but unreachable.
 
 use std::path::{Path, PathBuf};
 

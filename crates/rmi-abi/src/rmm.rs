@@ -11,8 +11,8 @@ use crate::layout::layout;
 use DialectSet as D;
 
 layout! {
-    /// The RMM configuration page, 4 KiB, host to RMM (set) and RMM to host (get). Bytes between fields
-    /// are reserved and zero.
+    /// The RMM configuration page, 4 KiB, host to RMM (set) and RMM to host (get). Bytes between
+    /// fields are reserved and zero.
     ///
     table
     ///

@@ -9,8 +9,8 @@ use crate::layout::layout;
 use DialectSet as D;
 
 layout! {
-    /// The parameter page of `RMI_CMEM_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes between
-    /// fields are reserved and zero.
+    /// The parameter page of `RMI_CMEM_CREATE`, 4 KiB; known from the 2.0-bet0 text only. Bytes
+    /// between fields are reserved and zero.
     ///
     table
     ///

@@ -128,8 +128,8 @@ layout! {
 }
 
 layout! {
-    /// The PDEV parameter page of 2.0-bet0, 4 KiB; known from its text only. Bytes between fields are
-    /// reserved and zero.
+    /// The PDEV parameter page of 2.0-bet0, 4 KiB; known from its text only. Bytes between fields
+    /// are reserved and zero.
     ///
     table
     ///

@@ -46,8 +46,8 @@ pub enum PdevStreamType {
 }
 
 layout! {
-    /// The parameter page of `RMI_PDEV_STREAM_CONNECT`, 4 KiB, host to RMM. Bytes between fields are
-    /// reserved and zero.
+    /// The parameter page of `RMI_PDEV_STREAM_CONNECT`, 4 KiB, host to RMM. Bytes between fields
+    /// are reserved and zero.
     ///
     table
     ///

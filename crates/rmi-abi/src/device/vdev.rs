@@ -106,8 +106,8 @@ bitflags::bitflags! {
 }
 
 layout! {
-    /// The parameter page of `RMI_VDEV_GET_MEASUREMENTS`, 4 KiB, host to RMM. Bytes between fields are
-    /// reserved and zero.
+    /// The parameter page of `RMI_VDEV_GET_MEASUREMENTS`, 4 KiB, host to RMM. Bytes between fields
+    /// are reserved and zero.
     ///
     table
     ///

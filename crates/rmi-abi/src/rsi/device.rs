@@ -42,8 +42,9 @@ layout! {
 }
 
 layout! {
-    /// The parameters of `RSI_RDEV_GET_MEASUREMENTS` as TF-RMM 0.8 compiles them. The 1.1 draft intends
-    /// `indices` at 0x100, `nonce` at 0x200 and a size of 0x1000 bytes; an error in a macro moved them.
+    /// The parameters of `RSI_RDEV_GET_MEASUREMENTS` as TF-RMM 0.8 compiles them. The 1.1 draft
+    /// intends `indices` at 0x100, `nonce` at 0x200 and a size of 0x1000 bytes; an error in a macro
+    /// moved them.
     ///
     table
     ///
