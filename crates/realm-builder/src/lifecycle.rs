@@ -19,10 +19,10 @@ mod requests;
 
 mod tables;
 
+pub mod teardown;
+
 mod cost;
 
 pub mod realm;
-
-pub mod teardown;
 
 pub mod any;

@@ -33,6 +33,12 @@ pub struct Event {
 
 /// A REC together with its run page: a virtual CPU.
 ///
+/// 1. [`Rec::new`] makes it of a REC of a Realm and a page of host memory.
+/// 2. [`Rec::enter`] runs it until its next exit, which the host handles; an answer made from the
+///    exit goes into the next entry. [`Rec::run`] does that in a loop, with a
+///    [`Handler`](crate::Handler).
+/// 3. [`Rec::into_parts`] returns both, so that the Realm can destroy the REC.
+///
 /// Threads may share it: a REC runs on one CPU at a time, and an entry while it runs is refused. It
 /// may move to another CPU between runs. While it runs, the others can name it, as the target of a
 /// [`PsciRequest`](crate::exit::PsciRequest) for instance:
@@ -65,6 +71,7 @@ pub struct Rec {
 /// A lock that is only ever tried.
 type Mutex<T> = lock_api::Mutex<DefaultLock, T>;
 
+/// # Creation and end
 impl Rec {
     /// Gives a REC its run page: one granule of host memory. `geometry` is that of its Realm.
     ///
@@ -79,7 +86,10 @@ impl Rec {
     pub fn into_parts(self) -> (RecObject, Undelegated) {
         (self.object, self.run.into_inner())
     }
+}
 
+/// # What it is and what it waits for
+impl Rec {
     /// The REC's name, for as long as this is borrowed.
     #[must_use]
     pub fn name(&self) -> RecName<'_> {
@@ -103,7 +113,10 @@ impl Rec {
     pub fn exits(&self) -> u64 {
         self.exits.load(Ordering::Relaxed)
     }
+}
 
+/// # Running
+impl Rec {
     /// Sets whether the REC exits when it waits for an interrupt (WFI) or an event (WFE), with a
     /// deadline or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at
     /// the latest. By default neither exits. It takes effect at the next entry.

@@ -66,6 +66,7 @@ use crate::platform::Platform;
 use crate::quarantine::{Quarantine, Quarantined};
 use crate::session::Rmm;
 
+/// # Memory, delegated and undelegated
 impl<P: Platform> Rmm<P> {
     /// `RMI_GRANULE_RANGE_DELEGATE`: gives host memory to the RMM, in as few calls as the RMM
     /// allows.

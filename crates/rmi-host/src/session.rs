@@ -517,6 +517,9 @@ impl<P: Platform> Configured<P> {
 /// An active RMM. `Sync` if the platform is; all its methods take `&self`, so all CPUs can use one
 /// handle.
 ///
+/// [`Rmm::delegate`] makes host memory the RMM's, [`Rmm::undelegate`] makes it the host's again.
+/// What a Realm needs is in crates above this one; [`Rmm::commands`] has the single commands.
+///
 /// ```
 /// # use rmi_abi::Dialect;
 /// # use rmi_host::CountingLedger;
@@ -544,6 +547,7 @@ pub struct Rmm<P> {
     features: Features,
 }
 
+/// # What the session is
 impl<P> Rmm<P> {
     /// The feature registers.
     #[must_use]
@@ -552,6 +556,93 @@ impl<P> Rmm<P> {
     }
 }
 
+impl<P: Platform> Rmm<P> {
+    /// The dialect of the RMM.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.channel.dialect()
+    }
+
+    /// The size of a granule, which is part of every descriptor of memory.
+    #[must_use]
+    pub const fn granule_size(&self) -> GranuleSize {
+        self.channel.granule_size()
+    }
+
+    /// The machine whose RMM this reaches.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.channel.machine()
+    }
+
+    /// The platform.
+    #[must_use]
+    pub const fn platform(&self) -> &P {
+        self.channel.platform()
+    }
+
+    /// How long commands wait for the RMM.
+    #[must_use]
+    pub const fn retry_budget(&self) -> RetryBudget {
+        self.channel.retry_budget()
+    }
+
+    /// Begins a wait. Reads the platform's clock once if [`RetryBudget::time`] is set, and does
+    /// nothing else.
+    pub fn wait(&self) -> Wait<'_, P> {
+        self.channel.wait()
+    }
+}
+
+/// # Host memory, read and written
+impl<P: Platform> Rmm<P> {
+    /// Copies host memory, `offset` bytes after its base, into `into`.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it is not all there, is memory of another machine, or the host cannot
+    /// read it.
+    pub fn read_host(
+        &self,
+        memory: &Undelegated,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), AccessFault> {
+        self.channel.read_host(memory, offset, into)
+    }
+
+    /// Copies `from` into host memory, `offset` bytes after its base.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
+    /// there.
+    pub fn write_host(
+        &self,
+        memory: &mut Undelegated,
+        offset: u64,
+        from: &[u8],
+    ) -> Result<(), AccessFault> {
+        self.channel.write_host(memory, offset, from)
+    }
+
+    /// Copies `from` into memory that a Realm can access, `offset` bytes after its base.
+    ///
+    /// # Errors
+    ///
+    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
+    /// there.
+    pub fn write_shared(
+        &self,
+        shared: &mut SharedMemory,
+        offset: u64,
+        from: &[u8],
+    ) -> Result<(), AccessFault> {
+        self.channel.write_shared(shared, offset, from)
+    }
+}
+
+/// # Commands by hand
 impl<P: Platform> Rmm<P> {
     /// The RMI commands one by one, for an embedder that drives an object itself.
     ///
@@ -593,93 +684,10 @@ impl<P: Platform> Rmm<P> {
     pub const fn commands(&self) -> &Channel<P> {
         &self.channel
     }
+}
 
-    /// The machine whose RMM this reaches.
-    #[must_use]
-    pub const fn machine(&self) -> Machine {
-        self.channel.machine()
-    }
-
-    /// The platform.
-    #[must_use]
-    pub const fn platform(&self) -> &P {
-        self.channel.platform()
-    }
-
-    /// The dialect of the RMM.
-    #[must_use]
-    pub const fn dialect(&self) -> Dialect {
-        self.channel.dialect()
-    }
-
-    /// The size of a granule, which is part of every descriptor of memory.
-    #[must_use]
-    pub const fn granule_size(&self) -> GranuleSize {
-        self.channel.granule_size()
-    }
-
-    /// How long commands wait for the RMM.
-    #[must_use]
-    pub const fn retry_budget(&self) -> RetryBudget {
-        self.channel.retry_budget()
-    }
-
-    /// Begins a wait. Reads the platform's clock once if [`RetryBudget::time`] is set, and does
-    /// nothing else.
-    pub fn wait(&self) -> Wait<'_, P> {
-        self.channel.wait()
-    }
-
-    /// Copies `from` into host memory, `offset` bytes after its base.
-    ///
-    /// # Errors
-    ///
-    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
-    /// there.
-    pub fn write_host(
-        &self,
-        memory: &mut Undelegated,
-        offset: u64,
-        from: &[u8],
-    ) -> Result<(), AccessFault> {
-        self.channel.write_host(memory, offset, from)
-    }
-
-    /// Copies host memory, `offset` bytes after its base, into `into`.
-    ///
-    /// # Errors
-    ///
-    /// [`AccessFault`] when it is not all there, is memory of another machine, or the host cannot
-    /// read it.
-    pub fn read_host(
-        &self,
-        memory: &Undelegated,
-        offset: u64,
-        into: &mut [u8],
-    ) -> Result<(), AccessFault> {
-        self.channel.read_host(memory, offset, into)
-    }
-
-    /// Copies `from` into memory that a Realm can access, `offset` bytes after its base.
-    ///
-    /// # Errors
-    ///
-    /// [`AccessFault`] when it does not fit, is memory of another machine, or the host cannot write
-    /// there.
-    pub fn write_shared(
-        &self,
-        shared: &mut SharedMemory,
-        offset: u64,
-        from: &[u8],
-    ) -> Result<(), AccessFault> {
-        self.channel.write_shared(shared, offset, from)
-    }
-
-    /// Ends the session on the host's side; the RMM stays active.
-    pub fn into_platform(self) -> P {
-        self.channel.into_platform()
-    }
-
+/// # The end
+impl<P: Platform> Rmm<P> {
     /// `RMI_RMM_DEACTIVATE`: starts to return the RMM to the state in which it can be configured.
     /// The session must have nothing left in it: no Realm, no delegated memory.
     ///
@@ -691,6 +699,11 @@ impl<P: Platform> Rmm<P> {
     /// [`Error::Unsupported`] before 2.0-bet3.
     pub fn start_deactivation(&self) -> Result<Progress, Error> {
         self.channel.rmm_deactivate()
+    }
+
+    /// Ends the session on the host's side; the RMM stays active.
+    pub fn into_platform(self) -> P {
+        self.channel.into_platform()
     }
 }
 

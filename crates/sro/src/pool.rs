@@ -211,6 +211,7 @@ impl<S: PoolSlots + 'static> DerefMut for Pool<S> {
     }
 }
 
+/// # Host memory
 impl Pool {
     /// Host memory that a pool reserves for its own pages, in bytes: 4 KiB for each, whatever the
     /// RMM's granule size. A command that has the RMM read or write more than that refuses them.
@@ -237,63 +238,6 @@ impl Pool {
         self.contents.add(memory)
     }
 
-    /// Adds delegated memory.
-    ///
-    /// # Errors
-    ///
-    /// The memory is returned when no slot is free, or when it belongs to a different machine than
-    /// what is in the pool.
-    pub fn add_delegated(&mut self, memory: Delegated) -> Result<(), Delegated> {
-        self.contents.add_delegated(memory)
-    }
-
-    /// Bytes of host memory and of delegated memory in the pool, without its pages.
-    #[must_use]
-    pub fn bytes(&self) -> (u64, u64) {
-        (self.contents.slots.host().bytes(), self.contents.slots.delegated().bytes())
-    }
-
-    /// The pages for communication with the RMM. They are empty tokens while the pool has no memory
-    /// for them; a command that needs a page then returns [`Error::NeedMemory`].
-    pub fn pages(&mut self) -> Pages<'_> {
-        self.renew_pages();
-        Pages { list: &mut self.list, page: &mut self.page }
-    }
-
-    /// Replaces pages that are missing: the RMM may have taken the one for address lists.
-    pub(crate) fn renew_pages(&mut self) {
-        for page in [&mut self.page, &mut self.list] {
-            if page.is_empty() {
-                let own = self.contents.slots.host_mut().take(MIN_GRANULE, MIN_GRANULE);
-                *page = own.map(typed).unwrap_or_default();
-            }
-        }
-    }
-
-    /// Refuses a command that needs the pool's pages while the pool has no memory for them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NeedMemory`].
-    pub fn check_pages(&mut self, command: Command) -> Result<(), Error> {
-        self.renew_pages();
-        match self.missing_pages() {
-            0 => Ok(()),
-            bytes => Err(Error::need_memory(command, bytes, MIN_GRANULE)),
-        }
-    }
-
-    /// Bytes that become pages of the pool before any other use.
-    pub(crate) fn missing_pages(&self) -> u64 {
-        [&self.page, &self.list].into_iter().filter(|page| page.is_empty()).count() as u64
-            * MIN_GRANULE
-    }
-
-    /// The error of a command for which `bytes` are missing.
-    pub(crate) fn need(&self, command: Command, bytes: u64, alignment: u64) -> Error {
-        Error::need_memory(command, bytes.saturating_add(self.missing_pages()), alignment)
-    }
-
     /// Takes host memory out: `bytes` of it, contiguous and aligned to `alignment`.
     pub fn take_host(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
         self.contents.slots.host_mut().take(bytes, alignment).map(typed)
@@ -316,25 +260,22 @@ impl Pool {
             .find_map(|granule| self.take_host_run(range.bytes(), granule))
     }
 
-    /// Takes delegated memory out: `bytes` of it, contiguous and aligned to `alignment`. Memory
-    /// that is already delegated is preferred; otherwise host memory is delegated on demand.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NeedMemory`] when the pool has no such run; then no call was made. Otherwise the
-    /// reason why the RMM refused the delegation; all of the memory is back in the pool or in
-    /// quarantine.
-    pub fn take<P: Platform>(
-        &mut self,
-        rmm: &Rmm<P>,
-        command: Command,
-        bytes: u64,
-        alignment: u64,
-    ) -> Result<Delegated, Error> {
-        let taken = self.contents.take(rmm, bytes, alignment);
-        taken.unwrap_or_else(|| Err(self.need(command, bytes, alignment)))
+    /// Bytes of host memory and of delegated memory in the pool, without its pages.
+    #[must_use]
+    pub fn bytes(&self) -> (u64, u64) {
+        (self.contents.slots.host().bytes(), self.contents.slots.delegated().bytes())
     }
 
+    /// Adds host memory that cannot go anywhere else. If no slot is free here either, it is
+    /// delegated and quarantined; if the RMM refuses that too, the ledger is told that the memory
+    /// is the embedder's.
+    pub fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
+        self.contents.restore(rmm, memory);
+    }
+}
+
+/// # Delegated in advance
+impl Pool {
     /// Delegates a contiguous run in advance, for later operations.
     ///
     /// # Errors
@@ -390,6 +331,37 @@ impl Pool {
         Ok(())
     }
 
+    /// The most that `command` has asked this pool for, in bytes; before the first time, what
+    /// TF-RMM asks for.
+    #[must_use]
+    pub fn reserve_for(&self, command: Command) -> u64 {
+        self.reserves.of(command).bytes
+    }
+
+    /// The error if `command` cannot be carried out with what the pool has: `own` bytes for the
+    /// object itself, and what such an operation is known to ask for, in blocks and in as many runs
+    /// as can be donated. Checked before the first call of an operation that may not be
+    /// cancellable.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`] with what is missing.
+    pub fn check_reserve(&mut self, command: Command, own: u64) -> Result<(), Error> {
+        self.renew_pages();
+        let Reserve { bytes, block } = self.reserves.of(command);
+        let block = block.max(MIN_GRANULE);
+        // Of the missing blocks, only whole ones are of use.
+        let short = bytes
+            .saturating_sub(self.longest_runs(block))
+            .checked_next_multiple_of(block)
+            .unwrap_or(u64::MAX);
+        let missing = short.max(self.missing(bytes.saturating_add(own), MIN_GRANULE));
+        match missing > 0 || self.missing_pages() > 0 {
+            true => Err(self.need(command, missing, block)),
+            false => Ok(()),
+        }
+    }
+
     /// Undelegates everything that is delegated, run by run. What the RMM does not return goes to
     /// quarantine.
     pub fn undelegate<P: Platform>(&mut self, rmm: &Rmm<P>) {
@@ -398,6 +370,25 @@ impl Pool {
         while let Some(memory) = self.contents.slots.delegated_mut().pop() {
             self.give_back(rmm, typed(memory));
         }
+    }
+
+    /// Bytes in whole blocks in the longest runs, of which as many count as can be donated.
+    fn longest_runs(&self, block: u64) -> u64 {
+        let mut longest = [0; Donated::RANGES];
+        for range in self.contents.iter() {
+            let mut run = blocks_in(range, block);
+            for slot in &mut longest {
+                let shorter = run.min(*slot);
+                *slot = run.max(*slot);
+                run = shorter;
+            }
+        }
+        longest.iter().sum()
+    }
+
+    /// Remembers what an operation asked for.
+    pub(crate) fn learn(&mut self, command: Command, bytes: u64, need: Need) {
+        self.reserves.learn(command, bytes, need);
     }
 
     /// How much of `bytes` is missing, in whole blocks of `block` bytes, aligned to their size, in
@@ -412,30 +403,31 @@ impl Pool {
         bytes.saturating_sub(host.iter().map(|range| blocks_in(range, block)).sum())
     }
 
-    /// Takes out up to `bytes` in whole blocks as one run of host memory: the longest available.
-    pub(crate) fn take_host_run(&mut self, bytes: u64, block: u64) -> Option<Undelegated> {
-        let (_, run) = self.contents.slots.host().longest_run(block)?;
-        self.take_host(run.min(bytes), block)
+    /// The error of a command for which `bytes` are missing.
+    pub(crate) fn need(&self, command: Command, bytes: u64, alignment: u64) -> Error {
+        Error::need_memory(command, bytes.saturating_add(self.missing_pages()), alignment)
     }
+}
 
-    /// Takes out up to `bytes` in whole blocks as one delegated run: the longest available,
-    /// preferring memory that is already delegated.
-    pub(crate) fn take_run<P: Platform>(
+/// # Delegated memory
+impl Pool {
+    /// Takes delegated memory out: `bytes` of it, contiguous and aligned to `alignment`. Memory
+    /// that is already delegated is preferred; otherwise host memory is delegated on demand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`] when the pool has no such run; then no call was made. Otherwise the
+    /// reason why the RMM refused the delegation; all of the memory is back in the pool or in
+    /// quarantine.
+    pub fn take<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
         command: Command,
         bytes: u64,
-        block: u64,
+        alignment: u64,
     ) -> Result<Delegated, Error> {
-        let delegated = self.contents.slots.delegated().longest_run(block);
-        let host = self.contents.slots.host().longest_run(block);
-        let run = match (delegated, host) {
-            (Some((_, run)), _) if run >= bytes => bytes,
-            (_, Some((_, run))) if run >= bytes => bytes,
-            (Some((_, run)), _) | (None, Some((_, run))) => run,
-            (None, None) => return Err(self.need(command, bytes, block)),
-        };
-        self.take(rmm, command, run, block)
+        let taken = self.contents.take(rmm, bytes, alignment);
+        taken.unwrap_or_else(|| Err(self.need(command, bytes, alignment)))
     }
 
     /// Puts delegated memory back as it is; if no slot is free, it goes to quarantine.
@@ -460,13 +452,84 @@ impl Pool {
         self.contents.recover(rmm, memory, reason);
     }
 
-    /// Adds host memory that cannot go anywhere else. If no slot is free here either, it is
-    /// delegated and quarantined; if the RMM refuses that too, the ledger is told that the memory
-    /// is the embedder's.
-    pub fn restore<P: Platform>(&mut self, rmm: &Rmm<P>, memory: Undelegated) {
-        self.contents.restore(rmm, memory);
+    /// Adds delegated memory.
+    ///
+    /// # Errors
+    ///
+    /// The memory is returned when no slot is free, or when it belongs to a different machine than
+    /// what is in the pool.
+    pub fn add_delegated(&mut self, memory: Delegated) -> Result<(), Delegated> {
+        self.contents.add_delegated(memory)
     }
 
+    /// Takes out up to `bytes` in whole blocks as one delegated run: the longest available,
+    /// preferring memory that is already delegated.
+    pub(crate) fn take_run<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        command: Command,
+        bytes: u64,
+        block: u64,
+    ) -> Result<Delegated, Error> {
+        let delegated = self.contents.slots.delegated().longest_run(block);
+        let host = self.contents.slots.host().longest_run(block);
+        let run = match (delegated, host) {
+            (Some((_, run)), _) if run >= bytes => bytes,
+            (_, Some((_, run))) if run >= bytes => bytes,
+            (Some((_, run)), _) | (None, Some((_, run))) => run,
+            (None, None) => return Err(self.need(command, bytes, block)),
+        };
+        self.take(rmm, command, run, block)
+    }
+
+    /// Takes out up to `bytes` in whole blocks as one run of host memory: the longest available.
+    pub(crate) fn take_host_run(&mut self, bytes: u64, block: u64) -> Option<Undelegated> {
+        let (_, run) = self.contents.slots.host().longest_run(block)?;
+        self.take_host(run.min(bytes), block)
+    }
+}
+
+/// # Pages for communication with the RMM
+impl Pool {
+    /// The pages for communication with the RMM. They are empty tokens while the pool has no memory
+    /// for them; a command that needs a page then returns [`Error::NeedMemory`].
+    pub fn pages(&mut self) -> Pages<'_> {
+        self.renew_pages();
+        Pages { list: &mut self.list, page: &mut self.page }
+    }
+
+    /// Refuses a command that needs the pool's pages while the pool has no memory for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeedMemory`].
+    pub fn check_pages(&mut self, command: Command) -> Result<(), Error> {
+        self.renew_pages();
+        match self.missing_pages() {
+            0 => Ok(()),
+            bytes => Err(Error::need_memory(command, bytes, MIN_GRANULE)),
+        }
+    }
+
+    /// Replaces pages that are missing: the RMM may have taken the one for address lists.
+    pub(crate) fn renew_pages(&mut self) {
+        for page in [&mut self.page, &mut self.list] {
+            if page.is_empty() {
+                let own = self.contents.slots.host_mut().take(MIN_GRANULE, MIN_GRANULE);
+                *page = own.map(typed).unwrap_or_default();
+            }
+        }
+    }
+
+    /// Bytes that become pages of the pool before any other use.
+    pub(crate) fn missing_pages(&self) -> u64 {
+        [&self.page, &self.list].into_iter().filter(|page| page.is_empty()).count() as u64
+            * MIN_GRANULE
+    }
+}
+
+/// # The end
+impl Pool {
     /// Empties the pool: undelegates everything and passes all host memory, including the two
     /// pages, to `free`. What the RMM does not return goes to quarantine.
     pub fn drain<P: Platform>(&mut self, rmm: &Rmm<P>, free: &mut dyn FnMut(Undelegated)) {
@@ -514,56 +577,6 @@ impl Pool {
         if self.bytes() == (0, 0) && self.missing_pages() == Self::PAGES {
             self.contents.machine = None;
         }
-    }
-
-    /// The most that `command` has asked this pool for, in bytes; before the first time, what
-    /// TF-RMM asks for.
-    #[must_use]
-    pub fn reserve_for(&self, command: Command) -> u64 {
-        self.reserves.of(command).bytes
-    }
-
-    /// The error if `command` cannot be carried out with what the pool has: `own` bytes for the
-    /// object itself, and what such an operation is known to ask for, in blocks and in as many runs
-    /// as can be donated. Checked before the first call of an operation that may not be
-    /// cancellable.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NeedMemory`] with what is missing.
-    pub fn check_reserve(&mut self, command: Command, own: u64) -> Result<(), Error> {
-        self.renew_pages();
-        let Reserve { bytes, block } = self.reserves.of(command);
-        let block = block.max(MIN_GRANULE);
-        // Of the missing blocks, only whole ones are of use.
-        let short = bytes
-            .saturating_sub(self.longest_runs(block))
-            .checked_next_multiple_of(block)
-            .unwrap_or(u64::MAX);
-        let missing = short.max(self.missing(bytes.saturating_add(own), MIN_GRANULE));
-        match missing > 0 || self.missing_pages() > 0 {
-            true => Err(self.need(command, missing, block)),
-            false => Ok(()),
-        }
-    }
-
-    /// Bytes in whole blocks in the longest runs, of which as many count as can be donated.
-    fn longest_runs(&self, block: u64) -> u64 {
-        let mut longest = [0; Donated::RANGES];
-        for range in self.contents.iter() {
-            let mut run = blocks_in(range, block);
-            for slot in &mut longest {
-                let shorter = run.min(*slot);
-                *slot = run.max(*slot);
-                run = shorter;
-            }
-        }
-        longest.iter().sum()
-    }
-
-    /// Remembers what an operation asked for.
-    pub(crate) fn learn(&mut self, command: Command, bytes: u64, need: Need) {
-        self.reserves.learn(command, bytes, need);
     }
 }
 

@@ -55,9 +55,19 @@ mod sealed {
 
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory of the Realm.
 ///
-#[doc = include_str!("../../pictures/realm.svg")]
+/// 1. [`create`](Realm::create) makes it, [`New`].
+/// 2. [`populate`](Realm::populate) gives it its content, which is measured, and RAM.
+/// 3. [`create_rec`](Realm::create_rec) gives it virtual CPUs, which `rec-runtime` runs.
+/// 4. [`activate`](Realm::activate) ends the measurement: the Realm may run, [`Active`].
+/// 5. While it runs, the host [serves faults](Realm::serve_fault), [shares](Realm::share) memory,
+///    applies [changes of the RIPAS](Realm::set_ripas) and takes memory [back](Realm::reclaim),
+///    from any number of threads.
+/// 6. [`tear_down`](Realm::tear_down) ends it from any state, and returns all memory.
 ///
-/// [`tear_down`](Realm::tear_down) leads from any state to the end.
+/// The methods below are in this order. A transition that the RMM refuses returns the Realm in its
+/// old state, see [`Failed`](rmi_host::Failed).
+///
+#[doc = include_str!("../../pictures/realm.svg")]
 ///
 /// # Dropping a Realm
 ///

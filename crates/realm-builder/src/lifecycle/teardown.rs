@@ -37,6 +37,41 @@ pub struct TornDown<'a> {
 }
 
 /// # Teardown
+impl<'a, P: Platform, S> Realm<'a, P, S> {
+    /// Tears down the Realm from any state: terminates it, destroys the RECs given, and destroys
+    /// it. What the RMM does not give back goes to quarantine.
+    ///
+    /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
+    /// the first error that remains is returned. A REC of another Realm is
+    /// destroyed, too, because it was passed by value, and that is an error. One of another machine
+    /// cannot be destroyed from here: its memory is in quarantine for a session there.
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn tear_down(
+        mut self,
+        memory: &mut dyn HostMemory,
+        recs: impl IntoIterator<Item = RecObject>,
+    ) -> TornDown<'a> {
+        let error = self.core.tear_down(memory, &mut recs.into_iter());
+        TornDown { storage: self.core.into_records(), error }
+    }
+
+    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
+    /// quarantines the rest. Memory that is shared with it stays accessible to the Realm and is not
+    /// returned; the ledger records it
+    /// ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
+    ///
+    /// # Contexts
+    ///
+    /// Takes [the lock of the Realm](crate::Realm#the-lock).
+    pub fn abandon(mut self, memory: &mut dyn HostMemory) -> Records<'a> {
+        self.core.abandon_all(memory);
+        self.core.into_records()
+    }
+}
+
 impl<'a, P: Platform> Realm<'a, P, Terminated> {
     /// Dismantles a part of the Realm: unmaps, destroys tables, returns memory, until it has made
     /// about `calls` calls to the RMM. For hosts with limited time in one call, as in a preemptible
@@ -101,41 +136,6 @@ impl<'a, P: Platform> Realm<'a, P, Terminated> {
     pub fn destroy_or_quarantine(mut self, memory: &mut dyn HostMemory) -> TornDown<'a> {
         let error = self.core.dismantle_all(memory);
         TornDown { storage: self.core.into_records(), error }
-    }
-}
-
-impl<'a, P: Platform, S> Realm<'a, P, S> {
-    /// Tears down the Realm from any state: terminates it, destroys the RECs given, and destroys
-    /// it. What the RMM does not give back goes to quarantine.
-    ///
-    /// None of its RECs may be running. Each step that fails for a temporary reason is tried twice;
-    /// the first error that remains is returned. A REC of another Realm is
-    /// destroyed, too, because it was passed by value, and that is an error. One of another machine
-    /// cannot be destroyed from here: its memory is in quarantine for a session there.
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn tear_down(
-        mut self,
-        memory: &mut dyn HostMemory,
-        recs: impl IntoIterator<Item = RecObject>,
-    ) -> TornDown<'a> {
-        let error = self.core.tear_down(memory, &mut recs.into_iter());
-        TornDown { storage: self.core.into_records(), error }
-    }
-
-    /// Gives the Realm up: takes back what the RMM returns of its memory, piece by piece, and
-    /// quarantines the rest. Memory that is shared with it stays accessible to the Realm and is not
-    /// returned; the ledger records it
-    /// ([`LedgerEvent::Exposed`](rmi_host::LedgerEvent::Exposed)).
-    ///
-    /// # Contexts
-    ///
-    /// Takes [the lock of the Realm](crate::Realm#the-lock).
-    pub fn abandon(mut self, memory: &mut dyn HostMemory) -> Records<'a> {
-        self.core.abandon_all(memory);
-        self.core.into_records()
     }
 }
 

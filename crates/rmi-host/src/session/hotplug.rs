@@ -7,6 +7,7 @@ use super::{Rmm, TrackingError};
 use crate::ledger::{Holding, Ownership};
 use crate::platform::Platform;
 
+/// # Memory that the machine gains and loses
 impl<P: Platform> Rmm<P> {
     /// To be called when memory was added, before any of it is delegated: checks that all of it can
     /// be delegated. As [`Rmm::check_memory`].

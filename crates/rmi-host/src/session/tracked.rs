@@ -70,6 +70,7 @@ impl core::error::Error for TrackingError {
     }
 }
 
+/// # Memory, checked before it is used
 impl<P: Platform> Rmm<P> {
     /// Checks that every granule of a range of ordinary memory can be delegated: the RMM tracks it
     /// by granule, and there are granule protection tables.
