@@ -52,9 +52,9 @@ const LARGEST: u64 = 16 << 20;
 /// another token of the same memory, and its sessions are not counted with those of the first.
 ///
 /// A call whose line was sent, even if only in part, and that has no valid answer returns
-/// [`NO_ANSWER`]: the RMM may have carried it out. From then on calls return [`NOT_SENT`], memory
-/// cannot be reached, and [`Lines::say`] returns the reason. There is no limit to how long an
-/// answer is waited for.
+/// [`NO_ANSWER`]: the RMM may have carried it out. From then on, and after a panic of the reader or
+/// the writer, calls return [`NOT_SENT`], memory cannot be reached, and [`Lines::say`] returns the
+/// reason. There is no limit to how long an answer is waited for.
 pub struct Lines {
     ends: Mutex<Ends>,
     banner: String,
@@ -188,7 +188,7 @@ impl Lines {
     }
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
-        // Nothing panics between a line and its answer.
+        // A thread that panicked between a line and its answer has left `gone` set.
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -208,15 +208,16 @@ impl Ends {
         if let Some(why) = &self.gone {
             return Err(LinesError::Gone { why: why.clone() });
         }
+        // After anything but an answer it is not known which answer belongs to which line: also when
+        // the reader or the writer, which may be the embedder's, panics meanwhile.
+        self.gone = Some(String::from("a line was interrupted"));
         let written =
             self.lines.write_all(format!("{words}\n").as_bytes()).and_then(|()| self.lines.flush());
         let answer = written.map_err(LinesError::from).and_then(|()| self.read());
-        // After anything but an answer it is not known which answer belongs to which line.
-        if let Err(error) = &answer
-            && !matches!(error, LinesError::Refused { .. })
-        {
-            self.gone = Some(error.why());
-        }
+        self.gone = match &answer {
+            Ok(_) | Err(LinesError::Refused { .. }) => None,
+            Err(error) => Some(error.why()),
+        };
         answer
     }
 

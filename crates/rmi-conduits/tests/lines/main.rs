@@ -7,6 +7,9 @@ mod wire;
 
 use std::error::Error as _;
 use std::io::{Cursor, sink};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use proptest::prelude::*;
 use rmi_abi::{Dialect, Pa};
@@ -74,6 +77,34 @@ fn a_session_through_lines() {
     }
     // The answers still match their lines.
     assert_eq!(lines.say("cpu 1").unwrap().words, "1");
+}
+
+/// The reader and the writer of the embedder panic at any point: no later call takes the answer of
+/// the one that was interrupted.
+#[test]
+fn sound_1_a_line_that_is_interrupted_has_no_successor() {
+    let mut interrupted = 0;
+    for n in 1..8 {
+        let countdown = Arc::new(AtomicU32::new(0));
+        let lines = wire::panicking(Options::new(D), &countdown);
+        let ask = || lines.say("mem").map(|answer| answer.words);
+        let known = ask().unwrap();
+        countdown.store(n, Ordering::Relaxed);
+        // The answer to this one is another.
+        let quiet = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        let outcome = catch_unwind(AssertUnwindSafe(|| lines.say("cpu")));
+        std::panic::set_hook(quiet);
+        countdown.store(0, Ordering::Relaxed);
+        if outcome.is_ok() {
+            assert_eq!(ask().unwrap(), known);
+            continue;
+        }
+        interrupted += 1;
+        assert_eq!(call(&lines), NOT_SENT, "interrupted at {n}");
+        assert_eq!(ask().unwrap_err().to_string(), "no answer: a line was interrupted");
+    }
+    assert!(interrupted >= 3, "{interrupted}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Read, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rmi_conduits::lines::Lines;
@@ -47,4 +48,45 @@ pub(crate) fn model(options: Options) -> Lines {
     let answers = session.greeting().bytes().collect();
     let wire = Wire(Arc::new(Mutex::new(Exchange { session, line: String::new(), answers })));
     Lines::new(BufReader::new(wire.clone()), wire).unwrap()
+}
+
+/// Passes on to another end, and panics in one of its uses.
+struct Panicking<W> {
+    wire: W,
+    countdown: Arc<AtomicU32>,
+}
+
+impl<W> Panicking<W> {
+    fn pass(&mut self) -> &mut W {
+        let before = self.countdown.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            Some(left.saturating_sub(1))
+        });
+        assert_ne!(before, Ok(1), "on purpose");
+        &mut self.wire
+    }
+}
+
+impl Write for Panicking<Wire> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.pass().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.pass().flush()
+    }
+}
+
+impl Read for Panicking<Wire> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.pass().read(into)
+    }
+}
+
+/// As [`model`]; the use of an end panics that `countdown` counts down to.
+pub(crate) fn panicking(options: Options, countdown: &Arc<AtomicU32>) -> Lines {
+    let session = Session::new(options).unwrap();
+    let answers = session.greeting().bytes().collect();
+    let wire = Wire(Arc::new(Mutex::new(Exchange { session, line: String::new(), answers })));
+    let end = || Panicking { wire: wire.clone(), countdown: Arc::clone(countdown) };
+    Lines::new(BufReader::new(end()), end()).unwrap()
 }
