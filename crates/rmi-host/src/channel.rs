@@ -607,11 +607,24 @@ impl<P: Platform> Channel<P> {
         }
     }
 
-    /// As [`Channel::op_continue`], for an operation that stays in its place. Returns the final
-    /// result word if it has ended, of which [`Channel::ended`] makes the result; its outputs are
-    /// in `last` then.
+    /// As [`Channel::op_continue`], for an operation that stays in its place until it ends: then it
+    /// is taken out, because the RMM may give its handle to another one. Returns the result if it
+    /// has ended; its outputs are in `last` then.
     #[doc(hidden)]
-    pub fn continue_once(
+    pub fn continue_in_place(
+        &self,
+        place: &mut Option<Pending>,
+        last: &mut Reply,
+    ) -> Result<Option<Result<(), Error>>, Error> {
+        let Some(pending) = place else { return Ok(None) };
+        let result = self.continue_once(pending, last)?;
+        let ended = result.and_then(|result| Some((place.take()?, result)));
+        Ok(ended.map(|(pending, result)| self.ended(pending, result)))
+    }
+
+    /// Continues an operation once. Returns the final result word if it has ended; its outputs are
+    /// in `last` then.
+    fn continue_once(
         &self,
         pending: &mut Pending,
         last: &mut Reply,
@@ -630,8 +643,7 @@ impl<P: Platform> Channel<P> {
     }
 
     /// How an operation has ended.
-    #[doc(hidden)]
-    pub fn ended(&self, pending: Pending, result: ResultWord) -> Result<(), Error> {
+    fn ended(&self, pending: Pending, result: ResultWord) -> Result<(), Error> {
         let started = Call { command: pending.command, args: [0; 7], subject: pending.subject };
         core::mem::forget(pending);
         match result.status() {

@@ -239,3 +239,24 @@ fn sound_1_delegated_memory_is_counted_when_a_layer_or_the_ledger_panics() {
         assert_eq!(leaked() - before, 4);
     }
 }
+
+/// The RMM may give the handle of an operation that has ended to another one.
+#[test]
+fn sound_5_an_operation_that_has_ended_is_not_continued_again() {
+    let _turn = one_at_a_time();
+    let model = model();
+    let (layer, ledger) = (layer(&model), Fuse::default());
+    let mut memory = model.take_memory();
+    let found = found(&layer, &ledger, &mut memory);
+    let Progress::Pending(mut pending) = found.start_activation().unwrap() else { panic!() };
+    let (rmm, dropped) = (found.into_active(), rmi_host::dropped_operations());
+    let mut list = memory.take_front(PAGE).unwrap();
+    let mut offers = [Offer::new(memory.take_front(4 * PAGE).unwrap())];
+    let _ = rmm.commands().op_mem_donate(&mut pending, &mut list, &mut offers, PAGES).unwrap();
+    let (mut place, mut reply) = (Some(pending), rmi_host::Reply::EMPTY);
+    assert_eq!(rmm.commands().continue_in_place(&mut place, &mut reply), Ok(Some(Ok(()))));
+    assert!(place.is_none());
+    let calls = model.calls();
+    assert_eq!(rmm.commands().continue_in_place(&mut place, &mut reply), Ok(None));
+    assert_eq!((model.calls(), rmi_host::dropped_operations()), (calls, dropped));
+}

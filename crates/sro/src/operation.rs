@@ -420,10 +420,7 @@ impl<'r, P: Platform> Operation<'r, P> {
     /// As [`Operation::proceed`], in its place: the result of the operation if it has ended. The
     /// outputs are in `reply` then.
     pub(crate) fn step(&mut self, reply: &mut Reply) -> Result<Option<Result<(), Error>>, Error> {
-        let Some(pending) = &mut self.pending else { return Ok(None) };
-        let result = self.rmm.commands().continue_once(pending, reply)?;
-        let ended = result.and_then(|result| Some((result, self.take()?)));
-        Ok(ended.map(|(result, pending)| self.rmm.commands().ended(pending, result)))
+        self.rmm.commands().continue_in_place(&mut self.pending, reply)
     }
 
     /// Offers memory: one `RMI_OP_MEM_DONATE`. What the RMM takes is removed from the front of
