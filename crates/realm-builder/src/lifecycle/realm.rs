@@ -79,7 +79,8 @@ mod sealed {
 /// thread is unwinding aborts the program.
 ///
 /// The memory of a Realm that is forgotten ([`core::mem::forget`]) is counted when another Realm
-/// is created in its storage, except for its descriptor and root tables.
+/// is created in its storage, except for its descriptor and root tables. It is not counted if the
+/// storage is on the heap, because that is forgotten with the Realm.
 ///
 /// # The lifetime
 ///

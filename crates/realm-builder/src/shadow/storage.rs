@@ -289,6 +289,10 @@ and a list of 24 bytes for each four tables, do when their space grows by half, 
 An allocation that fails is not a panic: the operation is refused as with lent storage that is full.
 In a context that may not allocate (an interrupt handler), lend storage.
 
+There is no limit to the records of shared memory, and adding one moves those that follow while the
+lock is held: 48 bytes for each piece that is shared. A Realm that may choose what is
+shared can make each page a piece, by leaving out every other one. Lent storage limits the pieces.
+
 ```
 # use rmi_abi::{Dialect, Ipa};
 # use rmm_model::{Model, Options};
