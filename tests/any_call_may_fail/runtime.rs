@@ -259,7 +259,7 @@ fn populate<P: Platform>(
     model.set_guest(realm.rd().pa(), 0, Box::new(Script::new(script)));
 }
 
-fn map<P: Platform, S: realm_sdk::builder::Alive>(
+fn map<P: Platform, S: realm_sdk::builder::NotTerminated>(
     realm: &Realm<'_, P, S>,
     fixture: &mut Fixture<'_>,
     ipa: u64,
@@ -273,7 +273,7 @@ fn map<P: Platform, S: realm_sdk::builder::Alive>(
 }
 
 /// Shares a block and the pages after it, with a word in them.
-fn share<P: Platform, S: realm_sdk::builder::Alive>(
+fn share<P: Platform, S: realm_sdk::builder::NotTerminated>(
     realm: &Realm<'_, P, S>,
     fixture: &mut Fixture<'_>,
 ) {

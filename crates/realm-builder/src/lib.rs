@@ -226,7 +226,7 @@ pub use config::{ConfigError, PlaneTables, RealmConfig};
 pub use error::{BuildError, RegionProblem};
 pub use image::{Image, ImageError, Segment};
 pub use lifecycle::any::{AnyRealm, RealmState, Shutdown, shutdown};
-pub use lifecycle::realm::{Active, Alive, Building, New, Populated, Realm, Terminated};
+pub use lifecycle::realm::{Active, Building, New, NotTerminated, Populated, Realm, Terminated};
 pub use lifecycle::recs::RecStart;
 pub use lifecycle::region::Region;
 pub use lifecycle::teardown::{DismantleProgress, TornDown};

@@ -44,7 +44,7 @@
 //! * Then the ranges, by address, without overlap: first address, address after the last, and the
 //!   holding: `delegated`, `donated COMMAND`, `leaked`, `untracked` and `exposed` (the host's), or
 //!   `quarantined` with `undelegate-refused STATUS` (decimal), `unclear COMMAND`,
-//!   `not-reclaimed COMMAND`, `object-alive COMMAND` or `pool-full`. Addresses are hexadecimal, in
+//!   `not-reclaimed COMMAND`, `not-destroyed COMMAND` or `pool-full`. Addresses are hexadecimal, in
 //!   bytes, aligned to 4 KiB; commands are the specification's names.
 //! * The last line counts the ranges, in decimal: a text without it is truncated.
 
@@ -125,7 +125,7 @@ pub enum QuarantineReason {
     /// The pool that it belongs to is full.
     PoolFull,
     /// The object that consists of it could not be destroyed.
-    ObjectAlive {
+    NotDestroyed {
         /// The command that was refused.
         command: Command,
     },
@@ -140,7 +140,7 @@ impl fmt::Display for QuarantineReason {
             Self::Unclear { command } => write!(f, "unclear outcome of {command}"),
             Self::NotReclaimed { command } => write!(f, "not given back by {command}"),
             Self::PoolFull => f.write_str("the pool is full"),
-            Self::ObjectAlive { command } => write!(f, "object not destroyed by {command}"),
+            Self::NotDestroyed { command } => write!(f, "object not destroyed by {command}"),
         }
     }
 }

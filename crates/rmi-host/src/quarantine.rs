@@ -24,7 +24,7 @@
 //!
 //! let memory = memory.take_front(0x4000).unwrap();
 //! let memory = rmm.delegate(memory)?;
-//! rmm.quarantine(memory, QuarantineReason::ObjectAlive { command: Command::RecDestroy });
+//! rmm.quarantine(memory, QuarantineReason::NotDestroyed { command: Command::RecDestroy });
 //! assert_eq!(quarantine.len(), 1);
 //!
 //! // The object does not exist any more: the RMM returns the memory.

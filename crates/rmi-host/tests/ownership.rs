@@ -22,7 +22,7 @@ fn reasons() -> Vec<QuarantineReason> {
         QuarantineReason::UndelegateRefused { status: Status::from(200) },
         QuarantineReason::Unclear { command: CREATE },
         QuarantineReason::NotReclaimed { command: DESTROY },
-        QuarantineReason::ObjectAlive { command: CREATE },
+        QuarantineReason::NotDestroyed { command: CREATE },
     ]
 }
 
@@ -150,7 +150,7 @@ rmi-ownership 1
 0x6000 0x7000 quarantined undelegate-refused 200
 0x7000 0x8000 quarantined unclear RMI_REC_CREATE
 0x8000 0x9000 quarantined not-reclaimed RMI_REC_DESTROY
-0x9000 0xa000 quarantined object-alive RMI_REC_CREATE
+0x9000 0xa000 quarantined not-destroyed RMI_REC_CREATE
 end 10
 ";
     assert_eq!(ownership.to_string(), text);

@@ -20,7 +20,7 @@ const DIALECT: Dialect = Dialect::TfRmm2026_07;
 const DELEGATE: Command = Command::GranuleRangeDelegate;
 const UNDELEGATE: Command = Command::GranuleRangeUndelegate;
 const UNCLEAR: QuarantineReason = QuarantineReason::Unclear { command: DELEGATE };
-const ALIVE: QuarantineReason = QuarantineReason::ObjectAlive { command: Command::RealmDestroy };
+const ALIVE: QuarantineReason = QuarantineReason::NotDestroyed { command: Command::RealmDestroy };
 const REFUSED: QuarantineReason =
     QuarantineReason::UndelegateRefused { status: Status::ErrorInput };
 const NOT_SUPPORTED: Registers = [u64::MAX, 0, 0, 0, 0, 0, 0, 0];

@@ -258,7 +258,7 @@ impl RecObject {
         let granule = self.take_granule();
         let error = match done {
             Err(error) => {
-                pool.recover(rmm, granule, QuarantineReason::ObjectAlive { command });
+                pool.recover(rmm, granule, QuarantineReason::NotDestroyed { command });
                 error
             }
             Ok(_) => {
@@ -290,7 +290,7 @@ impl RecObject {
     pub fn force_in_place<P: Platform>(&mut self, rmm: &Rmm<P>, pool: &mut Pool) {
         let command = Command::RecDestroy;
         self.donated.recover(rmm, pool, command);
-        let reason = QuarantineReason::ObjectAlive { command };
+        let reason = QuarantineReason::NotDestroyed { command };
         pool.recover(rmm, self.take_granule(), reason);
     }
 }

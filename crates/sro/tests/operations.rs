@@ -165,7 +165,7 @@ fn an_operation_that_cannot_be_ended_is_reported() {
     quarantine.for_each(|range, reason| reasons.push((range.bytes(), reason)));
     assert_eq!(
         reasons,
-        [(GRANULE, QuarantineReason::ObjectAlive { command: Command::RecDestroy })]
+        [(GRANULE, QuarantineReason::NotDestroyed { command: Command::RecDestroy })]
     );
     let _ = rd.into_released();
     pool.drain(&rmm, &mut |_| {});

@@ -190,7 +190,7 @@ fn a_rec_whose_destruction_is_unclear_is_given_up() {
             let command = Command::RecDestroy;
             let of = |reason: fn(Command) -> QuarantineReason| reason(command);
             let donated = of(|command| QuarantineReason::NotReclaimed { command });
-            let object = of(|command| QuarantineReason::ObjectAlive { command });
+            let object = of(|command| QuarantineReason::NotDestroyed { command });
             quarantined.sort_by_key(|(bytes, _)| *bytes);
             assert_eq!(quarantined, [(GRANULE, object), (16 * GRANULE, donated)], "{happened}");
             assert_eq!(fixture.ledger.balance().leaked, 0);

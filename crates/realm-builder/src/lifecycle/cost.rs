@@ -11,7 +11,7 @@ use rmi_abi::{Ipa, PaRange};
 use rmi_host::Platform;
 use sro::{HostMemory, Pool};
 
-use crate::lifecycle::realm::{Alive, New, Realm};
+use crate::lifecycle::realm::{New, NotTerminated, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::realm_core::RealmCore;
 use crate::memory::unmap::Span;
@@ -25,7 +25,7 @@ fn table_delegation(pool: &Pool, tables: u64, limits: Limits) -> u64 {
 }
 
 /// # Costs, in calls
-impl<P: Platform, S: Alive> Realm<'_, P, S> {
+impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Cost of [`Realm::map_scattered`] with this memory: what its pool has delegated already is
     /// not delegated again.
     ///

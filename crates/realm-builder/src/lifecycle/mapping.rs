@@ -5,13 +5,13 @@ use rmi_host::{Failed, Platform, Undelegated};
 use sro::HostMemory;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::lifecycle::realm::{NotTerminated, Realm};
 use crate::memory::fault::Served;
 use crate::memory::reclaim::Reclaimed;
 use crate::memory::stopped::Stopped;
 
 /// # Memory: mapped, served where it faults, taken back
-impl<P: Platform, S: Alive> Realm<'_, P, S> {
+impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Serves a fault of a REC at `ipa`: maps memory there and, to save the Realm its next faults,
     /// around it, up to the leaf table (2 MiB) that covers it and inside `window`.
     ///

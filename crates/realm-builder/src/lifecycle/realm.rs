@@ -30,27 +30,27 @@ pub enum Active {}
 pub enum Terminated {}
 
 /// States before activation, in which a Realm gets RECs: [`New`], [`Populated`]. Sealed.
-pub trait Building: Alive + sealed::Building {}
+pub trait Building: NotTerminated + sealed::Building {}
 
 impl Building for New {}
 impl Building for Populated {}
 
 /// States in which memory can be added to a Realm and taken from it: [`New`], [`Populated`],
 /// [`Active`]. Sealed.
-pub trait Alive: sealed::Alive {}
+pub trait NotTerminated: sealed::NotTerminated {}
 
-impl Alive for New {}
-impl Alive for Populated {}
-impl Alive for Active {}
+impl NotTerminated for New {}
+impl NotTerminated for Populated {}
+impl NotTerminated for Active {}
 
 mod sealed {
     pub trait Building {}
     impl Building for super::New {}
     impl Building for super::Populated {}
-    pub trait Alive {}
-    impl Alive for super::New {}
-    impl Alive for super::Populated {}
-    impl Alive for super::Active {}
+    pub trait NotTerminated {}
+    impl NotTerminated for super::New {}
+    impl NotTerminated for super::Populated {}
+    impl NotTerminated for super::Active {}
 }
 
 /// A Realm in the state `S`, in a session on the platform `P`. It owns all the memory of the Realm.

@@ -6,13 +6,13 @@ use rmi_host::{Platform, Undelegated};
 use sro::HostMemory;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::lifecycle::realm::{NotTerminated, Realm};
 use crate::memory::convert::{ConvertStopped, Converted};
 use crate::memory::share::NotShared;
 use crate::memory::stopped::Stopped;
 
 /// # Memory that the host shares
-impl<P: Platform, S: Alive> Realm<'_, P, S> {
+impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Shares host memory with the Realm at an unprotected IPA, by the largest blocks that
     /// alignment and the tables there allow. Where the host maps the memory for itself, `access`
     /// should have the same attributes and permissions as that mapping. The permission encoding is

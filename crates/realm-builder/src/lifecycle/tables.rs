@@ -6,7 +6,7 @@ use rmi_host::Platform;
 use sro::HostMemory;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::lifecycle::realm::{NotTerminated, Realm};
 use crate::memory::fold::{FoldPolicy, FoldStopped, Folded};
 
 /// # Translation tables
@@ -45,7 +45,7 @@ impl<P: Platform, S> Realm<'_, P, S> {
     }
 }
 
-impl<P: Platform, S: Alive> Realm<'_, P, S> {
+impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Folds the tables that lie in a range of the protected half as a whole, each after those in
     /// it and otherwise in the order of their addresses, and returns the result. Their granules go
     /// to the pool, delegated.

@@ -367,7 +367,7 @@ impl<P: Platform> RealmCore<'_, P> {
             let shadow = self.shadow.get_mut();
             shadow.note(tree, row.range, Shows::Nothing);
             shadow.lose_tables(row.range, &mut |table| {
-                rmm.quarantine(table.into_released(), alive(Command::RttDestroy));
+                rmm.quarantine(table.into_released(), not_destroyed(Command::RttDestroy));
             });
             return;
         }
@@ -378,7 +378,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if let Some(next) = self.shadow.get_mut().first() {
             let (rmm, taken) = (self.rmm, self.take_out(memory.pool(), next));
             let free = &mut |host| free_or_quarantine(rmm, memory, host);
-            rmm.recover(taken, alive(Command::RttDataUnmap), free);
+            rmm.recover(taken, not_destroyed(Command::RttDataUnmap), free);
         }
     }
 
@@ -452,7 +452,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 let granule =
                     shadow.remove_table(tree, level, ipa).unwrap_or_default().into_released();
                 let command = tree.map_or(Command::RttDestroy, |_| Command::RttAuxDestroy);
-                pool.recover(self.rmm, granule, alive(command));
+                pool.recover(self.rmm, granule, not_destroyed(command));
             }
         }
         Delegated::empty()
@@ -487,22 +487,22 @@ impl<P: Platform> RealmCore<'_, P> {
             if let Err(apart) = run.append(self.take_out(memory.pool(), next)) {
                 let whole = core::mem::replace(&mut run, apart);
                 let free = &mut |host| free_or_quarantine(rmm, memory, host);
-                rmm.recover(whole, alive(Command::RttDataUnmap), free);
+                rmm.recover(whole, not_destroyed(Command::RttDataUnmap), free);
             }
         }
         let free = &mut |host| free_or_quarantine(rmm, memory, host);
-        rmm.recover(run, alive(Command::RttDataUnmap), free);
+        rmm.recover(run, not_destroyed(Command::RttDataUnmap), free);
         let pool = memory.pool();
         self.recover_donated(pool, Command::RealmCreate);
-        pool.recover(rmm, self.take_descriptor(), alive(Command::RealmDestroy));
+        pool.recover(rmm, self.take_descriptor(), not_destroyed(Command::RealmDestroy));
         for roots in self.all_roots() {
             let roots = core::mem::take(roots).into_released();
-            pool.recover(rmm, roots, alive(Command::RealmDestroy));
+            pool.recover(rmm, roots, not_destroyed(Command::RealmDestroy));
         }
     }
 }
 
 /// The reason for quarantining memory of an object that a command did not destroy.
-const fn alive(command: Command) -> QuarantineReason {
-    QuarantineReason::ObjectAlive { command }
+const fn not_destroyed(command: Command) -> QuarantineReason {
+    QuarantineReason::NotDestroyed { command }
 }

@@ -6,12 +6,12 @@ use rmi_host::command::AuxTree;
 use sro::HostMemory;
 
 use crate::error::BuildError;
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::lifecycle::realm::{NotTerminated, Realm};
 use crate::memory::fault::Served;
 use crate::planes::PlaneMapped;
 
 /// # Planes
-impl<P: Platform, S: Alive> Realm<'_, P, S> {
+impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Shows, in an auxiliary tree, the memory that the primary tree maps in a range of the
     /// protected half; by entries of the same size. Tables come from the pool and are made first. A
     /// block that extends beyond the range is shown as a whole.

@@ -12,12 +12,12 @@ use rmi_host::{Error, Platform};
 use sro::HostMemory;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::lifecycle::realm::{Alive, Realm};
+use crate::lifecycle::realm::{NotTerminated, Realm};
 use crate::memory::realm_core::RealmCore;
 use crate::plan;
 use crate::shadow::Shows;
 
-impl<P: Platform, S: Alive> Realm<'_, P, S> {
+impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// Shows, in an auxiliary tree, what is shared with the Realm in a range of the unprotected
     /// half, and what will be shared there. Whole root entries are shown: those that the range
     /// touches. The table below each comes from the pool, if it is missing.

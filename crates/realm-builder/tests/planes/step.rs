@@ -1,7 +1,7 @@
 //! Changes to what the trees of a Realm map.
 
 use proptest::prelude::*;
-use realm_builder::{Alive, BuildError, FoldPolicy, New, Realm, RegionProblem};
+use realm_builder::{BuildError, FoldPolicy, New, NotTerminated, Realm, RegionProblem};
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::{AuxTree, SharedAccess};
@@ -70,7 +70,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
 
 /// Maps what is shared with a Realm in an auxiliary tree.
 #[expect(unsafe_code, reason = "no plane of these Realms has any translation cached")]
-pub(crate) fn show_shared<P: Platform, S: Alive>(
+pub(crate) fn show_shared<P: Platform, S: NotTerminated>(
     realm: &Realm<'_, P, S>,
     pool: &mut FixedPool<64>,
     tree: AuxTree,

@@ -1,6 +1,6 @@
 //! A Realm, and the memory that it should have.
 
-use realm_builder::{Alive, BuildError, FoldPolicy, Realm, RegionProblem};
+use realm_builder::{BuildError, FoldPolicy, NotTerminated, Realm, RegionProblem};
 use rmi_abi::rtt::{Level, RttEntryState};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
@@ -25,7 +25,7 @@ fn ipas(base: u64, bytes: u64) -> IpaRange {
     IpaRange::with_size(Ipa::new(base), bytes).unwrap()
 }
 
-impl<P: Platform, S: Alive> Fixture<'_, '_, P, S> {
+impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
     /// Memory with the wanted alignment, or else from what there is.
     fn take(&mut self, bytes: u64, alignment: u64) -> Option<Undelegated> {
         // A GiB by pages would take too many tables.

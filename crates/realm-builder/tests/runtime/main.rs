@@ -11,7 +11,9 @@ mod rmms;
 use std::num::NonZeroU32;
 
 use proptest::prelude::*;
-use realm_builder::{Alive, FixedRecords, Realm, RealmConfig, Records, ShadowTable, SharedRecord};
+use realm_builder::{
+    FixedRecords, NotTerminated, Realm, RealmConfig, Records, ShadowTable, SharedRecord,
+};
 use rmi_abi::{Dialect, PaRange};
 use rmi_conduits::counting::Counting;
 use rmi_host::granules::{AnyGranules, HostOwned};
@@ -128,7 +130,7 @@ fn run_on(
     assert_eq!(leaked(), leaked_before);
 }
 
-fn change_all<P: Platform, S: Alive>(
+fn change_all<P: Platform, S: NotTerminated>(
     realm: &Realm<'_, P, S>,
     pool: &mut FixedPool<64>,
     heap: &mut Heap,

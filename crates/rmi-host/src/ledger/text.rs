@@ -28,8 +28,8 @@ impl fmt::Display for Holding {
                         write!(f, "not-reclaimed {command}")
                     }
                     QuarantineReason::PoolFull => f.write_str("pool-full"),
-                    QuarantineReason::ObjectAlive { command } => {
-                        write!(f, "object-alive {command}")
+                    QuarantineReason::NotDestroyed { command } => {
+                        write!(f, "not-destroyed {command}")
                     }
                 }
             }
@@ -184,7 +184,7 @@ fn parse_reason(text: &str) -> Option<QuarantineReason> {
         }
         ("unclear", name) => QuarantineReason::Unclear { command: command(name)? },
         ("not-reclaimed", name) => QuarantineReason::NotReclaimed { command: command(name)? },
-        ("object-alive", name) => QuarantineReason::ObjectAlive { command: command(name)? },
+        ("not-destroyed", name) => QuarantineReason::NotDestroyed { command: command(name)? },
         ("pool-full", "") => QuarantineReason::PoolFull,
         _ => return None,
     })

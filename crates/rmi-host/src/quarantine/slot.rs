@@ -268,7 +268,7 @@ fn encode(reason: QuarantineReason) -> u64 {
         QuarantineReason::UndelegateRefused { status } => (0, u8::from(status)),
         QuarantineReason::Unclear { command } => (1, command as u8),
         QuarantineReason::NotReclaimed { command } => (2, command as u8),
-        QuarantineReason::ObjectAlive { command } => (3, command as u8),
+        QuarantineReason::NotDestroyed { command } => (3, command as u8),
         QuarantineReason::PoolFull => (4, 0),
     };
     u64::from_le_bytes([kind, detail, 0, 0, 0, 0, 0, 0])
@@ -282,7 +282,7 @@ fn decode(word: u64) -> QuarantineReason {
         0 => QuarantineReason::UndelegateRefused { status: Status::from(detail) },
         1 => QuarantineReason::Unclear { command },
         2 => QuarantineReason::NotReclaimed { command },
-        3 => QuarantineReason::ObjectAlive { command },
+        3 => QuarantineReason::NotDestroyed { command },
         _ => QuarantineReason::PoolFull,
     }
 }
@@ -297,7 +297,7 @@ mod tests {
             for reason in [
                 QuarantineReason::Unclear { command },
                 QuarantineReason::NotReclaimed { command },
-                QuarantineReason::ObjectAlive { command },
+                QuarantineReason::NotDestroyed { command },
             ] {
                 assert_eq!(decode(encode(reason)), reason);
             }
