@@ -2,7 +2,7 @@
 
 use realm_sdk::builder::Realm;
 use realm_sdk::host::linear_map::LinearMap;
-use realm_sdk::host::{FixedQuarantine, Host, NullLedger, Rmm};
+use realm_sdk::host::{DefaultLock, FixedQuarantine, Host, NullLedger, Rmm};
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use realm_sdk::host::smc::SmcConduit;
@@ -28,8 +28,16 @@ mod nowhere {
     }
 }
 
+/// The dialect that is known when the image is built.
+#[cfg(not(feature = "all-dialects"))]
+type Served = realm_sdk::host::OnlyTfRmm2026_07;
+/// The dialect is found at run time.
+#[cfg(feature = "all-dialects")]
+type Served = realm_sdk::host::AnyDialect;
+
 /// SMC instructions, a linear map, no ledger, and a small quarantine.
-pub(crate) type BareMetal = Host<SmcConduit, LinearMap, NullLedger, FixedQuarantine<16>>;
+pub(crate) type BareMetal =
+    Host<SmcConduit, LinearMap, NullLedger, FixedQuarantine<16>, DefaultLock, Served>;
 
 /// A session.
 pub(crate) type Session = Rmm<BareMetal>;

@@ -350,7 +350,8 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// The conduit and the access of the platform are of one machine, and the RMM speaks this
-    /// dialect and has granules of this size. Opening a session determines all of this. From now on
+    /// dialect, which is the platform's if it is built for only one ([`Platform::DIALECT`]), and has
+    /// granules of this size. Opening a session determines all of this. From now on
     /// no session of this program changes the configuration of the RMM
     /// ([`OpenSessions`](crate::OpenSessions)).
     pub unsafe fn new(
@@ -424,7 +425,11 @@ impl<P: Platform> Channel<P> {
     /// The dialect of the calls.
     #[must_use]
     pub const fn dialect(&self) -> Dialect {
-        self.dialect
+        // A constant where there is only one, so that the compiler removes what belongs to others.
+        match P::DIALECT {
+            Some(only) => only,
+            None => self.dialect,
+        }
     }
 
     pub(crate) fn set_dialect(&mut self, dialect: Dialect) {
@@ -443,8 +448,24 @@ impl<P: Platform> Channel<P> {
     ///
     /// As [`Conduit::call`].
     pub(crate) unsafe fn issue(&self, call: &Call, reply: &mut Reply) -> Result<ResultWord, Error> {
-        let Some(fid) = call.command.fid(self.dialect()) else {
-            return Err(Error::Unsupported { command: call.command, dialect: self.dialect() });
+        // SAFETY: the caller's promise is passed on unchanged.
+        unsafe { self.issue_in(self.dialect(), call, reply) }
+    }
+
+    /// As [`Channel::issue`], with the function identifier of a dialect that may be another: for
+    /// probing.
+    ///
+    /// # Safety
+    ///
+    /// As [`Conduit::call`].
+    pub(crate) unsafe fn issue_in(
+        &self,
+        dialect: Dialect,
+        call: &Call,
+        reply: &mut Reply,
+    ) -> Result<ResultWord, Error> {
+        let Some(fid) = call.command.fid(dialect) else {
+            return Err(Error::Unsupported { command: call.command, dialect });
         };
         let [a1, a2, a3, a4, a5, a6, a7] = call.args;
         let registers: Registers = [u64::from(fid.0), a1, a2, a3, a4, a5, a6, a7];

@@ -97,7 +97,9 @@ pub use ledger::{Balance, CountingLedger, Ledger, LedgerEvent, NullLedger, Quara
 pub use ledger::{Ownership, OwnershipMap};
 pub use lock_api;
 pub use open_sessions::OpenSessions;
-pub use platform::{DefaultLock, Host, Platform};
+pub use platform::{
+    AnyDialect, DefaultLock, Host, OnlyTfRmm2026_07, OnlyV2_0Bet3, Platform, ServedDialect,
+};
 #[cfg(feature = "alloc")]
 pub use quarantine::GrowingQuarantine;
 pub use quarantine::{CallbackQuarantine, FixedQuarantine, NoQuarantine, Quarantine, Quarantined};

@@ -55,6 +55,7 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use lock_api::RawMutex;
+use rmi_abi::Dialect;
 
 use crate::access::HostAccess;
 use crate::conduit::Conduit;
@@ -90,6 +91,15 @@ pub unsafe trait Platform {
     /// function must not be called from a handler that may interrupt its holder on the same CPU.
     type Lock: RawMutex;
 
+    /// The only dialect that this platform is built for; `None` for whatever an RMM speaks.
+    ///
+    /// With a dialect the compiler removes what belongs to others. A session is not opened on an
+    /// RMM for which probing finds another, nor with
+    /// [`SessionOptions::dialect`](crate::SessionOptions::dialect) set to another
+    /// ([`SessionError::OtherDialect`](crate::SessionError::OtherDialect)). Probing finds 1.0,
+    /// `tf-rmm-2026-07` and 2.0-bet3; for another dialect the option has to be set.
+    const DIALECT: Option<Dialect> = None;
+
     /// The conduit to the RMM from the CPU that the caller runs on. Threads that share a session
     /// share the conduit, so a REC runs on the CPU of the thread that enters it only if each call
     /// of the conduit is made on the CPU of its caller: see [`Conduit::call`].
@@ -115,6 +125,36 @@ pub unsafe trait Platform {
     }
 }
 
+/// The dialects that a [`Host`] is built for, see [`Platform::DIALECT`].
+pub trait ServedDialect {
+    /// The only one; `None` for all.
+    const DIALECT: Option<Dialect>;
+}
+
+/// Whatever dialect an RMM speaks.
+#[derive(Debug)]
+pub enum AnyDialect {}
+
+impl ServedDialect for AnyDialect {
+    const DIALECT: Option<Dialect> = None;
+}
+
+/// Only [`Dialect::TfRmm2026_07`].
+#[derive(Debug)]
+pub enum OnlyTfRmm2026_07 {}
+
+impl ServedDialect for OnlyTfRmm2026_07 {
+    const DIALECT: Option<Dialect> = Some(Dialect::TfRmm2026_07);
+}
+
+/// Only [`Dialect::V2_0Bet3`].
+#[derive(Debug)]
+pub enum OnlyV2_0Bet3 {}
+
+impl ServedDialect for OnlyV2_0Bet3 {
+    const DIALECT: Option<Dialect> = Some(Dialect::V2_0Bet3);
+}
+
 /// A platform made of its parts; each may be owned or a reference.
 ///
 /// ```
@@ -129,18 +169,18 @@ pub unsafe trait Platform {
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
-pub struct Host<C, A, L = NullLedger, Q = NoQuarantine, K = DefaultLock> {
+pub struct Host<C, A, L = NullLedger, Q = NoQuarantine, K = DefaultLock, D = AnyDialect> {
     conduit: C,
     access: A,
     ledger: L,
     quarantine: Q,
     relax: fn(),
     now: Option<fn() -> Duration>,
-    lock: PhantomData<fn() -> K>,
+    types: PhantomData<fn() -> (K, D)>,
 }
 
-// Derived implementations would require the same of the lock.
-impl<C: Clone, A: Clone, L: Clone, Q: Clone, K> Clone for Host<C, A, L, Q, K> {
+// Derived implementations would require the same of the lock and of the dialect.
+impl<C: Clone, A: Clone, L: Clone, Q: Clone, K, D> Clone for Host<C, A, L, Q, K, D> {
     fn clone(&self) -> Self {
         Self {
             conduit: self.conduit.clone(),
@@ -149,14 +189,14 @@ impl<C: Clone, A: Clone, L: Clone, Q: Clone, K> Clone for Host<C, A, L, Q, K> {
             quarantine: self.quarantine.clone(),
             relax: self.relax,
             now: self.now,
-            lock: PhantomData,
+            types: PhantomData,
         }
     }
 }
 
-impl<C: Copy, A: Copy, L: Copy, Q: Copy, K> Copy for Host<C, A, L, Q, K> {}
+impl<C: Copy, A: Copy, L: Copy, Q: Copy, K, D> Copy for Host<C, A, L, Q, K, D> {}
 
-impl<C, A, L, Q, K> fmt::Debug for Host<C, A, L, Q, K>
+impl<C, A, L, Q, K, D> fmt::Debug for Host<C, A, L, Q, K, D>
 where
     C: fmt::Debug,
     A: fmt::Debug,
@@ -187,22 +227,22 @@ impl<C: Conduit, A: HostAccess> Host<C, A> {
             quarantine: NoQuarantine,
             relax: core::hint::spin_loop,
             now: None,
-            lock: PhantomData,
+            types: PhantomData,
         }
     }
 }
 
-impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
+impl<C, A, L, Q, K, D> Host<C, A, L, Q, K, D> {
     /// The same platform with this ledger.
-    pub fn with_ledger<M: Ledger>(self, ledger: M) -> Host<C, A, M, Q, K> {
-        let Self { conduit, access, quarantine, relax, now, lock, .. } = self;
-        Host { conduit, access, ledger, quarantine, relax, now, lock }
+    pub fn with_ledger<M: Ledger>(self, ledger: M) -> Host<C, A, M, Q, K, D> {
+        let Self { conduit, access, quarantine, relax, now, types, .. } = self;
+        Host { conduit, access, ledger, quarantine, relax, now, types }
     }
 
     /// The same platform with this quarantine.
-    pub fn with_quarantine<R: Quarantine>(self, quarantine: R) -> Host<C, A, L, R, K> {
-        let Self { conduit, access, ledger, relax, now, lock, .. } = self;
-        Host { conduit, access, ledger, quarantine, relax, now, lock }
+    pub fn with_quarantine<R: Quarantine>(self, quarantine: R) -> Host<C, A, L, R, K, D> {
+        let Self { conduit, access, ledger, relax, now, types, .. } = self;
+        Host { conduit, access, ledger, quarantine, relax, now, types }
     }
 
     /// The same platform with this kind of lock, see [`Platform::Lock`].
@@ -251,9 +291,31 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
     /// # let _ = host;
     /// # Ok::<(), rmm_model::OptionsError>(())
     /// ```
-    pub fn with_lock<M: RawMutex>(self) -> Host<C, A, L, Q, M> {
+    pub fn with_lock<M: RawMutex>(self) -> Host<C, A, L, Q, M, D> {
         let Self { conduit, access, ledger, quarantine, relax, now, .. } = self;
-        Host { conduit, access, ledger, quarantine, relax, now, lock: PhantomData }
+        Host { conduit, access, ledger, quarantine, relax, now, types: PhantomData }
+    }
+
+    /// The same platform, built for one dialect only, see [`Platform::DIALECT`].
+    ///
+    /// ```
+    /// # use rmi_abi::Dialect;
+    /// # use rmm_model::{Model, Options};
+    /// use rmi_host::{Discovered, OnlyTfRmm2026_07, OnlyV2_0Bet3, SessionError, SessionOptions};
+    ///
+    /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+    /// let host = model.host().with_dialect::<OnlyTfRmm2026_07>();
+    /// let found = Discovered::probe(host, SessionOptions::default())?;
+    /// assert_eq!(found.dialect(), Dialect::TfRmm2026_07);
+    ///
+    /// let host = model.host().with_dialect::<OnlyV2_0Bet3>();
+    /// let failed = Discovered::probe(host, SessionOptions::default()).unwrap_err();
+    /// assert!(matches!(failed.error, SessionError::OtherDialect { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_dialect<E: ServedDialect>(self) -> Host<C, A, L, Q, K, E> {
+        let Self { conduit, access, ledger, quarantine, relax, now, .. } = self;
+        Host { conduit, access, ledger, quarantine, relax, now, types: PhantomData }
     }
 
     /// The same platform that calls this function while it waits, see [`Platform::relax`].
@@ -293,14 +355,22 @@ impl<C, A, L, Q, K> Host<C, A, L, Q, K> {
 }
 
 // SAFETY: the parts never change.
-unsafe impl<C: Conduit, A: HostAccess, L: Ledger, Q: Quarantine, K: RawMutex> Platform
-    for Host<C, A, L, Q, K>
+unsafe impl<C, A, L, Q, K, D> Platform for Host<C, A, L, Q, K, D>
+where
+    C: Conduit,
+    A: HostAccess,
+    L: Ledger,
+    Q: Quarantine,
+    K: RawMutex,
+    D: ServedDialect,
 {
     type Conduit = C;
     type Access = A;
     type Ledger = L;
     type Quarantine = Q;
     type Lock = K;
+
+    const DIALECT: Option<Dialect> = D::DIALECT;
 
     fn conduit(&self) -> &C {
         &self.conduit

@@ -183,6 +183,15 @@ pub enum SessionError {
     },
     /// The conduit and the access of the platform are of two machines; nothing was called.
     OtherMachine,
+    /// The RMM, or [`SessionOptions::dialect`], has another dialect than the only one that the
+    /// platform is built for ([`Platform::DIALECT`]); nothing was changed.
+    #[non_exhaustive]
+    OtherDialect {
+        /// The dialect of the RMM, or of the options.
+        found: Dialect,
+        /// The dialect of the platform.
+        served: Dialect,
+    },
     /// The RMM has a dialect of which this SDK has only the commands; nothing was changed. See
     /// [`SessionOptions::allow_partial_dialect`].
     PartialDialect(Dialect),
@@ -217,6 +226,9 @@ impl fmt::Display for SessionError {
             }
             Self::OtherMachine => {
                 f.write_str("the platform's conduit and memory access are of different machines")
+            }
+            Self::OtherDialect { found, served } => {
+                write!(f, "the dialect is {found}, and the platform is built for {served} only")
             }
             Self::PartialDialect(dialect) => {
                 write!(f, "the RMM has dialect {dialect}, of which this SDK has only the commands")
@@ -304,16 +316,24 @@ impl<P: Platform> Discovered<P> {
     }
 
     fn look(channel: &mut Channel<P>, options: SessionOptions) -> Result<Features, SessionError> {
+        if let Some(dialect) = options.dialect {
+            // Before any call: its numbers may have other meanings.
+            Self::require(dialect)?;
+        }
         match channel.version(channel.dialect().version()) {
-            Ok(()) if options.dialect.is_some() => {}
+            Ok(()) if options.dialect.is_some() || channel.dialect() == Dialect::V1_0 => {}
             Ok(()) => {
-                if !channel.has_gpt_info()? {
-                    channel.set_dialect(Dialect::TfRmm2026_07);
-                }
+                let found = match channel.has_gpt_info()? {
+                    true => Dialect::V2_0Bet3,
+                    false => Dialect::TfRmm2026_07,
+                };
+                Self::require(found)?;
+                channel.set_dialect(found);
             }
             Err(SessionError::Version { lower, .. })
                 if options.dialect.is_none() && lower == Dialect::V1_0.version() =>
             {
+                Self::require(Dialect::V1_0)?;
                 channel.set_dialect(Dialect::V1_0);
                 channel.version(lower)?;
             }
@@ -335,6 +355,14 @@ impl<P: Platform> Discovered<P> {
             return Err(SessionError::GranuleSize(options.granule_size));
         }
         Ok(features)
+    }
+
+    /// Refuses a dialect that the platform is not built for.
+    fn require(found: Dialect) -> Result<(), SessionError> {
+        match P::DIALECT {
+            Some(served) if served != found => Err(SessionError::OtherDialect { found, served }),
+            _ => Ok(()),
+        }
     }
 
     /// The feature registers.
@@ -727,7 +755,8 @@ impl<P: Platform> Channel<P> {
     }
 
     fn has_gpt_info(&self) -> Result<bool, Error> {
-        let (result, _) = self.ask(&Call::new(Command::GptInfo, Subject::Rmm, [0, 0]))?;
+        let call = Call::new(Command::GptInfo, Subject::Rmm, [0, 0]);
+        let (result, _) = self.ask_in(Dialect::V2_0Bet3, &call)?;
         Ok(!result.is_not_supported() && result.status() != Status::ErrorNotSupported)
     }
 

@@ -8,7 +8,7 @@ use rmi_abi::address::AddressRange;
 use rmi_abi::dialect::InterfaceVersion;
 use rmi_abi::realm::RmmConfigPage;
 use rmi_abi::rmm::RmmState;
-use rmi_abi::{Command, ResultWord, Status};
+use rmi_abi::{Command, Dialect, ResultWord, Status};
 
 use crate::channel::{Call, Channel, Progress, Reply};
 use crate::command::Halted;
@@ -28,11 +28,20 @@ impl<P: Platform> Channel<P> {
     /// Issues a command that names no memory, repeats it while the RMM is busy, and returns the
     /// last answer unchanged.
     pub(crate) fn ask(&self, call: &Call) -> Result<(ResultWord, Reply), Error> {
+        self.ask_in(self.dialect(), call)
+    }
+
+    /// As [`Channel::ask`], with the function identifier of a dialect that may be another.
+    pub(crate) fn ask_in(
+        &self,
+        dialect: Dialect,
+        call: &Call,
+    ) -> Result<(ResultWord, Reply), Error> {
         let mut retry_budget = self.retry_budget().busy;
         let (mut wait, mut reply) = (None, Reply::EMPTY);
         loop {
             // SAFETY: version, feature and table queries have no effect on memory.
-            let result = unsafe { self.issue(call, &mut reply)? };
+            let result = unsafe { self.issue_in(dialect, call, &mut reply)? };
             if retry_budget == 0 || !matches!(result.status(), Status::Busy | Status::Blocked) {
                 return Ok((result, reply));
             }
