@@ -56,13 +56,9 @@ impl InterruptLines {
     }
 
     /// Whether the record does not report them: TF-RMM leaves zeros where the REC did not run.
-    pub(crate) const fn is_untold(self) -> bool {
-        let Timers { virtual_timer, physical_timer } = self.timers;
-        let told = virtual_timer.ctl
-            | virtual_timer.cval
-            | physical_timer.ctl
-            | physical_timer.cval
-            | self.pmu_overflow as u64;
-        told == 0
+    pub(crate) fn is_untold(self) -> bool {
+        const OFF: Timer = Timer { ctl: 0, cval: 0 };
+        const TIMERS: Timers = Timers { virtual_timer: OFF, physical_timer: OFF };
+        self == Self { timers: TIMERS, pmu_overflow: false }
     }
 }

@@ -80,6 +80,20 @@ fn debug_prints_all_of_a_store_except_its_value() {
 }
 
 #[test]
+fn debug_prints_the_register_that_is_written_and_not_the_value() {
+    on(Dialect::TfRmm2026_07, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
+            let mut record = sync(0x6030_3016, 0);
+            record.gprs[0] = 0x5ec2_e7ed;
+            let exit = fixture.decode(rec, Answer::resume(), record);
+            let text = format!("{exit:?}");
+            let esr = rmi_abi::esr::Esr(0x6030_3016);
+            assert!(text.contains(&format!("esr: {esr:?}")) && !text.contains("value"), "{text}");
+        });
+    });
+}
+
+#[test]
 fn debug_prints_all_of_a_fault_except_the_reply() {
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(vec![], |fixture, _, rec| {

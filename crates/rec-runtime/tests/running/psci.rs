@@ -167,6 +167,9 @@ impl<'r> Power<'r> {
 impl Handler for Power<'_> {
     fn psci_request(&mut self, rec: &Rec, call: PsciCall<'_>) -> Flow {
         self.calls.push((call.kind(), call.target()));
+        assert_eq!(call.can_be_denied(), call.kind() == PsciRequestKind::CpuOn);
+        let text = format!("{call:?}");
+        assert!(text.contains(&format!("target: {:?}", call.target())), "{text}");
         let completed = match self.reply {
             Reply::Accept => call.accept(self.target),
             Reply::Deny => call.deny(self.target),

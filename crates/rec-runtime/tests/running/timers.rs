@@ -1,12 +1,14 @@
 //! The timers of a Realm.
 
 use rec_runtime::{Answer, Exit, Rec, Timer};
-use rmi_abi::IpaRange;
 use rmi_abi::rtt::Ripas;
+use rmi_abi::run::{ExitReason, RecExit};
+use rmi_abi::{Dialect, IpaRange};
 use rmm_model::TimerKind;
 use sro::CallbackMemory;
+use zerocopy::FromZeros;
 
-use crate::fixture::{Action, DIALECTS, RAM, on, script};
+use crate::fixture::{Action, DIALECTS, RAM, Twist, on, script, sync};
 
 const ENABLE: u64 = 1;
 const IMASK: u64 = 2;
@@ -95,4 +97,39 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
             });
         });
     }
+}
+
+/// An abort after a reply was written: the REC has run, and the record says how its lines are.
+#[test]
+fn an_exit_of_a_rec_that_ran_after_a_reply_reports_its_own_lines() {
+    let dialect = Dialect::TfRmm2026_07;
+    on(dialect, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
+            let mut call = RecExit::new_zeroed();
+            call.exit_reason = ExitReason::HostCall.encode(dialect).unwrap();
+            (call.cntv_ctl, call.cntv_cval) = (ENABLE | ISTATUS, 1000);
+            call.pmu_ovf_status = 1;
+            let mut last = Answer::resume();
+            for reported in 0..5 {
+                let exit = fixture.decode(rec, last, call);
+                let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
+                let mut record = sync(0x24 << 26 | 7, RAM.raw() >> 12 << 4);
+                match reported {
+                    0 => record.cntv_ctl = 1,
+                    1 => record.cntv_cval = 1,
+                    2 => record.cntp_ctl = 1,
+                    3 => record.cntp_cval = 1,
+                    _ => record.pmu_ovf_status = 1,
+                }
+                fixture.line.twist(Twist::Exit(Box::new(record)));
+                let event = fixture.event(rec, call.complete([0; 31]));
+                let (one, other) = (event.timers.virtual_timer, event.timers.physical_timer);
+                let lines = [one.ctl, one.cval, other.ctl, other.cval, event.pmu_overflow.into()];
+                let expected: [u64; 5] = std::array::from_fn(|line| (line == reported).into());
+                assert_eq!(lines, expected);
+                let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
+                last = fault.retry();
+            }
+        });
+    });
 }
