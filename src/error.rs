@@ -17,7 +17,10 @@ use sro::EnterError;
 /// use realm_sdk::sro::{self, HostMemory};
 /// use realm_sdk::{abi, builder};
 ///
-/// fn run<P: Platform>(platform: P, memory: &mut dyn HostMemory) -> Result<(), realm_sdk::Error> {
+/// fn run<P: Platform>(
+///     platform: P,
+///     memory: &mut dyn HostMemory,
+/// ) -> Result<(), realm_sdk::Error> {
 ///     let width = abi::rtt::Geometry::new(40)?.ipa_width();
 ///     let rmm = sro::open(platform, SessionOptions::default(), memory.pool())?;
 ///     let mut storage = builder::RealmStorage::<8, 0>::new();

@@ -69,7 +69,8 @@
 //!         let saved = self.state.save(&mut self.cpu);
 //!         // … to here.
 //!         if saved == Saved::Unused {
-//!             // `cpu` is not the CPU that made the call: a bug of the host, to be reported.
+//!             // `cpu` is not the CPU that made the call: a bug of the host, to be
+//!             // reported.
 //!         }
 //!         let lines = [
 //!             (Intid::VIRTUAL_TIMER, timers.virtual_timer.is_raised()),

@@ -18,8 +18,9 @@
 //! # let ledger = CountingLedger::new();
 //! # let platform = model.host().with_ledger(&ledger);
 //! # let rmm = sro::open(platform, SessionOptions::default(), &mut pool)?;
-//! // There are a session, a pool of granules for tables, and memory for the Realm. Host memory
-//! // that a Realm returns also goes to the pool, unless the embedder implements `HostMemory`.
+//! // There are a session, a pool of granules for tables, and memory for the Realm. Host
+//! // memory that a Realm returns also goes to the pool, unless the embedder implements
+//! // `HostMemory`.
 //! let mut config = RealmConfig::new(40);
 //! config.personalization[..5].copy_from_slice(b"hello");
 //! let mut storage = RealmStorage::<16, 16>::new();
@@ -82,10 +83,14 @@
 //!     |granules| Ok(freed.push(granules)),
 //! );
 //!
-//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one call.
+//! // A virtual CPU faults in RAM from 2 GiB on. Up to 2 MiB around it are mapped in one
+//! // call.
 //! let window = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
 //! let served = realm.serve_fault(&mut memory, Ipa::new(0x8012_3456), window)?;
-//! assert_eq!(served, Served::Mapped(IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?));
+//! assert_eq!(
+//!     served,
+//!     Served::Mapped(IpaRange::with_size(Ipa::new(0x8000_0000), 2 << 20)?)
+//! );
 //!
 //! // The Realm converts a part of it to shared memory.
 //! let buffer = IpaRange::with_size(Ipa::new(0x8010_0000), 0x4000)?;
@@ -97,7 +102,8 @@
 //! // A balloon: memory is reclaimed. The cost of dismantling the rest is known.
 //! let balloon = IpaRange::with_size(Ipa::new(0x8000_0000), 0x8000)?;
 //! let reclaimed = realm.reclaim(&mut memory, balloon)?;
-//! assert_eq!(reclaimed, Reclaimed::Whole); // or another thread works there: repeat it later
+//! // Or another thread works there: repeat it later.
+//! assert_eq!(reclaimed, Reclaimed::Whole);
 //! assert_eq!(realm.memory_bytes(), (2 << 20) - 0x4000 - 0x8000);
 //! println!("{} calls", realm.dismantle_cost(Limits::ONE_BY_ONE).calls());
 //! assert!(realm.tear_down(&mut memory, []).error.is_none());

@@ -19,7 +19,10 @@
 //! let runs = plan::runs_of(ipa, pieces.clone(), Level::L1, nothing);
 //! let blocks: Vec<_> = runs.clone().map(|run| (run.level, run.bytes)).collect();
 //! assert_eq!(blocks, [(Level::L2, 1 << 30)]);
-//! assert_eq!(plan::tables_of_runs(geometry, runs).collect::<Vec<_>>(), [(Level::L2, ipa)]);
+//! assert_eq!(
+//!     plan::tables_of_runs(geometry, runs).collect::<Vec<_>>(),
+//!     [(Level::L2, ipa)]
+//! );
 //!
 //! // The cost, on an RMM that takes one granule per call and on one that takes ranges.
 //! for (limits, calls) in [(Limits::ONE_BY_ONE, 262_147), (Limits::RANGES, 4)] {
@@ -215,8 +218,8 @@ pub fn tables(
 /// use rmi_abi::rtt::Geometry;
 /// use rmi_abi::{Ipa, IpaRange};
 ///
-/// // 1 GiB of RAM, and 16 MiB of it shared at its alias, in an IPA space of 40 bits that begins at
-/// // level 1.
+/// // 1 GiB of RAM, and 16 MiB of it shared at its alias, in an IPA space of 40 bits that
+/// // begins at level 1.
 /// let geometry = Geometry::with_start_level(40, rmi_abi::rtt::Level::L1)?;
 /// let ram = IpaRange::with_size(Ipa::new(0x8000_0000), 1 << 30)?;
 /// let alias = geometry.unprotected_alias(ram.base()).expect("it is private");

@@ -14,16 +14,17 @@
 //! # file[16..24].copy_from_slice(&0x5000_u64.to_le_bytes());
 //! # file[24..32].fill(0);
 //! # file[56..60].copy_from_slice(b"ARM\x64");
-//! // The platform: the dialect of its RMM, and what the RMM answers to `RMI_FEATURES`. Here it
-//! // offers 48 bits of IPA space, 2 breakpoints, 2 watchpoints, and every hash.
+//! // The platform: the dialect of its RMM, and what the RMM answers to `RMI_FEATURES`.
+//! // Here it offers 48 bits of IPA space, 2 breakpoints, 2 watchpoints, and every hash.
 //! let dialect = Dialect::TfRmm2026_07;
 //! let features = Features::new(dialect, [1 << 20 | 1 << 14 | 48, 0b111 << 3, 0, 0, 0]);
 //!
-//! // The Realm: its configuration, a kernel (`file` has the content of an arm64 `Image`), and a
-//! // virtual CPU that starts it.
+//! // The Realm: its configuration, a kernel (`file` has the content of an arm64 `Image`),
+//! // and a virtual CPU that starts it.
 //! let params = RealmConfig::new(40).validate(&features, dialect)?;
 //! let image = Image::arm64(&file, Ipa::new(0x8000_0000))?;
-//! let mut regions: Vec<_> = image.segments().flat_map(|segment| segment.regions()).collect();
+//! let mut regions: Vec<_> =
+//!     image.segments().flat_map(|segment| segment.regions()).collect();
 //! let boot = RecParams {
 //!     runnable: true,
 //!     mpidr: Mpidr::from_index(0),
@@ -35,7 +36,8 @@
 //! rim.add_regions(&mut regions, params.geometry, &mut |_| {})?;
 //! rim.add_rec(&boot, &mut |_| {})?;
 //!
-//! // What a Realm reads with `RSI_MEASUREMENT_READ`, or its token has, is compared with it.
+//! // What a Realm reads with `RSI_MEASUREMENT_READ`, or its token has, is compared with
+//! // it.
 //! let mut registers = [0; 8];
 //! for (register, bytes) in registers.iter_mut().zip(rim.digest().as_bytes().chunks(8)) {
 //!     *register = u64::from_le_bytes(bytes.try_into()?);

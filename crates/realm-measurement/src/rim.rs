@@ -35,7 +35,12 @@
 //! rim.add_measured(at, &kernel, &mut |_| {})?;
 //! rim.add_unmeasured(data, &mut |_| {})?;
 //! let boot =
-//!     RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: at.raw(), gprs: [0; 8] };
+//!     RecParams {
+//!         runnable: true,
+//!         mpidr: Mpidr::from_index(0),
+//!         pc: at.raw(),
+//!         gprs: [0; 8],
+//!     };
 //! rim.add_rec(&boot, &mut |_| {})?;
 //! println!("{}", rim.digest()); // sha-256:…
 //! # Ok::<(), Box<dyn std::error::Error>>(())

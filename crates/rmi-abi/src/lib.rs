@@ -89,7 +89,12 @@
 //!
 //! // The parameter page, to be written to host memory that the RMM can read.
 //! let params =
-//!     RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0x4000_0000, gprs: [0; 8] };
+//!     RecParams {
+//!         runnable: true,
+//!         mpidr: Mpidr::from_index(0),
+//!         pc: 0x4000_0000,
+//!         gprs: [0; 8],
+//!     };
 //! assert_eq!(params.encode().mpidr, 0);
 //!
 //! // The call: RD, REC and parameter page.
@@ -117,7 +122,8 @@
 //! let offer = AddrRangeDesc::from_range(&memory, wanted.size, wanted.state, granule);
 //! let entry = offer.ok_or("not a whole number of blocks")?.encode(dialect, granule)?;
 //! assert_eq!(entry, 0x9000_0040);
-//! let donate = [Command::OpMemDonate.require(dialect)?.fid().0.into(), handle, 0x8900_1000, 1];
+//! let donate =
+//!     [Command::OpMemDonate.require(dialect)?.fid().0.into(), handle, 0x8900_1000, 1];
 //! assert_eq!(
 //!     CallDisplay::new(dialect, &donate).to_string(),
 //!     "RMI_OP_MEM_DONATE(handle=0x7, list_addr=0x89001000, list_count=1)",

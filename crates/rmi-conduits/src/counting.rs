@@ -17,7 +17,8 @@
 //!
 //! call(Command::RmmActivate, 0, 0);
 //! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000);
-//! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000); // refused: already delegated
+//! // Refused: it is already delegated.
+//! call(Command::GranuleRangeDelegate, 0x8000_0000, 0x8001_0000);
 //!
 //! let delegate = conduit.counts(Command::GranuleRangeDelegate, dialect);
 //! assert_eq!((delegate.issued, delegate.failed, delegate.delegated), (2, 1, 16));

@@ -13,7 +13,8 @@
 //!
 //! // The RMM is busy twice at each read of a feature register; the session still opens.
 //! let rule = Rule::command(Command::Features, dialect);
-//! let conduit = Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
+//! let conduit =
+//!     Injecting::by_rule(&model, rule, Fault::Delay { status: Status::Busy, times: 2 });
 //! let found = Discovered::probe(Host::new(&conduit, &model), SessionOptions::default());
 //! assert!(found.is_ok());
 //! assert_eq!((conduit.injections(), conduit.calls()), (10, 17));

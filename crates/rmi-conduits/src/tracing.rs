@@ -16,12 +16,18 @@
 //!
 //! let dialect = Dialect::TfRmm2026_07;
 //! let model = Model::new(Options::new(dialect))?;
-//! let conduit = Tracing::new(&model, WriteSink::new(RefCell::new(String::new())), dialect);
-//! assert!(Discovered::probe(Host::new(&conduit, &model), SessionOptions::default()).is_ok());
+//! let conduit =
+//!     Tracing::new(&model, WriteSink::new(RefCell::new(String::new())), dialect);
+//! assert!(
+//!     Discovered::probe(Host::new(&conduit, &model), SessionOptions::default()).is_ok()
+//! );
 //!
 //! let text = conduit.into_sink().into_inner().into_inner();
 //! let mut lines = text.lines();
-//! assert_eq!(lines.next(), Some("RMI_VERSION(req=2.0) = RMI_SUCCESS lower=2.0 higher=2.0"));
+//! assert_eq!(
+//!     lines.next(),
+//!     Some("RMI_VERSION(req=2.0) = RMI_SUCCESS lower=2.0 higher=2.0")
+//! );
 //! // A function that the dialect does not have: the session determines the dialect by it.
 //! assert_eq!(lines.next(), Some("0xc4000211() = NOT_SUPPORTED (no such function)"));
 //! # Ok::<(), rmm_model::OptionsError>(())

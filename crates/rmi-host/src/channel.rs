@@ -313,7 +313,8 @@ impl Drop for Pending {
 ///     Progress::Done(_) => println!("active"),
 ///     Progress::Pending(pending) => {
 ///         println!("{} wants {:?}", pending.command(), pending.want());
-///         // `sro::drive` would provide it. The operation can also be given up, which is recorded.
+///         // `sro::drive` would provide it. The operation can also be given up, which is
+///         // recorded.
 ///         configured.into_active().commands().drop_pending(pending);
 ///     }
 /// }

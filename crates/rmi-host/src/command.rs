@@ -52,7 +52,9 @@
 //! assert_eq!(model.granule_state(rd.pa()), Some(GranuleState::Rd));
 //!
 //! rmm.commands().realm_terminate(&rd)?;
-//! let Progress::Done(_) = rmm.commands().realm_destroy(&rd)? else { panic!("gives memory back") };
+//! let Progress::Done(_) = rmm.commands().realm_destroy(&rd)? else {
+//!     panic!("gives memory back")
+//! };
 //! for granule in [rd.into_released(), root] {
 //!     rmm.undelegate(granule)?;
 //! }

@@ -108,7 +108,8 @@ impl Refusal {
     ///         Ok(_in_use) => created.push(core::mem::replace(&mut wanted, Level::L3)),
     ///         Err(Failed { error: Error::Refused(refusal), kept }) => {
     ///             rmm.undelegate(kept)?;
-    ///             wanted = refusal.level().and_then(Level::child).expect("a table is missing");
+    ///             wanted =
+    ///                 refusal.level().and_then(Level::child).expect("a table is missing");
     ///         }
     ///         Err(failed) => panic!("{failed}"),
     ///     }
@@ -566,7 +567,11 @@ impl core::error::Error for Error {
 /// # use rmi_abi::rtt::{Geometry, Level};
 /// # use rmi_host::{Delegated, Error, Failed, InUse, Platform, Rd, Rmm, leaked};
 /// # use rmm_model::{Model, Options};
-/// fn table<P: Platform>(rmm: &Rmm<P>, rd: &Rd, granule: Delegated) -> Result<InUse, Error> {
+/// fn table<P: Platform>(
+///     rmm: &Rmm<P>,
+///     rd: &Rd,
+///     granule: Delegated,
+/// ) -> Result<InUse, Error> {
 ///     // The RMM refuses it: there is no table of level 2 yet. `?` drops the granule.
 ///     Ok(rmm.commands().rtt_create(rd, granule, Ipa::new(0), Level::L3)?)
 /// }
@@ -588,7 +593,8 @@ impl core::error::Error for Error {
 ///
 /// // `kept` loses nothing.
 /// let granule = rmm.delegate(memory.take_front(0x1000).expect("1 GiB"))?;
-/// let failed = rmm.commands().rtt_create(&rd, granule, Ipa::new(0), Level::L3).unwrap_err();
+/// let failed =
+///     rmm.commands().rtt_create(&rd, granule, Ipa::new(0), Level::L3).unwrap_err();
 /// let granule = rmm.undelegate(failed.kept)?;
 /// assert_eq!(leaked() - before, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -210,7 +210,8 @@ impl Ledger for NullLedger {
 /// use rmi_abi::{Command, Pa, PaRange};
 /// use rmi_host::{CountingLedger, Ledger, LedgerEvent};
 ///
-/// // The session records events; these are the ones for a REC that is created and destroyed.
+/// // The session records events; these are the ones for a REC that is created and
+/// // destroyed.
 /// let ledger = CountingLedger::new();
 /// let memory = PaRange::with_size(Pa::new(0x8000_0000), 0x10_000)?;
 /// let command = Command::RecCreate;

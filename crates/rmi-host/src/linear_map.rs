@@ -8,7 +8,8 @@
 //! // A hypervisor has its memory mapped; here an array takes its place.
 //! let mut memory = [0u8; 0x1000];
 //! let window = PaRange::with_size(Pa::new(0x8000_0000), 0x1000)?;
-//! // SAFETY: the array is the window; it outlives the map, and is only accessed through it.
+//! // SAFETY: the array is the window; it outlives the map, and is only accessed through
+//! // it.
 //! let map = unsafe { LinearMap::new(window, memory.as_mut_ptr()) };
 //!
 //! let mut back = [0; 5];
@@ -16,7 +17,8 @@
 //! unsafe {
 //!     map.write(Pa::new(0x8000_0800), b"hello")?;
 //!     map.read(Pa::new(0x8000_0800), &mut back)?;
-//!     assert!(map.write(Pa::new(0x8000_0ffe), b"hello").is_err()); // would leave the window
+//!     // It would leave the window.
+//!     assert!(map.write(Pa::new(0x8000_0ffe), b"hello").is_err());
 //! }
 //! assert_eq!(&back, b"hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())

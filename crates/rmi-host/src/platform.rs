@@ -164,8 +164,10 @@ impl ServedDialect for OnlyV2_0Bet3 {
 ///
 /// let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
 /// let ledger = CountingLedger::new();
-/// // The ledger is also read elsewhere, so the platform borrows it; it owns the quarantine.
-/// let host = model.host().with_ledger(&ledger).with_quarantine(FixedQuarantine::<8>::new());
+/// // The ledger is also read elsewhere, so the platform borrows it; it owns the
+/// // quarantine.
+/// let host =
+///     model.host().with_ledger(&ledger).with_quarantine(FixedQuarantine::<8>::new());
 /// assert!(host.quarantine().is_empty());
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```

@@ -32,7 +32,8 @@
 //!
 //! assert_eq!(call(Command::RmmActivate, 0, 0)[0], 0);
 //! let granule = 0x8000_0000;
-//! let [status, out_top, ..] = call(Command::GranuleRangeDelegate, granule, granule + 0x1000);
+//! let [status, out_top, ..] =
+//!     call(Command::GranuleRangeDelegate, granule, granule + 0x1000);
 //! assert_eq!((status, out_top), (0, granule + 0x1000));
 //!
 //! assert_eq!(rmm.granule_state(Pa::new(granule)), Some(GranuleState::Delegated));

@@ -27,8 +27,8 @@
 //! let rec = pool.take(&rmm, Command::RecCreate, 0x1000, 0x1000)?;
 //! let mut donated = Donated::default();
 //!
-//! // Seven granules are left, and the REC needs sixteen. The operation is cancelled and leaves
-//! // nothing behind.
+//! // Seven granules are left, and the REC needs sixteen. The operation is cancelled and
+//! // leaves nothing behind.
 //! let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode())?;
 //! let error = drive(&rmm, &mut pool, &mut donated, started).unwrap_err();
 //! assert!(matches!(error, Error::NeedMemory { bytes: 0x9000, .. }));

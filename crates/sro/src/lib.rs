@@ -26,7 +26,8 @@
 //! let session = sro::open(platform, SessionOptions::default(), &mut pool)?;
 //! assert_eq!(session.donated().bytes(), 0x4000);
 //!
-//! // From now on the pool can delegate in advance, so that later operations need fewer calls.
+//! // From now on the pool can delegate in advance, so that later operations need fewer
+//! // calls.
 //! pool.prefill(&session, 0x2000, 0x1000)?;
 //! assert_eq!(pool.bytes(), (0xa000, 0x2000));
 //!

@@ -43,7 +43,8 @@
 //! // Ten granules now, and six later. A parked operation is an ordinary value.
 //! for bytes in [0xa000, 0x6000] {
 //!     let mut offer = [pool.take(&rmm, Command::RecCreate, bytes, need.block_bytes)?];
-//!     let answer = operation.donate(pool.pages().list, &mut offer, need.block, &mut donated)?;
+//!     let answer =
+//!         operation.donate(pool.pages().list, &mut offer, need.block, &mut donated)?;
 //!     assert_eq!(answer, Donation::Taken(bytes));
 //!     assert!(offer[0].is_empty());
 //!     let parked = operation.park().expect("it has not ended");
@@ -190,7 +191,10 @@ pub enum Next {
 /// assert_eq!((need.bytes, need.block_bytes), (6 << 20, 2 << 20));
 ///
 /// // A request for nothing is not a need.
-/// assert_eq!(Need::new(DonateRequest { count: 0, ..request }, GranuleSize::Size4KiB), None);
+/// assert_eq!(
+///     Need::new(DonateRequest { count: 0, ..request }, GranuleSize::Size4KiB),
+///     None
+/// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Need {
@@ -273,7 +277,9 @@ pub enum Advance<'r, P: Platform> {
 /// assert!(operation.can_cancel());
 /// operation.cancel()?;
 /// assert_eq!(operation.next()?, Next::Continue);
-/// let Ok(Advance::Failed(error)) = operation.proceed() else { panic!("it was cancelled") };
+/// let Ok(Advance::Failed(error)) = operation.proceed() else {
+///     panic!("it was cancelled")
+/// };
 /// println!("{error}");
 /// assert_eq!(ledger.balance().dropped_operations, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

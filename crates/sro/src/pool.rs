@@ -23,14 +23,17 @@
 //! # let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 //! static POOL: spin::Mutex<Pool<FixedSlots<8>>> = spin::Mutex::new(Pool::new());
 //!
-//! // Inside the lock nothing allocates. A short pool reports how much is missing, before any call.
+//! // Inside the lock nothing allocates. A short pool reports how much is missing, before
+//! // any call.
 //! let calls = model.calls();
 //! let error = RecObject::create(&rmm, &rd, &mut POOL.lock(), &params).unwrap_err();
-//! let Error::NeedMemory { bytes, alignment, .. } = error else { panic!("the pool is empty") };
+//! let Error::NeedMemory { bytes, alignment, .. } = error else {
+//!     panic!("the pool is empty")
+//! };
 //! assert_eq!((bytes, alignment, model.calls()), (0x11_000 + Pool::PAGES, 0x1000, calls));
 //!
-//! // Outside the lock, allocate; inside, add the memory, and delegate it in advance. Two granules
-//! // become the pool's own pages.
+//! // Outside the lock, allocate; inside, add the memory, and delegate it in advance. Two
+//! // granules become the pool's own pages.
 //! let more = memory.take_front(bytes).expect("1 GiB");
 //! POOL.lock().add(more).expect("eight slots");
 //! POOL.lock().prefill(&rmm, 0x11_000, alignment)?;
@@ -114,8 +117,8 @@ pub use slots::{ConstSlots, FixedSlots, PoolSlots};
 /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
 /// let mut pool = FixedPool::<1>::new();
 ///
-/// // One slot holds one range of any length. An adjacent range needs no slot of its own; any other
-/// // does.
+/// // One slot holds one range of any length. An adjacent range needs no slot of its own;
+/// // any other does.
 /// pool.add(memory.take_front(0x2000).expect("1 GiB")).expect("the pages need no slot");
 /// pool.add(memory.take_front(0x4000).expect("1 GiB")).expect("one slot");
 /// pool.add(memory.take_front(0x4000).expect("1 GiB")).expect("adjacent");

@@ -36,7 +36,8 @@ use crate::pool::Pool;
 /// # let mut pool = FixedPool::<8>::new();
 /// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
-/// let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
+/// let params =
+///     RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
 /// let rec = RecObject::create(&rmm, &rd, &mut pool, &params)?;
 /// assert_eq!(rec.donated_bytes(), 0x10_000);
 /// rmm.commands().realm_activate(&rd)?;
@@ -85,9 +86,10 @@ use crate::pool::Pool;
 /// # pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
 /// # pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
 /// let before = pool.bytes();
-/// // The first REC of a Realm has index 0. The RMM checks that only after it has taken the memory,
-/// // and returns it.
-/// let params = RecParams { runnable: true, mpidr: Mpidr::from_index(7), pc: 0, gprs: [0; 8] };
+/// // The first REC of a Realm has index 0. The RMM checks that only after it has taken the
+/// // memory, and returns it.
+/// let params =
+///     RecParams { runnable: true, mpidr: Mpidr::from_index(7), pc: 0, gprs: [0; 8] };
 /// let error = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap_err();
 /// assert_eq!(error.status(), Some(Status::ErrorInput));
 /// assert_eq!((ledger.balance().donated, ledger.balance().reclaimed), (16, 16));

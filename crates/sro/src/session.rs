@@ -27,9 +27,11 @@ use crate::pool::Pool;
 /// let model = Model::new(options)?;
 /// # let mut memory = model.take_memory();
 /// let mut pool = FixedPool::<4>::new();
-/// pool.add(memory.take_front(Pool::PAGES).expect("1 GiB")).expect("the pages need no slot");
+/// pool.add(memory.take_front(Pool::PAGES).expect("1 GiB"))
+///     .expect("the pages need no slot");
 ///
-/// // The pool has only its own pages: the activation is undone, and the platform is returned.
+/// // The pool has only its own pages: the activation is undone, and the platform is
+/// // returned.
 /// let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
 /// let SessionError::Call(Error::NeedMemory { bytes, .. }) = failed.error else {
 ///     panic!("it wants memory")

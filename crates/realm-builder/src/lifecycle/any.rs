@@ -227,7 +227,8 @@ pub struct Shutdown {
 /// # let (mut one, mut two) = (RealmStorage::<4, 4>::new(), RealmStorage::<4, 4>::new());
 /// let config = RealmConfig::new(40);
 /// let new = Realm::create(&rmm, &config, &mut one, &mut pool)?;
-/// let other = AnyRealm::from(Realm::create(&rmm, &config, &mut two, &mut pool)?.populated());
+/// let other =
+///     AnyRealm::from(Realm::create(&rmm, &config, &mut two, &mut pool)?.populated());
 /// let other = other.activate()?;
 /// // A Realm is activated only once; after the error it is returned.
 /// let failed = other.activate().unwrap_err();

@@ -30,7 +30,8 @@
 //!
 //! // For a device that does DMA: the physical addresses.
 //! let mut pieces = Vec::new();
-//! let bytes = realm.shared_pieces(queue, &mut |ipas, memory| pieces.push((ipas, memory)))?;
+//! let bytes =
+//!     realm.shared_pieces(queue, &mut |ipas, memory| pieces.push((ipas, memory)))?;
 //! assert_eq!((bytes, pieces.len()), (0x4000, 1));
 //! # assert!(realm.tear_down(&mut pool, []).error.is_none());
 //! # pool.drain(&rmm, &mut drop);

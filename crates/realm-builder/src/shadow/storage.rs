@@ -271,7 +271,8 @@ impl Default for FixedRecords {
 /// use realm_builder::{FixedRecords, Records, ShadowTable};
 ///
 /// // As many tables as the Realm will ever have.
-/// let mut tables: Vec<ShadowTable> = std::iter::repeat_with(ShadowTable::new).take(600).collect();
+/// let mut tables: Vec<ShadowTable> =
+///     std::iter::repeat_with(ShadowTable::new).take(600).collect();
 /// let mut shared = [const { None }; 16];
 /// let mut fixed = FixedRecords::new();
 /// let records = Records::new(&mut fixed, &mut tables, &mut shared);

@@ -69,7 +69,8 @@ struct Pieces {
 /// ```
 /// use rmi_conduits::replay::{TranscriptErrorKind, parse};
 ///
-/// let transcript = parse("rmi-recording 1 2.0-bet3\ncall 0 c4000150 20000 = 0 20000 20000\n")?;
+/// let transcript =
+///     parse("rmi-recording 1 2.0-bet3\ncall 0 c4000150 20000 = 0 20000 20000\n")?;
 /// assert_eq!(transcript.calls().len(), 1);
 ///
 /// let error = parse("rmi-recording 1 2.0-bet3\ncall 0 c4000150 20000\n").unwrap_err();

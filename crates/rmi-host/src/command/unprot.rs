@@ -51,8 +51,8 @@ use crate::platform::Platform;
 /// # let params = RealmParams::new(Geometry::new(40)?, root.base()).encode(rmm.dialect())?;
 /// # rmm.commands().realm_create(&rd, &mut page, &params)?;
 /// # let rd = Rd::new(rd);
-/// // The unprotected half of a Realm with 40-bit addresses begins at bit 39. Its tables exist
-/// // already.
+/// // The unprotected half of a Realm with 40-bit addresses begins at bit 39. Its tables
+/// // exist already.
 /// let ipa = Ipa::new(1 << 39);
 /// # for level in [Level::L1, Level::L2, Level::L3] {
 /// #     let table = granule(&mut memory)?;
