@@ -208,8 +208,8 @@ impl Ends {
         if let Some(why) = &self.gone {
             return Err(LinesError::Gone { why: why.clone() });
         }
-        // After anything but an answer it is not known which answer belongs to which line: also when
-        // the reader or the writer, which may be the embedder's, panics meanwhile.
+        // After anything but an answer it is not known which answer belongs to which line: also
+        // when the reader or the writer, which may be the embedder's, panics meanwhile.
         self.gone = Some(String::from("a line was interrupted"));
         let written =
             self.lines.write_all(format!("{words}\n").as_bytes()).and_then(|()| self.lines.flush());
