@@ -262,13 +262,14 @@ fn storage_that_has_grown_is_used_again() {
         for _ in 0..3 {
             let before = CHUNKS.get();
             let realm = create(rmm, records, pool);
-            scatter(&realm, pool, 20);
+            scatter(&realm, pool, 40);
             let ended = realm.tear_down(pool, []);
             assert_eq!(ended.error, None);
             records = ended.storage;
             allocated.push(CHUNKS.get() - before);
         }
-        assert!(allocated[0] >= 6, "{allocated:?}");
+        // So many that an eighth is one more.
+        assert!(allocated[0] >= 8, "{allocated:?}");
         assert_eq!(allocated[1..], [0, 0]);
     });
 }

@@ -9,7 +9,7 @@ use realm_builder::{
     Active, AnyRealm, BuildError, Content, Realm, RealmConfig, RealmStorage, Region,
 };
 use rmi_abi::rtt::Level;
-use rmi_abi::{Dialect, Ipa, PaRange};
+use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, leaked};
 use rmm_model::{Model, Options};
@@ -71,6 +71,9 @@ fn build<'p>(
     let memory = pool.take_host(5 * PAGE, PAGE).unwrap();
     let mut regions = [Region::new(Ipa::new(0x8000_0000), memory, Content::Unspecified)];
     realm.populate(pool, &mut regions).unwrap();
+    // Tables with nothing in them.
+    let empty = IpaRange::with_size(Ipa::new(0xc000_0000), PAGE).unwrap();
+    realm.make_tables(pool, empty, Level::L3).unwrap();
     let realm = realm.activate().unwrap();
     for (at, bytes) in [(SHARED, 2 * PAGE), (Ipa::new(SHARED.raw() + 8 * PAGE), PAGE)] {
         let granules = pool.take_host(bytes, PAGE).unwrap();

@@ -168,4 +168,21 @@ mod tests {
             (Some(5), Some(3), Some(1), None)
         );
     }
+
+    /// Storage that is lent to another Realm has nothing of the first one.
+    #[test]
+    fn slots_are_empty_afterwards() {
+        let mut slots = [Some(7); 3];
+        let mut sorted = SortedSlots::new(Slots::Lent(&mut slots));
+        assert!(sorted.iter().next().is_none());
+        sorted.insert(1).unwrap();
+        let taken = sorted.take();
+        drop(sorted);
+        assert_eq!(taken[..], [None; 3]);
+        let mut sorted = SortedSlots::new(taken);
+        assert_eq!(sorted.spare(), 3);
+        sorted.insert(2).unwrap();
+        drop(sorted);
+        assert_eq!(slots, [None; 3]);
+    }
 }

@@ -122,3 +122,30 @@ impl Drop for TableSlots<'_> {
         self.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_are_used_one_after_the_other_and_vacant_afterwards() {
+        let mut tables = [ShadowTable::new(), ShadowTable::new()];
+        tables[1].live = 1;
+        let mut slots = TableSlots::new(TableStorage::Lent(&mut tables));
+        assert_eq!((slots.len(), slots.unused()), (2, Some(0)));
+        assert_eq!(slots.get(1).map(|table| table.live), Some(0));
+        slots.use_next();
+        assert_eq!(slots.unused(), Some(1));
+        slots.use_next();
+        assert_eq!((slots.unused(), slots.get(2).is_none()), (None, true));
+        slots.get_mut(1).unwrap().live = 1;
+        let TableStorage::Lent(lent) = slots.take() else { unreachable!("they were lent") };
+        assert_eq!((lent[1].live, slots.len()), (0, 0));
+        drop(slots);
+        let mut slots = TableSlots::new(TableStorage::Lent(lent));
+        slots.use_next();
+        slots.get_mut(0).unwrap().live = 1;
+        drop(slots);
+        assert_eq!(tables[0].live, 0);
+    }
+}
