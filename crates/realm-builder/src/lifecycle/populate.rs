@@ -179,6 +179,8 @@ impl<P: Platform> RealmCore<'_, P> {
                 continue;
             }
             let mut front = region.split_front(part);
+            // If code of the embedder panics meanwhile, the rest does not take its place.
+            region.lost += part;
             let result = match front.content {
                 Content::Measured(_) => self.copy_in(memory, &mut front, DataFlags::MEASURE),
                 Content::Unmeasured(_) => self.copy_in(memory, &mut front, DataFlags::empty()),
@@ -187,6 +189,7 @@ impl<P: Platform> RealmCore<'_, P> {
                 }
                 Content::Unspecified => self.map_ram(memory, &mut front),
             };
+            region.lost -= part;
             if let Some(apart) = region.rejoin(front) {
                 free_or_quarantine(self.rmm, memory, apart);
             }
