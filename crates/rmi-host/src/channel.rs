@@ -351,9 +351,9 @@ impl<P: Platform> Channel<P> {
     /// # Safety
     ///
     /// The conduit and the access of the platform are of one machine, and the RMM speaks this
-    /// dialect, which is the platform's if it is built for only one ([`Platform::DIALECT`]), and has
-    /// granules of this size. Opening a session determines all of this. From now on
-    /// no session of this program changes the configuration of the RMM
+    /// dialect, which is the platform's if it is built for only one ([`Platform::DIALECT`]), and
+    /// has granules of this size. Opening a session determines all of this. From now on no session
+    /// of this program changes the configuration of the RMM
     /// ([`OpenSessions`](crate::OpenSessions)).
     pub unsafe fn new(
         platform: P,
