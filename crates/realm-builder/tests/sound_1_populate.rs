@@ -1,5 +1,5 @@
-//! Code of the embedder panics while a part of a region is populated, and the program continues: the
-//! rest of the region does not take the place of that part.
+//! Code of the embedder panics while a part of a region is populated, and the program continues:
+//! the rest of the region does not take the place of that part.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests, and panics on purpose")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

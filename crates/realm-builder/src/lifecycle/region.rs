@@ -71,8 +71,8 @@ pub use realm_measurement::region::{Content, RegionLayout};
 /// A region is a cursor. As memory becomes part of the Realm, the region shrinks from the front;
 /// when populating stops early, what is left in it is unchanged and belongs to the host, and
 /// populating can continue with the same regions. Only when memory in the middle was lost, to
-/// quarantine or because code of the embedder panicked meanwhile, it cannot continue, and returns an
-/// error that says so.
+/// quarantine or because code of the embedder panicked meanwhile, it cannot continue, and returns
+/// an error that says so.
 #[derive(Debug)]
 pub struct Region<'c> {
     pub(crate) ipa: Ipa,
