@@ -5,7 +5,6 @@ use realm_builder::{Realm, RealmConfig, RealmStorage};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host};
-use rmm_model::{Model, Options};
 use sro::CallbackMemory;
 
 const PAGE: u64 = 0x1000;
@@ -18,7 +17,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 /// only as many records for shared memory as that alone needs.
 #[test]
 fn a_fault_is_served_with_what_was_shared() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let [mut pool, mut other] = [(); 2].map(|()| test_support::pool::<16>(&mut memory, 16 * PAGE));

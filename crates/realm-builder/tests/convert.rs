@@ -9,7 +9,7 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, Undelegated};
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{CallbackMemory, FixedPool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
@@ -87,7 +87,7 @@ fn with_realm<const TABLES: usize, const RECORDS: usize>(
     (rule, fault): (Rule, Fault),
     act: impl FnOnce(&mut Fixture<'_>),
 ) {
-    let model = Model::new(Options::new(D)).unwrap();
+    let model = test_support::model(D);
     let when: fn(&Registers) -> bool = |_| true;
     let conduit = Injecting::by_rule(&model, rule.when(when), fault);
     let ledger = CountingLedger::new();

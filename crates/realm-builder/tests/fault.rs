@@ -4,7 +4,6 @@
 use realm_builder::{BuildError, Realm, RealmConfig, RealmStorage, RegionProblem, Served};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::{CountingLedger, Undelegated};
-use rmm_model::{Model, Options};
 use sro::CallbackMemory;
 
 const RAM: u64 = 0x4000_0000;
@@ -17,7 +16,7 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 
 #[test]
 fn a_fault_is_served_however_little_there_is() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let ledger = CountingLedger::new();
     let mut pool = test_support::pool::<16>(&mut memory, 64 << 12);

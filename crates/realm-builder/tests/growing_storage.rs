@@ -14,9 +14,9 @@ use realm_builder::{
 };
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
-use rmi_host::{CountingLedger, Host, Platform, Rmm, SessionOptions, Undelegated};
+use rmi_host::{CountingLedger, Host, Platform, Rmm, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, Session, open};
+use sro::{FixedPool, Pool, Session};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
@@ -122,7 +122,7 @@ fn with_session(act: impl FnOnce(&Model, &Session<Machine<'_>>, &mut Frames)) {
     let ledger = CountingLedger::new();
     let mut pool = frames(&mut model.take_memory(), 4 << 20);
     let host = model.host().with_ledger(&ledger).with_lock::<Watched>();
-    let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(host, &mut pool);
     WHILE_HELD.set(0);
     act(&model, &rmm, &mut pool);
     assert_eq!(WHILE_HELD.get(), 0, "allocated or freed while the lock was held");
@@ -284,7 +284,7 @@ fn threads_grow_one_storage() {
     let mut pool = frames(&mut memory, 1 << 20);
     let mut pools: Vec<_> = (0..THREADS).map(|_| frames(&mut memory, 1 << 20)).collect();
     let host = Host::new(&model, &model).with_ledger(&ledger).with_lock::<Watched>();
-    let rmm = open(host, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(host, &mut pool);
     let realm = create(&rmm, Records::growing(), &mut pool);
     thread::scope(|scope| {
         for (pool, thread) in pools.iter_mut().zip(0..) {

@@ -436,9 +436,7 @@ fn with_session<const ENTRIES: usize>(
     let ledger = CountingLedger::new();
     let platform = model.host().with_ledger(&ledger);
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<ENTRIES>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(64 * PAGE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<ENTRIES>(&mut memory, 64 * PAGE);
     let rmm = test_support::open(platform, &mut pool);
     job(&rmm, &mut pool, &mut memory);
     assert_eq!(ledger.balance().quarantined, 0, "{}", ledger.balance());

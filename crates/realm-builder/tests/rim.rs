@@ -137,7 +137,7 @@ fn the_model_measures_the_same() {
 fn a_realm_reads_no_more_than_the_digest() {
     const BEFORE: u64 = 0x5555_aaaa_5555_aaaa;
     for (hash, words) in [(HashAlgorithm::Sha256, 4), (HashAlgorithm::Sha512, 8)] {
-        let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+        let model = test_support::model(Dialect::TfRmm2026_07);
         let mut memory = model.take_memory();
         let mut pool = test_support::pool::<8>(&mut memory, 80 << 12);
         let host = model.host();
@@ -189,7 +189,7 @@ fn a_realm_reads_no_more_than_the_digest() {
 /// Regions that no RMM could map are refused, with and without content.
 #[test]
 fn regions_that_are_not_aligned_are_not_measured() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let params = params(HashAlgorithm::Sha256);
     for content in
@@ -252,7 +252,7 @@ fn predict(pieces: &[Piece], order: u64, faulty: bool, at_once: u64) -> Result<(
     let turn = usize::try_from(order % layouts.len() as u64).unwrap();
     layouts.rotate_left(turn);
 
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<8>(&mut memory, 80 << 12);
     let rmm = test_support::open(model.host(), &mut pool);

@@ -9,7 +9,7 @@ use realm_builder::{Active, BuildError, Realm, RealmConfig, RealmStorage, Region
 use rmi_abi::{Dialect, Ipa, IpaRange, PaRange};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, RetryBudget, SessionOptions, Undelegated};
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{CallbackMemory, FixedPool, open};
 
 const PAGE: u64 = 0x1000;
@@ -25,7 +25,7 @@ fn with_realm(
     retry_budget: RetryBudget,
     act: impl FnOnce(&Live<'_>, &mut FixedPool<16>, &mut Undelegated),
 ) {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<16>(&mut memory, 64 * PAGE);

@@ -13,7 +13,7 @@ use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, Host, Registers, Undelegated};
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{CallbackMemory, FixedPool, Pool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
@@ -48,7 +48,7 @@ fn with_realm<const RECORDS: usize>(
     fault: Fault,
     act: impl FnOnce(&Live<'_>, [&mut FixedPool<16>; 2], &mut Undelegated),
 ) {
-    let model = Model::new(Options::new(D)).unwrap();
+    let model = test_support::model(D);
     let when: fn(&Registers) -> bool = inside;
     let conduit = Injecting::by_rule(&model, rule.when(when), fault);
     let ledger = CountingLedger::new();
@@ -280,7 +280,7 @@ fn sound_6_an_unclear_answer_loses_nothing_where_records_are_few() {
 #[test]
 fn sound_6_dropped_shared_memory_is_counted() {
     let before = rmi_host::leaked();
-    let model = Model::new(Options::new(D)).unwrap();
+    let model = test_support::model(D);
     let mut memory = model.take_memory();
     let mut pool = test_support::pool::<16>(&mut memory, 64 * PAGE);
     let rmm = test_support::open(model.host(), &mut pool);

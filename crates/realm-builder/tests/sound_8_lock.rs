@@ -8,9 +8,9 @@ use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart, Reclaimed};
 use rmi_abi::{Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::lock_api::{GuardNoSend, RawMutex};
-use rmi_host::{Host, Registers, SessionOptions};
+use rmi_host::{Host, Registers};
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{FixedPool, Pool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
 const PAGE: u64 = 0x1000;
@@ -71,7 +71,7 @@ fn sound_8_the_lock_is_the_platforms_and_free_at_each_call() {
     let mut pool = FixedPool::<16>::new();
     pool.add(memory.take_front(Pool::PAGES + 64 * PAGE).unwrap()).unwrap();
     let platform = Host::new(&conduit, &model).with_lock::<Masking>();
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 4>::new();
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let mut realm = realm.populated();

@@ -11,7 +11,7 @@ use rmi_abi::{Dialect, Ipa, IpaRange, PaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting};
 use rmi_host::command::SharedAccess;
 use rmi_host::{CountingLedger, FixedQuarantine, Host, Undelegated};
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{CallbackMemory, FixedPool, Pool};
 
 const D: Dialect = Dialect::TfRmm2026_07;
@@ -138,7 +138,7 @@ fn read_only() -> SharedAccess {
 
 /// Builds a Realm and does the job, with call number `at` refused.
 fn with_realm<R>(at: u64, job: impl FnOnce(&mut Fixture<'_>) -> R) -> R {
-    let model = Model::new(Options::new(D)).unwrap();
+    let model = test_support::model(D);
     let conduit = Injecting::once(&model, at, Fault::status(Status::ErrorInput));
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<8>::new());
     let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);

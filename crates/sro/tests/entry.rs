@@ -6,12 +6,11 @@ use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::RecEnter;
 use rmi_host::{Rd, Undelegated};
-use rmm_model::{Model, Options};
-use sro::{Awaiting, EnterError, FixedPool, Pool, RecObject};
+use sro::{Awaiting, EnterError, RecObject};
 
 #[test]
 fn sound_5_a_rec_is_entered_by_one_thread_at_a_time() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
     let take = |memory: &mut Undelegated| memory.take_front(0x1000).unwrap();
@@ -21,9 +20,7 @@ fn sound_5_a_rec_is_entered_by_one_thread_at_a_time() {
     let params = params.encode(rmm.dialect()).unwrap();
     let _ = rmm.commands().realm_create(&rd, &mut page, &params).unwrap();
     let rd = Rd::new(rd);
-    let mut pool = FixedPool::<8>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(0x20_000).unwrap()).unwrap();
+    let mut pool = test_support::pool::<8>(&mut memory, 0x20_000);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
     rmm.commands().realm_activate(&rd).unwrap();

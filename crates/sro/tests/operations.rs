@@ -154,7 +154,7 @@ fn an_operation_that_cannot_be_ended_is_reported() {
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
     }
     let platform = model.host().with_ledger(&ledger).with_quarantine(&quarantine);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let rd = Rd::new(rmm.delegate(memory.take_front(GRANULE).unwrap()).unwrap());
     let error = RecObject::create(&rmm, &rd, &mut pool, &params(0)).unwrap_err();
     assert!(!error.is_clean(), "{error}");
@@ -331,14 +331,14 @@ fn what_is_offered_and_not_taken_stays_in_its_token() {
 
 #[test]
 fn a_dropped_operation_is_in_the_ledger() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
     let mut take = |bytes| memory.take_front(bytes).unwrap();
     let mut pool = FixedPool::<4>::new();
     pool.add(take(Pool::PAGES)).unwrap();
     let platform = model.host().with_ledger(&ledger);
-    let rmm = open(platform, SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(platform, &mut pool);
     let rec = rmm.delegate(take(GRANULE)).unwrap();
     let rd = Rd::new(rmm.delegate(take(GRANULE)).unwrap());
     let progress =
@@ -360,9 +360,7 @@ fn activation_takes_host_memory() {
         let model = Model::new(options).unwrap();
         let ledger = CountingLedger::new();
         let mut memory = model.take_memory();
-        let mut pool = FixedPool::<4>::new();
-        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-        pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
+        let mut pool = test_support::pool::<4>(&mut memory, 8 * GRANULE);
         let platform = model.host().with_ledger(&ledger);
         match open(platform, SessionOptions::default(), &mut pool) {
             Ok(session) => {
@@ -396,7 +394,7 @@ fn activation_takes_host_memory() {
 fn a_refused_activation_opens_no_session() {
     let dialect = Dialect::TfRmm2026_07;
     for (refusal, opens) in [(Status::ErrorInput, false), (Status::ErrorGlobal, true)] {
-        let model = Model::new(Options::new(dialect)).unwrap();
+        let model = test_support::model(dialect);
         let rule = Rule::command(Command::RmmActivate, dialect);
         let line = Injecting::by_rule(&model, rule, Fault::status(refusal));
         let mut memory = model.take_memory();
@@ -430,13 +428,11 @@ fn deactivation_gives_everything_back() {
     let model = Model::new(options).unwrap();
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<4>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(16 * GRANULE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<4>(&mut memory, 16 * GRANULE);
     let platform = model.host().with_ledger(&ledger);
     let mut platform = platform;
     for _ in 0..3 {
-        let session = open(platform, SessionOptions::default(), &mut pool).unwrap();
+        let session = test_support::open(platform, &mut pool);
         assert_eq!(session.donated().bytes(), 6 * GRANULE);
         // Something is left: closing is refused, and the session continues.
         let granule = session.delegate(memory.take_front(GRANULE).unwrap()).unwrap();
@@ -457,12 +453,10 @@ fn deactivation_gives_everything_back() {
 
 #[test]
 fn an_older_dialect_stays_active_and_the_session_says_so() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<4>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(4 * GRANULE).unwrap()).unwrap();
-    let session = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+    let mut pool = test_support::pool::<4>(&mut memory, 4 * GRANULE);
+    let session = test_support::open(model.host(), &mut pool);
     pool.prefill(&session, 3 * GRANULE, GRANULE).unwrap();
     let closed = session.close(&mut pool).unwrap();
     assert_eq!(pool.bytes(), (4 * GRANULE, 0));
@@ -474,7 +468,7 @@ fn an_older_dialect_stays_active_and_the_session_says_so() {
     let mut memory = other.take_memory();
     let mut pool = FixedPool::<4>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    let session = open(other.host(), SessionOptions::default(), &mut pool).unwrap();
+    let session = test_support::open(other.host(), &mut pool);
     assert!(session.was_active());
     assert!(!session.close(&mut pool).unwrap().deactivated);
     pool.drain_host(&mut |_| {});
@@ -483,7 +477,7 @@ fn an_older_dialect_stays_active_and_the_session_says_so() {
 #[cfg(feature = "alloc")]
 #[test]
 fn a_growing_pool_takes_any_number_of_runs() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let mut pool = GrowingPool::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -491,7 +485,7 @@ fn a_growing_pool_takes_any_number_of_runs() {
         pool.add(memory.take_front(GRANULE).unwrap()).unwrap();
         let _ = memory.take_front(GRANULE).unwrap().into_raw();
     }
-    let rmm = open(model.host(), SessionOptions::default(), &mut pool).unwrap();
+    let rmm = test_support::open(model.host(), &mut pool);
     for _ in 0..300 {
         pool.prefill(&rmm, GRANULE, GRANULE).unwrap();
     }

@@ -10,7 +10,7 @@ use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Platform, Rd, Rmm, SessionError, SessionOptions,
     Undelegated,
 };
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{
     CallbackMemory, FixedPool, FixedSlots, GrowingPool, HostMemory, Pool, RecObject,
     free_or_quarantine, open,
@@ -58,7 +58,7 @@ fn meet<R>(
 /// The pool's own pages are part of what is missing: one report is enough.
 #[test]
 fn what_is_missing_includes_the_pages() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
     let rd = realm(&rmm, &mut memory);
@@ -84,7 +84,7 @@ fn what_is_missing_includes_the_pages() {
 /// Opening a session with an empty pool is refused before any call, and reports the pages.
 #[test]
 fn an_empty_pool_opens_no_session() {
-    let model = Model::new(Options::new(Dialect::V2_0Bet3)).unwrap();
+    let model = test_support::model(Dialect::V2_0Bet3);
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<4>::new();
     let failed = open(model.host(), SessionOptions::default(), &mut pool).unwrap_err();
@@ -94,14 +94,14 @@ fn an_empty_pool_opens_no_session() {
     assert_eq!((bytes, alignment, model.calls()), (Pool::PAGES, PAGE, 0));
     pool.add(memory.take_front(bytes).unwrap()).unwrap();
     assert_eq!(pool.bytes(), (0, 0));
-    let session = open(failed.kept, SessionOptions::default(), &mut pool).unwrap();
+    let session = test_support::open(failed.kept, &mut pool);
     assert!(session.close(&mut pool).unwrap().deactivated);
 }
 
 /// A command that needs a page says that it needs memory, not that its argument is wrong.
 #[test]
 fn a_command_without_a_page_needs_memory() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let rmm = rmm_model::open(model.host(), &mut memory).unwrap();
     let rd = realm(&rmm, &mut memory);
@@ -118,7 +118,7 @@ fn a_command_without_a_page_needs_memory() {
 /// The pages come from the back, so that a block at the front stays one.
 #[test]
 fn the_pages_come_from_the_back() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     let mut pool = GrowingPool::new();
     pool.add(memory.take_front(PAGE).unwrap()).unwrap();
@@ -140,15 +140,14 @@ fn the_pages_come_from_the_back() {
 fn a_static_pool_is_used_again() {
     static POOL: spin::Mutex<Pool<FixedSlots<4>>> = spin::Mutex::new(Pool::new());
     for _ in 0..2 {
-        let (ledger, model) =
-            (CountingLedger::new(), Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap());
+        let (ledger, model) = (CountingLedger::new(), test_support::model(Dialect::TfRmm2026_07));
         let mut memory = model.take_memory();
         let mut pool = POOL.lock();
         pool.add(memory.take_front(16 * PAGE).unwrap()).unwrap();
-        let foreign = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap().take_memory();
+        let foreign = test_support::model(Dialect::TfRmm2026_07).take_memory();
         let foreign = pool.add(foreign).unwrap_err();
         let host = model.host().with_ledger(&ledger);
-        let session = open(host, SessionOptions::default(), &mut pool).unwrap();
+        let session = test_support::open(host, &mut pool);
         pool.prefill(&session, 4 * PAGE, PAGE).unwrap();
         let mut bytes = 0;
         pool.drain(&session, &mut |memory| bytes += memory.into_raw().bytes());
@@ -170,7 +169,7 @@ fn memory_that_no_one_accepts_is_quarantined() {
             Err(memory)
         }
     }
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<4>::new());
     let host = model.host().with_ledger(&ledger).with_quarantine(&quarantine);
     let mut memory = model.take_memory();
@@ -193,7 +192,7 @@ fn memory_that_no_one_accepts_is_quarantined() {
 /// Memory for an IPA range: blocks where the range begins at one, and otherwise granules.
 #[test]
 fn a_pool_allocates_for_the_front_of_a_range() {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let mut memory = model.take_memory();
     while !memory.base().is_aligned(BLOCK) {
         drop(memory.take_front(PAGE));
@@ -219,7 +218,7 @@ fn a_pool_allocates_for_the_front_of_a_range() {
 }
 
 fn machine() -> (Model, Undelegated) {
-    let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+    let model = test_support::model(Dialect::TfRmm2026_07);
     let memory = model.take_memory();
     (model, memory)
 }

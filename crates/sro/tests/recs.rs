@@ -12,7 +12,7 @@ use rmi_host::{
     CountingLedger, Error, Failed, FixedQuarantine, Host, QuarantineReason, Rd, Rmm, Undelegated,
     Violation,
 };
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{Awaiting, EnterError, ExitNumber, FixedPool, Pool, RecObject};
 
 const GRANULE: u64 = 0x1000;
@@ -58,7 +58,7 @@ impl Fixture<'_, '_> {
 
 /// Runs `test` with a new Realm, on a model whose calls of one kind get a fault.
 fn with(rule: Rule, fault: Fault, test: impl FnOnce(&mut Fixture<'_, '_>)) {
-    let model = Model::new(Options::new(DIALECT)).unwrap();
+    let model = test_support::model(DIALECT);
     let line = Injecting::by_rule(&model, rule, fault);
     let (ledger, quarantine) = (CountingLedger::new(), FixedQuarantine::<4>::new());
     let mut memory = model.take_memory();

@@ -15,7 +15,7 @@ use rmi_host::{
     Conduit, CountingLedger, Error, Host, OpenSessions, Rd, Registers, Reply, RetryBudget,
     SessionOptions, Violation,
 };
-use rmm_model::{Model, Options};
+use rmm_model::Model;
 use sro::{Advance, Donated, FixedPool, Operation, Pool, drive};
 
 const GRANULE: u64 = 0x1000;
@@ -101,7 +101,7 @@ const IMPOSSIBLE: DonateRequest = DonateRequest {
 /// have been used, `dropped` operations must be left in the RMM, and what the RMM does not have is
 /// in the pool.
 fn play(lines: &[Line], runs: &[u64], dropped: u64) -> (Result<Reply, Error>, Vec<u64>) {
-    let model = Model::new(Options::new(DIALECT)).unwrap();
+    let model = test_support::model(DIALECT);
     let rmm = Scripted { model: &model, lines: RefCell::new(lines.iter().copied().collect()) };
     let ledger = CountingLedger::new();
     let mut memory = model.take_memory();
@@ -279,7 +279,7 @@ fn a_short_pool_reports_what_is_missing() {
 
 #[test]
 fn an_operation_has_the_handle_that_the_rmm_gave_it() {
-    let model = Model::new(Options::new(DIALECT)).unwrap();
+    let model = test_support::model(DIALECT);
     let lines = VecDeque::from([(Command::RecCreate, proceeds(true))]);
     let rmm = Scripted { model: &model, lines: RefCell::new(lines) };
     let mut memory = model.take_memory();

@@ -14,7 +14,7 @@ use rmi_host::{
     Simulated, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{Donated, FixedPool, Pool, drive};
+use sro::{Donated, drive};
 
 const GRANULE: u64 = 0x1000;
 const DIALECT: Dialect = Dialect::TfRmm2026_07;
@@ -38,9 +38,7 @@ fn short_rec<D: Conduit + Simulated + core::fmt::Debug>(
     let params = RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(DIALECT).unwrap();
     assert!(matches!(rmm.commands().realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
-    let mut pool = FixedPool::<8>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<8>(&mut memory, 8 * GRANULE);
     let rec = granule(&rmm, &mut memory);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode()).unwrap();
@@ -94,9 +92,7 @@ fn one_long_run_is_offered_in_pieces() {
         let mut page = memory.take_front(GRANULE).unwrap();
         let params =
             RealmParams::new(Geometry::new(40).unwrap(), root.base()).encode(dialect).unwrap();
-        let mut pool = FixedPool::<8>::new();
-        pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-        pool.add(memory.take_front(2000 * GRANULE).unwrap()).unwrap();
+        let mut pool = test_support::pool::<8>(&mut memory, 2000 * GRANULE);
         let mut donated = Donated::default();
         let started = rmm.commands().realm_create(&rd, &mut page, &params).unwrap();
         let result = drive(&rmm, &mut pool, &mut donated, started);
@@ -109,9 +105,7 @@ fn one_long_run_is_offered_in_pieces() {
 fn what_is_missing_is_reported_in_whole_blocks() {
     let model = cancellable();
     let mut memory = model.take_memory();
-    let mut pool = FixedPool::<8>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(8 * GRANULE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<8>(&mut memory, 8 * GRANULE);
     for command in [Command::RecCreate, Command::RealmCreate, Command::Version] {
         if let Err(error) = pool.check_reserve(command, GRANULE) {
             let Error::NeedMemory { bytes, alignment, .. } = error else { panic!("{error}") };

@@ -15,7 +15,7 @@ use rmi_host::{
     Rd, Rmm, SessionOptions, Undelegated, Violation,
 };
 use rmm_model::{GranuleState, Model, Options};
-use sro::{Advance, Donated, FixedPool, Operation, Pool, drive};
+use sro::{Advance, Donated, Operation, drive};
 
 const GRANULE: u64 = 0x1000;
 
@@ -79,7 +79,7 @@ fn granule(rmm: &Rmm<impl Platform>, memory: &mut Undelegated) -> Delegated {
 #[test]
 fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     let dialect = Dialect::TfRmm2026_07;
-    let model = Model::new(Options::new(dialect)).unwrap();
+    let model = test_support::model(dialect);
     // "Go on, I took one granule."
     let taken = [0xd, 1, 0, 0, 0, 0, 0, 0];
     let rule = Rule::command(Command::OpMemDonate, dialect);
@@ -94,9 +94,7 @@ fn sound_9_a_list_page_that_the_rmm_takes_is_used_no_more() {
     assert!(matches!(rmm.commands().realm_create(&rd, &mut page, &params), Ok(Progress::Done(_))));
     let rd = Rd::new(rd);
 
-    let mut pool = FixedPool::<8>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(2 * GRANULE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<8>(&mut memory, 2 * GRANULE);
     let rec = granule(&rmm, &mut memory);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     let started = rmm.commands().rec_create(&rd, &rec, &mut page, &params.encode()).unwrap();
@@ -127,9 +125,7 @@ fn sound_1_an_unknown_status_is_no_refusal_of_a_donation() {
     let configured = found.configure(&mut memory).unwrap();
     let started = configured.start_activation().unwrap();
     let rmm = configured.into_active();
-    let mut pool = FixedPool::<8>::new();
-    pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
-    pool.add(memory.take_front(4 * GRANULE).unwrap()).unwrap();
+    let mut pool = test_support::pool::<8>(&mut memory, 4 * GRANULE);
     let mut donated = Donated::default();
     let error = drive(&rmm, &mut pool, &mut donated, started).unwrap_err();
     assert!(!error.is_clean(), "{error}");
