@@ -129,8 +129,9 @@ impl<'a, A: HostAllocator + ?Sized, const SLOTS: usize> AllocatorMemory<'a, A, S
         }
         let wanted = self.stock.saturating_sub(host).saturating_add(pages);
         let mut sizes = [wanted, wanted / 2, pages.max(MIN_GRANULE)].into_iter();
+        // At least two bytes are wanted, so none of the sizes is zero.
         let taken = sizes.find_map(|bytes| {
-            let bytes = bytes.checked_next_multiple_of(MIN_GRANULE).filter(|bytes| *bytes > 0)?;
+            let bytes = bytes.checked_next_multiple_of(MIN_GRANULE)?;
             self.allocator.allocate(bytes, MIN_GRANULE)
         });
         if let Some(Err(refused)) = taken.map(|memory| self.pool.add(memory)) {

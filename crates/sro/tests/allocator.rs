@@ -145,3 +145,60 @@ fn a_pool_without_slots_frees_what_it_was_filled_with() {
     memory.drain_host();
     assert_eq!(heap.bytes(), 1 << 30);
 }
+
+/// All memory that a machine has.
+fn replace_by(heap: &Heap, model: &rmm_model::Model) -> u64 {
+    let mut other = GranuleSet::growing();
+    other.insert(model.take_memory()).unwrap();
+    heap.free.replace(other).bytes()
+}
+
+#[test]
+fn sound_3_an_emptied_pool_takes_memory_of_another_machine() {
+    let (first, second) = (model(Dialect::TfRmm2026_07), model(Dialect::TfRmm2026_07));
+    let heap = Heap::new(first.take_memory());
+    let mut memory = AllocatorMemory::<_, 4>::new(&heap, STOCK);
+    assert_eq!(memory.pool().bytes(), (STOCK, 0));
+    memory.drain_host();
+    assert_eq!(replace_by(&heap, &second), 1 << 30);
+    assert_eq!(memory.pool().bytes(), (STOCK, 0));
+    memory.drain_host();
+    assert_eq!(heap.bytes(), 1 << 30);
+}
+
+#[test]
+fn sound_3_a_pool_that_kept_its_pages_takes_no_memory_of_another_machine() {
+    let (first, second) = (model(Dialect::TfRmm2026_07), model(Dialect::TfRmm2026_07));
+    let heap = Heap::new(first.take_memory());
+    let mut memory = AllocatorMemory::<_, 4>::new(&heap, 0);
+    assert_eq!(memory.pool().bytes(), (0, 0));
+    heap.refuses.set(true);
+    memory.drain_host();
+    heap.refuses.set(false);
+    // It has its two pages, and nothing else.
+    assert_eq!(replace_by(&heap, &second), (1 << 30) - Pool::PAGES);
+    let other = heap.allocate(PAGE, PAGE).unwrap();
+    let other = memory.pool().add(other).unwrap_err();
+    heap.free(other).unwrap();
+    assert_eq!(heap.bytes(), 1 << 30);
+}
+
+#[test]
+fn memory_is_freed_to_the_allocator_also_through_a_reference() {
+    let model = model(Dialect::TfRmm2026_07);
+    let heap = Heap::new(model.take_memory());
+    let reference = &heap;
+    let mut memory = AllocatorMemory::<&Heap, 4>::new(&reference, 0);
+    let block = memory.allocate(range(0, BLOCK)).unwrap();
+    assert_eq!((block.bytes(), heap.bytes()), (BLOCK, (1 << 30) - BLOCK));
+    memory.free(block).unwrap();
+    assert_eq!(heap.bytes(), 1 << 30);
+    heap.refuses.set(true);
+    let block = memory.allocate(range(0, BLOCK)).unwrap();
+    let block = memory.free(block).unwrap_err();
+    heap.refuses.set(false);
+    assert_eq!(block.bytes(), BLOCK);
+    heap.free(block).unwrap();
+    let text = format!("{memory:?}");
+    assert!(text.starts_with("AllocatorMemory { pool: "), "{text}");
+}
