@@ -435,6 +435,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn each_root_entry_is_in_one_half() {
+        let mut count = 0;
+        for level in -1..=2 {
+            for width in 32..=52 {
+                let level = Level::new(level).unwrap();
+                if let Ok(geometry) = Geometry::with_start_level(width, level) {
+                    assert!(geometry.unprotected_base().is_aligned(level.entry_bytes()));
+                    count += 1;
+                }
+            }
+        }
+        // 4 at level -1, 13 at level 0, 12 at level 1 and 3 at level 2.
+        assert_eq!(count, 32);
+    }
+
+    #[test]
     fn start_levels_match_the_reference_table() {
         // rmi-v1 section 6: start level, width, root tables.
         for (level, width, tables) in [

@@ -91,8 +91,8 @@ impl<P: Platform> RealmCore<'_, P> {
         self.check_unprotected(range, range.bytes())?;
         let whole = self.root_entries(range);
         // A block in a root entry would be copied, and the copy would remain after the original is
-        // unmapped.
-        let Some(below) = self.geometry.start_level().child().filter(|_| self.halves_meet()) else {
+        // unmapped. No walk starts at the last level, and no root entry is in both halves.
+        let Some(below) = self.geometry.start_level().child() else {
             return Err(BuildError::Region { range, problem: RegionProblem::NotUnprotected });
         };
         let mut held = self.lock_range(whole)?;
@@ -137,11 +137,6 @@ impl<P: Platform> RealmCore<'_, P> {
 }
 
 impl<P: Platform> RealmCore<'_, P> {
-    /// Whether no root entry is in both halves.
-    fn halves_meet(&self) -> bool {
-        self.geometry.unprotected_base().is_aligned(self.root_entry_bytes())
-    }
-
     /// Whether a claimed root entry of an auxiliary tree shows nothing. An entry that may show
     /// something is hidden first: TF-RMM counts a reference that is requested twice as two.
     fn certainly_hidden(&self, tree: AuxTree, root: IpaRange) -> Result<bool, Error> {

@@ -7,7 +7,7 @@ use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa, PaRange};
 use rmi_conduits::counting::Counting;
-use rmi_conduits::inject::{Fault, Injecting};
+use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::granules::{AnyGranules, HostOwned};
 use rmi_host::{
     CountingLedger, FixedQuarantine, Host, Ledger, LedgerEvent, RetryBudget, Rmm, SessionOptions,
@@ -117,10 +117,20 @@ pub(crate) fn run_scenario(
     fault: Option<(u64, Fault)>,
     scenario: &dyn Fn(&mut Fixture<'_, '_>) -> bool,
 ) -> (Ending, bool) {
-    let model = Model::new(options).unwrap();
     let (at, fault) = fault.unwrap_or((u64::MAX, Fault::Instead([0; 8])));
+    run_scenario_by(options, Rule::any().nth(at), fault, scenario)
+}
+
+/// As [`run_scenario`], with a fault at the calls that a rule selects.
+pub(crate) fn run_scenario_by(
+    options: Options,
+    rule: Rule,
+    fault: Fault,
+    scenario: &dyn Fn(&mut Fixture<'_, '_>) -> bool,
+) -> (Ending, bool) {
+    let model = Model::new(options).unwrap();
     let counting = Counting::new(&model);
-    let conduit = Injecting::once(&counting, at, fault);
+    let conduit = Injecting::by_rule(&counting, rule, fault);
     let ledger = TestLedger::default();
     let quarantine = FixedQuarantine::<64>::new();
     let platform = Host::new(&conduit, &model).with_ledger(&ledger).with_quarantine(&quarantine);

@@ -9,13 +9,15 @@ use realm_builder::{
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::run::ExitReason;
-use rmi_abi::{Dialect, Ipa};
+use rmi_abi::{Command, Dialect, Ipa, Status};
+use rmi_conduits::inject::{Fault, Rule};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmm_model::{Action, Outcome};
 use sro::{CallbackMemory, RecObject};
 
 use crate::fixture::{
     DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
+    run_scenario_by,
 };
 use crate::lifecycle::{enter, recorded, tree};
 use crate::step::show_shared;
@@ -365,5 +367,111 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
         }
         assert_eq!(b.conduit.calls(), before);
         0
+    });
+}
+
+/// Runs a Realm with an auxiliary plane and memory that is shared at these addresses, on an RMM
+/// whose calls that show it fail; `test` gets how showing it ended, and after how many calls.
+fn with_fault(
+    dialect: Dialect,
+    pieces: &[u64],
+    (rule, fault): (impl Fn(Rule) -> Rule, Fault),
+    test: impl Fn(&Running<'_, '_>, &mut Fixture<'_, '_>, Result<(), BuildError>, u64),
+) {
+    let by_range = dialect == Dialect::V2_0Bet3;
+    let command = if by_range { Command::RttAuxUnprotMap } else { Command::RttAuxMapUnprotected };
+    let scenario = |b: &mut Fixture<'_, '_>| {
+        let mut storage = RealmStorage::<48, 4>::new();
+        let config = config(1, PlaneTables::PerPlane);
+        let realm = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap();
+        let realm = realm.activate().unwrap();
+        for at in pieces {
+            share(&realm, b, *at, PAGE);
+        }
+        let (shown, calls) = shows(&realm, b);
+        assert!(b.conduit.has_injected());
+        test(&realm, b, shown, calls);
+        let give_back = &mut |memory| b.heap.insert(memory).unwrap();
+        realm.tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), []).error.is_none()
+    };
+    let rule = rule(Rule::command(command, dialect));
+    let (mut ending, _) = run_scenario_by(options(dialect), rule, fault, &scenario);
+    ending.failed = 0;
+    assert_eq!(ending, Ending::GOOD, "{dialect} {fault:?}");
+}
+
+/// Shows what is shared in the first root entry; how that ended, and after how many calls.
+fn shows(realm: &Running<'_, '_>, b: &mut Fixture<'_, '_>) -> (Result<(), BuildError>, u64) {
+    let before = b.conduit.calls();
+    let shown = show_shared(realm, b.pool, tree(1), range(SHARED, PAGE));
+    (shown, b.conduit.calls() - before)
+}
+
+const APART: [u64; 2] = [SHARED, SHARED + 2 * PAGE];
+
+fn once(rule: Rule) -> Rule {
+    rule.nth(0)
+}
+
+#[test]
+fn what_may_be_shown_is_hidden_before_it_is_shown_again() {
+    let garbage = [99, 0, 0, 0, 0, 0, 0, 0];
+    for dialect in DIALECTS {
+        for fault in [Fault::Afterwards(garbage), Fault::Instead(garbage)] {
+            with_fault(dialect, &APART[..1], (once, fault), |realm, b, shown, calls| {
+                assert!(shown.is_err() && calls == 1, "{shown:?}");
+                let (shown, calls) = shows(realm, b);
+                assert!(shown.is_ok() && calls == 2, "{shown:?} {calls}");
+                let (shown, calls) = shows(realm, b);
+                assert!(shown.is_ok() && calls == 0, "{shown:?} {calls}");
+            });
+            // Nor does it keep a table of the Realm in use.
+            with_fault(dialect, &APART[..1], (once, fault), |_, _, _, _| {});
+        }
+    }
+}
+
+#[test]
+fn what_an_rmm_refuses_to_show_is_not_shown() {
+    for dialect in DIALECTS {
+        let fault = Fault::status(Status::ErrorInput);
+        with_fault(dialect, &APART, (once, fault), |realm, b, shown, calls| {
+            assert!(shown.is_err() && calls == 1, "{shown:?} {calls}");
+            let (shown, calls) = shows(realm, b);
+            assert!(shown.is_ok() && calls == 1, "{shown:?} {calls}");
+        });
+    }
+}
+
+/// An RMM that takes ranges looks at the first address: what is not mapped there is passed over.
+#[test]
+fn a_reference_is_made_where_memory_is_mapped() {
+    for dialect in DIALECTS {
+        let by_range = dialect == Dialect::V2_0Bet3;
+        let fault = Fault::status(Status::ErrorRtt);
+        with_fault(dialect, &APART, (once, fault), |_, _, shown, calls| {
+            assert_eq!((shown.is_ok(), calls), (by_range, 1 + u64::from(by_range)), "{shown:?}");
+        });
+        let always = |rule| rule;
+        with_fault(dialect, &APART, (always, fault), |_, _, shown, calls| {
+            assert_eq!((shown.is_ok(), calls), (false, 1 + u64::from(by_range)), "{shown:?}");
+        });
+    }
+}
+
+#[test]
+fn an_rmm_that_yields_is_called_again_a_bounded_number_of_times() {
+    let dialect = Dialect::V2_0Bet3;
+    let fault = Fault::Instead([0, SHARED, 0, 0, 0, 0, 0, 0]);
+    with_fault(dialect, &APART, (once, fault), |_, _, shown, calls| {
+        assert!(shown.is_ok() && calls == 2, "{shown:?} {calls}");
+    });
+    with_fault(dialect, &APART, (|rule| rule, fault), |realm, b, shown, calls| {
+        assert!(shown.is_err(), "{shown:?}");
+        assert_eq!(calls, u64::from(b.rmm.retry_budget().busy) + 1);
+        // Nothing is shown.
+        let before = b.conduit.calls();
+        realm.unmap_plane_shared(tree(1), range(SHARED, PAGE)).unwrap();
+        assert_eq!(b.conduit.calls(), before);
     });
 }
