@@ -37,7 +37,7 @@ use crate::shadow::storage::{FixedSlot, Records, ShadowTable, SharedPiece};
 use crate::shadow::table_slots::TableSlots;
 
 pub(crate) use fold::Foldable;
-pub(crate) use planes::{Row, Shows};
+pub(crate) use planes::{Row, Shows, lowest_row};
 
 /// What the RMM has said about the memory in an entry of the shadow.
 pub(crate) mod tag {
@@ -559,7 +559,7 @@ impl<'m> Shadow<'m> {
     /// What is to be dismantled first: what auxiliary trees show and their tables; then memory, or
     /// an empty table, deepest first.
     pub(crate) fn first(&self) -> Option<Next> {
-        let aux = (1..=self.aux_trees).find_map(|tree| self.first_in(tree));
+        let aux = self.aux_trees().find_map(|tree| self.first_in(tree.index()));
         aux.or_else(|| self.first_in(PRIMARY))
     }
 

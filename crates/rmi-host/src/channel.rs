@@ -120,8 +120,8 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new<const N: usize>(command: Command, subject: Subject, args: [u64; N]) -> Self {
         let mut all = [0; 7];
-        for (slot, arg) in all.iter_mut().zip(args) {
-            *slot = arg;
+        for (slot, arg) in all.iter_mut().zip(&args) {
+            *slot = *arg;
         }
         Self { command, args: all, subject }
     }

@@ -14,7 +14,7 @@ use rmi_host::command::AuxTree;
 use crate::memory::realm_core::RealmCore;
 use crate::shadow::budget::Budget;
 use crate::shadow::storage::SharedPiece;
-use crate::shadow::{At, Row, Shadow, Shows};
+use crate::shadow::{At, Row, Shadow, Shows, lowest_row};
 
 impl<P: Platform> RealmCore<'_, P> {
     /// Visits what is mapped, or may be, from `from` on and below `top`, in the order of the
@@ -84,13 +84,11 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// As [`Shadow::reference`].
     pub(crate) fn reference_in(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
-        let trees = {
+        let mut trees = {
             let shadow = self.shadow.lock();
-            shadow.refers().then(|| shadow.aux_trees())
+            shadow.refers().then(|| shadow.aux_trees())?
         };
-        let row = |tree| self.shown_row(tree, range.base(), range.top(), 1);
-        let rows = trees.into_iter().flatten().filter_map(|tree| row(tree).map(|row| (tree, row)));
-        rows.min_by_key(|(_, row)| row.range.base())
+        lowest_row(&mut trees, &|tree| self.shown_row(tree, range.base(), range.top(), 1))
     }
 
     /// As [`Shadow::note`].

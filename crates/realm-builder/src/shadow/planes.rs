@@ -93,10 +93,26 @@ impl Row {
     }
 }
 
+/// Of the first rows of some trees, the one that begins at the lowest address.
+pub(crate) fn lowest_row(
+    trees: &mut dyn Iterator<Item = AuxTree>,
+    row: &dyn Fn(AuxTree) -> Option<Row>,
+) -> Option<(AuxTree, Row)> {
+    let mut lowest: Option<(AuxTree, Row)> = None;
+    for tree in trees {
+        let Some(row) = row(tree) else { continue };
+        if lowest.as_ref().is_none_or(|(_, other)| row.range.base() < other.range.base()) {
+            lowest = Some((tree, row));
+        }
+    }
+    lowest
+}
+
 impl Shadow<'_> {
     /// Auxiliary trees.
     pub(crate) fn aux_trees(&self) -> impl Iterator<Item = AuxTree> + Clone + use<> {
-        (1..=self.aux_trees).filter_map(AuxTree::new)
+        // Not an inclusive range, whose end takes much more code.
+        (0..self.aux_trees).filter_map(|before| AuxTree::new(before + 1))
     }
 
     /// Whether an auxiliary tree may show anything.
@@ -288,8 +304,7 @@ impl Shadow<'_> {
             return None;
         }
         let row = |tree| self.shown_row(tree, range.base(), range.top(), 1);
-        let rows = self.aux_trees().filter_map(|tree| row(tree).map(|row| (tree, row)));
-        rows.min_by_key(|(_, row)| row.range.base())
+        lowest_row(&mut self.aux_trees(), &row)
     }
 
     /// Removes the tables of the primary tree that cover parts of a range of the unprotected half,
