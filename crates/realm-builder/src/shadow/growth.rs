@@ -12,6 +12,10 @@ use crate::shadow::storage::{ShadowTable, SharedRecord};
 /// Shadow tables that are allocated at a time, in 16.5 KiB.
 pub(crate) const TABLES_PER_CHUNK: usize = 4;
 
+/// Slots for shared memory at most: inserting a record moves those after it while the lock is held,
+/// and the Realm chooses how many there are.
+pub(crate) const MAX_SHARED: usize = 4096;
+
 /// A vector of `len` values that are made in place, one by one; `None` when there is no memory.
 pub(crate) fn try_vec<T>(len: usize, make: impl FnMut() -> T) -> Option<Vec<T>> {
     let mut values = Vec::new();
@@ -115,12 +119,12 @@ impl Shadow<'_> {
     }
 
     /// How many slots for shared memory suffice for so many more records, if their number grows: at
-    /// least half as many again as there are.
+    /// least half as many again as there are, and at most [`MAX_SHARED`].
     pub(crate) fn shared_slots_for(&self, records: usize) -> Option<usize> {
         let slots = self.shared.growing()?;
         let free = self.shared.spare().saturating_sub(self.reserved_shared);
         let needed = slots.checked_add(records.saturating_sub(free))?;
-        Some(needed.max(slots + slots / 2).max(8))
+        (needed <= MAX_SHARED).then(|| needed.max(slots + slots / 2).clamp(8, MAX_SHARED))
     }
 
     /// Adds slots for shared memory, and returns what is to be freed.
@@ -195,6 +199,16 @@ mod tests {
         // There are more by now.
         let unneeded = shadow.add_shared_slots(try_vec(20, || None).unwrap());
         assert_eq!((unneeded.len(), shadow.shared.growing()), (20, Some(20)));
+        // A record fewer than would be too many, and too many.
+        assert_eq!(shadow.shared_slots_for(MAX_SHARED - 15), Some(MAX_SHARED));
+        assert_eq!(shadow.shared_slots_for(MAX_SHARED - 14), None);
+        let unneeded = shadow.add_shared_slots(try_vec(MAX_SHARED - 1, || None).unwrap());
+        assert_eq!(unneeded.len(), 20);
+        assert_eq!(shadow.shared_slots_for(MAX_SHARED - 15), Some(MAX_SHARED));
+        let unneeded = shadow.add_shared_slots(try_vec(MAX_SHARED, || None).unwrap());
+        assert_eq!(unneeded.len(), MAX_SHARED - 1);
+        shadow.reserve_shared(MAX_SHARED - 15).unwrap();
+        assert_eq!(shadow.shared_slots_for(1), None);
         // Lent storage does not grow.
         let (mut fixed, mut tables) = (crate::FixedRecords::new(), [ShadowTable::new()]);
         let records = Records::new(&mut fixed, &mut tables, &mut []);

@@ -290,9 +290,10 @@ and a list of 24 bytes for each four tables, do when their space grows by half, 
 An allocation that fails is not a panic: the operation is refused as with lent storage that is full.
 In a context that may not allocate (an interrupt handler), lend storage.
 
-There is no limit to the records of shared memory, and adding one moves those that follow while the
-lock is held: 48 bytes for each piece that is shared. A Realm that may choose what is
-shared can make each page a piece, by leaving out every other one. Lent storage limits the pieces.
+At most 4,096 pieces of memory are shared at a time, as adding the record of one moves those that
+follow while the lock is held (48 bytes each), and a Realm that may choose what is shared can make
+each page a piece, by leaving out every other one. Neighbours in both address spaces are one piece.
+Lent storage has the limit that the embedder chooses.
 
 ```
 # use rmi_abi::{Dialect, Ipa};
