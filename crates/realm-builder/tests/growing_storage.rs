@@ -274,6 +274,22 @@ fn storage_that_has_grown_is_used_again() {
     });
 }
 
+/// So does one with lent storage.
+#[test]
+fn storage_that_was_lent_is_used_again() {
+    with_session(|_, rmm, pool| {
+        let mut storage = Box::new(RealmStorage::<32, 32>::new());
+        let mut records = Records::from(&mut *storage);
+        for _ in 0..3 {
+            let realm = create(rmm, records, pool);
+            scatter(&realm, pool, 20);
+            let ended = realm.tear_down(pool, []);
+            assert_eq!(ended.error, None);
+            records = ended.storage;
+        }
+    });
+}
+
 #[test]
 fn threads_grow_one_storage() {
     const THREADS: u64 = 4;

@@ -520,6 +520,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn memory_that_is_refused_returns_to_the_owner_it_had() {
+        let lent = host(0x1000, 0x2000).into_donated();
+        let lent = lent.into_refused::<Free>().unwrap_err();
+        assert_eq!(lent.into_refused::<HostOwned>().unwrap().into_raw().bytes(), 0x2000);
+        let other = host(0x3000, 0x1000).into_delegated().into_donated();
+        let other = other.into_refused::<HostOwned>().unwrap_err();
+        let other = other.into_refused::<Free>().unwrap();
+        assert_eq!(other.bytes(), 0x1000);
+        let _ = other.into_record();
+    }
+
+    #[test]
     fn a_token_of_any_owner_keeps_what_it_is() {
         let lent: InUse = host(0x1000, 0x2000).into_donated();
         let other = host(0x3000, 0x1000).into_delegated().into_donated();

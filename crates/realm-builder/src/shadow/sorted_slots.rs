@@ -140,6 +140,8 @@ impl<T: fmt::Debug + Record> fmt::Debug for SortedSlots<'_, T> {
 mod tests {
     extern crate std;
 
+    use std::rc::Rc;
+
     use super::*;
 
     impl Record for u32 {
@@ -147,6 +149,44 @@ mod tests {
         fn key(&self) -> u32 {
             *self
         }
+    }
+
+    impl Record for Rc<u32> {
+        type Key = u32;
+        fn key(&self) -> u32 {
+            **self
+        }
+    }
+
+    #[test]
+    fn records_are_dropped_with_it_and_when_the_slots_are_taken_out() {
+        for is_taken in [false, true] {
+            let record = Rc::new(7);
+            let mut slots = [const { None }; 2];
+            let mut sorted = SortedSlots::new(Slots::Lent(&mut slots));
+            sorted.insert(Rc::clone(&record)).unwrap();
+            if is_taken {
+                assert_eq!(sorted.take().len(), 2);
+                assert_eq!((Rc::strong_count(&record), sorted.spare()), (1, 0));
+            }
+            drop(sorted);
+            assert_eq!(Rc::strong_count(&record), 1);
+        }
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn only_more_slots_replace_the_slots() {
+        let mut sorted = SortedSlots::new(Slots::Heap(std::vec![None; 2]));
+        sorted.insert(5).unwrap();
+        for (new, is_kept) in [(1, false), (2, false), (3, true), (2, false)] {
+            let new: Vec<Option<u32>> = std::vec![None; new];
+            let at = new.as_ptr();
+            let back = sorted.replace(new);
+            assert_eq!(back.as_ptr() != at, is_kept);
+            assert!(sorted.iter().eq([&5]));
+        }
+        assert_eq!((sorted.growing(), sorted.spare()), (Some(3), 2));
     }
 
     #[test]

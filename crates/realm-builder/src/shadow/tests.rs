@@ -194,6 +194,44 @@ fn memory_is_put_into_a_void_entry_that_begins_at_its_address() {
 }
 
 #[test]
+fn a_block_stays_where_it_is_without_a_shadow_table_to_split_it() {
+    let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
+    let geometry = Geometry::with_start_level(32, Level::L2).unwrap();
+    let block = take(&rmm, &mut memory, 2 * MIB);
+    let granule = take(&rmm, &mut memory, 0x1000);
+    let pa = block.range();
+    let mut fixed = FixedRecords::new();
+    let mut tables = shadow_tables(usize::from(geometry.root_tables()));
+    let mut shadow = Shadow::new(geometry, 0, records(&mut fixed, &mut tables, &mut [])).unwrap();
+    shadow.put(ipa(0), block, tag::SURE).unwrap();
+    let granule = shadow.add_table(None, Level::L3, ipa(0), granule, true).unwrap_err();
+    let at = shadow.next_memory(ipa(0), ipa(1 << 30)).unwrap();
+    assert_eq!((shadow.memory(at), shadow.tables()), (Some(pa), 0));
+    give(&rmm, granule);
+    // A root table has no granule of its own; what is in it is given up with the shadow.
+    drop(shadow);
+    let [root, ..] = &tables[..] else { unreachable!() };
+    assert_eq!((root.live, root.entries[0].range()), (0, None));
+}
+
+#[cfg(feature = "alloc")]
+#[test]
+fn storage_on_the_heap_is_empty_when_it_is_taken_out() {
+    let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
+    let mut memory = model.take_memory();
+    let rmm = session(&model, &mut memory);
+    let block = take(&rmm, &mut memory, 2 * MIB);
+    let geometry = Geometry::with_start_level(32, Level::L2).unwrap();
+    let mut shadow = Shadow::new(geometry, 0, Records::growing()).unwrap();
+    shadow.put(ipa(0), block, tag::SURE).unwrap();
+    let mut tables = TableSlots::new(shadow.take_records().tables);
+    let tables = tables.growing().unwrap();
+    assert_eq!((tables.len(), tables.get(0).unwrap().live), (4, 0));
+}
+
+#[test]
 fn pages_from_an_unaligned_address_are_not_a_block() {
     let model = Model::new(Options::new(rmi_abi::Dialect::TfRmm2026_07).range_capable()).unwrap();
     let mut memory = model.take_memory();
