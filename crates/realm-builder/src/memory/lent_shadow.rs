@@ -56,9 +56,35 @@ impl<'a, K: RawMutex> LentShadow<'a, K> {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+
+    use rmi_abi::rtt::Geometry;
+    use rmi_abi::{Ipa, IpaRange};
     use rmi_host::DefaultLock;
 
     use super::LentShadow;
+    use crate::shadow::Shadow;
+    use crate::shadow::storage::{RealmStorage, Records};
+
+    fn shadow(records: Records<'_>) -> LentShadow<'_, DefaultLock> {
+        LentShadow::new(Shadow::new(Geometry::new(40).unwrap(), 0, records).unwrap())
+    }
+
+    /// Writes to each kind of record, and to the shadow tables.
+    fn work(shadow: &mut LentShadow<'_, DefaultLock>) {
+        shadow.lock().reserve(2).unwrap();
+        shadow.get_mut().reserve_shared(1).unwrap();
+        let pages = IpaRange::with_size_or_empty(Ipa::new(0x8000_0000), 0x4000);
+        let claim = shadow.lock().claim(pages).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert!(shadow.lock().claim(pages).is_none()));
+        });
+        shadow.lock().release(claim);
+        shadow.get_mut().unreserve(2);
+        shadow.lock().unreserve_shared(1);
+    }
 
     /// Compiles because the type is covariant.
     #[test]
@@ -69,5 +95,39 @@ mod tests {
             longer
         }
         let _ = shorter;
+    }
+
+    #[test]
+    fn storage_is_used_again_after_a_shadow_that_moved_about() {
+        let mut storage = Box::new(RealmStorage::<4, 2>::new());
+        // It is dropped,
+        {
+            let mut first = shadow(Records::from(&mut *storage));
+            work(&mut first);
+            let mut moved = Box::new(first);
+            work(&mut moved);
+        }
+        // its storage is taken out,
+        let mut second = shadow(Records::from(&mut *storage));
+        work(&mut second);
+        let records = second.take_records();
+        drop(second);
+        let mut third = shadow(records);
+        work(&mut third);
+        // it is forgotten.
+        std::mem::forget(third);
+        work(&mut shadow(Records::from(&mut *storage)));
+        drop(storage);
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn storage_on_the_heap_outlives_its_shadow() {
+        let mut first = shadow(Records::growing());
+        first.lock().add_shared_slots(std::vec![None, None]);
+        let records = first.take_records();
+        drop(first);
+        let mut second = shadow(records);
+        second.get_mut().reserve_shared(2).unwrap();
     }
 }
