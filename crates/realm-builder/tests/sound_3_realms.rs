@@ -1,9 +1,12 @@
 //! RECs of another Realm whose descriptor has the same address. Safe code only.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use realm_builder::{AnyRealm, New, Realm, RealmConfig, RealmStorage, RecStart, shutdown};
+use realm_builder::{
+    AnyRealm, BuildError, Content, New, Realm, RealmConfig, RealmStorage, RecStart, Region,
+    shutdown,
+};
 use rmi_abi::{Dialect, Ipa};
-use rmi_host::{CountingLedger, Error, FixedQuarantine, Host, Platform, RealmNumber};
+use rmi_host::{CountingLedger, Error, FixedQuarantine, Host, Platform, RealmNumber, Subject};
 use rmm_model::Model;
 use sro::{FixedPool, RecObject};
 
@@ -26,6 +29,38 @@ fn create<'r, P: Platform>(
 fn is_refused(error: &Error) {
     let what = "the REC belongs to another Realm";
     assert!(matches!(error, Error::Argument { what: why, .. } if *why == what), "{error}");
+}
+
+/// Memory of another machine is refused before the first region is populated.
+#[test]
+fn sound_3_a_realm_is_not_populated_in_part_before_foreign_memory_is_refused() {
+    let (one, two): (Model, Model) = (test_support::model(DIALECT), test_support::model(DIALECT));
+    let mut memory = one.take_memory();
+    let mut pool: FixedPool<16> = test_support::pool(&mut memory, 1 << 20);
+    let rmm = test_support::open(one.host(), &mut pool);
+    let mut storage = Storage::new();
+    let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let own = memory.take_front(0x1000).unwrap();
+    let foreign = two.take_memory().take_front(0x1000).unwrap();
+    let (machine, at) = (foreign.machine(), foreign.base());
+    let mut regions = [
+        Region::new(Ipa::new(0x8000_0000), own, Content::Measured(b"own")),
+        Region::without_memory(Ipa::new(0x8000_1000), 0x1000),
+        Region::new(Ipa::new(0x8000_2000), foreign, Content::Unspecified),
+    ];
+    let (calls, tables) = (one.calls(), realm.tables());
+    let refused = realm.populate(&mut pool, &mut regions).unwrap_err();
+    let BuildError::Call(Error::OtherMachine { subject, .. }) = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!((subject, one.calls(), realm.tables()), (Subject::Pa(at), calls, tables));
+    let [_, _, region] = &regions;
+    assert_eq!(region.memory(), rmi_abi::PaRange::with_size_or_empty(at, 0x1000));
+    // Without it the others are populated.
+    let [own, ram, foreign] = regions;
+    realm.populate(&mut pool, &mut [own, ram]).unwrap();
+    assert_eq!(foreign.into_memory().machine(), machine);
+    assert_eq!(realm.tear_down(&mut pool, []).error, None);
 }
 
 #[test]

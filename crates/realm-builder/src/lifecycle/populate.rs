@@ -4,7 +4,7 @@ use realm_measurement::region::{self, LayoutCheck};
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
 use rmi_abi::{Command, IpaRange};
-use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
+use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Subject, Undelegated};
 use sro::{HostMemory, Pool, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
@@ -207,6 +207,11 @@ impl<P: Platform> RealmCore<'_, P> {
             let problem = region.problem(&mut check);
             if let Some(problem) = problem.or_else(|| self.overlap(&range).map(taken)) {
                 return Err(BuildError::Region { range, problem });
+            }
+            let memory = &region.memory;
+            if !memory.is_empty() && memory.machine() != self.rmm.machine() {
+                let subject = Subject::Pa(memory.base());
+                return Err(Error::other_machine(Command::GranuleRangeDelegate, subject).into());
             }
         }
         Ok(())
