@@ -41,10 +41,8 @@ impl Fixture<'_> {
     }
 
     fn reclaim(&mut self, range: IpaRange) {
-        let done = self
-            .realm
-            .reclaim(&mut CallbackMemory::new(&mut self.pool, |_| None, |_| Ok(())), range)
-            .unwrap();
+        let done =
+            self.realm.reclaim(&mut CallbackMemory::freeing(&mut self.pool, drop), range).unwrap();
         assert_eq!(done, Reclaimed::Whole);
     }
 
@@ -111,12 +109,7 @@ fn with_realm(
     act(&mut fixture);
     let Fixture { realm, rec, mut pool, .. } = fixture;
     assert_eq!(
-        realm
-            .tear_down(
-                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-                [rec.into_parts().0]
-            )
-            .error,
+        realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [rec.into_parts().0]).error,
         None
     );
     pool.drain(&rmm, &mut |_| {});

@@ -89,14 +89,7 @@ where
     assert_eq!(
         realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |memory| {
-                        returned.push(memory);
-                        Ok(())
-                    }
-                ),
+                &mut CallbackMemory::freeing(&mut pool, |memory| returned.push(memory)),
                 recs
             )
             .error,

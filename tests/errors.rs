@@ -131,17 +131,14 @@ fn operations_that_return_an_object_or_progress() {
     let all = [
         error(|| Ok(realm.share(&mut pool, Ipa::new(0), page, access)?)),
         error(|| {
-            Ok(realm.unshare(
-                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-                range(0, 0x1000),
-            )?)
+            Ok(realm.unshare(&mut CallbackMemory::freeing(&mut pool, drop), range(0, 0x1000))?)
         }),
         error(|| Ok(realm.fold(&mut pool, alias, FoldPolicy::Blocks)?)),
         error(|| Ok(realm.set_ripas(&mut pool, rec.name(), alias, 1)?)),
         error(|| Ok(realm.set_s2ap(&mut pool, rec.name(), alias, 1)?)),
         error(|| {
             let _ = realm.convert_to_shared(
-                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
+                &mut CallbackMemory::freeing(&mut pool, drop),
                 alias,
                 access,
             )?;
@@ -153,8 +150,7 @@ fn operations_that_return_an_object_or_progress() {
         assert!(matches!(error, Error::Build(BuildError::Region { .. })), "{error:?}");
         assert_eq!(depth(&error), 2);
     }
-    let _ = realm
-        .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [rec.into_parts().0]);
+    let _ = realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [rec.into_parts().0]);
     assert!(rmm.close(&mut pool).unwrap().kept.is_empty());
     assert_eq!(model.open_operations(), 0);
 }

@@ -136,9 +136,7 @@ fn two_realms_on_one_cpu(
     for (realm, rec) in [(a_realm, a), (b_realm, b)] {
         let (object, _page) = rec.into_parts();
         assert_eq!(
-            realm
-                .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object])
-                .error,
+            realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [object]).error,
             None
         );
     }
@@ -230,12 +228,7 @@ fn threads_that_share_a_session_run_recs_on_their_own_cpus() {
                 assert_eq!(pending.state(), State::Pending);
                 let (object, _page) = rec.into_parts();
                 assert_eq!(
-                    realm
-                        .tear_down(
-                            &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-                            [object]
-                        )
-                        .error,
+                    realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [object]).error,
                     None
                 );
             });
@@ -269,7 +262,7 @@ fn an_interface_that_the_entry_did_not_use_is_reported() {
     assert_eq!(saved, Saved::Used);
     let (object, _page) = rec.into_parts();
     assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object]).error,
+        realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [object]).error,
         None
     );
 }
@@ -337,7 +330,7 @@ fn a_kick_and_an_interrupt_end_a_run_from_another_thread() {
     assert!(started.elapsed() < Duration::from_secs(30));
     let (object, _page) = rec.into_parts();
     assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object]).error,
+        realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [object]).error,
         None
     );
 }

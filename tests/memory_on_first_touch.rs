@@ -62,10 +62,7 @@ fn with_realm(
     let realm = Realm::create(&rmm, &config, &mut storage, &mut pool).unwrap();
     let fixture = Fixture { realm, pool, memory, model: &model, conduit: &conduit, config };
     if let Some((realm, mut pool)) = act(fixture) {
-        assert_eq!(
-            realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-            None
-        );
+        assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
         pool.drain(&rmm, &mut |_| {});
         assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
     }
@@ -172,10 +169,7 @@ fn a_realm_gets_memory_where_it_touches_its_ram() {
             assert!(rim.is_read_as(&read));
             assert_eq!(
                 realm
-                    .tear_down(
-                        &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-                        [rec.into_parts().0]
-                    )
+                    .tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [rec.into_parts().0])
                     .error,
                 None
             );

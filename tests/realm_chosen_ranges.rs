@@ -125,12 +125,7 @@ fn with_realm(
     act(&mut fixture);
     let Fixture { realm, rec, mut pool, .. } = fixture;
     assert_eq!(
-        realm
-            .tear_down(
-                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-                [rec.into_parts().0]
-            )
-            .error,
+        realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [rec.into_parts().0]).error,
         None
     );
     pool.drain(&rmm, &mut |_| {});

@@ -480,13 +480,13 @@ fn change<P: Platform>(
     let heap = &mut runner.heap;
     let mut insert = |memory| heap.insert(memory).unwrap();
     let everything = IpaRange::with_size(Ipa::new(RAM), 4 * BLOCK).unwrap();
-    let reclaimed = realm.reclaim(&mut test_support::giving_back(pool, &mut insert), everything);
+    let reclaimed = realm.reclaim(&mut CallbackMemory::freeing(pool, &mut insert), everything);
     assert!(!matches!(reclaimed, Ok(Reclaimed::Contended(_))), "{reclaimed:?}");
     for range in [SHARED, RAM + 2 * BLOCK].map(|base| {
         let range = IpaRange::with_size(Ipa::new(base), 16 * PAGE).unwrap();
         if base == SHARED { range } else { private_alias(range) }
     }) {
-        let unshared = realm.unshare(&mut test_support::giving_back(pool, &mut insert), range);
+        let unshared = realm.unshare(&mut CallbackMemory::freeing(pool, &mut insert), range);
         let unshared = unshared.map_err(BuildError::from);
         assert!(!matches!(unshared, Err(BuildError::Contended { .. })), "{unshared:?}");
     }
@@ -503,14 +503,7 @@ fn end<P: Platform, S>(
         let _ = runner.attempt(|heap| realm.tear_down(&mut Store::new(pool, heap, 0), recs).error);
     } else {
         let _ = realm.tear_down(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |memory| {
-                    runner.heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(pool, |memory| runner.heap.insert(memory).unwrap()),
             recs,
         );
     }

@@ -15,7 +15,7 @@ use realm_sdk::rec::{Answer, Exit, Rec};
 use realm_sdk::sro::{CallbackMemory, FixedPool, RecObject};
 use rmm_model::{Action, Model, Script};
 
-use crate::scenario::{Heap, RAM};
+use crate::scenario::{Heap, RAM, tear_down};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 0x20_0000;
@@ -142,20 +142,7 @@ pub(crate) fn realm<P: Platform>(
 /// Tears the Realm down, in any state.
 fn end<P: Platform, S>(realm: Realm<'_, P, S>, recs: Vec<RecObject>, fixture: Fixture<'_>) -> bool {
     let Fixture { pool, heap, ok, .. } = fixture;
-    let error = realm
-        .tear_down(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
-            recs,
-        )
-        .error;
-    ok && error.is_none()
+    tear_down(realm, recs, pool, heap) && ok
 }
 
 fn dismantle<P: Platform>(
@@ -177,31 +164,18 @@ fn dismantle<P: Platform>(
             return end(realm, recs, fixture);
         }
         let heap = &mut *fixture.heap;
-        match realm.dismantle(
-            &mut CallbackMemory::new(
-                fixture.pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
-            1,
-        ) {
+        let mut free = |memory| heap.insert(memory).unwrap();
+        let progress = realm.dismantle(&mut CallbackMemory::freeing(fixture.pool, &mut free), 1);
+        match progress {
             Ok(DismantleProgress::More) => {}
             Ok(DismantleProgress::Empty) => {
                 if !recs.is_empty() {
                     return end(realm, recs, fixture);
                 }
                 assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (0, 0));
-                return match realm.destroy(&mut CallbackMemory::new(
-                    fixture.pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                )) {
+                let destroyed =
+                    realm.destroy(&mut CallbackMemory::freeing(fixture.pool, &mut free));
+                return match destroyed {
                     Ok(_) => fixture.ok,
                     Err(failed) => {
                         fixture.ok = false;
@@ -304,7 +278,7 @@ fn run<P: Platform>(
     let heap = &mut *fixture.heap;
     let give_back = &mut |memory: Undelegated| heap.insert(memory).unwrap();
     let reshared = realm.reshare(
-        &mut test_support::giving_back(fixture.pool, &mut *give_back),
+        &mut CallbackMemory::freeing(fixture.pool, &mut *give_back),
         range(SHARED + PAGE, 8 * PAGE),
         access,
     );
@@ -324,14 +298,7 @@ fn run<P: Platform>(
 fn reclaim<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>, range: IpaRange) {
     let heap = &mut *fixture.heap;
     let result = realm.reclaim(
-        &mut CallbackMemory::new(
-            fixture.pool,
-            |_| None,
-            |memory| {
-                heap.insert(memory).unwrap();
-                Ok(())
-            },
-        ),
+        &mut CallbackMemory::freeing(fixture.pool, |memory| heap.insert(memory).unwrap()),
         range,
     );
     fixture.note(result.map(|done| assert_eq!(done, Reclaimed::Whole)));
@@ -359,17 +326,8 @@ fn scatter<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>)
 fn read_message<P: Platform>(realm: &Realm<'_, P, Active>, fixture: &mut Fixture<'_>) {
     let part = range(MAILBOX, 2 * PAGE);
     let mut messages = Vec::new();
-    let result = realm.unshare(
-        &mut CallbackMemory::new(
-            fixture.pool,
-            |_| None,
-            |memory| {
-                messages.push(memory);
-                Ok(())
-            },
-        ),
-        part,
-    );
+    let result = realm
+        .unshare(&mut CallbackMemory::freeing(fixture.pool, |memory| messages.push(memory)), part);
     fixture.note(result);
     let mut word = [0; 8];
     for message in messages {

@@ -256,50 +256,31 @@ fn realm<P: Platform>(
     };
     let mut recs = Vec::new();
     if !build(&mut realm, model, pool, heap, &mut recs) {
-        let _ = realm.tear_down(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
-            recs,
-        );
+        tear_down(realm, recs, pool, heap);
         return false;
     }
     match realm.activate() {
         Ok(mut active) => {
             let succeeded = run(&mut active, pool, heap, &mut recs);
-            let _ = active.tear_down(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
-                recs,
-            );
+            tear_down(active, recs, pool, heap);
             succeeded
         }
         Err(failed) => {
-            let _ = failed.kept.tear_down(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
-                recs,
-            );
+            tear_down(failed.kept, recs, pool, heap);
             false
         }
     }
+}
+
+/// Tears the Realm down, in any state, and says whether there was no error.
+pub(crate) fn tear_down<P: Platform, S>(
+    realm: Realm<'_, P, S>,
+    recs: Vec<RecObject>,
+    pool: &mut FixedPool<32>,
+    heap: &mut Heap,
+) -> bool {
+    let mut memory = CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap());
+    realm.tear_down(&mut memory, recs).error.is_none()
 }
 
 fn build<P: Platform>(

@@ -150,14 +150,7 @@ fn soak(options: Options, when: &str) {
     assert_eq!(
         realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |memory| {
-                        all.insert(memory).unwrap();
-                        Ok(())
-                    }
-                ),
+                &mut CallbackMemory::freeing(&mut pool, |memory| all.insert(memory).unwrap()),
                 []
             )
             .error,
@@ -238,10 +231,7 @@ fn with_threads(tables: usize, act: impl Fn(&mut Worker<'_, '_, Plain<'_>>, u64)
             assert_eq!(place(&word), range.base().raw() + offset, "shared memory moved");
         }
     }
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(leaked(), leaked_before);
     ledger.with(|ownership| ownership.check_balance()).unwrap();

@@ -173,14 +173,7 @@ impl<P: Platform> Worker<'_, '_, P> {
     fn reclaim(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
         let reclaimed = self.realm.reclaim(
-            &mut CallbackMemory::new(
-                &mut self.pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(&mut self.pool, |memory| heap.insert(memory).unwrap()),
             range,
         );
         match reclaimed {
@@ -259,7 +252,7 @@ impl<P: Platform> Worker<'_, '_, P> {
         let heap = &mut self.heap;
         let give_back = &mut |memory| heap.insert(memory).unwrap();
         let converted = self.realm.convert_to_private(
-            &mut test_support::giving_back(&mut self.pool, &mut *give_back),
+            &mut CallbackMemory::freeing(&mut self.pool, &mut *give_back),
             range,
         );
         settle(converted.map(|_| ()).map_err(BuildError::from))
@@ -280,14 +273,7 @@ impl<P: Platform> Worker<'_, '_, P> {
     pub(crate) fn unshare(&mut self, range: IpaRange) -> Outcome {
         let heap = &mut self.heap;
         settle(self.realm.unshare(
-            &mut CallbackMemory::new(
-                &mut self.pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(&mut self.pool, |memory| heap.insert(memory).unwrap()),
             range,
         ))
     }
@@ -296,14 +282,7 @@ impl<P: Platform> Worker<'_, '_, P> {
         let (heap, mut access) = (&mut self.heap, SharedAccess::MEMORY);
         access.permissions.write = self.dice.roll(2) == 0;
         settle(self.realm.reshare(
-            &mut CallbackMemory::new(
-                &mut self.pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(&mut self.pool, |memory| heap.insert(memory).unwrap()),
             range,
             access,
         ))

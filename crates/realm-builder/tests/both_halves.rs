@@ -33,17 +33,7 @@ fn a_fault_is_served_with_what_was_shared() {
         let mut back = None;
         let out = range(shared.raw() + 3 * PAGE, void.bytes());
         realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    &mut other,
-                    |_| None,
-                    |memory| {
-                        back = Some(memory);
-                        Ok(())
-                    },
-                ),
-                out,
-            )
+            .unshare(&mut CallbackMemory::freeing(&mut other, |memory| back = Some(memory)), out)
             .unwrap();
         back
     };
@@ -56,10 +46,7 @@ fn a_fault_is_served_with_what_was_shared() {
         )
         .unwrap();
     assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (PAGE, 7 * PAGE));
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     for mut pool in [pool, other] {
         pool.drain(&rmm, &mut |_| {});
     }

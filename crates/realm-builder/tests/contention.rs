@@ -79,10 +79,7 @@ fn with_realm(
     let name = rec.name();
     let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory, &conduit, name);
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [rec]).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [rec]).error, None);
     other.drain(&rmm, &mut |_| {});
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
@@ -112,7 +109,7 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
                 assert_eq!(served, Ok(Served::Contended(window)));
                 assert_eq!(PAUSES.get() - before, 1000);
                 let back = realm.reclaim(
-                    &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
+                    &mut CallbackMemory::freeing(other, |_| unreachable!()),
                     range(0, PAGE),
                 );
                 assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
@@ -166,10 +163,8 @@ fn a_caller_that_may_not_wait_does_not() {
         let window = range(0, BLOCK);
         let supply = |void: IpaRange| {
             let before = PAUSES.get();
-            let back = realm.reclaim(
-                &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
-                range(0, PAGE),
-            );
+            let back = realm
+                .reclaim(&mut CallbackMemory::freeing(other, |_| unreachable!()), range(0, PAGE));
             assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
             assert_eq!(PAUSES.get(), before);
             memory.take_front(void.bytes())
@@ -191,10 +186,8 @@ fn a_wait_ends_when_its_time_is_over() {
         let window = range(0, BLOCK);
         let supply = |void: IpaRange| {
             let before = TIME.get();
-            let back = realm.reclaim(
-                &mut CallbackMemory::new(other, |_| None, |_| unreachable!()),
-                range(0, PAGE),
-            );
+            let back = realm
+                .reclaim(&mut CallbackMemory::freeing(other, |_| unreachable!()), range(0, PAGE));
             assert_eq!(back, Ok(Reclaimed::Contended(range(0, PAGE))));
             // Read once at the start, and then until 20 ms have passed.
             assert_eq!(TIME.get() - before, 21);

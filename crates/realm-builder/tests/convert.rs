@@ -61,14 +61,7 @@ impl Fixture<'_> {
     fn privatize(&mut self, range: IpaRange) -> Result<Converted, ConvertStopped> {
         let Self { realm, pool, returned, .. } = self;
         realm.convert_to_private(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    returned.push(host);
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(pool, |host| returned.push(host)),
             range,
         )
     }
@@ -101,10 +94,7 @@ fn with_realm<const TABLES: usize, const RECORDS: usize>(
     let mut fixture = Fixture { realm, pool, memory, returned: Vec::new(), conduit: &conduit };
     act(&mut fixture);
     let Fixture { realm, mut pool, .. } = fixture;
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0, "{}", ledger.balance());
 }

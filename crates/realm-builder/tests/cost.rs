@@ -130,14 +130,7 @@ proptest! {
         let mut returned = 0;
         while realm
             .dismantle(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |memory| {
-                        returned += memory.bytes();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(&mut pool, |memory| returned += memory.bytes()),
                 1000,
             )
             .unwrap()
@@ -148,7 +141,7 @@ proptest! {
         prop_assert_eq!(conduit.total().failed, failed);
         prop_assert!(realm.is_dismantled());
         let destroyed =
-            realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok();
+            realm.destroy(&mut CallbackMemory::freeing(&mut pool, drop)).is_ok();
         prop_assert!(destroyed);
         pool.drain(&rmm, &mut |_| {});
         prop_assert_eq!(ledger.balance().outstanding(), 0);
@@ -200,7 +193,7 @@ proptest! {
         prop_assert_eq!(conduit.total().issued - before, cost.calls(), "{:?}", cost);
         prop_assert_eq!(conduit.total().failed, failed);
         prop_assert_eq!(
-            realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
+            realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error,
             None
         );
         pool.drain(&rmm, &mut |_| {});

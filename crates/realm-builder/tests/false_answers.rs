@@ -12,7 +12,7 @@ use rmi_host::{
     CountingLedger, Error, FixedQuarantine, Host, RetryBudget, SessionOptions, Subject, Undelegated,
 };
 use rmm_model::{Model, Options};
-use sro::{FixedPool, Pool, open};
+use sro::{CallbackMemory, FixedPool, Pool, open};
 
 const PAGE: u64 = 0x1000;
 const BLOCK: u64 = 2 << 20;
@@ -70,12 +70,12 @@ fn with_false_answer(command: Command, reached: u64, act: &Act) {
         let left = match act {
             Act::Active(act) => {
                 act(&realm, &mut pool, &mut give_back);
-                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut give_back), []).error
+                realm.tear_down(&mut CallbackMemory::freeing(&mut pool, &mut give_back), []).error
             }
             Act::Terminated(act) => {
                 let mut realm = realm.terminate().unwrap();
                 act(&mut realm, &mut pool, &mut give_back);
-                realm.tear_down(&mut test_support::giving_back(&mut pool, &mut give_back), []).error
+                realm.tear_down(&mut CallbackMemory::freeing(&mut pool, &mut give_back), []).error
             }
         };
         assert!(left.is_some());
@@ -97,10 +97,8 @@ fn range(base: u64, bytes: u64) -> IpaRange {
 fn a_block_that_is_always_unmapped_in_part() {
     for reached in [PAGE, BLOCK / 2, BLOCK - PAGE, BLOCK + PAGE] {
         let act = Act::Active(|realm, pool, give_back| {
-            let _ = realm.reclaim(
-                &mut test_support::giving_back(pool, &mut *give_back),
-                range(0, 2 * BLOCK),
-            );
+            let _ = realm
+                .reclaim(&mut CallbackMemory::freeing(pool, &mut *give_back), range(0, 2 * BLOCK));
         });
         with_false_answer(Command::RttDataUnmap, reached, &act);
     }
@@ -113,7 +111,7 @@ fn reclaiming_that_makes_no_progress() {
             assert!(
                 realm
                     .reclaim(
-                        &mut test_support::giving_back(pool, &mut *give_back),
+                        &mut CallbackMemory::freeing(pool, &mut *give_back),
                         range(PAGES, BLOCK)
                     )
                     .is_err()
@@ -124,7 +122,7 @@ fn reclaiming_that_makes_no_progress() {
     // An RMM is allowed to stop where it began.
     let act = Act::Active(|realm, pool, give_back| {
         let error = realm
-            .reclaim(&mut test_support::giving_back(pool, &mut *give_back), range(PAGES, BLOCK))
+            .reclaim(&mut CallbackMemory::freeing(pool, &mut *give_back), range(PAGES, BLOCK))
             .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
@@ -145,7 +143,7 @@ fn no_progress(command: Command, ipa: u64) -> BuildError {
 fn unsharing_that_makes_no_progress() {
     let act = Act::Active(|realm, pool, give_back| {
         let error = realm
-            .unshare(&mut test_support::giving_back(pool, &mut *give_back), range(SHARED, BLOCK))
+            .unshare(&mut CallbackMemory::freeing(pool, &mut *give_back), range(SHARED, BLOCK))
             .unwrap_err();
         assert_eq!(
             (error.error, error.reached),
@@ -165,16 +163,15 @@ fn unsharing_that_makes_no_progress() {
 fn dismantling_that_makes_no_progress() {
     let act = Act::Terminated(|realm, pool, give_back| {
         let ended = (0..1000).any(|_| {
-            realm.dismantle(&mut test_support::giving_back(pool, &mut *give_back), 1)
+            realm.dismantle(&mut CallbackMemory::freeing(pool, &mut *give_back), 1)
                 != Ok(DismantleProgress::More)
         });
         assert!(ended);
     });
     with_false_answer(Command::RttUnprotUnmap, SHARED, &act);
     let shared = Act::Terminated(|realm, pool, give_back| {
-        let error = realm
-            .dismantle(&mut test_support::giving_back(pool, &mut *give_back), 1000)
-            .unwrap_err();
+        let error =
+            realm.dismantle(&mut CallbackMemory::freeing(pool, &mut *give_back), 1000).unwrap_err();
         assert_eq!(BuildError::Call(error), no_progress(Command::RttUnprotUnmap, SHARED));
     });
     with_false_answer(Command::RttUnprotUnmap, SHARED, &shared);

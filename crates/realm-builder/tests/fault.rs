@@ -30,8 +30,7 @@ fn a_fault_is_served_however_little_there_is() {
     let mut returned = Vec::new();
 
     // No memory at all.
-    let served =
-        realm.serve_fault(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), fault, window);
+    let served = realm.serve_fault(&mut CallbackMemory::freeing(&mut pool, drop), fault, window);
     let Err(BuildError::Region { problem: RegionProblem::NoMemory { ipa, .. }, .. }) = served
     else {
         panic!("{served:?}");
@@ -86,19 +85,12 @@ fn a_fault_is_served_however_little_there_is() {
 
     // Outside the window there is no fault to serve.
     let outside = Ipa::new(RAM + 8 * MIB);
-    let served = realm.serve_fault(
-        &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-        outside,
-        window,
-    );
+    let served = realm.serve_fault(&mut CallbackMemory::freeing(&mut pool, drop), outside, window);
     let problem =
         matches!(served, Err(BuildError::Region { problem: RegionProblem::Elsewhere { .. }, .. }));
     assert!(problem, "{served:?}");
 
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }

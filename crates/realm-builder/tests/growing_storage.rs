@@ -321,8 +321,8 @@ fn threads_grow_one_storage() {
     });
     assert_eq!(realm.memory_bytes(), THREADS * COUNT * PAGE);
     assert_eq!(realm.shared_bytes(), THREADS * COUNT * PAGE);
-    let mut memory = sro::CallbackMemory::new(&mut pool, |_| None, |_| Ok(()));
-    assert_eq!(realm.tear_down(&mut memory, []).error, None);
+    let torn = realm.tear_down(&mut sro::CallbackMemory::freeing(&mut pool, drop), []);
+    assert_eq!(torn.error, None);
     for pool in pools.iter_mut().chain([&mut pool]) {
         pool.drain(&rmm, &mut |_| {});
     }

@@ -60,14 +60,7 @@ impl<'p> Fixture<'p> {
         let realm = self.realm.take().unwrap();
         realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    &mut self.pool,
-                    |_| None,
-                    |memory| {
-                        *returned += memory.bytes();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(&mut self.pool, |memory| *returned += memory.bytes()),
                 [],
             )
             .error
@@ -205,7 +198,7 @@ fn whether_an_unclear_block_exists_is_found_out() {
                 } else {
                     let middle = range(BLOCK / 2, PAGE);
                     let failed = realm
-                        .reclaim(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), middle)
+                        .reclaim(&mut CallbackMemory::freeing(pool, drop), middle)
                         .unwrap_err();
                     assert!(matches!(failed.error, BuildError::Call(_)), "{failed}");
                 }
@@ -215,7 +208,7 @@ fn whether_an_unclear_block_exists_is_found_out() {
                     let access = SharedAccess::MEMORY;
                     let converted = realm
                         .convert_to_shared(
-                            &mut test_support::giving_back(pool, &mut *keep),
+                            &mut CallbackMemory::freeing(pool, &mut *keep),
                             page,
                             access,
                         )
@@ -223,7 +216,7 @@ fn whether_an_unclear_block_exists_is_found_out() {
                     assert_eq!((converted.bytes, realm.shared_bytes()), (PAGE, PAGE));
                 } else {
                     assert_eq!(
-                        realm.reclaim(&mut test_support::giving_back(pool, &mut *keep), page),
+                        realm.reclaim(&mut CallbackMemory::freeing(pool, &mut *keep), page),
                         Ok(Reclaimed::Whole)
                     );
                     assert_eq!(*returned, PAGE);
@@ -250,14 +243,7 @@ fn an_unmap_may_be_deferred() {
             realm.map_scattered(pool, Ipa::new(0), &mut pages).unwrap();
             let done = realm
                 .reclaim(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            *returned += memory.bytes();
-                            Ok(())
-                        },
-                    ),
+                    &mut CallbackMemory::freeing(pool, |memory| *returned += memory.bytes()),
                     range(0, 2 * PAGE),
                 )
                 .unwrap();
@@ -277,7 +263,7 @@ fn what_does_not_come_back_is_not_converted() {
         let keep = &mut |memory: Undelegated| *returned += memory.bytes();
         let all = range(0, 4 * PAGE);
         let converted = realm.convert_to_shared(
-            &mut test_support::giving_back(pool, &mut *keep),
+            &mut CallbackMemory::freeing(pool, &mut *keep),
             all,
             SharedAccess::MEMORY,
         );
@@ -303,15 +289,11 @@ fn dismantling_makes_no_more_calls_than_allowed() {
             let mut realm = realm.unwrap();
             for _ in 0..20 {
                 let calls = fixture.conduit.calls();
-                let _ = realm.dismantle(
-                    &mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())),
-                    1,
-                );
+                let _ = realm.dismantle(&mut CallbackMemory::freeing(&mut fixture.pool, drop), 1);
                 let calls = fixture.conduit.calls() - calls;
                 assert!(calls <= 4, "{command}: {calls} calls");
             }
-            let _ = realm
-                .tear_down(&mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())), []);
+            let _ = realm.tear_down(&mut CallbackMemory::freeing(&mut fixture.pool, drop), []);
         });
     }
 }
@@ -359,22 +341,18 @@ fn shared_records_are_as_few_as_they_can_be() {
         assert!(matches!(full, Err(BuildError::Storage { .. })), "{full:?}");
         let Fixture { realm, pool, .. } = fixture;
         let realm = realm.as_ref().unwrap();
-        let cut = realm.unshare(
-            &mut CallbackMemory::new(pool, |_| None, |_| Ok(())),
-            range(SHARED + PAGE, PAGE),
-        );
+        let cut =
+            realm.unshare(&mut CallbackMemory::freeing(pool, drop), range(SHARED + PAGE, PAGE));
         let cut = cut.map_err(BuildError::from);
         assert!(matches!(cut, Err(BuildError::Storage { .. })), "{cut:?}");
         realm
             .reshare(
-                &mut CallbackMemory::new(pool, |_| None, |_| Ok(())),
+                &mut CallbackMemory::freeing(pool, drop),
                 range(SHARED, 8 * PAGE),
                 SharedAccess::MEMORY,
             )
             .unwrap();
-        realm
-            .unshare(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), range(SHARED, BLOCK))
-            .unwrap();
+        realm.unshare(&mut CallbackMemory::freeing(pool, drop), range(SHARED, BLOCK)).unwrap();
         assert_eq!(realm.shared_bytes(), 0);
     });
 }
@@ -391,14 +369,7 @@ fn memory_that_leaves_the_machine_is_not_shared_either() {
         let realm = realm.as_ref().unwrap();
         realm
             .evacuate(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |memory| {
-                        *returned += memory.bytes();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(pool, |memory| *returned += memory.bytes()),
                 module,
             )
             .unwrap();
@@ -454,16 +425,8 @@ fn a_rec_of_another_realm_is_refused() {
         let second = Realm::create(rmm, &config, &mut two, pool).unwrap();
         let start = RecStart { runnable: true, pc: Ipa::new(0), gprs: [0; 8] };
         let rec = first.create_rec(pool, &start).unwrap();
-        assert!(
-            second
-                .tear_down(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), [rec])
-                .error
-                .is_some()
-        );
-        assert_eq!(
-            first.tear_down(&mut CallbackMemory::new(pool, |_| None, |_| Ok(())), []).error,
-            None
-        );
+        assert!(second.tear_down(&mut CallbackMemory::freeing(pool, drop), [rec]).error.is_some());
+        assert_eq!(first.tear_down(&mut CallbackMemory::freeing(pool, drop), []).error, None);
     });
 }
 
@@ -486,16 +449,10 @@ fn dismantling_ends() {
         fixture.map(0, 4 * PAGE);
         let realm = fixture.realm.take().unwrap().terminate();
         let mut realm = realm.unwrap();
-        while realm
-            .dismantle(&mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())), 1)
-            .unwrap()
+        while realm.dismantle(&mut CallbackMemory::freeing(&mut fixture.pool, drop), 1).unwrap()
             == DismantleProgress::More
         {}
         assert!(realm.is_dismantled());
-        assert!(
-            realm
-                .destroy(&mut CallbackMemory::new(&mut fixture.pool, |_| None, |_| Ok(())))
-                .is_ok()
-        );
+        assert!(realm.destroy(&mut CallbackMemory::freeing(&mut fixture.pool, drop)).is_ok());
     });
 }

@@ -35,10 +35,7 @@ fn with_realm(options: Options, rule: Rule, job: Job<'_>) {
     let mut storage = RealmStorage::<8, 0>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     job(&mut realm, &mut pool, ram);
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }

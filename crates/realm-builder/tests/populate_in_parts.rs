@@ -135,7 +135,7 @@ proptest! {
         for region in regions {
             let _ = region.into_memory().into_raw();
         }
-        let _ = realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []);
+        let _ = realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []);
         pool.drain(&rmm, &mut |_| {});
         let balance = ledger.balance();
         prop_assert_eq!((balance.outstanding(), balance.leaked), (0, 0), "{}", balance);

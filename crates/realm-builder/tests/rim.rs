@@ -95,10 +95,7 @@ fn on_the_model(
         let rec = RecParams { runnable, mpidr, pc: at.raw(), gprs };
         rim.add_rec(&rec, ignore).unwrap();
     }
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), recs).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), recs).error, None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
     (measured, rim.value())
@@ -176,9 +173,7 @@ fn a_realm_reads_no_more_than_the_digest() {
         read[words - 1] ^= 1 << 63;
         assert!(!rim.is_read_as(&read));
         assert_eq!(
-            realm
-                .tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object])
-                .error,
+            realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [object]).error,
             None
         );
         pool.drain(&rmm, &mut |_| {});
@@ -284,10 +279,7 @@ fn predict(pieces: &[Piece], order: u64, faulty: bool, at_once: u64) -> Result<(
             prop_assert_eq!(model.measurement(realm.rd().pa(), 0), Some(rim.value()));
         }
     }
-    prop_assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    prop_assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
     for region in regions {
         let _ = region.into_memory().into_raw();

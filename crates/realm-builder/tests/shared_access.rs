@@ -36,10 +36,7 @@ fn with_realm(
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     act(&realm, &mut pool, &mut memory);
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     pool.drain(&rmm, &mut |_| {});
     assert_eq!(ledger.balance().outstanding(), 0);
 }
@@ -134,18 +131,11 @@ fn what_is_looked_at_stays_shared() {
         let result = realm.shared_pieces(at(0, 3), &mut |ipas, _| {
             pieces += 1;
             realm.read_shared(ipas.base(), &mut [0; 8]).unwrap();
+            let mut none = CallbackMemory::freeing(pool, |_| unreachable!());
             let busy = [
                 realm.write_shared(ipas.base(), &[0; 8]),
-                realm
-                    .unshare(&mut CallbackMemory::new(pool, |_| None, |_| unreachable!()), ipas)
-                    .map_err(BuildError::from),
-                realm
-                    .reshare(
-                        &mut CallbackMemory::new(pool, |_| None, |_| unreachable!()),
-                        at(0, 5),
-                        SharedAccess::MEMORY,
-                    )
-                    .map_err(BuildError::from),
+                realm.unshare(&mut none, ipas).map_err(BuildError::from),
+                realm.reshare(&mut none, at(0, 5), SharedAccess::MEMORY).map_err(BuildError::from),
             ];
             for result in busy {
                 assert!(matches!(result, Err(BuildError::Contended { .. })), "{result:?}");
@@ -156,17 +146,7 @@ fn what_is_looked_at_stays_shared() {
         assert_eq!((result, pieces), (Ok(3 * PAGE), 3));
         let mut back = 0;
         realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        back += host.bytes();
-                        Ok(())
-                    },
-                ),
-                at(0, 5),
-            )
+            .unshare(&mut CallbackMemory::freeing(pool, |host| back += host.bytes()), at(0, 5))
             .unwrap();
         assert_eq!(back, 4 * PAGE);
     });
@@ -217,17 +197,9 @@ fn nothing_is_read_that_has_become_the_rmms() {
                     thread::yield_now();
                 }
                 thread::yield_now();
-                while let Err(error) = realm.unshare(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |host| {
-                            page = Some(host);
-                            Ok(())
-                        },
-                    ),
-                    at(0, 1),
-                ) {
+                while let Err(error) = realm
+                    .unshare(&mut CallbackMemory::freeing(pool, |host| page = Some(host)), at(0, 1))
+                {
                     assert!(matches!(error.error, BuildError::Contended { .. }), "{error}");
                     thread::yield_now();
                 }

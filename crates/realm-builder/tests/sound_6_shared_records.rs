@@ -64,10 +64,7 @@ fn with_realm<const RECORDS: usize>(
     let realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let realm = realm.activate().unwrap();
     act(&realm, [&mut pool, &mut other], &mut memory);
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     other.drain(&rmm, &mut |_| {});
     pool.drain(&rmm, &mut |_| {});
     let balance = ledger.balance();
@@ -124,24 +121,14 @@ fn sound_6_the_record_of_memory_that_stays_shared_is_not_reused() {
         let _page = meanwhile(realm, other, page, || {
             assert!(
                 realm
-                    .unshare(&mut CallbackMemory::new(pool, |_| None, |_| unreachable!()), at(0, 4))
+                    .unshare(&mut CallbackMemory::freeing(pool, |_| unreachable!()), at(0, 4))
                     .is_err()
             );
         });
         assert_eq!(realm.shared_bytes(), 4 * PAGE);
         let mut back = 0;
         realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        back += host.bytes();
-                        Ok(())
-                    },
-                ),
-                at(0, 4),
-            )
+            .unshare(&mut CallbackMemory::freeing(pool, |host| back += host.bytes()), at(0, 4))
             .unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
@@ -156,38 +143,19 @@ fn sound_6_nor_by_what_is_shared_while_memory_is_given_back() {
         let mut back = 0;
         let mut refused = 0;
         let result = realm.unshare(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    back += host.bytes();
-                    let failed =
-                        share(realm, other, 100, memory.take_front(PAGE).unwrap()).unwrap_err();
-                    assert!(
-                        matches!(failed.error, BuildError::Storage { .. }),
-                        "{:?}",
-                        failed.error
-                    );
-                    refused += 1;
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(pool, |host| {
+                back += host.bytes();
+                let failed =
+                    share(realm, other, 100, memory.take_front(PAGE).unwrap()).unwrap_err();
+                assert!(matches!(failed.error, BuildError::Storage { .. }), "{:?}", failed.error);
+                refused += 1;
+            }),
             at(510, 4),
         );
         assert!(result.is_err());
         assert_eq!((back, refused, realm.shared_bytes()), (2 * PAGE, 1, 2 * PAGE));
         realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        back += host.bytes();
-                        Ok(())
-                    },
-                ),
-                at(510, 4),
-            )
+            .unshare(&mut CallbackMemory::freeing(pool, |host| back += host.bytes()), at(510, 4))
             .unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
@@ -205,7 +173,7 @@ fn sound_6_nor_while_it_is_shared_again() {
             let _page = meanwhile(realm, other, page, || {
                 realm
                     .reshare(
-                        &mut CallbackMemory::new(pool, |_| None, |_| unreachable!()),
+                        &mut CallbackMemory::freeing(pool, |_| unreachable!()),
                         at(0, 1),
                         ACCESS,
                     )
@@ -242,23 +210,13 @@ fn sound_6_unwinding_leaves_it_in_its_record() {
         // In the conduit, before the call.
         INSIDE.set(Some(Box::new(|| panic!("in the conduit"))));
         let unwound = catch_unwind(AssertUnwindSafe(|| {
-            realm.unshare(&mut CallbackMemory::new(pool, |_| None, |_| unreachable!()), at(510, 4))
+            realm.unshare(&mut CallbackMemory::freeing(pool, |_| unreachable!()), at(510, 4))
         }));
         assert!(unwound.is_err());
         assert_eq!(realm.shared_bytes(), 2 * PAGE);
         // Nothing stays claimed either.
         realm
-            .unshare(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |host| {
-                        back += host.bytes();
-                        Ok(())
-                    },
-                ),
-                at(510, 4),
-            )
+            .unshare(&mut CallbackMemory::freeing(pool, |host| back += host.bytes()), at(510, 4))
             .unwrap();
         assert_eq!((back, realm.shared_bytes()), (4 * PAGE, 0));
     });
@@ -346,14 +304,14 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
                                 3 => {
                                     let keep = &mut |host| heap.push(host);
                                     let _ = realm.unshare(
-                                        &mut test_support::giving_back(&mut pool, &mut *keep),
+                                        &mut CallbackMemory::freeing(&mut pool, &mut *keep),
                                         range,
                                     );
                                 }
                                 _ => {
                                     let keep = &mut |host| heap.push(host);
                                     let _ = realm.reshare(
-                                        &mut test_support::giving_back(&mut pool, &mut *keep),
+                                        &mut CallbackMemory::freeing(&mut pool, &mut *keep),
                                         range,
                                         ACCESS,
                                     );
@@ -371,17 +329,7 @@ fn sound_6_many_threads_and_few_records_lose_nothing() {
             assert_eq!(returned + realm.shared_bytes(), whole, "lost in round {seed}");
             let mut back = 0;
             realm
-                .unshare(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |host| {
-                            back += host.bytes();
-                            Ok(())
-                        },
-                    ),
-                    at(0, 64),
-                )
+                .unshare(&mut CallbackMemory::freeing(pool, |host| back += host.bytes()), at(0, 64))
                 .unwrap();
             assert_eq!((returned + back, realm.shared_bytes()), (whole, 0), "round {seed}");
         });

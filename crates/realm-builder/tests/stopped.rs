@@ -53,47 +53,21 @@ impl Fixture<'_> {
 
     fn reclaim(&mut self, range: IpaRange) -> Result<(), Stopped> {
         let Self { realm, pool, returned, .. } = self;
-        let done = realm.reclaim(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    returned.push(host);
-                    Ok(())
-                },
-            ),
-            range,
-        )?;
+        let done =
+            realm.reclaim(&mut CallbackMemory::freeing(pool, |host| returned.push(host)), range)?;
         assert_eq!(done, Reclaimed::Whole);
         Ok(())
     }
 
     fn unshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
         let Self { realm, pool, returned, .. } = self;
-        realm.unshare(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    returned.push(host);
-                    Ok(())
-                },
-            ),
-            range,
-        )
+        realm.unshare(&mut CallbackMemory::freeing(pool, |host| returned.push(host)), range)
     }
 
     fn reshare(&mut self, range: IpaRange) -> Result<(), Stopped> {
         let Self { realm, pool, returned, .. } = self;
         realm.reshare(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    returned.push(host);
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(pool, |host| returned.push(host)),
             range,
             read_only(),
         )
@@ -101,17 +75,7 @@ impl Fixture<'_> {
 
     fn evacuate(&mut self, memory: PaRange) -> Result<(), Stopped> {
         let Self { realm, pool, returned, .. } = self;
-        realm.evacuate(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |host| {
-                    returned.push(host);
-                    Ok(())
-                },
-            ),
-            memory,
-        )
+        realm.evacuate(&mut CallbackMemory::freeing(pool, |host| returned.push(host)), memory)
     }
 
     /// The descriptor in the RMM's table for a page, if it is mapped.
@@ -156,10 +120,7 @@ fn with_realm<R>(at: u64, job: impl FnOnce(&mut Fixture<'_>) -> R) -> R {
         Fixture { realm, pool, empty, memory, returned: Vec::new(), conduit: &conduit };
     let result = job(&mut fixture);
     let Fixture { realm, mut pool, mut empty, .. } = fixture;
-    assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), []).error,
-        None
-    );
+    assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), []).error, None);
     quarantine.retry(&rmm, |_| {});
     pool.drain(&rmm, &mut |_| {});
     empty.drain(&rmm, &mut |_| {});

@@ -63,12 +63,7 @@ fn ask(dialect: Dialect, accept: bool) -> [u64; 3] {
     let event = rec.enter(&rmm, answer).unwrap();
     assert!(matches!(event.exit, Exit::PsciNotice(_)), "{event:?}");
     assert_eq!(
-        realm
-            .tear_down(
-                &mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())),
-                [rec.into_parts().0]
-            )
-            .error,
+        realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [rec.into_parts().0]).error,
         None
     );
     pool.drain(&rmm, &mut |_| {});

@@ -47,7 +47,7 @@ fn sound_3_a_rec_that_runs_is_named_and_not_entered_twice() {
     assert_eq!((rec.awaiting(), rec.exits()), (Awaiting::Nothing, 1));
     let (object, _) = rec.into_parts();
     assert_eq!(
-        realm.tear_down(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(())), [object]).error,
+        realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), [object]).error,
         None
     );
     pool.drain(&rmm, &mut |_| {});

@@ -11,7 +11,7 @@ pub use altered::Altered;
 use rmi_abi::Dialect;
 use rmi_host::{Platform, SessionOptions, Undelegated};
 use rmm_model::{Model, Options};
-use sro::{CallbackMemory, FixedPool, HostMemory, Pool, Session};
+use sro::{FixedPool, Pool, Session};
 
 /// A model RMM with the default options of a dialect.
 #[must_use]
@@ -30,12 +30,4 @@ pub fn pool<const N: usize>(memory: &mut Undelegated, bytes: u64) -> FixedPool<N
 /// A session with the default options.
 pub fn open<P: Platform>(platform: P, pool: &mut Pool) -> Session<P> {
     sro::open(platform, SessionOptions::default(), pool).unwrap()
-}
-
-/// Memory for a Realm that gets nothing beside this pool, and gives host memory back to `keep`.
-pub fn giving_back<'p>(
-    pool: &'p mut Pool,
-    keep: &'p mut dyn FnMut(Undelegated),
-) -> impl HostMemory + use<'p> {
-    CallbackMemory::freeing(pool, keep)
 }

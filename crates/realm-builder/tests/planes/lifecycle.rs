@@ -39,7 +39,7 @@ pub(crate) fn whole(b: &mut Fixture<'_, '_>, config: &RealmConfig) -> bool {
     let Fixture { pool, heap, .. } = b;
     let mut give_back = |memory| heap.insert(memory).unwrap();
     if !built {
-        let _ = realm.tear_down(&mut test_support::giving_back(pool, &mut give_back), recs).error;
+        let _ = realm.tear_down(&mut CallbackMemory::freeing(pool, &mut give_back), recs).error;
         return false;
     }
     match realm.activate() {
@@ -48,7 +48,7 @@ pub(crate) fn whole(b: &mut Fixture<'_, '_>, config: &RealmConfig) -> bool {
             let Fixture { pool, heap, .. } = b;
             let give_back = &mut |memory| heap.insert(memory).unwrap();
             active
-                .tear_down(&mut test_support::giving_back(pool, &mut *give_back), recs)
+                .tear_down(&mut CallbackMemory::freeing(pool, &mut *give_back), recs)
                 .error
                 .is_none()
                 && succeeded
@@ -56,7 +56,7 @@ pub(crate) fn whole(b: &mut Fixture<'_, '_>, config: &RealmConfig) -> bool {
         Err(failed) => {
             let _ = failed
                 .kept
-                .tear_down(&mut test_support::giving_back(pool, &mut give_back), recs)
+                .tear_down(&mut CallbackMemory::freeing(pool, &mut give_back), recs)
                 .error;
             false
         }
@@ -168,7 +168,7 @@ fn run(
                 let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 let done = realm
                     .reclaim(
-                        &mut test_support::giving_back(b.pool, &mut *give_back),
+                        &mut CallbackMemory::freeing(b.pool, &mut *give_back),
                         range(BLOCKS + PAGE, PAGE),
                     )
                     .ok()?;
@@ -251,7 +251,7 @@ fn shares(realm: &Realm<'_, Platform<'_>, Active>, b: &mut Fixture<'_, '_>) -> O
     for at in [half, half + 4 * MIB2] {
         let give_back = &mut |memory| b.heap.insert(memory).unwrap();
         realm
-            .unshare(&mut test_support::giving_back(b.pool, &mut *give_back), range(at, PAGE))
+            .unshare(&mut CallbackMemory::freeing(b.pool, &mut *give_back), range(at, PAGE))
             .ok()?;
     }
     Some(())

@@ -33,23 +33,20 @@ fn as_many_private_contexts_as_the_rmm_has() {
             let shared = RealmConfig::new(36);
             let mut storage = RealmStorage::<4, 0>::new();
             let realm = Realm::create(b.rmm, &shared, &mut storage, b.pool).unwrap();
-            assert_eq!(
-                realm.tear_down(&mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())), []).error,
-                None
-            );
+            assert_eq!(realm.tear_down(&mut CallbackMemory::freeing(b.pool, drop), []).error, None);
             // After one is destroyed, another can be created.
             assert_eq!(
                 realms
                     .pop()
                     .unwrap()
-                    .tear_down(&mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())), [])
+                    .tear_down(&mut CallbackMemory::freeing(b.pool, drop), [])
                     .error,
                 None
             );
             realms.push(new(fresh(), b.pool).unwrap());
-            let torn = realms.into_iter().map(|realm| {
-                realm.tear_down(&mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())), []).error
-            });
+            let torn = realms
+                .into_iter()
+                .map(|realm| realm.tear_down(&mut CallbackMemory::freeing(b.pool, drop), []).error);
             torn.into_iter().all(|error| error.is_none())
         };
         let mut options = options(dialect);

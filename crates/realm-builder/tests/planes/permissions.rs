@@ -9,7 +9,7 @@ use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, Ipa, IpaRange, Status};
 use rmi_host::Error;
 use rmm_model::{Action, GuestCpu};
-use sro::RecObject;
+use sro::{CallbackMemory, RecObject};
 
 use crate::fixture::{
     DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
@@ -43,7 +43,7 @@ fn with_guest(
         test(&realm, b, &rec, &seen);
         let give_back = &mut |memory| b.heap.insert(memory).unwrap();
         realm
-            .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [rec])
+            .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [rec])
             .error
             .is_none()
     };

@@ -36,7 +36,7 @@ proptest! {
                 }
                 let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                    .tear_down(&mut sro::CallbackMemory::freeing(b.pool, &mut *give_back), [])
                     .error
                     .is_none()
             };

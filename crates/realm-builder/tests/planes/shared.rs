@@ -51,7 +51,7 @@ fn with_guest(
             refused.set(test(&realm, b, &rec, &seen));
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [rec])
+                .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [rec])
                 .error
                 .is_none()
         };
@@ -72,9 +72,7 @@ fn share(realm: &Running<'_, '_>, b: &mut Fixture<'_, '_>, at: u64, bytes: u64) 
 
 fn unshare(realm: &Running<'_, '_>, b: &mut Fixture<'_, '_>, at: u64, bytes: u64) {
     let give_back = &mut |memory| b.heap.insert(memory).unwrap();
-    realm
-        .unshare(&mut test_support::giving_back(b.pool, &mut *give_back), range(at, bytes))
-        .unwrap();
+    realm.unshare(&mut CallbackMemory::freeing(b.pool, &mut *give_back), range(at, bytes)).unwrap();
 }
 
 /// The Realm faults in its tree; returns how that is served.
@@ -200,13 +198,10 @@ fn the_whole_block_at_a_root_entry_is_split() {
             assert_eq!(realm.tables(), tables + 1, "a copy of a block would outlive it");
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .unshare(
-                    &mut test_support::giving_back(b.pool, &mut *give_back),
-                    range(SHARED, ROOT),
-                )
+                .unshare(&mut CallbackMemory::freeing(b.pool, &mut *give_back), range(SHARED, ROOT))
                 .unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [])
                 .error
                 .is_none()
         };
@@ -285,7 +280,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             realm.unmap_plane_shared(tree(1), range(SHARED, PAGE)).unwrap();
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [])
                 .error
                 .is_none()
         };
@@ -306,7 +301,7 @@ fn what_is_unclear_is_settled_before_it_joins_others() {
             }
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [])
                 .error
                 .is_none()
         };
@@ -336,14 +331,12 @@ fn dismantling_takes_the_predicted_calls() {
             let mut realm = realm.terminate().unwrap();
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             let before = b.conduit.calls();
-            while realm
-                .dismantle(&mut test_support::giving_back(b.pool, &mut *give_back), 1)
-                .unwrap()
+            while realm.dismantle(&mut CallbackMemory::freeing(b.pool, &mut *give_back), 1).unwrap()
                 == DismantleProgress::More
             {}
             // What is shared is not part of the cost: one more call.
             assert_eq!(b.conduit.calls() - before, cost.calls() + 1);
-            realm.destroy(&mut test_support::giving_back(b.pool, &mut *give_back)).is_ok()
+            realm.destroy(&mut CallbackMemory::freeing(b.pool, &mut *give_back)).is_ok()
         };
         assert_eq!(run_scenario(options(dialect), None, &scenario).0, Ending::GOOD, "{dialect}");
     }
@@ -392,7 +385,7 @@ fn with_fault(
         assert!(b.conduit.has_injected());
         test(&realm, b, shown, calls);
         let give_back = &mut |memory| b.heap.insert(memory).unwrap();
-        realm.tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), []).error.is_none()
+        realm.tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), []).error.is_none()
     };
     let rule = rule(Rule::command(command, dialect));
     let (mut ending, _) = run_scenario_by(options(dialect), rule, fault, &scenario);

@@ -6,7 +6,7 @@ use rmi_abi::rtt::Level;
 use rmi_abi::{Dialect, Ipa, IpaRange};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmi_host::{Platform, Undelegated};
-use sro::FixedPool;
+use sro::{CallbackMemory, FixedPool};
 
 /// Where the Realm has its memory: three blocks.
 pub(crate) const RAM: u64 = 0x4000_0000;
@@ -100,9 +100,8 @@ pub(crate) fn take<P: Platform>(
         Step::Split(range) => realm.make_tables(pool, range, Level::L3).unwrap(),
         Step::Fold(range, policy) => return realm.fold(pool, range, policy).unwrap().kept,
         Step::Reclaim(range) => {
-            let done = realm
-                .reclaim(&mut test_support::giving_back(pool, &mut *give_back), range)
-                .unwrap();
+            let done =
+                realm.reclaim(&mut CallbackMemory::freeing(pool, &mut *give_back), range).unwrap();
             assert_eq!(done, realm_builder::Reclaimed::Whole);
         }
         Step::Share(range) => {
@@ -118,7 +117,7 @@ pub(crate) fn take<P: Platform>(
             }
         }
         Step::Unshare(range) => {
-            realm.unshare(&mut test_support::giving_back(pool, &mut *give_back), range).unwrap()
+            realm.unshare(&mut CallbackMemory::freeing(pool, &mut *give_back), range).unwrap()
         }
         Step::ShowShared(index, range) => {
             if let Err(error) = show_shared(realm, pool, tree(index), range) {

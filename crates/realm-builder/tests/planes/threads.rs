@@ -6,7 +6,7 @@ use realm_builder::{
 use rmi_abi::rtt::Level;
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Undelegated;
-use sro::{FixedPool, Pool};
+use sro::{CallbackMemory, FixedPool, Pool};
 
 use crate::fixture::{
     DIALECTS, Ending, Fixture, MIB2, PAGE, Platform, RAM, config, options, range, run_scenario,
@@ -84,7 +84,7 @@ fn a_thread_claims_a_range_in_all_trees() {
             }
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [])
                 .error
                 .is_none()
         };

@@ -46,7 +46,7 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Fixture<'_, 
                 test(&mut realm, b);
                 let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                    .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [])
                     .error
                     .is_none()
             };
@@ -58,17 +58,7 @@ fn with_realm(test: impl Fn(&mut Realm<'_, Platform<'_>, New>, &mut Fixture<'_, 
 fn reclaim(realm: &Realm<'_, Platform<'_>, New>, b: &mut Fixture<'_, '_>, range: IpaRange) {
     let Fixture { pool, heap, .. } = b;
     let done = realm
-        .reclaim(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
-            range,
-        )
+        .reclaim(&mut CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap()), range)
         .unwrap();
     assert_eq!(done, realm_builder::Reclaimed::Whole);
 }
@@ -104,14 +94,14 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                     // Nothing is missing in the primary tree.
                     let tree = exit.rtt_tree;
                     let served = realm.serve_plane_fault(
-                        &mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())),
+                        &mut CallbackMemory::freeing(b.pool, drop),
                         tree,
                         ipa,
                         window,
                     );
                     assert_eq!(served, Ok(Served::Mapped(memory)));
                     let again = realm.serve_plane_fault(
-                        &mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())),
+                        &mut CallbackMemory::freeing(b.pool, drop),
                         tree,
                         ipa,
                         window,
@@ -121,7 +111,7 @@ fn a_plane_faults_in_its_own_tree_and_is_served() {
                 assert_eq!(enter(b, &rec).unwrap().0, ExitReason::Fiq);
                 let give_back = &mut |memory| b.heap.insert(memory).unwrap();
                 realm
-                    .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [rec])
+                    .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [rec])
                     .error
                     .is_none()
             };
@@ -204,7 +194,7 @@ fn memory_that_is_not_ram_is_not_shown() {
             assert_eq!((shown.bytes, shown.not_ram), (3 * PAGE, PAGE));
             let give_back = &mut |memory| b.heap.insert(memory).unwrap();
             realm
-                .tear_down(&mut test_support::giving_back(b.pool, &mut *give_back), [])
+                .tear_down(&mut CallbackMemory::freeing(b.pool, &mut *give_back), [])
                 .error
                 .is_none()
         };
@@ -225,7 +215,7 @@ fn what_is_no_tree_or_no_range_is_refused_without_a_call() {
         for far in [3, 4, u64::MAX] {
             let served = realm
                 .serve_plane_fault(
-                    &mut CallbackMemory::new(b.pool, |_| None, |_| Ok(())),
+                    &mut CallbackMemory::freeing(b.pool, drop),
                     far,
                     page.base(),
                     page,
@@ -312,7 +302,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             loop {
                 let calls = b.model.calls();
                 let progress = realm
-                    .dismantle(&mut test_support::giving_back(b.pool, &mut *give_back), 1)
+                    .dismantle(&mut CallbackMemory::freeing(b.pool, &mut *give_back), 1)
                     .unwrap();
                 most = most.max(b.model.calls() - calls);
                 steps += 1;
@@ -323,7 +313,7 @@ fn a_realm_whose_memory_is_shown_is_dismantled_call_by_call() {
             assert_eq!((realm.memory_bytes(), realm.tables(), most), (0, 8, 1));
             assert!(steps > 12, "{steps}");
             assert_eq!(b.model.calls() - before, expected, "{dialect}, {limits:?}");
-            realm.destroy(&mut test_support::giving_back(b.pool, &mut *give_back)).is_ok()
+            realm.destroy(&mut CallbackMemory::freeing(b.pool, &mut *give_back)).is_ok()
         };
         let mut options = options(dialect);
         if limits == Limits::RANGES {

@@ -92,14 +92,7 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
                 let done = self
                     .realm
                     .reclaim(
-                        &mut CallbackMemory::new(
-                            self.pool,
-                            |_| None,
-                            |memory| {
-                                back.push(memory);
-                                Ok(())
-                            },
-                        ),
+                        &mut CallbackMemory::freeing(self.pool, |memory| back.push(memory)),
                         range,
                     )
                     .unwrap();
@@ -134,14 +127,7 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
                 let (range, mut back) = (ipas(up(at), bytes), Vec::new());
                 self.realm
                     .unshare(
-                        &mut CallbackMemory::new(
-                            self.pool,
-                            |_| None,
-                            |memory| {
-                                back.push(memory);
-                                Ok(())
-                            },
-                        ),
+                        &mut CallbackMemory::freeing(self.pool, |memory| back.push(memory)),
                         range,
                     )
                     .unwrap();
@@ -153,11 +139,7 @@ impl<P: Platform, S: NotTerminated> Fixture<'_, '_, P, S> {
                 access.permissions.write = write;
                 self.realm
                     .reshare(
-                        &mut CallbackMemory::new(
-                            self.pool,
-                            |_| None,
-                            |memory| panic!("{memory:?}"),
-                        ),
+                        &mut CallbackMemory::freeing(self.pool, |memory| panic!("{memory:?}")),
                         range,
                         access,
                     )

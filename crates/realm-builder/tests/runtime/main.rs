@@ -94,14 +94,7 @@ fn run_on(
         change_all(&realm, &mut pool, &mut heap, changes);
         realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(&mut pool, |memory| heap.insert(memory).unwrap()),
                 [],
             )
             .error
@@ -109,14 +102,7 @@ fn run_on(
         change_all(&realm, &mut pool, &mut heap, changes);
         realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(&mut pool, |memory| heap.insert(memory).unwrap()),
                 [],
             )
             .error

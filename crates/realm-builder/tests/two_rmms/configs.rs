@@ -81,14 +81,7 @@ impl Scenario for Brief<'_> {
         fixture.reads_its_measurement(rim.digest().as_bytes());
         let left = realm
             .tear_down(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
+                &mut CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap()),
                 [rec],
             )
             .error;

@@ -72,12 +72,12 @@ fn what_is_predicted_is_counted() {
     counted(cost, &mut || {
         let give_back = &mut |memory: Undelegated| returned += memory.bytes();
         while realm
-            .dismantle(&mut test_support::giving_back(&mut pool, &mut *give_back), 100)
+            .dismantle(&mut CallbackMemory::freeing(&mut pool, &mut *give_back), 100)
             .unwrap()
             == realm_builder::DismantleProgress::More
         {}
     });
     assert_eq!(returned, bytes);
-    assert!(realm.destroy(&mut CallbackMemory::new(&mut pool, |_| None, |_| Ok(()))).is_ok());
+    assert!(realm.destroy(&mut CallbackMemory::freeing(&mut pool, drop)).is_ok());
     pool.drain(&rmm, &mut |_| {});
 }

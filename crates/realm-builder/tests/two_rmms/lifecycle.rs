@@ -115,14 +115,7 @@ impl Scenario for Whole<'_> {
         assert_eq!(
             realm
                 .tear_down(
-                    &mut CallbackMemory::new(
-                        pool,
-                        |_| None,
-                        |memory| {
-                            heap.insert(memory).unwrap();
-                            Ok(())
-                        }
-                    ),
+                    &mut CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap()),
                     recs
                 )
                 .error,
@@ -198,17 +191,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let (taken, mut back) = (range(FREE + 3 * PAGE, 20 * PAGE), Vec::new());
         let done = self
             .realm
-            .reclaim(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |memory| {
-                        back.push(memory);
-                        Ok(())
-                    },
-                ),
-                taken,
-            )
+            .reclaim(&mut CallbackMemory::freeing(self.pool, |memory| back.push(memory)), taken)
             .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.take_back(back), taken.bytes());
@@ -276,17 +259,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let mut back = Vec::new();
         let done = self
             .realm
-            .reclaim(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |memory| {
-                        back.push(memory);
-                        Ok(())
-                    },
-                ),
-                balloon,
-            )
+            .reclaim(&mut CallbackMemory::freeing(self.pool, |memory| back.push(memory)), balloon)
             .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.take_back(back), balloon.bytes());
@@ -305,7 +278,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
             .convert_to_shared(
-                &mut test_support::giving_back(self.pool, &mut *give_back),
+                &mut CallbackMemory::freeing(self.pool, &mut *give_back),
                 swiotlb,
                 access,
             )
@@ -317,14 +290,14 @@ impl<P: Platform> Fixture<'_, '_, P> {
         read_only.permissions.write = false;
         realm
             .reshare(
-                &mut test_support::giving_back(self.pool, &mut *give_back),
+                &mut CallbackMemory::freeing(self.pool, &mut *give_back),
                 range(alias, 3 * PAGE),
                 read_only,
             )
             .unwrap();
         realm
             .reshare(
-                &mut test_support::giving_back(self.pool, &mut *give_back),
+                &mut CallbackMemory::freeing(self.pool, &mut *give_back),
                 range(alias, 3 * PAGE),
                 access,
             )
@@ -332,12 +305,12 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let block = heap.borrow_mut().take(2 * MIB, 2 * MIB).unwrap();
         let window = range(alias.next_multiple_of(2 * MIB) + 2 * MIB, 2 * MIB);
         realm.share(self.pool, window.base(), block, access).unwrap();
-        realm.unshare(&mut test_support::giving_back(self.pool, &mut *give_back), window).unwrap();
+        realm.unshare(&mut CallbackMemory::freeing(self.pool, &mut *give_back), window).unwrap();
         self.changes(swiotlb, Ripas::Ram);
         let heap = RefCell::new(&mut *self.heap);
         let give_back = &mut |memory| heap.borrow_mut().insert(memory).unwrap();
         let converted = realm
-            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *give_back), swiotlb)
+            .convert_to_private(&mut CallbackMemory::freeing(self.pool, &mut *give_back), swiotlb)
             .unwrap();
         assert_eq!((converted.bytes, converted.without_memory), (swiotlb.bytes(), 0));
         assert_eq!((realm.shared_bytes(), realm.memory_bytes()), (0, 4 * MIB + 9 * PAGE));
@@ -350,17 +323,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let mut back = Vec::new();
         let done = self
             .realm
-            .reclaim(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |memory| {
-                        back.push(memory);
-                        Ok(())
-                    },
-                ),
-                all,
-            )
+            .reclaim(&mut CallbackMemory::freeing(self.pool, |memory| back.push(memory)), all)
             .unwrap();
         assert_eq!(done, realm_builder::Reclaimed::Whole);
         assert_eq!(self.take_back(back), all.bytes());
@@ -407,17 +370,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let (taken, mut back) = (range(UNBACKED + MIB, PAGE), Vec::new());
         let done = self
             .realm
-            .reclaim(
-                &mut CallbackMemory::new(
-                    self.pool,
-                    |_| None,
-                    |memory| {
-                        back.push(memory);
-                        Ok(())
-                    },
-                ),
-                taken,
-            )
+            .reclaim(&mut CallbackMemory::freeing(self.pool, |memory| back.push(memory)), taken)
             .unwrap();
         assert_eq!((done, self.take_back(back)), (realm_builder::Reclaimed::Whole, PAGE));
         for _ in 0..2 {
@@ -470,7 +423,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         let mut back = Vec::new();
         let give_back = &mut |memory| back.push(memory);
         let converted = realm
-            .convert_to_private(&mut test_support::giving_back(self.pool, &mut *give_back), buffer)
+            .convert_to_private(&mut CallbackMemory::freeing(self.pool, &mut *give_back), buffer)
             .unwrap();
         assert_eq!((converted.bytes, back.len()), (buffer.bytes(), 0));
     }
@@ -528,10 +481,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
         for at in [half + PAGE, half + 4 * MIB] {
             let give_back = &mut |memory| self.heap.insert(memory).unwrap();
             realm
-                .unshare(
-                    &mut test_support::giving_back(self.pool, &mut *give_back),
-                    range(at, PAGE),
-                )
+                .unshare(&mut CallbackMemory::freeing(self.pool, &mut *give_back), range(at, PAGE))
                 .unwrap();
         }
     }

@@ -7,7 +7,7 @@ use realm_builder::{Content, New, PlaneTables, Realm, RealmConfig, Region};
 use rmi_abi::Ipa;
 use rmi_abi::rtt::Level;
 use rmi_host::Platform;
-use sro::FixedPool;
+use sro::{CallbackMemory, FixedPool};
 
 use crate::rmms::Both;
 use crate::step::{RAM, Step, steps, take};
@@ -37,7 +37,7 @@ impl Scenario for Sequence {
             take(&realm, pool, supply, give_back, *step);
         }
         assert_eq!(
-            realm.tear_down(&mut test_support::giving_back(pool, &mut *give_back), []).error,
+            realm.tear_down(&mut CallbackMemory::freeing(pool, &mut *give_back), []).error,
             None
         );
     }

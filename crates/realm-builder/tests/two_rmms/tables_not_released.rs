@@ -39,17 +39,7 @@ fn a_table_that_an_auxiliary_tree_still_refers_to() {
 
     let mut returned = 0;
     let left = realm
-        .tear_down(
-            &mut CallbackMemory::new(
-                &mut pool,
-                |_| None,
-                |memory| {
-                    returned += memory.bytes();
-                    Ok(())
-                },
-            ),
-            [],
-        )
+        .tear_down(&mut CallbackMemory::freeing(&mut pool, |memory| returned += memory.bytes()), [])
         .error;
     assert_eq!(left.and_then(|error| error.status()), Some(Status::ErrorInput));
     // Shared memory is returned: it was unmapped from the table for both trees.

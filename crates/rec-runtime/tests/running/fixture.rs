@@ -139,9 +139,7 @@ impl<'m> Fixture<'_, 'm> {
         test(self, &realm, &mut recs);
         let objects: Vec<RecObject> = recs.into_iter().map(|rec| rec.into_parts().0).collect();
         assert_eq!(
-            realm
-                .tear_down(&mut CallbackMemory::new(self.pool, |_| None, |_| Ok(())), objects)
-                .error,
+            realm.tear_down(&mut CallbackMemory::freeing(self.pool, drop), objects).error,
             None
         );
     }

@@ -159,14 +159,7 @@ fn a_reply_whose_page_is_not_mapped_is_passed_again() {
                 let mut memory = None;
                 let _ = realm
                     .reclaim(
-                        &mut CallbackMemory::new(
-                            fixture.pool,
-                            |_| None,
-                            |host| {
-                                memory = Some(host);
-                                Ok(())
-                            },
-                        ),
+                        &mut CallbackMemory::freeing(fixture.pool, |host| memory = Some(host)),
                         page,
                     )
                     .unwrap();

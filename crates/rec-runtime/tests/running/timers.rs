@@ -80,9 +80,8 @@ fn a_timer_stays_raised_through_an_exit_before_the_rec_ran() {
                 assert!(raised.virtual_timer.is_raised());
                 let exit = fixture.enter(rec, Answer::resume());
                 let Exit::HostCall(call) = exit else { panic!("{exit:?}") };
-                let _ = realm
-                    .reclaim(&mut CallbackMemory::new(fixture.pool, |_| None, |_| Ok(())), page)
-                    .unwrap();
+                let _ =
+                    realm.reclaim(&mut CallbackMemory::freeing(fixture.pool, drop), page).unwrap();
                 let mut answer = call.complete([0; 31]);
                 for _ in 0..3 {
                     // The answer carries the state of the lines, whatever happens to the `Rec`.

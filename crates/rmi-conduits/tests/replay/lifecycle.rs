@@ -91,48 +91,29 @@ fn realm<P: Platform>(
     created(realm.rd().pa());
     let mut recs = Vec::new();
     if !build(&mut realm, pool, heap, image, &mut recs) {
-        let _ = realm.tear_down(
-            &mut CallbackMemory::new(
-                pool,
-                |_| None,
-                |memory| {
-                    heap.insert(memory).unwrap();
-                    Ok(())
-                },
-            ),
-            recs,
-        );
+        tear_down(realm, recs, pool, heap);
         return;
     }
     match realm.activate() {
         Ok(active) => {
             observed.ended = run(&active, heap, &mut recs, observed);
-            let _ = active.tear_down(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
-                recs,
-            );
+            tear_down(active, recs, pool, heap);
         }
         Err(failed) => {
-            let _ = failed.kept.tear_down(
-                &mut CallbackMemory::new(
-                    pool,
-                    |_| None,
-                    |memory| {
-                        heap.insert(memory).unwrap();
-                        Ok(())
-                    },
-                ),
-                recs,
-            );
+            tear_down(failed.kept, recs, pool, heap);
         }
     }
+}
+
+/// Tears the Realm down, in any state.
+fn tear_down<P: Platform, S>(
+    realm: Realm<'_, P, S>,
+    recs: Vec<RecObject>,
+    pool: &mut FixedPool<32>,
+    heap: &mut Heap,
+) {
+    let mut memory = CallbackMemory::freeing(pool, |memory| heap.insert(memory).unwrap());
+    let _ = realm.tear_down(&mut memory, recs);
 }
 
 fn build<P: Platform>(

@@ -156,14 +156,7 @@ fn run(mut options: Options) {
     check("share");
     realm
         .unshare(
-            &mut CallbackMemory::new(
-                &mut pool,
-                |_| None,
-                |back| {
-                    returned.push(back);
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(&mut pool, |back| returned.push(back)),
             range(alias.raw(), 1000 * PAGE),
         )
         .unwrap();
@@ -171,14 +164,7 @@ fn run(mut options: Options) {
 
     let back = realm
         .reclaim(
-            &mut CallbackMemory::new(
-                &mut pool,
-                |_| None,
-                |back| {
-                    returned.push(back);
-                    Ok(())
-                },
-            ),
+            &mut CallbackMemory::freeing(&mut pool, |back| returned.push(back)),
             range(RAM, 10 * MIB),
         )
         .unwrap();
@@ -186,33 +172,13 @@ fn run(mut options: Options) {
     check("reclaim");
     let machine = model.options().dram;
     realm
-        .evacuate(
-            &mut CallbackMemory::new(
-                &mut pool,
-                |_| None,
-                |back| {
-                    returned.push(back);
-                    Ok(())
-                },
-            ),
-            machine,
-        )
+        .evacuate(&mut CallbackMemory::freeing(&mut pool, |back| returned.push(back)), machine)
         .unwrap();
     assert_eq!((realm.memory_bytes(), realm.shared_bytes()), (0, 0));
     check("evacuate");
     assert_eq!(
         realm
-            .tear_down(
-                &mut CallbackMemory::new(
-                    &mut pool,
-                    |_| None,
-                    |back| {
-                        returned.push(back);
-                        Ok(())
-                    }
-                ),
-                []
-            )
+            .tear_down(&mut CallbackMemory::freeing(&mut pool, |back| returned.push(back)), [])
             .error,
         None
     );
