@@ -8,6 +8,8 @@ use lock_api::RawMutex;
 use crate::error::BuildError;
 use crate::memory::lent_shadow::LentShadow;
 #[cfg(feature = "alloc")]
+use crate::shadow::Shadow;
+#[cfg(feature = "alloc")]
 use crate::shadow::claims::CLAIMS;
 #[cfg(feature = "alloc")]
 use crate::shadow::growth::{TableChunks, try_vec};
@@ -41,36 +43,44 @@ impl<K: RawMutex> LentShadow<'_, K> {
 
 #[cfg(feature = "alloc")]
 impl<K: RawMutex> LentShadow<'_, K> {
-    fn grow_and_reserve(&self, tables: usize, mut missing: usize) -> Result<(), usize> {
+    fn grow_and_reserve(&self, tables: usize, missing: usize) -> Result<(), usize> {
+        self.grow(
+            missing,
+            |missing| {
+                let chunks = self.lock().chunks()?;
+                TableChunks::allocate(chunks, missing)
+            },
+            |shadow, larger| (shadow.add_chunks(larger), shadow.reserve(tables)),
+        )
+    }
+
+    fn grow_and_reserve_shared(&self, records: usize, error: BuildError) -> Result<(), BuildError> {
+        self.grow(
+            error,
+            |_| {
+                let slots = self.lock().shared_slots_for(records)?;
+                try_vec(slots, || None)
+            },
+            |shadow, larger| (shadow.add_shared_slots(larger), shadow.reserve_shared(records)),
+        )
+    }
+
+    /// Makes the storage grow until places are reserved in it.
+    ///
+    /// `allocate` returns more storage, if it grows and there is memory, and runs without the lock.
+    /// `reserve` puts it in and returns what it replaces, which is freed without the lock.
+    fn grow<M, E: Copy>(
+        &self,
+        mut error: E,
+        allocate: impl Fn(E) -> Option<M>,
+        reserve: impl Fn(&mut Shadow<'_>, M) -> (M, Result<(), E>),
+    ) -> Result<(), E> {
         // Each attempt but the last fails because another thread has made the storage grow, or has
         // reserved what was added.
         for _ in 0..CLAIMS {
-            let Some(chunks) = self.lock().chunks() else { break };
-            let Some(larger) = TableChunks::allocate(chunks, missing) else { break };
+            let Some(larger) = allocate(error) else { break };
             let mut shadow = self.lock();
-            let unneeded = shadow.add_chunks(larger);
-            let reserved = shadow.reserve(tables);
-            drop(shadow);
-            drop(unneeded);
-            match reserved {
-                Ok(()) => return Ok(()),
-                Err(still) => missing = still,
-            }
-        }
-        Err(missing)
-    }
-
-    fn grow_and_reserve_shared(
-        &self,
-        records: usize,
-        mut error: BuildError,
-    ) -> Result<(), BuildError> {
-        for _ in 0..CLAIMS {
-            let Some(slots) = self.lock().shared_slots_for(records) else { break };
-            let Some(larger) = try_vec(slots, || None) else { break };
-            let mut shadow = self.lock();
-            let unneeded = shadow.add_shared_slots(larger);
-            let reserved = shadow.reserve_shared(records);
+            let (unneeded, reserved) = reserve(&mut shadow, larger);
             drop(shadow);
             drop(unneeded);
             match reserved {
