@@ -38,8 +38,10 @@ usage: cargo xtask <chore>
                      --results: judges what cargo mutants has left in a directory
   pictures [--check] draws the pictures of the documentation from the texts in docs/pictures;
                      --check: fails if one differs from its text
-  interface          what differs from the last release, with cargo-semver-checks; a break needs
-                     a new version and an entry in the change log
+  interface [--install]
+                     what differs from the last release, with cargo-semver-checks; a break needs
+                     a new version and an entry in the change log; --install: builds that tool
+                     if it is needed and missing
   release            what packages state and contain
   surface            public items of each library crate, and the largest numbers of parameters;
                      fails if a name stands for two items when the facade is imported with globs
@@ -74,6 +76,7 @@ fn run() -> Result<(), Failure> {
         match argument {
             Long("paths") if chore == "budgets" => in_detail = true,
             Long("check") if chore == "pictures" => in_detail = true,
+            Long("install") if chore == "interface" => in_detail = true,
             Long("places") if chore == "words" => in_detail = true,
             Long("base") if chore == "mutants" => {
                 mutants.base = Some(arguments.value()?.string()?);
@@ -95,7 +98,7 @@ fn run() -> Result<(), Failure> {
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),
         "pictures" => pictures::run(root, in_detail),
-        "interface" => release::interface(root),
+        "interface" => release::interface(root, in_detail),
         "release" => release::run(root),
         "surface" => surface::run(root),
         "words" => words::run(root, in_detail),

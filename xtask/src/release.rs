@@ -23,6 +23,18 @@ const STATED: [&str; 8] = [
     "categories",
 ];
 
+/// Builds the tool that compares interfaces. Without optimisation that takes
+/// half the time.
+const INSTALL: [&str; 7] = [
+    "install",
+    "--debug",
+    "--locked",
+    "--quiet",
+    "--target-dir",
+    "target/tools",
+    "cargo-semver-checks",
+];
+
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let metadata = metadata(root, false)?;
     let all: Vec<_> = packages(&metadata).collect();
@@ -81,7 +93,7 @@ fn changed_since<'m>(root: &Path, tag: &str, metadata: &'m Value) -> Result<Vec<
 }
 
 /// Compares the interface with that of the last release, with `cargo-semver-checks`.
-pub(crate) fn interface(root: &Path) -> Result<(), Failure> {
+pub(crate) fn interface(root: &Path, install: bool) -> Result<(), Failure> {
     let metadata = metadata(root, false)?;
     let facade = packages(&metadata).find(|package| text(package, "name") == "realm-sdk");
     let version = facade.map(|package| text(package, "version")).unwrap_or_default();
@@ -93,6 +105,9 @@ pub(crate) fn interface(root: &Path) -> Result<(), Failure> {
     if changed.is_empty() {
         say!("no published package differs from {tag}");
         return Ok(());
+    }
+    if install && cargo(root, &["semver-checks", "--version"]).is_err() {
+        cargo(root, &INSTALL)?;
     }
     let mut compare = vec!["semver-checks", "--all-features", "--baseline-rev", &tag];
     for package in &changed {
