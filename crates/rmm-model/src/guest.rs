@@ -4,6 +4,7 @@
 //! carries actions out as the architecture and the RMM would: through stage 2, into memory, into
 //! exits.
 
+mod forced;
 mod gic;
 
 use alloc::vec::Vec;
@@ -16,6 +17,7 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::run::RUN_GPRS;
 
 use crate::rsi;
+pub use forced::{DeviceRequest, ForgedExit};
 
 /// A Realm's program for one virtual CPU.
 pub trait Guest: Send {
@@ -186,6 +188,10 @@ pub enum Action {
         /// `HPFAR_EL2`
         hpfar: u64,
     },
+    /// Makes a request about a device, by a call: X0 and up are as after an SMC.
+    Device(DeviceRequest),
+    /// Has the RMM write an exit record of any content.
+    Forge(ForgedExit),
     /// Does nothing until the REC exits for a fast interrupt of the host.
     Spin,
 }

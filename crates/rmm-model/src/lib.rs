@@ -87,7 +87,8 @@
 //! # What is not modelled
 //!
 //! * Devices (`PDEV`, `VDEV`, `PSMMU`, `VSMMU`, `DPT`, device mappings). The features say so, and
-//!   the commands answer as on an RMM that lacks the feature. So do those of planes (`AUX` trees,
+//!   the commands answer as on an RMM that lacks the feature; a program can cause their exits
+//!   nevertheless ([`Action::Device`]). So do those of planes (`AUX` trees,
 //!   `RTT_SET_S2AP`), unless the options offer them.
 //! * Planes other than plane 0 do not run: `RSI_PLANE_*` is unknown to the model, so no permission
 //!   is ever enforced, as plane 0 has them all. Virtual machine identifiers never run out.
@@ -147,7 +148,9 @@ mod syndrome;
 mod unsupported;
 
 pub use granule::{Census, GranuleState};
-pub use guest::{Action, Guest, GuestCpu, Outcome, Script, SysReg, TimerKind};
+pub use guest::{
+    Action, DeviceRequest, ForgedExit, Guest, GuestCpu, Outcome, Script, SysReg, TimerKind,
+};
 pub use model::{CallingCpu, Cpu, Model};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
 pub use session::{open, open_with};

@@ -7,7 +7,7 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 use rmi_abi::{Ipa, Pa};
 
-use crate::guest::{Action, Outcome, TimerKind};
+use crate::guest::{Action, DeviceRequest, Outcome, TimerKind};
 
 /// A RIPAS change that the Realm asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub(crate) enum LastExit {
     RipasChange(RipasChange),
     /// A change of permissions.
     S2apChange(S2apChange),
+    /// A request about a device.
+    Device(DeviceRequest),
 }
 
 /// One EL1 timer of a REC.

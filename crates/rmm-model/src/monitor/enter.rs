@@ -16,7 +16,7 @@ use super::{Monitor, require_state};
 use crate::answer::{Answer, require};
 use crate::gic::Group;
 use crate::granule::GranuleState;
-use crate::guest::{Action, Guest, GuestCpu, Outcome};
+use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec};
 use crate::{rsi, syndrome};
@@ -67,8 +67,7 @@ pub(super) type Exit = Box<RecExit>;
 /// An exit record that has only the reason.
 pub(super) fn exit(reason: ExitReason, dialect: Dialect) -> Exit {
     let mut exit = Box::new(RecExit::new_zeroed());
-    let code = (0..=u8::MAX).find(|code| ExitReason::decode(*code, dialect) == reason);
-    exit.exit_reason = code.unwrap_or(u8::MAX);
+    exit.exit_reason = reason.encode(dialect).unwrap_or(u8::MAX);
     exit
 }
 
@@ -314,11 +313,27 @@ fn answer_last_exit(rec: &mut Rec, enter: &RecEnter) {
                 && change.next != change.top;
             rec.answer([rsi::SUCCESS, change.next.raw(), u64::from(rejected), 0]);
         }
+        LastExit::Device(request) => rec.answer(device_answer(request, flags)),
         // A change of permissions is answered before, where the Realm is accessible.
         LastExit::Emulatable { .. }
         | LastExit::Unprotected
         | LastExit::Psci(_)
         | LastExit::S2apChange(_)
         | LastExit::Other => {}
+    }
+}
+
+/// What the Realm sees of a request about a device, X0 to X3.
+fn device_answer(request: DeviceRequest, flags: RecEnterFlags) -> [u64; 4] {
+    match request {
+        DeviceRequest::Vdev { .. } | DeviceRequest::P2pBinding { .. } => {
+            [rsi::ERROR_INPUT, 0, 0, 0]
+        }
+        DeviceRequest::ValidateMapping { base, top, .. } => {
+            // As a change of RIPAS: only what is not complete can have been rejected.
+            let rejected = flags.contains(RecEnterFlags::DEV_MEM_REJECT) && base != top;
+            [rsi::SUCCESS, base.raw(), u64::from(rejected), 0]
+        }
+        DeviceRequest::VsmmuCommand { .. } => [rsi::SUCCESS, 0, 0, 0],
     }
 }

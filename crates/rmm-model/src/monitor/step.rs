@@ -1,5 +1,7 @@
 //! One action of a Realm's program.
 
+use alloc::boxed::Box;
+
 use rmi_abi::esr::{AbortSeverity, Esr, ExceptionClass, Wfx, fault_address, fault_page};
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{ExitReason, RecEnterFlags};
@@ -9,9 +11,9 @@ use super::Monitor;
 use super::access::{Kind, Translation};
 use super::enter::{Exit, exit};
 use crate::gic::{Access, Group};
-use crate::guest::{Action, Outcome, SysReg, TimerKind};
+use crate::guest::{Action, DeviceRequest, Outcome, SysReg, TimerKind};
 use crate::rec::{LastExit, Load, Rec};
-use crate::syndrome;
+use crate::{rsi, syndrome};
 
 /// A data access of a program.
 #[derive(Clone, Copy)]
@@ -69,6 +71,11 @@ impl Monitor {
             }
             Action::SysRegRead { register, into } => self.sysreg_read(address, cpu, register, into),
             Action::Timer { kind, ctl, cval } => self.timer(address, kind, ctl, cval),
+            Action::Device(request) => self.device_request(address, request),
+            Action::Forge(forged) => {
+                done(self.recs.get_mut(&address)?);
+                Some(Box::new(forged.record()))
+            }
             Action::Hvc => {
                 self.recs.get_mut(&address)?.take_exception(Outcome::Undefined);
                 None
@@ -289,6 +296,20 @@ impl Monitor {
         let changed = timer.is_asserted() != timer.seen;
         done(rec);
         changed.then(|| exit(ExitReason::Irq, self.options.dialect))
+    }
+
+    /// A request about a device. The call ends when the host has answered, or at once where the
+    /// dialect has no such exit.
+    fn device_request(&mut self, address: Pa, request: DeviceRequest) -> Option<Exit> {
+        let dialect = self.options.dialect;
+        let rec = self.recs.get_mut(&address)?;
+        done(rec);
+        rec.answer([rsi::NOT_SUPPORTED, 0, 0, 0]);
+        request.reason().encode(dialect)?;
+        rec.last_exit = LastExit::Device(request);
+        let mut left = exit(request.reason(), dialect);
+        request.describe(&mut left);
+        Some(left)
     }
 
     /// A synchronous exception as the hardware reports it.

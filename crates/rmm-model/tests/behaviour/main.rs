@@ -7,6 +7,7 @@ mod guest;
 mod host;
 mod interrupts;
 mod lifecycle;
+mod on_demand;
 mod operations;
 mod planes;
 mod ranges;
