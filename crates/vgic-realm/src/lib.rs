@@ -36,6 +36,7 @@
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
+//! | [`sgi`] | [`SgiRequest`]: what a write of `ICC_SGI1R_EL1` asks for |
 //!
 //! A table in the documentation of `rec-runtime` lists what other state of a CPU a host has to
 //! handle when it enters a REC.
@@ -45,9 +46,11 @@
 pub mod interface;
 pub mod list_register;
 pub mod set;
+pub mod sgi;
 pub mod state;
 
 pub use interface::{VirtualInterface, Vtr};
 pub use list_register::{Intid, ListRegister, State};
 pub use set::{Full, ListRegisters, MAX_LIST_REGISTERS};
+pub use sgi::{SgiRegister, SgiRequest};
 pub use state::{InterfaceState, Saved};
