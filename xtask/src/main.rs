@@ -2,6 +2,7 @@
 
 mod budgets;
 mod features;
+mod instructions;
 mod lines;
 mod msrv;
 mod mutants;
@@ -30,6 +31,8 @@ usage: cargo xtask <chore>
   budgets [--paths]  text, stack and panics of the images in benches/footprint; fails above a
                      ceiling; --paths: the deepest path of each exported function
   features           each published package without features, with each one alone, with all
+  instructions       instructions of the SDK per exit and per call; fails above a ceiling of
+                     benches/instructions; needs valgrind
   lines              lines of source files of more than 100 columns; fails if there are any
   msrv               the workspace with its minimum supported Rust version
   mutants [--base REV] [--limit N] [--seed N] [--results DIR]
@@ -94,6 +97,7 @@ fn run() -> Result<(), Failure> {
     match chore.as_str() {
         "budgets" => budgets::run(root, in_detail),
         "features" => features::run(root),
+        "instructions" => instructions::run(root),
         "lines" => lines::run(root),
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),

@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
 
 mod altered;
+mod crafted;
 
 pub use altered::Altered;
+pub use crafted::{Crafted, CraftedHost, CraftedMemory};
 
 use rmi_abi::Dialect;
 use rmi_host::{Platform, SessionOptions, Undelegated};
