@@ -61,6 +61,7 @@
 //! | [`Rec`] | entering a REC, and the outcome of a run |
 //! | [`exit`] | the reasons of exits, and their answers |
 //! | [`Handler`] | the handler of the run loop; a [`Kick`] stops the loop from another thread |
+//! | [`mmio`] | devices at unprotected IPAs: a bus, a UART |
 //! | [`timer`] | the Realm's timers, whose interrupts the host raises |
 //!
 //! # The CPU across an entry
@@ -104,8 +105,12 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "std")]
+extern crate std;
+
 mod answer;
 pub mod exit;
+pub mod mmio;
 mod rec;
 mod run;
 pub mod timer;
