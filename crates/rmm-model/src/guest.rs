@@ -2,10 +2,15 @@
 //!
 //! A program is asked for one [`Action`] at a time and gets the outcome of the last one. The model
 //! carries actions out as the architecture and the RMM would: through stage 2, into memory, into
-//! exits.
+//! exits. A program is a list of actions ([`Script`]), a closure, or a function that calls methods
+//! of its CPU: an async one ([`AsyncGuest`]), or one on a thread (`ThreadGuest`, with `std`).
 
 mod forced;
+mod future;
 mod gic;
+#[cfg(feature = "std")]
+mod thread;
+mod vcpu;
 
 use alloc::vec::Vec;
 
@@ -18,11 +23,16 @@ use rmi_abi::run::RUN_GPRS;
 
 use crate::rsi;
 pub use forced::{DeviceRequest, ForgedExit};
+pub use future::{AsyncGuest, AsyncVcpu};
+#[cfg(feature = "std")]
+pub use thread::{ThreadGuest, ThreadVcpu};
+pub use vcpu::Exception;
 
 /// A Realm's program for one virtual CPU.
 pub trait Guest: Send {
     /// What the CPU does next. Called without any lock of the model held, so it may take long; it
-    /// must not enter the REC that it runs on.
+    /// must not enter the REC that it runs on. If it panics, so does the caller of
+    /// `RMI_REC_ENTER`; the REC has left then, without an exit record, and has no program.
     fn next(&mut self, cpu: &GuestCpu) -> Action;
 
     /// Whether an action that an exit interrupted is done again at the next entry, as a CPU does

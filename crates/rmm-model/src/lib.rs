@@ -10,6 +10,7 @@
 //! | [`Model`], [`Cpu`] | the machine: [`Conduit`](rmi_host::Conduit) for calls, [`HostAccess`](rmi_host::HostAccess) for the host's view of memory |
 //! | [`Options`] | which RMM it models: dialect, features, how much one call does, how often it yields, is busy or blocked |
 //! | [`Guest`], [`Action`], [`Script`] | what a virtual CPU of a Realm does |
+//! | [`AsyncGuest`], `ThreadGuest` (feature `std`) | programs that are functions: `cpu.load(ipa, 4)` |
 //! | [`Census`], [`GranuleState`] | the states of granules, for tests |
 //! | [`protocol`] | the line protocol of the model in a process, for hosts in any language |
 //!
@@ -123,7 +124,7 @@
 #![no_std]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod answer;
@@ -149,8 +150,11 @@ mod unsupported;
 
 pub use granule::{Census, GranuleState};
 pub use guest::{
-    Action, DeviceRequest, ForgedExit, Guest, GuestCpu, Outcome, Script, SysReg, TimerKind,
+    Action, AsyncGuest, AsyncVcpu, DeviceRequest, Exception, ForgedExit, Guest, GuestCpu, Outcome,
+    Script, SysReg, TimerKind,
 };
+#[cfg(feature = "std")]
+pub use guest::{ThreadGuest, ThreadVcpu};
 pub use model::{CallingCpu, Cpu, Model};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
 pub use session::{open, open_with};

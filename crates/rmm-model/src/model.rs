@@ -6,6 +6,7 @@ mod host_memory;
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::mem;
 use core::sync::atomic::AtomicBool;
 
 use rmi_abi::Pa;
@@ -14,7 +15,7 @@ use spin::Mutex;
 
 use crate::granule::{Census, GranuleState};
 use crate::guest::Guest;
-use crate::monitor::{Called, Monitor, Stepped};
+use crate::monitor::{Called, Entered, Monitor, Stepped};
 use crate::options::{Options, OptionsError};
 pub use cpu::{CallingCpu, Cpu};
 
@@ -117,17 +118,32 @@ impl Model {
     }
 
     /// Gives the REC with that MPIDR of the Realm at `rd` its program, now or when it is created.
-    /// The programs of a Realm are dropped with it.
+    /// A program is dropped with its REC or its Realm, or when another takes its place.
     ///
     /// Without a program, a REC spins: every entry ends with a fast interrupt.
     pub fn set_guest(&self, rd: Pa, mpidr: u64, guest: Box<dyn Guest>) {
-        self.monitor.lock().guests.insert((rd, mpidr), guest);
+        self.with_monitor(|monitor| {
+            let replaced = monitor.guests.insert((rd, mpidr), guest);
+            monitor.ended.extend(replaced);
+        });
     }
 
     /// Gives every REC that has no program of its own, when it is first entered, one that `make`
     /// makes. `make` must not use the model.
     pub fn set_default_guest(&self, make: Box<dyn Fn() -> Box<dyn Guest> + Send>) {
-        self.monitor.lock().default_guest = Some(make);
+        let replaced = self.monitor.lock().default_guest.replace(make);
+        drop(replaced);
+    }
+
+    /// Uses the monitor. Programs that end meanwhile are dropped when it is not locked any more, as
+    /// their destructors may take long and use the model.
+    fn with_monitor<T>(&self, with: impl FnOnce(&mut Monitor) -> T) -> T {
+        let mut monitor = self.monitor.lock();
+        let result = with(&mut monitor);
+        let ended = mem::take(&mut monitor.ended);
+        drop(monitor);
+        drop(ended);
+        result
     }
 
     /// Calls that the RMM has seen.
@@ -160,15 +176,16 @@ impl Model {
     /// One call from a physical CPU. While a REC runs, the monitor is locked for each of its
     /// actions only.
     pub(crate) fn call_from(&self, cpu: u32, registers: Registers) -> Registers {
-        let called = self.monitor.lock().call(cpu, registers);
-        let mut entered = match called {
+        let entered = match self.with_monitor(|monitor| monitor.call(cpu, registers)) {
             Called::Answered(registers) => return registers,
             Called::Entered(entered) => entered,
         };
+        let mut run = Run { model: self, entered, has_left: false };
         loop {
-            let action = entered.next_action();
-            let stepped = self.monitor.lock().step(&mut entered, action);
+            let action = run.entered.next_action();
+            let stepped = self.with_monitor(|monitor| monitor.step(&mut run.entered, action));
             if let Stepped::Left(registers) = stepped {
+                run.has_left = true;
                 return registers;
             }
         }
@@ -214,5 +231,20 @@ impl Model {
         monitor.is_host_memory(at, from.len()).map_err(|at| AccessFault { at })?;
         monitor.memory.write(at, from);
         Ok(())
+    }
+}
+
+/// A REC that runs. If its program panics, the REC leaves.
+struct Run<'m> {
+    model: &'m Model,
+    entered: Box<Entered>,
+    has_left: bool,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if !self.has_left {
+            self.model.monitor.lock().abandon(&self.entered);
+        }
     }
 }

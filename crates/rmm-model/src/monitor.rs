@@ -79,6 +79,8 @@ pub(crate) struct Monitor {
     donated: Vec<Pa>,
     pub(crate) guests: BTreeMap<(Pa, u64), Box<dyn Guest>>,
     pub(crate) default_guest: Option<DefaultGuest>,
+    /// Programs that are to be dropped when the monitor is not locked.
+    pub(crate) ended: Vec<Box<dyn Guest>>,
     cpus: BTreeMap<u32, PhysicalCpu>,
 }
 
@@ -101,6 +103,7 @@ impl Monitor {
             donated: Vec::new(),
             guests: BTreeMap::new(),
             default_guest: None,
+            ended: Vec::new(),
             cpus: BTreeMap::new(),
             options,
         }

@@ -2,6 +2,7 @@
 //! record.
 
 use alloc::boxed::Box;
+use alloc::collections::btree_map;
 use core::mem::{self, offset_of};
 
 use rmi_abi::esr::ExceptionClass;
@@ -202,11 +203,24 @@ impl Monitor {
                 cpu.interface.leave();
                 self.write_exit(address, exit);
                 if let Some(guest) = entered.guest.take() {
-                    // The REC may have been given a new program meanwhile.
-                    self.guests.entry(entered.key).or_insert(guest);
+                    match self.guests.entry(entered.key) {
+                        btree_map::Entry::Vacant(slot) => _ = slot.insert(guest),
+                        // The REC was given a new program meanwhile.
+                        btree_map::Entry::Occupied(_) => self.ended.push(guest),
+                    }
                 }
                 Stepped::Left(Answer::success().registers(entered.registers))
             }
+        }
+    }
+
+    /// Takes a REC off its CPU whose program has panicked. There is no exit record.
+    pub(crate) fn abandon(&mut self, entered: &Entered) {
+        let cpu = self.cpu(entered.cpu);
+        cpu.running = cpu.running.saturating_sub(1);
+        cpu.interface.leave();
+        if let Some(rec) = self.recs.get_mut(&entered.rec) {
+            rec.running = false;
         }
     }
 

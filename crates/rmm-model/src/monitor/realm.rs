@@ -1,7 +1,8 @@
 //! The states of a Realm: create, activate, terminate, destroy.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::mem::offset_of;
+use core::mem::{self, offset_of};
 
 use rmi_abi::dialect::InitialMeasurement;
 use rmi_abi::realm::{HashAlgorithm, RealmFlags0, RealmParamsPage};
@@ -186,7 +187,10 @@ impl Monitor {
         let roots: Vec<Pa> = trees.flat_map(Tree::roots).collect();
         self.set_granules(&roots, GranuleState::Delegated, 0);
         self.set_granules(&[rd], GranuleState::Delegated, 0);
-        self.guests.retain(|(of, _), _| *of != rd);
+        let (ended, kept) =
+            mem::take(&mut self.guests).into_iter().partition(|((of, _), _)| *of == rd);
+        self.guests = kept;
+        self.ended.extend(BTreeMap::into_values(ended));
         Ok(Answer::success())
     }
 }

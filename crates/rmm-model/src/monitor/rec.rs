@@ -65,10 +65,12 @@ impl Monitor {
     }
 
     pub(super) fn finish_rec_destroy(&mut self, rec: Pa) -> Answered {
-        if let Some(old) = self.recs.remove(&rec)
-            && let Some(realm) = self.realms.get_mut(&old.rd)
-        {
-            realm.recs = realm.recs.saturating_sub(1);
+        if let Some(old) = self.recs.remove(&rec) {
+            // No other REC of the Realm ever gets the same MPIDR.
+            self.ended.extend(self.guests.remove(&(old.rd, old.mpidr.raw())));
+            if let Some(realm) = self.realms.get_mut(&old.rd) {
+                realm.recs = realm.recs.saturating_sub(1);
+            }
         }
         self.set_granules(&[rec], GranuleState::Delegated, 0);
         Ok(Answer::success())

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "the model is called as a real RMM is")]
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
@@ -20,7 +21,7 @@ pub(crate) const WIDTH: u8 = 40;
 pub(crate) const SHARED: u64 = 1 << 39;
 
 pub(crate) struct Host {
-    pub(crate) model: Model,
+    pub(crate) model: Arc<Model>,
     pub(crate) dialect: Dialect,
     next: Cell<u64>,
     next_block: Cell<u64>,
@@ -50,7 +51,7 @@ impl Host {
     /// A host on a machine whose RMM is not activated.
     pub(crate) fn cold(options: Options) -> Self {
         let dialect = options.dialect;
-        let model = Model::new(options).unwrap();
+        let model = Arc::new(Model::new(options).unwrap());
         Self { model, dialect, next: Cell::new(0x8000_0000), next_block: Cell::new(0x9000_0000) }
     }
 

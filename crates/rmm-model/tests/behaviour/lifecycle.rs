@@ -40,7 +40,7 @@ fn unknown_functions_are_answered_as_smccc_says() {
         #[expect(unsafe_code, reason = "a raw call")]
         // SAFETY: the model has memory of its own only.
         unsafe {
-            rmi_host::Conduit::call(&host.model, [fid, 1, 2, 3, 4, 5, 6, 7])
+            rmi_host::Conduit::call(&*host.model, [fid, 1, 2, 3, 4, 5, 6, 7])
         }
     };
     for fid in [0xc400_0151, 0x8400_0150, 0xc402_0150, 0, u64::MAX, 0xc400_020f] {
@@ -147,7 +147,7 @@ fn the_host_reaches_host_memory_only() {
         #[expect(unsafe_code, reason = "the host's view")]
         // SAFETY: the model has memory of its own only.
         let read =
-            unsafe { rmi_host::HostAccess::read(&host.model, Pa::new(at), &mut vec![0; bytes]) };
+            unsafe { rmi_host::HostAccess::read(&*host.model, Pa::new(at), &mut vec![0; bytes]) };
         read.err().map(|fault| fault.at.raw())
     };
     assert_eq!(fault(mine, 0x1000), None);

@@ -3,6 +3,7 @@
 
 mod calls;
 mod faults;
+mod functions;
 mod guest;
 mod host;
 mod interrupts;
