@@ -32,6 +32,7 @@
 //!
 //! | Module | Contents |
 //! |---|---|
+//! | [`gic`] | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
 //! | [`interface`] | [`VirtualInterface`]: a trait for the registers of a CPU; [`Vtr`]: how many there are |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
@@ -43,13 +44,21 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod affinity;
+pub mod gic;
 pub mod interface;
+mod intid;
+mod kicks;
 pub mod list_register;
 pub mod set;
 pub mod sgi;
 pub mod state;
 
+pub use affinity::Affinity;
+pub use gic::{Bank, ConfigError, Ended, Field, Gic, GicConfig, GicStorage, Route, SaveReport};
 pub use interface::{VirtualInterface, Vtr};
+pub use intid::{MAX_SPIS, PpiIntid, SpiIntid};
+pub use kicks::{Kicks, MAX_RECS};
 pub use list_register::{Intid, ListRegister, State};
 pub use set::{Full, ListRegisters, MAX_LIST_REGISTERS};
 pub use sgi::{SgiRegister, SgiRequest};

@@ -32,6 +32,11 @@ impl Intid {
     pub const fn number(self) -> u32 {
         self.0
     }
+
+    /// The interrupt with a number that is known to be valid.
+    pub(crate) const fn from_valid(number: u32) -> Self {
+        Self(number)
+    }
 }
 
 /// Bits 63:62 of a list register.
@@ -69,7 +74,21 @@ impl ListRegister {
     /// A pending group 1 interrupt; smaller priorities are more urgent.
     #[must_use]
     pub const fn pending(intid: Intid, priority: u8) -> Self {
-        Self(PENDING | GROUP1 | (priority as u64) << PRIORITY_SHIFT | intid.0 as u64)
+        Self::new(intid, State::Pending, priority, true)
+    }
+
+    /// An interrupt in any state; smaller priorities are more urgent. An inactive one is a
+    /// [free](Self::FREE) list register.
+    #[must_use]
+    pub const fn new(intid: Intid, state: State, priority: u8, is_group1: bool) -> Self {
+        let state = match state {
+            State::Inactive => return Self::FREE,
+            State::Pending => PENDING,
+            State::Active => ACTIVE,
+            State::PendingActive => PENDING | ACTIVE,
+        };
+        let group = if is_group1 { GROUP1 } else { 0 };
+        Self(state | group | (priority as u64) << PRIORITY_SHIFT | intid.0 as u64)
     }
 
     /// The same list register, with a maintenance interrupt for the host when the Realm finishes
@@ -132,6 +151,24 @@ impl ListRegister {
         }
     }
 
+    /// Whether it is pending, or pending and active.
+    #[must_use]
+    pub const fn is_pending(self) -> bool {
+        self.0 & PENDING != 0
+    }
+
+    /// Whether it is active, or pending and active.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        self.0 & ACTIVE != 0
+    }
+
+    /// Whether it belongs to group 1.
+    #[must_use]
+    pub const fn is_group1(self) -> bool {
+        self.0 & GROUP1 != 0
+    }
+
     /// The priority.
     #[must_use]
     pub const fn priority(self) -> u8 {
@@ -185,6 +222,23 @@ mod tests {
         let largest = Intid::new(0xff_ffff).unwrap();
         assert_eq!(ListRegister::pending(largest, 0xff).raw(), 0x50ff_0000_00ff_ffff);
         assert_eq!((ListRegister::FREE.raw(), ListRegister::FREE.intid()), (0, None));
+    }
+
+    #[test]
+    fn every_field_has_its_bits() {
+        let register = |state, group1| ListRegister::new(TIMER, state, 0xa8, group1);
+        let of = |state, group1| register(state, group1).raw();
+        assert_eq!(of(State::Pending, true), 0x50a8_0000_0000_001b);
+        assert_eq!(of(State::Active, false), 0x80a8_0000_0000_001b);
+        assert_eq!(of(State::PendingActive, true), 0xd0a8_0000_0000_001b);
+        assert_eq!(register(State::Inactive, true), ListRegister::FREE);
+        let bits = |state, group1| {
+            let register = register(state, group1);
+            (register.is_pending(), register.is_active(), register.is_group1())
+        };
+        assert_eq!(bits(State::Pending, true), (true, false, true));
+        assert_eq!(bits(State::Active, false), (false, true, false));
+        assert_eq!(bits(State::PendingActive, false), (true, true, false));
     }
 
     #[test]

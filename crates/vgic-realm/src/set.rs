@@ -63,6 +63,39 @@ impl ListRegisters {
         self.iter().find(|register| register.intid() == Some(intid))
     }
 
+    /// Puts an interrupt into the list registers, in place of that of the same interrupt if it has
+    /// one. A free one changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when no list register is free.
+    pub fn insert(&mut self, register: ListRegister) -> Result<(), Full> {
+        let Some(intid) = register.intid() else { return Ok(()) };
+        let registers = self.usable_mut();
+        let same = registers.iter().position(|other| other.intid() == Some(intid));
+        let free = || registers.iter().position(|other| other.state() == State::Inactive);
+        match same.or_else(free).and_then(|at| registers.get_mut(at)) {
+            Some(place) => {
+                *place = register;
+                Ok(())
+            }
+            None => Err(Full { intid }),
+        }
+    }
+
+    /// Frees all list registers.
+    pub const fn clear(&mut self) {
+        self.registers = [ListRegister::FREE; MAX_LIST_REGISTERS];
+    }
+
+    /// Replaces all list registers by these, which are of different interrupts.
+    pub(crate) fn fill(&mut self, registers: impl Iterator<Item = ListRegister>) {
+        self.clear();
+        for (place, register) in self.registers.iter_mut().zip(registers) {
+            *place = register;
+        }
+    }
+
     /// Makes an interrupt pending. One that already has a list register keeps it.
     ///
     /// # Errors
@@ -161,6 +194,23 @@ mod tests {
         set.set_level(intid(27), 0x80, false).unwrap();
         assert_eq!(set.get(intid(27)), None);
         set.set_pending(intid(1), 0).unwrap();
+    }
+
+    #[test]
+    fn an_interrupt_in_any_state_is_inserted_once() {
+        let register = |number, state| ListRegister::new(intid(number), state, 0x80, false);
+        let mut set = ListRegisters::new(2);
+        set.insert(ListRegister::FREE).unwrap();
+        set.insert(register(40, State::Active)).unwrap();
+        set.insert(register(41, State::Pending)).unwrap();
+        set.insert(register(40, State::PendingActive)).unwrap();
+        let all: std::vec::Vec<_> = set.iter().collect();
+        assert_eq!(all, [register(40, State::PendingActive), register(41, State::Pending)]);
+        let full = set.insert(register(42, State::Pending)).unwrap_err();
+        assert_eq!(full, Full { intid: intid(42) });
+        set.insert(ListRegister::FREE).unwrap();
+        set.clear();
+        assert_eq!(set, ListRegisters::new(2));
     }
 
     proptest! {

@@ -1,0 +1,250 @@
+//! Where the state of a GIC is stored.
+
+use core::fmt;
+use core::sync::atomic::Ordering::SeqCst;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize};
+
+use lock_api::{Mutex, RawMutex};
+
+use super::interrupt::Interrupt;
+use super::spi_table::{SpiState, SpiTable};
+use crate::affinity::Affinity;
+use crate::interface::Vtr;
+use crate::intid::{PRIVATE, SGIS};
+use crate::state::InterfaceState;
+
+/// The lock of a GIC whose embedder brings none: a spin lock, which does not mask interrupts.
+pub type DefaultLock = spin::Mutex<()>;
+
+/// Storage of a [`Gic`](super::Gic) for at most `RECS` RECs (512 at most are used) and `SPIS` SPIs
+/// (988 at most are used).
+///
+/// It may be a `static`, and be used again after the GIC in it was dropped.
+pub struct GicStorage<const RECS: usize, const SPIS: usize, L: RawMutex = DefaultLock> {
+    pub(super) recs: [RecSlot<L>; RECS],
+    pub(super) shared: Shared,
+    pub(super) spis: Mutex<L, SpiTable<[SpiState; SPIS]>>,
+}
+
+impl<const RECS: usize, const SPIS: usize, L: RawMutex> GicStorage<RECS, SPIS, L> {
+    /// Empty storage.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            recs: [const { RecSlot::new() }; RECS],
+            shared: Shared::new(),
+            spis: Mutex::const_new(L::INIT, SpiTable::new([SpiState::new(None); SPIS])),
+        }
+    }
+}
+
+impl<const RECS: usize, const SPIS: usize, L: RawMutex> Default for GicStorage<RECS, SPIS, L> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const RECS: usize, const SPIS: usize, L: RawMutex> fmt::Debug for GicStorage<RECS, SPIS, L> {
+    /// Takes no lock.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GicStorage").field("recs", &RECS).field("spis", &SPIS).finish()
+    }
+}
+
+/// What belongs to no REC, and is read without a lock.
+pub(super) struct Shared {
+    pub(super) is_taken: AtomicBool,
+    /// The number of SPIs that are not idle. Changed while the SPIs are locked.
+    pub(super) live_spis: AtomicUsize,
+    /// A [`Groups`](super::Groups): what the distributor forwards.
+    pub(super) groups: AtomicU8,
+}
+
+impl Shared {
+    const fn new() -> Self {
+        Self {
+            is_taken: AtomicBool::new(false),
+            live_spis: AtomicUsize::new(0),
+            groups: AtomicU8::new(0),
+        }
+    }
+
+    pub(super) fn any_live_spi(&self) -> bool {
+        self.live_spis.load(SeqCst) != 0
+    }
+
+    pub(super) fn reset(&self) {
+        self.live_spis.store(0, SeqCst);
+        self.groups.store(0, SeqCst);
+    }
+}
+
+/// Where a REC is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Between runs.
+    Idle,
+    /// Its list registers are in a CPU.
+    Loaded,
+    /// It was found to have no interrupt, so its thread may wait for one.
+    Waiting,
+}
+
+const IDLE: u8 = 0;
+const LOADED: u8 = 1;
+const WAITING: u8 = 2;
+
+/// One REC.
+pub(super) struct RecSlot<L> {
+    affinity: AtomicU32,
+    phase: AtomicU8,
+    /// `ICH_VMCR_EL2` as the REC left it.
+    vmcr: AtomicU32,
+    /// It was entered, and has not been turned off since.
+    is_on: AtomicBool,
+    /// `GICR_WAKER.ProcessorSleep`.
+    is_asleep: AtomicBool,
+    pub(super) private: Mutex<L, Private>,
+}
+
+impl<L: RawMutex> RecSlot<L> {
+    const fn new() -> Self {
+        Self {
+            affinity: AtomicU32::new(0),
+            phase: AtomicU8::new(IDLE),
+            vmcr: AtomicU32::new(0),
+            is_on: AtomicBool::new(false),
+            is_asleep: AtomicBool::new(false),
+            private: Mutex::const_new(L::INIT, Private::new(Vtr::from_raw(0))),
+        }
+    }
+
+    pub(super) fn reset(&self, affinity: Affinity, vtr: Vtr) {
+        self.affinity.store(affinity.packed(), SeqCst);
+        self.phase.store(IDLE, SeqCst);
+        self.vmcr.store(0, SeqCst);
+        self.is_on.store(false, SeqCst);
+        self.is_asleep.store(false, SeqCst);
+        *self.private.lock() = Private::new(vtr);
+    }
+
+    pub(super) fn affinity(&self) -> Affinity {
+        Affinity::from_packed(self.affinity.load(SeqCst))
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(SeqCst) {
+            IDLE => Phase::Idle,
+            LOADED => Phase::Loaded,
+            _ => Phase::Waiting,
+        }
+    }
+
+    pub(super) fn set_loaded(&self) {
+        self.is_on.store(true, SeqCst);
+        self.phase.store(LOADED, SeqCst);
+    }
+
+    pub(super) fn set_idle(&self) {
+        self.phase.store(IDLE, SeqCst);
+    }
+
+    /// From between runs to waiting; a REC that is loaded stays so.
+    pub(super) fn start_waiting(&self) {
+        let _ = self.phase.compare_exchange(IDLE, WAITING, SeqCst, SeqCst);
+    }
+
+    /// Back again.
+    pub(super) fn stop_waiting(&self) {
+        let _ = self.phase.compare_exchange(WAITING, IDLE, SeqCst, SeqCst);
+    }
+
+    pub(super) fn turn_off(&self) {
+        self.is_on.store(false, SeqCst);
+    }
+
+    pub(super) fn is_awake(&self) -> bool {
+        !self.is_asleep.load(SeqCst)
+    }
+
+    /// Whether it was asleep.
+    pub(super) fn set_asleep(&self, is_asleep: bool) -> bool {
+        self.is_asleep.swap(is_asleep, SeqCst)
+    }
+
+    /// Stores `ICH_VMCR_EL2`; returns the old value.
+    pub(super) fn set_vmcr(&self, vmcr: u32) -> u32 {
+        self.vmcr.swap(vmcr, SeqCst)
+    }
+
+    /// Whether the REC enables a group (`ICC_IGRPEN0_EL1`, `ICC_IGRPEN1_EL1`).
+    pub(super) fn enables(&self, is_group1: bool) -> bool {
+        self.vmcr.load(SeqCst) >> u32::from(is_group1) & 1 != 0
+    }
+
+    /// Whether the REC neither disables the group nor masks the priority.
+    pub(super) fn signals(&self, priority: u8, is_group1: bool) -> bool {
+        let [.., mask] = self.vmcr.load(SeqCst).to_le_bytes();
+        self.enables(is_group1) && priority < mask
+    }
+
+    /// Whether an SPI for any REC may go to this one.
+    pub(super) fn accepts(&self, is_group1: bool) -> bool {
+        self.is_on.load(SeqCst) && self.is_awake() && self.enables(is_group1)
+    }
+}
+
+/// The interrupts that belong to one REC, and its virtual CPU interface.
+pub(super) struct Private {
+    /// SGIs and PPIs.
+    pub(super) interrupts: [Interrupt; PRIVATE as usize],
+    /// Those that are not idle.
+    pub(super) live: u32,
+    pub(super) interface: InterfaceState,
+}
+
+impl Private {
+    const fn new(vtr: Vtr) -> Self {
+        let mut interrupts = [Interrupt::new(true); PRIVATE as usize];
+        let (sgis, _) = interrupts.split_at_mut(SGIS as usize);
+        let mut rest = sgis;
+        while let [sgi, tail @ ..] = rest {
+            *sgi = Interrupt::new(false);
+            rest = tail;
+        }
+        Self { interrupts, live: 0, interface: InterfaceState::new(vtr.with_all_list_registers()) }
+    }
+
+    pub(super) fn get(&self, intid: u32) -> Option<&Interrupt> {
+        self.interrupts.get(intid as usize)
+    }
+
+    /// Changes an interrupt; `None` if it does not exist.
+    pub(super) fn change<R>(
+        &mut self,
+        intid: u32,
+        change: impl FnOnce(&mut Interrupt) -> R,
+    ) -> Option<R> {
+        let interrupt = self.interrupts.get_mut(intid as usize)?;
+        let result = change(interrupt);
+        let bit = 1 << intid;
+        self.live = if interrupt.is_live() { self.live | bit } else { self.live & !bit };
+        Some(result)
+    }
+
+    /// The interrupts that are not idle, with their INTIDs.
+    pub(super) fn live(&self) -> impl Iterator<Item = (u32, &Interrupt)> {
+        bits(self.live).filter_map(|intid| Some((intid, self.get(intid)?)))
+    }
+}
+
+/// The numbers of the bits that are set.
+pub(super) fn bits(mut word: u32) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        (word != 0).then(|| {
+            word &= word - 1;
+            bit
+        })
+    })
+}

@@ -1,0 +1,398 @@
+//! Moving interrupts into list registers before an entry, and back after it.
+
+use core::fmt;
+
+use lock_api::RawMutex;
+
+use super::interrupt::{Field, Folded};
+use super::registers::Route;
+use super::select::{Candidate, Outside, Selection};
+use super::spi_table::SpiTable;
+use super::storage::Private;
+use super::{Gic, Groups};
+use crate::interface::{VirtualInterface, Vtr};
+use crate::intid::PRIVATE;
+use crate::kicks::Kicks;
+use crate::list_register::{Intid, ListRegister};
+use crate::state::{InterfaceState, Saved};
+
+/// `ICH_VMCR_EL2.VEOIM`: `ICC_EOIR<n>_EL1` does not deactivate.
+const VMCR_EOIM: u64 = 1 << 9;
+/// `ICH_HCR_EL2`: maintenance interrupts for an end without a list register, for no pending list
+/// register, and for enabling and disabling groups; the trap of `ICC_DIR_EL1`.
+const HCR_LRENPIE: u64 = 1 << 2;
+const HCR_NPIE: u64 = 1 << 3;
+const HCR_VGRP0_EIE: u64 = 1 << 4;
+const HCR_VGRP0_DIE: u64 = 1 << 5;
+const HCR_VGRP1_EIE: u64 = 1 << 6;
+const HCR_VGRP1_DIE: u64 = 1 << 7;
+const HCR_TDIR: u64 = 1 << 14;
+
+/// The most interrupts that end in one run without an exit: one for each list register, and as many
+/// as `ICH_HCR_EL2.EOIcount` counts.
+const MAX_ENDED: usize = Vtr::MAX_LIST_REGISTERS + 31;
+
+/// The level-sensitive interrupts that a Realm ended during a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    intids: [u16; MAX_ENDED],
+    count: usize,
+}
+
+impl Ended {
+    const NONE: Self = Self { intids: [0; MAX_ENDED], count: 0 };
+
+    fn add(&mut self, intid: u32) {
+        if let (Some(place), Ok(intid)) = (self.intids.get_mut(self.count), u16::try_from(intid)) {
+            *place = intid;
+            self.count += 1;
+        }
+    }
+
+    /// Their INTIDs, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = Intid> + '_ {
+        let intids = self.intids.iter().take(self.count);
+        intids.map(|intid| Intid::from_valid(u32::from(*intid)))
+    }
+}
+
+impl fmt::Debug for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(Intid::number)).finish()
+    }
+}
+
+/// What a run did to the interrupts of a REC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "other RECs may have to be kicked"]
+pub struct SaveReport {
+    /// Whether the REC ran on the registers that were loaded.
+    pub saved: Saved,
+    /// The RECs that have to be kicked, without the one that was saved: an SPI goes to another REC
+    /// now.
+    pub kicks: Kicks,
+    /// The level-sensitive interrupts that the Realm ended. If its line is still up, an interrupt is
+    /// pending again, and nothing has to be done; a host that lowers a line only when it is asked to
+    /// (because it forwards a physical interrupt, or to `irqfd` users) asks its device now.
+    pub ended: Ended,
+}
+
+/// # Around an entry
+impl<L: RawMutex> Gic<'_, L> {
+    /// Moves the most urgent interrupts of a REC into list registers, and loads its virtual CPU
+    /// interface into the CPU. To be called before each entry, on the CPU that enters, with
+    /// interrupts masked; [`Gic::save`] follows, also if the entry was refused.
+    ///
+    /// As many list registers are used as the CPU has. What does not fit stays pending, and the
+    /// Realm exits with a maintenance interrupt when the rest is needed: when it has taken all
+    /// pending interrupts (NPIE), ends an interrupt without a list register (LRENPIE), ends a
+    /// level-sensitive one (EOI in the list register), or enables or disables a group. The underflow
+    /// interrupt (UIE) is not needed. Writes of `ICC_DIR_EL1` trap where the CPU has that trap
+    /// ([`Vtr::traps_dir`]), as an interrupt without a list register, or in one of another REC, may
+    /// be deactivated by them: [`Gic::deactivate`].
+    ///
+    /// Takes the REC's lock and, if an SPI is not idle, that of the SPIs. For a REC that does not
+    /// exist, an interface without interrupts is loaded.
+    pub fn load(&self, rec: usize, interface: &mut impl VirtualInterface) {
+        let vtr = interface.vtr();
+        let Some(slot) = self.recs.get(rec) else {
+            InterfaceState::new(vtr).load(interface);
+            return;
+        };
+        slot.set_loaded();
+        let mut private = slot.private.lock();
+        let private = &mut *private;
+        let mut spis = self.lock_if_live();
+        // An entry whose registers were not saved did not happen.
+        let left = *private.interface.list_registers();
+        let mut report = Ended::NONE;
+        for register in left.iter() {
+            let _ = self.fold(private, spis.as_deref_mut(), register, Some(register), &mut report);
+        }
+        let forwarded = if slot.is_awake() { self.groups() } else { Groups(0) };
+        let mut selection = Selection::new();
+        for (intid, interrupt) in private.live() {
+            let is_group1 = interrupt.is_group1();
+            if interrupt.is_active() {
+                selection.active.add(Candidate::new(intid, interrupt.active_priority(), true));
+            } else if interrupt.is_forwarded() && forwarded.has(is_group1) {
+                let is_enabled = slot.enables(is_group1);
+                selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
+            }
+        }
+        for (intid, spi) in spis.iter().flat_map(|spis| spis.live()) {
+            let (interrupt, is_group1) = (spi.interrupt, spi.interrupt.is_group1());
+            if interrupt.is_active() {
+                if spi.owner() == Some(rec) {
+                    selection.active.add(Candidate::new(intid, interrupt.active_priority(), true));
+                }
+            } else if interrupt.is_forwarded()
+                && forwarded.has(is_group1)
+                && spi.leads_to(rec, || slot.accepts(is_group1))
+            {
+                let is_enabled = slot.enables(is_group1);
+                selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
+            }
+        }
+        let (chosen, outside) = selection.choose(vtr.list_registers());
+        let mut registers = [ListRegister::FREE; Vtr::MAX_LIST_REGISTERS];
+        for (place, candidate) in registers.iter_mut().zip(chosen) {
+            let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
+            let taken = if number < PRIVATE {
+                private.change(number, |interrupt| {
+                    interrupt.take(intid, forwarded.has(interrupt.is_group1()))
+                })
+            } else {
+                let live_spis = &self.shared.live_spis;
+                spis.as_deref_mut().and_then(|spis| {
+                    spis.change(live_spis, number, |spi| {
+                        spi.set_owner(Some(rec));
+                        let is_group1 = spi.interrupt.is_group1();
+                        let may_be_pending = forwarded.has(is_group1)
+                            && spi.leads_to(rec, || slot.accepts(is_group1));
+                        spi.interrupt.take(intid, may_be_pending)
+                    })
+                })
+            };
+            *place = taken.unwrap_or(ListRegister::FREE);
+        }
+        drop(spis);
+        let controls = controls(vtr, outside, slot.enables(false), slot.enables(true));
+        private.interface.list_registers_mut().fill(registers.into_iter());
+        private.interface.set_controls(controls);
+        private.interface.load(interface);
+    }
+
+    /// Takes the interrupts of a REC back from its list registers, and saves its virtual CPU
+    /// interface, which is off afterwards. To be called after each entry, on the same CPU, with
+    /// interrupts still masked.
+    ///
+    /// An interrupt that the REC did not take is pending as before, for it or, if it is an SPI whose
+    /// route has changed, for another. Of interrupts that the REC ended without a list register, the
+    /// CPU has only the number (`ICH_HCR_EL2.EOIcount`): as a program ends the most urgent of its
+    /// interrupts first, the most urgent ones that are active without a list register are
+    /// deactivated.
+    ///
+    /// Takes the REC's lock and, if an SPI is not idle, that of the SPIs. For a REC that does not
+    /// exist, the interface is turned off.
+    pub fn save(&self, rec: usize, interface: &mut impl VirtualInterface) -> SaveReport {
+        let mut report =
+            SaveReport { saved: Saved::Unused, kicks: Kicks::NONE, ended: Ended::NONE };
+        let Some(slot) = self.recs.get(rec) else {
+            interface.set_hcr(0);
+            return report;
+        };
+        slot.set_idle();
+        let mut private = slot.private.lock();
+        let private = &mut *private;
+        let loaded = *private.interface.list_registers();
+        report.saved = private.interface.save(interface);
+        let left = *private.interface.list_registers();
+        private.interface.list_registers_mut().clear();
+        let mut spis = self.lock_if_live();
+        for _ in 0..private.interface.take_eoi_count() {
+            self.end_outside(rec, private, spis.as_deref_mut(), &mut report);
+        }
+        for (loaded, left) in loaded.iter().zip(left.iter()) {
+            let left = match left.intid() {
+                None => None,
+                same if same == loaded.intid() => Some(left),
+                // No CPU puts another interrupt there: what was loaded was not used.
+                Some(_) => Some(loaded),
+            };
+            let spi = self.fold(private, spis.as_deref_mut(), loaded, left, &mut report.ended);
+            if let (Some(intid), Some(spis)) = (spi, spis.as_deref()) {
+                self.kick_after_fold(rec, intid, spis, &mut report.kicks);
+            }
+        }
+        drop(spis);
+        let [b0, b1, b2, b3, ..] = private.interface.vmcr().to_le_bytes();
+        let vmcr = u32::from_le_bytes([b0, b1, b2, b3]);
+        let disabled = slot.set_vmcr(vmcr) & !vmcr & 0b11;
+        if disabled != 0 {
+            self.kick_for_any_route(&mut report.kicks);
+        }
+        report
+    }
+
+    /// Whether a REC has an interrupt that it neither masks nor disables: whether WFI ends. If not,
+    /// its thread may wait, and later changes [name it](Kicks) as a REC to kick, until it is loaded.
+    ///
+    /// A thread that calls this before it waits misses no interrupt: either the result is true, or
+    /// the kick comes after this call. Takes the REC's lock and that of the SPIs.
+    #[must_use]
+    pub fn has_pending(&self, rec: usize) -> bool {
+        let Some(slot) = self.recs.get(rec) else { return false };
+        slot.start_waiting();
+        let is_pending = self.finds_pending(rec);
+        if is_pending {
+            slot.stop_waiting();
+        }
+        is_pending
+    }
+
+    /// A REC writes the INTID to `ICC_DIR_EL1`, and the write trapped: deactivates that interrupt of
+    /// the REC, or that SPI, whichever REC took it. Ignored while the REC does not separate priority
+    /// drop and deactivation (EOImode), as the CPU does.
+    ///
+    /// Takes the REC's lock, and that of the SPIs for an SPI.
+    #[doc(alias = "ICC_DIR_EL1")]
+    pub fn deactivate(&self, rec: usize, intid: u32) -> Kicks {
+        let mut kicks = Kicks::NONE;
+        let Some(slot) = self.recs.get(rec) else { return kicks };
+        if slot.private.lock().interface.vmcr() & VMCR_EOIM == 0 {
+            return kicks;
+        }
+        if intid < PRIVATE {
+            self.change_private(rec, intid, &mut kicks, |interrupt| {
+                interrupt.set_field(Field::Active, false)
+            });
+        } else {
+            let mut spis = self.spis.lock();
+            self.change_spi(&mut spis, intid, &mut kicks, |spi| {
+                spi.interrupt.set_field(Field::Active, false)
+            });
+        }
+        kicks
+    }
+
+    /// A REC was turned off (`CPU_OFF`): its virtual CPU interface is reset, and it gets no
+    /// interrupts for any REC until it is loaded again. The state of its private interrupts is kept.
+    ///
+    /// To be called when it exits, not when another REC turns it on: the target of `CPU_ON` may be
+    /// on already. Takes the REC's lock, and that of the SPIs.
+    pub fn turn_off(&self, rec: usize) -> Kicks {
+        let mut kicks = Kicks::NONE;
+        let Some(slot) = self.recs.get(rec) else { return kicks };
+        slot.turn_off();
+        slot.private.lock().interface.reset();
+        slot.set_vmcr(0);
+        self.kick_for_any_route(&mut kicks);
+        kicks
+    }
+}
+
+/// The bits of `ICH_HCR_EL2` that make the Realm exit when what is outside is needed.
+const fn controls(vtr: Vtr, outside: Outside, enables0: bool, enables1: bool) -> u64 {
+    let mut controls = if vtr.traps_dir() { HCR_TDIR } else { 0 };
+    if outside.active {
+        controls |= HCR_LRENPIE;
+    }
+    if outside.enabled {
+        controls |= HCR_NPIE;
+        controls |= if enables0 { HCR_VGRP0_DIE } else { 0 };
+        controls |= if enables1 { HCR_VGRP1_DIE } else { 0 };
+    }
+    if outside.disabled {
+        controls |= if enables0 { 0 } else { HCR_VGRP0_EIE };
+        controls |= if enables1 { 0 } else { HCR_VGRP1_EIE };
+    }
+    controls
+}
+
+type SpisGuard<'g, L> = lock_api::MutexGuard<'g, L, SpiTable>;
+
+impl<L: RawMutex> Gic<'_, L> {
+    fn lock_if_live(&self) -> Option<SpisGuard<'_, L>> {
+        self.shared.any_live_spi().then(|| self.spis.lock())
+    }
+
+    /// Takes an interrupt back; returns its INTID if it is an SPI.
+    fn fold(
+        &self,
+        private: &mut Private,
+        spis: Option<&mut SpiTable>,
+        loaded: ListRegister,
+        left: Option<ListRegister>,
+        ended: &mut Ended,
+    ) -> Option<u32> {
+        let intid = loaded.intid()?.number();
+        let is_spi = intid >= PRIVATE;
+        let folded = if is_spi {
+            spis?.change(&self.shared.live_spis, intid, |spi| {
+                (spi.interrupt.fold(left), spi.interrupt.is_level())
+            })
+        } else {
+            private.change(intid, |interrupt| (interrupt.fold(left), interrupt.is_level()))
+        };
+        if folded == Some((Folded::Ended, true)) {
+            ended.add(intid);
+        }
+        is_spi.then_some(intid)
+    }
+
+    /// The REC ended an interrupt that has no list register.
+    fn end_outside(
+        &self,
+        rec: usize,
+        private: &mut Private,
+        spis: Option<&mut SpiTable>,
+        report: &mut SaveReport,
+    ) {
+        let outside = private.live().filter(|(_, interrupt)| interrupt.is_active_outside());
+        let of_private = outside.map(|(n, i)| Candidate::new(n, i.active_priority(), true)).min();
+        let outside = spis
+            .iter()
+            .flat_map(|spis| spis.live())
+            .filter(|(_, spi)| spi.owner() == Some(rec) && spi.interrupt.is_active_outside());
+        let of_spis =
+            outside.map(|(n, spi)| Candidate::new(n, spi.interrupt.active_priority(), true)).min();
+        let Some(intid) = of_private.into_iter().chain(of_spis).min().map(Candidate::intid) else {
+            return;
+        };
+        let is_level = if intid < PRIVATE {
+            private.change(intid, |interrupt| {
+                interrupt.set_field(Field::Active, false);
+                interrupt.is_level()
+            })
+        } else {
+            spis.and_then(|spis| {
+                let is_level = spis.change(&self.shared.live_spis, intid, |spi| {
+                    spi.interrupt.set_field(Field::Active, false);
+                    spi.interrupt.is_level()
+                });
+                self.kick_after_fold(rec, intid, spis, &mut report.kicks);
+                is_level
+            })
+        };
+        if is_level == Some(true) {
+            report.ended.add(intid);
+        }
+    }
+
+    /// Adds the REC to which an SPI goes that `rec` had; if that is `rec`, it sees it at its next
+    /// entry.
+    fn kick_after_fold(&self, rec: usize, intid: u32, spis: &SpiTable, kicks: &mut Kicks) {
+        let accepts = |is_group1| self.recs.get(rec).is_some_and(|slot| slot.accepts(is_group1));
+        if let Some(spi) = spis.get(intid)
+            && !spi.leads_to(rec, || accepts(spi.interrupt.is_group1()))
+        {
+            self.kick_for_spi(intid, spi, kicks);
+        }
+    }
+
+    /// Adds RECs for the pending SPIs that may go to any, after one of them stopped accepting them.
+    pub(super) fn kick_for_any_route(&self, kicks: &mut Kicks) {
+        if let Some(spis) = self.lock_if_live() {
+            for (intid, spi) in spis.live().filter(|(_, spi)| spi.route == Route::Any) {
+                self.kick_for_spi(intid, spi, kicks);
+            }
+        }
+    }
+
+    /// Whether an interrupt of a REC would be signalled to it.
+    pub(super) fn finds_pending(&self, rec: usize) -> bool {
+        let Some(slot) = self.recs.get(rec).filter(|slot| slot.is_awake()) else { return false };
+        let private = slot.private.lock();
+        let signals = |interrupt: super::interrupt::Interrupt| {
+            self.forwards(interrupt) && slot.signals(interrupt.priority(), interrupt.is_group1())
+        };
+        private.live().any(|(_, interrupt)| signals(*interrupt))
+            || self.lock_if_live().is_some_and(|spis| {
+                spis.live().any(|(_, spi)| {
+                    let is_group1 = spi.interrupt.is_group1();
+                    signals(spi.interrupt) && spi.leads_to(rec, || slot.accepts(is_group1))
+                })
+            })
+    }
+}

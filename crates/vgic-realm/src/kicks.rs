@@ -1,0 +1,101 @@
+//! The RECs that have to be kicked.
+
+use core::fmt;
+
+/// The most RECs that a [`Gic`](crate::Gic) has.
+pub const MAX_RECS: usize = 512;
+
+const WORD_BITS: usize = u64::BITS as usize;
+
+/// The RECs that the host has to kick after a change: to end the run that is going on, so that the
+/// list registers are loaded again, or to wake the REC's thread, which waits for an interrupt.
+///
+/// A set of indices of RECs, without a heap. Kicking is left to the host: no lock of the
+/// [`Gic`](crate::Gic) is held when it is returned. A kick that is sent twice does no harm; one that
+/// is never sent delays the interrupt until the REC's next exit.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[must_use = "the RECs in it do not see the change until they are kicked"]
+pub struct Kicks {
+    words: [u64; MAX_RECS / WORD_BITS],
+}
+
+impl Kicks {
+    /// No REC.
+    pub const NONE: Self = Self { words: [0; MAX_RECS / WORD_BITS] };
+
+    /// Whether no REC has to be kicked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
+    }
+
+    /// Whether this REC has to be kicked.
+    #[must_use]
+    pub fn contains(&self, rec: usize) -> bool {
+        self.words.get(rec / WORD_BITS).is_some_and(|word| word >> (rec % WORD_BITS) & 1 != 0)
+    }
+
+    /// The indices of the RECs, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
+        self.words.iter().enumerate().flat_map(|(n, word)| {
+            let mut rest = *word;
+            core::iter::from_fn(move || {
+                let bit = rest.trailing_zeros() as usize;
+                (rest != 0).then(|| {
+                    rest &= rest - 1;
+                    n * WORD_BITS + bit
+                })
+            })
+        })
+    }
+
+    /// Adds a REC. Indices from [`MAX_RECS`] on are ignored.
+    pub fn add(&mut self, rec: usize) {
+        if let Some(word) = self.words.get_mut(rec / WORD_BITS) {
+            *word |= 1 << (rec % WORD_BITS);
+        }
+    }
+
+    /// Adds the RECs of another set.
+    pub fn add_all(&mut self, other: Self) {
+        for (word, more) in self.words.iter_mut().zip(other.words) {
+            *word |= more;
+        }
+    }
+}
+
+impl fmt::Debug for Kicks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn a_set_has_the_recs_that_were_added() {
+        let mut kicks = Kicks::NONE;
+        assert!(kicks.is_empty());
+        for rec in [0, 63, 64, 511, 512, 9999, 63] {
+            kicks.add(rec);
+        }
+        assert!(!kicks.is_empty());
+        assert_eq!(kicks.iter().collect::<Vec<_>>(), [0, 63, 64, 511]);
+        for rec in 0..600 {
+            assert_eq!(kicks.contains(rec), [0, 63, 64, 511].contains(&rec), "{rec}");
+        }
+        assert_eq!(format!("{kicks:?}"), "{0, 63, 64, 511}");
+        let mut others = Kicks::NONE;
+        others.add(1);
+        others.add(64);
+        kicks.add_all(others);
+        assert_eq!(kicks.iter().collect::<Vec<_>>(), [0, 1, 63, 64, 511]);
+    }
+}
