@@ -281,6 +281,27 @@ impl Action {
         Self::smc(rsi::MEASUREMENT_EXTEND, &[index, size, a, b, c, d, e, f, g, h])
     }
 
+    /// `RSI_ATTESTATION_TOKEN_INIT` with a challenge, which begins a new token on this CPU. X1 is
+    /// then an upper bound of its size in bytes.
+    #[must_use]
+    pub fn attestation_token_init(challenge: [u64; 8]) -> Self {
+        Self::smc(rsi::ATTESTATION_TOKEN_INIT, &challenge)
+    }
+
+    /// `RSI_ATTESTATION_TOKEN_CONTINUE`: up to `size` bytes of the token, written to the page at
+    /// `page` from `offset` on. X1 is then the number of bytes written; X0 is 3 while there are
+    /// more.
+    #[must_use]
+    pub fn attestation_token_continue(page: Ipa, offset: u64, size: u64) -> Self {
+        Self::smc(rsi::ATTESTATION_TOKEN_CONTINUE, &[page.raw(), offset, size])
+    }
+
+    /// `RSI_FEATURES`: a feature register of the Realm's interface.
+    #[must_use]
+    pub fn rsi_features(index: u64) -> Self {
+        Self::smc(rsi::FEATURES, &[index])
+    }
+
     /// `RSI_MEM_GET_PERM_VALUE` of a plane, for an overlay index of 0 to 14.
     #[must_use]
     pub fn mem_get_perm_value(plane: u64, index: u64) -> Self {

@@ -11,6 +11,7 @@
 //! | [`Options`] | which RMM it models: dialect, features, how much one call does, how often it yields, is busy or blocked |
 //! | [`Guest`], [`Action`], [`Script`] | what a virtual CPU of a Realm does |
 //! | [`AsyncGuest`], `ThreadGuest` (feature `std`) | programs that are functions: `cpu.load(ipa, 4)` |
+//! | [`attestation`] | the keys and the form of the Realm's attestation token |
 //! | [`Census`], [`GranuleState`] | the states of granules, for tests |
 //! | [`protocol`] | the line protocol of the model in a process, for hosts in any language |
 //!
@@ -47,8 +48,13 @@
 //!
 //! The dialects [`TfRmm2026_07`](rmi_abi::Dialect::TfRmm2026_07) and
 //! [`V2_0Bet3`](rmi_abi::Dialect::V2_0Bet3), with 4 KiB granules: the commands of the RMM itself,
-//! of granules, Realms, RECs, translation tables and stateful operations; of the Realm's calls RSI
-//! version, features, measurements, configuration, IPA state and host call, and PSCI.
+//! of granules, Realms, RECs, translation tables and stateful operations. Of the Realm's calls,
+//! PSCI, and RSI 1.0, 1.1 or 2.0 ([`Options::rsi`]) for a Realm that has no devices: `RSI_RDEV_*`
+//! and `RSI_VDEV_*` answer with `RSI_ERROR_STATE`.
+//!
+//! The attestation token of a Realm has its measurements, its personalization value and the
+//! challenge of `RSI_ATTESTATION_TOKEN_INIT`, all as they are at that call, and is signed with a
+//! test key ([`attestation`]).
 //!
 //! Each physical CPU ([`Cpu`]) has a virtual CPU interface as in hardware (Arm IHI 0069): list
 //! registers, `ICH_HCR_EL2`, `ICH_VMCR_EL2` and active priorities, which the host loads and saves.
@@ -82,6 +88,9 @@
 //!   below it can be folded or destroyed.
 //! * `RMI_RTT_SET_S2AP` stops at the first entry that is larger than the rest of the range, with an
 //!   error; what it changed before stays changed. X2 is 0 on success.
+//! * RSI in 2.0-bet3 has the versions 1.0, 1.1 and 2.0; TF-RMM says 1.1 and has the calls of 2.0.
+//! * A physical interrupt that is pending when a token has been signed ends that call of
+//!   `RSI_ATTESTATION_TOKEN_CONTINUE` with no bytes.
 //! * `rtt_tree` of an exit counts as if there were a tree for each plane, even where planes share
 //!   one.
 //!
@@ -93,7 +102,6 @@
 //!   `RTT_SET_S2AP`), unless the options offer them.
 //! * Planes other than plane 0 do not run: `RSI_PLANE_*` is unknown to the model, so no permission
 //!   is ever enforced, as plane 0 has them all. Virtual machine identifiers never run out.
-//! * Attestation tokens: the answer to the Realm is that there are none.
 //! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration.
 //!   Tracking regions are FINE, and granule protection tables built by the firmware, unless
 //!   [`Options`] say otherwise.
@@ -119,6 +127,8 @@
 //! * Each `RMI_RTT_AUX_MAP_UNPROTECTED` of a root table's entry counts in TF-RMM, and one unmapping
 //!   takes back one count, so a Realm that was shown an entry twice cannot be destroyed. The model
 //!   counts once.
+//! * The identity of a Realm in its token is random in TF-RMM. In the model, machines that get the
+//!   same calls make the same tokens. The platform's claims are the model's own.
 //! * The GIC's description in `RsiRealmConfig` is that of the model's machine; timers are set by
 //!   the program.
 #![no_std]
@@ -128,6 +138,7 @@ extern crate alloc;
 extern crate std;
 
 mod answer;
+pub mod attestation;
 mod cpu;
 mod gic;
 mod granule;
@@ -157,4 +168,5 @@ pub use guest::{
 pub use guest::{ThreadGuest, ThreadVcpu};
 pub use model::{CallingCpu, Cpu, Model};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
+pub use rsi::RsiVersion;
 pub use session::{open, open_with};

@@ -50,6 +50,12 @@ impl Measurements {
         self.algorithm.digest_bytes().unwrap_or(0)
     }
 
+    /// The digests: the initial one, then the four extensible ones.
+    pub(crate) fn digests(&self) -> [&[u8]; SLOTS] {
+        let length = self.digest_bytes();
+        self.slots.each_ref().map(|slot| slot.get(..length).unwrap_or(slot))
+    }
+
     pub(crate) fn get(&self, index: usize) -> Option<Value> {
         self.slots.get(index).copied()
     }

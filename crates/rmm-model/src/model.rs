@@ -173,6 +173,39 @@ impl Model {
         self.monitor.lock().memory.fill(pa, bytes, byte);
     }
 
+    /// One SMC from the Normal world, made on a physical CPU: X0 to X17 before it, and after it.
+    /// For an RMM that is called by a real SMC instruction; a host that is linked with the model
+    /// calls through [`Conduit`](rmi_host::Conduit).
+    ///
+    /// Results are in X0 to X7, X8 and up keep what they held. A function that the RMM does not
+    /// have, which includes those of PSCI, answers -1 in X0.
+    ///
+    /// # Panics
+    ///
+    /// As the conduit of that CPU, if two RECs are entered on it at once.
+    ///
+    /// ```
+    /// use rmi_abi::{Command, Dialect};
+    /// use rmm_model::{Model, Options};
+    ///
+    /// let dialect = Dialect::TfRmm2026_07;
+    /// let model = Model::new(Options::new(dialect))?;
+    /// let mut x = [0; 18];
+    /// x[0] = Command::Version.fid(dialect).map_or(0, |fid| fid.0.into());
+    /// x[1] = 0x2_0000;
+    /// x[17] = 17;
+    /// let x = model.handle(3, x);
+    /// assert_eq!((x[0], x[1], x[2], x[17]), (0, 0x2_0000, 0x2_0000, 17));
+    /// # Ok::<(), rmm_model::OptionsError>(())
+    /// ```
+    #[must_use]
+    pub fn handle(&self, cpu: u32, x: [u64; 18]) -> [u64; 18] {
+        let [a, b, c, d, e, f, g, h, rest @ ..] = x;
+        let [a, b, c, d, e, f, g, h] = self.call_from(cpu, [a, b, c, d, e, f, g, h]);
+        let [i, j, k, l, m, n, o, p, q, r] = rest;
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r]
+    }
+
     /// One call from a physical CPU. While a REC runs, the monitor is locked for each of its
     /// actions only.
     pub(crate) fn call_from(&self, cpu: u32, registers: Registers) -> Registers {

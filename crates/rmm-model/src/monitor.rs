@@ -17,6 +17,7 @@ mod step;
 mod table;
 #[cfg(test)]
 mod tests;
+mod token_call;
 mod unmap;
 
 use alloc::boxed::Box;
@@ -73,6 +74,7 @@ pub(crate) struct Monitor {
     regions: Regions,
     pub(crate) memory: Memory,
     pub(crate) realms: BTreeMap<Pa, Realm>,
+    realms_created: u64,
     recs: BTreeMap<Pa, Rec>,
     pub(crate) operations: Operations,
     /// Granules donated to the RMM itself.
@@ -98,6 +100,7 @@ impl Monitor {
             regions: Regions::new(&options),
             memory: Memory::new(options.dram),
             realms: BTreeMap::new(),
+            realms_created: 0,
             recs: BTreeMap::new(),
             operations: Operations::default(),
             donated: Vec::new(),

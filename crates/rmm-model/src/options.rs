@@ -8,6 +8,7 @@ use rmi_abi::feature::{Features, RttPlaneFeature};
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 
 use crate::planes;
+use crate::rsi::RsiVersion;
 
 /// How many granules one delegate or undelegate call may handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +51,8 @@ pub struct Options {
     /// The feature registers that `RMI_FEATURES` reports for the indices 0 to 4; they decide what
     /// the model accepts.
     pub features: [u64; Features::COUNT],
+    /// The newest version of the Realm's interface. Planes need 2.0, indirect permissions 1.1.
+    pub rsi: RsiVersion,
     /// How far one delegate or undelegate call goes.
     pub granules_per_call: GranulesPerCall,
     /// How far one map, unmap or RIPAS call goes.
@@ -153,6 +156,7 @@ impl Options {
             dialect,
             dram: PaRange::with_size_or_empty(base, 1 << 30),
             features: [feature_0, FEATURE_1, 0, 0, FEATURE_4],
+            rsi: RsiVersion::V2_0,
             granules_per_call: GranulesPerCall::One,
             tables_per_call: TablesPerCall::One,
             yield_every: None,
@@ -212,6 +216,16 @@ impl Options {
         if features.max_aux_planes() > planes::MOST || !is_known {
             return Err(OptionsError::Features(
                 "MAX_NUM_AUX_PLANES must be at most 3 and RTT_PLANE not reserved",
+            ));
+        }
+        let oldest = match (features.max_aux_planes(), features.s2ap_indirect()) {
+            (0, false) => RsiVersion::V1_0,
+            (0, true) => RsiVersion::V1_1,
+            _ => RsiVersion::V2_0,
+        };
+        if self.rsi < oldest {
+            return Err(OptionsError::Features(
+                "planes need RSI 2.0, indirect permissions RSI 1.1",
             ));
         }
         if !(1..=16).contains(&self.list_registers) || !(5..=8).contains(&self.priority_bits) {
@@ -364,6 +378,17 @@ mod tests {
         assert!(check(&|o| o.features = [0; 5]));
         assert!(!check(&|o| o.features[3] = 3));
         assert!(check(&|o| o.features[3] = 4));
+        for (features_3, oldest) in
+            [(0, RsiVersion::V1_0), (1 << 6, RsiVersion::V1_1), (1, RsiVersion::V2_0)]
+        {
+            for version in [RsiVersion::V1_0, RsiVersion::V1_1, RsiVersion::V2_0] {
+                let is_refused = check(&|o| {
+                    o.features[3] = features_3;
+                    o.rsi = version;
+                });
+                assert_eq!(is_refused, version < oldest, "{features_3:#x} {version:?}");
+            }
+        }
         assert!(check(&|o| o.features[3] = 3 | 3 << 4));
         assert!(check(&|o| o.features[2] = 1));
     }

@@ -29,6 +29,8 @@ pub(crate) struct Realm {
     pub(crate) measurements: Measurements,
     pub(crate) hash: HashAlgorithm,
     pub(crate) rpv: [u8; RPV_BYTES],
+    /// The number of Realms that were created on the machine before.
+    pub(crate) number: u64,
     /// Whether output addresses may need more than 48 bits.
     pub(crate) lpa2: bool,
     /// Whether it holds a private memory encryption context.

@@ -116,6 +116,19 @@ impl Timer {
     }
 }
 
+/// How far the attestation token of a REC is.
+///
+/// Source: TF-RMM, `enum attest_token_gen_state_t`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// The Realm has not asked for one, or has got all of it.
+    None,
+    /// The Realm's claims are collected, encoded.
+    Claimed(Vec<u8>),
+    /// The part of the token that the Realm has not got yet.
+    Signed(Vec<u8>),
+}
+
 /// A REC.
 pub(crate) struct Rec {
     pub(crate) rd: Pa,
@@ -129,6 +142,7 @@ pub(crate) struct Rec {
     pub(crate) virtual_timer: Timer,
     pub(crate) physical_timer: Timer,
     pub(crate) last_exit: LastExit,
+    pub(crate) token: Token,
     /// The outcome of the guest's last action.
     pub(crate) outcome: Outcome,
     /// The action that an exit interrupted; it is tried again when the REC continues.
@@ -155,6 +169,7 @@ impl Rec {
             virtual_timer: Timer::default(),
             physical_timer: Timer::default(),
             last_exit: LastExit::Other,
+            token: Token::None,
             outcome: Outcome::None,
             retry: None,
             flags: RecEnterFlags::empty(),

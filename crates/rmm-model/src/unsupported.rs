@@ -73,3 +73,9 @@ pub(crate) const AUX_DESTROYED: u64 = 5;
 pub(crate) fn rejects_what_is_done(dialect: Dialect) -> bool {
     dialect == Dialect::TfRmm2026_07
 }
+
+/// Whether the RMM answers the Realm's calls as TF-RMM of July 2026, where that differs from the
+/// text of the specification.
+pub(crate) fn answers_as_tf_rmm(dialect: Dialect) -> bool {
+    dialect == Dialect::TfRmm2026_07
+}

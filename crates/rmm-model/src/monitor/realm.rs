@@ -77,6 +77,7 @@ impl Monitor {
             measurements: Measurements::new(algorithm, initial),
             hash: algorithm,
             rpv: page.rpv,
+            number: self.realms_created,
             lpa2,
             private_mec,
             recs_created: 0,
@@ -84,6 +85,7 @@ impl Monitor {
             donated,
         };
         self.realms.insert(rd, realm);
+        self.realms_created = self.realms_created.wrapping_add(1);
         Ok(Answer::success())
     }
 

@@ -3,6 +3,7 @@
 use rmi_abi::address::MIN_GRANULE;
 use rmi_abi::esr::ExceptionClass;
 use rmi_abi::psci::{PsciFunction, PsciReturnCode};
+use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RUN_GPRS};
@@ -14,7 +15,9 @@ use super::enter::{Exit, exit};
 use crate::guest::{Action, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, PsciRequest, RipasChange};
+use crate::rsi::RsiVersion;
 use crate::rtt::Entry;
+use crate::unsupported::answers_as_tf_rmm;
 use crate::{gic, rsi, syndrome};
 
 /// What follows a call: an exit, or values of X0 to X3.
@@ -44,6 +47,7 @@ impl Monitor {
     pub(super) fn realm_call(
         &mut self,
         address: Pa,
+        cpu: u32,
         x: &[u64; 18],
         action: Action,
     ) -> Option<Exit> {
@@ -52,7 +56,7 @@ impl Monitor {
             rec.set_x(n, *value);
         }
         let rd = rec.rd;
-        match self.reply(address, rd, x)? {
+        match self.reply(address, cpu, rd, x)? {
             Reply::Again(exit) => {
                 self.recs.get_mut(&address)?.retry = Some(action);
                 Some(exit)
@@ -72,19 +76,13 @@ impl Monitor {
         }
     }
 
-    fn reply(&mut self, address: Pa, rd: Pa, x: &[u64; 18]) -> Option<Reply> {
+    fn reply(&mut self, address: Pa, cpu: u32, rd: Pa, x: &[u64; 18]) -> Option<Reply> {
         let [x0, a, b, c, d, ..] = *x;
         // The function is W0. As TF-RMM, the SVE hint is ignored, except for PSCI.
         let function = Fid::from_register(x0);
         Some(match u64::from(function.without_sve_hint().0) {
             rsi::SMCCC_VERSION => status(0x1_0002),
-            rsi::VERSION => {
-                let [.., newest] = rsi::VERSIONS;
-                let known = rsi::VERSIONS.contains(&a);
-                let (x0, lower) =
-                    if known { (rsi::SUCCESS, a) } else { (rsi::ERROR_INPUT, newest) };
-                Reply::Values([x0, lower, newest, 0])
-            }
+            rsi::VERSION => self.rsi_version(a),
             rsi::FEATURES => status(rsi::SUCCESS),
             rsi::MEASUREMENT_READ => self.measurement_read(address, rd, a)?,
             rsi::MEASUREMENT_EXTEND => self.measurement_extend(rd, x)?,
@@ -92,9 +90,8 @@ impl Monitor {
             rsi::IPA_STATE_GET => self.ipa_state_get(rd, a, b)?,
             rsi::IPA_STATE_SET => self.ipa_state_set(address, rd, [a, b, c, d])?,
             rsi::HOST_CALL => self.host_call(address, rd, Ipa::new(a))?,
-            // There is no platform token that a Realm token could be bound to.
-            rsi::ATTESTATION_TOKEN_INIT => status(rsi::ERROR_UNKNOWN),
-            rsi::ATTESTATION_TOKEN_CONTINUE => status(rsi::ERROR_STATE),
+            rsi::ATTESTATION_TOKEN_INIT => self.token_init(address, rd, x)?,
+            rsi::ATTESTATION_TOKEN_CONTINUE => self.token_continue(address, cpu, rd, [a, b, c])?,
             rsi::MEM_GET_PERM_VALUE if self.has_planes() => self.mem_get_perm_value(rd, a, b)?,
             rsi::MEM_SET_PERM_INDEX if self.has_planes() => {
                 self.mem_set_perm_index(address, rd, [a, b, c, d])?
@@ -102,19 +99,40 @@ impl Monitor {
             rsi::MEM_SET_PERM_VALUE if self.has_planes() => {
                 self.mem_set_perm_value(rd, [a, b, c])?
             }
+            // The Realm has no devices.
+            function if self.options.rsi.is_of_devices(function) => status(rsi::ERROR_STATE),
             _ => self.psci(address, rd, PsciFunction::from(function.0), x)?,
         })
+    }
+
+    /// `RSI_VERSION`: to a version that it does not have TF-RMM answers with its newest one twice;
+    /// the specification, with the next lower one and the newest.
+    fn rsi_version(&self, wanted: u64) -> Reply {
+        let dialect = self.options.dialect;
+        let known = self.options.rsi.known(dialect);
+        let newest = known.last().copied().unwrap_or(0);
+        let below = known.iter().rev().find(|version| **version < wanted);
+        let (x0, lower) = match below {
+            _ if known.contains(&wanted) => (rsi::SUCCESS, wanted),
+            Some(below) if !answers_as_tf_rmm(dialect) => (rsi::ERROR_INPUT, *below),
+            _ => (rsi::ERROR_INPUT, newest),
+        };
+        Reply::Values([x0, lower, newest, 0])
     }
 
     fn measurement_read(&mut self, address: Pa, rd: Pa, index: u64) -> Option<Reply> {
         let measurements = &self.realms.get(&rd)?.measurements;
         let value = usize::try_from(index).ok().and_then(|index| measurements.get(index));
         let Some(value) = value else { return Some(status(rsi::ERROR_INPUT)) };
-        // As TF-RMM, the registers above the digest keep what they held.
-        let digest = measurements.digest_bytes();
+        let digest = measurements.digest_bytes() / 8;
+        let is_tf_rmm = answers_as_tf_rmm(self.options.dialect);
         let rec = self.recs.get_mut(&address)?;
         let mut low = [rsi::SUCCESS, 0, 0, 0];
-        for (n, word) in value.as_chunks().0.iter().enumerate().take(digest / 8) {
+        for (n, word) in value.as_chunks().0.iter().enumerate() {
+            // What lies above the digest is zero; but as TF-RMM, X5 to X7 keep what they held.
+            if is_tf_rmm && n >= digest && n < 7 {
+                continue;
+            }
             let word = u64::from_le_bytes(*word);
             rec.set_x(n + 1, word);
             if let Some(low) = low.get_mut(n + 1) {
@@ -140,7 +158,7 @@ impl Monitor {
     }
 
     /// Where a buffer of the Realm is in memory, or what follows a call that names it.
-    fn buffer(&self, rd: Pa, ipa: Ipa, alignment: u64) -> Result<Pa, Reply> {
+    pub(super) fn buffer(&self, rd: Pa, ipa: Ipa, alignment: u64) -> Result<Pa, Reply> {
         if !ipa.is_aligned(alignment) || !self.is_protected(rd, ipa) {
             return Err(status(rsi::ERROR_INPUT));
         }
@@ -155,25 +173,34 @@ impl Monitor {
         }
     }
 
-    /// Writes the fields of `RsiRealmConfig`; as TF-RMM, the bytes between them keep what they
-    /// held.
+    /// Writes the fields of `RsiRealmConfig`. As TF-RMM, the bytes between them keep what they
+    /// held, and SHA-384 is reported as SHA-512; the specification has zeros between them.
     fn realm_config(&mut self, rd: Pa, page: Ipa) -> Option<Reply> {
         let at = match self.buffer(rd, page, MIN_GRANULE) {
             Ok(at) => at,
             Err(reply) => return Some(reply),
         };
         let realm = self.realms.get(&rd)?;
+        let is_tf_rmm = answers_as_tf_rmm(self.options.dialect);
         let width = u64::from(realm.tree.geometry().ipa_width());
-        let hash = u8::from(realm.hash);
+        let hash = match realm.hash {
+            HashAlgorithm::Sha384 if is_tf_rmm => HashAlgorithm::Sha512,
+            hash => hash,
+        };
         let rpv = realm.rpv;
         let planes = u64::from(realm.planes.auxiliary());
         let ats_plane = realm.planes.ats_plane;
+        if !is_tf_rmm {
+            self.memory.refill(at, 0);
+        }
         let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
         write(0x000, &width.to_le_bytes());
-        write(0x008, &[hash]);
-        write(0x010, &planes.to_le_bytes());
-        write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
-        write(0x020, &ats_plane.to_le_bytes());
+        write(0x008, &[hash.into()]);
+        if self.options.rsi > RsiVersion::V1_0 {
+            write(0x010, &planes.to_le_bytes());
+            write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
+            write(0x020, &ats_plane.to_le_bytes());
+        }
         write(0x200, &rpv);
         Some(status(rsi::SUCCESS))
     }
@@ -212,8 +239,13 @@ impl Monitor {
 
     fn ipa_state_set(&mut self, address: Pa, rd: Pa, arguments: [u64; 4]) -> Option<Reply> {
         let [base, top, ripas, flags] = arguments;
-        // As TF-RMM, which checks all of W3, not only the byte that the specification defines.
-        let value = match ripas & 0xffff_ffff {
+        // The specification defines a byte of X3 and a bit of X4; TF-RMM compares W3 and W4.
+        let is_tf_rmm = answers_as_tf_rmm(self.options.dialect);
+        let (ripas, flags) = match is_tf_rmm {
+            true => (ripas & 0xffff_ffff, flags & 0xffff_ffff),
+            false => (ripas & 0xff, flags & 1),
+        };
+        let value = match ripas {
             0 => Ripas::Empty,
             1 => Ripas::Ram,
             _ => return Some(status(rsi::ERROR_INPUT)),
@@ -228,7 +260,7 @@ impl Monitor {
             next: range.base(),
             top: range.top(),
             value,
-            change_destroyed: flags & 1 != 0,
+            change_destroyed: flags == 1,
         });
         Some(Reply::Exit(left))
     }

@@ -53,7 +53,7 @@ impl Monitor {
                 self.access(address, DataAccess { ipa, bytes, store: Some(value) }, action)
             }
             Action::Fetch { ipa } => self.fetch(address, ipa),
-            Action::Smc(x) => self.realm_call(address, &x, action),
+            Action::Smc(x) => self.realm_call(address, cpu, &x, action),
             Action::Wfi => self.wait(address, cpu, Wfx::Wfi, 0),
             Action::Wfe => self.wait(address, cpu, Wfx::Wfe, 0),
             Action::Wfit { deadline } => self.wait(address, cpu, Wfx::Wfit, deadline),
