@@ -10,7 +10,7 @@ use crate::packages::{cargo, features, is_published, metadata, packages, text};
 /// The target without an operating system.
 const BARE_METAL: &str = "aarch64-unknown-none";
 /// Features that need no operating system.
-const WITHOUT_STD: [&str; 2] = ["alloc", "smc"];
+const WITHOUT_STD: [&str; 3] = ["alloc", "hardware", "smc"];
 
 pub(crate) fn run(root: &Path) -> Result<(), Failure> {
     let metadata = metadata(root, false)?;

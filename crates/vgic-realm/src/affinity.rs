@@ -25,8 +25,8 @@ impl Affinity {
         u64::from_le_bytes([aff0, aff1, aff2, 0, aff3, 0, 0, 0])
     }
 
-    /// The affinity in the layout of `GICR_TYPER` bits 63:32: `Aff3` to `Aff0` from the highest byte
-    /// to the lowest.
+    /// The affinity in the layout of `GICR_TYPER` bits 63:32: `Aff3` to `Aff0` from the highest
+    /// byte to the lowest.
     #[must_use]
     pub const fn packed(self) -> u32 {
         self.0

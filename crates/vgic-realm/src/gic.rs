@@ -98,8 +98,8 @@ impl core::error::Error for ConfigError {}
 /// - Devices and other sources change the state with [`set_spi`](Gic::set_spi),
 ///   [`pulse_spi`](Gic::pulse_spi), [`set_ppi`](Gic::set_ppi) and [`send_sgi`](Gic::send_sgi).
 /// - Around each entry of a REC, on the CPU that enters it, [`load`](Gic::load) moves its most
-///   urgent interrupts into list registers and [`save`](Gic::save) takes them back. A REC that waits
-///   is entered again when it [has a pending interrupt](Gic::has_pending).
+///   urgent interrupts into list registers and [`save`](Gic::save) takes them back. A REC that
+///   waits is entered again when it [has a pending interrupt](Gic::has_pending).
 /// - The register file works on [bits of many interrupts](Gic::bits), priorities and routes.
 ///
 /// Functions that change something return the RECs that have to be [kicked](Kicks). An interrupt
@@ -110,14 +110,14 @@ impl core::error::Error for ConfigError {}
 ///
 /// # Threads, interrupts, locks
 ///
-/// All functions take `&self`, from any thread. There is one lock for the private interrupts of each
-/// REC and one for all SPIs; they are held for a bounded time (a walk of the interrupts of a REC, or
-/// of the pending SPIs), never during a callback or a call to the RMM. A REC's lock is taken before
-/// that of the SPIs, and never two of RECs.
+/// All functions take `&self`, from any thread. There is one lock for the private interrupts of
+/// each REC and one for all SPIs; they are held for a bounded time (a walk of the interrupts of a
+/// REC, or of the pending SPIs), never during a callback or a call to the RMM. A REC's lock is
+/// taken before that of the SPIs, and never two of RECs.
 ///
 /// Every function may be called with interrupts masked. Those that change the state of interrupts
-/// may be called from an interrupt handler if the lock `L` masks interrupts, or if the code that the
-/// handler interrupts never calls functions of the same GIC; with the default, a spin lock, a
+/// may be called from an interrupt handler if the lock `L` masks interrupts, or if the code that
+/// the handler interrupts never calls functions of the same GIC; with the default, a spin lock, a
 /// handler would wait for ever for a lock that is held by what it interrupted.
 ///
 /// `load`, `save` and `has_pending` of one REC are called by the thread that runs it.
@@ -258,7 +258,8 @@ impl<L: RawMutex> Gic<'_, L> {
         }
     }
 
-    /// Adds a REC that has a new pending interrupt, if it runs, or if it waits and does not mask it.
+    /// Adds a REC that has a new pending interrupt, if it runs, or if it waits and does not mask
+    /// it.
     fn kick_for(&self, rec: usize, interrupt: Interrupt, kicks: &mut Kicks) {
         let (priority, is_group1) = (interrupt.priority(), interrupt.is_group1());
         let Some(slot) = self.recs.get(rec) else { return };

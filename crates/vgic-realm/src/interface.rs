@@ -19,6 +19,14 @@ impl Vtr {
         Self(raw)
     }
 
+    /// What is certain in RMI 1.0, where the RMM tells only the number of list registers, as
+    /// `GICV3_NUM_LRS` of its features (one less): 5 bits of priority and of preemption, which
+    /// every CPU has. TDIR counts as implemented, as every RMM permits the bit.
+    #[must_use]
+    pub const fn of_run_page(gicv3_num_lrs: u8) -> Self {
+        Self(4 << 29 | 4 << 26 | 1 << 19 | (gicv3_num_lrs & 0xf) as u64)
+    }
+
     /// The register value.
     #[must_use]
     pub const fn raw(self) -> u64 {
@@ -73,9 +81,12 @@ impl Vtr {
 /// In RMI 2.0 they are those of the calling CPU: an implementation reads and writes the system
 /// registers of the CPU that runs it, which is the one that makes the call to the RMM. The host
 /// must not migrate to another CPU, nor run another guest, between loading and saving. The
-/// registers exist at EL2, with E2H = 1 and with E2H = 0; a host kernel at EL1 (Linux in nVHE mode)
-/// loses them before the call reaches the RMM, as does a host whose EL3 firmware switches them at
-/// the world switch: neither can run Realms of 2.0.
+/// registers exist at EL2, whether E2H is 1 or 0. A host kernel at EL1 (Linux in nVHE mode) has
+/// only its stub at EL2, and loses them before the call reaches the RMM; so does a host whose EL3
+/// firmware switches them at the world switch. Neither can run Realms of 2.0.
+///
+/// Implementations: `HardwareInterface` for the CPU (aarch64, feature `hardware`), `rmm_model::Cpu`
+/// for the model RMM, and [`RunPage`](crate::RunPage) for RMI 1.0.
 ///
 /// In RMI 1.0 `ICH_LR<n>_EL2` and `ICH_HCR_EL2` are fields of the run page, in which `ICH_MISR_EL2`
 /// and `ICH_VMCR_EL2` are read-only. The RMM keeps `ICH_VMCR_EL2` and the active priorities in the

@@ -11,8 +11,8 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// list registers are loaded again, or to wake the REC's thread, which waits for an interrupt.
 ///
 /// A set of indices of RECs, without a heap. Kicking is left to the host: no lock of the
-/// [`Gic`](crate::Gic) is held when it is returned. A kick that is sent twice does no harm; one that
-/// is never sent delays the interrupt until the REC's next exit.
+/// [`Gic`](crate::Gic) is held when it is returned. A kick that is sent twice does no harm; one
+/// that is never sent delays the interrupt until the REC's next exit.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[must_use = "the RECs in it do not see the change until they are kicked"]
 pub struct Kicks {

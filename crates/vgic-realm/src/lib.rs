@@ -33,7 +33,9 @@
 //! | Module | Contents |
 //! |---|---|
 //! | [`gic`] | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
-//! | [`interface`] | [`VirtualInterface`]: a trait for the registers of a CPU; [`Vtr`]: how many there are |
+//! | `hardware` | `HardwareInterface`: the registers of the calling CPU (feature `hardware`, aarch64) |
+//! | [`interface`] | [`VirtualInterface`]: a trait for the registers of a CPU; [`Vtr`]: how many
+//! there are |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
@@ -46,20 +48,26 @@
 
 mod affinity;
 pub mod gic;
+#[cfg(all(feature = "hardware", target_arch = "aarch64"))]
+pub mod hardware;
 pub mod interface;
 mod intid;
 mod kicks;
 pub mod list_register;
+mod run_page;
 pub mod set;
 pub mod sgi;
 pub mod state;
 
 pub use affinity::Affinity;
 pub use gic::{Bank, ConfigError, Ended, Field, Gic, GicConfig, GicStorage, Route, SaveReport};
+#[cfg(all(feature = "hardware", target_arch = "aarch64"))]
+pub use hardware::{HardwareError, HardwareInterface};
 pub use interface::{VirtualInterface, Vtr};
 pub use intid::{MAX_SPIS, PpiIntid, SpiIntid};
 pub use kicks::{Kicks, MAX_RECS};
 pub use list_register::{Intid, ListRegister, State};
+pub use run_page::RunPage;
 pub use set::{Full, ListRegisters, MAX_LIST_REGISTERS};
 pub use sgi::{SgiRegister, SgiRequest};
 pub use state::{InterfaceState, Saved};

@@ -174,8 +174,8 @@ impl Interrupt {
         self.flags != before
     }
 
-    /// Moves the interrupt, which is pending or active, into a list register. Its pending state goes
-    /// along if it may; of an interrupt that is active as well, only an edge does.
+    /// Moves the interrupt, which is pending or active, into a list register. Its pending state
+    /// goes along if it may; of an interrupt that is active as well, only an edge does.
     ///
     /// The end of the interrupt is reported to the host if it is level-sensitive, as its line may
     /// still be up, and if it is pending but may not be pending there.

@@ -49,11 +49,11 @@ impl Route {
 
 /// # State, as the register file shows it
 ///
-/// Word `n` of a property is about INTIDs 32 × `n` to 32 × `n` + 31. What does not exist (a word, an
-/// interrupt, a REC) reads as zero, and writes to it are ignored.
+/// Word `n` of a property is about INTIDs 32 × `n` to 32 × `n` + 31. What does not exist (a word,
+/// an interrupt, a REC) reads as zero, and writes to it are ignored.
 ///
-/// What a Realm has done with an interrupt in its list registers is known after its exit: until then
-/// its pending and active states are those of the last exit, with what was written since.
+/// What a Realm has done with an interrupt in its list registers is known after its exit: until
+/// then its pending and active states are those of the last exit, with what was written since.
 ///
 /// Each function takes the lock of the bank.
 impl<L: RawMutex> Gic<'_, L> {

@@ -139,9 +139,9 @@ impl<L: RawMutex> Gic<'_, L> {
         }
     }
 
-    /// Adds one REC that runs or waits and takes an SPI for any, starting at one that depends on the
-    /// INTID. What a REC that runs takes may have changed since its last exit: if there is none, all
-    /// that run are added.
+    /// Adds one REC that runs or waits and takes an SPI for any, starting at one that depends on
+    /// the INTID. What a REC that runs takes may have changed since its last exit: if there is
+    /// none, all that run are added.
     fn kick_any(&self, intid: u32, interrupt: Interrupt, kicks: &mut Kicks) {
         let (priority, is_group1) = (interrupt.priority(), interrupt.is_group1());
         let recs = self.recs.iter().enumerate();

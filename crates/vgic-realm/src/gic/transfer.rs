@@ -71,9 +71,10 @@ pub struct SaveReport {
     /// The RECs that have to be kicked, without the one that was saved: an SPI goes to another REC
     /// now.
     pub kicks: Kicks,
-    /// The level-sensitive interrupts that the Realm ended. If its line is still up, an interrupt is
-    /// pending again, and nothing has to be done; a host that lowers a line only when it is asked to
-    /// (because it forwards a physical interrupt, or to `irqfd` users) asks its device now.
+    /// The level-sensitive interrupts that the Realm ended. If its line is still up, an interrupt
+    /// is pending again, and nothing has to be done; a host that lowers a line only when it is
+    /// asked to (because it forwards a physical interrupt, or to `irqfd` users) asks its device
+    /// now.
     pub ended: Ended,
 }
 
@@ -86,10 +87,10 @@ impl<L: RawMutex> Gic<'_, L> {
     /// As many list registers are used as the CPU has. What does not fit stays pending, and the
     /// Realm exits with a maintenance interrupt when the rest is needed: when it has taken all
     /// pending interrupts (NPIE), ends an interrupt without a list register (LRENPIE), ends a
-    /// level-sensitive one (EOI in the list register), or enables or disables a group. The underflow
-    /// interrupt (UIE) is not needed. Writes of `ICC_DIR_EL1` trap where the CPU has that trap
-    /// ([`Vtr::traps_dir`]), as an interrupt without a list register, or in one of another REC, may
-    /// be deactivated by them: [`Gic::deactivate`].
+    /// level-sensitive one (EOI in the list register), or enables or disables a group. The
+    /// underflow interrupt (UIE) is not needed. Writes of `ICC_DIR_EL1` trap where the CPU has that
+    /// trap ([`Vtr::traps_dir`]), as an interrupt without a list register, or in one of another
+    /// REC, may be deactivated by them: [`Gic::deactivate`].
     ///
     /// Takes the REC's lock and, if an SPI is not idle, that of the SPIs. For a REC that does not
     /// exist, an interface without interrupts is loaded.
@@ -167,11 +168,11 @@ impl<L: RawMutex> Gic<'_, L> {
     /// interface, which is off afterwards. To be called after each entry, on the same CPU, with
     /// interrupts still masked.
     ///
-    /// An interrupt that the REC did not take is pending as before, for it or, if it is an SPI whose
-    /// route has changed, for another. Of interrupts that the REC ended without a list register, the
-    /// CPU has only the number (`ICH_HCR_EL2.EOIcount`): as a program ends the most urgent of its
-    /// interrupts first, the most urgent ones that are active without a list register are
-    /// deactivated.
+    /// An interrupt that the REC did not take is pending as before, for it or, if it is an SPI
+    /// whose route has changed, for another. Of interrupts that the REC ended without a list
+    /// register, the CPU has only the number (`ICH_HCR_EL2.EOIcount`): as a program ends the most
+    /// urgent of its interrupts first, the most urgent ones that are active without a list register
+    /// are deactivated.
     ///
     /// Takes the REC's lock and, if an SPI is not idle, that of the SPIs. For a REC that does not
     /// exist, the interface is turned off.
@@ -216,7 +217,8 @@ impl<L: RawMutex> Gic<'_, L> {
     }
 
     /// Whether a REC has an interrupt that it neither masks nor disables: whether WFI ends. If not,
-    /// its thread may wait, and later changes [name it](Kicks) as a REC to kick, until it is loaded.
+    /// its thread may wait, and later changes [name it](Kicks) as a REC to kick, until it is
+    /// loaded.
     ///
     /// A thread that calls this before it waits misses no interrupt: either the result is true, or
     /// the kick comes after this call. Takes the REC's lock and that of the SPIs.
@@ -231,9 +233,9 @@ impl<L: RawMutex> Gic<'_, L> {
         is_pending
     }
 
-    /// A REC writes the INTID to `ICC_DIR_EL1`, and the write trapped: deactivates that interrupt of
-    /// the REC, or that SPI, whichever REC took it. Ignored while the REC does not separate priority
-    /// drop and deactivation (EOImode), as the CPU does.
+    /// A REC writes the INTID to `ICC_DIR_EL1`, and the write trapped: deactivates that interrupt
+    /// of the REC, or that SPI, whichever REC took it. Ignored while the REC does not separate
+    /// priority drop and deactivation (EOImode), as the CPU does.
     ///
     /// Takes the REC's lock, and that of the SPIs for an SPI.
     #[doc(alias = "ICC_DIR_EL1")]
@@ -257,7 +259,8 @@ impl<L: RawMutex> Gic<'_, L> {
     }
 
     /// A REC was turned off (`CPU_OFF`): its virtual CPU interface is reset, and it gets no
-    /// interrupts for any REC until it is loaded again. The state of its private interrupts is kept.
+    /// interrupts for any REC until it is loaded again. The state of its private interrupts is
+    /// kept.
     ///
     /// To be called when it exits, not when another REC turns it on: the target of `CPU_ON` may be
     /// on already. Takes the REC's lock, and that of the SPIs.
