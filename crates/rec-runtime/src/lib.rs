@@ -105,19 +105,25 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
 mod answer;
 pub mod exit;
+mod kick;
 pub mod mmio;
 mod rec;
 mod run;
+pub mod set;
 pub mod timer;
 
 pub use answer::Answer;
 pub use exit::Exit;
+pub use kick::Kick;
 pub use rec::{Event, Rec};
-pub use run::{Flow, Handler, Kick, RunEnd};
+pub use run::{Flow, Handler, RunEnd};
+pub use set::RecSet;
 pub use sro::EnterError;
 pub use timer::{Timer, Timers};

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::{RecEnter, RecEnterFlags};
-use rmi_host::{DefaultLock, Failed, Platform, RecName, Rmm, Undelegated, lock_api};
+use rmi_host::{DefaultLock, Failed, Platform, RealmNumber, RecName, Rmm, Undelegated, lock_api};
 use sro::{Awaiting, EnterError, RecObject};
 use zerocopy::FromZeros;
 
@@ -100,6 +100,12 @@ impl Rec {
     #[must_use]
     pub const fn mpidr(&self) -> Mpidr {
         self.object.mpidr()
+    }
+
+    /// The Realm that it belongs to.
+    #[must_use]
+    pub const fn realm(&self) -> RealmNumber {
+        self.object.realm()
     }
 
     /// What the REC waits for before it can be entered.

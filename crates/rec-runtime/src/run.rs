@@ -1,7 +1,5 @@
 //! A run loop with a handler, for embedders without their own loop.
 
-use core::sync::atomic::{AtomicBool, Ordering};
-
 use rmi_abi::esr::{AbortSeverity, Esr};
 use rmi_host::{Failed, Platform, Rmm};
 use sro::EnterError;
@@ -11,37 +9,10 @@ use crate::exit::{
     DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciCall, PsciNotice,
     RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, Wait,
 };
+use crate::kick::Kick;
 use crate::rec::Rec;
+use crate::set::{CpuOn, PhysicalCpus};
 use crate::timer::Timers;
-
-/// A request to a REC's run loop to stop before its next entry, from any CPU or interrupt handler.
-///
-/// It does not end a run that is in progress: for that the host sends an interrupt to the CPU,
-/// after the request (on the model RMM with `Cpu::interrupt`). Checking the request is the last
-/// step of the loop before it enters, after [`Handler::before_entry`]. If that masks interrupts
-/// (which still end the run, as they are taken by the RMM's world switch), a request followed by an
-/// interrupt is never lost: either the loop sees the request, or the interrupt is pending when the
-/// REC is entered and ends the run immediately.
-#[derive(Debug, Default)]
-pub struct Kick(AtomicBool);
-
-impl Kick {
-    /// No request.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    /// Makes the request.
-    pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
-    }
-
-    /// Clears the request; whether there was one.
-    pub fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Acquire)
-    }
-}
 
 /// What the run loop does next.
 #[derive(Debug)]
@@ -142,6 +113,13 @@ pub trait Handler {
         Flow::Leave
     }
 
+    /// In a [`RecSet`](crate::set::RecSet), which completes PSCI calls itself: whether `caller` may
+    /// turn `target` on. Not called when the set's limit denies it.
+    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOn {
+        let _ = (caller, target);
+        CpuOn::Accept
+    }
+
     /// A PSCI call that the host should know about.
     fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
         match notice {
@@ -214,13 +192,43 @@ impl Rec {
     pub fn run<P: Platform>(
         &self,
         rmm: &Rmm<P>,
-        mut answer: Answer,
+        answer: Answer,
         handler: &mut (impl Handler + ?Sized),
         kick: &Kick,
     ) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
+        self.run_loop(rmm, answer, handler, kick, None)
+    }
+
+    /// As [`Rec::run`]; and [`Kick::interrupt`] ends a run in progress: `cpus` says on which CPU it
+    /// is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rec::enter`].
+    pub fn run_on<P: Platform>(
+        &self,
+        cpus: &dyn PhysicalCpus,
+        rmm: &Rmm<P>,
+        answer: Answer,
+        handler: &mut (impl Handler + ?Sized),
+        kick: &Kick,
+    ) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
+        let ended = self.run_loop(rmm, answer, handler, kick, Some(cpus));
+        kick.leave();
+        ended
+    }
+
+    fn run_loop<P: Platform>(
+        &self,
+        rmm: &Rmm<P>,
+        mut answer: Answer,
+        handler: &mut (impl Handler + ?Sized),
+        kick: &Kick,
+        cpus: Option<&dyn PhysicalCpus>,
+    ) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
         loop {
             handler.before_entry(self);
-            if kick.take() {
+            if kick.is_due(cpus.map(PhysicalCpus::current)) {
                 handler.entry_cancelled(self);
                 return Ok(RunEnd::Kicked(answer));
             }
@@ -232,34 +240,44 @@ impl Rec {
                 }
             };
             handler.after_exit(event.timers, event.pmu_overflow);
-            let flow = match event.exit {
-                Exit::MmioLoad(load) => handler.mmio_load(load),
-                Exit::MmioStore(store) => handler.mmio_store(store),
-                Exit::Fault(fault) => handler.fault(fault),
-                Exit::SharedFault(fault) => handler.shared_fault(fault),
-                Exit::SysRegRead(read) => handler.sysreg_read(read),
-                Exit::SysRegWrite(write) => handler.sysreg_write(write),
-                Exit::MemoryError(error) => handler.memory_error(error),
-                Exit::Wait(wait) => handler.wait(wait),
-                Exit::Irq | Exit::Fiq => handler.interrupt(),
-                Exit::PsciRequest(request) => {
-                    PsciCall::pass(request, rmm, self, |call| handler.psci_request(self, call))
-                }
-                Exit::PsciNotice(notice) => handler.psci_notice(notice),
-                Exit::RipasChange(change) => handler.ripas_change(self, change),
-                Exit::S2apChange(change) => handler.s2ap_change(self, change),
-                Exit::HostCall(call) => handler.host_call(call),
-                Exit::SError { esr } => handler.system_error(esr),
-                Exit::DeviceRequest(request) => handler.device_request(self, request),
-                other @ (Exit::Abort(_) | Exit::UnknownSync { .. } | Exit::Unknown { .. }) => {
-                    handler.other(&other)
-                }
-            };
-            answer = match flow {
+            answer = match dispatch(event.exit, rmm, self, handler) {
                 Flow::Enter(answer) => answer,
                 Flow::Stop(answer) => return Ok(RunEnd::ByHandler(answer)),
                 Flow::Leave => return Ok(RunEnd::Left),
             };
+        }
+    }
+}
+
+/// Passes an exit to the handler.
+#[inline]
+pub(crate) fn dispatch<P: Platform>(
+    exit: Exit,
+    rmm: &Rmm<P>,
+    rec: &Rec,
+    handler: &mut (impl Handler + ?Sized),
+) -> Flow {
+    match exit {
+        Exit::MmioLoad(load) => handler.mmio_load(load),
+        Exit::MmioStore(store) => handler.mmio_store(store),
+        Exit::Fault(fault) => handler.fault(fault),
+        Exit::SharedFault(fault) => handler.shared_fault(fault),
+        Exit::SysRegRead(read) => handler.sysreg_read(read),
+        Exit::SysRegWrite(write) => handler.sysreg_write(write),
+        Exit::MemoryError(error) => handler.memory_error(error),
+        Exit::Wait(wait) => handler.wait(wait),
+        Exit::Irq | Exit::Fiq => handler.interrupt(),
+        Exit::PsciRequest(request) => {
+            PsciCall::pass(request, rmm, rec, |call| handler.psci_request(rec, call))
+        }
+        Exit::PsciNotice(notice) => handler.psci_notice(notice),
+        Exit::RipasChange(change) => handler.ripas_change(rec, change),
+        Exit::S2apChange(change) => handler.s2ap_change(rec, change),
+        Exit::HostCall(call) => handler.host_call(call),
+        Exit::SError { esr } => handler.system_error(esr),
+        Exit::DeviceRequest(request) => handler.device_request(rec, request),
+        other @ (Exit::Abort(_) | Exit::UnknownSync { .. } | Exit::Unknown { .. }) => {
+            handler.other(&other)
         }
     }
 }

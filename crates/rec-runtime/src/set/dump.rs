@@ -1,0 +1,60 @@
+//! The state of a set as text, for a report. Nothing in it was chosen by the Realm.
+
+use core::fmt;
+
+use sro::Awaiting;
+
+use super::RecSet;
+use super::slot::RecSlot;
+use super::statistics::ExitKind;
+use super::word::Power;
+
+impl fmt::Display for RecSet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} RECs", self.len)?;
+        match self.system_end() {
+            None => {}
+            Some(end) => write!(f, ", system {end:?}")?,
+        }
+        for (index, slot) in self.slots().iter().enumerate() {
+            write!(f, "\nREC {index}: ")?;
+            describe(slot, f)?;
+        }
+        Ok(())
+    }
+}
+
+fn describe(slot: &RecSlot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let word = slot.word.load();
+    f.write_str(match word.power() {
+        Power::Off => "off",
+        Power::OnPending => "on pending",
+        Power::On => "on",
+    })?;
+    match word.cpu() {
+        Some(cpu) => write!(f, ", in the loop on CPU {cpu}")?,
+        None if word.waits() => f.write_str(", waits for an interrupt or event")?,
+        None => {}
+    }
+    if word.is_paused() {
+        f.write_str(", paused")?;
+    }
+    match slot.rec().map(crate::Rec::awaiting) {
+        Some(Awaiting::Answer(_)) => f.write_str(", last exit unanswered")?,
+        Some(Awaiting::Unknown) => f.write_str(", state unknown to the host")?,
+        _ => {}
+    }
+    let statistics = slot.counters.read();
+    let all = statistics.all_exits();
+    write!(f, ", exits {all}")?;
+    for kind in ExitKind::ALL {
+        let exits = statistics.exits(kind);
+        if exits > 0 {
+            write!(f, ", {kind:?} {exits}")?;
+        }
+    }
+    if statistics.refused > 0 {
+        write!(f, ", refused entries {}", statistics.refused)?;
+    }
+    Ok(())
+}

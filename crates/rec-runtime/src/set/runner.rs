@@ -1,0 +1,345 @@
+//! The run loop of a REC that belongs to a set.
+
+use core::fmt;
+
+use rmi_abi::Status;
+use rmi_host::{DefaultLock, Error, Platform, Rmm, lock_api};
+use sro::EnterError;
+
+use super::RecSet;
+use super::power::{Incomplete, SystemEnd};
+use super::slot::{Held, RecSlot};
+use super::statistics::ExitKind;
+use super::word::{Obstacle, Power, Word};
+use crate::answer::Answer;
+use crate::exit::{Exit, PsciNotice, PsciRequest};
+use crate::rec::Rec;
+use crate::run::{Flow, Handler, dispatch};
+use crate::timer::Timers;
+
+/// The only one who enters a REC of a [`RecSet`], see [`RecSet::claim`].
+#[must_use = "dropping it ends the claim"]
+pub struct Runner<'r> {
+    set: &'r RecSet<'r>,
+    index: usize,
+    slot: &'r RecSlot,
+    rec: &'r Rec,
+    held: lock_api::MutexGuard<'r, DefaultLock, Held>,
+}
+
+/// Why the run loop of a REC ended.
+#[derive(Debug)]
+#[must_use]
+pub enum Outcome {
+    /// The REC waits for an interrupt or event.
+    Waiting(Sleep),
+    /// The REC is off.
+    Off {
+        /// Whether no REC is on, so that none can be again.
+        is_last: bool,
+        /// If an entry found that it is off, without an exit: the RMM's refusal.
+        refused: Option<EnterError>,
+    },
+    /// The set is paused.
+    Paused,
+    /// [`RecSet::kick`] requested it.
+    Kicked,
+    /// The Realm is off. `None` while it is not known how: an entry was refused before the exit was
+    /// handled with which another REC turned it off.
+    RealmOff(Option<SystemEnd>),
+    /// The hook of [`Runner::run_until`] ended it.
+    Bounded,
+    /// The handler requested it, and the REC may be run again.
+    ByHandler,
+    /// The handler requested it, and gave no answer. If the last exit needs one, give it to
+    /// [`Runner::set_answer`].
+    Left,
+    /// A PSCI call could not be completed. The REC cannot be run before it is: complete it by other
+    /// means, and give the answer to [`Runner::set_answer`].
+    Incomplete {
+        /// The call.
+        request: PsciRequest,
+        /// The RMM's refusal; `None` if the set does not have the target.
+        error: Option<Error>,
+    },
+}
+
+/// What a REC that waits is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sleep {
+    /// The counter value in ticks at which it is to be entered again at the latest: the earliest of
+    /// its own deadline and those of its timers.
+    pub deadline: Option<u64>,
+    /// Whether it may have a deadline that the host is not told.
+    pub may_hide_deadline: bool,
+}
+
+impl<'r> Runner<'r> {
+    pub(super) const fn new(
+        set: &'r RecSet<'r>,
+        index: usize,
+        slot: &'r RecSlot,
+        rec: &'r Rec,
+        held: lock_api::MutexGuard<'r, DefaultLock, Held>,
+    ) -> Self {
+        Self { set, index, slot, rec, held }
+    }
+
+    /// The REC's index in its set.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The REC.
+    pub const fn rec(&self) -> &'r Rec {
+        self.rec
+    }
+
+    /// The set that it belongs to.
+    #[must_use]
+    pub const fn set(&self) -> &'r RecSet<'r> {
+        self.set
+    }
+
+    #[cfg(feature = "std")]
+    pub(super) const fn slot(&self) -> &'r RecSlot {
+        self.slot
+    }
+
+    /// Sets the answer for the next entry, in place of one that the run loop kept.
+    pub fn set_answer(&mut self, answer: Answer) {
+        self.held.answer = Some(answer);
+    }
+
+    /// Enters the REC repeatedly until the loop has an [`Outcome`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Rec::enter`].
+    pub fn run<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        handler: &mut (impl Handler + ?Sized),
+    ) -> Result<Outcome, EnterError> {
+        self.run_until(rmm, handler, &mut |_| false)
+    }
+
+    /// As [`Runner::run`], until `is_enough` returns true. It is called before each entry with the
+    /// number of entries of this loop so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rec::enter`].
+    pub fn run_until<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        handler: &mut (impl Handler + ?Sized),
+        is_enough: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Outcome, EnterError> {
+        let cpu = self.set.cpus.current();
+        if let Err(obstacle) = self.slot.word.update(|word| word.begin(cpu)) {
+            return Ok(self.stopped_by(obstacle));
+        }
+        let mut entries = 0;
+        loop {
+            if is_enough(entries) {
+                return Ok(self.left(Outcome::Bounded));
+            }
+            entries = entries.saturating_add(1);
+            if let Some(outcome) = self.run_once(rmm, handler)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// One entry, and what follows from its exit; `None` to go on.
+    fn run_once<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        handler: &mut (impl Handler + ?Sized),
+    ) -> Result<Option<Outcome>, EnterError> {
+        let rec = self.rec;
+        handler.before_entry(rec);
+        let cpu = self.set.cpus.current();
+        let mut word = self.slot.word.load();
+        if !word.is_plain(cpu) {
+            match self.slot.word.update(|word| word.prepare(cpu)) {
+                Ok(prepared) => word = prepared,
+                Err(obstacle) => {
+                    handler.entry_cancelled(rec);
+                    return Ok(Some(self.stopped_by(obstacle)));
+                }
+            }
+        }
+        let answer = self.held.answer.take().unwrap_or(Answer::resume());
+        let entered_at = self.set.clock.map(|now| now());
+        let event = match rec.enter(rmm, answer) {
+            Ok(event) => event,
+            Err(failed) => {
+                handler.entry_cancelled(rec);
+                self.slot.counters.refused.add(1);
+                self.held.answer = failed.kept;
+                return self.refused(failed.error, word);
+            }
+        };
+        if let (Some(now), Some(entered_at)) = (self.set.clock, entered_at) {
+            self.count_time(entered_at, now());
+        }
+        self.slot.counters.count(ExitKind::of(&event.exit));
+        handler.after_exit(event.timers, event.pmu_overflow);
+        let timers = event.timers;
+        if let Exit::PsciNotice(PsciNotice::CpuOff) = event.exit {
+            return Ok(self.turned_off(word, None));
+        }
+        if word.power() == Power::OnPending {
+            self.slot.word.update(Word::confirm_on);
+        }
+        let flow = match event.exit {
+            Exit::PsciRequest(request) => match self.set.complete(rmm, rec, request, handler) {
+                Ok(answer) => Flow::Enter(answer),
+                Err(Incomplete { request, error }) => {
+                    return Ok(Some(self.left(Outcome::Incomplete { request, error })));
+                }
+            },
+            Exit::PsciNotice(PsciNotice::SystemOff) => {
+                return Ok(Some(self.end_system(SystemEnd::Off)));
+            }
+            Exit::PsciNotice(PsciNotice::SystemReset) => {
+                return Ok(Some(self.end_system(SystemEnd::Reset)));
+            }
+            Exit::PsciNotice(notice @ PsciNotice::CpuSuspend) => {
+                match handler.psci_notice(notice) {
+                    Flow::Stop(answer) => return Ok(self.sleeps(answer, None, false, timers)),
+                    flow => flow,
+                }
+            }
+            Exit::Wait(wait) => match handler.wait(wait) {
+                Flow::Stop(answer) => {
+                    let (deadline, hidden) = (wait.deadline(), wait.may_hide_deadline());
+                    return Ok(self.sleeps(answer, deadline, hidden, timers));
+                }
+                flow => flow,
+            },
+            exit => dispatch(exit, rmm, rec, handler),
+        };
+        Ok(match flow {
+            Flow::Enter(answer) => {
+                self.held.answer = Some(answer);
+                None
+            }
+            Flow::Stop(answer) => {
+                self.held.answer = Some(answer);
+                Some(self.left(Outcome::ByHandler))
+            }
+            Flow::Leave => Some(self.left(Outcome::Left)),
+        })
+    }
+
+    /// Leaves the loop, or tries again, because the REC waits.
+    fn sleeps(
+        &mut self,
+        answer: Answer,
+        deadline: Option<u64>,
+        may_hide_deadline: bool,
+        timers: Timers,
+    ) -> Option<Outcome> {
+        self.held.answer = Some(answer);
+        if !self.slot.word.update(Word::sleep) {
+            return None;
+        }
+        self.tell_pauser();
+        let Timers { virtual_timer, physical_timer } = timers;
+        let deadline = [deadline, virtual_timer.deadline(), physical_timer.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        Some(Outcome::Waiting(Sleep { deadline, may_hide_deadline }))
+    }
+
+    /// Leaves the loop because the REC is off; or goes on because it was turned on meanwhile.
+    fn turned_off(&self, entered: Word, refused: Option<EnterError>) -> Option<Outcome> {
+        if !self.slot.word.update(|word| word.turn_off(entered.epoch())) {
+            return None;
+        }
+        self.tell_pauser();
+        Some(Outcome::Off { is_last: self.set.is_all_off(), refused })
+    }
+
+    fn end_system(&self, end: SystemEnd) -> Outcome {
+        self.slot.word.update(Word::leave);
+        let end = self.set.end_system(end);
+        self.tell_pauser();
+        Outcome::RealmOff(Some(end))
+    }
+
+    /// What the refusal of an entry means.
+    fn refused(&self, error: EnterError, entered: Word) -> Result<Option<Outcome>, EnterError> {
+        let EnterError::Call(call) = error else {
+            self.left(());
+            return Err(error);
+        };
+        match call.status() {
+            Some(Status::ErrorRealm) => {
+                Ok(Some(self.left(Outcome::RealmOff(self.set.system_end()))))
+            }
+            Some(Status::ErrorRec) if entered.power() == Power::OnPending => {
+                Ok(self.turned_off(entered, Some(error)))
+            }
+            _ => {
+                self.left(());
+                Err(error)
+            }
+        }
+    }
+
+    /// The loop has been left because of an obstacle.
+    fn stopped_by(&self, obstacle: Obstacle) -> Outcome {
+        self.tell_pauser();
+        match obstacle {
+            Obstacle::Stopped => Outcome::RealmOff(self.set.system_end()),
+            Obstacle::Kicked => Outcome::Kicked,
+            Obstacle::Paused => Outcome::Paused,
+            Obstacle::Off => Outcome::Off { is_last: self.set.is_all_off(), refused: None },
+        }
+    }
+
+    /// Leaves the loop.
+    fn left<T>(&self, outcome: T) -> T {
+        self.slot.word.update(Word::leave);
+        self.tell_pauser();
+        outcome
+    }
+
+    /// Tells a thread that waits for the set to be paused that this one is out.
+    fn tell_pauser(&self) {
+        #[cfg(feature = "std")]
+        if self.slot.word.load().is_paused() {
+            self.set.paused.wake();
+        }
+    }
+
+    fn count_time(&mut self, entered_at: u64, left_at: u64) {
+        let counters = &self.slot.counters;
+        counters.inside.add(left_at.saturating_sub(entered_at));
+        if let Some(before) = self.held.left_at.replace(left_at) {
+            counters.outside.add(entered_at.saturating_sub(before));
+        }
+    }
+}
+
+impl Drop for Runner<'_> {
+    /// After a handler that panicked, the thread is still in the loop.
+    fn drop(&mut self) {
+        if self.slot.word.load().cpu().is_some() {
+            self.left(());
+        }
+    }
+}
+
+impl fmt::Debug for Runner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runner").field("index", &self.index).finish_non_exhaustive()
+    }
+}

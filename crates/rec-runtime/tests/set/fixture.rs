@@ -1,0 +1,113 @@
+//! A Realm on the model whose RECs are in a set, and threads that run them.
+
+use std::cell::Cell;
+
+use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
+use rec_runtime::set::PhysicalCpus;
+use rec_runtime::{Rec, RecSet, set::RecSlot};
+use rmi_abi::{Dialect, Ipa};
+use rmi_host::{CountingLedger, Host, Rmm, Undelegated};
+use rmm_model::{CallingCpu, Guest, Model, Options, Script};
+use sro::CallbackMemory;
+
+pub(crate) use rmm_model::Action;
+
+pub(crate) const DIALECTS: [Dialect; 2] = [Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+/// A protected IPA.
+pub(crate) const RAM: u64 = 0x4000_0000;
+/// An unprotected IPA: bit 39 of 40.
+pub(crate) const DEVICE: Ipa = Ipa::new(0x80_0900_0000);
+
+thread_local! { static CPU: Cell<u16> = const { Cell::new(0) } }
+
+/// Moves the calling thread to a physical CPU.
+pub(crate) fn move_to(cpu: u16) {
+    CPU.set(cpu);
+}
+
+pub(crate) type Conduit<'m> = CallingCpu<'m, fn() -> u32>;
+pub(crate) type Platform<'b, 'm> = Host<&'b Conduit<'m>, &'b Conduit<'m>, &'b CountingLedger>;
+
+/// The CPUs of the model; each thread says which it is on.
+pub(crate) struct Cpus<'m>(pub(crate) &'m Model);
+
+impl PhysicalCpus for Cpus<'_> {
+    fn current(&self) -> u16 {
+        CPU.get()
+    }
+
+    fn interrupt(&self, cpu: u16) {
+        self.0.cpu(cpu.into()).interrupt();
+    }
+}
+
+/// What a test has: a session, and a set of RECs of an active Realm.
+pub(crate) struct Fixture<'f, 'm> {
+    pub(crate) rmm: &'f Rmm<Platform<'f, 'm>>,
+    pub(crate) set: &'f RecSet<'f>,
+}
+
+/// Runs `test` with a Realm that has a REC for each program, of which the first can be entered;
+/// then tears it down. In the end no memory may be missing.
+pub(crate) fn realm(
+    dialect: Dialect,
+    programs: Vec<Box<dyn Guest>>,
+    test: impl FnOnce(&Fixture<'_, '_>),
+) {
+    realm_with(Options::new(dialect), programs, |_| {}, test);
+}
+
+/// As [`realm`], on an RMM with these options and with a set that `prepare` changes first.
+pub(crate) fn realm_with(
+    options: Options,
+    programs: Vec<Box<dyn Guest>>,
+    prepare: impl FnOnce(&mut RecSet<'_>),
+    test: impl FnOnce(&Fixture<'_, '_>),
+) {
+    CPU.set(0);
+    let model = Model::new(options).unwrap();
+    let ledger = CountingLedger::new();
+    let conduit: Conduit<'_> = model.calling_cpu(|| CPU.get().into());
+    let mut memory = model.take_memory();
+    let count = programs.len();
+    let mut pool = test_support::pool::<64>(&mut memory, (64 + 17 * count as u64) << 12);
+    let rmm = test_support::open(conduit.host().with_ledger(&ledger), &mut pool);
+    let mut storage = RealmStorage::<16, 8>::new();
+    let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
+    let mut objects = Vec::new();
+    for (index, program) in programs.into_iter().enumerate() {
+        let start = RecStart { runnable: index == 0, pc: Ipa::new(RAM), gprs: [0; 8] };
+        let object = realm.create_rec(&mut pool, &start).unwrap();
+        model.set_guest(realm.rd().pa(), object.mpidr().raw(), program);
+        objects.push(object);
+    }
+    let realm = realm.activate().unwrap();
+    let cpus = Cpus(&model);
+    let mut slots: Vec<RecSlot> = std::iter::repeat_with(RecSlot::new).take(count).collect();
+    let mut set = RecSet::new(&mut slots, &cpus);
+    for (index, object) in objects.into_iter().enumerate() {
+        let rec = Rec::new(object, page(&mut memory), realm.geometry());
+        assert_eq!(set.add(rec, index == 0).unwrap(), index);
+    }
+    prepare(&mut set);
+    test(&Fixture { rmm: &rmm, set: &set });
+    let objects: Vec<_> = set.drain().map(|rec| rec.into_parts().0).collect();
+    assert_eq!(objects.len(), count);
+    let ended = realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), objects);
+    assert_eq!(ended.error, None);
+    pool.drain(&rmm, &mut |_| {});
+    assert_eq!(ledger.balance().outstanding(), 0);
+}
+
+pub(crate) fn page(memory: &mut Undelegated) -> Undelegated {
+    memory.take_front(0x1000).unwrap()
+}
+
+pub(crate) fn script(actions: Vec<Action>) -> Box<dyn Guest> {
+    Box::new(Script::new(actions))
+}
+
+/// A call of `PSCI_CPU_ON` of the REC with this index, with its MPIDR as PSCI has it.
+pub(crate) fn cpu_on(index: u32) -> Action {
+    Action::psci_cpu_on(rmi_abi::rec::Mpidr::from_index(index).to_psci(), RAM, 0)
+}

@@ -1,0 +1,170 @@
+//! Kicks, notifications and pauses, while RECs run, wait or are off.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rec_runtime::exit::{MmioLoad, Wait};
+use rec_runtime::set::{ExitKind, Outcome};
+use rec_runtime::{Flow, Handler, RecSet};
+use rmm_model::{Guest, GuestCpu};
+
+use crate::fixture::{Action, DEVICE, DIALECTS, cpu_on, move_to, realm, script};
+
+/// A handler with the default methods, which stops a loop that runs too long.
+#[derive(Default)]
+struct Defaults;
+
+impl Handler for Defaults {}
+
+/// A program that never exits by itself, but for the model's limit.
+fn busy() -> Box<dyn Guest> {
+    Box::new(|_: &GuestCpu| {
+        thread::yield_now();
+        Action::Set { register: 0, value: 0 }
+    })
+}
+
+#[test]
+fn a_kick_ends_a_run_in_progress() {
+    for dialect in DIALECTS {
+        realm(dialect, vec![busy()], |fixture| {
+            let (set, rmm) = (fixture.set, fixture.rmm);
+            let mut runner = set.claim(0).unwrap();
+            thread::scope(|scope| {
+                let running = scope.spawn(move || {
+                    move_to(3);
+                    runner.run(rmm, &mut Defaults).unwrap()
+                });
+                while set.inside().next() != Some((0, 3)) {
+                    thread::yield_now();
+                }
+                assert!(set.kick(0));
+                assert!(matches!(running.join().unwrap(), Outcome::Kicked));
+            });
+            assert!(!set.kick(1));
+            // Nothing is left of the kick.
+            let mut runner = set.claim(0).unwrap();
+            let outcome = runner.run_until(rmm, &mut Defaults, &mut |entries| entries == 2);
+            assert!(matches!(outcome.unwrap(), Outcome::Bounded));
+        });
+    }
+}
+
+#[test]
+fn a_kick_reaches_a_rec_that_is_off() {
+    realm(DIALECTS[0], vec![busy(), busy()], |fixture| {
+        let (set, rmm) = (fixture.set, fixture.rmm);
+        let mut runner = set.claim(1).unwrap();
+        let outcome = runner.run(rmm, &mut Defaults).unwrap();
+        assert!(matches!(outcome, Outcome::Off { is_last: false, refused: None }));
+        assert!(!set.is_ready(1));
+        thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                assert!(runner.wait(None));
+                runner.run(rmm, &mut Defaults).unwrap()
+            });
+            set.kick_all();
+            assert!(matches!(waiting.join().unwrap(), Outcome::Kicked));
+        });
+        // The other has not run yet.
+        let outcome = set.claim(0).unwrap().run(rmm, &mut Defaults).unwrap();
+        assert!(matches!(outcome, Outcome::Kicked));
+    });
+}
+
+/// Notifies its own REC when it waits, as a device might.
+struct Notifies<'s>(&'s RecSet<'s>, u32);
+
+impl Handler for Notifies<'_> {
+    fn wait(&mut self, _: Wait) -> Flow {
+        self.1 += 1;
+        if self.1 == 1 {
+            self.0.notify(0);
+        }
+        Flow::Stop(rec_runtime::Answer::resume())
+    }
+}
+
+#[test]
+fn what_ends_a_wait_is_not_lost() {
+    realm(DIALECTS[0], vec![script(vec![Action::Wfi; 3])], |fixture| {
+        let (set, rmm) = (fixture.set, fixture.rmm);
+        let mut runner = set.claim(0).unwrap();
+        runner.rec().trap_waiting(true, true);
+        let mut handler = Notifies(set, 0);
+        // The first wait ends before it began.
+        let Outcome::Waiting(sleep) = runner.run(rmm, &mut handler).unwrap() else { panic!() };
+        assert_eq!((handler.1, sleep.deadline, sleep.may_hide_deadline), (2, None, true));
+        assert!(!set.is_ready(0) && !runner.wait(Some(Duration::ZERO)));
+        set.notify(0);
+        assert!(set.is_ready(0) && runner.wait(None));
+        let outcome = runner.run(rmm, &mut handler).unwrap();
+        assert!(matches!(outcome, Outcome::Waiting(_)) && handler.1 == 3);
+        // It may be entered at any time.
+        assert!(!set.is_ready(0));
+        let outcome = runner.run_until(rmm, &mut handler, &mut |entries| entries == 1);
+        assert!(matches!(outcome.unwrap(), Outcome::Bounded));
+        assert_eq!(set.statistics(0).unwrap().exits(ExitKind::Wait), 3);
+    });
+}
+
+#[test]
+fn a_pause_gets_all_recs_out() {
+    for dialect in DIALECTS {
+        let caller = {
+            let mut is_first = true;
+            Box::new(move |_: &GuestCpu| {
+                let first = std::mem::replace(&mut is_first, false);
+                if first { cpu_on(1) } else { Action::Load { ipa: DEVICE, bytes: 4 } }
+            })
+        };
+        realm(dialect, vec![caller, busy(), busy()], |fixture| {
+            let (set, rmm) = (fixture.set, fixture.rmm);
+            let is_over = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for index in 0..3 {
+                    let (mut runner, is_over) = (set.claim(index).unwrap(), &is_over);
+                    scope.spawn(move || {
+                        move_to(u16::try_from(index).unwrap());
+                        loop {
+                            match runner.run(rmm, &mut Loads).unwrap() {
+                                Outcome::Kicked if is_over.load(Ordering::Relaxed) => return,
+                                Outcome::Paused | Outcome::Off { .. } => {
+                                    runner.wait(None);
+                                }
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                    });
+                }
+                for _ in 0..10 {
+                    while set.inside().count() < 2 {
+                        thread::yield_now();
+                    }
+                    assert!(!set.is_paused());
+                    let _ = set.pause();
+                    assert!(set.wait_paused(None) && set.is_paused());
+                    let before: Vec<_> = (0..3).map(|n| set.rec(n).unwrap().exits()).collect();
+                    assert!(set.inside().next().is_none());
+                    thread::yield_now();
+                    let after: Vec<_> = (0..3).map(|n| set.rec(n).unwrap().exits()).collect();
+                    assert_eq!(before, after);
+                    set.resume();
+                    assert!(!set.is_paused());
+                }
+                is_over.store(true, Ordering::Relaxed);
+                set.kick_all();
+            });
+        });
+    }
+}
+
+/// Answers loads.
+struct Loads;
+
+impl Handler for Loads {
+    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
+        Flow::Enter(load.complete(0))
+    }
+}
