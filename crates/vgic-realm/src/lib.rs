@@ -41,12 +41,16 @@
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
 //! | [`sgi`] | [`SgiRequest`]: what a write of `ICC_SGI1R_EL1` asks for |
 //!
+//! The registers of the distributor and of the redistributors, and those of the CPU interface that
+//! trap, are [functions of the `Gic`](Gic#registers). There is no ITS.
+//!
 //! A table in the documentation of `rec-runtime` lists what other state of a CPU a host has to
 //! handle when it enters a REC.
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod affinity;
+mod cpu_interface;
 pub mod gic;
 #[cfg(all(feature = "hardware", target_arch = "aarch64"))]
 pub mod hardware;
@@ -54,6 +58,8 @@ pub mod interface;
 mod intid;
 mod kicks;
 pub mod list_register;
+mod register_file;
+mod register_map;
 mod run_page;
 pub mod set;
 pub mod sgi;
@@ -67,6 +73,7 @@ pub use interface::{VirtualInterface, Vtr};
 pub use intid::{MAX_SPIS, PpiIntid, SpiIntid};
 pub use kicks::{Kicks, MAX_RECS};
 pub use list_register::{Intid, ListRegister, State};
+pub use register_file::{DISTRIBUTOR_BYTES, REDISTRIBUTOR_BYTES};
 pub use run_page::RunPage;
 pub use set::{Full, ListRegisters, MAX_LIST_REGISTERS};
 pub use sgi::{SgiRegister, SgiRequest};

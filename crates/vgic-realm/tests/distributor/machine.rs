@@ -1,0 +1,465 @@
+//! A GIC with virtual CPUs and the reference beside it: each operation is done on both, and what
+//! can be seen has to be equal.
+
+use vgic_realm::{
+    Affinity, Gic, GicConfig, GicStorage, Kicks, PpiIntid, SpiIntid, VirtualInterface,
+};
+
+use crate::cpu::{Cpu, Taken};
+use crate::reference::{PRIVATE, Reference};
+
+/// Aff3 in the highest byte; two share all but aff0 and are in different ranges of it.
+pub(crate) const AFFINITIES: [u32; 3] = [0x0000_0000, 0x0000_0013, 0x0403_0201];
+/// INTIDs 32 to 71: not a multiple of 32.
+pub(crate) const SPIS: usize = 40;
+/// The number of INTIDs.
+const INTIDS: u32 = PRIVATE + SPIS as u32;
+const PRIORITY_BITS: u32 = 5;
+/// `ICC_SGI1R_EL1`, `ICC_ASGI1R_EL1`, `ICC_SGI0R_EL1` and `ICC_DIR_EL1`.
+const SGI1R: (u8, u8, u8, u8, u8) = (3, 0, 12, 11, 5);
+const ASGI1R: (u8, u8, u8, u8, u8) = (3, 0, 12, 11, 6);
+const SGI0R: (u8, u8, u8, u8, u8) = (3, 0, 12, 11, 7);
+const DIR: (u8, u8, u8, u8, u8) = (3, 0, 12, 11, 1);
+
+pub(crate) type Storage = GicStorage<3, SPIS>;
+
+/// One operation, as random numbers: what, which REC, where, and with what value.
+pub(crate) type Raw = (u8, u8, u32, u64);
+
+/// One virtual CPU.
+struct Vcpu {
+    cpu: Cpu,
+    is_loaded: bool,
+    /// Interrupts whose priority has not been dropped yet, the last one last.
+    taken: Vec<Taken>,
+    /// Interrupts that have not been deactivated yet, with `EOImode` 1.
+    ended: Vec<Taken>,
+}
+
+pub(crate) struct Machine<'s> {
+    gic: Gic<'s>,
+    reference: Reference,
+    vcpus: Vec<Vcpu>,
+    /// Interrupts that were taken.
+    taken: usize,
+}
+
+impl<'s> Machine<'s> {
+    pub(crate) fn new(storage: &'s Storage, list_registers: usize, splits_eoi: bool) -> Self {
+        let cpu = Cpu::new(list_registers);
+        let affinities = AFFINITIES.map(|packed| {
+            let (aff3, rest) = (u64::from(packed >> 24), u64::from(packed & 0xff_ffff));
+            Affinity::from_mpidr(aff3 << 32 | rest)
+        });
+        let config = GicConfig { affinities: &affinities, spis: SPIS, vtr: cpu.vtr() };
+        let gic = Gic::new(storage, &config).unwrap();
+        let reference = Reference::new(&AFFINITIES, SPIS as u32, PRIORITY_BITS);
+        let vcpus = (0..AFFINITIES.len())
+            .map(|rec| {
+                let mut cpu = cpu.clone();
+                gic.load(rec, &mut cpu);
+                cpu.start(splits_eoi);
+                let _ = gic.save(rec, &mut cpu);
+                Vcpu { cpu, is_loaded: false, taken: Vec::new(), ended: Vec::new() }
+            })
+            .collect();
+        let mut machine = Self { gic, reference, vcpus, taken: 0 };
+        for rec in 0..AFFINITIES.len() {
+            machine.load(rec);
+        }
+        machine
+    }
+
+    /// Does an operation. With `entries` the virtual CPUs run; without them only registers and
+    /// lines change, and the registers of active states may be written.
+    pub(crate) fn apply(&mut self, (what, rec, at, value): Raw, entries: bool) {
+        let rec = usize::from(rec) % AFFINITIES.len();
+        match what % 32 {
+            0..=3 => self.write_distributor(at, value, entries),
+            4..=6 => self.write_redistributor(rec, at, value, entries),
+            7 => self.read(rec, at, value),
+            8..=10 => self.set_line(rec, 16 + at % (INTIDS - 16), value & 1 == 1),
+            11..=12 => self.send_sgi(rec, value),
+            13..=18 => self.raise(rec, at, value),
+            _ if !entries => self.write_redistributor(rec, at, value, entries),
+            19 => self.enter_or_exit(rec),
+            20..=26 => drop(self.acknowledge(rec)),
+            _ => self.end(rec, at),
+        }
+    }
+
+    /// Exits of all virtual CPUs, and a comparison of all registers.
+    pub(crate) fn compare(&mut self) {
+        let loaded: Vec<bool> = self.vcpus.iter().map(|vcpu| vcpu.is_loaded).collect();
+        for rec in 0..loaded.len() {
+            self.exit(rec);
+        }
+        let here = |from: u64, registers: u64| (from..from + 4 * registers).step_by(4);
+        let words = here(0, 5).chain([0x80, 0x100, 0x180].into_iter().flat_map(|at| here(at, 4)));
+        let words =
+            words.chain([0x200, 0x280, 0x300, 0x380].into_iter().flat_map(|at| here(at, 4)));
+        let words = words.chain(here(0x400, 20)).chain(here(0xc00, 6));
+        for offset in words.clone().chain(here(0x6000, 2 * INTIDS as u64 + 2)) {
+            self.compare_distributor(offset, 4);
+        }
+        for rec in 0..AFFINITIES.len() {
+            for offset in here(0, 6).chain(words.clone().map(|offset| 0x1_0000 + offset)) {
+                self.compare_redistributor(rec, offset, 4);
+            }
+        }
+        for (rec, is_loaded) in loaded.into_iter().enumerate() {
+            if is_loaded {
+                self.load(rec);
+            }
+        }
+    }
+
+    /// A comparison of everything that can be read: at each offset, and in each width.
+    pub(crate) fn compare_all(&mut self) {
+        self.compare();
+        for bytes in [1, 2, 4, 8] {
+            for offset in 0..0x1_0004 {
+                self.compare_distributor(offset, bytes);
+            }
+            for (rec, offset) in
+                (0..AFFINITIES.len()).flat_map(|rec| (0..0x2_0004).map(move |at| (rec, at)))
+            {
+                self.compare_redistributor(rec, offset, bytes);
+            }
+        }
+    }
+
+    /// Lets the virtual CPUs take all that they may take, in a bounded number of runs.
+    ///
+    /// Returns the number of interrupts that were taken.
+    pub(crate) fn finish(mut self) -> usize {
+        self.compare();
+        for rec in 0..AFFINITIES.len() {
+            self.write(Frame::Redistributor(rec), 0x14, 4, 0);
+        }
+        let mut runs = 0;
+        loop {
+            let mut is_done = true;
+            for rec in 0..AFFINITIES.len() {
+                if !self.vcpus[rec].is_loaded {
+                    self.load(rec);
+                }
+                while let Some(taken) = self.acknowledge(rec) {
+                    is_done = false;
+                    if taken.intid >= 16 {
+                        self.set_line(rec, taken.intid, false);
+                    }
+                }
+                while !self.vcpus[rec].taken.is_empty() || !self.vcpus[rec].ended.is_empty() {
+                    is_done = false;
+                    self.end(rec, 0);
+                }
+            }
+            if is_done {
+                break;
+            }
+            runs += 1;
+            assert!(runs < 1000, "it never ends");
+        }
+        self.compare();
+        for rec in 0..AFFINITIES.len() {
+            assert_eq!(self.reference.deliverable(rec), [], "REC {rec}: lost");
+        }
+        self.taken
+    }
+}
+
+/// Registers.
+#[derive(Clone, Copy, Debug)]
+enum Frame {
+    Distributor,
+    Redistributor(usize),
+}
+
+impl Machine<'_> {
+    fn write(&mut self, frame: Frame, offset: u64, bytes: u8, value: u64) {
+        let kicks = match frame {
+            Frame::Distributor => {
+                self.reference.gicd_write(offset, bytes, value);
+                self.gic.gicd_write(offset, bytes, value)
+            }
+            Frame::Redistributor(rec) => {
+                self.reference.gicr_write(rec, offset, bytes, value);
+                self.gic.gicr_write(rec, offset, bytes, value)
+            }
+        };
+        self.kick(kicks);
+    }
+
+    fn write_distributor(&mut self, at: u32, value: u64, entries: bool) {
+        let (mut offset, bytes) = place(at, true);
+        if entries && (0x300..0x400).contains(&offset) {
+            offset -= 0x200;
+        }
+        // Routes that lead somewhere are more than one in 2^32.
+        let value = match offset {
+            0x6000..0x8000 if at >> 30 == 1 => 1 << 31,
+            0x6000..0x8000 if at >> 30 != 0 => {
+                let packed = u64::from(AFFINITIES[value as usize % 3]);
+                packed >> 24 << 32 | packed & 0xff_ffff
+            }
+            0 => value | value >> 2,
+            _ => value,
+        };
+        self.write(Frame::Distributor, offset, bytes, value);
+    }
+
+    fn write_redistributor(&mut self, rec: usize, at: u32, value: u64, entries: bool) {
+        let (mut offset, bytes) = place(at, false);
+        if entries && (0x1_0300..0x1_0400).contains(&offset) {
+            offset -= 0x200;
+        }
+        self.write(Frame::Redistributor(rec), offset, bytes, value);
+    }
+
+    /// Raises an interrupt that the REC may take.
+    fn raise(&mut self, rec: usize, at: u32, value: u64) {
+        let intid = at % INTIDS;
+        let (frame, base) = if intid < PRIVATE {
+            (Frame::Redistributor(rec), 0x1_0000)
+        } else {
+            (Frame::Distributor, 0)
+        };
+        let (word, bit, n) = (u64::from(intid / 32 * 4), 1 << (intid % 32), u64::from(intid));
+        self.write(Frame::Distributor, 0x0, 4, 3);
+        self.write(frame, base + 0x400 + n, 1, value & 0x7f);
+        let packed = u64::from(AFFINITIES[rec]);
+        let route =
+            if value >> 63 == 1 { 1 << 31 } else { packed >> 24 << 32 | packed & 0xff_ffff };
+        self.write(Frame::Distributor, 0x6000 + 8 * n, 8, route);
+        self.write(frame, base + 0x100 + word, 4, bit);
+        if intid < 16 || value >> 62 & 1 == 1 {
+            self.write(frame, base + 0x200 + word, 4, bit);
+        } else {
+            self.set_line(rec, intid, true);
+        }
+    }
+
+    fn compare_distributor(&self, offset: u64, bytes: u8) {
+        let read = self.gic.gicd_read(offset, bytes);
+        let expected = self.reference.gicd_read(offset, bytes);
+        assert_eq!(read, expected, "GICD {offset:#x}, {bytes} bytes");
+    }
+
+    fn compare_redistributor(&self, rec: usize, offset: u64, bytes: u8) {
+        let read = self.gic.gicr_read(rec, offset, bytes);
+        let expected = self.reference.gicr_read(rec, offset, bytes);
+        assert_eq!(read, expected, "GICR of REC {rec} {offset:#x}, {bytes} bytes");
+    }
+
+    fn read(&mut self, rec: usize, at: u32, value: u64) {
+        for rec in 0..AFFINITIES.len() {
+            self.exit(rec);
+        }
+        if value & 1 == 0 {
+            let (offset, bytes) = place(at, true);
+            self.compare_distributor(offset, bytes);
+        } else {
+            let (offset, bytes) = place(at, false);
+            self.compare_redistributor(rec, offset, bytes);
+        }
+        for rec in 0..AFFINITIES.len() {
+            self.load(rec);
+        }
+    }
+}
+
+/// A place in a frame, mostly of a register: bits 1:0 select the width, bits 5:2 what is near, the
+/// others where exactly.
+fn place(at: u32, is_distributor: bool) -> (u64, u8) {
+    let bytes = [4, 4, 1, 8][at as usize & 3];
+    let bytes = if at >> 6 & 0x1f == 0 { [2, 3, 16, 0][at as usize & 3] } else { bytes };
+    let rest = u64::from(at >> 11);
+    let from = match at >> 2 & 0xf {
+        0 => 0x0,
+        1 => 0x80,
+        2 | 3 => 0x100,
+        4 => 0x180,
+        5 | 6 => 0x200,
+        7 => 0x280,
+        8 => 0x300,
+        9 => 0x380,
+        10 | 11 => 0x400,
+        12 => 0xc00,
+        13 if is_distributor => 0x6100,
+        14 => 0xffd0,
+        // Anywhere, and at any alignment.
+        _ => return (rest & 0x1_ffff, bytes),
+    };
+    let near = match from {
+        0x400 => rest % 0x48,
+        0x6100 => (rest % 0x148) & !3,
+        0xffd0 => rest % 0x30,
+        _ => rest % 6 * 4,
+    };
+    let frame = if is_distributor || from == 0 || from == 0xffd0 { 0 } else { 0x1_0000 };
+    (frame + from + near, bytes)
+}
+
+/// Sources.
+impl Machine<'_> {
+    fn set_line(&mut self, rec: usize, intid: u32, is_up: bool) {
+        self.reference.set_line(rec, intid, is_up);
+        let kicks = match (PpiIntid::new(intid), SpiIntid::new(intid)) {
+            (Some(ppi), _) => self.gic.set_ppi(rec, ppi, is_up),
+            (_, Some(spi)) => self.gic.set_spi(spi, is_up),
+            _ => Kicks::NONE,
+        };
+        self.kick(kicks);
+    }
+
+    fn send_sgi(&mut self, from: usize, value: u64) {
+        let register = [SGI1R, SGI1R, ASGI1R, SGI0R][(value >> 28) as usize & 3];
+        let target = u64::from(AFFINITIES[(value >> 30) as usize % 3]);
+        // To a REC, to all others, or anywhere.
+        let fields = target >> 24 << 48
+            | (target >> 16 & 0xff) << 32
+            | (target >> 8 & 0xff) << 16
+            | (target >> 4 & 0xf) << 44
+            | 1 << (target & 0xf);
+        let value = match value >> 32 & 7 {
+            0 => value,
+            1 => value & 0xf << 24 | 1 << 40,
+            _ => value & 0xf << 24 | fields,
+        };
+        self.reference.send_sgi(from, value, register == SGI1R);
+        let kicks = self.gic.write_sysreg(from, register, value).unwrap();
+        self.kick(kicks);
+    }
+}
+
+/// Virtual CPUs.
+impl Machine<'_> {
+    /// What a host does for a kick: the REC exits and is entered again.
+    fn kick(&mut self, kicks: Kicks) {
+        for rec in kicks.iter() {
+            if self.vcpus[rec].is_loaded {
+                self.exit(rec);
+                self.load(rec);
+            }
+        }
+    }
+
+    fn load(&mut self, rec: usize) {
+        let vcpu = &mut self.vcpus[rec];
+        assert!(!vcpu.is_loaded);
+        self.gic.load(rec, &mut vcpu.cpu);
+        vcpu.is_loaded = true;
+        assert_eq!(vcpu.cpu.misr(), 0, "it would exit before its first instruction, for ever");
+        let mut seen = Vec::new();
+        for n in 0..vcpu.cpu.vtr().list_registers() {
+            let list = vcpu.cpu.list_register(n);
+            if list >> 62 != 0 {
+                assert_eq!(list >> 61 & 1, 0, "HW");
+                assert!(!seen.contains(&(list & 0xffff_ffff)), "an interrupt twice");
+                seen.push(list & 0xffff_ffff);
+            }
+        }
+    }
+
+    fn exit(&mut self, rec: usize) {
+        if !self.vcpus[rec].is_loaded {
+            return;
+        }
+        self.vcpus[rec].is_loaded = false;
+        self.vcpus[rec].cpu.leave();
+        let report = self.gic.save(rec, &mut self.vcpus[rec].cpu);
+        self.kick(report.kicks);
+    }
+
+    fn enter_or_exit(&mut self, rec: usize) {
+        if self.vcpus[rec].is_loaded {
+            self.exit(rec);
+        } else {
+            self.load(rec);
+        }
+    }
+
+    /// A maintenance interrupt ends the run.
+    fn maintain(&mut self, rec: usize) {
+        if self.vcpus[rec].cpu.misr() != 0 {
+            self.exit(rec);
+            self.load(rec);
+        }
+    }
+
+    /// The most urgent interrupt is taken, if one is more urgent than what is active.
+    fn acknowledge(&mut self, rec: usize) -> Option<Taken> {
+        if !self.vcpus[rec].is_loaded {
+            return None;
+        }
+        let limit = self.vcpus[rec].cpu.limit();
+        let urgent = |(priority, _): &(u8, u32)| *priority < limit;
+        let all = self.reference.deliverable(rec);
+        // One for any REC may be in another's list registers.
+        let must = all.iter().filter(|one| urgent(one) && !self.reference.is_one_of_n(one.1)).min();
+        let taken = self.vcpus[rec].cpu.acknowledge();
+        match (taken, must) {
+            (None, None) => return None,
+            (None, Some(must)) => {
+                unreachable!("REC {rec} does not get {must:?}: {}", self.show(rec))
+            }
+            (Some(taken), must) => {
+                let known = all.iter().find(|one| one.1 == taken.intid);
+                assert_eq!(known, Some(&(taken.priority, taken.intid)), "{}", self.show(rec));
+                assert_eq!(
+                    taken.group_1,
+                    self.reference.interrupt(rec, taken.intid).group_1,
+                    "{taken:?}"
+                );
+                assert!(
+                    must.is_none_or(|must| taken.priority <= must.0),
+                    "{taken:?}, not {must:?}"
+                );
+            }
+        }
+        let taken = taken?;
+        self.reference.acknowledge(rec, taken.intid);
+        self.vcpus[rec].taken.push(taken);
+        self.taken += 1;
+        self.maintain(rec);
+        Some(taken)
+    }
+
+    /// The interrupt that was taken last ends; or one is deactivated after its priority was
+    /// dropped, in any order.
+    fn end(&mut self, rec: usize, at: u32) {
+        let vcpu = &mut self.vcpus[rec];
+        if !vcpu.is_loaded {
+            return;
+        }
+        let drops = at & 1 == 0 || vcpu.ended.is_empty();
+        match vcpu.taken.pop_if(|_| drops) {
+            Some(taken) if vcpu.cpu.end(taken) => self.reference.deactivate(rec, taken.intid),
+            Some(taken) => vcpu.ended.push(taken),
+            None if vcpu.ended.is_empty() => return,
+            None => {
+                let taken = vcpu.ended.swap_remove(at as usize / 2 % vcpu.ended.len());
+                self.reference.deactivate(rec, taken.intid);
+                if vcpu.cpu.traps_deactivation() {
+                    // A trap is an exit.
+                    self.exit(rec);
+                    let kicks = self.gic.write_sysreg(rec, DIR, taken.intid.into()).unwrap();
+                    self.kick(kicks);
+                    self.load(rec);
+                } else {
+                    vcpu.cpu.deactivate(taken.intid);
+                }
+            }
+        }
+        self.maintain(rec);
+    }
+
+    fn show(&self, rec: usize) -> String {
+        let cpu = &self.vcpus[rec].cpu;
+        let lists: Vec<_> = (0..cpu.vtr().list_registers())
+            .map(|n| format!("{:#x}", cpu.list_register(n)))
+            .collect();
+        format!("list registers {lists:?}, taken {:?}", self.vcpus[rec].taken)
+    }
+}
