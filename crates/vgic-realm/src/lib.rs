@@ -34,8 +34,7 @@
 //! |---|---|
 //! | [`gic`] | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
 //! | `hardware` | `HardwareInterface`: the registers of the calling CPU (feature `hardware`, aarch64) |
-//! | [`interface`] | [`VirtualInterface`]: a trait for the registers of a CPU; [`Vtr`]: how many
-//! there are |
+//! | [`interface`] | [`VirtualInterface`]: the registers of a CPU, a trait; [`Vtr`]: their number |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
