@@ -19,6 +19,7 @@
 mod fault;
 mod icc;
 mod syndrome;
+mod timer;
 
 use num_enum::{FromPrimitive, IntoPrimitive};
 

@@ -125,12 +125,12 @@ pub enum Action {
     Smc([u64; 18]),
     /// Executes HVC, which is undefined in a Realm.
     Hvc,
-    /// Waits for an interrupt.
+    /// Waits for an interrupt. As on a CPU, it is not trapped when one is there already; if it is
+    /// not trapped, see [`Options::wait_polls`](crate::Options::wait_polls).
     Wfi,
-    /// Waits for an event.
+    /// Waits for an event. If it is not trapped, it ends at once: there may always be one.
     Wfe,
-    /// Waits for an interrupt until the virtual counter has this value. The model has no clock: a
-    /// wait that is not trapped ends at once.
+    /// Waits for an interrupt until the virtual counter has this value.
     Wfit {
         /// The deadline, in ticks.
         deadline: u64,
@@ -154,23 +154,24 @@ pub enum Action {
         pc: u64,
     },
     /// Reads a system register into a general purpose register. Those of the CPU interface
-    /// (`ICC_*_EL1`) are there, others read as zero.
+    /// (`ICC_*_EL1`) and of the EL1 timers (`CNT*_EL0`) are there, others read as zero.
     SysRegRead {
         /// The register.
         register: SysReg,
         /// Number of the general purpose register.
         into: u8,
     },
-    /// Writes a system register. Those of the CPU interface (`ICC_*_EL1`) are there, writes to
-    /// others have no effect.
+    /// Writes a system register. Those of the CPU interface (`ICC_*_EL1`) and of the EL1 timers
+    /// (`CNT*_EL0`) are there, writes to others have no effect.
     SysRegWrite {
         /// The register.
         register: SysReg,
         /// The value.
         value: u64,
     },
-    /// Writes the control and compare registers of a timer. ISTATUS (bit 2 of the control) is set
-    /// by the program: the model has no clock.
+    /// Writes the control and compare registers of a timer at once. A script that does not care for
+    /// the clock sets ISTATUS (bit 2 of the control): the condition is met then, whatever the
+    /// counter says, until the control is written again.
     Timer {
         /// Which timer.
         kind: TimerKind,

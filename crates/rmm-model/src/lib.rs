@@ -63,6 +63,13 @@
 //! priority mask, group enables and active priorities; maintenance interrupts, and those that
 //! [`Cpu::interrupt`] sends, end a run.
 //!
+//! Time is a counter that stands still unless the host moves it ([`Model::advance`]) or gives it a
+//! source ([`Model::set_clock`]). Programs read it and set their EL1 timers, which fire by
+//! themselves and end runs as on TF-RMM: the RMM exits when an output goes high, masks the
+//! interrupt while it stays high, and notices that it has gone low when it next has something to
+//! do. Waits that are not trapped last until an interrupt or their deadline, at most for
+//! [`Options::wait_polls`].
+//!
 //! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each
 //! plane or one for all; the auxiliary trees' tables and mappings, by entry (TF-RMM) and by range
 //! (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. What runs is plane 0.
@@ -105,8 +112,7 @@
 //! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration.
 //!   Tracking regions are FINE, and granule protection tables built by the firmware, unless
 //!   [`Options`] say otherwise.
-//! * Time: a timer's ISTATUS is what the program sets. SVE and PMU state. Stage 1 of the Realm: its
-//!   addresses are IPAs.
+//! * SVE and PMU state. Stage 1 of the Realm: its addresses are IPAs.
 //!
 //! # Where TF-RMM differs
 //!
@@ -129,8 +135,7 @@
 //!   counts once.
 //! * The identity of a Realm in its token is random in TF-RMM. In the model, machines that get the
 //!   same calls make the same tokens. The platform's claims are the model's own.
-//! * The GIC's description in `RsiRealmConfig` is that of the model's machine; timers are set by
-//!   the program.
+//! * The GIC's description in `RsiRealmConfig` is that of the model's machine.
 #![no_std]
 
 extern crate alloc;
@@ -139,6 +144,7 @@ extern crate std;
 
 mod answer;
 pub mod attestation;
+mod clock;
 mod cpu;
 mod gic;
 mod granule;
@@ -157,6 +163,7 @@ mod rsi;
 mod rtt;
 mod session;
 mod syndrome;
+mod timer;
 mod unsupported;
 
 pub use granule::{Census, GranuleState};

@@ -3,6 +3,7 @@
 mod conduit;
 mod cpu;
 mod host_memory;
+mod time;
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -217,9 +218,13 @@ impl Model {
         loop {
             let action = run.entered.next_action();
             let stepped = self.with_monitor(|monitor| monitor.step(&mut run.entered, action));
-            if let Stepped::Left(registers) = stepped {
-                run.has_left = true;
-                return registers;
+            match stepped {
+                Stepped::On => {}
+                Stepped::Waits => relax(),
+                Stepped::Left(registers) => {
+                    run.has_left = true;
+                    return registers;
+                }
             }
         }
     }
@@ -265,6 +270,14 @@ impl Model {
         monitor.memory.write(at, from);
         Ok(())
     }
+}
+
+/// Lets other threads run while a REC waits.
+fn relax() {
+    #[cfg(feature = "std")]
+    std::thread::yield_now();
+    #[cfg(not(feature = "std"))]
+    core::hint::spin_loop();
 }
 
 /// A REC that runs. If its program panics, the REC leaves.

@@ -31,6 +31,7 @@ use rmi_abi::{Command, Fid, Ipa, IpaRange, Pa, PaRange, Status};
 use rmi_host::Registers;
 
 use crate::answer::{Answer, Answered, refuse, require};
+use crate::clock::Clock;
 use crate::cpu::PhysicalCpu;
 use crate::gic::Vtr;
 use crate::granule::{GranuleState, Granules};
@@ -84,6 +85,7 @@ pub(crate) struct Monitor {
     /// Programs that are to be dropped when the monitor is not locked.
     pub(crate) ended: Vec<Box<dyn Guest>>,
     cpus: BTreeMap<u32, PhysicalCpu>,
+    pub(crate) clock: Clock,
 }
 
 /// Makes the program of a REC that was given none.
@@ -108,6 +110,7 @@ impl Monitor {
             default_guest: None,
             ended: Vec::new(),
             cpus: BTreeMap::new(),
+            clock: Clock::default(),
             options,
         }
     }

@@ -118,6 +118,16 @@ pub struct Options {
     /// Bits of a virtual interrupt's priority: 5 to 8 (`ICH_VTR_EL2.PRIbits`). All but the eighth
     /// decide on preemption.
     pub priority_bits: u8,
+    /// Ticks of the counter in a second (`CNTFRQ_EL0`). For the program only: the model counts
+    /// ticks.
+    pub counter_frequency: u32,
+    /// How often a wait that is not trapped looks for what ends it: an interrupt, or its deadline.
+    /// After that the REC exits for IRQ, as if the host's timer had fired. Between two looks the
+    /// thread that entered the REC yields (without the feature `std` it spins).
+    ///
+    /// With 0 a wait with nothing to wake it exits at once: a host with one thread and a clock that
+    /// stands still does not hang.
+    pub wait_polls: u32,
 }
 
 /// 4 KiB granules; SHA-256 and SHA-512; 2^10 - 1 RECs; 30-bit L0 GPT regions; 48-bit physical
@@ -181,6 +191,8 @@ impl Options {
             already_active: false,
             list_registers: 16,
             priority_bits: 5,
+            counter_frequency: 1_000_000_000,
+            wait_polls: 0,
         }
     }
 

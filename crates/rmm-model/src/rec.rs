@@ -7,7 +7,8 @@ use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 use rmi_abi::{Ipa, Pa};
 
-use crate::guest::{Action, DeviceRequest, Outcome, TimerKind};
+use crate::guest::{Action, DeviceRequest, Outcome};
+use crate::timer::Timers;
 
 /// A RIPAS change that the Realm asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,22 +101,6 @@ pub(crate) enum LastExit {
     Device(DeviceRequest),
 }
 
-/// One EL1 timer of a REC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Timer {
-    pub(crate) ctl: u64,
-    pub(crate) cval: u64,
-    /// The output level that the host saw at the last exit.
-    pub(crate) seen: bool,
-}
-
-impl Timer {
-    /// The output level: ENABLE (bit 0) and ISTATUS (bit 2) without IMASK (bit 1).
-    pub(crate) fn is_asserted(&self) -> bool {
-        self.ctl & 0b111 == 0b101
-    }
-}
-
 /// How far the attestation token of a REC is.
 ///
 /// Source: TF-RMM, `enum attest_token_gen_state_t`.
@@ -139,8 +124,7 @@ pub(crate) struct Rec {
     pub(crate) running: bool,
     pub(crate) x: [u64; RUN_GPRS],
     pub(crate) pc: u64,
-    pub(crate) virtual_timer: Timer,
-    pub(crate) physical_timer: Timer,
+    pub(crate) timers: Timers,
     pub(crate) last_exit: LastExit,
     pub(crate) token: Token,
     /// The outcome of the guest's last action.
@@ -153,6 +137,8 @@ pub(crate) struct Rec {
     pub(crate) run: Pa,
     /// Actions that the entry in progress may still take.
     pub(crate) budget: u32,
+    /// Whether the RMM handled the last action and let the REC run on.
+    pub(crate) was_handled: bool,
 }
 
 impl Rec {
@@ -166,8 +152,7 @@ impl Rec {
             running: false,
             x: [0; RUN_GPRS],
             pc,
-            virtual_timer: Timer::default(),
-            physical_timer: Timer::default(),
+            timers: Timers::default(),
             last_exit: LastExit::Other,
             token: Token::None,
             outcome: Outcome::None,
@@ -175,6 +160,7 @@ impl Rec {
             flags: RecEnterFlags::empty(),
             run: Pa::new(0),
             budget: 0,
+            was_handled: false,
         }
     }
 
@@ -217,14 +203,8 @@ impl Rec {
     /// Takes a synchronous exception to EL1: the vector of a Realm that never set one, for the
     /// current level with SP_ELx.
     pub(crate) fn take_exception(&mut self, outcome: Outcome) {
+        self.was_handled = true;
         self.pc = 0x200;
         self.outcome = outcome;
-    }
-
-    pub(crate) fn timer_mut(&mut self, kind: TimerKind) -> &mut Timer {
-        match kind {
-            TimerKind::Virtual => &mut self.virtual_timer,
-            TimerKind::Physical => &mut self.physical_timer,
-        }
     }
 }

@@ -123,7 +123,8 @@ fn a_refused_entry_is_cancelled() {
 fn the_handler_sees_a_timer_that_is_raised() {
     on(Dialect::TfRmm2026_07, |fixture| {
         let timer = |ctl| Action::Timer { kind: rmm_model::TimerKind::Virtual, ctl, cval: 9 };
-        let actions = vec![timer(1), load(), timer(5), timer(7), Action::psci_system_off()];
+        let call = Action::rsi_version(0);
+        let actions = vec![timer(1), load(), timer(5), timer(7), call, Action::psci_system_off()];
         fixture.script(actions, |fixture, _, rec| {
             let mut counter = Counter::new(None);
             let stopped =

@@ -14,7 +14,7 @@ use rmi_abi::run::RUN_GPRS;
 use spin::Mutex;
 
 use super::vcpu::{self, Exception, vcpu_methods};
-use super::{Action, Guest, GuestCpu, SysReg};
+use super::{Action, Guest, GuestCpu, SysReg, TimerKind};
 
 /// A program that is an async function. It needs no thread and no `std`: the model polls it when
 /// the REC runs.

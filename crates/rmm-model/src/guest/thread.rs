@@ -13,7 +13,7 @@ use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::run::RUN_GPRS;
 
 use super::vcpu::{self, Exception, vcpu_methods};
-use super::{Action, Guest, GuestCpu, Outcome, SysReg};
+use super::{Action, Guest, GuestCpu, Outcome, SysReg, TimerKind};
 
 /// A program that is a function on a thread of its own, which the first entry of the REC starts.
 ///
@@ -25,10 +25,10 @@ use super::{Action, Guest, GuestCpu, Outcome, SysReg};
 /// * When it panics, the caller of `RMI_REC_ENTER` panics with the same payload; the REC has left
 ///   then, and has no program any more.
 /// * When the program is dropped (with its Realm or REC, when another takes its place, or with the
-///   model), the action that the thread waits for never completes: the thread unwinds from there,
-///   runs the destructors of the function, and has ended when the drop returns. In them, accesses
-///   abort, and there is nothing to wait for. A function that catches that unwinding must return; in
-///   a program that is built with `panic = "abort"`, the thread waits for ever instead.
+///   model), the action that the thread waits for never completes: the thread unwinds there, runs
+///   the destructors of the function, and has ended when the drop returns. In them, accesses abort,
+///   and there is nothing to wait for. A function that catches that unwinding must return.
+///   In a binary that is built with `panic = "abort"`, the thread waits for ever instead.
 ///
 /// ```
 /// use rmi_abi::{Ipa, Pa};

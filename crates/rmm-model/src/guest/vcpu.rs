@@ -196,6 +196,22 @@ macro_rules! vcpu_methods {
                 vcpu::completed(&self.act(Action::SysRegWrite { register, value })$($waiting)*)
             }
 
+            /// The virtual counter (`CNTVCT_EL0`), in ticks.
+            pub $($asyncness)? fn counter(&mut self) -> u64 {
+                let read = Action::SysRegRead { register: SysReg::CNTVCT_EL0, into: 0 };
+                vcpu::first(&self.act(read)$($waiting)*)
+            }
+
+            /// Sets a timer: its interrupt is signalled when the counter has reached `cval`.
+            pub $($asyncness)? fn set_timer(&mut self, kind: TimerKind, cval: u64) {
+                self.act(Action::Timer { kind, ctl: 1, cval })$($waiting)*;
+            }
+
+            /// Turns a timer off.
+            pub $($asyncness)? fn stop_timer(&mut self, kind: TimerKind) {
+                self.act(Action::Timer { kind, ctl: 0, cval: 0 })$($waiting)*;
+            }
+
             /// Acknowledges the most urgent interrupt of group 1 (`ICC_IAR1_EL1`), if there is one.
             pub $($asyncness)? fn acknowledge(&mut self) -> Option<u32> {
                 vcpu::interrupt(&self.act(Action::acknowledge())$($waiting)*)

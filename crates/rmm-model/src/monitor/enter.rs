@@ -20,6 +20,7 @@ use crate::granule::GranuleState;
 use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec};
+use crate::timer::Timers;
 use crate::{rsi, syndrome};
 
 /// Actions after which a REC exits by itself, as if the host's timer had fired: a program that
@@ -38,8 +39,10 @@ pub(crate) struct Entered {
     registers: Registers,
     guest: Option<Box<dyn Guest>>,
     view: GuestCpu,
-    /// The action that the last exit interrupted.
+    /// The action that the last exit interrupted, or the wait that goes on.
     retry: Option<Action>,
+    /// How often the wait in progress has looked for what ends it.
+    polls: u32,
 }
 
 impl Entered {
@@ -58,8 +61,25 @@ impl Entered {
 pub(crate) enum Stepped {
     /// The REC runs on.
     On,
+    /// It waits.
+    Waits,
     /// It exited; these are the registers for the host.
     Left(Registers),
+}
+
+/// What an action led to.
+pub(super) enum Acted {
+    /// The REC runs on.
+    On,
+    /// It is a wait that nothing ends yet.
+    Wait,
+    Exit(Exit),
+}
+
+impl From<Option<Exit>> for Acted {
+    fn from(exit: Option<Exit>) -> Self {
+        exit.map_or(Self::On, Self::Exit)
+    }
 }
 
 /// An exit record that is not complete yet.
@@ -113,7 +133,9 @@ impl Monitor {
         }
         let rec = self.rec(address)?;
         answer_last_exit(rec, &enter);
-        if self.cpu(cpu).ends_run() {
+        let now = self.clock.now();
+        let fires = self.rec(address)?.timers.check(now);
+        if fires || self.cpu(cpu).ends_run() {
             // The physical interrupt is taken before the first instruction.
             let exit = self.interrupt_exit(cpu);
             self.cpu(cpu).interface.leave();
@@ -130,7 +152,7 @@ impl Monitor {
         let retry = retry.filter(|_| guest.as_ref().is_none_or(|guest| guest.repeats()));
         let view = self.view(Pa::new(address), cpu);
         let rec = Pa::new(address);
-        Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry }))
+        Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry, polls: 0 }))
     }
 
     /// Writes the host's reply into the structure of a host call. If it is not mapped any more, the
@@ -175,29 +197,45 @@ impl Monitor {
     /// Carries out one action of a REC that runs.
     pub(crate) fn step(&mut self, entered: &mut Entered, action: Action) -> Stepped {
         let address = entered.rec;
-        let exit = match self.recs.get_mut(&address) {
+        let acted = match self.recs.get_mut(&address) {
             Some(rec) if rec.budget > 0 => {
-                rec.budget -= 1;
+                rec.was_handled = false;
+                if entered.polls == 0 {
+                    rec.budget -= 1;
+                }
                 self.act(address, entered.cpu, action)
             }
             // Too many actions, or (impossible while it runs) no REC: an exit as for an interrupt
             // of the host.
             Some(rec) => {
                 rec.retry = Some(action);
-                Some(exit(ExitReason::Fiq, self.options.dialect))
+                Acted::Exit(exit(ExitReason::Fiq, self.options.dialect))
             }
-            None => Some(exit(ExitReason::Fiq, self.options.dialect)),
+            None => Acted::Exit(exit(ExitReason::Fiq, self.options.dialect)),
         };
-        let exit = match exit {
-            None if self.cpu(entered.cpu).ends_run() => Some(self.interrupt_exit(entered.cpu)),
-            exit => exit,
+        let acted = match acted {
+            Acted::On if self.is_interrupted(address, entered.cpu) => {
+                Acted::Exit(self.interrupt_exit(entered.cpu))
+            }
+            // The host's timer fires.
+            Acted::Wait if entered.polls >= self.options.wait_polls => {
+                self.end_wait(address);
+                Acted::Exit(self.interrupt_exit(entered.cpu))
+            }
+            acted => acted,
         };
-        match exit {
-            None => {
+        match acted {
+            Acted::On => {
+                entered.polls = 0;
                 entered.view = self.view(address, entered.cpu);
                 Stepped::On
             }
-            Some(exit) => {
+            Acted::Wait => {
+                entered.polls += 1;
+                entered.retry = Some(action);
+                Stepped::Waits
+            }
+            Acted::Exit(exit) => {
                 let cpu = self.cpu(entered.cpu);
                 cpu.running = cpu.running.saturating_sub(1);
                 cpu.interface.leave();
@@ -214,6 +252,17 @@ impl Monitor {
         }
     }
 
+    /// Whether an interrupt ends the run of a REC after an action: a physical one, or that of a
+    /// timer.
+    pub(super) fn is_interrupted(&mut self, address: Pa, cpu: u32) -> bool {
+        let now = self.clock.now();
+        let fires = self.recs.get_mut(&address).is_some_and(|rec| match rec.was_handled {
+            true => rec.timers.check(now) || rec.timers.interrupts(now),
+            false => rec.timers.interrupts(now),
+        });
+        fires || self.cpu(cpu).ends_run()
+    }
+
     /// Takes a REC off its CPU whose program has panicked. There is no exit record.
     pub(crate) fn abandon(&mut self, entered: &Entered) {
         let cpu = self.cpu(entered.cpu);
@@ -226,15 +275,15 @@ impl Monitor {
 
     /// Ends an entry: completes the exit record and writes it to the run page.
     fn write_exit(&mut self, address: Pa, mut exit: Exit) {
+        let now = self.clock.now();
         let Some(rec) = self.recs.get_mut(&address) else { return };
         rec.running = false;
-        for timer in [&mut rec.virtual_timer, &mut rec.physical_timer] {
-            timer.seen = timer.is_asserted();
-        }
-        exit.cntp_ctl = rec.physical_timer.ctl;
-        exit.cntp_cval = rec.physical_timer.cval;
-        exit.cntv_ctl = rec.virtual_timer.ctl;
-        exit.cntv_cval = rec.virtual_timer.cval;
+        rec.timers.show(now);
+        let Timers { virtual_timer, physical_timer } = &rec.timers;
+        exit.cntp_ctl = physical_timer.ctl(now);
+        exit.cntp_cval = physical_timer.cval;
+        exit.cntv_ctl = virtual_timer.ctl(now);
+        exit.cntv_cval = virtual_timer.cval;
         self.write_record(address, &exit);
     }
 

@@ -64,6 +64,7 @@ impl Monitor {
             Reply::Values(values) => {
                 let rec = self.recs.get_mut(&address)?;
                 rec.answer(values);
+                rec.was_handled = true;
                 rec.step();
                 None
             }

@@ -9,7 +9,7 @@ use rmi_abi::{Ipa, Pa};
 
 use super::Monitor;
 use super::access::{Kind, Translation};
-use super::enter::{Exit, exit};
+use super::enter::{Acted, Exit, exit};
 use crate::gic::{Access, Group};
 use crate::guest::{Action, DeviceRequest, Outcome, SysReg, TimerKind};
 use crate::rec::{LastExit, Load, Rec};
@@ -42,8 +42,19 @@ fn truncated(value: u64, bytes: u8) -> u64 {
 }
 
 impl Monitor {
-    /// Carries out an action; returns the exit that it causes, if it does.
-    pub(super) fn act(&mut self, address: Pa, cpu: u32, action: Action) -> Option<Exit> {
+    /// Carries out an action.
+    pub(super) fn act(&mut self, address: Pa, cpu: u32, action: Action) -> Acted {
+        match action {
+            Action::Wfi => self.wait(address, cpu, Wfx::Wfi, 0),
+            Action::Wfe => self.wait(address, cpu, Wfx::Wfe, 0),
+            Action::Wfit { deadline } => self.wait(address, cpu, Wfx::Wfit, deadline),
+            Action::Wfet { deadline } => self.wait(address, cpu, Wfx::Wfet, deadline),
+            _ => Acted::from(self.act_at_once(address, cpu, action)),
+        }
+    }
+
+    /// Carries out an action that is not a wait; returns the exit that it causes, if it does.
+    fn act_at_once(&mut self, address: Pa, cpu: u32, action: Action) -> Option<Exit> {
         let dialect = self.options.dialect;
         match action {
             Action::Load { ipa, bytes } => {
@@ -54,10 +65,7 @@ impl Monitor {
             }
             Action::Fetch { ipa } => self.fetch(address, ipa),
             Action::Smc(x) => self.realm_call(address, cpu, &x, action),
-            Action::Wfi => self.wait(address, cpu, Wfx::Wfi, 0),
-            Action::Wfe => self.wait(address, cpu, Wfx::Wfe, 0),
-            Action::Wfit { deadline } => self.wait(address, cpu, Wfx::Wfit, deadline),
-            Action::Wfet { deadline } => self.wait(address, cpu, Wfx::Wfet, deadline),
+            Action::Wfi | Action::Wfe | Action::Wfit { .. } | Action::Wfet { .. } => None,
             Action::Interrupt => Some(exit(ExitReason::Irq, dialect)),
             Action::Fiq | Action::Spin => Some(exit(ExitReason::Fiq, dialect)),
             Action::SError { esr } => {
@@ -203,25 +211,38 @@ impl Monitor {
         exit
     }
 
-    /// A wait. If trapped, all kinds exit. Otherwise WFE ends at once, as do those with a deadline
-    /// (the model has no clock), and WFI when an interrupt is pending: a virtual one, or a physical
-    /// one of the host, for which the REC then exits.
-    fn wait(&mut self, address: Pa, cpu: u32, kind: Wfx, deadline: u64) -> Option<Exit> {
+    /// A wait. One that would end at once is not trapped: for an interrupt when there is one, or a
+    /// virtual one is signalled; or when the deadline has come. Without a trap one for an event
+    /// ends at once.
+    fn wait(&mut self, address: Pa, cpu: u32, kind: Wfx, deadline: u64) -> Acted {
+        let is_interrupted = self.is_interrupted(address, cpu);
         let interface = &self.cpu(cpu).interface;
-        let is_woken = [Group::Zero, Group::One].iter().any(|g| interface.signalled(*g).is_some());
-        let rec = self.recs.get_mut(&address)?;
+        let is_signalled =
+            [Group::Zero, Group::One].iter().any(|g| interface.signalled(*g).is_some());
+        let is_over = kind.has_deadline() && self.clock.now() >= deadline;
+        let Some(rec) = self.recs.get(&address) else { return Acted::On };
         let trap =
             if kind.is_for_event() { RecEnterFlags::TRAP_WFE } else { RecEnterFlags::TRAP_WFI };
         let is_trapped = rec.flags.contains(trap);
-        done(rec);
-        if is_trapped {
+        let is_woken = !kind.is_for_event() && (is_interrupted || is_signalled);
+        if !is_woken && !is_over && is_trapped {
+            self.end_wait(address);
             let timed = if kind.has_deadline() { 0b10 } else { 0 };
             let trapped = timed | u64::from(kind.is_for_event());
-            Some(self.wait_exit(Esr(syndrome::class(ExceptionClass::Wfx) | trapped), deadline))
-        } else if kind != Wfx::Wfi || is_woken {
-            None
+            let esr = Esr(syndrome::class(ExceptionClass::Wfx) | trapped);
+            Acted::Exit(self.wait_exit(esr, deadline))
+        } else if is_woken || is_over || kind.is_for_event() {
+            self.end_wait(address);
+            Acted::On
         } else {
-            Some(exit(ExitReason::Irq, self.options.dialect))
+            Acted::Wait
+        }
+    }
+
+    /// The program goes on after a wait.
+    pub(super) fn end_wait(&mut self, address: Pa) {
+        if let Some(rec) = self.recs.get_mut(&address) {
+            done(rec);
         }
     }
 
@@ -258,7 +279,12 @@ impl Monitor {
         register: SysReg,
         value: u64,
     ) -> Option<Exit> {
-        done(self.recs.get_mut(&address)?);
+        let now = self.clock.now();
+        let rec = self.recs.get_mut(&address)?;
+        done(rec);
+        if rec.timers.write(register, value, now) {
+            return None;
+        }
         if self.cpu(cpu).realm_accesses(register, Some(value)) != Access::Trapped {
             return None;
         }
@@ -270,7 +296,12 @@ impl Monitor {
 
     /// A read of a system register. Those that a Realm does not have read as zero.
     fn sysreg_read(&mut self, address: Pa, cpu: u32, register: SysReg, into: u8) -> Option<Exit> {
-        let access = self.cpu(cpu).realm_accesses(register, None);
+        let (now, frequency) = (self.clock.now(), self.options.counter_frequency);
+        let timer = self.recs.get(&address)?.timers.read(register, now, frequency);
+        let access = match timer {
+            Some(value) => Access::Done(value),
+            None => self.cpu(cpu).realm_accesses(register, None),
+        };
         let rec = self.recs.get_mut(&address)?;
         done(rec);
         let value = match access {
@@ -287,15 +318,13 @@ impl Monitor {
         None
     }
 
-    /// Programs a timer. The REC exits when an output level is not the one that the host saw last.
+    /// Programs a timer.
     fn timer(&mut self, address: Pa, kind: TimerKind, ctl: u64, cval: u64) -> Option<Exit> {
         let rec = self.recs.get_mut(&address)?;
-        let timer = rec.timer_mut(kind);
-        timer.ctl = ctl;
+        let timer = rec.timers.timer_mut(kind);
+        timer.control = ctl;
         timer.cval = cval;
-        let changed = timer.is_asserted() != timer.seen;
-        done(rec);
-        changed.then(|| exit(ExitReason::Irq, self.options.dialect))
+        done(rec)
     }
 
     /// A request about a device. The call ends when the host has answered, or at once where the
@@ -335,7 +364,7 @@ impl Monitor {
                 let value = rec_register(rec, rt);
                 self.sysreg_write(address, cpu, esr.system_register(), value)
             }
-            ExceptionClass::Hvc64 => self.act(address, cpu, Action::Hvc),
+            ExceptionClass::Hvc64 => self.act_at_once(address, cpu, Action::Hvc),
             ExceptionClass::DataAbort => {
                 let ipa = fault_address(hpfar, far);
                 if self.host_never_sees(rd, ipa) {

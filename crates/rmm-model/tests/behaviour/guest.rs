@@ -355,12 +355,8 @@ fn waiting_is_trapped_or_not() {
 fn a_wait_with_a_deadline_shows_what_the_dialect_has() {
     for dialect in DIALECTS {
         let host = Host::new(Options::new(dialect));
-        let running = host.script(vec![
-            Action::Wfit { deadline: 77 },
-            Action::Wfet { deadline: 88 },
-            // When it is not trapped, it ends at once.
-            Action::Wfit { deadline: 99 },
-        ]);
+        let running =
+            host.script(vec![Action::Wfit { deadline: 77 }, Action::Wfet { deadline: 88 }]);
         let trap = (RecEnterFlags::TRAP_WFI | RecEnterFlags::TRAP_WFE).bits();
         for (kind, deadline) in [(0, 77), (1, 88)] {
             let (_, exit) = running.enter(trap, &[]);
@@ -413,6 +409,7 @@ fn timers_leave_when_their_output_changes() {
         timer(TimerKind::Virtual, 5),
         timer(TimerKind::Virtual, 5),
         timer(TimerKind::Virtual, 7),
+        Action::rsi_version(0),
         timer(TimerKind::Physical, 5),
     ]);
     let (reason, exit) = running.enter(0, &[]);

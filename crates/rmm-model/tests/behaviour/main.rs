@@ -17,6 +17,7 @@ mod rsi;
 mod statuses;
 mod switches;
 mod tables;
+mod time;
 mod token;
 mod verifier;
 mod yields;
