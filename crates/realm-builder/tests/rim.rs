@@ -16,12 +16,11 @@ use rmi_abi::realm::{HashAlgorithm, RealmParams};
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rsi::{Command as Rsi, Version};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::run::RecEnter;
+use rmi_abi::run::EntryRecord;
 use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
 use rmi_host::{CountingLedger, Undelegated};
 use rmm_model::{Action, GuestCpu, Model, Options};
 use sro::CallbackMemory;
-use zerocopy::FromZeros;
 
 /// The parameters of the vectors; those that are not measured are set as well.
 fn params(hash: HashAlgorithm) -> RealmParams {
@@ -164,7 +163,7 @@ fn a_realm_reads_no_more_than_the_digest() {
         model.set_guest(realm.rd().pa(), 0, Box::new(guest));
         let realm = realm.activate().unwrap();
         let mut page = memory.take_front(0x1000).unwrap();
-        object.enter(&rmm, &mut page, &RecEnter::new_zeroed(), None, |_, _| ((), false)).unwrap();
+        object.enter(&rmm, &mut page, &EntryRecord::default(), None, |_, _| ((), false)).unwrap();
 
         let mut read = *read.lock().unwrap();
         assert_eq!(read[words..], [BEFORE; 8][words..]);

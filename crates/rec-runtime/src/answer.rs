@@ -21,17 +21,31 @@ pub(crate) struct Ticket {
 pub struct Answer {
     pub(crate) exit: Option<ExitNumber>,
     pub(crate) flags: RecEnterFlags,
+    pub(crate) value: AnswerValue,
+}
+
+/// The registers of an answer.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum AnswerValue {
+    None,
+    /// X0.
+    Word([u64; 1]),
+    /// All, for a host call.
+    Reply(Reply),
+}
+
+/// The reply to a host call, which the RMM may not be able to deliver.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Reply {
     pub(crate) gprs: [u64; RUN_GPRS],
-    /// If the registers are the reply to a host call, which the RMM may not be able to deliver: the
-    /// interrupt lines at the exit that it answers.
-    pub(crate) reply: Option<InterruptLines>,
+    /// The interrupt lines at the exit that it answers.
+    pub(crate) lines: InterruptLines,
 }
 
 impl Answer {
     /// No answer: for the first entry, and after exits that need no answer.
     pub const fn resume() -> Self {
-        let flags = RecEnterFlags::empty();
-        Self { exit: None, flags, gprs: [0; RUN_GPRS], reply: None }
+        Self { exit: None, flags: RecEnterFlags::empty(), value: AnswerValue::None }
     }
 
     /// The exit that it answers; `None` for [`Answer::resume`].
@@ -46,24 +60,26 @@ impl Answer {
     }
 
     pub(crate) const fn with_flags(ticket: Ticket, flags: RecEnterFlags) -> Self {
-        Self { exit: Some(ticket.exit), flags, gprs: [0; RUN_GPRS], reply: None }
+        Self { exit: Some(ticket.exit), flags, value: AnswerValue::None }
     }
 
     pub(crate) const fn with_value(ticket: Ticket, flags: RecEnterFlags, value: u64) -> Self {
-        let mut gprs = [0; RUN_GPRS];
-        let [x0, ..] = &mut gprs;
-        *x0 = value;
-        Self { exit: Some(ticket.exit), flags, gprs, reply: None }
+        Self { exit: Some(ticket.exit), flags, value: AnswerValue::Word([value]) }
     }
 
     /// The reply to a host call.
-    pub(crate) const fn reply(
-        ticket: Ticket,
-        gprs: [u64; RUN_GPRS],
-        lines: InterruptLines,
-    ) -> Self {
+    pub(crate) const fn reply(ticket: Ticket, reply: Reply) -> Self {
         let flags = RecEnterFlags::empty();
-        Self { exit: Some(ticket.exit), flags, gprs, reply: Some(lines) }
+        Self { exit: Some(ticket.exit), flags, value: AnswerValue::Reply(reply) }
+    }
+
+    /// X0 and up, as many as the RMM is to read.
+    pub(crate) const fn gprs(&self) -> &[u64] {
+        match &self.value {
+            AnswerValue::None => &[],
+            AnswerValue::Word(word) => word,
+            AnswerValue::Reply(reply) => &reply.gprs,
+        }
     }
 }
 

@@ -4,12 +4,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::{RecEnter, RecEnterFlags};
+use rmi_abi::run::{EntryRecord, RecEnterFlags};
 use rmi_host::{DefaultLock, Failed, Platform, RealmNumber, RecName, Rmm, Undelegated, lock_api};
 use sro::{Awaiting, EnterError, RecObject};
-use zerocopy::FromZeros;
 
-use crate::answer::{Answer, Ticket};
+use crate::answer::{Answer, AnswerValue, Reply, Ticket};
 use crate::exit::{Exit, decode};
 use crate::timer::{InterruptLines, Timers};
 
@@ -61,11 +60,19 @@ pub struct Event {
 pub struct Rec {
     object: RecObject,
     /// Locked during an entry. Nothing waits for this lock.
-    run: Mutex<Undelegated>,
+    run: Mutex<RunPage>,
     geometry: Geometry,
     /// A [`RecEnterFlags`].
     traps: AtomicU64,
     exits: AtomicU64,
+}
+
+/// The run page.
+#[derive(Debug)]
+struct RunPage {
+    page: Undelegated,
+    /// Whether the host's half has been zeroed, which an entry writes only in part.
+    is_cleared: bool,
 }
 
 /// A lock that is only ever tried.
@@ -79,12 +86,13 @@ impl Rec {
     /// needs its answer, and no other is accepted.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
         let (traps, exits) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { object, run: Mutex::new(run), geometry, traps, exits }
+        let run = Mutex::new(RunPage { page: run, is_cleared: false });
+        Self { object, run, geometry, traps, exits }
     }
 
     /// Returns the REC, to be destroyed, and its run page.
     pub fn into_parts(self) -> (RecObject, Undelegated) {
-        (self.object, self.run.into_inner())
+        (self.object, self.run.into_inner().page)
     }
 }
 
@@ -163,23 +171,30 @@ impl Rec {
         let Some(mut run) = self.run.try_lock() else {
             return Err(Failed::new(Some(answer), EnterError::Running));
         };
-        let mut enter = RecEnter::new_zeroed();
-        enter.flags = answer.flags.bits() | self.traps.load(Ordering::Relaxed);
-        enter.gprs = answer.gprs;
-        let geometry = self.geometry;
-        let entered = self.object.enter(rmm, &mut run, &enter, answer.exit, |record, exit| {
-            let ticket = Ticket { exit };
-            let mut exit = decode(record, rmm.dialect(), geometry, ticket);
+        let run = &mut *run;
+        if !run.is_cleared {
+            if let Err(error) = rmm.commands().clear_run_page(&mut run.page) {
+                return Err(Failed::new(Some(answer), error.into()));
+            }
+            run.is_cleared = true;
+        }
+        let flags = answer.flags.bits() | self.traps.load(Ordering::Relaxed);
+        let flags = RecEnterFlags::from_bits_retain(flags);
+        let entry = EntryRecord { flags, gprs: answer.gprs(), ..EntryRecord::default() };
+        let (dialect, geometry) = (rmm.dialect(), self.geometry);
+        let page = &mut run.page;
+        let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, exit| {
+            let mut exit = decode(record, dialect, geometry, Ticket { exit });
             let mut lines = InterruptLines::new(record);
-            if let (Exit::Fault(fault), Some(before)) = (&mut exit, answer.reply) {
+            if let (Exit::Fault(fault), AnswerValue::Reply(reply)) = (&mut exit, &answer.value) {
                 // The REC may not have run because the page for the reply is missing. The RMM does
                 // not report that, and ignores the registers if it waits for no reply. A host that
                 // lowered a timer's line now would not get its state again: the RMM reports only
                 // changes.
                 if lines.is_untold() {
-                    lines = before;
+                    lines = reply.lines;
                 }
-                fault.reply = Some((answer.gprs, lines));
+                fault.reply = Some(Reply { gprs: reply.gprs, lines });
             }
             let wants_answer = exit.wants_answer();
             let InterruptLines { timers, pmu_overflow } = lines;

@@ -1,6 +1,6 @@
 //! The EL1 timers of a Realm, as an exit reports them.
 
-use rmi_abi::run::RecExit;
+use rmi_abi::run::ExitRecord;
 
 /// One timer: `CNT*_CTL` and `CNT*_CVAL` as the Realm sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +35,7 @@ pub struct Timers {
 }
 
 impl Timers {
-    pub(crate) const fn new(record: &RecExit) -> Self {
+    pub(crate) const fn new(record: &ExitRecord) -> Self {
         Self {
             virtual_timer: Timer { ctl: record.cntv_ctl, cval: record.cntv_cval },
             physical_timer: Timer { ctl: record.cntp_ctl, cval: record.cntp_cval },
@@ -51,7 +51,7 @@ pub(crate) struct InterruptLines {
 }
 
 impl InterruptLines {
-    pub(crate) const fn new(record: &RecExit) -> Self {
+    pub(crate) const fn new(record: &ExitRecord) -> Self {
         Self { timers: Timers::new(record), pmu_overflow: record.pmu_ovf_status != 0 }
     }
 

@@ -1,8 +1,10 @@
 //! The run page: what host and RMM pass to each other at each entry and exit of a REC.
 //!
 //! The first half, [`RecEnter`], is written by the host; the second, [`RecExit`], by the RMM. Other
-//! agents may write the page at any time, so a host copies the halves in and out and never has a
-//! reference into it.
+//! agents may write the page at any time, so a host copies what it needs in and out and never has a
+//! reference into it: see [`EntryRecord`] and [`ExitRecord`].
+
+mod record;
 
 use core::fmt;
 
@@ -13,6 +15,8 @@ use crate::dialect::{Dialect, DialectSet};
 use crate::layout::layout;
 
 use DialectSet as D;
+
+pub use record::{EntryRecord, ExitRecord, GicEntry, GicExit};
 
 bitflags::bitflags! {
     /// `RmiRecEnterFlags`: how the host answers the last exit.

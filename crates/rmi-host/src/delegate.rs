@@ -294,7 +294,7 @@ impl<P: Platform> Rmm<P> {
     /// One call for the front of a range; returns the bytes it processed, a whole number of
     /// granules.
     fn range_step(&self, command: Command, range: PaRange) -> Result<u64, Error> {
-        if command.form(self.dialect()).is_none() {
+        if !self.dialect().is_2_0() {
             return self.granule_step(command, range);
         }
         let call =

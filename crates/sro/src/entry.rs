@@ -8,7 +8,7 @@ use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::Status;
-use rmi_abi::run::{RecEnter, RecExit};
+use rmi_abi::run::{EntryRecord, ExitRecord};
 use rmi_host::{Error, Failed, Platform, Rmm, Undelegated};
 
 use crate::rec::RecObject;
@@ -172,7 +172,8 @@ impl RecObject {
     }
 
     /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`. `answers` is the exit that
-    /// `enter` answers, if any.
+    /// `enter` answers, if any. Of the run page only the fields in use are accessed
+    /// ([`Channel::clear_run_page`](rmi_host::Channel::clear_run_page)).
     ///
     /// The new exit gets a number, and `decode` says what it is and whether it needs an answer. If
     /// `decode` or anything in the conduit unwinds, the REC's state is [`Awaiting::Unknown`].
@@ -192,21 +193,24 @@ impl RecObject {
         &self,
         rmm: &Rmm<P>,
         run: &mut Undelegated,
-        enter: &RecEnter,
+        enter: &EntryRecord<'_>,
         answers: Option<ExitNumber>,
-        decode: impl FnOnce(&RecExit, ExitNumber) -> (T, bool),
+        decode: impl FnOnce(&ExitRecord, ExitNumber) -> (T, bool),
     ) -> Result<T, EnterError> {
         let mut entry = self.entry.begin(answers)?;
-        let mut record = RecExit::zeros();
-        if let Err(error) = rmm.commands().rec_enter(&self.granule, run, enter, &mut record) {
-            if error.is_clean() {
-                entry.after = entry.before;
+        match rmm.commands().rec_enter(&self.granule, run, enter) {
+            Ok(record) => {
+                let number = ExitNumber::next();
+                let (exit, wants_answer) = decode(&record, number);
+                entry.after = if wants_answer { number.0.get() } else { NOTHING };
+                Ok(exit)
             }
-            return Err(error.into());
+            Err(error) => {
+                if error.is_clean() {
+                    entry.after = entry.before;
+                }
+                Err(error.into())
+            }
         }
-        let number = ExitNumber::next();
-        let (exit, wants_answer) = decode(&record, number);
-        entry.after = if wants_answer { number.0.get() } else { NOTHING };
-        Ok(exit)
     }
 }

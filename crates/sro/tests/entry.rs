@@ -4,7 +4,7 @@ use rmi_abi::Dialect;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::RecEnter;
+use rmi_abi::run::EntryRecord;
 use rmi_host::{Rd, Undelegated};
 use sro::{Awaiting, EnterError, RecObject};
 
@@ -23,7 +23,7 @@ fn sound_5_a_rec_is_entered_by_one_thread_at_a_time() {
     let mut pool = test_support::pool::<8>(&mut memory, 0x20_000);
     let params = RecParams { runnable: true, mpidr: Mpidr::from_index(0), pc: 0, gprs: [0; 8] };
     let rec = RecObject::create(&rmm, &rd, &mut pool, &params).unwrap();
-    let (enter, mut other) = (RecEnter::zeroed(), take(&mut memory));
+    let (enter, mut other) = (EntryRecord::default(), take(&mut memory));
     // The Realm is not active yet.
     let early = rec.enter(&rmm, &mut page, &enter, None, |_, _| ((), false)).unwrap_err();
     assert!(early.is_off(), "{early}");

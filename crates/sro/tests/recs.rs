@@ -5,7 +5,7 @@
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::RecEnter;
+use rmi_abi::run::EntryRecord;
 use rmi_abi::{Command, Dialect, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
 use rmi_host::{
@@ -51,7 +51,7 @@ impl Fixture<'_, '_> {
         rec: &RecObject,
         answers: Option<ExitNumber>,
     ) -> Result<ExitNumber, EnterError> {
-        let enter = RecEnter::zeroed();
+        let enter = EntryRecord::default();
         rec.enter(self.rmm, self.run, &enter, answers, |_, number| (number, true))
     }
 }
@@ -106,7 +106,7 @@ fn sound_5_an_answer_fits_one_exit_of_one_rec() {
         assert_eq!(wrong(fixture.enter(&rec, Some(first))), EnterError::WrongAnswer);
         assert_eq!(rec.awaiting(), Awaiting::Answer(second));
         // A REC that waits for nothing takes no answer.
-        let enter = RecEnter::zeroed();
+        let enter = EntryRecord::default();
         rec.enter(fixture.rmm, fixture.run, &enter, Some(second), |_, _| ((), false)).unwrap();
         assert_eq!(rec.awaiting(), Awaiting::Nothing);
         assert_eq!(wrong(fixture.enter(&rec, Some(second))), EnterError::WrongAnswer);

@@ -8,12 +8,11 @@ use realm_builder::{
 };
 use rmi_abi::esr::fault_page;
 use rmi_abi::rtt::{Level, Ripas};
-use rmi_abi::run::{ExitReason, RecEnter, RecExit};
+use rmi_abi::run::{EntryRecord, ExitReason, ExitRecord};
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmi_host::command::{AuxTree, SharedAccess};
 use rmm_model::{Action, GuestCpu, Script};
 use sro::{CallbackMemory, RecObject};
-use zerocopy::FromZeros;
 
 use crate::fixture::{Fixture, MIB2, PAGE, Platform, RAM, range};
 use crate::step::show_shared;
@@ -132,9 +131,9 @@ pub(crate) fn recorded<T: Send + 'static>(
 }
 
 /// Enters a REC; returns its exit.
-pub(crate) fn enter(b: &mut Fixture<'_, '_>, rec: &RecObject) -> Option<(ExitReason, RecExit)> {
+pub(crate) fn enter(b: &mut Fixture<'_, '_>, rec: &RecObject) -> Option<(ExitReason, ExitRecord)> {
     let mut page = b.heap.take(PAGE, PAGE)?;
-    let exit = rec.enter(b.rmm, &mut page, &RecEnter::new_zeroed(), None, |exit, _| (*exit, false));
+    let exit = rec.enter(b.rmm, &mut page, &EntryRecord::default(), None, |exit, _| (*exit, false));
     b.heap.insert(page).unwrap();
     let exit = exit.ok()?;
     Some((ExitReason::decode(exit.exit_reason, b.rmm.dialect()), exit))
@@ -190,7 +189,7 @@ fn run(
 fn fault(
     realm: &Realm<'_, Platform<'_>, Active>,
     b: &mut Fixture<'_, '_>,
-    exit: &RecExit,
+    exit: &ExitRecord,
 ) -> Option<()> {
     let ipa = Ipa::new(fault_page(exit.hpfar).raw());
     let window = range(ipa.align_down(WINDOW).raw(), WINDOW);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use realm_builder::{
     Active, BuildError, Content, PlaneTables, Realm, RealmStorage, RecStart, Region,
 };
-use rmi_abi::run::{ExitReason, RecExit};
+use rmi_abi::run::{ExitReason, ExitRecord};
 use rmi_abi::{Dialect, Ipa, IpaRange, Status};
 use rmi_host::Error;
 use rmm_model::{Action, GuestCpu};
@@ -54,7 +54,7 @@ fn set_index(range: IpaRange, handle: u64) -> Action {
     Action::mem_set_perm_index(range.base(), range.top(), 1, handle)
 }
 
-fn asked(exit: &RecExit) -> IpaRange {
+fn asked(exit: &ExitRecord) -> IpaRange {
     IpaRange::new(Ipa::new(exit.s2ap_base), Ipa::new(exit.s2ap_top)).unwrap()
 }
 

@@ -11,12 +11,11 @@ use rmi_abi::esr::fault_page;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::rsi::{Command as Rsi, Version};
 use rmi_abi::rtt::{Level, Ripas};
-use rmi_abi::run::{ExitReason, RecEnter, RecExit};
+use rmi_abi::run::{EntryRecord, ExitReason, ExitRecord};
 use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
 use rmi_host::command::{AuxTree, SharedAccess};
 use sro::{CallbackMemory, FixedPool, RecObject};
-use zerocopy::FromZeros;
 
 use crate::rmms::Both;
 use crate::step::show_shared;
@@ -126,19 +125,19 @@ impl Scenario for Whole<'_> {
 
 impl<P: Platform> Fixture<'_, '_, P> {
     /// Enters the REC, which takes the actions that both RMMs were told; returns its exit.
-    fn enter(&mut self) -> (ExitReason, RecExit) {
+    fn enter(&mut self) -> (ExitReason, ExitRecord) {
         let rmm = self.realm.rmm();
         let mut page = self.heap.take(PAGE, PAGE).unwrap();
         let exit = self
             .rec
-            .enter(rmm, &mut page, &RecEnter::new_zeroed(), None, |exit, _| (*exit, false))
+            .enter(rmm, &mut page, &EntryRecord::default(), None, |exit, _| (*exit, false))
             .unwrap();
         self.heap.insert(page).unwrap();
         (ExitReason::decode(exit.exit_reason, rmm.dialect()), exit)
     }
 
     /// The Realm makes a call; returns the exit that follows.
-    fn call(&mut self, command: Rsi, arguments: &[u64]) -> (ExitReason, RecExit) {
+    fn call(&mut self, command: Rsi, arguments: &[u64]) -> (ExitReason, ExitRecord) {
         let mut line = format!("guest smc {:x}", command.fid(Version::V1_1).unwrap().0);
         for argument in arguments {
             line.push_str(&format!(" {argument:x}"));
@@ -148,7 +147,7 @@ impl<P: Platform> Fixture<'_, '_, P> {
     }
 
     /// The Realm writes to an address where nothing is mapped.
-    fn store(&mut self, ipa: u64) -> RecExit {
+    fn store(&mut self, ipa: u64) -> ExitRecord {
         let line = format!(
             "guest sync esr={STORE:x} far={:x} hpfar={:x}",
             ipa & 0xfff,

@@ -5,10 +5,9 @@ use core::fmt;
 use rmi_abi::Ipa;
 use rmi_abi::esr::{Esr, FaultStatus};
 use rmi_abi::rtt::Level;
-use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
+use rmi_abi::run::RecEnterFlags;
 
-use crate::answer::{Answer, Ticket};
-use crate::timer::InterruptLines;
+use crate::answer::{Answer, Reply, Ticket};
 
 /// A load from an unprotected IPA that the host emulates.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,9 +136,8 @@ pub struct Fault {
     pub(crate) level: Level,
     pub(crate) is_fetch: bool,
     pub(crate) rtt_tree: u64,
-    /// The reply to a host call with which the REC was entered, and the interrupt lines that belong
-    /// to it.
-    pub(crate) reply: Option<([u64; RUN_GPRS], InterruptLines)>,
+    /// The reply to a host call with which the REC was entered.
+    pub(crate) reply: Option<Reply>,
 }
 
 impl Fault {
@@ -176,7 +174,7 @@ impl Fault {
     /// The instruction is executed again; or the reply to a host call is written again.
     pub const fn retry(self) -> Answer {
         match self.reply {
-            Some((gprs, lines)) => Answer::reply(self.ticket, gprs, lines),
+            Some(reply) => Answer::reply(self.ticket, reply),
             None => Answer::plain(self.ticket),
         }
     }

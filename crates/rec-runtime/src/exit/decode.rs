@@ -5,7 +5,7 @@ use rmi_abi::esr::{Esr, ExceptionClass, FaultStatus, fault_address, fault_page};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::{Geometry, Ripas};
-use rmi_abi::run::{ExitReason, RecExit};
+use rmi_abi::run::{ExitReason, ExitRecord};
 use rmi_abi::{Dialect, Ipa, IpaRange};
 
 use super::{
@@ -18,7 +18,7 @@ use crate::timer::InterruptLines;
 
 /// Decodes an exit record.
 pub(crate) fn decode(
-    record: &RecExit,
+    record: &ExitRecord,
     dialect: Dialect,
     geometry: Geometry,
     ticket: Ticket,
@@ -64,7 +64,7 @@ fn range(base: u64, top: u64) -> IpaRange {
     IpaRange::new_or_empty(base, Ipa::new(top))
 }
 
-fn sync(record: &RecExit, dialect: Dialect, geometry: Geometry, ticket: Ticket) -> Exit {
+fn sync(record: &ExitRecord, dialect: Dialect, geometry: Geometry, ticket: Ticket) -> Exit {
     let esr = Esr(record.esr);
     let [x0, ..] = record.gprs;
     match esr.class() {
@@ -85,7 +85,7 @@ fn sync(record: &RecExit, dialect: Dialect, geometry: Geometry, ticket: Ticket) 
 
 /// An abort, by its fault status. The address determines whether it can be answered: only after a
 /// data abort at an unprotected IPA does an RMM let the host inject an abort.
-fn abort(record: &RecExit, is_fetch: bool, geometry: Geometry, ticket: Ticket) -> Exit {
+fn abort(record: &ExitRecord, is_fetch: bool, geometry: Geometry, ticket: Ticket) -> Exit {
     let esr = Esr(record.esr);
     let (status, page) = (esr.fault(), fault_page(record.hpfar));
     let [x0, ..] = record.gprs;

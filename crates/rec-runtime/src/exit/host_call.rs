@@ -5,7 +5,7 @@ use core::fmt;
 use rmi_abi::rhi::{HOST_CALL_IMMEDIATE, NOT_SUPPORTED, RhiFunction};
 use rmi_abi::run::RUN_GPRS;
 
-use crate::answer::{Answer, Ticket};
+use crate::answer::{Answer, Reply, Ticket};
 use crate::timer::InterruptLines;
 
 /// A call from the Realm to its host (`RSI_HOST_CALL`).
@@ -48,7 +48,7 @@ impl HostCall {
 
     /// The call returns these registers.
     pub const fn complete(self, gprs: [u64; RUN_GPRS]) -> Answer {
-        Answer::reply(self.ticket, gprs, self.lines)
+        Answer::reply(self.ticket, Reply { gprs, lines: self.lines })
     }
 
     /// The call returns "no such function" (all ones) in X0, and zeros in the other registers.
@@ -56,7 +56,7 @@ impl HostCall {
         let mut gprs = [0; RUN_GPRS];
         let [x0, ..] = &mut gprs;
         *x0 = NOT_SUPPORTED;
-        Answer::reply(self.ticket, gprs, self.lines)
+        Answer::reply(self.ticket, Reply { gprs, lines: self.lines })
     }
 }
 

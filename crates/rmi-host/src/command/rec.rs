@@ -6,10 +6,11 @@ use core::mem::offset_of;
 
 use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::rec::RecParamsPage;
-use rmi_abi::run::{RecEnter, RecExit, RecRun};
+use rmi_abi::run::{EntryRecord, ExitRecord, RecEnter, RecRun};
 use rmi_abi::{Command, Pa};
 use zerocopy::IntoBytes;
 
+use crate::access::AccessFault;
 use crate::channel::{Call, Channel, Progress};
 use crate::command::Rd;
 use crate::command::named::Named;
@@ -26,11 +27,10 @@ objects! {
     /// # use rmi_abi::realm::RealmParams;
     /// # use rmi_abi::rtt::Geometry;
     /// # use rmi_abi::rec::{Mpidr, RecParams};
-    /// # use rmi_abi::run::{RecEnter, RecExit};
+    /// # use rmi_abi::run::{EntryRecord, ExitReason};
     /// # use rmi_host::{Rd, RecGranule, Undelegated};
     /// # use rmm_model::{Model, Options};
     /// # use sro::{Donated, FixedPool, Pool, drive};
-    /// # use zerocopy::FromZeros;
     /// # let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
     /// # let mut memory = model.take_memory();
     /// # let rmm = rmm_model::open(model.host(), &mut memory)?;
@@ -53,8 +53,9 @@ objects! {
     /// let rec = RecGranule::new(granule);
     ///
     /// rmm.commands().realm_activate(&rd)?;
-    /// let mut exit = RecExit::new_zeroed();
-    /// rmm.commands().rec_enter(&rec, &mut page, &RecEnter::new_zeroed(), &mut exit)?;
+    /// rmm.commands().clear_run_page(&mut page)?;
+    /// let exit = rmm.commands().rec_enter(&rec, &mut page, &EntryRecord::default())?;
+    /// assert_eq!(ExitReason::decode(exit.exit_reason, rmm.dialect()), ExitReason::Fiq);
     ///
     /// let started = rmm.commands().rec_destroy(&rec)?;
     /// drive(&rmm, &mut pool, &mut donated, started)?;
@@ -149,8 +150,23 @@ impl<P: Platform> Channel<P> {
         unsafe { self.start(&call) }
     }
 
-    /// `RMI_REC_ENTER`: copies `enter` into the run page, runs the REC, and copies the exit record
-    /// into `exit`, which an error leaves as it was unless the page could not be read.
+    /// Zeroes the host's half of a run page. [`Channel::rec_enter`] writes only the fields that it
+    /// uses; the reserved ones should be zero.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`]: the page is too small, or the host cannot write to it. No call is made.
+    pub fn clear_run_page(&self, run: &mut Undelegated) -> Result<(), Error> {
+        const WORDS: usize = 32;
+        self.check_run_page(run)?;
+        (0..size_of::<RecEnter>())
+            .step_by(WORDS * size_of::<u64>())
+            .try_for_each(|offset| self.write_words(run, offset, &[0; WORDS]))
+    }
+
+    /// `RMI_REC_ENTER`: writes `entry` to the run page, runs the REC, and reads what the exit
+    /// reports, each only as far as the dialect defines it. Any other content of the page is left
+    /// as it is, see [`Channel::clear_run_page`].
     ///
     /// Source: DEN0137 2.0-bet3, RMI_REC_ENTER.
     ///
@@ -163,26 +179,55 @@ impl<P: Platform> Channel<P> {
         &self,
         rec: &RecGranule,
         run: &mut Undelegated,
-        enter: &RecEnter,
-        exit: &mut RecExit,
-    ) -> Result<(), Error> {
+        entry: &EntryRecord<'_>,
+    ) -> Result<ExitRecord, Error> {
         self.own(Command::RecEnter, rec)?;
-        self.own(Command::RecEnter, run)?;
-        if run.bytes() < size_of::<RecRun>() as u64 {
-            let subject = Subject::Pa(run.base());
-            return Err(Error::Argument {
-                command: Command::RecEnter,
-                what: "the run page is too small",
-                subject,
-            });
-        }
-        self.write_host(run, 0, enter.as_bytes())?;
+        self.check_run_page(run)?;
+        entry.write(self.dialect(), |offset, words| self.write_words(run, offset, words))?;
         let args = [rec.pa().raw(), run.base().raw()];
         let call = Call::new(Command::RecEnter, Subject::Pa(rec.pa()), args);
         // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm
         // accesses its own memory and what was mapped for it, whose tokens were given up.
         unsafe { self.complete(&call)? };
-        Ok(self.read_host(run, offset_of!(RecRun, exit) as u64, exit.as_mut_bytes())?)
+        let exit = offset_of!(RecRun, exit);
+        Ok(ExitRecord::read(self.dialect(), |offset, words| {
+            self.read_words(run, exit + offset, words)
+        })?)
+    }
+
+    /// Refuses a run page that is too small, or memory of another machine.
+    fn check_run_page(&self, run: &Undelegated) -> Result<(), Error> {
+        self.own(Command::RecEnter, run)?;
+        if run.bytes() < size_of::<RecRun>() as u64 {
+            let subject = Subject::Pa(run.base());
+            return Err(Error::argument(Command::RecEnter, "the run page is too small", subject));
+        }
+        Ok(())
+    }
+
+    /// Writes before the call, so a failure is clean. Not inlined: all parts are written alike.
+    #[inline(never)]
+    fn write_words(
+        &self,
+        run: &mut Undelegated,
+        offset: usize,
+        words: &[u64],
+    ) -> Result<(), Error> {
+        self.write_host(run, offset as u64, words.as_bytes()).map_err(|AccessFault { at }| {
+            let what = "the host cannot write to the run page";
+            Error::argument(Command::RecEnter, what, Subject::Pa(at))
+        })
+    }
+
+    /// Not inlined: all parts are read alike.
+    #[inline(never)]
+    fn read_words(
+        &self,
+        run: &Undelegated,
+        offset: usize,
+        words: &mut [u64],
+    ) -> Result<(), AccessFault> {
+        self.read_host(run, offset as u64, words.as_mut_bytes())
     }
 
     /// `RMI_PSCI_COMPLETE`: completes the PSCI request of `calling` that targets `target`. Dialects

@@ -15,7 +15,7 @@ use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::realm::{HashAlgorithm, RealmParamsPage, RmmConfigPage};
 use rmi_abi::rec::RecParamsPage;
 use rmi_abi::rtt::Level;
-use rmi_abi::run::{RecEnter, RecExit};
+use rmi_abi::run::EntryRecord;
 use rmi_abi::{Command, Dialect, GranuleSize, Ipa, IpaRange, Pa, PaRange};
 use rmi_host::command::{
     AuxTree, CmemGranule, DevCommBuffers, PdevGranule, Peers, PsmmuName, ShareAt, Shared,
@@ -366,8 +366,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }),
         case(C::RecEnter, PA_REC, NONE, |f, d| {
             let rec = RecGranule::new(delegated(REC, PAGE));
-            let (enter, mut exit) = (RecEnter::new_zeroed(), RecExit::new_zeroed());
-            f.channel(d).rec_enter(&rec, &mut page(), &enter, &mut exit).into()
+            f.channel(d).rec_enter(&rec, &mut page(), &EntryRecord::default()).map(drop).into()
         }),
         case(C::PsciComplete, PA_REC, NONE, |f, d| {
             f.channel(d)
