@@ -34,9 +34,10 @@ impl<L: RawMutex> Gic<'_, L> {
         let mut kicks = Kicks::NONE;
         let mut spis = self.spis.lock();
         self.change_spi(&mut spis, spi.number(), &mut kicks, |spi| {
-            let was_edge = Self::line(&mut spi.interrupt, true) && !spi.interrupt.is_level();
-            let _ = Self::line(&mut spi.interrupt, false);
-            was_edge
+            let before = spi.interrupt;
+            spi.interrupt.set_line(true);
+            spi.interrupt.set_line(false);
+            spi.interrupt != before
         });
         kicks
     }

@@ -8,3 +8,5 @@
 
 mod cpu;
 mod delivery;
+mod reference;
+mod sequences;
