@@ -8,6 +8,7 @@
 //! | Part | Contents |
 //! |---|---|
 //! | [`Model`], [`Cpu`] | the machine: [`Conduit`](rmi_host::Conduit) for calls, [`HostAccess`](rmi_host::HostAccess) for the host's view of memory |
+//! | [`Memory`] | its memory: on the heap ([`SparseMemory`]), or that of the machine that the program runs on ([`PhysicalMemory`]) |
 //! | [`Options`] | which RMM it models: dialect, features, how much one call does, how often it yields, is busy or blocked |
 //! | [`Guest`], [`Action`], [`Script`] | what a virtual CPU of a Realm does |
 //! | [`AsyncGuest`], `ThreadGuest` (feature `std`) | programs that are functions: `cpu.load(ipa, 4)` |
@@ -173,6 +174,7 @@ pub use guest::{
 };
 #[cfg(feature = "std")]
 pub use guest::{ThreadGuest, ThreadVcpu};
+pub use memory::{Memory, MemoryAccess, PhysicalMemory, SparseMemory};
 pub use model::{CallingCpu, Cpu, Model};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
 pub use rsi::RsiVersion;

@@ -16,6 +16,7 @@ use spin::Mutex;
 
 use crate::granule::{Census, GranuleState};
 use crate::guest::Guest;
+use crate::memory::{Memory, SparseMemory};
 use crate::monitor::{Called, Entered, Monitor, Stepped};
 use crate::options::{Options, OptionsError};
 pub use cpu::{CallingCpu, Cpu};
@@ -61,8 +62,23 @@ impl Model {
     /// [`OptionsError`] when that RMM cannot be modelled.
     pub fn new(options: Options) -> Result<Self, OptionsError> {
         options.check()?;
+        let memory = Box::new(SparseMemory::new(options.dram));
+        Self::with_memory(options, memory)
+    }
+
+    /// The same with memory of its own, which has the content that it has.
+    ///
+    /// # Errors
+    ///
+    /// [`OptionsError`] when that RMM cannot be modelled, or `memory` does not have all of
+    /// [`Options::dram`].
+    pub fn with_memory(options: Options, memory: Box<dyn Memory>) -> Result<Self, OptionsError> {
+        options.check()?;
+        if !memory.contains(options.dram) {
+            return Err(OptionsError::Memory(options.dram));
+        }
         Ok(Self {
-            monitor: Mutex::new(Monitor::new(options)),
+            monitor: Mutex::new(Monitor::new(options, memory)),
             memory_taken: AtomicBool::new(false),
             sessions: OpenSessions::new(Machine::simulated()),
         })

@@ -73,7 +73,7 @@ pub(crate) struct Monitor {
     periods: [u32; 4],
     pub(crate) granules: Granules,
     regions: Regions,
-    pub(crate) memory: Memory,
+    pub(crate) memory: Box<dyn Memory>,
     pub(crate) realms: BTreeMap<Pa, Realm>,
     realms_created: u64,
     recs: BTreeMap<Pa, Rec>,
@@ -92,7 +92,7 @@ pub(crate) struct Monitor {
 pub(crate) type DefaultGuest = Box<dyn Fn() -> Box<dyn Guest> + Send>;
 
 impl Monitor {
-    pub(crate) fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options, memory: Box<dyn Memory>) -> Self {
         Self {
             features: Features::new(options.dialect, options.features),
             state: if options.already_active { RmmState::Active } else { RmmState::Init },
@@ -100,7 +100,7 @@ impl Monitor {
             periods: [0; 4],
             granules: Granules::new(options.dram),
             regions: Regions::new(&options),
-            memory: Memory::new(options.dram),
+            memory,
             realms: BTreeMap::new(),
             realms_created: 0,
             recs: BTreeMap::new(),

@@ -299,6 +299,8 @@ pub enum OptionsError {
     Dialect(Dialect),
     /// The memory is empty, above 64 GiB or not within 48 bits.
     Dram(PaRange),
+    /// The memory that the model is given does not have all of this.
+    Memory(PaRange),
     /// The feature registers report what the model cannot do.
     Features(&'static str),
     /// The named period is 1: no call would ever be served.
@@ -322,6 +324,7 @@ impl fmt::Display for OptionsError {
                 write!(f, "dialect {dialect} is not modelled; {first} and {second} are")
             }
             Self::Dram(range) => write!(f, "memory {range} is empty, too large or too high"),
+            Self::Memory(range) => write!(f, "not all of {range} is in the memory"),
             Self::Features(why) => write!(f, "feature registers: {why}"),
             Self::NeverServes(name) => write!(f, "with {name} = 1 no call completes"),
             Self::Region(range) => {

@@ -62,7 +62,7 @@ impl Monitor {
             }
             for granule in granules(&unit) {
                 self.granules.set(granule, to);
-                self.memory.refill(granule, content);
+                self.memory.fill(granule, MIN_GRANULE, content);
             }
             at = unit.top();
             moved += 1;
@@ -103,7 +103,7 @@ impl Monitor {
     pub(super) fn set_granules(&mut self, list: &[Pa], state: GranuleState, byte: u8) {
         for pa in list {
             self.granules.set(*pa, state);
-            self.memory.refill(*pa, byte);
+            self.memory.fill(*pa, MIN_GRANULE, byte);
         }
     }
 
@@ -112,7 +112,7 @@ impl Monitor {
         if let Ok(range) = PaRange::with_size(pa, bytes) {
             for granule in granules(&range) {
                 self.granules.set(granule, state);
-                self.memory.refill(granule, 0);
+                self.memory.fill(granule, MIN_GRANULE, 0);
             }
         }
     }

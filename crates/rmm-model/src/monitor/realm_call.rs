@@ -192,7 +192,7 @@ impl Monitor {
         let planes = u64::from(realm.planes.auxiliary());
         let ats_plane = realm.planes.ats_plane;
         if !is_tf_rmm {
-            self.memory.refill(at, 0);
+            self.memory.fill(at, MIN_GRANULE, 0);
         }
         let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
         write(0x000, &width.to_le_bytes());

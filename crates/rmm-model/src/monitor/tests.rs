@@ -52,7 +52,8 @@ impl Machine {
             options.tracking_donates = if dialect == Dialect::V2_0Bet3 { 3 } else { 0 };
         }
         let has_planes = options.features[3] != 0;
-        let mut machine = Self { monitor: Monitor::new(options), dialect };
+        let memory = Box::new(crate::memory::SparseMemory::new(options.dram));
+        let mut machine = Self { monitor: Monitor::new(options, memory), dialect };
         let mut params = RealmParams::new(Geometry::new(32).unwrap(), Pa::new(ROOT));
         if has_planes {
             planes::ask_for(&mut params);

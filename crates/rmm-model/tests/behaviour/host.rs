@@ -50,8 +50,13 @@ pub(crate) fn rtt_error(level: Level) -> u64 {
 impl Host {
     /// A host on a machine whose RMM is not activated.
     pub(crate) fn cold(options: Options) -> Self {
-        let dialect = options.dialect;
-        let model = Arc::new(Model::new(options).unwrap());
+        Self::of(Model::new(options).unwrap())
+    }
+
+    /// A host on a machine.
+    pub(crate) fn of(model: Model) -> Self {
+        let dialect = model.options().dialect;
+        let model = Arc::new(model);
         Self { model, dialect, next: Cell::new(0x8000_0000), next_block: Cell::new(0x9000_0000) }
     }
 

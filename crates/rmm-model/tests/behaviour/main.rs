@@ -8,6 +8,7 @@ mod guest;
 mod host;
 mod interrupts;
 mod lifecycle;
+mod memory;
 mod on_demand;
 mod operations;
 mod planes;
