@@ -62,7 +62,7 @@
 //! | [`exit`] | the reasons of exits, and their answers |
 //! | [`Handler`] | the handler of the run loop; a [`Kick`] stops the loop from another thread |
 //! | [`mmio`] | devices at unprotected IPAs: a bus, a UART |
-//! | [`timer`] | the Realm's timers, whose interrupts the host raises |
+//! | [`timer`] | the Realm's timers and its PMU, whose interrupts the host raises |
 //!
 //! # The CPU across an entry
 //!
@@ -81,9 +81,9 @@
 //! | `ICC_PMR_EL1` of the host | kept | kept | unmasks the interrupts that are to end a run: a masked one does not |
 //! | `ICC_SRE_EL2` | RMM | RMM | nothing |
 //! | PSTATE.I, .F of the host | host | host | masks both from loading to saving; a physical interrupt ends the run nevertheless ([`Exit::Irq`], [`Exit::Fiq`]) and is taken afterwards |
-//! | EL1 timers (`CNTP_*`, `CNTV_*`) and their masks (`CNTHCTL_EL2`) | RMM; shown in the exit | RMM; shown in the exit | raises and lowers PPIs 30 and 27 by [`Event::timers`] after every exit, and enables both at its own GIC; its EL2 timers work while a REC runs, its EL1 timers need not |
+//! | EL1 timers (`CNTP_*`, `CNTV_*`) and their masks (`CNTHCTL_EL2`) | RMM; shown in the exit | RMM; shown in the exit | raises and lowers PPIs 30 and 27 by [`Event::lines`] after every exit ([`timer`]), and enables both at its own GIC; its EL2 timers work while a REC runs, its EL1 timers need not |
 //! | counter offsets (`CNTVOFF_EL2`, `CNTPOFF_EL2`) | 0 in a Realm | RMM; the exit's compare values are without them | nothing |
-//! | PMU | RMM, both worlds' counters; overflow in the exit | the same | drives PPI 23 by [`Event::pmu_overflow`]; the host's own counters do not count a Realm's run |
+//! | PMU | RMM, both worlds' counters; overflow in the exit | the same | drives PPI 23 likewise; the host's own counters do not count a Realm's run |
 //! | FP, Advanced SIMD, SVE | RMM, both worlds' registers, when first used | the same | nothing; bit 16 of X0 tells the firmware that the caller's SVE registers hold no live state (SMCCC 1.3); a conduit may set it for a caller that knows this |
 //! | self-hosted debug: `MDSCR_EL1`, `MDCCINT_EL1` | RMM, both worlds' | the same | nothing |
 //! | breakpoint and watchpoint registers | not the host's | not the host's; in TF-RMM accesses trap, read as zero and are ignored | nothing |
@@ -92,6 +92,14 @@
 //! | other EL1 and EL0 system registers, pointer authentication keys | RMM, both worlds' | the same | nothing |
 //! | other EL2 registers of the host | EL3 firmware | EL3 firmware | nothing |
 //! | X0 to X17 of the caller | results, or as the conduit says | the same | nothing |
+//!
+//! [`Handler::before_entry`] and [`Handler::after_exit`] (or [`Handler::entry_cancelled`]) are the
+//! places to switch what the host has to switch: both are called on the CPU that enters, with
+//! nothing between them but the entry. A host that uses Advanced SIMD or SVE itself, or debugs
+//! itself with hardware breakpoints, does nothing there: the RMM gives it its registers back. Where
+//! its own registers hold nothing to be kept, it may tell the firmware in its conduit. `vgic_realm`
+//! documents what has to be set up at the host's own GIC (`HardwareInterface`): the maintenance
+//! interrupt and the PPIs of the timers, and how a physical interrupt that ended a run is taken.
 //!
 //! So in 2.0 the virtual CPU interface is the only state that a host must switch itself, and a host
 //! that does not lets one Realm mask, or block permanently, the interrupts of the next one on that
@@ -126,4 +134,4 @@ pub use rec::{Event, Rec};
 pub use run::{Flow, Handler, RunEnd};
 pub use set::RecSet;
 pub use sro::EnterError;
-pub use timer::{Timer, Timers};
+pub use timer::{PpiLine, Timer, Timers};

@@ -1,6 +1,6 @@
 //! The timers of a Realm.
 
-use rec_runtime::{Answer, Exit, Rec, Timer};
+use rec_runtime::{Answer, Exit, PpiLine, Rec, Timer, Timers};
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{ExitReason, RecExit};
 use rmi_abi::{Dialect, IpaRange};
@@ -23,6 +23,80 @@ fn a_timer_is_raised_when_it_has_fired_and_is_not_masked() {
         // Reserved bits are ignored.
         let timer = Timer { ctl: ctl | 0xfff0, cval: 77 };
         assert_eq!(timer.is_raised(), ctl == ENABLE | ISTATUS, "{ctl}");
+    }
+}
+
+#[test]
+fn a_timer_fires_when_the_counter_reaches_its_compare_value() {
+    for ctl in 0..8 {
+        let timer = Timer { ctl, cval: 77 };
+        assert_eq!(timer.at(76), timer, "{ctl}");
+        for counter in [77, 78, u64::MAX] {
+            let fired = if ctl & ENABLE == 0 { ctl } else { ctl | ISTATUS };
+            assert_eq!(timer.at(counter), Timer { ctl: fired, cval: 77 }, "{ctl}");
+        }
+    }
+    let never = Timer { ctl: ENABLE, cval: u64::MAX };
+    assert!(!never.at(u64::MAX - 1).is_raised());
+}
+
+#[test]
+fn a_sleeping_rec_has_the_earlier_deadline_of_both() {
+    let timer = |ctl, cval| Timer { ctl, cval };
+    let timers = |virtual_timer, physical_timer| Timers { virtual_timer, physical_timer };
+    for (first, second, deadline) in [
+        (timer(ENABLE, 5), timer(ENABLE, 7), Some(5)),
+        (timer(ENABLE, 7), timer(ENABLE, 5), Some(5)),
+        (timer(ENABLE, 7), timer(0, 5), Some(7)),
+        (timer(ENABLE | IMASK, 5), timer(ENABLE, 7), Some(7)),
+        (timer(ENABLE | ISTATUS, 5), timer(0, 5), None),
+    ] {
+        assert_eq!(timers(first, second).deadline(), deadline);
+    }
+    let both = timers(timer(ENABLE, 5), timer(ENABLE, 7));
+    let lines = |counter| both.at(counter).lines().map(|line| (line.intid, line.is_up));
+    assert_eq!(lines(4), [(27, false), (30, false)]);
+    assert_eq!(lines(6), [(27, true), (30, false)]);
+    assert_eq!(lines(7), [(27, true), (30, true)]);
+    let physical = timers(timer(ENABLE, 7), timer(ENABLE, 5)).at(5).lines();
+    assert_eq!(physical.map(|line| line.is_up), [false, true]);
+}
+
+/// The timer expires at any point of the time between an exit and the next entry, and the host
+/// raises it before that entry or not: it is raised exactly once.
+#[test]
+fn a_timer_that_fires_between_an_exit_and_an_entry_is_told_once() {
+    for dialect in DIALECTS {
+        for (kind, line) in [(TimerKind::Virtual, 0), (TimerKind::Physical, 1)] {
+            on(dialect, |fixture| {
+                let set = |ctl| Action::Timer { kind, ctl, cval: 100 };
+                let actions =
+                    vec![set(ENABLE), Action::Fiq, Action::Fiq, Action::Fiq, set(0), Action::Fiq];
+                fixture.script(actions, |fixture, _, rec| {
+                    let up = |lines: &[PpiLine]| lines[line].is_up;
+                    let slept = fixture.event(rec, Answer::resume());
+                    assert!(matches!(slept.exit, Exit::Fiq) && !up(&slept.lines()));
+                    assert_eq!(slept.timers.deadline(), Some(100));
+                    fixture.model.advance(99);
+                    assert!(!up(&slept.timers.at(fixture.model.now()).lines()));
+                    fixture.model.advance(1);
+                    let awake = slept.timers.at(fixture.model.now());
+                    assert!(up(&awake.lines()), "raised without an entry");
+                    assert_eq!(awake.deadline(), None);
+                    // The RMM reports the change as well, before the REC runs.
+                    let told = fixture.event(rec, Answer::resume());
+                    assert!(matches!(told.exit, Exit::Irq), "{:?}", told.exit);
+                    assert_eq!(told.timers, awake);
+                    // It does not end the next runs.
+                    for _ in 0..2 {
+                        let event = fixture.event(rec, Answer::resume());
+                        assert!(matches!(event.exit, Exit::Fiq) && up(&event.lines()));
+                    }
+                    let ended = fixture.event(rec, Answer::resume());
+                    assert!(!up(&ended.lines()) && ended.timers.deadline().is_none());
+                });
+            });
+        }
     }
 }
 
@@ -126,6 +200,8 @@ fn an_exit_of_a_rec_that_ran_after_a_reply_reports_its_own_lines() {
                 let lines = [one.ctl, one.cval, other.ctl, other.cval, event.pmu_overflow.into()];
                 let expected: [u64; 5] = std::array::from_fn(|line| (line == reported).into());
                 assert_eq!(lines, expected);
+                let pmu = PpiLine { intid: 23, is_up: reported == 4 };
+                assert_eq!(event.lines()[2], pmu);
                 let Exit::Fault(fault) = event.exit else { panic!("{:?}", event.exit) };
                 last = fault.retry();
             }
