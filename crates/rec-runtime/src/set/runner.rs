@@ -139,8 +139,10 @@ impl<'r> Runner<'r> {
         is_enough: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, EnterError> {
         let cpu = self.set.cpus.current();
-        if let Err(obstacle) = self.slot.word.update(|word| word.begin(cpu)) {
-            return Ok(self.stopped_by(obstacle));
+        if let Err(obstacle) = self.slot.word.update(|word| word.begin(cpu))
+            && let Some(outcome) = self.stopped_by(obstacle)
+        {
+            return Ok(outcome);
         }
         let mut entries = 0;
         loop {
@@ -169,7 +171,7 @@ impl<'r> Runner<'r> {
                 Ok(prepared) => word = prepared,
                 Err(obstacle) => {
                     handler.entry_cancelled(rec);
-                    return Ok(Some(self.stopped_by(obstacle)));
+                    return Ok(self.stopped_by(obstacle));
                 }
             }
         }
@@ -294,15 +296,16 @@ impl<'r> Runner<'r> {
         }
     }
 
-    /// The loop has been left because of an obstacle.
-    fn stopped_by(&self, obstacle: Obstacle) -> Outcome {
+    /// The loop has been left because of an obstacle, unless that is none to try again.
+    fn stopped_by(&self, obstacle: Obstacle) -> Option<Outcome> {
         self.tell_pauser();
-        match obstacle {
+        Some(match obstacle {
             Obstacle::Stopped => Outcome::RealmOff(self.set.system_end()),
             Obstacle::Kicked => Outcome::Kicked,
             Obstacle::Paused => Outcome::Paused,
             Obstacle::Off => Outcome::Off { is_last: self.set.is_all_off(), refused: None },
-        }
+            Obstacle::Moved => return None,
+        })
     }
 
     /// Leaves the loop.

@@ -59,6 +59,9 @@ pub(crate) enum Obstacle {
     Kicked,
     Paused,
     Off,
+    /// The thread has moved to another CPU, and an interrupt may have been sent to the former one
+    /// after it loaded the REC's interrupts: it stays in the loop and begins the entry again.
+    Moved,
 }
 
 /// What whoever changed a word does next.
@@ -157,6 +160,7 @@ impl Word {
             Obstacle::Stopped => out,
             Obstacle::Kicked => out.without(KICK),
             Obstacle::Paused | Obstacle::Off => out.with(ASLEEP),
+            Obstacle::Moved => self,
         }
     }
 
@@ -178,8 +182,12 @@ impl Word {
         match self.obstacle() {
             Some(obstacle) => (self.give_way(obstacle), Err(obstacle)),
             None => {
-                let here = self.on_cpu(cpu);
-                (here, Ok(here))
+                let (here, has_event) = (self.on_cpu(cpu), self.has(EVENT));
+                if self.0 != here.0 && has_event {
+                    (here.without(EVENT), Err(Obstacle::Moved))
+                } else {
+                    (here, Ok(here))
+                }
             }
         }
     }
@@ -205,12 +213,16 @@ impl Word {
     }
 
     /// The REC was found off, by a run that began when the word had this epoch. The thread leaves
-    /// the loop, unless a `CPU_ON` has been accepted since.
+    /// the loop, unless a `CPU_ON` has been accepted since, or there is another obstacle.
     pub(crate) const fn turn_off(self, epoch: u32) -> (Self, bool) {
-        if self.epoch() == epoch {
-            (self.without(INSIDE | POWER).with(ASLEEP), true)
+        if self.epoch() != epoch {
+            return (self, false);
+        }
+        let off = self.without(POWER);
+        if self.has(KICK | PAUSE | STOP) {
+            (off, false)
         } else {
-            (self, false)
+            (off.give_way(Obstacle::Off), true)
         }
     }
 
