@@ -134,6 +134,13 @@ impl Model {
         self.monitor.lock().realms.get(&rd)?.measurements.get(index)
     }
 
+    /// Whether the REC with that MPIDR of the Realm at `rd` is on, as PSCI means it; `None` if
+    /// there is no such REC.
+    #[must_use]
+    pub fn is_on(&self, rd: Pa, mpidr: u64) -> Option<bool> {
+        self.monitor.lock().is_on(rd, mpidr)
+    }
+
     /// Gives the REC with that MPIDR of the Realm at `rd` its program, now or when it is created.
     /// A program is dropped with its REC or its Realm, or when another takes its place.
     ///

@@ -11,10 +11,10 @@ use super::word::Power;
 
 impl fmt::Display for RecSet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} RECs", self.len)?;
-        match self.system_end() {
-            None => {}
-            Some(end) => write!(f, ", system {end:?}")?,
+        let plural = if self.len == 1 { "" } else { "s" };
+        write!(f, "{} REC{plural}", self.len)?;
+        if let Some(end) = self.system_end() {
+            write!(f, ", system {end:?}")?;
         }
         for (index, slot) in self.slots().iter().enumerate() {
             write!(f, "\nREC {index}: ")?;
@@ -47,10 +47,12 @@ fn describe(slot: &RecSlot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let statistics = slot.counters.read();
     let all = statistics.all_exits();
     write!(f, ", exits {all}")?;
+    let mut before = ": ";
     for kind in ExitKind::ALL {
         let exits = statistics.exits(kind);
         if exits > 0 {
-            write!(f, ", {kind:?} {exits}")?;
+            write!(f, "{before}{kind:?} {exits}")?;
+            before = ", ";
         }
     }
     if statistics.refused > 0 {

@@ -5,8 +5,8 @@ use std::cell::Cell;
 use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 use rec_runtime::set::PhysicalCpus;
 use rec_runtime::{Rec, RecSet, set::RecSlot};
-use rmi_abi::{Dialect, Ipa};
-use rmi_host::{CountingLedger, Host, Rmm, Undelegated};
+use rmi_abi::{Dialect, Ipa, Pa};
+use rmi_host::{CountingLedger, Host, Undelegated};
 use rmm_model::{CallingCpu, Guest, Model, Options, Script};
 use sro::CallbackMemory;
 
@@ -41,10 +41,22 @@ impl PhysicalCpus for Cpus<'_> {
     }
 }
 
+pub(crate) type Rmm<'f, 'm> = rmi_host::Rmm<Platform<'f, 'm>>;
+
 /// What a test has: a session, and a set of RECs of an active Realm.
 pub(crate) struct Fixture<'f, 'm> {
-    pub(crate) rmm: &'f Rmm<Platform<'f, 'm>>,
+    pub(crate) rmm: &'f Rmm<'f, 'm>,
     pub(crate) set: &'f RecSet<'f>,
+    model: &'m Model,
+    rd: Pa,
+}
+
+impl Fixture<'_, '_> {
+    /// Whether a REC is on, as the RMM has it.
+    pub(crate) fn is_on(&self, index: usize) -> bool {
+        let mpidr = self.set.rec(index).unwrap().mpidr().raw();
+        self.model.is_on(self.rd, mpidr).unwrap()
+    }
 }
 
 /// Runs `test` with a Realm that has a REC for each program, of which the first can be entered;
@@ -55,6 +67,16 @@ pub(crate) fn realm(
     test: impl FnOnce(&Fixture<'_, '_>),
 ) {
     realm_with(Options::new(dialect), programs, |_| {}, test);
+}
+
+/// As [`realm`], with at most `limit` RECs on at a time.
+pub(crate) fn realm_with_limit(
+    dialect: Dialect,
+    programs: Vec<Box<dyn Guest>>,
+    limit: usize,
+    test: impl FnOnce(&Fixture<'_, '_>),
+) {
+    realm_with(Options::new(dialect), programs, |set| set.set_limit(limit), test);
 }
 
 /// As [`realm`], on an RMM with these options and with a set that `prepare` changes first.
@@ -90,7 +112,7 @@ pub(crate) fn realm_with(
         assert_eq!(set.add(rec, index == 0).unwrap(), index);
     }
     prepare(&mut set);
-    test(&Fixture { rmm: &rmm, set: &set });
+    test(&Fixture { rmm: &rmm, set: &set, model: &model, rd: realm.rd().pa() });
     let objects: Vec<_> = set.drain().map(|rec| rec.into_parts().0).collect();
     assert_eq!(objects.len(), count);
     let ended = realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), objects);

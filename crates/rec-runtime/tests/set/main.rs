@@ -1,6 +1,8 @@
 //! Sets of RECs on the model: power, threads, kicks and pauses.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod fixture;
 mod kicks;
 mod power;
+mod reports;
+mod storms;

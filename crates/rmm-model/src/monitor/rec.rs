@@ -76,6 +76,12 @@ impl Monitor {
         Ok(Answer::success())
     }
 
+    /// Whether the REC of a Realm with that MPIDR is on.
+    pub(crate) fn is_on(&self, rd: Pa, mpidr: u64) -> Option<bool> {
+        let found = self.recs.values().find(|rec| rec.rd == rd && rec.mpidr.raw() == mpidr);
+        Some(found?.runnable)
+    }
+
     /// The REC of a Realm with that MPIDR, unless it is being destroyed.
     fn rec_by_mpidr(&self, rd: Pa, mpidr: Mpidr) -> Option<Pa> {
         self.recs
