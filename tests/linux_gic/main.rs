@@ -108,7 +108,7 @@ fn run_on_thread<P: Platform>(
     let mut cpu = model.cpu(number);
     let mut answer = Answer::resume();
     let is_over = || board.is_over.load(Ordering::SeqCst);
-    // What wakes a thread is checked again before it sleeps, so a kick that comes early is not lost.
+    // What wakes a thread is checked before it sleeps, so a kick that comes early is not lost.
     let sleep = |until: &dyn Fn() -> bool| {
         while !until() && !is_over() {
             thread::park_timeout(Duration::from_secs(10));

@@ -37,9 +37,9 @@ const SRE: u64 = 0b111;
 
 /// # Trapped system registers
 ///
-/// An RMM passes on accesses of a Realm to `ICC_*_EL1` that trap: those that send SGIs, `ICC_DIR_EL1`
-/// while [`Gic::load`] has it trapped, and whatever else the RMM traps. Registers are given by
-/// Op0, Op1, CRn, CRm and Op2, as in the syndrome.
+/// An RMM passes on accesses of a Realm to `ICC_*_EL1` that trap: those that send SGIs,
+/// `ICC_DIR_EL1` while [`Gic::load`] has it trapped, and whatever else the RMM traps. Registers are
+/// given by Op0, Op1, CRn, CRm and Op2, as in the syndrome.
 ///
 /// Source: TF-RMM of July 2026, `runtime/core/sysregs.c`; Arm IHI 0069.
 impl<L: RawMutex> Gic<'_, L> {

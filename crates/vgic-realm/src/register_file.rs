@@ -31,13 +31,13 @@ const WAKER_ASLEEP: u64 = 1 << 2;
 /// # Registers
 ///
 /// A Realm accesses them at unprotected IPAs that the host chooses, and its accesses exit: the host
-/// passes the offset in the frame, the width in bytes (1, 2, 4 or 8), and the value. Accesses do not
-/// depend on the REC that makes them.
+/// passes the offset in the frame, the width in bytes (1, 2, 4 or 8), and the value. Accesses do
+/// not depend on the REC that makes them.
 ///
 /// There is one security state, and affinity routing is always on: `GICD_CTLR.DS` and `ARE` are 1
 /// and read-only, registers for a second security state or for a GICv2 read as zero and ignore
-/// writes, and so do the distributor's registers of INTIDs 0 to 31, which are in the redistributors.
-/// There are no extended SPIs and PPIs, no LPIs, no ITS, no message-based SPIs, and
+/// writes, and so do the distributor's registers of INTIDs 0 to 31, which are in the
+/// redistributors. There are no extended SPIs and PPIs, no LPIs, no ITS, no message-based SPIs, and
 /// `GICD_STATUSR` and `GICR_STATUSR` report nothing.
 ///
 /// | Access | What happens |
@@ -121,8 +121,8 @@ impl<L: RawMutex> Gic<'_, L> {
     /// Writes a register of the redistributor of a REC, which is ignored if the REC does not exist.
     /// Of `value`, the low `bytes` bytes count.
     ///
-    /// Takes the REC's lock, for a register that is about interrupts; for `GICR_WAKER`, also that of
-    /// the SPIs.
+    /// Takes the REC's lock, for a register that is about interrupts; for `GICR_WAKER`, also that
+    /// of the SPIs.
     pub fn gicr_write(&self, rec: usize, offset: u64, bytes: u8, value: u64) -> Kicks {
         match register_map::redistributor(offset, bytes) {
             Register::Waker => self.set_asleep(rec, value & WAKER_SLEEP != 0),

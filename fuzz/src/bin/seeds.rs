@@ -53,6 +53,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     seeds += corpus.written;
 
+    // Operations as the target reads them: interrupts are raised (13), sent (11), taken (20) and
+    // ended (27), and registers are written (0, 4).
+    let mut corpus = Corpus::new("vgic")?;
+    let operation = |what: u8, rec: u8, place: u32, value: u64| {
+        [&[what, rec][..], &place.to_le_bytes(), &value.to_le_bytes()].concat()
+    };
+    for options in 0..8_u8 {
+        let mut input = vec![options];
+        for n in 0..24_u8 {
+            let intid = u32::from(n) * 3;
+            input.extend(operation(13, n, intid, 0xc000_0000_0000_0000 | u64::from(n) << 3));
+            input.extend(operation(13, n, intid + 1, u64::from(n) << 3));
+            input.extend(operation(11, n, 0, 2 << 32 | u64::from(n) << 24));
+            input.extend(operation(20, n, 0, 0));
+            input.extend(operation(n % 7, n, u32::from(n) << 2, u64::MAX >> n));
+            input.extend(operation(27, n, 0, 0));
+        }
+        corpus.add(&format!("options-{options}"), &[&input])?;
+    }
+    seeds += corpus.written;
+
     let mut corpus = Corpus::new("host_lines")?;
     for (name, answers) in [
         ("call", "ok 0 20000 20000 0 0 0 0 0\n".to_owned()),

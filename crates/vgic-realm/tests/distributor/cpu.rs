@@ -29,6 +29,8 @@ pub(crate) struct Taken {
     pub(crate) intid: u32,
     pub(crate) priority: u8,
     pub(crate) group_1: bool,
+    /// It was deactivated by a register.
+    pub(crate) is_over: bool,
 }
 
 impl Cpu {
@@ -85,6 +87,7 @@ impl Cpu {
             intid: (*list & 0xffff_ffff) as u32,
             priority: priority as u8,
             group_1: *list & GROUP_1 != 0,
+            is_over: false,
         };
         let active = if taken.group_1 { &mut self.ap1r[0] } else { &mut self.ap0r[0] };
         *active |= 1 << (priority >> 3);

@@ -42,6 +42,7 @@ pub(crate) struct Machine<'s> {
     vcpus: Vec<Vcpu>,
     /// Interrupts that were taken.
     taken: usize,
+    splits_eoi: bool,
 }
 
 impl<'s> Machine<'s> {
@@ -63,7 +64,7 @@ impl<'s> Machine<'s> {
                 Vcpu { cpu, is_loaded: false, taken: Vec::new(), ended: Vec::new() }
             })
             .collect();
-        let mut machine = Self { gic, reference, vcpus, taken: 0 };
+        let mut machine = Self { gic, reference, vcpus, taken: 0, splits_eoi };
         for rec in 0..AFFINITIES.len() {
             machine.load(rec);
         }
@@ -114,17 +115,16 @@ impl<'s> Machine<'s> {
         }
     }
 
-    /// A comparison of everything that can be read: at each offset, and in each width.
+    /// A comparison of what each offset reads as, in each width, where there are registers or a few
+    /// bytes from there.
     pub(crate) fn compare_all(&mut self) {
         self.compare();
-        for bytes in [1, 2, 4, 8] {
-            for offset in 0..0x1_0004 {
-                self.compare_distributor(offset, bytes);
-            }
-            for (rec, offset) in
-                (0..AFFINITIES.len()).flat_map(|rec| (0..0x2_0004).map(move |at| (rec, at)))
-            {
+        let frame = (0..0x1010).chain(0x5ff0..0x6400).chain(0x7fc0..0x8010).chain(0xffc0..0x1_0004);
+        for (offset, bytes) in frame.flat_map(|offset| [1, 2, 4, 8].map(|bytes| (offset, bytes))) {
+            self.compare_distributor(offset, bytes);
+            for rec in 0..AFFINITIES.len() {
                 self.compare_redistributor(rec, offset, bytes);
+                self.compare_redistributor(rec, 0x1_0000 + offset, bytes);
             }
         }
     }
@@ -192,10 +192,8 @@ impl Machine<'_> {
     }
 
     fn write_distributor(&mut self, at: u32, value: u64, entries: bool) {
-        let (mut offset, bytes) = place(at, true);
-        if entries && (0x300..0x400).contains(&offset) {
-            offset -= 0x200;
-        }
+        let (offset, bytes) = place(at, true);
+        let (offset, value) = self.limit_activity(None, (offset, bytes), value, entries);
         // Routes that lead somewhere are more than one in 2^32.
         let value = match offset {
             0x6000..0x8000 if at >> 30 == 1 => 1 << 31,
@@ -210,11 +208,47 @@ impl Machine<'_> {
     }
 
     fn write_redistributor(&mut self, rec: usize, at: u32, value: u64, entries: bool) {
-        let (mut offset, bytes) = place(at, false);
-        if entries && (0x1_0300..0x1_0400).contains(&offset) {
-            offset -= 0x200;
-        }
+        let (offset, bytes) = place(at, false);
+        let (offset, value) = self.limit_activity(Some(rec), (offset, bytes), value, entries);
         self.write(Frame::Redistributor(rec), offset, bytes, value);
+    }
+
+    /// While virtual CPUs run, registers change active states only if all of them fit into list
+    /// registers: of an interrupt that ends without one, the hardware tells no more than that, and
+    /// it could be taken for one that a register activated. Otherwise it is another register.
+    ///
+    /// An interrupt that a register deactivates is no longer ended by the virtual CPU that took it,
+    /// and is not activated again before that.
+    fn limit_activity(
+        &mut self,
+        rec: Option<usize>,
+        (offset, bytes): (u64, u8),
+        value: u64,
+        entries: bool,
+    ) -> (u64, u64) {
+        let register = offset & 0xffff;
+        let is_register = (0x300..0x400).contains(&register) && offset % 4 == 0 && bytes == 4;
+        if !entries || !is_register {
+            return (offset, value);
+        }
+        let has_room = self.vcpus[0].cpu.vtr().list_registers() == 16 && !self.splits_eoi;
+        let (bit, clears) = (value % 32, register >= 0x380);
+        let intid = (register & 0x7f) as u32 * 8 + bit as u32;
+        if rec.is_some() != (intid < PRIVATE) {
+            return (offset, value);
+        }
+        let is_here = |n: usize| rec.is_none_or(|rec| rec == n);
+        let mut taken = (self.vcpus.iter_mut().enumerate())
+            .filter(|(n, _)| is_here(*n))
+            .flat_map(|(_, vcpu)| &mut vcpu.taken)
+            .filter(|taken| taken.intid == intid)
+            .peekable();
+        let is_allowed = clears || taken.peek().is_none() && self.reference.active() <= 12;
+        if !has_room || !is_allowed {
+            return (offset - 0x200, value);
+        }
+        taken.for_each(|taken| taken.is_over = true);
+        (offset, 1 << bit)
     }
 
     /// Raises an interrupt that the REC may take.
@@ -435,7 +469,11 @@ impl Machine<'_> {
         }
         let drops = at & 1 == 0 || vcpu.ended.is_empty();
         match vcpu.taken.pop_if(|_| drops) {
-            Some(taken) if vcpu.cpu.end(taken) => self.reference.deactivate(rec, taken.intid),
+            Some(taken) if vcpu.cpu.end(taken) => {
+                if !taken.is_over {
+                    self.reference.deactivate(rec, taken.intid);
+                }
+            }
             Some(taken) => vcpu.ended.push(taken),
             None if vcpu.ended.is_empty() => return,
             None => {

@@ -312,6 +312,11 @@ impl Reference {
         list.into_iter().map(|intid| (self.interrupt(rec, intid).priority, intid)).collect()
     }
 
+    /// How many interrupts are active.
+    pub(crate) fn active(&self) -> usize {
+        self.private.iter().flatten().chain(&self.spis).filter(|one| one.active).count()
+    }
+
     /// A virtual CPU acknowledges an interrupt.
     pub(crate) fn acknowledge(&mut self, rec: usize, intid: u32) {
         let interrupt = self.interrupt(rec, intid);
