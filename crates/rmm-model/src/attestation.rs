@@ -5,7 +5,7 @@
 //! form, the claims and the binding of a token of an RMM; the platform's claims are made up and do
 //! not change. A verifier that trusts [`PLATFORM_KEY`] accepts it, which it must only do in a test.
 //!
-//! | [`RsiVersion`](crate::RsiVersion) | envelope | profiles | in the platform token, the hash of the Realm's key is |
+//! | [`RsiVersion`] | envelope | profiles | in the platform token, the hash of the Realm's key is |
 //! |---|---|---|---|
 //! | 1.0, 1.1 | tag 399 | 2023, 1.0.0 | claim 10 |
 //! | 2.0, TF-RMM of July 2026 | tag 907 | 2024, 2.0.0 | claim 10 |

@@ -2,7 +2,7 @@
 
 use rmi_abi::esr::SysReg;
 
-use crate::gic::{Access, VirtualInterface, Vtr};
+use crate::gic::{Access, Group, VirtualInterface, Vtr};
 
 /// A physical CPU.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,34 @@ impl PhysicalCpu {
         &mut self.interface
     }
 
+    /// Takes over the registers of a real CPU.
+    pub(crate) fn load(&mut self, real: &dyn vgic_realm::VirtualInterface) {
+        let interface = &mut self.interface;
+        for n in 0..interface.vtr().list_registers() {
+            interface.set_list(n, real.list_register(n));
+        }
+        for n in 0..interface.vtr().active_registers() {
+            interface.set_active(Group::Zero, n, low_half(real.ap0r(n)));
+            interface.set_active(Group::One, n, low_half(real.ap1r(n)));
+        }
+        interface.set_hcr(real.hcr());
+        interface.set_vmcr(real.vmcr());
+    }
+
+    /// Writes the registers of a real CPU.
+    pub(crate) fn save(&self, real: &mut dyn vgic_realm::VirtualInterface) {
+        let interface = &self.interface;
+        for n in 0..interface.vtr().list_registers() {
+            real.set_list_register(n, interface.list(n));
+        }
+        for n in 0..interface.vtr().active_registers() {
+            real.set_ap0r(n, interface.active(Group::Zero, n).into());
+            real.set_ap1r(n, interface.active(Group::One, n).into());
+        }
+        real.set_hcr(interface.hcr());
+        real.set_vmcr(interface.vmcr());
+    }
+
     /// A Realm reads or writes a system register.
     pub(crate) fn realm_accesses(&mut self, register: SysReg, write: Option<u64>) -> Access {
         let access = match write {
@@ -56,4 +84,10 @@ impl PhysicalCpu {
     pub(crate) fn ends_run(&self) -> bool {
         self.interrupted || self.interface.wants_maintenance()
     }
+}
+
+/// The lower half of a register.
+pub(crate) fn low_half(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }

@@ -45,6 +45,23 @@
 //! # Ok::<(), rmm_model::OptionsError>(())
 //! ```
 //!
+//! # An RMM on the metal
+//!
+//! The model can be the RMM of the machine that it runs on, at EL3 or EL2: programs of Realms are
+//! then still functions of the model, but hosts call it by SMC. What it needs from the program
+//! around it:
+//!
+//! | What | How |
+//! |---|---|
+//! | a heap | a global allocator |
+//! | memory | [`PhysicalMemory`], [`Model::with_memory`]; [`Options::dram`] is what the host may use, without the program and its heap |
+//! | exceptions | the handler of an SMC passes X0 to X17 and the number of the CPU to [`Model::handle_on`], and returns what it returns; all other registers stay |
+//! | the GIC | [`RealCpu`]: `ICH_*_EL2` and `ISR_EL1`; [`Options::with_vtr`] |
+//! | time | [`Model::set_clock`] with `CNTPCT_EL0` |
+//! | PSCI | is not the RMM's: those calls do not go to the model |
+//!
+//! Nothing stops a host there from using memory that it has delegated.
+//!
 //! # What is modelled
 //!
 //! The dialects [`TfRmm2026_07`](rmi_abi::Dialect::TfRmm2026_07) and
@@ -175,7 +192,7 @@ pub use guest::{
 #[cfg(feature = "std")]
 pub use guest::{ThreadGuest, ThreadVcpu};
 pub use memory::{Memory, MemoryAccess, PhysicalMemory, SparseMemory};
-pub use model::{CallingCpu, Cpu, Model};
+pub use model::{CallingCpu, Cpu, Model, RealCpu};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
 pub use rsi::RsiVersion;
 pub use session::{open, open_with};

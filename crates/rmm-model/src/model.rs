@@ -3,6 +3,7 @@
 mod conduit;
 mod cpu;
 mod host_memory;
+mod smc;
 mod time;
 
 use alloc::boxed::Box;
@@ -20,6 +21,7 @@ use crate::memory::{Memory, SparseMemory};
 use crate::monitor::{Called, Entered, Monitor, Stepped};
 use crate::options::{Options, OptionsError};
 pub use cpu::{CallingCpu, Cpu};
+pub use smc::RealCpu;
 
 /// A machine with an RMM in it.
 ///
@@ -197,42 +199,20 @@ impl Model {
         self.monitor.lock().memory.fill(pa, bytes, byte);
     }
 
-    /// One SMC from the Normal world, made on a physical CPU: X0 to X17 before it, and after it.
-    /// For an RMM that is called by a real SMC instruction; a host that is linked with the model
-    /// calls through [`Conduit`](rmi_host::Conduit).
-    ///
-    /// Results are in X0 to X7, X8 and up keep what they held. A function that the RMM does not
-    /// have, which includes those of PSCI, answers -1 in X0.
-    ///
-    /// # Panics
-    ///
-    /// As the conduit of that CPU, if two RECs are entered on it at once.
-    ///
-    /// ```
-    /// use rmi_abi::{Command, Dialect};
-    /// use rmm_model::{Model, Options};
-    ///
-    /// let dialect = Dialect::TfRmm2026_07;
-    /// let model = Model::new(Options::new(dialect))?;
-    /// let mut x = [0; 18];
-    /// x[0] = Command::Version.fid(dialect).map_or(0, |fid| fid.0.into());
-    /// x[1] = 0x2_0000;
-    /// x[17] = 17;
-    /// let x = model.handle(3, x);
-    /// assert_eq!((x[0], x[1], x[2], x[17]), (0, 0x2_0000, 0x2_0000, 17));
-    /// # Ok::<(), rmm_model::OptionsError>(())
-    /// ```
-    #[must_use]
-    pub fn handle(&self, cpu: u32, x: [u64; 18]) -> [u64; 18] {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = x;
-        let [a, b, c, d, e, f, g, h] = self.call_from(cpu, [a, b, c, d, e, f, g, h]);
-        let [i, j, k, l, m, n, o, p, q, r] = rest;
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r]
-    }
-
     /// One call from a physical CPU. While a REC runs, the monitor is locked for each of its
     /// actions only.
     pub(crate) fn call_from(&self, cpu: u32, registers: Registers) -> Registers {
+        self.call_interruptible(cpu, registers, &mut || false)
+    }
+
+    /// The same; `is_interrupted` is asked before each action, not locked, whether a physical
+    /// interrupt is pending.
+    fn call_interruptible(
+        &self,
+        cpu: u32,
+        registers: Registers,
+        is_interrupted: &mut dyn FnMut() -> bool,
+    ) -> Registers {
         let entered = match self.with_monitor(|monitor| monitor.call(cpu, registers)) {
             Called::Answered(registers) => return registers,
             Called::Entered(entered) => entered,
@@ -240,7 +220,11 @@ impl Model {
         let mut run = Run { model: self, entered, has_left: false };
         loop {
             let action = run.entered.next_action();
-            let stepped = self.with_monitor(|monitor| monitor.step(&mut run.entered, action));
+            let interrupted = is_interrupted();
+            let stepped = self.with_monitor(|monitor| {
+                monitor.cpu(cpu).interrupted |= interrupted;
+                monitor.step(&mut run.entered, action)
+            });
             match stepped {
                 Stepped::On => {}
                 Stepped::Waits => relax(),

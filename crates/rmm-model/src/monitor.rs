@@ -124,10 +124,15 @@ impl Monitor {
     /// Whether the call enters a REC on CPU 0 although the host programmed the virtual CPU
     /// interface of another: the number of that CPU.
     pub(crate) fn other_cpu_programmed(&self, x: &Registers) -> Option<u32> {
-        let [x0, ..] = *x;
-        let is_enter = self.command(x0) == Some(Command::RecEnter);
+        let is_enter = self.enters_rec(x);
         let other = self.cpus.iter().find(|(number, cpu)| **number != 0 && cpu.host_programs_it);
         other.filter(|_| is_enter).map(|(number, _)| *number)
+    }
+
+    /// Whether the call is `RMI_REC_ENTER`.
+    pub(crate) fn enters_rec(&self, x: &Registers) -> bool {
+        let [x0, ..] = *x;
+        self.command(x0) == Some(Command::RecEnter)
     }
 
     /// The command that X0 names.

@@ -6,6 +6,7 @@ use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use rmi_abi::feature::{Features, RttPlaneFeature};
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
+use vgic_realm::Vtr;
 
 use crate::planes;
 use crate::rsi::RsiVersion;
@@ -201,6 +202,15 @@ impl Options {
     pub fn range_capable(mut self) -> Self {
         self.granules_per_call = GranulesPerCall::All;
         self.tables_per_call = TablesPerCall::All;
+        self
+    }
+
+    /// The same RMM on CPUs whose `ICH_VTR_EL2` is `vtr`: with as many list registers and bits of
+    /// priority.
+    #[must_use]
+    pub fn with_vtr(mut self, vtr: Vtr) -> Self {
+        self.list_registers = u8::try_from(vtr.list_registers()).unwrap_or(0);
+        self.priority_bits = u8::try_from(vtr.priority_bits()).unwrap_or(0);
         self
     }
 

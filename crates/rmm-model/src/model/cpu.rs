@@ -6,7 +6,7 @@ use rmi_host::{Host, Registers};
 use vgic_realm::{VirtualInterface, Vtr};
 
 use super::Model;
-use crate::cpu::PhysicalCpu;
+use crate::cpu::{PhysicalCpu, low_half};
 use crate::gic::{Group, LIST_REGISTERS};
 
 impl Model {
@@ -164,12 +164,6 @@ impl Cpu<'_> {
     pub fn take_interrupt(&self) -> bool {
         self.with(|cpu| core::mem::take(&mut cpu.interrupted))
     }
-}
-
-/// The lower half of a register.
-fn low_half(value: u64) -> u32 {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
 }
 
 impl VirtualInterface for Cpu<'_> {

@@ -13,6 +13,7 @@ mod on_demand;
 mod operations;
 mod planes;
 mod ranges;
+mod real_cpu;
 mod regions;
 mod rsi;
 mod statuses;
