@@ -94,17 +94,33 @@ fn naming_a_dialect_is_no_difference() {
     assert_eq!(differences("#[cfg(test)]\nif dialect == wanted {"), []);
 }
 
-#[test]
-fn measurement_needs_no_host_code() {
-    let manifest = root().join("crates/realm-measurement/Cargo.toml");
+/// The dependencies of a library crate, as its manifest has them.
+fn dependencies(library: &str) -> Vec<String> {
+    let manifest = root().join("crates").join(library).join("Cargo.toml");
     let manifest = fs::read_to_string(manifest).unwrap();
-    let names: Vec<_> = manifest
+    manifest
         .lines()
         .skip_while(|line| *line != "[dependencies]")
         .skip(1)
         .take_while(|line| !line.starts_with('['))
         .filter_map(|line| line.split(['.', ' ', '=']).next())
         .filter(|name| !name.is_empty() && !name.starts_with('#'))
-        .collect();
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn measurement_needs_no_host_code() {
+    let names = dependencies("realm-measurement");
     assert_eq!(names, ["elf", "rmi-abi", "serde", "sha2", "thiserror", "zerocopy"]);
+}
+
+#[test]
+fn a_virtual_gic_needs_no_other_crate_of_the_project() {
+    let crates = entries(&root().join("crates"));
+    let names: Vec<_> =
+        crates.iter().filter_map(|path| path.file_name()?.to_str()).map(str::to_owned).collect();
+    assert!(dependencies("rec-runtime").contains(&"vgic-realm".to_owned()));
+    let needed = dependencies("vgic-realm");
+    assert!(needed.iter().all(|name| !names.contains(name)), "{needed:?}");
 }

@@ -61,6 +61,7 @@
 //! | [`Rec`] | entering a REC, and the outcome of a run |
 //! | [`exit`] | the reasons of exits, and their answers |
 //! | [`Handler`] | the handler of the run loop; a [`Kick`] stops the loop from another thread |
+//! | [`gic`] | the virtual GIC of a Realm at the exits of its RECs |
 //! | [`mmio`] | devices at unprotected IPAs: a bus, a UART |
 //! | [`timer`] | the Realm's timers and its PMU, whose interrupts the host raises |
 //!
@@ -120,6 +121,7 @@ extern crate std;
 
 mod answer;
 pub mod exit;
+pub mod gic;
 mod kick;
 pub mod mmio;
 mod rec;

@@ -47,7 +47,10 @@ pub(crate) type Rmm<'f, 'm> = rmi_host::Rmm<Platform<'f, 'm>>;
 pub(crate) struct Fixture<'f, 'm> {
     pub(crate) rmm: &'f Rmm<'f, 'm>,
     pub(crate) set: &'f RecSet<'f>,
-    model: &'m Model,
+    pub(crate) model: &'m Model,
+    /// The run page of the first REC.
+    #[allow(dead_code, reason = "for tests that look into it")]
+    pub(crate) run_page: Pa,
     rd: Pa,
 }
 
@@ -107,12 +110,14 @@ pub(crate) fn realm_with(
     let cpus = Cpus(&model);
     let mut slots: Vec<RecSlot> = std::iter::repeat_with(RecSlot::new).take(count).collect();
     let mut set = RecSet::new(&mut slots, &cpus);
+    let run_page = memory.range().base();
     for (index, object) in objects.into_iter().enumerate() {
         let rec = Rec::new(object, page(&mut memory), realm.geometry());
         assert_eq!(set.add(rec, index == 0).unwrap(), index);
     }
     prepare(&mut set);
-    test(&Fixture { rmm: &rmm, set: &set, model: &model, rd: realm.rd().pa() });
+    let rd = realm.rd().pa();
+    test(&Fixture { rmm: &rmm, set: &set, model: &model, rd, run_page });
     let objects: Vec<_> = set.drain().map(|rec| rec.into_parts().0).collect();
     assert_eq!(objects.len(), count);
     let ended = realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), objects);
