@@ -123,6 +123,18 @@ pub enum Error {
     #[cfg(feature = "std")]
     #[error("{0}")]
     Lines(#[from] rmi_conduits::lines::LinesError),
+    /// A REC is not added to a set.
+    #[error("{0}")]
+    AddRec(#[from] rec_runtime::set::AddError),
+    /// A REC has a runner, or is not in a set.
+    #[error("{0}")]
+    ClaimRec(#[from] rec_runtime::set::ClaimError),
+    /// A device cannot be on the bus.
+    #[error("{0}")]
+    MmioBus(#[from] rec_runtime::mmio::MmioBusError),
+    /// A virtual GIC cannot be made.
+    #[error("{0}")]
+    Gic(#[from] vgic_realm::ConfigError),
     /// No list register is free.
     #[error("{0}")]
     ListRegisters(#[from] vgic_realm::Full),

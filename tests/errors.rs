@@ -11,13 +11,15 @@ use realm_sdk::abi::{Command, Dialect, Ipa, IpaRange, Pa, PaRange};
 use realm_sdk::builder::{BuildError, FoldPolicy, Realm, RealmConfig, RealmStorage, RecStart};
 use realm_sdk::conduits::replay;
 use realm_sdk::host::command::{Halted, SharedAccess};
-use realm_sdk::host::{self, AccessFault, Subject, TrackingError};
+use realm_sdk::host::{self, AccessFault, Failed, Subject, TrackingError};
 use realm_sdk::host::{SessionError, SessionOptions};
 use realm_sdk::measurement::measurement_log::{Digest, MeasurementEvent};
 use realm_sdk::measurement::{ConfigError, Image};
+use realm_sdk::rec::mmio::MmioBusError;
+use realm_sdk::rec::set::{AddError, ClaimError};
 use realm_sdk::rec::{Answer, Rec};
 use realm_sdk::sro::{self, CallbackMemory, EnterError, FixedPool};
-use realm_sdk::vgic::{Intid, ListRegisters};
+use realm_sdk::vgic::{self, Intid, ListRegisters};
 use rmm_model::{Model, Options};
 
 /// The number of sources below an error; the text of each is in that of the error.
@@ -81,6 +83,14 @@ fn data_that_is_not_valid() {
         Ok(())
     });
     assert!(matches!(full, Error::ListRegisters(_)));
+    let full = Err::<(), _>(Failed::new(1_u64, AddError::Full));
+    assert!(matches!(error(|| Ok(full?)), Error::AddRec(AddError::Full)));
+    let no_rec = Err::<(), _>(ClaimError::NoSuchRec { index: 3 });
+    assert!(matches!(error(|| Ok(no_rec?)), Error::ClaimRec(ClaimError::NoSuchRec { index: 3 })));
+    let empty = Err::<(), _>(MmioBusError::Empty);
+    assert!(matches!(error(|| Ok(empty?)), Error::MmioBus(MmioBusError::Empty)));
+    let no_recs = Err::<(), _>(vgic::ConfigError::NoRecs);
+    assert!(matches!(error(|| Ok(no_recs?)), Error::Gic(vgic::ConfigError::NoRecs)));
 }
 
 #[test]
