@@ -22,6 +22,7 @@ fn two_realms_run_to_their_end_and_all_memory_is_back() {
     // Once before the reset, and once after it.
     for line in [
         "vmm  | shared: 16 KiB at 0x40200000",
+        "uart | cpu 0: interrupt 34",
         "uart | cpu 0: read sector 7",
         "vmm  | unplugged: 2048 KiB at 0x40400000",
         "uart | cpu 1: has memory of its own",
@@ -31,6 +32,8 @@ fn two_realms_run_to_their_end_and_all_memory_is_back() {
     ] {
         assert_eq!(out.lines().filter(|other| *other == line).count(), 2, "{line}: {out}");
     }
+    // Each of them was paused.
+    assert_eq!(out.matches("\nvmm  | paused after ").count(), 2, "{out}");
     let reset = out.lines().filter(|line| line.contains("reset")).count();
     let rims: Vec<_> = out.lines().filter_map(|line| line.strip_prefix("vmm  | RIM ")).collect();
     let [first, second] = rims.as_slice() else { unreachable!("{out}") };

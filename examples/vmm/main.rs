@@ -1,5 +1,6 @@
-//! A small VMM on the model RMM: its own page allocator, four virtual CPUs on four threads, a
-//! UART, a block device behind a shared buffer, memory that is unplugged, a reset and a shutdown.
+//! A small VMM on the model RMM: its own page allocator, four virtual CPUs on four threads, an
+//! interrupt controller, a UART, a disk behind a shared buffer, memory that is unplugged, a pause,
+//! a reset and a shutdown.
 //!
 //! `cargo run --release --example vmm`
 
@@ -18,17 +19,17 @@ use realm_sdk::Error;
 use realm_sdk::abi::{Dialect, PaRange};
 use realm_sdk::builder::Records;
 use realm_sdk::host::{CountingLedger, Host, SessionOptions};
-use realm_sdk::rec::exit::PsciNotice;
+use realm_sdk::rec::set::SystemEnd;
 use realm_sdk::sro::{HostAllocator, HostMemory, open};
 use rmm_model::{Model, Options};
 
 use memory::{Frames, STOCK, ThreadMemory};
 use output::say;
-use vmm::Vmm;
+use vmm::{Cpus, Vmm};
 
 thread_local! {
     /// The physical CPU that this thread is on.
-    static CPU: Cell<u32> = const { Cell::new(0) };
+    static CPU: Cell<u16> = const { Cell::new(0) };
 }
 
 /// Runs one Realm, and the next one after a reset, until one turns itself off.
@@ -37,7 +38,7 @@ fn main() -> Result<ExitCode, Error> {
     let mut options = Options::new(Dialect::TfRmm2026_07);
     options.dram = PaRange::with_size(options.dram.base(), 64 << 20)?;
     let Ok(model) = Model::new(options) else { unreachable!("a valid model") };
-    let machine = model.calling_cpu(|| CPU.get());
+    let machine = model.calling_cpu(|| CPU.get().into());
     let frames = Frames::new();
     drop(frames.free(model.take_memory()));
     let total = frames.bytes();
@@ -49,16 +50,17 @@ fn main() -> Result<ExitCode, Error> {
     say!("vmm  | the RMM has dialect {}", session.dialect());
 
     // Each Realm gets the storage of the one before it.
+    let cpus = Cpus(&model);
     let mut storage = Records::growing();
     let mut rims = Vec::new();
     loop {
-        let vmm = Vmm::build(&session, &model, storage, &mut memory, rims.is_empty())?;
+        let vmm = Vmm::build(&session, &cpus, storage, &mut memory, rims.is_empty())?;
         rims.push(vmm.rim());
         say!("vmm  | RIM {}", vmm.rim());
         let ended = vmm.run(&frames);
         storage = vmm.tear_down(&mut memory);
         match ended? {
-            PsciNotice::SystemReset => say!("vmm  | reset: the same Realm again"),
+            SystemEnd::Reset => say!("vmm  | reset: the same Realm again"),
             _ => break,
         }
     }

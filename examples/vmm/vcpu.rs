@@ -3,49 +3,50 @@
 use realm_sdk::Error;
 use realm_sdk::abi::IpaRange;
 use realm_sdk::abi::rtt::Ripas;
-use realm_sdk::builder::Reclaimed;
+use realm_sdk::builder::{Active, Realm, Reclaimed};
 use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::rec::exit::{Fault, MmioStore, PsciCall, PsciNotice, PsciRequestKind, RipasChange};
+use realm_sdk::rec::exit::{
+    Fault, MmioLoad, MmioStore, RipasChange, SysRegRead, SysRegWrite, Wait,
+};
+use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::mmio::MmioBus;
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
-use realm_sdk::vgic::InterfaceState;
 use rmm_model::Cpu;
 
-use crate::devices::{self, Uart};
 use crate::memory::ThreadMemory;
 use crate::output::{complain, say};
-use crate::vmm::{self, Vmm};
+use crate::vmm;
 
 /// Calls that one RIPAS change may take; the Realm asks again for the rest.
 const RIPAS_CALLS: u32 = 1000;
 
 /// A virtual CPU on its thread.
 pub(crate) struct Vcpu<'v, P: Platform> {
-    pub(crate) vmm: &'v Vmm<'v, P>,
-    pub(crate) rec: &'v Rec,
+    pub(crate) realm: &'v Realm<'v, P, Active>,
+    pub(crate) index: usize,
     pub(crate) memory: ThreadMemory<'v>,
-    pub(crate) uart: Uart,
+    pub(crate) bus: &'v MmioBus<'v, 4>,
+    pub(crate) gic: RealmGic<'v>,
     /// The CPU that the thread is on, and the Realm's registers in it.
     pub(crate) cpu: Cpu<'v>,
-    pub(crate) interface: InterfaceState,
 }
 
 impl<P: Platform> Vcpu<'_, P> {
-    /// Enters again, or ends the Realm because the VMM cannot go on.
-    fn enter_or_end(&self, answer: Result<Answer, Error>) -> Flow {
+    /// Enters again, or leaves because the VMM cannot go on.
+    fn enter_or_leave(&self, answer: Result<Answer, Error>) -> Flow {
         answer.map_or_else(
             |error| {
-                complain!("cpu {}: {error}", self.rec.mpidr().index());
-                self.vmm.end(PsciNotice::SystemOff);
+                complain!("cpu {}: {error}", self.index);
                 Flow::Leave
             },
             Flow::Enter,
         )
     }
 
-    fn change_ripas(&mut self, change: RipasChange) -> Result<Answer, Error> {
-        let (realm, range) = (&self.vmm.realm, change.range());
-        let reached = realm.set_ripas(&mut self.memory, self.rec.name(), range, RIPAS_CALLS)?;
+    fn change_ripas(&mut self, rec: &Rec, change: RipasChange) -> Result<Answer, Error> {
+        let range = change.range();
+        let reached = self.realm.set_ripas(&mut self.memory, rec.name(), range, RIPAS_CALLS)?;
         if change.ripas() == Ripas::Empty {
             self.take_back(range.before(reached))?;
         }
@@ -55,7 +56,7 @@ impl<P: Platform> Vcpu<'_, P> {
     /// Takes memory that the Realm has given up: the buffer is shared from then on, and all else is
     /// unplugged.
     fn take_back(&mut self, range: IpaRange) -> Result<(), Error> {
-        let realm = &self.vmm.realm;
+        let realm = self.realm;
         if vmm::buffer().contains_range(&range) {
             let shared = realm.convert_to_shared(&mut self.memory, range, SharedAccess::MEMORY)?;
             say!("vmm  | shared: {} KiB at {}", shared.bytes >> 10, range.base());
@@ -68,64 +69,44 @@ impl<P: Platform> Vcpu<'_, P> {
 
 impl<P: Platform> Handler for Vcpu<'_, P> {
     fn before_entry(&mut self, _: &Rec) {
-        self.interface.load(&mut self.cpu);
+        self.gic.load(self.index, &mut self.cpu);
     }
 
     fn entry_cancelled(&mut self, _: &Rec) {
-        // Used or not: there may have been no entry.
-        let _ = self.interface.save(&mut self.cpu);
+        self.gic.save(self.index, &mut self.cpu);
     }
 
-    fn after_exit(&mut self, _: Timers, _: bool) {
-        // The guest of this example has no interrupts that could be lost.
-        let _ = self.interface.save(&mut self.cpu);
+    fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
+        self.gic.after_exit(self.index, &mut self.cpu, timers, pmu_overflow);
     }
 
-    fn interrupt(&mut self) -> Flow {
-        self.cpu.take_interrupt();
-        Flow::Enter(Answer::resume())
+    fn wait(&mut self, wait: Wait) -> Flow {
+        self.gic.wait(self.index, wait)
+    }
+
+    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
+        Flow::Enter(self.bus.load(load))
     }
 
     fn mmio_store(&mut self, store: MmioStore) -> Flow {
-        let realm = &self.vmm.realm;
-        let [letter, ..] = store.value().to_le_bytes();
-        match store.ipa().checked_offset_from(realm.geometry().unprotected_base()) {
-            Some(devices::UART) => self.uart.write(letter),
-            // What the Realm says is a buffer may be anything.
-            Some(devices::DOORBELL) if devices::read_sector(realm, store.value()).is_ok() => {}
-            _ => return Flow::Enter(store.abort()),
-        }
-        Flow::Enter(store.complete())
+        Flow::Enter(self.bus.store(store))
+    }
+
+    fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
+        Flow::Enter(self.gic.read_sysreg(read))
+    }
+
+    fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
+        Flow::Enter(self.gic.write_sysreg(self.index, write))
     }
 
     fn fault(&mut self, fault: Fault) -> Flow {
-        let served = self.vmm.realm.serve_fault(&mut self.memory, fault.page(), vmm::ram());
-        self.enter_or_end(served.map(|_| fault.retry()).map_err(Error::from))
+        let served = self.realm.serve_fault(&mut self.memory, fault.page(), vmm::ram());
+        self.enter_or_leave(served.map(|_| fault.retry()).map_err(Error::from))
     }
 
-    fn ripas_change(&mut self, _: &Rec, change: RipasChange) -> Flow {
-        let answer = self.change_ripas(change);
-        self.enter_or_end(answer)
-    }
-
-    fn psci_request(&mut self, _: &Rec, call: PsciCall<'_>) -> Flow {
-        let (kind, target) = (call.kind(), call.target());
-        let Some(other) = self.vmm.vcpus.iter().find(|other| other.rec.mpidr() == target) else {
-            return Flow::Leave;
-        };
-        let answer = call.accept(&other.rec);
-        if kind == PsciRequestKind::CpuOn {
-            other.wake();
-        }
-        self.enter_or_end(answer.map_err(Error::from))
-    }
-
-    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
-        match notice {
-            PsciNotice::CpuSuspend => return Flow::Enter(Answer::resume()),
-            PsciNotice::CpuOff => {}
-            ended => self.vmm.end(ended),
-        }
-        Flow::Leave
+    fn ripas_change(&mut self, rec: &Rec, change: RipasChange) -> Flow {
+        let answer = self.change_ripas(rec, change);
+        self.enter_or_leave(answer)
     }
 }

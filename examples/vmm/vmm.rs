@@ -1,23 +1,26 @@
 //! The VMM: builds a Realm, runs its virtual CPUs on threads, and tears it down.
 
-use std::sync::OnceLock;
-use std::thread::{self, Thread};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
 
 use realm_sdk::Error;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::host::{Platform, Rmm};
-use realm_sdk::rec::exit::PsciNotice;
-use realm_sdk::rec::{Answer, Kick, Rec, RunEnd};
+use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
+use realm_sdk::rec::set::{Outcome, PhysicalCpus, SystemEnd};
+use realm_sdk::rec::{Rec, RecSet};
 use realm_sdk::sro::HostAllocator;
-use realm_sdk::vgic::InterfaceState;
-use rmm_model::Model;
+use realm_sdk::vgic::{Affinity, Gic, GicConfig, GicStorage};
+use rmm_model::{AsyncGuest, Model};
 
 use crate::CPU;
-use crate::devices::Uart;
-use crate::guest;
+use crate::devices::{self, Console, Disk};
+use crate::guest::Program;
 use crate::memory::{Frames, STOCK, ThreadMemory};
-use crate::output::complain;
+use crate::output::{complain, say};
 use crate::vcpu::Vcpu;
 
 /// Virtual CPUs.
@@ -37,41 +40,36 @@ pub(crate) fn buffer() -> IpaRange {
     IpaRange::with_size_or_empty(ram().base(), 0x4000)
 }
 
-/// A virtual CPU as the others see it.
-pub(crate) struct Sibling {
-    pub(crate) rec: Rec,
-    kick: Kick,
-    thread: OnceLock<Thread>,
-}
+/// How the set of virtual CPUs reaches the machine's CPUs.
+pub(crate) struct Cpus<'m>(pub(crate) &'m Model);
 
-impl Sibling {
-    /// Has its thread enter the REC, which has been turned on.
-    pub(crate) fn wake(&self) {
-        // A thread that is not known yet has not tried to enter the REC.
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
+impl PhysicalCpus for Cpus<'_> {
+    fn current(&self) -> u16 {
+        CPU.get()
+    }
+
+    fn interrupt(&self, cpu: u16) {
+        self.0.cpu(cpu.into()).interrupt();
     }
 }
 
-/// A Realm with its virtual CPUs and devices.
+/// A Realm with its virtual CPUs.
 pub(crate) struct Vmm<'r, P: Platform> {
-    pub(crate) realm: Realm<'r, P, Active>,
-    pub(crate) vcpus: Vec<Sibling>,
+    realm: Realm<'r, P, Active>,
+    vcpus: RecSet<'r>,
     model: &'r Model,
-    /// Why the Realm does not run any more.
-    ended: OnceLock<PsciNotice>,
 }
 
 impl<'r, P: Platform> Vmm<'r, P> {
     /// Creates the Realm, populates it, and creates its RECs.
     pub(crate) fn build(
         rmm: &'r Rmm<P>,
-        model: &'r Model,
+        cpus: &'r Cpus<'r>,
         storage: Records<'r>,
         memory: &mut ThreadMemory<'_>,
         is_first: bool,
     ) -> Result<Self, Error> {
+        let model = cpus.0;
         let mut realm = Realm::create(rmm, &RealmConfig::new(40), storage, memory)?;
         let frames = memory.allocator();
         let take = |bytes| frames.allocate(bytes, 0x1000).unwrap_or_default();
@@ -80,15 +78,22 @@ impl<'r, P: Platform> Vmm<'r, P> {
             Region::without_memory(ram().base(), ram().bytes()),
         ];
         realm.populate(memory, &mut regions)?;
-        let mut vcpus = Vec::new();
+        let (geometry, console) = (realm.geometry(), Arc::new(AtomicBool::new(false)));
+        let mut vcpus = RecSet::with_capacity(VCPUS, cpus);
         for number in 0..VCPUS {
             let start = RecStart { runnable: number == 0, pc: IMAGE, gprs: [0; 8] };
-            let rec = Rec::new(realm.create_rec(memory, &start)?, take(0x1000), realm.geometry());
-            vcpus.push(Sibling { rec, kick: Kick::new(), thread: OnceLock::new() });
-            let program = guest::program(number, realm.geometry(), is_first);
-            model.set_guest(realm.rd().pa(), number as u64, program);
+            let rec = Rec::new(realm.create_rec(memory, &start)?, take(0x1000), geometry);
+            vcpus.add(rec, start.runnable)?;
+            let console = Arc::clone(&console);
+            let program = AsyncGuest::new(move |cpu| async move {
+                let program = Program { cpu, number, geometry, console };
+                if program.run(is_first).await.is_err() {
+                    complain!("cpu {number} of the Realm has aborted");
+                }
+            });
+            model.set_guest(realm.rd().pa(), number as u64, Box::new(program));
         }
-        Ok(Self { realm: realm.activate()?, vcpus, model, ended: OnceLock::new() })
+        Ok(Self { realm: realm.activate()?, vcpus, model })
     }
 
     /// The Realm Initial Measurement, as hex digits.
@@ -98,65 +103,100 @@ impl<'r, P: Platform> Vmm<'r, P> {
     }
 
     /// Runs each virtual CPU on a thread, until the Realm ends.
-    pub(crate) fn run(&self, frames: &Frames) -> Result<PsciNotice, Error>
+    pub(crate) fn run(&self, frames: &Frames) -> Result<SystemEnd, Error>
     where
         P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync,
     {
+        // The interrupt controller, whose RECs are those of the set.
+        let storage = GicStorage::<VCPUS, 32>::new();
+        let recs = (0..VCPUS).filter_map(|index| self.vcpus.rec(index));
+        let affinities: Vec<_> = recs.map(|rec| Affinity::from_mpidr(rec.mpidr().raw())).collect();
+        let (affinities, vtr) = (affinities.as_slice(), self.model.cpu(0).vtr());
+        let gic = Gic::new(&storage, &GicConfig { affinities, spis: 32, vtr })?;
+        let gic = RealmGic::new(&gic, &self.vcpus);
+
+        // The devices, and where they are.
+        let uart: Pl011<_> = Pl011::new(Console { line: String::new(), gic });
+        let disk = Disk { realm: &self.realm, gic, is_done: AtomicBool::new(false) };
+        let (distributor, redistributors) = (gic.distributor(), gic.redistributors());
+        let devices: [(u64, u64, &dyn MmioDevice); 4] = [
+            (devices::DISTRIBUTOR, distributor.bytes(), &distributor),
+            (devices::REDISTRIBUTORS, redistributors.bytes(), &redistributors),
+            (devices::UART, PL011_SIZE, &uart),
+            (devices::DISK, 0x1000, &disk),
+        ];
+        let geometry = self.realm.geometry();
+        let mut bus = MmioBus::new(geometry);
+        for (offset, bytes, device) in devices {
+            let base = Ipa::new(geometry.unprotected_base().raw() + offset);
+            bus.add(IpaRange::with_size(base, bytes)?, device)?;
+        }
+
+        let run = |index| self.run_vcpu(frames, index, gic, &bus);
         thread::scope(|scope| {
-            let start = |(cpu, vcpu)| scope.spawn(move || self.run_vcpu(frames, cpu, vcpu));
-            let threads: Vec<_> = (0..).zip(&self.vcpus).map(start).collect();
+            let threads: Vec<_> = (0..VCPUS).map(|index| scope.spawn(move || run(index))).collect();
+            self.pause();
             for thread in threads {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
             }
-            Ok(*self.ended.get_or_init(|| PsciNotice::SystemOff))
+            Ok(self.vcpus.system_end().unwrap_or(SystemEnd::Off))
         })
     }
 
-    /// Runs one virtual CPU until the Realm ends. While it is off, the RMM refuses to enter it, and
-    /// its thread sleeps.
-    fn run_vcpu(&self, frames: &Frames, cpu: u32, sibling: &Sibling) -> Result<(), Error> {
-        CPU.set(cpu);
-        let Sibling { rec, kick, thread } = sibling;
-        thread.get_or_init(thread::current);
-        let cpu = self.model.cpu(cpu);
-        let (memory, interface) =
-            (ThreadMemory::new(frames, STOCK), InterfaceState::new(cpu.vtr()));
-        let mut vcpu = Vcpu { vmm: self, rec, memory, uart: Uart::default(), cpu, interface };
-        let (mut answer, mut result) = (Answer::resume(), Ok(()));
-        while self.ended.get().is_none() {
-            answer = match rec.run(self.realm.rmm(), answer, &mut vcpu, kick) {
-                Ok(RunEnd::ByHandler(answer) | RunEnd::Kicked(answer)) => answer,
-                Ok(RunEnd::Left) => Answer::resume(),
-                Err(failed) if failed.error.is_off() => {
-                    thread::park();
-                    failed.kept.unwrap_or(Answer::resume())
-                }
-                Err(failed) => {
-                    self.end(PsciNotice::SystemOff);
-                    result = Err(failed.into());
-                    break;
-                }
-            };
+    /// Pauses the Realm: whatever wants it to stand still (a snapshot, a debugger) works here.
+    fn pause(&self) {
+        let still_running = self.vcpus.pause().count();
+        if self.vcpus.wait_paused(None) {
+            let exits: u64 =
+                (0..VCPUS).filter_map(|index| self.vcpus.rec(index)).map(Rec::exits).sum();
+            say!("vmm  | paused after {exits} exits, with {still_running} to wait for");
         }
-        vcpu.memory.drain(self.realm.rmm());
-        result
+        self.vcpus.resume();
     }
 
-    /// Ends the Realm: no virtual CPU is entered again, and those that run are interrupted.
-    pub(crate) fn end(&self, ended: PsciNotice) {
-        let _ = self.ended.set(ended);
-        for (cpu, vcpu) in (0..).zip(&self.vcpus) {
-            vcpu.kick.request();
-            self.model.cpu(cpu).interrupt();
-            vcpu.wake();
-        }
+    /// Runs one virtual CPU until the Realm ends. While it is off or waits, its thread sleeps.
+    fn run_vcpu(
+        &self,
+        frames: &Frames,
+        index: usize,
+        gic: RealmGic<'_>,
+        bus: &MmioBus<'_, 4>,
+    ) -> Result<(), Error> {
+        let number = u16::try_from(index).unwrap_or(0);
+        CPU.set(number);
+        let (realm, cpu) = (&self.realm, self.model.cpu(number.into()));
+        let memory = ThreadMemory::new(frames, STOCK);
+        let mut vcpu = Vcpu { realm, index, memory, bus, gic, cpu };
+        let mut runner = self.vcpus.claim(index)?;
+        runner.rec().trap_waiting(true, false);
+        let result = loop {
+            match runner.run(realm.rmm(), &mut vcpu) {
+                Ok(Outcome::RealmOff(_)) => break Ok(()),
+                Ok(Outcome::Waiting(_) | Outcome::Off { .. } | Outcome::Paused) => {
+                    runner.wait(None);
+                }
+                // Another one cannot go on.
+                Ok(Outcome::Kicked) => break Ok(()),
+                Ok(other) => {
+                    complain!("cpu {index}: {other:?}");
+                    self.vcpus.kick_all();
+                    break Ok(());
+                }
+                Err(error) => {
+                    self.vcpus.kick_all();
+                    break Err(error.into());
+                }
+            }
+        };
+        vcpu.memory.drain(realm.rmm());
+        result
     }
 
     /// Tears the Realm down; its storage is returned for the next one.
     pub(crate) fn tear_down(self, memory: &mut ThreadMemory<'_>) -> Records<'r> {
-        let (objects, pages): (Vec<_>, Vec<_>) =
-            self.vcpus.into_iter().map(|vcpu| vcpu.rec.into_parts()).unzip();
-        let ended = self.realm.tear_down(memory, objects);
+        let Self { realm, mut vcpus, .. } = self;
+        let (objects, pages): (Vec<_>, Vec<_>) = vcpus.drain().map(Rec::into_parts).unzip();
+        let ended = realm.tear_down(memory, objects);
         if let Some(error) = ended.error {
             complain!("the Realm is not gone: {error}");
         }
