@@ -22,7 +22,9 @@ pub use interrupt::Field;
 use interrupt::Interrupt;
 pub use registers::{Bank, Route};
 use spi_table::SpiTable;
-pub use storage::{DefaultLock, GicStorage};
+#[cfg(feature = "alloc")]
+pub use storage::OwnedGicStorage;
+pub use storage::{DefaultLock, GicStorage, Storage};
 use storage::{Phase, RecSlot, Shared};
 pub use transfer::{Ended, SaveReport};
 
@@ -140,19 +142,12 @@ impl<'s, L: RawMutex> Gic<'s, L> {
     /// # Errors
     ///
     /// [`ConfigError`]; nothing has changed.
-    pub fn new<const RECS: usize, const SPIS: usize>(
-        storage: &'s GicStorage<RECS, SPIS, L>,
+    #[expect(private_bounds, reason = "no other storage exists")]
+    pub fn new(
+        storage: &'s impl Storage<Lock = L>,
         config: &GicConfig<'_>,
     ) -> Result<Self, ConfigError> {
-        Self::of_parts(&storage.recs, &storage.spis, &storage.shared, config)
-    }
-
-    fn of_parts(
-        recs: &'s [RecSlot<L>],
-        spis: &'s lock_api::Mutex<L, SpiTable>,
-        shared: &'s Shared,
-        config: &GicConfig<'_>,
-    ) -> Result<Self, ConfigError> {
+        let (recs, spis, shared) = storage.parts();
         let affinities = config.affinities;
         let limit = recs.len().min(MAX_RECS);
         let Some(recs) = recs.get(..affinities.len()).filter(|recs| recs.len() <= limit) else {

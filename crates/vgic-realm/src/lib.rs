@@ -48,6 +48,9 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 mod affinity;
 mod cpu_interface;
 pub mod gic;
@@ -65,6 +68,8 @@ pub mod sgi;
 pub mod state;
 
 pub use affinity::Affinity;
+#[cfg(feature = "alloc")]
+pub use gic::OwnedGicStorage;
 pub use gic::{Bank, ConfigError, Ended, Field, Gic, GicConfig, GicStorage, Route, SaveReport};
 #[cfg(all(feature = "hardware", target_arch = "aarch64"))]
 pub use hardware::{HardwareError, HardwareInterface};

@@ -10,6 +10,8 @@ use super::interrupt::Interrupt;
 use super::spi_table::{SpiState, SpiTable};
 use crate::affinity::Affinity;
 use crate::interface::Vtr;
+#[cfg(feature = "alloc")]
+use crate::intid::MAX_SPIS;
 use crate::intid::{PRIVATE, SGIS};
 use crate::state::InterfaceState;
 
@@ -21,9 +23,9 @@ pub type DefaultLock = spin::Mutex<()>;
 ///
 /// It may be a `static`, and be used again after the GIC in it was dropped.
 pub struct GicStorage<const RECS: usize, const SPIS: usize, L: RawMutex = DefaultLock> {
-    pub(super) recs: [RecSlot<L>; RECS],
-    pub(super) shared: Shared,
-    pub(super) spis: Mutex<L, SpiTable<[SpiState; SPIS]>>,
+    recs: [RecSlot<L>; RECS],
+    shared: Shared,
+    spis: Mutex<L, SpiTable<[SpiState; SPIS]>>,
 }
 
 impl<const RECS: usize, const SPIS: usize, L: RawMutex> GicStorage<RECS, SPIS, L> {
@@ -48,6 +50,71 @@ impl<const RECS: usize, const SPIS: usize, L: RawMutex> fmt::Debug for GicStorag
     /// Takes no lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GicStorage").field("recs", &RECS).field("spis", &SPIS).finish()
+    }
+}
+
+/// Storage of a [`Gic`](super::Gic) on the heap, for any number of RECs (512 at most are used) and
+/// all SPIs.
+#[cfg(feature = "alloc")]
+pub struct OwnedGicStorage<L: RawMutex = DefaultLock> {
+    recs: alloc::boxed::Box<[RecSlot<L>]>,
+    shared: Shared,
+    spis: alloc::boxed::Box<Mutex<L, SpiTable<[SpiState; MAX_SPIS]>>>,
+}
+
+#[cfg(feature = "alloc")]
+impl<L: RawMutex> OwnedGicStorage<L> {
+    /// Empty storage for so many RECs.
+    #[must_use]
+    pub fn new(recs: usize) -> Self {
+        let spis = SpiTable::new([SpiState::new(None); MAX_SPIS]);
+        Self {
+            recs: (0..recs).map(|_| RecSlot::new()).collect(),
+            shared: Shared::new(),
+            spis: alloc::boxed::Box::new(Mutex::const_new(L::INIT, spis)),
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<L: RawMutex> fmt::Debug for OwnedGicStorage<L> {
+    /// Takes no lock.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedGicStorage").field("recs", &self.recs.len()).finish_non_exhaustive()
+    }
+}
+
+/// [`GicStorage`], or `OwnedGicStorage` on the heap (feature `alloc`).
+#[expect(private_bounds, reason = "no other storage exists")]
+pub trait Storage: Parts {}
+
+/// The parts of a storage.
+pub(super) trait Parts {
+    type Lock: RawMutex;
+
+    #[expect(clippy::type_complexity, reason = "each is used once")]
+    fn parts(&self) -> (&[RecSlot<Self::Lock>], &Mutex<Self::Lock, SpiTable>, &Shared);
+}
+
+impl<const RECS: usize, const SPIS: usize, L: RawMutex> Storage for GicStorage<RECS, SPIS, L> {}
+
+impl<const RECS: usize, const SPIS: usize, L: RawMutex> Parts for GicStorage<RECS, SPIS, L> {
+    type Lock = L;
+
+    fn parts(&self) -> (&[RecSlot<L>], &Mutex<L, SpiTable>, &Shared) {
+        (&self.recs, &self.spis, &self.shared)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<L: RawMutex> Storage for OwnedGicStorage<L> {}
+
+#[cfg(feature = "alloc")]
+impl<L: RawMutex> Parts for OwnedGicStorage<L> {
+    type Lock = L;
+
+    fn parts(&self) -> (&[RecSlot<L>], &Mutex<L, SpiTable>, &Shared) {
+        (&self.recs, &*self.spis, &self.shared)
     }
 }
 

@@ -8,5 +8,7 @@
 
 mod cpu;
 mod delivery;
+mod edges;
 mod reference;
 mod sequences;
+mod threads;
