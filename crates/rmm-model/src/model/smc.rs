@@ -8,8 +8,8 @@ use super::Model;
 
 /// The CPU that a call is made on, where it is a real one.
 pub trait RealCpu {
-    /// Its virtual CPU interface: `ICH_*_EL2`, and `ICH_VTR_EL2`, which the
-    /// [`Options`](crate::Options) must agree with ([`Options::with_vtr`](crate::Options::with_vtr)).
+    /// Its virtual CPU interface: `ICH_*_EL2`. Its `ICH_VTR_EL2` and the options must agree
+    /// ([`with_vtr`](crate::Options::with_vtr)).
     fn interface(&mut self) -> &mut dyn VirtualInterface;
 
     /// Whether a physical interrupt is pending (`ISR_EL1` is not 0), which ends a run. It is asked

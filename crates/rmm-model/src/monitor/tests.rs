@@ -20,6 +20,7 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::guest::{Action, SysReg, TimerKind};
+use crate::rsi::RsiVersion;
 
 const DRAM: u64 = 0x8000_0000;
 const PAGE: u64 = MIN_GRANULE;
@@ -285,13 +286,7 @@ fn action() -> impl Strategy<Value = Action> {
         (ipa(), select(vec![1, 2, 4, 8]), any::<u64>())
             .prop_map(|(ipa, bytes, value)| Action::Store { ipa, bytes, value }),
         ipa().prop_map(|ipa| Action::Fetch { ipa }),
-        (
-            prop_oneof![0x190..0x19b_u64, 0x1a0..0x1a3_u64],
-            register(),
-            register(),
-            0..3_u64,
-            0..3_u64
-        )
+        (0x190..0x1c0_u64, register(), register(), 0..3_u64, 0..3_u64)
             .prop_map(|(f, a, b, c, d)| Action::smc(0xc400_0000 + f, &[a, b, c, d])),
         (psci, any::<bool>(), any::<bool>(), register(), register()).prop_map(
             |(f, short, dirty, a, b)| {
@@ -332,7 +327,8 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    (any::<[bool; 10]>(), 0..4_u16).prop_map(|(on, donates)| {
+    let rsi = select(vec![RsiVersion::V1_0, RsiVersion::V1_1, RsiVersion::V2_0]);
+    (any::<[bool; 10]>(), 0..4_u16, rsi).prop_map(|(on, donates, rsi)| {
         let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks, planes] = on;
         let dialect = if newest { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };
         let mut options = Options::new(dialect);
@@ -346,7 +342,11 @@ fn options() -> impl Strategy<Value = Options> {
         options.reclaim_list_limit = NonZeroU16::new(if short { 2 } else { 0 });
         options.conditional_donations = either && newest;
         options.blocked_objects = blocks;
-        options.features[3] = if planes { planes::FEATURES } else { 0 };
+        if planes {
+            options.features[3] = planes::FEATURES;
+        } else {
+            options.rsi = rsi;
+        }
         options.realm_create_donates = if donates == 3 { 2 } else { 0 };
         options
     })
