@@ -7,11 +7,14 @@
 //!
 //! Source: Arm IHI 0069 (GICv3), "GIC virtualization"; TF-RMM of July 2026, `lib/gic/src/gic.c`.
 
+mod check;
 mod cpu_interface;
 #[cfg(test)]
 mod tests;
 
 use crate::options::Options;
+pub(crate) use check::accepts;
+pub use check::accepts_run_page;
 pub(crate) use cpu_interface::Access;
 
 /// Most list registers that a physical CPU can have.
@@ -31,8 +34,6 @@ const GROUP: u64 = 1 << 60;
 const PRIORITY_SHIFT: u32 = 48;
 /// `ICH_LR<n>_EL2.EOI`: without HW, a maintenance interrupt when the interrupt has ended.
 const EOI: u64 = 1 << 41;
-/// `ICH_LR<n>_EL2.pINTID`, bits 44:32; without HW only its EOI bit (41) may be set.
-const PINTID_BESIDE_EOI: u64 = 0x1fff << 32 & !EOI;
 
 /// Fields of `ICH_HCR_EL2`.
 const HCR_EN: u64 = 1 << 0;
@@ -143,14 +144,6 @@ impl ListRegister {
 
     fn priority(self) -> u8 {
         byte(self.0 >> PRIORITY_SHIFT)
-    }
-
-    /// Whether an RMM accepts this interrupt for a Realm: not a hardware interrupt, and with an
-    /// identifier that exists.
-    fn is_acceptable(self) -> bool {
-        let exists =
-            matches!(self.interrupt(), 0..=1019 | 1056..=1119 | 4096..=5119 | 8192..=0xff_ffff);
-        self.0 & HW == 0 && self.0 & PINTID_BESIDE_EOI == 0 && exists
     }
 
     /// Whether the host is told that it has ended.
@@ -279,26 +272,11 @@ impl VirtualInterface {
 
     /// Whether a REC may be entered with these list registers.
     pub(crate) fn may_enter(&self) -> bool {
-        let mut valid = self.lists().iter().filter(|list| list.is_valid()).copied();
-        let mut seen = [None; LIST_REGISTERS];
-        let mut free = seen.iter_mut();
-        valid.all(|list| {
-            if let Some(slot) = free.next() {
-                *slot = Some(list.interrupt());
-            }
-            list.is_acceptable()
-        }) && is_distinct(&seen)
+        accepts(self.lists().iter().map(|list| list.0))
     }
 
     /// The effect of an exit: the interface is off.
     pub(crate) fn leave(&mut self) {
         self.hcr &= !HCR_EN;
     }
-}
-
-/// Whether no interrupt occurs twice.
-fn is_distinct(seen: &[Option<u32>]) -> bool {
-    seen.iter().enumerate().all(|(n, interrupt)| {
-        interrupt.is_none() || !seen.iter().skip(n + 1).any(|other| other == interrupt)
-    })
 }

@@ -184,6 +184,7 @@ mod syndrome;
 mod timer;
 mod unsupported;
 
+pub use gic::accepts_run_page;
 pub use granule::{Census, GranuleState};
 pub use guest::{
     Action, AsyncGuest, AsyncVcpu, DeviceRequest, Exception, ForgedExit, Guest, GuestCpu, Outcome,
