@@ -275,6 +275,12 @@ impl VirtualInterface {
         accepts(self.lists().iter().map(|list| list.0))
     }
 
+    /// Whether a list register is not 0, or the maintenance interrupt has a reason: what makes
+    /// TF-RMM return to plane 0.
+    pub(crate) fn holds_anything(&self) -> bool {
+        self.misr() != 0 || self.lists().iter().any(|list| list.0 != 0)
+    }
+
     /// The effect of an exit: the interface is off.
     pub(crate) fn leave(&mut self) {
         self.hcr &= !HCR_EN;

@@ -63,12 +63,15 @@ pub struct GuestCpu {
     pub irq: Option<u32>,
     /// The same, of group 0.
     pub fiq: Option<u32>,
+    /// The plane that runs.
+    pub plane: u64,
 }
 
 /// The outcome of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outcome {
     /// There was no action yet.
+    #[default]
     None,
     /// A load gave this value, zero-extended.
     Loaded(u64),
@@ -322,6 +325,24 @@ impl Action {
         Self::smc(rsi::MEM_SET_PERM_INDEX, &[base.raw(), top.raw(), index, handle])
     }
 
+    /// `RSI_PLANE_ENTER` of a plane, 1 or more, with the run page at `run`.
+    #[must_use]
+    pub fn plane_enter(plane: u64, run: Ipa) -> Self {
+        Self::smc(rsi::PLANE_ENTER, &[plane, run.raw()])
+    }
+
+    /// `RSI_PLANE_SYSREG_READ` of a register of a plane, 1 or more.
+    #[must_use]
+    pub fn plane_sysreg_read(plane: u64, register: SysReg) -> Self {
+        Self::smc(rsi::PLANE_SYSREG_READ, &[plane, encoding(register)])
+    }
+
+    /// `RSI_PLANE_SYSREG_WRITE` of a register of a plane, 1 or more.
+    #[must_use]
+    pub fn plane_sysreg_write(plane: u64, register: SysReg, value: u64) -> Self {
+        Self::smc(rsi::PLANE_SYSREG_WRITE, &[plane, encoding(register), value])
+    }
+
     fn psci(function: PsciFunction, arguments: &[u64]) -> Self {
         Self::smc(u64::from(u32::from(function)), arguments)
     }
@@ -381,4 +402,14 @@ impl Guest for Script {
     fn next(&mut self, _: &GuestCpu) -> Action {
         self.actions.next().unwrap_or(Action::Spin)
     }
+}
+
+/// A register as `RSI_PLANE_SYSREG_*` and KVM encode it.
+pub(crate) fn encoding(register: SysReg) -> u64 {
+    let SysReg { op0, op1, crn, crm, op2 } = register;
+    u64::from(op0) << 14
+        | u64::from(op1) << 11
+        | u64::from(crn) << 7
+        | u64::from(crm) << 3
+        | u64::from(op2)
 }

@@ -90,11 +90,13 @@
 //!
 //! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each
 //! plane or one for all; the auxiliary trees' tables and mappings, by entry (TF-RMM) and by range
-//! (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. What runs is plane 0.
-//! As in the specification, its tree is the first auxiliary one (each plane has the tree after its
-//! number, and the last plane the primary one), so it faults there, and the exit says so in
-//! `rtt_tree`; the addresses of structures that it passes to the RMM are translated by the primary
-//! tree.
+//! (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. Plane 0 runs the others
+//! ([`Action::plane_enter`]), whose programs [`Model::set_plane_guest`] gives. They exit to it and
+//! to the host as on TF-RMM; each has its own registers, timers and, unless it owns the host's, its
+//! own virtual CPU interface. As in the specification, the tree of plane 0 is the first auxiliary
+//! one (each plane has the tree after its number, and the last plane the primary one), so it faults
+//! there, and the exit says so in `rtt_tree`; the addresses of structures that it passes to the RMM
+//! are translated by the primary tree.
 //!
 //! # What the specifications leave open
 //!
@@ -125,8 +127,8 @@
 //!   the commands answer as on an RMM that lacks the feature; a program can cause their exits
 //!   nevertheless ([`Action::Device`]). So do those of planes (`AUX` trees,
 //!   `RTT_SET_S2AP`), unless the options offer them.
-//! * Planes other than plane 0 do not run: `RSI_PLANE_*` is unknown to the model, so no permission
-//!   is ever enforced, as plane 0 has them all. Virtual machine identifiers never run out.
+//! * What planes may trap besides waits, host calls and other calls: SIMD and debug registers.
+//!   Virtual machine identifiers never run out.
 //! * Granule sizes other than 4 KiB, and other sizes of tracking regions in the configuration.
 //!   Tracking regions are FINE, and granule protection tables built by the firmware, unless
 //!   [`Options`] say otherwise.
@@ -151,6 +153,8 @@
 //! * Each `RMI_RTT_AUX_MAP_UNPROTECTED` of a root table's entry counts in TF-RMM, and one unmapping
 //!   takes back one count, so a Realm that was shown an entry twice cannot be destroyed. The model
 //!   counts once.
+//! * When a plane that owns the GIC exits, TF-RMM loads what it saved when another plane last ran.
+//!   In the model the interface stays as the plane left it.
 //! * The identity of a Realm in its token is random in TF-RMM. In the model, machines that get the
 //!   same calls make the same tokens. The platform's claims are the model's own.
 //! * The GIC's description in `RsiRealmConfig` is that of the model's machine.

@@ -148,8 +148,14 @@ impl Model {
     ///
     /// Without a program, a REC spins: every entry ends with a fast interrupt.
     pub fn set_guest(&self, rd: Pa, mpidr: u64, guest: Box<dyn Guest>) {
+        self.set_plane_guest(rd, mpidr, 0, guest);
+    }
+
+    /// The same for a plane of the REC, 1 or more: the program that runs while plane 0 has entered
+    /// that plane. It acts as [`Model::set_guest`] says for a REC.
+    pub fn set_plane_guest(&self, rd: Pa, mpidr: u64, plane: u8, guest: Box<dyn Guest>) {
         self.with_monitor(|monitor| {
-            let replaced = monitor.guests.insert((rd, mpidr), guest);
+            let replaced = monitor.guests.insert((rd, mpidr, plane.into()), guest);
             monitor.ended.extend(replaced);
         });
     }

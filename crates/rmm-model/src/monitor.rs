@@ -8,6 +8,7 @@ mod enter;
 mod map;
 mod operation;
 mod permission;
+mod plane_call;
 mod realm;
 mod realm_call;
 mod rec;
@@ -80,13 +81,17 @@ pub(crate) struct Monitor {
     pub(crate) operations: Operations,
     /// Granules donated to the RMM itself.
     donated: Vec<Pa>,
-    pub(crate) guests: BTreeMap<(Pa, u64), Box<dyn Guest>>,
+    /// By Realm, MPIDR and plane.
+    pub(crate) guests: BTreeMap<GuestKey, Box<dyn Guest>>,
     pub(crate) default_guest: Option<DefaultGuest>,
     /// Programs that are to be dropped when the monitor is not locked.
     pub(crate) ended: Vec<Box<dyn Guest>>,
     cpus: BTreeMap<u32, PhysicalCpu>,
     pub(crate) clock: Clock,
 }
+
+/// Whose program it is: the Realm, the MPIDR of the REC, and the plane.
+pub(crate) type GuestKey = (Pa, u64, usize);
 
 /// Makes the program of a REC that was given none.
 pub(crate) type DefaultGuest = Box<dyn Fn() -> Box<dyn Guest> + Send>;

@@ -15,6 +15,7 @@ use rmi_abi::realm::{RealmFlags1, RealmParamsPage};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::{Ipa, Pa};
 
+use crate::rec::AccessKind as Kind;
 use crate::rtt::{Entry, Tree};
 
 /// Overlay indices that memory may have; the next one is used by the RMM.
@@ -131,12 +132,30 @@ impl Planes {
         usize::try_from(register).ok().filter(|index| self.tree(*index).is_some())
     }
 
-    /// The index of the tree that translates for plane 0: each plane has the tree after its number,
-    /// and the last plane the primary one.
+    /// The index of the tree that translates for a plane: each has the tree after its number, and
+    /// the last plane the primary one.
     ///
     /// As TF-RMM, exits report it even where all planes share one tree.
-    pub(crate) fn tree_of_plane_0(&self) -> usize {
-        1 % self.number()
+    pub(crate) fn tree_of(&self, plane: usize) -> usize {
+        let next = plane + 1;
+        if next >= self.number() { 0 } else { next }
+    }
+
+    /// Whether a plane may access protected memory whose entry says this about permissions.
+    pub(crate) fn allows(&self, plane: usize, perm: u8, kind: Kind) -> bool {
+        let value = if self.indirect {
+            let values = self.overlays.get(plane);
+            values.and_then(|values| values.get(usize::from(perm))).copied().unwrap_or(0)
+        } else {
+            perm
+        };
+        match kind {
+            // Mostly read-only memory can be read.
+            Kind::Read => matches!(value, 2 | 3 | 6 | 7 | 8..),
+            Kind::Write => matches!(value, 4 | 12..),
+            // By EL1.
+            Kind::Fetch => matches!(value, 10 | 11 | 14 | 15),
+        }
     }
 
     /// What an entry of a tree says about permissions where memory has this overlay index.

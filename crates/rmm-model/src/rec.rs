@@ -1,12 +1,15 @@
 //! A REC (a virtual CPU) as the RMM keeps it.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::mem;
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 use rmi_abi::{Ipa, Pa};
 
+use crate::gic::VirtualInterface;
 use crate::guest::{Action, DeviceRequest, Outcome};
 use crate::timer::Timers;
 
@@ -114,6 +117,50 @@ pub(crate) enum Token {
     Signed(Vec<u8>),
 }
 
+/// What kind of access to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AccessKind {
+    Read,
+    Write,
+    Fetch,
+}
+
+/// An exception of a plane, as the hardware reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Syndrome {
+    pub(crate) esr: u64,
+    pub(crate) far: u64,
+    pub(crate) hpfar: u64,
+}
+
+/// What a plane has for itself. That of the active one is in the REC's fields of the same names.
+#[derive(Clone, Default)]
+pub(crate) struct PlaneState {
+    x: [u64; RUN_GPRS],
+    pc: u64,
+    pub(crate) timers: Timers,
+    outcome: Outcome,
+    retry: Option<Action>,
+    own: OwnState,
+}
+
+/// The part that only planes need.
+#[derive(Clone, Default)]
+pub(crate) struct OwnState {
+    pub(crate) pstate: u64,
+    /// System registers, by their encodings.
+    pub(crate) registers: BTreeMap<u64, u64>,
+    /// The virtual CPU interface, while the plane does not run; `None` before it first ran.
+    pub(crate) interface: Option<VirtualInterface>,
+    /// Whether waits for an interrupt are trapped, and those for an event.
+    pub(crate) traps_wfi: bool,
+    pub(crate) traps_wfe: bool,
+    /// Whether host calls go to plane 0.
+    pub(crate) traps_host_calls: bool,
+    /// The last exception.
+    pub(crate) syndrome: Syndrome,
+}
+
 /// A REC.
 pub(crate) struct Rec {
     pub(crate) rd: Pa,
@@ -139,6 +186,25 @@ pub(crate) struct Rec {
     pub(crate) budget: u32,
     /// Whether the RMM handled the last action and let the REC run on.
     pub(crate) was_handled: bool,
+    /// The plane that runs.
+    pub(crate) plane: usize,
+    pub(crate) own: OwnState,
+    /// The planes that do not run, as far as they ever ran.
+    parked: BTreeMap<usize, PlaneState>,
+    /// The page that plane 0 gave to run the plane that runs.
+    pub(crate) plane_run: Ipa,
+    /// The plane whose virtual CPU interface is the one that the host programs.
+    pub(crate) gic_owner: usize,
+    /// What the host programmed, while a plane runs that does not own it.
+    pub(crate) host_interface: Option<VirtualInterface>,
+    /// The timers for the exit record, if not those at the exit.
+    pub(crate) reported: Option<[u64; 4]>,
+}
+
+impl PlaneState {
+    pub(crate) fn own_mut(&mut self) -> &mut OwnState {
+        &mut self.own
+    }
 }
 
 impl Rec {
@@ -161,7 +227,37 @@ impl Rec {
             run: Pa::new(0),
             budget: 0,
             was_handled: false,
+            plane: 0,
+            own: OwnState::default(),
+            parked: BTreeMap::new(),
+            plane_run: Ipa::new(0),
+            gic_owner: 0,
+            host_interface: None,
+            reported: None,
         }
+    }
+
+    /// Makes another plane the one that runs.
+    pub(crate) fn switch_plane(&mut self, plane: usize) {
+        let mut other = self.parked.remove(&plane).unwrap_or_default();
+        mem::swap(&mut self.x, &mut other.x);
+        mem::swap(&mut self.pc, &mut other.pc);
+        mem::swap(&mut self.timers, &mut other.timers);
+        mem::swap(&mut self.outcome, &mut other.outcome);
+        mem::swap(&mut self.retry, &mut other.retry);
+        mem::swap(&mut self.own, &mut other.own);
+        self.parked.insert(self.plane, other);
+        self.plane = plane;
+    }
+
+    /// A plane that does not run.
+    pub(crate) fn parked(&mut self, plane: usize) -> &mut PlaneState {
+        self.parked.entry(plane).or_default()
+    }
+
+    /// The timers of plane 0 while another plane runs.
+    pub(crate) fn timers_of_plane_0(&self) -> Option<&Timers> {
+        self.parked.get(&0).filter(|_| self.plane != 0).map(|plane| &plane.timers)
     }
 
     /// Restarts the REC, as `CPU_ON` does: at `entry`, with `context` in X0. As in TF-RMM, the

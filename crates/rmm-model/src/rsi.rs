@@ -88,6 +88,12 @@ pub(crate) const MEM_GET_PERM_VALUE: u64 = 0xc400_01a0;
 pub(crate) const MEM_SET_PERM_INDEX: u64 = 0xc400_01a1;
 /// `RSI_MEM_SET_PERM_VALUE`
 pub(crate) const MEM_SET_PERM_VALUE: u64 = 0xc400_01a2;
+/// `RSI_PLANE_ENTER` (2.0)
+pub(crate) const PLANE_ENTER: u64 = 0xc400_01a3;
+/// `RSI_PLANE_SYSREG_READ` (2.0)
+pub(crate) const PLANE_SYSREG_READ: u64 = 0xc400_01ae;
+/// `RSI_PLANE_SYSREG_WRITE` (2.0)
+pub(crate) const PLANE_SYSREG_WRITE: u64 = 0xc400_01af;
 /// `SMCCC_VERSION`
 pub(crate) const SMCCC_VERSION: u64 = 0x8000_0000;
 

@@ -9,7 +9,7 @@ use rmi_abi::{Dialect, Ipa};
 /// EC, bits 31:26.
 const CLASS: u64 = 0x3f << 26;
 /// IL.
-const LENGTH: u64 = 1 << 25;
+pub(crate) const LENGTH: u64 = 1 << 25;
 /// ISV; for an SError the same bit is IDS.
 const VALID: u64 = 1 << 24;
 /// SAS, bits 23:22.

@@ -25,6 +25,8 @@ pub(crate) struct Timer {
     pub(crate) cval: u64,
     /// The output level that the host saw at the last exit.
     pub(crate) seen: bool,
+    /// The control register at the same time.
+    shown: u64,
     /// Whether its interrupt is masked.
     is_masked: bool,
 }
@@ -42,8 +44,13 @@ impl Timer {
     }
 
     /// Whether the hardware interrupts the run.
-    pub(crate) fn interrupts(&self, now: u64) -> bool {
+    fn interrupts(&self, now: u64) -> bool {
         self.is_asserted(now) && !self.is_masked
+    }
+
+    /// Whether it is enabled, and not masked by the program.
+    fn is_armed(&self) -> bool {
+        self.control & (ENABLE | IMASK) == ENABLE
     }
 
     /// The RMM is about to run the REC: whether it exits instead.
@@ -51,6 +58,10 @@ impl Timer {
         self.is_masked = self.is_asserted(now);
         self.is_masked != self.seen
     }
+}
+
+fn concat([a, b]: [u64; 2], [c, d]: [u64; 2]) -> [u64; 4] {
+    [a, b, c, d]
 }
 
 /// The timers of a REC.
@@ -68,6 +79,36 @@ impl Timers {
         }
     }
 
+    /// Whether a timer of plane 0 has expired while another plane runs. The RMM has set a timer of
+    /// its own for that, which is not masked.
+    pub(crate) fn has_expired(&self, now: u64) -> bool {
+        let has = |timer: &Timer| timer.is_armed() && now >= timer.cval;
+        has(&self.virtual_timer) || has(&self.physical_timer)
+    }
+
+    /// What an exit record says: control and compare value of the physical timer, then of the
+    /// virtual one.
+    pub(crate) fn report(&self, now: u64) -> [u64; 4] {
+        let Self { virtual_timer, physical_timer } = self;
+        let [physical, virtual_] =
+            [physical_timer, virtual_timer].map(|timer| [timer.ctl(now), timer.cval]);
+        concat(physical, virtual_)
+    }
+
+    /// The same while another plane than plane 0 runs. Of each kind the timer of plane 0 is
+    /// reported, as it was when plane 0 was left, unless that of the other plane is armed and is
+    /// the only one or the earlier one.
+    pub(crate) fn report_beside(&self, plane_0: &Self, now: u64) -> [u64; 4] {
+        let choose = |own: &Timer, other: &Timer| {
+            let is_own = own.is_armed() && (!other.is_armed() || own.cval < other.cval);
+            if is_own { [own.ctl(now), own.cval] } else { [other.shown, other.cval] }
+        };
+        concat(
+            choose(&self.physical_timer, &plane_0.physical_timer),
+            choose(&self.virtual_timer, &plane_0.virtual_timer),
+        )
+    }
+
     /// Whether the hardware interrupts the run.
     pub(crate) fn interrupts(&self, now: u64) -> bool {
         self.virtual_timer.interrupts(now) || self.physical_timer.interrupts(now)
@@ -83,6 +124,7 @@ impl Timers {
     pub(crate) fn show(&mut self, now: u64) {
         for timer in [&mut self.virtual_timer, &mut self.physical_timer] {
             timer.seen = timer.is_asserted(now);
+            timer.shown = timer.ctl(now);
         }
     }
 

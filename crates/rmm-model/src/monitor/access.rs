@@ -6,15 +6,8 @@ use rmi_abi::{Ipa, Pa};
 use super::Monitor;
 use super::map::permissions;
 use crate::granule::GranuleState;
+pub(super) use crate::rec::AccessKind as Kind;
 use crate::rtt::{Entry, Walk};
-
-/// What kind of access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Read,
-    Write,
-    Fetch,
-}
 
 /// The outcome of an access at stage 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +16,12 @@ pub(super) enum Translation {
     Memory(Pa),
     /// The Realm takes an external abort; the host is not told.
     Abort,
+    /// Plane 0 handles it: the plane that made the access exits.
+    ToPlane0 {
+        level: Level,
+        /// Whether it is a permission fault, not a translation fault.
+        permission: bool,
+    },
     /// The REC exits, and the host handles it.
     Fault {
         level: Level,
@@ -32,19 +31,24 @@ pub(super) enum Translation {
 }
 
 impl Monitor {
-    /// Translates one address for plane 0 of a Realm, which is the only plane that runs. With a
-    /// tree for each plane its tree is the first auxiliary one.
+    /// Translates one address for a plane of a Realm, by the tree of that plane.
     ///
     /// Source: DEN0137 1.0, "RIPAS and HIPAS"; 2.0, "RTT entry states" and "Auxiliary RTT".
-    pub(super) fn translate(&self, rd: Pa, ipa: Ipa, kind: Kind) -> Translation {
+    pub(super) fn translate(&self, rd: Pa, plane: usize, ipa: Ipa, kind: Kind) -> Translation {
         let Some(realm) = self.realms.get(&rd) else { return Translation::Abort };
-        let aux = realm.planes.tree(realm.planes.tree_of_plane_0());
+        let aux = realm.planes.tree(realm.planes.tree_of(plane));
         let found = match aux {
             None => realm.tree.walk(ipa, Level::L3),
             Some(aux) if realm.is_protected(ipa, 1) => match realm.tree.walk(ipa, Level::L3) {
                 // What is EMPTY is EMPTY in all trees; the primary one records it.
-                Some(Walk { entry: Entry::Void { ripas: Ripas::Empty, .. }, .. })
-                | Some(Walk { entry: Entry::Data { ripas: Ripas::Empty, .. }, .. }) => None,
+                Some(
+                    empty @ Walk {
+                        entry:
+                            Entry::Void { ripas: Ripas::Empty, .. }
+                            | Entry::Data { ripas: Ripas::Empty, .. },
+                        ..
+                    },
+                ) => Some(empty),
                 Some(_) => aux.walk(ipa, Level::L3).map(Walk::without_ripas),
                 None => None,
             },
@@ -54,7 +58,22 @@ impl Monitor {
                 root => root,
             },
         };
-        self.translate_entry(found, ipa, kind)
+        let translation = self.translate_entry(found, ipa, kind);
+        let Some(found) = found.filter(|_| plane != 0) else { return translation };
+        let (level, is_protected) = (found.level, realm.is_protected(ipa, 1));
+        match (translation, found.entry) {
+            // What is EMPTY is not what the host can change, nor are instructions outside the
+            // protected half.
+            (Translation::Abort, _) if is_protected || kind == Kind::Fetch => {
+                Translation::ToPlane0 { level, permission: false }
+            }
+            (Translation::Memory(_), Entry::Data { perm, .. })
+                if !realm.planes.allows(plane, perm, kind) =>
+            {
+                Translation::ToPlane0 { level, permission: true }
+            }
+            _ => translation,
+        }
     }
 
     /// Translates the address of a structure that the Realm passes to the RMM, by the primary tree.

@@ -13,14 +13,14 @@ use rmi_host::Registers;
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::access::Translation;
-use super::{Monitor, require_state};
+use super::plane_call::reported;
+use super::{GuestKey, Monitor, require_state};
 use crate::answer::{Answer, require};
-use crate::gic::Group;
+use crate::gic::{Group, VirtualInterface, Vtr};
 use crate::granule::GranuleState;
 use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec};
-use crate::timer::Timers;
 use crate::{rsi, syndrome};
 
 /// Actions after which a REC exits by itself, as if the host's timer had fired: a program that
@@ -30,12 +30,15 @@ const ACTIONS_PER_ENTRY: u32 = 1 << 16;
 /// Offset of the exit record in the run page.
 const EXIT_OFFSET: u64 = offset_of!(RecRun, exit) as u64;
 
+/// Whose program it is, the program, and the action that it does again.
+type Program = (GuestKey, Option<Box<dyn Guest>>, Option<Action>);
+
 /// A REC that runs: what is needed to ask its program for the next action while the monitor is not
 /// locked.
 pub(crate) struct Entered {
     pub(super) rec: Pa,
     pub(super) cpu: u32,
-    key: (Pa, u64),
+    key: GuestKey,
     registers: Registers,
     guest: Option<Box<dyn Guest>>,
     view: GuestCpu,
@@ -133,26 +136,73 @@ impl Monitor {
         }
         let rec = self.rec(address)?;
         answer_last_exit(rec, &enter);
-        let now = self.clock.now();
-        let fires = self.rec(address)?.timers.check(now);
-        if fires || self.cpu(cpu).ends_run() {
+        let rec = Pa::new(address);
+        self.return_to_plane_0(rec, cpu).map_err(|()| Answer::from(Status::ErrorInput))?;
+        self.start_running(cpu);
+        self.load_plane(rec, cpu);
+        if self.timers_end_run(rec, cpu) || self.is_interrupted(rec, cpu) {
             // The physical interrupt is taken before the first instruction.
             let exit = self.interrupt_exit(cpu);
-            self.cpu(cpu).interface.leave();
-            self.write_exit(Pa::new(address), exit);
+            self.leave_cpu(rec, cpu);
+            self.write_exit(rec, exit);
             return Err(Answer::success());
         }
-        self.start_running(cpu);
-        let rec = self.rec(address)?;
-        rec.running = true;
-        let key = (rec.rd, rec.mpidr.raw());
+        let (key, guest, retry) = self.take_guest(rec).ok_or(Answer::from(Status::ErrorRec))?;
+        let view = self.view(rec, cpu);
+        Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry, polls: 0 }))
+    }
+
+    /// The program of the plane of a REC that runs, and the action that it does again.
+    fn take_guest(&mut self, rec: Pa) -> Option<Program> {
+        let rec = self.recs.get_mut(&rec)?;
+        let key = (rec.rd, rec.mpidr.raw(), rec.plane);
         let retry = rec.retry.take();
         let guest =
             self.guests.remove(&key).or_else(|| self.default_guest.as_ref().map(|make| make()));
         let retry = retry.filter(|_| guest.as_ref().is_none_or(|guest| guest.repeats()));
-        let view = self.view(Pa::new(address), cpu);
-        let rec = Pa::new(address);
-        Ok(Box::new(Entered { rec, cpu, key, registers: *x, guest, view, retry, polls: 0 }))
+        Some((key, guest, retry))
+    }
+
+    /// Puts back the program of a REC, or of a plane, that does not run any more.
+    fn put_guest(&mut self, key: GuestKey, guest: Option<Box<dyn Guest>>) {
+        let Some(guest) = guest else { return };
+        match self.guests.entry(key) {
+            btree_map::Entry::Vacant(slot) => _ = slot.insert(guest),
+            // The REC was given a new program meanwhile.
+            btree_map::Entry::Occupied(_) => self.ended.push(guest),
+        }
+    }
+
+    /// Starts a run: the waits that the host wants trapped, and the interface of a plane that has
+    /// its own one.
+    fn load_plane(&mut self, address: Pa, cpu: u32) {
+        let fresh = VirtualInterface::new(Vtr::new(&self.options));
+        let physical = self.cpu(cpu).interface;
+        let Some(rec) = self.recs.get_mut(&address) else { return };
+        rec.running = true;
+        rec.was_handled = false;
+        rec.own.traps_wfi = rec.flags.contains(RecEnterFlags::TRAP_WFI);
+        rec.own.traps_wfe = rec.flags.contains(RecEnterFlags::TRAP_WFE);
+        if rec.gic_owner != rec.plane {
+            rec.host_interface = Some(physical);
+            let interface = rec.own.interface.unwrap_or(fresh);
+            self.cpu(cpu).interface = interface;
+        }
+    }
+
+    /// Ends a run: the interface of the host is on the CPU again, and off.
+    fn leave_cpu(&mut self, address: Pa, number: u32) {
+        let physical = self.cpu(number).interface;
+        let host = self.recs.get_mut(&address).and_then(|rec| {
+            rec.running = false;
+            let host = rec.host_interface.take()?;
+            rec.own.interface = Some(physical);
+            Some(host)
+        });
+        let cpu = self.cpu(number);
+        cpu.running = cpu.running.saturating_sub(1);
+        cpu.interface = host.unwrap_or(physical);
+        cpu.interface.leave();
     }
 
     /// Writes the host's reply into the structure of a host call. If it is not mapped any more, the
@@ -180,7 +230,7 @@ impl Monitor {
                 Err(Answer::success())
             }
             // The Realm itself made the page EMPTY meanwhile: nothing waits for the reply.
-            Translation::Abort => Ok(()),
+            Translation::Abort | Translation::ToPlane0 { .. } => Ok(()),
         }
     }
 
@@ -189,8 +239,11 @@ impl Monitor {
         let interface = &self.cpu(cpu).interface;
         let (irq, fiq) = (interface.signalled(Group::One), interface.signalled(Group::Zero));
         match self.recs.get(&rec) {
-            Some(rec) => GuestCpu { x: rec.x, pc: rec.pc, last: rec.outcome, irq, fiq },
-            None => GuestCpu { x: [0; 31], pc: 0, last: Outcome::None, irq, fiq },
+            Some(rec) => {
+                let (x, pc, last, plane) = (rec.x, rec.pc, rec.outcome, rec.plane as u64);
+                GuestCpu { x, pc, last, irq, fiq, plane }
+            }
+            None => GuestCpu { x: [0; 31], pc: 0, last: Outcome::None, irq, fiq, plane: 0 },
         }
     }
 
@@ -227,6 +280,7 @@ impl Monitor {
         match acted {
             Acted::On => {
                 entered.polls = 0;
+                self.follow_plane(entered);
                 entered.view = self.view(address, entered.cpu);
                 Stepped::On
             }
@@ -236,17 +290,10 @@ impl Monitor {
                 Stepped::Waits
             }
             Acted::Exit(exit) => {
-                let cpu = self.cpu(entered.cpu);
-                cpu.running = cpu.running.saturating_sub(1);
-                cpu.interface.leave();
+                self.leave_cpu(address, entered.cpu);
                 self.write_exit(address, exit);
-                if let Some(guest) = entered.guest.take() {
-                    match self.guests.entry(entered.key) {
-                        btree_map::Entry::Vacant(slot) => _ = slot.insert(guest),
-                        // The REC was given a new program meanwhile.
-                        btree_map::Entry::Occupied(_) => self.ended.push(guest),
-                    }
-                }
+                let guest = entered.guest.take();
+                self.put_guest(entered.key, guest);
                 Stepped::Left(Answer::success().registers(entered.registers))
             }
         }
@@ -255,35 +302,43 @@ impl Monitor {
     /// Whether an interrupt ends the run of a REC after an action: a physical one, or that of a
     /// timer.
     pub(super) fn is_interrupted(&mut self, address: Pa, cpu: u32) -> bool {
+        let was_handled = self.recs.get(&address).is_some_and(|rec| rec.was_handled);
+        if was_handled && self.timers_end_run(address, cpu) {
+            return true;
+        }
         let now = self.clock.now();
-        let fires = self.recs.get_mut(&address).is_some_and(|rec| match rec.was_handled {
-            true => rec.timers.check(now) || rec.timers.interrupts(now),
-            false => rec.timers.interrupts(now),
+        let fires = self.recs.get(&address).is_some_and(|rec| {
+            let plane_0 = rec.timers_of_plane_0();
+            rec.timers.interrupts(now) || plane_0.is_some_and(|timers| timers.has_expired(now))
         });
         fires || self.cpu(cpu).ends_run()
     }
 
+    /// If another plane runs now, its program goes on.
+    fn follow_plane(&mut self, entered: &mut Entered) {
+        let (_, _, plane) = entered.key;
+        if self.recs.get(&entered.rec).is_none_or(|rec| rec.plane == plane) {
+            return;
+        }
+        let guest = entered.guest.take();
+        self.put_guest(entered.key, guest);
+        if let Some((key, guest, retry)) = self.take_guest(entered.rec) {
+            (entered.key, entered.guest, entered.retry) = (key, guest, retry);
+        }
+    }
+
     /// Takes a REC off its CPU whose program has panicked. There is no exit record.
     pub(crate) fn abandon(&mut self, entered: &Entered) {
-        let cpu = self.cpu(entered.cpu);
-        cpu.running = cpu.running.saturating_sub(1);
-        cpu.interface.leave();
-        if let Some(rec) = self.recs.get_mut(&entered.rec) {
-            rec.running = false;
-        }
+        self.leave_cpu(entered.rec, entered.cpu);
     }
 
     /// Ends an entry: completes the exit record and writes it to the run page.
     fn write_exit(&mut self, address: Pa, mut exit: Exit) {
         let now = self.clock.now();
         let Some(rec) = self.recs.get_mut(&address) else { return };
-        rec.running = false;
+        let timers = rec.reported.take().unwrap_or_else(|| reported(rec, now));
+        [exit.cntp_ctl, exit.cntp_cval, exit.cntv_ctl, exit.cntv_cval] = timers;
         rec.timers.show(now);
-        let Timers { virtual_timer, physical_timer } = &rec.timers;
-        exit.cntp_ctl = physical_timer.ctl(now);
-        exit.cntp_cval = physical_timer.cval;
-        exit.cntv_ctl = virtual_timer.ctl(now);
-        exit.cntv_cval = virtual_timer.cval;
         self.write_record(address, &exit);
     }
 

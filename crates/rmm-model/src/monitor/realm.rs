@@ -190,7 +190,7 @@ impl Monitor {
         self.set_granules(&roots, GranuleState::Delegated, 0);
         self.set_granules(&[rd], GranuleState::Delegated, 0);
         let (ended, kept) =
-            mem::take(&mut self.guests).into_iter().partition(|((of, _), _)| *of == rd);
+            mem::take(&mut self.guests).into_iter().partition(|((of, ..), _)| *of == rd);
         self.guests = kept;
         self.ended.extend(BTreeMap::into_values(ended));
         Ok(Answer::success())

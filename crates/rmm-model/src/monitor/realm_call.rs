@@ -14,7 +14,7 @@ use super::access::Translation;
 use super::enter::{Exit, exit};
 use crate::guest::{Action, Outcome};
 use crate::realm::RealmState;
-use crate::rec::{LastExit, PsciRequest, RipasChange};
+use crate::rec::{LastExit, PsciRequest, RipasChange, Syndrome};
 use crate::rsi::RsiVersion;
 use crate::rtt::Entry;
 use crate::unsupported::answers_as_tf_rmm;
@@ -26,6 +26,8 @@ pub(super) enum Reply {
     Exit(Exit),
     /// The page that the call names is not mapped: the REC exits, and the call is made again later.
     Again(Exit),
+    /// Another plane runs. Plane 0 gets the values when it runs again.
+    Switched,
 }
 
 /// A call that returns only a status.
@@ -56,6 +58,13 @@ impl Monitor {
             rec.set_x(n, *value);
         }
         let rd = rec.rd;
+        let [function, ..] = *x;
+        let is_host_call = u64::from(Fid::from_register(function).0) == rsi::HOST_CALL;
+        if rec.plane != 0 && (!is_host_call || rec.own.traps_host_calls) {
+            let esr = syndrome::class(ExceptionClass::Smc64) | syndrome::LENGTH;
+            let syndrome = Syndrome { esr, ..Syndrome::default() };
+            return self.plane_exception(address, cpu, syndrome, action);
+        }
         match self.reply(address, cpu, rd, x)? {
             Reply::Again(exit) => {
                 self.recs.get_mut(&address)?.retry = Some(action);
@@ -66,6 +75,10 @@ impl Monitor {
                 rec.answer(values);
                 rec.was_handled = true;
                 rec.step();
+                None
+            }
+            Reply::Switched => {
+                self.recs.get_mut(&address)?.was_handled = true;
                 None
             }
             Reply::Exit(exit) => {
@@ -99,6 +112,13 @@ impl Monitor {
             }
             rsi::MEM_SET_PERM_VALUE if self.has_planes() => {
                 self.mem_set_perm_value(rd, [a, b, c])?
+            }
+            rsi::PLANE_ENTER if self.runs_planes() => self.plane_enter(address, cpu, rd, [a, b])?,
+            rsi::PLANE_SYSREG_READ if self.runs_planes() => {
+                self.plane_sysreg_read(address, rd, [a, b])?
+            }
+            rsi::PLANE_SYSREG_WRITE if self.runs_planes() => {
+                self.plane_sysreg_write(address, rd, [a, b, c])?
             }
             // The Realm has no devices.
             function if self.options.rsi.is_of_devices(function) => status(rsi::ERROR_STATE),
@@ -165,7 +185,7 @@ impl Monitor {
         }
         match self.translate_structure(rd, ipa) {
             Translation::Memory(pa) => Ok(pa),
-            Translation::Abort => Err(status(rsi::ERROR_INPUT)),
+            Translation::Abort | Translation::ToPlane0 { .. } => Err(status(rsi::ERROR_INPUT)),
             Translation::Fault { level, permission } => {
                 let status = syndrome::fault_status(level, permission);
                 let esr = syndrome::class(ExceptionClass::DataAbort) | status;
@@ -272,6 +292,7 @@ impl Monitor {
             Err(reply) => return Some(reply),
         };
         let mut left = exit(ExitReason::HostCall, self.options.dialect);
+        left.plane = self.recs.get(&address)?.plane as u64;
         let mut imm = [0; 2];
         self.memory.read(at, &mut imm);
         left.imm = u16::from_le_bytes(imm);

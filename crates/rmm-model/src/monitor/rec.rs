@@ -12,6 +12,7 @@ use super::operation::Work;
 use super::{Monitor, require_state};
 use crate::answer::{Answer, Answered, refuse, require};
 use crate::granule::GranuleState;
+use crate::planes::MOST;
 use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec};
 
@@ -67,7 +68,8 @@ impl Monitor {
     pub(super) fn finish_rec_destroy(&mut self, rec: Pa) -> Answered {
         if let Some(old) = self.recs.remove(&rec) {
             // No other REC of the Realm ever gets the same MPIDR.
-            self.ended.extend(self.guests.remove(&(old.rd, old.mpidr.raw())));
+            let planes = (0..=usize::from(MOST)).map(|plane| (old.rd, old.mpidr.raw(), plane));
+            self.ended.extend(planes.filter_map(|key| self.guests.remove(&key)));
             if let Some(realm) = self.realms.get_mut(&old.rd) {
                 realm.recs = realm.recs.saturating_sub(1);
             }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use rmi_abi::esr::{AbortSeverity, Esr, ExceptionClass, Wfx, fault_address, fault_page};
 use rmi_abi::rtt::Ripas;
-use rmi_abi::run::{ExitReason, RecEnterFlags};
+use rmi_abi::run::ExitReason;
 use rmi_abi::{Ipa, Pa};
 
 use super::Monitor;
@@ -12,7 +12,7 @@ use super::access::{Kind, Translation};
 use super::enter::{Acted, Exit, exit};
 use crate::gic::{Access, Group};
 use crate::guest::{Action, DeviceRequest, Outcome, SysReg, TimerKind};
-use crate::rec::{LastExit, Load, Rec};
+use crate::rec::{LastExit, Load, Rec, Syndrome};
 use crate::{rsi, syndrome};
 
 /// A data access of a program.
@@ -37,7 +37,7 @@ impl DataAccess {
 }
 
 /// The low `bytes` bytes of a value.
-fn truncated(value: u64, bytes: u8) -> u64 {
+pub(super) fn truncated(value: u64, bytes: u8) -> u64 {
     Load { bytes, register: None, sign_extend: false, wide: true }.extended(value)
 }
 
@@ -58,12 +58,12 @@ impl Monitor {
         let dialect = self.options.dialect;
         match action {
             Action::Load { ipa, bytes } => {
-                self.access(address, DataAccess { ipa, bytes, store: None }, action)
+                self.access(address, cpu, DataAccess { ipa, bytes, store: None }, action)
             }
             Action::Store { ipa, bytes, value } => {
-                self.access(address, DataAccess { ipa, bytes, store: Some(value) }, action)
+                self.access(address, cpu, DataAccess { ipa, bytes, store: Some(value) }, action)
             }
-            Action::Fetch { ipa } => self.fetch(address, ipa),
+            Action::Fetch { ipa } => self.fetch(address, cpu, ipa),
             Action::Smc(x) => self.realm_call(address, cpu, &x, action),
             Action::Wfi | Action::Wfe | Action::Wfit { .. } | Action::Wfet { .. } => None,
             Action::Interrupt => Some(exit(ExitReason::Irq, dialect)),
@@ -83,6 +83,10 @@ impl Monitor {
             Action::Forge(forged) => {
                 done(self.recs.get_mut(&address)?);
                 Some(Box::new(forged.record()))
+            }
+            Action::Hvc if self.recs.get(&address)?.plane != 0 => {
+                let esr = syndrome::class(ExceptionClass::Hvc64) | syndrome::LENGTH;
+                self.plane_trap(address, cpu, esr, action)
             }
             Action::Hvc => {
                 self.recs.get_mut(&address)?.take_exception(Outcome::Undefined);
@@ -105,11 +109,17 @@ impl Monitor {
 
     /// A load or store. One that causes an exit is tried again at the next entry, unless the host
     /// says that it emulated it.
-    fn access(&mut self, address: Pa, access: DataAccess, action: Action) -> Option<Exit> {
-        let rd = self.recs.get(&address)?.rd;
+    fn access(
+        &mut self,
+        address: Pa,
+        cpu: u32,
+        access: DataAccess,
+        action: Action,
+    ) -> Option<Exit> {
+        let Rec { rd, plane, .. } = *self.recs.get(&address)?;
         let kind = if access.store.is_some() { Kind::Write } else { Kind::Read };
         let translation = if access.is_natural() {
-            self.translate(rd, access.ipa, kind)
+            self.translate(rd, plane, access.ipa, kind)
         } else {
             Translation::Abort
         };
@@ -125,9 +135,16 @@ impl Monitor {
                 self.recs.get_mut(&address)?.take_exception(Outcome::Aborted);
                 None
             }
+            Translation::ToPlane0 { level, permission } => {
+                let status = syndrome::fault_status(level, permission);
+                let Esr(esr) = syndrome::data_access(access.bytes, access.store.is_some(), status);
+                let syndrome = at(access.ipa, esr);
+                self.plane_exception(address, cpu, syndrome, action)
+            }
             Translation::Fault { level, permission } => {
                 let status = syndrome::fault_status(level, permission);
                 let esr = syndrome::data_access(access.bytes, access.store.is_some(), status);
+                self.recs.get_mut(&address)?.own.syndrome = at(access.ipa, esr.0);
                 let load = access.store.is_none().then(|| access.load());
                 self.recs.get_mut(&address)?.retry = Some(action);
                 self.data_abort(address, esr, access.ipa, load, access.store.unwrap_or(0))
@@ -163,15 +180,17 @@ impl Monitor {
         let is_protected = self.is_protected(rd, ipa);
         let rec = self.recs.get_mut(&address)?;
         if is_protected {
-            return Some(self.abort_exit(rd, syndrome::opaque_abort(esr), 0, hpfar));
+            let plane = rec.plane;
+            return Some(self.abort_exit(rd, plane, syndrome::opaque_abort(esr), 0, hpfar));
         }
+        let plane = rec.plane;
         let seen = syndrome::unprotected_abort(esr);
         if !esr.is_valid_syndrome() {
             rec.last_exit = LastExit::Unprotected;
-            return Some(self.abort_exit(rd, seen, 0, hpfar));
+            return Some(self.abort_exit(rd, plane, seen, 0, hpfar));
         }
         rec.last_exit = LastExit::Emulatable { load };
-        let mut exit = self.abort_exit(rd, seen, ipa.raw() & 0xfff, hpfar);
+        let mut exit = self.abort_exit(rd, plane, seen, ipa.raw() & 0xfff, hpfar);
         if load.is_none() {
             let [data, ..] = &mut exit.gprs;
             *data = truncated(stored, esr.access_bytes());
@@ -179,9 +198,9 @@ impl Monitor {
         Some(exit)
     }
 
-    fn fetch(&mut self, address: Pa, ipa: Ipa) -> Option<Exit> {
-        let rd = self.recs.get(&address)?.rd;
-        let translation = self.translate(rd, ipa, Kind::Fetch);
+    fn fetch(&mut self, address: Pa, cpu: u32, ipa: Ipa) -> Option<Exit> {
+        let Rec { rd, plane, .. } = *self.recs.get(&address)?;
+        let translation = self.translate(rd, plane, ipa, Kind::Fetch);
         let rec = self.recs.get_mut(&address)?;
         match translation {
             Translation::Memory(_) => {
@@ -193,20 +212,27 @@ impl Monitor {
                 rec.take_exception(Outcome::Aborted);
                 None
             }
+            Translation::ToPlane0 { level, permission } => {
+                let status = syndrome::fault_status(level, permission);
+                let class = syndrome::class(ExceptionClass::InstructionAbort);
+                let syndrome = at(ipa, class | syndrome::LENGTH | status);
+                self.plane_exception(address, cpu, syndrome, Action::Fetch { ipa })
+            }
             Translation::Fault { level, .. } => {
                 rec.retry = Some(Action::Fetch { ipa });
                 let status = syndrome::fault_status(level, false);
                 let esr = Esr(syndrome::class(ExceptionClass::InstructionAbort) | status);
+                rec.own.syndrome = at(ipa, esr.0 | syndrome::LENGTH);
                 let hpfar = syndrome::hpfar(ipa);
-                Some(self.abort_exit(rd, syndrome::opaque_abort(esr), 0, hpfar))
+                Some(self.abort_exit(rd, plane, syndrome::opaque_abort(esr), 0, hpfar))
             }
         }
     }
 
-    /// An exit because of an abort; it says by which tree plane 0 is translated.
-    fn abort_exit(&self, rd: Pa, esr: u64, far: u64, hpfar: u64) -> Exit {
+    /// An exit because of an abort; it says by which tree the plane is translated.
+    fn abort_exit(&self, rd: Pa, plane: usize, esr: u64, far: u64, hpfar: u64) -> Exit {
         let mut exit = self.sync_exit(esr, far, hpfar);
-        let tree = self.realms.get(&rd).map_or(0, |realm| realm.planes.tree_of_plane_0());
+        let tree = self.realms.get(&rd).map_or(0, |realm| realm.planes.tree_of(plane));
         exit.rtt_tree = tree as u64;
         exit
     }
@@ -221,11 +247,21 @@ impl Monitor {
             [Group::Zero, Group::One].iter().any(|g| interface.signalled(*g).is_some());
         let is_over = kind.has_deadline() && self.clock.now() >= deadline;
         let Some(rec) = self.recs.get(&address) else { return Acted::On };
-        let trap =
-            if kind.is_for_event() { RecEnterFlags::TRAP_WFE } else { RecEnterFlags::TRAP_WFI };
-        let is_trapped = rec.flags.contains(trap);
+        let own = &rec.own;
+        let is_trapped = if kind.is_for_event() { own.traps_wfe } else { own.traps_wfi };
+        let plane = rec.plane;
         let is_woken = !kind.is_for_event() && (is_interrupted || is_signalled);
-        if !is_woken && !is_over && is_trapped {
+        if !is_woken && !is_over && is_trapped && plane != 0 {
+            let (timed, action) = match kind {
+                Wfx::Wfi => (0, Action::Wfi),
+                Wfx::Wfe => (0, Action::Wfe),
+                Wfx::Wfit => (0b10, Action::Wfit { deadline }),
+                Wfx::Wfet => (0b10, Action::Wfet { deadline }),
+            };
+            let trapped = syndrome::LENGTH | timed | u64::from(kind.is_for_event());
+            let esr = syndrome::class(ExceptionClass::Wfx) | trapped;
+            Acted::from(self.plane_trap(address, cpu, esr, action))
+        } else if !is_woken && !is_over && is_trapped {
             self.end_wait(address);
             let timed = if kind.has_deadline() { 0b10 } else { 0 };
             let trapped = timed | u64::from(kind.is_for_event());
@@ -344,8 +380,17 @@ impl Monitor {
     /// A synchronous exception as the hardware reports it.
     fn raw(&mut self, address: Pa, cpu: u32, esr: Esr, far: u64, hpfar: u64) -> Option<Exit> {
         let rec = self.recs.get_mut(&address)?;
-        let rd = rec.rd;
+        let (rd, plane) = (rec.rd, rec.plane);
+        let action = Action::Sync { esr: esr.0, far, hpfar };
+        let syndrome = Syndrome { esr: esr.0, far, hpfar };
+        rec.own.syndrome = syndrome;
+        let is_for_plane_0 = plane != 0 && self.is_for_plane_0(rd, esr, far, hpfar);
+        let rec = self.recs.get_mut(&address)?;
         match esr.class() {
+            ExceptionClass::Wfx if plane != 0 => self.plane_trap(address, cpu, esr.0, action),
+            ExceptionClass::DataAbort | ExceptionClass::InstructionAbort if is_for_plane_0 => {
+                self.plane_exception(address, cpu, syndrome, action)
+            }
             ExceptionClass::Wfx => {
                 let deadline = rec.x(usize::from(syndrome::wait_register(esr)));
                 done(rec);
@@ -389,10 +434,20 @@ impl Monitor {
                     return None;
                 }
                 let esr = syndrome::opaque_abort(esr);
-                Some(self.abort_exit(rd, esr, 0, syndrome::hpfar(page)))
+                Some(self.abort_exit(rd, plane, esr, 0, syndrome::hpfar(page)))
             }
             _ => Some(self.sync_exit(0, 0, 0)),
         }
+    }
+
+    /// Whether an abort of another plane is plane 0's to handle: of permissions, where memory is
+    /// EMPTY, or of a fetch outside the protected half.
+    fn is_for_plane_0(&self, rd: Pa, esr: Esr, far: u64, hpfar: u64) -> bool {
+        let ipa = fault_address(hpfar, far);
+        let is_fetch = esr.class() == ExceptionClass::InstructionAbort;
+        let is_empty = matches!(self.ripas(rd, ipa), Some((Ripas::Empty, _)));
+        let is_outside = is_fetch && !self.is_protected(rd, ipa);
+        !esr.fault().is_external() && (esr.fault().is_permission() || is_empty || is_outside)
     }
 
     /// Whether an abort at `ipa` is taken by the Realm itself: the address is EMPTY, or does not
@@ -409,6 +464,11 @@ impl Monitor {
 /// A register by the number in a syndrome; 31 is XZR.
 fn rec_register(rec: &Rec, register: u8) -> u64 {
     rec.x(usize::from(register))
+}
+
+/// The syndrome of an abort at an address, which stage 1 does not translate.
+fn at(ipa: Ipa, esr: u64) -> Syndrome {
+    Syndrome { esr, far: ipa.raw(), hpfar: syndrome::hpfar(ipa) }
 }
 
 /// Ends an action that has no result.

@@ -372,7 +372,7 @@ proptest! {
         machine.audit();
         let mut actions = actions.into_iter();
         let guest = move |_: &crate::guest::GuestCpu| actions.next().unwrap_or(Action::Spin);
-        machine.monitor.guests.insert((Pa::new(RD), 0), Box::new(guest));
+        machine.monitor.guests.insert((Pa::new(RD), 0, 0), Box::new(guest));
         if is_active {
             machine.call(Command::RealmActivate, &[RD]);
         }

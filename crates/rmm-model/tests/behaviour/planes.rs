@@ -3,6 +3,7 @@
 mod by_entry;
 mod by_range;
 mod create;
+mod enter;
 mod permissions;
 mod run;
 mod tables;

@@ -175,7 +175,7 @@ fn without_polls_a_wait_exits_at_once() {
 }
 
 /// A machine whose waits last, and whose counter counts how often it is read.
-fn patient(polls: u32) -> Host {
+fn polling(polls: u32) -> Host {
     let mut options = Options::new(DIALECTS[0]);
     options.wait_polls = polls;
     Host::new(options)
@@ -183,7 +183,7 @@ fn patient(polls: u32) -> Host {
 
 #[test]
 fn a_wait_lasts_until_its_deadline() {
-    let host = patient(u32::MAX);
+    let host = polling(u32::MAX);
     let ticks = AtomicU64::new(0);
     host.model.set_clock(Box::new(move || ticks.fetch_add(1, Ordering::Relaxed)));
     let (say, said) = mpsc::channel();
@@ -207,7 +207,7 @@ fn a_wait_lasts_until_its_deadline() {
 
 /// How often the counter is read while a wait lasts.
 fn looks(polls: u32) -> u32 {
-    let host = patient(polls);
+    let host = polling(polls);
     let running = host.script(vec![Action::Wfi]);
     let reads = Arc::new(AtomicU32::new(0));
     let seen = Arc::clone(&reads);
@@ -228,7 +228,7 @@ fn a_wait_lasts_as_many_polls_as_the_options_say() {
 #[test]
 fn another_thread_ends_a_wait() {
     for by_timer in [true, false] {
-        let host = patient(u32::MAX);
+        let host = polling(u32::MAX);
         let cpu = host.model.cpu(0);
         let (say, waits) = mpsc::channel();
         let running = host.running(AsyncGuest::new(move |mut cpu: AsyncVcpu| async move {
