@@ -2,7 +2,8 @@
 //!
 //! The programs use the model RMM (`rmm-model`) where hardware has the SMC instruction and memory.
 //! `examples/vmm` in the repository combines them: four virtual CPUs on threads, an
-//! allocator, devices, unplugging, a reset and a shutdown.
+//! allocator, an interrupt controller, devices, unplugging, a pause, a reset and a shutdown.
+//! `examples/multi_vcpu` has eight virtual CPUs that do all of that at once, at random.
 
 pub mod start {
     #![doc = include_str!("guide/start.md")]
@@ -14,6 +15,14 @@ pub mod share {
 
 pub mod mmio {
     #![doc = include_str!("guide/mmio.md")]
+}
+
+pub mod vcpus {
+    #![doc = include_str!("guide/vcpus.md")]
+}
+
+pub mod interrupts {
+    #![doc = include_str!("guide/interrupts.md")]
 }
 
 pub mod out_of_memory {
