@@ -1,6 +1,8 @@
 //! The host: runs the RECs of a Realm, with the GIC and a level-triggered device.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use realm_sdk::abi::Ipa;
 use realm_sdk::host::{Platform, Rmm};
@@ -21,6 +23,12 @@ pub(crate) const STATUS: u64 = 4;
 /// Offset of the register that lowers lines.
 pub(crate) const LOWER: u64 = 8;
 
+/// Offset of the register that starts the threads of the device, and has the number of those that
+/// ended.
+pub(crate) const THREADS: u64 = 0x10;
+/// How often each of these threads raises its line.
+pub(crate) const RAISED_BY_THREAD: u32 = 40;
+
 /// What becomes of a REC after an exit.
 pub(crate) enum Next {
     /// It is entered again.
@@ -38,6 +46,10 @@ pub(crate) struct Board<'b, P: Platform> {
     pub(crate) frames: Frames,
     /// The lines of the device that are up.
     pub(crate) raised: AtomicU32,
+    /// The threads of the device were started.
+    pub(crate) is_started: AtomicBool,
+    /// How many of them ended.
+    pub(crate) ended: AtomicU32,
     /// By REC.
     pub(crate) is_on: [AtomicBool; 2],
     /// The Realm turned itself off.
@@ -126,8 +138,12 @@ impl<P: Platform> Board<'_, P> {
         if let Some((rec, offset)) = self.redistributor(ipa) {
             return self.gic.gicr_read(rec, offset, bytes);
         }
-        assert_eq!((self.offset(ipa, self.frames.device, 0x1000), bytes), (Some(STATUS), 4));
-        self.raised.load(Ordering::SeqCst).into()
+        let register = match (self.offset(ipa, self.frames.device, 0x1000), bytes) {
+            (Some(STATUS), 4) => &self.raised,
+            (Some(THREADS), 4) => &self.ended,
+            other => unreachable!("{other:?}"),
+        };
+        register.load(Ordering::SeqCst).into()
     }
 
     fn write(&self, ipa: Ipa, bytes: u8, value: u64) -> Kicks {
@@ -143,6 +159,10 @@ impl<P: Platform> Board<'_, P> {
                 self.raised.fetch_or(lines, Ordering::SeqCst);
                 true
             }
+            (Some(THREADS), 4) => {
+                self.is_started.store(true, Ordering::SeqCst);
+                return Kicks::NONE;
+            }
             (Some(LOWER), 4) => {
                 self.raised.fetch_and(!lines, Ordering::SeqCst);
                 false
@@ -151,9 +171,30 @@ impl<P: Platform> Board<'_, P> {
         };
         let mut kicks = Kicks::NONE;
         for line in (0..LINES).filter(|line| lines >> line & 1 == 1) {
-            kicks.add_all(self.gic.set_spi(SpiIntid::new(FIRST_SPI + line).unwrap(), is_up));
+            kicks.add_all(self.set_line(line, is_up));
         }
         kicks
+    }
+
+    fn set_line(&self, line: u32, is_up: bool) -> Kicks {
+        self.gic.set_spi(SpiIntid::new(FIRST_SPI + line).unwrap(), is_up)
+    }
+
+    /// A thread of the device: raises a line again and again, each time when the Realm has lowered
+    /// it.
+    pub(crate) fn run_device(&self, line: u32, kick: impl Fn(Kicks)) {
+        let wait = |until: &dyn Fn() -> bool| {
+            while !until() && !self.is_over.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_micros(50));
+            }
+        };
+        wait(&|| self.is_started.load(Ordering::SeqCst));
+        for _ in 0..RAISED_BY_THREAD {
+            self.raised.fetch_or(1 << line, Ordering::SeqCst);
+            kick(self.set_line(line, true));
+            wait(&|| self.raised.load(Ordering::SeqCst) >> line & 1 == 0);
+        }
+        self.ended.fetch_add(1, Ordering::SeqCst);
     }
 
     fn redistributor(&self, ipa: Ipa) -> Option<(usize, u64)> {

@@ -8,6 +8,7 @@ use realm_sdk::abi::Ipa;
 use realm_sdk::abi::esr::SysReg;
 use rmm_model::Action;
 
+use crate::Threads;
 use crate::board;
 use crate::vcpu::Vcpu;
 
@@ -22,6 +23,8 @@ pub(crate) struct Frames {
 /// The IPIs that Linux uses.
 const IPIS: u32 = 8;
 const TIMER: u32 = 27;
+/// Threads of the device, one for each of its first lines.
+pub(crate) const DEVICE_THREADS: u32 = 3;
 const PRIORITY: u64 = 0xa0;
 /// `CNTV_CTL_EL0`: enabled and past its compare value; the same, with the interrupt masked.
 const FIRED: u64 = 0b101;
@@ -327,7 +330,7 @@ impl Kernel {
     }
 
     /// The first CPU: boots, turns on the second, and tries everything.
-    pub(crate) fn boot(mut self) {
+    pub(crate) fn boot(mut self, threads: Threads) {
         self.probe();
         assert_eq!(self.find_redistributor(|_| false), None, "there is a last redistributor");
         self.init_distributor();
@@ -343,6 +346,9 @@ impl Kernel {
         self.use_device();
         self.reroute();
         self.retrigger();
+        if threads == Threads::Two {
+            self.serve_threads();
+        }
         self.counters.stop.store(1, Ordering::Relaxed);
         self.send_ipi(1, 0);
         while self.vcpu.act(Action::psci_affinity_info(1)).x[0] != 1 {
@@ -451,6 +457,19 @@ impl Kernel {
             self.wait(Action::Wfi);
         }
         assert!(!self.peek_spi(spi, 0x200));
+    }
+
+    /// Lines that are raised by other threads while both CPUs run: of the first, of the second, and
+    /// of either.
+    fn serve_threads(&mut self) {
+        for (line, route) in (0..DEVICE_THREADS).zip([0, 1, 1 << 31]) {
+            self.set_affinity(board::FIRST_SPI + line, route);
+        }
+        let device = self.frames.device;
+        self.write_as(device, board::THREADS, 4, 1);
+        while self.readl(device, board::THREADS) != u64::from(DEVICE_THREADS) {
+            self.wait(Action::Wfe);
+        }
     }
 
     /// `gic_retrigger`: an interrupt made pending by a register; and one that is disabled waits.

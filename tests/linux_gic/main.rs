@@ -49,18 +49,19 @@ fn kernel(
     rd: Pa,
     frames: Frames,
     splits_eoi: bool,
+    threads: Threads,
 ) -> (Arc<Counters>, [JoinHandle<()>; 2]) {
     let counters = Arc::new(Counters::default());
-    let threads = [0, 1].map(|number: usize| {
+    let programs = [0, 1].map(|number: usize| {
         let counters = Arc::clone(&counters);
         let (program, thread) = vcpu::start(move |vcpu| {
             let kernel = Kernel::new(vcpu, number, frames, splits_eoi, counters);
-            if number == 0 { kernel.boot() } else { kernel.idle() }
+            if number == 0 { kernel.boot(threads) } else { kernel.idle() }
         });
         model.set_guest(rd, number as u64, Box::new(program));
         thread
     });
-    (counters, threads)
+    (counters, programs)
 }
 
 /// Both RECs in turn on one thread, each on its own CPU.
@@ -135,7 +136,9 @@ fn run_on_thread<P: Platform>(
 /// How the RECs are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Threads {
+    /// In turn, on one thread.
     One,
+    /// Each on its own thread; those of the device run as well.
     Two,
 }
 
@@ -162,14 +165,17 @@ fn run_on_two_threads<P: Platform + Sync>(board: &Board<'_, P>, model: &Model) {
             }
         }
     };
+    let (kick, threads) = (&kick, &threads);
     thread::scope(|scope| {
         for number in 0..2 {
-            let (kick, threads) = (&kick, &threads);
             scope.spawn(move || {
                 threads[number as usize].set(thread::current()).unwrap();
                 let _end = EndAll(&board.is_over, kick);
                 run_on_thread(board, model, number, kick);
             });
+        }
+        for line in 0..kernel::DEVICE_THREADS {
+            scope.spawn(move || board.run_device(line, kick));
         }
     });
 }
@@ -192,7 +198,7 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
         realm.create_rec(&mut pool, &start).unwrap()
     });
     let frames = frames(realm.geometry());
-    let (counters, programs) = kernel(&model, realm.rd().pa(), frames, splits_eoi);
+    let (counters, programs) = kernel(&model, realm.rd().pa(), frames, splits_eoi, threads);
     let realm = realm.activate().unwrap();
     let recs = objects.map(|object| {
         let rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
@@ -210,6 +216,8 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
         gic: &gic,
         frames,
         raised: AtomicU32::new(0),
+        is_started: AtomicBool::new(false),
+        ended: AtomicU32::new(0),
         is_on: [AtomicBool::new(true), AtomicBool::new(false)],
         is_over: AtomicBool::new(false),
     };

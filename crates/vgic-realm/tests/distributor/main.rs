@@ -35,7 +35,11 @@ fn every_offset_and_width_reads_as_in_the_reference() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Any accesses, of any width and at any offset, and lines.
     #[test]
