@@ -5,6 +5,7 @@ use core::fmt;
 use rmi_abi::run::{RUN_GPRS, RecEnterFlags};
 use sro::ExitNumber;
 
+use crate::exit::Exit;
 use crate::timer::InterruptLines;
 
 /// Which exit an answer belongs to.
@@ -24,7 +25,7 @@ pub struct Answer {
     pub(crate) value: AnswerValue,
 }
 
-/// The registers of an answer.
+/// The registers of an answer, and what has to be known until the RMM has taken it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum AnswerValue {
     None,
@@ -32,6 +33,35 @@ pub(crate) enum AnswerValue {
     Word([u64; 1]),
     /// All, for a host call.
     Reply(Reply),
+    /// None. The RMM may exit again before the REC runs, and then does not report the interrupt
+    /// lines; these are those of the exit that is answered.
+    BeforeRunning(InterruptLines),
+}
+
+impl AnswerValue {
+    /// What is to be given again after `exit`, which may have come before the REC ran; and the
+    /// interrupt lines, of which the RMM reports `reported`.
+    ///
+    /// In that case it reports none, and ignores the answer if it no longer waits for it. A host
+    /// that lowered a timer's line then would not get its state again: an RMM reports only changes.
+    pub(crate) fn after(
+        &self,
+        exit: &Exit,
+        reported: InterruptLines,
+    ) -> (Option<Self>, InterruptLines) {
+        let told = |before| if reported.is_untold() { before } else { reported };
+        match (exit, self) {
+            (Exit::Fault(_), Self::Reply(Reply { gprs, lines })) => {
+                let lines = told(*lines);
+                (Some(Self::Reply(Reply { gprs: *gprs, lines })), lines)
+            }
+            (Exit::Fault(_) | Exit::VdevMapping(_), Self::BeforeRunning(lines)) => {
+                let lines = told(*lines);
+                (Some(Self::BeforeRunning(lines)), lines)
+            }
+            _ => (None, reported),
+        }
+    }
 }
 
 /// The reply to a host call, which the RMM may not be able to deliver.
@@ -69,14 +99,23 @@ impl Answer {
 
     /// The reply to a host call.
     pub(crate) const fn reply(ticket: Ticket, reply: Reply) -> Self {
-        let flags = RecEnterFlags::empty();
-        Self { exit: Some(ticket.exit), flags, value: AnswerValue::Reply(reply) }
+        Self::again(ticket, AnswerValue::Reply(reply))
+    }
+
+    /// As [`Answer::plain`], where the next exit may come before the REC runs.
+    pub(crate) const fn before_running(ticket: Ticket, lines: InterruptLines) -> Self {
+        Self::again(ticket, AnswerValue::BeforeRunning(lines))
+    }
+
+    /// Without flags.
+    pub(crate) const fn again(ticket: Ticket, value: AnswerValue) -> Self {
+        Self { exit: Some(ticket.exit), flags: RecEnterFlags::empty(), value }
     }
 
     /// X0 and up, as many as the RMM is to read.
     pub(crate) const fn gprs(&self) -> &[u64] {
         match &self.value {
-            AnswerValue::None => &[],
+            AnswerValue::None | AnswerValue::BeforeRunning(_) => &[],
             AnswerValue::Word(word) => word,
             AnswerValue::Reply(reply) => &reply.gprs,
         }

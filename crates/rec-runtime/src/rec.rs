@@ -4,11 +4,11 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::Geometry;
-use rmi_abi::run::{EntryRecord, RecEnterFlags};
+use rmi_abi::run::{EntryRecord, GicEntry, GicExit, RecEnterFlags};
 use rmi_host::{DefaultLock, Failed, Platform, RealmNumber, RecName, Rmm, Undelegated, lock_api};
 use sro::{Awaiting, EnterError, RecObject};
 
-use crate::answer::{Answer, AnswerValue, Reply, Ticket};
+use crate::answer::{Answer, Ticket};
 use crate::exit::{Exit, decode};
 use crate::timer::{InterruptLines, Timers};
 
@@ -23,7 +23,8 @@ pub struct Event {
     /// accordingly.
     ///
     /// An exit before the REC ran ([`Exit::Fault`] for a reply to a host call that could not be
-    /// written) does not report them; then they are as at the previous exit.
+    /// written, and what follows a [`VdevRequest`](crate::exit::VdevRequest)) does not report them;
+    /// then they are as at the previous exit.
     pub timers: Timers,
     /// Whether the PMU's overflow interrupt is raised; as at the previous exit where the timers
     /// are.
@@ -62,8 +63,8 @@ pub struct Rec {
     /// Locked during an entry. Nothing waits for this lock.
     run: Mutex<RunPage>,
     geometry: Geometry,
-    /// A [`RecEnterFlags`].
-    traps: AtomicU64,
+    /// [`RecEnterFlags`] besides those of the answer.
+    flags: AtomicU64,
     exits: AtomicU64,
 }
 
@@ -73,6 +74,8 @@ struct RunPage {
     page: Undelegated,
     /// Whether the host's half has been zeroed, which an entry writes only in part.
     is_cleared: bool,
+    /// The virtual CPU interface of RMI 1.0: for the next entry, and of the last exit.
+    gic: (GicEntry, Option<GicExit>),
 }
 
 /// A lock that is only ever tried.
@@ -85,9 +88,10 @@ impl Rec {
     /// What the REC waits for is recorded in `object`: an exit that has not been answered yet still
     /// needs its answer, and no other is accepted.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
-        let (traps, exits) = (AtomicU64::new(0), AtomicU64::new(0));
-        let run = Mutex::new(RunPage { page: run, is_cleared: false });
-        Self { object, run, geometry, traps, exits }
+        let (flags, exits) = (AtomicU64::new(0), AtomicU64::new(0));
+        let run =
+            Mutex::new(RunPage { page: run, is_cleared: false, gic: (GicEntry::EMPTY, None) });
+        Self { object, run, geometry, flags, exits }
     }
 
     /// Returns the REC, to be destroyed, and its run page.
@@ -135,10 +139,47 @@ impl Rec {
     /// deadline or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at
     /// the latest. By default neither exits. It takes effect at the next entry.
     pub fn trap_waiting(&self, wfi: bool, wfe: bool) {
-        let mut traps = RecEnterFlags::empty();
-        traps.set(RecEnterFlags::TRAP_WFI, wfi);
-        traps.set(RecEnterFlags::TRAP_WFE, wfe);
-        self.traps.store(traps.bits(), Ordering::Relaxed);
+        for (trap, is_set) in [(RecEnterFlags::TRAP_WFI, wfi), (RecEnterFlags::TRAP_WFE, wfe)] {
+            self.set_flag(trap, is_set);
+        }
+    }
+
+    /// Sets whether the next entry that succeeds returns to plane 0 first, if another plane of the
+    /// REC was running (2.0). For a host that has something for plane 0.
+    ///
+    /// Source: DEN0137 2.0-bet3, `RmiRecEnterFlags`, `force_p0`.
+    pub fn force_plane_0(&self, force: bool) {
+        self.set_flag(RecEnterFlags::FORCE_P0, force);
+    }
+
+    fn set_flag(&self, flag: RecEnterFlags, is_set: bool) {
+        let _ = match is_set {
+            true => self.flags.fetch_or(flag.bits(), Ordering::Relaxed),
+            false => self.flags.fetch_and(!flag.bits(), Ordering::Relaxed),
+        };
+    }
+
+    /// Sets the virtual CPU interface for the next entries, in a dialect that has it in the run
+    /// page ([`Dialect::gic_in_run_page`](rmi_abi::Dialect::gic_in_run_page)); others ignore it. It
+    /// is what `vgic_realm::RunPage::enter` gives.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError::Running`] while a thread has entered the REC.
+    pub fn set_gic(&self, gic: GicEntry) -> Result<(), EnterError> {
+        let mut run = self.run.try_lock().ok_or(EnterError::Running)?;
+        run.gic = (gic, None);
+        Ok(())
+    }
+
+    /// The virtual CPU interface at the last exit, for `vgic_realm::RunPage::exit`. `None` if the
+    /// dialect does not have it in the run page, or the REC has not run since [`Rec::set_gic`].
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError::Running`] while a thread has entered the REC.
+    pub fn gic(&self) -> Result<Option<GicExit>, EnterError> {
+        Ok(self.run.try_lock().ok_or(EnterError::Running)?.gic.1)
     }
 
     /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`.
@@ -178,23 +219,23 @@ impl Rec {
             }
             run.is_cleared = true;
         }
-        let flags = answer.flags.bits() | self.traps.load(Ordering::Relaxed);
-        let flags = RecEnterFlags::from_bits_retain(flags);
-        let entry = EntryRecord { flags, gprs: answer.gprs(), ..EntryRecord::default() };
+        let force_p0 = RecEnterFlags::FORCE_P0.bits();
+        let flags = self.flags.fetch_and(!force_p0, Ordering::Relaxed);
+        let entry = EntryRecord {
+            flags: answer.flags | RecEnterFlags::from_bits_retain(flags),
+            gprs: answer.gprs(),
+            gic: Some(&run.gic.0),
+        };
         let (dialect, geometry) = (rmm.dialect(), self.geometry);
-        let page = &mut run.page;
+        let (page, gic) = (&mut run.page, &mut run.gic.1);
         let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, exit| {
             let mut exit = decode(record, dialect, geometry, Ticket { exit });
-            let mut lines = InterruptLines::new(record);
-            if let (Exit::Fault(fault), AnswerValue::Reply(reply)) = (&mut exit, &answer.value) {
-                // The REC may not have run because the page for the reply is missing. The RMM does
-                // not report that, and ignores the registers if it waits for no reply. A host that
-                // lowered a timer's line now would not get its state again: the RMM reports only
-                // changes.
-                if lines.is_untold() {
-                    lines = reply.lines;
-                }
-                fault.reply = Some(Reply { gprs: reply.gprs, lines });
+            let reported = InterruptLines::new(record);
+            let (again, lines) = answer.value.after(&exit, reported);
+            // Where the REC may not have run, the record has no registers of its GIC either.
+            *gic = record.gic.filter(|_| again.is_none() || !reported.is_untold());
+            if let (Exit::Fault(fault), Some(again)) = (&mut exit, again) {
+                fault.again = again;
             }
             let wants_answer = exit.wants_answer();
             let InterruptLines { timers, pmu_overflow } = lines;
@@ -206,6 +247,7 @@ impl Rec {
                 Ok(event)
             }
             Err(error) => {
+                self.flags.fetch_or(flags & force_p0, Ordering::Relaxed);
                 let kept = error.is_clean().then_some(answer);
                 Err(Failed::new(kept, error))
             }

@@ -6,8 +6,9 @@ use sro::EnterError;
 
 use crate::answer::Answer;
 use crate::exit::{
-    DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciCall, PsciNotice,
-    RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, Wait,
+    Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, P2pBinding, PsciCall, PsciNotice,
+    RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, VdevMapping, VdevRequest,
+    VsmmuCommand, Wait,
 };
 use crate::kick::Kick;
 use crate::rec::Rec;
@@ -149,10 +150,30 @@ pub trait Handler {
         Flow::Enter(call.not_supported())
     }
 
-    /// The Realm makes, on `rec`, a request about a device.
-    fn device_request(&mut self, rec: &Rec, request: DeviceRequest) -> Flow {
+    /// The RMM asks, for a call that the Realm made on `rec`, which virtual device has an
+    /// identifier.
+    fn vdev_request(&mut self, rec: &Rec, request: VdevRequest) -> Flow {
         let _ = rec;
         Flow::Enter(request.reject())
+    }
+
+    /// The Realm asks, on `rec`, to map memory of a device.
+    fn vdev_mapping(&mut self, rec: &Rec, mapping: VdevMapping) -> Flow {
+        let _ = rec;
+        Flow::Enter(mapping.reject())
+    }
+
+    /// The Realm asks, on `rec`, to bind two virtual devices.
+    fn p2p_binding(&mut self, rec: &Rec, binding: P2pBinding) -> Flow {
+        let _ = rec;
+        Flow::Enter(binding.reject())
+    }
+
+    /// The Realm has written a command for a virtual SMMU. By default the loop ends: the command
+    /// cannot be refused.
+    fn vsmmu_command(&mut self, command: VsmmuCommand) -> Flow {
+        let _ = command;
+        Flow::Leave
     }
 
     /// A system error ([`Exit::SError`]). By default the loop ends, whatever the severity.
@@ -275,7 +296,10 @@ pub(crate) fn dispatch<P: Platform>(
         Exit::S2apChange(change) => handler.s2ap_change(rec, change),
         Exit::HostCall(call) => handler.host_call(call),
         Exit::SError { esr } => handler.system_error(esr),
-        Exit::DeviceRequest(request) => handler.device_request(rec, request),
+        Exit::VdevRequest(request) => handler.vdev_request(rec, request),
+        Exit::VdevMapping(mapping) => handler.vdev_mapping(rec, mapping),
+        Exit::P2pBinding(binding) => handler.p2p_binding(rec, binding),
+        Exit::VsmmuCommand(command) => handler.vsmmu_command(command),
         other @ (Exit::Abort(_) | Exit::UnknownSync { .. } | Exit::Unknown { .. }) => {
             handler.other(&other)
         }

@@ -60,6 +60,21 @@ bitflags::bitflags! {
     }
 }
 
+impl RecEnterFlags {
+    /// The flags that a dialect has: 1.0 knows neither planes nor devices.
+    #[must_use]
+    pub const fn defined(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::V1_0 => Self::EMUL_MMIO
+                .union(Self::INJECT_SEA)
+                .union(Self::TRAP_WFI)
+                .union(Self::TRAP_WFE)
+                .union(Self::RIPAS_REJECT),
+            _ => Self::from_bits_retain(0xff),
+        }
+    }
+}
+
 /// Number of general purpose registers in each half of the run page: X0 to X30.
 pub const RUN_GPRS: usize = 31;
 
@@ -355,6 +370,14 @@ mod tests {
     use zerocopy::FromZeros;
 
     use super::*;
+
+    #[test]
+    fn flags_of_planes_and_devices_are_of_2_0() {
+        for dialect in Dialect::ALL {
+            let bits = if dialect == Dialect::V1_0 { 0x1f } else { 0xff };
+            assert_eq!(RecEnterFlags::defined(dialect).bits(), bits, "{dialect}");
+        }
+    }
 
     #[test]
     fn registers_are_not_printed() {

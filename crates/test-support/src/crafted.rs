@@ -58,6 +58,12 @@ impl Crafted {
         }
     }
 
+    /// The dialect.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// The record of the exits of all entries from now on.
     pub fn exits_with(&self, exit: &RecExit) {
         self.state().exit = *exit;

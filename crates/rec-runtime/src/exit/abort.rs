@@ -7,7 +7,7 @@ use rmi_abi::esr::{Esr, FaultStatus};
 use rmi_abi::rtt::Level;
 use rmi_abi::run::RecEnterFlags;
 
-use crate::answer::{Answer, Reply, Ticket};
+use crate::answer::{Answer, AnswerValue, Ticket};
 
 /// A load from an unprotected IPA that the host emulates.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,8 +136,8 @@ pub struct Fault {
     pub(crate) level: Level,
     pub(crate) is_fetch: bool,
     pub(crate) rtt_tree: u64,
-    /// The reply to a host call with which the REC was entered.
-    pub(crate) reply: Option<Reply>,
+    /// What the REC was entered with, if the RMM may still wait for it.
+    pub(crate) again: AnswerValue,
 }
 
 impl Fault {
@@ -173,10 +173,7 @@ impl Fault {
 
     /// The instruction is executed again; or the reply to a host call is written again.
     pub const fn retry(self) -> Answer {
-        match self.reply {
-            Some(reply) => Answer::reply(self.ticket, reply),
-            None => Answer::plain(self.ticket),
-        }
+        Answer::again(self.ticket, self.again)
     }
 }
 

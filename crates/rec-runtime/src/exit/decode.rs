@@ -6,15 +6,15 @@ use rmi_abi::psci::PsciFunction;
 use rmi_abi::rec::Mpidr;
 use rmi_abi::rtt::{Geometry, Ripas};
 use rmi_abi::run::{ExitReason, ExitRecord};
-use rmi_abi::{Dialect, Ipa, IpaRange};
+use rmi_abi::{Dialect, Ipa, IpaRange, Pa};
 
 use super::{
-    Abort, DeviceRequest, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, PsciNotice,
+    Abort, Exit, Fault, HostCall, MemoryError, MmioLoad, MmioStore, P2pBinding, PsciNotice,
     PsciRequest, PsciRequestKind, RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite,
-    Wait,
+    VdevMapping, VdevRequest, VsmmuCommand, Wait,
 };
-use crate::answer::Ticket;
-use crate::timer::InterruptLines;
+use crate::answer::{AnswerValue, Ticket};
+use crate::timer::{InterruptLines, Timers};
 
 /// Decodes an exit record.
 pub(crate) fn decode(
@@ -25,8 +25,7 @@ pub(crate) fn decode(
 ) -> Exit {
     let [x0, x1, ..] = record.gprs;
     let code = record.exit_reason;
-    let reason = ExitReason::decode(code, dialect);
-    match reason {
+    match ExitReason::decode(code, dialect) {
         ExitReason::Sync => sync(record, dialect, geometry, ticket),
         ExitReason::Irq => Exit::Irq,
         ExitReason::Fiq => Exit::Fiq,
@@ -47,11 +46,21 @@ pub(crate) fn decode(
         ExitReason::S2apChange => {
             Exit::S2apChange(S2apChange { ticket, range: range(record.s2ap_base, record.s2ap_top) })
         }
-        ExitReason::VdevRequest
-        | ExitReason::VdevValidateMapping
-        | ExitReason::VdevP2pBinding
-        | ExitReason::VsmmuCommand => {
-            Exit::DeviceRequest(DeviceRequest { ticket, reason, vdev_id: record.vdev_id_1 })
+        ExitReason::VdevRequest => Exit::VdevRequest(VdevRequest {
+            ticket,
+            vdev_id: record.vdev_id_1,
+            lines: InterruptLines::new(record),
+        }),
+        ExitReason::VdevValidateMapping => {
+            let range = (record.dev_mem_base, record.dev_mem_top);
+            Exit::VdevMapping(VdevMapping::new(ticket, record.vdev_id_1, range, record.dev_mem_pa))
+        }
+        ExitReason::VdevP2pBinding => {
+            let vdev_ids = [record.vdev_id_1, record.vdev_id_2];
+            Exit::P2pBinding(P2pBinding { ticket, vdev_ids })
+        }
+        ExitReason::VsmmuCommand => {
+            Exit::VsmmuCommand(VsmmuCommand { ticket, vsmmu: Pa::new(record.vsmmu) })
         }
         _ => Exit::Unknown { reason: code },
     }
@@ -73,7 +82,8 @@ fn sync(record: &ExitRecord, dialect: Dialect, geometry: Geometry, ticket: Ticke
         ExceptionClass::Wfx => {
             let kind = esr.wfx();
             let hidden = !dialect.tells_wait_deadline();
-            Exit::Wait(Wait { kind, deadline: kind.deadline(x0, dialect), hidden })
+            let deadline = kind.deadline(x0, dialect);
+            Exit::Wait(Wait { kind, deadline, hidden, timers: Timers::new(record) })
         }
         ExceptionClass::SysReg if esr.sysreg_is_read() => {
             Exit::SysRegRead(SysRegRead { ticket, esr })
@@ -96,8 +106,8 @@ fn abort(record: &ExitRecord, is_fetch: bool, geometry: Geometry, ticket: Ticket
     match status {
         FaultStatus::Translation(level) if protected => {
             let rtt_tree = record.rtt_tree;
-            let reply = None;
-            Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree, reply })
+            let again = AnswerValue::None;
+            Exit::Fault(Fault { ticket, page, esr, level, is_fetch, rtt_tree, again })
         }
         _ if protected || is_fetch || !status.has_ipa() => {
             Exit::Abort(Abort { page, esr, is_fetch })

@@ -2,6 +2,8 @@
 
 use rmi_abi::esr::Wfx;
 
+use crate::timer::Timers;
+
 /// The Realm waits for an interrupt or an event. The program counter is past the instruction; the
 /// host enters the REC again when there is an interrupt or event, or at the deadline.
 ///
@@ -12,6 +14,7 @@ pub struct Wait {
     pub(crate) deadline: Option<u64>,
     /// Whether the dialect hides deadlines.
     pub(crate) hidden: bool,
+    pub(crate) timers: Timers,
 }
 
 impl Wait {
@@ -34,6 +37,23 @@ impl Wait {
     #[must_use]
     pub const fn deadline(&self) -> Option<u64> {
         self.deadline
+    }
+
+    /// The EL1 timers of the Realm at this exit, as in [`Event::timers`](crate::Event::timers).
+    #[must_use]
+    pub const fn timers(&self) -> Timers {
+        self.timers
+    }
+
+    /// The first value of the counter at which the wait ends without anything else: the
+    /// [deadline](Wait::deadline), or that of a timer whose interrupt is not raised yet. `None` if
+    /// only an interrupt or event ends it; and see [`Wait::may_hide_deadline`].
+    ///
+    /// An interrupt that is raised already ([`Timer::is_raised`](crate::Timer::is_raised)) ends the
+    /// wait now, if the Realm has enabled it at its GIC.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<u64> {
+        [self.deadline, self.timers.deadline()].into_iter().flatten().min()
     }
 
     /// Whether the wait may have a deadline that is not reported to the host, because the dialect

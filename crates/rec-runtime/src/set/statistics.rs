@@ -26,14 +26,17 @@ pub enum ExitKind {
     HostCall,
     SError,
     S2apChange,
-    DeviceRequest,
+    VdevRequest,
+    VdevMapping,
+    P2pBinding,
+    VsmmuCommand,
     UnknownSync,
     Unknown,
 }
 
 impl ExitKind {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::MmioLoad,
         Self::MmioStore,
         Self::Fault,
@@ -51,7 +54,10 @@ impl ExitKind {
         Self::HostCall,
         Self::SError,
         Self::S2apChange,
-        Self::DeviceRequest,
+        Self::VdevRequest,
+        Self::VdevMapping,
+        Self::P2pBinding,
+        Self::VsmmuCommand,
         Self::UnknownSync,
         Self::Unknown,
     ];
@@ -77,7 +83,10 @@ impl ExitKind {
             Exit::HostCall(_) => Self::HostCall,
             Exit::SError { .. } => Self::SError,
             Exit::S2apChange(_) => Self::S2apChange,
-            Exit::DeviceRequest(_) => Self::DeviceRequest,
+            Exit::VdevRequest(_) => Self::VdevRequest,
+            Exit::VdevMapping(_) => Self::VdevMapping,
+            Exit::P2pBinding(_) => Self::P2pBinding,
+            Exit::VsmmuCommand(_) => Self::VsmmuCommand,
             Exit::UnknownSync { .. } => Self::UnknownSync,
             Exit::Unknown { .. } => Self::Unknown,
         }

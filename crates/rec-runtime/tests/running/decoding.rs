@@ -45,7 +45,10 @@ fn answer(exit: Exit) -> Answer {
         Exit::RipasChange(change) => change.reject().unwrap_or_else(RipasChange::accept),
         Exit::S2apChange(change) => change.reject(),
         Exit::HostCall(call) => call.not_supported(),
-        Exit::DeviceRequest(request) => request.reject(),
+        Exit::VdevRequest(request) => request.reject(),
+        Exit::VdevMapping(mapping) => mapping.reject(),
+        Exit::P2pBinding(binding) => binding.reject(),
+        Exit::VsmmuCommand(command) => command.completed(),
         _ => Answer::resume(),
     }
 }
@@ -160,23 +163,6 @@ fn every_reason_of_every_dialect_goes_on() {
             });
         });
     }
-}
-
-#[test]
-fn devices_are_rejected() {
-    let dialect = Dialect::V2_0Bet3;
-    on(dialect, |fixture| {
-        fixture.script(vec![], |fixture, _, rec| {
-            let mut record = RecExit::new_zeroed();
-            record.exit_reason = ExitReason::VdevValidateMapping.encode(dialect).unwrap();
-            record.vdev_id_1 = 77;
-            let exit = fixture.decode(rec, Answer::resume(), record);
-            let Exit::DeviceRequest(request) = exit else { panic!("{exit:?}") };
-            assert_eq!(request.reason(), ExitReason::VdevValidateMapping);
-            assert_eq!(request.vdev_id(), 77);
-            let _ = fixture.enter(rec, request.reject());
-        });
-    });
 }
 
 #[test]

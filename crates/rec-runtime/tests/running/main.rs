@@ -4,6 +4,7 @@
 mod accesses;
 mod answers;
 mod decoding;
+mod devices;
 mod faults;
 mod fixture;
 mod hidden;
@@ -13,5 +14,6 @@ mod mmio;
 mod names;
 mod psci;
 mod requests;
+mod run_page;
 mod timers;
 mod waits;

@@ -1,7 +1,7 @@
 //! WFI, WFE, WFIT and WFET.
 
 use rec_runtime::exit::Wait;
-use rec_runtime::{Answer, Exit, Flow, Handler, Kick, RunEnd};
+use rec_runtime::{Answer, Exit, Flow, Handler, Kick, RunEnd, Timers};
 use rmi_abi::Dialect;
 use rmi_abi::esr::Wfx;
 
@@ -77,4 +77,37 @@ fn waits_are_trapped_one_by_one() {
             });
         });
     }
+}
+
+#[test]
+fn a_wait_ends_at_the_first_deadline() {
+    let dialect = Dialect::V2_0Bet3;
+    on(dialect, |fixture| {
+        fixture.script(vec![], |fixture, _, rec| {
+            let (wfi, wfit, mut last) = (0, 2, None);
+            // TI, X0, both timers (control, compare value), and when the wait ends.
+            for (ti, x0, timer_v, timer_p, end) in [
+                (wfi, 0, (0, 0), (0, 0), None),
+                (wfi, 7, (1, 20), (0, 5), Some(20)),
+                (wfi, 7, (1, 20), (1, 10), Some(10)),
+                (wfi, 7, (3, 20), (1, 30), Some(30)),
+                (wfi, 7, (5, 20), (7, 10), None),
+                (wfit, 15, (1, 20), (1, 30), Some(15)),
+                (wfit, 25, (1, 20), (0, 0), Some(20)),
+                (wfit, 25, (0, 0), (0, 0), Some(25)),
+            ] {
+                let mut record = sync(1 << 26 | ti, 0);
+                record.gprs[0] = x0;
+                (record.cntv_ctl, record.cntv_cval) = timer_v;
+                (record.cntp_ctl, record.cntp_cval) = timer_p;
+                let exit = fixture.decode(rec, Answer::resume(), record);
+                let Exit::Wait(wait) = exit else { panic!("{exit:?}") };
+                assert_eq!(wait.ends_at(), end, "{ti} {x0} {timer_v:?} {timer_p:?}");
+                let Timers { virtual_timer, physical_timer, .. } = wait.timers();
+                assert_eq!((virtual_timer.ctl, virtual_timer.cval), timer_v);
+                assert_eq!((physical_timer.ctl, physical_timer.cval), timer_p);
+                assert_ne!(Some(wait), last.replace(wait));
+            }
+        });
+    });
 }

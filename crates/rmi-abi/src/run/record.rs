@@ -17,7 +17,7 @@ const LIST_REGISTERS: usize = 16;
 ///
 /// | Field | Written |
 /// |---|---|
-/// | `flags` | always |
+/// | `flags` | always; those that the dialect [has](RecEnterFlags::defined) |
 /// | `gprs` | as many of X0 to X30 as there are: all for the reply to a host call, X0 for a value that was read, none otherwise. The RMM ignores the others |
 /// | `gic` | in 1.0 |
 ///
@@ -41,14 +41,14 @@ pub struct EntryRecord<'a> {
     pub flags: RecEnterFlags,
     /// X0 and up.
     pub gprs: &'a [u64],
-    /// The virtual CPU interface (1.0).
-    pub gic: GicEntry,
+    /// The virtual CPU interface (1.0); `None` for one that is off and empty.
+    pub gic: Option<&'a GicEntry>,
 }
 
 impl Default for EntryRecord<'_> {
     /// No flags, no registers, no virtual interrupts.
     fn default() -> Self {
-        Self { flags: RecEnterFlags::empty(), gprs: &[], gic: GicEntry::default() }
+        Self { flags: RecEnterFlags::empty(), gprs: &[], gic: None }
     }
 }
 
@@ -65,14 +65,16 @@ impl EntryRecord<'_> {
         dialect: Dialect,
         mut write: impl FnMut(usize, &[u64]) -> Result<(), E>,
     ) -> Result<(), E> {
-        write(offset_of!(RecEnter, flags), &[self.flags.bits()])?;
+        let flags = self.flags.intersection(RecEnterFlags::defined(dialect));
+        write(offset_of!(RecEnter, flags), &[flags.bits()])?;
         let gprs = self.gprs.get(..RUN_GPRS).unwrap_or(self.gprs);
         if !gprs.is_empty() {
             write(offset_of!(RecEnter, gprs), gprs)?;
         }
         if dialect.gic_in_run_page() {
-            write(offset_of!(RecEnter, gicv3_hcr), &[self.gic.hcr])?;
-            write(offset_of!(RecEnter, gicv3_lrs), &self.gic.lrs)?;
+            let gic = self.gic.unwrap_or(&GicEntry::EMPTY);
+            write(offset_of!(RecEnter, gicv3_hcr), &[gic.hcr])?;
+            write(offset_of!(RecEnter, gicv3_lrs), &gic.lrs)?;
         }
         Ok(())
     }
@@ -94,6 +96,11 @@ pub struct GicEntry {
     pub hcr: u64,
     /// `ICH_LR<n>_EL2`
     pub lrs: [u64; LIST_REGISTERS],
+}
+
+impl GicEntry {
+    /// No virtual interrupts.
+    pub const EMPTY: Self = Self { hcr: 0, lrs: [0; LIST_REGISTERS] };
 }
 
 /// The virtual CPU interface after an exit, which the run page has in 1.0.
@@ -519,12 +526,14 @@ mod tests {
             lrs[15] = 15;
             let all: Vec<u64> = (100..140).collect();
             for (gprs, used) in [(0, 0), (1, 1), (30, 30), (31, 31), (32, 31), (40, 31)] {
-                let flags = RecEnterFlags::TRAP_WFE | RecEnterFlags::EMUL_MMIO;
+                // The last one exists in 2.0.
+                let flags = RecEnterFlags::from_bits_retain(0b1000_1001);
                 let gic = GicEntry { hcr: 2, lrs };
-                let entry = EntryRecord { flags, gprs: &all[..gprs], gic };
-                let mut expected = Vec::from([(0, 0b1001)]);
+                let entry = EntryRecord { flags, gprs: &all[..gprs], gic: Some(&gic) };
+                let v1 = dialect == Dialect::V1_0;
+                let mut expected = Vec::from([(0, if v1 { 0b1001 } else { 0b1000_1001 })]);
                 expected.extend((0x200..).step_by(8).zip(100..100 + used));
-                if dialect == Dialect::V1_0 {
+                if v1 {
                     expected.push((0x300, 2));
                     expected.extend((0x308..0x388).step_by(8).zip(lrs));
                 }
