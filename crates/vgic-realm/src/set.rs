@@ -156,7 +156,13 @@ impl ListRegisters {
         for (n, register) in self.usable_mut().iter_mut().enumerate().take(count) {
             *register = ListRegister::from_raw(read(n)).unwrap_or(ListRegister::FREE);
         }
-        // A correct interface never contains two for the same interrupt either; the first is kept.
+        if self.iter().filter(|register| register.state() != State::Inactive).count() > 1 {
+            self.keep_the_first_of_each();
+        }
+    }
+
+    /// A correct interface never contains two for the same interrupt either; the first is kept.
+    fn keep_the_first_of_each(&mut self) {
         for at in 1..self.implemented {
             if let Some((before, rest)) = self.registers.split_at_mut_checked(at)
                 && let Some(register) = rest.first_mut()

@@ -59,12 +59,14 @@ const LIVE_WORDS: usize = MAX_SPIS.div_ceil(u32::BITS as usize);
 pub(super) struct SpiTable<T: ?Sized = [SpiState]> {
     count: usize,
     live: [u32; LIVE_WORDS],
+    /// The words of `live` that are not zero.
+    live_words: u32,
     spis: T,
 }
 
 impl<T> SpiTable<T> {
     pub(super) const fn new(spis: T) -> Self {
-        Self { count: 0, live: [0; LIVE_WORDS], spis }
+        Self { count: 0, live: [0; LIVE_WORDS], live_words: 0, spis }
     }
 }
 
@@ -83,6 +85,7 @@ impl SpiTable {
         let target = target.and_then(|rec| u16::try_from(rec).ok());
         self.count = count;
         self.live = [0; LIVE_WORDS];
+        self.live_words = 0;
         self.spis.fill(SpiState::new(target));
     }
 
@@ -109,10 +112,13 @@ impl SpiTable {
             (true, Some(_)) => {}
         }
         let is_live = spi.interrupt.is_live();
-        let word = self.live.get_mut(index / u32::BITS as usize)?;
+        let at = index / u32::BITS as usize;
+        let word = self.live.get_mut(at)?;
         let bit = 1 << (index % u32::BITS as usize);
         if is_live != (*word & bit != 0) {
             *word ^= bit;
+            let words = self.live_words & !(1 << at);
+            self.live_words = if *word == 0 { words } else { words | 1 << at };
             if is_live {
                 live_spis.fetch_add(1, SeqCst);
             } else {
@@ -124,11 +130,9 @@ impl SpiTable {
 
     /// The SPIs that are not idle, with their INTIDs.
     pub(super) fn live(&self) -> impl Iterator<Item = (u32, &SpiState)> {
-        (PRIVATE..)
-            .step_by(u32::BITS as usize)
-            .zip(&self.live)
-            .filter(|(_, word)| **word != 0)
-            .flat_map(|(first, word)| bits(*word).map(move |bit| first + bit))
+        bits(self.live_words)
+            .filter_map(|word| Some((word, *self.live.get(word as usize)?)))
+            .flat_map(|(word, live)| bits(live).map(move |bit| PRIVATE + word * u32::BITS + bit))
             .filter_map(|intid| Some((intid, self.get(intid)?)))
     }
 }

@@ -268,6 +268,8 @@ pub(super) struct Private {
     /// Those that are not idle.
     pub(super) live: u32,
     pub(super) interface: InterfaceState,
+    /// How many of the list registers are in use: the first ones, while the REC is loaded.
+    pub(super) loaded: usize,
 }
 
 impl Private {
@@ -279,7 +281,8 @@ impl Private {
             *sgi = Interrupt::new(false);
             rest = tail;
         }
-        Self { interrupts, live: 0, interface: InterfaceState::new(vtr.with_all_list_registers()) }
+        let interface = InterfaceState::new(vtr.with_all_list_registers());
+        Self { interrupts, live: 0, interface, loaded: 0 }
     }
 
     pub(super) fn get(&self, intid: u32) -> Option<&Interrupt> {

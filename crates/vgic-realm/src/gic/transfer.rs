@@ -105,10 +105,12 @@ impl<L: RawMutex> Gic<'_, L> {
         let private = &mut *private;
         let mut spis = self.lock_if_live();
         // An entry whose registers were not saved did not happen.
-        let left = *private.interface.list_registers();
-        let mut report = Ended::NONE;
-        for register in left.iter() {
-            let _ = self.fold(private, spis.as_deref_mut(), register, Some(register), &mut report);
+        if private.loaded != 0 {
+            let left = *private.interface.list_registers();
+            let mut ended = Ended::NONE;
+            for register in left.iter().take(private.loaded) {
+                self.fold(private, spis.as_deref_mut(), register, Some(register), &mut ended);
+            }
         }
         let forwarded = if slot.is_awake() { self.groups() } else { Groups(0) };
         let mut selection = Selection::new();
@@ -137,7 +139,9 @@ impl<L: RawMutex> Gic<'_, L> {
         }
         let (chosen, outside) = selection.choose(vtr.list_registers());
         let mut registers = [ListRegister::FREE; Vtr::MAX_LIST_REGISTERS];
+        private.loaded = 0;
         for (place, candidate) in registers.iter_mut().zip(chosen) {
+            private.loaded += 1;
             let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
             let taken = if number < PRIVATE {
                 private.change(number, |interrupt| {
@@ -189,12 +193,12 @@ impl<L: RawMutex> Gic<'_, L> {
         let loaded = *private.interface.list_registers();
         report.saved = private.interface.save(interface);
         let left = *private.interface.list_registers();
-        private.interface.list_registers_mut().clear();
+        let count = core::mem::take(&mut private.loaded);
         let mut spis = self.lock_if_live();
         for _ in 0..private.interface.take_eoi_count() {
             self.end_outside(rec, private, spis.as_deref_mut(), &mut report);
         }
-        for (loaded, left) in loaded.iter().zip(left.iter()) {
+        for (loaded, left) in loaded.iter().zip(left.iter()).take(count) {
             let left = match left.intid() {
                 None => None,
                 same if same == loaded.intid() => Some(left),
