@@ -28,7 +28,7 @@ pub(crate) fn answer(command: Command, dialect: Dialect) -> Answer {
         | Command::RttAuxUnprotUnmap
         // No REC ever waits for a permission change.
         | Command::RttSetS2ap => Answer::from(Status::ErrorInput),
-        // There is no platform token to refresh.
+        // The platform's claims do not change.
         Command::AttestPlatTokenRefresh => Answer::success(),
         Command::PsmmuActivate
         | Command::PsmmuDeactivate

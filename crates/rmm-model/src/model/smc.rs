@@ -70,11 +70,7 @@ impl Model {
             modelled.interrupted = interrupted;
         });
         let answer = self.call_interruptible(number, registers, &mut || cpu.is_interrupted());
-        self.with_monitor(|monitor| {
-            let modelled = monitor.cpu(number);
-            modelled.save(cpu.interface());
-            modelled.interrupted = false;
-        });
+        self.with_monitor(|monitor| monitor.cpu(number).save(cpu.interface()));
         joined(answer, rest)
     }
 }

@@ -126,19 +126,15 @@ impl Monitor {
         })
     }
 
-    /// `RSI_VERSION`: to a version that it does not have TF-RMM answers with its newest one twice;
-    /// the specification, with the next lower one and the newest.
+    /// `RSI_VERSION`: to a version that it does not have, the RMM answers with the next lower one,
+    /// if there is one, and the newest. TF-RMM answers with the newest one twice, which is the
+    /// same: it has all versions up to that one.
     fn rsi_version(&self, wanted: u64) -> Reply {
-        let dialect = self.options.dialect;
-        let known = self.options.rsi.known(dialect);
+        let known = self.options.rsi.known(self.options.dialect);
         let newest = known.last().copied().unwrap_or(0);
-        let below = known.iter().rev().find(|version| **version < wanted);
-        let (x0, lower) = match below {
-            _ if known.contains(&wanted) => (rsi::SUCCESS, wanted),
-            Some(below) if !answers_as_tf_rmm(dialect) => (rsi::ERROR_INPUT, *below),
-            _ => (rsi::ERROR_INPUT, newest),
-        };
-        Reply::Values([x0, lower, newest, 0])
+        let lower = known.iter().rev().find(|version| **version <= wanted).copied();
+        let x0 = if lower == Some(wanted) { rsi::SUCCESS } else { rsi::ERROR_INPUT };
+        Reply::Values([x0, lower.unwrap_or(newest), newest, 0])
     }
 
     fn measurement_read(&mut self, address: Pa, rd: Pa, index: u64) -> Option<Reply> {

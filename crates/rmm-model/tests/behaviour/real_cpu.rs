@@ -127,11 +127,12 @@ fn a_realm_uses_the_registers_of_the_cpu() {
         let mut cpu = Cpu::default();
         // The most urgent one is in the last list register; an active one is less urgent.
         let lists = [0, PENDING | 0xa0 << 48 | 33, 0, PENDING | 0x40 << 48 | 27];
-        cpu.registers = Registers { lists, hcr: 1, vmcr: 0, ap0r: [0, 2], ap1r: [0, 1 << 31] };
+        cpu.registers = Registers { lists, hcr: 1, vmcr: 1, ap0r: [0, 2], ap1r: [0, 1 << 31] };
         assert_eq!(cpu.enter(&running, &[]), ExitReason::Irq);
         let expected = Registers {
             lists: [lists[0], lists[1], lists[2], lists[3] ^ 3 << 62],
-            // The interface is off, the mask and the group are as the Realm set them.
+            // The interface is off; the mask and group 1 are as the Realm set them, group 0 as it
+            // was.
             hcr: 0,
             vmcr: cpu.registers.vmcr,
             ap0r: [0, 2],
@@ -139,7 +140,7 @@ fn a_realm_uses_the_registers_of_the_cpu() {
             ap1r: [1 << 16, 1 << 31],
         };
         assert_eq!(cpu.registers, expected);
-        assert_eq!((cpu.registers.vmcr >> 24, cpu.registers.vmcr & 0b10), (0xf0, 0b10));
+        assert_eq!((cpu.registers.vmcr >> 24, cpu.registers.vmcr & 0b11), (0xf0, 0b11));
         // Before the entry, and before each of the four actions.
         assert_eq!(cpu.asked, 5);
     }
