@@ -55,6 +55,26 @@ const WAKER_ASLEEP: u64 = 1 << 2;
 /// For a device tree, `interrupt-controller` has `compatible = "arm,gic-v3"` and the `reg` of
 /// [`Gic::device_tree_reg`].
 ///
+/// ```
+/// use vgic_realm::{Affinity, Gic, GicConfig, GicStorage, SpiIntid, Vtr};
+///
+/// # fn main() -> Result<(), vgic_realm::ConfigError> {
+/// static STORAGE: GicStorage<2, 32> = GicStorage::new();
+/// let affinities = [0, 1].map(Affinity::from_mpidr);
+/// # let vtr = Vtr::from_raw(0x9008_0003);
+/// // `vtr` is what the CPUs implement.
+/// let gic = Gic::new(&STORAGE, &GicConfig { affinities: &affinities, spis: 32, vtr })?;
+///
+/// // REC 0 stores 4 bytes at the distributor's base + 0x104, `GICD_ISENABLER1`: it enables SPI 40.
+/// let kicks = gic.gicd_write(0x104, 4, 1 << 8);
+/// assert!(kicks.is_empty(), "no REC runs");
+/// // A device raises its line; REC 1 loads 4 bytes at base + 0x204, `GICD_ISPENDR1`.
+/// let _ = gic.set_spi(SpiIntid::new(40).unwrap(), true);
+/// assert_eq!(gic.gicd_read(0x204, 4), 1 << 8);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// Source: Arm IHI 0069, "Programmers' Model"; the registers that Linux (`irq-gic-v3.c`) and EDK2
 /// (`ArmGicV3Dxe.c`) use.
 impl<L: RawMutex> Gic<'_, L> {
@@ -167,14 +187,14 @@ impl<L: RawMutex> Gic<'_, L> {
                 .fold(0, |value, (intid, at)| value | u32::from(self.priority(bank, intid)) << at),
             Kind::Config => {
                 let level = self.bits(bank, word, Field::Level) >> (fields.first % 32);
-                let exists = |intid| match bank {
-                    Bank::Private(_) => true,
-                    Bank::Shared => ((intid - 32) as usize) < self.spis(),
+                let end = match bank {
+                    Bank::Private(_) => 32,
+                    Bank::Shared => 32 + self.spis(),
                 };
                 fields
                     .interrupts()
                     .zip(0..)
-                    .filter(|((intid, _), n)| level >> n & 1 == 0 && exists(*intid))
+                    .filter(|((intid, _), n)| level >> n & 1 == 0 && (*intid as usize) < end)
                     .fold(0, |value, ((_, at), _)| value | 0b10 << at)
             }
         }
