@@ -6,9 +6,11 @@ mod allocations;
 mod cpu;
 
 use std::env::args;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice};
-use rec_runtime::{Answer, Flow, Handler, Kick, Rec, RunEnd, Timers};
+use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
+use rec_runtime::{Answer, Flow, Handler, Kick, Rec, RecSet, RunEnd, Timers};
 use rmi_abi::psci::PsciFunction;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::{ExitReason, RecExit};
@@ -36,6 +38,14 @@ struct Board {
 }
 
 impl Board {
+    /// Leaves the loop at the first exit.
+    fn new() -> Self {
+        // 4 list registers, 5 bits of priority and preemption, as QEMU's CPUs have.
+        let vtr = Vtr::from_raw(4 << 29 | 4 << 26 | 3);
+        let (cpu, interrupts) = (Cpu::new(vtr), InterfaceState::new(vtr));
+        Self { cpu, interrupts, lines: [false; 3], last: 0, left: 1 }
+    }
+
     fn go_on(&mut self, answer: Answer) -> Flow {
         self.left -= 1;
         if self.left == 0 { Flow::Stop(answer) } else { Flow::Enter(answer) }
@@ -98,9 +108,14 @@ fn main() {
         "delegate" => delegate(rmm, rest, rounds, true),
         "undelegate" => delegate(rmm, rest, rounds, false),
         _ => {
-            machine.exits_with(&exit(&name));
+            let (name, in_set) = name.strip_prefix("set-").map_or((&*name, false), |it| (it, true));
+            machine.exits_with(&exit(name));
             let rec = Rec::new(object, page, Geometry::new(40).unwrap());
-            round_trips(rmm, &rec, rounds);
+            if in_set {
+                round_trips_in_set(rmm, rec, rounds);
+            } else {
+                round_trips(rmm, &rec, rounds);
+            }
         }
     });
     assert!(allocations::count() > before, "allocations are counted");
@@ -125,15 +140,7 @@ fn exit(name: &str) -> RecExit {
 
 /// Round trips of a REC through the run loop: list registers, entry, exit, handler.
 fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: &Rec, rounds: u32) {
-    // 4 list registers, 5 bits of priority and preemption, as QEMU's CPUs have.
-    let vtr = Vtr::from_raw(4 << 29 | 4 << 26 | 3);
-    let mut board = Board {
-        cpu: Cpu::new(vtr),
-        interrupts: InterfaceState::new(vtr),
-        lines: [false; 3],
-        last: 0,
-        left: 1,
-    };
+    let mut board = Board::new();
     let kick = Kick::new();
     // What is done once only.
     let Ok(RunEnd::ByHandler(answer)) = rec.run(rmm, Answer::resume(), &mut board, &kick) else {
@@ -148,6 +155,45 @@ fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: &Rec, rounds: u32) {
     });
     assert_eq!(allocations::count(), before, "the heap is not used");
     assert_eq!(rec.exits(), u64::from(rounds) + 1);
+}
+
+/// The only CPU.
+struct OneCpu;
+
+impl PhysicalCpus for OneCpu {
+    fn current(&self) -> u16 {
+        0
+    }
+
+    fn interrupt(&self, _: u16) {}
+}
+
+/// The same through the run loop of a set, for a handler whose type is not known, with a clock.
+fn round_trips_in_set(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32) {
+    let mut board = Board::new();
+    let time = AtomicU64::new(0);
+    let clock = || time.fetch_add(1, Ordering::Relaxed);
+    let mut slots = [RecSlot::new()];
+    let mut set = RecSet::new(&mut slots, &OneCpu);
+    set.set_clock(&clock);
+    set.add(rec, true).unwrap();
+    let mut runner = set.claim(0).unwrap();
+    let handler: &mut dyn Handler = &mut board;
+    // What is done once only.
+    assert!(is_stopped(&runner.run(rmm, handler).unwrap()));
+    board.left = rounds;
+    let before = allocations::count();
+    counted(rounds, &mut |_| {
+        let handler: &mut dyn Handler = &mut board;
+        assert!(is_stopped(&runner.run(rmm, handler).unwrap()));
+    });
+    assert_eq!(allocations::count(), before, "the heap is not used");
+    assert_eq!(set.statistics(0).unwrap().all_exits(), u64::from(rounds) + 1);
+}
+
+/// Whether the board ended the loop.
+const fn is_stopped(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::ByHandler | Outcome::Waiting(_))
 }
 
 /// Delegates and undelegates a granule, and counts one of the two.

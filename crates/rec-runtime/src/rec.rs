@@ -209,14 +209,24 @@ impl Rec {
         rmm: &Rmm<P>,
         answer: Answer,
     ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
+        match self.enter_with(rmm, &answer) {
+            Ok(event) => Ok(event),
+            Err(error) => Err(Failed::new(error.is_clean().then_some(answer), error)),
+        }
+    }
+
+    /// As [`Rec::enter`]. Unless the error is clean, the answer is used up.
+    pub(crate) fn enter_with<P: Platform>(
+        &self,
+        rmm: &Rmm<P>,
+        answer: &Answer,
+    ) -> Result<Event, EnterError> {
         let Some(mut run) = self.run.try_lock() else {
-            return Err(Failed::new(Some(answer), EnterError::Running));
+            return Err(EnterError::Running);
         };
         let run = &mut *run;
         if !run.is_cleared {
-            if let Err(error) = rmm.commands().clear_run_page(&mut run.page) {
-                return Err(Failed::new(Some(answer), error.into()));
-            }
+            rmm.commands().clear_run_page(&mut run.page)?;
             run.is_cleared = true;
         }
         let force_p0 = RecEnterFlags::FORCE_P0.bits();
@@ -241,16 +251,14 @@ impl Rec {
             let InterruptLines { timers, pmu_overflow } = lines;
             (Event { exit, timers, pmu_overflow }, wants_answer)
         });
-        match entered {
-            Ok(event) => {
+        match &entered {
+            Ok(_) => {
                 self.exits.fetch_add(1, Ordering::Relaxed);
-                Ok(event)
             }
-            Err(error) => {
+            Err(_) => {
                 self.flags.fetch_or(flags & force_p0, Ordering::Relaxed);
-                let kept = error.is_clean().then_some(answer);
-                Err(Failed::new(kept, error))
             }
         }
+        entered
     }
 }

@@ -97,6 +97,9 @@ pub trait Handler {
     }
 
     /// The Realm waits for an interrupt or event.
+    ///
+    /// In a [`RecSet`](crate::RecSet), [`Flow::Stop`] is
+    /// [`Outcome::Waiting`](crate::set::Outcome::Waiting), unless the wait has ended meanwhile.
     fn wait(&mut self, wait: Wait) -> Flow {
         let _ = wait;
         Flow::Stop(Answer::resume())
@@ -109,6 +112,9 @@ pub trait Handler {
 
     /// A PSCI call of `rec` about another REC. What is not completed here can be completed after
     /// the loop, see [`PsciCall::into_request`].
+    ///
+    /// Not called in a [`RecSet`](crate::RecSet), which completes these calls:
+    /// [`Handler::cpu_on`].
     fn psci_request(&mut self, rec: &Rec, call: PsciCall<'_>) -> Flow {
         let _ = (rec, call);
         Flow::Leave
@@ -122,6 +128,10 @@ pub trait Handler {
     }
 
     /// A PSCI call that the host should know about.
+    ///
+    /// In a [`RecSet`](crate::RecSet) only for `CPU_SUSPEND` and functions without a name: the set
+    /// handles the others. There [`Flow::Stop`] for `CPU_SUSPEND` is
+    /// [`Outcome::Waiting`](crate::set::Outcome::Waiting).
     fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
         match notice {
             PsciNotice::CpuSuspend => Flow::Stop(Answer::resume()),
@@ -221,7 +231,7 @@ impl Rec {
     }
 
     /// As [`Rec::run`]; and [`Kick::interrupt`] ends a run in progress: `cpus` says on which CPU it
-    /// is.
+    /// is, and is asked after [`Handler::before_entry`].
     ///
     /// # Errors
     ///
@@ -253,11 +263,11 @@ impl Rec {
                 handler.entry_cancelled(self);
                 return Ok(RunEnd::Kicked(answer));
             }
-            let event = match self.enter(rmm, answer) {
+            let event = match self.enter_with(rmm, &answer) {
                 Ok(event) => event,
-                Err(failed) => {
+                Err(error) => {
                     handler.entry_cancelled(self);
-                    return Err(failed);
+                    return Err(Failed::new(error.is_clean().then_some(answer), error));
                 }
             };
             handler.after_exit(event.timers, event.pmu_overflow);
@@ -270,8 +280,8 @@ impl Rec {
     }
 }
 
-/// Passes an exit to the handler.
-#[inline]
+/// Passes an exit to the handler. Part of each loop, so that the exit is not moved.
+#[inline(always)]
 pub(crate) fn dispatch<P: Platform>(
     exit: Exit,
     rmm: &Rmm<P>,

@@ -18,6 +18,9 @@ use crate::run::{Flow, Handler, dispatch};
 use crate::timer::Timers;
 
 /// The only one who enters a REC of a [`RecSet`], see [`RecSet::claim`].
+///
+/// It may be sent to another thread. Between two runs it holds the answer for the next entry, and
+/// leaves it in the set when it is dropped, for the next runner.
 #[must_use = "dropping it ends the claim"]
 pub struct Runner<'r> {
     set: &'r RecSet<'r>,
@@ -28,12 +31,17 @@ pub struct Runner<'r> {
 }
 
 /// Why the run loop of a REC ended.
+///
+/// After all of them the REC may be run again: the same call then ends in the same way until
+/// something has changed, except that [`Outcome::Kicked`] uses the kick up, and that a REC that
+/// waits is entered. With `std`, `Runner::wait` waits for that after `Waiting`, `Off` and `Paused`;
+/// otherwise [`PhysicalCpus::wake`](super::PhysicalCpus::wake) tells.
 #[derive(Debug)]
 #[must_use]
 pub enum Outcome {
-    /// The REC waits for an interrupt or event.
+    /// The REC waits for an interrupt or event: it executed WFI or WFE, or called `CPU_SUSPEND`.
     Waiting(Sleep),
-    /// The REC is off.
+    /// The REC is off, until another one turns it on.
     Off {
         /// Whether no REC is on, so that none can be again.
         is_last: bool,
@@ -64,15 +72,19 @@ pub enum Outcome {
     },
 }
 
-/// What a REC that waits is waiting for.
+/// What a REC that waits is waiting for, beside interrupts and events that the host knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sleep {
     /// The counter value in ticks at which it is to be entered again at the latest: the earliest of
     /// its own deadline and those of its timers.
     pub deadline: Option<u64>,
-    /// Whether it may have a deadline that the host is not told.
+    /// Whether it may have a deadline that the host is not told, see
+    /// [`Wait::may_hide_deadline`](crate::exit::Wait::may_hide_deadline).
     pub may_hide_deadline: bool,
+    /// Its timers at the exit. What has expired when the thread wakes is raised before the next
+    /// entry, see [`Timers::at`].
+    pub timers: Timers,
 }
 
 impl<'r> Runner<'r> {
@@ -113,11 +125,18 @@ impl<'r> Runner<'r> {
         self.held.answer = Some(answer);
     }
 
-    /// Enters the REC repeatedly until the loop has an [`Outcome`].
+    /// Enters the REC repeatedly, passing its exits to `handler`, until the loop has an
+    /// [`Outcome`]. PSCI calls are completed by the set: [its module](super#power) says how.
+    ///
+    /// Each entry is made on the CPU that the thread is on after
+    /// [`Handler::before_entry`]; the thread may move between entries. Nothing waits for a lock.
     ///
     /// # Errors
     ///
-    /// As [`Rec::enter`].
+    /// As [`Rec::enter`], except for refusals that are an [`Outcome`]:
+    /// [`ErrorRealm`](rmi_abi::Status::ErrorRealm), and [`ErrorRec`](rmi_abi::Status::ErrorRec)
+    /// when the REC was just turned on. The answer for the next entry is kept if the error
+    /// [is clean](EnterError::is_clean).
     pub fn run<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -126,8 +145,9 @@ impl<'r> Runner<'r> {
         self.run_until(rmm, handler, &mut |_| false)
     }
 
-    /// As [`Runner::run`], until `is_enough` returns true. It is called before each entry with the
-    /// number of entries of this loop so far.
+    /// As [`Runner::run`], until `is_enough` returns true: [`Outcome::Bounded`]. It is called
+    /// before each entry, with interrupts as the caller has them, with the number of entries of
+    /// this loop so far; so it may bound that, or look at a clock.
     ///
     /// # Errors
     ///
@@ -175,17 +195,20 @@ impl<'r> Runner<'r> {
                 }
             }
         }
-        let answer = self.held.answer.take().unwrap_or(Answer::resume());
         let entered_at = self.set.clock.map(|now| now());
-        let event = match rec.enter(rmm, answer) {
+        let answer = self.held.answer.as_ref().unwrap_or(const { &Answer::resume() });
+        let event = match rec.enter_with(rmm, answer) {
             Ok(event) => event,
-            Err(failed) => {
+            Err(error) => {
                 handler.entry_cancelled(rec);
                 self.slot.counters.refused.add(1);
-                self.held.answer = failed.kept;
-                return self.refused(failed.error, word);
+                if !error.is_clean() {
+                    self.held.answer = None;
+                }
+                return self.refused(error, word);
             }
         };
+        self.held.answer = None;
         if let (Some(now), Some(entered_at)) = (self.set.clock, entered_at) {
             self.count_time(entered_at, now());
         }
@@ -252,12 +275,8 @@ impl<'r> Runner<'r> {
             return None;
         }
         self.tell_pauser();
-        let Timers { virtual_timer, physical_timer } = timers;
-        let deadline = [deadline, virtual_timer.deadline(), physical_timer.deadline()]
-            .into_iter()
-            .flatten()
-            .min();
-        Some(Outcome::Waiting(Sleep { deadline, may_hide_deadline }))
+        let deadline = [deadline, timers.deadline()].into_iter().flatten().min();
+        Some(Outcome::Waiting(Sleep { deadline, may_hide_deadline, timers }))
     }
 
     /// Leaves the loop because the REC is off; or goes on because it was turned on meanwhile.
