@@ -6,7 +6,7 @@ use realm_builder::{Realm, RealmConfig, RealmStorage, RecStart};
 use rec_runtime::set::PhysicalCpus;
 use rec_runtime::{Rec, RecSet, set::RecSlot};
 use rmi_abi::{Dialect, Ipa, Pa};
-use rmi_host::{CountingLedger, Host, Undelegated};
+use rmi_host::{Conduit, CountingLedger, Host, Undelegated};
 use rmm_model::{CallingCpu, Guest, Model, Options, Script};
 use sro::CallbackMemory;
 
@@ -25,8 +25,13 @@ pub(crate) fn move_to(cpu: u16) {
     CPU.set(cpu);
 }
 
-pub(crate) type Conduit<'m> = CallingCpu<'m, fn() -> u32>;
-pub(crate) type Platform<'b, 'm> = Host<&'b Conduit<'m>, &'b Conduit<'m>, &'b CountingLedger>;
+/// Calls come from the CPU that the calling thread is on.
+pub(crate) type CallingThread<'m> = CallingCpu<'m, fn() -> u32>;
+pub(crate) type Rmm<'b, C> = rmi_host::Rmm<Host<&'b C, &'b Model, &'b CountingLedger>>;
+
+pub(crate) fn calling_thread(model: &Model) -> CallingThread<'_> {
+    model.calling_cpu(|| CPU.get().into())
+}
 
 /// The CPUs of the model; each thread says which it is on.
 pub(crate) struct Cpus<'m>(pub(crate) &'m Model);
@@ -41,13 +46,11 @@ impl PhysicalCpus for Cpus<'_> {
     }
 }
 
-pub(crate) type Rmm<'f, 'm> = rmi_host::Rmm<Platform<'f, 'm>>;
-
 /// What a test has: a session, and a set of RECs of an active Realm.
 pub(crate) struct Fixture<'f, 'm> {
-    pub(crate) rmm: &'f Rmm<'f, 'm>,
+    pub(crate) rmm: &'f Rmm<'m, CallingThread<'m>>,
     pub(crate) set: &'f RecSet<'f>,
-    pub(crate) model: &'m Model,
+    pub(crate) model: &'f Model,
     /// The run page of the first REC.
     #[allow(dead_code, reason = "for tests that look into it")]
     pub(crate) run_page: Pa,
@@ -89,14 +92,35 @@ pub(crate) fn realm_with(
     prepare: impl FnOnce(&mut RecSet<'_>),
     test: impl FnOnce(&Fixture<'_, '_>),
 ) {
-    CPU.set(0);
     let model = Model::new(options).unwrap();
-    let ledger = CountingLedger::new();
-    let conduit: Conduit<'_> = model.calling_cpu(|| CPU.get().into());
+    let (cpus, conduit, ledger) = (Cpus(&model), calling_thread(&model), CountingLedger::new());
+    realm_of(&model, &conduit, &ledger, programs, |rmm, [rd, run_page], recs| {
+        let mut slots: Vec<RecSlot> = recs.iter().map(|_| RecSlot::new()).collect();
+        let mut set = RecSet::new(&mut slots, &cpus);
+        for (index, rec) in recs.drain(..).enumerate() {
+            assert_eq!(set.add(rec, index == 0).unwrap(), index);
+        }
+        prepare(&mut set);
+        test(&Fixture { rmm, set: &set, model: &model, run_page, rd });
+        recs.extend(set.drain());
+    });
+}
+
+/// As [`realm`], for a test that gets the RECs themselves, and calls through any conduit; also the
+/// addresses of the Realm's descriptor and of the first REC's run page.
+pub(crate) fn realm_of<'b, C: Conduit>(
+    model: &'b Model,
+    conduit: &'b C,
+    ledger: &'b CountingLedger,
+    programs: Vec<Box<dyn Guest>>,
+    test: impl FnOnce(&Rmm<'b, C>, [Pa; 2], &mut Vec<Rec>),
+) {
+    CPU.set(0);
     let mut memory = model.take_memory();
     let count = programs.len();
     let mut pool = test_support::pool::<64>(&mut memory, (64 + 17 * count as u64) << 12);
-    let rmm = test_support::open(conduit.host().with_ledger(&ledger), &mut pool);
+    let platform = Host::new(conduit, model).with_ledger(ledger);
+    let rmm = test_support::open(platform, &mut pool);
     let mut storage = RealmStorage::<16, 8>::new();
     let mut realm = Realm::create(&rmm, &RealmConfig::new(40), &mut storage, &mut pool).unwrap();
     let mut objects = Vec::new();
@@ -107,19 +131,13 @@ pub(crate) fn realm_with(
         objects.push(object);
     }
     let realm = realm.activate().unwrap();
-    let cpus = Cpus(&model);
-    let mut slots: Vec<RecSlot> = std::iter::repeat_with(RecSlot::new).take(count).collect();
-    let mut set = RecSet::new(&mut slots, &cpus);
+    let geometry = realm.geometry();
     let run_page = memory.range().base();
-    for (index, object) in objects.into_iter().enumerate() {
-        let rec = Rec::new(object, page(&mut memory), realm.geometry());
-        assert_eq!(set.add(rec, index == 0).unwrap(), index);
-    }
-    prepare(&mut set);
-    let rd = realm.rd().pa();
-    test(&Fixture { rmm: &rmm, set: &set, model: &model, rd, run_page });
-    let objects: Vec<_> = set.drain().map(|rec| rec.into_parts().0).collect();
-    assert_eq!(objects.len(), count);
+    let recs = objects.into_iter().map(|object| Rec::new(object, page(&mut memory), geometry));
+    let mut recs = recs.collect();
+    test(&rmm, [realm.rd().pa(), run_page], &mut recs);
+    assert_eq!(recs.len(), count);
+    let objects: Vec<_> = recs.into_iter().map(|rec| rec.into_parts().0).collect();
     let ended = realm.tear_down(&mut CallbackMemory::freeing(&mut pool, drop), objects);
     assert_eq!(ended.error, None);
     pool.drain(&rmm, &mut |_| {});

@@ -1,17 +1,21 @@
 //! RECs that turn each other on and themselves off.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rec_runtime::exit::{PsciNotice, PsciRequestKind};
-use rec_runtime::set::{CpuOn, ExitKind, Outcome, Power, Runner, SystemEnd};
-use rec_runtime::{Answer, EnterError, Flow, Handler, Rec, Timers};
-use rmi_abi::Status;
+use rec_runtime::set::{CpuOn, ExitKind, Outcome, Power, RecSlot, Runner, SystemEnd};
+use rec_runtime::{Answer, EnterError, Flow, Handler, Rec, RecSet, Timers};
 use rmi_abi::rec::Mpidr;
-use rmm_model::{ForgedExit, Guest, GuestCpu};
+use rmi_abi::{Command, Status};
+use rmi_host::{CountingLedger, Registers};
+use rmm_model::{ForgedExit, Guest, GuestCpu, Model, Options};
+use test_support::Altered;
 
 use crate::fixture::{
-    Action, DIALECTS, Fixture, RAM, Rmm, cpu_on, move_to, realm, realm_with_limit, script,
+    Action, CallingThread, Cpus, DIALECTS, Fixture, RAM, Rmm, cpu_on, move_to, realm, realm_of,
+    realm_with_limit, script,
 };
 
 const CPU_ON: u64 = 0xc400_0003;
@@ -327,6 +331,42 @@ fn the_host_denies_a_cpu_on() {
 }
 
 #[test]
+fn a_denial_that_the_rmm_refuses_is_completed_by_the_rmm_or_the_host() {
+    for dialect in DIALECTS {
+        let model = Model::new(Options::new(dialect)).unwrap();
+        let (refusals, ledger) = (Cell::new(0), CountingLedger::new());
+        let complete = Command::PsciComplete.fid(dialect).map(|fid| u64::from(fid.0));
+        // As the specification: an RMM that refuses has done nothing.
+        let conduit = Altered {
+            model: &model,
+            instead: |call: &Registers| {
+                let status = if dialect.psci_complete_names_target() { call[3] } else { call[2] };
+                let refuses = Some(call[0]) == complete && status == DENIED;
+                refusals.set(refusals.get() + u32::from(refuses));
+                refuses.then_some([u64::from(u8::from(Status::ErrorInput)), 0, 0, 0, 0, 0, 0, 0])
+            },
+        };
+        let (first, seen) = calls(&[cpu_on(1), cpu_on(1)]);
+        realm_of(&model, &conduit, &ledger, vec![first, script(vec![])], |rmm, _, recs| {
+            let (mut slots, cpus) = ([const { RecSlot::new() }; 2], Cpus(&model));
+            let mut set = RecSet::new(&mut slots, &cpus);
+            for (index, rec) in recs.drain(..).enumerate() {
+                set.add(rec, index == 0).unwrap();
+            }
+            let mut first = set.claim(0).unwrap();
+            let bound = &mut |entries| entries == 1;
+            let _ = first.run_until(rmm, &mut Defaults, bound).unwrap();
+            let outcome = first.run(rmm, &mut Decides(CpuOn::Deny, Vec::new())).unwrap();
+            assert!(is_off(&outcome), "{outcome:?}");
+            assert_eq!(*seen.lock().unwrap(), [0, ALREADY_ON]);
+            assert_eq!(refusals.get(), 1);
+            drop(first);
+            recs.extend(set.drain());
+        });
+    }
+}
+
+#[test]
 fn the_set_limits_how_many_are_on() {
     for dialect in DIALECTS {
         let (first, seen) = calls(&[cpu_on(1), cpu_on(1), cpu_on(2), cpu_on(2)]);
@@ -451,7 +491,7 @@ fn more_recs_than_the_lowest_affinity_tells_apart() {
 }
 
 /// Runs a REC until it is off; whether it was the last one.
-fn run_to_its_end(rmm: &Rmm<'_, '_>, mut runner: Runner<'_>) -> bool {
+fn run_to_its_end(rmm: &Rmm<'_, CallingThread<'_>>, mut runner: Runner<'_>) -> bool {
     match runner.run(rmm, &mut Defaults).unwrap() {
         Outcome::Off { is_last, .. } => is_last,
         other => panic!("{other:?}"),
