@@ -334,8 +334,10 @@ impl Program {
     }
 
     async fn wait_for_interrupt(&mut self) {
-        if self.cpu.irq().is_none() {
-            self.cpu.wfi().await;
+        match (self.cpu.irq(), self.random.below(4)) {
+            (Some(_), _) => {}
+            (None, 0) => _ = self.cpu.call(Action::psci_cpu_suspend()).await,
+            (None, _) => self.cpu.wfi().await,
         }
         self.take_interrupts().await;
     }

@@ -5,7 +5,7 @@ use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::rec::exit::{
-    Fault, MmioLoad, MmioStore, RipasChange, SysRegRead, SysRegWrite, Wait,
+    Fault, MmioLoad, MmioStore, PsciNotice, RipasChange, SysRegRead, SysRegWrite, Wait,
 };
 use realm_sdk::rec::set::CpuOn;
 use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
@@ -85,6 +85,13 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Handler for Vcpu<'_, 
 
     fn wait(&mut self, wait: Wait) -> Flow {
         self.host.gic.wait(self.index, wait)
+    }
+
+    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+        match notice {
+            PsciNotice::CpuSuspend => self.host.gic.suspend(self.index),
+            _ => Flow::Leave,
+        }
     }
 
     fn mmio_load(&mut self, load: MmioLoad) -> Flow {

@@ -7,7 +7,7 @@ use realm_sdk::builder::{Active, Realm, Reclaimed};
 use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::rec::exit::{
-    Fault, MmioLoad, MmioStore, RipasChange, SysRegRead, SysRegWrite, Wait,
+    Fault, MmioLoad, MmioStore, PsciNotice, RipasChange, SysRegRead, SysRegWrite, Wait,
 };
 use realm_sdk::rec::gic::RealmGic;
 use realm_sdk::rec::mmio::MmioBus;
@@ -82,6 +82,13 @@ impl<P: Platform> Handler for Vcpu<'_, P> {
 
     fn wait(&mut self, wait: Wait) -> Flow {
         self.gic.wait(self.index, wait)
+    }
+
+    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+        match notice {
+            PsciNotice::CpuSuspend => self.gic.suspend(self.index),
+            _ => Flow::Leave,
+        }
     }
 
     fn mmio_load(&mut self, load: MmioLoad) -> Flow {

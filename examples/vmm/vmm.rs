@@ -172,6 +172,7 @@ impl<'r, P: Platform> Vmm<'r, P> {
         let result = loop {
             match runner.run(realm.rmm(), &mut vcpu) {
                 Ok(Outcome::RealmOff(_)) => break Ok(()),
+                // The programs set no timers, so a wait has no deadline.
                 Ok(Outcome::Waiting(_) | Outcome::Off { .. } | Outcome::Paused) => {
                     runner.wait(None);
                 }

@@ -5,7 +5,7 @@
 //! redistributors are devices of an [`MmioBus`](crate::mmio::MmioBus).
 //!
 //! ```
-//! use rec_runtime::exit::{MmioLoad, MmioStore, SysRegRead, SysRegWrite, Wait};
+//! use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice, SysRegRead, SysRegWrite, Wait};
 //! use rec_runtime::gic::RealmGic;
 //! use rec_runtime::mmio::MmioBus;
 //! use rec_runtime::{Flow, Handler, Rec, Timers};
@@ -36,6 +36,13 @@
 //!
 //!     fn wait(&mut self, wait: Wait) -> Flow {
 //!         self.gic.wait(self.index, wait)
+//!     }
+//!
+//!     fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+//!         match notice {
+//!             PsciNotice::CpuSuspend => self.gic.suspend(self.index),
+//!             _ => Flow::Leave,
+//!         }
 //!     }
 //!
 //!     fn mmio_load(&mut self, load: MmioLoad) -> Flow {
@@ -168,10 +175,18 @@ impl<L: RawMutex> RealmGic<'_, L> {
         ended
     }
 
-    /// Answers a wait: the REC is entered again if it has an interrupt, or waits for an event;
-    /// otherwise the loop ends, and an interrupt that comes from now on notifies the REC.
+    /// Answers a wait: one for an event ends at once, one for an interrupt as
+    /// [`RealmGic::suspend`] says.
     pub fn wait(self, rec: usize, wait: Wait) -> Flow {
-        if wait.is_for_event() || self.gic.has_pending(rec) {
+        if wait.is_for_event() { Flow::Enter(Answer::resume()) } else { self.suspend(rec) }
+    }
+
+    /// Answers a REC that waits for an interrupt, in [`Handler::wait`](crate::Handler::wait) or
+    /// after [`PsciNotice::CpuSuspend`](crate::exit::PsciNotice::CpuSuspend): it is entered again
+    /// if it has one; otherwise the loop ends, and an interrupt that comes from now on notifies the
+    /// REC. A host that ends the loop without this call does not learn of interrupts.
+    pub fn suspend(self, rec: usize) -> Flow {
+        if self.gic.has_pending(rec) {
             Flow::Enter(Answer::resume())
         } else {
             Flow::Stop(Answer::resume())

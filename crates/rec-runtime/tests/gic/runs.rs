@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::sync::{Arc, Mutex};
 
-use rec_runtime::exit::{MmioLoad, MmioStore, SysRegRead, SysRegWrite, Wait};
+use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice, SysRegRead, SysRegWrite, Wait};
 use rec_runtime::gic::RealmGic;
 use rec_runtime::mmio::{MmioBus, MmioDevice};
 use rec_runtime::set::{Outcome, Runner};
@@ -13,7 +13,7 @@ use rmi_abi::rtt::Geometry;
 use rmi_abi::run::RecEnter;
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmm_model::{AsyncGuest, AsyncVcpu, Cpu, ForgedExit, Guest, TimerKind};
-use vgic_realm::Route;
+use vgic_realm::{PpiIntid, Route};
 
 use crate::fixture::{Action, DIALECTS, Fixture, realm, script};
 use crate::{SPI, spi, with_gic};
@@ -43,6 +43,13 @@ impl Handler for Vcpu<'_> {
 
     fn wait(&mut self, wait: Wait) -> Flow {
         self.gic.wait(self.index, wait)
+    }
+
+    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
+        match notice {
+            PsciNotice::CpuSuspend => self.gic.suspend(self.index),
+            _ => Flow::Leave,
+        }
     }
 
     fn mmio_load(&mut self, load: MmioLoad) -> Flow {
@@ -189,6 +196,43 @@ fn a_rec_with_a_pending_interrupt_does_not_wait() {
             assert!(!gic.gic().has_pending(0));
         });
     });
+}
+
+#[test]
+fn a_suspended_rec_is_woken_by_an_interrupt() {
+    for dialect in DIALECTS {
+        let seen = Seen::default();
+        let program = {
+            let seen = Arc::clone(&seen);
+            AsyncGuest::new(move |mut cpu: AsyncVcpu| async move {
+                enable(&mut cpu, 0).await;
+                // With an interrupt there already, it does not wait.
+                cpu.write_sysreg(SysReg::ICC_SGI1R_EL1, 3 << 24 | 1).await.unwrap();
+                loop {
+                    cpu.call(Action::psci_cpu_suspend()).await;
+                    let Some(intid) = cpu.acknowledge().await else { continue };
+                    seen.lock().unwrap().push(intid);
+                    cpu.end_of_interrupt(intid).await;
+                }
+            })
+        };
+        realm(dialect, vec![Box::new(program)], |fixture| {
+            run(fixture, |gic, mut vcpus| {
+                let [vcpu] = &mut vcpus[..] else { panic!() };
+                waits(fixture, vcpu);
+                assert_eq!(take(&seen), [3]);
+                // PPI 20, which is level-sensitive.
+                let ppi = PpiIntid::new(20).unwrap();
+                gic.notify(gic.gic().set_ppi(0, ppi, true));
+                assert!(fixture.set.is_ready(0));
+                let _ = gic.gic().set_ppi(0, ppi, false);
+                waits(fixture, vcpu);
+                assert_eq!(take(&seen), []);
+                gic.set_spi(spi(), true);
+                assert!(fixture.set.is_ready(0));
+            });
+        });
+    }
 }
 
 #[test]

@@ -223,6 +223,16 @@ fn cleared_receive_interrupts_come_back_with_the_next_byte() {
     assert_eq!(uart.read(RIS), 0);
     assert_eq!(uart.device.push(&[1]), 1);
     assert_eq!(uart.read(RIS), RX | RT);
+    assert_eq!(uart.device.push(&[1]), 1);
+    assert_eq!(uart.read(RIS), RX | RT);
+    uart.write(IFLS, 0);
+    assert_eq!(uart.read(RIS), RX | RT);
+    // Nothing arrives in a FIFO that is full, and nothing is nothing.
+    assert_eq!(uart.device.push(&[1; 32]), 11);
+    uart.write(ICR, RX | RT);
+    assert_eq!((uart.device.push(&[1]), uart.read(RIS)), (0, 0));
+    (0..32).for_each(|_| assert_eq!(uart.read(DR), 1));
+    assert_eq!((uart.device.push(&[]), uart.read(RIS)), (0, 0));
 }
 
 #[test]
@@ -258,6 +268,9 @@ fn a_break_is_an_entry_with_an_error() {
     assert_eq!((uart.read(DR), uart.read(RSR)), (1 << 10, 1 << 2));
     assert_eq!((uart.read(DR), uart.read(RSR)), (0x61, 0));
     assert_eq!(uart.read(RIS), BREAK);
+    assert!(uart.device.push_break());
+    assert_eq!(uart.read(RIS), BREAK | RT);
+    assert_eq!(uart.read(DR), 1 << 10);
     uart.write(ICR, BREAK);
     assert_eq!(uart.read(RIS), 0);
 }
@@ -271,6 +284,8 @@ fn loopback_receives_what_is_transmitted() {
     uart.write(ICR, 0xf);
     uart.write(DR, 0x41);
     assert_eq!((uart.read(RIS), uart.read(FR)), (TX | RX, 0x80 | RECEIVER_FULL));
+    uart.write(DR, 0x42);
+    assert_eq!((uart.read(RIS), uart.read(RSR)), (TX | RX | OVERRUN, 1 << 3));
     uart.write(DR, 0x42);
     assert_eq!((uart.read(RIS), uart.read(RSR)), (TX | RX | OVERRUN, 1 << 3));
     assert_eq!(uart.read(DR), 1 << 11 | 0x41);
@@ -305,6 +320,9 @@ fn loopback_of_the_modem_lines() {
         uart.write(ICR, interrupt);
         uart.write(CR, LBE | output);
         assert_eq!(uart.read(RIS), 0);
+        uart.write(CR, LBE);
+        assert_eq!(uart.read(RIS), interrupt);
+        uart.write(CR, LBE | output);
         uart.write(CR, LBE);
         assert_eq!(uart.read(RIS), interrupt);
         uart.write(ICR, interrupt);
