@@ -1,6 +1,6 @@
 //! A Realm's timers through its virtual GIC: each time that one is set it interrupts the program
 //! once, whenever it fires, and whether or not the host raises it before an entry.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 use realm_sdk::abi::esr::SysReg;
 use realm_sdk::abi::{Dialect, Ipa};
@@ -28,8 +28,11 @@ async fn program(mut cpu: AsyncVcpu, mut seed: u64) {
     cpu.write_sysreg(SysReg::ICC_PMR_EL1, 0xff).await.unwrap();
     cpu.write_sysreg(SysReg::ICC_IGRPEN1_EL1, 1).await.unwrap();
     for round in 0..ROUNDS {
-        let (kind, intid) =
-            if round % 3 == 0 { (TimerKind::Physical, 30) } else { (TimerKind::Virtual, 27) };
+        let (kind, intid) = if round.is_multiple_of(3) {
+            (TimerKind::Physical, 30)
+        } else {
+            (TimerKind::Virtual, 27)
+        };
         let ticks = next(&mut seed) % 8;
         let deadline = cpu.counter().await + ticks;
         cpu.set_timer(kind, deadline).await;
@@ -44,12 +47,12 @@ async fn program(mut cpu: AsyncVcpu, mut seed: u64) {
         assert!(cpu.counter().await >= deadline, "it has fired");
         assert_eq!(cpu.acknowledge().await, None, "it is active");
         // An exit while the interrupt is active and its line is up.
-        if next(&mut seed) % 2 == 0 {
+        if next(&mut seed).is_multiple_of(2) {
             cpu.act(Action::Fiq).await;
         }
         // Linux stops the timer, or sets it anew, before it ends the interrupt.
         cpu.stop_timer(kind).await;
-        if next(&mut seed) % 2 == 0 {
+        if next(&mut seed).is_multiple_of(2) {
             cpu.act(Action::Fiq).await;
         }
         cpu.end_of_interrupt(taken).await;
