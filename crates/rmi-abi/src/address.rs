@@ -129,6 +129,20 @@ pub const MIN_GRANULE: u64 = 0x1000;
 impl PaRange {
     /// The empty range at address 0, for initial values.
     pub const NONE: Self = Self { base: Pa::new(0), top: Pa::new(0) };
+
+    /// Its base and its size in bytes.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn to_parts(self) -> (Pa, u64) {
+        (self.base, self.top.raw() - self.base.raw())
+    }
+
+    /// The range of a base and a size in bytes, which are those of a range.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn from_parts(base: Pa, bytes: u64) -> Self {
+        Self { base, top: Pa::new(base.raw().wrapping_add(bytes)) }
+    }
 }
 
 impl<A: Address> AddressRange<A> {

@@ -84,6 +84,7 @@ mod packed_block;
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::num::NonZeroU64;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::desc::OpMemState;
@@ -95,7 +96,7 @@ pub use packed_block::PackedBlock;
 
 mod sealed {
     pub trait Owner: Sized {
-        const CODE: u32;
+        const CODE: core::num::NonZeroU64;
     }
     pub trait Donatable {
         const STATE: rmi_abi::desc::OpMemState;
@@ -116,13 +117,13 @@ pub enum Free {}
 pub enum Busy {}
 
 impl sealed::Owner for HostOwned {
-    const CODE: u32 = any::HOST;
+    const CODE: NonZeroU64 = any::HOST;
 }
 impl sealed::Owner for Free {
-    const CODE: u32 = any::FREE;
+    const CODE: NonZeroU64 = any::FREE;
 }
 impl sealed::Owner for Busy {
-    const CODE: u32 = any::BUSY;
+    const CODE: NonZeroU64 = any::BUSY;
 }
 impl Owner for HostOwned {}
 impl Owner for Free {}
@@ -340,10 +341,7 @@ impl<H: Donatable> Granules<H> {
 impl<H: Owner> Granules<H> {
     /// An empty token.
     pub const fn empty() -> Self {
-        Self {
-            any: AnyGranules::new(PaRange::NONE, Machine::REAL, <H as sealed::Owner>::CODE),
-            owner: PhantomData,
-        }
+        Self { any: AnyGranules::none(<H as sealed::Owner>::CODE), owner: PhantomData }
     }
 
     fn change_owner<T: Owner>(self) -> Granules<T> {
@@ -364,19 +362,19 @@ impl<H: Owner> Granules<H> {
 
     /// First address.
     #[must_use]
-    pub fn base(&self) -> Pa {
-        self.range().base()
+    pub const fn base(&self) -> Pa {
+        self.any.base()
     }
 
     /// Length in bytes.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.range().bytes()
+    pub const fn bytes(&self) -> u64 {
+        self.any.bytes()
     }
 
     /// Whether the token is empty.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub const fn is_empty(&self) -> bool {
         self.any.is_empty()
     }
 

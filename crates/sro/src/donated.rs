@@ -59,7 +59,7 @@ use crate::set::GranuleSet;
 
 /// The memory inside one RMM object: what was donated to it and has not been returned.
 ///
-/// Holds up to [`Donated::RANGES`] separate ranges, in 416 bytes. No more than that is donated to
+/// Holds up to [`Donated::RANGES`] separate ranges, in 280 bytes. No more than that is donated to
 /// an operation, so a fragmented pool may have to be filled with longer runs.
 #[derive(Debug, Default)]
 #[must_use = "dropping it leaks the memory"]
@@ -68,7 +68,7 @@ pub struct Donated {
 }
 
 // The size that the documentation states.
-const _: () = assert!(size_of::<Donated>() == 416);
+const _: () = assert!(size_of::<Donated>() == 280);
 
 impl Donated {
     /// Nothing.

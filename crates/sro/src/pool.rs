@@ -136,7 +136,7 @@ pub use slots::{ConstSlots, FixedSlots, PoolSlots};
 /// # Storage
 ///
 /// A pool is created with its slots, as a [`FixedPool`] or a `GrowingPool`; functions take a `&mut
-/// Pool`, which either converts to. A pool without its slots is 152 bytes.
+/// Pool`, which either converts to. A pool without its slots is 136 bytes.
 ///
 /// ```
 /// use sro::{FixedPool, Pool};
@@ -170,7 +170,7 @@ pub type FixedPool<const N: usize> = Pool<FixedSlots<N>>;
 pub type GrowingPool = Pool<GrowingSlots>;
 
 // The size that the documentation states.
-const _: () = assert!(size_of::<FixedPool<0>>() - size_of::<FixedSlots<0>>() == 152);
+const _: () = assert!(size_of::<FixedPool<0>>() - size_of::<FixedSlots<0>>() == 136);
 
 /// The two pages for communication between a pool's owner and the RMM.
 #[derive(Debug)]

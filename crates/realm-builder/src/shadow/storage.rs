@@ -115,7 +115,7 @@ pub type SharedRecord = Option<SharedPiece>;
 /// `SHARED` pieces of memory that the host shares with it.
 ///
 /// See [`ShadowTable`] for how many tables there are. Shared memory that is contiguous in both
-/// address spaces is one piece, of at most 48 bytes.
+/// address spaces is one piece, of at most 40 bytes.
 #[derive(Debug)]
 pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
     fixed: FixedRecords,
@@ -124,7 +124,7 @@ pub struct RealmStorage<const TABLES: usize, const SHARED: usize> {
 }
 
 // The size that the documentation says.
-const _: () = assert!(size_of::<SharedRecord>() == 48);
+const _: () = assert!(size_of::<SharedRecord>() == 40);
 
 impl<const TABLES: usize, const SHARED: usize> RealmStorage<TABLES, SHARED> {
     /// Empty storage.
@@ -291,7 +291,7 @@ An allocation that fails is not a panic: the operation is refused as with lent s
 In a context that may not allocate (an interrupt handler), lend storage.
 
 At most 4,096 pieces of memory are shared at a time, as adding the record of one moves those that
-follow while the lock is held (48 bytes each), and a Realm that may choose what is shared can make
+follow while the lock is held (40 bytes each), and a Realm that may choose what is shared can make
 each page a piece, by leaving out every other one. Neighbours in both address spaces are one piece.
 Lent storage has the limit that the embedder chooses.
 

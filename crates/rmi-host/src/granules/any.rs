@@ -2,23 +2,29 @@
 //! of the code for them.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::sync::atomic::Ordering;
 
-use rmi_abi::PaRange;
 use rmi_abi::address::MIN_GRANULE;
+use rmi_abi::{Pa, PaRange};
 
 use super::{DROPPED_HOST, Granules, LEAKED, Machine, Owner, sealed};
 
-/// Where a tag has the owner; the machine is below.
-const OWNER_SHIFT: u32 = 30;
+/// The bits of both words that are not part of the address or the size.
+const TAG: u64 = MIN_GRANULE - 1;
+/// Where the second word has the upper bits of the machine's number.
+const HIGH_SHIFT: u32 = 3;
+const LOW_BITS: u32 = MIN_GRANULE.trailing_zeros();
+const _: () = assert!(Machine::BITS + HIGH_SHIFT <= 2 * LOW_BITS);
+const MACHINE: u64 = (1 << Machine::BITS) - 1;
+/// Where the second word has the owner, which is not zero.
+const OWNER: u64 = 0b11;
 /// Whether memory inside an object was the host's until it was donated to that.
-const WAS_HOST: u32 = 1 << 29;
-const MACHINE: u32 = (1 << Machine::BITS) - 1;
-const _: () = assert!(Machine::BITS <= 29);
+const WAS_HOST: u64 = 1 << 2;
 
-pub(super) const HOST: u32 = 0;
-pub(super) const FREE: u32 = 1;
-pub(super) const BUSY: u32 = 2;
+pub(super) const HOST: NonZeroU64 = NonZeroU64::MIN;
+pub(super) const FREE: NonZeroU64 = HOST.saturating_add(1);
+pub(super) const BUSY: NonZeroU64 = HOST.saturating_add(2);
 
 /// A range of physical memory, owned by this value, whose owner is known at run time: for storage
 /// of tokens of any owner. May be empty.
@@ -37,24 +43,45 @@ pub(super) const BUSY: u32 = 2;
 /// assert_eq!(host.bytes(), 0x2000);
 /// # Ok::<(), rmm_model::OptionsError>(())
 /// ```
+// Both ends of a range are aligned to 4 KiB, so 24 bits of two words are free: a token is moved in
+// two registers.
 #[must_use = "dropping memory that the RMM owns leaks it"]
 pub struct AnyGranules {
-    range: PaRange,
-    /// Machine and owner.
-    tag: u32,
+    /// The first address, and the lower bits of the machine's number.
+    base: u64,
+    /// The size in bytes, the upper bits of the machine's number, and the owner.
+    size: NonZeroU64,
 }
 
-// A range and a tag, which has padding.
-const _: () = assert!(size_of::<AnyGranules>() == 24);
+// An optional token is as large.
+const _: () = assert!(size_of::<Option<AnyGranules>>() == 16);
+
+/// The word of an owner, with other bits set.
+const fn with(owner: NonZeroU64, bits: u64) -> NonZeroU64 {
+    match NonZeroU64::new(owner.get() | bits) {
+        Some(word) => word,
+        None => owner,
+    }
+}
 
 impl AnyGranules {
     /// An empty token.
     pub const fn empty() -> Self {
-        Self::new(PaRange::NONE, Machine::REAL, HOST)
+        Self { base: 0, size: HOST }
     }
 
-    pub(super) const fn new(range: PaRange, machine: Machine, owner: u32) -> Self {
-        Self { range, tag: machine.code() | owner << OWNER_SHIFT }
+    /// An empty token of an owner.
+    pub(super) const fn none(owner: NonZeroU64) -> Self {
+        Self { base: 0, size: owner }
+    }
+
+    pub(super) const fn new(range: PaRange, machine: Machine, owner: NonZeroU64) -> Self {
+        let (base, bytes) = range.to_parts();
+        let code = machine.code() as u64;
+        Self {
+            base: base.raw() | code & TAG,
+            size: with(owner, bytes | code >> LOW_BITS << HIGH_SHIFT),
+        }
     }
 
     /// The token of the owner that the memory has; an empty one has any owner.
@@ -66,78 +93,110 @@ impl AnyGranules {
         if self.is_empty() {
             return Ok(Granules::empty());
         }
-        match self.tag >> OWNER_SHIFT == <H as sealed::Owner>::CODE {
+        match self.owner() == <H as sealed::Owner>::CODE.get() {
             true => Ok(Granules { any: self, owner: super::PhantomData }),
             false => Err(self),
         }
     }
 
+    const fn owner(&self) -> u64 {
+        self.size.get() & OWNER
+    }
+
     /// The same memory with another owner.
-    pub(super) const fn owned_by(mut self, owner: u32) -> Self {
-        self.tag = self.tag & MACHINE | owner << OWNER_SHIFT;
+    pub(super) const fn owned_by(mut self, owner: NonZeroU64) -> Self {
+        self.size = with(owner, self.size.get() & !(OWNER | WAS_HOST));
         self
     }
 
     /// The same memory, inside an object.
     pub(super) const fn donated(self) -> Self {
-        let was_host = if self.tag >> OWNER_SHIFT == HOST { WAS_HOST } else { 0 };
-        let mut memory = self.owned_by(BUSY);
-        memory.tag |= was_host;
-        memory
+        let was_host = if self.owner() == HOST.get() { WAS_HOST } else { 0 };
+        self.owned_by(with(BUSY, was_host))
     }
 
     pub(super) const fn was_host(&self) -> bool {
-        self.tag & WAS_HOST != 0
+        self.size.get() & WAS_HOST != 0
     }
 
     pub(super) fn into_parts(self) -> (Machine, PaRange) {
-        let parts = (self.machine(), self.range);
+        let parts = (self.machine(), self.range());
         core::mem::forget(self);
         parts
     }
 
-    /// A token of the same kind for a part of the memory, or for none.
-    const fn part(&self, range: PaRange) -> Self {
-        Self { range, tag: self.tag }
+    const fn first(&self) -> u64 {
+        self.base & !TAG
+    }
+
+    /// The first address.
+    #[must_use]
+    pub const fn base(&self) -> Pa {
+        Pa::new(self.first())
+    }
+
+    /// The size in bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.size.get() & !TAG
+    }
+
+    /// A token of the same kind for this much memory at another address.
+    const fn part(&self, first: u64, bytes: u64) -> Self {
+        let size = NonZeroU64::new(self.size.get() & TAG | bytes);
+        Self {
+            base: self.base & TAG | first,
+            size: match size {
+                Some(size) => size,
+                // The owner is not zero.
+                None => self.size,
+            },
+        }
+    }
+
+    /// Whether it is memory of the same machine and owner.
+    const fn is_alike(&self, other: &Self) -> bool {
+        ((self.base ^ other.base) | (self.size.get() ^ other.size.get())) & TAG == 0
     }
 
     /// The memory.
     #[must_use]
     pub const fn range(&self) -> PaRange {
-        self.range
+        PaRange::from_parts(self.base(), self.bytes())
     }
 
     /// The machine whose memory it is; not meaningful for an empty token.
     #[must_use]
     pub const fn machine(&self) -> Machine {
-        Machine::from_code(self.tag & MACHINE)
+        let high = (self.size.get() & TAG) >> HIGH_SHIFT << LOW_BITS;
+        Machine::from_code(((self.base & TAG | high) & MACHINE) as u32)
     }
 
     /// Whether the token is empty.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.bytes() == 0
     }
 
     /// As [`Granules::take_front`].
     #[inline(never)]
     pub fn take_front(&mut self, bytes: u64) -> Option<Self> {
-        let (front, rest) = self.range.split_at(bytes)?;
-        self.range = rest;
-        Some(self.part(front))
+        let rest = self.bytes().checked_sub(bytes).filter(|_| bytes & TAG == 0)?;
+        let (front, rest) = (self.part(self.first(), bytes), self.part(self.first() + bytes, rest));
+        core::mem::forget(core::mem::replace(self, rest));
+        Some(front)
     }
 
     /// As [`Granules::take_back`].
     #[inline(never)]
     pub fn take_back(&mut self, bytes: u64) -> Option<Self> {
-        let (rest, back) = self.range.split_at(self.range.bytes().checked_sub(bytes)?)?;
-        self.range = rest;
-        Some(self.part(back))
+        let front = self.take_front(self.bytes().checked_sub(bytes)?)?;
+        Some(core::mem::replace(self, front))
     }
 
     /// Takes everything, leaving the token empty.
     pub fn take(&mut self) -> Self {
-        let empty = self.part(PaRange::empty(self.range.top()));
+        let empty = self.part(self.first() + self.bytes(), 0);
         core::mem::replace(self, empty)
     }
 
@@ -156,17 +215,13 @@ impl AnyGranules {
             core::mem::forget(core::mem::replace(self, other));
             return Ok(());
         }
-        if other.tag != self.tag || other.range.base() != self.range.top() {
+        let bytes = self.bytes();
+        if !self.is_alike(&other) || other.first().checked_sub(bytes) != Some(self.first()) {
             return Err(other);
         }
-        match PaRange::new(self.range.base(), other.range.top()) {
-            Ok(joined) => {
-                core::mem::forget(other);
-                self.range = joined;
-                Ok(())
-            }
-            Err(_) => Err(other),
-        }
+        let joined = self.part(self.first(), bytes + other.bytes());
+        core::mem::forget((other, core::mem::replace(self, joined)));
+        Ok(())
     }
 
     /// As [`Granules::merge`].
@@ -175,16 +230,16 @@ impl AnyGranules {
     ///
     /// As [`AnyGranules::append`].
     pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
-        if other.tag == self.tag && other.range.top() == self.range.base() {
+        if other.is_alike(self) && self.first().checked_sub(other.bytes()) == Some(other.first()) {
             core::mem::swap(self, &mut other);
         }
         self.append(other)
     }
 
     const fn name(&self) -> &'static str {
-        match self.tag >> OWNER_SHIFT {
-            HOST => "Undelegated",
-            FREE => "Delegated",
+        match self.owner() {
+            1 => "Undelegated",
+            2 => "Delegated",
             _ if self.was_host() => "LentToRmm",
             _ => "InUse",
         }
@@ -200,7 +255,7 @@ impl<H: Owner> From<Granules<H>> for AnyGranules {
 impl Drop for AnyGranules {
     fn drop(&mut self) {
         if !self.is_empty() {
-            count_lost(self.tag, self.range.bytes());
+            count_lost(self.size.get());
         }
     }
 }
@@ -209,14 +264,14 @@ impl Drop for AnyGranules {
 /// are empty.
 #[cold]
 #[inline(never)]
-fn count_lost(tag: u32, bytes: u64) {
-    let count = if tag >> OWNER_SHIFT == HOST { &DROPPED_HOST } else { &LEAKED };
-    count.fetch_add(bytes / MIN_GRANULE, Ordering::Relaxed);
+fn count_lost(size: u64) {
+    let count = if size & OWNER == HOST.get() { &DROPPED_HOST } else { &LEAKED };
+    count.fetch_add(size / MIN_GRANULE, Ordering::Relaxed);
 }
 
 impl fmt::Debug for AnyGranules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.name(), self.range)
+        write!(f, "{}{}", self.name(), self.range())
     }
 }
 

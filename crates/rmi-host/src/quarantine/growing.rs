@@ -8,7 +8,7 @@ use spin::Mutex;
 use super::{Quarantine, Quarantined};
 use crate::ledger::QuarantineReason;
 
-/// A quarantine of any number of ranges, on the heap: 32 bytes for each, and never on a stack. It
+/// A quarantine of any number of ranges, on the heap: 24 bytes for each, and never on a stack. It
 /// may be a static.
 ///
 /// When the heap is exhausted it does not accept memory, as a full
@@ -43,7 +43,7 @@ pub struct GrowingQuarantine {
 }
 
 // The size that the documentation states.
-const _: () = assert!(size_of::<Quarantined>() == 32);
+const _: () = assert!(size_of::<Quarantined>() == 24);
 
 impl GrowingQuarantine {
     /// An empty quarantine.

@@ -31,7 +31,7 @@ pub trait PoolSlots: sealed::Sets + fmt::Debug + Send + Sync {}
 /// Slots that can be made in a constant. Sealed: those of all pools.
 pub trait ConstSlots: PoolSlots + sealed::Empty {}
 
-/// `N` slots for host memory and as many for delegated memory, in `N` times 48 bytes and 16 more.
+/// `N` slots for host memory and as many for delegated memory, in `N` times 32 bytes and 16 more.
 #[derive(Debug)]
 pub struct FixedSlots<const N: usize> {
     host: GranuleSet<HostOwned, [AnyGranules; N]>,
@@ -39,7 +39,7 @@ pub struct FixedSlots<const N: usize> {
 }
 
 // The size that the documentation states.
-const _: () = assert!(size_of::<FixedSlots<10>>() == 10 * 48 + 16);
+const _: () = assert!(size_of::<FixedSlots<10>>() == 10 * 32 + 16);
 
 impl<const N: usize> PoolSlots for FixedSlots<N> {}
 impl<const N: usize> ConstSlots for FixedSlots<N> {}
