@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use cli::Invocation;
 use output::{complain, say};
 use realm_sdk::Error;
+use realm_sdk::abi::Command;
 use realm_sdk::abi::address::MIN_GRANULE;
 use realm_sdk::builder::BuildError;
 use realm_sdk::host::Error as CallError;
@@ -68,7 +69,8 @@ impl fmt::Display for Failure {
         match self {
             Self::Input(message) | Self::Broken(message) => f.write_str(message),
             // In granules, the unit of the option.
-            Self::Sdk(Error::Call(CallError::NeedMemory { command, bytes, .. })) => {
+            Self::Sdk(Error::Call(error @ CallError::NeedMemory { bytes, .. })) => {
+                let command = error.command().map_or("a command", Command::name);
                 let granules = bytes.div_ceil(MIN_GRANULE);
                 write!(
                     f,

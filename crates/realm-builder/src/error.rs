@@ -8,6 +8,8 @@ use crate::config::ConfigError;
 /// Why an operation on a Realm failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+// A tag of a word: behind a smaller one the compiler moves byte by byte.
+#[repr(u64)]
 pub enum BuildError {
     /// The configuration does not fit the RMM; nothing was called.
     #[error("{0}")]

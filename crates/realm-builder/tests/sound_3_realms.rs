@@ -50,10 +50,9 @@ fn sound_3_a_realm_is_not_populated_in_part_before_foreign_memory_is_refused() {
     ];
     let (calls, tables) = (one.calls(), realm.tables());
     let refused = realm.populate(&mut pool, &mut regions).unwrap_err();
-    let BuildError::Call(Error::OtherMachine { subject, .. }) = refused else {
-        panic!("{refused}")
-    };
-    assert_eq!((subject, one.calls(), realm.tables()), (Subject::Pa(at), calls, tables));
+    let BuildError::Call(error @ Error::OtherMachine { .. }) = refused else { panic!("{refused}") };
+    let subject = error.subject();
+    assert_eq!((subject, one.calls(), realm.tables()), (Some(Subject::Pa(at)), calls, tables));
     let [_, _, region] = &regions;
     assert_eq!(region.memory(), rmi_abi::PaRange::with_size_or_empty(at, 0x1000));
     // Without it the others are populated.

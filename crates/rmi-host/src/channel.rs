@@ -466,7 +466,7 @@ impl<P: Platform> Channel<P> {
         reply: &mut Reply,
     ) -> Result<ResultWord, Error> {
         let Some(fid) = call.command.fid(dialect) else {
-            return Err(Error::Unsupported { command: call.command, dialect });
+            return Err(Error::unsupported(call.command, dialect));
         };
         let [a1, a2, a3, a4, a5, a6, a7] = call.args;
         let registers: Registers = [u64::from(fid.0), a1, a2, a3, a4, a5, a6, a7];
@@ -474,15 +474,14 @@ impl<P: Platform> Channel<P> {
         let [x0, outputs @ ..] = unsafe { self.platform.conduit().call(registers) };
         let ([no_answer, ..], [not_sent, ..]) = (NO_ANSWER, NOT_SENT);
         if x0 == no_answer || x0 == not_sent {
-            let (command, subject) = (call.command, call.subject);
-            return Err(Error::NoAnswer { command, subject, sent: x0 == no_answer });
+            return Err(Error::no_answer(call.command, call.subject, x0 == no_answer));
         }
         reply.outputs = outputs;
         Ok(ResultWord(x0))
     }
 
     fn refusal(&self, call: &Call, result: ResultWord) -> Refusal {
-        Refusal { command: call.command, dialect: self.dialect(), result, subject: call.subject }
+        Refusal::new(call.command, self.dialect(), result, call.subject)
     }
 
     /// Classifies a final status that is not success.
@@ -492,12 +491,12 @@ impl<P: Platform> Channel<P> {
             // A function that does not exist answers with all ones; the status byte of that would
             // be 255.
             _ if result.is_not_supported() => Error::Refused(self.refusal(call, result)),
-            status @ (Status::Success | Status::Incomplete) => Error::Violation {
-                command: call.command,
-                violation: Violation::Status,
-                value: u64::from(u8::from(status)),
-                subject: call.subject,
-            },
+            status @ (Status::Success | Status::Incomplete) => Error::violation(
+                call.command,
+                Violation::Status,
+                u64::from(u8::from(status)),
+                call.subject,
+            ),
             // An unknown status may be a newer error, which changes nothing, or an invalid answer.
             Status::Unknown(_) => Error::Unclear(self.refusal(call, result)),
             _ => Error::Refused(self.refusal(call, result)),
@@ -550,11 +549,7 @@ impl<P: Platform> Channel<P> {
                 _ => return Err(self.failure(call, result)),
             };
             if *spent >= limit || wait.get_or_insert_with(|| self.wait()).is_over() {
-                return Err(Error::Exhausted {
-                    command: call.command,
-                    status: result.status(),
-                    subject: call.subject,
-                });
+                return Err(Error::exhausted(call.command, result.status(), call.subject));
             }
             *spent += 1;
             self.platform.relax();
@@ -570,12 +565,9 @@ impl<P: Platform> Channel<P> {
             OpMemReq::None => Ok(Want::Continue),
             OpMemReq::Donate => Ok(Want::Donate(DonateRequest::decode(reply.x2(), self.dialect()))),
             OpMemReq::Reclaim => Ok(Want::Reclaim),
-            OpMemReq::Reserved => Err(Error::Violation {
-                command: call.command,
-                violation: Violation::Status,
-                value: result.0,
-                subject: call.subject,
-            }),
+            OpMemReq::Reserved => {
+                Err(Error::violation(call.command, Violation::Status, result.0, call.subject))
+            }
         }
     }
 
@@ -592,7 +584,7 @@ impl<P: Platform> Channel<P> {
         reply: &mut Reply,
     ) -> Result<Option<Step>, Error> {
         if pending.machine != self.machine() {
-            return Err(Error::OtherMachine { command: call.command, subject: call.subject });
+            return Err(Error::other_machine(call.command, call.subject));
         }
         // SAFETY: the caller's promise is passed on unchanged.
         let result = unsafe { self.issue(call, reply)? };
@@ -798,7 +790,7 @@ impl<P: Platform> Channel<P> {
     #[doc(hidden)]
     #[must_use]
     pub const fn violation(&self, pending: &Pending, violation: Violation, value: u64) -> Error {
-        Error::Violation { command: pending.command, violation, value, subject: pending.subject }
+        Error::violation(pending.command, violation, value, pending.subject)
     }
 }
 

@@ -87,7 +87,7 @@ pub type Registers = [u64; 8];
 /// # let broken = Broken { model: &model, at: fid.0.into() };
 /// # let rmm = rmm_model::open(Host::new(&broken, &model), &mut memory)?;
 /// let failed = rmm.delegate(memory.take_front(0x4000).expect("1 GiB")).unwrap_err();
-/// assert!(matches!(failed.error, Error::NoAnswer { sent: true, .. }));
+/// assert!(matches!(failed.error, Error::NoAnswer { .. }));
 /// // The memory may be the RMM's, and here it is.
 /// assert_eq!((failed.delegated.bytes(), failed.host.bytes()), (0x4000, 0));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -95,8 +95,7 @@ pub type Registers = [u64; 8];
 pub const NO_ANSWER: Registers = [0x6e6f_6e65_0000_00fe, 0, 0, 0, 0, 0, 0, 0];
 
 /// What a conduit returns when it has not forwarded a call, and never will: the RMM has not
-/// received it. A session reports [`Error::NoAnswer`](crate::Error::NoAnswer) with `sent` false,
-/// which is clean.
+/// received it. A session reports [`Error::NotSent`](crate::Error::NotSent), which is clean.
 ///
 /// A conduit that is not certain returns [`NO_ANSWER`].
 pub const NOT_SENT: Registers = [0x6e6f_6e65_0000_00fd, 0, 0, 0, 0, 0, 0, 0];

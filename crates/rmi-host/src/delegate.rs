@@ -59,7 +59,7 @@ use rmi_abi::{Command, PaRange, Status};
 
 use crate::channel::{Call, Reply};
 use crate::command::{DelegateFailed, UndelegateFailed, delegate_range};
-use crate::error::{Error, Subject};
+use crate::error::{Error, Subject, Violation};
 use crate::granules::{Delegated, Granules, Owner, Undelegated};
 use crate::ledger::{Ledger, LedgerEvent, QuarantineReason};
 use crate::platform::Platform;
@@ -209,7 +209,7 @@ impl<P: Platform> Rmm<P> {
             // A refusal concerns the first granule; an RMM that does not answer at all is not
             // called again for each of the others.
             let part = match error {
-                Error::Refused(refusal) if refusal.result.is_not_supported() => None,
+                Error::Refused(refusal) if refusal.result().is_not_supported() => None,
                 Error::Refused(_) | Error::Violation { .. } | Error::Unclear(_) => {
                     memory.take_front(self.granule_size().bytes())
                 }
@@ -287,7 +287,7 @@ impl<P: Platform> Rmm<P> {
             Ok(())
         } else {
             let subject = Subject::Pa(range.base());
-            Err(Error::Argument { command, what: "the range is not aligned to granules", subject })
+            Err(Error::argument(command, "the range is not aligned to granules", subject))
         }
     }
 
@@ -304,12 +304,7 @@ impl<P: Platform> Rmm<P> {
         let top = self.commands().progress(&call, range, reply.x1())?;
         match top.checked_offset_from(range.base()) {
             Some(bytes) if bytes.is_multiple_of(self.granule_size().bytes()) => Ok(bytes),
-            _ => Err(Error::Violation {
-                command,
-                violation: crate::error::Violation::Progress,
-                value: reply.x1(),
-                subject: call.subject,
-            }),
+            _ => Err(Error::violation(command, Violation::Progress, reply.x1(), call.subject)),
         }
     }
 }

@@ -21,7 +21,7 @@
 //! assert_eq!(error.status(), Some(Status::ErrorTracking));
 //! assert!(error.is_clean());
 //! let Error::Refused(refusal) = error else { panic!("the RMM answered") };
-//! assert_eq!(refusal.subject, Subject::Pa(Pa::new(0x8000_0000)));
+//! assert_eq!(refusal.subject(), Subject::Pa(Pa::new(0x8000_0000)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -56,21 +56,111 @@ impl fmt::Display for Subject {
     }
 }
 
+/// What an error is about, in a word, so that errors are moved by words: see [`Error::command`],
+/// [`Error::subject`] and the like.
+#[doc(hidden)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Context(u32);
+
+impl Context {
+    /// `detail` is the number of whatever else the error has.
+    const fn new(command: Command, subject: Subject, detail: u8) -> Self {
+        Self(command as u32 | subject.kind() << Self::KIND_SHIFT | (detail as u32) << 24)
+    }
+
+    const KIND_SHIFT: u32 = 16;
+
+    fn command(self) -> Command {
+        let [code, ..] = self.0.to_le_bytes();
+        Command::ALL.get(usize::from(code)).copied().unwrap_or(Command::Version)
+    }
+
+    const fn subject(self, address: u64) -> Subject {
+        let [_, _, kind, _] = self.0.to_le_bytes();
+        match kind {
+            0 => Subject::Rmm,
+            1 => Subject::Pa(Pa::new(address)),
+            _ => Subject::Ipa(Ipa::new(address)),
+        }
+    }
+
+    const fn detail(self) -> u8 {
+        let [_, _, _, detail] = self.0.to_le_bytes();
+        detail
+    }
+
+    fn dialect(self) -> Option<Dialect> {
+        Dialect::from_index(self.detail())
+    }
+}
+
+impl Subject {
+    const fn kind(self) -> u32 {
+        match self {
+            Self::Rmm => 0,
+            Self::Pa(_) => 1,
+            Self::Ipa(_) => 2,
+        }
+    }
+
+    const fn address(self) -> u64 {
+        match self {
+            Self::Rmm => 0,
+            Self::Pa(pa) => pa.raw(),
+            Self::Ipa(ipa) => ipa.raw(),
+        }
+    }
+}
+
 /// The RMM refused a command: nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
-    /// The command.
-    pub command: Command,
-    /// The dialect of the session.
-    pub dialect: Dialect,
-    /// X0 as the RMM returned it, with status and index.
-    pub result: ResultWord,
-    /// What the command was about.
-    pub subject: Subject,
+    /// A [`Context`] with the dialect, of the size that the other words of an [`Error`] have.
+    context: u64,
+    result: ResultWord,
+    address: u64,
 }
 
 impl Refusal {
+    pub(crate) const fn new(
+        command: Command,
+        dialect: Dialect,
+        result: ResultWord,
+        subject: Subject,
+    ) -> Self {
+        let context = Context::new(command, subject, dialect.index());
+        Self { context: context.0 as u64, result, address: subject.address() }
+    }
+
+    const fn context(&self) -> Context {
+        let [a, b, c, d, ..] = self.context.to_le_bytes();
+        Context(u32::from_le_bytes([a, b, c, d]))
+    }
+
+    /// The command.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        self.context().command()
+    }
+
+    /// The dialect of the session.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.context().dialect().unwrap_or(Dialect::V1_0)
+    }
+
+    /// X0 as the RMM returned it, with status and index.
+    #[must_use]
+    pub const fn result(&self) -> ResultWord {
+        self.result
+    }
+
+    /// What the command was about.
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        self.context().subject(self.address)
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -148,7 +238,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} for {} refused: ", self.command, self.subject)?;
+        write!(f, "{} for {} refused: ", self.command(), self.subject())?;
         if self.result.is_not_supported() {
             f.write_str("no such function")?;
         } else {
@@ -162,7 +252,18 @@ impl fmt::Display for Refusal {
                 None => {}
             }
         }
-        write!(f, " ({}; dialect {})", self.advice(), self.dialect)
+        write!(f, " ({}; dialect {})", self.advice(), self.dialect())
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("command", &self.command())
+            .field("dialect", &self.dialect())
+            .field("result", &self.result)
+            .field("subject", &self.subject())
+            .finish()
     }
 }
 
@@ -170,6 +271,8 @@ impl core::error::Error for Refusal {}
 
 /// An answer of an RMM that its specification does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// A word, as the other parts of an error.
+#[repr(u64)]
 #[non_exhaustive]
 pub enum Violation {
     /// A range command reported an end that is outside the range or unaligned, or no progress where
@@ -201,64 +304,70 @@ impl fmt::Display for Violation {
 }
 
 /// Why a call to the RMM failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// All have a command, except [`Error::Access`]; most have a subject: see [`Error::command`] and
+/// [`Error::subject`].
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-// A tag of four bytes, so that an error is moved by words; with one of a byte the compiler moves
-// the bytes next to it one by one, which is a tenth of the text of small code.
+// A tag of four bytes, and behind it a context of four and three words: the compiler moves what is
+// smaller piece by piece, which was a tenth of the text of small code.
 #[repr(u32)]
 pub enum Error {
     /// The RMM refused the command; nothing changed.
     Refused(Refusal),
-    /// The dialect has no such command; nothing was called.
+    /// The dialect ([`Error::dialect`]) has no such command; nothing was called.
     #[non_exhaustive]
     Unsupported {
-        /// The command.
-        command: Command,
-        /// The dialect.
-        dialect: Dialect,
+        #[doc(hidden)]
+        context: Context,
     },
-    /// The RMM stayed `RMI_BUSY` or `RMI_BLOCKED` for as many attempts as the caller allows;
-    /// nothing changed.
+    /// The RMM stayed `RMI_BUSY` or `RMI_BLOCKED` ([`Error::status`]) for as many attempts as the
+    /// caller allows; nothing changed.
     #[non_exhaustive]
     Exhausted {
-        /// The command.
-        command: Command,
-        /// [`Status::Busy`] or [`Status::Blocked`].
-        status: Status,
-        /// What the command was about.
-        subject: Subject,
+        #[doc(hidden)]
+        context: Context,
+        #[doc(hidden)]
+        address: u64,
     },
     /// The RMM interrupted the command, as it may, and made no further progress for as many
-    /// attempts as the caller allows; the last of them changed nothing.
+    /// attempts as the caller allows; the last of them changed nothing. The subject is where it
+    /// stopped.
     #[non_exhaustive]
     NoProgress {
-        /// The command.
-        command: Command,
-        /// Where it stopped.
-        subject: Subject,
+        #[doc(hidden)]
+        context: Context,
+        #[doc(hidden)]
+        address: u64,
     },
     /// The RMM violated its specification; the outcome of the command is unclear.
     #[non_exhaustive]
     Violation {
-        /// The command.
-        command: Command,
+        #[doc(hidden)]
+        context: Context,
         /// How it violated it.
         violation: Violation,
         /// The invalid register value.
         value: u64,
-        /// What the command was about.
-        subject: Subject,
+        #[doc(hidden)]
+        address: u64,
     },
-    /// No answer was received: the connection to the RMM failed, or the RMM itself.
+    /// No answer was received to a call that may have reached the RMM: the connection to the RMM
+    /// failed, or the RMM itself. The outcome of the command is unclear.
     #[non_exhaustive]
     NoAnswer {
-        /// The command.
-        command: Command,
-        /// What the command was about.
-        subject: Subject,
-        /// Whether the call may have reached the RMM. If so, the outcome of the command is unclear;
-        /// if not, nothing changed.
-        sent: bool,
+        #[doc(hidden)]
+        context: Context,
+        #[doc(hidden)]
+        address: u64,
+    },
+    /// The call did not reach the RMM, because the connection to it failed; nothing changed.
+    #[non_exhaustive]
+    NotSent {
+        #[doc(hidden)]
+        context: Context,
+        #[doc(hidden)]
+        address: u64,
     },
     /// A started operation ended in a way that leaves unclear what was done.
     Unclear(Refusal),
@@ -267,32 +376,32 @@ pub enum Error {
     /// given up: its objects may stay blocked. A larger budget lets it end.
     #[non_exhaustive]
     Unfinished {
-        /// The command that started it.
-        command: Command,
+        #[doc(hidden)]
+        context: Context,
         /// The RMM's handle of it.
         handle: u64,
-        /// What the command was about.
-        subject: Subject,
+        #[doc(hidden)]
+        address: u64,
     },
     /// An operation could be neither finished nor undone. It stays in the RMM, and its objects stay
     /// blocked.
     #[non_exhaustive]
     Abandoned {
-        /// The command that started it.
-        command: Command,
+        #[doc(hidden)]
+        context: Context,
         /// The RMM's handle of it.
         handle: u64,
         /// Bytes of memory that it needed to continue and did not get; 0 if it stopped for another
         /// reason.
         missing: u64,
-        /// What the command was about.
-        subject: Subject,
+        #[doc(hidden)]
+        address: u64,
     },
     /// The pool does not have the memory needed; nothing was called, or the operation was undone.
     #[non_exhaustive]
     NeedMemory {
-        /// The command.
-        command: Command,
+        #[doc(hidden)]
+        context: Context,
         /// Bytes that were missing.
         bytes: u64,
         /// The alignment needed, in bytes.
@@ -303,64 +412,72 @@ pub enum Error {
     /// A token or an object belongs to another machine than the session; nothing was called.
     #[non_exhaustive]
     OtherMachine {
-        /// The command.
-        command: Command,
-        /// What belongs to another machine.
-        subject: Subject,
+        #[doc(hidden)]
+        context: Context,
+        #[doc(hidden)]
+        address: u64,
     },
     /// An argument is wrong; nothing was called.
     #[non_exhaustive]
     Argument {
-        /// The command.
-        command: Command,
+        #[doc(hidden)]
+        context: Context,
         /// What is wrong.
         what: &'static str,
-        /// What the command was about.
-        subject: Subject,
+        #[doc(hidden)]
+        address: u64,
     },
 }
+
+const _: () = assert!(size_of::<Result<(), Error>>() == 32);
 
 impl Error {
     /// Memory is missing for a command.
     #[doc(hidden)]
     #[must_use]
     pub const fn need_memory(command: Command, bytes: u64, alignment: u64) -> Self {
-        Self::NeedMemory { command, bytes, alignment }
+        let context = Context::new(command, Subject::Rmm, 0);
+        Self::NeedMemory { context, bytes, alignment }
     }
 
     /// Something belongs to another machine than the session.
     #[doc(hidden)]
     #[must_use]
     pub const fn other_machine(command: Command, subject: Subject) -> Self {
-        Self::OtherMachine { command, subject }
+        let context = Context::new(command, subject, 0);
+        Self::OtherMachine { context, address: subject.address() }
     }
 
     /// An operation could be neither finished nor undone.
     #[doc(hidden)]
     #[must_use]
     pub const fn abandoned(command: Command, handle: u64, missing: u64, subject: Subject) -> Self {
-        Self::Abandoned { command, handle, missing, subject }
+        let context = Context::new(command, subject, 0);
+        Self::Abandoned { context, handle, missing, address: subject.address() }
     }
 
     /// An operation did not end within the retry budget.
     #[doc(hidden)]
     #[must_use]
     pub const fn unfinished(command: Command, handle: u64, subject: Subject) -> Self {
-        Self::Unfinished { command, handle, subject }
+        let context = Context::new(command, subject, 0);
+        Self::Unfinished { context, handle, address: subject.address() }
     }
 
     /// A command makes no further progress.
     #[doc(hidden)]
     #[must_use]
     pub const fn no_progress(command: Command, subject: Subject) -> Self {
-        Self::NoProgress { command, subject }
+        let context = Context::new(command, subject, 0);
+        Self::NoProgress { context, address: subject.address() }
     }
 
     /// An argument of a command is wrong.
     #[doc(hidden)]
     #[must_use]
     pub const fn argument(command: Command, what: &'static str, subject: Subject) -> Self {
-        Self::Argument { command, what, subject }
+        let context = Context::new(command, subject, 0);
+        Self::Argument { context, what, address: subject.address() }
     }
 
     /// The RMM violated its specification.
@@ -372,7 +489,28 @@ impl Error {
         value: u64,
         subject: Subject,
     ) -> Self {
-        Self::Violation { command, violation, value, subject }
+        let context = Context::new(command, subject, 0);
+        Self::Violation { context, violation, value, address: subject.address() }
+    }
+
+    /// The dialect does not have the command.
+    pub(crate) const fn unsupported(command: Command, dialect: Dialect) -> Self {
+        Self::Unsupported { context: Context::new(command, Subject::Rmm, dialect.index()) }
+    }
+
+    /// The RMM was busy or blocked at every attempt.
+    pub(crate) fn exhausted(command: Command, status: Status, subject: Subject) -> Self {
+        let context = Context::new(command, subject, status.into());
+        Self::Exhausted { context, address: subject.address() }
+    }
+
+    /// There was no answer to a call.
+    pub(crate) const fn no_answer(command: Command, subject: Subject, sent: bool) -> Self {
+        let (context, address) = (Context::new(command, subject, 0), subject.address());
+        match sent {
+            true => Self::NoAnswer { context, address },
+            false => Self::NotSent { context, address },
+        }
     }
 
     /// Whether it is certain that the command changed nothing.
@@ -413,7 +551,7 @@ impl Error {
             self,
             Self::Violation { .. }
                 | Self::Unclear(_)
-                | Self::NoAnswer { sent: true, .. }
+                | Self::NoAnswer { .. }
                 | Self::Unfinished { .. }
                 | Self::Abandoned { .. }
                 | Self::Access(_)
@@ -438,27 +576,50 @@ impl Error {
     pub fn status(&self) -> Option<Status> {
         match self {
             Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal.status()),
-            Self::Exhausted { status, .. } => Some(*status),
+            Self::Exhausted { context, .. } => Some(Status::from(context.detail())),
             _ => None,
         }
     }
 
+    /// What the error is about, and its address.
+    const fn about(&self) -> Option<(Context, u64)> {
+        Some(match self {
+            Self::Refused(refusal) | Self::Unclear(refusal) => (refusal.context(), refusal.address),
+            Self::Unsupported { context } | Self::NeedMemory { context, .. } => (*context, 0),
+            Self::Exhausted { context, address }
+            | Self::NoProgress { context, address }
+            | Self::Violation { context, address, .. }
+            | Self::NoAnswer { context, address }
+            | Self::NotSent { context, address }
+            | Self::Unfinished { context, address, .. }
+            | Self::Abandoned { context, address, .. }
+            | Self::OtherMachine { context, address }
+            | Self::Argument { context, address, .. } => (*context, *address),
+            Self::Access(_) => return None,
+        })
+    }
+
     /// The command that failed, if there is one.
     #[must_use]
-    pub const fn command(&self) -> Option<Command> {
+    pub fn command(&self) -> Option<Command> {
+        Some(self.about()?.0.command())
+    }
+
+    /// What the command was about; [`Subject::Rmm`] for an error that names nothing else. `None` if
+    /// there is no command.
+    #[must_use]
+    pub fn subject(&self) -> Option<Subject> {
+        let (context, address) = self.about()?;
+        Some(context.subject(address))
+    }
+
+    /// The dialect, where it matters: of a refusal, and of a command that does not exist.
+    #[must_use]
+    pub fn dialect(&self) -> Option<Dialect> {
         match self {
-            Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal.command),
-            Self::Unsupported { command, .. }
-            | Self::Exhausted { command, .. }
-            | Self::NoProgress { command, .. }
-            | Self::Violation { command, .. }
-            | Self::NoAnswer { command, .. }
-            | Self::NeedMemory { command, .. }
-            | Self::Unfinished { command, .. }
-            | Self::Abandoned { command, .. }
-            | Self::OtherMachine { command, .. }
-            | Self::Argument { command, .. } => Some(*command),
-            Self::Access(_) => None,
+            Self::Refused(refusal) | Self::Unclear(refusal) => Some(refusal.dialect()),
+            Self::Unsupported { context } => context.dialect(),
+            _ => None,
         }
     }
 }
@@ -469,74 +630,130 @@ impl From<AccessFault> for Error {
     }
 }
 
-impl fmt::Display for Error {
+impl Error {
+    /// The name of the variant.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(_) => "Refused",
+            Self::Unsupported { .. } => "Unsupported",
+            Self::Exhausted { .. } => "Exhausted",
+            Self::NoProgress { .. } => "NoProgress",
+            Self::Violation { .. } => "Violation",
+            Self::NoAnswer { .. } => "NoAnswer",
+            Self::NotSent { .. } => "NotSent",
+            Self::Unclear(_) => "Unclear",
+            Self::Unfinished { .. } => "Unfinished",
+            Self::Abandoned { .. } => "Abandoned",
+            Self::NeedMemory { .. } => "NeedMemory",
+            Self::Access(_) => "Access",
+            Self::OtherMachine { .. } => "OtherMachine",
+            Self::Argument { .. } => "Argument",
+        }
+    }
+}
+
+impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(refusal) => refusal.fmt(f),
-            Self::Unsupported { command, dialect } => {
-                write!(f, "{command} does not exist in dialect {dialect}")
+            Self::Refused(refusal) | Self::Unclear(refusal) => {
+                return f.debug_tuple(self.name()).field(refusal).finish();
             }
-            Self::Exhausted { command, status, subject } => {
-                write!(
+            Self::Access(fault) => return f.debug_tuple(self.name()).field(fault).finish(),
+            _ => {}
+        }
+        let mut fields = f.debug_struct(self.name());
+        if let Some((context, address)) = self.about() {
+            fields.field("command", &context.command());
+            fields.field("subject", &context.subject(address));
+        }
+        match self {
+            Self::Unsupported { context } => fields.field("dialect", &context.dialect()),
+            Self::Exhausted { .. } => fields.field("status", &self.status()),
+            Self::Violation { violation, value, .. } => {
+                fields.field("violation", violation).field("value", value)
+            }
+            Self::Unfinished { handle, .. } => fields.field("handle", handle),
+            Self::Abandoned { handle, missing, .. } => {
+                fields.field("handle", handle).field("missing", missing)
+            }
+            Self::NeedMemory { bytes, alignment, .. } => {
+                fields.field("bytes", bytes).field("alignment", alignment)
+            }
+            Self::Argument { what, .. } => fields.field("what", what),
+            _ => &mut fields,
+        }
+        .finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (context, address) = match self {
+            Self::Refused(refusal) => return refusal.fmt(f),
+            Self::Unclear(refusal) => {
+                return write!(f, "what the operation changed is unclear: {refusal}");
+            }
+            Self::Access(fault) => return fault.fmt(f),
+            _ => self.about().ok_or(fmt::Error)?,
+        };
+        let (command, subject) = (context.command(), context.subject(address));
+        match self {
+            Self::Unsupported { .. } => {
+                let dialect = context.dialect().map_or("unknown", Dialect::name);
+                return write!(f, "{command} does not exist in dialect {dialect}");
+            }
+            Self::OtherMachine { .. } => {
+                return write!(
                     f,
-                    "{command} for {subject} still answered {} after all attempts that the retry \
-                     budget allows",
-                    status.name()
-                )
+                    "{command}: {subject} belongs to another machine than the session"
+                );
             }
-            Self::NoProgress { command, subject } => {
-                write!(
-                    f,
-                    "{command} for {subject} made no progress within the retry budget; try again \
-                     later"
-                )
-            }
-            Self::Unfinished { command, handle, subject } => {
-                write!(
-                    f,
-                    "{command} for {subject}: operation {handle:#x} did not complete within the \
-                     retry budget"
-                )
-            }
-            Self::Violation { command, violation, value, subject } => {
-                write!(f, "{command} for {subject}: the RMM reported {violation} ({value:#x})")
-            }
-            Self::NoAnswer { command, subject, sent: true } => {
-                write!(f, "{command} for {subject}: no answer; what the RMM did is unclear")
-            }
-            Self::NoAnswer { command, subject, sent: false } => {
-                write!(f, "{command} for {subject}: the call could not be made")
-            }
-            Self::Unclear(refusal) => write!(f, "what the operation changed is unclear: {refusal}"),
-            Self::NeedMemory { command, bytes, alignment } => {
-                write!(
+            Self::NeedMemory { bytes, alignment, .. } => {
+                return write!(
                     f,
                     "{command} needs {bytes:#x} more bytes of memory aligned to {alignment:#x} in \
                      the pool"
-                )
+                );
             }
-            Self::Abandoned { command, handle, missing: 0, subject } => {
+            _ => write!(f, "{command} for {subject}")?,
+        }
+        match self {
+            Self::Exhausted { .. } => {
+                let status = Status::from(context.detail());
                 write!(
                     f,
-                    "{command} for {subject}: operation {handle:#x} could not be ended and stays \
-                     in the RMM until it restarts"
+                    " still answered {} after all attempts that the retry budget allows",
+                    status.name()
                 )
             }
-            Self::Abandoned { command, handle, missing, subject } => {
+            Self::NoProgress { .. } => {
+                f.write_str(" made no progress within the retry budget; try again later")
+            }
+            Self::Unfinished { handle, .. } => {
+                write!(f, ": operation {handle:#x} did not complete within the retry budget")
+            }
+            Self::Violation { violation, value, .. } => {
+                write!(f, ": the RMM reported {violation} ({value:#x})")
+            }
+            Self::NoAnswer { .. } => f.write_str(": no answer; what the RMM did is unclear"),
+            Self::NotSent { .. } => f.write_str(": the call could not be made"),
+            Self::Abandoned { handle, missing: 0, .. } => {
                 write!(
                     f,
-                    "{command} for {subject}: operation {handle:#x} lacked {missing:#x} bytes, \
-                     could not be undone, and stays in the RMM until it restarts; add more memory \
-                     to the pool beforehand"
+                    ": operation {handle:#x} could not be ended and stays in the RMM until it \
+                     restarts"
                 )
             }
-            Self::Access(fault) => fault.fmt(f),
-            Self::OtherMachine { command, subject } => {
-                write!(f, "{command}: {subject} belongs to another machine than the session")
+            Self::Abandoned { handle, missing, .. } => {
+                write!(
+                    f,
+                    ": operation {handle:#x} lacked {missing:#x} bytes, could not be undone, and \
+                     stays in the RMM until it restarts; add more memory to the pool beforehand"
+                )
             }
-            Self::Argument { command, what, subject } => {
-                write!(f, "{command} for {subject}: {what}")
-            }
+            Self::Argument { what, .. } => write!(f, ": {what}"),
+            // Written above.
+            _ => Ok(()),
         }
     }
 }

@@ -103,10 +103,10 @@ fn sound_9_an_answer_about_something_else_is_no_progress() {
     };
     let rmm = session(&conduit, &model);
     let refused = rmm.check_memory(range(RAM + MIB, MIB));
-    let Err(TrackingError::Call(Error::Violation { command, violation, value, .. })) = refused
+    let Err(TrackingError::Call(error @ Error::Violation { violation, value, .. })) = refused
     else {
         panic!("{refused:?}");
     };
-    assert_eq!((command, violation), (Command::GptInfo, Violation::Progress));
+    assert_eq!((error.command(), violation), (Some(Command::GptInfo), Violation::Progress));
     assert_eq!(value, RAM + PAGE);
 }

@@ -260,7 +260,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(Error::Refused(refusal))
                 if !sure
                     && refusal.status() == missing
-                    && refusal.result.level().is_some_and(|reached| reached < level) =>
+                    && refusal.result().level().is_some_and(|reached| reached < level) =>
             {
                 (unclear(create), Ok(()))
             }
@@ -314,7 +314,7 @@ impl<P: Platform> RealmCore<'_, P> {
             };
             failures += 1;
             let is_gone = error.is_not_supported()
-                || matches!(error, Error::NoAnswer { sent: false, .. })
+                || matches!(error, Error::NotSent { .. })
                 || failures > FAILURES;
             let here = self.next_place();
             // A second try helps where the first failed for a temporary reason.

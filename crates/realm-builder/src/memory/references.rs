@@ -142,6 +142,6 @@ fn is_refused(error: &Error) -> bool {
 /// Whether the refusal is because of an entry below the root: the auxiliary tree has a table there.
 fn is_below(error: &Error, root: IpaRange) -> bool {
     let Error::Refused(refusal) = error else { return false };
-    let level = refusal.result.level();
+    let level = refusal.result().level();
     is_refused(error) && level.is_some_and(|level| level.entry_bytes() < root.bytes())
 }

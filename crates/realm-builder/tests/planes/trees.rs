@@ -249,10 +249,10 @@ fn a_lack_of_memory_is_reported_before_the_realm_is_created() {
             assert_eq!((b.pool.bytes(), free), ((8 * PAGE, 0), 0));
             let mut storage = Storage::new();
             let error = Realm::create(b.rmm, &config, &mut storage, b.pool).unwrap_err().error;
-            let BuildError::Call(Error::NeedMemory { command, bytes, .. }) = error else {
+            let BuildError::Call(error @ Error::NeedMemory { bytes, .. }) = error else {
                 panic!("{error:?}");
             };
-            assert_eq!((command, bytes), (Command::RealmCreate, PAGE));
+            assert_eq!((error.command(), bytes), (Some(Command::RealmCreate), PAGE));
             // Enough granules, but not in pairs: what was taken is given back.
             b.pool.add(rest).unwrap();
             let mut kept = Vec::new();

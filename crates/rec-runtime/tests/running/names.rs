@@ -21,9 +21,8 @@ fn turns_on(target: u64) -> Vec<Action> {
 /// Asserts that a request was refused before any call, and returns it.
 fn refused(result: Result<Answer, Failed<PsciRequest>>) -> PsciRequest {
     let failed = result.unwrap_err();
-    let Error::Argument { command: Command::PsciComplete, .. } = failed.error else {
-        panic!("{}", failed.error)
-    };
+    assert!(matches!(failed.error, Error::Argument { .. }), "{}", failed.error);
+    assert_eq!(failed.error.command(), Some(Command::PsciComplete));
     failed.kept
 }
 

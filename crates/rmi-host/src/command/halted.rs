@@ -89,7 +89,7 @@ impl<P: Platform> Channel<P> {
     pub(crate) fn require(&self, command: rmi_abi::Command) -> Result<(), Error> {
         match command.form(self.dialect()) {
             Some(_) => Ok(()),
-            None => Err(Error::Unsupported { command, dialect: self.dialect() }),
+            None => Err(Error::unsupported(command, self.dialect())),
         }
     }
 }

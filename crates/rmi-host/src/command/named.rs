@@ -42,7 +42,7 @@ impl<P: Platform> Channel<P> {
         let subject = Subject::Pa(at);
         match machine {
             Some(machine) if machine == self.machine() => Ok(()),
-            Some(_) => Err(Error::OtherMachine { command, subject }),
+            Some(_) => Err(Error::other_machine(command, subject)),
             None => Err(Error::argument(command, "the token is for no memory at all", subject)),
         }
     }

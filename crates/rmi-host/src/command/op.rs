@@ -78,11 +78,8 @@ impl<P: Platform> Channel<P> {
     ) -> Result<Donation, Error> {
         let blocks = (size, self.granule_size());
         let (size, granule) = blocks;
-        let argument = |what| Error::Argument {
-            command: Command::OpMemDonate,
-            what,
-            subject: pending.subject,
-        };
+        let subject = pending.subject;
+        let argument = |what| Error::argument(Command::OpMemDonate, what, subject);
         if offers.len() > LIST_ENTRIES {
             return Err(argument("too many ranges for one list"));
         }
@@ -214,11 +211,8 @@ impl<P: Platform> Channel<P> {
         list: &Undelegated,
         granule: GranuleSize,
     ) -> Result<(u64, u64), Error> {
-        let argument = |what| Error::Argument {
-            command: Command::OpMemDonate,
-            what,
-            subject: pending.subject,
-        };
+        let subject = pending.subject;
+        let argument = |what| Error::argument(Command::OpMemDonate, what, subject);
         match pending.want {
             Want::Donate(request)
                 if !request.contiguous && request.state == OpMemState::Delegated => {}

@@ -123,12 +123,7 @@ impl<P: Platform> Channel<P> {
         if sound {
             Ok(top)
         } else {
-            Err(Error::Violation {
-                command: call.command,
-                violation: Violation::Progress,
-                value: out_top,
-                subject: call.subject,
-            })
+            Err(Error::violation(call.command, Violation::Progress, out_top, call.subject))
         }
     }
 }

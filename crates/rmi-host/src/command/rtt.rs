@@ -311,7 +311,7 @@ impl<P: Platform> Channel<P> {
         if let Err(error) = self.own(command, rd).and_then(|()| self.own(command, &memory)) {
             return Err(Failed::new(memory, error));
         }
-        let argument = |what| Error::Argument { command, what, subject };
+        let argument = |what| Error::argument(command, what, subject);
         let word = AddrRangeDesc::from_range(&memory.range(), size, OpMemState::Delegated, granule)
             .and_then(|desc| desc.encode(self.dialect(), granule).ok());
         let range = IpaRange::with_size(ipa, memory.bytes());
@@ -336,10 +336,7 @@ impl<P: Platform> Channel<P> {
             Some(mapped) => Ok(Mapped { mapped: mapped.into_use(), rest: memory }),
             None => {
                 let violation = Violation::Progress;
-                Err(Failed::new(
-                    memory,
-                    Error::Violation { command, violation, value: reply.x1(), subject },
-                ))
+                Err(Failed::new(memory, Error::violation(command, violation, reply.x1(), subject)))
             }
         }
     }

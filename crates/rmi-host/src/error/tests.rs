@@ -16,12 +16,9 @@ use crate::granules::{Delegated, Undelegated};
 use crate::session::{SessionError, TrackingError};
 
 fn refusal() -> Refusal {
-    Refusal {
-        command: Command::RttCreate,
-        dialect: Dialect::V2_0Bet3,
-        result: ResultWord::from_status(Status::ErrorInput),
-        subject: Subject::Pa(Pa::new(0x1000)),
-    }
+    let result = ResultWord::from_status(Status::ErrorInput);
+    let subject = Subject::Pa(Pa::new(0x1000));
+    Refusal::new(Command::RttCreate, Dialect::V2_0Bet3, result, subject)
 }
 
 fn shared() -> SharedMemory {

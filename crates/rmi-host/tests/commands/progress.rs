@@ -226,7 +226,7 @@ fn continuing_and_cancelling_at_every_status() {
                 }
                 // The result is that of the command that was started.
                 (_, Err(Failure::Ended(Error::Refused(refusal) | Error::Unclear(refusal)))) => {
-                    assert_eq!((refusal.command, refusal.result), (Command::RmmActivate, word));
+                    assert_eq!((refusal.command(), refusal.result()), (Command::RmmActivate, word));
                 }
                 (_, answer) => panic!("{word:?}: {answer:?}"),
             }
@@ -244,7 +244,7 @@ fn continuing_and_cancelling_at_every_status() {
                     match error {
                         Error::Refused(refusal) | Error::Unclear(refusal) => {
                             assert_eq!(
-                                (refusal.command, refusal.result),
+                                (refusal.command(), refusal.result()),
                                 (Command::OpCancel, word)
                             );
                         }
@@ -284,7 +284,9 @@ fn donating_and_reclaiming_at_every_status() {
                 // After these two it is unclear whether the granule was taken.
                 (Status::Incomplete, Err(Error::Violation { .. })) => assert_eq!(word.0, 0x30d),
                 (Status::Success, Err(Error::Violation { .. })) => {}
-                (Status::Unknown(_), Err(Error::Unclear(found))) => assert_eq!(found.result, word),
+                (Status::Unknown(_), Err(Error::Unclear(found))) => {
+                    assert_eq!(found.result(), word)
+                }
                 (Status::Unknown(_), Ok(Donation::Refused(_))) => {
                     assert!(word.is_not_supported());
                 }

@@ -89,9 +89,9 @@ fn every_status_of_every_command_is_the_error_it_stands_for() {
 fn check(case: &Case, dialect: Dialect, word: ResultWord, outcome: &Outcome, expected: &Expected) {
     let place = format!("{} in {dialect}, X0 {:#x}: {outcome:?}", case.command, word.0);
     let refusal = |found: &rmi_host::Refusal| {
-        let as_it_came = (found.command, found.dialect, found.result, found.subject);
+        let as_it_came = (found.command(), found.dialect(), found.result(), found.subject());
         assert_eq!(as_it_came, (case.command, dialect, word, case.subject), "{place}");
-        assert_eq!(found.result.level(), word.level(), "{place}");
+        assert_eq!(found.result().level(), word.level(), "{place}");
         let text = found.to_string();
         assert!(text.contains(case.command.name()) && text.contains(dialect.name()), "{text}");
     };
@@ -105,12 +105,10 @@ fn check(case: &Case, dialect: Dialect, word: ResultWord, outcome: &Outcome, exp
             refusal(found);
             assert!(!error.is_clean());
         }
-        (
-            Expected::Exhausted(status),
-            Outcome::Failed(Error::Exhausted { command, status: found, subject, .. }),
-        ) => {
-            let all: (_, _, &Subject) = (*command, found, subject);
-            assert_eq!(all, (case.command, status, &case.subject), "{place}");
+        (Expected::Exhausted(status), Outcome::Failed(error @ Error::Exhausted { .. })) => {
+            let all = (error.command(), error.status(), error.subject());
+            let expected = (Some(case.command), Some(*status), Some(case.subject));
+            assert_eq!(all, expected, "{place}");
         }
         (Expected::Error(error), Outcome::Failed(found)) => assert_eq!(error, found, "{place}"),
         _ => panic!("{place}, expected {expected:?}"),
