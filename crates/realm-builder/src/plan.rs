@@ -199,14 +199,36 @@ pub fn tables_of_runs(
     })
 }
 
+/// Visits what [`tables_of_runs`] returns. For large code: there is one copy of it, whatever the
+/// runs are.
+pub(crate) fn each_table<E>(
+    geometry: Geometry,
+    runs: &mut dyn Iterator<Item = Run>,
+    visit: &mut dyn FnMut(Level, Ipa) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut tables = Tables::new(geometry);
+    for run in runs {
+        tables.begin(run);
+        while let Some((level, ipa)) = tables.next() {
+            visit(level, ipa)?;
+        }
+    }
+    Ok(())
+}
+
 /// The tables that must exist so that entries of `level` can be written in `range`.
 pub fn tables(
     geometry: Geometry,
     range: IpaRange,
     level: Level,
 ) -> impl Iterator<Item = (Level, Ipa)> + Clone {
+    tables_of_runs(geometry, run(range, level).into_iter())
+}
+
+/// A run of entries of a level, if the range is not empty.
+pub(crate) fn run(range: IpaRange, level: Level) -> Option<Run> {
     let run = Run { ipa: range.base(), pa: Pa::new(0), level, bytes: range.bytes() };
-    tables_of_runs(geometry, Some(run).filter(|run| run.bytes > 0).into_iter())
+    Some(run).filter(|run| run.bytes > 0)
 }
 
 /// How many [`ShadowTable`](crate::ShadowTable)s a Realm with these ranges needs if they are mapped

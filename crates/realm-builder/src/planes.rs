@@ -65,7 +65,7 @@ use sro::HostMemory;
 
 use crate::error::BuildError;
 use crate::memory::fault::Served;
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 use crate::plan::leaf;
 
 /// Result of showing memory in an auxiliary tree.
@@ -129,7 +129,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let Some(aux) = aux.filter(|_| is_served) else {
             return Ok(served);
         };
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let page = IpaRange::with_size(ipa.align_down(granule), granule).unwrap_or(window);
         let around = leaf(ipa).intersection(&window).unwrap_or(window);
         let shown = match self.map_plane(memory, aux, around) {
@@ -157,7 +157,6 @@ impl<P: Platform> RealmCore<'_, P> {
 
     fn check_plane(&self, tree: AuxTree, range: IpaRange) -> Result<(), BuildError> {
         self.check_tree(tree)?;
-        self.check_protected(range, range.bytes())?;
-        self.check_aligned(range)
+        self.check_protected(range, range.bytes())
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for Subject {
 /// What an error is about, in a word, so that errors are moved by words: see [`Error::command`],
 /// [`Error::subject`] and the like.
 #[doc(hidden)]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context(u32);
 
 impl Context {
@@ -150,7 +150,6 @@ impl Refusal {
     }
 
     /// X0 as the RMM returned it, with status and index.
-    #[must_use]
     pub const fn result(&self) -> ResultWord {
         self.result
     }

@@ -1,7 +1,7 @@
 //! Creating a Realm.
 
+use rmi_abi::Command;
 use rmi_abi::realm::{RealmParams, RealmParamsPage, S2apEncoding};
-use rmi_abi::{Command, GranuleSize};
 use rmi_host::{Delegated, Error, Failed, Platform, Progress, QuarantineReason, Rd, Rmm};
 use sro::{HostMemory, Pool, drive};
 
@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::lifecycle::realm::{New, Realm};
 use crate::memory::lent_shadow::LentShadow;
 use crate::memory::range_hint::RangeHint;
-use crate::memory::realm_core::{AUX_TREES, RealmCore};
+use crate::memory::realm_core::{AUX_TREES, GRANULE, RealmCore};
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::Shadow;
 use crate::shadow::storage::Records;
@@ -101,7 +101,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         // The shape of the tables, in the shadow and in the plan, is that of 4 KiB granules; and so
         // is the page that a pool lends for content.
         let size = rmm.granule_size();
-        if size != GranuleSize::Size4KiB {
+        if size != GRANULE {
             return Err(Failed::new(storage, BuildError::GranuleSize(size)));
         }
         let mut params = match config.validate(rmm.features(), rmm.dialect()) {
@@ -110,7 +110,7 @@ impl<'a, P: Platform> Realm<'a, P, New> {
         };
         let aux_trees = if params.tree_per_plane { params.num_aux_planes } else { 0 };
         let mut shadow = Shadow::new(params.geometry, aux_trees, storage)?;
-        let granule = rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());
 
         let pool = memory.pool();

@@ -1,5 +1,7 @@
 //! Populating a new Realm, in canonical order.
 
+use core::convert::Infallible;
+
 use realm_measurement::region::{self, LayoutCheck};
 use rmi_abi::flags::DataFlags;
 use rmi_abi::rtt::Level;
@@ -12,7 +14,7 @@ use crate::lifecycle::realm::{New, Realm};
 use crate::lifecycle::region::{Content, Region, merge};
 use crate::memory::map::{Mapping, Supply};
 use crate::memory::range_lock::RangeLock;
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 use crate::plan::{self, Exists, Run};
 use crate::shadow::tag;
 
@@ -168,7 +170,7 @@ impl<P: Platform> RealmCore<'_, P> {
         region::sort(regions);
         self.check(regions)?;
         merge(regions);
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let mut budget = Budget::new(bytes, granule, self.top_block_level());
         let missing = self.missing_for(regions, bytes);
         self.check_shadow_tables(missing)?;
@@ -200,7 +202,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Checks sorted regions; those that are populated already are empty and pass.
     fn check(&self, regions: &[Region<'_>]) -> Result<(), BuildError> {
-        let mut check = LayoutCheck::new(self.geometry, self.rmm.granule_size());
+        let mut check = LayoutCheck::new(self.geometry, GRANULE);
         for region in regions {
             let range = region.range();
             let taken = |other: IpaRange| RegionProblem::Overlap { at: other.base() };
@@ -227,14 +229,18 @@ impl<P: Platform> RealmCore<'_, P> {
     /// How many tables are missing for the first `bytes` of sorted regions.
     pub(crate) fn missing_for(&self, regions: &[Region<'_>], bytes: u64) -> usize {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let budget = Budget::new(bytes, granule, self.top_block_level());
         let parts =
             regions.iter().scan(budget, |budget, region| Some((region, budget.spend(region))));
-        let runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
-        plan::tables_of_runs(self.geometry, runs)
-            .filter(|(level, ipa)| !exists(*level, *ipa))
-            .count()
+        let mut runs = parts.flat_map(|(region, part)| self.runs_for(region, part, &exists));
+        let mut missing = 0;
+        let counted = plan::each_table(self.geometry, &mut runs, &mut |level, ipa| {
+            missing += usize::from(!exists(level, ipa));
+            Ok::<(), Infallible>(())
+        });
+        let Ok(()) = counted;
+        missing
     }
 
     /// The runs that the first `bytes` of a region are mapped by: content is mapped by pages, in
@@ -258,7 +264,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let mut held = self.lock_range(whole)?;
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = self.runs_for(region, region.bytes(), &exists);
-        self.make(&mut held, pool, plan::tables_of_runs(self.geometry, runs))?;
+        self.make(&mut held, pool, runs)?;
         let mut left = whole;
         while !left.is_empty() {
             let top = self.rmm.commands().rtt_init_ripas(&self.rd, left)?;
@@ -300,7 +306,8 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         let range = region.range();
         let mut held = self.lock_range(range)?;
-        self.make(&mut held, memory.pool(), plan::tables(self.geometry, range, Level::L3))?;
+        let run = plan::run(range, Level::L3);
+        self.make(&mut held, memory.pool(), [run, None].into_iter().flatten())?;
         let mut delegated = match self.rmm.delegate(region.memory.take()) {
             Ok(delegated) => delegated,
             Err(failed) => {
@@ -325,7 +332,7 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut Delegated,
         flags: DataFlags,
     ) -> Result<(), BuildError> {
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         pool.check_pages(Command::RttDataMapInit)?;
         // A page that is not populated is put back in front of the rest, with which it is
         // contiguous.

@@ -4,27 +4,15 @@ use rmi_abi::{Ipa, IpaRange};
 use rmi_host::Platform;
 
 use crate::error::{BuildError, RegionProblem};
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 
 impl<P: Platform> RealmCore<'_, P> {
-    /// The IPA range of `bytes` of memory that are to be mapped at `ipa`; `aligned` says whether
-    /// the memory is aligned to granules. A range that extends beyond the address space is empty.
-    pub(crate) fn place(
-        &self,
-        ipa: Ipa,
-        aligned: bool,
-        bytes: u64,
-    ) -> Result<IpaRange, BuildError> {
+    /// The IPA range of `bytes` of memory that are to be mapped at `ipa`. A range that extends beyond
+    /// the address space is empty.
+    pub(crate) fn place(&self, ipa: Ipa, bytes: u64) -> Result<IpaRange, BuildError> {
         let range = IpaRange::with_size_or_empty(ipa, bytes);
-        match aligned && ipa.is_aligned(self.rmm.granule_size().bytes()) {
+        match ipa.is_aligned(GRANULE.bytes()) {
             true => Ok(range),
-            false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
-        }
-    }
-
-    pub(crate) fn check_aligned(&self, range: IpaRange) -> Result<(), BuildError> {
-        match range.is_aligned(self.rmm.granule_size().bytes()) {
-            true => Ok(()),
             false => Err(BuildError::Region { range, problem: RegionProblem::Unaligned }),
         }
     }
@@ -34,7 +22,7 @@ impl<P: Platform> RealmCore<'_, P> {
         if !self.geometry.range_is_protected(&range) {
             return Err(BuildError::Region { range, problem: RegionProblem::NotProtected });
         }
-        self.check_aligned(range)
+        Ok(())
     }
 
     /// Whether nothing is mapped in a claimed range.

@@ -11,7 +11,7 @@ use sro::{HostMemory, Pool, free_or_quarantine};
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::map::Supply;
 use crate::memory::range_lock::RangeLock;
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 use crate::memory::reclaim::Reclaimed;
 use crate::memory::share::NotShared;
 use crate::memory::stopped::Stopped;
@@ -167,14 +167,7 @@ impl<P: Platform> RealmCore<'_, P> {
             let fits = granules.take_front(gap.bytes()).unwrap_or_default();
             free_or_quarantine(self.rmm, memory, core::mem::replace(&mut granules, fits));
         }
-        let prepared = match granules.range().is_aligned(self.rmm.granule_size().bytes()) {
-            true => shared.reserve_shared(1),
-            false => {
-                let problem = RegionProblem::Unaligned;
-                Err(BuildError::Region { range: wanted, problem })
-            }
-        };
-        if let Err(error) = prepared {
+        if let Err(error) = shared.reserve_shared(1) {
             free_or_quarantine(self.rmm, memory, granules);
             return Err(course.stop(error));
         }
@@ -273,7 +266,6 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Whether a range can be converted; its alias.
     fn check_conversion(&self, range: IpaRange) -> Result<IpaRange, BuildError> {
         self.check_protected(range, range.bytes())?;
-        self.check_aligned(range)?;
         self.alias(range, range)
     }
 
@@ -311,7 +303,7 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<(), BuildError> {
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(memory).into_iter(), self.top_block_level(), &exists);
-        self.make(held, pool, plan::tables_of_runs(self.geometry, runs))
+        self.make(held, pool, runs)
     }
 
     /// The first run of a range that is mapped and contiguous in both address spaces.
@@ -355,7 +347,7 @@ impl<P: Platform> RealmCore<'_, P> {
         memory: &mut dyn HostMemory,
         pas: PaRange,
     ) -> Result<(), Stopped> {
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let end = pas.top().align_up(granule).unwrap_or(pas.top());
         let pas = PaRange::new(pas.base().align_down(granule), end).unwrap_or(pas);
         let part = |piece: &SharedPiece| {

@@ -7,7 +7,7 @@ use sro::{HostMemory, free_or_quarantine};
 
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::map::{Mapping, Supply};
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 use crate::plan::leaf;
 use crate::shadow::tag;
 
@@ -41,11 +41,9 @@ impl<P: Platform> RealmCore<'_, P> {
         ipa: Ipa,
         window: IpaRange,
     ) -> Result<Served, BuildError> {
-        let granule = self.rmm.granule_size().bytes();
-        let page = ipa.align_down(granule);
+        let page = ipa.align_down(GRANULE.bytes());
         let refuse = |problem| Err(BuildError::Region { range: window, problem });
         self.check_protected(window, window.bytes())?;
-        self.check_aligned(window)?;
         if !window.contains(ipa) {
             return refuse(RegionProblem::Elsewhere { ipa });
         }

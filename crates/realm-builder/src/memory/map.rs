@@ -8,7 +8,7 @@ use rmi_abi::{Command, Ipa, IpaRange};
 use rmi_host::{Delegated, Error, Failed, Platform, QuarantineReason, Undelegated};
 use sro::{HostMemory, free_or_quarantine};
 
-use crate::error::BuildError;
+use crate::error::{BuildError, RegionProblem};
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
 use crate::plan;
@@ -58,16 +58,14 @@ impl<P: Platform> RealmCore<'_, P> {
         pieces: &mut [Undelegated],
     ) -> Result<(), BuildError> {
         let bytes = pieces.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.bytes()));
-        let granule = self.rmm.granule_size().bytes();
-        let range =
-            self.place(ipa, pieces.iter().all(|piece| piece.range().is_aligned(granule)), bytes)?;
+        let range = self.place(ipa, bytes)?;
         self.check_protected(range, bytes)?;
         let mut held = self.lock_range(range)?;
         self.check_void(range)?;
         let ranges = pieces.iter().map(Undelegated::range).filter(|piece| !piece.is_empty());
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, plan::joined(ranges), self.top_block_level(), &exists);
-        self.make(&mut held, memory.pool(), plan::tables_of_runs(self.geometry, runs))?;
+        self.make(&mut held, memory.pool(), runs)?;
 
         let slots = core::cell::RefCell::new((pieces, 0usize, 0usize));
         let mut next = |_: &mut dyn HostMemory, _| {
@@ -204,25 +202,15 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> (u64, Result<(), BuildError>) {
         let (ipa, range) = (left.base(), granules.range());
         let top = self.top_block_level();
-        let refuse = |problem| {
-            let range = IpaRange::with_size(ipa, range.bytes()).unwrap_or(left);
-            BuildError::Region { range, problem }
-        };
-        let problem = if range.bytes() > left.bytes() {
-            Some(crate::RegionProblem::TooLong { bytes: left.bytes() })
-        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
-            Some(crate::RegionProblem::Unaligned)
-        } else {
-            None
-        };
-        if let Some(problem) = problem {
+        if range.bytes() > left.bytes() {
             (supply.back)(memory, granules);
-            return (0, Err(refuse(problem)));
+            let problem = RegionProblem::TooLong { bytes: left.bytes() };
+            let range = IpaRange::with_size(ipa, range.bytes()).unwrap_or(left);
+            return (0, Err(BuildError::Region { range, problem }));
         }
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(range).into_iter(), top, &exists);
-        let tables = plan::tables_of_runs(self.geometry, runs.clone());
-        if let Err(error) = self.make(held, memory.pool(), tables) {
+        if let Err(error) = self.make(held, memory.pool(), runs.clone()) {
             (supply.back)(memory, granules);
             return (0, Err(error));
         }

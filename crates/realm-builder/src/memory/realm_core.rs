@@ -7,13 +7,17 @@ use core::fmt;
 
 use rmi_abi::realm::S2apEncoding;
 use rmi_abi::rtt::{ENTRIES_PER_TABLE, Geometry, Level};
-use rmi_abi::{Ipa, IpaRange};
+use rmi_abi::{GranuleSize, Ipa, IpaRange};
 use rmi_host::{InUse, Platform, Rd, Rmm};
 
 use crate::memory::lent_shadow::LentShadow;
 use crate::memory::range_hint::RangeHint;
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::storage::Records;
+
+/// The size of granules. There is no Realm on an RMM with another: creating one is refused. Ranges
+/// are always aligned to this size.
+pub(crate) const GRANULE: GranuleSize = GranuleSize::Size4KiB;
 
 /// Maximum number of auxiliary trees of a Realm.
 pub(crate) const AUX_TREES: usize = 3;

@@ -31,7 +31,6 @@ impl<P: Platform> RealmCore<'_, P> {
     ) -> Result<Reclaimed, Stopped> {
         let stop = |error| Stopped { error, reached: range.base() };
         self.check_protected(range, range.bytes()).map_err(stop)?;
-        self.check_aligned(range).map_err(stop)?;
         let mut held = match self.lock_range(range) {
             Err(BuildError::Contended { range }) => return Ok(Reclaimed::Contended(range)),
             held => held.map_err(stop)?,

@@ -3,6 +3,8 @@
 use rmi_abi::{Command, PaRange, Status};
 use rmi_host::{Delegated, Platform, QuarantineReason, Rmm, Undelegated};
 
+use crate::memory::realm_core::GRANULE;
+
 /// Memory that is being returned to the host: one run, which grows as long as contiguous memory is
 /// added, so that it is undelegated together.
 #[derive(Debug, Default)]
@@ -52,8 +54,8 @@ impl ReturnedRanges {
             Err(error) => {
                 // All of it may be the host's already.
                 self.doubt |= !error.is_clean();
-                let granule = rmm.granule_size().bytes();
-                let refused = self.run.take_front(granule).unwrap_or_else(|| self.run.take());
+                let refused =
+                    self.run.take_front(GRANULE.bytes()).unwrap_or_else(|| self.run.take());
                 if self.doubt {
                     rmm.recover(refused, UNCLEAR, free);
                 } else {

@@ -40,7 +40,7 @@ impl<P: Platform> RealmCore<'_, P> {
             Err(BuildError::Contended { .. }) => return Ok(range.base()),
             held => held.map_err(|error| stop(error, range.base()))?,
         };
-        self.make(&mut held, memory.pool(), plan::edges(self.geometry, range))
+        self.make_in(None, &mut held, memory.pool(), plan::edges(self.geometry, range))
             .map_err(|error| stop(error, range.base()))?;
         let (mut from, mut idle) = (range.base(), 0);
         for _ in 0..calls {

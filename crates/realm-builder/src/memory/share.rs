@@ -13,7 +13,7 @@ use crate::error::{BuildError, RegionProblem};
 use crate::memory::leaving::Left;
 use crate::memory::map::Free;
 use crate::memory::range_lock::RangeLock;
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 use crate::memory::stopped::Stopped;
 use crate::plan::{self, Run};
 use crate::shadow::storage::SharedPiece;
@@ -42,9 +42,8 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         granules: Undelegated,
         access: SharedAccess,
     ) -> Result<(), NotShared> {
-        let aligned = granules.range().is_aligned(self.rmm.granule_size().bytes());
         let checked = self
-            .place(ipa, aligned, granules.bytes())
+            .place(ipa, granules.bytes())
             .and_then(|range| self.check_unprotected(range, granules.bytes()).map(|()| range));
         match checked.and_then(|range| self.hold_to_share(range)) {
             Ok(mut held) => self.share_held(&mut held, memory, ipa, granules, access),
@@ -78,8 +77,7 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         let top = self.top_block_level();
         let exists = |level, ipa| self.shadow.lock().has_table(level, ipa);
         let runs = plan::runs_of(ipa, Some(granules.range()).into_iter(), top, &exists);
-        let mut result =
-            self.make(held, memory.pool(), plan::tables_of_runs(self.geometry, runs.clone()));
+        let mut result = self.make(held, memory.pool(), runs.clone());
         if result.is_ok() {
             for run in runs {
                 result = self.share_run(held, memory, run, &mut granules, access);
@@ -115,9 +113,8 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         granules: &mut Undelegated,
         access: SharedAccess,
     ) -> Result<(), BuildError> {
-        let granule = self.rmm.granule_size();
         let size = run.level.block_size().unwrap_or(BlockSize::Page);
-        let at_once = size.bytes(granule) * u64::from(AddrRangeDesc::max_count(granule));
+        let at_once = size.bytes(GRANULE) * u64::from(AddrRangeDesc::max_count(GRANULE));
         let (mut ipa, mut left, mut idle) = (run.ipa, run.bytes, 0);
         while left > 0 {
             let access = SharedAccess { encoding: self.s2ap, ..access };
@@ -290,8 +287,6 @@ impl<'a, P: Platform> RealmCore<'a, P> {
             RegionProblem::Empty
         } else if range.is_empty() || !self.geometry.range_is_unprotected(&range) {
             RegionProblem::NotUnprotected
-        } else if !range.is_aligned(self.rmm.granule_size().bytes()) {
-            RegionProblem::Unaligned
         } else {
             return Ok(());
         };

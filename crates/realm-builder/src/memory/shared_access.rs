@@ -45,7 +45,7 @@ use rmi_abi::{Ipa, IpaRange, Pa, PaRange};
 use rmi_host::{Error, HostAccess, Platform};
 
 use crate::error::{BuildError, RegionProblem};
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 
 impl<P: Platform> RealmCore<'_, P> {
     /// See [`Realm::read_shared`](crate::Realm::read_shared).
@@ -114,7 +114,7 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// The granules of some bytes; `None` for no bytes.
     fn pages_of(&self, ipa: Ipa, len: usize) -> Result<Option<IpaRange>, BuildError> {
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let base = ipa.align_down(granule);
         let top = u64::try_from(len).ok().and_then(|len| ipa.checked_add(len)?.align_up(granule));
         let pages = top.and_then(|top| IpaRange::new(base, top).ok());

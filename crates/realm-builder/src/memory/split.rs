@@ -9,7 +9,7 @@ use sro::Pool;
 use crate::error::BuildError;
 use crate::memory::range_lock::RangeLock;
 use crate::memory::realm_core::RealmCore;
-use crate::plan::{self, Run};
+use crate::plan::Run;
 
 impl<P: Platform> RealmCore<'_, P> {
     /// Splits the blocks of private memory that reach across the ends of a range, down to a level
@@ -59,6 +59,6 @@ impl<P: Platform> RealmCore<'_, P> {
             is_inside(end).then_some(run)
         };
         let ends = [range.base(), range.top()].map(entry).into_iter().flatten();
-        self.make(held, pool, plan::tables_of_runs(self.geometry, ends))
+        self.make(held, pool, ends)
     }
 }

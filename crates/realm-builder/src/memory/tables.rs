@@ -9,8 +9,8 @@ use sro::{HostMemory, Pool};
 use crate::error::{BuildError, RegionProblem};
 use crate::memory::range_lock::RangeLock;
 use crate::memory::read_entry::ADDRESS;
-use crate::memory::realm_core::RealmCore;
-use crate::plan;
+use crate::memory::realm_core::{GRANULE, RealmCore};
+use crate::plan::{self, Run};
 
 /// Is called for each table of a plan.
 type Visit<'v> = &'v mut dyn FnMut(Level, Ipa) -> Result<(), BuildError>;
@@ -41,8 +41,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return Err(BuildError::Region { range, problem });
         }
         let mut held = self.lock_range(range)?;
-        let tables = plan::tables(self.geometry, range, level);
-        self.make(&mut held, memory.pool(), tables)
+        self.make(&mut held, memory.pool(), [plan::run(range, level), None].into_iter().flatten())
     }
 
     /// Makes the tables of a plan that are missing.
@@ -50,9 +49,11 @@ impl<P: Platform> RealmCore<'_, P> {
         &self,
         held: &mut RangeLock<'_, P::Lock>,
         pool: &mut Pool,
-        tables: impl Iterator<Item = (Level, Ipa)> + Clone,
+        runs: impl Iterator<Item = Run> + Clone,
     ) -> Result<(), BuildError> {
-        self.make_in(None, held, pool, tables)
+        self.make_each(None, held, pool, &|visit| {
+            plan::each_table(self.geometry, &mut runs.clone(), visit)
+        })
     }
 
     /// As [`RealmCore::make`], in an auxiliary tree or the primary one.
@@ -93,7 +94,7 @@ impl<P: Platform> RealmCore<'_, P> {
             return Ok(());
         }
         held.reserve(count)?;
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         pool.stock(self.rmm, create(tree), count as u64 * granule)?;
         tables(&mut |level, ipa| match is_missing(level, ipa) {
             true => self.make_one(tree, held, pool, (level, ipa)),
@@ -170,7 +171,7 @@ impl<P: Platform> RealmCore<'_, P> {
             let bytes = level.table_bytes();
             self.hide_everywhere(IpaRange::with_size_or_empty(ipa.align_down(bytes), bytes))?;
         }
-        let granule = self.rmm.granule_size().bytes();
+        let granule = GRANULE.bytes();
         let table = pool.take(self.rmm, create(tree), granule, granule)?;
         let made = match tree {
             None => self.rmm.commands().rtt_create(&self.rd, table, ipa, level),

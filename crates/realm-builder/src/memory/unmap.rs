@@ -11,7 +11,7 @@ use rmi_host::{Error, Platform, Subject, Undelegated, Violation};
 use sro::HostMemory;
 
 use crate::memory::map::Free;
-use crate::memory::realm_core::RealmCore;
+use crate::memory::realm_core::{GRANULE, RealmCore};
 use crate::memory::returned::ReturnedRanges;
 use crate::shadow::{At, tag};
 
@@ -42,7 +42,7 @@ impl<P: Platform> RealmCore<'_, P> {
         let table = first.level.table_bytes();
         let end = first.base.align_down(table).checked_add(table).filter(|_| table_by_table);
         let top = end.unwrap_or(top).min(top);
-        let max = u64::from(AddrRangeDesc::max_count(self.rmm.granule_size()));
+        let max = u64::from(AddrRangeDesc::max_count(GRANULE));
         let mut reached = first.base;
         let (mut descriptors, mut whole) = (0, true);
         let mut open: Option<(PaRange, u64)> = None;

@@ -104,7 +104,11 @@ impl<P: Platform> RealmCore<'_, P> {
                 continue;
             }
             found = true;
-            self.make(&mut held, memory.pool(), plan::tables(self.geometry, root, below))?;
+            self.make(
+                &mut held,
+                memory.pool(),
+                [plan::run(root, below), None].into_iter().flatten(),
+            )?;
             if !self.certainly_hidden(tree, root)? {
                 continue;
             }
