@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use realm_sdk::abi::{Command, Dialect, GranuleSize, Ipa};
-use realm_sdk::builder::{Content, Realm, RealmConfig, RealmStorage, RecStart, Region};
+use realm_sdk::builder::{
+    BuildError, Content, PlaneTables, Realm, RealmConfig, RealmStorage, RecStart, Region,
+};
 use realm_sdk::host::{
     Channel, CountingLedger, Discovered, Error, OnlyTfRmm2026_07, OnlyV2_0Bet3, RetryBudget,
     ServedDialect, SessionError, SessionOptions,
@@ -53,6 +55,52 @@ fn whole<D: ServedDialect>() {
 fn a_realm_is_built_and_torn_down_in_the_only_dialect() {
     whole::<OnlyTfRmm2026_07>();
     whole::<OnlyV2_0Bet3>();
+}
+
+/// A platform that is built without auxiliary trees.
+enum NoAuxTrees {}
+
+impl ServedDialect for NoAuxTrees {
+    const DIALECT: Option<Dialect> = Some(Dialect::TfRmm2026_07);
+    const AUX_TREES: bool = false;
+}
+
+/// With planes that share the primary tree, or without planes, such a platform does what others do.
+#[test]
+fn auxiliary_trees_are_refused_where_the_platform_is_built_without_them() {
+    fn create<D: ServedDialect>(tables: PlaneTables) -> (Result<(), BuildError>, u64) {
+        let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+        let mut memory = model.take_memory();
+        let mut pool = FixedPool::<8>::new();
+        pool.add(memory.take_front(256 << 12).unwrap()).unwrap();
+        let host = model.host().with_dialect::<D>();
+        let session = sro::open(host, SessionOptions::default(), &mut pool).unwrap();
+        let mut config = RealmConfig::new(40);
+        config.num_aux_planes = 1;
+        config.plane_tables = Some(tables);
+        let calls = model.calls();
+        let mut storage = RealmStorage::<16, 4>::new();
+        let created = match Realm::create(&session, &config, &mut storage, &mut pool) {
+            Ok(realm) => {
+                assert_eq!(realm.aux_trees(), usize::from(tables == PlaneTables::PerPlane));
+                assert_eq!(realm.tear_down(&mut pool, []).error, None);
+                Ok(())
+            }
+            Err(failed) => Err(failed.error),
+        };
+        (created, model.calls() - calls)
+    }
+
+    whole::<NoAuxTrees>();
+    let refused = BuildError::NoAuxTrees;
+    assert_eq!(create::<NoAuxTrees>(PlaneTables::PerPlane), (Err(refused), 0));
+    assert_eq!(refused.to_string(), "the platform is built without auxiliary trees");
+    assert_eq!(create::<OnlyTfRmm2026_07>(PlaneTables::PerPlane).0, Ok(()));
+    for created in
+        [create::<NoAuxTrees>(PlaneTables::Shared), create::<OnlyTfRmm2026_07>(PlaneTables::Shared)]
+    {
+        assert_eq!(created.0, Ok(()));
+    }
 }
 
 /// The error of probing an RMM of `dialect` on a platform for `D`, and how many calls were made.

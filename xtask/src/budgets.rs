@@ -31,8 +31,13 @@ const TYPES: &str = "-Zsanitizer=kcfi -Cunsafe-allow-abi-mismatch=sanitizer,\
                      sanitizer-cfi-normalize-integers";
 
 /// The images: their names, and the features of the package.
-const IMAGES: [(&str, &str); 3] =
-    [("core", ""), ("virtual-cpus", "virtual-cpus"), ("all-dialects", "virtual-cpus,all-dialects")];
+const IMAGES: [(&str, &str); 5] = [
+    ("fixed-memory", "no-aux-trees,virtual-cpus"),
+    ("no-aux-trees", "no-aux-trees,memory"),
+    ("core", "memory"),
+    ("virtual-cpus", "memory,virtual-cpus"),
+    ("all-dialects", "memory,virtual-cpus,all-dialects"),
+];
 
 /// Builds the images, prints their figures, and compares them with their ceilings.
 ///

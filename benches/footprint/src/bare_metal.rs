@@ -29,8 +29,17 @@ mod nowhere {
 }
 
 /// The dialect that is known when the image is built.
-#[cfg(not(feature = "all-dialects"))]
+#[cfg(not(any(feature = "all-dialects", feature = "no-aux-trees")))]
 type Served = realm_sdk::host::OnlyTfRmm2026_07;
+/// That, for Realms without auxiliary trees.
+#[cfg(all(feature = "no-aux-trees", not(feature = "all-dialects")))]
+pub(crate) enum Served {}
+
+#[cfg(all(feature = "no-aux-trees", not(feature = "all-dialects")))]
+impl realm_sdk::host::ServedDialect for Served {
+    const DIALECT: Option<realm_sdk::abi::Dialect> = Some(realm_sdk::abi::Dialect::TfRmm2026_07);
+    const AUX_TREES: bool = false;
+}
 /// The dialect is found at run time.
 #[cfg(feature = "all-dialects")]
 type Served = realm_sdk::host::AnyDialect;

@@ -23,6 +23,15 @@ global_asm!(
     "bl footprint_create_rec",
     "bl footprint_activate",
     "bl footprint_tear_down",
+    ".size _start, . - _start",
+);
+
+#[cfg(feature = "memory")]
+global_asm!(
+    ".section .text._start, \"ax\"",
+    ".globl _start_memory",
+    ".type _start_memory, %function",
+    "_start_memory:",
     "bl footprint_map",
     "bl footprint_fault",
     "bl footprint_reclaim",
@@ -30,7 +39,17 @@ global_asm!(
     "bl footprint_unshare",
     "bl footprint_to_shared",
     "bl footprint_to_private",
-    ".size _start, . - _start",
+    ".size _start_memory, . - _start_memory",
+);
+
+#[cfg(all(feature = "memory", feature = "virtual-cpus"))]
+global_asm!(
+    ".section .text._start, \"ax\"",
+    ".globl _start_ripas",
+    ".type _start_ripas, %function",
+    "_start_ripas:",
+    "bl footprint_set_ripas",
+    ".size _start_ripas, . - _start_ripas",
 );
 
 #[cfg(feature = "virtual-cpus")]
@@ -42,7 +61,6 @@ global_asm!(
     "bl footprint_enter",
     "bl footprint_run",
     "bl footprint_psci",
-    "bl footprint_set_ripas",
     "bl footprint_load_interrupts",
     "bl footprint_save_interrupts",
     ".size _start_virtual_cpus, . - _start_virtual_cpus",

@@ -8,6 +8,7 @@
 mod bare_metal;
 mod entry;
 
+#[cfg(feature = "memory")]
 mod memory;
 mod realm;
 mod session;

@@ -78,3 +78,14 @@ fn footprint_to_private(
 ) -> Result<Converted, ConvertStopped> {
     realm.convert_to_private(memory, range)
 }
+
+#[cfg(feature = "virtual-cpus")]
+#[unsafe(no_mangle)]
+fn footprint_set_ripas(
+    realm: &ActiveRealm<'_>,
+    memory: &mut dyn HostMemory,
+    rec: realm_sdk::host::RecName<'_>,
+    range: IpaRange,
+) -> Result<Ipa, Stopped> {
+    realm.set_ripas(memory, rec, range, 4096)
+}

@@ -1,15 +1,12 @@
 //! Virtual CPUs: entries, exits, answers, and interrupts.
 #![expect(unsafe_code, reason = "exported names")]
 
-use realm_sdk::abi::{Ipa, IpaRange};
-use realm_sdk::builder::{Active, Stopped};
-use realm_sdk::host::{Failed, RecName};
+use realm_sdk::host::Failed;
 use realm_sdk::rec::exit::PsciRequest;
 use realm_sdk::rec::{Answer, EnterError, Event, Handler, Kick, Rec, RunEnd};
-use realm_sdk::sro::HostMemory;
 use realm_sdk::vgic::{InterfaceState, Saved, VirtualInterface, Vtr};
 
-use crate::bare_metal::{BareMetalRealm, Session};
+use crate::bare_metal::Session;
 
 /// The exits that the SDK handles itself.
 struct Defaults;
@@ -103,16 +100,6 @@ fn footprint_psci(
     allow: bool,
 ) -> Result<Answer, Failed<PsciRequest>> {
     if allow { request.accept(session, rec, target) } else { request.deny(session, rec, target) }
-}
-
-#[unsafe(no_mangle)]
-fn footprint_set_ripas(
-    realm: &BareMetalRealm<'_, Active>,
-    memory: &mut dyn HostMemory,
-    rec: RecName<'_>,
-    range: IpaRange,
-) -> Result<Ipa, Stopped> {
-    realm.set_ripas(memory, rec, range, 4096)
 }
 
 #[unsafe(no_mangle)]

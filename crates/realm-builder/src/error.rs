@@ -55,6 +55,10 @@ pub enum BuildError {
         /// The part.
         range: IpaRange,
     },
+    /// The configuration asks for auxiliary trees, and the platform is built without them
+    /// ([`Platform::AUX_TREES`](rmi_host::Platform::AUX_TREES)); nothing was called.
+    #[error("the platform is built without auxiliary trees")]
+    NoAuxTrees,
     /// The Realm has no such auxiliary tree; nothing was called.
     #[error("the realm has {trees} auxiliary trees, and none of number {tree}")]
     #[non_exhaustive]

@@ -100,6 +100,11 @@ pub unsafe trait Platform {
     /// `tf-rmm-2026-07` and 2.0-bet3; for another dialect the option has to be set.
     const DIALECT: Option<Dialect> = None;
 
+    /// Whether Realms may have auxiliary trees: planes with translation tables of their own. If it
+    /// is false, the compiler removes what is only needed for them, and such a Realm is refused
+    /// before any call.
+    const AUX_TREES: bool = true;
+
     /// The conduit to the RMM from the CPU that the caller runs on. Threads that share a session
     /// share the conduit, so a REC runs on the CPU of the thread that enters it only if each call
     /// of the conduit is made on the CPU of its caller: see [`Conduit::call`].
@@ -129,6 +134,9 @@ pub unsafe trait Platform {
 pub trait ServedDialect {
     /// The only one; `None` for all.
     const DIALECT: Option<Dialect>;
+
+    /// See [`Platform::AUX_TREES`].
+    const AUX_TREES: bool = true;
 }
 
 /// Whatever dialect an RMM speaks.
@@ -373,6 +381,7 @@ where
     type Lock = K;
 
     const DIALECT: Option<Dialect> = D::DIALECT;
+    const AUX_TREES: bool = D::AUX_TREES;
 
     fn conduit(&self) -> &C {
         &self.conduit

@@ -87,8 +87,9 @@ impl<'a, P: Platform> Realm<'a, P, New> {
     /// # Errors
     ///
     /// [`BuildError::GranuleSize`] when the RMM is configured for granules of more than 4 KiB,
-    /// [`BuildError::Config`] when it does not offer what is wanted and [`BuildError::Storage`]
-    /// when there is no storage for the root tables, before any call. Otherwise the reason why the
+    /// [`BuildError::Config`] when it does not offer what is wanted, [`BuildError::NoAuxTrees`] when
+    /// the platform is built without them and [`BuildError::Storage`] when there is no storage for
+    /// the root tables, before any call. Otherwise the reason why the
     /// RMM refused; the memory is back in the pool, or in quarantine if an unclear answer left open
     /// whether the Realm exists.
     pub fn create(
@@ -109,6 +110,9 @@ impl<'a, P: Platform> Realm<'a, P, New> {
             Err(error) => return Err(Failed::new(storage, error.into())),
         };
         let aux_trees = if params.tree_per_plane { params.num_aux_planes } else { 0 };
+        if !P::AUX_TREES && aux_trees > 0 {
+            return Err(Failed::new(storage, BuildError::NoAuxTrees));
+        }
         let mut shadow = Shadow::new(params.geometry, aux_trees, storage)?;
         let granule = GRANULE.bytes();
         let root_bytes = granule * u64::from(params.geometry.root_tables());

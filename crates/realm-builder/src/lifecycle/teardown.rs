@@ -207,6 +207,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// Hides what an auxiliary tree refers to in the unprotected half: that must be done before
     /// unmapping what is shared there.
     fn reference(&mut self) -> Option<(AuxTree, Row)> {
+        if !P::AUX_TREES {
+            return None;
+        }
         let (base, top) = (self.geometry.unprotected_base(), self.geometry.end());
         self.shadow.get_mut().reference(IpaRange::new(base, top).ok()?)
     }
@@ -232,6 +235,7 @@ impl<P: Platform> RealmCore<'_, P> {
         level: Level,
         ipa: Ipa,
     ) -> Result<(), Error> {
+        let tree = tree.filter(|_| P::AUX_TREES);
         let (command, create, missing) = match tree {
             None => (Command::RttDestroy, Command::RttCreate, Status::ErrorRtt),
             Some(_) => (Command::RttAuxDestroy, Command::RttAuxCreate, Status::ErrorRttAux),

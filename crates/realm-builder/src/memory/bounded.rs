@@ -84,6 +84,9 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// As [`Shadow::reference`].
     pub(crate) fn reference_in(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
+        if !P::AUX_TREES {
+            return None;
+        }
         let mut trees = {
             let shadow = self.shadow.lock();
             shadow.refers().then(|| shadow.aux_trees())?

@@ -18,6 +18,9 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// Hides what any auxiliary tree shows in a claimed range.
     pub(crate) fn hide_everywhere(&self, range: IpaRange) -> Result<(), Error> {
+        if !P::AUX_TREES {
+            return Ok(());
+        }
         let trees = {
             let shadow = self.shadow.lock();
             shadow.shows_anything().then(|| shadow.aux_trees())
@@ -39,6 +42,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// After an RMM refused to change a range of the primary tree because of what an auxiliary one
     /// shows: its earlier answers were wrong, and all of it is to be hidden once more.
     pub(crate) fn doubt_hidden(&self, error: &Error, range: IpaRange) {
+        if !P::AUX_TREES {
+            return;
+        }
         if error.status() != Some(Status::ErrorRttAux) || !error.is_clean() {
             return;
         }
@@ -50,6 +56,9 @@ impl<P: Platform> RealmCore<'_, P> {
 
     /// One command for the first entries that an auxiliary tree shows.
     pub(crate) fn hide_first(&self, tree: AuxTree, at: At, idle: &mut u32) -> Result<(), Error> {
+        if !P::AUX_TREES {
+            return Ok(());
+        }
         let top = self.geometry.unprotected_base();
         let row = self.shown(tree, at.base, top);
         row.map_or(Ok(()), |row| self.hide_row(tree, row, idle).map(|_| ()))
@@ -58,6 +67,9 @@ impl<P: Platform> RealmCore<'_, P> {
     /// The first entries of a range that any auxiliary tree shows, or may: as many as one command
     /// hides.
     pub(crate) fn first_shown(&self, range: IpaRange) -> Option<(AuxTree, Row)> {
+        if !P::AUX_TREES {
+            return None;
+        }
         let trees = {
             let shadow = self.shadow.lock();
             shadow.shows_anything().then(|| shadow.aux_trees())

@@ -3,7 +3,7 @@
 use rmi_abi::commands::Effect;
 use rmi_abi::result::OpMemReq;
 use rmi_abi::{Dialect, ResultWord, Status};
-use rmi_host::{Error, Subject, Violation};
+use rmi_host::{Error, Violation};
 
 use crate::cases::{Case, Outcome, cases};
 use crate::fixture::Fake;
