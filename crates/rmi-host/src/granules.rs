@@ -517,6 +517,38 @@ pub(crate) mod tests {
         let _ = other.into_raw();
     }
 
+    /// Nor is what differs in owner and machine, by the same bits.
+    #[test]
+    fn memory_of_another_owner_and_machine_is_not_joined() {
+        let range = |base| PaRange::with_size(Pa::new(base), 0x1000).unwrap();
+        // SAFETY: no test touches the memory.
+        let other = unsafe { Undelegated::of_machine(Machine::from_code(1), range(0x2000)) };
+        let mut any = AnyGranules::from(host(0x1000, 0x1000).into_delegated());
+        let other = any.append(other.into_delegated().into_use().into()).unwrap_err();
+        assert_eq!((any.range(), other.range()), (range(0x1000), range(0x2000)));
+        let other = any.merge(other).unwrap_err();
+        for any in [any, other] {
+            core::mem::forget(any);
+        }
+    }
+
+    /// All bits of the machine's number are kept.
+    #[test]
+    fn a_token_keeps_its_machine() {
+        for code in [0, 1, 0xfff, 0x1000, 0x2_a5a5, (1 << Machine::BITS) - 1] {
+            let machine = Machine::from_code(code);
+            let range = PaRange::with_size(Pa::new(0x1000), 0x3000).unwrap();
+            // SAFETY: no test touches the memory.
+            let mut memory = unsafe { Undelegated::of_machine(machine, range) }.into_donated();
+            let front = memory.take_front(0x1000).unwrap();
+            for (part, base, bytes) in [(front, 0x1000, 0x1000), (memory, 0x2000, 0x2000)] {
+                assert_eq!((part.base().raw(), part.bytes()), (base, bytes));
+                assert!(part.machine() == machine && part.was_host());
+                let _ = part.into_undelegated().unwrap().into_raw();
+            }
+        }
+    }
+
     #[test]
     fn memory_that_is_refused_returns_to_the_owner_it_had() {
         let lent = host(0x1000, 0x2000).into_donated();

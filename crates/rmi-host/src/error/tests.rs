@@ -7,7 +7,7 @@ use std::string::ToString;
 
 use rmi_abi::{Command, Dialect, Ipa, Pa, ResultWord, Status};
 
-use super::{Error, Failed, Refusal, Subject};
+use super::{Error, Failed, Refusal, Subject, Violation};
 use crate::access::AccessFault;
 use crate::channel::{Failure, Pending};
 use crate::command::{DelegateFailed, UndelegateFailed};
@@ -111,4 +111,101 @@ fn texts_are_plain() {
     // It had begun.
     assert!(!unfinished.is_clean());
     assert_eq!(unfinished.command(), Some(command));
+}
+
+#[test]
+fn an_error_tells_what_it_is_about() {
+    let (command, result) = (Command::RttCreate, ResultWord::from_status(Status::ErrorInput));
+    for subject in [Subject::Rmm, Subject::Pa(Pa::new(0x1000)), Subject::Ipa(Ipa::new(u64::MAX))] {
+        for dialect in Dialect::ALL {
+            let refusal = Refusal::new(command, dialect, result, subject);
+            assert_eq!((refusal.command(), refusal.dialect()), (command, dialect));
+            assert_eq!((refusal.result(), refusal.subject()), (result, subject));
+            let unsupported = Error::unsupported(command, dialect);
+            for error in [Error::Refused(refusal), Error::Unclear(refusal), unsupported] {
+                assert_eq!((error.command(), error.dialect()), (Some(command), Some(dialect)));
+            }
+        }
+        for error in [
+            Error::no_progress(command, subject),
+            Error::violation(command, Violation::Count, 5, subject),
+            Error::no_answer(command, subject, true),
+            Error::no_answer(command, subject, false),
+            Error::unfinished(command, 7, subject),
+            Error::abandoned(command, 7, 0, subject),
+            Error::other_machine(command, subject),
+            Error::argument(command, "it is wrong", subject),
+        ] {
+            let about = (error.command(), error.subject(), error.dialect(), error.status());
+            assert_eq!(about, (Some(command), Some(subject), None, None));
+            let text = std::format!("{error} {error:?}");
+            assert!(text.contains(&subject.to_string()) && text.contains("RttCreate"), "{text}");
+        }
+        let exhausted = Error::exhausted(command, Status::Unknown(0xfe), subject);
+        assert_eq!(exhausted.status(), Some(Status::Unknown(0xfe)));
+        assert_eq!(exhausted.subject(), Some(subject));
+    }
+    for command in Command::ALL {
+        let error = Error::need_memory(*command, 0x1000, 0x2000);
+        assert_eq!((error.command(), error.subject()), (Some(*command), Some(Subject::Rmm)));
+    }
+    assert_eq!(Error::from(AccessFault { at: Pa::new(0) }).command(), None);
+}
+
+#[test]
+fn texts_name_what_happened() {
+    let (command, subject) = (Command::RttCreate, Subject::Ipa(Ipa::new(0x1000)));
+    for (error, text) in [
+        (
+            Error::unsupported(command, Dialect::V1_0),
+            "RMI_RTT_CREATE does not exist in dialect 1.0",
+        ),
+        (
+            Error::exhausted(command, Status::Busy, subject),
+            "RMI_RTT_CREATE for IPA 0x1000 still answered RMI_BUSY after all attempts that the \
+             retry budget allows",
+        ),
+        (
+            Error::no_progress(command, subject),
+            "RMI_RTT_CREATE for IPA 0x1000 made no progress within the retry budget; try again \
+             later",
+        ),
+        (
+            Error::violation(command, Violation::Count, 5, subject),
+            "RMI_RTT_CREATE for IPA 0x1000: the RMM reported an impossible count (0x5)",
+        ),
+        (
+            Error::no_answer(command, subject, true),
+            "RMI_RTT_CREATE for IPA 0x1000: no answer; what the RMM did is unclear",
+        ),
+        (
+            Error::no_answer(command, subject, false),
+            "RMI_RTT_CREATE for IPA 0x1000: the call could not be made",
+        ),
+        (
+            Error::need_memory(command, 0x2000, 0x1000),
+            "RMI_RTT_CREATE needs 0x2000 more bytes of memory aligned to 0x1000 in the pool",
+        ),
+        (
+            Error::abandoned(command, 7, 0, subject),
+            "RMI_RTT_CREATE for IPA 0x1000: operation 0x7 could not be ended and stays in the RMM \
+             until it restarts",
+        ),
+        (
+            Error::abandoned(command, 7, 0x1000, subject),
+            "RMI_RTT_CREATE for IPA 0x1000: operation 0x7 lacked 0x1000 bytes, could not be \
+             undone, and stays in the RMM until it restarts; add more memory to the pool \
+             beforehand",
+        ),
+        (
+            Error::other_machine(command, subject),
+            "RMI_RTT_CREATE: IPA 0x1000 belongs to another machine than the session",
+        ),
+        (
+            Error::argument(command, "it is wrong", subject),
+            "RMI_RTT_CREATE for IPA 0x1000: it is wrong",
+        ),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
 }
