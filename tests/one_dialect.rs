@@ -69,7 +69,10 @@ impl ServedDialect for NoAuxTrees {
 #[test]
 fn auxiliary_trees_are_refused_where_the_platform_is_built_without_them() {
     fn create<D: ServedDialect>(tables: PlaneTables) -> (Result<(), BuildError>, u64) {
-        let model = Model::new(Options::new(Dialect::TfRmm2026_07)).unwrap();
+        let mut options = Options::new(Dialect::TfRmm2026_07);
+        // Three auxiliary planes, with both kinds of tables and indirect permissions.
+        options.features[3] = 3 | 1 << 4 | 1 << 6;
+        let model = Model::new(options).unwrap();
         let mut memory = model.take_memory();
         let mut pool = FixedPool::<8>::new();
         pool.add(memory.take_front(256 << 12).unwrap()).unwrap();

@@ -87,11 +87,11 @@ impl<'a, P: Platform> Realm<'a, P, New> {
     /// # Errors
     ///
     /// [`BuildError::GranuleSize`] when the RMM is configured for granules of more than 4 KiB,
-    /// [`BuildError::Config`] when it does not offer what is wanted, [`BuildError::NoAuxTrees`] when
-    /// the platform is built without them and [`BuildError::Storage`] when there is no storage for
-    /// the root tables, before any call. Otherwise the reason why the
-    /// RMM refused; the memory is back in the pool, or in quarantine if an unclear answer left open
-    /// whether the Realm exists.
+    /// [`BuildError::Config`] when it does not offer what is wanted, [`BuildError::NoAuxTrees`]
+    /// when the platform is built without them, and [`BuildError::Storage`] when there is no
+    /// storage for the root tables, before any call. Otherwise the reason why the RMM refused; the
+    /// memory is back in the pool, or in quarantine if an unclear answer left open whether the
+    /// Realm exists.
     pub fn create(
         rmm: &'a Rmm<P>,
         config: &RealmConfig,

@@ -7,8 +7,8 @@ use crate::error::{BuildError, RegionProblem};
 use crate::memory::realm_core::{GRANULE, RealmCore};
 
 impl<P: Platform> RealmCore<'_, P> {
-    /// The IPA range of `bytes` of memory that are to be mapped at `ipa`. A range that extends beyond
-    /// the address space is empty.
+    /// The IPA range of `bytes` of memory that are to be mapped at `ipa`. A range that extends
+    /// beyond the address space is empty.
     pub(crate) fn place(&self, ipa: Ipa, bytes: u64) -> Result<IpaRange, BuildError> {
         let range = IpaRange::with_size_or_empty(ipa, bytes);
         match ipa.is_aligned(GRANULE.bytes()) {
