@@ -5,7 +5,7 @@
 //! form, the claims and the binding of a token of an RMM; the platform's claims are made up and do
 //! not change. A verifier that trusts [`PLATFORM_KEY`] accepts it, which it must only do in a test.
 //!
-//! | [`RsiVersion`] | envelope | profiles | in the platform token, the hash of the Realm's key is |
+//! | [version](rmi_abi::rsi::Version) of RSI | envelope | profiles | in the platform token, the hash of the Realm's key is |
 //! |---|---|---|---|
 //! | 1.0, 1.1 | tag 399 | 2023, 1.0.0 | claim 10 |
 //! | 2.0, TF-RMM of July 2026 | tag 907 | 2024, 2.0.0 | claim 10 |
@@ -22,9 +22,10 @@ use alloc::vec::Vec;
 
 use cbor::Encoder;
 pub(crate) use claims::{RealmClaims, platform_claims};
+use rmi_abi::Dialect;
+use rmi_abi::rsi::Version;
 pub use test_key::{PLATFORM_KEY, REALM_KEY, TestKey};
 
-use crate::rsi::RsiVersion;
 use crate::unsupported::answers_as_tf_rmm;
 
 /// What `RSI_ATTESTATION_TOKEN_INIT` returns as the upper bound of the size: as TF-RMM, the size of
@@ -62,14 +63,14 @@ pub(crate) struct Form {
 
 impl Form {
     /// The form that an RMM of a version makes.
-    pub(crate) fn new(version: RsiVersion, dialect: rmi_abi::Dialect) -> Self {
+    pub(crate) fn new(version: Version, dialect: Dialect) -> Self {
         let old = Self {
             tag: 399,
             has_formats: false,
             platform_profile: "tag:arm.com,2023:cca_platform#1.0.0",
             realm_profile: "tag:arm.com,2023:realm#1.0.0",
             binding: claims::NONCE,
-            has_mec_policy: version > RsiVersion::V1_0,
+            has_mec_policy: version > Version::V1_0,
             has_instance: false,
             has_client: false,
         };
@@ -83,9 +84,9 @@ impl Form {
             ..old
         };
         match version {
-            RsiVersion::V1_0 | RsiVersion::V1_1 => old,
-            RsiVersion::V2_0 if answers_as_tf_rmm(dialect) => new,
-            RsiVersion::V2_0 => Self {
+            Version::V1_0 | Version::V1_1 => old,
+            _ if answers_as_tf_rmm(dialect) => new,
+            _ => Self {
                 platform_profile: "tag:arm.com,2026:cca_platform#2.0.0",
                 realm_profile: "tag:arm.com,2026:realm#2.0.0",
                 binding: claims::WORKLOAD_BINDING,

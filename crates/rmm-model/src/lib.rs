@@ -115,7 +115,7 @@
 //!   below it can be folded or destroyed.
 //! * `RMI_RTT_SET_S2AP` stops at the first entry that is larger than the rest of the range, with an
 //!   error; what it changed before stays changed. X2 is 0 on success.
-//! * RSI in 2.0-bet3 has the versions 1.0, 1.1 and 2.0; TF-RMM says 1.1 and has the calls of 2.0.
+//! * RSI 2.0 has no version number yet: an RMM that has it says that it is 1.1, as TF-RMM does.
 //! * A physical interrupt that is pending when a token has been signed ends that call of
 //!   `RSI_ATTESTATION_TOKEN_CONTINUE` with no bytes.
 //! * `rtt_tree` of an exit counts as if there were a tree for each plane, even where planes share
@@ -199,5 +199,4 @@ pub use guest::{ThreadGuest, ThreadVcpu};
 pub use memory::{Memory, MemoryAccess, PhysicalMemory, SparseMemory};
 pub use model::{CallingCpu, Cpu, Model, RealCpu};
 pub use options::{GranulesPerCall, Options, OptionsError, TablesPerCall};
-pub use rsi::RsiVersion;
 pub use session::{open, open_with};

@@ -5,11 +5,11 @@ use core::fmt;
 use core::num::{NonZeroU8, NonZeroU16, NonZeroU32};
 
 use rmi_abi::feature::{Features, RttPlaneFeature};
+use rmi_abi::rsi::Version;
 use rmi_abi::{Dialect, GranuleSize, Pa, PaRange};
 use vgic_realm::Vtr;
 
 use crate::planes;
-use crate::rsi::RsiVersion;
 
 /// How many granules one delegate or undelegate call may handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +52,9 @@ pub struct Options {
     /// The feature registers that `RMI_FEATURES` reports for the indices 0 to 4; they decide what
     /// the model accepts.
     pub features: [u64; Features::COUNT],
-    /// The newest version of the Realm's interface. Planes need 2.0, indirect permissions 1.1.
-    pub rsi: RsiVersion,
+    /// The newest version of the Realm's interface. What later ones add is absent: calls are not
+    /// supported, and fields are not written. Planes need 2.0, indirect permissions 1.1.
+    pub rsi: Version,
     /// How far one delegate or undelegate call goes.
     pub granules_per_call: GranulesPerCall,
     /// How far one map, unmap or RIPAS call goes.
@@ -167,7 +168,7 @@ impl Options {
             dialect,
             dram: PaRange::with_size_or_empty(base, 1 << 30),
             features: [feature_0, FEATURE_1, 0, 0, FEATURE_4],
-            rsi: RsiVersion::V2_0,
+            rsi: dialect.rsi_version(),
             granules_per_call: GranulesPerCall::One,
             tables_per_call: TablesPerCall::One,
             yield_every: None,
@@ -241,9 +242,9 @@ impl Options {
             ));
         }
         let oldest = match (features.max_aux_planes(), features.s2ap_indirect()) {
-            (0, false) => RsiVersion::V1_0,
-            (0, true) => RsiVersion::V1_1,
-            _ => RsiVersion::V2_0,
+            (0, false) => Version::V1_0,
+            (0, true) => Version::V1_1,
+            _ => Version::V2_0,
         };
         if self.rsi < oldest {
             return Err(OptionsError::Features(
@@ -404,9 +405,9 @@ mod tests {
         assert!(!check(&|o| o.features[3] = 3));
         assert!(check(&|o| o.features[3] = 4));
         for (features_3, oldest) in
-            [(0, RsiVersion::V1_0), (1 << 6, RsiVersion::V1_1), (1, RsiVersion::V2_0)]
+            [(0, Version::V1_0), (1 << 6, Version::V1_1), (1, Version::V2_0)]
         {
-            for version in [RsiVersion::V1_0, RsiVersion::V1_1, RsiVersion::V2_0] {
+            for version in [Version::V1_0, Version::V1_1, Version::V2_0] {
                 let is_refused = check(&|o| {
                     o.features[3] = features_3;
                     o.rsi = version;

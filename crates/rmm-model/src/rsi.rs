@@ -3,64 +3,24 @@
 //!
 //! Source: DEN0137 1.0 and later, "Realm Services Interface".
 
-use rmi_abi::Dialect;
+use rmi_abi::Fid;
+use rmi_abi::rsi::{Command, Version};
 
-use crate::unsupported::answers_as_tf_rmm;
-
-/// A version of the Realm's interface: the newest one that an RMM offers.
-///
-/// What a later version adds is absent from an earlier one: calls answer that they are not
-/// supported, and fields are not written. Source: DEN0137 1.0; TF-RMM 0.8.0 (1.1); TF-RMM of July
-/// 2026 (2.0).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RsiVersion {
-    /// 1.0: no planes, no memory permissions, no devices.
-    V1_0,
-    /// 1.1: memory permissions, and devices by `RSI_RDEV_*`.
-    V1_1,
-    /// That of the betas of RMM 2.0: planes, and devices by `RSI_VDEV_*`.
-    V2_0,
-}
-
-impl RsiVersion {
-    /// The versions that `RSI_VERSION` knows, in ascending order. TF-RMM of July 2026 has the calls
-    /// of 2.0 and says that it is 1.1.
-    pub(crate) fn known(self, dialect: Dialect) -> &'static [u64] {
-        match self {
-            Self::V1_0 => &[0x1_0000],
-            Self::V2_0 if !answers_as_tf_rmm(dialect) => &[0x1_0000, 0x1_0001, 0x2_0000],
-            Self::V1_1 | Self::V2_0 => &[0x1_0000, 0x1_0001],
-        }
-    }
-
-    /// Whether a function, in 64-bit form without the SVE hint, is one for devices. Some numbers
-    /// mean different functions in 1.1 and 2.0.
-    pub(crate) fn is_of_devices(self, function: u64) -> bool {
-        match self {
-            Self::V1_0 => false,
-            Self::V1_1 => matches!(function, RDEV_GET_INSTANCE_ID | RDEV_CONTINUE..=RDEV_VALIDATE),
-            Self::V2_0 => matches!(
-                function,
-                VDEV_DMA_ENABLE | VDEV_GET_INFO | VDEV_VALIDATE_MAPPING | VDEV_DMA_DISABLE
-            ),
-        }
+/// The versions that `RSI_VERSION` knows, in ascending order, for an RMM whose newest one is
+/// `newest`. That of 2.0 is not decided yet: as TF-RMM, the RMM says that it is 1.1.
+pub(crate) fn known_versions(newest: Version) -> &'static [u64] {
+    match newest {
+        Version::V1_0 => &[0x1_0000],
+        _ => &[0x1_0000, 0x1_0001],
     }
 }
 
-/// `RSI_RDEV_GET_INSTANCE_ID` (1.1)
-const RDEV_GET_INSTANCE_ID: u64 = 0xc400_019c;
-/// `RSI_RDEV_CONTINUE` (1.1), the first of nine consecutive numbers.
-const RDEV_CONTINUE: u64 = 0xc400_01a4;
-/// `RSI_RDEV_VALIDATE_MAPPING` (1.1), the last of them.
-const RDEV_VALIDATE: u64 = 0xc400_01ac;
-/// `RSI_VDEV_DMA_ENABLE` (2.0)
-const VDEV_DMA_ENABLE: u64 = 0xc400_019c;
-/// `RSI_VDEV_GET_INFO` (2.0)
-const VDEV_GET_INFO: u64 = 0xc400_019d;
-/// `RSI_VDEV_VALIDATE_MAPPING` (2.0)
-const VDEV_VALIDATE_MAPPING: u64 = 0xc400_019f;
-/// `RSI_VDEV_DMA_DISABLE` (2.0)
-const VDEV_DMA_DISABLE: u64 = 0xc400_01a4;
+/// Whether a function, without the SVE hint, is one for devices. Some numbers mean different
+/// functions in 1.1 and 2.0.
+pub(crate) fn is_of_devices(function: Fid, version: Version) -> bool {
+    let name = Command::from_fid(function, version).map_or("", Command::name);
+    name.starts_with("RSI_RDEV_") || name.starts_with("RSI_VDEV_")
+}
 
 /// `RSI_VERSION`
 pub(crate) const VERSION: u64 = 0xc400_0190;

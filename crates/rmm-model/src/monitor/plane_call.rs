@@ -18,7 +18,7 @@ use super::realm_call::{Reply, status};
 use crate::gic::{self, VirtualInterface};
 use crate::guest::{Action, Outcome, SysReg, encoding};
 use crate::rec::{LastExit, Rec, Syndrome};
-use crate::rsi::{self, RsiVersion};
+use crate::rsi;
 use crate::syndrome;
 use crate::unsupported::answers_as_tf_rmm;
 use registers::is_of_planes;
@@ -36,7 +36,7 @@ const ELR_EL1: SysReg = SysReg { op0: 3, op1: 0, crn: 4, crm: 0, op2: 1 };
 impl Monitor {
     /// Whether Realms have the calls for planes.
     pub(super) fn runs_planes(&self) -> bool {
-        self.has_planes() && self.options.rsi >= RsiVersion::V2_0
+        self.has_planes() && self.options.rsi >= rmi_abi::rsi::Version::V2_0
     }
 
     /// An auxiliary plane of a Realm by its index.

@@ -5,6 +5,7 @@ use rmi_abi::esr::ExceptionClass;
 use rmi_abi::psci::{PsciFunction, PsciReturnCode};
 use rmi_abi::realm::HashAlgorithm;
 use rmi_abi::rec::Mpidr;
+use rmi_abi::rsi::Version;
 use rmi_abi::rtt::{Level, Ripas};
 use rmi_abi::run::{ExitReason, RUN_GPRS};
 use rmi_abi::{Fid, Ipa, IpaRange, Pa};
@@ -15,7 +16,6 @@ use super::enter::{Exit, exit};
 use crate::guest::{Action, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, PsciRequest, RipasChange, Syndrome};
-use crate::rsi::RsiVersion;
 use crate::rtt::Entry;
 use crate::unsupported::answers_as_tf_rmm;
 use crate::{gic, rsi, syndrome};
@@ -121,7 +121,9 @@ impl Monitor {
                 self.plane_sysreg_write(address, rd, [a, b, c])?
             }
             // The Realm has no devices.
-            function if self.options.rsi.is_of_devices(function) => status(rsi::ERROR_STATE),
+            _ if rsi::is_of_devices(function.without_sve_hint(), self.options.rsi) => {
+                status(rsi::ERROR_STATE)
+            }
             _ => self.psci(address, rd, PsciFunction::from(function.0), x)?,
         })
     }
@@ -130,7 +132,7 @@ impl Monitor {
     /// if there is one, and the newest. TF-RMM answers with the newest one twice, which is the
     /// same: it has all versions up to that one.
     fn rsi_version(&self, wanted: u64) -> Reply {
-        let known = self.options.rsi.known(self.options.dialect);
+        let known = rsi::known_versions(self.options.rsi);
         let newest = known.last().copied().unwrap_or(0);
         let lower = known.iter().rev().find(|version| **version <= wanted).copied();
         let x0 = if lower == Some(wanted) { rsi::SUCCESS } else { rsi::ERROR_INPUT };
@@ -213,7 +215,7 @@ impl Monitor {
         let mut write = |offset, bytes: &[u8]| self.memory.write(Pa::new(at.raw() + offset), bytes);
         write(0x000, &width.to_le_bytes());
         write(0x008, &[hash.into()]);
-        if self.options.rsi > RsiVersion::V1_0 {
+        if self.options.rsi > Version::V1_0 {
             write(0x010, &planes.to_le_bytes());
             write(0x018, &gic::Vtr::new(&self.options).value().to_le_bytes());
             write(0x020, &ats_plane.to_le_bytes());

@@ -14,13 +14,13 @@ use proptest::sample::select;
 use rmi_abi::esr::AbortSeverity;
 use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
+use rmi_abi::rsi::Version;
 use rmi_abi::rtt::{Geometry, Ripas};
 use rmi_abi::{Dialect, PaRange};
 use zerocopy::IntoBytes;
 
 use super::*;
 use crate::guest::{Action, SysReg, TimerKind};
-use crate::rsi::RsiVersion;
 
 const DRAM: u64 = 0x8000_0000;
 const PAGE: u64 = MIN_GRANULE;
@@ -327,7 +327,7 @@ fn action() -> impl Strategy<Value = Action> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    let rsi = select(vec![RsiVersion::V1_0, RsiVersion::V1_1, RsiVersion::V2_0]);
+    let rsi = select(vec![Version::V1_0, Version::V1_1, Version::V2_0]);
     (any::<[bool; 10]>(), 0..4_u16, rsi).prop_map(|(on, donates, rsi)| {
         let [newest, ranges, yields, cancel, fails, rounds, short, either, blocks, planes] = on;
         let dialect = if newest { Dialect::V2_0Bet3 } else { Dialect::TfRmm2026_07 };

@@ -5,11 +5,12 @@ use std::thread;
 
 use rmi_abi::esr::{Esr, fault_page};
 use rmi_abi::realm::HashAlgorithm;
+use rmi_abi::rsi::Version;
 use rmi_abi::run::ExitReason;
 use rmi_abi::{Command, Dialect, Ipa, Pa};
 use rmm_model::attestation::{PLATFORM_KEY, REALM_KEY};
 use rmm_model::protocol::Session;
-use rmm_model::{Action, GuestCpu, Model, Options, RsiVersion};
+use rmm_model::{Action, GuestCpu, Model, Options};
 use zerocopy::IntoBytes;
 
 use crate::host::{DIALECTS, Host, PAGE, Realm, Running, SHARED};
@@ -161,12 +162,12 @@ fn each_version_has_its_form() {
     let tf_rmm = Dialect::TfRmm2026_07;
     let (old, old_realm) = ("tag:arm.com,2023:cca_platform#1.0.0", "tag:arm.com,2023:realm#1.0.0");
     for (dialect, version, tag, platform, realm, binding) in [
-        (tf_rmm, RsiVersion::V1_0, 399, old, old_realm, 10),
-        (Dialect::V2_0Bet3, RsiVersion::V1_0, 399, old, old_realm, 10),
-        (tf_rmm, RsiVersion::V1_1, 399, old, old_realm, 10),
+        (tf_rmm, Version::V1_0, 399, old, old_realm, 10),
+        (Dialect::V2_0Bet3, Version::V1_0, 399, old, old_realm, 10),
+        (tf_rmm, Version::V1_1, 399, old, old_realm, 10),
         (
             tf_rmm,
-            RsiVersion::V2_0,
+            Version::V2_0,
             907,
             "tag:arm.com,2024:cca_platform#2.0.0",
             "tag:arm.com,2024:realm#2.0.0",
@@ -174,7 +175,7 @@ fn each_version_has_its_form() {
         ),
         (
             Dialect::V2_0Bet3,
-            RsiVersion::V2_0,
+            Version::V2_0,
             907,
             "tag:arm.com,2026:cca_platform#2.0.0",
             "tag:arm.com,2026:realm#2.0.0",
@@ -188,8 +189,8 @@ fn each_version_has_its_form() {
         assert_eq!(token.tag, tag);
         assert_eq!(text(&token.platform[&265]), platform);
         assert_eq!(text(&token.realm[&265]), realm);
-        let is_new = version == RsiVersion::V2_0;
-        assert_eq!(token.realm.contains_key(&44243), version > RsiVersion::V1_0);
+        let is_new = version == Version::V2_0;
+        assert_eq!(token.realm.contains_key(&44243), version > Version::V1_0);
         assert_eq!(token.realm.contains_key(&256), is_new);
         assert_eq!(token.platform.contains_key(&2394), is_new);
         assert_eq!(token.platform.contains_key(&10), binding == 10);
