@@ -90,13 +90,13 @@
 //!
 //! Planes, where the feature register 3 of the [`Options`] offers them: Realms with a tree for each
 //! plane or one for all; the auxiliary trees' tables and mappings, by entry (TF-RMM) and by range
-//! (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. Plane 0 runs the others
-//! ([`Action::plane_enter`]), whose programs [`Model::set_plane_guest`] gives. They exit to it and
-//! to the host as on TF-RMM; each has its own registers, timers and, unless it owns the host's, its
-//! own virtual CPU interface. As in the specification, the tree of plane 0 is the first auxiliary
-//! one (each plane has the tree after its number, and the last plane the primary one), so it faults
-//! there, and the exit says so in `rtt_tree`; the addresses of structures that it passes to the RMM
-//! are translated by the primary tree.
+//! (2.0-bet3); permissions, from `RSI_MEM_SET_PERM_*` to `RMI_RTT_SET_S2AP`. Plane 0 runs the
+//! others ([`Action::plane_enter`]), whose programs [`Model::set_plane_guest`] gives. They exit to
+//! it and to the host as on TF-RMM; each has its own registers, timers and, unless it owns the
+//! host's, its own virtual CPU interface. As in the specification, the tree of plane 0 is the first
+//! auxiliary one (each plane has the tree after its number, and the last plane the primary one), so
+//! it faults there, and the exit says so in `rtt_tree`; the addresses of structures that it passes
+//! to the RMM are translated by the primary tree.
 //!
 //! # What the specifications leave open
 //!

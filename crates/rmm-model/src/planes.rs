@@ -213,3 +213,51 @@ impl Planes {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planes(indirect: bool, values: Vec<[u8; OVERLAYS]>) -> Planes {
+        Planes {
+            count: 2,
+            ats_plane: 0,
+            indirect,
+            trees: Vec::new(),
+            overlays: values,
+            locked: 1,
+            counted_twice: 0,
+        }
+    }
+
+    #[test]
+    fn what_each_value_permits() {
+        // None, reserved, MRO, MRO-TL1, WO, reserved, MRO-TL0, MRO-TL01, then RO and RW, each with
+        // no, unprivileged, privileged and any execution.
+        let permitted = ["", "", "r", "r", "w", "", "r", "r", "r", "r", "rx", "rx", "rw", "rw"];
+        let permitted = permitted.into_iter().chain(["rwx", "rwx"]);
+        let direct = planes(false, Vec::new());
+        for (value, permitted) in (0..).zip(permitted) {
+            let mut values = vec![[0; OVERLAYS]; 3];
+            if let [_, one, _] = &mut values[..] {
+                one[3] = value;
+            }
+            let indirect = planes(true, values);
+            for (letter, kind) in [('r', Kind::Read), ('w', Kind::Write), ('x', Kind::Fetch)] {
+                let expected = permitted.contains(letter);
+                assert_eq!(direct.allows(1, value, kind), expected, "{value} {letter}");
+                assert_eq!(indirect.allows(1, 3, kind), expected, "{value} {letter}");
+                assert!(!indirect.allows(2, 3, kind) && !indirect.allows(1, 4, kind));
+                assert!(!indirect.allows(3, 3, kind) && !indirect.allows(1, 15, kind));
+            }
+        }
+    }
+
+    #[test]
+    fn each_plane_has_the_tree_after_its_number() {
+        let mut planes = planes(true, Vec::new());
+        assert_eq!([0, 1, 2].map(|plane| planes.tree_of(plane)), [1, 2, 0]);
+        planes.count = 0;
+        assert_eq!(planes.tree_of(0), 0);
+    }
+}

@@ -256,4 +256,33 @@ mod tests {
         assert_eq!(read(&timers, SysReg::ICC_PMR_EL1, 0), None);
         assert!(!timers.write(SysReg::ICC_PMR_EL1, 1, 0));
     }
+
+    #[test]
+    fn timers_of_two_planes() {
+        let timers = |virtual_timer, physical_timer| Timers { virtual_timer, physical_timer };
+        let mut plane_0 = timers(armed(50), armed(50));
+        plane_0.show(60);
+        let off = Timer { cval: 7, ..Timer::default() };
+        // The earlier one is reported; of the two of plane 0, what it was.
+        let report = |own: Timers| own.report_beside(&plane_0, 45);
+        assert_eq!(report(timers(armed(49), armed(51))), [5, 50, 1, 49]);
+        assert_eq!(report(timers(armed(51), armed(40))), [5, 40, 5, 50]);
+        assert_eq!(report(timers(armed(50), off)), [5, 50, 5, 50]);
+        let own = timers(armed(70), off);
+        assert_eq!(own.report_beside(&timers(off, off), 69), [0, 7, 1, 70]);
+        let masked = Timer { control: ENABLE | IMASK, ..armed(1) };
+        assert_eq!(timers(masked, off).report_beside(&timers(off, off), 69), [0, 7, 0, 7]);
+        assert_eq!(plane_0.report(49), [1, 50, 1, 50]);
+        assert_eq!(timers(armed(1), armed(9)).report(8), [1, 9, 5, 1]);
+
+        for kind in [TimerKind::Virtual, TimerKind::Physical] {
+            let mut one = Timers::default();
+            *one.timer_mut(kind) = armed(50);
+            assert_eq!((one.has_expired(49), one.has_expired(50)), (false, true));
+            // Even if it is masked for the plane.
+            assert!(one.check(50) && one.has_expired(50));
+            *one.timer_mut(kind) = masked;
+            assert!(!one.has_expired(50));
+        }
+    }
 }

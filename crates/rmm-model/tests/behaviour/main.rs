@@ -16,6 +16,7 @@ mod ranges;
 mod real_cpu;
 mod regions;
 mod rsi;
+mod several_cpus;
 mod statuses;
 mod switches;
 mod tables;

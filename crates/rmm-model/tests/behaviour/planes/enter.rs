@@ -199,6 +199,10 @@ fn what_plane_0_must_not_ask_for() {
     }
 }
 
+/// Aborts of a plane that are plane 0's, and where they happen.
+const RAW: [(u64, u64); 4] =
+    [(0x9380_000f, DATA), (0x9380_0007, 8 * PAGE), (0x8200_000f, DATA), (0x8200_0007, SHARED)];
+
 #[test]
 fn memory_of_a_plane_is_what_plane_0_permits() {
     for dialect in DIALECTS {
@@ -228,7 +232,13 @@ fn memory_of_a_plane_is_what_plane_0_permits() {
             assert_eq!(enter(&mut cpu).await.1, [0, 0x4010, 0x93c0_8047]);
             put(&mut cpu, PC, 0x4014).await;
             assert_eq!(enter(&mut cpu).await.1[..2], [0, 0x4014]);
-            put(&mut cpu, PC, 0x4018).await;
+            for (n, (esr, ipa)) in RAW.into_iter().enumerate() {
+                let pc = 0x4018 + 4 * n as u64;
+                put(&mut cpu, PC, pc).await;
+                assert_eq!(enter(&mut cpu).await.1, [0, pc, esr]);
+                assert_eq!(get(&mut cpu, EXIT + 0x208).await, ipa);
+            }
+            put(&mut cpu, PC, 0x4018 + 4 * RAW.len() as u64).await;
             enter(&mut cpu).await;
         });
         plane(&running, 1, |mut cpu: AsyncVcpu| async move {
@@ -237,8 +247,16 @@ fn memory_of_a_plane_is_what_plane_0_permits() {
             assert_eq!(cpu.load(data, 4).await, Ok(0));
             assert_eq!(cpu.store(data, 4, 0xbb).await, Ok(()));
             assert_eq!(cpu.fetch(data).await, Ok(()));
-            assert_eq!(cpu.store(Ipa::new(8 * PAGE), 8, 1).await, Ok(()));
-            assert_eq!(cpu.fetch(Ipa::new(SHARED)).await, Ok(()));
+            let store = Action::Store { ipa: Ipa::new(8 * PAGE), bytes: 8, value: 1 };
+            assert_eq!(cpu.act(store).await.last, Outcome::Stored);
+            let fetch = Action::Fetch { ipa: Ipa::new(SHARED) };
+            assert_eq!(cpu.act(fetch).await.last, Outcome::Fetched);
+            // As the hardware reports them: of permissions, of EMPTY memory, outside the protected
+            // half. What plane 0 skips is done.
+            for (esr, ipa) in RAW {
+                let raw = Action::Sync { esr, far: ipa, hpfar: ipa >> 12 << 4 };
+                assert_eq!(cpu.act(raw).await.last, Outcome::Done);
+            }
             // The host's: memory that is not mapped, and a device.
             cpu.store(Ipa::new(SHARED + 8), 4, 0x77).await.unwrap();
             assert_eq!(cpu.load(Ipa::new(SHARED), 4).await, Err(Exception::Aborted));
