@@ -172,9 +172,15 @@ impl VirtualInterface for Cpu {
         let is_over = |list: &&u64| **list & (PENDING | ACTIVE | EOI) == EOI;
         let is_pending = |list: &&u64| **list & (PENDING | ACTIVE) == PENDING;
         let has = |bit: u64| self.hcr >> bit & 1 == 1;
+        // Of group 0 and group 1.
+        let enables = self.vmcr & 0b11;
         u64::from(lists().any(|list| is_over(&list)))
             | u64::from(has(1) && valid < 2) << 1
             | u64::from(has(2) && self.hcr >> 27 & 0x1f != 0) << 2
             | u64::from(has(3) && !lists().any(|list| is_pending(&list))) << 3
+            | self.hcr & (enables & 1) << 4
+            | self.hcr & (!enables & 1) << 5
+            | self.hcr & (enables >> 1 & 1) << 6
+            | self.hcr & (!enables >> 1 & 1) << 7
     }
 }

@@ -30,6 +30,8 @@ pub(crate) type Raw = (u8, u8, u32, u64);
 struct Vcpu {
     cpu: Cpu,
     is_loaded: bool,
+    /// Its thread waits until it is kicked.
+    is_waiting: bool,
     /// Interrupts whose priority has not been dropped yet, the last one last.
     taken: Vec<Taken>,
     /// Interrupts that have not been deactivated yet, with `EOImode` 1.
@@ -61,7 +63,8 @@ impl<'s> Machine<'s> {
                 gic.load(rec, &mut cpu);
                 cpu.start(splits_eoi);
                 let _ = gic.save(rec, &mut cpu);
-                Vcpu { cpu, is_loaded: false, taken: Vec::new(), ended: Vec::new() }
+                let (taken, ended) = (Vec::new(), Vec::new());
+                Vcpu { cpu, is_loaded: false, is_waiting: false, taken, ended }
             })
             .collect();
         let mut machine = Self { gic, reference, vcpus, taken: 0, splits_eoi };
@@ -81,12 +84,16 @@ impl<'s> Machine<'s> {
             7 => self.read(rec, at, value),
             8..=10 => self.set_line(rec, 16 + at % (INTIDS - 16), value & 1 == 1),
             11..=12 => self.send_sgi(rec, value),
-            13..=18 => self.raise(rec, at, value),
+            13..=17 => self.raise(rec, at, value),
             _ if !entries => self.write_redistributor(rec, at, value, entries),
-            19 => self.enter_or_exit(rec),
+            18 if at % 4 == 0 => self.turn_off_and_on(rec),
+            18 if at % 4 == 1 => self.write(Frame::Redistributor(rec), 0x14, 4, value),
+            18 => self.enter_or_exit(rec),
+            19 => self.wait(rec),
             20..=26 => drop(self.acknowledge(rec)),
             _ => self.end(rec, at),
         }
+        self.check_waiting();
     }
 
     /// Exits of all virtual CPUs, and a comparison of all registers.
@@ -372,11 +379,61 @@ impl Machine<'_> {
     /// What a host does for a kick: the REC exits and is entered again.
     fn kick(&mut self, kicks: Kicks) {
         for rec in kicks.iter() {
-            if self.vcpus[rec].is_loaded {
+            if self.vcpus[rec].is_loaded || self.vcpus[rec].is_waiting {
                 self.exit(rec);
                 self.load(rec);
             }
         }
+    }
+
+    /// What must be signalled to a REC whose thread does not run, and what may be.
+    fn signalled(&mut self, rec: usize) -> (bool, bool) {
+        let all = self.reference.deliverable(rec);
+        let must = all.iter().any(|one| !self.reference.is_one_of_n(one.1));
+        (must, !all.is_empty())
+    }
+
+    /// The virtual CPU waits for an interrupt, unless it has one.
+    fn wait(&mut self, rec: usize) {
+        self.exit(rec);
+        let (must, may) = self.signalled(rec);
+        if self.gic.has_pending(rec) {
+            assert!(may, "REC {rec} is woken for nothing");
+            self.vcpus[rec].is_waiting = false;
+            self.load(rec);
+        } else {
+            assert!(!must, "REC {rec} waits and has an interrupt");
+            self.vcpus[rec].is_waiting = true;
+        }
+    }
+
+    /// No interrupt waits for a REC that waits.
+    fn check_waiting(&mut self) {
+        for rec in 0..AFFINITIES.len() {
+            if self.vcpus[rec].is_waiting {
+                assert!(!self.signalled(rec).0, "REC {rec} was not kicked");
+            }
+        }
+        // One for any REC goes to one that is awake: if all of those wait, there is none.
+        let mut recs = self.vcpus.iter().zip(&self.reference.asleep);
+        if recs.all(|(vcpu, is_asleep)| vcpu.is_waiting || *is_asleep) {
+            for rec in 0..AFFINITIES.len() {
+                assert!(!self.signalled(rec).1, "no REC was kicked");
+            }
+        }
+    }
+
+    /// `CPU_OFF`, and `CPU_ON` by another; not in an interrupt handler.
+    fn turn_off_and_on(&mut self, rec: usize) {
+        if !self.vcpus[rec].taken.is_empty() || !self.vcpus[rec].ended.is_empty() {
+            return;
+        }
+        self.exit(rec);
+        let kicks = self.gic.turn_off(rec);
+        self.kick(kicks);
+        self.load(rec);
+        self.vcpus[rec].cpu.start(self.splits_eoi);
+        self.maintain(rec);
     }
 
     fn load(&mut self, rec: usize) {
@@ -384,6 +441,7 @@ impl Machine<'_> {
         assert!(!vcpu.is_loaded);
         self.gic.load(rec, &mut vcpu.cpu);
         vcpu.is_loaded = true;
+        vcpu.is_waiting = false;
         assert_eq!(vcpu.cpu.misr(), 0, "it would exit before its first instruction, for ever");
         let mut seen = Vec::new();
         for n in 0..vcpu.cpu.vtr().list_registers() {
