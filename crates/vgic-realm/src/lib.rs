@@ -1,5 +1,49 @@
-//! Virtual interrupts for Realms: the state of a virtual CPU interface that belongs to a REC, and
-//! list registers that an RMM accepts.
+//! Virtual interrupts for Realms: a virtual GIC, the state of a virtual CPU interface that belongs
+//! to a REC, and list registers that an RMM accepts.
+//!
+//! # A virtual GIC
+//!
+//! For a hypervisor that has none, [`Gic`] is all of it: the interrupts of a Realm, their sources,
+//! the registers that the Realm accesses, and list registers around each entry. It returns which
+//! RECs have to be kicked, and kicks none itself.
+//!
+//! ```
+//! use rmi_abi::Dialect;
+//! use rmm_model::{Model, Options};
+//! use vgic_realm::{Affinity, Gic, GicConfig, GicStorage, Kicks, PpiIntid, SpiIntid};
+//!
+//! // For two RECs and 64 SPIs.
+//! static STORAGE: GicStorage<2, 64> = GicStorage::new();
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::new(Options::new(Dialect::TfRmm2026_07))?;
+//! // The registers of the calling CPU; on hardware a `HardwareInterface`.
+//! let mut cpu = model.cpu(0);
+//!
+//! let affinities = [0, 1].map(Affinity::from_mpidr);
+//! let config = GicConfig { affinities: &affinities, spis: 64, vtr: cpu.vtr() };
+//! let gic = Gic::new(&STORAGE, &config)?;
+//! let kick = |kicks: Kicks| kicks.iter().for_each(|rec| println!("kick REC {rec}"));
+//!
+//! // From any thread: the line of a device goes up.
+//! if let Some(uart) = SpiIntid::new(33) {
+//!     kick(gic.set_spi(uart, true));
+//! }
+//! // In the loop of REC 0, with interrupts masked:
+//! gic.load(0, &mut cpu);
+//! // … the REC runs, on this CPU …
+//! let report = gic.save(0, &mut cpu);
+//! kick(report.kicks);
+//! // What the exit reports of the REC's timers:
+//! kick(gic.set_ppi(0, PpiIntid::VIRTUAL_TIMER, true));
+//! if !gic.has_pending(0) {
+//!     // A thread whose REC waits for an interrupt sleeps until it is kicked.
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # List registers alone
 //!
 //! In RMI 2.0 the host owns the registers of the virtual CPU interface: list registers,
 //! `ICH_HCR_EL2`, `ICH_VMCR_EL2` and the active priorities. The host loads those of a REC into the
@@ -30,6 +74,8 @@
 //! # }
 //! ```
 //!
+//! # Modules and features
+//!
 //! | Module | Contents |
 //! |---|---|
 //! | [`gic`] | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
@@ -39,6 +85,8 @@
 //! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
 //! | [`sgi`] | [`SgiRequest`]: what a write of `ICC_SGI1R_EL1` asks for |
+//!
+//! Features, all off by default: `hardware`, and `alloc` for the storage of a GIC on the heap.
 //!
 //! The registers of the distributor and of the redistributors, and those of the CPU interface that
 //! trap, are [functions of the `Gic`](Gic#registers). There is no ITS.

@@ -219,6 +219,16 @@ mod tests {
         assert_eq!(set, ListRegisters::new(2));
     }
 
+    #[test]
+    fn of_two_for_the_same_interrupt_the_first_is_kept() {
+        for count in [2, 3, 16] {
+            let mut set = ListRegisters::new(count);
+            set.take_back(count, |n| 1 << 62 | (n as u64 % 2) << 48 | 40);
+            let left: std::vec::Vec<_> = set.iter().map(ListRegister::raw).collect();
+            assert_eq!((left[0], &left[1..]), (1 << 62 | 40, &[0; 15][..count - 1]));
+        }
+    }
+
     proptest! {
         /// Whatever the interface contains, an RMM accepts what is kept of it: HW clear, numbers
         /// valid, no interrupt twice.
