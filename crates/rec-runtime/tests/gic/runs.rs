@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice, SysRegRead, SysRegWrite, Wait};
 use rec_runtime::gic::RealmGic;
 use rec_runtime::mmio::{MmioBus, MmioDevice};
-use rec_runtime::set::{Outcome, Runner};
+use rec_runtime::set::{ExitKind, Outcome, Runner};
 use rec_runtime::{Answer, Exit, Flow, Handler, Rec, Timer, Timers};
 use rmi_abi::esr::SysReg;
 use rmi_abi::rtt::Geometry;
@@ -194,6 +194,9 @@ fn a_rec_with_a_pending_interrupt_does_not_wait() {
             waits(fixture, vcpu);
             assert_eq!(take(&seen), [3]);
             assert!(!gic.gic().has_pending(0));
+            // Its CPU is not interrupted for what it did itself.
+            assert_eq!(fixture.set.statistics(0).unwrap().exits(ExitKind::Irq), 0);
+            assert!(!fixture.model.cpu(0).take_interrupt());
         });
     });
 }

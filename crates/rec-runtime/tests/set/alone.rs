@@ -1,13 +1,14 @@
-//! Kicks of a REC that belongs to no set.
+//! Kicks of a REC that belongs to no set, and hosts whose threads are no threads of `std`.
 
+use std::sync::Mutex;
 use std::thread;
 
-use rec_runtime::set::PhysicalCpus;
-use rec_runtime::{Answer, Handler, Kick, RunEnd};
+use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
+use rec_runtime::{Answer, Handler, Kick, RecSet, RunEnd, Timers};
 use rmi_host::CountingLedger;
 use rmm_model::{Guest, GuestCpu, Model, Options};
 
-use crate::fixture::{Action, Cpus, DIALECTS, calling_thread, move_to, realm_of};
+use crate::fixture::{Action, Cpus, DIALECTS, calling_thread, cpu_on, move_to, realm_of, script};
 
 /// Moves its thread to another CPU after so many exits.
 struct Moves<'k> {
@@ -85,5 +86,80 @@ fn a_kick_ends_a_run_in_progress() {
             kick.interrupt(&cpus);
             assert!(matches!(running.join().unwrap(), RunEnd::Kicked(_)));
         });
+    });
+}
+
+/// Notes who is interrupted and who is woken.
+#[derive(Default)]
+struct Log {
+    interrupted: Mutex<Vec<u16>>,
+    woken: Mutex<Vec<usize>>,
+}
+
+impl PhysicalCpus for Log {
+    fn current(&self) -> u16 {
+        5
+    }
+
+    fn interrupt(&self, cpu: u16) {
+        self.interrupted.lock().unwrap().push(cpu);
+    }
+
+    fn wake(&self, index: usize) {
+        self.woken.lock().unwrap().push(index);
+    }
+}
+
+/// Calls a function after each exit.
+struct AfterExit<F>(F);
+
+impl<F: FnMut()> Handler for AfterExit<F> {
+    fn after_exit(&mut self, _: Timers, _: bool) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn whoever_slept_is_woken_and_whoever_runs_is_interrupted() {
+    let model = Model::new(Options::new(DIALECTS[0])).unwrap();
+    let (conduit, ledger) = (calling_thread(&model), CountingLedger::new());
+    let programs = vec![script(vec![cpu_on(1), Action::psci_cpu_suspend()]), script(vec![])];
+    realm_of(&model, &conduit, &ledger, programs, |rmm, _, recs| {
+        let (log, mut slots) = (Log::default(), [const { RecSlot::new() }; 2]);
+        let woken = || std::mem::take(&mut *log.woken.lock().unwrap());
+        let interrupted = || std::mem::take(&mut *log.interrupted.lock().unwrap());
+        let mut set = RecSet::new(&mut slots, &log);
+        for (index, rec) in recs.drain(..).enumerate() {
+            set.add(rec, index == 0).unwrap();
+        }
+        let (mut first, mut second) = (set.claim(0).unwrap(), set.claim(1).unwrap());
+        // Nobody sleeps yet.
+        set.kick_all();
+        assert!(matches!(first.run(rmm, &mut Defaults).unwrap(), Outcome::Kicked));
+        assert!(matches!(second.run(rmm, &mut Defaults).unwrap(), Outcome::Kicked));
+        assert_eq!((woken(), interrupted()), (vec![], vec![]));
+        assert!(matches!(second.run(rmm, &mut Defaults).unwrap(), Outcome::Off { .. }));
+        let outcome = first.run(rmm, &mut Defaults).unwrap();
+        assert!(matches!(outcome, Outcome::Waiting(_)), "{outcome:?}");
+        assert_eq!((woken(), interrupted()), (vec![1], vec![]));
+        assert!(set.notify(0) && !set.notify(2));
+        assert_eq!((woken(), interrupted()), (vec![0], vec![]));
+        // In the loop.
+        let mut exits = 0;
+        let mut handler = AfterExit(|| {
+            exits += 1;
+            match exits {
+                1 => assert!(set.notify(0)),
+                2 => assert_eq!(set.pause().collect::<Vec<_>>(), [(0, 5)]),
+                _ => {}
+            }
+        });
+        assert!(matches!(first.run(rmm, &mut handler).unwrap(), Outcome::Paused));
+        assert_eq!((exits, woken(), interrupted()), (2, vec![1], vec![5, 5]));
+        assert!(set.is_paused());
+        set.resume();
+        assert_eq!((woken(), interrupted()), (vec![0, 1], vec![]));
+        drop((first, second));
+        recs.extend(set.drain());
     });
 }

@@ -58,7 +58,9 @@ fn a_kick_reaches_a_rec_that_is_off() {
         let mut runner = set.claim(1).unwrap();
         let outcome = runner.run(rmm, &mut Defaults).unwrap();
         assert!(matches!(outcome, Outcome::Off { is_last: false, refused: None }));
-        assert!(!set.is_ready(1));
+        assert!(!set.is_ready(1) && set.is_ready(0) && !set.is_ready(2));
+        // Nobody is in a loop, and nobody has asked for that.
+        assert!(!set.is_paused() && !set.wait_paused(Some(Duration::ZERO)));
         thread::scope(|scope| {
             let waiting = scope.spawn(move || {
                 assert!(runner.wait(None));

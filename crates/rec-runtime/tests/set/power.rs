@@ -8,7 +8,7 @@ use rec_runtime::exit::{PsciNotice, PsciRequestKind};
 use rec_runtime::set::{CpuOn, ExitKind, Outcome, Power, RecSlot, Runner, SystemEnd};
 use rec_runtime::{Answer, EnterError, Flow, Handler, Rec, RecSet, Timers};
 use rmi_abi::rec::Mpidr;
-use rmi_abi::{Command, Status};
+use rmi_abi::{Command, Dialect, Status};
 use rmi_host::{CountingLedger, Registers};
 use rmm_model::{ForgedExit, Guest, GuestCpu, Model, Options};
 use test_support::Altered;
@@ -149,6 +149,9 @@ fn an_entry_after_system_off_is_an_outcome() {
         realm(dialect, vec![script(first), script(vec![])], |fixture| {
             let (set, rmm) = (fixture.set, fixture.rmm);
             let (mut first, mut second) = (set.claim(0).unwrap(), set.claim(1).unwrap());
+            assert_eq!((first.index(), second.index()), (0, 1));
+            assert_eq!(format!("{second:?}"), "Runner { index: 1, .. }");
+            assert!(std::ptr::eq(second.rec(), set.rec(1).unwrap()));
             let mut exits = 0;
             let mut handler = AfterExit(|| {
                 exits += 1;
@@ -330,39 +333,66 @@ fn the_host_denies_a_cpu_on() {
     }
 }
 
+/// What becomes of a denied `CPU_ON` of a REC that is on, if the RMM answers the denial with this
+/// status, and the acceptance of the same call with that one, without doing either; and what the
+/// caller's program has seen then.
+fn denied(dialect: Dialect, denial: Status, accepted: Option<Status>) -> (Outcome, Vec<u64>) {
+    let model = Model::new(Options::new(dialect)).unwrap();
+    let (denials, ledger) = (Cell::new(0), CountingLedger::new());
+    let complete = Command::PsciComplete.fid(dialect).map(|fid| u64::from(fid.0));
+    let conduit = Altered {
+        model: &model,
+        instead: |call: &Registers| {
+            let reply = if dialect.psci_complete_names_target() { call[3] } else { call[2] };
+            let status = match reply {
+                _ if Some(call[0]) != complete => None,
+                DENIED => {
+                    denials.set(denials.get() + 1);
+                    Some(denial)
+                }
+                _ if denials.get() > 0 => accepted,
+                _ => None,
+            };
+            Some([u64::from(u8::from(status?)), 0, 0, 0, 0, 0, 0, 0])
+        },
+    };
+    let (first, seen) = calls(&[cpu_on(1), cpu_on(1)]);
+    let mut denied = None;
+    realm_of(&model, &conduit, &ledger, vec![first, script(vec![])], |rmm, _, recs| {
+        let (mut slots, cpus) = ([const { RecSlot::new() }; 2], Cpus(&model));
+        let mut set = RecSet::new(&mut slots, &cpus);
+        for (index, rec) in recs.drain(..).enumerate() {
+            set.add(rec, index == 0).unwrap();
+        }
+        let mut first = set.claim(0).unwrap();
+        let bound = &mut |entries| entries == 1;
+        let _ = first.run_until(rmm, &mut Defaults, bound).unwrap();
+        denied = Some(first.run(rmm, &mut Decides(CpuOn::Deny, Vec::new())).unwrap());
+        drop(first);
+        recs.extend(set.drain());
+    });
+    assert_eq!(denials.get(), 1);
+    let seen = seen.lock().unwrap().clone();
+    (denied.unwrap(), seen)
+}
+
 #[test]
-fn a_denial_that_the_rmm_refuses_is_completed_by_the_rmm_or_the_host() {
+fn a_denial_that_the_rmm_refuses_is_accepted() {
     for dialect in DIALECTS {
-        let model = Model::new(Options::new(dialect)).unwrap();
-        let (refusals, ledger) = (Cell::new(0), CountingLedger::new());
-        let complete = Command::PsciComplete.fid(dialect).map(|fid| u64::from(fid.0));
-        // As the specification: an RMM that refuses has done nothing.
-        let conduit = Altered {
-            model: &model,
-            instead: |call: &Registers| {
-                let status = if dialect.psci_complete_names_target() { call[3] } else { call[2] };
-                let refuses = Some(call[0]) == complete && status == DENIED;
-                refusals.set(refusals.get() + u32::from(refuses));
-                refuses.then_some([u64::from(u8::from(Status::ErrorInput)), 0, 0, 0, 0, 0, 0, 0])
-            },
-        };
-        let (first, seen) = calls(&[cpu_on(1), cpu_on(1)]);
-        realm_of(&model, &conduit, &ledger, vec![first, script(vec![])], |rmm, _, recs| {
-            let (mut slots, cpus) = ([const { RecSlot::new() }; 2], Cpus(&model));
-            let mut set = RecSet::new(&mut slots, &cpus);
-            for (index, rec) in recs.drain(..).enumerate() {
-                set.add(rec, index == 0).unwrap();
-            }
-            let mut first = set.claim(0).unwrap();
-            let bound = &mut |entries| entries == 1;
-            let _ = first.run_until(rmm, &mut Defaults, bound).unwrap();
-            let outcome = first.run(rmm, &mut Decides(CpuOn::Deny, Vec::new())).unwrap();
-            assert!(is_off(&outcome), "{outcome:?}");
-            assert_eq!(*seen.lock().unwrap(), [0, ALREADY_ON]);
-            assert_eq!(refusals.get(), 1);
-            drop(first);
-            recs.extend(set.drain());
-        });
+        // As in the specification, the RMM has done nothing; it turns nothing on.
+        let (outcome, seen) = denied(dialect, Status::ErrorInput, None);
+        assert!(is_off(&outcome), "{outcome:?}");
+        assert_eq!(seen, [0, ALREADY_ON]);
+        // Other errors say nothing about the target.
+        for (denial, accepted) in
+            [(Status::ErrorRec, None), (Status::ErrorInput, Some(Status::ErrorRec))]
+        {
+            let (outcome, _) = denied(dialect, denial, accepted);
+            let Outcome::Incomplete { error: Some(error), .. } = outcome else {
+                panic!("{outcome:?}")
+            };
+            assert_eq!(error.status(), Some(Status::ErrorRec));
+        }
     }
 }
 

@@ -75,6 +75,7 @@ fn a_set_takes_the_recs_of_one_realm_in_their_order() {
     assert_eq!(set.add(of_other.take().unwrap(), true).unwrap(), 0);
     drop(set);
     // What was in it is lost, and not in the slots.
+    assert!(slots.iter().all(|slot| format!("{slot:?}").starts_with("RecSlot { rec: None, ")));
     let mut set = RecSet::new(&mut slots, &cpus);
     assert_eq!(set.drain().count(), 0);
     // On the heap it has as many slots as wanted.
