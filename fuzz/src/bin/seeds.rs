@@ -7,6 +7,7 @@
 use std::error::Error;
 use std::fs;
 use std::io::Write as _;
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
 use realm_measurement::{Image, MeasurementEvent, Rim};
@@ -14,7 +15,7 @@ use rmi_abi::realm::RealmParams;
 use rmi_abi::rec::{Mpidr, RecParams};
 use rmi_abi::result::{OpMemReq, ResultWord, Status};
 use rmi_abi::rtt::{Geometry, Level};
-use rmi_abi::run::RecRun;
+use rmi_abi::run::{RecExit, RecRun};
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Pa, rsi};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -50,6 +51,40 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     for (name, req) in [("donate", OpMemReq::Donate), ("reclaim", OpMemReq::Reclaim)] {
         corpus.add(name, &[&ResultWord::incomplete(req, true).0.to_le_bytes()])?;
+    }
+    seeds += corpus.written;
+
+    // Steps as the target reads them: words of the exit record change (0), a loop runs (8, 9), and
+    // the set is kicked (11), notified (12), paused (13) and resumed (14).
+    let mut corpus = Corpus::new("rec_loop")?;
+    let step = |what: u8, at: usize, value: u64| {
+        let [low, high, ..] = at.to_le_bytes();
+        [&[what, low, high][..], &value.to_le_bytes()].concat()
+    };
+    let esr = offset_of!(RecExit, esr) / 8;
+    let hpfar = offset_of!(RecExit, hpfar) / 8;
+    let gprs = offset_of!(RecExit, gprs) / 8;
+    let around = [step(11, 0, 0), step(12, 1, 0), step(13, 0, 0), step(9, 1, 0), step(14, 0, 0)];
+    for reason in 0..14 {
+        let exits = [step(0, 0, reason), step(0, gprs, 0xc400_0003), step(0, 0, reason)];
+        let steps = [exits.concat(), step(8, 0, 0), exits.concat(), step(9, 1, 7), around.concat()];
+        corpus.add(&format!("reason-{reason}"), &[&[1], &steps.concat()])?;
+    }
+    // Loads, stores, faults, waits, system registers.
+    for syndrome in [
+        0x9380_0007_u64,
+        0x9380_0047,
+        0x9200_0007,
+        0x8200_0007,
+        0x9200_0010,
+        0x0600_0000,
+        0x0600_0001,
+        0x6230_3016,
+        0x6230_3017,
+    ] {
+        let exits = [step(0, esr, syndrome), step(0, hpfar, 1 << 35), step(0, hpfar, 0x4000_0000)];
+        let steps = [exits.concat(), step(8, 2, 1), exits.concat(), step(9, 0, 1), around.concat()];
+        corpus.add(&format!("syndrome-{syndrome:x}"), &[&[0], &steps.concat()])?;
     }
     seeds += corpus.written;
 
