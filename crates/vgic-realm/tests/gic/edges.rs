@@ -132,6 +132,16 @@ fn groups_that_the_rec_disables_are_last() {
 }
 
 #[test]
+fn a_route_is_the_register_of_the_architecture() {
+    let specific = Route::Specific(Affinity::from_mpidr(0x04_0003_0201));
+    assert_eq!(Route::from_irouter(0x04_0003_0201), specific);
+    assert_eq!(specific.irouter(), 0x04_0003_0201);
+    // IRM; the affinity does not matter then.
+    assert_eq!(Route::from_irouter(1 << 31 | 5), Route::Any);
+    assert_eq!(Route::Any.irouter(), 1 << 31);
+}
+
+#[test]
 fn without_the_trap_of_dir_it_is_not_requested() {
     let storage = Storage::new();
     let gic = gic(&storage);
