@@ -125,6 +125,14 @@ pub(crate) enum AccessKind {
     Fetch,
 }
 
+/// Fields of `SPSR_EL2`: EL1h with DAIF set; PAN; NZCV and DIT.
+const PSTATE_EL1H_MASKED: u64 = 0x3c5;
+const PSTATE_PAN: u64 = 1 << 22;
+const PSTATE_KEPT: u64 = 0xf << 28 | 1 << 24;
+/// `SCTLR_EL1` as `RSI_PLANE_SYSREG_READ` encodes it, and its SPAN.
+const SCTLR_EL1: u64 = 0xc080;
+const SPAN: u64 = 1 << 23;
+
 /// An exception of a plane, as the hardware reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Syndrome {
@@ -199,6 +207,15 @@ pub(crate) struct Rec {
     pub(crate) host_interface: Option<VirtualInterface>,
     /// The timers for the exit record, if not those at the exit.
     pub(crate) reported: Option<[u64; 4]>,
+}
+
+impl OwnState {
+    /// `PSTATE` of an exception to EL1: EL1h, masked; DIT and NZCV stay; PAN unless SCTLR.SPAN.
+    fn take_exception(&mut self) {
+        let sctlr = self.registers.get(&SCTLR_EL1).copied().unwrap_or(0);
+        let pan = if sctlr & SPAN == 0 { PSTATE_PAN } else { 0 };
+        self.pstate = self.pstate & PSTATE_KEPT | PSTATE_EL1H_MASKED | pan;
+    }
 }
 
 impl PlaneState {
@@ -300,7 +317,25 @@ impl Rec {
     /// current level with SP_ELx.
     pub(crate) fn take_exception(&mut self, outcome: Outcome) {
         self.was_handled = true;
+        self.own.take_exception();
         self.pc = 0x200;
         self.outcome = outcome;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded from TF-RMM 9a7f8ef4, which has 0x4003c5 after 0x3c5.
+    #[test]
+    fn an_exception_masks_and_keeps_flags() {
+        let mut own = OwnState { pstate: 0x3c5, ..OwnState::default() };
+        own.take_exception();
+        assert_eq!(own.pstate, 0x40_03c5);
+        own.pstate = 0xf1a0_0c00;
+        own.registers.insert(0xc080, 1 << 23);
+        own.take_exception();
+        assert_eq!(own.pstate, 0xf100_03c5);
     }
 }

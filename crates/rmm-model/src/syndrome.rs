@@ -10,6 +10,8 @@ use rmi_abi::{Dialect, Ipa};
 const CLASS: u64 = 0x3f << 26;
 /// IL.
 pub(crate) const LENGTH: u64 = 1 << 25;
+/// IL, CV and COND (always) of an instruction that is trapped.
+pub(crate) const ALWAYS: u64 = LENGTH | 1 << 24 | 0xe << 20;
 /// ISV; for an SError the same bit is IDS.
 const VALID: u64 = 1 << 24;
 /// SAS, bits 23:22.

@@ -20,7 +20,7 @@ use crate::gic::{Group, VirtualInterface, Vtr};
 use crate::granule::GranuleState;
 use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, Outcome};
 use crate::realm::RealmState;
-use crate::rec::{LastExit, Rec};
+use crate::rec::{LastExit, Rec, Syndrome};
 use crate::{rsi, syndrome};
 
 /// Actions after which a REC exits by itself, as if the host's timer had fired: a program that
@@ -253,6 +253,7 @@ impl Monitor {
         let acted = match self.recs.get_mut(&address) {
             Some(rec) if rec.budget > 0 => {
                 rec.was_handled = false;
+                rec.own.syndrome = Syndrome::default();
                 if entered.polls == 0 {
                     rec.budget -= 1;
                 }

@@ -258,7 +258,7 @@ impl Monitor {
                 Wfx::Wfit => (0b10, Action::Wfit { deadline }),
                 Wfx::Wfet => (0b10, Action::Wfet { deadline }),
             };
-            let trapped = syndrome::LENGTH | timed | u64::from(kind.is_for_event());
+            let trapped = syndrome::ALWAYS | timed | u64::from(kind.is_for_event());
             let esr = syndrome::class(ExceptionClass::Wfx) | trapped;
             Acted::from(self.plane_trap(address, cpu, esr, action))
         } else if !is_woken && !is_over && is_trapped {

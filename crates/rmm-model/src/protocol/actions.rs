@@ -19,8 +19,9 @@ const LOG: usize = 1 << 16;
 
 const BAD_GUEST: Refusal = "guest";
 
-/// `ESR_EL2` of a WFI: its class, a 32-bit instruction. Bit 0 makes it a WFE.
-const ESR_WFI: u64 = 1 << 26 | 1 << 25;
+/// `ESR_EL2` of a WFI: its class, a 32-bit instruction, the condition "always". Bit 0 makes it a
+/// WFE.
+const ESR_WFI: u64 = 1 << 26 | 1 << 25 | 1 << 24 | 0xe << 20;
 
 /// One entry of a Realm: registers to set, then the action to exit with.
 #[derive(Debug)]

@@ -120,15 +120,15 @@ fn calls_and_waits_of_a_plane_go_to_plane_0() {
             assert_eq!(enter(&mut cpu).await, ([0; 4], [0, 0x4008, 0x5a00_0000]));
             put(&mut cpu, PC, 0x4008).await;
             put(&mut cpu, FLAGS, 1).await;
-            assert_eq!(enter(&mut cpu).await.1, [0, 0x400c, 0x0600_0000]);
+            assert_eq!(enter(&mut cpu).await.1, [0, 0x400c, 0x07e0_0000]);
             put(&mut cpu, PC, 0x400c).await;
             put(&mut cpu, FLAGS, 2).await;
-            assert_eq!(enter(&mut cpu).await.1, [0, 0x4010, 0x0600_0001]);
+            assert_eq!(enter(&mut cpu).await.1, [0, 0x4010, 0x07e0_0001]);
             put(&mut cpu, PC, 0x4010).await;
             put(&mut cpu, FLAGS, 0).await;
             // The host takes the plane away.
-            let (x, [reason, pc, _]) = enter(&mut cpu).await;
-            assert_eq!((x, reason, pc), ([0; 4], forced, 0x4014));
+            let (x, exit) = enter(&mut cpu).await;
+            assert_eq!((x, exit), ([0; 4], [forced, 0x4014, 0]));
             // Somewhere else: what it did before is over.
             put(&mut cpu, PC, 0x5000).await;
             assert_eq!(enter(&mut cpu).await.1, [0, 0x5000, smc]);
