@@ -65,16 +65,21 @@ impl EntryRecord<'_> {
         dialect: Dialect,
         mut write: impl FnMut(usize, &[u64]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let flags = self.flags.intersection(RecEnterFlags::defined(dialect));
-        write(offset_of!(RecEnter, flags), &[flags.bits()])?;
-        let gprs = self.gprs.get(..RUN_GPRS).unwrap_or(self.gprs);
-        if !gprs.is_empty() {
-            write(offset_of!(RecEnter, gprs), gprs)?;
-        }
-        if dialect.gic_in_run_page() {
-            let gic = self.gic.unwrap_or(&GicEntry::EMPTY);
-            write(offset_of!(RecEnter, gicv3_hcr), &[gic.hcr])?;
-            write(offset_of!(RecEnter, gicv3_lrs), &gic.lrs)?;
+        let flags = [self.flags.intersection(RecEnterFlags::defined(dialect)).bits()];
+        let GicEntry { hcr, lrs } = self.gic.unwrap_or(&GicEntry::EMPTY);
+        let (hcr, lrs): (&[u64], &[u64]) = match dialect.gic_in_run_page() {
+            true => (core::slice::from_ref(hcr), lrs),
+            false => (&[], &[]),
+        };
+        for (offset, words) in [
+            (offset_of!(RecEnter, flags), &flags[..]),
+            (offset_of!(RecEnter, gprs), self.gprs.get(..RUN_GPRS).unwrap_or(self.gprs)),
+            (offset_of!(RecEnter, gicv3_hcr), hcr),
+            (offset_of!(RecEnter, gicv3_lrs), lrs),
+        ] {
+            if !words.is_empty() {
+                write(offset, words)?;
+            }
         }
         Ok(())
     }
@@ -229,100 +234,91 @@ impl ExitRecord {
         read(offset_of!(RecExit, exit_reason), &mut reason)?;
         exit.exit_reason = first_byte(reason);
 
-        let mut timers = [0; 4];
-        read(offset_of!(RecExit, cntp_ctl), &mut timers)?;
-        [exit.cntp_ctl, exit.cntp_cval, exit.cntv_ctl, exit.cntv_cval] = timers;
-        let mut overflow = [0];
-        read(offset_of!(RecExit, pmu_ovf_status), &mut overflow)?;
-        exit.pmu_ovf_status = first_byte(overflow);
-        if dialect.gic_in_run_page() {
-            let mut gic = GicExit::default();
-            let mut words = [0];
-            read(offset_of!(RecExit, gicv3_hcr), &mut words)?;
-            [gic.hcr] = words;
-            read(offset_of!(RecExit, gicv3_lrs), &mut gic.lrs)?;
-            let mut words = [0; 2];
-            read(offset_of!(RecExit, gicv3_misr), &mut words)?;
-            [gic.misr, gic.vmcr] = words;
-            exit.gic = Some(gic);
+        let reason = ExitReason::decode(exit.exit_reason, dialect);
+        let (first, second, gprs) = spans(reason, dialect);
+        let (mut timers, mut overflow) = ([0; 4], [0]);
+        let (mut gic, mut words) = ([0; GIC_WORDS], [0; 4]);
+        let (of_first, rest) = words.split_at_mut_checked(first.1).unwrap_or_default();
+        let has_gic = dialect.gic_in_run_page();
+        for (offset, words) in [
+            (offset_of!(RecExit, cntp_ctl), &mut timers[..]),
+            (offset_of!(RecExit, pmu_ovf_status), &mut overflow),
+            (offset_of!(RecExit, gicv3_hcr), if has_gic { &mut gic } else { &mut [] }),
+            (first.0, of_first),
+            (second.0, rest.get_mut(..second.1).unwrap_or_default()),
+            (offset_of!(RecExit, gprs), exit.gprs.get_mut(..gprs).unwrap_or_default()),
+        ] {
+            if !words.is_empty() {
+                read(offset, words)?;
+            }
         }
+        [exit.cntp_ctl, exit.cntp_cval, exit.cntv_ctl, exit.cntv_cval] = timers;
+        exit.pmu_ovf_status = first_byte(overflow);
+        if has_gic {
+            let [hcr, lrs @ .., misr, vmcr] = gic;
+            exit.gic = Some(GicExit { hcr, lrs, misr, vmcr });
+        }
+        exit.assign(reason, words);
+        Ok(exit)
+    }
 
-        let [x0, x1, ..] = &mut exit.gprs;
-        match ExitReason::decode(exit.exit_reason, dialect) {
-            ExitReason::Sync => {
-                let mut syndrome = [0; 4];
-                match &mut syndrome {
-                    // 1.0 has one translation tree.
-                    [words @ .., _] if !dialect.is_2_0() => read(offset_of!(RecExit, esr), words)?,
-                    words => read(offset_of!(RecExit, esr), words)?,
-                }
-                [exit.esr, exit.far, exit.hpfar, exit.rtt_tree] = syndrome;
-                let mut words = [0];
-                read(offset_of!(RecExit, gprs), &mut words)?;
-                [*x0] = words;
-            }
-            ExitReason::Psci => {
-                let mut words = [0; 2];
-                read(offset_of!(RecExit, gprs), &mut words)?;
-                [*x0, *x1] = words;
-            }
+    /// Takes the words that [`spans`] names.
+    fn assign(&mut self, reason: ExitReason, words: [u64; 4]) {
+        let [a, b, c, d] = words;
+        match reason {
+            ExitReason::Sync => [self.esr, self.far, self.hpfar, self.rtt_tree] = words,
+            ExitReason::SError => self.esr = a,
             ExitReason::RipasChange => {
-                let mut words = [0; 3];
-                read(offset_of!(RecExit, ripas_base), &mut words)?;
-                let [base, top, ripas] = words;
-                (exit.ripas_base, exit.ripas_top) = (base, top);
-                exit.ripas_value = first_byte([ripas]);
+                (self.ripas_base, self.ripas_top, self.ripas_value) = (a, b, first_byte([c]));
             }
             ExitReason::HostCall => {
-                read(offset_of!(RecExit, gprs), &mut exit.gprs)?;
-                let mut words = [0; 2];
-                match &mut words {
-                    // 1.0 has no planes.
-                    [imm, _] if !dialect.is_2_0() => {
-                        read(offset_of!(RecExit, imm), core::slice::from_mut(imm))?;
-                    }
-                    words => read(offset_of!(RecExit, imm), words)?,
-                }
-                let [imm, plane] = words;
-                let [low, high, ..] = imm.to_ne_bytes();
-                (exit.imm, exit.plane) = (u16::from_ne_bytes([low, high]), plane);
+                let [low, high, ..] = a.to_ne_bytes();
+                (self.imm, self.plane) = (u16::from_ne_bytes([low, high]), b);
             }
-            ExitReason::SError => {
-                let mut words = [0];
-                read(offset_of!(RecExit, esr), &mut words)?;
-                [exit.esr] = words;
-            }
-            ExitReason::S2apChange => {
-                let mut words = [0; 2];
-                read(offset_of!(RecExit, s2ap_base), &mut words)?;
-                [exit.s2ap_base, exit.s2ap_top] = words;
-            }
-            ExitReason::VdevRequest => {
-                let mut words = [0];
-                read(offset_of!(RecExit, vdev_id_1), &mut words)?;
-                [exit.vdev_id_1] = words;
-            }
+            ExitReason::S2apChange => (self.s2ap_base, self.s2ap_top) = (a, b),
+            ExitReason::VdevRequest => self.vdev_id_1 = a,
             ExitReason::VdevValidateMapping => {
-                let mut words = [0];
-                read(offset_of!(RecExit, vdev_id_1), &mut words)?;
-                [exit.vdev_id_1] = words;
-                let mut words = [0; 3];
-                read(offset_of!(RecExit, dev_mem_base), &mut words)?;
-                [exit.dev_mem_base, exit.dev_mem_top, exit.dev_mem_pa] = words;
+                self.vdev_id_1 = a;
+                (self.dev_mem_base, self.dev_mem_top, self.dev_mem_pa) = (b, c, d);
             }
-            ExitReason::VdevP2pBinding => {
-                let mut words = [0; 2];
-                read(offset_of!(RecExit, vdev_id_1), &mut words)?;
-                [exit.vdev_id_1, exit.vdev_id_2] = words;
-            }
-            ExitReason::VsmmuCommand => {
-                let mut words = [0];
-                read(offset_of!(RecExit, vsmmu), &mut words)?;
-                [exit.vsmmu] = words;
-            }
-            ExitReason::Irq | ExitReason::Fiq | ExitReason::Unknown(_) => {}
+            ExitReason::VdevP2pBinding => (self.vdev_id_1, self.vdev_id_2) = (a, b),
+            ExitReason::VsmmuCommand => self.vsmmu = a,
+            ExitReason::Psci | ExitReason::Irq | ExitReason::Fiq | ExitReason::Unknown(_) => {}
         }
-        Ok(exit)
+    }
+}
+
+/// `gicv3_hcr`, list registers, `gicv3_misr` and `gicv3_vmcr` are next to each other.
+const GIC_WORDS: usize = LIST_REGISTERS + 3;
+const _: () = assert!(
+    offset_of!(RecExit, gicv3_vmcr) == offset_of!(RecExit, gicv3_hcr) + 8 * (GIC_WORDS - 1)
+);
+
+/// A run of words: its offset in [`RecExit`], and how many there are.
+type Span = (usize, usize);
+
+/// The words that only exits of a reason have, two runs of four words at most; and how many
+/// registers.
+const fn spans(reason: ExitReason, dialect: Dialect) -> (Span, Span, usize) {
+    const NONE: Span = (0, 0);
+    const ESR: usize = offset_of!(RecExit, esr);
+    const VDEV_ID: usize = offset_of!(RecExit, vdev_id_1);
+    // 1.0 has one translation tree and no planes: one word less.
+    let has_planes = dialect.is_2_0() as usize;
+    match reason {
+        ExitReason::Sync => ((ESR, 3 + has_planes), NONE, 1),
+        ExitReason::SError => ((ESR, 1), NONE, 0),
+        ExitReason::Psci => (NONE, NONE, 2),
+        ExitReason::RipasChange => ((offset_of!(RecExit, ripas_base), 3), NONE, 0),
+        ExitReason::HostCall => ((offset_of!(RecExit, imm), 1 + has_planes), NONE, RUN_GPRS),
+        ExitReason::S2apChange => ((offset_of!(RecExit, s2ap_base), 2), NONE, 0),
+        ExitReason::VdevRequest => ((VDEV_ID, 1), NONE, 0),
+        ExitReason::VdevValidateMapping => {
+            ((VDEV_ID, 1), (offset_of!(RecExit, dev_mem_base), 3), 0)
+        }
+        ExitReason::VdevP2pBinding => ((VDEV_ID, 2), NONE, 0),
+        ExitReason::VsmmuCommand => ((offset_of!(RecExit, vsmmu), 1), NONE, 0),
+        ExitReason::Irq | ExitReason::Fiq | ExitReason::Unknown(_) => (NONE, NONE, 0),
     }
 }
 
@@ -404,8 +400,8 @@ mod tests {
             ExitReason::Sync => &["esr", "far", "hpfar", "rtt_tree", "gprs"],
             ExitReason::Psci => &["gprs"],
             ExitReason::RipasChange => &["ripas_base", "ripas_top", "ripas_value"],
-            ExitReason::HostCall if dialect == Dialect::V1_0 => &["gprs", "imm"],
-            ExitReason::HostCall => &["gprs", "imm", "plane"],
+            ExitReason::HostCall if dialect == Dialect::V1_0 => &["imm", "gprs"],
+            ExitReason::HostCall => &["imm", "plane", "gprs"],
             ExitReason::SError => &["esr"],
             ExitReason::S2apChange => &["s2ap_base", "s2ap_top"],
             ExitReason::VdevRequest => &["vdev_id_1"],

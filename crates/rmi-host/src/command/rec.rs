@@ -162,6 +162,7 @@ impl<P: Platform> Channel<P> {
         (0..size_of::<RecEnter>())
             .step_by(WORDS * size_of::<u64>())
             .try_for_each(|offset| self.write_words(run, offset, &[0; WORDS]))
+            .map_err(not_written)
     }
 
     /// `RMI_REC_ENTER`: writes `entry` to the run page, runs the REC, and reads what the exit
@@ -183,7 +184,9 @@ impl<P: Platform> Channel<P> {
     ) -> Result<ExitRecord, Error> {
         self.own(Command::RecEnter, rec)?;
         self.check_run_page(run)?;
-        entry.write(self.dialect(), |offset, words| self.write_words(run, offset, words))?;
+        entry
+            .write(self.dialect(), |offset, words| self.write_words(run, offset, words))
+            .map_err(not_written)?;
         let args = [rec.pa().raw(), run.base().raw()];
         let call = Call::new(Command::RecEnter, Subject::Pa(rec.pa()), args);
         // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm
@@ -205,18 +208,15 @@ impl<P: Platform> Channel<P> {
         Ok(())
     }
 
-    /// Writes before the call, so a failure is clean. Not inlined: all parts are written alike.
+    /// Not inlined: all parts are written alike.
     #[inline(never)]
     fn write_words(
         &self,
         run: &mut Undelegated,
         offset: usize,
         words: &[u64],
-    ) -> Result<(), Error> {
-        self.write_host(run, offset as u64, words.as_bytes()).map_err(|AccessFault { at }| {
-            let what = "the host cannot write to the run page";
-            Error::argument(Command::RecEnter, what, Subject::Pa(at))
-        })
+    ) -> Result<(), AccessFault> {
+        self.write_host(run, offset as u64, words.as_bytes())
     }
 
     /// Not inlined: all parts are read alike.
@@ -263,4 +263,11 @@ impl<P: Platform> Channel<P> {
         // SAFETY: the command accesses no memory except the two RECs'.
         unsafe { self.complete(&call) }.map(|_| ())
     }
+}
+
+/// The run page is written before the call, so the error is clean.
+#[cold]
+fn not_written(AccessFault { at }: AccessFault) -> Error {
+    let what = "the host cannot write to the run page";
+    Error::argument(Command::RecEnter, what, Subject::Pa(at))
 }
