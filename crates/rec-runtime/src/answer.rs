@@ -39,27 +39,26 @@ pub(crate) enum AnswerValue {
 }
 
 impl AnswerValue {
-    /// What is to be given again after `exit`, which may have come before the REC ran; and the
-    /// interrupt lines, of which the RMM reports `reported`.
+    /// The interrupt lines at the exit that is answered, if `exit` may have come before the REC ran.
     ///
-    /// In that case it reports none, and ignores the answer if it no longer waits for it. A host
-    /// that lowered a timer's line then would not get its state again: an RMM reports only changes.
-    pub(crate) fn after(
-        &self,
-        exit: &Exit,
-        reported: InterruptLines,
-    ) -> (Option<Self>, InterruptLines) {
-        let told = |before| if reported.is_untold() { before } else { reported };
+    /// In that case the RMM reports none, and ignores the answer if it no longer waits for it. A
+    /// host that lowered a timer's line then would not get its state again: an RMM reports only
+    /// changes.
+    pub(crate) const fn lines_before(&self, exit: &Exit) -> Option<InterruptLines> {
         match (exit, self) {
-            (Exit::Fault(_), Self::Reply(Reply { gprs, lines })) => {
-                let lines = told(*lines);
-                (Some(Self::Reply(Reply { gprs: *gprs, lines })), lines)
-            }
-            (Exit::Fault(_) | Exit::VdevMapping(_), Self::BeforeRunning(lines)) => {
-                let lines = told(*lines);
-                (Some(Self::BeforeRunning(lines)), lines)
-            }
-            _ => (None, reported),
+            (Exit::Fault(_), Self::Reply(Reply { lines, .. }))
+            | (Exit::Fault(_) | Exit::VdevMapping(_), Self::BeforeRunning(lines)) => Some(*lines),
+            _ => None,
+        }
+    }
+
+    /// The same, to be given again, with these lines.
+    pub(crate) const fn again(&self, lines: InterruptLines) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Word(word) => Self::Word(*word),
+            Self::Reply(Reply { gprs, .. }) => Self::Reply(Reply { gprs: *gprs, lines }),
+            Self::BeforeRunning(_) => Self::BeforeRunning(lines),
         }
     }
 }

@@ -240,12 +240,16 @@ impl Rec {
         let (page, gic) = (&mut run.page, &mut run.gic.1);
         let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, exit| {
             let mut exit = decode(record, dialect, geometry, Ticket { exit });
-            let reported = InterruptLines::new(record);
-            let (again, lines) = answer.value.after(&exit, reported);
-            // Where the REC may not have run, the record has no registers of its GIC either.
-            *gic = record.gic.filter(|_| again.is_none() || !reported.is_untold());
-            if let (Exit::Fault(fault), Some(again)) = (&mut exit, again) {
-                fault.again = again;
+            let mut lines = InterruptLines::new(record);
+            *gic = record.gic;
+            if let Some(before) = answer.value.lines_before(&exit) {
+                if lines.is_untold() {
+                    // The record has no registers of its GIC either.
+                    (lines, *gic) = (before, None);
+                }
+                if let Exit::Fault(fault) = &mut exit {
+                    fault.again = answer.value.again(lines);
+                }
             }
             let wants_answer = exit.wants_answer();
             let InterruptLines { timers, pmu_overflow } = lines;

@@ -6,11 +6,11 @@ use core::mem::offset_of;
 
 use rmi_abi::psci::PsciReturnCode;
 use rmi_abi::rec::RecParamsPage;
-use rmi_abi::run::{EntryRecord, ExitRecord, RecEnter, RecRun};
+use rmi_abi::run::{EntryRecord, ExitRecord, RecEnter, RecExit, RecRun};
 use rmi_abi::{Command, Pa};
 use zerocopy::IntoBytes;
 
-use crate::access::AccessFault;
+use crate::access::{AccessFault, HostAccess};
 use crate::channel::{Call, Channel, Progress};
 use crate::command::Rd;
 use crate::command::named::Named;
@@ -158,10 +158,11 @@ impl<P: Platform> Channel<P> {
     /// [`Error`]: the page is too small, or the host cannot write to it. No call is made.
     pub fn clear_run_page(&self, run: &mut Undelegated) -> Result<(), Error> {
         const WORDS: usize = 32;
-        self.check_run_page(run)?;
+        let page = self.run_page(run)?;
         (0..size_of::<RecEnter>())
             .step_by(WORDS * size_of::<u64>())
-            .try_for_each(|offset| self.write_words(run, offset, &[0; WORDS]))
+            // SAFETY: this function borrows the page exclusively.
+            .try_for_each(|offset| unsafe { self.write_words(page, offset, &[0; WORDS]) })
             .map_err(not_written)
     }
 
@@ -183,51 +184,66 @@ impl<P: Platform> Channel<P> {
         entry: &EntryRecord<'_>,
     ) -> Result<ExitRecord, Error> {
         self.own(Command::RecEnter, rec)?;
-        self.check_run_page(run)?;
+        let page = self.run_page(run)?;
         entry
-            .write(self.dialect(), |offset, words| self.write_words(run, offset, words))
+            // SAFETY: this function borrows the page exclusively.
+            .write(self.dialect(), |offset, words| unsafe { self.write_words(page, offset, words) })
             .map_err(not_written)?;
-        let args = [rec.pa().raw(), run.base().raw()];
+        let args = [rec.pa().raw(), page.raw()];
         let call = Call::new(Command::RecEnter, Subject::Pa(rec.pa()), args);
         // SAFETY: the RMM reads and writes a page that this function borrows exclusively. The Realm
         // accesses its own memory and what was mapped for it, whose tokens were given up.
         unsafe { self.complete(&call)? };
-        let exit = offset_of!(RecRun, exit);
-        Ok(ExitRecord::read(self.dialect(), |offset, words| {
-            self.read_words(run, exit + offset, words)
+        // SAFETY: as above.
+        Ok(ExitRecord::read(self.dialect(), |offset, words| unsafe {
+            self.read_words(page, offset, words)
         })?)
     }
 
-    /// Refuses a run page that is too small, or memory of another machine.
-    fn check_run_page(&self, run: &Undelegated) -> Result<(), Error> {
+    /// The address of a run page. Refuses one that is too small, and memory of another machine.
+    fn run_page(&self, run: &Undelegated) -> Result<Pa, Error> {
         self.own(Command::RecEnter, run)?;
         if run.bytes() < size_of::<RecRun>() as u64 {
             let subject = Subject::Pa(run.base());
             return Err(Error::argument(Command::RecEnter, "the run page is too small", subject));
         }
-        Ok(())
+        Ok(run.base())
     }
 
-    /// Not inlined: all parts are written alike.
+    /// Writes words of the host's half of a run page. Not inlined: all of them are written alike.
+    ///
+    /// # Safety
+    ///
+    /// [`Channel::run_page`] has returned the address for a token that is borrowed exclusively.
     #[inline(never)]
-    fn write_words(
+    unsafe fn write_words(
         &self,
-        run: &mut Undelegated,
+        page: Pa,
         offset: usize,
         words: &[u64],
     ) -> Result<(), AccessFault> {
-        self.write_host(run, offset as u64, words.as_bytes())
+        let at = within::<RecEnter>(page, offset, words)?;
+        // SAFETY: the words are in the page, which the caller's token owns; it never lends a
+        // reference to it.
+        unsafe { self.platform().access().write(at, words.as_bytes()) }
     }
 
-    /// Not inlined: all parts are read alike.
+    /// Reads words of the RMM's half of a run page. Not inlined: all of them are read alike.
+    ///
+    /// # Safety
+    ///
+    /// As [`Channel::write_words`].
     #[inline(never)]
-    fn read_words(
+    unsafe fn read_words(
         &self,
-        run: &Undelegated,
+        page: Pa,
         offset: usize,
         words: &mut [u64],
     ) -> Result<(), AccessFault> {
-        self.read_host(run, offset as u64, words.as_mut_bytes())
+        let at = within::<RecExit>(page, offset, words)?;
+        let at = Pa::new(at.raw().wrapping_add(offset_of!(RecRun, exit) as u64));
+        // SAFETY: as in `write_words`.
+        unsafe { self.platform().access().read(at, words.as_mut_bytes()) }
     }
 
     /// `RMI_PSCI_COMPLETE`: completes the PSCI request of `calling` that targets `target`. Dialects
@@ -262,6 +278,16 @@ impl<P: Platform> Channel<P> {
         };
         // SAFETY: the command accesses no memory except the two RECs'.
         unsafe { self.complete(&call) }.map(|_| ())
+    }
+}
+
+/// The address of words in a half `H` of a run page that begins at `page`.
+fn within<H>(page: Pa, offset: usize, words: &[u64]) -> Result<Pa, AccessFault> {
+    let end = offset.checked_add(size_of_val(words));
+    match end.is_some_and(|end| end <= size_of::<H>()) {
+        // The page is memory, so its addresses do not wrap.
+        true => Ok(Pa::new(page.raw().wrapping_add(offset as u64))),
+        false => Err(AccessFault { at: page }),
     }
 }
 
