@@ -39,7 +39,7 @@ pub(crate) enum AnswerValue {
 }
 
 impl AnswerValue {
-    /// The interrupt lines at the exit that is answered, if `exit` may have come before the REC ran.
+    /// The interrupt lines at the answered exit, if `exit` may have come before the REC ran.
     ///
     /// In that case the RMM reports none, and ignores the answer if it no longer waits for it. A
     /// host that lowered a timer's line then would not get its state again: an RMM reports only
