@@ -134,7 +134,7 @@ pub enum Error {
     MmioBus(#[from] rec_runtime::mmio::MmioBusError),
     /// A virtual GIC cannot be made.
     #[error("{0}")]
-    Gic(#[from] vgic_realm::ConfigError),
+    Gic(#[from] vgic_realm::GicConfigError),
     /// No list register is free.
     #[error("{0}")]
     ListRegisters(#[from] vgic_realm::Full),

@@ -89,8 +89,8 @@ fn data_that_is_not_valid() {
     assert!(matches!(error(|| Ok(no_rec?)), Error::ClaimRec(ClaimError::NoSuchRec { index: 3 })));
     let empty = Err::<(), _>(MmioBusError::Empty);
     assert!(matches!(error(|| Ok(empty?)), Error::MmioBus(MmioBusError::Empty)));
-    let no_recs = Err::<(), _>(vgic::ConfigError::NoRecs);
-    assert!(matches!(error(|| Ok(no_recs?)), Error::Gic(vgic::ConfigError::NoRecs)));
+    let no_recs = Err::<(), _>(vgic::GicConfigError::NoRecs);
+    assert!(matches!(error(|| Ok(no_recs?)), Error::Gic(vgic::GicConfigError::NoRecs)));
 }
 
 #[test]

@@ -155,8 +155,8 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Host<'_, P> {
         Ok(())
     }
 
-    /// Kicks, pauses and interrupts, until the time is over; then asks the Realm to end. In the last
-    /// quarter of the time only interrupts wake virtual CPUs, so one that is lost is noticed.
+    /// Kicks, pauses and interrupts, until the time is over; then asks the Realm to end. In the
+    /// last quarter of the time only interrupts wake virtual CPUs, so one that is lost is noticed.
     fn operate(&self, options: &Options) {
         let end = Instant::now() + options.duration;
         let quiet_from = end - options.duration / 4;

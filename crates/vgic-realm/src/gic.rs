@@ -22,9 +22,10 @@ pub use interrupt::Field;
 use interrupt::Interrupt;
 pub use registers::{Bank, Route};
 use spi_table::SpiTable;
+pub(crate) use storage::DefaultLock;
 #[cfg(feature = "alloc")]
 pub use storage::OwnedGicStorage;
-pub use storage::{DefaultLock, GicStorage, Storage};
+pub use storage::{GicStorage, Storage};
 use storage::{Phase, RecSlot, Shared};
 pub use transfer::{Ended, SaveReport};
 
@@ -42,7 +43,7 @@ pub struct GicConfig<'c> {
 /// A GIC cannot be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ConfigError {
+pub enum GicConfigError {
     /// Another [`Gic`] uses the storage.
     InUse,
     /// There is no REC.
@@ -70,7 +71,7 @@ pub enum ConfigError {
     },
 }
 
-impl fmt::Display for ConfigError {
+impl fmt::Display for GicConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InUse => f.write_str("another GIC uses the storage"),
@@ -88,7 +89,7 @@ impl fmt::Display for ConfigError {
     }
 }
 
-impl core::error::Error for ConfigError {}
+impl core::error::Error for GicConfigError {}
 
 /// The virtual GIC of a Realm: the state of all its interrupts, and the virtual CPU interfaces of
 /// its RECs.
@@ -141,32 +142,32 @@ impl<'s, L: RawMutex> Gic<'s, L> {
     ///
     /// # Errors
     ///
-    /// [`ConfigError`]; nothing has changed.
+    /// [`GicConfigError`]; nothing has changed.
     #[expect(private_bounds, reason = "no other storage exists")]
     pub fn new(
         storage: &'s impl Storage<Lock = L>,
         config: &GicConfig<'_>,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, GicConfigError> {
         let (recs, spis, shared) = storage.parts();
         let affinities = config.affinities;
         let limit = recs.len().min(MAX_RECS);
         let Some(recs) = recs.get(..affinities.len()).filter(|recs| recs.len() <= limit) else {
-            return Err(ConfigError::TooManyRecs { recs: affinities.len(), limit });
+            return Err(GicConfigError::TooManyRecs { recs: affinities.len(), limit });
         };
         if recs.is_empty() {
-            return Err(ConfigError::NoRecs);
+            return Err(GicConfigError::NoRecs);
         }
         for (second, affinity) in affinities.iter().enumerate() {
             if let Some(first) = affinities.iter().take(second).position(|one| one == affinity) {
-                return Err(ConfigError::SameAffinity { first, second });
+                return Err(GicConfigError::SameAffinity { first, second });
             }
         }
         let limit = spis.lock().capacity().min(MAX_SPIS);
         if config.spis > limit {
-            return Err(ConfigError::TooManySpis { spis: config.spis, limit });
+            return Err(GicConfigError::TooManySpis { spis: config.spis, limit });
         }
         if shared.is_taken.swap(true, SeqCst) {
-            return Err(ConfigError::InUse);
+            return Err(GicConfigError::InUse);
         }
         shared.reset();
         for (slot, affinity) in recs.iter().zip(affinities) {

@@ -78,11 +78,11 @@
 //!
 //! | Module | Contents |
 //! |---|---|
-//! | [`gic`] | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
+//! | | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
 //! | `hardware` | `HardwareInterface`: the registers of the calling CPU (feature `hardware`, aarch64) |
 //! | [`interface`] | [`VirtualInterface`]: the registers of a CPU, a trait; [`Vtr`]: their number |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
-//! | [`set`] | [`ListRegisters`]: the interrupts of a REC |
+//! | | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
 //! | [`sgi`] | [`SgiRequest`]: what a write of `ICC_SGI1R_EL1` asks for |
 //!
@@ -101,7 +101,7 @@ extern crate alloc;
 
 mod affinity;
 mod cpu_interface;
-pub mod gic;
+mod gic;
 #[cfg(all(feature = "hardware", target_arch = "aarch64"))]
 pub mod hardware;
 pub mod interface;
@@ -111,14 +111,16 @@ pub mod list_register;
 mod register_file;
 mod register_map;
 mod run_page;
-pub mod set;
+mod set;
 pub mod sgi;
 pub mod state;
 
 pub use affinity::Affinity;
 #[cfg(feature = "alloc")]
 pub use gic::OwnedGicStorage;
-pub use gic::{Bank, ConfigError, Ended, Field, Gic, GicConfig, GicStorage, Route, SaveReport};
+pub use gic::{
+    Bank, Ended, Field, Gic, GicConfig, GicConfigError, GicStorage, Route, SaveReport, Storage,
+};
 #[cfg(all(feature = "hardware", target_arch = "aarch64"))]
 pub use hardware::{HardwareError, HardwareInterface};
 pub use interface::{VirtualInterface, Vtr};

@@ -58,7 +58,7 @@ const WAKER_ASLEEP: u64 = 1 << 2;
 /// ```
 /// use vgic_realm::{Affinity, Gic, GicConfig, GicStorage, SpiIntid, Vtr};
 ///
-/// # fn main() -> Result<(), vgic_realm::ConfigError> {
+/// # fn main() -> Result<(), vgic_realm::GicConfigError> {
 /// static STORAGE: GicStorage<2, 32> = GicStorage::new();
 /// let affinities = [0, 1].map(Affinity::from_mpidr);
 /// # let vtr = Vtr::from_raw(0x9008_0003);

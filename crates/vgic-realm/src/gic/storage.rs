@@ -16,7 +16,7 @@ use crate::intid::{PRIVATE, SGIS};
 use crate::state::InterfaceState;
 
 /// The lock of a GIC whose embedder brings none: a spin lock, which does not mask interrupts.
-pub type DefaultLock = spin::Mutex<()>;
+pub(crate) type DefaultLock = spin::Mutex<()>;
 
 /// Storage of a [`Gic`](super::Gic) for at most `RECS` RECs (512 at most are used) and `SPIS` SPIs
 /// (988 at most are used).

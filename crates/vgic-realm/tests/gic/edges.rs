@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use vgic_realm::{
-    Affinity, Bank, ConfigError, Field, Gic, GicConfig, GicStorage, InterfaceState, Intid, Kicks,
-    PpiIntid, Route, Saved, SgiRegister, SgiRequest, SpiIntid, VirtualInterface, Vtr,
+    Affinity, Bank, Field, Gic, GicConfig, GicConfigError, GicStorage, InterfaceState, Intid,
+    Kicks, PpiIntid, Route, Saved, SgiRegister, SgiRequest, SpiIntid, VirtualInterface, Vtr,
 };
 
 use crate::cpu::Cpu;
@@ -521,21 +521,21 @@ fn a_gic_that_cannot_be_made_is_refused_by_name() {
     let error = |config| Gic::new(&STORAGE, &config).unwrap_err();
     let three = [0, 1, 2].map(Affinity::from_mpidr);
     let many = error(GicConfig { affinities: &three, ..config });
-    assert_eq!(many, ConfigError::TooManyRecs { recs: 3, limit: 2 });
+    assert_eq!(many, GicConfigError::TooManyRecs { recs: 3, limit: 2 });
     assert_eq!(many.to_string(), "3 RECs: the storage is for at most 2");
     let none = error(GicConfig { affinities: &[], ..config });
-    assert_eq!((none, none.to_string().as_str()), (ConfigError::NoRecs, "a GIC needs a REC"));
+    assert_eq!((none, none.to_string().as_str()), (GicConfigError::NoRecs, "a GIC needs a REC"));
     let twice = [two[1]; 2];
     let same = error(GicConfig { affinities: &twice, ..config });
-    assert_eq!(same, ConfigError::SameAffinity { first: 0, second: 1 });
+    assert_eq!(same, GicConfigError::SameAffinity { first: 0, second: 1 });
     assert_eq!(same.to_string(), "RECs 0 and 1 have the same affinity");
     let spis = error(GicConfig { spis: 33, ..config });
-    assert_eq!(spis, ConfigError::TooManySpis { spis: 33, limit: 32 });
+    assert_eq!(spis, GicConfigError::TooManySpis { spis: 33, limit: 32 });
     assert_eq!(spis.to_string(), "33 SPIs: the storage is for at most 32");
     let gic = Gic::new(&STORAGE, &config).unwrap();
     let _ = gic.set_spi(spi(63), true);
     let used = error(config);
-    assert_eq!(used, ConfigError::InUse);
+    assert_eq!(used, GicConfigError::InUse);
     assert_eq!(used.to_string(), "another GIC uses the storage");
     drop(gic);
     // It starts from the reset state again.
@@ -544,7 +544,7 @@ fn a_gic_that_cannot_be_made_is_refused_by_name() {
     let large = GicStorage::<1, 1000>::new();
     let one = GicConfig { affinities: &two[..1], spis: 989, vtr: vtr(4) };
     let error = Gic::new(&large, &one).unwrap_err();
-    assert_eq!(error, ConfigError::TooManySpis { spis: 989, limit: 988 });
+    assert_eq!(error, GicConfigError::TooManySpis { spis: 989, limit: 988 });
 }
 
 #[cfg(feature = "alloc")]
@@ -554,7 +554,7 @@ fn a_gic_on_the_heap_has_up_to_512_recs_and_all_spis() {
     let all: Vec<Affinity> =
         (0..600).map(|n| Affinity::from_mpidr(n & 0xf | (n >> 4) << 8)).collect();
     let config = GicConfig { affinities: &all[..512], spis: vgic_realm::MAX_SPIS, vtr: vtr(4) };
-    let limit = ConfigError::TooManyRecs { recs: 513, limit: 512 };
+    let limit = GicConfigError::TooManyRecs { recs: 513, limit: 512 };
     let many = GicConfig { affinities: &all[..513], ..config };
     assert_eq!(Gic::new(&storage, &many).unwrap_err(), limit);
     let gic = Gic::new(&storage, &config).unwrap();
@@ -571,14 +571,14 @@ fn a_gic_on_the_heap_has_up_to_512_recs_and_all_spis() {
 }
 
 /// A lock of the embedder, which counts.
-struct Counting(vgic_realm::gic::DefaultLock);
+struct Counting(spin::Mutex<()>);
 
 static LOCKED: AtomicU32 = AtomicU32::new(0);
 
 // SAFETY: it is the default lock.
 #[expect(unsafe_code, reason = "a raw lock is an unsafe trait")]
 unsafe impl lock_api::RawMutex for Counting {
-    const INIT: Self = Self(<vgic_realm::gic::DefaultLock as lock_api::RawMutex>::INIT);
+    const INIT: Self = Self(<spin::Mutex<()> as lock_api::RawMutex>::INIT);
     type GuardMarker = lock_api::GuardNoSend;
 
     fn lock(&self) {
