@@ -9,16 +9,24 @@ const fn timer(crm: u8, op2: u8) -> SysReg {
     SysReg { op0: 3, op1: 3, crn: 14, crm, op2 }
 }
 
-#[expect(missing_docs, reason = "the names are those of the architecture")]
 impl SysReg {
+    /// The frequency of the counter, in Hz.
     pub const CNTFRQ_EL0: Self = timer(0, 0);
+    /// The physical counter, in ticks.
     pub const CNTPCT_EL0: Self = timer(0, 1);
+    /// The virtual counter, in ticks.
     pub const CNTVCT_EL0: Self = timer(0, 2);
+    /// The ticks until the physical timer expires, 32 bits and signed.
     pub const CNTP_TVAL_EL0: Self = timer(2, 0);
+    /// Control of the physical timer: ENABLE, IMASK, ISTATUS.
     pub const CNTP_CTL_EL0: Self = timer(2, 1);
+    /// When the physical timer expires, in ticks.
     pub const CNTP_CVAL_EL0: Self = timer(2, 2);
+    /// The ticks until the virtual timer expires, 32 bits and signed.
     pub const CNTV_TVAL_EL0: Self = timer(3, 0);
+    /// Control of the virtual timer: ENABLE, IMASK, ISTATUS.
     pub const CNTV_CTL_EL0: Self = timer(3, 1);
+    /// When the virtual timer expires, in ticks.
     pub const CNTV_CVAL_EL0: Self = timer(3, 2);
 }
 
