@@ -49,7 +49,7 @@ fn programs(dialect: Dialect) -> Vec<(ExitKind, Action)> {
     ];
     let mapping = DeviceRequest::ValidateMapping { id: 1, base: ram, top: ram, pa: 0 };
     all.push((ExitKind::VdevMapping, Action::Device(mapping)));
-    if dialect == Dialect::V2_0Bet3 {
+    if ExitReason::VsmmuCommand.encode(dialect).is_some() {
         let command = DeviceRequest::VsmmuCommand { vsmmu: 0x9000 };
         all.push((ExitKind::VsmmuCommand, Action::Device(command)));
     } else {

@@ -77,16 +77,24 @@ pub(super) fn records(code: u8, dialect: Dialect) -> Vec<RecExit> {
     }
 }
 
+/// The exits that not every dialect has, and the dialects that have them.
+const ONLY_SOME: [(ExitKind, &[Dialect]); 5] = [
+    (ExitKind::S2apChange, AFTER_1_0),
+    (ExitKind::VdevMapping, AFTER_1_0),
+    (ExitKind::VdevRequest, &[Dialect::V2_0Bet0, Dialect::V2_0Bet1, Dialect::TfRmm2026_07]),
+    (ExitKind::P2pBinding, &[Dialect::V2_0Bet0, Dialect::TfRmm2026_07]),
+    (ExitKind::VsmmuCommand, &[Dialect::V2_0Bet0, Dialect::V2_0Bet1, Dialect::V2_0Bet3]),
+];
+const AFTER_1_0: &[Dialect] =
+    &[Dialect::V2_0Bet0, Dialect::V2_0Bet1, Dialect::TfRmm2026_07, Dialect::V2_0Bet3];
+
 /// The kinds of exits that a dialect has.
 pub(super) fn kinds(dialect: Dialect) -> BTreeSet<String> {
-    let is_there = |kind: ExitKind| match kind {
-        ExitKind::S2apChange | ExitKind::VdevMapping => dialect != Dialect::V1_0,
-        ExitKind::VdevRequest => ![Dialect::V1_0, Dialect::V2_0Bet3].contains(&dialect),
-        ExitKind::P2pBinding => [Dialect::V2_0Bet0, Dialect::TfRmm2026_07].contains(&dialect),
-        ExitKind::VsmmuCommand => ![Dialect::V1_0, Dialect::TfRmm2026_07].contains(&dialect),
-        _ => true,
+    let is_there = |kind: &ExitKind| {
+        let some = ONLY_SOME.iter().find(|(only, _)| only == kind);
+        some.is_none_or(|(_, dialects)| dialects.contains(&dialect))
     };
-    ExitKind::ALL.into_iter().filter(|kind| is_there(*kind)).map(|k| format!("{k:?}")).collect()
+    ExitKind::ALL.into_iter().filter(is_there).map(|kind| format!("{kind:?}")).collect()
 }
 
 /// Gives the `n`th answer of the exit with this record, after all that the REC refuses. Returns the
