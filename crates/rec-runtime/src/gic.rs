@@ -68,8 +68,8 @@ use core::fmt;
 use rmi_host::DefaultLock;
 use rmi_host::lock_api::RawMutex;
 use vgic_realm::{
-    DISTRIBUTOR_BYTES, Ended, Gic, Kicks, PpiIntid, REDISTRIBUTOR_BYTES, SaveReport, SpiIntid,
-    VirtualInterface,
+    DISTRIBUTOR_BYTES, EndedInterrupts, Gic, Kicks, PpiIntid, REDISTRIBUTOR_BYTES, SaveReport,
+    SpiIntid, VirtualInterface,
 };
 
 use crate::answer::Answer;
@@ -148,7 +148,7 @@ impl<L: RawMutex> RealmGic<'_, L> {
     /// Saves the REC's interrupts from the CPU: in
     /// [`Handler::entry_cancelled`](crate::Handler::entry_cancelled). Returns the level-sensitive
     /// interrupts that the Realm ended, for a host that asks devices for their lines.
-    pub fn save(self, rec: usize, interface: &mut impl VirtualInterface) -> Ended {
+    pub fn save(self, rec: usize, interface: &mut impl VirtualInterface) -> EndedInterrupts {
         let SaveReport { kicks, ended, .. } = self.gic.save(rec, interface);
         self.notify(kicks);
         ended
@@ -163,7 +163,7 @@ impl<L: RawMutex> RealmGic<'_, L> {
         interface: &mut impl VirtualInterface,
         timers: Timers,
         pmu_overflow: bool,
-    ) -> Ended {
+    ) -> EndedInterrupts {
         let ended = self.save(rec, interface);
         for (ppi, is_up) in [
             (PpiIntid::VIRTUAL_TIMER, timers.virtual_timer.is_raised()),

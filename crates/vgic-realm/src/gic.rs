@@ -1,5 +1,6 @@
 //! The virtual GIC of a Realm: which interrupts exist, in which state, and for which REC.
 
+mod any_route;
 pub(crate) mod interrupt;
 mod registers;
 mod select;
@@ -27,7 +28,7 @@ pub(crate) use storage::DefaultLock;
 pub use storage::OwnedGicStorage;
 pub use storage::{GicStorage, Storage};
 use storage::{Phase, RecSlot, Shared};
-pub use transfer::{Ended, SaveReport};
+pub use transfer::{EndedInterrupts, SaveReport};
 
 /// What a Realm's GIC consists of.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +37,8 @@ pub struct GicConfig<'c> {
     pub affinities: &'c [Affinity],
     /// The number of SPIs: INTIDs from 32 on.
     pub spis: usize,
-    /// What the machine's CPUs implement; of it the number of priority bits is used.
+    /// What the machine's CPUs implement; of it the numbers of priority bits and of preemption bits
+    /// are used.
     pub vtr: Vtr,
 }
 
@@ -114,9 +116,13 @@ impl core::error::Error for GicConfigError {}
 /// # Threads, interrupts, locks
 ///
 /// All functions take `&self`, from any thread. There is one lock for the private interrupts of
-/// each REC and one for all SPIs; they are held for a bounded time (a walk of the interrupts of a
-/// REC, or of the pending SPIs), never during a callback or a call to the RMM. A REC's lock is
-/// taken before that of the SPIs, and never two of RECs.
+/// each REC and one for all SPIs; they are held for a bounded time, never during a callback or a
+/// call to the RMM. That time is a walk of the interrupts of a REC, of the pending SPIs and of the
+/// RECs, plus: in `save`, a walk of the first two for each interrupt that the CPU has counted as
+/// ended without a list register (31 at most) and of the RECs for each SPI that was in a list
+/// register or ended; in a write to a register of the distributor, one of the RECs for each SPI
+/// that it changes (32 at most). A REC's lock is taken before that of the SPIs, and never two of
+/// RECs.
 ///
 /// Every function may be called with interrupts masked. Those that change the state of interrupts
 /// may be called from an interrupt handler if the lock `L` masks interrupts, or if the code that

@@ -8,7 +8,7 @@ pub(crate) const SGIS: u32 = 16;
 pub(crate) const PRIVATE: u32 = 32;
 /// The last SPI.
 const LAST_SPI: u32 = 1019;
-/// The most SPIs: INTIDs 32 to 1019.
+/// The maximum number of SPIs: INTIDs 32 to 1019.
 pub const MAX_SPIS: usize = (LAST_SPI - PRIVATE + 1) as usize;
 
 /// A private peripheral interrupt: INTIDs 16 to 31.

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// The most RECs that a [`Gic`](crate::Gic) has.
+/// The maximum number of RECs that a [`Gic`](crate::Gic) has.
 pub const MAX_RECS: usize = 512;
 
 const WORD_BITS: usize = u64::BITS as usize;

@@ -119,7 +119,8 @@ pub use affinity::Affinity;
 #[cfg(feature = "alloc")]
 pub use gic::OwnedGicStorage;
 pub use gic::{
-    Bank, Ended, Field, Gic, GicConfig, GicConfigError, GicStorage, Route, SaveReport, Storage,
+    Bank, EndedInterrupts, Field, Gic, GicConfig, GicConfigError, GicStorage, Route, SaveReport,
+    Storage,
 };
 #[cfg(all(feature = "hardware", target_arch = "aarch64"))]
 pub use hardware::{HardwareError, HardwareInterface};

@@ -14,6 +14,9 @@ const HCR_EN: u64 = 1;
 /// 3. [`RunPage::exit`] takes those of the exit, from which the state is saved. Without it, the
 ///    registers count as not used.
 ///
+/// Keep one for each REC: a new one for each entry reads `ICH_VMCR_EL2` as zero after an entry that
+/// was refused, as if the REC masked everything.
+///
 /// In 1.0 the RMM keeps the active priorities and `ICH_VMCR_EL2` in the REC: writes of them have no
 /// effect, active priorities read as zero, and `ICH_VMCR_EL2` as at the exit.
 ///

@@ -138,6 +138,17 @@ impl InterfaceState {
         self.ap1r.get(n).copied().unwrap_or(0)
     }
 
+    /// The running priority, with the preemption bits: the most urgent active priority of both
+    /// groups. `None` if there is none, or if the interface does not tell.
+    pub(crate) fn running_priority(&self) -> Option<u8> {
+        let per_preemption = u8::BITS.saturating_sub(self.vtr.preemption_bits());
+        let (n, active) = (0..u32::BITS * 4)
+            .step_by(u32::BITS as usize)
+            .zip(self.ap0r.iter().zip(&self.ap1r).map(|(ap0r, ap1r)| (ap0r | ap1r) & 0xffff_ffff))
+            .find(|(_, active)| *active != 0)?;
+        u8::try_from((n + active.trailing_zeros()) << per_preemption).ok()
+    }
+
     /// `ICH_MISR_EL2` after the last run: which maintenance interrupts are asserted.
     #[must_use]
     pub const fn misr(&self) -> u64 {
@@ -188,5 +199,28 @@ impl InterfaceState {
         self.eoi_count = hcr & HCR_EOI_COUNT;
         interface.set_hcr(0);
         if hcr & HCR_EN == 0 { Saved::Used } else { Saved::Unused }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_priority_has_the_preemption_bits() {
+        let of = |preemption_bits: u64, ap0r, ap1r| {
+            let mut state = InterfaceState::new(Vtr::from_raw((preemption_bits - 1) << 26));
+            (state.ap0r, state.ap1r) = (ap0r, ap1r);
+            state.running_priority()
+        };
+        assert_eq!(of(5, [0; 4], [0; 4]), None);
+        // Non-maskable interrupts have bit 63.
+        assert_eq!(of(5, [1 << 63, 0, 0, 0], [1 << 32, 0, 0, 0]), None);
+        assert_eq!(of(5, [1 << 16, 0, 0, 0], [0; 4]), Some(0x80));
+        assert_eq!(of(5, [1 << 16, 0, 0, 0], [0x8001_0100, 0, 0, 0]), Some(0x40));
+        assert_eq!(of(5, [1 << 31, 0, 0, 0], [1 << 31, 0, 0, 0]), Some(0xf8));
+        assert_eq!(of(6, [0, 1, 0, 0], [0, 1 << 3, 0, 0]), Some(0x80));
+        assert_eq!(of(7, [0, 0, 0, 1 << 31], [0; 4]), Some(0xfe));
+        assert_eq!(of(7, [0, 0, 0, 1 << 31], [0, 0, 1, 0]), Some(0x80));
     }
 }

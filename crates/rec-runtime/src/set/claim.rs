@@ -5,7 +5,7 @@ use super::runner::Runner;
 
 impl RecSet<'_> {
     /// Makes the caller the only one who enters the REC with this index, until the [`Runner`] is
-    /// dropped. Waits for nothing.
+    /// dropped. Never blocks.
     ///
     /// # Errors
     ///

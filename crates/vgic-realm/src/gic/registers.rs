@@ -25,6 +25,12 @@ pub enum Route {
     /// To the REC with that affinity; nowhere if none has it.
     Specific(Affinity),
     /// To any REC that is on, awake, and enables the group of the interrupt (1 of N).
+    ///
+    /// One REC that runs or waits is kicked for it, one that takes its priority if there is such a
+    /// one. While it is in the list registers of a REC that runs, it is offered to no other, even
+    /// if that REC masks its priority, or disables its group meanwhile; it is again when that REC
+    /// exits and disables the group, is asleep, is [turned off](Gic::turn_off) or
+    /// [leaves](Gic::leave), and to a REC that is loaded for another reason.
     Any,
 }
 
@@ -195,7 +201,7 @@ impl<L: RawMutex> Gic<'_, L> {
 
     /// Sets whether the distributor forwards group 0 and group 1.
     ///
-    /// Takes the lock of each REC that waits, and that of the SPIs.
+    /// Takes the lock of each REC that waits, one after the other, and then that of the SPIs.
     pub fn set_group_enables(&self, group0: bool, group1: bool) -> Kicks {
         let mut kicks = Kicks::NONE;
         let groups = Groups(u8::from(group0) | u8::from(group1) << 1);
@@ -203,10 +209,11 @@ impl<L: RawMutex> Gic<'_, L> {
             for (rec, slot) in self.recs.iter().enumerate() {
                 match slot.phase() {
                     Phase::Loaded => kicks.add(rec),
-                    Phase::Waiting if self.finds_pending(rec) => kicks.add(rec),
+                    Phase::Waiting if self.finds_private(rec) => kicks.add(rec),
                     _ => {}
                 }
             }
+            self.kick_for_pending_spis(true, &mut kicks);
         }
         kicks
     }

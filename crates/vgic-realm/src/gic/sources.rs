@@ -6,7 +6,6 @@ use super::Gic;
 use super::interrupt::Interrupt;
 use super::registers::Route;
 use super::spi_table::{SpiState, SpiTable};
-use super::storage::Phase;
 use crate::intid::{PpiIntid, SpiIntid};
 use crate::kicks::Kicks;
 use crate::sgi::{SgiRegister, SgiRequest};
@@ -147,16 +146,11 @@ impl<L: RawMutex> Gic<'_, L> {
         let (priority, is_group1) = (interrupt.priority(), interrupt.is_group1());
         let recs = self.recs.iter().enumerate();
         let first = (intid as usize).checked_rem(self.recs.len()).unwrap_or(0);
-        let found = recs.clone().skip(first).chain(recs.clone().take(first)).find(|(_, slot)| {
-            slot.phase() != Phase::Idle
-                && slot.accepts(is_group1)
-                && slot.signals(priority, is_group1)
-        });
+        let found = (recs.clone().skip(first).chain(recs.take(first)))
+            .find(|(_, slot)| slot.takes(is_group1) && slot.signals(priority, is_group1));
         match found {
             Some((rec, _)) => kicks.add(rec),
-            None => recs
-                .filter(|(_, slot)| slot.phase() == Phase::Loaded)
-                .for_each(|(rec, _)| kicks.add(rec)),
+            None => self.kick_all_loaded(kicks),
         }
     }
 }

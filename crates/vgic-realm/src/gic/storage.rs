@@ -165,7 +165,8 @@ const WAITING: u8 = 2;
 pub(super) struct RecSlot<L> {
     affinity: AtomicU32,
     phase: AtomicU8,
-    /// `ICH_VMCR_EL2` as the REC left it.
+    /// `ICH_VMCR_EL2` as the REC left it. Its priority mask (bits 31:24) is the running priority,
+    /// if that is more urgent.
     vmcr: AtomicU32,
     /// It was entered, and has not been turned off since.
     is_on: AtomicBool,
@@ -239,9 +240,14 @@ impl<L: RawMutex> RecSlot<L> {
         self.is_asleep.swap(is_asleep, SeqCst)
     }
 
-    /// Stores `ICH_VMCR_EL2`; returns the old value.
-    pub(super) fn set_vmcr(&self, vmcr: u32) -> u32 {
-        self.vmcr.swap(vmcr, SeqCst)
+    /// Stores `ICH_VMCR_EL2`, and which priorities are not signalled because of an active
+    /// interrupt: this one and less urgent ones, `None` for none. Returns the groups that were
+    /// enabled before (bits 1:0) and are not any more.
+    pub(super) fn set_vmcr(&self, vmcr: u32, running: Option<u8>) -> u32 {
+        let [b0, b1, b2, mask] = vmcr.to_le_bytes();
+        let mask = mask.min(running.unwrap_or(u8::MAX));
+        let stored = u32::from_le_bytes([b0, b1, b2, mask]);
+        self.vmcr.swap(stored, SeqCst) & !vmcr & 0b11
     }
 
     /// Whether the REC enables a group (`ICC_IGRPEN0_EL1`, `ICC_IGRPEN1_EL1`).
@@ -249,10 +255,22 @@ impl<L: RawMutex> RecSlot<L> {
         self.vmcr.load(SeqCst) >> u32::from(is_group1) & 1 != 0
     }
 
-    /// Whether the REC neither disables the group nor masks the priority.
-    pub(super) fn signals(&self, priority: u8, is_group1: bool) -> bool {
+    /// The REC is not signalled priorities from here on: it masks them, or an active interrupt is
+    /// not less urgent.
+    pub(super) fn mask(&self) -> u8 {
         let [.., mask] = self.vmcr.load(SeqCst).to_le_bytes();
-        self.enables(is_group1) && priority < mask
+        mask
+    }
+
+    /// Whether the REC neither disables the group nor masks the priority, and no active interrupt
+    /// is as urgent.
+    pub(super) fn signals(&self, priority: u8, is_group1: bool) -> bool {
+        self.enables(is_group1) && priority < self.mask()
+    }
+
+    /// Whether it runs or waits, and an SPI for any REC may go to it.
+    pub(super) fn takes(&self, is_group1: bool) -> bool {
+        self.phase() != Phase::Idle && self.accepts(is_group1)
     }
 
     /// Whether an SPI for any REC may go to this one.

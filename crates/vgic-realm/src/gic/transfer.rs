@@ -4,7 +4,7 @@ use core::fmt;
 
 use lock_api::RawMutex;
 
-use super::interrupt::{Field, Folded};
+use super::interrupt::{Field, Folded, Interrupt};
 use super::registers::Route;
 use super::select::{Candidate, Outside, Selection};
 use super::spi_table::SpiTable;
@@ -28,18 +28,18 @@ const HCR_VGRP1_EIE: u64 = 1 << 6;
 const HCR_VGRP1_DIE: u64 = 1 << 7;
 const HCR_TDIR: u64 = 1 << 14;
 
-/// The most interrupts that end in one run without an exit: one for each list register, and as many
-/// as `ICH_HCR_EL2.EOIcount` counts.
+/// The maximum number of interrupts that end in one run without an exit: one for each list
+/// register, and as many as `ICH_HCR_EL2.EOIcount` counts.
 const MAX_ENDED: usize = Vtr::MAX_LIST_REGISTERS + 31;
 
 /// The level-sensitive interrupts that a Realm ended during a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedInterrupts {
     intids: [u16; MAX_ENDED],
     count: usize,
 }
 
-impl Ended {
+impl EndedInterrupts {
     const NONE: Self = Self { intids: [0; MAX_ENDED], count: 0 };
 
     fn add(&mut self, intid: u32) {
@@ -56,7 +56,7 @@ impl Ended {
     }
 }
 
-impl fmt::Debug for Ended {
+impl fmt::Debug for EndedInterrupts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter().map(Intid::number)).finish()
     }
@@ -75,7 +75,7 @@ pub struct SaveReport {
     /// is pending again, and nothing has to be done; a host that lowers a line only when it is
     /// asked to (because it forwards a physical interrupt, or to `irqfd` users) asks its device
     /// now.
-    pub ended: Ended,
+    pub ended: EndedInterrupts,
 }
 
 /// # Around an entry
@@ -107,7 +107,7 @@ impl<L: RawMutex> Gic<'_, L> {
         // An entry whose registers were not saved did not happen.
         if private.loaded != 0 {
             let left = *private.interface.list_registers();
-            let mut ended = Ended::NONE;
+            let mut ended = EndedInterrupts::NONE;
             for register in left.iter().take(private.loaded) {
                 self.fold(private, spis.as_deref_mut(), register, Some(register), &mut ended);
             }
@@ -123,21 +123,24 @@ impl<L: RawMutex> Gic<'_, L> {
                 selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
             }
         }
+        let mut awaits_enable = false;
         for (intid, spi) in spis.iter().flat_map(|spis| spis.live()) {
             let (interrupt, is_group1) = (spi.interrupt, spi.interrupt.is_group1());
             if interrupt.is_active() {
                 if spi.owner() == Some(rec) {
                     selection.active.add(Candidate::new(intid, interrupt.active_priority(), true));
                 }
-            } else if interrupt.is_forwarded()
-                && forwarded.has(is_group1)
-                && spi.leads_to(rec, || slot.accepts(is_group1))
-            {
+            } else if interrupt.is_forwarded() && forwarded.has(is_group1) {
                 let is_enabled = slot.enables(is_group1);
-                selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
+                if spi.leads_to(rec, || slot.accepts(is_group1)) {
+                    selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
+                } else if spi.route == Route::Any && !is_enabled {
+                    awaits_enable = true;
+                }
             }
         }
-        let (chosen, outside) = selection.choose(vtr.list_registers());
+        let (chosen, mut outside) = selection.choose(vtr.list_registers());
+        outside.disabled |= awaits_enable;
         let mut registers = [ListRegister::FREE; Vtr::MAX_LIST_REGISTERS];
         private.loaded = 0;
         for (place, candidate) in registers.iter_mut().zip(chosen) {
@@ -181,8 +184,8 @@ impl<L: RawMutex> Gic<'_, L> {
     /// Takes the REC's lock and, if an SPI is not idle, that of the SPIs. For a REC that does not
     /// exist, the interface is turned off.
     pub fn save(&self, rec: usize, interface: &mut impl VirtualInterface) -> SaveReport {
-        let mut report =
-            SaveReport { saved: Saved::Unused, kicks: Kicks::NONE, ended: Ended::NONE };
+        let ended = EndedInterrupts::NONE;
+        let mut report = SaveReport { saved: Saved::Unused, kicks: Kicks::NONE, ended };
         let Some(slot) = self.recs.get(rec) else {
             interface.set_hcr(0);
             return report;
@@ -213,16 +216,20 @@ impl<L: RawMutex> Gic<'_, L> {
         drop(spis);
         let [b0, b1, b2, b3, ..] = private.interface.vmcr().to_le_bytes();
         let vmcr = u32::from_le_bytes([b0, b1, b2, b3]);
-        let disabled = slot.set_vmcr(vmcr) & !vmcr & 0b11;
-        if disabled != 0 {
+        if slot.set_vmcr(vmcr, private.interface.running_priority()) != 0 {
             self.kick_for_any_route(&mut report.kicks);
         }
         report
     }
 
-    /// Whether a REC has an interrupt that it neither masks nor disables: whether WFI ends. If not,
-    /// its thread may wait, and later changes [name it](Kicks) as a REC to kick, until it is
-    /// loaded.
+    /// Whether a REC has an interrupt that it neither masks nor disables, and that is more urgent
+    /// than its running priority, which is that of the most urgent interrupt that it has taken and
+    /// not ended: whether WFI ends. If not, its thread may wait, and later changes
+    /// [name it](Kicks) as a REC to kick, until it is loaded or [leaves](Gic::leave).
+    ///
+    /// In the run page of RMI 1.0 active priorities are not known: there, less urgent interrupts
+    /// than the running priority count too, and a REC that executes WFI in an interrupt handler
+    /// with only such ones pending is entered again and again.
     ///
     /// A thread that calls this before it waits misses no interrupt: either the result is true, or
     /// the kick comes after this call. Takes the REC's lock and that of the SPIs.
@@ -235,6 +242,23 @@ impl<L: RawMutex> Gic<'_, L> {
             slot.stop_waiting();
         }
         is_pending
+    }
+
+    /// The thread of a REC does not run it for a while: its run loop ended for another reason than
+    /// a wait, or it waited, was woken, and does not go on. The REC is no longer chosen for SPIs
+    /// [for any](Route::Any) REC, and those that are pending go to others. Its own interrupts stay
+    /// pending until it is loaded, and it is not kicked for them.
+    ///
+    /// To be called after [`Gic::save`]; a REC that is loaded stays so. Without this call an SPI
+    /// that was offered to this REC waits for its next entry. Takes the lock of the SPIs. A REC
+    /// that does not exist is ignored.
+    pub fn leave(&self, rec: usize) -> Kicks {
+        let mut kicks = Kicks::NONE;
+        if let Some(slot) = self.recs.get(rec) {
+            slot.stop_waiting();
+            self.kick_for_any_route(&mut kicks);
+        }
+        kicks
     }
 
     /// A REC writes the INTID to `ICC_DIR_EL1`, and the write trapped: deactivates that interrupt
@@ -267,13 +291,15 @@ impl<L: RawMutex> Gic<'_, L> {
     /// kept.
     ///
     /// To be called when it exits, not when another REC turns it on: the target of `CPU_ON` may be
-    /// on already. Takes the REC's lock, and that of the SPIs.
+    /// on already. With a set of RECs, call it when the exit for `CPU_OFF` is handled, after
+    /// [`Gic::save`] and before the set takes the REC as off: from then on another thread may run
+    /// it. Takes the REC's lock, and that of the SPIs.
     pub fn turn_off(&self, rec: usize) -> Kicks {
         let mut kicks = Kicks::NONE;
         let Some(slot) = self.recs.get(rec) else { return kicks };
         slot.turn_off();
         slot.private.lock().interface.reset();
-        slot.set_vmcr(0);
+        slot.set_vmcr(0, None);
         self.kick_for_any_route(&mut kicks);
         kicks
     }
@@ -300,7 +326,7 @@ const fn controls(vtr: Vtr, outside: Outside, enables0: bool, enables1: bool) ->
 type SpisGuard<'g, L> = lock_api::MutexGuard<'g, L, SpiTable>;
 
 impl<L: RawMutex> Gic<'_, L> {
-    fn lock_if_live(&self) -> Option<SpisGuard<'_, L>> {
+    pub(super) fn lock_if_live(&self) -> Option<SpisGuard<'_, L>> {
         self.shared.any_live_spi().then(|| self.spis.lock())
     }
 
@@ -311,7 +337,7 @@ impl<L: RawMutex> Gic<'_, L> {
         spis: Option<&mut SpiTable>,
         loaded: ListRegister,
         left: Option<ListRegister>,
-        ended: &mut Ended,
+        ended: &mut EndedInterrupts,
     ) -> Option<u32> {
         let intid = loaded.intid()?.number();
         let is_spi = intid >= PRIVATE;
@@ -378,20 +404,11 @@ impl<L: RawMutex> Gic<'_, L> {
         }
     }
 
-    /// Adds RECs for the pending SPIs that may go to any, after one of them stopped accepting them.
-    pub(super) fn kick_for_any_route(&self, kicks: &mut Kicks) {
-        if let Some(spis) = self.lock_if_live() {
-            for (intid, spi) in spis.live().filter(|(_, spi)| spi.route == Route::Any) {
-                self.kick_for_spi(intid, spi, kicks);
-            }
-        }
-    }
-
     /// Whether an interrupt of a REC would be signalled to it.
     pub(super) fn finds_pending(&self, rec: usize) -> bool {
         let Some(slot) = self.recs.get(rec).filter(|slot| slot.is_awake()) else { return false };
         let private = slot.private.lock();
-        let signals = |interrupt: super::interrupt::Interrupt| {
+        let signals = |interrupt: Interrupt| {
             self.forwards(interrupt) && slot.signals(interrupt.priority(), interrupt.is_group1())
         };
         private.live().any(|(_, interrupt)| signals(*interrupt))

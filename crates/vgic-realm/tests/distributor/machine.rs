@@ -388,7 +388,9 @@ impl Machine<'_> {
 
     /// What must be signalled to a REC whose thread does not run, and what may be.
     fn signalled(&mut self, rec: usize) -> (bool, bool) {
-        let all = self.reference.deliverable(rec);
+        let limit = self.vcpus[rec].cpu.limit();
+        let mut all = self.reference.deliverable(rec);
+        all.retain(|(priority, _)| *priority < limit);
         let must = all.iter().any(|one| !self.reference.is_one_of_n(one.1));
         (must, !all.is_empty())
     }

@@ -171,16 +171,30 @@ impl<'g> Machine<'g> {
         }
     }
 
+    /// Whether another REC that runs or waits takes an SPI for any, or has it in a list register.
+    fn is_offered_to_another(&self, rec: usize, spi: (u8, u32)) -> bool {
+        (0..RECS).filter(|other| *other != rec && self.at[*other] != At::Out).any(|other| {
+            let holds = |list: &u64| list >> 62 == 1 && *list as u32 == spi.1;
+            self.at[other] == At::In && self.cpus[other].lists.iter().any(holds)
+                || self.reference.candidates(other).1.contains(&spi)
+        })
+    }
+
     /// What is signalled to each REC is what the reference says.
     fn check(&self) {
         for rec in 0..RECS {
             let (own, any) = self.reference.candidates(rec);
+            let (must, may) = any
+                .into_iter()
+                .partition::<Vec<_>, _>(|spi| !self.is_offered_to_another(rec, *spi));
+            let (own, any) = ([own, must].concat(), may);
             let best = own.iter().map(|(priority, _)| *priority).min();
             match self.at[rec] {
                 At::Out => {}
                 At::Waiting => {
-                    let mask = self.reference.cores[rec].mask;
-                    assert!(best.is_none_or(|best| best >= mask), "{rec} waits for ever: {own:?}");
+                    let threshold = self.reference.threshold(rec);
+                    let is_signalled = best.is_some_and(|best| u32::from(best) < threshold);
+                    assert!(!is_signalled, "{rec} waits for ever: {own:?}");
                 }
                 At::In => {
                     let threshold = self.reference.threshold(rec);
@@ -330,16 +344,26 @@ impl<'g> Machine<'g> {
                 }
                 Kicks::NONE
             }
-            Step::Exit { rec } => self.exit(rec),
+            Step::Exit { rec } => {
+                let mut kicks = self.exit(rec);
+                // One that waits is not run either.
+                self.at[rec] = At::Out;
+                kicks.add_all(self.gic.leave(rec));
+                kicks
+            }
             Step::Wait { rec } => {
                 let kicks = self.exit(rec);
                 let is_pending = self.gic.has_pending(rec);
                 let (own, any) = self.reference.candidates(rec);
-                let mask = self.reference.cores[rec].mask;
-                let signalled = |of: &[(u8, u32)]| of.iter().any(|(one, _)| *one < mask);
+                let threshold = self.reference.threshold(rec);
+                let signalled =
+                    |of: &[(u8, u32)]| of.iter().any(|(one, _)| u32::from(*one) < threshold);
                 assert!(is_pending || !signalled(&own), "{own:?}");
                 assert!(!is_pending || signalled(&own) || signalled(&any));
                 self.at[rec] = if is_pending { At::Out } else { At::Waiting };
+                if is_pending {
+                    self.enter(rec);
+                }
                 kicks
             }
             Step::Enter { rec } => {
