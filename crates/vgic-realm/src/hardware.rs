@@ -1,6 +1,5 @@
 //! The registers of the CPU that runs this code, on aarch64.
 
-use core::fmt;
 use core::marker::PhantomData;
 
 use aarch64_cpu::registers::{
@@ -11,19 +10,14 @@ use aarch64_cpu::registers::{
     ICH_LR15_EL2, ICH_MISR_EL2, ICH_VMCR_EL2, ICH_VTR_EL2, ID_AA64PFR0_EL1, Readable, Writeable,
 };
 
+use crate::hardware_error::HardwareError;
 use crate::interface::{VirtualInterface, Vtr};
-
-/// `CurrentEL` and `ID_AA64PFR0_EL1.GIC`: where the fields are.
-const EL_SHIFT: u32 = 2;
-const GIC_SHIFT: u32 = 24;
-/// `ICC_SRE_EL2.SRE`.
-const SRE: u64 = 1;
 
 /// `ICH_*_EL2` of the CPU that runs this code, through the crate `aarch64-cpu`.
 ///
-/// A value is for the thread that makes it, as long as that stays on its CPU: make one with
-/// interrupts masked, load, enter, save, and drop it. It is neither `Send` nor `Sync`. Making one
-/// reads three registers.
+/// A value holds only `ICH_VTR_EL2`, so a thread may keep it as long as all CPUs of the machine
+/// have the same. Load, enter and save with interrupts masked, on one CPU. It is neither `Send` nor
+/// `Sync`. Making one reads four registers.
 ///
 /// # What the host has set up
 ///
@@ -54,44 +48,9 @@ const SRE: u64 = 1;
 #[must_use = "it is for loading and saving the state of a REC"]
 pub struct HardwareInterface {
     vtr: Vtr,
-    /// The registers are those of one CPU.
+    /// Neither `Send` nor `Sync`.
     here: PhantomData<*mut ()>,
 }
-
-/// Why the registers of the virtual CPU interface cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HardwareError {
-    /// The program does not run at EL2.
-    NotAtEl2 {
-        /// The exception level at which it runs.
-        exception_level: u8,
-    },
-    /// The CPU has no GIC system registers.
-    NoSystemRegisters,
-    /// `ICC_SRE_EL2.SRE` is 0: the host has not enabled the GIC system registers on this CPU.
-    SystemRegistersDisabled,
-}
-
-impl fmt::Display for HardwareError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAtEl2 { exception_level } => write!(
-                f,
-                "CurrentEL is EL{exception_level}: the registers of the virtual CPU interface \
-                 exist at EL2"
-            ),
-            Self::NoSystemRegisters => {
-                f.write_str("ID_AA64PFR0_EL1.GIC is 0: the CPU has no GIC system registers")
-            }
-            Self::SystemRegistersDisabled => {
-                f.write_str("ICC_SRE_EL2.SRE is 0: GIC system registers are not enabled")
-            }
-        }
-    }
-}
-
-impl core::error::Error for HardwareError {}
 
 impl HardwareInterface {
     /// The registers of this CPU. Not for programs at EL0, where reading `CurrentEL` is an
@@ -101,16 +60,8 @@ impl HardwareInterface {
     ///
     /// [`HardwareError`]; no register was written.
     pub fn new() -> Result<Self, HardwareError> {
-        let [level, ..] = (CurrentEL.get() >> EL_SHIFT & 0b11).to_le_bytes();
-        if level != 2 {
-            return Err(HardwareError::NotAtEl2 { exception_level: level });
-        }
-        if ID_AA64PFR0_EL1.get() >> GIC_SHIFT & 0xf == 0 {
-            return Err(HardwareError::NoSystemRegisters);
-        }
-        if ICC_SRE_EL2.get() & SRE == 0 {
-            return Err(HardwareError::SystemRegistersDisabled);
-        }
+        let read_sre = || ICC_SRE_EL2.get();
+        HardwareError::check(CurrentEL.get(), ID_AA64PFR0_EL1.get(), read_sre)?;
         Ok(Self { vtr: Vtr::from_raw(ICH_VTR_EL2.get()), here: PhantomData })
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! # A virtual GIC
 //!
-//! For a hypervisor that has none, [`Gic`] is all of it: the interrupts of a Realm, their sources,
-//! the registers that the Realm accesses, and list registers around each entry. It returns which
-//! RECs have to be kicked, and kicks none itself.
+//! [`Gic`] is a complete virtual GIC for a hypervisor that has none: the interrupts of a Realm,
+//! their sources, the registers that the Realm accesses, and list registers around each entry. It
+//! returns which RECs have to be kicked, and kicks none itself.
 //!
 //! ```
 //! use rmi_abi::Dialect;
@@ -78,11 +78,12 @@
 //!
 //! | Module | Contents |
 //! |---|---|
-//! | | [`Gic`]: the state of all interrupts of a Realm, loaded into list registers |
+//! | | [`Gic`], [`GicStorage`], [`Kicks`], [`Affinity`]: all interrupts of a Realm, loaded into list registers |
+//! | | [`RunPage`]: the registers in the run page of RMI 1.0 |
+//! | | [`ListRegisters`]: the interrupts of a REC |
 //! | `hardware` | `HardwareInterface`: the registers of the calling CPU (feature `hardware`, aarch64) |
 //! | [`interface`] | [`VirtualInterface`]: the registers of a CPU, a trait; [`Vtr`]: their number |
 //! | [`state`] | [`InterfaceState`]: what belongs to a REC, loaded and saved with it |
-//! | | [`ListRegisters`]: the interrupts of a REC |
 //! | [`list_register`] | [`ListRegister`]: one interrupt |
 //! | [`sgi`] | [`SgiRequest`]: what a write of `ICC_SGI1R_EL1` asks for |
 //!
@@ -102,8 +103,9 @@ extern crate alloc;
 mod affinity;
 mod cpu_interface;
 mod gic;
-#[cfg(all(feature = "hardware", target_arch = "aarch64"))]
+#[cfg(all(feature = "hardware", any(target_arch = "aarch64", doc)))]
 pub mod hardware;
+mod hardware_error;
 pub mod interface;
 mod intid;
 mod kicks;
@@ -122,8 +124,9 @@ pub use gic::{
     Bank, EndedInterrupts, Field, Gic, GicConfig, GicConfigError, GicStorage, Route, SaveReport,
     Storage,
 };
-#[cfg(all(feature = "hardware", target_arch = "aarch64"))]
-pub use hardware::{HardwareError, HardwareInterface};
+#[cfg(all(feature = "hardware", any(target_arch = "aarch64", doc)))]
+pub use hardware::HardwareInterface;
+pub use hardware_error::HardwareError;
 pub use interface::{VirtualInterface, Vtr};
 pub use intid::{MAX_SPIS, PpiIntid, SpiIntid};
 pub use kicks::{Kicks, MAX_RECS};
