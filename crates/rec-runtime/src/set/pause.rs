@@ -15,7 +15,8 @@ impl RecSet<'_> {
         Inside { set: self, next: 0 }
     }
 
-    /// Whether [`RecSet::pause`] was requested, and no thread is in a run loop.
+    /// Whether [`RecSet::pause`] was requested, and no thread is in a run loop. A set without RECs
+    /// is always paused: there is nothing to wait for.
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.slots().iter().all(|slot| {

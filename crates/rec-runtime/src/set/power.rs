@@ -1,6 +1,6 @@
 //! PSCI calls as changes of the set.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use rmi_abi::Status;
 use rmi_host::{Error, Failed, Platform, Rmm};
@@ -101,15 +101,14 @@ impl RecSet<'_> {
         if request.kind() == PsciRequestKind::AffinityInfo {
             return request.accept(rmm, caller, target).map_err(Incomplete::from);
         }
-        self.turning_on.fetch_add(1, Ordering::SeqCst);
+        let _turning_on = TurningOn::new(&self.turning_on);
         let decision =
             if self.is_within_limit(index) { handler.cpu_on(caller, target) } else { CpuOn::Deny };
-        let completed = match decision {
+        match decision {
             CpuOn::Accept => self.accept(rmm, caller, request, index, target),
             CpuOn::Deny => self.deny(rmm, caller, request, index, target),
-        };
-        self.turning_on.fetch_sub(1, Ordering::SeqCst);
-        completed.map_err(Incomplete::from)
+        }
+        .map_err(Incomplete::from)
     }
 
     /// Whether the REC with this index is on, or may be turned on in addition to those that are.
@@ -153,6 +152,23 @@ impl RecSet<'_> {
             }
             completed => completed,
         }
+    }
+}
+
+/// A `CPU_ON` that is decided but not completed: it is counted until this is dropped, also by a
+/// handler that panics.
+struct TurningOn<'s>(&'s AtomicUsize);
+
+impl<'s> TurningOn<'s> {
+    fn new(count: &'s AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for TurningOn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -177,6 +177,7 @@ impl<'r> Runner<'r> {
     }
 
     /// One entry, and what follows from its exit; `None` to go on.
+    // The order of these steps is also in `word/tests/orders.rs`; change both.
     fn run_once<P: Platform>(
         &mut self,
         rmm: &Rmm<P>,
@@ -209,10 +210,11 @@ impl<'r> Runner<'r> {
             }
         };
         self.held.answer = None;
+        let kind = ExitKind::of(&event.exit);
         if let (Some(now), Some(entered_at)) = (self.set.clock, entered_at) {
-            self.count_time(entered_at, now());
+            self.count_time(entered_at, now(), kind);
         }
-        self.slot.counters.count(ExitKind::of(&event.exit));
+        self.slot.counters.count(kind);
         handler.after_exit(event.timers, event.pmu_overflow);
         let timers = event.timers;
         if let Exit::PsciNotice(PsciNotice::CpuOff) = event.exit {
@@ -342,11 +344,11 @@ impl<'r> Runner<'r> {
         }
     }
 
-    fn count_time(&mut self, entered_at: u64, left_at: u64) {
+    fn count_time(&mut self, entered_at: u64, left_at: u64, kind: ExitKind) {
         let counters = &self.slot.counters;
         counters.inside.add(left_at.saturating_sub(entered_at));
-        if let Some(before) = self.held.left_at.replace(left_at) {
-            counters.outside.add(entered_at.saturating_sub(before));
+        if let Some((before, kind)) = self.held.left_at.replace((left_at, kind)) {
+            counters.count_outside(kind, entered_at.saturating_sub(before));
         }
     }
 }

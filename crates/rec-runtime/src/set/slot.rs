@@ -2,7 +2,7 @@
 
 use rmi_host::{DefaultLock, lock_api};
 
-use super::statistics::Counters;
+use super::statistics::{Counters, ExitKind};
 use super::word::SharedWord;
 use crate::answer::Answer;
 use crate::rec::Rec;
@@ -24,8 +24,8 @@ pub struct RecSlot {
 pub(super) struct Held {
     /// The answer for the next entry.
     pub(super) answer: Option<Answer>,
-    /// The time of the last exit.
-    pub(super) left_at: Option<u64>,
+    /// The time of the last exit, and its kind.
+    pub(super) left_at: Option<(u64, ExitKind)>,
 }
 
 impl RecSlot {

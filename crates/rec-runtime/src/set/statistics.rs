@@ -103,9 +103,11 @@ pub struct Statistics {
     pub refused: u64,
     /// Time in `RMI_REC_ENTER`, in the units of the set's clock; 0 without one.
     pub time_inside: u64,
-    /// Time between the end of one entry and the begin of the next, also while the run loop had
+    /// Time between the end of one entry and the beginning of the next, also while the run loop had
     /// ended.
     pub time_outside: u64,
+    /// The same by the kind of exit that ended the first of the two.
+    outside: [u64; ExitKind::ALL.len()],
 }
 
 impl Statistics {
@@ -113,6 +115,13 @@ impl Statistics {
     #[must_use]
     pub fn exits(&self, kind: ExitKind) -> u64 {
         self.exits.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    /// The part of [`Statistics::time_outside`] that followed exits of this kind: what handling
+    /// them took, and waiting after them.
+    #[must_use]
+    pub fn time_after(&self, kind: ExitKind) -> u64 {
+        self.outside.get(kind as usize).copied().unwrap_or(0)
     }
 
     /// All exits.
@@ -128,7 +137,7 @@ pub(crate) struct Counters {
     exits: [AtomicU64; ExitKind::ALL.len()],
     pub(crate) refused: Counter,
     pub(crate) inside: Counter,
-    pub(crate) outside: Counter,
+    outside: [AtomicU64; ExitKind::ALL.len()],
 }
 
 /// A number that one thread adds to. That takes no atomic operation beyond a load and a store.
@@ -151,8 +160,12 @@ fn add(to: &AtomicU64, more: u64) {
 
 impl Counters {
     pub(crate) const fn new() -> Self {
-        let (refused, inside, outside) = (Counter::new(), Counter::new(), Counter::new());
-        Self { exits: [const { AtomicU64::new(0) }; ExitKind::ALL.len()], refused, inside, outside }
+        Self {
+            exits: [const { AtomicU64::new(0) }; ExitKind::ALL.len()],
+            refused: Counter::new(),
+            inside: Counter::new(),
+            outside: [const { AtomicU64::new(0) }; ExitKind::ALL.len()],
+        }
     }
 
     pub(crate) fn count(&self, kind: ExitKind) {
@@ -161,13 +174,22 @@ impl Counters {
         }
     }
 
+    /// Counts time after an exit of this kind.
+    pub(crate) fn count_outside(&self, kind: ExitKind, time: u64) {
+        if let Some(outside) = self.outside.get(kind as usize) {
+            add(outside, time);
+        }
+    }
+
     pub(crate) fn read(&self) -> Statistics {
         let read = |from: &AtomicU64| from.load(Ordering::Relaxed);
+        let outside = self.outside.each_ref().map(read);
         Statistics {
             exits: self.exits.each_ref().map(read),
             refused: read(&self.refused.0),
             time_inside: read(&self.inside.0),
-            time_outside: read(&self.outside.0),
+            time_outside: outside.iter().fold(0, |sum, time| sum.wrapping_add(*time)),
+            outside,
         }
     }
 }

@@ -119,6 +119,11 @@ impl Word {
         self.has(KICK)
     }
 
+    /// Whether there was a notification that no thread has seen.
+    pub(crate) const fn is_notified(self) -> bool {
+        self.has(EVENT)
+    }
+
     pub(crate) const fn is_paused(self) -> bool {
         self.has(PAUSE)
     }

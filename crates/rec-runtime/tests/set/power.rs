@@ -1,6 +1,7 @@
 //! RECs that turn each other on and themselves off.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -415,6 +416,37 @@ fn the_set_limits_how_many_are_on() {
             assert_eq!(*seen.lock().unwrap(), [0, ALREADY_ON, DENIED, 0]);
             // The handler was not asked about what the limit denies.
             assert_eq!(decides.1.len(), 3);
+        });
+    }
+}
+
+/// Panics about one target and accepts the others.
+struct PanicsAbout(Mpidr);
+
+impl Handler for PanicsAbout {
+    fn cpu_on(&mut self, _: &Rec, target: &Rec) -> CpuOn {
+        assert!(target.mpidr() != self.0, "on purpose");
+        CpuOn::Accept
+    }
+}
+
+#[test]
+fn a_decision_that_panics_takes_no_part_of_the_limit() {
+    for dialect in DIALECTS {
+        let (second, seen) = calls(&[cpu_on(2)]);
+        let programs = vec![script(vec![cpu_on(1), cpu_on(2)]), second, script(vec![])];
+        realm_with_limit(dialect, programs, 3, |fixture| {
+            let (set, rmm) = (fixture.set, fixture.rmm);
+            let mut panics = PanicsAbout(Mpidr::from_index(2));
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                let _ = set.claim(0).unwrap().run(rmm, &mut panics);
+            }));
+            assert!(unwound.is_err());
+            assert_eq!((set.count_on(), set.power(2)), (2, Some(Power::Off)));
+            // There is one left to turn on.
+            assert!(is_off(&set.claim(1).unwrap().run(rmm, &mut Defaults).unwrap()));
+            assert_eq!(*seen.lock().unwrap(), [0]);
+            assert_eq!(set.power(2), Some(Power::OnPending));
         });
     }
 }

@@ -52,6 +52,9 @@ fn a_set_takes_the_recs_of_one_realm_in_their_order() {
     let mut slots = [const { RecSlot::new() }; 2];
     let mut set = RecSet::new(&mut slots, &cpus);
     assert!(set.is_empty() && set.rec(0).is_none() && set.claim(0).is_err());
+    // There is nothing that a pause could wait for.
+    assert!(set.is_paused() && set.wait_paused(None));
+    assert_eq!(set.to_string(), "0 RECs");
     // Refused RECs come back.
     let failed = set.add(second.take().unwrap(), true).unwrap_err();
     let expected = AddError::OutOfOrder { found: Mpidr::from_index(1), index: 0 };
@@ -118,6 +121,16 @@ fn exits_are_counted_by_kind_and_timed() {
         // It is looked at before and after each entry: at 100, 100, 101, 103, 106, 110, 115, 121.
         assert_eq!(statistics.time_inside, (103 - 101) + (110 - 106) + (121 - 115));
         assert_eq!(statistics.time_outside, (101 - 100) + (106 - 103) + (115 - 110));
+        // After two loads and an interrupt. After the last exit it is not entered.
+        assert_eq!(statistics.time_after(ExitKind::MmioLoad), (101 - 100) + (106 - 103));
+        assert_eq!(statistics.time_after(ExitKind::Irq), 115 - 110);
+        assert_eq!(statistics.time_after(ExitKind::PsciNotice), 0);
+        assert_eq!(
+            set.to_string(),
+            "1 REC\n\
+             REC 0, MPIDR 0x0: off, exits 4: MmioLoad 2, Irq 1, PsciNotice 1, \
+             time inside 12, outside 9"
+        );
     });
 }
 
@@ -232,16 +245,32 @@ fn the_state_is_described() {
         let (set, rmm) = (fixture.set, fixture.rmm);
         assert_eq!(
             set.to_string(),
-            "3 RECs\nREC 0: on, exits 0\nREC 1: off, exits 0\nREC 2: off, exits 0"
+            "3 RECs\n\
+             REC 0, MPIDR 0x0: on, exits 0\n\
+             REC 1, MPIDR 0x1: off, exits 0\n\
+             REC 2, MPIDR 0x2: off, exits 0"
         );
+        assert!(set.kick(0) && set.notify(1));
+        assert_eq!(
+            set.to_string(),
+            "3 RECs\n\
+             REC 0, MPIDR 0x0: on, kicked, exits 0\n\
+             REC 1, MPIDR 0x1: off, notified, exits 0\n\
+             REC 2, MPIDR 0x2: off, exits 0"
+        );
+        for index in [0, 1] {
+            // Both are used up by runs that enter nothing.
+            let _ = set.claim(index).unwrap().run(rmm, &mut Board).unwrap();
+        }
         let mut runner = set.claim(0).unwrap();
         let _ = runner.run_until(rmm, &mut Board, &mut |entries| entries == 3).unwrap();
         assert_eq!(
             set.to_string(),
             "3 RECs\n\
-             REC 0: on, last exit unanswered, exits 3: MmioLoad 2, PsciRequest 1\n\
-             REC 1: on pending, exits 0\n\
-             REC 2: off, exits 0"
+             REC 0, MPIDR 0x0: on, claimed, last exit unanswered, \
+             exits 3: MmioLoad 2, PsciRequest 1\n\
+             REC 1, MPIDR 0x1: on pending, exits 0\n\
+             REC 2, MPIDR 0x2: off, exits 0"
         );
         let mut second = set.claim(1).unwrap();
         second.rec().trap_waiting(true, true);
@@ -261,15 +290,14 @@ fn the_state_is_described() {
         set.resume();
         let mut sees = Sees(set, String::new());
         let _ = runner.run_until(rmm, &mut sees, &mut |entries| entries == 1);
-        assert!(sees.1.contains("REC 0: on, in the loop on CPU 2, "), "{}", sees.1);
+        let line = "REC 0, MPIDR 0x0: on, claimed, in the loop on CPU 2, last exit unanswered, ";
+        assert!(sees.1.contains(line), "{}", sees.1);
         let _ = set.pause();
+        assert!(set.kick(1) && set.notify(1));
         let text = format!("{set:?}");
-        assert!(
-            text.contains(
-                "REC 1: on pending, waits for an interrupt or event, paused, exits 1: Wait 1\n"
-            ),
-            "{text}"
-        );
+        let line = "\nREC 1, MPIDR 0x1: on pending, claimed, waits for an interrupt or event, \
+                    kicked, notified, paused, exits 1: Wait 1\n";
+        assert!(text.contains(line), "{text}");
         assert!(!text.contains("5ec2e7"), "{text}");
     });
     let programs = vec![script(vec![load(), Action::psci_system_off()]), script(vec![])];
@@ -279,8 +307,9 @@ fn the_state_is_described() {
         let _ = runner.run_until(rmm, &mut Ends(1), &mut |entries| entries == 1);
         let _ = runner.run(rmm, &mut Board);
         let text = set.to_string();
-        assert!(text.contains("REC 0: on, last exit unanswered, exits 1: MmioLoad 1, "), "{text}");
-        assert!(text.contains(", refused entries 1"), "{text}");
+        let line = "REC 0, MPIDR 0x0: on, claimed, last exit unanswered, exits 1: MmioLoad 1, \
+                    refused entries 1\n";
+        assert!(text.contains(line), "{text}");
     });
     realm(DIALECTS[0], vec![script(vec![Action::psci_system_reset()])], |fixture| {
         let outcome = fixture.set.claim(0).unwrap().run(fixture.rmm, &mut Board).unwrap();
