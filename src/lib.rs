@@ -29,19 +29,25 @@
 //!    [`tear_down`](builder::Realm::tear_down) ends it from any state.
 //! 4. [`rec`]: entering a [`Rec`](rec::Rec) returns an [`Exit`](rec::Exit), from which you make the
 //!    [`Answer`](rec::Answer) for the next entry; or let [`Rec::run`](rec::Rec::run) loop with your
-//!    [`Handler`](rec::Handler).
-//! 5. [`vgic`]: [`InterfaceState`](vgic::InterfaceState) stores the virtual CPU interface of a REC,
-//!    with its interrupts, between runs. [An example](#a-virtual-cpu-with-interrupts) is below.
+//!    [`Handler`](rec::Handler). [`RecSet`](rec::RecSet) does it for all RECs of a Realm, on
+//!    threads.
+//! 5. [`vgic`]: [`Gic`](vgic::Gic) is the GICv3 of a Realm, which
+//!    [`RealmGic`](rec::gic::RealmGic) joins with a set. A hypervisor with a virtual GIC of its own
+//!    uses [`InterfaceState`](vgic::InterfaceState) alone, which stores the virtual CPU interface
+//!    of a REC, with its interrupts, between runs. [An example](#a-virtual-cpu-with-interrupts) is
+//!    below.
 //! 6. [`abi`]: the types and constants of the interface, for direct use; [`abi::commands`] is the
 //!    reference of all commands.
 //! 7. [`conduits`]: for tests and diagnosis, a [`Conduit`](host::Conduit) that counts, traces,
 //!    records, replays or alters the calls of another.
+//! 8. [`measurement`]: predicts the Realm Initial Measurement, for verifiers as well.
 //!
 //! # A virtual CPU with interrupts
 //!
-//! The part of a [`Handler`](rec::Handler) that every host needs: it switches the virtual CPU
-//! interface with the REC, and raises and lowers the REC's own interrupts. Who owns the other state
-//! of the CPU is listed in [a table](rec#the-cpu-across-an-entry).
+//! The part of a [`Handler`](rec::Handler) that a host with a virtual GIC of its own needs: it
+//! switches the virtual CPU interface with the REC, and raises and lowers the REC's own interrupts.
+//! [`RealmGic`](rec::gic::RealmGic) does it otherwise. Who owns the other state of the CPU is
+//! listed in [a table](rec#the-cpu-across-an-entry).
 //!
 //! ```
 //! use realm_sdk::rec::{Handler, Rec, Timers};

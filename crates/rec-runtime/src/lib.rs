@@ -60,7 +60,9 @@
 //! |---|---|
 //! | [`Rec`] | entering a REC, and the outcome of a run |
 //! | [`exit`] | the reasons of exits, and their answers |
+//! | [`Answer`] | what the next entry tells the RMM about the last exit |
 //! | [`Handler`] | the handler of the run loop; a [`Kick`] stops the loop from another thread |
+//! | [`RecSet`], [`set`] | all RECs of a Realm on their threads: PSCI, kicks, pauses, statistics |
 //! | [`gic`] | the virtual GIC of a Realm at the exits of its RECs |
 //! | [`mmio`] | devices at unprotected IPAs: a bus, a UART |
 //! | [`timer`] | the Realm's timers and its PMU, whose interrupts the host raises |

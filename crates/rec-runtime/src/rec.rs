@@ -26,8 +26,8 @@ pub struct Event {
     /// written, and what follows a [`VdevRequest`](crate::exit::VdevRequest)) does not report them;
     /// then they are as at the previous exit.
     pub timers: Timers,
-    /// Whether the PMU's overflow interrupt is raised; as at the previous exit where the timers
-    /// are.
+    /// Whether the PMU's overflow interrupt is raised. Where an exit does not report the timers,
+    /// this too is as at the previous exit.
     pub pmu_overflow: bool,
 }
 
