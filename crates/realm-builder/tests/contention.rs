@@ -11,7 +11,7 @@ use realm_builder::{
 use rmi_abi::rtt::Ripas;
 use rmi_abi::{Command, Dialect, Ipa, IpaRange, Status};
 use rmi_conduits::inject::{Fault, Injecting, Rule};
-use rmi_host::command::S2apProgress;
+use rmi_host::command::{S2apProgress, SharedAccess};
 use rmi_host::{
     CountingLedger, Error, Host, RecName, Registers, RetryBudget, SessionOptions, Undelegated,
 };
@@ -128,6 +128,38 @@ fn a_fault_where_another_thread_is_at_work_means_enter_again() {
             window,
         );
         assert_eq!(served, Ok(Served::Present));
+    });
+}
+
+#[test]
+fn access_is_not_changed_where_a_fault_is_being_served() {
+    let retry_budget = RetryBudget { contended: 1000, ..RetryBudget::default() };
+    with_realm(retry_budget, never(), |realm, [pool, other], memory, conduit, _| {
+        let (window, alias) = (range(0, BLOCK), range(1 << 39, 8 * PAGE));
+        let granules = memory.take_front(alias.bytes()).unwrap();
+        realm.share(pool, alias.base(), granules, SharedAccess::MEMORY).unwrap();
+        // With a table beside the window, no more than the window is claimed.
+        realm.map(pool, Ipa::new(BLOCK), memory.take_front(PAGE).unwrap()).unwrap();
+        let supply = |void: IpaRange| {
+            let calls = conduit.calls();
+            let stopped = realm.reshare(other, alias, SharedAccess::MEMORY).unwrap_err();
+            assert_eq!(stopped.reached, alias.base());
+            let BuildError::Contended { range: contended, .. } = stopped.error else {
+                panic!("{stopped}")
+            };
+            assert_eq!(contended, range(0, alias.bytes()));
+            assert_eq!(conduit.calls(), calls, "a call was made");
+            // Elsewhere it is.
+            realm.reshare(other, range((1 << 39) + BLOCK, PAGE), SharedAccess::MEMORY).unwrap();
+            memory.take_front(void.bytes())
+        };
+        let fault = Ipa::new(9 * PAGE);
+        let served =
+            realm.serve_fault(&mut CallbackMemory::new(pool, supply, |_| Ok(())), fault, window);
+        let rest = range(alias.bytes(), BLOCK - alias.bytes());
+        assert_eq!(served, Ok(Served::Mapped(rest)));
+        realm.reshare(other, alias, SharedAccess::MEMORY).unwrap();
+        assert_eq!(realm.shared_bytes(), alias.bytes());
     });
 }
 

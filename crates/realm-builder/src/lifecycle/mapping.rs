@@ -21,6 +21,10 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// is mapped at the address: however little there is, the fault is served. What the RMM does
     /// not map is freed.
     ///
+    /// Where memory is shared at the unprotected alias, none is mapped: the range can be
+    /// [made private](crate::Realm::convert_to_private) later. For a fault at such an address this
+    /// is [`Served::Shared`].
+    ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_DATA_MAP.
     ///
     /// Where another thread works on the same 2 MiB (it may be mapping them), this waits as long as

@@ -65,8 +65,10 @@ impl<P: Platform, S: NotTerminated> Realm<'_, P, S> {
     /// had mapped for reading: unmaps all that is shared in a range and maps it again, piece by
     /// piece. Blocks that extend beyond the range are split first, as by [`Realm::unshare`].
     ///
-    /// The Realm faults if it accesses the memory in between. With an RMM that takes ranges,
-    /// auxiliary trees no longer show a root entry in which nothing else is shared.
+    /// The Realm faults if it accesses the memory in between. Faults in the protected half of the
+    /// range are not served meanwhile ([`Served::Contended`](crate::Served::Contended)). With an
+    /// RMM that takes ranges, auxiliary trees no longer show a root entry in which nothing else is
+    /// shared.
     ///
     /// Source: DEN0137 2.0-bet3, RMI_RTT_UNPROT_UNMAP, RMI_RTT_UNPROT_MAP.
     ///

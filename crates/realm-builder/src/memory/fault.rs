@@ -27,6 +27,13 @@ pub enum Served {
     /// again, until another REC of the Realm asks for a change of the RIPAS. A host that gives such
     /// a Realm no more time stops it.
     Destroyed(IpaRange),
+    /// Nothing was done: in this range, which contains the address, memory is shared at the
+    /// unprotected alias, and none was asked for. A Realm that asked for EMPTY there does not fault
+    /// at such an address; it has asked for RAM since, or the host has shared the memory without
+    /// being asked. A REC that is entered again faults again, until the host makes the range
+    /// private ([`Realm::convert_to_private`](crate::Realm::convert_to_private), which maps the
+    /// memory that is shared) or unshares it.
+    Shared(IpaRange),
     /// Nothing was done yet: another thread works on the Realm's memory in this range, for longer
     /// than the retry budget ([`RetryBudget`](rmi_host::RetryBudget)) allows to wait. Enter the REC
     /// again: it faults again if the memory is still missing.
@@ -56,7 +63,10 @@ impl<P: Platform> RealmCore<'_, P> {
         if let Some(destroyed) = self.settle_entry(memory, page)? {
             return Ok(Served::Destroyed(destroyed));
         }
-        let Some(void) = self.void_around(page, around) else { return Ok(Served::Present) };
+        let void = match self.void_around(page, around) {
+            Ok(void) => void,
+            Err(served) => return Ok(served),
+        };
         let no_memory =
             || BuildError::Region { range: window, problem: RegionProblem::NoMemory { ipa: page } };
         let first = memory.allocate(void).filter(|granules| !granules.is_empty());
@@ -99,7 +109,7 @@ impl<P: Platform> RealmCore<'_, P> {
         while more
             && let Some(void) = {
                 let shadow = self.shadow.lock();
-                shadow.next_free(from, around.top())
+                shadow.next_void(from, around.top())
             }
         {
             from = void.top();
@@ -116,17 +126,23 @@ impl<P: Platform> RealmCore<'_, P> {
         at.is_some_and(|at| shadow.memory(at).is_some() && shadow.look(at).tag() == tag::SURE)
     }
 
-    /// The run around a page, inside a range, where nothing is mapped and nothing was unmapped;
-    /// `None` when the page is mapped.
-    fn void_around(&self, page: Ipa, around: IpaRange) -> Option<IpaRange> {
+    /// The run around a page, inside a claimed range, where nothing is mapped, nothing was
+    /// unmapped, and nothing is shared at the alias; if the page is in no such run, how its fault
+    /// is served.
+    ///
+    /// Conversions claim both halves, so what this finds does not change before it is mapped.
+    fn void_around(&self, page: Ipa, around: IpaRange) -> Result<IpaRange, Served> {
         let shadow = self.shadow.lock();
         let mut from = around.base();
-        while let Some(void) = shadow.next_free(from, around.top()) {
+        while let Some(void) = shadow.next_void(from, around.top()) {
             if void.contains(page) {
-                return Some(void);
+                return Ok(void);
             }
             from = void.top();
         }
-        None
+        let granule = IpaRange::with_size_or_empty(page, GRANULE.bytes());
+        let is_free = shadow.next_free(granule.base(), granule.top()).is_some();
+        let shared = shadow.shared_alias(&granule).filter(|_| is_free);
+        Err(shared.map_or(Served::Present, Served::Shared))
     }
 }

@@ -246,6 +246,12 @@ impl<'a, P: Platform> RealmCore<'a, P> {
         access: SharedAccess,
     ) -> Result<(), Stopped> {
         let stop = |error, reached| Stopped { error, reached };
+        self.check_unprotected(range, range.bytes()).map_err(|error| stop(error, range.base()))?;
+        // A fault must not be served by mapping private memory while a piece is unmapped. The
+        // order is that of conversions.
+        let offset = range.base().checked_offset_from(self.geometry.unprotected_base());
+        let private = IpaRange::with_size_or_empty(Ipa::new(offset.unwrap_or(0)), range.bytes());
+        let _private = self.hold_to_read(private).map_err(|error| stop(error, range.base()))?;
         // The claim is held to the end: if another thread unshared a part in between, the rest
         // would be mapped in its place.
         let mut held = self.hold_to_unshare(range).map_err(|error| stop(error, range.base()))?;

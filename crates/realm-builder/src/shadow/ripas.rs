@@ -64,4 +64,18 @@ impl Shadow<'_> {
         }
         Some(run).filter(|run| !run.is_empty())
     }
+    /// As [`Shadow::next_free`], without the parts of which the unprotected alias is shared.
+    pub(crate) fn next_void(&self, from: Ipa, top: Ipa) -> Option<IpaRange> {
+        let mut from = from;
+        while let Some(free) = self.next_free(from, top) {
+            match self.shared_alias(&free) {
+                None => return Some(free),
+                Some(shared) if shared.base() > free.base() => {
+                    return Some(free.before(shared.base()));
+                }
+                Some(shared) => from = shared.top(),
+            }
+        }
+        None
+    }
 }

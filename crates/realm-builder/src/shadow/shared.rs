@@ -19,6 +19,17 @@ impl Shadow<'_> {
         pieces.by_ref().take(2).find(|(_, piece)| piece.overlaps(range))
     }
 
+    /// The first part of a protected range of which the unprotected alias is shared, as far as that
+    /// is one piece; also while a command is unmapping the piece.
+    pub(crate) fn shared_alias(&self, range: &IpaRange) -> Option<IpaRange> {
+        let base = self.geometry.unprotected_alias(range.base())?;
+        let alias = IpaRange::with_size(base, range.bytes()).ok()?;
+        let (_, piece) = self.shared_in(&alias)?;
+        let part = piece.intersection(&alias)?;
+        let offset = part.base().checked_offset_from(base)?;
+        IpaRange::with_size(range.base().checked_add(offset)?, part.bytes()).ok()
+    }
+
     /// How many ends of a range lie inside a piece of shared memory: removing the range adds that
     /// many records.
     pub(crate) fn shared_cuts(&self, range: &IpaRange) -> usize {
