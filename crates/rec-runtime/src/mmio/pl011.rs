@@ -115,11 +115,11 @@ impl<B: Pl011Backend, L: RawMutex> Pl011<B, L> {
     }
 
     /// Resets the UART, as for a Realm that starts anew. Input that the Realm has not read is
-    /// discarded.
+    /// discarded. If input was refused before, [`Pl011Backend::can_receive`] is called when the
+    /// Realm has enabled the receiver again.
     pub fn reset(&self) {
         let mut state = self.0.lock();
         state.registers = Registers::new();
-        state.has_refused = false;
         state.update();
     }
 

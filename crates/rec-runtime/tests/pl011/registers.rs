@@ -341,6 +341,11 @@ fn reset_discards_input_and_lowers_the_line() {
     uart.device.reset();
     assert_eq!(uart.told(), Told { levels: vec![false], ..Told::default() });
     assert_eq!((uart.read(FR), uart.read(CR)), (IDLE | RECEIVER_EMPTY, 0x300));
+    // Input was refused before, and is taken now.
+    uart.write(CR, ENABLED);
+    assert_eq!(uart.told(), Told { can_receive: 1, ..Told::default() });
+    // None was refused since.
+    uart.device.reset();
     uart.write(CR, ENABLED);
     assert_eq!(uart.told(), Told::default());
 }
