@@ -1,67 +1,54 @@
 //! The virtual GIC of a Realm at the exits of its RECs.
 //!
 //! [`RealmGic`] joins a [`Gic`] and a [`RecSet`]: whoever has to see a change of the interrupts is
-//! notified. Its methods are what a [`Handler`](crate::Handler) does; its distributor and
-//! redistributors are devices of an [`MmioBus`](crate::mmio::MmioBus).
+//! notified. Its distributor and redistributors are devices of an
+//! [`MmioBus`](crate::mmio::MmioBus).
+//!
+//! [`GicHandler`] is the [`Handler`](crate::Handler) of a REC with such a GIC: it does all that the
+//! GIC and the bus need, and leaves the rest to another handler. A host with a handler of its own
+//! calls the methods of [`RealmGic`].
 //!
 //! ```
-//! use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice, SysRegRead, SysRegWrite, Wait};
-//! use rec_runtime::gic::RealmGic;
+//! use rec_runtime::gic::{GicHandler, RealmGic, RunReport};
 //! use rec_runtime::mmio::MmioBus;
-//! use rec_runtime::{Flow, Handler, Rec, Timers};
-//! use vgic_realm::VirtualInterface;
+//! use rec_runtime::{Handler, Rec, Timers};
+//! use vgic_realm::{Saved, VirtualInterface};
 //!
-//! struct Vcpu<'v, I> {
-//!     index: usize,
-//!     gic: RealmGic<'v>,
-//!     bus: &'v MmioBus<'v, 8>,
-//!     /// The registers of the CPU that this runs on.
-//!     interface: I,
-//! }
+//! /// What a host does itself.
+//! struct Vcpu;
 //!
-//! impl<I: VirtualInterface> Handler for Vcpu<'_, I> {
+//! impl Handler for Vcpu {
 //!     fn before_entry(&mut self, _: &Rec) {
-//!         // Physical interrupts are masked from here on.
-//!         self.gic.load(self.index, &mut self.interface);
+//!         // On hardware, mask physical interrupts and preemption first.
 //!     }
 //!
 //!     fn entry_cancelled(&mut self, _: &Rec) {
-//!         self.gic.save(self.index, &mut self.interface);
+//!         // Unmask them.
 //!     }
 //!
-//!     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
-//!         self.gic.after_exit(self.index, &mut self.interface, timers, pmu_overflow);
-//!         // Until here.
-//!     }
-//!
-//!     fn wait(&mut self, wait: Wait) -> Flow {
-//!         self.gic.wait(self.index, wait)
-//!     }
-//!
-//!     fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
-//!         match notice {
-//!             PsciNotice::CpuSuspend => self.gic.suspend(self.index),
-//!             _ => Flow::Leave,
+//!     fn interrupts_saved(&mut self, report: &RunReport) {
+//!         if report.saved == Saved::Unused {
+//!             // The REC did not get its interrupts: to be reported.
 //!         }
 //!     }
 //!
-//!     fn mmio_load(&mut self, load: MmioLoad) -> Flow {
-//!         Flow::Enter(self.bus.load(load))
-//!     }
-//!
-//!     fn mmio_store(&mut self, store: MmioStore) -> Flow {
-//!         Flow::Enter(self.bus.store(store))
-//!     }
-//!
-//!     fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
-//!         Flow::Enter(self.gic.read_sysreg(read))
-//!     }
-//!
-//!     fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
-//!         Flow::Enter(self.gic.write_sysreg(self.index, write))
+//!     fn after_exit(&mut self, _: Timers, _: bool) {
+//!         // Unmask them.
 //!     }
 //! }
+//!
+//! /// The handler of a REC, for the thread that runs it.
+//! fn handler<'v, I: VirtualInterface>(
+//!     gic: RealmGic<'v>,
+//!     index: usize,
+//!     interface: I,
+//!     bus: &'v MmioBus<'v, 8>,
+//! ) -> impl Handler {
+//!     GicHandler { gic, index, interface, bus, rest: Vcpu }
+//! }
 //! ```
+
+mod handler;
 
 use core::fmt;
 
@@ -69,8 +56,10 @@ use rmi_host::DefaultLock;
 use rmi_host::lock_api::RawMutex;
 use vgic_realm::{
     DISTRIBUTOR_BYTES, EndedInterrupts, Gic, Kicks, PpiIntid, REDISTRIBUTOR_BYTES, SaveReport,
-    SpiIntid, VirtualInterface,
+    Saved, SpiIntid, VirtualInterface,
 };
+
+pub use handler::GicHandler;
 
 use crate::answer::Answer;
 use crate::exit::{SysRegRead, SysRegWrite, Wait};
@@ -90,6 +79,18 @@ use crate::timer::Timers;
 pub struct RealmGic<'r, L: RawMutex = DefaultLock> {
     gic: &'r Gic<'r, L>,
     set: &'r RecSet<'r>,
+}
+
+/// What a run did to the interrupts of a REC. Who has to be notified, is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunReport {
+    /// Whether the REC ran on the registers that were loaded. After an exit, [`Saved::Unused`]
+    /// means that it did not get the interrupts in them: its documentation lists the causes.
+    pub saved: Saved,
+    /// The level-sensitive interrupts that the Realm ended, for a host that asks devices for their
+    /// lines.
+    pub ended: EndedInterrupts,
 }
 
 impl<L: RawMutex> Clone for RealmGic<'_, L> {
@@ -146,33 +147,47 @@ impl<L: RawMutex> RealmGic<'_, L> {
     }
 
     /// Saves the REC's interrupts from the CPU: in
-    /// [`Handler::entry_cancelled`](crate::Handler::entry_cancelled). Returns the level-sensitive
-    /// interrupts that the Realm ended, for a host that asks devices for their lines.
-    pub fn save(self, rec: usize, interface: &mut impl VirtualInterface) -> EndedInterrupts {
-        let SaveReport { kicks, ended, .. } = self.gic.save(rec, interface);
+    /// [`Handler::entry_cancelled`](crate::Handler::entry_cancelled), where they are usually
+    /// [unused](Saved::Unused).
+    pub fn save(self, rec: usize, interface: &mut impl VirtualInterface) -> RunReport {
+        let SaveReport { saved, kicks, ended } = self.gic.save(rec, interface);
         self.notify(kicks);
-        ended
+        RunReport { saved, ended }
     }
 
     /// Saves the REC's interrupts from the CPU, and sets the lines of its timers (PPIs 27 and 30)
     /// and of its PMU (PPI 23) as its exit reports them: in
-    /// [`Handler::after_exit`](crate::Handler::after_exit). Returns what [`RealmGic::save`] does.
+    /// [`Handler::after_exit`](crate::Handler::after_exit).
     pub fn after_exit(
         self,
         rec: usize,
         interface: &mut impl VirtualInterface,
         timers: Timers,
         pmu_overflow: bool,
-    ) -> EndedInterrupts {
-        let ended = self.save(rec, interface);
-        for (ppi, is_up) in [
-            (PpiIntid::VIRTUAL_TIMER, timers.virtual_timer.is_raised()),
-            (PpiIntid::PHYSICAL_TIMER, timers.physical_timer.is_raised()),
-            (PpiIntid::PMU, pmu_overflow),
+    ) -> RunReport {
+        let report = self.save(rec, interface);
+        self.set_timers(rec, timers);
+        self.notify(self.gic.set_ppi(rec, PpiIntid::PMU, pmu_overflow));
+        report
+    }
+
+    /// Sets the lines of the REC's timers (PPIs 27 and 30). Between two runs of the REC, a host
+    /// whose thread slept raises with this what has expired meanwhile: `sleep.timers.at(counter)`
+    /// ([`Timers::at`]) after [`Outcome::Waiting`](crate::set::Outcome::Waiting).
+    pub fn set_timers(self, rec: usize, timers: Timers) {
+        for (ppi, timer) in [
+            (PpiIntid::VIRTUAL_TIMER, timers.virtual_timer),
+            (PpiIntid::PHYSICAL_TIMER, timers.physical_timer),
         ] {
-            self.notify(self.gic.set_ppi(rec, ppi, is_up));
+            self.notify(self.gic.set_ppi(rec, ppi, timer.is_raised()));
         }
-        ended
+    }
+
+    /// Resets the virtual CPU interface of a REC that has turned itself off: in
+    /// [`Handler::cpu_off`](crate::Handler::cpu_off). SPIs that any REC may take, and that this one
+    /// did not, go to others: [`Gic::turn_off`].
+    pub fn turn_off(self, rec: usize) {
+        self.notify(self.gic.turn_off(rec));
     }
 
     /// Answers a wait: one for an event ends at once, one for an interrupt as

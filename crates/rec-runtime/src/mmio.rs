@@ -56,7 +56,7 @@ mod pl011;
 #[cfg(feature = "vm-superio")]
 mod superio;
 
-pub use bus::{MmioBus, MmioBusError};
+pub use bus::{MmioBus, MmioBusError, MmioDispatch};
 pub use device::{AccessSize, ExternalAbort, MmioDevice};
 pub use pl011::{PL011_SIZE, Pl011, Pl011Backend};
 

@@ -10,6 +10,7 @@ use crate::exit::{
     RipasChange, S2apChange, SharedFault, SysRegRead, SysRegWrite, VdevMapping, VdevRequest,
     VsmmuCommand, Wait,
 };
+use crate::gic::RunReport;
 use crate::kick::Kick;
 use crate::rec::Rec;
 use crate::set::{CpuOn, PhysicalCpus};
@@ -53,6 +54,15 @@ pub trait Handler {
     /// (`vgic_realm::InterfaceState::save`), and update the lines of the timers' interrupts.
     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
         let _ = (timers, pmu_overflow);
+    }
+
+    /// In a [`GicHandler`](crate::gic::GicHandler): what the run did to the REC's interrupts.
+    /// Called after each exit, before [`Handler::after_exit`], with interrupts still masked.
+    ///
+    /// [`Saved::Unused`](vgic_realm::Saved::Unused) should be reported: no interrupt reaches the
+    /// Realm.
+    fn interrupts_saved(&mut self, report: &RunReport) {
+        let _ = report;
     }
 
     /// A load from a device.
@@ -125,6 +135,16 @@ pub trait Handler {
     fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOn {
         let _ = (caller, target);
         CpuOn::Accept
+    }
+
+    /// In a [`RecSet`](crate::set::RecSet): `rec` has turned itself off (`CPU_OFF`). Called after
+    /// [`Handler::after_exit`], before another thread sees that it is off; also if a `CPU_ON` of it
+    /// has been accepted meanwhile. Reset its virtual CPU interface here
+    /// ([`RealmGic::turn_off`](crate::gic::RealmGic::turn_off)).
+    ///
+    /// Not called when the whole Realm turns itself off: no REC runs again.
+    fn cpu_off(&mut self, rec: &Rec) {
+        let _ = rec;
     }
 
     /// A PSCI call that the host should know about.

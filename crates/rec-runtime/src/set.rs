@@ -20,7 +20,9 @@
 
 ```
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::thread;
+use std::time::Duration;
 
 use rec_runtime::set::{Outcome, PhysicalCpus, RecSet, RecSlot};
 use rec_runtime::{Handler, Rec};
@@ -44,6 +46,11 @@ impl PhysicalCpus for Cpus<'_> {
         self.0.cpu(cpu.into()).interrupt(); // on hardware, an SGI
     }
 }
+
+/// The counter's frequency; on hardware, `CNTFRQ_EL0`.
+const FREQUENCY: NonZeroU32 = NonZeroU32::new(1_000_000_000).unwrap();
+/// The longest wait of a REC that may have a deadline that the host is not told (WFIT on TF-RMM).
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
 
 /// A board without devices.
 struct Board;
@@ -84,14 +91,19 @@ for (index, object) in objects.into_iter().enumerate() {
 
 thread::scope(|scope| {
     for index in 0..4 {
-        let (mut runner, rmm) = (set.claim(index).unwrap(), &rmm);
+        let (mut runner, rmm, model) = (set.claim(index).unwrap(), &rmm, &model);
         scope.spawn(move || {
             CPU.set(index as u16);
             loop {
                 match runner.run(rmm, &mut Board) {
                     // Nobody has to turn it on by hand: the set completes `CPU_ON`.
-                    Ok(Outcome::Off { .. } | Outcome::Waiting(_) | Outcome::Paused) => {
+                    Ok(Outcome::Off { .. } | Outcome::Paused) => {
                         runner.wait(None);
+                    }
+                    Ok(Outcome::Waiting(sleep)) => {
+                        let timeout = sleep.timeout(model.now(), FREQUENCY, LONGEST_WAIT);
+                        runner.wait(timeout);
+                        // With a GIC: `gic.set_timers(index, sleep.timers.at(model.now()))`.
                     }
                     Ok(Outcome::RealmOff(_)) => break,
                     other => panic!("{other:?}"),
@@ -123,7 +135,7 @@ assert!(realm.tear_down(&mut pool, objects).error.is_none());
 //! |---|---|---|
 //! | `CPU_ON` | asks the limit and the handler, completes, notes the target as on pending, wakes its thread | goes on |
 //! | `AFFINITY_INFO`, where it exits | completes | goes on |
-//! | `CPU_OFF` | notes the REC as off | [`Outcome::Off`] |
+//! | `CPU_OFF` | tells the handler ([`Handler::cpu_off`](crate::Handler::cpu_off)), notes the REC as off | [`Outcome::Off`] |
 //! | `CPU_SUSPEND` | passes it to the handler, by default as a wait | [`Outcome::Waiting`] |
 //! | `SYSTEM_OFF`, `SYSTEM_RESET` | notes the end, ends the loops of all others | [`Outcome::RealmOff`] |
 //! | another function | passes it to the handler | by default [`Outcome::Left`] |

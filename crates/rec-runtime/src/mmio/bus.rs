@@ -155,6 +155,27 @@ impl<'d, const DEVICES: usize> MmioBus<'d, DEVICES> {
     }
 }
 
+/// Answers accesses to devices: an [`MmioBus`], or the bus of a VMM.
+///
+/// Several virtual CPUs may use it at the same time.
+pub trait MmioDispatch: Sync {
+    /// Serves a load, and answers it.
+    fn load(&self, load: MmioLoad) -> Answer;
+
+    /// Serves a store, and answers it.
+    fn store(&self, store: MmioStore) -> Answer;
+}
+
+impl<const DEVICES: usize> MmioDispatch for MmioBus<'_, DEVICES> {
+    fn load(&self, load: MmioLoad) -> Answer {
+        self.load(load)
+    }
+
+    fn store(&self, store: MmioStore) -> Answer {
+        self.store(store)
+    }
+}
+
 impl<const DEVICES: usize> fmt::Debug for MmioBus<'_, DEVICES> {
     /// Prints the ranges only: devices need no `Debug`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,8 @@
 //! The run loop of a REC that belongs to a set.
 
 use core::fmt;
+use core::num::{NonZeroU32, NonZeroU64};
+use core::time::Duration;
 
 use rmi_abi::Status;
 use rmi_host::{DefaultLock, Error, Platform, Rmm, lock_api};
@@ -86,6 +88,36 @@ pub struct Sleep {
     /// entry, see [`Timers::at`].
     pub timers: Timers,
 }
+
+impl Sleep {
+    /// How long its thread waits at most, for `Runner::wait`: from `counter`, the counter value
+    /// now, to the deadline, rounded up to nanoseconds. `frequency` is that of the counter in hertz
+    /// (`CNTFRQ_EL0`).
+    ///
+    /// At most `bound` if there may be a deadline that the host is not told. `None` if only an
+    /// interrupt or event ends it.
+    #[must_use]
+    pub fn timeout(
+        &self,
+        counter: u64,
+        frequency: NonZeroU32,
+        bound: Duration,
+    ) -> Option<Duration> {
+        let frequency = NonZeroU64::from(frequency);
+        let until_deadline = self.deadline.map(|deadline| {
+            let ticks = deadline.saturating_sub(counter);
+            // The rest is below 2^32, so nothing overflows.
+            let rest = (ticks % frequency).saturating_mul(NANOSECONDS);
+            let rest = rest.saturating_add(frequency.get().saturating_sub(1)) / frequency;
+            Duration::from_secs(ticks / frequency).saturating_add(Duration::from_nanos(rest))
+        });
+        let bound = self.may_hide_deadline.then_some(bound);
+        [until_deadline, bound].into_iter().flatten().min()
+    }
+}
+
+/// Nanoseconds of a second.
+const NANOSECONDS: u64 = 1_000_000_000;
 
 impl<'r> Runner<'r> {
     pub(super) const fn new(
@@ -218,6 +250,7 @@ impl<'r> Runner<'r> {
         handler.after_exit(event.timers, event.pmu_overflow);
         let timers = event.timers;
         if let Exit::PsciNotice(PsciNotice::CpuOff) = event.exit {
+            handler.cpu_off(rec);
             return Ok(self.turned_off(word, None));
         }
         if word.power() == Power::OnPending {

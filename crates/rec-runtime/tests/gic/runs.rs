@@ -3,17 +3,17 @@
 use std::mem::offset_of;
 use std::sync::{Arc, Mutex};
 
-use rec_runtime::exit::{MmioLoad, MmioStore, PsciNotice, SysRegRead, SysRegWrite, Wait};
-use rec_runtime::gic::RealmGic;
-use rec_runtime::mmio::{MmioBus, MmioDevice};
-use rec_runtime::set::{ExitKind, Outcome, Runner};
-use rec_runtime::{Answer, Exit, Flow, Handler, Rec, Timer, Timers};
+use rec_runtime::exit::{PsciNotice, SysRegRead, SysRegWrite};
+use rec_runtime::gic::{GicHandler, RealmGic, RunReport};
+use rec_runtime::mmio::{AccessSize, MmioBus, MmioDevice};
+use rec_runtime::set::{CpuOn, ExitKind, Outcome, Runner};
+use rec_runtime::{Answer, Exit, Flow, Handler, Rec, RecSet, Timer, Timers};
 use rmi_abi::esr::SysReg;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::RecEnter;
 use rmi_abi::{Ipa, IpaRange, Pa};
 use rmm_model::{AsyncGuest, AsyncVcpu, Cpu, ForgedExit, Guest, TimerKind};
-use vgic_realm::{PpiIntid, Route};
+use vgic_realm::{Bank, Field, Intid, PpiIntid, Route, Saved};
 
 use crate::fixture::{Action, DIALECTS, Fixture, realm, script};
 use crate::{SPI, spi, with_gic};
@@ -21,51 +21,73 @@ use crate::{SPI, spi, with_gic};
 const GICD: u64 = 1 << 39;
 const GICR: u64 = GICD + 0x10_0000;
 
-pub(crate) struct Vcpu<'v> {
-    index: usize,
-    gic: RealmGic<'v>,
-    bus: &'v MmioBus<'v, 2>,
+/// A REC on CPU 0 of the model.
+type Vcpu<'v> = GicHandler<'v, Cpu<'v>, Rest<'v>>;
+
+/// The handler of the rest: notes what it is asked, and whether the CPU's interface is on then.
+#[derive(Debug)]
+struct Rest<'v> {
     cpu: Cpu<'v>,
+    calls: Vec<(&'static str, bool)>,
+    reports: Vec<RunReport>,
+    /// Whom it kicks before the entry.
+    kicks: Option<&'v RecSet<'v>>,
 }
 
-impl Handler for Vcpu<'_> {
+impl Rest<'_> {
+    fn note(&mut self, call: &'static str) {
+        self.calls.push((call, self.cpu.hcr() & 1 != 0));
+    }
+}
+
+impl Handler for Rest<'_> {
     fn before_entry(&mut self, _: &Rec) {
-        self.gic.load(self.index, &mut self.cpu);
-    }
-
-    fn entry_cancelled(&mut self, _: &Rec) {
-        self.gic.save(self.index, &mut self.cpu);
-    }
-
-    fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
-        self.gic.after_exit(self.index, &mut self.cpu, timers, pmu_overflow);
-    }
-
-    fn wait(&mut self, wait: Wait) -> Flow {
-        self.gic.wait(self.index, wait)
-    }
-
-    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
-        match notice {
-            PsciNotice::CpuSuspend => self.gic.suspend(self.index),
-            _ => Flow::Leave,
+        self.note("before_entry");
+        if let Some(set) = self.kicks {
+            set.kick_all();
         }
     }
 
-    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
-        Flow::Enter(self.bus.load(load))
+    fn entry_cancelled(&mut self, _: &Rec) {
+        self.note("entry_cancelled");
     }
 
-    fn mmio_store(&mut self, store: MmioStore) -> Flow {
-        Flow::Enter(self.bus.store(store))
+    fn interrupts_saved(&mut self, report: &RunReport) {
+        self.note("interrupts_saved");
+        self.reports.push(*report);
+    }
+
+    fn after_exit(&mut self, _: Timers, _: bool) {
+        self.note("after_exit");
+    }
+
+    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOn {
+        self.note("cpu_on");
+        CpuOn::Accept
+    }
+
+    fn cpu_off(&mut self, _: &Rec) {
+        self.note("cpu_off");
     }
 
     fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
-        Flow::Enter(self.gic.read_sysreg(read))
+        self.note("sysreg_read");
+        Flow::Enter(read.complete(9))
     }
 
-    fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
-        Flow::Enter(self.gic.write_sysreg(self.index, write))
+    fn sysreg_write(&mut self, _: SysRegWrite) -> Flow {
+        self.note("sysreg_write");
+        Flow::Enter(Answer::resume())
+    }
+
+    fn interrupt(&mut self) -> Flow {
+        self.note("interrupt");
+        Flow::Enter(Answer::resume())
+    }
+
+    fn psci_notice(&mut self, _: PsciNotice) -> Flow {
+        self.note("psci_notice");
+        Flow::Leave
     }
 }
 
@@ -77,14 +99,16 @@ fn run(fixture: &Fixture<'_, '_>, test: impl FnOnce(RealmGic<'_>, Vec<(Runner<'_
             (GICD, distributor.bytes(), &distributor),
             (GICR, redistributors.bytes(), &redistributors),
         ];
-        let mut bus = MmioBus::new(Geometry::new(40).unwrap());
+        let mut bus = MmioBus::<2>::new(Geometry::new(40).unwrap());
         for (base, bytes, device) in devices {
             bus.add(IpaRange::with_size(Ipa::new(base), bytes).unwrap(), device).unwrap();
         }
         let vcpu = |index| {
             let runner = fixture.set.claim(index).unwrap();
             runner.rec().trap_waiting(true, true);
-            (runner, Vcpu { index, gic, bus: &bus, cpu: fixture.model.cpu(0) })
+            let cpu = fixture.model.cpu(0);
+            let rest = Rest { cpu, calls: vec![], reports: vec![], kicks: None };
+            (runner, Vcpu { gic, index, interface: cpu, bus: &bus, rest })
         };
         test(gic, (0..fixture.set.len()).map(vcpu).collect());
     });
@@ -157,11 +181,17 @@ fn an_spi_wakes_the_rec_that_waits_for_it() {
                 gic.set_spi(spi(), false);
                 waits(fixture, vcpu);
                 take(&seen);
+                // Each run used the registers, and reports which interrupts it ended.
+                let reports = &vcpu.1.rest.reports;
+                assert!(reports.iter().all(|report| report.saved == Saved::Used));
+                let ended = reports.iter().flat_map(|report| report.ended.iter());
+                let ended: Vec<_> = ended.map(Intid::number).collect();
+                assert!(ended.len() > 3 && ended.iter().all(|intid| *intid == SPI), "{ended:?}");
                 // It is level-sensitive.
                 gic.pulse_spi(spi());
                 assert!(!fixture.set.is_ready(0));
                 // Now edge-triggered: GICD_ICFGR.
-                let written = vcpu.1.bus.write(Ipa::new(GICD + 0xc08), 4, 1 << 17);
+                let written = gic.distributor().write(0xc08, AccessSize::Word, 1 << 17);
                 assert_eq!(written, Ok(()));
                 gic.pulse_spi(spi());
                 assert!(fixture.set.is_ready(0));
@@ -377,6 +407,201 @@ fn reads_are_answered_with_the_value_of_the_register() {
                 let Exit::SysRegRead(read) = event.exit else { panic!("{:?}", event.exit) };
                 let answer = gic.read_sysreg(read);
                 let Exit::Fiq = rec.enter(fixture.rmm, answer).unwrap().exit else { panic!() };
+                let mut reply = [0; 8];
+                let at = fixture.run_page.raw() + offset_of!(RecEnter, gprs) as u64;
+                fixture.model.peek(Pa::new(at), &mut reply);
+                assert_eq!(u64::from_le_bytes(reply), value);
+            });
+        });
+    }
+}
+
+#[test]
+fn a_rec_that_turns_itself_off_has_a_new_interface() {
+    for dialect in DIALECTS {
+        let first = script(vec![Action::psci_cpu_on(1, 0x1000, 0), Action::Wfi]);
+        let second = AsyncGuest::new(|mut cpu: AsyncVcpu| async move {
+            enable(&mut cpu, 1).await;
+            // An SGI to itself, which stays active.
+            cpu.write_sysreg(SysReg::ICC_SGI1R_EL1, 3 << 24 | 1 << 1).await.unwrap();
+            assert_eq!(cpu.next_interrupt().await, 3);
+            cpu.wfi().await;
+            cpu.cpu_off().await;
+        });
+        realm(dialect, vec![first, Box::new(second)], |fixture| {
+            run(fixture, |gic, mut vcpus| {
+                let [first, second] = &mut vcpus[..] else { panic!() };
+                waits(fixture, first);
+                waits(fixture, second);
+                let mut cpu = fixture.model.cpu(0);
+                let interface = |cpu: &mut Cpu<'_>| {
+                    gic.load(1, cpu);
+                    // Priority mask, enabled groups, active priorities.
+                    let registers = (cpu.vmcr() >> 24, cpu.vmcr() & 0b11, cpu.ap1r(0));
+                    let report = gic.save(1, cpu);
+                    assert_eq!((report.saved, report.ended.iter().count()), (Saved::Unused, 0));
+                    registers
+                };
+                let (mask, groups, active) = interface(&mut cpu);
+                assert_eq!((mask, groups, active.count_ones()), (0xf0, 0b10, 1));
+                let outcome = second.0.run(fixture.rmm, &mut second.1).unwrap();
+                assert!(matches!(outcome, Outcome::Off { is_last: false, .. }), "{outcome:?}");
+                assert_eq!(interface(&mut cpu), (0, 0, 0));
+            });
+        });
+    }
+}
+
+#[test]
+fn an_spi_that_any_rec_may_take_leaves_a_rec_that_turns_itself_off() {
+    for dialect in DIALECTS {
+        let first = AsyncGuest::new(|mut cpu: AsyncVcpu| async move {
+            enable(&mut cpu, 0).await;
+            cpu.cpu_on(1, Ipa::new(0x1000), 0).await;
+            loop {
+                cpu.wfi().await;
+            }
+        });
+        let second = AsyncGuest::new(|mut cpu: AsyncVcpu| async move {
+            enable(&mut cpu, 1).await;
+            cpu.wfi().await;
+            cpu.cpu_off().await;
+        });
+        realm(dialect, vec![Box::new(first), Box::new(second)], |fixture| {
+            run(fixture, |gic, mut vcpus| {
+                let [first, second] = &mut vcpus[..] else { panic!() };
+                waits(fixture, first);
+                waits(fixture, second);
+                let _ = gic.gic().set_route(spi(), Route::Any);
+                gic.set_spi(spi(), true);
+                // The interrupt is in a list register of REC 1, so REC 0 waits.
+                gic.load(1, &mut fixture.model.cpu(1));
+                waits(fixture, first);
+                let outcome = second.0.run(fixture.rmm, &mut second.1).unwrap();
+                assert!(matches!(outcome, Outcome::Off { .. }), "{outcome:?}");
+                assert!(fixture.set.is_ready(0));
+                assert!(gic.gic().has_pending(0) && !gic.gic().has_pending(1));
+            });
+        });
+    }
+}
+
+#[test]
+fn a_timer_that_expires_between_runs_is_raised_before_the_next_one() {
+    for (kind, line) in [(TimerKind::Virtual, 1 << 27), (TimerKind::Physical, 1 << 30)] {
+        let program = AsyncGuest::new(move |mut cpu: AsyncVcpu| async move {
+            enable(&mut cpu, 0).await;
+            cpu.set_timer(kind, 100).await;
+            cpu.next_interrupt().await;
+            loop {
+                cpu.wfi().await;
+            }
+        });
+        realm(DIALECTS[1], vec![Box::new(program)], |fixture| {
+            run(fixture, |gic, mut vcpus| {
+                let [(runner, vcpu)] = &mut vcpus[..] else { panic!() };
+                let outcome = runner.run(fixture.rmm, vcpu).unwrap();
+                let Outcome::Waiting(sleep) = outcome else { panic!("{outcome:?}") };
+                let pending = || gic.gic().bits(Bank::Private(0), 0, Field::Pending);
+                let _ = gic.gic().set_ppi(0, PpiIntid::PMU, true);
+                for (counter, lines) in [(99, 0), (100, line), (99, 0), (101, line)] {
+                    gic.set_timers(0, sleep.timers.at(counter));
+                    // The PMU stays as it is.
+                    assert_eq!(pending(), lines | 1 << 23);
+                }
+                assert!(fixture.set.is_ready(0));
+            });
+        });
+    }
+}
+
+#[test]
+fn a_timer_that_expires_between_runs_wakes_the_rec() {
+    let program = AsyncGuest::new(move |mut cpu: AsyncVcpu| async move {
+        enable(&mut cpu, 0).await;
+        cpu.set_timer(TimerKind::Virtual, 100).await;
+        cpu.next_interrupt().await;
+    });
+    realm(DIALECTS[1], vec![Box::new(program)], |fixture| {
+        run(fixture, |gic, mut vcpus| {
+            let [(runner, vcpu)] = &mut vcpus[..] else { panic!() };
+            let outcome = runner.run(fixture.rmm, vcpu).unwrap();
+            let Outcome::Waiting(sleep) = outcome else { panic!("{outcome:?}") };
+            gic.set_timers(0, sleep.timers.at(99));
+            assert!(!fixture.set.is_ready(0));
+            gic.set_timers(0, sleep.timers.at(100));
+            assert!(fixture.set.is_ready(0));
+        });
+    });
+}
+
+/// An exit for a read of a register into X3, or for a write.
+fn forged_access(SysReg { op0, op1, crn, crm, op2 }: SysReg, is_read: bool) -> Action {
+    let iss = u64::from(op0) << 20
+        | u64::from(op2) << 17
+        | u64::from(op1) << 14
+        | u64::from(crn) << 10
+        | u64::from(crm) << 1;
+    let esr = 0x18 << 26 | 1 << 25 | iss | u64::from(is_read);
+    Action::Forge(ForgedExit { esr, ..ForgedExit::new(0) })
+}
+
+const OTHER: SysReg = SysReg { op0: 3, op1: 0, crn: 1, crm: 0, op2: 1 };
+
+#[test]
+fn the_rest_is_asked_about_all_that_the_gic_and_the_bus_do_not_do() {
+    let program = AsyncGuest::new(|mut cpu: AsyncVcpu| async move {
+        enable(&mut cpu, 0).await;
+        cpu.act(Action::Interrupt).await;
+        cpu.cpu_on(1, Ipa::new(0x1000), 0).await;
+        // To nobody; then one that is not the GIC's.
+        cpu.write_sysreg(SysReg::ICC_SGI1R_EL1, 5 << 24).await.unwrap();
+        cpu.act(forged_access(OTHER, false)).await;
+        cpu.wfe().await;
+        cpu.cpu_off().await;
+    });
+    let programs = vec![Box::new(program) as Box<dyn Guest>, script(vec![])];
+    realm(DIALECTS[0], programs, |fixture| {
+        run(fixture, |_, mut vcpus| {
+            let (runner, vcpu) = &mut vcpus[0];
+            // A kick comes when the interrupts are masked.
+            vcpu.rest.kicks = Some(vcpu.gic.set());
+            let outcome = runner.run(fixture.rmm, vcpu).unwrap();
+            assert!(matches!(outcome, Outcome::Kicked), "{outcome:?}");
+            let calls = std::mem::take(&mut vcpu.rest.calls);
+            assert_eq!(calls, [("before_entry", false), ("entry_cancelled", false)]);
+            assert_eq!(vcpu.rest.reports, []);
+            vcpu.rest.kicks = None;
+            assert!(fixture.model.cpu(0).take_interrupt());
+            let outcome = runner.run(fixture.rmm, vcpu).unwrap();
+            assert!(matches!(outcome, Outcome::Off { .. }), "{outcome:?}");
+            // Never is the interface on when the rest is called.
+            assert!(vcpu.rest.calls.iter().all(|(_, is_on)| !is_on));
+            let calls: Vec<_> = vcpu.rest.calls.iter().map(|(call, _)| *call).collect();
+            let steps: Vec<_> = calls.split(|call| *call == "before_entry").skip(1).collect();
+            assert!(steps.iter().all(|step| step.starts_with(&["interrupts_saved", "after_exit"])));
+            let asked = steps.iter().map(|step| &step[2..]);
+            let asked: Vec<_> = asked.filter(|asked| !asked.is_empty()).collect();
+            let expected: [&[&str]; 4] =
+                [&["interrupt"], &["cpu_on"], &["sysreg_write"], &["cpu_off"]];
+            assert_eq!(asked, expected);
+            assert_eq!(vcpu.rest.reports.len(), steps.len());
+            assert!(format!("{vcpu:?}").starts_with("GicHandler { index: 0, rest: "));
+        });
+    });
+}
+
+#[test]
+fn the_rest_answers_reads_of_registers_that_the_gic_does_not_have() {
+    for (register, value, asked) in [(SysReg::ICC_SRE_EL1, 7, 0), (OTHER, 9, 1)] {
+        realm(DIALECTS[0], vec![script(vec![forged_access(register, true)])], |fixture| {
+            run(fixture, |_, mut vcpus| {
+                let [(runner, vcpu)] = &mut vcpus[..] else { panic!() };
+                let bound = &mut |entries| entries == 2;
+                let outcome = runner.run_until(fixture.rmm, vcpu, bound).unwrap();
+                assert!(matches!(outcome, Outcome::Bounded), "{outcome:?}");
+                let calls = &vcpu.rest.calls;
+                assert_eq!(calls.iter().filter(|(call, _)| *call == "sysreg_read").count(), asked);
                 let mut reply = [0; 8];
                 let at = fixture.run_page.raw() + offset_of!(RecEnter, gprs) as u64;
                 fixture.model.peek(Pa::new(at), &mut reply);

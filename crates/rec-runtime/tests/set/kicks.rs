@@ -1,5 +1,6 @@
 //! Kicks, notifications and pauses, while RECs run, wait or are off.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -88,6 +89,50 @@ impl Handler for Notifies<'_> {
     }
 }
 
+const FREQUENCY: NonZeroU32 = NonZeroU32::new(62_500_000).unwrap();
+
+#[test]
+fn a_thread_waits_until_the_deadline() {
+    realm(DIALECTS[1], vec![script(vec![Action::Wfi])], |fixture| {
+        let mut runner = fixture.set.claim(0).unwrap();
+        runner.rec().trap_waiting(true, true);
+        let outcome = runner.run(fixture.rmm, &mut Defaults).unwrap();
+        let Outcome::Waiting(mut sleep) = outcome else { panic!("{outcome:?}") };
+        assert!(!sleep.may_hide_deadline);
+        let bound = Duration::from_millis(3);
+        assert_eq!(sleep.timeout(7, FREQUENCY, bound), None);
+        let end = 1000 + 2 * 62_500_000;
+        for (counter, nanoseconds) in [
+            (1000, 2_000_000_000),
+            (1001, 1_999_999_984),
+            (end - 2, 32),
+            (end - 1, 16),
+            (end, 0),
+            (end + 1, 0),
+            (u64::MAX, 0),
+        ] {
+            sleep.deadline = Some(end);
+            sleep.may_hide_deadline = false;
+            let time = Duration::from_nanos(nanoseconds);
+            assert_eq!(sleep.timeout(counter, FREQUENCY, bound), Some(time));
+            sleep.may_hide_deadline = true;
+            assert_eq!(sleep.timeout(counter, FREQUENCY, bound), Some(time.min(bound)));
+        }
+        sleep.may_hide_deadline = false;
+        // Rounded up, of the whole range, at any frequency.
+        let third = NonZeroU32::new(3).unwrap();
+        sleep.deadline = Some(4);
+        assert_eq!(sleep.timeout(0, third, bound), Some(Duration::new(1, 333_333_334)));
+        assert_eq!(sleep.timeout(2, third, bound), Some(Duration::new(0, 666_666_667)));
+        sleep.deadline = Some(u64::MAX);
+        let one = NonZeroU32::new(1).unwrap();
+        assert_eq!(sleep.timeout(0, one, bound), Some(Duration::from_secs(u64::MAX)));
+        // 2^64 - 1 is a multiple of 2^32 - 1.
+        let time = sleep.timeout(0, NonZeroU32::MAX, bound);
+        assert_eq!(time, Some(Duration::from_secs((1 << 32) + 1)));
+    });
+}
+
 #[test]
 fn what_ends_a_wait_is_not_lost() {
     realm(DIALECTS[0], vec![script(vec![Action::Wfi; 3])], |fixture| {
@@ -98,6 +143,8 @@ fn what_ends_a_wait_is_not_lost() {
         // The first wait ends before it began.
         let Outcome::Waiting(sleep) = runner.run(rmm, &mut handler).unwrap() else { panic!() };
         assert_eq!((handler.1, sleep.deadline, sleep.may_hide_deadline), (2, None, true));
+        let bound = Duration::from_millis(3);
+        assert_eq!(sleep.timeout(0, FREQUENCY, bound), Some(bound));
         assert!(!set.is_ready(0) && !runner.wait(Some(Duration::ZERO)));
         set.notify(0);
         assert!(set.is_ready(0) && runner.wait(None));

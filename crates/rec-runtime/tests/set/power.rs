@@ -143,6 +143,23 @@ impl<F: FnMut()> Handler for AfterExit<F> {
     }
 }
 
+/// As [`AfterExit`], and notes the calls of `cpu_off`: who, and its power then.
+struct CpuOffs<'s, F> {
+    set: &'s RecSet<'s>,
+    after_exit: F,
+    seen: Vec<(u64, Option<Power>)>,
+}
+
+impl<F: FnMut()> Handler for CpuOffs<'_, F> {
+    fn after_exit(&mut self, _: Timers, _: bool) {
+        (self.after_exit)();
+    }
+
+    fn cpu_off(&mut self, rec: &Rec) {
+        self.seen.push((rec.mpidr().raw(), self.set.power(1)));
+    }
+}
+
 #[test]
 fn an_entry_after_system_off_is_an_outcome() {
     for dialect in DIALECTS {
@@ -216,17 +233,22 @@ fn a_cpu_on_may_come_before_the_cpu_off_is_handled() {
             turn_on();
             assert_eq!(set.power(1), Some(Power::OnPending));
             let mut exits = 0;
-            let mut handler = AfterExit(|| {
+            let after_exit = || {
                 exits += 1;
                 if exits == 1 {
                     assert!(!fixture.is_on(1));
                     turn_on();
                     assert!(fixture.is_on(1));
                 }
-            });
+            };
+            let mut handler = CpuOffs { set, after_exit, seen: vec![] };
             // It is entered again by the same loop, and turns itself off again.
             let outcome = second.run(rmm, &mut handler).unwrap();
             assert!(matches!(outcome, Outcome::Off { is_last: false, refused: None }));
+            // The handler is told of both, before the set notes them.
+            let mpidr = second.rec().mpidr().raw();
+            let pending = (mpidr, Some(Power::OnPending));
+            assert_eq!(handler.seen, [pending, pending]);
             assert_eq!((exits, second.rec().exits(), set.power(1)), (2, 2, Some(Power::Off)));
         });
     }
