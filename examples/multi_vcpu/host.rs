@@ -1,5 +1,6 @@
 //! The host: a thread for each virtual CPU, and an operator who kicks and pauses them.
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,11 +8,11 @@ use std::time::{Duration, Instant};
 use realm_sdk::Error;
 use realm_sdk::builder::{Active, Realm};
 use realm_sdk::host::Platform;
-use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::gic::{GicHandler, RealmGic};
 use realm_sdk::rec::mmio::{MmioBus, Pl011Backend};
 use realm_sdk::rec::set::{Outcome, PhysicalCpus, RecSet};
 use realm_sdk::vgic::SpiIntid;
-use rmm_model::Model;
+use rmm_model::{Cpu, Model};
 
 use crate::CPU;
 use crate::cli::Options;
@@ -24,6 +25,8 @@ use crate::vcpu::Vcpu;
 
 /// After this time, an interrupt for a virtual CPU that waits counts as lost.
 const LOST: Duration = Duration::from_secs(20);
+/// The frequency of the model's counter, whose ticks are microseconds.
+const FREQUENCY: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
 /// The longest that pausing may take.
 const PAUSE: Duration = Duration::from_secs(20);
 
@@ -115,27 +118,30 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Host<'_, P> {
         CPU.set(number);
         let random = Random::new(!seed, index as u64);
         let (memory, cpu) = (ThreadMemory::new(frames, STOCK), self.model.cpu(number.into()));
-        let mut vcpu = Vcpu { host: self, index, memory, cpu, random };
+        let rest = Vcpu { host: self, index, memory, random };
+        let (gic, bus) = (self.gic, self.bus);
+        let mut vcpu = GicHandler { gic, index, interface: cpu, bus, rest };
         let result = self.run_on_thread(&mut vcpu);
         if result.is_err() {
             self.give_up();
         }
-        vcpu.memory.drain(self.realm.rmm());
+        vcpu.rest.memory.drain(self.realm.rmm());
         result
     }
 
-    fn run_on_thread(&self, vcpu: &mut Vcpu<'_, P>) -> Result<(), Error> {
+    fn run_on_thread(&self, vcpu: &mut GicHandler<'_, Cpu<'_>, Vcpu<'_, P>>) -> Result<(), Error> {
         let Ok(mut runner) = self.set.claim(vcpu.index) else { return Ok(()) };
         runner.rec().trap_waiting(true, false);
         while !self.has_given_up.load(Ordering::SeqCst) {
             match runner.run(self.realm.rmm(), vcpu)? {
                 Outcome::Waiting(sleep) => {
-                    // Until a timer fires. All else that the Realm waits for comes soon.
-                    let ticks = sleep.deadline.map(|end| end.saturating_sub(self.model.now()));
-                    let time = ticks.map_or(LOST, Duration::from_micros);
-                    if !runner.wait(Some(time)) && ticks.is_none() {
+                    // Until a timer fires. All else that the Realm waits for comes soon; its
+                    // programs have no waits with deadlines (WFIT).
+                    let time = sleep.timeout(self.model.now(), FREQUENCY, LOST).unwrap_or(LOST);
+                    if !runner.wait(Some(time)) && sleep.deadline.is_none() {
                         count(&self.tally.lost);
                     }
+                    self.gic.set_timers(vcpu.index, sleep.timers.at(self.model.now()));
                 }
                 Outcome::Off { .. } => {
                     count(&self.tally.turned_off);

@@ -1,15 +1,14 @@
-//! What the host does when a virtual CPU exits.
+//! What the host does when a virtual CPU exits, beside its interrupts and devices.
 
 use realm_sdk::Error;
 use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::rec::exit::{
-    Fault, MmioLoad, MmioStore, PsciNotice, RipasChange, SysRegRead, SysRegWrite, Wait,
-};
+use realm_sdk::rec::exit::{Fault, RipasChange};
+use realm_sdk::rec::gic::RunReport;
 use realm_sdk::rec::set::CpuOn;
-use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
-use rmm_model::Cpu;
+use realm_sdk::rec::{Answer, Flow, Handler, Rec};
+use realm_sdk::vgic::Saved;
 
 use crate::host::Host;
 use crate::layout;
@@ -20,13 +19,11 @@ use crate::random::Random;
 /// Calls that one RIPAS change may take; the Realm asks again for the rest.
 const RIPAS_CALLS: u32 = 3;
 
-/// A virtual CPU on its thread.
+/// A virtual CPU on its thread, without what `GicHandler` does.
 pub(crate) struct Vcpu<'h, P: Platform> {
     pub(crate) host: &'h Host<'h, P>,
     pub(crate) index: usize,
     pub(crate) memory: ThreadMemory<'h>,
-    /// The CPU that the thread is on.
-    pub(crate) cpu: Cpu<'h>,
     pub(crate) random: Random,
 }
 
@@ -71,43 +68,11 @@ impl<P: Platform> Vcpu<'_, P> {
 }
 
 impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Handler for Vcpu<'_, P> {
-    fn before_entry(&mut self, _: &Rec) {
-        self.host.gic.load(self.index, &mut self.cpu);
-    }
-
-    fn entry_cancelled(&mut self, _: &Rec) {
-        self.host.gic.save(self.index, &mut self.cpu);
-    }
-
-    fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
-        self.host.gic.after_exit(self.index, &mut self.cpu, timers, pmu_overflow);
-    }
-
-    fn wait(&mut self, wait: Wait) -> Flow {
-        self.host.gic.wait(self.index, wait)
-    }
-
-    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
-        match notice {
-            PsciNotice::CpuSuspend => self.host.gic.suspend(self.index),
-            _ => Flow::Leave,
+    fn interrupts_saved(&mut self, report: &RunReport) {
+        if report.saved == Saved::Unused {
+            complain!("cpu {}: the RMM did not use its list registers", self.index);
+            self.host.give_up();
         }
-    }
-
-    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
-        Flow::Enter(self.host.bus.load(load))
-    }
-
-    fn mmio_store(&mut self, store: MmioStore) -> Flow {
-        Flow::Enter(self.host.bus.store(store))
-    }
-
-    fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
-        Flow::Enter(self.host.gic.read_sysreg(read))
-    }
-
-    fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
-        Flow::Enter(self.host.gic.write_sysreg(self.index, write))
     }
 
     fn fault(&mut self, fault: Fault) -> Flow {

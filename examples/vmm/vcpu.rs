@@ -1,4 +1,4 @@
-//! What the VMM does when a virtual CPU exits.
+//! What the VMM does when a virtual CPU exits, beside its interrupts and devices.
 
 use realm_sdk::Error;
 use realm_sdk::abi::IpaRange;
@@ -6,13 +6,10 @@ use realm_sdk::abi::rtt::Ripas;
 use realm_sdk::builder::{Active, Realm, Reclaimed};
 use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
-use realm_sdk::rec::exit::{
-    Fault, MmioLoad, MmioStore, PsciNotice, RipasChange, SysRegRead, SysRegWrite, Wait,
-};
-use realm_sdk::rec::gic::RealmGic;
-use realm_sdk::rec::mmio::MmioBus;
-use realm_sdk::rec::{Answer, Flow, Handler, Rec, Timers};
-use rmm_model::Cpu;
+use realm_sdk::rec::exit::{Fault, RipasChange};
+use realm_sdk::rec::gic::RunReport;
+use realm_sdk::rec::{Answer, Flow, Handler, Rec};
+use realm_sdk::vgic::Saved;
 
 use crate::memory::ThreadMemory;
 use crate::output::{complain, say};
@@ -21,15 +18,11 @@ use crate::vmm;
 /// Calls that one RIPAS change may take; the Realm asks again for the rest.
 const RIPAS_CALLS: u32 = 1000;
 
-/// A virtual CPU on its thread.
+/// A virtual CPU on its thread, without what `GicHandler` does.
 pub(crate) struct Vcpu<'v, P: Platform> {
     pub(crate) realm: &'v Realm<'v, P, Active>,
     pub(crate) index: usize,
     pub(crate) memory: ThreadMemory<'v>,
-    pub(crate) bus: &'v MmioBus<'v, 4>,
-    pub(crate) gic: RealmGic<'v>,
-    /// The CPU that the thread is on, and the Realm's registers in it.
-    pub(crate) cpu: Cpu<'v>,
 }
 
 impl<P: Platform> Vcpu<'_, P> {
@@ -69,42 +62,14 @@ impl<P: Platform> Vcpu<'_, P> {
 
 impl<P: Platform> Handler for Vcpu<'_, P> {
     fn before_entry(&mut self, _: &Rec) {
-        self.gic.load(self.index, &mut self.cpu);
+        // On hardware, mask physical interrupts and preemption first, until `after_exit` or
+        // `entry_cancelled`.
     }
 
-    fn entry_cancelled(&mut self, _: &Rec) {
-        self.gic.save(self.index, &mut self.cpu);
-    }
-
-    fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
-        self.gic.after_exit(self.index, &mut self.cpu, timers, pmu_overflow);
-    }
-
-    fn wait(&mut self, wait: Wait) -> Flow {
-        self.gic.wait(self.index, wait)
-    }
-
-    fn psci_notice(&mut self, notice: PsciNotice) -> Flow {
-        match notice {
-            PsciNotice::CpuSuspend => self.gic.suspend(self.index),
-            _ => Flow::Leave,
+    fn interrupts_saved(&mut self, report: &RunReport) {
+        if report.saved == Saved::Unused {
+            complain!("cpu {}: the RMM did not use its list registers", self.index);
         }
-    }
-
-    fn mmio_load(&mut self, load: MmioLoad) -> Flow {
-        Flow::Enter(self.bus.load(load))
-    }
-
-    fn mmio_store(&mut self, store: MmioStore) -> Flow {
-        Flow::Enter(self.bus.store(store))
-    }
-
-    fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
-        Flow::Enter(self.gic.read_sysreg(read))
-    }
-
-    fn sysreg_write(&mut self, write: SysRegWrite) -> Flow {
-        Flow::Enter(self.gic.write_sysreg(self.index, write))
     }
 
     fn fault(&mut self, fault: Fault) -> Flow {

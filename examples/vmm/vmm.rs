@@ -1,14 +1,16 @@
 //! The VMM: builds a Realm, runs its virtual CPUs on threads, and tears it down.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
+use std::time::Duration;
 
 use realm_sdk::Error;
 use realm_sdk::abi::{Ipa, IpaRange};
 use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
 use realm_sdk::host::{Platform, Rmm};
-use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::gic::{GicHandler, RealmGic};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{Outcome, PhysicalCpus, SystemEnd};
 use realm_sdk::rec::{Rec, RecSet};
@@ -29,6 +31,11 @@ pub(crate) const VCPUS: usize = 4;
 const IMAGE: Ipa = Ipa::new(0x4000_0000);
 /// The image: the guest of the model does not execute it, but it is measured.
 const IMAGE_CONTENT: [u8; 0x4000] = [0x1f; 0x4000];
+
+/// The frequency of the counter; on hardware, `CNTFRQ_EL0`.
+const FREQUENCY: NonZeroU32 = NonZeroU32::new(1_000_000_000).unwrap();
+/// The longest wait of a virtual CPU whose deadline the VMM may not be told (WFIT on TF-RMM).
+const LONGEST_WAIT: Duration = Duration::from_millis(10);
 
 /// RAM that gets memory where the Realm touches it.
 pub(crate) fn ram() -> IpaRange {
@@ -166,14 +173,19 @@ impl<'r, P: Platform> Vmm<'r, P> {
         CPU.set(number);
         let (realm, cpu) = (&self.realm, self.model.cpu(number.into()));
         let memory = ThreadMemory::new(frames, STOCK);
-        let mut vcpu = Vcpu { realm, index, memory, bus, gic, cpu };
+        let rest = Vcpu { realm, index, memory };
+        let mut vcpu = GicHandler { gic, index, interface: cpu, bus, rest };
         let mut runner = self.vcpus.claim(index)?;
         runner.rec().trap_waiting(true, false);
         let result = loop {
             match runner.run(realm.rmm(), &mut vcpu) {
                 Ok(Outcome::RealmOff(_)) => break Ok(()),
-                // The programs set no timers, so a wait has no deadline.
-                Ok(Outcome::Waiting(_) | Outcome::Off { .. } | Outcome::Paused) => {
+                Ok(Outcome::Waiting(sleep)) => {
+                    let now = self.model.now();
+                    runner.wait(sleep.timeout(now, FREQUENCY, LONGEST_WAIT));
+                    gic.set_timers(index, sleep.timers.at(self.model.now()));
+                }
+                Ok(Outcome::Off { .. } | Outcome::Paused) => {
                     runner.wait(None);
                 }
                 // Another one cannot go on.
@@ -189,7 +201,7 @@ impl<'r, P: Platform> Vmm<'r, P> {
                 }
             }
         };
-        vcpu.memory.drain(realm.rmm());
+        vcpu.rest.memory.drain(realm.rmm());
         result
     }
 
