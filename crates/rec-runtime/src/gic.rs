@@ -166,8 +166,9 @@ impl<L: RawMutex> RealmGic<'_, L> {
         pmu_overflow: bool,
     ) -> RunReport {
         let report = self.save(rec, interface);
-        self.set_timers(rec, timers);
-        self.notify(self.gic.set_ppi(rec, PpiIntid::PMU, pmu_overflow));
+        let [virtual_timer, physical_timer] = Self::lines(timers);
+        let lines = [virtual_timer, physical_timer, (PpiIntid::PMU, pmu_overflow)];
+        self.notify(self.gic.set_ppis(rec, lines));
         report
     }
 
@@ -175,12 +176,15 @@ impl<L: RawMutex> RealmGic<'_, L> {
     /// whose thread slept raises with this what has expired meanwhile: `sleep.timers.at(counter)`
     /// ([`Timers::at`]) after [`Outcome::Waiting`](crate::set::Outcome::Waiting).
     pub fn set_timers(self, rec: usize, timers: Timers) {
-        for (ppi, timer) in [
-            (PpiIntid::VIRTUAL_TIMER, timers.virtual_timer),
-            (PpiIntid::PHYSICAL_TIMER, timers.physical_timer),
-        ] {
-            self.notify(self.gic.set_ppi(rec, ppi, timer.is_raised()));
-        }
+        self.notify(self.gic.set_ppis(rec, Self::lines(timers)));
+    }
+
+    /// The lines of timers.
+    const fn lines(timers: Timers) -> [(PpiIntid, bool); 2] {
+        [
+            (PpiIntid::VIRTUAL_TIMER, timers.virtual_timer.is_raised()),
+            (PpiIntid::PHYSICAL_TIMER, timers.physical_timer.is_raised()),
+        ]
     }
 
     /// Resets the virtual CPU interface of a REC that has turned itself off: in

@@ -241,7 +241,11 @@ impl Rec {
         let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, exit| {
             let mut exit = decode(record, dialect, geometry, Ticket { exit });
             let mut lines = InterruptLines::new(record);
-            *gic = record.gic;
+            // Most records have none, and it is large.
+            match &record.gic {
+                Some(registers) => *gic = Some(*registers),
+                None => *gic = None,
+            }
             if let Some(before) = answer.value.lines_before(&exit) {
                 if lines.is_untold() {
                     // The record has no registers of its GIC either.

@@ -40,11 +40,6 @@ impl Vtr {
         if count > Self::MAX_LIST_REGISTERS { Self::MAX_LIST_REGISTERS } else { count }
     }
 
-    /// The same, with the most list registers.
-    pub(crate) const fn with_all_list_registers(self) -> Self {
-        Self(self.0 & !0x1f | (Self::MAX_LIST_REGISTERS as u64 - 1))
-    }
-
     /// `PRIbits` (bits 31:29): the number of priority bits, 5 to 8; the others are zero.
     #[must_use]
     pub const fn priority_bits(self) -> u32 {

@@ -17,16 +17,18 @@ const WORD_BITS: usize = u64::BITS as usize;
 #[must_use = "the RECs in it do not see the change until they are kicked"]
 pub struct Kicks {
     words: [u64; MAX_RECS / WORD_BITS],
+    /// Which of the words are not zero.
+    used: u8,
 }
 
 impl Kicks {
     /// No REC.
-    pub const NONE: Self = Self { words: [0; MAX_RECS / WORD_BITS] };
+    pub const NONE: Self = Self { words: [0; MAX_RECS / WORD_BITS], used: 0 };
 
     /// Whether no REC has to be kicked.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.words.iter().all(|word| *word == 0)
+    pub const fn is_empty(&self) -> bool {
+        self.used == 0
     }
 
     /// Whether this REC has to be kicked.
@@ -37,22 +39,18 @@ impl Kicks {
 
     /// The indices of the RECs, ascending.
     pub fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.words.iter().enumerate().flat_map(|(n, word)| {
-            let mut rest = *word;
-            core::iter::from_fn(move || {
-                let bit = rest.trailing_zeros() as usize;
-                (rest != 0).then(|| {
-                    rest &= rest - 1;
-                    n * WORD_BITS + bit
-                })
-            })
+        bits(self.used.into()).flat_map(|n| {
+            let word = self.words.get(n).copied().unwrap_or(0);
+            bits(word).map(move |bit| n * WORD_BITS + bit)
         })
     }
 
     /// Adds a REC. Indices from [`MAX_RECS`] on are ignored.
     pub fn add(&mut self, rec: usize) {
-        if let Some(word) = self.words.get_mut(rec / WORD_BITS) {
+        let at = rec / WORD_BITS;
+        if let Some(word) = self.words.get_mut(at) {
             *word |= 1 << (rec % WORD_BITS);
+            self.used |= 1 << at;
         }
     }
 
@@ -61,7 +59,19 @@ impl Kicks {
         for (word, more) in self.words.iter_mut().zip(other.words) {
             *word |= more;
         }
+        self.used |= other.used;
     }
+}
+
+/// The numbers of the bits that are set.
+fn bits(mut word: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let bit = word.trailing_zeros() as usize;
+        (word != 0).then(|| {
+            word &= word - 1;
+            bit
+        })
+    })
 }
 
 impl fmt::Debug for Kicks {

@@ -151,6 +151,13 @@ impl ListRegister {
         }
     }
 
+    /// The number of the interrupt of one that is not free, and that is known to be valid; `None`
+    /// in a free list register.
+    #[expect(clippy::cast_possible_truncation, reason = "bits 31:0")]
+    pub(crate) const fn valid_number(self) -> Option<u32> {
+        if self.0 & (PENDING | ACTIVE) == 0 { None } else { Some(self.0 as u32) }
+    }
+
     /// Whether it is pending, or pending and active.
     #[must_use]
     pub const fn is_pending(self) -> bool {

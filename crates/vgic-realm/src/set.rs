@@ -88,10 +88,14 @@ impl ListRegisters {
         self.registers = [ListRegister::FREE; MAX_LIST_REGISTERS];
     }
 
-    /// Replaces all list registers by these, which are of different interrupts.
-    pub(crate) fn fill(&mut self, registers: impl Iterator<Item = ListRegister>) {
-        self.clear();
-        for (place, register) in self.registers.iter_mut().zip(registers) {
+    /// A list register; a free one if it does not exist.
+    pub(crate) fn at(&self, n: usize) -> ListRegister {
+        self.usable().get(n).copied().unwrap_or(ListRegister::FREE)
+    }
+
+    /// Replaces a list register. The interrupt has no other one.
+    pub(crate) fn put(&mut self, n: usize, register: ListRegister) {
+        if let Some(place) = self.usable_mut().get_mut(n) {
             *place = register;
         }
     }
@@ -145,32 +149,26 @@ impl ListRegisters {
         }
     }
 
-    /// The value of a list register; that of a free one if it does not exist.
-    pub(crate) fn raw(&self, n: usize) -> u64 {
-        self.usable().get(n).map_or(0, |register| register.raw())
-    }
-
     /// Reads the first `count` list registers back from a CPU. A value that the RMM would not
     /// accept frees its list register.
     pub(crate) fn take_back(&mut self, count: usize, read: impl Fn(usize) -> u64) {
         for (n, register) in self.usable_mut().iter_mut().enumerate().take(count) {
             *register = ListRegister::from_raw(read(n)).unwrap_or(ListRegister::FREE);
         }
-        if self.iter().filter(|register| register.state() != State::Inactive).count() > 1 {
+        if self.iter().filter(|register| register.valid_number().is_some()).count() > 1 {
             self.keep_the_first_of_each();
         }
     }
 
     /// A correct interface never contains two for the same interrupt either; the first is kept.
     fn keep_the_first_of_each(&mut self) {
-        for at in 1..self.implemented {
-            if let Some((before, rest)) = self.registers.split_at_mut_checked(at)
-                && let Some(register) = rest.first_mut()
-                && register.intid().is_some()
-                && before.iter().any(|other| other.intid() == register.intid())
-            {
+        let mut registers = self.usable_mut();
+        while let Some((register, before)) = registers.split_last_mut() {
+            let number = register.valid_number();
+            if number.is_some() && before.iter().any(|other| other.valid_number() == number) {
                 *register = ListRegister::FREE;
             }
+            registers = before;
         }
     }
 }

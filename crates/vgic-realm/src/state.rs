@@ -171,7 +171,7 @@ impl InterfaceState {
         let vtr = interface.vtr();
         interface.set_hcr(0);
         for n in 0..vtr.list_registers() {
-            interface.set_list_register(n, self.list_registers.raw(n));
+            interface.set_list_register(n, self.list_registers.at(n).raw());
         }
         for n in 0..vtr.active_priority_registers() {
             interface.set_ap0r(n, self.ap0r(n));
@@ -186,7 +186,18 @@ impl InterfaceState {
     ///
     /// [`Saved`] reports whether the REC ran on these registers at all.
     pub fn save(&mut self, interface: &mut impl VirtualInterface) -> Saved {
+        self.save_first(Vtr::MAX_LIST_REGISTERS, interface)
+    }
+
+    /// The same, if only the first `count` list registers were not free when they were loaded: the
+    /// others are not read, as they still are.
+    pub(crate) fn save_first(
+        &mut self,
+        count: usize,
+        interface: &mut impl VirtualInterface,
+    ) -> Saved {
         let vtr = interface.vtr();
+        let count = count.min(vtr.list_registers());
         let hcr = interface.hcr();
         self.misr = interface.misr();
         self.vmcr = interface.vmcr();
@@ -195,7 +206,7 @@ impl InterfaceState {
             *ap0r = interface.ap0r(n);
             *ap1r = interface.ap1r(n);
         }
-        self.list_registers.take_back(vtr.list_registers(), |n| interface.list_register(n));
+        self.list_registers.take_back(count, |n| interface.list_register(n));
         self.eoi_count = hcr & HCR_EOI_COUNT;
         interface.set_hcr(0);
         if hcr & HCR_EN == 0 { Saved::Used } else { Saved::Unused }

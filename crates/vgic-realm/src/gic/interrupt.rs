@@ -95,6 +95,11 @@ impl Interrupt {
         self.has(LATCH | CARRIED) || self.has(LEVEL) && self.has(LINE)
     }
 
+    /// Whether its line is up.
+    pub(crate) const fn line_is_up(self) -> bool {
+        self.has(LINE)
+    }
+
     /// Pending, active or in a list register: not idle.
     pub(crate) const fn is_live(self) -> bool {
         self.is_pending() || self.has(ACTIVE | RESIDENT)

@@ -77,6 +77,11 @@ pub(super) struct Outside {
     pub(super) active: bool,
 }
 
+impl Outside {
+    /// Nothing.
+    pub(super) const NONE: Self = Self { enabled: false, disabled: false, active: false };
+}
+
 impl Selection {
     pub(super) const fn new() -> Self {
         Self { pending: Most::new(), active: Most::new() }

@@ -6,6 +6,7 @@ use super::Gic;
 use super::interrupt::Interrupt;
 use super::registers::Route;
 use super::spi_table::{SpiState, SpiTable};
+use super::storage::Private;
 use crate::intid::{PpiIntid, SpiIntid};
 use crate::kicks::Kicks;
 use crate::sgi::{SgiRegister, SgiRequest};
@@ -47,6 +48,29 @@ impl<L: RawMutex> Gic<'_, L> {
     pub fn set_ppi(&self, rec: usize, ppi: PpiIntid, is_up: bool) -> Kicks {
         let mut kicks = Kicks::NONE;
         self.change_private(rec, ppi.number(), &mut kicks, |ppi| Self::line(ppi, is_up));
+        kicks
+    }
+
+    /// Sets the lines of several PPIs of a REC, as [`Gic::set_ppi`] does with one: those that every
+    /// exit reports. Lines that are as before cost next to nothing.
+    ///
+    /// Takes the REC's lock once. A REC that does not exist is ignored.
+    pub fn set_ppis<const PPIS: usize>(
+        &self,
+        rec: usize,
+        lines: [(PpiIntid, bool); PPIS],
+    ) -> Kicks {
+        let mut kicks = Kicks::NONE;
+        let Some(slot) = self.recs.get(rec) else { return kicks };
+        let mut private = slot.private.lock();
+        for (ppi, is_up) in lines {
+            let intid = ppi.number();
+            if private.get(intid).is_some_and(|ppi| ppi.line_is_up() != is_up) {
+                self.change_locked(rec, &mut private, intid, &mut kicks, |ppi| {
+                    Self::line(ppi, is_up)
+                });
+            }
+        }
         kicks
     }
 
@@ -93,7 +117,18 @@ impl<L: RawMutex> Gic<'_, L> {
         change: impl FnOnce(&mut Interrupt) -> bool,
     ) {
         let Some(slot) = self.recs.get(rec) else { return };
-        let mut private = slot.private.lock();
+        self.change_locked(rec, &mut slot.private.lock(), intid, kicks, change);
+    }
+
+    /// The same for a REC that is locked.
+    fn change_locked(
+        &self,
+        rec: usize,
+        private: &mut Private,
+        intid: u32,
+        kicks: &mut Kicks,
+        change: impl FnOnce(&mut Interrupt) -> bool,
+    ) {
         let changed = private.change(intid, |interrupt| (change(interrupt), *interrupt));
         if let Some((true, interrupt)) = changed {
             if interrupt.is_resident() {

@@ -299,8 +299,7 @@ impl Private {
             *sgi = Interrupt::new(false);
             rest = tail;
         }
-        let interface = InterfaceState::new(vtr.with_all_list_registers());
-        Self { interrupts, live: 0, interface, loaded: 0 }
+        Self { interrupts, live: 0, interface: InterfaceState::new(vtr), loaded: 0 }
     }
 
     pub(super) fn get(&self, intid: u32) -> Option<&Interrupt> {

@@ -8,12 +8,13 @@ use super::interrupt::{Field, Folded, Interrupt};
 use super::registers::Route;
 use super::select::{Candidate, Outside, Selection};
 use super::spi_table::SpiTable;
-use super::storage::Private;
+use super::storage::{Private, RecSlot};
 use super::{Gic, Groups};
 use crate::interface::{VirtualInterface, Vtr};
 use crate::intid::PRIVATE;
 use crate::kicks::Kicks;
 use crate::list_register::{Intid, ListRegister};
+use crate::set::ListRegisters;
 use crate::state::{InterfaceState, Saved};
 
 /// `ICH_VMCR_EL2.VEOIM`: `ICC_EOIR<n>_EL1` does not deactivate.
@@ -112,61 +113,16 @@ impl<L: RawMutex> Gic<'_, L> {
                 self.fold(private, spis.as_deref_mut(), register, Some(register), &mut ended);
             }
         }
-        let forwarded = if slot.is_awake() { self.groups() } else { Groups(0) };
-        let mut selection = Selection::new();
-        for (intid, interrupt) in private.live() {
-            let is_group1 = interrupt.is_group1();
-            if interrupt.is_active() {
-                selection.active.add(Candidate::new(intid, interrupt.active_priority(), true));
-            } else if interrupt.is_forwarded() && forwarded.has(is_group1) {
-                let is_enabled = slot.enables(is_group1);
-                selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
-            }
-        }
-        let mut awaits_enable = false;
-        for (intid, spi) in spis.iter().flat_map(|spis| spis.live()) {
-            let (interrupt, is_group1) = (spi.interrupt, spi.interrupt.is_group1());
-            if interrupt.is_active() {
-                if spi.owner() == Some(rec) {
-                    selection.active.add(Candidate::new(intid, interrupt.active_priority(), true));
-                }
-            } else if interrupt.is_forwarded() && forwarded.has(is_group1) {
-                let is_enabled = slot.enables(is_group1);
-                if spi.leads_to(rec, || slot.accepts(is_group1)) {
-                    selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
-                } else if spi.route == Route::Any && !is_enabled {
-                    awaits_enable = true;
-                }
-            }
-        }
-        let (chosen, mut outside) = selection.choose(vtr.list_registers());
-        outside.disabled |= awaits_enable;
-        let mut registers = [ListRegister::FREE; Vtr::MAX_LIST_REGISTERS];
+        *private.interface.list_registers_mut() = ListRegisters::new(vtr.list_registers());
         private.loaded = 0;
-        for (place, candidate) in registers.iter_mut().zip(chosen) {
-            private.loaded += 1;
-            let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
-            let taken = if number < PRIVATE {
-                private.change(number, |interrupt| {
-                    interrupt.take(intid, forwarded.has(interrupt.is_group1()))
-                })
-            } else {
-                let live_spis = &self.shared.live_spis;
-                spis.as_deref_mut().and_then(|spis| {
-                    spis.change(live_spis, number, |spi| {
-                        spi.set_owner(Some(rec));
-                        let is_group1 = spi.interrupt.is_group1();
-                        let may_be_pending = forwarded.has(is_group1)
-                            && spi.leads_to(rec, || slot.accepts(is_group1));
-                        spi.interrupt.take(intid, may_be_pending)
-                    })
-                })
-            };
-            *place = taken.unwrap_or(ListRegister::FREE);
-        }
+        let is_idle = private.live == 0 && spis.is_none();
+        let outside = if is_idle {
+            Outside::NONE
+        } else {
+            self.take_most_urgent(rec, slot, private, spis.as_deref_mut(), vtr.list_registers())
+        };
         drop(spis);
         let controls = controls(vtr, outside, slot.enables(false), slot.enables(true));
-        private.interface.list_registers_mut().fill(registers.into_iter());
         private.interface.set_controls(controls);
         private.interface.load(interface);
     }
@@ -193,18 +149,18 @@ impl<L: RawMutex> Gic<'_, L> {
         slot.set_idle();
         let mut private = slot.private.lock();
         let private = &mut *private;
-        let loaded = *private.interface.list_registers();
-        report.saved = private.interface.save(interface);
-        let left = *private.interface.list_registers();
         let count = core::mem::take(&mut private.loaded);
+        let loaded = (count > 0).then(|| *private.interface.list_registers());
+        report.saved = private.interface.save_first(count, interface);
         let mut spis = self.lock_if_live();
         for _ in 0..private.interface.take_eoi_count() {
             self.end_outside(rec, private, spis.as_deref_mut(), &mut report);
         }
-        for (loaded, left) in loaded.iter().zip(left.iter()).take(count) {
-            let left = match left.intid() {
+        for (n, loaded) in loaded.iter().flat_map(ListRegisters::iter).enumerate().take(count) {
+            let left = private.interface.list_registers().at(n);
+            let left = match left.valid_number() {
                 None => None,
-                same if same == loaded.intid() => Some(left),
+                same if same == loaded.valid_number() => Some(left),
                 // No CPU puts another interrupt there: what was loaded was not used.
                 Some(_) => Some(loaded),
             };
@@ -330,6 +286,73 @@ impl<L: RawMutex> Gic<'_, L> {
         self.shared.any_live_spi().then(|| self.spis.lock())
     }
 
+    /// Moves the most urgent interrupts of a REC into `count` list registers; returns what is left.
+    fn take_most_urgent(
+        &self,
+        rec: usize,
+        slot: &RecSlot<L>,
+        private: &mut Private,
+        mut spis: Option<&mut SpiTable>,
+        count: usize,
+    ) -> Outside {
+        let forwarded = if slot.is_awake() { self.groups() } else { Groups(0) };
+        let mut selection = Selection::new();
+        private.live().for_each(|(intid, interrupt)| {
+            let is_group1 = interrupt.is_group1();
+            if interrupt.is_active() {
+                selection.active.add(Candidate::new(intid, interrupt.active_priority(), true));
+            } else if interrupt.is_forwarded() && forwarded.has(is_group1) {
+                let is_enabled = slot.enables(is_group1);
+                selection.pending.add(Candidate::new(intid, interrupt.priority(), is_enabled));
+            }
+        });
+        let mut awaits_enable = false;
+        if let Some(spis) = &spis {
+            spis.live().for_each(|(intid, spi)| {
+                let (interrupt, is_group1) = (spi.interrupt, spi.interrupt.is_group1());
+                if interrupt.is_active() {
+                    if spi.owner() == Some(rec) {
+                        let candidate = Candidate::new(intid, interrupt.active_priority(), true);
+                        selection.active.add(candidate);
+                    }
+                } else if interrupt.is_forwarded() && forwarded.has(is_group1) {
+                    let is_enabled = slot.enables(is_group1);
+                    if spi.leads_to(rec, || slot.accepts(is_group1)) {
+                        let candidate = Candidate::new(intid, interrupt.priority(), is_enabled);
+                        selection.pending.add(candidate);
+                    } else if spi.route == Route::Any && !is_enabled {
+                        awaits_enable = true;
+                    }
+                }
+            });
+        }
+        let (chosen, mut outside) = selection.choose(count);
+        outside.disabled |= awaits_enable;
+        chosen.for_each(|candidate| {
+            let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
+            let taken = if number < PRIVATE {
+                private.change(number, |interrupt| {
+                    interrupt.take(intid, forwarded.has(interrupt.is_group1()))
+                })
+            } else {
+                let live_spis = &self.shared.live_spis;
+                spis.as_deref_mut().and_then(|spis| {
+                    spis.change(live_spis, number, |spi| {
+                        spi.set_owner(Some(rec));
+                        let is_group1 = spi.interrupt.is_group1();
+                        let may_be_pending = forwarded.has(is_group1)
+                            && spi.leads_to(rec, || slot.accepts(is_group1));
+                        spi.interrupt.take(intid, may_be_pending)
+                    })
+                })
+            };
+            let register = taken.unwrap_or(ListRegister::FREE);
+            private.interface.list_registers_mut().put(private.loaded, register);
+            private.loaded += 1;
+        });
+        outside
+    }
+
     /// Takes an interrupt back; returns its INTID if it is an SPI.
     fn fold(
         &self,
@@ -339,7 +362,7 @@ impl<L: RawMutex> Gic<'_, L> {
         left: Option<ListRegister>,
         ended: &mut EndedInterrupts,
     ) -> Option<u32> {
-        let intid = loaded.intid()?.number();
+        let intid = loaded.valid_number()?;
         let is_spi = intid >= PRIVATE;
         let folded = if is_spi {
             spis?.change(&self.shared.live_spis, intid, |spi| {

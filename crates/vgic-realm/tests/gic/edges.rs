@@ -619,3 +619,24 @@ fn the_embedder_brings_its_lock_and_an_entry_without_spis_takes_one() {
     let _ = gic.set_spi(spi(32), false);
     assert_eq!((locks(&load, &mut cpu), locks(&save, &mut cpu)), (1, 1));
 }
+
+#[test]
+fn several_lines_are_set_at_once_as_one_after_the_other() {
+    let storage = Storage::new();
+    let gic = gic(&storage);
+    let mut cpu = Cpu::new(vtr(4));
+    let (timer, pmu) = (PpiIntid::VIRTUAL_TIMER, PpiIntid::PMU);
+    let pending = |ppi: PpiIntid| gic.bits(Bank::Private(0), 0, Field::Pending) >> ppi.number() & 1;
+    assert!(gic.set_ppis(0, [(timer, true), (pmu, false)]).is_empty(), "it is not loaded");
+    assert_eq!((pending(timer), pending(pmu)), (1, 0));
+    gic.load(0, &mut cpu);
+    assert!(gic.set_ppis(0, [(timer, true), (pmu, false)]).is_empty(), "nothing changed");
+    assert_eq!(list(gic.set_ppis(0, [(timer, true), (pmu, true)])), [0]);
+    assert_eq!((pending(timer), pending(pmu)), (1, 1));
+    assert_eq!(list(gic.set_ppis(0, [(timer, false), (pmu, true)])), [0], "it is resident");
+    let _ = gic.save(0, &mut cpu);
+    assert_eq!((pending(timer), pending(pmu)), (0, 1));
+    assert!(gic.set_ppis(4, [(timer, true)]).is_empty(), "there is no such REC");
+    assert!(gic.set_ppis(0, []).is_empty());
+    assert_eq!((pending(timer), pending(pmu)), (0, 1));
+}
