@@ -16,6 +16,11 @@ impl Cpu {
     pub(crate) const fn new(vtr: Vtr) -> Self {
         Self { vtr, list: [0; 16], ap0r: [0; 4], ap1r: [0; 4], hcr: 0, vmcr: 0 }
     }
+
+    /// How many list registers are not free.
+    pub(crate) fn in_use(&self) -> usize {
+        self.list.iter().filter(|register| **register >> 62 != 0).count()
+    }
 }
 
 fn read(registers: &[u64], n: usize) -> u64 {

@@ -4,6 +4,7 @@
 
 mod allocations;
 mod cpu;
+mod gic;
 
 use std::env::args;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,11 @@ const DEVICE: Ipa = Ipa::new(0x80_0900_0000);
 /// A data abort of a load or store of 4 bytes, with a valid syndrome.
 const LOAD: u64 = 0x24 << 26 | 1 << 24 | 2 << 22 | 7;
 const STORE: u64 = LOAD | 1 << 6;
+/// `CNTV_CTL_EL0`: ENABLE, ISTATUS.
+const TIMER_RAISED: u64 = 0b101;
+
+/// 4 list registers, 5 bits of priority and preemption, as QEMU's CPUs have.
+const VTR: Vtr = Vtr::from_raw(4 << 29 | 4 << 26 | 3);
 
 /// A host with the least that it has to do at each exit.
 struct Board {
@@ -40,9 +46,7 @@ struct Board {
 impl Board {
     /// Leaves the loop at the first exit.
     fn new() -> Self {
-        // 4 list registers, 5 bits of priority and preemption, as QEMU's CPUs have.
-        let vtr = Vtr::from_raw(4 << 29 | 4 << 26 | 3);
-        let (cpu, interrupts) = (Cpu::new(vtr), InterfaceState::new(vtr));
+        let (cpu, interrupts) = (Cpu::new(VTR), InterfaceState::new(VTR));
         Self { cpu, interrupts, lines: [false; 3], last: 0, left: 1 }
     }
 
@@ -108,13 +112,16 @@ fn main() {
         "delegate" => delegate(rmm, rest, rounds, true),
         "undelegate" => delegate(rmm, rest, rounds, false),
         _ => {
-            let (name, in_set) = name.strip_prefix("set-").map_or((&*name, false), |it| (it, true));
+            let (around, name) = match name.split_once('-') {
+                Some((around @ ("set" | "gic"), name)) => (Some(around), name),
+                _ => (None, &*name),
+            };
             machine.exits_with(&exit(name));
             let rec = Rec::new(object, page, Geometry::new(40).unwrap());
-            if in_set {
-                round_trips_in_set(rmm, rec, rounds);
-            } else {
-                round_trips(rmm, &rec, rounds);
+            match around {
+                Some("set") => round_trips_in_set(rmm, rec, rounds),
+                Some(_) => gic::round_trips(rmm, rec, rounds, name == "irq-spi"),
+                None => round_trips(rmm, &rec, rounds),
             }
         }
     });
@@ -126,7 +133,7 @@ fn exit(name: &str) -> RecExit {
     let mut exit = RecExit::zeros();
     let reason = match name {
         "mmio-load" | "mmio-store" => ExitReason::Sync,
-        "irq" => ExitReason::Irq,
+        "irq" | "irq-spi" => ExitReason::Irq,
         "psci" => ExitReason::Psci,
         "host-call" => ExitReason::HostCall,
         _ => panic!("nothing is called {name}"),
@@ -134,6 +141,8 @@ fn exit(name: &str) -> RecExit {
     exit.exit_reason = reason.encode(DIALECT).unwrap();
     exit.esr = if name == "mmio-load" { LOAD } else { STORE };
     (exit.far, exit.hpfar) = (DEVICE.raw() & 0xfff, DEVICE.raw() >> 12 << 4);
+    // An SPI is pending together with the virtual timer's interrupt.
+    exit.cntv_ctl = if name == "irq-spi" { TIMER_RAISED } else { 0 };
     exit.gprs = [u32::from(PsciFunction::CpuSuspend64).into(); 31];
     exit
 }
