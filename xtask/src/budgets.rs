@@ -31,11 +31,12 @@ const TYPES: &str = "-Zsanitizer=kcfi -Cunsafe-allow-abi-mismatch=sanitizer,\
                      sanitizer-cfi-normalize-integers";
 
 /// The images: their names, and the features of the package.
-const IMAGES: [(&str, &str); 5] = [
+const IMAGES: [(&str, &str); 6] = [
     ("fixed-memory", "no-aux-trees,virtual-cpus"),
     ("no-aux-trees", "no-aux-trees,memory"),
     ("core", "memory"),
     ("virtual-cpus", "memory,virtual-cpus"),
+    ("virtual-gic", "memory,virtual-gic"),
     ("all-dialects", "memory,virtual-cpus,all-dialects"),
 ];
 

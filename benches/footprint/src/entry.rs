@@ -66,6 +66,24 @@ global_asm!(
     ".size _start_virtual_cpus, . - _start_virtual_cpus",
 );
 
+#[cfg(feature = "virtual-gic")]
+global_asm!(
+    ".section .text._start, \"ax\"",
+    ".globl _start_virtual_gic",
+    ".type _start_virtual_gic, %function",
+    "_start_virtual_gic:",
+    "bl footprint_gic",
+    "bl footprint_set",
+    "bl footprint_add_rec",
+    "bl footprint_add_devices",
+    "bl footprint_claim",
+    "bl footprint_run_vcpu",
+    "bl footprint_set_spi",
+    "bl footprint_kick",
+    "bl footprint_pause",
+    ".size _start_virtual_gic, . - _start_virtual_gic",
+);
+
 /// `cargo xtask budgets` counts the functions that reach this one. It is not inlined, so that it is
 /// found.
 #[panic_handler]

@@ -14,6 +14,8 @@ mod realm;
 mod session;
 #[cfg(feature = "virtual-cpus")]
 mod virtual_cpus;
+#[cfg(feature = "virtual-gic")]
+mod virtual_gic;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -14,7 +14,7 @@ struct Defaults;
 impl Handler for Defaults {}
 
 /// The virtual CPU interface of a CPU, in memory.
-struct SavedRegisters {
+pub(crate) struct SavedRegisters {
     vtr: u64,
     list: [u64; 16],
     ap0r: [u64; 4],
