@@ -135,6 +135,9 @@ pub enum Error {
     /// A virtual GIC cannot be made.
     #[error("{0}")]
     Gic(#[from] vgic_realm::GicConfigError),
+    /// A virtual GIC is not that of the RECs.
+    #[error("{0}")]
+    GicMismatch(#[from] rec_runtime::gic::GicMismatch),
     /// No list register is free.
     #[error("{0}")]
     ListRegisters(#[from] vgic_realm::Full),

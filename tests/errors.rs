@@ -15,6 +15,7 @@ use realm_sdk::host::{self, AccessFault, Failed, Subject, TrackingError};
 use realm_sdk::host::{SessionError, SessionOptions};
 use realm_sdk::measurement::measurement_log::{Digest, MeasurementEvent};
 use realm_sdk::measurement::{ConfigError, Image};
+use realm_sdk::rec::gic::GicMismatch;
 use realm_sdk::rec::mmio::MmioBusError;
 use realm_sdk::rec::set::{AddError, ClaimError};
 use realm_sdk::rec::{Answer, Rec};
@@ -89,6 +90,8 @@ fn data_that_is_not_valid() {
     assert!(matches!(error(|| Ok(no_rec?)), Error::ClaimRec(ClaimError::NoSuchRec { index: 3 })));
     let empty = Err::<(), _>(MmioBusError::Empty);
     assert!(matches!(error(|| Ok(empty?)), Error::MmioBus(MmioBusError::Empty)));
+    let mismatch = Err::<(), _>(GicMismatch::Count { gic: 1, set: 2 });
+    assert!(matches!(error(|| Ok(mismatch?)), Error::GicMismatch(_)));
     let no_recs = Err::<(), _>(vgic::GicConfigError::NoRecs);
     assert!(matches!(error(|| Ok(no_recs?)), Error::Gic(vgic::GicConfigError::NoRecs)));
 }

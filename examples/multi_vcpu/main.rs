@@ -30,7 +30,7 @@ use realm_sdk::rec::gic::RealmGic;
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{ExitKind, RecSet};
 use realm_sdk::sro::{HostAllocator, HostMemory, open};
-use realm_sdk::vgic::{Affinity, Gic, GicConfig, GicStorage, SpiIntid};
+use realm_sdk::vgic::{Gic, GicConfig, GicStorage, SpiIntid};
 use rmm_model::{AsyncGuest, Model, Options as ModelOptions};
 
 use cli::Options;
@@ -134,11 +134,9 @@ fn run_realm<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync>(
     let cpus = Cpus(model);
     let mut set = RecSet::with_capacity(VCPUS, &cpus);
     let (geometry, seed) = (realm.geometry(), options.seed);
-    let mut affinities = Vec::new();
     for index in 0..VCPUS {
         let start = RecStart { runnable: index == 0, pc: IMAGE, gprs: [0; 8] };
         let rec = Rec::new(realm.create_rec(memory, &start)?, take(0x1000), geometry);
-        affinities.push(Affinity::from_mpidr(rec.mpidr().raw()));
         if let Err(failed) = set.add(rec, index == 0) {
             complain!("error: {}", failed.error);
             return Ok(false);
@@ -148,7 +146,7 @@ fn run_realm<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync>(
     }
     let realm = realm.activate()?;
 
-    let tally = run_active(&realm, model, &set, &affinities, frames, options)?;
+    let tally = run_active(&realm, model, &set, frames, options)?;
 
     let (objects, pages): (Vec<_>, Vec<_>) = set.drain().map(Rec::into_parts).unzip();
     let ended = realm.tear_down(memory, objects);
@@ -165,14 +163,14 @@ fn run_active<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync>(
     realm: &Realm<'_, P, Active>,
     model: &Model,
     set: &RecSet<'_>,
-    affinities: &[Affinity],
     frames: &Frames,
     options: &Options,
 ) -> Result<Tally, Error> {
     let storage = GicStorage::<VCPUS, 32>::new();
-    let config = GicConfig { affinities, spis: 32, vtr: model.cpu(0).vtr() };
+    let affinities: Vec<_> = set.affinities().collect();
+    let config = GicConfig { affinities: &affinities, spis: 32, vtr: model.cpu(0).vtr() };
     let Ok(gic) = Gic::new(&storage, &config) else { unreachable!("valid affinities") };
-    let gic = RealmGic::new(&gic, set);
+    let Ok(gic) = RealmGic::new(&gic, set) else { unreachable!("the RECs of the set") };
     let (Some(uart_spi), Some(device_spi)) = (SpiIntid::new(UART_SPI), SpiIntid::new(DEVICE_SPI))
     else {
         unreachable!("both are SPIs")

@@ -15,7 +15,7 @@ use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
 use realm_sdk::rec::set::{Outcome, PhysicalCpus, SystemEnd};
 use realm_sdk::rec::{Rec, RecSet};
 use realm_sdk::sro::HostAllocator;
-use realm_sdk::vgic::{Affinity, Gic, GicConfig, GicStorage};
+use realm_sdk::vgic::{Gic, GicConfig, GicStorage};
 use rmm_model::{AsyncGuest, Model};
 
 use crate::CPU;
@@ -116,11 +116,10 @@ impl<'r, P: Platform> Vmm<'r, P> {
     {
         // The interrupt controller, whose RECs are those of the set.
         let storage = GicStorage::<VCPUS, 32>::new();
-        let recs = (0..VCPUS).filter_map(|index| self.vcpus.rec(index));
-        let affinities: Vec<_> = recs.map(|rec| Affinity::from_mpidr(rec.mpidr().raw())).collect();
+        let affinities: Vec<_> = self.vcpus.affinities().collect();
         let (affinities, vtr) = (affinities.as_slice(), self.model.cpu(0).vtr());
         let gic = Gic::new(&storage, &GicConfig { affinities, spis: 32, vtr })?;
-        let gic = RealmGic::new(&gic, &self.vcpus);
+        let gic = RealmGic::new(&gic, &self.vcpus)?;
 
         // The devices, and where they are.
         let uart: Pl011<_> = Pl011::new(Console { line: String::new(), gic });

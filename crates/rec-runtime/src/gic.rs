@@ -55,8 +55,8 @@ use core::fmt;
 use rmi_host::DefaultLock;
 use rmi_host::lock_api::RawMutex;
 use vgic_realm::{
-    DISTRIBUTOR_BYTES, EndedInterrupts, Gic, Kicks, PpiIntid, REDISTRIBUTOR_BYTES, SaveReport,
-    Saved, SpiIntid, VirtualInterface,
+    Affinity, DISTRIBUTOR_BYTES, EndedInterrupts, Gic, Kicks, PpiIntid, REDISTRIBUTOR_BYTES,
+    SaveReport, Saved, SpiIntid, VirtualInterface,
 };
 
 pub use handler::GicHandler;
@@ -102,10 +102,25 @@ impl<L: RawMutex> Clone for RealmGic<'_, L> {
 impl<L: RawMutex> Copy for RealmGic<'_, L> {}
 
 impl<'r, L: RawMutex> RealmGic<'r, L> {
-    /// Joins them.
-    #[must_use]
-    pub const fn new(gic: &'r Gic<'r, L>, set: &'r RecSet<'r>) -> Self {
-        Self { gic, set }
+    /// Joins them. The set has all its RECs, and the affinities of the GIC are
+    /// [`RecSet::affinities`].
+    ///
+    /// # Errors
+    ///
+    /// [`GicMismatch`]: a Realm reads its MPIDRs from its RECs, and finds redistributors and sends
+    /// SGIs by them.
+    pub fn new(gic: &'r Gic<'r, L>, set: &'r RecSet<'r>) -> Result<Self, GicMismatch> {
+        if gic.recs() != set.len() {
+            return Err(GicMismatch::Count { gic: gic.recs(), set: set.len() });
+        }
+        for (rec, in_set) in set.affinities().enumerate() {
+            if let Some(in_gic) = gic.affinity(rec)
+                && in_gic != in_set
+            {
+                return Err(GicMismatch::Affinity { rec, gic: in_gic, set: in_set });
+            }
+        }
+        Ok(Self { gic, set })
     }
 
     /// The GIC.
@@ -135,6 +150,42 @@ impl<'r, L: RawMutex> RealmGic<'r, L> {
     /// Has an edge-triggered SPI occur: [`Gic::pulse_spi`].
     pub fn pulse_spi(self, spi: SpiIntid) {
         self.notify(self.gic.pulse_spi(spi));
+    }
+}
+
+/// Why a GIC and a set of RECs do not belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum GicMismatch {
+    /// They have different numbers of RECs.
+    #[error("the GIC is for {gic} RECs, and the set has {set}")]
+    Count {
+        /// RECs of the GIC.
+        gic: usize,
+        /// RECs of the set.
+        set: usize,
+    },
+    /// A REC has different affinities.
+    #[error("REC {rec} has the affinity {gic} in the GIC, and {set} in the set")]
+    Affinity {
+        /// Its index.
+        rec: usize,
+        /// Its affinity in the GIC.
+        gic: Affinity,
+        /// Its affinity in the set, which the Realm reads.
+        set: Affinity,
+    },
+}
+
+/// # For the GIC
+impl RecSet<'_> {
+    /// The affinities of the RECs, in the order of their indices:
+    /// [`GicConfig::affinities`](vgic_realm::GicConfig).
+    ///
+    /// They are not the indices: the MPIDR of REC 16 is `0x100`.
+    pub fn affinities(&self) -> impl Iterator<Item = Affinity> + '_ {
+        let recs = (0..self.len()).filter_map(|index| self.rec(index));
+        recs.map(|rec| Affinity::from_mpidr(rec.mpidr().to_psci()))
     }
 }
 

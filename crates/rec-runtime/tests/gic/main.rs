@@ -6,12 +6,13 @@ mod devices;
 #[allow(dead_code, reason = "for tests of sets")]
 mod fixture;
 mod lines;
+mod matches;
 mod runs;
 
 use rec_runtime::RecSet;
 use rec_runtime::gic::RealmGic;
 use rmm_model::Model;
-use vgic_realm::{Affinity, Gic, GicConfig, GicStorage, SpiIntid};
+use vgic_realm::{Gic, GicConfig, GicStorage, SpiIntid};
 
 pub(crate) type Storage = GicStorage<2, 32>;
 
@@ -24,9 +25,8 @@ pub(crate) fn spi() -> SpiIntid {
 /// Calls `test` with a GIC for the RECs of a set.
 pub(crate) fn with_gic(model: &Model, set: &RecSet<'_>, test: impl FnOnce(RealmGic<'_>)) {
     let storage = Storage::new();
-    let mpidrs = (0..set.len()).map(|index| set.rec(index).unwrap().mpidr().raw());
-    let affinities: Vec<_> = mpidrs.map(Affinity::from_mpidr).collect();
+    let affinities: Vec<_> = set.affinities().collect();
     let config = GicConfig { affinities: &affinities, spis: 32, vtr: model.cpu(0).vtr() };
     let gic = Gic::new(&storage, &config).unwrap();
-    test(RealmGic::new(&gic, set));
+    test(RealmGic::new(&gic, set).unwrap());
 }
