@@ -66,6 +66,8 @@ pub struct Rec {
     /// [`RecEnterFlags`] besides those of the answer.
     flags: AtomicU64,
     exits: AtomicU64,
+    /// Only a [`Runner`](crate::set::Runner) enters it.
+    is_in_set: bool,
 }
 
 /// The run page.
@@ -91,7 +93,18 @@ impl Rec {
         let (flags, exits) = (AtomicU64::new(0), AtomicU64::new(0));
         let run =
             Mutex::new(RunPage { page: run, is_cleared: false, gic: (GicEntry::EMPTY, None) });
-        Self { object, run, geometry, flags, exits }
+        Self { object, run, geometry, flags, exits, is_in_set: false }
+    }
+
+    /// Notes whether it is in a set.
+    pub(crate) const fn in_set(mut self, is_in_set: bool) -> Self {
+        self.is_in_set = is_in_set;
+        self
+    }
+
+    /// That only a runner enters the REC, if it is in a set.
+    pub(crate) const fn check_alone(&self) -> Result<(), EnterError> {
+        if self.is_in_set { Err(EnterError::Running) } else { Ok(()) }
     }
 
     /// Returns the REC, to be destroyed, and its run page.
@@ -161,7 +174,8 @@ impl Rec {
 
     /// Sets the virtual CPU interface for the next entries, in a dialect that has it in the run
     /// page ([`Dialect::gic_in_run_page`](rmi_abi::Dialect::gic_in_run_page)); others ignore it. It
-    /// is what `vgic_realm::RunPage::enter` gives.
+    /// is what `vgic_realm::RunPage::enter` gives. In a [`RecSet`](crate::RecSet), only the thread
+    /// that runs the REC may call it.
     ///
     /// # Errors
     ///
@@ -197,7 +211,8 @@ impl Rec {
     ///
     /// The answer is returned, as the REC did not run: [`EnterError::Unanswered`],
     /// [`EnterError::WrongAnswer`], and [`EnterError::Running`] while another thread has entered
-    /// the REC, before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm)
+    /// the REC, or it is in a [`RecSet`](crate::RecSet), whose [`Runner`](crate::set::Runner) is
+    /// the only one who enters it, before any call; [`ErrorRealm`](rmi_abi::Status::ErrorRealm)
     /// when the Realm is off or not active, [`ErrorRec`](rmi_abi::Status::ErrorRec) when the REC is
     /// running, turned off, or refuses the virtual GIC's state.
     ///
@@ -209,7 +224,7 @@ impl Rec {
         rmm: &Rmm<P>,
         answer: Answer,
     ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
-        match self.enter_with(rmm, &answer) {
+        match self.check_alone().and_then(|()| self.enter_with(rmm, &answer)) {
             Ok(event) => Ok(event),
             Err(error) => Err(Failed::new(error.is_clean().then_some(answer), error)),
         }

@@ -277,6 +277,9 @@ impl Rec {
         kick: &Kick,
         cpus: Option<&dyn PhysicalCpus>,
     ) -> Result<RunEnd, Failed<Option<Answer>, EnterError>> {
+        if let Err(error) = self.check_alone() {
+            return Err(Failed::new(Some(answer), error));
+        }
         loop {
             handler.before_entry(self);
             if kick.is_due(cpus.map(PhysicalCpus::current)) {

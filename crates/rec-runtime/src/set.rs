@@ -1,8 +1,9 @@
 //! All RECs of a Realm: their power, the threads that run them, and how these are reached.
 //!
 //! A [`RecSet`] has the RECs of a Realm by index, in the order in which they were created, and by
-//! MPIDR. A thread [claims](RecSet::claim) a REC and [runs](Runner::run) it; no other can enter it
-//! meanwhile. All methods take `&self`, so threads and interrupt handlers share the set.
+//! MPIDR. A thread [claims](RecSet::claim) a REC and [runs](Runner::run) it; only so can it be
+//! entered, from [`RecSet::add`] to [`RecSet::drain`]. All methods take `&self`, so threads and
+//! interrupt handlers share the set.
 //!
 //! | To | Use |
 //! |---|---|
@@ -184,10 +185,10 @@ assert!(realm.tear_down(&mut pool, objects).error.is_none());
 //!
 //! # Contexts
 //!
-//! Nothing here waits for a lock. [`RecSet::kick`], [`RecSet::notify`], [`RecSet::pause`] and
-//! [`RecSet::resume`] may be called from interrupt handlers, also from one that interrupted the
-//! loop itself. With the feature `std` they take the mutex of a thread that sleeps in
-//! `Runner::wait` or `RecSet::wait_paused`, so signal handlers do not call them.
+//! Nothing here waits for a lock without the feature `std`. [`RecSet::kick`], [`RecSet::notify`],
+//! [`RecSet::pause`] and [`RecSet::resume`] may be called from interrupt handlers, also from one
+//! that interrupted the loop itself. With the feature `std` they take the mutex of a thread that
+//! sleeps in `Runner::wait` or `RecSet::wait_paused`, so signal handlers do not call them.
 //!
 //! Source: DEN0137 2.0-bet3, RMI_REC_ENTER, RMI_PSCI_COMPLETE; DEN0022 for PSCI; TF-RMM of July
 //! 2026, `runtime/rsi/psci.c` and `runtime/rmi/run.c`.
@@ -262,6 +263,8 @@ pub struct RecSet<'s> {
     limit: AtomicUsize,
     /// Calls of `CPU_ON` that are decided but not completed.
     turning_on: AtomicUsize,
+    /// Pauses that have reached all RECs and have not ended.
+    pauses: AtomicU32,
     /// A code of [`SystemEnd`], or 0.
     end: AtomicU32,
     #[cfg(feature = "std")]
@@ -296,6 +299,7 @@ impl<'s> RecSet<'s> {
             clock: None,
             limit: AtomicUsize::new(usize::MAX),
             turning_on: AtomicUsize::new(0),
+            pauses: AtomicU32::new(0),
             end: AtomicU32::new(0),
             #[cfg(feature = "std")]
             paused: wait::Park::new(),
@@ -308,7 +312,7 @@ impl<'s> RecSet<'s> {
     }
 
     /// Adds the next REC of the Realm and returns its index. `is_on` is whether it was created
-    /// runnable.
+    /// runnable. If the set is paused, so is the REC.
     ///
     /// # Errors
     ///
@@ -328,15 +332,19 @@ impl<'s> RecSet<'s> {
             return Err(Failed::new(rec, AddError::Full));
         };
         *slot = RecSlot::of(rec, is_on);
+        for _ in 0..*self.pauses.get_mut() {
+            let _ = slot.word.update(Word::pause);
+        }
         self.len = index.saturating_add(1);
         Ok(index)
     }
 
     /// Takes all RECs out, in the order of their indices, for the Realm to be torn down. The set is
-    /// empty then.
+    /// empty then, and not paused.
     pub fn drain(&mut self) -> impl Iterator<Item = Rec> {
         self.len = 0;
         *self.end.get_mut() = 0;
+        *self.pauses.get_mut() = 0;
         self.slots.all_mut().iter_mut().filter_map(|slot| core::mem::take(slot).into_rec())
     }
 }

@@ -4,7 +4,9 @@
 ///
 /// CPUs are numbered by the embedder, from 0 to 65,535.
 ///
-/// All methods are called without any lock held. [`PhysicalCpus::interrupt`] and
+/// All methods are called without a lock of the set or of a `Gic` held. A lock of a device may be:
+/// one that calls [`RecSet::notify`](super::RecSet::notify) while it sets its interrupt line, for
+/// instance. [`PhysicalCpus::interrupt`] and
 /// [`PhysicalCpus::wake`] are called in the context of whoever kicks, notifies, pauses, resumes, or
 /// turns a REC on or the Realm off.
 pub trait PhysicalCpus: Sync {

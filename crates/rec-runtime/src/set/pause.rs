@@ -1,35 +1,63 @@
 //! Pausing all RECs of a set.
 
+use core::sync::atomic::Ordering;
+
 use super::RecSet;
 use super::word::Word;
+
+/// Pauses that are counted: as many as a [`Word`] can.
+const MOST: u32 = 255;
 
 impl RecSet<'_> {
     /// Requests that all RECs leave their run loops, with [`Outcome::Paused`](super::Outcome), and
     /// stay out until [`RecSet::resume`]. CPUs that run one are interrupted.
+    ///
+    /// Pauses are counted, up to 255: the RECs stay out until `resume` was called as often. So
+    /// several threads may pause the set independently of each other.
     ///
     /// Returns which threads are still to leave, see [`RecSet::is_paused`].
     pub fn pause(&self) -> Inside<'_> {
         for index in 0..self.len {
             self.change(index, Word::pause);
         }
+        // Only now: so each call of `resume` ends a pause that has reached all RECs.
+        let _ = self.update_pauses(|pauses| (pauses < MOST).then(|| pauses.saturating_add(1)));
         Inside { set: self, next: 0 }
     }
 
-    /// Whether [`RecSet::pause`] was requested, and no thread is in a run loop. A set without RECs
-    /// is always paused: there is nothing to wait for.
+    /// Whether [`RecSet::pause`] was requested and has not ended, and no thread is in a run loop.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.slots().iter().all(|slot| {
-            let word = slot.word.load();
-            word.is_paused() && word.cpu().is_none()
-        })
+        self.wants_pause()
+            && self.slots().iter().all(|slot| {
+                let word = slot.word.load();
+                word.is_paused() && word.cpu().is_none()
+            })
     }
 
-    /// Ends a pause. Threads that wait for RECs wake where these can be entered.
+    /// Ends one pause. After the last one, threads that wait for RECs wake where these can be
+    /// entered, and `RecSet::wait_paused` ends.
+    ///
+    /// Without a pause, it does nothing; so also before [`RecSet::pause`] has returned in another
+    /// thread.
     pub fn resume(&self) {
+        if self.update_pauses(|pauses| pauses.checked_sub(1)).is_err() {
+            return;
+        }
         for index in 0..self.len {
             self.change(index, Word::resume);
         }
+        #[cfg(feature = "std")]
+        self.paused.wake();
+    }
+
+    /// Whether there is a pause that has not ended.
+    pub(super) fn wants_pause(&self) -> bool {
+        self.pauses.load(Ordering::SeqCst) > 0
+    }
+
+    fn update_pauses(&self, change: impl FnMut(u32) -> Option<u32>) -> Result<u32, u32> {
+        self.pauses.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change)
     }
 
     /// Which RECs have a thread in their run loop, and on which CPU.

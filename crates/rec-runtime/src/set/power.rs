@@ -134,6 +134,10 @@ impl RecSet<'_> {
 
     /// Denies a call. If the target is on, an RMM refuses that: TF-RMM has then completed the call
     /// nevertheless, and others have not; they accept it without turning anything on.
+    ///
+    /// If the target has turned itself off since the refusal, a second attempt is not refused. Only
+    /// if it does so after that one, the third call turns it on although that was denied; an RMM
+    /// offers no way to exclude that.
     fn deny<P: Platform>(
         &self,
         rmm: &Rmm<P>,
@@ -143,13 +147,16 @@ impl RecSet<'_> {
         target: &Rec,
     ) -> Result<Answer, Failed<PsciRequest>> {
         let is_refused = |error: &Error| error.status() == Some(Status::ErrorInput);
-        match request.deny(rmm, caller, target) {
-            Err(Failed { kept, error }) if is_refused(&error) => {
-                match self.accept(rmm, caller, kept, index, target) {
-                    Err(Failed { kept, error }) if is_refused(&error) => Ok(kept.completed()),
-                    completed => completed,
-                }
-            }
+        let request = match request.deny(rmm, caller, target) {
+            Err(Failed { kept, error }) if is_refused(&error) => kept,
+            completed => return completed,
+        };
+        let request = match request.deny(rmm, caller, target) {
+            Err(Failed { kept, error }) if is_refused(&error) => kept,
+            completed => return completed,
+        };
+        match self.accept(rmm, caller, request, index, target) {
+            Err(Failed { kept, error }) if is_refused(&error) => Ok(kept.completed()),
             completed => completed,
         }
     }

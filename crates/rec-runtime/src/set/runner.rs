@@ -47,7 +47,9 @@ pub enum Outcome {
     Off {
         /// Whether no REC is on, so that none can be again.
         is_last: bool,
-        /// If an entry found that it is off, without an exit: the RMM's refusal.
+        /// If an entry found that it is off, without an exit: the RMM's refusal. That is
+        /// [`ErrorRec`](rmi_abi::Status::ErrorRec) of a REC that was on pending, which may also be
+        /// due to the virtual GIC's state.
         refused: Option<EnterError>,
     },
     /// The set is paused.
@@ -161,7 +163,9 @@ impl<'r> Runner<'r> {
     /// [`Outcome`]. PSCI calls are completed by the set: [its module](super#power) says how.
     ///
     /// Each entry is made on the CPU that the thread is on after
-    /// [`Handler::before_entry`]; the thread may move between entries. Nothing waits for a lock.
+    /// [`Handler::before_entry`]; the thread may move between entries. Nothing waits for a
+    /// lock, except with the feature `std`: then the thread takes the mutex of one that sleeps in
+    /// `Runner::wait` or `RecSet::wait_paused`, to wake it.
     ///
     /// # Errors
     ///
@@ -179,7 +183,8 @@ impl<'r> Runner<'r> {
 
     /// As [`Runner::run`], until `is_enough` returns true: [`Outcome::Bounded`]. It is called
     /// before each entry, with interrupts as the caller has them, with the number of entries of
-    /// this loop so far; so it may bound that, or look at a clock.
+    /// this loop so far, also of those that were cancelled or refused; so it may bound that, or
+    /// look at a clock.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ impl RecSlot {
     }
 
     pub(super) const fn of(rec: Rec, is_on: bool) -> Self {
-        Self::with(Some(rec), is_on)
+        Self::with(Some(rec.in_set(true)), is_on)
     }
 
     const fn with(rec: Option<Rec>, is_on: bool) -> Self {
@@ -55,7 +55,7 @@ impl RecSlot {
     }
 
     pub(super) fn into_rec(self) -> Option<Rec> {
-        self.rec
+        self.rec.map(|rec| rec.in_set(false))
     }
 }
 

@@ -27,7 +27,7 @@ impl Park {
     }
 
     /// Waits until the condition is true; whether it is.
-    fn wait(&self, timeout: Option<Duration>, is_true: impl Fn() -> bool) -> bool {
+    fn wait(&self, timeout: Option<Duration>, mut is_true: impl FnMut() -> bool) -> bool {
         // A time that does not fit is never reached.
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,9 +48,16 @@ impl Park {
 }
 
 impl RecSet<'_> {
-    /// Waits until [`RecSet::is_paused`], at most as long as `timeout`; whether it is.
+    /// Waits until [`RecSet::is_paused`], at most as long as `timeout`, and no longer than a pause
+    /// is requested; whether it is paused. `false` also means that another thread has called
+    /// [`RecSet::resume`], or that none called [`RecSet::pause`].
     pub fn wait_paused(&self, timeout: Option<Duration>) -> bool {
-        self.paused.wait(timeout, || self.is_paused())
+        let mut is_paused = false;
+        self.paused.wait(timeout, || {
+            is_paused = self.is_paused();
+            is_paused || !self.wants_pause()
+        });
+        is_paused
     }
 }
 

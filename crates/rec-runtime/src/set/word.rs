@@ -15,12 +15,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 /// |---|---|
 /// | 0 | a thread is in the run loop |
 /// | 1 | that thread is to leave the loop |
-/// | 2 | the set is paused |
-/// | 3 | the Realm is off |
-/// | 4 | something happened that ends a wait |
-/// | 5 | the loop ended in a way that a wake-up is wanted |
-/// | 6 | the loop ended because the REC waits for an interrupt or event |
-/// | 9:8 | power: 0 off, 1 on pending, 2 on |
+/// | 2 | the Realm is off |
+/// | 3 | something happened that ends a wait |
+/// | 4 | the loop ended in a way that a wake-up is wanted |
+/// | 5 | the loop ended because the REC waits for an interrupt or event |
+/// | 7:6 | power: 0 off, 1 on pending, 2 on |
+/// | 15:8 | pauses that have not ended |
 /// | 31:16 | the physical CPU of the thread in the loop |
 /// | 63:32 | calls of `CPU_ON` that the RMM accepted for this REC |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,14 +28,15 @@ pub(crate) struct Word(u64);
 
 const INSIDE: u64 = 1 << 0;
 const KICK: u64 = 1 << 1;
-const PAUSE: u64 = 1 << 2;
-const STOP: u64 = 1 << 3;
-const EVENT: u64 = 1 << 4;
-const ASLEEP: u64 = 1 << 5;
-const WAITS: u64 = 1 << 6;
-const POWER: u64 = 0b11 << 8;
-const PENDING: u64 = 1 << 8;
-const ON: u64 = 2 << 8;
+const STOP: u64 = 1 << 2;
+const EVENT: u64 = 1 << 3;
+const ASLEEP: u64 = 1 << 4;
+const WAITS: u64 = 1 << 5;
+const POWER: u64 = 0b11 << 6;
+const PENDING: u64 = 1 << 6;
+const ON: u64 = 2 << 6;
+const ONE_PAUSE: u64 = 1 << 8;
+const PAUSE: u64 = 0xff << 8;
 const CPU_SHIFT: u32 = 16;
 const CPU: u64 = 0xffff << CPU_SHIFT;
 const EPOCH_SHIFT: u32 = 32;
@@ -257,13 +258,18 @@ impl Word {
         (self.with(EVENT), self.effect())
     }
 
-    /// The REC is to be out of the loop until [`Word::resume`].
+    /// The REC is to be out of the loop until as many calls of [`Word::resume`]. Beyond 255 they
+    /// are not counted.
     pub(crate) const fn pause(self) -> (Self, Effect) {
-        (self.with(PAUSE), self.effect())
+        let paused = if self.0 & PAUSE == PAUSE { self } else { Self(self.0 + ONE_PAUSE) };
+        (paused, self.effect())
     }
 
+    /// One pause less, if there is any.
     pub(crate) const fn resume(self) -> (Self, Effect) {
-        (self.without(PAUSE), Effect { interrupt: None, wake: self.has(ASLEEP) })
+        let resumed = if self.is_paused() { Self(self.0 - ONE_PAUSE) } else { self };
+        let wake = !resumed.is_paused() && self.has(ASLEEP);
+        (resumed, Effect { interrupt: None, wake })
     }
 
     /// The Realm is off.

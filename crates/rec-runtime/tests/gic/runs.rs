@@ -7,7 +7,7 @@ use rec_runtime::exit::{PsciNotice, SysRegRead, SysRegWrite};
 use rec_runtime::gic::{GicHandler, RealmGic, RunReport};
 use rec_runtime::mmio::{AccessSize, MmioBus, MmioDevice};
 use rec_runtime::set::{CpuOn, ExitKind, Outcome, Runner};
-use rec_runtime::{Answer, Exit, Flow, Handler, Rec, RecSet, Timer, Timers};
+use rec_runtime::{Answer, Flow, Handler, Rec, RecSet, Timer, Timers};
 use rmi_abi::esr::SysReg;
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::RecEnter;
@@ -386,6 +386,15 @@ fn saving_notifies_the_rec_that_an_interrupt_moves_to() {
     });
 }
 
+/// Answers reads of system registers.
+struct Reads<'v>(RealmGic<'v>);
+
+impl Handler for Reads<'_> {
+    fn sysreg_read(&mut self, read: SysRegRead) -> Flow {
+        Flow::Enter(self.0.read_sysreg(read))
+    }
+}
+
 /// What the RMM gives the Realm for a read of a register that traps.
 #[test]
 fn reads_are_answered_with_the_value_of_the_register() {
@@ -402,11 +411,12 @@ fn reads_are_answered_with_the_value_of_the_register() {
         let forged = ForgedExit { esr: 0x18 << 26 | 1 << 25 | iss | 1, ..ForgedExit::new(0) };
         realm(DIALECTS[0], vec![script(vec![Action::Forge(forged)])], |fixture| {
             with_gic(fixture.model, fixture.set, |gic| {
-                let rec = fixture.set.rec(0).unwrap();
-                let event = rec.enter(fixture.rmm, Answer::resume()).unwrap();
-                let Exit::SysRegRead(read) = event.exit else { panic!("{:?}", event.exit) };
-                let answer = gic.read_sysreg(read);
-                let Exit::Fiq = rec.enter(fixture.rmm, answer).unwrap().exit else { panic!() };
+                let mut runner = fixture.set.claim(0).unwrap();
+                let bound = &mut |entries| entries == 2;
+                let outcome = runner.run_until(fixture.rmm, &mut Reads(gic), bound).unwrap();
+                assert!(matches!(outcome, Outcome::Bounded), "{outcome:?}");
+                let statistics = fixture.set.statistics(0).unwrap();
+                assert_eq!(statistics.exits(ExitKind::SysRegRead), 1);
                 let mut reply = [0; 8];
                 let at = fixture.run_page.raw() + offset_of!(RecEnter, gprs) as u64;
                 fixture.model.peek(Pa::new(at), &mut reply);

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
-use rec_runtime::{Answer, Handler, Kick, RecSet, RunEnd, Timers};
+use rec_runtime::{Answer, EnterError, Handler, Kick, RecSet, RunEnd, Timers};
 use rmi_host::CountingLedger;
 use rmm_model::{Guest, GuestCpu, Model, Options};
 
@@ -161,5 +161,45 @@ fn whoever_slept_is_woken_and_whoever_runs_is_interrupted() {
         assert_eq!((woken(), interrupted()), (vec![0, 1], vec![]));
         drop((first, second));
         recs.extend(set.drain());
+    });
+}
+
+#[test]
+fn only_a_runner_enters_a_rec_of_a_set() {
+    let model = Model::new(Options::new(DIALECTS[0])).unwrap();
+    let (conduit, ledger) = (calling_thread(&model), CountingLedger::new());
+    let programs = vec![script(vec![Action::Wfi, Action::psci_cpu_off()])];
+    let cpus = Cpus(&model);
+    realm_of(&model, &conduit, &ledger, programs, |rmm, _, recs| {
+        let mut slots = [const { RecSlot::new() }; 1];
+        let mut set = RecSet::new(&mut slots, &cpus);
+        set.add(recs.remove(0), true).unwrap();
+        let rec = set.rec(0).unwrap();
+        let runner = set.claim(0).unwrap();
+        let refused = || {
+            let failed = rec.enter(rmm, Answer::resume()).unwrap_err();
+            assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
+            let kick = Kick::new();
+            kick.request();
+            // Neither the handler nor the request is touched.
+            let mut calls = 0;
+            let mut handler = AfterExit(|| calls += 1);
+            let failed = rec.run(rmm, Answer::resume(), &mut handler, &kick).unwrap_err();
+            assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
+            let failed = rec.run_on(&cpus, rmm, Answer::resume(), &mut handler, &kick).unwrap_err();
+            assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
+            assert_eq!((calls, kick.take(), rec.exits()), (0, true, 0));
+        };
+        refused();
+        drop(runner);
+        refused();
+        let outcome = set.claim(0).unwrap().run(rmm, &mut Defaults).unwrap();
+        assert!(matches!(outcome, Outcome::Off { .. }), "{outcome:?}");
+        let exits = rec.exits();
+        recs.extend(set.drain());
+        // It is off now, which the RMM says.
+        let failed = recs[0].enter(rmm, Answer::resume()).unwrap_err();
+        assert!(failed.error.is_off(), "{}", failed.error);
+        assert_eq!((exits > 0, recs[0].exits()), (true, exits));
     });
 }

@@ -2,15 +2,19 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use rec_runtime::exit::{MmioLoad, Wait};
 use rec_runtime::set::{ExitKind, Outcome};
 use rec_runtime::{Flow, Handler, RecSet};
-use rmm_model::{Guest, GuestCpu};
+use rmi_host::CountingLedger;
+use rmm_model::{Guest, GuestCpu, Model, Options};
 
-use crate::fixture::{Action, DEVICE, DIALECTS, cpu_on, move_to, realm, script};
+use crate::fixture::{
+    Action, Cpus, DEVICE, DIALECTS, calling_thread, cpu_on, move_to, realm, realm_of, script,
+};
 
 /// A handler with the default methods, which stops a loop that runs too long.
 #[derive(Default)]
@@ -207,6 +211,99 @@ fn a_pause_gets_all_recs_out() {
             });
         });
     }
+}
+
+#[test]
+fn the_wait_for_a_pause_ends_with_the_pause() {
+    realm(DIALECTS[0], vec![script(vec![Action::Load { ipa: DEVICE, bytes: 4 }])], |fixture| {
+        let (set, rmm) = (fixture.set, fixture.rmm);
+        // Nobody has requested one.
+        assert!(!set.wait_paused(None));
+        thread::scope(|scope| {
+            let (paused, pausing) = channel();
+            let mut handler = Then(Some(|| {
+                let _ = set.pause();
+                let waiter = scope.spawn(move || {
+                    paused.send(()).unwrap();
+                    set.wait_paused(None)
+                });
+                pausing.recv().unwrap();
+                thread::sleep(Duration::from_millis(20));
+                // This REC is still in its loop.
+                assert!(!waiter.is_finished());
+                set.resume();
+                assert!(!waiter.join().unwrap());
+            }));
+            let outcome = set.claim(0).unwrap().run(rmm, &mut handler).unwrap();
+            assert!(matches!(outcome, Outcome::Left), "{outcome:?}");
+        });
+    });
+}
+
+/// Calls a function at the first load, and leaves the loop.
+struct Then<F: FnOnce()>(Option<F>);
+
+impl<F: FnOnce()> Handler for Then<F> {
+    fn mmio_load(&mut self, _: MmioLoad) -> Flow {
+        self.0.take().unwrap()();
+        Flow::Leave
+    }
+}
+
+#[test]
+fn of_two_pausers_the_last_ends_the_pause() {
+    realm(DIALECTS[0], vec![script(vec![Action::Wfi]), script(vec![])], |fixture| {
+        let (set, rmm) = (fixture.set, fixture.rmm);
+        let mut runner = set.claim(0).unwrap();
+        let (first, second) = (set.pause().count(), set.pause().count());
+        assert_eq!((first, second), (0, 0));
+        assert!(set.wait_paused(None));
+        set.resume();
+        assert!(set.is_paused() && set.wait_paused(None));
+        let outcome = runner.run(rmm, &mut Loads).unwrap();
+        assert!(matches!(outcome, Outcome::Paused), "{outcome:?}");
+        set.resume();
+        assert!(!set.is_paused() && set.is_ready(0));
+        // One too many takes nothing from the next pause.
+        set.resume();
+        let _ = set.pause();
+        assert!(set.is_paused());
+        set.resume();
+        // So many are counted.
+        for _ in 0..256 {
+            let _ = set.pause();
+        }
+        for _ in 0..254 {
+            set.resume();
+        }
+        assert!(set.is_paused() && !set.is_ready(0));
+        set.resume();
+        assert!(!set.is_paused() && set.is_ready(0));
+    });
+}
+
+#[test]
+fn a_rec_that_is_added_during_a_pause_is_paused() {
+    let model = Model::new(Options::new(DIALECTS[0])).unwrap();
+    let (conduit, ledger) = (calling_thread(&model), CountingLedger::new());
+    let (cpus, programs) = (Cpus(&model), vec![script(vec![]), script(vec![])]);
+    realm_of(&model, &conduit, &ledger, programs, |_, _, recs| {
+        let mut set = RecSet::with_capacity(2, &cpus);
+        assert!(!set.is_paused());
+        let _ = set.pause();
+        assert!(set.is_paused());
+        let mut rest = recs.split_off(1);
+        set.add(recs.remove(0), true).unwrap();
+        let _ = set.pause();
+        set.add(rest.remove(0), true).unwrap();
+        set.resume();
+        assert!(set.is_paused() && !set.is_ready(0) && !set.is_ready(1));
+        set.resume();
+        assert!(!set.is_paused() && set.is_ready(0) && set.is_ready(1));
+        let _ = set.pause();
+        recs.extend(set.drain());
+        assert!(!set.is_paused());
+    });
 }
 
 /// Answers loads.

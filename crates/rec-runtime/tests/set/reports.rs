@@ -53,7 +53,9 @@ fn a_set_takes_the_recs_of_one_realm_in_their_order() {
     let mut set = RecSet::new(&mut slots, &cpus);
     assert!(set.is_empty() && set.rec(0).is_none() && set.claim(0).is_err());
     // There is nothing that a pause could wait for.
-    assert!(set.is_paused() && set.wait_paused(None));
+    assert!(!set.is_paused() && !set.wait_paused(None));
+    assert!(set.pause().next().is_none() && set.is_paused() && set.wait_paused(None));
+    set.resume();
     assert_eq!(set.to_string(), "0 RECs");
     // Refused RECs come back.
     let failed = set.add(second.take().unwrap(), true).unwrap_err();

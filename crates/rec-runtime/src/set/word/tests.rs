@@ -39,6 +39,24 @@ fn a_word_says_where_its_thread_is() {
 }
 
 #[test]
+fn pauses_are_counted() {
+    let word = Word::new(true);
+    let asleep = word.pause().0.begin(0).0;
+    let twice = changed(asleep.pause(), None, true);
+    let once = changed(twice.resume(), None, false);
+    assert!(once.is_paused() && !once.is_ready());
+    let resumed = changed(once.resume(), None, true);
+    assert!(!resumed.is_paused() && resumed.is_ready());
+    assert_eq!(changed(resumed.resume(), None, true), resumed);
+    // As many as fit, which changes nothing else.
+    let most = (0..255).fold(word, |word, _| word.pause().0);
+    assert_eq!((most.pause().0, most.power(), most.cpu()), (most, Power::On, None));
+    let last = (0..254).fold(most, |word, _| word.resume().0);
+    assert!(last.is_paused());
+    assert_eq!(last.resume().0, word);
+}
+
+#[test]
 fn obstacles_have_an_order() {
     let kicked = changed(Word::new(true).kick(), None, false);
     let paused = changed(kicked.pause(), None, false);
