@@ -89,7 +89,7 @@ pub(crate) fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32, pen
     set.set_clock(&clock);
     set.add(rec, true).unwrap();
 
-    let realm = RealmGic::new(&gic, &set);
+    let realm = RealmGic::new(&gic, &set).unwrap();
     let (distributor, redistributors) = (realm.distributor(), realm.redistributors());
     let mut bus = MmioBus::new(Geometry::new(40).unwrap());
     let mut add = |base, bytes, device| {
