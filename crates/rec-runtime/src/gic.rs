@@ -254,13 +254,20 @@ impl<L: RawMutex> RealmGic<'_, L> {
     /// Answers a REC that waits for an interrupt, in [`Handler::wait`](crate::Handler::wait) or
     /// after [`PsciNotice::CpuSuspend`](crate::exit::PsciNotice::CpuSuspend): it is entered again
     /// if it has one; otherwise the loop ends, and an interrupt that comes from now on notifies the
-    /// REC. A host that ends the loop without this call does not learn of interrupts.
+    /// REC. A host that ends the loop without this call does not learn of interrupts; one that does
+    /// not run the REC again when it is notified calls [`RealmGic::leave`].
     pub fn suspend(self, rec: usize) -> Flow {
         if self.gic.has_pending(rec) {
             Flow::Enter(Answer::resume())
         } else {
             Flow::Stop(Answer::resume())
         }
+    }
+
+    /// The REC is not run for a while, so interrupts for any REC go to others ([`Gic::leave`]): in
+    /// [`Handler::loop_ended`](crate::Handler::loop_ended).
+    pub fn leave(self, rec: usize) {
+        self.notify(self.gic.leave(rec));
     }
 
     /// Answers a read of a trapped system register. Those that the GIC does not have read as zero.

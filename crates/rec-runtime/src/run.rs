@@ -65,6 +65,14 @@ pub trait Handler {
         let _ = report;
     }
 
+    /// Called when the run loop of a REC in a [`RecSet`](crate::RecSet) ends with anything but
+    /// [`Outcome::Waiting`](crate::set::Outcome::Waiting), an error included: its thread may do
+    /// something else from here on, so interrupts for any REC go to others
+    /// ([`RealmGic::leave`](crate::gic::RealmGic::leave)).
+    fn loop_ended(&mut self, rec: &Rec) {
+        let _ = rec;
+    }
+
     /// A load from a device.
     fn mmio_load(&mut self, load: MmioLoad) -> Flow {
         Flow::Enter(load.abort())

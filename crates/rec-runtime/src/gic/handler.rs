@@ -28,6 +28,7 @@ use crate::timer::Timers;
 /// | `entry_cancelled` | saves the interrupts | after that: unmasks |
 /// | `after_exit` | saves the interrupts, sets the lines of timers and PMU | after that: `interrupts_saved`, then `after_exit`, which unmasks |
 /// | `cpu_off` | resets the virtual CPU interface | after that |
+/// | `loop_ended` | hands on interrupts for any REC | after that |
 /// | `wait`; `psci_notice` of `CPU_SUSPEND` | goes on if there is an interrupt, else [`Outcome::Waiting`](crate::set::Outcome::Waiting) | not |
 /// | `mmio_load`, `mmio_store` | has the device serve it | not |
 /// | `sysreg_read`, `sysreg_write` | those of the GIC | those of other registers |
@@ -69,6 +70,11 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
     fn cpu_off(&mut self, rec: &Rec) {
         self.gic.turn_off(self.index);
         self.rest.cpu_off(rec);
+    }
+
+    fn loop_ended(&mut self, rec: &Rec) {
+        self.gic.leave(self.index);
+        self.rest.loop_ended(rec);
     }
 
     fn wait(&mut self, wait: Wait) -> Flow {

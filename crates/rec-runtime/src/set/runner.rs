@@ -195,6 +195,19 @@ impl<'r> Runner<'r> {
         handler: &mut (impl Handler + ?Sized),
         is_enough: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, EnterError> {
+        let end = self.run_loop(rmm, handler, is_enough);
+        if !matches!(end, Ok(Outcome::Waiting(_))) {
+            handler.loop_ended(self.rec);
+        }
+        end
+    }
+
+    fn run_loop<P: Platform>(
+        &mut self,
+        rmm: &Rmm<P>,
+        handler: &mut (impl Handler + ?Sized),
+        is_enough: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Outcome, EnterError> {
         let cpu = self.set.cpus.current();
         if let Err(obstacle) = self.slot.word.update(|word| word.begin(cpu))
             && let Some(outcome) = self.stopped_by(obstacle)

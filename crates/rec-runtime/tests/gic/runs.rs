@@ -395,6 +395,35 @@ impl Handler for Reads<'_> {
     }
 }
 
+#[test]
+fn an_interrupt_for_any_rec_goes_to_another_when_the_loop_ends() {
+    let seen = Seen::default();
+    let other = AsyncGuest::new(|mut cpu: AsyncVcpu| async move {
+        enable(&mut cpu, 0).await;
+        cpu.cpu_on(1, Ipa::new(0x1000), 0).await;
+        loop {
+            cpu.wfi().await;
+        }
+    });
+    realm(DIALECTS[0], vec![Box::new(other), taker(1, &seen)], |fixture| {
+        run(fixture, |gic, mut vcpus| {
+            for vcpu in &mut vcpus {
+                waits(fixture, vcpu);
+            }
+            let _ = gic.gic().set_route(spi(), Route::Any);
+            gic.set_spi(spi(), true);
+            let chosen = usize::from(fixture.set.is_ready(1));
+            let another = 1 - chosen;
+            assert!(fixture.set.is_ready(chosen) && !fixture.set.is_ready(another));
+            // Its thread does something else.
+            assert!(fixture.set.kick(chosen));
+            let (runner, vcpu) = &mut vcpus[chosen];
+            let Ok(Outcome::Kicked) = runner.run(fixture.rmm, vcpu) else { panic!() };
+            assert!(fixture.set.is_ready(another));
+        });
+    });
+}
+
 /// What the RMM gives the Realm for a read of a register that traps.
 #[test]
 fn reads_are_answered_with_the_value_of_the_register() {

@@ -107,8 +107,13 @@ fn a_group_that_a_rec_enables_is_awaited_for_an_spi_for_any() {
     assert_eq!(loaded(&gic, 0), (PENDING | 0x80 << 48 | 40, ON | GRP0_EIE));
     run(&gic, 0, 0xff, 0b11);
     assert_eq!(loaded(&gic, 0), (PENDING | 0x80 << 48 | 40, ON));
-    // Not what is not forwarded, or goes to another REC.
+    // Next to some of its own that do not fit.
     run(&gic, 0, 0xff, 0b00);
+    let own = Bank::Private(0);
+    let _ = gic.set_bits(own, 0, Field::Pending, 0x1f << 16, true);
+    assert_eq!(loaded(&gic, 0).1, ON | GRP0_EIE | GRP1_EIE);
+    let _ = gic.set_bits(own, 0, Field::Pending, 0x1f << 16, false);
+    // Not what is not forwarded, or goes to another REC.
     assert_eq!(loaded(&gic, 0), (0, ON | GRP0_EIE | GRP1_EIE));
     let _ = gic.set_group_enables(false, false);
     assert_eq!(loaded(&gic, 0), (0, ON));
