@@ -4,7 +4,7 @@ use lock_api::RawMutex;
 
 use super::Gic;
 use super::registers::Route;
-use super::storage::Phase;
+use super::storage::{Phase, RecSlot};
 use crate::kicks::Kicks;
 
 /// The pending SPIs of a group that may go to any REC.
@@ -63,9 +63,8 @@ impl<L: RawMutex> Gic<'_, L> {
     /// have changed since their last exits.
     fn kick_takers(&self, pending: Pending, is_group1: bool, kicks: &mut Kicks) {
         let Some(others) = pending.count.checked_sub(1) else { return };
-        let recs = self.recs.iter().enumerate();
-        let first = (pending.intid as usize).checked_rem(self.recs.len()).unwrap_or(0);
-        let takers = (recs.clone().skip(first).chain(recs.take(first)))
+        let takers = self
+            .recs_from(pending.intid)
             .filter(|(_, slot)| slot.takes(is_group1))
             .map(|(rec, slot)| (rec, slot.mask()))
             .filter(|(_, mask)| pending.most_urgent < *mask);
@@ -77,6 +76,17 @@ impl<L: RawMutex> Gic<'_, L> {
         let Some((least, _)) = least else { return };
         kicks.add(least);
         takers.filter(|(rec, _)| *rec != least).take(others).for_each(|(rec, _)| kicks.add(rec));
+    }
+
+    /// All RECs, starting at one that depends on an INTID, so that different SPIs go to different
+    /// ones.
+    pub(super) fn recs_from(
+        &self,
+        intid: u32,
+    ) -> impl Iterator<Item = (usize, &RecSlot<L>)> + Clone {
+        let recs = self.recs.iter().enumerate();
+        let first = (intid as usize).checked_rem(self.recs.len()).unwrap_or(0);
+        recs.clone().skip(first).chain(recs.take(first))
     }
 
     pub(super) fn kick_all_loaded(&self, kicks: &mut Kicks) {

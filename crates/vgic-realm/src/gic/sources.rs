@@ -6,7 +6,7 @@ use super::Gic;
 use super::interrupt::Interrupt;
 use super::registers::Route;
 use super::spi_table::{SpiState, SpiTable};
-use super::storage::Private;
+use super::storage::{Private, RecSlot};
 use crate::intid::{PpiIntid, SpiIntid};
 use crate::kicks::Kicks;
 use crate::sgi::{SgiRegister, SgiRequest};
@@ -46,9 +46,7 @@ impl<L: RawMutex> Gic<'_, L> {
     ///
     /// Takes the REC's lock. A REC that does not exist is ignored.
     pub fn set_ppi(&self, rec: usize, ppi: PpiIntid, is_up: bool) -> Kicks {
-        let mut kicks = Kicks::NONE;
-        self.change_private(rec, ppi.number(), &mut kicks, |ppi| Self::line(ppi, is_up));
-        kicks
+        self.set_ppis(rec, [(ppi, is_up)])
     }
 
     /// Sets the lines of several PPIs of a REC, as [`Gic::set_ppi`] does with one: those that every
@@ -174,18 +172,19 @@ impl<L: RawMutex> Gic<'_, L> {
         }
     }
 
-    /// Adds one REC that runs or waits and takes an SPI for any, starting at one that depends on
-    /// the INTID. What a REC that runs takes may have changed since its last exit: if there is
-    /// none, all that run are added.
+    /// Adds one REC that takes an SPI for any. What a REC that runs takes may have changed since its
+    /// last exit: if there is none, all that run are added.
     fn kick_any(&self, intid: u32, interrupt: Interrupt, kicks: &mut Kicks) {
-        let (priority, is_group1) = (interrupt.priority(), interrupt.is_group1());
-        let recs = self.recs.iter().enumerate();
-        let first = (intid as usize).checked_rem(self.recs.len()).unwrap_or(0);
-        let found = (recs.clone().skip(first).chain(recs.take(first)))
-            .find(|(_, slot)| slot.takes(is_group1) && slot.signals(priority, is_group1));
-        match found {
-            Some((rec, _)) => kicks.add(rec),
+        match self.taker(intid, interrupt) {
+            Some(rec) => kicks.add(rec),
             None => self.kick_all_loaded(kicks),
         }
+    }
+
+    /// A REC that runs or waits and takes an SPI for any, starting at one that depends on the INTID.
+    pub(super) fn taker(&self, intid: u32, interrupt: Interrupt) -> Option<usize> {
+        let (priority, is_group1) = (interrupt.priority(), interrupt.is_group1());
+        let takes = |slot: &RecSlot<L>| slot.takes(is_group1) && slot.signals(priority, is_group1);
+        self.recs_from(intid).find(|(_, slot)| takes(slot)).map(|(rec, _)| rec)
     }
 }
