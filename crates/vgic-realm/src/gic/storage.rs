@@ -241,13 +241,15 @@ impl<L: RawMutex> RecSlot<L> {
     }
 
     /// Stores `ICH_VMCR_EL2`, and which priorities are not signalled because of an active
-    /// interrupt: this one and less urgent ones, `None` for none. Returns the groups that were
-    /// enabled before (bits 1:0) and are not any more.
-    pub(super) fn set_vmcr(&self, vmcr: u32, running: Option<u8>) -> u32 {
+    /// interrupt: this one and less urgent ones, `None` for none. Returns whether the REC is not
+    /// signalled any more what it was before: it has disabled a group, or masks more.
+    pub(super) fn set_vmcr(&self, vmcr: u32, running: Option<u8>) -> bool {
         let [b0, b1, b2, mask] = vmcr.to_le_bytes();
         let mask = mask.min(running.unwrap_or(u8::MAX));
         let stored = u32::from_le_bytes([b0, b1, b2, mask]);
-        self.vmcr.swap(stored, SeqCst) & !vmcr & 0b11
+        let before = self.vmcr.swap(stored, SeqCst);
+        let [.., mask_before] = before.to_le_bytes();
+        before & !vmcr & 0b11 != 0 || mask < mask_before
     }
 
     /// Whether the REC enables a group (`ICC_IGRPEN0_EL1`, `ICC_IGRPEN1_EL1`).

@@ -152,6 +152,9 @@ impl<L: RawMutex> Gic<'_, L> {
         let count = core::mem::take(&mut private.loaded);
         let loaded = (count > 0).then(|| *private.interface.list_registers());
         report.saved = private.interface.save_first(count, interface);
+        let [b0, b1, b2, b3, ..] = private.interface.vmcr().to_le_bytes();
+        let vmcr = u32::from_le_bytes([b0, b1, b2, b3]);
+        let takes_less = slot.set_vmcr(vmcr, private.interface.running_priority());
         let mut spis = self.lock_if_live();
         for _ in 0..private.interface.take_eoi_count() {
             self.end_outside(rec, private, spis.as_deref_mut(), &mut report);
@@ -170,9 +173,7 @@ impl<L: RawMutex> Gic<'_, L> {
             }
         }
         drop(spis);
-        let [b0, b1, b2, b3, ..] = private.interface.vmcr().to_le_bytes();
-        let vmcr = u32::from_le_bytes([b0, b1, b2, b3]);
-        if slot.set_vmcr(vmcr, private.interface.running_priority()) != 0 {
+        if takes_less {
             self.kick_for_any_route(&mut report.kicks);
         }
         report
@@ -417,13 +418,19 @@ impl<L: RawMutex> Gic<'_, L> {
     }
 
     /// Adds the REC to which an SPI goes that `rec` had; if that is `rec`, it sees it at its next
-    /// entry.
+    /// entry. One for any REC that `rec` masks now also goes to another that takes it, if there is
+    /// one: not to all that run, which would kick each other for ever.
     fn kick_after_fold(&self, rec: usize, intid: u32, spis: &SpiTable, kicks: &mut Kicks) {
-        let accepts = |is_group1| self.recs.get(rec).is_some_and(|slot| slot.accepts(is_group1));
-        if let Some(spi) = spis.get(intid)
-            && !spi.leads_to(rec, || accepts(spi.interrupt.is_group1()))
-        {
+        let (Some(slot), Some(spi)) = (self.recs.get(rec), spis.get(intid)) else { return };
+        let interrupt = spi.interrupt;
+        if !spi.leads_to(rec, || slot.accepts(interrupt.is_group1())) {
             self.kick_for_spi(intid, spi, kicks);
+        } else if spi.route == Route::Any
+            && interrupt.priority() >= slot.mask()
+            && self.forwards(interrupt)
+            && let Some(taker) = self.taker(intid, interrupt)
+        {
+            kicks.add(taker);
         }
     }
 

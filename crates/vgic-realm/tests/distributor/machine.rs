@@ -98,10 +98,7 @@ impl<'s> Machine<'s> {
 
     /// Exits of all virtual CPUs, and a comparison of all registers.
     pub(crate) fn compare(&mut self) {
-        let loaded: Vec<bool> = self.vcpus.iter().map(|vcpu| vcpu.is_loaded).collect();
-        for rec in 0..loaded.len() {
-            self.exit(rec);
-        }
+        let stopped = self.exit_all();
         let here = |from: u64, registers: u64| (from..from + 4 * registers).step_by(4);
         let words = here(0, 5).chain([0x80, 0x100, 0x180].into_iter().flat_map(|at| here(at, 4)));
         let words =
@@ -115,10 +112,8 @@ impl<'s> Machine<'s> {
                 self.compare_redistributor(rec, offset, 4);
             }
         }
-        for (rec, is_loaded) in loaded.into_iter().enumerate() {
-            if is_loaded {
-                self.load(rec);
-            }
+        for rec in stopped {
+            self.load(rec);
         }
     }
 
@@ -294,9 +289,7 @@ impl Machine<'_> {
     }
 
     fn read(&mut self, rec: usize, at: u32, value: u64) {
-        for rec in 0..AFFINITIES.len() {
-            self.exit(rec);
-        }
+        self.exit_all();
         if value & 1 == 0 {
             let (offset, bytes) = place(at, true);
             self.compare_distributor(offset, bytes);
@@ -464,6 +457,17 @@ impl Machine<'_> {
         self.vcpus[rec].cpu.leave();
         let report = self.gic.save(rec, &mut self.vcpus[rec].cpu);
         self.kick(report.kicks);
+    }
+
+    /// Exits of all virtual CPUs, also of those that waited and are kicked because of that. Returns
+    /// which are to be entered again.
+    fn exit_all(&mut self) -> Vec<usize> {
+        let was_there: Vec<bool> =
+            self.vcpus.iter().map(|vcpu| vcpu.is_loaded || vcpu.is_waiting).collect();
+        while let Some(rec) = self.vcpus.iter().position(|vcpu| vcpu.is_loaded) {
+            self.exit(rec);
+        }
+        (0..AFFINITIES.len()).filter(|&rec| was_there[rec] && !self.vcpus[rec].is_waiting).collect()
     }
 
     fn enter_or_exit(&mut self, rec: usize) {
