@@ -289,14 +289,19 @@ impl<'r> Runner<'r> {
             }
             Exit::PsciNotice(notice @ PsciNotice::CpuSuspend) => {
                 match handler.psci_notice(notice) {
-                    Flow::Stop(answer) => return Ok(self.sleeps(answer, None, false, timers)),
+                    Flow::Stop(answer) => {
+                        let deadline = timers.deadline();
+                        let sleep = Sleep { deadline, may_hide_deadline: false, timers };
+                        return Ok(self.sleeps(answer, sleep));
+                    }
                     flow => flow,
                 }
             }
             Exit::Wait(wait) => match handler.wait(wait) {
                 Flow::Stop(answer) => {
-                    let (deadline, hidden) = (wait.deadline(), wait.may_hide_deadline());
-                    return Ok(self.sleeps(answer, deadline, hidden, timers));
+                    let may_hide_deadline = wait.may_hide_deadline();
+                    let sleep = Sleep { deadline: wait.ends_at(), may_hide_deadline, timers };
+                    return Ok(self.sleeps(answer, sleep));
                 }
                 flow => flow,
             },
@@ -316,20 +321,13 @@ impl<'r> Runner<'r> {
     }
 
     /// Leaves the loop, or tries again, because the REC waits.
-    fn sleeps(
-        &mut self,
-        answer: Answer,
-        deadline: Option<u64>,
-        may_hide_deadline: bool,
-        timers: Timers,
-    ) -> Option<Outcome> {
+    fn sleeps(&mut self, answer: Answer, sleep: Sleep) -> Option<Outcome> {
         self.held.answer = Some(answer);
         if !self.slot.word.update(Word::sleep) {
             return None;
         }
         self.tell_pauser();
-        let deadline = [deadline, timers.deadline()].into_iter().flatten().min();
-        Some(Outcome::Waiting(Sleep { deadline, may_hide_deadline, timers }))
+        Some(Outcome::Waiting(sleep))
     }
 
     /// Leaves the loop because the REC is off; or goes on because it was turned on meanwhile.
