@@ -10,12 +10,12 @@ use realm_sdk::builder::{Active, Realm};
 use realm_sdk::host::Platform;
 use realm_sdk::rec::gic::{GicHandler, RealmGic};
 use realm_sdk::rec::mmio::{MmioBus, Pl011Backend};
-use realm_sdk::rec::set::{Outcome, PhysicalCpus, RecSet};
+use realm_sdk::rec::set::{Outcome, RecSet};
 use realm_sdk::vgic::SpiIntid;
 use rmm_model::{Cpu, Model};
 
-use crate::CPU;
 use crate::cli::Options;
+use crate::cpus::CPU;
 use crate::device::Device;
 use crate::layout::VCPUS;
 use crate::memory::{Frames, STOCK, ThreadMemory};
@@ -29,19 +29,6 @@ const LOST: Duration = Duration::from_secs(20);
 const FREQUENCY: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
 /// The longest that pausing may take.
 const PAUSE: Duration = Duration::from_secs(20);
-
-/// The machine's CPUs, to a set of RECs: each thread is on a CPU of its own.
-pub(crate) struct Cpus<'m>(pub(crate) &'m Model);
-
-impl PhysicalCpus for Cpus<'_> {
-    fn current(&self) -> u16 {
-        CPU.get()
-    }
-
-    fn interrupt(&self, cpu: u16) {
-        self.0.cpu(cpu.into()).interrupt();
-    }
-}
 
 /// The host's side of the UART: output is counted.
 pub(crate) struct Terminal<'h> {

@@ -5,6 +5,8 @@
 //! `cargo run --release --example multi_vcpu -- --seconds 60 --dialect 2.0-bet3`
 
 mod cli;
+#[path = "../shared/cpus.rs"]
+mod cpus;
 mod device;
 mod guest;
 mod host;
@@ -16,7 +18,6 @@ mod output;
 mod random;
 mod vcpu;
 
-use std::cell::Cell;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -34,17 +35,13 @@ use realm_sdk::vgic::{Gic, GicConfig, GicStorage, SpiIntid};
 use rmm_model::{AsyncGuest, Model, Options as ModelOptions};
 
 use cli::Options;
+use cpus::{CPU, Cpus};
 use device::Device;
 use guest::Program;
-use host::{Cpus, Host, Tally, Terminal};
+use host::{Host, Tally, Terminal};
 use layout::{DEVICE, DEVICE_SPI, DISTRIBUTOR, IMAGE, REDISTRIBUTORS, UART, UART_SPI, VCPUS};
 use memory::{Frames, STOCK, ThreadMemory};
 use output::{complain, say};
-
-thread_local! {
-    /// The physical CPU that this thread is on. The first thread is on one that runs no REC.
-    static CPU: Cell<u16> = const { Cell::new(u16::MAX) };
-}
 
 /// The image: the guest of the model does not execute it.
 const IMAGE_CONTENT: [u8; 0x4000] = [0x1f; 0x4000];

@@ -4,6 +4,8 @@
 //!
 //! `cargo run --release --example vmm`
 
+#[path = "../shared/cpus.rs"]
+mod cpus;
 mod devices;
 mod guest;
 mod memory;
@@ -12,7 +14,6 @@ mod output;
 mod vcpu;
 mod vmm;
 
-use std::cell::Cell;
 use std::process::ExitCode;
 
 use realm_sdk::Error;
@@ -23,14 +24,10 @@ use realm_sdk::rec::set::SystemEnd;
 use realm_sdk::sro::{HostAllocator, HostMemory, open};
 use rmm_model::{Model, Options};
 
+use cpus::{CPU, Cpus};
 use memory::{Frames, STOCK, ThreadMemory};
 use output::say;
-use vmm::{Cpus, Vmm};
-
-thread_local! {
-    /// The physical CPU that this thread is on.
-    static CPU: Cell<u16> = const { Cell::new(0) };
-}
+use vmm::Vmm;
 
 /// Runs one Realm, and the next one after a reset, until one turns itself off.
 fn main() -> Result<ExitCode, Error> {

@@ -12,13 +12,13 @@ use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records,
 use realm_sdk::host::{Platform, Rmm};
 use realm_sdk::rec::gic::{GicHandler, RealmGic};
 use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
-use realm_sdk::rec::set::{Outcome, PhysicalCpus, SystemEnd};
+use realm_sdk::rec::set::{Outcome, SystemEnd};
 use realm_sdk::rec::{Rec, RecSet};
 use realm_sdk::sro::HostAllocator;
 use realm_sdk::vgic::{Gic, GicConfig, GicStorage};
 use rmm_model::{AsyncGuest, Model};
 
-use crate::CPU;
+use crate::cpus::{CPU, Cpus};
 use crate::devices::{self, Console, Disk};
 use crate::guest::Program;
 use crate::memory::{Frames, STOCK, ThreadMemory};
@@ -45,19 +45,6 @@ pub(crate) fn ram() -> IpaRange {
 /// The part of it that the Realm shares with the VMM.
 pub(crate) fn buffer() -> IpaRange {
     IpaRange::with_size_or_empty(ram().base(), 0x4000)
-}
-
-/// How the set of virtual CPUs reaches the machine's CPUs.
-pub(crate) struct Cpus<'m>(pub(crate) &'m Model);
-
-impl PhysicalCpus for Cpus<'_> {
-    fn current(&self) -> u16 {
-        CPU.get()
-    }
-
-    fn interrupt(&self, cpu: u16) {
-        self.0.cpu(cpu.into()).interrupt();
-    }
 }
 
 /// A Realm with its virtual CPUs.
