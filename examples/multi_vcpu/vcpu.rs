@@ -6,7 +6,7 @@ use realm_sdk::host::Platform;
 use realm_sdk::host::command::SharedAccess;
 use realm_sdk::rec::exit::{Fault, RipasChange};
 use realm_sdk::rec::gic::RunReport;
-use realm_sdk::rec::set::CpuOn;
+use realm_sdk::rec::set::CpuOnDecision;
 use realm_sdk::rec::{Answer, Flow, Handler, Rec};
 use realm_sdk::vgic::Saved;
 
@@ -86,7 +86,7 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Handler for Vcpu<'_, 
     }
 
     /// Every eighth request is denied: a Realm has to expect that.
-    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOn {
-        if self.random.below(8) == 0 { CpuOn::Deny } else { CpuOn::Accept }
+    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOnDecision {
+        if self.random.below(8) == 0 { CpuOnDecision::Deny } else { CpuOnDecision::Accept }
     }
 }

@@ -374,7 +374,7 @@ fn run<P: Platform>(
             let ended = rec.run(rmm, answer, &mut board, &kick);
             *interface = board.interface;
             match ended {
-                Ok(RunEnd::ByHandler(answer) | RunEnd::Kicked(answer)) => *next = Some(answer),
+                Ok(RunEnd::Stopped(answer) | RunEnd::Kicked(answer)) => *next = Some(answer),
                 Ok(RunEnd::Left) => {}
                 Err(failed) => {
                     result = Err(failed.into());

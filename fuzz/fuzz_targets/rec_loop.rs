@@ -180,13 +180,13 @@ fuzz_target!(|input: &[u8]| {
                 let mut runner = set.claim(index).unwrap();
                 assert!(set.claim(index).is_err());
                 // Each entry takes an edit; after the last one the RMM refuses.
-                let mut is_enough = |entries: u64| {
+                let mut should_stop = |entries: u64| {
                     assert!(entries <= edits + 1, "the loop goes on without exits");
                     false
                 };
                 let outcome = match what % 2 {
-                    0 => runner.run_until(&rmm, &mut Unwritten, &mut is_enough),
-                    _ => runner.run_until(&rmm, &mut Answering(value), &mut is_enough),
+                    0 => runner.run_until(&rmm, &mut Unwritten, &mut should_stop),
+                    _ => runner.run_until(&rmm, &mut Answering(value), &mut should_stop),
                 };
                 let entries = conduit.entries.get() - before;
                 assert!(entries == 0 || pauses == 0 && !unanswered[index]);

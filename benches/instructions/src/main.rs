@@ -152,7 +152,7 @@ fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: &Rec, rounds: u32) {
     let mut board = Board::new();
     let kick = Kick::new();
     // What is done once only.
-    let Ok(RunEnd::ByHandler(answer)) = rec.run(rmm, Answer::resume(), &mut board, &kick) else {
+    let Ok(RunEnd::Stopped(answer)) = rec.run(rmm, Answer::resume(), &mut board, &kick) else {
         panic!()
     };
     let mut answer = Some(answer);
@@ -160,7 +160,7 @@ fn round_trips(rmm: &Rmm<CraftedHost<'_>>, rec: &Rec, rounds: u32) {
     counted(rounds, &mut |rounds| {
         board.left = rounds;
         let end = rec.run(rmm, answer.take().unwrap(), &mut board, &kick);
-        assert!(matches!(end, Ok(RunEnd::ByHandler(_))));
+        assert!(matches!(end, Ok(RunEnd::Stopped(_))));
     });
     assert_eq!(allocations::count(), before, "the heap is not used");
     assert_eq!(rec.exits(), u64::from(rounds) + 1);
@@ -202,7 +202,7 @@ fn round_trips_in_set(rmm: &Rmm<CraftedHost<'_>>, rec: Rec, rounds: u32) {
 
 /// Whether the board ended the loop.
 const fn is_stopped(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::ByHandler | Outcome::Waiting(_))
+    matches!(outcome, Outcome::Stopped | Outcome::Waiting(_))
 }
 
 /// Delegates and undelegates a granule, and counts one of the two.

@@ -40,7 +40,7 @@ impl Kick {
     }
 
     /// Clears the request; whether there was one.
-    pub fn take(&self) -> bool {
+    pub fn take_request(&self) -> bool {
         self.0.update(Word::take_kick)
     }
 
@@ -48,7 +48,7 @@ impl Kick {
     pub(crate) fn is_due(&self, cpu: Option<u16>) -> bool {
         let word = self.0.load();
         match cpu {
-            None => word.is_kicked() && self.take(),
+            None => word.is_kicked() && self.take_request(),
             Some(cpu) if word.cpu() == Some(cpu) && word.is_plain(cpu) => false,
             Some(cpu) => self.0.update(|word| word.begin(cpu)).is_err(),
         }

@@ -13,7 +13,7 @@ use crate::exit::{
 use crate::gic::RunReport;
 use crate::kick::Kick;
 use crate::rec::Rec;
-use crate::set::{CpuOn, PhysicalCpus};
+use crate::set::{CpuOnDecision, PhysicalCpus};
 use crate::timer::Timers;
 
 /// What the run loop does next.
@@ -140,9 +140,9 @@ pub trait Handler {
 
     /// In a [`RecSet`](crate::set::RecSet), which completes PSCI calls itself: whether `caller` may
     /// turn `target` on. Not called when the set's limit denies it.
-    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOn {
+    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOnDecision {
         let _ = (caller, target);
-        CpuOn::Accept
+        CpuOnDecision::Accept
     }
 
     /// In a [`RecSet`](crate::set::RecSet): `rec` has turned itself off (`CPU_OFF`). Called after
@@ -231,9 +231,9 @@ pub trait Handler {
 #[derive(Debug)]
 #[must_use]
 pub enum RunEnd {
-    /// The handler requested it, and the REC may be entered again with this answer.
-    ByHandler(Answer),
-    /// The handler requested it, and gave no answer.
+    /// By [`Flow::Stop`]: the REC may be entered again with this answer.
+    Stopped(Answer),
+    /// By [`Flow::Leave`]: the handler gave no answer.
     Left,
     /// A [`Kick`] requested it.
     Kicked(Answer),
@@ -304,7 +304,7 @@ impl Rec {
             handler.after_exit(event.timers, event.pmu_overflow);
             answer = match dispatch(event.exit, rmm, self, handler) {
                 Flow::Enter(answer) => answer,
-                Flow::Stop(answer) => return Ok(RunEnd::ByHandler(answer)),
+                Flow::Stop(answer) => return Ok(RunEnd::Stopped(answer)),
                 Flow::Leave => return Ok(RunEnd::Left),
             };
         }

@@ -214,7 +214,7 @@ use rmi_host::Failed;
 pub use claim::ClaimError;
 pub use cpus::PhysicalCpus;
 pub use pause::Inside;
-pub use power::{CpuOn, SystemEnd};
+pub use power::{CpuOnDecision, SystemEnd};
 pub use runner::{Outcome, Runner, Sleep};
 pub use slot::RecSlot;
 use slot::Slots;

@@ -16,7 +16,7 @@ use crate::exit::{
 use crate::mmio::MmioDispatch;
 use crate::rec::Rec;
 use crate::run::{Flow, Handler};
-use crate::set::CpuOn;
+use crate::set::CpuOnDecision;
 use crate::timer::Timers;
 
 /// The handler of a REC with a GIC and devices: does all that both need, and leaves the rest to
@@ -133,7 +133,7 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
         self.rest.psci_request(rec, call)
     }
 
-    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOn {
+    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOnDecision {
         self.rest.cpu_on(caller, target)
     }
 

@@ -14,7 +14,7 @@ use crate::rec::Rec;
 
 /// A host's decision about a `CPU_ON`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CpuOn {
+pub enum CpuOnDecision {
     /// The RMM turns the REC on, if it is off.
     Accept,
     /// The Realm gets `DENIED`; or `ALREADY_ON`, if the REC is on.
@@ -102,11 +102,14 @@ impl RecSet<'_> {
             return request.accept(rmm, caller, target).map_err(Incomplete::from);
         }
         let _turning_on = TurningOn::new(&self.turning_on);
-        let decision =
-            if self.is_within_limit(index) { handler.cpu_on(caller, target) } else { CpuOn::Deny };
+        let decision = if self.is_within_limit(index) {
+            handler.cpu_on(caller, target)
+        } else {
+            CpuOnDecision::Deny
+        };
         match decision {
-            CpuOn::Accept => self.accept(rmm, caller, request, index, target),
-            CpuOn::Deny => self.deny(rmm, caller, request, index, target),
+            CpuOnDecision::Accept => self.accept(rmm, caller, request, index, target),
+            CpuOnDecision::Deny => self.deny(rmm, caller, request, index, target),
         }
         .map_err(Incomplete::from)
     }

@@ -61,9 +61,9 @@ pub enum Outcome {
     RealmOff(Option<SystemEnd>),
     /// The hook of [`Runner::run_until`] ended it.
     Bounded,
-    /// The handler requested it, and the REC may be run again.
-    ByHandler,
-    /// The handler requested it, and gave no answer. If the last exit needs one, give it to
+    /// By [`Flow::Stop`]: the REC may be run again.
+    Stopped,
+    /// By [`Flow::Leave`]: the handler gave no answer. If the last exit needs one, give it to
     /// [`Runner::set_answer`].
     Left,
     /// A PSCI call could not be completed. The REC cannot be run before it is: complete it by other
@@ -181,7 +181,7 @@ impl<'r> Runner<'r> {
         self.run_until(rmm, handler, &mut |_| false)
     }
 
-    /// As [`Runner::run`], until `is_enough` returns true: [`Outcome::Bounded`]. It is called
+    /// As [`Runner::run`], until `should_stop` returns true: [`Outcome::Bounded`]. It is called
     /// before each entry, with interrupts as the caller has them, with the number of entries of
     /// this loop so far, also of those that were cancelled or refused; so it may bound that, or
     /// look at a clock.
@@ -193,9 +193,9 @@ impl<'r> Runner<'r> {
         &mut self,
         rmm: &Rmm<P>,
         handler: &mut (impl Handler + ?Sized),
-        is_enough: &mut dyn FnMut(u64) -> bool,
+        should_stop: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, EnterError> {
-        let end = self.run_loop(rmm, handler, is_enough);
+        let end = self.run_loop(rmm, handler, should_stop);
         if !matches!(end, Ok(Outcome::Waiting(_))) {
             handler.loop_ended(self.rec);
         }
@@ -206,7 +206,7 @@ impl<'r> Runner<'r> {
         &mut self,
         rmm: &Rmm<P>,
         handler: &mut (impl Handler + ?Sized),
-        is_enough: &mut dyn FnMut(u64) -> bool,
+        should_stop: &mut dyn FnMut(u64) -> bool,
     ) -> Result<Outcome, EnterError> {
         let cpu = self.set.cpus.current();
         if let Err(obstacle) = self.slot.word.update(|word| word.begin(cpu))
@@ -216,7 +216,7 @@ impl<'r> Runner<'r> {
         }
         let mut entries = 0;
         loop {
-            if is_enough(entries) {
+            if should_stop(entries) {
                 return Ok(self.left(Outcome::Bounded));
             }
             entries = entries.saturating_add(1);
@@ -314,7 +314,7 @@ impl<'r> Runner<'r> {
             }
             Flow::Stop(answer) => {
                 self.held.answer = Some(answer);
-                Some(self.left(Outcome::ByHandler))
+                Some(self.left(Outcome::Stopped))
             }
             Flow::Leave => Some(self.left(Outcome::Left)),
         })

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rec_runtime::exit::{PsciNotice, SysRegRead, SysRegWrite};
 use rec_runtime::gic::{GicHandler, RealmGic, RunReport};
 use rec_runtime::mmio::{AccessSize, MmioBus, MmioDevice};
-use rec_runtime::set::{CpuOn, ExitKind, Outcome, Runner};
+use rec_runtime::set::{CpuOnDecision, ExitKind, Outcome, Runner};
 use rec_runtime::{Answer, Flow, Handler, Rec, RecSet, Timer, Timers};
 use rmi_abi::esr::SysReg;
 use rmi_abi::rtt::Geometry;
@@ -61,9 +61,9 @@ impl Handler for Rest<'_> {
         self.note("after_exit");
     }
 
-    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOn {
+    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOnDecision {
         self.note("cpu_on");
-        CpuOn::Accept
+        CpuOnDecision::Accept
     }
 
     fn cpu_off(&mut self, _: &Rec) {
@@ -169,11 +169,11 @@ fn an_spi_wakes_the_rec_that_waits_for_it() {
                 for _ in 0..3 {
                     let (runner, vcpu) = &mut *vcpu;
                     let mut entries = 0;
-                    let mut is_enough = |_| {
+                    let mut should_stop = |_| {
                         entries += 1;
                         entries > 8
                     };
-                    let outcome = runner.run_until(fixture.rmm, vcpu, &mut is_enough).unwrap();
+                    let outcome = runner.run_until(fixture.rmm, vcpu, &mut should_stop).unwrap();
                     assert!(matches!(outcome, Outcome::Bounded));
                     let taken = take(&seen);
                     assert!(taken.len() > 1 && taken.iter().all(|intid| *intid == SPI));

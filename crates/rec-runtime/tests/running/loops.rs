@@ -69,7 +69,7 @@ fn a_kick_is_seen_before_the_first_entry() {
             assert_eq!((counter.before, counter.cancelled, counter.after), (1, 1, 0));
             assert_eq!(fixture.line.entries(), 0);
             // The request is cleared, however often it was made.
-            assert!(!kick.take());
+            assert!(!kick.take_request());
             let stopped = rec.run(fixture.rmm, answer, &mut counter, &kick).unwrap();
             assert!(matches!(stopped, RunEnd::Left), "{stopped:?}");
             assert_eq!((counter.before, counter.cancelled, counter.after), (3, 1, 2));
@@ -99,9 +99,9 @@ fn a_kick_while_an_exit_is_handled_is_seen_before_the_next_entry() {
 #[test]
 fn a_request_is_taken_once() {
     let kick = Kick::new();
-    assert!(!kick.take());
+    assert!(!kick.take_request());
     kick.request();
-    assert!(kick.take() && !kick.take());
+    assert!(kick.take_request() && !kick.take_request());
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn what_is_done_by_default() {
     // The REC waits: the loop ends, and may be entered again.
     for action in [Action::Wfi, Action::Wfe, Action::psci_cpu_suspend()] {
         let (stopped, entries) = by_default(Ok(action));
-        assert!(matches!(stopped, RunEnd::ByHandler(_)) && entries == 1, "{action:?}");
+        assert!(matches!(stopped, RunEnd::Stopped(_)) && entries == 1, "{action:?}");
     }
     // The REC cannot continue, or that is not known.
     for action in [Action::psci_cpu_off(), Action::SError { esr: 0xbe00_0811 }] {

@@ -32,7 +32,7 @@ fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
                 let mut waiter = Waiter(None);
                 let stopped =
                     rec.run(fixture.rmm, Answer::resume(), &mut waiter, &Kick::new()).unwrap();
-                assert!(matches!(stopped, RunEnd::ByHandler(_)));
+                assert!(matches!(stopped, RunEnd::Stopped(_)));
                 let wait = waiter.0.unwrap();
                 assert_eq!(wait.is_for_event(), wait.kind().is_for_event());
                 assert_eq!(wait.may_hide_deadline(), dialect == Dialect::TfRmm2026_07);

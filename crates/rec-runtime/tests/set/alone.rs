@@ -52,10 +52,10 @@ fn a_kick_interrupts_the_cpu_of_the_loop() {
             assert!(matches!(run(&mut moves), RunEnd::Kicked(_)) && moves.exits == 5);
             // The loop was on that CPU when it was kicked, and is no longer.
             assert!(model.cpu(7).take_interrupt() && !model.cpu(0).take_interrupt());
-            assert!(!kick.take());
+            assert!(!kick.take_request());
             kick.interrupt(&cpus);
             assert!((0..8).all(|cpu| !model.cpu(cpu).take_interrupt()));
-            assert!(kick.take());
+            assert!(kick.take_request());
         });
     }
 }
@@ -188,7 +188,7 @@ fn only_a_runner_enters_a_rec_of_a_set() {
             assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
             let failed = rec.run_on(&cpus, rmm, Answer::resume(), &mut handler, &kick).unwrap_err();
             assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
-            assert_eq!((calls, kick.take(), rec.exits()), (0, true, 0));
+            assert_eq!((calls, kick.take_request(), rec.exits()), (0, true, 0));
         };
         refused();
         drop(runner);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use rec_runtime::exit::{PsciNotice, PsciRequestKind};
-use rec_runtime::set::{CpuOn, ExitKind, Outcome, Power, RecSlot, Runner, SystemEnd};
+use rec_runtime::set::{CpuOnDecision, ExitKind, Outcome, Power, RecSlot, Runner, SystemEnd};
 use rec_runtime::{Answer, EnterError, Flow, Handler, Rec, RecSet, Timers};
 use rmi_abi::rec::Mpidr;
 use rmi_abi::{Command, Dialect, Status};
@@ -31,10 +31,10 @@ struct Defaults;
 impl Handler for Defaults {}
 
 /// A handler that decides on each `CPU_ON`.
-struct Decides(CpuOn, Vec<(Mpidr, Mpidr)>);
+struct Decides(CpuOnDecision, Vec<(Mpidr, Mpidr)>);
 
 impl Handler for Decides {
-    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOn {
+    fn cpu_on(&mut self, caller: &Rec, target: &Rec) -> CpuOnDecision {
         self.1.push((caller.mpidr(), target.mpidr()));
         self.0
     }
@@ -340,14 +340,14 @@ fn the_host_denies_a_cpu_on() {
             let (set, rmm) = (fixture.set, fixture.rmm);
             let mut first = set.claim(0).unwrap();
             let bound = &mut |entries| entries == 1;
-            let mut decides = Decides(CpuOn::Deny, Vec::new());
+            let mut decides = Decides(CpuOnDecision::Deny, Vec::new());
             let _ = first.run_until(rmm, &mut decides, bound).unwrap();
             assert_eq!((set.power(1), fixture.is_on(1)), (Some(Power::Off), false));
-            decides.0 = CpuOn::Accept;
+            decides.0 = CpuOnDecision::Accept;
             let _ = first.run_until(rmm, &mut decides, bound).unwrap();
             assert_eq!((set.power(1), fixture.is_on(1)), (Some(Power::OnPending), true));
             // The RMM does not let the host deny what is not for it to decide, and completes it.
-            decides.0 = CpuOn::Deny;
+            decides.0 = CpuOnDecision::Deny;
             assert!(is_off(&first.run(rmm, &mut decides).unwrap()));
             assert_eq!(*seen.lock().unwrap(), [DENIED, 0, ALREADY_ON]);
             let pair = (Mpidr::from_index(0), Mpidr::from_index(1));
@@ -390,7 +390,7 @@ fn denied(dialect: Dialect, denial: Status, accepted: Option<Status>) -> (Outcom
         let mut first = set.claim(0).unwrap();
         let bound = &mut |entries| entries == 1;
         let _ = first.run_until(rmm, &mut Defaults, bound).unwrap();
-        denied = Some(first.run(rmm, &mut Decides(CpuOn::Deny, Vec::new())).unwrap());
+        denied = Some(first.run(rmm, &mut Decides(CpuOnDecision::Deny, Vec::new())).unwrap());
         drop(first);
         recs.extend(set.drain());
     });
@@ -446,7 +446,7 @@ fn a_denial_holds_if_the_target_turns_itself_off_meanwhile() {
             for (index, rec) in recs.drain(..).enumerate() {
                 set.add(rec, index == 0).unwrap();
             }
-            let mut decides = Decides(CpuOn::Deny, Vec::new());
+            let mut decides = Decides(CpuOnDecision::Deny, Vec::new());
             let outcome = set.claim(0).unwrap().run(rmm, &mut decides).unwrap();
             assert!(is_off(&outcome), "{outcome:?}");
             assert_eq!(set.power(1), Some(Power::Off));
@@ -465,7 +465,7 @@ fn the_set_limits_how_many_are_on() {
         realm_with_limit(dialect, programs, 2, |fixture| {
             let (set, rmm) = (fixture.set, fixture.rmm);
             let mut first = set.claim(0).unwrap();
-            let mut decides = Decides(CpuOn::Accept, Vec::new());
+            let mut decides = Decides(CpuOnDecision::Accept, Vec::new());
             let bound = &mut |entries| entries == 3;
             let _ = first.run_until(rmm, &mut decides, bound).unwrap();
             assert_eq!((set.count_on(), set.power(2)), (2, Some(Power::Off)));
@@ -484,9 +484,9 @@ fn the_set_limits_how_many_are_on() {
 struct PanicsAbout(Mpidr);
 
 impl Handler for PanicsAbout {
-    fn cpu_on(&mut self, _: &Rec, target: &Rec) -> CpuOn {
+    fn cpu_on(&mut self, _: &Rec, target: &Rec) -> CpuOnDecision {
         assert!(target.mpidr() != self.0, "on purpose");
-        CpuOn::Accept
+        CpuOnDecision::Accept
     }
 }
 

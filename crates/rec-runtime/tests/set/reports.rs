@@ -185,7 +185,7 @@ fn a_handler_ends_the_loop() {
         runner.rec().trap_waiting(true, false);
         let mut ends = Ends(0);
         let outcome = runner.run(rmm, &mut ends).unwrap();
-        assert!(matches!(outcome, Outcome::ByHandler), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Stopped), "{outcome:?}");
         assert!(set.inside().next().is_none());
         let outcome = runner.run(rmm, &mut ends).unwrap();
         assert!(matches!(outcome, Outcome::Left), "{outcome:?}");

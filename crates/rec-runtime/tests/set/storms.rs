@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rec_runtime::exit::MmioLoad;
-use rec_runtime::set::{CpuOn, Outcome, Power};
+use rec_runtime::set::{CpuOnDecision, Outcome, Power};
 use rec_runtime::{Flow, Handler, Rec};
 use rmm_model::{Guest, GuestCpu};
 
@@ -64,8 +64,8 @@ impl Handler for Board {
         Flow::Enter(load.complete(1))
     }
 
-    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOn {
-        if self.0.below(8) == 0 { CpuOn::Deny } else { CpuOn::Accept }
+    fn cpu_on(&mut self, _: &Rec, _: &Rec) -> CpuOnDecision {
+        if self.0.below(8) == 0 { CpuOnDecision::Deny } else { CpuOnDecision::Accept }
     }
 }
 
