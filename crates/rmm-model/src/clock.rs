@@ -2,7 +2,8 @@
 
 use alloc::boxed::Box;
 
-/// Tells ticks; see [`Model::set_clock`](crate::Model::set_clock).
+/// Tells ticks; see [`Model::set_clock`](crate::Model::set_clock) and
+/// [`Model::set_counter`](crate::Model::set_counter).
 pub(crate) type Source = Box<dyn Fn() -> u64 + Send>;
 
 /// The physical counter. It never goes back, and stops at its end.
@@ -34,6 +35,12 @@ impl Clock {
         self.added = self.now();
         self.first = source();
         self.most = self.first;
+        self.source.replace(source)
+    }
+
+    /// From now on the counter is what `source` says. Returns the old one.
+    pub(crate) fn take_over(&mut self, source: Source) -> Option<Source> {
+        (self.most, self.first, self.added) = (self.now(), 0, 0);
         self.source.replace(source)
     }
 }
@@ -70,5 +77,30 @@ mod tests {
         assert_eq!(clock.now(), u64::MAX);
         clock.advance(1);
         assert_eq!(clock.now(), u64::MAX);
+    }
+
+    #[test]
+    fn it_is_what_a_source_says_but_never_goes_back() {
+        let ticks = Arc::new(AtomicU64::new(100));
+        let read = |ticks: &Arc<AtomicU64>| {
+            let ticks = Arc::clone(ticks);
+            Box::new(move || ticks.load(Ordering::Relaxed)) as Source
+        };
+        let mut clock = Clock::default();
+        assert!(clock.follow(read(&ticks)).is_none());
+        clock.advance(3);
+        ticks.store(140, Ordering::Relaxed);
+        assert!(clock.take_over(read(&ticks)).is_some());
+        assert_eq!(clock.now(), 140);
+        ticks.store(150, Ordering::Relaxed);
+        assert_eq!(clock.now(), 150);
+        clock.advance(5);
+        assert_eq!(clock.now(), 155);
+        ticks.store(20, Ordering::Relaxed);
+        assert_eq!(clock.now(), 155);
+        assert!(clock.take_over(read(&ticks)).is_some());
+        assert_eq!(clock.now(), 155);
+        ticks.store(156, Ordering::Relaxed);
+        assert_eq!(clock.now(), 156);
     }
 }

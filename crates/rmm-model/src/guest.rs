@@ -12,14 +12,16 @@ mod gic;
 mod thread;
 mod vcpu;
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use rmi_abi::Ipa;
 pub use rmi_abi::esr::SysReg;
 use rmi_abi::esr::{AbortSeverity, ExceptionClass, FaultStatus};
 use rmi_abi::psci::PsciFunction;
+use rmi_abi::realm::RPV_BYTES;
 use rmi_abi::rtt::Ripas;
 use rmi_abi::run::RUN_GPRS;
+use rmi_abi::{Ipa, Pa};
 
 use crate::rsi;
 pub use forced::{DeviceRequest, ForgedExit};
@@ -40,6 +42,24 @@ pub trait Guest: Send {
     fn repeats(&self) -> bool {
         true
     }
+}
+
+/// Makes the program of a REC that has none; see
+/// [`Model::set_default_guest`](crate::Model::set_default_guest).
+pub type DefaultGuest = Box<dyn Fn(&GuestIdentity) -> Option<Box<dyn Guest>> + Send>;
+
+/// The virtual CPU, and the plane of it, that a program is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestIdentity {
+    /// The descriptor of the Realm.
+    pub rd: Pa,
+    /// The personalization value that the host gave the Realm.
+    #[doc(alias = "rpv")]
+    pub personalization: [u8; RPV_BYTES],
+    /// The MPIDR of the REC.
+    pub mpidr: u64,
+    /// The plane; 0 is the one that the REC starts in.
+    pub plane: u8,
 }
 
 impl<F: FnMut(&GuestCpu) -> Action + Send> Guest for F {

@@ -57,7 +57,8 @@
 //! | memory | [`PhysicalMemory`], [`Model::with_memory`]; [`Options::dram`] is what the host may use, without the program and its heap |
 //! | exceptions | the handler of an SMC passes X0 to X17 and the number of the CPU to [`Model::handle_on`], and returns what it returns; all other registers stay |
 //! | the GIC | [`RealCpu`]: `ICH_*_EL2` and `ISR_EL1`; [`Options::with_vtr`] |
-//! | time | [`Model::set_clock`] with `CNTPCT_EL0` |
+//! | time | [`Model::set_counter`] with `CNTPCT_EL0` |
+//! | programs | [`Model::set_default_guest`], by the personalization value of the Realm |
 //! | PSCI | is not the RMM's: those calls do not go to the model |
 //!
 //! Nothing stops a host there from using memory that it has delegated.
@@ -191,8 +192,8 @@ mod unsupported;
 pub use gic::accepts_run_page;
 pub use granule::{Census, GranuleState};
 pub use guest::{
-    Action, AsyncGuest, AsyncVcpu, DeviceRequest, Exception, ForgedExit, Guest, GuestCpu, Outcome,
-    Script, SysReg, TimerKind,
+    Action, AsyncGuest, AsyncVcpu, DefaultGuest, DeviceRequest, Exception, ForgedExit, Guest,
+    GuestCpu, GuestIdentity, Outcome, Script, SysReg, TimerKind,
 };
 #[cfg(feature = "std")]
 pub use guest::{ThreadGuest, ThreadVcpu};

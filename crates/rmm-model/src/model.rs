@@ -16,7 +16,7 @@ use rmi_host::{AccessFault, Host, Machine, OpenSessions, Registers};
 use spin::Mutex;
 
 use crate::granule::{Census, GranuleState};
-use crate::guest::Guest;
+use crate::guest::{DefaultGuest, Guest};
 use crate::memory::{Memory, SparseMemory};
 use crate::monitor::{Called, Entered, Monitor, Stepped};
 use crate::options::{Options, OptionsError};
@@ -160,9 +160,26 @@ impl Model {
         });
     }
 
-    /// Gives every REC that has no program of its own, when it is first entered, one that `make`
-    /// makes. `make` must not use the model.
-    pub fn set_default_guest(&self, make: Box<dyn Fn() -> Box<dyn Guest> + Send>) {
+    /// Gives every REC that has no program of its own one that `make` makes, when it is first
+    /// entered, and every plane when it first runs. Where `make` makes none, the REC spins, and the
+    /// next entry asks again. `make` is called with the model locked: it must not use the model.
+    ///
+    /// ```
+    /// use rmi_abi::Dialect;
+    /// use rmm_model::{Action, Guest, GuestIdentity, Model, Options, Script};
+    ///
+    /// let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+    /// model.set_default_guest(Box::new(|identity: &GuestIdentity| {
+    ///     let actions = match identity.personalization.first()? {
+    ///         1 => vec![Action::psci_system_off()],
+    ///         2 => vec![Action::psci_system_reset()],
+    ///         _ => return None,
+    ///     };
+    ///     Some(Box::new(Script::new(actions)) as Box<dyn Guest>)
+    /// }));
+    /// # Ok::<(), rmm_model::OptionsError>(())
+    /// ```
+    pub fn set_default_guest(&self, make: DefaultGuest) {
         let replaced = self.monitor.lock().default_guest.replace(make);
         drop(replaced);
     }

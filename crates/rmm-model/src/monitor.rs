@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::cpu::PhysicalCpu;
 use crate::gic::Vtr;
 use crate::granule::{GranuleState, Granules};
-use crate::guest::Guest;
+use crate::guest::{DefaultGuest, Guest};
 use crate::memory::Memory;
 use crate::options::Options;
 use crate::realm::{Realm, RealmState};
@@ -92,9 +92,6 @@ pub(crate) struct Monitor {
 
 /// Whose program it is: the Realm, the MPIDR of the REC, and the plane.
 pub(crate) type GuestKey = (Pa, u64, usize);
-
-/// Makes the program of a REC that was given none.
-pub(crate) type DefaultGuest = Box<dyn Fn() -> Box<dyn Guest> + Send>;
 
 impl Monitor {
     pub(crate) fn new(options: Options, memory: Box<dyn Memory>) -> Self {

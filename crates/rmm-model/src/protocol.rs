@@ -86,7 +86,9 @@ impl Session {
         let actions = Arc::new(Mutex::new(Actions::default()));
         let model = Model::new(options.clone())?;
         let shared = Arc::clone(&actions);
-        model.set_default_guest(Box::new(move || Box::new(QueuedGuest::new(Arc::clone(&shared)))));
+        model.set_default_guest(Box::new(move |_| {
+            Some(Box::new(QueuedGuest::new(Arc::clone(&shared))))
+        }));
         Ok(Self { options, model, actions, cpu: 0 })
     }
 

@@ -36,4 +36,22 @@ impl Model {
         let replaced = self.monitor.lock().clock.follow(source);
         drop(replaced);
     }
+
+    /// From now on the counter is what `source` says, for example `CNTPCT_EL0` of the machine that
+    /// the model runs on. The counter never goes back: where `source` says less than it was, it
+    /// stands still. Otherwise as [`Model::set_clock`].
+    ///
+    /// ```
+    /// use rmi_abi::Dialect;
+    /// use rmm_model::{Model, Options};
+    ///
+    /// let model = Model::new(Options::new(Dialect::V2_0Bet3))?;
+    /// model.set_counter(Box::new(|| 5000));
+    /// assert_eq!(model.now(), 5000);
+    /// # Ok::<(), rmm_model::OptionsError>(())
+    /// ```
+    pub fn set_counter(&self, source: Box<dyn Fn() -> u64 + Send>) {
+        let replaced = self.monitor.lock().clock.take_over(source);
+        drop(replaced);
+    }
 }

@@ -18,7 +18,7 @@ use super::{GuestKey, Monitor, require_state};
 use crate::answer::{Answer, require};
 use crate::gic::{Group, VirtualInterface, Vtr};
 use crate::granule::GranuleState;
-use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, Outcome};
+use crate::guest::{Action, DeviceRequest, Guest, GuestCpu, GuestIdentity, Outcome};
 use crate::realm::RealmState;
 use crate::rec::{LastExit, Rec, Syndrome};
 use crate::{rsi, syndrome};
@@ -157,8 +157,12 @@ impl Monitor {
         let rec = self.recs.get_mut(&rec)?;
         let key = (rec.rd, rec.mpidr.raw(), rec.plane);
         let retry = rec.retry.take();
-        let guest =
-            self.guests.remove(&key).or_else(|| self.default_guest.as_ref().map(|make| make()));
+        let guest = self.guests.remove(&key).or_else(|| {
+            let (rd, mpidr, plane) = key;
+            let personalization = self.realms.get(&rd)?.rpv;
+            let plane = u8::try_from(plane).ok()?;
+            self.default_guest.as_ref()?(&GuestIdentity { rd, personalization, mpidr, plane })
+        });
         let retry = retry.filter(|_| guest.as_ref().is_none_or(|guest| guest.repeats()));
         Some((key, guest, retry))
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod calls;
+mod default_guest;
 mod faults;
 mod functions;
 mod guest;
