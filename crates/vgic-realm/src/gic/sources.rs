@@ -172,8 +172,8 @@ impl<L: RawMutex> Gic<'_, L> {
         }
     }
 
-    /// Adds one REC that takes an SPI for any. What a REC that runs takes may have changed since its
-    /// last exit: if there is none, all that run are added.
+    /// Adds one REC that takes an SPI for any. What a REC that runs takes may have changed since
+    /// its last exit: if there is none, all that run are added.
     fn kick_any(&self, intid: u32, interrupt: Interrupt, kicks: &mut Kicks) {
         match self.taker(intid, interrupt) {
             Some(rec) => kicks.add(rec),
@@ -181,7 +181,8 @@ impl<L: RawMutex> Gic<'_, L> {
         }
     }
 
-    /// A REC that runs or waits and takes an SPI for any, starting at one that depends on the INTID.
+    /// A REC that runs or waits and takes an SPI for any, starting at one that depends on the
+    /// INTID.
     pub(super) fn taker(&self, intid: u32, interrupt: Interrupt) -> Option<usize> {
         let (priority, is_group1) = (interrupt.priority(), interrupt.is_group1());
         let takes = |slot: &RecSlot<L>| slot.takes(is_group1) && slot.signals(priority, is_group1);

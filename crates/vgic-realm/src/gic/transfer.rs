@@ -87,11 +87,11 @@ impl<L: RawMutex> Gic<'_, L> {
     ///
     /// As many list registers are used as the CPU has. What does not fit stays pending, and the
     /// Realm exits with a maintenance interrupt when the rest is needed: when it has taken all
-    /// pending interrupts (NPIE), ends an interrupt without a list register (LRENPIE), ends a
-    /// level-sensitive one (EOI in the list register), or enables or disables a group. The
-    /// underflow interrupt (UIE) is not needed. Writes of `ICC_DIR_EL1` trap where the CPU has that
-    /// trap ([`Vtr::traps_dir`]), as an interrupt without a list register, or in one of another
-    /// REC, may be deactivated by them: [`Gic::deactivate`].
+    /// pending interrupts (NPIE), ends an interrupt without a list register (LRENPIE), ends one
+    /// that is level-sensitive or pending again (EOI in the list register), or enables or disables
+    /// a group. The underflow interrupt (UIE) is not needed. Writes of `ICC_DIR_EL1` trap where the
+    /// CPU has that trap ([`Vtr::traps_dir`]), as an interrupt without a list register, or in one
+    /// of another REC, may be deactivated by them: [`Gic::deactivate`].
     ///
     /// Takes the REC's lock and, if an SPI is not idle, that of the SPIs. For a REC that does not
     /// exist, an interface without interrupts is loaded.
@@ -329,20 +329,24 @@ impl<L: RawMutex> Gic<'_, L> {
         }
         let (chosen, mut outside) = selection.choose(count);
         outside.disabled |= awaits_enable;
+        // One that is active and pending again is pending in its list register after its end, and
+        // keeps NPIE from being asserted for more urgent ones outside: its end has to be an exit.
+        let may_be_pending = |interrupt: Interrupt| {
+            forwarded.has(interrupt.is_group1()) && !(outside.enabled && interrupt.is_active())
+        };
         chosen.for_each(|candidate| {
             let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
             let taken = if number < PRIVATE {
-                private.change(number, |interrupt| {
-                    interrupt.take(intid, forwarded.has(interrupt.is_group1()))
-                })
+                private
+                    .change(number, |interrupt| interrupt.take(intid, may_be_pending(*interrupt)))
             } else {
                 let live_spis = &self.shared.live_spis;
                 spis.as_deref_mut().and_then(|spis| {
                     spis.change(live_spis, number, |spi| {
                         spi.set_owner(Some(rec));
-                        let is_group1 = spi.interrupt.is_group1();
-                        let may_be_pending = forwarded.has(is_group1)
-                            && spi.leads_to(rec, || slot.accepts(is_group1));
+                        let interrupt = spi.interrupt;
+                        let may_be_pending = may_be_pending(interrupt)
+                            && spi.leads_to(rec, || slot.accepts(interrupt.is_group1()));
                         spi.interrupt.take(intid, may_be_pending)
                     })
                 })

@@ -84,8 +84,9 @@ impl<'s> Machine<'s> {
             7 => self.read(rec, at, value),
             8..=10 => self.set_line(rec, 16 + at % (INTIDS - 16), value & 1 == 1),
             11..=12 => self.send_sgi(rec, value),
-            13..=17 => self.raise(rec, at, value),
+            13..=16 => self.raise(rec, at, value),
             _ if !entries => self.write_redistributor(rec, at, value, entries),
+            17 => self.raise_again(rec, at),
             18 if at % 4 == 0 => self.turn_off_and_on(rec),
             18 if at % 4 == 1 => self.write(Frame::Redistributor(rec), 0x14, 4, value),
             18 => self.enter_or_exit(rec),
@@ -273,6 +274,22 @@ impl Machine<'_> {
             self.write(frame, base + 0x200 + word, 4, bit);
         } else {
             self.set_line(rec, intid, true);
+        }
+    }
+
+    /// One that the REC has taken is pending again, as edge-triggered ones may be before they end.
+    fn raise_again(&mut self, rec: usize, at: u32) {
+        let vcpu = &self.vcpus[rec];
+        let active = vcpu.taken.len() + vcpu.ended.len();
+        let n = (at as usize).checked_rem(active);
+        let Some(taken) = n.and_then(|n| vcpu.taken.iter().chain(&vcpu.ended).nth(n)) else {
+            return;
+        };
+        let (word, bit) = (u64::from(taken.intid / 32 * 4), 1 << (taken.intid % 32));
+        if taken.intid < PRIVATE {
+            self.write(Frame::Redistributor(rec), 0x1_0200 + word, 4, bit);
+        } else {
+            self.write(Frame::Distributor, 0x200 + word, 4, bit);
         }
     }
 
