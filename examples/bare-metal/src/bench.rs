@@ -1,0 +1,144 @@
+//! The run of all checks.
+
+use alloc::boxed::Box;
+use alloc::format;
+
+use realm_sdk::conduits::counting::Counting;
+use realm_sdk::host::{CountingLedger, Host, SessionOptions};
+use realm_sdk::sro::{HostMemory, Session, open};
+
+use crate::checks;
+use crate::frames::{CpuMemory, Frames, STOCK};
+use crate::machine::Machine;
+use crate::report::{Milliseconds, Outcome, Stop, Summary};
+
+/// What a run does.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Realms that are made one after the other.
+    pub realms: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { realms: 10 }
+    }
+}
+
+/// What the session of the checks is made of.
+pub type BenchHost<'b, M> =
+    Host<&'b Counting<&'b <M as Machine>::Conduit>, &'b <M as Machine>::Access, &'b CountingLedger>;
+
+/// What a check uses.
+#[expect(missing_debug_implementations, reason = "machines have none")]
+pub struct Bench<'b, M: Machine> {
+    /// The machine.
+    pub machine: &'b M,
+    /// What the run does.
+    pub options: Options,
+    /// The conduit, which counts.
+    pub conduit: &'b Counting<&'b M::Conduit>,
+    /// The ledger.
+    pub ledger: &'b CountingLedger,
+    /// The session.
+    pub session: &'b Session<BenchHost<'b, M>>,
+}
+
+impl<'b, M: Machine> Bench<'b, M> {
+    /// The memory of the calling CPU; to be drained.
+    pub fn cpu_memory(&self) -> CpuMemory<'b> {
+        CpuMemory::new(self.machine.memory(), STOCK)
+    }
+}
+
+/// Runs all checks and prints what they find; after the last line that it prints nothing is left of
+/// what it did, if no check failed.
+pub fn run<M: Machine>(machine: &M, options: &Options) -> Summary {
+    let conduit = Box::new(Counting::new(machine.conduit()));
+    let ledger = CountingLedger::new();
+    let mut summary = Summary::default();
+    let frames = machine.memory();
+    let free = frames.bytes();
+    let host = Host::new(&*conduit, machine.access()).with_ledger(&ledger).with_relax(M::relax);
+    let mut memory = CpuMemory::new(frames, STOCK);
+    let began = (machine.ticks(), conduit.total().issued);
+    let opened = open(host, SessionOptions::default(), memory.pool());
+    let session = match opened {
+        Ok(session) => session,
+        Err(failed) => {
+            memory.drain_host();
+            count(
+                &mut summary,
+                machine,
+                &conduit,
+                "session",
+                began,
+                Err(Stop::failed(failed.error)),
+            );
+            machine.print(format_args!("{summary}"));
+            return summary;
+        }
+    };
+    memory.drain_host();
+    count(&mut summary, machine, &conduit, "session", began, Ok(format!("{}", session.dialect())));
+    let bench =
+        Bench { machine, options: *options, conduit: &conduit, ledger: &ledger, session: &session };
+    for (name, check) in checks::all::<M>() {
+        let began = (machine.ticks(), conduit.total().issued);
+        let outcome = check(&bench);
+        let outcome = outcome.and_then(|detail| balanced(&ledger, frames, free).map(|()| detail));
+        count(&mut summary, machine, &conduit, name, began, outcome);
+    }
+    let dialect = session.dialect();
+    let began = (machine.ticks(), conduit.total().issued);
+    let outcome = match session.close(memory.pool()) {
+        Ok(closed) if closed.deactivated => Ok("the RMM is inactive".into()),
+        Ok(_) => Ok("the RMM stays active".into()),
+        Err(failed) => Err(Stop::failed(failed.error)),
+    };
+    memory.drain_host();
+    let outcome = outcome.and_then(|detail| balanced(&ledger, frames, free).map(|()| detail));
+    count(&mut summary, machine, &conduit, "close", began, outcome);
+    machine.print(format_args!("{}", conduit.report(dialect)));
+    machine.print(format_args!("balance: {}", ledger.balance()));
+    machine.print(format_args!("{summary}"));
+    summary
+}
+
+/// Whether all memory is where it was.
+fn balanced(ledger: &CountingLedger, frames: &Frames, free: u64) -> Result<(), Stop> {
+    let (balance, now) = (ledger.balance(), frames.bytes());
+    if balance.outstanding() == 0 && balance.leaked == 0 && now == free {
+        return Ok(());
+    }
+    Err(Stop::failed(format!("{now} of {free} bytes are free; {balance}")))
+}
+
+/// Prints the line of a check.
+fn count<M: Machine>(
+    summary: &mut Summary,
+    machine: &M,
+    conduit: &Counting<&M::Conduit>,
+    name: &str,
+    (began, calls): (u64, u64),
+    outcome: Outcome,
+) {
+    let ticks = machine.ticks().saturating_sub(began);
+    let time = Milliseconds { ticks, frequency: machine.frequency().get() };
+    let calls = conduit.total().issued.saturating_sub(calls);
+    match outcome {
+        Ok(detail) => {
+            summary.passed += 1;
+            machine.print(format_args!("pass  {name}: {detail} ({calls} SMCs, {time})"));
+        }
+        Err(Stop::Skipped(reason)) => {
+            summary.skipped += 1;
+            machine.print(format_args!("skip  {name}: {reason}"));
+        }
+        Err(Stop::Failed(what)) => {
+            summary.failed += 1;
+            machine.print(format_args!("FAIL  {name}: {what} ({calls} SMCs, {time})"));
+        }
+    }
+}

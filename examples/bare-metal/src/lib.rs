@@ -1,0 +1,27 @@
+//! A host that runs Realms and checks what they and the RMM do: the portable half.
+//!
+//! [`run`] does everything that needs no knowledge of the machine, on a [`Machine`]: the bare metal
+//! at EL2, or threads with the model RMM. It prints one line for each check, the table of the calls
+//! to the RMM, and the balance of memory.
+//!
+//! | Module | Contents |
+//! |---|---|
+//! | [`machine`] | what the checks need of the machine below |
+//! | [`frames`] | its free memory |
+//! | [`report`] | results and how they are printed |
+//! | [`checks`] | the checks |
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod bench;
+pub mod checks;
+pub mod frames;
+pub mod machine;
+pub mod report;
+
+pub use bench::{Options, run};
+pub use frames::Frames;
+pub use machine::Machine;
+pub use report::Summary;
