@@ -111,6 +111,18 @@ impl ListRegister {
         }
     }
 
+    /// What a CPU made of the interrupt during a run, in which this list register had `raw` at the
+    /// end. No CPU puts another interrupt there: then this list register was not used.
+    #[inline]
+    pub(crate) const fn left_as(self, raw: u64) -> Self {
+        let left = Self(raw);
+        match (left.valid_number(), self.valid_number()) {
+            (None, _) => Self::FREE,
+            (Some(left_in), Some(loaded)) if left_in == loaded && raw & HW == 0 => left,
+            _ => self,
+        }
+    }
+
     /// The register value.
     #[must_use]
     pub const fn raw(self) -> u64 {
@@ -270,6 +282,21 @@ mod tests {
         assert_eq!(ListRegister::from_raw(pending & !0xff | 1020), None);
         assert_eq!(ListRegister::from_raw(pending | 1 << 24), None);
         assert_eq!(ListRegister::from_raw(1 << 61 | 1020), Some(ListRegister::FREE));
+    }
+
+    #[test]
+    fn what_a_cpu_leaves_of_another_interrupt_is_what_was_loaded() {
+        let loaded = ListRegister::pending(TIMER, 0x80).with_eoi_maintenance();
+        let raw = loaded.raw();
+        let active = raw & !(1 << 62) | 1 << 63;
+        assert_eq!(loaded.left_as(raw), loaded);
+        assert_eq!(loaded.left_as(active).raw(), active);
+        assert_eq!(loaded.left_as(raw & !(1 << 62)), ListRegister::FREE);
+        assert_eq!(loaded.left_as(0), ListRegister::FREE);
+        for other in [active ^ 1, active | 1 << 31, active | 1 << 61] {
+            assert_eq!(loaded.left_as(other), loaded, "{other:#x}");
+        }
+        assert_eq!(ListRegister::FREE.left_as(raw), ListRegister::FREE);
     }
 
     #[test]

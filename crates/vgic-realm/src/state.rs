@@ -186,18 +186,26 @@ impl InterfaceState {
     ///
     /// [`Saved`] reports whether the REC ran on these registers at all.
     pub fn save(&mut self, interface: &mut impl VirtualInterface) -> Saved {
-        self.save_first(Vtr::MAX_LIST_REGISTERS, interface)
+        let count = interface.vtr().list_registers();
+        self.list_registers.take_back(count, |n| interface.list_register(n));
+        self.save_others(interface)
     }
 
     /// The same, if only the first `count` list registers were not free when they were loaded: the
-    /// others are not read, as they still are.
+    /// others are not read, as they still are. One that contains another interrupt now is as it was
+    /// loaded.
     pub(crate) fn save_first(
         &mut self,
         count: usize,
         interface: &mut impl VirtualInterface,
     ) -> Saved {
+        self.list_registers.take_back_loaded(count, |n| interface.list_register(n));
+        self.save_others(interface)
+    }
+
+    /// Reads all but the list registers back, and turns the interface off.
+    fn save_others(&mut self, interface: &mut impl VirtualInterface) -> Saved {
         let vtr = interface.vtr();
-        let count = count.min(vtr.list_registers());
         let hcr = interface.hcr();
         self.misr = interface.misr();
         self.vmcr = interface.vmcr();
@@ -206,7 +214,6 @@ impl InterfaceState {
             *ap0r = interface.ap0r(n);
             *ap1r = interface.ap1r(n);
         }
-        self.list_registers.take_back(count, |n| interface.list_register(n));
         self.eoi_count = hcr & HCR_EOI_COUNT;
         interface.set_hcr(0);
         if hcr & HCR_EN == 0 { Saved::Used } else { Saved::Unused }

@@ -179,61 +179,70 @@ impl Interrupt {
         self.flags != before
     }
 
-    /// Moves the interrupt, which is pending or active, into a list register. Its pending state
-    /// goes along if it may; of an interrupt that is active as well, only an edge does.
+    /// Moves the interrupt, which is forwarded, into a list register: it is pending there.
+    ///
+    /// Its end is reported to the host if it is level-sensitive, as its line may still be up.
+    #[inline]
+    pub(crate) const fn take_pending(&mut self, intid: Intid) -> ListRegister {
+        self.carry();
+        let register = ListRegister::new(intid, State::Pending, self.priority, self.is_group1());
+        if self.is_level() { register.with_eoi_maintenance() } else { register }
+    }
+
+    /// Moves the interrupt, which is active, into a list register. It keeps its priority and its
+    /// group there. If it is pending as well, only an edge goes along, and only if it may.
     ///
     /// The end of the interrupt is reported to the host if it is level-sensitive, as its line may
-    /// still be up, and if it is pending but may not be pending there.
-    pub(crate) const fn take(&mut self, intid: Intid, may_be_pending: bool) -> ListRegister {
-        let (is_active, is_level) = (self.has(ACTIVE), self.has(LEVEL));
-        let wants = self.is_pending();
-        // An interrupt that is active keeps its priority and its group.
-        let is_same =
-            self.priority == self.active_priority && self.has(GROUP1) == self.has(ACTIVE_GROUP1);
-        let pends =
-            wants && may_be_pending && self.has(ENABLED) && (!is_active || !is_level && is_same);
-        let state = match (pends, is_active) {
-            (true, true) => State::PendingActive,
-            (true, false) => State::Pending,
-            (false, _) => State::Active,
-        };
-        let (priority, is_group1) = if is_active {
-            (self.active_priority, self.has(ACTIVE_GROUP1))
+    /// still be up, and if it is pending but not there.
+    #[inline]
+    pub(crate) const fn take_active(&mut self, intid: Intid, may_be_pending: bool) -> ListRegister {
+        let (priority, is_group1) = (self.active_priority, self.has(ACTIVE_GROUP1));
+        let (wants, is_level) = (self.is_pending(), self.is_level());
+        let is_same = self.priority == priority && self.is_group1() == is_group1;
+        let pends = wants && may_be_pending && self.has(ENABLED) && !is_level && is_same;
+        let state = if pends {
+            self.carry();
+            State::PendingActive
         } else {
-            (self.priority, self.has(GROUP1))
+            self.put(RESIDENT, true);
+            State::Active
         };
-        if pends {
-            self.put(CARRIED, self.has(LATCH));
-            self.put(LATCH, false);
-        }
-        self.put(RESIDENT, true);
         let register = ListRegister::new(intid, state, priority, is_group1);
         if is_level || wants && !pends { register.with_eoi_maintenance() } else { register }
     }
 
-    /// Takes the interrupt back from its list register; `None` if that is free now.
-    pub(crate) const fn fold(&mut self, left: Option<ListRegister>) -> Folded {
-        let (pends, is_active) = match left {
-            Some(register) => (register.is_pending(), register.is_active()),
-            None => (false, false),
-        };
-        if pends && self.has(CARRIED) {
+    /// It is in a list register from here on, and its latch too.
+    const fn carry(&mut self) {
+        self.put(CARRIED, self.has(LATCH));
+        self.put(LATCH, false);
+        self.put(RESIDENT, true);
+    }
+
+    /// Takes the interrupt back from its list register, which may be free now.
+    #[inline]
+    pub(crate) const fn fold(&mut self, left: ListRegister) -> Folded {
+        let (pends, is_active) = (left.is_pending(), left.is_active());
+        let before = *self;
+        self.put(RESIDENT | CARRIED | ACTIVE | ACTIVATE | DEACTIVATE, false);
+        if pends && before.has(CARRIED) {
             self.put(LATCH, true);
         }
-        if let Some(register) = left
-            && is_active
-        {
-            self.put(ACTIVE_GROUP1, register.is_group1());
-            self.active_priority = register.priority();
+        if is_active {
+            self.put(ACTIVE, true);
+            self.put(ACTIVE_GROUP1, left.is_group1());
+            self.active_priority = left.priority();
         }
-        self.put(ACTIVE, is_active);
-        if self.has(ACTIVATE) && !is_active {
+        if before.has(ACTIVATE | DEACTIVATE) {
+            self.apply_written(before.has(ACTIVATE));
+        }
+        if pends || is_active { Folded::Open } else { Folded::Ended }
+    }
+
+    /// Its active state is what was written to it.
+    const fn apply_written(&mut self, is_active: bool) {
+        if is_active && !self.has(ACTIVE) {
             self.activate();
         }
-        if self.has(DEACTIVATE) {
-            self.put(ACTIVE, false);
-        }
-        self.put(RESIDENT | CARRIED | ACTIVATE | DEACTIVATE, false);
-        if pends || is_active { Folded::Open } else { Folded::Ended }
+        self.put(ACTIVE, is_active);
     }
 }

@@ -54,8 +54,9 @@ impl Most {
         }
     }
 
-    fn found(&self) -> impl Iterator<Item = Candidate> + '_ {
-        self.found.iter().copied().take(self.added)
+    /// The most urgent ones.
+    pub(super) fn first(&self, count: usize) -> &[Candidate] {
+        self.found.get(..count).unwrap_or_default()
     }
 }
 
@@ -87,28 +88,24 @@ impl Selection {
         Self { pending: Most::new(), active: Most::new() }
     }
 
-    /// The interrupts for `count` list registers, and what is left outside.
+    /// How many of the most urgent pending and active interrupts go into `count` list registers, 16
+    /// at most, and what is left outside.
     ///
     /// The most urgent pending interrupt comes first: it may preempt all that are active. The most
     /// urgent active one is next, as its end would otherwise cause an exit; then the other pending
     /// ones, and the other active ones.
-    pub(super) fn choose(&self, count: usize) -> (impl Iterator<Item = Candidate> + '_, Outside) {
-        let first = usize::from(self.pending.added > 0).min(count);
-        let second = usize::from(self.active.added > 0).min(count - first);
-        let rest = count - first - second;
-        let more = (self.pending.added - first).min(rest);
-        let last = (self.active.added - second).min(rest - more);
-        let (pending, active) = (first + more, second + last);
+    pub(super) fn choose(&self, count: usize) -> (usize, usize, Outside) {
+        let (pending, active) = (self.pending.added, self.active.added);
+        let first = pending.min(1).min(count);
+        let second = active.min(1).min(count - first);
+        let pending = pending.min(count - second);
+        let active = active.min(count - pending);
         let outside = Outside {
             enabled: self.pending.enabled > pending,
             disabled: self.pending.added > pending.max(self.pending.enabled),
             active: self.active.added > active,
         };
-        let chosen = (self.pending.found().take(first))
-            .chain(self.active.found().take(second))
-            .chain(self.pending.found().skip(first).take(more))
-            .chain(self.active.found().skip(second).take(last));
-        (chosen, outside)
+        (pending, active, outside)
     }
 }
 
@@ -132,9 +129,10 @@ mod tests {
     }
 
     fn chosen(selection: &Selection, count: usize) -> (Vec<u32>, (bool, bool, bool)) {
-        let (chosen, outside) = selection.choose(count);
+        let (pending, active, outside) = selection.choose(count);
+        let chosen = [selection.pending.first(pending), selection.active.first(active)].concat();
         let Outside { enabled, disabled, active } = outside;
-        (chosen.map(Candidate::intid).collect(), (enabled, disabled, active))
+        (chosen.into_iter().map(Candidate::intid).collect(), (enabled, disabled, active))
     }
 
     #[test]
@@ -143,10 +141,10 @@ mod tests {
         let all = selection(&pending, &[(50, 0x60), (51, 0x40)]);
         assert_eq!(chosen(&all, 1), ([41].into(), (true, true, true)));
         assert_eq!(chosen(&all, 2), ([41, 51].into(), (true, true, true)));
-        assert_eq!(chosen(&all, 3), ([41, 51, 39].into(), (true, true, true)));
-        assert_eq!(chosen(&all, 4), ([41, 51, 39, 40].into(), (false, true, true)));
-        assert_eq!(chosen(&all, 5), ([41, 51, 39, 40, 42].into(), (false, false, true)));
-        let six = [41, 51, 39, 40, 42, 50].into();
+        assert_eq!(chosen(&all, 3), ([41, 39, 51].into(), (true, true, true)));
+        assert_eq!(chosen(&all, 4), ([41, 39, 40, 51].into(), (false, true, true)));
+        assert_eq!(chosen(&all, 5), ([41, 39, 40, 42, 51].into(), (false, false, true)));
+        let six = [41, 39, 40, 42, 51, 50].into();
         assert_eq!(chosen(&all, 6), (six, (false, false, false)));
         assert_eq!(chosen(&all, 16).0.len(), 6);
         assert_eq!(chosen(&all, 0), (Vec::new(), (true, true, true)));

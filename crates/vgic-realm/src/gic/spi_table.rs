@@ -94,6 +94,12 @@ impl SpiTable {
         self.spis.get(..self.count)?.get(index)
     }
 
+    /// An SPI that is not idle, and stays so. Others are changed with [`SpiTable::change`].
+    pub(super) fn live_mut(&mut self, intid: u32) -> Option<&mut SpiState> {
+        let index = intid.checked_sub(PRIVATE)? as usize;
+        self.spis.get_mut(..self.count)?.get_mut(index)
+    }
+
     /// Changes an SPI; `None` if it does not exist. `live_spis` is the number of SPIs that are not
     /// idle.
     pub(super) fn change<R>(

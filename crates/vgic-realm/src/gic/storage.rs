@@ -13,6 +13,7 @@ use crate::interface::Vtr;
 #[cfg(feature = "alloc")]
 use crate::intid::MAX_SPIS;
 use crate::intid::{PRIVATE, SGIS};
+use crate::list_register::ListRegister;
 use crate::state::InterfaceState;
 
 /// The lock of a GIC whose embedder brings none: a spin lock, which does not mask interrupts.
@@ -306,6 +307,17 @@ impl Private {
 
     pub(super) fn get(&self, intid: u32) -> Option<&Interrupt> {
         self.interrupts.get(intid as usize)
+    }
+
+    /// An interrupt that is not idle, and stays so. Others are changed with [`Private::change`].
+    pub(super) fn live_mut(&mut self, intid: u32) -> Option<&mut Interrupt> {
+        self.interrupts.get_mut(intid as usize)
+    }
+
+    /// Loads the next list register.
+    pub(super) fn load(&mut self, register: ListRegister) {
+        self.interface.list_registers_mut().put(self.loaded, register);
+        self.loaded += 1;
     }
 
     /// Changes an interrupt; `None` if it does not exist.

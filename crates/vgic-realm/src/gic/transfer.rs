@@ -110,7 +110,7 @@ impl<L: RawMutex> Gic<'_, L> {
             let left = *private.interface.list_registers();
             let mut ended = EndedInterrupts::NONE;
             for register in left.iter().take(private.loaded) {
-                self.fold(private, spis.as_deref_mut(), register, Some(register), &mut ended);
+                self.fold(private, spis.as_deref_mut(), register, register, &mut ended);
             }
         }
         *private.interface.list_registers_mut() = ListRegisters::new(vtr.list_registers());
@@ -150,7 +150,7 @@ impl<L: RawMutex> Gic<'_, L> {
         let mut private = slot.private.lock();
         let private = &mut *private;
         let count = core::mem::take(&mut private.loaded);
-        let loaded = (count > 0).then(|| *private.interface.list_registers());
+        let loaded = *private.interface.list_registers();
         report.saved = private.interface.save_first(count, interface);
         let [b0, b1, b2, b3, ..] = private.interface.vmcr().to_le_bytes();
         let vmcr = u32::from_le_bytes([b0, b1, b2, b3]);
@@ -159,14 +159,8 @@ impl<L: RawMutex> Gic<'_, L> {
         for _ in 0..private.interface.take_eoi_count() {
             self.end_outside(rec, private, spis.as_deref_mut(), &mut report);
         }
-        for (n, loaded) in loaded.iter().flat_map(ListRegisters::iter).enumerate().take(count) {
-            let left = private.interface.list_registers().at(n);
-            let left = match left.valid_number() {
-                None => None,
-                same if same == loaded.valid_number() => Some(left),
-                // No CPU puts another interrupt there: what was loaded was not used.
-                Some(_) => Some(loaded),
-            };
+        for n in 0..count {
+            let (loaded, left) = (loaded.at(n), private.interface.list_registers().at(n));
             let spi = self.fold(private, spis.as_deref_mut(), loaded, left, &mut report.ended);
             if let (Some(intid), Some(spis)) = (spi, spis.as_deref()) {
                 self.kick_after_fold(rec, intid, spis, &mut report.kicks);
@@ -327,34 +321,41 @@ impl<L: RawMutex> Gic<'_, L> {
                 }
             });
         }
-        let (chosen, mut outside) = selection.choose(count);
+        let (pending, active, mut outside) = selection.choose(count);
         outside.disabled |= awaits_enable;
+        for candidate in selection.pending.first(pending) {
+            let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
+            let register = match &mut spis {
+                _ if number < PRIVATE => {
+                    private.live_mut(number).map(|interrupt| interrupt.take_pending(intid))
+                }
+                Some(spis) => spis.live_mut(number).map(|spi| {
+                    spi.set_owner(Some(rec));
+                    spi.interrupt.take_pending(intid)
+                }),
+                None => None,
+            };
+            private.load(register.unwrap_or(ListRegister::FREE));
+        }
         // One that is active and pending again is pending in its list register after its end, and
         // keeps NPIE from being asserted for more urgent ones outside: its end has to be an exit.
-        let may_be_pending = |interrupt: Interrupt| {
-            forwarded.has(interrupt.is_group1()) && !(outside.enabled && interrupt.is_active())
-        };
-        chosen.for_each(|candidate| {
+        let may_be_pending = |is_group1| forwarded.has(is_group1) && !outside.enabled;
+        for candidate in selection.active.first(active) {
             let (number, intid) = (candidate.intid(), Intid::from_valid(candidate.intid()));
-            let taken = if number < PRIVATE {
-                private
-                    .change(number, |interrupt| interrupt.take(intid, may_be_pending(*interrupt)))
-            } else {
-                let live_spis = &self.shared.live_spis;
-                spis.as_deref_mut().and_then(|spis| {
-                    spis.change(live_spis, number, |spi| {
-                        spi.set_owner(Some(rec));
-                        let interrupt = spi.interrupt;
-                        let may_be_pending = may_be_pending(interrupt)
-                            && spi.leads_to(rec, || slot.accepts(interrupt.is_group1()));
-                        spi.interrupt.take(intid, may_be_pending)
-                    })
-                })
+            let register = match &mut spis {
+                _ if number < PRIVATE => private.live_mut(number).map(|interrupt| {
+                    interrupt.take_active(intid, may_be_pending(interrupt.is_group1()))
+                }),
+                Some(spis) => spis.live_mut(number).map(|spi| {
+                    let is_group1 = spi.interrupt.is_group1();
+                    let may_be_pending =
+                        may_be_pending(is_group1) && spi.leads_to(rec, || slot.accepts(is_group1));
+                    spi.interrupt.take_active(intid, may_be_pending)
+                }),
+                None => None,
             };
-            let register = taken.unwrap_or(ListRegister::FREE);
-            private.interface.list_registers_mut().put(private.loaded, register);
-            private.loaded += 1;
-        });
+            private.load(register.unwrap_or(ListRegister::FREE));
+        }
         outside
     }
 
@@ -364,7 +365,7 @@ impl<L: RawMutex> Gic<'_, L> {
         private: &mut Private,
         spis: Option<&mut SpiTable>,
         loaded: ListRegister,
-        left: Option<ListRegister>,
+        left: ListRegister,
         ended: &mut EndedInterrupts,
     ) -> Option<u32> {
         let intid = loaded.valid_number()?;

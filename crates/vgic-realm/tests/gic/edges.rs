@@ -99,7 +99,7 @@ fn what_does_not_fit_is_asked_for_by_maintenance_interrupts() {
     assert_eq!((lists, hcr), (vec![register(40, 0x40), active], 1 | TDIR | all));
     let mut four = Cpu::new(vtr(4));
     let (lists, hcr) = loaded(&gic, 0, &mut four);
-    let three = vec![register(40, 0x40), active, register(42, 0x80), 0];
+    let three = vec![register(40, 0x40), register(42, 0x80), active, 0];
     assert_eq!((lists, hcr), (three, 1 | TDIR));
     // Ended without a list register.
     gic.load(0, &mut cpu);
