@@ -10,16 +10,19 @@
 //! | [`frames`] | its free memory |
 //! | [`report`] | results and how they are printed |
 //! | [`checks`] | the checks |
+//! | [`board`], [`transfer_list`] | what firmware tells of the machine |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 pub mod bench;
+pub mod board;
 pub mod checks;
 pub mod frames;
 pub mod machine;
 pub mod report;
+pub mod transfer_list;
 
 pub use bench::{Options, run};
 pub use frames::Frames;

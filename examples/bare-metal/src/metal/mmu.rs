@@ -1,0 +1,85 @@
+//! The translation tables: everything has its physical address as its virtual one.
+//!
+//! All memory that the host may use is mapped as write-back memory by blocks, also while the RMM
+//! has parts of it, as Linux maps its memory. Nothing in this program accesses memory for which it
+//! has no `Undelegated` token. A CPU may still read such memory ahead of the program: the granule
+//! protection check then fails, which is no exception as long as no instruction needs the value,
+//! and nothing is cached (Arm DDI 0487, "Granule Protection Checks"). What is not told as the
+//! host's memory is not mapped.
+#![expect(unsafe_code, reason = "the tables that all code runs on")]
+
+use aarch64_paging::MapError;
+use aarch64_paging::descriptor::El23Attributes as Attributes;
+use aarch64_paging::idmap::IdMap;
+use aarch64_paging::paging::{El2, MemoryRegion};
+use bare_metal::board::Board;
+use core::ops::Range;
+use realm_sdk::abi::PaRange;
+use spin::Once;
+
+use crate::metal::boot::{self, DEVICE, MAPPED, NORMAL};
+
+/// The level of the first table, for 39 bits of addresses.
+const ROOT_LEVEL: usize = 1;
+
+static TABLES: Once<Tables> = Once::new();
+
+struct Tables(IdMap<El2>);
+
+// SAFETY: the value is only used to load the address of its root table into a register.
+unsafe impl Send for Tables {}
+// SAFETY: as for `Send`; the tables are complete before they are shared.
+unsafe impl Sync for Tables {}
+
+fn region(range: &PaRange) -> Option<Range<usize>> {
+    Some(usize::try_from(range.base().raw()).ok()?..usize::try_from(range.top().raw()).ok()?)
+}
+
+/// Makes tables for the memory, the interrupt controller and the console of this board, and for the
+/// image; [`activate`] has a CPU use them.
+///
+/// # Errors
+///
+/// Something is beyond the addresses that the tables reach.
+pub(crate) fn set_up(board: &Board) -> Result<(), MapError> {
+    let mut tables = IdMap::new(ROOT_LEVEL, El2);
+    let mut map = |range: Range<usize>, attributes: Attributes| {
+        tables.map_range(&MemoryRegion::new(range.start, range.end), attributes | MAPPED)
+    };
+    let page = |address: u64| PaRange::with_size_or_empty(realm_sdk::abi::Pa::new(address), 0x1000);
+    for range in board.accessible_memory().iter().filter_map(region) {
+        map(range, NORMAL | Attributes::XN)?;
+    }
+    let gic = &board.gic;
+    let console = board.console.map(|console| page(console.raw()));
+    let devices = gic.redistributors.iter().chain([&gic.distributor]).chain(&console);
+    for range in devices.filter_map(region) {
+        map(range, DEVICE)?;
+    }
+    map(boot::image(), NORMAL | Attributes::XN)?;
+    map(boot::code(), NORMAL | Attributes::READ_ONLY)?;
+    map(boot::constants(), NORMAL | Attributes::READ_ONLY | Attributes::XN)?;
+    TABLES.call_once(|| Tables(tables));
+    Ok(())
+}
+
+/// Has this CPU use the tables.
+pub(crate) fn activate() {
+    let Some(tables) = TABLES.get() else { return };
+    let root = tables.0.root_address().0;
+    // SAFETY: the tables map the image (with stacks and heap), the devices and all memory where the
+    // tables of the start do, with the same types, and they are never changed or dropped. What only
+    // the latter map is not used any more; translations of it that are cached are invalidated.
+    unsafe {
+        core::arch::asm!(
+            "dsb ish",
+            "msr ttbr0_el2, {root}",
+            "isb",
+            "tlbi alle2",
+            "dsb nsh",
+            "isb",
+            root = in(reg) root,
+            options(nostack),
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! The metal half: what the program does with the hardware, and its start.
+#![expect(unsafe_code, reason = "taking the machine that the device tree describes")]
+
+mod boot;
+mod console;
+mod cpu;
+mod exceptions;
+mod gic;
+mod heap;
+mod mmu;
+mod power;
+mod secondary;
+mod tree;
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU16, Ordering};
+
+use bare_metal::board::Board;
+use realm_sdk::abi::{Pa, PaRange};
+
+use crate::metal::console::print;
+use crate::metal::tree::DeviceTree;
+
+/// Called on the first CPU with X0 to X3 as firmware left them, with interrupts masked, and with
+/// the tables of [`boot`].
+fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
+    cpu::set_index(0);
+    heap::set_up();
+    let Some(tree) = tree::find([x0, x1, x2, x3]) else {
+        // There is no console to say it on.
+        power::off();
+    };
+    let board = match Board::read(&tree.bytes) {
+        Ok(board) => board,
+        Err(error) => power::stop(format_args!("{error}")),
+    };
+    let board: &'static Board = Box::leak(Box::new(board));
+    if let Err(error) = mmu::set_up(board) {
+        power::stop(format_args!("{error}"));
+    }
+    mmu::activate();
+    // SAFETY: the tree names them, they are mapped as devices now, and this is the only place that
+    // takes them.
+    unsafe {
+        if let Some(console) = board.console.and_then(|at| usize::try_from(at.raw()).ok()) {
+            console::set(console);
+        }
+        gic::set_up(board);
+        if let Err(error) = gic::set_up_cpu(board) {
+            power::stop(format_args!("GIC: {error}"));
+        }
+        secondary::start_all(board);
+    }
+    cpu::report_errors();
+    describe(board, &tree);
+    power::off()
+}
+
+/// What is in use: the image, and the tree.
+fn in_use(tree: &DeviceTree) -> [PaRange; 2] {
+    let range =
+        |base: usize, bytes: usize| PaRange::with_size_or_empty(Pa::new(base as u64), bytes as u64);
+    let image = boot::image();
+    [range(image.start, image.len()), range(tree.address, tree.bytes.len())]
+}
+
+fn describe(board: &Board, tree: &DeviceTree) {
+    print(format_args!(
+        "bare-metal: image at {:#x}, device tree at {:#x}\n",
+        boot::image().start,
+        tree.address
+    ));
+    let working = AtomicU16::new(0);
+    let count = secondary::count();
+    secondary::on_cpus(count, &|_| {
+        working.fetch_add(1, Ordering::Relaxed);
+    });
+    let working = working.into_inner();
+    print(format_args!("{working} of {} CPUs\n", board.cpus.len()));
+    for range in board.free_memory(&in_use(tree)) {
+        print(format_args!("free memory: {range}\n"));
+    }
+}
