@@ -1,5 +1,7 @@
 //! The virtual CPU interface of one physical CPU, as registers.
 
+use crate::run_page::RunPage;
+
 /// `ICH_VTR_EL2`: which parts of the virtual GIC the CPU implements.
 ///
 /// Source: Arm IHI 0069 (GICv3), `ICH_VTR_EL2`.
@@ -85,9 +87,9 @@ impl Vtr {
 ///
 /// In RMI 1.0 `ICH_LR<n>_EL2` and `ICH_HCR_EL2` are fields of the run page, in which `ICH_MISR_EL2`
 /// and `ICH_VMCR_EL2` are read-only. The RMM keeps `ICH_VMCR_EL2` and the active priorities in the
-/// REC, and sets `ICH_HCR_EL2.En` itself. There, writes of these have no effect, active priorities
-/// read as zero, and of `ICH_HCR_EL2` only the bits of [`HCR_CONTROLS`](crate::state::HCR_CONTROLS)
-/// are written.
+/// REC, and sets `ICH_HCR_EL2.En` itself. There, writes of these do not reach the REC, active
+/// priorities read as zero, and of `ICH_HCR_EL2` only the bits of
+/// [`HCR_CONTROLS`](crate::state::HCR_CONTROLS) are written.
 ///
 /// Values are those of the registers; a register whose `n` the CPU does not implement reads as zero
 /// and ignores writes. No synchronisation is needed between a write and the call to the RMM, which
@@ -120,4 +122,10 @@ pub trait VirtualInterface {
     fn set_ap1r(&mut self, n: usize, value: u64);
     /// Reads `ICH_MISR_EL2`.
     fn misr(&self) -> u64;
+
+    /// If the registers are those of a run page: what copies them to it and from it. By default
+    /// they are not.
+    fn run_page(&mut self) -> Option<&mut RunPage> {
+        None
+    }
 }

@@ -14,11 +14,9 @@ const HCR_EN: u64 = 1;
 /// 3. [`RunPage::exit`] takes those of the exit, from which the state is saved. Without it, the
 ///    registers count as not used.
 ///
-/// Keep one for each REC: a new one for each entry reads `ICH_VMCR_EL2` as zero after an entry that
-/// was refused, as if the REC masked everything.
-///
-/// In 1.0 the RMM keeps the active priorities and `ICH_VMCR_EL2` in the REC: writes of them have no
-/// effect, active priorities read as zero, and `ICH_VMCR_EL2` as at the exit.
+/// In 1.0 the RMM keeps the active priorities and `ICH_VMCR_EL2` in the REC: the Realm does not see
+/// writes of them, active priorities read as zero, and `ICH_VMCR_EL2` as at the exit, or as it was
+/// loaded if there was none.
 ///
 /// ```
 /// use vgic_realm::{InterfaceState, Intid, RunPage, Saved, Vtr};
@@ -101,7 +99,9 @@ impl VirtualInterface for RunPage {
     fn vmcr(&self) -> u64 {
         self.vmcr
     }
-    fn set_vmcr(&mut self, _: u64) {}
+    fn set_vmcr(&mut self, value: u64) {
+        self.vmcr = value;
+    }
     fn ap0r(&self, _: usize) -> u64 {
         0
     }
@@ -112,6 +112,9 @@ impl VirtualInterface for RunPage {
     fn set_ap1r(&mut self, _: usize, _: u64) {}
     fn misr(&self) -> u64 {
         self.misr
+    }
+    fn run_page(&mut self) -> Option<&mut Self> {
+        Some(self)
     }
 }
 
@@ -161,7 +164,27 @@ mod tests {
         assert_eq!(page.hcr(), 0, "the interface was used");
         page.set_ap0r(0, 1);
         page.set_ap1r(0, 1);
-        page.set_vmcr(1);
-        assert_eq!((page.ap0r(0), page.ap1r(0), page.vmcr()), (0, 0, 0));
+        assert_eq!((page.ap0r(0), page.ap1r(0)), (0, 0));
+    }
+
+    #[test]
+    fn an_entry_that_was_refused_leaves_the_mask_as_it_was_loaded() {
+        let mut state = InterfaceState::new(Vtr::of_run_page(1));
+        let mut page = RunPage::new(state.vtr());
+        state.load(&mut page);
+        page.exit(1, [0; 16], 0, 0xf000_0002);
+        assert_eq!(state.save(&mut page), Saved::Used);
+        // Another one, on a thread that runs the REC from now on.
+        let mut page = RunPage::new(state.vtr());
+        state.load(&mut page);
+        assert_eq!(page.enter(), (0, [0; 16]), "the RMM has the mask");
+        assert_eq!((state.save(&mut page), state.vmcr()), (Saved::Unused, 0xf000_0002));
+    }
+
+    #[test]
+    fn it_is_the_run_page() {
+        let mut page = RunPage::new(Vtr::of_run_page(1));
+        page.exit(0, [0; 16], 3, 0);
+        assert_eq!(page.run_page().map(|page| page.misr()), Some(3));
     }
 }
