@@ -22,7 +22,8 @@ const BYTES: usize = 0x10_0000;
 const EXIT: u64 = size_of::<RecEnter>() as u64;
 
 /// A machine of any dialect whose RMM agrees to everything, and runs nothing: an entry of a REC
-/// ends with the exit record that [`Crafted::exits_with`] was given.
+/// ends with the exit record that [`Crafted::exits_with`] was given, or that the function of
+/// [`Crafted::runs`] makes.
 pub struct Crafted {
     dialect: Dialect,
     sessions: OpenSessions,
@@ -30,8 +31,14 @@ pub struct Crafted {
     state: Mutex<State>,
 }
 
+/// What a REC does from an entry to the next exit.
+type Runs = Box<dyn FnMut(&RecEnter) -> RecExit + Send>;
+
 struct State {
     exit: RecExit,
+    runs: Option<Runs>,
+    /// The number of list registers in the run page.
+    list_registers: u8,
     entry: RecEnter,
     refusal: Option<u64>,
     calls: u64,
@@ -46,6 +53,8 @@ impl Crafted {
     pub fn new(dialect: Dialect) -> Self {
         let state = State {
             exit: RecExit::new_zeroed(),
+            runs: None,
+            list_registers: 1,
             entry: RecEnter::new_zeroed(),
             refusal: None,
             calls: 0,
@@ -67,6 +76,17 @@ impl Crafted {
     /// The record of the exits of all entries from now on.
     pub fn exits_with(&self, exit: &RecExit) {
         self.state().exit = *exit;
+    }
+
+    /// The function that runs the REC from now on.
+    pub fn runs(&self, runs: impl FnMut(&RecEnter) -> RecExit + Send + 'static) {
+        self.state().runs = Some(Box::new(runs));
+    }
+
+    /// How many list registers the features of 1.0 tell, 1 to 16, for sessions that are opened from
+    /// now on.
+    pub fn has_list_registers(&self, count: u8) {
+        self.state().list_registers = count;
     }
 
     /// X0 of the next call's answer, instead of success.
@@ -143,15 +163,20 @@ impl Crafted {
         if is(Command::RecEnter) {
             let memory = self.access();
             // SAFETY: the caller of the conduit owns the page and has no reference into it.
-            unsafe {
-                memory.read(Pa::new(x2), state.entry.as_mut_bytes()).unwrap();
-                memory.write(Pa::new(x2 + EXIT), state.exit.as_bytes()).unwrap();
+            unsafe { memory.read(Pa::new(x2), state.entry.as_mut_bytes()) }.unwrap();
+            let State { entry, runs, exit, .. } = &mut *state;
+            if let Some(runs) = runs {
+                *exit = runs(entry);
             }
+            // SAFETY: the same.
+            unsafe { memory.write(Pa::new(x2 + EXIT), exit.as_bytes()) }.unwrap();
         } else if is(Command::Version) {
             return [0, version, version, 0, 0, 0, 0, 0];
         } else if is(Command::Features) {
             // Granules of 4 KiB, in register 1 of 2.0.
-            return [0, 1, 0, 0, 0, 0, 0, 0];
+            let lists = u64::from(state.list_registers - 1);
+            let lists = if self.dialect.gic_in_run_page() { lists << 34 } else { 0 };
+            return [0, 1 | lists, 0, 0, 0, 0, 0, 0];
         } else if is(Command::GranuleRangeDelegate) || is(Command::GranuleRangeUndelegate) {
             return [0, x2, 0, 0, 0, 0, 0, 0];
         }
