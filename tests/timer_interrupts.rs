@@ -79,7 +79,7 @@ fn run(dialect: Dialect, list_registers: u8, seed: u64, raises_early: bool, trap
     model.set_guest(realm.rd().pa(), 0, Box::new(guest));
     let realm = realm.activate().unwrap();
     let rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
-    rec.trap_waiting(traps, traps);
+    rec.trap_waiting(traps, traps).unwrap();
 
     let mut cpu = model.cpu(0);
     let storage = GicStorage::<1, 0>::new();

@@ -118,7 +118,7 @@ impl<P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync> Host<'_, P> {
 
     fn run_on_thread(&self, vcpu: &mut GicHandler<'_, Cpu<'_>, Vcpu<'_, P>>) -> Result<(), Error> {
         let Ok(mut runner) = self.set.claim(vcpu.index) else { return Ok(()) };
-        runner.rec().trap_waiting(true, false);
+        runner.trap_waiting(true, false);
         while !self.has_given_up.load(Ordering::SeqCst) {
             match runner.run(self.realm.rmm(), vcpu)? {
                 Outcome::Waiting(sleep) => {

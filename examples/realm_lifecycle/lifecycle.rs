@@ -336,9 +336,13 @@ fn run<P: Platform>(
         match heap.take(MIN_GRANULE, MIN_GRANULE) {
             Ok(page) => {
                 let rec = Rec::new(object, page, geometry);
-                rec.trap_waiting(true, false);
+                let trapped = rec.trap_waiting(true, false);
                 vcpus.push(rec);
                 states.push((interface, Some(Answer::resume())));
+                if let Err(error) = trapped {
+                    take_back(vcpus, recs, heap);
+                    return Err(error.into());
+                }
             }
             Err(failure) => {
                 recs.push(object);

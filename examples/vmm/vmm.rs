@@ -162,7 +162,7 @@ impl<'r, P: Platform> Vmm<'r, P> {
         let rest = Vcpu { realm, index, memory };
         let mut vcpu = GicHandler { gic, index, interface: cpu, bus, rest };
         let mut runner = self.vcpus.claim(index)?;
-        runner.rec().trap_waiting(true, false);
+        runner.trap_waiting(true, false);
         let result = loop {
             match runner.run(realm.rmm(), &mut vcpu) {
                 Ok(Outcome::RealmOff(_)) => break Ok(()),

@@ -202,7 +202,7 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
     let realm = realm.activate().unwrap();
     let recs = objects.map(|object| {
         let rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
-        rec.trap_waiting(true, true);
+        rec.trap_waiting(true, true).unwrap();
         rec
     });
 

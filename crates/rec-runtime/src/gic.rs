@@ -8,6 +8,10 @@
 //! GIC and the bus need, and leaves the rest to another handler. A host with a handler of its own
 //! calls the methods of [`RealmGic`].
 //!
+//! The list registers are the CPU's (RMI 2.0), or in the run page (1.0). All else is the same: the
+//! interface of the handler is that of the CPU or a [`RunPage`](vgic_realm::RunPage), or a
+//! [`RecInterface`], which is what the RMM uses.
+//!
 //! ```
 //! use rec_runtime::gic::{GicHandler, RealmGic, RunReport};
 //! use rec_runtime::mmio::MmioBus;
@@ -49,6 +53,7 @@
 //! ```
 
 mod handler;
+mod interface;
 
 use core::fmt;
 
@@ -60,6 +65,7 @@ use vgic_realm::{
 };
 
 pub use handler::GicHandler;
+pub use interface::RecInterface;
 
 use crate::answer::Answer;
 use crate::exit::{SysRegRead, SysRegWrite, Wait};

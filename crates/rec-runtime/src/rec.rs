@@ -1,5 +1,6 @@
 //! A REC that can be entered.
 
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use rmi_abi::rec::Mpidr;
@@ -56,24 +57,23 @@ pub struct Event {
 ///     }
 /// }
 /// ```
-#[derive(Debug)]
 #[must_use = "take it apart with `into_parts` to destroy the REC"]
 pub struct Rec {
     object: RecObject,
-    /// Locked during an entry. Nothing waits for this lock.
+    /// Locked during an entry. Nothing waits for this lock, and an entry that finds it locked is
+    /// refused; so in a set only a runner may lock it.
     run: Mutex<RunPage>,
     geometry: Geometry,
-    /// [`RecEnterFlags`] besides those of the answer.
-    flags: AtomicU64,
     exits: AtomicU64,
     /// Only a [`Runner`](crate::set::Runner) enters it.
     is_in_set: bool,
 }
 
-/// The run page.
-#[derive(Debug)]
+/// The run page, and what the next entry writes to it.
 struct RunPage {
     page: Undelegated,
+    /// Beside those of the answer.
+    flags: RecEnterFlags,
     /// Whether the host's half has been zeroed, which an entry writes only in part.
     is_cleared: bool,
     /// The virtual CPU interface of RMI 1.0: for the next entry, and of the last exit.
@@ -90,10 +90,9 @@ impl Rec {
     /// What the REC waits for is recorded in `object`: an exit that has not been answered yet still
     /// needs its answer, and no other is accepted.
     pub const fn new(object: RecObject, run: Undelegated, geometry: Geometry) -> Self {
-        let (flags, exits) = (AtomicU64::new(0), AtomicU64::new(0));
-        let run =
-            Mutex::new(RunPage { page: run, is_cleared: false, gic: (GicEntry::EMPTY, None) });
-        Self { object, run, geometry, flags, exits, is_in_set: false }
+        let (flags, gic) = (RecEnterFlags::empty(), (GicEntry::EMPTY, None));
+        let run = Mutex::new(RunPage { page: run, flags, is_cleared: false, gic });
+        Self { object, run, geometry, exits: AtomicU64::new(0), is_in_set: false }
     }
 
     /// Notes whether it is in a set.
@@ -102,7 +101,7 @@ impl Rec {
         self
     }
 
-    /// That only a runner enters the REC, if it is in a set.
+    /// That the REC is in no set, where only a runner enters it and changes its entries.
     pub(crate) const fn check_alone(&self) -> Result<(), EnterError> {
         if self.is_in_set { Err(EnterError::Running) } else { Ok(()) }
     }
@@ -146,41 +145,58 @@ impl Rec {
     }
 }
 
-/// # Running
+/// # What the next entries do
+///
+/// In a set these functions are refused, and so is [`Rec::enter`]: otherwise any thread could
+/// change what the one that runs the REC has prepared. There, use
+/// [`Runner::trap_waiting`](crate::set::Runner::trap_waiting),
+/// [`Runner::force_plane_0`](crate::set::Runner::force_plane_0),
+/// [`Handler::gic_entry`](crate::Handler::gic_entry) and
+/// [`Handler::gic_exit`](crate::Handler::gic_exit).
 impl Rec {
     /// Sets whether the REC exits when it waits for an interrupt (WFI) or an event (WFE), with a
     /// deadline or without: [`Exit::Wait`]. Otherwise the CPU waits, until a physical interrupt at
-    /// the latest. By default neither exits. It takes effect at the next entry.
-    pub fn trap_waiting(&self, wfi: bool, wfe: bool) {
-        for (trap, is_set) in [(RecEnterFlags::TRAP_WFI, wfi), (RecEnterFlags::TRAP_WFE, wfe)] {
-            self.set_flag(trap, is_set);
-        }
+    /// the latest. By default neither exits.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError::Running`] while a thread has entered the REC, and in a set.
+    pub fn trap_waiting(&self, wfi: bool, wfe: bool) -> Result<(), EnterError> {
+        self.check_alone()?;
+        self.set_flags(&[(RecEnterFlags::TRAP_WFI, wfi), (RecEnterFlags::TRAP_WFE, wfe)])
     }
 
     /// Sets whether the next entry that succeeds returns to plane 0 first, if another plane of the
     /// REC was running (2.0). For a host that has something for plane 0.
     ///
     /// Source: DEN0137 2.0-bet3, `RmiRecEnterFlags`, `force_p0`.
-    pub fn force_plane_0(&self, force: bool) {
-        self.set_flag(RecEnterFlags::FORCE_P0, force);
+    ///
+    /// # Errors
+    ///
+    /// As [`Rec::trap_waiting`].
+    pub fn force_plane_0(&self, force: bool) -> Result<(), EnterError> {
+        self.check_alone()?;
+        self.set_flags(&[(RecEnterFlags::FORCE_P0, force)])
     }
 
-    fn set_flag(&self, flag: RecEnterFlags, is_set: bool) {
-        let _ = match is_set {
-            true => self.flags.fetch_or(flag.bits(), Ordering::Relaxed),
-            false => self.flags.fetch_and(!flag.bits(), Ordering::Relaxed),
-        };
+    /// For the only runner of a REC in a set, which is never refused.
+    pub(crate) fn set_flags(&self, flags: &[(RecEnterFlags, bool)]) -> Result<(), EnterError> {
+        let mut run = self.run.try_lock().ok_or(EnterError::Running)?;
+        for (flag, is_set) in flags {
+            run.flags.set(*flag, *is_set);
+        }
+        Ok(())
     }
 
     /// Sets the virtual CPU interface for the next entries, in a dialect that has it in the run
     /// page ([`Dialect::gic_in_run_page`](rmi_abi::Dialect::gic_in_run_page)); others ignore it. It
-    /// is what `vgic_realm::RunPage::enter` gives. In a [`RecSet`](crate::RecSet), only the thread
-    /// that runs the REC may call it.
+    /// is what `vgic_realm::RunPage::enter` gives.
     ///
     /// # Errors
     ///
-    /// [`EnterError::Running`] while a thread has entered the REC.
+    /// As [`Rec::trap_waiting`].
     pub fn set_gic(&self, gic: GicEntry) -> Result<(), EnterError> {
+        self.check_alone()?;
         let mut run = self.run.try_lock().ok_or(EnterError::Running)?;
         run.gic = (gic, None);
         Ok(())
@@ -191,11 +207,15 @@ impl Rec {
     ///
     /// # Errors
     ///
-    /// [`EnterError::Running`] while a thread has entered the REC.
+    /// As [`Rec::trap_waiting`].
     pub fn gic(&self) -> Result<Option<GicExit>, EnterError> {
+        self.check_alone()?;
         Ok(self.run.try_lock().ok_or(EnterError::Running)?.gic.1)
     }
+}
 
+/// # Running
+impl Rec {
     /// Enters the REC and runs it until its next exit: `RMI_REC_ENTER`.
     ///
     /// The REC runs on the CPU that makes the call, which is the one that this function is called
@@ -224,17 +244,18 @@ impl Rec {
         rmm: &Rmm<P>,
         answer: Answer,
     ) -> Result<Event, Failed<Option<Answer>, EnterError>> {
-        match self.check_alone().and_then(|()| self.enter_with(rmm, &answer)) {
+        match self.check_alone().and_then(|()| self.enter_with(rmm, &answer, &mut AsSet)) {
             Ok(event) => Ok(event),
             Err(error) => Err(Failed::new(error.is_clean().then_some(answer), error)),
         }
     }
 
-    /// As [`Rec::enter`]. Unless the error is clean, the answer is used up.
+    /// As [`Rec::enter`], in a set too. Unless the error is clean, the answer is used up.
     pub(crate) fn enter_with<P: Platform>(
         &self,
         rmm: &Rmm<P>,
         answer: &Answer,
+        interface: &mut dyn RunPageInterface,
     ) -> Result<Event, EnterError> {
         let Some(mut run) = self.run.try_lock() else {
             return Err(EnterError::Running);
@@ -244,14 +265,15 @@ impl Rec {
             rmm.commands().clear_run_page(&mut run.page)?;
             run.is_cleared = true;
         }
-        let force_p0 = RecEnterFlags::FORCE_P0.bits();
-        let flags = self.flags.fetch_and(!force_p0, Ordering::Relaxed);
+        let (dialect, geometry) = (rmm.dialect(), self.geometry);
+        if dialect.gic_in_run_page() {
+            interface.enter(&mut run.gic.0);
+        }
         let entry = EntryRecord {
-            flags: answer.flags | RecEnterFlags::from_bits_retain(flags),
+            flags: answer.flags | run.flags,
             gprs: answer.gprs(),
             gic: Some(&run.gic.0),
         };
-        let (dialect, geometry) = (rmm.dialect(), self.geometry);
         let (page, gic) = (&mut run.page, &mut run.gic.1);
         let entered = self.object.enter(rmm, page, &entry, answer.exit, |record, exit| {
             let mut exit = decode(record, dialect, geometry, Ticket { exit });
@@ -274,14 +296,40 @@ impl Rec {
             let InterruptLines { timers, pmu_overflow } = lines;
             (Event { exit, timers, pmu_overflow }, wants_answer)
         });
-        match &entered {
-            Ok(_) => {
-                self.exits.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => {
-                self.flags.fetch_or(flags & force_p0, Ordering::Relaxed);
+        if entered.is_ok() {
+            self.exits.fetch_add(1, Ordering::Relaxed);
+            run.flags.remove(RecEnterFlags::FORCE_P0);
+            if let Some(gic) = &run.gic.1 {
+                interface.exit(gic);
             }
         }
         entered
+    }
+}
+
+/// Who has the virtual CPU interface, in a dialect that has it in the run page.
+pub(crate) trait RunPageInterface {
+    /// Changes what the next entry writes.
+    fn enter(&mut self, gic: &mut GicEntry);
+    /// Takes what the exit has.
+    fn exit(&mut self, gic: &GicExit);
+}
+
+/// It is as [`Rec::set_gic`] set it.
+struct AsSet;
+
+impl RunPageInterface for AsSet {
+    fn enter(&mut self, _: &mut GicEntry) {}
+    fn exit(&mut self, _: &GicExit) {}
+}
+
+impl fmt::Debug for Rec {
+    /// Takes no lock, as the entry of another thread would be refused meanwhile.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rec")
+            .field("object", &self.object)
+            .field("exits", &self.exits)
+            .field("is_in_set", &self.is_in_set)
+            .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 //! A run loop with a handler, for embedders without their own loop.
 
 use rmi_abi::esr::{AbortSeverity, Esr};
+use rmi_abi::run::{GicEntry, GicExit};
 use rmi_host::{Failed, Platform, Rmm};
 use sro::EnterError;
 
@@ -12,7 +13,7 @@ use crate::exit::{
 };
 use crate::gic::RunReport;
 use crate::kick::Kick;
-use crate::rec::Rec;
+use crate::rec::{Rec, RunPageInterface};
 use crate::set::{CpuOnDecision, PhysicalCpus};
 use crate::timer::Timers;
 
@@ -50,7 +51,26 @@ pub trait Handler {
         let _ = rec;
     }
 
-    /// Called after each exit, before anything else: save the virtual CPU interface
+    /// Called before each entry in a dialect that has the virtual CPU interface in the run page
+    /// ([`Dialect::gic_in_run_page`](rmi_abi::Dialect::gic_in_run_page)), after
+    /// [`Handler::before_entry`]: fill in what that loaded (`vgic_realm::RunPage::enter`). By
+    /// default it is as for the entry before: empty, or as [`Rec::set_gic`] set it.
+    ///
+    /// Source: DEN0137 1.0-rel0, `RmiRecEnter`.
+    fn gic_entry(&mut self, gic: &mut GicEntry) {
+        let _ = gic;
+    }
+
+    /// Called after each exit that has the virtual CPU interface in the run page, before
+    /// [`Handler::after_exit`]: take it from there (`vgic_realm::RunPage::exit`). Not called after
+    /// an exit before the REC ran, which does not have it: the registers were not used then.
+    ///
+    /// Source: DEN0137 1.0-rel0, `RmiRecExit`.
+    fn gic_exit(&mut self, gic: &GicExit) {
+        let _ = gic;
+    }
+
+    /// Called after each exit, before it is handled: save the virtual CPU interface
     /// (`vgic_realm::InterfaceState::save`), and update the lines of the timers' interrupts.
     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {
         let _ = (timers, pmu_overflow);
@@ -294,7 +314,7 @@ impl Rec {
                 handler.entry_cancelled(self);
                 return Ok(RunEnd::Kicked(answer));
             }
-            let event = match self.enter_with(rmm, &answer) {
+            let event = match self.enter_with(rmm, &answer, &mut OfHandler(handler)) {
                 Ok(event) => event,
                 Err(error) => {
                     handler.entry_cancelled(self);
@@ -308,6 +328,19 @@ impl Rec {
                 Flow::Leave => return Ok(RunEnd::Left),
             };
         }
+    }
+}
+
+/// The virtual CPU interface that a handler has.
+pub(crate) struct OfHandler<'h, H: ?Sized>(pub(crate) &'h mut H);
+
+impl<H: Handler + ?Sized> RunPageInterface for OfHandler<'_, H> {
+    fn enter(&mut self, gic: &mut GicEntry) {
+        self.0.gic_entry(gic);
+    }
+
+    fn exit(&mut self, gic: &GicExit) {
+        self.0.gic_exit(gic);
     }
 }
 

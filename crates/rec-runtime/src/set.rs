@@ -363,7 +363,8 @@ impl RecSet<'_> {
         self.len == 0
     }
 
-    /// The REC with this index, in the order of creation.
+    /// The REC with this index, in the order of creation: to name it and to look at it. Whatever
+    /// enters it or changes its next entry is refused; the [`Runner`] does that.
     #[must_use]
     pub fn rec(&self, index: usize) -> Option<&Rec> {
         self.slot(index)?.rec()

@@ -54,8 +54,10 @@ pub enum EnterError {
     /// The answer belongs to another REC or to an earlier exit; no call was made.
     #[error("the answer belongs to another exit")]
     WrongAnswer,
-    /// Another thread has entered the REC ([`Awaiting::Exit`]); no call was made.
-    #[error("another thread has entered the REC")]
+    /// Another thread has entered the REC ([`Awaiting::Exit`]), or the REC is in a set
+    /// (`rec_runtime::RecSet`), where only the `Runner` that claimed it enters it and changes its
+    /// entries; no call was made.
+    #[error("another thread has entered the REC, or the REC is in a set and has to be claimed")]
     Running,
     /// An earlier entry ended without a clear answer ([`Awaiting::Unknown`]); no call was made.
     #[error("an earlier entry of the REC ended without an answer")]

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use rmi_abi::esr::Esr;
+use rmi_abi::run::{GicEntry, GicExit};
 use rmi_host::DefaultLock;
 use rmi_host::lock_api::RawMutex;
 use vgic_realm::VirtualInterface;
@@ -25,6 +26,7 @@ use crate::timer::Timers;
 /// | Method of [`Handler`] | What it does | What the rest is asked |
 /// |---|---|---|
 /// | `before_entry` | loads the interrupts | before that: masks interrupts and preemption |
+/// | `gic_entry`, `gic_exit` | copy the interrupts to and from the run page, where they are there | only of an interface that is not in the run page |
 /// | `entry_cancelled` | saves the interrupts | after that: unmasks |
 /// | `after_exit` | saves the interrupts, sets the lines of timers and PMU | after that: `interrupts_saved`, then `after_exit`, which unmasks |
 /// | `cpu_off` | resets the virtual CPU interface | after that |
@@ -42,7 +44,8 @@ pub struct GicHandler<'v, I, H, L: RawMutex = DefaultLock> {
     pub gic: RealmGic<'v, L>,
     /// The REC's index in the GIC and in its set.
     pub index: usize,
-    /// The registers of the CPU that enters the REC.
+    /// The registers of the CPU that enters the REC, or of the REC's run page:
+    /// [`RecInterface`](super::RecInterface) is what the RMM uses.
     pub interface: I,
     /// The devices, among which are those of the GIC.
     pub bus: &'v dyn MmioDispatch,
@@ -59,6 +62,20 @@ impl<I: VirtualInterface, H: Handler, L: RawMutex> Handler for GicHandler<'_, I,
     fn entry_cancelled(&mut self, rec: &Rec) {
         self.gic.save(self.index, &mut self.interface);
         self.rest.entry_cancelled(rec);
+    }
+
+    fn gic_entry(&mut self, gic: &mut GicEntry) {
+        match self.interface.run_page() {
+            Some(page) => (gic.hcr, gic.lrs) = page.enter(),
+            None => self.rest.gic_entry(gic),
+        }
+    }
+
+    fn gic_exit(&mut self, gic: &GicExit) {
+        match self.interface.run_page() {
+            Some(page) => page.exit(gic.hcr, gic.lrs, gic.misr, gic.vmcr),
+            None => self.rest.gic_exit(gic),
+        }
     }
 
     fn after_exit(&mut self, timers: Timers, pmu_overflow: bool) {

@@ -5,6 +5,7 @@ use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
 
 use rmi_abi::Status;
+use rmi_abi::run::RecEnterFlags;
 use rmi_host::{DefaultLock, Error, Platform, Rmm, lock_api};
 use sro::EnterError;
 
@@ -16,7 +17,7 @@ use super::word::{Obstacle, Power, Word};
 use crate::answer::Answer;
 use crate::exit::{Exit, PsciNotice, PsciRequest};
 use crate::rec::Rec;
-use crate::run::{Flow, Handler, dispatch};
+use crate::run::{Flow, Handler, OfHandler, dispatch};
 use crate::timer::Timers;
 
 /// The only one who enters a REC of a [`RecSet`], see [`RecSet::claim`].
@@ -138,7 +139,7 @@ impl<'r> Runner<'r> {
         self.index
     }
 
-    /// The REC.
+    /// The REC: to name it and to look at it, as [`RecSet::rec`].
     pub const fn rec(&self) -> &'r Rec {
         self.rec
     }
@@ -157,6 +158,18 @@ impl<'r> Runner<'r> {
     /// Sets the answer for the next entry, in place of one that the run loop kept.
     pub fn set_answer(&mut self, answer: Answer) {
         self.held.answer = Some(answer);
+    }
+
+    /// As [`Rec::trap_waiting`], for the REC of the set.
+    pub fn trap_waiting(&mut self, wfi: bool, wfe: bool) {
+        // Only this runner could be in its way.
+        let flags = [(RecEnterFlags::TRAP_WFI, wfi), (RecEnterFlags::TRAP_WFE, wfe)];
+        let _ = self.rec.set_flags(&flags);
+    }
+
+    /// As [`Rec::force_plane_0`], for the REC of the set.
+    pub fn force_plane_0(&mut self, force: bool) {
+        let _ = self.rec.set_flags(&[(RecEnterFlags::FORCE_P0, force)]);
     }
 
     /// Enters the REC repeatedly, passing its exits to `handler`, until the loop has an
@@ -248,7 +261,7 @@ impl<'r> Runner<'r> {
         }
         let entered_at = self.set.clock.map(|now| now());
         let answer = self.held.answer.as_ref().unwrap_or(const { &Answer::resume() });
-        let event = match rec.enter_with(rmm, answer) {
+        let event = match rec.enter_with(rmm, answer, &mut OfHandler(handler)) {
             Ok(event) => event,
             Err(error) => {
                 handler.entry_cancelled(rec);

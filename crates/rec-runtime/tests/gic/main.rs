@@ -7,6 +7,7 @@ mod devices;
 mod fixture;
 mod lines;
 mod matches;
+mod run_page;
 mod runs;
 
 use rec_runtime::RecSet;

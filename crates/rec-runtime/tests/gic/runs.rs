@@ -104,8 +104,8 @@ fn run(fixture: &Fixture<'_, '_>, test: impl FnOnce(RealmGic<'_>, Vec<(Runner<'_
             bus.add(IpaRange::with_size(Ipa::new(base), bytes).unwrap(), device).unwrap();
         }
         let vcpu = |index| {
-            let runner = fixture.set.claim(index).unwrap();
-            runner.rec().trap_waiting(true, true);
+            let mut runner = fixture.set.claim(index).unwrap();
+            runner.trap_waiting(true, true);
             let cpu = fixture.model.cpu(0);
             let rest = Rest { cpu, calls: vec![], reports: vec![], kicks: None };
             (runner, Vcpu { gic, index, interface: cpu, bus: &bus, rest })

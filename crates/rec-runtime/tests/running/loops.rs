@@ -155,7 +155,7 @@ fn by_default(first: Result<Action, RecExit>) -> (RunEnd, u32) {
     let actions = first.as_ref().map_or(vec![off], |action| vec![*action, off]);
     on(Dialect::TfRmm2026_07, |fixture| {
         fixture.script(actions, |fixture, _, rec| {
-            rec.trap_waiting(true, true);
+            rec.trap_waiting(true, true).unwrap();
             if let Err(record) = first {
                 fixture.line.twist(Twist::Exit(Box::new(record)));
             }

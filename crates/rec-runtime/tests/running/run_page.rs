@@ -1,6 +1,7 @@
 //! What an entry writes to the run page, and what a dialect has in it.
 
-use rec_runtime::{Answer, EnterError, Exit, Rec};
+use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
+use rec_runtime::{Answer, EnterError, Exit, Flow, Handler, Kick, Rec, RecSet, Timers};
 use rmi_abi::rtt::Geometry;
 use rmi_abi::run::{ExitReason, GicEntry, GicExit, RUN_GPRS, RecEnterFlags, RecExit};
 use rmi_abi::{Dialect, Status};
@@ -72,7 +73,7 @@ fn waits_are_trapped_until_that_is_changed() {
         for (wfi, wfe, flags) in
             [(true, true, TRAP_BOTH), (true, false, 4), (false, true, 8), (false, false, 0)]
         {
-            rec.trap_waiting(wfi, wfe);
+            rec.trap_waiting(wfi, wfe).unwrap();
             for _ in 0..2 {
                 let _ = rec.enter(rmm, Answer::resume()).unwrap();
                 assert_eq!(machine.last_entry().flags, flags);
@@ -90,21 +91,144 @@ fn an_entry_returns_to_plane_0_once() {
         machine.with_rec(|rmm, object, page, _| {
             let rec = Rec::new(object, page, Geometry::new(40).unwrap());
             machine.exits_with(&record(ExitReason::Irq));
-            rec.trap_waiting(true, true);
+            rec.trap_waiting(true, true).unwrap();
             let flags = || {
                 let _ = rec.enter(rmm, Answer::resume()).unwrap();
                 machine.last_entry().flags
             };
             assert_eq!(flags(), TRAP_BOTH);
-            rec.force_plane_0(true);
+            rec.force_plane_0(true).unwrap();
             // A refused entry did not return to it.
             machine.refuses_with(u8::from(Status::ErrorRec).into());
             assert!(rec.enter(rmm, Answer::resume()).unwrap_err().error.is_off());
             assert_eq!(flags(), TRAP_BOTH | force, "{dialect}");
             assert_eq!(flags(), TRAP_BOTH);
-            rec.force_plane_0(true);
-            rec.force_plane_0(false);
+            rec.force_plane_0(true).unwrap();
+            rec.force_plane_0(false).unwrap();
             assert_eq!(flags(), TRAP_BOTH);
+        });
+    }
+}
+
+/// Nobody is interrupted.
+struct OneCpu;
+
+impl PhysicalCpus for OneCpu {
+    fn current(&self) -> u16 {
+        0
+    }
+
+    fn interrupt(&self, _: u16) {}
+}
+
+/// The default methods, but that the loop ends after each exit.
+struct Once;
+
+impl Handler for Once {
+    fn interrupt(&mut self) -> Flow {
+        Flow::Stop(Answer::resume())
+    }
+}
+
+#[test]
+fn a_runner_sets_what_the_entries_of_its_rec_do() {
+    let machine = Crafted::new(Dialect::V2_0Bet3);
+    machine.with_rec(|rmm, object, page, _| {
+        let mut slots = [const { RecSlot::new() }];
+        let mut set = RecSet::new(&mut slots, &OneCpu);
+        set.add(Rec::new(object, page, Geometry::new(40).unwrap()), true).unwrap();
+        machine.exits_with(&record(ExitReason::Irq));
+        let mut runner = set.claim(0).unwrap();
+        let expect = |runner: &mut rec_runtime::set::Runner<'_>, flags| {
+            let outcome = runner.run(rmm, &mut Once).unwrap();
+            assert!(matches!(outcome, Outcome::Stopped), "{outcome:?}");
+            assert_eq!(machine.last_entry().flags, flags);
+        };
+        expect(&mut runner, 0);
+        runner.trap_waiting(false, true);
+        runner.force_plane_0(true);
+        expect(&mut runner, 8 | FORCE_P0);
+        runner.trap_waiting(true, false);
+        expect(&mut runner, 4);
+        // They belong to the REC.
+        drop(runner);
+        let mut runner = set.claim(0).unwrap();
+        runner.force_plane_0(true);
+        runner.force_plane_0(false);
+        expect(&mut runner, 4);
+    });
+}
+
+/// A handler that has the virtual CPU interface, and notes what it is asked.
+#[derive(Default)]
+struct Interface {
+    calls: Vec<&'static str>,
+    entry: GicEntry,
+    exit: GicExit,
+}
+
+impl Handler for Interface {
+    fn before_entry(&mut self, _: &Rec) {
+        self.calls.push("before_entry");
+    }
+
+    fn entry_cancelled(&mut self, _: &Rec) {
+        self.calls.push("entry_cancelled");
+    }
+
+    fn gic_entry(&mut self, gic: &mut GicEntry) {
+        self.calls.push("gic_entry");
+        *gic = self.entry;
+    }
+
+    fn gic_exit(&mut self, gic: &GicExit) {
+        self.calls.push("gic_exit");
+        self.exit = *gic;
+    }
+
+    fn after_exit(&mut self, _: Timers, _: bool) {
+        self.calls.push("after_exit");
+    }
+
+    fn interrupt(&mut self) -> Flow {
+        Flow::Stop(Answer::resume())
+    }
+}
+
+#[test]
+fn a_handler_has_the_virtual_interrupts_of_the_run_page_of_1_0() {
+    for dialect in Dialect::ALL {
+        let machine = Crafted::new(dialect);
+        machine.with_rec(|rmm, object, page, _| {
+            let rec = Rec::new(object, page, Geometry::new(40).unwrap());
+            let mut exit = record(ExitReason::Irq);
+            (exit.gicv3_hcr, exit.gicv3_misr, exit.gicv3_vmcr) = (3, 4, 5);
+            machine.exits_with(&exit);
+            let entry = GicEntry { hcr: 2, lrs: [7; 16] };
+            let mut handler = Interface { entry, ..Interface::default() };
+            let _ = rec.run(rmm, Answer::resume(), &mut handler, &Kick::new()).unwrap();
+            let has_gic = dialect == Dialect::V1_0;
+            let calls: &[_] = match has_gic {
+                true => &["before_entry", "gic_entry", "gic_exit", "after_exit"],
+                false => &["before_entry", "after_exit"],
+            };
+            assert_eq!(handler.calls, calls, "{dialect}");
+            let written = machine.last_entry();
+            if has_gic {
+                assert_eq!((written.gicv3_hcr, written.gicv3_lrs), (2, [7; 16]));
+                let exit = GicExit { hcr: 3, lrs: [0; 16], misr: 4, vmcr: 5 };
+                assert_eq!((handler.exit, rec.gic()), (exit, Ok(Some(exit))));
+                // A handler that leaves it has it as it was.
+                let _ = rec.run(rmm, Answer::resume(), &mut Once, &Kick::new()).unwrap();
+                assert_eq!(machine.last_entry().gicv3_lrs, [7; 16]);
+            }
+            // An entry that was refused has no exit.
+            handler.calls.clear();
+            machine.refuses_with(u8::from(Status::ErrorRec).into());
+            let refused = rec.run(rmm, Answer::resume(), &mut handler, &Kick::new());
+            assert!(refused.unwrap_err().error.is_off());
+            assert_eq!(handler.calls.last(), Some(&"entry_cancelled"));
+            assert!(!handler.calls.contains(&"gic_exit"));
         });
     }
 }
@@ -159,7 +283,7 @@ fn flags_and_interrupts_do_not_change_what_is_refused() {
         let rec = Rec::new(object, page, Geometry::new(40).unwrap());
         machine.exits_with(&record(ExitReason::HostCall));
         let _ = rec.enter(rmm, Answer::resume()).unwrap();
-        rec.force_plane_0(true);
+        rec.force_plane_0(true).unwrap();
         rec.set_gic(GicEntry { hcr: 2, lrs: [0; 16] }).unwrap();
         let failed = rec.enter(rmm, Answer::resume()).unwrap_err();
         assert_eq!(failed.error, EnterError::Unanswered);

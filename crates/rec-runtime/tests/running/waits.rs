@@ -27,7 +27,7 @@ fn waits(dialect: Dialect) -> Vec<(Wfx, Option<u64>)> {
             Action::Wfet { deadline: u64::MAX },
         ];
         fixture.script(actions, |fixture, _, rec| {
-            rec.trap_waiting(true, true);
+            rec.trap_waiting(true, true).unwrap();
             for _ in 0..4 {
                 let mut waiter = Waiter(None);
                 let stopped =
@@ -70,7 +70,7 @@ fn waits_are_trapped_one_by_one() {
         on(Dialect::TfRmm2026_07, |fixture| {
             let actions = vec![Action::Wfe, Action::Wfi, Action::Wfe];
             fixture.script(actions, |fixture, _, rec| {
-                rec.trap_waiting(wfi, wfe);
+                rec.trap_waiting(wfi, wfe).unwrap();
                 let exit = fixture.enter(rec, Answer::resume());
                 let Exit::Wait(wait) = exit else { panic!("{exit:?}") };
                 assert_eq!(wait.kind(), if wfi { Wfx::Wfi } else { Wfx::Wfe });

@@ -5,6 +5,7 @@ use std::thread;
 
 use rec_runtime::set::{Outcome, PhysicalCpus, RecSlot};
 use rec_runtime::{Answer, EnterError, Handler, Kick, RecSet, RunEnd, Timers};
+use rmi_abi::run::GicEntry;
 use rmi_host::CountingLedger;
 use rmm_model::{Guest, GuestCpu, Model, Options};
 
@@ -189,14 +190,25 @@ fn only_a_runner_enters_a_rec_of_a_set() {
             let failed = rec.run_on(&cpus, rmm, Answer::resume(), &mut handler, &kick).unwrap_err();
             assert_eq!((failed.error, failed.kept), (EnterError::Running, Some(Answer::resume())));
             assert_eq!((calls, kick.take_request(), rec.exits()), (0, true, 0));
+            // Nor does it change what the runner's next entry does.
+            assert_eq!(rec.trap_waiting(false, false), Err(EnterError::Running));
+            assert_eq!(rec.force_plane_0(true), Err(EnterError::Running));
+            assert_eq!(rec.set_gic(GicEntry::EMPTY), Err(EnterError::Running));
+            assert_eq!(rec.gic(), Err(EnterError::Running));
         };
+        refused();
+        let mut runner = runner;
+        runner.trap_waiting(true, false);
         refused();
         drop(runner);
         refused();
         let outcome = set.claim(0).unwrap().run(rmm, &mut Defaults).unwrap();
+        assert!(matches!(outcome, Outcome::Waiting(_)), "{outcome:?}");
+        let outcome = set.claim(0).unwrap().run(rmm, &mut Defaults).unwrap();
         assert!(matches!(outcome, Outcome::Off { .. }), "{outcome:?}");
         let exits = rec.exits();
         recs.extend(set.drain());
+        assert_eq!(recs[0].gic(), Ok(None));
         // It is off now, which the RMM says.
         let failed = recs[0].enter(rmm, Answer::resume()).unwrap_err();
         assert!(failed.error.is_off(), "{}", failed.error);

@@ -99,7 +99,7 @@ const FREQUENCY: NonZeroU32 = NonZeroU32::new(62_500_000).unwrap();
 fn a_thread_waits_until_the_deadline() {
     realm(DIALECTS[1], vec![script(vec![Action::Wfi])], |fixture| {
         let mut runner = fixture.set.claim(0).unwrap();
-        runner.rec().trap_waiting(true, true);
+        runner.trap_waiting(true, true);
         let outcome = runner.run(fixture.rmm, &mut Defaults).unwrap();
         let Outcome::Waiting(mut sleep) = outcome else { panic!("{outcome:?}") };
         assert!(!sleep.may_hide_deadline);
@@ -142,7 +142,7 @@ fn what_ends_a_wait_is_not_lost() {
     realm(DIALECTS[0], vec![script(vec![Action::Wfi; 3])], |fixture| {
         let (set, rmm) = (fixture.set, fixture.rmm);
         let mut runner = set.claim(0).unwrap();
-        runner.rec().trap_waiting(true, true);
+        runner.trap_waiting(true, true);
         let mut handler = Notifies(set, 0);
         // The first wait ends before it began.
         let Outcome::Waiting(sleep) = runner.run(rmm, &mut handler).unwrap() else { panic!() };

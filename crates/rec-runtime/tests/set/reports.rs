@@ -182,7 +182,7 @@ fn a_handler_ends_the_loop() {
     realm(DIALECTS[0], vec![script(actions)], |fixture| {
         let (set, rmm) = (fixture.set, fixture.rmm);
         let mut runner = set.claim(0).unwrap();
-        runner.rec().trap_waiting(true, false);
+        runner.trap_waiting(true, false);
         let mut ends = Ends(0);
         let outcome = runner.run(rmm, &mut ends).unwrap();
         assert!(matches!(outcome, Outcome::Stopped), "{outcome:?}");
@@ -228,7 +228,7 @@ fn a_wait_has_the_earliest_deadline() {
         ];
         realm(dialect, vec![script(actions)], |fixture| {
             let mut runner = fixture.set.claim(0).unwrap();
-            runner.rec().trap_waiting(true, true);
+            runner.trap_waiting(true, true);
             let outcome = runner.run(fixture.rmm, &mut Board).unwrap();
             let Outcome::Waiting(sleep) = outcome else { panic!("{outcome:?}") };
             assert_eq!(sleep.deadline, deadline);
@@ -275,7 +275,7 @@ fn the_state_is_described() {
              REC 2, MPIDR 0x2: off, exits 0"
         );
         let mut second = set.claim(1).unwrap();
-        second.rec().trap_waiting(true, true);
+        second.trap_waiting(true, true);
         let _ = second.run(rmm, &mut Board).unwrap();
         let _ = set.pause();
         move_to(2);

@@ -134,7 +134,7 @@ fn storm(fixture: &Fixture<'_, '_>, seed: u64) -> [usize; 4] {
             let mut board = Board(Random::new(seed << 8 | index as u64));
             scope.spawn(move || {
                 move_to(u16::try_from(index).unwrap());
-                runner.rec().trap_waiting(true, true);
+                runner.trap_waiting(true, true);
                 loop {
                     match runner.run(rmm, &mut board).unwrap() {
                         Outcome::Waiting(_) => {

@@ -85,7 +85,7 @@ fn cell(dialect: Dialect, (kind, action): (ExitKind, Action), n: usize, foreign:
     let scene =
         Scene { rmm: &rmm, rec: &rec, target: &target, vdev: &vdev, calls: &calls, refuse: None };
 
-    rec.trap_waiting(true, true);
+    rec.trap_waiting(true, true).unwrap();
     let exit = rec.enter(&rmm, Answer::resume()).unwrap().exit;
     assert_eq!(ExitKind::of(&exit), kind, "{dialect}: {exit:?}");
     let ((method, answer, _), is_there) = answered(&scene, exit, n, foreign);
