@@ -96,6 +96,15 @@ impl Cpu {
 
     /// EOIR for the interrupt that was taken last. Returns whether that deactivates it.
     pub(crate) fn end(&mut self, taken: Taken) -> bool {
+        self.drop_priority();
+        // The end of one that is over counts as the end of any that has no list register.
+        if !self.split_eoi() && !(taken.is_over && self.has_active_outside()) {
+            self.deactivate(taken.intid);
+        }
+        !self.split_eoi()
+    }
+
+    fn drop_priority(&mut self) {
         let (in_0, in_1) = (self.ap0r[0], self.ap1r[0]);
         let bit = 1 << ((in_0 | in_1) & 0xffff_ffff).trailing_zeros();
         if in_0 & bit != 0 {
@@ -103,10 +112,11 @@ impl Cpu {
         } else {
             self.ap1r[0] &= !bit;
         }
-        if !self.split_eoi() {
-            self.deactivate(taken.intid);
-        }
-        !self.split_eoi()
+    }
+
+    /// Whether an end without a list register is a maintenance interrupt (LRENPIE).
+    pub(crate) fn has_active_outside(&self) -> bool {
+        self.hcr & 1 << 2 != 0
     }
 
     /// Whether DIR is for the host.

@@ -45,6 +45,8 @@ pub(crate) struct Machine<'s> {
     /// Interrupts that were taken.
     taken: usize,
     splits_eoi: bool,
+    /// Interrupts that a register made active, with the REC of private ones.
+    activated: Vec<(Option<usize>, u32)>,
 }
 
 impl<'s> Machine<'s> {
@@ -67,7 +69,8 @@ impl<'s> Machine<'s> {
                 Vcpu { cpu, is_loaded: false, is_waiting: false, taken, ended }
             })
             .collect();
-        let mut machine = Self { gic, reference, vcpus, taken: 0, splits_eoi };
+        let activated = Vec::new();
+        let mut machine = Self { gic, reference, vcpus, taken: 0, splits_eoi, activated };
         for rec in 0..AFFINITIES.len() {
             machine.load(rec);
         }
@@ -216,9 +219,10 @@ impl Machine<'_> {
         self.write(Frame::Redistributor(rec), offset, bytes, value);
     }
 
-    /// While virtual CPUs run, registers change active states only if all of them fit into list
+    /// While virtual CPUs run, registers change active states only if all of them are in list
     /// registers: of an interrupt that ends without one, the hardware tells no more than that, and
-    /// it could be taken for one that a register activated. Otherwise it is another register.
+    /// it could be taken for one that a register activated. Otherwise it is another register. If
+    /// they no longer are, those that a register activated are [deactivated](Self::load).
     ///
     /// An interrupt that a register deactivates is no longer ended by the virtual CPU that took it,
     /// and is not activated again before that.
@@ -234,7 +238,9 @@ impl Machine<'_> {
         if !entries || !is_register {
             return (offset, value);
         }
-        let has_room = self.vcpus[0].cpu.vtr().list_registers() == 16 && !self.splits_eoi;
+        let has_room = self.vcpus[0].cpu.vtr().list_registers() == 16
+            && !self.splits_eoi
+            && !self.vcpus.iter().any(|vcpu| vcpu.is_loaded && vcpu.cpu.has_active_outside());
         let (bit, clears) = (value % 32, register >= 0x380);
         let intid = (register & 0x7f) as u32 * 8 + bit as u32;
         if rec.is_some() != (intid < PRIVATE) {
@@ -251,6 +257,10 @@ impl Machine<'_> {
             return (offset - 0x200, value);
         }
         taken.for_each(|taken| taken.is_over = true);
+        self.activated.retain(|one| *one != (rec, intid));
+        if !clears {
+            self.activated.push((rec, intid));
+        }
         (offset, 1 << bit)
     }
 
@@ -454,6 +464,17 @@ impl Machine<'_> {
         self.gic.load(rec, &mut vcpu.cpu);
         vcpu.is_loaded = true;
         vcpu.is_waiting = false;
+        if vcpu.cpu.has_active_outside() {
+            for (bank, intid) in std::mem::take(&mut self.activated) {
+                let (frame, base) = match bank {
+                    Some(rec) => (Frame::Redistributor(rec), 0x1_0000),
+                    None => (Frame::Distributor, 0),
+                };
+                let (word, bit) = (u64::from(intid / 32 * 4), 1 << (intid % 32));
+                self.write(frame, base + 0x380 + word, 4, bit);
+            }
+        }
+        let vcpu = &self.vcpus[rec];
         assert_eq!(vcpu.cpu.misr(), 0, "it would exit before its first instruction, for ever");
         let mut seen = Vec::new();
         for n in 0..vcpu.cpu.vtr().list_registers() {
