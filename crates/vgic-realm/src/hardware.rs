@@ -21,9 +21,9 @@ use crate::interface::{VirtualInterface, Vtr};
 ///
 /// # What the host has set up
 ///
-/// - It runs at EL2, with `HCR_EL2.E2H` = 1 or 0. At EL1 there are no such registers: a Linux
-///   kernel in nVHE mode, which calls its own hypervisor stub at EL2, cannot run Realms of RMI 2.0.
-///   [`HardwareInterface::new`] refuses that.
+/// - It runs at EL2, with `HCR_EL2.E2H` = 1 or 0, or at EL3 with `SCR_EL3.NS` = 1, as a monitor
+///   does. At EL1 there are no such registers: a Linux kernel in nVHE mode, which calls its own
+///   hypervisor stub at EL2, cannot run Realms of RMI 2.0. [`HardwareInterface::new`] refuses that.
 /// - `ICC_SRE_EL2.SRE` is 1, on each CPU.
 /// - At its own GIC the *maintenance interrupt* is enabled, for each CPU: the PPI that the device
 ///   tree or the ACPI tables name (25 on QEMU's machine `virt`). It is level-sensitive and goes

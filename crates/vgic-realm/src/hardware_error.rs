@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// `CurrentEL.EL`, and the level that has the registers.
+/// `CurrentEL.EL`, and the lowest level that has the registers.
 const EL_SHIFT: u32 = 2;
 const EL2: u8 = 2;
 /// `ID_AA64PFR0_EL1.GIC`.
@@ -14,7 +14,7 @@ const SRE: u64 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HardwareError {
-    /// The program does not run at EL2.
+    /// The program runs below EL2.
     NotAtEl2 {
         /// The exception level at which it runs.
         exception_level: u8,
@@ -28,7 +28,7 @@ pub enum HardwareError {
 impl HardwareError {
     /// Decides by the registers of a CPU whether `ICH_*_EL2` can be used: `current_el` is
     /// `CurrentEL`, `pfr0` is `ID_AA64PFR0_EL1`, and `read_sre` reads `ICC_SRE_EL2`. It is called
-    /// only where that register exists: at EL2, on a CPU with GIC system registers.
+    /// only where that register exists: at EL2 or EL3, on a CPU with GIC system registers.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl HardwareError {
         read_sre: impl FnOnce() -> u64,
     ) -> Result<(), HardwareError> {
         let [exception_level, ..] = (current_el >> EL_SHIFT & 0b11).to_le_bytes();
-        if exception_level != EL2 {
+        if exception_level < EL2 {
             Err(Self::NotAtEl2 { exception_level })
         } else if pfr0 >> GIC_SHIFT & 0xf == 0 {
             Err(Self::NoSystemRegisters)
