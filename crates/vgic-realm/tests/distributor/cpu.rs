@@ -97,11 +97,14 @@ impl Cpu {
     /// EOIR for the interrupt that was taken last. Returns whether that deactivates it.
     pub(crate) fn end(&mut self, taken: Taken) -> bool {
         self.drop_priority();
+        if self.split_eoi() {
+            return false;
+        }
         // The end of one that is over counts as the end of any that has no list register.
-        if !self.split_eoi() && !(taken.is_over && self.has_active_outside()) {
+        if !(taken.is_over && self.has_active_outside()) {
             self.deactivate(taken.intid);
         }
-        !self.split_eoi()
+        true
     }
 
     fn drop_priority(&mut self) {
