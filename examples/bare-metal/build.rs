@@ -20,6 +20,9 @@ const PLATFORMS: [Platform; 2] = [
     Platform { name: "fvp", image: 0x8800_0000, device_tree: 0x8200_0000 },
 ];
 
+/// The variable that names the payload of Realms.
+const PAYLOAD: &str = "REALM_SDK_PAYLOAD";
+
 /// Space for the image with its stacks and its heap, in bytes.
 const IMAGE_BYTES: u64 = 0x0800_0000;
 
@@ -28,11 +31,21 @@ fn main() -> io::Result<()> {
     if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
         return Ok(());
     }
+    // The image that Realms are given, a file; without one they are given none.
+    println!("cargo::rerun-if-env-changed={PAYLOAD}");
+    let payload = match env::var_os(PAYLOAD).map(PathBuf::from) {
+        None => String::from("None"),
+        Some(file) => {
+            println!("cargo::rerun-if-changed={}", file.display());
+            format!("Some(include_bytes!({:?}))", file.canonicalize()?)
+        }
+    };
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     for Platform { name, image, device_tree } in PLATFORMS {
         let constants = format!(
             "pub(crate) const IMAGE: usize = {image:#x};\n\
-             pub(crate) const DEVICE_TREE: usize = {device_tree:#x};\n"
+             pub(crate) const DEVICE_TREE: usize = {device_tree:#x};\n\
+             pub(crate) const PAYLOAD: Option<&[u8]> = {payload};\n"
         );
         fs::write(out.join(name).with_extension("rs"), constants)?;
         let path = out.join(name).with_extension("ld");

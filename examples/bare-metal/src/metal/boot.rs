@@ -99,7 +99,10 @@ global_asm!(
     table = sym BOOT_TABLE,
 );
 
-aarch64_rt::entry!(start, 64);
+/// Pages of the stack of a CPU: 1 MiB.
+pub(crate) const STACK_PAGES: usize = 256;
+
+aarch64_rt::entry!(start, STACK_PAGES);
 
 /// Maps the GiB of memory that has this address, for reading before the memory of the machine is
 /// known. It is mapped as a device, which is legal for memory and for devices, and nothing is read

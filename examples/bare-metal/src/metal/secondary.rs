@@ -11,6 +11,7 @@ use smccc::{Smc, psci};
 use spin::Once;
 use spin::mutex::SpinMutex;
 
+use crate::metal::boot::STACK_PAGES;
 use crate::metal::{console, cpu, gic, mmu};
 
 /// What a CPU is given to do: a function of its number.
@@ -34,8 +35,6 @@ struct Job(*const Work);
 // SAFETY: it is a shared reference to something `Sync` in disguise.
 unsafe impl Send for Job {}
 
-/// Pages of the stack of a CPU: 256 KiB.
-const STACK_PAGES: usize = 64;
 /// How long a CPU may take to start, in seconds.
 const SECONDS: u64 = 10;
 
@@ -69,7 +68,8 @@ pub(crate) unsafe fn start_all(board: &'static Board) {
 
 /// Starts a CPU and waits until it runs.
 fn start(board: &'static Board, affinity: u64, index: u16) -> Result<(), &'static str> {
-    let stack: *mut Stack<STACK_PAGES> = Box::into_raw(Box::new(Stack::new()));
+    // Not made by value, which would take as much of this CPU's stack.
+    let stack = Box::into_raw(Box::<Stack<STACK_PAGES>>::new_uninit()).cast();
     let runs: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
     let entry = move || main(board, index, runs);
     // SAFETY: the stack is never freed, nothing else knows it, and it is mapped by all tables with

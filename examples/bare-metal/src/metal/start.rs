@@ -7,6 +7,8 @@ mod cpu;
 mod exceptions;
 mod gic;
 mod heap;
+mod machine;
+mod memory;
 mod mmu;
 mod power;
 mod secondary;
@@ -17,9 +19,13 @@ use core::sync::atomic::{AtomicU16, Ordering};
 
 use bare_metal::board::Board;
 use realm_sdk::abi::{Pa, PaRange};
+use realm_sdk::host::smc::SmcConduit;
 
 use crate::metal::console::print;
+use crate::metal::machine::Metal;
+use crate::metal::memory::Ram;
 use crate::metal::tree::DeviceTree;
+use crate::platform;
 
 /// Called on the first CPU with X0 to X3 as firmware left them, with interrupts masked, and with
 /// the tables of [`boot`].
@@ -53,6 +59,18 @@ fn start(x0: u64, x1: u64, x2: u64, x3: u64) -> ! {
     }
     cpu::report_errors();
     describe(board, &tree);
+    let machine = Metal {
+        // SAFETY: this program runs at EL2 of the machine, in the Non-secure state; maps and tokens
+        // are of the machine's memory.
+        conduit: unsafe { SmcConduit::new() },
+        // SAFETY: `mmu` maps it, and the tables are in use on all CPUs.
+        access: unsafe { Ram::of(board) },
+        // SAFETY: what the program uses is in the image; the tree's bytes have been copied, but may
+        // be of use to someone who looks at memory later.
+        memory: unsafe { memory::free(board, &in_use(&tree)) },
+        payload: platform::PAYLOAD,
+    };
+    bare_metal::run(&machine, &bare_metal::Options::default());
     power::off()
 }
 

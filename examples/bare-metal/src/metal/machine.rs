@@ -1,0 +1,96 @@
+//! The machine of the checks.
+
+use core::fmt;
+use core::num::NonZeroU32;
+
+use bare_metal::{Frames, Machine};
+use realm_sdk::host::smc::SmcConduit;
+use realm_sdk::vgic::HardwareInterface;
+
+use crate::metal::memory::Ram;
+use crate::metal::{console, cpu, power, secondary};
+
+/// This machine, with all its CPUs.
+///
+/// Interrupts are masked all the time but for a moment in [`Machine::unmask_interrupts`], which
+/// takes those that are pending. So nothing is interrupted anywhere else, and no state of floating
+/// point is lost in a handler.
+#[derive(Debug)]
+pub(crate) struct Metal {
+    pub(crate) conduit: SmcConduit,
+    pub(crate) access: Ram,
+    pub(crate) memory: Frames,
+    pub(crate) payload: Option<&'static [u8]>,
+}
+
+impl Machine for Metal {
+    type Conduit = SmcConduit;
+    type Access = Ram;
+    type Interface = HardwareInterface;
+
+    fn conduit(&self) -> &SmcConduit {
+        &self.conduit
+    }
+
+    fn access(&self) -> &Ram {
+        &self.access
+    }
+
+    fn memory(&self) -> &Frames {
+        &self.memory
+    }
+
+    fn payload(&self) -> Option<&[u8]> {
+        self.payload
+    }
+
+    fn cpus(&self) -> u16 {
+        secondary::count()
+    }
+
+    fn current_cpu(&self) -> u16 {
+        cpu::index()
+    }
+
+    fn on_cpus(&self, count: u16, work: &(dyn Fn(u16) + Sync)) {
+        secondary::on_cpus(count, work);
+    }
+
+    fn interrupt(&self, cpu: u16) {
+        secondary::interrupt(cpu);
+    }
+
+    fn mask_interrupts(&self) {}
+
+    fn unmask_interrupts(&self) {
+        cpu::take_interrupts();
+    }
+
+    fn wait_for_interrupt(&self) {
+        cpu::wait_for_interrupt();
+    }
+
+    fn set_alarm(&self, at: Option<u64>) {
+        cpu::set_timer(at);
+    }
+
+    fn interface(&self) -> HardwareInterface {
+        match HardwareInterface::new() {
+            Ok(interface) => interface,
+            Err(error) => power::stop(format_args!("CPU {}: {error}", cpu::index())),
+        }
+    }
+
+    fn ticks(&self) -> u64 {
+        cpu::ticks()
+    }
+
+    fn frequency(&self) -> NonZeroU32 {
+        // The architecture has firmware set it.
+        u32::try_from(cpu::frequency()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
+    }
+
+    fn print(&self, line: fmt::Arguments<'_>) {
+        console::print(format_args!("{line}\n"));
+    }
+}
