@@ -9,7 +9,7 @@ use realm_sdk::abi::esr::SysReg;
 use rmm_model::Action;
 
 use crate::Threads;
-use crate::board;
+use crate::device;
 use crate::vcpu::Vcpu;
 
 /// Frames of the device tree, from the first unprotected IPA on.
@@ -312,11 +312,11 @@ impl Kernel {
     /// A level-triggered device: reading what it wants, and telling it, lowers its line.
     fn handle_device(&mut self, intid: u32) {
         let device = self.frames.device;
-        let raised = self.vcpu.load(at(device, board::STATUS), 4);
-        let line = u64::from(intid - board::FIRST_SPI);
+        let raised = self.vcpu.load(at(device, device::STATUS), 4);
+        let line = u64::from(intid - device::FIRST_SPI);
         // One that was made pending by a register has no line up.
         if raised >> line & 1 == 1 {
-            self.vcpu.store(at(device, board::LOWER), 4, 1 << line);
+            self.vcpu.store(at(device, device::LOWER), 4, 1 << line);
         }
         self.counters.spis[self.number].lock().unwrap().push(intid);
     }
@@ -404,28 +404,28 @@ impl Kernel {
     /// More interrupts of a level-triggered device than there are list registers; the more urgent
     /// ones come first.
     fn use_device(&mut self) {
-        for line in 0..board::LINES {
-            self.set_up_spi(board::FIRST_SPI + line, 0xa0 - u64::from(line) * 8);
-            self.poke_spi(board::FIRST_SPI + line, 0x100);
+        for line in 0..device::LINES {
+            self.set_up_spi(device::FIRST_SPI + line, 0xa0 - u64::from(line) * 8);
+            self.poke_spi(device::FIRST_SPI + line, 0x100);
         }
         for round in 1..=3 {
             self.masked = true;
-            self.write_as(self.frames.device, board::RAISE, 4, (1 << board::LINES) - 1);
-            for line in 0..board::LINES {
-                assert!(self.peek_spi(board::FIRST_SPI + line, 0x200), "pending");
+            self.write_as(self.frames.device, device::RAISE, 4, (1 << device::LINES) - 1);
+            for line in 0..device::LINES {
+                assert!(self.peek_spi(device::FIRST_SPI + line, 0x200), "pending");
             }
             self.masked = false;
             self.take_interrupts();
-            while self.spis(0).len() < round * board::LINES as usize {
+            while self.spis(0).len() < round * device::LINES as usize {
                 self.wait(Action::Wfi);
             }
-            let last = self.spis(0).split_off((round - 1) * board::LINES as usize);
+            let last = self.spis(0).split_off((round - 1) * device::LINES as usize);
             let by_priority: Vec<_> =
-                (0..board::LINES).rev().map(|line| board::FIRST_SPI + line).collect();
+                (0..device::LINES).rev().map(|line| device::FIRST_SPI + line).collect();
             assert_eq!(last, by_priority);
-            for line in 0..board::LINES {
-                assert!(!self.peek_spi(board::FIRST_SPI + line, 0x200), "not pending");
-                assert!(!self.peek_spi(board::FIRST_SPI + line, 0x300), "not active");
+            for line in 0..device::LINES {
+                assert!(!self.peek_spi(device::FIRST_SPI + line, 0x200), "not pending");
+                assert!(!self.peek_spi(device::FIRST_SPI + line, 0x300), "not active");
             }
         }
         self.counters.spis[0].lock().unwrap().clear();
@@ -433,21 +433,21 @@ impl Kernel {
 
     /// The second CPU gets what is routed to it, and either gets what is routed to any.
     fn reroute(&mut self) {
-        let (device, spi) = (self.frames.device, board::FIRST_SPI);
+        let (device, spi) = (self.frames.device, device::FIRST_SPI);
         self.set_affinity(spi, 1);
-        self.write_as(device, board::RAISE, 4, 1);
+        self.write_as(device, device::RAISE, 4, 1);
         while self.spis(1) != [spi] {
             self.wait(Action::Wfe);
         }
         assert_eq!(self.spis(0), [0; 0]);
         self.set_affinity(spi, 1 << 31);
-        self.write_as(device, board::RAISE, 4, 1);
+        self.write_as(device, device::RAISE, 4, 1);
         while self.spis(0).len() + self.spis(1).len() < 2 {
             self.wait(Action::Wfe);
         }
         // A route to no CPU: it stays pending until it has another.
         self.set_affinity(spi, 7);
-        self.write_as(device, board::RAISE, 4, 1);
+        self.write_as(device, device::RAISE, 4, 1);
         assert!(self.peek_spi(spi, 0x200));
         self.wait(Action::Wfe);
         assert!(self.peek_spi(spi, 0x200));
@@ -463,18 +463,18 @@ impl Kernel {
     /// of either.
     fn serve_threads(&mut self) {
         for (line, route) in (0..DEVICE_THREADS).zip([0, 1, 1 << 31]) {
-            self.set_affinity(board::FIRST_SPI + line, route);
+            self.set_affinity(device::FIRST_SPI + line, route);
         }
         let device = self.frames.device;
-        self.write_as(device, board::THREADS, 4, 1);
-        while self.readl(device, board::THREADS) != u64::from(DEVICE_THREADS) {
+        self.write_as(device, device::THREADS, 4, 1);
+        while self.readl(device, device::THREADS) != u64::from(DEVICE_THREADS) {
             self.wait(Action::Wfe);
         }
     }
 
     /// `gic_retrigger`: an interrupt made pending by a register; and one that is disabled waits.
     fn retrigger(&mut self) {
-        let spi = board::FIRST_SPI + 1;
+        let spi = device::FIRST_SPI + 1;
         let before = self.spis(0).len();
         self.poke_spi(spi, 0x180);
         self.poke_spi(spi, 0x200);

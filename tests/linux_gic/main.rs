@@ -3,36 +3,41 @@
 //! With 1 and with 4 list registers, in both modes of EOI, on one thread and on two.
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
 
-mod board;
+#[path = "../../examples/shared/cpus.rs"]
+mod cpus;
+mod device;
 mod kernel;
 mod vcpu;
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::array;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use realm_sdk::abi::rtt::Geometry;
-use realm_sdk::abi::{Dialect, Ipa, Pa};
+use realm_sdk::abi::{Dialect, Ipa, IpaRange, Pa};
 use realm_sdk::builder::{Realm, RealmConfig, RealmStorage, RecStart};
-use realm_sdk::host::{Platform, SessionOptions};
-use realm_sdk::rec::{Answer, Rec};
+use realm_sdk::host::{Platform, Rmm, SessionOptions};
+use realm_sdk::rec::gic::{GicHandler, RealmGic, RecInterface, RunReport};
+use realm_sdk::rec::mmio::{MmioBus, MmioDevice};
+use realm_sdk::rec::set::{Outcome, RecSlot};
+use realm_sdk::rec::{Handler, Rec, RecSet};
 use realm_sdk::sro::{CallbackMemory, FixedPool, Pool, open};
-use realm_sdk::vgic::{Affinity, Gic, GicConfig, GicStorage, Kicks};
-use rmm_model::{Model, Options};
+use realm_sdk::vgic::VirtualInterface;
+use realm_sdk::vgic::{DISTRIBUTOR_BYTES, Gic, GicConfig, GicStorage, REDISTRIBUTOR_BYTES, Saved};
+use rmm_model::{Cpu, Model, Options};
 
-use board::{Board, Next};
+use cpus::{CPU, Cpus};
+use device::Device;
 use kernel::{Counters, Frames, Kernel};
 
-thread_local! {
-    static CPU: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Entries that a run may take: it needs a few thousand.
+/// Entries that a run on one thread may take: it needs a few thousand.
 const ENTRIES: u32 = 100_000;
 /// INTIDs 32 to 71: not a multiple of 32.
 const SPIS: usize = 40;
+/// A run on two threads that takes longer counts as one that has lost an interrupt.
+const LOST: Duration = Duration::from_secs(20);
 
 fn frames(geometry: Geometry) -> Frames {
     let at = |offset| geometry.unprotected_base().checked_add(offset).unwrap();
@@ -64,73 +69,103 @@ fn kernel(
     (counters, programs)
 }
 
-/// Both RECs in turn on one thread, each on its own CPU.
-fn run_in_turn<P: Platform>(board: &Board<'_, P>, model: &Model) {
-    let mut answers = [Some(Answer::resume()), Some(Answer::resume())];
-    let mut entries = 0;
-    while !board.is_over.load(Ordering::SeqCst) {
-        let before = entries;
-        for (number, answer) in (0..).zip(&mut answers) {
-            let rec = number as usize;
-            if !board.is_on[rec].load(Ordering::SeqCst) {
-                continue;
-            }
-            // A REC without an answer waits for an interrupt.
-            let next = match answer.take() {
-                None if !board.gic.has_pending(rec) => continue,
-                next => next.unwrap_or_else(Answer::resume),
-            };
-            entries += 1;
-            CPU.set(number);
-            *answer = match board.run(rec, &mut model.cpu(number), next, drop) {
-                Next::Enter(answer) => Some(answer),
-                Next::Wait => None,
-                Next::Off => Some(Answer::resume()),
-            };
-        }
-        assert_ne!(
-            entries, before,
-            "both RECs wait, and neither has an interrupt: {:?}",
-            board.gic
-        );
-        assert!(entries < ENTRIES, "no progress");
+/// What the GIC and the bus leave: nothing but the report of each run.
+struct Rest;
+
+impl Handler for Rest {
+    fn interrupts_saved(&mut self, report: &RunReport) {
+        assert_eq!(report.saved, Saved::Used);
     }
 }
 
-/// One REC on its own thread and CPU. Kicks interrupt the CPU of the other, or wake its thread.
-fn run_on_thread<P: Platform>(
-    board: &Board<'_, P>,
-    model: &Model,
-    number: u32,
-    kick: &dyn Fn(Kicks),
-) {
-    let rec = number as usize;
-    CPU.set(number);
-    let mut cpu = model.cpu(number);
-    let mut answer = Answer::resume();
-    let is_over = || board.is_over.load(Ordering::SeqCst);
-    // What wakes a thread is checked before it sleeps, so a kick that comes early is not lost.
-    let sleep = |until: &dyn Fn() -> bool| {
-        while !until() && !is_over() {
-            thread::park_timeout(Duration::from_secs(10));
-        }
-    };
-    for _ in 0..ENTRIES {
-        sleep(&|| board.is_on[rec].load(Ordering::SeqCst));
-        if is_over() {
-            return;
-        }
-        cpu.take_interrupt();
-        answer = match board.run(rec, &mut cpu, answer, kick) {
-            Next::Enter(answer) => answer,
-            Next::Wait => {
-                sleep(&|| board.gic.has_pending(rec));
-                Answer::resume()
-            }
-            Next::Off => Answer::resume(),
-        };
+/// What runs the RECs.
+struct Machine<'m, P: Platform> {
+    rmm: &'m Rmm<P>,
+    model: &'m Model,
+    gic: RealmGic<'m>,
+    bus: &'m MmioBus<'m, 3>,
+    /// A thread has panicked.
+    is_broken: AtomicBool,
+}
+
+type Vcpu<'m> = GicHandler<'m, RecInterface<Cpu<'m>>, Rest>;
+
+impl<'m, P: Platform> Machine<'m, P> {
+    fn vcpu(&self, index: usize) -> Vcpu<'m> {
+        let cpu = self.model.cpu(u32::try_from(index).unwrap());
+        let interface = RecInterface::new(self.rmm, cpu);
+        Vcpu { gic: self.gic, index, interface, bus: self.bus, rest: Rest }
     }
-    unreachable!("no progress");
+
+    fn is_over(&self) -> bool {
+        self.gic.set().system_end().is_some() || self.is_broken.load(Ordering::SeqCst)
+    }
+
+    /// Both RECs in turn on one thread, each on its own CPU, one entry at a time.
+    fn run_in_turn(&self) {
+        let set = self.gic.set();
+        let mut recs = array::from_fn::<_, 2, _>(|index| {
+            let mut runner = set.claim(index).unwrap();
+            runner.trap_waiting(true, true);
+            (runner, self.vcpu(index))
+        });
+        let mut entries = 0;
+        while !self.is_over() {
+            let before = entries;
+            for (runner, vcpu) in &mut recs {
+                if !set.is_ready(vcpu.index) {
+                    continue;
+                }
+                entries += 1;
+                CPU.set(u16::try_from(vcpu.index).unwrap());
+                let outcome = runner.run_until(self.rmm, vcpu, &mut |entries| entries == 1);
+                match outcome.unwrap() {
+                    Outcome::Bounded | Outcome::Waiting(_) => {}
+                    Outcome::Off { .. } | Outcome::RealmOff(_) => {}
+                    other => unreachable!("REC {}: {other:?}", vcpu.index),
+                }
+            }
+            assert_ne!(entries, before, "no REC has an interrupt: {set} {:?}", self.gic);
+            assert!(entries < ENTRIES, "no progress");
+        }
+    }
+
+    /// One REC, on a thread and a CPU of its own.
+    fn run_on_thread(&self, index: usize) {
+        CPU.set(u16::try_from(index).unwrap());
+        let (mut runner, mut vcpu) = (self.gic.set().claim(index).unwrap(), self.vcpu(index));
+        runner.trap_waiting(true, true);
+        let end = Instant::now() + LOST;
+        while !self.is_over() {
+            let outcome = runner.run_until(self.rmm, &mut vcpu, &mut |_| Instant::now() > end);
+            match outcome.unwrap() {
+                Outcome::Waiting(_) | Outcome::Off { .. } => {
+                    let is_ready = runner.wait(Some(LOST)) || self.is_over();
+                    assert!(is_ready, "no interrupt: {} {:?}", runner.set(), self.gic);
+                }
+                Outcome::RealmOff(_) | Outcome::Kicked => {}
+                other => unreachable!("REC {index}: {other:?}, {} {:?}", runner.set(), self.gic),
+            }
+        }
+    }
+
+    /// Each REC on its own thread; those of the device run as well.
+    fn run_on_two_threads(&self, device: &Device<'_>)
+    where
+        P: Sync,
+    {
+        thread::scope(|scope| {
+            for index in 0..2 {
+                scope.spawn(move || {
+                    let _end = EndAll(self.gic.set(), &self.is_broken);
+                    self.run_on_thread(index);
+                });
+            }
+            for line in 0..kernel::DEVICE_THREADS {
+                scope.spawn(move || device.run(line, &|| self.is_over()));
+            }
+        });
+    }
 }
 
 /// How the RECs are run.
@@ -142,42 +177,16 @@ enum Threads {
     Two,
 }
 
-/// Ends the other thread as well when one panics.
-struct EndAll<'a>(&'a AtomicBool, &'a dyn Fn(Kicks));
+/// Ends the other threads as well when one panics.
+struct EndAll<'a>(&'a RecSet<'a>, &'a AtomicBool);
 
 impl Drop for EndAll<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-        let mut both = Kicks::NONE;
-        both.add(0);
-        both.add(1);
-        self.1(both);
+        if thread::panicking() {
+            self.1.store(true, Ordering::SeqCst);
+            self.0.kick_all();
+        }
     }
-}
-
-fn run_on_two_threads<P: Platform + Sync>(board: &Board<'_, P>, model: &Model) {
-    let threads = [const { OnceLock::<Thread>::new() }; 2];
-    let kick = |kicks: Kicks| {
-        for rec in kicks.iter() {
-            model.cpu(u32::try_from(rec).unwrap()).interrupt();
-            if let Some(thread) = threads[rec].get() {
-                thread.unpark();
-            }
-        }
-    };
-    let (kick, threads) = (&kick, &threads);
-    thread::scope(|scope| {
-        for number in 0..2 {
-            scope.spawn(move || {
-                threads[number as usize].set(thread::current()).unwrap();
-                let _end = EndAll(&board.is_over, kick);
-                run_on_thread(board, model, number, kick);
-            });
-        }
-        for line in 0..kernel::DEVICE_THREADS {
-            scope.spawn(move || board.run_device(line, kick));
-        }
-    });
 }
 
 /// Boots the kernel, and checks what it counted.
@@ -185,7 +194,7 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
     let mut options = Options::new(dialect);
     options.list_registers = list_registers;
     let model = Model::new(options).unwrap();
-    let conduit = model.calling_cpu(|| CPU.get());
+    let conduit = model.calling_cpu(|| CPU.get().into());
     let mut memory = model.take_memory();
     let mut pool = FixedPool::<8>::new();
     pool.add(memory.take_front(Pool::PAGES).unwrap()).unwrap();
@@ -200,30 +209,35 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
     let frames = frames(realm.geometry());
     let (counters, programs) = kernel(&model, realm.rd().pa(), frames, splits_eoi, threads);
     let realm = realm.activate().unwrap();
-    let recs = objects.map(|object| {
+    let (cpus, mut slots) = (Cpus(&model), [const { RecSlot::new() }; 2]);
+    let mut set = RecSet::new(&mut slots, &cpus);
+    for (index, object) in objects.into_iter().enumerate() {
         let rec = Rec::new(object, memory.take_front(0x1000).unwrap(), realm.geometry());
-        rec.trap_waiting(true, true).unwrap();
-        rec
-    });
+        set.add(rec, index == 0).unwrap();
+    }
 
     let gic_storage = GicStorage::<2, SPIS>::new();
-    let affinities = [0, 1].map(Affinity::from_mpidr);
-    let config = GicConfig { affinities: &affinities, spis: SPIS, vtr: model.cpu(0).vtr() };
-    let gic = Gic::new(&gic_storage, &config).unwrap();
-    let board = Board {
-        rmm: &rmm,
-        recs: &recs,
-        gic: &gic,
-        frames,
-        raised: AtomicU32::new(0),
-        is_started: AtomicBool::new(false),
-        ended: AtomicU32::new(0),
-        is_on: [AtomicBool::new(true), AtomicBool::new(false)],
-        is_over: AtomicBool::new(false),
-    };
+    let affinities: Vec<_> = set.affinities().collect();
+    let vtr = RecInterface::new(&rmm, model.cpu(0)).vtr();
+    let gic = Gic::new(&gic_storage, &GicConfig { affinities: &affinities, spis: SPIS, vtr });
+    let gic = gic.unwrap();
+    let gic = RealmGic::new(&gic, &set).unwrap();
+    let (distributor, redistributors) = (gic.distributor(), gic.redistributors());
+    let device = Device::new(gic);
+    let mut bus = MmioBus::<3>::new(realm.geometry());
+    let devices: [(Ipa, u64, &dyn MmioDevice); 3] = [
+        (frames.distributor, DISTRIBUTOR_BYTES, &distributor),
+        (frames.redistributors, 2 * REDISTRIBUTOR_BYTES, &redistributors),
+        (frames.device, device::BYTES, &device),
+    ];
+    for (base, bytes, device) in devices {
+        bus.add(IpaRange::with_size(base, bytes).unwrap(), device).unwrap();
+    }
+    let is_broken = AtomicBool::new(false);
+    let machine = Machine { rmm: &rmm, model: &model, gic, bus: &bus, is_broken };
     match threads {
-        Threads::One => run_in_turn(&board, &model),
-        Threads::Two => run_on_two_threads(&board, &model),
+        Threads::One => machine.run_in_turn(),
+        Threads::Two => machine.run_on_two_threads(&device),
     }
 
     for program in programs {
@@ -234,8 +248,8 @@ fn boots(dialect: Dialect, list_registers: u8, splits_eoi: bool, threads: Thread
     }
     let ticks = counters.ticks.each_ref().map(|ticks| ticks.load(Ordering::Relaxed));
     assert_eq!(ticks, [3, 0]);
-    assert_eq!(board.raised.load(Ordering::SeqCst), 0, "all lines of the device are down");
-    let objects = recs.map(|rec| rec.into_parts().0);
+    assert_eq!(device.raised(), 0, "all lines of the device are down");
+    let objects: Vec<_> = set.drain().map(|rec| rec.into_parts().0).collect();
     let mut freed = CallbackMemory::freeing(&mut pool, drop);
     assert_eq!(realm.tear_down(&mut freed, objects).error, None);
 }

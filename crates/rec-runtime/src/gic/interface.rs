@@ -32,8 +32,8 @@ pub enum RecInterface<I> {
 }
 
 impl<I: VirtualInterface> RecInterface<I> {
-    /// Those that the RMM uses; `cpu` if these are those of the CPU. An RMM that has them in the run
-    /// page tells how many list registers there are.
+    /// Those that the RMM uses; `cpu` if these are those of the CPU. An RMM that has them in the
+    /// run page tells how many list registers there are.
     pub fn new<P: Platform>(rmm: &Rmm<P>, cpu: I) -> Self {
         match rmm.features().gic_num_lrs() {
             None => Self::Cpu(cpu),

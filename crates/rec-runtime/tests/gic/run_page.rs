@@ -32,8 +32,7 @@ const URGENT: u32 = 2;
 /// The interrupts that a program got, and `1000 + n` when it ended `n`.
 type Seen = Arc<Mutex<Vec<u32>>>;
 
-/// A program that sends itself an SGI in the handler of the first SPI, and sets its timer in that of
-/// the last.
+/// A program that sends itself an SGI in the handler of the first SPI, and then sets its timer.
 fn program(seen: &Seen) -> Box<dyn Guest> {
     let seen = Arc::clone(seen);
     Box::new(AsyncGuest::new(move |mut cpu: AsyncVcpu| async move {
