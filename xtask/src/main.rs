@@ -11,6 +11,7 @@ mod names;
 mod output;
 mod packages;
 mod pictures;
+mod qemu_model;
 mod release;
 mod surface;
 mod words;
@@ -45,6 +46,10 @@ usage: cargo xtask <chore>
                      what differs from the last release, with cargo-semver-checks; a break needs
                      a new version and an entry in the change log; --install: builds that tool
                      if it is needed and missing
+  qemu-model [--install] [--qemu PROGRAM]
+                     the bare-metal host in QEMU, on the model RMM at EL3; fails if a check fails,
+                     or if there are others than expected; --install: installs QEMU where it is
+                     missing; --qemu: another QEMU than qemu-system-aarch64
   release            what packages state and contain
   surface            public items of each library crate, and the largest numbers of parameters;
                      fails if a name stands for two items when the facade is imported with globs
@@ -75,11 +80,16 @@ fn run() -> Result<(), Failure> {
     };
     let mut in_detail = false;
     let mut mutants = mutants::Options::default();
+    let mut qemu_model = qemu_model::Options::default();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("paths") if chore == "budgets" => in_detail = true,
             Long("check") if chore == "pictures" => in_detail = true,
             Long("install") if chore == "interface" => in_detail = true,
+            Long("install") if chore == "qemu-model" => qemu_model.install = true,
+            Long("qemu") if chore == "qemu-model" => {
+                qemu_model.qemu = Some(arguments.value()?.string()?);
+            }
             Long("places") if chore == "words" => in_detail = true,
             Long("base") if chore == "mutants" => {
                 mutants.base = Some(arguments.value()?.string()?);
@@ -102,6 +112,7 @@ fn run() -> Result<(), Failure> {
         "msrv" => msrv::run(root),
         "mutants" => mutants::run(root, &mutants),
         "pictures" => pictures::run(root, in_detail),
+        "qemu-model" => qemu_model::run(root, &qemu_model),
         "interface" => release::interface(root, in_detail),
         "release" => release::run(root),
         "surface" => surface::run(root),

@@ -47,7 +47,7 @@ fn start_machine() -> ! {
     gic::init_cpu(registers::mpidr());
     let rmm = RMM.call_once(|| Rmm::new().unwrap_or_else(|why| failure::stop(&why)));
     let cpus = CPUS.lock().insert(Cpus::new(redistributors)).count();
-    report!("model-el3: {rmm}, {cpus} CPUs");
+    report!("model-el3: {rmm}, CPUs: {cpus}");
     start::OPEN.store(1, Ordering::Release);
     registers::send_event();
     start_host(Start { entry: board::HOST, context: board::DEVICE_TREE })

@@ -47,6 +47,7 @@ impl Rmm {
         let all = unsafe { PhysicalMemory::identity(memory, MemoryAccess::Volatile) };
         let model = Model::with_memory(options, Box::new(all)).map_err(|why| format!("{why}"))?;
         model.set_counter(Box::new(registers::counter));
+        model_guests::install(&model);
         Ok(Self { model, dialect, memory })
     }
 

@@ -1,0 +1,90 @@
+//! `cargo xtask qemu-model`: the bare-metal host in QEMU, on the model RMM at EL3.
+//!
+//! The image of `examples/model-el3` is the firmware; `examples/bare-metal` is the host that it
+//! starts at EL2. What they print ends with a line of counts, which has to be the one that is
+//! expected: a check that is left out fails as well.
+
+mod counts;
+mod flash;
+mod machine;
+
+use std::path::Path;
+use std::time::Duration;
+
+use counts::Counts;
+use machine::Machine;
+
+use crate::Failure;
+use crate::output::say;
+use crate::packages::cargo;
+
+const TARGET: &str = "aarch64-unknown-none";
+/// The firmware, from the package of the same name.
+const FIRMWARE: &str = "model-el3";
+/// Each program runs for at most so long; without a fault they take a few seconds.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A program that runs in QEMU, in the place of a host.
+struct Run {
+    program: &'static str,
+    dialect: &'static str,
+    cpus: u32,
+    /// Checks that pass, and those that are skipped because they need what the model has not.
+    passed: u32,
+    skipped: u32,
+}
+
+/// What the firmware promises a host, with one CPU and with several; then the host.
+const RUNS: [Run; 5] = [
+    Run { program: "el2-test", dialect: "2.0-bet3", cpus: 1, passed: 14, skipped: 0 },
+    Run { program: "el2-test", dialect: "tf-rmm-2026-07", cpus: 4, passed: 34, skipped: 0 },
+    Run { program: HOST, dialect: "tf-rmm-2026-07", cpus: 4, passed: 3, skipped: 0 },
+    Run { program: HOST, dialect: "2.0-bet3", cpus: 4, passed: 3, skipped: 0 },
+    Run { program: HOST, dialect: "tf-rmm-2026-07", cpus: 1, passed: 3, skipped: 0 },
+];
+const HOST: &str = "bare-metal-virt";
+
+/// Options of the chore.
+#[derive(Default)]
+pub(crate) struct Options {
+    /// Another QEMU than the one that the system has.
+    pub(crate) qemu: Option<String>,
+    /// Whether QEMU is installed where it is missing.
+    pub(crate) install: bool,
+}
+
+/// Builds the programs and runs them. The last line is the sum of their counts.
+///
+/// # Errors
+///
+/// [`Failure`] when QEMU is missing, a program cannot be built, ends in another way than it should,
+/// or takes too long.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<(), Failure> {
+    let qemu = options.qemu.as_deref().unwrap_or(machine::QEMU);
+    machine::find(qemu, options.install)?;
+    for package in [FIRMWARE, "bare-metal"] {
+        // One after the other: together they would get each other's features.
+        cargo(root, &["build", "--quiet", "--release", "--package", package, "--target", TARGET])?;
+    }
+    let directory = root.join("target").join(TARGET).join("release");
+    let image = directory.join(FIRMWARE);
+    let bytes = std::fs::read(&image).map_err(|error| format!("{}: {error}", image.display()))?;
+    let flash = image.with_extension("flash");
+    std::fs::write(&flash, flash::content(&bytes)?)?;
+
+    let mut sum = Counts::default();
+    for Run { program, dialect, cpus, passed, skipped } in RUNS {
+        say!("\n{program}, {dialect}, CPUs: {cpus}");
+        let host = directory.join(program);
+        let machine = Machine { qemu, flash: &flash, host: &host, dialect, cpus };
+        let found = machine.run(LIMIT).map_err(|error| format!("{program}: {error}"))?;
+        let expected = Counts { passed, failed: 0, skipped };
+        if found != expected {
+            return Err(format!("{program}: {found}, but expected {expected}").into());
+        }
+        sum.passed += passed;
+        sum.skipped += skipped;
+    }
+    say!("\n{sum}");
+    Ok(())
+}
