@@ -10,16 +10,20 @@
 //! | [`frames`] | its free memory |
 //! | [`report`] | results and how they are printed |
 //! | [`checks`] | the checks |
+//! | [`linux`] | an unmodified Linux in a Realm |
+//! | [`archive`] | files in memory |
 //! | [`board`], [`transfer_list`] | what firmware tells of the machine |
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod archive;
 pub mod bench;
 pub mod board;
 pub mod checks;
 pub mod frames;
+pub mod linux;
 pub mod machine;
 pub mod report;
 pub mod transfer_list;

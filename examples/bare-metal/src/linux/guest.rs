@@ -1,0 +1,200 @@
+//! A Realm with a Linux guest: built, and torn down.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use realm_sdk::abi::IpaRange;
+use realm_sdk::builder::{Active, Content, Realm, RealmConfig, RecStart, Records, Region};
+use realm_sdk::host::{Platform, Rmm, Undelegated};
+use realm_sdk::rec::set::PhysicalCpus;
+use realm_sdk::rec::{Rec, RecSet};
+use realm_sdk::sro::HostAllocator;
+
+use super::device_tree::Description;
+use super::layout::{BLOCK, IPA_WIDTH, Layout};
+use super::options::{Files, Options};
+use crate::frames::CpuMemory;
+use crate::report::Stop;
+
+const MIB: u64 = 1 << 20;
+const GRANULE: u64 = 0x1000;
+
+/// A Realm that is ready to run.
+pub(crate) struct Guest<'r, P: Platform> {
+    pub(crate) realm: Realm<'r, P, Active>,
+    pub(crate) vcpus: RecSet<'r>,
+    pub(crate) layout: Layout,
+}
+
+/// What a Realm is made of, before it is active. It is torn down when one of the steps fails.
+struct Parts<'r, P: Platform> {
+    vcpus: RecSet<'r>,
+    realm: Option<Realm<'r, P, realm_sdk::builder::New>>,
+}
+
+/// How a Realm is built.
+pub(crate) struct Build<'r, 'f, P> {
+    pub(crate) rmm: &'r Rmm<P>,
+    pub(crate) cpus: &'r dyn PhysicalCpus,
+    /// What the statistics of the RECs measure time with.
+    pub(crate) clock: &'r (dyn Fn() -> u64 + Sync),
+    pub(crate) files: &'f Files<'f>,
+    pub(crate) options: &'f Options,
+    /// It becomes the personalization value: Realms of the same files have different ones.
+    pub(crate) name: String,
+}
+
+impl<'r, P: Platform> Build<'r, '_, P> {
+    /// Creates the Realm, populates it with the files, and creates its RECs.
+    pub(crate) fn guest(&self, memory: &mut CpuMemory<'_>) -> Result<Guest<'r, P>, Stop> {
+        let (files, options) = (self.files, self.options);
+        let ram = options.ram.saturating_mul(MIB);
+        let layout = Layout::new(files.kernel, files.initramfs.len() as u64, ram);
+        let layout = layout.map_err(Stop::failed)?;
+        let mut config = RealmConfig::new(IPA_WIDTH);
+        for (byte, of_name) in config.personalization.iter_mut().zip(self.name.bytes()) {
+            *byte = of_name;
+        }
+        let realm = Realm::create(self.rmm, &config, Records::growing(), memory)?;
+        let mut vcpus = RecSet::with_capacity(options.vcpus, self.cpus);
+        vcpus.set_clock(self.clock);
+        let mut parts = Parts { vcpus, realm: Some(realm) };
+        match parts.fill(memory, files, options, &layout) {
+            Ok(realm) => Ok(Guest { realm, vcpus: parts.vcpus, layout }),
+            Err(stop) => {
+                parts.tear_down(memory);
+                Err(stop)
+            }
+        }
+    }
+}
+
+impl<P: Platform> Guest<'_, P> {
+    /// Tears the Realm down, and gives its memory back.
+    pub(crate) fn tear_down(self, memory: &mut CpuMemory<'_>) -> Result<(), Stop> {
+        let Self { realm, vcpus, .. } = self;
+        tear_down(realm, vcpus, memory)
+    }
+}
+
+/// Tears down a Realm and its RECs.
+fn tear_down<P: Platform, S>(
+    realm: Realm<'_, P, S>,
+    mut vcpus: RecSet<'_>,
+    memory: &mut CpuMemory<'_>,
+) -> Result<(), Stop> {
+    let (objects, pages): (Vec<_>, Vec<_>) = vcpus.drain().map(Rec::into_parts).unzip();
+    let ended = realm.tear_down(memory, objects);
+    for page in pages {
+        give_back(memory, page);
+    }
+    ended.error.map_or(Ok(()), |error| Err(Stop::failed(error)))
+}
+
+/// What the allocator refuses is leaked, and counted.
+fn give_back(memory: &CpuMemory<'_>, granules: Undelegated) {
+    drop(memory.allocator().free(granules));
+}
+
+impl<'r, P: Platform> Parts<'r, P> {
+    fn tear_down(self, memory: &mut CpuMemory<'_>) {
+        if let Some(realm) = self.realm {
+            // The error that is reported is the one before.
+            let _ = tear_down(realm, self.vcpus, memory);
+        }
+    }
+
+    fn fill(
+        &mut self,
+        memory: &mut CpuMemory<'_>,
+        files: &Files<'_>,
+        options: &Options,
+        layout: &Layout,
+    ) -> Result<Realm<'r, P, Active>, Stop> {
+        let Some(realm) = self.realm.as_mut() else { return Err(Stop::failed("no Realm")) };
+        let mpidrs: Vec<u64> = (0..options.vcpus).map(mpidr).collect();
+        let command_line = files.command_line;
+        let tree = Description { layout, mpidrs: &mpidrs, command_line };
+        let tree = tree.blob().map_err(Stop::failed)?;
+        if tree.len() as u64 > BLOCK {
+            return Err(Stop::failed("the device tree is too large"));
+        }
+        let contents = [
+            (layout.kernel, files.kernel),
+            (layout.tree, tree.as_slice()),
+            (layout.initramfs, files.initramfs),
+        ];
+        let mut regions = Vec::new();
+        let populated = place(memory, &mut regions, &contents, layout.ram, options.measured)
+            .and_then(|()| Ok(realm.populate(memory, &mut regions)?));
+        for region in regions {
+            give_back(memory, region.into_memory());
+        }
+        populated?;
+        for index in 0..options.vcpus {
+            let start = boot(layout, index);
+            let Some(page) = memory.allocator().allocate(GRANULE, GRANULE) else {
+                return Err(Stop::failed("no memory for a run page"));
+            };
+            let object = match realm.create_rec(memory, &start) {
+                Ok(object) => object,
+                Err(error) => {
+                    give_back(memory, page);
+                    return Err(error.into());
+                }
+            };
+            let rec = Rec::new(object, page, realm.geometry());
+            self.vcpus.add(rec, start.runnable).map_err(|refused| Stop::failed(refused.error))?;
+        }
+        let Some(realm) = self.realm.take() else { return Err(Stop::failed("no Realm")) };
+        realm.activate().map_err(|failed| {
+            let (error, realm) = (failed.error, failed.kept);
+            self.realm = Some(realm);
+            Stop::failed(error)
+        })
+    }
+}
+
+/// The first virtual CPU starts at the kernel, with the address of the device tree in X0.
+fn boot(layout: &Layout, index: usize) -> RecStart {
+    let tree = if index == 0 { layout.tree.base().raw() } else { 0 };
+    RecStart { runnable: index == 0, pc: layout.entry, gprs: [tree, 0, 0, 0, 0, 0, 0, 0] }
+}
+
+/// The affinity of a virtual CPU.
+fn mpidr(index: usize) -> u64 {
+    realm_sdk::abi::rec::Mpidr::from_index(u32::try_from(index).unwrap_or(u32::MAX)).to_psci()
+}
+
+/// Makes the regions of the Realm: the files, with memory, and all other RAM, without.
+fn place<'f>(
+    memory: &CpuMemory<'_>,
+    regions: &mut Vec<Region<'f>>,
+    contents: &[(IpaRange, &'f [u8])],
+    ram: IpaRange,
+    measured: bool,
+) -> Result<(), Stop> {
+    let mut vacant_from = ram.base();
+    let vacant = |regions: &mut Vec<Region<'f>>, range: IpaRange| {
+        if !range.is_empty() {
+            regions.push(Region::without_memory(range.base(), range.bytes()));
+        }
+    };
+    for (range, content) in contents {
+        if content.is_empty() {
+            continue;
+        }
+        let bytes = (content.len() as u64).next_multiple_of(GRANULE);
+        let range = IpaRange::with_size_or_empty(range.base(), bytes);
+        vacant(regions, IpaRange::new_or_empty(vacant_from, range.base()));
+        let Some(granules) = memory.allocator().allocate(bytes, GRANULE) else {
+            return Err(Stop::failed(format_args!("no {bytes:#x} bytes of memory for a file")));
+        };
+        let content =
+            if measured { Content::Measured(content) } else { Content::Unmeasured(content) };
+        regions.push(Region::new(range.base(), granules, content));
+        vacant_from = range.top();
+    }
+    vacant(regions, IpaRange::new_or_empty(vacant_from, ram.top()));
+    Ok(())
+}

@@ -1,0 +1,306 @@
+//! Runs Linux Realms on the machine, and reports what they did.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+
+use realm_sdk::abi::IpaRange;
+use realm_sdk::abi::rtt::Geometry;
+use realm_sdk::conduits::counting::Counting;
+use realm_sdk::host::{CountingLedger, Host, Platform, Rmm, SessionOptions};
+use realm_sdk::rec::gic::RealmGic;
+use realm_sdk::rec::mmio::{MmioBus, MmioDevice, PL011_SIZE, Pl011};
+use realm_sdk::rec::set::{ExitKind, SystemEnd};
+use realm_sdk::sro::{HostMemory, open};
+use realm_sdk::vgic::{Gic, GicConfig, OwnedGicStorage, VirtualInterface};
+use spin::Mutex;
+
+use super::console::Console;
+use super::cpus::Placement;
+use super::guest::{Build, Guest};
+use super::layout::{DISTRIBUTOR, REDISTRIBUTORS, UART};
+use super::options::{Files, Options};
+use super::schedule::{Board, Shared, ticks_of};
+use super::vcpu::Counters;
+use crate::frames::{CpuMemory, STOCK};
+use crate::machine::Machine;
+use crate::report::{Milliseconds, Outcome, Stop, Summary};
+
+/// SPIs of the guest's GIC: the first register's.
+const SPIS: usize = 32;
+/// Devices of the bus: distributor, redistributors, UART.
+const DEVICES: usize = 3;
+/// Resets of a Realm after which it is not built again.
+const MOST_RESETS: u32 = 16;
+
+/// Runs the Realms that the options name, and prints what their consoles do, what they did, the
+/// table of calls to the RMM, and the balance of memory.
+///
+/// A run passes if each Realm turns itself off (`SYSTEM_OFF`) in time, and all memory is back. A
+/// Realm that resets itself is built again.
+pub fn run<M: Machine>(machine: &M, files: &Files<'_>, options: &Options) -> Summary {
+    let conduit = Box::new(Counting::new(machine.conduit()));
+    let ledger = CountingLedger::new();
+    let (frames, mut summary) = (machine.memory(), Summary::default());
+    let free = frames.bytes();
+    let host = Host::new(&*conduit, machine.access()).with_ledger(&ledger).with_relax(M::relax);
+    let mut memory = CpuMemory::new(frames, STOCK);
+    let session = match open(host, SessionOptions::default(), memory.pool()) {
+        Ok(session) => session,
+        Err(failed) => {
+            memory.drain_host();
+            print(&mut summary, machine, "linux session", Err(Stop::failed(failed.error)));
+            machine.print(format_args!("{summary}"));
+            return summary;
+        }
+    };
+    let dialect = session.dialect();
+    let issued = || conduit.total().issued;
+    for number in 1..=options.runs {
+        let run = Run { machine, rmm: &session, files, options, issued: &issued };
+        let outcome = run.until_off();
+        memory.drain(&session);
+        print(&mut summary, machine, &format!("linux run {number}"), outcome);
+    }
+    let closed = session.close(memory.pool());
+    memory.drain_host();
+    let (balance, now) = (ledger.balance(), frames.bytes());
+    let outcome = match closed {
+        Err(failed) => Err(Stop::failed(failed.error)),
+        Ok(_) if balance.outstanding() == 0 && now == free => Ok(format!("{balance}")),
+        Ok(_) => Err(Stop::failed(format_args!("{now} of {free} bytes are free; {balance}"))),
+    };
+    print(&mut summary, machine, "linux balance", outcome);
+    machine.print(format_args!("{}", conduit.report(dialect)));
+    machine.print(format_args!("{summary}"));
+    summary
+}
+
+fn print<M: Machine>(summary: &mut Summary, machine: &M, name: &str, outcome: Outcome) {
+    match outcome {
+        Ok(detail) => {
+            summary.passed += 1;
+            machine.print(format_args!("pass  {name}: {detail}"));
+        }
+        Err(Stop::Skipped(reason)) => {
+            summary.skipped += 1;
+            machine.print(format_args!("skip  {name}: {reason}"));
+        }
+        Err(Stop::Failed(what)) => {
+            summary.failed += 1;
+            machine.print(format_args!("FAIL  {name}: {what}"));
+        }
+    }
+}
+
+/// One run, of all Realms at once.
+struct Run<'r, M, P> {
+    machine: &'r M,
+    rmm: &'r Rmm<P>,
+    files: &'r Files<'r>,
+    options: &'r Options,
+    /// The calls to the RMM so far.
+    issued: &'r dyn Fn() -> u64,
+}
+
+/// A time, and the calls to the RMM up to it.
+#[derive(Clone, Copy)]
+struct Mark(u64, u64);
+
+impl<M, P> Run<'_, M, P>
+where
+    M: Machine,
+    P: Platform<Conduit: Sync, Lock: Send + Sync> + Sync,
+{
+    /// Until all Realms have turned themselves off.
+    fn until_off(&self) -> Outcome {
+        for _ in 0..=MOST_RESETS {
+            let (ends, detail) = self.once()?;
+            match ends.iter().find(|end| **end != Some(SystemEnd::Off)) {
+                None => return Ok(detail),
+                Some(Some(SystemEnd::Reset)) => {
+                    self.machine.print(format_args!("linux: reset after {detail}"));
+                }
+                Some(end) => return Err(Stop::failed(format_args!("a Realm ended by {end:?}"))),
+            }
+        }
+        Err(Stop::failed(format_args!("more than {MOST_RESETS} resets")))
+    }
+
+    fn mark(&self) -> Mark {
+        Mark(self.machine.ticks(), (self.issued)())
+    }
+
+    /// What was done between two marks.
+    fn since(&self, phase: &str, from: Mark, to: Mark) -> String {
+        let ticks = to.0.saturating_sub(from.0);
+        let time = Milliseconds { ticks, frequency: self.machine.frequency().get() };
+        format!("{phase} {} SMCs, {time}", to.1.saturating_sub(from.1))
+    }
+
+    /// Builds the Realms, runs them until their ends, and tears them down.
+    fn once(&self) -> Result<(Vec<Option<SystemEnd>>, String), Stop> {
+        let (machine, options) = (self.machine, self.options);
+        let cpus = options.cpus.min(machine.cpus()).max(1);
+        let placements: Vec<_> = (0..options.realms)
+            .map(|number| Placement { machine, cpus, before: number * options.vcpus })
+            .collect();
+        let clock = || machine.ticks();
+        let mut memory = CpuMemory::new(machine.memory(), STOCK);
+        let begun = self.mark();
+        let mut guests = Vec::new();
+        let mut built = Ok(());
+        for (number, placement) in placements.iter().enumerate() {
+            let build = Build {
+                rmm: self.rmm,
+                cpus: placement,
+                clock: &clock,
+                files: self.files,
+                options,
+                name: format!("linux {number}"),
+            };
+            match build.guest(&mut memory) {
+                Ok(guest) => guests.push(guest),
+                Err(stop) => {
+                    built = Err(stop);
+                    break;
+                }
+            }
+        }
+        let after_build = self.mark();
+        let ran = built.and_then(|()| self.run_guests(cpus, &placements, &guests));
+        let after_run = self.mark();
+        for (number, guest) in guests.iter().enumerate() {
+            self.describe(number, guest);
+        }
+        let ends = guests.iter().map(|guest| guest.vcpus.system_end()).collect();
+        let mut torn_down = Ok(());
+        for guest in guests {
+            let ended = guest.tear_down(&mut memory);
+            torn_down = torn_down.and(ended);
+        }
+        memory.drain(self.rmm);
+        let after_tear_down = self.mark();
+        ran.and(torn_down)?;
+        let phases = [
+            self.since("build", begun, after_build),
+            self.since("run", after_build, after_run),
+            self.since("tear down", after_run, after_tear_down),
+        ];
+        Ok((ends, phases.join("; ")))
+    }
+
+    /// Runs all virtual CPUs of all Realms.
+    fn run_guests(
+        &self,
+        cpus: u16,
+        placements: &[Placement<'_, M>],
+        guests: &[Guest<'_, P>],
+    ) -> Result<(), Stop> {
+        let vtr = self.machine.interface().vtr();
+        let storages: Vec<OwnedGicStorage> =
+            guests.iter().map(|guest| OwnedGicStorage::new(guest.vcpus.len())).collect();
+        let mut gics = Vec::new();
+        for (guest, storage) in guests.iter().zip(&storages) {
+            let affinities: Vec<_> = guest.vcpus.affinities().collect();
+            let config = GicConfig { affinities: &affinities, spis: SPIS, vtr };
+            gics.push(Gic::new(storage, &config).map_err(Stop::failed)?);
+        }
+        let mut joined = Vec::new();
+        for (guest, gic) in guests.iter().zip(&gics) {
+            joined.push(RealmGic::new(gic, &guest.vcpus).map_err(Stop::failed)?);
+        }
+        let mut uarts: Vec<Pl011<_>> = Vec::new();
+        for (number, gic) in joined.iter().enumerate() {
+            uarts.push(Pl011::new(Console::new(self.machine, *gic, number)));
+        }
+        let frames: Vec<_> =
+            joined.iter().map(|gic| (gic.distributor(), gic.redistributors())).collect();
+        let mut buses = Vec::new();
+        for ((guest, uart), (distributor, redistributors)) in guests.iter().zip(&uarts).zip(&frames)
+        {
+            let devices: [(u64, u64, &dyn MmioDevice); DEVICES] = [
+                (DISTRIBUTOR, distributor.bytes(), distributor),
+                (REDISTRIBUTORS, redistributors.bytes(), redistributors),
+                (UART, PL011_SIZE, uart),
+            ];
+            buses.push(bus(guest.realm.geometry(), devices)?);
+        }
+        let counters: Vec<Counters> = guests.iter().map(|_| Counters::default()).collect();
+        let boards: Vec<Board<'_, '_, P>> = (guests.iter().zip(&joined))
+            .zip(buses.iter().zip(&counters))
+            .map(|((guest, gic), (bus, counters))| Board { guest, gic: *gic, bus, counters })
+            .collect();
+        let is_over = AtomicBool::new(false);
+        let limit = ticks_of(self.machine, Duration::from_secs(self.options.limit));
+        let limit = self.machine.ticks().saturating_add(limit);
+        let (machine, rmm) = (self.machine, self.rmm);
+        let shared = Shared { machine, rmm, boards: &boards, is_over: &is_over, limit };
+        let failures = Mutex::new(Vec::new());
+        machine.on_cpus(cpus, &|cpu| {
+            let mut memory = CpuMemory::new(machine.memory(), STOCK);
+            let is_own = |realm: usize, index| {
+                placements.get(realm).is_some_and(|placement| placement.cpu_of(index) == cpu)
+            };
+            let ended = shared.run(&mut memory, is_own);
+            memory.drain(rmm);
+            if let Err(stop) = ended {
+                failures.lock().push(stop);
+            }
+        });
+        for (number, counters) in counters.iter().enumerate() {
+            let [shared, private, unused] = [&counters.shared, &counters.private, &counters.unused]
+                .map(|counter| counter.load(Ordering::Relaxed));
+            machine.print(format_args!(
+                "linux {number}: {shared} bytes became shared, {private} private again"
+            ));
+            if unused > 0 {
+                let what = format_args!("{unused} runs did not get their interrupts");
+                failures.lock().push(Stop::failed(what));
+            }
+        }
+        failures.into_inner().into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// Prints what the virtual CPUs did.
+    fn describe(&self, number: usize, guest: &Guest<'_, P>) {
+        let frequency = self.machine.frequency().get();
+        for index in 0..guest.vcpus.len() {
+            let Some(statistics) = guest.vcpus.statistics(index) else { continue };
+            let mut kinds = String::new();
+            for kind in ExitKind::ALL {
+                let exits = statistics.exits(kind);
+                if exits > 0 {
+                    // Writing to a string does not fail.
+                    let _ = write!(kinds, ", {kind:?} {exits}");
+                }
+            }
+            let [inside, outside] = [statistics.time_inside, statistics.time_outside]
+                .map(|ticks| Milliseconds { ticks, frequency });
+            self.machine.print(format_args!(
+                "linux {number} cpu {index}: {} exits{kinds}; {inside} in the RMM, {outside} outside",
+                statistics.all_exits()
+            ));
+        }
+    }
+}
+
+/// A bus with these devices, at offsets from the first unprotected IPA.
+fn bus<'d>(
+    geometry: Geometry,
+    devices: [(u64, u64, &'d dyn MmioDevice); DEVICES],
+) -> Result<MmioBus<'d, DEVICES>, Stop> {
+    let mut bus = MmioBus::new(geometry);
+    for (offset, bytes, device) in devices {
+        let base = geometry
+            .unprotected_base()
+            .checked_add(offset)
+            .ok_or_else(|| Stop::failed("a device is beyond the IPA space"))?;
+        bus.add(IpaRange::with_size_or_empty(base, bytes), device).map_err(Stop::failed)?;
+    }
+    Ok(bus)
+}
