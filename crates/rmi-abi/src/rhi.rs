@@ -158,3 +158,124 @@ impl RhiFunction {
         })
     }
 }
+
+/// What a session function answers in X0.
+///
+/// Source: Realm Host Interface 1.0 beta1. In beta0 the codes 4 and 5 are exchanged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u64)]
+#[non_exhaustive]
+pub enum SessionStatus {
+    /// Done.
+    Success = 0,
+    /// The peer does not answer.
+    PeerNotAvailable = 1,
+    /// The session is in a state that does not allow it.
+    InvalidState = 2,
+    /// There is no such session.
+    InvalidId = 3,
+    /// The host cannot access the buffer.
+    AccessFailed = 4,
+    /// The host does not have the mode.
+    ConnectionTypeNotSupported = 5,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u64),
+}
+
+/// The state of a session.
+///
+/// Source: Realm Host Interface 1.0 beta1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u64)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// Not connected.
+    Unconnected = 0,
+    /// Being connected.
+    ConnectInProgress = 1,
+    /// Connected.
+    Established = 2,
+    /// A transfer is not complete.
+    IoInProgress = 3,
+    /// A transfer is complete.
+    IoComplete = 4,
+    /// The size of what is to be received is known.
+    BufferSizeDetermined = 5,
+    /// Being closed.
+    CloseInProgress = 6,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u64),
+}
+
+/// How the functions of a session wait.
+///
+/// Source: Realm Host Interface 1.0 beta1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SessionMode {
+    /// A call returns when it is done.
+    Blocking,
+    /// A call returns at once, and is repeated.
+    NonBlocking,
+}
+
+impl SessionMode {
+    /// Its code: 1 or 2, in X2 of `RHI_SESSION_OPEN`.
+    #[must_use]
+    pub const fn code(self) -> u64 {
+        match self {
+            Self::Blocking => 1,
+            Self::NonBlocking => 2,
+        }
+    }
+}
+
+/// What a device assignment function answers in X0.
+///
+/// Source: Realm Host Interface 1.0 beta1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u64)]
+#[non_exhaustive]
+pub enum DaStatus {
+    /// Done.
+    Success = 0,
+    /// Not complete; call again.
+    Incomplete = 1,
+    /// The host does not have the object.
+    DataNotAvailable = 2,
+    /// There is no such device.
+    InvalidVdevId = 3,
+    /// There is no such object.
+    InvalidObject = 4,
+    /// An argument is wrong.
+    Input = 5,
+    /// The device failed.
+    Device = 6,
+    /// The offset is behind the end of the object.
+    InvalidOffset = 7,
+    /// The host cannot access the buffer.
+    AccessFailed = 8,
+    /// Another operation of the device is not complete.
+    Busy = 9,
+    /// The operation was complete before it was aborted.
+    AbortedOperationHadCompleted = 10,
+    /// The host does not have objects of this type.
+    ObjectUnsupported = 11,
+    /// A code this crate does not know.
+    #[num_enum(catch_all)]
+    Unknown(u64),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_have_the_codes_of_the_interface() {
+        assert_eq!(
+            [SessionMode::Blocking, SessionMode::NonBlocking].map(SessionMode::code),
+            [1, 2]
+        );
+    }
+}

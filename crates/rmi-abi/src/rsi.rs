@@ -186,6 +186,50 @@ bitflags::bitflags! {
     }
 }
 
+/// What a plane may do with memory: the value of a permission index, 4 bits.
+///
+/// `u` and `p` are execution by unprivileged and by privileged code; `MRO` is mostly read-only
+/// memory, with its variants for the translation tables of the plane (`TL`).
+///
+/// Source: RSI 1.1 and 2.0 drafts, as TF-RMM implements them. The values are those of `S2PIR_EL2`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromPrimitive, IntoPrimitive)]
+#[repr(u8)]
+#[doc(alias = "S2PIR")]
+#[non_exhaustive]
+pub enum MemPermission {
+    /// No access.
+    None = 0,
+    /// `MRO`
+    MostlyReadOnly = 2,
+    /// `MRO-TL1`
+    MostlyReadOnlyTl1 = 3,
+    /// Writing.
+    WriteOnly = 4,
+    /// `MRO-TL0`
+    MostlyReadOnlyTl0 = 6,
+    /// `MRO-TL01`
+    MostlyReadOnlyTl01 = 7,
+    /// Reading.
+    ReadOnly = 8,
+    /// Reading, `u`.
+    ReadOnlyUx = 9,
+    /// Reading, `p`.
+    ReadOnlyPx = 10,
+    /// Reading, `u` and `p`.
+    ReadOnlyUpx = 11,
+    /// Reading and writing.
+    ReadWrite = 12,
+    /// Reading and writing, `u`.
+    ReadWriteUx = 13,
+    /// Reading and writing, `p`.
+    ReadWritePx = 14,
+    /// Reading and writing, `u` and `p`: what plane 0 has everywhere.
+    ReadWriteUpx = 15,
+    /// A reserved value.
+    #[num_enum(catch_all)]
+    Unknown(u8),
+}
+
 /// The identifier of a system register in `RSI_PLANE_SYSREG_READ` and `RSI_PLANE_SYSREG_WRITE`.
 ///
 /// Bits 2:0 Op2, 6:3 CRm, 10:7 CRn, 13:11 Op1, 15:14 Op0, 16 a 128-bit access. Source: RSI 2.0
