@@ -116,6 +116,17 @@ fn measurement_needs_no_host_code() {
 }
 
 #[test]
+fn a_realm_links_no_code_of_a_host() {
+    assert_eq!(dependencies("rsi"), ["rmi-abi"]);
+    let crates = entries(&root().join("crates"));
+    for library in crates.iter().filter_map(|path| path.file_name()?.to_str()) {
+        assert!(!dependencies(library).contains(&"rsi".to_owned()), "{library}");
+    }
+    let facade = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(!facade.contains("rsi.workspace"));
+}
+
+#[test]
 fn a_virtual_gic_needs_no_other_crate_of_the_project() {
     let crates = entries(&root().join("crates"));
     let names: Vec<_> =
